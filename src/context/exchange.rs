@@ -1,0 +1,117 @@
+use std::sync::{Arc, OnceLock};
+
+use http::Extensions;
+
+use super::{Claims, Peer, TraceContext};
+use crate::policy::Decision;
+
+/// What the layers know of one request: a cheap handle to write-once cells.
+///
+/// It is made by the outermost layer with [`Exchange::of`], lives in the request's extensions, and is shared by every layer inside.
+#[derive(Clone, Debug, Default)]
+pub struct Exchange(Arc<Cells>);
+
+#[derive(Debug, Default)]
+struct Cells {
+    peer: OnceLock<Peer>,
+    target: OnceLock<http::Uri>,
+    trace: OnceLock<TraceContext>,
+    claims: OnceLock<Claims>,
+    decision: OnceLock<Decision>,
+    route: OnceLock<Arc<str>>,
+    details: OnceLock<Arc<str>>,
+}
+
+impl Exchange {
+    /// The exchange of a request: the one its extensions hold, else a new one that they hold from now on.
+    ///
+    /// A [`Peer`] that the server left in the extensions becomes the exchange's.
+    pub fn of(extensions: &mut Extensions) -> Self {
+        if let Some(exchange) = extensions.get::<Self>() {
+            return exchange.clone();
+        }
+        let exchange = Self::default();
+        if let Some(peer) = extensions.get::<Peer>() {
+            exchange.set_peer(peer.clone());
+        }
+        extensions.insert(exchange.clone());
+        exchange
+    }
+
+    /// The other end of the connection; `None` when no acceptor of this crate (or test) told who it is.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Peer> {
+        self.0.peer.get()
+    }
+
+    /// The request target as it was sent, before any router changed it.
+    #[must_use]
+    pub fn target(&self) -> Option<&http::Uri> {
+        self.0.target.get()
+    }
+
+    /// Where the request stands in its trace.
+    #[must_use]
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.0.trace.get()
+    }
+
+    /// The claims of the verified end-user token.
+    #[must_use]
+    pub fn claims(&self) -> Option<&Claims> {
+        self.0.claims.get()
+    }
+
+    /// What policy decided, when it left a record.
+    #[must_use]
+    pub fn decision(&self) -> Option<&Decision> {
+        self.0.decision.get()
+    }
+
+    /// The route the application matched.
+    #[must_use]
+    pub fn route(&self) -> Option<&Arc<str>> {
+        self.0.route.get()
+    }
+
+    /// Envoy's response code details of a local reply.
+    #[must_use]
+    pub fn details(&self) -> Option<&Arc<str>> {
+        self.0.details.get()
+    }
+
+    /// Says who the peer is. Only the first word counts; so do all the setters below.
+    pub fn set_peer(&self, peer: Peer) {
+        let _ = self.0.peer.set(peer);
+    }
+
+    /// Keeps the request target.
+    pub fn set_target(&self, target: http::Uri) {
+        let _ = self.0.target.set(target);
+    }
+
+    /// Says where the request stands in its trace.
+    pub fn set_trace(&self, trace: TraceContext) {
+        let _ = self.0.trace.set(trace);
+    }
+
+    /// Keeps verified claims.
+    pub fn set_claims(&self, claims: Claims) {
+        let _ = self.0.claims.set(claims);
+    }
+
+    /// Keeps what policy decided.
+    pub fn set_decision(&self, decision: Decision) {
+        let _ = self.0.decision.set(decision);
+    }
+
+    /// Keeps the matched route.
+    pub fn set_route(&self, route: Arc<str>) {
+        let _ = self.0.route.set(route);
+    }
+
+    /// Keeps the details of a local reply.
+    pub fn set_details(&self, details: Arc<str>) {
+        let _ = self.0.details.set(details);
+    }
+}

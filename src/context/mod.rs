@@ -1,0 +1,17 @@
+//! Facts of a request that layers share: who called ([`Peer`]), for whom ([`Claims`]), in which trace ([`TraceContext`]).
+//!
+//! One [`Exchange`] per request carries them. The outermost layer puts it into the request's extensions, the others find it there, and
+//! while a request is being polled it is also the *current* exchange of the task, which is how the client layer and log events find it
+//! without help from the application.
+
+mod claims;
+mod exchange;
+mod peer;
+mod task;
+mod trace;
+
+pub use claims::Claims;
+pub use exchange::Exchange;
+pub use peer::{Peer, TlsFacts};
+pub use task::{Scope, current};
+pub use trace::{SpanId, TraceContext, TraceId};

@@ -1,0 +1,112 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::identity::{PeerCertificate, SpiffeId};
+
+/// The other end of this connection: its addresses and what the TLS handshake proved. Cheap to clone; one per connection.
+#[derive(Clone, Debug)]
+pub struct Peer(Arc<Facts>);
+
+#[derive(Debug)]
+struct Facts {
+    remote: SocketAddr,
+    local: SocketAddr,
+    tls: Option<TlsFacts>,
+}
+
+/// What the TLS handshake settled.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct TlsFacts {
+    /// The verified client certificate; `None` when the peer showed none.
+    pub certificate: Option<PeerCertificate>,
+    /// When the peer's certificate ends.
+    pub not_after: Option<SystemTime>,
+    /// The protocol version (`TLSv1.3`).
+    pub version: Option<&'static str>,
+    /// The cipher suite, by its IANA name.
+    pub cipher_suite: Option<&'static str>,
+    /// The key exchange group, by its IANA name.
+    pub key_exchange: Option<&'static str>,
+    /// The server name the peer asked for, in lower case. Informational: never an identity.
+    pub sni: Option<Box<str>>,
+    /// The application protocol that was agreed on.
+    pub alpn: Option<Box<[u8]>>,
+}
+
+impl Peer {
+    /// A plaintext connection: no identity.
+    #[must_use]
+    pub fn plaintext(remote: SocketAddr, local: SocketAddr) -> Self {
+        Self(Arc::new(Facts {
+            remote,
+            local,
+            tls: None,
+        }))
+    }
+
+    /// A TLS connection.
+    #[must_use]
+    pub fn tls(remote: SocketAddr, local: SocketAddr, tls: TlsFacts) -> Self {
+        Self(Arc::new(Facts {
+            remote,
+            local,
+            tls: Some(tls),
+        }))
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub fn remote_addr(&self) -> SocketAddr {
+        self.0.remote
+    }
+
+    /// Our address of the connection.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.local
+    }
+
+    /// Whether the connection is TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.0.tls.is_some()
+    }
+
+    /// What the TLS handshake settled; `None` on plaintext.
+    #[must_use]
+    pub fn tls_facts(&self) -> Option<&TlsFacts> {
+        self.0.tls.as_ref()
+    }
+
+    /// The peer's verified certificate.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&PeerCertificate> {
+        self.0.tls.as_ref()?.certificate.as_ref()
+    }
+
+    /// The peer's proven SPIFFE id.
+    #[must_use]
+    pub fn spiffe_id(&self) -> Option<&SpiffeId> {
+        self.certificate()?.spiffe_id.as_ref()
+    }
+
+    /// The peer's identity as Istio's policies write it (`cluster.local/ns/default/sa/web`).
+    #[must_use]
+    pub fn principal(&self) -> Option<&str> {
+        self.spiffe_id().map(SpiffeId::principal)
+    }
+
+    /// The peer's namespace, when its id has Istio's shape.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.spiffe_id()?.namespace()
+    }
+
+    /// The peer's service account, when its id has Istio's shape.
+    #[must_use]
+    pub fn service_account(&self) -> Option<&str> {
+        self.spiffe_id()?.service_account()
+    }
+}

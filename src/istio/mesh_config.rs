@@ -1,0 +1,104 @@
+use std::time::Duration;
+
+use super::Text;
+
+/// The parts of Istio's MeshConfig that decide; the rest is accepted and listed in [`unused`](Self::unused).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MeshConfig {
+    /// `trustDomain`; `cluster.local` by default.
+    pub trust_domain: String,
+    /// `trustDomainAliases`.
+    pub trust_domain_aliases: Vec<String>,
+    /// `rootNamespace`; `istio-system` by default.
+    pub root_namespace: String,
+    /// `pathNormalization.normalization`.
+    pub path_normalization: PathNormalization,
+    /// `extensionProviders` that CUSTOM policies can name.
+    pub extension_providers: Vec<ExtensionProvider>,
+    /// Top-level fields that were written and that this crate does not use.
+    pub unused: Vec<String>,
+}
+
+impl Default for MeshConfig {
+    fn default() -> Self {
+        Self {
+            trust_domain: "cluster.local".to_owned(),
+            trust_domain_aliases: Vec::new(),
+            root_namespace: "istio-system".to_owned(),
+            path_normalization: PathNormalization::default(),
+            extension_providers: Vec::new(),
+            unused: Vec::new(),
+        }
+    }
+}
+
+/// How request paths are normalized before they are judged. Istio's `DEFAULT` is [`Base`](Self::Base).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PathNormalization {
+    /// Not at all.
+    None,
+    /// RFC 3986: dot segments removed, unreserved escapes decoded, `\` made `/`.
+    #[default]
+    Base,
+    /// And runs of `/` merged.
+    MergeSlashes,
+    /// And `%2F`, `%5C` decoded first.
+    DecodeAndMergeSlashes,
+}
+
+/// One of MeshConfig's `extensionProviders`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExtensionProvider {
+    /// Its name.
+    pub name: Text,
+    /// What it is.
+    pub kind: ProviderKind,
+}
+
+impl ExtensionProvider {
+    /// A provider of this name and kind.
+    #[must_use]
+    pub fn new(name: Text, kind: ProviderKind) -> Self {
+        Self { name, kind }
+    }
+}
+
+/// What an [`ExtensionProvider`] is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProviderKind {
+    /// `envoyExtAuthzGrpc`.
+    ExtAuthzGrpc {
+        /// The service, `[namespace/]host`.
+        service: String,
+        /// Its port.
+        port: u16,
+        /// Bound on one call.
+        timeout: Option<Duration>,
+        /// Let requests pass when the provider cannot be asked.
+        fail_open: bool,
+        /// The status when it cannot be asked.
+        status_on_error: Option<u16>,
+    },
+    /// `envoyExtAuthzHttp`.
+    ExtAuthzHttp {
+        /// The service, `[namespace/]host`.
+        service: String,
+        /// Its port.
+        port: u16,
+        /// Bound on one call.
+        timeout: Option<Duration>,
+        /// Let requests pass when the provider cannot be asked.
+        fail_open: bool,
+        /// The status when it cannot be asked.
+        status_on_error: Option<u16>,
+        /// A prefix for the path of the check request.
+        path_prefix: String,
+        /// Request headers that the check request carries.
+        include_request_headers_in_check: Vec<String>,
+    },
+    /// A provider that cannot authorize (tracing, logging, …); named so that a CUSTOM policy that uses it can be told.
+    Other,
+}

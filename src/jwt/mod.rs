@@ -1,0 +1,1 @@
+//! Guard for end-user tokens: RequestAuthentication.

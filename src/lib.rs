@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod context;
+pub mod identity;
+pub mod istio;
+#[cfg(feature = "jwt")]
+pub mod jwt;
+pub mod matcher;
+#[cfg(any(feature = "server", feature = "client"))]
+pub mod mesh;
+pub mod message;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+pub mod policy;
+#[cfg(feature = "propagation")]
+pub mod propagation;
+#[cfg(feature = "rbac")]
+pub mod rbac;
+pub mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
+
+pub use identity::Workload;

@@ -1,0 +1,1 @@
+//! The composed mesh: every layer in its one right order.

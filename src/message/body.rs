@@ -1,0 +1,71 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+
+/// The body of a guarded service: the inner service's, or a local reply's.
+#[pin_project]
+#[derive(Debug)]
+pub struct GuardBody<B>(#[pin] Kind<B>);
+
+#[pin_project(project = KindProj)]
+#[derive(Debug)]
+enum Kind<B> {
+    Inner(#[pin] B),
+    Local(Option<Bytes>),
+}
+
+impl<B> GuardBody<B> {
+    /// The inner service's body.
+    pub fn inner(body: B) -> Self {
+        Self(Kind::Inner(body))
+    }
+
+    /// A local reply's body; empty text is an empty body.
+    #[must_use]
+    pub fn local(text: Bytes) -> Self {
+        Self(Kind::Local((!text.is_empty()).then_some(text)))
+    }
+}
+
+impl<B: Default> Default for GuardBody<B> {
+    fn default() -> Self {
+        Self::inner(B::default())
+    }
+}
+
+impl<B> Body for GuardBody<B>
+where
+    B: Body<Data = Bytes>,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project().0.project() {
+            KindProj::Inner(body) => body.poll_frame(cx),
+            KindProj::Local(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Inner(body) => body.is_end_stream(),
+            Kind::Local(text) => text.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Inner(body) => body.size_hint(),
+            Kind::Local(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+        }
+    }
+}

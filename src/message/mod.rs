@@ -1,0 +1,11 @@
+//! The HTTP craft that all layers share: local replies, bodies that know when they end, gRPC's way of failing.
+
+mod body;
+mod flags;
+mod grpc;
+mod reply;
+
+pub use body::GuardBody;
+pub use flags::ResponseFlags;
+pub use grpc::{GrpcStatus, is_grpc};
+pub use reply::LocalReply;

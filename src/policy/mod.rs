@@ -1,0 +1,12 @@
+//! The policy engine: Istio's resources in, Envoy's decisions out. Pure: no HTTP, no runtime, no clock.
+
+mod attributes;
+mod decision;
+pub mod ir;
+mod program;
+
+pub use attributes::Attributes;
+pub use decision::{Decision, DryRun, Marks, PolicyId};
+pub use program::{
+    Authentication, Chain, Chains, CustomFilter, LegacyAuthentication, PerPort, Program, RuleSets,
+};

@@ -1,0 +1,115 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::ir::Rbac;
+use crate::istio::{
+    ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization, PrincipalBinding, Problem,
+};
+
+/// What the resources mean for one workload: the compiler's output, in Envoy's terms, before anything is indexed.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Program {
+    /// The RBAC filters for HTTP.
+    pub http: Chains,
+    /// The RBAC filters for raw TCP.
+    pub tcp: Chains,
+    /// Which end-user tokens are good.
+    pub authentication: PerPort<Authentication>,
+    /// Which connections are accepted, as PeerAuthentication and the legacy Policy say; `None` where no resource says anything.
+    pub mtls: PerPort<Option<MtlsMode>>,
+    /// How request paths are normalized before they are judged.
+    pub path_normalization: PathNormalization,
+    /// What loads but deserves a word (a resource that does not apply, an unusable provider, …).
+    pub notes: Vec<Problem>,
+}
+
+/// The chains of every port.
+pub type Chains = PerPort<Arc<Chain>>;
+
+/// A value for every port of the workload; legacy resources and `portLevelMtls` make ports differ.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct PerPort<T> {
+    /// For ports that nothing names.
+    pub default: T,
+    /// For single ports.
+    pub by_port: BTreeMap<u16, T>,
+}
+
+impl<T> PerPort<T> {
+    /// The same value for every port.
+    pub fn same(value: T) -> Self {
+        Self {
+            default: value,
+            by_port: BTreeMap::new(),
+        }
+    }
+
+    /// The value for a port.
+    pub fn get(&self, port: u16) -> &T {
+        self.by_port.get(&port).unwrap_or(&self.default)
+    }
+}
+
+/// The filters of one port in the order they run: CUSTOM, (JWT,) AUDIT, DENY, ALLOW.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Chain {
+    /// External providers to ask, in byte order of their names.
+    pub custom: Vec<CustomFilter>,
+    /// AUDIT.
+    pub audit: Option<Rbac>,
+    /// DENY.
+    pub deny: RuleSets,
+    /// ALLOW.
+    pub allow: RuleSets,
+}
+
+/// The rule sets of one RBAC filter.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct RuleSets {
+    /// What counts; `None`: nothing is enforced.
+    pub enforced: Option<Rbac>,
+    /// What is only reported (dry run).
+    pub shadow: Option<Rbac>,
+}
+
+/// One external provider and the rules that send requests to it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CustomFilter {
+    /// The provider's name.
+    pub provider: String,
+    /// The provider; `None` when it is unknown or cannot authorize, so that every matching request is refused.
+    pub usable: Option<ExtensionProvider>,
+    /// The rules: a DENY set; a shadow set when the provider is usable.
+    pub rules: Rbac,
+}
+
+/// Which end-user tokens are good on one port.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Authentication {
+    /// `jwtRules` of every selected RequestAuthentication, sorted by issuer.
+    pub rules: Vec<JwtRule>,
+    /// The effective legacy Policy, where one is and no RequestAuthentication replaces it.
+    pub legacy: Option<LegacyAuthentication>,
+}
+
+/// The effective legacy Policy of one port.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct LegacyAuthentication {
+    /// The origin methods, tried in order; a token is mandatory unless [`origin_is_optional`](Self::origin_is_optional).
+    pub origins: Vec<LegacyJwt>,
+    /// A missing or bad token passes, without a principal.
+    pub origin_is_optional: bool,
+    /// A peer certificate is demanded: [`MtlsMode::Strict`] or [`MtlsMode::Permissive`]; `None`: the port has no peer identity.
+    pub peer: Option<MtlsMode>,
+    /// A failed peer check does not refuse.
+    pub peer_is_optional: bool,
+    /// What `request.auth.principal` is.
+    pub principal_binding: PrincipalBinding,
+}

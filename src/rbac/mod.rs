@@ -1,0 +1,1 @@
+//! Guard that asks the policy engine: AuthorizationPolicy.

@@ -1,0 +1,230 @@
+//! The house keeps its shape: every `crate::` path in `src` points down, files stay small, `mod.rs` only opens doors.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test may panic"
+)]
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Which rooms a room may import. A room that is not listed here does not exist.
+const ARROWS: &[(&str, &[&str])] = &[
+    // Floor 1: the ground.
+    ("istio", &[]),
+    ("matcher", &[]),
+    ("identity", &[]),
+    ("live", &[]),
+    // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
+    ("policy", &["istio", "matcher", "identity"]),
+    ("context", &["identity", "policy"]),
+    ("message", &["matcher"]),
+    // Floor 3: layers and feeds, side by side.
+    (
+        "tls",
+        &["identity", "matcher", "istio", "policy", "context", "live"],
+    ),
+    (
+        "jwt",
+        &[
+            "identity", "matcher", "istio", "policy", "context", "message", "live",
+        ],
+    ),
+    (
+        "rbac",
+        &[
+            "identity", "matcher", "istio", "policy", "context", "message", "live",
+        ],
+    ),
+    (
+        "propagation",
+        &["identity", "matcher", "context", "message", "live"],
+    ),
+    (
+        "metrics",
+        &["identity", "context", "message", "live", "policy"],
+    ),
+    ("source", &["identity", "istio", "policy", "live"]),
+    ("vet", &["identity", "matcher", "istio", "policy"]),
+    // Floor 5: the roof.
+    ("mesh", EVERYTHING),
+    ("testing", EVERYTHING),
+    ("lib", EVERYTHING),
+    ("bin", EVERYTHING),
+];
+
+const EVERYTHING: &[&str] = &["*"];
+
+/// Crates that a pure room must not know.
+const PURE: &[&str] = &["istio", "matcher", "identity", "policy"];
+const IMPURE_CRATES: &[&str] = &[
+    "http",
+    "hyper",
+    "tower_service",
+    "tower_layer",
+    "tokio",
+    "arc_swap",
+    "rustls",
+];
+
+#[test]
+fn every_import_points_down() {
+    let arrows: BTreeMap<_, _> = ARROWS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (room, file, text) in product_sources() {
+        let Some(allowed) = arrows.get(room.as_str()) else {
+            wrong.push(format!(
+                "{}: room `{room}` is not in the plan",
+                file.display()
+            ));
+            continue;
+        };
+        if allowed == &EVERYTHING {
+            continue;
+        }
+        for target in imported_rooms(&text) {
+            let known = arrows.contains_key(target.as_str());
+            if known && target != room && !allowed.contains(&target.as_str()) {
+                wrong.push(format!(
+                    "{}: `{room}` must not import `{target}`",
+                    file.display()
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "forbidden imports:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn pure_rooms_know_no_transport_and_no_clock() {
+    let mut wrong = Vec::new();
+    for (room, file, text) in product_sources() {
+        if !PURE.contains(&room.as_str()) {
+            continue;
+        }
+        for name in IMPURE_CRATES {
+            if text.contains(&format!("use {name}::")) || text.contains(&format!(" {name}::")) {
+                wrong.push(format!("{}: pure room uses `{name}`", file.display()));
+            }
+        }
+        for clock in ["Instant::now", "SystemTime::now"] {
+            if text.contains(clock) {
+                wrong.push(format!("{}: pure room reads the clock", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn product_code_never_imports_testing() {
+    for (room, file, text) in product_sources() {
+        let free = ["testing", "lib", "bin"].contains(&room.as_str());
+        assert!(
+            free || !text.contains("crate::testing"),
+            "{} imports testing",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn files_are_small_and_mod_files_only_open_doors() {
+    let mut wrong = Vec::new();
+    for (_, file, text) in product_sources() {
+        let lines = text.lines().count();
+        if lines > 500 {
+            wrong.push(format!(
+                "{}: {lines} lines without tests, more than 500",
+                file.display()
+            ));
+        }
+        let items = ["fn ", "impl ", "impl<", "struct ", "enum ", "trait "];
+        let is_door = file.file_name().is_some_and(|name| name == "mod.rs");
+        let starts = |line: &str, item: &str| {
+            line.trim_start()
+                .trim_start_matches("pub ")
+                .starts_with(item)
+        };
+        if is_door
+            && text
+                .lines()
+                .any(|line| items.iter().any(|item| starts(line, item)))
+        {
+            wrong.push(format!("{}: mod.rs holds items", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Room, path and text without tests of each file of `src`.
+fn product_sources() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    files
+        .into_iter()
+        .filter(|file| !file.file_name().is_some_and(|name| name == "tests.rs"))
+        .map(|file| {
+            let inside = file.strip_prefix(&root).unwrap();
+            let first = inside
+                .components()
+                .next()
+                .unwrap()
+                .as_os_str()
+                .to_str()
+                .unwrap();
+            let room = first.trim_end_matches(".rs").to_owned();
+            let text = std::fs::read_to_string(&file).unwrap();
+            let product = text
+                .split("#[cfg(test)]\nmod ")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            (room, file, product)
+        })
+        .collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if path.file_name().is_some_and(|name| name != "tests") {
+                collect(&path, files);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The first name after every `crate::` outside comments, braces spread.
+fn imported_rooms(text: &str) -> BTreeSet<String> {
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let name = |text: &str| {
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect::<String>()
+    };
+    code.split("crate::")
+        .skip(1)
+        .flat_map(|rest| match rest.strip_prefix('{') {
+            Some(list) => list
+                .split('}')
+                .next()
+                .unwrap_or_default()
+                .split(',')
+                .map(|item| name(item.trim()))
+                .collect(),
+            None => vec![name(rest)],
+        })
+        .collect()
+}
