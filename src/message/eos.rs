@@ -1,0 +1,308 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+use http::{HeaderMap, Method, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use pin_project::{pin_project, pinned_drop};
+
+use super::GrpcStatus;
+
+/// What wants to know how a body ended.
+///
+/// It is a trait and not a closure so that bodies, and the futures that make them, have names.
+pub trait OnEnd {
+    /// Called exactly once, often from a `Drop`: it must not panic and must not block.
+    fn on_end(self, end: End);
+}
+
+/// How a body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct End {
+    /// In which way.
+    pub kind: EndKind,
+    /// The data bytes that were seen; trailers do not count.
+    pub bytes: u64,
+    /// The gRPC status of the trailers, else that of the response head.
+    pub grpc_status: Option<GrpcStatus>,
+}
+
+impl End {
+    /// The end of an exchange that was dropped before there was a response, or whose response never came.
+    #[must_use]
+    pub const fn cancelled() -> Self {
+        Self::without_body(EndKind::Cancelled)
+    }
+
+    /// The end of an exchange whose service failed instead of answering.
+    #[must_use]
+    pub const fn failed() -> Self {
+        Self::without_body(EndKind::Failed)
+    }
+
+    const fn without_body(kind: EndKind) -> Self {
+        Self {
+            kind,
+            bytes: 0,
+            grpc_status: None,
+        }
+    }
+}
+
+/// The ways a body can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndKind {
+    /// It was whole.
+    Complete,
+    /// It yielded an error.
+    Failed,
+    /// It was dropped before its end.
+    Cancelled,
+}
+
+/// A body that reports its end exactly once, whichever way it ends.
+///
+/// The report is made at the first of these: the body has ended at birth; trailers; a frame after which the body says that it has
+/// ended; an error; the final `None`; the drop. A drop is an end like any other, and not a cancellation, when the body may have none
+/// (an answer to HEAD, a 204 or a 304) or when all bytes of its `content-length` have been seen: hyper's HTTP/1 never polls for the
+/// `None` that follows them.
+///
+/// `is_end_stream` stays `false` until the report has been made, so that a server polls the body to its end; `size_hint` passes
+/// through.
+///
+/// ```
+/// use std::cell::Cell;
+///
+/// use http::{Method, Response};
+/// use http_body_util::Full;
+/// use tower_mesh::message::{End, EndKind, EosBody, OnEnd};
+///
+/// struct Tell<'a>(&'a Cell<Option<EndKind>>);
+///
+/// impl OnEnd for Tell<'_> {
+///     fn on_end(self, end: End) {
+///         self.0.set(Some(end.kind));
+///     }
+/// }
+///
+/// let told = Cell::new(None);
+/// let response = Response::new(Full::<bytes::Bytes>::from("never read"));
+/// drop(EosBody::wrap(response, &Method::GET, Tell(&told)));
+/// assert_eq!(told.get(), Some(EndKind::Cancelled));
+/// ```
+#[pin_project(PinnedDrop)]
+#[derive(Debug)]
+pub struct EosBody<B, F: OnEnd> {
+    #[pin]
+    inner: B,
+    watch: Watch<F>,
+}
+
+/// The counting half: apart from the body so that both can be borrowed at once.
+#[derive(Debug)]
+struct Watch<F> {
+    on_end: Option<F>,
+    bytes: u64,
+    /// How many bytes make the body whole even if nobody polls further; `Some(0)` where there may be no body.
+    whole: Option<u64>,
+    grpc_status: Option<GrpcStatus>,
+}
+
+impl<B: Body, F: OnEnd> EosBody<B, F> {
+    /// Watches the body of a response to a request with this method.
+    pub fn wrap(response: Response<B>, method: &Method, on_end: F) -> Response<Self> {
+        let (head, body) = response.into_parts();
+        let body = Self::new(body, head.status, &head.headers, method, on_end);
+        Response::from_parts(head, body)
+    }
+
+    /// Watches a body that goes out under this response head.
+    pub fn new(
+        inner: B,
+        status: StatusCode,
+        headers: &HeaderMap,
+        method: &Method,
+        on_end: F,
+    ) -> Self {
+        let may_have_body = method != Method::HEAD
+            && status != StatusCode::NO_CONTENT
+            && status != StatusCode::NOT_MODIFIED;
+        let whole = if may_have_body {
+            content_length(headers).or_else(|| inner.size_hint().exact())
+        } else {
+            Some(0)
+        };
+        let mut watch = Watch {
+            on_end: Some(on_end),
+            bytes: 0,
+            whole,
+            grpc_status: GrpcStatus::from_headers(headers),
+        };
+        if inner.is_end_stream() {
+            watch.tell(EndKind::Complete);
+        }
+        Self { inner, watch }
+    }
+}
+
+impl<B, F: OnEnd> EosBody<B, F> {
+    /// The body inside.
+    pub fn inner(&self) -> &B {
+        &self.inner
+    }
+}
+
+impl<F: OnEnd> Watch<F> {
+    fn tell(&mut self, kind: EndKind) {
+        if let Some(on_end) = self.on_end.take() {
+            on_end.on_end(End {
+                kind,
+                bytes: self.bytes,
+                grpc_status: self.grpc_status,
+            });
+        }
+    }
+
+    fn see<D: Buf>(&mut self, frame: &Frame<D>, is_last: bool) {
+        if let Some(data) = frame.data_ref() {
+            self.bytes = self.bytes.saturating_add(data.remaining() as u64);
+        }
+        let trailers = frame.trailers_ref();
+        if let Some(status) = trailers.and_then(GrpcStatus::from_headers) {
+            self.grpc_status = Some(status);
+        }
+        if is_last || trailers.is_some() {
+            self.tell(EndKind::Complete);
+        }
+    }
+
+    fn dropped(&mut self) {
+        let is_whole = self.whole.is_some_and(|whole| self.bytes >= whole);
+        self.tell(if is_whole {
+            EndKind::Complete
+        } else {
+            EndKind::Cancelled
+        });
+    }
+}
+
+impl<B: Body, F: OnEnd> Body for EosBody<B, F> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let polled = ready!(this.inner.as_mut().poll_frame(cx));
+        match &polled {
+            Some(Ok(frame)) => this.watch.see(frame, this.inner.is_end_stream()),
+            Some(Err(_)) => this.watch.tell(EndKind::Failed),
+            None => this.watch.tell(EndKind::Complete),
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.watch.on_end.is_none() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[pinned_drop]
+impl<B, F: OnEnd> PinnedDrop for EosBody<B, F> {
+    fn drop(self: Pin<&mut Self>) {
+        self.project().watch.dropped();
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// A request body that counts the bytes which are read from it.
+///
+/// What the service never reads is not counted.
+#[pin_project]
+#[derive(Debug)]
+pub struct CountingBody<B> {
+    #[pin]
+    inner: B,
+    count: ByteCount,
+}
+
+/// How many bytes a [`CountingBody`] has let through. Cheap to clone; all clones read the same count.
+#[derive(Clone, Debug, Default)]
+pub struct ByteCount(Option<Arc<AtomicU64>>);
+
+impl<B: Body> CountingBody<B> {
+    /// Counts a body, and the handle that reads the count.
+    ///
+    /// Allocates the shared count, but not for a body that has already ended (that of most GET requests).
+    pub fn new(inner: B) -> (Self, ByteCount) {
+        let count = ByteCount((!inner.is_end_stream()).then(Arc::default));
+        let body = Self {
+            inner,
+            count: count.clone(),
+        };
+        (body, count)
+    }
+}
+
+impl ByteCount {
+    /// The bytes so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0
+            .as_ref()
+            .map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    fn add(&self, bytes: usize) {
+        if let Some(count) = &self.0 {
+            count.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<B: Body> Body for CountingBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        let polled = ready!(this.inner.poll_frame(cx));
+        if let Some(Ok(frame)) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            this.count.add(data.remaining());
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests;

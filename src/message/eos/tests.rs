@@ -1,0 +1,246 @@
+//! Every way a body can end, and that each is told once.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Full};
+
+use super::*;
+
+type Told = Rc<RefCell<Vec<End>>>;
+
+struct Tell(Told);
+
+impl OnEnd for Tell {
+    fn on_end(self, end: End) {
+        self.0.borrow_mut().push(end);
+    }
+}
+
+/// A body that yields these frames; it hints at its end only if told to.
+struct Script {
+    frames: VecDeque<Result<Frame<Bytes>, &'static str>>,
+    hints: bool,
+}
+
+impl Body for Script {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        Poll::Ready(self.frames.pop_front())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.hints && self.frames.is_empty()
+    }
+}
+
+fn data(text: &'static str) -> Result<Frame<Bytes>, &'static str> {
+    Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+}
+
+fn trailers(status: &'static str) -> Result<Frame<Bytes>, &'static str> {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", status.parse().unwrap());
+    Ok(Frame::trailers(trailers))
+}
+
+fn script<const N: usize>(
+    hints: bool,
+    frames: [Result<Frame<Bytes>, &'static str>; N],
+) -> Response<Script> {
+    let frames = frames.into();
+    Response::new(Script { frames, hints })
+}
+
+fn watch<B: Body>(response: Response<B>) -> (EosBody<B, Tell>, Told) {
+    watch_for(&Method::GET, response)
+}
+
+fn watch_for<B: Body>(method: &Method, response: Response<B>) -> (EosBody<B, Tell>, Told) {
+    let told = Told::default();
+    let response = EosBody::wrap(response, method, Tell(Rc::clone(&told)));
+    (response.into_body(), told)
+}
+
+fn only(told: &Told) -> (EndKind, u64, Option<u32>) {
+    match told.borrow().as_slice() {
+        [end] => (end.kind, end.bytes, end.grpc_status.map(GrpcStatus::code)),
+        ends => panic!("told {} times", ends.len()),
+    }
+}
+
+async fn step<B: Body + Unpin>(body: &mut EosBody<B, Tell>) {
+    let _ = body.frame().await;
+}
+
+#[tokio::test]
+async fn a_body_that_has_ended_at_birth_is_told_at_birth() {
+    let (body, told) = watch(Response::new(Empty::<Bytes>::new()));
+    assert_eq!(only(&told), (EndKind::Complete, 0, None));
+    assert!(body.is_end_stream());
+    drop(body);
+    assert_eq!(told.borrow().len(), 1);
+}
+
+#[tokio::test]
+async fn trailers_end_the_body_and_give_the_grpc_status() {
+    let (mut body, told) = watch(script(false, [data("abc"), trailers("5")]));
+    step(&mut body).await;
+    assert!(told.borrow().is_empty());
+    step(&mut body).await;
+    assert_eq!(only(&told), (EndKind::Complete, 3, Some(5)));
+    drop(body);
+    assert_eq!(told.borrow().len(), 1);
+}
+
+#[tokio::test]
+async fn a_hint_after_the_last_frame_is_an_end() {
+    let (mut body, told) = watch(script(true, [data("abc"), data("de")]));
+    step(&mut body).await;
+    assert!(told.borrow().is_empty());
+    step(&mut body).await;
+    assert_eq!(only(&told), (EndKind::Complete, 5, None));
+    assert!(body.is_end_stream());
+}
+
+#[tokio::test]
+async fn an_error_is_a_failure_with_the_bytes_before_it() {
+    let (mut body, told) = watch(script(false, [data("abc"), Err("cut")]));
+    step(&mut body).await;
+    step(&mut body).await;
+    step(&mut body).await;
+    assert_eq!(only(&told), (EndKind::Failed, 3, None));
+}
+
+#[tokio::test]
+async fn none_is_an_end() {
+    let (mut body, told) = watch(script(false, [data("abc")]));
+    step(&mut body).await;
+    assert!(told.borrow().is_empty());
+    step(&mut body).await;
+    assert_eq!(only(&told), (EndKind::Complete, 3, None));
+}
+
+///
+#[tokio::test]
+async fn a_drop_before_the_end_is_a_cancellation() {
+    let (mut body, told) = watch(script(false, [data("abc"), data("de")]));
+    step(&mut body).await;
+    drop(body);
+    assert_eq!(only(&told), (EndKind::Cancelled, 3, None));
+}
+
+#[tokio::test]
+async fn a_drop_after_the_content_length_is_an_end() {
+    for (length, expected) in [("3", EndKind::Complete), ("4", EndKind::Cancelled)] {
+        let mut response = script(false, [data("abc"), data("d")]);
+        response
+            .headers_mut()
+            .insert("content-length", length.parse().unwrap());
+        let (mut body, told) = watch(response);
+        step(&mut body).await;
+        drop(body);
+        assert_eq!(only(&told), (expected, 3, None), "content-length {length}");
+    }
+}
+
+#[tokio::test]
+async fn a_drop_after_an_exact_size_hint_is_an_end() {
+    let (body, told) = watch(Response::new(Full::<Bytes>::from("abc")));
+    drop(body);
+    assert_eq!(only(&told).0, EndKind::Cancelled);
+
+    let (mut body, told) = watch(Response::new(Full::<Bytes>::from("abc")));
+    step(&mut body).await;
+    assert_eq!(only(&told), (EndKind::Complete, 3, None));
+    drop(body);
+}
+
+#[test]
+fn any_drop_of_a_body_that_may_not_be_sent_is_an_end() {
+    let with = |status| {
+        let mut response = Response::new(Full::<Bytes>::from("abc"));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response
+    };
+    for (method, status, expected) in [
+        (Method::HEAD, 200, EndKind::Complete),
+        (Method::GET, 204, EndKind::Complete),
+        (Method::GET, 304, EndKind::Complete),
+        (Method::GET, 200, EndKind::Cancelled),
+    ] {
+        let (body, told) = watch_for(&method, with(status));
+        drop(body);
+        assert_eq!(only(&told), (expected, 0, None), "{method} {status}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_is_not_hinted_before_it_was_told() {
+    let (mut body, told) = watch(script(true, [data("abc")]));
+    assert!(!body.is_end_stream());
+    assert_eq!(body.size_hint().lower(), 0);
+    step(&mut body).await;
+    assert!(body.is_end_stream());
+    assert_eq!(told.borrow().len(), 1);
+    let (body, _) = watch(Response::new(Full::<Bytes>::from("abc")));
+    assert_eq!(body.size_hint().exact(), Some(3));
+}
+
+#[tokio::test]
+async fn a_status_in_the_head_counts_unless_trailers_bring_one() {
+    for (frames, expected) in [
+        (vec![], Some(7)),
+        (vec![trailers("0")], Some(0)),
+        (vec![trailers("nonsense")], Some(7)),
+    ] {
+        let mut response = Response::new(Script {
+            frames: frames.into(),
+            hints: false,
+        });
+        response
+            .headers_mut()
+            .insert("grpc-status", "7".parse().unwrap());
+        let (mut body, told) = watch(response);
+        step(&mut body).await;
+        assert_eq!(only(&told).2, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_request_body_is_counted_as_it_is_read() {
+    let (mut body, count) = CountingBody::new(script(false, [data("abc"), data("de")]).into_body());
+    assert_eq!(count.bytes(), 0);
+    body.frame().await;
+    assert_eq!(count.bytes(), 3);
+    body.frame().await;
+    drop(body);
+    assert_eq!(count.clone().bytes(), 5);
+}
+
+#[test]
+fn an_empty_request_body_shares_no_count() {
+    let (body, count) = CountingBody::new(Empty::<Bytes>::new());
+    assert!(body.is_end_stream());
+    assert!(count.0.is_none());
+    assert_eq!(count.bytes(), 0);
+}
+
+#[test]
+fn both_bodies_may_cross_threads() {
+    #[derive(Debug)]
+    struct Nothing;
+    impl OnEnd for Nothing {
+        fn on_end(self, _: End) {}
+    }
+    fn check<T: Send + Sync + std::fmt::Debug>() {}
+    check::<EosBody<Full<Bytes>, Nothing>>();
+    check::<CountingBody<Full<Bytes>>>();
+}
