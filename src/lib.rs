@@ -6,6 +6,7 @@ pub mod identity;
 pub mod istio;
 #[cfg(feature = "jwt")]
 pub mod jwt;
+pub mod live;
 pub mod matcher;
 #[cfg(any(feature = "server", feature = "client"))]
 pub mod mesh;
