@@ -1,9 +1,28 @@
 //! Matchers for texts, paths, addresses and templates, exact to Envoy's byte.
+//!
+//! All of them are pure and linear in the text they look at: no pattern that a resource can hold and no request that a peer can send
+//! makes them slow.
+//!
+//! # Example
+//! ```
+//! use tower_mesh::matcher::{Cidr, PathTemplate, StringMatcher, path};
+//!
+//! assert!(StringMatcher::prefix("/patients/").matches(b"/patients/7"));
+//! assert!(PathTemplate::new("/patients/{*}/chart")?.matches(b"/patients/7/chart"));
+//! assert!(Cidr::parse("10.0.0.0/8")?.contains("10.1.2.3".parse()?));
+//! assert_eq!(path::normalize("/a/../patients/%37", path::Normalization::Base)?, "/patients/7");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cidr;
+pub mod forwarded;
+pub mod header;
+pub mod path;
+mod regex;
 mod string;
 mod template;
 
 pub use cidr::{Cidr, CidrError};
+pub use regex::{RegexError, SafeRegex};
 pub use string::{StringMatcher, StringPattern};
 pub use template::{PathTemplate, PathTemplateError};

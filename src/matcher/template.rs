@@ -1,7 +1,275 @@
-/// An Envoy URI template of Istio's kind: `{*}` is one path segment's text, `{**}` any text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathTemplate(String);
+use std::fmt;
 
-/// A text that is no path template.
+/// An Envoy URI template of Istio's kind: `{*}` is one path segment's text, `{**}` any text.
+///
+/// Matching goes through the path once: `{*}` cannot cross a `/`, and `{**}` is the last operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathTemplateError(());
+pub struct PathTemplate {
+    source: String,
+    /// Up to `{**}`, or all.
+    front: Vec<Part>,
+    /// The literal after `{**}`; `None` without one.
+    back: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Segment,
+}
+
+impl PathTemplate {
+    /// Whether a path is written as a template: it holds `{*}` or `{**}`.
+    #[must_use]
+    pub fn is_template(path: &str) -> bool {
+        path.contains("{*}") || path.contains("{**}")
+    }
+
+    /// Parses a template as Istio writes it (`/patients/{*}/{**}`).
+    ///
+    /// # Errors
+    /// When the text does not start with a single `/`, is longer than 256 bytes, has an empty segment inside, an operator that is not a
+    /// segment of its own, one after `{**}`, or a literal with characters that a path cannot have. Stricter than Istio where Envoy
+    /// would refuse the outcome (`{*}/x`, `//{*}`).
+    pub fn new(text: &str) -> Result<Self, PathTemplateError> {
+        let error = |why| Err(PathTemplateError(why));
+        if text.len() > MAX_LENGTH {
+            return error("it is longer than 256 bytes");
+        }
+        let Some(inside) = text.strip_prefix('/') else {
+            return error("it must start with '/'");
+        };
+        let count = inside.split('/').count();
+        let mut front = Vec::new();
+        let mut back: Option<String> = None;
+        for (index, segment) in inside.split('/').enumerate() {
+            let last = index + 1 == count;
+            let slash = |back: &mut Option<String>, front: &mut Vec<Part>, text: &str| match back {
+                Some(back) => *back += text,
+                None => literal(front, text),
+            };
+            slash(&mut back, &mut front, "/");
+            match segment {
+                "{*}" | "{**}" if back.is_some() => return error("no operator may follow '{**}'"),
+                "{*}" => front.push(Part::Segment),
+                "{**}" => back = Some(String::new()),
+                "" if last => {}
+                "" => return error("it has an empty segment"),
+                _ if segment.contains("{*}") || segment.contains("{**}") => {
+                    return error("'{*}' and '{**}' must be whole segments");
+                }
+                _ if !segment.bytes().all(is_literal_byte) => {
+                    return error("a segment has a character outside [a-zA-Z0-9-._~%!$&'()+,;:@=]");
+                }
+                _ => slash(&mut back, &mut front, segment),
+            }
+        }
+        Ok(Self {
+            source: text.to_owned(),
+            front,
+            back,
+        })
+    }
+
+    /// The template as Istio writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.source
+    }
+
+    /// The template in Envoy's language: `*` and `**` without braces.
+    #[must_use]
+    pub fn to_envoy(&self) -> String {
+        self.source.replace("{**}", "**").replace("{*}", "*")
+    }
+
+    /// Whether a path without its query fits.
+    #[must_use]
+    pub fn matches(&self, path: &[u8]) -> bool {
+        let mut rest = path;
+        for part in &self.front {
+            rest = match part {
+                Part::Literal(text) => match rest.strip_prefix(text.as_bytes()) {
+                    Some(after) => after,
+                    None => return false,
+                },
+                Part::Segment => {
+                    let length = rest
+                        .iter()
+                        .take_while(|byte| is_segment_byte(**byte))
+                        .count();
+                    match rest.get(length..) {
+                        Some(after) if length > 0 => after,
+                        _ => return false,
+                    }
+                }
+            };
+        }
+        match &self.back {
+            None => rest.is_empty(),
+            Some(back) => rest.strip_suffix(back.as_bytes()).is_some_and(|any| {
+                any.iter()
+                    .all(|byte| *byte == b'/' || is_segment_byte(*byte))
+            }),
+        }
+    }
+}
+
+fn literal(front: &mut Vec<Part>, text: &str) {
+    match front.last_mut() {
+        Some(Part::Literal(literal)) => *literal += text,
+        _ => front.push(Part::Literal(text.to_owned())),
+    }
+}
+
+/// What `{*}` runs over: the characters of a path segment, `%` and `*` included.
+fn is_segment_byte(byte: u8) -> bool {
+    is_literal_byte(byte) || byte == b'*'
+}
+
+fn is_literal_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@=".contains(&byte)
+}
+
+impl fmt::Display for PathTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source)
+    }
+}
+
+/// Why a text is no path template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTemplateError(&'static str);
+
+impl fmt::Display for PathTemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for PathTemplateError {}
+
+const MAX_LENGTH: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex::bytes::RegexBuilder;
+
+    use super::*;
+
+    /// The table of what Envoy was seen to match.
+    #[test]
+    fn matches_what_envoy_matches() {
+        for (template, good, bad) in [
+            (
+                "/foo/{*}",
+                vec!["/foo/bar", "/foo/b%20r", "/foo/a%2Fb"],
+                vec!["/foo", "/foo/", "/foo/a/b"],
+            ),
+            (
+                "/foo/{**}",
+                vec!["/foo/", "/foo/a", "/foo/a/b", "/foo//"],
+                vec!["/foo", "/fooa"],
+            ),
+            (
+                "/foo/{**}/",
+                vec!["/foo/bar/", "/foo//"],
+                vec!["/foo/", "/foo/bar", "/foo/bar/baz.txt"],
+            ),
+            ("/{**}/foo", vec!["/a/foo", "/a/b/foo"], vec!["/foo"]),
+            (
+                "/foo/{*}/bar/{**}",
+                vec!["/foo/x/bar/", "/foo/x/bar/y"],
+                vec!["/foo/x/bar", "/foo//bar/x"],
+            ),
+            (
+                "/store/{**}/cart",
+                vec!["/store//cart", "/store/a/b/cart"],
+                vec!["/store/cart"],
+            ),
+        ] {
+            let template = PathTemplate::new(template).unwrap();
+            for path in good {
+                assert!(template.matches(path.as_bytes()), "{template} {path}");
+            }
+            for path in bad {
+                assert!(!template.matches(path.as_bytes()), "{template} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_envoy_would_refuse() {
+        let long = format!("/{}", "a".repeat(256));
+        for bad in [
+            "",
+            "{*}/x",
+            "//{*}",
+            "/a//{*}",
+            "/{**}/{*}",
+            "/{**}/{**}",
+            "/a{*}",
+            "/{*}b",
+            "/{a}",
+            "/a/{",
+            "/{***}",
+            "/a b/{*}",
+            "/é/{*}",
+            "/a*/{*}",
+            &long,
+        ] {
+            assert!(PathTemplate::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn reference(template: &str) -> regex::bytes::Regex {
+        let class = r"[A-Za-z0-9\-._~%!$&'()*+,;:@=";
+        let pattern = regex::escape(template)
+            .replace(r"\{\*\*\}", &format!("{class}/]*"))
+            .replace(r"\{\*\}", &format!("{class}]+"));
+        RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
+            .unicode(false)
+            .build()
+            .unwrap()
+    }
+
+    /// B-60: no byte may make an operator match too little or too much.
+    #[test]
+    fn every_byte_is_inside_or_outside_as_envoy_has_it() {
+        for template in ["/a/{*}", "/a/{**}", "/{*}/a", "/a/{**}/z"] {
+            let parsed = PathTemplate::new(template).unwrap();
+            let reference = reference(template);
+            for byte in 0..=255_u8 {
+                for path in [
+                    [b"/a/".as_slice(), &[byte]],
+                    [b"/a/x".as_slice(), &[byte, b'/', b'z']],
+                    [&[b'/', byte], b"/a"],
+                ] {
+                    let path = path.concat();
+                    assert_eq!(
+                        parsed.matches(&path),
+                        reference.is_match(&path),
+                        "{template} {path:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_regex(
+            segments in prop::collection::vec(prop::sample::select(vec!["{*}", "a", "bc", "%2f"]), 1..4),
+            tail in prop::sample::select(vec!["", "/", "/{**}", "/{**}/", "/{**}/a", "/{**}/a/bc"]),
+            paths in prop::collection::vec("(/[abcz*%\\[ ]{0,2}){1,5}/?", 8),
+        ) {
+            let template = format!("/{}{tail}", segments.join("/"));
+            let parsed = PathTemplate::new(&template).unwrap();
+            let reference = reference(&template);
+            for path in paths {
+                prop_assert_eq!(parsed.matches(path.as_bytes()), reference.is_match(path.as_bytes()), "{} {}", template, path);
+            }
+        }
+    }
+}

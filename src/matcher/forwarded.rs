@@ -1,0 +1,55 @@
+//! Which address a request came from.
+
+use std::net::IpAddr;
+
+/// The address of a socket as matchers take it: a v4-mapped one (`::ffff:a.b.c.d`) is IPv4.
+///
+/// Only for socket addresses: the same text in `x-forwarded-for` stays IPv6.
+#[must_use]
+pub fn socket_ip(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+/// Envoy's `remote_ip` of a sidecar (`use_remote_address: false`): the last element of `x-forwarded-for`, trimmed, when it is a bare IP
+/// literal; else the connection's own address.
+///
+/// `forwarded` holds every value of the header in the order they came; lines are one list. A client that reaches the workload directly
+/// can choose this address; only a gateway in front makes it true.
+#[must_use]
+pub fn remote_ip<'a>(forwarded: impl IntoIterator<Item = &'a [u8]>, peer: IpAddr) -> IpAddr {
+    let last_line = forwarded.into_iter().last();
+    let last_element = last_line.and_then(|line| line.rsplit(|byte| *byte == b',').next());
+    last_element
+        .and_then(|element| std::str::from_utf8(element.trim_ascii()).ok())
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| socket_ip(peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bare_literal_at_the_end_counts() {
+        let peer: IpAddr = "127.0.0.1".parse().unwrap();
+        for (lines, expected) in [
+            (vec![], "127.0.0.1"),
+            (vec!["1.1.1.1, 9.9.9.9"], "9.9.9.9"),
+            (vec!["9.9.9.9, 1.1.1.1"], "1.1.1.1"),
+            (vec!["9.9.9.9:55"], "127.0.0.1"),
+            (vec!["9.9.9.9,"], "127.0.0.1"),
+            (vec!["[::1]"], "127.0.0.1"),
+            (vec!["\"9.9.9.9\""], "127.0.0.1"),
+            (vec!["fe80::1%eth0"], "127.0.0.1"),
+            (vec!["unknown"], "127.0.0.1"),
+            (vec![" 2001:db8::1 "], "2001:db8::1"),
+            (vec!["::ffff:1.2.3.4"], "::ffff:1.2.3.4"),
+            (vec!["1.1.1.1", "9.9.9.9"], "9.9.9.9"),
+        ] {
+            let found = remote_ip(lines.iter().map(|line| line.as_bytes()), peer);
+            assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{lines:?}");
+        }
+        let mapped = remote_ip([], "::ffff:10.0.0.1".parse().unwrap());
+        assert_eq!(mapped, "10.0.0.1".parse::<IpAddr>().unwrap());
+    }
+}

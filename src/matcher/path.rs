@@ -1,0 +1,383 @@
+//! Path normalization: what a request target becomes before anything judges it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// How far paths are normalized (MeshConfig's `pathNormalization.normalization`; Istio's `DEFAULT` is [`Base`](Self::Base)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Normalization {
+    /// Not at all; a `#` is still refused.
+    None,
+    /// RFC 3986: dot segments removed, unreserved escapes decoded, `\` made `/`.
+    #[default]
+    Base,
+    /// And runs of `/` merged.
+    MergeSlashes,
+    /// And `%2F`, `%5C` decoded first.
+    DecodeAndMergeSlashes,
+}
+
+/// Why a request target is answered with 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PathRefusal {
+    /// It holds a `#`: two readers would disagree where the path ends.
+    Fragment,
+    /// It holds a byte that no request target may: a control, a space, or one beyond ASCII.
+    IllegalByte,
+    /// Its path holds `%00`.
+    NulByte,
+    /// It does not start with `/`.
+    NotAbsolute,
+}
+
+impl PathRefusal {
+    /// Envoy's response code details.
+    #[must_use]
+    pub fn details(self) -> &'static str {
+        match self {
+            Self::Fragment | Self::NulByte | Self::NotAbsolute => "path_normalization_failed",
+            Self::IllegalByte => "http1.codec_error",
+        }
+    }
+}
+
+impl fmt::Display for PathRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fragment => "the request target holds a '#'",
+            Self::IllegalByte => "the request target holds a byte that no target may",
+            Self::NulByte => "the path holds %00",
+            Self::NotAbsolute => "the request target does not start with '/'",
+        })
+    }
+}
+
+impl std::error::Error for PathRefusal {}
+
+/// Normalizes a request target (path and query, as sent) the way the sidecar does; only the part before `?` changes.
+///
+/// Borrowed, and without any allocation, when nothing changes.
+///
+/// # Errors
+/// When Envoy answers 400; see [`PathRefusal`].
+pub fn normalize(target: &str, how: Normalization) -> Result<Cow<'_, str>, PathRefusal> {
+    if !target.starts_with('/') {
+        return Err(PathRefusal::NotAbsolute);
+    }
+    for byte in target.bytes() {
+        match byte {
+            b'#' => return Err(PathRefusal::Fragment),
+            0x21..=0x7e => {}
+            _ => return Err(PathRefusal::IllegalByte),
+        }
+    }
+    let (path, query) = match target.find('?') {
+        Some(at) => target.split_at(at),
+        None => (target, ""),
+    };
+    if how == Normalization::None || !changes(path.as_bytes(), how) {
+        return Ok(Cow::Borrowed(target));
+    }
+    let mut bytes = Cow::Borrowed(path.as_bytes());
+    if how == Normalization::DecodeAndMergeSlashes {
+        bytes = decode_slashes(&bytes).into();
+    }
+    let plain = without_dot_parameters(&bytes);
+    let canonical = without_dot_segments(&canonical_bytes(&plain)?);
+    let merged = match how {
+        Normalization::MergeSlashes | Normalization::DecodeAndMergeSlashes => merge(canonical),
+        Normalization::None | Normalization::Base => canonical,
+    };
+    let mut normalized = String::with_capacity(merged.len() + query.len());
+    normalized.extend(merged.into_iter().map(char::from));
+    normalized.push_str(query);
+    Ok(Cow::Owned(normalized))
+}
+
+/// Whether normalization would do anything to a path; never wrongly `false`.
+fn changes(path: &[u8], how: Normalization) -> bool {
+    let decodes = how == Normalization::DecodeAndMergeSlashes;
+    let merges = decodes || how == Normalization::MergeSlashes;
+    let mut rest = path;
+    while let Some((byte, after)) = rest.split_first() {
+        let changed = match byte {
+            b'/' => is_dot_segment(after) || (merges && after.first() == Some(&b'/')),
+            b'%' => match escaped(after) {
+                Some(b'/' | b'\\') => decodes,
+                Some(byte) => byte == 0 || is_unreserved(byte),
+                None => false,
+            },
+            byte => *byte == b'\\' || must_escape(*byte),
+        };
+        if changed {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
+/// Whether the text starts with `.` or `..` as a whole segment, parameters aside.
+fn is_dot_segment(text: &[u8]) -> bool {
+    let after = text.strip_prefix(b"..").or_else(|| text.strip_prefix(b"."));
+    after.is_some_and(|after| matches!(after.first(), None | Some(b'/' | b';' | b'\\')))
+}
+
+fn decode_slashes(path: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, after)) = rest.split_first() {
+        match escaped(after) {
+            Some(slash @ (b'/' | b'\\')) if *byte == b'%' => {
+                decoded.push(slash);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                decoded.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    decoded
+}
+
+/// `.;x` and `..;x` become `.` and `..`: some servers take parameters off before they resolve dots.
+fn without_dot_parameters(path: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(path.len());
+    for segment in path.split_inclusive(|byte| matches!(byte, b'/' | b'\\')) {
+        let (name, separator) = match segment.split_last() {
+            Some((last @ (b'/' | b'\\'), name)) => (name, Some(*last)),
+            _ => (segment, None),
+        };
+        let dots: &[u8] = if name.starts_with(b".;") {
+            b"."
+        } else if name.starts_with(b"..;") {
+            b".."
+        } else {
+            name
+        };
+        plain.extend_from_slice(dots);
+        plain.extend(separator);
+    }
+    plain
+}
+
+/// `\` to `/`, unreserved escapes decoded, unsafe bytes escaped.
+fn canonical_bytes(path: &[u8]) -> Result<Vec<u8>, PathRefusal> {
+    let mut canonical = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, mut after)) = rest.split_first() {
+        match (byte, escaped(after)) {
+            (b'%', Some(0)) => return Err(PathRefusal::NulByte),
+            (b'%', Some(decoded)) if is_unreserved(decoded) => {
+                canonical.push(decoded);
+                after = after.get(2..).unwrap_or_default();
+            }
+            (b'\\', _) => canonical.push(b'/'),
+            (byte, _) if must_escape(*byte) => {
+                let hex = |digit: u8| *b"0123456789ABCDEF".get(usize::from(digit)).unwrap_or(&b'0');
+                canonical.extend([b'%', hex(byte >> 4), hex(byte & 15)]);
+            }
+            (byte, _) => canonical.push(*byte),
+        }
+        rest = after;
+    }
+    Ok(canonical)
+}
+
+/// Resolves `.` and `..`; empty segments are segments, and what would climb above the root stays there.
+fn without_dot_segments(path: &[u8]) -> Vec<u8> {
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut open = false;
+    for segment in path.split(|byte| *byte == b'/').skip(1) {
+        open = matches!(segment, b"." | b"..");
+        match segment {
+            b"." => {}
+            b".." => {
+                kept.pop();
+            }
+            _ => kept.push(segment),
+        }
+    }
+    if open {
+        kept.push(b"");
+    }
+    let mut resolved = Vec::with_capacity(path.len());
+    for segment in kept {
+        resolved.push(b'/');
+        resolved.extend_from_slice(segment);
+    }
+    resolved
+}
+
+fn merge(mut path: Vec<u8>) -> Vec<u8> {
+    path.dedup_by(|a, b| *a == b'/' && *b == b'/');
+    path
+}
+
+/// The byte that two hex digits at the start of the text stand for.
+fn escaped(text: &[u8]) -> Option<u8> {
+    let [high, low, ..] = text else { return None };
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    Some(digit(*high)? << 4 | digit(*low)?)
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn must_escape(byte: u8) -> bool {
+    matches!(byte, b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Normalization::{Base, DecodeAndMergeSlashes, MergeSlashes, None as Raw};
+    use super::*;
+
+    /// What Envoy 1.40 was seen to do.
+    #[test]
+    fn every_mode_does_what_envoy_does() {
+        for (input, raw, base, merge, decode) in [
+            (
+                "/app/%2E./admin",
+                "/app/%2E./admin",
+                "/admin",
+                "/admin",
+                "/admin",
+            ),
+            ("/app//", "/app//", "/app//", "/app/", "/app/"),
+            ("/app%2f/", "/app%2f/", "/app%2f/", "/app%2f/", "/app/"),
+            (
+                "/a/b%2f..%2fc",
+                "/a/b%2f..%2fc",
+                "/a/b%2f..%2fc",
+                "/a/b%2f..%2fc",
+                "/a/c",
+            ),
+            (
+                "/app\\admin",
+                "/app\\admin",
+                "/app/admin",
+                "/app/admin",
+                "/app/admin",
+            ),
+            (
+                "/a%5c..%5cb",
+                "/a%5c..%5cb",
+                "/a%5c..%5cb",
+                "/a%5c..%5cb",
+                "/b",
+            ),
+            ("/..;/admin", "/..;/admin", "/admin", "/admin", "/admin"),
+            (
+                "/a/%2e%2e;/b",
+                "/a/%2e%2e;/b",
+                "/a/..;/b",
+                "/a/..;/b",
+                "/a/..;/b",
+            ),
+            ("/%41%7e%2d", "/%41%7e%2d", "/A~-", "/A~-", "/A~-"),
+            ("/a%zz", "/a%zz", "/a%zz", "/a%zz", "/a%zz"),
+            ("/a%", "/a%", "/a%", "/a%", "/a%"),
+            ("/a/..", "/a/..", "/", "/", "/"),
+            ("/a/.", "/a/.", "/a/", "/a/", "/a/"),
+            ("/../..", "/../..", "/", "/", "/"),
+            ("/app//../x", "/app//../x", "/app/x", "/app/x", "/app/x"),
+            (
+                "/a\"<>^`{|}[]",
+                "/a\"<>^`{|}[]",
+                "/a%22%3C%3E%5E%60%7B%7C%7D[]",
+                "/a%22%3C%3E%5E%60%7B%7C%7D[]",
+                "/a%22%3C%3E%5E%60%7B%7C%7D[]",
+            ),
+            (
+                "/x/%252e%252e/admin",
+                "/x/%252e%252e/admin",
+                "/x/%252e%252e/admin",
+                "/x/%252e%252e/admin",
+                "/x/%252e%252e/admin",
+            ),
+            (
+                "/a/../b?x=/../y",
+                "/a/../b?x=/../y",
+                "/b?x=/../y",
+                "/b?x=/../y",
+                "/b?x=/../y",
+            ),
+            ("/.;x/a", "/.;x/a", "/a", "/a", "/a"),
+            ("/...", "/...", "/...", "/...", "/..."),
+        ] {
+            for (how, expected) in [
+                (Raw, raw),
+                (Base, base),
+                (MergeSlashes, merge),
+                (DecodeAndMergeSlashes, decode),
+            ] {
+                assert_eq!(
+                    normalize(input, how).as_deref(),
+                    Ok(expected),
+                    "{input} {how:?}"
+                );
+            }
+        }
+    }
+
+    /// B-27, B-28, B-64, and the bytes that the `http` crate lets through.
+    #[test]
+    fn refuses_what_envoy_refuses() {
+        for how in [Raw, Base, MergeSlashes, DecodeAndMergeSlashes] {
+            for (input, why) in [
+                ("/a#f", PathRefusal::Fragment),
+                ("/a?b#f", PathRefusal::Fragment),
+                ("\\admin", PathRefusal::NotAbsolute),
+                ("*", PathRefusal::NotAbsolute),
+                ("", PathRefusal::NotAbsolute),
+                ("/é", PathRefusal::IllegalByte),
+                ("/a b", PathRefusal::IllegalByte),
+                ("/a\t", PathRefusal::IllegalByte),
+                ("/a\x7f", PathRefusal::IllegalByte),
+                ("/a\0", PathRefusal::IllegalByte),
+            ] {
+                assert_eq!(normalize(input, how), Err(why), "{input:?} {how:?}");
+            }
+            let nul = normalize("/admin%00", how);
+            assert_eq!(nul.is_ok(), how == Raw, "{how:?}");
+        }
+    }
+
+    #[test]
+    fn borrows_when_nothing_changes() {
+        for (target, how) in [
+            ("/a/b%20c/.x/..y?q=%41/../", DecodeAndMergeSlashes),
+            ("/a//b%2f", Base),
+            ("/a//b", Raw),
+        ] {
+            assert!(
+                matches!(normalize(target, how), Ok(Cow::Borrowed(_))),
+                "{target}"
+            );
+        }
+    }
+
+    proptest! {
+        /// What was normalized once stays as it is, and the short cut never hides a change.
+        #[test]
+        fn the_short_cut_hides_nothing(target in "/[a.;/%2eEfF5cC\\\\<?]{0,14}", how in prop::sample::select(vec![Base, MergeSlashes, DecodeAndMergeSlashes])) {
+            if let Ok(Cow::Borrowed(same)) = normalize(&target, how) {
+                let path = same.split('?').next().unwrap();
+                let decoded = if how == DecodeAndMergeSlashes { decode_slashes(path.as_bytes()) } else { path.into() };
+                let mut slow = without_dot_segments(&canonical_bytes(&without_dot_parameters(&decoded)).unwrap());
+                if how != Base { slow = merge(slow); }
+                prop_assert_eq!(slow, path.as_bytes());
+            }
+        }
+    }
+}

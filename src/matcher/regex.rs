@@ -1,0 +1,326 @@
+use std::fmt;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+/// A regular expression on bytes that must cover the whole text (Envoy's `safe_regex`, RE2 in Latin-1 mode): `.` is any byte but `\n`.
+///
+/// What Istio's resources compile to is mostly literals around `.*` and `.+`; those are matched without a regex engine, so that ten
+/// thousand of them cost no more than their text.
+#[derive(Clone)]
+pub struct SafeRegex {
+    source: Box<str>,
+    program: Program,
+}
+
+#[derive(Clone)]
+enum Program {
+    /// One of these wildcard patterns.
+    Globs(Box<[Glob]>),
+    /// Anything else.
+    Regex(Regex),
+}
+
+impl SafeRegex {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// When the pattern is no regular expression, or one that would need more than 10 MB.
+    pub fn new(pattern: &str) -> Result<Self, RegexError> {
+        let program = match globs(pattern) {
+            Some(globs) => Program::Globs(globs.into()),
+            None => RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
+                .unicode(false)
+                .build()
+                .map(Program::Regex)
+                .map_err(|error| RegexError(error.to_string()))?,
+        };
+        Ok(Self {
+            source: pattern.into(),
+            program,
+        })
+    }
+
+    /// `.+`.
+    #[must_use]
+    pub fn non_empty() -> Self {
+        Self {
+            source: ".+".into(),
+            program: Program::Globs([Glob::non_empty()].into()),
+        }
+    }
+
+    /// The pattern as written, without anchors.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether the pattern covers the whole text.
+    #[must_use]
+    pub fn matches(&self, text: &[u8]) -> bool {
+        match &self.program {
+            Program::Globs(globs) => {
+                !text.contains(&b'\n') && globs.iter().any(|glob| glob.matches(text))
+            }
+            Program::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
+impl PartialEq for SafeRegex {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for SafeRegex {}
+
+impl fmt::Debug for SafeRegex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SafeRegex({})", self.source)
+    }
+}
+
+/// A text that is no usable regular expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegexError(String);
+
+impl fmt::Display for RegexError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a usable regular expression: {}", self.0)
+    }
+}
+
+impl std::error::Error for RegexError {}
+
+/// Literals with runs of any bytes between them; `.*` and `.+` are runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Glob {
+    /// What the text starts with, before the first run.
+    pub(crate) head: Vec<u8>,
+    /// Each run's least length and the literal after it; the last literal ends the text. Empty: the head is the whole text.
+    pub(crate) rest: Vec<(usize, Vec<u8>)>,
+}
+
+impl Glob {
+    fn non_empty() -> Self {
+        Self {
+            head: Vec::new(),
+            rest: vec![(1, Vec::new())],
+        }
+    }
+
+    /// Whether the text fits; the caller has made sure that it holds no `\n`. The earliest place for each literal is the best one,
+    /// because every run may be as long as it likes.
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
+        let Some(mut text) = text.strip_prefix(self.head.as_slice()) else {
+            return false;
+        };
+        let Some((last, middle)) = self.rest.split_last() else {
+            return text.is_empty();
+        };
+        for (least, literal) in middle {
+            let Some(after_run) = text.get(*least..) else {
+                return false;
+            };
+            let Some(after) = after_first(after_run, literal) else {
+                return false;
+            };
+            text = after;
+        }
+        let (least, tail) = last;
+        text.len() >= least + tail.len() && text.ends_with(tail)
+    }
+
+    fn push(&mut self, byte: u8) {
+        match self.rest.last_mut() {
+            Some((_, literal)) => literal.push(byte),
+            None => self.head.push(byte),
+        }
+    }
+
+    fn run(&mut self, least: usize) {
+        match self.rest.last_mut() {
+            Some((so_far, literal)) if literal.is_empty() => *so_far += least,
+            _ => self.rest.push((least, Vec::new())),
+        }
+    }
+
+    fn append(&mut self, other: &Self) {
+        for byte in &other.head {
+            self.push(*byte);
+        }
+        for (least, literal) in &other.rest {
+            self.run(*least);
+            for byte in literal {
+                self.push(*byte);
+            }
+        }
+    }
+}
+
+/// What follows the first occurrence of a literal.
+fn after_first<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
+    if literal.is_empty() {
+        return Some(text);
+    }
+    let start = text
+        .windows(literal.len())
+        .position(|window| window == literal)?;
+    text.get(start + literal.len()..)
+}
+
+/// Reads a pattern of literals, escaped punctuation, `.*`, `.+`, `(A|B)` and `(A)?` without nesting; `None` when it holds anything else.
+fn globs(pattern: &str) -> Option<Vec<Glob>> {
+    let mut rest = pattern.as_bytes();
+    let mut alternatives = vec![Glob {
+        head: Vec::new(),
+        rest: Vec::new(),
+    }];
+    while let Some((first, after)) = rest.split_first() {
+        if *first != b'(' {
+            rest = atom(rest, &mut alternatives)?;
+            continue;
+        }
+        let end = after.iter().position(|byte| *byte == b')')?;
+        let (inside, after) = (after.get(..end)?, after.get(end + 1..)?);
+        let mut choices = Vec::new();
+        for choice in inside.split(|byte| *byte == b'|') {
+            let mut one = vec![Glob {
+                head: Vec::new(),
+                rest: Vec::new(),
+            }];
+            let mut text = choice;
+            while !text.is_empty() {
+                text = atom(text, &mut one)?;
+            }
+            choices.append(&mut one);
+        }
+        rest = after;
+        if let Some(after) = rest.strip_prefix(b"?") {
+            choices.push(Glob {
+                head: Vec::new(),
+                rest: Vec::new(),
+            });
+            rest = after;
+        }
+        alternatives = product(&alternatives, &choices)?;
+    }
+    Some(alternatives)
+}
+
+fn product(left: &[Glob], right: &[Glob]) -> Option<Vec<Glob>> {
+    if left.len() * right.len() > MOST_ALTERNATIVES {
+        return None;
+    }
+    let pairs = left
+        .iter()
+        .flat_map(|start| right.iter().map(move |end| (start, end)));
+    let joined = pairs.map(|(start, end)| {
+        let mut glob = start.clone();
+        glob.append(end);
+        glob
+    });
+    Some(joined.collect())
+}
+
+/// Reads one literal byte or one run, adds it to every glob, and gives back what follows.
+fn atom<'a>(text: &'a [u8], globs: &mut [Glob]) -> Option<&'a [u8]> {
+    let (least, literal, after) = match text {
+        [b'.', b'*', after @ ..] => (Some(0), 0, after),
+        [b'.', b'+', after @ ..] => (Some(1), 0, after),
+        [b'\\', byte, after @ ..] if byte.is_ascii_punctuation() => (None, *byte, after),
+        [byte, after @ ..] if !is_meta(*byte) => (None, *byte, after),
+        _ => return None,
+    };
+    // A repetition of what was just read is beyond this reader, and so is a lazy run.
+    if matches!(after.first(), Some(b'*' | b'+' | b'?' | b'{')) {
+        return None;
+    }
+    for glob in globs {
+        match least {
+            Some(least) => glob.run(least),
+            None => glob.push(literal),
+        }
+    }
+    Some(after)
+}
+
+/// Bytes that mean something in a regular expression, and the line feed, which no run may cross.
+fn is_meta(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'.' | b'*'
+            | b'+'
+            | b'?'
+            | b'('
+            | b')'
+            | b'['
+            | b']'
+            | b'{'
+            | b'}'
+            | b'|'
+            | b'^'
+            | b'$'
+            | b'\\'
+            | b'\n'
+    )
+}
+
+const MOST_ALTERNATIVES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn engine(pattern: &str) -> Regex {
+        RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
+            .unicode(false)
+            .build()
+            .unwrap()
+    }
+
+    fn is_plain(pattern: &str) -> bool {
+        matches!(SafeRegex::new(pattern).unwrap().program, Program::Globs(_))
+    }
+
+    #[test]
+    fn what_istio_emits_needs_no_engine() {
+        for pattern in [
+            ".+",
+            ".*/ns/foo/.*",
+            ".*/ns/f.*o/.*",
+            r"spiffe://.*\.x-y",
+            "spiffe://.+/ns/foo/(.+/|)sa/bar(/.+)?",
+            r".*/ns/a\-b/.*",
+        ] {
+            assert!(is_plain(pattern), "{pattern}");
+        }
+        for pattern in ["a|b", "[^/]*", "a?", "a.b", ".*?", r"\d", "^a", "(a|(b))"] {
+            assert!(!is_plain(pattern), "{pattern}");
+        }
+        assert!(SafeRegex::new("(").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn globs_agree_with_the_engine(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "a", "b", "/", ".*", ".+", r"\.", "ab", "(a|b)", "(.+/|)", "(/.+)?", "(a)?", r"\*",
+                ]),
+                0..7,
+            ),
+            texts in prop::collection::vec("[ab/.*\n]{0,9}", 8),
+        ) {
+            let pattern = parts.concat();
+            let regex = SafeRegex::new(&pattern).unwrap();
+            let engine = engine(&pattern);
+            for text in texts {
+                prop_assert_eq!(regex.matches(text.as_bytes()), engine.is_match(text.as_bytes()), "{} on {:?}", pattern, text);
+            }
+        }
+    }
+}
