@@ -2,11 +2,15 @@
 
 mod attributes;
 mod decision;
+mod engine;
+pub mod eval;
 pub mod ir;
+mod metadata;
 mod program;
 
 pub use attributes::Attributes;
 pub use decision::{Decision, DryRun, Marks, PolicyId};
+pub use engine::{CustomMatch, Engine};
 pub use program::{
     Authentication, Chain, Chains, CustomFilter, LegacyAuthentication, PerPort, Program, RuleSets,
 };
