@@ -1,6 +1,7 @@
 //! The policy engine: Istio's resources in, Envoy's decisions out. Pure: no HTTP, no runtime, no clock.
 
 mod attributes;
+mod compile;
 mod decision;
 mod engine;
 pub mod eval;
@@ -9,6 +10,7 @@ mod metadata;
 mod program;
 
 pub use attributes::Attributes;
+pub use compile::compile;
 pub use decision::{Decision, DryRun, Marks, PolicyId};
 pub use engine::{CustomMatch, Engine};
 pub use program::{

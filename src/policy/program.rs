@@ -46,6 +46,19 @@ impl<T> PerPort<T> {
         }
     }
 
+    /// Another value for every port.
+    #[must_use]
+    pub fn map<U>(self, mut each: impl FnMut(T) -> U) -> PerPort<U> {
+        PerPort {
+            default: each(self.default),
+            by_port: self
+                .by_port
+                .into_iter()
+                .map(|(port, value)| (port, each(value)))
+                .collect(),
+        }
+    }
+
     /// The value for a port.
     pub fn get(&self, port: u16) -> &T {
         self.by_port.get(&port).unwrap_or(&self.default)

@@ -1,0 +1,114 @@
+use super::super::ir::{Permission, Principal};
+use super::compiler::{Compiler, Place};
+use crate::istio::Text;
+
+/// What permissions and principals have in common.
+pub(super) trait Node: Clone {
+    fn any() -> Self;
+    fn and(nodes: Vec<Self>) -> Self;
+    fn or(nodes: Vec<Self>) -> Self;
+    fn not(node: Self) -> Self;
+
+    /// Matches nothing.
+    fn never() -> Self {
+        Self::not(Self::any())
+    }
+}
+
+impl Node for Permission {
+    fn any() -> Self {
+        Self::Any
+    }
+    fn and(nodes: Vec<Self>) -> Self {
+        Self::And(nodes)
+    }
+    fn or(nodes: Vec<Self>) -> Self {
+        Self::Or(nodes)
+    }
+    fn not(node: Self) -> Self {
+        Self::Not(Box::new(node))
+    }
+}
+
+impl Node for Principal {
+    fn any() -> Self {
+        Self::Any
+    }
+    fn and(nodes: Vec<Self>) -> Self {
+        Self::And(nodes)
+    }
+    fn or(nodes: Vec<Self>) -> Self {
+        Self::Or(nodes)
+    }
+    fn not(node: Self) -> Self {
+        Self::Not(Box::new(node))
+    }
+}
+
+/// One field or condition of a rule: tests that must all hold.
+#[derive(Clone)]
+pub(super) struct Clause<N> {
+    /// Raw TCP knows nothing of it.
+    pub(super) http_only: bool,
+    /// The test of the positive list, the negated one of the negative list, as far as they are written.
+    pub(super) tests: Vec<N>,
+}
+
+/// What a clause asks for.
+pub(super) trait Key {
+    /// Where its tests stand.
+    type Node: Node;
+
+    /// Whether raw TCP knows nothing of it.
+    fn is_http_only(&self) -> bool;
+
+    /// Holds when one of the values does; `None` when there are no values.
+    fn test(
+        &self,
+        compiler: &mut Compiler<'_>,
+        values: &[Text],
+        place: Place<'_>,
+    ) -> Option<Self::Node>;
+}
+
+/// A positive and a negative list of one key; `None` when neither is written.
+pub(super) fn clause<K: Key>(
+    compiler: &mut Compiler<'_>,
+    key: &K,
+    values: &[Text],
+    place: Place<'_>,
+    not_values: &[Text],
+    not_place: Place<'_>,
+) -> Option<Clause<K::Node>> {
+    let mut tests = Vec::new();
+    tests.extend(key.test(compiler, values, place));
+    tests.extend(key.test(compiler, not_values, not_place).map(K::Node::not));
+    (!tests.is_empty()).then(|| Clause {
+        http_only: key.is_http_only(),
+        tests,
+    })
+}
+
+/// `and` over the tests; an empty one matches anything.
+pub(super) fn all_of<N: Node>(mut tests: Vec<N>) -> N {
+    if tests.is_empty() {
+        tests.push(N::any());
+    }
+    N::and(tests)
+}
+
+/// `or` over a list's values; `None` when there are none. A value that does not compile is recorded and left out.
+pub(super) fn one_of<N: Node>(
+    compiler: &mut Compiler<'_>,
+    values: &[Text],
+    place: Place<'_>,
+    mut each: impl FnMut(&mut Compiler<'_>, &str, &mut Vec<N>) -> Result<(), String>,
+) -> Option<N> {
+    let mut nodes = Vec::with_capacity(values.len());
+    for (index, value) in values.iter().enumerate() {
+        if let Err(message) = each(compiler, value, &mut nodes) {
+            compiler.refuse(value.at(), format_args!("{place}[{index}]"), message);
+        }
+    }
+    (!nodes.is_empty()).then(|| N::or(nodes))
+}

@@ -1,0 +1,101 @@
+use std::collections::HashMap;
+use std::fmt::{self, Display};
+
+use crate::identity::Workload;
+use crate::istio::{MeshConfig, Meta, Position, Problem};
+use crate::matcher::StringMatcher;
+
+/// What every stage needs: whom the resources are compiled for, and where to put what is wrong.
+///
+/// A stage that meets a mistake records it and goes on, so that all of them are reported at once; whatever it returned is then never used.
+pub(super) struct Compiler<'a> {
+    pub(super) mesh: &'a MeshConfig,
+    pub(super) workload: &'a Workload,
+    /// Regexes by text: the same namespace occurs in many policies, and compiling one is dear.
+    pub(super) regexes: HashMap<String, StringMatcher>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) notes: Vec<Problem>,
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn new(mesh: &'a MeshConfig, workload: &'a Workload) -> Self {
+        Self {
+            mesh,
+            workload,
+            regexes: HashMap::new(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Records a mistake: nothing of this configuration will be used.
+    pub(super) fn refuse(&mut self, at: &Position, field: impl Display, message: impl Display) {
+        self.problems.push(Problem::new(
+            at.clone(),
+            field.to_string(),
+            message.to_string(),
+        ));
+    }
+
+    /// Records something that loads but deserves a word.
+    pub(super) fn note(&mut self, at: &Position, field: impl Display, message: impl Display) {
+        self.notes.push(Problem::new(
+            at.clone(),
+            field.to_string(),
+            message.to_string(),
+        ));
+    }
+}
+
+/// A list of values inside a rule, for messages.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The resource; its namespace completes short service accounts.
+    pub(super) meta: &'a Meta,
+    /// The rule or subject it stands in.
+    pub(super) rule: usize,
+    /// Which part of it.
+    pub(super) part: Part,
+    /// The list's name.
+    pub(super) list: &'a str,
+}
+
+/// A part of a rule.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    /// `from[].source`.
+    From(usize),
+    /// `to[].operation`.
+    To(usize),
+    /// `when[]`.
+    When(usize),
+    /// A rule of a `ServiceRole`.
+    Role,
+    /// `constraints[]` of a `ServiceRole`'s rule.
+    Constraint(usize),
+    /// A subject of a `ServiceRoleBinding`.
+    Subject,
+}
+
+impl<'a> Place<'a> {
+    /// The same place, another list.
+    pub(super) fn list(self, list: &'a str) -> Self {
+        Self { list, ..self }
+    }
+}
+
+impl Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rule, list) = (self.rule, self.list);
+        match self.part {
+            Part::From(index) => write!(f, "spec.rules[{rule}].from[{index}].source.{list}"),
+            Part::To(index) => write!(f, "spec.rules[{rule}].to[{index}].operation.{list}"),
+            Part::When(index) => write!(f, "spec.rules[{rule}].when[{index}].{list}"),
+            Part::Role => write!(f, "spec.rules[{rule}].{list}"),
+            Part::Constraint(index) => {
+                write!(f, "spec.rules[{rule}].constraints[{index}].{list}")
+            }
+            Part::Subject => write!(f, "spec.subjects[{rule}].{list}"),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+use std::sync::Arc;
+
+use super::super::compiler::Compiler;
+use super::super::selection::oldest;
+use super::service::Service;
+use crate::istio::{LegacyPolicy, LegacyTarget, MtlsMode, PortSelector};
+
+/// The one Policy or MeshPolicy that counts for a service's port: the narrowest, nothing is merged.
+pub(super) fn effective<'r>(
+    compiler: &mut Compiler<'_>,
+    policies: &'r [Arc<LegacyPolicy>],
+    service: &Service<'_>,
+) -> Option<&'r LegacyPolicy> {
+    let mut narrowest: Option<Breadth> = None;
+    let mut candidates: Vec<&LegacyPolicy> = Vec::new();
+    for policy in policies {
+        let Some(breadth) = breadth(compiler, policy, service) else {
+            continue;
+        };
+        if narrowest.is_none_or(|known| breadth < known) {
+            narrowest = Some(breadth);
+            candidates.clear();
+        }
+        if narrowest == Some(breadth) {
+            candidates.push(policy);
+        }
+    }
+    oldest(compiler, candidates, |policy| &policy.meta)
+}
+
+/// The mode of a Policy's peer method; `None` when it has none, and then the port has no mutual TLS.
+pub(super) fn peer_mode(policy: &LegacyPolicy) -> Option<MtlsMode> {
+    let mode = policy.mtls.as_ref()?.mode;
+    Some(match mode {
+        MtlsMode::Unset => MtlsMode::Strict,
+        MtlsMode::Disable | MtlsMode::Permissive | MtlsMode::Strict => mode,
+    })
+}
+
+/// How much a policy covers; the narrower one counts.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Breadth {
+    Port,
+    Service,
+    Namespace,
+    Mesh,
+}
+
+fn breadth(
+    compiler: &Compiler<'_>,
+    policy: &LegacyPolicy,
+    service: &Service<'_>,
+) -> Option<Breadth> {
+    if policy.meta.kind == "MeshPolicy" {
+        return Some(Breadth::Mesh);
+    }
+    if policy.meta.namespace != compiler.workload.namespace() {
+        return None;
+    }
+    if policy.targets.is_empty() {
+        return Some(Breadth::Namespace);
+    }
+    let named = policy
+        .targets
+        .iter()
+        .filter(|target| !service.name.is_empty() && *target.name == *service.name);
+    named
+        .filter_map(|target| target_breadth(target, service))
+        .reduce(|a, b| if a < b { a } else { b })
+}
+
+fn target_breadth(target: &LegacyTarget, service: &Service<'_>) -> Option<Breadth> {
+    if target.ports.is_empty() {
+        return Some(Breadth::Service);
+    }
+    let is_ours = |port: &PortSelector| match port {
+        PortSelector::Name(name) => service.port_name == Some(name.as_str()),
+        PortSelector::Number(number) => service.port == Some(*number),
+    };
+    target.ports.iter().any(is_ours).then_some(Breadth::Port)
+}

@@ -1,0 +1,249 @@
+use super::super::super::ir::{MetadataMatcher, Permission, ValueMatcher};
+use super::super::clause::{Clause, Node, one_of};
+use super::super::compiler::{Compiler, Part, Place};
+use super::super::condition::filter_metadata;
+use super::super::principal::header;
+use super::super::text::{Pattern, bracketed, cidr, pattern, port, regex};
+use super::service::Service;
+use crate::istio::{AccessRule, Constraint, Meta, ServiceRole, Text};
+use crate::matcher::StringMatcher;
+
+/// The clauses of each rule of a role that fits the service.
+pub(super) fn permissions(
+    compiler: &mut Compiler<'_>,
+    role: &ServiceRole,
+    service: &Service<'_>,
+) -> Vec<Vec<Clause<Permission>>> {
+    let mut fitting = Vec::new();
+    for (index, rule) in role.rules.iter().enumerate() {
+        // Compiled also where it does not fit, so that a mistake is reported wherever it stands.
+        let (clauses, constraints_fit) = rule_clauses(compiler, &role.meta, index, rule);
+        let named = |host: &Text| Pattern::of(host).matches(&service.host);
+        if constraints_fit && rule.services.iter().any(named) {
+            fitting.push(clauses);
+        }
+    }
+    fitting
+}
+
+fn rule_clauses(
+    compiler: &mut Compiler<'_>,
+    meta: &Meta,
+    index: usize,
+    rule: &AccessRule,
+) -> (Vec<Clause<Permission>>, bool) {
+    let place = |part| Place {
+        meta,
+        rule: index,
+        part,
+        list: "",
+    };
+    let at = place(Part::Role);
+    if rule.services.is_empty() {
+        let message = "name the services the rule is for, or \"*\" for all; Istio read a missing list as none or as all, by version";
+        compiler.refuse(&rule.at, at.list("services"), message);
+    }
+    let mut clauses = Clauses(Vec::new());
+    clauses.headers(compiler, ":authority", &rule.hosts, at.list("hosts"), false);
+    clauses.headers(
+        compiler,
+        ":authority",
+        &rule.not_hosts,
+        at.list("notHosts"),
+        true,
+    );
+    clauses.headers(
+        compiler,
+        ":method",
+        &rule.methods,
+        at.list("methods"),
+        false,
+    );
+    clauses.headers(
+        compiler,
+        ":method",
+        &rule.not_methods,
+        at.list("notMethods"),
+        true,
+    );
+    // The raw target with its query: these resources knew no other path.
+    clauses.headers(compiler, ":path", &rule.paths, at.list("paths"), false);
+    clauses.headers(
+        compiler,
+        ":path",
+        &rule.not_paths,
+        at.list("notPaths"),
+        true,
+    );
+    clauses.ports(&rule.ports, false);
+    clauses.ports(&rule.not_ports, true);
+
+    let mut fits = true;
+    let mut constraints: Vec<_> = rule.constraints.iter().enumerate().collect();
+    constraints.sort_by_key(|(_, constraint)| constraint.key.as_str());
+    for (index, constraint) in constraints {
+        let place = place(Part::Constraint(index));
+        match Key::parse(compiler, &constraint.key) {
+            Some(Key::AtLoad(value)) => fits &= is_met(value.as_deref(), constraint),
+            Some(Key::AtRun(key)) => clauses.constraint(compiler, &key, constraint, place),
+            None => {
+                let key = &constraint.key;
+                let message = format!(
+                    "unknown key {:?}; an unknown constraint must not be left out",
+                    key.as_str()
+                );
+                compiler.refuse(key.at(), place.list("key"), message);
+            }
+        }
+    }
+    (clauses.0, fits)
+}
+
+/// When the key of a constraint is known.
+enum Key {
+    /// Now: the destination's own value, when it has one.
+    AtLoad(Option<String>),
+    /// With each request.
+    AtRun(RunKey),
+}
+
+enum RunKey {
+    DestinationIp,
+    DestinationPort,
+    Header(String),
+    Metadata { filter: String, key: String },
+    ServerName,
+}
+
+impl Key {
+    fn parse(compiler: &Compiler<'_>, key: &str) -> Option<Self> {
+        let workload = compiler.workload;
+        if let Some(label) = bracketed(key, "destination.labels") {
+            return Some(Self::AtLoad(workload.labels().get(label).cloned()));
+        }
+        if let Some(name) = bracketed(key, "request.headers") {
+            return Some(Self::AtRun(RunKey::Header(name.to_ascii_lowercase())));
+        }
+        if let Some((filter, key)) = filter_metadata(key) {
+            let (filter, key) = (filter.to_owned(), key.to_owned());
+            return Some(Self::AtRun(RunKey::Metadata { filter, key }));
+        }
+        Some(match key {
+            "destination.name" => Self::AtLoad(Some(workload.workload_name().to_owned())),
+            "destination.namespace" => Self::AtLoad(Some(workload.namespace().to_owned())),
+            "destination.user" => Self::AtLoad(Some(workload.service_account().to_owned())),
+            "connection.sni" => Self::AtRun(RunKey::ServerName),
+            "destination.ip" => Self::AtRun(RunKey::DestinationIp),
+            "destination.port" => Self::AtRun(RunKey::DestinationPort),
+            _ => return None,
+        })
+    }
+}
+
+fn is_met(value: Option<&str>, constraint: &Constraint) -> bool {
+    let matches = |wanted: &Text| value.is_some_and(|value| Pattern::of(wanted).matches(value));
+    constraint.values.iter().any(matches)
+}
+
+/// The clauses of one rule, in Istio's order.
+struct Clauses(Vec<Clause<Permission>>);
+
+impl Clauses {
+    fn push(&mut self, http_only: bool, test: Option<Permission>, negated: bool) {
+        let test = test.map(|test| if negated { Permission::not(test) } else { test });
+        if let Some(test) = test {
+            self.0.push(Clause {
+                http_only,
+                tests: vec![test],
+            });
+        }
+    }
+
+    fn headers(
+        &mut self,
+        compiler: &mut Compiler<'_>,
+        name: &str,
+        values: &[Text],
+        place: Place<'_>,
+        negated: bool,
+    ) {
+        let test = one_of(compiler, values, place, |_, value, nodes| {
+            nodes.push(Permission::Header(header(name, value)));
+            Ok(())
+        });
+        self.push(true, test, negated);
+    }
+
+    fn ports(&mut self, ports: &[u16], negated: bool) {
+        let nodes: Vec<_> = ports
+            .iter()
+            .copied()
+            .map(Permission::DestinationPort)
+            .collect();
+        let test = (!nodes.is_empty()).then(|| Permission::or(nodes));
+        self.push(false, test, negated);
+    }
+
+    fn constraint(
+        &mut self,
+        compiler: &mut Compiler<'_>,
+        key: &RunKey,
+        constraint: &Constraint,
+        place: Place<'_>,
+    ) {
+        let place = place.list("values");
+        if constraint.values.is_empty() {
+            compiler.refuse(
+                constraint.key.at(),
+                place,
+                "write the values that are allowed",
+            );
+        }
+        let test = one_of(
+            compiler,
+            &constraint.values,
+            place,
+            |compiler, value, nodes| {
+                nodes.push(key.test(compiler, value)?);
+                Ok(())
+            },
+        );
+        self.push(matches!(key, RunKey::Header(_)), test, false);
+    }
+}
+
+impl RunKey {
+    fn test(&self, compiler: &mut Compiler<'_>, value: &str) -> Result<Permission, String> {
+        Ok(match self {
+            Self::DestinationIp => Permission::DestinationIp(cidr(value)?),
+            Self::DestinationPort => Permission::DestinationPort(port(value)?),
+            Self::Header(name) => Permission::Header(header(name, value)),
+            Self::ServerName => Permission::RequestedServerName(loose_pattern(compiler, value)?),
+            Self::Metadata { filter, key } => {
+                let element = value.strip_prefix('[').and_then(|v| v.strip_suffix(']'));
+                let text = element.unwrap_or(value);
+                let string = ValueMatcher::String(loose_pattern(compiler, text)?);
+                Permission::Metadata(MetadataMatcher {
+                    filter: filter.clone(),
+                    path: vec![key.clone()],
+                    value: match element {
+                        Some(_) => ValueMatcher::ListOneOf(Box::new(string)),
+                        None => string,
+                    },
+                    invert: false,
+                })
+            }
+        })
+    }
+}
+
+/// A string pattern of these resources: `*` matches the empty text too.
+pub(super) fn loose_pattern(
+    compiler: &mut Compiler<'_>,
+    value: &str,
+) -> Result<StringMatcher, String> {
+    match Pattern::of(value) {
+        Pattern::Present => regex(compiler, ".*"),
+        Pattern::Suffix(_) | Pattern::Prefix(_) | Pattern::Exact(_) => Ok(pattern(value)),
+    }
+}

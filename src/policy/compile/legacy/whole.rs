@@ -1,0 +1,170 @@
+use std::sync::Arc;
+
+use super::super::super::{Authentication, Chains, LegacyAuthentication, PerPort};
+use super::super::compiler::Compiler;
+use super::policies::{effective, peer_mode};
+use super::rbac::Roles;
+use super::service::Service;
+use super::subjects::Callers;
+use super::switch;
+use crate::istio::{LegacyPolicy, Meta, MtlsMode, PrincipalBinding, Resources};
+
+/// What today's resources replace.
+pub(in super::super) struct Replaced<'a> {
+    /// An AuthorizationPolicy selects the workload: all of RBAC.
+    pub(in super::super) authorization: bool,
+    /// A RequestAuthentication does: the origins; the principal is the end user then.
+    pub(in super::super) tokens: bool,
+    /// A PeerAuthentication does: the peers.
+    pub(in super::super) modes: Option<&'a PerPort<MtlsMode>>,
+}
+
+/// What the 2018 resources mean for the workload.
+#[derive(Default)]
+pub(in super::super) struct Legacy {
+    pub(in super::super) http: Chains,
+    pub(in super::super) tcp: Chains,
+    pub(in super::super) authentication: PerPort<Authentication>,
+    pub(in super::super) modes: PerPort<Option<MtlsMode>>,
+}
+
+/// Compiles the 2018 resources, port by port.
+pub(in super::super) fn compile(
+    compiler: &mut Compiler<'_>,
+    resources: &Resources,
+    replaced: &Replaced<'_>,
+) -> Legacy {
+    let mut legacy = Legacy::default();
+    let Some(first) = first_of(resources, compiler.workload.namespace()) else {
+        return legacy;
+    };
+    if compiler.workload.services().is_empty() {
+        let message = format!(
+            "{} {:?} selects by service, and the workload states no services; state each with its port \
+             (Workload::service, --service NAME:PORT)",
+            first.kind, first.name
+        );
+        compiler.refuse(&first.at, "", message);
+        return legacy;
+    }
+    let config = switch::config(compiler, &resources.rbac_configs);
+    if let (true, Some(config)) = (replaced.authorization, config) {
+        let message = format!(
+            "{} is ignored: an AuthorizationPolicy selects this workload and replaces all of rbac.istio.io",
+            config.meta.kind
+        );
+        compiler.note(&config.meta.at, "", message);
+    }
+    let roles = Roles::of(
+        compiler,
+        &resources.service_roles,
+        &resources.service_role_bindings,
+    );
+    let port = |compiler: &mut Compiler<'_>, service: &Service<'_>| {
+        let policy = effective(compiler, &resources.legacy_policies, service);
+        let port = Port {
+            replaced,
+            policy,
+            service,
+        };
+        let enforcement = switch::enforcement(compiler, config, service);
+        // Compiled also where RBAC is off, so that a mistake is reported before it is turned on.
+        let chains = roles.chains(
+            compiler,
+            service,
+            port.callers(),
+            enforcement.unwrap_or_default(),
+        );
+        let (http, tcp) = match enforcement {
+            Some(_) => (Arc::new(chains.http), Arc::new(chains.tcp)),
+            None => Default::default(),
+        };
+        (http, tcp, port.authentication(), port.mode())
+    };
+    (
+        legacy.http.default,
+        legacy.tcp.default,
+        legacy.authentication.default,
+        legacy.modes.default,
+    ) = port(compiler, &Service::none());
+    for service in Service::of_ports(compiler.workload) {
+        let (http, tcp, authentication, mode) = port(compiler, &service);
+        let Some(number) = service.port else { continue };
+        legacy.http.by_port.insert(number, http);
+        legacy.tcp.by_port.insert(number, tcp);
+        legacy.authentication.by_port.insert(number, authentication);
+        legacy.modes.by_port.insert(number, mode);
+    }
+    legacy
+}
+
+/// One port, its service and its Policy.
+struct Port<'a> {
+    replaced: &'a Replaced<'a>,
+    policy: Option<&'a LegacyPolicy>,
+    service: &'a Service<'a>,
+}
+
+impl Port<'_> {
+    fn callers(&self) -> Callers {
+        let binding = match self.policy {
+            _ if self.replaced.tokens => PrincipalBinding::UseOrigin,
+            Some(policy) => policy.principal_binding,
+            None => PrincipalBinding::default(),
+        };
+        Callers {
+            // Without a Policy, PeerAuthentication's rules hold, and they let certificates in.
+            peer_identity: self.policy.is_none() || self.peer().is_some(),
+            binding,
+        }
+    }
+
+    fn authentication(&self) -> Authentication {
+        let legacy = self.policy.map(|policy| LegacyAuthentication {
+            origins: policy.origins.clone(),
+            origin_is_optional: policy.origin_is_optional,
+            peer: self.peer(),
+            peer_is_optional: policy.peer_is_optional,
+            principal_binding: policy.principal_binding,
+        });
+        Authentication {
+            rules: Vec::new(),
+            legacy,
+        }
+    }
+
+    fn mode(&self) -> Option<MtlsMode> {
+        self.policy
+            .map(|_| self.peer().unwrap_or(MtlsMode::Disable))
+    }
+
+    /// How a certificate is demanded; `None`: not at all, and there is no peer identity.
+    fn peer(&self) -> Option<MtlsMode> {
+        match self.replaced.modes {
+            Some(modes) => {
+                let mode = match self.service.port {
+                    Some(port) => *modes.get(port),
+                    None => modes.default,
+                };
+                (mode != MtlsMode::Disable).then_some(mode)
+            }
+            None => peer_mode(self.policy?),
+        }
+    }
+}
+
+/// A resource of 2018 that can concern a workload of the namespace.
+fn first_of<'r>(resources: &'r Resources, namespace: &str) -> Option<&'r Meta> {
+    let policies = resources.legacy_policies.iter().map(|policy| &policy.meta);
+    let configs = resources.rbac_configs.iter().map(|config| &config.meta);
+    let roles = resources.service_roles.iter().map(|role| &role.meta);
+    let bindings = resources
+        .service_role_bindings
+        .iter()
+        .map(|binding| &binding.meta);
+    policies
+        .chain(configs)
+        .chain(roles)
+        .chain(bindings)
+        .find(|meta| meta.namespace.is_empty() || meta.namespace == namespace)
+}

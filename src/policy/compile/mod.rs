@@ -1,0 +1,39 @@
+//! From resources as written to a [`Program`](super::Program): which of them apply to one workload, and what they mean in Envoy's terms.
+//!
+//! The shape of what comes out is the one that Istio's control plane sends to a sidecar: per rule one RBAC policy, `and` over fields, `or`
+//! over values, `not(or)` over negative lists, named `ns[..]-policy[..]-rule[..]`. So it can be printed, compared and given to an Envoy.
+//!
+//! ```text
+//! pipeline         everything, in order
+//!   selection      which resources touch this workload
+//!   authorization  AuthorizationPolicy -> chains        custom    the CUSTOM part of it
+//!     rule         one rule -> one RBAC policy for HTTP and one for TCP
+//!       condition  `when` keys
+//!       principal  who: source fields and keys          permission  what: operation fields and keys
+//!         text     string patterns, regexes, ports      trust_domain, claims
+//!   mtls           PeerAuthentication -> modes
+//!   tokens         RequestAuthentication -> rules
+//!   legacy/        the 2018 resources
+//! ```
+
+mod authorization;
+mod claims;
+mod clause;
+mod compiler;
+mod condition;
+mod custom;
+mod legacy;
+mod mtls;
+mod permission;
+mod pipeline;
+mod principal;
+mod rule;
+mod selection;
+mod text;
+mod tokens;
+mod trust_domain;
+
+pub use pipeline::compile;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+use std::sync::Arc;
+
+use super::super::PerPort;
+use super::compiler::Compiler;
+use super::selection::{has_labels, oldest};
+use crate::istio::{MtlsMode, PeerAuthentication};
+
+/// Which connections are accepted on each port; `None` when no PeerAuthentication covers the workload.
+///
+/// Port beats workload beats namespace beats mesh; an unset mode inherits, and the mesh's own default is PERMISSIVE.
+pub(super) fn modes(
+    compiler: &mut Compiler<'_>,
+    resources: &[Arc<PeerAuthentication>],
+) -> Option<PerPort<MtlsMode>> {
+    let mut scopes = Scopes::default();
+    for resource in resources {
+        scopes.place(compiler, resource);
+    }
+    let mesh = oldest(compiler, scopes.mesh, |resource| &resource.meta);
+    let namespace = oldest(compiler, scopes.namespace, |resource| &resource.meta);
+    let workload = oldest(compiler, scopes.workload, |resource| &resource.meta);
+    let chosen: Vec<_> = [mesh, namespace, workload].into_iter().flatten().collect();
+    if chosen.is_empty() {
+        return None;
+    }
+    let inherited = chosen.iter().fold(MtlsMode::Permissive, |mode, resource| {
+        set_or(resource.mode, mode)
+    });
+    let mut modes = PerPort::same(inherited);
+    for (port, mode) in workload
+        .map(|resource| &resource.port_level)
+        .into_iter()
+        .flatten()
+    {
+        modes.by_port.insert(*port, set_or(*mode, inherited));
+    }
+    Some(modes)
+}
+
+/// What competes for each scope.
+#[derive(Default)]
+struct Scopes<'r> {
+    mesh: Vec<&'r PeerAuthentication>,
+    namespace: Vec<&'r PeerAuthentication>,
+    workload: Vec<&'r PeerAuthentication>,
+}
+
+impl<'r> Scopes<'r> {
+    fn place(&mut self, compiler: &mut Compiler<'_>, resource: &'r PeerAuthentication) {
+        let meta = &resource.meta;
+        let in_root = meta.namespace == compiler.mesh.root_namespace;
+        if !in_root && meta.namespace != compiler.workload.namespace() {
+            return;
+        }
+        let for_all = resource.selector.match_labels.is_empty();
+        match (in_root, for_all) {
+            (true, true) => self.mesh.push(resource),
+            (true, false) => {
+                let message = format!(
+                    "PeerAuthentication {}/{} is ignored: in the root namespace a selector selects nothing",
+                    meta.namespace, meta.name
+                );
+                compiler.note(&resource.selector.at, "spec.selector", message);
+            }
+            (false, true) => self.namespace.push(resource),
+            (false, false) => {
+                if has_labels(compiler.workload, &resource.selector) {
+                    self.workload.push(resource);
+                }
+            }
+        }
+    }
+}
+
+fn set_or(mode: MtlsMode, inherited: MtlsMode) -> MtlsMode {
+    match mode {
+        MtlsMode::Unset => inherited,
+        MtlsMode::Disable | MtlsMode::Permissive | MtlsMode::Strict => mode,
+    }
+}

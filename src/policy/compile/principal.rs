@@ -1,0 +1,150 @@
+use super::super::ir::{HeaderMatcher, HeaderTest, Principal};
+use super::claims;
+use super::clause::{Key, one_of};
+use super::compiler::{Compiler, Place};
+use super::text::{Pattern, cidr, pattern, quote_into, quoted, regex};
+use super::trust_domain;
+use crate::istio::Text;
+use crate::matcher::StringMatcher;
+
+/// Something about the caller that a rule can ask for, in `from` or in `when`.
+pub(super) enum PrincipalKey {
+    /// A claim, by the path to it.
+    Claim(Vec<String>),
+    /// A header, by its name in lower case.
+    Header(String),
+    Namespace,
+    Principal,
+    RemoteIp,
+    RequestPrincipal,
+    ServiceAccount,
+    SourceIp,
+    TrustDomain,
+}
+
+impl Key for PrincipalKey {
+    type Node = Principal;
+
+    fn is_http_only(&self) -> bool {
+        matches!(
+            self,
+            Self::Claim(_) | Self::Header(_) | Self::RequestPrincipal
+        )
+    }
+
+    fn test(
+        &self,
+        compiler: &mut Compiler<'_>,
+        values: &[Text],
+        place: Place<'_>,
+    ) -> Option<Principal> {
+        match self {
+            Self::Claim(path) => claims::claim(path, values),
+            Self::RequestPrincipal => claims::request_principals(values),
+            Self::Header(name) => one_of(compiler, values, place, |_, value, nodes| {
+                nodes.push(Principal::Header(header(name, value)));
+                Ok(())
+            }),
+            Self::SourceIp => one_of(compiler, values, place, |_, value, nodes| {
+                nodes.push(Principal::DirectRemoteIp(cidr(value)?));
+                Ok(())
+            }),
+            Self::RemoteIp => one_of(compiler, values, place, |_, value, nodes| {
+                nodes.push(Principal::RemoteIp(cidr(value)?));
+                Ok(())
+            }),
+            Self::Namespace => one_of(compiler, values, place, |compiler, value, nodes| {
+                nodes.push(authenticated(regex(compiler, &namespace_regex(value))?));
+                Ok(())
+            }),
+            Self::ServiceAccount => one_of(compiler, values, place, |compiler, value, nodes| {
+                let text = service_account_regex(&place.meta.namespace, value);
+                nodes.push(authenticated(regex(compiler, &text)?));
+                Ok(())
+            }),
+            Self::Principal => one_of(compiler, values, place, |compiler, value, nodes| {
+                for value in trust_domain::principals(compiler.mesh, value) {
+                    nodes.push(authenticated(peer(compiler, &value)?));
+                }
+                Ok(())
+            }),
+            Self::TrustDomain => {
+                let mesh = compiler.mesh;
+                let mut seen = Vec::new();
+                one_of(compiler, values, place, |compiler, value, nodes| {
+                    for value in trust_domain::trust_domains(mesh, value) {
+                        let matcher = in_trust_domain(compiler, value)?;
+                        if !seen.contains(&matcher) {
+                            seen.push(matcher.clone());
+                            nodes.push(authenticated(matcher));
+                        }
+                    }
+                    Ok(())
+                })
+            }
+        }
+    }
+}
+
+/// A test of one header; `*`: it is there, even empty.
+pub(super) fn header(name: &str, value: &str) -> HeaderMatcher {
+    let test = match Pattern::of(value) {
+        Pattern::Present => HeaderTest::Present(true),
+        Pattern::Suffix(_) | Pattern::Prefix(_) | Pattern::Exact(_) => {
+            HeaderTest::String(pattern(value))
+        }
+    };
+    HeaderMatcher {
+        name: name.to_owned(),
+        test,
+        invert: false,
+        treat_missing_as_empty: false,
+    }
+}
+
+/// The peer's identity, from a pattern written without its scheme; `*` takes any name that a certificate can carry.
+pub(super) fn peer(compiler: &mut Compiler<'_>, value: &str) -> Result<StringMatcher, String> {
+    match Pattern::of(value) {
+        Pattern::Present => Ok(StringMatcher::non_empty()),
+        Pattern::Suffix(suffix) => regex(compiler, &quoted(["spiffe://.*"], &[suffix])),
+        Pattern::Prefix(prefix) => Ok(StringMatcher::prefix(format!("spiffe://{prefix}"))),
+        Pattern::Exact(exact) => Ok(StringMatcher::exact(format!("spiffe://{exact}"))),
+    }
+}
+
+pub(super) fn authenticated(matcher: StringMatcher) -> Principal {
+    Principal::Authenticated(Some(matcher))
+}
+
+/// Any trust domain; a star anywhere in the namespace is any text.
+fn namespace_regex(namespace: &str) -> String {
+    let mut regex = ".*/ns/".to_owned();
+    for (index, piece) in namespace.split('*').enumerate() {
+        if index > 0 {
+            regex.push_str(".*");
+        }
+        quote_into(&mut regex, piece);
+    }
+    regex.push_str("/.*");
+    regex
+}
+
+/// `ns/sa`, or `sa` in the policy's own namespace; any trust domain, and path segments may stand before `sa/` and at the end.
+fn service_account_regex(own_namespace: &str, value: &str) -> String {
+    let (namespace, account) = value.split_once('/').unwrap_or((own_namespace, value));
+    quoted(
+        ["spiffe://.+/ns/", "/(.+/|)sa/", "(/.+)?"],
+        &[namespace, account],
+    )
+}
+
+fn in_trust_domain(compiler: &mut Compiler<'_>, value: &str) -> Result<StringMatcher, String> {
+    match value.split_once('*') {
+        None => Ok(StringMatcher::prefix(format!("spiffe://{value}/"))),
+        Some(("", "")) => Ok(StringMatcher::prefix("spiffe://")),
+        Some((before, after)) => regex(
+            compiler,
+            &quoted(["spiffe://", "[^/]*", "/.*"], &[before, after]),
+        ),
+    }
+}

@@ -1,0 +1,146 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::compiler::Compiler;
+use crate::identity::Workload;
+use crate::istio::{Meta, Selector, TargetRef};
+
+/// A resource that selects workloads.
+pub(super) trait Selecting {
+    fn meta(&self) -> &Meta;
+    fn selector(&self) -> &Selector;
+    fn target_refs(&self) -> &[TargetRef];
+}
+
+/// The resources that touch the workload, in the order they were written. Two of the same name are a mistake.
+pub(super) fn select<'r, R: Selecting>(
+    compiler: &mut Compiler<'_>,
+    resources: &'r [Arc<R>],
+) -> Vec<&'r R> {
+    let mut names = HashSet::new();
+    let mut selected = Vec::new();
+    for resource in resources {
+        let meta = resource.meta();
+        if !is_candidate(compiler, meta) {
+            continue;
+        }
+        if !names.insert((&meta.namespace, &meta.name)) {
+            refuse_double(compiler, meta);
+        }
+        if touches(compiler, &**resource) {
+            selected.push(&**resource);
+        }
+    }
+    selected
+}
+
+/// Whether a resource stands in the workload's namespace or in the root namespace.
+fn is_candidate(compiler: &Compiler<'_>, meta: &Meta) -> bool {
+    meta.namespace == compiler.workload.namespace()
+        || meta.namespace == compiler.mesh.root_namespace
+}
+
+fn touches<R: Selecting>(compiler: &mut Compiler<'_>, resource: &R) -> bool {
+    let (meta, workload) = (resource.meta(), compiler.workload);
+    let [first, ..] = resource.target_refs() else {
+        return has_labels(workload, resource.selector());
+    };
+    let gateway = workload.labels().get(GATEWAY_LABEL);
+    let is_ours = |target: &TargetRef| {
+        target.kind == "Gateway"
+            && Some(&target.name) == gateway
+            && meta.namespace == workload.namespace()
+    };
+    let ours = resource.target_refs().iter().any(is_ours);
+    if !ours {
+        let message = format!(
+            "{} {}/{} is not for this workload: targetRefs attach to gateways; use a selector",
+            meta.kind, meta.namespace, meta.name
+        );
+        compiler.note(&first.at, "spec.targetRefs", message);
+    }
+    ours
+}
+
+/// Every listed label, exactly; an empty selector selects all.
+pub(super) fn has_labels(workload: &Workload, selector: &Selector) -> bool {
+    let labels = workload.labels();
+    selector
+        .match_labels
+        .iter()
+        .all(|(key, value)| labels.get(key).is_some_and(|label| *label == **value))
+}
+
+/// Records that a resource was already written.
+pub(super) fn refuse_double(compiler: &mut Compiler<'_>, meta: &Meta) {
+    let message = format!(
+        "{} {}/{} is defined more than once; remove one or rename it",
+        meta.kind, meta.namespace, meta.name
+    );
+    compiler.refuse(&meta.at, "metadata.name", message);
+}
+
+/// Oldest first, then by name; a resource without a creation time counts as old, as in Istio.
+pub(super) fn age(meta: &Meta) -> (&str, &str) {
+    (meta.created.as_deref().unwrap_or_default(), &meta.name)
+}
+
+/// The oldest of the resources that compete for one place; the others are noted. Without creation times nobody can say which it is.
+pub(super) fn oldest<'r, R>(
+    compiler: &mut Compiler<'_>,
+    mut resources: Vec<&'r R>,
+    meta: impl Fn(&R) -> &Meta,
+) -> Option<&'r R> {
+    resources.sort_by(|a, b| age(meta(a)).cmp(&age(meta(b))));
+    let (first, others) = resources.split_first()?;
+    let winner = meta(first);
+    for other in others {
+        let other = meta(other);
+        let named = |meta: &Meta| format!("{} {}/{}", meta.kind, meta.namespace, meta.name);
+        if winner.created.is_none() || other.created.is_none() {
+            let message = format!(
+                "{} and {} (at {}) cover the same, and without creation times neither is the older; keep one",
+                named(other),
+                named(winner),
+                winner.at
+            );
+            compiler.refuse(&other.at, "metadata.name", message);
+        } else {
+            let message = format!(
+                "{} is ignored: {} (at {}) covers the same and is older",
+                named(other),
+                named(winner),
+                winner.at
+            );
+            compiler.note(&other.at, "metadata.name", message);
+        }
+    }
+    Some(first)
+}
+
+/// Labels a Gateway API gateway's pods.
+const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
+
+impl Selecting for crate::istio::AuthorizationPolicy {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+    fn selector(&self) -> &Selector {
+        &self.selector
+    }
+    fn target_refs(&self) -> &[TargetRef] {
+        &self.target_refs
+    }
+}
+
+impl Selecting for crate::istio::RequestAuthentication {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+    fn selector(&self) -> &Selector {
+        &self.selector
+    }
+    fn target_refs(&self) -> &[TargetRef] {
+        &self.target_refs
+    }
+}
