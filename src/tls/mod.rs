@@ -1,1 +1,71 @@
-//! Mutual TLS with SPIFFE identities.
+//! Mutual TLS with SPIFFE identities: who is calling, proven, in both directions.
+//!
+//! [`Credentials`] hold who we are and whom we trust, and can be replaced at any time; [`Acceptor`] and [`Connector`] read them for each
+//! handshake. A [`Listener`] accepts connections for a server (also axum's and tonic's own), each with the [`Peer`](crate::context::Peer) that
+//! layers and handlers find. A peer is whoever its certificate's one SPIFFE id says, judged by the roots of that id's own trust domain; a server
+//! must prove the very identity that its [`Destination`] expects. Whatever goes wrong has a [`Reason`].
+//!
+//! # Differences from Envoy/Istio
+//! - A port whose mode nobody set is STRICT.
+//! - Sessions are never resumed. A resumed session skips the verification of the certificate.
+//! - TLS on a PERMISSIVE port demands a client certificate even without Istio's ALPN names.
+//! - A leaf must hold a critical key usage as SPIFFE demands, and an intermediate the right to sign; Envoy's SPIFFE validator checks less.
+//! - A chain with more than 8 certificates, or with URI name constraints, is refused.
+//!
+//! # Example
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tower_mesh::testing::Pki;
+//! use tower_mesh::tls::{Acceptor, Connector, Credentials, Destination, Listener, Protocol, Settings};
+//!
+//! let pki = Pki::new("cluster.local")?;
+//! let server = Credentials::new(&pki.identity("default", "patients")?, Settings::default())?;
+//! let client = Credentials::new(&pki.identity("default", "check-in")?, Settings::default())?;
+//!
+//! let mut listener = Listener::bind("127.0.0.1:0", Acceptor::new(server.clone())).await?;
+//! let address = listener.local_addr();
+//! let destination = Destination::new([server.spiffe_id()], "patients.default", Protocol::Http2)?;
+//! let connector = Connector::new(client);
+//! let (accepted, connected) =
+//!     tokio::join!(listener.accept(), connector.connect(address, &destination));
+//! assert_eq!(accepted.peer().principal(), Some("cluster.local/ns/default/sa/check-in"));
+//! assert_eq!(connected?.1.principal(), Some("cluster.local/ns/default/sa/patients"));
+//! # Ok(()) }
+//! ```
+
+mod acceptor;
+mod admission;
+#[cfg(feature = "axum")]
+mod axum;
+mod bundle;
+mod connection;
+mod connector;
+mod credentials;
+mod handshake;
+mod identity;
+mod leaf;
+mod listener;
+mod mode;
+mod reason;
+mod settings;
+mod stream;
+mod subject;
+mod tally;
+#[cfg(feature = "tonic")]
+mod tonic;
+mod verifier;
+
+pub use acceptor::Acceptor;
+pub use admission::Limits;
+pub use bundle::TrustBundles;
+pub use connection::Connection;
+pub use connector::{Connector, Destination, Protocol, outbound_sni};
+pub use credentials::Credentials;
+pub use handshake::{HandshakeError, HandshakeTimeouts};
+pub use identity::{Identity, IdentityError, X509Svid};
+pub use listener::Listener;
+pub use mode::{Mode, Modes};
+pub use reason::{Reason, Refusal};
+pub use settings::{Clock, Provider, Settings};
+pub use stream::Stream;
+pub use tally::Tally;

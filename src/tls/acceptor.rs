@@ -1,0 +1,156 @@
+use std::net::SocketAddr;
+
+use rustls::server::{Accepted, Acceptor as Hello};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_rustls::StartHandshake;
+
+use crate::context::Peer;
+use crate::live::Live;
+
+use super::credentials::Credentials;
+use super::handshake::{self, HandshakeError, HandshakeTimeouts};
+use super::mode::{Mode, Modes};
+use super::reason::{Reason, Refusal};
+use super::stream::Stream;
+
+/// Accepts connections as a workload of the mesh: mutual TLS, and plaintext where the port's [`Mode`] takes it.
+///
+/// It holds no identity itself: each handshake reads the [`Credentials`] and the [`Modes`] anew. Cheap to clone.
+///
+/// - The first byte decides whether the client speaks TLS; nothing is guessed from silence, so a client that says nothing is closed.
+/// - A client must show a certificate on TLS, also on a PERMISSIVE port.
+/// - `h2` and `http/1.1` are agreed on, never Istio's own protocol names, which sidecars offer beside them.
+/// - What the server name says is kept as a fact and decides nothing.
+#[derive(Clone, Debug)]
+pub struct Acceptor {
+    credentials: Credentials,
+    modes: Live<Modes>,
+    timeouts: HandshakeTimeouts,
+}
+
+impl Acceptor {
+    /// An acceptor with STRICT on every port.
+    #[must_use]
+    pub fn new(credentials: Credentials) -> Self {
+        Self {
+            credentials,
+            modes: Live::new(Modes::default()),
+            timeouts: HandshakeTimeouts::default(),
+        }
+    }
+
+    /// Reads the mode of each connection's port from here.
+    #[must_use]
+    pub fn modes(mut self, modes: Live<Modes>) -> Self {
+        self.modes = modes;
+        self
+    }
+
+    /// Bounds handshakes in time.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: HandshakeTimeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Makes the handshake of one connection: the stream to serve, and who is at its other end.
+    ///
+    /// `local` is the address that the client reached; its port picks the mode.
+    ///
+    /// # Errors
+    /// When the client is refused, too slow, or gone; the connection is then closed and [`HandshakeError::reason`] says why.
+    pub async fn accept<S>(
+        &self,
+        mut stream: S,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) -> Result<(Stream<S>, Peer), HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mode = self.modes.load().of(local.port());
+        if mode == Mode::Disable {
+            return Ok((
+                Stream::plaintext(&[], stream),
+                Peer::plaintext(remote, local),
+            ));
+        }
+        let too_slow = |_| HandshakeError::new(Reason::Timeout);
+        let mut buffer = [0; CHUNK];
+        let first = timeout(self.timeouts.first_byte, stream.read(&mut buffer));
+        let read = first.await.map_err(too_slow)??;
+        match (buffer.get(..read).unwrap_or_default(), mode) {
+            ([], _) => Err(HandshakeError::new(Reason::Closed)),
+            (hello @ [TLS_HANDSHAKE, ..], _) => {
+                let handshake = self.handshake(stream, hello);
+                let stream = timeout(self.timeouts.handshake, handshake)
+                    .await
+                    .map_err(too_slow)??;
+                let peer = handshake::peer(&stream, remote, local)?;
+                Ok((stream, peer))
+            }
+            (bytes, Mode::Permissive) => Ok((
+                Stream::plaintext(bytes, stream),
+                Peer::plaintext(remote, local),
+            )),
+            (_, Mode::Strict | Mode::Disable) => Err(HandshakeError::new(Reason::PlaintextRefused)),
+        }
+    }
+
+    async fn handshake<S>(&self, mut stream: S, read: &[u8]) -> Result<Stream<S>, HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let accepted = hello(&mut stream, read).await?;
+        let generation = self.credentials.current()?;
+        let config = generation.server_config(&accepted.client_hello());
+        let handshake = StartHandshake::from_parts(accepted, stream);
+        Ok(Stream::server(handshake.into_stream(config).await?))
+    }
+}
+
+/// Reads until the client's first message is whole, and no further than [`LONGEST_HELLO`].
+async fn hello<S>(stream: &mut S, read: &[u8]) -> Result<Accepted, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut hello = Hello::default();
+    let mut total = read.len();
+    feed(&mut hello, read)?;
+    loop {
+        match hello.accept() {
+            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(None) => {}
+            Err((error, mut alert)) => {
+                let mut bytes = Vec::new();
+                alert.write_all(&mut bytes)?;
+                stream.write_all(&bytes).await?;
+                return Err(error.into());
+            }
+        }
+        let mut buffer = [0; CHUNK];
+        let read = stream.read(&mut buffer).await?;
+        total += read;
+        match buffer.get(..read).unwrap_or_default() {
+            [] => return Err(Refusal::new(Reason::Closed).into()),
+            _ if total > LONGEST_HELLO => return Err(Refusal::new(Reason::HelloTooLong).into()),
+            bytes => feed(&mut hello, bytes)?,
+        }
+    }
+}
+
+fn feed(hello: &mut Hello, mut bytes: &[u8]) -> Result<(), HandshakeError> {
+    while !bytes.is_empty() {
+        if hello.read_tls(&mut bytes)? == 0 {
+            return Err(HandshakeError::new(Reason::Tls));
+        }
+    }
+    Ok(())
+}
+
+/// The record type that every TLS connection begins with.
+const TLS_HANDSHAKE: u8 = 0x16;
+const CHUNK: usize = 2048;
+/// A hello with post-quantum key shares and a long list of names fits four times.
+const LONGEST_HELLO: usize = 8192;

@@ -1,0 +1,108 @@
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Duration, timeout};
+
+use super::handshake::HandshakeError;
+use super::reason::Reason;
+
+/// How much a listener takes on at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Open connections, those in their handshake included; beyond it, connections wait in the socket's backlog. 10,000, or half the
+    /// file descriptors of the process when that is less.
+    pub connections: usize,
+    /// Handshakes at once; 256 by default.
+    pub handshakes: usize,
+    /// Handshakes at once from one address (of IPv6, one /64); 64 by default.
+    pub handshakes_per_source: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: descriptors()
+                .map_or(MOST_CONNECTIONS, |all| MOST_CONNECTIONS.min(all / 2)),
+            handshakes: 256,
+            handshakes_per_source: 64,
+        }
+    }
+}
+
+/// Hands out the right to make a handshake.
+#[derive(Debug)]
+pub(super) struct Admission {
+    limits: Limits,
+    all: Arc<Semaphore>,
+    by_source: HashMap<IpAddr, Arc<Semaphore>>,
+}
+
+impl Admission {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            all: Arc::new(Semaphore::new(limits.handshakes)),
+            by_source: HashMap::new(),
+        }
+    }
+
+    pub(super) fn tickets(&mut self, source: IpAddr) -> Tickets {
+        if self.by_source.len() > self.limits.handshakes.saturating_mul(4) {
+            // Whoever makes a handshake or waits for one holds a second reference.
+            self.by_source
+                .retain(|_, source| Arc::strong_count(source) > 1);
+        }
+        let source = self
+            .by_source
+            .entry(network(source))
+            .or_insert_with(|| Arc::new(Semaphore::new(self.limits.handshakes_per_source)));
+        Tickets {
+            all: Arc::clone(&self.all),
+            source: Arc::clone(source),
+        }
+    }
+}
+
+/// Where one connection takes its turn.
+#[derive(Debug)]
+pub(super) struct Tickets {
+    all: Arc<Semaphore>,
+    source: Arc<Semaphore>,
+}
+
+impl Tickets {
+    /// Waits for a turn, a second at most.
+    pub(super) async fn take(self) -> Result<[OwnedSemaphorePermit; 2], HandshakeError> {
+        let turn = async {
+            let source = self.source.acquire_owned().await;
+            Ok([source?, self.all.acquire_owned().await?])
+        };
+        match timeout(LONGEST_WAIT, turn).await {
+            Ok(Ok::<_, tokio::sync::AcquireError>(tickets)) => Ok(tickets),
+            Ok(Err(_)) | Err(_) => Err(HandshakeError::new(Reason::TooMany)),
+        }
+    }
+}
+
+/// What one client can be expected to hold: an IPv4 address, or the /64 that an IPv6 host picks its addresses from.
+fn network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        v4 @ IpAddr::V4(_) => v4,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    }
+}
+
+/// The soft limit on open files, where the system tells it in a file.
+fn descriptors() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+const MOST_CONNECTIONS: usize = 10_000;
+const LONGEST_WAIT: Duration = Duration::from_secs(1);

@@ -1,0 +1,32 @@
+use std::io;
+use std::net::SocketAddr;
+
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
+
+use crate::context::Peer;
+
+use super::connection::Connection;
+use super::listener::Listener;
+
+/// For axum's own server. With `into_make_service_with_connect_info::<Peer>()` handlers get the [`Peer`] as connect info.
+impl axum::serve::Listener for Listener {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        let connection = Self::accept(self).await;
+        let remote = connection.peer().remote_addr();
+        (connection, remote)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(Self::local_addr(self))
+    }
+}
+
+impl Connected<IncomingStream<'_, Listener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
+        stream.io().peer().clone()
+    }
+}

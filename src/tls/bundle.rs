@@ -1,0 +1,106 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, TrustAnchor};
+
+use crate::identity::TrustDomain;
+
+use super::identity::IdentityError;
+use super::reason::Reason;
+
+/// The roots that vouch for identities: one set per trust domain, never one pool (SPIFFE X.509-SVID §5).
+///
+/// A certificate's own id picks the set it is judged by, so the roots of one domain can never vouch for another.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct TrustBundles(BTreeMap<TrustDomain, TrustBundle>);
+
+#[derive(Clone)]
+struct TrustBundle {
+    certificates: Vec<CertificateDer<'static>>,
+    anchors: Vec<TrustAnchor<'static>>,
+}
+
+impl TrustBundles {
+    /// No domain at all: nobody is trusted.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the roots of a trust domain; those it had are replaced.
+    ///
+    /// # Errors
+    /// When there is no certificate, or one that cannot be read as a root.
+    pub fn with(
+        mut self,
+        trust_domain: TrustDomain,
+        roots: impl IntoIterator<Item = CertificateDer<'static>>,
+    ) -> Result<Self, IdentityError> {
+        let certificates: Vec<_> = roots.into_iter().collect();
+        if certificates.is_empty() {
+            return Err(IdentityError::new(
+                Reason::UntrustedDomain,
+                "no root certificate",
+            ));
+        }
+        let anchors = certificates
+            .iter()
+            .map(|root| webpki::anchor_from_trusted_cert(root).map(|anchor| anchor.to_owned()))
+            .collect::<Result<_, _>>()
+            .map_err(|_| {
+                IdentityError::new(Reason::BadCertificate, "a root certificate cannot be read")
+            })?;
+        let bundle = TrustBundle {
+            certificates,
+            anchors,
+        };
+        self.0.insert(trust_domain, bundle);
+        Ok(self)
+    }
+
+    /// Adds the roots of a trust domain from PEM text; everything in it that is not a certificate is skipped.
+    ///
+    /// # Errors
+    /// When the text is not PEM, holds no certificate, or one that cannot be read as a root.
+    pub fn with_pem(self, trust_domain: TrustDomain, pem: &[u8]) -> Result<Self, IdentityError> {
+        let roots = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| IdentityError::new(Reason::BadCertificate, "the roots are not PEM"))?;
+        self.with(trust_domain, roots)
+    }
+
+    /// The trust domains that have roots.
+    pub fn trust_domains(&self) -> impl Iterator<Item = &TrustDomain> {
+        self.0.keys()
+    }
+
+    /// The root certificates of a trust domain; empty when it is not known.
+    #[must_use]
+    pub fn roots(&self, trust_domain: &TrustDomain) -> &[CertificateDer<'static>] {
+        self.0
+            .get(trust_domain)
+            .map_or(&[], |bundle| &bundle.certificates)
+    }
+
+    pub(super) fn anchors(&self, trust_domain: &TrustDomain) -> Option<&[TrustAnchor<'static>]> {
+        self.0
+            .get(trust_domain)
+            .map(|bundle| bundle.anchors.as_slice())
+    }
+}
+
+impl PartialEq for TrustBundle {
+    fn eq(&self, other: &Self) -> bool {
+        self.certificates == other.certificates
+    }
+}
+
+impl Eq for TrustBundle {}
+
+impl fmt::Debug for TrustBundles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let roots = |(domain, bundle): (_, &TrustBundle)| (domain, bundle.certificates.len());
+        f.debug_map().entries(self.0.iter().map(roots)).finish()
+    }
+}

@@ -1,0 +1,158 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::context::Peer;
+use crate::identity::SpiffeId;
+
+use super::credentials::Credentials;
+use super::handshake::{self, HandshakeError};
+use super::reason::{Reason, Refusal};
+use super::stream::Stream;
+
+/// Opens connections to workloads whose identity is known beforehand.
+///
+/// The server must prove one of the [`Destination`]'s ids; its DNS names play no part. Each connection reads the [`Credentials`] anew. It
+/// has no way to open a plaintext connection, nor to trust the roots of the system. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    credentials: Credentials,
+    timeout: Duration,
+}
+
+impl Connector {
+    /// A connector with our identity; 10 s for a TCP connection, 10 s for a handshake.
+    #[must_use]
+    pub fn new(credentials: Credentials) -> Self {
+        Self {
+            credentials,
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Bounds the TCP connection and the handshake, each.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Opens a TCP connection and makes the handshake.
+    ///
+    /// # Errors
+    /// When nobody answers, or the handshake fails.
+    pub async fn connect(
+        &self,
+        address: SocketAddr,
+        destination: &Destination,
+    ) -> Result<(Stream<TcpStream>, Peer), HandshakeError> {
+        let connecting = timeout(self.timeout, TcpStream::connect(address));
+        let stream = connecting
+            .await
+            .map_err(|_| HandshakeError::new(Reason::Timeout))??;
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        self.handshake(stream, address, local, destination).await
+    }
+
+    /// Makes the handshake on a connection that stands.
+    ///
+    /// # Errors
+    /// When the server is not one of those expected, refuses us, picks a protocol that was not offered, is too slow, or is gone.
+    pub async fn handshake<S>(
+        &self,
+        stream: S,
+        remote: SocketAddr,
+        local: SocketAddr,
+        destination: &Destination,
+    ) -> Result<(Stream<S>, Peer), HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let generation = self.credentials.current()?;
+        let config = generation.client_config(
+            Arc::clone(&destination.ids),
+            destination.protocol.alpn(),
+            self.credentials.settings(),
+        )?;
+        let connector = TlsConnector::from(Arc::new(config));
+        let connecting = connector.connect(destination.sni.clone(), stream);
+        let connecting = timeout(self.timeout, connecting);
+        let stream = connecting
+            .await
+            .map_err(|_| HandshakeError::new(Reason::Timeout))??;
+        let stream = Stream::client(stream);
+        let peer = handshake::peer(&stream, remote, local)?;
+        Ok((stream, peer))
+    }
+}
+
+/// Where a connection goes: who may answer, and in which protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    ids: Arc<[SpiffeId]>,
+    sni: ServerName<'static>,
+    protocol: Protocol,
+}
+
+impl Destination {
+    /// Whoever proves one of `ids` may answer. `sni` is the server name sent ([`outbound_sni`] makes Istio's); an address sends none.
+    ///
+    /// # Errors
+    /// When `ids` is empty, as nobody could answer, or `sni` is neither a DNS name nor an address.
+    pub fn new(
+        ids: impl IntoIterator<Item = SpiffeId>,
+        sni: &str,
+        protocol: Protocol,
+    ) -> Result<Self, HandshakeError> {
+        let ids: Arc<[_]> = ids.into_iter().collect();
+        if ids.is_empty() {
+            let text = "no identity is expected, so none can be accepted";
+            return Err(Refusal::with(Reason::IdNotAllowed, text).into());
+        }
+        let sni = ServerName::try_from(sni.to_owned())
+            .map_err(|_| Refusal::with(Reason::Tls, "the server name is not a DNS name"))?;
+        Ok(Self { ids, sni, protocol })
+    }
+
+    /// The ids of which one must be proven.
+    #[must_use]
+    pub fn ids(&self) -> &[SpiffeId] {
+        &self.ids
+    }
+}
+
+/// Which HTTP a connection is meant for.
+///
+/// Istio's own names go first: a sidecar that also takes plaintext asks only clients that offer them for a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// The server picks; HTTP/1.1 when it picks none.
+    #[default]
+    Either,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Protocol {
+    fn alpn(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Either => &[b"istio-h2", b"istio-http/1.1", b"istio", b"h2", b"http/1.1"],
+            Self::Http1 => &[b"istio-http/1.1", b"istio", b"http/1.1"],
+            Self::Http2 => &[b"istio-h2", b"istio", b"h2"],
+        }
+    }
+}
+
+/// The server name that Istio's sidecars send for a service: `outbound_.<port>_._.<host>`.
+#[must_use]
+pub fn outbound_sni(host: &str, port: u16) -> String {
+    format!("outbound_.{port}_._.{host}")
+}

@@ -1,0 +1,157 @@
+//! What acceptor and connector share: the error, and the facts that a finished handshake leaves.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustls::{AlertDescription, CertificateError, ProtocolVersion};
+
+use crate::context::{Peer, TlsFacts};
+
+use super::leaf::Leaf;
+use super::reason::{Reason, Refusal};
+use super::settings::{GROUPS, SUITES};
+use super::stream::Stream;
+
+/// A handshake that came to nothing.
+///
+/// [`reason`](Self::reason) names the rule; it is for our own logs and metrics: the peer sees a bare TLS alert.
+#[derive(Debug)]
+pub struct HandshakeError {
+    refusal: Refusal,
+    source: Option<io::Error>,
+}
+
+impl HandshakeError {
+    pub(super) fn new(reason: Reason) -> Self {
+        Refusal::new(reason).into()
+    }
+
+    /// Which rule refused.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.refusal.reason()
+    }
+}
+
+impl From<Refusal> for HandshakeError {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            source: None,
+        }
+    }
+}
+
+impl From<rustls::Error> for HandshakeError {
+    fn from(error: rustls::Error) -> Self {
+        refusal(&error).into()
+    }
+}
+
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        let inner = error.get_ref();
+        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let refusal = tls.map_or_else(|| Refusal::new(Reason::Closed), refusal);
+        Self {
+            refusal,
+            source: Some(error),
+        }
+    }
+}
+
+/// The reason behind what rustls reports; ours come back as we gave them.
+fn refusal(error: &rustls::Error) -> Refusal {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other
+            .0
+            .downcast_ref::<Refusal>()
+            .cloned()
+            .unwrap_or_else(|| Refusal::new(Reason::BadCertificate)),
+        rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
+            Refusal::new(Reason::BadSignature)
+        }
+        rustls::Error::InvalidCertificate(_) => Refusal::new(Reason::BadCertificate),
+        rustls::Error::NoCertificatesPresented => Refusal::new(Reason::NoCertificate),
+        rustls::Error::NoApplicationProtocol
+        | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            Refusal::new(Reason::Alpn)
+        }
+        rustls::Error::AlertReceived(alert) => {
+            Refusal::with(Reason::PeerRefused, format_args!("{alert:?}"))
+        }
+        other => Refusal::with(Reason::Tls, other),
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TLS handshake failed: {}", self.refusal)
+    }
+}
+
+impl std::error::Error for HandshakeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|error| error as _)
+    }
+}
+
+/// Who is at the other end of a stream whose handshake is done.
+pub(super) fn peer<S>(
+    stream: &Stream<S>,
+    remote: SocketAddr,
+    local: SocketAddr,
+) -> Result<Peer, HandshakeError> {
+    let Some(state) = stream.tls() else {
+        return Ok(Peer::plaintext(remote, local));
+    };
+    let leaf = state.peer_certificates().and_then(<[_]>::first);
+    // INVARIANT: both verifiers demand a certificate and have read this very leaf; a handshake without one does not get here.
+    let leaf = Leaf::read(leaf.ok_or_else(|| Refusal::new(Reason::NoCertificate))?)?;
+    let version = match state.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => Some("TLSv1.2"),
+        Some(ProtocolVersion::TLSv1_3) => Some("TLSv1.3"),
+        _ => None,
+    };
+    let facts = TlsFacts {
+        certificate: Some(leaf.certificate),
+        not_after: Some(leaf.not_after),
+        version,
+        cipher_suite: state
+            .negotiated_cipher_suite()
+            .and_then(|suite| name_of(SUITES, &suite.suite())),
+        key_exchange: state
+            .negotiated_key_exchange_group()
+            .and_then(|group| name_of(GROUPS, &group.name())),
+        sni: stream
+            .server_name()
+            .map(|name| name.to_ascii_lowercase().into()),
+        alpn: state.alpn_protocol().map(Into::into),
+    };
+    Ok(Peer::tls(remote, local, facts))
+}
+
+fn name_of<T: PartialEq>(names: &[(T, &'static str)], wanted: &T) -> Option<&'static str> {
+    let found = names.iter().find(|(known, _)| known == wanted);
+    found.map(|(_, name)| *name)
+}
+
+/// How long a handshake may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandshakeTimeouts {
+    /// Until the first byte; 10 s by default.
+    pub first_byte: Duration,
+    /// From then until the end; 10 s by default.
+    pub handshake: Duration,
+}
+
+impl Default for HandshakeTimeouts {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+        }
+    }
+}

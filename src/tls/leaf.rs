@@ -1,0 +1,127 @@
+use std::time::{Duration, SystemTime};
+
+use rustls_pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
+
+use crate::identity::{PeerCertificate, SpiffeId};
+
+use super::reason::{Reason, Refusal};
+use super::subject;
+
+/// What a leaf certificate says, read once.
+///
+/// Reading settles only the name (SPIFFE X.509-SVID §2: exactly one URI, and that a workload's id); [`check`](Self::check) holds the
+/// rules that a path builder does not know.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    pub(super) id: SpiffeId,
+    pub(super) certificate: PeerCertificate,
+    pub(super) not_before: SystemTime,
+    pub(super) not_after: SystemTime,
+    usage: Result<(), Reason>,
+}
+
+impl Leaf {
+    pub(super) fn read(der: &CertificateDer<'_>) -> Result<Self, Refusal> {
+        let parsed = parse(der)?;
+        let (uris, names) = names(&parsed)?;
+        let id = match uris.as_slice() {
+            [] => return Err(Reason::NoSpiffeId.into()),
+            [only] => {
+                SpiffeId::new(only).map_err(|error| Refusal::with(Reason::NoSpiffeId, error))?
+            }
+            [_, _, ..] => return Err(Reason::SanCount.into()),
+        };
+        let usage = usage(&parsed);
+        Ok(Self {
+            certificate: PeerCertificate::from_names(
+                uris,
+                names,
+                subject::format(parsed.subject()),
+            ),
+            id,
+            not_before: time(parsed.validity().not_before),
+            not_after: time(parsed.validity().not_after),
+            usage,
+        })
+    }
+
+    /// The rules of SPIFFE X.509-SVID §4 on a leaf's key usages and on its being no CA.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        self.usage.map_err(Refusal::new)
+    }
+}
+
+/// Whether this certificate may sign others: a CA whose key usage says so.
+pub(super) fn may_sign(der: &CertificateDer<'_>) -> bool {
+    parse(der).is_ok_and(|parsed| {
+        let usage = parsed.key_usage();
+        parsed.is_ca() && usage.is_ok_and(|usage| usage.is_some_and(|u| u.value.key_cert_sign()))
+    })
+}
+
+fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Refusal> {
+    match X509Certificate::from_der(der) {
+        Ok(([], parsed)) => Ok(parsed),
+        _ => Err(Reason::BadCertificate.into()),
+    }
+}
+
+/// The URI names and the DNS names, as written.
+fn names(parsed: &X509Certificate<'_>) -> Result<(Vec<String>, Vec<String>), Refusal> {
+    let (mut uris, mut dns) = (Vec::new(), Vec::new());
+    let extension = parsed
+        .subject_alternative_name()
+        .map_err(|_| Reason::BadCertificate)?;
+    for name in extension
+        .iter()
+        .flat_map(|extension| &extension.value.general_names)
+    {
+        match name {
+            GeneralName::URI(uri) => uris.push((*uri).to_owned()),
+            GeneralName::DNSName(name) => dns.push((*name).to_owned()),
+            GeneralName::Invalid(..) => return Err(Reason::BadCertificate.into()),
+            _ => {}
+        }
+    }
+    Ok((uris, dns))
+}
+
+fn usage(parsed: &X509Certificate<'_>) -> Result<(), Reason> {
+    if parsed.is_ca() {
+        return Err(Reason::LeafIsCa);
+    }
+    let key_usage = parsed
+        .key_usage()
+        .map_err(|_| Reason::BadCertificate)?
+        .ok_or(Reason::KeyUsage)?;
+    let is_leafs = key_usage.value.digital_signature()
+        && !key_usage.value.key_cert_sign()
+        && !key_usage.value.crl_sign();
+    if !key_usage.critical || !is_leafs {
+        return Err(Reason::KeyUsage);
+    }
+    let extended = parsed
+        .extended_key_usage()
+        .map_err(|_| Reason::BadCertificate)?;
+    if extended.is_some_and(|usage| !(usage.value.client_auth && usage.value.server_auth)) {
+        return Err(Reason::ExtendedKeyUsage);
+    }
+    let unread =
+        |extension: &ParsedExtension<'_>| matches!(extension, ParsedExtension::ParseError { .. });
+    if parsed
+        .iter_extensions()
+        .any(|e| unread(e.parsed_extension()))
+    {
+        return Err(Reason::BadCertificate);
+    }
+    Ok(())
+}
+
+fn time(time: ASN1Time) -> SystemTime {
+    // Before 1970 is as far past as any rule here can tell apart.
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
+}

@@ -1,0 +1,209 @@
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Sleep, sleep};
+
+use super::acceptor::Acceptor;
+use super::admission::{Admission, Limits};
+use super::connection::Connection;
+use super::tally::Tally;
+
+/// Accepts TCP connections and yields those whose handshake is done.
+///
+/// Handshakes run beside one another, away from the accept path: a slow client delays nobody. They are bounded in time by the
+/// [`Acceptor`] and in number by [`Limits`]. A refused handshake is counted and logged, never an error of the listener; running out of file
+/// descriptors pauses it, nothing ends it. Dropping it closes the socket and aborts the handshakes under way.
+///
+/// Nothing happens while nobody polls [`accept`](Self::accept). With feature `axum` it is a listener for `axum::serve`, with `tonic` the stream for
+/// `serve_with_incoming`.
+pub struct Listener {
+    tcp: TcpListener,
+    local: SocketAddr,
+    acceptor: Acceptor,
+    limits: Limits,
+    tally: Arc<Tally>,
+    handshakes: JoinSet<Option<Connection>>,
+    admission: Admission,
+    /// Connections that may be open at once.
+    open: Arc<Semaphore>,
+    /// Room for the connection that is accepted next.
+    place: Option<OwnedSemaphorePermit>,
+    /// The wait for it, at the cap.
+    waiting: Option<Waiting>,
+    /// Until when not to accept, after an error.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+type Waiting = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+
+impl Listener {
+    /// Listens on an address.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn bind(
+        address: impl tokio::net::ToSocketAddrs,
+        acceptor: Acceptor,
+    ) -> io::Result<Self> {
+        Self::new(TcpListener::bind(address).await?, acceptor)
+    }
+
+    /// Accepts on a socket that listens already.
+    ///
+    /// # Errors
+    /// When the socket has no local address.
+    pub fn new(tcp: TcpListener, acceptor: Acceptor) -> io::Result<Self> {
+        let local = tcp.local_addr()?;
+        let limits = Limits::default();
+        Ok(Self {
+            tcp,
+            local,
+            acceptor,
+            tally: Arc::default(),
+            handshakes: JoinSet::new(),
+            admission: Admission::new(limits),
+            open: Arc::new(Semaphore::new(limits.connections)),
+            place: None,
+            waiting: None,
+            pause: None,
+            limits,
+        })
+    }
+
+    /// Bounds handshakes and connections in number.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.admission = Admission::new(limits);
+        self.open = Arc::new(Semaphore::new(limits.connections));
+        self.limits = limits;
+        self
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// What became of its handshakes, for metrics; outlives the listener.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
+    /// The next connection whose handshake is done. May be dropped and called again without losing one.
+    pub async fn accept(&mut self) -> Connection {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// As [`accept`](Self::accept), for those who poll.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Connection> {
+        loop {
+            match self.handshakes.poll_join_next(cx) {
+                Poll::Ready(Some(Ok(Some(connection)))) => return Poll::Ready(connection),
+                Poll::Ready(Some(_)) => continue,
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            // A handshake that ends wakes us, so nothing is lost by leaving the others in the socket's backlog.
+            if self.handshakes.len() >= self.limits.handshakes.saturating_mul(2) {
+                return Poll::Pending;
+            }
+            ready!(self.poll_place(cx));
+            let (tcp, remote) = ready!(self.poll_tcp(cx));
+            if let Some(place) = self.place.take() {
+                self.begin(tcp, remote, place);
+            }
+        }
+    }
+
+    /// Waits until one more connection may be open.
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.place.is_none() {
+            let open = &self.open;
+            let waiting = self
+                .waiting
+                .get_or_insert_with(|| Box::pin(Arc::clone(open).acquire_owned()));
+            // Nobody closes the semaphore, so this is a place.
+            self.place = ready!(waiting.as_mut().poll(cx)).ok();
+            self.waiting = None;
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_tcp(&mut self, cx: &mut Context<'_>) -> Poll<(TcpStream, SocketAddr)> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            match ready!(self.tcp.poll_accept(cx)) {
+                Ok(accepted) => return Poll::Ready(accepted),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    // Out of file descriptors or memory: others must go first. Retrying at once would only burn the processor.
+                    tracing::warn!(%error, "cannot accept connections, pausing");
+                    self.tally.accept_errors.fetch_add(1, Ordering::Relaxed);
+                    self.pause = Some(Box::pin(sleep(PAUSE)));
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, tcp: TcpStream, remote: SocketAddr, place: OwnedSemaphorePermit) {
+        let tickets = self.admission.tickets(remote.ip());
+        let acceptor = self.acceptor.clone();
+        let tally = Arc::clone(&self.tally);
+        let listening = self.local;
+        self.handshakes.spawn(async move {
+            let handshake = async {
+                let _ticket = tickets.take().await?;
+                // Nagle's algorithm only delays what a server of requests has to say.
+                tcp.set_nodelay(true)?;
+                let local = tcp.local_addr()?;
+                acceptor.accept(tcp, remote, local).await
+            };
+            match handshake.await {
+                Ok((stream, peer)) => {
+                    tally.count(None);
+                    Some(Connection::new(stream, peer, place))
+                }
+                Err(error) => {
+                    tally.count(Some(error.reason()));
+                    tracing::debug!(%remote, local = %listening, reason = %error.reason(), %error, "connection refused");
+                    None
+                }
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("local", &self.local)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An error that the client of one connection caused; the next may be fine.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+const PAUSE: Duration = Duration::from_millis(100);

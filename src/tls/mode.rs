@@ -1,0 +1,63 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Which connections a port takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Plaintext only; nothing is sniffed.
+    Disable,
+    /// Plaintext, and TLS with a client certificate; the first byte decides.
+    Permissive,
+    /// TLS with a client certificate only.
+    #[default]
+    Strict,
+}
+
+impl Mode {
+    /// The mode as Istio writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "DISABLE",
+            Self::Permissive => "PERMISSIVE",
+            Self::Strict => "STRICT",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The mode of every port of a workload. An acceptor reads it from a [`Live`](crate::live::Live) cell for each connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Modes {
+    otherwise: Mode,
+    ports: BTreeMap<u16, Mode>,
+}
+
+impl Modes {
+    /// The same mode for every port.
+    #[must_use]
+    pub fn new(otherwise: Mode) -> Self {
+        Self {
+            otherwise,
+            ports: BTreeMap::new(),
+        }
+    }
+
+    /// Another mode for one port.
+    #[must_use]
+    pub fn with_port(mut self, port: u16, mode: Mode) -> Self {
+        self.ports.insert(port, mode);
+        self
+    }
+
+    /// The mode of a port.
+    #[must_use]
+    pub fn of(&self, port: u16) -> Mode {
+        self.ports.get(&port).copied().unwrap_or(self.otherwise)
+    }
+}

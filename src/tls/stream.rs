@@ -1,0 +1,144 @@
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustls::CommonState;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A connection after its handshake: TLS of either direction, or plaintext where a port takes it.
+pub struct Stream<S>(Kind<S>);
+
+enum Kind<S> {
+    /// What was read while the first byte was awaited, then the rest.
+    Plain(Box<[u8]>, S),
+    // The TLS state is a kilobyte: boxed, so that a plaintext stream is not.
+    Server(Box<tokio_rustls::server::TlsStream<S>>),
+    Client(Box<tokio_rustls::client::TlsStream<S>>),
+}
+
+impl<S> Stream<S> {
+    pub(super) fn plaintext(read: &[u8], io: S) -> Self {
+        Self(Kind::Plain(read.into(), io))
+    }
+
+    pub(super) fn server(stream: tokio_rustls::server::TlsStream<S>) -> Self {
+        Self(Kind::Server(Box::new(stream)))
+    }
+
+    pub(super) fn client(stream: tokio_rustls::client::TlsStream<S>) -> Self {
+        Self(Kind::Client(Box::new(stream)))
+    }
+
+    /// The transport underneath.
+    #[must_use]
+    pub fn transport(&self) -> &S {
+        match &self.0 {
+            Kind::Plain(_, io) => io,
+            Kind::Server(tls) => tls.get_ref().0,
+            Kind::Client(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Whether both ends agreed on HTTP/2.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        let alpn = self.tls().and_then(CommonState::alpn_protocol);
+        matches!(alpn, Some(b"h2" | b"istio-h2"))
+    }
+
+    pub(super) fn tls(&self) -> Option<&CommonState> {
+        match &self.0 {
+            Kind::Plain(..) => None,
+            Kind::Server(tls) => Some(tls.get_ref().1),
+            Kind::Client(tls) => Some(tls.get_ref().1),
+        }
+    }
+
+    pub(super) fn server_name(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Server(tls) => tls.get_ref().1.server_name(),
+            Kind::Plain(..) | Kind::Client(_) => None,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.0 {
+            Kind::Plain(read, io) if read.is_empty() => Pin::new(io).poll_read(cx, buf),
+            Kind::Plain(read, _) => {
+                let (now, later) = read.split_at(read.len().min(buf.remaining()));
+                buf.put_slice(now);
+                *read = later.into();
+                Poll::Ready(Ok(()))
+            }
+            Kind::Server(tls) => Pin::new(tls).poll_read(cx, buf),
+            Kind::Client(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.0 {
+            Kind::Plain(_, io) => Pin::new(io).poll_write(cx, buf),
+            Kind::Server(tls) => Pin::new(tls).poll_write(cx, buf),
+            Kind::Client(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.0 {
+            Kind::Plain(_, io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Kind::Server(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+            Kind::Client(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.0 {
+            Kind::Plain(_, io) => io.is_write_vectored(),
+            Kind::Server(tls) => tls.is_write_vectored(),
+            Kind::Client(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.0 {
+            Kind::Plain(_, io) => Pin::new(io).poll_flush(cx),
+            Kind::Server(tls) => Pin::new(tls).poll_flush(cx),
+            Kind::Client(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.0 {
+            Kind::Plain(_, io) => Pin::new(io).poll_shutdown(cx),
+            Kind::Server(tls) => Pin::new(tls).poll_shutdown(cx),
+            Kind::Client(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
+
+impl<S> fmt::Debug for Stream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            Kind::Plain(..) => "Stream(plaintext)",
+            Kind::Server(_) => "Stream(TLS server)",
+            Kind::Client(_) => "Stream(TLS client)",
+        })
+    }
+}

@@ -1,0 +1,229 @@
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+
+use crate::identity::SpiffeId;
+
+use super::bundle::TrustBundles;
+use super::leaf::{self, Leaf};
+use super::reason::{Reason, Refusal};
+
+/// Judges the chain of a peer, in either direction, by SPIFFE's rules.
+///
+/// In this order: how many certificates, the leaf's one id, the bundle of that id's trust domain, a path to one of its roots, the rules
+/// on leaf and intermediates that a path builder does not know, and whether the id is one of those expected. DNS names and the name the
+/// client asked for play no part. The stock verifiers know none of this, so neither is used.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    bundles: Arc<TrustBundles>,
+    algorithms: WebPkiSupportedAlgorithms,
+    expected: Expected,
+}
+
+/// Whose identity is good.
+#[derive(Clone, Debug)]
+pub(super) enum Expected {
+    /// Anybody's whom a bundle vouches for; policy decides the rest.
+    Anyone,
+    /// Exactly one of these.
+    OneOf(Arc<[SpiffeId]>),
+}
+
+/// Which side of the handshake the peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Client,
+    Server,
+}
+
+impl Verifier {
+    pub(super) fn new(
+        bundles: Arc<TrustBundles>,
+        algorithms: WebPkiSupportedAlgorithms,
+        expected: Expected,
+    ) -> Self {
+        Self {
+            bundles,
+            algorithms,
+            expected,
+        }
+    }
+
+    pub(super) fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        role: Role,
+        now: UnixTime,
+    ) -> Result<SpiffeId, Refusal> {
+        // Counted before anything is parsed: path building over a hundred look-alikes costs a tenth of a second (RUSTSEC-2023-0053).
+        if intermediates.len() >= MAX_CERTIFICATES {
+            return Err(Reason::ChainTooLong.into());
+        }
+        let read = Leaf::read(leaf)?;
+        let anchors = self
+            .bundles
+            .anchors(read.id.trust_domain())
+            .ok_or_else(|| Refusal::with(Reason::UntrustedDomain, read.id.trust_domain()))?;
+        let usage = match role {
+            Role::Client => KeyUsage::client_auth(),
+            Role::Server => KeyUsage::server_auth(),
+        };
+        EndEntityCert::try_from(leaf)
+            .and_then(|parsed| {
+                parsed
+                    .verify_for_usage(
+                        self.algorithms.all,
+                        anchors,
+                        intermediates,
+                        now,
+                        usage,
+                        None,
+                        Some(&intermediates_may_sign),
+                    )
+                    .map(drop)
+            })
+            .map_err(|error| refusal(&error))?;
+        read.check()?;
+        match &self.expected {
+            Expected::OneOf(ids) if !ids.contains(&read.id) => {
+                Err(Refusal::with(Reason::IdNotAllowed, &read.id))
+            }
+            Expected::Anyone | Expected::OneOf(_) => Ok(read.id),
+        }
+    }
+}
+
+/// The path builder asks for CA:TRUE only; a CA that may not sign certificates must not either (RFC 5280 §4.2.1.3).
+fn intermediates_may_sign(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+    let mut intermediates = path.intermediate_certificates();
+    if intermediates.all(|certificate| leaf::may_sign(&certificate.der())) {
+        Ok(())
+    } else {
+        Err(webpki::Error::EndEntityUsedAsCa)
+    }
+}
+
+fn refusal(error: &webpki::Error) -> Refusal {
+    use webpki::Error;
+    let reason = match error {
+        Error::CertExpired { time, not_after } => {
+            let seconds = time.as_secs().saturating_sub(not_after.as_secs());
+            return Refusal::with(Reason::Expired, format_args!("{seconds} s ago"));
+        }
+        Error::CertNotValidYet { time, not_before } => {
+            let seconds = not_before.as_secs().saturating_sub(time.as_secs());
+            return Refusal::with(Reason::NotYetValid, format_args!("{seconds} s ahead"));
+        }
+        Error::CaUsedAsEndEntity => Reason::LeafIsCa,
+        Error::EndEntityUsedAsCa | Error::PathLenConstraintViolated => Reason::Intermediate,
+        Error::SignatureAlgorithmMismatch
+        | Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Reason::BadSignature,
+        Error::MaximumPathBuildCallsExceeded
+        | Error::MaximumPathDepthExceeded
+        | Error::MaximumSignatureChecksExceeded => Reason::ChainTooLong,
+        Error::MalformedNameConstraint
+        | Error::MaximumNameConstraintComparisonsExceeded
+        | Error::NameConstraintViolation => Reason::NameConstraints,
+        Error::EmptyEkuExtension | Error::RequiredEkuNotFoundContext(_) => Reason::ExtendedKeyUsage,
+        Error::CertRevoked => Reason::Revoked,
+        // Authorities of one name and different keys are common (each Istio mesh has its `O=cluster.local`), so a signature that does not hold
+        // mostly means that another one signed.
+        Error::InvalidSignatureForPublicKey | Error::UnknownIssuer => Reason::UnknownIssuer,
+        _ => Reason::BadCertificate,
+    };
+    Refusal::new(reason)
+}
+
+/// What rustls carries to the caller; the peer sees a bare alert.
+fn to_rustls(refusal: Refusal) -> rustls::Error {
+    CertificateError::Other(OtherError(Arc::new(refusal))).into()
+}
+
+impl ClientCertVerifier for Verifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // None: a client that picks its certificate by issuer name would need the hints of every domain.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.verify(end_entity, intermediates, Role::Client, now)
+            .map(|_| ClientCertVerified::assertion())
+            .map_err(to_rustls)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.verify(end_entity, intermediates, Role::Server, now)
+            .map(|_| ServerCertVerified::assertion())
+            .map_err(to_rustls)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Leaf included. The path builder itself stops at six intermediates.
+const MAX_CERTIFICATES: usize = 8;

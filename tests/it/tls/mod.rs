@@ -1,0 +1,3 @@
+mod acceptor;
+mod matrix;
+mod support;
