@@ -13,5 +13,7 @@ mod trace;
 pub use claims::Claims;
 pub use exchange::Exchange;
 pub use peer::{Peer, TlsFacts};
-pub use task::{Scope, current};
+pub use task::{Lent, Scope, current, current_trace};
+#[cfg(feature = "propagation")]
+pub(crate) use trace::{Carried, Formats, Marks};
 pub use trace::{SpanId, TraceContext, TraceId};

@@ -1,4 +1,7 @@
 use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderValue;
 
 /// A 16-byte trace id, never all zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,7 +64,9 @@ impl fmt::Debug for SpanId {
 }
 
 /// Where a request stands in its trace: the span that is current, its parent, and what travels with it.
-#[derive(Clone, Debug)]
+///
+/// A clone copies the ids and counts references; it allocates nothing.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct TraceContext {
     /// The trace.
@@ -72,4 +77,125 @@ pub struct TraceContext {
     pub parent_span_id: Option<SpanId>,
     /// Whether the trace is recorded.
     pub sampled: bool,
+    pub(crate) marks: Marks,
+    pub(crate) request_id: Option<HeaderValue>,
+    /// What few requests carry, so it is allocated for those only.
+    pub(crate) carried: Option<Arc<Carried>>,
+}
+
+/// What the wire said of a trace besides its ids and must hear again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// B3's debug flag: recorded whatever samplers say.
+    pub(crate) debug: bool,
+    /// W3C's flag bit 1: the low 7 bytes of the trace id are random.
+    pub(crate) random: bool,
+    /// B3 gave a 64-bit trace id and gets 16 digits back.
+    pub(crate) short: bool,
+    pub(crate) formats: Formats,
+}
+
+/// A set of encodings that a context is written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Formats(u8);
+
+#[cfg(feature = "propagation")]
+impl Formats {
+    pub(crate) const W3C: Self = Self(1);
+    pub(crate) const B3_SINGLE: Self = Self(1 << 1);
+    pub(crate) const B3_MULTI: Self = Self(1 << 2);
+
+    pub(crate) const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// Headers that go with a trace, as they came.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Carried {
+    pub(crate) tracestate: Option<HeaderValue>,
+    pub(crate) baggage: Option<HeaderValue>,
+    /// Headers of formats we do not read, and those that the configuration names.
+    #[cfg(feature = "propagation")]
+    pub(crate) verbatim: Vec<(http::HeaderName, HeaderValue)>,
+}
+
+impl TraceContext {
+    /// The root of a trace.
+    #[must_use]
+    pub fn root(trace_id: TraceId, span_id: SpanId, sampled: bool) -> Self {
+        Self {
+            trace_id,
+            span_id,
+            parent_span_id: None,
+            sampled,
+            marks: Marks::default(),
+            request_id: None,
+            carried: None,
+        }
+    }
+
+    /// A child of the current span, in the same trace and with everything that travels with it.
+    #[must_use]
+    pub fn child(&self, span_id: SpanId) -> Self {
+        Self {
+            span_id,
+            parent_span_id: Some(self.span_id),
+            ..self.clone()
+        }
+    }
+
+    /// Leaves behind what belongs to one trace only.
+    #[cfg(feature = "propagation")]
+    pub(crate) fn leave_trace(&mut self) {
+        self.marks.short = false;
+        self.marks.debug = false;
+        if let Some(carried) = self
+            .carried
+            .as_mut()
+            .filter(|carried| carried.tracestate.is_some())
+        {
+            Arc::make_mut(carried).tracestate = None;
+        }
+    }
+
+    /// The request id (`x-request-id`), as it goes out.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&HeaderValue> {
+        self.request_id.as_ref()
+    }
+
+    /// W3C's `tracestate`: what tracing vendors added to the trace on its way.
+    #[must_use]
+    pub fn tracestate(&self) -> Option<&HeaderValue> {
+        self.carried.as_ref()?.tracestate.as_ref()
+    }
+
+    /// W3C's `baggage`, not decoded.
+    #[must_use]
+    pub fn baggage(&self) -> Option<&HeaderValue> {
+        self.carried.as_ref()?.baggage.as_ref()
+    }
+
+    /// Whether somebody asked, by B3's debug flag, that this trace be recorded whatever samplers say.
+    #[must_use]
+    pub fn is_debug(&self) -> bool {
+        self.marks.debug
+    }
+}
+
+impl fmt::Debug for TraceContext {
+    /// Prints the ids; what travels with them may hold personal data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TraceContext")
+            .field("trace_id", &self.trace_id)
+            .field("span_id", &self.span_id)
+            .field("parent_span_id", &self.parent_span_id)
+            .field("sampled", &self.sampled)
+            .finish_non_exhaustive()
+    }
 }

@@ -1,1 +1,113 @@
 //! Trace context and request ids, in and out, and the spans of the mesh.
+//!
+//! A request's caller says in its headers to which trace it belongs. The [server layer](PropagationLayer) reads that (W3C Trace Context
+//! and B3, see [`Format`]), opens a server span in it, and leaves a [`TraceContext`](crate::context::TraceContext) where everything that
+//! runs for the request finds it: in the request's headers, in its [`Exchange`](crate::context::Exchange), and as
+//! [`context::current_trace`](crate::context::current_trace) around each poll of its future and of its body. The
+//! [client layer](ClientPropagationLayer) finds it there and makes the calls of the request children of it, so that an application
+//! that knows nothing of tracing still links its calls together. What a handler copied by hand is replaced.
+//!
+//! The spans are not spans of the `tracing` crate: one that is not recorded costs its ids and headers, and one that is goes to the
+//! [`SpanSink`] once, when the body of the response has ended, failed or been dropped. With the feature `opentelemetry`, `OpenTelemetry`
+//! hands them to the application's own span processor, and the application's spans hang under the server span, through
+//! `tracing-opentelemetry` or without it.
+//!
+//! # At the edges
+//!
+//! - A task that a handler spawns is not the task of the request: nothing is current there. Insert the
+//!   [`TraceContext`](crate::context::TraceContext) into the extensions of the calls it makes, or
+//!   [inject](crate::context::TraceContext::inject) it by hand.
+//! - A caller that an acceptor of this crate found without identity is outside the mesh: see [`EdgeTrace`]. A caller of whom no acceptor
+//!   knows anything is believed.
+//! - An invalid header is an absent one. Nothing that a caller sends grows without bound.
+//!
+//! # Log lines
+//!
+//! [`context::current_trace`](crate::context::current_trace) is what a formatter of log lines asks, in any logging crate:
+//!
+//! ```
+//! fn trace_id() -> String {
+//!     tower_mesh::context::current_trace().map_or_else(|| "-".to_owned(), |trace| trace.trace_id.to_string())
+//! }
+//! assert_eq!(trace_id(), "-");
+//! ```
+//!
+//! # Differences from Envoy/Istio
+//!
+//! - `traceparent` is read as the standard says: Envoy takes upper-case digits and version `ff`, takes the first of two headers, and
+//!   makes no span at all for an invalid one.
+//! - B3's debug flag is kept; Envoy forgets it. Text in `x-b3-sampled` that means nothing defers the decision.
+//! - Both families of headers are read and written by default, and no stale header is left behind.
+//! - The caller's decision to record counts, and is written into an undecided request id, so that a sidecar further on agrees.
+//!
+//! # Example
+//!
+//! ```
+//! use http::{Request, Response};
+//! use http_body_util::Empty;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_mesh::context;
+//! use tower_mesh::propagation::Propagation;
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let propagation = Propagation::new();
+//! let other = ServiceBuilder::new().layer(propagation.client_layer()).service(service_fn(
+//!     |call: Request<Empty<bytes::Bytes>>| async move {
+//!         assert!(call.headers()["traceparent"].to_str().unwrap().contains("0af7651916cd43dd8448eb211c80319c"));
+//!         Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
+//!     },
+//! ));
+//! let service = ServiceBuilder::new().layer(propagation.server_layer()).service(service_fn(
+//!     move |_: Request<Empty<bytes::Bytes>>| other.clone().oneshot(Request::new(Empty::new())),
+//! ));
+//!
+//! let request = Request::get("/patients/7")
+//!     .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+//!     .body(Empty::new())
+//!     .unwrap();
+//! service.oneshot(request).await.unwrap();
+//! assert!(context::current_trace().is_none());
+//! # });
+//! ```
+
+#[cfg(feature = "opentelemetry")]
+mod attach;
+#[cfg(not(feature = "opentelemetry"))]
+#[path = "attach_nothing.rs"]
+mod attach;
+mod b3;
+mod baggage;
+mod body;
+mod config;
+mod format;
+mod future;
+mod headers;
+mod hex;
+mod inbound;
+mod layer;
+mod open;
+#[cfg(feature = "opentelemetry")]
+mod open_telemetry;
+mod outbound;
+mod parent;
+mod random;
+mod request_id;
+mod span;
+mod tags;
+mod task;
+mod w3c;
+
+pub use body::{ResponseBody, TaskBody};
+pub use config::{EdgeTrace, Propagation};
+pub use format::Format;
+pub use future::ResponseFuture;
+pub use inbound::ServerSpan;
+pub use layer::{ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation};
+#[cfg(feature = "opentelemetry")]
+pub use open_telemetry::OpenTelemetry;
+pub use outbound::ClientSpan;
+pub use span::{FinishedSpan, Outcome, SpanKind, SpanSink, TagValue};
+pub use task::{Entered, Task};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! The OpenTelemetry context around polls: spans of the application hang under ours, and calls of ours under them.
+
+use opentelemetry::trace::{self as otel, SpanContext, TraceContextExt, TraceFlags, TraceState};
+use opentelemetry::{Context, ContextGuard};
+
+use crate::context::{SpanId, TraceContext, TraceId};
+
+#[derive(Debug, Default)]
+pub(super) struct Attachment(Option<Context>);
+
+#[derive(Debug)]
+pub(super) struct Attached {
+    _guard: Option<Guard>,
+}
+
+struct Guard(#[expect(dead_code, reason = "held for its drop")] ContextGuard);
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Guard")
+    }
+}
+
+impl Attachment {
+    /// One allocation, OpenTelemetry's own. Unsampled spans are attached too, or their children would become roots.
+    pub(super) fn new(trace: &TraceContext) -> Self {
+        let flags = if trace.sampled {
+            TraceFlags::SAMPLED
+        } else {
+            TraceFlags::NOT_SAMPLED
+        };
+        let span = SpanContext::new(
+            otel::TraceId::from_bytes(trace.trace_id.to_bytes()),
+            otel::SpanId::from_bytes(trace.span_id.to_bytes()),
+            flags,
+            false,
+            TraceState::NONE,
+        );
+        Self(Some(Context::map_current(|current| {
+            current.with_remote_span_context(span)
+        })))
+    }
+
+    pub(super) fn attach(&self) -> Attached {
+        Attached {
+            _guard: self.0.clone().map(|context| Guard(context.attach())),
+        }
+    }
+}
+
+/// A span of the application.
+pub(super) struct ActiveSpan {
+    pub(super) trace_id: TraceId,
+    pub(super) span_id: SpanId,
+    pub(super) sampled: bool,
+}
+
+/// The span that is active where this is called.
+pub(super) fn active_span() -> Option<ActiveSpan> {
+    Context::map_current(|context| {
+        let span = context.span();
+        let span = span.span_context();
+        Some(ActiveSpan {
+            trace_id: TraceId::from_bytes(span.trace_id().to_bytes())?,
+            span_id: SpanId::from_bytes(span.span_id().to_bytes())?,
+            sampled: span.is_sampled(),
+        })
+    })
+}

@@ -1,0 +1,167 @@
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+
+use super::SpanSink;
+use super::format::Format;
+use super::tags::Identity;
+use crate::identity::Workload;
+
+/// How traces and request ids go through this process: what the server and the client layer share. Cheap to clone.
+///
+/// ```
+/// use tower_mesh::Workload;
+/// use tower_mesh::propagation::{Format, Propagation};
+///
+/// let workload = Workload::new("default", "patients").service("patients", 8443);
+/// let propagation = Propagation::new()
+///     .workload(&workload)
+///     .formats([Format::B3, Format::W3c])
+///     .sample_percent(100.0);
+/// let layers = (propagation.server_layer(), propagation.client_layer());
+/// # let _ = layers;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Propagation(pub(super) Arc<Settings>);
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) formats: Vec<Format>,
+    /// Hundredths of a percent.
+    pub(super) sampling: u32,
+    pub(super) edge_trace: EdgeTrace,
+    pub(super) preserves_external_request_id: bool,
+    pub(super) returns_request_id: bool,
+    pub(super) forward: Vec<HeaderName>,
+    pub(super) identity: Identity,
+    pub(super) sink: Option<Arc<dyn SpanSink>>,
+}
+
+/// What becomes of the trace context of a peer that has proven no identity: a caller from outside the mesh.
+///
+/// Whatever it is, such a peer's sampled flag never records more than the configured share of its requests, and its baggage is dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EdgeTrace {
+    /// It is continued.
+    Accept,
+    /// A new trace begins.
+    #[default]
+    Restart,
+    /// A new trace begins, and its first span links to the caller's.
+    RestartAndLink,
+}
+
+impl Propagation {
+    /// Istio's defaults: one request in a hundred is recorded, unless the caller has decided.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Settings {
+            formats: vec![Format::W3c, Format::B3],
+            sampling: 100,
+            edge_trace: EdgeTrace::default(),
+            preserves_external_request_id: false,
+            returns_request_id: false,
+            forward: Vec::new(),
+            identity: Identity::default(),
+            sink: None,
+        }))
+    }
+
+    /// Sets the formats, in the order in which they are read; all of them are written. W3C then B3 by default.
+    #[must_use]
+    pub fn formats(self, formats: impl IntoIterator<Item = Format>) -> Self {
+        self.with(|settings| settings.formats = formats.into_iter().collect())
+    }
+
+    /// Sets the share of new traces that are recorded, from 0 to 100, in steps of 0.01; 1 by default, as in Istio.
+    ///
+    /// The choice is made by the request id, so that all hops with one percentage choose alike.
+    #[must_use]
+    pub fn sample_percent(self, percent: f64) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped, and a NaN becomes 0"
+        )]
+        let hundredths = (percent.clamp(0.0, 100.0) * 100.0).round() as u32;
+        self.with(|settings| settings.sampling = hundredths)
+    }
+
+    /// Sets what becomes of the trace context of callers from outside the mesh; it restarts by default.
+    #[must_use]
+    pub fn edge_trace(self, edge_trace: EdgeTrace) -> Self {
+        self.with(|settings| settings.edge_trace = edge_trace)
+    }
+
+    /// Keeps the request id of a caller from outside the mesh, when it is harmless: at most 128 bytes of `A-Z a-z 0-9 - _ . :`.
+    ///
+    /// By default such callers get a new one.
+    #[must_use]
+    pub fn preserve_external_request_id(self) -> Self {
+        self.with(|settings| settings.preserves_external_request_id = true)
+    }
+
+    /// Returns the request id on every response; by default only to a caller inside the mesh that sent `x-envoy-force-trace`.
+    #[must_use]
+    pub fn return_request_id(self) -> Self {
+        self.with(|settings| settings.returns_request_id = true)
+    }
+
+    /// Carries further headers from an inbound request to the outbound requests it causes.
+    ///
+    /// Headers of tracing formats that we do not read go along anyway. Think twice before naming `authorization` or `cookie`: they then
+    /// go to every service that is called.
+    #[must_use]
+    pub fn forward(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.with(|settings| settings.forward = names.into_iter().collect())
+    }
+
+    /// Names spans and their tags after this workload and its services.
+    #[must_use]
+    pub fn workload(self, workload: &Workload) -> Self {
+        self.with(|settings| settings.identity.be(workload))
+    }
+
+    /// Sets the tag `node_id`: `sidecar~<pod ip>~<pod>.<namespace>~<namespace>.svc.cluster.local` in Kubernetes.
+    #[must_use]
+    pub fn node_id(self, node_id: impl Into<Arc<str>>) -> Self {
+        let node_id = node_id.into();
+        self.with(|settings| settings.identity.node_id = Some(node_id))
+    }
+
+    /// Sets where the spans of recorded requests go; nowhere by default.
+    #[must_use]
+    pub fn export_to(self, sink: impl SpanSink) -> Self {
+        self.with(|settings| settings.sink = Some(Arc::new(sink)))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.0
+    }
+}
+
+impl Default for Propagation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How far to believe a peer's headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It has proven an identity of the mesh, or nobody knows who it is because no acceptor of ours took the connection.
+    Inside,
+    /// It has proven nothing.
+    Outside,
+}
+
+/// The value of a header as text, when it is text.
+pub(super) fn text(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok()
+}

@@ -1,0 +1,65 @@
+use super::b3;
+use super::headers::{Incoming, Once};
+use super::parent::{Parent, State, Told};
+use super::w3c;
+use crate::context::Formats;
+
+/// A family of headers that carry a trace from one process to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// W3C Trace Context: `traceparent`, `tracestate`.
+    W3c,
+    /// Zipkin's B3: the single header `b3` or the `x-b3-` headers. A trace goes on in the encoding in which it came, a new one in the
+    /// `x-b3-` headers.
+    B3,
+}
+
+/// What the headers told, all formats considered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Extracted {
+    pub(super) parent: Option<Parent>,
+    /// What should become of a trace that has no parent.
+    pub(super) state: State,
+    /// Whether the parent came by `traceparent`, so that `tracestate` belongs to it.
+    pub(super) is_w3c: bool,
+    /// The formats to go on in.
+    pub(super) formats: Formats,
+}
+
+/// Reads the formats in order: the first that is present and valid gives the context. All that came in will go out.
+pub(super) fn extract(order: &[Format], incoming: &Incoming<'_>) -> Extracted {
+    let mut extracted = Extracted::default();
+    for format in order {
+        let (told, formats) = match format {
+            Format::W3c => (told_by_w3c(incoming), Formats::W3C),
+            Format::B3 => told_by_b3(incoming),
+        };
+        extracted.formats = extracted.formats.union(formats);
+        match told {
+            Told::Parent(parent) if extracted.parent.is_none() => {
+                extracted.parent = Some(parent);
+                extracted.is_w3c = *format == Format::W3c;
+            }
+            Told::State(state) => extracted.state = state,
+            Told::Parent(_) | Told::Nothing => {}
+        }
+    }
+    extracted
+}
+
+fn told_by_w3c(incoming: &Incoming<'_>) -> Told {
+    match incoming.traceparent {
+        Once::One(value) => w3c::traceparent(value.as_bytes()).map_or(Told::Nothing, Told::Parent),
+        Once::Absent | Once::Several => Told::Nothing,
+    }
+}
+
+/// What B3 told, and in which of its encodings to go on.
+fn told_by_b3(incoming: &Incoming<'_>) -> (Told, Formats) {
+    let single = incoming.b3.map(|value| b3::single(value.as_bytes()));
+    match single {
+        Some(told @ (Told::Parent(_) | Told::State(_))) => (told, Formats::B3_SINGLE),
+        Some(Told::Nothing) | None => (incoming.b3_multi.read(), Formats::B3_MULTI),
+    }
+}

@@ -1,0 +1,253 @@
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::b3;
+use super::w3c;
+use crate::context::{Formats, TraceContext};
+
+impl TraceContext {
+    /// Writes the context into the headers of a request that the application sends by other means than the mesh's client.
+    ///
+    /// Every header of every format we understand is replaced or removed, so that nothing stale leaves: the new ones are those of the
+    /// configured formats and of the formats that came in. Headers the application has set itself, of `baggage` and of formats we only
+    /// forward, stay as they are.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use tower_mesh::context;
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// if let Some(trace) = context::current_trace() {
+    ///     trace.inject(&mut headers);
+    /// }
+    /// assert!(headers.is_empty()); // not inside a request
+    /// ```
+    pub fn inject(&self, headers: &mut HeaderMap) {
+        let seen = Incoming::scan(headers, &[]).seen;
+        self.write(headers, seen);
+        if let Some(id) = &self.request_id {
+            headers.insert(X_REQUEST_ID, id.clone());
+        }
+        self.write_carried(headers);
+    }
+
+    /// Writes the ids in each format, over and instead of those that were seen.
+    pub(super) fn write(&self, headers: &mut HeaderMap, seen: Seen) {
+        let formats = self.marks.formats;
+        // The one buffer that all values share. Its layout is fixed: traceparent, parent, single.
+        let mut text = Vec::with_capacity(144);
+        w3c::push_traceparent(&mut text, self);
+        let parent = self
+            .parent_span_id
+            .filter(|_| formats.has(Formats::B3_MULTI));
+        if let Some(parent) = parent {
+            super::hex::push(&mut text, &parent.to_bytes());
+        }
+        let single_at = text.len();
+        if formats.has(Formats::B3_SINGLE) {
+            b3::push_single(&mut text, self);
+        }
+        let text = Bytes::from(text);
+        let mut put = |name: HeaderName, from: usize, to: usize| {
+            // INVARIANT: `from <= to <= text.len()`, by the layout above; all bytes are visible ASCII.
+            if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(from..to)) {
+                headers.insert(name, value);
+            }
+        };
+        if formats.has(Formats::W3C) {
+            put(TRACEPARENT, 0, TRACEPARENT_END);
+        }
+        if formats.has(Formats::B3_MULTI) {
+            let digits = if self.marks.short { 19 } else { 3 };
+            put(X_B3_TRACEID, digits, 35);
+            put(X_B3_SPANID, 36, 52);
+            if parent.is_some() {
+                put(X_B3_PARENTSPANID, TRACEPARENT_END, single_at);
+            }
+        }
+        if formats.has(Formats::B3_SINGLE) {
+            put(B3, single_at, text.len());
+        }
+        self.write_states(headers, seen);
+    }
+
+    /// The headers beside the ids, and what has to go.
+    fn write_states(&self, headers: &mut HeaderMap, seen: Seen) {
+        let formats = self.marks.formats;
+        let is_multi = formats.has(Formats::B3_MULTI);
+        let mut settle = |name: HeaderName, seen: bool, value: Option<HeaderValue>| match value {
+            Some(value) => drop(headers.insert(name, value)),
+            None if seen => drop(headers.remove(name)),
+            None => {}
+        };
+        let one = HeaderValue::from_static("1");
+        let flag = if self.sampled {
+            one.clone()
+        } else {
+            HeaderValue::from_static("0")
+        };
+        let is_debug = self.marks.debug;
+        settle(
+            X_B3_SAMPLED,
+            seen.b3_sampled,
+            (is_multi && !is_debug).then_some(flag),
+        );
+        settle(
+            X_B3_FLAGS,
+            seen.b3_flags,
+            (is_multi && is_debug).then_some(one),
+        );
+        let tracestate = self.tracestate().filter(|_| formats.has(Formats::W3C));
+        settle(TRACESTATE, seen.tracestate, tracestate.cloned());
+        if seen.traceparent && !formats.has(Formats::W3C) {
+            headers.remove(TRACEPARENT);
+        }
+        if seen.b3_single && !formats.has(Formats::B3_SINGLE) {
+            headers.remove(B3);
+        }
+        if seen.b3_ids && !is_multi {
+            headers.remove(X_B3_TRACEID);
+            headers.remove(X_B3_SPANID);
+        }
+        if seen.b3_parent && (!is_multi || self.parent_span_id.is_none()) {
+            headers.remove(X_B3_PARENTSPANID);
+        }
+    }
+
+    /// What goes along untouched, unless the application has set its own.
+    pub(super) fn write_carried(&self, headers: &mut HeaderMap) {
+        let Some(carried) = &self.carried else {
+            return;
+        };
+        if let Some(baggage) = &carried.baggage
+            && !headers.contains_key(BAGGAGE)
+        {
+            headers.insert(BAGGAGE, baggage.clone());
+        }
+        for (name, value) in &carried.verbatim {
+            if !headers.contains_key(name) {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
+}
+
+/// Which headers of the formats we understand a request has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) traceparent: bool,
+    pub(super) tracestate: bool,
+    pub(super) b3_single: bool,
+    pub(super) b3_ids: bool,
+    pub(super) b3_parent: bool,
+    pub(super) b3_sampled: bool,
+    pub(super) b3_flags: bool,
+}
+
+/// All that the headers of a request say of its trace, collected in one pass.
+#[derive(Debug, Default)]
+pub(super) struct Incoming<'a> {
+    pub(super) seen: Seen,
+    pub(super) traceparent: Once<'a>,
+    pub(super) b3: Option<&'a HeaderValue>,
+    pub(super) b3_multi: b3::Multi<'a>,
+    pub(super) request_id: Option<&'a HeaderValue>,
+    pub(super) client_trace_id: Option<&'a HeaderValue>,
+    pub(super) decorator: Option<&'a HeaderValue>,
+    pub(super) has_force_trace: bool,
+    pub(super) has_baggage: bool,
+    /// Empty, and so without an allocation, for most requests.
+    pub(super) verbatim: Vec<(&'a HeaderName, &'a HeaderValue)>,
+}
+
+/// A header that has to be alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Once<'a> {
+    #[default]
+    Absent,
+    One(&'a HeaderValue),
+    Several,
+}
+
+impl<'a> Incoming<'a> {
+    /// Looks at each header once; `forward` are names to carry beside those we always do.
+    pub(super) fn scan(headers: &'a HeaderMap, forward: &[HeaderName]) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            found.see(name, value);
+            if !forward.is_empty() && forward.contains(name) {
+                found.verbatim.push((name, value));
+            }
+        }
+        found
+    }
+
+    fn see(&mut self, name: &'a HeaderName, value: &'a HeaderValue) {
+        let first = |slot: &mut Option<&'a HeaderValue>| {
+            slot.get_or_insert(value);
+        };
+        match name.as_str() {
+            "traceparent" => {
+                self.seen.traceparent = true;
+                self.traceparent = match self.traceparent {
+                    Once::Absent => Once::One(value),
+                    Once::One(_) | Once::Several => Once::Several,
+                };
+            }
+            "tracestate" => self.seen.tracestate = true,
+            "baggage" => self.has_baggage = true,
+            "b3" => {
+                self.seen.b3_single = true;
+                first(&mut self.b3);
+            }
+            "x-b3-traceid" => {
+                self.seen.b3_ids = true;
+                first(&mut self.b3_multi.trace_id);
+            }
+            "x-b3-spanid" => {
+                self.seen.b3_ids = true;
+                first(&mut self.b3_multi.span_id);
+            }
+            "x-b3-parentspanid" => {
+                self.seen.b3_parent = true;
+                first(&mut self.b3_multi.parent_span_id);
+            }
+            "x-b3-sampled" => {
+                self.seen.b3_sampled = true;
+                first(&mut self.b3_multi.sampled);
+            }
+            "x-b3-flags" => {
+                self.seen.b3_flags = true;
+                first(&mut self.b3_multi.flags);
+            }
+            "x-request-id" => first(&mut self.request_id),
+            "x-client-trace-id" => first(&mut self.client_trace_id),
+            "x-envoy-decorator-operation" => first(&mut self.decorator),
+            "x-envoy-force-trace" => self.has_force_trace = true,
+            "x-ot-span-context"
+            | "x-datadog-trace-id"
+            | "x-datadog-parent-id"
+            | "x-datadog-sampling-priority"
+            | "x-cloud-trace-context"
+            | "grpc-trace-bin"
+            | "uber-trace-id"
+            | "sw8" => self.verbatim.push((name, value)),
+            _ => {}
+        }
+    }
+}
+
+const TRACEPARENT_END: usize = 55;
+
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(super) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_CLIENT_TRACE_ID: HeaderName = HeaderName::from_static("x-client-trace-id");
+pub(super) const DECORATOR: HeaderName = HeaderName::from_static("x-envoy-decorator-operation");
+const B3: HeaderName = HeaderName::from_static("b3");
+const X_B3_TRACEID: HeaderName = HeaderName::from_static("x-b3-traceid");
+const X_B3_SPANID: HeaderName = HeaderName::from_static("x-b3-spanid");
+const X_B3_PARENTSPANID: HeaderName = HeaderName::from_static("x-b3-parentspanid");
+const X_B3_SAMPLED: HeaderName = HeaderName::from_static("x-b3-sampled");
+const X_B3_FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");

@@ -1,0 +1,201 @@
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderValue, Request, Response};
+
+use super::config::{Propagation, Settings, Trust, text};
+use super::headers::{DECORATOR, Incoming, X_REQUEST_ID};
+use super::open::{Opened, open};
+use super::span::{Outcome, Recording, SpanKind, Started};
+use super::tags::Tags;
+use super::task::Task;
+use crate::context::Exchange;
+use crate::message::is_grpc;
+
+impl Propagation {
+    /// Opens the server span of a request: the step of the server layer.
+    ///
+    /// Reads the caller's context, makes ids, leaves the new context in the exchange and in the request's headers, where an application
+    /// that copies headers by hand finds it. An exchange that is already traced, by the same layer further out, is left as it is.
+    pub fn begin<B>(
+        &self,
+        request: &mut Request<B>,
+        exchange: &Exchange,
+        now: SystemTime,
+    ) -> ServerSpan {
+        if exchange.trace().is_some() {
+            return ServerSpan::default();
+        }
+        let settings = self.settings();
+        let trust = trust(exchange);
+        let incoming = Incoming::scan(request.headers(), &settings.forward);
+        let seen = incoming.seen;
+        let opened = open(settings, &incoming, request.headers(), trust);
+        let decorator = incoming.decorator.cloned();
+
+        let headers = request.headers_mut();
+        opened.trace.write(headers, seen);
+        if opened.has_new_request_id
+            && let Some(id) = &opened.trace.request_id
+        {
+            headers.insert(X_REQUEST_ID, id.clone());
+        }
+        if trust == Trust::Outside {
+            strip_outside(headers);
+        } else if decorator.is_some() {
+            headers.remove(DECORATOR);
+        }
+        let recording = record(
+            settings,
+            request,
+            exchange,
+            &opened,
+            decorator.as_ref(),
+            now,
+        );
+        let span = ServerSpan {
+            answer: Answer {
+                request_id: (settings.returns_request_id || opened.was_forced)
+                    .then(|| opened.trace.request_id.clone())
+                    .flatten(),
+                operation: (trust == Trust::Inside
+                    && decorator.is_none()
+                    && has_identity(exchange))
+                .then(|| operation(settings, exchange))
+                .flatten(),
+            },
+            task: Task::new(Some(exchange.clone()), &opened.trace),
+            recording,
+        };
+        exchange.set_trace(opened.trace);
+        span
+    }
+}
+
+/// A server span that has begun: kept by the future of the request, then by the body of its response.
+///
+/// When it is dropped without an end, it ends as the caller's disconnect.
+#[derive(Debug, Default)]
+pub struct ServerSpan {
+    task: Task,
+    recording: Recording,
+    answer: Answer,
+}
+
+/// What the response's headers get.
+#[derive(Debug, Default)]
+struct Answer {
+    request_id: Option<HeaderValue>,
+    operation: Option<HeaderValue>,
+}
+
+impl ServerSpan {
+    /// What to enter around each poll of the application.
+    pub fn task(&mut self) -> &mut Task {
+        &mut self.task
+    }
+
+    /// Whether the span is recorded.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.recording.is_on()
+    }
+
+    /// Adds what the caller should see to the head of the response, and lets go of the task for the body to enter.
+    pub fn respond<B>(&mut self, response: &mut Response<B>) -> Task {
+        if self.recording.is_on() {
+            self.recording.respond(response.headers());
+        }
+        if let Some(id) = self.answer.request_id.take() {
+            response.headers_mut().insert(X_REQUEST_ID, id);
+        }
+        if let Some(operation) = self.answer.operation.take() {
+            response.headers_mut().insert(DECORATOR, operation);
+        }
+        std::mem::take(&mut self.task)
+    }
+
+    /// Ends the span: exports it, if it is recorded.
+    pub fn end(mut self, outcome: &Outcome, now: SystemTime) {
+        self.recording.end(outcome, now);
+    }
+}
+
+/// Only an acceptor of ours knows that a peer has no identity; without one, nobody is outside.
+fn trust(exchange: &Exchange) -> Trust {
+    match exchange.peer() {
+        Some(peer) if peer.spiffe_id().is_none() => Trust::Outside,
+        Some(_) | None => Trust::Inside,
+    }
+}
+
+fn has_identity(exchange: &Exchange) -> bool {
+    exchange
+        .peer()
+        .is_some_and(|peer| peer.spiffe_id().is_some())
+}
+
+/// What a caller from outside the mesh may not tell us (`spec` H-12): Envoy's own headers.
+fn strip_outside(headers: &mut HeaderMap) {
+    let is_envoys = |name: &str| name.starts_with("x-envoy-");
+    while let Some(name) = headers
+        .keys()
+        .find(|name| is_envoys(name.as_str()))
+        .cloned()
+    {
+        headers.remove(name);
+    }
+}
+
+fn port(exchange: &Exchange) -> Option<u16> {
+    exchange.peer().map(|peer| peer.local_addr().port())
+}
+
+fn operation(settings: &Settings, exchange: &Exchange) -> Option<HeaderValue> {
+    let operation = settings.identity.operation(port(exchange))?;
+    HeaderValue::from_str(operation).ok()
+}
+
+fn record<B>(
+    settings: &Settings,
+    request: &Request<B>,
+    exchange: &Exchange,
+    opened: &Opened,
+    decorator: Option<&HeaderValue>,
+    now: SystemTime,
+) -> Recording {
+    let Some(sink) = settings.sink.as_ref().filter(|_| opened.trace.sampled) else {
+        return Recording::none();
+    };
+    let told = decorator
+        .filter(|_| trust(exchange) == Trust::Inside)
+        .and_then(text)
+        .filter(|name| (1..=256).contains(&name.len()));
+    let own = settings.identity.operation(port(exchange));
+    let name = match (told, own) {
+        (Some(told), _) => told.into(),
+        (None, Some(own)) => own.clone(),
+        (None, None) => "ingress".into(),
+    };
+    let is_grpc = is_grpc(request.headers());
+    let mut tags = Tags::of(
+        request,
+        &settings.identity,
+        exchange.peer(),
+        opened.trace.request_id(),
+        is_grpc,
+    );
+    if let Some(port) = port(exchange) {
+        tags.upstream_cluster(port);
+    }
+    Recording::of(Started {
+        sink: sink.clone(),
+        name,
+        kind: SpanKind::Server,
+        parent_is_remote: opened.trace.parent_span_id.is_some(),
+        trace: opened.trace.clone(),
+        link: opened.link,
+        start: now,
+        is_grpc,
+        tags,
+    })
+}

@@ -1,0 +1,206 @@
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue};
+
+use super::config::{EdgeTrace, Settings, Trust};
+use super::format::{self, Extracted};
+use super::headers::{BAGGAGE, Incoming, TRACESTATE};
+use super::parent::Parent;
+use super::request_id::{self, Reason};
+use super::{baggage, random, w3c};
+use crate::context::{Carried, Marks, SpanId, TraceContext, TraceId};
+
+/// The context of a request that comes in, and what its headers told besides.
+pub(super) struct Opened {
+    pub(super) trace: TraceContext,
+    /// A caller's span that this trace does not continue but remembers.
+    pub(super) link: Option<(TraceId, SpanId)>,
+    /// Whether `x-envoy-force-trace` was honoured.
+    pub(super) was_forced: bool,
+    /// Whether the request id is not the one that came.
+    pub(super) has_new_request_id: bool,
+}
+
+/// Continues the caller's trace, or begins one.
+pub(super) fn open(
+    settings: &Settings,
+    incoming: &Incoming<'_>,
+    headers: &HeaderMap,
+    trust: Trust,
+) -> Opened {
+    let told = format::extract(&settings.formats, incoming);
+    let (extracted, link) = judge(settings.edge_trace, told, trust);
+    let was_forced = incoming.has_force_trace && trust == Trust::Inside;
+    let kept = incoming
+        .request_id
+        .filter(|id| may_keep(settings, id, trust));
+    let request_id = kept.cloned().unwrap_or_else(request_id::new);
+    let choice = Choice {
+        sampling: settings.sampling,
+        told: extracted.told(),
+        is_capped: trust == Trust::Outside,
+        is_client_forced: incoming.client_trace_id.is_some(),
+        is_service_forced: was_forced,
+    };
+    let (sampled, marked_id) = choice.make(request_id);
+    let mut marks = extracted.marks();
+    marks.debug &= sampled;
+    let has_new_request_id = kept.is_none_or(|kept| *kept != marked_id);
+    let trace = TraceContext {
+        trace_id: extracted
+            .parent
+            .map_or_else(random::trace_id, |parent| parent.trace_id),
+        span_id: random::span_id(),
+        parent_span_id: extracted.parent.map(|parent| parent.span_id),
+        sampled,
+        marks,
+        request_id: Some(marked_id),
+        carried: carried(&extracted, incoming, headers, trust),
+    };
+    Opened {
+        trace,
+        link,
+        was_forced,
+        has_new_request_id,
+    }
+}
+
+/// The root of a trace that begins with a call of ours.
+pub(super) fn root(settings: &Settings, request_id: Option<&HeaderValue>) -> TraceContext {
+    let extracted = format::extract(&settings.formats, &Incoming::default());
+    let choice = Choice {
+        sampling: settings.sampling,
+        told: None,
+        is_capped: false,
+        is_client_forced: false,
+        is_service_forced: false,
+    };
+    let request_id = request_id.filter(|id| !id.is_empty()).cloned();
+    let (sampled, marked_id) = choice.make(request_id.unwrap_or_else(request_id::new));
+    let mut root = TraceContext::root(random::trace_id(), random::span_id(), sampled);
+    root.marks = extracted.marks();
+    root.request_id = Some(marked_id);
+    root
+}
+
+/// What is left of what a caller told, once it is known who it is (H-15).
+fn judge(
+    edge_trace: EdgeTrace,
+    told: Extracted,
+    trust: Trust,
+) -> (Extracted, Option<(TraceId, SpanId)>) {
+    match (trust, edge_trace) {
+        (Trust::Inside, _) | (Trust::Outside, EdgeTrace::Accept) => (told, None),
+        (Trust::Outside, EdgeTrace::Restart) => (told.restarted(), None),
+        (Trust::Outside, EdgeTrace::RestartAndLink) => {
+            let link = told.parent.map(|parent| (parent.trace_id, parent.span_id));
+            (told.restarted(), link)
+        }
+    }
+}
+
+/// H-14: an internal hop keeps any id, an edge makes its own unless it is told otherwise.
+fn may_keep(settings: &Settings, id: &HeaderValue, trust: Trust) -> bool {
+    match trust {
+        Trust::Inside => !id.is_empty(),
+        Trust::Outside => {
+            settings.preserves_external_request_id && request_id::is_harmless(id.as_bytes())
+        }
+    }
+}
+
+impl Extracted {
+    fn restarted(self) -> Self {
+        Self {
+            formats: self.formats,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the caller, or a state that came without ids, decided on recording.
+    fn told(&self) -> Option<bool> {
+        match self.parent {
+            Some(Parent { sampled, .. }) => sampled,
+            None => self.state.sampled,
+        }
+    }
+
+    fn marks(&self) -> Marks {
+        let parent = self.parent;
+        Marks {
+            debug: parent.map_or(self.state.debug, |parent| parent.debug),
+            // We make all 16 bytes of an id random.
+            random: parent.is_none_or(|parent| parent.random),
+            short: parent.is_some_and(|parent| parent.short),
+            formats: self.formats,
+        }
+    }
+}
+
+/// What decides whether a request is recorded.
+struct Choice {
+    sampling: u32,
+    /// The caller's own decision.
+    told: Option<bool>,
+    /// Whether the caller cannot record more than our own share.
+    is_capped: bool,
+    is_client_forced: bool,
+    is_service_forced: bool,
+}
+
+impl Choice {
+    /// The decision, and the request id that tells it to sidecars downstream.
+    ///
+    /// The caller's decision counts first. Then the reason that the id already carries; then who forces a trace; then chance, which the
+    /// id itself holds. A sidecar that samples by the id would turn a recorded trace off, so an undecided id gets the reason written in.
+    fn make(self, id: HeaderValue) -> (bool, HeaderValue) {
+        let bytes = id.as_bytes();
+        let decided = request_id::reason(bytes).filter(|_| !self.is_capped);
+        let chance = || request_id::is_sampled(bytes, self.sampling).then_some(Reason::Sampled);
+        let reason = if decided.is_some() {
+            decided
+        } else if self.is_client_forced && !self.is_capped {
+            Some(Reason::ClientForced)
+        } else if self.is_service_forced {
+            Some(Reason::ServiceForced)
+        } else if self.told.is_none() || self.is_capped {
+            chance()
+        } else {
+            None
+        };
+        let sampled = match self.told {
+            Some(told) if self.is_capped => told && reason.is_some(),
+            Some(told) => told,
+            None => reason.is_some(),
+        };
+        let marked = (sampled && decided.is_none())
+            .then(|| request_id::with_reason(bytes, reason.unwrap_or(Reason::Sampled)))
+            .flatten();
+        (sampled, marked.unwrap_or(id))
+    }
+}
+
+/// What goes along with the trace: one allocation, and only when there is any.
+fn carried(
+    extracted: &Extracted,
+    incoming: &Incoming<'_>,
+    headers: &HeaderMap,
+    trust: Trust,
+) -> Option<Arc<Carried>> {
+    let carried = Carried {
+        tracestate: (extracted.is_w3c && incoming.seen.tracestate)
+            .then(|| w3c::tracestate(&headers.get_all(TRACESTATE)))
+            .flatten(),
+        baggage: (incoming.has_baggage && trust == Trust::Inside)
+            .then(|| baggage::join(&headers.get_all(BAGGAGE)))
+            .flatten(),
+        verbatim: incoming
+            .verbatim
+            .iter()
+            .map(|(name, value)| ((*name).clone(), (*value).clone()))
+            .collect(),
+    };
+    let is_empty =
+        carried.tracestate.is_none() && carried.baggage.is_none() && carried.verbatim.is_empty();
+    (!is_empty).then(|| Arc::new(carried))
+}

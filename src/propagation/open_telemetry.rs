@@ -1,0 +1,166 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::trace::{self as otel, Link, SpanContext, Status, TraceFlags, TraceState};
+use opentelemetry::{Context, InstrumentationScope, Key, KeyValue, StringValue, Value};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Span, SpanData, SpanEvents, SpanLinks, SpanProcessor};
+
+use super::config::text;
+use super::span::{FinishedSpan, SpanKind, SpanSink, TagValue};
+use crate::context::{SpanId, TraceContext, TraceId};
+use crate::identity::Workload;
+
+/// Hands the mesh's spans to the application's own OpenTelemetry span processor. Cheap to clone.
+///
+/// It is a span processor itself, so that the application's tracer provider and the mesh share one: one queue, one exporter.
+///
+/// ```
+/// use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SimpleSpanProcessor};
+/// use tower_mesh::Workload;
+/// use tower_mesh::propagation::{OpenTelemetry, Propagation};
+///
+/// let workload = Workload::new("default", "patients").label("app", "patients");
+/// let resource = OpenTelemetry::resource(&workload);
+/// let spans = OpenTelemetry::new(SimpleSpanProcessor::new(InMemorySpanExporter::default()), &resource);
+///
+/// let provider = SdkTracerProvider::builder().with_resource(resource).with_span_processor(spans.clone()).build();
+/// let propagation = Propagation::new().workload(&workload).export_to(spans);
+/// # let _ = (provider, propagation);
+/// ```
+#[derive(Clone, Debug)]
+pub struct OpenTelemetry(Arc<Export>);
+
+#[derive(Debug)]
+struct Export {
+    processor: Box<dyn SpanProcessor>,
+    scope: InstrumentationScope,
+}
+
+impl OpenTelemetry {
+    /// Takes the processor over and tells it of the resource. What a tracer provider says of its resource later, it does not hear.
+    #[must_use]
+    pub fn new(mut processor: impl SpanProcessor + 'static, resource: &Resource) -> Self {
+        processor.set_resource(resource);
+        let scope = InstrumentationScope::builder("tower-mesh")
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
+        Self(Arc::new(Export {
+            processor: Box::new(processor),
+            scope,
+        }))
+    }
+
+    /// The resource of a workload: `service.name` is `<app>.<namespace>`, by which Kiali looks traces up.
+    ///
+    /// `<app>` is the label `app`, else `app.kubernetes.io/name`, else `service.istio.io/canonical-name`, else the workload's name.
+    #[must_use]
+    pub fn resource(workload: &Workload) -> Resource {
+        let label = |key: &str| workload.labels().get(key).map(String::as_str);
+        let app = label("app")
+            .or_else(|| label("app.kubernetes.io/name"))
+            .or_else(|| label("service.istio.io/canonical-name"))
+            .unwrap_or_else(|| workload.workload_name());
+        Resource::builder_empty()
+            .with_attributes([
+                KeyValue::new("service.name", format!("{app}.{}", workload.namespace())),
+                KeyValue::new("telemetry.sdk.name", "tower-mesh"),
+                KeyValue::new("telemetry.sdk.language", "rust"),
+                KeyValue::new("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
+            ])
+            .build()
+    }
+}
+
+impl SpanSink for OpenTelemetry {
+    fn export(&self, span: FinishedSpan) {
+        let mut links = SpanLinks::default();
+        if let Some((trace_id, span_id)) = span.link {
+            let context = context(trace_id, span_id, false, true, TraceState::NONE);
+            links.links.push(Link::new(context, Vec::new(), 0));
+        }
+        let parent = span.trace.parent_span_id;
+        self.0.processor.on_end(SpanData {
+            span_context: own_context(&span.trace),
+            parent_span_id: parent.map_or(otel::SpanId::INVALID, |id| {
+                otel::SpanId::from_bytes(id.to_bytes())
+            }),
+            parent_span_is_remote: span.parent_is_remote,
+            span_kind: match span.kind {
+                SpanKind::Server => otel::SpanKind::Server,
+                SpanKind::Client => otel::SpanKind::Client,
+            },
+            name: span.name.to_string().into(),
+            start_time: span.start,
+            end_time: span.end,
+            attributes: span
+                .tags
+                .into_iter()
+                .map(|(name, tag)| KeyValue::new(Key::from(name), value(tag)))
+                .collect(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links,
+            status: if span.is_error {
+                Status::error("")
+            } else {
+                Status::Unset
+            },
+            instrumentation_scope: self.0.scope.clone(),
+        });
+    }
+}
+
+impl SpanProcessor for OpenTelemetry {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.0.processor.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        self.0.processor.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.processor.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.processor.shutdown_with_timeout(timeout)
+    }
+}
+
+fn own_context(trace: &TraceContext) -> SpanContext {
+    let state = trace
+        .tracestate()
+        .and_then(text)
+        .and_then(|state| state.parse().ok());
+    context(
+        trace.trace_id,
+        trace.span_id,
+        trace.sampled,
+        false,
+        state.unwrap_or(TraceState::NONE),
+    )
+}
+
+fn context(
+    trace_id: TraceId,
+    span_id: SpanId,
+    sampled: bool,
+    is_remote: bool,
+    state: TraceState,
+) -> SpanContext {
+    let flags = TraceFlags::NOT_SAMPLED.with_sampled(sampled);
+    let trace_id = otel::TraceId::from_bytes(trace_id.to_bytes());
+    let span_id = otel::SpanId::from_bytes(span_id.to_bytes());
+    SpanContext::new(trace_id, span_id, flags, is_remote, state)
+}
+
+fn value(tag: TagValue) -> Value {
+    Value::String(match tag {
+        TagValue::Static(text) => StringValue::from(text),
+        TagValue::Shared(text) => StringValue::from(text),
+        TagValue::Owned(text) => StringValue::from(text),
+    })
+}

@@ -1,0 +1,138 @@
+use std::time::SystemTime;
+
+use http::{Request, Response};
+
+use super::attach::{ActiveSpan, active_span};
+use super::config::{Propagation, text};
+use super::headers::{DECORATOR, Incoming, X_REQUEST_ID};
+use super::open::root;
+use super::random;
+use super::span::{Outcome, Recording, SpanKind, Started};
+use super::tags::{Tags, authority};
+use super::task::Task;
+use crate::context::{Exchange, Peer, TraceContext};
+use crate::message::is_grpc;
+
+impl Propagation {
+    /// Opens the client span of a call: the step of the client layer.
+    ///
+    /// Its parent is the span of the application that is active here, else the server span of the exchange; with neither, a trace
+    /// begins. The context goes into the request's headers, over whatever the application copied there.
+    ///
+    /// A call that is made outside the task of its request (from a spawned task, say) belongs to a trace if its extensions hold a
+    /// [`TraceContext`].
+    pub fn begin_call<B>(
+        &self,
+        request: &mut Request<B>,
+        exchange: Option<&Exchange>,
+        now: SystemTime,
+    ) -> ClientSpan {
+        let settings = self.settings();
+        let told = request.extensions().get::<TraceContext>();
+        let inbound = told.or_else(|| exchange.and_then(Exchange::trace));
+        let incoming = Incoming::scan(request.headers(), &[]);
+        let seen = incoming.seen;
+        let trace = match (inbound, active_span()) {
+            (Some(inbound), active) => child(inbound, active),
+            (None, Some(active)) => under(root(settings, incoming.request_id), &active),
+            (None, None) => root(settings, incoming.request_id),
+        };
+        let headers = request.headers_mut();
+        trace.write(headers, seen);
+        if let Some(id) = &trace.request_id {
+            headers.insert(X_REQUEST_ID, id.clone());
+        }
+        trace.write_carried(headers);
+        let recording = match &settings.sink {
+            Some(sink) if trace.sampled => {
+                let is_grpc = is_grpc(request.headers());
+                let name = format!("egress {}", authority(request).unwrap_or("-"));
+                let id = trace.request_id();
+                let none: Option<&Peer> = None;
+                Recording::of(Started {
+                    sink: sink.clone(),
+                    name: name.into(),
+                    kind: SpanKind::Client,
+                    parent_is_remote: false,
+                    trace: trace.clone(),
+                    link: None,
+                    start: now,
+                    is_grpc,
+                    tags: Tags::of(request, &settings.identity, none, id, is_grpc),
+                })
+            }
+            Some(_) | None => Recording::none(),
+        };
+        ClientSpan {
+            task: Task::new(None, &trace),
+            trace: Some(trace),
+            recording,
+        }
+    }
+}
+
+/// A client span that has begun: kept by the future of the call, then by the body of its response.
+#[derive(Debug, Default)]
+pub struct ClientSpan {
+    task: Task,
+    trace: Option<TraceContext>,
+    recording: Recording,
+}
+
+impl ClientSpan {
+    /// What to enter around each poll of the client inside.
+    pub fn task(&mut self) -> &mut Task {
+        &mut self.task
+    }
+
+    /// The context that was sent.
+    #[must_use]
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_ref()
+    }
+
+    /// Whether the span is recorded.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.recording.is_on()
+    }
+
+    /// Takes the name that the server gave to the operation, with its header, and lets go of the task for the body to enter.
+    pub fn respond<B>(&mut self, response: &mut Response<B>) -> Task {
+        let operation = response.headers_mut().remove(DECORATOR);
+        if self.recording.is_on() {
+            if let Some(name) = operation.as_ref().and_then(text)
+                && (1..=256).contains(&name.len())
+            {
+                self.recording.rename(name);
+            }
+            self.recording.respond(response.headers());
+        }
+        std::mem::take(&mut self.task)
+    }
+
+    /// Ends the span: exports it, if it is recorded.
+    pub fn end(mut self, outcome: &Outcome, now: SystemTime) {
+        self.recording.end(outcome, now);
+    }
+}
+
+/// A child of the application's active span, else of the inbound server span.
+fn child(inbound: &TraceContext, active: Option<ActiveSpan>) -> TraceContext {
+    let child = inbound.child(random::span_id());
+    match active {
+        Some(active) => under(child, &active),
+        None => child,
+    }
+}
+
+/// The same call under a span of the application, which may be of another trace.
+fn under(mut call: TraceContext, active: &ActiveSpan) -> TraceContext {
+    if call.trace_id != active.trace_id {
+        call.trace_id = active.trace_id;
+        call.leave_trace();
+    }
+    call.parent_span_id = Some(active.span_id);
+    call.sampled = active.sampled;
+    call
+}

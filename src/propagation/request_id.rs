@@ -1,0 +1,89 @@
+//! `x-request-id`, and the reason that Envoy keeps in its 15th character.
+
+use http::HeaderValue;
+
+use super::{hex, random};
+
+/// Why a request is traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Sampled,
+    ServiceForced,
+    ClientForced,
+}
+
+impl Reason {
+    const fn mark(self) -> u8 {
+        match self {
+            Self::Sampled => b'9',
+            Self::ServiceForced => b'a',
+            Self::ClientForced => b'b',
+        }
+    }
+}
+
+/// A random UUID of version 4.
+pub(super) fn new() -> HeaderValue {
+    let [high, low] = [random::bits(), random::bits()];
+    let high = high & 0xffff_ffff_ffff_0fff | 0x4000;
+    let low = low & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
+    let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+    // The one allocation of a made id.
+    let mut text = Vec::with_capacity(LENGTH);
+    let mut rest = &bytes[..];
+    for part in [4, 2, 2, 2, 6] {
+        let (group, others) = rest.split_at_checked(part).unwrap_or((rest, &[]));
+        if !text.is_empty() {
+            text.push(b'-');
+        }
+        hex::push(&mut text, group);
+        rest = others;
+    }
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+        .unwrap_or(HeaderValue::from_static("0"))
+}
+
+/// The reason an id carries; `None` when nothing has been decided.
+pub(super) fn reason(id: &[u8]) -> Option<Reason> {
+    match mark(id)? {
+        b'9' => Some(Reason::Sampled),
+        b'a' => Some(Reason::ServiceForced),
+        b'b' => Some(Reason::ClientForced),
+        _ => None,
+    }
+}
+
+/// The id with the reason written into it; `None` when it has no place for one or says so already.
+pub(super) fn with_reason(id: &[u8], reason: Reason) -> Option<HeaderValue> {
+    if mark(id)? == reason.mark() {
+        return None;
+    }
+    let mut text = id.to_vec();
+    *text.get_mut(PLACE)? = reason.mark();
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+}
+
+fn mark(id: &[u8]) -> Option<u8> {
+    (id.len() == LENGTH).then(|| id.get(PLACE).copied())?
+}
+
+/// Whether the id falls under so many hundredths of a percent: every hop with the same percentage decides alike.
+///
+/// An id that does not start with 8 hex digits never does, as in Envoy.
+pub(super) fn is_sampled(id: &[u8], hundredths: u32) -> bool {
+    id.first_chunk::<8>()
+        .and_then(|digits| hex::any_case(digits))
+        .is_some_and(|number| u32::from_be_bytes(number) % 10_000 < hundredths)
+}
+
+/// Whether an id from outside may stay: H-14.
+pub(super) fn is_harmless(id: &[u8]) -> bool {
+    (1..=128).contains(&id.len())
+        && id
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+}
+
+const LENGTH: usize = 36;
+/// The version nibble of a UUID.
+const PLACE: usize = 14;

@@ -1,0 +1,228 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderMap, StatusCode};
+
+use super::tags::Tags;
+use crate::context::{SpanId, TraceContext, TraceId};
+use crate::message::{GrpcStatus, ResponseFlags};
+
+/// Where the spans of recorded requests go.
+///
+/// With the feature `opentelemetry`, `OpenTelemetry` hands them to the application's own span processor.
+pub trait SpanSink: fmt::Debug + Send + Sync + 'static {
+    /// Takes a span that has ended. Called at the end of a body, often from a `Drop`: it must not panic and should not block.
+    fn export(&self, span: FinishedSpan);
+}
+
+impl<S: SpanSink + ?Sized> SpanSink for Arc<S> {
+    fn export(&self, span: FinishedSpan) {
+        (**self).export(span);
+    }
+}
+
+/// A server or client span that has ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FinishedSpan {
+    /// The operation, by Istio's naming.
+    pub name: Arc<str>,
+    /// Which side of the call it is.
+    pub kind: SpanKind,
+    /// Its ids and those of its parent.
+    pub trace: TraceContext,
+    /// Whether the parent is a span of another process.
+    pub parent_is_remote: bool,
+    /// A span that this trace does not continue but remembers.
+    pub link: Option<(TraceId, SpanId)>,
+    /// When the request came in or went out.
+    pub start: SystemTime,
+    /// When the body of the response ended.
+    pub end: SystemTime,
+    /// Whether it counts as an error in OpenTelemetry's sense.
+    pub is_error: bool,
+    /// Istio's tags.
+    pub tags: Vec<(Cow<'static, str>, TagValue)>,
+}
+
+/// Which side of a call a span is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SpanKind {
+    /// Of the service that was called.
+    Server,
+    /// Of the caller.
+    Client,
+}
+
+/// The value of a tag: a text, however it is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TagValue {
+    /// Known at compile time.
+    Static(&'static str),
+    /// The same for many spans.
+    Shared(Arc<str>),
+    /// Of this span alone.
+    Owned(String),
+}
+
+impl TagValue {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Static(text) => text,
+            Self::Shared(text) => text,
+            Self::Owned(text) => text,
+        }
+    }
+}
+
+impl FinishedSpan {
+    /// The value of a tag.
+    #[must_use]
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        self.tags
+            .iter()
+            .find(|(tag, _)| tag == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// How an exchange went, as far as it is known when it ends.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The response's status; `None` when there was none.
+    pub status: Option<StatusCode>,
+    /// The gRPC status of a gRPC exchange.
+    pub grpc_status: Option<GrpcStatus>,
+    /// Envoy's response flags.
+    pub flags: ResponseFlags,
+    /// The bytes of the request's body.
+    pub request_bytes: u64,
+    /// The bytes of the response's body.
+    pub response_bytes: u64,
+}
+
+impl Outcome {
+    /// An exchange whose other end went away before it was answered.
+    fn cancelled() -> Self {
+        Self {
+            flags: ResponseFlags::DOWNSTREAM_DISCONNECT,
+            ..Self::default()
+        }
+    }
+
+    /// The error tag and the status, by Envoy's table (`Errors` below).
+    pub(super) fn errors(&self, kind: SpanKind, is_grpc: bool) -> Errors {
+        let grpc = self.grpc_status.filter(|_| is_grpc).map(GrpcStatus::code);
+        let (is_server_fault, is_refusal) = match (grpc, self.status) {
+            (Some(code), _) => (GRPC_SERVER_FAULTS.contains(&code), code != 0),
+            (None, Some(status)) => (status.is_server_error(), status.is_client_error()),
+            (None, None) => (true, false),
+        };
+        Errors {
+            tag: is_server_fault,
+            status: is_server_fault || (is_refusal && kind == SpanKind::Client),
+        }
+    }
+}
+
+/// Whether a span gets the tag `error`, and whether its status is ERROR: a client counts refusals too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Errors {
+    pub(super) tag: bool,
+    pub(super) status: bool,
+}
+
+/// UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS, as in Envoy.
+const GRPC_SERVER_FAULTS: [u32; 7] = [2, 4, 8, 12, 13, 14, 15];
+
+/// A span that is being recorded. It is exported once, at the latest when it is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Recording(Option<Box<Started>>);
+
+/// The one allocation of a recorded span besides its tags.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) sink: Arc<dyn SpanSink>,
+    pub(super) name: Arc<str>,
+    pub(super) kind: SpanKind,
+    pub(super) trace: TraceContext,
+    pub(super) parent_is_remote: bool,
+    pub(super) link: Option<(TraceId, SpanId)>,
+    pub(super) start: SystemTime,
+    pub(super) is_grpc: bool,
+    pub(super) tags: Tags,
+}
+
+impl Recording {
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn of(started: Started) -> Self {
+        Self(Some(Box::new(started)))
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(super) fn rename(&mut self, name: &str) {
+        if let Some(started) = &mut self.0 {
+            started.name = name.into();
+        }
+    }
+
+    /// Notes what the head of the response tells.
+    pub(super) fn respond(&mut self, headers: &HeaderMap) {
+        if let Some(started) = &mut self.0
+            && started.is_grpc
+        {
+            started.tags.grpc_message(headers);
+        }
+    }
+
+    pub(super) fn end(&mut self, outcome: &Outcome, now: SystemTime) {
+        let Some(started) = self.0.take() else {
+            return;
+        };
+        let Started {
+            sink,
+            name,
+            kind,
+            trace,
+            parent_is_remote,
+            link,
+            start,
+            is_grpc,
+            mut tags,
+        } = *started;
+        let errors = outcome.errors(kind, is_grpc);
+        tags.outcome(outcome, errors, is_grpc);
+        sink.export(FinishedSpan {
+            name,
+            kind,
+            trace,
+            parent_is_remote,
+            link,
+            start,
+            // A clock that was set back must not make a span that ends before it starts.
+            end: now.max(start),
+            is_error: errors.status,
+            tags: tags.into_inner(),
+        });
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if self.is_on() {
+            self.end(&Outcome::cancelled(), SystemTime::now());
+        }
+    }
+}
