@@ -4,13 +4,26 @@
 //! This room reads text and says what is wrong with it, with file, line, column and field. What the resources *mean* is decided by
 //! [`policy`](crate::policy). Every text keeps the [`Position`] it was written at, so that later stages can point at it too.
 
+mod cursor;
+mod decode;
+mod embedded;
 mod error;
+mod fields;
+mod kind;
 mod legacy;
+mod load;
 mod mesh_config;
 mod meta;
 mod position;
+mod reader;
 mod resource;
 mod security;
+mod suggest;
+mod tree;
+mod unique;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::{Problem, Problems};
 pub use legacy::{
@@ -18,6 +31,7 @@ pub use legacy::{
     PortSelector, PrincipalBinding, RbacConfig, RbacMode, RbacTarget, ServiceRole,
     ServiceRoleBinding, StringMatch, Subject, TriggerRule,
 };
+pub use load::{Loader, parse, parse_mesh_config};
 pub use mesh_config::{ExtensionProvider, MeshConfig, PathNormalization, ProviderKind};
 pub use meta::{Meta, Selector, TargetRef};
 pub use position::{Position, Text};

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    AuthorizationPolicy, LegacyPolicy, PeerAuthentication, Position, RbacConfig,
-    RequestAuthentication, ServiceRole, ServiceRoleBinding,
+    AuthorizationPolicy, LegacyPolicy, MeshConfig, PeerAuthentication, Position, Problem,
+    RbacConfig, RequestAuthentication, ServiceRole, ServiceRoleBinding,
 };
 
 /// Everything that was read from a configuration, in the order it was written.
@@ -25,6 +25,10 @@ pub struct Resources {
     pub service_role_bindings: Vec<Arc<ServiceRoleBinding>>,
     /// Documents of other API groups: read past, not used.
     pub skipped: Vec<Skipped>,
+    /// The MeshConfig of the ConfigMap `istio`, when that is among the documents (it is listed under [`skipped`](Self::skipped), too).
+    pub mesh_config: Option<Arc<MeshConfig>>,
+    /// What is allowed and probably not meant.
+    pub notes: Vec<Problem>,
 }
 
 /// A document that is none of ours.

@@ -1,1 +1,36 @@
-//! Where configuration comes from.
+//! Where configuration comes from: texts in memory, a file, a directory, a directory that is watched.
+//!
+//! Every source gives a whole [`Configuration`] or says everything that is wrong with it; there is no half configuration. A
+//! [`Directory`] reads the files `*.yaml`, `*.yml` and `*.json` below a path in the byte order of their paths, follows symbolic links
+//! (a mounted Kubernetes ConfigMap is made of them) and skips hidden entries. A [`Watch`] over it looks again when it is asked to, and
+//! hands out what it finds only when that differs from what it handed out before; it has no clock and no thread of its own.
+//!
+//! # Example
+//!
+//! ```
+//! use tower_mesh::source::Fixed;
+//!
+//! let configuration = Fixed::yaml("ward.yaml", "
+//! apiVersion: security.istio.io/v1
+//! kind: AuthorizationPolicy
+//! metadata: {name: readers}
+//! spec:
+//!   rules: [{to: [{operation: {methods: [GET]}}]}]
+//! ").load("clinic")?;
+//! assert_eq!(configuration.resources.authorization_policies.len(), 1);
+//! # Ok::<(), tower_mesh::istio::Problems>(())
+//! ```
+
+mod configuration;
+mod directory;
+mod files;
+mod fixed;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use configuration::Configuration;
+pub use directory::Directory;
+pub use fixed::Fixed;
+pub use watch::Watch;

@@ -1,0 +1,254 @@
+use std::collections::BTreeMap;
+
+use crate::istio::cursor::Cursor;
+use crate::istio::fields::Fields;
+use crate::istio::{Meta, Selector, TargetRef, Text};
+
+/// The fields of a document.
+pub(in crate::istio) const DOCUMENT: &[&str] =
+    &["apiVersion", "kind", "metadata", "spec", "status"];
+
+const METADATA: &[&str] = &[
+    "name",
+    "namespace",
+    "annotations",
+    "labels",
+    "creationTimestamp",
+    "clusterName",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "initializers",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// Whether a kind lives in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::istio) enum Scope {
+    Cluster,
+    Namespace,
+}
+
+/// `apiVersion`, `kind` and `metadata`. `None` when the resource has no usable name.
+pub(in crate::istio) fn meta(
+    document: Fields<'_, '_>,
+    scope: Scope,
+    default_namespace: &str,
+) -> Option<Meta> {
+    let at = document.whole();
+    let Some(metadata) = document.get("metadata") else {
+        at.missing("metadata", "is missing; write a map with a name");
+        return None;
+    };
+    let metadata = metadata.fields(METADATA)?;
+    let Some(name) = metadata.get("name") else {
+        metadata.whole().missing("name", "is missing; write a name");
+        return None;
+    };
+    let name = name.filled().filter(|text| is_name(&name, text))?;
+    let namespace = match metadata.get("namespace") {
+        _ if scope == Scope::Cluster => String::new(),
+        Some(namespace) => {
+            let text = namespace.filled()?;
+            is_name(&namespace, &text).then(|| text.as_str().to_owned())?
+        }
+        None => default_namespace.to_owned(),
+    };
+    Some(Meta {
+        kind: string(document, "kind"),
+        api_version: string(document, "apiVersion"),
+        name: name.as_str().to_owned(),
+        namespace,
+        annotations: annotations(metadata),
+        created: metadata
+            .get("creationTimestamp")
+            .and_then(|at| timestamp(&at)),
+        at: at.at(),
+    })
+}
+
+fn string(fields: Fields<'_, '_>, name: &'static str) -> String {
+    fields
+        .text(name)
+        .map_or_else(String::new, |text| text.as_str().to_owned())
+}
+
+/// Names become parts of policy names (`ns[..]-policy[..]-rule[..]`), which must stay readable and unambiguous.
+fn is_name(at: &Cursor<'_, '_>, text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
+    let ok = text.len() <= 253 && text.chars().all(good);
+    if !ok {
+        at.wrong(format!(
+            "`{text}` is no name; write at most 253 letters, digits, hyphens and dots"
+        ));
+    }
+    ok
+}
+
+fn annotations(metadata: Fields<'_, '_>) -> BTreeMap<String, Text> {
+    let Some(annotations) = metadata.get("annotations") else {
+        return BTreeMap::new();
+    };
+    annotations
+        .pairs()
+        .filter_map(|(key, value)| {
+            let scalar = value.node().scalar();
+            // Other tools' annotations are theirs, whatever quotation marks they hold.
+            let text = if key.starts_with("istio.io/") || scalar.is_none() {
+                value.text()?
+            } else {
+                Text::new(&*scalar?.text, value.at())
+            };
+            Some((key.to_owned(), text))
+        })
+        .collect()
+}
+
+/// A time as Kubernetes writes it, so that times sort as text.
+fn timestamp(at: &Cursor<'_, '_>) -> Option<String> {
+    let text = at.str()?;
+    let pattern = "0000-00-00T00:00:00Z";
+    let fits = text.len() == pattern.len()
+        && text.bytes().zip(pattern.bytes()).all(|(byte, due)| {
+            if due == b'0' {
+                byte.is_ascii_digit()
+            } else {
+                byte == due
+            }
+        });
+    if !fits {
+        at.wrong(format!(
+            "`{text}` is no time as Kubernetes writes it; write for example 2024-05-31T08:00:00Z or leave it out"
+        ));
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// `istio.io/dry-run`, on a resource that may carry it when `allowed`; otherwise `why` says what to do instead.
+pub(super) fn dry_run(meta: &Meta, at: &Cursor<'_, '_>, allowed: Result<(), &str>) -> bool {
+    const NAME: &str = "istio.io/dry-run";
+    let Some(value) = meta.annotations.get(NAME) else {
+        return false;
+    };
+    let report = |message: String| {
+        let field = format!("metadata.annotations[{NAME}]");
+        at.sink().report(crate::istio::Problem::new(
+            value.at().clone(),
+            field,
+            message,
+        ));
+        false
+    };
+    if let Err(why) = allowed {
+        return report(why.to_owned());
+    }
+    match value.as_str() {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
+        other => report(format!(
+            "`{other}` is no boolean; write \"true\" or \"false\""
+        )),
+    }
+}
+
+/// That a resource that cannot be tried out does not ask for it.
+pub(super) fn no_dry_run(meta: &Meta, at: &Cursor<'_, '_>) {
+    dry_run(
+        meta,
+        at,
+        Err("only an AuthorizationPolicy can run dry; leave the annotation out"),
+    );
+}
+
+/// `spec.selector`.
+pub(super) fn selector(spec: Fields<'_, '_>) -> Selector {
+    let Some(selector) = spec.get("selector") else {
+        return Selector::default();
+    };
+    let at = selector.at();
+    let Some(fields) = selector.fields(&["matchLabels"]) else {
+        return Selector::default();
+    };
+    let Some(labels) = fields.get("matchLabels") else {
+        selector.note("selects every workload of the namespace; leave it out to say so");
+        return Selector {
+            at,
+            ..Selector::default()
+        };
+    };
+    let mut match_labels = BTreeMap::new();
+    for (key, value) in labels.pairs() {
+        let Some(text) = value.text() else { continue };
+        if key.is_empty() {
+            value.wrong("a label's name must not be empty");
+        } else if key.contains('*') || text.contains('*') {
+            value.wrong("labels are compared exactly; `*` is not supported here");
+        } else if text.len() > 63 {
+            value.wrong("a label's value has at most 63 characters");
+        }
+        match_labels.insert(key.to_owned(), text);
+    }
+    if labels.node().entries().is_some_and(<[_]>::is_empty) {
+        labels.note("selects every workload of the namespace; leave it out to say so");
+    }
+    Selector { match_labels, at }
+}
+
+/// `spec.targetRef` and `spec.targetRefs`, of which only one may be written, and that without a selector.
+pub(super) fn target_refs(spec: Fields<'_, '_>) -> Vec<TargetRef> {
+    let written = ["selector", "targetRef", "targetRefs"]
+        .into_iter()
+        .filter_map(|name| spec.get(name));
+    if let Some(second) = written.skip(1).last() {
+        second.wrong("only one of selector, targetRef and targetRefs may be written");
+    }
+    let mut refs = spec.each("targetRefs", target_ref);
+    if let Some(list) = spec.get("targetRefs")
+        && refs.len() > 16
+    {
+        list.wrong("has more than 16 entries; write several resources");
+    }
+    refs.extend(spec.get("targetRef").and_then(|one| target_ref(&one)));
+    refs
+}
+
+fn target_ref(at: &Cursor<'_, '_>) -> Option<TargetRef> {
+    let fields = at.fields(&["group", "kind", "name", "namespace"])?;
+    let text = |name| string(fields, name);
+    let target = TargetRef {
+        group: text("group"),
+        kind: text("kind"),
+        name: text("name"),
+        at: at.at(),
+    };
+    let known = matches!(
+        (target.group.as_str(), target.kind.as_str()),
+        ("" | "core", "Service")
+            | ("networking.istio.io", "ServiceEntry")
+            | ("gateway.networking.k8s.io", "Gateway" | "GatewayClass")
+    );
+    if !known {
+        at.wrong(format!(
+            "kind `{}` of group `{}` cannot be a target; write a Service, a ServiceEntry (networking.istio.io), a Gateway or a \
+             GatewayClass (gateway.networking.k8s.io)",
+            target.kind, target.group
+        ));
+    }
+    if target.name.is_empty() {
+        at.missing("name", "is missing; write the target's name");
+    }
+    if let Some(namespace) = fields
+        .get("namespace")
+        .filter(|namespace| namespace.str() != Some(""))
+    {
+        namespace.wrong("a target is in the resource's own namespace; leave this out");
+    }
+    Some(target)
+}

@@ -1,0 +1,20 @@
+//! Trees into typed resources, by the rules of Istio's validation.
+
+mod authorization;
+mod condition;
+mod legacy_authentication;
+mod legacy_rbac;
+mod mesh_config;
+mod meta;
+mod peer_authentication;
+mod request_authentication;
+mod value;
+
+pub(super) use authorization::authorization_policy;
+pub(super) use legacy_authentication::legacy_policy;
+pub(super) use legacy_rbac::{rbac_config, service_role, service_role_binding};
+pub(super) use mesh_config::mesh_config;
+pub(super) use meta::{DOCUMENT, Scope, meta};
+pub(super) use peer_authentication::peer_authentication;
+pub(super) use request_authentication::request_authentication;
+pub(super) use value::required;

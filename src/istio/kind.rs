@@ -1,0 +1,100 @@
+use super::decode::Scope;
+use super::suggest::nearest;
+
+/// A kind that this crate reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    AuthorizationPolicy,
+    ClusterRbacConfig,
+    MeshPolicy,
+    PeerAuthentication,
+    Policy,
+    RbacConfig,
+    RequestAuthentication,
+    ServiceRole,
+    ServiceRoleBinding,
+}
+
+/// An API group of ours: its versions, the one to write, its kinds.
+struct Group {
+    name: &'static str,
+    versions: &'static [&'static str],
+    kinds: &'static [(&'static str, Kind)],
+}
+
+const GROUPS: &[Group] = &[
+    Group {
+        name: "security.istio.io",
+        versions: &["v1", "v1beta1"],
+        kinds: &[
+            ("AuthorizationPolicy", Kind::AuthorizationPolicy),
+            ("PeerAuthentication", Kind::PeerAuthentication),
+            ("RequestAuthentication", Kind::RequestAuthentication),
+        ],
+    },
+    Group {
+        name: "authentication.istio.io",
+        versions: &["v1alpha1"],
+        kinds: &[("MeshPolicy", Kind::MeshPolicy), ("Policy", Kind::Policy)],
+    },
+    Group {
+        name: "rbac.istio.io",
+        versions: &["v1alpha1"],
+        kinds: &[
+            ("ClusterRbacConfig", Kind::ClusterRbacConfig),
+            ("RbacConfig", Kind::RbacConfig),
+            ("ServiceRole", Kind::ServiceRole),
+            ("ServiceRoleBinding", Kind::ServiceRoleBinding),
+        ],
+    },
+];
+
+/// Whether every kind of this group must be understood.
+pub(super) fn is_our_group(name: &str) -> bool {
+    GROUPS.iter().any(|group| group.name == name)
+}
+
+impl Kind {
+    /// The kind that a document of one of our groups says it is; otherwise what to write instead.
+    pub(super) fn find(group: &str, version: &str, kind: &str) -> Result<Self, String> {
+        let Some(group) = GROUPS.iter().find(|known| known.name == group) else {
+            return Err(format!("`{group}` is no API group of Istio's security"));
+        };
+        if !group.versions.contains(&version) {
+            return Err(format!(
+                "apiVersion `{}/{version}` is not supported; write {}/{}",
+                group.name,
+                group.name,
+                group.versions.first().copied().unwrap_or_default()
+            ));
+        }
+        let known = group.kinds.iter().map(|(name, _)| *name);
+        if let Some((_, found)) = group.kinds.iter().find(|(name, _)| *name == kind) {
+            return Ok(*found);
+        }
+        Err(match nearest(kind, known.clone()) {
+            Some(meant) => format!(
+                "unknown kind `{kind}` of {}; did you mean {meant}?",
+                group.name
+            ),
+            None => format!(
+                "unknown kind `{kind}` of {}; known are {}",
+                group.name,
+                known.collect::<Vec<_>>().join(", ")
+            ),
+        })
+    }
+
+    pub(super) fn scope(self) -> Scope {
+        match self {
+            Self::ClusterRbacConfig | Self::MeshPolicy => Scope::Cluster,
+            Self::AuthorizationPolicy
+            | Self::PeerAuthentication
+            | Self::Policy
+            | Self::RbacConfig
+            | Self::RequestAuthentication
+            | Self::ServiceRole
+            | Self::ServiceRoleBinding => Scope::Namespace,
+        }
+    }
+}

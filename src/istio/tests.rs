@@ -1,0 +1,5 @@
+//! Documents in, resources or problems out.
+
+use super::*;
+
+mod good;

@@ -1,0 +1,125 @@
+use std::path::{Path, PathBuf};
+
+use crate::istio::{Loader, Problem, Problems, parse_mesh_config};
+
+use super::files::{Contents, Found, find, read};
+use super::{Configuration, Watch};
+
+/// Configuration in files: one file, or every `*.yaml`, `*.yml` and `*.json` below a directory.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    paths: Vec<PathBuf>,
+    mesh_config: Option<PathBuf>,
+}
+
+impl Directory {
+    /// Configuration at a path. Nothing is read yet.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            paths: vec![path.into()],
+            mesh_config: None,
+        }
+    }
+
+    /// Reads the configuration at a path once.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn load(
+        path: impl Into<PathBuf>,
+        default_namespace: &str,
+    ) -> Result<Configuration, Problems> {
+        Self::new(path).read(default_namespace)
+    }
+
+    /// Configuration at a path that will be looked at again; see [`Watch`].
+    #[must_use]
+    pub fn watch(path: impl Into<PathBuf>) -> Watch {
+        Watch::new(Self::new(path))
+    }
+
+    /// One more path, read together with the others.
+    #[must_use]
+    pub fn and(mut self, path: impl Into<PathBuf>) -> Self {
+        self.paths.push(path.into());
+        self
+    }
+
+    /// The file of the mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one. It wins over a ConfigMap `istio` among
+    /// the resources, and is not itself read as a resource when it lies in the directory.
+    #[must_use]
+    pub fn mesh_config(mut self, file: impl Into<PathBuf>) -> Self {
+        self.mesh_config = Some(file.into());
+        self
+    }
+
+    /// Reads everything; resources without a namespace are put into `default_namespace`.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with any file, and every file that cannot be read: missing, larger than 64 MiB, not UTF-8, a
+    /// symbolic link that leads nowhere or in a circle. A directory without any configuration file is an error, too: it would be
+    /// the configuration that allows everything.
+    pub fn read(&self, default_namespace: &str) -> Result<Configuration, Problems> {
+        Self::parse(&self.gather(), default_namespace)
+    }
+
+    /// The contents of all files, without judging them.
+    pub(super) fn gather(&self) -> Gathered {
+        let settings = self
+            .mesh_config
+            .as_ref()
+            .and_then(|file| file.canonicalize().ok());
+        let mut found = Found::default();
+        for path in &self.paths {
+            find(path, &mut found);
+        }
+        let is_settings = |path: &Path| {
+            settings
+                .as_deref()
+                .is_some_and(|own| path.canonicalize().is_ok_and(|path| path == own))
+        };
+        Gathered {
+            files: found
+                .files
+                .iter()
+                .filter(|path| !is_settings(path))
+                .map(|path| read(path))
+                .collect(),
+            problems: found.problems,
+            mesh_config: self.mesh_config.as_deref().map(read),
+        }
+    }
+
+    /// The configuration that gathered files make.
+    pub(super) fn parse(
+        gathered: &Gathered,
+        default_namespace: &str,
+    ) -> Result<Configuration, Problems> {
+        let mut loader = Loader::new(default_namespace);
+        for problem in &gathered.problems {
+            loader.report(problem.clone());
+        }
+        for file in &gathered.files {
+            match &file.text {
+                Ok(text) => loader.read(&file.name, text),
+                Err(problem) => loader.report(problem.clone()),
+            }
+        }
+        let mesh_config = gathered.mesh_config.as_ref().map(|file| match &file.text {
+            Ok(text) => parse_mesh_config(&file.name, text),
+            Err(problem) => Err(problem.clone().into()),
+        });
+        Configuration::finish(loader, mesh_config)
+    }
+}
+
+/// What was found at one time.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Gathered {
+    files: Vec<Contents>,
+    problems: Vec<Problem>,
+    mesh_config: Option<Contents>,
+}

@@ -1,0 +1,175 @@
+//! Finds and reads files.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::istio::{Position, Problem};
+
+/// More than this is no configuration of one mesh.
+const MAX_FILE: u64 = 64 << 20;
+const MAX_FILES: usize = 100_000;
+/// How deep directories are followed.
+const MAX_DEPTH: usize = 32;
+
+/// One file's name and text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Contents {
+    pub(super) name: String,
+    pub(super) text: Result<String, Problem>,
+}
+
+/// Files in the order in which they are read, and what could not be looked into.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) files: Vec<PathBuf>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Adds the file at `path`, or the configuration files below it.
+pub(super) fn find(path: &Path, found: &mut Found) {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            let before = found.files.len() + found.problems.len();
+            let mut above = HashSet::new();
+            descend(path, &mut above, found);
+            if found.files.len() + found.problems.len() == before {
+                found.problems.push(problem(
+                    path,
+                    "holds no file *.yaml, *.yml or *.json; name the right directory",
+                ));
+            }
+        }
+        Ok(_) => found.files.push(path.to_owned()),
+        Err(error) => found.problems.push(unreadable(path, &error)),
+    }
+}
+
+/// Adds what is below a directory; `above` are the real paths of the directories on the way to it.
+fn descend(directory: &Path, above: &mut HashSet<PathBuf>, found: &mut Found) {
+    let real = match directory.canonicalize() {
+        Ok(real) => real,
+        Err(error) => return found.problems.push(unreadable(directory, &error)),
+    };
+    if above.contains(&real) {
+        return found.problems.push(problem(
+            directory,
+            "a symbolic link leads back to a directory above it; remove it",
+        ));
+    }
+    if above.len() >= MAX_DEPTH {
+        return found.problems.push(problem(
+            directory,
+            format!("lies more than {MAX_DEPTH} directories deep"),
+        ));
+    }
+    let entries = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut entries = match entries {
+        Ok(entries) => entries,
+        Err(error) => return found.problems.push(unreadable(directory, &error)),
+    };
+    entries.sort_by_key(fs::DirEntry::file_name);
+    above.insert(real.clone());
+    for entry in entries {
+        // A mounted ConfigMap keeps the real files under hidden names and links to them.
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let path = entry.path();
+        let wanted = is_configuration(&path);
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() && wanted => found.problems.push(problem(
+                &path,
+                "is a directory with the name of a file; rename it",
+            )),
+            Ok(metadata) if metadata.is_dir() => descend(&path, above, found),
+            Ok(_) if wanted && found.files.len() >= MAX_FILES => {
+                found.problems.push(problem(
+                    &path,
+                    format!("is one file more than the {MAX_FILES} that are read"),
+                ));
+                break;
+            }
+            Ok(_) if wanted => found.files.push(path),
+            // What hides behind a link that leads nowhere may have been a directory.
+            Err(error) if wanted || entry.file_type().is_ok_and(|kind| kind.is_symlink()) => {
+                found.problems.push(unreadable(&path, &error));
+            }
+            _ => {}
+        }
+    }
+    above.remove(&real);
+}
+
+fn is_configuration(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| {
+        ["yaml", "yml", "json"]
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
+    })
+}
+
+/// Reads a file as text; a byte order mark is taken off.
+pub(super) fn read(path: &Path) -> Contents {
+    Contents {
+        name: path.display().to_string(),
+        text: read_text(path),
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, Problem> {
+    let unreadable = |error: io::Error| unreadable(path, &error);
+    // Asked before it is opened: opening a pipe waits for its writer.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(problem(path, "is no regular file"));
+    }
+    let file = fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    // The size that the file system tells may change while it is read.
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(problem(
+            path,
+            format!("is larger than {} MiB; split it", MAX_FILE >> 20),
+        ));
+    }
+    decode(bytes).map_err(|(line, column, message)| {
+        let at = Position::new(path.display().to_string().into(), line, column);
+        Problem::new(at, "", message)
+    })
+}
+
+/// Bytes as text; otherwise line, column and what is wrong.
+fn decode(bytes: Vec<u8>) -> Result<String, (u32, u32, String)> {
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+        return Err((1, 1, "is UTF-16; save it as UTF-8".to_owned()));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(match text.strip_prefix('\u{FEFF}') {
+            Some(rest) => rest.to_owned(),
+            None => text,
+        }),
+        Err(error) => {
+            let good = error.utf8_error().valid_up_to();
+            let before = String::from_utf8_lossy(error.as_bytes().get(..good).unwrap_or_default());
+            let line = before.matches('\n').count() + 1;
+            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            let byte = error.as_bytes().get(good).copied().unwrap_or_default();
+            let number = |n| u32::try_from(n).unwrap_or(u32::MAX);
+            let message = format!("the byte 0x{byte:02X} is not UTF-8; save the file as UTF-8");
+            Err((number(line), number(column), message))
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    problem(path, format!("cannot be read: {error}"))
+}
+
+fn problem(path: &Path, message: impl Into<String>) -> Problem {
+    let at = Position::new(path.display().to_string().into(), 0, 0);
+    Problem::new(at, "", message)
+}

@@ -1,0 +1,49 @@
+use crate::istio::{Loader, Problems, parse_mesh_config};
+
+use super::Configuration;
+
+/// Configuration that is part of the program, or made up in a test.
+#[derive(Clone, Debug, Default)]
+pub struct Fixed {
+    texts: Vec<(String, String)>,
+    mesh_config: Option<(String, String)>,
+}
+
+impl Fixed {
+    /// Resources as YAML or JSON text; `name` is what problems call it.
+    #[must_use]
+    pub fn yaml(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::default().and(name, text)
+    }
+
+    /// More resources.
+    #[must_use]
+    pub fn and(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.texts.push((name.into(), text.into()));
+        self
+    }
+
+    /// The mesh's settings as YAML; they win over a ConfigMap `istio` among the resources.
+    #[must_use]
+    pub fn mesh_config(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.mesh_config = Some((name.into(), text.into()));
+        self
+    }
+
+    /// Reads it all; resources without a namespace are put into `default_namespace`.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with any of the texts.
+    pub fn load(&self, default_namespace: &str) -> Result<Configuration, Problems> {
+        let mut loader = Loader::new(default_namespace);
+        for (name, text) in &self.texts {
+            loader.read(name, text);
+        }
+        let mesh_config = self.mesh_config.as_ref();
+        Configuration::finish(
+            loader,
+            mesh_config.map(|(name, text)| parse_mesh_config(name, text)),
+        )
+    }
+}
