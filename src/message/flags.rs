@@ -32,6 +32,18 @@ impl ResponseFlags {
         self.0 == 0
     }
 
+    /// The set as bits; their places are ours and may change.
+    #[cfg(feature = "metrics")]
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The set of these [`bits`](Self::bits).
+    #[cfg(feature = "metrics")]
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// Both sets of flags.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {

@@ -72,13 +72,16 @@ impl LocalReply {
     /// The response to a request with this method and these headers.
     ///
     /// gRPC gets `200`, `grpc-status` and a percent-encoded `grpc-message` in the headers; HEAD gets the headers of the text and no
-    /// text (Envoy's local replies).
+    /// text (Envoy's local replies). The flags, if any, ride in the response's extensions as [`ResponseFlags`].
     pub fn into_response<B>(self, method: &Method, headers: &HeaderMap) -> Response<GuardBody<B>> {
         let mut response = if is_grpc(headers) {
             self.grpc_response()
         } else {
             self.text_response(method)
         };
+        if !self.flags.is_empty() {
+            response.extensions_mut().insert(self.flags);
+        }
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }

@@ -1,0 +1,248 @@
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use foldhash::fast::RandomState;
+use http::{Request, Response, StatusCode, header};
+
+use super::connection::Connection;
+use super::grow::Grow;
+use super::labels::BaseLabels;
+use super::metadata::{Asked, Instance, OwnMetadata, Received};
+use super::own::Own;
+use super::peers::{Peers, Seen};
+use super::record::Record;
+use super::registry::Registry;
+use super::service_name::ServiceName;
+use super::table::{BaseId, Interned, May};
+use crate::context::Peer;
+use crate::identity::{SpiffeId, Workload};
+use crate::message::{ByteCount, End, ResponseFlags};
+
+/// The metrics of the calls that go out: Istio's series with `reporter="source"`. Cheap to clone.
+///
+/// Steps for whoever composes layers: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the response head or
+/// [`ClientRecord::fail`] when there is none, [`finish`](Self::finish) once. [`ClientMetricsLayer`](super::ClientMetricsLayer) does just that.
+#[derive(Clone)]
+pub struct ClientMetrics(Arc<Client>);
+
+struct Client {
+    registry: Registry,
+    own: Own,
+    metadata: Option<OwnMetadata>,
+    overflow: BaseId,
+    hasher: RandomState,
+    destinations: Grow<Arc<Destination>, 64>,
+    destination_count: AtomicUsize,
+    /// Stands in for the hosts that are one too many.
+    other: Arc<Destination>,
+}
+
+/// A host we call.
+struct Destination {
+    host: Box<str>,
+    service: Option<ServiceName>,
+    peers: Peers,
+}
+
+/// One request that went out and has not ended. Give it back to [`ClientMetrics::finish`], else it is not counted.
+#[must_use = "a record that is not finished is not counted"]
+pub struct ClientRecord {
+    record: Record,
+    destination: Arc<Destination>,
+    base: Option<BaseId>,
+}
+
+impl ClientMetrics {
+    pub(super) fn new(
+        registry: &Registry,
+        workload: &Workload,
+        identity: Option<&SpiffeId>,
+    ) -> Self {
+        let own = Own::new(workload, identity);
+        let overflow = registry.table().overflow_base(&BaseLabels {
+            source: own.labels(true),
+            ..BaseLabels::unknown("source", "unknown")
+        });
+        Self(Arc::new(Client {
+            registry: registry.clone(),
+            metadata: OwnMetadata::new(workload, &Instance::from_env(workload)),
+            own,
+            overflow,
+            hasher: RandomState::default(),
+            destinations: Grow::new(),
+            destination_count: AtomicUsize::new(0),
+            other: Arc::new(Destination {
+                host: Box::default(),
+                service: None,
+                peers: Peers::new(),
+            }),
+        }))
+    }
+
+    /// A request goes out: starts its clock, and tells a service of the mesh who we are in the peer metadata headers.
+    ///
+    /// The destination is the host of the request's URI, else its `host` header, read as Kubernetes' DNS would: `charts.default` is
+    /// `charts.default.svc.cluster.local`, and a host that cannot be a service is outside the mesh. `sent` counts the bytes of the
+    /// request body.
+    pub fn begin<B>(
+        &self,
+        request: &mut Request<B>,
+        sent: ByteCount,
+        now: Instant,
+    ) -> ClientRecord {
+        let destination = self.0.destination(host(request));
+        // The application may have copied the headers of the call that it serves.
+        let _ = Received::take(request.headers_mut());
+        let is_inside = destination
+            .service
+            .as_ref()
+            .is_some_and(ServiceName::is_inside);
+        if let (true, Some(metadata)) = (is_inside, &self.0.metadata) {
+            metadata.add(request.headers_mut(), Asked::BOTH);
+        }
+        ClientRecord {
+            record: Record::new(request, sent, now),
+            destination,
+            base: None,
+        }
+    }
+
+    /// The response head is here: keeps its status and size, takes the peer metadata headers out, and finds the series.
+    ///
+    /// `peer` is the server as the TLS connector saw it.
+    pub fn answer<B>(
+        &self,
+        record: &mut ClientRecord,
+        response: &mut Response<B>,
+        peer: Option<&Peer>,
+    ) {
+        record.record.answered(response);
+        let said = Received::take(response.headers_mut());
+        record.base = Some(self.0.base_of(&record.destination, peer, &said));
+    }
+
+    /// The exchange has ended: counts it, in all families at once.
+    ///
+    /// Without [`answer`](Self::answer) or [`ClientRecord::fail`] before, the response code is `0`.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a record is counted once, so it is used up"
+    )]
+    pub fn finish(&self, record: ClientRecord, end: End, now: Instant) {
+        let Client {
+            registry, overflow, ..
+        } = &*self.0;
+        let nothing = Received::default();
+        let base = record
+            .base
+            .unwrap_or_else(|| self.0.base_of(&record.destination, None, &nothing));
+        record
+            .record
+            .add_to(registry.table(), base, *overflow, end, now);
+    }
+
+    /// A connection that carries no HTTP was opened to this host; `peer` is the other end as the TLS connector saw it.
+    #[must_use]
+    pub fn connection(&self, host: &str, peer: Option<&Peer>) -> Connection {
+        let destination = self.0.destination(host);
+        let base = self.0.base_of(&destination, peer, &Received::default());
+        Connection::open(&self.0.registry, base, self.0.overflow)
+    }
+}
+
+impl ClientRecord {
+    /// There will be no response: what Envoy would have answered in its place, such as 503 and `UF`.
+    pub fn fail(&mut self, status: StatusCode, flags: ResponseFlags) {
+        self.record.failed(status, flags);
+    }
+
+    /// Adds response flags.
+    pub fn add_flags(&mut self, flags: ResponseFlags) {
+        self.record.add_flags(flags);
+    }
+}
+
+impl Client {
+    fn destination(&self, host: &str) -> Arc<Destination> {
+        let hash = self.hasher.hash_one(host);
+        let is = |known: &Arc<Destination>| *known.host == *host;
+        if let Some(known) = self.destinations.get(hash, is) {
+            return Arc::clone(known);
+        }
+        if self.destination_count.load(Ordering::Relaxed) >= MAX_DESTINATIONS {
+            return Arc::clone(&self.other);
+        }
+        let new = Arc::new(Destination {
+            host: host.into(),
+            service: Some(ServiceName::of_host(host, self.own.namespace())),
+            peers: Peers::new(),
+        });
+        match self.destinations.get_or_add(hash, is, new) {
+            Some((known, is_new)) => {
+                self.destination_count
+                    .fetch_add(usize::from(is_new), Ordering::Relaxed);
+                Arc::clone(known)
+            }
+            None => Arc::clone(&self.other),
+        }
+    }
+
+    fn base_of(&self, destination: &Destination, peer: Option<&Peer>, said: &Received) -> BaseId {
+        let service = destination.service.as_ref();
+        destination
+            .peers
+            .base(peer, said, self.overflow, |seen, may| {
+                self.base(service, seen, may)
+            })
+    }
+
+    fn base(&self, service: Option<&ServiceName>, seen: &Seen<'_>, may: May) -> Interned {
+        let destination = seen.labels();
+        let mut service = service.map(ServiceName::labels).unwrap_or_default();
+        service.namespace = service.namespace.or(destination.namespace);
+        let labels = BaseLabels {
+            reporter: "source",
+            source: self.own.labels(seen.is_tls),
+            destination,
+            service,
+            // The caller's sidecar never says.
+            security_policy: "unknown",
+        };
+        self.registry.table().base(&labels, self.overflow, may)
+    }
+}
+
+fn host<B>(request: &Request<B>) -> &str {
+    let header = || {
+        let host = request.headers().get(header::HOST)?.to_str().ok()?;
+        // An IPv6 address keeps its brackets: the port is what follows the last colon after them.
+        match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => Some(name),
+            _ => Some(host),
+        }
+    };
+    request.uri().host().or_else(header).unwrap_or_default()
+}
+
+impl fmt::Debug for ClientMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientMetrics")
+            .field("own", &self.0.own)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ClientRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientRecord")
+            .field("record", &self.record)
+            .field("host", &self.destination.host)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Hosts remembered at a time; calls to any more are counted under a destination that is `unknown`.
+const MAX_DESTINATIONS: usize = 1024;

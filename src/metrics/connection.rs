@@ -1,0 +1,55 @@
+use std::sync::atomic::Ordering;
+
+use super::registry::Registry;
+use super::table::{BaseId, ConnectionCells};
+use crate::message::ResponseFlags;
+
+/// One connection that carries no HTTP, in Istio's TCP families: counted as opened when made, as closed when dropped.
+#[derive(Debug)]
+pub struct Connection {
+    registry: Registry,
+    base: BaseId,
+    overflow: BaseId,
+    flags: ResponseFlags,
+}
+
+impl Connection {
+    pub(super) fn open(registry: &Registry, base: BaseId, overflow: BaseId) -> Self {
+        let connection = Self {
+            registry: registry.clone(),
+            base,
+            overflow,
+            flags: ResponseFlags::none(),
+        };
+        connection.count(|cells| cells.opened.fetch_add(1, Ordering::Relaxed));
+        connection
+    }
+
+    /// Adds response flags; they label what is counted from now on.
+    pub fn add_flags(&mut self, flags: ResponseFlags) {
+        self.flags = self.flags.union(flags);
+    }
+
+    /// Counts bytes sent to the calling side, whichever side we are.
+    pub fn sent(&self, bytes: u64) {
+        self.count(|cells| cells.sent.fetch_add(bytes, Ordering::Relaxed));
+    }
+
+    /// Counts bytes received from the calling side.
+    pub fn received(&self, bytes: u64) {
+        self.count(|cells| cells.received.fetch_add(bytes, Ordering::Relaxed));
+    }
+
+    fn count(&self, add: impl Fn(&ConnectionCells) -> u64) {
+        let table = self.registry.table();
+        if let Some(cells) = table.connection(self.base, self.overflow, self.flags) {
+            add(cells);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.count(|cells| cells.closed.fetch_add(1, Ordering::Relaxed));
+    }
+}

@@ -1,0 +1,313 @@
+use std::fmt::Write;
+
+use http::StatusCode;
+
+use crate::message::{GrpcStatus, ResponseFlags};
+
+/// Istio's twenty base labels and the security policy, in Istio's order; what is absent prints `unknown`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BaseLabels<'a> {
+    pub(super) reporter: &'a str,
+    pub(super) source: EndLabels<'a>,
+    pub(super) destination: EndLabels<'a>,
+    pub(super) service: ServiceLabels<'a>,
+    pub(super) security_policy: &'static str,
+}
+
+/// One end of a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct EndLabels<'a> {
+    pub(super) workload: Option<&'a str>,
+    pub(super) namespace: Option<&'a str>,
+    pub(super) principal: Option<&'a str>,
+    pub(super) app: Option<&'a str>,
+    pub(super) version: Option<&'a str>,
+    pub(super) canonical_service: Option<&'a str>,
+    pub(super) canonical_revision: Option<&'a str>,
+    pub(super) cluster: Option<&'a str>,
+}
+
+/// The called service.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ServiceLabels<'a> {
+    pub(super) host: Option<&'a str>,
+    pub(super) name: Option<&'a str>,
+    pub(super) namespace: Option<&'a str>,
+}
+
+impl<'a> BaseLabels<'a> {
+    /// Labels that know nothing about either end.
+    pub(super) fn unknown(reporter: &'a str, security_policy: &'static str) -> Self {
+        Self {
+            reporter,
+            source: EndLabels::default(),
+            destination: EndLabels::default(),
+            service: ServiceLabels::default(),
+            security_policy,
+        }
+    }
+
+    /// The labels as text, `a="x",b="y"`.
+    pub(super) fn render(&self) -> String {
+        let Self {
+            source,
+            destination,
+            service,
+            ..
+        } = self;
+        let revision = |revision: Option<&'a str>| Some(revision.unwrap_or("latest"));
+        let values = [
+            ("reporter", Some(self.reporter)),
+            ("source_workload", source.workload),
+            ("source_canonical_service", source.canonical_service),
+            (
+                "source_canonical_revision",
+                revision(source.canonical_revision),
+            ),
+            ("source_workload_namespace", source.namespace),
+            ("source_principal", source.principal),
+            ("source_app", source.app),
+            ("source_version", source.version),
+            ("source_cluster", source.cluster),
+            ("destination_workload", destination.workload),
+            ("destination_workload_namespace", destination.namespace),
+            ("destination_principal", destination.principal),
+            ("destination_app", destination.app),
+            ("destination_version", destination.version),
+            ("destination_service", service.host),
+            (
+                "destination_canonical_service",
+                destination.canonical_service,
+            ),
+            (
+                "destination_canonical_revision",
+                revision(destination.canonical_revision),
+            ),
+            ("destination_service_name", service.name),
+            ("destination_service_namespace", service.namespace),
+            ("destination_cluster", destination.cluster),
+        ];
+        let mut text = String::with_capacity(1024);
+        for (name, value) in values {
+            write_label(&mut text, name, value.unwrap_or(UNKNOWN));
+        }
+        text
+    }
+}
+
+/// How the exchange ended: the labels that one base shares out over series. Packed, so that it is compared in one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Outcome(u64);
+
+/// `request_protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http,
+    Grpc,
+}
+
+impl Outcome {
+    /// What is left to say once the table of series is full.
+    pub(super) const UNKNOWN: Self = Self(u64::MAX);
+
+    /// `status` is `None` when no response began. The status that a gRPC peer sent counts as 2 (`UNKNOWN`) when gRPC does not know it.
+    pub(super) fn new(
+        protocol: Protocol,
+        status: Option<StatusCode>,
+        grpc_status: Option<GrpcStatus>,
+        flags: ResponseFlags,
+    ) -> Self {
+        let code = u64::from(status.map_or(0, |status| status.as_u16()));
+        let (protocol, grpc) = match (protocol, grpc_status) {
+            (Protocol::Http, _) => (0, NO_GRPC_STATUS),
+            (Protocol::Grpc, None) => (1, NO_GRPC_STATUS),
+            (Protocol::Grpc, Some(status)) => (
+                1,
+                match status.code() {
+                    known @ 0..=16 => u64::from(known),
+                    _ => 2,
+                },
+            ),
+        };
+        Self(u64::from(flags.bits()) << 32 | code << 16 | grpc << 8 | protocol)
+    }
+
+    /// Spreads over the upper bits.
+    pub(super) const fn hash(self) -> u64 {
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    pub(super) fn is_grpc(self) -> bool {
+        self != Self::UNKNOWN && self.0 & 0xff == 1
+    }
+
+    /// The five labels that stand after the base ones.
+    pub(super) fn render(self, security_policy: &str) -> String {
+        let mut text = String::with_capacity(160);
+        if self == Self::UNKNOWN {
+            for name in [
+                "request_protocol",
+                "response_code",
+                "grpc_response_status",
+                "response_flags",
+            ] {
+                write_label(&mut text, name, UNKNOWN);
+            }
+        } else {
+            let grpc = match self.0 >> 8 & 0xff {
+                NO_GRPC_STATUS => String::new(),
+                code => code.to_string(),
+            };
+            let code = self.0 >> 16 & 0xffff;
+            write_label(&mut text, "request_protocol", self.protocol());
+            write_label(&mut text, "response_code", &code.to_string());
+            write_label(&mut text, "grpc_response_status", &grpc);
+            write_label(&mut text, "response_flags", &self.flags().to_string());
+        }
+        write_label(&mut text, "connection_security_policy", security_policy);
+        text
+    }
+
+    fn protocol(self) -> &'static str {
+        if self.is_grpc() { "grpc" } else { "http" }
+    }
+
+    const fn flags(self) -> ResponseFlags {
+        ResponseFlags::from_bits((self.0 >> 32) as u32)
+    }
+}
+
+/// Appends `,name="value"`, without the comma when it is the first.
+pub(super) fn write_label(text: &mut String, name: &str, value: &str) {
+    if !text.is_empty() {
+        text.push(',');
+    }
+    text.push_str(name);
+    text.push_str("=\"");
+    write_value(text, value);
+    text.push('"');
+}
+
+/// Escapes as the text format asks (`\\`, `\"`, `\n`). Other control characters and those that turn the reading direction print as
+/// `\u{…}` with the backslash escaped too, and a value ends after 256 bytes: a peer may have written it.
+fn write_value(text: &mut String, value: &str) {
+    let mut length = 0;
+    for c in value.chars() {
+        length += c.len_utf8();
+        if length > MAX_VALUE {
+            text.push('…');
+            return;
+        }
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            c if c.is_control()
+                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+            {
+                // Writing to a string does not fail.
+                let _ = write!(text, "\\\\u{{{:x}}}", u32::from(c));
+            }
+            c => text.push(c),
+        }
+    }
+}
+
+/// What a label prints when its value is not known.
+pub(super) const UNKNOWN: &str = "unknown";
+
+const NO_GRPC_STATUS: u64 = 0xff;
+const MAX_VALUE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_values_are_unknown_and_revisions_latest() {
+        let labels = BaseLabels::unknown("source", "none");
+        let text = labels.render();
+        assert_eq!(text.matches("=\"").count(), 20);
+        assert_eq!(text.matches("_canonical_revision=\"latest\"").count(), 2);
+        assert_eq!(text.matches("=\"unknown\"").count(), 17);
+    }
+
+    #[test]
+    fn an_outcome_prints_what_it_was_made_of() {
+        let flags = ResponseFlags::UPSTREAM_CONNECTION_FAILURE;
+        for (outcome, expected) in [
+            (
+                Outcome::new(
+                    Protocol::Http,
+                    Some(StatusCode::NOT_FOUND),
+                    None,
+                    ResponseFlags::none(),
+                ),
+                r#"request_protocol="http",response_code="404",grpc_response_status="",response_flags="-""#,
+            ),
+            (
+                Outcome::new(Protocol::Http, None, Some(GrpcStatus::new(3)), flags),
+                r#"request_protocol="http",response_code="0",grpc_response_status="",response_flags="UF""#,
+            ),
+            (
+                Outcome::new(
+                    Protocol::Grpc,
+                    Some(StatusCode::OK),
+                    Some(GrpcStatus::new(7)),
+                    ResponseFlags::none(),
+                ),
+                r#"request_protocol="grpc",response_code="200",grpc_response_status="7",response_flags="-""#,
+            ),
+            (
+                Outcome::new(
+                    Protocol::Grpc,
+                    Some(StatusCode::OK),
+                    None,
+                    ResponseFlags::none(),
+                ),
+                r#"request_protocol="grpc",response_code="200",grpc_response_status="",response_flags="-""#,
+            ),
+            (
+                Outcome::UNKNOWN,
+                r#"request_protocol="unknown",response_code="unknown",grpc_response_status="unknown",response_flags="unknown""#,
+            ),
+        ] {
+            let expected = format!("{expected},connection_security_policy=\"none\"");
+            assert_eq!(outcome.render("none"), expected);
+        }
+    }
+
+    /// H-19.
+    #[test]
+    fn a_grpc_status_is_from_a_closed_set() {
+        let with = |code| {
+            Outcome::new(
+                Protocol::Grpc,
+                None,
+                Some(GrpcStatus::new(code)),
+                ResponseFlags::none(),
+            )
+        };
+        assert_eq!(with(17), with(2));
+        assert_eq!(with(u32::MAX), with(2));
+        assert_ne!(with(16), with(2));
+    }
+
+    /// H-19.
+    #[test]
+    fn values_are_escaped_and_cut() {
+        let shown = |value: &str| {
+            let mut text = String::new();
+            write_label(&mut text, "a", value);
+            text
+        };
+        assert_eq!(shown("x"), r#"a="x""#);
+        assert_eq!(shown("a\\b\"c\nd"), r#"a="a\\b\"c\nd""#);
+        assert_eq!(
+            shown("\u{1b}[0m\r\u{202e}"),
+            r#"a="\\u{1b}[0m\\u{d}\\u{202e}""#
+        );
+        let long = "é".repeat(200);
+        assert_eq!(shown(&long), format!("a=\"{}…\"", "é".repeat(128)));
+    }
+}

@@ -1,0 +1,406 @@
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::wire::{Field, Reader, Writer};
+use crate::identity::Workload;
+
+/// What the other end says about itself in the peer metadata headers: a hint for labels, never an authority.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PeerMetadata {
+    pub(super) namespace: Option<String>,
+    pub(super) workload: Option<String>,
+    pub(super) cluster: Option<String>,
+    pub(super) app: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) canonical_service: Option<String>,
+    pub(super) canonical_revision: Option<String>,
+}
+
+impl PeerMetadata {
+    /// Reads the value of `x-envoy-peer-metadata`: base64 (padded or not) of a protobuf `Struct`. `None` when it is too big or unreadable.
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        if value.len() > MAX_HEADER {
+            return None;
+        }
+        Self::read(&BASE64.decode(value).ok()?)
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut metadata = Self::default();
+        let mut labels = Labels::default();
+        for entry in entries(bytes) {
+            let (key, value) = entry?;
+            match (key, value) {
+                ("NAMESPACE", Value::Text(text)) => metadata.namespace = present(text),
+                ("WORKLOAD_NAME", Value::Text(text)) => metadata.workload = present(text),
+                ("CLUSTER_ID", Value::Text(text)) => metadata.cluster = present(text),
+                ("LABELS", Value::Struct(inner)) => labels = Labels::read(inner)?,
+                _ => {}
+            }
+        }
+        metadata.app = labels.named_app.or(labels.app);
+        metadata.version = labels.named_version.or(labels.version);
+        metadata.canonical_service = labels
+            .canonical_service
+            .or_else(|| metadata.app.clone())
+            .or_else(|| metadata.workload.clone());
+        metadata.canonical_revision = labels
+            .canonical_revision
+            .or_else(|| metadata.version.clone());
+        Some(metadata)
+    }
+}
+
+#[derive(Default)]
+struct Labels {
+    canonical_service: Option<String>,
+    canonical_revision: Option<String>,
+    named_app: Option<String>,
+    named_version: Option<String>,
+    app: Option<String>,
+    version: Option<String>,
+}
+
+impl Labels {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut labels = Self::default();
+        for entry in entries(bytes) {
+            let (key, Value::Text(text)) = entry? else {
+                continue;
+            };
+            let label = match key {
+                CANONICAL_NAME => &mut labels.canonical_service,
+                CANONICAL_REVISION => &mut labels.canonical_revision,
+                "app.kubernetes.io/name" => &mut labels.named_app,
+                "app.kubernetes.io/version" => &mut labels.named_version,
+                "app" => &mut labels.app,
+                "version" => &mut labels.version,
+                _ => continue,
+            };
+            *label = present(text);
+        }
+        Some(labels)
+    }
+}
+
+fn present(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// A value of a `Struct` of the kinds that metadata uses.
+enum Value<'a> {
+    Text(&'a str),
+    Struct(&'a [u8]),
+    Other,
+}
+
+/// The entries of a `google.protobuf.Struct`; `None` where it cannot be read.
+fn entries(bytes: &[u8]) -> impl Iterator<Item = Option<(&str, Value<'_>)>> {
+    Reader::new(bytes).filter_map(|field| match field {
+        None => Some(None),
+        Some((FIELDS, Field::Bytes(entry))) => Some(read_entry(entry)),
+        Some(_) => None,
+    })
+}
+
+fn read_entry(entry: &[u8]) -> Option<(&str, Value<'_>)> {
+    let (mut key, mut value) = ("", Value::Other);
+    for field in Reader::new(entry) {
+        match field? {
+            (KEY, Field::Bytes(text)) => key = std::str::from_utf8(text).ok()?,
+            (VALUE, Field::Bytes(bytes)) => value = read_value(bytes)?,
+            _ => {}
+        }
+    }
+    Some((key, value))
+}
+
+fn read_value(bytes: &[u8]) -> Option<Value<'_>> {
+    let mut value = Value::Other;
+    for field in Reader::new(bytes) {
+        value = match field? {
+            (STRING_VALUE, Field::Bytes(text)) => Value::Text(std::str::from_utf8(text).ok()?),
+            (STRUCT_VALUE, Field::Bytes(bytes)) => Value::Struct(bytes),
+            _ => Value::Other,
+        };
+    }
+    Some(value)
+}
+
+/// Our own two headers, encoded once.
+#[derive(Clone, Debug)]
+pub(super) struct OwnMetadata {
+    id: HeaderValue,
+    value: HeaderValue,
+}
+
+/// Which running copy of a workload this is.
+#[derive(Clone, Debug)]
+pub(super) struct Instance {
+    pod: String,
+    ip: String,
+    owner: Option<String>,
+}
+
+impl Instance {
+    /// Reads the variables that Istio's injector sets; without them, the host name Kubernetes gives, else the workload's name.
+    pub(super) fn from_env(workload: &Workload) -> Self {
+        let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            pod: var("POD_NAME")
+                .or_else(|| var("HOSTNAME"))
+                .unwrap_or_else(|| workload.workload_name().to_owned()),
+            ip: var("INSTANCE_IP").unwrap_or_else(|| "127.0.0.1".to_owned()),
+            owner: var("ISTIO_META_OWNER"),
+        }
+    }
+}
+
+impl OwnMetadata {
+    /// `None` when a name of the workload cannot stand in a header.
+    pub(super) fn new(workload: &Workload, instance: &Instance) -> Option<Self> {
+        let Instance { pod, ip, .. } = instance;
+        let namespace = workload.namespace();
+        let id = format!("sidecar~{ip}~{pod}.{namespace}~{namespace}.svc.cluster.local");
+        let value = BASE64.encode(encode(workload, instance));
+        Some(Self {
+            id: HeaderValue::try_from(id).ok()?,
+            value: HeaderValue::try_from(value).ok()?,
+        })
+    }
+
+    /// Adds both headers, or those that were asked for.
+    pub(super) fn add(&self, headers: &mut HeaderMap, asked: Asked) {
+        if asked.id {
+            headers.insert(ID, self.id.clone());
+        }
+        if asked.value {
+            headers.insert(METADATA, self.value.clone());
+        }
+    }
+}
+
+/// Keys are written in the order in which the sidecar sorts them: a longer key before its own beginning.
+fn encode(workload: &Workload, instance: &Instance) -> Vec<u8> {
+    let label = |key: &str| workload.labels().get(key).map(String::as_str);
+    let mut labels = Writer::default();
+    for (key, value) in [
+        ("app", label("app")),
+        (CANONICAL_NAME, Some(workload.canonical_service())),
+        (CANONICAL_REVISION, Some(workload.canonical_revision())),
+        ("version", label("version")),
+    ] {
+        if let Some(value) = value {
+            write_entry(&mut labels, key, STRING_VALUE, value.as_bytes());
+        }
+    }
+    let mut metadata = Writer::default();
+    let texts = |metadata: &mut Writer, entries: &[(&str, Option<&str>)]| {
+        for (key, value) in entries {
+            if let Some(value) = value {
+                write_entry(metadata, key, STRING_VALUE, value.as_bytes());
+            }
+        }
+    };
+    texts(
+        &mut metadata,
+        &[("CLUSTER_ID", Some(workload.cluster_id()))],
+    );
+    write_entry(&mut metadata, "LABELS", STRUCT_VALUE, labels.as_bytes());
+    texts(
+        &mut metadata,
+        &[
+            ("NAMESPACE", Some(workload.namespace())),
+            ("NAME", Some(&instance.pod)),
+            ("OWNER", instance.owner.as_deref()),
+            ("WORKLOAD_NAME", Some(workload.workload_name())),
+        ],
+    );
+    metadata.as_bytes().to_vec()
+}
+
+fn write_entry(to: &mut Writer, key: &str, kind: u32, bytes: &[u8]) {
+    let mut value = Writer::default();
+    value.bytes(kind, bytes);
+    let mut entry = Writer::default();
+    entry.bytes(KEY, key.as_bytes());
+    entry.bytes(VALUE, value.as_bytes());
+    to.bytes(FIELDS, entry.as_bytes());
+}
+
+/// Which of the two headers a message carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    id: bool,
+    value: bool,
+}
+
+impl Asked {
+    pub(super) const BOTH: Self = Self {
+        id: true,
+        value: true,
+    };
+}
+
+/// The two headers of a message as they came.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    pub(super) id: Option<HeaderValue>,
+    pub(super) value: Option<HeaderValue>,
+}
+
+impl Received {
+    /// Takes both out of the headers, readable or not: the application never sees them.
+    pub(super) fn take(headers: &mut HeaderMap) -> Self {
+        Self {
+            id: headers.remove(ID),
+            value: headers.remove(METADATA),
+        }
+    }
+
+    pub(super) const fn asked(&self) -> Asked {
+        Asked {
+            id: self.id.is_some(),
+            value: self.value.is_some(),
+        }
+    }
+}
+
+pub(super) const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
+pub(super) const METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
+
+/// Bigger metadata is as if absent (H-13).
+pub(super) const MAX_HEADER: usize = 16 * 1024;
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+const CANONICAL_NAME: &str = "service.istio.io/canonical-name";
+const CANONICAL_REVISION: &str = "service.istio.io/canonical-revision";
+
+// Field numbers of google.protobuf.Struct, its map entry and Value.
+const FIELDS: u32 = 1;
+const KEY: u32 = 1;
+const VALUE: u32 = 2;
+const STRING_VALUE: u32 = 3;
+const STRUCT_VALUE: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The vector of the specification.
+    const VECTOR: &str = "ChoKCkNMVVNURVJfSUQSDBoKS3ViZXJuZXRlcwo0CgZMQUJFTFMSKiooCiYKH3NlcnZpY2UuaXN0aW8uaW8vY2Fub25pY2FsLW5hbWUSAxoBYwoQCglOQU1FU1BBQ0USAxoBbgoLCgROQU1FEgMaAXAKFAoNV09SS0xPQURfTkFNRRIDGgF3";
+
+    fn instance() -> Instance {
+        Instance {
+            pod: "p".to_owned(),
+            ip: "10.0.0.1".to_owned(),
+            owner: None,
+        }
+    }
+
+    #[test]
+    fn reads_what_a_sidecar_writes() {
+        let expected = PeerMetadata {
+            namespace: Some("n".to_owned()),
+            workload: Some("w".to_owned()),
+            cluster: Some("Kubernetes".to_owned()),
+            canonical_service: Some("c".to_owned()),
+            ..PeerMetadata::default()
+        };
+        assert_eq!(PeerMetadata::decode(VECTOR.as_bytes()), Some(expected));
+    }
+
+    #[test]
+    fn writes_what_it_reads_in_the_sidecars_order() {
+        let workload = Workload::new("n", "a")
+            .name("w")
+            .label("app", "x")
+            .label("version", "v1");
+        let own = OwnMetadata::new(&workload, &instance()).unwrap();
+        assert_eq!(own.id, "sidecar~10.0.0.1~p.n~n.svc.cluster.local");
+        let expected = PeerMetadata {
+            namespace: Some("n".to_owned()),
+            workload: Some("w".to_owned()),
+            cluster: Some("Kubernetes".to_owned()),
+            app: Some("x".to_owned()),
+            version: Some("v1".to_owned()),
+            canonical_service: Some("x".to_owned()),
+            canonical_revision: Some("v1".to_owned()),
+        };
+        assert_eq!(PeerMetadata::decode(own.value.as_bytes()), Some(expected));
+        let bytes = encode(&workload, &instance());
+        let keys: Vec<_> = entries(&bytes).map(|e| e.unwrap().0).collect();
+        assert_eq!(
+            keys,
+            ["CLUSTER_ID", "LABELS", "NAMESPACE", "NAME", "WORKLOAD_NAME"]
+        );
+    }
+
+    #[test]
+    fn writes_the_vector() {
+        let mut labels = Writer::default();
+        write_entry(&mut labels, CANONICAL_NAME, STRING_VALUE, b"c");
+        let mut all = Writer::default();
+        write_entry(&mut all, "CLUSTER_ID", STRING_VALUE, b"Kubernetes");
+        write_entry(&mut all, "LABELS", STRUCT_VALUE, labels.as_bytes());
+        write_entry(&mut all, "NAMESPACE", STRING_VALUE, b"n");
+        write_entry(&mut all, "NAME", STRING_VALUE, b"p");
+        write_entry(&mut all, "WORKLOAD_NAME", STRING_VALUE, b"w");
+        assert_eq!(all.as_bytes().len(), 135);
+        assert_eq!(BASE64.encode(all.as_bytes()), VECTOR);
+    }
+
+    #[test]
+    fn padding_may_be_missing() {
+        let workload = Workload::new("n", "a").name("ww");
+        let padded = BASE64.encode(encode(&workload, &instance()));
+        let bare = padded.trim_end_matches('=');
+        assert_eq!(
+            PeerMetadata::decode(padded.as_bytes()),
+            PeerMetadata::decode(bare.as_bytes())
+        );
+        assert!(PeerMetadata::decode(bare.as_bytes()).is_some());
+    }
+
+    /// H-13.
+    #[test]
+    fn what_is_too_big_or_unreadable_is_absent() {
+        assert_eq!(PeerMetadata::decode(b"not base64!"), None);
+        assert_eq!(
+            PeerMetadata::decode(BASE64.encode([0x0a, 0x7f]).as_bytes()),
+            None
+        );
+        let big = "A".repeat(MAX_HEADER + 4);
+        assert_eq!(PeerMetadata::decode(big.as_bytes()), None);
+    }
+
+    #[test]
+    fn a_peers_app_is_the_kubernetes_name_before_the_short_label() {
+        let mut labels = Writer::default();
+        write_entry(&mut labels, "app", STRING_VALUE, b"short");
+        write_entry(&mut labels, "app.kubernetes.io/name", STRING_VALUE, b"long");
+        write_entry(&mut labels, "version", STRING_VALUE, b"");
+        let mut all = Writer::default();
+        write_entry(&mut all, "LABELS", STRUCT_VALUE, labels.as_bytes());
+        let read = PeerMetadata::read(all.as_bytes()).unwrap();
+        assert_eq!(read.app.as_deref(), Some("long"));
+        assert_eq!(read.version, None);
+        assert_eq!(read.canonical_service.as_deref(), Some("long"));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = PeerMetadata::read(&bytes);
+            let _ = PeerMetadata::decode(&bytes);
+        }
+    }
+}

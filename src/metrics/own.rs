@@ -1,0 +1,48 @@
+use super::labels::EndLabels;
+use crate::identity::{SpiffeId, TrustDomain, Workload};
+
+/// Our own end's labels.
+#[derive(Clone, Debug)]
+pub(super) struct Own {
+    workload: Workload,
+    identity: Option<SpiffeId>,
+}
+
+impl Own {
+    /// `identity` is that of our certificate; without one it is what Istio would give to this workload.
+    pub(super) fn new(workload: &Workload, identity: Option<&SpiffeId>) -> Self {
+        let istio = || {
+            let default = TrustDomain::new("cluster.local").ok();
+            let trust_domain = workload.own_trust_domain().or(default.as_ref())?;
+            workload.spiffe_id(trust_domain).ok()
+        };
+        Self {
+            workload: workload.clone(),
+            identity: identity.cloned().or_else(istio),
+        }
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        self.workload.namespace()
+    }
+
+    pub(super) const fn has_principal(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// A connection without TLS shows no certificate of ours, so the principal is then unknown.
+    pub(super) fn labels(&self, is_tls: bool) -> EndLabels<'_> {
+        let Self { workload, identity } = self;
+        let label = |key: &str| workload.labels().get(key).map(String::as_str);
+        EndLabels {
+            workload: Some(workload.workload_name()),
+            namespace: Some(workload.namespace()),
+            principal: identity.as_ref().filter(|_| is_tls).map(SpiffeId::as_str),
+            app: label("app"),
+            version: label("version"),
+            canonical_service: Some(workload.canonical_service()),
+            canonical_revision: Some(workload.canonical_revision()),
+            cluster: Some(workload.cluster_id()),
+        }
+    }
+}

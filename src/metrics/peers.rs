@@ -1,0 +1,217 @@
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
+use hashbrown::{Equivalent, HashMap};
+
+use super::grow::Grow;
+use super::labels::EndLabels;
+use super::metadata::{PeerMetadata, Received};
+use super::table::{BaseId, Interned, May};
+use crate::context::Peer;
+
+/// The bases of all peers seen from one place (a port of ours, a service that we call), found again without making their labels anew.
+///
+/// What a peer proves (its certificate's name) finds its entry, which lives as long as the map and is read wait-free. What a peer says
+/// (metadata headers) is looked up by name *and* exact bytes, so that no peer can speak for another; those entries are dropped when they grow
+/// too many, and each name may have only a few of them.
+#[derive(Debug)]
+pub(super) struct Peers {
+    hasher: RandomState,
+    proven: Grow<Proven, 32>,
+    proven_count: AtomicUsize,
+    described: ArcSwap<HashMap<DescribedKey, BaseId, RandomState>>,
+}
+
+#[derive(Debug)]
+struct Proven {
+    principal: Option<Box<str>>,
+    is_tls: bool,
+    base: BaseId,
+    /// How many bases this peer's descriptions have caused.
+    caused: AtomicUsize,
+}
+
+/// What labels may use of the other end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'a> {
+    /// Its first URI name, scheme included.
+    pub(super) principal: Option<&'a str>,
+    pub(super) namespace: Option<&'a str>,
+    pub(super) is_tls: bool,
+    pub(super) metadata: Option<&'a PeerMetadata>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(peer: Option<&'a Peer>) -> Self {
+        let certificate = peer.and_then(Peer::certificate);
+        Self {
+            principal: certificate.and_then(|c| c.uri_sans.first().map(String::as_str)),
+            namespace: peer.and_then(Peer::namespace),
+            is_tls: peer.is_some_and(Peer::is_tls),
+            metadata: None,
+        }
+    }
+
+    /// The labels of the other end: its proven name first, then what it says.
+    pub(super) fn labels(&self) -> EndLabels<'a> {
+        let said = |field: fn(&PeerMetadata) -> &Option<String>| {
+            self.metadata
+                .and_then(|metadata| field(metadata).as_deref())
+        };
+        EndLabels {
+            workload: said(|m| &m.workload),
+            namespace: self.namespace.or_else(|| said(|m| &m.namespace)),
+            principal: self.principal,
+            app: said(|m| &m.app),
+            version: said(|m| &m.version),
+            canonical_service: said(|m| &m.canonical_service),
+            canonical_revision: said(|m| &m.canonical_revision),
+            cluster: said(|m| &m.cluster),
+        }
+    }
+
+    /// Istio's `connection_security_policy` as the called side reports it; our own name is always there under TLS.
+    pub(super) const fn security_policy(&self) -> &'static str {
+        match (self.is_tls, self.principal) {
+            (true, Some(_)) => "mutual_tls",
+            _ => "none",
+        }
+    }
+}
+
+impl Peers {
+    pub(super) fn new() -> Self {
+        let hasher = RandomState::default();
+        Self {
+            described: ArcSwap::from_pointee(HashMap::with_hasher(hasher.clone())),
+            hasher,
+            proven: Grow::new(),
+            proven_count: AtomicUsize::new(0),
+        }
+    }
+
+    /// The base of this peer, which said this. `make` interns the labels of a peer that is new; told not to add any, it only finds.
+    ///
+    /// Metadata counts only from a peer that has proven a name by mutual TLS (H-13).
+    pub(super) fn base(
+        &self,
+        peer: Option<&Peer>,
+        said: &Received,
+        overflow: BaseId,
+        make: impl Fn(&Seen<'_>, May) -> Interned,
+    ) -> BaseId {
+        let seen = Seen::of(peer);
+        let Some(proven) = self.proven(&seen, &make) else {
+            return overflow;
+        };
+        match (seen.principal, &said.value) {
+            (Some(principal), Some(value)) => {
+                let id = said.id.as_ref().map_or(&b""[..], |id| id.as_bytes());
+                let key = (principal, id, value.as_bytes());
+                self.described(key, &seen, proven, make)
+            }
+            _ => proven.base,
+        }
+    }
+
+    fn proven(
+        &self,
+        seen: &Seen<'_>,
+        make: impl Fn(&Seen<'_>, May) -> Interned,
+    ) -> Option<&Proven> {
+        let hash = self.hasher.hash_one((seen.principal, seen.is_tls));
+        let is = |proven: &Proven| {
+            proven.principal.as_deref() == seen.principal && proven.is_tls == seen.is_tls
+        };
+        if let Some(proven) = self.proven.get(hash, is) {
+            return Some(proven);
+        }
+        if self.proven_count.load(Ordering::Relaxed) >= MAX_PROVEN {
+            return None;
+        }
+        let proven = Proven {
+            principal: seen.principal.map(Box::from),
+            is_tls: seen.is_tls,
+            base: make(seen, May::Add).base,
+            caused: AtomicUsize::new(0),
+        };
+        let (proven, is_new) = self.proven.get_or_add(hash, is, proven)?;
+        if is_new {
+            self.proven_count.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(proven)
+    }
+
+    fn described(
+        &self,
+        key: (&str, &[u8], &[u8]),
+        seen: &Seen<'_>,
+        proven: &Proven,
+        make: impl Fn(&Seen<'_>, May) -> Interned,
+    ) -> BaseId {
+        if let Some(base) = self.described.load().get(&DescribedQuery(key)) {
+            return *base;
+        }
+        let (principal, id, value) = key;
+        let Some(metadata) = PeerMetadata::decode(value) else {
+            return proven.base;
+        };
+        let may = if proven.caused.load(Ordering::Relaxed) < MAX_CAUSED {
+            May::Add
+        } else {
+            May::FindElse(proven.base)
+        };
+        let seen = Seen {
+            metadata: Some(&metadata),
+            ..*seen
+        };
+        let Interned { base, is_new } = make(&seen, may);
+        if is_new {
+            proven.caused.fetch_add(1, Ordering::Relaxed);
+        }
+        let owned = DescribedKey {
+            principal: principal.into(),
+            id: id.into(),
+            value: value.into(),
+        };
+        // The copy is paid once per description, and is small.
+        self.described.rcu(|map| {
+            let mut map = if map.len() < MAX_DESCRIBED {
+                HashMap::clone(map)
+            } else {
+                HashMap::with_hasher(self.hasher.clone())
+            };
+            map.insert(owned.clone(), base);
+            map
+        });
+        base
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct DescribedKey {
+    principal: Arc<str>,
+    id: Arc<[u8]>,
+    value: Arc<[u8]>,
+}
+
+/// Hashes and compares as the key it asks for, without owning it.
+#[derive(Hash)]
+struct DescribedQuery<'a>((&'a str, &'a [u8], &'a [u8]));
+
+impl Equivalent<DescribedKey> for DescribedQuery<'_> {
+    fn equivalent(&self, key: &DescribedKey) -> bool {
+        let (principal, id, value) = self.0;
+        *key.principal == *principal && *key.id == *id && *key.value == *value
+    }
+}
+
+/// Names remembered for good.
+const MAX_PROVEN: usize = 4096;
+/// Descriptions remembered at a time, 16 KiB each at the very worst.
+const MAX_DESCRIBED: usize = 256;
+/// Sets of labels that one name may cause: a peer that keeps changing its story is then known by its name alone.
+const MAX_CAUSED: usize = 256;

@@ -1,0 +1,148 @@
+#![expect(
+    clippy::disallowed_types,
+    reason = "the lock is taken to register and to render; handles count without it"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::labels::{UNKNOWN, write_label};
+use super::table::MAX_SERIES;
+use super::text::{Kind, Text};
+
+/// A number of the process that only rises: handshakes, reloads. Cheap to clone; all clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// Adds to it.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// What it has reached.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number of the process that rises and falls: an age, a generation. Cheap to clone; all clones are one gauge.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge(Arc<AtomicU64>);
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Its value; 0 before it was set.
+    #[must_use]
+    pub fn value(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// The counters and gauges that rooms register.
+#[derive(Debug, Default)]
+pub(super) struct Process(Mutex<BTreeMap<&'static str, Family>>);
+
+#[derive(Debug)]
+struct Family {
+    kind: Kind,
+    help: &'static str,
+    /// By written labels.
+    series: BTreeMap<String, Arc<AtomicU64>>,
+}
+
+impl Process {
+    pub(super) fn counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+    ) -> Counter {
+        match name.strip_suffix("_total") {
+            Some(family) => Counter(self.cell(Kind::Counter, family, help, labels)),
+            None => {
+                tracing::warn!(metric = name, "a counter's name must end in _total");
+                Counter::default()
+            }
+        }
+    }
+
+    pub(super) fn gauge(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+    ) -> Gauge {
+        Gauge(self.cell(Kind::Gauge, name, help, labels))
+    }
+
+    fn cell(
+        &self,
+        kind: Kind,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+    ) -> Arc<AtomicU64> {
+        let names = labels.iter().map(|(label, _)| *label);
+        if !std::iter::once(name).chain(names).all(is_name) {
+            tracing::warn!(metric = name, "not a name that Prometheus reads");
+            return Arc::default();
+        }
+        let mut families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let family = families.entry(name).or_insert_with(|| Family {
+            kind,
+            help,
+            series: BTreeMap::new(),
+        });
+        if family.kind != kind {
+            tracing::warn!(
+                metric = name,
+                "the name is taken by a metric of another type"
+            );
+            return Arc::default();
+        }
+        let text = |value: &dyn Fn(&str) -> String| {
+            let mut text = String::new();
+            for (label, given) in labels {
+                write_label(&mut text, label, &value(given));
+            }
+            text
+        };
+        let mut key = text(&str::to_owned);
+        if family.series.len() + 1 >= MAX_SERIES && !family.series.contains_key(&key) {
+            key = text(&|_| UNKNOWN.to_owned());
+        }
+        Arc::clone(family.series.entry(key).or_default())
+    }
+
+    pub(super) fn write(&self, text: &mut Text) {
+        let families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, family) in families.iter() {
+            text.family(family.kind, name, family.help);
+            for (labels, cell) in &family.series {
+                let bits = cell.load(Ordering::Relaxed);
+                match family.kind {
+                    Kind::Counter => text.sample(name, "_total", labels, bits),
+                    Kind::Gauge | Kind::Histogram => {
+                        text.sample(name, "", labels, f64::from_bits(bits));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().all(legal)
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|first| !first.is_ascii_digit())
+}

@@ -1,0 +1,130 @@
+use std::time::Instant;
+
+use http::{HeaderMap, Request, Response, StatusCode, Version};
+
+use super::labels::{Outcome, Protocol};
+use super::table::{BaseId, Observed, Table};
+use crate::message::{ByteCount, End, EndKind, ResponseFlags, is_grpc};
+
+/// The half of a record that both sides share: clock, sizes, outcome.
+#[derive(Debug)]
+pub(super) struct Record {
+    start: Instant,
+    protocol: Protocol,
+    request_head: u64,
+    request_body: ByteCount,
+    status: Option<StatusCode>,
+    response_head: u64,
+    flags: ResponseFlags,
+}
+
+impl Record {
+    pub(super) fn new<B>(request: &Request<B>, request_body: ByteCount, now: Instant) -> Self {
+        Self {
+            start: now,
+            protocol: if is_grpc(request.headers()) {
+                Protocol::Grpc
+            } else {
+                Protocol::Http
+            },
+            request_head: request_head(request),
+            request_body,
+            status: None,
+            response_head: 0,
+            flags: ResponseFlags::none(),
+        }
+    }
+
+    pub(super) fn answered<B>(&mut self, response: &Response<B>) {
+        self.status = Some(response.status());
+        self.response_head = fields(response.headers(), response.version()) + STATUS_LINE;
+        if let Some(flags) = response.extensions().get::<ResponseFlags>() {
+            self.add_flags(*flags);
+        }
+    }
+
+    pub(super) fn failed(&mut self, status: StatusCode, flags: ResponseFlags) {
+        self.status = Some(status);
+        self.add_flags(flags);
+    }
+
+    pub(super) fn add_flags(&mut self, flags: ResponseFlags) {
+        self.flags = self.flags.union(flags);
+    }
+
+    pub(super) fn add_to(
+        &self,
+        table: &Table,
+        base: BaseId,
+        overflow: BaseId,
+        end: End,
+        now: Instant,
+    ) {
+        let flags = match end.kind {
+            EndKind::Complete => self.flags,
+            EndKind::Failed => self
+                .flags
+                .union(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION),
+            EndKind::Cancelled => self.flags.union(ResponseFlags::DOWNSTREAM_DISCONNECT),
+        };
+        let outcome = Outcome::new(self.protocol, self.status, end.grpc_status, flags);
+        let elapsed = now.saturating_duration_since(self.start);
+        let observed = Observed {
+            milliseconds: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            request_bytes: self.request_head.saturating_add(self.request_body.bytes()),
+            response_bytes: self.response_head.saturating_add(end.bytes),
+        };
+        table.add_request(base, overflow, outcome, observed);
+    }
+}
+
+/// The size of a request's head: method, target and fields, framed as HTTP/1 would or as HTTP/2 names its pseudo-headers, uncompressed.
+fn request_head<B>(request: &Request<B>) -> u64 {
+    let uri = request.uri();
+    let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
+    let authority = match request.version() {
+        Version::HTTP_2 | Version::HTTP_3 => uri.authority().map_or(0, |a| a.as_str().len()),
+        _ => 0,
+    };
+    let line = request.method().as_str().len() + target + authority;
+    line as u64 + REQUEST_LINE + fields(request.headers(), request.version())
+}
+
+/// Names and values, with HTTP/1's `: ` and line end for each and the empty line after them.
+fn fields(headers: &HeaderMap, version: Version) -> u64 {
+    let framing = match version {
+        Version::HTTP_2 | Version::HTTP_3 => 0,
+        _ => 4,
+    };
+    let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        name.as_str().len() + value.len() + framing
+    };
+    headers.iter().map(size).sum::<usize>() as u64 + framing as u64 / 2
+}
+
+/// The blank before the target, ` HTTP/1.1` and the line end.
+const REQUEST_LINE: u64 = 12;
+/// `HTTP/1.1 200 OK` and the line end.
+const STATUS_LINE: u64 = 17;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_as_long_as_http_1_writes_it() {
+        let request = Request::get("/a/b?c=d")
+            .header("host", "x")
+            .header("accept", "*/*")
+            .body(())
+            .unwrap();
+        let written = "GET /a/b?c=d HTTP/1.1\r\nhost: x\r\naccept: */*\r\n\r\n";
+        assert_eq!(request_head(&request), written.len() as u64);
+
+        let response = Response::builder().header("a", "b").body(()).unwrap();
+        let mut record = Record::new(&request, ByteCount::default(), Instant::now());
+        record.answered(&response);
+        let written = "HTTP/1.1 200 OK\r\na: b\r\n\r\n";
+        assert_eq!(record.response_head, written.len() as u64);
+    }
+}

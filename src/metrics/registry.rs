@@ -1,0 +1,130 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::client::ClientMetrics;
+use super::families;
+use super::format::Format;
+use super::process::{Counter, Gauge, Process};
+use super::server::ServerMetrics;
+use super::table::Table;
+use super::text::Text;
+use crate::identity::{SpiffeId, Workload};
+
+/// All metrics of a process. Cheap to clone; all clones are one registry.
+///
+/// # Example
+/// ```
+/// use tower_mesh::Workload;
+/// use tower_mesh::metrics::{Format, Registry};
+///
+/// let registry = Registry::new();
+/// let reloads = registry.counter("mesh_config_reloads_total", "Configurations taken over.", &[("result", "ok")]);
+/// reloads.add(1);
+/// assert!(registry.render(Format::Text).contains("mesh_config_reloads_total{result=\"ok\"} 1\n"));
+/// ```
+#[derive(Clone)]
+pub struct Registry(Arc<Families>);
+
+struct Families {
+    table: Table,
+    process: Process,
+}
+
+impl Registry {
+    /// A registry that holds `istio_build` and nothing else yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let process = Process::default();
+        process
+            .gauge(
+                "istio_build",
+                "Istio component build info",
+                &[
+                    ("component", "proxy"),
+                    ("tag", concat!("tower-mesh-", env!("CARGO_PKG_VERSION"))),
+                ],
+            )
+            .set(1.0);
+        Self(Arc::new(Families {
+            table: Table::new(),
+            process,
+        }))
+    }
+
+    /// Metrics of the calls that come in to this workload.
+    ///
+    /// Our own principal is the one Istio gives to the workload in its trust domain, `cluster.local` when it names none;
+    /// [`server_as`](Self::server_as) says it outright.
+    #[must_use]
+    pub fn server(&self, workload: &Workload) -> ServerMetrics {
+        ServerMetrics::new(self, workload, None)
+    }
+
+    /// As [`server`](Self::server), with the identity that our certificate holds.
+    #[must_use]
+    pub fn server_as(&self, workload: &Workload, identity: &SpiffeId) -> ServerMetrics {
+        ServerMetrics::new(self, workload, Some(identity))
+    }
+
+    /// Metrics of the calls that go out from this workload.
+    #[must_use]
+    pub fn client(&self, workload: &Workload) -> ClientMetrics {
+        ClientMetrics::new(self, workload, None)
+    }
+
+    /// As [`client`](Self::client), with the identity that our certificate holds.
+    #[must_use]
+    pub fn client_as(&self, workload: &Workload, identity: &SpiffeId) -> ClientMetrics {
+        ClientMetrics::new(self, workload, Some(identity))
+    }
+
+    /// A counter of the process. The same name and labels give the same counter.
+    ///
+    /// The name must end in `_total`. At most 2000 series of one name are kept apart; after that, every label of a new one says
+    /// `unknown`. A name that is not Prometheus' or that is already a gauge's gives a counter which nobody will see, and a warning.
+    #[must_use]
+    pub fn counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+    ) -> Counter {
+        self.0.process.counter(name, help, labels)
+    }
+
+    /// A gauge of the process; as [`counter`](Self::counter), but the name must not end in `_total`.
+    #[must_use]
+    pub fn gauge(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+    ) -> Gauge {
+        self.0.process.gauge(name, help, labels)
+    }
+
+    /// Writes everything down.
+    #[must_use]
+    pub fn render(&self, format: Format) -> String {
+        let mut text = Text::new(format);
+        families::write(&mut text, &self.0.table);
+        self.0.process.write(&mut text);
+        text.finish()
+    }
+
+    pub(super) fn table(&self) -> &Table {
+        &self.0.table
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}

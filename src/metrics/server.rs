@@ -1,0 +1,184 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{Request, Response};
+
+use super::connection::Connection;
+use super::grow::Grow;
+use super::labels::BaseLabels;
+use super::metadata::{Asked, Instance, OwnMetadata, Received};
+use super::own::Own;
+use super::peers::{Peers, Seen};
+use super::record::Record;
+use super::registry::Registry;
+use super::service_name::ServiceName;
+use super::table::{BaseId, Interned, May};
+use crate::context::Peer;
+use crate::identity::{SpiffeId, Workload};
+use crate::message::{ByteCount, End, ResponseFlags};
+
+/// The metrics of the calls that come in: Istio's series with `reporter="destination"`. Cheap to clone.
+///
+/// Three steps for whoever composes layers: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the response head,
+/// [`finish`](Self::finish) once, when the response body has ended or the exchange was dropped.
+/// [`MetricsLayer`](super::MetricsLayer) does just that.
+#[derive(Clone)]
+pub struct ServerMetrics(Arc<Server>);
+
+struct Server {
+    registry: Registry,
+    own: Own,
+    workload: Workload,
+    metadata: Option<OwnMetadata>,
+    overflow: BaseId,
+    /// One per port we are called on.
+    ports: Grow<Port, 4>,
+}
+
+struct Port {
+    number: Option<u16>,
+    service: ServiceName,
+    peers: Peers,
+}
+
+/// One request that came in and has not ended. Give it back to [`ServerMetrics::finish`], else it is not counted.
+#[derive(Debug)]
+#[must_use = "a record that is not finished is not counted"]
+pub struct ServerRecord {
+    record: Record,
+    base: BaseId,
+    asked: Asked,
+}
+
+impl ServerMetrics {
+    pub(super) fn new(
+        registry: &Registry,
+        workload: &Workload,
+        identity: Option<&SpiffeId>,
+    ) -> Self {
+        let own = Own::new(workload, identity);
+        let overflow = registry.table().overflow_base(&BaseLabels {
+            destination: own.labels(true),
+            ..BaseLabels::unknown("destination", "unknown")
+        });
+        Self(Arc::new(Server {
+            registry: registry.clone(),
+            metadata: OwnMetadata::new(workload, &Instance::from_env(workload)),
+            own,
+            workload: workload.clone(),
+            overflow,
+            ports: Grow::new(),
+        }))
+    }
+
+    /// A request came in: starts its clock, finds the series of its caller, and takes the peer metadata headers out of the request.
+    ///
+    /// `peer` is who calls, as the TLS acceptor left it; `None` counts as a plaintext caller. `received` counts the bytes of the request
+    /// body (see [`CountingBody`](crate::message::CountingBody)).
+    pub fn begin<B>(
+        &self,
+        request: &mut Request<B>,
+        peer: Option<&Peer>,
+        received: ByteCount,
+        now: Instant,
+    ) -> ServerRecord {
+        let record = Record::new(request, received, now);
+        let said = Received::take(request.headers_mut());
+        ServerRecord {
+            record,
+            base: self.0.base_of(peer, &said),
+            asked: said.asked(),
+        }
+    }
+
+    /// The response head is known: keeps its status and size, and answers the caller's peer metadata with ours, header by header.
+    ///
+    /// [`ResponseFlags`] in the response's extensions are taken over.
+    pub fn answer<B>(&self, record: &mut ServerRecord, response: &mut Response<B>) {
+        if let Some(metadata) = &self.0.metadata {
+            metadata.add(response.headers_mut(), record.asked);
+        }
+        record.record.answered(response);
+    }
+
+    /// The exchange has ended: counts it, in all families at once.
+    ///
+    /// Without [`answer`](Self::answer) before, the response code is `0`. A cancelled end sets the flag `DC`, a failed body `UC`.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a record is counted once, so it is used up"
+    )]
+    pub fn finish(&self, record: ServerRecord, end: End, now: Instant) {
+        let Server {
+            registry, overflow, ..
+        } = &*self.0;
+        let table = registry.table();
+        record
+            .record
+            .add_to(table, record.base, *overflow, end, now);
+    }
+
+    /// A connection that carries no HTTP was opened to us.
+    #[must_use]
+    pub fn connection(&self, peer: &Peer) -> Connection {
+        let base = self.0.base_of(Some(peer), &Received::default());
+        Connection::open(&self.0.registry, base, self.0.overflow)
+    }
+}
+
+impl ServerRecord {
+    /// Adds response flags.
+    pub fn add_flags(&mut self, flags: ResponseFlags) {
+        self.record.add_flags(flags);
+    }
+}
+
+impl Server {
+    fn port(&self, peer: Option<&Peer>) -> Option<&Port> {
+        let number = peer.map(|peer| peer.local_addr().port());
+        let hash = number.map_or(u64::MAX, |number| u64::from(number) << 32);
+        let is = |port: &Port| port.number == number;
+        if let Some(port) = self.ports.get(hash, is) {
+            return Some(port);
+        }
+        let port = Port {
+            number,
+            service: ServiceName::behind(&self.workload, number),
+            peers: Peers::new(),
+        };
+        self.ports.get_or_add(hash, is, port).map(|(port, _)| port)
+    }
+
+    fn base_of(&self, peer: Option<&Peer>, said: &Received) -> BaseId {
+        let Some(port) = self.port(peer) else {
+            return self.overflow;
+        };
+        port.peers.base(peer, said, self.overflow, |seen, may| {
+            self.base(&port.service, seen, may)
+        })
+    }
+
+    fn base(&self, service: &ServiceName, seen: &Seen<'_>, may: May) -> Interned {
+        let labels = BaseLabels {
+            reporter: "destination",
+            source: seen.labels(),
+            destination: self.own.labels(seen.is_tls),
+            service: service.labels(),
+            security_policy: if self.own.has_principal() {
+                seen.security_policy()
+            } else {
+                "none"
+            },
+        };
+        self.registry.table().base(&labels, self.overflow, may)
+    }
+}
+
+impl fmt::Debug for ServerMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerMetrics")
+            .field("own", &self.0.own)
+            .finish_non_exhaustive()
+    }
+}

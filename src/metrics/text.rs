@@ -1,0 +1,73 @@
+use std::fmt::{Display, Write};
+
+use super::cell::HistogramTotals;
+use super::format::Format;
+
+/// Writes metric families in one of the text formats.
+#[derive(Debug)]
+pub(super) struct Text {
+    format: Format,
+    text: String,
+}
+
+/// The type of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Text {
+    pub(super) const fn new(format: Format) -> Self {
+        Self {
+            format,
+            text: String::new(),
+        }
+    }
+
+    /// Starts a family; all its samples must follow. The name of a counter is given without `_total`, which only the older format
+    /// shows here.
+    pub(super) fn family(&mut self, kind: Kind, name: &str, help: &str) {
+        let (suffix, kind) = match (kind, self.format) {
+            (Kind::Counter, Format::Text) => ("_total", "counter"),
+            (Kind::Counter, Format::OpenMetrics) => ("", "counter"),
+            (Kind::Gauge, _) => ("", "gauge"),
+            (Kind::Histogram, _) => ("", "histogram"),
+        };
+        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        self.line(format_args!("# HELP {name}{suffix} {help}"));
+        self.line(format_args!("# TYPE {name}{suffix} {kind}"));
+    }
+
+    /// One sample; `labels` are written already, or empty.
+    pub(super) fn sample(&mut self, name: &str, suffix: &str, labels: &str, value: impl Display) {
+        if labels.is_empty() {
+            self.line(format_args!("{name}{suffix} {value}"));
+        } else {
+            self.line(format_args!("{name}{suffix}{{{labels}}} {value}"));
+        }
+    }
+
+    pub(super) fn histogram(&mut self, name: &str, labels: &str, totals: &HistogramTotals) {
+        for (le, count) in totals.cumulative() {
+            self.line(format_args!(
+                "{name}_bucket{{{labels},le=\"{le}\"}} {count}"
+            ));
+        }
+        self.sample(name, "_sum", labels, totals.sum);
+        self.sample(name, "_count", labels, totals.count());
+    }
+
+    pub(super) fn finish(mut self) -> String {
+        if self.format == Format::OpenMetrics {
+            self.text.push_str("# EOF\n");
+        }
+        self.text
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.text, "{line}");
+    }
+}
