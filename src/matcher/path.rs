@@ -95,6 +95,29 @@ pub fn normalize(target: &str, how: Normalization) -> Result<Cow<'_, str>, PathR
     Ok(Cow::Owned(normalized))
 }
 
+/// Takes an absolute request target (`http://host/path`) apart: the authority, which replaces the `Host` header, and the rest. Any other
+/// target is given back as it is.
+#[must_use]
+pub fn split_absolute(target: &str) -> (Option<&str>, Cow<'_, str>) {
+    let after_scheme = target.split_once("://").filter(|(scheme, _)| {
+        scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+    });
+    let Some((_, rest)) = after_scheme else {
+        return (None, Cow::Borrowed(target));
+    };
+    match rest.find(['/', '?', '#']) {
+        None => (Some(rest), Cow::Borrowed("/")),
+        Some(at) => {
+            let (authority, path) = rest.split_at(at);
+            let path = match path.starts_with('/') {
+                true => Cow::Borrowed(path),
+                false => Cow::Owned(format!("/{path}")),
+            };
+            (Some(authority), path)
+        }
+    }
+}
+
 /// Whether normalization would do anything to a path; never wrongly `false`.
 fn changes(path: &[u8], how: Normalization) -> bool {
     let decodes = how == Normalization::DecodeAndMergeSlashes;

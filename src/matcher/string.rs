@@ -55,13 +55,13 @@ impl StringMatcher {
     /// # Errors
     /// When the pattern is no regular expression, or too large a one.
     pub fn regex(pattern: &str) -> Result<Self, RegexError> {
-        Ok(Self::new(StringPattern::Regex(SafeRegex::new(pattern)?)))
+        SafeRegex::new(pattern).map(Self::from)
     }
 
     /// The test of "present": one byte or more, none of them a line feed (`.+`).
     #[must_use]
     pub fn non_empty() -> Self {
-        Self::new(StringPattern::Regex(SafeRegex::non_empty()))
+        SafeRegex::non_empty().into()
     }
 
     /// The same test without regard to the case of ASCII letters. A regex stays as it is: Envoy refuses the combination.
@@ -97,6 +97,12 @@ impl StringMatcher {
             pattern,
             ignore_case: false,
         }
+    }
+}
+
+impl From<SafeRegex> for StringMatcher {
+    fn from(regex: SafeRegex) -> Self {
+        Self::new(StringPattern::Regex(regex))
     }
 }
 

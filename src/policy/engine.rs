@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use super::ir::Rbac;
 use super::{
-    Attributes, Authentication, Chain, Decision, DryRun, Marks, PolicyId, Program, RuleSets, eval,
+    Attributes, Authentication, Chain, Decision, DryRun, Marks, PolicyId, Program, Request,
+    RuleSets, eval, trigger,
 };
 use crate::istio::{Action, MtlsMode, PathNormalization};
-use crate::matcher::path::Normalization;
+use crate::matcher::path::{self, Normalization};
 
 /// Judges requests and connections of one workload. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -62,15 +63,65 @@ impl Engine {
     /// The external providers to ask about an HTTP request, in byte order of their names, before its token is verified.
     #[must_use]
     pub fn custom(&self, request: &dyn Attributes) -> Vec<CustomMatch> {
-        let filters = self.0.http.get(port(request)).custom.iter();
-        let usable = filters.filter(|filter| filter.usable.is_some());
-        let matches = usable.filter_map(|filter| {
-            Some(CustomMatch {
-                provider: filter.provider.clone(),
-                policy: eval::first_match(&filter.rules, request)?.clone(),
-            })
-        });
-        matches.collect()
+        custom(self.0.http.get(port(request)), request)
+    }
+
+    /// Treats a request as a server would: absolute targets taken apart, the path normalized, external providers listed, a legacy Policy's
+    /// token demanded, then the rules asked.
+    #[must_use]
+    pub fn judge(&self, request: &Request) -> Judgement {
+        let chain = self.0.http.get(port(request));
+        let Some(target) = request.target() else {
+            let chain = self.0.tcp.get(port(request));
+            return Judgement {
+                status: None,
+                decision: decide(chain, request),
+                custom: custom(chain, request),
+            };
+        };
+        if request.method() == Some("CONNECT") {
+            return Judgement::refused(403, Vec::new());
+        }
+        let (authority, target) = path::split_absolute(target);
+        let Ok(target) = path::normalize(&target, self.path_normalization()) else {
+            return Judgement::refused(400, Vec::new());
+        };
+        let mut request = request.with_target(&target);
+        if let Some(authority) = authority {
+            request = request.authority(authority);
+        }
+        let custom = custom(chain, &request);
+        if let Some(decision) = refused_by_custom(chain, &request) {
+            return Judgement {
+                status: Some(403),
+                decision,
+                custom,
+            };
+        }
+        if self.lacks_token(&request) {
+            return Judgement::refused(401, custom);
+        }
+        let decision = decide(chain, &request);
+        let status = if decision.allowed { 200 } else { 403 };
+        Judgement {
+            status: Some(status),
+            decision,
+            custom,
+        }
+    }
+
+    /// Whether a legacy Policy demands a token that the request does not bring. CORS preflights pass without.
+    fn lacks_token(&self, request: &Request) -> bool {
+        let Some(policy) = &self.authentication(port(request)).legacy else {
+            return false;
+        };
+        let names_origin = |name: &str| request.any_header(name, &mut |value| !value.is_empty());
+        let is_preflight = request.method() == Some("OPTIONS")
+            && names_origin("origin")
+            && names_origin("access-control-request-method");
+        request.claims().is_none()
+            && !is_preflight
+            && trigger::demands_token(policy, eval::url_path(request).unwrap_or_default())
     }
 }
 
@@ -88,12 +139,49 @@ fn port(request: &dyn Attributes) -> u16 {
     request.destination_port().unwrap_or_default()
 }
 
-fn decide(chain: &Chain, request: &dyn Attributes) -> Decision {
-    let unusable = chain.custom.iter().filter(|filter| filter.usable.is_none());
-    for filter in unusable {
-        if let Some(name) = eval::first_match(&filter.rules, request) {
-            return Decision::new(false, Some(Action::Custom), Some(name.clone()));
+/// What a server would answer to a [`Request`] whose handler succeeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Judgement {
+    /// 200, or the refusal: 400 (path), 401 (a legacy Policy's token is missing), 403. `None` for a raw TCP connection.
+    pub status: Option<u16>,
+    /// What the rules decided; a refusal without action when the request never reached them.
+    pub decision: Decision,
+    /// The external providers that would be asked; taken as allowing.
+    pub custom: Vec<CustomMatch>,
+}
+
+impl Judgement {
+    fn refused(status: u16, custom: Vec<CustomMatch>) -> Self {
+        Self {
+            status: Some(status),
+            decision: Decision::new(false, None, None),
+            custom,
         }
+    }
+}
+
+/// Refuses what an external provider that cannot be asked would have to judge.
+fn refused_by_custom(chain: &Chain, request: &dyn Attributes) -> Option<Decision> {
+    let mut unusable = chain.custom.iter().filter(|filter| filter.usable.is_none());
+    let name = unusable.find_map(|filter| first(&filter.rules, request))?;
+    Some(Decision::new(false, Some(Action::Custom), Some(name)))
+}
+
+fn custom(chain: &Chain, request: &dyn Attributes) -> Vec<CustomMatch> {
+    let usable = chain.custom.iter().filter(|filter| filter.usable.is_some());
+    let matches = usable.filter_map(|filter| {
+        Some(CustomMatch {
+            provider: filter.provider.clone(),
+            policy: first(&filter.rules, request)?,
+        })
+    });
+    matches.collect()
+}
+
+fn decide(chain: &Chain, request: &dyn Attributes) -> Decision {
+    if let Some(refusal) = refused_by_custom(chain, request) {
+        return refusal;
     }
     let mut marks = Marks::default();
     if let Some(audit) = &chain.audit {

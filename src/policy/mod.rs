@@ -8,11 +8,15 @@ pub mod eval;
 pub mod ir;
 mod metadata;
 mod program;
+mod request;
+mod trigger;
 
 pub use attributes::Attributes;
 pub use compile::compile;
 pub use decision::{Decision, DryRun, Marks, PolicyId};
-pub use engine::{CustomMatch, Engine};
+pub use engine::{CustomMatch, Engine, Judgement};
 pub use program::{
     Authentication, Chain, Chains, CustomFilter, LegacyAuthentication, PerPort, Program, RuleSets,
 };
+pub use request::Request;
+pub use trigger::Triggers;

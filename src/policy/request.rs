@@ -1,0 +1,310 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde_json::{Map, Value};
+
+use super::Attributes;
+use crate::identity::PeerCertificate;
+use crate::matcher::{forwarded, header};
+
+/// A request or connection in words: for tests, for the command line, for anything that asks the engine without a server.
+///
+/// A new one is `GET /` in plaintext from `127.0.0.1` to port 80 of `127.0.0.1`, without a token. [`Engine::judge`](super::Engine::judge)
+/// treats it as a server would, path normalization included; given to [`Engine::decide`](super::Engine::decide) directly, its target
+/// counts as normalized.
+///
+/// # Example
+/// ```
+/// use tower_mesh::policy::Request;
+///
+/// let request = Request::new()
+///     .post("/patients/7")
+///     .from("cluster.local/ns/default/sa/patient-check-in")
+///     .header("x-ward", "3");
+/// # let _ = request;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Request {
+    method: Option<String>,
+    target: Option<String>,
+    authority: Option<String>,
+    headers: Vec<(String, Vec<u8>)>,
+    is_tls: bool,
+    certificate: Option<PeerCertificate>,
+    source_ip: IpAddr,
+    remote_ip: Option<IpAddr>,
+    destination_ip: IpAddr,
+    port: u16,
+    sni: String,
+    claims: Option<Map<String, Value>>,
+}
+
+impl Request {
+    /// `GET /` in plaintext from `127.0.0.1` to port 80.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            method: Some("GET".to_owned()),
+            target: Some("/".to_owned()),
+            ..Self::tcp()
+        }
+    }
+
+    /// A raw TCP connection in plaintext from `127.0.0.1` to port 80.
+    #[must_use]
+    pub fn tcp() -> Self {
+        Self {
+            method: None,
+            target: None,
+            authority: None,
+            headers: Vec::new(),
+            is_tls: false,
+            certificate: None,
+            source_ip: Ipv4Addr::LOCALHOST.into(),
+            remote_ip: None,
+            destination_ip: Ipv4Addr::LOCALHOST.into(),
+            port: 80,
+            sni: String::new(),
+            claims: None,
+        }
+    }
+
+    /// `GET` of this target.
+    #[must_use]
+    pub fn get(self, target: impl Into<String>) -> Self {
+        self.method("GET", target)
+    }
+
+    /// `POST` to this target.
+    #[must_use]
+    pub fn post(self, target: impl Into<String>) -> Self {
+        self.method("POST", target)
+    }
+
+    /// `PUT` to this target.
+    #[must_use]
+    pub fn put(self, target: impl Into<String>) -> Self {
+        self.method("PUT", target)
+    }
+
+    /// `PATCH` of this target.
+    #[must_use]
+    pub fn patch(self, target: impl Into<String>) -> Self {
+        self.method("PATCH", target)
+    }
+
+    /// `DELETE` of this target.
+    #[must_use]
+    pub fn delete(self, target: impl Into<String>) -> Self {
+        self.method("DELETE", target)
+    }
+
+    /// Any method on a request target: path and query as sent, or absolute (`http://host/path`).
+    #[must_use]
+    pub fn method(mut self, method: impl Into<String>, target: impl Into<String>) -> Self {
+        self.method = Some(method.into());
+        self.target = Some(target.into());
+        self
+    }
+
+    /// The host the request is for.
+    #[must_use]
+    pub fn authority(mut self, authority: impl Into<String>) -> Self {
+        self.authority = Some(authority.into());
+        self
+    }
+
+    /// Adds a header line. Blanks around the value are trimmed, as codecs do; `host` sets the authority.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let name = name.to_ascii_lowercase();
+        let value = value.as_ref().trim_ascii();
+        if name == "host" {
+            self.authority = Some(String::from_utf8_lossy(value).into_owned());
+        } else {
+            self.headers.push((name, value.to_owned()));
+        }
+        self
+    }
+
+    /// Sent over mutual TLS by this principal (`cluster.local/ns/default/sa/web`, with or without `spiffe://`).
+    #[must_use]
+    pub fn from(self, principal: &str) -> Self {
+        let principal = principal.strip_prefix("spiffe://").unwrap_or(principal);
+        let uri = format!("spiffe://{principal}");
+        self.certificate(PeerCertificate::from_names(
+            vec![uri],
+            Vec::new(),
+            String::new(),
+        ))
+    }
+
+    /// Sent over mutual TLS with this certificate.
+    #[must_use]
+    pub fn certificate(mut self, certificate: PeerCertificate) -> Self {
+        self.is_tls = true;
+        self.certificate = Some(certificate);
+        self
+    }
+
+    /// Sent over TLS without a client certificate.
+    #[must_use]
+    pub fn anonymous_tls(mut self) -> Self {
+        self.is_tls = true;
+        self.certificate = None;
+        self
+    }
+
+    /// The TCP peer's address.
+    #[must_use]
+    pub fn source_ip(mut self, address: IpAddr) -> Self {
+        self.source_ip = forwarded::socket_ip(address);
+        self
+    }
+
+    /// The address after `x-forwarded-for`; by default worked out from that header.
+    #[must_use]
+    pub fn remote_ip(mut self, address: IpAddr) -> Self {
+        self.remote_ip = Some(address);
+        self
+    }
+
+    /// Our own address of the connection.
+    #[must_use]
+    pub fn destination_ip(mut self, address: IpAddr) -> Self {
+        self.destination_ip = forwarded::socket_ip(address);
+        self
+    }
+
+    /// Our own port of the connection.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// The server name of the TLS handshake.
+    #[must_use]
+    pub fn sni(mut self, name: &str) -> Self {
+        self.sni = name.to_ascii_lowercase();
+        self
+    }
+
+    /// The claims of a verified token.
+    #[must_use]
+    pub fn claims(mut self, claims: Map<String, Value>) -> Self {
+        self.claims = Some(claims);
+        self
+    }
+
+    /// Adds one claim of a verified token.
+    #[must_use]
+    pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        let claims = self.claims.get_or_insert_default();
+        claims.insert(name.into(), value.into());
+        self
+    }
+
+    /// The request target as sent.
+    pub(super) fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
+    /// The same request with another target.
+    pub(super) fn with_target(&self, target: &str) -> Self {
+        Self {
+            target: Some(target.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    fn lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let lines = self.headers.iter().filter(move |(line, _)| line == name);
+        lines.map(|(_, value)| value.as_slice())
+    }
+
+    /// Whether Envoy takes a header off before policy sees the request.
+    fn is_removed(&self, name: &str) -> bool {
+        let says = |header: &str, word: &[u8]| {
+            let mut elements = self
+                .lines(header)
+                .flat_map(|line| line.split(|byte| *byte == b','));
+            elements.any(|element| element.trim_ascii().eq_ignore_ascii_case(word))
+        };
+        let upgrades = || says("connection", b"upgrade") && self.lines("upgrade").next().is_some();
+        match name {
+            "x-forwarded-client-cert" => !self.is_tls,
+            "te" => !says("te", b"trailers") && !upgrades(),
+            "connection" | "upgrade" => !upgrades(),
+            "keep-alive" | "proxy-connection" | "transfer-encoding" => true,
+            _ => false,
+        }
+    }
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Attributes for Request {
+    fn method(&self) -> Option<&str> {
+        self.method.as_deref()
+    }
+
+    fn path(&self) -> Option<&str> {
+        self.target()
+    }
+
+    fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
+    }
+
+    fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        if self.is_removed(name) {
+            return false;
+        }
+        let mut lines = self.lines(name);
+        if !header::is_joined(name) {
+            return lines.any(visit);
+        }
+        let Some(first) = lines.next() else {
+            return false;
+        };
+        let joined = lines.fold(first.to_vec(), |joined, line| [&joined, line].join(&b','));
+        visit(&joined)
+    }
+
+    fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    fn certificate(&self) -> Option<&PeerCertificate> {
+        self.certificate.as_ref()
+    }
+
+    fn direct_remote_ip(&self) -> Option<IpAddr> {
+        Some(self.source_ip)
+    }
+
+    fn remote_ip(&self) -> Option<IpAddr> {
+        let forwarded = || forwarded::remote_ip(self.lines("x-forwarded-for"), self.source_ip);
+        Some(self.remote_ip.unwrap_or_else(forwarded))
+    }
+
+    fn destination_ip(&self) -> Option<IpAddr> {
+        Some(self.destination_ip)
+    }
+
+    fn destination_port(&self) -> Option<u16> {
+        Some(self.port)
+    }
+
+    fn sni(&self) -> &str {
+        &self.sni
+    }
+
+    fn claims(&self) -> Option<&Map<String, Value>> {
+        self.claims.as_ref()
+    }
+}
