@@ -31,6 +31,25 @@ pub struct Resources {
     pub notes: Vec<Problem>,
 }
 
+impl Resources {
+    /// Adds everything of another configuration. A MeshConfig that is there already stays.
+    pub fn append(&mut self, more: Self) {
+        self.authorization_policies
+            .extend(more.authorization_policies);
+        self.request_authentications
+            .extend(more.request_authentications);
+        self.peer_authentications.extend(more.peer_authentications);
+        self.legacy_policies.extend(more.legacy_policies);
+        self.rbac_configs.extend(more.rbac_configs);
+        self.service_roles.extend(more.service_roles);
+        self.service_role_bindings
+            .extend(more.service_role_bindings);
+        self.skipped.extend(more.skipped);
+        self.notes.extend(more.notes);
+        self.mesh_config = self.mesh_config.take().or(more.mesh_config);
+    }
+}
+
 /// A document that is none of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -2,9 +2,10 @@ use std::sync::Arc;
 
 use super::ir::Rbac;
 use super::{
-    Attributes, Authentication, Chain, Decision, DryRun, Marks, PolicyId, Program, Request,
-    RuleSets, eval, trigger,
+    Attributes, Authentication, Chain, Decision, DryRun, EngineBuilder, Marks, PolicyId, Program,
+    Request, RuleSets, eval, trigger,
 };
+use crate::identity::Workload;
 use crate::istio::{Action, MtlsMode, PathNormalization};
 use crate::matcher::path::{self, Normalization};
 
@@ -13,6 +14,32 @@ use crate::matcher::path::{self, Normalization};
 pub struct Engine(Arc<Program>);
 
 impl Engine {
+    /// Starts an engine for a workload from resources.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_mesh::Workload;
+    /// use tower_mesh::policy::{Engine, Request};
+    ///
+    /// let engine = Engine::builder(&Workload::new("default", "patients")).yaml("
+    /// apiVersion: security.istio.io/v1
+    /// kind: AuthorizationPolicy
+    /// metadata: {name: readers}
+    /// spec:
+    ///   rules:
+    ///   - from: [{source: {principals: [cluster.local/ns/default/sa/front-desk]}}]
+    ///     to: [{operation: {methods: [GET], paths: [/patients/*]}}]
+    /// ").build()?;
+    ///
+    /// let request = Request::new().get("/patients/7").from("cluster.local/ns/default/sa/front-desk");
+    /// assert!(engine.decide(&request).is_allowed());
+    /// assert!(!engine.decide(&request.delete("/patients/7")).is_allowed());
+    /// # Ok::<(), tower_mesh::istio::Problems>(())
+    /// ```
+    pub fn builder(workload: &Workload) -> EngineBuilder<'_> {
+        EngineBuilder::new(workload)
+    }
+
     /// An engine that runs a compiled program.
     #[must_use]
     pub fn new(program: Program) -> Self {

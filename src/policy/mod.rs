@@ -1,6 +1,7 @@
 //! The policy engine: Istio's resources in, Envoy's decisions out. Pure: no HTTP, no runtime, no clock.
 
 mod attributes;
+mod builder;
 mod compile;
 mod decision;
 mod engine;
@@ -12,6 +13,7 @@ mod request;
 mod trigger;
 
 pub use attributes::Attributes;
+pub use builder::EngineBuilder;
 pub use compile::compile;
 pub use decision::{Decision, DryRun, Marks, PolicyId};
 pub use engine::{CustomMatch, Engine, Judgement};

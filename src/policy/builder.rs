@@ -1,0 +1,64 @@
+use super::{Engine, compile};
+use crate::identity::Workload;
+use crate::istio::{Loader, MeshConfig, Problems, Resources};
+
+/// Gathers configuration for an [`Engine`]; made by [`Engine::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct EngineBuilder<'a> {
+    workload: &'a Workload,
+    loader: Loader,
+    texts: usize,
+    resources: Resources,
+    mesh: Option<MeshConfig>,
+}
+
+impl<'a> EngineBuilder<'a> {
+    pub(super) fn new(workload: &'a Workload) -> Self {
+        Self {
+            workload,
+            loader: Loader::new(workload.namespace()),
+            texts: 0,
+            resources: Resources::default(),
+            mesh: None,
+        }
+    }
+
+    /// Adds the resources of a YAML text, one document or several. Those without a namespace belong to the workload's. Problems call the
+    /// texts `yaml#1`, `yaml#2` and so on; [`named_yaml`](Self::named_yaml) gives them better names.
+    pub fn yaml(mut self, text: &str) -> Self {
+        self.texts += 1;
+        let name = format!("yaml#{}", self.texts);
+        self.named_yaml(&name, text)
+    }
+
+    /// Adds the resources of a YAML text; `file` is what problems call it.
+    pub fn named_yaml(mut self, file: &str, text: &str) -> Self {
+        self.loader.read(file, text);
+        self
+    }
+
+    /// Adds resources that were read elsewhere.
+    pub fn resources(mut self, more: Resources) -> Self {
+        self.resources.append(more);
+        self
+    }
+
+    /// Sets the mesh's settings; otherwise those of the ConfigMap `istio` among the resources count, else Istio's defaults.
+    pub fn mesh_config(mut self, mesh: MeshConfig) -> Self {
+        self.mesh = Some(mesh);
+        self
+    }
+
+    /// Compiles everything.
+    ///
+    /// # Errors
+    /// Everything that is wrong, all at once: fields that do not exist, values that mean nothing. Nothing is half loaded.
+    pub fn build(self) -> Result<Engine, Problems> {
+        let mut resources = self.loader.finish()?;
+        resources.append(self.resources);
+        let found = || resources.mesh_config.as_deref().cloned();
+        let mesh = self.mesh.or_else(found).unwrap_or_default();
+        Ok(Engine::new(compile(&resources, &mesh, self.workload)?))
+    }
+}
