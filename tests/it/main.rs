@@ -9,4 +9,5 @@
     reason = "a test may panic"
 )]
 
+mod propagation;
 mod tls;
