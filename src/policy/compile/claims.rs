@@ -1,4 +1,5 @@
 use super::super::ir::{MetadataMatcher, Principal, ValueMatcher};
+use super::super::metadata::JWT_FILTER;
 use super::text::{Pattern, pattern};
 use crate::istio::Text;
 use crate::matcher::StringMatcher;
@@ -84,5 +85,4 @@ fn claim_is(name: &str, matcher: StringMatcher) -> Principal {
 }
 
 /// Envoy's JWT filter leaves all claims in its metadata, under this key.
-const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
 const PAYLOAD: &str = "payload";

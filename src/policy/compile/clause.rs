@@ -107,7 +107,7 @@ pub(super) fn one_of<N: Node>(
     let mut nodes = Vec::with_capacity(values.len());
     for (index, value) in values.iter().enumerate() {
         if let Err(message) = each(compiler, value, &mut nodes) {
-            compiler.refuse(value.at(), format_args!("{place}[{index}]"), message);
+            compiler.refuse(value.at(), place.value(index), message);
         }
     }
     (!nodes.is_empty()).then(|| N::or(nodes))

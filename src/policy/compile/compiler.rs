@@ -75,12 +75,22 @@ pub(super) enum Part {
     Constraint(usize),
     /// A subject of a `ServiceRoleBinding`.
     Subject,
+    /// A field of a subject that holds one value and no list.
+    SubjectField,
 }
 
 impl<'a> Place<'a> {
     /// The same place, another list.
     pub(super) fn list(self, list: &'a str) -> Self {
         Self { list, ..self }
+    }
+
+    /// One of the values at this place.
+    pub(super) fn value(self, index: usize) -> String {
+        match self.part {
+            Part::SubjectField => self.to_string(),
+            _ => format!("{self}[{index}]"),
+        }
     }
 }
 
@@ -95,7 +105,7 @@ impl Display for Place<'_> {
             Part::Constraint(index) => {
                 write!(f, "spec.rules[{rule}].constraints[{index}].{list}")
             }
-            Part::Subject => write!(f, "spec.subjects[{rule}].{list}"),
+            Part::Subject | Part::SubjectField => write!(f, "spec.subjects[{rule}].{list}"),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn permissions(
     let mut fitting = Vec::new();
     for (index, rule) in role.rules.iter().enumerate() {
         // Compiled also where it does not fit, so that a mistake is reported wherever it stands.
-        let (clauses, constraints_fit) = rule_clauses(compiler, &role.meta, index, rule);
+        let (clauses, constraints_fit) = rule_clauses(compiler, service, &role.meta, index, rule);
         let named = |host: &Text| Pattern::of(host).matches(&service.host);
         if constraints_fit && rule.services.iter().any(named) {
             fitting.push(clauses);
@@ -28,6 +28,7 @@ pub(super) fn permissions(
 
 fn rule_clauses(
     compiler: &mut Compiler<'_>,
+    service: &Service<'_>,
     meta: &Meta,
     index: usize,
     rule: &AccessRule,
@@ -83,7 +84,7 @@ fn rule_clauses(
     constraints.sort_by_key(|(_, constraint)| constraint.key.as_str());
     for (index, constraint) in constraints {
         let place = place(Part::Constraint(index));
-        match Key::parse(compiler, &constraint.key) {
+        match Key::parse(compiler, service, &constraint.key) {
             Some(Key::AtLoad(value)) => fits &= is_met(value.as_deref(), constraint),
             Some(Key::AtRun(key)) => clauses.constraint(compiler, &key, constraint, place),
             None => {
@@ -116,7 +117,7 @@ enum RunKey {
 }
 
 impl Key {
-    fn parse(compiler: &Compiler<'_>, key: &str) -> Option<Self> {
+    fn parse(compiler: &Compiler<'_>, service: &Service<'_>, key: &str) -> Option<Self> {
         let workload = compiler.workload;
         if let Some(label) = bracketed(key, "destination.labels") {
             return Some(Self::AtLoad(workload.labels().get(label).cloned()));
@@ -129,7 +130,9 @@ impl Key {
             return Some(Self::AtRun(RunKey::Metadata { filter, key }));
         }
         Some(match key {
-            "destination.name" => Self::AtLoad(Some(workload.workload_name().to_owned())),
+            "destination.name" => {
+                Self::AtLoad((!service.name.is_empty()).then(|| service.name.to_owned()))
+            }
             "destination.namespace" => Self::AtLoad(Some(workload.namespace().to_owned())),
             "destination.user" => Self::AtLoad(Some(workload.service_account().to_owned())),
             "connection.sni" => Self::AtRun(RunKey::ServerName),

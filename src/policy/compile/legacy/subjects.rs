@@ -1,4 +1,5 @@
 use super::super::super::ir::{MetadataMatcher, Principal, ValueMatcher};
+use super::super::super::metadata::LEGACY_FILTER;
 use super::super::clause::{Clause, Node, one_of};
 use super::super::compiler::{Compiler, Part, Place};
 use super::super::principal::{authenticated, header, peer};
@@ -30,17 +31,16 @@ pub(super) fn clauses(
         part: Part::Subject,
         list: "",
     };
+    let single = Place {
+        part: Part::SubjectField,
+        ..place
+    };
     let mut clauses = Clauses {
         callers,
         clauses: Vec::new(),
     };
-    clauses.add(
-        compiler,
-        &Key::User,
-        subject.user.as_slice(),
-        place.list("user"),
-        false,
-    );
+    let user = subject.user.as_slice();
+    clauses.add(compiler, &Key::User, user, single.list("user"), false);
     for (key, list, values, not_list, not_values) in fields(subject) {
         clauses.add(compiler, &key, values, place.list(list), false);
         clauses.add(compiler, &key, not_values, place.list(not_list), true);
@@ -52,14 +52,14 @@ pub(super) fn clauses(
             compiler,
             &key,
             std::slice::from_ref(value),
-            place.list(&list),
+            single.list(&list),
             false,
         );
         if let Key::Unknown(_) = key {
             let message = format!(
                 "unknown property {name:?}: nothing ever has it, so the subject matches nobody"
             );
-            compiler.note(value.at(), place.list(&list), message);
+            compiler.note(value.at(), single.list(&list), message);
         }
     }
     let mut clauses = clauses.clauses;
@@ -266,7 +266,7 @@ fn string(compiler: &mut Compiler<'_>, value: &str) -> Result<ValueMatcher, Stri
 /// A test of what Istio's own authentication filter left of a token.
 fn authn(path: &[&str], value: ValueMatcher) -> Principal {
     Principal::Metadata(MetadataMatcher {
-        filter: "istio_authn".to_owned(),
+        filter: LEGACY_FILTER.to_owned(),
         path: path.iter().map(|key| (*key).to_owned()).collect(),
         value,
         invert: false,

@@ -1,3 +1,7 @@
+mod authorization;
 mod fields;
+mod legacy;
+mod mtls;
 mod notation;
+mod tokens;
 mod world;
