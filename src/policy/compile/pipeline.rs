@@ -44,6 +44,7 @@ pub fn compile(
     workload: &Workload,
 ) -> Result<Program, Problems> {
     let mut compiler = Compiler::new(mesh, workload);
+    compiler.notes.extend(resources.notes.iter().cloned());
     let program = program(&mut compiler, resources);
     match Problems::from_list(distinct(compiler.problems)) {
         Some(problems) => Err(problems),
