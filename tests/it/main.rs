@@ -1,4 +1,4 @@
-//! The crate from outside, over real sockets; a module per area.
+//! The crate from outside, through layers and over real sockets; a module per area.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,5 +9,6 @@
     reason = "a test may panic"
 )]
 
+mod jwt;
 mod propagation;
 mod tls;

@@ -1,0 +1,62 @@
+//! How a refusal reads on the wire.
+
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+
+use super::{Refusal, location};
+use crate::context::{Exchange, Peer};
+use crate::message::LocalReply;
+
+/// Bytes of path and query in the realm.
+const REALM_PATH: usize = 256;
+
+/// Envoy's reply to a bad token: the status text, and a challenge that names the resource.
+///
+/// Unlike Envoy's, the realm leaves out query parameters that may hold a token.
+pub(crate) fn refuse<'p>(
+    refusal: Refusal,
+    head: &Parts,
+    exchange: &Exchange,
+    parameters: impl Iterator<Item = &'p str>,
+) -> LocalReply {
+    let text = refusal.to_string();
+    let details = format!("jwt_authn_access_denied{{{}}}", text.replace(' ', "_"));
+    let reply = LocalReply::new(refusal.status(), text, details);
+    let parameters: Vec<_> = parameters.collect();
+    match challenge(head, exchange, &parameters) {
+        Some(challenge) => reply.header(header::WWW_AUTHENTICATE, challenge),
+        None => reply,
+    }
+}
+
+fn challenge(head: &Parts, exchange: &Exchange, parameters: &[&str]) -> Option<HeaderValue> {
+    let stripped = location::without_parameters(&head.uri, parameters);
+    let uri = stripped.as_ref().unwrap_or(&head.uri);
+    let scheme = match exchange.peer().map(Peer::is_tls) {
+        Some(true) => "https",
+        Some(false) => "http",
+        None => uri.scheme_str().unwrap_or("http"),
+    };
+    let authority = match uri.authority() {
+        Some(authority) => authority.as_str().as_bytes(),
+        None => head
+            .headers
+            .get(header::HOST)
+            .map_or(&b""[..], HeaderValue::as_bytes),
+    };
+    let path = uri.path_and_query().map_or("", |path| path.as_str());
+    let path = path.as_bytes().get(..REALM_PATH).unwrap_or(path.as_bytes());
+    let mut value = Vec::with_capacity(authority.len() + path.len() + 64);
+    value.extend_from_slice(b"Bearer realm=\"");
+    let realm = [scheme.as_bytes(), b"://", authority, path];
+    for byte in realm.into_iter().flatten() {
+        // A quote would end the realm early.
+        match byte {
+            b'"' => value.extend_from_slice(b"%22"),
+            b'\\' => value.extend_from_slice(b"%5C"),
+            byte => value.push(*byte),
+        }
+    }
+    value.extend_from_slice(b"\", error=\"invalid_token\"");
+    HeaderValue::from_bytes(&value).ok()
+}

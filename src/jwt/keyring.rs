@@ -1,0 +1,261 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::Uri;
+use tokio::sync::Notify;
+
+use super::{KeySet, Refusal};
+
+/// How long keys count without a successful fetch (rule J-41).
+const MAX_STALE: f64 = 24.0 * 3600.0;
+/// How often unknown key ids may cause a fetch (rule J-43), in seconds.
+const ASK_EVERY: u64 = 30;
+/// Bound on one fetch when the rule gives none.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The keys of one issuer: inline ones, or a cell that a [`Fetcher`](super::Fetcher) fills. Clones share the cell.
+#[derive(Clone)]
+pub struct Jwks(Arc<Cell>);
+
+enum Cell {
+    Inline(KeySet),
+    Remote(Remote),
+}
+
+pub(crate) struct Remote {
+    pub(crate) source: KeySource,
+    pub(crate) timeout: Duration,
+    pub(crate) accepts_http: bool,
+    held: ArcSwapOption<Held>,
+    generation: AtomicU64,
+    asked: AtomicU64,
+    pub(crate) wanted: Notify,
+}
+
+struct Held {
+    keys: KeySet,
+    generation: u64,
+    fetched: f64,
+}
+
+/// Where keys are fetched. The text is the one of the rule: keys of one place never verify for another (rule J-48).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeySource {
+    /// A JWK set.
+    Uri(Box<str>),
+    /// The `jwks_uri` of an issuer's `/.well-known/openid-configuration`.
+    Discovery(Box<str>),
+}
+
+impl KeySource {
+    /// The URI to ask first.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        match self {
+            Self::Uri(uri) => uri.to_string(),
+            Self::Discovery(issuer) => {
+                let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
+                format!("{issuer}/.well-known/openid-configuration")
+            }
+        }
+    }
+}
+
+impl Jwks {
+    /// Keys that never change.
+    #[must_use]
+    pub fn inline(keys: KeySet) -> Self {
+        Self(Arc::new(Cell::Inline(keys)))
+    }
+
+    /// Where the keys are fetched; `None` for inline ones.
+    #[must_use]
+    pub fn source(&self) -> Option<&KeySource> {
+        self.remote().map(|remote| &remote.source)
+    }
+
+    /// When the keys in use were fetched, in seconds since 1970; `None` for inline keys and before the first good fetch.
+    #[must_use]
+    pub fn fetched(&self) -> Option<u64> {
+        let held = self.remote()?.held.load();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it was made of whole seconds"
+        )]
+        held.as_deref().map(|held| held.fetched as u64)
+    }
+
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        match &*self.0 {
+            Cell::Inline(_) => None,
+            Cell::Remote(remote) => Some(remote),
+        }
+    }
+
+    /// A number that changes whenever the keys do; `None` when there are no keys that count.
+    pub(crate) fn generation(&self, now: f64) -> Option<u64> {
+        match &*self.0 {
+            Cell::Inline(_) => Some(0),
+            Cell::Remote(remote) => {
+                let held = remote.held.load();
+                let held = held.as_deref()?;
+                held.counts(now).then_some(held.generation)
+            }
+        }
+    }
+
+    /// Runs `check` on the keys. A token that fits none of them may ask for a fetch.
+    pub(crate) fn check(
+        &self,
+        now: f64,
+        check: impl FnOnce(&KeySet) -> Result<(), Refusal>,
+    ) -> Result<u64, Refusal> {
+        match &*self.0 {
+            Cell::Inline(keys) => check(keys).map(|()| 0),
+            Cell::Remote(remote) => {
+                let held = remote.held.load();
+                let held = held.as_deref().filter(|held| held.counts(now));
+                let held = held.ok_or(Refusal::NoKeySet)?;
+                let verdict = check(&held.keys);
+                if verdict == Err(Refusal::NoKey) {
+                    remote.ask(now);
+                }
+                verdict.map(|()| held.generation)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Jwks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Cell::Inline(keys) => f.debug_tuple("Jwks").field(keys).finish(),
+            Cell::Remote(remote) => f.debug_tuple("Jwks").field(&remote.source).finish(),
+        }
+    }
+}
+
+impl Held {
+    fn counts(&self, now: f64) -> bool {
+        now - self.fetched <= MAX_STALE
+    }
+}
+
+impl Remote {
+    /// Publishes freshly fetched keys.
+    pub(crate) fn store(&self, keys: KeySet, now: f64) {
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        self.held.store(Some(Arc::new(Held {
+            keys,
+            generation,
+            fetched: now,
+        })));
+    }
+
+    /// Wakes the fetcher, at most once in 30 seconds.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it was made of whole seconds"
+    )]
+    fn ask(&self, now: f64) {
+        let now = now as u64;
+        let asked = self.asked.load(Ordering::Relaxed);
+        if now >= asked.saturating_add(ASK_EVERY)
+            && self
+                .asked
+                .compare_exchange(asked, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            self.wanted.notify_one();
+        }
+    }
+}
+
+/// The key sets that are fetched, by their source, so that rules and reloads share them. Kept by whoever compiles the rules.
+#[derive(Debug, Default)]
+pub struct Keyring {
+    remote: BTreeMap<KeySource, WeakJwks>,
+    unfetched: Vec<Jwks>,
+    accepts_http: bool,
+}
+
+struct WeakJwks(Weak<Cell>);
+
+impl fmt::Debug for WeakJwks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Jwks")
+    }
+}
+
+impl Keyring {
+    /// A keyring with nothing on it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets keys be fetched over plain HTTP too. Whoever sits on the way can then sign tokens: for tests and trusted wires only.
+    #[must_use]
+    pub fn danger_accept_http(mut self) -> Self {
+        self.accepts_http = true;
+        self
+    }
+
+    /// The key sets that were added since the last call: each wants a [`Fetcher`](super::Fetcher) of its own.
+    #[must_use]
+    pub fn take_unfetched(&mut self) -> Vec<Jwks> {
+        std::mem::take(&mut self.unfetched)
+    }
+
+    /// The key set of a source; a new one starts without keys.
+    ///
+    /// # Errors
+    ///
+    /// A text that says what is wrong with the URI.
+    pub(crate) fn remote(
+        &mut self,
+        source: KeySource,
+        timeout: Option<Duration>,
+    ) -> Result<Jwks, String> {
+        check_uri(&source.uri(), self.accepts_http)?;
+        if let Some(cell) = self.remote.get(&source).and_then(|weak| weak.0.upgrade()) {
+            return Ok(Jwks(cell));
+        }
+        let jwks = Jwks(Arc::new(Cell::Remote(Remote {
+            source: source.clone(),
+            timeout: timeout.unwrap_or(TIMEOUT),
+            accepts_http: self.accepts_http,
+            held: ArcSwapOption::empty(),
+            generation: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            wanted: Notify::new(),
+        })));
+        self.remote.retain(|_, weak| weak.0.strong_count() > 0);
+        self.remote
+            .insert(source, WeakJwks(Arc::downgrade(&jwks.0)));
+        self.unfetched.push(jwks.clone());
+        Ok(jwks)
+    }
+}
+
+/// Rule J-47: https only, unless told otherwise.
+pub(crate) fn check_uri(uri: &str, accepts_http: bool) -> Result<Uri, String> {
+    let uri: Uri = uri.parse().map_err(|_| "not a URI".to_owned())?;
+    if uri.authority().is_none() {
+        return Err("not an absolute URI".to_owned());
+    }
+    match uri.scheme_str() {
+        Some("https") => Ok(uri),
+        Some("http") if accepts_http => Ok(uri),
+        Some("http") => Err(
+            "keys fetched over plain HTTP can be forged on the way; use https, or jwt::Keyring::danger_accept_http".to_owned(),
+        ),
+        _ => Err("use https".to_owned()),
+    }
+}

@@ -1,0 +1,176 @@
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde_json::Value;
+
+use super::algorithm::Algorithm;
+use super::key::{Key, Unfit};
+use super::{Refusal, json};
+
+/// Bytes of a JWK set.
+pub(crate) const MAX_BYTES: usize = 1 << 20;
+/// Keys of a JWK set.
+const MAX_KEYS: usize = 100;
+/// Nesting of a JWK set.
+const MAX_DEPTH: usize = 16;
+/// Keys that are tried on a token which names none.
+const MAX_CANDIDATES: usize = 8;
+
+/// The public keys of an issuer, parsed from a JWK set (RFC 7517 §5).
+///
+/// Keys that cannot verify a token are left out and counted: symmetric ones, private ones, weak ones, those for another use. A key
+/// without `alg` verifies every algorithm of its type, as in Envoy.
+#[non_exhaustive]
+pub struct KeySet {
+    keys: Vec<Key>,
+    doubled: BTreeSet<Box<str>>,
+    skipped: usize,
+    private: usize,
+}
+
+impl KeySet {
+    /// Parses a JWK set: a JSON object with a list `keys`.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not such an object, has a member twice, nests deeper than 16, holds more than 1 MiB or 100 keys, or none that
+    /// can verify a token.
+    pub fn parse(text: &str) -> Result<Self, KeySetError> {
+        if text.len() > MAX_BYTES {
+            return Err(KeySetError(Kind::TooLarge));
+        }
+        let set = json::object(text.as_bytes(), MAX_DEPTH).ok_or(KeySetError(Kind::Json))?;
+        let Some(Value::Array(list)) = set.get("keys") else {
+            return Err(KeySetError(Kind::NoList));
+        };
+        if list.len() > MAX_KEYS {
+            return Err(KeySetError(Kind::TooMany));
+        }
+        let mut parsed = Self {
+            keys: Vec::with_capacity(list.len()),
+            doubled: BTreeSet::new(),
+            skipped: 0,
+            private: 0,
+        };
+        let mut seen = BTreeSet::new();
+        for entry in list {
+            let Value::Object(jwk) = entry else {
+                parsed.skipped += 1;
+                continue;
+            };
+            // A doubled id is ambiguous whatever else is wrong with either key.
+            if let Some(Value::String(id)) = jwk.get("kid")
+                && !seen.insert(id.as_str())
+            {
+                parsed.doubled.insert(id.as_str().into());
+            }
+            match Key::from_jwk(jwk) {
+                Ok(key) => parsed.keys.push(key),
+                Err(unfit) => {
+                    parsed.skipped += 1;
+                    parsed.private += usize::from(unfit == Unfit::Private);
+                }
+            }
+        }
+        if parsed.keys.is_empty() {
+            return Err(KeySetError(Kind::NoUsableKey));
+        }
+        Ok(parsed)
+    }
+
+    /// How many keys can verify tokens.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no key; a parsed set has at least one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// How many keys were left out.
+    #[must_use]
+    pub fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// How many of those left out were private keys, which should never have been published.
+    #[must_use]
+    pub fn private(&self) -> usize {
+        self.private
+    }
+
+    /// How many key ids occur more than once; no token can name such a key.
+    #[must_use]
+    pub fn doubled(&self) -> usize {
+        self.doubled.len()
+    }
+
+    /// Verifies a signature with every key that fits the token's header (rules J-03, J-05, J-06).
+    pub(crate) fn verify(
+        &self,
+        algorithm: Algorithm,
+        id: Option<&str>,
+        signed: &[u8],
+        signature: &[u8],
+    ) -> Result<(), Refusal> {
+        if id.is_some_and(|id| self.doubled.contains(id)) {
+            return Err(Refusal::NoKey);
+        }
+        let fits = |key: &&Key| id.is_none() || key.id() == id;
+        let mut candidates = self
+            .keys
+            .iter()
+            .filter(fits)
+            .filter_map(|key| key.verifier(algorithm));
+        match candidates.clone().count() {
+            1..=MAX_CANDIDATES => {}
+            _ => return Err(Refusal::NoKey),
+        }
+        if candidates.any(|key| key.verify_sig(signed, signature).is_ok()) {
+            Ok(())
+        } else {
+            Err(Refusal::Signature)
+        }
+    }
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySet")
+            .field("keys", &self.keys.len())
+            .field("skipped", &self.skipped)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a JWK set was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySetError(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    TooLarge,
+    Json,
+    NoList,
+    TooMany,
+    NoUsableKey,
+}
+
+impl fmt::Display for KeySetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Kind::TooLarge => write!(f, "larger than {MAX_BYTES} bytes"),
+            Kind::Json => {
+                f.write_str("not a JSON object, or one with a member twice, or nested too deep")
+            }
+            Kind::NoList => f.write_str("no list `keys`"),
+            Kind::TooMany => write!(f, "more than {MAX_KEYS} keys"),
+            Kind::NoUsableKey => f.write_str("no key that can verify a token"),
+        }
+    }
+}
+
+impl std::error::Error for KeySetError {}

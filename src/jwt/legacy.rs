@@ -1,0 +1,105 @@
+use http::StatusCode;
+use http::request::Parts;
+
+use super::Keyring;
+use super::authenticator::{Authenticator, Outcome};
+use super::rule::Rule;
+use super::token::Reading;
+use crate::context::{Claims, Exchange, Peer};
+use crate::istio::{LegacyJwt, MtlsMode, PrincipalBinding, Problem};
+use crate::message::LocalReply;
+use crate::policy::{LegacyAuthentication, Triggers};
+
+/// The effective `authentication.istio.io/v1alpha1` Policy: unlike a RequestAuthentication it demands a token.
+#[derive(Debug)]
+pub(crate) struct Legacy {
+    origins: Vec<Origin>,
+    origin_is_optional: bool,
+    demands_peer: bool,
+    binds_origin: bool,
+}
+
+#[derive(Debug)]
+struct Origin {
+    rule: Rule,
+    triggers: Triggers,
+}
+
+impl Legacy {
+    pub(crate) fn compile(
+        policy: &LegacyAuthentication,
+        keyring: &mut Keyring,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
+        let origins: Vec<_> = policy
+            .origins
+            .iter()
+            .map(|origin| Origin::compile(origin, keyring, problems))
+            .collect();
+        Some(Self {
+            origins: origins.into_iter().collect::<Option<_>>()?,
+            origin_is_optional: policy.origin_is_optional,
+            demands_peer: policy.peer == Some(MtlsMode::Strict) && !policy.peer_is_optional,
+            binds_origin: policy.principal_binding == PrincipalBinding::UseOrigin,
+        })
+    }
+
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.origins.iter().map(|origin| &origin.rule)
+    }
+
+    /// The peer first, then the first triggered origin whose token is good; a missing token is as bad as a bad one.
+    pub(crate) fn authenticate(
+        &self,
+        authenticator: &Authenticator,
+        head: &mut Parts,
+        exchange: &Exchange,
+        reading: Reading,
+        now: f64,
+    ) -> Result<Option<Claims>, LocalReply> {
+        if self.demands_peer && exchange.peer().and_then(Peer::certificate).is_none() {
+            return Err(refuse("Peer authentication failed."));
+        }
+        if self.origins.is_empty() {
+            // Nobody can be the principal that the policy binds to.
+            return match self.binds_origin && !self.origin_is_optional {
+                true => Err(refuse("Origin authentication failed.")),
+                false => Ok(None),
+            };
+        }
+        let mut triggered = false;
+        for (index, origin) in self.origins.iter().enumerate() {
+            if !origin.triggers.apply_to(head.uri.path()) {
+                continue;
+            }
+            triggered = true;
+            let outcome = authenticator.apply(index, &origin.rule, head, reading, now);
+            if let Outcome::Good(claims) = outcome {
+                return Ok(Some(claims));
+            }
+        }
+        if triggered && !self.origin_is_optional {
+            return Err(refuse("Origin authentication failed."));
+        }
+        Ok(None)
+    }
+}
+
+fn refuse(text: &'static str) -> LocalReply {
+    LocalReply::new(StatusCode::UNAUTHORIZED, text, "istio_authn_access_denied")
+}
+
+impl Origin {
+    fn compile(
+        origin: &LegacyJwt,
+        keyring: &mut Keyring,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
+        let mut rule = Rule::compile(&origin.rule, keyring, problems)?;
+        rule.forwards = true;
+        Some(Self {
+            rule,
+            triggers: Triggers::of(origin),
+        })
+    }
+}

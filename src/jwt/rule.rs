@@ -1,0 +1,195 @@
+use http::header::{self, HeaderName};
+use http::{HeaderMap, Uri};
+use serde_json::{Map, Value};
+
+use super::effect::{self, ClaimHeader};
+use super::few::Few;
+use super::keyring::KeySource;
+use super::location::{Found, Place};
+use super::token::Reading;
+use super::verify::{Demands, fold_audience};
+use super::{Jwks, KeySet, Keyring};
+use crate::istio::{JwtRule, Problem, Text};
+
+/// One `jwtRules` entry, ready to be applied.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    pub(crate) demands: Demands,
+    pub(crate) jwks: Jwks,
+    /// In Envoy's order: headers by name and prefix, parameters by name, cookies by name.
+    places: Vec<Place>,
+    pub(crate) forwards: bool,
+    pub(crate) payload_header: Option<HeaderName>,
+    pub(crate) claim_headers: Vec<ClaimHeader>,
+    space_delimited: Vec<Box<str>>,
+}
+
+impl Rule {
+    /// Checks and prepares a rule. What is wrong is added to `problems`.
+    pub(crate) fn compile(
+        rule: &JwtRule,
+        keyring: &mut Keyring,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
+        let jwks = compile_keys(rule, keyring, problems);
+        let places = compile_places(rule, problems);
+        let payload_header = rule
+            .output_payload_to_header
+            .as_ref()
+            .map(|name| output_header(name, "outputPayloadToHeader", problems));
+        let claim_headers: Vec<_> = rule
+            .output_claim_to_headers
+            .iter()
+            .map(|output| {
+                Some(ClaimHeader {
+                    header: output_header(&output.header, "outputClaimToHeaders", problems)?,
+                    path: output.claim.split('.').map(Box::from).collect(),
+                })
+            })
+            .collect();
+        let mut space_delimited: Vec<Box<str>> = vec!["scope".into(), "permission".into()];
+        space_delimited.extend(texts(&rule.space_delimited_claims));
+        Some(Self {
+            demands: Demands {
+                issuer: rule.issuer.as_ref().map(|issuer| issuer.as_str().into()),
+                audiences: texts(&rule.audiences)
+                    .map(|audience| fold_audience(&audience).into())
+                    .collect(),
+            },
+            jwks: jwks?,
+            places: places?,
+            forwards: rule.forward_original_token,
+            payload_header: match payload_header {
+                None => None,
+                Some(name) => Some(name?),
+            },
+            claim_headers: claim_headers.into_iter().collect::<Option<_>>()?,
+            space_delimited,
+        })
+    }
+
+    /// The tokens of a request, in the order of the rule's places.
+    pub(crate) fn find<'r, 'p>(
+        &'p self,
+        uri: &'r Uri,
+        headers: &'r HeaderMap,
+        reading: Reading,
+    ) -> Few<Found<'r, 'p>> {
+        let mut found = Few::new();
+        for place in &self.places {
+            place.find(uri, headers, reading, &mut found);
+        }
+        found
+    }
+
+    /// The claims as policy sees them.
+    pub(crate) fn policy_claims(&self, mut claims: Map<String, Value>) -> Map<String, Value> {
+        effect::split_space_delimited(&mut claims, &self.space_delimited);
+        claims
+    }
+
+    /// Headers that no client may set, because the rule does.
+    pub(crate) fn output_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let claims = self.claim_headers.iter().map(|output| &output.header);
+        self.payload_header.iter().chain(claims)
+    }
+
+    /// Query parameters that may hold a token.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().filter_map(|place| match place {
+            Place::Parameter(name) => Some(name.as_ref()),
+            _ => None,
+        })
+    }
+}
+
+fn compile_keys(
+    rule: &JwtRule,
+    keyring: &mut Keyring,
+    problems: &mut Vec<Problem>,
+) -> Option<Jwks> {
+    // Inline keys win over a URI, as in Istio's default mode.
+    if let Some(text) = &rule.jwks {
+        return match KeySet::parse(text) {
+            Ok(keys) => Some(Jwks::inline(keys)),
+            Err(error) => {
+                problems.push(Problem::new(text.at().clone(), "jwks", error.to_string()));
+                None
+            }
+        };
+    }
+    let (source, at, field) = match (&rule.jwks_uri, &rule.issuer) {
+        (Some(uri), _) => (KeySource::Uri(uri.as_str().into()), uri.at(), "jwksUri"),
+        (None, Some(issuer)) => (
+            KeySource::Discovery(issuer.as_str().into()),
+            issuer.at(),
+            "issuer",
+        ),
+        (None, None) => {
+            let message = "a rule needs `jwks`, `jwksUri`, or an `issuer` to discover them from";
+            problems.push(Problem::new(rule.at.clone(), "jwksUri", message));
+            return None;
+        }
+    };
+    match keyring.remote(source, rule.timeout) {
+        Ok(jwks) => Some(jwks),
+        Err(message) => {
+            problems.push(Problem::new(at.clone(), field, message));
+            None
+        }
+    }
+}
+
+fn compile_places(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<Place>> {
+    let mut headers = Vec::new();
+    for location in &rule.from_headers {
+        match HeaderName::from_bytes(location.name.as_bytes()) {
+            Ok(name) => headers.push((name, location.prefix.as_str())),
+            Err(_) => {
+                let at = location.name.at().clone();
+                problems.push(Problem::new(at, "fromHeaders", "not a header name"));
+                return None;
+            }
+        }
+    }
+    headers.sort_by_cached_key(|(name, prefix)| format!("{name}{prefix}"));
+    headers.dedup();
+    let sorted = |names: &[Text]| {
+        let mut names: Vec<Box<str>> = texts(names).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    let mut places: Vec<_> = headers
+        .into_iter()
+        .map(|(name, prefix)| Place::header(name, prefix))
+        .collect();
+    places.extend(sorted(&rule.from_params).into_iter().map(Place::Parameter));
+    places.extend(sorted(&rule.from_cookies).into_iter().map(Place::Cookie));
+    if places.is_empty() {
+        places = Place::defaults();
+    }
+    Some(places)
+}
+
+/// Rule J-27: a name that a claim may fill without changing what the request is.
+fn output_header(name: &Text, field: &str, problems: &mut Vec<Problem>) -> Option<HeaderName> {
+    const RESERVED: [HeaderName; 5] = [
+        header::AUTHORIZATION,
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::HOST,
+        header::TRANSFER_ENCODING,
+    ];
+    let message = match HeaderName::from_bytes(name.as_bytes()) {
+        Ok(header) if !RESERVED.contains(&header) => return Some(header),
+        Ok(_) => "a claim may not be written to this header",
+        Err(_) => "not a header name",
+    };
+    problems.push(Problem::new(name.at().clone(), field, message));
+    None
+}
+
+fn texts(list: &[Text]) -> impl Iterator<Item = Box<str>> {
+    list.iter().map(|text| text.as_str().into())
+}

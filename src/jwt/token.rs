@@ -1,0 +1,187 @@
+//! A token's text taken apart, in Envoy's order, before anything of it is believed.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::algorithm::Algorithm;
+use super::{Refusal, base64url, json};
+
+/// Bytes of a token, and of its decoded header (rule J-14).
+const MAX_TOKEN: usize = 16 << 10;
+const MAX_HEADER: usize = 4 << 10;
+const MAX_KEY_ID: usize = 256;
+/// Nesting of header and payload.
+const MAX_DEPTH: usize = 32;
+
+/// How literally the texts are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// As Envoy: padding, white space and empty parts are tolerated.
+    Envoy,
+    /// As RFC 7515 (rule J-13).
+    Strict,
+}
+
+/// The three parts, with a header that this crate understands. Nothing of it is verified yet.
+pub(crate) struct Jws<'t> {
+    /// What the signature covers, as sent.
+    pub(crate) signed: Cow<'t, [u8]>,
+    /// The payload segment, as sent.
+    pub(crate) payload: &'t [u8],
+    signature: &'t [u8],
+    header: Map<String, Value>,
+    /// What the header says the signature is made with.
+    pub(crate) algorithm: Algorithm,
+    reading: Reading,
+}
+
+impl<'t> Jws<'t> {
+    /// Splits a compact serialization and reads its header.
+    pub(crate) fn parse(token: &'t [u8], reading: Reading) -> Result<Self, Refusal> {
+        if token.len() > MAX_TOKEN {
+            return Err(Refusal::TooLarge);
+        }
+        let [header_text, payload, signature] = split(token, reading).ok_or(Refusal::Form)?;
+        let header = reading.decode(header_text).ok_or(Refusal::HeaderBase64)?;
+        if header.len() > MAX_HEADER {
+            return Err(Refusal::TooLarge);
+        }
+        let header = json::object(&header, MAX_DEPTH).ok_or(Refusal::HeaderJson)?;
+        let algorithm = check_header(&header)?;
+        let length = header_text.len() + 1 + payload.len();
+        let signed = match token.get(..length) {
+            // The usual form: both segments lie side by side.
+            Some(start) if start.starts_with(header_text) && start.ends_with(payload) => {
+                Cow::Borrowed(start)
+            }
+            _ => Cow::Owned([header_text, b".", payload].concat()),
+        };
+        Ok(Self {
+            signed,
+            payload,
+            signature,
+            header,
+            algorithm,
+            reading,
+        })
+    }
+
+    /// The key the header names; an empty name is none.
+    pub(crate) fn key_id(&self) -> Option<&str> {
+        let id = self.header.get("kid")?.as_str()?;
+        (!id.is_empty()).then_some(id)
+    }
+
+    /// The decoded payload, whatever it holds.
+    pub(crate) fn payload_bytes(&self) -> Result<Vec<u8>, Refusal> {
+        self.reading
+            .decode(self.payload)
+            .ok_or(Refusal::PayloadBase64)
+    }
+
+    /// The payload as claims, with the types that RFC 7519 gives the registered ones.
+    pub(crate) fn claims(&self) -> Result<Map<String, Value>, Refusal> {
+        let payload = self.payload_bytes()?;
+        let claims = json::object(&payload, MAX_DEPTH).ok_or(Refusal::PayloadJson)?;
+        check_claims(&claims)?;
+        check_type(&self.header)?;
+        Ok(claims)
+    }
+
+    /// The decoded signature.
+    pub(crate) fn signature(&self) -> Result<Vec<u8>, Refusal> {
+        self.reading
+            .decode(self.signature)
+            .ok_or(Refusal::SignatureBase64)
+    }
+}
+
+impl Reading {
+    fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Envoy => base64url::decode_lenient(text),
+            Self::Strict => base64url::decode_strict(text),
+        }
+    }
+}
+
+/// Exactly three parts; Envoy skips empty ones.
+fn split(token: &[u8], reading: Reading) -> Option<[&[u8]; 3]> {
+    let skips = reading == Reading::Envoy;
+    let mut parts = token
+        .split(|byte| *byte == b'.')
+        .filter(|part| !(skips && part.is_empty()));
+    let three = [parts.next()?, parts.next()?, parts.next()?];
+    let whole = parts.next().is_none() && three.iter().all(|part| !part.is_empty());
+    whole.then_some(three)
+}
+
+/// Rules J-01, J-02, J-05, J-09, J-10. `jwk`, `jku`, `x5u` and `x5c` are never read (J-08).
+fn check_header(header: &Map<String, Value>) -> Result<Algorithm, Refusal> {
+    let Some(Value::String(name)) = header.get("alg") else {
+        return Err(Refusal::AlgorithmType);
+    };
+    let algorithm = Algorithm::from_name(name).ok_or(Refusal::Algorithm)?;
+    match header.get("kid") {
+        None => {}
+        Some(Value::String(id)) if id.len() <= MAX_KEY_ID => {}
+        Some(_) => return Err(Refusal::KeyId),
+    }
+    match ["crit", "b64", "zip", "enc"]
+        .into_iter()
+        .find(|name| header.contains_key(*name))
+    {
+        Some(name) => Err(Refusal::Header(name)),
+        None => Ok(algorithm),
+    }
+}
+
+/// Rule J-11: what is signed says that it is a token, or does not say what it is.
+fn check_type(header: &Map<String, Value>) -> Result<(), Refusal> {
+    let is_token = |kind: &str| {
+        let kind = kind.to_ascii_lowercase();
+        let kind = kind.strip_prefix("application/").unwrap_or(&kind);
+        matches!(kind, "jwt" | "jose" | "at+jwt")
+    };
+    match header.get("typ") {
+        None => {}
+        Some(Value::String(kind)) if is_token(kind) => {}
+        Some(_) => return Err(Refusal::Header("typ")),
+    }
+    match header.get("cty") {
+        Some(Value::String(kind)) if !is_token(kind) => Ok(()),
+        None => Ok(()),
+        Some(_) => Err(Refusal::Header("cty")),
+    }
+}
+
+/// `iss sub jti` strings, `iat nbf exp` numbers of at least 0, `aud` a string or a list of strings.
+fn check_claims(claims: &Map<String, Value>) -> Result<(), Refusal> {
+    const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
+    for claim in ["iss", "sub", "jti"] {
+        if claims.get(claim).is_some_and(|value| !value.is_string()) {
+            return Err(Refusal::NotString(claim));
+        }
+    }
+    for claim in ["iat", "nbf", "exp"] {
+        match claims.get(claim).map(Value::as_f64) {
+            None => {}
+            Some(None) => return Err(Refusal::NotInteger(claim)),
+            Some(Some(number)) if !(0.0..TWO_TO_64).contains(&number) => {
+                return Err(Refusal::NotPositive(claim));
+            }
+            Some(Some(_)) => {}
+        }
+    }
+    match claims.get("aud") {
+        None | Some(Value::String(_)) => {}
+        Some(Value::Array(list)) if list.iter().all(Value::is_string) => {}
+        Some(_) => return Err(Refusal::NotStringList),
+    }
+    let subject = claims.get("sub").and_then(Value::as_str);
+    if subject.is_some_and(|subject| subject.contains(char::is_control)) {
+        return Err(Refusal::ControlCharacters);
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! One token against one rule: pure, no clock, no I/O.
+
+use serde_json::{Map, Value};
+
+use super::token::{Jws, Reading};
+use super::{KeySet, Refusal};
+
+/// How far clocks may be apart, in seconds.
+const LEEWAY: f64 = 60.0;
+/// Beyond this a double does not count seconds one by one.
+const TWO_TO_53: f64 = 9_007_199_254_740_992.0;
+
+/// What a rule demands of a token's claims.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Demands {
+    /// The only good issuer; `None`: any, even none.
+    pub(crate) issuer: Option<Box<str>>,
+    /// Good audiences, folded; empty: not checked.
+    pub(crate) audiences: Vec<Box<str>>,
+}
+
+/// A token that passed, and until when it may be remembered.
+#[derive(Debug)]
+pub(crate) struct Passed<'t> {
+    pub(crate) claims: Map<String, Value>,
+    /// The payload segment, as sent.
+    pub(crate) payload: &'t [u8],
+    pub(crate) window: Window,
+}
+
+/// When a token is good, leeway included, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Window {
+    from: f64,
+    until: f64,
+}
+
+impl Window {
+    #[cfg(test)]
+    pub(crate) fn new(from: f64, until: f64) -> Self {
+        Self { from, until }
+    }
+
+    /// Whether now is inside.
+    pub(crate) fn contains(self, now: f64) -> bool {
+        self.from <= now && now <= self.until
+    }
+}
+
+/// Verifies a token in Envoy's order: form, types, issuer, time, audience, key. The keys are asked for only when all else is good.
+///
+/// [`Reading::Strict`] checks the signature before any claim counts (J-30) and demands `exp` (J-15).
+pub(crate) fn verify<'t>(
+    token: &'t [u8],
+    demands: &Demands,
+    reading: Reading,
+    now: f64,
+    check_signature: impl FnOnce(&Jws<'_>, &[u8]) -> Result<(), Refusal>,
+) -> Result<Passed<'t>, Refusal> {
+    let jws = Jws::parse(token, reading)?;
+    let claims = jws.claims()?;
+    let signature = jws.signature()?;
+    let window = if reading == Reading::Strict {
+        demands.check_issuer(&claims)?;
+        check_signature(&jws, &signature)?;
+        require_expiry(&claims)?;
+        let window = check_time(&claims, now)?;
+        demands.check_audience(&claims)?;
+        // The end itself is outside.
+        if now >= window.until {
+            return Err(Refusal::Expired);
+        }
+        window
+    } else {
+        demands.check_issuer(&claims)?;
+        let window = check_time(&claims, now)?;
+        demands.check_audience(&claims)?;
+        check_signature(&jws, &signature)?;
+        window
+    };
+    Ok(Passed {
+        claims,
+        payload: jws.payload,
+        window,
+    })
+}
+
+/// Verifies the signature of a JWS in compact form (RFC 7515 §5.2) with a JWK set, and returns its payload.
+///
+/// Nothing is asked of the payload: this is the signature step of a token check alone, by the letter of the RFC. `crit`, `b64: false`
+/// and HMAC are refused.
+///
+/// # Errors
+///
+/// [`Refusal`] says which step failed.
+///
+/// # Example
+///
+/// ```
+/// use tower_mesh::jwt::{KeySet, verify_jws};
+///
+/// // RFC 8037, appendix A.
+/// let keys = KeySet::parse(r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#)?;
+/// let jws = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc\
+///            .hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+/// assert_eq!(verify_jws(&keys, jws.as_bytes())?, b"Example of Ed25519 signing");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn verify_jws(keys: &KeySet, jws: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let jws = Jws::parse(jws, Reading::Strict)?;
+    let signature = jws.signature()?;
+    keys.verify(jws.algorithm, jws.key_id(), &jws.signed, &signature)?;
+    jws.payload_bytes()
+}
+
+/// The audience or issuer without one leading scheme and one trailing slash, as Envoy compares audiences.
+pub(crate) fn fold_audience(audience: &str) -> &str {
+    let rest = audience
+        .strip_prefix("https://")
+        .or_else(|| audience.strip_prefix("http://"))
+        .unwrap_or(audience);
+    rest.strip_suffix('/').unwrap_or(rest)
+}
+
+impl Demands {
+    fn check_issuer(&self, claims: &Map<String, Value>) -> Result<(), Refusal> {
+        let issuer = claims.get("iss").and_then(Value::as_str);
+        match &self.issuer {
+            Some(expected) if issuer != Some(expected) => Err(Refusal::Issuer),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), Refusal> {
+        let is_good = |audience: &Value| {
+            let audience = audience.as_str().map(fold_audience);
+            self.audiences
+                .iter()
+                .any(|good| audience == Some(good.as_ref()))
+        };
+        let passes = self.audiences.is_empty()
+            || match claims.get("aud") {
+                Some(Value::Array(list)) => list.iter().any(is_good),
+                Some(audience) => is_good(audience),
+                None => false,
+            };
+        if passes {
+            Ok(())
+        } else {
+            Err(Refusal::Audience)
+        }
+    }
+}
+
+/// `nbf` and `iat` at most a minute ahead (J-16), `exp` at most a minute ago; an absent or zero `exp` never ends.
+fn check_time(claims: &Map<String, Value>, now: f64) -> Result<Window, Refusal> {
+    // Envoy drops the fraction.
+    let seconds = |claim: &str| claims.get(claim).and_then(Value::as_f64).map(f64::trunc);
+    let from = seconds("nbf")
+        .unwrap_or(0.0)
+        .max(seconds("iat").unwrap_or(0.0))
+        - LEEWAY;
+    let until = match seconds("exp") {
+        None | Some(0.0) => f64::INFINITY,
+        Some(expiry) => expiry + LEEWAY,
+    };
+    if now < from {
+        Err(Refusal::NotYetValid)
+    } else if now > until {
+        Err(Refusal::Expired)
+    } else {
+        Ok(Window { from, until })
+    }
+}
+
+fn require_expiry(claims: &Map<String, Value>) -> Result<(), Refusal> {
+    match claims.get("exp").and_then(Value::as_f64) {
+        None => Err(Refusal::Missing("exp")),
+        Some(expiry) if expiry > TWO_TO_53 => Err(Refusal::NotPositive("exp")),
+        Some(_) => Ok(()),
+    }
+}
