@@ -69,3 +69,31 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn either_body_yields_its_bytes_and_then_ends() {
+        let inner = GuardBody::inner(Full::<Bytes>::from("inner"));
+        assert_eq!(inner.size_hint().exact(), Some(5));
+        assert_eq!(inner.collect().await.unwrap().to_bytes(), "inner");
+
+        let mut local = GuardBody::<Full<Bytes>>::local(Bytes::from_static(b"local"));
+        assert_eq!(local.size_hint().exact(), Some(5));
+        let frame = local.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "local");
+        assert!(local.is_end_stream());
+        assert_eq!(local.size_hint().exact(), Some(0));
+        assert!(local.frame().await.is_none());
+    }
+
+    #[test]
+    fn an_empty_local_body_has_ended_at_birth() {
+        assert!(GuardBody::<Full<Bytes>>::local(Bytes::new()).is_end_stream());
+        assert!(GuardBody::<Full<Bytes>>::default().is_end_stream());
+    }
+}

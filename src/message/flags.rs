@@ -1,24 +1,70 @@
 use std::fmt;
 
-/// Envoy's response flags: why a reply is not simply the application's. Empty prints `-`.
+/// Envoy's response flags: why a reply is not simply the application's. Prints the short names, joined with commas; empty prints `-`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ResponseFlags(u32);
 
 impl ResponseFlags {
+    /// `URX`: the last try that was allowed failed too.
+    pub const UPSTREAM_RETRY_LIMIT_EXCEEDED: Self = Self(1);
     /// `DC`: the downstream went away before the reply had ended.
-    pub const DOWNSTREAM_DISCONNECT: Self = Self(1);
+    pub const DOWNSTREAM_DISCONNECT: Self = Self(1 << 1);
     /// `UF`: no connection to the upstream could be made.
-    pub const UPSTREAM_CONNECTION_FAILURE: Self = Self(1 << 1);
-    /// `UO`: over a limit.
-    pub const UPSTREAM_OVERFLOW: Self = Self(1 << 2);
+    pub const UPSTREAM_CONNECTION_FAILURE: Self = Self(1 << 2);
+    /// `UO`: over a limit of the circuit breaker.
+    pub const UPSTREAM_OVERFLOW: Self = Self(1 << 3);
     /// `UC`: the upstream's connection ended before its reply had.
-    pub const UPSTREAM_CONNECTION_TERMINATION: Self = Self(1 << 3);
+    pub const UPSTREAM_CONNECTION_TERMINATION: Self = Self(1 << 4);
     /// `UT`: the upstream took too long.
-    pub const UPSTREAM_TIMEOUT: Self = Self(1 << 4);
-    /// `UAEX`: the external authorizer refused.
-    pub const UNAUTHORIZED_EXTERNAL: Self = Self(1 << 5);
+    pub const UPSTREAM_TIMEOUT: Self = Self(1 << 5);
+    /// `UAEX`: the external authorizer refused; JWT and RBAC refusals set no flag.
+    pub const UNAUTHORIZED_EXTERNAL: Self = Self(1 << 6);
     /// `NR`: no route.
-    pub const NO_ROUTE: Self = Self(1 << 6);
+    pub const NO_ROUTE: Self = Self(1 << 7);
+    /// `UH`: no healthy host.
+    pub const NO_HEALTHY_UPSTREAM: Self = Self(1 << 8);
+    /// `NC`: no such cluster.
+    pub const NO_CLUSTER: Self = Self(1 << 9);
+    /// `UR`: the upstream reset the stream.
+    pub const UPSTREAM_RESET: Self = Self(1 << 10);
+    /// `UPE`: the upstream broke the protocol.
+    pub const UPSTREAM_PROTOCOL_ERROR: Self = Self(1 << 11);
+    /// `UMSDR`: the stream reached its longest duration.
+    pub const UPSTREAM_MAX_STREAM_DURATION: Self = Self(1 << 12);
+    /// `LR`: we reset the stream.
+    pub const LOCAL_RESET: Self = Self(1 << 13);
+    /// `SI`: the stream was idle for too long.
+    pub const STREAM_IDLE_TIMEOUT: Self = Self(1 << 14);
+    /// `DT`: the connection reached its longest duration.
+    pub const DURATION_TIMEOUT: Self = Self(1 << 15);
+    /// `DR`: the downstream reset the stream.
+    pub const DOWNSTREAM_RESET: Self = Self(1 << 16);
+    /// `DPE`: the downstream broke the protocol.
+    pub const DOWNSTREAM_PROTOCOL_ERROR: Self = Self(1 << 17);
+    /// `RL`: rate limited.
+    pub const RATE_LIMITED: Self = Self(1 << 18);
+    /// `RLSE`: the rate limit service failed.
+    pub const RATE_LIMIT_SERVICE_ERROR: Self = Self(1 << 19);
+    /// `DI`: delayed by a fault rule.
+    pub const DELAY_INJECTED: Self = Self(1 << 20);
+    /// `FI`: aborted by a fault rule.
+    pub const FAULT_INJECTED: Self = Self(1 << 21);
+    /// `OM`: refused under overload.
+    pub const OVERLOAD_MANAGER: Self = Self(1 << 22);
+    /// `LH`: our own health check fails.
+    pub const FAILED_LOCAL_HEALTH_CHECK: Self = Self(1 << 23);
+    /// `DF`: the host's name could not be resolved.
+    pub const DNS_RESOLUTION_FAILED: Self = Self(1 << 24);
+    /// `DO`: dropped, as the upstream's drop policy asks.
+    pub const DROP_OVERLOAD: Self = Self(1 << 25);
+    /// `UDO`: all calls to the upstream are dropped.
+    pub const UNCONDITIONAL_DROP_OVERLOAD: Self = Self(1 << 26);
+    /// `IH`: an `x-envoy-` header is not valid.
+    pub const INVALID_ENVOY_HEADERS: Self = Self(1 << 27);
+    /// `NFCF`: a filter has no configuration.
+    pub const NO_FILTER_CONFIG: Self = Self(1 << 28);
+    /// `RFCF`: answered from a cache.
+    pub const FROM_CACHE: Self = Self(1 << 29);
 
     /// No flag.
     #[must_use]
@@ -67,7 +113,9 @@ impl fmt::Display for ResponseFlags {
     }
 }
 
-const NAMES: [(ResponseFlags, &str); 7] = [
+/// In the order in which they print: `URX` stands before the flag of the last try, as Envoy sets it first.
+const NAMES: [(ResponseFlags, &str); 30] = [
+    (ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED, "URX"),
     (ResponseFlags::DOWNSTREAM_DISCONNECT, "DC"),
     (ResponseFlags::UPSTREAM_CONNECTION_FAILURE, "UF"),
     (ResponseFlags::UPSTREAM_OVERFLOW, "UO"),
@@ -75,4 +123,52 @@ const NAMES: [(ResponseFlags, &str); 7] = [
     (ResponseFlags::UPSTREAM_TIMEOUT, "UT"),
     (ResponseFlags::UNAUTHORIZED_EXTERNAL, "UAEX"),
     (ResponseFlags::NO_ROUTE, "NR"),
+    (ResponseFlags::NO_HEALTHY_UPSTREAM, "UH"),
+    (ResponseFlags::NO_CLUSTER, "NC"),
+    (ResponseFlags::UPSTREAM_RESET, "UR"),
+    (ResponseFlags::UPSTREAM_PROTOCOL_ERROR, "UPE"),
+    (ResponseFlags::UPSTREAM_MAX_STREAM_DURATION, "UMSDR"),
+    (ResponseFlags::LOCAL_RESET, "LR"),
+    (ResponseFlags::STREAM_IDLE_TIMEOUT, "SI"),
+    (ResponseFlags::DURATION_TIMEOUT, "DT"),
+    (ResponseFlags::DOWNSTREAM_RESET, "DR"),
+    (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, "DPE"),
+    (ResponseFlags::RATE_LIMITED, "RL"),
+    (ResponseFlags::RATE_LIMIT_SERVICE_ERROR, "RLSE"),
+    (ResponseFlags::DELAY_INJECTED, "DI"),
+    (ResponseFlags::FAULT_INJECTED, "FI"),
+    (ResponseFlags::OVERLOAD_MANAGER, "OM"),
+    (ResponseFlags::FAILED_LOCAL_HEALTH_CHECK, "LH"),
+    (ResponseFlags::DNS_RESOLUTION_FAILED, "DF"),
+    (ResponseFlags::DROP_OVERLOAD, "DO"),
+    (ResponseFlags::UNCONDITIONAL_DROP_OVERLOAD, "UDO"),
+    (ResponseFlags::INVALID_ENVOY_HEADERS, "IH"),
+    (ResponseFlags::NO_FILTER_CONFIG, "NFCF"),
+    (ResponseFlags::FROM_CACHE, "RFCF"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_print_their_short_names_joined_with_commas() {
+        assert_eq!(ResponseFlags::none().to_string(), "-");
+        let failed = ResponseFlags::UPSTREAM_CONNECTION_FAILURE
+            .union(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+        assert_eq!(failed.to_string(), "URX,UF");
+        let delayed = ResponseFlags::DELAY_INJECTED;
+        assert_eq!(delayed.union(delayed).to_string(), "DI");
+    }
+
+    #[test]
+    fn every_flag_has_a_bit_and_a_name_of_its_own() {
+        let all = NAMES.iter().fold(0, |all, (flag, _)| {
+            assert_eq!(flag.0.count_ones(), 1);
+            all | flag.0
+        });
+        assert_eq!(all.count_ones() as usize, NAMES.len());
+        let names: std::collections::BTreeSet<_> = NAMES.iter().map(|(_, name)| name).collect();
+        assert_eq!(names.len(), NAMES.len());
+    }
+}

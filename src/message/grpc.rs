@@ -17,11 +17,10 @@ impl GrpcStatus {
         self.0
     }
 
-    /// The code that stands for an HTTP status, by gRPC's own table.
+    /// The code that stands for an HTTP status, by the table that gRPC gives to clients and Envoy follows in its local replies.
     #[must_use]
     pub fn from_http(status: StatusCode) -> Self {
         Self(match status.as_u16() {
-            200 => 0,
             400 => 13,
             401 => 16,
             403 => 7,
@@ -31,16 +30,14 @@ impl GrpcStatus {
         })
     }
 
-    /// The status a reply carries in these headers or trailers.
+    /// The status a reply carries in these headers or trailers; `None` when there is none or it is no decimal number.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        headers
-            .get("grpc-status")?
-            .to_str()
-            .ok()?
-            .parse()
-            .ok()
-            .map(Self)
+        let text = headers.get("grpc-status")?.to_str().ok()?;
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        text.parse().ok().map(Self)
     }
 }
 
@@ -54,5 +51,69 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
     match content_type.as_bytes().strip_prefix(b"application/grpc") {
         Some(rest) => rest.is_empty() || rest.starts_with(b"+"),
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn grpc_is_told_by_its_content_type() {
+        for (content_type, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web", false),
+            ("application/grpc; charset=utf-8", false),
+            ("application/GRPC", false),
+            ("application/json", false),
+        ] {
+            let headers = with("content-type", content_type);
+            assert_eq!(is_grpc(&headers), expected, "{content_type}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_status_is_a_decimal_number() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("16", Some(16)),
+            ("4294967295", Some(u32::MAX)),
+            ("4294967296", None),
+            ("+7", None),
+            ("-1", None),
+            ("", None),
+            ("OK", None),
+        ] {
+            let status = GrpcStatus::from_headers(&with("grpc-status", text));
+            assert_eq!(status.map(GrpcStatus::code), expected, "{text}");
+        }
+        assert_eq!(GrpcStatus::from_headers(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn an_http_status_stands_for_a_grpc_one() {
+        for (http, grpc) in [
+            (400, 13),
+            (401, 16),
+            (403, 7),
+            (404, 12),
+            (429, 14),
+            (500, 2),
+            (502, 14),
+            (503, 14),
+            (504, 14),
+            (418, 2),
+        ] {
+            let status = StatusCode::from_u16(http).unwrap();
+            assert_eq!(GrpcStatus::from_http(status).code(), grpc, "{http}");
+        }
     }
 }

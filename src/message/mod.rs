@@ -1,4 +1,21 @@
 //! The HTTP craft that all layers share: local replies, bodies that know when they end, gRPC's way of failing.
+//!
+//! A guard that refuses makes a [`LocalReply`] and answers it in the caller's manner: a plain text, or a gRPC status. Its response body
+//! is a [`GuardBody`], the inner service's or the reply's. Whoever measures wraps the response body into an [`EosBody`], which tells its
+//! end exactly once, and the request body into a [`CountingBody`].
+//!
+//! # Example
+//! ```
+//! use bytes::Bytes;
+//! use http::{HeaderMap, Method, StatusCode};
+//! use http_body_util::Full;
+//! use tower_mesh::message::LocalReply;
+//!
+//! let reply = LocalReply::new(StatusCode::FORBIDDEN, "RBAC: access denied", "rbac_access_denied_matched_policy[none]");
+//! let response = reply.into_response::<Full<Bytes>>(&Method::GET, &HeaderMap::new());
+//! assert_eq!(response.status(), StatusCode::FORBIDDEN);
+//! assert_eq!(response.headers()["content-length"], "19");
+//! ```
 
 mod body;
 mod eos;

@@ -71,13 +71,13 @@ impl LocalReply {
 
     /// The response to a request with this method and these headers.
     ///
-    /// gRPC gets `200`, `grpc-status` and a percent-encoded `grpc-message` in the headers; HEAD gets the headers of the text and no
+    /// gRPC gets `200`, `grpc-status` and a percent-encoded `grpc-message` (none when the body is empty) in the headers; HEAD gets the headers of the text and no
     /// text (Envoy's local replies). The flags, if any, ride in the response's extensions as [`ResponseFlags`].
     pub fn into_response<B>(self, method: &Method, headers: &HeaderMap) -> Response<GuardBody<B>> {
         let mut response = if is_grpc(headers) {
-            self.grpc_response()
+            grpc_response(self.status, &self.body)
         } else {
-            self.text_response(method)
+            text_response(self.status, self.body, method)
         };
         if !self.flags.is_empty() {
             response.extensions_mut().insert(self.flags);
@@ -87,44 +87,45 @@ impl LocalReply {
         }
         response
     }
+}
 
-    fn text_response<B>(&self, method: &Method) -> Response<GuardBody<B>> {
-        let text = match &self.body {
-            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-            Cow::Owned(text) => Bytes::copy_from_slice(text.as_bytes()),
-        };
-        let length = text.len();
-        let shown = if method == Method::HEAD {
-            Bytes::new()
-        } else {
-            text
-        };
-        let mut response = Response::new(GuardBody::local(shown));
-        *response.status_mut() = self.status;
-        response
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, length.into());
-        if length > 0 {
-            response
-                .headers_mut()
-                .insert(header::CONTENT_TYPE, TEXT_PLAIN);
-        }
-        response
+fn text_response<B>(
+    status: StatusCode,
+    text: Cow<'static, str>,
+    method: &Method,
+) -> Response<GuardBody<B>> {
+    let text = match text {
+        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+        Cow::Owned(text) => Bytes::from(text),
+    };
+    let length = text.len();
+    let shown = if method == Method::HEAD {
+        Bytes::new()
+    } else {
+        text
+    };
+    let mut response = Response::new(GuardBody::local(shown));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    if length > 0 {
+        headers.insert(header::CONTENT_TYPE, TEXT_PLAIN);
     }
+    response
+}
 
-    fn grpc_response<B>(&self) -> Response<GuardBody<B>> {
-        let mut response = Response::new(GuardBody::local(Bytes::new()));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, APPLICATION_GRPC);
-        headers.insert(
-            GRPC_STATUS,
-            GrpcStatus::from_http(self.status).code().into(),
-        );
-        if let Ok(message) = HeaderValue::from_str(&percent_encode(&self.body)) {
-            headers.insert(GRPC_MESSAGE, message);
-        }
-        response
+/// The trailers-only form: all in the head, since a client that sees no message reads the status there.
+fn grpc_response<B>(status: StatusCode, text: &str) -> Response<GuardBody<B>> {
+    let mut response = Response::new(GuardBody::local(Bytes::new()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, APPLICATION_GRPC);
+    headers.insert(GRPC_STATUS, GrpcStatus::from_http(status).code().into());
+    if !text.is_empty()
+        && let Ok(message) = HeaderValue::from_str(&percent_encode(text))
+    {
+        headers.insert(GRPC_MESSAGE, message);
     }
+    response
 }
 
 /// gRPC's encoding of `grpc-message`: everything outside printable ASCII, and `%`, as `%XX`.
@@ -143,3 +144,97 @@ const TEXT_PLAIN: HeaderValue = HeaderValue::from_static("text/plain");
 const APPLICATION_GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+#[cfg(test)]
+mod tests {
+    use http_body::Body;
+    use http_body_util::{BodyExt, Empty};
+
+    use super::*;
+
+    type Reply = Response<GuardBody<Empty<Bytes>>>;
+
+    fn denied() -> LocalReply {
+        LocalReply::new(StatusCode::FORBIDDEN, "RBAC: access denied", "details")
+    }
+
+    fn grpc() -> HeaderMap {
+        HeaderMap::from_iter([(header::CONTENT_TYPE, APPLICATION_GRPC)])
+    }
+
+    fn value<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
+        reply.headers().get(name)?.to_str().ok()
+    }
+
+    async fn text(reply: Reply) -> Bytes {
+        reply.into_body().collect().await.unwrap().to_bytes()
+    }
+
+    /// The refusal of RBAC, as Envoy writes it.
+    #[tokio::test]
+    async fn http_gets_the_status_and_a_plain_text() {
+        let reply: Reply = denied().into_response(&Method::GET, &HeaderMap::new());
+        assert_eq!(reply.status(), StatusCode::FORBIDDEN);
+        assert_eq!(value(&reply, "content-type"), Some("text/plain"));
+        assert_eq!(value(&reply, "content-length"), Some("19"));
+        assert!(!reply.body().is_end_stream());
+        assert_eq!(reply.body().size_hint().exact(), Some(19));
+        assert_eq!(text(reply).await, "RBAC: access denied");
+    }
+
+    #[tokio::test]
+    async fn head_gets_the_same_head_and_no_text() {
+        let reply: Reply = denied().into_response(&Method::HEAD, &HeaderMap::new());
+        assert_eq!(reply.status(), StatusCode::FORBIDDEN);
+        assert_eq!(value(&reply, "content-length"), Some("19"));
+        assert!(reply.body().is_end_stream());
+        assert_eq!(text(reply).await, "");
+    }
+
+    #[tokio::test]
+    async fn grpc_gets_its_status_in_the_head_of_a_200() {
+        for (status, code) in [
+            (StatusCode::FORBIDDEN, "7"),
+            (StatusCode::UNAUTHORIZED, "16"),
+            (StatusCode::SERVICE_UNAVAILABLE, "14"),
+        ] {
+            let reply: Reply = LocalReply::new(status, "no: 100% of \u{e9}\n", "details")
+                .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+                .into_response(&Method::POST, &grpc());
+            assert_eq!(reply.status(), StatusCode::OK);
+            assert_eq!(value(&reply, "content-type"), Some("application/grpc"));
+            assert_eq!(value(&reply, "grpc-status"), Some(code));
+            assert_eq!(
+                value(&reply, "grpc-message"),
+                Some("no: 100%25 of %C3%A9%0A")
+            );
+            assert_eq!(value(&reply, "www-authenticate"), Some("Bearer"));
+            assert_eq!(value(&reply, "content-length"), None);
+            assert!(reply.body().is_end_stream());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_text_is_no_message_and_has_no_type() {
+        let empty = || LocalReply::new(StatusCode::FORBIDDEN, "", "details");
+        let reply: Reply = empty().into_response(&Method::POST, &grpc());
+        assert_eq!(value(&reply, "grpc-status"), Some("7"));
+        assert_eq!(value(&reply, "grpc-message"), None);
+        let reply: Reply = empty().into_response(&Method::GET, &HeaderMap::new());
+        assert_eq!(value(&reply, "content-length"), Some("0"));
+        assert_eq!(value(&reply, "content-type"), None);
+        assert!(reply.body().is_end_stream());
+    }
+
+    #[test]
+    fn flags_ride_in_the_extensions_and_details_stay_inside() {
+        let flags = ResponseFlags::RATE_LIMITED;
+        let reply: Reply = denied()
+            .flags(flags)
+            .into_response(&Method::GET, &HeaderMap::new());
+        assert_eq!(reply.extensions().get::<ResponseFlags>(), Some(&flags));
+        let reply: Reply = denied().into_response(&Method::GET, &HeaderMap::new());
+        assert!(reply.extensions().is_empty());
+        assert!(!format!("{:?}", reply.headers()).contains("details"));
+    }
+}
