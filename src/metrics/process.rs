@@ -146,3 +146,75 @@ fn is_name(name: &str) -> bool {
             .next()
             .is_some_and(|first| !first.is_ascii_digit())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::format::Format;
+
+    fn shown(process: &Process, format: Format) -> String {
+        let mut text = Text::new(format);
+        process.write(&mut text);
+        text.finish()
+    }
+
+    #[test]
+    fn equal_names_and_labels_are_one_counter() {
+        let process = Process::default();
+        let count =
+            |result| process.counter("mesh_handshakes_total", "Help.", &[("result", result)]);
+        count("ok").add(1);
+        count("ok").add(2);
+        count("failed").add(1);
+        process.gauge("mesh_age_seconds", "A \\ b.", &[]).set(1.5);
+        assert_eq!(count("ok").value(), 3);
+        assert_eq!(
+            shown(&process, Format::Text),
+            "# HELP mesh_age_seconds A \\\\ b.\n\
+             # TYPE mesh_age_seconds gauge\n\
+             mesh_age_seconds 1.5\n\
+             # HELP mesh_handshakes_total Help.\n\
+             # TYPE mesh_handshakes_total counter\n\
+             mesh_handshakes_total{result=\"failed\"} 1\n\
+             mesh_handshakes_total{result=\"ok\"} 3\n"
+        );
+    }
+
+    #[test]
+    fn open_metrics_names_the_family_without_total_and_marks_the_end() {
+        let process = Process::default();
+        process.counter("mesh_loads_total", "Help.", &[]).add(1);
+        assert_eq!(
+            shown(&process, Format::OpenMetrics),
+            "# HELP mesh_loads Help.\n# TYPE mesh_loads counter\nmesh_loads_total 1\n# EOF\n"
+        );
+    }
+
+    #[test]
+    fn a_wrong_name_is_never_shown() {
+        let process = Process::default();
+        process.counter("mesh_loads", "", &[]).add(1);
+        process.counter("9_total", "", &[]).add(1);
+        process.counter("mesh-loads_total", "", &[]).add(1);
+        process.gauge("mesh_load", "", &[("a b", "c")]).set(1.0);
+        assert_eq!(shown(&process, Format::Text), "");
+        process.gauge("mesh_age", "", &[]).set(1.0);
+        process.counter("mesh_age_total", "", &[]).add(1);
+        assert!(!shown(&process, Format::Text).contains("mesh_age_total"));
+    }
+
+    /// R-21.
+    #[test]
+    fn series_are_bounded_and_nothing_is_lost() {
+        let process = Process::default();
+        for reason in 0..3000 {
+            let reason = reason.to_string();
+            process
+                .counter("mesh_x_total", "", &[("reason", &reason)])
+                .add(1);
+        }
+        let text = shown(&process, Format::Text);
+        assert_eq!(text.lines().count(), 2 + MAX_SERIES);
+        assert!(text.contains("mesh_x_total{reason=\"unknown\"} 1001\n"));
+    }
+}

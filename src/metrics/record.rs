@@ -62,9 +62,11 @@ impl Record {
     ) {
         let flags = match end.kind {
             EndKind::Complete => self.flags,
-            EndKind::Failed => self
-                .flags
-                .union(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION),
+            // Whoever knows better why it failed has said so.
+            EndKind::Failed if self.flags.is_empty() => {
+                ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
+            }
+            EndKind::Failed => self.flags,
             EndKind::Cancelled => self.flags.union(ResponseFlags::DOWNSTREAM_DISCONNECT),
         };
         let outcome = Outcome::new(self.protocol, self.status, end.grpc_status, flags);

@@ -73,3 +73,6 @@ impl<B> Service<Request<B>> for Scrape {
         ready(Ok(self.respond(&request)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,7 +104,8 @@ impl ServerMetrics {
 
     /// The exchange has ended: counts it, in all families at once.
     ///
-    /// Without [`answer`](Self::answer) before, the response code is `0`. A cancelled end sets the flag `DC`, a failed body `UC`.
+    /// Without [`answer`](Self::answer) before, the response code is `0`. A cancelled end adds the flag `DC`; a failed one is `UC` unless flags
+    /// say better.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a record is counted once, so it is used up"
