@@ -5,6 +5,7 @@ mod builder;
 mod compile;
 mod decision;
 mod engine;
+pub mod envoy;
 pub mod eval;
 pub mod ir;
 mod metadata;

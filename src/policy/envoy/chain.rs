@@ -1,0 +1,84 @@
+use serde_json::{Value, json};
+
+use super::super::ir::Rbac;
+use super::super::{Chain, RuleSets};
+use super::external;
+use super::rules::{rbac, set};
+
+/// The HTTP filters of a chain in the order they run: CUSTOM, the JWT filter that [`jwt_authn`](super::jwt_authn) made, AUDIT, DENY, ALLOW.
+///
+/// Each is `{"name", "typed_config": {"@type", ..}}`. No router: the caller ends the chain.
+#[must_use]
+pub fn http_filters(chain: &Chain, jwt: Option<Value>) -> Vec<Value> {
+    filters(Protocol::Http, chain, jwt)
+}
+
+/// The network filters of a chain for raw TCP, in the order they run. No `tcp_proxy`: the caller ends the chain.
+#[must_use]
+pub fn network_filters(chain: &Chain) -> Vec<Value> {
+    filters(Protocol::Tcp, chain, None)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http,
+    Tcp,
+}
+
+fn filters(protocol: Protocol, chain: &Chain, jwt: Option<Value>) -> Vec<Value> {
+    let mut filters = Vec::new();
+    for custom in &chain.custom {
+        match &custom.usable {
+            None => filters.push(filter(protocol, Some(&custom.rules), None)),
+            Some(provider) => {
+                filters.push(filter(
+                    protocol,
+                    None,
+                    Some((&custom.rules, "istio_ext_authz_")),
+                ));
+                filters.extend(external::filter(protocol, &custom.provider, provider));
+            }
+        }
+    }
+    filters.extend(jwt);
+    filters.extend(
+        chain
+            .audit
+            .as_ref()
+            .map(|rules| filter(protocol, Some(rules), None)),
+    );
+    filters.extend(stage(protocol, &chain.deny, "istio_dry_run_deny_"));
+    filters.extend(stage(protocol, &chain.allow, "istio_dry_run_allow_"));
+    filters
+}
+
+fn stage(protocol: Protocol, sets: &RuleSets, prefix: &'static str) -> Option<Value> {
+    let shadow = sets.shadow.as_ref().map(|rules| (rules, prefix));
+    let is_there = sets.enforced.is_some() || shadow.is_some();
+    is_there.then(|| filter(protocol, sets.enforced.as_ref(), shadow))
+}
+
+/// One RBAC filter; shadow rules come with the prefix of what they report.
+fn filter(protocol: Protocol, rules: Option<&Rbac>, shadow: Option<(&Rbac, &str)>) -> Value {
+    let (name, mut config) = match protocol {
+        Protocol::Http => (
+            "envoy.filters.http.rbac",
+            json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"}),
+        ),
+        Protocol::Tcp => (
+            "envoy.filters.network.rbac",
+            json!({
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC",
+                "stat_prefix": "tcp.",
+            }),
+        ),
+    };
+    if let Some(rules) = rules {
+        set(&mut config, "rules", rbac(rules));
+    }
+    if let Some((rules, prefix)) = shadow {
+        set(&mut config, "shadow_rules", rbac(rules));
+        set(&mut config, "shadow_rules_stat_prefix", prefix.into());
+    }
+    json!({"name": name, "typed_config": config})
+}
