@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
+use super::explain::explain;
 use super::ir::Rbac;
 use super::{
-    Attributes, Authentication, Chain, Decision, DryRun, EngineBuilder, Marks, PolicyId, Program,
-    Request, RuleSets, eval, trigger,
+    Attributes, Authentication, Chain, Decision, DryRun, EngineBuilder, Explanation, Marks,
+    PolicyId, Program, Request, RuleSets, eval, trigger,
 };
 use crate::identity::Workload;
 use crate::istio::{Action, MtlsMode, PathNormalization};
-use crate::matcher::path::{self, Normalization};
+use crate::matcher::path::{self, Normalization, PathRefusal};
 
 /// Judges requests and connections of one workload. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -98,25 +99,20 @@ impl Engine {
     #[must_use]
     pub fn judge(&self, request: &Request) -> Judgement {
         let chain = self.0.http.get(port(request));
-        let Some(target) = request.target() else {
+        if request.target().is_none() {
             let chain = self.0.tcp.get(port(request));
             return Judgement {
                 status: None,
                 decision: decide(chain, request),
                 custom: custom(chain, request),
             };
-        };
+        }
         if request.method() == Some("CONNECT") {
             return Judgement::refused(403, Vec::new());
         }
-        let (authority, target) = path::split_absolute(target);
-        let Ok(target) = path::normalize(&target, self.path_normalization()) else {
+        let Ok(request) = self.prepare(request) else {
             return Judgement::refused(400, Vec::new());
         };
-        let mut request = request.with_target(&target);
-        if let Some(authority) = authority {
-            request = request.authority(authority);
-        }
         let custom = custom(chain, &request);
         if let Some(decision) = refused_by_custom(chain, &request) {
             return Judgement {
@@ -135,6 +131,43 @@ impl Engine {
             decision,
             custom,
         }
+    }
+
+    /// A request as the rules see it: an absolute target taken apart, the path normalized.
+    ///
+    /// # Errors
+    /// When a server answers 400.
+    pub fn prepare(&self, request: &Request) -> Result<Request, PathRefusal> {
+        let Some(target) = request.target() else {
+            return Ok(request.clone());
+        };
+        let (authority, target) = path::split_absolute(target);
+        let target = path::normalize(&target, self.path_normalization())?;
+        let prepared = request.with_target(&target);
+        Ok(match authority {
+            Some(authority) => prepared.authority(authority),
+            None => prepared,
+        })
+    }
+
+    /// Says why [`decide`](Self::decide) decides as it does: every rule, and of each that does not match the clauses that failed.
+    #[must_use]
+    pub fn explain(&self, request: &dyn Attributes) -> Explanation {
+        explain(
+            self.0.http.get(port(request)),
+            &self.decide(request),
+            request,
+        )
+    }
+
+    /// Says why [`decide_tcp`](Self::decide_tcp) decides as it does.
+    #[must_use]
+    pub fn explain_tcp(&self, connection: &dyn Attributes) -> Explanation {
+        explain(
+            self.0.tcp.get(port(connection)),
+            &self.decide_tcp(connection),
+            connection,
+        )
     }
 
     /// Whether a legacy Policy demands a token that the request does not bring. CORS preflights pass without.

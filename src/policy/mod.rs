@@ -7,6 +7,7 @@ mod decision;
 mod engine;
 pub mod envoy;
 pub mod eval;
+mod explain;
 pub mod ir;
 mod metadata;
 mod program;
@@ -18,6 +19,7 @@ pub use builder::EngineBuilder;
 pub use compile::compile;
 pub use decision::{Decision, DryRun, Marks, PolicyId};
 pub use engine::{CustomMatch, Engine, Judgement};
+pub use explain::{Explanation, FailedClause, RuleReport};
 pub use program::{
     Authentication, Chain, Chains, CustomFilter, LegacyAuthentication, PerPort, Program, RuleSets,
 };

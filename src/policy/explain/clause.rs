@@ -1,0 +1,348 @@
+//! Clauses in Istio's words.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::super::ir::{
+    HeaderMatcher, HeaderTest, MetadataMatcher, Permission, Principal, ValueMatcher,
+};
+use super::super::{Attributes, eval, metadata};
+use crate::matcher::{StringMatcher, StringPattern};
+
+/// A clause of a rule that did not hold for a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FailedClause {
+    /// The field as Istio's resources name it (`to.operation.paths`, `when request.headers[x]`).
+    pub field: String,
+    /// Whether the values were forbidden (`notPaths`) rather than asked for.
+    pub negated: bool,
+    /// The values, as Istio writes them where they have such a form.
+    pub values: Vec<String>,
+    /// What the request had; `None` when it had nothing.
+    pub saw: Option<String>,
+}
+
+impl fmt::Display for FailedClause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.values.is_empty() {
+            return write!(f, "{} never holds", self.field);
+        }
+        let verb = if self.negated {
+            "is one of"
+        } else {
+            "is none of"
+        };
+        let shown = self.values.iter().take(MOST_SHOWN).map(String::as_str);
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        write!(f, "{} {verb} [{shown}", self.field)?;
+        if let Some(more) = self.values.len().checked_sub(MOST_SHOWN + 1) {
+            write!(f, ", and {} more", more + 1)?;
+        }
+        match &self.saw {
+            Some(saw) => write!(f, "]: saw {saw:?}"),
+            None => f.write_str("]: saw nothing"),
+        }
+    }
+}
+
+/// The words for a permission that does not hold.
+pub(super) fn permission_clause(node: &Permission, request: &dyn Attributes) -> FailedClause {
+    let mut clause = FailedClause::default();
+    describe_permission(node, request, &mut clause);
+    clause.named("rule")
+}
+
+/// The words for a principal that does not hold.
+pub(super) fn principal_clause(node: &Principal, request: &dyn Attributes) -> FailedClause {
+    let mut clause = FailedClause::default();
+    describe_principal(node, request, &mut clause);
+    clause.named("rule")
+}
+
+impl FailedClause {
+    fn named(mut self, otherwise: &str) -> Self {
+        if self.field.is_empty() {
+            otherwise.clone_into(&mut self.field);
+        }
+        self
+    }
+
+    /// Adds a value; the first one says the field and what the request had there.
+    fn add(&mut self, field: impl Into<String>, value: impl Into<String>, saw: Option<String>) {
+        self.values.push(value.into());
+        if self.field.is_empty() {
+            self.field = field.into();
+            self.saw = saw;
+        }
+    }
+}
+
+fn describe_permission(node: &Permission, request: &dyn Attributes, clause: &mut FailedClause) {
+    let text = |text: Option<&str>| text.map(str::to_owned);
+    match node {
+        Permission::Any => {}
+        Permission::And(nodes) | Permission::Or(nodes) => {
+            nodes
+                .iter()
+                .for_each(|node| describe_permission(node, request, clause));
+        }
+        Permission::Not(inner) => {
+            clause.negated = !clause.negated;
+            describe_permission(inner, request, clause);
+        }
+        Permission::Header(matcher) => {
+            let field = match matcher.name.as_str() {
+                ":method" => "to.operation.methods".to_owned(),
+                ":authority" => "to.operation.hosts".to_owned(),
+                ":path" => "paths (with the query)".to_owned(),
+                name => format!("when request.headers[{name}]"),
+            };
+            clause.add(field, header_value(matcher), header_seen(matcher, request));
+        }
+        Permission::UrlPath(matcher) => {
+            clause.add(
+                "to.operation.paths",
+                pattern(matcher),
+                text(eval::url_path(request)),
+            );
+        }
+        Permission::UriTemplate(template) => {
+            clause.add(
+                "to.operation.paths",
+                template.as_str(),
+                text(eval::url_path(request)),
+            );
+        }
+        Permission::DestinationIp(range) => {
+            let saw = request.destination_ip().map(|ip| ip.to_string());
+            clause.add("when destination.ip", range.to_string(), saw);
+        }
+        Permission::DestinationPort(port) => {
+            let saw = request.destination_port().map(|port| port.to_string());
+            clause.add("to.operation.ports", port.to_string(), saw);
+        }
+        Permission::DestinationPortRange { start, end } => {
+            let saw = request.destination_port().map(|port| port.to_string());
+            clause.add("to.operation.ports", format!("{start}..{end}"), saw);
+        }
+        Permission::RequestedServerName(matcher) => {
+            clause.add(
+                "when connection.sni",
+                pattern(matcher),
+                text(Some(request.sni())),
+            );
+        }
+        Permission::Metadata(matcher) => describe_metadata(matcher, request, clause),
+    }
+}
+
+fn describe_principal(node: &Principal, request: &dyn Attributes, clause: &mut FailedClause) {
+    match node {
+        Principal::Any => {}
+        Principal::And(pair) if is_request_principal(node) => {
+            let part = |node: &Principal| match node {
+                Principal::Metadata(matcher) => value_words(&matcher.value).join("|"),
+                _ => String::new(),
+            };
+            let value: Vec<_> = pair.iter().map(part).collect();
+            let claim = |name| request.claims()?.get(name)?.as_str();
+            let saw = request.claims().map(|_| {
+                format!(
+                    "{}/{}",
+                    claim("iss").unwrap_or_default(),
+                    claim("sub").unwrap_or_default()
+                )
+            });
+            clause.add("from.source.requestPrincipals", value.join("/"), saw);
+        }
+        Principal::And(nodes) | Principal::Or(nodes) => {
+            nodes
+                .iter()
+                .for_each(|node| describe_principal(node, request, clause));
+        }
+        Principal::Not(inner) => {
+            clause.negated = !clause.negated;
+            describe_principal(inner, request, clause);
+        }
+        Principal::Authenticated(None) => clause.add("from.source", "any TLS connection", None),
+        Principal::Authenticated(Some(matcher)) => {
+            let (field, value) = peer_words(matcher);
+            clause.add(field, value, peer_seen(request));
+        }
+        Principal::DirectRemoteIp(range) | Principal::SourceIp(range) => {
+            let saw = request.direct_remote_ip().map(|ip| ip.to_string());
+            clause.add("from.source.ipBlocks", range.to_string(), saw);
+        }
+        Principal::RemoteIp(range) => {
+            let saw = request.remote_ip().map(|ip| ip.to_string());
+            clause.add("from.source.remoteIpBlocks", range.to_string(), saw);
+        }
+        Principal::Header(matcher) => {
+            let field = format!("when request.headers[{}]", matcher.name);
+            clause.add(field, header_value(matcher), header_seen(matcher, request));
+        }
+        Principal::UrlPath(matcher) => {
+            let saw = eval::url_path(request).map(str::to_owned);
+            clause.add("path", pattern(matcher), saw);
+        }
+        Principal::Metadata(matcher) => describe_metadata(matcher, request, clause),
+    }
+}
+
+/// `requestPrincipals` is one clause although it tests two claims.
+pub(super) fn is_request_principal(node: &Principal) -> bool {
+    let Principal::And(pair) = node else {
+        return false;
+    };
+    let claim = |node: &Principal| match node {
+        Principal::Metadata(matcher) => matcher.path.get(1).cloned(),
+        _ => None,
+    };
+    matches!(pair.as_slice(), [issuer, subject] if claim(issuer).as_deref() == Some("iss") && claim(subject).as_deref() == Some("sub"))
+}
+
+fn describe_metadata(
+    matcher: &MetadataMatcher,
+    request: &dyn Attributes,
+    clause: &mut FailedClause,
+) {
+    let names: Vec<&str> = matcher.path.iter().map(String::as_str).collect();
+    let field = match (matcher.filter.as_str(), names.as_slice()) {
+        (metadata::JWT_FILTER, ["payload", "aud"]) => "when request.auth.audiences".to_owned(),
+        (metadata::JWT_FILTER, ["payload", "azp"]) => "when request.auth.presenter".to_owned(),
+        (metadata::JWT_FILTER, ["payload", claims @ ..]) => {
+            format!("when request.auth.claims[{}]", claims.join("]["))
+        }
+        (metadata::LEGACY_FILTER, ["request.auth.claims", claim]) => {
+            format!("request.auth.claims[{claim}]")
+        }
+        (metadata::LEGACY_FILTER, [name]) => (*name).to_owned(),
+        (filter, names) => format!("when experimental.{filter}[{}]", names.join("][")),
+    };
+    let saw = metadata::fact(matcher, request).map(|fact| fact.to_string());
+    for value in value_words(&matcher.value) {
+        clause.add(field.as_str(), value, saw.clone());
+    }
+}
+
+/// What a test of a value asks for; a claim's list and string forms are one.
+fn value_words(test: &ValueMatcher) -> Vec<String> {
+    let mut words = match test {
+        ValueMatcher::Null => vec!["null".to_owned()],
+        ValueMatcher::Bool(value) => vec![value.to_string()],
+        ValueMatcher::DoubleExact(value) => vec![value.to_string()],
+        ValueMatcher::DoubleRange { start, end } => vec![format!("{start}..{end}")],
+        ValueMatcher::String(matcher) => vec![pattern(matcher)],
+        ValueMatcher::Present(_) => vec!["*".to_owned()],
+        ValueMatcher::ListOneOf(element) => value_words(element),
+        ValueMatcher::Or(any) => any.iter().flat_map(value_words).collect(),
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    words.retain(|word| seen.insert(word.clone()));
+    words
+}
+
+/// A pattern as Istio writes it.
+fn pattern(matcher: &StringMatcher) -> String {
+    match &matcher.pattern {
+        StringPattern::Exact(text) => text.clone(),
+        StringPattern::Prefix(text) => format!("{text}*"),
+        StringPattern::Suffix(text) => format!("*{text}"),
+        StringPattern::Contains(text) => format!("a text with {text} in it"),
+        StringPattern::Regex(regex) if matches!(regex.as_str(), ".+" | ".*") => "*".to_owned(),
+        StringPattern::Regex(regex) => format!("regex {}", regex.as_str()),
+    }
+}
+
+fn header_value(matcher: &HeaderMatcher) -> String {
+    let value = match &matcher.test {
+        HeaderTest::String(test) => pattern(test),
+        HeaderTest::Range { start, end } => format!("{start}..{end}"),
+        HeaderTest::Present(true) => "*".to_owned(),
+        HeaderTest::Present(false) => "absent".to_owned(),
+    };
+    if matcher.invert {
+        format!("not {value}")
+    } else {
+        value
+    }
+}
+
+fn header_seen(matcher: &HeaderMatcher, request: &dyn Attributes) -> Option<String> {
+    let mut values = Vec::new();
+    eval::any_value(request, &matcher.name, &mut |value| {
+        values.push(String::from_utf8_lossy(value).into_owned());
+        false
+    });
+    (!values.is_empty()).then(|| values.join(" | "))
+}
+
+fn peer_words(matcher: &StringMatcher) -> (&'static str, String) {
+    let plain = |text: &str| text.strip_prefix("spiffe://").unwrap_or(text).to_owned();
+    match &matcher.pattern {
+        StringPattern::Exact(text) => ("from.source.principals", plain(text)),
+        StringPattern::Prefix(text) => ("from.source.principals", format!("{}*", plain(text))),
+        StringPattern::Regex(regex) => {
+            let source = regex.as_str();
+            let namespace = source
+                .strip_prefix(".*/ns/")
+                .and_then(|rest| rest.strip_suffix("/.*"));
+            let account = source
+                .strip_prefix("spiffe://.+/ns/")
+                .and_then(|rest| rest.strip_suffix("(/.+)?"));
+            let suffix = source.strip_prefix("spiffe://.*");
+            if let Some(namespace) = namespace {
+                (
+                    "from.source.namespaces",
+                    unquoted(&namespace.replace(".*", "*")),
+                )
+            } else if let Some((namespace, account)) =
+                account.and_then(|rest| rest.split_once("/(.+/|)sa/"))
+            {
+                (
+                    "from.source.serviceAccounts",
+                    unquoted(&format!("{namespace}/{account}")),
+                )
+            } else if let Some(suffix) = suffix {
+                ("from.source.principals", format!("*{}", unquoted(suffix)))
+            } else {
+                ("from.source.principals", pattern(matcher))
+            }
+        }
+        StringPattern::Suffix(_) | StringPattern::Contains(_) => {
+            ("from.source.principals", pattern(matcher))
+        }
+    }
+}
+
+fn unquoted(regex: &str) -> String {
+    regex.replace('\\', "")
+}
+
+fn peer_seen(request: &dyn Attributes) -> Option<String> {
+    let mut names = Vec::new();
+    eval::any_peer_name(request, &mut |name| {
+        if !name.is_empty() {
+            names.push(name.strip_prefix("spiffe://").unwrap_or(name).to_owned());
+        }
+        false
+    });
+    (!names.is_empty()).then(|| names.join(" | "))
+}
+
+impl fmt::Display for metadata::Fact<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(Value::String(text)) => f.write_str(text),
+            Self::Json(value) => value.fmt(f),
+            Self::Object => f.write_str("an object"),
+            Self::Text(text) => f.write_str(text),
+            Self::Words(words) => f.write_str(words),
+        }
+    }
+}
+
+const MOST_SHOWN: usize = 8;

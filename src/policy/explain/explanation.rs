@@ -1,0 +1,164 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use super::super::ir::Rbac;
+use super::super::{Attributes, Chain, Decision, PolicyId, eval};
+use super::clause::FailedClause;
+use super::walk;
+use crate::istio::Action;
+
+/// Why the engine decides as it does: prints for people, serializes for programs.
+///
+/// It repeats what the request said (paths, headers, claims): show it to operators, not to callers.
+///
+/// # Example
+/// ```
+/// use tower_mesh::Workload;
+/// use tower_mesh::policy::{Engine, Request};
+///
+/// let engine = Engine::builder(&Workload::new("default", "patients")).yaml("
+/// apiVersion: security.istio.io/v1
+/// kind: AuthorizationPolicy
+/// metadata: {name: readers}
+/// spec: {rules: [{to: [{operation: {methods: [GET]}}]}]}
+/// ").build()?;
+///
+/// let why = engine.explain(&Request::new().delete("/patients/7"));
+/// assert_eq!(why.to_string(), "\
+/// refused: no ALLOW rule matches
+///   ALLOW ns[default]-policy[readers]-rule[0]: no match
+///     to.operation.methods is none of [GET]: saw \"DELETE\"
+/// ");
+/// # Ok::<(), tower_mesh::istio::Problems>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Whether the request may pass.
+    pub allowed: bool,
+    /// The stage that decided, as [`Decision::action`]; `None` when no ALLOW policy was selected.
+    pub action: Option<&'static str>,
+    /// The rule that decided.
+    pub policy: Option<String>,
+    /// Every rule of the workload, in the order they are asked.
+    pub rules: Vec<RuleReport>,
+}
+
+/// What one rule said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RuleReport {
+    /// `CUSTOM`, `AUDIT`, `DENY` or `ALLOW`.
+    pub action: &'static str,
+    /// Evaluated and reported, never enforced.
+    pub dry_run: bool,
+    /// The rule's name.
+    pub policy: String,
+    /// Whether it matches.
+    pub matched: bool,
+    /// Of each alternative that could have made it match, the first clause that did not hold; empty when it matches.
+    pub failed: Vec<FailedClause>,
+}
+
+/// Explains what a chain says to a request.
+pub(in super::super) fn explain(
+    chain: &Chain,
+    decision: &Decision,
+    request: &dyn Attributes,
+) -> Explanation {
+    let sets = chain
+        .custom
+        .iter()
+        .map(|filter| (Action::Custom, false, &filter.rules))
+        .chain(
+            chain
+                .audit
+                .iter()
+                .map(|rules| (Action::Audit, false, rules)),
+        )
+        .chain(
+            chain
+                .deny
+                .enforced
+                .iter()
+                .map(|rules| (Action::Deny, false, rules)),
+        )
+        .chain(
+            chain
+                .deny
+                .shadow
+                .iter()
+                .map(|rules| (Action::Deny, true, rules)),
+        )
+        .chain(
+            chain
+                .allow
+                .enforced
+                .iter()
+                .map(|rules| (Action::Allow, false, rules)),
+        )
+        .chain(
+            chain
+                .allow
+                .shadow
+                .iter()
+                .map(|rules| (Action::Allow, true, rules)),
+        );
+    Explanation {
+        allowed: decision.allowed,
+        action: decision.action.map(Action::as_str),
+        policy: decision.policy.as_ref().map(PolicyId::to_string),
+        rules: sets
+            .flat_map(|(action, dry_run, rules)| reports(action, dry_run, rules, request))
+            .collect(),
+    }
+}
+
+fn reports(
+    action: Action,
+    dry_run: bool,
+    rules: &Rbac,
+    request: &dyn Attributes,
+) -> impl Iterator<Item = RuleReport> {
+    rules.policies.iter().map(move |(name, policy)| {
+        let matched = eval::policy_matches(policy, request);
+        RuleReport {
+            action: action.as_str(),
+            dry_run,
+            policy: name.to_string(),
+            matched,
+            failed: if matched {
+                Vec::new()
+            } else {
+                walk::failed(policy, request)
+            },
+        }
+    })
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.allowed { "allowed" } else { "refused" };
+        match (self.action, &self.policy) {
+            (Some(action), Some(policy)) => {
+                writeln!(f, "{verdict}: {action} rule {policy} matches")?
+            }
+            (Some(action), None) => writeln!(f, "{verdict}: no {action} rule matches")?,
+            (None, _) if self.allowed => writeln!(f, "allowed: no ALLOW policy applies")?,
+            (None, _) => writeln!(f, "refused before any rule was asked")?,
+        }
+        self.rules.iter().try_for_each(|rule| rule.fmt(f))
+    }
+}
+
+impl fmt::Display for RuleReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dry_run = if self.dry_run { " (dry run)" } else { "" };
+        let verdict = if self.matched { "match" } else { "no match" };
+        writeln!(f, "  {}{dry_run} {}: {verdict}", self.action, self.policy)?;
+        self.failed
+            .iter()
+            .try_for_each(|clause| writeln!(f, "    {clause}"))
+    }
+}

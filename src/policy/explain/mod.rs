@@ -1,0 +1,9 @@
+//! Why a request was allowed or refused: every rule that was asked, and the first clause of each that did not hold.
+
+mod clause;
+mod explanation;
+mod walk;
+
+pub use clause::FailedClause;
+pub(super) use explanation::explain;
+pub use explanation::{Explanation, RuleReport};
