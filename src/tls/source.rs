@@ -1,0 +1,120 @@
+use std::fmt;
+use std::future::{Future, pending};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+
+use super::identity::{Identity, IdentityError};
+use super::reason::Reason;
+
+/// Where our identity comes from, and its successors.
+///
+/// The first call of [`next`](Self::next) yields the identity there is; each later call waits for another. An error concerns one attempt only:
+/// whoever reads the source keeps what it has and calls again. A source sets its own pace and never fails twice without a pause between.
+pub trait Source: Send {
+    /// The next identity. May be dropped and called again without losing one.
+    fn next(&mut self) -> NextIdentity<'_>;
+}
+
+/// The future of [`Source::next`].
+pub type NextIdentity<'a> =
+    Pin<Box<dyn Future<Output = Result<Identity, SourceError>> + Send + 'a>>;
+
+/// A source of one identity that never changes.
+#[derive(Debug)]
+pub struct Fixed(Option<Identity>);
+
+impl Fixed {
+    /// A source of this identity.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        Self(Some(identity))
+    }
+}
+
+impl Source for Fixed {
+    fn next(&mut self) -> NextIdentity<'_> {
+        match self.0.take() {
+            Some(identity) => Box::pin(async { Ok(identity) }),
+            None => Box::pin(pending()),
+        }
+    }
+}
+
+/// Why a source has no identity to give.
+#[derive(Debug)]
+pub struct SourceError {
+    file: Option<PathBuf>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Identity(IdentityError),
+    Io(io::Error),
+    Rule(&'static str),
+}
+
+impl SourceError {
+    pub(super) fn io(file: &Path, error: io::Error) -> Self {
+        Self {
+            file: Some(file.to_owned()),
+            kind: Kind::Io(error),
+        }
+    }
+
+    pub(super) fn rule(file: &Path, rule: &'static str) -> Self {
+        Self {
+            file: Some(file.to_owned()),
+            kind: Kind::Rule(rule),
+        }
+    }
+
+    pub(super) fn identity(file: &Path, error: IdentityError) -> Self {
+        Self {
+            file: Some(file.to_owned()),
+            kind: Kind::Identity(error),
+        }
+    }
+
+    /// Which rule the identity breaks; `None` when it could not even be had.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match &self.kind {
+            Kind::Identity(error) => Some(error.reason()),
+            Kind::Io(_) | Kind::Rule(_) => None,
+        }
+    }
+}
+
+impl From<IdentityError> for SourceError {
+    fn from(error: IdentityError) -> Self {
+        Self {
+            file: None,
+            kind: Kind::Identity(error),
+        }
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}: ", file.display())?;
+        }
+        match &self.kind {
+            Kind::Identity(error) => error.fmt(f),
+            Kind::Io(error) => error.fmt(f),
+            Kind::Rule(rule) => f.write_str(rule),
+        }
+    }
+}
+
+impl std::error::Error for SourceError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            Kind::Identity(error) => Some(error),
+            Kind::Io(error) => Some(error),
+            Kind::Rule(_) => None,
+        }
+    }
+}
