@@ -1,7 +1,9 @@
 //! What tests need: a throw-away PKI, a test issuer, requests with a peer and claims in place.
 
+mod certificate;
 mod issuer;
 mod pki;
 
+pub use certificate::{Authority, Leaf};
 pub use issuer::{Issuer, Token};
-pub use pki::{Issued, Leaf, Pki, PkiError};
+pub use pki::{Issued, Pki, PkiError};

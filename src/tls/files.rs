@@ -125,22 +125,25 @@ impl Files {
 
     async fn check_permissions(&self) -> Result<(), SourceError> {
         let file = &self.key;
-        let metadata = fs::metadata(file).await;
-        let metadata = metadata.map_err(|error| SourceError::io(file, error))?;
-        if everybody_may(READ, &metadata) {
-            if self.strict {
-                let rule = "everybody may read the private key";
-                return Err(SourceError::rule(file, rule));
-            }
-            tracing::warn!(file = %file.display(), "everybody may read the private key");
+        if self.strict && self.everybody_may_read_key().await {
+            let rule = "everybody may read the private key";
+            return Err(SourceError::rule(file, rule));
         }
-        let directory = file.parent().unwrap_or(Path::new("."));
-        let metadata = fs::metadata(directory).await;
+        // A bare file name lies in the current directory.
+        let directory = file
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let metadata = fs::metadata(directory.unwrap_or_else(|| Path::new("."))).await;
         if metadata.is_ok_and(|metadata| everybody_may(WRITE, &metadata)) {
             let rule = "everybody may write to the private key's directory";
             return Err(SourceError::rule(file, rule));
         }
         Ok(())
+    }
+
+    async fn everybody_may_read_key(&self) -> bool {
+        let metadata = fs::metadata(&self.key).await;
+        metadata.is_ok_and(|metadata| everybody_may(READ, &metadata))
     }
 
     /// Until the files are worth reading again.
@@ -185,6 +188,10 @@ impl Source for Files {
             }
             // Taken before the files are read: what changes meanwhile is seen at the next look.
             let state = self.state().await;
+            let known = self.seen.as_ref().is_some_and(|seen| seen.state == state);
+            if !known && self.everybody_may_read_key().await {
+                tracing::warn!(file = %self.key.display(), "everybody may read the private key");
+            }
             let loaded = self.load().await;
             let at = Instant::now();
             self.seen = Some(Seen { state, at });
@@ -210,8 +217,10 @@ impl State {
 async fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     let error = |error| SourceError::io(file, error);
     let opened = fs::File::open(file).await.map_err(error)?;
+    let length = opened.metadata().await.map_err(error)?.len();
+    let room = usize::try_from(length).unwrap_or(LARGEST).min(LARGEST) + 1;
     // Room for all of it at once: growing would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST + 1));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     let mut most = opened.take(LARGEST as u64 + 1);
     most.read_to_end(&mut bytes).await.map_err(error)?;
     if bytes.len() > LARGEST {

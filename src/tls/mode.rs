@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::istio::MtlsMode;
+use crate::policy::PerPort;
+
 /// Which connections a port takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -45,6 +48,22 @@ impl Modes {
         Self {
             otherwise,
             ports: BTreeMap::new(),
+        }
+    }
+
+    /// What the resources say ([`Program::mtls`](crate::policy::Program::mtls)); `otherwise` for the ports that none of them touches.
+    #[must_use]
+    pub fn from_resources(said: &PerPort<Option<MtlsMode>>, otherwise: Mode) -> Self {
+        let mode = |said: &Option<MtlsMode>| match said {
+            Some(MtlsMode::Disable) => Mode::Disable,
+            Some(MtlsMode::Permissive) => Mode::Permissive,
+            Some(MtlsMode::Strict) => Mode::Strict,
+            Some(MtlsMode::Unset) | None => otherwise,
+        };
+        let ports = said.by_port.iter();
+        Self {
+            otherwise: mode(&said.default),
+            ports: ports.map(|(port, said)| (*port, mode(said))).collect(),
         }
     }
 

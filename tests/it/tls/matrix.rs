@@ -1,6 +1,6 @@
 //! Which certificates are good: each row shown by a real client to our server and by a real server to our client.
 
-use tower_mesh::testing::{Leaf, Pki};
+use tower_mesh::testing::{Authority, Leaf, Pki};
 use tower_mesh::tls::Reason;
 
 use super::support::{both_ways, chain};
@@ -143,7 +143,11 @@ async fn refuses_an_id_with_bytes_that_could_forge_a_header() {
 #[tokio::test]
 async fn accepts_chains_with_root_duplicates_and_disorder() {
     let root = Pki::new("td").unwrap();
-    let issuing = root.intermediate("a").unwrap().intermediate("b").unwrap();
+    let issuing = root
+        .intermediate(&Authority::new("a"))
+        .unwrap()
+        .intermediate(&Authority::new("b"))
+        .unwrap();
     let (straight, key) = chain(&issuing.issue(&Leaf::workload(PEER)).unwrap());
     let [leaf, b, a] = <[_; 3]>::try_from(straight).unwrap();
     for shown in [
@@ -169,23 +173,73 @@ async fn accepts_a_peer_with_our_own_id() {
     assert_eq!(peer.unwrap().principal(), Some("td/ns/default/sa/ours"));
 }
 
+/// M-11, M-12, M-13
+#[tokio::test]
+async fn refuses_intermediate_that_may_not_vouch() {
+    for (intermediate, reason) in [
+        (Authority::new("a").not_ca(), Reason::Intermediate),
+        (Authority::new("a").expired(), Reason::Expired),
+        (Authority::new("a").for_code(), Reason::ExtendedKeyUsage),
+        (
+            Authority::new("a").without_cert_sign(),
+            Reason::Intermediate,
+        ),
+        (
+            Authority::new("a").only_uris_of("td"),
+            Reason::NameConstraints,
+        ),
+    ] {
+        let root = Pki::new("td").unwrap();
+        let issuing = root.intermediate(&intermediate).unwrap();
+        let shown = chain(&issuing.issue(&Leaf::workload(PEER)).unwrap());
+        let verdict = both_ways(&root, &shown).await;
+        assert_eq!(verdict, Err(reason), "{intermediate:?}");
+    }
+}
+
+/// M-11
+#[tokio::test]
+async fn refuses_more_authorities_than_a_path_length_allows() {
+    let root = Pki::new("td").unwrap();
+    let issuing = root
+        .intermediate(&Authority::new("a").path_length(0))
+        .unwrap()
+        .intermediate(&Authority::new("b"))
+        .unwrap();
+    let shown = chain(&issuing.issue(&Leaf::workload(PEER)).unwrap());
+    assert_eq!(both_ways(&root, &shown).await, Err(Reason::Intermediate));
+}
+
 /// M-15
+#[tokio::test]
+async fn accepts_six_authorities_in_line_and_no_seventh() {
+    let root = Pki::new("td").unwrap();
+    let mut issuing = root.intermediate(&Authority::new("1")).unwrap();
+    for count in 1..=7 {
+        let shown = chain(&issuing.issue(&Leaf::workload(PEER)).unwrap());
+        let wanted = if count <= 6 {
+            Ok(())
+        } else {
+            Err(Reason::ChainTooLong)
+        };
+        assert_eq!(both_ways(&root, &shown).await, wanted, "{count}");
+        let next = Authority::new((count + 1).to_string());
+        issuing = issuing.intermediate(&next).unwrap();
+    }
+}
+
+/// M-15 (RUSTSEC-2023-0053): counted before anything is parsed.
 #[tokio::test]
 async fn refuses_more_certificates_than_are_worth_a_look() {
     let root = Pki::new("td").unwrap();
-    let (mut shown, key) = chain(&root.issue(&Leaf::workload(PEER)).unwrap());
-    for _ in 0..8 {
-        shown.extend_from_slice(
-            &root
-                .intermediate("same")
-                .unwrap()
-                .issue(&Leaf::workload(PEER))
-                .unwrap()
-                .chain()[1..],
-        );
+    for many in [8, 100] {
+        let (mut shown, key) = chain(&root.issue(&Leaf::workload(PEER)).unwrap());
+        for _ in 0..many {
+            let same = root.intermediate(&Authority::new("same")).unwrap();
+            let issued = same.issue(&Leaf::workload(PEER)).unwrap();
+            shown.extend_from_slice(&issued.chain()[1..]);
+        }
+        let verdict = both_ways(&root, &(shown, key)).await;
+        assert_eq!(verdict, Err(Reason::ChainTooLong), "{many}");
     }
-    assert_eq!(
-        both_ways(&root, &(shown, key)).await,
-        Err(Reason::ChainTooLong)
-    );
 }

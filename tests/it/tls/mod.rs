@@ -1,3 +1,6 @@
 mod acceptor;
+mod files;
 mod matrix;
+mod modes;
+mod rotation;
 mod support;

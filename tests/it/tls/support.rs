@@ -39,7 +39,7 @@ pub(crate) fn client_config(shown: Option<Chain>) -> ClientConfig {
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustAnyone));
+        .with_custom_certificate_verifier(trust_anyone());
     let mut config = match shown {
         Some(shown) => builder.with_client_cert_resolver(resolver(shown)),
         None => builder.with_no_client_auth(),
@@ -134,6 +134,10 @@ pub(crate) async fn both_ways(trusting: &Pki, shown: &Chain) -> Result<(), Reaso
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+pub(crate) fn trust_anyone() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(TrustAnyone)
 }
 
 #[derive(Debug)]
