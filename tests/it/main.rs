@@ -11,4 +11,5 @@
 
 mod jwt;
 mod propagation;
+mod rbac;
 mod tls;

@@ -1,0 +1,103 @@
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::Guard;
+use crate::context::Exchange;
+use crate::live::Live;
+use crate::message::{GuardBody, GuardFuture};
+use crate::policy::Engine;
+
+/// The response future of [`Rbac`].
+pub type ResponseFuture<F, B> = GuardFuture<F, B>;
+
+/// Applies [`Rbac`].
+#[derive(Clone, Debug)]
+pub struct RbacLayer {
+    engine: Live<Engine>,
+    guard: Guard,
+    rewrites: bool,
+}
+
+impl RbacLayer {
+    /// A layer that asks this engine, whatever generation of it is current when a request comes.
+    #[must_use]
+    pub fn new(engine: Live<Engine>) -> Self {
+        Self {
+            engine,
+            guard: Guard::new(),
+            rewrites: false,
+        }
+    }
+
+    /// Whether a plain allow leaves its decision in the exchange too; see [`Guard::record_allows`].
+    #[must_use]
+    pub fn record_allows(mut self, records: bool) -> Self {
+        self.guard = self.guard.record_allows(records);
+        self
+    }
+
+    /// Lets the layer rewrite request targets to their normalized form, as the sidecar does: for a layer that stands in front of every
+    /// router. Without it, a target whose segments would change is answered with 400.
+    #[must_use]
+    pub fn in_front_of_router(mut self) -> Self {
+        self.rewrites = true;
+        self
+    }
+}
+
+impl<S> Layer<S> for RbacLayer {
+    type Service = Rbac<S>;
+
+    fn layer(&self, inner: S) -> Rbac<S> {
+        Rbac {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// Asks the policy engine before it calls the inner service, and answers in its place when the engine refuses.
+///
+/// Needs to know the [`Peer`](crate::context::Peer): one that no acceptor or test told of is refused.
+#[derive(Clone, Debug)]
+pub struct Rbac<S> {
+    inner: S,
+    layer: RbacLayer,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Rbac<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+{
+    type Response = Response<GuardBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        let exchange = Exchange::of(&mut head.extensions);
+        let engine = self.layer.engine.load();
+        let guard = &self.layer.guard;
+        let verdict = if self.layer.rewrites {
+            guard
+                .normalize(&engine, &mut head)
+                .and_then(|()| guard.check(&engine, &head, &exchange))
+        } else {
+            guard.check_behind_router(&engine, &head, &exchange)
+        };
+        match verdict {
+            Ok(()) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
+            Err(reply) => {
+                exchange.set_details(reply.details().clone());
+                GuardFuture::refused(reply, &head.method, &head.headers)
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+use std::net::IpAddr;
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method};
+use serde_json::{Map, Value};
+
+use crate::context::{Claims, Exchange, Peer};
+use crate::identity::PeerCertificate;
+use crate::matcher::{forwarded, header::is_joined};
+use crate::policy::Attributes;
+
+/// Shows the head of a request to the engine, as Envoy's matchers would see it.
+///
+/// Pseudo-headers come from method and URI, values are trimmed, and headers that Envoy takes off before policy runs are absent: those of
+/// one hop, `te` other than `trailers`, and `x-forwarded-client-cert` from a plaintext peer.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestAttributes<'a> {
+    method: &'a Method,
+    path: &'a str,
+    authority: Option<&'a str>,
+    headers: &'a HeaderMap,
+    peer: &'a Peer,
+    claims: Option<&'a Claims>,
+}
+
+impl<'a> RequestAttributes<'a> {
+    /// A request whose target has been normalized, and what its exchange knows of the peer and the end user.
+    ///
+    /// `None` when the exchange knows no [`Peer`]: the guard is wired wrong, and no answer would be right.
+    #[must_use]
+    pub fn new(head: &'a Parts, exchange: &'a Exchange) -> Option<Self> {
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        Self::with_path(head, path, exchange)
+    }
+
+    /// As [`new`](Self::new), with another path (and query) than the URI's.
+    pub(crate) fn with_path(
+        head: &'a Parts,
+        path: &'a str,
+        exchange: &'a Exchange,
+    ) -> Option<Self> {
+        let host = || head.headers.get(header::HOST);
+        Some(Self {
+            method: &head.method,
+            path,
+            authority: match head.uri.authority() {
+                Some(authority) => Some(authority.as_str()),
+                None => host().and_then(|host| host.to_str().ok()).map(str::trim),
+            },
+            headers: &head.headers,
+            peer: exchange.peer()?,
+            claims: exchange.claims(),
+        })
+    }
+
+    fn lines(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers
+            .get_all(name)
+            .iter()
+            .map(|value| value.as_bytes().trim_ascii())
+    }
+
+    /// Whether Envoy takes the header off before policy sees the request.
+    fn is_removed(&self, name: &str) -> bool {
+        let says = |name: HeaderName, word: &str| {
+            let lines = self.headers.get_all(name);
+            let mut elements = lines
+                .iter()
+                .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+            elements.any(|element| element.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+        };
+        let upgrades =
+            || says(header::CONNECTION, "upgrade") && self.headers.contains_key(header::UPGRADE);
+        match name {
+            "x-forwarded-client-cert" => !self.peer.is_tls(),
+            "te" => !says(header::TE, "trailers") && !upgrades(),
+            "connection" | "upgrade" => !upgrades(),
+            "keep-alive" | "proxy-connection" | "transfer-encoding" => true,
+            _ => false,
+        }
+    }
+}
+
+impl Attributes for RequestAttributes<'_> {
+    fn method(&self) -> Option<&str> {
+        Some(self.method.as_str())
+    }
+
+    fn path(&self) -> Option<&str> {
+        Some(self.path)
+    }
+
+    fn authority(&self) -> Option<&str> {
+        self.authority
+    }
+
+    fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        if self.is_removed(name) {
+            return false;
+        }
+        let mut lines = self.lines(name);
+        if !is_joined(name) {
+            return lines.any(visit);
+        }
+        match (lines.next(), lines.next()) {
+            (None, _) => false,
+            (Some(only), None) => visit(only),
+            (Some(first), Some(second)) => {
+                let mut joined = [first, b",", second].concat();
+                for line in lines {
+                    joined.push(b',');
+                    joined.extend_from_slice(line);
+                }
+                visit(&joined)
+            }
+        }
+    }
+
+    fn is_tls(&self) -> bool {
+        self.peer.is_tls()
+    }
+
+    fn certificate(&self) -> Option<&PeerCertificate> {
+        self.peer.certificate()
+    }
+
+    fn direct_remote_ip(&self) -> Option<IpAddr> {
+        Some(forwarded::socket_ip(self.peer.remote_addr().ip()))
+    }
+
+    fn remote_ip(&self) -> Option<IpAddr> {
+        let lines = self.headers.get_all("x-forwarded-for");
+        let lines = lines.iter().map(HeaderValue::as_bytes);
+        Some(forwarded::remote_ip(lines, self.peer.remote_addr().ip()))
+    }
+
+    fn destination_ip(&self) -> Option<IpAddr> {
+        Some(forwarded::socket_ip(self.peer.local_addr().ip()))
+    }
+
+    fn destination_port(&self) -> Option<u16> {
+        Some(self.peer.local_addr().port())
+    }
+
+    fn sni(&self) -> &str {
+        let facts = self.peer.tls_facts();
+        facts.and_then(|facts| facts.sni.as_deref()).unwrap_or("")
+    }
+
+    fn claims(&self) -> Option<&Map<String, Value>> {
+        self.claims.map(Claims::payload)
+    }
+}
