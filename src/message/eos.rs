@@ -1,6 +1,4 @@
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
@@ -8,12 +6,19 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 
-use super::GrpcStatus;
+use super::grpc_messages::GrpcMessages;
+use super::{GrpcStatus, is_grpc};
 
 /// What wants to know how a body ended.
 ///
 /// It is a trait and not a closure so that bodies, and the futures that make them, have names.
 pub trait OnEnd {
+    /// Called after each piece of a gRPC body's data, with the messages that have begun so far: streams may live long, and who reports
+    /// them wants to report before their end.
+    fn on_messages(&mut self, messages: u64) {
+        let _ = messages;
+    }
+
     /// Called exactly once, often from a `Drop`: it must not panic and must not block.
     fn on_end(self, end: End);
 }
@@ -26,6 +31,8 @@ pub struct End {
     pub kind: EndKind,
     /// The data bytes that were seen; trailers do not count.
     pub bytes: u64,
+    /// The messages that began, if it is a gRPC body.
+    pub messages: u64,
     /// The gRPC status of the trailers, else that of the response head.
     pub grpc_status: Option<GrpcStatus>,
 }
@@ -47,6 +54,7 @@ impl End {
         Self {
             kind,
             bytes: 0,
+            messages: 0,
             grpc_status: None,
         }
     }
@@ -108,6 +116,8 @@ struct Watch<F> {
     bytes: u64,
     /// How many bytes make the body whole even if nobody polls further; `Some(0)` where there may be no body.
     whole: Option<u64>,
+    /// Only a gRPC body has messages.
+    messages: Option<GrpcMessages>,
     grpc_status: Option<GrpcStatus>,
 }
 
@@ -139,6 +149,7 @@ impl<B: Body, F: OnEnd> EosBody<B, F> {
             on_end: Some(on_end),
             bytes: 0,
             whole,
+            messages: is_grpc(headers).then(GrpcMessages::default),
             grpc_status: GrpcStatus::from_headers(headers),
         };
         if inner.is_end_stream() {
@@ -161,6 +172,7 @@ impl<F: OnEnd> Watch<F> {
             on_end.on_end(End {
                 kind,
                 bytes: self.bytes,
+                messages: self.messages.map_or(0, |messages| messages.count()),
                 grpc_status: self.grpc_status,
             });
         }
@@ -168,7 +180,7 @@ impl<F: OnEnd> Watch<F> {
 
     fn see<D: Buf>(&mut self, frame: &Frame<D>, is_last: bool) {
         if let Some(data) = frame.data_ref() {
-            self.bytes = self.bytes.saturating_add(data.remaining() as u64);
+            self.see_data(data);
         }
         let trailers = frame.trailers_ref();
         if let Some(status) = trailers.and_then(GrpcStatus::from_headers) {
@@ -176,6 +188,14 @@ impl<F: OnEnd> Watch<F> {
         }
         if is_last || trailers.is_some() {
             self.tell(EndKind::Complete);
+        }
+    }
+
+    fn see_data(&mut self, data: &impl Buf) {
+        self.bytes = self.bytes.saturating_add(data.remaining() as u64);
+        if let (Some(messages), Some(on_end)) = (&mut self.messages, &mut self.on_end) {
+            messages.see(data);
+            on_end.on_messages(messages.count());
         }
     }
 
@@ -230,78 +250,6 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
         .ok()?
         .parse()
         .ok()
-}
-
-/// A request body that counts the bytes which are read from it.
-///
-/// What the service never reads is not counted.
-#[pin_project]
-#[derive(Debug)]
-pub struct CountingBody<B> {
-    #[pin]
-    inner: B,
-    count: ByteCount,
-}
-
-/// How many bytes a [`CountingBody`] has let through. Cheap to clone; all clones read the same count.
-#[derive(Clone, Debug, Default)]
-pub struct ByteCount(Option<Arc<AtomicU64>>);
-
-impl<B: Body> CountingBody<B> {
-    /// Counts a body, and the handle that reads the count.
-    ///
-    /// Allocates the shared count, but not for a body that has already ended (that of most GET requests).
-    pub fn new(inner: B) -> (Self, ByteCount) {
-        let count = ByteCount((!inner.is_end_stream()).then(Arc::default));
-        let body = Self {
-            inner,
-            count: count.clone(),
-        };
-        (body, count)
-    }
-}
-
-impl ByteCount {
-    /// The bytes so far.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.0
-            .as_ref()
-            .map_or(0, |count| count.load(Ordering::Relaxed))
-    }
-
-    fn add(&self, bytes: usize) {
-        if let Some(count) = &self.0 {
-            count.fetch_add(bytes as u64, Ordering::Relaxed);
-        }
-    }
-}
-
-impl<B: Body> Body for CountingBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let this = self.project();
-        let polled = ready!(this.inner.poll_frame(cx));
-        if let Some(Ok(frame)) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            this.count.add(data.remaining());
-        }
-        Poll::Ready(polled)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
 }
 
 #[cfg(test)]

@@ -18,14 +18,17 @@
 //! ```
 
 mod body;
+mod counting;
 mod eos;
 mod flags;
 mod grpc;
+mod grpc_messages;
 mod guard;
 mod reply;
 
 pub use body::GuardBody;
-pub use eos::{ByteCount, CountingBody, End, EndKind, EosBody, OnEnd};
+pub use counting::{ByteCount, CountingBody};
+pub use eos::{End, EndKind, EosBody, OnEnd};
 pub use flags::ResponseFlags;
 pub use grpc::{GrpcStatus, is_grpc};
 pub use guard::GuardFuture;

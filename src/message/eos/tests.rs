@@ -215,26 +215,40 @@ async fn a_status_in_the_head_counts_unless_trailers_bring_one() {
 }
 
 #[tokio::test]
-async fn a_request_body_is_counted_as_it_is_read() {
-    let (mut body, count) = CountingBody::new(script(false, [data("abc"), data("de")]).into_body());
-    assert_eq!(count.bytes(), 0);
-    body.frame().await;
-    assert_eq!(count.bytes(), 3);
-    body.frame().await;
-    drop(body);
-    assert_eq!(count.clone().bytes(), 5);
+async fn the_messages_of_a_grpc_body_are_told_as_they_come() {
+    struct Listen(Rc<RefCell<Vec<u64>>>);
+    impl OnEnd for Listen {
+        fn on_messages(&mut self, messages: u64) {
+            self.0.borrow_mut().push(messages);
+        }
+        fn on_end(self, end: End) {
+            self.0.borrow_mut().push(100 + end.messages);
+        }
+    }
+    for (content_type, expected) in [
+        ("application/grpc", vec![1, 3, 103]),
+        ("text/plain", vec![100]),
+    ] {
+        let mut response = script(
+            false,
+            [
+                data("\0\0\0\0\x03a"),
+                data("bc\0\0\0\0\0\0\0\0\0\0"),
+                trailers("0"),
+            ],
+        );
+        response
+            .headers_mut()
+            .insert("content-type", content_type.parse().unwrap());
+        let heard = Rc::default();
+        let response = EosBody::wrap(response, &Method::POST, Listen(Rc::clone(&heard)));
+        let _ = response.into_body().collect().await;
+        assert_eq!(*heard.borrow(), expected, "{content_type}");
+    }
 }
 
 #[test]
-fn an_empty_request_body_shares_no_count() {
-    let (body, count) = CountingBody::new(Empty::<Bytes>::new());
-    assert!(body.is_end_stream());
-    assert!(count.0.is_none());
-    assert_eq!(count.bytes(), 0);
-}
-
-#[test]
-fn both_bodies_may_cross_threads() {
+fn it_may_cross_threads() {
     #[derive(Debug)]
     struct Nothing;
     impl OnEnd for Nothing {
@@ -242,5 +256,4 @@ fn both_bodies_may_cross_threads() {
     }
     fn check<T: Send + Sync + std::fmt::Debug>() {}
     check::<EosBody<Full<Bytes>, Nothing>>();
-    check::<CountingBody<Full<Bytes>>>();
 }

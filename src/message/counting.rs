@@ -1,0 +1,148 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+
+use super::grpc_messages::GrpcMessages;
+use super::is_grpc;
+
+/// A request body that counts the bytes, and the gRPC messages, which are read from it.
+///
+/// What the service never reads is not counted.
+#[pin_project]
+#[derive(Debug)]
+pub struct CountingBody<B> {
+    #[pin]
+    inner: B,
+    count: ByteCount,
+    /// Only a gRPC body has messages.
+    messages: Option<GrpcMessages>,
+}
+
+/// How much a [`CountingBody`] has let through. Cheap to clone; all clones read the same count.
+#[derive(Clone, Debug, Default)]
+pub struct ByteCount(Option<Arc<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    bytes: AtomicU64,
+    messages: AtomicU64,
+}
+
+impl<B: Body> CountingBody<B> {
+    /// Counts the body of a request, and its messages when the request is gRPC, and gives the handle that reads the count.
+    ///
+    /// Allocates the shared count, but not for a body that has already ended (that of most GET requests).
+    pub fn wrap(request: Request<B>) -> (Request<Self>, ByteCount) {
+        let (head, body) = request.into_parts();
+        let (mut body, count) = Self::new(body);
+        body.messages = is_grpc(&head.headers).then(GrpcMessages::default);
+        (Request::from_parts(head, body), count)
+    }
+
+    /// As [`wrap`](Self::wrap), of a body that is not gRPC.
+    pub fn new(inner: B) -> (Self, ByteCount) {
+        let count = ByteCount((!inner.is_end_stream()).then(Arc::default));
+        let body = Self {
+            inner,
+            count: count.clone(),
+            messages: None,
+        };
+        (body, count)
+    }
+}
+
+impl ByteCount {
+    /// The bytes so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.load(|counts| &counts.bytes)
+    }
+
+    /// The gRPC messages that have begun so far.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.load(|counts| &counts.messages)
+    }
+
+    fn load(&self, count: impl Fn(&Counts) -> &AtomicU64) -> u64 {
+        let load = |counts: &Arc<Counts>| count(counts).load(Ordering::Relaxed);
+        self.0.as_ref().map_or(0, load)
+    }
+}
+
+impl<B: Body> Body for CountingBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        let polled = ready!(this.inner.poll_frame(cx));
+        if let Some(Ok(frame)) = &polled
+            && let (Some(data), Some(counts)) = (frame.data_ref(), &this.count.0)
+        {
+            let bytes = data.remaining() as u64;
+            counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+            if let Some(messages) = this.messages {
+                messages.see(data);
+                counts.messages.store(messages.count(), Ordering::Relaxed);
+            }
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Empty, Full};
+
+    use super::*;
+
+    const TWO_MESSAGES: &[u8] = &[0, 0, 0, 0, 1, 7, 0, 0, 0, 0, 0];
+
+    #[tokio::test]
+    async fn a_body_is_counted_as_it_is_read() {
+        for (content_type, messages) in [("application/grpc", 2), ("text/plain", 0)] {
+            let request = Request::post("/")
+                .header("content-type", content_type)
+                .body(Full::<Bytes>::from(TWO_MESSAGES))
+                .unwrap();
+            let (request, count) = CountingBody::wrap(request);
+            assert_eq!((count.bytes(), count.messages()), (0, 0));
+            request.into_body().frame().await;
+            assert_eq!((count.bytes(), count.messages()), (11, messages));
+            assert_eq!(count.clone().bytes(), 11);
+        }
+    }
+
+    #[test]
+    fn an_empty_body_shares_no_count() {
+        let (body, count) = CountingBody::new(Empty::<Bytes>::new());
+        assert!(body.is_end_stream());
+        assert!(count.0.is_none());
+        assert_eq!(count.bytes(), 0);
+    }
+
+    #[test]
+    fn it_may_cross_threads() {
+        fn check<T: Send + Sync + std::fmt::Debug>() {}
+        check::<CountingBody<Full<Bytes>>>();
+    }
+}
