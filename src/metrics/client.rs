@@ -124,14 +124,19 @@ impl ClientMetrics {
         record.base = Some(self.0.base_of(&record.destination, peer, &said));
     }
 
+    /// A gRPC response has brought so many messages by now: reports those of both ways, at most every five seconds. What is never
+    /// reported here is reported at the end.
+    pub fn progress(&self, record: &mut ClientRecord, messages: u64, now: Instant) {
+        if let Some(base) = record.base {
+            let table = self.0.registry.table();
+            record.record.progressed(table, base, messages, now);
+        }
+    }
+
     /// The exchange has ended: counts it, in all families at once.
     ///
     /// Without [`answer`](Self::answer) or [`ClientRecord::fail`] before, the response code is `0`.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a record is counted once, so it is used up"
-    )]
-    pub fn finish(&self, record: ClientRecord, end: End, now: Instant) {
+    pub fn finish(&self, mut record: ClientRecord, end: End, now: Instant) {
         let Client {
             registry, overflow, ..
         } = &*self.0;

@@ -83,9 +83,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let now = Instant::now();
-        let (head, body) = request.into_parts();
-        let (body, sent) = CountingBody::new(body);
-        let mut request = Request::from_parts(head, body);
+        let (mut request, sent) = CountingBody::wrap(request);
         let record = self.metrics.begin(&mut request, sent, now);
         ClientResponseFuture {
             method: request.method().clone(),
@@ -157,6 +155,12 @@ impl ClientEnd {
 }
 
 impl OnEnd for ClientEnd {
+    fn on_messages(&mut self, messages: u64) {
+        if let Some((metrics, record)) = &mut self.0 {
+            metrics.progress(record, messages, Instant::now());
+        }
+    }
+
     fn on_end(mut self, end: End) {
         self.tell(end);
     }

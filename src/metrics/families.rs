@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicU64;
 
 use super::cell::HistogramTotals;
-use super::table::{Base, ConnectionCells, RequestSeries, RequestTotals, Table};
+use super::table::{Base, ConnectionCells, Messages, RequestSeries, RequestTotals, Table};
 use super::text::{Kind, Text};
 
 /// Writes Istio's request and connection families.
@@ -12,6 +12,18 @@ pub(super) fn write(text: &mut Text, table: &Table) {
         .collect();
     if !requests.is_empty() {
         write_requests(text, &requests);
+    }
+    let messages: Vec<_> = table
+        .bases()
+        .filter_map(|base| Some((base, base.messages()?)))
+        .collect();
+    for (name, help, count) in MESSAGE_FAMILIES {
+        if !messages.is_empty() {
+            text.family(Kind::Counter, name, help);
+        }
+        for (base, messages) in &messages {
+            text.sample(name, "_total", &base.labels, count(messages));
+        }
     }
     let connections: Vec<_> = table
         .bases()
@@ -61,6 +73,21 @@ fn write_requests(text: &mut Text, rows: &[Row]) {
         }
     }
 }
+
+type Count = fn(&Messages) -> u64;
+
+const MESSAGE_FAMILIES: [(&str, &str, Count); 2] = [
+    (
+        "istio_request_messages",
+        "gRPC messages of requests.",
+        |messages| messages.request,
+    ),
+    (
+        "istio_response_messages",
+        "gRPC messages of responses.",
+        |messages| messages.response,
+    ),
+];
 
 type Tally = fn(&ConnectionCells) -> &AtomicU64;
 

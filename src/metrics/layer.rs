@@ -79,9 +79,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let now = Instant::now();
-        let (head, body) = request.into_parts();
-        let (body, received) = CountingBody::new(body);
-        let mut request = Request::from_parts(head, body);
+        let (mut request, received) = CountingBody::wrap(request);
         let exchange = Exchange::of(request.extensions_mut());
         let record = self
             .metrics
@@ -147,6 +145,12 @@ impl ServerEnd {
 }
 
 impl OnEnd for ServerEnd {
+    fn on_messages(&mut self, messages: u64) {
+        if let Some((metrics, record)) = &mut self.0 {
+            metrics.progress(record, messages, Instant::now());
+        }
+    }
+
     fn on_end(mut self, end: End) {
         self.tell(end);
     }

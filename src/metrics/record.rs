@@ -1,9 +1,9 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 
 use super::labels::{Outcome, Protocol};
-use super::table::{BaseId, Observed, Table};
+use super::table::{BaseId, Messages, Observed, Table};
 use crate::message::{ByteCount, End, EndKind, ResponseFlags, is_grpc};
 
 /// The half of a record that both sides share: clock, sizes, outcome.
@@ -16,6 +16,9 @@ pub(super) struct Record {
     status: Option<StatusCode>,
     response_head: u64,
     flags: ResponseFlags,
+    /// The gRPC messages that have been reported, and when.
+    reported: Messages,
+    reported_at: Instant,
 }
 
 impl Record {
@@ -32,6 +35,8 @@ impl Record {
             status: None,
             response_head: 0,
             flags: ResponseFlags::none(),
+            reported: Messages::default(),
+            reported_at: now,
         }
     }
 
@@ -52,8 +57,32 @@ impl Record {
         self.flags = self.flags.union(flags);
     }
 
+    /// Reports the gRPC messages since the last report, when that is long enough ago.
+    pub(super) fn progressed(&mut self, table: &Table, base: BaseId, response: u64, now: Instant) {
+        if now.saturating_duration_since(self.reported_at) >= REPORTING_INTERVAL {
+            self.reported_at = now;
+            self.report_messages(table, base, response);
+        }
+    }
+
+    fn report_messages(&mut self, table: &Table, base: BaseId, response: u64) {
+        if self.protocol != Protocol::Grpc {
+            return;
+        }
+        let messages = Messages {
+            request: self.request_body.messages(),
+            response,
+        };
+        let reported = std::mem::replace(&mut self.reported, messages);
+        let since = Messages {
+            request: messages.request.saturating_sub(reported.request),
+            response: messages.response.saturating_sub(reported.response),
+        };
+        table.add_messages(base, since);
+    }
+
     pub(super) fn add_to(
-        &self,
+        &mut self,
         table: &Table,
         base: BaseId,
         overflow: BaseId,
@@ -70,6 +99,7 @@ impl Record {
             EndKind::Cancelled => self.flags.union(ResponseFlags::DOWNSTREAM_DISCONNECT),
         };
         let outcome = Outcome::new(self.protocol, self.status, end.grpc_status, flags);
+        self.report_messages(table, base, end.messages);
         let elapsed = now.saturating_duration_since(self.start);
         let observed = Observed {
             milliseconds: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
@@ -108,6 +138,9 @@ fn fields(headers: &HeaderMap, version: Version) -> u64 {
 const REQUEST_LINE: u64 = 12;
 /// `HTTP/1.1 200 OK` and the line end.
 const STATUS_LINE: u64 = 17;
+
+/// Istio's interval for whatever lives long.
+const REPORTING_INTERVAL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

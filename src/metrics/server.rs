@@ -102,15 +102,18 @@ impl ServerMetrics {
         record.record.answered(response);
     }
 
+    /// A gRPC response has sent so many messages by now: reports those of both ways, at most every five seconds. What is never reported
+    /// here is reported at the end.
+    pub fn progress(&self, record: &mut ServerRecord, messages: u64, now: Instant) {
+        let table = self.0.registry.table();
+        record.record.progressed(table, record.base, messages, now);
+    }
+
     /// The exchange has ended: counts it, in all families at once.
     ///
     /// Without [`answer`](Self::answer) before, the response code is `0`. A cancelled end adds the flag `DC`; a failed one is `UC` unless flags
     /// say better.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a record is counted once, so it is used up"
-    )]
-    pub fn finish(&self, record: ServerRecord, end: End, now: Instant) {
+    pub fn finish(&self, mut record: ServerRecord, end: End, now: Instant) {
         let Server {
             registry, overflow, ..
         } = &*self.0;

@@ -50,6 +50,7 @@ pub(super) struct Base {
     /// Whether it takes what no longer fits elsewhere, and so may use what is kept back for that.
     takes_overflow: bool,
     requests: Grow<RequestSeries, 8>,
+    messages: Striped<MessageCells>,
     connections: Grow<ConnectionSeries, 2>,
 }
 
@@ -65,8 +66,6 @@ struct RequestCells {
     duration: HistogramCells,
     request_bytes: HistogramCells,
     response_bytes: HistogramCells,
-    request_messages: AtomicU64,
-    response_messages: AtomicU64,
 }
 
 /// What the request families hold at one moment. `istio_requests_total` is the count of the durations.
@@ -75,8 +74,6 @@ pub(super) struct RequestTotals {
     pub(super) duration: HistogramTotals,
     pub(super) request_bytes: HistogramTotals,
     pub(super) response_bytes: HistogramTotals,
-    pub(super) request_messages: u64,
-    pub(super) response_messages: u64,
 }
 
 /// What one request adds.
@@ -85,6 +82,20 @@ pub(super) struct Observed {
     pub(super) milliseconds: u64,
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
+}
+
+/// The gRPC message families, which have the base labels only.
+#[derive(Debug, Default)]
+struct MessageCells {
+    request: AtomicU64,
+    response: AtomicU64,
+}
+
+/// gRPC messages of the request and of the response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Messages {
+    pub(super) request: u64,
+    pub(super) response: u64,
 }
 
 /// The connection families of one set of labels.
@@ -154,6 +165,7 @@ impl Table {
             security_policy: labels.security_policy,
             takes_overflow,
             requests: Grow::new(),
+            messages: Striped::new(),
             connections: Grow::new(),
         };
         if slot.set(base).is_err() {
@@ -205,6 +217,16 @@ impl Table {
         Some(series)
     }
 
+    /// Adds gRPC messages.
+    pub(super) fn add_messages(&self, base: BaseId, messages: Messages) {
+        if let Some(cells) = self.get(base).and_then(|base| base.messages.local()) {
+            cells.request.fetch_add(messages.request, Ordering::Relaxed);
+            cells
+                .response
+                .fetch_add(messages.response, Ordering::Relaxed);
+        }
+    }
+
     /// The connection families' cells of this thread.
     pub(super) fn connection(
         &self,
@@ -252,6 +274,19 @@ impl Base {
         self.requests.iter()
     }
 
+    /// The gRPC messages; `None` when no gRPC call had these labels.
+    pub(super) fn messages(&self) -> Option<Messages> {
+        self.messages
+            .iter()
+            .fold(None, |total: Option<Messages>, cells| {
+                let total = total.unwrap_or_default();
+                Some(Messages {
+                    request: total.request + cells.request.load(Ordering::Relaxed),
+                    response: total.response + cells.response.load(Ordering::Relaxed),
+                })
+            })
+    }
+
     pub(super) fn connections(&self) -> impl Iterator<Item = &ConnectionSeries> {
         self.connections.iter()
     }
@@ -274,8 +309,6 @@ impl RequestSeries {
             totals.duration.add(&cells.duration);
             totals.request_bytes.add(&cells.request_bytes);
             totals.response_bytes.add(&cells.response_bytes);
-            totals.request_messages += cells.request_messages.load(Ordering::Relaxed);
-            totals.response_messages += cells.response_messages.load(Ordering::Relaxed);
         }
         totals
     }

@@ -10,6 +10,7 @@
 )]
 
 mod jwt;
+mod metrics;
 mod propagation;
 mod rbac;
 mod tls;
