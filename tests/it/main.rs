@@ -9,7 +9,9 @@
     reason = "a test may panic"
 )]
 
+mod golden;
 mod jwt;
+mod legacy;
 mod metrics;
 mod propagation;
 mod rbac;

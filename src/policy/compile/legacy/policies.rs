@@ -3,7 +3,8 @@ use std::sync::Arc;
 use super::super::compiler::Compiler;
 use super::super::selection::oldest;
 use super::service::Service;
-use crate::istio::{LegacyPolicy, LegacyTarget, MtlsMode, PortSelector};
+use crate::istio::{LegacyPolicy, LegacyTarget, MtlsMode, PortSelector, StringMatch};
+use crate::matcher::SafeRegex;
 
 /// The one Policy or MeshPolicy that counts for a service's port: the narrowest, nothing is merged.
 pub(super) fn effective<'r>(
@@ -26,6 +27,22 @@ pub(super) fn effective<'r>(
         }
     }
     oldest(compiler, candidates, |policy| &policy.meta)
+}
+
+/// Records trigger rules that are no regexes of this engine's.
+pub(super) fn check_triggers(compiler: &mut Compiler<'_>, policy: &LegacyPolicy) {
+    for (index, origin) in policy.origins.iter().enumerate() {
+        for rule in &origin.trigger_rules {
+            for path in rule.excluded_paths.iter().chain(&rule.included_paths) {
+                if let StringMatch::Regex(text) = path
+                    && let Err(error) = SafeRegex::new(text)
+                {
+                    let field = format!("spec.origins[{index}].jwt.triggerRules");
+                    compiler.refuse(text.at(), field, error);
+                }
+            }
+        }
+    }
 }
 
 /// The mode of a Policy's peer method; `None` when it has none, and then the port has no mutual TLS.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::super::super::{Authentication, Chains, LegacyAuthentication, PerPort};
 use super::super::compiler::Compiler;
-use super::policies::{effective, peer_mode};
+use super::policies::{check_triggers, effective, peer_mode};
 use super::rbac::Roles;
 use super::service::Service;
 use super::subjects::Callers;
@@ -46,6 +46,9 @@ pub(in super::super) fn compile(
         );
         compiler.refuse(&first.at, "", message);
         return legacy;
+    }
+    for policy in &resources.legacy_policies {
+        check_triggers(compiler, policy);
     }
     let config = switch::config(compiler, &resources.rbac_configs);
     if let (true, Some(config)) = (replaced.authorization, config) {

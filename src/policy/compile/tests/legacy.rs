@@ -9,7 +9,7 @@ use crate::istio::{
     AccessRule, Action, Constraint, EnforcementMode, LegacyJwt, LegacyMtls, LegacyPolicy,
     LegacyTarget, MeshConfig, MtlsMode, PeerAuthentication, PortSelector, Position,
     PrincipalBinding, Problems, RbacConfig, RbacMode, RbacTarget, RequestAuthentication, Resources,
-    Rule, ServiceRole, ServiceRoleBinding, Subject,
+    Rule, ServiceRole, ServiceRoleBinding, StringMatch, Subject, TriggerRule,
 };
 use crate::policy::ir::Rbac;
 use crate::policy::{Program, compile};
@@ -590,6 +590,28 @@ fn what_would_widen_or_guess_is_refused() {
             assert_eq!(fields, [field]);
         }
     }
+}
+
+#[test]
+fn a_trigger_that_is_no_regex_is_refused() {
+    let mut policy = legacy_policy("default", None);
+    let trigger = TriggerRule {
+        included_paths: vec![StringMatch::Regex("/a(".into())],
+        ..TriggerRule::default()
+    };
+    policy.origins = vec![LegacyJwt {
+        trigger_rules: vec![trigger],
+        ..LegacyJwt::default()
+    }];
+    let resources = Resources {
+        legacy_policies: vec![Arc::new(policy)],
+        ..Resources::default()
+    };
+    let problems = compiled(&resources).unwrap_err();
+    assert_eq!(
+        problems.as_slice()[0].field,
+        "spec.origins[0].jwt.triggerRules"
+    );
 }
 
 #[test]
