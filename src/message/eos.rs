@@ -7,7 +7,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 
 use super::grpc_messages::GrpcMessages;
-use super::{GrpcStatus, is_grpc};
+use super::{GrpcStatus, ResponseFlags, is_grpc};
 
 /// What wants to know how a body ended.
 ///
@@ -48,6 +48,17 @@ impl End {
     #[must_use]
     pub const fn failed() -> Self {
         Self::without_body(EndKind::Failed)
+    }
+
+    /// The response flags of an exchange that ended so and of which `known` flags were set before: a cancelled one adds `DC`, and a
+    /// failed one is `UC` unless a flag says better why.
+    #[must_use]
+    pub const fn flags(&self, known: ResponseFlags) -> ResponseFlags {
+        match self.kind {
+            EndKind::Cancelled => known.union(ResponseFlags::DOWNSTREAM_DISCONNECT),
+            EndKind::Failed if known.is_empty() => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+            EndKind::Complete | EndKind::Failed => known,
+        }
     }
 
     const fn without_body(kind: EndKind) -> Self {

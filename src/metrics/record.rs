@@ -4,7 +4,7 @@ use http::{HeaderMap, Request, Response, StatusCode, Version};
 
 use super::labels::{Outcome, Protocol};
 use super::table::{BaseId, Messages, Observed, Table};
-use crate::message::{ByteCount, End, EndKind, ResponseFlags, is_grpc};
+use crate::message::{ByteCount, End, ResponseFlags, is_grpc};
 
 /// The half of a record that both sides share: clock, sizes, outcome.
 #[derive(Debug)]
@@ -89,15 +89,7 @@ impl Record {
         end: End,
         now: Instant,
     ) {
-        let flags = match end.kind {
-            EndKind::Complete => self.flags,
-            // Whoever knows better why it failed has said so.
-            EndKind::Failed if self.flags.is_empty() => {
-                ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
-            }
-            EndKind::Failed => self.flags,
-            EndKind::Cancelled => self.flags.union(ResponseFlags::DOWNSTREAM_DISCONNECT),
-        };
+        let flags = end.flags(self.flags);
         let outcome = Outcome::new(self.protocol, self.status, end.grpc_status, flags);
         self.report_messages(table, base, end.messages);
         let elapsed = now.saturating_duration_since(self.start);

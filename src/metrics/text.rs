@@ -35,7 +35,10 @@ impl Text {
             (Kind::Gauge, _) => ("", "gauge"),
             (Kind::Histogram, _) => ("", "histogram"),
         };
-        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        let mut help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        if self.format == Format::OpenMetrics {
+            help = help.replace('"', "\\\"");
+        }
         self.line(format_args!("# HELP {name}{suffix} {help}"));
         self.line(format_args!("# TYPE {name}{suffix} {kind}"));
     }

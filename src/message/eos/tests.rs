@@ -248,6 +248,23 @@ async fn the_messages_of_a_grpc_body_are_told_as_they_come() {
 }
 
 #[test]
+fn an_end_adds_a_flag_only_where_none_says_why() {
+    let none = ResponseFlags::none();
+    let refused = ResponseFlags::UPSTREAM_CONNECTION_FAILURE;
+    let complete = End::without_body(EndKind::Complete);
+    for (end, known, shown) in [
+        (complete, none, "-"),
+        (complete, refused, "UF"),
+        (End::failed(), none, "UC"),
+        (End::failed(), refused, "UF"),
+        (End::cancelled(), none, "DC"),
+        (End::cancelled(), refused, "DC,UF"),
+    ] {
+        assert_eq!(end.flags(known).to_string(), shown, "{end:?}");
+    }
+}
+
+#[test]
 fn it_may_cross_threads() {
     #[derive(Debug)]
     struct Nothing;

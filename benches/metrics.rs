@@ -1,0 +1,136 @@
+//! What counting one request costs, beside its parts: one thread, and two on the same series.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench may panic"
+)]
+
+use std::hint::black_box;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::{HeaderName, HeaderValue, Request, Response};
+use tower_mesh::Workload;
+use tower_mesh::context::{Peer, TlsFacts};
+use tower_mesh::identity::{PeerCertificate, SpiffeId};
+use tower_mesh::message::{ByteCount, End, EosBody, OnEnd};
+use tower_mesh::metrics::{Registry, ServerMetrics, ServerRecord};
+
+fn server() -> ServerMetrics {
+    Registry::new().server(&Workload::new("default", "patients").service("patients", 8443))
+}
+
+fn peer() -> Peer {
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let id = SpiffeId::new("spiffe://cluster.local/ns/shop/sa/web").unwrap();
+    let mut facts = TlsFacts::default();
+    facts.certificate = Some(PeerCertificate::of(id));
+    Peer::tls(at(50_000), at(8443), facts)
+}
+
+fn request() -> Request<()> {
+    let mut request = Request::get("/patients/7?full=true");
+    for (name, value) in [
+        ("host", "patients.default"),
+        ("user-agent", "bench/1.0"),
+        ("accept", "*/*"),
+        ("x-request-id", "6f0c9f32-6b11-4a53-9b3c-0d9ad1b6a1f0"),
+    ] {
+        request = request.header(name, value);
+    }
+    request.body(()).unwrap()
+}
+
+/// One request from its head to the end of its body, the clock not read.
+fn count(metrics: &ServerMetrics, peer: &Peer, request: &mut Request<()>, now: Instant) {
+    let mut record = metrics.begin(request, Some(peer), ByteCount::default(), now);
+    metrics.answer(&mut record, &mut Response::new(()));
+    metrics.finish(record, End::cancelled(), now);
+}
+
+fn families(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("metrics");
+    let (metrics, peer, now) = (server(), peer(), Instant::now());
+    let mut seen = request();
+
+    let begin = |request: &mut Request<()>| -> ServerRecord {
+        metrics.begin(request, Some(&peer), ByteCount::default(), now)
+    };
+    count(&metrics, &peer, &mut seen, now);
+    group.bench_function("families of one request, series known", |bencher| {
+        bencher.iter_batched(
+            || begin(&mut request()),
+            |record| metrics.finish(record, End::cancelled(), now),
+            criterion::BatchSize::LargeInput,
+        );
+    });
+    group.bench_function("whole step, caller without metadata", |bencher| {
+        bencher.iter(|| count(&metrics, &peer, black_box(&mut seen), now));
+    });
+
+    let mut said = Request::get("http://patients.default/").body(()).unwrap();
+    let client = Registry::new().client(&Workload::new("shop", "web"));
+    let sent = client.begin(&mut said, ByteCount::default(), now);
+    client.finish(sent, End::cancelled(), now);
+    let said: [(HeaderName, HeaderValue); 2] =
+        ["x-envoy-peer-metadata", "x-envoy-peer-metadata-id"]
+            .map(|name| (HeaderName::from_static(name), said.headers()[name].clone()));
+    group.bench_function("whole step, caller with metadata", |bencher| {
+        bencher.iter(|| {
+            for (name, value) in &said {
+                seen.headers_mut().insert(name, value.clone());
+            }
+            count(&metrics, &peer, &mut seen, now);
+        });
+    });
+    group.finish();
+}
+
+/// The same, while another thread counts on the same series all the time. A ratio to the one above of 1 is what striping is for.
+fn contended(criterion: &mut Criterion) {
+    let (metrics, peer, now) = (server(), peer(), Instant::now());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut seen = request();
+            while !stop.load(Ordering::Relaxed) {
+                count(&metrics, &peer, &mut seen, now);
+            }
+        });
+        let mut seen = request();
+        criterion.bench_function("metrics/whole step, two threads on one series", |bencher| {
+            bencher.iter(|| count(&metrics, &peer, black_box(&mut seen), now));
+        });
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+/// The wrapper alone, for comparison with a body that nobody watches.
+fn body(criterion: &mut Criterion) {
+    struct Nobody;
+    impl OnEnd for Nobody {
+        fn on_end(self, end: End) {
+            black_box(end);
+        }
+    }
+    criterion.bench_function("metrics/an empty body's end", |bencher| {
+        bencher.iter(|| {
+            let response = Response::new(String::new());
+            EosBody::wrap(response, &http::Method::GET, Nobody)
+        });
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = families, contended, body
+}
+criterion_main!(benches);
