@@ -10,6 +10,7 @@ use crate::live::Live;
 
 use super::credentials::Credentials;
 use super::handshake::{self, HandshakeError, HandshakeTimeouts};
+use super::lifetime::Made;
 use super::mode::{Mode, Modes};
 use super::reason::{Reason, Refusal};
 use super::stream::Stream;
@@ -106,7 +107,11 @@ impl Acceptor {
         let generation = self.credentials.current()?;
         let config = generation.server_config(&accepted.client_hello());
         let handshake = StartHandshake::from_parts(accepted, stream);
-        Ok(Stream::server(handshake.into_stream(config).await?))
+        let made = Made {
+            credentials: self.credentials.clone(),
+            generation: generation.generation(),
+        };
+        Ok(Stream::server(handshake.into_stream(config).await?).made(made))
     }
 }
 

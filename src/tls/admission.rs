@@ -106,3 +106,75 @@ fn descriptors() -> Option<usize> {
 
 const MOST_CONNECTIONS: usize = 10_000;
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission() -> Admission {
+        Admission::new(Limits {
+            connections: 100,
+            handshakes: 3,
+            handshakes_per_source: 2,
+        })
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    ///
+    #[tokio::test(start_paused = true)]
+    async fn one_source_cannot_take_every_turn() {
+        let mut admission = admission();
+        let greedy = address("192.0.2.1");
+        let _first = admission.tickets(greedy).take().await.unwrap();
+        let second = admission.tickets(greedy).take().await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let refused = admission.tickets(greedy).take().await.unwrap_err();
+        assert_eq!(refused.reason(), Reason::TooMany);
+        assert_eq!(begun.elapsed(), LONGEST_WAIT);
+
+        let _other = admission
+            .tickets(address("192.0.2.2"))
+            .take()
+            .await
+            .unwrap();
+        drop(second);
+        assert!(admission.tickets(greedy).take().await.is_ok());
+    }
+
+    ///
+    #[tokio::test(start_paused = true)]
+    async fn all_sources_together_have_a_bound_too() {
+        let mut admission = admission();
+        let mut held = Vec::new();
+        for source in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+            held.push(admission.tickets(address(source)).take().await.unwrap());
+        }
+        let fourth = admission.tickets(address("192.0.2.4")).take();
+        assert_eq!(fourth.await.unwrap_err().reason(), Reason::TooMany);
+    }
+
+    #[test]
+    fn an_ipv6_host_counts_with_its_whole_network() {
+        assert_eq!(
+            network(address("2001:db8:0:1::1")),
+            network(address("2001:db8:0:1:ffff::2"))
+        );
+        assert_ne!(
+            network(address("2001:db8:0:1::1")),
+            network(address("2001:db8:0:2::1"))
+        );
+        assert_eq!(network(address("::ffff:192.0.2.1")), address("192.0.2.1"));
+    }
+
+    #[tokio::test]
+    async fn sources_that_are_gone_are_forgotten() {
+        let mut admission = admission();
+        for host in 0..=u8::MAX {
+            drop(admission.tickets(IpAddr::from([192, 0, 2, host])));
+        }
+        assert!(admission.by_source.len() <= 13);
+    }
+}

@@ -12,6 +12,7 @@ use crate::identity::SpiffeId;
 
 use super::credentials::Credentials;
 use super::handshake::{self, HandshakeError};
+use super::lifetime::Made;
 use super::reason::{Reason, Refusal};
 use super::stream::Stream;
 
@@ -86,7 +87,11 @@ impl Connector {
         let stream = connecting
             .await
             .map_err(|_| HandshakeError::new(Reason::Timeout))??;
-        let stream = Stream::client(stream);
+        let made = Made {
+            credentials: self.credentials.clone(),
+            generation: generation.generation(),
+        };
+        let stream = Stream::client(stream).made(made);
         let peer = handshake::peer(&stream, remote, local)?;
         Ok((stream, peer))
     }

@@ -7,12 +7,14 @@ use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::CertificateDer;
+use tokio::sync::watch;
 
 use crate::identity::SpiffeId;
 use crate::live::{Live, Snapshot};
 
 use super::bundle::TrustBundles;
 use super::identity::{Identity, IdentityError, X509Svid};
+use super::lifetime::Replaced;
 use super::reason::{Reason, Refusal};
 use super::settings::Settings;
 use super::verifier::{Expected, Role, Verifier};
@@ -41,6 +43,7 @@ pub struct Credentials(Arc<Shared>);
 struct Shared {
     settings: Settings,
     current: Live<Generation>,
+    replaced: watch::Sender<()>,
 }
 
 impl Credentials {
@@ -53,6 +56,7 @@ impl Credentials {
         Ok(Self(Arc::new(Shared {
             settings,
             current: Live::new(first),
+            replaced: watch::Sender::new(()),
         })))
     }
 
@@ -77,6 +81,7 @@ impl Credentials {
         }
         let next = Generation::new(identity, &self.0.settings)?;
         self.0.current.store(next);
+        self.0.replaced.send_replace(());
         Ok(true)
     }
 
@@ -112,6 +117,22 @@ impl Credentials {
 
     pub(super) fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// Tells of each replacement from now on.
+    pub(super) fn subscribe(&self) -> Replaced {
+        self.0.replaced.subscribe()
+    }
+
+    /// Whether a chain that was good would be so now.
+    pub(super) fn vouches_for(&self, chain: &[CertificateDer<'_>], role: Role) -> bool {
+        let settings = &self.0.settings;
+        let algorithms = settings.provider.crypto.signature_verification_algorithms;
+        let verifier = Verifier::new(self.bundles(), algorithms, Expected::Anyone);
+        chain.split_first().is_some_and(|(leaf, rest)| {
+            let verdict = verifier.verify(leaf, rest, role, settings.clock.unix());
+            verdict.is_ok()
+        })
     }
 
     /// The generation for one handshake; refused once our own certificate has ended.

@@ -63,6 +63,12 @@ pub(super) fn may_sign(der: &CertificateDer<'_>) -> bool {
     })
 }
 
+/// When a certificate ends; `None` when it cannot be read.
+pub(super) fn not_after(der: &CertificateDer<'_>) -> Option<SystemTime> {
+    let parsed = parse(der).ok()?;
+    Some(time(parsed.validity().not_after))
+}
+
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Refusal> {
     match X509Certificate::from_der(der) {
         Ok(([], parsed)) => Ok(parsed),

@@ -6,8 +6,15 @@ use std::task::{Context, Poll};
 use rustls::CommonState;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::lifetime::{Lifetime, Made};
+use super::verifier::Role;
+
 /// A connection after its handshake: TLS of either direction, or plaintext where a port takes it.
-pub struct Stream<S>(Kind<S>);
+pub struct Stream<S> {
+    kind: Kind<S>,
+    /// With which identity of ours; none where we showed none.
+    made: Option<Made>,
+}
 
 enum Kind<S> {
     /// What was read while the first byte was awaited, then the rest.
@@ -19,21 +26,41 @@ enum Kind<S> {
 
 impl<S> Stream<S> {
     pub(super) fn plaintext(read: &[u8], io: S) -> Self {
-        Self(Kind::Plain(read.into(), io))
+        Kind::Plain(read.into(), io).into()
     }
 
     pub(super) fn server(stream: tokio_rustls::server::TlsStream<S>) -> Self {
-        Self(Kind::Server(Box::new(stream)))
+        Kind::Server(Box::new(stream)).into()
     }
 
     pub(super) fn client(stream: tokio_rustls::client::TlsStream<S>) -> Self {
-        Self(Kind::Client(Box::new(stream)))
+        Kind::Client(Box::new(stream)).into()
+    }
+
+    pub(super) fn made(mut self, made: Made) -> Self {
+        self.made = Some(made);
+        self
+    }
+
+    /// How long the connection may go on from now.
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        let role = match &self.kind {
+            Kind::Plain(..) => return Lifetime::of_any(),
+            Kind::Server(_) => Role::Client,
+            Kind::Client(_) => Role::Server,
+        };
+        let chain = self.tls().and_then(CommonState::peer_certificates);
+        match (&self.made, chain) {
+            (Some(made), Some(chain)) => Lifetime::of_mutual(made.clone(), role, chain.to_vec()),
+            _ => Lifetime::of_any(),
+        }
     }
 
     /// The transport underneath.
     #[must_use]
     pub fn transport(&self) -> &S {
-        match &self.0 {
+        match &self.kind {
             Kind::Plain(_, io) => io,
             Kind::Server(tls) => tls.get_ref().0,
             Kind::Client(tls) => tls.get_ref().0,
@@ -48,7 +75,7 @@ impl<S> Stream<S> {
     }
 
     pub(super) fn tls(&self) -> Option<&CommonState> {
-        match &self.0 {
+        match &self.kind {
             Kind::Plain(..) => None,
             Kind::Server(tls) => Some(tls.get_ref().1),
             Kind::Client(tls) => Some(tls.get_ref().1),
@@ -56,10 +83,16 @@ impl<S> Stream<S> {
     }
 
     pub(super) fn server_name(&self) -> Option<&str> {
-        match &self.0 {
+        match &self.kind {
             Kind::Server(tls) => tls.get_ref().1.server_name(),
             Kind::Plain(..) | Kind::Client(_) => None,
         }
+    }
+}
+
+impl<S> From<Kind<S>> for Stream<S> {
+    fn from(kind: Kind<S>) -> Self {
+        Self { kind, made: None }
     }
 }
 
@@ -69,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Plain(read, io) if read.is_empty() => Pin::new(io).poll_read(cx, buf),
             Kind::Plain(read, _) => {
                 let (now, later) = read.split_at(read.len().min(buf.remaining()));
@@ -89,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Plain(_, io) => Pin::new(io).poll_write(cx, buf),
             Kind::Server(tls) => Pin::new(tls).poll_write(cx, buf),
             Kind::Client(tls) => Pin::new(tls).poll_write(cx, buf),
@@ -101,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Plain(_, io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Kind::Server(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
             Kind::Client(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
@@ -109,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Plain(_, io) => io.is_write_vectored(),
             Kind::Server(tls) => tls.is_write_vectored(),
             Kind::Client(tls) => tls.is_write_vectored(),
@@ -117,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Plain(_, io) => Pin::new(io).poll_flush(cx),
             Kind::Server(tls) => Pin::new(tls).poll_flush(cx),
             Kind::Client(tls) => Pin::new(tls).poll_flush(cx),
@@ -125,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Plain(_, io) => Pin::new(io).poll_shutdown(cx),
             Kind::Server(tls) => Pin::new(tls).poll_shutdown(cx),
             Kind::Client(tls) => Pin::new(tls).poll_shutdown(cx),
@@ -135,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
 impl<S> fmt::Debug for Stream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.0 {
+        f.write_str(match &self.kind {
             Kind::Plain(..) => "Stream(plaintext)",
             Kind::Server(_) => "Stream(TLS server)",
             Kind::Client(_) => "Stream(TLS client)",

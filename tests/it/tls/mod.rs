@@ -1,5 +1,7 @@
 mod acceptor;
 mod files;
+mod lifetime;
+mod listener;
 mod matrix;
 mod modes;
 mod rotation;
