@@ -42,10 +42,11 @@ impl fmt::Display for Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Collects problems; `None` when there are none.
+    /// Collects problems, each once; `None` when there are none.
     #[must_use]
     pub fn from_list(mut problems: Vec<Problem>) -> Option<Self> {
         problems.sort_by(|a, b| a.at.cmp(&b.at));
+        problems.dedup();
         (!problems.is_empty()).then_some(Self(problems))
     }
 

@@ -86,7 +86,7 @@ pub struct Loader {
     resources: Resources,
     problems: Vec<Problem>,
     mesh_config_at: Option<Position>,
-    limits: Limits,
+    pub(super) limits: Limits,
 }
 
 impl Loader {

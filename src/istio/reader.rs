@@ -362,7 +362,10 @@ fn collection_tag(tag: Option<&Tag>, own: &str) -> Result<(), String> {
 }
 
 fn unknown_tag(tag: &Tag) -> String {
-    format!("the tag `{tag}` is not supported; leave it out")
+    format!(
+        "the tag `{}` is not supported; leave it out",
+        tag.original()
+    )
 }
 
 fn syntax(error: &ScanError) -> Fault {

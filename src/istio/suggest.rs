@@ -12,26 +12,29 @@ pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters must be changed, added or dropped, capitals aside.
+/// How many letters must be changed, added, dropped or swapped with their neighbour, capitals aside.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().flat_map(char::to_lowercase).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().flat_map(char::to_lowercase).enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (to, cell) in b.iter().zip(row.iter_mut().skip(1)) {
-            let best = (diagonal + usize::from(from != *to))
-                .min(left + 1)
-                .min(*cell + 1);
-            diagonal = *cell;
-            *cell = best;
-            left = best;
+    let lower = |text: &str| -> Vec<char> { text.chars().flat_map(char::to_lowercase).collect() };
+    let (a, b) = (lower(a), lower(b));
+    // The costs of turning the start of `a` into each start of `b`: for one and for two letters less of `a`, and as it grows.
+    let mut earlier: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, to) in b.iter().enumerate() {
+            let cost = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
+            let mut best = (cost(&last, j) + usize::from(from != to))
+                .min(cost(&last, j + 1) + 1)
+                .min(cost(&row, j) + 1);
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(to) && b.get(j - 1) == Some(from);
+            if swapped {
+                best = best.min(cost(&earlier, j - 1) + 1);
+            }
+            row.push(best);
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        earlier = std::mem::replace(&mut last, row);
     }
-    row.last().copied().unwrap_or_default()
+    last.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -44,6 +47,7 @@ mod tests {
         assert_eq!(nearest("principal", known), Some("principals"));
         assert_eq!(nearest("notprincipals", known), Some("notPrincipals"));
         assert_eq!(nearest("pahts", known), Some("paths"));
+        assert_eq!(nearest("prots", known), Some("ports"));
         assert_eq!(nearest("weather", known), None);
         assert_eq!(nearest(&"p".repeat(1000), known), None);
     }

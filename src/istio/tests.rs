@@ -2,4 +2,16 @@
 
 use super::*;
 
+mod bad;
+mod bounds;
 mod good;
+
+/// The single problem of a text that is wrong in one place, without the file's name.
+fn only_problem(text: &str) -> String {
+    let problems = match parse("f", text, "foo") {
+        Ok(_) => panic!("nothing is wrong with\n{text}"),
+        Err(problems) => problems,
+    };
+    assert_eq!(problems.as_slice().len(), 1, "{text}\n{problems}");
+    problems.to_string().split_off("f:".len())
+}
