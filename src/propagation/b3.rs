@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use super::hex;
+use super::hex::{self, Text};
 use super::parent::{Parent, State, Told};
 use crate::context::{SpanId, TraceContext, TraceId};
 
@@ -111,23 +111,21 @@ fn parent(trace_id: &[u8], span_id: &[u8], state: State) -> Option<Parent> {
 }
 
 /// Appends the single header's value for a context. The state is always written.
-pub(super) fn push_single(text: &mut Vec<u8>, trace: &TraceContext) {
+pub(super) fn push_single(text: &mut Text, trace: &TraceContext) {
     let id = trace.trace_id.to_bytes();
-    let shown = if trace.marks.short {
-        id.last_chunk::<8>().map_or(&id[..], |low| &low[..])
-    } else {
-        &id[..]
-    };
-    hex::push(text, shown);
-    text.push(b'-');
-    hex::push(text, &trace.span_id.to_bytes());
-    text.extend(match (trace.marks.debug, trace.sampled) {
+    match id.last_chunk::<8>() {
+        Some(low) if trace.marks.short => text.push_hex(*low),
+        Some(_) | None => text.push_hex(id),
+    }
+    text.push(b"-");
+    text.push_hex(trace.span_id.to_bytes());
+    text.push(match (trace.marks.debug, trace.sampled) {
         (true, _) => b"-d",
         (false, true) => b"-1",
         (false, false) => b"-0",
     });
     if let Some(parent) = trace.parent_span_id {
-        text.push(b'-');
-        hex::push(text, &parent.to_bytes());
+        text.push(b"-");
+        text.push_hex(parent.to_bytes());
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Extracted {
     pub(super) is_w3c: bool,
     /// The formats to go on in.
     pub(super) formats: Formats,
+    /// Those of them that came in, and the first.
+    pub(super) came: Formats,
 }
 
 /// Reads the formats in order: the first that is present and valid gives the context. All that came in will go out.
@@ -36,6 +38,9 @@ pub(super) fn extract(order: &[Format], incoming: &Incoming<'_>) -> Extracted {
             Format::B3 => told_by_b3(incoming),
         };
         extracted.formats = extracted.formats.union(formats);
+        if told != Told::Nothing || extracted.came == Formats::default() {
+            extracted.came = extracted.came.union(formats);
+        }
         match told {
             Told::Parent(parent) if extracted.parent.is_none() => {
                 extracted.parent = Some(parent);
@@ -44,6 +49,9 @@ pub(super) fn extract(order: &[Format], incoming: &Incoming<'_>) -> Extracted {
             Told::State(state) => extracted.state = state,
             Told::Parent(_) | Told::Nothing => {}
         }
+    }
+    if extracted.parent.is_none() {
+        extracted.came = extracted.formats;
     }
     extracted
 }

@@ -1,7 +1,7 @@
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::b3;
+use super::hex::Text;
 use super::w3c;
 use crate::context::{Formats, TraceContext};
 
@@ -24,30 +24,29 @@ impl TraceContext {
     /// ```
     pub fn inject(&self, headers: &mut HeaderMap) {
         let seen = Incoming::scan(headers, &[]).seen;
-        self.write(headers, seen);
+        self.write(headers, seen, self.marks.formats);
         if let Some(id) = &self.request_id {
             headers.insert(X_REQUEST_ID, id.clone());
         }
         self.write_carried(headers);
     }
 
-    /// Writes the ids in each format, over and instead of those that were seen.
-    pub(super) fn write(&self, headers: &mut HeaderMap, seen: Seen) {
-        let formats = self.marks.formats;
+    /// Writes the ids in these formats, over and instead of those that were seen.
+    pub(super) fn write(&self, headers: &mut HeaderMap, seen: Seen, formats: Formats) {
         // The one buffer that all values share. Its layout is fixed: traceparent, parent, single.
-        let mut text = Vec::with_capacity(144);
+        let mut text = Text::new();
         w3c::push_traceparent(&mut text, self);
         let parent = self
             .parent_span_id
             .filter(|_| formats.has(Formats::B3_MULTI));
         if let Some(parent) = parent {
-            super::hex::push(&mut text, &parent.to_bytes());
+            text.push_hex(parent.to_bytes());
         }
         let single_at = text.len();
         if formats.has(Formats::B3_SINGLE) {
             b3::push_single(&mut text, self);
         }
-        let text = Bytes::from(text);
+        let text = text.freeze();
         let mut put = |name: HeaderName, from: usize, to: usize| {
             // INVARIANT: `from <= to <= text.len()`, by the layout above; all bytes are visible ASCII.
             if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(from..to)) {
@@ -68,12 +67,11 @@ impl TraceContext {
         if formats.has(Formats::B3_SINGLE) {
             put(B3, single_at, text.len());
         }
-        self.write_states(headers, seen);
+        self.write_states(headers, seen, formats);
     }
 
     /// The headers beside the ids, and what has to go.
-    fn write_states(&self, headers: &mut HeaderMap, seen: Seen) {
-        let formats = self.marks.formats;
+    fn write_states(&self, headers: &mut HeaderMap, seen: Seen, formats: Formats) {
         let is_multi = formats.has(Formats::B3_MULTI);
         let mut settle = |name: HeaderName, seen: bool, value: Option<HeaderValue>| match value {
             Some(value) => drop(headers.insert(name, value)),

@@ -1,3 +1,5 @@
+use bytes::Bytes;
+
 /// Reads exactly `2 * N` lower-case hex digits.
 pub(super) fn lower<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     read(digits, |digit| match digit {
@@ -29,12 +31,58 @@ fn read<const N: usize>(digits: &[u8], nibble: impl Fn(u8) -> Option<u8>) -> Opt
     Some(bytes)
 }
 
-/// Appends the bytes as lower-case hex.
-pub(super) fn push(text: &mut Vec<u8>, bytes: &[u8]) {
-    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
-    text.extend(
-        bytes
-            .iter()
-            .flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]),
-    );
+/// Text of a known greatest length, written without allocating.
+#[derive(Debug)]
+pub(super) struct Text {
+    bytes: [u8; Self::CAPACITY],
+    length: usize,
+}
+
+impl Text {
+    /// Enough for a `traceparent`, a parent and a single `b3` of their greatest lengths, or a UUID.
+    const CAPACITY: usize = 55 + 16 + 68;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            bytes: [0; Self::CAPACITY],
+            length: 0,
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Appends a text; what would not fit is left out.
+    pub(super) fn push(&mut self, text: &[u8]) {
+        let end = self.length + text.len();
+        if let Some(room) = self.bytes.get_mut(self.length..end) {
+            room.copy_from_slice(text);
+            self.length = end;
+        }
+    }
+
+    /// Appends bytes as lower-case hex.
+    pub(super) fn push_hex<const N: usize>(&mut self, bytes: [u8; N]) {
+        let room = self.bytes.get_mut(self.length..self.length + 2 * N);
+        let Some((pairs, [])) = room.map(<[u8]>::as_chunks_mut::<2>) else {
+            return;
+        };
+        for (pair, byte) in pairs.iter_mut().zip(bytes) {
+            *pair = [digit(byte >> 4), digit(byte & 0x0f)];
+        }
+        self.length += 2 * N;
+    }
+
+    /// The one allocation that all header values cut from the text share.
+    pub(super) fn freeze(self) -> Bytes {
+        let length = self.length;
+        let mut text = Bytes::from_owner(self.bytes);
+        text.truncate(length);
+        text
+    }
+}
+
+const fn digit(nibble: u8) -> u8 {
+    nibble + if nibble < 10 { b'0' } else { b'a' - 10 }
 }

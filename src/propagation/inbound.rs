@@ -33,7 +33,7 @@ impl Propagation {
         let decorator = incoming.decorator.cloned();
 
         let headers = request.headers_mut();
-        opened.trace.write(headers, seen);
+        opened.trace.write(headers, seen, opened.formats);
         if opened.has_new_request_id
             && let Some(id) = &opened.trace.request_id
         {

@@ -8,11 +8,13 @@ use super::headers::{BAGGAGE, Incoming, TRACESTATE};
 use super::parent::Parent;
 use super::request_id::{self, Reason};
 use super::{baggage, random, w3c};
-use crate::context::{Carried, Marks, SpanId, TraceContext, TraceId};
+use crate::context::{Carried, Formats, Marks, SpanId, TraceContext, TraceId};
 
 /// The context of a request that comes in, and what its headers told besides.
 pub(super) struct Opened {
     pub(super) trace: TraceContext,
+    /// The formats to tell the application in: those the caller speaks, and the first of ours; all of ours when a trace begins.
+    pub(super) formats: Formats,
     /// A caller's span that this trace does not continue but remembers.
     pub(super) link: Option<(TraceId, SpanId)>,
     /// Whether `x-envoy-force-trace` was honoured.
@@ -59,6 +61,7 @@ pub(super) fn open(
     };
     Opened {
         trace,
+        formats: extracted.came,
         link,
         was_forced,
         has_new_request_id,
@@ -113,6 +116,7 @@ impl Extracted {
     fn restarted(self) -> Self {
         Self {
             formats: self.formats,
+            came: self.formats,
             ..Self::default()
         }
     }

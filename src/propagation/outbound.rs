@@ -38,7 +38,7 @@ impl Propagation {
             (None, None) => root(settings, incoming.request_id),
         };
         let headers = request.headers_mut();
-        trace.write(headers, seen);
+        trace.write(headers, seen, trace.marks.formats);
         if let Some(id) = &trace.request_id {
             headers.insert(X_REQUEST_ID, id.clone());
         }

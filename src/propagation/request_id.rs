@@ -2,7 +2,8 @@
 
 use http::HeaderValue;
 
-use super::{hex, random};
+use super::hex::{self, Text};
+use super::random;
 
 /// Why a request is traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,20 +28,18 @@ pub(super) fn new() -> HeaderValue {
     let [high, low] = [random::bits(), random::bits()];
     let high = high & 0xffff_ffff_ffff_0fff | 0x4000;
     let low = low & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
-    let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
-    // The one allocation of a made id.
-    let mut text = Vec::with_capacity(LENGTH);
-    let mut rest = &bytes[..];
-    for part in [4, 2, 2, 2, 6] {
-        let (group, others) = rest.split_at_checked(part).unwrap_or((rest, &[]));
-        if !text.is_empty() {
-            text.push(b'-');
-        }
-        hex::push(&mut text, group);
-        rest = others;
+    let [a, b, c, d, e, f, g, h] = high.to_be_bytes();
+    let [i, j, rest @ ..] = low.to_be_bytes();
+    let mut text = Text::new();
+    text.push_hex([a, b, c, d]);
+    for group in [[e, f], [g, h], [i, j]] {
+        text.push(b"-");
+        text.push_hex(group);
     }
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
-        .unwrap_or(HeaderValue::from_static("0"))
+    text.push(b"-");
+    text.push_hex(rest);
+    // The one allocation of a made id.
+    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static("0"))
 }
 
 /// The reason an id carries; `None` when nothing has been decided.

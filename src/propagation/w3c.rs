@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use http::header::GetAll;
 
-use super::hex;
+use super::hex::{self, Text};
 use super::parent::Parent;
 use crate::context::{SpanId, TraceContext, TraceId};
 
@@ -33,7 +33,7 @@ pub(super) fn traceparent(value: &[u8]) -> Option<Parent> {
 }
 
 /// Appends the `traceparent` of a context: always version 00 and 55 bytes.
-pub(super) fn push_traceparent(text: &mut Vec<u8>, trace: &TraceContext) {
+pub(super) fn push_traceparent(text: &mut Text, trace: &TraceContext) {
     let mut flags = 0;
     if trace.sampled {
         flags |= SAMPLED;
@@ -41,12 +41,12 @@ pub(super) fn push_traceparent(text: &mut Vec<u8>, trace: &TraceContext) {
     if trace.marks.random {
         flags |= RANDOM;
     }
-    text.extend(b"00-");
-    hex::push(text, &trace.trace_id.to_bytes());
-    text.push(b'-');
-    hex::push(text, &trace.span_id.to_bytes());
-    text.push(b'-');
-    hex::push(text, &[flags]);
+    text.push(b"00-");
+    text.push_hex(trace.trace_id.to_bytes());
+    text.push(b"-");
+    text.push_hex(trace.span_id.to_bytes());
+    text.push(b"-");
+    text.push_hex([flags]);
 }
 
 /// Joins `tracestate` headers and keeps them if all of their members are good; `None` drops the whole list.
