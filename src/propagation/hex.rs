@@ -2,33 +2,39 @@ use bytes::Bytes;
 
 /// Reads exactly `2 * N` lower-case hex digits.
 pub(super) fn lower<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    read(digits, |digit| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    })
+    read(digits, |digit| digit)
 }
 
 /// Reads exactly `2 * N` hex digits of either case.
 pub(super) fn any_case<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    read(digits, |digit| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    })
+    // Sets the bit that makes letters lower-case; no other byte becomes a letter of hex by it.
+    read(
+        digits,
+        |digit| if digit > b'9' { digit | 0x20 } else { digit },
+    )
 }
 
-fn read<const N: usize>(digits: &[u8], nibble: impl Fn(u8) -> Option<u8>) -> Option<[u8; N]> {
+/// All digits are read before any is judged, so that the loop has no branch.
+fn read<const N: usize>(digits: &[u8], fold: impl Fn(u8) -> u8) -> Option<[u8; N]> {
     let (pairs, []) = digits.as_chunks::<2>() else {
         return None;
     };
     let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
     let mut bytes = [0; N];
+    let mut bad = 0;
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = nibble(*high)? << 4 | nibble(*low)?;
+        let (high, low) = (nibble(fold(*high)), nibble(fold(*low)));
+        bad |= high | low;
+        *byte = high << 4 | low & 0x0f;
     }
-    Some(bytes)
+    (bad < 0x10).then_some(bytes)
+}
+
+/// The value of a lower-case hex digit; 0xff for any other byte.
+const fn nibble(digit: u8) -> u8 {
+    let (number, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
+    let letter = if letter < 6 { letter + 10 } else { 0xff };
+    if number < 10 { number } else { letter }
 }
 
 /// Text of a known greatest length, written without allocating.

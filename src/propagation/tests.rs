@@ -858,3 +858,21 @@ fn returns_the_request_id_only_when_asked() {
         &[]
     ));
 }
+
+#[test]
+fn hex_digits_are_those_and_no_other_bytes() {
+    for byte in 0..=u8::MAX {
+        let text = [b'1', byte];
+        let digit = char::from(byte).to_digit(16).map(|digit| digit as u8);
+        let expected = digit.map(|digit| [0x10 | digit]);
+        assert_eq!(hex::any_case::<1>(&text), expected, "{byte}");
+        let is_upper = byte.is_ascii_uppercase();
+        assert_eq!(
+            hex::lower::<1>(&text),
+            expected.filter(|_| !is_upper),
+            "{byte}"
+        );
+    }
+    assert_eq!(hex::lower::<1>(b"1"), None);
+    assert_eq!(hex::lower::<1>(b"111"), None);
+}
