@@ -23,6 +23,7 @@ mod string;
 mod template;
 
 pub use cidr::{Cidr, CidrError};
+pub(crate) use regex::Glob;
 pub use regex::{RegexError, SafeRegex};
 pub use string::{StringMatcher, StringPattern};
 pub use template::{PathTemplate, PathTemplateError};

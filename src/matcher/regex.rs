@@ -67,6 +67,16 @@ impl SafeRegex {
     }
 }
 
+impl SafeRegex {
+    /// The wildcard patterns this is made of, when it is made of nothing else. None of them matches a text with a `\n` in it.
+    pub(crate) fn as_globs(&self) -> Option<&[Glob]> {
+        match &self.program {
+            Program::Globs(globs) => Some(globs),
+            Program::Regex(_) => None,
+        }
+    }
+}
+
 impl PartialEq for SafeRegex {
     fn eq(&self, other: &Self) -> bool {
         self.source == other.source

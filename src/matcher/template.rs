@@ -83,6 +83,14 @@ impl PathTemplate {
         self.source.replace("{**}", "**").replace("{*}", "*")
     }
 
+    /// What every matching path starts with; never empty.
+    pub(crate) fn literal_prefix(&self) -> &str {
+        match self.front.first() {
+            Some(Part::Literal(text)) => text,
+            _ => "/",
+        }
+    }
+
     /// Whether a path without its query fits.
     #[must_use]
     pub fn matches(&self, path: &[u8]) -> bool {

@@ -92,6 +92,14 @@ pub struct Marks {
     pub dry_run_deny: Option<DryRun>,
 }
 
+impl Marks {
+    /// Whether nothing was seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.audit.is_empty() && self.dry_run_allow.is_none() && self.dry_run_deny.is_none()
+    }
+}
+
 /// What policies on trial would have decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

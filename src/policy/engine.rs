@@ -1,18 +1,26 @@
 use std::sync::Arc;
 
 use super::explain::explain;
-use super::ir::Rbac;
+use super::index::View;
+use super::stages::Stages;
 use super::{
-    Attributes, Authentication, Chain, Decision, DryRun, EngineBuilder, Explanation, Marks,
-    PolicyId, Program, Request, RuleSets, eval, trigger,
+    Attributes, Authentication, Chains, Decision, EngineBuilder, Explanation, PerPort, PolicyId,
+    Program, Request, eval, trigger,
 };
 use crate::identity::Workload;
-use crate::istio::{Action, MtlsMode, PathNormalization};
+use crate::istio::{MtlsMode, PathNormalization};
 use crate::matcher::path::{self, Normalization, PathRefusal};
 
 /// Judges requests and connections of one workload. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Engine(Arc<Program>);
+pub struct Engine(Arc<Running>);
+
+#[derive(Debug)]
+struct Running {
+    program: Program,
+    http: PerPort<Arc<Stages>>,
+    tcp: PerPort<Arc<Stages>>,
+}
 
 impl Engine {
     /// Starts an engine for a workload from resources.
@@ -44,31 +52,35 @@ impl Engine {
     /// An engine that runs a compiled program.
     #[must_use]
     pub fn new(program: Program) -> Self {
-        Self(Arc::new(program))
+        Self(Arc::new(Running {
+            http: stages(&program.http),
+            tcp: stages(&program.tcp),
+            program,
+        }))
     }
 
     /// What runs.
     #[must_use]
     pub fn program(&self) -> &Program {
-        &self.0
+        &self.0.program
     }
 
     /// Which end-user tokens are good on a port.
     #[must_use]
     pub fn authentication(&self, port: u16) -> &Authentication {
-        self.0.authentication.get(port)
+        self.0.program.authentication.get(port)
     }
 
     /// Which connections a port accepts; `None` where no resource says anything.
     #[must_use]
     pub fn mtls(&self, port: u16) -> Option<MtlsMode> {
-        *self.0.mtls.get(port)
+        *self.0.program.mtls.get(port)
     }
 
     /// How request targets are normalized before they are judged.
     #[must_use]
     pub fn path_normalization(&self) -> Normalization {
-        match self.0.path_normalization {
+        match self.0.program.path_normalization {
             PathNormalization::None => Normalization::None,
             PathNormalization::Base => Normalization::Base,
             PathNormalization::MergeSlashes => Normalization::MergeSlashes,
@@ -79,55 +91,56 @@ impl Engine {
     /// Judges an HTTP request, with its path normalized and its token verified.
     #[must_use]
     pub fn decide(&self, request: &dyn Attributes) -> Decision {
-        decide(self.0.http.get(port(request)), request)
+        self.0.http.get(port(request)).decide(&View::new(request))
     }
 
     /// Judges a raw TCP connection.
     #[must_use]
     pub fn decide_tcp(&self, connection: &dyn Attributes) -> Decision {
-        decide(self.0.tcp.get(port(connection)), connection)
+        self.0
+            .tcp
+            .get(port(connection))
+            .decide(&View::new(connection))
     }
 
     /// The external providers to ask about an HTTP request, in byte order of their names, before its token is verified.
     #[must_use]
     pub fn custom(&self, request: &dyn Attributes) -> Vec<CustomMatch> {
-        custom(self.0.http.get(port(request)), request)
+        self.0.http.get(port(request)).custom(&View::new(request))
     }
 
     /// Treats a request as a server would: absolute targets taken apart, the path normalized, external providers listed, a legacy Policy's
     /// token demanded, then the rules asked.
     #[must_use]
     pub fn judge(&self, request: &Request) -> Judgement {
-        let chain = self.0.http.get(port(request));
+        let refused = |status, custom| Judgement {
+            status: Some(status),
+            decision: Decision::new(false, None, None),
+            custom,
+        };
         if request.target().is_none() {
-            let chain = self.0.tcp.get(port(request));
+            let (stages, view) = (self.0.tcp.get(port(request)), View::new(request));
             return Judgement {
                 status: None,
-                decision: decide(chain, request),
-                custom: custom(chain, request),
+                decision: stages.decide(&view),
+                custom: stages.custom(&view),
             };
         }
         if request.method() == Some("CONNECT") {
-            return Judgement::refused(403, Vec::new());
+            return refused(403, Vec::new());
         }
         let Ok(request) = self.prepare(request) else {
-            return Judgement::refused(400, Vec::new());
+            return refused(400, Vec::new());
         };
-        let custom = custom(chain, &request);
-        if let Some(decision) = refused_by_custom(chain, &request) {
-            return Judgement {
-                status: Some(403),
-                decision,
-                custom,
-            };
-        }
-        if self.lacks_token(&request) {
-            return Judgement::refused(401, custom);
-        }
-        let decision = decide(chain, &request);
-        let status = if decision.allowed { 200 } else { 403 };
+        let (stages, view) = (self.0.http.get(port(&request)), View::new(&request));
+        let custom = stages.custom(&view);
+        let decision = match stages.refused_by_custom(&view) {
+            Some(refusal) => refusal,
+            None if self.lacks_token(&request) => return refused(401, custom),
+            None => stages.decide(&view),
+        };
         Judgement {
-            status: Some(status),
+            status: Some(if decision.allowed { 200 } else { 403 }),
             decision,
             custom,
         }
@@ -154,7 +167,7 @@ impl Engine {
     #[must_use]
     pub fn explain(&self, request: &dyn Attributes) -> Explanation {
         explain(
-            self.0.http.get(port(request)),
+            self.0.program.http.get(port(request)),
             &self.decide(request),
             request,
         )
@@ -164,7 +177,7 @@ impl Engine {
     #[must_use]
     pub fn explain_tcp(&self, connection: &dyn Attributes) -> Explanation {
         explain(
-            self.0.tcp.get(port(connection)),
+            self.0.program.tcp.get(port(connection)),
             &self.decide_tcp(connection),
             connection,
         )
@@ -195,10 +208,6 @@ pub struct CustomMatch {
     pub policy: PolicyId,
 }
 
-fn port(request: &dyn Attributes) -> u16 {
-    request.destination_port().unwrap_or_default()
-}
-
 /// What a server would answer to a [`Request`] whose handler succeeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -211,68 +220,18 @@ pub struct Judgement {
     pub custom: Vec<CustomMatch>,
 }
 
-impl Judgement {
-    fn refused(status: u16, custom: Vec<CustomMatch>) -> Self {
-        Self {
-            status: Some(status),
-            decision: Decision::new(false, None, None),
-            custom,
+fn port(request: &dyn Attributes) -> u16 {
+    request.destination_port().unwrap_or_default()
+}
+
+/// Makes every chain ready; ports that share a chain share its stages.
+fn stages(chains: &Chains) -> PerPort<Arc<Stages>> {
+    let default = Arc::new(Stages::new(&chains.default));
+    chains.clone().map(|chain| {
+        if Arc::ptr_eq(&chain, &chains.default) {
+            Arc::clone(&default)
+        } else {
+            Arc::new(Stages::new(&chain))
         }
-    }
-}
-
-/// Refuses what an external provider that cannot be asked would have to judge.
-fn refused_by_custom(chain: &Chain, request: &dyn Attributes) -> Option<Decision> {
-    let mut unusable = chain.custom.iter().filter(|filter| filter.usable.is_none());
-    let name = unusable.find_map(|filter| first(&filter.rules, request))?;
-    Some(Decision::new(false, Some(Action::Custom), Some(name)))
-}
-
-fn custom(chain: &Chain, request: &dyn Attributes) -> Vec<CustomMatch> {
-    let usable = chain.custom.iter().filter(|filter| filter.usable.is_some());
-    let matches = usable.filter_map(|filter| {
-        Some(CustomMatch {
-            provider: filter.provider.clone(),
-            policy: first(&filter.rules, request)?,
-        })
-    });
-    matches.collect()
-}
-
-fn decide(chain: &Chain, request: &dyn Attributes) -> Decision {
-    if let Some(refusal) = refused_by_custom(chain, request) {
-        return refusal;
-    }
-    let mut marks = Marks::default();
-    if let Some(audit) = &chain.audit {
-        marks.audit = eval::all_matches(audit, request).cloned().collect();
-    }
-    marks.dry_run_deny = shadow(&chain.deny, false, request);
-    let denied = chain
-        .deny
-        .enforced
-        .as_ref()
-        .and_then(|rules| first(rules, request));
-    let mut decision = match (denied, &chain.allow.enforced) {
-        (Some(name), _) => Decision::new(false, Some(Action::Deny), Some(name)),
-        (None, None) => Decision::new(true, None, None),
-        (None, Some(rules)) => {
-            let name = first(rules, request);
-            Decision::new(name.is_some(), Some(Action::Allow), name)
-        }
-    };
-    if decision.action != Some(Action::Deny) {
-        marks.dry_run_allow = shadow(&chain.allow, true, request);
-    }
-    decision.marks = (marks != Marks::default()).then(|| Arc::new(marks));
-    decision
-}
-
-fn shadow(sets: &RuleSets, allow: bool, request: &dyn Attributes) -> Option<DryRun> {
-    let name = first(sets.shadow.as_ref()?, request);
-    Some(DryRun::new(name.is_some() == allow, name))
-}
-
-fn first(rules: &Rbac, request: &dyn Attributes) -> Option<PolicyId> {
-    eval::first_match(rules, request).cloned()
+    })
 }

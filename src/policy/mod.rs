@@ -8,10 +8,12 @@ mod engine;
 pub mod envoy;
 pub mod eval;
 mod explain;
+mod index;
 pub mod ir;
 mod metadata;
 mod program;
 mod request;
+mod stages;
 mod trigger;
 
 pub use attributes::Attributes;

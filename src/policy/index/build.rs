@@ -1,0 +1,260 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashSet};
+
+use super::super::ir::Rbac;
+use super::cover::{Cover, Dimensions, Key, covers};
+use super::dimension::Kind;
+use super::lookup::{Index, MOST_KEEPS, Probe};
+use super::rules::{Rules, position};
+use super::table::{Postings, Table};
+
+impl Index {
+    /// Builds the index of a rule set.
+    pub(in super::super) fn new(rbac: &Rbac) -> Self {
+        let mut rules = Rules::default();
+        rbac.policies.values().for_each(|policy| rules.add(policy));
+        let mut index = Self {
+            names: rbac.policies.keys().cloned().collect(),
+            rules,
+            ..Self::default()
+        };
+        if index.names.len() <= SMALL {
+            index.always = (0..position(index.names.len())).collect();
+            return index;
+        }
+        let mut dimensions = Dimensions::default();
+        let policies = rbac.policies.values().zip(0..);
+        let posted: Vec<_> = policies
+            .filter_map(|(policy, rule)| Some((rule, covers(policy, &mut dimensions)?)))
+            .collect();
+        Builder::new(posted).finish(&mut index, &dimensions);
+        index
+    }
+}
+
+/// Where one rule is posted.
+enum Place<'a> {
+    Single(Cover<'a>),
+    Double(Cover<'a>, Cover<'a>),
+}
+
+struct Builder<'a> {
+    always: Vec<u32>,
+    places: Vec<(u32, Place<'a>)>,
+    keeps: Vec<u16>,
+}
+
+impl<'a> Builder<'a> {
+    /// Gives each rule its place: the least crowded dimension, or two where all are crowded.
+    fn new(rules: Vec<(u32, Vec<Cover<'a>>)>) -> Self {
+        let mut crowds = HashMap::with_hasher(FixedState::default());
+        for cover in rules.iter().flat_map(|(_, covers)| covers) {
+            for key in &cover.keys {
+                *crowds
+                    .entry((cover.dimension, key.clone()))
+                    .or_insert(0_usize) += 1;
+            }
+        }
+        let mut builder = Self {
+            always: Vec::new(),
+            places: Vec::with_capacity(rules.len()),
+            keeps: Vec::new(),
+        };
+        for (rule, mut covers) in rules {
+            let crowd = |cover: &Cover<'a>| {
+                let crowds = cover
+                    .keys
+                    .iter()
+                    .map(|key| crowds.get(&(cover.dimension, key.clone())));
+                (
+                    crowds.flatten().max().copied().unwrap_or(0),
+                    cover.keys.len(),
+                )
+            };
+            covers.sort_by_cached_key(crowd);
+            let is_crowded = covers.first().is_some_and(|cover| crowd(cover).0 > CROWD);
+            let mut covers = covers.into_iter();
+            match (covers.next(), covers.next()) {
+                (None, _) => builder.always.push(rule),
+                (Some(first), Some(second)) if is_crowded && builder.pairs_up(&first, &second) => {
+                    builder.places.push((rule, Place::Double(first, second)));
+                }
+                (Some(first), _) => builder.places.push((rule, Place::Single(first))),
+            }
+        }
+        builder
+    }
+
+    fn pairs_up(&mut self, first: &Cover<'a>, second: &Cover<'a>) -> bool {
+        let new = [first.dimension, second.dimension];
+        let new = new
+            .into_iter()
+            .filter(|number| !self.keeps.contains(number));
+        let new: Vec<_> = new.collect();
+        let fits = first.keys.len() * second.keys.len() <= MOST_PAIRS
+            && self.keeps.len() + new.len() <= MOST_KEEPS;
+        if fits {
+            self.keeps.extend(new);
+        }
+        fits
+    }
+
+    fn finish(self, index: &mut Index, dimensions: &Dimensions) {
+        let lengths = Lengths::of(&self.places);
+        let mut table = Table::with_capacity(self.places.len());
+        let mut probes: BTreeMap<u16, Probe> = BTreeMap::new();
+        let (mut singles, mut doubles) = (Vec::new(), Vec::new());
+        let mut crossings = HashSet::with_hasher(FixedState::default());
+        let mut intern = |cover: &Cover<'a>| -> Vec<u32> {
+            let keys = cover.keys.iter();
+            let keys = keys.map(|key| {
+                let key = lengths.fit(cover.dimension, key);
+                if let Some(dimension) = dimensions.0.get(usize::from(cover.dimension)) {
+                    let probe = probes.entry(cover.dimension).or_insert_with(|| Probe {
+                        number: cover.dimension,
+                        dimension: dimension.clone(),
+                        exact: false,
+                        markers: false,
+                        prefixes: Vec::new(),
+                        suffixes: Vec::new(),
+                        ranges: Vec::new(),
+                        keep: self.keeps.iter().position(|keep| *keep == cover.dimension),
+                    });
+                    probe.add(&key);
+                }
+                table.intern(cover.dimension, &key)
+            });
+            keys.collect()
+        };
+        for (rule, place) in &self.places {
+            match place {
+                Place::Single(cover) => {
+                    singles.extend(intern(cover).into_iter().map(|text| (text, *rule)));
+                }
+                Place::Double(first, second) => {
+                    let (left, right) = if first.dimension < second.dimension {
+                        (first, second)
+                    } else {
+                        (second, first)
+                    };
+                    crossings.insert((left.dimension, right.dimension));
+                    let rights = intern(right);
+                    for left in intern(left) {
+                        for right in &rights {
+                            let lists = position(index.pairs.len());
+                            let list = *index.pairs.entry((left, *right)).or_insert(lists);
+                            doubles.push((list, *rule));
+                        }
+                    }
+                }
+            }
+        }
+        let keep = |number: u16| self.keeps.iter().position(|keep| *keep == number);
+        let crossings = crossings.into_iter();
+        index.crossings = crossings
+            .filter_map(|(left, right)| Some((keep(left)?, keep(right)?)))
+            .collect();
+        index.singles = Postings::new(table.len(), singles);
+        index.doubles = Postings::new(index.pairs.len(), doubles);
+        index.always = self.always;
+        index.probes = probes.into_values().collect();
+        index.probes.iter_mut().for_each(Probe::sort);
+        index.table = table;
+    }
+}
+
+impl Probe {
+    fn add(&mut self, key: &Key<'_>) {
+        let length = key.text.len();
+        match key.kind {
+            Kind::Exact => self.exact = true,
+            Kind::Marker => self.markers = true,
+            Kind::Prefix if !self.prefixes.contains(&length) => self.prefixes.push(length),
+            Kind::Suffix if !self.suffixes.contains(&length) => self.suffixes.push(length),
+            Kind::Range => {
+                let bits = key.text.get(1).copied().unwrap_or_default();
+                if !self.ranges.contains(&bits) {
+                    self.ranges.push(bits);
+                }
+            }
+            Kind::Prefix | Kind::Suffix => {}
+        }
+    }
+
+    /// A lookup stops at the first length that is too long.
+    fn sort(&mut self) {
+        self.prefixes.sort_unstable();
+        self.suffixes.sort_unstable();
+    }
+}
+
+/// The lengths that prefixes and suffixes are cut to, so that a request needs few looks: the shortest and the most usual.
+struct Lengths(HashMap<(u16, Kind), Vec<usize>, FixedState>);
+
+impl Lengths {
+    fn of(places: &[(u32, Place<'_>)]) -> Self {
+        let mut counts: HashMap<(u16, Kind), BTreeMap<usize, usize>, _> =
+            HashMap::with_hasher(FixedState::default());
+        let covers = places.iter().flat_map(|(_, place)| match place {
+            Place::Single(cover) => vec![cover],
+            Place::Double(first, second) => vec![first, second],
+        });
+        for cover in covers {
+            for key in cover
+                .keys
+                .iter()
+                .filter(|key| matches!(key.kind, Kind::Prefix | Kind::Suffix))
+            {
+                let lengths = counts.entry((cover.dimension, key.kind)).or_default();
+                *lengths.entry(key.text.len()).or_default() += 1;
+            }
+        }
+        let kept = counts.into_iter().map(|(place, lengths)| {
+            let mut lengths: Vec<_> = lengths.into_iter().collect();
+            if let Some((_, usual)) = lengths.split_first_mut() {
+                usual.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+            }
+            lengths.truncate(MOST_LENGTHS);
+            let mut lengths: Vec<_> = lengths.into_iter().map(|(length, _)| length).collect();
+            lengths.sort_unstable();
+            (place, lengths)
+        });
+        Self(kept.collect())
+    }
+
+    /// A key cut to a length that is looked up: what starts with the whole text starts with its beginning.
+    fn fit<'k>(&self, dimension: u16, key: &'k Key<'_>) -> Key<'k> {
+        let whole = Key {
+            kind: key.kind,
+            text: Cow::Borrowed(&*key.text),
+        };
+        let Some(lengths) = self.0.get(&(dimension, key.kind)) else {
+            return whole;
+        };
+        let length = lengths
+            .iter()
+            .rev()
+            .find(|length| **length <= key.text.len());
+        let cut = length.and_then(|length| match key.kind {
+            Kind::Prefix => key.text.get(..*length),
+            Kind::Suffix => key.text.get(key.text.len() - length..),
+            Kind::Exact | Kind::Marker | Kind::Range => None,
+        });
+        cut.map_or(whole, |text| Key {
+            kind: key.kind,
+            text: Cow::Borrowed(text),
+        })
+    }
+}
+
+/// Sets of up to this many rules are judged one by one.
+const SMALL: usize = 12;
+/// Rules that share a text beyond this number are posted under two.
+const CROWD: usize = 16;
+/// Places that one rule may take in the table of pairs.
+const MOST_PAIRS: usize = 64;
+/// Looks that the prefixes (and again the suffixes) of one text may cost.
+const MOST_LENGTHS: usize = 20;

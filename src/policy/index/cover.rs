@@ -1,0 +1,306 @@
+//! What a rule cannot do without: in each dimension, texts of which a request must have one for the rule to match.
+
+use std::borrow::Cow;
+
+use super::super::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal, ValueMatcher};
+use super::super::metadata;
+use super::dimension::{Dimension, Kind, MARKER, range_text};
+use crate::matcher::{Cidr, Glob, StringMatcher, StringPattern};
+
+/// Texts of one dimension; a request that has none of them cannot match.
+#[derive(Clone, Debug)]
+pub(super) struct Cover<'a> {
+    pub(super) dimension: u16,
+    pub(super) keys: Vec<Key<'a>>,
+}
+
+/// A text and how it stands to the request's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key<'a> {
+    pub(super) kind: Kind,
+    pub(super) text: Cow<'a, [u8]>,
+}
+
+/// The dimensions that rules speak of, numbered as they come.
+#[derive(Debug, Default)]
+pub(super) struct Dimensions(pub(super) Vec<Dimension>);
+
+/// The covers of a rule, at most one for a dimension; `None` when the rule can never match. Without any, the rule must always be judged.
+pub(super) fn covers<'a>(
+    policy: &'a Policy,
+    dimensions: &mut Dimensions,
+) -> Option<Vec<Cover<'a>>> {
+    let permissions = any(policy
+        .permissions
+        .iter()
+        .map(|node| dimensions.permission(node)))?;
+    let principals = any(policy
+        .principals
+        .iter()
+        .map(|node| dimensions.principal(node)))?;
+    Some(both(permissions, principals))
+}
+
+impl Dimensions {
+    fn number(&mut self, dimension: &Dimension) -> Option<u16> {
+        let known = self.0.iter().position(|known| known == dimension);
+        let number = known.unwrap_or(self.0.len());
+        if known.is_none() {
+            if number >= MOST_DIMENSIONS {
+                return None;
+            }
+            self.0.push(dimension.clone());
+        }
+        u16::try_from(number).ok()
+    }
+
+    fn cover<'a>(&mut self, dimension: &Dimension, keys: Option<Vec<Key<'a>>>) -> Vec<Cover<'a>> {
+        let cover = keys.and_then(|keys| {
+            let dimension = self.number(dimension)?;
+            Some(Cover { dimension, keys })
+        });
+        cover.into_iter().collect()
+    }
+
+    fn permission<'a>(&mut self, node: &'a Permission) -> Option<Vec<Cover<'a>>> {
+        Some(match node {
+            Permission::And(nodes) => {
+                let mut covers = Vec::new();
+                for node in nodes {
+                    covers = both(covers, self.permission(node)?);
+                }
+                covers
+            }
+            Permission::Or(nodes) => any(nodes.iter().map(|node| self.permission(node)))?,
+            Permission::Not(inner) if matches!(**inner, Permission::Any) => return None,
+            Permission::Header(matcher) => self.header(matcher),
+            Permission::UrlPath(matcher) => {
+                self.cover(&Dimension::UrlPath, text_keys(&Dimension::UrlPath, matcher))
+            }
+            Permission::UriTemplate(template) => {
+                let key = Key::new(Kind::Prefix, template.literal_prefix());
+                self.cover(&Dimension::UrlPath, Some(vec![key]))
+            }
+            Permission::DestinationPort(port) => {
+                let text = Cow::Owned(port.to_be_bytes().to_vec());
+                self.cover(
+                    &Dimension::Port,
+                    Some(vec![Key {
+                        kind: Kind::Exact,
+                        text,
+                    }]),
+                )
+            }
+            Permission::RequestedServerName(matcher) => {
+                self.cover(&Dimension::Sni, text_keys(&Dimension::Sni, matcher))
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    fn principal<'a>(&mut self, node: &'a Principal) -> Option<Vec<Cover<'a>>> {
+        Some(match node {
+            Principal::And(nodes) => {
+                let mut covers = Vec::new();
+                for node in nodes {
+                    covers = both(covers, self.principal(node)?);
+                }
+                covers
+            }
+            Principal::Or(nodes) => any(nodes.iter().map(|node| self.principal(node)))?,
+            Principal::Not(inner) if matches!(**inner, Principal::Any) => return None,
+            Principal::Authenticated(Some(matcher)) => {
+                self.cover(&Dimension::Peer, text_keys(&Dimension::Peer, matcher))
+            }
+            Principal::DirectRemoteIp(range) | Principal::SourceIp(range) => {
+                self.cover(&Dimension::DirectIp, Some(vec![range_key(range)]))
+            }
+            Principal::RemoteIp(range) => {
+                self.cover(&Dimension::RemoteIp, Some(vec![range_key(range)]))
+            }
+            Principal::Header(matcher) => self.header(matcher),
+            Principal::UrlPath(matcher) => {
+                self.cover(&Dimension::UrlPath, text_keys(&Dimension::UrlPath, matcher))
+            }
+            Principal::Metadata(matcher)
+                if !matcher.invert && matcher.filter == metadata::JWT_FILTER =>
+            {
+                match matcher.path.split_first() {
+                    Some((first, path)) if first == "payload" && !path.is_empty() => {
+                        let dimension = Dimension::Claim(path.to_vec());
+                        self.cover(&dimension, value_keys(&dimension, &matcher.value, true))
+                    }
+                    _ => Vec::new(),
+                }
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    fn header<'a>(&mut self, matcher: &'a HeaderMatcher) -> Vec<Cover<'a>> {
+        let HeaderTest::String(test) = &matcher.test else {
+            return Vec::new();
+        };
+        if matcher.invert || matcher.treat_missing_as_empty {
+            return Vec::new();
+        }
+        let dimension = match matcher.name.as_str() {
+            ":authority" | "host" => Dimension::Authority,
+            ":method" => Dimension::Method,
+            ":path" => Dimension::Path,
+            name if name.starts_with(':') => return Vec::new(),
+            name => Dimension::Header(name.to_owned()),
+        };
+        self.cover(&dimension, text_keys(&dimension, test))
+    }
+}
+
+impl<'a> Key<'a> {
+    fn new(kind: Kind, text: &'a str) -> Self {
+        Self {
+            kind,
+            text: Cow::Borrowed(text.as_bytes()),
+        }
+    }
+}
+
+/// Either side's covers hold; of two in one dimension the shorter serves better.
+fn both<'a>(mut left: Vec<Cover<'a>>, right: Vec<Cover<'a>>) -> Vec<Cover<'a>> {
+    for cover in right {
+        match left
+            .iter_mut()
+            .find(|known| known.dimension == cover.dimension)
+        {
+            Some(known) if known.keys.len() > cover.keys.len() => *known = cover,
+            Some(_) => {}
+            None => left.push(cover),
+        }
+    }
+    left
+}
+
+/// Only what covers every alternative covers their OR; alternatives that can never match do not count. `None` when none can.
+fn any<'a>(alternatives: impl Iterator<Item = Option<Vec<Cover<'a>>>>) -> Option<Vec<Cover<'a>>> {
+    alternatives.flatten().reduce(|mut left, right| {
+        left.retain_mut(|cover| {
+            let other = right
+                .iter()
+                .find(|other| other.dimension == cover.dimension);
+            other.is_some_and(|other| {
+                cover.keys.extend(other.keys.iter().cloned());
+                true
+            })
+        });
+        left
+    })
+}
+
+/// The texts of which one must be there for a test to hold; `None` when there is no such list.
+fn text_keys<'a>(dimension: &Dimension, matcher: &'a StringMatcher) -> Option<Vec<Key<'a>>> {
+    let folds = *dimension == Dimension::Authority;
+    if matcher.ignore_case && !folds {
+        return None;
+    }
+    let mut keys = match &matcher.pattern {
+        StringPattern::Exact(text) => vec![Key::new(Kind::Exact, text)],
+        StringPattern::Prefix(text) if !text.is_empty() => vec![Key::new(Kind::Prefix, text)],
+        StringPattern::Suffix(text) if !text.is_empty() => vec![Key::new(Kind::Suffix, text)],
+        StringPattern::Regex(regex) => {
+            let globs = regex.as_globs()?.iter();
+            globs
+                .map(|glob| glob_key(dimension, glob))
+                .collect::<Option<_>>()?
+        }
+        StringPattern::Prefix(_) | StringPattern::Suffix(_) | StringPattern::Contains(_) => {
+            return None;
+        }
+    };
+    if folds {
+        for key in &mut keys {
+            if key.text.iter().any(u8::is_ascii_uppercase) {
+                key.text = key.text.to_ascii_lowercase().into();
+            }
+        }
+    }
+    Some(keys)
+}
+
+fn glob_key<'a>(dimension: &Dimension, glob: &'a Glob) -> Option<Key<'a>> {
+    let key = |kind, text: &'a [u8]| {
+        let text = Cow::Borrowed(text);
+        (!text.is_empty()).then_some(Key { kind, text })
+    };
+    let Some((_, tail)) = glob.rest.last() else {
+        return Some(Key {
+            kind: Kind::Exact,
+            text: Cow::Borrowed(&glob.head),
+        });
+    };
+    if *dimension == Dimension::Peer {
+        let marker = marker(glob);
+        if let Some(marker) = marker {
+            return key(Kind::Marker, marker);
+        }
+    }
+    key(Kind::Suffix, tail).or_else(|| key(Kind::Prefix, &glob.head))
+}
+
+/// A whole `/sa/X` or `/ns/X` that every text of the pattern holds; the account is the rarer of the two.
+fn marker(glob: &Glob) -> Option<&[u8]> {
+    let count = glob.rest.len();
+    let middle = std::iter::once((glob.head.as_slice(), false));
+    let rest = glob.rest.iter().enumerate();
+    let rest = rest.map(|(index, (_, text))| (text.as_slice(), index + 1 == count));
+    let mut found: Option<&[u8]> = None;
+    for (text, ends) in middle.chain(rest) {
+        for start in 0..text.len() {
+            let from = text.get(start..).unwrap_or_default();
+            if !from.starts_with(b"/ns/") && !from.starts_with(b"/sa/") {
+                continue;
+            }
+            let value = from.get(MARKER..).unwrap_or_default();
+            let length = match value.iter().position(|byte| *byte == b'/') {
+                Some(length) => length,
+                None if ends => value.len(),
+                None => continue,
+            };
+            let marker = from.get(..MARKER + length)?;
+            if found.is_none_or(|found| found.starts_with(b"/ns/")) {
+                found = Some(marker);
+            }
+        }
+    }
+    found
+}
+
+fn value_keys<'a>(
+    dimension: &Dimension,
+    test: &'a ValueMatcher,
+    outermost: bool,
+) -> Option<Vec<Key<'a>>> {
+    match test {
+        ValueMatcher::String(matcher) => text_keys(dimension, matcher),
+        ValueMatcher::ListOneOf(element) if outermost => value_keys(dimension, element, false),
+        ValueMatcher::Or(any) => {
+            let mut keys = Vec::new();
+            for test in any {
+                keys.extend(value_keys(dimension, test, outermost)?);
+            }
+            // A claim's list and string forms ask for the same texts.
+            let mut seen = hashbrown::HashSet::with_hasher(foldhash::fast::FixedState::default());
+            keys.retain(|key: &Key<'_>| seen.insert(key.clone()));
+            Some(keys)
+        }
+        _ => None,
+    }
+}
+
+fn range_key(range: &Cidr) -> Key<'static> {
+    Key {
+        kind: Kind::Range,
+        text: Cow::Owned(range_text(range).to_vec()),
+    }
+}
+
+/// Each dimension costs every request a look; rules on more headers and claims than this are judged unposted or under others.
+const MOST_DIMENSIONS: usize = 64;

@@ -1,0 +1,179 @@
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::super::PolicyId;
+use super::dimension::{Dimension, Kind, each_marker, range_text};
+use super::rules::Rules;
+use super::table::{Postings, Table};
+use super::view::View;
+use crate::matcher::Cidr;
+
+/// The rules of one action, ready to be asked.
+#[derive(Debug, Default)]
+pub(in super::super) struct Index {
+    /// In byte order; a rule's number is its place here.
+    pub(super) names: Vec<PolicyId>,
+    pub(super) rules: Rules,
+    /// Rules that every request must be judged by.
+    pub(super) always: Vec<u32>,
+    pub(super) probes: Vec<Probe>,
+    pub(super) table: Table,
+    /// Rules by the number of a text.
+    pub(super) singles: Postings,
+    /// Numbers of lists in `doubles`, by the numbers of two texts.
+    pub(super) pairs: HashMap<(u32, u32), u32, FixedState>,
+    pub(super) doubles: Postings,
+    /// The keeps whose texts pair up.
+    pub(super) crossings: Vec<(usize, usize)>,
+}
+
+/// How one dimension of a request is looked up.
+#[derive(Debug)]
+pub(super) struct Probe {
+    pub(super) number: u16,
+    pub(super) dimension: Dimension,
+    pub(super) exact: bool,
+    pub(super) markers: bool,
+    /// Lengths of prefixes, of suffixes, and of address ranges.
+    pub(super) prefixes: Vec<usize>,
+    pub(super) suffixes: Vec<usize>,
+    pub(super) ranges: Vec<u8>,
+    /// Where found texts are kept for pairing.
+    pub(super) keep: Option<usize>,
+}
+
+impl Index {
+    /// The first rule that matches, in byte order of the names.
+    pub(in super::super) fn first(&self, view: &View<'_>) -> Option<&PolicyId> {
+        let mut best = u32::MAX;
+        self.each_candidate(view, &mut |rule| {
+            if rule < best && self.rules.holds(rule, view) {
+                best = rule;
+            }
+        });
+        self.names.get(best as usize)
+    }
+
+    /// Every rule that matches, in byte order of the names.
+    pub(in super::super) fn all(&self, view: &View<'_>) -> Vec<PolicyId> {
+        let mut found = Vec::new();
+        self.each_candidate(view, &mut |rule| {
+            if self.rules.holds(rule, view) {
+                found.push(rule);
+            }
+        });
+        found.sort_unstable();
+        found.dedup();
+        let names = found
+            .into_iter()
+            .filter_map(|rule| self.names.get(rule as usize));
+        names.cloned().collect()
+    }
+
+    /// Calls `visit` with every rule that might match, some of them more than once.
+    pub(super) fn each_candidate(&self, view: &View<'_>, visit: &mut dyn FnMut(u32)) {
+        self.always.iter().for_each(|rule| visit(*rule));
+        if self.crossings.is_empty() {
+            for probe in &self.probes {
+                probe.each_text(&self.table, view, &mut |text| {
+                    self.singles.of(text).iter().for_each(|rule| visit(*rule));
+                });
+            }
+            return;
+        }
+        let mut kept: [Kept; MOST_KEEPS] = Default::default();
+        for probe in &self.probes {
+            let mut keep = probe.keep.and_then(|keep| kept.get_mut(keep));
+            probe.each_text(&self.table, view, &mut |text| {
+                self.singles.of(text).iter().for_each(|rule| visit(*rule));
+                if let Some(keep) = keep.as_mut() {
+                    keep.push(text);
+                }
+            });
+        }
+        for (left, right) in &self.crossings {
+            let (Some(left), Some(right)) = (kept.get(*left), kept.get(*right)) else {
+                continue;
+            };
+            for (left, right) in left
+                .iter()
+                .flat_map(|left| right.iter().map(move |right| (left, right)))
+            {
+                if let Some(list) = self.pairs.get(&(left, right)) {
+                    self.doubles.of(*list).iter().for_each(|rule| visit(*rule));
+                }
+            }
+        }
+    }
+}
+
+impl Probe {
+    /// Calls `visit` with the number of every posted text that the request meets here.
+    fn each_text(&self, table: &Table, view: &View<'_>, visit: &mut dyn FnMut(u32)) {
+        let mut look = |kind, text: &[u8]| {
+            if let Some(found) = table.find(self.number, kind, text) {
+                visit(found);
+            }
+        };
+        if let Some(address) = self.dimension.address(view) {
+            for length in &self.ranges {
+                if let Ok(range) = Cidr::new(address, *length) {
+                    look(Kind::Range, &range_text(&range));
+                }
+            }
+            return;
+        }
+        self.dimension.each_text(view, &mut |text| {
+            if self.exact {
+                look(Kind::Exact, text);
+            }
+            for length in &self.prefixes {
+                let Some(prefix) = text.get(..*length) else {
+                    break;
+                };
+                look(Kind::Prefix, prefix);
+            }
+            for length in &self.suffixes {
+                let Some(start) = text.len().checked_sub(*length) else {
+                    break;
+                };
+                look(Kind::Suffix, text.get(start..).unwrap_or_default());
+            }
+            if self.markers {
+                each_marker(text, &mut |marker| look(Kind::Marker, marker));
+            }
+        });
+    }
+}
+
+/// Numbers of found texts; spills, never truncates.
+#[derive(Default)]
+struct Kept {
+    inline: [u32; INLINE],
+    length: usize,
+    spill: Vec<u32>,
+}
+
+impl Kept {
+    fn push(&mut self, text: u32) {
+        match self.inline.get_mut(self.length) {
+            Some(slot) => {
+                *slot = text;
+                self.length += 1;
+            }
+            None => self.spill.push(text),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u32> {
+        self.inline
+            .iter()
+            .take(self.length)
+            .chain(&self.spill)
+            .copied()
+    }
+}
+
+/// Dimensions whose texts may pair up.
+pub(super) const MOST_KEEPS: usize = 6;
+const INLINE: usize = 12;

@@ -1,0 +1,42 @@
+use super::super::{Attributes, eval};
+use crate::identity::PeerCertificate;
+
+/// A request with the answers every rule asks for at hand.
+pub(in super::super) struct View<'a> {
+    pub(super) request: &'a dyn Attributes,
+    pub(super) method: Option<&'a [u8]>,
+    pub(super) path: Option<&'a [u8]>,
+    /// The path without its query.
+    pub(super) url_path: Option<&'a [u8]>,
+    pub(super) authority: Option<&'a [u8]>,
+    pub(super) sni: &'a [u8],
+    is_tls: bool,
+    certificate: Option<&'a PeerCertificate>,
+}
+
+impl<'a> View<'a> {
+    pub(in super::super) fn new(request: &'a dyn Attributes) -> Self {
+        Self {
+            request,
+            method: request.method().map(str::as_bytes),
+            path: request.path().map(str::as_bytes),
+            url_path: eval::url_path(request).map(str::as_bytes),
+            authority: request.authority().map(str::as_bytes),
+            sni: request.sni().as_bytes(),
+            is_tls: request.is_tls(),
+            certificate: request.certificate(),
+        }
+    }
+
+    /// Calls `visit` with each name of the peer until it returns `true`; see [`eval::any_peer_name`].
+    pub(super) fn any_peer_name(&self, mut visit: impl FnMut(&'a [u8]) -> bool) -> bool {
+        match self.certificate {
+            _ if !self.is_tls => false,
+            None => visit(b""),
+            Some(certificate) => {
+                let mut names = certificate.uri_sans.iter().chain(&certificate.dns_sans);
+                names.any(|name| visit(name.as_bytes())) || visit(certificate.subject.as_bytes())
+            }
+        }
+    }
+}

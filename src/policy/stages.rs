@@ -1,0 +1,116 @@
+use std::sync::Arc;
+
+use super::index::{Index, View};
+use super::ir::Rbac;
+use super::{Chain, CustomMatch, Decision, DryRun, Marks, PolicyId};
+use crate::istio::Action;
+
+/// A chain made ready to run: each rule set with its index, in the order they are asked.
+#[derive(Debug)]
+pub(super) struct Stages {
+    custom: Vec<Provider>,
+    audit: Option<Index>,
+    deny: Sets,
+    allow: Sets,
+}
+
+#[derive(Debug)]
+struct Provider {
+    name: String,
+    is_usable: bool,
+    rules: Index,
+}
+
+#[derive(Debug)]
+struct Sets {
+    enforced: Option<Index>,
+    shadow: Option<Index>,
+}
+
+impl Stages {
+    pub(super) fn new(chain: &Chain) -> Self {
+        let index = |rules: &Option<Rbac>| rules.as_ref().map(Index::new);
+        let custom = chain.custom.iter().map(|filter| Provider {
+            name: filter.provider.clone(),
+            is_usable: filter.usable.is_some(),
+            rules: Index::new(&filter.rules),
+        });
+        Self {
+            custom: custom.collect(),
+            audit: index(&chain.audit),
+            deny: Sets {
+                enforced: index(&chain.deny.enforced),
+                shadow: index(&chain.deny.shadow),
+            },
+            allow: Sets {
+                enforced: index(&chain.allow.enforced),
+                shadow: index(&chain.allow.shadow),
+            },
+        }
+    }
+
+    /// Whether a rule wants some external provider to be asked.
+    pub(super) fn custom(&self, view: &View<'_>) -> Vec<CustomMatch> {
+        let usable = self.custom.iter().filter(|provider| provider.is_usable);
+        let matches = usable.filter_map(|provider| {
+            Some(CustomMatch {
+                provider: provider.name.clone(),
+                policy: provider.rules.first(view)?.clone(),
+            })
+        });
+        matches.collect()
+    }
+
+    /// Refuses what an external provider that cannot be asked would have to judge.
+    pub(super) fn refused_by_custom(&self, view: &View<'_>) -> Option<Decision> {
+        let mut unusable = self.custom.iter().filter(|provider| !provider.is_usable);
+        let name = unusable.find_map(|provider| provider.rules.first(view))?;
+        Some(Decision::new(
+            false,
+            Some(Action::Custom),
+            Some(name.clone()),
+        ))
+    }
+
+    /// Asks unusable CUSTOM providers, AUDIT, DENY, ALLOW; a refusal ends it, so that a DENY hides what ALLOW would have said.
+    pub(super) fn decide(&self, view: &View<'_>) -> Decision {
+        if let Some(refusal) = self.refused_by_custom(view) {
+            return refusal;
+        }
+        let mut marks = Marks::default();
+        if let Some(audit) = &self.audit {
+            marks.audit = audit.all(view);
+        }
+        marks.dry_run_deny = self.deny.dry_run(view, false);
+        let denied = self
+            .deny
+            .enforced
+            .as_ref()
+            .and_then(|rules| rules.first(view));
+        let mut decision = match denied {
+            Some(name) => Decision::new(false, Some(Action::Deny), Some(name.clone())),
+            None => {
+                marks.dry_run_allow = self.allow.dry_run(view, true);
+                self.allowed(view)
+            }
+        };
+        decision.marks = (!marks.is_empty()).then(|| Arc::new(marks));
+        decision
+    }
+
+    fn allowed(&self, view: &View<'_>) -> Decision {
+        let Some(rules) = &self.allow.enforced else {
+            return Decision::new(true, None, None);
+        };
+        let name = rules.first(view).cloned();
+        Decision::new(name.is_some(), Some(Action::Allow), name)
+    }
+}
+
+impl Sets {
+    /// What the dry-run rules alone would decide; a match of theirs means `matching`.
+    fn dry_run(&self, view: &View<'_>, matching: bool) -> Option<DryRun> {
+        let name: Option<&PolicyId> = self.shadow.as_ref()?.first(view);
+        Some(DryRun::new(name.is_some() == matching, name.cloned()))
+    }
+}
