@@ -9,7 +9,7 @@ use pin_project::{pin_project, pinned_drop};
 use super::future::Side;
 use super::span::Outcome;
 use super::task::Task;
-use crate::message::{End, EndKind, EosBody, OnEnd, ResponseFlags};
+use crate::message::{End, EosBody, OnEnd, ResponseFlags};
 
 /// The body of both layers' responses: it is polled as the current request, and its end is the end of the span.
 #[pin_project]
@@ -112,18 +112,19 @@ pub(super) struct Record {
 
 impl Record {
     fn respond<B>(&mut self, response: &mut Response<B>) -> Task {
+        if let Some(flags) = response.extensions().get::<ResponseFlags>() {
+            self.outcome.flags = *flags;
+        }
         match &mut self.span {
             Some(span) => span.respond(response),
             None => Task::default(),
         }
     }
 
-    pub(super) fn end(mut self, kind: EndKind) {
-        self.outcome.flags = match kind {
-            EndKind::Complete => ResponseFlags::none(),
-            EndKind::Failed => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
-            EndKind::Cancelled => ResponseFlags::DOWNSTREAM_DISCONNECT,
-        };
+    pub(super) fn end(mut self, end: &End) {
+        self.outcome.grpc_status = end.grpc_status;
+        self.outcome.response_bytes = end.bytes;
+        self.outcome.flags = end.flags(self.outcome.flags);
         // The clock is read for recorded spans only.
         let Some(span) = self.span.filter(Side::is_recording) else {
             return;
@@ -136,9 +137,7 @@ impl Record {
 }
 
 impl OnEnd for Record {
-    fn on_end(mut self, end: End) {
-        self.outcome.grpc_status = end.grpc_status;
-        self.outcome.response_bytes = end.bytes;
-        self.end(end.kind);
+    fn on_end(self, end: End) {
+        self.end(&end);
     }
 }

@@ -11,7 +11,7 @@ use super::inbound::ServerSpan;
 use super::outbound::ClientSpan;
 use super::span::Outcome;
 use super::task::Task;
-use crate::message::EndKind;
+use crate::message::End;
 
 /// The future of both layers: it polls the service inside as the current request, and hands the span to the body of the response.
 #[pin_project]
@@ -70,7 +70,7 @@ where
                 Ok(ResponseBody::wrap(response, this.method, record))
             }
             Err(error) => {
-                record(None).end(EndKind::Complete);
+                record(None).end(&End::failed());
                 Err(error)
             }
         })

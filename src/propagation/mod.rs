@@ -23,13 +23,35 @@
 //!
 //! # Log lines
 //!
-//! [`context::current_trace`](crate::context::current_trace) is what a formatter of log lines asks, in any logging crate:
+//! [`context::current_trace`](crate::context::current_trace) is what a formatter of log lines asks, in any logging crate. With
+//! `tracing-subscriber`:
 //!
 //! ```
-//! fn trace_id() -> String {
-//!     tower_mesh::context::current_trace().map_or_else(|| "-".to_owned(), |trace| trace.trace_id.to_string())
+//! use std::fmt;
+//!
+//! use tower_mesh::context;
+//! use tracing::{Event, Subscriber};
+//! use tracing_subscriber::fmt::format::{Format, Writer};
+//! use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+//! use tracing_subscriber::registry::LookupSpan;
+//!
+//! struct WithTrace<F>(F);
+//!
+//! impl<S, N, F> FormatEvent<S, N> for WithTrace<F>
+//! where
+//!     S: Subscriber + for<'a> LookupSpan<'a>,
+//!     N: for<'a> FormatFields<'a> + 'static,
+//!     F: FormatEvent<S, N>,
+//! {
+//!     fn format_event(&self, fields: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+//!         if let Some(trace) = context::current_trace() {
+//!             write!(line, "trace_id={} ", trace.trace_id)?;
+//!         }
+//!         self.0.format_event(fields, line, event)
+//!     }
 //! }
-//! assert_eq!(trace_id(), "-");
+//!
+//! tracing_subscriber::fmt().event_format(WithTrace(Format::default())).init();
 //! ```
 //!
 //! # Differences from Envoy/Istio
@@ -38,6 +60,7 @@
 //!   makes no span at all for an invalid one.
 //! - B3's debug flag is kept; Envoy forgets it. Text in `x-b3-sampled` that means nothing defers the decision.
 //! - Both families of headers are read and written by default, and no stale header is left behind.
+//! - An inbound request is told its ids in the formats its caller speaks and in the first of ours; outbound requests get all formats.
 //! - The caller's decision to record counts, and is written into an undecided request id, so that a sidecar further on agrees.
 //!
 //! # Example

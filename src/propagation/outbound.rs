@@ -106,6 +106,9 @@ impl ClientSpan {
             {
                 self.recording.rename(name);
             }
+            if let Some(peer) = response.extensions().get::<Peer>() {
+                self.recording.peer(peer);
+            }
             self.recording.respond(response.headers());
         }
         std::mem::take(&mut self.task)

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, StatusCode};
 
 use super::tags::Tags;
-use crate::context::{SpanId, TraceContext, TraceId};
+use crate::context::{Peer, SpanId, TraceContext, TraceId};
 use crate::message::{GrpcStatus, ResponseFlags};
 
 /// Where the spans of recorded requests go.
@@ -175,6 +175,13 @@ impl Recording {
     pub(super) fn rename(&mut self, name: &str) {
         if let Some(started) = &mut self.0 {
             started.name = name.into();
+        }
+    }
+
+    /// Notes who answered.
+    pub(super) fn peer(&mut self, peer: &Peer) {
+        if let Some(started) = &mut self.0 {
+            started.tags.peer(peer);
         }
     }
 

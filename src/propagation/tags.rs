@@ -87,7 +87,7 @@ impl Tags {
         tags.header_or_dash("user_agent", headers.get(header::USER_AGENT));
         tags.header_or_dash("downstream_cluster", headers.get(DOWNSTREAM_CLUSTER));
         if let Some(peer) = peer {
-            tags.owned("peer.address", peer.remote_addr().ip().to_string());
+            tags.peer(peer);
         }
         if is_grpc {
             tags.owned("grpc.path", cut(request.uri().path()).to_owned());
@@ -98,6 +98,10 @@ impl Tags {
             tags.header("grpc.timeout", headers.get(GRPC_TIMEOUT));
         }
         tags
+    }
+
+    pub(super) fn peer(&mut self, peer: &Peer) {
+        self.owned("peer.address", peer.remote_addr().ip().to_string());
     }
 
     pub(super) fn upstream_cluster(&mut self, port: u16) {

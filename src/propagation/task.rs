@@ -28,7 +28,7 @@ impl Task {
     }
 
     /// Enters for a drop, in which OpenTelemetry's stack may already be gone.
-    pub(super) fn enter_drop(&mut self) -> Option<Lent<'_>> {
+    pub(crate) fn enter_drop(&mut self) -> Option<Lent<'_>> {
         self.lend()
     }
 

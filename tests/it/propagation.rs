@@ -19,7 +19,8 @@ use opentelemetry_sdk::trace::{
 use tokio::sync::Barrier;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_mesh::Workload;
-use tower_mesh::context;
+use tower_mesh::context::{self, Peer};
+use tower_mesh::message::{GuardBody, LocalReply, ResponseFlags};
 use tower_mesh::propagation::{
     FinishedSpan, OpenTelemetry, Propagation, ResponseBody, SpanKind, SpanSink,
 };
@@ -138,6 +139,30 @@ async fn spans_are_named_and_tagged_after_the_workload() {
     assert_eq!(span.tag("istio.namespace"), Some("default"));
     assert_eq!(span.tag("istio.mesh_id"), Some("unknown"));
     assert_eq!(span.tag("http.url").unwrap().len(), "http://h".len() + 256);
+}
+
+#[tokio::test]
+async fn flags_of_local_replies_and_the_address_of_who_answered_are_tagged() {
+    let (propagation, spans) = recording();
+    let address = "10.0.0.5:8443".parse().unwrap();
+    let service = ServiceBuilder::new()
+        .layer(propagation.client_layer())
+        .service(service_fn(move |request: Request<Empty<Bytes>>| {
+            let reply = LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "no", "details")
+                .flags(ResponseFlags::UPSTREAM_OVERFLOW);
+            let mut response: Response<GuardBody<Empty<Bytes>>> =
+                reply.into_response(request.method(), request.headers());
+            response
+                .extensions_mut()
+                .insert(Peer::plaintext(address, address));
+            async { Ok::<_, Infallible>(response) }
+        }));
+    let response = service.oneshot(get("http://charts/")).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    let span = spans.try_recv().unwrap();
+    assert_eq!(span.tag("response_flags"), Some("UO"));
+    assert_eq!(span.tag("peer.address"), Some("10.0.0.5"));
+    assert_eq!(span.tag("error"), Some("true"));
 }
 
 /// What a service answers, and what the spans of both sides make of it: the tag `error`, and the status ERROR of server and client.
@@ -259,6 +284,7 @@ async fn ends_that_nobody_waited_for_are_recorded_once() {
     let span = spans.try_recv().unwrap();
     assert_eq!((span.kind, span.is_error), (SpanKind::Client, true));
     assert_eq!(span.tag("http.status_code"), Some("0"));
+    assert_eq!(span.tag("response_flags"), Some("UC"));
     assert!(spans.try_recv().is_err());
 }
 
