@@ -215,3 +215,119 @@ const MAX_PROVEN: usize = 4096;
 const MAX_DESCRIBED: usize = 256;
 /// Sets of labels that one name may cause: a peer that keeps changing its story is then known by its name alone.
 const MAX_CAUSED: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::context::TlsFacts;
+    use crate::identity::{PeerCertificate, SpiffeId, Workload};
+    use crate::metrics::labels::BaseLabels;
+    use crate::metrics::metadata::{Asked, Instance, METADATA, OwnMetadata};
+    use crate::metrics::table::Table;
+
+    fn peer(account: &str) -> Peer {
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let id = format!("spiffe://cluster.local/ns/shop/sa/{account}");
+        let facts = TlsFacts {
+            certificate: Some(PeerCertificate::of(SpiffeId::new(&id).unwrap())),
+            ..TlsFacts::default()
+        };
+        Peer::tls(at, at, facts)
+    }
+
+    /// What a workload of this name says of itself, under an id that all of them share.
+    fn said(workload: &str) -> Received {
+        let workload = Workload::new("shop", "account").name(workload);
+        let own = OwnMetadata::new(&workload, &Instance::from_env(&workload)).unwrap();
+        let mut headers = http::HeaderMap::new();
+        own.add(&mut headers, Asked::BOTH);
+        Received {
+            id: Some(HeaderValue::from_static("shared")),
+            value: headers.remove(METADATA),
+        }
+    }
+
+    /// Peers, their table, and how often labels were made.
+    struct Seer {
+        peers: Peers,
+        table: Table,
+        made: Cell<usize>,
+    }
+
+    impl Seer {
+        fn new() -> Self {
+            Self {
+                peers: Peers::new(),
+                table: Table::new(),
+                made: Cell::new(0),
+            }
+        }
+
+        fn see(&self, peer: &Peer, said: &Received) -> BaseId {
+            let last = BaseId::LAST_RESORT;
+            self.peers.base(Some(peer), said, last, |seen, may| {
+                self.made.set(self.made.get() + 1);
+                let labels = BaseLabels {
+                    source: seen.labels(),
+                    ..BaseLabels::unknown("destination", seen.security_policy())
+                };
+                self.table.base(&labels, last, may)
+            })
+        }
+    }
+
+    #[test]
+    fn a_known_peer_is_found_without_making_its_labels_again() {
+        let seer = Seer::new();
+        let (web, nothing) = (peer("web"), Received::default());
+        let bare = seer.see(&web, &nothing);
+        let described = seer.see(&web, &said("w"));
+        assert_ne!(bare, described);
+        let made = seer.made.get();
+        assert_eq!(seer.see(&web, &nothing), bare);
+        assert_eq!(seer.see(&web, &said("w")), described);
+        assert_eq!(seer.made.get(), made);
+    }
+
+    /// The id is not what is remembered: a sidecar that sends another's id gets its own labels all the same.
+    #[test]
+    fn no_peer_speaks_for_another() {
+        let seer = Seer::new();
+        let (web, shop) = (peer("web"), peer("shop"));
+        let first = seer.see(&web, &said("one"));
+        assert_ne!(seer.see(&web, &said("two")), first);
+        assert_ne!(seer.see(&shop, &said("one")), first);
+        assert_eq!(seer.see(&web, &said("one")), first);
+    }
+
+    /// descriptions come and go, their labels stay known.
+    #[test]
+    fn descriptions_are_forgotten_and_understood_again() {
+        let seer = Seer::new();
+        let first = seer.see(&peer("a0"), &said("w"));
+        for account in 1..=MAX_DESCRIBED {
+            seer.see(&peer(&format!("a{account}")), &said("w"));
+            assert!(seer.peers.described.load().len() <= MAX_DESCRIBED);
+        }
+        let made = seer.made.get();
+        assert_eq!(seer.see(&peer("a0"), &said("w")), first);
+        assert_eq!(seer.made.get(), made + 1);
+    }
+
+    ///
+    #[test]
+    fn names_past_the_bound_are_not_remembered() {
+        let seer = Seer::new();
+        for account in 0..MAX_PROVEN + 10 {
+            seer.see(&peer(&format!("a{account}")), &Received::default());
+        }
+        assert_eq!(seer.made.get(), MAX_PROVEN);
+        let unseen = seer.see(&peer("unseen"), &Received::default());
+        assert_eq!(unseen, BaseId::LAST_RESORT);
+    }
+}

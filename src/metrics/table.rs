@@ -18,7 +18,7 @@ use crate::message::ResponseFlags;
 /// series. Both are bounded: past the bound, what would be new is counted under labels that say `unknown`.
 #[derive(Debug)]
 pub(super) struct Table {
-    bases: Box<[OnceLock<Base>]>,
+    bases: Box<[OnceLock<Box<Base>>]>,
     interned: Mutex<HashMap<String, BaseId>>,
     series: AtomicUsize,
     tcp_series: AtomicUsize,
@@ -160,14 +160,14 @@ impl Table {
         let (Some(slot), Ok(number)) = (self.bases.get(used), u32::try_from(used)) else {
             return known(overflow);
         };
-        let base = Base {
+        let base = Box::new(Base {
             labels: text.into(),
             security_policy: labels.security_policy,
             takes_overflow,
             requests: Grow::new(),
             messages: Striped::new(),
             connections: Grow::new(),
-        };
+        });
         if slot.set(base).is_err() {
             return known(overflow);
         }
@@ -177,7 +177,7 @@ impl Table {
     }
 
     pub(super) fn bases(&self) -> impl Iterator<Item = &Base> {
-        self.bases.iter().map_while(OnceLock::get)
+        self.bases.iter().map_while(|slot| Some(&**slot.get()?))
     }
 
     /// Adds one request to all request families. Once the series exists: wait-free, no allocation but a stripe's first.
@@ -260,7 +260,7 @@ impl Table {
     }
 
     fn get(&self, base: BaseId) -> Option<&Base> {
-        self.bases.get(base.0 as usize)?.get()
+        Some(self.bases.get(base.0 as usize)?.get()?)
     }
 }
 
