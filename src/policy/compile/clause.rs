@@ -19,12 +19,15 @@ impl Node for Permission {
     fn any() -> Self {
         Self::Any
     }
+
     fn and(nodes: Vec<Self>) -> Self {
         Self::And(nodes)
     }
+
     fn or(nodes: Vec<Self>) -> Self {
         Self::Or(nodes)
     }
+
     fn not(node: Self) -> Self {
         Self::Not(Box::new(node))
     }
@@ -34,12 +37,15 @@ impl Node for Principal {
     fn any() -> Self {
         Self::Any
     }
+
     fn and(nodes: Vec<Self>) -> Self {
         Self::And(nodes)
     }
+
     fn or(nodes: Vec<Self>) -> Self {
         Self::Or(nodes)
     }
+
     fn not(node: Self) -> Self {
         Self::Not(Box::new(node))
     }

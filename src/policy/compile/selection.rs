@@ -3,13 +3,41 @@ use std::sync::Arc;
 
 use super::compiler::Compiler;
 use crate::identity::Workload;
-use crate::istio::{Meta, Selector, TargetRef};
+use crate::istio::{AuthorizationPolicy, Meta, RequestAuthentication, Selector, TargetRef};
 
 /// A resource that selects workloads.
 pub(super) trait Selecting {
     fn meta(&self) -> &Meta;
     fn selector(&self) -> &Selector;
     fn target_refs(&self) -> &[TargetRef];
+}
+
+impl Selecting for AuthorizationPolicy {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn selector(&self) -> &Selector {
+        &self.selector
+    }
+
+    fn target_refs(&self) -> &[TargetRef] {
+        &self.target_refs
+    }
+}
+
+impl Selecting for RequestAuthentication {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn selector(&self) -> &Selector {
+        &self.selector
+    }
+
+    fn target_refs(&self) -> &[TargetRef] {
+        &self.target_refs
+    }
 }
 
 /// The resources that touch the workload, in the order they were written. Two of the same name are a mistake.
@@ -120,27 +148,3 @@ pub(super) fn oldest<'r, R>(
 
 /// Labels a Gateway API gateway's pods.
 const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
-
-impl Selecting for crate::istio::AuthorizationPolicy {
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-    fn selector(&self) -> &Selector {
-        &self.selector
-    }
-    fn target_refs(&self) -> &[TargetRef] {
-        &self.target_refs
-    }
-}
-
-impl Selecting for crate::istio::RequestAuthentication {
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-    fn selector(&self) -> &Selector {
-        &self.selector
-    }
-    fn target_refs(&self) -> &[TargetRef] {
-        &self.target_refs
-    }
-}

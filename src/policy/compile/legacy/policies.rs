@@ -68,7 +68,7 @@ fn breadth(
     policy: &LegacyPolicy,
     service: &Service<'_>,
 ) -> Option<Breadth> {
-    if policy.meta.kind == "MeshPolicy" {
+    if policy.meta.kind == MESH_POLICY {
         return Some(Breadth::Mesh);
     }
     if policy.meta.namespace != compiler.workload.namespace() {
@@ -96,3 +96,6 @@ fn target_breadth(target: &LegacyTarget, service: &Service<'_>) -> Option<Breadt
     };
     target.ports.iter().any(is_ours).then_some(Breadth::Port)
 }
+
+/// The kind that covers the whole mesh.
+pub(super) const MESH_POLICY: &str = "MeshPolicy";

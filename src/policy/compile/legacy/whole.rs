@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::super::super::{Authentication, Chains, LegacyAuthentication, PerPort};
 use super::super::compiler::Compiler;
-use super::policies::{check_triggers, effective, peer_mode};
+use super::policies::{MESH_POLICY, check_triggers, effective, peer_mode};
 use super::rbac::Roles;
 use super::service::Service;
 use super::subjects::Callers;
@@ -158,16 +158,15 @@ impl Port<'_> {
 
 /// A resource of 2018 that can concern a workload of the namespace.
 fn first_of<'r>(resources: &'r Resources, namespace: &str) -> Option<&'r Meta> {
+    let is_ours = |meta: &&Meta| meta.namespace == namespace;
     let policies = resources.legacy_policies.iter().map(|policy| &policy.meta);
+    let policies = policies.filter(|meta| meta.kind == MESH_POLICY || is_ours(meta));
+    // Of these the one named `default` speaks for all, wherever it was written.
     let configs = resources.rbac_configs.iter().map(|config| &config.meta);
     let roles = resources.service_roles.iter().map(|role| &role.meta);
-    let bindings = resources
-        .service_role_bindings
-        .iter()
-        .map(|binding| &binding.meta);
-    policies
-        .chain(configs)
-        .chain(roles)
-        .chain(bindings)
-        .find(|meta| meta.namespace.is_empty() || meta.namespace == namespace)
+    let bindings = resources.service_role_bindings.iter();
+    let bindings = bindings.map(|binding| &binding.meta);
+    let mut all = policies.chain(configs);
+    all.next()
+        .or_else(|| roles.chain(bindings).find(|meta| is_ours(meta)))
 }

@@ -371,6 +371,15 @@ fn the_switch_goes_by_namespace_and_service() {
             "{mode:?}"
         );
     }
+    // The older kind is namespaced, and speaks for all namespaces.
+    let mut elsewhere = on(RbacMode::On);
+    elsewhere.meta = meta("RbacConfig", "istio-system", "default");
+    let resources = Resources {
+        rbac_configs: vec![Arc::new(elsewhere)],
+        ..Resources::default()
+    };
+    let program = compiled(&resources).unwrap();
+    assert!(program.http.get(8080).allow.enforced.is_some());
     // No switch, no RBAC; and the cluster's beats the older kind.
     let mut resources = granting(rule(|_| ()), user("*"));
     let mut older = on(RbacMode::On);

@@ -1,3 +1,4 @@
+mod any_text;
 mod authorization;
 mod fields;
 mod legacy;
