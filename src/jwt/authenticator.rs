@@ -229,13 +229,9 @@ impl Authenticator {
             }
         }
         bad.retain(|(token, _)| good.iter().all(|(other, _)| other != token));
-        let refusals = || bad.iter().map(|(_, refusal)| *refusal);
-        if let Some(last) = refusals()
-            .filter(|refusal| *refusal != Refusal::Issuer)
-            .last()
-            .or_else(|| refusals().last())
-        {
-            return Err(last);
+        let known = bad.iter().rfind(|(_, refusal)| *refusal != Refusal::Issuer);
+        if let Some((_, refusal)) = known.or(bad.last()) {
+            return Err(*refusal);
         }
         let Some((_, first)) = good.first() else {
             return Ok(None);

@@ -33,11 +33,16 @@ pub(crate) struct Remote {
     held: ArcSwapOption<Held>,
     generation: AtomicU64,
     asked: AtomicU64,
-    pub(crate) wanted: Notify,
+    /// Outlives the keys in their fetcher's hands.
+    pub(crate) wanted: Arc<Notify>,
+    fetches: AtomicU64,
+    failures: AtomicU64,
 }
 
 struct Held {
-    keys: KeySet,
+    keys: Arc<KeySet>,
+    /// What they were parsed from.
+    text: Box<str>,
     generation: u64,
     fetched: f64,
 }
@@ -88,6 +93,19 @@ impl Jwks {
             reason = "it was made of whole seconds"
         )]
         held.as_deref().map(|held| held.fetched as u64)
+    }
+
+    /// How many fetches have ended, and how many of them failed.
+    #[must_use]
+    pub fn fetches(&self) -> (u64, u64) {
+        self.remote().map_or((0, 0), |remote| {
+            let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            (count(&remote.fetches), count(&remote.failures))
+        })
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakJwks {
+        WeakJwks(Arc::downgrade(&self.0))
     }
 
     pub(crate) fn remote(&self) -> Option<&Remote> {
@@ -147,14 +165,29 @@ impl Held {
 }
 
 impl Remote {
-    /// Publishes freshly fetched keys.
-    pub(crate) fn store(&self, keys: KeySet, now: f64) {
-        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Publishes freshly fetched keys. The same text again only grows younger, so that remembered tokens stay good.
+    pub(crate) fn store(&self, keys: KeySet, text: String, now: f64) {
+        let (keys, generation) = match self.held.load().as_deref() {
+            Some(held) if *held.text == *text => (Arc::clone(&held.keys), held.generation),
+            _ => (
+                Arc::new(keys),
+                self.generation.fetch_add(1, Ordering::Relaxed) + 1,
+            ),
+        };
         self.held.store(Some(Arc::new(Held {
             keys,
+            text: text.into(),
             generation,
             fetched: now,
         })));
+    }
+
+    /// Counts a fetch that ended.
+    pub(crate) fn count(&self, succeeded: bool) {
+        self.fetches.fetch_add(1, Ordering::Relaxed);
+        if !succeeded {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Wakes the fetcher, at most once in 30 seconds.
@@ -177,6 +210,13 @@ impl Remote {
     }
 }
 
+impl Drop for Remote {
+    /// Lets the fetcher notice that nobody uses the keys any more.
+    fn drop(&mut self) {
+        self.wanted.notify_one();
+    }
+}
+
 /// The key sets that are fetched, by their source, so that rules and reloads share them. Kept by whoever compiles the rules.
 #[derive(Debug, Default)]
 pub struct Keyring {
@@ -185,7 +225,14 @@ pub struct Keyring {
     accepts_http: bool,
 }
 
-struct WeakJwks(Weak<Cell>);
+/// Keys that may be gone.
+pub(crate) struct WeakJwks(Weak<Cell>);
+
+impl WeakJwks {
+    pub(crate) fn upgrade(&self) -> Option<Jwks> {
+        self.0.upgrade().map(Jwks)
+    }
+}
 
 impl fmt::Debug for WeakJwks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -224,8 +271,8 @@ impl Keyring {
         timeout: Option<Duration>,
     ) -> Result<Jwks, String> {
         check_uri(&source.uri(), self.accepts_http)?;
-        if let Some(cell) = self.remote.get(&source).and_then(|weak| weak.0.upgrade()) {
-            return Ok(Jwks(cell));
+        if let Some(jwks) = self.remote.get(&source).and_then(WeakJwks::upgrade) {
+            return Ok(jwks);
         }
         let jwks = Jwks(Arc::new(Cell::Remote(Remote {
             source: source.clone(),
@@ -234,7 +281,9 @@ impl Keyring {
             held: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             asked: AtomicU64::new(0),
-            wanted: Notify::new(),
+            wanted: Arc::new(Notify::new()),
+            fetches: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
         })));
         self.remote.retain(|_, weak| weak.0.strong_count() > 0);
         self.remote

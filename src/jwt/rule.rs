@@ -111,7 +111,12 @@ fn compile_keys(
     // Inline keys win over a URI, as in Istio's default mode.
     if let Some(text) = &rule.jwks {
         return match KeySet::parse(text) {
-            Ok(keys) => Some(Jwks::inline(keys)),
+            Ok(keys) => {
+                if keys.private() > 0 {
+                    tracing::error!(at = %text.at(), "a private key in `jwks`: it was left out");
+                }
+                Some(Jwks::inline(keys))
+            }
             Err(error) => {
                 problems.push(Problem::new(text.at().clone(), "jwks", error.to_string()));
                 None

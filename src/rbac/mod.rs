@@ -1,4 +1,49 @@
 //! Guard that asks the policy engine: Istio's AuthorizationPolicy, and the legacy ServiceRole.
+//!
+//! [`Guard`] has the two synchronous steps that the composed mesh runs, [`normalize`](Guard::normalize) in front of the router and
+//! [`check`](Guard::check) after the token; [`RbacLayer`] runs them as a tower layer. A refusal is Envoy's: 403 `RBAC: access denied`, or
+//! `grpc-status: 7`, and says nothing of the policy; the rule that decided is in the exchange ([`Decision`](crate::policy::Decision)) and
+//! in the response code details.
+//!
+//! The guard needs to know the [`Peer`](crate::context::Peer). "No peer known" never means "plaintext peer": it refuses, because rules such
+//! as `notPrincipals` would pass.
+//!
+//! # Example
+//!
+//! ```
+//! use http::{Request, Response};
+//! use http_body_util::Empty;
+//! use tower::{Layer, ServiceExt};
+//! use tower_mesh::context::Peer;
+//! use tower_mesh::live::Live;
+//! use tower_mesh::policy::Engine;
+//! use tower_mesh::rbac::RbacLayer;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::builder(&tower_mesh::Workload::new("default", "patients")).yaml("
+//! apiVersion: security.istio.io/v1
+//! kind: AuthorizationPolicy
+//! metadata: {name: readers}
+//! spec:
+//!   rules:
+//!   - to: [{operation: {methods: [GET], paths: [/patients/*]}}]
+//! ").build()?;
+//! let app = tower::service_fn(|_: Request<()>| async { Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new())) });
+//! let app = RbacLayer::new(Live::new(engine)).layer(app);
+//!
+//! let peer = Peer::plaintext("10.0.0.1:4711".parse()?, "10.0.0.2:8080".parse()?);
+//! let send = |target: &str| Request::get(target).extension(peer.clone()).body(());
+//! assert_eq!(app.clone().oneshot(send("/patients/7")?).await?.status(), 200);
+//! assert_eq!(app.clone().oneshot(send("/admin")?).await?.status(), 403);
+//! # Ok(()) }
+//! ```
+//!
+//! # Differences from Envoy/Istio
+//!
+//! - A layer that may stand behind a router does not rewrite targets: it judges the target as it was sent and answers 400 when the router
+//!   may have seen other segments. [`RbacLayer::in_front_of_router`] and the composed mesh rewrite, as Envoy does.
+//! - A host that is no text is answered with 400.
+//! - Requests that a CUSTOM policy sends to a provider are refused: external authorization is not there yet.
 
 mod guard;
 mod layer;

@@ -141,12 +141,10 @@ impl Issuer {
                 json!({"kty": "RSA", "n": encode(modulus), "e": "AQAB"})
             }
         };
-        for (member, value) in [
-            ("alg", self.algorithm()),
-            ("kid", &self.key_id),
-            ("use", "sig"),
-        ] {
-            jwk[member] = value.into();
+        if let Some(members) = jwk.as_object_mut() {
+            members.insert("alg".into(), self.algorithm().into());
+            members.insert("kid".into(), self.key_id.clone().into());
+            members.insert("use".into(), "sig".into());
         }
         jwk
     }

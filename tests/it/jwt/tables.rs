@@ -1,98 +1,15 @@
-//! The JWT guard through its layer: `spec/policy.md` §3 and the rows of §8 that it decides alone.
+//! Istio's rules for end-user tokens as tables, with the rows of the policy page that this guard decides alone.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use bytes::Bytes;
+use http::Request;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
-use tower::{Layer, ServiceExt, service_fn};
-use tower_mesh::context::{Claims, Exchange};
-use tower_mesh::istio::{ClaimToHeader, JwtHeader, JwtRule};
-use tower_mesh::jwt::{Authenticator, JwtLayer, Keyring};
-use tower_mesh::live::Live;
-use tower_mesh::policy::Authentication;
+use http_body_util::Empty;
+use tower_mesh::context::Claims;
+use tower_mesh::istio::{ClaimToHeader, JwtHeader};
 use tower_mesh::testing::Issuer;
 
-/// What came of a request: the answer, and what the application saw of it.
-#[derive(Debug)]
-struct Outcome {
-    status: StatusCode,
-    body: String,
-    headers: http::HeaderMap,
-    seen: Option<Seen>,
-    exchange: Exchange,
-}
-
-#[derive(Clone, Debug)]
-struct Seen {
-    head: http::HeaderMap,
-    uri: http::Uri,
-    claims: Option<Claims>,
-}
-
-fn rule(issuer: &Issuer) -> JwtRule {
-    let mut rule = JwtRule::default();
-    rule.issuer = Some(issuer.name().into());
-    rule.jwks = Some(issuer.jwks().as_str().into());
-    rule
-}
-
-fn authentication(rules: Vec<JwtRule>) -> Authentication {
-    let mut authentication = Authentication::default();
-    authentication.rules = rules;
-    authentication
-}
-
-fn layer(rules: Vec<JwtRule>) -> JwtLayer {
-    let compiled = Authenticator::compile(&authentication(rules), &mut Keyring::new()).unwrap();
-    JwtLayer::new(Live::new(compiled))
-}
-
-async fn send(layer: &JwtLayer, request: Request<Empty<Bytes>>) -> Outcome {
-    let seen = std::sync::Arc::new(std::sync::OnceLock::new());
-    let note = seen.clone();
-    let app = service_fn(move |request: Request<Empty<Bytes>>| {
-        let note = note.clone();
-        async move {
-            let exchange = request.extensions().get::<Exchange>().cloned();
-            let _ = note.set(Seen {
-                head: request.headers().clone(),
-                uri: request.uri().clone(),
-                claims: exchange.and_then(|exchange| exchange.claims().cloned()),
-            });
-            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
-        }
-    });
-    let (mut head, body) = request.into_parts();
-    let exchange = Exchange::of(&mut head.extensions);
-    let response = layer
-        .layer(app)
-        .oneshot(Request::from_parts(head, body))
-        .await
-        .unwrap();
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    Outcome {
-        status: parts.status,
-        body: String::from_utf8(body.to_vec()).unwrap(),
-        headers: parts.headers,
-        seen: seen.get().cloned(),
-        exchange,
-    }
-}
-
-fn get(uri: &str) -> http::request::Builder {
-    Request::get(uri).header("host", "patients")
-}
-
-fn bearer(token: &str) -> Request<Empty<Bytes>> {
-    get("/charts")
-        .header(AUTHORIZATION, format!("Bearer {token}"))
-        .body(Empty::new())
-        .unwrap()
-}
+use super::support::{bearer, get, layer, rule, send};
 
 /// Row 34
 #[tokio::test]

@@ -1,0 +1,265 @@
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Buf;
+use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
+use http_body::Body;
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio::time;
+use tower_service::Service;
+
+use super::keyring::{KeySource, Remote, WeakJwks, check_uri};
+use super::keys::MAX_BYTES;
+use super::schedule::Schedule;
+use super::{Jwks, KeySet, json};
+
+/// Nesting of a discovery document.
+const MAX_DEPTH: usize = 16;
+
+/// Keeps one remote key set fresh, through any HTTP client that is a tower service.
+///
+/// The client decides which addresses and certificates are good; it must not follow redirects. Fetches are bounded in time (the rule's
+/// `timeout`, else 5 s) and size (1 MiB). A failed fetch keeps the keys that are there.
+#[derive(Debug)]
+pub struct Fetcher<S> {
+    jwks: WeakJwks,
+    wanted: Arc<Notify>,
+    client: S,
+}
+
+impl<S> Fetcher<S> {
+    /// A fetcher for keys that [`Keyring::take_unfetched`](super::Keyring::take_unfetched) handed out; `None` for inline keys.
+    #[must_use]
+    pub fn new(jwks: &Jwks, client: S) -> Option<Self> {
+        Some(Self {
+            jwks: jwks.downgrade(),
+            wanted: Arc::clone(&jwks.remote()?.wanted),
+            client,
+        })
+    }
+
+    /// Fetches now, then every 20 minutes (or as the issuer's `cache-control` says, within 1 to 60 minutes), and when a token names a key
+    /// that is not there, at most every 30 seconds. After a failure it tries again soon, then ever later. Ends when nobody uses the keys.
+    pub async fn run<ReqBody, ResBody>(mut self)
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        ReqBody: Default,
+        ResBody: Body,
+        ResBody::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut schedule = Schedule::new();
+        while let Some(jwks) = self.jwks.upgrade() {
+            let wait = match self.fetch(&jwks).await {
+                Ok(max_age) => schedule.after_success(max_age),
+                Err(error) => {
+                    tracing::warn!(uri = error.uri, error = %error, "keys could not be fetched");
+                    schedule.after_failure()
+                }
+            };
+            // The keys must not be kept alive by the wait for the next ones.
+            drop(jwks);
+            tokio::select! {
+                () = time::sleep(wait) => {}
+                () = self.wanted.notified() => {}
+            }
+        }
+    }
+
+    /// Fetches once and publishes the keys. Says how long the issuer lets them be kept.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong; the keys that were there still count, for a day.
+    pub async fn fetch<ReqBody, ResBody>(
+        &mut self,
+        jwks: &Jwks,
+    ) -> Result<Option<Duration>, FetchError>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        ReqBody: Default,
+        ResBody: Body,
+        ResBody::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Some(remote) = jwks.remote() else {
+            return Ok(None);
+        };
+        let fetched = {
+            let mut attempt = pin!(time::timeout(
+                remote.timeout,
+                download(&mut self.client, remote)
+            ));
+            // A client that panics is one more failed fetch (rule J-49).
+            poll_fn(
+                |cx| match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))) {
+                    Ok(poll) => poll,
+                    Err(_) => Poll::Ready(Ok(Err(Kind::Panicked))),
+                },
+            )
+            .await
+            .unwrap_or(Err(Kind::Timeout))
+        };
+        let published = fetched.and_then(|(text, max_age)| {
+            let keys = KeySet::parse(&text).map_err(|error| Kind::Keys(error.into()))?;
+            if keys.private() > 0 {
+                tracing::error!(source = ?remote.source, "an issuer publishes private keys");
+            }
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            remote.store(keys, text, now.map_or(0.0, |now| now.as_secs() as f64));
+            Ok(max_age)
+        });
+        remote.count(published.is_ok());
+        published.map_err(|kind| FetchError {
+            uri: remote.source.uri(),
+            kind,
+        })
+    }
+}
+
+/// The text of a key set, by way of the discovery document when the source is one.
+async fn download<S, ReqBody, ResBody>(
+    client: &mut S,
+    remote: &Remote,
+) -> Result<(String, Option<Duration>), Kind>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    ReqBody: Default,
+    ResBody: Body,
+    ResBody::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let first = check_uri(&remote.source.uri(), remote.accepts_http).map_err(Kind::Discovery)?;
+    let uri = match &remote.source {
+        KeySource::Uri(_) => first,
+        KeySource::Discovery(_) => {
+            let (document, _) = get(client, first).await?;
+            let document = json::object(document.as_bytes(), MAX_DEPTH);
+            let uri = document
+                .as_ref()
+                .and_then(|members| members.get("jwks_uri"));
+            let uri = uri
+                .and_then(Value::as_str)
+                .ok_or_else(|| Kind::Discovery("no `jwks_uri`".into()))?;
+            check_uri(uri, remote.accepts_http).map_err(Kind::Discovery)?
+        }
+    };
+    get(client, uri).await
+}
+
+async fn get<S, ReqBody, ResBody>(
+    client: &mut S,
+    uri: Uri,
+) -> Result<(String, Option<Duration>), Kind>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    ReqBody: Default,
+    ResBody: Body,
+    ResBody::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let request = Request::get(uri)
+        .header(header::ACCEPT, "application/json")
+        .body(ReqBody::default())
+        .map_err(|error| Kind::Client(error.into()))?;
+    poll_fn(|cx| client.poll_ready(cx))
+        .await
+        .map_err(|error| Kind::Client(error.into()))?;
+    let response = client
+        .call(request)
+        .await
+        .map_err(|error| Kind::Client(error.into()))?;
+    // A redirect is not followed: it could lead anywhere (rule J-47).
+    if response.status() != StatusCode::OK {
+        return Err(Kind::Status(response.status()));
+    }
+    let max_age = max_age(response.headers());
+    let mut body = pin!(response.into_body());
+    let mut text = Vec::new();
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let frame = frame.map_err(|error| Kind::Client(error.into()))?;
+        let Ok(mut data) = frame.into_data() else {
+            continue;
+        };
+        if text.len() + data.remaining() > MAX_BYTES {
+            return Err(Kind::TooLarge);
+        }
+        while data.has_remaining() {
+            let chunk = data.chunk();
+            text.extend_from_slice(chunk);
+            let length = chunk.len();
+            data.advance(length);
+        }
+    }
+    let text = String::from_utf8(text).map_err(|error| Kind::Client(error.into()))?;
+    Ok((text, max_age))
+}
+
+/// How long a reply may be kept (RFC 9111 §5.2.2); one that must not be kept at all, not at all.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let lines = headers.get_all(header::CACHE_CONTROL);
+    let directives = lines
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    directives.into_iter().find_map(|directive| {
+        let directive = directive.trim().to_ascii_lowercase();
+        match directive.as_str() {
+            "no-store" | "no-cache" => Some(Duration::ZERO),
+            _ => {
+                let seconds = directive.strip_prefix("max-age=")?.parse().ok()?;
+                Some(Duration::from_secs(seconds))
+            }
+        }
+    })
+}
+
+/// Why keys could not be fetched.
+#[derive(Debug)]
+pub struct FetchError {
+    uri: String,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Client(Box<dyn Error + Send + Sync>),
+    Discovery(String),
+    Keys(Box<dyn Error + Send + Sync>),
+    Panicked,
+    Status(StatusCode),
+    Timeout,
+    TooLarge,
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.uri)?;
+        match &self.kind {
+            Kind::Client(error) => {
+                write!(f, "{error}")?;
+                let mut source = error.source();
+                while let Some(error) = source {
+                    write!(f, ": {error}")?;
+                    source = error.source();
+                }
+                Ok(())
+            }
+            Kind::Discovery(message) => write!(f, "discovery of the keys: {message}"),
+            Kind::Keys(error) => write!(f, "{error}"),
+            Kind::Panicked => f.write_str("the client panicked"),
+            Kind::Status(status) => write!(f, "answered {status}"),
+            Kind::Timeout => f.write_str("took too long"),
+            Kind::TooLarge => write!(f, "more than {MAX_BYTES} bytes"),
+        }
+    }
+}
+
+impl Error for FetchError {}

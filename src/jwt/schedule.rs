@@ -1,0 +1,101 @@
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+/// How long fetched keys are used before the next fetch, when the issuer does not say (istiod's interval; rule J-42).
+const REFRESH: Duration = Duration::from_secs(20 * 60);
+/// What an issuer may ask for instead.
+const SHORTEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+/// The first and the longest wait after a failure (rule J-41).
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(5 * 60);
+
+/// When to fetch next: pure, told what happened, and random enough that a fleet does not ask in step.
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule {
+    failures: u32,
+    random: u64,
+}
+
+impl Schedule {
+    pub(crate) fn new() -> Self {
+        Self::with_seed(RandomState::new().hash_one(0_u8))
+    }
+
+    fn with_seed(seed: u64) -> Self {
+        Self {
+            failures: 0,
+            random: seed | 1,
+        }
+    }
+
+    /// The wait after a good fetch whose reply may be kept for `max_age`: ±10 %.
+    pub(crate) fn after_success(&mut self, max_age: Option<Duration>) -> Duration {
+        self.failures = 0;
+        let wait = max_age.map_or(REFRESH, |age| age.clamp(SHORTEST, LONGEST));
+        self.jittered(wait, 0.1).clamp(SHORTEST, LONGEST)
+    }
+
+    /// The wait after a failed fetch: twice the one before, ±20 %.
+    pub(crate) fn after_failure(&mut self) -> Duration {
+        let wait = FIRST_RETRY
+            .saturating_mul(1 << self.failures.min(16))
+            .min(LAST_RETRY);
+        self.failures = self.failures.saturating_add(1);
+        self.jittered(wait, 0.2)
+    }
+
+    fn jittered(&mut self, wait: Duration, share: f64) -> Duration {
+        // Xorshift: nothing depends on its quality.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let unit = (self.random >> 11) as f64 / (1_u64 << 53) as f64;
+        wait.mul_f64(1.0 - share + 2.0 * share * unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// J-42
+    #[test]
+    fn good_keys_are_refreshed_every_twenty_minutes_or_as_the_issuer_says() {
+        let mut schedule = Schedule::with_seed(7);
+        let mut waits: Vec<_> = (0..1_000).map(|_| schedule.after_success(None)).collect();
+        waits.sort();
+        assert!(waits[0] >= Duration::from_secs(18 * 60));
+        assert!(waits[999] <= Duration::from_secs(22 * 60));
+        assert!(
+            waits[999] - waits[0] > Duration::from_secs(3 * 60),
+            "spread"
+        );
+        for (max_age, least, most) in [(0, 60, 66), (600, 540, 660), (86_400, 3_240, 3_600)] {
+            let wait = schedule.after_success(Some(Duration::from_secs(max_age)));
+            assert!(
+                (least..=most).contains(&wait.as_secs()),
+                "{max_age}: {wait:?}"
+            );
+        }
+    }
+
+    /// J-41
+    #[test]
+    fn failures_are_retried_ever_later_up_to_five_minutes() {
+        let mut schedule = Schedule::with_seed(7);
+        for failure in 0..40 {
+            let expected = f64::from(1_u32 << failure.min(9)).min(300.0);
+            let wait = schedule.after_failure().as_secs_f64();
+            assert!(
+                (expected * 0.8..=expected * 1.2).contains(&wait),
+                "{failure}: {wait}"
+            );
+        }
+        schedule.after_success(None);
+        assert!(
+            schedule.after_failure() < Duration::from_secs(2),
+            "from the start again"
+        );
+    }
+}
