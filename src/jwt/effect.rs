@@ -48,14 +48,7 @@ fn number_text(number: f64) -> String {
 /// Splits top-level text claims on single spaces into lists of words, for these names; a text of blanks stays.
 pub(crate) fn split_space_delimited(claims: &mut Map<String, Value>, names: &[Box<str>]) {
     for name in names {
-        if let Some(claim) = claims.get_mut(name.as_ref())
-            && let Value::String(text) = &*claim
-        {
-            let words: Vec<_> = words(text).map(Value::from).collect();
-            if !words.is_empty() {
-                *claim = Value::Array(words);
-            }
-        }
+        crate::policy::split_words(claims, name);
     }
 }
 

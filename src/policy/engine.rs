@@ -5,7 +5,7 @@ use super::index::View;
 use super::stages::Stages;
 use super::{
     Attributes, Authentication, Chains, Decision, EngineBuilder, Explanation, PerPort, PolicyId,
-    Program, Request, eval, trigger,
+    Program, Request, claims, eval, trigger,
 };
 use crate::identity::Workload;
 use crate::istio::{MtlsMode, PathNormalization};
@@ -146,17 +146,19 @@ impl Engine {
         }
     }
 
-    /// A request as the rules see it: an absolute target taken apart, the path normalized.
+    /// A request as the rules see it: an absolute target taken apart, the path normalized, space-delimited claims split.
     ///
     /// # Errors
     /// When a server answers 400.
     pub fn prepare(&self, request: &Request) -> Result<Request, PathRefusal> {
+        let authentication = self.authentication(port(request));
         let Some(target) = request.target() else {
             return Ok(request.clone());
         };
         let (authority, target) = path::split_absolute(target);
         let target = path::normalize(&target, self.path_normalization())?;
         let prepared = request.with_target(&target);
+        let prepared = prepared.map_claims(|claims| claims::prepared(claims, authentication));
         Ok(match authority {
             Some(authority) => prepared.authority(authority),
             None => prepared,

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod builder;
+mod claims;
 mod compile;
 mod decision;
 mod engine;
@@ -18,6 +19,7 @@ mod trigger;
 
 pub use attributes::Attributes;
 pub use builder::EngineBuilder;
+pub use claims::split_words;
 pub use compile::compile;
 pub use decision::{Decision, DryRun, Marks, PolicyId};
 pub use engine::{CustomMatch, Engine, Judgement};

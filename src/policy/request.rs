@@ -9,8 +9,8 @@ use crate::matcher::{forwarded, header};
 /// A request or connection in words: for tests, for the command line, for anything that asks the engine without a server.
 ///
 /// A new one is `GET /` in plaintext from `127.0.0.1` to port 80 of `127.0.0.1`, without a token. [`Engine::judge`](super::Engine::judge)
-/// treats it as a server would, path normalization included; given to [`Engine::decide`](super::Engine::decide) directly, its target
-/// counts as normalized.
+/// treats it as a server would: it normalizes the path and splits space-delimited claims. [`Engine::decide`](super::Engine::decide) takes
+/// both as they stand.
 ///
 /// # Example
 /// ```
@@ -207,6 +207,15 @@ impl Request {
     /// The request target as sent.
     pub(super) fn target(&self) -> Option<&str> {
         self.target.as_deref()
+    }
+
+    /// The same request with claims in another form.
+    pub(super) fn map_claims(
+        mut self,
+        form: impl FnOnce(Map<String, Value>) -> Map<String, Value>,
+    ) -> Self {
+        self.claims = self.claims.map(form);
+        self
     }
 
     /// The same request with another target.

@@ -13,6 +13,7 @@ mod golden;
 mod jwt;
 mod legacy;
 mod metrics;
+mod policy_rows;
 mod propagation;
 mod rbac;
 mod tls;

@@ -1,0 +1,557 @@
+//! Rows that a running Envoy answered, asked of the engine: YAML and a request in, a decision out.
+
+use std::net::IpAddr;
+
+use serde_json::json;
+use tower_mesh::Workload;
+use tower_mesh::identity::PeerCertificate;
+use tower_mesh::istio::{MeshConfig, MtlsMode, PathNormalization};
+use tower_mesh::policy::{Engine, Judgement, Request};
+
+/// A policy named `p` of namespace `foo`.
+fn policy(spec: &str) -> String {
+    named("p", "", spec)
+}
+
+fn named(name: &str, annotations: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+         metadata: {{name: {name}, namespace: foo, annotations: {{{annotations}}}}}\nspec: {spec}\n"
+    )
+}
+
+fn engine(yaml: &str) -> Engine {
+    engine_with(yaml, MeshConfig::default())
+}
+
+fn engine_with(yaml: &str, mesh: MeshConfig) -> Engine {
+    let workload = Workload::new("foo", "p");
+    let built = Engine::builder(&workload)
+        .mesh_config(mesh)
+        .yaml(yaml)
+        .build();
+    built.unwrap_or_else(|problems| panic!("{problems}\n{yaml}"))
+}
+
+fn get(target: &str) -> Request {
+    Request::new().get(target)
+}
+
+fn mtls(account: &str) -> Request {
+    get("/").from(&format!("cluster.local/ns/foo/sa/{account}"))
+}
+
+fn judge(engine: &Engine, request: &Request) -> Judgement {
+    engine.judge(request)
+}
+
+fn assert_status(row: &str, engine: &Engine, request: &Request, status: u16) {
+    let judgement = judge(engine, request);
+    assert_eq!(
+        judgement.status,
+        Some(status),
+        "row {row}: {request:?}\n{}",
+        engine.explain(request)
+    );
+}
+
+fn ip(address: &str) -> IpAddr {
+    address.parse().unwrap()
+}
+
+/// Rows 1, 2, 4 to 6: what there is decides, and the smallest name is reported.
+#[test]
+fn combinations_decide_and_name_as_envoy_does() {
+    let nothing = judge(&engine(&policy("{}")), &get("/"));
+    assert_eq!(
+        (nothing.status, nothing.decision.policy.as_ref()),
+        (Some(403), None)
+    );
+    assert_eq!(
+        nothing.decision.details(),
+        "rbac_access_denied_matched_policy[none]"
+    );
+    assert_status("2", &engine(&policy("{rules: [{}]}")), &get("/"), 200);
+
+    let both = engine(
+        &[
+            named(
+                "d",
+                "",
+                "{action: DENY, rules: [{to: [{operation: {paths: [/x]}}]}]}",
+            ),
+            named("a", "", "{rules: [{}]}"),
+        ]
+        .concat(),
+    );
+    let denied = judge(&both, &get("/x"));
+    assert_eq!(
+        denied.decision.details(),
+        "rbac_access_denied_matched_policy[ns[foo]-policy[d]-rule[0]]"
+    );
+    assert_status("4", &both, &get("/y"), 200);
+
+    let two = engine(
+        &[
+            named("zz", "", "{rules: [{}]}"),
+            named("aa", "", "{rules: [{}]}"),
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        judge(&two, &get("/")).decision.policy.unwrap().as_str(),
+        "ns[foo]-policy[aa]-rule[0]"
+    );
+
+    let rule = |path: &str| format!("{{to: [{{operation: {{paths: [{path}]}}}}]}}");
+    let rules: Vec<_> = (0..12)
+        .map(|index| {
+            rule(if [2, 10].contains(&index) {
+                "/x"
+            } else {
+                "/other"
+            })
+        })
+        .collect();
+    let many = engine(&policy(&format!("{{rules: [{}]}}", rules.join(", "))));
+    assert_eq!(
+        judge(&many, &get("/x")).decision.policy.unwrap().as_str(),
+        "ns[foo]-policy[p]-rule[10]"
+    );
+}
+
+/// Rows 3 and 7: what is only reported decides nothing.
+#[test]
+fn dry_runs_and_audits_only_report() {
+    let dry = engine(&named(
+        "p",
+        "istio.io/dry-run: \"true\"",
+        "{rules: [{to: [{operation: {paths: [/x]}}]}]}",
+    ));
+    let judgement = judge(&dry, &get("/y"));
+    assert_eq!(judgement.status, Some(200));
+    let marks = judgement.decision.marks.unwrap();
+    assert!(!marks.dry_run_allow.as_ref().unwrap().allowed);
+    assert_eq!(marks.dry_run_deny, None);
+
+    let audit = engine(&policy(
+        "{action: AUDIT, rules: [{to: [{operation: {paths: [/x]}}]}]}",
+    ));
+    let marked = judge(&audit, &get("/x"));
+    assert_eq!(
+        (marked.status, marked.decision.marks.unwrap().audit.len()),
+        (Some(200), 1)
+    );
+    let unmarked = judge(&audit, &get("/y"));
+    assert_eq!(
+        (unmarked.status, unmarked.decision.marks),
+        (Some(200), None)
+    );
+}
+
+/// Rows 8 to 11 and 14: paths.
+#[test]
+fn paths_match_as_envoy_matches_them() {
+    let allow = |path: &str| {
+        engine(&policy(&format!(
+            "{{rules: [{{to: [{{operation: {{paths: [\"{path}\"]}}}}]}}]}}"
+        )))
+    };
+    for (row, path, target, status) in [
+        ("8", "/a", "/a?x", 200),
+        ("8", "/a", "/b/../a", 200),
+        ("8", "/a", "/%61", 200),
+        ("8", "/a", "/a/", 403),
+        ("8", "/a", "//a", 403),
+        ("8", "/a", "/a;x=1", 403),
+        ("8", "/a", "/A", 403),
+        ("8", "/a", "/a%2f", 403),
+        ("8", "/a", "/a#f", 400),
+        ("9", "/a/*", "/a", 403),
+        ("9", "/a/*", "/a/", 200),
+        ("10", "*.txt", "/a.txt?x", 200),
+        ("10", "*.txt", "/a?x=.txt", 403),
+        ("14", "/foo/{**}/", "/foo/bar/baz.txt", 403),
+        ("14", "/foo/{**}/", "/foo/bar/", 200),
+    ] {
+        assert_status(row, &allow(path), &get(target), status);
+    }
+    let header = engine(&policy(
+        "{rules: [{when: [{key: \"request.headers[:path]\", values: [/a]}]}]}",
+    ));
+    assert_status("11", &header, &get("/a?x"), 403);
+    assert_status("11", &header, &get("/a"), 200);
+}
+
+/// Rows 12 and 13: what a DENY on a path misses depends on the normalization.
+#[test]
+fn normalization_decides_what_a_deny_sees() {
+    let deny = policy("{action: DENY, rules: [{to: [{operation: {paths: [\"/admin/*\"]}}]}]}");
+    for (target, base, decoded) in [
+        ("//admin/x", 200, 403),
+        ("/admin%2fx", 200, 403),
+        ("/admin;a/x", 200, 200),
+        ("/x/..;/admin/x", 403, 403),
+    ] {
+        for (how, status) in [
+            (PathNormalization::Base, base),
+            (PathNormalization::DecodeAndMergeSlashes, decoded),
+        ] {
+            let mut mesh = MeshConfig::default();
+            mesh.path_normalization = how;
+            assert_status("12, 13", &engine_with(&deny, mesh), &get(target), status);
+        }
+    }
+}
+
+/// B-20 to B-28: DENY on `/admin` in the modes NONE, BASE, MERGE_SLASHES, DECODE_AND_MERGE_SLASHES.
+#[test]
+fn every_spelling_of_a_denied_path_is_judged_as_envoy_judges_it() {
+    let rows: [(&str, &[&str], [u16; 4]); 9] = [
+        (
+            "B-20",
+            &["/admin", "/admin?x=1", "/admin?", "http://h/admin"],
+            [403, 403, 403, 403],
+        ),
+        (
+            "B-21",
+            &[
+                "/./admin",
+                "/x/../admin",
+                "/../admin",
+                "/%61dmin",
+                "/admi%6E",
+                "/x/%2e%2e/admin",
+                "/x/.%2e/admin",
+                "/x/..;/admin",
+                "/.;/admin",
+            ],
+            [200, 403, 403, 403],
+        ),
+        ("B-22", &["//admin", "///admin"], [200, 200, 403, 403]),
+        ("B-23", &["/%2fadmin", "/%5cadmin"], [200, 200, 200, 403]),
+        ("B-24", &["/admin%2f"], [200, 200, 200, 200]),
+        ("B-25", &["/\\admin"], [200, 200, 403, 403]),
+        (
+            "B-26",
+            &[
+                "/Admin",
+                "/admin/",
+                "/admin/.",
+                "/admin;x=1",
+                "/admin%20",
+                "/admin.",
+                "/x/%252e%252e/admin",
+                "/%2561dmin",
+                "/admin%zz",
+                "/ad%c0%afmin",
+            ],
+            [200, 200, 200, 200],
+        ),
+        ("B-27", &["/admin%00"], [200, 400, 400, 400]),
+        ("B-28", &["/admin#f", "\\admin", "*"], [400, 400, 400, 400]),
+    ];
+    let modes = [
+        PathNormalization::None,
+        PathNormalization::Base,
+        PathNormalization::MergeSlashes,
+        PathNormalization::DecodeAndMergeSlashes,
+    ];
+    let deny = policy("{action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}");
+    for (how, column) in modes.into_iter().zip(0..) {
+        let mut mesh = MeshConfig::default();
+        mesh.path_normalization = how;
+        let engine = engine_with(&deny, mesh);
+        for (row, targets, statuses) in rows {
+            for target in targets {
+                assert_status(row, &engine, &get(target), statuses[column]);
+            }
+        }
+    }
+}
+
+/// Rows 15 and 16: hosts.
+#[test]
+fn hosts_keep_port_and_dot_and_lose_only_case() {
+    let exact = engine(&policy(
+        "{rules: [{to: [{operation: {hosts: [Foo.Example.com]}}]}]}",
+    ));
+    let suffix = engine(&policy(
+        "{rules: [{to: [{operation: {hosts: [\"*.example.com\"]}}]}]}",
+    ));
+    for (engine, host, status) in [
+        (&exact, "FOO.example.com", 200),
+        (&exact, "foo.example.com:80", 403),
+        (&exact, "foo.example.com.", 403),
+        (&suffix, "example.com", 403),
+        (&suffix, "a.EXAMPLE.com", 200),
+    ] {
+        assert_status("15, 16", engine, &get("/").authority(host), status);
+    }
+}
+
+/// Rows 17 to 21: headers, present, absent, repeated, joined.
+#[test]
+fn headers_are_tested_value_by_value() {
+    let when = |action: &str, clause: &str| {
+        engine(&policy(&format!(
+            "{{action: {action}, rules: [{{when: [{clause}]}}]}}"
+        )))
+    };
+    let present = when("ALLOW", "{key: \"request.headers[x]\", values: [\"*\"]}");
+    assert_status("17", &present, &get("/").header("x", ""), 200);
+    assert_status("17", &present, &get("/"), 403);
+    let not_a = when("ALLOW", "{key: \"request.headers[x]\", notValues: [a]}");
+    assert_status("18", &not_a, &get("/"), 200);
+    assert_status(
+        "18",
+        &not_a,
+        &get("/").header("x", "a").header("x", "b"),
+        403,
+    );
+    let role = when(
+        "DENY",
+        "{key: \"request.headers[x-role]\", values: [admin]}",
+    );
+    assert_status(
+        "19",
+        &role,
+        &get("/").header("x-role", "user").header("x-role", "admin"),
+        403,
+    );
+    assert_status("19", &role, &get("/").header("x-role", "user,admin"), 200);
+    let accept = when("ALLOW", "{key: \"request.headers[accept]\", values: [a]}");
+    assert_status(
+        "20",
+        &accept,
+        &get("/").header("accept", "a").header("accept", "b"),
+        403,
+    );
+    assert_status("20", &accept, &get("/").header("accept", "a"), 200);
+    let token = when(
+        "DENY",
+        "{key: \"request.headers[x-token]\", notValues: [s3cret]}",
+    );
+    assert_status("21", &token, &get("/"), 403);
+    assert_status(
+        "21",
+        &token,
+        &get("/")
+            .header("x-token", "bad")
+            .header("x-token", "s3cret"),
+        200,
+    );
+}
+
+/// Rows 22 to 29: who calls.
+#[test]
+fn peers_match_by_any_of_their_names() {
+    let from = |source: &str| {
+        engine(&policy(&format!(
+            "{{rules: [{{from: [{{source: {{{source}}}}}]}}]}}"
+        )))
+    };
+    let certificate = |uris: &[&str], dns: &[&str], subject: &str| {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        get("/").certificate(PeerCertificate::from_names(
+            owned(uris),
+            owned(dns),
+            subject.to_owned(),
+        ))
+    };
+    let anyone = from("principals: [\"*\"]");
+    assert_status("22", &anyone, &get("/"), 403);
+    assert_status("22", &anyone, &certificate(&[], &["web.example"], ""), 200);
+    assert_status("22", &anyone, &certificate(&[], &[], "CN=web"), 200);
+    assert_status("22", &anyone, &get("/").anonymous_tls(), 403);
+    let not_alice = from("notPrincipals: [cluster.local/ns/foo/sa/alice]");
+    assert_status("23", &not_alice, &get("/"), 200);
+    assert_status("23", &not_alice, &mtls("alice"), 403);
+    let deny = engine(&policy(
+        "{action: DENY, rules: [{from: [{source: {notNamespaces: [x]}}]}]}",
+    ));
+    assert_status("24", &deny, &get("/"), 403);
+    let mut mesh = MeshConfig::default();
+    mesh.trust_domain = "td2".to_owned();
+    let alice =
+        policy("{rules: [{from: [{source: {principals: [cluster.local/ns/foo/sa/alice]}}]}]}");
+    let other_domain = engine_with(&alice, mesh);
+    assert_status("25", &other_domain, &mtls("alice"), 403);
+    assert_status(
+        "25",
+        &other_domain,
+        &get("/").from("td2/ns/foo/sa/alice"),
+        200,
+    );
+    let alice = engine(&alice);
+    let two = certificate(
+        &["spiffe://x/y", "spiffe://cluster.local/ns/foo/sa/alice"],
+        &[],
+        "",
+    );
+    assert_status("26", &alice, &two, 200);
+    assert_status("26", &alice, &mtls("alice-admin"), 403);
+    let account = from("serviceAccounts: [alice]");
+    assert_status("27", &account, &get("/").from("td2/ns/foo/sa/alice"), 200);
+    assert_status(
+        "27",
+        &account,
+        &get("/").from("td2/ns/foo/zone/z/sa/alice/rev/1"),
+        200,
+    );
+    assert_status("27", &account, &mtls("alice-admin"), 403);
+    assert_status("28", &from("namespaces: [\"f*o\"]"), &mtls("alice"), 200);
+    assert_status(
+        "29",
+        &from("namespaces: [foo]"),
+        &certificate(&["spiffe://evil/x/ns/foo/sa/a"], &[], ""),
+        200,
+    );
+}
+
+/// Rows 30 to 33, B-62: addresses and the server name.
+#[test]
+fn addresses_match_within_their_family() {
+    let from = |source: &str| {
+        engine(&policy(&format!(
+            "{{rules: [{{from: [{{source: {{{source}}}}}]}}]}}"
+        )))
+    };
+    let forwarded = |value: &str| get("/").header("x-forwarded-for", value);
+    assert_status(
+        "30",
+        &from("ipBlocks: [127.0.0.1]"),
+        &forwarded("9.9.9.9"),
+        200,
+    );
+    let remote = from("remoteIpBlocks: [9.9.9.0/24]");
+    assert_status("31", &remote, &forwarded("1.1.1.1, 9.9.9.9"), 200);
+    for other in ["9.9.9.9, 1.1.1.1", "9.9.9.9:55", "9.9.9.9,"] {
+        assert_status("31", &remote, &forwarded(other), 403);
+    }
+    assert_status("32", &from("ipBlocks: [\"::/0\"]"), &get("/"), 403);
+    let mapped = get("/").source_ip(ip("::ffff:10.0.0.1"));
+    assert_status("B-62", &from("ipBlocks: [10.0.0.0/8]"), &mapped, 200);
+    let sni = engine(&policy(
+        "{rules: [{when: [{key: connection.sni, notValues: [a]}]}]}",
+    ));
+    assert_status("33", &sni, &get("/"), 200);
+}
+
+/// Rows 37 to 41: the end user's token.
+#[test]
+fn claims_match_as_envoy_matches_metadata() {
+    let principals = |value: &str| {
+        engine(&policy(&format!(
+            "{{rules: [{{from: [{{source: {{requestPrincipals: [\"{value}\"]}}}}]}}]}}"
+        )))
+    };
+    let token = |issuer: &str, subject: &str| get("/").claim("iss", issuer).claim("sub", subject);
+    assert_status(
+        "37",
+        &principals("https://A*"),
+        &token("https://A/x", "s"),
+        403,
+    );
+    assert_status(
+        "38",
+        &principals("https://A/x/a/b"),
+        &token("https://A/x", "a/b"),
+        403,
+    );
+    assert_status(
+        "38",
+        &principals("https://A/x/b"),
+        &token("https://A/x", "b"),
+        200,
+    );
+
+    let claim = |name: &str, clause: &str| {
+        engine(&policy(&format!(
+            "{{rules: [{{when: [{{key: \"request.auth.claims[{name}]\", {clause}}}]}}]}}"
+        )))
+    };
+    let any = claim("g", "values: [\"*\"]");
+    for nothing in [
+        json!(5),
+        json!(true),
+        json!(null),
+        json!(""),
+        json!([]),
+        json!([""]),
+    ] {
+        assert_status("39", &any, &get("/").claim("g", nothing), 403);
+    }
+    for something in [json!("x"), json!(["x"])] {
+        assert_status("39", &any, &get("/").claim("g", something), 200);
+    }
+    let not_admin = claim("g", "notValues: [admin]");
+    assert_status("40", &not_admin, &get("/"), 200);
+    assert_status(
+        "40",
+        &not_admin,
+        &get("/").claim("g", json!(["x", "admin"])),
+        403,
+    );
+    let scope = claim("scope", "values: [read]");
+    assert_status("41", &scope, &get("/").claim("scope", "write read"), 200);
+    assert_status(
+        "41",
+        &scope,
+        &get("/").claim("scope", json!(["write read"])),
+        403,
+    );
+}
+
+/// Rows 49 to 51: what HTTP fields mean to raw TCP.
+#[test]
+fn http_fields_narrow_allow_and_widen_deny_on_tcp() {
+    for (row, spec) in [
+        (
+            "49",
+            "{rules: [{to: [{operation: {ports: [\"80\"]}}, {operation: {methods: [GET]}}]}]}",
+        ),
+        (
+            "50",
+            "{action: DENY, rules: [{to: [{operation: {methods: [GET]}}]}]}",
+        ),
+        (
+            "51",
+            "{action: DENY, rules: [{from: [{source: {requestPrincipals: [x]}}, {source: {namespaces: [\"y\"]}}]}]}",
+        ),
+    ] {
+        let judgement = judge(&engine(&policy(spec)), &Request::tcp());
+        assert_eq!(
+            (judgement.status, judgement.decision.allowed),
+            (None, false),
+            "row {row}"
+        );
+    }
+}
+
+/// Row 56: the nearest PeerAuthentication that says anything.
+#[test]
+fn an_unset_mode_inherits_from_the_namespace() {
+    let peer = |namespace: &str, name: &str, rest: &str| {
+        format!(
+            "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {{{rest}}}\n"
+        )
+    };
+    let engine = {
+        let workload = Workload::new("foo", "p").label("app", "p");
+        let yaml = [
+            peer("istio-system", "mesh", "mtls: {mode: DISABLE}"),
+            peer("foo", "namespace", "mtls: {mode: STRICT}"),
+            peer(
+                "foo",
+                "workload",
+                "selector: {matchLabels: {app: p}}, mtls: {mode: UNSET}",
+            ),
+        ];
+        Engine::builder(&workload)
+            .yaml(&yaml.concat())
+            .build()
+            .unwrap()
+    };
+    assert_eq!(engine.mtls(80), Some(MtlsMode::Strict));
+}
