@@ -1,0 +1,111 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, timeout};
+use tokio_rustls::TlsConnector;
+
+use super::handshake::HandshakeError;
+use super::identity::IdentityError;
+use super::reason::{Reason, Refusal};
+use super::settings::Settings;
+use super::stream::Stream;
+
+/// Ordinary TLS to a server outside the mesh: it proves its DNS name, we prove nothing. Cheap to clone.
+///
+/// It is never a stand-in for the mesh's [`Connector`](super::Connector): nothing falls back from one to the other.
+#[derive(Clone, Debug)]
+pub struct OneWayConnector {
+    config: Arc<ClientConfig>,
+    timeout: Duration,
+}
+
+impl OneWayConnector {
+    /// Trusts the roots in this PEM text and no others.
+    ///
+    /// # Errors
+    /// When the text is not PEM, or holds no certificate that can be a root.
+    pub fn with_roots(settings: &Settings, pem: &[u8]) -> Result<Self, IdentityError> {
+        let wrong = |text| IdentityError::new(Reason::BadCertificate, text);
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_slice_iter(pem) {
+            let root = root.map_err(|_| wrong("the roots are not PEM"))?;
+            roots
+                .add(root)
+                .map_err(|_| wrong("a root cannot be read"))?;
+        }
+        if roots.is_empty() {
+            return Err(wrong("the roots hold no certificate"));
+        }
+        let builder = builder(settings)?;
+        Ok(Self::new(
+            builder.with_root_certificates(roots).with_no_client_auth(),
+        ))
+    }
+
+    /// Trusts what the operating system trusts.
+    ///
+    /// # Errors
+    /// When the system's roots cannot be read.
+    pub fn with_system_roots(settings: &Settings) -> Result<Self, IdentityError> {
+        use rustls_platform_verifier::BuilderVerifierExt;
+
+        let builder = builder(settings)?;
+        let builder = builder.with_platform_verifier().map_err(|_| {
+            IdentityError::new(Reason::BadCertificate, "the system's roots cannot be read")
+        })?;
+        Ok(Self::new(builder.with_no_client_auth()))
+    }
+
+    fn new(mut config: ClientConfig) -> Self {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.resumption = Resumption::disabled();
+        Self {
+            config: Arc::new(config),
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Bounds the TCP connection and the handshake, each; 10 s by default.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Connects to an address where `host` is expected.
+    ///
+    /// # Errors
+    /// When nobody answers, or whoever does is not `host`.
+    pub async fn connect(
+        &self,
+        address: SocketAddr,
+        host: &str,
+    ) -> Result<Stream<TcpStream>, HandshakeError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            Refusal::with(Reason::Tls, "the host is neither a DNS name nor an address")
+        })?;
+        let too_slow = |_| HandshakeError::new(Reason::Timeout);
+        let connecting = timeout(self.timeout, TcpStream::connect(address));
+        let stream = connecting.await.map_err(too_slow)??;
+        let connecting = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
+        let stream = timeout(self.timeout, connecting)
+            .await
+            .map_err(too_slow)??;
+        Ok(Stream::client(stream))
+    }
+}
+
+fn builder(
+    settings: &Settings,
+) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, IdentityError> {
+    ClientConfig::builder_with_provider(Arc::clone(&settings.provider.crypto))
+        .with_protocol_versions(settings.versions())
+        .map_err(|_| {
+            IdentityError::new(Reason::Tls, "the provider cannot speak the chosen versions")
+        })
+}
