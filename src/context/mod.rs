@@ -6,12 +6,16 @@
 
 mod claims;
 mod exchange;
+#[cfg(feature = "axum")]
+mod extract;
 mod peer;
 mod task;
 mod trace;
 
 pub use claims::Claims;
 pub use exchange::Exchange;
+#[cfg(feature = "axum")]
+pub use extract::MissingFact;
 pub use peer::{Peer, TlsFacts};
 pub use task::{Lent, Scope, current, current_trace};
 #[cfg(feature = "propagation")]

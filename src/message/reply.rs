@@ -74,7 +74,12 @@ impl LocalReply {
     /// gRPC gets `200`, `grpc-status` and a percent-encoded `grpc-message` (none when the body is empty) in the headers; HEAD gets the headers of the text and no
     /// text (Envoy's local replies). The flags, if any, ride in the response's extensions as [`ResponseFlags`].
     pub fn into_response<B>(self, method: &Method, headers: &HeaderMap) -> Response<GuardBody<B>> {
-        let mut response = if is_grpc(headers) {
+        self.into_response_as(is_grpc(headers), method)
+    }
+
+    /// As [`into_response`](Self::into_response), when the request is gone and only what decides the form was kept.
+    pub fn into_response_as<B>(self, is_grpc: bool, method: &Method) -> Response<GuardBody<B>> {
+        let mut response = if is_grpc {
             grpc_response(self.status, &self.body)
         } else {
             text_response(self.status, self.body, method)

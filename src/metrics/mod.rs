@@ -71,3 +71,4 @@ pub use process::{Counter, Gauge};
 pub use registry::Registry;
 pub use scrape::{PATH, Scrape};
 pub use server::{ServerMetrics, ServerRecord};
+pub(crate) use service_name::ServiceName;

@@ -3,9 +3,9 @@ use crate::identity::Workload;
 
 /// The service that a caller names by its host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ServiceName {
+pub(crate) struct ServiceName {
     /// The fully qualified name, else the host as called.
-    pub(super) host: String,
+    pub(crate) host: String,
     pub(super) name: String,
     pub(super) namespace: Option<String>,
 }
@@ -13,7 +13,7 @@ pub(super) struct ServiceName {
 impl ServiceName {
     /// Reads a host as Kubernetes' DNS search would from `own_namespace`: `charts`, `charts.default`, `charts.default.svc` and
     /// `charts.default.svc.cluster.local` are one service. Everything else is outside the mesh, as Istio's `PassthroughCluster`.
-    pub(super) fn of_host(host: &str, own_namespace: &str) -> Self {
+    pub(crate) fn of_host(host: &str, own_namespace: &str) -> Self {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let short = host
             .strip_suffix(CLUSTER_DOMAIN)
