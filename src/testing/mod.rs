@@ -2,8 +2,10 @@
 
 mod certificate;
 mod issuer;
+mod jwks_server;
 mod pki;
 
 pub use certificate::{Authority, Leaf};
 pub use issuer::{Issuer, Token};
+pub use jwks_server::JwksServer;
 pub use pki::{Issued, Pki, PkiError};
