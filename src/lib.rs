@@ -8,7 +8,7 @@ pub mod istio;
 pub mod jwt;
 pub mod live;
 pub mod matcher;
-#[cfg(any(feature = "server", feature = "client"))]
+#[cfg(all(feature = "server", feature = "client"))]
 pub mod mesh;
 pub mod message;
 #[cfg(feature = "metrics")]
@@ -24,4 +24,7 @@ pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;
 
+pub use context::{Claims, Peer, TraceContext};
 pub use identity::Workload;
+#[cfg(all(feature = "server", feature = "client"))]
+pub use mesh::{Driver, Mesh, MeshBuilder};

@@ -1,1 +1,87 @@
-//! The composed mesh: every layer in its one right order.
+//! The composed mesh: every layer in its one right order, from one builder.
+//!
+//! [`Mesh::builder`] takes who we are, how we prove it and what the policies say, loads everything once, and fails there. What comes out
+//! is a [`Mesh`], a cheap handle that serves and calls, and a [`Driver`], the one future that keeps configuration and keys fresh.
+//!
+//! - Inbound: [`Mesh::serve`], or [`Mesh::protect`] and [`Mesh::listen`] under your own server. TLS leaves a
+//!   [`Peer`](crate::context::Peer); propagation and metrics begin; tokens are verified; policy decides; then the application runs.
+//!   Whatever refuses, the layers outside it still count and trace the refusal.
+//! - Outbound: [`Mesh::client`].
+//!
+//! # Example
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use tower_mesh::source::Fixed;
+//! use tower_mesh::testing::Pki;
+//! use tower_mesh::{Mesh, Workload};
+//!
+//! let policies = "
+//! apiVersion: security.istio.io/v1
+//! kind: AuthorizationPolicy
+//! metadata: {name: desk-reads}
+//! spec:
+//!   rules:
+//!   - from: [{source: {principals: [cluster.local/ns/default/sa/desk]}}]
+//!     to: [{operation: {methods: [GET]}}]
+//! ";
+//! let pki = Pki::new("cluster.local")?;
+//! let (mesh, driver) = Mesh::builder(Workload::new("default", "patients").service("patients", 8443))
+//!     .identity(pki.identity("default", "patients")?)
+//!     .config(Fixed::yaml("policies.yaml", policies))
+//!     .build()
+//!     .await?;
+//! tokio::spawn(driver.run());
+//!
+//! let app: Router = Router::new().route("/patients", get(|| async { "none" }));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let address = listener.local_addr()?;
+//! tokio::spawn({
+//!     let mesh = mesh.clone();
+//!     async move { mesh.serve_on(listener, app).await }
+//! });
+//!
+//! // Another workload, that may read.
+//! let (desk, driver) = Mesh::builder(Workload::new("default", "desk"))
+//!     .identity(pki.identity("default", "desk")?)
+//!     .upstream("patients.default", [address], [mesh.spiffe_id()])
+//!     .build()
+//!     .await?;
+//! tokio::spawn(driver.run());
+//! let answer = desk.client().get("http://patients.default/patients").await?;
+//! assert_eq!(answer.status(), 200);
+//! # Ok(()) }
+//! ```
+
+mod builder;
+mod cells;
+mod client_body;
+mod driver;
+mod error;
+mod fetch;
+mod handle;
+mod inbound;
+mod keys;
+#[cfg(feature = "axum")]
+mod make;
+mod outbound;
+mod pool;
+mod serve;
+mod shutdown;
+mod sources;
+mod upstream;
+
+pub use builder::MeshBuilder;
+pub use client_body::ClientBody;
+pub use driver::Driver;
+pub use error::BuildError;
+pub use handle::Mesh;
+pub use inbound::{Completed, ConnectionServer, ResponseBody, ResponseFuture, Server, ServerLayer};
+#[cfg(feature = "axum")]
+pub use make::MakeServer;
+pub use outbound::{
+    Client, ClientError, ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture,
+};
+pub use serve::Drained;
+pub use sources::{ConfigSource, IdentitySource};

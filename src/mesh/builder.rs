@@ -1,0 +1,201 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cells::{Cells, Compiler};
+use super::driver::Driver;
+use super::error::BuildError;
+use super::fetch::{self, FetchOptions};
+use super::handle::{Mesh, Parts};
+use super::inbound::{Completed, Inbound, Observer, ServerLayer};
+use super::outbound::{Client, Outbound};
+use super::pool::Pools;
+use super::shutdown::Shutdown;
+use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
+use super::upstream::Upstreams;
+use crate::identity::{SpiffeId, Workload};
+use crate::jwt::Keyring;
+use crate::metrics::Registry;
+use crate::propagation::Propagation;
+use crate::rbac::Guard;
+use crate::source::Configuration;
+use crate::tls::{Credentials, Settings};
+
+/// Describes a mesh: options in, a [`Mesh`] and its [`Driver`] out. Every mistake is found by [`build`](Self::build).
+#[derive(Debug)]
+#[must_use = "nothing happens until `build`"]
+pub struct MeshBuilder {
+    workload: Workload,
+    identity: Option<Origin>,
+    feed: Feed,
+    tls: Settings,
+    propagation: Propagation,
+    registry: Registry,
+    upstreams: Upstreams,
+    mistakes: Vec<String>,
+    records_allows: bool,
+    observer: Observers,
+    fetch: FetchOptions,
+}
+
+impl MeshBuilder {
+    pub(super) fn new(workload: Workload) -> Self {
+        Self {
+            propagation: Propagation::new().workload(&workload),
+            workload,
+            identity: None,
+            feed: Feed::Once(Ok(Configuration::default())),
+            tls: Settings::default(),
+            registry: Registry::new(),
+            upstreams: Upstreams::default(),
+            mistakes: Vec::new(),
+            records_allows: false,
+            observer: Observers::default(),
+            fetch: FetchOptions::default(),
+        }
+    }
+
+    /// Our own identity: a [`tls::Identity`](crate::tls::Identity) or [`tls::Credentials`](crate::tls::Credentials). Required.
+    pub fn identity(mut self, source: impl Into<IdentitySource>) -> Self {
+        self.identity = Some(source.into().0);
+        self
+    }
+
+    /// What the policies say: [`source::Fixed`](crate::source::Fixed), a [`Directory`](crate::source::Directory), or a
+    /// [`Watch`](crate::source::Watch) over one. Without any, every request of a mesh identity is allowed, as in Istio.
+    pub fn config(mut self, source: impl Into<ConfigSource>) -> Self {
+        self.feed = source.into().0;
+        self
+    }
+
+    /// A host that the client may call, `host[:port]`: where its workloads listen, and which identities may answer there.
+    pub fn upstream(
+        mut self,
+        host: &str,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+        identities: impl IntoIterator<Item = SpiffeId>,
+    ) -> Self {
+        let addresses = addresses.into_iter().collect();
+        let identities = identities.into_iter().collect();
+        if let Err(mistake) =
+            self.upstreams
+                .add(host, self.workload.namespace(), addresses, identities)
+        {
+            self.mistakes.push(mistake);
+        }
+        self
+    }
+
+    /// How TLS is spoken.
+    pub fn tls(mut self, settings: Settings) -> Self {
+        self.tls = settings;
+        self
+    }
+
+    /// How traces travel: formats, sampling, what is trusted, where spans go.
+    pub fn propagation(mut self, propagation: Propagation) -> Self {
+        self.propagation = propagation.workload(&self.workload);
+        self
+    }
+
+    /// A registry of metrics that is shared with others.
+    pub fn metrics(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// Keeps a record of what allowed a request, too; what refused one is always kept.
+    pub fn record_allows(mut self) -> Self {
+        self.records_allows = true;
+        self
+    }
+
+    /// Calls this at the end of every inbound request, allowed or refused. It runs on the request path: it must not block.
+    pub fn on_complete(
+        mut self,
+        observer: impl Fn(&Completed<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.observer = Observers(Some(Arc::new(observer)));
+        self
+    }
+
+    /// Trusts these roots (PEM), and only these, for the HTTPS servers that keys are fetched from; the system's by default.
+    pub fn jwks_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.fetch.roots = Some(pem.into());
+        self
+    }
+
+    /// Fetches keys of this host, `host:port`, from a fixed address instead of asking DNS.
+    pub fn resolve(mut self, host: &str, address: SocketAddr) -> Self {
+        self.fetch
+            .addresses
+            .insert(host.to_ascii_lowercase(), address);
+        self
+    }
+
+    /// Loads everything once.
+    ///
+    /// Key sets that are fetched get up to five seconds; one that does not come is tried again by the driver, and until it is there
+    /// its tokens are refused with 401 while requests without a token are not affected.
+    ///
+    /// # Errors
+    /// When the configuration, the identity or an option is wrong; everything that is wrong with the configuration at once.
+    pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
+        if let Some(mistake) = self.mistakes.pop() {
+            return Err(BuildError::option(mistake));
+        }
+        let credentials = match self.identity {
+            Some(Origin::Fixed(identity)) => Credentials::new(&identity, self.tls.clone())?,
+            Some(Origin::Shared(credentials)) => credentials,
+            None => return Err(BuildError::no_identity()),
+        };
+        let mut compiler = Compiler {
+            workload: self.workload.clone(),
+            keyring: Keyring::new(),
+        };
+        let configuration = self.feed.load(self.workload.namespace())?;
+        let cells = Cells::new(compiler.compile(&configuration)?);
+        let fetch = fetch::client(self.fetch, &self.tls)?;
+
+        let identity = credentials.spiffe_id();
+        let server = ServerLayer::new(Inbound {
+            config: cells.config.clone(),
+            propagation: self.propagation.clone(),
+            metrics: self.registry.server_as(&self.workload, &identity),
+            rbac: Guard::new().record_allows(self.records_allows),
+            observer: self.observer.0,
+        });
+        let upstreams = Arc::new(self.upstreams);
+        let client = Client::new(Outbound {
+            propagation: self.propagation,
+            metrics: self.registry.client_as(&self.workload, &identity),
+            pools: Pools::new(credentials.clone(), Arc::clone(&upstreams)),
+            upstreams,
+        });
+        let mut driver = Driver::new(compiler, cells.clone(), self.feed.into_watch(), fetch);
+        driver.fetch_first(FIRST_FETCH).await;
+        let mesh = Mesh::new(Parts {
+            workload: self.workload,
+            cells,
+            credentials,
+            server,
+            client,
+            registry: self.registry,
+            shutdown: Shutdown::new(),
+        });
+        Ok((mesh, driver))
+    }
+}
+
+/// The observer, if any; apart so that it has a `Debug`.
+#[derive(Clone, Default)]
+struct Observers(Option<Observer>);
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observers").field(&self.0.is_some()).finish()
+    }
+}
+
+const FIRST_FETCH: Duration = Duration::from_secs(5);

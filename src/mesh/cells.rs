@@ -1,0 +1,86 @@
+use crate::identity::Workload;
+use crate::istio::{MtlsMode, Problems};
+use crate::jwt::{Authenticator, Keyring};
+use crate::live::Live;
+use crate::policy::{Engine, PerPort, compile};
+use crate::source::Configuration;
+use crate::tls::{Mode, Modes};
+
+/// What the layers read: one generation of configuration, whole.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) engine: Engine,
+    pub(super) authenticators: PerPort<Authenticator>,
+}
+
+/// The cells that the layers read and the driver fills.
+#[derive(Clone, Debug)]
+pub(super) struct Cells {
+    pub(super) config: Live<Config>,
+    pub(super) modes: Live<Modes>,
+}
+
+/// Turns configuration into what the layers read.
+#[derive(Debug)]
+pub(super) struct Compiler {
+    pub(super) workload: Workload,
+    pub(super) keyring: Keyring,
+}
+
+impl Compiler {
+    /// Compiles a configuration; nothing is published.
+    pub(super) fn compile(&mut self, configuration: &Configuration) -> Result<Config, Problems> {
+        let program = compile(
+            &configuration.resources,
+            &configuration.mesh_config,
+            &self.workload,
+        )?;
+        for note in program.notes.iter().chain(&configuration.resources.notes) {
+            tracing::warn!(target: "tower_mesh::config", %note);
+        }
+        let mut authenticators = PerPort::same(Authenticator::compile(
+            &program.authentication.default,
+            &mut self.keyring,
+        )?);
+        for (port, authentication) in &program.authentication.by_port {
+            let authenticator = Authenticator::compile(authentication, &mut self.keyring)?;
+            authenticators.by_port.insert(*port, authenticator);
+        }
+        Ok(Config {
+            engine: Engine::new(program),
+            authenticators,
+        })
+    }
+}
+
+impl Cells {
+    pub(super) fn new(config: Config) -> Self {
+        let modes = Live::new(modes(&config.engine));
+        Self {
+            config: Live::new(config),
+            modes,
+        }
+    }
+
+    /// Publishes a generation: modes first where they grow stricter matters less than the rules that read identities.
+    pub(super) fn publish(&self, config: Config) {
+        let modes = modes(&config.engine);
+        self.config.store(config);
+        self.modes.store(modes);
+    }
+}
+
+/// Where no resource says anything, a port is STRICT (security rule M-20).
+fn modes(engine: &Engine) -> Modes {
+    let mode = |mode: Option<MtlsMode>| match mode {
+        None | Some(MtlsMode::Strict) => Mode::Strict,
+        // Istio's default where a resource exists and leaves the mode open.
+        Some(MtlsMode::Unset | MtlsMode::Permissive) => Mode::Permissive,
+        Some(MtlsMode::Disable) => Mode::Disable,
+    };
+    let mtls = &engine.program().mtls;
+    let start = Modes::new(mode(mtls.default));
+    mtls.by_port.iter().fold(start, |modes, (port, said)| {
+        modes.with_port(*port, mode(*said))
+    })
+}

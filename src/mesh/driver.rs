@@ -1,0 +1,97 @@
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::cells::{Cells, Compiler};
+use super::fetch::Fetch;
+use super::keys::Keys;
+use crate::source::Watch;
+
+/// Keeps a mesh fresh: watched configuration and fetched keys.
+///
+/// [`run`](Self::run) it for as long as the mesh serves. Without it, or once it is dropped, the mesh goes on with what it has: policies
+/// stay as they were, and fetched keys stay good until they are too old.
+#[derive(Debug)]
+#[must_use = "configuration and keys are only kept fresh while the driver runs"]
+pub struct Driver {
+    compiler: Compiler,
+    cells: Cells,
+    watch: Option<Watch>,
+    keys: Keys,
+}
+
+impl Driver {
+    pub(super) fn new(
+        compiler: Compiler,
+        cells: Cells,
+        watch: Option<Watch>,
+        fetch: Fetch,
+    ) -> Self {
+        Self {
+            compiler,
+            cells,
+            watch,
+            keys: Keys::new(fetch),
+        }
+    }
+
+    /// Gives every key set its first chance to come.
+    pub(super) async fn fetch_first(&mut self, limit: Duration) {
+        self.keys.add(self.compiler.keyring.take_unfetched());
+        self.keys.fetch_first(limit).await;
+    }
+
+    /// Runs for ever; dropping the future stops everything that it does.
+    ///
+    /// A configuration that changes is compiled whole and then replaces the one before; one that is wrong is reported, and the one
+    /// before stays.
+    pub async fn run(mut self) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = look.tick(), if self.watch.is_some() => self.look().await,
+                () = self.keys.refresh() => {}
+                else => pending().await,
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        let Some(mut watch) = self.watch.take() else {
+            return;
+        };
+        let namespace = self.compiler.workload.namespace().to_owned();
+        // Reading files blocks, so it happens elsewhere.
+        let looked = spawn_blocking(move || {
+            let changed = watch.changed(&namespace);
+            (watch, changed)
+        });
+        let Ok((watch, changed)) = looked.await else {
+            tracing::error!(target: "tower_mesh::config", "the watch broke off; the configuration stays as it is");
+            return;
+        };
+        self.watch = Some(watch);
+        let compiled = match changed {
+            None => return,
+            Some(Ok(configuration)) => self.compiler.compile(&configuration),
+            Some(Err(problems)) => Err(problems),
+        };
+        match compiled {
+            Ok(config) => {
+                self.keys.add(self.compiler.keyring.take_unfetched());
+                self.cells.publish(config);
+                let generation = self.cells.config.generation();
+                tracing::info!(target: "tower_mesh::config", generation, "configuration replaced");
+            }
+            Err(problems) => {
+                tracing::error!(target: "tower_mesh::config", %problems, "configuration refused; the one before stays");
+            }
+        }
+    }
+}
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);

@@ -1,0 +1,12 @@
+//! Inbound, in its one order: gate, propagation, metrics, JWT, RBAC, then the application. One future and one body for all of them.
+
+mod future;
+mod record;
+mod service;
+
+pub use future::{ResponseBody, ResponseFuture};
+pub use record::Completed;
+pub use service::{ConnectionServer, Server, ServerLayer};
+
+pub(super) use record::Observer;
+pub(super) use service::Inbound;

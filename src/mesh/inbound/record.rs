@@ -1,0 +1,162 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::{Method, Response, StatusCode};
+
+use crate::context::{Exchange, Lent};
+use crate::message::{End, EndKind, LocalReply, OnEnd, ResponseFlags};
+use crate::metrics::{ServerMetrics, ServerRecord};
+use crate::propagation::{Entered, Outcome, ServerSpan, Task};
+
+/// Everything that waits for the end of one inbound request: its span, its metrics, and whoever observes.
+///
+/// Dropped before its end, it records a cancelled request: nothing that began is ever lost.
+#[derive(Default)]
+pub(super) struct Record(Option<Open>);
+
+struct Open {
+    exchange: Exchange,
+    method: Method,
+    span: ServerSpan,
+    metrics: ServerMetrics,
+    measured: ServerRecord,
+    observer: Option<Observer>,
+    started: Instant,
+    status: Option<StatusCode>,
+    flags: ResponseFlags,
+}
+
+/// What is called at the end of each inbound request.
+pub(crate) type Observer = Arc<dyn Fn(&Completed<'_>) + Send + Sync>;
+
+/// An inbound request that has ended, allowed or refused: what an observer is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Completed<'a> {
+    /// Who called, for whom, in which trace, and what policy decided, where it left a record.
+    pub exchange: &'a Exchange,
+    /// The request's method.
+    pub method: &'a Method,
+    /// The status of the response; `None` when there was none.
+    pub status: Option<StatusCode>,
+    /// How its body ended.
+    pub end: End,
+    /// Why the response is not simply the application's.
+    pub flags: ResponseFlags,
+    /// From the first byte of the request's head to the last of the response.
+    pub duration: std::time::Duration,
+}
+
+impl Record {
+    pub(super) fn new(
+        exchange: Exchange,
+        method: Method,
+        span: ServerSpan,
+        metrics: ServerMetrics,
+        measured: ServerRecord,
+        observer: Option<Observer>,
+        started: Instant,
+    ) -> Self {
+        Self(Some(Open {
+            exchange,
+            method,
+            span,
+            metrics,
+            measured,
+            observer,
+            started,
+            status: None,
+            flags: ResponseFlags::none(),
+        }))
+    }
+
+    /// A layer answers in the application's place.
+    pub(super) fn refused(&mut self, reply: &LocalReply) {
+        if let Some(open) = &mut self.0 {
+            open.exchange.set_details(Arc::clone(reply.details()));
+            open.flags = reply.response_flags();
+            open.measured.add_flags(reply.response_flags());
+        }
+    }
+
+    /// Enters the request's task, for a poll of the application.
+    pub(super) fn enter(&mut self) -> Option<Entered<'_>> {
+        Some(self.0.as_mut()?.span.task().enter())
+    }
+
+    /// Enters the request's task, for the drop of what the application made.
+    pub(super) fn enter_drop(&mut self) -> Option<Lent<'_>> {
+        self.0.as_mut()?.span.task().enter_drop()
+    }
+
+    /// The response head is known: adds what the caller should see of it.
+    pub(super) fn answered<B>(&mut self, response: &mut Response<B>) -> Task {
+        let Some(open) = &mut self.0 else {
+            return Task::default();
+        };
+        open.status = Some(response.status());
+        open.metrics.answer(&mut open.measured, response);
+        open.span.respond(response)
+    }
+
+    pub(super) fn method(&self) -> Method {
+        self.0
+            .as_ref()
+            .map(|open| open.method.clone())
+            .unwrap_or_default()
+    }
+
+    /// The request has ended. Only the first word counts.
+    pub(super) fn end(&mut self, end: End) {
+        let Some(open) = self.0.take() else {
+            return;
+        };
+        let now = Instant::now();
+        let flags = open.flags.union(match end.kind {
+            EndKind::Complete => ResponseFlags::none(),
+            EndKind::Failed => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+            EndKind::Cancelled => ResponseFlags::DOWNSTREAM_DISCONNECT,
+        });
+        if open.span.is_recording() {
+            let outcome = Outcome {
+                status: open.status,
+                grpc_status: end.grpc_status,
+                flags,
+                response_bytes: end.bytes,
+                ..Outcome::default()
+            };
+            open.span.end(&outcome, SystemTime::now());
+        }
+        open.metrics.finish(open.measured, end, now);
+        // Last, so that whoever is told finds span and metrics in place.
+        if let Some(observer) = &open.observer {
+            observer(&Completed {
+                exchange: &open.exchange,
+                method: &open.method,
+                status: open.status,
+                end,
+                flags,
+                duration: now.duration_since(open.started),
+            });
+        }
+    }
+}
+
+impl OnEnd for Record {
+    fn on_end(mut self, end: End) {
+        self.end(end);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.end(End::cancelled());
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::future::{ResponseBody, ResponseFuture, panic_reply};
+use super::record::{Observer, Record};
+use crate::context::{Exchange, Peer};
+use crate::live::Live;
+use crate::mesh::cells::Config;
+use crate::message::{CountingBody, LocalReply, is_grpc};
+use crate::metrics::ServerMetrics;
+use crate::propagation::Propagation;
+use crate::rbac::Guard;
+
+/// The whole inbound stack as one layer: [`Mesh::server`](crate::Mesh::server).
+#[derive(Clone, Debug)]
+pub struct ServerLayer(Arc<Inbound>);
+
+/// What every inbound request goes through.
+pub(in crate::mesh) struct Inbound {
+    pub(in crate::mesh) config: Live<Config>,
+    pub(in crate::mesh) propagation: Propagation,
+    pub(in crate::mesh) metrics: ServerMetrics,
+    pub(in crate::mesh) rbac: Guard,
+    pub(in crate::mesh) observer: Option<Observer>,
+}
+
+impl ServerLayer {
+    pub(in crate::mesh) fn new(inbound: Inbound) -> Self {
+        Self(Arc::new(inbound))
+    }
+}
+
+impl<S> Layer<S> for ServerLayer {
+    type Service = Server<S>;
+
+    fn layer(&self, inner: S) -> Server<S> {
+        Server {
+            inner,
+            inbound: Arc::clone(&self.0),
+        }
+    }
+}
+
+/// A service behind the whole inbound stack.
+#[derive(Clone, Debug)]
+pub struct Server<S> {
+    inner: S,
+    inbound: Arc<Inbound>,
+}
+
+impl<S> Server<S> {
+    /// The service as one connection sees it: every request on it comes from this peer.
+    pub fn of(self, peer: Peer) -> ConnectionServer<S> {
+        ConnectionServer { inner: self, peer }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Server<S>
+where
+    S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
+    ReqBody: Body,
+    ResBody: Body<Data = Bytes>,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (request, mut record, verdict) = self.inbound.open(request);
+        let is_grpc = is_grpc(request.headers());
+        if let Err(reply) = verdict {
+            return ResponseFuture::local(reply, record, is_grpc);
+        }
+        let called = {
+            let _entered = record.enter();
+            catch_unwind(AssertUnwindSafe(|| self.inner.call(request)))
+        };
+        match called {
+            Ok(future) => ResponseFuture::inner(future, record, is_grpc),
+            Err(_) => ResponseFuture::local(panic_reply(), record, is_grpc),
+        }
+    }
+}
+
+impl Inbound {
+    /// Begins the records of a request and asks the guards: everything before the application.
+    fn open<B: Body>(
+        &self,
+        request: Request<B>,
+    ) -> (Request<CountingBody<B>>, Record, Result<(), LocalReply>) {
+        let (started, now) = (Instant::now(), SystemTime::now());
+        let (head, body) = request.into_parts();
+        let (body, received) = CountingBody::new(body);
+        let mut request = Request::from_parts(head, body);
+        let exchange = Exchange::of(request.extensions_mut());
+        exchange.set_target(request.uri().clone());
+        let span = self.propagation.begin(&mut request, &exchange, now);
+        let measured = self
+            .metrics
+            .begin(&mut request, exchange.peer(), received, started);
+        let record = Record::new(
+            exchange.clone(),
+            request.method().clone(),
+            span,
+            self.metrics.clone(),
+            measured,
+            self.observer.clone(),
+            started,
+        );
+        let (mut head, body) = request.into_parts();
+        let verdict = self.judge(&mut head, &exchange, now);
+        (Request::from_parts(head, body), record, verdict)
+    }
+
+    /// The guards, on one generation of configuration.
+    fn judge(
+        &self,
+        head: &mut Parts,
+        exchange: &Exchange,
+        now: SystemTime,
+    ) -> Result<(), LocalReply> {
+        let config = self.config.load();
+        let port = exchange.peer().map_or(0, |peer| peer.local_addr().port());
+        self.rbac.normalize(&config.engine, head)?;
+        config
+            .authenticators
+            .get(port)
+            .authenticate(head, exchange, now)?;
+        self.rbac.check(&config.engine, head, exchange)
+    }
+}
+
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound").finish_non_exhaustive()
+    }
+}
+
+/// A guarded service of one connection: tells each request who its peer is.
+#[derive(Clone, Debug)]
+pub struct ConnectionServer<S> {
+    inner: Server<S>,
+    peer: Peer,
+}
+
+impl<S, B> Service<Request<B>> for ConnectionServer<S>
+where
+    Server<S>: Service<Request<B>>,
+{
+    type Response = <Server<S> as Service<Request<B>>>::Response;
+    type Error = <Server<S> as Service<Request<B>>>::Error;
+    type Future = <Server<S> as Service<Request<B>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.extensions_mut().insert(self.peer.clone());
+        self.inner.call(request)
+    }
+}

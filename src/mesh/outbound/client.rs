@@ -1,0 +1,116 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri, Version};
+use http_body::Body;
+use tower_service::Service;
+
+use super::error::ClientError;
+use super::future::{ResponseBody, ResponseFuture};
+use super::record::Record;
+use crate::context;
+use crate::mesh::ClientBody;
+use crate::mesh::pool::Pools;
+use crate::mesh::upstream::Upstreams;
+use crate::message::CountingBody;
+use crate::metrics::ClientMetrics;
+use crate::propagation::Propagation;
+
+/// Calls other workloads of the mesh: mutual TLS to an expected identity, and the trace, request id and metrics of the call.
+///
+/// A call that is made while a request is being handled belongs to that request's trace, without a word about it in the handler.
+/// Hosts are those of [`upstream`](crate::mesh::MeshBuilder::upstream); any other is an error, and nothing is ever sent in plaintext.
+/// The version of a request picks the protocol: `HTTP/2` when it says so or is gRPC, else `HTTP/1.1`. Cheap to clone.
+///
+/// It is also a tower [`Service`], so that tonic's generated clients can use it.
+#[derive(Clone)]
+pub struct Client(Arc<Outbound>);
+
+pub(in crate::mesh) struct Outbound {
+    pub(in crate::mesh) propagation: Propagation,
+    pub(in crate::mesh) metrics: ClientMetrics,
+    pub(in crate::mesh) upstreams: Arc<Upstreams>,
+    pub(in crate::mesh) pools: Pools,
+}
+
+impl Client {
+    pub(in crate::mesh) fn new(outbound: Outbound) -> Self {
+        Self(Arc::new(outbound))
+    }
+
+    /// Gets a URI.
+    ///
+    /// # Errors
+    /// When the URI cannot be parsed, its host is not configured, nobody answers there, or whoever answers is not who is expected.
+    pub async fn get<U>(&self, uri: U) -> Result<Response<ResponseBody>, ClientError>
+    where
+        U: TryInto<Uri>,
+    {
+        let uri = uri.try_into().map_err(|_| ClientError::bad_uri())?;
+        let mut request = Request::new(ClientBody::empty());
+        *request.uri_mut() = uri;
+        self.request(request).await
+    }
+
+    /// Makes a call.
+    pub fn request<B>(&self, request: Request<B>) -> ResponseFuture
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let now = Instant::now();
+        let outbound = &self.0;
+        let (head, body) = request.into_parts();
+        let (body, sent) = CountingBody::new(body);
+        let mut request = Request::from_parts(head, ());
+        let exchange = context::current();
+        // The wall clock is read for the span alone.
+        let span =
+            outbound
+                .propagation
+                .begin_call(&mut request, exchange.as_ref(), SystemTime::now());
+        let measured = outbound.metrics.begin(&mut request, sent, now);
+        let method = request.method().clone();
+        let record = Record::new(span, outbound.metrics.clone(), measured);
+        if outbound.upstreams.find(request.uri()).is_none() {
+            return ResponseFuture::refused(ClientError::unknown_host(request.uri()), record);
+        }
+        let is_http2 =
+            request.version() == Version::HTTP_2 || crate::message::is_grpc(request.headers());
+        let request = request.map(|()| ClientBody::stream(body));
+        let pool = outbound.pools.current();
+        let sending = if is_http2 {
+            pool.http2.request(request)
+        } else {
+            pool.http1.request(request)
+        };
+        ResponseFuture::sending(sending, record, method)
+    }
+}
+
+impl<B> Service<Request<B>> for Client
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = ClientError;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        self.request(request)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,115 @@
+use std::error::Error;
+use std::fmt;
+
+use http::{StatusCode, Uri};
+use hyper_util::client::legacy;
+
+use crate::mesh::pool::ConnectError;
+use crate::message::ResponseFlags;
+use crate::tls::HandshakeError;
+
+/// A call that got no response.
+#[derive(Debug)]
+pub struct ClientError {
+    kind: Kind,
+    /// The host that was called.
+    host: Option<Box<str>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    BadUri,
+    UnknownHost,
+    Hyper(legacy::Error),
+}
+
+impl ClientError {
+    pub(super) fn bad_uri() -> Self {
+        Self {
+            kind: Kind::BadUri,
+            host: None,
+        }
+    }
+
+    pub(super) fn unknown_host(uri: &Uri) -> Self {
+        Self {
+            kind: Kind::UnknownHost,
+            host: uri.host().map(Into::into),
+        }
+    }
+
+    pub(super) fn hyper(error: legacy::Error) -> Self {
+        Self {
+            kind: Kind::Hyper(error),
+            host: None,
+        }
+    }
+
+    /// Whether no upstream is configured for the host of the call.
+    #[must_use]
+    pub fn is_unknown_host(&self) -> bool {
+        matches!(self.kind, Kind::UnknownHost)
+    }
+
+    /// Whether no connection could be made, so that nothing of the call was sent.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(&self.kind, Kind::Hyper(error) if error.is_connect())
+    }
+
+    /// Why the TLS handshake failed, when it did.
+    #[must_use]
+    pub fn handshake(&self) -> Option<&HandshakeError> {
+        let mut source = self.source();
+        while let Some(error) = source {
+            if let Some(ConnectError::Handshake(handshake)) = error.downcast_ref() {
+                return Some(handshake);
+            }
+            source = error.source();
+        }
+        None
+    }
+
+    /// Envoy's response flags for it: `NR`, `UF` or `UC`.
+    #[must_use]
+    pub fn flags(&self) -> ResponseFlags {
+        match &self.kind {
+            Kind::BadUri | Kind::UnknownHost => ResponseFlags::NO_ROUTE,
+            Kind::Hyper(error) if error.is_connect() => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+            Kind::Hyper(_) => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+        }
+    }
+
+    /// The status that Envoy would answer with in its place.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match &self.kind {
+            Kind::BadUri | Kind::UnknownHost => StatusCode::NOT_FOUND,
+            Kind::Hyper(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.kind, self.handshake()) {
+            (Kind::BadUri, _) => f.write_str("the URI cannot be parsed"),
+            (Kind::UnknownHost, _) => {
+                let host = self.host.as_deref().unwrap_or("(none)");
+                write!(f, "no upstream is configured for host {host:?}")
+            }
+            (Kind::Hyper(_), Some(handshake)) => write!(f, "no connection: {handshake}"),
+            (Kind::Hyper(error), None) if error.is_connect() => f.write_str("no connection"),
+            (Kind::Hyper(_), None) => f.write_str("the connection ended before a response came"),
+        }
+    }
+}
+
+impl Error for ClientError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.kind {
+            Kind::BadUri | Kind::UnknownHost => None,
+            Kind::Hyper(error) => Some(error),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Method, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use pin_project::pin_project;
+
+use super::error::ClientError;
+use super::record::Record;
+use crate::message::EosBody;
+use crate::propagation::TaskBody;
+
+/// The future of a call.
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture {
+    #[pin]
+    state: State,
+    record: Record,
+    method: Method,
+}
+
+#[pin_project(project = StateProj)]
+#[derive(Debug)]
+enum State {
+    Sending(#[pin] legacy::ResponseFuture),
+    Refused(Option<ClientError>),
+}
+
+impl ResponseFuture {
+    pub(super) fn sending(future: legacy::ResponseFuture, record: Record, method: Method) -> Self {
+        Self {
+            state: State::Sending(future),
+            record,
+            method,
+        }
+    }
+
+    pub(super) fn refused(error: ClientError, record: Record) -> Self {
+        Self {
+            state: State::Refused(Some(error)),
+            record,
+            method: Method::GET,
+        }
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>, ClientError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let error = match this.state.project() {
+            StateProj::Sending(future) => {
+                let polled = {
+                    let _entered = this.record.enter();
+                    ready!(future.poll(cx))
+                };
+                match polled {
+                    Ok(response) => {
+                        let record = mem::take(this.record);
+                        return Poll::Ready(Ok(ResponseBody::wrap(response, this.method, record)));
+                    }
+                    Err(error) => ClientError::hyper(error),
+                }
+            }
+            StateProj::Refused(error) => match error.take() {
+                Some(error) => error,
+                None => return Poll::Pending,
+            },
+        };
+        mem::take(this.record).failed(&error);
+        Poll::Ready(Err(error))
+    }
+}
+
+/// The body of a call's response; its end is the end of the call.
+#[pin_project]
+#[derive(Debug)]
+pub struct ResponseBody(#[pin] EosBody<TaskBody<Incoming>, Record>);
+
+impl ResponseBody {
+    fn wrap(
+        mut response: Response<Incoming>,
+        method: &Method,
+        mut record: Record,
+    ) -> Response<Self> {
+        let task = record.answered(&mut response);
+        let response = response.map(|body| TaskBody::new(body, task));
+        EosBody::wrap(response, method, record).map(Self)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.project().0.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

@@ -1,0 +1,142 @@
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::task::JoinSet;
+use tower_service::Service;
+
+use super::Mesh;
+use crate::message::CountingBody;
+
+impl Mesh {
+    /// Serves an application on an address: TLS, telemetry and guards, then the application.
+    ///
+    /// HTTP/1.1 and HTTP/2 are both spoken, as the client asks. The *finished* service is wrapped, so that no route, fallback or
+    /// nested router is left outside. Runs until [`shutdown`](Self::shutdown), then drains; dropping the future ends every connection
+    /// at once.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on. No client can make it fail.
+    pub async fn serve<S, B>(&self, address: impl ToSocketAddrs, service: S) -> io::Result<Drained>
+    where
+        S: Service<Request<CountingBody<Incoming>>, Response = Response<B>>
+            + Clone
+            + Send
+            + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.serve_on(TcpListener::bind(address).await?, service)
+            .await
+    }
+
+    /// As [`serve`](Self::serve), on a socket that listens already.
+    ///
+    /// # Errors
+    /// When the socket has no local address.
+    pub async fn serve_on<S, B>(&self, socket: TcpListener, service: S) -> io::Result<Drained>
+    where
+        S: Service<Request<CountingBody<Incoming>>, Response = Response<B>>
+            + Clone
+            + Send
+            + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut listener = self.listen_on(socket)?;
+        let service = self.protect(service);
+        let http = http();
+        let drain = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
+        let mut shutdown = self.shutdown_signal();
+        loop {
+            tokio::select! {
+                connection = listener.accept() => {
+                    let service = service.clone().of(connection.peer().clone());
+                    let serving = http
+                        .serve_connection_with_upgrades(TokioIo::new(connection), TowerToHyperService::new(service))
+                        .into_owned();
+                    let serving = drain.watch(serving);
+                    connections.spawn(async move {
+                        // What a client does to its own connection is the client's business, counted where it matters.
+                        if let Err(error) = serving.await {
+                            tracing::debug!(target: "tower_mesh::serve", %error, "connection ended");
+                        }
+                    });
+                }
+                Some(_) = connections.join_next() => {}
+                grace = shutdown.requested() => {
+                    drop(listener);
+                    return Ok(drained(drain, connections, grace).await);
+                }
+            }
+        }
+    }
+}
+
+/// How the connections ended after a shutdown was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drained {
+    /// Connections that were cut, as the time for draining was over.
+    pub cut: usize,
+}
+
+/// Lets connections finish what they are doing, then cuts those that have not.
+async fn drained(
+    drain: GracefulShutdown,
+    mut connections: JoinSet<()>,
+    grace: Duration,
+) -> Drained {
+    let finished = tokio::time::timeout(grace, drain.shutdown()).await.is_ok();
+    if finished {
+        while connections.join_next().await.is_some() {}
+        return Drained { cut: 0 };
+    }
+    while connections.try_join_next().is_some() {}
+    let cut = connections.len();
+    connections.shutdown().await;
+    Drained { cut }
+}
+
+/// HTTP with bounds on what a client can make us hold (security rules ).
+fn http() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE);
+    builder
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+const MAX_HEADER_LIST: u32 = 64 * 1024;
+const MAX_STREAMS: u32 = 100;
+const MAX_PENDING_RESETS: usize = 20;
+const MAX_LOCAL_RESETS: usize = 1024;
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
