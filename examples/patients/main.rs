@@ -1,0 +1,95 @@
+//! A clinic's mesh in one process: four workloads that talk over mutual TLS, end-user tokens, RBAC, traces and metrics.
+//!
+//! ```text
+//! cargo run --example patients                          # the whole scenario, checked row by row
+//! cargo run --example patients -- --policies v1alpha1   # the same on the resources of 2018
+//! cargo run --example patients -- --policies DIR        # on your own copy of the policies
+//! cargo run --example patients -- --json                # one JSON object a line
+//! cargo run --example patients -- --serve               # keep it up, to be called with curl
+//! ```
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "an example may stop at the first surprise, and prints"
+)]
+
+mod clinic;
+mod grpc;
+mod raw;
+mod report;
+mod scenario;
+mod serve;
+mod services;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(problem) => {
+            eprintln!("{problem}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    clinic::install_tracing();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let clinic = match clinic::Clinic::start(&arguments.policies).await {
+            Ok(clinic) => clinic,
+            Err(problem) => {
+                eprintln!("{problem}");
+                return ExitCode::from(2);
+            }
+        };
+        if arguments.serve {
+            return serve::until_interrupted(&clinic).await;
+        }
+        let report = scenario::run(&clinic).await;
+        if arguments.json {
+            report.print_json();
+        } else {
+            report.print();
+        }
+        if report.is_as_expected() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    })
+}
+
+struct Arguments {
+    policies: PathBuf,
+    json: bool,
+    serve: bool,
+}
+
+impl Arguments {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut parsed = Self {
+            policies: clinic::policies("v1"),
+            json: false,
+            serve: false,
+        };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--json" => parsed.json = true,
+                "--serve" => parsed.serve = true,
+                "--policies" => {
+                    let set = arguments
+                        .next()
+                        .ok_or("--policies needs v1, v1alpha1 or a directory")?;
+                    parsed.policies = clinic::policies(&set);
+                }
+                other => return Err(format!("unknown argument {other}")),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+const USAGE: &str = "usage: patients [--policies v1|v1alpha1|DIR] [--json | --serve]";

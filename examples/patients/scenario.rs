@@ -1,0 +1,405 @@
+//! The rows: who calls what with which token, and what must come of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, Request, Response, Version, header};
+use http_body_util::BodyExt;
+use tonic_prost::ProstCodec;
+use tower_mesh::Mesh;
+use tower_mesh::testing::{Issuer, Pki};
+use tower_mesh::tls::Identity;
+
+use crate::clinic::{self, Clinic};
+use crate::grpc::{self, Patient, ReadRequest};
+use crate::raw::{self, REFUSED};
+use crate::report::{Report, Row, Trace};
+
+/// Runs every row, one after the other, over sockets.
+pub async fn run(clinic: &Clinic) -> Report {
+    let mut rows = Rows {
+        clinic,
+        rows: Vec::new(),
+    };
+    rows.receptionist().await;
+    rows.admin().await;
+    rows.strangers().await;
+    rows.bad_tokens().await;
+    rows.grpc().await;
+    rows.connections().await;
+    let rows = rows.rows;
+    let trace = Trace::of(&rows, clinic::finished_spans());
+    Report {
+        rows,
+        trace,
+        metrics: scrape(clinic).await,
+    }
+}
+
+struct Rows<'a> {
+    clinic: &'a Clinic,
+    rows: Vec<Row>,
+}
+
+/// A call to the patient service, and what must come of it.
+struct Call<'a> {
+    caller: &'static str,
+    mesh: &'a Mesh,
+    version: Version,
+    method: Method,
+    path: &'static str,
+    token: (&'static str, Option<String>),
+    expected: &'static str,
+}
+
+impl Rows<'_> {
+    /// A receptionist calls the desk, and the desk calls the patient service with the receptionist's token. One request comes with
+    /// `traceparent`, one with B3 headers, the others without any.
+    async fn receptionist(&mut self) {
+        let credentials = self.clinic.receptionist().unwrap();
+        let token = self.token(&self.clinic.issuer, "receptionist");
+        let traces: [&[(&str, &str)]; 4] = [
+            &[],
+            &[(
+                "traceparent",
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            )],
+            &[
+                ("x-b3-traceid", "463ac35c9f6413ad48485a3953bb6124"),
+                ("x-b3-spanid", "a2fb4a1d1a96d312"),
+                ("x-b3-sampled", "1"),
+            ],
+            &[],
+        ];
+        let calls = [
+            (Method::GET, "/patients/7", "200"),
+            (Method::PUT, "/patients/7", "200"),
+            (Method::POST, "/patients", "201"),
+            (Method::DELETE, "/patients/7", "403"),
+        ];
+        for ((method, path, expected), trace) in calls.into_iter().zip(traces) {
+            let id = self.request_id();
+            let mut request = Request::builder()
+                .method(method.clone())
+                .uri("/desk/7")
+                .header(header::HOST, "patient-check-in.default")
+                .header(header::AUTHORIZATION, format!("Bearer {token}"))
+                .header("x-request-id", &id);
+            for (name, value) in trace {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(Body::empty()).unwrap();
+            let desk = (
+                self.clinic.check_in.address,
+                self.clinic.check_in.mesh.spiffe_id(),
+            );
+            let got = match raw::call(&credentials, desk, request).await {
+                Ok(response) => status(response).await,
+                Err(_) => REFUSED.to_owned(),
+            };
+            // The desk's own part has ended, too, once the desk says so.
+            self.clinic.decision(&self.clinic.check_in, &id).await;
+            let row = row(
+                "patient-check-in",
+                "HTTP/1.1",
+                method.as_str(),
+                path,
+                "receptionist",
+                expected,
+            );
+            self.keep(row, &id, got).await;
+        }
+    }
+
+    async fn admin(&mut self) {
+        let token = self.token(&self.clinic.issuer, "administrator");
+        for (method, path, expected) in [
+            (Method::GET, "/patients/7", "200"),
+            (Method::POST, "/patients", "201"),
+            (Method::PUT, "/patients/7", "200"),
+            (Method::DELETE, "/patients/7", "204"),
+        ] {
+            self.call(Call {
+                caller: "admin",
+                mesh: &self.clinic.admin.mesh,
+                version: Version::HTTP_2,
+                method,
+                path,
+                token: ("administrator", Some(token.clone())),
+                expected,
+            })
+            .await;
+        }
+    }
+
+    /// Workloads that no policy admits, with a good token.
+    async fn strangers(&mut self) {
+        let lab = self.clinic.pki.identity("lab", "patient-check-in").unwrap();
+        let lab = self.clinic.caller(lab).await.unwrap();
+        let callers = [
+            ("billing", &self.clinic.billing.mesh),
+            ("lab/patient-check-in", &lab),
+        ];
+        for (caller, mesh) in callers {
+            let token = self.token(&self.clinic.issuer, "receptionist");
+            self.get(caller, mesh, ("receptionist", Some(token)), "403")
+                .await;
+        }
+    }
+
+    /// Everything that can be wrong with a token. A missing one, and one for others, are refused by RBAC in v1 and by the legacy
+    /// Policy before it.
+    async fn bad_tokens(&mut self) {
+        let issuer = &self.clinic.issuer;
+        let stranger = Issuer::es256("https://idp.elsewhere.example");
+        let early = if self.clinic.is_legacy { "401" } else { "403" };
+        let good = || issuer.token().subject("receptionist").audience("patients");
+        let tokens = [
+            ("none", None, early),
+            (
+                "expired",
+                Some(good().expired_ago(Duration::from_secs(600)).sign()),
+                "401",
+            ),
+            (
+                "wrong audience",
+                Some(
+                    issuer
+                        .token()
+                        .subject("receptionist")
+                        .audience("billing")
+                        .sign(),
+                ),
+                early,
+            ),
+            (
+                "unknown issuer",
+                Some(self.token(&stranger, "receptionist")),
+                "401",
+            ),
+            ("tampered", Some(good().tampered()), "401"),
+            ("alg none", Some(good().unsigned()), "401"),
+        ];
+        for (kind, token, expected) in tokens {
+            self.get(
+                "patient-check-in",
+                &self.clinic.check_in.mesh,
+                (kind, token),
+                expected,
+            )
+            .await;
+        }
+    }
+
+    async fn grpc(&mut self) {
+        let callers = [
+            ("admin", &self.clinic.admin.mesh, "grpc-status 0"),
+            ("billing", &self.clinic.billing.mesh, "grpc-status 7"),
+        ];
+        for (caller, mesh, expected) in callers {
+            let id = self.request_id();
+            let mut client = tonic::client::Grpc::with_origin(
+                mesh.client().clone(),
+                "http://patients.default".parse().unwrap(),
+            );
+            let mut request = tonic::Request::new(ReadRequest { id: 7 });
+            let token = self.token(&self.clinic.issuer, "administrator");
+            request
+                .metadata_mut()
+                .insert("authorization", format!("Bearer {token}").parse().unwrap());
+            request
+                .metadata_mut()
+                .insert("x-request-id", id.parse().unwrap());
+            let codec = ProstCodec::<ReadRequest, Patient>::default();
+            let answer = match client.ready().await {
+                Ok(()) => {
+                    client
+                        .unary(request, grpc::READ.parse().unwrap(), codec)
+                        .await
+                }
+                Err(error) => Err(tonic::Status::unavailable(error.to_string())),
+            };
+            let code = answer.map_or_else(|status| status.code(), |_| tonic::Code::Ok);
+            let row = row(
+                caller,
+                "gRPC",
+                "POST",
+                grpc::READ,
+                "administrator",
+                expected,
+            );
+            self.keep(row, &id, format!("grpc-status {}", i32::from(code)))
+                .await;
+        }
+    }
+
+    /// Callers that never get as far as a request.
+    async fn connections(&mut self) {
+        let address = self.clinic.patients.address;
+        let refused = |caller| row(caller, "HTTP/1.1", "GET", "/patients/7", "none", REFUSED);
+        let got = raw::plaintext(address).await.unwrap();
+        self.keep_connection(refused("plaintext"), got);
+        let got = raw::without_certificate(address, &self.clinic.pki)
+            .await
+            .unwrap();
+        self.keep_connection(refused("no certificate"), got);
+
+        // It trusts the clinic; the clinic does not trust it.
+        let elsewhere = Pki::new("elsewhere.example").unwrap();
+        let identity = elsewhere.identity("default", "patient-check-in").unwrap();
+        let identity = Identity::new(identity.svid().clone(), both(&elsewhere, &self.clinic.pki));
+        let mesh = self.clinic.caller(identity).await.unwrap();
+        let got = match mesh
+            .client()
+            .get("http://patients.default/patients/7")
+            .await
+        {
+            Ok(response) => status(response).await,
+            Err(_) => REFUSED.to_owned(),
+        };
+        self.keep_connection(refused("elsewhere.example"), got);
+    }
+
+    async fn get(
+        &mut self,
+        caller: &'static str,
+        mesh: &Mesh,
+        token: (&'static str, Option<String>),
+        expected: &'static str,
+    ) {
+        let (version, method, path) = (Version::HTTP_11, Method::GET, "/patients/7");
+        self.call(Call {
+            caller,
+            mesh,
+            version,
+            method,
+            path,
+            token,
+            expected,
+        })
+        .await;
+    }
+
+    async fn call(&mut self, call: Call<'_>) {
+        let id = self.request_id();
+        let (kind, token) = call.token;
+        let mut request = Request::builder()
+            .version(call.version)
+            .method(call.method.clone())
+            .uri(format!("http://patients.default{}", call.path))
+            .header("x-request-id", &id);
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let got = match call
+            .mesh
+            .client()
+            .request(request.body(Body::empty()).unwrap())
+            .await
+        {
+            Ok(response) => status(response).await,
+            Err(_) => REFUSED.to_owned(),
+        };
+        let protocol = if call.version == Version::HTTP_2 {
+            "HTTP/2"
+        } else {
+            "HTTP/1.1"
+        };
+        let row = row(
+            call.caller,
+            protocol,
+            call.method.as_str(),
+            call.path,
+            kind,
+            call.expected,
+        );
+        self.keep(row, &id, got).await;
+    }
+
+    async fn keep(&mut self, row: Row, id: &str, got: String) {
+        let policy = self.clinic.decision(&self.clinic.patients, id).await;
+        self.rows.push(Row {
+            row: self.rows.len() + 1,
+            got,
+            policy,
+            request_id: id.to_owned(),
+            ..row
+        });
+    }
+
+    /// A row that was decided before there was a request.
+    fn keep_connection(&mut self, row: Row, got: String) {
+        let policy = if got == REFUSED {
+            "mutual TLS, STRICT"
+        } else {
+            ""
+        }
+        .to_owned();
+        self.rows.push(Row {
+            row: self.rows.len() + 1,
+            got,
+            policy,
+            ..row
+        });
+    }
+
+    fn token(&self, issuer: &Issuer, subject: &str) -> String {
+        issuer.token().subject(subject).audience("patients").sign()
+    }
+
+    /// By which a row is found again in what the workloads recorded.
+    fn request_id(&self) -> String {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // The `9` says that the request is sampled, so that nobody rewrites the id to say so.
+        format!(
+            "00000000-0000-9000-8000-{:012}",
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        )
+    }
+}
+
+fn row(caller: &str, protocol: &str, method: &str, path: &str, token: &str, expected: &str) -> Row {
+    Row {
+        caller: caller.to_owned(),
+        target: "patients".to_owned(),
+        protocol: protocol.to_owned(),
+        method: method.to_owned(),
+        path: path.to_owned(),
+        token: token.to_owned(),
+        expected: expected.to_owned(),
+        ..Row::default()
+    }
+}
+
+/// The status of a response whose body was read to its end, so that everything about it has been recorded.
+async fn status<B: axum::body::HttpBody + Unpin>(response: Response<B>) -> String {
+    let status = response.status().as_u16().to_string();
+    let _ = response.into_body().collect().await;
+    status
+}
+
+fn both(a: &Pki, b: &Pki) -> tower_mesh::tls::TrustBundles {
+    let bundles = a.bundles().unwrap();
+    bundles
+        .with(b.trust_domain().clone(), [b.root().clone()])
+        .unwrap()
+}
+
+/// What a Prometheus server would read.
+async fn scrape(clinic: &Clinic) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut stream = tokio::net::TcpStream::connect(clinic.metrics)
+        .await
+        .unwrap();
+    let request = format!(
+        "GET {} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+        tower_mesh::metrics::PATH
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    body.to_owned()
+}
