@@ -99,6 +99,11 @@ pub(crate) struct Marks {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Formats(u8);
 
+impl Formats {
+    /// What a trace is written in that came from nowhere.
+    pub(crate) const USUAL: Self = Self(1 | 1 << 2);
+}
+
 #[cfg(feature = "propagation")]
 impl Formats {
     pub(crate) const W3C: Self = Self(1);
@@ -133,7 +138,10 @@ impl TraceContext {
             span_id,
             parent_span_id: None,
             sampled,
-            marks: Marks::default(),
+            marks: Marks {
+                formats: Formats::USUAL,
+                ..Marks::default()
+            },
             request_id: None,
             carried: None,
         }

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use http::{Method, Response};
 use http_body::Body;
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 
 use super::body::{Record, ResponseBody};
 use super::inbound::ServerSpan;
@@ -14,11 +14,12 @@ use super::task::Task;
 use crate::message::End;
 
 /// The future of both layers: it polls the service inside as the current request, and hands the span to the body of the response.
-#[pin_project]
+#[pin_project(PinnedDrop)]
 #[derive(Debug)]
 pub struct ResponseFuture<F> {
+    /// `None` once it has answered.
     #[pin]
-    inner: F,
+    inner: Option<F>,
     span: Option<Side>,
     method: Method,
     request_bytes: u64,
@@ -34,7 +35,7 @@ pub(super) enum Side {
 impl<F> ResponseFuture<F> {
     pub(super) fn new(inner: F, span: Side, method: Method, request_bytes: u64) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
             span: Some(span),
             method,
             request_bytes,
@@ -50,10 +51,15 @@ where
     type Output = Result<Response<ResponseBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
         let polled = {
             let _entered = this.span.as_mut().map(|span| span.task().enter());
-            ready!(this.inner.poll(cx))
+            let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+                return Poll::Pending;
+            };
+            let polled = ready!(inner.poll(cx));
+            this.inner.set(None);
+            polled
         };
         let span = this.span.take();
         let record = |status| Record {
@@ -74,6 +80,16 @@ where
                 Err(error)
             }
         })
+    }
+}
+
+#[pinned_drop]
+impl<F> PinnedDrop for ResponseFuture<F> {
+    /// Drops what a handler leaves behind as the request it belongs to, then the span, which ends.
+    fn drop(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let _entered = this.span.as_mut().and_then(|span| span.task().enter_drop());
+        this.inner.set(None);
     }
 }
 

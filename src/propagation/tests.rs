@@ -728,6 +728,12 @@ fn the_application_can_inject_by_hand() {
     assert_eq!(shown(&headers, "baggage"), "a=1");
     assert_eq!(headers.get("x-request-id"), trace.request_id());
     assert!(!headers.contains_key("x-b3-flags"));
+
+    let mut headers = HeaderMap::new();
+    TraceContext::root(trace.trace_id, trace.span_id, true).inject(&mut headers);
+    let ids = format!("00-{TRACE}-{}-01", trace.span_id);
+    assert_eq!(shown(&headers, "traceparent"), ids);
+    assert_eq!(shown(&headers, "x-b3-traceid"), TRACE);
 }
 
 #[test]

@@ -406,36 +406,55 @@ async fn concurrent_requests_on_one_connection_keep_their_traces() {
 const COUNT: usize = 8;
 
 #[tokio::test]
-async fn a_dropped_body_is_dropped_as_its_request() {
-    struct Leaves(Option<Sender<String>>);
-    impl Drop for Leaves {
-        fn drop(&mut self) {
-            let _ = self.0.take().unwrap().send(current_id());
-        }
-    }
-    impl Body for Leaves {
-        type Data = Bytes;
-        type Error = Infallible;
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            Poll::Pending
-        }
-    }
+async fn dropped_futures_and_bodies_are_dropped_as_their_request() {
     let (left, ids) = channel();
-    let service =
-        Propagation::new()
-            .server_layer()
-            .layer(service_fn(move |_: Request<Empty<Bytes>>| {
-                let body = Leaves(Some(left.clone()));
-                async { Ok::<_, Infallible>(Response::new(body)) }
-            }));
-    let mut request = get("/");
-    let value = traceparent(9).parse().unwrap();
-    request.headers_mut().insert("traceparent", value);
-    drop(service.oneshot(request).await.unwrap());
+    let service = Propagation::new().server_layer().layer(service_fn(
+        move |request: Request<Empty<Bytes>>| {
+            let leaves = Leaves(left.clone());
+            async move {
+                if request.uri().path() == "/stuck" {
+                    pending::<()>().await;
+                }
+                Ok::<_, Infallible>(Response::new(leaves))
+            }
+        },
+    ));
+    let traced = |uri, trace| {
+        let mut request = get(uri);
+        let value = traceparent(trace).parse().unwrap();
+        request.headers_mut().insert("traceparent", value);
+        request
+    };
+    drop(service.clone().oneshot(traced("/", 9)).await.unwrap());
     assert_eq!(ids.try_recv().unwrap(), format!("{:032x}", 9));
+
+    let mut stuck = Box::pin(service.oneshot(traced("/stuck", 10)));
+    let polled = poll_fn(|cx| Poll::Ready(stuck.as_mut().poll(cx).is_pending()));
+    assert!(polled.await);
+    drop(stuck);
+    assert_eq!(ids.try_recv().unwrap(), format!("{:032x}", 10));
+    assert!(context::current().is_none());
+}
+
+/// A body that tells, when it is dropped, as which request.
+struct Leaves(Sender<String>);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        let id = context::current_trace().map(|trace| trace.trace_id.to_string());
+        let _ = self.0.send(id.unwrap_or_default());
+    }
+}
+
+impl Body for Leaves {
+    type Data = Bytes;
+    type Error = Infallible;
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
 }
 
 /// An application's OpenTelemetry, its mesh, and what both exported.
