@@ -3,6 +3,41 @@
 //!
 //! This room reads text and says what is wrong with it, with file, line, column and field. What the resources *mean* is decided by
 //! [`policy`](crate::policy). Every text keeps the [`Position`] it was written at, so that later stages can point at it too.
+//!
+//! [`parse`] reads one text, a [`Loader`] several, [`parse_mesh_config`] the mesh's settings. Documents are YAML or JSON, as many as
+//! a text holds, `List` kinds included. Documents of other API groups are listed under [`Resources::skipped`], so that the dump of a
+//! cluster can be read; `status` and everything of `metadata` is accepted. In a `spec` nothing is passed over: an unknown field, kind
+//! or word is an error, all of them are told at once, and [`Resources::notes`] lists what is allowed and probably not meant.
+//!
+//! A text has at most 64 MiB, a document at most two million values, nested at most 100 deep in each of YAML's two styles, of which
+//! 10,000 may come from aliases; what is beyond is an error.
+//!
+//! # Differences from Envoy/Istio
+//!
+//! - What Istio's webhook or its schema rejects is rejected here, too, and so are unknown fields, which a server may prune silently.
+//! - `presence: REQUIRED`, `mtls.allowTls: true`, a legacy rule without `services` and unknown constraint keys are refused: their
+//!   meaning is unsettled, or differed between versions.
+//! - A path template must start with a single `/`; Istio lets others pass, which Envoy then refuses.
+//! - Two PeerAuthentications for one whole namespace need a `creationTimestamp` each, because only the older one counts.
+//!
+//! # Example
+//!
+//! ```
+//! use tower_mesh::istio;
+//!
+//! let resources = istio::parse("ward.yaml", "
+//! apiVersion: security.istio.io/v1
+//! kind: AuthorizationPolicy
+//! metadata: {name: readers, namespace: clinic}
+//! spec:
+//!   rules:
+//!   - from: [{source: {principals: [cluster.local/ns/clinic/sa/desk]}}]
+//!     to: [{operation: {methods: [GET], ports: ['8080']}}]
+//! ", "default")?;
+//! let policy = &resources.authorization_policies[0];
+//! assert_eq!(policy.rules[0].to[0].methods[0].at().to_string(), "ward.yaml:8:33");
+//! # Ok::<(), istio::Problems>(())
+//! ```
 
 mod cursor;
 mod decode;

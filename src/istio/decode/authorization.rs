@@ -217,8 +217,8 @@ fn source(at: &Cursor<'_, '_>, action: Option<Action>, traits: &mut Traits) -> O
     }
     let any = |name| fields.texts(name, value::anything);
     Some(Source {
-        principals: any("principals"),
-        not_principals: any("notPrincipals"),
+        principals: fields.texts("principals", value::principal),
+        not_principals: fields.texts("notPrincipals", value::principal),
         request_principals: any("requestPrincipals"),
         not_request_principals: any("notRequestPrincipals"),
         namespaces: any("namespaces"),

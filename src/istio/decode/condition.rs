@@ -92,6 +92,7 @@ fn values(fields: Fields<'_, '_>, name: &'static str, key: &str) -> Vec<Text> {
     let check: fn(&Cursor<'_, '_>, &str) = match key {
         "source.ip" | "remote.ip" | "destination.ip" => value::ip_block,
         "destination.port" => value::port,
+        "source.principal" => value::principal,
         "source.serviceAccount" => value::service_account,
         "source.trustDomain" => value::trust_domain_pattern,
         _ => value::anything,

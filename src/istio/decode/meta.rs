@@ -52,12 +52,13 @@ pub(in crate::istio) fn meta(
         return None;
     };
     let name = name.filled().filter(|text| is_name(&name, text))?;
+    // An empty namespace is what a template without a value leaves; Kubernetes takes it as none.
     let namespace = match metadata.get("namespace") {
         _ if scope == Scope::Cluster => String::new(),
-        Some(namespace) => {
-            let text = namespace.filled()?;
-            is_name(&namespace, &text).then(|| text.as_str().to_owned())?
-        }
+        Some(at) => match at.str()? {
+            "" => default_namespace.to_owned(),
+            text => is_name(&at, text).then(|| text.to_owned())?,
+        },
         None => default_namespace.to_owned(),
     };
     Some(Meta {

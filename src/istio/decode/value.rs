@@ -97,6 +97,13 @@ pub(super) fn service_account(at: &Cursor<'_, '_>, text: &str) {
 /// How many service accounts one list takes.
 pub(super) const MAX_SERVICE_ACCOUNTS: usize = 16;
 
+/// A caller's identity without its scheme. Istio puts `spiffe://` before it, so one that is written can never match.
+pub(super) fn principal(at: &Cursor<'_, '_>, text: &str) {
+    if text.starts_with("spiffe://") {
+        at.note("matches nobody: the scheme is added by Istio; leave spiffe:// out");
+    }
+}
+
 /// A trust domain of `source.trustDomains`.
 pub(super) fn trust_domain(at: &Cursor<'_, '_>, text: &str) {
     if text.contains('/') {

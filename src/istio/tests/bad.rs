@@ -404,6 +404,8 @@ fn what_is_probably_not_meant_is_noted() {
         ("{selector: {}}", "PeerAuthentication", "spec.selector"),
         ("{action: DENY, rules: [{to: [{operation: {methods: [GET]}}]}]}", "AuthorizationPolicy", "spec.rules[0]"),
         ("{action: DENY, rules: [{when: [{key: 'request.headers[x]', values: [a]}]}]}", "AuthorizationPolicy", "spec.rules[0]"),
+        ("{rules: [{from: [{source: {principals: ['spiffe://a/ns/b/sa/c']}}]}]}", "AuthorizationPolicy", "spec.rules[0].from[0].source.principals[0]"),
+        ("{rules: [{when: [{key: source.principal, notValues: ['spiffe://a/ns/b/sa/c']}]}]}", "AuthorizationPolicy", "spec.rules[0].when[0].notValues[0]"),
         ("{jwtRules: [{issuer: a, jwks: '{\"keys\":[{\"kty\":\"oct\",\"k\":\"AA\"}]}'}]}", "RequestAuthentication", "spec.jwtRules[0].jwks"),
     ];
     for (spec, kind, field) in table {

@@ -88,6 +88,33 @@ fn refuses_a_policy_with_too_many_rules() {
 }
 
 #[test]
+fn refuses_lists_longer_than_istios_schema_allows() {
+    let target = "{kind: Service, name: a},".repeat(17);
+    let claims = "a,".repeat(65);
+    let uri = format!("https://a/{}", "a".repeat(2048));
+    for (kind, spec, field) in [
+        (
+            "AuthorizationPolicy",
+            format!("{{targetRefs: [{target}]}}"),
+            "spec.targetRefs: ",
+        ),
+        (
+            "RequestAuthentication",
+            format!("{{jwtRules: [{{issuer: a, spaceDelimitedClaims: [{claims}]}}]}}"),
+            "spec.jwtRules[0].spaceDelimitedClaims: ",
+        ),
+        (
+            "RequestAuthentication",
+            format!("{{jwtRules: [{{jwksUri: '{uri}'}}]}}"),
+            "spec.jwtRules[0].jwksUri: ",
+        ),
+    ] {
+        let text = policy(0, &spec).replace("AuthorizationPolicy", kind);
+        assert!(only_problem(&text).contains(field), "{field}");
+    }
+}
+
+#[test]
 fn refuses_a_document_with_too_many_values() {
     let spec = format!("{{rules: [{}]}}", "{},".repeat(500));
     let mut loader = Loader::new("foo");

@@ -316,6 +316,16 @@ fn reads_json_and_lists_and_skips_other_groups() {
 }
 
 #[test]
+fn an_empty_namespace_is_none() {
+    for namespace in ["", "''", "null"] {
+        let resources = good(&format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: x, namespace: {namespace}}}\n"
+        ));
+        assert_eq!(resources.peer_authentications[0].meta.namespace, "foo");
+    }
+}
+
+#[test]
 fn reads_nothing_from_nothing() {
     for text in ["", "\n", "---\n---\n", "# only a comment\n", "null"] {
         let resources = good(text);
