@@ -230,7 +230,7 @@ impl Authenticator {
         }
         bad.retain(|(token, _)| good.iter().all(|(other, _)| other != token));
         let known = bad.iter().rfind(|(_, refusal)| *refusal != Refusal::Issuer);
-        if let Some((_, refusal)) = known.or(bad.last()) {
+        if let Some((_, refusal)) = known.or_else(|| bad.last()) {
             return Err(*refusal);
         }
         let Some((_, first)) = good.first() else {

@@ -177,6 +177,8 @@ fn require_expiry(claims: &Map<String, Value>) -> Result<(), Refusal> {
     match claims.get("exp").and_then(Value::as_f64) {
         None => Err(Refusal::Missing("exp")),
         Some(expiry) if expiry > TWO_TO_53 => Err(Refusal::NotPositive("exp")),
+        // Envoy's "never".
+        Some(expiry) if expiry < 1.0 => Err(Refusal::Expired),
         Some(_) => Ok(()),
     }
 }

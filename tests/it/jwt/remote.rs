@@ -45,6 +45,7 @@ fn reply(text: impl Into<Bytes>) -> Reply {
 }
 
 /// A client that answers every request so, and counts.
+#[expect(clippy::type_complexity, reason = "a service, spelled out")]
 fn client(
     answer: impl Fn(usize, Request<Empty<Bytes>>) -> Reply + Clone + Send,
 ) -> (
