@@ -98,8 +98,6 @@ impl Rows<'_> {
                 Ok(response) => status(response).await,
                 Err(_) => REFUSED.to_owned(),
             };
-            // The desk's own part has ended, too, once the desk says so.
-            self.clinic.decision(&self.clinic.check_in, &id).await;
             let row = row(
                 "patient-check-in",
                 "HTTP/1.1",
@@ -108,7 +106,7 @@ impl Rows<'_> {
                 "receptionist",
                 expected,
             );
-            self.keep(row, &id, got).await;
+            self.keep_by_way_of_the_desk(row, &id, got).await;
         }
     }
 
@@ -317,15 +315,38 @@ impl Rows<'_> {
         self.keep(row, &id, got).await;
     }
 
+    /// A row that the patient service decided, if it was reached.
     async fn keep(&mut self, row: Row, id: &str, got: String) {
-        let policy = self.clinic.decision(&self.clinic.patients, id).await;
-        self.rows.push(Row {
-            row: self.rows.len() + 1,
+        let policy = match got.as_str() {
+            REFUSED => String::new(),
+            _ => self.clinic.decision(&self.clinic.patients, id).await,
+        };
+        self.push(Row {
             got,
             policy,
             request_id: id.to_owned(),
             ..row
         });
+    }
+
+    /// A row that the patient service decided, unless the desk's own policies or a missing connection did before.
+    async fn keep_by_way_of_the_desk(&mut self, row: Row, id: &str, got: String) {
+        const BAD_GATEWAY: &str = "502";
+        let desk = match got.as_str() {
+            REFUSED => String::new(),
+            _ => self.clinic.decision(&self.clinic.check_in, id).await,
+        };
+        let was_refused = desk.contains("denied") || desk == "nothing was noted";
+        if was_refused || [REFUSED, BAD_GATEWAY].contains(&got.as_str()) {
+            self.push(Row {
+                got,
+                policy: desk,
+                request_id: id.to_owned(),
+                ..row
+            });
+        } else {
+            self.keep(row, id, got).await;
+        }
     }
 
     /// A row that was decided before there was a request.
@@ -336,10 +357,12 @@ impl Rows<'_> {
             ""
         }
         .to_owned();
+        self.push(Row { got, policy, ..row });
+    }
+
+    fn push(&mut self, row: Row) {
         self.rows.push(Row {
             row: self.rows.len() + 1,
-            got,
-            policy,
             ..row
         });
     }

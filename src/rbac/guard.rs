@@ -45,6 +45,30 @@ impl Guard {
         }
     }
 
+    /// Refuses what a CUSTOM policy sends to an external provider, as none can be asked. A sidecar asks it before it looks at tokens, so
+    /// this goes before the jwt guard.
+    ///
+    /// # Errors
+    ///
+    /// Envoy's 403 for a provider that cannot be reached.
+    pub fn check_custom(
+        &self,
+        engine: &Engine,
+        head: &Parts,
+        exchange: &Exchange,
+    ) -> Result<(), LocalReply> {
+        let Some(port) = exchange.peer().map(|peer| peer.local_addr().port()) else {
+            return Ok(());
+        };
+        if engine.program().http.get(port).custom.is_empty() {
+            return Ok(());
+        }
+        let attributes = RequestAttributes::new(head, exchange);
+        let verdict =
+            attributes.map_or(Ok(()), |request| refuse_custom(engine, &request, exchange));
+        verdict.inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))
+    }
+
     /// Asks the engine about a request whose target is normalized and whose token is verified.
     ///
     /// Refusals, audit marks and dry runs leave their [`Decision`] in the exchange, plain allows only when [asked
@@ -84,6 +108,10 @@ impl Guard {
             Some(query) => Cow::Owned(format!("{path}?{query}")),
         };
         let attributes = RequestAttributes::with_path(head, &path, exchange);
+        if let Some(request) = &attributes {
+            refuse_custom(engine, request, exchange)
+                .inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))?;
+        }
         self.ask(engine, attributes, exchange)
     }
 
@@ -117,25 +145,34 @@ impl Guard {
             exchange.set_decision(decision);
             return Err(reply);
         }
-        if let Some(custom) = engine.custom(attributes).into_iter().next() {
-            // Nobody can be asked: as Envoy when the provider cannot be reached.
-            let details = format!(
-                "ext_authz_error{{provider[{}]_cannot_be_asked}}",
-                custom.provider
-            );
-            exchange.set_decision(Decision::new(
-                false,
-                Some(Action::Custom),
-                Some(custom.policy),
-            ));
-            return Err(LocalReply::new(StatusCode::FORBIDDEN, "", details)
-                .flags(ResponseFlags::UNAUTHORIZED_EXTERNAL));
-        }
         if self.records_allows || decision.marks.is_some() {
             exchange.set_decision(decision);
         }
         Ok(())
     }
+}
+
+/// A request that an external provider would have to be asked about: nobody can be, so it is refused as by Envoy when the provider
+/// cannot be reached.
+fn refuse_custom(
+    engine: &Engine,
+    attributes: &dyn Attributes,
+    exchange: &Exchange,
+) -> Result<(), LocalReply> {
+    let Some(custom) = engine.custom(attributes).into_iter().next() else {
+        return Ok(());
+    };
+    let details = format!(
+        "ext_authz_error{{provider[{}]_cannot_be_asked}}",
+        custom.provider
+    );
+    exchange.set_decision(Decision::new(
+        false,
+        Some(Action::Custom),
+        Some(custom.policy),
+    ));
+    Err(LocalReply::new(StatusCode::FORBIDDEN, "", details)
+        .flags(ResponseFlags::UNAUTHORIZED_EXTERNAL))
 }
 
 fn denied(details: impl Into<Arc<str>>) -> LocalReply {

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use http::{Method, Response, StatusCode};
 
 use crate::context::{Exchange, Lent};
-use crate::message::{End, EndKind, LocalReply, OnEnd, ResponseFlags};
+use crate::message::{End, LocalReply, OnEnd, ResponseFlags};
 use crate::metrics::{ServerMetrics, ServerRecord};
 use crate::propagation::{Entered, Outcome, ServerSpan, Task};
 
@@ -113,11 +113,7 @@ impl Record {
             return;
         };
         let now = Instant::now();
-        let flags = open.flags.union(match end.kind {
-            EndKind::Complete => ResponseFlags::none(),
-            EndKind::Failed => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
-            EndKind::Cancelled => ResponseFlags::DOWNSTREAM_DISCONNECT,
-        });
+        let flags = end.flags(open.flags);
         if open.span.is_recording() {
             let outcome = Outcome {
                 status: open.status,
@@ -144,6 +140,13 @@ impl Record {
 }
 
 impl OnEnd for Record {
+    fn on_messages(&mut self, messages: u64) {
+        if let Some(open) = &mut self.0 {
+            open.metrics
+                .progress(&mut open.measured, messages, Instant::now());
+        }
+    }
+
     fn on_end(mut self, end: End) {
         self.end(end);
     }

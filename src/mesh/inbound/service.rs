@@ -103,9 +103,7 @@ impl Inbound {
         request: Request<B>,
     ) -> (Request<CountingBody<B>>, Record, Result<(), LocalReply>) {
         let (started, now) = (Instant::now(), SystemTime::now());
-        let (head, body) = request.into_parts();
-        let (body, received) = CountingBody::new(body);
-        let mut request = Request::from_parts(head, body);
+        let (mut request, received) = CountingBody::wrap(request);
         let exchange = Exchange::of(request.extensions_mut());
         exchange.set_target(request.uri().clone());
         let span = self.propagation.begin(&mut request, &exchange, now);
@@ -136,6 +134,7 @@ impl Inbound {
         let config = self.config.load();
         let port = exchange.peer().map_or(0, |peer| peer.local_addr().port());
         self.rbac.normalize(&config.engine, head)?;
+        self.rbac.check_custom(&config.engine, head, exchange)?;
         config
             .authenticators
             .get(port)

@@ -63,8 +63,8 @@ impl Client {
     {
         let now = Instant::now();
         let outbound = &self.0;
+        let (request, sent) = CountingBody::wrap(request);
         let (head, body) = request.into_parts();
-        let (body, sent) = CountingBody::new(body);
         let mut request = Request::from_parts(head, ());
         let exchange = context::current();
         // The wall clock is read for the span alone.

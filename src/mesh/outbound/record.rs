@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 
 use super::error::ClientError;
 use crate::context::Peer;
-use crate::message::{End, EndKind, OnEnd, ResponseFlags};
+use crate::message::{End, OnEnd, ResponseFlags};
 use crate::metrics::{ClientMetrics, ClientRecord};
 use crate::propagation::{ClientSpan, Entered, Outcome, Task};
 
@@ -63,16 +63,10 @@ impl Record {
             return;
         };
         if open.span.is_recording() {
-            let flags = open.flags.union(match end.kind {
-                EndKind::Complete => ResponseFlags::none(),
-                EndKind::Failed if !open.flags.is_empty() => ResponseFlags::none(),
-                EndKind::Failed => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
-                EndKind::Cancelled => ResponseFlags::DOWNSTREAM_DISCONNECT,
-            });
             let outcome = Outcome {
                 status: open.status,
                 grpc_status: end.grpc_status,
-                flags,
+                flags: end.flags(open.flags),
                 response_bytes: end.bytes,
                 ..Outcome::default()
             };
@@ -83,6 +77,13 @@ impl Record {
 }
 
 impl OnEnd for Record {
+    fn on_messages(&mut self, messages: u64) {
+        if let Some(open) = &mut self.0 {
+            open.metrics
+                .progress(&mut open.measured, messages, Instant::now());
+        }
+    }
+
     fn on_end(mut self, end: End) {
         self.end(end);
     }
