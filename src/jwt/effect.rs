@@ -51,7 +51,3 @@ pub(crate) fn split_space_delimited(claims: &mut Map<String, Value>, names: &[Bo
         crate::policy::split_words(claims, name);
     }
 }
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(' ').filter(|word| !word.is_empty())
-}

@@ -171,13 +171,17 @@ impl Glob {
 
 /// What follows the first occurrence of a literal.
 fn after_first<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
-    if literal.is_empty() {
+    let Some((first, others)) = literal.split_first() else {
         return Some(text);
+    };
+    let mut rest = text;
+    loop {
+        let at = rest.iter().position(|byte| byte == first)?;
+        rest = rest.get(at + 1..)?;
+        if let Some(after) = rest.strip_prefix(others) {
+            return Some(after);
+        }
     }
-    let start = text
-        .windows(literal.len())
-        .position(|window| window == literal)?;
-    text.get(start + literal.len()..)
 }
 
 /// Reads a pattern of literals, escaped punctuation, `.*`, `.+`, `(A|B)` and `(A)?` without nesting; `None` when it holds anything else.

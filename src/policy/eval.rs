@@ -103,7 +103,8 @@ pub(super) fn any_peer_name(request: &dyn Attributes, visit: &mut dyn FnMut(&str
 /// The path without its query.
 pub(super) fn url_path(request: &dyn Attributes) -> Option<&str> {
     let path = request.path()?;
-    path.split(['?', '#']).next()
+    let end = path.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    end.map_or(Some(path), |end| path.get(..end))
 }
 
 fn url_path_matches(matcher: &StringMatcher, request: &dyn Attributes) -> bool {

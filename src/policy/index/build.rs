@@ -50,33 +50,17 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// Gives each rule its place: the least crowded dimension, or two where all are crowded.
     fn new(rules: Vec<(u32, Vec<Cover<'a>>)>) -> Self {
-        let mut crowds = HashMap::with_hasher(FixedState::default());
-        for cover in rules.iter().flat_map(|(_, covers)| covers) {
-            for key in &cover.keys {
-                *crowds
-                    .entry((cover.dimension, key.clone()))
-                    .or_insert(0_usize) += 1;
-            }
-        }
+        let crowds = crowds(&rules);
         let mut builder = Self {
             always: Vec::new(),
             places: Vec::with_capacity(rules.len()),
             keeps: Vec::new(),
         };
-        for (rule, mut covers) in rules {
-            let crowd = |cover: &Cover<'a>| {
-                let crowds = cover
-                    .keys
-                    .iter()
-                    .map(|key| crowds.get(&(cover.dimension, key.clone())));
-                (
-                    crowds.flatten().max().copied().unwrap_or(0),
-                    cover.keys.len(),
-                )
-            };
-            covers.sort_by_cached_key(crowd);
-            let is_crowded = covers.first().is_some_and(|cover| crowd(cover).0 > CROWD);
-            let mut covers = covers.into_iter();
+        for ((rule, covers), crowds) in rules.into_iter().zip(crowds) {
+            let mut covers: Vec<_> = covers.into_iter().zip(crowds).collect();
+            covers.sort_by_key(|(cover, crowd)| (*crowd, cover.keys.len()));
+            let is_crowded = covers.first().is_some_and(|(_, crowd)| *crowd > CROWD);
+            let mut covers = covers.into_iter().map(|(cover, _)| cover);
             match (covers.next(), covers.next()) {
                 (None, _) => builder.always.push(rule),
                 (Some(first), Some(second)) if is_crowded && builder.pairs_up(&first, &second) => {
@@ -166,6 +150,27 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// For each cover of each rule, how many rules share its most usual text.
+fn crowds(rules: &[(u32, Vec<Cover<'_>>)]) -> Vec<Vec<usize>> {
+    let mut counts = HashMap::with_capacity_and_hasher(rules.len(), FixedState::default());
+    for cover in rules.iter().flat_map(|(_, covers)| covers) {
+        for key in &cover.keys {
+            *counts.entry((cover.dimension, key)).or_insert(0_usize) += 1;
+        }
+    }
+    let crowd = |cover: &Cover<'_>| {
+        let counts = cover
+            .keys
+            .iter()
+            .filter_map(|key| counts.get(&(cover.dimension, key)));
+        counts.max().copied().unwrap_or(0)
+    };
+    rules
+        .iter()
+        .map(|(_, covers)| covers.iter().map(crowd).collect())
+        .collect()
+}
+
 impl Probe {
     fn add(&mut self, key: &Key<'_>) {
         let length = key.text.len();
@@ -251,7 +256,7 @@ impl Lengths {
 }
 
 /// Sets of up to this many rules are judged one by one.
-const SMALL: usize = 12;
+const SMALL: usize = 4;
 /// Rules that share a text beyond this number are posted under two.
 const CROWD: usize = 16;
 /// Places that one rule may take in the table of pairs.

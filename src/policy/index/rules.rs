@@ -59,23 +59,41 @@ enum Kind {
 }
 
 impl Rules {
-    /// Adds a rule; rules are numbered from 0 in the order they are added.
+    /// Adds a rule; rules are numbered from 0 in the order they are added. Groups of one are left out, and so is a side that is open to all.
     pub(super) fn add(&mut self, policy: &Policy) {
         self.roots.push(self.position());
-        self.group(Node::All, |rules| {
-            rules.group(Node::AnyOf, |rules| {
-                policy
-                    .permissions
-                    .iter()
-                    .for_each(|node| rules.permission(node));
-            });
-            rules.group(Node::AnyOf, |rules| {
-                policy
-                    .principals
-                    .iter()
-                    .for_each(|node| rules.principal(node));
-            });
-        });
+        let (permissions, principals) = (&policy.permissions, &policy.principals);
+        let sides = [
+            !permissions.contains(&Permission::Any),
+            !principals.contains(&Principal::Any),
+        ];
+        match sides {
+            [false, false] => self.nodes.push(Node::Always),
+            [true, false] => self.any_permission(permissions),
+            [false, true] => self.any_principal(principals),
+            [true, true] => self.group(Node::All, |rules| {
+                rules.any_permission(permissions);
+                rules.any_principal(principals);
+            }),
+        }
+    }
+
+    fn any_permission(&mut self, nodes: &[Permission]) {
+        match nodes {
+            [only] => self.permission(only),
+            _ => self.group(Node::AnyOf, |rules| {
+                nodes.iter().for_each(|node| rules.permission(node))
+            }),
+        }
+    }
+
+    fn any_principal(&mut self, nodes: &[Principal]) {
+        match nodes {
+            [only] => self.principal(only),
+            _ => self.group(Node::AnyOf, |rules| {
+                nodes.iter().for_each(|node| rules.principal(node))
+            }),
+        }
     }
 
     /// Whether a rule matches.
@@ -149,7 +167,7 @@ impl Rules {
         position(self.nodes.len())
     }
 
-    /// Adds a node and its children; a group of one is that one.
+    /// Adds a node and its children.
     fn group(&mut self, kind: fn(u32) -> Node, children: impl FnOnce(&mut Self)) {
         let at = self.nodes.len();
         self.nodes.push(Node::Never);
@@ -163,12 +181,13 @@ impl Rules {
     fn permission(&mut self, node: &Permission) {
         match node {
             Permission::Any => self.nodes.push(Node::Always),
-            Permission::And(all) => self.group(Node::All, |rules| {
-                all.iter().for_each(|node| rules.permission(node));
-            }),
-            Permission::Or(any) => self.group(Node::AnyOf, |rules| {
-                any.iter().for_each(|node| rules.permission(node));
-            }),
+            Permission::And(all) => match all.as_slice() {
+                [only] => self.permission(only),
+                _ => self.group(Node::All, |rules| {
+                    all.iter().for_each(|node| rules.permission(node))
+                }),
+            },
+            Permission::Or(any) => self.any_permission(any),
             Permission::Not(inner) => self.group(Node::Not, |rules| rules.permission(inner)),
             Permission::DestinationPort(port) => self.nodes.push(Node::Port(*port)),
             _ => {
@@ -190,12 +209,13 @@ impl Rules {
     fn principal(&mut self, node: &Principal) {
         match node {
             Principal::Any => self.nodes.push(Node::Always),
-            Principal::And(all) => self.group(Node::All, |rules| {
-                all.iter().for_each(|node| rules.principal(node));
-            }),
-            Principal::Or(any) => self.group(Node::AnyOf, |rules| {
-                any.iter().for_each(|node| rules.principal(node));
-            }),
+            Principal::And(all) => match all.as_slice() {
+                [only] => self.principal(only),
+                _ => self.group(Node::All, |rules| {
+                    all.iter().for_each(|node| rules.principal(node))
+                }),
+            },
+            Principal::Or(any) => self.any_principal(any),
             Principal::Not(inner) => self.group(Node::Not, |rules| rules.principal(inner)),
             _ => {
                 let flat = match node {
