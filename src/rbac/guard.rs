@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -29,6 +30,18 @@ impl Guard {
     pub fn record_allows(mut self, records: bool) -> Self {
         self.records_allows = records;
         self
+    }
+
+    /// The external providers that policies want asked, while nobody can ask them: their requests are refused. Worth a word at load.
+    #[must_use]
+    pub fn unasked_providers(engine: &Engine) -> BTreeSet<&str> {
+        let chains = &engine.program().http;
+        std::iter::once(&chains.default)
+            .chain(chains.by_port.values())
+            .flat_map(|chain| &chain.custom)
+            .filter(|filter| filter.usable.is_some())
+            .map(|filter| filter.provider.as_str())
+            .collect()
     }
 
     /// Normalizes the request's target in place, as the engine's configuration says, so that the router behind sees what policy judges.

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use tower::{Service, service_fn};
+use tower::service_fn;
+use tower::util::BoxCloneService;
 use tower_mesh::context::Exchange;
 use tower_mesh::istio::JwtRule;
 use tower_mesh::jwt::{Authenticator, Fetcher, Jwks, JwtLayer, Keyring};
@@ -23,6 +24,7 @@ use super::support::{authentication, bearer, get, send};
 const URI: &str = "https://issuer.example/keys";
 
 type Body = BoxBody<Bytes, Infallible>;
+type Client = BoxCloneService<Request<Empty<Bytes>>, Response<Body>, Box<dyn Error + Send + Sync>>;
 type Reply = Result<Response<Body>, Box<dyn Error + Send + Sync>>;
 
 fn rule(issuer: &Issuer) -> JwtRule {
@@ -45,26 +47,16 @@ fn reply(text: impl Into<Bytes>) -> Reply {
 }
 
 /// A client that answers every request so, and counts.
-#[expect(clippy::type_complexity, reason = "a service, spelled out")]
 fn client(
-    answer: impl Fn(usize, Request<Empty<Bytes>>) -> Reply + Clone + Send,
-) -> (
-    impl Service<
-        Request<Empty<Bytes>>,
-        Response = Response<Body>,
-        Error = Box<dyn Error + Send + Sync>,
-        Future: Send,
-    > + Clone
-    + Send,
-    Arc<AtomicUsize>,
-) {
+    answer: impl Fn(usize, Request<Empty<Bytes>>) -> Reply + Clone + Send + 'static,
+) -> (Client, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
     let service = service_fn(move |request| {
         let answer = answer(counted.fetch_add(1, Ordering::SeqCst), request);
         async move { answer }
     });
-    (service, count)
+    (Client::new(service), count)
 }
 
 /// Lets everything that is ready run, without letting time pass.

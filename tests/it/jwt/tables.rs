@@ -7,9 +7,10 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http_body_util::Empty;
 use tower_mesh::context::Claims;
 use tower_mesh::istio::{ClaimToHeader, JwtHeader};
+use tower_mesh::jwt::{Authenticator, Keyring};
 use tower_mesh::testing::Issuer;
 
-use super::support::{bearer, get, layer, rule, send};
+use super::support::{authentication, bearer, get, layer, rule, send};
 
 /// Row 34
 #[tokio::test]
@@ -397,6 +398,28 @@ async fn a_challenge_does_not_repeat_the_token() {
         answer.headers[WWW_AUTHENTICATE],
         r#"Bearer realm="http://patients/x?a=1", error="invalid_token""#
     );
+}
+
+/// J-25: what telemetry may show of a target.
+#[test]
+fn a_target_can_be_shown_without_its_token() {
+    let issuer = Issuer::es256("i");
+    let rules = authentication(vec![rule(&issuer)]);
+    let compiled = Authenticator::compile(&rules, &mut Keyring::new()).unwrap();
+    for (target, shown) in [
+        ("/x", None),
+        ("/x?a=1", None),
+        ("/x?access_token=t", Some("/x")),
+        ("/x?a=1&access%5Ftoken=t&access_token=u&b", Some("/x?a=1&b")),
+        ("https://app/x?access_token=t", Some("https://app/x")),
+    ] {
+        let without = compiled.without_tokens(&target.parse().unwrap());
+        assert_eq!(
+            without.map(|target| target.to_string()).as_deref(),
+            shown,
+            "{target}"
+        );
+    }
 }
 
 /// Row 44, and the table of section 3.5 of the policy page.
