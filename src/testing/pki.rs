@@ -1,8 +1,14 @@
 use std::fmt;
 use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
-use rcgen::{CertifiedIssuer, KeyPair};
+use rcgen::{
+    CertificateRevocationListParams, CertifiedIssuer, KeyIdMethod, KeyPair, RevokedCertParams,
+    SerialNumber,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
 
 use crate::identity::{SpiffeId, TrustDomain};
@@ -110,6 +116,37 @@ impl Pki {
         bundles.map_err(PkiError::new)
     }
 
+    /// A revocation list as PEM: holds these certificates, an hour old, to be replaced by `next_update`.
+    ///
+    /// # Errors
+    /// When a certificate cannot be read.
+    pub fn revocation_list_pem(
+        &self,
+        revoked: &[&Issued],
+        next_update: SystemTime,
+    ) -> Result<String, PkiError> {
+        let this_update = SystemTime::now() - Duration::from_secs(3600);
+        let mut revoked_certs = Vec::new();
+        for issued in revoked {
+            revoked_certs.push(RevokedCertParams {
+                serial_number: issued.serial()?,
+                revocation_time: this_update.into(),
+                reason_code: None,
+                invalidity_date: None,
+            });
+        }
+        let params = CertificateRevocationListParams {
+            this_update: this_update.into(),
+            next_update: next_update.into(),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.authority).map_err(PkiError::new)?;
+        list.pem().map_err(PkiError::new)
+    }
+
     /// Issues a certificate.
     ///
     /// # Errors
@@ -168,6 +205,12 @@ impl Issued {
     #[must_use]
     pub fn key_pem(&self) -> Zeroizing<String> {
         Zeroizing::new(pem("PRIVATE KEY", &self.key))
+    }
+
+    fn serial(&self) -> Result<SerialNumber, PkiError> {
+        let leaf = self.chain.first().map(AsRef::as_ref).unwrap_or_default();
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(PkiError::new)?;
+        Ok(SerialNumber::from_slice(parsed.raw_serial()))
     }
 
     /// The certificate as an identity of ours.

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, TrustAnchor};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
+use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 use crate::identity::TrustDomain;
 
@@ -19,6 +21,9 @@ pub struct TrustBundles(BTreeMap<TrustDomain, TrustBundle>);
 struct TrustBundle {
     certificates: Vec<CertificateDer<'static>>,
     anchors: Vec<TrustAnchor<'static>>,
+    revoked: Arc<[CertRevocationList<'static>]>,
+    /// The lists as they came, to tell one set from the next.
+    revoked_der: Vec<CertificateRevocationListDer<'static>>,
 }
 
 impl TrustBundles {
@@ -54,6 +59,8 @@ impl TrustBundles {
         let bundle = TrustBundle {
             certificates,
             anchors,
+            revoked: Arc::new([]),
+            revoked_der: Vec::new(),
         };
         self.0.insert(trust_domain, bundle);
         Ok(self)
@@ -70,6 +77,36 @@ impl TrustBundles {
         self.with(trust_domain, roots)
     }
 
+    /// Adds the revocation lists of a trust domain, from PEM text; those it had are replaced.
+    ///
+    /// From then on each certificate of a chain must be on a list of its issuer's that has not ended, and not be revoked there; a status
+    /// that cannot be known refuses, too.
+    ///
+    /// # Errors
+    /// When the domain has no roots, or the text holds no list, or one that cannot be read.
+    pub fn with_revoked_pem(
+        mut self,
+        trust_domain: &TrustDomain,
+        pem: &[u8],
+    ) -> Result<Self, IdentityError> {
+        let wrong = |text| IdentityError::new(Reason::Revocation, text);
+        let bundle = self.0.get_mut(trust_domain);
+        let bundle = bundle.ok_or_else(|| wrong("lists for a trust domain without roots"))?;
+        let lists = CertificateRevocationListDer::pem_slice_iter(pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| wrong("the revocation lists are not PEM"))?;
+        if lists.is_empty() {
+            return Err(wrong("no revocation list"));
+        }
+        bundle.revoked = lists
+            .iter()
+            .map(|der| OwnedCertRevocationList::from_der(der).map(CertRevocationList::Owned))
+            .collect::<Result<_, _>>()
+            .map_err(|_| wrong("a revocation list cannot be read"))?;
+        bundle.revoked_der = lists;
+        Ok(self)
+    }
+
     /// The trust domains that have roots.
     pub fn trust_domains(&self) -> impl Iterator<Item = &TrustDomain> {
         self.0.keys()
@@ -83,6 +120,12 @@ impl TrustBundles {
             .map_or(&[], |bundle| &bundle.certificates)
     }
 
+    /// The revocation lists of a trust domain; empty when none are kept.
+    pub(super) fn revoked(&self, trust_domain: &TrustDomain) -> &[CertRevocationList<'static>] {
+        let bundle = self.0.get(trust_domain);
+        bundle.map_or(&[], |bundle| &bundle.revoked)
+    }
+
     pub(super) fn anchors(&self, trust_domain: &TrustDomain) -> Option<&[TrustAnchor<'static>]> {
         self.0
             .get(trust_domain)
@@ -92,7 +135,7 @@ impl TrustBundles {
 
 impl PartialEq for TrustBundle {
     fn eq(&self, other: &Self) -> bool {
-        self.certificates == other.certificates
+        self.certificates == other.certificates && self.revoked_der == other.revoked_der
     }
 }
 

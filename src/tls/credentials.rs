@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use rustls::client::Resumption;
@@ -43,6 +44,7 @@ pub struct Credentials(Arc<Shared>);
 struct Shared {
     settings: Settings,
     current: Live<Generation>,
+    withdrawn: AtomicBool,
     replaced: watch::Sender<()>,
 }
 
@@ -56,6 +58,7 @@ impl Credentials {
         Ok(Self(Arc::new(Shared {
             settings,
             current: Live::new(first),
+            withdrawn: AtomicBool::new(false),
             replaced: watch::Sender::new(()),
         })))
     }
@@ -66,7 +69,8 @@ impl Credentials {
     /// As [`new`](Self::new), and when it holds another id, or ends earlier than the held one under the same roots. The held one then stays.
     pub fn replace(&self, identity: &Identity) -> Result<bool, IdentityError> {
         let held = self.0.current.snapshot();
-        if held.is(identity) {
+        let withdrawn = self.0.withdrawn.load(Ordering::Acquire);
+        if held.is(identity) && !withdrawn {
             return Ok(false);
         }
         let svid = identity.svid();
@@ -81,8 +85,15 @@ impl Credentials {
         }
         let next = Generation::new(identity, &self.0.settings)?;
         self.0.current.store(next);
+        self.0.withdrawn.store(false, Ordering::Release);
         self.0.replaced.send_replace(());
         Ok(true)
+    }
+
+    /// Stops using the identity: no handshake is made, in either direction, until [`replace`](Self::replace) brings another.
+    pub fn withdraw(&self) {
+        self.0.withdrawn.store(true, Ordering::Release);
+        self.0.replaced.send_replace(());
     }
 
     /// Our own id.
@@ -103,7 +114,7 @@ impl Credentials {
         self.0.current.generation()
     }
 
-    /// Whether the identity can be used now; `false` once it has ended.
+    /// Whether the identity can be used now; `false` once it has ended or was withdrawn.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.current().is_ok()
@@ -135,8 +146,11 @@ impl Credentials {
         })
     }
 
-    /// The generation for one handshake; refused once our own certificate has ended.
+    /// The generation for one handshake; refused once our own certificate has ended, or was withdrawn.
     pub(super) fn current(&self) -> Result<Snapshot<Generation>, Refusal> {
+        if self.0.withdrawn.load(Ordering::Acquire) {
+            return Err(Reason::NoIdentity.into());
+        }
         let current = self.0.current.snapshot();
         if self.0.settings.clock.now() > current.not_after {
             return Err(Reason::OwnIdentityExpired.into());

@@ -27,6 +27,7 @@ pub struct Files {
     key: PathBuf,
     roots: PathBuf,
     others: Vec<(TrustDomain, PathBuf)>,
+    revoked: Vec<(TrustDomain, PathBuf)>,
     strict: bool,
     seen: Option<Seen>,
 }
@@ -83,6 +84,7 @@ impl Files {
             key: key.into(),
             roots: roots.into(),
             others: Vec::new(),
+            revoked: Vec::new(),
             strict: false,
             seen: None,
         }
@@ -92,6 +94,13 @@ impl Files {
     #[must_use]
     pub fn trust(mut self, trust_domain: TrustDomain, roots: impl Into<PathBuf>) -> Self {
         self.others.push((trust_domain, roots.into()));
+        self
+    }
+
+    /// Watches the revocation lists of a trust domain; see [`TrustBundles::with_revoked_pem`].
+    #[must_use]
+    pub fn revoked(mut self, trust_domain: TrustDomain, lists: impl Into<PathBuf>) -> Self {
+        self.revoked.push((trust_domain, lists.into()));
         self
     }
 
@@ -118,6 +127,11 @@ impl Files {
         for (domain, file) in std::iter::once(own).chain(others) {
             bundles = bundles
                 .with_pem(domain.clone(), &read(file).await?)
+                .map_err(|error| SourceError::identity(file, error))?;
+        }
+        for (domain, file) in &self.revoked {
+            bundles = bundles
+                .with_revoked_pem(domain, &read(file).await?)
                 .map_err(|error| SourceError::identity(file, error))?;
         }
         Ok(Identity::new(svid, bundles))
@@ -168,7 +182,11 @@ impl Files {
     }
 
     async fn state(&self) -> Vec<Option<State>> {
-        let others = self.others.iter().map(|(_, file)| file);
+        let others = self
+            .others
+            .iter()
+            .chain(&self.revoked)
+            .map(|(_, file)| file);
         let mut states = Vec::new();
         for file in [&self.certificates, &self.key, &self.roots]
             .into_iter()

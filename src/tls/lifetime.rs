@@ -112,7 +112,7 @@ impl Tls {
                 End::PeerUntrusted
             });
         }
-        (now > credentials.not_after()).then_some(End::OwnExpired)
+        (!credentials.is_valid()).then_some(End::OwnExpired)
     }
 
     /// Until the first of both certificates ends, and the second that it lasts.
@@ -139,7 +139,7 @@ impl fmt::Debug for Lifetime {
 pub enum End {
     /// It has lived long enough.
     Age,
-    /// Our certificate has ended and there is no other.
+    /// Our certificate has ended, or was withdrawn, and there is no other.
     OwnExpired,
     /// The peer's certificate has ended.
     PeerExpired,

@@ -59,6 +59,8 @@ mod tally;
 #[cfg(feature = "tonic")]
 mod tonic;
 mod verifier;
+#[cfg(feature = "workload-api")]
+mod workload_api;
 
 pub use acceptor::Acceptor;
 pub use admission::Limits;
@@ -79,3 +81,5 @@ pub use settings::{Clock, Provider, Settings};
 pub use source::{Fixed, NextIdentity, Source, SourceError};
 pub use stream::Stream;
 pub use tally::Tally;
+#[cfg(feature = "workload-api")]
+pub use workload_api::WorkloadApi;

@@ -34,6 +34,8 @@ pub enum Reason {
     NameConstraints,
     /// The peer showed no certificate.
     NoCertificate,
+    /// Our own identity was withdrawn, so no handshake is made with it.
+    NoIdentity,
     /// The leaf has no URI name, or one that is not the SPIFFE id of a workload.
     NoSpiffeId,
     /// The certificate has not begun.
@@ -44,6 +46,8 @@ pub enum Reason {
     PeerRefused,
     /// Plaintext on a port that takes only mutual TLS.
     PlaintextRefused,
+    /// Whether it is revoked cannot be known: no list of its issuer's, or one that has ended or does not hold.
+    Revocation,
     /// Revoked by its issuer.
     Revoked,
     /// More than one URI name.
@@ -78,11 +82,13 @@ impl Reason {
         Self::LeafIsCa,
         Self::NameConstraints,
         Self::NoCertificate,
+        Self::NoIdentity,
         Self::NoSpiffeId,
         Self::NotYetValid,
         Self::OwnIdentityExpired,
         Self::PeerRefused,
         Self::PlaintextRefused,
+        Self::Revocation,
         Self::Revoked,
         Self::SanCount,
         Self::Timeout,
@@ -111,11 +117,13 @@ impl Reason {
             Self::LeafIsCa => "leaf_is_ca",
             Self::NameConstraints => "name_constraints",
             Self::NoCertificate => "no_certificate",
+            Self::NoIdentity => "no_identity",
             Self::NoSpiffeId => "no_spiffe_id",
             Self::NotYetValid => "not_yet_valid",
             Self::OwnIdentityExpired => "own_identity_expired",
             Self::PeerRefused => "peer_refused",
             Self::PlaintextRefused => "plaintext_refused",
+            Self::Revocation => "revocation",
             Self::Revoked => "revoked",
             Self::SanCount => "san_count",
             Self::Timeout => "timeout",

@@ -9,7 +9,8 @@ use super::source::{Source, SourceError};
 
 /// Keeps [`Credentials`] fresh from a [`Source`].
 ///
-/// What the source yields is judged before it is used; a bad one is counted and logged, and the identity in use stays, to its last second.
+/// What the source yields is judged before it is used; a bad one is counted and logged, and the identity in use stays, to its last second,
+/// unless the source says that it was withdrawn.
 /// Dropping the rotation leaves the credentials as they are.
 ///
 /// ```
@@ -71,6 +72,10 @@ impl Rotation {
                 self.tally.rotations.fetch_add(1, Ordering::Relaxed);
                 let generation = self.credentials.generation();
                 tracing::info!(generation, id = %self.credentials.spiffe_id(), "identity rotated");
+            }
+            Err(error) if error.is_withdrawn() => {
+                self.credentials.withdraw();
+                tracing::error!("our identity was withdrawn, no handshake is made");
             }
             Err(error) => {
                 self.tally.errors.fetch_add(1, Ordering::Relaxed);

@@ -52,7 +52,9 @@ pub struct SourceError {
 enum Kind {
     Identity(IdentityError),
     Io(io::Error),
+    Other(String),
     Rule(&'static str),
+    Withdrawn,
 }
 
 impl SourceError {
@@ -77,12 +79,36 @@ impl SourceError {
         }
     }
 
+    /// An error in words, for sources of other kinds. The words must hold nothing of a key.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self {
+            file: None,
+            kind: Kind::Other(text.into()),
+        }
+    }
+
+    /// Whoever issued our identity has none for us any more: unlike any other error, this ends the use of the one we hold.
+    #[must_use]
+    pub fn withdrawn() -> Self {
+        Self {
+            file: None,
+            kind: Kind::Withdrawn,
+        }
+    }
+
+    /// Whether it is [`withdrawn`](Self::withdrawn).
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        matches!(self.kind, Kind::Withdrawn)
+    }
+
     /// Which rule the identity breaks; `None` when it could not even be had.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match &self.kind {
             Kind::Identity(error) => Some(error.reason()),
-            Kind::Io(_) | Kind::Rule(_) => None,
+            Kind::Io(_) | Kind::Other(_) | Kind::Rule(_) | Kind::Withdrawn => None,
         }
     }
 }
@@ -104,7 +130,9 @@ impl fmt::Display for SourceError {
         match &self.kind {
             Kind::Identity(error) => error.fmt(f),
             Kind::Io(error) => error.fmt(f),
+            Kind::Other(text) => f.write_str(text),
             Kind::Rule(rule) => f.write_str(rule),
+            Kind::Withdrawn => f.write_str("the identity was withdrawn"),
         }
     }
 }
@@ -114,7 +142,7 @@ impl std::error::Error for SourceError {
         match &self.kind {
             Kind::Identity(error) => Some(error),
             Kind::Io(error) => Some(error),
-            Kind::Rule(_) => None,
+            Kind::Other(_) | Kind::Rule(_) | Kind::Withdrawn => None,
         }
     }
 }

@@ -7,7 +7,10 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use webpki::{
+    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth,
+    RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
+};
 
 use crate::identity::SpiffeId;
 
@@ -72,6 +75,11 @@ impl Verifier {
             .bundles
             .anchors(read.id.trust_domain())
             .ok_or_else(|| Refusal::with(Reason::UntrustedDomain, read.id.trust_domain()))?;
+        let lists: Vec<_> = self
+            .bundles
+            .revoked(read.id.trust_domain())
+            .iter()
+            .collect();
         let usage = match role {
             Role::Client => KeyUsage::client_auth(),
             Role::Server => KeyUsage::server_auth(),
@@ -85,7 +93,7 @@ impl Verifier {
                         intermediates,
                         now,
                         usage,
-                        None,
+                        revocation(&lists),
                         Some(&intermediates_may_sign),
                     )
                     .map(drop)
@@ -99,6 +107,16 @@ impl Verifier {
             Expected::Anyone | Expected::OneOf(_) => Ok(read.id),
         }
     }
+}
+
+/// Every certificate below the root is looked up; unknown and outdated count as revoked. No lists: nothing is looked up.
+fn revocation<'a>(lists: &'a [&'a CertRevocationList<'a>]) -> Option<RevocationOptions<'a>> {
+    let options = RevocationOptionsBuilder::new(lists).ok()?;
+    let options = options
+        .with_depth(RevocationCheckDepth::Chain)
+        .with_status_policy(UnknownStatusPolicy::Deny)
+        .with_expiration_policy(ExpirationPolicy::Enforce);
+    Some(options.build())
 }
 
 /// The path builder asks for CA:TRUE only; a CA that may not sign certificates must not either (RFC 5280 §4.2.1.3).
@@ -135,6 +153,10 @@ fn refusal(error: &webpki::Error) -> Refusal {
         | Error::NameConstraintViolation => Reason::NameConstraints,
         Error::EmptyEkuExtension | Error::RequiredEkuNotFoundContext(_) => Reason::ExtendedKeyUsage,
         Error::CertRevoked => Reason::Revoked,
+        Error::UnknownRevocationStatus
+        | Error::CrlExpired { .. }
+        | Error::InvalidCrlSignatureForPublicKey
+        | Error::IssuerNotCrlSigner => Reason::Revocation,
         // Authorities of one name and different keys are common (each Istio mesh has its `O=cluster.local`), so a signature that does not hold
         // mostly means that another one signed.
         Error::InvalidSignatureForPublicKey | Error::UnknownIssuer => Reason::UnknownIssuer,

@@ -1,9 +1,13 @@
 //! Which certificates are good: each row shown by a real client to our server and by a real server to our client.
 
-use tower_mesh::testing::{Authority, Leaf, Pki};
-use tower_mesh::tls::Reason;
+use std::time::{Duration, SystemTime};
 
-use super::support::{both_ways, chain};
+use tower_mesh::testing::{Authority, Leaf, Pki};
+use tower_mesh::tls::{Acceptor, Connector, Credentials, Identity, Reason, Settings};
+
+use super::support::{
+    accept, both_ways, chain, client_config, connect, credentials, id, server_config,
+};
 
 const PEER: &str = "spiffe://td/ns/default/sa/peer";
 
@@ -166,10 +170,10 @@ async fn accepts_chains_with_root_duplicates_and_disorder() {
 #[tokio::test]
 async fn accepts_a_peer_with_our_own_id() {
     let pki = Pki::new("td").unwrap();
-    let ours = super::support::credentials(&pki, "ours");
+    let ours = credentials(&pki, "ours");
     let twin = pki.issue(&Leaf::workload("spiffe://td/ns/default/sa/ours"));
-    let client = super::support::client_config(Some(chain(&twin.unwrap())));
-    let peer = super::support::accept(&tower_mesh::tls::Acceptor::new(ours), client).await;
+    let client = client_config(Some(chain(&twin.unwrap())));
+    let peer = accept(&Acceptor::new(ours), client).await;
     assert_eq!(peer.unwrap().principal(), Some("td/ns/default/sa/ours"));
 }
 
@@ -242,4 +246,52 @@ async fn refuses_more_certificates_than_are_worth_a_look() {
         let verdict = both_ways(&root, &(shown, key)).await;
         assert_eq!(verdict, Err(Reason::ChainTooLong), "{many}");
     }
+}
+
+/// M-42
+#[tokio::test]
+async fn refuses_what_its_issuer_revoked_and_what_cannot_be_looked_up() {
+    let pki = Pki::new("td").unwrap();
+    let [bad, good] = [(); 2].map(|()| pki.issue(&Leaf::workload(PEER)).unwrap());
+    let soon = SystemTime::now() + Duration::from_secs(60);
+    let past = SystemTime::now() - Duration::from_secs(60);
+    let ours = pki.identity("default", "ours").unwrap();
+    let stranger = Pki::new("stranger").unwrap();
+    for (list, shown, verdict) in [
+        (
+            pki.revocation_list_pem(&[&bad], soon),
+            &bad,
+            Err(Reason::Revoked),
+        ),
+        (pki.revocation_list_pem(&[&bad], soon), &good, Ok(())),
+    ] {
+        let bundles = pki.bundles().unwrap();
+        let bundles = bundles
+            .with_revoked_pem(pki.trust_domain(), list.unwrap().as_bytes())
+            .unwrap();
+        let ours = Identity::new(ours.svid().clone(), bundles);
+        let ours = Credentials::new(&ours, Settings::default()).unwrap();
+        let client = client_config(Some(chain(shown)));
+        let accepted = accept(&Acceptor::new(ours.clone()), client).await;
+        assert_eq!(accepted.map(drop).map_err(|e| e.reason()), verdict);
+        let server = server_config(chain(shown));
+        let connected = connect(&Connector::new(ours), server, &[id(PEER)]).await;
+        assert_eq!(connected.map(drop).map_err(|e| e.reason()), verdict);
+    }
+    // With a list that says nothing of us we would refuse ourselves: such an identity is not put to use.
+    for (list, reason) in [
+        (pki.revocation_list_pem(&[&bad], past), Reason::Revocation),
+        (stranger.revocation_list_pem(&[], soon), Reason::Revocation),
+    ] {
+        let bundles = pki.bundles().unwrap();
+        let bundles = bundles
+            .with_revoked_pem(pki.trust_domain(), list.unwrap().as_bytes())
+            .unwrap();
+        let ours = Identity::new(ours.svid().clone(), bundles);
+        let refused = Credentials::new(&ours, Settings::default()).unwrap_err();
+        assert_eq!(refused.reason(), reason);
+    }
+    let bundles = pki.bundles().unwrap();
+    let garbage = bundles.with_revoked_pem(pki.trust_domain(), b"garbage");
+    assert_eq!(garbage.unwrap_err().reason(), Reason::Revocation);
 }

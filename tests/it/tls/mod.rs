@@ -6,3 +6,5 @@ mod matrix;
 mod modes;
 mod rotation;
 mod support;
+#[cfg(all(unix, feature = "workload-api"))]
+mod workload_api;

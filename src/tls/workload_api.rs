@@ -1,0 +1,189 @@
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use futures_core::Stream;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use spiffe::workload_api::error::WorkloadApiError;
+use spiffe::{WorkloadApiClient, X509Context};
+use tokio::time::{Duration, Instant, sleep_until};
+
+use crate::identity::TrustDomain;
+
+use super::bundle::TrustBundles;
+use super::identity::{Identity, X509Svid};
+use super::source::{NextIdentity, Source, SourceError};
+
+/// An identity from the SPIFFE Workload API: SPIRE's agent, or another that speaks it, over its Unix socket.
+///
+/// The agent is listened to for as long as the source is read; each answer carries certificate, key and all roots, those of federated trust
+/// domains too. When the agent is gone, the identity in use stays, and the agent is asked again after 1 s, then twice as long each time, up
+/// to 30 s. An answer without any identity withdraws ours: nothing is done with it from then on, until there is another.
+///
+/// When the agent knows several identities of ours, the first is taken, unless a [`hint`](Self::hint) asks for another.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), tower_mesh::tls::SourceError> {
+/// use tower_mesh::tls::{Rotation, Settings, WorkloadApi};
+///
+/// let source = WorkloadApi::at("unix:///run/spire/agent/public/api.sock");
+/// let (credentials, rotation) = Rotation::start(source, Settings::default()).await?;
+/// tokio::spawn(rotation.run());
+/// # Ok(()) }
+/// ```
+pub struct WorkloadApi {
+    endpoint: Option<String>,
+    hint: Option<String>,
+    answers: Option<Answers>,
+    /// How long the last wait was, and when it is over.
+    pause: Duration,
+    again: Option<Instant>,
+}
+
+type Answers = Pin<Box<dyn Stream<Item = Result<X509Context, WorkloadApiError>> + Send>>;
+
+impl WorkloadApi {
+    /// The agent whose address `SPIFFE_ENDPOINT_SOCKET` holds, when it is asked first.
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self::new(None)
+    }
+
+    /// The agent behind this socket, `unix:///path`.
+    #[must_use]
+    pub fn at(endpoint: impl Into<String>) -> Self {
+        Self::new(Some(endpoint.into()))
+    }
+
+    fn new(endpoint: Option<String>) -> Self {
+        Self {
+            endpoint,
+            hint: None,
+            answers: None,
+            pause: Duration::ZERO,
+            again: None,
+        }
+    }
+
+    /// Takes the identity that the agent gives this hint, and no other.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    async fn receive(&mut self) -> Result<Identity, SourceError> {
+        if let Some(again) = self.again {
+            sleep_until(again).await;
+            self.again = None;
+        }
+        let answer = match self.answer().await {
+            Some(Ok(answer)) => answer,
+            // That is a good answer too: the agent goes on to tell what follows.
+            Some(Err(error)) if error.is_withdrawn() => return Err(error),
+            Some(Err(error)) => {
+                self.give_up();
+                return Err(error);
+            }
+            None => {
+                self.give_up();
+                return Err(SourceError::new("the agent ended the stream"));
+            }
+        };
+        self.pause = Duration::ZERO;
+        self.identity(&answer)
+    }
+
+    async fn answer(&mut self) -> Option<Result<X509Context, SourceError>> {
+        if self.answers.is_none() {
+            match connect(self.endpoint.as_deref()).await {
+                Ok(answers) => self.answers = Some(answers),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let answers = self.answers.as_mut()?;
+        let answer = poll_fn(|cx| answers.as_mut().poll_next(cx)).await?;
+        Some(answer.map_err(|error| failure(&error)))
+    }
+
+    fn give_up(&mut self) {
+        self.answers = None;
+        self.pause = (self.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        self.again = Some(Instant::now() + self.pause);
+    }
+
+    fn identity(&self, answer: &X509Context) -> Result<Identity, SourceError> {
+        let mut svids = answer.svids().iter();
+        let svid = match &self.hint {
+            Some(hint) => svids.find(|svid| svid.hint() == Some(hint.as_str())),
+            None => svids.next(),
+        };
+        let svid = svid.ok_or_else(SourceError::withdrawn)?;
+        let chain = svid.cert_chain().iter().map(|der| owned(der.as_bytes()));
+        let key = PrivatePkcs8KeyDer::from(svid.private_key().as_bytes().to_vec());
+        let svid = X509Svid::new(chain.collect(), key.into())?;
+        let mut bundles = TrustBundles::new();
+        for (domain, bundle) in answer.bundle_set().iter() {
+            let domain = TrustDomain::new(domain.as_str())
+                .map_err(|error| SourceError::new(error.to_string()))?;
+            let roots = bundle.authorities().iter();
+            bundles = bundles.with(domain, roots.map(|der| owned(der.as_bytes())))?;
+        }
+        Ok(Identity::new(svid, bundles))
+    }
+}
+
+impl Source for WorkloadApi {
+    fn next(&mut self) -> NextIdentity<'_> {
+        Box::pin(self.receive())
+    }
+}
+
+impl fmt::Debug for WorkloadApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkloadApi")
+            .field("endpoint", &self.endpoint)
+            .field("hint", &self.hint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Asks the agent; keys travel this way, so it is a socket of this machine or nothing.
+async fn connect(endpoint: Option<&str>) -> Result<Answers, SourceError> {
+    let from_env;
+    let endpoint = match endpoint {
+        Some(endpoint) => endpoint,
+        None => {
+            from_env = std::env::var(ENDPOINT)
+                .map_err(|_| SourceError::new(format!("{ENDPOINT} is not set")))?;
+            &from_env
+        }
+    };
+    if !endpoint.starts_with("unix:") {
+        let text = "the Workload API's address does not begin with unix:";
+        return Err(SourceError::new(text));
+    }
+    let client = WorkloadApiClient::connect_to(endpoint).await;
+    let client = client.map_err(|error| failure(&error))?;
+    let answers = client.stream_x509_contexts().await;
+    Ok(Box::pin(answers.map_err(|error| failure(&error))?))
+}
+
+fn failure(error: &WorkloadApiError) -> SourceError {
+    match error {
+        WorkloadApiError::MissingRequiredField { field } if *field == IDENTITIES => {
+            SourceError::withdrawn()
+        }
+        error => SourceError::new(error.to_string()),
+    }
+}
+
+fn owned(der: &[u8]) -> CertificateDer<'static> {
+    CertificateDer::from(der.to_vec())
+}
+
+/// What an answer without any identity lacks.
+const IDENTITIES: &str = "X509SVIDResponse.svids";
+const ENDPOINT: &str = "SPIFFE_ENDPOINT_SOCKET";
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
