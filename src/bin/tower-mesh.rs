@@ -1,3 +1,0 @@
-//! The command line of tower-mesh.
-
-fn main() {}

@@ -1,0 +1,157 @@
+//! What is said about a request: one line for people, one JSON object for programs.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+use tower_mesh::istio::Action;
+use tower_mesh::policy::{DryRun, Engine, Explanation, Judgement, PolicyId, Request};
+
+/// A decision, or why there is none; every key is always there.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Answer {
+    id: Value,
+    allowed: bool,
+    status: Option<u16>,
+    policy: Option<String>,
+    action: Option<&'static str>,
+    audit: Vec<String>,
+    custom: Vec<Asked>,
+    dry_run: DryRuns,
+    error: Option<String>,
+    /// Outside: whether it was asked for; inside: whether there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<Option<Explanation>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Asked {
+    provider: String,
+    policy: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct DryRuns {
+    allow: Option<Outcome>,
+    deny: Option<Outcome>,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    result: &'static str,
+    policy: Option<String>,
+}
+
+impl Answer {
+    /// Judges a request.
+    pub(crate) fn to(id: Value, engine: &Engine, request: &Request, explain: bool) -> Self {
+        let Judgement {
+            status,
+            decision,
+            custom,
+            ..
+        } = engine.judge(request);
+        let marks = decision.marks.as_deref();
+        let names = |names: &[PolicyId]| names.iter().map(PolicyId::to_string).collect();
+        Self {
+            id,
+            allowed: decision.allowed,
+            status,
+            policy: decision.policy.as_ref().map(PolicyId::to_string),
+            action: Some(decision.action.map_or("NONE", Action::as_str)),
+            audit: marks.map(|marks| names(&marks.audit)).unwrap_or_default(),
+            custom: custom
+                .into_iter()
+                .map(|asked| Asked {
+                    provider: asked.provider,
+                    policy: asked.policy.to_string(),
+                })
+                .collect(),
+            dry_run: DryRuns {
+                allow: marks.and_then(|marks| Outcome::of(marks.dry_run_allow.as_ref())),
+                deny: marks.and_then(|marks| Outcome::of(marks.dry_run_deny.as_ref())),
+            },
+            error: None,
+            explain: explain.then(|| explanation(engine, request, status)),
+        }
+    }
+
+    /// Says why a request cannot be judged.
+    pub(crate) fn error(id: Value, message: String, explain: bool) -> Self {
+        Self {
+            id,
+            error: Some(message),
+            explain: explain.then_some(None),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn is_allowed(&self) -> bool {
+        self.allowed
+    }
+
+    pub(crate) fn is_error(&self) -> bool {
+        self.error.is_some()
+    }
+
+    pub(crate) fn explanation(&self) -> Option<&Explanation> {
+        self.explain.as_ref()?.as_ref()
+    }
+}
+
+/// Why the rules decide as they do; `None` when the request does not reach them.
+fn explanation(engine: &Engine, request: &Request, status: Option<u16>) -> Option<Explanation> {
+    let prepared = engine.prepare(request).ok()?;
+    let Some(status) = status else {
+        return Some(engine.explain_tcp(&prepared));
+    };
+    let mut explanation = engine.explain(&prepared);
+    if status != 200 && explanation.allowed {
+        // Refused before the rules were asked.
+        (explanation.allowed, explanation.action, explanation.policy) = (false, None, None);
+    }
+    Some(explanation)
+}
+
+impl Outcome {
+    fn of(run: Option<&DryRun>) -> Option<Self> {
+        run.map(|run| Self {
+            result: if run.allowed { "allowed" } else { "denied" },
+            policy: run.policy.as_ref().map(PolicyId::to_string),
+        })
+    }
+}
+
+impl fmt::Display for Answer {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = self.action.unwrap_or("NONE");
+        f.write_str(if self.allowed { "allowed" } else { "denied" })?;
+        if let Some(status) = self.status.filter(|_| !self.allowed) {
+            write!(f, " {status}")?;
+        }
+        match (&self.policy, self.status) {
+            (Some(policy), _) => write!(f, ": {action} {policy}")?,
+            (None, Some(400)) => write!(f, ": the request target is refused")?,
+            (None, Some(401)) => write!(f, ": a token is demanded")?,
+            (None, _) if action == "ALLOW" => write!(f, ": no ALLOW rule matches")?,
+            (None, _) if self.allowed => write!(f, ": no ALLOW policy applies")?,
+            (None, _) => write!(f, ": refused before any rule was asked")?,
+        }
+        for name in &self.audit {
+            write!(f, "; audit {name}")?;
+        }
+        for asked in &self.custom {
+            write!(f, "; if {} allows ({})", asked.provider, asked.policy)?;
+        }
+        for (name, outcome) in [("ALLOW", &self.dry_run.allow), ("DENY", &self.dry_run.deny)] {
+            if let Some(outcome) = outcome {
+                write!(f, "; dry run of {name}: {}", outcome.result)?;
+                if let Some(policy) = &outcome.policy {
+                    write!(f, " by {policy}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! The command line of tower-mesh: asks the engine in a shell what it would decide, and prints what runs as Envoy's configuration.
+
+mod answer;
+mod check;
+mod envoy;
+mod options;
+mod question;
+mod world;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tower_mesh::istio::Problems;
+
+/// Istio's policies without a sidecar: what they decide, why, and as Envoy runs them
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Check),
+    Envoy(envoy::Envoy),
+}
+
+fn main() -> ExitCode {
+    let done = match CommandLine::parse().command {
+        Command::Check(check) => check.run(),
+        Command::Envoy(envoy) => envoy.run(),
+    };
+    match done {
+        Ok(code) => code,
+        // Whoever read our output has seen enough.
+        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Why a command gave up.
+#[derive(Debug)]
+enum Failure {
+    /// The configuration is wrong.
+    Configuration(Problems),
+    /// The question is wrong.
+    Question(String),
+    /// Input or output does not work.
+    Io(io::Error),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Configuration(problems) => problems.fmt(f),
+            Self::Question(message) => write!(f, "error: {message}"),
+            Self::Io(error) => write!(f, "error: {error}"),
+        }
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Self::Configuration(problems)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

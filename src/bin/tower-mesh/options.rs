@@ -1,0 +1,115 @@
+//! The options that every command that judges takes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tower_mesh::Workload;
+
+/// What is judged for whom.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Configuration")]
+pub(crate) struct Options {
+    /// Istio resources: a file, or a directory of *.yaml, *.yml and *.json; may be given several times
+    #[arg(long, value_name = "PATH", required = true)]
+    config: Vec<PathBuf>,
+    /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
+    #[arg(long, value_name = "FILE")]
+    mesh_config: Option<PathBuf>,
+    /// The workload that is guarded: its namespace and service account
+    #[arg(long, value_name = "NS/SA", value_parser = namespace_and_account)]
+    workload: (String, String),
+    /// A label of the workload, for selectors; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    labels: Vec<(String, String)>,
+    /// A service that the workload stands behind; legacy resources select by it. Without a port: on whatever port is asked about
+    #[arg(long = "service", value_name = "NAME[:PORT]", value_parser = ServiceName::parse)]
+    services: Vec<ServiceName>,
+    /// The port the workload listens on [default: 80]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+}
+
+/// A service, and the port when one is given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ServiceName {
+    pub(crate) name: String,
+    pub(crate) port: Option<u16>,
+}
+
+impl Options {
+    /// Where the resources are: one path at least.
+    pub(crate) fn config(&self) -> &[PathBuf] {
+        &self.config
+    }
+
+    pub(crate) fn mesh_config(&self) -> Option<&PathBuf> {
+        self.mesh_config.as_ref()
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.workload.0
+    }
+
+    pub(crate) fn services(&self) -> &[ServiceName] {
+        &self.services
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port.unwrap_or(80)
+    }
+
+    /// The workload, behind these services; those without a port stand on `port`.
+    pub(crate) fn workload(&self, services: &[ServiceName], port: u16) -> Workload {
+        let (namespace, account) = &self.workload;
+        let workload = Workload::new(namespace, account);
+        let labelled = self.labels.iter().fold(workload, |workload, (key, value)| {
+            workload.label(key, value)
+        });
+        services.iter().fold(labelled, |workload, service| {
+            workload.service(&service.name, service.port.unwrap_or(port))
+        })
+    }
+}
+
+impl ServiceName {
+    /// Reads `NAME` or `NAME:PORT`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (name, port) = match text.rsplit_once(':') {
+            None => (text, None),
+            Some((name, port)) => {
+                let port = port
+                    .parse()
+                    .map_err(|_| format!("`{port}` is no port; write NAME or NAME:PORT"))?;
+                (name, Some(port))
+            }
+        };
+        if name.is_empty() || name.contains(['.', ':', '/']) {
+            return Err(format!(
+                "`{name}` is no short name of a service; write NAME or NAME:PORT"
+            ));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            port,
+        })
+    }
+}
+
+/// Reads `KEY=VALUE`; the value may be empty.
+pub(crate) fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+fn namespace_and_account(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, account))
+            if !namespace.is_empty() && !account.is_empty() && !account.contains('/') =>
+        {
+            Ok((namespace.to_owned(), account.to_owned()))
+        }
+        _ => Err("write NAMESPACE/SERVICE-ACCOUNT".to_owned()),
+    }
+}

@@ -1,0 +1,115 @@
+//! The configuration, and an engine for each way to look at it.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use tower_mesh::istio::Problems;
+use tower_mesh::policy::{Engine, compile};
+use tower_mesh::source::{Configuration, Directory};
+
+use crate::options::{Options, ServiceName};
+
+/// Engines beyond these are made anew when they are asked for again.
+const MAX_ENGINES: usize = 256;
+
+/// A configuration that was read, and the engines made of it.
+#[derive(Debug)]
+pub(crate) struct World<'o> {
+    options: &'o Options,
+    configuration: Configuration,
+    engine: Engine,
+    /// Engines for other services, and for services without a port as seen on other ports.
+    others: HashMap<(Vec<ServiceName>, u16), Engine>,
+}
+
+impl<'o> World<'o> {
+    /// Reads and compiles the configuration; says on stderr what is allowed and probably not meant.
+    pub(crate) fn load(options: &'o Options) -> Result<Self, Problems> {
+        let mut directory: Option<Directory> = None;
+        for path in options.config() {
+            directory = Some(match directory {
+                None => Directory::new(path),
+                Some(directory) => directory.and(path),
+            });
+        }
+        let mut directory = directory.unwrap_or_else(|| Directory::new("."));
+        if let Some(file) = options.mesh_config() {
+            directory = directory.mesh_config(file);
+        }
+        let configuration = directory.read(options.namespace())?;
+        let engine = engine(options, &configuration, options.services(), options.port())?;
+        let world = Self {
+            options,
+            configuration,
+            engine,
+            others: HashMap::new(),
+        };
+        world.warn();
+        Ok(world)
+    }
+
+    /// The engine of the workload as the options state it.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The engine for a request to `port`; `services` replaces those of the options.
+    pub(crate) fn engine_for(
+        &mut self,
+        services: Option<Vec<ServiceName>>,
+        port: u16,
+    ) -> Result<&Engine, Problems> {
+        let is_own = services.is_none()
+            && (port == self.options.port()
+                || self.options.services().iter().all(|one| one.port.is_some()));
+        if is_own {
+            return Ok(&self.engine);
+        }
+        let services = services.unwrap_or_else(|| self.options.services().to_vec());
+        if self.others.len() >= MAX_ENGINES {
+            self.others.clear();
+        }
+        match self.others.entry((services, port)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let (services, port) = place.key();
+                let engine = engine(self.options, &self.configuration, services, *port)?;
+                Ok(place.insert(engine))
+            }
+        }
+    }
+
+    fn warn(&self) {
+        for note in &self.engine.program().notes {
+            eprintln!("warning: {note}");
+        }
+        let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
+        for skipped in &self.configuration.resources.skipped {
+            *kinds
+                .entry((&skipped.api_version, &skipped.kind))
+                .or_default() += 1;
+        }
+        for ((version, kind), count) in kinds {
+            eprintln!("note: not used: {count} of {version} {kind}");
+        }
+        let unused = &self.configuration.mesh_config.unused;
+        if !unused.is_empty() {
+            eprintln!("note: fields of MeshConfig not used: {}", unused.join(", "));
+        }
+    }
+}
+
+fn engine(
+    options: &Options,
+    configuration: &Configuration,
+    services: &[ServiceName],
+    port: u16,
+) -> Result<Engine, Problems> {
+    let workload = options.workload(services, port);
+    let program = compile(
+        &configuration.resources,
+        &configuration.mesh_config,
+        &workload,
+    )?;
+    Ok(Engine::new(program))
+}

@@ -1,0 +1,358 @@
+//! The command line: its answers, its errors, its exit codes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test may panic"
+)]
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+const READERS: &str = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: readers, namespace: foo}
+spec:
+  rules:
+  - from: [{source: {principals: [cluster.local/ns/foo/sa/alice]}}]
+    to: [{operation: {methods: [GET], paths: [/patients/*]}}]
+  - from: [{source: {requestPrincipals: [https://idp.example/bob]}}]
+    when: [{key: 'request.auth.claims[scope]', values: [read]}]
+";
+
+#[test]
+fn one_request_is_answered_in_a_line_and_an_exit_code() {
+    let world = World::of(READERS);
+    let asked = |words: &[&str]| {
+        let output = world.run("check", words, "");
+        (output.status.code().unwrap(), text(&output.stdout))
+    };
+    let alice = ["--as", "cluster.local/ns/foo/sa/alice"];
+    assert_eq!(
+        asked(&[&["GET", "/patients/7?x"], &alice[..]].concat()),
+        (0, "allowed: ALLOW ns[foo]-policy[readers]-rule[0]\n".into())
+    );
+    assert_eq!(
+        asked(&["GET", "/patients/7"]),
+        (1, "denied 403: no ALLOW rule matches\n".into())
+    );
+    assert_eq!(
+        asked(&["GET", "/patients/7#x"]),
+        (1, "denied 400: the request target is refused\n".into())
+    );
+    let claims = [
+        "GET",
+        "/",
+        "--claim",
+        "iss=https://idp.example",
+        "--claim",
+        "sub=bob",
+        "--claim",
+        "scope=write read",
+    ];
+    assert_eq!(
+        asked(&claims),
+        (0, "allowed: ALLOW ns[foo]-policy[readers]-rule[1]\n".into())
+    );
+    let (code, explained) = asked(&["DELETE", "/patients/7", "--explain"]);
+    assert_eq!(code, 1);
+    assert!(explained.contains("methods"), "{explained}");
+    assert_eq!(asked(&["G T", "/"]), (2, String::new()));
+}
+
+#[test]
+fn each_line_gets_a_decision_with_every_key() {
+    let world = World::of(READERS);
+    let lines = [
+        json!({"id": 1, "method": "GET", "path": "/patients/7", "source": {"principal": "spiffe://cluster.local/ns/foo/sa/alice"}}),
+        json!({"id": "b", "method": "GET", "path": "/patients/7", "source": {"uri_sans": ["spiffe://x/y", "spiffe://cluster.local/ns/foo/sa/alice"]}}),
+        json!({"id": null, "method": "GET", "path": "/a#b"}),
+        json!({"id": [4], "protocol": "tcp"}),
+        json!({"id": 5, "method": "GET", "path": "/", "claims": {"iss": "https://idp.example", "sub": "bob", "scope": "read"}}),
+    ];
+    let output = world.judge(&lines, &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let answers = answers(&output);
+    let expected = [
+        decision(
+            &json!(1),
+            true,
+            Some(200),
+            &json!("ns[foo]-policy[readers]-rule[0]"),
+            "ALLOW",
+        ),
+        decision(
+            &json!("b"),
+            true,
+            Some(200),
+            &json!("ns[foo]-policy[readers]-rule[0]"),
+            "ALLOW",
+        ),
+        decision(&Value::Null, false, Some(400), &Value::Null, "NONE"),
+        decision(&json!([4]), false, None, &Value::Null, "ALLOW"),
+        decision(
+            &json!(5),
+            true,
+            Some(200),
+            &json!("ns[foo]-policy[readers]-rule[1]"),
+            "ALLOW",
+        ),
+    ];
+    assert_eq!(answers, expected);
+}
+
+#[test]
+fn a_bad_line_is_an_error_in_its_place_and_the_rest_is_judged() {
+    let world = World::of(READERS);
+    for bad in [
+        json!({"id": 7, "method": "GET"}),
+        json!({"id": 7, "path": "/"}),
+        json!({"id": 7, "method": "GET", "path": "/", "paht": "/"}),
+        json!({"id": 7, "method": "GET", "path": "/", "source": {"port": 1}}),
+        json!({"id": 7, "method": "GET", "path": "/", "source": {"ip": "1.2.3"}}),
+        json!({"id": 7, "method": "GET", "path": "/", "headers": {"x": 5}}),
+        json!({"id": 7, "method": "GET", "path": "/", "headers": {"x y": "5"}}),
+        json!({"id": 7, "method": "GET", "path": "/", "destination": {"port": 70000}}),
+        json!({"id": 7, "protocol": "udp"}),
+        json!([7]),
+    ] {
+        let good = json!({"id": 8, "method": "GET", "path": "/"});
+        let output = world.judge(&[bad.clone(), good], &[]);
+        assert_eq!(output.status.code(), Some(2), "{bad}");
+        let answers = answers(&output);
+        assert_eq!(answers.len(), 2, "{bad}");
+        assert_eq!(answers[0]["id"], *bad.get("id").unwrap_or(&Value::Null));
+        assert!(answers[0]["error"].is_string() && answers[0]["allowed"] == false);
+        assert_eq!(answers[0].as_object().unwrap().len(), 9);
+        assert_eq!(
+            (&answers[1]["id"], &answers[1]["error"]),
+            (&json!(8), &Value::Null)
+        );
+    }
+}
+
+#[test]
+fn audits_dry_runs_and_providers_are_told() {
+    let world = World::of(
+        "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: seen, namespace: foo}
+spec: {action: AUDIT, rules: [{}, {to: [{operation: {paths: [/a]}}]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: trial, namespace: foo, annotations: {istio.io/dry-run: 'true'}}
+spec: {action: DENY, rules: [{to: [{operation: {paths: [/a]}}]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: outside, namespace: foo}
+spec: {action: CUSTOM, provider: {name: opa}, rules: [{to: [{operation: {paths: [/a]}}]}]}
+",
+    );
+    std::fs::write(
+        world.0.path().join("mesh.yaml"),
+        "extensionProviders: [{name: opa, envoyExtAuthzHttp: {service: opa.opa.svc.cluster.local, port: 80}}]",
+    )
+    .unwrap();
+    let mesh = world.0.path().join("mesh.yaml");
+    let output = world.judge(
+        &[json!({"method": "GET", "path": "/a"})],
+        &["--mesh-config", mesh.to_str().unwrap(), "--explain"],
+    );
+    let answer = &answers(&output)[0];
+    assert_eq!(
+        answer["audit"],
+        json!([
+            "ns[foo]-policy[seen]-rule[0]",
+            "ns[foo]-policy[seen]-rule[1]"
+        ])
+    );
+    assert_eq!(
+        answer["custom"],
+        json!([{"provider": "opa", "policy": "istio-ext-authz-opa-ns[foo]-policy[outside]-rule[0]"}])
+    );
+    assert_eq!(
+        answer["dry_run"],
+        json!({"allow": null, "deny": {"result": "denied", "policy": "ns[foo]-policy[trial]-rule[0]"}})
+    );
+    assert_eq!(answer["action"], "NONE");
+    assert_eq!(answer["explain"]["rules"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn what_is_wrong_with_a_configuration_is_said_line_by_line() {
+    let world = World::of(
+        "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: readers}
+spec:
+  action: ALOW
+  rules:
+  - to: [{operation: {ports: [8080]}}]
+",
+    );
+    for command in ["check", "envoy"] {
+        let words: &[&str] = if command == "check" {
+            &["GET", "/"]
+        } else {
+            &[]
+        };
+        let output = world.run(command, words, "");
+        assert_eq!(output.status.code(), Some(2));
+        assert!(output.stdout.is_empty());
+        let said = text(&output.stderr);
+        let lines: Vec<_> = said.lines().collect();
+        assert_eq!(lines.len(), 2, "{said}");
+        assert!(
+            lines[0].contains("policy.yaml:6:11: spec.action: "),
+            "{said}"
+        );
+        assert!(
+            lines[1].contains("policy.yaml:8:31: spec.rules[0].to[0].operation.ports[0]: "),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn legacy_resources_ask_for_the_services() {
+    let world = World::of(
+        "
+apiVersion: rbac.istio.io/v1alpha1
+kind: ClusterRbacConfig
+metadata: {name: default}
+spec: {mode: 'ON'}
+---
+apiVersion: rbac.istio.io/v1alpha1
+kind: ServiceRole
+metadata: {name: reader, namespace: foo}
+spec: {rules: [{services: [ward.foo.svc.cluster.local], methods: [GET]}]}
+---
+apiVersion: rbac.istio.io/v1alpha1
+kind: ServiceRoleBinding
+metadata: {name: everyone, namespace: foo}
+spec: {subjects: [{user: '*'}], roleRef: {kind: ServiceRole, name: reader}}
+",
+    );
+    let output = world.run("check", &["GET", "/"], "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("service"));
+    let get = json!({"method": "GET", "path": "/", "destination": {"port": 8080}});
+    let other =
+        json!({"method": "GET", "path": "/", "destination": {"port": 8080, "services": ["yard"]}});
+    let output = world.judge(&[get, other], &["--service", "ward"]);
+    let answers = answers(&output);
+    assert_eq!(
+        (&answers[0]["policy"], &answers[0]["status"]),
+        (&json!("reader"), &json!(200))
+    );
+    assert_eq!(
+        (&answers[1]["policy"], &answers[1]["status"]),
+        (&Value::Null, &json!(403))
+    );
+}
+
+#[test]
+fn filters_print_as_an_array_in_chain_order() {
+    let world = World::of(READERS);
+    let output = world.run("envoy", &[], "");
+    assert_eq!(output.status.code(), Some(0));
+    let filters: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(filters[0]["name"], "envoy.filters.http.rbac");
+    let output = world.run("envoy", &["--protocol", "tcp"], "");
+    let filters: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(filters[0]["name"], "envoy.filters.network.rbac");
+
+    let world = World::of("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: nothing}\n");
+    let output = world.run("envoy", &[], "");
+    assert_eq!(
+        serde_json::from_slice::<Value>(&output.stdout).unwrap(),
+        json!([])
+    );
+}
+
+#[test]
+fn remote_keys_come_from_files() {
+    let world = World::of(
+        "
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: users, namespace: foo}
+spec: {jwtRules: [{issuer: https://idp.example, jwksUri: 'https://idp.example/keys?v=1'}]}
+",
+    );
+    let output = world.run("envoy", &[], "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--jwks https://idp.example/keys?v=1=FILE"));
+    let keys = world.0.path().join("keys.txt");
+    std::fs::write(&keys, r#"{"keys": []}"#).unwrap();
+    let given = format!("https://idp.example/keys?v=1={}", keys.display());
+    let output = world.run("envoy", &["--jwks", &given], "");
+    let filters: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let provider = &filters[0]["typed_config"]["providers"]["origins-0"];
+    assert_eq!(provider["local_jwks"]["inline_string"], r#"{"keys": []}"#);
+}
+
+/// A directory with one policy file.
+struct World(tempfile::TempDir);
+
+impl World {
+    fn of(policy: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("config")).unwrap();
+        std::fs::write(directory.path().join("config/policy.yaml"), policy).unwrap();
+        Self(directory)
+    }
+
+    fn run(&self, command: &str, words: &[&str], input: &str) -> Output {
+        let config: &Path = &self.0.path().join("config");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tower-mesh"))
+            .arg(command)
+            .arg("--config")
+            .arg(config)
+            .args(["--workload", "foo/web"])
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        child.wait_with_output().unwrap()
+    }
+
+    fn judge(&self, requests: &[Value], words: &[&str]) -> Output {
+        let lines: String = requests.iter().map(|line| format!("{line}\n")).collect();
+        self.run("check", &[&["--requests", "-"], words].concat(), &lines)
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn answers(output: &Output) -> Vec<Value> {
+    let lines = text(&output.stdout);
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn decision(id: &Value, allowed: bool, status: Option<u16>, policy: &Value, action: &str) -> Value {
+    json!({
+        "id": id, "allowed": allowed, "status": status, "policy": policy, "action": action,
+        "audit": [], "custom": [], "dry_run": {"allow": null, "deny": null}, "error": null,
+    })
+}
