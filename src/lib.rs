@@ -1,5 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::print_stdout,
+        clippy::string_slice,
+        reason = "a test may panic, and prints what it counted"
+    )
+)]
 
 pub mod context;
 pub mod identity;

@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::disallowed_types,
     dead_code,
     unreachable_pub,
     reason = "a test may panic; the example's modules are used in part"

@@ -12,8 +12,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
+    clippy::disallowed_types,
     unreachable_pub,
-    reason = "an example may stop at the first surprise, and prints"
+    reason = "an example may stop at the first surprise, prints, and keeps its notes behind a lock"
 )]
 
 mod clinic;

@@ -127,7 +127,7 @@ impl Row {
 
 impl Trace {
     /// The trace of the first row: its request came without any trace headers, so the desk's server span is the root.
-    pub fn of(rows: &[Row], spans: Vec<SpanData>) -> Self {
+    pub fn of(rows: &[Row], spans: &[SpanData]) -> Self {
         let Some(first) = rows.first() else {
             return Self::default();
         };
@@ -140,7 +140,7 @@ impl Trace {
             return Self::default();
         };
         let mut trace = Self::default();
-        trace.add(root, &spans, 0, "");
+        trace.add(root, spans, 0, "");
         trace
     }
 

@@ -29,7 +29,7 @@ pub async fn run(clinic: &Clinic) -> Report {
     rows.grpc().await;
     rows.connections().await;
     let rows = rows.rows;
-    let trace = Trace::of(&rows, clinic::finished_spans());
+    let trace = Trace::of(&rows, &clinic::finished_spans());
     Report {
         rows,
         trace,
@@ -58,7 +58,7 @@ impl Rows<'_> {
     /// `traceparent`, one with B3 headers, the others without any.
     async fn receptionist(&mut self) {
         let credentials = self.clinic.receptionist().unwrap();
-        let token = self.token(&self.clinic.issuer, "receptionist");
+        let token = Self::token(&self.clinic.issuer, "receptionist");
         let traces: [&[(&str, &str)]; 4] = [
             &[],
             &[(
@@ -79,7 +79,7 @@ impl Rows<'_> {
             (Method::DELETE, "/patients/7", "403"),
         ];
         for ((method, path, expected), trace) in calls.into_iter().zip(traces) {
-            let id = self.request_id();
+            let id = Self::request_id();
             let mut request = Request::builder()
                 .method(method.clone())
                 .uri("/desk/7")
@@ -111,7 +111,7 @@ impl Rows<'_> {
     }
 
     async fn admin(&mut self) {
-        let token = self.token(&self.clinic.issuer, "administrator");
+        let token = Self::token(&self.clinic.issuer, "administrator");
         for (method, path, expected) in [
             (Method::GET, "/patients/7", "200"),
             (Method::POST, "/patients", "201"),
@@ -140,7 +140,7 @@ impl Rows<'_> {
             ("lab/patient-check-in", &lab),
         ];
         for (caller, mesh) in callers {
-            let token = self.token(&self.clinic.issuer, "receptionist");
+            let token = Self::token(&self.clinic.issuer, "receptionist");
             self.get(caller, mesh, ("receptionist", Some(token)), "403")
                 .await;
         }
@@ -173,7 +173,7 @@ impl Rows<'_> {
             ),
             (
                 "unknown issuer",
-                Some(self.token(&stranger, "receptionist")),
+                Some(Self::token(&stranger, "receptionist")),
                 "401",
             ),
             ("tampered", Some(good().tampered()), "401"),
@@ -196,13 +196,13 @@ impl Rows<'_> {
             ("billing", &self.clinic.billing.mesh, "grpc-status 7"),
         ];
         for (caller, mesh, expected) in callers {
-            let id = self.request_id();
+            let id = Self::request_id();
             let mut client = tonic::client::Grpc::with_origin(
                 mesh.client().clone(),
                 "http://patients.default".parse().unwrap(),
             );
             let mut request = tonic::Request::new(ReadRequest { id: 7 });
-            let token = self.token(&self.clinic.issuer, "administrator");
+            let token = Self::token(&self.clinic.issuer, "administrator");
             request
                 .metadata_mut()
                 .insert("authorization", format!("Bearer {token}").parse().unwrap());
@@ -280,7 +280,7 @@ impl Rows<'_> {
     }
 
     async fn call(&mut self, call: Call<'_>) {
-        let id = self.request_id();
+        let id = Self::request_id();
         let (kind, token) = call.token;
         let mut request = Request::builder()
             .version(call.version)
@@ -367,12 +367,12 @@ impl Rows<'_> {
         });
     }
 
-    fn token(&self, issuer: &Issuer, subject: &str) -> String {
+    fn token(issuer: &Issuer, subject: &str) -> String {
         issuer.token().subject(subject).audience("patients").sign()
     }
 
     /// By which a row is found again in what the workloads recorded.
-    fn request_id(&self) -> String {
+    fn request_id() -> String {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // The `9` says that the request is sampled, so that nobody rewrites the id to say so.
         format!(

@@ -8,9 +8,8 @@ mod good;
 
 /// The single problem of a text that is wrong in one place, without the file's name.
 fn only_problem(text: &str) -> String {
-    let problems = match parse("f", text, "foo") {
-        Ok(_) => panic!("nothing is wrong with\n{text}"),
-        Err(problems) => problems,
+    let Err(problems) = parse("f", text, "foo") else {
+        panic!("nothing is wrong with\n{text}")
     };
     assert_eq!(problems.as_slice().len(), 1, "{text}\n{problems}");
     problems.to_string().split_off("f:".len())

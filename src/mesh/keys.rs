@@ -33,8 +33,9 @@ impl Keys {
     /// Fetches the new ones once, all at the same time. What does not come in time is left to [`refresh`](Self::refresh).
     pub(super) async fn fetch_first(&mut self, limit: Duration) {
         let mut first = JoinSet::new();
-        for jwks in self.waiting.iter().cloned() {
-            if let Some(mut fetcher) = Fetcher::new(&jwks, self.client.clone()) {
+        for jwks in &self.waiting {
+            if let Some(mut fetcher) = Fetcher::new(jwks, self.client.clone()) {
+                let jwks = jwks.clone();
                 first.spawn(async move {
                     if let Err(error) = fetcher.fetch(&jwks).await {
                         tracing::warn!(target: "tower_mesh::jwt", %error, "keys could not be fetched");

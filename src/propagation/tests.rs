@@ -869,7 +869,9 @@ fn returns_the_request_id_only_when_asked() {
 fn hex_digits_are_those_and_no_other_bytes() {
     for byte in 0..=u8::MAX {
         let text = [b'1', byte];
-        let digit = char::from(byte).to_digit(16).map(|digit| digit as u8);
+        let digit = char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok());
         let expected = digit.map(|digit| [0x10 | digit]);
         assert_eq!(hex::any_case::<1>(&text), expected, "{byte}");
         let is_upper = byte.is_ascii_uppercase();
