@@ -20,7 +20,7 @@ use crate::metrics::Registry;
 use crate::propagation::Propagation;
 use crate::rbac::Guard;
 use crate::source::Configuration;
-use crate::tls::{Credentials, Settings};
+use crate::tls::{Credentials, Rotation, Settings};
 
 /// Describes a mesh: options in, a [`Mesh`] and its [`Driver`] out. Every mistake is found by [`build`](Self::build).
 #[derive(Debug)]
@@ -56,7 +56,8 @@ impl MeshBuilder {
         }
     }
 
-    /// Our own identity: a [`tls::Identity`](crate::tls::Identity) or [`tls::Credentials`](crate::tls::Credentials). Required.
+    /// Our own identity: [`tls::Files`](crate::tls::Files) or another [`tls::Source`](crate::tls::Source), which the driver follows; a
+    /// [`tls::Identity`](crate::tls::Identity) that stays; or [`tls::Credentials`](crate::tls::Credentials). Required.
     pub fn identity(mut self, source: impl Into<IdentitySource>) -> Self {
         self.identity = Some(source.into().0);
         self
@@ -145,9 +146,13 @@ impl MeshBuilder {
         if let Some(mistake) = self.mistakes.pop() {
             return Err(BuildError::option(mistake));
         }
-        let credentials = match self.identity {
-            Some(Origin::Fixed(identity)) => Credentials::new(&identity, self.tls.clone())?,
-            Some(Origin::Shared(credentials)) => credentials,
+        let (credentials, rotation) = match self.identity {
+            Some(Origin::Fixed(identity)) => (Credentials::new(&identity, self.tls.clone())?, None),
+            Some(Origin::Followed(source)) => {
+                let (credentials, rotation) = Rotation::start(source, self.tls.clone()).await?;
+                (credentials, Some(rotation))
+            }
+            Some(Origin::Shared(credentials)) => (credentials, None),
             None => return Err(BuildError::no_identity()),
         };
         let mut compiler = Compiler {
@@ -173,7 +178,8 @@ impl MeshBuilder {
             pools: Pools::new(credentials.clone(), Arc::clone(&upstreams)),
             upstreams,
         });
-        let mut driver = Driver::new(compiler, cells.clone(), self.feed.into_watch(), fetch);
+        let watch = self.feed.into_watch();
+        let mut driver = Driver::new(compiler, cells.clone(), watch, fetch, rotation);
         driver.fetch_first(FIRST_FETCH).await;
         let mesh = Mesh::new(Parts {
             workload: self.workload,

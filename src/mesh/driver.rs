@@ -8,18 +8,20 @@ use super::cells::{Cells, Compiler};
 use super::fetch::Fetch;
 use super::keys::Keys;
 use crate::source::Watch;
+use crate::tls::Rotation;
 
-/// Keeps a mesh fresh: watched configuration and fetched keys.
+/// Keeps a mesh fresh: watched configuration, fetched keys, its own identity.
 ///
 /// [`run`](Self::run) it for as long as the mesh serves. Without it, or once it is dropped, the mesh goes on with what it has: policies
-/// stay as they were, and fetched keys stay good until they are too old.
+/// stay as they were, fetched keys stay good until they are too old, and the identity until it ends.
 #[derive(Debug)]
-#[must_use = "configuration and keys are only kept fresh while the driver runs"]
+#[must_use = "configuration, keys and identity are only kept fresh while the driver runs"]
 pub struct Driver {
     compiler: Compiler,
     cells: Cells,
     watch: Option<Watch>,
     keys: Keys,
+    rotation: Option<Rotation>,
 }
 
 impl Driver {
@@ -28,12 +30,14 @@ impl Driver {
         cells: Cells,
         watch: Option<Watch>,
         fetch: Fetch,
+        rotation: Option<Rotation>,
     ) -> Self {
         Self {
             compiler,
             cells,
             watch,
             keys: Keys::new(fetch),
+            rotation,
         }
     }
 
@@ -54,6 +58,7 @@ impl Driver {
             tokio::select! {
                 _ = look.tick(), if self.watch.is_some() => self.look().await,
                 () = self.keys.refresh() => {}
+                () = rotate(&mut self.rotation) => {}
                 else => pending().await,
             }
         }
@@ -90,6 +95,14 @@ impl Driver {
                 tracing::error!(target: "tower_mesh::config", %problems, "configuration refused; the one before stays");
             }
         }
+    }
+}
+
+/// One step of the identity's source, if it has one.
+async fn rotate(rotation: &mut Option<Rotation>) {
+    match rotation {
+        Some(rotation) => rotation.step().await,
+        None => pending().await,
     }
 }
 

@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::istio::Problems;
-use crate::tls::IdentityError;
+use crate::tls::{IdentityError, SourceError};
 
 /// Why a mesh could not be built. Everything that can be wrong at the start is found here.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ enum Kind {
     Identity(IdentityError),
     NoIdentity,
     Option(String),
+    Source(SourceError),
 }
 
 impl BuildError {
@@ -30,7 +31,7 @@ impl BuildError {
     pub fn problems(&self) -> Option<&Problems> {
         match &self.0 {
             Kind::Configuration(problems) => Some(problems),
-            Kind::Identity(_) | Kind::NoIdentity | Kind::Option(_) => None,
+            Kind::Identity(_) | Kind::NoIdentity | Kind::Option(_) | Kind::Source(_) => None,
         }
     }
 
@@ -39,7 +40,7 @@ impl BuildError {
     pub fn identity(&self) -> Option<&IdentityError> {
         match &self.0 {
             Kind::Identity(error) => Some(error),
-            Kind::Configuration(_) | Kind::NoIdentity | Kind::Option(_) => None,
+            Kind::Configuration(_) | Kind::NoIdentity | Kind::Option(_) | Kind::Source(_) => None,
         }
     }
 }
@@ -56,6 +57,12 @@ impl From<IdentityError> for BuildError {
     }
 }
 
+impl From<SourceError> for BuildError {
+    fn from(error: SourceError) -> Self {
+        Self(Kind::Source(error))
+    }
+}
+
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -63,6 +70,7 @@ impl fmt::Display for BuildError {
             Kind::Identity(error) => write!(f, "the identity is refused: {error}"),
             Kind::NoIdentity => f.write_str("a mesh needs an identity: call MeshBuilder::identity"),
             Kind::Option(message) => f.write_str(message),
+            Kind::Source(error) => write!(f, "the identity cannot be had: {error}"),
         }
     }
 }

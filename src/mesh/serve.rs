@@ -1,4 +1,6 @@
+use std::fmt;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,14 +9,17 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::Mesh;
+use super::shutdown::Signal;
 use crate::message::CountingBody;
+use crate::tls::Lifetime;
 
 impl Mesh {
     /// Serves an application on an address: TLS, telemetry and guards, then the application.
@@ -58,31 +63,59 @@ impl Mesh {
         let mut listener = self.listen_on(socket)?;
         let service = self.protect(service);
         let http = http();
-        let drain = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         let mut shutdown = self.shutdown_signal();
         loop {
             tokio::select! {
                 connection = listener.accept() => {
                     let service = service.clone().of(connection.peer().clone());
+                    let lifetime = connection.stream().lifetime();
                     let serving = http
                         .serve_connection_with_upgrades(TokioIo::new(connection), TowerToHyperService::new(service))
                         .into_owned();
-                    let serving = drain.watch(serving);
-                    connections.spawn(async move {
-                        // What a client does to its own connection is the client's business, counted where it matters.
-                        if let Err(error) = serving.await {
-                            tracing::debug!(target: "tower_mesh::serve", %error, "connection ended");
-                        }
-                    });
+                    connections.spawn(serve_until(serving, lifetime, self.shutdown_signal()));
                 }
                 Some(_) = connections.join_next() => {}
                 grace = shutdown.requested() => {
                     drop(listener);
-                    return Ok(drained(drain, connections, grace).await);
+                    return Ok(drained(connections, grace).await);
                 }
             }
         }
+    }
+}
+
+/// Serves a connection to its end: its client's, that of its certificates, or ours. The last two let it finish what it is doing.
+async fn serve_until<C, E>(serving: C, lifetime: Lifetime, mut shutdown: Signal)
+where
+    C: GracefulConnection<Error = E>,
+    E: fmt::Display,
+{
+    let mut serving = pin!(serving);
+    let grace = tokio::select! {
+        ended = serving.as_mut() => return told(ended),
+        end = lifetime.ended() => {
+            tracing::debug!(target: "tower_mesh::serve", reason = %end, "draining a connection");
+            Some(end.grace())
+        }
+        // Whoever drains them all cuts them all, and counts.
+        _ = shutdown.requested() => None,
+    };
+    serving.as_mut().graceful_shutdown();
+    match grace {
+        Some(grace) => {
+            if let Ok(ended) = timeout(grace, serving).await {
+                told(ended);
+            }
+        }
+        None => told(serving.await),
+    }
+}
+
+fn told<E: fmt::Display>(ended: Result<(), E>) {
+    // What a client does to its own connection is the client's business, counted where it matters.
+    if let Err(error) = ended {
+        tracing::debug!(target: "tower_mesh::serve", %error, "connection ended");
     }
 }
 
@@ -95,14 +128,9 @@ pub struct Drained {
 }
 
 /// Lets connections finish what they are doing, then cuts those that have not.
-async fn drained(
-    drain: GracefulShutdown,
-    mut connections: JoinSet<()>,
-    grace: Duration,
-) -> Drained {
-    let finished = tokio::time::timeout(grace, drain.shutdown()).await.is_ok();
-    if finished {
-        while connections.join_next().await.is_some() {}
+async fn drained(mut connections: JoinSet<()>, grace: Duration) -> Drained {
+    let finishing = async { while connections.join_next().await.is_some() {} };
+    if timeout(grace, finishing).await.is_ok() {
         return Drained { cut: 0 };
     }
     while connections.try_join_next().is_some() {}

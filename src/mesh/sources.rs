@@ -1,6 +1,8 @@
+use std::fmt;
+
 use crate::istio::Problems;
 use crate::source::{Configuration, Directory, Fixed, Watch};
-use crate::tls::{Credentials, Identity};
+use crate::tls::{Credentials, Identity, Source};
 
 /// Where a mesh's configuration comes from: anything of [`source`](crate::source), fixed or watched.
 #[derive(Debug)]
@@ -60,15 +62,33 @@ impl From<Watch> for ConfigSource {
     }
 }
 
-/// Where a mesh's own identity comes from.
+/// Where a mesh's own identity comes from: an [`Identity`] that stays, any [`Source`] that the driver then follows, or
+/// [`Credentials`] that the application keeps fresh itself.
 #[derive(Debug)]
 pub struct IdentitySource(pub(super) Origin);
 
-#[derive(Debug)]
 pub(super) enum Origin {
     Fixed(Identity),
+    /// The driver replaces it with what the source yields.
+    Followed(Box<dyn Source>),
     /// The application replaces what they hold.
     Shared(Credentials),
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(identity) => f.debug_tuple("Fixed").field(identity).finish(),
+            Self::Followed(_) => f.write_str("Followed"),
+            Self::Shared(credentials) => f.debug_tuple("Shared").field(credentials).finish(),
+        }
+    }
+}
+
+impl<S: Source + 'static> From<S> for IdentitySource {
+    fn from(source: S) -> Self {
+        Self(Origin::Followed(Box::new(source)))
+    }
 }
 
 impl From<Identity> for IdentitySource {

@@ -20,6 +20,12 @@ pub trait Source: Send {
 pub type NextIdentity<'a> =
     Pin<Box<dyn Future<Output = Result<Identity, SourceError>> + Send + 'a>>;
 
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn next(&mut self) -> NextIdentity<'_> {
+        (**self).next()
+    }
+}
+
 /// A source of one identity that never changes.
 #[derive(Debug)]
 pub struct Fixed(Option<Identity>);

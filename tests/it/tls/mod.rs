@@ -5,6 +5,7 @@ mod listener;
 mod matrix;
 mod modes;
 mod rotation;
+mod served;
 mod support;
 #[cfg(all(unix, feature = "workload-api"))]
 mod workload_api;

@@ -1,0 +1,127 @@
+//! A whole mesh whose identity changes under it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::{Router, routing};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tower_mesh::Workload;
+use tower_mesh::mesh::Mesh;
+use tower_mesh::testing::{Leaf, Pki};
+use tower_mesh::tls::{Connector, Destination, Files, Identity, Protocol};
+
+use super::support::{credentials, id};
+
+const OURS: &str = "spiffe://cluster.local/ns/default/sa/ours";
+
+fn write(directory: &TempDir, pki: &Pki) {
+    let issued = pki.issue(&Leaf::workload(OURS)).unwrap();
+    let file = |name: &str| directory.path().join(name);
+    fs::write(file("ca.crt"), pki.root_pem()).unwrap();
+    fs::write(file("tls.crt"), issued.chain_pem()).unwrap();
+    fs::write(file("tls.key"), issued.key_pem().as_bytes()).unwrap();
+}
+
+async fn connect(pki: &Pki, address: SocketAddr) -> (SendRequest<Empty<Bytes>>, Connection) {
+    let destination = Destination::new([id(OURS)], "ours", Protocol::Http2).unwrap();
+    let connector = Connector::new(credentials(pki, "client"));
+    let (stream, _) = connector.connect(address, &destination).await.unwrap();
+    let http2 = handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (sender, connection) = http2.unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+type Connection = tokio::task::JoinHandle<hyper::Result<()>>;
+
+fn get() -> Request<Empty<Bytes>> {
+    Request::get("https://ours/").body(Empty::new()).unwrap()
+}
+
+/// M-47: GOAWAY, the stream under way finishes, then the connection ends; the next one has the new certificate.
+#[tokio::test]
+async fn a_rotation_drains_connections_and_fails_no_request() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let ours = credentials(&pki, "ours");
+    let builder = Mesh::builder(Workload::new("default", "ours")).identity(ours.clone());
+    let (mesh, _driver) = builder.build().await.unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tell, wait) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let slow = || async move {
+        tell.notify_one();
+        wait.notified().await;
+        "done"
+    };
+    let app = Router::new().route("/", routing::get(slow));
+    let serving = tokio::spawn(async move { mesh.serve_on(socket, app).await });
+
+    let (mut sender, connection) = connect(&pki, address).await;
+    let under_way = tokio::spawn(sender.send_request(get()));
+    begun.notified().await;
+    let next = pki.issue(&Leaf::workload(OURS)).unwrap().svid().unwrap();
+    ours.replace(&Identity::new(next, pki.bundles().unwrap()))
+        .unwrap();
+    // The server says that it is going away, and takes no further stream.
+    let refused = async {
+        // A stream that it still took just waits, and is given up.
+        let patience = Duration::from_millis(10);
+        while !matches!(
+            timeout(patience, sender.send_request(get())).await,
+            Ok(Err(_))
+        ) {}
+    };
+    timeout(Duration::from_secs(5), refused).await.unwrap();
+    go_on.notify_one();
+    let response = under_way.await.unwrap().unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(&body[..], b"done");
+    let ended = timeout(Duration::from_secs(5), connection).await;
+    assert!(ended.unwrap().unwrap().is_ok());
+
+    let (mut sender, _connection) = connect(&pki, address).await;
+    go_on.notify_one();
+    let response = sender.send_request(get()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_mesh_follows_the_files_of_its_identity() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let directory = TempDir::new().unwrap();
+    write(&directory, &pki);
+    let builder =
+        Mesh::builder(Workload::new("default", "ours")).identity(Files::watch(directory.path()));
+    let (mesh, driver) = builder.build().await.unwrap();
+    let driver = tokio::spawn(driver.run());
+    assert_eq!(mesh.credentials().generation(), 1);
+    write(&directory, &pki);
+    let rotated = timeout(Duration::from_secs(10), async {
+        while mesh.credentials().generation() == 1 {
+            tokio::task::yield_now().await;
+        }
+    });
+    rotated.await.unwrap();
+    driver.abort();
+}
+
+#[tokio::test]
+async fn a_mesh_without_its_files_is_not_built() {
+    let directory = TempDir::new().unwrap();
+    let builder =
+        Mesh::builder(Workload::new("default", "ours")).identity(Files::watch(directory.path()));
+    let error = builder.build().await.unwrap_err().to_string();
+    assert!(error.contains("tls.crt"), "{error}");
+}
