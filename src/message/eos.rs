@@ -130,6 +130,8 @@ struct Watch<F> {
     /// Only a gRPC body has messages.
     messages: Option<GrpcMessages>,
     grpc_status: Option<GrpcStatus>,
+    /// During a poll of the body, so that a drop can tell a body that panicked from one that nobody waited for.
+    is_polling: bool,
 }
 
 impl<B: Body, F: OnEnd> EosBody<B, F> {
@@ -162,6 +164,7 @@ impl<B: Body, F: OnEnd> EosBody<B, F> {
             whole,
             messages: is_grpc(headers).then(GrpcMessages::default),
             grpc_status: GrpcStatus::from_headers(headers),
+            is_polling: false,
         };
         if inner.is_end_stream() {
             watch.tell(EndKind::Complete);
@@ -212,7 +215,9 @@ impl<F: OnEnd> Watch<F> {
 
     fn dropped(&mut self) {
         let is_whole = self.whole.is_some_and(|whole| self.bytes >= whole);
-        self.tell(if is_whole {
+        self.tell(if self.is_polling {
+            EndKind::Failed
+        } else if is_whole {
             EndKind::Complete
         } else {
             EndKind::Cancelled
@@ -229,7 +234,10 @@ impl<B: Body, F: OnEnd> Body for EosBody<B, F> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let polled = ready!(this.inner.as_mut().poll_frame(cx));
+        this.watch.is_polling = true;
+        let polled = this.inner.as_mut().poll_frame(cx);
+        this.watch.is_polling = false;
+        let polled = ready!(polled);
         match &polled {
             Some(Ok(frame)) => this.watch.see(frame, this.inner.is_end_stream()),
             Some(Err(_)) => this.watch.tell(EndKind::Failed),

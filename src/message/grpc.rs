@@ -5,6 +5,9 @@ use http::{HeaderMap, StatusCode, header};
 pub struct GrpcStatus(u32);
 
 impl GrpcStatus {
+    /// A broken promise of the server: a handler that panicked, say.
+    pub const INTERNAL: Self = Self(13);
+
     /// A code by its number.
     #[must_use]
     pub const fn new(code: u32) -> Self {

@@ -15,6 +15,7 @@ pub struct LocalReply {
     details: Arc<str>,
     flags: ResponseFlags,
     header: Option<(HeaderName, HeaderValue)>,
+    grpc_status: GrpcStatus,
 }
 
 impl LocalReply {
@@ -30,7 +31,14 @@ impl LocalReply {
             details: details.into(),
             flags: ResponseFlags::none(),
             header: None,
+            grpc_status: GrpcStatus::from_http(status),
         }
+    }
+
+    /// Sets the status that a gRPC caller gets, where it is not the one that [stands for](GrpcStatus::from_http) the HTTP status.
+    pub fn grpc_status(mut self, status: GrpcStatus) -> Self {
+        self.grpc_status = status;
+        self
     }
 
     /// Sets response flags.
@@ -80,7 +88,7 @@ impl LocalReply {
     /// As [`into_response`](Self::into_response), when the request is gone and only what decides the form was kept.
     pub fn into_response_as<B>(self, is_grpc: bool, method: &Method) -> Response<GuardBody<B>> {
         let mut response = if is_grpc {
-            grpc_response(self.status, &self.body)
+            grpc_response(self.grpc_status, &self.body)
         } else {
             text_response(self.status, self.body, method)
         };
@@ -120,11 +128,11 @@ fn text_response<B>(
 }
 
 /// The trailers-only form: all in the head, since a client that sees no message reads the status there.
-fn grpc_response<B>(status: StatusCode, text: &str) -> Response<GuardBody<B>> {
+fn grpc_response<B>(status: GrpcStatus, text: &str) -> Response<GuardBody<B>> {
     let mut response = Response::new(GuardBody::local(Bytes::new()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, APPLICATION_GRPC);
-    headers.insert(GRPC_STATUS, GrpcStatus::from_http(status).code().into());
+    headers.insert(GRPC_STATUS, status.code().into());
     if !text.is_empty()
         && let Ok(message) = HeaderValue::from_str(&percent_encode(text))
     {

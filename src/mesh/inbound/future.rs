@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
 use super::record::Record;
-use crate::message::{End, EosBody, GuardBody, LocalReply};
+use crate::message::{End, EosBody, GrpcStatus, GuardBody, LocalReply};
 use crate::propagation::TaskBody;
 
 /// The future of [`Server`](super::Server): the application's, or the answer of a layer in its place.
@@ -101,6 +101,7 @@ pub(super) fn panic_reply() -> LocalReply {
         "internal error",
         "handler_panicked",
     )
+    .grpc_status(GrpcStatus::INTERNAL)
 }
 
 fn panicked<B>(record: &mut Record, is_grpc: bool) -> Response<GuardBody<B>> {

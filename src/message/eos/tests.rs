@@ -274,3 +274,31 @@ fn it_may_cross_threads() {
     fn check<T: Send + Sync + std::fmt::Debug>() {}
     check::<EosBody<Full<Bytes>, Nothing>>();
 }
+
+/// even where the bytes that were promised have been sent.
+#[test]
+fn a_body_that_panics_has_failed() {
+    struct Panics;
+    impl Body for Panics {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            panic!("a body that panics");
+        }
+    }
+    let mut response = Response::new(Panics);
+    let none = http::HeaderValue::from_static("0");
+    response.headers_mut().insert("content-length", none);
+    let (mut body, told) = watch(response);
+    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let _ = Pin::new(&mut body).poll_frame(&mut cx);
+    }));
+    assert!(polled.is_err());
+    drop(body);
+    assert_eq!(only(&told), (EndKind::Failed, 0, None));
+}
