@@ -12,6 +12,8 @@
 mod golden;
 mod jwt;
 mod legacy;
+mod mesh_faults;
+mod mesh_support;
 mod metrics;
 mod policy_rows;
 mod propagation;

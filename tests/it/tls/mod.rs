@@ -6,6 +6,6 @@ mod matrix;
 mod modes;
 mod rotation;
 mod served;
-mod support;
+pub(crate) mod support;
 #[cfg(all(unix, feature = "workload-api"))]
 mod workload_api;

@@ -1,0 +1,230 @@
+//! Workloads of one trust domain on loopback, and callers that speak to them as they like.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tower_mesh::mesh::{Completed, Drained};
+use tower_mesh::message::{EndKind, ResponseFlags};
+use tower_mesh::metrics::Format;
+use tower_mesh::testing::{Issuer, Pki};
+use tower_mesh::tls::{Connector, Credentials, Destination, Protocol, Settings, Stream};
+use tower_mesh::{Mesh, MeshBuilder, Workload};
+
+pub(crate) const ISSUER: &str = "https://issuer.test";
+
+/// A request that has ended, as the observer was told.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) status: Option<u16>,
+    pub(crate) end: EndKind,
+    pub(crate) flags: ResponseFlags,
+    pub(crate) details: Option<String>,
+}
+
+/// What the observer was told, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<Seen>>>);
+
+impl Log {
+    pub(crate) fn observe(&self) -> impl Fn(&Completed<'_>) + Send + Sync + 'static {
+        let log = self.clone();
+        move |completed| {
+            log.0.lock().unwrap().push(Seen {
+                status: completed.status.map(|status| status.as_u16()),
+                end: completed.end.kind,
+                flags: completed.flags,
+                details: completed.exchange.details().map(|text| text.to_string()),
+            });
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Seen> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) async fn wait(&self, count: usize) -> Vec<Seen> {
+        until("requests to end", || self.all().len() >= count).await;
+        self.all()
+    }
+}
+
+/// Waits for something that comes by itself, without sleeping.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Waits for an answer with this status, asking again and again.
+pub(crate) async fn until_status(
+    what: &str,
+    status: u16,
+    mut ask: impl AsyncFnMut() -> StatusCode,
+) {
+    let deadline = Instant::now() + PATIENCE;
+    while ask().await.as_u16() != status {
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Lets this much time pass for everything that waits on the clock of the runtime.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// The workload `app` of namespace `default`.
+pub(crate) fn app(pki: &Pki) -> MeshBuilder {
+    Mesh::builder(Workload::new("default", "app").service("app", 8443))
+        .identity(pki.identity("default", "app").unwrap())
+}
+
+pub(crate) async fn build(builder: MeshBuilder) -> Mesh {
+    let (mesh, driver) = builder.build().await.unwrap();
+    tokio::spawn(driver.run());
+    mesh
+}
+
+/// Another workload, whose client knows `app.default` at this address.
+pub(crate) async fn caller(pki: &Pki, name: &str, app: SocketAddr) -> Mesh {
+    let expected = pki.identity("default", "app").unwrap();
+    let builder = Mesh::builder(Workload::new("default", name))
+        .identity(pki.identity("default", name).unwrap())
+        .upstream("app.default", [app], [expected.svid().spiffe_id().clone()]);
+    build(builder).await
+}
+
+/// An application behind `serve_on`.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) serving: JoinHandle<std::io::Result<Drained>>,
+}
+
+pub(crate) async fn serve(mesh: &Mesh, app: Router) -> Served {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let mesh = mesh.clone();
+    let serving = tokio::spawn(async move { mesh.serve_on(socket, app).await });
+    Served { address, serving }
+}
+
+/// A connection with the certificate of this service account, before any HTTP.
+pub(crate) async fn dial(
+    pki: &Pki,
+    account: &str,
+    address: SocketAddr,
+    protocol: Protocol,
+) -> Stream<TcpStream> {
+    let expected = pki.identity("default", "app").unwrap();
+    let destination = Destination::new(
+        [expected.svid().spiffe_id().clone()],
+        "outbound_.8443_._.app.default.svc.cluster.local",
+        protocol,
+    );
+    let identity = pki.identity("default", account).unwrap();
+    let credentials = Credentials::new(&identity, Settings::default()).unwrap();
+    let connector = Connector::new(credentials);
+    let connected = connector.connect(address, &destination.unwrap()).await;
+    connected.unwrap().0
+}
+
+/// A caller that speaks bare HTTP/1.1 over the mesh's TLS.
+pub(crate) async fn http1<B>(pki: &Pki, account: &str, address: SocketAddr) -> http1::SendRequest<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    let stream = dial(pki, account, address, Protocol::Http1).await;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    sender
+}
+
+/// As [`http1`], in HTTP/2.
+pub(crate) async fn http2<B>(pki: &Pki, account: &str, address: SocketAddr) -> http2::SendRequest<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static,
+{
+    let stream = dial(pki, account, address, Protocol::Http2).await;
+    let connected = http2::Builder::new(TokioExecutor::new())
+        .handshake(TokioIo::new(stream))
+        .await;
+    let (sender, connection) = connected.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// A GET, in the form that HTTP/1.1 sends.
+pub(crate) fn get(path: &str) -> http::request::Builder {
+    Request::get(path).header("host", "app.default")
+}
+
+/// A GET, in the form that HTTP/2 sends.
+pub(crate) fn get2(path: &str) -> http::request::Builder {
+    Request::get(format!("http://app.default{path}")).version(http::Version::HTTP_2)
+}
+
+pub(crate) fn empty(builder: http::request::Builder) -> Request<Full<Bytes>> {
+    builder.body(Full::default()).unwrap()
+}
+
+/// The status, headers, and body of an answer.
+pub(crate) async fn read<B: Body<Error: std::fmt::Debug>>(
+    response: Response<B>,
+) -> (u16, HeaderMap, String) {
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    (head.status.as_u16(), head.headers, text)
+}
+
+/// The lines of this metric that hold all these labels.
+pub(crate) fn lines(mesh: &Mesh, metric: &str, labels: &[&str]) -> Vec<String> {
+    let text = mesh.metrics().render(Format::Text);
+    text.lines()
+        .filter(|line| line.starts_with(metric))
+        .filter(|line| labels.iter().all(|label| line.contains(label)))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A RequestAuthentication of the issuer, its keys inline.
+pub(crate) fn authentication(issuer: &Issuer) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: users}}\nspec:\n  jwtRules:\n  - issuer: {}\n    jwks: '{}'\n---\n",
+        issuer.name(),
+        issuer.jwks()
+    )
+}
+
+/// An AuthorizationPolicy of this action and these rules.
+pub(crate) fn policy(name: &str, action: &str, rules: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: {name}}}\nspec: {{action: {action}, rules: {rules}}}\n---\n"
+    )
+}
+
+/// Writes the only file of a directory of policies.
+pub(crate) fn write(directory: &Path, text: &str) {
+    std::fs::write(directory.join("policies.yaml"), text).unwrap();
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
