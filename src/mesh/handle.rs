@@ -49,8 +49,8 @@ impl Mesh {
     /// The whole inbound stack as one layer, for those who compose themselves.
     ///
     /// It guards what it wraps and nothing else: with axum's `Router::layer`, routes, merges and fallbacks that are added *after* it
-    /// have no guard, and the router has already chosen by the path as it was sent. [`protect`](Self::protect) the finished service
-    /// instead, where you can. Requests must carry the [`Peer`](crate::context::Peer) of a [`Listener`] of this crate; one without is
+    /// have no guard, and the router has already chosen by the path as it was sent; inside a nested router, policy sees only what nesting
+    /// left of the path. [`protect`](Self::protect) the finished service instead, where you can. Requests must carry the [`Peer`](crate::context::Peer) of a [`Listener`] of this crate; one without is
     /// refused.
     #[must_use]
     pub fn server(&self) -> ServerLayer {

@@ -79,7 +79,7 @@ pub use error::BuildError;
 pub use handle::Mesh;
 pub use inbound::{Completed, ConnectionServer, ResponseBody, ResponseFuture, Server, ServerLayer};
 #[cfg(feature = "axum")]
-pub use make::MakeServer;
+pub use make::{AxumFuture, AxumServer, MakeServer};
 pub use outbound::{
     Client, ClientError, ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture,
 };

@@ -13,6 +13,7 @@ mod golden;
 mod jwt;
 mod legacy;
 mod mesh_faults;
+mod mesh_serve;
 mod mesh_support;
 mod metrics;
 mod policy_rows;
