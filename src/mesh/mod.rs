@@ -59,6 +59,7 @@ mod cells;
 mod client_body;
 mod driver;
 mod error;
+mod farewell;
 mod fetch;
 mod handle;
 mod inbound;

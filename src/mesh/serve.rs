@@ -1,6 +1,8 @@
 use std::fmt;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,9 +19,10 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::Mesh;
+use super::farewell::Farewell;
 use super::shutdown::Signal;
 use crate::message::CountingBody;
-use crate::tls::Lifetime;
+use crate::tls::{Connection, Lifetime};
 
 impl Mesh {
     /// Serves an application on an address: TLS, telemetry and guards, then the application.
@@ -69,11 +72,12 @@ impl Mesh {
             tokio::select! {
                 connection = listener.accept() => {
                     let service = service.clone().of(connection.peer().clone());
-                    let lifetime = connection.stream().lifetime();
+                    let ending = Ending::of(&connection);
+                    let service = Farewell::new(service, Arc::clone(&ending.told));
                     let serving = http
                         .serve_connection_with_upgrades(TokioIo::new(connection), TowerToHyperService::new(service))
                         .into_owned();
-                    connections.spawn(serve_until(serving, lifetime, self.shutdown_signal()));
+                    connections.spawn(serve_until(serving, ending, self.shutdown_signal()));
                 }
                 Some(_) = connections.join_next() => {}
                 grace = shutdown.requested() => {
@@ -85,30 +89,54 @@ impl Mesh {
     }
 }
 
+/// When a connection should end, and how that is said on it.
+struct Ending {
+    lifetime: Lifetime,
+    is_http2: bool,
+    /// HTTP/1 responses say so.
+    told: Arc<AtomicBool>,
+}
+
+impl Ending {
+    fn of(connection: &Connection) -> Self {
+        Self {
+            lifetime: connection.stream().lifetime(),
+            is_http2: connection.stream().is_http2(),
+            told: Arc::default(),
+        }
+    }
+}
+
 /// Serves a connection to its end: its client's, that of its certificates, or ours. The last two let it finish what it is doing.
-async fn serve_until<C, E>(serving: C, lifetime: Lifetime, mut shutdown: Signal)
+async fn serve_until<C, E>(serving: C, ending: Ending, mut shutdown: Signal)
 where
     C: GracefulConnection<Error = E>,
     E: fmt::Display,
 {
     let mut serving = pin!(serving);
-    let grace = tokio::select! {
+    let end = tokio::select! {
         ended = serving.as_mut() => return told(ended),
-        end = lifetime.ended() => {
-            tracing::debug!(target: "tower_mesh::serve", reason = %end, "draining a connection");
-            Some(end.grace())
-        }
+        end = ending.lifetime.ended() => Some(end),
         // Whoever drains them all cuts them all, and counts.
         _ = shutdown.requested() => None,
     };
-    serving.as_mut().graceful_shutdown();
-    match grace {
-        Some(grace) => {
-            if let Ok(ended) = timeout(grace, serving).await {
-                told(ended);
-            }
+    ending.told.store(true, Ordering::Relaxed);
+    let Some(end) = end else {
+        serving.as_mut().graceful_shutdown();
+        return told(serving.await);
+    };
+    tracing::debug!(target: "tower_mesh::serve", reason = %end, "draining a connection");
+    if ending.is_http2 {
+        serving.as_mut().graceful_shutdown();
+    }
+    // An HTTP/1 connection goes with its next response; one that stays idle goes when the time is over.
+    match timeout(end.grace(), serving.as_mut()).await {
+        Ok(ended) => told(ended),
+        Err(_) if ending.is_http2 => {}
+        Err(_) => {
+            serving.as_mut().graceful_shutdown();
+            let _ = timeout(LAST_RESPONSE, serving).await;
         }
-        None => told(serving.await),
     }
 }
 
@@ -161,6 +189,8 @@ fn http() -> auto::Builder<TokioExecutor> {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// For the response that was under way when an HTTP/1 connection had to go.
+const LAST_RESPONSE: Duration = Duration::from_secs(5);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 const MAX_HEADER_LIST: u32 = 64 * 1024;

@@ -97,6 +97,45 @@ async fn a_rotation_drains_connections_and_fails_no_request() {
     serving.abort();
 }
 
+/// M-47: an idle HTTP/1 connection is not closed upon a request that may be on its way, its next response says that it ends.
+#[tokio::test]
+async fn a_rotation_lets_an_http1_connection_answer_once_more() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let ours = credentials(&pki, "ours");
+    let builder = Mesh::builder(Workload::new("default", "ours")).identity(ours.clone());
+    let (mesh, _driver) = builder.build().await.unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let app = Router::new().route("/", routing::get(|| async { "done" }));
+    let serving = tokio::spawn(async move { mesh.serve_on(socket, app).await });
+
+    let destination = Destination::new([id(OURS)], "ours", Protocol::Http1).unwrap();
+    let connector = Connector::new(credentials(&pki, "client"));
+    let (stream, _) = connector.connect(address, &destination).await.unwrap();
+    let http1 = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = http1.unwrap();
+    let connection = tokio::spawn(connection);
+    let ask = || {
+        Request::get("/")
+            .header("host", "ours")
+            .body(Empty::<Bytes>::new())
+    };
+    let before = sender.send_request(ask().unwrap()).await.unwrap();
+    assert!(!before.headers().contains_key("connection"));
+    before.into_body().collect().await.unwrap();
+
+    let next = pki.issue(&Leaf::workload(OURS)).unwrap().svid().unwrap();
+    ours.replace(&Identity::new(next, pki.bundles().unwrap()))
+        .unwrap();
+    // The server's connection sees the rotation before it sees the next request.
+    tokio::task::yield_now().await;
+    let last = sender.send_request(ask().unwrap()).await.unwrap();
+    assert_eq!(last.headers()["connection"], "close");
+    last.into_body().collect().await.unwrap();
+    assert!(connection.await.unwrap().is_ok());
+    serving.abort();
+}
+
 #[tokio::test]
 async fn a_mesh_follows_the_files_of_its_identity() {
     let pki = Pki::new("cluster.local").unwrap();
