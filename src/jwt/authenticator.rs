@@ -303,7 +303,7 @@ impl Authenticator {
         if let Some(verified) = seen.and_then(|seen| seen.get(token, key, now)) {
             return Ok(verified);
         }
-        let check_signature = |jws: &super::token::Jws<'_>, signature: &[u8]| {
+        let check_signature = |jws: &super::token::Jws<'_>, signature: &Vec<u8>| {
             key.keys = rule.jwks.check(now, |keys| {
                 keys.verify(jws.algorithm, jws.key_id(), &jws.signed, signature)
             })?;

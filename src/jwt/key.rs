@@ -1,13 +1,15 @@
-use aws_lc_rs::signature::{ParsedPublicKey, RsaPublicKeyComponents};
+use aws_lc_rs::signature::RsaPublicKeyComponents;
+use jsonwebtoken::crypto::JwtVerifier;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde_json::{Map, Value};
 
-use super::algorithm::{self, Algorithm};
 use super::base64url;
+use super::verifier::{ParsedKey, algorithm};
 
 /// One public key: parsed once, for each algorithm that it may verify.
 pub(crate) struct Key {
     id: Option<Box<str>>,
-    verifiers: Vec<(Algorithm, ParsedPublicKey)>,
+    verifiers: Vec<ParsedKey>,
 }
 
 /// Why a JWK is left out of its set.
@@ -47,10 +49,10 @@ impl Key {
     }
 
     /// What verifies signatures of this algorithm with this key; `None` when the key is not for it.
-    pub(crate) fn verifier(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
+    pub(crate) fn verifier(&self, algorithm: Algorithm) -> Option<&impl JwtVerifier> {
         self.verifiers
             .iter()
-            .find_map(|(candidate, key)| (*candidate == algorithm).then_some(key))
+            .find(|verifier| verifier.algorithm() == algorithm)
     }
 }
 
@@ -72,11 +74,11 @@ fn verifies(jwk: &Map<String, Value>) -> bool {
     }
 }
 
-fn read_verifiers(jwk: &Map<String, Value>) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
+fn read_verifiers(jwk: &Map<String, Value>) -> Option<Vec<ParsedKey>> {
     let text = |member: &str| jwk.get(member).and_then(Value::as_str);
     let stated = match jwk.get("alg") {
         None => None,
-        Some(name) => Some(Algorithm::from_name(name.as_str()?)?),
+        Some(name) => Some(algorithm(name.as_str()?)?),
     };
     let bytes = |member: &str| base64url::decode_strict(text(member)?.as_bytes());
     match text("kty")? {
@@ -88,21 +90,17 @@ fn read_verifiers(jwk: &Map<String, Value>) -> Option<Vec<(Algorithm, ParsedPubl
             let components = RsaPublicKeyComponents { n, e };
             let accepted = match &stated {
                 Some(algorithm) => std::slice::from_ref(algorithm),
-                None => &algorithm::RSA,
+                None => AlgorithmFamily::Rsa.algorithms(),
             };
             accepted
                 .iter()
-                .map(|algorithm| {
-                    let key = components.to_parsed_public_key(algorithm.rsa()?).ok()?;
-                    Some((*algorithm, key))
-                })
+                .map(|algorithm| ParsedKey::rsa(*algorithm, &components))
                 .collect()
         }
         "EC" => {
             let (algorithm, width) = match text("crv")? {
-                "P-256" => (Algorithm::Es256, 32),
-                "P-384" => (Algorithm::Es384, 48),
-                "P-521" => (Algorithm::Es512, 66),
+                "P-256" => (Algorithm::ES256, 32),
+                "P-384" => (Algorithm::ES384, 48),
                 _ => return None,
             };
             let (x, y) = (bytes("x")?, bytes("y")?);
@@ -118,7 +116,7 @@ fn read_verifiers(jwk: &Map<String, Value>) -> Option<Vec<(Algorithm, ParsedPubl
             if x.len() != 32 {
                 return None;
             }
-            on_curve(Algorithm::EdDsa, stated, &x)
+            on_curve(Algorithm::EdDSA, stated, &x)
         }
         _ => None,
     }
@@ -128,12 +126,11 @@ fn on_curve(
     algorithm: Algorithm,
     stated: Option<Algorithm>,
     point: &[u8],
-) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
+) -> Option<Vec<ParsedKey>> {
     if stated.is_some_and(|stated| stated != algorithm) {
         return None;
     }
-    let key = ParsedPublicKey::new(algorithm.curve()?, point).ok()?;
-    Some(vec![(algorithm, key)])
+    Some(vec![ParsedKey::on_curve(algorithm, point)?])
 }
 
 /// The number without leading zero bytes, which some issuers send.

@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use jsonwebtoken::Algorithm;
+use jsonwebtoken::signature::Verifier;
 use serde_json::Value;
 
-use super::algorithm::Algorithm;
 use super::key::{Key, Unfit};
 use super::{Refusal, json};
 
@@ -114,7 +115,7 @@ impl KeySet {
         algorithm: Algorithm,
         id: Option<&str>,
         signed: &[u8],
-        signature: &[u8],
+        signature: &Vec<u8>,
     ) -> Result<(), Refusal> {
         if id.is_some_and(|id| self.doubled.contains(id)) {
             return Err(Refusal::NoKey);
@@ -129,7 +130,7 @@ impl KeySet {
             1..=MAX_CANDIDATES => {}
             _ => return Err(Refusal::NoKey),
         }
-        if candidates.any(|key| key.verify_sig(signed, signature).is_ok()) {
+        if candidates.any(|key| key.verify(signed, signature).is_ok()) {
             Ok(())
         } else {
             Err(Refusal::Signature)

@@ -53,7 +53,7 @@
 //!
 //! Stricter, always:
 //!
-//! - HMAC algorithms and keys are refused: who can verify could sign.
+//! - HMAC algorithms and keys are refused: who can verify could sign. So are ES512 and keys on P-521.
 //! - A token that names a key (`kid`) is verified by a key of that id only; keys that share an id verify no token that names it.
 //! - `crit`, `b64`, `zip`, `enc` in the header, and a `typ` or `cty` that is not a token's, are refused.
 //! - `iat` more than a minute ahead is refused; so are control characters in `sub`, tokens of more than 16 KiB, JSON nested deeper than
@@ -71,7 +71,6 @@
 //! §3.9 issuer and audience are the rule's; §3.10 `kid` only selects a key, and `jku` and its kin are never read; §3.11 `typ` is checked;
 //! §3.12 keys belong to their rule.
 
-mod algorithm;
 mod answer;
 mod authenticator;
 mod base64url;
@@ -90,6 +89,7 @@ mod rule;
 mod schedule;
 mod seen;
 mod token;
+mod verifier;
 mod verify;
 
 pub use authenticator::Authenticator;

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-use super::algorithm::Algorithm;
+use super::verifier;
 use super::{Refusal, base64url, json};
 
 /// Bytes of a token, and of its decoded header (rule J-14).
@@ -122,7 +123,7 @@ fn check_header(header: &Map<String, Value>) -> Result<Algorithm, Refusal> {
     let Some(Value::String(name)) = header.get("alg") else {
         return Err(Refusal::AlgorithmType);
     };
-    let algorithm = Algorithm::from_name(name).ok_or(Refusal::Algorithm)?;
+    let algorithm = verifier::algorithm(name).ok_or(Refusal::Algorithm)?;
     match header.get("kid") {
         None => {}
         Some(Value::String(id)) if id.len() <= MAX_KEY_ID => {}

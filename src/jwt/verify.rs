@@ -55,7 +55,7 @@ pub(crate) fn verify<'t>(
     demands: &Demands,
     reading: Reading,
     now: f64,
-    check_signature: impl FnOnce(&Jws<'_>, &[u8]) -> Result<(), Refusal>,
+    check_signature: impl FnOnce(&Jws<'_>, &Vec<u8>) -> Result<(), Refusal>,
 ) -> Result<Passed<'t>, Refusal> {
     let jws = Jws::parse(token, reading)?;
     let claims = jws.claims()?;
