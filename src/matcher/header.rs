@@ -8,6 +8,31 @@ pub fn is_joined(name: &str) -> bool {
     JOINED.binary_search(&name).is_ok()
 }
 
+/// Whether Envoy takes the header off before policy sees the request: headers of one hop, unless they upgrade the connection, `te`
+/// other than `trailers`, and `x-forwarded-client-cert` from a plaintext peer.
+///
+/// `name` is in lower case; `lines` gives the values of a header by its name.
+pub fn is_removed<'v, L>(name: &str, is_tls: bool, lines: impl Fn(&'static str) -> L) -> bool
+where
+    L: IntoIterator<Item = &'v [u8]>,
+{
+    let says = |name, word: &str| {
+        lines(name)
+            .into_iter()
+            .flat_map(|line| line.split(|byte| *byte == b','))
+            .any(|element| element.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let upgrades =
+        || says("connection", "upgrade") && lines("upgrade").into_iter().next().is_some();
+    match name {
+        "x-forwarded-client-cert" => !is_tls,
+        "te" => !says("te", "trailers") && !upgrades(),
+        "connection" | "upgrade" => !upgrades(),
+        "keep-alive" | "proxy-connection" | "transfer-encoding" => true,
+        _ => false,
+    }
+}
+
 /// Sorted.
 const JOINED: [&str; 23] = [
     "accept",
@@ -38,6 +63,39 @@ const JOINED: [&str; 23] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_of_one_hop_are_taken_off_unless_they_upgrade() {
+        let removed = |name: &str, is_tls: bool, headers: &[(&str, &str)]| {
+            is_removed(name, is_tls, |wanted| {
+                let lines = headers.iter().filter(move |(name, _)| *name == wanted);
+                lines.map(|(_, value)| value.as_bytes()).collect::<Vec<_>>()
+            })
+        };
+        let upgrade = [("connection", "Keep-Alive, Upgrade"), ("upgrade", "h2c")];
+        let half = [("connection", "upgrade")];
+        for (name, is_tls, headers, expected) in [
+            ("x-forwarded-client-cert", false, &[][..], true),
+            ("x-forwarded-client-cert", true, &[], false),
+            ("te", true, &[("te", "gzip")], true),
+            ("te", true, &[("te", "gzip, Trailers")], false),
+            ("te", true, &upgrade, false),
+            ("connection", true, &upgrade, false),
+            ("upgrade", true, &upgrade, false),
+            ("connection", true, &half, true),
+            ("upgrade", true, &[("upgrade", "h2c")], true),
+            ("keep-alive", true, &upgrade, true),
+            ("proxy-connection", true, &[], true),
+            ("transfer-encoding", true, &[], true),
+            ("accept", false, &[], false),
+        ] {
+            assert_eq!(
+                removed(name, is_tls, headers),
+                expected,
+                "{name} {headers:?}"
+            );
+        }
+    }
 
     #[test]
     fn the_list_is_sorted_and_found() {

@@ -230,24 +230,6 @@ impl Request {
         let lines = self.headers.iter().filter(move |(line, _)| line == name);
         lines.map(|(_, value)| value.as_slice())
     }
-
-    /// Whether Envoy takes a header off before policy sees the request.
-    fn is_removed(&self, name: &str) -> bool {
-        let says = |header: &str, word: &[u8]| {
-            let mut elements = self
-                .lines(header)
-                .flat_map(|line| line.split(|byte| *byte == b','));
-            elements.any(|element| element.trim_ascii().eq_ignore_ascii_case(word))
-        };
-        let upgrades = || says("connection", b"upgrade") && self.lines("upgrade").next().is_some();
-        match name {
-            "x-forwarded-client-cert" => !self.is_tls,
-            "te" => !says("te", b"trailers") && !upgrades(),
-            "connection" | "upgrade" => !upgrades(),
-            "keep-alive" | "proxy-connection" | "transfer-encoding" => true,
-            _ => false,
-        }
-    }
 }
 
 impl Default for Request {
@@ -270,7 +252,7 @@ impl Attributes for Request {
     }
 
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        if self.is_removed(name) {
+        if header::is_removed(name, self.is_tls, |name| self.lines(name)) {
             return false;
         }
         let mut lines = self.lines(name);

@@ -1,13 +1,14 @@
 use std::net::IpAddr;
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 
 use crate::context::{Claims, Exchange, Peer};
 use crate::identity::PeerCertificate;
-use crate::matcher::{forwarded, header::is_joined};
+use crate::matcher::forwarded;
+use crate::matcher::header::{is_joined, is_removed};
 use crate::policy::Attributes;
 
 /// Shows the head of a request to the engine, as Envoy's matchers would see it.
@@ -60,26 +61,6 @@ impl<'a> RequestAttributes<'a> {
             .iter()
             .map(|value| value.as_bytes().trim_ascii())
     }
-
-    /// Whether Envoy takes the header off before policy sees the request.
-    fn is_removed(&self, name: &str) -> bool {
-        let says = |name: HeaderName, word: &str| {
-            let lines = self.headers.get_all(name);
-            let mut elements = lines
-                .iter()
-                .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-            elements.any(|element| element.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
-        };
-        let upgrades =
-            || says(header::CONNECTION, "upgrade") && self.headers.contains_key(header::UPGRADE);
-        match name {
-            "x-forwarded-client-cert" => !self.peer.is_tls(),
-            "te" => !says(header::TE, "trailers") && !upgrades(),
-            "connection" | "upgrade" => !upgrades(),
-            "keep-alive" | "proxy-connection" | "transfer-encoding" => true,
-            _ => false,
-        }
-    }
 }
 
 impl Attributes for RequestAttributes<'_> {
@@ -96,7 +77,7 @@ impl Attributes for RequestAttributes<'_> {
     }
 
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        if self.is_removed(name) {
+        if is_removed(name, self.peer.is_tls(), |name| self.lines(name)) {
             return false;
         }
         let mut lines = self.lines(name);
