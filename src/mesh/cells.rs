@@ -3,6 +3,7 @@ use crate::istio::{MtlsMode, Problems};
 use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
 use crate::policy::{Engine, PerPort, compile};
+use crate::rbac::Guard;
 use crate::source::Configuration;
 use crate::tls::{Mode, Modes};
 
@@ -46,8 +47,10 @@ impl Compiler {
             let authenticator = Authenticator::compile(authentication, &mut self.keyring)?;
             authenticators.by_port.insert(*port, authenticator);
         }
+        let engine = Engine::new(program);
+        Guard::warn_of_unasked_providers(&engine);
         Ok(Config {
-            engine: Engine::new(program),
+            engine,
             authenticators,
         })
     }

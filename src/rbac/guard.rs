@@ -44,6 +44,16 @@ impl Guard {
             .collect()
     }
 
+    /// Says at load what [`unasked_providers`](Self::unasked_providers) finds.
+    pub(crate) fn warn_of_unasked_providers(engine: &Engine) {
+        for provider in Self::unasked_providers(engine) {
+            tracing::warn!(
+                provider,
+                "external authorization is not supported yet: requests for it are refused"
+            );
+        }
+    }
+
     /// Normalizes the request's target in place, as the engine's configuration says, so that the router behind sees what policy judges.
     ///
     /// Only in front of every router: one that has already chosen by the raw path would not choose again.

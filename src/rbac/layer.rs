@@ -25,12 +25,7 @@ impl RbacLayer {
     /// A layer that asks this engine, whatever generation of it is current when a request comes.
     #[must_use]
     pub fn new(engine: Live<Engine>) -> Self {
-        for provider in Guard::unasked_providers(&engine.load()) {
-            tracing::warn!(
-                provider,
-                "external authorization is not supported yet: requests for it are refused"
-            );
-        }
+        Guard::warn_of_unasked_providers(&engine.load());
         Self {
             engine,
             guard: Guard::new(),
