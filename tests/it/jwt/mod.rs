@@ -3,6 +3,7 @@
 mod attacks;
 mod legacy;
 mod remote;
+mod second_opinion;
 mod support;
 mod tables;
 mod vectors;
