@@ -44,7 +44,8 @@ impl Exchange {
         self.0.peer.get()
     }
 
-    /// The request target as it was sent, before any router changed it.
+    /// The request target as it was sent, before any router changed it; without query parameters that may hold a token, where a mesh's
+    /// rules name some.
     #[must_use]
     pub fn target(&self) -> Option<&http::Uri> {
         self.0.target.get()

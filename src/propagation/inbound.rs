@@ -179,6 +179,7 @@ fn record<B>(
     let is_grpc = is_grpc(request.headers());
     let mut tags = Tags::of(
         request,
+        exchange.target().unwrap_or_else(|| request.uri()),
         &settings.identity,
         exchange.peer(),
         opened.trace.request_id(),

@@ -58,7 +58,14 @@ impl Propagation {
                     link: None,
                     start: now,
                     is_grpc,
-                    tags: Tags::of(request, &settings.identity, none, id, is_grpc),
+                    tags: Tags::of(
+                        request,
+                        request.uri(),
+                        &settings.identity,
+                        none,
+                        id,
+                        is_grpc,
+                    ),
                 })
             }
             Some(_) | None => Recording::none(),

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header};
 
 use super::config::text;
 use super::headers::X_CLIENT_TRACE_ID;
@@ -62,9 +62,10 @@ impl Identity {
 pub(super) struct Tags(Vec<(Cow<'static, str>, TagValue)>);
 
 impl Tags {
-    /// What is known when the request comes in or goes out.
+    /// What is known when the request comes in or goes out. `target` is its URI as spans may show it.
     pub(super) fn of<B>(
         request: &Request<B>,
+        target: &Uri,
         identity: &Identity,
         peer: Option<&Peer>,
         request_id: Option<&HeaderValue>,
@@ -81,7 +82,10 @@ impl Tags {
         }
         tags.header("guid:x-request-id", request_id);
         tags.header("guid:x-client-trace-id", headers.get(X_CLIENT_TRACE_ID));
-        tags.owned("http.url", url(request, peer.is_some_and(Peer::is_tls)));
+        tags.owned(
+            "http.url",
+            url(request, target, peer.is_some_and(Peer::is_tls)),
+        );
         tags.owned("http.method", request.method().as_str().to_owned());
         tags.fixed("http.protocol", protocol(request.version()));
         tags.header_or_dash("user_agent", headers.get(header::USER_AGENT));
@@ -174,14 +178,13 @@ pub(super) fn authority<B>(request: &Request<B>) -> Option<&str> {
     }
 }
 
-fn url<B>(request: &Request<B>, is_tls: bool) -> String {
-    let uri = request.uri();
-    let scheme = match (is_tls, uri.scheme_str()) {
+fn url<B>(request: &Request<B>, target: &Uri, is_tls: bool) -> String {
+    let scheme = match (is_tls, target.scheme_str()) {
         (true, _) | (false, Some("https")) => "https",
         (false, _) => "http",
     };
     let original = request.headers().get(ORIGINAL_PATH).and_then(text);
-    let path = original.or_else(|| uri.path_and_query().map(|path| path.as_str()));
+    let path = original.or_else(|| target.path_and_query().map(|path| path.as_str()));
     let authority = authority(request).unwrap_or_default();
     let path = cut(path.unwrap_or("/"));
     let mut url = String::with_capacity(scheme.len() + 3 + authority.len() + path.len());

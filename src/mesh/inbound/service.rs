@@ -14,10 +14,12 @@ use tower_service::Service;
 use super::future::{ResponseBody, ResponseFuture, panic_reply};
 use super::record::{Observer, Record};
 use crate::context::{Exchange, Peer};
+use crate::jwt::Authenticator;
 use crate::live::Live;
 use crate::mesh::cells::Config;
 use crate::message::{CountingBody, LocalReply, is_grpc};
 use crate::metrics::ServerMetrics;
+use crate::policy::Engine;
 use crate::propagation::Propagation;
 use crate::rbac::Guard;
 
@@ -105,7 +107,12 @@ impl Inbound {
         let (started, now) = (Instant::now(), SystemTime::now());
         let (mut request, received) = CountingBody::wrap(request);
         let exchange = Exchange::of(request.extensions_mut());
-        exchange.set_target(request.uri().clone());
+        let config = self.config.load();
+        let port = exchange.peer().map_or(0, |peer| peer.local_addr().port());
+        let authenticator = config.authenticators.get(port);
+        // What is kept of the target is shown to spans and observers (security rule J-25).
+        let shown = authenticator.without_tokens(request.uri());
+        exchange.set_target(shown.unwrap_or_else(|| request.uri().clone()));
         let span = self.propagation.begin(&mut request, &exchange, now);
         let measured = self
             .metrics
@@ -120,26 +127,23 @@ impl Inbound {
             started,
         );
         let (mut head, body) = request.into_parts();
-        let verdict = self.judge(&mut head, &exchange, now);
+        let verdict = self.judge(&config.engine, authenticator, &mut head, &exchange, now);
         (Request::from_parts(head, body), record, verdict)
     }
 
     /// The guards, on one generation of configuration.
     fn judge(
         &self,
+        engine: &Engine,
+        authenticator: &Authenticator,
         head: &mut Parts,
         exchange: &Exchange,
         now: SystemTime,
     ) -> Result<(), LocalReply> {
-        let config = self.config.load();
-        let port = exchange.peer().map_or(0, |peer| peer.local_addr().port());
-        self.rbac.normalize(&config.engine, head)?;
-        self.rbac.check_custom(&config.engine, head, exchange)?;
-        config
-            .authenticators
-            .get(port)
-            .authenticate(head, exchange, now)?;
-        self.rbac.check(&config.engine, head, exchange)
+        self.rbac.normalize(engine, head)?;
+        self.rbac.check_custom(engine, head, exchange)?;
+        authenticator.authenticate(head, exchange, now)?;
+        self.rbac.check(engine, head, exchange)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod legacy;
+mod mesh;
 mod remote;
 mod second_opinion;
 mod support;
