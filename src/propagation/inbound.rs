@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -152,7 +153,7 @@ fn port(exchange: &Exchange) -> Option<u16> {
 
 fn operation(settings: &Settings, exchange: &Exchange) -> Option<HeaderValue> {
     let operation = settings.identity.operation(port(exchange))?;
-    HeaderValue::from_str(operation).ok()
+    operation.value.clone()
 }
 
 fn record<B>(
@@ -173,7 +174,7 @@ fn record<B>(
     let own = settings.identity.operation(port(exchange));
     let name = match (told, own) {
         (Some(told), _) => told.into(),
-        (None, Some(own)) => own.clone(),
+        (None, Some(own)) => Arc::clone(&own.name),
         (None, None) => "ingress".into(),
     };
     let is_grpc = is_grpc(request.headers());

@@ -16,7 +16,25 @@ pub(super) struct Identity {
     /// Tags that all spans have, worked out once.
     constant: Vec<(&'static str, Arc<str>)>,
     /// The operation that stands behind each port of ours.
-    operations: Vec<(u16, Arc<str>)>,
+    operations: Vec<(u16, Operation)>,
+}
+
+/// What we call the requests to one of our services.
+#[derive(Clone, Debug)]
+pub(super) struct Operation {
+    pub(super) name: Arc<str>,
+    /// The same for a header; `None` when it cannot stand in one.
+    pub(super) value: Option<HeaderValue>,
+}
+
+impl Operation {
+    fn new(service: &str, namespace: &str, port: u16) -> Self {
+        let name = format!("{service}.{namespace}.svc.cluster.local:{port}/*");
+        Self {
+            value: HeaderValue::from_str(&name).ok(),
+            name: name.into(),
+        }
+    }
 }
 
 impl Identity {
@@ -35,8 +53,7 @@ impl Identity {
             ("istio.cluster_id", workload.cluster_id().into()),
             ("istio.namespace", namespace.into()),
         ];
-        let operation =
-            |name: &str, port| format!("{name}.{namespace}.svc.cluster.local:{port}/*").into();
+        let operation = |name: &str, port| Operation::new(name, namespace, port);
         self.operations = workload
             .services()
             .iter()
@@ -45,7 +62,7 @@ impl Identity {
     }
 
     /// The operation of a request that came in on this port; the only service's when the port is not known.
-    pub(super) fn operation(&self, port: Option<u16>) -> Option<&Arc<str>> {
+    pub(super) fn operation(&self, port: Option<u16>) -> Option<&Operation> {
         let by_port = self
             .operations
             .iter()
