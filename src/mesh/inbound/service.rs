@@ -173,7 +173,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        request.extensions_mut().insert(self.peer.clone());
+        // Straight into the exchange: the extensions would box it once more.
+        Exchange::of(request.extensions_mut()).set_peer(self.peer.clone());
         self.inner.call(request)
     }
 }
