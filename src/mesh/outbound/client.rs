@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use http::{Request, Response, Uri, Version};
 use http_body::Body;
+use hyper_util::client::legacy;
 use tower_service::Service;
 
 use super::error::ClientError;
@@ -81,13 +82,51 @@ impl Client {
         let is_http2 =
             request.version() == Version::HTTP_2 || crate::message::is_grpc(request.headers());
         let request = request.map(|()| ClientBody::stream(body));
-        let pool = outbound.pools.current();
-        let sending = if is_http2 {
+        // What it costs to be able to send a call once more is paid where HTTP/2 may ask for it.
+        let again = (is_http2 && request.body().is_end_stream()).then(|| self.again(&request));
+        let sending = self.0.send(request, is_http2);
+        ResponseFuture::sending(sending, again, record, method)
+    }
+
+    fn again(&self, request: &Request<ClientBody>) -> Box<Again> {
+        let mut copy = Request::new(ClientBody::empty());
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        *copy.headers_mut() = request.headers().clone();
+        Box::new(Again {
+            outbound: Arc::clone(&self.0),
+            request: copy,
+        })
+    }
+}
+
+impl Outbound {
+    fn send(&self, request: Request<ClientBody>, is_http2: bool) -> legacy::ResponseFuture {
+        let pool = self.pools.current();
+        if is_http2 {
             pool.http2.request(request)
         } else {
             pool.http1.request(request)
-        };
-        ResponseFuture::sending(sending, record, method)
+        }
+    }
+}
+
+/// A call without a body that can be sent once more, when the server says that it has not touched it.
+pub(super) struct Again {
+    outbound: Arc<Outbound>,
+    request: Request<ClientBody>,
+}
+
+impl Again {
+    pub(super) fn send(self) -> legacy::ResponseFuture {
+        self.outbound.send(self.request, true)
+    }
+}
+
+impl fmt::Debug for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Again").finish_non_exhaustive()
     }
 }
 

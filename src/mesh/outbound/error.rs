@@ -70,6 +70,21 @@ impl ClientError {
         None
     }
 
+    /// Whether the server says that it has not touched the call (RFC 9113 §6.8 and §8.7), so that it may be sent again whatever it is.
+    pub(super) fn is_untouched(&self) -> bool {
+        let mut source = self.source();
+        while let Some(error) = source {
+            if let Some(error) = error.downcast_ref::<h2::Error>() {
+                let goes_away = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+                let refused =
+                    error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+                return error.is_remote() && (goes_away || refused);
+            }
+            source = error.source();
+        }
+        false
+    }
+
     /// Envoy's response flags for it: `NR`, `UF` or `UC`.
     #[must_use]
     pub fn flags(&self) -> ResponseFlags {

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use pin_project::pin_project;
 
+use super::client::Again;
 use super::error::ClientError;
 use super::record::Record;
 use crate::message::EosBody;
@@ -22,6 +23,7 @@ use crate::propagation::TaskBody;
 pub struct ResponseFuture {
     #[pin]
     state: State,
+    again: Option<Box<Again>>,
     record: Record,
     method: Method,
 }
@@ -34,17 +36,26 @@ enum State {
 }
 
 impl ResponseFuture {
-    pub(super) fn sending(future: legacy::ResponseFuture, record: Record, method: Method) -> Self {
+    pub(super) fn sending(
+        future: legacy::ResponseFuture,
+        again: Option<Box<Again>>,
+        record: Record,
+        method: Method,
+    ) -> Self {
+        let state = State::Sending(future);
         Self {
-            state: State::Sending(future),
+            state,
+            again,
             record,
             method,
         }
     }
 
     pub(super) fn refused(error: ClientError, record: Record) -> Self {
+        let state = State::Refused(Some(error));
         Self {
-            state: State::Refused(Some(error)),
+            state,
+            again: None,
             record,
             method: Method::GET,
         }
@@ -55,25 +66,37 @@ impl Future for ResponseFuture {
     type Output = Result<Response<ResponseBody>, ClientError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let error = match this.state.project() {
-            StateProj::Sending(future) => {
-                let polled = {
-                    let _entered = this.record.enter();
-                    ready!(future.poll(cx))
-                };
-                match polled {
-                    Ok(response) => {
-                        let record = mem::take(this.record);
-                        return Poll::Ready(Ok(ResponseBody::wrap(response, this.method, record)));
+        let mut this = self.project();
+        let error = loop {
+            match this.state.as_mut().project() {
+                StateProj::Sending(future) => {
+                    let polled = {
+                        let _entered = this.record.enter();
+                        ready!(future.poll(cx))
+                    };
+                    let error = match polled {
+                        Ok(response) => {
+                            let record = mem::take(this.record);
+                            return Poll::Ready(Ok(ResponseBody::wrap(
+                                response,
+                                this.method,
+                                record,
+                            )));
+                        }
+                        Err(error) => ClientError::hyper(error),
+                    };
+                    match this.again.take() {
+                        Some(again) if error.is_untouched() => {
+                            this.state.set(State::Sending(again.send()));
+                        }
+                        Some(_) | None => break error,
                     }
-                    Err(error) => ClientError::hyper(error),
                 }
+                StateProj::Refused(error) => match error.take() {
+                    Some(error) => break error,
+                    None => return Poll::Pending,
+                },
             }
-            StateProj::Refused(error) => match error.take() {
-                Some(error) => error,
-                None => return Poll::Pending,
-            },
         };
         mem::take(this.record).failed(&error);
         Poll::Ready(Err(error))
