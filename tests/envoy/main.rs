@@ -1,0 +1,127 @@
+//! The engine and a real Envoy give the same answers: `run.sh` beside this file installs an Envoy and runs this.
+//!
+//! Each policy set is loaded into Envoy exactly as `tower-mesh envoy` prints it. The same requests go to Envoy over sockets, with real
+//! client certificates and real tokens, and to `tower-mesh check`; status, deciding policy, dry runs, audit and the providers that were
+//! asked are compared.
+//!
+//! `ENVOY` names the program; without it nothing is compared, which is said, and is a failure when `ENVOY_REQUIRED` is set.
+//! `ENVOY_SETS`, `ENVOY_REQUESTS` (of each set) and `ENVOY_SEED` choose the random sets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test may panic"
+)]
+
+mod compare;
+mod random;
+mod server;
+mod table;
+mod wire;
+mod world;
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::compare::{Tally, compare};
+use crate::random::Random;
+use crate::wire::Callers;
+use crate::world::World;
+
+/// How many sets one Envoy serves.
+const BATCH: usize = 50;
+
+#[test]
+fn the_tables_get_the_same_answers() {
+    let Some(envoy) = envoy() else { return };
+    let mut callers = Callers::new();
+    let worlds = table::worlds(callers.issuers());
+    let tally = compare(&envoy, &worlds, &mut callers, |_| {});
+    tally.report("tables");
+    assert!(tally.differences.is_empty());
+}
+
+#[test]
+fn random_sets_get_the_same_answers() {
+    let Some(envoy) = envoy() else { return };
+    let (sets, requests) = (number("ENVOY_SETS", 220), number("ENVOY_REQUESTS", 20));
+    let seed = number("ENVOY_SEED", 20_261_123);
+    let mut callers = Callers::new();
+    let mut random = Random::new(seed as u64);
+    let mut tally = Tally::default();
+    let worlds: Vec<World> = (0..sets)
+        .map(|index| match index % 8 {
+            7 => random::legacy_world(&mut random, &format!("legacy {index}"), requests),
+            _ => random::world(
+                &mut random,
+                callers.issuers(),
+                &format!("random {index}"),
+                requests,
+            ),
+        })
+        .collect();
+    for batch in worlds.chunks(BATCH) {
+        tally.add(compare(&envoy, batch, &mut callers, |_| {}));
+    }
+    tally.report(&format!("seed {seed}"));
+    assert!(tally.differences.is_empty());
+    let share = |count: usize| count * 100 / tally.requests.max(1);
+    assert!(
+        share(tally.allowed) >= 15 && share(tally.denied) >= 15,
+        "too one-sided"
+    );
+}
+
+#[test]
+fn a_dropped_not_is_caught() {
+    let Some(envoy) = envoy() else { return };
+    let mut callers = Callers::new();
+    let worlds = table::negative(callers.issuers());
+    let tally = compare(&envoy, &worlds, &mut callers, |filters| {
+        assert!(drop_not(filters), "the set has a `not`");
+    });
+    for world in &worlds {
+        let caught = tally
+            .differences
+            .iter()
+            .any(|difference| difference.contains(&world.name));
+        assert!(caught, "{}: nobody noticed the dropped `not`", world.name);
+    }
+}
+
+/// Replaces the first negation by what it negates.
+fn drop_not(value: &mut Value) -> bool {
+    if let Value::Object(object) = value {
+        for key in ["not_rule", "not_id"] {
+            if let Some(inner) = object.remove(key) {
+                *value = inner;
+                return true;
+            }
+        }
+        return object.values_mut().any(drop_not);
+    }
+    value
+        .as_array_mut()
+        .is_some_and(|list| list.iter_mut().any(drop_not))
+}
+
+fn envoy() -> Option<PathBuf> {
+    let program = std::env::var_os("ENVOY").map(PathBuf::from);
+    if program.is_none() {
+        assert!(
+            std::env::var_os("ENVOY_REQUIRED").is_none(),
+            "ENVOY_REQUIRED is set, but ENVOY names no program; use tests/envoy/run.sh"
+        );
+        eprintln!("SKIPPED: no Envoy to compare with; use tests/envoy/run.sh");
+    }
+    program
+}
+
+fn number(name: &str, default: usize) -> usize {
+    let text = std::env::var(name).ok();
+    text.map_or(default, |text| text.parse().expect("a number"))
+}

