@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cells::{Cells, Compiler};
+use super::cells::{Cells, Compiler, ModeChoice};
 use super::driver::Driver;
 use super::error::BuildError;
 use super::fetch::{self, FetchOptions};
@@ -20,7 +20,7 @@ use crate::metrics::Registry;
 use crate::propagation::Propagation;
 use crate::rbac::Guard;
 use crate::source::Configuration;
-use crate::tls::{Credentials, Rotation, Settings};
+use crate::tls::{Credentials, Mode, Rotation, Settings};
 
 /// Describes a mesh: options in, a [`Mesh`] and its [`Driver`] out. Every mistake is found by [`build`](Self::build).
 #[derive(Debug)]
@@ -37,6 +37,7 @@ pub struct MeshBuilder {
     records_allows: bool,
     observer: Observers,
     fetch: FetchOptions,
+    modes: ModeChoice,
 }
 
 impl MeshBuilder {
@@ -53,6 +54,7 @@ impl MeshBuilder {
             records_allows: false,
             observer: Observers::default(),
             fetch: FetchOptions::default(),
+            modes: ModeChoice::default(),
         }
     }
 
@@ -91,6 +93,18 @@ impl MeshBuilder {
     /// How TLS is spoken.
     pub fn tls(mut self, settings: Settings) -> Self {
         self.tls = settings;
+        self
+    }
+
+    /// Which connections every port takes, whatever PeerAuthentication says. [`Mode::Disable`] takes plaintext only.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.modes.forced = Some(mode);
+        self
+    }
+
+    /// Which connections a port takes that no resource speaks of; [`Mode::Strict`] by default, where Istio has PERMISSIVE.
+    pub fn mode_otherwise(mut self, mode: Mode) -> Self {
+        self.modes.otherwise = mode;
         self
     }
 
@@ -160,7 +174,7 @@ impl MeshBuilder {
             keyring: Keyring::new(),
         };
         let configuration = self.feed.load(self.workload.namespace())?;
-        let cells = Cells::new(compiler.compile(&configuration)?);
+        let cells = Cells::new(compiler.compile(&configuration)?, self.modes);
         let fetch = fetch::client(self.fetch, &self.tls)?;
 
         let identity = credentials.spiffe_id();

@@ -19,6 +19,16 @@ pub(super) struct Config {
 pub(super) struct Cells {
     pub(super) config: Live<Config>,
     pub(super) modes: Live<Modes>,
+    choice: ModeChoice,
+}
+
+/// How the modes of the ports come about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ModeChoice {
+    /// On every port, whatever resources say.
+    pub(super) forced: Option<Mode>,
+    /// Where no resource says anything: STRICT, unless another is asked for (security rule M-20).
+    pub(super) otherwise: Mode,
 }
 
 /// Turns configuration into what the layers read.
@@ -57,33 +67,39 @@ impl Compiler {
 }
 
 impl Cells {
-    pub(super) fn new(config: Config) -> Self {
-        let modes = Live::new(modes(&config.engine));
+    pub(super) fn new(config: Config, choice: ModeChoice) -> Self {
+        let modes = Live::new(choice.modes(&config.engine));
         Self {
             config: Live::new(config),
             modes,
+            choice,
         }
     }
 
     /// Publishes a generation: modes first where they grow stricter matters less than the rules that read identities.
     pub(super) fn publish(&self, config: Config) {
-        let modes = modes(&config.engine);
+        let modes = self.choice.modes(&config.engine);
         self.config.store(config);
         self.modes.store(modes);
     }
 }
 
-/// Where no resource says anything, a port is STRICT (security rule M-20).
-fn modes(engine: &Engine) -> Modes {
-    let mode = |mode: Option<MtlsMode>| match mode {
-        None | Some(MtlsMode::Strict) => Mode::Strict,
-        // Istio's default where a resource exists and leaves the mode open.
-        Some(MtlsMode::Unset | MtlsMode::Permissive) => Mode::Permissive,
-        Some(MtlsMode::Disable) => Mode::Disable,
-    };
-    let mtls = &engine.program().mtls;
-    let start = Modes::new(mode(mtls.default));
-    mtls.by_port.iter().fold(start, |modes, (port, said)| {
-        modes.with_port(*port, mode(*said))
-    })
+impl ModeChoice {
+    fn modes(self, engine: &Engine) -> Modes {
+        if let Some(forced) = self.forced {
+            return Modes::new(forced);
+        }
+        let mode = |mode: Option<MtlsMode>| match mode {
+            None => self.otherwise,
+            Some(MtlsMode::Strict) => Mode::Strict,
+            // Istio's default where a resource exists and leaves the mode open.
+            Some(MtlsMode::Unset | MtlsMode::Permissive) => Mode::Permissive,
+            Some(MtlsMode::Disable) => Mode::Disable,
+        };
+        let mtls = &engine.program().mtls;
+        let start = Modes::new(mode(mtls.default));
+        mtls.by_port.iter().fold(start, |modes, (port, said)| {
+            modes.with_port(*port, mode(*said))
+        })
+    }
 }

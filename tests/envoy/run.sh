@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares the engine with a real Envoy, which is installed below target/ at the first run.
 #   tests/envoy/run.sh [--sets N] [--requests N] [--seed S]
-# N sets of random policies (220), each with N requests (20), from seed S; the hand-written tables always run.
+# N sets of random policies (220), each with N requests (12), from seed S; the hand-written tables always run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
