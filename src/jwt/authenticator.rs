@@ -12,7 +12,7 @@ use super::rule::Rule;
 use super::seen::{EntryKey, SeenTokens};
 use super::token::Reading;
 use super::verify;
-use super::{Keyring, Refusal, answer};
+use super::{Counts, Keyring, Refusal, answer};
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
 use crate::message::LocalReply;
@@ -29,6 +29,7 @@ pub struct Authenticator {
     /// Headers that only this guard may set.
     outputs: Vec<HeaderName>,
     seen: Option<SeenTokens<Arc<Verified>>>,
+    counts: Counts,
 }
 
 /// What a good token leaves in the request.
@@ -86,6 +87,7 @@ impl Authenticator {
             legacy,
             outputs,
             seen: has_rules.then(SeenTokens::new),
+            counts: keyring.counts().clone(),
         })
     }
 
@@ -138,9 +140,12 @@ impl Authenticator {
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs() as f64);
         let verdict = match (&self.legacy, self.rules.as_slice()) {
-            (Some(legacy), []) => legacy.authenticate(self, head, exchange, reading, now),
+            (Some(legacy), []) => legacy
+                .authenticate(self, head, exchange, reading, now)
+                .inspect_err(|_| self.counts.refused(None)),
             (_, rules) => self
                 .by_rules(rules, head, reading, now)
+                .inspect_err(|refusal| self.counts.refused(Some(*refusal)))
                 .map_err(|refusal| answer::refuse(refusal, head, exchange, self.parameters())),
         };
         match verdict {
@@ -301,6 +306,7 @@ impl Authenticator {
         };
         let seen = self.seen.as_ref();
         if let Some(verified) = seen.and_then(|seen| seen.get(token, key, now)) {
+            self.counts.remembered();
             return Ok(verified);
         }
         let check_signature = |jws: &super::token::Jws<'_>, signature: &Vec<u8>| {
@@ -333,6 +339,7 @@ impl Authenticator {
         if let Some(seen) = seen {
             seen.put(token, key, passed.window, now, Arc::clone(&verified));
         }
+        self.counts.verified();
         Ok(verified)
     }
 

@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use http::Uri;
 use tokio::sync::Notify;
 
-use super::{KeySet, Refusal};
+use super::{Counts, KeySet, Refusal};
 
 /// How long keys count without a successful fetch (rule J-41).
 const MAX_STALE: f64 = 24.0 * 3600.0;
@@ -223,6 +223,7 @@ pub struct Keyring {
     remote: BTreeMap<KeySource, WeakJwks>,
     unfetched: Vec<Jwks>,
     accepts_http: bool,
+    counts: Counts,
 }
 
 /// Keys that may be gone.
@@ -252,6 +253,17 @@ impl Keyring {
     pub fn danger_accept_http(mut self) -> Self {
         self.accepts_http = true;
         self
+    }
+
+    /// Lets the authenticators that are compiled with this keyring count here.
+    #[must_use]
+    pub fn counting(mut self, counts: Counts) -> Self {
+        self.counts = counts;
+        self
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// The key sets that were added since the last call: each wants a [`Fetcher`](super::Fetcher) of its own.

@@ -74,6 +74,7 @@
 mod answer;
 mod authenticator;
 mod base64url;
+mod counts;
 mod effect;
 mod fetch;
 mod few;
@@ -93,6 +94,7 @@ mod verifier;
 mod verify;
 
 pub use authenticator::Authenticator;
+pub use counts::Counts;
 pub use fetch::{FetchError, Fetcher};
 pub use keyring::{Jwks, KeySource, Keyring};
 pub use keys::{KeySet, KeySetError};

@@ -15,7 +15,7 @@ use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::upstream::Upstreams;
 use crate::identity::{SpiffeId, Workload};
-use crate::jwt::Keyring;
+use crate::jwt::{Counts, Keyring};
 use crate::metrics::Registry;
 use crate::propagation::Propagation;
 use crate::rbac::Guard;
@@ -171,7 +171,7 @@ impl MeshBuilder {
         };
         let mut compiler = Compiler {
             workload: self.workload.clone(),
-            keyring: Keyring::new(),
+            keyring: Keyring::new().counting(token_counts(&self.registry)),
         };
         let configuration = self.feed.load(self.workload.namespace())?;
         let cells = Cells::new(compiler.compile(&configuration)?, self.modes);
@@ -216,6 +216,24 @@ impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Observers").field(&self.0.is_some()).finish()
     }
+}
+
+/// What becomes of end-user tokens, as metrics.
+fn token_counts(registry: &Registry) -> Counts {
+    const GOOD: &str = "End-user tokens found good, by signature or because they were good before.";
+    const REFUSED: &str = "Requests refused for their end-user tokens.";
+    Counts::new(
+        |result| {
+            registry
+                .counter("mesh_jwt_tokens_total", GOOD, &[("result", result)])
+                .into()
+        },
+        |reason| {
+            registry
+                .counter("mesh_jwt_refusals_total", REFUSED, &[("reason", reason)])
+                .into()
+        },
+    )
 }
 
 const FIRST_FETCH: Duration = Duration::from_secs(5);

@@ -28,6 +28,13 @@ impl Counter {
     }
 }
 
+impl From<Counter> for Arc<AtomicU64> {
+    /// The number itself, for those who count without knowing of metrics. It must only rise.
+    fn from(counter: Counter) -> Self {
+        counter.0
+    }
+}
+
 /// A number of the process that rises and falls: an age, a generation. Cheap to clone; all clones are one gauge.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicU64>);

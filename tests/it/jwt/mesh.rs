@@ -134,7 +134,16 @@ async fn a_token_in_the_query_shows_nowhere() {
                 }
             }
         }
-        shown.send(mesh.metrics().render(Format::Text)).unwrap();
+        let metrics = mesh.metrics().render(Format::Text);
+        for line in [
+            "mesh_jwt_tokens_total{result=\"verified\"} 1\n",
+            "mesh_jwt_tokens_total{result=\"remembered\"} 1\n",
+            "mesh_jwt_refusals_total{reason=\"signature\"} 2\n",
+            "mesh_jwt_refusals_total{reason=\"expired\"} 0\n",
+        ] {
+            assert!(metrics.contains(line), "{line} in {metrics}");
+        }
+        shown.send(metrics).unwrap();
         let all: Vec<_> = seen.try_iter().collect();
         for kind in ["span: ", "observer: /charts?page=2&full "] {
             let count = all.iter().filter(|text| text.starts_with(kind)).count();

@@ -1,0 +1,99 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Refusal;
+
+/// How often tokens were found good, and requests refused: plain numbers of the caller's. Clones count together.
+///
+/// They are put on a [`Keyring`](super::Keyring), so that authenticators go on counting where those before them stopped.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    verified: Arc<AtomicU64>,
+    remembered: Arc<AtomicU64>,
+    refused: Arc<[Arc<AtomicU64>]>,
+}
+
+impl Counts {
+    /// Takes a number for good tokens that were `verified` by their signature, one for those that were `remembered`, and one for the
+    /// requests that were refused for each of [`REASONS`](Self::REASONS).
+    #[must_use]
+    pub fn new(
+        good: impl Fn(&'static str) -> Arc<AtomicU64>,
+        refused: impl Fn(&'static str) -> Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            verified: good("verified"),
+            remembered: good("remembered"),
+            refused: Self::REASONS.into_iter().map(refused).collect(),
+        }
+    }
+
+    /// Why requests are refused, in few words: what a label may say.
+    pub const REASONS: [&'static str; 12] = [
+        "malformed",
+        "header",
+        "claims",
+        "issuer",
+        "not_yet_valid",
+        "expired",
+        "audience",
+        "no_keys",
+        "no_key",
+        "signature",
+        "ambiguous",
+        "policy",
+    ];
+
+    pub(crate) fn verified(&self) {
+        self.verified.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remembered(&self) {
+        self.remembered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request that was refused; `None`: by the legacy Policy, which gives no reason.
+    pub(crate) fn refused(&self, refusal: Option<Refusal>) {
+        let reason = refusal.map_or("policy", reason);
+        let mut counts = self.refused.iter().zip(Self::REASONS);
+        if let Some((count, _)) = counts.find(|(_, name)| *name == reason) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for Counts {
+    /// Numbers that nobody reads.
+    fn default() -> Self {
+        Self::new(|_| Arc::default(), |_| Arc::default())
+    }
+}
+
+fn reason(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Form
+        | Refusal::TooLarge
+        | Refusal::HeaderBase64
+        | Refusal::HeaderJson
+        | Refusal::PayloadBase64
+        | Refusal::PayloadJson
+        | Refusal::SignatureBase64 => "malformed",
+        Refusal::AlgorithmType | Refusal::Algorithm | Refusal::KeyId | Refusal::Header(_) => {
+            "header"
+        }
+        Refusal::NotString(_)
+        | Refusal::NotInteger(_)
+        | Refusal::NotPositive(_)
+        | Refusal::NotStringList
+        | Refusal::Missing(_)
+        | Refusal::ControlCharacters => "claims",
+        Refusal::Issuer => "issuer",
+        Refusal::NotYetValid => "not_yet_valid",
+        Refusal::Expired => "expired",
+        Refusal::Audience => "audience",
+        Refusal::NoKeySet => "no_keys",
+        Refusal::NoKey => "no_key",
+        Refusal::Signature => "signature",
+        Refusal::Ambiguous => "ambiguous",
+    }
+}
