@@ -41,7 +41,7 @@ async fn every_row_comes_out_as_expected_on_both_sets_of_policies() {
         let report = run(&clinic::policies(set)).await;
         let wrong: Vec<_> = report.rows.iter().filter(|row| !row.is_ok()).collect();
         assert!(wrong.is_empty(), "{set}: {wrong:#?}");
-        assert!(report.is_as_expected(), "{set}: the trace is not whole");
+        assert!(report.is_as_expected(), "{set}: a trace is not whole");
         for reporter in ["source", "destination"] {
             assert!(
                 report
@@ -50,6 +50,28 @@ async fn every_row_comes_out_as_expected_on_both_sets_of_policies() {
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_lines_hold_their_keys_in_the_documented_order() {
+    let lines = run(&clinic::policies("v1")).await.json_lines();
+    let in_order = |line: &str, keys: &[&str]| {
+        let places: Vec<_> = keys
+            .iter()
+            .map(|key| line.find(&format!("\"{key}\":")))
+            .collect();
+        assert!(places.iter().all(Option::is_some), "{line}");
+        assert!(places.is_sorted(), "{line}");
+    };
+    let (metrics, rows) = lines.split_last().unwrap();
+    let (trace, rows) = rows.split_last().unwrap();
+    for row in rows {
+        let keys = "row caller target protocol method path token expected got policy ok";
+        in_order(row, &keys.split(' ').collect::<Vec<_>>());
+    }
+    let keys = "trace name kind trace_id span_id parent_id service";
+    in_order(trace, &keys.split(' ').collect::<Vec<_>>());
+    in_order(metrics, &["metrics"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,18 +1,24 @@
 //! What a run shows: the table, one trace, the metrics.
 
+use std::fmt::{self, Display};
+use std::io::Write;
+
 use opentelemetry::trace::{SpanId, SpanKind};
 use opentelemetry_sdk::trace::SpanData;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 /// What came of a run.
 pub struct Report {
     pub rows: Vec<Row>,
     pub trace: Trace,
+    /// The rows whose requests came with trace headers.
+    pub continued: Vec<Continued>,
     pub metrics: String,
 }
 
 /// One call.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Row {
     pub row: usize,
     pub caller: String,
@@ -24,13 +30,23 @@ pub struct Row {
     pub expected: String,
     pub got: String,
     pub policy: String,
+    #[serde(skip)]
     pub request_id: String,
+}
+
+/// A request that came within a trace, and whether the desk's server span went on with it.
+pub struct Continued {
+    pub row: usize,
+    pub headers: &'static str,
+    pub trace_id: &'static str,
+    pub is_continued: bool,
 }
 
 /// The spans of one request, parents before children.
 #[derive(Default)]
 pub struct Trace(Vec<TraceSpan>);
 
+#[derive(Serialize)]
 struct TraceSpan {
     name: String,
     kind: &'static str,
@@ -38,68 +54,120 @@ struct TraceSpan {
     span_id: String,
     parent_id: Option<String>,
     service: String,
+    #[serde(skip)]
     depth: usize,
 }
 
 impl Report {
-    /// Whether every row came out as it must, and the trace is whole.
+    /// Whether every row came out as it must, and the traces are whole.
     pub fn is_as_expected(&self) -> bool {
-        self.rows.iter().all(Row::is_ok) && self.trace.0.len() == 4
+        self.rows.iter().all(Row::is_ok)
+            && self.trace.0.len() == 4
+            && self.continued.iter().all(|trace| trace.is_continued)
     }
 
     /// For humans.
     pub fn print(&self) {
-        println!(
-            "{:>3}  {:<22} {:<9} {:<7} {:<24} {:<15} {:<14} {:<14} decided by",
-            "row", "caller", "protocol", "method", "path", "token", "expected", "got"
-        );
-        for row in &self.rows {
-            let mark = if row.is_ok() { "" } else { "   <-- DIFFERS" };
-            println!(
-                "{:>3}  {:<22} {:<9} {:<7} {:<24} {:<15} {:<14} {:<14} {}{mark}",
-                row.row,
-                row.caller,
-                row.protocol,
-                row.method,
-                row.path,
-                row.token,
-                row.expected,
-                row.got,
-                row.policy
-            );
-        }
-        println!("\nThe first request, as a trace:");
-        for span in &self.trace.0 {
-            let parent = span.parent_id.as_deref().unwrap_or("-");
-            let indent = "  ".repeat(span.depth + 1);
-            println!(
-                "{indent}{} [{}] {}  trace {} span {} parent {parent}",
-                span.name, span.kind, span.service, span.trace_id, span.span_id
-            );
-        }
-        println!("\nThe requests, as Prometheus reads them:");
-        for line in self
-            .metrics
-            .lines()
-            .filter(|line| line.starts_with("istio_requests_total{"))
-        {
-            println!("{line}");
-        }
-        let wrong = self.rows.iter().filter(|row| !row.is_ok()).count();
-        println!(
-            "\n{} rows, {wrong} differ from what is expected",
-            self.rows.len()
-        );
+        print(self);
     }
 
     /// For programs: one object a line.
     pub fn print_json(&self) {
+        print(&(self.json_lines().join("\n") + "\n"));
+    }
+
+    /// The rows, the trace, the metrics.
+    pub fn json_lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.rows.iter().map(Row::json).collect();
+        lines.push(json_of(&TraceLine {
+            trace: &self.trace.0,
+        }));
+        lines.push(json!({"metrics": self.metrics}).to_string());
+        lines
+    }
+}
+
+#[derive(Serialize)]
+struct TraceLine<'a> {
+    trace: &'a [TraceSpan],
+}
+
+/// One line, its keys in the order of the fields.
+fn json_of(what: &impl Serialize) -> String {
+    serde_json::to_string(what).unwrap()
+}
+
+/// Prints as much as the reader wants to read.
+fn print(what: &impl Display) {
+    let _ = std::io::stdout().write_all(what.to_string().as_bytes());
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:>3}  {:<21} {:<9} {:<9} {:<7} {:<24} {:<15} {:<14} {:<14} decided by",
+            "row", "caller", "target", "protocol", "method", "path", "token", "expected", "got"
+        )?;
         for row in &self.rows {
-            println!("{}", row.json());
+            writeln!(f, "{row}")?;
         }
-        let spans: Vec<Value> = self.trace.0.iter().map(TraceSpan::json).collect();
-        println!("{}", json!({"trace": spans}));
-        println!("{}", json!({"metrics": self.metrics}));
+        write!(f, "\nThe first request, as a trace:\n{}", self.trace)?;
+        for trace in &self.continued {
+            let verb = if trace.is_continued {
+                "went"
+            } else {
+                "DID NOT GO"
+            };
+            let (row, headers, id) = (trace.row, trace.headers, trace.trace_id);
+            writeln!(
+                f,
+                "Row {row} came with {headers} and {verb} on as trace {id}."
+            )?;
+        }
+        writeln!(f, "\nThe requests, as Prometheus reads them:")?;
+        let is_request = |line: &&str| line.starts_with("istio_requests_total{");
+        for line in self.metrics.lines().filter(is_request) {
+            writeln!(f, "{line}")?;
+        }
+        let wrong = self.rows.iter().filter(|row| !row.is_ok()).count();
+        let rows = self.rows.len();
+        writeln!(f, "\n{rows} rows, {wrong} differ from what is expected")
+    }
+}
+
+impl Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.is_ok() { "" } else { "   <-- DIFFERS" };
+        write!(
+            f,
+            "{:>3}  {:<21} {:<9} {:<9} {:<7} {:<24} {:<15} {:<14} {:<14} {}{mark}",
+            self.row,
+            self.caller,
+            self.target,
+            self.protocol,
+            self.method,
+            self.path,
+            self.token,
+            self.expected,
+            self.got,
+            self.policy
+        )
+    }
+}
+
+impl Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for span in &self.0 {
+            let parent = span.parent_id.as_deref().unwrap_or("-");
+            let indent = "  ".repeat(span.depth + 1);
+            writeln!(
+                f,
+                "{indent}{} [{}] {}  trace {} span {} parent {parent}",
+                span.name, span.kind, span.service, span.trace_id, span.span_id
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -108,20 +176,18 @@ impl Row {
         self.got == self.expected
     }
 
-    fn json(&self) -> Value {
-        json!({
-            "row": self.row,
-            "caller": self.caller,
-            "target": self.target,
-            "protocol": self.protocol,
-            "method": self.method,
-            "path": self.path,
-            "token": self.token,
-            "expected": self.expected,
-            "got": self.got,
-            "policy": self.policy,
-            "ok": self.is_ok(),
-        })
+    fn json(&self) -> String {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            #[serde(flatten)]
+            row: &'a Row,
+            ok: bool,
+        }
+        let line = Line {
+            row: self,
+            ok: self.is_ok(),
+        };
+        json_of(&line)
     }
 }
 
@@ -142,6 +208,16 @@ impl Trace {
         let mut trace = Self::default();
         trace.add(root, spans, 0, "");
         trace
+    }
+
+    /// Whether a request arrived in the trace and the span that its headers named, and made the server span of a row's request.
+    pub fn is_continued(row: &Row, spans: &[SpanData], trace_id: &str, parent_id: &str) -> bool {
+        spans.iter().any(|span| {
+            span.span_kind == SpanKind::Server
+                && span.span_context.trace_id().to_string() == trace_id
+                && span.parent_span_id.to_string() == parent_id
+                && tag(span, "guid:x-request-id").as_deref() == Some(row.request_id.as_str())
+        })
     }
 
     fn add(&mut self, span: &SpanData, spans: &[SpanData], depth: usize, parent_service: &str) {
@@ -168,19 +244,6 @@ impl Trace {
         for child in spans.iter().filter(is_child) {
             self.add(child, spans, depth + 1, &service);
         }
-    }
-}
-
-impl TraceSpan {
-    fn json(&self) -> Value {
-        json!({
-            "name": self.name,
-            "kind": self.kind,
-            "trace_id": self.trace_id,
-            "span_id": self.span_id,
-            "parent_id": self.parent_id,
-            "service": self.service,
-        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, Request, Response, Version, header};
 use http_body_util::BodyExt;
+use opentelemetry_sdk::trace::SpanData;
 use tonic_prost::ProstCodec;
 use tower_mesh::Mesh;
 use tower_mesh::testing::{Issuer, Pki};
@@ -14,7 +15,7 @@ use tower_mesh::tls::Identity;
 use crate::clinic::{self, Clinic};
 use crate::grpc::{self, Patient, ReadRequest};
 use crate::raw::{self, REFUSED};
-use crate::report::{Report, Row, Trace};
+use crate::report::{Continued, Report, Row, Trace};
 
 /// Runs every row, one after the other, over sockets.
 pub async fn run(clinic: &Clinic) -> Report {
@@ -29,12 +30,37 @@ pub async fn run(clinic: &Clinic) -> Report {
     rows.grpc().await;
     rows.connections().await;
     let rows = rows.rows;
-    let trace = Trace::of(&rows, &clinic::finished_spans());
+    let spans = clinic::finished_spans();
     Report {
+        trace: Trace::of(&rows, &spans),
+        continued: continued(&rows, &spans),
         rows,
-        trace,
         metrics: scrape(clinic).await,
     }
+}
+
+// The traces that two requests of the receptionist come with.
+const TRACE_OF_ROW_2: &str = "0af7651916cd43dd8448eb211c80319c";
+const SPAN_OF_ROW_2: &str = "b7ad6b7169203331";
+const TRACE_OF_ROW_3: &str = "463ac35c9f6413ad48485a3953bb6124";
+const SPAN_OF_ROW_3: &str = "a2fb4a1d1a96d312";
+
+fn continued(rows: &[Row], spans: &[SpanData]) -> Vec<Continued> {
+    [
+        (2, "traceparent", TRACE_OF_ROW_2, SPAN_OF_ROW_2),
+        (3, "B3 headers", TRACE_OF_ROW_3, SPAN_OF_ROW_3),
+    ]
+    .into_iter()
+    .map(|(number, headers, trace_id, span_id)| Continued {
+        row: number,
+        headers,
+        trace_id,
+        is_continued: rows
+            .iter()
+            .find(|row| row.row == number)
+            .is_some_and(|row| Trace::is_continued(row, spans, trace_id, span_id)),
+    })
+    .collect()
 }
 
 struct Rows<'a> {
@@ -59,15 +85,13 @@ impl Rows<'_> {
     async fn receptionist(&mut self) {
         let credentials = self.clinic.receptionist().unwrap();
         let token = Self::token(&self.clinic.issuer, "receptionist");
+        let traceparent = format!("00-{TRACE_OF_ROW_2}-{SPAN_OF_ROW_2}-01");
         let traces: [&[(&str, &str)]; 4] = [
             &[],
-            &[(
-                "traceparent",
-                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            )],
+            &[("traceparent", &traceparent)],
             &[
-                ("x-b3-traceid", "463ac35c9f6413ad48485a3953bb6124"),
-                ("x-b3-spanid", "a2fb4a1d1a96d312"),
+                ("x-b3-traceid", TRACE_OF_ROW_3),
+                ("x-b3-spanid", SPAN_OF_ROW_3),
                 ("x-b3-sampled", "1"),
             ],
             &[],

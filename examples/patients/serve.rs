@@ -61,10 +61,26 @@ pub async fn until_interrupted(clinic: &Clinic) -> ExitCode {
         tower_mesh::metrics::PATH
     );
     let _ = std::io::stdout().flush();
-    match tokio::signal::ctrl_c().await {
+    match interrupted().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// Until the process is told to end, so that the files are gone after it.
+async fn interrupted() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            told = tokio::signal::ctrl_c() => told,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }
 
 /// The administrator's certificate and token, good for a day.

@@ -25,7 +25,11 @@ impl Position {
 }
 
 impl fmt::Display for Position {
+    /// `FILE:LINE:COL`, or `FILE` when no more is known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            return f.write_str(&self.file);
+        }
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }
 }

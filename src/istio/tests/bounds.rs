@@ -66,10 +66,7 @@ fn refuses_aliases_that_multiply() {
 fn refuses_texts_that_are_too_large() {
     let text = "# a comment\n".repeat((64 << 20) / 12 + 1);
     let problem = only_problem(&text);
-    assert!(
-        problem.starts_with("0:0: ") && problem.contains("split it"),
-        "{problem}"
-    );
+    assert!(problem.contains("split it"), "{problem}");
 }
 
 #[test]
