@@ -14,7 +14,8 @@ pub struct LocalReply {
     body: Cow<'static, str>,
     details: Arc<str>,
     flags: ResponseFlags,
-    header: Option<(HeaderName, HeaderValue)>,
+    // Boxed, so that a verdict that may be a refusal stays small.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
     grpc_status: GrpcStatus,
 }
 
@@ -49,7 +50,7 @@ impl LocalReply {
 
     /// Adds a header, such as `www-authenticate`.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -95,7 +96,8 @@ impl LocalReply {
         if !self.flags.is_empty() {
             response.extensions_mut().insert(self.flags);
         }
-        if let Some((name, value)) = self.header {
+        if let Some(header) = self.header {
+            let (name, value) = *header;
             response.headers_mut().insert(name, value);
         }
         response
