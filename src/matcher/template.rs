@@ -28,13 +28,13 @@ impl PathTemplate {
     /// Parses a template as Istio writes it (`/patients/{*}/{**}`).
     ///
     /// # Errors
-    /// When the text does not start with a single `/`, is longer than 256 bytes, has an empty segment inside, an operator that is not a
+    /// When the text does not start with a single `/`, is longer than 256 bytes in Envoy's language, has an empty segment inside, an operator that is not a
     /// segment of its own, one after `{**}`, or a literal with characters that a path cannot have. Stricter than Istio where Envoy
     /// would refuse the outcome (`{*}/x`, `//{*}`).
     pub fn new(text: &str) -> Result<Self, PathTemplateError> {
         let error = |why| Err(PathTemplateError(why));
-        if text.len() > MAX_LENGTH {
-            return error("it is longer than 256 bytes");
+        if to_envoy(text).len() > MAX_LENGTH {
+            return error("it is longer than Envoy's 256 bytes");
         }
         let Some(inside) = text.strip_prefix('/') else {
             return error("it must start with '/'");
@@ -80,7 +80,7 @@ impl PathTemplate {
     /// The template in Envoy's language: `*` and `**` without braces.
     #[must_use]
     pub fn to_envoy(&self) -> String {
-        self.source.replace("{**}", "**").replace("{*}", "*")
+        to_envoy(&self.source)
     }
 
     /// What every matching path starts with; never empty.
@@ -121,6 +121,10 @@ impl PathTemplate {
             }),
         }
     }
+}
+
+fn to_envoy(template: &str) -> String {
+    template.replace("{**}", "**").replace("{*}", "*")
 }
 
 fn literal(front: &mut Vec<Part>, text: &str) {
@@ -209,6 +213,11 @@ mod tests {
 
     #[test]
     fn refuses_what_envoy_would_refuse() {
+        let braces = format!("/{}{{*}}/{{**}}", "a/".repeat(125));
+        assert!(
+            PathTemplate::new(&braces).is_ok(),
+            "255 bytes without braces"
+        );
         let long = format!("/{}", "a".repeat(256));
         for bad in [
             "",
