@@ -303,6 +303,61 @@ spec: {jwtRules: [{issuer: https://idp.example, jwksUri: 'https://idp.example/ke
 }
 
 /// A directory with one policy file.
+/// Whatever a line says, it is answered by a line, and the process lives. A thousand lines from a fixed seed.
+#[test]
+fn any_line_is_answered() {
+    let words = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"",
+        "method",
+        "path",
+        "GET",
+        "/a",
+        "headers",
+        "claims",
+        "source",
+        "ip",
+        "::1",
+        "null",
+        "1e999",
+        "destination",
+        "port",
+        "70000",
+        "protocol",
+        "tcp",
+        "\\u0000",
+        "\u{e9}",
+        "{\"method\":\"GET\",\"path\":\"/",
+        "\"}",
+        " ",
+    ];
+    let mut seed = 7_u64;
+    let mut below = |bound: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(seed >> 33).unwrap() % bound
+    };
+    let line = |below: &mut dyn FnMut(usize) -> usize| {
+        let count = 1 + below(12);
+        (0..count)
+            .map(|_| words[below(words.len())])
+            .collect::<String>()
+    };
+    let mut lines: Vec<String> = (0..1000).map(|_| line(&mut below)).collect();
+    lines.push("[".repeat(10_000));
+    lines.retain(|line| !line.trim().is_empty());
+    let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let output = World::of(READERS).run("check", &["--requests", "-"], &input);
+    assert_eq!(output.status.code(), Some(2));
+    let answers = answers(&output);
+    assert_eq!(answers.len(), lines.len());
+    assert!(answers.iter().any(|answer| answer["error"].is_string()));
+}
+
 struct World(tempfile::TempDir);
 
 impl World {

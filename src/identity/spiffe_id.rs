@@ -163,6 +163,8 @@ const MAX_LENGTH: usize = 2048;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The table of SPIFFE-ID §2: what a strict parser takes.
@@ -236,6 +238,20 @@ mod tests {
             "spiffe://td/ns/a",
         ] {
             assert_eq!(parts(other), (None, None), "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_or_reads_back(
+            uri in prop_oneof![".{0,40}", "spiffe://[a-z.]{0,6}(/(ns|sa|[a-zA-Z._-]{0,4}|%2e)){0,6}"],
+        ) {
+            if let Ok(id) = SpiffeId::new(&uri) {
+                prop_assert_eq!(id.as_str(), &uri);
+                prop_assert_eq!(format!("spiffe://{}", id.principal()), &*uri);
+                prop_assert_eq!(format!("{}{}", id.trust_domain(), id.path()), id.principal());
+                prop_assert_eq!(id.namespace().is_some(), id.service_account().is_some());
+            }
         }
     }
 }

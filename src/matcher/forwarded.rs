@@ -27,6 +27,8 @@ pub fn remote_ip<'a>(forwarded: impl IntoIterator<Item = &'a [u8]>, peer: IpAddr
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -51,5 +53,22 @@ mod tests {
         }
         let mapped = remote_ip([], "::ffff:10.0.0.1".parse().unwrap());
         assert_eq!(mapped, "10.0.0.1".parse::<IpAddr>().unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_the_last_element_or_the_peer(
+            lines in proptest::collection::vec(
+                prop_oneof![proptest::collection::vec(any::<u8>(), 0..20), "[0-9a-f:., ]{0,20}".prop_map(String::into_bytes)],
+                0..4,
+            ),
+        ) {
+            let peer = "127.0.0.1".parse().unwrap();
+            let found = remote_ip(lines.iter().map(Vec::as_slice), peer);
+            let joined = lines.join(&b',');
+            let last = joined.rsplit(|byte| *byte == b',').next().unwrap();
+            let literal = std::str::from_utf8(last.trim_ascii()).ok().and_then(|text| text.parse().ok());
+            prop_assert_eq!(found, literal.unwrap_or(peer));
+        }
     }
 }

@@ -84,6 +84,17 @@ fn refuses_a_policy_with_too_many_rules() {
     assert!(only_problem(&policy(0, &from)).contains("spec.rules[0].from: has more than 512"));
 }
 
+/// Refused in a word, and soon.
+#[test]
+fn a_million_rules_are_refused_or_read_in_bounded_memory() {
+    let spec = format!("{{rules: [{}]}}", "{},".repeat(1_000_000));
+    let problem = only_problem(&policy(0, &spec));
+    assert!(
+        problem.contains("spec.rules: has 1000000 entries") || problem.contains("values"),
+        "{problem}"
+    );
+}
+
 #[test]
 fn refuses_lists_longer_than_istios_schema_allows() {
     let target = "{kind: Service, name: a},".repeat(17);
