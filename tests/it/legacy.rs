@@ -101,6 +101,70 @@ spec:
     assert_eq!(status(&engine, with_token), 200);
 }
 
+/// Spec §7.1: which requests must bring a token.
+#[test]
+fn triggers_and_optional_origins_decide_who_needs_a_token() {
+    let origin =
+        |rest: &str| format!("{{jwt: {{issuer: https://idp, jwksUri: https://idp/keys{rest}}}}}");
+    let other = "{jwt: {issuer: https://other, jwksUri: https://other/keys, triggerRules: [{includedPaths: [{prefix: /b}]}]}}";
+    let included = origin(
+        ", triggerRules: [{includedPaths: [{prefix: /a}], excludedPaths: [{exact: /a/open}]}]",
+    );
+    let two_rules = origin(
+        ", triggerRules: [{excludedPaths: [{suffix: .css}]}, {includedPaths: [{regex: \"/[a-z]+[.]css\"}]}]",
+    );
+    let rows: &[(String, &[&str], &[&str])] = &[
+        (format!("origins: [{}]", origin("")), &["/", "/a"], &[]),
+        (
+            format!("origins: [{included}]"),
+            &["/a", "/a/b?x"],
+            &["/", "/a/open", "/a/open?x"],
+        ),
+        // Rules of one origin are alternatives; a regex is of the whole path.
+        (
+            format!("origins: [{two_rules}]"),
+            &["/", "/x.css"],
+            &["/9.css", "/x/y.css"],
+        ),
+        // One origin that applies is enough to demand a token.
+        (
+            format!("origins: [{included}, {other}]"),
+            &["/a", "/b"],
+            &["/c"],
+        ),
+        (
+            format!("origins: [{}], originIsOptional: true", origin("")),
+            &[],
+            &["/", "/a"],
+        ),
+        ("principalBinding: USE_ORIGIN".to_owned(), &["/"], &[]),
+    ];
+    for (spec, demanded, free) in rows {
+        let engine = engine(&[&format!(
+            "
+apiVersion: authentication.istio.io/v1alpha1
+kind: Policy
+metadata: {{name: default, namespace: clinic}}
+spec: {{{spec}}}
+"
+        )]);
+        for (targets, expected) in [(demanded, 401), (free, 200)] {
+            for target in *targets {
+                assert_eq!(
+                    status(&engine, Request::new().get(*target)),
+                    expected,
+                    "{spec} {target}"
+                );
+            }
+        }
+        let preflight = Request::new()
+            .method("OPTIONS", "/")
+            .header("origin", "https://a");
+        let preflight = preflight.header("access-control-request-method", "GET");
+        assert_eq!(status(&engine, preflight), 200, "{spec}");
+    }
+}
+
 /// Row 56: PeerAuthentication, an unset workload under a strict namespace.
 #[test]
 fn an_unset_workload_takes_its_namespaces_mode() {

@@ -9,6 +9,9 @@
     reason = "a test may panic"
 )]
 
+mod custom;
+mod envoy_shape;
+mod explain;
 mod golden;
 mod jwt;
 mod legacy;
@@ -16,6 +19,7 @@ mod mesh_faults;
 mod mesh_serve;
 mod mesh_support;
 mod metrics;
+mod policy_laws;
 mod policy_rows;
 mod propagation;
 mod rbac;

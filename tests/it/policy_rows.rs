@@ -6,7 +6,7 @@ use serde_json::json;
 use tower_mesh::Workload;
 use tower_mesh::identity::PeerCertificate;
 use tower_mesh::istio::{MeshConfig, MtlsMode, PathNormalization};
-use tower_mesh::policy::{Engine, Judgement, Request};
+use tower_mesh::policy::{DryRun, Engine, Judgement, Request};
 
 /// A policy named `p` of namespace `foo`.
 fn policy(spec: &str) -> String {
@@ -147,6 +147,235 @@ fn dry_runs_and_audits_only_report() {
         (unmarked.status, unmarked.decision.marks),
         (Some(200), None)
     );
+}
+
+/// Both trials stand beside what is enforced: each says what it alone would decide, and a DENY that is enforced hides the ALLOW trial, as
+/// in Envoy, where the later filter is never reached.
+#[test]
+fn trials_of_both_kinds_are_told_apart() {
+    let dry = "istio.io/dry-run: \"true\"";
+    let to = |path: &str| format!("rules: [{{to: [{{operation: {{paths: [{path}]}}}}]}}]");
+    let engine = engine(
+        &[
+            named(
+                "deny-trial",
+                dry,
+                &format!("{{action: DENY, {}}}", to("\"/x*\"")),
+            ),
+            named("allow-trial", dry, &format!("{{{}}}", to("/xy"))),
+            named("deny", "", &format!("{{action: DENY, {}}}", to("/xz"))),
+            named("allow", "", &format!("{{{}}}", to("\"/*\""))),
+        ]
+        .concat(),
+    );
+    let name = |policy: &str| Some(format!("ns[foo]-policy[{policy}]-rule[0]"));
+    let passes = (true, None);
+    for (path, status, deny_trial, allow_trial) in [
+        ("/y", 200, passes.clone(), Some((false, None))),
+        ("/x", 200, (false, name("deny-trial")), Some((false, None))),
+        (
+            "/xy",
+            200,
+            (false, name("deny-trial")),
+            Some((true, name("allow-trial"))),
+        ),
+        ("/xz", 403, (false, name("deny-trial")), None),
+    ] {
+        let judgement = judge(&engine, &get(path));
+        assert_eq!(judgement.status, Some(status), "{path}");
+        let marks = judgement.decision.marks.unwrap();
+        let told = |trial: &Option<DryRun>| {
+            let trial = trial.as_ref()?;
+            Some((
+                trial.allowed,
+                trial.policy.as_ref().map(ToString::to_string),
+            ))
+        };
+        assert_eq!(told(&marks.dry_run_deny), Some(deny_trial), "{path}");
+        assert_eq!(told(&marks.dry_run_allow), allow_trial, "{path}");
+    }
+}
+
+/// Every AUDIT rule that matches is told, in byte order of the names; a refusal keeps its marks.
+#[test]
+fn audit_marks_come_in_byte_order_and_survive_a_refusal() {
+    let rules = |count| format!("[{}]", vec!["{}"; count].join(", "));
+    let audit = |name: &str, count| {
+        named(
+            name,
+            "",
+            &format!("{{action: AUDIT, rules: {}}}", rules(count)),
+        )
+    };
+    let deny = named("a", "", "{action: DENY, rules: [{}]}");
+    let engine = engine(&[audit("zz", 1), audit("b", 11), deny].concat());
+    let refused = judge(&engine, &get("/"));
+    assert_eq!(refused.status, Some(403));
+    let marks = refused.decision.marks.unwrap();
+    let names: Vec<_> = marks.audit.iter().map(|name| name.as_str()).collect();
+    assert_eq!(names.len(), 12);
+    assert!(names.is_sorted());
+    assert_eq!(names[1], "ns[foo]-policy[b]-rule[10]");
+    assert_eq!(names[11], "ns[foo]-policy[zz]-rule[0]");
+}
+
+/// What Envoy takes off before policy sees a request is absent; what it stores once is one value (spec §2.6).
+#[test]
+fn headers_that_envoy_removes_are_absent() {
+    let present = |name: &str| {
+        engine(&policy(&format!(
+            "{{rules: [{{when: [{{key: \"request.headers[{name}]\", values: [\"*\"]}}]}}]}}"
+        )))
+    };
+    let upgrade = || {
+        get("/")
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+    };
+    for (name, request, status) in [
+        ("te", get("/").header("te", "gzip"), 403),
+        ("te", get("/").header("te", "trailers"), 200),
+        ("upgrade", get("/").header("upgrade", "websocket"), 403),
+        ("upgrade", upgrade(), 200),
+        (
+            "x-forwarded-client-cert",
+            get("/").header("x-forwarded-client-cert", "Hash=1"),
+            403,
+        ),
+        (
+            "x-forwarded-client-cert",
+            mtls("a").header("x-forwarded-client-cert", "Hash=1"),
+            200,
+        ),
+    ] {
+        assert_status(name, &present(name), &request, status);
+    }
+    for joined in [
+        "via",
+        "x-request-id",
+        "user-agent",
+        "grpc-timeout",
+        "x-forwarded-proto",
+    ] {
+        let engine = engine(&policy(&format!(
+            "{{rules: [{{when: [{{key: \"request.headers[{joined}]\", values: [\"a,b\"]}}]}}]}}"
+        )));
+        assert_status(
+            joined,
+            &engine,
+            &get("/").header(joined, "a").header(joined, "b"),
+            200,
+        );
+    }
+    for alone in [
+        "accept-language",
+        "cookie",
+        "x-api-key",
+        "traceparent",
+        "x-unknown",
+    ] {
+        let engine = engine(&policy(&format!(
+            "{{rules: [{{when: [{{key: \"request.headers[{alone}]\", values: [b]}}]}}]}}"
+        )));
+        assert_status(
+            alone,
+            &engine,
+            &get("/").header(alone, "a").header(alone, "b"),
+            200,
+        );
+    }
+}
+
+/// Spec §2.7: how a written request principal is taken apart.
+#[test]
+fn request_principals_are_taken_apart_at_their_last_slash() {
+    for (written, issuer, subject, status) in [
+        ("*", "i", "s", 200),
+        ("*", "i", "", 403),
+        ("*/s", "any/issuer", "s", 200),
+        ("*/s", "i", "xs", 403),
+        ("*/x/s", "i/x", "s", 200),
+        ("*/x/s", "i/y", "s", 403),
+        ("*alice", "i", "malice", 200),
+        ("*alice", "i", "alicex", 403),
+        ("i/*", "i", "anything", 200),
+        ("i/*", "i", "", 403),
+        ("i/a*", "i", "ab", 200),
+        ("i/a*", "ix", "ab", 403),
+        ("idp*", "idp.example", "s", 200),
+        ("https://idp*", "https:/", "idp1", 200),
+        ("https://idp*", "https://idp.example", "s", 403),
+        ("idp", "idp", "", 200),
+        ("idp", "idp", "s", 403),
+        ("https://i/s", "https://i", "s", 200),
+        ("https://i/s", "https://i", "S", 403),
+    ] {
+        let engine = engine(&policy(&format!(
+            "{{rules: [{{from: [{{source: {{requestPrincipals: [\"{written}\"]}}}}]}}]}}"
+        )));
+        let request = get("/").claim("iss", issuer).claim("sub", subject);
+        assert_status(written, &engine, &request, status);
+    }
+    let bare = engine(&policy(
+        "{rules: [{from: [{source: {requestPrincipals: [idp]}}]}]}",
+    ));
+    assert_status("idp", &bare, &get("/").claim("iss", "idp"), 403);
+}
+
+/// Spec §2.9: what each template matches, under BASE.
+#[test]
+fn templates_match_what_envoy_matches() {
+    let rows: &[(&str, &[&str], &[&str])] = &[
+        (
+            "/foo/{*}",
+            &[
+                "/foo/bar",
+                "/foo/b%20r",
+                "/foo/a%2Fb",
+                "/foo/b?x=1",
+                "/foo/a{b}",
+            ],
+            &[
+                "/foo",
+                "/foo/",
+                "/foo/a/b",
+                "/foo/.",
+                "/foo/a[b]",
+                "/FOO/bar",
+            ],
+        ),
+        (
+            "/foo/{**}",
+            &["/foo/", "/foo/a", "/foo/a/b", "/foo//"],
+            &["/foo", "/fooa", "/foo/[a]"],
+        ),
+        (
+            "/foo/{**}/",
+            &["/foo/bar/", "/foo//"],
+            &["/foo/", "/foo/bar", "/foo/bar/baz.txt"],
+        ),
+        ("/{**}/foo", &["/a/foo", "/a/b/foo"], &["/foo"]),
+        (
+            "/foo/{*}/bar/{**}",
+            &["/foo/x/bar/", "/foo/x/bar/y"],
+            &["/foo/x/bar", "/foo//bar/x"],
+        ),
+        (
+            "/store/{**}/cart",
+            &["/store//cart", "/store/a/b/cart"],
+            &["/store/cart"],
+        ),
+    ];
+    for (template, good, bad) in rows {
+        let engine = engine(&policy(&format!(
+            "{{rules: [{{to: [{{operation: {{paths: [\"{template}\"]}}}}]}}]}}"
+        )));
+        for (targets, status) in [(good, 200), (bad, 403)] {
+            for target in *targets {
+                assert_status(template, &engine, &get(target), status);
+            }
+        }
+    }
 }
 
 /// Rows 8 to 11 and 14: paths.
