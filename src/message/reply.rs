@@ -82,11 +82,13 @@ impl LocalReply {
     ///
     /// gRPC gets `200`, `grpc-status` and a percent-encoded `grpc-message` (none when the body is empty) in the headers; HEAD gets the headers of the text and no
     /// text (Envoy's local replies). The flags, if any, ride in the response's extensions as [`ResponseFlags`].
+    #[must_use]
     pub fn into_response<B>(self, method: &Method, headers: &HeaderMap) -> Response<GuardBody<B>> {
         self.into_response_as(is_grpc(headers), method)
     }
 
     /// As [`into_response`](Self::into_response), when the request is gone and only what decides the form was kept.
+    #[must_use]
     pub fn into_response_as<B>(self, is_grpc: bool, method: &Method) -> Response<GuardBody<B>> {
         let mut response = if is_grpc {
             grpc_response(self.grpc_status, &self.body)
