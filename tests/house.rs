@@ -228,3 +228,46 @@ fn imported_rooms(text: &str) -> BTreeSet<String> {
         })
         .collect()
 }
+
+#[test]
+fn the_policy_page_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/policy.md")).unwrap();
+    let table = std::fs::read_to_string(root.join("tests/envoy/table.rs")).unwrap();
+    let mut files = Vec::new();
+    collect_all(&root.join("src"), &mut files);
+    collect_all(&root.join("tests"), &mut files);
+    let code: String = files
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    let mut named = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let Some(tests) = row.trim_end_matches(" |").rsplit(" | ").next() else {
+            continue;
+        };
+        for name in tests.split(", ").filter(|name| name.len() > 1) {
+            let inner = &name[1..name.len() - 1];
+            let exists = match name.as_bytes()[0] {
+                b'`' => code.contains(&format!("fn {inner}(")),
+                b'"' => table.contains(&format!("\"{inner}\",")),
+                _ => continue,
+            };
+            assert!(exists, "docs/policy.md names {name}, which does not exist");
+            named += 1;
+        }
+    }
+    assert!(named > 60, "{named}");
+}
+
+/// Every Rust file below, tests included.
+fn collect_all(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect_all(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
