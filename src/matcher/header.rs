@@ -9,7 +9,7 @@ pub fn is_joined(name: &str) -> bool {
 }
 
 /// Whether Envoy takes the header off before policy sees the request: headers of one hop, unless they upgrade the connection, `te`
-/// other than `trailers`, and `x-forwarded-client-cert` from a plaintext peer.
+/// other than `trailers`, `x-forwarded-client-cert` from a plaintext peer, and what only a mesh's own proxies may ask Envoy for.
 ///
 /// `name` is in lower case; `lines` gives the values of a header by its name.
 pub fn is_removed<'v, L>(name: &str, is_tls: bool, lines: impl Fn(&'static str) -> L) -> bool
@@ -29,9 +29,42 @@ where
         "te" => !says("te", "trailers") && !upgrades(),
         "connection" | "upgrade" => !upgrades(),
         "keep-alive" | "proxy-connection" | "transfer-encoding" => true,
-        _ => false,
+        _ => INTERNAL.binary_search(&name).is_ok(),
     }
 }
+
+/// What Envoy sets in a request that came without the header: a request always has a `x-forwarded-proto` and some `x-request-id`. The
+/// value of the latter is a stand-in; the real one is not known before it is made.
+///
+/// `name` is in lower case.
+#[must_use]
+pub fn supplied(name: &str, is_tls: bool) -> Option<&'static [u8]> {
+    match name {
+        "x-forwarded-proto" if is_tls => Some(b"https"),
+        "x-forwarded-proto" => Some(b"http"),
+        "x-request-id" => Some(b"00000000-0000-4000-8000-000000000000"),
+        _ => None,
+    }
+}
+
+/// Headers that steer Envoy, taken off unless the caller is internal, which nobody is to a sidecar. Sorted.
+const INTERNAL: [&str; 15] = [
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-force-trace",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-internal",
+    "x-envoy-ip-tags",
+    "x-envoy-max-retries",
+    "x-envoy-original-url",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retry-on",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-upstream-rq-timeout-ms",
+];
 
 /// Sorted.
 const JOINED: [&str; 23] = [
@@ -87,6 +120,8 @@ mod tests {
             ("keep-alive", true, &upgrade, true),
             ("proxy-connection", true, &[], true),
             ("transfer-encoding", true, &[], true),
+            ("x-envoy-retry-on", true, &[], true),
+            ("x-envoy-original-path", true, &[], false),
             ("accept", false, &[], false),
         ] {
             assert_eq!(
@@ -99,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_list_is_sorted_and_found() {
-        assert!(JOINED.is_sorted());
+        assert!(JOINED.is_sorted() && INTERNAL.is_sorted());
         assert!(is_joined("x-request-id") && is_joined("accept") && is_joined("authorization"));
         for alone in [
             "accept-language",

@@ -260,7 +260,7 @@ impl Attributes for Request {
             return lines.any(visit);
         }
         let Some(first) = lines.next() else {
-            return false;
+            return header::supplied(name, self.is_tls).is_some_and(visit);
         };
         let joined = lines.fold(first.to_vec(), |joined, line| [&joined, line].join(&b','));
         visit(&joined)

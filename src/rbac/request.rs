@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::context::{Claims, Exchange, Peer};
 use crate::identity::PeerCertificate;
 use crate::matcher::forwarded;
-use crate::matcher::header::{is_joined, is_removed};
+use crate::matcher::header::{is_joined, is_removed, supplied};
 use crate::policy::Attributes;
 
 /// Shows the head of a request to the engine, as Envoy's matchers would see it.
@@ -85,7 +85,7 @@ impl Attributes for RequestAttributes<'_> {
             return lines.any(visit);
         }
         match (lines.next(), lines.next()) {
-            (None, _) => false,
+            (None, _) => supplied(name, self.peer.is_tls()).is_some_and(visit),
             (Some(only), None) => visit(only),
             (Some(first), Some(second)) => {
                 let mut joined = [first, b",", second].concat();

@@ -243,6 +243,42 @@ const RULES: &[(&str, &str)] = &[
         "experimental",
         r#"{"when": [{"key": "experimental.envoy.filters.http.rbac[x]", "notValues": ["a", "[b]"]}]}"#,
     ),
+    (
+        "scheme of the caller",
+        r#"{"when": [{"key": "request.headers[x-forwarded-proto]", "values": ["http"]}]}"#,
+    ),
+    (
+        "request id is there",
+        r#"{"when": [{"key": "request.headers[x-request-id]", "values": ["*"]}]}"#,
+    ),
+    (
+        "header of proxies",
+        r#"{"when": [{"key": "request.headers[x-envoy-retry-on]", "values": ["*"]}]}"#,
+    ),
+    (
+        "header of internal callers",
+        r#"{"when": [{"key": "request.headers[x-envoy-internal]", "values": ["*"]}]}"#,
+    ),
+    (
+        "original path",
+        r#"{"when": [{"key": "request.headers[x-envoy-original-path]", "values": ["/q"]}]}"#,
+    ),
+    (
+        "host before a proxy",
+        r#"{"when": [{"key": "request.headers[x-forwarded-host]", "values": ["q"]}]}"#,
+    ),
+    (
+        "timeout of proxies",
+        r#"{"when": [{"key": "request.headers[x-envoy-upstream-rq-timeout-ms]", "values": ["*"]}]}"#,
+    ),
+    (
+        "forced trace",
+        r#"{"when": [{"key": "request.headers[x-envoy-force-trace]", "values": ["*"]}]}"#,
+    ),
+    (
+        "service of the caller",
+        r#"{"when": [{"key": "request.headers[x-envoy-downstream-service-cluster]", "values": ["*"]}]}"#,
+    ),
 ];
 
 /// Requests that meet every rule above in some way.
@@ -263,6 +299,9 @@ fn requests() -> Vec<Value> {
         json!({"headers": {"x-role": ""}}),
         json!({"headers": {"accept": ["a", "b"]}}),
         json!({"headers": {"accept": "a"}}),
+        json!({"headers": {"x-forwarded-proto": "https", "x-request-id": "abc", "x-forwarded-host": "q", "x-envoy-internal": "true"}}),
+        json!({"headers": {"x-envoy-retry-on": "5xx", "x-envoy-original-path": "/q", "x-envoy-upstream-rq-timeout-ms": "5"}}),
+        json!({"headers": {"x-envoy-force-trace": "true", "x-envoy-downstream-service-cluster": "q"}}),
         json!({"authority": "APP.example"}),
         json!({"authority": "app.example:80"}),
         json!({"method": "POST"}),
