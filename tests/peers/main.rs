@@ -1,0 +1,19 @@
+//! Mutual TLS with programs that are not ours: `openssl s_client`, `curl`, and a real Envoy as client and as server.
+//!
+//! `run.sh` beside this file installs them and runs this. Without it, a program that is not there is not tested against, which is said; it
+//! is a failure when `PEERS_REQUIRED` is set. `ENVOY` names the Envoy.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test may panic"
+)]
+
+mod curl;
+mod envoy;
+mod openssl;
+mod site;
+mod tool;

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Speaks mutual TLS with openssl, curl and a real Envoy, in both directions. Installs what is missing; nothing is skipped.
+#   tests/peers/run.sh [FILTER]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+missing=()
+for tool in openssl curl; do
+    command -v "$tool" >/dev/null || missing+=("$tool")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    apt-get update -qq
+    apt-get install -y -qq "${missing[@]}"
+fi
+openssl version
+curl --version | head -n 1
+ENVOY=$(scripts/install-envoy.sh)
+export ENVOY
+
+PEERS_REQUIRED=1 cargo test --all-features --test peers -- --nocapture "$@"
