@@ -66,6 +66,7 @@ mod inbound;
 mod keys;
 #[cfg(feature = "axum")]
 mod make;
+mod opening;
 mod outbound;
 mod pool;
 mod serve;

@@ -20,6 +20,7 @@ use tower_service::Service;
 
 use super::Mesh;
 use super::farewell::Farewell;
+use super::opening::Opening;
 use super::shutdown::Signal;
 use crate::message::CountingBody;
 use crate::tls::{Connection, Lifetime};
@@ -75,7 +76,7 @@ impl Mesh {
                     let ending = Ending::of(&connection);
                     let service = Farewell::new(service, Arc::clone(&ending.told));
                     let serving = http
-                        .serve_connection_with_upgrades(TokioIo::new(connection), TowerToHyperService::new(service))
+                        .serve_connection_with_upgrades(TokioIo::new(Opening::new(connection)), TowerToHyperService::new(service))
                         .into_owned();
                     connections.spawn(serve_until(serving, ending, self.shutdown_signal()));
                 }

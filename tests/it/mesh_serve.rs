@@ -25,10 +25,11 @@ use tower_mesh::context::Exchange;
 use tower_mesh::mesh::Drained;
 use tower_mesh::source::{Directory, Fixed};
 use tower_mesh::testing::Pki;
+use tower_mesh::tls::Protocol;
 
 use super::mesh_support::{
-    app, build, caller, empty, get, get2, http1, http2, lines, pass, policy, read, serve, until,
-    until_status, write,
+    app, build, caller, dial, empty, get, get2, http1, http2, lines, pass, policy, read, serve,
+    until, until_status, write,
 };
 
 fn pki() -> Pki {
@@ -44,7 +45,8 @@ fn deny(paths: &str) -> Fixed {
 /// Says who called, where, and in which version.
 fn echo() -> Router {
     Router::new().fallback(any(|request: Request<AxumBody>| async move {
-        let peer = request.extensions().get::<Peer>();
+        let exchange = request.extensions().get::<Exchange>();
+        let peer = exchange.and_then(Exchange::peer);
         let principal = peer.and_then(Peer::principal).unwrap_or("nobody");
         format!(
             "{principal} {} {:?}",
@@ -712,6 +714,47 @@ async fn a_shutdown_cuts_what_does_not_end() {
         !lines(&mesh, "istio_requests_total", &[r#"response_flags="DC""#]).is_empty()
     })
     .await;
+}
+
+/// R-01: a client that proves who it is and then says nothing, or not enough, is let go.
+#[tokio::test]
+async fn a_silent_client_is_let_go() {
+    let pki = pki();
+    let mesh = build(app(&pki)).await;
+    let served = serve(&mesh, echo()).await;
+    let stalls: [(&str, Protocol, &[u8]); 5] = [
+        ("nothing in h1", Protocol::Http1, b""),
+        (
+            "half a head",
+            Protocol::Http1,
+            b"GET / HTTP/1.1\r\nhost: a\r\n",
+        ),
+        ("one byte that could be both", Protocol::Http1, b"P"),
+        ("nothing in h2", Protocol::Http2, b""),
+        ("half a preface", Protocol::Http2, b"PRI * HTTP/2.0\r\n"),
+    ];
+    for (name, protocol, bytes) in stalls {
+        let mut stream = dial(&pki, "desk", served.address, protocol).await;
+        stream.write_all(bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        let closed = tokio::spawn(async move {
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+        });
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        let mut passed = 0;
+        while !closed.is_finished() {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{name}: still held after {passed} s"
+            );
+            pass(Duration::from_secs(1)).await;
+            passed += 1;
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
 }
 
 /// What is known of a request is in its exchange, and the target there is the one that was sent.

@@ -1,0 +1,232 @@
+//! Each layer by itself: on a bare service, under axum's `Router::layer`, under hyper, and around a client.
+
+use std::convert::Infallible;
+use std::io;
+
+use axum::Router;
+use axum::body::Body as AxumBody;
+use axum::routing::any;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_mesh::jwt::{Authenticator, JwtLayer, Keyring};
+use tower_mesh::live::Live;
+use tower_mesh::metrics::{ClientMetricsLayer, Format, MetricsLayer, Registry};
+use tower_mesh::policy::Engine;
+use tower_mesh::propagation::Propagation;
+use tower_mesh::rbac::RbacLayer;
+use tower_mesh::testing::Issuer;
+use tower_mesh::{Claims, Peer, TraceContext, Workload, context};
+
+use super::mesh_support::{ISSUER, authentication, policy};
+
+fn workload() -> Workload {
+    Workload::new("default", "app").service("app", 8443)
+}
+
+fn peer() -> Peer {
+    Peer::plaintext("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap())
+}
+
+fn request(path: &str) -> Request<Full<Bytes>> {
+    let request = Request::get(path).header("host", "app").extension(peer());
+    request.body(Full::from("ping")).unwrap()
+}
+
+fn rbac() -> RbacLayer {
+    let workload = workload();
+    let rules = "[{to: [{operation: {paths: [/closed]}}]}]";
+    let engine = Engine::builder(&workload).yaml(&policy("p", "DENY", rules));
+    RbacLayer::new(Live::new(engine.build().unwrap()))
+}
+
+fn jwt(issuer: &Issuer) -> JwtLayer {
+    let workload = workload();
+    let engine = Engine::builder(&workload).yaml(&authentication(issuer));
+    let engine = engine.build().unwrap();
+    let rules = engine.authentication(2);
+    JwtLayer::new(Live::new(
+        Authenticator::compile(rules, &mut Keyring::new()).unwrap(),
+    ))
+}
+
+async fn text<B: Body<Error: std::fmt::Debug>>(response: Response<B>) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A service of any body, that may fail with its own error.
+async fn bare<B>(request: Request<B>) -> io::Result<Response<Full<Bytes>>>
+where
+    B: Body<Error: std::fmt::Debug>,
+{
+    if request.uri().path() == "/fails" {
+        return Err(io::Error::other("its own"));
+    }
+    let trace = context::current_trace();
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let traced = if trace.is_some() { " traced" } else { "" };
+    let answer = String::from_utf8_lossy(&body).into_owned() + traced;
+    Ok(Response::new(Full::from(answer)))
+}
+
+/// The error of a service behind any layer is the service's own, and its answer comes through.
+async fn passes<S, B>(name: &str, mut service: S, expected: &str)
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = io::Error>,
+    B: Body<Error: std::fmt::Debug>,
+{
+    let called = service.ready().await.unwrap().call(request("/open"));
+    assert_eq!(text(called.await.unwrap()).await, expected, "{name}");
+    let called = service.ready().await.unwrap().call(request("/fails"));
+    let error: io::Error = called.await.err().unwrap();
+    assert_eq!(error.to_string(), "its own", "{name}");
+}
+
+#[tokio::test]
+async fn every_layer_stands_alone_on_a_bare_service() {
+    let registry = Registry::new();
+    let issuer = Issuer::es256(ISSUER);
+    let propagation = Propagation::new();
+    let metrics = MetricsLayer::new(registry.server(&workload()));
+    let client_metrics = ClientMetricsLayer::new(registry.client(&workload()));
+    passes(
+        "propagation",
+        propagation.server_layer().layer(service_fn(bare)),
+        "ping traced",
+    )
+    .await;
+    passes("metrics", metrics.layer(service_fn(bare)), "ping").await;
+    passes("jwt", jwt(&issuer).layer(service_fn(bare)), "ping").await;
+    passes("rbac", rbac().layer(service_fn(bare)), "ping").await;
+    // A call that belongs to no request begins a trace, but nothing runs inside it that could ask.
+    let client = propagation.client_layer().layer(service_fn(bare));
+    let answer = client.oneshot(request("/open")).await.unwrap();
+    assert!(text(answer).await.starts_with("ping"));
+    passes(
+        "client metrics",
+        client_metrics.layer(service_fn(bare)),
+        "ping",
+    )
+    .await;
+    let counted = registry.render(Format::Text);
+    let counted = counted
+        .lines()
+        .filter(|line| line.starts_with("istio_requests_total{"));
+    assert_eq!(counted.count(), 4, "two reporters, answered and failed");
+}
+
+#[tokio::test]
+async fn every_layer_goes_under_a_router() {
+    let registry = Registry::new();
+    let issuer = Issuer::es256(ISSUER);
+    let user = any(|request: Request<AxumBody>| async move {
+        let exchange = context::Exchange::of(&mut request.into_parts().0.extensions);
+        let subject = exchange
+            .claims()
+            .and_then(Claims::subject)
+            .map(str::to_owned);
+        let trace: Option<TraceContext> = context::current_trace();
+        format!("{} {}", subject.unwrap_or_default(), trace.is_some())
+    });
+    // `layer` wraps what is there: the last is the outermost.
+    let app: Router = Router::new()
+        .fallback(user)
+        .layer(rbac())
+        .layer(jwt(&issuer))
+        .layer(MetricsLayer::new(registry.server(&workload())))
+        .layer(Propagation::new().server_layer());
+    let ask = |path: &str, token: Option<String>| {
+        let mut request = request(path).map(AxumBody::new);
+        if let Some(token) = token {
+            let value = format!("Bearer {token}").parse().unwrap();
+            request.headers_mut().insert("authorization", value);
+        }
+        app.clone().oneshot(request)
+    };
+    let token = || issuer.token().subject("alice");
+    let answer = ask("/open", Some(token().sign())).await.unwrap();
+    assert_eq!(text(answer).await, "alice true");
+    assert_eq!(text(ask("/open", None).await.unwrap()).await, " true");
+    let refused = ask("/open", Some(token().tampered())).await.unwrap();
+    assert_eq!(refused.status(), 401);
+    let refused = ask("/closed", Some(token().sign())).await.unwrap();
+    assert_eq!(
+        (refused.status().as_u16(), text(refused).await.as_str()),
+        (403, "RBAC: access denied")
+    );
+}
+
+#[tokio::test]
+async fn the_layers_compose_under_hyper() {
+    let registry = Registry::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = ServiceBuilder::new()
+        .map_request(|mut request: Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(peer());
+            request
+        })
+        .layer(Propagation::new().server_layer())
+        .layer(MetricsLayer::new(registry.server(&workload())))
+        .layer(jwt(&Issuer::es256(ISSUER)))
+        .layer(rbac())
+        .service(service_fn(bare));
+    let server = tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let http = hyper::server::conn::http1::Builder::new();
+        let service = TowerToHyperService::new(service);
+        let _ = http.serve_connection(TokioIo::new(tcp), service).await;
+    });
+    let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let answer = sender.send_request(request("/open")).await.unwrap();
+    assert_eq!(text(answer).await, "ping traced");
+    let answer = sender.send_request(request("/closed")).await.unwrap();
+    assert_eq!(answer.status(), 403);
+    server.abort();
+}
+
+/// The client layers inside a server layer: the call is a child of the request, with nothing said by the handler.
+#[tokio::test]
+async fn a_client_layer_finds_the_request_that_it_is_called_for() {
+    let propagation = Propagation::new();
+    let registry = Registry::new();
+    let upstream = service_fn(|request: Request<_>| async move {
+        let (head, _): (_, tower_mesh::message::CountingBody<Full<Bytes>>) = request.into_parts();
+        let sent = head.headers.get("traceparent").cloned().unwrap();
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::copy_from_slice(
+            sent.as_bytes(),
+        ))))
+    });
+    let client = ServiceBuilder::new()
+        .layer(propagation.client_layer())
+        .layer(ClientMetricsLayer::new(registry.client(&workload())))
+        .service(upstream);
+    let handler = service_fn(move |_: Request<Full<Bytes>>| {
+        let client = client.clone();
+        async move {
+            tokio::task::yield_now().await;
+            client.oneshot(request("http://next/")).await
+        }
+    });
+    let app = propagation.server_layer().layer(handler);
+    let mut asked = request("/");
+    // A caller without identity is outside the mesh, and what it says of traces is not believed.
+    asked.extensions_mut().remove::<Peer>();
+    let id = "0af7651916cd43dd8448eb211c80319c";
+    let header = format!("00-{id}-b7ad6b7169203331-01").parse().unwrap();
+    asked.headers_mut().insert("traceparent", header);
+    let sent = text(app.oneshot(asked).await.unwrap()).await;
+    assert!(
+        sent.contains(id) && !sent.contains("b7ad6b7169203331"),
+        "{sent}"
+    );
+}
