@@ -346,7 +346,7 @@ async fn concurrent_requests_on_one_connection_keep_their_traces() {
     let other =
         propagation
             .client_layer()
-            .layer(service_fn(async |call: Request<Empty<Bytes>>| {
+            .layer(service_fn(|call: Request<Empty<Bytes>>| async move {
                 Ok::<_, Infallible>(call.headers()["traceparent"].clone())
                     .map(|header| Response::builder().header("sent", header))
                     .map(|response| response.body(Empty::<Bytes>::new()).unwrap())
