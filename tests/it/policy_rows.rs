@@ -171,7 +171,7 @@ fn trials_of_both_kinds_are_told_apart() {
     let name = |policy: &str| Some(format!("ns[foo]-policy[{policy}]-rule[0]"));
     let passes = (true, None);
     for (path, status, deny_trial, allow_trial) in [
-        ("/y", 200, passes.clone(), Some((false, None))),
+        ("/y", 200, passes, Some((false, None))),
         ("/x", 200, (false, name("deny-trial")), Some((false, None))),
         (
             "/xy",
