@@ -7,6 +7,9 @@ use serde_json::Value;
 use tower_mesh::istio::Action;
 use tower_mesh::policy::{DryRun, Engine, Explanation, Judgement, PolicyId, Request};
 
+use crate::question::Question;
+use crate::world::World;
+
 /// A decision, or why there is none; every key is always there.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Answer {
@@ -76,8 +79,37 @@ impl Answer {
         }
     }
 
+    /// Judges a request that is one JSON object; a bad one is answered, too.
+    pub(crate) fn to_line(world: &mut World<'_>, line: &[u8], explain: bool) -> Self {
+        let (id, judged) = match serde_json::from_slice::<Value>(line) {
+            Ok(value) => {
+                let id = value.get("id").cloned().unwrap_or_default();
+                (id.clone(), Self::to_value(world, id, value, explain))
+            }
+            Err(error) => (Value::Null, Err(format!("no JSON: {error}"))),
+        };
+        judged.unwrap_or_else(|message| Self::error(id, message, explain))
+    }
+
+    fn to_value(
+        world: &mut World<'_>,
+        id: Value,
+        value: Value,
+        explain: bool,
+    ) -> Result<Self, String> {
+        let question: Question =
+            serde_json::from_value(value).map_err(|error| error.to_string())?;
+        let port = question.port(world.port());
+        let services = question.services()?;
+        let request = question.into_request(port)?;
+        let engine = world
+            .engine_for(services, port)
+            .map_err(|problems| problems.to_string())?;
+        Ok(Self::to(id, engine, &request, explain))
+    }
+
     /// Says why a request cannot be judged.
-    pub(crate) fn error(id: Value, message: String, explain: bool) -> Self {
+    fn error(id: Value, message: String, explain: bool) -> Self {
         Self {
             id,
             error: Some(message),

@@ -1,8 +1,7 @@
 //! `tower-mesh check`: what would be decided.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -10,12 +9,10 @@ use serde_json::{Map, Value};
 
 use crate::Failure;
 use crate::answer::Answer;
+use crate::lines::Lines;
 use crate::options::{Options, key_and_value};
 use crate::question::Question;
 use crate::world::World;
-
-/// A longer line is no request.
-const MAX_LINE: u64 = 16 << 20;
 
 /// Say whether requests are allowed, by which rule, and why
 #[derive(Debug, Args)]
@@ -76,10 +73,9 @@ impl Check {
         let world = World::load(&self.options)?;
         match &self.requests {
             None => self.judge_one(&world),
-            Some(file) if file.as_os_str() == "-" => self.judge_lines(world, io::stdin().lock()),
             Some(file) => {
-                let file = open(file)?;
-                self.judge_lines(world, file)
+                let lines = Lines::open(file)?;
+                self.judge_lines(world, lines)
             }
         }
     }
@@ -105,60 +101,19 @@ impl Check {
         Ok(ExitCode::from(u8::from(!answer.is_allowed())))
     }
 
-    fn judge_lines(&self, mut world: World<'_>, input: impl Read) -> Result<ExitCode, Failure> {
-        let mut input = BufReader::new(input);
+    fn judge_lines(&self, mut world: World<'_>, mut lines: Lines) -> Result<ExitCode, Failure> {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut code = ExitCode::SUCCESS;
-        let mut line = Vec::new();
-        loop {
-            // Whoever waits for an answer before the next question gets it.
-            if input.buffer().is_empty() {
-                out.flush()?;
-            }
-            line.clear();
-            if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
-                break;
-            }
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            let answer = self.answer(&mut world, &line);
-            let is_cut = line.len() as u64 >= MAX_LINE && !line.ends_with(b"\n");
+        while let Some(line) = lines.next(&mut out)? {
+            let answer = Answer::to_line(&mut world, line, self.explain);
             if answer.is_error() {
                 code = ExitCode::from(2);
             }
             serde_json::to_writer(&mut out, &answer).map_err(io::Error::from)?;
             out.write_all(b"\n")?;
-            if is_cut {
-                input.skip_until(b'\n')?;
-            }
         }
         out.flush()?;
         Ok(code)
-    }
-
-    /// The answer to one line.
-    fn answer(&self, world: &mut World<'_>, line: &[u8]) -> Answer {
-        let (id, judged) = match serde_json::from_slice::<Value>(line) {
-            Ok(value) => {
-                let id = value.get("id").cloned().unwrap_or_default();
-                (id.clone(), self.judge(world, id, value))
-            }
-            Err(error) => (Value::Null, Err(format!("no JSON: {error}"))),
-        };
-        judged.unwrap_or_else(|message| Answer::error(id, message, self.explain))
-    }
-
-    fn judge(&self, world: &mut World<'_>, id: Value, value: Value) -> Result<Answer, String> {
-        let question: Question =
-            serde_json::from_value(value).map_err(|error| error.to_string())?;
-        let port = question.port(self.options.port());
-        let services = question.services()?;
-        let request = question.into_request(port)?;
-        let engine = world
-            .engine_for(services, port)
-            .map_err(|problems| problems.to_string())?;
-        Ok(Answer::to(id, engine, &request, self.explain))
     }
 
     /// The claims of the token; `None` without any.
@@ -173,9 +128,4 @@ impl Check {
         };
         (!self.claims.is_empty()).then(|| self.claims.iter().map(claim).collect())
     }
-}
-
-fn open(file: &Path) -> Result<File, Failure> {
-    File::open(file)
-        .map_err(|error| Failure::Question(format!("{} cannot be read: {error}", file.display())))
 }

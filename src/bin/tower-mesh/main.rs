@@ -2,7 +2,10 @@
 
 mod answer;
 mod check;
+mod completions;
 mod envoy;
+mod lines;
+mod man;
 mod options;
 mod question;
 mod world;
@@ -15,22 +18,35 @@ use tower_mesh::istio::Problems;
 
 /// Istio's policies without a sidecar: what they decide, why, and as Envoy runs them
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
-struct CommandLine {
+#[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct CommandLine {
     #[command(subcommand)]
     command: Command,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  tower-mesh check --config policies/ --workload default/patients GET /patients/7
+  tower-mesh check --help
+  tower-mesh man diff | man -l -
+
+Every command says in its own --help what it takes, with examples, and what
+its exit status means.";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Check),
+    Completions(completions::Completions),
     Envoy(envoy::Envoy),
+    Man(man::Man),
 }
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
         Command::Check(check) => check.run(),
+        Command::Completions(completions) => completions.run(),
         Command::Envoy(envoy) => envoy.run(),
+        Command::Man(man) => man.run(),
     };
     match done {
         Ok(code) => code,

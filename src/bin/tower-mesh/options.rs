@@ -12,6 +12,14 @@ pub(crate) struct Options {
     /// Istio resources: a file, or a directory of *.yaml, *.yml and *.json; may be given several times
     #[arg(long, value_name = "PATH", required = true)]
     config: Vec<PathBuf>,
+    #[command(flatten)]
+    guarded: Guarded,
+}
+
+/// The workload that is guarded, and the mesh it lives in.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Configuration")]
+pub(crate) struct Guarded {
     /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
     #[arg(long, value_name = "FILE")]
     mesh_config: Option<PathBuf>,
@@ -42,6 +50,17 @@ impl Options {
         &self.config
     }
 
+    /// For whom it is judged.
+    pub(crate) fn guarded(&self) -> &Guarded {
+        &self.guarded
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.guarded.port()
+    }
+}
+
+impl Guarded {
     pub(crate) fn mesh_config(&self) -> Option<&PathBuf> {
         self.mesh_config.as_ref()
     }

@@ -2,12 +2,13 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use tower_mesh::istio::Problems;
 use tower_mesh::policy::{Engine, compile};
 use tower_mesh::source::{Configuration, Directory};
 
-use crate::options::{Options, ServiceName};
+use crate::options::{Guarded, Options, ServiceName};
 
 /// Engines beyond these are made anew when they are asked for again.
 const MAX_ENGINES: usize = 256;
@@ -15,7 +16,7 @@ const MAX_ENGINES: usize = 256;
 /// A configuration that was read, and the engines made of it.
 #[derive(Debug)]
 pub(crate) struct World<'o> {
-    options: &'o Options,
+    guarded: &'o Guarded,
     configuration: Configuration,
     engine: Engine,
     /// Engines for other services, and for services without a port as seen on other ports.
@@ -25,21 +26,26 @@ pub(crate) struct World<'o> {
 impl<'o> World<'o> {
     /// Reads and compiles the configuration; says on stderr what is allowed and probably not meant.
     pub(crate) fn load(options: &'o Options) -> Result<Self, Problems> {
+        Self::read(options.config(), options.guarded())
+    }
+
+    /// The same for the configuration at these paths.
+    pub(crate) fn read(paths: &[PathBuf], guarded: &'o Guarded) -> Result<Self, Problems> {
         let mut directory: Option<Directory> = None;
-        for path in options.config() {
+        for path in paths {
             directory = Some(match directory {
                 None => Directory::new(path),
                 Some(directory) => directory.and(path),
             });
         }
         let mut directory = directory.unwrap_or_else(|| Directory::new("."));
-        if let Some(file) = options.mesh_config() {
+        if let Some(file) = guarded.mesh_config() {
             directory = directory.mesh_config(file);
         }
-        let configuration = directory.read(options.namespace())?;
-        let engine = engine(options, &configuration, options.services(), options.port())?;
+        let configuration = directory.read(guarded.namespace())?;
+        let engine = engine(guarded, &configuration, guarded.services(), guarded.port())?;
         let world = Self {
-            options,
+            guarded,
             configuration,
             engine,
             others: HashMap::new(),
@@ -48,24 +54,29 @@ impl<'o> World<'o> {
         Ok(world)
     }
 
+    /// The port that a request goes to which does not say so.
+    pub(crate) fn port(&self) -> u16 {
+        self.guarded.port()
+    }
+
     /// The engine of the workload as the options state it.
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// The engine for a request to `port`; `services` replaces those of the options.
+    /// The engine for a request to `port`; `services` replaces those of the guarded.
     pub(crate) fn engine_for(
         &mut self,
         services: Option<Vec<ServiceName>>,
         port: u16,
     ) -> Result<&Engine, Problems> {
         let is_own = services.is_none()
-            && (port == self.options.port()
-                || self.options.services().iter().all(|one| one.port.is_some()));
+            && (port == self.guarded.port()
+                || self.guarded.services().iter().all(|one| one.port.is_some()));
         if is_own {
             return Ok(&self.engine);
         }
-        let services = services.unwrap_or_else(|| self.options.services().to_vec());
+        let services = services.unwrap_or_else(|| self.guarded.services().to_vec());
         if self.others.len() >= MAX_ENGINES {
             self.others.clear();
         }
@@ -73,7 +84,7 @@ impl<'o> World<'o> {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(place) => {
                 let (services, port) = place.key();
-                let engine = engine(self.options, &self.configuration, services, *port)?;
+                let engine = engine(self.guarded, &self.configuration, services, *port)?;
                 Ok(place.insert(engine))
             }
         }
@@ -100,12 +111,12 @@ impl<'o> World<'o> {
 }
 
 fn engine(
-    options: &Options,
+    guarded: &Guarded,
     configuration: &Configuration,
     services: &[ServiceName],
     port: u16,
 ) -> Result<Engine, Problems> {
-    let workload = options.workload(services, port);
+    let workload = guarded.workload(services, port);
     let program = compile(
         &configuration.resources,
         &configuration.mesh_config,
