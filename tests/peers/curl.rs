@@ -1,5 +1,8 @@
 //! curl calls us.
 
+use tower_mesh::MeshBuilder;
+use tower_mesh::tls::Mode;
+
 use crate::site::{Site, THEIRS};
 use crate::tool::{self, Said};
 
@@ -10,9 +13,22 @@ struct Curl {
 
 impl Curl {
     async fn start() -> Option<Self> {
+        Self::with(|builder| builder).await
+    }
+
+    async fn with(options: impl FnOnce(MeshBuilder) -> MeshBuilder) -> Option<Self> {
         let program = tool::find("curl")?;
-        let site = Site::start().await;
+        let site = Site::with(options).await;
         Some(Self { program, site })
+    }
+
+    /// Calls without TLS.
+    async fn call_plainly(&self, options: &[&str]) -> Said {
+        let url = format!("http://{}/", self.site.address);
+        let mut arguments = vec!["--silent", "--show-error", "--max-time", "30"];
+        arguments.extend_from_slice(options);
+        arguments.push(&url);
+        tool::run(&self.program, &arguments, "").await
     }
 
     /// Calls with the certificate and the roots of these names.
@@ -83,8 +99,33 @@ async fn curl_without_a_good_certificate_is_not_answered() {
             assert_eq!(said.code == Some(60), roots == "foreign", "{case}");
         }
     }
-    let plaintext = format!("http://{}/", curl.site.address);
-    let arguments = ["--silent", "--show-error", "--max-time", "30", &plaintext];
-    let said = tool::run(&curl.program, &arguments, "").await;
+    let said = curl.call_plainly(&[]).await;
     assert!(matches!(said.code, Some(52 | 56)), "{said:?}");
+}
+
+/// M-21, M-22, M-23: a PERMISSIVE port answers plaintext, as from nobody, and asks for a certificate where TLS is spoken; a DISABLE port
+/// answers plaintext alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn curl_in_plaintext_is_answered_where_the_mode_allows_it() {
+    for mode in [Mode::Permissive, Mode::Disable] {
+        let Some(curl) = Curl::with(|builder| builder.mode(mode)).await else {
+            return;
+        };
+        for (option, version) in [
+            ("--http1.1", "HTTP/1.1"),
+            ("--http2-prior-knowledge", "HTTP/2.0"),
+        ] {
+            let said = curl.call_plainly(&[option]).await;
+            let expected = format!("[{version} plaintext]");
+            assert_eq!(said.text, expected, "{mode:?}: {said:?}");
+        }
+        let known = curl.call(Some("theirs"), "theirs", &[]).await;
+        let answered = mode == Mode::Permissive;
+        assert_eq!(known.has(THEIRS), answered, "{mode:?}: {known:?}");
+        for certificate in [None, Some("foreign")] {
+            let said = curl.call(certificate, "theirs", &[]).await;
+            assert!(!said.has("HTTP/"), "{mode:?} {certificate:?}: {said:?}");
+            assert_ne!(said.code, Some(0), "{mode:?} {certificate:?}: {said:?}");
+        }
+    }
 }

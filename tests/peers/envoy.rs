@@ -9,10 +9,11 @@ use http::{Request, Response, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tower_mesh::context::Peer;
 use tower_mesh::identity::SpiffeId;
 use tower_mesh::mesh::{ClientBody, ClientError, ClientResponseBody};
 use tower_mesh::testing::Pki;
-use tower_mesh::tls::{HandshakeError, Reason};
+use tower_mesh::tls::{HandshakeError, Mode, Reason, Settings};
 use tower_mesh::{Mesh, Workload};
 
 use crate::site::{OURS, Site, THEIRS};
@@ -20,6 +21,8 @@ use crate::tool::{self, PATIENCE};
 use config::{Cluster, Http, Listener};
 use process::Envoy;
 
+/// X25519 and ML-KEM together, as Envoy writes it.
+const HYBRID: &str = "X25519MLKEM768";
 const NOBODY: &str = "spiffe://cluster.local/ns/default/sa/nobody";
 
 /// What Istio's clusters offer, whether Envoy speaks HTTP or passes bytes on, and what comes out. An Envoy that is given no list offers
@@ -181,11 +184,124 @@ async fn envoy_and_we_refuse_each_other_when_we_call() {
     }
 }
 
+/// M-31, M-33: keys agreed on with the post-quantum hybrid alone, and with a classic group alone, in both directions; judged by Envoy's own
+/// rules for SPIFFE too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_and_we_agree_on_keys_after_and_before_quantum() {
+    let Some(program) = tool::find("envoy") else {
+        return;
+    };
+    let post_quantum = || Settings::default().post_quantum_only();
+    let strict = Site::with(|builder| builder.tls(post_quantum())).await;
+    let site = Site::start().await;
+    let alpn = "istio-h2,istio,h2";
+    let calls = |site, groups| {
+        Listener::To(
+            Cluster::new(site, alpn, Http::Two)
+                .groups(groups)
+                .by_domain(),
+        )
+    };
+    let demands = |groups| {
+        let listener = Listener::demanding(&site.pki, THEIRS, OURS, "h2,http/1.1", "TLSv1_3");
+        listener.groups(groups).by_domain()
+    };
+    let listeners = [
+        calls(&site, HYBRID),
+        calls(&site, "X25519"),
+        calls(&site, "P-256"),
+        calls(&strict, HYBRID),
+        calls(&strict, "X25519"),
+        demands(HYBRID),
+        demands("X25519"),
+    ];
+    let envoy = Envoy::start(&program, site.directory(), &listeners).await;
+    let [
+        hybrid,
+        x25519,
+        p256,
+        strict_hybrid,
+        strict_x25519,
+        demands_hybrid,
+        demands_x25519,
+    ] = envoy.ports[..]
+    else {
+        panic!("a port for each listener")
+    };
+    for (port, group) in [
+        (hybrid, "X25519MLKEM768"),
+        (x25519, "x25519"),
+        (p256, "secp256r1"),
+        (strict_hybrid, "X25519MLKEM768"),
+    ] {
+        let answer = get(port).await;
+        let expected = format!("x-key-exchange: {group}\r\n");
+        assert!(answer.contains(&expected), "{group}: {answer}");
+        assert!(answer.contains(THEIRS), "{group}: {answer}");
+    }
+    let answer = get(strict_x25519).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+
+    for (port, settings, group) in [
+        (demands_hybrid, Settings::default(), Some("X25519MLKEM768")),
+        (demands_x25519, Settings::default(), Some("x25519")),
+        (demands_hybrid, post_quantum(), Some("X25519MLKEM768")),
+        (demands_x25519, post_quantum(), None),
+    ] {
+        let mesh = caller_with(settings, &site.pki, port, &[THEIRS]).await;
+        let response = call(&mesh, Version::HTTP_2).await;
+        let agreed = response.as_ref().ok().map(|response| {
+            let peer: &Peer = response.extensions().get().unwrap();
+            peer.tls_facts().unwrap().key_exchange.unwrap()
+        });
+        assert_eq!(agreed, group, "{response:?}");
+    }
+}
+
+/// M-21, M-22, M-23: on a PERMISSIVE port Envoy is answered with mutual TLS and without; on a DISABLE port without.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_in_plaintext_is_answered_where_the_mode_allows_it() {
+    let Some(program) = tool::find("envoy") else {
+        return;
+    };
+    let permissive = Site::with(|builder| builder.mode(Mode::Permissive)).await;
+    let disabled = Site::with(|builder| builder.mode(Mode::Disable)).await;
+    let strict = Site::start().await;
+    let mut cases = Vec::new();
+    for (alpn, http, version) in [
+        ("istio-http/1.1,istio,http/1.1", Http::One, "HTTP/1.1"),
+        ("istio-h2,istio,h2", Http::Two, "HTTP/2.0"),
+    ] {
+        let nobody = format!("[{version} plaintext]");
+        let refused = "HTTP/1.1 503".to_owned();
+        for (site, plain, mutual) in [
+            (&permissive, &nobody, THEIRS.to_owned()),
+            (&disabled, &nobody, refused.clone()),
+            (&strict, &refused, THEIRS.to_owned()),
+        ] {
+            let cluster = || Cluster::new(site, alpn, http);
+            cases.push((Listener::To(cluster().plaintext()), plain.clone()));
+            cases.push((Listener::To(cluster()), mutual));
+        }
+    }
+    let (listeners, expected): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
+    let envoy = Envoy::start(&program, strict.directory(), &listeners).await;
+    for (index, (port, expected)) in envoy.ports.iter().zip(&expected).enumerate() {
+        let answer = get(*port).await;
+        assert!(answer.contains(expected), "{index} {expected}: {answer}");
+    }
+}
+
 /// A mesh of ours that calls Envoy, which must be one of these.
 async fn caller(pki: &Pki, port: u16, expected: &[&str]) -> Mesh {
+    caller_with(Settings::default(), pki, port, expected).await
+}
+
+async fn caller_with(settings: Settings, pki: &Pki, port: u16, expected: &[&str]) -> Mesh {
     let ids = expected.iter().map(|id| SpiffeId::new(id).unwrap());
     let builder = Mesh::builder(Workload::new("default", "ours"))
         .identity(pki.identity("default", "ours").unwrap())
+        .tls(settings)
         .upstream(
             "theirs:8080",
             [SocketAddr::from(([127, 0, 0, 1], port))],

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower_mesh::context::Peer;
 use tower_mesh::testing::Pki;
-use tower_mesh::{Mesh, Workload};
+use tower_mesh::{Mesh, MeshBuilder, Workload};
 
 pub(crate) const OURS: &str = "spiffe://cluster.local/ns/default/sa/ours";
 pub(crate) const THEIRS: &str = "spiffe://cluster.local/ns/default/sa/theirs";
@@ -27,17 +27,20 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    /// With options of the mesh's.
+    pub(crate) async fn with(options: impl FnOnce(MeshBuilder) -> MeshBuilder) -> Self {
         let pki = Pki::new("cluster.local").unwrap();
         let foreign = Pki::new("cluster.local").unwrap();
         let files = TempDir::new().unwrap();
         write(files.path(), "theirs", &pki, THEIRS);
         write(files.path(), "foreign", &foreign, THEIRS);
 
-        let (mesh, driver) = Mesh::builder(Workload::new("default", "ours"))
-            .identity(pki.identity("default", "ours").unwrap())
-            .build()
-            .await
-            .unwrap();
+        let builder = Mesh::builder(Workload::new("default", "ours"))
+            .identity(pki.identity("default", "ours").unwrap());
+        let (mesh, driver) = options(builder).build().await.unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let app = Router::new().fallback(facts);
@@ -80,15 +83,21 @@ fn write(directory: &Path, name: &str, pki: &Pki, id: &str) {
     std::fs::write(file("ca"), pki.root_pem()).unwrap();
 }
 
-/// Everything that the handshake proved, in one line.
-async fn facts(version: Version, peer: Peer) -> String {
-    let tls = peer.tls_facts().unwrap();
-    format!(
+/// Everything that the handshake proved, in one line; what the keys were agreed on with, in a header.
+async fn facts(version: Version, peer: Peer) -> ([(&'static str, &'static str); 1], String) {
+    let Some(tls) = peer.tls_facts() else {
+        return (
+            [("x-key-exchange", "-")],
+            format!("[{version:?} plaintext]"),
+        );
+    };
+    let line = format!(
         "[{:?} {} {} alpn={} sni={}]",
         version,
         tls.version.unwrap_or("-"),
         peer.spiffe_id().map_or("-", |id| id.as_str()),
         String::from_utf8_lossy(tls.alpn.as_deref().unwrap_or(b"-")),
         tls.sni.as_deref().unwrap_or("-"),
-    )
+    );
+    ([("x-key-exchange", tls.key_exchange.unwrap_or("-"))], line)
 }

@@ -23,6 +23,9 @@ pub(super) struct Cluster {
     own: Option<Value>,
     roots: String,
     expected: String,
+    groups: Vec<String>,
+    by_domain: bool,
+    plaintext: bool,
 }
 
 impl Cluster {
@@ -36,7 +39,28 @@ impl Cluster {
             own: Some(certificate(&site.pki, THEIRS)),
             roots: site.pki.root_pem(),
             expected: OURS.to_owned(),
+            groups: Vec::new(),
+            by_domain: false,
+            plaintext: false,
         }
+    }
+
+    /// Agrees on keys with these groups only.
+    pub(super) fn groups(mut self, groups: &str) -> Self {
+        self.groups = names(groups);
+        self
+    }
+
+    /// Judges us as Istio's sidecars do once there are several trust domains: by Envoy's own rules for SPIFFE.
+    pub(super) fn by_domain(mut self) -> Self {
+        self.by_domain = true;
+        self
+    }
+
+    /// No TLS at all.
+    pub(super) fn plaintext(mut self) -> Self {
+        self.plaintext = true;
+        self
     }
 
     pub(super) fn newest(mut self, version: &'static str) -> Self {
@@ -64,6 +88,12 @@ impl Cluster {
         if let Some(own) = &self.own {
             tls["tls_certificates"] = json!([own]);
         }
+        if !self.groups.is_empty() {
+            tls["tls_params"]["ecdh_curves"] = json!(self.groups);
+        }
+        if self.by_domain {
+            judge_by_domain(&mut tls);
+        }
         let mut cluster = json!({
             "name": name,
             "type": "STATIC",
@@ -80,6 +110,9 @@ impl Cluster {
                 },
             },
         });
+        if self.plaintext {
+            cluster.as_object_mut().unwrap().remove("transport_socket");
+        }
         if self.http != Http::Bytes {
             let options = match self.http {
                 Http::Two => json!({"http2_protocol_options": {}}),
@@ -117,6 +150,23 @@ impl Listener {
     ) -> Self {
         let tls = downstream(pki, own, expected, alpn, newest);
         Self::Demanding { tls }
+    }
+
+    /// Agrees on keys with these groups only.
+    pub(super) fn groups(mut self, groups: &str) -> Self {
+        if let Self::Demanding { tls } = &mut self {
+            let context = &mut tls["typed_config"]["common_tls_context"];
+            context["tls_params"]["ecdh_curves"] = json!(names(groups));
+        }
+        self
+    }
+
+    /// Judges us by Envoy's own rules for SPIFFE.
+    pub(super) fn by_domain(mut self) -> Self {
+        if let Self::Demanding { tls } = &mut self {
+            judge_by_domain(&mut tls["typed_config"]["common_tls_context"]);
+        }
+        self
     }
 
     pub(super) fn permissive(pki: &Pki, own: &str, expected: &str) -> Self {
@@ -226,6 +276,19 @@ fn common(roots: &str, expected: &str, alpn: &[String], newest: &str) -> Value {
             "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"exact": expected}}],
         },
     })
+}
+
+/// Roots by trust domain, of which the certificate's own counts.
+fn judge_by_domain(tls: &mut Value) {
+    let context = &mut tls["validation_context"];
+    let roots = context.as_object_mut().unwrap().remove("trusted_ca");
+    context["custom_validator_config"] = json!({
+        "name": "envoy.tls.cert_validator.spiffe",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig",
+            "trust_domains": [{"name": "cluster.local", "trust_bundle": roots}],
+        },
+    });
 }
 
 fn certificate(pki: &Pki, id: &str) -> Value {
