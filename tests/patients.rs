@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::print_stdout,
     clippy::disallowed_types,
     dead_code,
@@ -89,93 +90,108 @@ async fn v1_and_v1alpha1_differ_in_missing_tokens_and_audiences_only() {
         .collect();
     assert_eq!(
         differ,
-        [("none", "403", "401"), ("wrong audience", "403", "401")]
+        [
+            ("none", "403", "401"),
+            ("wrong audience", "403", "401"),
+            ("none", "403", "401"),
+            ("none", "403", "401"),
+        ]
     );
 }
 
-/// Each change turns one policy into its opposite.
-const INVERSIONS: &[(&str, &str, &str)] = &[
-    ("v1/mesh.yaml", "mode: STRICT", "mode: DISABLE"),
+/// What would turn a rule into its opposite or make it ask somebody else. Each is done wherever the text stands, one place at a time.
+const INVERSIONS: &[(&str, &str)] = &[
+    ("mode: STRICT", "mode: DISABLE"),
+    ("mode: STRICT", "mode: PERMISSIVE"),
+    ("- mtls: {}", "- mtls: {mode: PERMISSIVE}"),
     (
-        "v1/patients.yaml",
-        "issuer: https://idp.clinic.example",
-        "issuer: https://idp.elsewhere.example",
+        "issuer: https://idp.clinic",
+        "issuer: https://idp.elsewhere",
     ),
+    ("audiences: [\"patients\"]", "audiences: [\"billing\"]"),
+    ("action: ALLOW", "action: DENY"),
+    ("  principals: [\"cluster", "  notPrincipals: [\"cluster"),
+    ("requestPrincipals: [", "notRequestPrincipals: ["),
+    (REQUEST_PRINCIPALS, ""),
+    ("sa/patient-check-in\"]", "sa/billing\"]"),
+    ("sa/admin\"]", "sa/billing\"]"),
+    ("methods: [", "notMethods: ["),
+    ("methods: [\"GET\", \"POST\", \"PUT\"]", "methods: [\"*\"]"),
+    ("paths: [", "notPaths: ["),
+    ("\"/patients\", ", ""),
+    ("\"/patients/*\", ", ""),
+    (", \"/clinic.v1.Patients/*\"", ""),
+    ("principalBinding: USE_ORIGIN", "principalBinding: USE_PEER"),
+    ("- name: patient", "- name: nobody-"),
     (
-        "v1/patients.yaml",
-        "sa/patient-check-in\"]",
-        "sa/billing\"]",
+        "WITH_INCLUSION\n  inclusion:",
+        "WITH_EXCLUSION\n  exclusion:",
     ),
-    ("v1/patients.yaml", "sa/admin\"]", "sa/billing\"]"),
+    ("      - patients.default.svc.cluster.local\n", ""),
+    ("      - patient-check-in.default.svc.cluster.local\n", ""),
     (
-        "v1/patients.yaml",
-        "name: check-in\n  namespace: default\nspec:\n  selector:\n    matchLabels:\n      app: patients\n  action: ALLOW",
-        "name: check-in\n  namespace: default\nspec:\n  selector:\n    matchLabels:\n      app: patients\n  action: DENY",
+        "user: cluster.local/ns/default/sa/",
+        "user: cluster.local/ns/lab/sa/",
     ),
-    (
-        "v1/check-in.yaml",
-        "issuer: https://idp.clinic.example",
-        "issuer: https://idp.elsewhere.example",
-    ),
-    ("v1/check-in.yaml", "action: ALLOW", "action: DENY"),
-    (
-        "v1alpha1/authentication.yaml",
-        "- mtls: {}",
-        "- mtls: {mode: PERMISSIVE}",
-    ),
-    (
-        "v1alpha1/authentication.yaml",
-        "audiences: [\"patients\"]",
-        "audiences: [\"billing\"]",
-    ),
-    (
-        "v1alpha1/rbac.yaml",
-        "mode: ON_WITH_INCLUSION\n  inclusion:",
-        "mode: ON_WITH_EXCLUSION\n  exclusion:",
-    ),
-    (
-        "v1alpha1/rbac.yaml",
-        "user: cluster.local/ns/default/sa/patient-check-in",
-        "user: cluster.local/ns/default/sa/billing",
-    ),
-    (
-        "v1alpha1/rbac.yaml",
-        "user: cluster.local/ns/default/sa/admin",
-        "user: cluster.local/ns/default/sa/billing",
-    ),
-    (
-        "v1alpha1/rbac.yaml",
-        "user: cluster.local/ns/default/sa/*",
-        "user: cluster.local/ns/lab/sa/*",
-    ),
-    (
-        "v1alpha1/rbac.yaml",
-        "methods: [\"GET\", \"POST\", \"PUT\"]\n",
-        "methods: [\"DELETE\"]\n",
-    ),
+    ("user: cluster.local/ns/default/sa/*", "user: \"*\""),
+    ("  name: patients-", "  name: nobodys-"),
+    ("  name: desk-caller", "  name: nobodys-caller"),
 ];
+const REQUEST_PRINCIPALS: &str =
+    "            requestPrincipals: [\"https://idp.clinic.example/*\"]\n";
 
 /// A table that came out right whatever the policies say would prove nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn inverting_any_policy_makes_a_row_differ() {
-    for (file, from, to) in INVERSIONS {
-        let (set, name) = file.split_once('/').unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let mut changed = false;
+async fn inverting_any_rule_of_any_policy_makes_a_row_differ() {
+    let mut untouched = INVERSIONS.to_vec();
+    for set in ["v1", "v1alpha1"] {
         for entry in std::fs::read_dir(clinic::policies(set)).unwrap() {
-            let entry = entry.unwrap();
-            let mut text = std::fs::read_to_string(entry.path()).unwrap();
-            if entry.file_name() == name {
-                changed = text.contains(from);
-                text = text.replacen(from, to, 1);
+            let (file, text) = read(&entry.unwrap().path());
+            for &(from, to) in INVERSIONS {
+                for (at, _) in text.match_indices(from) {
+                    let changed = [&text[..at], to, &text[at + from.len()..]].concat();
+                    let line = text[..at].lines().count() + 1;
+                    must_differ(set, &file, &changed, &format!("{line}: {from:?} -> {to:?}")).await;
+                    untouched.retain(|inversion| *inversion != (from, to));
+                }
             }
-            std::fs::write(directory.path().join(entry.file_name()), text).unwrap();
         }
-        assert!(changed, "{file} does not hold {from:?}");
-        let report = run(directory.path()).await;
-        assert!(
-            !report.is_as_expected(),
-            "{file}: {from:?} -> {to:?} went unnoticed"
-        );
     }
+    assert_eq!(untouched, [], "these occur nowhere");
+}
+
+/// STRICT is what a mesh does without being told, so its policy is the only one that may be absent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_policy_is_missed_when_it_is_not_there() {
+    for set in ["v1", "v1alpha1"] {
+        for entry in std::fs::read_dir(clinic::policies(set)).unwrap() {
+            let (file, text) = read(&entry.unwrap().path());
+            let documents: Vec<_> = text.split("\n---\n").collect();
+            for left_out in 0..documents.len() {
+                let mut rest = documents.clone();
+                let policy = rest.remove(left_out);
+                if !policy.contains("mode: STRICT") {
+                    must_differ(set, &file, &rest.join("\n---\n"), policy).await;
+                }
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> (String, String) {
+    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+    (name, std::fs::read_to_string(path).unwrap())
+}
+
+/// Runs the scenario with one file of a set changed.
+async fn must_differ(set: &str, file: &str, text: &str, what: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(clinic::policies(set)).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, directory.path().join(path.file_name().unwrap())).unwrap();
+    }
+    std::fs::write(directory.path().join(file), text).unwrap();
+    let report = run(directory.path()).await;
+    let differs = report.rows.iter().any(|row| !row.is_ok());
+    assert!(differs, "{set}/{file} {what}: went unnoticed");
 }

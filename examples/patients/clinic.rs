@@ -227,18 +227,21 @@ pub fn finished_spans() -> Vec<SpanData> {
     spans().get_finished_spans().unwrap_or_default()
 }
 
-/// What any application with OpenTelemetry does at its start: its `tracing` spans go where the mesh's go.
+/// What any application with OpenTelemetry does at its start, once: its `tracing` spans go where the mesh's go.
 pub fn install_tracing() {
-    let provider = SdkTracerProvider::builder()
-        .with_span_processor(SimpleSpanProcessor::new(spans().clone()))
-        .build();
-    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("clinic"));
-    let only_ours =
-        tracing_subscriber::filter::Targets::new().with_target("patients", tracing::Level::INFO);
-    // A second call finds the first one's subscriber in place.
-    let _ = tracing_subscriber::registry()
-        .with(layer.with_filter(only_ours))
-        .try_init();
+    static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
+    PROVIDER.get_or_init(|| {
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(SimpleSpanProcessor::new(spans().clone()))
+            .build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("clinic"));
+        let only_ours = tracing_subscriber::filter::Targets::new()
+            .with_target("patients", tracing::Level::INFO);
+        tracing_subscriber::registry()
+            .with(layer.with_filter(only_ours))
+            .init();
+        provider
+    });
 }
 
 /// The directory of a set of policies: one of those that lie beside this example, or any other.

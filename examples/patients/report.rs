@@ -34,7 +34,7 @@ pub struct Row {
     pub request_id: String,
 }
 
-/// A request that came within a trace, and whether the desk's server span went on with it.
+/// A request that came within a trace, and whether the server spans of both services went on with it.
 pub struct Continued {
     pub row: usize,
     pub headers: &'static str,
@@ -62,7 +62,7 @@ impl Report {
     /// Whether every row came out as it must, and the traces are whole.
     pub fn is_as_expected(&self) -> bool {
         self.rows.iter().all(Row::is_ok)
-            && self.trace.0.len() == 4
+            && self.trace.is_whole()
             && self.continued.iter().all(|trace| trace.is_continued)
     }
 
@@ -106,7 +106,7 @@ impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:>3}  {:<21} {:<9} {:<9} {:<7} {:<24} {:<15} {:<14} {:<14} decided by",
+            "{:>3}  {:<20}  {:<16}  {:<8}  {:<6}  {:<24}  {:<14}  {:<13}  {:<13}  decided by",
             "row", "caller", "target", "protocol", "method", "path", "token", "expected", "got"
         )?;
         for row in &self.rows {
@@ -141,7 +141,7 @@ impl Display for Row {
         let mark = if self.is_ok() { "" } else { "   <-- DIFFERS" };
         write!(
             f,
-            "{:>3}  {:<21} {:<9} {:<9} {:<7} {:<24} {:<15} {:<14} {:<14} {}{mark}",
+            "{:>3}  {:<20}  {:<16}  {:<8}  {:<6}  {:<24}  {:<14}  {:<13}  {:<13}  {}{mark}",
             self.row,
             self.caller,
             self.target,
@@ -210,14 +210,24 @@ impl Trace {
         trace
     }
 
-    /// Whether a request arrived in the trace and the span that its headers named, and made the server span of a row's request.
+    /// Whether it has all that one request causes: a server span, under it the call, under that the other service's server span, and
+    /// under that the span that the handler opened.
+    fn is_whole(&self) -> bool {
+        let kinds = self.0.iter().map(|span| (span.kind, span.depth));
+        let expected = ["server", "client", "server", "internal"];
+        kinds.eq(expected.into_iter().zip(0..))
+    }
+
+    /// Whether a row's request arrived in the trace and the span that its headers named, and went on to the other service.
     pub fn is_continued(row: &Row, spans: &[SpanData], trace_id: &str, parent_id: &str) -> bool {
-        spans.iter().any(|span| {
+        let servers = spans.iter().filter(|span| {
             span.span_kind == SpanKind::Server
                 && span.span_context.trace_id().to_string() == trace_id
-                && span.parent_span_id.to_string() == parent_id
                 && tag(span, "guid:x-request-id").as_deref() == Some(row.request_id.as_str())
-        })
+        });
+        let (first, next): (Vec<_>, Vec<_>) =
+            servers.partition(|span| span.parent_span_id.to_string() == parent_id);
+        (first.len(), next.len()) == (1, 1)
     }
 
     fn add(&mut self, span: &SpanData, spans: &[SpanData], depth: usize, parent_service: &str) {

@@ -10,7 +10,7 @@ use opentelemetry_sdk::trace::SpanData;
 use tonic_prost::ProstCodec;
 use tower_mesh::Mesh;
 use tower_mesh::testing::{Issuer, Pki};
-use tower_mesh::tls::Identity;
+use tower_mesh::tls::{Credentials, Identity, Settings};
 
 use crate::clinic::{self, Clinic};
 use crate::grpc::{self, Patient, ReadRequest};
@@ -28,6 +28,7 @@ pub async fn run(clinic: &Clinic) -> Report {
     rows.strangers().await;
     rows.bad_tokens().await;
     rows.grpc().await;
+    rows.desk().await;
     rows.connections().await;
     let rows = rows.rows;
     let spans = clinic::finished_spans();
@@ -102,26 +103,7 @@ impl Rows<'_> {
             (Method::POST, "/patients", "201"),
             (Method::DELETE, "/patients/7", "403"),
         ];
-        for ((method, path, expected), trace) in calls.into_iter().zip(traces) {
-            let id = Self::request_id();
-            let mut request = Request::builder()
-                .method(method.clone())
-                .uri("/desk/7")
-                .header(header::HOST, "patient-check-in.default")
-                .header(header::AUTHORIZATION, format!("Bearer {token}"))
-                .header("x-request-id", &id);
-            for (name, value) in trace {
-                request = request.header(*name, *value);
-            }
-            let request = request.body(Body::empty()).unwrap();
-            let desk = (
-                self.clinic.check_in.address,
-                self.clinic.check_in.mesh.spiffe_id(),
-            );
-            let got = match raw::call(&credentials, desk, request).await {
-                Ok(response) => status(response).await,
-                Err(_) => REFUSED.to_owned(),
-            };
+        for ((method, path, expected), headers) in calls.into_iter().zip(traces) {
             let row = row(
                 "patient-check-in",
                 "HTTP/1.1",
@@ -130,8 +112,60 @@ impl Rows<'_> {
                 "receptionist",
                 expected,
             );
-            self.keep_by_way_of_the_desk(row, &id, got).await;
+            self.ask_the_desk("/desk/7", row, &credentials, Some(&token), headers)
+                .await;
         }
+    }
+
+    /// The desk has policies of its own: it wants a token, and a workload of its own namespace.
+    async fn desk(&mut self) {
+        let (pki, is_legacy) = (&self.clinic.pki, self.clinic.is_legacy);
+        let lab = pki.identity("lab", "front-desk").unwrap();
+        let lab = Credentials::new(&lab, Settings::default()).unwrap();
+        let desk = self.clinic.receptionist().unwrap();
+        let token = Self::token(&self.clinic.issuer, "receptionist");
+        let early = if is_legacy { "401" } else { "403" };
+        for (caller, credentials, kind, token, expected) in [
+            ("front-desk", &desk, "none", None, early),
+            ("lab/front-desk", &lab, "receptionist", Some(&*token), "403"),
+        ] {
+            let row = Row {
+                target: "patient-check-in".to_owned(),
+                ..row(caller, "HTTP/1.1", "GET", "/desk", kind, expected)
+            };
+            self.ask_the_desk("/desk", row, credentials, token, &[])
+                .await;
+        }
+    }
+
+    async fn ask_the_desk(
+        &mut self,
+        path: &str,
+        row: Row,
+        credentials: &Credentials,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+    ) {
+        let id = Self::request_id();
+        let mut request = Request::builder()
+            .method(row.method.as_str())
+            .uri(path)
+            .header(header::HOST, "patient-check-in.default")
+            .header("x-request-id", &id);
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let desk = &self.clinic.check_in;
+        let desk = (desk.address, desk.mesh.spiffe_id());
+        let got = match raw::call(credentials, desk, request).await {
+            Ok(response) => status(response).await,
+            Err(_) => REFUSED.to_owned(),
+        };
+        self.keep_by_way_of_the_desk(row, &id, got).await;
     }
 
     async fn admin(&mut self) {
@@ -212,21 +246,30 @@ impl Rows<'_> {
             )
             .await;
         }
+        self.get("admin", &self.clinic.admin.mesh, ("none", None), early)
+            .await;
     }
 
     async fn grpc(&mut self) {
+        let (desk, admin) = (&self.clinic.check_in.mesh, &self.clinic.admin.mesh);
         let callers = [
-            ("admin", &self.clinic.admin.mesh, "grpc-status 0"),
-            ("billing", &self.clinic.billing.mesh, "grpc-status 7"),
+            ("patient-check-in", desk, "receptionist", "grpc-status 0"),
+            ("admin", admin, "administrator", "grpc-status 0"),
+            (
+                "billing",
+                &self.clinic.billing.mesh,
+                "administrator",
+                "grpc-status 7",
+            ),
         ];
-        for (caller, mesh, expected) in callers {
+        for (caller, mesh, user, expected) in callers {
             let id = Self::request_id();
             let mut client = tonic::client::Grpc::with_origin(
                 mesh.client().clone(),
                 "http://patients.default".parse().unwrap(),
             );
             let mut request = tonic::Request::new(ReadRequest { id: 7 });
-            let token = Self::token(&self.clinic.issuer, "administrator");
+            let token = Self::token(&self.clinic.issuer, user);
             request
                 .metadata_mut()
                 .insert("authorization", format!("Bearer {token}").parse().unwrap());
@@ -243,14 +286,7 @@ impl Rows<'_> {
                 Err(error) => Err(tonic::Status::unavailable(error.to_string())),
             };
             let code = answer.map_or_else(|status| status.code(), |_| tonic::Code::Ok);
-            let row = row(
-                caller,
-                "gRPC",
-                "POST",
-                grpc::READ,
-                "administrator",
-                expected,
-            );
+            let row = row(caller, "gRPC", "POST", grpc::READ, user, expected);
             self.keep(row, &id, format!("grpc-status {}", i32::from(code)))
                 .await;
         }
