@@ -194,6 +194,77 @@ async fn the_layers_compose_under_hyper() {
     server.abort();
 }
 
+#[path = "../../examples/patients/grpc.rs"]
+#[allow(unreachable_pub, reason = "an example's module")]
+mod grpc;
+
+/// In tonic's own server, without a mesh, asked by tonic's own client: who is refused reads a gRPC status.
+#[tokio::test]
+async fn the_layers_compose_under_tonic() {
+    let (registry, issuer) = (Registry::new(), Issuer::es256(ISSUER));
+    let workload = workload();
+    let rules = "[{from: [{source: {notRequestPrincipals: ['*']}}]}]";
+    let engine = Engine::builder(&workload).yaml(&policy("p", "DENY", rules));
+    let stack = ServiceBuilder::new()
+        .map_request(|mut request: Request<tonic::body::Body>| {
+            request.extensions_mut().insert(peer());
+            request
+        })
+        .layer(Propagation::new().server_layer())
+        .layer(MetricsLayer::new(registry.server(&workload)))
+        .layer(jwt(&issuer))
+        .layer(RbacLayer::new(Live::new(engine.build().unwrap())))
+        .into_inner();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tonic::transport::Server::builder()
+        .layer(stack)
+        .add_service(grpc::PatientsServer)
+        .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener));
+    let server = tokio::spawn(server);
+    let channel = tonic::transport::Channel::from_shared(format!("http://{address}"))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let ask = async |token: Option<String>| {
+        let mut client = tonic::client::Grpc::new(channel.clone());
+        client.ready().await.unwrap();
+        let mut request = tonic::Request::new(grpc::ReadRequest { id: 7 });
+        if let Some(token) = token {
+            let value = format!("Bearer {token}").parse().unwrap();
+            request.metadata_mut().insert("authorization", value);
+        }
+        let codec = tonic_prost::ProstCodec::<grpc::ReadRequest, grpc::Patient>::default();
+        let answer = client
+            .unary(request, grpc::READ.parse().unwrap(), codec)
+            .await;
+        answer.map(|patient| patient.into_inner().name)
+    };
+    let token = issuer.token().subject("alice");
+    assert_eq!(ask(Some(token.sign())).await.unwrap(), "patient 7");
+    let refused = ask(None).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (tonic::Code::PermissionDenied, "RBAC: access denied")
+    );
+    let refused = ask(Some(token.tampered())).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (tonic::Code::Unauthenticated, "Jwt verification fails")
+    );
+    for status in ["0", "7", "16"] {
+        let labels = format!(
+            r#"request_protocol="grpc",response_code="200",grpc_response_status="{status}""#
+        );
+        super::mesh_support::until("the count", || {
+            registry.render(Format::Text).contains(&labels)
+        })
+        .await;
+    }
+    server.abort();
+}
+
 /// The client layers inside a server layer: the call is a child of the request, with nothing said by the handler.
 #[tokio::test]
 async fn a_client_layer_finds_the_request_that_it_is_called_for() {
