@@ -27,3 +27,4 @@ mod policy_rows;
 mod propagation;
 mod rbac;
 mod tls;
+mod trace_context;
