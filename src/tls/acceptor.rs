@@ -1,3 +1,4 @@
+use std::future::{Future, ready};
 use std::net::SocketAddr;
 
 use rustls::server::{Accepted, Acceptor as Hello};
@@ -63,9 +64,26 @@ impl Acceptor {
     /// When the client is refused, too slow, or gone; the connection is then closed and [`HandshakeError::reason`] says why.
     pub async fn accept<S>(
         &self,
+        stream: S,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) -> Result<(Stream<S>, Peer), HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let at_once = ready(Ok(()));
+        self.accept_in_turn(stream, remote, local, at_once).await
+    }
+
+    /// As [`accept`](Self::accept), with a turn that is awaited once the client has said its hello, and held until the handshake is over.
+    ///
+    /// Until then nothing was computed for the client, so one that is silent takes no turn from others.
+    pub(super) async fn accept_in_turn<S, T>(
+        &self,
         mut stream: S,
         remote: SocketAddr,
         local: SocketAddr,
+        turn: impl Future<Output = Result<T, HandshakeError>>,
     ) -> Result<(Stream<S>, Peer), HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -84,7 +102,7 @@ impl Acceptor {
         match (buffer.get(..read).unwrap_or_default(), mode) {
             ([], _) => Err(HandshakeError::new(Reason::Closed)),
             (hello @ [TLS_HANDSHAKE, ..], _) => {
-                let handshake = self.handshake(stream, hello);
+                let handshake = self.handshake(stream, hello, turn);
                 let stream = timeout(self.timeouts.handshake, handshake)
                     .await
                     .map_err(too_slow)??;
@@ -99,11 +117,17 @@ impl Acceptor {
         }
     }
 
-    async fn handshake<S>(&self, mut stream: S, read: &[u8]) -> Result<Stream<S>, HandshakeError>
+    async fn handshake<S, T>(
+        &self,
+        mut stream: S,
+        read: &[u8],
+        turn: impl Future<Output = Result<T, HandshakeError>>,
+    ) -> Result<Stream<S>, HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let accepted = hello(&mut stream, read).await?;
+        let _turn = turn.await?;
         let generation = self.credentials.current()?;
         let config = generation.server_config(&accepted.client_hello());
         let handshake = StartHandshake::from_parts(accepted, stream);

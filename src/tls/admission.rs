@@ -15,7 +15,7 @@ pub struct Limits {
     /// Open connections, those in their handshake included; beyond it, connections wait in the socket's backlog. 10,000, or half the
     /// file descriptors of the process when that is less.
     pub connections: usize,
-    /// Handshakes at once; 256 by default.
+    /// Handshakes at once, of clients that have said their hello; 256 by default.
     pub handshakes: usize,
     /// Handshakes at once from one address (of IPv6, one /64); 64 by default.
     pub handshakes_per_source: usize,
@@ -38,6 +38,8 @@ pub(super) struct Admission {
     limits: Limits,
     all: Arc<Semaphore>,
     by_source: HashMap<IpAddr, Arc<Semaphore>>,
+    /// At how many sources those that are gone are forgotten.
+    forget_at: usize,
 }
 
 impl Admission {
@@ -46,14 +48,17 @@ impl Admission {
             limits,
             all: Arc::new(Semaphore::new(limits.handshakes)),
             by_source: HashMap::new(),
+            forget_at: few(limits),
         }
     }
 
     pub(super) fn tickets(&mut self, source: IpAddr) -> Tickets {
-        if self.by_source.len() > self.limits.handshakes.saturating_mul(4) {
-            // Whoever makes a handshake or waits for one holds a second reference.
+        if self.by_source.len() > self.forget_at {
+            // Whoever makes a handshake or may still wait for one holds a second reference.
             self.by_source
                 .retain(|_, source| Arc::strong_count(source) > 1);
+            // Looked through again once there are twice as many, so that many silent ones do not make each connection dear.
+            self.forget_at = few(self.limits).max(self.by_source.len().saturating_mul(2));
         }
         let source = self
             .by_source
@@ -64,6 +69,10 @@ impl Admission {
             source: Arc::clone(source),
         }
     }
+}
+
+fn few(limits: Limits) -> usize {
+    limits.handshakes.saturating_mul(4)
 }
 
 /// Where one connection takes its turn.

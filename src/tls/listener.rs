@@ -19,8 +19,8 @@ use super::tally::Tally;
 
 /// Accepts TCP connections and yields those whose handshake is done.
 ///
-/// Handshakes run beside one another, away from the accept path: a slow client delays nobody. They are bounded in time by the
-/// [`Acceptor`] and in number by [`Limits`]. A refused handshake is counted and logged, never an error of the listener; running out of file
+/// Handshakes run beside one another, away from the accept path: a slow client delays nobody, and one that has not said its hello takes
+/// nobody's turn. They are bounded in time by the [`Acceptor`] and in number by [`Limits`]. A refused handshake is counted and logged, never an error of the listener; running out of file
 /// descriptors pauses it, nothing ends it. Dropping it closes the socket and aborts the handshakes under way.
 ///
 /// Nothing happens while nobody polls [`accept`](Self::accept). With feature `axum` it is a listener for `axum::serve`, with `tonic` the stream for
@@ -113,10 +113,6 @@ impl Listener {
                 Poll::Ready(Some(_)) => continue,
                 Poll::Ready(None) | Poll::Pending => {}
             }
-            // A handshake that ends wakes us, so nothing is lost by leaving the others in the socket's backlog.
-            if self.handshakes.len() >= self.limits.handshakes.saturating_mul(2) {
-                return Poll::Pending;
-            }
             ready!(self.poll_place(cx));
             let (tcp, remote) = ready!(self.poll_tcp(cx));
             if let Some(place) = self.place.take() {
@@ -165,11 +161,11 @@ impl Listener {
         let listening = self.local;
         self.handshakes.spawn(async move {
             let handshake = async {
-                let _ticket = tickets.take().await?;
                 // Nagle's algorithm only delays what a server of requests has to say.
                 tcp.set_nodelay(true)?;
                 let local = tcp.local_addr()?;
-                acceptor.accept(tcp, remote, local).await
+                let turn = tickets.take();
+                acceptor.accept_in_turn(tcp, remote, local, turn).await
             };
             match handshake.await {
                 Ok((stream, peer)) => {

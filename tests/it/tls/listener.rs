@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::service_fn;
@@ -108,4 +109,25 @@ async fn serves_exactly_as_many_connections_as_allowed() {
     drop(first);
     let _third = listener.accept().await;
     clients.await.unwrap();
+}
+
+/// M-25, R-03: who is silent, or says half a hello, computes nothing and so takes no turn, however many they are.
+#[tokio::test]
+async fn silent_clients_take_no_turn_from_others() {
+    let pki = Pki::new("td").unwrap();
+    let mut limits = Limits::default();
+    (limits.handshakes, limits.handshakes_per_source) = (1, 1);
+    let mut listener = listener(&pki).await.limits(limits);
+    let address = listener.local_addr();
+    let mut silent = Vec::new();
+    for begins in [false, true, false, true, false] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        if begins {
+            stream.write_all(&[0x16, 3, 1, 2, 0, 1, 0]).await.unwrap();
+        }
+        silent.push(stream);
+    }
+    let (_accepted, _connected) =
+        tokio::join!(listener.accept(), connect(&pki, address, Protocol::Http1),);
+    assert_eq!(listener.tally().refusals().count(), 0);
 }
