@@ -10,6 +10,8 @@
 )]
 
 pub mod context;
+#[cfg(feature = "diff")]
+pub mod diff;
 pub mod identity;
 pub mod istio;
 #[cfg(feature = "jwt")]

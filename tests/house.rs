@@ -49,6 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("source", &["identity", "istio", "policy", "live"]),
     ("vet", &["identity", "matcher", "istio", "policy"]),
+    ("diff", &["identity", "matcher", "istio", "policy"]),
     // Floor 5: the roof.
     ("mesh", EVERYTHING),
     ("testing", EVERYTHING),
@@ -59,7 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const EVERYTHING: &[&str] = &["*"];
 
 /// Crates that a pure room must not know.
-const PURE: &[&str] = &["istio", "matcher", "identity", "policy"];
+const PURE: &[&str] = &["istio", "matcher", "identity", "policy", "diff"];
 const IMPURE_CRATES: &[&str] = &[
     "http",
     "hyper",

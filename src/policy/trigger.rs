@@ -31,6 +31,12 @@ impl Triggers {
         Self(triggers.collect())
     }
 
+    /// Every test of a path, of all rules.
+    pub fn paths(&self) -> impl Iterator<Item = &StringMatcher> {
+        let triggers = self.0.iter();
+        triggers.flat_map(|trigger| trigger.excluded.iter().chain(&trigger.included))
+    }
+
     /// Whether the origin applies to a path (without its query): some rule does, or there is none.
     #[must_use]
     pub fn apply_to(&self, path: &str) -> bool {

@@ -17,10 +17,12 @@
 )]
 
 mod compare;
+#[path = "../support/random.rs"]
 mod random;
 mod server;
 mod table;
 mod wire;
+#[path = "../support/world.rs"]
 mod world;
 
 use std::path::PathBuf;

@@ -6,8 +6,18 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
-    reason = "a test may panic"
+    clippy::print_stdout,
+    reason = "a test may panic, and prints what it counted"
 )]
 
+mod asked;
+mod diff;
 mod program;
+#[path = "../support/random.rs"]
+#[expect(dead_code, reason = "not every test asks for all of it")]
+mod random;
+mod search;
 mod shell;
+#[path = "../support/world.rs"]
+#[expect(dead_code, reason = "not every test asks for all of it")]
+mod world;

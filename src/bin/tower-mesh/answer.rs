@@ -11,7 +11,7 @@ use crate::question::Question;
 use crate::world::World;
 
 /// A decision, or why there is none; every key is always there.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Answer {
     id: Value,
     allowed: bool,
@@ -27,19 +27,19 @@ pub(crate) struct Answer {
     explain: Option<Option<Explanation>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct Asked {
     provider: String,
     policy: String,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 struct DryRuns {
     allow: Option<Outcome>,
     deny: Option<Outcome>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct Outcome {
     result: &'static str,
     policy: Option<String>,
@@ -88,7 +88,7 @@ impl Answer {
             }
             Err(error) => (Value::Null, Err(format!("no JSON: {error}"))),
         };
-        judged.unwrap_or_else(|message| Self::error(id, message, explain))
+        judged.unwrap_or_else(|message| Self::unanswered(id, message, explain))
     }
 
     fn to_value(
@@ -109,7 +109,7 @@ impl Answer {
     }
 
     /// Says why a request cannot be judged.
-    fn error(id: Value, message: String, explain: bool) -> Self {
+    fn unanswered(id: Value, message: String, explain: bool) -> Self {
         Self {
             id,
             error: Some(message),
@@ -124,6 +124,21 @@ impl Answer {
 
     pub(crate) fn is_error(&self) -> bool {
         self.error.is_some()
+    }
+
+    /// Why there is no decision.
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    pub(crate) fn id(&self) -> &Value {
+        &self.id
+    }
+
+    /// Whether another answer to the same request says something else.
+    pub(crate) fn differs(&self, other: &Self, access_only: bool) -> bool {
+        let access = |answer: &Self| (answer.allowed, answer.status);
+        access(self) != access(other) || (!access_only && self != other)
     }
 
     pub(crate) fn explanation(&self) -> Option<&Explanation> {

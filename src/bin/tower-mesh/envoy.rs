@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::Value;
 use tower_mesh::policy::envoy;
 
 use crate::Failure;
-use crate::options::Options;
+use crate::options::{Options, Protocol};
 use crate::world::World;
 
 /// Print what runs as the filters of an Envoy listener, in the order they run
@@ -25,12 +25,6 @@ pub(crate) struct Envoy {
     jwks: Vec<(String, PathBuf)>,
     #[command(flatten)]
     options: Options,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Protocol {
-    Http,
-    Tcp,
 }
 
 const EXAMPLES: &str = "\

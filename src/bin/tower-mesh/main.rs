@@ -3,11 +3,13 @@
 mod answer;
 mod check;
 mod completions;
+mod diff;
 mod envoy;
 mod lines;
 mod man;
 mod options;
 mod question;
+mod table;
 mod world;
 
 use std::io;
@@ -37,6 +39,7 @@ its exit status means.";
 enum Command {
     Check(check::Check),
     Completions(completions::Completions),
+    Diff(diff::Diff),
     Envoy(envoy::Envoy),
     Man(man::Man),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
         Command::Check(check) => check.run(),
         Command::Completions(completions) => completions.run(),
+        Command::Diff(diff) => diff.run(),
         Command::Envoy(envoy) => envoy.run(),
         Command::Man(man) => man.run(),
     };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tower_mesh::Workload;
 
 /// What is judged for whom.
@@ -35,6 +35,13 @@ pub(crate) struct Guarded {
     /// The port the workload listens on [default: 80]
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    Http,
+    Tcp,
 }
 
 /// A service, and the port when one is given.

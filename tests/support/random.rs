@@ -20,12 +20,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).unwrap()
     }
 
     /// True in so many of a hundred cases.
-    fn percent(&mut self, percent: u64) -> bool {
+    pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.next() % 100 < percent
     }
 
@@ -305,7 +305,13 @@ fn mesh(random: &mut Random) -> Value {
     })
 }
 
-fn random_policy(random: &mut Random, index: usize, has_tokens: bool, is_tcp: bool) -> Value {
+/// A random AuthorizationPolicy.
+pub(crate) fn random_policy(
+    random: &mut Random,
+    index: usize,
+    has_tokens: bool,
+    is_tcp: bool,
+) -> Value {
     let actions = ["ALLOW", "ALLOW", "ALLOW", "DENY", "DENY", "AUDIT", "CUSTOM"];
     let mut action = random.pick(&actions);
     if is_tcp && action == "CUSTOM" {
@@ -516,7 +522,8 @@ const TARGETS: &[&str] = &[
     "/%7ea",
 ];
 
-fn request(random: &mut Random, has_tokens: bool) -> Value {
+/// A random HTTP request.
+pub(crate) fn request(random: &mut Random, has_tokens: bool) -> Value {
     let mut request = connection(random);
     let object = request.as_object_mut().unwrap();
     object.remove("protocol");
@@ -577,7 +584,8 @@ fn request(random: &mut Random, has_tokens: bool) -> Value {
     request
 }
 
-fn connection(random: &mut Random) -> Value {
+/// A random connection.
+pub(crate) fn connection(random: &mut Random) -> Value {
     let sources = [
         json!({}),
         json!({}),

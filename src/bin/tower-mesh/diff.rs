@@ -1,0 +1,253 @@
+//! `tower-mesh diff`: what two configurations answer differently.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tower_mesh::diff::{Found, Search, beside};
+
+use crate::Failure;
+use crate::answer::Answer;
+use crate::lines::Lines;
+use crate::options::{Guarded, Protocol};
+use crate::table::Table;
+use crate::world::World;
+
+/// Say which requests two configurations answer differently: who gains access, and who loses it
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Diff {
+    /// The configuration as it was: a file, or a directory of *.yaml, *.yml and *.json
+    #[arg(value_name = "OLD")]
+    old: PathBuf,
+    /// The configuration as it will be
+    #[arg(value_name = "NEW")]
+    new: PathBuf,
+    /// Compare the answers to the requests of a file (- is stdin), lines as check takes them; without it, requests are derived from the rules
+    #[arg(long, value_name = "FILE")]
+    requests: Option<PathBuf>,
+    /// A table for people, or one JSON object a line [default: table on a terminal, else json]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Only whether a request passes counts, not by which rule, nor audits and dry runs
+    #[arg(long)]
+    access_only: bool,
+    /// Derive requests of HTTP, or raw TCP connections
+    #[arg(long, value_enum, default_value_t = Protocol::Http, conflicts_with = "requests")]
+    protocol: Protocol,
+    /// How many derived requests to ask about at most
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 20_000,
+        conflicts_with = "requests"
+    )]
+    limit: usize,
+    #[command(flatten)]
+    guarded: Guarded,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tower-mesh diff policies.old/ policies/ --workload default/patients
+  tower-mesh diff policies.old/ policies/ --workload default/patients \\
+      --requests yesterday.jsonl --access-only
+  git worktree add /tmp/main main && tower-mesh diff /tmp/main/policies policies \\
+      --workload default/patients --label app=patients --format table
+
+A line of JSON is {\"id\", \"old\", \"new\"}: both answers as check prints them.
+Derived requests have a number as id, and a key \"request\", a line for
+check --requests. Finding nothing is strong evidence, and no proof.
+What no answer shows (mutual TLS, which tokens are good) is told on stderr.
+
+Exit status: 0 nothing differs, 1 something does, 2 error.";
+
+impl Diff {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let read = |path: &PathBuf| World::read(std::slice::from_ref(path), &self.guarded);
+        let mut worlds = match (read(&self.old), read(&self.new)) {
+            (Ok(old), Ok(new)) => (old, new),
+            (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => return Err(problems.into()),
+            (Err(old), Err(new)) => {
+                eprintln!("{old}");
+                return Err(new.into());
+            }
+        };
+        let port = self.guarded.port();
+        let other = beside(worlds.0.engine(), worlds.1.engine(), port);
+        for sentence in &other {
+            eprintln!("note: {sentence}");
+        }
+        let mut report = Report::new(self.format, port);
+        let mut is_bad = false;
+        match &self.requests {
+            Some(file) => {
+                let mut lines = Lines::open(file)?;
+                while let Some(line) = lines.next(&mut report)? {
+                    let line = line.to_vec();
+                    is_bad |= !self.compare(&mut worlds, &line, None, &mut report)?;
+                }
+            }
+            None => {
+                let found = self.search(&worlds);
+                for (index, witness) in found.witnesses.iter().enumerate() {
+                    let request = witness.to_json();
+                    let mut line = request.clone();
+                    if let Some(line) = line.as_object_mut() {
+                        line.insert("id".to_owned(), json!(index + 1));
+                    }
+                    let line = line.to_string();
+                    is_bad |=
+                        !self.compare(&mut worlds, line.as_bytes(), Some(request), &mut report)?;
+                }
+                report.derived = Some(found);
+            }
+        }
+        let differ = report.finish()?;
+        Ok(ExitCode::from(if is_bad {
+            2
+        } else {
+            // What differs beside the rules differs, though no derived request can show it.
+            u8::from(differ || (self.requests.is_none() && !other.is_empty()))
+        }))
+    }
+
+    fn search(&self, (old, new): &(World<'_>, World<'_>)) -> Found {
+        let mut search = Search::new(old.engine(), new.engine())
+            .port(self.guarded.port())
+            .limit(self.limit);
+        if self.access_only {
+            search = search.access_only();
+        }
+        if self.protocol == Protocol::Tcp {
+            search = search.tcp();
+        }
+        search.run()
+    }
+
+    /// Asks both sides; says whether they could answer.
+    fn compare(
+        &self,
+        (old, new): &mut (World<'_>, World<'_>),
+        line: &[u8],
+        derived: Option<Value>,
+        report: &mut Report,
+    ) -> Result<bool, Failure> {
+        let (old, new) = (
+            Answer::to_line(old, line, false),
+            Answer::to_line(new, line, false),
+        );
+        for answer in [&old, &new] {
+            if let Some(error) = answer.error() {
+                eprintln!("error: request {}: {error}", answer.id());
+                return Ok(false);
+            }
+        }
+        if old.differs(&new, self.access_only) {
+            report.add(line, derived, &old, &new)?;
+        }
+        Ok(true)
+    }
+}
+
+/// A line of JSON.
+#[derive(Serialize)]
+struct Changed<'a> {
+    id: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<Value>,
+    old: &'a Answer,
+    new: &'a Answer,
+}
+
+/// What differs, printed at once or as a table at the end.
+struct Report {
+    out: BufWriter<io::StdoutLock<'static>>,
+    table: Option<Table>,
+    changed: usize,
+    derived: Option<Found>,
+}
+
+impl Report {
+    fn new(format: Option<Format>, port: u16) -> Self {
+        let out = io::stdout().lock();
+        let usual = || {
+            if out.is_terminal() {
+                Format::Table
+            } else {
+                Format::Json
+            }
+        };
+        let format = format.unwrap_or_else(usual);
+        Self {
+            out: BufWriter::new(out),
+            table: (format == Format::Table).then(|| Table::new(port)),
+            changed: 0,
+            derived: None,
+        }
+    }
+
+    fn add(
+        &mut self,
+        line: &[u8],
+        derived: Option<Value>,
+        old: &Answer,
+        new: &Answer,
+    ) -> io::Result<()> {
+        self.changed += 1;
+        if let Some(table) = &mut self.table {
+            let request = match derived {
+                Some(request) => request,
+                None => serde_json::from_slice(line)?,
+            };
+            table.add(&request, old, new);
+            return Ok(());
+        }
+        let changed = Changed {
+            id: old.id(),
+            request: derived,
+            old,
+            new,
+        };
+        serde_json::to_writer(&mut self.out, &changed)?;
+        self.out.write_all(b"\n")
+    }
+
+    /// Says whether anything differs.
+    fn finish(mut self) -> io::Result<bool> {
+        if let Some(table) = &self.table {
+            write!(self.out, "{table}")?;
+            if let Some(found) = &self.derived {
+                writeln!(
+                    self.out,
+                    "{} derived requests were asked about.",
+                    found.asked
+                )?;
+            }
+        }
+        self.out.flush()?;
+        if self.derived.as_ref().is_some_and(|found| found.is_cut) {
+            eprintln!("note: there was more to ask about; --limit sets how much is asked");
+        }
+        Ok(self.changed > 0)
+    }
+}
+
+impl Write for Report {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,103 @@
+use std::collections::HashSet;
+
+use crate::policy::ir::Policy;
+use crate::policy::{Chain, Engine, PolicyId};
+
+/// One of the two configurations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Old,
+    New,
+}
+
+impl Side {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Old => Self::New,
+            Self::New => Self::Old,
+        }
+    }
+}
+
+/// What a rule's match means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Stage {
+    Custom,
+    Audit,
+    Deny,
+    DenyDry,
+    Allow,
+    AllowDry,
+}
+
+/// A rule of one side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule<'a> {
+    pub(super) side: Side,
+    pub(super) stage: Stage,
+    pub(super) name: &'a PolicyId,
+    pub(super) policy: &'a Policy,
+}
+
+/// The chain of a port.
+pub(super) fn chain(engine: &Engine, port: u16, is_tcp: bool) -> &Chain {
+    let program = engine.program();
+    let chains = if is_tcp { &program.tcp } else { &program.http };
+    chains.get(port)
+}
+
+/// The rules of either side that the other does not have: by what they say, and where names count by their names, too.
+pub(super) fn changed<'a>(old: &'a Chain, new: &'a Chain, by_name: bool) -> Vec<Rule<'a>> {
+    let (old, new) = (rules(Side::Old, old), rules(Side::New, new));
+    let key = |rule: &Rule<'_>| {
+        let name = by_name.then(|| rule.name.clone());
+        (rule.stage, name, format!("{:?}", rule.policy))
+    };
+    let known = |rules: &[Rule<'a>]| rules.iter().map(key).collect::<HashSet<_>>();
+    let (of_old, of_new) = (known(&old), known(&new));
+    let gone = old.into_iter().filter(|rule| !of_new.contains(&key(rule)));
+    let come = new.into_iter().filter(|rule| !of_old.contains(&key(rule)));
+    gone.chain(come).collect()
+}
+
+/// Every rule of a chain.
+pub(super) fn rules(side: Side, chain: &Chain) -> Vec<Rule<'_>> {
+    let custom = chain
+        .custom
+        .iter()
+        .map(|filter| (Stage::Custom, &filter.rules));
+    let others = [
+        chain.audit.as_ref().map(|rules| (Stage::Audit, rules)),
+        chain
+            .deny
+            .enforced
+            .as_ref()
+            .map(|rules| (Stage::Deny, rules)),
+        chain
+            .deny
+            .shadow
+            .as_ref()
+            .map(|rules| (Stage::DenyDry, rules)),
+        chain
+            .allow
+            .enforced
+            .as_ref()
+            .map(|rules| (Stage::Allow, rules)),
+        chain
+            .allow
+            .shadow
+            .as_ref()
+            .map(|rules| (Stage::AllowDry, rules)),
+    ];
+    let sets = custom.chain(others.into_iter().flatten());
+    let rules = sets.flat_map(|(stage, rules)| {
+        let policies = rules.policies.iter();
+        policies.map(move |(name, policy)| Rule {
+            side,
+            stage,
+            name,
+            policy,
+        })
+    });
+    rules.collect()
+}

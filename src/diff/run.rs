@@ -1,0 +1,504 @@
+use std::collections::{BTreeSet, HashSet};
+
+use super::beside::same_origins;
+use super::fact::{Dimension, simpler, texts};
+use super::node::{Leaf, Node, Shape};
+use super::pool::Pool;
+use super::random::Random;
+use super::rules::{Rule, Side, Stage, chain, changed, rules};
+use super::search::{Found, Search};
+use super::witness::Witness;
+use crate::policy::ir::Policy;
+use crate::policy::{Engine, Judgement, Request, Triggers};
+
+/// Alternatives of a rule that are each met.
+const ALTERNATIVES: usize = 4;
+/// ALLOW rules that a refused request is led to.
+const HELPERS: usize = 12;
+/// Steps past what hides a rule.
+const STEPS: usize = 6;
+/// Unchanged rules whose literals are known from the start.
+const NEIGHBOURS: usize = 64;
+
+/// A search under way.
+pub(super) struct Run<'a> {
+    search: &'a Search<'a>,
+    pool: Pool,
+    /// Requests that meet changed rules.
+    bases: Vec<Witness>,
+    /// With both answers.
+    found: Vec<(Witness, (Judgement, Judgement))>,
+    seen: HashSet<String>,
+    asked: usize,
+    tried: usize,
+    /// Nothing is asked beyond this number for now.
+    pause: usize,
+    was_cut: bool,
+}
+
+/// Something that must stay as it is.
+#[derive(Clone, Copy)]
+struct Held<'a> {
+    side: Side,
+    node: Node<'a>,
+    want: bool,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(search: &'a Search<'a>) -> Self {
+        let mut pool = Pool::default();
+        pool.respell = search.old.path_normalization() != search.new.path_normalization();
+        Self {
+            search,
+            pool,
+            bases: Vec::new(),
+            found: Vec::new(),
+            seen: HashSet::new(),
+            asked: 0,
+            tried: 0,
+            pause: 0,
+            was_cut: false,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Found {
+        let ports = self.ports();
+        let count = ports.len().max(1);
+        for (index, port) in ports.into_iter().enumerate() {
+            // What one port leaves over, the next may use.
+            let share = self.search.limit / count * (index + 1);
+            self.port(port, share);
+        }
+        let mut witnesses = self.telling();
+        witnesses.sort_by_cached_key(|witness| witness.to_string().len());
+        Found {
+            witnesses,
+            asked: self.asked,
+            is_cut: self.was_cut,
+        }
+    }
+
+    /// What was found, without requests that say beside what a rule names what another says that it names, and are answered alike.
+    fn telling(&self) -> Vec<Witness> {
+        let mut found: Vec<_> = self.found.iter().collect();
+        let mut place = 0;
+        loop {
+            // One text after the other: `place` counts through those that a request can have.
+            let fact = |witness: &Witness| texts(witness).into_iter().nth(place);
+            let key = |witness: &Witness, answers: &(Judgement, Judgement)| {
+                let blank = fact(witness)?.blank()?.in_place(witness);
+                Some(format!("{blank} {answers:?}"))
+            };
+            if !found.iter().any(|(witness, _)| fact(witness).is_some()) {
+                break;
+            }
+            let is_named =
+                |witness: &Witness| fact(witness).is_some_and(|fact| self.pool.is_named(&fact));
+            let named = found.iter().filter(|(witness, _)| is_named(witness));
+            let named: HashSet<_> = named
+                .filter_map(|(witness, answers)| key(witness, answers))
+                .collect();
+            found.retain(|(witness, answers)| {
+                is_named(witness) || key(witness, answers).is_none_or(|key| !named.contains(&key))
+            });
+            place += 1;
+        }
+        found
+            .into_iter()
+            .map(|(witness, _)| witness.clone())
+            .collect()
+    }
+
+    /// The workload's port, and those that either side names.
+    fn ports(&self) -> BTreeSet<u16> {
+        let mut ports = BTreeSet::from([self.search.port]);
+        for engine in [self.search.old, self.search.new] {
+            let program = engine.program();
+            ports.extend(program.http.by_port.keys());
+            ports.extend(program.authentication.by_port.keys());
+        }
+        ports
+    }
+
+    /// Looks at the requests to one port, up to a number of questions.
+    fn port(&mut self, port: u16, share: usize) {
+        let search = self.search;
+        let chains = [search.old, search.new].map(|engine| chain(engine, port, search.is_tcp));
+        let [old, new] = chains;
+        let changed = changed(old, new, !search.access_only);
+        let same_sets = old.allow.enforced.is_some() == new.allow.enforced.is_some();
+        let demands = [search.old, search.new].map(|engine| &engine.authentication(port).legacy);
+        let [before, after] = demands;
+        let same_tokens = search.is_tcp || same_origins(before.as_ref(), after.as_ref());
+        if changed.is_empty() && same_sets && same_tokens && !self.pool.respell {
+            return;
+        }
+        for rule in &changed {
+            self.pool.learn(rule.policy);
+        }
+        if !search.is_tcp {
+            for policy in demands.into_iter().flatten() {
+                for origin in &policy.origins {
+                    self.pool.learn_triggers(&Triggers::of(origin));
+                }
+            }
+        }
+        for (side, chain) in [(Side::Old, old), (Side::New, new)] {
+            for rule in rules(side, chain).into_iter().take(NEIGHBOURS) {
+                self.pool.learn(rule.policy);
+            }
+        }
+        let plain = search.plain(port);
+        let left = share.saturating_sub(self.asked);
+        self.pause = self.asked + left / 8;
+        self.vary(&plain);
+        let rules = changed.len().max(1);
+        for (index, rule) in changed.into_iter().enumerate() {
+            self.pause = self.asked + (left / 2) / rules;
+            if index > 0 && self.is_done() {
+                self.was_cut |= self.asked >= self.search.limit;
+                break;
+            }
+            self.rule(rule, &plain);
+        }
+        self.pause = share;
+        self.mix(&plain);
+    }
+
+    fn is_done(&self) -> bool {
+        self.asked >= self.search.limit
+            || self.found.len() >= self.search.at_most
+            || self.tried >= self.search.limit.saturating_mul(8)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.asked >= self.pause || self.is_done()
+    }
+
+    fn engine(&self, side: Side) -> &'a Engine {
+        match side {
+            Side::Old => self.search.old,
+            Side::New => self.search.new,
+        }
+    }
+
+    fn judge(&self, request: &Request) -> (Judgement, Judgement) {
+        (
+            self.search.old.judge(request),
+            self.search.new.judge(request),
+        )
+    }
+
+    /// Whether both sides answer differently; if so, keeps the request.
+    fn ask(&mut self, witness: &Witness) -> bool {
+        if self.is_done() {
+            return false;
+        }
+        self.asked += 1;
+        let answers = self.judge(&witness.request());
+        if !self.search.differ(&answers.0, &answers.1) {
+            return false;
+        }
+        let plain = self.search.plain(self.search.port);
+        let witness = self.strip(witness.clone(), &plain, &answers);
+        if self.seen.insert(witness.to_string()) {
+            self.found.push((witness, answers));
+        }
+        true
+    }
+
+    /// Takes away whatever does not change either answer.
+    fn strip(
+        &self,
+        mut witness: Witness,
+        plain: &Witness,
+        answers: &(Judgement, Judgement),
+    ) -> Witness {
+        for fact in simpler(&witness, plain) {
+            let less = fact.in_place(&witness);
+            if less != witness && self.judge(&less.request()) == *answers {
+                witness = less;
+            }
+        }
+        witness
+    }
+
+    /// Says otherwise one thing at a time.
+    fn vary(&mut self, base: &Witness) {
+        let dimensions: Vec<_> = self.pool.dimensions().cloned().collect();
+        for dimension in dimensions {
+            for fact in self.pool.of(&dimension).to_vec() {
+                if self.is_paused() {
+                    self.was_cut |= self.asked >= self.search.limit;
+                    return;
+                }
+                self.ask(&fact.in_place(base));
+            }
+        }
+    }
+
+    /// Says otherwise two to four things at once, as long as questions are left.
+    fn mix(&mut self, plain: &Witness) {
+        let mut random = Random::new();
+        let dimensions: Vec<_> = self.pool.dimensions().cloned().collect();
+        if dimensions.is_empty() {
+            return;
+        }
+        self.bases.push(plain.clone());
+        let bases = std::mem::take(&mut self.bases);
+        while !self.is_paused() {
+            let Some(base) = random.pick(&bases) else {
+                return;
+            };
+            let mut witness = base.clone();
+            let count = random.pick(&[2, 2, 3, 4]).copied().unwrap_or(2);
+            for _ in 0..count {
+                let fact = random
+                    .pick(&dimensions)
+                    .and_then(|dimension| random.pick(self.pool.of(dimension)));
+                if let Some(fact) = fact {
+                    witness = fact.in_place(&witness);
+                }
+            }
+            self.ask(&witness);
+        }
+    }
+
+    /// Meets a changed rule in each of its ways, and leads the request to where the rule matters.
+    fn rule(&mut self, rule: Rule<'a>, plain: &Witness) {
+        for permission in rule.policy.permissions.iter().take(ALTERNATIVES) {
+            for principal in rule.policy.principals.iter().take(ALTERNATIVES) {
+                if self.is_paused() {
+                    return;
+                }
+                let held = [Node::Permission(permission), Node::Principal(principal)];
+                let held = held.map(|node| Held {
+                    side: rule.side,
+                    node,
+                    want: true,
+                });
+                let Some(met) = self.meet(plain.clone(), &held, &[]) else {
+                    continue;
+                };
+                self.bases.push(met.clone());
+                for led in self.lead(met, &held, rule) {
+                    self.vary(&led);
+                    self.bases.push(led);
+                }
+            }
+        }
+    }
+
+    /// Past what hides a rule, as far as that can be done; the last of what comes back are the best.
+    fn lead(&mut self, met: Witness, held: &[Held<'a>], rule: Rule<'a>) -> Vec<Witness> {
+        let mut open = vec![(met, held.to_vec(), 0)];
+        let mut ends = Vec::new();
+        while let Some((witness, held, steps)) = open.pop() {
+            if self.ask(&witness) || steps >= STEPS || self.is_paused() || ends.len() >= HELPERS {
+                ends.push(witness);
+                continue;
+            }
+            let next = self.step(&witness, &held, rule);
+            if next.is_empty() {
+                ends.push(witness);
+            }
+            open.extend(next.into_iter().map(|(next, held)| (next, held, steps + 1)));
+        }
+        ends
+    }
+
+    /// Requests that are a step nearer to showing what a rule does.
+    fn step(
+        &mut self,
+        witness: &Witness,
+        held: &[Held<'a>],
+        rule: Rule<'a>,
+    ) -> Vec<(Witness, Vec<Held<'a>>)> {
+        let (old, new) = self.judge(&witness.request());
+        let (own, their) = match rule.side {
+            Side::Old => (old, new),
+            Side::New => (new, old),
+        };
+        let other = rule.side.other();
+        let (side, answer) = match rule.stage {
+            // To matter it must be what lets the request pass.
+            Stage::Allow if own.decision.allowed => (other, their),
+            Stage::Allow | Stage::AllowDry => (rule.side, own),
+            // To matter it must be what refuses: the other side lets the request pass.
+            Stage::Deny | Stage::Custom => (other, their),
+            Stage::Audit | Stage::DenyDry => return Vec::new(),
+        };
+        let wants_pass = !(rule.stage == Stage::Allow && side == other);
+        if answer.decision.allowed == wants_pass {
+            return Vec::new();
+        }
+        let is_tcp = self.search.is_tcp;
+        let chain = chain(self.engine(side), witness.port(), is_tcp);
+        if let Some(name) = &answer.decision.policy {
+            // The rule that is in the way.
+            let known = rules(side, chain);
+            let blocker = known
+                .iter()
+                .find(|rule| rule.name == name && matches!(rule.stage, Stage::Deny | Stage::Allow));
+            let Some(blocker) = blocker else {
+                return Vec::new();
+            };
+            let policy = blocker.policy;
+            self.pool.learn(policy);
+            let past = self.miss(witness, side, policy, held);
+            return past.map(|past| (past, held.to_vec())).into_iter().collect();
+        }
+        if !wants_pass {
+            return Vec::new();
+        }
+        if answer.status == Some(401) {
+            let tokens = self.pool.of(&Dimension::Token).to_vec();
+            let with = tokens.iter().map(|fact| fact.in_place(witness));
+            let with = with.filter(|with| with.claims.is_some());
+            return with.map(|with| (with, held.to_vec())).take(1).collect();
+        }
+        // Nothing lets it pass yet.
+        let helpers = rules(side, chain).into_iter();
+        let helpers = helpers.filter(|rule| rule.stage == Stage::Allow);
+        let helpers: Vec<_> = helpers.take(HELPERS).collect();
+        let mut next = Vec::new();
+        for helper in helpers {
+            self.pool.learn(helper.policy);
+            'helper: for permission in helper.policy.permissions.iter().take(ALTERNATIVES) {
+                for principal in helper.policy.principals.iter().take(ALTERNATIVES) {
+                    let more = [Node::Permission(permission), Node::Principal(principal)];
+                    let more = more.map(|node| Held {
+                        side,
+                        node,
+                        want: true,
+                    });
+                    if let Some(helped) = self.meet(witness.clone(), &more, held) {
+                        let all = held.iter().chain(&more).copied().collect();
+                        next.push((helped, all));
+                        break 'helper;
+                    }
+                }
+            }
+        }
+        next
+    }
+
+    /// A request that meets all of these, and what is held.
+    fn meet(
+        &mut self,
+        mut witness: Witness,
+        wanted: &[Held<'a>],
+        held: &[Held<'a>],
+    ) -> Option<Witness> {
+        let mut held = held.to_vec();
+        for one in wanted {
+            witness = self.make(witness, *one, &held)?;
+            held.push(*one);
+        }
+        Some(witness)
+    }
+
+    /// A request that a rule does not match, with everything held.
+    fn miss(
+        &mut self,
+        witness: &Witness,
+        side: Side,
+        policy: &'a Policy,
+        held: &[Held<'a>],
+    ) -> Option<Witness> {
+        let unwanted = |node| Held {
+            side,
+            node,
+            want: false,
+        };
+        let permissions = policy.permissions.iter().map(Node::Permission);
+        let permissions: Vec<_> = permissions.map(unwanted).collect();
+        if let Some(missed) = self.meet(witness.clone(), &permissions, held) {
+            return Some(missed);
+        }
+        let principals = policy.principals.iter().map(Node::Principal);
+        let principals: Vec<_> = principals.map(unwanted).collect();
+        self.meet(witness.clone(), &principals, held)
+    }
+
+    /// Changes a request until a node says what is wanted, with everything held.
+    fn make(&mut self, witness: Witness, one: Held<'a>, held: &[Held<'a>]) -> Option<Witness> {
+        if self.holds(&witness, &[one]) {
+            return Some(witness);
+        }
+        let part = |node| Held { node, ..one };
+        match (one.node.shape(), one.want) {
+            (Shape::Any, _) => None,
+            (Shape::Not(inner), want) => {
+                let inner = Held {
+                    node: inner,
+                    want: !want,
+                    ..one
+                };
+                self.make(witness, inner, held)
+            }
+            (Shape::All(nodes), true) | (Shape::One(nodes), false) => {
+                let parts: Vec<_> = nodes.into_iter().map(part).collect();
+                self.meet(witness, &parts, held)
+            }
+            (Shape::One(nodes), true) | (Shape::All(nodes), false) => nodes
+                .into_iter()
+                .find_map(|node| self.make(witness.clone(), part(node), held)),
+            (Shape::Leaf(leaf), _) => self.turn(&witness, leaf, one, held),
+        }
+    }
+
+    /// Changes what one test asks about.
+    fn turn(
+        &mut self,
+        witness: &Witness,
+        leaf: Leaf<'_>,
+        one: Held<'a>,
+        held: &[Held<'a>],
+    ) -> Option<Witness> {
+        let dimensions = leaf.dimensions();
+        for dimension in &dimensions {
+            for fact in self.pool.of(dimension).to_vec() {
+                let changed = fact.in_place(witness);
+                self.tried += 1;
+                if self.holds(&changed, &[one]) && self.holds(&changed, held) {
+                    return Some(changed);
+                }
+            }
+        }
+        // An issuer and a subject make a principal together.
+        let [first, second, ..] = dimensions.as_slice() else {
+            return None;
+        };
+        for fact in self.pool.of(first).to_vec() {
+            let half = fact.in_place(witness);
+            for fact in self.pool.of(second).to_vec() {
+                if self.is_done() {
+                    return None;
+                }
+                let changed = fact.in_place(&half);
+                self.tried += 1;
+                if self.holds(&changed, &[one]) && self.holds(&changed, held) {
+                    return Some(changed);
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether everything is as it is wanted.
+    fn holds(&self, witness: &Witness, all: &[Held<'a>]) -> bool {
+        let request = witness.request();
+        let mut prepared = [None, None];
+        all.iter().all(|one| {
+            let [old, new] = &mut prepared;
+            let place = match one.side {
+                Side::Old => old,
+                Side::New => new,
+            };
+            let seen = place.get_or_insert_with(|| self.engine(one.side).prepare(&request).ok());
+            seen.as_ref()
+                .is_some_and(|seen| one.node.holds(seen) == one.want)
+        })
+    }
+}

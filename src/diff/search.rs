@@ -1,0 +1,96 @@
+use super::run::Run;
+use super::witness::Witness;
+use crate::policy::{Engine, Judgement};
+
+/// Looks for requests that two engines of one workload answer differently.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Search<'a> {
+    pub(super) old: &'a Engine,
+    pub(super) new: &'a Engine,
+    pub(super) port: u16,
+    pub(super) is_tcp: bool,
+    pub(super) limit: usize,
+    pub(super) at_most: usize,
+    pub(super) access_only: bool,
+}
+
+impl<'a> Search<'a> {
+    /// A search over HTTP requests to port 80 and the ports that either side names, with at most 20,000 questions and 1,000 findings.
+    pub fn new(old: &'a Engine, new: &'a Engine) -> Self {
+        Self {
+            old,
+            new,
+            port: 80,
+            is_tcp: false,
+            limit: 20_000,
+            at_most: 1_000,
+            access_only: false,
+        }
+    }
+
+    /// The port that the workload listens on.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Raw TCP connections instead of HTTP requests.
+    pub fn tcp(mut self) -> Self {
+        self.is_tcp = true;
+        self
+    }
+
+    /// Asks at most so many questions.
+    pub fn limit(mut self, questions: usize) -> Self {
+        self.limit = questions;
+        self
+    }
+
+    /// Ends when so many requests are found.
+    pub fn at_most(mut self, findings: usize) -> Self {
+        self.at_most = findings;
+        self
+    }
+
+    /// Only whether a request passes counts (and the status of a refusal), not by which rule, nor audits and dry runs.
+    pub fn access_only(mut self) -> Self {
+        self.access_only = true;
+        self
+    }
+
+    /// Looks.
+    #[must_use]
+    pub fn run(&self) -> Found {
+        Run::new(self).run()
+    }
+
+    /// Whether two answers count as different.
+    pub(super) fn differ(&self, old: &Judgement, new: &Judgement) -> bool {
+        if self.access_only {
+            (old.decision.allowed, old.status) != (new.decision.allowed, new.status)
+        } else {
+            old != new
+        }
+    }
+
+    pub(super) fn plain(&self, port: u16) -> Witness {
+        if self.is_tcp {
+            Witness::tcp(port)
+        } else {
+            Witness::http(port)
+        }
+    }
+}
+
+/// What a [`Search`] found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Found {
+    /// Requests that are answered differently, each without anything that does not matter, the simplest first.
+    pub witnesses: Vec<Witness>,
+    /// How many requests were asked about.
+    pub asked: usize,
+    /// The search ended at its limit, before all that it had in mind was asked.
+    pub is_cut: bool,
+}

@@ -1,0 +1,274 @@
+//! `tower-mesh diff`: its lines, its table, its exit codes.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::program::{run, text};
+
+const OLD: &str = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: readers, namespace: foo}
+spec:
+  rules:
+  - from: [{source: {principals: [cluster.local/ns/foo/sa/desk]}}]
+    to: [{operation: {methods: [GET], paths: [/patients/*], notPaths: [/patients/secret]}}]
+";
+
+/// Two configurations in files.
+struct Pair(tempfile::TempDir);
+
+impl Pair {
+    fn new(old: &str, new: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("old.yaml"), old).unwrap();
+        std::fs::write(directory.path().join("new.yaml"), new).unwrap();
+        Self(directory)
+    }
+
+    fn run(&self, words: &[&str], input: &str) -> Output {
+        let path = |name| self.0.path().join(name).to_str().unwrap().to_owned();
+        let (old, new) = (path("old.yaml"), path("new.yaml"));
+        let fixed = ["diff", &old, &new, "--workload", "foo/web"];
+        run(&[&fixed[..], words].concat(), input)
+    }
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = text(&output.stdout);
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+#[test]
+fn recorded_requests_whose_answers_changed_are_printed_with_both() {
+    let pair = Pair::new(OLD, &OLD.replace("[GET]", "[GET, DELETE]"));
+    let desk = json!({"principal": "cluster.local/ns/foo/sa/desk"});
+    let requests = [
+        json!({"id": "kept", "method": "GET", "path": "/patients/7", "source": desk}),
+        json!({"id": "gained", "method": "DELETE", "path": "/patients/7", "source": desk}),
+        json!({"id": "refused", "method": "DELETE", "path": "/patients/7"}),
+    ];
+    let input: String = requests.iter().map(|line| format!("{line}\n")).collect();
+    let output = pair.run(&["--requests", "-"], &input);
+    assert_eq!(code(&output), 1);
+    let lines = lines(&output);
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0].as_object().unwrap().len(), 3);
+    assert_eq!(lines[0]["id"], "gained");
+    assert_eq!(
+        lines[0]["old"],
+        json!({
+            "id": "gained", "allowed": false, "status": 403, "policy": null, "action": "ALLOW",
+            "audit": [], "custom": [], "dry_run": {"allow": null, "deny": null}, "error": null,
+        })
+    );
+    assert_eq!(lines[0]["new"]["policy"], "ns[foo]-policy[readers]-rule[0]");
+
+    let output = pair.run(&["--requests", "-"], &format!("{}\n", requests[0]));
+    assert_eq!((code(&output), output.stdout.len()), (0, 0));
+}
+
+#[test]
+fn a_bad_line_is_an_error_and_the_others_are_compared() {
+    let pair = Pair::new(OLD, &OLD.replace("[GET]", "['*']"));
+    let good = json!({"id": 2, "method": "PUT", "path": "/patients/7", "source": {"principal": "cluster.local/ns/foo/sa/desk"}});
+    let input = format!("{{\"id\": 1, \"method\": \"GET\"}}\n\n{good}\n");
+    let output = pair.run(&["--requests", "-"], &input);
+    assert_eq!(code(&output), 2);
+    assert_eq!(lines(&output)[0]["id"], 2);
+    assert_eq!(
+        text(&output.stderr),
+        "error: request 1: the key `path` is missing\n"
+    );
+}
+
+#[test]
+fn without_requests_what_is_derived_shows_every_kind_of_change() {
+    let same = Pair::new(OLD, &format!("# only a comment\n{OLD}"));
+    assert_eq!(code(&same.run(&[], "")), 0);
+    for (from, to) in [
+        ("[GET]", "[GET, DELETE]"),
+        ("[GET]", "[GET, HEAD]"),
+        (", notPaths: [/patients/secret]", ""),
+        ("/patients/secret", "/patients/secrets"),
+        ("/patients/*", "/patients*"),
+        ("/patients/*", "'*'"),
+        ("sa/desk", "sa/desk*"),
+        ("sa/desk]", "sa/desk, cluster.local/ns/foo/sa/ward]"),
+        (
+            "- from: [{source: {principals: [cluster.local/ns/foo/sa/desk]}}]\n    to",
+            "- to",
+        ),
+        ("spec:", "spec:\n  action: DENY"),
+        ("spec:", "spec:\n  selector: {matchLabels: {app: none}}"),
+        ("methods: [GET]", "methods: [GET], ports: ['8080']"),
+        ("methods: [GET]", "methods: [GET], hosts: ['*.example']"),
+        (
+            "    to:",
+            "    when: [{key: 'request.headers[x-ward]', values: ['3']}]\n    to:",
+        ),
+        (
+            "    to:",
+            "    when: [{key: 'request.auth.claims[g]', notValues: [x]}]\n    to:",
+        ),
+        (
+            "    to:",
+            "    when: [{key: source.ip, notValues: [10.0.0.0/8]}]\n    to:",
+        ),
+    ] {
+        assert!(OLD.contains(from), "{from}");
+        let pair = Pair::new(OLD, &OLD.replace(from, to));
+        for flags in [&[][..], &["--access-only"]] {
+            let output = pair.run(&[flags, &["--limit", "2000"]].concat(), "");
+            assert_eq!(code(&output), 1, "{from} {to}: {}", text(&output.stderr));
+            let lines = lines(&output);
+            let access = |line: &Value| line["old"]["allowed"] != line["new"]["allowed"];
+            assert!(lines.iter().any(access), "{from} {to}: {lines:?}");
+        }
+    }
+}
+
+#[test]
+fn a_derived_request_is_a_line_for_check() {
+    let pair = Pair::new(OLD, &OLD.replace("[GET]", "[GET, DELETE]"));
+    let output = pair.run(&[], "");
+    let lines = lines(&output);
+    let config = pair.0.path().join("new.yaml");
+    let input: String = lines
+        .iter()
+        .map(|line| format!("{}\n", line["request"]))
+        .collect();
+    let words = [
+        "check",
+        "--config",
+        config.to_str().unwrap(),
+        "--workload",
+        "foo/web",
+    ];
+    let checked = run(&[&words[..], &["--requests", "-"]].concat(), &input);
+    let answers = text(&checked.stdout);
+    assert_eq!(answers.lines().count(), lines.len());
+    for (answer, line) in answers.lines().zip(&lines) {
+        let mut answer: Value = serde_json::from_str(answer).unwrap();
+        answer["id"] = line["id"].clone();
+        assert_eq!(answer, line["new"]);
+    }
+}
+
+#[test]
+fn the_table_says_who_gains_and_who_loses() {
+    let pair = Pair::new(OLD, &OLD.replace("[GET]", "[DELETE]"));
+    let output = pair.run(&["--format", "table", "--access-only"], "");
+    assert_eq!(code(&output), 1);
+    let table = text(&output.stdout);
+    let desk = "cluster.local/ns/foo/sa/desk  ";
+    let sections: Vec<_> = table.split("\n\n").collect();
+    assert!(sections[0].starts_with("Gains access ("), "{table}");
+    let gains = |line: &str| line.trim().starts_with(&format!("{desk}DELETE /patients/"));
+    assert!(sections[0].lines().any(gains), "{table}");
+    assert!(sections[1].starts_with("Loses access ("), "{table}");
+    let loses = |line: &str| line.trim().starts_with(&format!("{desk}GET /patients/"));
+    assert!(sections[1].lines().any(loses), "{table}");
+    assert!(sections[2].starts_with("Answers that differ: "), "{table}");
+
+    let same = Pair::new(OLD, OLD);
+    let output = same.run(&["--format", "table"], "");
+    assert_eq!(
+        text(&output.stdout),
+        "No answer differs.\n0 derived requests were asked about.\n"
+    );
+}
+
+#[test]
+fn a_request_cannot_command_the_terminal() {
+    let pair = Pair::new(OLD, &OLD.replace("[GET]", "['*']"));
+    let tricky = json!({"id": 1, "method": "PUT", "path": "/patients/7", "headers": {"x": "\u{1b}[2J"}, "source": {"principal": "cluster.local/ns/foo/sa/desk"}});
+    let output = pair.run(
+        &["--requests", "-", "--format", "table"],
+        &format!("{tricky}\n"),
+    );
+    assert_eq!(code(&output), 1);
+    assert!(!output.stdout.contains(&0x1b));
+    assert!(text(&output.stdout).contains(r"x=\u{1b}[2J"));
+}
+
+#[test]
+fn a_rule_that_only_got_another_name_changes_no_access() {
+    let pair = Pair::new(OLD, &OLD.replace("name: readers", "name: lectors"));
+    let output = pair.run(&[], "");
+    assert_eq!(code(&output), 1);
+    assert!(
+        lines(&output)
+            .iter()
+            .all(|line| line["old"]["allowed"] == line["new"]["allowed"])
+    );
+    assert_eq!(code(&pair.run(&["--access-only"], "")), 0);
+}
+
+#[test]
+fn what_no_answer_shows_is_told() {
+    let strict = "
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: foo}
+spec: {mtls: {mode: STRICT}}
+";
+    let pair = Pair::new(
+        &format!("{OLD}---{strict}"),
+        &format!("{OLD}---{}", strict.replace("STRICT", "DISABLE")),
+    );
+    let output = pair.run(&[], "");
+    assert_eq!((code(&output), output.stdout.len()), (1, 0));
+    assert_eq!(
+        text(&output.stderr),
+        "note: mutual TLS of port 80: STRICT, now DISABLE\n"
+    );
+    let input = "{\"id\": 1, \"method\": \"GET\", \"path\": \"/\"}\n";
+    assert_eq!(code(&pair.run(&["--requests", "-"], input)), 0);
+}
+
+#[test]
+fn paths_that_are_written_otherwise_are_derived_too() {
+    let mesh = |mode: &str| {
+        format!(
+            "{OLD}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    pathNormalization: {{normalization: {mode}}}\n"
+        )
+    };
+    let pair = Pair::new(&mesh("BASE"), &mesh("DECODE_AND_MERGE_SLASHES"));
+    let output = pair.run(&["--access-only"], "");
+    assert_eq!(code(&output), 1);
+    assert!(!lines(&output).is_empty());
+}
+
+#[test]
+fn a_configuration_that_does_not_load_is_an_error() {
+    let pair = Pair::new(OLD, &OLD.replace("methods", "mehtods"));
+    let output = pair.run(&[], "");
+    assert_eq!((code(&output), output.stdout.len()), (2, 0));
+    assert!(
+        text(&output.stderr).contains("new.yaml:8:"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(code(&pair.run(&["--requests", "/nowhere"], "")), 2);
+}
+
+#[test]
+fn raw_connections_are_compared_on_demand() {
+    let deny = OLD.replace("spec:", "spec:\n  action: DENY");
+    let pair = Pair::new(&deny, &deny.replace("cluster.local/ns/foo/sa/desk", "'*'"));
+    let output = pair.run(&["--protocol", "tcp"], "");
+    assert_eq!(code(&output), 1);
+    assert!(
+        lines(&output)
+            .iter()
+            .all(|line| line["request"]["protocol"] == "tcp")
+    );
+}
