@@ -382,6 +382,41 @@ impl Body for PanickingBody {
     }
 }
 
+/// An answer that is ready at once, and panics when it is let go of.
+struct PanickingDrop;
+
+impl Future for PanickingDrop {
+    type Output = Result<Response<AxumBody>, std::convert::Infallible>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(Response::new(AxumBody::empty())))
+    }
+}
+
+impl Drop for PanickingDrop {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "a drop that panics");
+    }
+}
+
+/// an application that panics when its future is dropped, with the answer already given.
+#[tokio::test]
+async fn a_future_that_panics_when_it_is_dropped_is_a_panic_like_others() {
+    let pki = pki();
+    let log = Log::default();
+    let mesh = build(app(&pki).on_complete(log.observe())).await;
+    let bomb = service_fn(|_: Request<_>| PanickingDrop);
+    let peer = Peer::plaintext("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
+    let request = Request::get("/").header("host", "app").extension(peer);
+    let request = request.body(AxumBody::empty()).unwrap();
+    let response = mesh.protect(bomb).oneshot(request).await.unwrap();
+    assert_eq!(read(response).await.0, 500);
+    let seen = log.all();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].details.as_deref(), Some("handler_panicked"));
+    assert_eq!(seen[0].status, Some(500));
+}
+
 fn panics() -> Router {
     let in_call = service_fn(|request: Request<AxumBody>| {
         assert!(request.uri().path().is_empty(), "a call that panics");

@@ -86,10 +86,14 @@ where
             },
             StateProj::Done => return Poll::Pending,
         };
-        {
+        let dropped = {
             let _entered = this.record.enter_drop();
-            this.state.set(State::Done);
-        }
+            catch_unwind(AssertUnwindSafe(|| this.state.set(State::Done)))
+        };
+        let response = match dropped {
+            Ok(()) => response,
+            Err(_) => panicked(this.record, *this.is_grpc),
+        };
         Poll::Ready(Ok(ResponseBody::wrap(response, mem::take(this.record))))
     }
 }
