@@ -24,8 +24,11 @@ use tower_mesh::message::{GuardBody, LocalReply, ResponseFlags};
 use tower_mesh::propagation::{
     FinishedSpan, OpenTelemetry, Propagation, ResponseBody, SpanKind, SpanSink,
 };
-use tracing::{Instrument, info_span};
+use tracing::{Event, Instrument, Subscriber, info_span};
+use tracing_subscriber::fmt::format::{Format, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 
 #[derive(Debug)]
 struct Kept(Sender<FinishedSpan>);
@@ -593,6 +596,147 @@ async fn spans_of_the_application_nest_between_those_of_the_mesh() {
         assert_eq!(outer.instrumentation_scope.name(), "tower-mesh");
         assert_eq!(outer.status, Status::Unset);
         assert!(outer.start_time <= outer.end_time);
+    }
+}
+
+/// Two calls at once from inside a span of the handler's own, one of them with a context that the handler kept from elsewhere.
+#[tokio::test]
+async fn calls_at_once_are_children_of_the_span_that_the_handler_opened() {
+    let app = App::new(100.0);
+    let layer = tracing_opentelemetry::layer().with_tracer(app.provider.tracer("app"));
+    let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+    let (sent, came) = channel();
+    let charts =
+        app.propagation
+            .client_layer()
+            .layer(service_fn(move |call: Request<Empty<Bytes>>| {
+                let _ = sent.send(call.headers().clone());
+                async {
+                    tokio::task::yield_now().await;
+                    Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+                }
+            }));
+    let patients =
+        app.propagation
+            .server_layer()
+            .layer(service_fn(move |_: Request<Empty<Bytes>>| {
+                let charts = charts.clone();
+                async move {
+                    let mut copied = get("http://charts.default/8");
+                    for (name, value) in [("traceparent", traceparent(66)), ("b3", "0".to_owned())]
+                    {
+                        copied.headers_mut().insert(name, value.parse().unwrap());
+                    }
+                    let plain = charts.clone().oneshot(get("http://charts.default/7"));
+                    let both = async { tokio::try_join!(plain, charts.oneshot(copied)) };
+                    both.instrument(info_span!("read patient")).await?;
+                    Ok::<_, Infallible>(text("done"))
+                }
+            }));
+    let response = patients.oneshot(get("http://patients/")).await.unwrap();
+    response.into_body().collect().await.unwrap();
+
+    let spans = app.spans();
+    let of = |name| spans.iter().filter(move |span| span.name == name);
+    let own = of("read patient").next().unwrap();
+    let calls: Vec<_> = of("egress charts.default").collect();
+    let [one, other] = calls[..] else {
+        panic!("{spans:#?}")
+    };
+    assert_ne!(one.span_context.span_id(), other.span_context.span_id());
+    for call in calls {
+        assert_eq!(call.parent_span_id, own.span_context.span_id());
+        assert_eq!(call.span_context.trace_id(), own.span_context.trace_id());
+    }
+    for (headers, _) in came.try_iter().zip(0..2) {
+        let trace = own.span_context.trace_id().to_string();
+        let sent = headers["traceparent"].to_str().unwrap();
+        assert!(sent.contains(&trace), "{headers:?}");
+        assert_eq!(headers.get_all("traceparent").iter().count(), 1);
+        assert!(!headers.contains_key("b3"), "{headers:?}");
+        assert_eq!(headers["x-b3-traceid"], trace);
+    }
+}
+
+/// The formatter of the module's documentation, writing to memory.
+#[derive(Clone, Default)]
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+struct WithTrace<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for WithTrace<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        fields: &FmtContext<'_, S, N>,
+        mut line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        if let Some(trace) = context::current_trace() {
+            write!(line, "trace_id={} ", trace.trace_id)?;
+        }
+        self.0.format_event(fields, line, event)
+    }
+}
+
+#[tokio::test]
+async fn log_lines_inside_a_request_carry_its_trace_id() {
+    let lines = Lines::default();
+    let written = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .event_format(WithTrace(Format::default().with_ansi(false)))
+        .with_writer(move || written.clone())
+        .finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let service = Propagation::new().server_layer().layer(service_fn(
+        async |request: Request<Empty<Bytes>>| {
+            let path = request.uri().path().to_owned();
+            tracing::info!("begins {path}");
+            tokio::task::yield_now().await;
+            let span = info_span!("inner");
+            async { tracing::warn!("goes on {path}") }
+                .instrument(span)
+                .await;
+            Ok::<_, Infallible>(text("done"))
+        },
+    ));
+    let ask = |path: &'static str, trace| {
+        let mut request = get(path);
+        let value = traceparent(trace).parse().unwrap();
+        request.headers_mut().insert("traceparent", value);
+        service.clone().oneshot(request)
+    };
+    tracing::info!("outside");
+    let (one, other) = tokio::join!(ask("/one", 1), ask("/other", 2));
+    drop((one, other));
+    tracing::info!("outside");
+
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let seen: Vec<_> = text.lines().collect();
+    assert_eq!(seen.len(), 6, "{text}");
+    for line in seen {
+        let id = match line {
+            _ if line.contains("/one") => format!("trace_id={:032x} ", 1),
+            _ if line.contains("/other") => format!("trace_id={:032x} ", 2),
+            _ => String::new(),
+        };
+        assert_eq!(line.contains("trace_id="), !id.is_empty(), "{line}");
+        assert!(line.starts_with(&id), "{line}");
     }
 }
 
