@@ -4,6 +4,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -62,6 +63,17 @@ struct Family {
     help: &'static str,
     /// By written labels.
     series: BTreeMap<String, Arc<AtomicU64>>,
+    /// Those that are asked when metrics are written.
+    asked: BTreeMap<String, Asked>,
+}
+
+/// Tells a value when metrics are written.
+struct Asked(Box<dyn Fn() -> Option<f64> + Send + Sync>);
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Asked")
+    }
 }
 
 impl Process {
@@ -89,6 +101,24 @@ impl Process {
         Gauge(self.cell(Kind::Gauge, name, help, labels))
     }
 
+    pub(super) fn ask(
+        &self,
+        is_counter: bool,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+        value: Box<dyn Fn() -> Option<f64> + Send + Sync>,
+    ) {
+        let (kind, name) = match (is_counter, name.strip_suffix("_total")) {
+            (true, Some(family)) => (Kind::Counter, family),
+            (true, None) => (Kind::PlainCounter, name),
+            (false, _) => (Kind::Gauge, name),
+        };
+        self.series(kind, name, help, labels, |family, key| {
+            family.asked.insert(key, Asked(value));
+        });
+    }
+
     fn cell(
         &self,
         kind: Kind,
@@ -96,23 +126,39 @@ impl Process {
         help: &'static str,
         labels: &[(&'static str, &str)],
     ) -> Arc<AtomicU64> {
+        let cell = self.series(kind, name, help, labels, |family, key| {
+            Arc::clone(family.series.entry(key).or_default())
+        });
+        cell.unwrap_or_default()
+    }
+
+    /// Does something with the series of these labels; not at all, with a warning, where the name cannot be had.
+    fn series<T>(
+        &self,
+        kind: Kind,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+        with: impl FnOnce(&mut Family, String) -> T,
+    ) -> Option<T> {
         let names = labels.iter().map(|(label, _)| *label);
         if !std::iter::once(name).chain(names).all(is_name) {
             tracing::warn!(metric = name, "not a name that Prometheus reads");
-            return Arc::default();
+            return None;
         }
         let mut families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let family = families.entry(name).or_insert_with(|| Family {
             kind,
             help,
             series: BTreeMap::new(),
+            asked: BTreeMap::new(),
         });
         if family.kind != kind {
             tracing::warn!(
                 metric = name,
                 "the name is taken by a metric of another type"
             );
-            return Arc::default();
+            return None;
         }
         let text = |value: &dyn Fn(&str) -> String| {
             let mut text = String::new();
@@ -122,21 +168,37 @@ impl Process {
             text
         };
         let mut key = text(&str::to_owned);
-        if family.series.len() + 1 >= MAX_SERIES && !family.series.contains_key(&key) {
+        let known = family.series.contains_key(&key) || family.asked.contains_key(&key);
+        if family.series.len() + family.asked.len() + 1 >= MAX_SERIES && !known {
             key = text(&|_| UNKNOWN.to_owned());
         }
-        Arc::clone(family.series.entry(key).or_default())
+        Some(with(family, key))
     }
 
     pub(super) fn write(&self, text: &mut Text) {
         let families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, family) in families.iter() {
+            let asked = family.asked.iter();
+            let asked: Vec<_> = asked
+                .filter_map(|(labels, asked)| Some((labels, (asked.0)()?)))
+                .collect();
+            if family.series.is_empty() && asked.is_empty() {
+                continue;
+            }
             text.family(family.kind, name, family.help);
+            for (labels, value) in asked {
+                let suffix = if family.kind == Kind::Counter {
+                    "_total"
+                } else {
+                    ""
+                };
+                text.sample(name, suffix, labels, value);
+            }
             for (labels, cell) in &family.series {
                 let bits = cell.load(Ordering::Relaxed);
                 match family.kind {
                     Kind::Counter => text.sample(name, "_total", labels, bits),
-                    Kind::Gauge | Kind::Histogram => {
+                    Kind::PlainCounter | Kind::Gauge | Kind::Histogram => {
                         text.sample(name, "", labels, f64::from_bits(bits));
                     }
                 }

@@ -103,6 +103,32 @@ impl Registry {
         self.0.process.gauge(name, help, labels)
     }
 
+    /// A gauge whose value is asked for when metrics are written; no value, no line. The last one registered under a name and labels counts.
+    pub fn gauge_of(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+        value: impl Fn() -> Option<f64> + Send + Sync + 'static,
+    ) {
+        let value = Box::new(value);
+        self.0.process.ask(false, name, help, labels, value);
+    }
+
+    /// A counter that is kept elsewhere and asked for when metrics are written, as [`gauge_of`](Self::gauge_of). The name may also be one of
+    /// Envoy's that does not end in `_total`.
+    pub fn counter_of(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+        value: impl Fn() -> Option<u64> + Send + Sync + 'static,
+    ) {
+        // What is counted so does not reach 2^53.
+        let value = Box::new(move || value().map(|count| count as f64));
+        self.0.process.ask(true, name, help, labels, value);
+    }
+
     /// Writes everything down.
     #[must_use]
     pub fn render(&self, format: Format) -> String {

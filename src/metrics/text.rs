@@ -14,6 +14,8 @@ pub(super) struct Text {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Counter,
+    /// A counter of a name that does not end in `_total`, as Envoy's own: OpenMetrics has none such, and calls it unknown.
+    PlainCounter,
     Gauge,
     Histogram,
 }
@@ -32,6 +34,8 @@ impl Text {
         let (suffix, kind) = match (kind, self.format) {
             (Kind::Counter, Format::Text) => ("_total", "counter"),
             (Kind::Counter, Format::OpenMetrics) => ("", "counter"),
+            (Kind::PlainCounter, Format::Text) => ("", "counter"),
+            (Kind::PlainCounter, Format::OpenMetrics) => ("", "unknown"),
             (Kind::Gauge, _) => ("", "gauge"),
             (Kind::Histogram, _) => ("", "histogram"),
         };
