@@ -31,7 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tower::service_fn;
 use tower_mesh::Mesh;
 use tower_mesh::identity::TrustDomain;
-use tower_mesh::message::{CountingBody, GuardBody, LocalReply, ResponseFlags, is_grpc};
+use tower_mesh::message::{GuardBody, LocalReply, ResponseFlags, is_grpc};
 use tower_mesh::source::Directory;
 use tower_mesh::testing::Pki;
 use tower_mesh::tls::{Files, Mode};
@@ -167,7 +167,7 @@ impl Sidecar {
     }
 }
 
-type Body = CountingBody<Incoming>;
+type Body = tower_mesh::mesh::RequestBody;
 
 /// The application behind us.
 #[derive(Clone)]

@@ -10,6 +10,8 @@ mod exchange;
 mod extract;
 mod peer;
 mod task;
+#[cfg(feature = "tonic")]
+mod tonic_request;
 mod trace;
 
 pub use claims::Claims;
@@ -18,6 +20,8 @@ pub use exchange::Exchange;
 pub use extract::MissingFact;
 pub use peer::{Peer, TlsFacts};
 pub use task::{Lent, Scope, current, current_trace};
+#[cfg(feature = "tonic")]
+pub use tonic_request::RequestFacts;
 #[cfg(feature = "propagation")]
 pub(crate) use trace::{Carried, Formats, Marks};
 pub use trace::{SpanId, TraceContext, TraceId};

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::identity::{PeerCertificate, SpiffeId};
+use crate::identity::{PeerCertificate, SpiffeId, TrustDomain};
 
 /// The other end of this connection: its addresses and what the TLS handshake proved. Cheap to clone; one per connection.
 #[derive(Clone, Debug)]
@@ -96,6 +96,12 @@ impl Peer {
     #[must_use]
     pub fn principal(&self) -> Option<&str> {
         self.spiffe_id().map(SpiffeId::principal)
+    }
+
+    /// The trust domain that the peer's id is of.
+    #[must_use]
+    pub fn trust_domain(&self) -> Option<&TrustDomain> {
+        self.spiffe_id().map(SpiffeId::trust_domain)
     }
 
     /// The peer's namespace, when its id has Istio's shape.

@@ -7,12 +7,15 @@ use super::cells::{Cells, Compiler, ModeChoice};
 use super::driver::Driver;
 use super::error::BuildError;
 use super::fetch::{self, FetchOptions};
-use super::handle::{Mesh, Parts};
+use super::handle::{Listening, Mesh, Parts};
+use super::http::HttpLimits;
 use super::inbound::{Completed, Inbound, Observer, ServerLayer};
 use super::outbound::{Client, Outbound};
+use super::outside::Outside;
 use super::pool::Pools;
 use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
+use super::tls_metrics;
 use super::upstream::Upstreams;
 use crate::identity::{SpiffeId, Workload};
 use crate::jwt::{Counts, Keyring};
@@ -20,7 +23,10 @@ use crate::metrics::Registry;
 use crate::propagation::Propagation;
 use crate::rbac::Guard;
 use crate::source::Configuration;
-use crate::tls::{Credentials, Mode, Rotation, Settings};
+use crate::tls::{
+    Accepted, Connector, Credentials, HandshakeTimeouts, Lifetimes, Limits, Mode, Rotation,
+    Settings,
+};
 
 /// Describes a mesh: options in, a [`Mesh`] and its [`Driver`] out. Every mistake is found by [`build`](Self::build).
 #[derive(Debug)]
@@ -38,6 +44,9 @@ pub struct MeshBuilder {
     observer: Observers,
     fetch: FetchOptions,
     modes: ModeChoice,
+    listening: Listening,
+    connect_timeout: Duration,
+    outside: Vec<(String, Outside)>,
 }
 
 impl MeshBuilder {
@@ -55,6 +64,9 @@ impl MeshBuilder {
             observer: Observers::default(),
             fetch: FetchOptions::default(),
             modes: ModeChoice::default(),
+            listening: Listening::default(),
+            connect_timeout: CONNECT_TIMEOUT,
+            outside: Vec::new(),
         }
     }
 
@@ -74,19 +86,62 @@ impl MeshBuilder {
 
     /// A host that the client may call, `host[:port]`: where its workloads listen, and which identities may answer there.
     pub fn upstream(
-        mut self,
+        self,
         host: &str,
         addresses: impl IntoIterator<Item = SocketAddr>,
         identities: impl IntoIterator<Item = SpiffeId>,
     ) -> Self {
+        self.upstream_accepting(host, addresses, identities.into_iter().collect())
+    }
+
+    /// As [`upstream`](Self::upstream), for whoever is [`Accepted`]: by a function of the application's, say.
+    pub fn upstream_accepting(
+        mut self,
+        host: &str,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+        accepted: Accepted,
+    ) -> Self {
         let addresses = addresses.into_iter().collect();
-        let identities = identities.into_iter().collect();
-        if let Err(mistake) =
-            self.upstreams
-                .add(host, self.workload.namespace(), addresses, identities)
-        {
+        let namespace = self.workload.namespace();
+        if let Err(mistake) = self.upstreams.add(host, namespace, addresses, accepted) {
             self.mistakes.push(mistake);
         }
+        self
+    }
+
+    /// A host outside the mesh that the client may call, `host[:port]`, and how.
+    pub fn outside(mut self, host: &str, outside: Outside) -> Self {
+        self.outside.push((host.to_owned(), outside));
+        self
+    }
+
+    /// Bounds each step of a connection that the client opens, TCP and handshake; 10 s by default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How many connections and handshakes a listener takes on at once.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.listening.limits = limits;
+        self
+    }
+
+    /// How long a client may take for its handshake.
+    pub fn handshake_timeouts(mut self, timeouts: HandshakeTimeouts) -> Self {
+        self.listening.timeouts = timeouts;
+        self
+    }
+
+    /// How long connections go on, in both directions, and how long they may take to end.
+    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
+        self.listening.lifetimes = lifetimes;
+        self
+    }
+
+    /// What a client may make us hold over HTTP, and for how long.
+    pub fn http(mut self, limits: HttpLimits) -> Self {
+        self.listening.http = limits;
         self
     }
 
@@ -185,13 +240,28 @@ impl MeshBuilder {
             rbac: Guard::new().record_allows(self.records_allows),
             observer: self.observer.0,
         });
+        for (host, outside) in self.outside {
+            let added = self.upstreams.add_outside(&host, outside.ready(&self.tls)?);
+            added.map_err(BuildError::option)?;
+        }
         let upstreams = Arc::new(self.upstreams);
+        let connector = Connector::new(credentials.clone())
+            .timeout(self.connect_timeout)
+            .lifetimes(self.listening.lifetimes);
+        tls_metrics::connector(&self.registry, &connector.tally());
         let client = Client::new(Outbound {
             propagation: self.propagation,
             metrics: self.registry.client_as(&self.workload, &identity),
-            pools: Pools::new(credentials.clone(), Arc::clone(&upstreams)),
+            pools: Pools::new(
+                connector,
+                credentials.clone(),
+                Arc::clone(&upstreams),
+                self.connect_timeout,
+            ),
             upstreams,
         });
+        let renewal = rotation.as_ref().map(Rotation::tally);
+        tls_metrics::identity(&self.registry, &credentials, renewal.clone());
         let watch = self.feed.into_watch();
         let mut driver = Driver::new(compiler, cells.clone(), watch, fetch, rotation);
         driver.fetch_first(FIRST_FETCH).await;
@@ -203,6 +273,8 @@ impl MeshBuilder {
             client,
             registry: self.registry,
             shutdown: Shutdown::new(),
+            rotation: renewal,
+            listening: self.listening,
         });
         Ok((mesh, driver))
     }
@@ -236,4 +308,5 @@ fn token_counts(registry: &Registry) -> Counts {
     )
 }
 
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_FETCH: Duration = Duration::from_secs(5);

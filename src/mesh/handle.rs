@@ -8,13 +8,21 @@ use tower_layer::Layer;
 
 use super::MeshBuilder;
 use super::cells::Cells;
+use super::connect::MeshConnector;
+use super::http::HttpLimits;
 use super::inbound::{Server, ServerLayer};
 use super::outbound::Client;
+use super::readiness::{IdentityState, Readiness};
 use super::shutdown::{Shutdown, Signal};
+use super::tls_metrics;
 use crate::identity::{SpiffeId, Workload};
+use crate::live::Live;
 use crate::metrics::Registry;
 use crate::policy::Engine;
-use crate::tls::{Acceptor, Credentials, Listener};
+use crate::tls::{
+    Acceptor, Credentials, HandshakeTimeouts, Lifetimes, Limits, Listener, Mode, Modes, Protocol,
+    RotationTally,
+};
 
 /// A workload of the mesh: serves applications, calls others. Cheap to clone; made by [`Mesh::builder`].
 #[derive(Clone)]
@@ -28,6 +36,17 @@ pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) registry: Registry,
     pub(super) shutdown: Shutdown,
+    pub(super) rotation: Option<Arc<RotationTally>>,
+    pub(super) listening: Listening,
+}
+
+/// What bounds the connections that come in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Listening {
+    pub(super) limits: Limits,
+    pub(super) timeouts: HandshakeTimeouts,
+    pub(super) lifetimes: Lifetimes,
+    pub(super) http: HttpLimits,
 }
 
 impl Mesh {
@@ -44,6 +63,17 @@ impl Mesh {
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.0.client
+    }
+
+    /// A connector to the same hosts, with the same identities expected there, for a client of your own that takes one: `hyper_util`'s, or
+    /// tonic's `Endpoint::connect_with_connector` (with [`Protocol::Http2`]).
+    ///
+    /// Such calls have no metrics and no trace, and a connection that ends is closed under the client when its time is over. Where a client
+    /// takes a service instead, as tonic's generated ones do, prefer [`client`](Self::client). A client that takes neither but a rustls
+    /// configuration, as reqwest does, gets one from [`DangerousCredentials::client_config`](crate::tls::DangerousCredentials::client_config).
+    #[must_use]
+    pub fn connector(&self, protocol: Protocol) -> MeshConnector {
+        self.0.client.connector(protocol)
     }
 
     /// The whole inbound stack as one layer, for those who compose themselves.
@@ -75,14 +105,61 @@ impl Mesh {
     /// # Errors
     /// When the socket has no local address.
     pub fn listen_on(&self, socket: TcpListener) -> io::Result<Listener> {
-        let acceptor = Acceptor::new(self.0.credentials.clone()).modes(self.0.cells.modes.clone());
-        Listener::new(socket, acceptor)
+        self.listener(socket, self.0.cells.modes.clone())
+    }
+
+    /// No TLS, whatever resources say.
+    pub(super) fn listen_in_plaintext(&self, socket: TcpListener) -> io::Result<Listener> {
+        self.listener(socket, Live::new(Modes::new(Mode::Disable)))
+    }
+
+    fn listener(&self, socket: TcpListener, modes: Live<Modes>) -> io::Result<Listener> {
+        let Listening {
+            limits,
+            timeouts,
+            lifetimes,
+            ..
+        } = self.0.listening;
+        let acceptor = Acceptor::new(self.0.credentials.clone())
+            .modes(modes)
+            .timeouts(timeouts)
+            .lifetimes(lifetimes);
+        let listener = Listener::new(socket, acceptor)?.limits(limits);
+        tls_metrics::listener(&self.0.registry, listener.local_addr(), &listener.tally());
+        Ok(listener)
     }
 
     /// Ends every [`serve`](Self::serve): no connection is accepted any more, those that are open finish what they are doing within
-    /// `grace`, and are then cut. Only the first call counts.
+    /// `grace`, and are then cut. [`readiness`](Self::readiness) says so at once. Asked again, whatever is sooner counts, so that a second
+    /// signal can end it with no grace.
     pub fn shutdown(&self, grace: Duration) {
-        self.0.shutdown.request(grace);
+        self.shutdown_after(Duration::ZERO, grace);
+    }
+
+    /// As [`shutdown`](Self::shutdown), with notice: first the mesh only says that it is not ready, for as long as it takes others to notice
+    /// and to send nobody here any more.
+    pub fn shutdown_after(&self, notice: Duration, grace: Duration) {
+        self.0.shutdown.request(notice, grace);
+    }
+
+    /// Whether this mesh should get traffic: its identity is good, and no shutdown was asked for.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        let credentials = &self.0.credentials;
+        let rotation = self.0.rotation.as_ref();
+        Readiness {
+            identity: if credentials.is_withdrawn() {
+                IdentityState::Withdrawn
+            } else if credentials.is_valid() {
+                IdentityState::Valid
+            } else {
+                IdentityState::Expired
+            },
+            source_down_for: rotation
+                .filter(|tally| tally.is_down())
+                .map(|tally| tally.age()),
+            draining: self.0.shutdown.is_requested(),
+        }
     }
 
     /// The metrics of this workload, to be rendered or added to.
@@ -113,6 +190,10 @@ impl Mesh {
     #[must_use]
     pub fn workload(&self) -> &Workload {
         &self.0.workload
+    }
+
+    pub(super) fn http_limits(&self) -> HttpLimits {
+        self.0.listening.http
     }
 
     pub(super) fn shutdown_signal(&self) -> Signal {

@@ -57,33 +57,47 @@
 mod builder;
 mod cells;
 mod client_body;
+mod connect;
 mod driver;
+mod ends;
 mod error;
 mod farewell;
 mod fetch;
 mod handle;
+mod http;
 mod inbound;
 mod keys;
 #[cfg(feature = "axum")]
 mod make;
-mod opening;
 mod outbound;
+mod outside;
+mod patience;
 mod pool;
+mod readiness;
 mod serve;
+mod served_body;
 mod shutdown;
 mod sources;
+mod stall;
+mod streams;
+mod tls_metrics;
 mod upstream;
 
 pub use builder::MeshBuilder;
 pub use client_body::ClientBody;
+pub use connect::{ConnectError, MeshConnector, MeshStream};
 pub use driver::Driver;
 pub use error::BuildError;
 pub use handle::Mesh;
+pub use http::HttpLimits;
 pub use inbound::{Completed, ConnectionServer, ResponseBody, ResponseFuture, Server, ServerLayer};
 #[cfg(feature = "axum")]
 pub use make::{AxumFuture, AxumServer, MakeServer};
 pub use outbound::{
     Client, ClientError, ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture,
 };
-pub use serve::Drained;
+pub use outside::Outside;
+pub use readiness::{IdentityState, Probe, Readiness};
+pub use serve::{Drained, RequestBody};
+pub use served_body::ServedBody;
 pub use sources::{ConfigSource, IdentitySource};

@@ -1,43 +1,113 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A connection that must begin to speak HTTP in time.
+use super::http::HttpLimits;
+use super::streams::Streams;
+
+/// A connection whose client must go on in time.
 ///
 /// hyper's timers start with the first byte that tells the version; until then a client could say nothing, or half of HTTP/2's
-/// preface, and be held for ever (security rule R-01).
+/// preface, and be held for ever. Its one timer for HTTP/1 covers both the time between requests and that of a request's head, which are of
+/// different length; and it has none for a client that reads nothing (security rule R-01).
 #[derive(Debug)]
-pub(super) struct Opening<T> {
+pub(super) struct Patience<T> {
     io: T,
-    /// While it is not told yet which version is spoken.
+    limits: HttpLimits,
+    streams: Arc<Streams>,
+    phase: Phase,
+    /// For the phase, while it has one.
     limit: Option<Pin<Box<Sleep>>>,
-    /// What HTTP/2's preface still lacks.
-    missing: &'static [u8],
+    /// For the client to read something.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T> Opening<T> {
-    pub(super) fn new(io: T) -> Self {
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// It is not told yet which version is spoken: what HTTP/2's preface still lacks.
+    Opening(&'static [u8]),
+    /// HTTP/1; with how many requests begun, bytes of another came.
+    Http1(Option<u32>),
+    /// Watched by hyper's pings.
+    Http2,
+}
+
+impl<T> Patience<T> {
+    pub(super) fn new(io: T, limits: HttpLimits, streams: Arc<Streams>) -> Self {
         Self {
             io,
-            limit: Some(Box::pin(sleep(LIMIT))),
-            missing: PREFACE,
+            limit: Some(Box::pin(sleep(limits.head))),
+            limits,
+            streams,
+            phase: Phase::Opening(PREFACE),
+            stalled: None,
         }
     }
 
     fn heard(&mut self, bytes: &[u8]) {
-        match self.missing.strip_prefix(bytes) {
-            Some(missing) if !missing.is_empty() => self.missing = missing,
-            Some(_) | None => self.limit = None,
+        match self.phase {
+            Phase::Opening(missing) => match missing.strip_prefix(bytes) {
+                Some([]) => {
+                    self.phase = Phase::Http2;
+                    self.limit = None;
+                }
+                Some(missing) => self.phase = Phase::Opening(missing),
+                None if bytes.starts_with(missing) => {
+                    self.phase = Phase::Http2;
+                    self.limit = None;
+                }
+                // The time for its head is running already.
+                None => self.phase = Phase::Http1(Some(self.streams.begun())),
+            },
+            Phase::Http1(_) if self.streams.open() == 0 => {
+                self.phase = Phase::Http1(Some(self.streams.begun()));
+            }
+            Phase::Http1(_) | Phase::Http2 => {}
         }
+    }
+
+    /// Nothing more to read for now: whether the client has had time enough.
+    fn waits(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Phase::Http1(at) = self.phase
+            && at != Some(self.streams.begun())
+        {
+            // A request has begun since, so its head was whole.
+            self.phase = Phase::Http1(None);
+            self.limit = None;
+            return Poll::Pending;
+        }
+        match self.phase {
+            Phase::Http2 => Poll::Pending,
+            Phase::Opening(_) | Phase::Http1(_) => expired(&mut self.limit, self.limits.head, cx),
+        }
+    }
+
+    fn written<R>(
+        &mut self,
+        polled: Poll<io::Result<R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<R>> {
+        if polled.is_ready() {
+            self.stalled = None;
+            return polled;
+        }
+        expired(&mut self.stalled, self.limits.stalled, cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Opening<T> {
+fn expired(limit: &mut Option<Pin<Box<Sleep>>>, time: Duration, cx: &mut Context<'_>) -> Poll<()> {
+    let limit = limit.get_or_insert_with(|| Box::pin(sleep(time)));
+    limit.as_mut().poll(cx)
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Patience<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -45,34 +115,35 @@ impl<T: AsyncRead + Unpin> AsyncRead for Opening<T> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        let Some(limit) = &mut self.limit else {
-            return polled;
-        };
         if polled.is_pending() {
-            let limit = limit.as_mut().poll(cx);
-            return limit.map(|()| Err(io::ErrorKind::TimedOut.into()));
+            return self.waits(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
         let (_, heard) = buf.filled().split_at(before);
-        self.heard(heard);
+        if !heard.is_empty() {
+            self.heard(heard);
+        }
         polled
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Opening<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Patience<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.written(polled, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let polled = Pin::new(&mut self.io).poll_flush(cx);
+        self.written(polled, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let polled = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.written(polled, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -84,10 +155,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Opening<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.written(polled, cx)
     }
 }
 
-const LIMIT: Duration = Duration::from_secs(10);
 /// RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

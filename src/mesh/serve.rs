@@ -2,15 +2,13 @@ use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, ToSocketAddrs};
@@ -20,10 +18,16 @@ use tower_service::Service;
 
 use super::Mesh;
 use super::farewell::Farewell;
-use super::opening::Opening;
+use super::patience::Patience;
+use super::served_body::ServedBody;
 use super::shutdown::Signal;
+use super::streams::Streams;
+use crate::context::Peer;
 use crate::message::CountingBody;
-use crate::tls::{Connection, Lifetime};
+use crate::tls::{Connection, Lifetime, Listener, Tally};
+
+/// The body of a request as an application behind [`Mesh::serve`] gets it.
+pub type RequestBody = CountingBody<ServedBody>;
 
 impl Mesh {
     /// Serves an application on an address: TLS, telemetry and guards, then the application.
@@ -36,10 +40,7 @@ impl Mesh {
     /// When the address cannot be listened on. No client can make it fail.
     pub async fn serve<S, B>(&self, address: impl ToSocketAddrs, service: S) -> io::Result<Drained>
     where
-        S: Service<Request<CountingBody<Incoming>>, Response = Response<B>>
-            + Clone
-            + Send
-            + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
         B: Body<Data = Bytes> + Send + 'static,
@@ -55,147 +56,231 @@ impl Mesh {
     /// When the socket has no local address.
     pub async fn serve_on<S, B>(&self, socket: TcpListener, service: S) -> io::Result<Drained>
     where
-        S: Service<Request<CountingBody<Incoming>>, Response = Response<B>>
-            + Clone
-            + Send
-            + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let mut listener = self.listen_on(socket)?;
+        let listener = self.listen_on(socket)?;
         let service = self.protect(service);
-        let http = http();
+        Ok(self
+            .run(listener, |peer| service.clone().of(peer.clone()))
+            .await)
+    }
+
+    /// Serves something on an address in plaintext and **without any guard**: what a kubelet or a load balancer asks, that has no
+    /// certificate. Give it a service of its own, [`probe`](Self::probe) say, never the application.
+    ///
+    /// The bounds on connections and on HTTP are those of [`serve`](Self::serve), and it ends with it.
+    ///
+    /// ```no_run
+    /// # async fn example(mesh: tower_mesh::Mesh, app: axum::Router) -> std::io::Result<()> {
+    /// tokio::try_join!(
+    ///     mesh.serve("0.0.0.0:8443", app),
+    ///     mesh.serve_plaintext("0.0.0.0:8081", mesh.probe()),
+    /// )?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn serve_plaintext<S, B>(
+        &self,
+        address: impl ToSocketAddrs,
+        service: S,
+    ) -> io::Result<Drained>
+    where
+        S: Service<Request<ServedBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.serve_plaintext_on(TcpListener::bind(address).await?, service)
+            .await
+    }
+
+    /// As [`serve_plaintext`](Self::serve_plaintext), on a socket that listens already.
+    ///
+    /// # Errors
+    /// When the socket has no local address.
+    pub async fn serve_plaintext_on<S, B>(
+        &self,
+        socket: TcpListener,
+        service: S,
+    ) -> io::Result<Drained>
+    where
+        S: Service<Request<ServedBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let listener = self.listen_in_plaintext(socket)?;
+        Ok(self.run(listener, |_| service.clone()).await)
+    }
+
+    /// Accepts and serves until the shutdown, then drains.
+    async fn run<S, B>(&self, mut listener: Listener, service: impl Fn(&Peer) -> S) -> Drained
+    where
+        S: Service<Request<ServedBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let limits = self.http_limits();
+        let http = limits.server();
         let mut connections = JoinSet::new();
         let mut shutdown = self.shutdown_signal();
+        let cut = Arc::new(AtomicUsize::new(0));
+        let tally = listener.tally();
         loop {
             tokio::select! {
                 connection = listener.accept() => {
-                    let service = service.clone().of(connection.peer().clone());
-                    let ending = Ending::of(&connection);
-                    let service = Farewell::new(service, Arc::clone(&ending.told));
+                    let lifetime = connection.stream().lifetime();
+                    let ending = Ending::of(&connection, &cut);
+                    let streams = &ending.streams;
+                    let service = service(connection.peer());
+                    let service = Farewell::new(service, Arc::clone(streams), limits.body_idle);
+                    let io = Patience::new(connection, limits, Arc::clone(streams));
                     let serving = http
-                        .serve_connection_with_upgrades(TokioIo::new(Opening::new(connection)), TowerToHyperService::new(service))
+                        .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service))
                         .into_owned();
-                    connections.spawn(serve_until(serving, ending, self.shutdown_signal()));
+                    connections.spawn(serve_until(serving, lifetime, ending, shutdown.clone()));
                 }
                 Some(_) = connections.join_next() => {}
-                grace = shutdown.requested() => {
-                    drop(listener);
-                    return Ok(drained(connections, grace).await);
-                }
+                () = shutdown.stop() => break,
             }
         }
+        drop(listener);
+        let drained = drained(connections, shutdown, &cut).await;
+        if drained.cut > 0 {
+            let Drained { cut, cut_streams } = drained;
+            tracing::warn!(target: "tower_mesh::serve", cut, cut_streams, "cut what did not end in time");
+        }
+        tally.count_cut(drained.cut_streams);
+        drained
     }
 }
 
 /// When a connection should end, and how that is said on it.
 struct Ending {
-    lifetime: Lifetime,
     is_http2: bool,
-    /// HTTP/1 responses say so.
-    told: Arc<AtomicBool>,
+    streams: Arc<Streams>,
+    tally: Arc<Tally>,
+    /// Where the requests are counted that are under way when the connection is cut.
+    cut: Arc<AtomicUsize>,
 }
 
 impl Ending {
-    fn of(connection: &Connection) -> Self {
+    fn of(connection: &Connection, cut: &Arc<AtomicUsize>) -> Self {
         Self {
-            lifetime: connection.stream().lifetime(),
             is_http2: connection.stream().is_http2(),
-            told: Arc::default(),
+            streams: Arc::default(),
+            tally: Arc::clone(connection.tally()),
+            cut: Arc::clone(cut),
+        }
+    }
+}
+
+/// Counts, when dropped, the requests that are then under way, unless the connection has ended by itself.
+struct CountCut<'a> {
+    ending: &'a Ending,
+    has_ended: bool,
+}
+
+impl CountCut<'_> {
+    fn ended<E: fmt::Display>(mut self, ended: Result<(), E>) {
+        self.has_ended = true;
+        // What a client does to its own connection is the client's business, counted where it matters.
+        if let Err(error) = ended {
+            tracing::debug!(target: "tower_mesh::serve", %error, "connection ended");
+        }
+    }
+}
+
+impl Drop for CountCut<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            let open = self.ending.streams.open();
+            self.ending.cut.fetch_add(open, Ordering::Relaxed);
         }
     }
 }
 
 /// Serves a connection to its end: its client's, that of its certificates, or ours. The last two let it finish what it is doing.
-async fn serve_until<C, E>(serving: C, ending: Ending, mut shutdown: Signal)
+async fn serve_until<C, E>(serving: C, lifetime: Lifetime, ending: Ending, mut shutdown: Signal)
 where
     C: GracefulConnection<Error = E>,
     E: fmt::Display,
 {
     let mut serving = pin!(serving);
-    let end = tokio::select! {
-        ended = serving.as_mut() => return told(ended),
-        end = ending.lifetime.ended() => Some(end),
-        // Whoever drains them all cuts them all, and counts.
-        _ = shutdown.requested() => None,
+    // Declared after `serving`, so dropped before what it counts.
+    let count = CountCut {
+        ending: &ending,
+        has_ended: false,
     };
-    ending.told.store(true, Ordering::Relaxed);
+    let end = tokio::select! {
+        ended = serving.as_mut() => return count.ended(ended),
+        end = lifetime.ended() => Some(end),
+        // Whoever drains them all cuts them all, and counts.
+        () = shutdown.stop() => None,
+    };
+    ending.streams.end();
     let Some(end) = end else {
         serving.as_mut().graceful_shutdown();
-        return told(serving.await);
+        return count.ended(serving.as_mut().await);
     };
-    tracing::debug!(target: "tower_mesh::serve", reason = %end, "draining a connection");
+    ending.tally.count_ended(end.reason);
+    tracing::debug!(target: "tower_mesh::serve", reason = %end.reason, "draining a connection");
     if ending.is_http2 {
         serving.as_mut().graceful_shutdown();
     }
     // An HTTP/1 connection goes with its next response; one that stays idle goes when the time is over.
-    match timeout(end.grace(), serving.as_mut()).await {
-        Ok(ended) => told(ended),
-        Err(_) if ending.is_http2 => {}
-        Err(_) => {
-            serving.as_mut().graceful_shutdown();
-            let _ = timeout(LAST_RESPONSE, serving).await;
-        }
+    let mut ended = timeout(end.grace, serving.as_mut()).await;
+    if ended.is_err() && !ending.is_http2 {
+        serving.as_mut().graceful_shutdown();
+        ended = timeout(LAST_RESPONSE.min(end.grace), serving.as_mut()).await;
     }
-}
-
-fn told<E: fmt::Display>(ended: Result<(), E>) {
-    // What a client does to its own connection is the client's business, counted where it matters.
-    if let Err(error) = ended {
-        tracing::debug!(target: "tower_mesh::serve", %error, "connection ended");
+    if ended.is_err() {
+        ending.tally.count_cut(ending.streams.open());
     }
+    count.ended(ended.unwrap_or(Ok(())));
 }
 
 /// How the connections ended after a shutdown was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
     /// Connections that were cut, as the time for draining was over.
     pub cut: usize,
+    /// Requests that were under way on them.
+    pub cut_streams: usize,
 }
 
 /// Lets connections finish what they are doing, then cuts those that have not.
-async fn drained(mut connections: JoinSet<()>, grace: Duration) -> Drained {
-    let finishing = async { while connections.join_next().await.is_some() {} };
-    if timeout(grace, finishing).await.is_ok() {
-        return Drained { cut: 0 };
+async fn drained(
+    mut connections: JoinSet<()>,
+    mut shutdown: Signal,
+    cut_streams: &AtomicUsize,
+) -> Drained {
+    tokio::select! {
+        () = async { while connections.join_next().await.is_some() {} } => return Drained::default(),
+        () = shutdown.cut() => {}
     }
     while connections.try_join_next().is_some() {}
     let cut = connections.len();
+    // Those that ended by themselves left nothing under way.
     connections.shutdown().await;
-    Drained { cut }
-}
-
-/// HTTP with bounds on what a client can make us hold (security rules R-01, R-05, R-06).
-fn http() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
-        .max_header_list_size(MAX_HEADER_LIST)
-        .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE);
-    builder
+    Drained {
+        cut,
+        cut_streams: cut_streams.load(Ordering::Relaxed),
+    }
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// For the response that was under way when an HTTP/1 connection had to go.
 const LAST_RESPONSE: Duration = Duration::from_secs(5);
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_HEADER_BYTES: usize = 64 * 1024;
-const MAX_HEADER_LIST: u32 = 64 * 1024;
-const MAX_STREAMS: u32 = 100;
-const MAX_PENDING_RESETS: usize = 20;
-const MAX_LOCAL_RESETS: usize = 1024;
-const KEEP_ALIVE: Duration = Duration::from_secs(20);

@@ -1,23 +1,42 @@
+use std::future::pending;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
-/// Tells every server of a mesh to drain, once.
+/// Tells every server of a mesh to drain.
 #[derive(Debug)]
-pub(super) struct Shutdown(watch::Sender<Option<Duration>>);
+pub(super) struct Shutdown(watch::Sender<Option<Plan>>);
+
+/// When what happens.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// No connection is accepted any more.
+    stop: Instant,
+    /// What has not ended is cut.
+    cut: Instant,
+}
 
 impl Shutdown {
     pub(super) fn new() -> Self {
         Self(watch::Sender::new(None))
     }
 
-    /// Asks for it; connections get `grace` to finish. Only the first call counts.
-    pub(super) fn request(&self, grace: Duration) {
-        self.0.send_if_modified(|asked| {
-            let is_first = asked.is_none();
-            asked.get_or_insert(grace);
-            is_first
+    /// Asks for it: servers go on for `notice`, then connections get `grace` to finish. Asked again, whatever is sooner counts.
+    pub(super) fn request(&self, notice: Duration, grace: Duration) {
+        let stop = Instant::now() + notice;
+        let cut = stop + grace;
+        self.0.send_modify(|plan| {
+            let before = plan.unwrap_or(Plan { stop, cut });
+            *plan = Some(Plan {
+                stop: before.stop.min(stop),
+                cut: before.cut.min(cut),
+            });
         });
+    }
+
+    pub(super) fn is_requested(&self) -> bool {
+        self.0.borrow().is_some()
     }
 
     pub(super) fn signal(&self) -> Signal {
@@ -26,17 +45,40 @@ impl Shutdown {
 }
 
 /// Waits for a [`Shutdown`].
-#[derive(Debug)]
-pub(super) struct Signal(watch::Receiver<Option<Duration>>);
+#[derive(Clone, Debug)]
+pub(super) struct Signal(watch::Receiver<Option<Plan>>);
 
 impl Signal {
-    /// Resolves when a shutdown is asked for, or has been; says how long connections get.
-    pub(super) async fn requested(&mut self) -> Duration {
-        let asked = self.0.wait_for(Option::is_some).await.map(|asked| *asked);
-        match asked {
-            Ok(grace) => grace.unwrap_or_default(),
-            // The mesh is gone, and with it whoever could ask.
-            Err(_) => std::future::pending().await,
+    /// Resolves when servers shall stop.
+    pub(super) async fn stop(&mut self) {
+        self.reach(|plan| plan.stop).await;
+    }
+
+    /// Resolves when what is left shall be cut.
+    pub(super) async fn cut(&mut self) {
+        self.reach(|plan| plan.cut).await;
+    }
+
+    async fn reach(&mut self, moment: impl Fn(&Plan) -> Instant) {
+        loop {
+            let at = self.0.borrow_and_update().as_ref().map(&moment);
+            let reached = async {
+                match at {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = reached => return,
+                changed = self.0.changed() => if changed.is_err() {
+                    // The mesh is gone, and with it whoever could ask; what was asked for stays.
+                    match at {
+                        Some(at) => return sleep_until(at).await,
+                        None => pending().await,
+                    }
+                },
+            }
         }
     }
 }

@@ -5,70 +5,97 @@ use std::sync::Arc;
 use http::Uri;
 use http::uri::Authority;
 
-use crate::identity::SpiffeId;
+use super::outside::OutsideUpstream;
 use crate::metrics::ServiceName;
+use crate::tls::Accepted;
+
+/// How a host is reached.
+#[derive(Clone, Debug)]
+pub(super) enum Reach {
+    Mesh(MeshUpstream),
+    Outside(OutsideUpstream),
+}
 
 /// Where a host's workloads listen and who may answer there.
 #[derive(Clone, Debug)]
-pub(super) struct Upstream {
+pub(super) struct MeshUpstream {
     pub(super) addresses: Arc<[SocketAddr]>,
-    pub(super) identities: Arc<[SpiffeId]>,
+    pub(super) accepted: Accepted,
     /// The fully qualified name of the service, which the server name of TLS is made of.
     pub(super) service: Arc<str>,
 }
 
-/// The hosts that the client may call: a name is either here or an error, never plaintext.
+/// The hosts that the client may call: a name is either here or an error.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Upstreams {
-    by_authority: BTreeMap<String, Upstream>,
+    by_authority: BTreeMap<String, Reach>,
 }
 
 impl Upstreams {
-    /// Adds a host, with or without a port; hosts compare without case.
+    /// Adds a host of the mesh, with or without a port; hosts compare without case.
     ///
     /// # Errors
-    /// When the host is no authority, was added before, or has no address or no identity.
+    /// When the host is no authority, was added before, or has no address or nobody may answer.
     pub(super) fn add(
         &mut self,
         authority: &str,
         own_namespace: &str,
         addresses: Vec<SocketAddr>,
-        identities: Vec<SpiffeId>,
+        accepted: Accepted,
     ) -> Result<(), String> {
-        let parsed: Authority = authority
-            .parse()
-            .map_err(|_| format!("upstream {authority:?} is not host[:port]"))?;
+        let parsed = parse(authority)?;
         if addresses.is_empty() {
             return Err(format!("upstream {authority:?} has no address"));
         }
-        // M-29: without a list of accepted identities nobody could be refused.
-        if identities.is_empty() {
+        // M-29: without a list of accepted identities nobody could be refused. A list that is asked for may fill up later.
+        if !accepted.changes() && accepted.is_empty() {
             return Err(format!("upstream {authority:?} accepts no identity"));
         }
-        let upstream = Upstream {
+        let upstream = MeshUpstream {
             addresses: addresses.into(),
-            identities: identities.into(),
+            accepted,
             service: ServiceName::of_host(parsed.host(), own_namespace)
                 .host
                 .into(),
         };
+        self.insert(authority, Reach::Mesh(upstream))
+    }
+
+    /// Adds a host outside the mesh.
+    ///
+    /// # Errors
+    /// When the host is no authority or was added before.
+    pub(super) fn add_outside(
+        &mut self,
+        authority: &str,
+        upstream: OutsideUpstream,
+    ) -> Result<(), String> {
+        parse(authority)?;
+        self.insert(authority, Reach::Outside(upstream))
+    }
+
+    fn insert(&mut self, authority: &str, reach: Reach) -> Result<(), String> {
         match self
             .by_authority
-            .insert(authority.to_ascii_lowercase(), upstream)
+            .insert(authority.to_ascii_lowercase(), reach)
         {
             None => Ok(()),
             Some(_) => Err(format!("upstream {authority:?} is given twice")),
         }
     }
 
-    /// The upstream of a URI: by host and port as written, else by host alone.
-    pub(super) fn find(&self, uri: &Uri) -> Option<&Upstream> {
+    /// Where a URI leads: by host and port as written, else by host alone.
+    pub(super) fn find(&self, uri: &Uri) -> Option<&Reach> {
         let authority = uri.authority()?;
         self.get(authority.as_str())
             .or_else(|| self.get(authority.host()))
+            .filter(|reach| match reach {
+                Reach::Mesh(_) => true,
+                Reach::Outside(upstream) => upstream.may_carry(uri),
+            })
     }
 
-    fn get(&self, name: &str) -> Option<&Upstream> {
+    fn get(&self, name: &str) -> Option<&Reach> {
         match self.by_authority.get(name) {
             None if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
                 self.by_authority.get(&name.to_ascii_lowercase())
@@ -78,9 +105,16 @@ impl Upstreams {
     }
 }
 
+fn parse(authority: &str) -> Result<Authority, String> {
+    authority
+        .parse()
+        .map_err(|_| format!("upstream {authority:?} is not host[:port]"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::SpiffeId;
 
     fn table() -> Upstreams {
         let mut upstreams = Upstreams::default();
@@ -91,7 +125,7 @@ mod tests {
                     host,
                     "own",
                     vec!["127.0.0.1:1".parse().unwrap()],
-                    vec![id.clone()],
+                    [id.clone()].into_iter().collect(),
                 )
                 .unwrap();
         }
@@ -123,24 +157,34 @@ mod tests {
         let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
         assert!(
             upstreams
-                .add("a", "own", vec![address], vec![])
+                .add("a", "own", vec![address], Accepted::from_iter([]))
                 .unwrap_err()
                 .contains("no identity")
         );
         assert!(
             upstreams
-                .add("a", "own", vec![], vec![id.clone()])
+                .add("a", "own", vec![], [id.clone()].into_iter().collect())
                 .unwrap_err()
                 .contains("no address")
         );
         assert!(
             upstreams
-                .add("not a host", "own", vec![address], vec![id.clone()])
+                .add(
+                    "not a host",
+                    "own",
+                    vec![address],
+                    [id.clone()].into_iter().collect()
+                )
                 .is_err()
         );
         assert!(
             upstreams
-                .add("Patients.default", "own", vec![address], vec![id])
+                .add(
+                    "Patients.default",
+                    "own",
+                    vec![address],
+                    [id].into_iter().collect()
+                )
                 .unwrap_err()
                 .contains("twice")
         );

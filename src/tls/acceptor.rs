@@ -1,5 +1,6 @@
 use std::future::{Future, ready};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use rustls::server::{Accepted, Acceptor as Hello};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -11,7 +12,7 @@ use crate::live::Live;
 
 use super::credentials::Credentials;
 use super::handshake::{self, HandshakeError, HandshakeTimeouts};
-use super::lifetime::Made;
+use super::lifetime::{Lifetimes, Made};
 use super::mode::{Mode, Modes};
 use super::reason::{Reason, Refusal};
 use super::stream::Stream;
@@ -29,6 +30,7 @@ pub struct Acceptor {
     credentials: Credentials,
     modes: Live<Modes>,
     timeouts: HandshakeTimeouts,
+    lifetimes: Lifetimes,
 }
 
 impl Acceptor {
@@ -39,6 +41,7 @@ impl Acceptor {
             credentials,
             modes: Live::new(Modes::default()),
             timeouts: HandshakeTimeouts::default(),
+            lifetimes: Lifetimes::default(),
         }
     }
 
@@ -53,6 +56,13 @@ impl Acceptor {
     #[must_use]
     pub fn timeouts(mut self, timeouts: HandshakeTimeouts) -> Self {
         self.timeouts = timeouts;
+        self
+    }
+
+    /// How long its connections go on.
+    #[must_use]
+    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
+        self.lifetimes = lifetimes;
         self
     }
 
@@ -91,7 +101,7 @@ impl Acceptor {
         let mode = self.modes.load().of(local.port());
         if mode == Mode::Disable {
             return Ok((
-                Stream::plaintext(&[], stream),
+                Stream::plaintext(&[], stream, self.lifetimes),
                 Peer::plaintext(remote, local),
             ));
         }
@@ -110,7 +120,7 @@ impl Acceptor {
                 Ok((stream, peer))
             }
             (bytes, Mode::Permissive) => Ok((
-                Stream::plaintext(bytes, stream),
+                Stream::plaintext(bytes, stream, self.lifetimes),
                 Peer::plaintext(remote, local),
             )),
             (_, Mode::Strict | Mode::Disable) => Err(HandshakeError::new(Reason::PlaintextRefused)),
@@ -134,8 +144,11 @@ impl Acceptor {
         let made = Made {
             credentials: self.credentials.clone(),
             generation: generation.generation(),
+            bundles: Arc::clone(generation.bundles()),
+            accepted: None,
         };
-        Ok(Stream::server(handshake.into_stream(config).await?).made(made))
+        let stream = handshake.into_stream(config).await?;
+        Ok(Stream::server(stream).made(made, self.lifetimes))
     }
 }
 

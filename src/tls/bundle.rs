@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
@@ -9,6 +10,7 @@ use webpki::{CertRevocationList, OwnedCertRevocationList};
 use crate::identity::TrustDomain;
 
 use super::identity::IdentityError;
+use super::leaf;
 use super::reason::Reason;
 
 /// The roots that vouch for identities: one set per trust domain, never one pool (SPIFFE X.509-SVID §5).
@@ -105,6 +107,22 @@ impl TrustBundles {
             .map_err(|_| wrong("a revocation list cannot be read"))?;
         bundle.revoked_der = lists;
         Ok(self)
+    }
+
+    /// Without the domains that are not among these.
+    pub(super) fn only(&self, domains: &[TrustDomain]) -> Self {
+        let kept = self.0.iter().filter(|(domain, _)| domains.contains(domain));
+        Self(
+            kept.map(|(domain, bundle)| (domain.clone(), bundle.clone()))
+                .collect(),
+        )
+    }
+
+    /// When the last root of a trust domain ends, and with it all that it vouches for; `None` when the domain is not known.
+    #[must_use]
+    pub fn not_after(&self, trust_domain: &TrustDomain) -> Option<SystemTime> {
+        let roots = self.roots(trust_domain);
+        roots.iter().filter_map(leaf::not_after).max()
     }
 
     /// The trust domains that have roots.

@@ -1,5 +1,6 @@
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -9,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::context::Peer;
 
 use super::stream::Stream;
+use super::tally::Tally;
 
 /// A connection that a [`Listener`](super::Listener) accepted: bytes, and who is at the other end.
 ///
@@ -17,14 +19,21 @@ use super::stream::Stream;
 pub struct Connection {
     stream: Stream<TcpStream>,
     peer: Peer,
+    tally: Arc<Tally>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream<TcpStream>, peer: Peer, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(
+        stream: Stream<TcpStream>,
+        peer: Peer,
+        place: OwnedSemaphorePermit,
+        tally: Arc<Tally>,
+    ) -> Self {
         Self {
             stream,
             peer,
+            tally,
             _place: place,
         }
     }
@@ -39,6 +48,18 @@ impl Connection {
     #[must_use]
     pub fn stream(&self) -> &Stream<TcpStream> {
         &self.stream
+    }
+
+    /// Where its listener counts.
+    #[must_use]
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.tally.count_closed();
     }
 }
 

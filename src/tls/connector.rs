@@ -10,11 +10,13 @@ use tokio_rustls::TlsConnector;
 use crate::context::Peer;
 use crate::identity::SpiffeId;
 
+use super::accepted::Accepted;
 use super::credentials::Credentials;
 use super::handshake::{self, HandshakeError};
-use super::lifetime::Made;
+use super::lifetime::{Lifetimes, Made};
 use super::reason::{Reason, Refusal};
 use super::stream::Stream;
+use super::tally::Tally;
 
 /// Opens connections to workloads whose identity is known beforehand.
 ///
@@ -24,6 +26,8 @@ use super::stream::Stream;
 pub struct Connector {
     credentials: Credentials,
     timeout: Duration,
+    lifetimes: Lifetimes,
+    tally: Arc<Tally>,
 }
 
 impl Connector {
@@ -33,7 +37,29 @@ impl Connector {
         Self {
             credentials,
             timeout: Duration::from_secs(10),
+            lifetimes: Lifetimes::default(),
+            tally: Arc::default(),
         }
+    }
+
+    /// How long its connections go on.
+    #[must_use]
+    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
+        self.lifetimes = lifetimes;
+        self
+    }
+
+    /// Counts the handshakes here, instead of in a tally of its own.
+    #[must_use]
+    pub fn counting(mut self, tally: Arc<Tally>) -> Self {
+        self.tally = tally;
+        self
+    }
+
+    /// What became of its handshakes, and of those of its clones.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
     }
 
     /// Bounds the TCP connection and the handshake, each.
@@ -52,13 +78,27 @@ impl Connector {
         address: SocketAddr,
         destination: &Destination,
     ) -> Result<(Stream<TcpStream>, Peer), HandshakeError> {
+        let stream = match self.open(address).await {
+            Ok(stream) => stream,
+            Err(error) => return Err(self.refused(address, error)),
+        };
+        let local = stream.local_addr()?;
+        self.handshake(stream, address, local, destination).await
+    }
+
+    async fn open(&self, address: SocketAddr) -> Result<TcpStream, HandshakeError> {
         let connecting = timeout(self.timeout, TcpStream::connect(address));
         let stream = connecting
             .await
             .map_err(|_| HandshakeError::new(Reason::Timeout))??;
         stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
-        self.handshake(stream, address, local, destination).await
+        Ok(stream)
+    }
+
+    fn refused(&self, remote: SocketAddr, error: HandshakeError) -> HandshakeError {
+        self.tally.count(Some(error.reason()));
+        tracing::debug!(target: "tower_mesh::tls", %remote, reason = %error.reason(), %error, "no connection");
+        error
     }
 
     /// Makes the handshake on a connection that stands.
@@ -75,9 +115,31 @@ impl Connector {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        match self.shake(stream, remote, local, destination).await {
+            Ok(connected) => {
+                self.tally.count(None);
+                Ok(connected)
+            }
+            Err(error) => Err(self.refused(remote, error)),
+        }
+    }
+
+    async fn shake<S>(
+        &self,
+        stream: S,
+        remote: SocketAddr,
+        local: SocketAddr,
+        destination: &Destination,
+    ) -> Result<(Stream<S>, Peer), HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if destination.accepted.is_empty() {
+            return Err(nobody());
+        }
         let generation = self.credentials.current()?;
         let config = generation.client_config(
-            Arc::clone(&destination.ids),
+            destination.accepted.clone(),
             destination.protocol.alpn(),
             self.credentials.settings(),
         )?;
@@ -90,17 +152,19 @@ impl Connector {
         let made = Made {
             credentials: self.credentials.clone(),
             generation: generation.generation(),
+            bundles: Arc::clone(generation.bundles()),
+            accepted: Some(destination.accepted.clone()),
         };
-        let stream = Stream::client(stream).made(made);
+        let stream = Stream::client(stream).made(made, self.lifetimes);
         let peer = handshake::peer(&stream, remote, local)?;
         Ok((stream, peer))
     }
 }
 
 /// Where a connection goes: who may answer, and in which protocol.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Destination {
-    ids: Arc<[SpiffeId]>,
+    accepted: Accepted,
     sni: ServerName<'static>,
     protocol: Protocol,
 }
@@ -115,21 +179,42 @@ impl Destination {
         sni: &str,
         protocol: Protocol,
     ) -> Result<Self, HandshakeError> {
-        let ids: Arc<[_]> = ids.into_iter().collect();
-        if ids.is_empty() {
-            let text = "no identity is expected, so none can be accepted";
-            return Err(Refusal::with(Reason::IdNotAllowed, text).into());
+        let accepted: Accepted = ids.into_iter().collect();
+        if accepted.is_empty() {
+            return Err(nobody());
         }
-        let sni = ServerName::try_from(sni.to_owned())
-            .map_err(|_| Refusal::with(Reason::Tls, "the server name is not a DNS name"))?;
-        Ok(Self { ids, sni, protocol })
+        Self::accepting(accepted, sni, protocol)
     }
 
-    /// The ids of which one must be proven.
-    #[must_use]
-    pub fn ids(&self) -> &[SpiffeId] {
-        &self.ids
+    /// As [`new`](Self::new), for whoever is accepted. A list that is empty when it is asked refuses the connection then.
+    ///
+    /// # Errors
+    /// When `sni` is neither a DNS name nor an address.
+    pub fn accepting(
+        accepted: Accepted,
+        sni: &str,
+        protocol: Protocol,
+    ) -> Result<Self, HandshakeError> {
+        let sni = ServerName::try_from(sni.to_owned())
+            .map_err(|_| Refusal::with(Reason::Tls, "the server name is not a DNS name"))?;
+        Ok(Self {
+            accepted,
+            sni,
+            protocol,
+        })
     }
+
+    /// Who may answer.
+    #[must_use]
+    pub fn accepted(&self) -> &Accepted {
+        &self.accepted
+    }
+}
+
+/// M-29: where nobody is expected nobody can be accepted, nor anybody refused.
+fn nobody() -> HandshakeError {
+    let text = "no identity is expected, so none can be accepted";
+    Refusal::with(Reason::IdNotAllowed, text).into()
 }
 
 /// Which HTTP a connection is meant for.
@@ -147,7 +232,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    fn alpn(self) -> &'static [&'static [u8]] {
+    pub(super) fn alpn(self) -> &'static [&'static [u8]] {
         match self {
             Self::Either => &[b"istio-h2", b"istio-http/1.1", b"istio", b"h2", b"http/1.1"],
             Self::Http1 => &[b"istio-http/1.1", b"istio", b"http/1.1"],

@@ -3,10 +3,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use rustls::client::Resumption;
-use rustls::server::{ClientHello, NoServerSessionStorage};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
@@ -14,10 +10,11 @@ use crate::identity::SpiffeId;
 use crate::live::{Live, Snapshot};
 
 use super::bundle::TrustBundles;
-use super::identity::{Identity, IdentityError, X509Svid};
+use super::generation::Generation;
+use super::identity::{Identity, IdentityError};
 use super::lifetime::Replaced;
 use super::reason::{Reason, Refusal};
-use super::settings::Settings;
+use super::settings::{Clock, Settings};
 use super::verifier::{Expected, Role, Verifier};
 
 /// The identity in use, shared by every acceptor and connector; cheap to clone.
@@ -55,12 +52,16 @@ impl Credentials {
     /// When its key is not the certificate's, it is not valid now, or its own bundles do not vouch for it as a peer's would.
     pub fn new(identity: &Identity, settings: Settings) -> Result<Self, IdentityError> {
         let first = Generation::new(identity, &settings)?;
-        Ok(Self(Arc::new(Shared {
+        Ok(Self::of(first, settings))
+    }
+
+    pub(super) fn of(first: Generation, settings: Settings) -> Self {
+        Self(Arc::new(Shared {
             settings,
             current: Live::new(first),
             withdrawn: AtomicBool::new(false),
             replaced: watch::Sender::new(()),
-        })))
+        }))
     }
 
     /// Puts another identity to use, whole, from the next handshake on. Says whether anything changed.
@@ -70,14 +71,15 @@ impl Credentials {
     pub fn replace(&self, identity: &Identity) -> Result<bool, IdentityError> {
         let held = self.0.current.snapshot();
         let withdrawn = self.0.withdrawn.load(Ordering::Acquire);
-        if held.is(identity) && !withdrawn {
+        if held.is(identity, &self.0.settings) && !withdrawn {
             return Ok(false);
         }
         let svid = identity.svid();
-        if *svid.spiffe_id() != held.id {
+        if svid.spiffe_id() != held.id() {
             return Err(IdentityError::new(Reason::IdNotAllowed, svid.spiffe_id()));
         }
-        if *identity.bundles() == *held.bundles && svid.not_after() < held.not_after {
+        let same_roots = self.0.settings.allowed(identity.bundles()) == **held.bundles();
+        if same_roots && svid.not_after() < held.not_after() {
             return Err(IdentityError::new(
                 Reason::Expired,
                 "it ends earlier than the one in use",
@@ -99,13 +101,13 @@ impl Credentials {
     /// Our own id.
     #[must_use]
     pub fn spiffe_id(&self) -> SpiffeId {
-        self.0.current.load().id.clone()
+        self.0.current.load().id().clone()
     }
 
     /// When our certificate ends.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
-        self.0.current.load().not_after
+        self.0.current.load().not_after()
     }
 
     /// How many identities have been in use: 1 for the first.
@@ -120,10 +122,22 @@ impl Credentials {
         self.current().is_ok()
     }
 
+    /// Whether the identity was [withdrawn](Self::withdraw), and none has come since.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.0.withdrawn.load(Ordering::Acquire)
+    }
+
     /// The roots in use.
     #[must_use]
     pub fn bundles(&self) -> Arc<TrustBundles> {
-        Arc::clone(&self.0.current.load().bundles)
+        Arc::clone(self.0.current.load().bundles())
+    }
+
+    /// The clock that certificates are judged by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.settings.clock
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -152,7 +166,7 @@ impl Credentials {
             return Err(Reason::NoIdentity.into());
         }
         let current = self.0.current.snapshot();
-        if self.0.settings.clock.now() > current.not_after {
+        if self.0.settings.clock.now() > current.not_after() {
             return Err(Reason::OwnIdentityExpired.into());
         }
         Ok(current)
@@ -163,142 +177,8 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let current = self.0.current.load();
         f.debug_struct("Credentials")
-            .field("id", &current.id)
+            .field("id", current.id())
             .field("generation", &self.generation())
             .finish_non_exhaustive()
     }
-}
-
-/// One identity, made ready for handshakes.
-pub(super) struct Generation {
-    id: SpiffeId,
-    not_after: SystemTime,
-    chain: Vec<CertificateDer<'static>>,
-    bundles: Arc<TrustBundles>,
-    key: Arc<SingleCertAndKey>,
-    server: Arc<ServerConfig>,
-    server_without_alpn: Arc<ServerConfig>,
-}
-
-impl Generation {
-    fn new(identity: &Identity, settings: &Settings) -> Result<Self, IdentityError> {
-        let svid = identity.svid();
-        let key = (settings.provider.load_key)(svid.key()).map_err(|_| {
-            IdentityError::new(Reason::KeyMismatch, "the private key cannot be read")
-        })?;
-        let certified = CertifiedKey::new(svid.chain().to_vec(), key);
-        certified.keys_match().map_err(|_| {
-            IdentityError::new(
-                Reason::KeyMismatch,
-                "the private key is not the certificate's",
-            )
-        })?;
-        let bundles = Arc::new(identity.bundles().clone());
-        judge_as_peers_will(svid, &bundles, settings)?;
-        let key = Arc::new(SingleCertAndKey::from(certified));
-        let mut server = server_config(&bundles, &key, settings)?;
-        let server_without_alpn = Arc::new(server.clone());
-        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self {
-            id: svid.spiffe_id().clone(),
-            not_after: svid.not_after(),
-            chain: svid.chain().to_vec(),
-            bundles,
-            key,
-            server: Arc::new(server),
-            server_without_alpn,
-        })
-    }
-
-    /// For a client that offers these protocols.
-    ///
-    /// Istio's TCP clusters offer `istio-peer-exchange` and `istio` only. Such a client is answered without ALPN, and then speaks HTTP all the
-    /// same; any other without a protocol of ours is refused.
-    pub(super) fn server_config(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
-        let mut istio = false;
-        for protocol in hello.alpn().into_iter().flatten() {
-            match protocol {
-                b"h2" | b"http/1.1" => return Arc::clone(&self.server),
-                other => istio |= other.starts_with(b"istio"),
-            }
-        }
-        if istio {
-            Arc::clone(&self.server_without_alpn)
-        } else {
-            Arc::clone(&self.server)
-        }
-    }
-
-    /// For one connection to one of these ids.
-    pub(super) fn client_config(
-        &self,
-        expected: Arc<[SpiffeId]>,
-        alpn: &[&[u8]],
-        settings: &Settings,
-    ) -> Result<ClientConfig, rustls::Error> {
-        let crypto = &settings.provider.crypto;
-        let verifier = Verifier::new(
-            Arc::clone(&self.bundles),
-            crypto.signature_verification_algorithms,
-            Expected::OneOf(expected),
-        );
-        let mut config = ClientConfig::builder_with_details(
-            Arc::clone(crypto),
-            Arc::new(settings.clock.clone()),
-        )
-        .with_protocol_versions(settings.versions())?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::clone(&self.key) as _);
-        config.resumption = Resumption::disabled();
-        config.cert_compressors = Vec::new();
-        config.cert_decompressors = Vec::new();
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        Ok(config)
-    }
-
-    fn is(&self, identity: &Identity) -> bool {
-        self.chain == identity.svid().chain() && *self.bundles == *identity.bundles()
-    }
-}
-
-fn server_config(
-    bundles: &Arc<TrustBundles>,
-    key: &Arc<SingleCertAndKey>,
-    settings: &Settings,
-) -> Result<ServerConfig, IdentityError> {
-    let crypto = &settings.provider.crypto;
-    let verifier = Verifier::new(
-        Arc::clone(bundles),
-        crypto.signature_verification_algorithms,
-        Expected::Anyone,
-    );
-    let mut config =
-        ServerConfig::builder_with_details(Arc::clone(crypto), Arc::new(settings.clock.clone()))
-            .with_protocol_versions(settings.versions())
-            .map_err(|error| IdentityError::new(Reason::Tls, error))?
-            .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::clone(key) as _);
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
-    config.send_half_rtt_data = false;
-    config.cert_compressors = Vec::new();
-    config.cert_decompressors = Vec::new();
-    Ok(config)
-}
-
-/// An identity that a peer with our bundles would refuse is not put to use (it would only fail later, on every call).
-fn judge_as_peers_will(
-    svid: &X509Svid,
-    bundles: &Arc<TrustBundles>,
-    settings: &Settings,
-) -> Result<(), Refusal> {
-    let algorithms = settings.provider.crypto.signature_verification_algorithms;
-    let verifier = Verifier::new(Arc::clone(bundles), algorithms, Expected::Anyone);
-    let (leaf, rest) = svid.chain().split_first().ok_or(Reason::NoCertificate)?;
-    for role in [Role::Client, Role::Server] {
-        verifier.verify(leaf, rest, role, settings.clock.unix())?;
-    }
-    Ok(())
 }

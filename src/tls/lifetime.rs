@@ -1,14 +1,40 @@
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
+use super::accepted::Accepted;
+use super::bundle::TrustBundles;
 use super::credentials::Credentials;
-use super::leaf;
+use super::jitter::jitter;
+use super::leaf::Leaf;
 use super::verifier::Role;
+
+/// How long connections go on, and how long what is under way on them may take to finish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lifetimes {
+    /// The age at which a connection ends, a tenth more or less, so that those made together do not end together. An hour by default.
+    pub max_age: Duration,
+    /// For a connection that ends of age, or because we have another certificate or other roots by now; 30 s by default.
+    pub drain: Duration,
+    /// For a connection with an identity that is no longer good, on either side; 4 s by default, so that all is over within five. An end that
+    /// is foreseen, that of a certificate, begins this much earlier.
+    pub cut: Duration,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            max_age: Duration::from_secs(3600),
+            drain: Duration::from_secs(30),
+            cut: Duration::from_secs(4),
+        }
+    }
+}
 
 /// How long a connection may go on, whatever is spoken on it.
 ///
@@ -20,12 +46,13 @@ use super::verifier::Role;
 /// let connection = listener.accept().await;
 /// let lifetime = connection.stream().lifetime();
 /// // ... beside serving the connection:
-/// let end = lifetime.ended().await;
-/// println!("closing within {:?}: {end}", end.grace());
+/// let ended = lifetime.ended().await;
+/// println!("closing within {:?}: {}", ended.grace, ended.reason);
 /// # }
 /// ```
 pub struct Lifetime {
     until: Instant,
+    lifetimes: Lifetimes,
     tls: Option<Tls>,
 }
 
@@ -33,62 +60,81 @@ struct Tls {
     made: Made,
     role: Role,
     chain: Vec<CertificateDer<'static>>,
-    not_after: Option<SystemTime>,
+    peer: Option<Leaf>,
+    /// How long before the end of the peer's certificate, and of ours, the connection begins to end.
+    ahead: [Duration; 2],
 }
 
-/// With which identity of ours a connection was made.
+/// With which identity of ours a connection was made, and to whom it may be.
 #[derive(Clone)]
 pub(super) struct Made {
     pub(super) credentials: Credentials,
     pub(super) generation: u64,
+    pub(super) bundles: Arc<TrustBundles>,
+    /// Of a connection of ours, as a client.
+    pub(super) accepted: Option<Accepted>,
 }
 
 impl Lifetime {
     /// Of a connection without two identities, which only ages.
-    pub(super) fn of_any() -> Self {
+    pub(super) fn of_any(lifetimes: Lifetimes) -> Self {
         Self {
-            until: Instant::now() + jitter(MAX_AGE),
+            until: Instant::now() + jitter(lifetimes.max_age, 10),
+            lifetimes,
             tls: None,
         }
     }
 
     /// Of a connection whose peer, in this role, showed this chain.
-    pub(super) fn of_mutual(made: Made, role: Role, chain: Vec<CertificateDer<'static>>) -> Self {
+    pub(super) fn of_mutual(
+        lifetimes: Lifetimes,
+        made: Made,
+        role: Role,
+        chain: Vec<CertificateDer<'static>>,
+    ) -> Self {
+        let now = made.credentials.settings().clock.now();
+        let peer = chain.first().and_then(|leaf| Leaf::read(leaf).ok());
+        let ahead = |not_after: Option<SystemTime>| {
+            let left = not_after.and_then(|not_after| not_after.duration_since(now).ok());
+            lifetimes.cut.min(left.unwrap_or_default() / 10)
+        };
+        let ahead = [
+            ahead(peer.as_ref().map(|leaf| leaf.not_after)),
+            ahead(Some(made.credentials.not_after())),
+        ];
+        let tls = Tls {
+            made,
+            role,
+            chain,
+            peer,
+            ahead,
+        };
         Self {
-            tls: Some(Tls {
-                not_after: chain.first().and_then(leaf::not_after),
-                made,
-                role,
-                chain,
-            }),
-            ..Self::of_any()
+            tls: Some(tls),
+            ..Self::of_any(lifetimes)
         }
     }
 
-    /// Ends at this age instead of an hour; a tenth more or less, so that connections made together do not end together.
-    #[must_use]
-    pub fn max_age(mut self, age: Duration) -> Self {
-        self.until = Instant::now() + jitter(age);
-        self
-    }
-
     /// Resolves when the connection should end, and says why.
-    pub async fn ended(self) -> End {
+    pub async fn ended(self) -> Ended {
+        let ended = |reason, grace| Ended { reason, grace };
+        let Lifetimes { drain, cut, .. } = self.lifetimes;
         let Some(tls) = self.tls else {
             sleep_until(self.until).await;
-            return End::Age;
+            return ended(End::Age, drain);
         };
         let mut replaced = tls.made.credentials.subscribe();
         loop {
             let now = Instant::now();
             if now >= self.until {
-                return End::Age;
+                return ended(End::Age, drain);
             }
-            if let Some(end) = tls.ended() {
-                return end;
+            if let Some((reason, left)) = tls.ended() {
+                let grace = if reason == End::Rotated { drain } else { cut };
+                return ended(reason, left.map_or(grace, |left| grace.min(left)));
             }
             // The wall clock may jump, so it is looked at every now and then.
-            let look = tls.remaining().min(LOOK);
+            let look = tls.remaining().min(tls.look());
             tokio::select! {
                 _ = replaced.changed() => {}
                 () = sleep_until(self.until.min(now + look)) => {}
@@ -98,30 +144,68 @@ impl Lifetime {
 }
 
 impl Tls {
-    fn ended(&self) -> Option<End> {
+    /// Why the connection should end, and what is left of a certificate that is about to.
+    fn ended(&self) -> Option<(End, Option<Duration>)> {
         let credentials = &self.made.credentials;
         let now = credentials.settings().clock.now();
-        if self.not_after.is_some_and(|not_after| now > not_after) {
-            return Some(End::PeerExpired);
+        let left = |not_after: SystemTime| not_after.duration_since(now).unwrap_or_default();
+        let [peers, own] = self.ahead;
+        if let Some(peer) = &self.peer {
+            let left = left(peer.not_after);
+            if left <= peers {
+                return Some((End::PeerExpired, Some(left)));
+            }
         }
         if credentials.generation() != self.made.generation {
-            let trusted = credentials.vouches_for(&self.chain, self.role);
-            return Some(if trusted {
-                End::Rotated
-            } else {
-                End::PeerUntrusted
-            });
+            return Some((self.replaced(), None));
         }
-        (!credentials.is_valid()).then_some(End::OwnExpired)
+        if !credentials.is_valid() {
+            return Some((End::OwnExpired, None));
+        }
+        let left = left(credentials.not_after());
+        if left <= own {
+            return Some((End::OwnExpired, Some(left)));
+        }
+        let accepted = match (&self.made.accepted, &self.peer) {
+            (Some(accepted), Some(peer)) => accepted.accepts(&peer.id),
+            _ => true,
+        };
+        (!accepted).then_some((End::PeerNotAccepted, None))
     }
 
-    /// Until the first of both certificates ends, and the second that it lasts.
+    /// We have another identity or other roots: would the peer still be let in?
+    fn replaced(&self) -> End {
+        let credentials = &self.made.credentials;
+        let same_roots = *credentials.bundles() == *self.made.bundles;
+        if same_roots || credentials.vouches_for(&self.chain, self.role) {
+            End::Rotated
+        } else {
+            End::PeerUntrusted
+        }
+    }
+
+    /// Until the first of both certificates is about to end.
     fn remaining(&self) -> Duration {
         let credentials = &self.made.credentials;
         let now = credentials.settings().clock.now();
-        let own = credentials.not_after();
-        let first = self.not_after.map_or(own, |peer| peer.min(own));
-        first.duration_since(now).unwrap_or_default() + Duration::from_secs(1)
+        let left = |not_after: SystemTime, ahead| {
+            let left = not_after.duration_since(now).unwrap_or_default();
+            left.saturating_sub(ahead)
+        };
+        let [peers, own] = self.ahead;
+        let own = left(credentials.not_after(), own);
+        let first = self.peer.as_ref().map(|peer| left(peer.not_after, peers));
+        // Timers tell whole milliseconds, certificates whole seconds.
+        first.map_or(own, |peer| peer.min(own)) + Duration::from_millis(1)
+    }
+
+    fn look(&self) -> Duration {
+        let accepted = self.made.accepted.as_ref();
+        if accepted.is_some_and(Accepted::changes) {
+            LOOK_AT_LIST
+        } else {
+            LOOK
+        }
     }
 }
 
@@ -131,6 +215,16 @@ impl fmt::Debug for Lifetime {
             .field("until", &self.until)
             .finish_non_exhaustive()
     }
+}
+
+/// That a connection should end: [`Lifetime::ended`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Why.
+    pub reason: End,
+    /// How long what is under way may take to finish.
+    pub grace: Duration,
 }
 
 /// Why a connection should end.
@@ -143,21 +237,24 @@ pub enum End {
     OwnExpired,
     /// The peer's certificate has ended.
     PeerExpired,
-    /// The roots that vouched for the peer are gone.
+    /// The peer's id is no longer one of those that may answer there.
+    PeerNotAccepted,
+    /// The roots that vouched for the peer are gone, or it was revoked.
     PeerUntrusted,
     /// We have another certificate or other roots by now.
     Rotated,
 }
 
 impl End {
-    /// How long what is under way may take to finish: half a minute, or 5 seconds once an identity is no longer good.
-    #[must_use]
-    pub fn grace(self) -> Duration {
-        match self {
-            Self::Age | Self::Rotated => Duration::from_secs(30),
-            Self::OwnExpired | Self::PeerExpired | Self::PeerUntrusted => Duration::from_secs(5),
-        }
-    }
+    /// Every reason, in the order of [`index`](Self::index).
+    pub const ALL: &'static [Self] = &[
+        Self::Age,
+        Self::OwnExpired,
+        Self::PeerExpired,
+        Self::PeerNotAccepted,
+        Self::PeerUntrusted,
+        Self::Rotated,
+    ];
 
     /// The reason as metrics and logs write it.
     #[must_use]
@@ -166,9 +263,16 @@ impl End {
             Self::Age => "age",
             Self::OwnExpired => "own_expired",
             Self::PeerExpired => "peer_expired",
+            Self::PeerNotAccepted => "peer_not_accepted",
             Self::PeerUntrusted => "peer_untrusted",
             Self::Rotated => "rotated",
         }
+    }
+
+    /// Its place in [`ALL`](Self::ALL).
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
     }
 }
 
@@ -181,13 +285,5 @@ impl fmt::Display for End {
 /// Tells who waits that the identity was replaced.
 pub(super) type Replaced = watch::Receiver<()>;
 
-/// A tenth more or less.
-fn jitter(age: Duration) -> Duration {
-    // Randomness enough to spread load, and no one's secret.
-    let random = RandomState::new().build_hasher().finish() % 2001;
-    let share = 0.9 + 0.0001 * f64::from(u32::try_from(random).unwrap_or(0));
-    age.mul_f64(share)
-}
-
-const MAX_AGE: Duration = Duration::from_secs(3600);
 const LOOK: Duration = Duration::from_secs(60);
+const LOOK_AT_LIST: Duration = Duration::from_secs(1);

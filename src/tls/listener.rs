@@ -39,6 +39,7 @@ pub struct Listener {
     place: Option<OwnedSemaphorePermit>,
     /// The wait for it, at the cap.
     waiting: Option<Waiting>,
+    is_full: bool,
     /// Until when not to accept, after an error.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -74,6 +75,7 @@ impl Listener {
             open: Arc::new(Semaphore::new(limits.connections)),
             place: None,
             waiting: None,
+            is_full: false,
             pause: None,
             limits,
         })
@@ -128,8 +130,15 @@ impl Listener {
             let waiting = self
                 .waiting
                 .get_or_insert_with(|| Box::pin(Arc::clone(open).acquire_owned()));
+            let polled = waiting.as_mut().poll(cx);
+            if polled.is_pending() && !self.is_full {
+                self.is_full = true;
+                self.tally.full.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(target: "tower_mesh::tls", local = %self.local, most = self.limits.connections, "no more connections may be open, the next ones wait");
+            }
             // Nobody closes the semaphore, so this is a place.
-            self.place = ready!(waiting.as_mut().poll(cx)).ok();
+            self.place = ready!(polled).ok();
+            self.is_full = false;
             self.waiting = None;
         }
         Poll::Ready(())
@@ -170,11 +179,14 @@ impl Listener {
             match handshake.await {
                 Ok((stream, peer)) => {
                     tally.count(None);
-                    Some(Connection::new(stream, peer, place))
+                    if !peer.is_tls() {
+                        tally.count_plaintext();
+                    }
+                    Some(Connection::new(stream, peer, place, tally))
                 }
                 Err(error) => {
                     tally.count(Some(error.reason()));
-                    tracing::debug!(%remote, local = %listening, reason = %error.reason(), %error, "connection refused");
+                    tracing::debug!(target: "tower_mesh::tls", %remote, local = %listening, reason = %error.reason(), %error, "connection refused");
                     None
                 }
             }

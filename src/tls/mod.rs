@@ -33,6 +33,7 @@
 //! # Ok(()) }
 //! ```
 
+mod accepted;
 mod acceptor;
 mod admission;
 #[cfg(feature = "axum")]
@@ -41,15 +42,20 @@ mod bundle;
 mod connection;
 mod connector;
 mod credentials;
+mod danger;
 mod files;
+mod generation;
 mod handshake;
 mod identity;
+mod jitter;
 mod leaf;
 mod lifetime;
 mod listener;
 mod mode;
 mod one_way;
+mod own_resolver;
 mod reason;
+mod renewed;
 mod rotation;
 mod settings;
 mod source;
@@ -62,20 +68,23 @@ mod verifier;
 #[cfg(feature = "workload-api")]
 mod workload_api;
 
+pub use accepted::{Accepted, DangerousAccepted};
 pub use acceptor::Acceptor;
 pub use admission::Limits;
 pub use bundle::TrustBundles;
 pub use connection::Connection;
 pub use connector::{Connector, Destination, Protocol, outbound_sni};
 pub use credentials::Credentials;
+pub use danger::{DangerousCredentials, OwnResolvers};
 pub use files::Files;
 pub use handshake::{HandshakeError, HandshakeTimeouts};
 pub use identity::{Identity, IdentityError, X509Svid};
-pub use lifetime::{End, Lifetime};
+pub use lifetime::{End, Ended, Lifetime, Lifetimes};
 pub use listener::Listener;
 pub use mode::{Mode, Modes};
 pub use one_way::OneWayConnector;
 pub use reason::{Reason, Refusal};
+pub use renewed::Renewed;
 pub use rotation::{Rotation, RotationTally};
 pub use settings::{Clock, Provider, Settings};
 pub use source::{Fixed, NextIdentity, Source, SourceError};

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::connector::Protocol;
 use super::handshake::HandshakeError;
 use super::identity::IdentityError;
 use super::reason::{Reason, Refusal};
@@ -68,6 +69,19 @@ impl OneWayConnector {
             config: Arc::new(config),
             timeout: Duration::from_secs(10),
         }
+    }
+
+    /// Offers this protocol; HTTP/1.1 by default.
+    #[must_use]
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        let names: &[&[u8]] = match protocol {
+            Protocol::Either => &[b"h2", b"http/1.1"],
+            Protocol::Http1 => &[b"http/1.1"],
+            Protocol::Http2 => &[b"h2"],
+        };
+        let config = Arc::make_mut(&mut self.config);
+        config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
+        self
     }
 
     /// Bounds the TCP connection and the handshake, each; 10 s by default.

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::identity::SpiffeId;
+
 /// Why a handshake was refused, an identity not taken, or a connection not made: a closed set, fit for a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -169,6 +171,16 @@ impl Refusal {
             reason,
             detail: Some(detail.to_string().into()),
         }
+    }
+
+    /// Says first whom it is about.
+    pub(super) fn about(mut self, id: &SpiffeId) -> Self {
+        let about = match &self.detail {
+            Some(detail) => format!("{id}: {detail}"),
+            None => id.to_string(),
+        };
+        self.detail = Some(about.into());
+        self
     }
 
     /// Which rule refused.

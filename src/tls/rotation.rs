@@ -1,9 +1,12 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::time::{Duration, Instant};
 
 use super::credentials::Credentials;
+use super::reason::Reason;
 use super::settings::Settings;
 use super::source::{Source, SourceError};
 
@@ -45,7 +48,7 @@ impl Rotation {
         let rotation = Self {
             source,
             credentials: credentials.clone(),
-            tally: Arc::default(),
+            tally: Arc::new(RotationTally::begin()),
         };
         Ok((credentials, rotation))
     }
@@ -67,18 +70,20 @@ impl Rotation {
     pub async fn step(&mut self) {
         let next = self.source.next().await;
         match next.and_then(|identity| Ok(self.credentials.replace(&identity)?)) {
-            Ok(false) => {}
+            Ok(false) => self.tally.heard(),
             Ok(true) => {
+                self.tally.heard();
                 self.tally.rotations.fetch_add(1, Ordering::Relaxed);
                 let generation = self.credentials.generation();
                 tracing::info!(generation, id = %self.credentials.spiffe_id(), "identity rotated");
             }
             Err(error) if error.is_withdrawn() => {
+                self.tally.heard();
                 self.credentials.withdraw();
                 tracing::error!("our identity was withdrawn, no handshake is made");
             }
             Err(error) => {
-                self.tally.errors.fetch_add(1, Ordering::Relaxed);
+                self.tally.failed(error.reason());
                 let reason = error.reason().map_or("source", |reason| reason.as_str());
                 tracing::warn!(%error, reason, "identity not rotated, the one in use stays");
             }
@@ -95,13 +100,43 @@ impl fmt::Debug for Rotation {
 }
 
 /// What became of the identities that a [`Rotation`] was given.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RotationTally {
+    begun: Instant,
     rotations: AtomicU64,
-    errors: AtomicU64,
+    /// The source had nothing to give.
+    unheard: AtomicU64,
+    rejected: [AtomicU64; Reason::ALL.len()],
+    /// Milliseconds from the beginning to the source's last good word.
+    heard: AtomicU64,
+    is_down: AtomicBool,
 }
 
 impl RotationTally {
+    fn begin() -> Self {
+        Self {
+            begun: Instant::now(),
+            rotations: AtomicU64::new(0),
+            unheard: AtomicU64::new(0),
+            rejected: std::array::from_fn(|_| AtomicU64::new(0)),
+            heard: AtomicU64::new(0),
+            is_down: AtomicBool::new(false),
+        }
+    }
+
+    fn heard(&self) {
+        let since = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(since, Ordering::Relaxed);
+        self.is_down.store(false, Ordering::Relaxed);
+    }
+
+    fn failed(&self, reason: Option<Reason>) {
+        self.is_down.store(true, Ordering::Relaxed);
+        let rejected = reason.and_then(|reason| self.rejected.get(reason.index()));
+        let counter = rejected.unwrap_or(&self.unheard);
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How often another identity was put to use.
     #[must_use]
     pub fn rotations(&self) -> u64 {
@@ -111,6 +146,33 @@ impl RotationTally {
     /// How often the source failed or gave one that cannot be used.
     #[must_use]
     pub fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
+        let rejected = Reason::ALL.iter().map(|&reason| self.rejected(reason));
+        self.unheard() + rejected.sum::<u64>()
+    }
+
+    /// How often the source itself failed.
+    #[must_use]
+    pub fn unheard(&self) -> u64 {
+        self.unheard.load(Ordering::Relaxed)
+    }
+
+    /// How often it gave an identity that cannot be used, for a reason.
+    #[must_use]
+    pub fn rejected(&self, reason: Reason) -> u64 {
+        let counter = self.rejected.get(reason.index());
+        counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// How long ago the source last said something that could be used.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        self.begun.elapsed().saturating_sub(heard)
+    }
+
+    /// Whether its last word was an error; the identity in use stays until it ends.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
     }
 }

@@ -9,12 +9,17 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, NamedGroup, SupportedProtocolVersion};
 use rustls_pki_types::{PrivateKeyDer, UnixTime};
 
+use crate::identity::TrustDomain;
+
+use super::bundle::TrustBundles;
+
 /// What is chosen once for all handshakes of a process: cryptography, versions, the clock.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub(super) provider: Provider,
     pub(super) clock: Clock,
     min_tls_1_3: bool,
+    trust_domains: Option<Vec<TrustDomain>>,
 }
 
 impl Settings {
@@ -25,6 +30,7 @@ impl Settings {
             provider,
             clock: Clock::system(),
             min_tls_1_3: false,
+            trust_domains: None,
         }
     }
 
@@ -49,6 +55,21 @@ impl Settings {
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// Knows only the peers of these trust domains, whatever else an identity's bundles hold; our own must be among them. All that have a
+    /// bundle, by default.
+    #[must_use]
+    pub fn trust_domains(mut self, domains: impl IntoIterator<Item = TrustDomain>) -> Self {
+        self.trust_domains = Some(domains.into_iter().collect());
+        self
+    }
+
+    pub(super) fn allowed(&self, bundles: &TrustBundles) -> TrustBundles {
+        match &self.trust_domains {
+            Some(domains) => bundles.only(domains),
+            None => bundles.clone(),
+        }
     }
 
     pub(super) fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use rustls::CommonState;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::lifetime::{Lifetime, Made};
+use super::lifetime::{Lifetime, Lifetimes, Made};
 use super::verifier::Role;
 
 /// A connection after its handshake: TLS of either direction, or plaintext where a port takes it.
@@ -14,6 +14,7 @@ pub struct Stream<S> {
     kind: Kind<S>,
     /// With which identity of ours; none where we showed none.
     made: Option<Made>,
+    lifetimes: Lifetimes,
 }
 
 enum Kind<S> {
@@ -25,8 +26,17 @@ enum Kind<S> {
 }
 
 impl<S> Stream<S> {
-    pub(super) fn plaintext(read: &[u8], io: S) -> Self {
-        Kind::Plain(read.into(), io).into()
+    pub(super) fn plaintext(read: &[u8], io: S, lifetimes: Lifetimes) -> Self {
+        Self {
+            lifetimes,
+            ..Kind::Plain(read.into(), io).into()
+        }
+    }
+
+    /// Bytes as they are, to or from somebody who is not of the mesh.
+    #[must_use]
+    pub fn unprotected(io: S) -> Self {
+        Self::plaintext(&[], io, Lifetimes::default())
     }
 
     pub(super) fn server(stream: tokio_rustls::server::TlsStream<S>) -> Self {
@@ -37,8 +47,9 @@ impl<S> Stream<S> {
         Kind::Client(Box::new(stream)).into()
     }
 
-    pub(super) fn made(mut self, made: Made) -> Self {
+    pub(super) fn made(mut self, made: Made, lifetimes: Lifetimes) -> Self {
         self.made = Some(made);
+        self.lifetimes = lifetimes;
         self
     }
 
@@ -46,14 +57,16 @@ impl<S> Stream<S> {
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         let role = match &self.kind {
-            Kind::Plain(..) => return Lifetime::of_any(),
+            Kind::Plain(..) => return Lifetime::of_any(self.lifetimes),
             Kind::Server(_) => Role::Client,
             Kind::Client(_) => Role::Server,
         };
         let chain = self.tls().and_then(CommonState::peer_certificates);
         match (&self.made, chain) {
-            (Some(made), Some(chain)) => Lifetime::of_mutual(made.clone(), role, chain.to_vec()),
-            _ => Lifetime::of_any(),
+            (Some(made), Some(chain)) => {
+                Lifetime::of_mutual(self.lifetimes, made.clone(), role, chain.to_vec())
+            }
+            _ => Lifetime::of_any(self.lifetimes),
         }
     }
 
@@ -92,7 +105,11 @@ impl<S> Stream<S> {
 
 impl<S> From<Kind<S>> for Stream<S> {
     fn from(kind: Kind<S>) -> Self {
-        Self { kind, made: None }
+        Self {
+            kind,
+            made: None,
+            lifetimes: Lifetimes::default(),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use webpki::{
 
 use crate::identity::SpiffeId;
 
+use super::accepted::Accepted;
 use super::bundle::TrustBundles;
 use super::leaf::{self, Leaf};
 use super::reason::{Reason, Refusal};
@@ -35,8 +36,8 @@ pub(super) struct Verifier {
 pub(super) enum Expected {
     /// Anybody's whom a bundle vouches for; policy decides the rest.
     Anyone,
-    /// Exactly one of these.
-    OneOf(Arc<[SpiffeId]>),
+    /// Only who may answer at a destination.
+    Accepted(Accepted),
 }
 
 /// Which side of the handshake the peer is.
@@ -71,10 +72,24 @@ impl Verifier {
             return Err(Reason::ChainTooLong.into());
         }
         let read = Leaf::read(leaf)?;
+        // Whom a refusal was about; not proven when it is one of the chain.
+        self.judge(&read, leaf, intermediates, role, now)
+            .map_err(|refusal| refusal.about(&read.id))?;
+        Ok(read.id)
+    }
+
+    fn judge(
+        &self,
+        read: &Leaf,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        role: Role,
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
         let anchors = self
             .bundles
             .anchors(read.id.trust_domain())
-            .ok_or_else(|| Refusal::with(Reason::UntrustedDomain, read.id.trust_domain()))?;
+            .ok_or(Reason::UntrustedDomain)?;
         let lists: Vec<_> = self
             .bundles
             .revoked(read.id.trust_domain())
@@ -101,10 +116,10 @@ impl Verifier {
             .map_err(|error| refusal(&error))?;
         read.check()?;
         match &self.expected {
-            Expected::OneOf(ids) if !ids.contains(&read.id) => {
-                Err(Refusal::with(Reason::IdNotAllowed, &read.id))
+            Expected::Accepted(accepted) if !accepted.accepts(&read.id) => {
+                Err(Reason::IdNotAllowed.into())
             }
-            Expected::Anyone | Expected::OneOf(_) => Ok(read.id),
+            Expected::Anyone | Expected::Accepted(_) => Ok(()),
         }
     }
 }
@@ -166,7 +181,7 @@ fn refusal(error: &webpki::Error) -> Refusal {
 }
 
 /// What rustls carries to the caller; the peer sees a bare alert.
-fn to_rustls(refusal: Refusal) -> rustls::Error {
+pub(super) fn to_rustls(refusal: Refusal) -> rustls::Error {
     CertificateError::Other(OtherError(Arc::new(refusal))).into()
 }
 

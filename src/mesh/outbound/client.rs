@@ -6,7 +6,6 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use http::{Request, Response, Uri, Version};
 use http_body::Body;
-use hyper_util::client::legacy;
 use tower_service::Service;
 
 use super::error::ClientError;
@@ -14,16 +13,19 @@ use super::future::{ResponseBody, ResponseFuture};
 use super::record::Record;
 use crate::context;
 use crate::mesh::ClientBody;
-use crate::mesh::pool::Pools;
+use crate::mesh::connect::MeshConnector;
+use crate::mesh::pool::{Pools, Sending};
 use crate::mesh::upstream::Upstreams;
 use crate::message::CountingBody;
 use crate::metrics::ClientMetrics;
 use crate::propagation::Propagation;
+use crate::tls::Protocol;
 
 /// Calls other workloads of the mesh: mutual TLS to an expected identity, and the trace, request id and metrics of the call.
 ///
 /// A call that is made while a request is being handled belongs to that request's trace, without a word about it in the handler.
-/// Hosts are those of [`upstream`](crate::mesh::MeshBuilder::upstream); any other is an error, and nothing is ever sent in plaintext.
+/// Hosts are those of [`upstream`](crate::mesh::MeshBuilder::upstream), and those [`outside`](crate::mesh::MeshBuilder::outside) the mesh that
+/// somebody allowed by name; any other is an error.
 /// The version of a request picks the protocol: `HTTP/2` when it says so or is gRPC, else `HTTP/1.1`. Cheap to clone.
 ///
 /// It is also a tower [`Service`], so that tonic's generated clients can use it.
@@ -40,6 +42,11 @@ pub(in crate::mesh) struct Outbound {
 impl Client {
     pub(in crate::mesh) fn new(outbound: Outbound) -> Self {
         Self(Arc::new(outbound))
+    }
+
+    /// A connector to the same hosts, for a client of one's own.
+    pub(in crate::mesh) fn connector(&self, protocol: Protocol) -> MeshConnector {
+        self.0.pools.connector(protocol, &Arc::default())
     }
 
     /// Gets a URI.
@@ -84,7 +91,7 @@ impl Client {
         let request = request.map(|()| ClientBody::stream(body));
         // What it costs to be able to send a call once more is paid where HTTP/2 may ask for it.
         let again = (is_http2 && request.body().is_end_stream()).then(|| self.again(&request));
-        let sending = self.0.send(request, is_http2);
+        let sending = self.0.pools.send(request, is_http2);
         ResponseFuture::sending(sending, again, record, method)
     }
 
@@ -101,17 +108,6 @@ impl Client {
     }
 }
 
-impl Outbound {
-    fn send(&self, request: Request<ClientBody>, is_http2: bool) -> legacy::ResponseFuture {
-        let pool = self.pools.current();
-        if is_http2 {
-            pool.http2.request(request)
-        } else {
-            pool.http1.request(request)
-        }
-    }
-}
-
 /// A call without a body that can be sent once more, when the server says that it has not touched it.
 pub(super) struct Again {
     outbound: Arc<Outbound>,
@@ -119,8 +115,8 @@ pub(super) struct Again {
 }
 
 impl Again {
-    pub(super) fn send(self) -> legacy::ResponseFuture {
-        self.outbound.send(self.request, true)
+    pub(super) fn send(self) -> Sending {
+        self.outbound.pools.send(self.request, true)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use http::{StatusCode, Uri};
 use hyper_util::client::legacy;
 
-use crate::mesh::pool::ConnectError;
+use crate::mesh::connect::ConnectError;
 use crate::message::ResponseFlags;
 use crate::tls::HandshakeError;
 
@@ -62,8 +62,8 @@ impl ClientError {
     pub fn handshake(&self) -> Option<&HandshakeError> {
         let mut source = self.source();
         while let Some(error) = source {
-            if let Some(ConnectError::Handshake(handshake)) = error.downcast_ref() {
-                return Some(handshake);
+            if let Some(error) = error.downcast_ref::<ConnectError>() {
+                return error.handshake();
             }
             source = error.source();
         }

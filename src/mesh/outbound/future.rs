@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::{Method, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper_util::client::legacy;
 use pin_project::pin_project;
 
 use super::client::Again;
 use super::error::ClientError;
 use super::record::Record;
+use crate::mesh::pool::Sending;
 use crate::message::EosBody;
 use crate::propagation::TaskBody;
 
@@ -31,13 +31,13 @@ pub struct ResponseFuture {
 #[pin_project(project = StateProj)]
 #[derive(Debug)]
 enum State {
-    Sending(#[pin] legacy::ResponseFuture),
+    Sending(#[pin] Sending),
     Refused(Option<ClientError>),
 }
 
 impl ResponseFuture {
     pub(super) fn sending(
-        future: legacy::ResponseFuture,
+        future: Sending,
         again: Option<Box<Again>>,
         record: Record,
         method: Method,

@@ -1,0 +1,47 @@
+//! The facts of a request, from tonic's.
+
+use tonic::Request;
+
+use super::{Claims, Exchange, Peer, TraceContext};
+
+/// What an axum handler gets by extractors, a gRPC method asks its request for.
+///
+/// ```
+/// use tonic::{Request, Response, Status};
+/// use tower_mesh::context::RequestFacts;
+///
+/// async fn admit(request: Request<()>) -> Result<Response<String>, Status> {
+///     let peer = request.peer().ok_or_else(|| Status::internal("not behind the mesh"))?;
+///     let caller = peer.principal().ok_or_else(|| Status::unauthenticated("no certificate"))?;
+///     Ok(Response::new(format!("admitted by {caller}")))
+/// }
+/// # let _ = admit;
+/// ```
+pub trait RequestFacts {
+    /// Who called; `None` when the service is not behind an acceptor of this crate.
+    fn peer(&self) -> Option<&Peer>;
+    /// For whom; `None` without a verified token.
+    fn claims(&self) -> Option<&Claims>;
+    /// In which trace; `None` when the service is not behind a propagation layer.
+    fn trace(&self) -> Option<&TraceContext>;
+}
+
+impl<T> RequestFacts for Request<T> {
+    fn peer(&self) -> Option<&Peer> {
+        let told = exchange(self).and_then(Exchange::peer);
+        // Under tonic's own server, without any layer of ours, the listener's word is all there is.
+        told.or_else(|| self.extensions().get())
+    }
+
+    fn claims(&self) -> Option<&Claims> {
+        exchange(self)?.claims()
+    }
+
+    fn trace(&self) -> Option<&TraceContext> {
+        exchange(self)?.trace()
+    }
+}
+
+fn exchange<T>(request: &Request<T>) -> Option<&Exchange> {
+    request.extensions().get()
+}

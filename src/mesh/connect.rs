@@ -1,0 +1,345 @@
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Sleep, sleep, timeout};
+use tower_service::Service;
+
+use super::ends::Ends;
+use super::outside::OutsideUpstream;
+use super::upstream::{MeshUpstream, Reach, Upstreams};
+use crate::context::Peer;
+use crate::tls::{
+    Connector, Destination, Ended, HandshakeError, Lifetime, Protocol, Stream, Tally, outbound_sni,
+};
+
+/// Connects to the upstreams of a [`Mesh`](crate::Mesh), for clients of your own: [`Mesh::connector`](crate::Mesh::connector).
+///
+/// A tower service from a URI to a connection, as `hyper_util`'s client and tonic's `Endpoint::connect_with_connector` take it. A host that is not configured
+/// is an error. Each connection ends, as [`Lifetimes`](crate::tls::Lifetimes) say, some time after an identity on it was replaced or ended.
+#[derive(Clone, Debug)]
+pub struct MeshConnector {
+    pub(super) connector: Connector,
+    pub(super) upstreams: Arc<Upstreams>,
+    pub(super) protocol: Protocol,
+    /// Whose turn it is among an upstream's addresses.
+    pub(super) turn: Arc<AtomicUsize>,
+    pub(super) ends: Arc<Ends>,
+    pub(super) timeout: Duration,
+}
+
+impl Service<Uri> for MeshConnector {
+    type Response = MeshStream;
+    type Error = ConnectError;
+    // Background work: one box per connection, none per request.
+    type Future = Pin<Box<dyn Future<Output = Result<MeshStream, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let reach = self.upstreams.find(&uri).cloned();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let connector = self.clone();
+        Box::pin(async move {
+            match reach.ok_or(ConnectError(Kind::UnknownHost))? {
+                Reach::Mesh(upstream) => connector.inside(&upstream, &uri, turn).await,
+                Reach::Outside(upstream) => connector.outside(&upstream, &uri, turn).await,
+            }
+        })
+    }
+}
+
+impl MeshConnector {
+    async fn inside(
+        &self,
+        upstream: &MeshUpstream,
+        uri: &Uri,
+        turn: usize,
+    ) -> Result<MeshStream, ConnectError> {
+        let sni = outbound_sni(&upstream.service, uri.port_u16().unwrap_or(80));
+        let accepted = upstream.accepted.clone();
+        let destination = Destination::accepting(accepted, &sni, self.protocol)?;
+        let mut failure = ConnectError(Kind::UnknownHost);
+        for address in in_turn(&upstream.addresses, turn) {
+            match self.connector.connect(address, &destination).await {
+                Ok((stream, peer)) => {
+                    let ends = Arc::clone(&self.ends);
+                    return Ok(MeshStream::inside(
+                        stream,
+                        peer,
+                        ends,
+                        self.connector.tally(),
+                    ));
+                }
+                Err(error) => failure = error.into(),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn outside(
+        &self,
+        upstream: &OutsideUpstream,
+        uri: &Uri,
+        turn: usize,
+    ) -> Result<MeshStream, ConnectError> {
+        let host = uri.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let addresses = if upstream.addresses.is_empty() {
+            let port = upstream.port(uri);
+            let found = timeout(self.timeout, lookup_host((host, port))).await;
+            found.map_err(|_| timed_out())??.collect()
+        } else {
+            upstream.addresses.to_vec()
+        };
+        let mut failure = ConnectError(Kind::UnknownHost);
+        for address in in_turn(&addresses, turn) {
+            let connected = match upstream.connector(self.protocol) {
+                Some(connector) => {
+                    let connector = connector.clone().timeout(self.timeout);
+                    connector.connect(address, host).await.map_err(Into::into)
+                }
+                None => self.in_plaintext(address).await,
+            };
+            match connected {
+                Ok(stream) => return Ok(MeshStream::outside(stream)),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn in_plaintext(&self, address: SocketAddr) -> Result<Stream<TcpStream>, ConnectError> {
+        let connecting = timeout(self.timeout, TcpStream::connect(address));
+        let stream = connecting.await.map_err(|_| timed_out())??;
+        stream.set_nodelay(true)?;
+        Ok(Stream::unprotected(stream))
+    }
+}
+
+/// All of them once, beginning with whose turn it is.
+fn in_turn(addresses: &[SocketAddr], turn: usize) -> impl Iterator<Item = SocketAddr> {
+    let first = turn.checked_rem(addresses.len()).unwrap_or(0);
+    let order = addresses.iter().cycle().skip(first);
+    order.take(addresses.len()).copied()
+}
+
+fn timed_out() -> ConnectError {
+    io::Error::from(io::ErrorKind::TimedOut).into()
+}
+
+/// Why no connection to an upstream could be made.
+#[derive(Debug)]
+pub struct ConnectError(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    UnknownHost,
+    Io(io::Error),
+    Handshake(HandshakeError),
+}
+
+impl ConnectError {
+    /// Whether no upstream is configured for the host, or it has no address.
+    #[must_use]
+    pub fn is_unknown_host(&self) -> bool {
+        matches!(self.0, Kind::UnknownHost)
+    }
+
+    /// Why the TLS handshake failed, when it did.
+    #[must_use]
+    pub fn handshake(&self) -> Option<&HandshakeError> {
+        match &self.0 {
+            Kind::Handshake(error) => Some(error),
+            Kind::UnknownHost | Kind::Io(_) => None,
+        }
+    }
+}
+
+impl From<HandshakeError> for ConnectError {
+    fn from(error: HandshakeError) -> Self {
+        Self(Kind::Handshake(error))
+    }
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        Self(Kind::Io(error))
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::UnknownHost => f.write_str("no upstream is configured for this host"),
+            Kind::Io(error) => write!(f, "no connection: {error}"),
+            Kind::Handshake(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0 {
+            Kind::UnknownHost => None,
+            Kind::Io(error) => Some(error),
+            Kind::Handshake(error) => error.source(),
+        }
+    }
+}
+
+/// A connection to an upstream; tells the pool its protocol and each response who answered.
+pub struct MeshStream {
+    io: TokioIo<Stream<TcpStream>>,
+    inside: Option<Inside>,
+}
+
+/// Of a connection to a workload of the mesh.
+struct Inside {
+    peer: Peer,
+    phase: Phase,
+    ends: Arc<Ends>,
+    tally: Arc<Tally>,
+}
+
+enum Phase {
+    Standing(Pin<Box<dyn Future<Output = Ended> + Send>>),
+    /// It takes no new request, if the pool can help it, and is cut when this is over.
+    Ending(Pin<Box<Sleep>>),
+}
+
+impl MeshStream {
+    fn inside(stream: Stream<TcpStream>, peer: Peer, ends: Arc<Ends>, tally: Arc<Tally>) -> Self {
+        let lifetime = Lifetime::ended(stream.lifetime());
+        Self {
+            io: TokioIo::new(stream),
+            inside: Some(Inside {
+                peer,
+                phase: Phase::Standing(Box::pin(lifetime)),
+                ends,
+                tally,
+            }),
+        }
+    }
+
+    fn outside(stream: Stream<TcpStream>) -> Self {
+        Self {
+            io: TokioIo::new(stream),
+            inside: None,
+        }
+    }
+
+    /// Who answers; `None` outside the mesh, where nobody has an identity.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Peer> {
+        self.inside.as_ref().map(|inside| &inside.peer)
+    }
+}
+
+impl Inside {
+    /// Ready when the connection must be cut.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut self.phase {
+                Phase::Standing(lifetime) => {
+                    let ended = ready!(lifetime.as_mut().poll(cx));
+                    self.tally.count_ended(ended.reason);
+                    self.ends.add(self.peer.local_addr());
+                    tracing::debug!(target: "tower_mesh::client", reason = %ended.reason, "draining a connection");
+                    self.phase = Phase::Ending(Box::pin(sleep(ended.grace)));
+                }
+                Phase::Ending(grace) => return grace.as_mut().poll(cx),
+            }
+        }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if matches!(self.phase, Phase::Ending(_)) {
+            self.ends.remove(self.peer.local_addr());
+        }
+    }
+}
+
+impl fmt::Debug for MeshStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshStream")
+            .field("peer", &self.peer())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection for MeshStream {
+    fn connected(&self) -> Connected {
+        let mut connected = Connected::new();
+        if let Some(peer) = self.peer() {
+            connected = connected.extra(peer.clone());
+        }
+        if self.io.inner().is_http2() {
+            connected.negotiated_h2()
+        } else {
+            connected
+        }
+    }
+}
+
+impl Read for MeshStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        match &mut self.inside {
+            Some(inside) if polled.is_pending() => {
+                let cut = inside.poll_cut(cx);
+                cut.map(|()| Err(io::ErrorKind::ConnectionAborted.into()))
+            }
+            Some(_) | None => polled,
+        }
+    }
+}
+
+impl Write for MeshStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}

@@ -1,0 +1,105 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response, StatusCode};
+use tower_service::Service;
+
+use super::{ClientBody, Mesh};
+
+/// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Readiness {
+    /// What stands with our identity.
+    pub identity: IdentityState,
+    /// The source of our identity failed when it last spoke, and how long ago it said something of use. What we have is good until it ends.
+    pub source_down_for: Option<Duration>,
+    /// A shutdown was asked for.
+    pub draining: bool,
+}
+
+/// What stands with our identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IdentityState {
+    /// It can be used.
+    Valid,
+    /// It has ended, and there is no other: nobody is served, nobody is called.
+    Expired,
+    /// Whoever issued it has none for us any more.
+    Withdrawn,
+}
+
+impl Readiness {
+    /// Whether the mesh should get traffic. A source that is down does not count against it: what we have is still good.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.identity == IdentityState::Valid && !self.draining
+    }
+}
+
+/// One line, fit for a probe's answer.
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_ready() {
+            "ready"
+        } else {
+            "not ready"
+        })?;
+        match self.identity {
+            IdentityState::Valid => {}
+            IdentityState::Expired => f.write_str("; our identity has ended")?,
+            IdentityState::Withdrawn => f.write_str("; our identity was withdrawn")?,
+        }
+        if let Some(down) = self.source_down_for {
+            write!(
+                f,
+                "; the source of our identity is down, last heard {} s ago",
+                down.as_secs()
+            )?;
+        }
+        if self.draining {
+            f.write_str("; draining")?;
+        }
+        Ok(())
+    }
+}
+
+impl Mesh {
+    /// Answers every request with [`Readiness`], 200 or 503: for [`serve_plaintext`](Self::serve_plaintext).
+    #[must_use]
+    pub fn probe(&self) -> Probe {
+        Probe(self.clone())
+    }
+}
+
+/// A service that tells whether a mesh is ready: [`Mesh::probe`].
+#[derive(Clone, Debug)]
+pub struct Probe(Mesh);
+
+impl<B> Service<Request<B>> for Probe {
+    type Response = Response<ClientBody>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        let readiness = self.0.readiness();
+        let body = Bytes::from(format!("{readiness}\n"));
+        let mut response = Response::new(ClientBody::from(body));
+        if !readiness.is_ready() {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, text);
+        ready(Ok(response))
+    }
+}

@@ -1,0 +1,271 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::metrics::Registry;
+use crate::tls::{Credentials, End, Reason, RotationTally, Tally};
+
+/// Shows what a listener does, in Envoy's terms where it has them.
+pub(super) fn listener(registry: &Registry, local: SocketAddr, tally: &Arc<Tally>) {
+    let address = format!("{}_{}", local.ip(), local.port());
+    let labels = [("envoy_listener_address", address.as_str())];
+    let count = |name, help, count: fn(&Tally) -> u64| {
+        let tally = Arc::clone(tally);
+        registry.counter_of(name, help, &labels, move || Some(count(&tally)));
+    };
+    count(
+        "envoy_listener_downstream_cx_total",
+        "Connections accepted.",
+        Tally::accepted,
+    );
+    count(
+        "envoy_listener_downstream_cx_overflow",
+        "Times that no more connections could be open, so that the next ones waited.",
+        Tally::full,
+    );
+    count(
+        "envoy_listener_ssl_handshake",
+        "TLS handshakes that succeeded.",
+        |tally| tally.accepted() - tally.plaintext().min(tally.accepted()),
+    );
+    count(
+        "envoy_listener_ssl_connection_error",
+        "TLS handshakes that failed, for another reason than the client's certificate.",
+        |tally| refused(tally, |reason| Blame::of(reason) == Blame::Connection),
+    );
+    count(
+        "envoy_listener_ssl_fail_verify_no_cert",
+        "TLS handshakes that failed as the client showed no certificate.",
+        |tally| tally.refused(Reason::NoCertificate),
+    );
+    count(
+        "envoy_listener_ssl_fail_verify_error",
+        "TLS handshakes that failed as the client's certificate does not hold.",
+        |tally| refused(tally, |reason| Blame::of(reason) == Blame::Certificate),
+    );
+    count(
+        "envoy_listener_ssl_fail_verify_san",
+        "TLS handshakes that failed as the client's certificate has not the one name that it should.",
+        |tally| refused(tally, |reason| Blame::of(reason) == Blame::Name),
+    );
+    let open = Arc::clone(tally);
+    registry.gauge_of(
+        "envoy_listener_downstream_cx_active",
+        "Connections open.",
+        &labels,
+        move || Some(number(open.open())),
+    );
+    handshakes(registry, "inbound", &labels, tally);
+}
+
+/// Shows what the client's connections do.
+pub(super) fn connector(registry: &Registry, tally: &Arc<Tally>) {
+    handshakes(registry, "outbound", &[], tally);
+}
+
+/// By result and reason; a reason that never occurred has no line.
+fn handshakes(
+    registry: &Registry,
+    side: &'static str,
+    labels: &[(&'static str, &str)],
+    tally: &Arc<Tally>,
+) {
+    const HANDSHAKES: &str = "Connections accepted or made, and those refused, by reason.";
+    const ENDED: &str = "Connections that had to end, by reason.";
+    const CUT: &str = "Requests that were under way on connections that were cut.";
+    let with = |more: &[(&'static str, &'static str)]| {
+        let mut all = vec![("side", side)];
+        all.extend_from_slice(more);
+        all
+    };
+    let count = |name, help, own: &[(&'static str, &'static str)], count: Count| {
+        let mut all: Vec<(&'static str, &str)> = with(own);
+        all.extend_from_slice(labels);
+        let tally = Arc::clone(tally);
+        registry.counter_of(name, help, &all, move || count.read(&tally));
+    };
+    let handshakes = "mesh_tls_handshakes_total";
+    let good = [("result", "ok"), ("reason", "")];
+    count(handshakes, HANDSHAKES, &good, Count::Good);
+    for &reason in Reason::ALL {
+        let refused = [("result", "refused"), ("reason", reason.as_str())];
+        count(handshakes, HANDSHAKES, &refused, Count::Refused(reason));
+    }
+    for &reason in End::ALL {
+        let ended = [("reason", reason.as_str())];
+        count(
+            "mesh_connections_ended_total",
+            ENDED,
+            &ended,
+            Count::Ended(reason),
+        );
+    }
+    count("mesh_requests_cut_total", CUT, &[], Count::Cut);
+}
+
+#[derive(Clone, Copy)]
+enum Count {
+    Good,
+    Refused(Reason),
+    Ended(End),
+    Cut,
+}
+
+impl Count {
+    fn read(self, tally: &Tally) -> Option<u64> {
+        let (count, always) = match self {
+            Self::Good => (tally.accepted(), true),
+            Self::Refused(reason) => (tally.refused(reason), false),
+            Self::Ended(reason) => (tally.ended(reason), false),
+            Self::Cut => (tally.cut(), true),
+        };
+        (always || count > 0).then_some(count)
+    }
+}
+
+/// Shows our own identity: until when it is good, which one it is, and how its renewal goes.
+pub(super) fn identity(
+    registry: &Registry,
+    credentials: &Credentials,
+    rotation: Option<Arc<RotationTally>>,
+) {
+    const EXPIRY: &str = "Seconds until the certificate ends; negative once it has.";
+    let gauge =
+        |name, help, labels: &[(&'static str, &str)], value: fn(&Credentials) -> Option<f64>| {
+            let credentials = credentials.clone();
+            registry.gauge_of(name, help, labels, move || value(&credentials));
+        };
+    let resource = |name| [("resource_name", name)];
+    let expiry = "istio_agent_cert_expiry_seconds";
+    gauge(expiry, EXPIRY, &resource("default"), |credentials| {
+        Some(left(credentials, credentials.not_after()))
+    });
+    gauge(expiry, EXPIRY, &resource("ROOTCA"), |credentials| {
+        let own = credentials.spiffe_id();
+        let not_after = credentials.bundles().not_after(own.trust_domain())?;
+        Some(left(credentials, not_after))
+    });
+    gauge(
+        "envoy_server_days_until_first_cert_expiring",
+        "Days until our certificate ends.",
+        &[],
+        |credentials| {
+            Some(
+                (left(credentials, credentials.not_after()) / DAY)
+                    .floor()
+                    .max(0.0),
+            )
+        },
+    );
+    gauge(
+        "mesh_identity_generation",
+        "How many identities have been in use.",
+        &[],
+        |credentials| Some(number(credentials.generation())),
+    );
+    gauge(
+        "mesh_identity_valid",
+        "Whether our identity can be used: 1, or 0.",
+        &[],
+        |credentials| Some(f64::from(u8::from(credentials.is_valid()))),
+    );
+    if let Some(rotation) = rotation {
+        renewal(registry, &rotation);
+    }
+}
+
+fn renewal(registry: &Registry, rotation: &Arc<RotationTally>) {
+    const ERRORS: &str =
+        "Times that the source of our identity failed, or gave one that cannot be used, by reason.";
+    let tally = Arc::clone(rotation);
+    registry.counter_of(
+        "mesh_identity_rotations_total",
+        "Times that another identity was put to use.",
+        &[],
+        move || Some(tally.rotations()),
+    );
+    let tally = Arc::clone(rotation);
+    registry.gauge_of(
+        "mesh_identity_age_seconds",
+        "Seconds since the source of our identity said something of use.",
+        &[],
+        move || Some(tally.age().as_secs_f64()),
+    );
+    let errors = |reason: &'static str, count: Box<dyn Fn(&RotationTally) -> u64 + Send + Sync>| {
+        let tally = Arc::clone(rotation);
+        registry.counter_of(
+            "mesh_identity_rotation_errors_total",
+            ERRORS,
+            &[("reason", reason)],
+            move || Some(count(&tally)).filter(|count| *count > 0 || reason == SOURCE),
+        );
+    };
+    errors(SOURCE, Box::new(RotationTally::unheard));
+    for &reason in Reason::ALL {
+        errors(
+            reason.as_str(),
+            Box::new(move |tally| tally.rejected(reason)),
+        );
+    }
+}
+
+/// Seconds from now, by the clock that certificates are judged by.
+fn left(credentials: &Credentials, not_after: SystemTime) -> f64 {
+    let now = credentials.clock().now();
+    match not_after.duration_since(now) {
+        Ok(left) => left.as_secs_f64(),
+        Err(past) => -past.duration().as_secs_f64(),
+    }
+}
+
+/// On what Envoy blames a handshake that failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// A certificate was expected, and there was none.
+    NoCertificate,
+    Certificate,
+    Name,
+    Connection,
+    /// It did not come to a handshake.
+    Nothing,
+}
+
+impl Blame {
+    fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::NoCertificate => Self::NoCertificate,
+            Reason::IdNotAllowed
+            | Reason::NoSpiffeId
+            | Reason::SanCount
+            | Reason::UntrustedDomain => Self::Name,
+            Reason::BadCertificate
+            | Reason::BadSignature
+            | Reason::ChainTooLong
+            | Reason::Expired
+            | Reason::ExtendedKeyUsage
+            | Reason::Intermediate
+            | Reason::KeyUsage
+            | Reason::LeafIsCa
+            | Reason::NameConstraints
+            | Reason::NotYetValid
+            | Reason::Revocation
+            | Reason::Revoked
+            | Reason::UnknownIssuer => Self::Certificate,
+            Reason::PlaintextRefused | Reason::TooMany => Self::Nothing,
+            _ => Self::Connection,
+        }
+    }
+}
+
+fn refused(tally: &Tally, which: impl Fn(Reason) -> bool) -> u64 {
+    let refusals = tally.refusals().filter(|(reason, _)| which(*reason));
+    refusals.map(|(_, count)| count).sum()
+}
+
+fn number(count: u64) -> f64 {
+    // What is counted so does not reach 2^53.
+    count as f64
+}
+
+const SOURCE: &str = "source";
+const DAY: f64 = Duration::from_secs(24 * 3600).as_secs() as f64;
