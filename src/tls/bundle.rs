@@ -26,6 +26,8 @@ struct TrustBundle {
     revoked: Arc<[CertRevocationList<'static>]>,
     /// The lists as they came, to tell one set from the next.
     revoked_der: Vec<CertificateRevocationListDer<'static>>,
+    /// Whether a certificate passes whose status no list tells.
+    unknown_passes: bool,
 }
 
 impl TrustBundles {
@@ -63,6 +65,7 @@ impl TrustBundles {
             anchors,
             revoked: Arc::new([]),
             revoked_der: Vec::new(),
+            unknown_passes: false,
         };
         self.0.insert(trust_domain, bundle);
         Ok(self)
@@ -87,9 +90,31 @@ impl TrustBundles {
     /// # Errors
     /// When the domain has no roots, or the text holds no list, or one that cannot be read.
     pub fn with_revoked_pem(
+        self,
+        trust_domain: &TrustDomain,
+        pem: &[u8],
+    ) -> Result<Self, IdentityError> {
+        self.revoked_with(trust_domain, pem, false)
+    }
+
+    /// As [`with_revoked_pem`](Self::with_revoked_pem), but only what is on a list is refused: a certificate passes when no list is its issuer's, and a
+    /// list that has ended goes on to count. For where lists come late and an outage is worse.
+    ///
+    /// # Errors
+    /// As [`with_revoked_pem`](Self::with_revoked_pem).
+    pub fn with_revoked_pem_if_known(
+        self,
+        trust_domain: &TrustDomain,
+        pem: &[u8],
+    ) -> Result<Self, IdentityError> {
+        self.revoked_with(trust_domain, pem, true)
+    }
+
+    fn revoked_with(
         mut self,
         trust_domain: &TrustDomain,
         pem: &[u8],
+        unknown_passes: bool,
     ) -> Result<Self, IdentityError> {
         let wrong = |text| IdentityError::new(Reason::Revocation, text);
         let bundle = self.0.get_mut(trust_domain);
@@ -106,6 +131,7 @@ impl TrustBundles {
             .collect::<Result<_, _>>()
             .map_err(|_| wrong("a revocation list cannot be read"))?;
         bundle.revoked_der = lists;
+        bundle.unknown_passes = unknown_passes;
         Ok(self)
     }
 
@@ -144,6 +170,12 @@ impl TrustBundles {
         bundle.map_or(&[], |bundle| &bundle.revoked)
     }
 
+    /// Whether a certificate of the domain passes whose status no list tells.
+    pub(super) fn unknown_passes(&self, trust_domain: &TrustDomain) -> bool {
+        let bundle = self.0.get(trust_domain);
+        bundle.is_some_and(|bundle| bundle.unknown_passes)
+    }
+
     pub(super) fn anchors(&self, trust_domain: &TrustDomain) -> Option<&[TrustAnchor<'static>]> {
         self.0
             .get(trust_domain)
@@ -153,7 +185,9 @@ impl TrustBundles {
 
 impl PartialEq for TrustBundle {
     fn eq(&self, other: &Self) -> bool {
-        self.certificates == other.certificates && self.revoked_der == other.revoked_der
+        self.certificates == other.certificates
+            && self.revoked_der == other.revoked_der
+            && self.unknown_passes == other.unknown_passes
     }
 }
 

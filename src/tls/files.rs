@@ -27,9 +27,17 @@ pub struct Files {
     key: PathBuf,
     roots: PathBuf,
     others: Vec<(TrustDomain, PathBuf)>,
-    revoked: Vec<(TrustDomain, PathBuf)>,
+    revoked: Vec<Revoked>,
     strict: bool,
     seen: Option<Seen>,
+}
+
+/// Where the revocation lists of a trust domain are.
+#[derive(Debug)]
+struct Revoked {
+    trust_domain: TrustDomain,
+    file: PathBuf,
+    unknown_passes: bool,
 }
 
 /// What was last read, or tried.
@@ -100,7 +108,26 @@ impl Files {
     /// Watches the revocation lists of a trust domain; see [`TrustBundles::with_revoked_pem`].
     #[must_use]
     pub fn revoked(mut self, trust_domain: TrustDomain, lists: impl Into<PathBuf>) -> Self {
-        self.revoked.push((trust_domain, lists.into()));
+        self.revoked.push(Revoked {
+            trust_domain,
+            file: lists.into(),
+            unknown_passes: false,
+        });
+        self
+    }
+
+    /// As [`revoked`](Self::revoked), but only what is on a list is refused; see [`TrustBundles::with_revoked_pem_if_known`].
+    #[must_use]
+    pub fn revoked_if_known(
+        mut self,
+        trust_domain: TrustDomain,
+        lists: impl Into<PathBuf>,
+    ) -> Self {
+        self.revoked.push(Revoked {
+            trust_domain,
+            file: lists.into(),
+            unknown_passes: true,
+        });
         self
     }
 
@@ -129,10 +156,19 @@ impl Files {
                 .with_pem(domain.clone(), &read(file).await?)
                 .map_err(|error| SourceError::identity(file, error))?;
         }
-        for (domain, file) in &self.revoked {
-            bundles = bundles
-                .with_revoked_pem(domain, &read(file).await?)
-                .map_err(|error| SourceError::identity(file, error))?;
+        for Revoked {
+            trust_domain,
+            file,
+            unknown_passes,
+        } in &self.revoked
+        {
+            let pem = read(file).await?;
+            let added = if *unknown_passes {
+                bundles.with_revoked_pem_if_known(trust_domain, &pem)
+            } else {
+                bundles.with_revoked_pem(trust_domain, &pem)
+            };
+            bundles = added.map_err(|error| SourceError::identity(file, error))?;
         }
         Ok(Identity::new(svid, bundles))
     }
@@ -182,11 +218,8 @@ impl Files {
     }
 
     async fn state(&self) -> Vec<Option<State>> {
-        let others = self
-            .others
-            .iter()
-            .chain(&self.revoked)
-            .map(|(_, file)| file);
+        let others = self.others.iter().map(|(_, file)| file);
+        let others = others.chain(self.revoked.iter().map(|revoked| &revoked.file));
         let mut states = Vec::new();
         for file in [&self.certificates, &self.key, &self.roots]
             .into_iter()

@@ -108,7 +108,7 @@ impl Verifier {
                         intermediates,
                         now,
                         usage,
-                        revocation(&lists),
+                        revocation(&lists, self.bundles.unknown_passes(read.id.trust_domain())),
                         Some(&intermediates_may_sign),
                     )
                     .map(drop)
@@ -124,13 +124,21 @@ impl Verifier {
     }
 }
 
-/// Every certificate below the root is looked up; unknown and outdated count as revoked. No lists: nothing is looked up.
-fn revocation<'a>(lists: &'a [&'a CertRevocationList<'a>]) -> Option<RevocationOptions<'a>> {
+/// Every certificate below the root is looked up; unknown and outdated count as revoked unless they pass. No lists: nothing is looked up.
+fn revocation<'a>(
+    lists: &'a [&'a CertRevocationList<'a>],
+    unknown_passes: bool,
+) -> Option<RevocationOptions<'a>> {
+    let (unknown, ended) = if unknown_passes {
+        (UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore)
+    } else {
+        (UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce)
+    };
     let options = RevocationOptionsBuilder::new(lists).ok()?;
     let options = options
         .with_depth(RevocationCheckDepth::Chain)
-        .with_status_policy(UnknownStatusPolicy::Deny)
-        .with_expiration_policy(ExpirationPolicy::Enforce);
+        .with_status_policy(unknown)
+        .with_expiration_policy(ended);
     Some(options.build())
 }
 

@@ -1,10 +1,14 @@
 mod acceptor;
+mod danger;
 mod files;
 mod lifetime;
 mod listener;
+mod living;
 mod matrix;
 mod modes;
+mod renewed;
 mod rotation;
+mod secrets;
 mod served;
 pub(crate) mod support;
 #[cfg(all(unix, feature = "workload-api"))]

@@ -1,0 +1,291 @@
+//! Connections that stand when a certificate is revoked, a root goes, an id is struck off a list: all are closed within five seconds.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use axum::{Router, routing};
+use bytes::Bytes;
+use http::{Request, StatusCode, Version};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::task::JoinHandle;
+use tower_mesh::Workload;
+use tower_mesh::mesh::{ClientBody, Mesh, MeshBuilder};
+use tower_mesh::testing::{Issued, Leaf, Pki};
+use tower_mesh::tls::{
+    Accepted, Acceptor, Connector, Credentials, Destination, End, Files, Identity, Listener,
+    Protocol, Reason, Rotation, Settings,
+};
+
+use super::super::mesh_support::{build, pass, serve};
+use super::support::{accept, chain, client_config, connect, id, server_config};
+
+const APP: &str = "spiffe://cluster.local/ns/default/sa/app";
+const DESK: &str = "spiffe://cluster.local/ns/default/sa/desk";
+
+fn pki() -> Pki {
+    Pki::new("cluster.local").unwrap()
+}
+
+fn identity(pki: &Pki, issued: &Issued) -> Identity {
+    Identity::new(issued.svid().unwrap(), pki.bundles().unwrap())
+}
+
+fn credentials(identity: &Identity) -> Credentials {
+    Credentials::new(identity, Settings::default()).unwrap()
+}
+
+fn workload(name: &str, credentials: &Credentials) -> MeshBuilder {
+    Mesh::builder(Workload::new("default", name)).identity(credentials.clone())
+}
+
+fn hello() -> Router {
+    Router::new().fallback(routing::any(|| async { "hello" }))
+}
+
+/// An HTTP/2 connection to the application, on which a request was answered.
+async fn connected(
+    desk: &Credentials,
+    address: SocketAddr,
+) -> (SendRequest<Empty<Bytes>>, JoinHandle<hyper::Result<()>>) {
+    let destination = Destination::new([id(APP)], "app", Protocol::Http2).unwrap();
+    let connector = Connector::new(desk.clone());
+    let (stream, _) = connector.connect(address, &destination).await.unwrap();
+    let (mut sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("https://app/").body(Empty::new()).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    response.into_body().collect().await.unwrap();
+    (sender, connection)
+}
+
+/// How many seconds pass until it is over; at most six are waited.
+async fn seconds_until(is_over: impl Fn() -> bool) -> u32 {
+    for second in 0..=6 {
+        for _ in 0..1000 {
+            if is_over() {
+                return second;
+            }
+            tokio::task::yield_now().await;
+        }
+        pass(Duration::from_secs(1)).await;
+    }
+    7
+}
+
+/// M-42: the handshake is refused and the connection that stands is closed; others go on.
+#[tokio::test]
+async fn a_revoked_peer_is_cut_off_at_once() {
+    let pki = pki();
+    let issue = |uri| pki.issue(&Leaf::workload(uri)).unwrap();
+    let app_issued = issue(APP);
+    let app = credentials(&identity(&pki, &app_issued));
+    let mesh = build(workload("app", &app)).await;
+    let served = serve(&mesh, hello()).await;
+    let bad = issue(DESK);
+    let desk = credentials(&identity(&pki, &bad));
+    let (_sender, connection) = connected(&desk, served.address).await;
+
+    let soon = SystemTime::now() + Duration::from_secs(3600);
+    let list = pki.revocation_list_pem(&[&bad], soon).unwrap();
+    let bundles = pki.bundles().unwrap();
+    let bundles = bundles.with_revoked_pem(pki.trust_domain(), list.as_bytes());
+    let listed = Identity::new(app_issued.svid().unwrap(), bundles.unwrap());
+    assert_eq!(app.replace(&listed), Ok(true));
+    assert!(seconds_until(|| connection.is_finished()).await <= 5);
+    let client = client_config(Some(chain(&bad)));
+    let refused = accept(&Acceptor::new(app.clone()), client).await;
+    assert_eq!(refused.unwrap_err().reason(), Reason::Revoked);
+    let other = credentials(&identity(&pki, &issue(DESK)));
+    connected(&other, served.address).await;
+}
+
+/// M-42: a list that cannot be read, or that refuses us ourselves, leaves the last good ones in place.
+#[tokio::test(start_paused = true)]
+async fn a_bad_list_keeps_the_last_good_one() {
+    let pki = pki();
+    let [ours, bad] = [APP, DESK].map(|uri| pki.issue(&Leaf::workload(uri)).unwrap());
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    std::fs::write(file("tls.crt"), ours.chain_pem()).unwrap();
+    std::fs::write(file("tls.key"), ours.key_pem().as_bytes()).unwrap();
+    std::fs::write(file("ca.crt"), pki.root_pem()).unwrap();
+    let soon = SystemTime::now() + Duration::from_secs(3600);
+    let good = pki.revocation_list_pem(&[&bad], soon).unwrap();
+    std::fs::write(file("crl.pem"), &good).unwrap();
+    let source =
+        Files::watch(directory.path()).revoked(pki.trust_domain().clone(), file("crl.pem"));
+    let (app, mut rotation) = Rotation::start(source, Settings::default()).await.unwrap();
+    let tally = rotation.tally();
+    let suicidal = pki.revocation_list_pem(&[&ours], soon).unwrap();
+    for (errors, wrong) in [
+        (1, "garbage"),
+        (2, &good[..good.len() / 2]),
+        (3, suicidal.as_str()),
+    ] {
+        std::fs::write(file("crl.pem"), wrong).unwrap();
+        rotation.step().await;
+        assert_eq!((tally.errors(), app.generation()), (errors, 1));
+    }
+    assert_eq!(tally.rejected(Reason::Revoked), 1);
+    tokio::time::resume();
+    let client = client_config(Some(chain(&bad)));
+    let refused = accept(&Acceptor::new(app), client).await;
+    assert_eq!(refused.unwrap_err().reason(), Reason::Revoked);
+}
+
+/// M-42: where that is asked for, what no list knows passes, and what is on one that has ended does not.
+#[tokio::test]
+async fn unknown_status_passes_only_where_that_is_asked_for() {
+    let pki = pki();
+    let [ours, bad, good] = [APP, DESK, DESK].map(|uri| pki.issue(&Leaf::workload(uri)).unwrap());
+    let past = SystemTime::now() - Duration::from_secs(60);
+    let ended = pki.revocation_list_pem(&[&bad], past).unwrap();
+    let bundles = pki.bundles().unwrap();
+    let strict = bundles
+        .clone()
+        .with_revoked_pem(pki.trust_domain(), ended.as_bytes());
+    let refused = Credentials::new(
+        &Identity::new(ours.svid().unwrap(), strict.unwrap()),
+        Settings::default(),
+    );
+    assert_eq!(refused.unwrap_err().reason(), Reason::Revocation);
+    let lax = bundles.with_revoked_pem_if_known(pki.trust_domain(), ended.as_bytes());
+    let ours = credentials(&Identity::new(ours.svid().unwrap(), lax.unwrap()));
+    for (shown, wanted) in [(&bad, Err(Reason::Revoked)), (&good, Ok(()))] {
+        let client = client_config(Some(chain(shown)));
+        let accepted = accept(&Acceptor::new(ours.clone()), client).await;
+        assert_eq!(accepted.map(drop).map_err(|error| error.reason()), wanted);
+        let server = server_config(chain(shown));
+        let connected = connect(&Connector::new(ours.clone()), server, &[id(DESK)]).await;
+        assert_eq!(connected.map(drop).map_err(|error| error.reason()), wanted);
+    }
+}
+
+/// M-47: the server's side of a root that goes.
+#[tokio::test]
+async fn a_root_that_goes_takes_its_connections_along() {
+    let (old, new) = (pki(), pki());
+    let both = |pki: &Pki, uri| {
+        let svid = pki.issue(&Leaf::workload(uri)).unwrap().svid().unwrap();
+        let roots = [old.root().clone(), new.root().clone()];
+        let bundles = old.bundles().unwrap();
+        Identity::new(
+            svid,
+            bundles.with(old.trust_domain().clone(), roots).unwrap(),
+        )
+    };
+    let app = credentials(&both(&new, APP));
+    let mesh = build(workload("app", &app)).await;
+    let served = serve(&mesh, hello()).await;
+    let desk = credentials(&both(&old, DESK));
+    let (_sender, connection) = connected(&desk, served.address).await;
+    let issued = new.issue(&Leaf::workload(APP)).unwrap();
+    app.replace(&identity(&new, &issued)).unwrap();
+    assert!(seconds_until(|| connection.is_finished()).await <= 5);
+    let ended = r#"mesh_connections_ended_total{side="inbound",reason="peer_untrusted""#;
+    let text = mesh.metrics().render(tower_mesh::metrics::Format::Text);
+    assert!(text.contains(ended), "{text}");
+}
+
+/// M-47, M-29: the client's side of an id that is struck off a list: its connection is used no more after five seconds, and no other is made.
+#[tokio::test]
+async fn an_id_that_is_struck_off_answers_no_more() {
+    let pki = pki();
+    let issue = |uri| pki.issue(&Leaf::workload(uri)).unwrap();
+    let mesh = build(workload("app", &credentials(&identity(&pki, &issue(APP))))).await;
+    let served = serve(&mesh, hello()).await;
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let list = Arc::new(Mutex::new(vec![id(APP)]));
+        let asked = Arc::clone(&list);
+        let accepted = Accepted::listed_by(move || asked.lock().unwrap().clone());
+        let desk = workload("desk", &credentials(&identity(&pki, &issue(DESK))));
+        let desk = build(desk.upstream_accepting("app.default", [served.address], accepted)).await;
+        let ask = async || {
+            let request = Request::get("http://app.default/").version(version);
+            let request = request.body(ClientBody::empty()).unwrap();
+            let response = desk.client().request(request).await?;
+            response.into_body().collect().await.unwrap();
+            Ok::<_, tower_mesh::mesh::ClientError>(())
+        };
+        ask().await.unwrap();
+        *list.lock().unwrap() = vec![id(DESK)];
+        for _ in 0..5 {
+            pass(Duration::from_secs(1)).await;
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let refused = ask().await.unwrap_err();
+        let reason = refused.handshake().map(|error| error.reason());
+        assert_eq!(reason, Some(Reason::IdNotAllowed), "{version:?}: {refused}");
+    }
+}
+
+/// M-47: a connection of the client's ends of age without a call that fails, and the next call has another.
+#[tokio::test]
+async fn a_connection_of_the_client_ends_of_age_and_no_call_fails() {
+    let pki = pki();
+    let issue = |uri| pki.issue(&Leaf::workload(uri)).unwrap();
+    let mesh = build(workload("app", &credentials(&identity(&pki, &issue(APP))))).await;
+    let whence = |peer: tower_mesh::Peer| async move { peer.remote_addr().to_string() };
+    let app = Router::new().fallback(routing::any(whence));
+    let served = serve(&mesh, app).await;
+    let mut lifetimes = tower_mesh::tls::Lifetimes::default();
+    lifetimes.max_age = Duration::from_secs(600);
+    let desk = workload("desk", &credentials(&identity(&pki, &issue(DESK)))).lifetimes(lifetimes);
+    let desk = build(desk.upstream("app.default", [served.address], [id(APP)])).await;
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let ask = async || {
+            let request = Request::get("http://app.default/").version(version);
+            let request = request.body(ClientBody::empty()).unwrap();
+            let response = desk.client().request(request).await.unwrap();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            body
+        };
+        let first = ask().await;
+        let mut seconds = 0;
+        // A call every ten seconds keeps the connection in use.
+        while ask().await == first {
+            assert!(seconds <= 680, "{version:?}: still the first connection");
+            pass(Duration::from_secs(10)).await;
+            seconds += 10;
+        }
+        assert!(seconds >= 530, "{version:?}: gone after {seconds} s");
+    }
+}
+
+/// M-42, M-47: what a listener alone tells.
+#[tokio::test(start_paused = true)]
+async fn a_lifetime_tells_of_a_revocation() {
+    let pki = pki();
+    let [ours, bad] = [APP, DESK].map(|uri| pki.issue(&Leaf::workload(uri)).unwrap());
+    let app = credentials(&identity(&pki, &ours));
+    let mut listener = Listener::bind("127.0.0.1:0", Acceptor::new(app.clone()))
+        .await
+        .unwrap();
+    let address = listener.local_addr();
+    let desk = Connector::new(credentials(&identity(&pki, &bad)));
+    let destination = Destination::new([id(APP)], "app", Protocol::Http2).unwrap();
+    tokio::time::resume();
+    let (accepted, _connected) =
+        tokio::join!(listener.accept(), desk.connect(address, &destination));
+    let lifetime = accepted.stream().lifetime();
+    let soon = SystemTime::now() + Duration::from_secs(3600);
+    let list = pki.revocation_list_pem(&[&bad], soon).unwrap();
+    let bundles = pki.bundles().unwrap();
+    let bundles = bundles.with_revoked_pem(pki.trust_domain(), list.as_bytes());
+    let listed = Identity::new(ours.svid().unwrap(), bundles.unwrap());
+    app.replace(&listed).unwrap();
+    let ended = lifetime.ended().await;
+    assert_eq!(ended.reason, End::PeerUntrusted);
+    assert!(ended.grace <= Duration::from_secs(5));
+}
