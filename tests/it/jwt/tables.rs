@@ -12,7 +12,7 @@ use tower_mesh::testing::Issuer;
 
 use super::support::{authentication, bearer, get, layer, rule, send};
 
-/// Row 34
+/// Row 34, J-22, J-23: no token is no fault, and one that no rule knows is not "no token".
 #[tokio::test]
 async fn only_a_bad_token_is_refused() {
     let issuer = Issuer::es256("https://issuer.example");
@@ -42,9 +42,14 @@ async fn only_a_bad_token_is_refused() {
         "jwt_authn_access_denied{Jwt_verification_fails}"
     );
     assert!(bad.seen.is_none(), "the application is not called");
+
+    let stranger = Issuer::es256("https://elsewhere.example");
+    let unknown = send(&layer, bearer(&stranger.token().subject("alice").sign())).await;
+    assert_eq!(unknown.status, 401);
+    assert_eq!(unknown.body, "Jwt issuer is not configured");
 }
 
-/// Row 36
+/// Row 36, J-18
 #[tokio::test]
 async fn audiences_are_compared_without_scheme_and_slash() {
     let issuer = Issuer::es256("https://issuer.example");

@@ -1,5 +1,7 @@
 //! Published vectors, through the signature step alone, and what a key set leaves out.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tower_mesh::jwt::{KeySet, Refusal, verify_jws};
 use tower_mesh::testing::Issuer;
@@ -226,4 +228,107 @@ fn the_key_decides_which_tokens_it_verifies() {
     );
     any["alg"] = "RS512".into();
     assert!(!verifies(&[any], &token));
+}
+
+/// The order of P-256's group, and that of Ed25519's (RFC 8032 §5.1, least significant byte first).
+const P256_ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6,
+    0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+const ED25519_ORDER: [u8; 32] = [
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+];
+
+/// Signatures at the edges of their formats: out of range, of another encoding, of a byte more or less.
+#[test]
+fn a_signature_has_one_form() {
+    let parts = |issuer: &Issuer| {
+        let token = issuer.token().subject("alice").sign();
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        (signed.to_owned(), signature)
+    };
+    let verdict = |issuer: &Issuer, signed: &str, signature: &[u8]| {
+        let jws = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+        let keys = KeySet::parse(&issuer.jwks()).unwrap();
+        verify_jws(&keys, jws.as_bytes()).map(drop)
+    };
+    let zero = [0; 32];
+
+    let ecdsa = Issuer::es256("i");
+    let (signed, good) = parts(&ecdsa);
+    assert_eq!(verdict(&ecdsa, &signed, &good), Ok(()));
+    let (r, s) = good.split_at(32);
+    let der = |number: &[u8]| [&[2, 33, 0], number].concat();
+    for (name, bad) in [
+        ("zeros", zero.repeat(2)),
+        ("r = 0", [&zero, s].concat()),
+        ("s = 0", [r, &zero].concat()),
+        ("r = order", [&P256_ORDER, s].concat()),
+        ("s = order", [r, &P256_ORDER].concat()),
+        ("both = order", P256_ORDER.repeat(2)),
+        ("ones", vec![0xff; 64]),
+        ("swapped", [s, r].concat()),
+        ("r alone", r.to_vec()),
+        ("a byte less", good[..63].to_vec()),
+        ("a byte more", [&good[..], &[0]].concat()),
+        ("a zero before", [&[0], &good[..]].concat()),
+        ("padded numbers", [&[0], r, &[0], s].concat()),
+        ("as of P-384", [&zero[..16], r, &zero[..16], s].concat()),
+        ("as ASN.1", [&[0x30, 70], &der(r)[..], &der(s)].concat()),
+    ] {
+        assert_eq!(
+            verdict(&ecdsa, &signed, &bad),
+            Err(Refusal::Signature),
+            "{name}"
+        );
+    }
+
+    let eddsa = Issuer::eddsa("i");
+    let (signed, good) = parts(&eddsa);
+    assert_eq!(verdict(&eddsa, &signed, &good), Ok(()));
+    let (r, s) = good.split_at(32);
+    let mut carry = 0;
+    let beyond: Vec<u8> = (s.iter().zip(ED25519_ORDER))
+        .map(|(a, b)| {
+            carry += u16::from(*a) + u16::from(b);
+            let low = carry.to_le_bytes()[0];
+            carry >>= 8;
+            low
+        })
+        .collect();
+    for (name, bad) in [
+        ("zeros", zero.repeat(2)),
+        ("s = 0", [r, &zero].concat()),
+        ("s = order", [r, &ED25519_ORDER].concat()),
+        ("s + order", [r, &beyond].concat()),
+        ("a byte less", good[..63].to_vec()),
+        ("a byte more", [&good[..], &[0]].concat()),
+    ] {
+        assert_eq!(
+            verdict(&eddsa, &signed, &bad),
+            Err(Refusal::Signature),
+            "{name}"
+        );
+    }
+
+    for rsa in [Issuer::rs256("i"), Issuer::ps256("i")] {
+        let (signed, good) = parts(&rsa);
+        assert_eq!(verdict(&rsa, &signed, &good), Ok(()));
+        for (name, bad) in [
+            ("zero", vec![0; 256]),
+            ("one", [&[0; 255][..], &[1]].concat()),
+            ("ones", vec![0xff; 256]),
+            ("a byte less", good[1..].to_vec()),
+            ("a byte more", [&good[..], &[0]].concat()),
+            ("a zero before", [&[0], &good[..]].concat()),
+        ] {
+            assert_eq!(
+                verdict(&rsa, &signed, &bad),
+                Err(Refusal::Signature),
+                "{name}"
+            );
+        }
+    }
 }
