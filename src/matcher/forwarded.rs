@@ -1,6 +1,6 @@
 //! Which address a request came from.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// The address of a socket as matchers take it: a v4-mapped one (`::ffff:a.b.c.d`) is IPv4.
 ///
@@ -17,12 +17,26 @@ pub fn socket_ip(address: IpAddr) -> IpAddr {
 /// can choose this address; only a gateway in front makes it true.
 #[must_use]
 pub fn remote_ip<'a>(forwarded: impl IntoIterator<Item = &'a [u8]>, peer: IpAddr) -> IpAddr {
-    let last_line = forwarded.into_iter().last();
+    // An empty line adds nothing, not even a comma.
+    let lines = forwarded.into_iter().map(<[u8]>::trim_ascii);
+    let last_line = lines.filter(|line| !line.is_empty()).last();
     let last_element = last_line.and_then(|line| line.rsplit(|byte| *byte == b',').next());
     last_element
         .and_then(|element| std::str::from_utf8(element.trim_ascii()).ok())
-        .and_then(|text| text.parse().ok())
+        .and_then(literal)
         .unwrap_or_else(|| socket_ip(peer))
+}
+
+/// An address; an IPv6 one may name its scope by number, which matchers do not look at.
+fn literal(text: &str) -> Option<IpAddr> {
+    match text.split_once('%') {
+        None => text.parse().ok(),
+        Some((address, scope)) => {
+            let is_number = !scope.is_empty() && scope.bytes().all(|byte| byte.is_ascii_digit());
+            let address: Ipv6Addr = address.parse().ok()?;
+            (is_number && scope.parse::<u32>().is_ok()).then_some(address.into())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -47,6 +61,10 @@ mod tests {
             (vec![" 2001:db8::1 "], "2001:db8::1"),
             (vec!["::ffff:1.2.3.4"], "::ffff:1.2.3.4"),
             (vec!["1.1.1.1", "9.9.9.9"], "9.9.9.9"),
+            (vec!["9.9.9.9", " "], "9.9.9.9"),
+            (vec!["9.9.9.9", "", "x"], "127.0.0.1"),
+            (vec!["2001:db8::1%1"], "2001:db8::1"),
+            (vec!["9.9.9.9%1"], "127.0.0.1"),
         ] {
             let found = remote_ip(lines.iter().map(|line| line.as_bytes()), peer);
             assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{lines:?}");
@@ -65,7 +83,8 @@ mod tests {
         ) {
             let peer = "127.0.0.1".parse().unwrap();
             let found = remote_ip(lines.iter().map(Vec::as_slice), peer);
-            let joined = lines.join(&b',');
+            let filled: Vec<_> = lines.iter().map(|line| line.trim_ascii()).filter(|line| !line.is_empty()).collect();
+            let joined = filled.join(&b',');
             let last = joined.rsplit(|byte| *byte == b',').next().unwrap();
             let literal = std::str::from_utf8(last.trim_ascii()).ok().and_then(|text| text.parse().ok());
             prop_assert_eq!(found, literal.unwrap_or(peer));

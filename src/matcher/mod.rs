@@ -14,10 +14,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod authority;
 mod cidr;
 pub mod forwarded;
 pub mod header;
 pub mod path;
+mod referer;
 mod regex;
 mod string;
 mod template;

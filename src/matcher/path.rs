@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::authority;
+
 /// How far paths are normalized (MeshConfig's `pathNormalization.normalization`; Istio's `DEFAULT` is [`Base`](Self::Base)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Normalization {
@@ -29,6 +31,8 @@ pub enum PathRefusal {
     NulByte,
     /// It does not start with `/`.
     NotAbsolute,
+    /// The host, in the target or beside it, is none.
+    Authority,
 }
 
 impl PathRefusal {
@@ -37,7 +41,7 @@ impl PathRefusal {
     pub fn details(self) -> &'static str {
         match self {
             Self::Fragment | Self::NulByte | Self::NotAbsolute => "path_normalization_failed",
-            Self::IllegalByte => "http1.codec_error",
+            Self::Authority | Self::IllegalByte => "http1.codec_error",
         }
     }
 }
@@ -49,6 +53,7 @@ impl fmt::Display for PathRefusal {
             Self::IllegalByte => "the request target holds a byte that no target may",
             Self::NulByte => "the path holds %00",
             Self::NotAbsolute => "the request target does not start with '/'",
+            Self::Authority => "the request names no host that could be one",
         })
     }
 }
@@ -95,27 +100,34 @@ pub fn normalize(target: &str, how: Normalization) -> Result<Cow<'_, str>, PathR
     Ok(Cow::Owned(normalized))
 }
 
-/// Takes an absolute request target (`http://host/path`) apart: the authority, which replaces the `Host` header, and the rest. Any other
-/// target is given back as it is.
-#[must_use]
-pub fn split_absolute(target: &str) -> (Option<&str>, Cow<'_, str>) {
-    let after_scheme = target.split_once("://").filter(|(scheme, _)| {
-        scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
-    });
-    let Some((_, rest)) = after_scheme else {
-        return (None, Cow::Borrowed(target));
+/// What an absolute request target says beside its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Origin<'t> {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// `host[:port]`, which replaces the `Host` header.
+    pub host: &'t str,
+}
+
+/// Takes an absolute request target (`http://host/path`) apart: its origin, and path and query. Any other target is given back as it is.
+///
+/// # Errors
+/// [`PathRefusal::Authority`] when the host is none; see [`authority::of_target`].
+pub fn split_absolute(target: &str) -> Result<(Option<Origin<'_>>, &str), PathRefusal> {
+    let known = |(scheme, rest): (&str, _)| {
+        let mut schemes = ["http", "https"].into_iter();
+        let scheme = schemes.find(|known| scheme.eq_ignore_ascii_case(known))?;
+        Some((scheme, rest))
     };
-    match rest.find(['/', '?', '#']) {
-        None => (Some(rest), Cow::Borrowed("/")),
-        Some(at) => {
-            let (authority, path) = rest.split_at(at);
-            let path = match path.starts_with('/') {
-                true => Cow::Borrowed(path),
-                false => Cow::Owned(format!("/{path}")),
-            };
-            (Some(authority), path)
-        }
-    }
+    let Some((scheme, rest)) = target.split_once("://").and_then(known) else {
+        return Ok((None, target));
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority::of_target(authority).ok_or(PathRefusal::Authority)?;
+    let origin = Origin { scheme, host };
+    Ok((Some(origin), if path.is_empty() { "/" } else { path }))
 }
 
 /// Whether normalization would do anything to a path; never wrongly `false`.
@@ -165,12 +177,12 @@ fn decode_slashes(path: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// `.;x` and `..;x` become `.` and `..`: some servers take parameters off before they resolve dots.
+/// `.;x` and `..;x` become `.` and `..`: some servers take parameters off before they resolve dots. A `\` does not yet end a segment here.
 fn without_dot_parameters(path: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(path.len());
-    for segment in path.split_inclusive(|byte| matches!(byte, b'/' | b'\\')) {
+    for segment in path.split_inclusive(|byte| *byte == b'/') {
         let (name, separator) = match segment.split_last() {
-            Some((last @ (b'/' | b'\\'), name)) => (name, Some(*last)),
+            Some((b'/', name)) => (name, Some(b'/')),
             _ => (segment, None),
         };
         let dots: &[u8] = if name.starts_with(b".;") {
@@ -234,8 +246,13 @@ fn without_dot_segments(path: &[u8]) -> Vec<u8> {
     resolved
 }
 
+/// Runs of `/` become one. A path of nothing else keeps two: Envoy keeps the first and the last `/`, which are different ones there.
 fn merge(mut path: Vec<u8>) -> Vec<u8> {
+    let only_slashes = path.len() > 1 && path.iter().all(|byte| *byte == b'/');
     path.dedup_by(|a, b| *a == b'/' && *b == b'/');
+    if only_slashes {
+        path.push(b'/');
+    }
     path
 }
 
@@ -337,6 +354,14 @@ mod tests {
             ),
             ("/.;x/a", "/.;x/a", "/a", "/a", "/a"),
             ("/...", "/...", "/...", "/...", "/..."),
+            ("//", "//", "//", "//", "//"),
+            ("///", "///", "///", "//", "//"),
+            ("///.;a", "///.;a", "///", "//", "//"),
+            ("/%5c?x", "/%5c?x", "/%5c?x", "/%5c?x", "//?x"),
+            ("/\\..;x", "/\\..;x", "//..;x", "/..;x", "/..;x"),
+            ("/b/..;x\\=/a", "/b/..;x\\=/a", "/a", "/a", "/a"),
+            ("/a\\..;/b", "/a\\..;/b", "/a/..;/b", "/a/..;/b", "/a/..;/b"),
+            ("/%2f..;/a", "/%2f..;/a", "/%2f..;/a", "/%2f..;/a", "/a"),
         ] {
             for (how, expected) in [
                 (Raw, raw),
@@ -393,9 +418,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_target_is_refused_or_absolute_and_printable(target in prop_oneof![".{0,20}", "[/.;%a?\\\\{}\"]{0,20}"]) {
-            let (_, target) = split_absolute(&target);
+            let Ok((_, target)) = split_absolute(&target) else { return Ok(()) };
             for how in [Raw, Base, MergeSlashes, DecodeAndMergeSlashes] {
-                let Ok(normal) = normalize(&target, how) else { continue };
+                let Ok(normal) = normalize(target, how) else { continue };
                 prop_assert!(normal.starts_with('/'), "{} {:?} {}", target, how, normal);
                 prop_assert!(normal.bytes().all(|byte| byte.is_ascii_graphic()));
                 prop_assert!(normal.len() <= 3 * target.len());

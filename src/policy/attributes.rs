@@ -18,6 +18,11 @@ pub trait Attributes {
     /// `:authority`, as sent.
     fn authority(&self) -> Option<&str>;
 
+    /// `:scheme`, `http` or `https`.
+    fn scheme(&self) -> Option<&str> {
+        None
+    }
+
     /// Calls `visit` with each value of a header, as Envoy's matchers would see them, until it returns `true`; says whether it did.
     /// `name` is in lower case and never a pseudo-header. Values of headers that Envoy stores once come joined with `,`.
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool;

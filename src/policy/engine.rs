@@ -155,12 +155,13 @@ impl Engine {
         let Some(target) = request.target() else {
             return Ok(request.clone());
         };
-        let (authority, target) = path::split_absolute(target);
-        let target = path::normalize(&target, self.path_normalization())?;
-        let prepared = request.with_target(&target);
+        let (origin, rest) = path::split_absolute(target)?;
+        let normal = path::normalize(rest, self.path_normalization())?;
+        request.check_bytes()?;
+        let prepared = request.with_target(origin.map(|origin| origin.scheme), &normal);
         let prepared = prepared.map_claims(|claims| claims::prepared(claims, authentication));
-        Ok(match authority {
-            Some(authority) => prepared.authority(authority),
+        Ok(match origin {
+            Some(origin) => prepared.authority(origin.host),
             None => prepared,
         })
     }

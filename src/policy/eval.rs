@@ -148,6 +148,7 @@ pub(super) fn any_value(
         ":method" => request.method(),
         ":path" => request.path(),
         ":authority" | "host" => request.authority(),
+        ":scheme" => request.scheme(),
         _ if name.starts_with(':') => None,
         _ => return request.any_header(name, visit),
     };

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::Attributes;
 use crate::identity::PeerCertificate;
-use crate::matcher::{forwarded, header};
+use crate::matcher::path::PathRefusal;
+use crate::matcher::{authority, forwarded, header};
 
 /// A request or connection in words: for tests, for the command line, for anything that asks the engine without a server.
 ///
@@ -26,6 +27,8 @@ use crate::matcher::{forwarded, header};
 pub struct Request {
     method: Option<String>,
     target: Option<String>,
+    /// The scheme of an absolute target.
+    scheme: Option<&'static str>,
     authority: Option<String>,
     headers: Vec<(String, Vec<u8>)>,
     is_tls: bool,
@@ -55,6 +58,7 @@ impl Request {
         Self {
             method: None,
             target: None,
+            scheme: None,
             authority: None,
             headers: Vec::new(),
             is_tls: false,
@@ -209,6 +213,25 @@ impl Request {
         self.target.as_deref()
     }
 
+    /// Whether host and header values are of bytes that a server takes there.
+    ///
+    /// # Errors
+    /// When a server answers 400.
+    pub(super) fn check_bytes(&self) -> Result<(), PathRefusal> {
+        let host = self.authority.as_deref().unwrap_or_default();
+        if !authority::is_legal(host.as_bytes()) {
+            return Err(PathRefusal::Authority);
+        }
+        // RFC 9110 §5.5: a tab is the only control that a value may hold.
+        let is_text = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
+        let mut values = self.headers.iter().map(|(_, value)| value);
+        if values.all(|value| value.iter().all(is_text)) {
+            Ok(())
+        } else {
+            Err(PathRefusal::IllegalByte)
+        }
+    }
+
     /// The same request with claims in another form.
     pub(super) fn map_claims(
         mut self,
@@ -218,9 +241,10 @@ impl Request {
         self
     }
 
-    /// The same request with another target.
-    pub(super) fn with_target(&self, target: &str) -> Self {
+    /// The same request with its absolute target taken apart: the scheme, if it was one, and the rest.
+    pub(super) fn with_target(&self, scheme: Option<&'static str>, target: &str) -> Self {
         Self {
+            scheme,
             target: Some(target.to_owned()),
             ..self.clone()
         }
@@ -251,19 +275,14 @@ impl Attributes for Request {
         self.authority.as_deref()
     }
 
+    fn scheme(&self) -> Option<&str> {
+        let forwarded = || header::scheme(self.is_tls, self.lines("x-forwarded-proto"));
+        self.target.as_ref()?;
+        Some(self.scheme.unwrap_or_else(forwarded))
+    }
+
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        if header::is_removed(name, self.is_tls, |name| self.lines(name)) {
-            return false;
-        }
-        let mut lines = self.lines(name);
-        if !header::is_joined(name) {
-            return lines.any(visit);
-        }
-        let Some(first) = lines.next() else {
-            return header::supplied(name, self.is_tls).is_some_and(visit);
-        };
-        let joined = lines.fold(first.to_vec(), |joined, line| [&joined, line].join(&b','));
-        visit(&joined)
+        header::any_value(name, self.is_tls, |name| self.lines(name), visit)
     }
 
     fn is_tls(&self) -> bool {

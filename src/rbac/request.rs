@@ -1,14 +1,13 @@
 use std::net::IpAddr;
 
-use http::header::{self, HeaderValue};
+use http::header::{HOST, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 
 use crate::context::{Claims, Exchange, Peer};
 use crate::identity::PeerCertificate;
-use crate::matcher::forwarded;
-use crate::matcher::header::{is_joined, is_removed, supplied};
+use crate::matcher::{forwarded, header};
 use crate::policy::Attributes;
 
 /// Shows the head of a request to the engine, as Envoy's matchers would see it.
@@ -20,6 +19,7 @@ pub struct RequestAttributes<'a> {
     method: &'a Method,
     path: &'a str,
     authority: Option<&'a str>,
+    scheme: Option<&'a str>,
     headers: &'a HeaderMap,
     peer: &'a Peer,
     claims: Option<&'a Claims>,
@@ -41,14 +41,15 @@ impl<'a> RequestAttributes<'a> {
         path: &'a str,
         exchange: &'a Exchange,
     ) -> Option<Self> {
-        let host = || head.headers.get(header::HOST);
+        let host = || head.headers.get(HOST);
         Some(Self {
             method: &head.method,
             path,
             authority: match head.uri.authority() {
-                Some(authority) => Some(authority.as_str()),
+                Some(authority) => Some(without_user(authority.as_str())),
                 None => host().and_then(|host| host.to_str().ok()).map(str::trim),
             },
+            scheme: head.uri.scheme_str(),
             headers: &head.headers,
             peer: exchange.peer()?,
             claims: exchange.claims(),
@@ -76,26 +77,13 @@ impl Attributes for RequestAttributes<'_> {
         self.authority
     }
 
+    fn scheme(&self) -> Option<&str> {
+        let forwarded = || header::scheme(self.peer.is_tls(), self.lines("x-forwarded-proto"));
+        Some(self.scheme.unwrap_or_else(forwarded))
+    }
+
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        if is_removed(name, self.peer.is_tls(), |name| self.lines(name)) {
-            return false;
-        }
-        let mut lines = self.lines(name);
-        if !is_joined(name) {
-            return lines.any(visit);
-        }
-        match (lines.next(), lines.next()) {
-            (None, _) => supplied(name, self.peer.is_tls()).is_some_and(visit),
-            (Some(only), None) => visit(only),
-            (Some(first), Some(second)) => {
-                let mut joined = [first, b",", second].concat();
-                for line in lines {
-                    joined.push(b',');
-                    joined.extend_from_slice(line);
-                }
-                visit(&joined)
-            }
-        }
+        header::any_value(name, self.peer.is_tls(), |name| self.lines(name), visit)
     }
 
     fn is_tls(&self) -> bool {
@@ -132,4 +120,11 @@ impl Attributes for RequestAttributes<'_> {
     fn claims(&self) -> Option<&Map<String, Value>> {
         self.claims.map(Claims::payload)
     }
+}
+
+/// An absolute target may name a user, who is no part of the host.
+fn without_user(authority: &str) -> &str {
+    authority
+        .split_once('@')
+        .map_or(authority, |(_, host)| host)
 }

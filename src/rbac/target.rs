@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use http::header;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri, Version};
 
+use crate::matcher::authority;
 use crate::matcher::path::{self, Normalization, PathRefusal};
 use crate::message::LocalReply;
 
@@ -14,8 +15,8 @@ use crate::message::LocalReply;
 ///
 /// # Errors
 ///
-/// The reply to what Envoy answers without asking policy: 400 to a target that cannot be normalized or a host that is no text, 403 to
-/// CONNECT.
+/// The reply to what Envoy answers without asking policy: 400 to a target that cannot be normalized, to a host that cannot be one and to
+/// several, 403 to CONNECT.
 pub(crate) fn normalized(
     head: &Parts,
     target: &Uri,
@@ -24,13 +25,9 @@ pub(crate) fn normalized(
     if head.method == Method::CONNECT {
         return Err(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed"));
     }
-    let host = head.headers.get(header::HOST);
-    if host.is_some_and(|host| host.to_str().is_err()) {
-        return Err(bad_request("http1.codec_error"));
-    }
-    let written = written(target);
-    match path::normalize(&written, how) {
-        Ok(Cow::Borrowed(same)) => Ok((same != target_text(target)).then(|| same.to_owned())),
+    check_host(head, target)?;
+    match path::normalize(target_text(target), how) {
+        Ok(Cow::Borrowed(_)) => Ok(None),
         Ok(Cow::Owned(normalized)) => Ok(Some(normalized)),
         Err(refusal) => Err(refuse(refusal)),
     }
@@ -65,13 +62,23 @@ pub(crate) fn target_text(target: &Uri) -> &str {
     target.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
-/// Path and query with the `/` that an absolute target may leave out.
-fn written(target: &Uri) -> Cow<'_, str> {
-    let text = target_text(target);
-    if text.starts_with('?') {
-        return Cow::Owned(format!("/{text}"));
+/// That the request names one host that could be one. Envoy joins several `Host` lines to one that no exact rule matches; RFC 9112 §3.2
+/// demands the refusal.
+fn check_host(head: &Parts, target: &Uri) -> Result<(), LocalReply> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let legal = hosts
+        .next()
+        .is_none_or(|host| authority::is_legal(host.as_bytes()));
+    let is_absolute = head.version < Version::HTTP_2;
+    let named = target.authority().is_none_or(|named| match is_absolute {
+        true => authority::of_target(named.as_str()).is_some(),
+        false => authority::is_legal(named.as_str().as_bytes()),
+    });
+    if legal && named && hosts.next().is_none() {
+        Ok(())
+    } else {
+        Err(refuse(PathRefusal::Authority))
     }
-    Cow::Borrowed(text)
 }
 
 fn refuse(refusal: PathRefusal) -> LocalReply {

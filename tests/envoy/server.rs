@@ -33,6 +33,27 @@ impl Server {
         pki: &Pki,
         change: impl Fn(&mut Value),
     ) -> Self {
+        // Between our letting go of a port and Envoy's taking it another process can be faster.
+        for _ in 0..5 {
+            match Self::try_start(program, directory, worlds, pki, &change) {
+                Ok(server) => return server,
+                Err(log) => assert!(
+                    log.contains("Address already in use"),
+                    "Envoy refused its configuration:\n{log}"
+                ),
+            }
+        }
+        panic!("others take every port before Envoy does");
+    }
+
+    /// As [`start`](Self::start), once; the log of an Envoy that ends.
+    fn try_start(
+        program: &Path,
+        directory: &Path,
+        worlds: &[World],
+        pki: &Pki,
+        change: &impl Fn(&mut Value),
+    ) -> Result<Self, String> {
         // All are held until all are known, so that no port is given twice.
         let held: Vec<_> = worlds.iter().map(|_| ephemeral()).collect();
         let ports: Vec<_> = held.iter().map(port).collect();
@@ -76,8 +97,8 @@ impl Server {
             asked: answer_all(provider),
             access_log,
         };
-        server.wait(&log);
-        server
+        server.wait(&log)?;
+        Ok(server)
     }
 
     /// The lines of the access log by their `x-case`, as soon as all of these are there.
@@ -101,21 +122,19 @@ impl Server {
         }
     }
 
-    fn wait(&mut self, log: &Path) {
+    fn wait(&mut self, log: &Path) -> Result<(), String> {
         let start = Instant::now();
         let log = || std::fs::read_to_string(log).unwrap_or_default();
         for port in &self.ports {
             while TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_err() {
-                let ended = self.process.try_wait().unwrap();
-                assert!(
-                    ended.is_none(),
-                    "Envoy refused its configuration:\n{}",
-                    log()
-                );
+                if self.process.try_wait().unwrap().is_some() {
+                    return Err(log());
+                }
                 assert!(start.elapsed() < Duration::from_secs(120), "{}", log());
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
+        Ok(())
     }
 }
 

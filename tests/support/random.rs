@@ -420,6 +420,10 @@ fn condition(random: &mut Random, has_tokens: bool, is_custom: bool) -> Value {
         ("request.headers[:method]", METHODS),
         ("request.headers[host]", HOSTS),
         ("request.headers[te]", &["*", "trailers"]),
+        ("request.headers[referer]", &["*", "/a", "http*"]),
+        ("request.headers[if-range]", HEADER_VALUES),
+        ("request.headers[x-forwarded-port]", HEADER_VALUES),
+        ("request.headers[:scheme]", &["http", "https", "*"]),
         ("request.headers[upgrade]", &["*"]),
         ("source.ip", RANGES),
         ("remote.ip", RANGES),
@@ -520,6 +524,12 @@ const TARGETS: &[&str] = &[
     "/foo/\"x\"",
     "/a|b",
     "/%7ea",
+    "//",
+    "/a/..;x\\y/b",
+    "/a\\..;/b",
+    "/%5C..;/a",
+    "http://app.example/b",
+    "http://u@b.example/a",
 ];
 
 /// A random HTTP request.
@@ -572,9 +582,19 @@ pub(crate) fn request(random: &mut Random, has_tokens: bool) -> Value {
             "127.0.0.2",
             "9.9.9.9,",
             "unknown",
+            "",
+            "2001:db8::1%1",
         ],
     );
-    maybe(random, 5, "te", &["trailers", "gzip"]);
+    maybe(random, 5, "te", &["trailers", "gzip", "gzip, trailers"]);
+    maybe(
+        random,
+        5,
+        "referer",
+        &["/a", "http://a.example/a", "a#b", "", "http://u@a/"],
+    );
+    maybe(random, 10, "if-range", &["admin", "user", "", "a"]);
+    maybe(random, 10, "x-forwarded-port", &["admin", "a", "b"]);
     if !headers.is_empty() {
         object.insert("headers".into(), headers.into());
     }

@@ -142,7 +142,12 @@ impl Question {
                 if name.is_empty() || !name.bytes().all(is_token_byte) {
                     return Err(format!("headers: {name:?} is no header name"));
                 }
-                for value in lines.into_values() {
+                let mut values = lines.into_values();
+                // A codec makes one host of several lines.
+                if name.eq_ignore_ascii_case("host") && values.len() > 1 {
+                    values = vec![values.join(",")];
+                }
+                for value in values {
                     if value.bytes().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
                         return Err(format!("headers: {name}: no value may hold a line break"));
                     }
@@ -150,7 +155,7 @@ impl Question {
                 }
             }
             if let Some(authority) = self.authority {
-                request = request.authority(authority);
+                request = request.authority(authority.trim());
             }
             if let Some(claims) = self.claims {
                 request = request.claims(claims);

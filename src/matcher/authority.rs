@@ -1,0 +1,118 @@
+//! Hosts, as far as Envoy's codec takes them.
+
+use std::net::Ipv6Addr;
+
+/// Whether a `Host` header or an `:authority` holds only bytes that Envoy's codec takes there (RFC 3986's `authority`); an empty one does.
+#[must_use]
+pub fn is_legal(authority: &[u8]) -> bool {
+    authority
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@[]".contains(byte))
+}
+
+/// The `host[:port]` in the authority of an absolute request target: what stands there instead of the `Host` header. User and password are
+/// taken off.
+///
+/// `None` where Envoy answers 400: the host must be letters, digits, `.` and `-`, or an IPv6 address in brackets, the port a number.
+#[must_use]
+pub fn of_target(authority: &str) -> Option<&str> {
+    let host_and_port = match authority.split_once('@') {
+        None => authority,
+        Some((user, rest)) => user.bytes().all(is_user).then_some(rest)?,
+    };
+    let (host, port) = match host_and_port.strip_prefix('[') {
+        Some(bracketed) => {
+            let (address, port) = bracketed.split_once(']')?;
+            address.parse::<Ipv6Addr>().ok()?;
+            ("v6", port)
+        }
+        None => {
+            let end = host_and_port.find(':').unwrap_or(host_and_port.len());
+            host_and_port.split_at_checked(end)?
+        }
+    };
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let good_port = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(digits) => {
+            digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+        }
+    };
+    (good_port && !host.is_empty() && host.bytes().all(is_host)).then_some(host_and_port)
+}
+
+fn is_user(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.!~*'()%;:&=+$,".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_holds_what_the_codec_takes() {
+        for good in [
+            "",
+            "app.example:80",
+            "[::1]:80",
+            "u:p@h",
+            "a_b,c",
+            "a%41",
+            "*",
+        ] {
+            assert!(is_legal(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "a b", "a/b", "a?b", "a#b", "é", "a\\b", "a\"b", "a<b", "a^b", "a`b", "{a}", "a|b",
+            "a\0",
+        ] {
+            assert!(!is_legal(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    /// What Envoy 1.40 was seen to do.
+    #[test]
+    fn the_host_of_an_absolute_target_is_strict() {
+        for (text, host) in [
+            ("h", "h"),
+            ("A.b-c:80", "A.b-c:80"),
+            ("h..", "h.."),
+            ("a:000080", "a:000080"),
+            ("a:0", "a:0"),
+            ("[::1]", "[::1]"),
+            ("[::1]:80", "[::1]:80"),
+            ("u:p@h:1", "h:1"),
+            (":p@h", "h"),
+            ("@h", "h"),
+            ("u_~!*'()%&=+$,;:x@h", "h"),
+        ] {
+            assert_eq!(of_target(text), Some(host), "{text}");
+        }
+        for bad in [
+            "",
+            ":80",
+            "h:",
+            "h:a",
+            "h:+1",
+            "a:65536",
+            "h:80:90",
+            "a_b",
+            "a~b",
+            "a%41",
+            "a,b",
+            "u@",
+            "u@v@h",
+            "u[@h",
+            "[]",
+            "[::g]",
+            "[v1.x]",
+            "[::1",
+            "[::1]x",
+            "[::1%25eth0]",
+            "é",
+            "a b",
+        ] {
+            assert_eq!(of_target(bad), None, "{bad}");
+        }
+    }
+}
