@@ -1,5 +1,5 @@
 use crate::identity::Workload;
-use crate::istio::{MtlsMode, Problems};
+use crate::istio::Problems;
 use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
 use crate::policy::{Engine, PerPort, compile};
@@ -89,17 +89,6 @@ impl ModeChoice {
         if let Some(forced) = self.forced {
             return Modes::new(forced);
         }
-        let mode = |mode: Option<MtlsMode>| match mode {
-            None => self.otherwise,
-            Some(MtlsMode::Strict) => Mode::Strict,
-            // Istio's default where a resource exists and leaves the mode open.
-            Some(MtlsMode::Unset | MtlsMode::Permissive) => Mode::Permissive,
-            Some(MtlsMode::Disable) => Mode::Disable,
-        };
-        let mtls = &engine.program().mtls;
-        let start = Modes::new(mode(mtls.default));
-        mtls.by_port.iter().fold(start, |modes, (port, said)| {
-            modes.with_port(*port, mode(*said))
-        })
+        Modes::from_resources(&engine.program().mtls, self.otherwise)
     }
 }

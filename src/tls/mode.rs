@@ -51,14 +51,16 @@ impl Modes {
         }
     }
 
-    /// What the resources say ([`Program::mtls`](crate::policy::Program::mtls)); `otherwise` for the ports that none of them touches.
+    /// What the resources say ([`Program::mtls`](crate::policy::Program::mtls)); `otherwise` for the ports that none of
+    /// them touches.
     #[must_use]
     pub fn from_resources(said: &PerPort<Option<MtlsMode>>, otherwise: Mode) -> Self {
         let mode = |said: &Option<MtlsMode>| match said {
             Some(MtlsMode::Disable) => Mode::Disable,
-            Some(MtlsMode::Permissive) => Mode::Permissive,
+            // Istio's default where a resource exists and leaves the mode open.
+            Some(MtlsMode::Permissive | MtlsMode::Unset) => Mode::Permissive,
             Some(MtlsMode::Strict) => Mode::Strict,
-            Some(MtlsMode::Unset) | None => otherwise,
+            None => otherwise,
         };
         let ports = said.by_port.iter();
         Self {

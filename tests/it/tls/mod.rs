@@ -1,4 +1,5 @@
 mod acceptor;
+mod clock;
 mod danger;
 mod files;
 mod lifetime;

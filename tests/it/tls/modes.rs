@@ -15,10 +15,11 @@ use tokio::io::{
 };
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tower_mesh::Workload;
 use tower_mesh::context::Peer;
 use tower_mesh::istio::MtlsMode;
 use tower_mesh::live::Live;
-use tower_mesh::policy::PerPort;
+use tower_mesh::policy::{Engine, PerPort};
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{
     Acceptor, Connector, Credentials, Destination, HandshakeError, Mode, Modes, Protocol, Reason,
@@ -104,7 +105,76 @@ fn resources_say_the_mode_of_each_port() {
         let modes = Modes::from_resources(&said, otherwise);
         let of: Vec<_> = (0..5).map(|port| modes.of(port)).collect();
         let said = [Mode::Disable, Mode::Permissive, Mode::Strict];
-        assert_eq!(of, [otherwise, said[0], said[1], said[2], otherwise]);
+        // Where a resource leaves it open, Istio's default.
+        assert_eq!(of, [otherwise, said[0], said[1], said[2], said[1]]);
+    }
+}
+
+/// M-24: the port's mode beats the workload's, that the namespace's, that the mesh's; what is UNSET inherits.
+#[test]
+fn the_nearest_mode_that_is_set_counts() {
+    const SAID: [Option<&str>; 5] = [
+        None,
+        Some("UNSET"),
+        Some("DISABLE"),
+        Some("PERMISSIVE"),
+        Some("STRICT"),
+    ];
+    let workload = Workload::new("default", "app")
+        .label("app", "app")
+        .service("app", 8443);
+    let resource = |namespace: &str, name: &str, rest: String| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
+             metadata: {{name: {name}, namespace: {namespace}}}\nspec: {{{rest}}}\n---\n"
+        )
+    };
+    let mtls = |mode: &str| format!("mtls: {{mode: {mode}}}");
+    for (mesh, namespace, own, port) in SAID.into_iter().flat_map(|mesh| {
+        let rest = move |namespace| SAID.map(|own| SAID.map(|port| (mesh, namespace, own, port)));
+        SAID.into_iter().flat_map(rest).flatten()
+    }) {
+        if own.is_none() && port.is_some() {
+            continue;
+        }
+        let mut yaml = String::new();
+        if let Some(mode) = mesh {
+            yaml += &resource("istio-system", "mesh", mtls(mode));
+        }
+        if let Some(mode) = namespace {
+            yaml += &resource("default", "namespace", mtls(mode));
+        }
+        if let Some(mode) = own {
+            let ports = port.map(|mode| format!(", portLevelMtls: {{8443: {{mode: {mode}}}}}"));
+            let selector = "selector: {matchLabels: {app: app}}, ";
+            let rest = format!("{selector}{}{}", mtls(mode), ports.unwrap_or_default());
+            yaml += &resource("default", "own", rest);
+        }
+        let set = |said: Option<&str>| match said {
+            Some("DISABLE") => Some(Mode::Disable),
+            Some("PERMISSIVE") => Some(Mode::Permissive),
+            Some("STRICT") => Some(Mode::Strict),
+            _ => None,
+        };
+        let nobody = mesh.or(namespace).or(own).is_none();
+        let otherwise = if nobody {
+            Mode::Strict
+        } else {
+            Mode::Permissive
+        };
+        let of_workload = set(own)
+            .or(set(namespace))
+            .or(set(mesh))
+            .unwrap_or(otherwise);
+        let of_port = set(port).unwrap_or(of_workload);
+        let engine = Engine::builder(&workload).yaml(&yaml).build().unwrap();
+        let modes = Modes::from_resources(&engine.program().mtls, Mode::Strict);
+        let told = (modes.of(8443), modes.of(9999));
+        assert_eq!(
+            told,
+            (of_port, of_workload),
+            "{mesh:?} {namespace:?} {own:?} {port:?}"
+        );
     }
 }
 

@@ -13,7 +13,8 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_mesh::Workload;
 use tower_mesh::mesh::Mesh;
@@ -133,6 +134,78 @@ async fn a_rotation_lets_an_http1_connection_answer_once_more() {
     assert_eq!(last.headers()["connection"], "close");
     last.into_body().collect().await.unwrap();
     assert!(connection.await.unwrap().is_ok());
+    serving.abort();
+}
+
+/// M-46: a thousand rotations under connections and requests, with fifty streams that stand the whole time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_rotations_fail_no_request() {
+    let pki = Arc::new(Pki::new("cluster.local").unwrap());
+    let ours = credentials(&pki, "ours");
+    let builder = Mesh::builder(Workload::new("default", "ours")).identity(ours.clone());
+    let (mesh, _driver) = builder.build().await.unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let (inside, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (tell, wait) = (Arc::clone(&inside), Arc::clone(&go));
+    let slow = || async move {
+        tell.add_permits(1);
+        wait.acquire().await.unwrap().forget();
+        "done"
+    };
+    let app = Router::new().route("/", routing::get(slow));
+    let app = app.route("/quick", routing::get(|| async { "done" }));
+    let serving = tokio::spawn({
+        let mesh = mesh.clone();
+        async move { mesh.serve_on(socket, app).await }
+    });
+    let (sender, _connection) = connect(&pki, address).await;
+    let mut standing = JoinSet::new();
+    for _ in 0..50 {
+        let mut sender = sender.clone();
+        standing.spawn(async move {
+            sender
+                .send_request(get())
+                .await
+                .map(|answer| answer.status())
+        });
+    }
+    inside.acquire_many(50).await.unwrap().forget();
+    let (authority, rotated) = (Arc::clone(&pki), ours.clone());
+    let rotating = tokio::task::spawn_blocking(move || {
+        for _ in 0..1000 {
+            let next = authority.issue(&Leaf::workload(OURS)).unwrap();
+            let next = Identity::new(next.svid().unwrap(), authority.bundles().unwrap());
+            rotated.replace(&next).unwrap();
+        }
+    });
+    let mut calls = 0;
+    let destination = Destination::new([id(OURS)], "ours", Protocol::Http1).unwrap();
+    let connector = Connector::new(credentials(&pki, "client"));
+    while !rotating.is_finished() {
+        let (stream, _) = connector.connect(address, &destination).await.unwrap();
+        let http1 = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = http1.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("/quick").header("host", "ours");
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        assert_eq!(
+            sender.send_request(request).await.unwrap().status(),
+            StatusCode::OK
+        );
+        calls += 1;
+    }
+    rotating.await.unwrap();
+    assert_eq!(ours.generation(), 1001);
+    go.add_permits(50);
+    let mut done = 0;
+    while let Some(status) = standing.join_next().await {
+        assert_eq!(status.unwrap().unwrap(), StatusCode::OK);
+        done += 1;
+    }
+    assert!(done == 50 && calls > 0, "{done} streams, {calls} calls");
+    let refused = mesh.metrics().render(tower_mesh::metrics::Format::Text);
+    assert!(!refused.contains("result=\"refused\""), "{refused}");
     serving.abort();
 }
 
