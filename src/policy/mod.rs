@@ -75,6 +75,7 @@ mod explain;
 mod index;
 pub mod ir;
 mod metadata;
+mod origin;
 mod program;
 mod request;
 mod stages;
@@ -87,6 +88,7 @@ pub use compile::compile;
 pub use decision::{Decision, DryRun, Marks, PolicyId};
 pub use engine::{CustomMatch, Engine, Judgement};
 pub use explain::{Explanation, FailedClause, RuleReport};
+pub use origin::{ClauseOrigin, Origins, RuleOrigin};
 pub use program::{
     Authentication, Chain, Chains, CustomFilter, LegacyAuthentication, PerPort, Program, RuleSets,
 };

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Origins;
 use super::ir::Rbac;
 use crate::istio::{
     ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization, PrincipalBinding, Problem,
@@ -20,6 +21,8 @@ pub struct Program {
     pub mtls: PerPort<Option<MtlsMode>>,
     /// How request paths are normalized before they are judged.
     pub path_normalization: PathNormalization,
+    /// Where the rules were written.
+    pub origins: Origins,
     /// What loads but deserves a word (a resource that does not apply, an unusable provider, …).
     pub notes: Vec<Problem>,
 }

@@ -12,6 +12,7 @@
 
 mod asked;
 mod diff;
+mod origins;
 mod program;
 #[path = "../support/random.rs"]
 #[expect(dead_code, reason = "not every test asks for all of it")]

@@ -80,6 +80,9 @@ fn add(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy, http: &mut Set
     for (index, rule) in policy.rules.iter().enumerate() {
         let id = PolicyId::new(name(policy, index));
         let clauses = Clauses::of(compiler, meta, index, rule);
+        compiler
+            .origins
+            .insert(id.clone(), clauses.origin(&rule.at));
         tcp.extend(clauses.for_tcp(on_tcp).map(|rule| (id.clone(), rule)));
         http.push((id, clauses.for_http()));
     }

@@ -1,6 +1,6 @@
 use super::super::ir::{Permission, Principal};
 use super::compiler::{Compiler, Place};
-use crate::istio::Text;
+use crate::istio::{Position, Text};
 
 /// What permissions and principals have in common.
 pub(super) trait Node: Clone {
@@ -58,6 +58,8 @@ pub(super) struct Clause<N> {
     pub(super) http_only: bool,
     /// The test of the positive list, the negated one of the negative list, as far as they are written.
     pub(super) tests: Vec<N>,
+    /// Where each test was written: its first value, its field. Empty for legacy resources.
+    pub(super) written: Vec<(Position, String)>,
 }
 
 /// What a clause asks for.
@@ -86,12 +88,18 @@ pub(super) fn clause<K: Key>(
     not_values: &[Text],
     not_place: Place<'_>,
 ) -> Option<Clause<K::Node>> {
-    let mut tests = Vec::new();
-    tests.extend(key.test(compiler, values, place));
-    tests.extend(key.test(compiler, not_values, not_place).map(K::Node::not));
+    let (mut tests, mut written) = (Vec::new(), Vec::new());
+    for (values, place, negated) in [(values, place, false), (not_values, not_place, true)] {
+        let (Some(test), Some(first)) = (key.test(compiler, values, place), values.first()) else {
+            continue;
+        };
+        tests.push(if negated { K::Node::not(test) } else { test });
+        written.push((first.at().clone(), place.to_string()));
+    }
     (!tests.is_empty()).then(|| Clause {
         http_only: key.is_http_only(),
         tests,
+        written,
     })
 }
 

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::fmt::{self, Display};
 
+use super::super::Origins;
 use crate::identity::Workload;
 use crate::istio::{MeshConfig, Meta, Position, Problem};
 use crate::matcher::StringMatcher;
@@ -13,6 +14,8 @@ pub(super) struct Compiler<'a> {
     pub(super) workload: &'a Workload,
     /// Regexes by text: the same namespace occurs in many policies, and compiling one is dear.
     pub(super) regexes: HashMap<String, StringMatcher>,
+    /// Where the rules were written that have been compiled.
+    pub(super) origins: Origins,
     pub(super) problems: Vec<Problem>,
     pub(super) notes: Vec<Problem>,
 }
@@ -23,6 +26,7 @@ impl<'a> Compiler<'a> {
             mesh,
             workload,
             regexes: HashMap::new(),
+            origins: Origins::new(),
             problems: Vec::new(),
             notes: Vec::new(),
         }

@@ -42,6 +42,9 @@ impl Providers {
             let name = name(policy, index);
             let id = PolicyId::new(format!("istio-ext-authz-{provider}-{name}"));
             let clauses = Clauses::of(compiler, &policy.meta, index, rule);
+            compiler
+                .origins
+                .insert(id.clone(), clauses.origin(&rule.at));
             let on_tcp = clauses.for_tcp(OnTcp::Widen);
             asked.tcp.extend(on_tcp.map(|rule| (id.clone(), rule)));
             asked.http.push((id, clauses.for_http()));
@@ -69,6 +72,9 @@ impl Providers {
                 compiler.note(&asked.at, "spec.provider.name", message);
             }
             let usable = usable.ok();
+            if usable.is_none() {
+                rename_origins(compiler, &asked.http);
+            }
             let http_only = usable
                 .as_ref()
                 .is_some_and(|provider| matches!(provider.kind, ProviderKind::ExtAuthzHttp { .. }));
@@ -89,7 +95,7 @@ fn filter(
 ) -> CustomFilter {
     if usable.is_none() {
         for (id, _) in &mut policies {
-            *id = PolicyId::new(format!("{id}-deny-due-to-bad-CUSTOM-action"));
+            *id = unusable_name(id);
         }
     }
     CustomFilter {
@@ -97,6 +103,19 @@ fn filter(
         usable,
         rules: rbac(RbacAction::Deny, policies),
     }
+}
+
+/// Lets the rules of an unusable provider be found under the names by which they are reported.
+fn rename_origins(compiler: &mut Compiler<'_>, policies: &Policies) {
+    for (id, _) in policies {
+        if let Some(origin) = compiler.origins.remove(id) {
+            compiler.origins.insert(unusable_name(id), origin);
+        }
+    }
+}
+
+fn unusable_name(id: &PolicyId) -> PolicyId {
+    PolicyId::new(format!("{id}-deny-due-to-bad-CUSTOM-action"))
 }
 
 fn usable(compiler: &Compiler<'_>, name: &str) -> Result<ExtensionProvider, &'static str> {

@@ -50,6 +50,7 @@ pub fn compile(
         Some(problems) => Err(problems),
         None => Ok(Program {
             notes: distinct(compiler.notes),
+            origins: compiler.origins,
             ..program
         }),
     }

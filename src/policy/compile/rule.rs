@@ -1,10 +1,11 @@
 use super::super::ir::{Permission, Policy, Principal};
+use super::super::{ClauseOrigin, RuleOrigin};
 use super::clause::{Clause, Key, Node, all_of, clause};
 use super::compiler::{Compiler, Part, Place};
 use super::condition::ConditionKey;
 use super::permission::PermissionKey;
 use super::principal::PrincipalKey;
-use crate::istio::{Condition, Meta, Operation, Rule, Source, Text};
+use crate::istio::{Condition, Meta, Operation, Position, Rule, Source, Text};
 
 /// A rule, taken apart: for each `from` and each `to`, the clauses that must hold.
 pub(super) struct Clauses {
@@ -68,6 +69,17 @@ impl Clauses {
         }
     }
 
+    /// Where everything was written, of a rule that starts at `at`.
+    pub(super) fn origin(&self, at: &Position) -> RuleOrigin {
+        let mut clauses = Vec::new();
+        written(&self.permissions, false, &mut clauses);
+        written(&self.principals, true, &mut clauses);
+        RuleOrigin {
+            at: at.clone(),
+            clauses,
+        }
+    }
+
     /// The RBAC policy for raw TCP; `None` when the rule is dropped there.
     pub(super) fn for_tcp(&self, on_tcp: OnTcp) -> Option<Policy> {
         Some(Policy {
@@ -90,6 +102,20 @@ pub(super) fn never() -> Policy {
     Policy {
         permissions: vec![Permission::never()],
         principals: vec![Principal::never()],
+    }
+}
+
+fn written<N>(entries: &[Vec<Clause<N>>], of_principal: bool, origins: &mut Vec<ClauseOrigin>) {
+    for (entry, clauses) in entries.iter().enumerate() {
+        for clause in clauses {
+            origins.extend(clause.written.iter().map(|(at, field)| ClauseOrigin {
+                at: at.clone(),
+                field: field.clone(),
+                http_only: clause.http_only,
+                of_principal,
+                entry,
+            }));
+        }
     }
 }
 

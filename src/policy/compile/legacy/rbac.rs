@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::super::super::ir::{Permission, Policy, Principal, RbacAction};
-use super::super::super::{Chain, PolicyId};
+use super::super::super::{Chain, PolicyId, RuleOrigin};
 use super::super::authorization::{BothChains, Policies, rbac};
 use super::super::clause::{Clause, Node, all_of};
 use super::super::compiler::Compiler;
@@ -131,6 +131,11 @@ impl Both {
             }
         }
         let id = PolicyId::new(role.meta.name.as_str());
+        let origin = RuleOrigin {
+            at: role.meta.at.clone(),
+            ..RuleOrigin::default()
+        };
+        compiler.origins.insert(id.clone(), origin);
         let policy = |http| policy(permissions, &principals, http);
         self.http
             .extend(policy(true).map(|policy| (id.clone(), policy)));

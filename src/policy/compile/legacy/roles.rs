@@ -158,6 +158,7 @@ impl Clauses {
             self.0.push(Clause {
                 http_only,
                 tests: vec![test],
+                written: Vec::new(),
             });
         }
     }

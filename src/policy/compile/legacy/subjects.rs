@@ -67,6 +67,7 @@ pub(super) fn clauses(
         clauses.push(Clause {
             http_only: false,
             tests: vec![Principal::never()],
+            written: Vec::new(),
         });
     }
     clauses
@@ -184,6 +185,7 @@ impl Clauses {
             self.clauses.push(Clause {
                 http_only: key.is_http_only(),
                 tests: vec![test],
+                written: Vec::new(),
             });
         }
     }
