@@ -10,6 +10,8 @@
 )]
 
 pub mod context;
+#[cfg(feature = "coverage")]
+pub mod coverage;
 #[cfg(feature = "diff")]
 pub mod diff;
 pub mod identity;

@@ -48,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["identity", "context", "message", "live", "policy"],
     ),
     ("source", &["identity", "istio", "policy", "live"]),
+    ("coverage", &["identity", "matcher", "istio", "policy"]),
     ("vet", &["identity", "matcher", "istio", "policy"]),
     ("diff", &["identity", "matcher", "istio", "policy"]),
     // Floor 5: the roof.
@@ -60,7 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const EVERYTHING: &[&str] = &["*"];
 
 /// Crates that a pure room must not know.
-const PURE: &[&str] = &["istio", "matcher", "identity", "policy", "diff"];
+const PURE: &[&str] = &["istio", "matcher", "identity", "policy", "coverage", "diff"];
 const IMPURE_CRATES: &[&str] = &[
     "http",
     "hyper",

@@ -88,6 +88,8 @@ pub use compile::compile;
 pub use decision::{Decision, DryRun, Marks, PolicyId};
 pub use engine::{CustomMatch, Engine, Judgement};
 pub use explain::{Explanation, FailedClause, RuleReport};
+#[cfg(feature = "coverage")]
+pub(crate) use explain::{permission_clause, principal_clause};
 pub use origin::{ClauseOrigin, Origins, RuleOrigin};
 pub use program::{
     Authentication, Chain, Chains, CustomFilter, LegacyAuthentication, PerPort, Program, RuleSets,

@@ -11,6 +11,7 @@
 )]
 
 mod asked;
+mod coverage;
 mod diff;
 mod origins;
 mod program;

@@ -3,6 +3,7 @@
 mod answer;
 mod check;
 mod completions;
+mod coverage;
 mod diff;
 mod envoy;
 mod lines;
@@ -39,6 +40,7 @@ its exit status means.";
 enum Command {
     Check(check::Check),
     Completions(completions::Completions),
+    Coverage(coverage::Coverage),
     Diff(diff::Diff),
     Envoy(envoy::Envoy),
     Man(man::Man),
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
         Command::Check(check) => check.run(),
         Command::Completions(completions) => completions.run(),
+        Command::Coverage(coverage) => coverage.run(),
         Command::Diff(diff) => diff.run(),
         Command::Envoy(envoy) => envoy.run(),
         Command::Man(man) => man.run(),

@@ -49,20 +49,27 @@ impl fmt::Display for FailedClause {
 }
 
 /// The words for a permission that does not hold.
-pub(super) fn permission_clause(node: &Permission, request: &dyn Attributes) -> FailedClause {
+pub(crate) fn permission_clause(node: &Permission, request: &dyn Attributes) -> FailedClause {
     let mut clause = FailedClause::default();
     describe_permission(node, request, &mut clause);
     clause.named("rule")
 }
 
 /// The words for a principal that does not hold.
-pub(super) fn principal_clause(node: &Principal, request: &dyn Attributes) -> FailedClause {
+pub(crate) fn principal_clause(node: &Principal, request: &dyn Attributes) -> FailedClause {
     let mut clause = FailedClause::default();
     describe_principal(node, request, &mut clause);
     clause.named("rule")
 }
 
 impl FailedClause {
+    /// What it asks for, without what was seen instead.
+    #[cfg(feature = "coverage")]
+    pub(crate) fn wanted(&self) -> String {
+        let not = if self.negated { "not " } else { "" };
+        format!("{} {not}[{}]", self.field, self.values.join(", "))
+    }
+
     fn named(mut self, otherwise: &str) -> Self {
         if self.field.is_empty() {
             otherwise.clone_into(&mut self.field);

@@ -5,5 +5,7 @@ mod explanation;
 mod walk;
 
 pub use clause::FailedClause;
+#[cfg(feature = "coverage")]
+pub(crate) use clause::{permission_clause, principal_clause};
 pub(super) use explanation::explain;
 pub use explanation::{Explanation, RuleReport};

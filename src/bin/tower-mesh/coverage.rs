@@ -1,0 +1,124 @@
+//! `tower-mesh coverage`: which rules the requests of a file put to the test.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use tower_mesh::coverage::{Coverage as Covered, Report};
+
+use crate::Failure;
+use crate::lines::Lines;
+use crate::options::{Options, ServiceName};
+use crate::question::Question;
+use crate::world::World;
+
+/// Say which rules and clauses the requests of a file put to the test
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Coverage {
+    /// The requests (- is stdin), one JSON object a line, as `check` takes them
+    #[arg(long, value_name = "FILE")]
+    requests: PathBuf,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Exit with 1 when less than this share is covered, or when no rule applies to the workload
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    fail_under: Option<f64>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tower-mesh coverage --config policies/ --workload default/patients \\
+      --requests requests.jsonl
+  tower-mesh coverage --config policies/ --workload default/patients \\
+      --requests requests.jsonl --format json --fail-under 90
+
+A rule has a point for a request that it matched, one for a request that it did
+not match, and one for each of its lists (methods, principals, the values of a
+condition) whose opposite would have turned its answer to some request. A rule
+without lists matches everything and has the first point only.
+Requests that a DENY refused never reach the ALLOW rules.
+
+Exit status: 0; 1 below --fail-under; 2 when a line is bad or the configuration
+is.";
+
+/// Which engine judges a request: the services it names, and its port.
+type Place = (Option<Vec<ServiceName>>, u16);
+
+impl Coverage {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let mut world = World::load(&self.options)?;
+        let report = self.report(&mut world)?;
+        let mut out = io::stdout().lock();
+        match self.format {
+            Format::Text => write!(out, "{report}")?,
+            Format::Json => {
+                serde_json::to_writer(&mut out, &report).map_err(io::Error::from)?;
+                out.write_all(b"\n")?;
+            }
+        }
+        out.flush()?;
+        let is_enough = self
+            .fail_under
+            .is_none_or(|percent| report.is_at_least(percent));
+        if let Some(percent) = self.fail_under.filter(|_| !is_enough) {
+            eprintln!("{}", too_little(&report, percent));
+        }
+        Ok(ExitCode::from(u8::from(!is_enough)))
+    }
+
+    fn report(&self, world: &mut World<'_>) -> Result<Report, Failure> {
+        let mut whole = Covered::new(world.engine());
+        let mut elsewhere: HashMap<Place, Covered> = HashMap::new();
+        let mut lines = Lines::open(&self.requests)?;
+        let mut number = 0_u64;
+        while let Some(line) = lines.next(&mut io::sink())? {
+            number += 1;
+            let bad = |message| Failure::Question(format!("request {number}: {message}"));
+            let question: Question =
+                serde_json::from_slice(line).map_err(|error| bad(error.to_string()))?;
+            let port = question.port(world.port());
+            let place = (question.services().map_err(bad)?, port);
+            let request = question.into_request(port).map_err(bad)?;
+            if place == (None, world.port()) {
+                whole.observe(&request);
+                continue;
+            }
+            if !elsewhere.contains_key(&place) {
+                let engine = world.engine_for(place.0.clone(), port)?;
+                elsewhere.insert(place.clone(), Covered::new(engine));
+            }
+            if let Some(coverage) = elsewhere.get_mut(&place) {
+                coverage.observe(&request);
+            }
+        }
+        elsewhere
+            .into_values()
+            .for_each(|coverage| whole.merge(coverage));
+        Ok(whole.report())
+    }
+}
+
+fn too_little(report: &Report, percent: f64) -> String {
+    match report.percent {
+        Some(covered) => format!("{covered:.1}% is covered, less than {percent}%"),
+        None => "no rule applies to this workload: is its name right, are its labels?".to_owned(),
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok();
+    let percent = number.filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| format!("`{text}` is no percentage; write a number from 0 to 100"))
+}

@@ -1,0 +1,182 @@
+use std::sync::Arc;
+
+use super::Report;
+use super::rules::{self, Asked, Rule, Rules, permission_tests, principal_tests};
+use crate::istio::Action;
+use crate::policy::ir::Policy;
+use crate::policy::{Attributes, Chain, Chains, Engine, Judgement, PerPort, Request, eval};
+
+/// Watches requests being judged, and says what of the rules they put to the test.
+///
+/// # Example
+/// ```
+/// use tower_mesh::Workload;
+/// use tower_mesh::coverage::Coverage;
+/// use tower_mesh::policy::{Engine, Request};
+///
+/// let engine = Engine::builder(&Workload::new("default", "patients")).named_yaml("readers.yaml", "
+/// apiVersion: security.istio.io/v1
+/// kind: AuthorizationPolicy
+/// metadata: {name: readers}
+/// spec:
+///   rules:
+///   - to: [{operation: {methods: [GET], paths: [/patients/*]}}]
+/// ").build()?;
+///
+/// let mut coverage = Coverage::new(&engine);
+/// coverage.observe(&Request::new().get("/patients/7"));
+/// coverage.observe(&Request::new().delete("/patients/7"));
+/// assert_eq!(coverage.report().to_string(), "\
+/// readers.yaml: 100.0% (4 of 4)
+/// total: 100.0% (4 of 4) by 2 requests
+/// ");
+/// # Ok::<(), tower_mesh::istio::Problems>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Coverage {
+    engine: Engine,
+    http: PerPort<Arc<[Option<Asked>]>>,
+    tcp: PerPort<Arc<[Option<Asked>]>>,
+    rules: Rules,
+    requests: u64,
+}
+
+impl Coverage {
+    /// Nothing is covered yet of the rules that this engine runs.
+    #[must_use]
+    pub fn new(engine: &Engine) -> Self {
+        let mut rules = Rules::default();
+        let program = engine.program();
+        let mut prepare = |chains: &Chains, is_http| {
+            let mut list =
+                |chain: &Chain| rules::list(&mut rules, &program.origins, chain, is_http).into();
+            let default: Arc<[_]> = list(&chains.default);
+            chains.clone().map(|chain| {
+                if Arc::ptr_eq(&chain, &chains.default) {
+                    Arc::clone(&default)
+                } else {
+                    list(&chain)
+                }
+            })
+        };
+        let http = prepare(&program.http, true);
+        let tcp = prepare(&program.tcp, false);
+        Self {
+            engine: engine.clone(),
+            http,
+            tcp,
+            rules,
+            requests: 0,
+        }
+    }
+
+    /// Judges a request as [`Engine::judge`] does, and notes what the rules said that it reached.
+    pub fn observe(&mut self, request: &Request) {
+        self.requests += 1;
+        let judgement = self.engine.judge(request);
+        let Some(last) = last_stage(&judgement) else {
+            return;
+        };
+        let Ok(request) = self.engine.prepare(request) else {
+            return;
+        };
+        let port = request.destination_port().unwrap_or_default();
+        let program = self.engine.program();
+        let (chain, asked) = if judgement.status.is_some() {
+            (program.http.get(port), self.http.get(port))
+        } else {
+            (program.tcp.get(port), self.tcp.get(port))
+        };
+        let policies = rules::sets(chain).flat_map(|(action, _, set)| {
+            let policies = set.policies.values();
+            policies.map(move |policy| (action, policy))
+        });
+        for ((action, policy), asked) in policies.zip(asked.iter()) {
+            let Some(asked) = asked.as_ref().filter(|_| rank(action) <= rank(last)) else {
+                continue;
+            };
+            if let Some(rule) = self.rules.list.get_mut(asked.rule) {
+                note(rule, asked, policy, &request);
+            }
+        }
+    }
+
+    /// Adds what was observed on other rules, or on the same ones: a rule is the same when its action and name are.
+    pub fn merge(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.rules.absorb(other.rules);
+    }
+
+    /// What is covered so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        Report::of(&self.rules.list, self.requests)
+    }
+}
+
+/// The last stage whose rules were asked; `None` when none was.
+fn last_stage(judgement: &Judgement) -> Option<Action> {
+    let decision = &judgement.decision;
+    match (decision.action, judgement.status) {
+        _ if decision.allowed => Some(Action::Allow),
+        (Some(action), _) => Some(action),
+        // A legacy Policy's token is demanded after the external providers were asked.
+        (None, Some(401)) => Some(Action::Custom),
+        (None, _) => None,
+    }
+}
+
+/// CUSTOM, AUDIT, DENY, ALLOW: the order in which Envoy's filters run.
+fn rank(action: Action) -> u8 {
+    match action {
+        Action::Custom => 0,
+        Action::Audit => 1,
+        Action::Deny => 2,
+        Action::Allow => 3,
+    }
+}
+
+/// Notes what a rule says to a request, and which of its clauses its answer hangs on.
+fn note(rule: &mut Rule, asked: &Asked, policy: &Policy, request: &Request) {
+    let permissions: Vec<Vec<bool>> = policy
+        .permissions
+        .iter()
+        .map(|entry| {
+            let tests = permission_tests(entry).iter();
+            tests
+                .map(|test| eval::permission_matches(test, request))
+                .collect()
+        })
+        .collect();
+    let principals: Vec<Vec<bool>> = policy
+        .principals
+        .iter()
+        .map(|entry| {
+            let tests = principal_tests(entry).iter();
+            tests
+                .map(|test| eval::principal_matches(test, request))
+                .collect()
+        })
+        .collect();
+    let matches = |turned: Option<usize>| {
+        some_holds(&asked.permissions, &permissions, turned)
+            && some_holds(&asked.principals, &principals, turned)
+    };
+    let matched = matches(None);
+    if matched {
+        rule.matched += 1;
+    } else {
+        rule.unmatched += 1;
+    }
+    for (number, clause) in rule.clauses.iter_mut().enumerate() {
+        clause.decisive = clause.decisive || matches(Some(number)) != matched;
+    }
+}
+
+/// Whether all tests of some entry hold, those of the clause `turned` taken for their opposite.
+fn some_holds(entries: &[Vec<usize>], holds: &[Vec<bool>], turned: Option<usize>) -> bool {
+    entries.iter().zip(holds).any(|(clauses, holds)| {
+        let mut tests = clauses.iter().zip(holds);
+        tests.all(|(clause, holds)| *holds != (turned == Some(*clause)))
+    })
+}
