@@ -186,6 +186,22 @@ impl Engine {
         )
     }
 
+    /// Says why [`judge`](Self::judge) answers as it does; `None` when the request never reaches a rule, because its path is refused.
+    #[must_use]
+    pub fn explain_judgement(&self, request: &Request) -> Option<Explanation> {
+        let judgement = self.judge(request);
+        let prepared = self.prepare(request).ok()?;
+        let Some(status) = judgement.status else {
+            return Some(self.explain_tcp(&prepared));
+        };
+        let mut explanation = self.explain(&prepared);
+        if status != 200 && explanation.allowed {
+            // Refused before the rules were asked.
+            (explanation.allowed, explanation.action, explanation.policy) = (false, None, None);
+        }
+        Some(explanation)
+    }
+
     /// Whether a legacy Policy demands a token that the request does not bring. CORS preflights pass without.
     fn lacks_token(&self, request: &Request) -> bool {
         let Some(policy) = &self.authentication(port(request)).legacy else {

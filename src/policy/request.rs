@@ -200,6 +200,12 @@ impl Request {
         self
     }
 
+    /// Sent by an end user: the issuer and the subject of a verified token.
+    #[must_use]
+    pub fn user(self, issuer: &str, subject: &str) -> Self {
+        self.claim("iss", issuer).claim("sub", subject)
+    }
+
     /// Adds one claim of a verified token.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {

@@ -75,7 +75,7 @@ impl Answer {
                 deny: marks.and_then(|marks| Outcome::of(marks.dry_run_deny.as_ref())),
             },
             error: None,
-            explain: explain.then(|| explanation(engine, request, status)),
+            explain: explain.then(|| engine.explain_judgement(request)),
         }
     }
 
@@ -144,20 +144,6 @@ impl Answer {
     pub(crate) fn explanation(&self) -> Option<&Explanation> {
         self.explain.as_ref()?.as_ref()
     }
-}
-
-/// Why the rules decide as they do; `None` when the request does not reach them.
-fn explanation(engine: &Engine, request: &Request, status: Option<u16>) -> Option<Explanation> {
-    let prepared = engine.prepare(request).ok()?;
-    let Some(status) = status else {
-        return Some(engine.explain_tcp(&prepared));
-    };
-    let mut explanation = engine.explain(&prepared);
-    if status != 200 && explanation.allowed {
-        // Refused before the rules were asked.
-        (explanation.allowed, explanation.action, explanation.policy) = (false, None, None);
-    }
-    Some(explanation)
 }
 
 impl Outcome {
