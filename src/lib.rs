@@ -31,7 +31,7 @@ pub mod propagation;
 #[cfg(feature = "rbac")]
 pub mod rbac;
 pub mod source;
-#[cfg(feature = "testing")]
+#[cfg(feature = "policy-testing")]
 pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;

@@ -11,7 +11,7 @@ use super::{Position, Problem, Text};
 
 /// Where problems and notes of one text go.
 #[derive(Debug)]
-pub(super) struct Sink {
+pub(crate) struct Sink {
     file: Arc<str>,
     problems: RefCell<Vec<Problem>>,
     notes: RefCell<Vec<Problem>>,
@@ -24,7 +24,7 @@ pub(super) struct Sink {
 const MAX_PROBLEMS: usize = 1_000;
 
 impl Sink {
-    pub(super) fn new(file: &str) -> Self {
+    pub(crate) fn new(file: &str) -> Self {
         Self {
             file: file.into(),
             problems: RefCell::default(),
@@ -35,7 +35,7 @@ impl Sink {
     }
 
     /// A sink for a text that stands inside another one, so many lines down and columns to the right.
-    pub(super) fn inside(&self, lines: u32, columns: u32) -> Self {
+    pub(crate) fn inside(&self, lines: u32, columns: u32) -> Self {
         Self {
             file: Arc::clone(&self.file),
             problems: RefCell::default(),
@@ -45,7 +45,7 @@ impl Sink {
         }
     }
 
-    pub(super) fn position(&self, line: u32, column: u32) -> Position {
+    pub(crate) fn position(&self, line: u32, column: u32) -> Position {
         Position::new(
             Arc::clone(&self.file),
             line.saturating_add(self.line_offset),
@@ -53,11 +53,11 @@ impl Sink {
         )
     }
 
-    pub(super) fn report(&self, problem: Problem) {
+    pub(crate) fn report(&self, problem: Problem) {
         keep(&self.problems, problem);
     }
 
-    pub(super) fn note(&self, note: Problem) {
+    pub(crate) fn note(&self, note: Problem) {
         keep(&self.notes, note);
     }
 
@@ -66,7 +66,7 @@ impl Sink {
     }
 
     /// The problems and the notes.
-    pub(super) fn into_parts(self) -> (Vec<Problem>, Vec<Problem>) {
+    pub(crate) fn into_parts(self) -> (Vec<Problem>, Vec<Problem>) {
         (self.problems.into_inner(), self.notes.into_inner())
     }
 }
@@ -84,13 +84,13 @@ fn keep(list: &RefCell<Vec<Problem>>, problem: Problem) {
 
 /// The way from a document's root to a node; printed only when something is wrong.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Path<'p> {
+pub(crate) struct Path<'p> {
     parent: Option<&'p Self>,
     step: Step<'p>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step<'p> {
+pub(crate) enum Step<'p> {
     Root,
     Field(&'p str),
     Index(usize),
@@ -118,14 +118,14 @@ impl fmt::Display for Path<'_> {
 
 /// A node and the way to it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cursor<'t, 'p> {
+pub(crate) struct Cursor<'t, 'p> {
     node: &'p Node<'t>,
     path: Path<'p>,
     sink: &'p Sink,
 }
 
 impl<'t, 'p> Cursor<'t, 'p> {
-    pub(super) fn root(node: &'p Node<'t>, sink: &'p Sink) -> Self {
+    pub(crate) fn root(node: &'p Node<'t>, sink: &'p Sink) -> Self {
         let path = Path {
             parent: None,
             step: Step::Root,
@@ -133,7 +133,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
         Self { node, path, sink }
     }
 
-    pub(super) fn child<'c>(&'c self, node: &'c Node<'t>, step: Step<'c>) -> Cursor<'t, 'c> {
+    pub(crate) fn child<'c>(&'c self, node: &'c Node<'t>, step: Step<'c>) -> Cursor<'t, 'c> {
         let path = Path {
             parent: Some(&self.path),
             step,
@@ -145,32 +145,32 @@ impl<'t, 'p> Cursor<'t, 'p> {
         }
     }
 
-    pub(super) fn node(&self) -> &'p Node<'t> {
+    pub(crate) fn node(&self) -> &'p Node<'t> {
         self.node
     }
 
-    pub(super) fn sink(&self) -> &'p Sink {
+    pub(crate) fn sink(&self) -> &'p Sink {
         self.sink
     }
 
-    pub(super) fn at(&self) -> Position {
+    pub(crate) fn at(&self) -> Position {
         self.sink.position(self.node.line, self.node.column)
     }
 
     /// Reports that this value is wrong.
-    pub(super) fn wrong(&self, message: impl Into<String>) {
+    pub(crate) fn wrong(&self, message: impl Into<String>) {
         let problem = Problem::new(self.at(), self.path.to_string(), message);
         self.sink.report(problem);
     }
 
     /// Reports something that is allowed and probably not meant.
-    pub(super) fn note(&self, message: impl Into<String>) {
+    pub(crate) fn note(&self, message: impl Into<String>) {
         let note = Problem::new(self.at(), self.path.to_string(), message);
         self.sink.note(note);
     }
 
     /// Reports that a field below this one is missing.
-    pub(super) fn missing(&self, field: &str, message: impl Into<String>) {
+    pub(crate) fn missing(&self, field: &str, message: impl Into<String>) {
         let path = Path {
             parent: Some(&self.path),
             step: Step::Field(field),
@@ -180,7 +180,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
     }
 
     /// The fields of a map with a fixed set of keys; unknown ones are reported.
-    pub(super) fn fields<'c>(&'c self, known: &'static [&'static str]) -> Option<Fields<'t, 'c>> {
+    pub(crate) fn fields<'c>(&'c self, known: &'static [&'static str]) -> Option<Fields<'t, 'c>> {
         let Some(entries) = self.node.entries() else {
             self.wrong(format!(
                 "this is {}; a map with the fields {} is due",
@@ -216,7 +216,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
     }
 
     /// The fields of a map that may hold others than we know.
-    pub(super) fn any_fields<'c>(&'c self) -> Option<Fields<'t, 'c>> {
+    pub(crate) fn any_fields<'c>(&'c self) -> Option<Fields<'t, 'c>> {
         if self.node.entries().is_none() {
             self.wrong(format!("this is {}; a map is due", self.node.describe()));
             return None;
@@ -225,7 +225,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
     }
 
     /// The entries of a map whose keys the writer chooses. Empty when this is no map, which is reported.
-    pub(super) fn pairs<'c>(&'c self) -> impl Iterator<Item = (&'c str, Cursor<'t, 'c>)> {
+    pub(crate) fn pairs<'c>(&'c self) -> impl Iterator<Item = (&'c str, Cursor<'t, 'c>)> {
         if self.node.entries().is_none() {
             self.wrong(format!("this is {}; a map is due", self.node.describe()));
         }
@@ -236,7 +236,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
     }
 
     /// The items of a list. Empty when this is no list, which is reported.
-    pub(super) fn items<'c>(&'c self) -> impl ExactSizeIterator<Item = Cursor<'t, 'c>> {
+    pub(crate) fn items<'c>(&'c self) -> impl ExactSizeIterator<Item = Cursor<'t, 'c>> {
         let items: &[Node<'t>] = match &self.node.value {
             Value::List(items) => items,
             Value::Map(_) | Value::Scalar(_) => {
@@ -254,7 +254,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
     }
 
     /// Text. Anything else is reported and gives `None`.
-    pub(super) fn str(&self) -> Option<&'p str> {
+    pub(crate) fn str(&self) -> Option<&'p str> {
         let Some(scalar) = self.node.scalar() else {
             self.wrong(format!("this is {}; text is due", self.node.describe()));
             return None;
@@ -285,12 +285,12 @@ impl<'t, 'p> Cursor<'t, 'p> {
     }
 
     /// Text with its place.
-    pub(super) fn text(&self) -> Option<Text> {
+    pub(crate) fn text(&self) -> Option<Text> {
         self.str().map(|text| Text::new(text, self.at()))
     }
 
     /// Text that must not be empty.
-    pub(super) fn filled(&self) -> Option<Text> {
+    pub(crate) fn filled(&self) -> Option<Text> {
         let text = self.text()?;
         if text.is_empty() {
             self.wrong("is empty; write a value or leave the field out");
@@ -299,7 +299,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
         Some(text)
     }
 
-    pub(super) fn boolean(&self) -> Option<bool> {
+    pub(crate) fn boolean(&self) -> Option<bool> {
         match self.node.scalar().map(|scalar| scalar.meaning()) {
             Some(Plain::Boolean(value)) => Some(value),
             _ => {
@@ -313,7 +313,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
     }
 
     /// A number from 1 to 65535, quoted or not (as proto3 JSON allows).
-    pub(super) fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         let text = self.node.scalar().map_or("", |scalar| &scalar.text);
         let port = digits(text).and_then(|port| u16::try_from(port).ok());
         match port {
@@ -326,7 +326,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
     }
 
     /// A duration such as `5s`, `1.5s` or `1m30s`.
-    pub(super) fn duration(&self) -> Option<Duration> {
+    pub(crate) fn duration(&self) -> Option<Duration> {
         let text = self.str()?;
         let duration = parse_duration(text);
         if duration.is_none() {
@@ -336,7 +336,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
     }
 
     /// One of several words.
-    pub(super) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
+    pub(crate) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
         let text = self.str()?;
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
@@ -359,12 +359,12 @@ fn typographic_quote(text: &str, style: Style) -> Option<char> {
     })
 }
 
-pub(super) fn is_quotation_mark(c: char) -> bool {
+pub(crate) fn is_quotation_mark(c: char) -> bool {
     "‘’‚‛“”„‟‹›«»＂＇".contains(c)
 }
 
 /// A decimal number without sign.
-pub(super) fn digits(text: &str) -> Option<u32> {
+pub(crate) fn digits(text: &str) -> Option<u32> {
     let decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     decimal.then(|| text.parse().ok()).flatten()
 }

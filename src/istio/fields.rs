@@ -7,47 +7,47 @@ use super::tree::{Node, Value};
 
 /// The fields of a map. A field that is null or absent is not there.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'t, 'c> {
+pub(crate) struct Fields<'t, 'c> {
     cursor: &'c Cursor<'t, 'c>,
 }
 
 impl<'t, 'c> Fields<'t, 'c> {
     /// The fields of the map at a cursor.
-    pub(super) fn of(cursor: &'c Cursor<'t, 'c>) -> Self {
+    pub(crate) fn of(cursor: &'c Cursor<'t, 'c>) -> Self {
         Self { cursor }
     }
 
     /// A field by its camelCase name, however it is spelled.
-    pub(super) fn get(self, name: &'static str) -> Option<Cursor<'t, 'c>> {
+    pub(crate) fn get(self, name: &'static str) -> Option<Cursor<'t, 'c>> {
         self.raw(name).filter(|value| !value.node().is_null())
     }
 
     /// A field, or `empty` in its place.
-    pub(super) fn get_or(self, name: &'static str, empty: &'c Node<'t>) -> Cursor<'t, 'c> {
+    pub(crate) fn get_or(self, name: &'static str, empty: &'c Node<'t>) -> Cursor<'t, 'c> {
         self.get(name)
             .unwrap_or_else(|| self.cursor.child(empty, Step::Field(name)))
     }
 
     /// A field, even when it is null.
-    pub(super) fn raw(self, name: &'static str) -> Option<Cursor<'t, 'c>> {
+    pub(crate) fn raw(self, name: &'static str) -> Option<Cursor<'t, 'c>> {
         let entries = self.cursor.node().entries().unwrap_or_default();
         let entry = entries.iter().find(|entry| is_spelling(&entry.key, name))?;
         Some(self.cursor.child(&entry.value, Step::Field(name)))
     }
 
     /// A field that is not an empty list, which counts as absent.
-    pub(super) fn listed(self, name: &'static str) -> Option<Cursor<'t, 'c>> {
+    pub(crate) fn listed(self, name: &'static str) -> Option<Cursor<'t, 'c>> {
         self.get(name)
             .filter(|value| !matches!(&value.node().value, Value::List(items) if items.is_empty()))
     }
 
     /// The map itself.
-    pub(super) fn whole(self) -> &'c Cursor<'t, 'c> {
+    pub(crate) fn whole(self) -> &'c Cursor<'t, 'c> {
         self.cursor
     }
 
     /// The keys of all fields but these.
-    pub(super) fn other_than(self, known: &[&str]) -> Vec<String> {
+    pub(crate) fn other_than(self, known: &[&str]) -> Vec<String> {
         let entries = self.cursor.node().entries().unwrap_or_default();
         entries
             .iter()
@@ -57,7 +57,7 @@ impl<'t, 'c> Fields<'t, 'c> {
     }
 
     /// Whether no field is there, empty lists counted as absent.
-    pub(super) fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         let entries = self.cursor.node().entries().unwrap_or_default();
         entries.iter().all(|entry| {
             entry.value.is_null()
@@ -65,21 +65,21 @@ impl<'t, 'c> Fields<'t, 'c> {
         })
     }
 
-    pub(super) fn text(self, name: &'static str) -> Option<Text> {
+    pub(crate) fn text(self, name: &'static str) -> Option<Text> {
         self.get(name)?.text()
     }
 
-    pub(super) fn filled(self, name: &'static str) -> Option<Text> {
+    pub(crate) fn filled(self, name: &'static str) -> Option<Text> {
         self.get(name)?.filled()
     }
 
-    pub(super) fn boolean(self, name: &'static str) -> bool {
+    pub(crate) fn boolean(self, name: &'static str) -> bool {
         self.get(name)
             .and_then(|value| value.boolean())
             .unwrap_or_default()
     }
 
-    pub(super) fn word<T: Copy + Default>(
+    pub(crate) fn word<T: Copy + Default>(
         self,
         name: &'static str,
         words: &[(&'static str, T)],
@@ -90,7 +90,7 @@ impl<'t, 'c> Fields<'t, 'c> {
     }
 
     /// What `decode` makes of each item of a list; items it refuses are left out. Null items are reported.
-    pub(super) fn each<T>(
+    pub(crate) fn each<T>(
         self,
         name: &'static str,
         mut decode: impl FnMut(&Cursor<'t, '_>) -> Option<T>,
@@ -110,7 +110,7 @@ impl<'t, 'c> Fields<'t, 'c> {
     }
 
     /// A list of texts, none of them empty, each passed by `check` (which reports what it dislikes).
-    pub(super) fn texts(
+    pub(crate) fn texts(
         self,
         name: &'static str,
         check: impl Fn(&Cursor<'t, '_>, &str),
@@ -124,7 +124,7 @@ impl<'t, 'c> Fields<'t, 'c> {
 }
 
 /// Whether a key is a field's name in camelCase or in snake_case; proto3 JSON reads both.
-pub(super) fn is_spelling(key: &str, camel: &str) -> bool {
+pub(crate) fn is_spelling(key: &str, camel: &str) -> bool {
     let mut camel = camel.bytes();
     let mut key = key.bytes();
     while let Some(byte) = key.next() {
@@ -143,7 +143,7 @@ pub(super) fn is_spelling(key: &str, camel: &str) -> bool {
     camel.next().is_none()
 }
 
-pub(super) fn unknown_field(key: &str, known: &[&'static str]) -> String {
+pub(crate) fn unknown_field(key: &str, known: &[&'static str]) -> String {
     if let Some(quote) = key.chars().find(|c| is_quotation_mark(*c)) {
         return format!(
             "the field's name contains the typographic quotation mark {quote} (U+{:04X}); write plain quotes or none",

@@ -75,3 +75,11 @@ pub use security::{
     Action, AuthorizationPolicy, ClaimToHeader, Condition, JwtHeader, JwtRule, MtlsMode, Operation,
     PeerAuthentication, RequestAuthentication, Rule, Source,
 };
+// The tables of policy tests are YAML, too, and say as well what is wrong with them.
+#[cfg(feature = "policy-testing")]
+pub(crate) use {
+    cursor::{Cursor, Sink},
+    fields::Fields,
+    reader::{Limits, documents},
+    tree::{Node, Plain, Value},
+};

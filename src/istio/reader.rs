@@ -11,15 +11,15 @@ use super::tree::{Entry, Node, Scalar, Style, Value};
 
 /// What one text may cost. Kubernetes stores at most 1.5 MiB an object; a dump of a large cluster is some tens of MiB.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Bytes of the whole text.
-    pub(super) text: usize,
+    pub(crate) text: usize,
     /// Nodes of one document, aliases written out.
-    pub(super) nodes: usize,
+    pub(crate) nodes: usize,
     /// Nodes that the aliases of one document may add.
-    pub(super) aliased: usize,
+    pub(crate) aliased: usize,
     /// Nested block collections, and nested flow collections.
-    pub(super) depth: usize,
+    pub(crate) depth: usize,
 }
 
 impl Default for Limits {
@@ -108,7 +108,7 @@ impl<'t> Iterator for Documents<'t> {
 }
 
 /// The documents of a text that can be read; the others are reported.
-pub(super) fn documents<'t>(
+pub(crate) fn documents<'t>(
     text: &'t str,
     limits: Limits,
     sink: &'t Sink,

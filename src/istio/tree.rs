@@ -2,14 +2,14 @@ use std::borrow::Cow;
 
 /// One node of a document, with the place it was written at (both counted from 1).
 #[derive(Clone, Debug)]
-pub(super) struct Node<'t> {
-    pub(super) value: Value<'t>,
-    pub(super) line: u32,
-    pub(super) column: u32,
+pub(crate) struct Node<'t> {
+    pub(crate) value: Value<'t>,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Value<'t> {
+pub(crate) enum Value<'t> {
     Scalar(Scalar<'t>),
     List(Vec<Node<'t>>),
     Map(Vec<Entry<'t>>),
@@ -17,22 +17,22 @@ pub(super) enum Value<'t> {
 
 /// One key of a map and what it holds.
 #[derive(Clone, Debug)]
-pub(super) struct Entry<'t> {
-    pub(super) key: Cow<'t, str>,
-    pub(super) line: u32,
-    pub(super) column: u32,
-    pub(super) value: Node<'t>,
+pub(crate) struct Entry<'t> {
+    pub(crate) key: Cow<'t, str>,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
+    pub(crate) value: Node<'t>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Scalar<'t> {
-    pub(super) text: Cow<'t, str>,
-    pub(super) style: Style,
+pub(crate) struct Scalar<'t> {
+    pub(crate) text: Cow<'t, str>,
+    pub(crate) style: Style,
 }
 
 /// How a scalar was written. Only a plain one can be something else than text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     Plain,
     Quoted,
     /// `|` or `>`.
@@ -41,7 +41,7 @@ pub(super) enum Style {
 
 /// What a YAML reader makes of a plain scalar. YAML 1.1 counts: Kubernetes' tools still read `yes` as a boolean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plain {
+pub(crate) enum Plain {
     Null,
     Boolean(bool),
     Number,
@@ -50,7 +50,7 @@ pub(super) enum Plain {
 
 impl<'t> Node<'t> {
     /// A map without fields, written where this node is.
-    pub(super) fn empty_map(&self) -> Self {
+    pub(crate) fn empty_map(&self) -> Self {
         Self {
             value: Value::Map(Vec::new()),
             line: self.line,
@@ -58,7 +58,7 @@ impl<'t> Node<'t> {
         }
     }
 
-    pub(super) fn entries(&self) -> Option<&[Entry<'t>]> {
+    pub(crate) fn entries(&self) -> Option<&[Entry<'t>]> {
         match &self.value {
             Value::Map(entries) => Some(entries),
             Value::List(_) | Value::Scalar(_) => None,
@@ -66,25 +66,25 @@ impl<'t> Node<'t> {
     }
 
     /// The value of a key; the node itself, even when it is null.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         let entry = self.entries()?.iter().find(|entry| entry.key == key)?;
         Some(&entry.value)
     }
 
-    pub(super) fn scalar(&self) -> Option<&Scalar<'t>> {
+    pub(crate) fn scalar(&self) -> Option<&Scalar<'t>> {
         match &self.value {
             Value::Scalar(scalar) => Some(scalar),
             Value::List(_) | Value::Map(_) => None,
         }
     }
 
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         self.scalar()
             .is_some_and(|scalar| scalar.meaning() == Plain::Null)
     }
 
     /// How many nodes hang here, this one included.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let below: usize = match &self.value {
             Value::Scalar(_) => 0,
             Value::List(items) => items.iter().map(Self::size).sum(),
@@ -94,7 +94,7 @@ impl<'t> Node<'t> {
     }
 
     /// What it is, for a message.
-    pub(super) fn describe(&self) -> &'static str {
+    pub(crate) fn describe(&self) -> &'static str {
         match &self.value {
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
@@ -109,7 +109,7 @@ impl<'t> Node<'t> {
 }
 
 impl Scalar<'_> {
-    pub(super) fn meaning(&self) -> Plain {
+    pub(crate) fn meaning(&self) -> Plain {
         match self.style {
             Style::Plain => classify(&self.text),
             Style::Block | Style::Quoted => Plain::Text,

@@ -1,11 +1,38 @@
-//! What tests need: a throw-away PKI, a test issuer, requests with a peer and claims in place.
+//! What tests need: questions to policies, a throw-away PKI, a test issuer, a key server.
+//!
+//! [`policy`] comes with the feature `policy-testing` and needs nothing else: no TLS, no runtime, no C compiler. The rest comes with
+//! `testing`, which includes it.
+//!
+//! # Example
+//!
+//! ```
+//! use tower_mesh::Workload;
+//! use tower_mesh::testing::policy::{Policies, request};
+//!
+//! let patients = Policies::parse(&Workload::new("default", "patients"), "
+//! apiVersion: security.istio.io/v1
+//! kind: AuthorizationPolicy
+//! metadata: {name: nobody}
+//! spec: {}
+//! ");
+//! patients.expect(request().get("/patients/7")).to_be_denied();
+//! ```
 
+#[cfg(feature = "testing")]
 mod certificate;
+#[cfg(feature = "testing")]
 mod issuer;
+#[cfg(feature = "testing")]
 mod jwks_server;
+#[cfg(feature = "testing")]
 mod pki;
+pub mod policy;
 
+#[cfg(feature = "testing")]
 pub use certificate::{Authority, Leaf};
+#[cfg(feature = "testing")]
 pub use issuer::{Issuer, Token};
+#[cfg(feature = "testing")]
 pub use jwks_server::JwksServer;
+#[cfg(feature = "testing")]
 pub use pki::{Issued, Pki, PkiError};

@@ -14,12 +14,14 @@ mod asked;
 mod coverage;
 mod diff;
 mod origins;
+mod policy_tests;
 mod program;
 #[path = "../support/random.rs"]
 #[expect(dead_code, reason = "not every test asks for all of it")]
 mod random;
 mod search;
 mod shell;
+mod testing_page;
 #[path = "../support/world.rs"]
 #[expect(dead_code, reason = "not every test asks for all of it")]
 mod world;

@@ -1,0 +1,222 @@
+use std::path::PathBuf;
+
+use super::{By, Expectation, words};
+use crate::Workload;
+use crate::istio::Problems;
+use crate::policy::{Engine, Judgement, PolicyId, Request, compile};
+use crate::source::Directory;
+
+/// The policies of one workload, ready to be asked.
+///
+/// # Example
+/// ```
+/// use tower_mesh::Workload;
+/// use tower_mesh::testing::policy::{Policies, request};
+///
+/// let patients = Policies::parse(&Workload::new("default", "patients"), "
+/// apiVersion: security.istio.io/v1
+/// kind: AuthorizationPolicy
+/// metadata: {name: readers}
+/// spec:
+///   rules:
+///   - from: [{source: {principals: [cluster.local/ns/default/sa/desk]}}]
+///     to: [{operation: {methods: [GET]}}]
+/// ");
+/// let desk = request().from("cluster.local/ns/default/sa/desk");
+/// patients.expect(desk.clone().get("/patients/7")).to_be_allowed().by("readers/0");
+/// patients.expect(desk.delete("/patients/7")).to_be_denied().by("none");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Policies {
+    engine: Engine,
+}
+
+impl Policies {
+    /// The policies in a file, or in a directory's `*.yaml`, `*.yml` and `*.json`. Under `cargo test` a relative path starts at the
+    /// package's root.
+    ///
+    /// # Panics
+    /// When they cannot be read, or are wrong; the message lists each problem with file, line, column and field.
+    #[track_caller]
+    #[must_use]
+    pub fn read(workload: &Workload, path: impl Into<PathBuf>) -> Self {
+        or_fail(Self::load(workload, &Directory::new(path)))
+    }
+
+    /// The policies of a YAML text, such as `include_str!` gives.
+    ///
+    /// # Panics
+    /// When they are wrong; the message lists each problem with line, column and field.
+    #[track_caller]
+    #[must_use]
+    pub fn parse(workload: &Workload, yaml: &str) -> Self {
+        let built = Engine::builder(workload).named_yaml("yaml", yaml).build();
+        or_fail(built.map(Self::from))
+    }
+
+    /// The policies in several places, with a file for the mesh's settings if need be.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn load(workload: &Workload, directory: &Directory) -> Result<Self, Problems> {
+        let configuration = directory.read(workload.namespace())?;
+        let mesh = &configuration.mesh_config;
+        let program = compile(&configuration.resources, mesh, workload)?;
+        Ok(Self::from(Engine::new(program)))
+    }
+
+    /// The engine that answers.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Begins a sentence about what a request is answered with.
+    #[must_use = "it asserts nothing until it is told what to expect"]
+    pub fn expect(&self, request: Request) -> Expect<'_> {
+        let judgement = self.engine.judge(&request);
+        Expect {
+            engine: &self.engine,
+            request,
+            judgement,
+            so_far: None,
+        }
+    }
+}
+
+impl From<Engine> for Policies {
+    fn from(engine: Engine) -> Self {
+        Self { engine }
+    }
+}
+
+/// A request whose answer is about to be compared; made by [`Policies::expect`].
+///
+/// Each method panics when the answer is another one. The message names the request, what was expected and what came, and lists every rule
+/// with its file and line and the clause that kept it from matching.
+#[derive(Debug)]
+pub struct Expect<'p> {
+    engine: &'p Engine,
+    request: Request,
+    judgement: Judgement,
+    so_far: Option<Expectation>,
+}
+
+#[expect(
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    reason = "an assertion may end a sentence"
+)]
+impl Expect<'_> {
+    /// It may pass.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn to_be_allowed(self) -> Self {
+        self.to_be(Expectation::allowed())
+    }
+
+    /// It is refused, with whatever status.
+    ///
+    /// # Panics
+    /// When it may pass.
+    #[track_caller]
+    pub fn to_be_denied(self) -> Self {
+        self.to_be(Expectation::denied())
+    }
+
+    /// A server answers with this status.
+    ///
+    /// # Panics
+    /// When it answers with another one.
+    #[track_caller]
+    pub fn to_be_answered(self, status: u16) -> Self {
+        self.to_be(Expectation::answered(status))
+    }
+
+    /// The answer just stated comes from this rule: `check-in/0`, `none` and what else [`By`] reads.
+    ///
+    /// # Panics
+    /// When another rule decides, or the text names no rule.
+    #[track_caller]
+    pub fn by(mut self, rule: &str) -> Self {
+        let rule = or_fail(By::parse(rule));
+        let stated = self.so_far.take().unwrap_or_else(|| {
+            if self.judgement.decision.allowed {
+                Expectation::allowed()
+            } else {
+                Expectation::denied()
+            }
+        });
+        self.to_be(stated.by(rule))
+    }
+
+    /// It is what is expected.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn to_be(mut self, expected: Expectation) -> Self {
+        or_fail(expected.check(self.engine, &self.request));
+        self.so_far = Some(expected);
+        self
+    }
+
+    /// An AUDIT rule marks it.
+    ///
+    /// # Panics
+    /// When this one does not, or the text names no rule.
+    #[track_caller]
+    pub fn to_be_audited_by(self, rule: &str) -> Self {
+        let wanted = or_fail(By::parse(rule));
+        let marks = self.judgement.decision.marks.as_deref();
+        let audited = marks
+            .map(|marks| marks.audit.as_slice())
+            .unwrap_or_default();
+        if !audited.iter().any(|name| wanted.is(Some(name))) {
+            let expected = format!("audited by {rule}");
+            self.fail(&expected, audited.iter().map(PolicyId::as_str));
+        }
+        self
+    }
+
+    /// An external provider is asked about it (a CUSTOM rule matches); the other answers then say what follows when it allows.
+    ///
+    /// # Panics
+    /// When this provider is not asked.
+    #[track_caller]
+    pub fn to_be_sent_to(self, provider: &str) -> Self {
+        let asked = &self.judgement.custom;
+        if !asked.iter().any(|asked| asked.provider == provider) {
+            let expected = format!("sent to {provider}");
+            self.fail(&expected, asked.iter().map(|asked| asked.provider.as_str()));
+        }
+        self
+    }
+
+    #[track_caller]
+    fn fail<'n>(&self, expected: &str, got: impl Iterator<Item = &'n str>) {
+        let got: Vec<_> = got.collect();
+        let got = if got.is_empty() {
+            "none".to_owned()
+        } else {
+            got.join(", ")
+        };
+        let line = words::request_line(&self.request);
+        let answer = words::answer_line(self.engine, &self.judgement);
+        or_fail(Err::<(), _>(format!(
+            "{line}\n  expected: {expected}\n  got:      {got}; {answer}\n"
+        )));
+    }
+}
+
+/// Ends the test that asked with what is wrong.
+#[track_caller]
+pub(super) fn or_fail<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
+    match outcome {
+        Ok(value) => value,
+        #[expect(clippy::panic, reason = "this is how a test fails")]
+        Err(why) => panic!("{why}"),
+    }
+}

@@ -1,0 +1,108 @@
+//! What a failing test says.
+
+use std::fmt::Write as _;
+
+use super::Expectation;
+use crate::istio::Action;
+use crate::policy::{Attributes, Engine, Judgement, PolicyId, Request, RuleReport};
+
+/// A request in a line: what is asked, by whom, for which user.
+pub(super) fn request_line(request: &Request) -> String {
+    let mut line = match (request.method(), request.path()) {
+        (Some(method), Some(target)) => format!("{method} {target}"),
+        _ => format!(
+            "TCP to port {}",
+            request.destination_port().unwrap_or_default()
+        ),
+    };
+    let _ = match request.certificate() {
+        Some(certificate) => {
+            let names = certificate.uri_sans.iter().chain(&certificate.dns_sans);
+            let name = names.map(String::as_str).next();
+            let name = name.unwrap_or(&certificate.subject);
+            write!(
+                line,
+                " as {}",
+                name.strip_prefix("spiffe://").unwrap_or(name)
+            )
+        }
+        None if request.is_tls() => write!(line, " over TLS without a certificate"),
+        None => write!(line, " in plaintext"),
+    };
+    if let Some(claims) = request.claims() {
+        let claim = |name| {
+            claims
+                .get(name)
+                .and_then(|value| value.as_str())
+                .unwrap_or_default()
+        };
+        let _ = write!(line, ", user {}/{}", claim("iss"), claim("sub"));
+    }
+    line
+}
+
+/// An answer in a line: the verdict, the rule, where that is written.
+pub(super) fn answer_line(engine: &Engine, judgement: &Judgement) -> String {
+    let decision = &judgement.decision;
+    let mut line = if decision.allowed {
+        "allowed".to_owned()
+    } else {
+        "denied".to_owned()
+    };
+    if let Some(status) = judgement.status.filter(|_| !decision.allowed) {
+        let _ = write!(line, " {status}");
+    }
+    let _ = match (&decision.policy, decision.action, judgement.status) {
+        (Some(policy), _, _) => write!(line, " by {policy}{}", place(engine, policy)),
+        (None, Some(Action::Allow), _) => write!(line, ": no ALLOW rule matches"),
+        (None, _, Some(400)) => write!(line, ": the request target is refused"),
+        (None, _, Some(401)) => write!(line, ": a token is demanded"),
+        (None, _, _) if decision.allowed => write!(line, ": no ALLOW policy applies"),
+        (None, _, _) => write!(line, " before any rule was asked"),
+    };
+    line
+}
+
+/// What was asked, what was expected, what came and why.
+pub(super) fn difference(
+    engine: &Engine,
+    request: &Request,
+    expected: &Expectation,
+    judgement: &Judgement,
+) -> String {
+    let mut text = format!(
+        "{}\n  expected: {expected}\n  got:      {}\n",
+        request_line(request),
+        answer_line(engine, judgement)
+    );
+    let rules = engine.explain_judgement(request).map(|why| why.rules);
+    let rules = rules.unwrap_or_default();
+    if !rules.is_empty() {
+        text.push_str("what the rules say:\n");
+    }
+    rules
+        .iter()
+        .for_each(|rule| rule_lines(engine, rule, &mut text));
+    text.trim_end().to_owned()
+}
+
+/// A rule, where it is written, and which of its clauses kept it from matching.
+fn rule_lines(engine: &Engine, rule: &RuleReport, text: &mut String) {
+    let dry_run = if rule.dry_run { " (dry run)" } else { "" };
+    let verdict = if rule.matched {
+        "matches"
+    } else {
+        "does not match"
+    };
+    let at = place(engine, &PolicyId::new(rule.policy.as_str()));
+    let (action, policy) = (rule.action, &rule.policy);
+    let _ = writeln!(text, "  {action}{dry_run} {policy}{at}: {verdict}");
+    for clause in &rule.failed {
+        let _ = writeln!(text, "    {clause}");
+    }
+}
+
+fn place(engine: &Engine, policy: &PolicyId) -> String {
+    let origin = engine.program().origins.get(policy);
+    origin.map_or_else(String::new, |origin| format!(" ({})", origin.at))
+}
