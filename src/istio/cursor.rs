@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::fields::{Fields, is_spelling, unknown_field};
 use super::tree::{Node, Plain, Style, Value};
-use super::{Position, Problem, Text};
+use super::{Position, Problem, ProblemKind, Text};
 
 /// Where problems and notes of one text go.
 #[derive(Debug)]
@@ -275,11 +275,15 @@ impl<'t, 'p> Cursor<'t, 'p> {
             }
         }
         if let Some(quote) = typographic_quote(text, scalar.style) {
-            self.wrong(format!(
+            let message = format!(
                 "contains the typographic quotation mark {quote} (U+{:04X}), part of the text for YAML; write plain quotes",
                 u32::from(quote)
-            ));
-            return None;
+            );
+            let problem = Problem::new(self.at(), self.path.to_string(), message);
+            self.sink
+                .report(problem.of_kind(ProblemKind::TypographicQuotes));
+            // Whoever only surveys goes on with what was meant; for all others the problem stands.
+            return Some(text.trim_matches(is_quotation_mark));
         }
         Some(text)
     }

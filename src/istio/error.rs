@@ -12,6 +12,23 @@ pub struct Problem {
     pub field: String,
     /// What is wrong and what to write instead.
     pub message: String,
+    /// Whether what was meant can be read all the same.
+    pub kind: ProblemKind,
+}
+
+/// Whether a [`Problem`] leaves the configuration readable, for tools that look at all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// It does not.
+    #[default]
+    Unreadable,
+    /// A word processor's quotation marks stand around a value.
+    TypographicQuotes,
+    /// A resource is written a second time.
+    Duplicate,
+    /// Two PeerAuthentications cover the same, and nothing says which is the older.
+    Ageless,
 }
 
 impl Problem {
@@ -22,7 +39,13 @@ impl Problem {
             at,
             field: field.into(),
             message: message.into(),
+            kind: ProblemKind::Unreadable,
         }
+    }
+
+    /// The same problem, of another kind.
+    pub(super) fn of_kind(self, kind: ProblemKind) -> Self {
+        Self { kind, ..self }
     }
 }
 

@@ -7,7 +7,7 @@ use super::kind::{Kind, is_our_group};
 use super::reader::{Limits, documents};
 use super::tree::Node;
 use super::unique::{ageless_peers, duplicates};
-use super::{MeshConfig, Position, Problem, Problems, Resources, Skipped};
+use super::{MeshConfig, Position, Problem, ProblemKind, Problems, Resources, Skipped};
 
 /// Reads one text: YAML documents, JSON, `List` kinds.
 ///
@@ -130,6 +130,26 @@ impl Loader {
         self.problems.extend(ageless_peers(&self.resources));
         match Problems::from_list(self.problems) {
             None => Ok(self.resources),
+            Some(problems) => Err(problems),
+        }
+    }
+
+    /// Everything that was read, as it was meant: for tools that judge a configuration and do not run it. Beside it comes what is wrong
+    /// and yet readable, each with its [`kind`](Problem::kind): typographic quotation marks, which are taken off, and resources that
+    /// stand there twice, of which both are kept.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is unreadable, and what is wrong beside it.
+    pub fn survey(mut self) -> Result<(Resources, Vec<Problem>), Problems> {
+        self.problems.extend(duplicates(&self.resources));
+        self.problems.extend(ageless_peers(&self.resources));
+        let is_readable = |problem: &Problem| problem.kind != ProblemKind::Unreadable;
+        match Problems::from_list(self.problems) {
+            None => Ok((self.resources, Vec::new())),
+            Some(problems) if problems.as_slice().iter().all(is_readable) => {
+                Ok((self.resources, problems.into_iter().collect()))
+            }
             Some(problems) => Err(problems),
         }
     }

@@ -60,7 +60,7 @@ mod unique;
 #[cfg(test)]
 mod tests;
 
-pub use error::{Problem, Problems};
+pub use error::{Problem, ProblemKind, Problems};
 pub use legacy::{
     AccessRule, Constraint, EnforcementMode, LegacyJwt, LegacyMtls, LegacyPolicy, LegacyTarget,
     PortSelector, PrincipalBinding, RbacConfig, RbacMode, RbacTarget, ServiceRole,

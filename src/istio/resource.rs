@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{
-    AuthorizationPolicy, LegacyPolicy, MeshConfig, PeerAuthentication, Position, Problem,
+    AuthorizationPolicy, LegacyPolicy, MeshConfig, Meta, PeerAuthentication, Position, Problem,
     RbacConfig, RequestAuthentication, ServiceRole, ServiceRoleBinding,
 };
 
@@ -47,6 +47,19 @@ impl Resources {
         self.skipped.extend(more.skipped);
         self.notes.extend(more.notes);
         self.mesh_config = self.mesh_config.take().or(more.mesh_config);
+    }
+
+    /// The heads of all resources, kind by kind.
+    pub fn metas(&self) -> impl Iterator<Item = &Meta> {
+        self.authorization_policies
+            .iter()
+            .map(|resource| &resource.meta)
+            .chain(self.request_authentications.iter().map(|r| &r.meta))
+            .chain(self.peer_authentications.iter().map(|r| &r.meta))
+            .chain(self.legacy_policies.iter().map(|r| &r.meta))
+            .chain(self.rbac_configs.iter().map(|r| &r.meta))
+            .chain(self.service_roles.iter().map(|r| &r.meta))
+            .chain(self.service_role_bindings.iter().map(|r| &r.meta))
     }
 }
 

@@ -2,41 +2,26 @@
 
 use std::collections::HashMap;
 
-use super::{Meta, Problem, Resources};
+use super::{Meta, Problem, ProblemKind, Resources};
 
 /// Two resources of one kind, namespace and name: only one of them could be meant.
 pub(super) fn duplicates(resources: &Resources) -> Vec<Problem> {
     let mut seen: HashMap<(&str, &str, &str), &Meta> = HashMap::new();
     let mut problems = Vec::new();
-    for meta in metas(resources) {
+    for meta in resources.metas() {
         let key = (&*meta.kind, &*meta.namespace, &*meta.name);
         let Some(first) = seen.get(&key) else {
             seen.insert(key, meta);
             continue;
         };
-        problems.push(Problem::new(
-            meta.at.clone(),
-            "metadata.name",
-            format!(
-                "{} `{}` of namespace `{}` was already written at {}; keep one",
-                meta.kind, meta.name, meta.namespace, first.at
-            ),
-        ));
+        let message = format!(
+            "{} `{}` of namespace `{}` was already written at {}; keep one",
+            meta.kind, meta.name, meta.namespace, first.at
+        );
+        let problem = Problem::new(meta.at.clone(), "metadata.name", message);
+        problems.push(problem.of_kind(ProblemKind::Duplicate));
     }
     problems
-}
-
-fn metas(resources: &Resources) -> impl Iterator<Item = &Meta> {
-    let r = resources;
-    r.authorization_policies
-        .iter()
-        .map(|resource| &resource.meta)
-        .chain(r.request_authentications.iter().map(|r| &r.meta))
-        .chain(r.peer_authentications.iter().map(|r| &r.meta))
-        .chain(r.legacy_policies.iter().map(|r| &r.meta))
-        .chain(r.rbac_configs.iter().map(|r| &r.meta))
-        .chain(r.service_roles.iter().map(|r| &r.meta))
-        .chain(r.service_role_bindings.iter().map(|r| &r.meta))
 }
 
 /// Two PeerAuthentications for the whole of one namespace, of which the older counts, where the age of one is unknown.
@@ -56,14 +41,12 @@ pub(super) fn ageless_peers(resources: &Resources) -> Vec<Problem> {
             continue;
         };
         if meta.created.is_none() || first.created.is_none() {
-            problems.push(Problem::new(
-                meta.at.clone(),
-                "spec.selector",
-                format!(
-                    "PeerAuthentication `{}` at {} holds for all of namespace `{}`, too, and only the older counts; keep one",
-                    first.name, first.at, meta.namespace
-                ),
-            ));
+            let message = format!(
+                "PeerAuthentication `{}` at {} holds for all of namespace `{}`, too, and only the older counts; keep one",
+                first.name, first.at, meta.namespace
+            );
+            let problem = Problem::new(meta.at.clone(), "spec.selector", message);
+            problems.push(problem.of_kind(ProblemKind::Ageless));
         }
     }
     problems

@@ -31,16 +31,20 @@ impl Configuration {
         mut loader: Loader,
         mesh_config: Option<Result<MeshConfig, Problems>>,
     ) -> Result<Self, Problems> {
-        let mesh_config = match mesh_config.transpose() {
-            Ok(mesh_config) => mesh_config,
-            Err(problems) => {
-                problems
-                    .into_iter()
-                    .for_each(|problem| loader.report(problem));
-                None
-            }
-        };
-        let resources = loader.finish()?;
-        Ok(Self::new(resources, mesh_config))
+        let mesh_config = settings(&mut loader, mesh_config);
+        Ok(Self::new(loader.finish()?, mesh_config))
     }
+}
+
+/// The settings that were read; what is wrong with them is the loader's to tell.
+pub(super) fn settings(
+    loader: &mut Loader,
+    mesh_config: Option<Result<MeshConfig, Problems>>,
+) -> Option<MeshConfig> {
+    mesh_config.transpose().unwrap_or_else(|problems| {
+        problems
+            .into_iter()
+            .for_each(|problem| loader.report(problem));
+        None
+    })
 }

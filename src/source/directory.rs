@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 
-use crate::istio::{Loader, Problem, Problems, parse_mesh_config};
+use crate::istio::{Loader, MeshConfig, Problem, Problems, parse_mesh_config};
 
+use super::configuration::settings;
 use super::files::{Contents, Found, find, read};
 use super::{Configuration, Watch};
 
@@ -66,6 +67,20 @@ impl Directory {
         Self::parse(&self.gather(), default_namespace)
     }
 
+    /// Reads everything as it was meant, for tools that judge a configuration and do not run it; see [`Loader::survey`].
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read), but for what is wrong and yet readable.
+    pub fn survey(
+        &self,
+        default_namespace: &str,
+    ) -> Result<(Configuration, Vec<Problem>), Problems> {
+        let (loader, mesh_config) = Self::loader(&self.gather(), default_namespace);
+        let (resources, readable) = loader.survey()?;
+        Ok((Configuration::new(resources, mesh_config), readable))
+    }
+
     /// The contents of all files, without judging them.
     pub(super) fn gather(&self) -> Gathered {
         let settings = self
@@ -98,6 +113,12 @@ impl Directory {
         gathered: &Gathered,
         default_namespace: &str,
     ) -> Result<Configuration, Problems> {
+        let (loader, mesh_config) = Self::loader(gathered, default_namespace);
+        Ok(Configuration::new(loader.finish()?, mesh_config))
+    }
+
+    /// A loader that has read everything, and the mesh's settings.
+    fn loader(gathered: &Gathered, default_namespace: &str) -> (Loader, Option<MeshConfig>) {
         let mut loader = Loader::new(default_namespace);
         for problem in &gathered.problems {
             loader.report(problem.clone());
@@ -112,7 +133,8 @@ impl Directory {
             Ok(text) => parse_mesh_config(&file.name, text),
             Err(problem) => Err(problem.clone().into()),
         });
-        Configuration::finish(loader, mesh_config)
+        let mesh_config = settings(&mut loader, mesh_config);
+        (loader, mesh_config)
     }
 }
 
