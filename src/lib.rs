@@ -35,6 +35,8 @@ pub mod source;
 pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "vet")]
+pub mod vet;
 
 pub use context::{Claims, Peer, TraceContext};
 pub use identity::Workload;

@@ -61,7 +61,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 const EVERYTHING: &[&str] = &["*"];
 
 /// Crates that a pure room must not know.
-const PURE: &[&str] = &["istio", "matcher", "identity", "policy", "coverage", "diff"];
+const PURE: &[&str] = &[
+    "istio", "matcher", "identity", "policy", "coverage", "diff", "vet",
+];
 const IMPURE_CRATES: &[&str] = &[
     "http",
     "hyper",

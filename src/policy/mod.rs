@@ -85,6 +85,8 @@ pub use attributes::Attributes;
 pub use builder::EngineBuilder;
 pub use claims::split_words;
 pub use compile::compile;
+#[cfg(feature = "vet")]
+pub(crate) use compile::issuer_and_subject;
 pub use decision::{Decision, DryRun, Marks, PolicyId};
 pub use engine::{CustomMatch, Engine, Judgement};
 pub use explain::{Explanation, FailedClause, RuleReport};

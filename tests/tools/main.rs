@@ -22,6 +22,7 @@ mod random;
 mod search;
 mod shell;
 mod testing_page;
+mod vet;
 #[path = "../support/world.rs"]
 #[expect(dead_code, reason = "not every test asks for all of it")]
 mod world;

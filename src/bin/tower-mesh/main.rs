@@ -11,6 +11,7 @@ mod man;
 mod options;
 mod question;
 mod table;
+mod vet;
 mod world;
 
 use std::io;
@@ -44,6 +45,7 @@ enum Command {
     Diff(diff::Diff),
     Envoy(envoy::Envoy),
     Man(man::Man),
+    Vet(vet::Vet),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Diff(diff) => diff.run(),
         Command::Envoy(envoy) => envoy.run(),
         Command::Man(man) => man.run(),
+        Command::Vet(vet) => vet.run(),
     };
     match done {
         Ok(code) => code,

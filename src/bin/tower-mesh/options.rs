@@ -129,7 +129,8 @@ pub(crate) fn key_and_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn namespace_and_account(text: &str) -> Result<(String, String), String> {
+/// Reads `NAMESPACE/SERVICE-ACCOUNT`.
+pub(crate) fn namespace_and_account(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
         Some((namespace, account))
             if !namespace.is_empty() && !account.is_empty() && !account.contains('/') =>

@@ -33,6 +33,8 @@ mod text;
 mod tokens;
 mod trust_domain;
 
+#[cfg(feature = "vet")]
+pub(crate) use claims::issuer_and_subject;
 pub use pipeline::compile;
 
 #[cfg(test)]

@@ -1,0 +1,214 @@
+use super::text::{excludes, includes, is_non_empty, matches_all};
+use crate::istio::PathNormalization;
+use crate::matcher::{Cidr, PathTemplate, StringMatcher, StringPattern};
+use crate::policy::ir::{HeaderMatcher, HeaderTest, MetadataMatcher, ValueMatcher};
+
+/// A test of one fact about a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::vet) enum Attribute<'r> {
+    DestinationIp(Cidr),
+    DirectIp(Cidr),
+    Header(&'r HeaderMatcher),
+    Metadata(&'r MetadataMatcher),
+    Path(&'r StringMatcher),
+    /// A name of the peer; without a matcher: the connection is TLS.
+    Peer(Option<&'r StringMatcher>),
+    /// `start <= port < end`.
+    Port(u32, u32),
+    RemoteIp(Cidr),
+    ServerName(&'r StringMatcher),
+    Template(&'r PathTemplate),
+}
+
+impl Attribute<'_> {
+    /// Whether every HTTP request passes.
+    pub(super) fn always(self) -> bool {
+        match self {
+            // Envoy answers 400 to whatever lacks one of these.
+            Self::Header(header) if is_pseudo(&header.name) => match &header.test {
+                HeaderTest::Present(true) => !header.invert,
+                HeaderTest::String(matcher) => !header.invert && matches_all(matcher, true),
+                HeaderTest::Present(false) | HeaderTest::Range { .. } => false,
+            },
+            Self::Path(matcher) => {
+                matches_all(matcher, true)
+                    || is_non_empty(matcher)
+                    || *matcher == StringMatcher::prefix("/")
+            }
+            Self::ServerName(matcher) => matches_all(matcher, true),
+            Self::Port(start, end) => start == 0 && end > u32::from(u16::MAX),
+            _ => false,
+        }
+    }
+
+    /// Whether no HTTP request passes; paths are those that are left after normalization.
+    pub(super) fn never(self, paths: PathNormalization) -> bool {
+        match self {
+            Self::Path(matcher) => !is_possible_path(matcher, paths),
+            // Handshakes bring the name in lower case.
+            Self::ServerName(matcher) => match &matcher.pattern {
+                StringPattern::Exact(text)
+                | StringPattern::Prefix(text)
+                | StringPattern::Suffix(text) => text.bytes().any(|byte| byte.is_ascii_uppercase()),
+                StringPattern::Contains(_) | StringPattern::Regex(_) => false,
+            },
+            Self::Peer(Some(matcher)) => match &matcher.pattern {
+                StringPattern::Exact(text) | StringPattern::Prefix(text) => {
+                    text.starts_with("spiffe://spiffe://")
+                }
+                _ => false,
+            },
+            Self::Port(start, end) => start >= end,
+            _ => false,
+        }
+    }
+
+    /// Whether whatever passes this passes the other, too.
+    pub(super) fn implies(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::DestinationIp(a), Self::DestinationIp(b))
+            | (Self::DirectIp(a), Self::DirectIp(b))
+            | (Self::RemoteIp(a), Self::RemoteIp(b)) => {
+                a.prefix() >= b.prefix() && b.contains(a.address())
+            }
+            (Self::Port(start, end), Self::Port(first, last)) => first <= start && end <= last,
+            (Self::Path(a), Self::Path(b)) | (Self::ServerName(a), Self::ServerName(b)) => {
+                includes(a, b, true)
+            }
+            (Self::Path(path), Self::Template(template)) => match &path.pattern {
+                StringPattern::Exact(text) => {
+                    !path.ignore_case && template.matches(text.as_bytes())
+                }
+                _ => false,
+            },
+            (Self::Template(template), Self::Path(path)) => match &path.pattern {
+                StringPattern::Prefix(start) => template.literal_prefix().starts_with(&**start),
+                _ => false,
+            },
+            (Self::Peer(_), Self::Peer(None)) => true,
+            (Self::Peer(Some(a)), Self::Peer(Some(b))) => includes(a, b, true),
+            (Self::Header(a), Self::Header(b)) => header_implies(a, b),
+            (Self::Metadata(a), Self::Metadata(b)) => {
+                let same = a.filter == b.filter && a.path == b.path;
+                same && !a.invert && !b.invert && value_implies(&a.value, &b.value)
+            }
+            _ => self == other,
+        }
+    }
+
+    /// Whether nothing passes both.
+    pub(super) fn excludes(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::DestinationIp(a), Self::DestinationIp(b))
+            | (Self::DirectIp(a), Self::DirectIp(b))
+            | (Self::RemoteIp(a), Self::RemoteIp(b)) => {
+                !a.contains(b.address()) && !b.contains(a.address())
+            }
+            (Self::Port(start, end), Self::Port(first, last)) => end <= first || last <= start,
+            (Self::Path(a), Self::Path(b)) | (Self::ServerName(a), Self::ServerName(b)) => {
+                excludes(a, b)
+            }
+            (Self::Path(path), Self::Template(template))
+            | (Self::Template(template), Self::Path(path)) => match &path.pattern {
+                StringPattern::Exact(text) => {
+                    !path.ignore_case && !template.matches(text.as_bytes())
+                }
+                StringPattern::Prefix(start) => {
+                    let literal = template.literal_prefix();
+                    !literal.starts_with(&**start) && !start.starts_with(literal)
+                }
+                _ => false,
+            },
+            // A request has one method, one path, one host; of other headers it may have several.
+            (Self::Header(a), Self::Header(b)) if a.name == b.name && is_pseudo(&a.name) => {
+                match (&a.test, &b.test) {
+                    (HeaderTest::String(one), HeaderTest::String(two)) => {
+                        !a.invert && !b.invert && excludes(one, two)
+                    }
+                    _ => false,
+                }
+            }
+            // A claim that must be a string is one.
+            (Self::Metadata(a), Self::Metadata(b)) if a.filter == b.filter && a.path == b.path => {
+                match (&a.value, &b.value) {
+                    (ValueMatcher::String(one), ValueMatcher::String(two)) => {
+                        !a.invert && !b.invert && excludes(one, two)
+                    }
+                    _ => false,
+                }
+            }
+            _ => false,
+        }
+    }
+}
+
+fn is_pseudo(name: &str) -> bool {
+    matches!(name, ":method" | ":authority" | ":path")
+}
+
+fn header_implies(a: &HeaderMatcher, b: &HeaderMatcher) -> bool {
+    if a == b {
+        return true;
+    }
+    let plain = |header: &HeaderMatcher| !header.invert && !header.treat_missing_as_empty;
+    if a.name != b.name || !plain(a) || !plain(b) {
+        return false;
+    }
+    match (&a.test, &b.test) {
+        (HeaderTest::String(a), HeaderTest::String(b)) => includes(a, b, true),
+        (HeaderTest::String(_) | HeaderTest::Range { .. }, HeaderTest::Present(true)) => true,
+        _ => false,
+    }
+}
+
+fn value_implies(a: &ValueMatcher, b: &ValueMatcher) -> bool {
+    match (a, b) {
+        _ if a == b => true,
+        (ValueMatcher::Or(all), _) => all.iter().all(|a| value_implies(a, b)),
+        (_, ValueMatcher::Or(any)) => any.iter().any(|b| value_implies(a, b)),
+        (ValueMatcher::String(a), ValueMatcher::String(b)) => includes(a, b, false),
+        (ValueMatcher::ListOneOf(a), ValueMatcher::ListOneOf(b)) => value_implies(a, b),
+        _ => false,
+    }
+}
+
+/// Whether some path is like this after normalization: it starts with a slash, has no query, and of what normalization takes away or
+/// writes otherwise it holds nothing.
+fn is_possible_path(matcher: &StringMatcher, paths: PathNormalization) -> bool {
+    let (text, is_start, is_end) = match &matcher.pattern {
+        StringPattern::Exact(text) => (text, true, true),
+        StringPattern::Prefix(text) => (text, true, false),
+        StringPattern::Suffix(text) => (text, false, true),
+        StringPattern::Contains(text) => (text, false, false),
+        StringPattern::Regex(_) => return true,
+    };
+    let is_anything = text.is_empty() && !is_end;
+    if is_start && !is_anything && !text.starts_with('/') {
+        return false;
+    }
+    // A space, a control or a byte beyond ASCII is answered with 400; a query or a fragment is no part of the path.
+    if !text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte))
+    {
+        return false;
+    }
+    if paths == PathNormalization::None {
+        return true;
+    }
+    let rewritten = text.bytes().any(|byte| b"\"<>^`{|}\\".contains(&byte));
+    let segments: Vec<&str> = text.split('/').collect();
+    let last = segments.len().saturating_sub(1);
+    // The first and the last piece may be parts of longer segments.
+    let is_whole = |index: usize| (index > 0) && (index < last || is_end);
+    let dots = segments
+        .iter()
+        .enumerate()
+        .any(|(index, segment)| is_whole(index) && matches!(*segment, "." | ".."));
+    let merged = matches!(
+        paths,
+        PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes
+    );
+    let doubled = merged && text.contains("//");
+    !(rewritten || dots || doubled)
+}

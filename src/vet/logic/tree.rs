@@ -1,0 +1,280 @@
+use std::fmt;
+
+use super::attribute::Attribute;
+use crate::istio::PathNormalization;
+use crate::matcher::{StringMatcher, StringPattern};
+use crate::policy::ir::{HeaderTest, Permission, Policy, Principal, ValueMatcher};
+
+/// Reasons over the rules of a mesh.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::vet) struct Logic {
+    pub(in crate::vet) paths: PathNormalization,
+}
+
+impl Logic {
+    /// Whether whatever matches `narrow` matches `wide`, too.
+    pub(in crate::vet) fn rule_implies(self, narrow: &Policy, wide: &Policy) -> bool {
+        let permissions = narrow.permissions.iter().all(|narrow| {
+            wide.permissions
+                .iter()
+                .any(|wide| self.implies(narrow, wide))
+        });
+        permissions
+            && narrow.principals.iter().all(|narrow| {
+                wide.principals
+                    .iter()
+                    .any(|wide| self.implies(narrow, wide))
+            })
+    }
+
+    /// Whether nothing matches both.
+    pub(in crate::vet) fn rules_exclude(self, a: &Policy, b: &Policy) -> bool {
+        let mut permissions = a.permissions.iter();
+        let mut principals = a.principals.iter();
+        permissions.all(|a| b.permissions.iter().all(|b| self.clash(a, b).is_some()))
+            || principals.all(|a| b.principals.iter().all(|b| self.clash(a, b).is_some()))
+    }
+
+    /// Whether every HTTP request matches.
+    pub(in crate::vet) fn rule_always(self, rule: &Policy) -> bool {
+        let permissions = rule.permissions.iter().any(|node| self.always(node));
+        permissions && rule.principals.iter().any(|node| self.always(node))
+    }
+
+    /// Why no HTTP request passes, when that is certain.
+    pub(in crate::vet) fn never<'n, N: Tree>(self, node: &'n N) -> Option<Why<'n>> {
+        match node.shape() {
+            Shape::Any => None,
+            Shape::Is(attribute) => attribute.never(self.paths).then_some(Why::Never(attribute)),
+            Shape::Not(inner) => self.always(inner).then_some(Why::NotAlways),
+            Shape::Or(any) => {
+                let mut reasons = any.iter().map(|node| self.never(node));
+                let first = reasons.next()??;
+                reasons.all(|reason| reason.is_some()).then_some(first)
+            }
+            Shape::And(all) => {
+                let own = all.iter().find_map(|node| self.never(node));
+                own.or_else(|| {
+                    all.iter().enumerate().find_map(|(index, a)| {
+                        all.iter().skip(index + 1).find_map(|b| self.clash(a, b))
+                    })
+                })
+            }
+        }
+    }
+
+    /// Whether every HTTP request passes.
+    fn always<N: Tree>(self, node: &N) -> bool {
+        match node.shape() {
+            Shape::Any => true,
+            Shape::Is(attribute) => attribute.always(),
+            Shape::Not(inner) => self.never(inner).is_some(),
+            Shape::And(all) => all.iter().all(|node| self.always(node)),
+            Shape::Or(any) => any.iter().any(|node| self.always(node)) || is_every_address(any),
+        }
+    }
+
+    fn implies<N: Tree>(self, narrow: &N, wide: &N) -> bool {
+        if narrow == wide || self.always(wide) {
+            return true;
+        }
+        match (narrow.shape(), wide.shape()) {
+            (_, Shape::And(all)) => all.iter().all(|wide| self.implies(narrow, wide)),
+            (Shape::Or(any), _) => any.iter().all(|narrow| self.implies(narrow, wide)),
+            (Shape::And(all), Shape::Or(any)) => {
+                all.iter().any(|narrow| self.implies(narrow, wide))
+                    || any.iter().any(|wide| self.implies(narrow, wide))
+            }
+            (_, Shape::Or(any)) => any.iter().any(|wide| self.implies(narrow, wide)),
+            (Shape::And(all), _) => all.iter().any(|narrow| self.implies(narrow, wide)),
+            (Shape::Not(narrow), Shape::Not(wide)) => self.implies(wide, narrow),
+            (_, Shape::Not(wide)) => self.clash(narrow, wide).is_some(),
+            (Shape::Is(narrow), Shape::Is(wide)) => narrow.implies(wide),
+            (Shape::Any | Shape::Not(_), _) | (Shape::Is(_), Shape::Any) => false,
+        }
+    }
+
+    /// Why nothing passes both, when that is certain.
+    fn clash<'n, N: Tree>(self, a: &'n N, b: &'n N) -> Option<Why<'n>> {
+        match (a.shape(), b.shape()) {
+            (Shape::And(all), _) => all.iter().find_map(|a| self.clash(a, b)),
+            (_, Shape::And(all)) => all.iter().find_map(|b| self.clash(a, b)),
+            (Shape::Or(any), _) => {
+                let mut reasons = any.iter().map(|a| self.clash(a, b));
+                let first = reasons.next()??;
+                reasons.all(|reason| reason.is_some()).then_some(first)
+            }
+            (_, Shape::Or(any)) => {
+                let mut reasons = any.iter().map(|b| self.clash(a, b));
+                let first = reasons.next()??;
+                reasons.all(|reason| reason.is_some()).then_some(first)
+            }
+            (Shape::Not(inner), _) => self.implies(b, inner).then(|| Why::ButNot(first(b))),
+            (_, Shape::Not(inner)) => self.implies(a, inner).then(|| Why::ButNot(first(a))),
+            (Shape::Is(a), Shape::Is(b)) => a.excludes(b).then_some(Why::Both(a, b)),
+            (Shape::Any, _) | (_, Shape::Any) => None,
+        }
+    }
+}
+
+/// The ranges of all IPv4 and of all IPv6 addresses together leave nobody out.
+fn is_every_address<N: Tree>(any: &[N]) -> bool {
+    let ranges = any.iter().filter_map(|node| match node.shape() {
+        Shape::Is(Attribute::DirectIp(range)) => Some((0, range)),
+        Shape::Is(Attribute::RemoteIp(range)) => Some((1, range)),
+        Shape::Is(Attribute::DestinationIp(range)) => Some((2, range)),
+        _ => None,
+    });
+    let whole: Vec<_> = ranges
+        .filter(|(_, range)| range.prefix() == 0)
+        .map(|(of, range)| (of, range.address().is_ipv4()))
+        .collect();
+    whole.iter().any(|(of, v4)| whole.contains(&(*of, !v4)))
+}
+
+/// The first test in a tree.
+fn first<N: Tree>(node: &N) -> Option<Attribute<'_>> {
+    match node.shape() {
+        Shape::Any => None,
+        Shape::Is(attribute) => Some(attribute),
+        Shape::Not(inner) => first(inner),
+        Shape::And(nodes) | Shape::Or(nodes) => nodes.iter().find_map(first),
+    }
+}
+
+/// Why a rule cannot match.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::vet) enum Why<'n> {
+    /// Both must hold, and nothing is both.
+    Both(Attribute<'n>, Attribute<'n>),
+    /// This must hold, and what is left out leaves nothing of it.
+    ButNot(Option<Attribute<'n>>),
+    /// Nothing is like this.
+    Never(Attribute<'n>),
+    /// Everything is left out.
+    NotAlways,
+}
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Both(a, b) => write!(f, "nothing has {a} and {b}"),
+            Self::ButNot(Some(attribute)) => {
+                write!(
+                    f,
+                    "a negative list leaves out {attribute}, which is asked for"
+                )
+            }
+            Self::ButNot(None) | Self::NotAlways => {
+                f.write_str("a negative list leaves out everything")
+            }
+            Self::Never(attribute) => write!(f, "nothing has {attribute}"),
+        }
+    }
+}
+
+impl fmt::Display for Attribute<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DestinationIp(range) => write!(f, "the destination address {range}"),
+            Self::DirectIp(range) | Self::RemoteIp(range) => write!(f, "the address {range}"),
+            Self::Header(header) => {
+                let name = match header.name.as_str() {
+                    ":method" => "the method",
+                    ":authority" => "the host",
+                    name => return write!(f, "the header {name} {}", HeaderValue(&header.test)),
+                };
+                write!(f, "{name} {}", HeaderValue(&header.test))
+            }
+            Self::Metadata(metadata) => {
+                let name = metadata.path.last().map_or("", String::as_str);
+                match &metadata.value {
+                    ValueMatcher::String(text) => write!(f, "the claim {name} {}", Written(text)),
+                    _ => write!(f, "the claim {name}"),
+                }
+            }
+            Self::Path(path) => write!(f, "the path {}", Written(path)),
+            Self::Peer(Some(name)) => write!(f, "the identity {}", Written(name)),
+            Self::Peer(None) => f.write_str("an encrypted connection"),
+            Self::Port(start, _) => write!(f, "the port {start}"),
+            Self::ServerName(name) => write!(f, "the server name {}", Written(name)),
+            Self::Template(template) => write!(f, "a path like {}", template.as_str()),
+        }
+    }
+}
+
+struct HeaderValue<'n>(&'n HeaderTest);
+
+impl fmt::Display for HeaderValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            HeaderTest::String(text) => Written(text).fmt(f),
+            HeaderTest::Range { .. } | HeaderTest::Present(_) => f.write_str("*"),
+        }
+    }
+}
+
+/// A pattern as a policy writes it.
+struct Written<'n>(&'n StringMatcher);
+
+impl fmt::Display for Written<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.pattern {
+            StringPattern::Exact(text) => f.write_str(text),
+            StringPattern::Prefix(text) => write!(f, "{text}*"),
+            StringPattern::Suffix(text) => write!(f, "*{text}"),
+            StringPattern::Contains(text) => write!(f, "*{text}*"),
+            StringPattern::Regex(regex) => f.write_str(regex.as_str()),
+        }
+    }
+}
+
+/// A node of a permission or of a principal, one level deep.
+pub(in crate::vet) enum Shape<'n, N> {
+    Any,
+    And(&'n [N]),
+    Is(Attribute<'n>),
+    Not(&'n N),
+    Or(&'n [N]),
+}
+
+/// What permissions and principals have in common.
+pub(in crate::vet) trait Tree: PartialEq + Sized {
+    fn shape(&self) -> Shape<'_, Self>;
+}
+
+impl Tree for Permission {
+    fn shape(&self) -> Shape<'_, Self> {
+        Shape::Is(match self {
+            Self::Any => return Shape::Any,
+            Self::And(all) => return Shape::And(all),
+            Self::Or(any) => return Shape::Or(any),
+            Self::Not(inner) => return Shape::Not(inner),
+            Self::Header(header) => Attribute::Header(header),
+            Self::UrlPath(path) => Attribute::Path(path),
+            Self::UriTemplate(template) => Attribute::Template(template),
+            Self::DestinationIp(range) => Attribute::DestinationIp(*range),
+            Self::DestinationPort(port) => Attribute::Port(u32::from(*port), u32::from(*port) + 1),
+            Self::DestinationPortRange { start, end } => Attribute::Port(*start, *end),
+            Self::RequestedServerName(name) => Attribute::ServerName(name),
+            Self::Metadata(metadata) => Attribute::Metadata(metadata),
+        })
+    }
+}
+
+impl Tree for Principal {
+    fn shape(&self) -> Shape<'_, Self> {
+        Shape::Is(match self {
+            Self::Any => return Shape::Any,
+            Self::And(all) => return Shape::And(all),
+            Self::Or(any) => return Shape::Or(any),
+            Self::Not(inner) => return Shape::Not(inner),
+            Self::Authenticated(name) => Attribute::Peer(name.as_ref()),
+            Self::DirectRemoteIp(range) | Self::SourceIp(range) => Attribute::DirectIp(*range),
+            Self::RemoteIp(range) => Attribute::RemoteIp(*range),
+            Self::Header(header) => Attribute::Header(header),
+            Self::UrlPath(path) => Attribute::Path(path),
+            Self::Metadata(metadata) => Attribute::Metadata(metadata),
+        })
+    }
+}

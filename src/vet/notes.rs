@@ -1,0 +1,79 @@
+use std::collections::HashSet;
+
+use super::silence::Silences;
+use super::{Code, Note, Report, Silenced};
+use crate::istio::{Meta, Position};
+
+/// Where the checks put what they find.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    found: Vec<(Note, Position)>,
+}
+
+impl Notes {
+    /// A note about a resource.
+    pub(super) fn add(
+        &mut self,
+        code: Code,
+        meta: &Meta,
+        at: &Position,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let note = Note {
+            code,
+            resource: name(meta),
+            at: at.clone(),
+            message: message.into(),
+            help: help.into(),
+        };
+        self.found.push((note, meta.at.clone()));
+    }
+
+    /// Whether something was said about this place already.
+    pub(super) fn has(&self, code: Code, at: &Position) -> bool {
+        self.found
+            .iter()
+            .any(|(note, _)| note.code == code && note.at == *at)
+    }
+
+    /// Everything in order, each once, without what is silenced.
+    pub(super) fn into_report(self, mut silences: Silences) -> Report {
+        let mut report = Report::default();
+        let mut seen = HashSet::new();
+        for (note, resource) in self.found {
+            if !seen.insert((note.at.clone(), note.code, note.message.clone())) {
+                continue;
+            }
+            match silences.reason(note.code, &resource) {
+                Some(reason) => report.silenced.push(Silenced { note, reason }),
+                None => report.notes.push(note),
+            }
+        }
+        report.notes.extend(silences.into_notes());
+        report.notes.sort_by_cached_key(key);
+        report
+            .silenced
+            .sort_by_cached_key(|silenced| key(&silenced.note));
+        report
+    }
+}
+
+/// Notes are told by place, then by code.
+fn key(note: &Note) -> (Position, &'static str, String) {
+    (note.at.clone(), note.code.as_str(), note.message.clone())
+}
+
+/// `KIND NAMESPACE/NAME`, or `KIND NAME` of a resource that is in no namespace.
+pub(super) fn name(meta: &Meta) -> String {
+    let Meta {
+        kind,
+        namespace,
+        name,
+        ..
+    } = meta;
+    if namespace.is_empty() {
+        return format!("{kind} {name}");
+    }
+    format!("{kind} {namespace}/{name}")
+}

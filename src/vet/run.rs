@@ -1,0 +1,145 @@
+use super::notes::Notes;
+use super::silence::Silences;
+use super::world::World;
+use super::{Code, Note, Severity, Silenced, callers, legacy, meaning, tokens, values, workloads};
+use crate::identity::Workload;
+use crate::istio::{Loader, MeshConfig, Meta, Position, Problem, ProblemKind, Problems, Resources};
+
+/// Judges configurations: what is known beside them, and what is not to be told.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Vet {
+    workloads: Vec<Workload>,
+    allowed: Vec<(Code, String)>,
+    mesh: Option<MeshConfig>,
+}
+
+impl Vet {
+    /// With no workload known and nothing silenced.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a workload. As soon as one of a namespace is known, all of that namespace are taken to be.
+    pub fn workload(mut self, workload: Workload) -> Self {
+        self.workloads.push(workload);
+        self
+    }
+
+    /// Silences a code, for a reason. Without a reason nothing is silenced.
+    pub fn allow(mut self, code: Code, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        if !reason.trim().is_empty() {
+            self.allowed.push((code, reason));
+        }
+        self
+    }
+
+    /// Sets the mesh's settings; otherwise those of the ConfigMap `istio` among the resources count, else Istio's defaults.
+    pub fn mesh_config(mut self, mesh: MeshConfig) -> Self {
+        self.mesh = Some(mesh);
+        self
+    }
+
+    /// Vets the resources of a YAML text; `file` is what notes call it. Resources without a namespace are put into `default_namespace`.
+    ///
+    /// # Errors
+    /// Everything that makes the text unreadable.
+    pub fn yaml(
+        &self,
+        file: &str,
+        text: &str,
+        default_namespace: &str,
+    ) -> Result<Report, Problems> {
+        let mut loader = Loader::new(default_namespace);
+        loader.read(file, text);
+        let (resources, readable) = loader.survey()?;
+        self.resources(&resources, &readable)
+    }
+
+    /// Vets resources; `readable` is what was wrong and yet readable, as [`Loader::survey`] tells.
+    ///
+    /// # Errors
+    /// What keeps a resource from having a meaning.
+    pub fn resources(
+        &self,
+        resources: &Resources,
+        readable: &[Problem],
+    ) -> Result<Report, Problems> {
+        let found = self.mesh.as_ref().or(resources.mesh_config.as_deref());
+        let defaults = MeshConfig::default();
+        let world = World {
+            resources,
+            mesh: found.unwrap_or(&defaults),
+            mesh_is_known: found.is_some(),
+            workloads: &self.workloads,
+        };
+        let mut notes = Notes::default();
+        for problem in readable {
+            told_by_loader(resources, problem, &mut notes);
+        }
+        values::check(world, &mut notes);
+        meaning::check(world, &mut notes)?;
+        callers::check(world, &mut notes);
+        tokens::check(world, &mut notes);
+        workloads::check(world, &mut notes);
+        legacy::check(world, &mut notes);
+        Ok(notes.into_report(Silences::of(&self.allowed, resources)))
+    }
+}
+
+/// What was found, sorted by place and then by code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The notes.
+    pub notes: Vec<Note>,
+    /// Those that somebody silenced.
+    pub silenced: Vec<Silenced>,
+}
+
+impl Report {
+    /// Whether a note is an error.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        let mut notes = self.notes.iter();
+        notes.any(|note| note.severity() == Severity::Error)
+    }
+
+    /// How many notes there are of a severity.
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> usize {
+        let notes = self.notes.iter();
+        notes.filter(|note| note.severity() == severity).count()
+    }
+}
+
+fn told_by_loader(resources: &Resources, problem: &Problem, notes: &mut Notes) {
+    let (code, help) = match problem.kind {
+        ProblemKind::TypographicQuotes => (
+            Code::TypographicQuotes,
+            "write plain quotation marks, or none",
+        ),
+        ProblemKind::Duplicate => (Code::DuplicateResource, "take one out, or rename it"),
+        ProblemKind::Ageless => (
+            Code::AgelessPeerAuthentication,
+            "keep one; in a cluster the older one counts, and a file has no age",
+        ),
+        ProblemKind::Unreadable => return,
+    };
+    let nobody = Meta::default();
+    let meta = owner(resources, &problem.at).unwrap_or(&nobody);
+    let message = match problem.field.as_str() {
+        "" => problem.message.clone(),
+        field => format!("`{field}` {}", problem.message),
+    };
+    notes.add(code, meta, &problem.at, message, help);
+}
+
+/// The resource that stands at a place: the last that begins before it.
+fn owner<'r>(resources: &'r Resources, at: &Position) -> Option<&'r Meta> {
+    let before = resources
+        .metas()
+        .filter(|meta| meta.at.file == at.file && meta.at <= *at);
+    before.max_by_key(|meta| &meta.at)
+}

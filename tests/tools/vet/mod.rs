@@ -1,0 +1,7 @@
+//! What is told about policies that load.
+
+mod clinic_2018;
+mod command;
+mod fixtures;
+mod laws;
+mod silence;
