@@ -18,6 +18,7 @@ mod jwt;
 mod layers_alone;
 mod legacy;
 mod mesh_client;
+mod mesh_counts;
 mod mesh_faults;
 mod mesh_limits;
 mod mesh_outside;
