@@ -8,7 +8,7 @@ use hashbrown::{Equivalent, HashMap};
 
 use super::grow::Grow;
 use super::labels::EndLabels;
-use super::metadata::{PeerMetadata, Received};
+use super::metadata::{MAX_HEADER, PeerMetadata, Received};
 use super::table::{BaseId, Interned, May};
 use crate::context::Peer;
 
@@ -110,6 +110,8 @@ impl Peers {
         match (seen.principal, &said.value) {
             (Some(principal), Some(value)) => {
                 let id = said.id.as_ref().map_or(&b""[..], |id| id.as_bytes());
+                // Too big an id is no id (H-13): what is kept of a peer has a bound.
+                let id = if id.len() > MAX_HEADER { b"" } else { id };
                 let key = (principal, id, value.as_bytes());
                 self.described(key, &seen, proven, make)
             }
@@ -211,7 +213,7 @@ impl Equivalent<DescribedKey> for DescribedQuery<'_> {
 
 /// Names remembered for good.
 const MAX_PROVEN: usize = 4096;
-/// Descriptions remembered at a time, 16 KiB each at the very worst.
+/// Descriptions remembered at a time, twice 16 KiB each at the very worst.
 const MAX_DESCRIBED: usize = 256;
 /// Sets of labels that one name may cause: a peer that keeps changing its story is then known by its name alone.
 const MAX_CAUSED: usize = 256;
@@ -279,6 +281,25 @@ mod tests {
                 self.table.base(&labels, last, may)
             })
         }
+    }
+
+    /// H-13.
+    #[test]
+    fn an_id_that_is_too_big_is_not_kept() {
+        let seer = Seer::new();
+        let huge = Received {
+            id: Some("i".repeat(MAX_HEADER + 1).try_into().unwrap()),
+            ..said("w")
+        };
+        let web = peer("web");
+        let base = seer.see(&web, &huge);
+        let made = seer.made.get();
+        let without = Received {
+            id: None,
+            ..said("w")
+        };
+        assert_eq!(seer.see(&web, &without), base);
+        assert_eq!(seer.made.get(), made, "the same entry");
     }
 
     #[test]
