@@ -113,7 +113,7 @@ impl Tags {
         if is_grpc {
             tags.owned("grpc.path", cut(request.uri().path()).to_owned());
             if let Some(authority) = authority(request) {
-                tags.owned("grpc.authority", authority.to_owned());
+                tags.owned("grpc.authority", cut(authority).to_owned());
             }
             tags.header("grpc.content_type", headers.get(header::CONTENT_TYPE));
             tags.header("grpc.timeout", headers.get(GRPC_TIMEOUT));
@@ -202,13 +202,30 @@ fn url<B>(request: &Request<B>, target: &Uri, is_tls: bool) -> String {
     };
     let original = request.headers().get(ORIGINAL_PATH).and_then(text);
     let path = original.or_else(|| target.path_and_query().map(|path| path.as_str()));
-    let authority = authority(request).unwrap_or_default();
-    let path = cut(path.unwrap_or("/"));
+    let authority = cut(authority(request).unwrap_or_default());
+    let path = without_access_token(path.unwrap_or("/"));
+    let path = cut(&path);
     let mut url = String::with_capacity(scheme.len() + 3 + authority.len() + path.len());
     for part in [scheme, "://", authority, path] {
         url.push_str(part);
     }
     url
+}
+
+/// The path without the query parameter that may hold a bearer token (RFC 6750 §2.3): whoever reads spans must not be able to use it.
+fn without_access_token(path: &str) -> Cow<'_, str> {
+    let is_token = |pair: &&str| pair.split('=').next() == Some("access_token");
+    let Some((bare, query)) = path.split_once('?') else {
+        return Cow::Borrowed(path);
+    };
+    if !query.split('&').any(|pair| is_token(&pair)) {
+        return Cow::Borrowed(path);
+    }
+    let kept: Vec<_> = query.split('&').filter(|pair| !is_token(pair)).collect();
+    match kept.join("&") {
+        rest if rest.is_empty() => Cow::Borrowed(bare),
+        rest => Cow::Owned(format!("{bare}?{rest}")),
+    }
 }
 
 /// At most 256 bytes of it, as Envoy cuts paths; whole characters.

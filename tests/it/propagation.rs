@@ -144,6 +144,67 @@ async fn spans_are_named_and_tagged_after_the_workload() {
     assert_eq!(span.tag("http.url").unwrap().len(), "http://h".len() + 256);
 }
 
+/// J-25: neither side's span shows a token that is in the query, be it that of the target or of the path before a rewrite.
+#[tokio::test]
+async fn spans_do_not_show_a_token_in_the_query() {
+    let (propagation, spans) = recording();
+    let service = ServiceBuilder::new()
+        .layer(propagation.client_layer())
+        .layer(propagation.server_layer())
+        .service(service_fn(async |_: Request<Empty<Bytes>>| {
+            Ok::<_, Infallible>(text(""))
+        }));
+    for (query, shown) in [
+        ("access_token=secret", ""),
+        ("a=1&access_token=secret&b=2", "?a=1&b=2"),
+        ("access_token=secret&access_token=secret", ""),
+        ("access_token", ""),
+        (
+            "my_access_token=1&a=access_token",
+            "?my_access_token=1&a=access_token",
+        ),
+    ] {
+        let target = format!("/patients?{query}");
+        for (uri, original) in [(target.as_str(), None), ("/", Some(target.as_str()))] {
+            let mut request = get(&format!("http://patients{uri}"));
+            if let Some(original) = original {
+                let original = original.parse().unwrap();
+                request
+                    .headers_mut()
+                    .insert("x-envoy-original-path", original);
+            }
+            service.clone().oneshot(request).await.unwrap();
+            let expected = format!("http://patients/patients{shown}");
+            for span in [spans.try_recv().unwrap(), spans.try_recv().unwrap()] {
+                assert_eq!(span.tag("http.url"), Some(&*expected), "{:?}", span.kind);
+            }
+        }
+    }
+}
+
+/// H-19: an authority is cut like a path.
+#[tokio::test]
+async fn a_long_authority_is_cut() {
+    let (propagation, spans) = recording();
+    let service = propagation
+        .server_layer()
+        .layer(service_fn(async |_: Request<Empty<Bytes>>| {
+            Ok::<_, Infallible>(text(""))
+        }));
+    let mut request = get("/charts.Charts/Read");
+    for (name, value) in [
+        ("host", "h".repeat(1000)),
+        ("content-type", "application/grpc".into()),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    service.oneshot(request).await.unwrap();
+    let span = spans.try_recv().unwrap();
+    assert_eq!(span.tag("grpc.authority").unwrap().len(), 256);
+    let url = span.tag("http.url").unwrap();
+    assert_eq!(url.len(), "http:///charts.Charts/Read".len() + 256);
+}
+
 #[tokio::test]
 async fn flags_of_local_replies_and_the_address_of_who_answered_are_tagged() {
     let (propagation, spans) = recording();
