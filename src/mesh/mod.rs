@@ -6,7 +6,8 @@
 //! - Inbound: [`Mesh::serve`], or [`Mesh::protect`] and [`Mesh::listen`] under your own server. TLS leaves a
 //!   [`Peer`](crate::context::Peer); propagation and metrics begin; tokens are verified; policy decides; then the application runs.
 //!   Whatever refuses, the layers outside it still count and trace the refusal.
-//! - Outbound: [`Mesh::client`].
+//! - Outbound: [`Mesh::client`]; [`Mesh::connector`] under a client of your own. [`Outside`] is how hosts without the mesh are reached.
+//! - Around it: [`Mesh::readiness`] and [`Mesh::probe`] for [`Mesh::serve_plaintext`], [`Mesh::metrics`], [`Mesh::shutdown`].
 //!
 //! # Example
 //!

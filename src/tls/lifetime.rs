@@ -6,6 +6,8 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
+use crate::identity::SpiffeId;
+
 use super::accepted::Accepted;
 use super::bundle::TrustBundles;
 use super::credentials::Credentials;
@@ -60,7 +62,8 @@ struct Tls {
     made: Made,
     role: Role,
     chain: Vec<CertificateDer<'static>>,
-    peer: Option<Leaf>,
+    /// Who it is, and until when its certificate is good.
+    peer: Option<(SpiffeId, SystemTime)>,
     /// How long before the end of the peer's certificate, and of ours, the connection begins to end.
     ahead: [Duration; 2],
 }
@@ -93,13 +96,14 @@ impl Lifetime {
         chain: Vec<CertificateDer<'static>>,
     ) -> Self {
         let now = made.credentials.settings().clock.now();
-        let peer = chain.first().and_then(|leaf| Leaf::read(leaf).ok());
+        let leaf = chain.first().and_then(|leaf| Leaf::read(leaf).ok());
+        let peer = leaf.map(|leaf| (leaf.id, leaf.not_after));
         let ahead = |not_after: Option<SystemTime>| {
             let left = not_after.and_then(|not_after| not_after.duration_since(now).ok());
             lifetimes.cut.min(left.unwrap_or_default() / 10)
         };
         let ahead = [
-            ahead(peer.as_ref().map(|leaf| leaf.not_after)),
+            ahead(peer.as_ref().map(|(_, not_after)| *not_after)),
             ahead(Some(made.credentials.not_after())),
         ];
         let tls = Tls {
@@ -150,8 +154,8 @@ impl Tls {
         let now = credentials.settings().clock.now();
         let left = |not_after: SystemTime| not_after.duration_since(now).unwrap_or_default();
         let [peers, own] = self.ahead;
-        if let Some(peer) = &self.peer {
-            let left = left(peer.not_after);
+        if let Some((_, not_after)) = &self.peer {
+            let left = left(*not_after);
             if left <= peers {
                 return Some((End::PeerExpired, Some(left)));
             }
@@ -167,7 +171,7 @@ impl Tls {
             return Some((End::OwnExpired, Some(left)));
         }
         let accepted = match (&self.made.accepted, &self.peer) {
-            (Some(accepted), Some(peer)) => accepted.accepts(&peer.id),
+            (Some(accepted), Some((id, _))) => accepted.accepts(id),
             _ => true,
         };
         (!accepted).then_some((End::PeerNotAccepted, None))
@@ -194,7 +198,8 @@ impl Tls {
         };
         let [peers, own] = self.ahead;
         let own = left(credentials.not_after(), own);
-        let first = self.peer.as_ref().map(|peer| left(peer.not_after, peers));
+        let first = self.peer.as_ref();
+        let first = first.map(|(_, not_after)| left(*not_after, peers));
         // Timers tell whole milliseconds, certificates whole seconds.
         first.map_or(own, |peer| peer.min(own)) + Duration::from_millis(1)
     }

@@ -5,11 +5,19 @@
 //! layers and handlers find. A peer is whoever its certificate's one SPIFFE id says, judged by the roots of that id's own trust domain; a server
 //! must prove the very identity that its [`Destination`] expects. Whatever goes wrong has a [`Reason`].
 //!
+//! An identity comes from a [`Source`]: [`Files`], the SPIFFE Workload API, [`Renewed`] for those that must be asked for, or one of your own; a
+//! [`Rotation`] puts each new one to use. A connection's [`Lifetime`] ends soon after an identity on it was replaced, ended, was revoked or is no
+//! longer [`Accepted`]. What cannot be had within these rules (a key that no memory holds, a client with a TLS of its own) goes through
+//! [`Credentials::danger`].
+//!
 //! # Differences from Envoy/Istio
 //! - A port whose mode nobody set is STRICT.
 //! - Sessions are never resumed. A resumed session skips the verification of the certificate.
 //! - TLS on a PERMISSIVE port demands a client certificate even without Istio's ALPN names.
 //! - A leaf must hold a critical key usage as SPIFFE demands, and an intermediate the right to sign; Envoy's SPIFFE validator checks less.
+//! - A connection ends after about an hour, and before the first certificate on it does.
+//! - An exact list of ids is expected of a server; what a prefix would be is [`Accepted::danger`]'s.
+//! - A revocation list must be there and in time for every issuer once there are any; ztunnel lets pass what it does not know.
 //! - A chain with more than 8 certificates, or with URI name constraints, is refused.
 //!
 //! # Example

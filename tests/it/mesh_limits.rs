@@ -137,6 +137,9 @@ async fn seconds_until_closed(name: &str, mut stream: Box<dyn Wire>, most: u32) 
     panic!("{name}: still held after {most} s");
 }
 
+/// What a client says before it stops: where, in which protocol, which bytes; and after how many seconds it is let go.
+type Stall<'a> = (&'a str, SocketAddr, Option<Protocol>, &'a [u8], u32);
+
 /// wherever a client stops, with TLS and without, in either version, it is let go when its time is over and not before.
 #[tokio::test]
 async fn a_client_that_stops_anywhere_is_let_go_in_time() {
@@ -162,7 +165,7 @@ async fn a_client_that_stops_anywhere_is_let_go_in_time() {
     .concat();
     let half_headers = [preface(&[]), frame(HEADERS, END_STREAM, 1, &head("/"))].concat();
     let body2 = [preface(&[]), frame(HEADERS, END_HEADERS, 1, &head("/"))].concat();
-    let rows: Vec<(&str, SocketAddr, Option<Protocol>, &[u8], u32)> = vec![
+    let rows: Vec<Stall<'_>> = vec![
         ("STRICT: nothing", guarded, None, b"", 10),
         ("STRICT: a first byte of TLS", guarded, None, b"\x16", 10),
         (

@@ -1,6 +1,7 @@
 //! The client's ways out: to hosts outside the mesh, and under other clients than ours.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
@@ -20,9 +21,9 @@ use tower_mesh::context::RequestFacts;
 use tower_mesh::mesh::{ClientBody, ClientError, Outside};
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{Protocol, Reason};
-use tower_mesh::{Mesh, Peer};
+use tower_mesh::{Mesh, Peer, Workload};
 
-use super::mesh_support::{app, build, caller, read, serve};
+use super::mesh_support::{app, build, caller, pass, read, serve};
 use super::tls::support::{chain, server_config};
 
 fn pki() -> Pki {
@@ -289,4 +290,33 @@ async fn the_client_itself_is_a_service_for_generated_clients() {
     let request = request.body(Full::<Bytes>::default()).unwrap();
     let response = desk.client().clone().oneshot(request).await.unwrap();
     assert_eq!(read(response).await.2, "cluster.local/ns/default/sa/desk");
+}
+
+/// A server that takes the connection and says nothing holds a call for as long as `connect_timeout` says.
+#[tokio::test]
+async fn a_silent_server_is_given_up_in_time() {
+    let pki = pki();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let expected = pki.identity("default", "app").unwrap();
+    let expected = [expected.svid().spiffe_id().clone()];
+    let desk = Mesh::builder(Workload::new("default", "desk"))
+        .identity(pki.identity("default", "desk").unwrap())
+        .connect_timeout(Duration::from_secs(3))
+        .upstream("app.default", [address], expected);
+    let desk = build(desk).await;
+    let call =
+        tokio::spawn(async move { ask(&desk, "http://app.default/", Version::HTTP_11).await });
+    let (_held, _) = silent.accept().await.unwrap();
+    for _ in 0..2 {
+        pass(Duration::from_secs(1)).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!call.is_finished());
+    }
+    pass(Duration::from_secs(2)).await;
+    let error = call.await.unwrap().unwrap_err();
+    let reason = error.handshake().map(|error| error.reason());
+    assert_eq!(reason, Some(Reason::Timeout), "{error}");
 }

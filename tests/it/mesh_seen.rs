@@ -13,8 +13,8 @@ use tower_mesh::mesh::{IdentityState, Mesh};
 use tower_mesh::metrics::Format;
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{
-    Acceptor, Clock, Connector, Credentials, Destination, Identity, Mode, NextIdentity, Protocol,
-    Reason, Settings, Source, SourceError,
+    Acceptor, Clock, Connector, Credentials, Destination, Files, Identity, Mode, NextIdentity,
+    Protocol, Reason, Settings, Source, SourceError,
 };
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -205,6 +205,41 @@ async fn a_refused_handshake_is_told_with_peer_and_reason() {
             assert!(told.contains(wanted), "{wanted}: {told}");
         }
     }
+}
+
+/// M-50: a key that everybody may read is told, once for each version of the files.
+#[tokio::test(start_paused = true)]
+async fn a_key_for_all_eyes_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let log = Lines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let pki = pki();
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let issued = pki.issue(&Leaf::workload("spiffe://cluster.local/ns/default/sa/app"));
+    let issued = issued.unwrap();
+    std::fs::write(file("tls.crt"), issued.chain_pem()).unwrap();
+    std::fs::write(file("tls.key"), issued.key_pem().as_bytes()).unwrap();
+    std::fs::write(file("ca.crt"), pki.root_pem()).unwrap();
+    let told = || {
+        log.text()
+            .matches("everybody may read the private key")
+            .count()
+    };
+    for (mode, wanted) in [(0o600, 0), (0o640, 0), (0o644, 1)] {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(file("tls.key"), mode).unwrap();
+        let mut source = Files::watch(directory.path());
+        for _ in 0..3 {
+            source.next().await.unwrap();
+        }
+        assert_eq!(told(), wanted);
+    }
+    assert!(log.text().contains("tls.key"));
 }
 
 /// M-53: a certificate of a peer whose clock is ahead is refused with the skew in the reason.

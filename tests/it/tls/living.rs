@@ -289,3 +289,35 @@ async fn a_lifetime_tells_of_a_revocation() {
     assert_eq!(ended.reason, End::PeerUntrusted);
     assert!(ended.grace <= Duration::from_secs(5));
 }
+
+/// M-47: what a rotation leaves under way is cut when its time is over, which is configured, and counted.
+#[tokio::test]
+async fn a_rotation_waits_as_long_as_it_is_told_and_counts_what_it_cuts() {
+    let pki = pki();
+    let issue = |uri| pki.issue(&Leaf::workload(uri)).unwrap();
+    let app = credentials(&identity(&pki, &issue(APP)));
+    let mut lifetimes = tower_mesh::tls::Lifetimes::default();
+    lifetimes.drain = Duration::from_secs(3);
+    let mesh = build(workload("app", &app).lifetimes(lifetimes)).await;
+    let never = routing::any(|| std::future::pending::<&str>());
+    let router = Router::new().route("/never", never).merge(hello());
+    let served = serve(&mesh, router).await;
+    let desk = credentials(&identity(&pki, &issue(DESK)));
+    let (mut sender, connection) = connected(&desk, served.address).await;
+    let request = Request::get("https://app/never")
+        .body(Empty::new())
+        .unwrap();
+    let call = tokio::spawn(sender.send_request(request));
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    app.replace(&identity(&pki, &issue(APP))).unwrap();
+    let seconds = seconds_until(|| connection.is_finished()).await;
+    assert!((3..=5).contains(&seconds), "{seconds} s");
+    assert!(call.await.unwrap().is_err());
+    let text = mesh.metrics().render(tower_mesh::metrics::Format::Text);
+    let cut = text
+        .lines()
+        .find(|line| line.starts_with("mesh_requests_cut_total") && line.contains("inbound"));
+    assert!(cut.unwrap().ends_with(" 1"), "{text}");
+}

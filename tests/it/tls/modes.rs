@@ -163,8 +163,8 @@ fn the_nearest_mode_that_is_set_counts() {
             Mode::Permissive
         };
         let of_workload = set(own)
-            .or(set(namespace))
-            .or(set(mesh))
+            .or_else(|| set(namespace))
+            .or_else(|| set(mesh))
             .unwrap_or(otherwise);
         let of_port = set(port).unwrap_or(of_workload);
         let engine = Engine::builder(&workload).yaml(&yaml).build().unwrap();
