@@ -17,6 +17,8 @@
 mod clinic;
 #[path = "../examples/patients/grpc.rs"]
 mod grpc;
+#[path = "../examples/patients/metrics.rs"]
+mod metrics;
 #[path = "../examples/patients/raw.rs"]
 mod raw;
 #[path = "../examples/patients/report.rs"]
@@ -43,6 +45,16 @@ async fn every_row_comes_out_as_expected_on_both_sets_of_policies() {
         let wrong: Vec<_> = report.rows.iter().filter(|row| !row.is_ok()).collect();
         assert!(wrong.is_empty(), "{set}: {wrong:#?}");
         assert!(report.is_as_expected(), "{set}: a trace is not whole");
+        let refused = report.rows.iter().filter(|row| row.got == raw::REFUSED);
+        let reasons: Vec<_> = refused.map(|row| row.policy.as_str()).collect();
+        assert_eq!(
+            reasons,
+            [
+                "TLS handshake: plaintext_refused",
+                "TLS handshake: no_certificate",
+                "TLS handshake: untrusted_domain"
+            ]
+        );
         for reporter in ["source", "destination"] {
             assert!(
                 report

@@ -254,7 +254,8 @@ pub fn policies(set: &str) -> PathBuf {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(5);
+/// For what follows an answer.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who signs the end users' tokens.
 pub const ISSUER: &str = "https://idp.clinic.example";

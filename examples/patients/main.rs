@@ -19,6 +19,7 @@
 
 mod clinic;
 mod grpc;
+mod metrics;
 mod raw;
 mod report;
 mod scenario;

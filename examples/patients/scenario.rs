@@ -14,6 +14,7 @@ use tower_mesh::tls::{Credentials, Identity, Settings};
 
 use crate::clinic::{self, Clinic};
 use crate::grpc::{self, Patient, ReadRequest};
+use crate::metrics;
 use crate::raw::{self, REFUSED};
 use crate::report::{Continued, Report, Row, Trace};
 
@@ -36,7 +37,7 @@ pub async fn run(clinic: &Clinic) -> Report {
         trace: Trace::of(&rows, &spans),
         continued: continued(&rows, &spans),
         rows,
-        metrics: scrape(clinic).await,
+        metrics: metrics::scrape(clinic).await,
     }
 }
 
@@ -295,19 +296,27 @@ impl Rows<'_> {
     /// Callers that never get as far as a request.
     async fn connections(&mut self) {
         let address = self.clinic.patients.address;
+        let patients = &self.clinic.patients;
         let refused = |caller| row(caller, "HTTP/1.1", "GET", "/patients/7", "none", REFUSED);
+
+        let before = metrics::refusals(self.clinic, patients).await;
         let got = raw::plaintext(address).await.unwrap();
-        self.keep_connection(refused("plaintext"), got);
+        self.keep_connection(refused("plaintext"), got, &before)
+            .await;
+
+        let before = metrics::refusals(self.clinic, patients).await;
         let got = raw::without_certificate(address, &self.clinic.pki)
             .await
             .unwrap();
-        self.keep_connection(refused("no certificate"), got);
+        self.keep_connection(refused("no certificate"), got, &before)
+            .await;
 
         // It trusts the clinic; the clinic does not trust it.
         let elsewhere = Pki::new("elsewhere.example").unwrap();
         let identity = elsewhere.identity("default", "patient-check-in").unwrap();
         let identity = Identity::new(identity.svid().clone(), both(&elsewhere, &self.clinic.pki));
         let mesh = self.clinic.caller(identity).await.unwrap();
+        let before = metrics::refusals(self.clinic, patients).await;
         let got = match mesh
             .client()
             .get("http://patients.default/patients/7")
@@ -316,7 +325,8 @@ impl Rows<'_> {
             Ok(response) => status(response).await,
             Err(_) => REFUSED.to_owned(),
         };
-        self.keep_connection(refused("elsewhere.example"), got);
+        self.keep_connection(refused("elsewhere.example"), got, &before)
+            .await;
     }
 
     async fn get(
@@ -409,14 +419,16 @@ impl Rows<'_> {
         }
     }
 
-    /// A row that was decided before there was a request.
-    fn keep_connection(&mut self, row: Row, got: String) {
-        let policy = if got == REFUSED {
-            "mutual TLS, STRICT"
-        } else {
-            ""
-        }
-        .to_owned();
+    /// A row that was decided before there was a request: for the reason that the patient service has counted since.
+    async fn keep_connection(&mut self, row: Row, got: String, before: &metrics::Refusals) {
+        let policy = match got.as_str() {
+            REFUSED => {
+                let patients = &self.clinic.patients;
+                let reason = metrics::refusal_since(self.clinic, patients, before).await;
+                format!("TLS handshake: {reason}")
+            }
+            _ => String::new(),
+        };
         self.push(Row { got, policy, ..row });
     }
 
@@ -467,22 +479,4 @@ fn both(a: &Pki, b: &Pki) -> tower_mesh::tls::TrustBundles {
     bundles
         .with(b.trust_domain().clone(), [b.root().clone()])
         .unwrap()
-}
-
-/// What a Prometheus server would read.
-async fn scrape(clinic: &Clinic) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    let mut stream = tokio::net::TcpStream::connect(clinic.metrics)
-        .await
-        .unwrap();
-    let request = format!(
-        "GET {} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-        tower_mesh::metrics::PATH
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    body.to_owned()
 }
