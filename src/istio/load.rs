@@ -4,6 +4,7 @@ use super::cursor::{Cursor, Sink};
 use super::decode;
 use super::embedded::{embedded_mesh_config, is_mesh_config_map};
 use super::kind::{Kind, is_our_group};
+use super::kubernetes::{Deployment, deployment};
 use super::reader::{Limits, documents};
 use super::tree::Node;
 use super::unique::{ageless_peers, duplicates};
@@ -199,6 +200,11 @@ impl Loader {
             ),
             at: at.at(),
         });
+        match deployment(node, &self.default_namespace, at.at()) {
+            Some(Deployment::Workload(workload)) => self.resources.workloads.push(workload),
+            Some(Deployment::Service(service)) => self.resources.services.push(service),
+            None => {}
+        }
         if !is_mesh_config_map(node) {
             return;
         }

@@ -6,7 +6,7 @@
 //!
 //! [`parse`] reads one text, a [`Loader`] several, [`parse_mesh_config`] the mesh's settings. Documents are YAML or JSON, as many as
 //! a text holds, `List` kinds included. Documents of other API groups are listed under [`Resources::skipped`], so that the dump of a
-//! cluster can be read; `status` and everything of `metadata` is accepted. In a `spec` nothing is passed over: an unknown field, kind
+//! cluster can be read, and of those of Kubernetes that deploy workloads what policies refer to is kept in [`Resources::workloads`]; `status` and everything of `metadata` is accepted. In a `spec` nothing is passed over: an unknown field, kind
 //! or word is an error, all of them are told at once, and [`Resources::notes`] lists what is allowed and probably not meant.
 //!
 //! A text has at most 64 MiB, a document at most two million values, nested at most 100 deep in each of YAML's two styles, of which
@@ -45,6 +45,7 @@ mod embedded;
 mod error;
 mod fields;
 mod kind;
+mod kubernetes;
 mod legacy;
 mod load;
 mod mesh_config;
@@ -61,6 +62,7 @@ mod unique;
 mod tests;
 
 pub use error::{Problem, ProblemKind, Problems};
+pub use kubernetes::{Deployed, DeployedPort, DeployedService};
 pub use legacy::{
     AccessRule, Constraint, EnforcementMode, LegacyJwt, LegacyMtls, LegacyPolicy, LegacyTarget,
     PortSelector, PrincipalBinding, RbacConfig, RbacMode, RbacTarget, ServiceRole,

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use super::{
-    AuthorizationPolicy, LegacyPolicy, MeshConfig, Meta, PeerAuthentication, Position, Problem,
-    RbacConfig, RequestAuthentication, ServiceRole, ServiceRoleBinding,
+    AuthorizationPolicy, Deployed, DeployedService, LegacyPolicy, MeshConfig, Meta,
+    PeerAuthentication, Position, Problem, RbacConfig, RequestAuthentication, ServiceRole,
+    ServiceRoleBinding,
 };
 
 /// Everything that was read from a configuration, in the order it was written.
@@ -27,6 +28,11 @@ pub struct Resources {
     pub skipped: Vec<Skipped>,
     /// The MeshConfig of the ConfigMap `istio`, when that is among the documents (it is listed under [`skipped`](Self::skipped), too).
     pub mesh_config: Option<Arc<MeshConfig>>,
+    /// Workloads that documents of Kubernetes deploy (they are listed under [`skipped`](Self::skipped), too). Policies are not judged by
+    /// them; tools that look at all workloads are.
+    pub workloads: Vec<Deployed>,
+    /// Services of Kubernetes, likewise.
+    pub services: Vec<DeployedService>,
     /// What is allowed and probably not meant.
     pub notes: Vec<Problem>,
 }
@@ -45,6 +51,8 @@ impl Resources {
         self.service_role_bindings
             .extend(more.service_role_bindings);
         self.skipped.extend(more.skipped);
+        self.workloads.extend(more.workloads);
+        self.services.extend(more.services);
         self.notes.extend(more.notes);
         self.mesh_config = self.mesh_config.take().or(more.mesh_config);
     }

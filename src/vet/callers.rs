@@ -18,6 +18,9 @@ pub(super) fn check(world: World<'_>, notes: &mut Notes) {
                 negatives(policy, rule, notes);
                 wildcards(world, policy, rule, notes);
             }
+            if policy.action == Action::Deny {
+                positives(policy, rule, notes);
+            }
             identities(world, policy, rule, notes);
         }
     }
@@ -62,6 +65,34 @@ fn negatives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
         let help = "allow by positive lists, and refuse what must not pass with a DENY policy";
         notes.add(
             Code::NegativeInAllow,
+            &policy.meta,
+            first.at(),
+            message,
+            help,
+        );
+    }
+}
+
+/// What a DENY rule asks for and the caller can leave out. Tokens are not meant: whoever leaves his out gains what an ALLOW gives to all.
+fn positives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
+    for list in lists::rule(rule) {
+        let what = match list.field {
+            Field::Header => "the header",
+            Field::ServerName => "the server name",
+            _ => continue,
+        };
+        // Whoever sends nothing is asked for by name: that something is there.
+        let Some(first) = list.values.first().filter(|first| first.as_str() != "*") else {
+            continue;
+        };
+        let values = texts(list.values);
+        let message = format!(
+            "`{}` is what the caller sends: whoever leaves {what} out, or writes it otherwise than {values}, is not denied",
+            list.name
+        );
+        let help = "deny by notValues whatever is not good, or allow by values what is";
+        notes.add(
+            Code::PositiveInDeny,
             &policy.meta,
             first.at(),
             message,

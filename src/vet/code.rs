@@ -119,6 +119,8 @@ codes! {
         "A path does not start with a slash, as every request's does."
     PeerSelectorInRoot "peer-selector-in-root" Warning
         "A PeerAuthentication of the root namespace has a selector, and is ignored."
+    PositiveInDeny "positive-in-deny" Warning
+        "A DENY rule goes by what the caller sends, and lets pass whoever leaves it out."
     PrivateKeyInJwks "private-key-in-jwks" Error
         "A key set holds a key that tokens can be forged with."
     RbacNotSwitchedOn "rbac-not-switched-on" Error

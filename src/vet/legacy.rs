@@ -204,9 +204,8 @@ fn concerns(
     if scope.is_attached || !world.reaches(namespace, scope) && !world.is_root(scope.namespace) {
         return false;
     }
-    let mut known = world
-        .workloads
-        .iter()
+    let workloads = world.workloads.iter().map(|known| &known.workload);
+    let mut known = workloads
         .filter(|workload| workload.namespace() == namespace)
         .peekable();
     if known.peek().is_some() {

@@ -11,8 +11,8 @@
 //!
 //! Rules are compared as they are compiled, and what is said of them (that one never matches, that another makes it superfluous) holds
 //! for every request. Which workloads there are is another matter: resources only name labels. Without further knowledge a note is
-//! given when no workload could escape it. Once workloads of a namespace are stated ([`Vet::workload`]) they are taken to be all of that
-//! namespace, and the notes become exact: selectors that match none of them, workloads that no policy guards, tokens that nobody checks
+//! given when no workload could escape it. Once workloads of a namespace are known, because they are stated ([`Vet::workload`]) or because
+//! the same files deploy them, they are taken to be all of that namespace, and the notes become exact: selectors that match none of them, workloads that no policy guards, tokens that nobody checks
 //! on one of them.
 //!
 //! Without a PeerAuthentication the mode of mutual TLS is Istio's PERMISSIVE; that is told only where it lets a caller in.

@@ -1,6 +1,6 @@
 use super::notes::Notes;
 use super::silence::Silences;
-use super::world::World;
+use super::world::{World, known};
 use super::{Code, Note, Severity, Silenced, callers, legacy, meaning, tokens, values, workloads};
 use crate::identity::Workload;
 use crate::istio::{Loader, MeshConfig, Meta, Position, Problem, ProblemKind, Problems, Resources};
@@ -20,7 +20,7 @@ impl Vet {
         Self::default()
     }
 
-    /// Adds a workload. As soon as one of a namespace is known, all of that namespace are taken to be.
+    /// Adds a workload to those that the resources deploy. As soon as one of a namespace is known, all of that namespace are taken to be.
     pub fn workload(mut self, workload: Workload) -> Self {
         self.workloads.push(workload);
         self
@@ -68,11 +68,12 @@ impl Vet {
     ) -> Result<Report, Problems> {
         let found = self.mesh.as_ref().or(resources.mesh_config.as_deref());
         let defaults = MeshConfig::default();
+        let workloads = known(&self.workloads, resources);
         let world = World {
             resources,
             mesh: found.unwrap_or(&defaults),
             mesh_is_known: found.is_some(),
-            workloads: &self.workloads,
+            workloads: &workloads,
         };
         let mut notes = Notes::default();
         for problem in readable {

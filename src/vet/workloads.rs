@@ -94,7 +94,8 @@ fn selector(
 
 /// Known workloads that no policy allows anything to.
 fn unguarded(world: World<'_>, notes: &mut Notes) {
-    for workload in world.workloads {
+    for known in world.workloads {
+        let workload = &known.workload;
         let policies = &world.resources.authorization_policies;
         let mut allowing = policies
             .iter()
@@ -104,7 +105,8 @@ fn unguarded(world: World<'_>, notes: &mut Notes) {
             continue;
         }
         let mut meta = Meta::default();
-        "Workload".clone_into(&mut meta.kind);
+        known.kind.clone_into(&mut meta.kind);
+        known.at.clone_into(&mut meta.at);
         workload.namespace().clone_into(&mut meta.namespace);
         workload.workload_name().clone_into(&mut meta.name);
         notes.add(

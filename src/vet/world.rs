@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use crate::identity::Workload;
 use crate::istio::{
-    AuthorizationPolicy, MeshConfig, Meta, PeerAuthentication, RequestAuthentication, Resources,
-    Selector, Text,
+    AuthorizationPolicy, Deployed, DeployedService, MeshConfig, Meta, PeerAuthentication, Position,
+    RequestAuthentication, Resources, Selector, Text,
 };
 
 /// What is vetted: the resources, the mesh's settings, and the workloads that are known.
@@ -14,7 +14,55 @@ pub(super) struct World<'r> {
     /// Whether the settings were given, and are not mere defaults.
     pub(super) mesh_is_known: bool,
     /// All workloads of their namespaces; empty: nothing is known.
-    pub(super) workloads: &'r [Workload],
+    pub(super) workloads: &'r [Known],
+}
+
+/// A workload that is known, and where it is written, when it is.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) kind: String,
+    pub(super) workload: Workload,
+    pub(super) at: Position,
+}
+
+/// The workloads that were stated, and those that the resources deploy.
+pub(super) fn known(stated: &[Workload], resources: &Resources) -> Vec<Known> {
+    let stated = stated.iter().map(|workload| Known {
+        kind: "Workload".to_owned(),
+        workload: workload.clone(),
+        at: Position::default(),
+    });
+    let deployed = resources.workloads.iter().map(|deployed| Known {
+        kind: deployed.kind.clone(),
+        workload: workload(deployed, &resources.services),
+        at: deployed.at.clone(),
+    });
+    stated.chain(deployed).collect()
+}
+
+/// A deployed workload, behind the services that select it.
+fn workload(deployed: &Deployed, services: &[DeployedService]) -> Workload {
+    let workload = Workload::new(&deployed.namespace, &deployed.service_account);
+    let labels = deployed.labels.iter();
+    let mut workload = labels.fold(workload.name(&deployed.name), |workload, (key, value)| {
+        workload.label(key, value)
+    });
+    let selects = |service: &&DeployedService| {
+        let mut labels = service.selector.iter();
+        service.namespace == deployed.namespace
+            && !service.selector.is_empty()
+            && labels.all(|(key, value)| deployed.labels.get(key) == Some(value))
+    };
+    for service in services.iter().filter(selects) {
+        for port in &service.ports {
+            let named = deployed.ports.get(&port.target).copied();
+            let Some(number) = named.or_else(|| port.target.parse().ok()) else {
+                continue;
+            };
+            workload = workload.service_with_port_name(&service.name, number, &port.protocol);
+        }
+    }
+    workload
 }
 
 /// The workloads that a resource selects, as it writes them.
@@ -87,7 +135,8 @@ impl<'r> World<'r> {
             scope.labels.clone(),
             scope.is_attached,
         );
-        self.workloads.iter().filter(move |workload| {
+        let workloads = self.workloads.iter().map(|known| &known.workload);
+        workloads.filter(move |workload| {
             let scope = Scope {
                 namespace: &namespace,
                 labels: &labels,
@@ -99,7 +148,8 @@ impl<'r> World<'r> {
 
     /// Whether the workloads that `scope` could select are all known.
     pub(super) fn is_known(&self, scope: Scope<'_>) -> bool {
-        let mut namespaces = self.workloads.iter().map(Workload::namespace);
+        let workloads = self.workloads.iter();
+        let mut namespaces = workloads.map(|known| known.workload.namespace());
         match self.is_root(scope.namespace) {
             true => !self.workloads.is_empty(),
             false => namespaces.any(|namespace| namespace == scope.namespace),

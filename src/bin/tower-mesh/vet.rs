@@ -53,7 +53,8 @@ Examples:
       --workload default/store --label app=store --service store:5432/tcp
   tower-mesh vet policies/ --allow jwt-without-audiences='the issuer has one service'
 
-Workloads make the notes exact: state all of a namespace, or none of it. The
+Workloads make the notes exact. Those that Deployments and the like in PATH
+deploy are known; others are stated, all of a namespace or none of it. The
 labels and services of a workload follow it.
 
 A resource silences notes about itself by an annotation, a line for each code:

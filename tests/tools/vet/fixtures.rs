@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use tower_mesh::Workload;
 use tower_mesh::vet::{Code, Report, Vet};
 
+/// Among them M-22 (`identity-in-permissive`), J-23 (`token-not-required`), B-05 (`host-without-port`), B-10 (`deny-exact-path`), B-33
+/// (`get-without-head`) and R-13 (`unguarded-workload`).
 #[test]
 fn every_code_is_told_at_the_marked_lines() {
     for code in Code::ALL {
