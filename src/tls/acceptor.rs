@@ -117,7 +117,7 @@ impl Acceptor {
                     .await
                     .map_err(too_slow)??;
                 let peer = handshake::peer(&stream, remote, local)?;
-                Ok((stream, peer))
+                Ok((stream.with(peer.clone()), peer))
             }
             (bytes, Mode::Permissive) => Ok((
                 Stream::plaintext(bytes, stream, self.lifetimes),

@@ -157,7 +157,7 @@ impl Connector {
         };
         let stream = Stream::client(stream).made(made, self.lifetimes);
         let peer = handshake::peer(&stream, remote, local)?;
-        Ok((stream, peer))
+        Ok((stream.with(peer.clone()), peer))
     }
 }
 

@@ -6,13 +6,12 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use crate::identity::SpiffeId;
+use crate::context::Peer;
 
 use super::accepted::Accepted;
 use super::bundle::TrustBundles;
 use super::credentials::Credentials;
 use super::jitter::jitter;
-use super::leaf::Leaf;
 use super::verifier::Role;
 
 /// How long connections go on, and how long what is under way on them may take to finish.
@@ -62,8 +61,7 @@ struct Tls {
     made: Made,
     role: Role,
     chain: Vec<CertificateDer<'static>>,
-    /// Who it is, and until when its certificate is good.
-    peer: Option<(SpiffeId, SystemTime)>,
+    peer: Peer,
     /// How long before the end of the peer's certificate, and of ours, the connection begins to end.
     ahead: [Duration; 2],
 }
@@ -88,22 +86,21 @@ impl Lifetime {
         }
     }
 
-    /// Of a connection whose peer, in this role, showed this chain.
+    /// Of a connection with this peer, which in this role showed this chain.
     pub(super) fn of_mutual(
         lifetimes: Lifetimes,
         made: Made,
         role: Role,
         chain: Vec<CertificateDer<'static>>,
+        peer: Peer,
     ) -> Self {
         let now = made.credentials.settings().clock.now();
-        let leaf = chain.first().and_then(|leaf| Leaf::read(leaf).ok());
-        let peer = leaf.map(|leaf| (leaf.id, leaf.not_after));
         let ahead = |not_after: Option<SystemTime>| {
             let left = not_after.and_then(|not_after| not_after.duration_since(now).ok());
             lifetimes.cut.min(left.unwrap_or_default() / 10)
         };
         let ahead = [
-            ahead(peer.as_ref().map(|(_, not_after)| *not_after)),
+            ahead(not_after(&peer)),
             ahead(Some(made.credentials.not_after())),
         ];
         let tls = Tls {
@@ -154,8 +151,8 @@ impl Tls {
         let now = credentials.settings().clock.now();
         let left = |not_after: SystemTime| not_after.duration_since(now).unwrap_or_default();
         let [peers, own] = self.ahead;
-        if let Some((_, not_after)) = &self.peer {
-            let left = left(*not_after);
+        if let Some(not_after) = not_after(&self.peer) {
+            let left = left(not_after);
             if left <= peers {
                 return Some((End::PeerExpired, Some(left)));
             }
@@ -170,8 +167,8 @@ impl Tls {
         if left <= own {
             return Some((End::OwnExpired, Some(left)));
         }
-        let accepted = match (&self.made.accepted, &self.peer) {
-            (Some(accepted), Some((id, _))) => accepted.accepts(id),
+        let accepted = match (&self.made.accepted, self.peer.spiffe_id()) {
+            (Some(accepted), Some(id)) => accepted.accepts(id),
             _ => true,
         };
         (!accepted).then_some((End::PeerNotAccepted, None))
@@ -198,8 +195,7 @@ impl Tls {
         };
         let [peers, own] = self.ahead;
         let own = left(credentials.not_after(), own);
-        let first = self.peer.as_ref();
-        let first = first.map(|(_, not_after)| left(*not_after, peers));
+        let first = not_after(&self.peer).map(|not_after| left(not_after, peers));
         // Timers tell whole milliseconds, certificates whole seconds.
         first.map_or(own, |peer| peer.min(own)) + Duration::from_millis(1)
     }
@@ -212,6 +208,10 @@ impl Tls {
             LOOK
         }
     }
+}
+
+fn not_after(peer: &Peer) -> Option<SystemTime> {
+    peer.tls_facts()?.not_after
 }
 
 impl fmt::Debug for Lifetime {

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use rustls::CommonState;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::context::Peer;
+
 use super::lifetime::{Lifetime, Lifetimes, Made};
 use super::verifier::Role;
 
@@ -15,6 +17,8 @@ pub struct Stream<S> {
     /// With which identity of ours; none where we showed none.
     made: Option<Made>,
     lifetimes: Lifetimes,
+    /// Who is at the other end, once that was read from the certificate.
+    peer: Option<Peer>,
 }
 
 enum Kind<S> {
@@ -53,6 +57,11 @@ impl<S> Stream<S> {
         self
     }
 
+    pub(super) fn with(mut self, peer: Peer) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
     /// How long the connection may go on from now.
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
@@ -62,10 +71,14 @@ impl<S> Stream<S> {
             Kind::Client(_) => Role::Server,
         };
         let chain = self.tls().and_then(CommonState::peer_certificates);
-        match (&self.made, chain) {
-            (Some(made), Some(chain)) => {
-                Lifetime::of_mutual(self.lifetimes, made.clone(), role, chain.to_vec())
-            }
+        match (&self.made, chain, &self.peer) {
+            (Some(made), Some(chain), Some(peer)) => Lifetime::of_mutual(
+                self.lifetimes,
+                made.clone(),
+                role,
+                chain.to_vec(),
+                peer.clone(),
+            ),
             _ => Lifetime::of_any(self.lifetimes),
         }
     }
@@ -109,6 +122,7 @@ impl<S> From<Kind<S>> for Stream<S> {
             kind,
             made: None,
             lifetimes: Lifetimes::default(),
+            peer: None,
         }
     }
 }
