@@ -18,7 +18,8 @@ use super::source::{NextIdentity, Source, SourceError};
 ///
 /// The agent is listened to for as long as the source is read; each answer carries certificate, key and all roots, those of federated trust
 /// domains too. When the agent is gone, the identity in use stays, and the agent is asked again after 1 s, then twice as long each time, up
-/// to 30 s. An answer without any identity withdraws ours: nothing is done with it from then on, until there is another.
+/// to 30 s. An answer without any identity withdraws ours, and so does an agent that has answered and then says that it has none for us:
+/// nothing is done with it from then on, until there is another.
 ///
 /// When the agent knows several identities of ours, the first is taken, unless a [`hint`](Self::hint) asks for another.
 ///
@@ -35,12 +36,15 @@ pub struct WorkloadApi {
     endpoint: Option<String>,
     hint: Option<String>,
     answers: Option<Answers>,
+    /// Whether the stream has brought an answer.
+    has_answered: bool,
     /// How long the last wait was, and when it is over.
     pause: Duration,
     again: Option<Instant>,
 }
 
-type Answers = Pin<Box<dyn Stream<Item = Result<X509Context, WorkloadApiError>> + Send>>;
+type Answer = Result<X509Context, WorkloadApiError>;
+type Answers = Pin<Box<dyn Stream<Item = Answer> + Send>>;
 
 impl WorkloadApi {
     /// The agent whose address `SPIFFE_ENDPOINT_SOCKET` holds, when it is asked first.
@@ -60,6 +64,7 @@ impl WorkloadApi {
             endpoint,
             hint: None,
             answers: None,
+            has_answered: false,
             pause: Duration::ZERO,
             again: None,
         }
@@ -77,37 +82,55 @@ impl WorkloadApi {
             sleep_until(again).await;
             self.again = None;
         }
-        let answer = match self.answer().await {
+        let answer = match self.answer().await? {
             Some(Ok(answer)) => answer,
-            // That is a good answer too: the agent goes on to tell what follows.
-            Some(Err(error)) if error.is_withdrawn() => return Err(error),
-            Some(Err(error)) => {
-                self.give_up();
-                return Err(error);
-            }
+            Some(Err(error)) => return Err(self.failed(&error)),
             None => {
                 self.give_up();
                 return Err(SourceError::new("the agent ended the stream"));
             }
         };
+        self.has_answered = true;
         self.pause = Duration::ZERO;
         self.identity(&answer)
     }
 
-    async fn answer(&mut self) -> Option<Result<X509Context, SourceError>> {
-        if self.answers.is_none() {
-            match connect(self.endpoint.as_deref()).await {
-                Ok(answers) => self.answers = Some(answers),
-                Err(error) => return Some(Err(error)),
+    async fn answer(&mut self) -> Result<Option<Answer>, SourceError> {
+        let answers = match &mut self.answers {
+            Some(answers) => answers,
+            none => match connect(self.endpoint.as_deref()).await {
+                Ok(answers) => none.insert(answers),
+                Err(error) => {
+                    self.give_up();
+                    return Err(error);
+                }
+            },
+        };
+        Ok(poll_fn(|cx| answers.as_mut().poll_next(cx)).await)
+    }
+
+    /// What an error means to whoever holds an identity.
+    fn failed(&mut self, error: &WorkloadApiError) -> SourceError {
+        use WorkloadApiError::{MissingRequiredField, NoIdentityIssued, PermissionDenied};
+        match error {
+            // That is a good answer too: the agent goes on to tell what follows.
+            MissingRequiredField { field } if *field == IDENTITIES => SourceError::withdrawn(),
+            // SPIRE's way to say the same is to end the stream. At the beginning of one it may only mean that the agent did not recognize us
+            // this time, as it does when whoever it asks about us does not answer: then what we hold stays.
+            NoIdentityIssued | PermissionDenied(_) if self.has_answered => {
+                self.give_up();
+                SourceError::withdrawn()
+            }
+            error => {
+                self.give_up();
+                SourceError::new(error.to_string())
             }
         }
-        let answers = self.answers.as_mut()?;
-        let answer = poll_fn(|cx| answers.as_mut().poll_next(cx)).await?;
-        Some(answer.map_err(|error| failure(&error)))
     }
 
     fn give_up(&mut self) {
         self.answers = None;
+        self.has_answered = false;
         self.pause = (self.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         self.again = Some(Instant::now() + self.pause);
     }
@@ -164,18 +187,10 @@ async fn connect(endpoint: Option<&str>) -> Result<Answers, SourceError> {
         return Err(SourceError::new(text));
     }
     let client = WorkloadApiClient::connect_to(endpoint).await;
-    let client = client.map_err(|error| failure(&error))?;
+    let client = client.map_err(|error| SourceError::new(error.to_string()))?;
     let answers = client.stream_x509_contexts().await;
-    Ok(Box::pin(answers.map_err(|error| failure(&error))?))
-}
-
-fn failure(error: &WorkloadApiError) -> SourceError {
-    match error {
-        WorkloadApiError::MissingRequiredField { field } if *field == IDENTITIES => {
-            SourceError::withdrawn()
-        }
-        error => SourceError::new(error.to_string()),
-    }
+    let answers = answers.map_err(|error| SourceError::new(error.to_string()))?;
+    Ok(Box::pin(answers))
 }
 
 fn owned(der: &[u8]) -> CertificateDer<'static> {

@@ -100,16 +100,21 @@ impl Body for Answers {
             return Poll::Ready(None);
         };
         let frame = match std::task::ready!(receiver.poll_recv(cx)) {
-            Some(message) if message != HANG_UP => {
+            Some(message) if message != HANG_UP && message != DENY => {
                 let mut framed = BytesMut::new();
                 framed.put_u8(0);
                 framed.put_u32(u32::try_from(message.len()).unwrap());
                 framed.put_slice(&message);
                 Frame::data(framed.freeze())
             }
-            _ => {
+            last => {
                 self.0 = None;
-                let status = ("grpc-status", HeaderValue::from_static("14"));
+                let code = if last.is_some_and(|last| last == DENY) {
+                    "7"
+                } else {
+                    "14"
+                };
+                let status = ("grpc-status", HeaderValue::from_static(code));
                 let trailers = HeaderMap::from_iter([(status.0.parse().unwrap(), status.1)]);
                 Frame::trailers(trailers)
             }
@@ -119,6 +124,8 @@ impl Body for Answers {
 }
 
 const HANG_UP: &[u8] = b"hang up";
+/// PERMISSION_DENIED, as SPIRE says that it has nothing for us.
+const DENY: &[u8] = b"deny";
 
 /// X509SVIDResponse: `svids` = 1, `federated_bundles` = 3.
 fn response(svids: &[Bytes], federated: &[(&str, &Pki)]) -> Bytes {
@@ -220,6 +227,35 @@ async fn an_empty_answer_withdraws_the_identity_until_there_is_another() {
     rotation.step().await;
     assert!(!ours.is_valid());
     agent.answers.send(full()).await.unwrap();
+    rotation.step().await;
+    assert!(ours.is_valid());
+}
+
+/// M-52: as SPIRE says it; but not when it says so at the very beginning of a stream.
+#[tokio::test]
+async fn a_denial_withdraws_the_identity_that_the_same_stream_brought() {
+    let pki = Pki::new("td").unwrap();
+    let agent = Agent::start();
+    let tell = async |answer: &Bytes| agent.answers.send(answer.clone()).await.unwrap();
+    let full = response(&[svid(&pki, OURS, "")], &[]);
+    let deny = Bytes::from_static(DENY);
+    tell(&full).await;
+    let source = WorkloadApi::at(agent.address());
+    let (ours, mut rotation) = Rotation::start(source, Settings::default()).await.unwrap();
+    tell(&Bytes::from_static(HANG_UP)).await;
+    rotation.step().await;
+    tell(&deny).await;
+    rotation.step().await;
+    assert!(ours.is_valid(), "said to a stream that knew nothing");
+    assert_eq!(rotation.tally().errors(), 2);
+    tell(&full).await;
+    rotation.step().await;
+    assert!(ours.is_valid());
+
+    tell(&deny).await;
+    rotation.step().await;
+    assert!(!ours.is_valid());
+    tell(&full).await;
     rotation.step().await;
     assert!(ours.is_valid());
 }
