@@ -1,7 +1,8 @@
-//! Mutual TLS with programs that are not ours: `openssl s_client`, `curl`, and a real Envoy as client and as server.
+//! Mutual TLS with programs that are not ours: `openssl s_client`, `curl`, a real Envoy as client and as server, and identities from a real
+//! SPIRE.
 //!
-//! `run.sh` beside this file installs them and runs this. Without it, a program that is not there is not tested against, which is said; it
-//! is a failure when `PEERS_REQUIRED` is set. `ENVOY` names the Envoy.
+//! `run.sh` beside this file installs them and runs this; `spire.sh` builds SPIRE and runs what needs it. Without them, a program that is not
+//! there is not tested against, which is said; it is a failure when `PEERS_REQUIRED` is set. `ENVOY` names the Envoy.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,4 +17,6 @@ mod curl;
 mod envoy;
 mod openssl;
 mod site;
+#[cfg(all(unix, feature = "workload-api"))]
+mod spire;
 mod tool;

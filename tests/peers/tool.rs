@@ -19,7 +19,12 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     if path.is_none() {
         let required = std::env::var_os("PEERS_REQUIRED").is_some();
         assert!(!required, "{name} is required but not here");
-        eprintln!("SKIPPED: no {name} to speak with; use tests/peers/run.sh");
+        let script = if name.starts_with("spire") {
+            "spire"
+        } else {
+            "run"
+        };
+        eprintln!("SKIPPED: no {name} to speak with; use tests/peers/{script}.sh");
     }
     path
 }
