@@ -87,7 +87,7 @@ impl Coverage {
         } else {
             (program.tcp.get(port), self.tcp.get(port))
         };
-        let policies = rules::sets(chain).flat_map(|(action, _, set)| {
+        let policies = chain.sets().flat_map(|(action, _, set)| {
             let policies = set.policies.values();
             policies.map(move |policy| (action, policy))
         });

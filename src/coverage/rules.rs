@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::istio::{Action, Position};
-use crate::policy::ir::{Permission, Policy, Principal, Rbac};
+use crate::policy::ir::{Permission, Policy, Principal};
 use crate::policy::{
     Chain, ClauseOrigin, Origins, PolicyId, Request, RuleOrigin, permission_clause,
     principal_clause,
@@ -106,22 +106,6 @@ pub(super) struct Asked {
     pub(super) principals: Vec<Vec<usize>>,
 }
 
-/// The rule sets of a chain in the order in which they are asked.
-pub(super) fn sets(chain: &Chain) -> impl Iterator<Item = (Action, bool, &Rbac)> {
-    let custom = chain.custom.iter();
-    let custom = custom.map(|filter| (Action::Custom, false, Some(&filter.rules)));
-    let (deny, allow) = (&chain.deny, &chain.allow);
-    let rest = [
-        (Action::Audit, false, chain.audit.as_ref()),
-        (Action::Deny, false, deny.enforced.as_ref()),
-        (Action::Deny, true, deny.shadow.as_ref()),
-        (Action::Allow, false, allow.enforced.as_ref()),
-        (Action::Allow, true, allow.shadow.as_ref()),
-    ];
-    let all = custom.chain(rest);
-    all.filter_map(|(action, dry_run, set)| Some((action, dry_run, set?)))
-}
-
 /// Lists the rules of a chain, in its order; `None` for what nobody wrote: the entry of an empty rule list.
 pub(super) fn list(
     rules: &mut Rules,
@@ -130,7 +114,7 @@ pub(super) fn list(
     is_http: bool,
 ) -> Vec<Option<Asked>> {
     let mut asked = Vec::new();
-    for (action, dry_run, set) in sets(chain) {
+    for (action, dry_run, set) in chain.sets() {
         for (policy, written) in &set.policies {
             let key = RuleKey {
                 action,

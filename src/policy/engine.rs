@@ -171,6 +171,7 @@ impl Engine {
     pub fn explain(&self, request: &dyn Attributes) -> Explanation {
         explain(
             self.0.program.http.get(port(request)),
+            &self.0.program.origins,
             &self.decide(request),
             request,
         )
@@ -181,6 +182,7 @@ impl Engine {
     pub fn explain_tcp(&self, connection: &dyn Attributes) -> Explanation {
         explain(
             self.0.program.tcp.get(port(connection)),
+            &self.0.program.origins,
             &self.decide_tcp(connection),
             connection,
         )

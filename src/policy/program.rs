@@ -4,7 +4,8 @@ use std::sync::Arc;
 use super::Origins;
 use super::ir::Rbac;
 use crate::istio::{
-    ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization, PrincipalBinding, Problem,
+    Action, ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization, PrincipalBinding,
+    Problem,
 };
 
 /// What the resources mean for one workload: the compiler's output, in Envoy's terms, before anything is indexed.
@@ -80,6 +81,23 @@ pub struct Chain {
     pub deny: RuleSets,
     /// ALLOW.
     pub allow: RuleSets,
+}
+
+impl Chain {
+    /// The rule sets in the order in which they are asked, each with its action and whether it is only reported.
+    pub fn sets(&self) -> impl Iterator<Item = (Action, bool, &Rbac)> {
+        let custom = self.custom.iter();
+        let custom = custom.map(|filter| (Action::Custom, false, Some(&filter.rules)));
+        let rest = [
+            (Action::Audit, false, self.audit.as_ref()),
+            (Action::Deny, false, self.deny.enforced.as_ref()),
+            (Action::Deny, true, self.deny.shadow.as_ref()),
+            (Action::Allow, false, self.allow.enforced.as_ref()),
+            (Action::Allow, true, self.allow.shadow.as_ref()),
+        ];
+        let all = custom.chain(rest);
+        all.filter_map(|(action, is_dry_run, set)| Some((action, is_dry_run, set?)))
+    }
 }
 
 /// The rule sets of one RBAC filter.

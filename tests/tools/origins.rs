@@ -4,26 +4,13 @@ use std::path::Path;
 
 use tower_mesh::Workload;
 use tower_mesh::istio;
-use tower_mesh::policy::ir::{Permission, Principal, Rbac};
-use tower_mesh::policy::{Chain, Program, compile};
+use tower_mesh::policy::ir::{Permission, Principal};
+use tower_mesh::policy::{Program, compile};
 
 fn program(file: &str, text: &str, workload: &Workload) -> Program {
     let resources = istio::parse(file, text, "foo").unwrap();
     let mesh = resources.mesh_config.as_deref().cloned();
     compile(&resources, &mesh.unwrap_or_default(), workload).unwrap()
-}
-
-fn sets(chain: &Chain) -> impl Iterator<Item = &Rbac> {
-    let custom = chain.custom.iter().map(|filter| &filter.rules);
-    let (deny, allow) = (&chain.deny, &chain.allow);
-    let rest = [
-        &chain.audit,
-        &deny.enforced,
-        &deny.shadow,
-        &allow.enforced,
-        &allow.shadow,
-    ];
-    custom.chain(rest.into_iter().flatten())
 }
 
 /// How many tests an entry is the `And` of; the `Any` of an empty one is none.
@@ -61,7 +48,7 @@ fn each_test_of_a_rule_has_its_place_in_the_same_order() {
             &Workload::new("foo", "web").label("app", "web"),
         );
         for (chain, is_http) in [(&program.http.default, true), (&program.tcp.default, false)] {
-            for (id, policy) in sets(chain).flat_map(|set| &set.policies) {
+            for (id, policy) in chain.sets().flat_map(|(.., set)| &set.policies) {
                 let Some(origin) = program.origins.get(id) else {
                     assert_eq!(
                         policy.permissions,

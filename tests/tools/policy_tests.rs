@@ -89,11 +89,11 @@ DELETE /patients/7 as cluster.local/ns/default/sa/desk, user https://idp/ann
 what the rules say:
   AUDIT ns[default]-policy[seen]-rule[0] (yaml:18:31): matches
   DENY ns[default]-policy[closed]-rule[0] (yaml:13:30): does not match
-    to.operation.paths is none of [/patients/0]: saw \"/patients/7\"
+    to.operation.paths is none of [/patients/0]: saw \"/patients/7\" (yaml:13:57)
   ALLOW ns[default]-policy[readers]-rule[0] (yaml:6:5): does not match
-    to.operation.methods is none of [GET]: saw \"DELETE\"
+    to.operation.methods is none of [GET]: saw \"DELETE\" (yaml:7:33)
   ALLOW ns[default]-policy[readers]-rule[1] (yaml:8:5): does not match
-    to.operation.paths is none of [/health]: saw \"/patients/7\""
+    to.operation.paths is none of [/health]: saw \"/patients/7\" (yaml:8:31)"
     );
 }
 

@@ -9,6 +9,7 @@ use super::super::ir::{
     HeaderMatcher, HeaderTest, MetadataMatcher, Permission, Principal, ValueMatcher,
 };
 use super::super::{Attributes, eval, metadata};
+use crate::istio::Position;
 use crate::matcher::{StringMatcher, StringPattern};
 
 /// A clause of a rule that did not hold for a request.
@@ -23,6 +24,9 @@ pub struct FailedClause {
     pub values: Vec<String>,
     /// What the request had; `None` when it had nothing.
     pub saw: Option<String>,
+    /// Where the list stands whose clause this is; `None` in legacy resources and in rules of no known text.
+    #[serde(skip)]
+    pub at: Option<Position>,
 }
 
 impl fmt::Display for FailedClause {

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::super::ir::Rbac;
-use super::super::{Attributes, Chain, Decision, PolicyId, eval};
+use super::super::{Attributes, Chain, Decision, Origins, PolicyId, eval};
 use super::clause::FailedClause;
 use super::walk;
 use crate::istio::Action;
@@ -64,53 +64,17 @@ pub struct RuleReport {
 /// Explains what a chain says to a request.
 pub(in super::super) fn explain(
     chain: &Chain,
+    origins: &Origins,
     decision: &Decision,
     request: &dyn Attributes,
 ) -> Explanation {
-    let sets = chain
-        .custom
-        .iter()
-        .map(|filter| (Action::Custom, false, &filter.rules))
-        .chain(
-            chain
-                .audit
-                .iter()
-                .map(|rules| (Action::Audit, false, rules)),
-        )
-        .chain(
-            chain
-                .deny
-                .enforced
-                .iter()
-                .map(|rules| (Action::Deny, false, rules)),
-        )
-        .chain(
-            chain
-                .deny
-                .shadow
-                .iter()
-                .map(|rules| (Action::Deny, true, rules)),
-        )
-        .chain(
-            chain
-                .allow
-                .enforced
-                .iter()
-                .map(|rules| (Action::Allow, false, rules)),
-        )
-        .chain(
-            chain
-                .allow
-                .shadow
-                .iter()
-                .map(|rules| (Action::Allow, true, rules)),
-        );
     Explanation {
         allowed: decision.allowed,
         action: decision.action.map(Action::as_str),
         policy: decision.policy.as_ref().map(PolicyId::to_string),
-        rules: sets
-            .flat_map(|(action, dry_run, rules)| reports(action, dry_run, rules, request))
+        rules: chain
+            .sets()
+            .flat_map(|(action, dry_run, rules)| reports(action, dry_run, rules, origins, request))
             .collect(),
     }
 }
@@ -119,6 +83,7 @@ fn reports(
     action: Action,
     dry_run: bool,
     rules: &Rbac,
+    origins: &Origins,
     request: &dyn Attributes,
 ) -> impl Iterator<Item = RuleReport> {
     rules.policies.iter().map(move |(name, policy)| {
@@ -131,7 +96,7 @@ fn reports(
             failed: if matched {
                 Vec::new()
             } else {
-                walk::failed(policy, request)
+                walk::failed(policy, origins.get(name), request)
             },
         }
     })

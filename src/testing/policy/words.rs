@@ -98,7 +98,9 @@ fn rule_lines(engine: &Engine, rule: &RuleReport, text: &mut String) {
     let (action, policy) = (rule.action, &rule.policy);
     let _ = writeln!(text, "  {action}{dry_run} {policy}{at}: {verdict}");
     for clause in &rule.failed {
-        let _ = writeln!(text, "    {clause}");
+        let at = clause.at.as_ref();
+        let at = at.map_or_else(String::new, |at| format!(" ({at})"));
+        let _ = writeln!(text, "    {clause}{at}");
     }
 }
 
