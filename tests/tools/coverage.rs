@@ -515,6 +515,49 @@ total: 20.0% (1 of 5) by 1 request
     );
 }
 
+/// Legacy resources select by service, so that other services and ports mean other rules.
+#[test]
+fn requests_for_other_services_count_for_the_rules_that_stand_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("roles.yaml");
+    let role = |name: &str, service: &str| {
+        format!(
+            "---\napiVersion: rbac.istio.io/v1alpha1\nkind: ServiceRole\nmetadata: {{name: {name}}}\n\
+             spec: {{rules: [{{services: [{service}.foo.svc.cluster.local], methods: [GET]}}]}}\n\
+             ---\napiVersion: rbac.istio.io/v1alpha1\nkind: ServiceRoleBinding\nmetadata: {{name: {name}}}\n\
+             spec: {{subjects: [{{user: '*'}}], roleRef: {{kind: ServiceRole, name: {name}}}}}\n"
+        )
+    };
+    let switch = "apiVersion: rbac.istio.io/v1alpha1\nkind: ClusterRbacConfig\nmetadata: {name: default}\nspec: {mode: 'ON'}\n";
+    let yaml = [switch, &role("reader", "ward"), &role("gardener", "yard")].concat();
+    std::fs::write(&file, yaml).unwrap();
+    let get = |services: &[&str]| json!({"method": "GET", "path": "/", "destination": {"port": 8080, "services": services}});
+    let lines = format!("{}\n{}\n", get(&["ward"]), get(&["yard"]));
+    let config = file.to_str().unwrap();
+    let words = [
+        "coverage",
+        "--config",
+        config,
+        "--workload",
+        "foo/web",
+        "--service",
+        "ward",
+        "--requests",
+        "-",
+        "--format",
+        "json",
+    ];
+    let output = run(&words, &lines);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rules = report["files"][0]["rules"].as_array().unwrap();
+    let seen: Vec<_> = rules
+        .iter()
+        .map(|rule| (rule["policy"].as_str().unwrap(), &rule["matched"]))
+        .collect();
+    assert_eq!(seen, [("reader", &json!(1)), ("gardener", &json!(1))]);
+}
+
 #[test]
 fn bad_lines_and_workloads_without_rules_do_not_pass() {
     let (code, said, why) = ask(

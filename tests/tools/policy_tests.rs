@@ -412,6 +412,16 @@ fn a_mistake_in_a_table_is_told_with_its_place() {
             "workload: ward",
             "1:11: workload: ",
         ),
+        (
+            "workload: default/ward",
+            "workload: a/b/c",
+            "1:11: workload: ",
+        ),
+        (
+            "services: ['ward:8443']",
+            "services: [':80']",
+            "3:12: services[0]: ",
+        ),
         ("config: [policies]", "config: []", "1:1: config: "),
         ("coverage: 12.5", "coverage: all", "6:11: coverage: "),
         (

@@ -187,7 +187,9 @@ fn workload(fields: Fields<'_, '_>) -> Option<(Workload, u16)> {
     };
     let text = at.filled()?;
     let (namespace, account) = match text.split_once('/') {
-        Some((namespace, account)) if !namespace.is_empty() && !account.is_empty() => {
+        Some((namespace, account))
+            if !namespace.is_empty() && !account.is_empty() && !account.contains('/') =>
+        {
             (namespace, account)
         }
         _ => {
@@ -209,7 +211,7 @@ fn workload(fields: Fields<'_, '_>) -> Option<(Workload, u16)> {
     let mut first_port = None;
     let services = fields.each("services", |at| {
         let text = at.filled()?;
-        let service = text.rsplit_once(':');
+        let service = text.rsplit_once(':').filter(|(name, _)| !name.is_empty());
         let service = service.and_then(|(name, port)| Some((name.to_owned(), port.parse().ok()?)));
         if service.is_none() {
             at.wrong("is no service; write NAME:PORT");
