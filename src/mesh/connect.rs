@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
@@ -13,7 +13,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::ends::Ends;
@@ -21,7 +21,7 @@ use super::outside::OutsideUpstream;
 use super::upstream::{MeshUpstream, Reach, Upstreams};
 use crate::context::Peer;
 use crate::tls::{
-    Connector, Destination, Ended, HandshakeError, Lifetime, Protocol, Stream, Tally, outbound_sni,
+    Connector, Deadline, Destination, HandshakeError, Protocol, Stream, Tally, outbound_sni,
 };
 
 /// Connects to the upstreams of a [`Mesh`](crate::Mesh), for clients of your own: [`Mesh::connector`](crate::Mesh::connector).
@@ -210,25 +210,19 @@ pub struct MeshStream {
 /// Of a connection to a workload of the mesh.
 struct Inside {
     peer: Peer,
-    phase: Phase,
+    deadline: Deadline,
     ends: Arc<Ends>,
     tally: Arc<Tally>,
 }
 
-enum Phase {
-    Standing(Pin<Box<dyn Future<Output = Ended> + Send>>),
-    /// It takes no new request, if the pool can help it, and is cut when this is over.
-    Ending(Pin<Box<Sleep>>),
-}
-
 impl MeshStream {
     fn inside(stream: Stream<TcpStream>, peer: Peer, ends: Arc<Ends>, tally: Arc<Tally>) -> Self {
-        let lifetime = Lifetime::ended(stream.lifetime());
+        let deadline = Deadline::of(stream.lifetime());
         Self {
             io: TokioIo::new(stream),
             inside: Some(Inside {
                 peer,
-                phase: Phase::Standing(Box::pin(lifetime)),
+                deadline,
                 ends,
                 tally,
             }),
@@ -250,26 +244,20 @@ impl MeshStream {
 }
 
 impl Inside {
-    /// Ready when the connection must be cut.
+    /// Ready when the connection must be cut; before, it takes no new request, if the pool can help it.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match &mut self.phase {
-                Phase::Standing(lifetime) => {
-                    let ended = ready!(lifetime.as_mut().poll(cx));
-                    self.tally.count_ended(ended.reason);
-                    self.ends.add(self.peer.local_addr());
-                    tracing::debug!(target: "tower_mesh::client", reason = %ended.reason, "draining a connection");
-                    self.phase = Phase::Ending(Box::pin(sleep(ended.grace)));
-                }
-                Phase::Ending(grace) => return grace.as_mut().poll(cx),
-            }
-        }
+        let (tally, ends, local) = (&self.tally, &self.ends, self.peer.local_addr());
+        self.deadline.poll_cut(cx, |ended| {
+            tally.count_ended(ended.reason);
+            ends.add(local);
+            tracing::debug!(target: "tower_mesh::client", reason = %ended.reason, "draining a connection");
+        })
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        if matches!(self.phase, Phase::Ending(_)) {
+        if self.deadline.is_ending() {
             self.ends.remove(self.peer.local_addr());
         }
     }

@@ -9,13 +9,14 @@ use crate::context::Peer;
 use super::connection::Connection;
 use super::listener::Listener;
 
-/// For axum's own server. With `into_make_service_with_connect_info::<Peer>()` handlers get the [`Peer`] as connect info.
+/// For axum's own server. A connection whose identity is no longer good is cut; one that has only grown old, or older than our
+/// certificate, goes on, as this server cannot be told to finish a single connection (a mesh's own `serve` does that). With `into_make_service_with_connect_info::<Peer>()` handlers get the [`Peer`] as connect info.
 impl axum::serve::Listener for Listener {
     type Io = Connection;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let connection = Self::accept(self).await;
+        let connection = Self::accept(self).await.cut_when_no_longer_good();
         let remote = connection.peer().remote_addr();
         (connection, remote)
     }

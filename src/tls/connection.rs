@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::context::Peer;
 
+use super::deadline::Deadline;
 use super::stream::Stream;
 use super::tally::Tally;
 
@@ -20,6 +21,7 @@ pub struct Connection {
     stream: Stream<TcpStream>,
     peer: Peer,
     tally: Arc<Tally>,
+    deadline: Option<Deadline>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -34,6 +36,7 @@ impl Connection {
             stream,
             peer,
             tally,
+            deadline: None,
             _place: place,
         }
     }
@@ -42,6 +45,16 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Cuts the connection itself once an identity on it is no longer good: for servers that nobody tells of a
+    /// [`Lifetime`](super::Lifetime), such as axum's and tonic's. Rotations and age do not end it, as nothing could be finished first.
+    #[must_use]
+    pub fn cut_when_no_longer_good(mut self) -> Self {
+        if self.peer.is_tls() {
+            self.deadline = Some(Deadline::of(self.stream.lifetime().while_good()));
+        }
+        self
     }
 
     /// The stream underneath.
@@ -69,7 +82,20 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let Self {
+            deadline: Some(deadline),
+            tally,
+            ..
+        } = &mut *self
+        else {
+            return polled;
+        };
+        if polled.is_ready() {
+            return polled;
+        }
+        let cut = deadline.poll_cut(cx, |ended| tally.count_ended(ended.reason));
+        cut.map(|()| Err(io::ErrorKind::ConnectionAborted.into()))
     }
 }
 

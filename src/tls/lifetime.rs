@@ -53,6 +53,7 @@ impl Default for Lifetimes {
 /// ```
 pub struct Lifetime {
     until: Instant,
+    while_good: bool,
     lifetimes: Lifetimes,
     tls: Option<Tls>,
 }
@@ -76,11 +77,21 @@ pub(super) struct Made {
     pub(super) accepted: Option<Accepted>,
 }
 
+impl Made {
+    /// Takes the present generation for its own, as the peer would be let in by it.
+    fn keep_up(&mut self) {
+        // In this order: of two replacements, the second is seen again.
+        self.generation = self.credentials.generation();
+        self.bundles = self.credentials.bundles();
+    }
+}
+
 impl Lifetime {
     /// Of a connection without two identities, which only ages.
     pub(super) fn of_any(lifetimes: Lifetimes) -> Self {
         Self {
             until: Instant::now() + jitter(lifetimes.max_age, 10),
+            while_good: false,
             lifetimes,
             tls: None,
         }
@@ -116,11 +127,22 @@ impl Lifetime {
         }
     }
 
+    /// Goes on through age and rotations: ends only when an identity on either side is no longer good. For connections of a server that cannot
+    /// be told to let a connection finish, so that each end costs it requests.
+    #[must_use]
+    pub fn while_good(mut self) -> Self {
+        self.while_good = true;
+        self
+    }
+
     /// Resolves when the connection should end, and says why.
-    pub async fn ended(self) -> Ended {
+    pub async fn ended(mut self) -> Ended {
         let ended = |reason, grace| Ended { reason, grace };
         let Lifetimes { drain, cut, .. } = self.lifetimes;
-        let Some(tls) = self.tls else {
+        if self.while_good {
+            self.until = Instant::now() + FOREVER;
+        }
+        let Some(mut tls) = self.tls else {
             sleep_until(self.until).await;
             return ended(End::Age, drain);
         };
@@ -130,7 +152,12 @@ impl Lifetime {
             if now >= self.until {
                 return ended(End::Age, drain);
             }
-            if let Some((reason, left)) = tls.ended() {
+            let end = tls.ended();
+            if self.while_good && end == Some((End::Rotated, None)) {
+                tls.made.keep_up();
+                continue;
+            }
+            if let Some((reason, left)) = end {
                 let grace = if reason == End::Rotated { drain } else { cut };
                 return ended(reason, left.map_or(grace, |left| grace.min(left)));
             }
@@ -290,5 +317,7 @@ impl fmt::Display for End {
 /// Tells who waits that the identity was replaced.
 pub(super) type Replaced = watch::Receiver<()>;
 
+/// As tokio means it: some thirty years.
+const FOREVER: Duration = Duration::from_secs(86400 * 365 * 30);
 const LOOK: Duration = Duration::from_secs(60);
 const LOOK_AT_LIST: Duration = Duration::from_secs(1);

@@ -10,7 +10,8 @@ use crate::context::Peer;
 use super::connection::Connection;
 use super::listener::Listener;
 
-/// For tonic's own server: `Server::builder().add_service(..).serve_with_incoming(listener)`. Never ends and never fails.
+/// For tonic's own server: `Server::builder().add_service(..).serve_with_incoming(listener)`. Never ends and never fails; ends of
+/// connections are as for axum's.
 impl Stream for Listener {
     type Item = Result<Connection, Infallible>;
 
@@ -18,7 +19,8 @@ impl Stream for Listener {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Connection, Infallible>>> {
-        self.poll_accept(cx).map(|connection| Some(Ok(connection)))
+        self.poll_accept(cx)
+            .map(|connection| Some(Ok(connection.cut_when_no_longer_good())))
     }
 }
 

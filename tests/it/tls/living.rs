@@ -299,7 +299,7 @@ async fn a_rotation_waits_as_long_as_it_is_told_and_counts_what_it_cuts() {
     let mut lifetimes = tower_mesh::tls::Lifetimes::default();
     lifetimes.drain = Duration::from_secs(3);
     let mesh = build(workload("app", &app).lifetimes(lifetimes)).await;
-    let never = routing::any(|| std::future::pending::<&str>());
+    let never = routing::any(std::future::pending::<&str>);
     let router = Router::new().route("/never", never).merge(hello());
     let served = serve(&mesh, router).await;
     let desk = credentials(&identity(&pki, &issue(DESK)));
@@ -320,4 +320,47 @@ async fn a_rotation_waits_as_long_as_it_is_told_and_counts_what_it_cuts() {
         .lines()
         .find(|line| line.starts_with("mesh_requests_cut_total") && line.contains("inbound"));
     assert!(cut.unwrap().ends_with(" 1"), "{text}");
+}
+
+/// M-42, M-47: under a server that is not ours, too; a rotation alone costs it nothing.
+#[tokio::test]
+async fn a_foreign_server_loses_who_is_no_longer_good_and_nobody_else() {
+    let pki = pki();
+    let issue = |uri| pki.issue(&Leaf::workload(uri)).unwrap();
+    let app_issued = issue(APP);
+    let app = credentials(&identity(&pki, &app_issued));
+    let mesh = build(workload("app", &app)).await;
+    let listener = mesh.listen("127.0.0.1:0").await.unwrap();
+    let (address, tally) = (listener.local_addr(), listener.tally());
+    let serving = tokio::spawn({
+        let service = mesh.make(hello());
+        async move { axum::serve(listener, service).await }
+    });
+    let [bad, good] = [(); 2].map(|()| issue(DESK));
+    let bad_desk = credentials(&identity(&pki, &bad));
+    let good_desk = credentials(&identity(&pki, &good));
+    let (_bad, bad_connection) = connected(&bad_desk, address).await;
+    let (mut sender, good_connection) = connected(&good_desk, address).await;
+
+    let now = SystemTime::now();
+    let longer = Leaf::workload(APP).valid(now, now + Duration::from_secs(7200));
+    let longer = pki.issue(&longer).unwrap();
+    assert_eq!(app.replace(&identity(&pki, &longer)), Ok(true));
+    assert_eq!(seconds_until(|| bad_connection.is_finished()).await, 7);
+
+    let soon = now + Duration::from_secs(3600);
+    let list = pki.revocation_list_pem(&[&bad], soon).unwrap();
+    let bundles = pki.bundles().unwrap();
+    let bundles = bundles.with_revoked_pem(pki.trust_domain(), list.as_bytes());
+    let listed = Identity::new(longer.svid().unwrap(), bundles.unwrap());
+    assert_eq!(app.replace(&listed), Ok(true));
+    assert!(seconds_until(|| bad_connection.is_finished()).await <= 5);
+    assert_eq!(tally.ended(End::PeerUntrusted), 1);
+    assert!(!good_connection.is_finished());
+    let request = Request::get("https://app/").body(Empty::new()).unwrap();
+    assert_eq!(
+        sender.send_request(request).await.unwrap().status(),
+        StatusCode::OK
+    );
+    serving.abort();
 }

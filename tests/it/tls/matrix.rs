@@ -248,6 +248,29 @@ async fn refuses_more_certificates_than_are_worth_a_look() {
     }
 }
 
+/// M-15: more than a message of TLS may hold is not even gathered.
+#[tokio::test]
+async fn refuses_certificates_larger_than_a_message() {
+    let root = Pki::new("td").unwrap();
+    let mut large = Leaf::workload(PEER);
+    for number in 0..3000 {
+        large = large.dns(format!("name-{number:04}.peer.default.example"));
+    }
+    let (mut many, key) = chain(&root.issue(&Leaf::workload(PEER)).unwrap());
+    let same = root.intermediate(&Authority::new("same")).unwrap();
+    let issued = same.issue(&Leaf::workload(PEER)).unwrap();
+    many.extend(std::iter::repeat_n(issued.chain()[1].clone(), 1000));
+    for (shown, key) in [chain(&root.issue(&large).unwrap()), (many, key)] {
+        let ours = credentials(&root, "ours");
+        let client = client_config(Some((shown.clone(), key.clone_key())));
+        let refused = accept(&Acceptor::new(ours.clone()), client).await;
+        assert!(refused.is_err(), "{} certificates", shown.len());
+        let server = server_config((shown, key));
+        let refused = connect(&Connector::new(ours), server, &[id(PEER)]).await;
+        assert!(refused.is_err());
+    }
+}
+
 /// M-42
 #[tokio::test]
 async fn refuses_what_its_issuer_revoked_and_what_cannot_be_looked_up() {
