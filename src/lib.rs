@@ -10,6 +10,8 @@
 )]
 
 pub mod context;
+#[cfg(feature = "convert")]
+pub mod convert;
 #[cfg(feature = "coverage")]
 pub mod coverage;
 #[cfg(feature = "diff")]

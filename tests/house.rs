@@ -51,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("coverage", &["identity", "matcher", "istio", "policy"]),
     ("vet", &["identity", "matcher", "istio", "policy"]),
     ("diff", &["identity", "matcher", "istio", "policy"]),
+    ("convert", &["istio"]),
     // Floor 5: the roof.
     ("mesh", EVERYTHING),
     ("testing", EVERYTHING),
@@ -62,7 +63,7 @@ const EVERYTHING: &[&str] = &["*"];
 
 /// Crates that a pure room must not know.
 const PURE: &[&str] = &[
-    "istio", "matcher", "identity", "policy", "coverage", "diff", "vet",
+    "istio", "matcher", "identity", "policy", "convert", "coverage", "diff", "vet",
 ];
 const IMPURE_CRATES: &[&str] = &[
     "http",

@@ -50,6 +50,7 @@ mod rules;
 mod run;
 mod sample;
 mod search;
+mod telling;
 mod witness;
 
 pub use beside::beside;

@@ -1,12 +1,13 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::beside::same_origins;
-use super::fact::{Dimension, simpler, texts};
+use super::fact::{Dimension, simpler};
 use super::node::{Leaf, Node, Shape};
 use super::pool::Pool;
 use super::random::Random;
 use super::rules::{Rule, Side, Stage, chain, changed, rules};
 use super::search::{Found, Search};
+use super::telling::telling;
 use super::witness::Witness;
 use crate::policy::ir::Policy;
 use crate::policy::{Engine, Judgement, Request, Triggers};
@@ -69,44 +70,13 @@ impl<'a> Run<'a> {
             let share = self.search.limit / count * (index + 1);
             self.port(port, share);
         }
-        let mut witnesses = self.telling();
+        let mut witnesses = telling(&self.pool, &self.found);
         witnesses.sort_by_cached_key(|witness| witness.to_string().len());
         Found {
             witnesses,
             asked: self.asked,
             is_cut: self.was_cut,
         }
-    }
-
-    /// What was found, without requests that say beside what a rule names what another says that it names, and are answered alike.
-    fn telling(&self) -> Vec<Witness> {
-        let mut found: Vec<_> = self.found.iter().collect();
-        let mut place = 0;
-        loop {
-            // One text after the other: `place` counts through those that a request can have.
-            let fact = |witness: &Witness| texts(witness).into_iter().nth(place);
-            let key = |witness: &Witness, answers: &(Judgement, Judgement)| {
-                let blank = fact(witness)?.blank()?.in_place(witness);
-                Some(format!("{blank} {answers:?}"))
-            };
-            if !found.iter().any(|(witness, _)| fact(witness).is_some()) {
-                break;
-            }
-            let is_named =
-                |witness: &Witness| fact(witness).is_some_and(|fact| self.pool.is_named(&fact));
-            let named = found.iter().filter(|(witness, _)| is_named(witness));
-            let named: HashSet<_> = named
-                .filter_map(|(witness, answers)| key(witness, answers))
-                .collect();
-            found.retain(|(witness, answers)| {
-                is_named(witness) || key(witness, answers).is_none_or(|key| !named.contains(&key))
-            });
-            place += 1;
-        }
-        found
-            .into_iter()
-            .map(|(witness, _)| witness.clone())
-            .collect()
     }
 
     /// The workload's port, and those that either side names.

@@ -29,12 +29,12 @@ impl Random {
         self.next() % 100 < percent
     }
 
-    fn pick<'v, T: ?Sized>(&mut self, values: &[&'v T]) -> &'v T {
+    pub(crate) fn pick<'v, T: ?Sized>(&mut self, values: &[&'v T]) -> &'v T {
         values[self.below(values.len())]
     }
 
     /// One to three different values.
-    fn some(&mut self, values: &[&str]) -> Vec<String> {
+    pub(crate) fn some(&mut self, values: &[&str]) -> Vec<String> {
         let mut picked: Vec<String> = Vec::new();
         for _ in 0..=self.below(3) {
             let value = self.pick(values).to_owned();

@@ -189,14 +189,14 @@ fn the_table_says_who_gains_and_who_loses() {
 #[test]
 fn a_request_cannot_command_the_terminal() {
     let pair = Pair::new(OLD, &OLD.replace("[GET]", "['*']"));
-    let tricky = json!({"id": 1, "method": "PUT", "path": "/patients/7", "headers": {"x": "\u{1b}[2J"}, "source": {"principal": "cluster.local/ns/foo/sa/desk"}});
+    let tricky = json!({"id": 1, "method": "PUT", "path": "/patients/7", "claims": {"sub": "\u{1b}[2J"}, "source": {"principal": "cluster.local/ns/foo/sa/desk"}});
     let output = pair.run(
         &["--requests", "-", "--format", "table"],
         &format!("{tricky}\n"),
     );
     assert_eq!(code(&output), 1);
     assert!(!output.stdout.contains(&0x1b));
-    assert!(text(&output.stdout).contains(r"x=\u{1b}[2J"));
+    assert!(text(&output.stdout).contains(r"user -/\u{1b}[2J"));
 }
 
 #[test]

@@ -11,14 +11,17 @@
 )]
 
 mod asked;
+mod convert;
 mod coverage;
 mod diff;
+mod legacy;
 mod origins;
 mod policy_tests;
 mod program;
 #[path = "../support/random.rs"]
 #[expect(dead_code, reason = "not every test asks for all of it")]
 mod random;
+mod same;
 mod search;
 mod shell;
 mod testing_page;

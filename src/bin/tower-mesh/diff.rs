@@ -32,7 +32,7 @@ pub(crate) struct Diff {
     /// A table for people, or one JSON object a line [default: table on a terminal, else json]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Only whether a request passes counts, not by which rule, nor audits and dry runs
+    /// Only whether a request passes counts, not by which rule or with which status, nor audits and dry runs
     #[arg(long)]
     access_only: bool,
     /// Derive requests of HTTP, or raw TCP connections

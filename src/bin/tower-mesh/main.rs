@@ -3,6 +3,7 @@
 mod answer;
 mod check;
 mod completions;
+mod convert;
 mod coverage;
 mod diff;
 mod envoy;
@@ -41,6 +42,7 @@ its exit status means.";
 enum Command {
     Check(check::Check),
     Completions(completions::Completions),
+    Convert(convert::Convert),
     Coverage(coverage::Coverage),
     Diff(diff::Diff),
     Envoy(envoy::Envoy),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
         Command::Check(check) => check.run(),
         Command::Completions(completions) => completions.run(),
+        Command::Convert(convert) => convert.run(),
         Command::Coverage(coverage) => coverage.run(),
         Command::Diff(diff) => diff.run(),
         Command::Envoy(envoy) => envoy.run(),

@@ -1,0 +1,459 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::demand::Demand;
+use super::services::Place;
+use super::subject::Callers;
+use super::text::bracketed;
+use super::writer::{Draft, Writer, selector};
+use super::yaml::Yaml;
+use crate::istio::{
+    JwtRule, LegacyPolicy, MtlsMode, PortSelector, Position, PrincipalBinding, Text,
+};
+
+/// The Policy of each place; the narrowest counts, and nothing was merged.
+#[derive(Default)]
+pub(super) struct Policies<'a> {
+    mesh: Option<&'a LegacyPolicy>,
+    namespaces: BTreeMap<&'a str, &'a LegacyPolicy>,
+    /// By namespace, service and port.
+    targets: BTreeMap<(&'a str, &'a str, Option<u16>), &'a LegacyPolicy>,
+}
+
+impl<'a> Policies<'a> {
+    /// Sorts the Policies by what they cover.
+    pub(super) fn of(writer: &mut Writer<'a>) -> Self {
+        let mut policies = Self::default();
+        for policy in &writer.resources.legacy_policies {
+            let policy = &**policy;
+            let namespace = policy.meta.namespace.as_str();
+            if policy.meta.kind == "MeshPolicy" {
+                policies.mesh = Some(older(writer, policies.mesh, policy));
+            } else if policy.targets.is_empty() {
+                let known = policies.namespaces.get(namespace).copied();
+                let counts = older(writer, known, policy);
+                policies.namespaces.insert(namespace, counts);
+            }
+            for target in &policy.targets {
+                for port in ports(writer, &target.ports) {
+                    let key = (namespace, &*target.name, port);
+                    let known = policies.targets.get(&key).copied();
+                    let counts = older(writer, known, policy);
+                    policies.targets.insert(key, counts);
+                }
+            }
+        }
+        policies
+    }
+
+    /// What is known of the callers of a place; of every service of the namespace without one.
+    pub(super) fn callers(&self, namespace: &str, place: Option<&Place>) -> Callers {
+        let mut callers = Callers::default();
+        let broad = self.namespaces.get(namespace).copied().or(self.mesh);
+        let mut add = |policy: Option<&LegacyPolicy>| {
+            let binding =
+                policy.map_or_else(PrincipalBinding::default, |policy| policy.principal_binding);
+            if !callers.bindings.contains(&binding) {
+                callers.bindings.push(binding);
+            }
+            let origins = policy.into_iter().flat_map(|policy| &policy.origins);
+            let issuers = origins.filter_map(|origin| origin.rule.issuer.as_deref());
+            callers.issuers.extend(issuers.map(str::to_owned));
+        };
+        let own = self.targets.iter().filter(|((of, service, _), _)| {
+            *of == namespace && place.is_none_or(|place| place.service == *service)
+        });
+        let mut has_own = false;
+        for ((_, _, port), policy) in own {
+            has_own |= place.is_some() && port.is_none();
+            add(Some(policy));
+        }
+        if !has_own {
+            add(broad);
+        }
+        callers
+    }
+
+    /// The broader Policies that this place's was taken instead of.
+    fn broader(&self, key: (&str, &str, Option<u16>)) -> Vec<&'a LegacyPolicy> {
+        let (namespace, service, port) = key;
+        let of_service = port.and_then(|_| self.targets.get(&(namespace, service, None)));
+        let broader = [
+            of_service.copied(),
+            self.namespaces.get(namespace).copied(),
+            self.mesh,
+        ];
+        broader.into_iter().flatten().collect()
+    }
+}
+
+/// Ports of a target; `None` stands for all.
+fn ports(writer: &mut Writer<'_>, selectors: &[PortSelector]) -> Vec<Option<u16>> {
+    if selectors.is_empty() {
+        return vec![None];
+    }
+    let mut ports = Vec::new();
+    for selector in selectors {
+        match selector {
+            PortSelector::Number(number) => ports.push(Some(*number)),
+            PortSelector::Name(name) => {
+                let message = "a port's name means nothing to portLevelMtls; write the number on which the workload listens";
+                writer.refuse(name.at(), "spec.targets", message);
+            }
+        }
+    }
+    ports
+}
+
+/// The older of two Policies for one place; without times nobody can say which.
+fn older<'a>(
+    writer: &mut Writer<'_>,
+    known: Option<&'a LegacyPolicy>,
+    policy: &'a LegacyPolicy,
+) -> &'a LegacyPolicy {
+    let Some(known) = known else {
+        return policy;
+    };
+    let age = |policy: &LegacyPolicy| (policy.meta.created.clone(), policy.meta.name.clone());
+    if known.meta.created.is_none() || policy.meta.created.is_none() {
+        let message = format!(
+            "covers what another covers (at {}), and without creation times neither is the older; keep one",
+            known.meta.at
+        );
+        writer.refuse(&policy.meta.at, "", message);
+        return known;
+    }
+    let (first, second) = if age(policy) < age(known) {
+        (policy, known)
+    } else {
+        (known, policy)
+    };
+    let message = format!(
+        "is ignored where an older one (at {}) covers the same",
+        first.meta.at
+    );
+    writer.note(&second.meta.at, "", message);
+    first
+}
+
+/// Policies as PeerAuthentications, RequestAuthentications and a DENY for whoever brings no token.
+pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
+    let Some(first) = writer.resources.legacy_policies.first() else {
+        return;
+    };
+    let resources = writer.resources;
+    let peers = resources.peer_authentications.iter().map(|peer| &peer.meta);
+    let tokens = resources.request_authentications.iter();
+    let tokens = tokens.map(|tokens| &tokens.meta);
+    for meta in peers.chain(tokens) {
+        let message = format!(
+            "replaces parts of the Policies (the first at {}) where both apply, while converted ones would be added to it; convert the old resources apart",
+            first.meta.at
+        );
+        writer.refuse(&meta.at, "", message);
+    }
+    let root = writer.mesh.root_namespace.clone();
+    if let Some(policy) = policies.mesh {
+        let scope = Scope::all(&root, "default");
+        scope.peers(writer, policy);
+        scope.tokens(writer, policy, None);
+    }
+    for (namespace, policy) in &policies.namespaces {
+        let scope = Scope::all(namespace, "default");
+        check(writer, policy, policies.mesh);
+        scope.peers(writer, policy);
+        scope.tokens(writer, policy, Some(namespace));
+    }
+    target_peers(writer, policies);
+    for (key, policy) in &policies.targets {
+        let (namespace, service, port) = *key;
+        let mut place = writer.services.find(service, namespace);
+        check(writer, policy, policies.broader(*key));
+        if let Some(port) = port {
+            place.ports = BTreeSet::from([port]);
+            if !policy.origins.is_empty() {
+                let message = "was for single ports, and a RequestAuthentication is for all ports of a workload";
+                writer.note(&policy.meta.at, "spec.targets", message);
+            }
+        }
+        let several = policy.targets.len() > 1 || port.is_some();
+        let name = match (several, port) {
+            (false, _) => policy.meta.name.clone(),
+            (true, None) => format!("{}-{service}", policy.meta.name),
+            (true, Some(port)) => format!("{}-{service}-{port}", policy.meta.name),
+        };
+        let scope = Scope {
+            namespace,
+            name,
+            labels: place.labels,
+            ports: place.ports,
+        };
+        scope.tokens(writer, policy, Some(namespace));
+    }
+    writer.settle();
+}
+
+/// What a narrower Policy took back and today's resources cannot: a broader DENY, broader tokens.
+fn check<'p>(
+    writer: &mut Writer<'_>,
+    policy: &LegacyPolicy,
+    broader: impl IntoIterator<Item = &'p LegacyPolicy>,
+) {
+    for broad in broader {
+        let (own, theirs) = (Demand::of(policy), Demand::of(broad));
+        if theirs != Demand::Nothing && own != Demand::Always && own != theirs {
+            let message = format!(
+                "lets requests pass without a token for which a broader one (at {}) demands one, and a DENY for all cannot be taken back for some; give the broader one targets",
+                broad.meta.at
+            );
+            writer.refuse(&policy.meta.at, "spec.origins", message);
+        }
+        if !broad.origins.is_empty() {
+            let message = format!(
+                "was taken instead of a broader one (at {}), whose tokens are now good here, too",
+                broad.meta.at
+            );
+            writer.note(&policy.meta.at, "spec.origins", message);
+        }
+    }
+}
+
+/// Modes of services: one PeerAuthentication for each set of workloads.
+fn target_peers(writer: &mut Writer<'_>, policies: &Policies<'_>) {
+    struct Peers<'p> {
+        name: String,
+        mode: Option<MtlsMode>,
+        ports: BTreeMap<u16, MtlsMode>,
+        policies: Vec<&'p LegacyPolicy>,
+        places: Vec<Place>,
+    }
+    let mut groups: BTreeMap<(&str, BTreeMap<String, String>), Peers<'_>> = BTreeMap::new();
+    for ((namespace, service, port), policy) in &policies.targets {
+        let place = writer.services.find(service, namespace);
+        let mode = mode(policy);
+        let key = (*namespace, place.labels.clone());
+        let peers = groups.entry(key).or_insert_with(|| Peers {
+            name: (*service).to_owned(),
+            mode: None,
+            ports: BTreeMap::new(),
+            policies: Vec::new(),
+            places: Vec::new(),
+        });
+        peers.policies.push(policy);
+        peers.places.push(place.clone());
+        match port {
+            Some(port) => {
+                peers.ports.insert(*port, mode);
+            }
+            None if place.ports.is_empty() => {
+                if peers.mode.is_some_and(|known| known != mode) {
+                    let message = "services of the same workloads have different modes; --service NAME:PORT says on which port each is";
+                    writer.refuse(&policy.meta.at, "spec.peers", message);
+                }
+                peers.mode = Some(mode);
+            }
+            None => peers
+                .ports
+                .extend(place.ports.iter().map(|port| (*port, mode))),
+        }
+    }
+    for ((namespace, labels), peers) in groups {
+        for (policy, place) in peers.policies.iter().zip(&peers.places) {
+            writer.note_place(&policy.meta.at, namespace, place);
+            note_peers(writer, policy);
+        }
+        let ports = peers.ports.iter();
+        let ports = ports.map(|(port, mode)| (port.to_string(), mtls(*mode)));
+        let ports = (!peers.ports.is_empty()).then(|| Yaml::Map(ports.collect()));
+        let spec = Yaml::map([
+            ("selector", selector(&labels)),
+            ("mtls", peers.mode.map(mtls)),
+            ("portLevelMtls", ports),
+        ]);
+        writer.write(Draft {
+            kind: "PeerAuthentication",
+            namespace,
+            name: peers.name,
+            dry_run: false,
+            spec,
+            from: places_of(&peers.policies),
+        });
+    }
+}
+
+fn places_of(policies: &[&LegacyPolicy]) -> Vec<Position> {
+    let mut places: Vec<_> = policies
+        .iter()
+        .map(|policy| policy.meta.at.clone())
+        .collect();
+    places.dedup();
+    places
+}
+
+/// The workloads of a Policy.
+struct Scope<'s> {
+    namespace: &'s str,
+    name: String,
+    labels: BTreeMap<String, String>,
+    ports: BTreeSet<u16>,
+}
+
+impl<'s> Scope<'s> {
+    fn all(namespace: &'s str, name: &str) -> Self {
+        Self {
+            namespace,
+            name: name.to_owned(),
+            labels: BTreeMap::new(),
+            ports: BTreeSet::new(),
+        }
+    }
+
+    fn write(
+        &self,
+        writer: &mut Writer<'_>,
+        kind: &'static str,
+        name: String,
+        policy: &LegacyPolicy,
+        spec: Yaml,
+    ) {
+        writer.write(Draft {
+            kind,
+            namespace: self.namespace,
+            name,
+            dry_run: false,
+            spec,
+            from: vec![policy.meta.at.clone()],
+        });
+    }
+
+    fn peers(&self, writer: &mut Writer<'_>, policy: &LegacyPolicy) {
+        note_peers(writer, policy);
+        let spec = Yaml::map([("mtls", Some(mtls(mode(policy))))]);
+        self.write(
+            writer,
+            "PeerAuthentication",
+            self.name.clone(),
+            policy,
+            spec,
+        );
+    }
+
+    /// The origins, and the demand for a token.
+    fn tokens(&self, writer: &mut Writer<'_>, policy: &LegacyPolicy, namespace: Option<&str>) {
+        if !policy.origins.is_empty() {
+            if policy.origin_is_optional {
+                let message = "a bad token passed as no token; today it is refused with 401";
+                writer.note(&policy.meta.at, "spec.originIsOptional", message);
+            }
+            let claims = claims(writer, namespace);
+            let rules = policy.origins.iter();
+            let rules = rules
+                .map(|origin| jwt_rule(&origin.rule, &claims))
+                .collect();
+            let spec = Yaml::map([
+                ("selector", selector(&self.labels)),
+                ("jwtRules", Some(Yaml::List(rules))),
+            ]);
+            self.write(
+                writer,
+                "RequestAuthentication",
+                self.name.clone(),
+                policy,
+                spec,
+            );
+        }
+        let rules = Demand::of(policy).rules(writer, policy, &self.ports);
+        if !rules.is_empty() {
+            let spec = Yaml::map([
+                ("selector", selector(&self.labels)),
+                ("action", Some(Yaml::text("DENY"))),
+                ("rules", Some(Yaml::List(rules))),
+            ]);
+            let name = format!("{}-requires-token", self.name);
+            self.write(writer, "AuthorizationPolicy", name, policy, spec);
+        }
+        writer.settle();
+    }
+}
+
+fn note_peers(writer: &mut Writer<'_>, policy: &LegacyPolicy) {
+    if policy.peer_is_optional && mode(policy) != MtlsMode::Disable {
+        let message = "a caller whose certificate did not pass was let in without an identity; today the handshake fails";
+        writer.note(&policy.meta.at, "spec.peerIsOptional", message);
+    }
+}
+
+/// An effective Policy without mtls in its peers turned mutual TLS off.
+fn mode(policy: &LegacyPolicy) -> MtlsMode {
+    match policy.mtls.as_ref().map(|mtls| mtls.mode) {
+        None => MtlsMode::Disable,
+        Some(MtlsMode::Unset) => MtlsMode::Strict,
+        Some(mode) => mode,
+    }
+}
+
+fn mtls(mode: MtlsMode) -> Yaml {
+    let word = match mode {
+        MtlsMode::Disable => "DISABLE",
+        MtlsMode::Permissive => "PERMISSIVE",
+        MtlsMode::Strict => "STRICT",
+        MtlsMode::Unset => "UNSET",
+    };
+    Yaml::map([("mode", Some(Yaml::text(word)))])
+}
+
+/// The claims that roles of a namespace (of all, without one) ask for: of each the old filter split the words. Issuer and subject stay
+/// whole, which they are anyway, so that the request principal is still made of them.
+fn claims(writer: &Writer<'_>, namespace: Option<&str>) -> BTreeSet<String> {
+    let mut claims = BTreeSet::new();
+    for binding in &writer.resources.service_role_bindings {
+        if namespace.is_some_and(|namespace| binding.meta.namespace != namespace) {
+            continue;
+        }
+        for subject in &binding.subjects {
+            let groups = [&subject.groups, &subject.not_groups];
+            if subject.group.is_some() || groups.iter().any(|groups| !groups.is_empty()) {
+                claims.insert("groups".to_owned());
+            }
+            let named = subject.properties.keys();
+            let named = named.filter_map(|key| bracketed(key, "request.auth.claims"));
+            claims.extend(named.map(str::to_owned));
+        }
+    }
+    // Split anyway, and never to be split.
+    for name in ["scope", "permission", "iss", "sub"] {
+        claims.remove(name);
+    }
+    claims
+}
+
+fn jwt_rule(rule: &JwtRule, claims: &BTreeSet<String>) -> Yaml {
+    let text = |text: &Option<Text>| text.as_ref().map(|text| Yaml::text(text.as_str()));
+    let list = |texts: &[Text]| {
+        (!texts.is_empty()).then(|| Yaml::texts(texts.iter().map(|text| text.as_str())))
+    };
+    let headers = rule.from_headers.iter().map(|header| {
+        let prefix = (!header.prefix.is_empty()).then(|| Yaml::text(&*header.prefix));
+        Yaml::map([
+            ("name", Some(Yaml::text(header.name.as_str()))),
+            ("prefix", prefix),
+        ])
+    });
+    let headers: Vec<_> = headers.collect();
+    Yaml::map([
+        ("issuer", text(&rule.issuer)),
+        ("audiences", list(&rule.audiences)),
+        ("jwksUri", text(&rule.jwks_uri)),
+        ("jwks", text(&rule.jwks)),
+        (
+            "fromHeaders",
+            (!headers.is_empty()).then_some(Yaml::List(headers)),
+        ),
+        ("fromParams", list(&rule.from_params)),
+        // The old resource knew nothing else.
+        ("forwardOriginalToken", Some(Yaml::Bool(true))),
+        (
+            "spaceDelimitedClaims",
+            (!claims.is_empty()).then(|| Yaml::texts(claims.iter().cloned())),
+        ),
+    ])
+}

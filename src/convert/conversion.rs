@@ -1,0 +1,140 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::authentication::{self, Policies};
+use super::comments::comments;
+use super::rbac;
+use super::services::Services;
+use super::writer::{Converted, Writer};
+use crate::istio::{self, MeshConfig, Meta, Position, Problem, Problems, Resources};
+
+/// What resources of 2018 became. Prints as YAML, document by document.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Conversion {
+    /// The resources of today.
+    pub resources: Vec<Converted>,
+    /// Everything that is not quite the same, with its place in the old resources, in their order. What concerns one of the new resources
+    /// stands before it as a comment, too.
+    pub notes: Vec<Problem>,
+    /// Comments of documents that became nothing, by file.
+    pub comments: BTreeMap<String, Vec<String>>,
+    /// The lines on which documents start, by file.
+    starts: BTreeMap<String, Vec<u32>>,
+}
+
+/// Writes today's resources for those of 2018.
+///
+/// # Errors
+/// What has no counterpart that decides alike, each with its place; nothing is written then. Also resources of today that stand beside
+/// those of 2018 and replace them in part: there the converted ones would not be replaced.
+///
+/// # Example
+///
+/// See [the room](self).
+pub fn convert(
+    resources: &Resources,
+    mesh: &MeshConfig,
+    services: &Services,
+) -> Result<Conversion, Problems> {
+    let mut writer = Writer::new(resources, mesh, services);
+    let policies = Policies::of(&mut writer);
+    authentication::convert(&mut writer, &policies);
+    rbac::convert(&mut writer, &policies);
+    writer.settle();
+    if let Some(problems) = Problems::from_list(writer.problems) {
+        return Err(problems);
+    }
+    let mut notes = writer.notes;
+    notes.sort_by(|a, b| a.at.cmp(&b.at));
+    let conversion = Conversion {
+        resources: writer.written,
+        notes,
+        comments: BTreeMap::new(),
+        starts: starts(resources),
+    };
+    conversion.check()?;
+    Ok(conversion)
+}
+
+impl Conversion {
+    /// The files that resources were read from.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.starts.keys().map(String::as_str)
+    }
+
+    /// Takes over the comments of a text that resources were read from, under the name it was read by.
+    pub fn keep_comments(&mut self, file: &str, text: &str) {
+        let starts = self.starts.get(file).map_or(&[][..], Vec::as_slice);
+        for comment in comments(text, starts) {
+            let is_from = |at: &Position| &*at.file == file && at.line == comment.document;
+            let mut made = self.resources.iter_mut();
+            let place = match made.find(|resource| resource.from.iter().any(is_from)) {
+                Some(resource) => &mut resource.comments,
+                None => self.comments.entry(file.to_owned()).or_default(),
+            };
+            place.push(comment.text);
+        }
+    }
+
+    /// Reads what was written: what our own loader refuses must not leave the house.
+    fn check(&self) -> Result<(), Problems> {
+        let mut problems = Vec::new();
+        for resource in &self.resources {
+            let at = resource.from.first().cloned().unwrap_or_default();
+            let read = istio::parse("converted", &resource.to_string(), &resource.namespace);
+            for problem in read.err().into_iter().flatten() {
+                let message = format!("has no counterpart that loads: {}", problem.message);
+                problems.push(Problem::new(at.clone(), problem.field, message));
+            }
+        }
+        match Problems::from_list(problems) {
+            Some(problems) => Err(problems),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Conversion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for comment in self.comments.values().flatten() {
+            writeln!(f, "#{comment}")?;
+        }
+        for (index, resource) in self.resources.iter().enumerate() {
+            if index > 0 || !self.comments.is_empty() {
+                writeln!(f, "---")?;
+            }
+            resource.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where each document starts, whatever it is.
+fn starts(resources: &Resources) -> BTreeMap<String, Vec<u32>> {
+    fn metas<'r, R: 'r>(
+        list: &'r [std::sync::Arc<R>],
+        meta: fn(&R) -> &Meta,
+    ) -> impl Iterator<Item = &'r Position> {
+        list.iter().map(move |resource| &meta(resource).at)
+    }
+    let mut starts: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    let all = metas(&resources.authorization_policies, |resource| &resource.meta)
+        .chain(metas(&resources.request_authentications, |resource| {
+            &resource.meta
+        }))
+        .chain(metas(&resources.peer_authentications, |resource| {
+            &resource.meta
+        }))
+        .chain(metas(&resources.legacy_policies, |resource| &resource.meta))
+        .chain(metas(&resources.rbac_configs, |resource| &resource.meta))
+        .chain(metas(&resources.service_roles, |resource| &resource.meta))
+        .chain(metas(&resources.service_role_bindings, |resource| {
+            &resource.meta
+        }))
+        .chain(resources.skipped.iter().map(|skipped| &skipped.at));
+    for at in all {
+        starts.entry(at.file.to_string()).or_default().push(at.line);
+    }
+    starts
+}

@@ -1,0 +1,297 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::authentication::Policies;
+use super::role::{Reach, Slot, operations};
+use super::rule::{Part, rules};
+use super::services::Place;
+use super::subject::caller;
+use super::text::{is_pattern, service_of};
+use super::writer::{Draft, Writer, selector};
+use super::yaml::Yaml;
+use crate::istio::{
+    EnforcementMode, Position, RbacConfig, RbacMode, RbacTarget, ServiceRole, ServiceRoleBinding,
+    Text,
+};
+
+/// Roles, bindings and the switch as AuthorizationPolicies.
+pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
+    let resources = writer.resources;
+    let Some(config) = switch(writer) else {
+        return;
+    };
+    let dry_run = config.enforcement_mode == EnforcementMode::Permissive;
+    closed(writer, config, dry_run);
+    let bound = &resources.service_role_bindings;
+    for role in &resources.service_roles {
+        let bindings: Vec<_> = bound
+            .iter()
+            .filter(|binding| binding.meta.namespace == role.meta.namespace)
+            .filter(|binding| *binding.role == *role.meta.name)
+            .map(|binding| &**binding)
+            .collect();
+        self::role(writer, policies, config, role, &bindings, dry_run);
+        writer.settle();
+    }
+    for binding in bound {
+        let is_known = resources.service_roles.iter().any(|role| {
+            role.meta.namespace == binding.meta.namespace && *role.meta.name == *binding.role
+        });
+        if !binding.actions.is_empty() {
+            let message = "inline actions are not read; write a ServiceRole and name it in roleRef";
+            writer.refuse(&binding.meta.at, "spec.actions", message);
+        } else if !is_known {
+            let message =
+                "names a role that its namespace does not have: it grants nothing and is left out";
+            writer.note(binding.role.at(), "spec.roleRef.name", message);
+        }
+    }
+    writer.settle();
+}
+
+/// The switch; `None` when nothing turns RBAC on, and then roles meant nothing.
+fn switch<'a>(writer: &mut Writer<'a>) -> Option<&'a RbacConfig> {
+    let resources = writer.resources;
+    let of_kind = |kind: &'static str| {
+        let configs = resources.rbac_configs.iter();
+        configs.filter(move |config| config.meta.kind == kind)
+    };
+    let cluster = of_kind("ClusterRbacConfig").next();
+    let config = cluster.or_else(|| of_kind("RbacConfig").next());
+    for other in resources.rbac_configs.iter() {
+        if config.is_some_and(|config| !std::sync::Arc::ptr_eq(config, other)) {
+            let message = "is ignored: another one counts, of which there can be one only";
+            writer.note(&other.meta.at, "", message);
+        }
+    }
+    match config {
+        Some(config) if config.mode != RbacMode::Off => {
+            if let Some(policy) = resources.authorization_policies.first() {
+                let message = format!(
+                    "replaces all of rbac.istio.io (at {}) for the workloads it selects, while converted policies would be added to it; convert the old resources apart, and say then which of both the workloads are to have",
+                    config.meta.at
+                );
+                writer.refuse(&policy.meta.at, "", message);
+            }
+            Some(config)
+        }
+        off => {
+            let roles = resources.service_roles.first().map(|role| &role.meta.at);
+            if let Some(at) = off.map(|config| &config.meta.at).or(roles) {
+                let message = "RBAC is off: roles and bindings grant and refuse nothing, and no policy is written for them";
+                writer.note(at, "", message);
+            }
+            writer.settle();
+            None
+        }
+    }
+}
+
+/// What RBAC closes by being on, and what is left open.
+fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
+    let root = writer.mesh.root_namespace.clone();
+    let nothing = || Yaml::Map(Vec::new());
+    let anything = || Yaml::map([("rules", Some(Yaml::List(vec![nothing()])))]);
+    let at = &config.meta.at;
+    let write = |writer: &mut Writer<'_>, namespace: &str, name: &str, spec: Yaml| {
+        writer.write(Draft {
+            kind: "AuthorizationPolicy",
+            namespace,
+            name: name.to_owned(),
+            dry_run,
+            spec,
+            from: vec![at.clone()],
+        });
+    };
+    match config.mode {
+        RbacMode::Off => {}
+        RbacMode::On => write(writer, &root, "default-deny", nothing()),
+        RbacMode::OnWithInclusion => {
+            for namespace in &config.inclusion.namespaces {
+                write(writer, namespace, "default-deny", nothing());
+            }
+            for (place, namespace) in services(writer, &config.inclusion, "inclusion") {
+                let rest = (!place.ports.is_empty()).then(|| ports("notPorts", &place));
+                let spec = Yaml::map([("selector", selector(&place.labels)), ("rules", rest)]);
+                let name = format!("default-deny-{}", place.service);
+                write(writer, &namespace, &name, spec);
+            }
+        }
+        RbacMode::OnWithExclusion => {
+            write(writer, &root, "default-deny", nothing());
+            for namespace in &config.exclusion.namespaces {
+                write(writer, namespace, "rbac-off", anything());
+            }
+            for (place, namespace) in services(writer, &config.exclusion, "exclusion") {
+                let open = if place.ports.is_empty() {
+                    Yaml::List(vec![nothing()])
+                } else {
+                    ports("ports", &place)
+                };
+                let spec =
+                    Yaml::map([("selector", selector(&place.labels)), ("rules", Some(open))]);
+                let name = format!("rbac-off-{}", place.service);
+                write(writer, &namespace, &name, spec);
+            }
+        }
+    }
+    writer.settle();
+}
+
+/// A rule for some ports.
+fn ports(field: &'static str, place: &Place) -> Yaml {
+    let mut part = Part::default();
+    part.field(field, place.ports.iter().map(u16::to_string).collect());
+    Yaml::List(rules(&[Part::default()], &[part]))
+}
+
+/// The services of a list that its namespaces do not cover already.
+fn services(writer: &mut Writer<'_>, target: &RbacTarget, field: &str) -> Vec<(Place, String)> {
+    let mut found = Vec::new();
+    for host in &target.services {
+        let Some((service, namespace)) = service_of(host) else {
+            let message = "is no service's full name (NAME.NAMESPACE.svc.cluster.local): it covers nothing and is left out";
+            writer.note(host.at(), format!("spec.{field}.services"), message);
+            continue;
+        };
+        if target
+            .namespaces
+            .iter()
+            .any(|covered| **covered == *namespace)
+        {
+            continue;
+        }
+        let place = writer.services.find(service, namespace);
+        writer.note_place(host.at(), namespace, &place);
+        found.push((place, namespace.to_owned()));
+    }
+    found
+}
+
+/// Where roles of a namespace count; `None`: nowhere.
+fn reach(config: &RbacConfig, namespace: &str) -> Option<Reach> {
+    let lists = |target: &RbacTarget| target.namespaces.iter().any(|name| **name == *namespace);
+    match config.mode {
+        RbacMode::Off => None,
+        RbacMode::On => Some(Reach::Everywhere),
+        RbacMode::OnWithExclusion => (!lists(&config.exclusion)).then_some(Reach::Everywhere),
+        RbacMode::OnWithInclusion if lists(&config.inclusion) => Some(Reach::Everywhere),
+        RbacMode::OnWithInclusion => {
+            let services = config.inclusion.services.iter();
+            let own = services.filter_map(|host| service_of(host));
+            let own = own.filter(|(_, of)| *of == namespace);
+            let own: Vec<_> = own.map(|(service, _)| service.to_owned()).collect();
+            (!own.is_empty()).then_some(Reach::Services(own))
+        }
+    }
+}
+
+/// Every service that is known in a namespace: said, or named by some resource.
+pub(super) fn places(writer: &Writer<'_>, namespace: &str) -> Vec<Place> {
+    let resources = writer.resources;
+    let mut names: BTreeSet<&str> = writer.services.names(namespace).collect();
+    let mut hosts: Vec<&Text> = Vec::new();
+    for config in &resources.rbac_configs {
+        hosts.extend(&config.inclusion.services);
+        hosts.extend(&config.exclusion.services);
+    }
+    for role in &resources.service_roles {
+        for rule in &role.rules {
+            hosts.extend(&rule.services);
+            let constraints = rule.constraints.iter();
+            let named = constraints.filter(|constraint| &*constraint.key == "destination.name");
+            if role.meta.namespace == namespace {
+                let values = named.flat_map(|constraint| &constraint.values);
+                names.extend(
+                    values
+                        .map(|value| &**value)
+                        .filter(|value| !is_pattern(value)),
+                );
+            }
+        }
+    }
+    let hosts = hosts.into_iter().filter_map(|host| service_of(host));
+    names.extend(
+        hosts
+            .filter(|(_, of)| *of == namespace)
+            .map(|(service, _)| service),
+    );
+    for policy in &resources.legacy_policies {
+        if policy.meta.namespace == namespace {
+            names.extend(policy.targets.iter().map(|target| &*target.name));
+        }
+    }
+    let names = names.into_iter().filter(|name| !is_pattern(name));
+    names
+        .map(|name| writer.services.find(name, namespace))
+        .collect()
+}
+
+fn role(
+    writer: &mut Writer<'_>,
+    policies: &Policies<'_>,
+    config: &RbacConfig,
+    role: &ServiceRole,
+    bindings: &[&ServiceRoleBinding],
+    all_dry: bool,
+) {
+    let meta = &role.meta;
+    if bindings.is_empty() {
+        let message = "has no binding: it grants nothing and is left out";
+        writer.note(&meta.at, "metadata.name", message);
+        return;
+    }
+    let Some(reach) = reach(config, &meta.namespace) else {
+        let message = format!(
+            "{} (at {}) does not turn RBAC on here: the role grants nothing and is left out",
+            config.meta.kind, config.meta.at
+        );
+        writer.note(&meta.at, "metadata.namespace", message);
+        return;
+    };
+    let places = places(writer, &meta.namespace);
+    let mut slots: Vec<(Slot, Vec<Part>)> = Vec::new();
+    for index in 0..role.rules.len() {
+        for (slot, part) in operations(writer, role, index, &reach, &places) {
+            match slots.iter_mut().find(|(known, _)| *known == slot) {
+                Some((_, parts)) => parts.push(part),
+                None => slots.push((slot, vec![part])),
+            }
+        }
+    }
+    let is_only = slots.len() == 1;
+    for (slot, parts) in slots {
+        let name = match &slot.place {
+            Some(place) if !is_only => format!("{}-{}", meta.name, place.service),
+            _ => meta.name.clone(),
+        };
+        let callers = policies.callers(&meta.namespace, slot.place.as_ref());
+        let mut by_mode: BTreeMap<bool, (Vec<Part>, Vec<Position>)> = BTreeMap::new();
+        for binding in bindings {
+            let dry_run = all_dry || binding.mode == EnforcementMode::Permissive;
+            let (subjects, from) = by_mode.entry(dry_run).or_default();
+            from.push(binding.meta.at.clone());
+            for index in 0..binding.subjects.len() {
+                subjects.extend(caller(writer, binding, index, &callers));
+            }
+        }
+        let several = by_mode.len() > 1;
+        for (dry_run, (subjects, bound)) in by_mode {
+            // Nobody is let in; but on trial even that is reported.
+            if subjects.is_empty() && (all_dry || !dry_run) {
+                continue;
+            }
+            let rules = rules(&subjects, &parts);
+            let rules = (!rules.is_empty()).then_some(Yaml::List(rules));
+            let spec = Yaml::map([("selector", selector(&slot.labels)), ("rules", rules)]);
+            let suffix = if dry_run && several { "-dry-run" } else { "" };
+            writer.write(Draft {
+                kind: "AuthorizationPolicy",
+                namespace: &meta.namespace,
+                name: format!("{name}{suffix}"),
+                dry_run,
+                spec,
+                from: std::iter::once(meta.at.clone()).chain(bound).collect(),
+            });
+        }
+    }
+}

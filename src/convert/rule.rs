@@ -1,0 +1,106 @@
+use super::yaml::Yaml;
+
+/// A caller, or an operation: fields that must all hold, and conditions beside them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Part {
+    /// Fields of `source` or of `operation`; none: anyone, anything.
+    pub(super) fields: Vec<(&'static str, Vec<String>)>,
+    pub(super) when: Vec<When>,
+    /// Raw TCP knows nothing of one of them.
+    pub(super) is_http: bool,
+}
+
+/// `when[]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct When {
+    pub(super) key: String,
+    pub(super) values: Vec<String>,
+    pub(super) not_values: Vec<String>,
+}
+
+impl Part {
+    pub(super) fn field(&mut self, name: &'static str, values: Vec<String>) {
+        if !values.is_empty() {
+            self.fields.push((name, values));
+        }
+    }
+
+    pub(super) fn when(&mut self, key: impl Into<String>, values: Vec<String>) {
+        self.condition(key, values, Vec::new());
+    }
+
+    pub(super) fn when_not(&mut self, key: impl Into<String>, values: Vec<String>) {
+        self.condition(key, Vec::new(), values);
+    }
+
+    fn condition(&mut self, key: impl Into<String>, values: Vec<String>, not_values: Vec<String>) {
+        if values.is_empty() && not_values.is_empty() {
+            return;
+        }
+        let key = key.into();
+        self.is_http |= key.starts_with("request.");
+        self.when.push(When {
+            key,
+            values,
+            not_values,
+        });
+    }
+}
+
+/// Each caller with each operation. Those with equal conditions share a rule; what raw TCP knows and what it does not never do, since
+/// there a rule with anything of HTTP in it is dropped whole.
+pub(super) fn rules(callers: &[Part], operations: &[Part]) -> Vec<Yaml> {
+    let mut rules = Vec::new();
+    for callers in groups(callers) {
+        for operations in groups(operations) {
+            rules.push(rule(&callers, &operations));
+        }
+    }
+    rules
+}
+
+fn groups(parts: &[Part]) -> Vec<Vec<&Part>> {
+    let mut groups: Vec<Vec<&Part>> = Vec::new();
+    for part in parts {
+        let is_kin = |group: &&mut Vec<&Part>| {
+            let first = group.first();
+            first.is_some_and(|first| first.when == part.when && first.is_http == part.is_http)
+        };
+        match groups.iter_mut().find(is_kin) {
+            Some(group) if group.iter().any(|known| known.fields == part.fields) => {}
+            Some(group) => group.push(part),
+            None => groups.push(vec![part]),
+        }
+    }
+    groups
+}
+
+fn rule(callers: &[&Part], operations: &[&Part]) -> Yaml {
+    let entries = |parts: &[&Part], name: &str| {
+        // One that asks for nothing is anyone, whatever stands beside it.
+        let asks = parts.iter().all(|part| !part.fields.is_empty());
+        let entries = parts.iter().map(|part| {
+            let fields = part.fields.iter();
+            let fields =
+                fields.map(|(name, values)| ((*name).to_owned(), Yaml::texts(values.clone())));
+            Yaml::map([(name, Some(Yaml::Map(fields.collect())))])
+        });
+        asks.then(|| Yaml::List(entries.collect()))
+    };
+    let when = [callers.first(), operations.first()].into_iter().flatten();
+    let when: Vec<_> = when.flat_map(|part| &part.when).map(condition).collect();
+    Yaml::map([
+        ("from", entries(callers, "source")),
+        ("to", entries(operations, "operation")),
+        ("when", (!when.is_empty()).then_some(Yaml::List(when))),
+    ])
+}
+
+fn condition(when: &When) -> Yaml {
+    let list = |texts: &[String]| (!texts.is_empty()).then(|| Yaml::texts(texts.to_vec()));
+    Yaml::map([
+        ("key", Some(Yaml::text(&*when.key))),
+        ("values", list(&when.values)),
+        ("notValues", list(&when.not_values)),
+    ])
+}

@@ -1,0 +1,174 @@
+use std::collections::HashSet;
+use std::fmt::{self, Display};
+
+use super::services::{Place, Services};
+use super::yaml::Yaml;
+use crate::istio::{MeshConfig, Position, Problem, Resources};
+
+/// A resource of today, to be written.
+pub(super) struct Draft<'a> {
+    pub(super) kind: &'static str,
+    pub(super) namespace: &'a str,
+    pub(super) name: String,
+    pub(super) dry_run: bool,
+    pub(super) spec: Yaml,
+    /// The documents it is made of.
+    pub(super) from: Vec<Position>,
+}
+
+/// A resource of today that stands for resources of 2018. Prints as a YAML document, comments first.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Converted {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The documents it is made of; never empty.
+    pub from: Vec<Position>,
+    /// What is not quite the same, with the place in the old resource.
+    pub notes: Vec<Problem>,
+    /// Comments of the old documents.
+    pub comments: Vec<String>,
+    pub(super) dry_run: bool,
+    pub(super) spec: Yaml,
+}
+
+impl Display for Converted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for comment in &self.comments {
+            writeln!(f, "#{comment}")?;
+        }
+        for note in &self.notes {
+            // A message is one line; whatever it quotes must not end the comment.
+            let note = note.to_string().replace(char::is_control, " ");
+            writeln!(f, "# NOTE {note}")?;
+        }
+        let annotation = Yaml::map([("istio.io/dry-run", Some(Yaml::text("true")))]);
+        let document = Yaml::map([
+            ("apiVersion", Some(Yaml::text("security.istio.io/v1"))),
+            ("kind", Some(Yaml::text(self.kind))),
+            (
+                "metadata",
+                Some(Yaml::map([
+                    ("name", Some(Yaml::text(&*self.name))),
+                    ("namespace", Some(Yaml::text(&*self.namespace))),
+                    ("annotations", self.dry_run.then_some(annotation)),
+                ])),
+            ),
+            ("spec", Some(self.spec.clone())),
+        ]);
+        document.fmt(f)
+    }
+}
+
+/// What is written, and what there is to say about it.
+pub(super) struct Writer<'a> {
+    pub(super) resources: &'a Resources,
+    pub(super) mesh: &'a MeshConfig,
+    pub(super) services: &'a Services,
+    pub(super) written: Vec<Converted>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) notes: Vec<Problem>,
+    /// Notes that the next resource carries.
+    pending: Vec<Problem>,
+    names: HashSet<(&'static str, String, String)>,
+    /// Services of which it is told already what they are taken for.
+    places: HashSet<(String, String)>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(
+        resources: &'a Resources,
+        mesh: &'a MeshConfig,
+        services: &'a Services,
+    ) -> Self {
+        Self {
+            resources,
+            mesh,
+            services,
+            written: Vec::new(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+            pending: Vec::new(),
+            names: HashSet::new(),
+            places: HashSet::new(),
+        }
+    }
+
+    /// Something that cannot be said today: nothing is written then.
+    pub(super) fn refuse(&mut self, at: &Position, field: impl Display, message: impl Display) {
+        let problem = Problem::new(at.clone(), field.to_string(), message.to_string());
+        self.problems.push(problem);
+    }
+
+    /// Something that is not quite the same.
+    pub(super) fn note(&mut self, at: &Position, field: impl Display, message: impl Display) {
+        let note = Problem::new(at.clone(), field.to_string(), message.to_string());
+        if !self.notes.contains(&note) && !self.pending.contains(&note) {
+            self.pending.push(note);
+        }
+    }
+
+    /// Notes, once, what follows from taking labels for a service.
+    pub(super) fn note_place(&mut self, at: &Position, namespace: &str, place: &Place) {
+        let name = &place.service;
+        if !self.places.insert((namespace.to_owned(), name.clone())) {
+            return;
+        }
+        if place.is_assumed {
+            let message = format!(
+                "the workloads behind the service `{name}` are taken to carry the label app={name}; --service {name}=KEY=VALUE says which they carry"
+            );
+            self.note(at, "", message);
+        }
+        if place.ports.is_empty() {
+            let message = format!(
+                "all ports of the workloads behind the service `{name}` are covered, where the old resources meant the service's own; --service {name}:PORT says which it is"
+            );
+            self.note(at, "", message);
+        }
+    }
+
+    /// Leaves notes without a resource that carries them.
+    pub(super) fn settle(&mut self) {
+        self.notes.append(&mut self.pending);
+    }
+
+    /// Writes a resource, under a name that is free.
+    pub(super) fn write(&mut self, draft: Draft<'_>) {
+        let notes = std::mem::take(&mut self.pending);
+        self.notes.extend(notes.iter().cloned());
+        let mut name = draft.name.clone();
+        let mut count = 1;
+        let key = |name: &str| (draft.kind, draft.namespace.to_owned(), name.to_owned());
+        while !self.names.insert(key(&name)) {
+            count += 1;
+            name = format!("{}-{count}", draft.name);
+        }
+        self.written.push(Converted {
+            kind: draft.kind,
+            namespace: draft.namespace.to_owned(),
+            name,
+            from: draft.from,
+            notes,
+            comments: Vec::new(),
+            dry_run: draft.dry_run,
+            spec: draft.spec,
+        });
+    }
+}
+
+/// `spec.selector`; `None`: everything.
+pub(super) fn selector<'l>(
+    labels: impl IntoIterator<Item = (&'l String, &'l String)>,
+) -> Option<Yaml> {
+    let labels = labels.into_iter();
+    let labels: Vec<_> = labels
+        .map(|(key, value)| (key.clone(), Yaml::text(&**value)))
+        .collect();
+    let labels = (!labels.is_empty()).then_some(Yaml::Map(labels))?;
+    Some(Yaml::map([("matchLabels", Some(labels))]))
+}
