@@ -137,7 +137,7 @@ fn every_kind_of_sentence_can_fail() {
     begins(
         refused(request().get("/#")),
         "allowed",
-        "denied 400: the request target is refused",
+        "denied 400: no server takes its target, host or headers",
     );
     begins(
         refused(request().method("CONNECT", "/")),

@@ -119,6 +119,25 @@ fn the_example_passes_and_its_broken_policies_fail_as_the_page_says() {
     }
 }
 
+/// The README's rows pass among the example's callers, and its failure is the example's.
+#[test]
+fn the_readme_shows_rows_and_a_failure_of_the_example() {
+    let readme = include_str!("../../README.md");
+    let section = readme.split("## Test your policies").nth(1).unwrap();
+    let block = |kind: &str| {
+        let after = section.split(&format!("```{kind}\n")).nth(1).unwrap();
+        after.split("```").next().unwrap()
+    };
+    let table = read("tests/tables/patients.yaml").replace("coverage: 100\n", "");
+    let head = table.split("tests:\n").next().unwrap();
+    let file = example().join("tests/tables/readme.yaml");
+    let rows = format!("{head}tests:\n{}", block("yaml"));
+    let file = TableFile::parse(file.to_str().unwrap(), &rows).unwrap();
+    let run = file.table().run(&file.policies().unwrap());
+    assert_eq!((run.passed.len(), run.failures.len()), (2, 0), "{run}");
+    assert!(blocks("text")[1].contains(block("text")));
+}
+
 /// The broken policies are the clinic's own but for the two mistakes.
 #[test]
 fn the_broken_policies_differ_in_two_lines() {

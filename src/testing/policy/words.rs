@@ -55,7 +55,7 @@ pub(super) fn answer_line(engine: &Engine, judgement: &Judgement) -> String {
     let _ = match (&decision.policy, decision.action, judgement.status) {
         (Some(policy), _, _) => write!(line, " by {policy}{}", place(engine, policy)),
         (None, Some(Action::Allow), _) => write!(line, ": no ALLOW rule matches"),
-        (None, _, Some(400)) => write!(line, ": the request target is refused"),
+        (None, _, Some(400)) => write!(line, ": no server takes its target, host or headers"),
         (None, _, Some(401)) => write!(line, ": a token is demanded"),
         (None, _, _) if decision.allowed => write!(line, ": no ALLOW policy applies"),
         (None, _, _) => write!(line, " before any rule was asked"),
