@@ -121,6 +121,7 @@ fn a_bad_line_is_an_error_in_its_place_and_the_rest_is_judged() {
         json!({"id": 7, "method": "GET", "path": "/", "destination": {"port": 70000}}),
         json!({"id": 7, "protocol": "udp"}),
         json!([7]),
+        json!([7, "http", "GET", "/", null, null, null, null, null, null]),
     ] {
         let good = json!({"id": 8, "method": "GET", "path": "/"});
         let output = world.judge(&[bad.clone(), good], &[]);
@@ -135,6 +136,18 @@ fn a_bad_line_is_an_error_in_its_place_and_the_rest_is_judged() {
             (&json!(8), &Value::Null)
         );
     }
+}
+
+#[test]
+fn a_key_that_is_written_twice_is_an_error() {
+    let world = World::of(READERS);
+    let line = "{\"id\": 7, \"method\": \"GET\", \"path\": \"/\", \"method\": \"PUT\"}\n";
+    let output = world.run("check", &["--requests", "-"], line);
+    assert_eq!(output.status.code(), Some(2));
+    let answer = &answers(&output)[0];
+    let error = answer["error"].as_str().unwrap();
+    assert_eq!(answer["id"], 7);
+    assert!(error.contains("duplicate field `method`"), "{error}");
 }
 
 #[test]

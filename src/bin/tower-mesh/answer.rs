@@ -81,24 +81,25 @@ impl Answer {
 
     /// Judges a request that is one JSON object; a bad one is answered, too.
     pub(crate) fn to_line(world: &mut World<'_>, line: &[u8], explain: bool) -> Self {
-        let (id, judged) = match serde_json::from_slice::<Value>(line) {
-            Ok(value) => {
-                let id = value.get("id").cloned().unwrap_or_default();
-                (id.clone(), Self::to_value(world, id, value, explain))
-            }
-            Err(error) => (Value::Null, Err(format!("no JSON: {error}"))),
+        let read = match line.trim_ascii_start().first() {
+            // A list with the right values in the right places would read as a request, too.
+            Some(b'{') => serde_json::from_slice(line).map_err(|error| error.to_string()),
+            _ => Err("no JSON object".to_owned()),
         };
-        judged.unwrap_or_else(|message| Self::unanswered(id, message, explain))
+        let judged = read.and_then(|question| Self::to_question(world, question, explain));
+        judged.unwrap_or_else(|message| {
+            let value: Option<Value> = serde_json::from_slice(line).ok();
+            let id = value.and_then(|value| value.get("id").cloned());
+            Self::unanswered(id.unwrap_or_default(), message, explain)
+        })
     }
 
-    fn to_value(
+    fn to_question(
         world: &mut World<'_>,
-        id: Value,
-        value: Value,
+        mut question: Question,
         explain: bool,
     ) -> Result<Self, String> {
-        let question: Question =
-            serde_json::from_value(value).map_err(|error| error.to_string())?;
+        let id = question.take_id();
         let port = question.port(world.port());
         let services = question.services()?;
         let request = question.into_request(port)?;

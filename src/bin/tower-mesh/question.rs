@@ -14,9 +14,9 @@ use crate::options::ServiceName;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Question {
-    /// Echoed with the answer; read apart, so that a bad line's is known, too.
-    #[serde(default, rename = "id")]
-    _id: Value,
+    /// Echoed with the answer.
+    #[serde(default)]
+    id: Value,
     #[serde(default)]
     protocol: Protocol,
     method: Option<String>,
@@ -94,6 +94,11 @@ impl Question {
             claims,
             ..Self::default()
         }
+    }
+
+    /// What is echoed with the answer.
+    pub(crate) fn take_id(&mut self) -> Value {
+        self.id.take()
     }
 
     /// The services that the request says it is for.
