@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Text;
@@ -81,6 +82,10 @@ pub enum ProviderKind {
         fail_open: bool,
         /// The status when it cannot be asked.
         status_on_error: Option<u16>,
+        /// How much of the request's body the check request carries; `None`: nothing.
+        include_request_body: Option<RequestBodyInCheck>,
+        /// Choose the route again when the provider has changed the request.
+        clear_route_cache: bool,
     },
     /// `envoyExtAuthzHttp`.
     ExtAuthzHttp {
@@ -96,9 +101,33 @@ pub enum ProviderKind {
         status_on_error: Option<u16>,
         /// A prefix for the path of the check request.
         path_prefix: String,
-        /// Request headers that the check request carries.
+        /// How much of the request's body the check request carries; `None`: nothing.
+        include_request_body: Option<RequestBodyInCheck>,
+        /// Choose the route again when the provider has changed the request.
+        clear_route_cache: bool,
+        /// Request headers that the check request carries, here as in the lists below by name, by prefix (`x-*`) or by suffix (`*-id`).
         include_request_headers_in_check: Vec<String>,
+        /// Headers that are added to the check request.
+        include_additional_headers_in_check: BTreeMap<String, String>,
+        /// Headers of the provider's answer that an allowed request takes on.
+        headers_to_upstream_on_allow: Vec<String>,
+        /// Headers of the provider's answer that the reply to an allowed request takes on.
+        headers_to_downstream_on_allow: Vec<String>,
+        /// Headers of the provider's answer that a refusal takes on.
+        headers_to_downstream_on_deny: Vec<String>,
     },
     /// A provider that cannot authorize (tracing, logging, …); named so that a CUSTOM policy that uses it can be told.
     Other,
+}
+
+/// `includeRequestBodyInCheck`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestBodyInCheck {
+    /// So many bytes at most.
+    pub max_request_bytes: u32,
+    /// A longer body is cut; otherwise its request is refused with 413.
+    pub allow_partial_message: bool,
+    /// As bytes, not as text.
+    pub pack_as_bytes: bool,
 }

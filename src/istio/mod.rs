@@ -69,7 +69,9 @@ pub use legacy::{
     ServiceRoleBinding, StringMatch, Subject, TriggerRule,
 };
 pub use load::{Loader, parse, parse_mesh_config};
-pub use mesh_config::{ExtensionProvider, MeshConfig, PathNormalization, ProviderKind};
+pub use mesh_config::{
+    ExtensionProvider, MeshConfig, PathNormalization, ProviderKind, RequestBodyInCheck,
+};
 pub use meta::{Meta, Selector, TargetRef};
 pub use position::{Position, Text};
 pub use resource::{Resources, Skipped};

@@ -299,7 +299,13 @@ fn mesh(random: &mut Random) -> Value {
             "envoyExtAuthzHttp": {
                 "service": "opa.opa.svc.cluster.local",
                 "port": 80,
-                "includeRequestHeadersInCheck": ["x-case"],
+                "includeRequestHeadersInCheck": ["x-ca*"],
+                "includeAdditionalHeadersInCheck": {"x-mesh": "foo"},
+                "includeRequestBodyInCheck": {"maxRequestBytes": 64, "allowPartialMessage": true},
+                "headersToUpstreamOnAllow": ["x-badge", "*-hint"],
+                "headersToDownstreamOnDeny": ["x-why"],
+                "headersToDownstreamOnAllow": ["x-why*"],
+                "clearRouteCache": true,
             },
         }],
     })

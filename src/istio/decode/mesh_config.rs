@@ -1,6 +1,10 @@
+use std::collections::BTreeMap;
+
 use crate::istio::cursor::{Cursor, digits};
 use crate::istio::fields::Fields;
-use crate::istio::{ExtensionProvider, MeshConfig, PathNormalization, ProviderKind};
+use crate::istio::{
+    ExtensionProvider, MeshConfig, PathNormalization, ProviderKind, RequestBodyInCheck,
+};
 
 const NORMALIZATIONS: &[(&str, PathNormalization)] = &[
     ("DEFAULT", PathNormalization::Base),
@@ -109,6 +113,10 @@ fn ext_authz(at: &Cursor<'_, '_>, is_http: bool) -> Option<ProviderKind> {
     let status_on_error = fields
         .get("statusOnError")
         .and_then(|status| http_status(&status));
+    let include_request_body = fields
+        .get("includeRequestBodyInCheck")
+        .and_then(|body| request_body(&body));
+    let clear_route_cache = fields.boolean("clearRouteCache");
     if !is_http {
         return Some(ProviderKind::ExtAuthzGrpc {
             service,
@@ -116,11 +124,15 @@ fn ext_authz(at: &Cursor<'_, '_>, is_http: bool) -> Option<ProviderKind> {
             timeout,
             fail_open,
             status_on_error,
+            include_request_body,
+            clear_route_cache,
         });
     }
-    let mut headers = strings(fields, "includeRequestHeadersInCheck");
-    // The older name of the same list.
-    headers.extend(strings(fields, "includeHeadersInCheck"));
+    let mut headers = header_patterns(fields, "includeRequestHeadersInCheck");
+    if headers.is_empty() {
+        // The older name of the same list.
+        headers = header_patterns(fields, "includeHeadersInCheck");
+    }
     Some(ProviderKind::ExtAuthzHttp {
         service,
         port,
@@ -130,7 +142,52 @@ fn ext_authz(at: &Cursor<'_, '_>, is_http: bool) -> Option<ProviderKind> {
         path_prefix: fields
             .text("pathPrefix")
             .map_or_else(String::new, |text| text.as_str().to_owned()),
+        include_request_body,
+        clear_route_cache,
         include_request_headers_in_check: headers,
+        include_additional_headers_in_check: additional_headers(fields),
+        headers_to_upstream_on_allow: header_patterns(fields, "headersToUpstreamOnAllow"),
+        headers_to_downstream_on_allow: header_patterns(fields, "headersToDownstreamOnAllow"),
+        headers_to_downstream_on_deny: header_patterns(fields, "headersToDownstreamOnDeny"),
+    })
+}
+
+/// Names, prefixes and suffixes of headers.
+fn header_patterns(fields: Fields<'_, '_>, name: &'static str) -> Vec<String> {
+    fields.each(name, |item| {
+        let text = item.filled()?;
+        if text.as_str() == "*" {
+            item.wrong("a single `*` is not supported; write a prefix such as x-* or a suffix such as *-id");
+        }
+        Some(text.as_str().to_owned())
+    })
+}
+
+fn additional_headers(fields: Fields<'_, '_>) -> BTreeMap<String, String> {
+    let Some(headers) = fields.get("includeAdditionalHeadersInCheck") else {
+        return BTreeMap::new();
+    };
+    headers
+        .pairs()
+        .filter_map(|(name, value)| Some((name.to_owned(), value.str()?.to_owned())))
+        .collect()
+}
+
+fn request_body(at: &Cursor<'_, '_>) -> Option<RequestBodyInCheck> {
+    let fields = at.fields(&["maxRequestBytes", "allowPartialMessage", "packAsBytes"])?;
+    let Some(max) = fields.get("maxRequestBytes") else {
+        at.missing("maxRequestBytes", "is missing; write a number of bytes");
+        return None;
+    };
+    let bytes = max.node().scalar().and_then(|scalar| digits(&scalar.text));
+    let Some(max_request_bytes) = bytes.filter(|bytes| *bytes > 0) else {
+        max.wrong("is no number of bytes; write for example 4096");
+        return None;
+    };
+    Some(RequestBodyInCheck {
+        max_request_bytes,
+        allow_partial_message: fields.boolean("allowPartialMessage"),
+        pack_as_bytes: fields.boolean("packAsBytes"),
     })
 }
 

@@ -396,6 +396,8 @@ extensionProviders:
             timeout: Some(Duration::from_secs(2)),
             fail_open: true,
             status_on_error: Some(503),
+            include_request_body: None,
+            clear_route_cache: false,
         }
     );
     assert_eq!(config.extension_providers[2].kind, ProviderKind::Other);

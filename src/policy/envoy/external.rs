@@ -27,17 +27,7 @@ pub(super) fn filter(
                 "timeout": seconds(*timeout),
             },
         }),
-        (
-            ProviderKind::ExtAuthzHttp {
-                service,
-                port,
-                timeout,
-                path_prefix,
-                include_request_headers_in_check: headers,
-                ..
-            },
-            Protocol::Http,
-        ) => http_service(service, *port, *timeout, path_prefix, headers),
+        (ProviderKind::ExtAuthzHttp { .. }, Protocol::Http) => http_service(&provider.kind)?,
         _ => return None,
     };
     let (fail_open, status) = on_error(&provider.kind);
@@ -46,6 +36,9 @@ pub(super) fn filter(
     }
     if let (Some(status), Protocol::Http) = (status, protocol) {
         set(&mut config, "status_on_error", json!({"code": status}));
+    }
+    if protocol == Protocol::Http {
+        set_extras(&mut config, &provider.kind);
     }
     set(&mut config, "transport_api_version", "V3".into());
     let (filter, kind, rbac) = match protocol {
@@ -74,36 +67,111 @@ pub(super) fn filter(
     Some(json!({"name": filter, "typed_config": config}))
 }
 
-fn http_service(
-    service: &str,
-    port: u16,
-    timeout: Option<Duration>,
-    path_prefix: &str,
-    headers: &[String],
-) -> Value {
+fn http_service(kind: &ProviderKind) -> Option<Value> {
+    let ProviderKind::ExtAuthzHttp {
+        service,
+        port,
+        timeout,
+        path_prefix,
+        include_request_headers_in_check,
+        include_additional_headers_in_check,
+        headers_to_upstream_on_allow,
+        headers_to_downstream_on_allow,
+        headers_to_downstream_on_deny,
+        ..
+    } = kind
+    else {
+        return None;
+    };
     let mut http = json!({
         "server_uri": {
             "uri": format!("http://{}", host(service)),
-            "cluster": cluster(service, port),
-            "timeout": seconds(timeout),
+            "cluster": cluster(service, *port),
+            "timeout": seconds(*timeout),
         },
     });
     if !path_prefix.is_empty() {
-        set(&mut http, "path_prefix", path_prefix.into());
+        set(&mut http, "path_prefix", path_prefix.as_str().into());
+    }
+    let added = include_additional_headers_in_check.iter();
+    let added: Vec<_> = added
+        .map(|(key, value)| json!({"key": key, "value": value}))
+        .collect();
+    if !added.is_empty() {
+        set(
+            &mut http,
+            "authorization_request",
+            json!({"headers_to_add": added}),
+        );
+    }
+    let mut response = json!({});
+    for (field, list) in [
+        ("allowed_upstream_headers", headers_to_upstream_on_allow),
+        ("allowed_client_headers", headers_to_downstream_on_deny),
+        (
+            "allowed_client_headers_on_success",
+            headers_to_downstream_on_allow,
+        ),
+    ] {
+        if !list.is_empty() {
+            set(&mut response, field, patterns(list));
+        }
+    }
+    if response != json!({}) {
+        set(&mut http, "authorization_response", response);
     }
     let mut config = json!({"http_service": http});
-    if !headers.is_empty() {
-        let patterns = headers
-            .iter()
-            .map(|name| json!({"exact": name, "ignore_case": true}));
-        let patterns: Vec<_> = patterns.collect();
+    if !include_request_headers_in_check.is_empty() {
         set(
             &mut config,
             "allowed_headers",
-            json!({"patterns": patterns}),
+            patterns(include_request_headers_in_check),
         );
     }
-    config
+    Some(config)
+}
+
+/// Header names, `x-*` and `*-id`, in any case.
+fn patterns(headers: &[String]) -> Value {
+    let pattern = |header: &String| match (header.strip_prefix('*'), header.strip_suffix('*')) {
+        (Some(suffix), _) => json!({"suffix": suffix, "ignore_case": true}),
+        (None, Some(prefix)) => json!({"prefix": prefix, "ignore_case": true}),
+        (None, None) => json!({"exact": header, "ignore_case": true}),
+    };
+    json!({"patterns": headers.iter().map(pattern).collect::<Vec<_>>()})
+}
+
+/// How much of the body is sent along, and whether the route is chosen again; both in HTTP only.
+fn set_extras(config: &mut Value, kind: &ProviderKind) {
+    let (ProviderKind::ExtAuthzGrpc {
+        include_request_body,
+        clear_route_cache,
+        ..
+    }
+    | ProviderKind::ExtAuthzHttp {
+        include_request_body,
+        clear_route_cache,
+        ..
+    }) = kind
+    else {
+        return;
+    };
+    if *clear_route_cache {
+        set(config, "clear_route_cache", true.into());
+    }
+    let Some(body) = include_request_body else {
+        return;
+    };
+    let mut settings = json!({"max_request_bytes": body.max_request_bytes});
+    for (field, value) in [
+        ("allow_partial_message", body.allow_partial_message),
+        ("pack_as_bytes", body.pack_as_bytes),
+    ] {
+        if value {
+            set(&mut settings, field, true.into());
+        }
+    }
+    set(config, "with_request_body", settings);
 }
 
 fn on_error(kind: &ProviderKind) -> (bool, Option<u16>) {

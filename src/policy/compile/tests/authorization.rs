@@ -1,5 +1,6 @@
 //! Which policies apply, how they combine, and what they are called.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::notation;
@@ -269,7 +270,13 @@ fn provider(name: &str, http: bool) -> ExtensionProvider {
             fail_open: false,
             status_on_error: None,
             path_prefix: String::new(),
+            include_request_body: None,
+            clear_route_cache: false,
             include_request_headers_in_check: Vec::new(),
+            include_additional_headers_in_check: BTreeMap::new(),
+            headers_to_upstream_on_allow: Vec::new(),
+            headers_to_downstream_on_allow: Vec::new(),
+            headers_to_downstream_on_deny: Vec::new(),
         }
     } else {
         ProviderKind::ExtAuthzGrpc {
@@ -278,6 +285,8 @@ fn provider(name: &str, http: bool) -> ExtensionProvider {
             timeout: None,
             fail_open: false,
             status_on_error: None,
+            include_request_body: None,
+            clear_route_cache: false,
         }
     };
     ExtensionProvider::new(name.into(), kind)
