@@ -55,24 +55,30 @@ pub(super) fn is_our_group(name: &str) -> bool {
 }
 
 impl Kind {
-    /// The kind that a document of one of our groups says it is; otherwise what to write instead.
-    pub(super) fn find(group: &str, version: &str, kind: &str) -> Result<Self, String> {
+    /// The kind that a document of one of our groups says it is; otherwise the field to blame, and what to write there instead.
+    pub(super) fn find(
+        group: &str,
+        version: &str,
+        kind: &str,
+    ) -> Result<Self, (&'static str, String)> {
         let Some(group) = GROUPS.iter().find(|known| known.name == group) else {
-            return Err(format!("`{group}` is no API group of Istio's security"));
+            let message = format!("`{group}` is no API group of Istio's security");
+            return Err(("apiVersion", message));
         };
         if !group.versions.contains(&version) {
-            return Err(format!(
+            let message = format!(
                 "apiVersion `{}/{version}` is not supported; write {}/{}",
                 group.name,
                 group.name,
                 group.versions.first().copied().unwrap_or_default()
-            ));
+            );
+            return Err(("apiVersion", message));
         }
         let known = group.kinds.iter().map(|(name, _)| *name);
         if let Some((_, found)) = group.kinds.iter().find(|(name, _)| *name == kind) {
             return Ok(*found);
         }
-        Err(match nearest(kind, known.clone()) {
+        let message = match nearest(kind, known.clone()) {
             Some(meant) => format!(
                 "unknown kind `{kind}` of {}; did you mean {meant}?",
                 group.name
@@ -82,7 +88,8 @@ impl Kind {
                 group.name,
                 known.collect::<Vec<_>>().join(", ")
             ),
-        })
+        };
+        Err(("kind", message))
     }
 
     pub(super) fn scope(self) -> Scope {

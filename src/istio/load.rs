@@ -180,7 +180,10 @@ impl Loader {
         }
         match Kind::find(group, version, &kind) {
             Ok(kind) => self.resource(at, kind),
-            Err(message) => at.wrong(message),
+            Err((field, message)) => {
+                let field = head.get(field);
+                field.as_ref().unwrap_or(at).wrong(message);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 /// Where something was written: file, line and column, both counted from 1.
 ///
-/// Line 0 means that only the file is known.
+/// Line 0 means that only the file is known, and so does the largest, which sorts behind all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Position {
@@ -27,7 +27,7 @@ impl Position {
 impl fmt::Display for Position {
     /// `FILE:LINE:COL`, or `FILE` when no more is known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line == 0 {
+        if self.line == 0 || self.line == u32::MAX {
             return f.write_str(&self.file);
         }
         write!(f, "{}:{}:{}", self.file, self.line, self.column)

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use granit_parser::{
+    ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag,
+};
 
 use super::Problem;
 use super::cursor::Sink;
@@ -33,12 +35,35 @@ impl Default for Limits {
     }
 }
 
-/// Something that stops one document from being read: line, column, message.
+/// Something that stops one document from being read.
 #[derive(Debug)]
 struct Fault {
     line: u32,
     column: u32,
+    /// The way to the field that is to blame, if one is.
+    field: String,
     message: String,
+    /// Whether nothing that follows is read either: what is too large must not cost more than what is not.
+    is_last: bool,
+}
+
+impl Fault {
+    fn new(line: u32, column: u32, message: String) -> Self {
+        Self {
+            line,
+            column,
+            field: String::new(),
+            message,
+            is_last: false,
+        }
+    }
+
+    fn last(line: u32, column: u32, message: String) -> Self {
+        Self {
+            is_last: true,
+            ..Self::new(line, column, message)
+        }
+    }
 }
 
 /// Reads one text document by document. A document that cannot be read yields its first fault, and reading goes on with the next one.
@@ -54,15 +79,12 @@ impl<'t> Documents<'t> {
     /// The text is larger than the limit.
     fn new(text: &'t str, limits: Limits) -> Result<Self, Fault> {
         if text.len() > limits.text {
-            return Err(Fault {
-                line: 0,
-                column: 0,
-                message: format!(
-                    "the text has {} bytes, more than the {} that are read; split it",
-                    text.len(),
-                    limits.text
-                ),
-            });
+            let message = format!(
+                "the text has {} bytes, more than the {} that are read; split it",
+                text.len(),
+                limits.text
+            );
+            return Err(Fault::last(0, 0, message));
         }
         let mut options = Options::default();
         options.set_emit_comments(false);
@@ -80,7 +102,7 @@ impl<'t> Documents<'t> {
         loop {
             let (event, span) = match self.parser.next_event()? {
                 Ok(next) => next,
-                Err(error) => return Some(Err(syntax(&error))),
+                Err(error) => return Some(Err(syntax(&error, self.limits))),
             };
             match builder.take(event, &span) {
                 Ok(Some(root)) => return Some(Ok(root)),
@@ -99,10 +121,14 @@ impl<'t> Iterator for Documents<'t> {
             return None;
         }
         let next = self.document();
-        if !matches!(next, Some(Ok(_))) {
+        self.done = match &next {
+            None => true,
+            Some(Ok(_)) => false,
             // What is left of a bad document is skipped; that it was bad is reported once.
-            self.done = next.is_none() || !self.parser.proceed_next_document().unwrap_or(false);
-        }
+            Some(Err(fault)) => {
+                fault.is_last || !self.parser.proceed_next_document().unwrap_or(false)
+            }
+        };
         next
     }
 }
@@ -115,7 +141,7 @@ pub(crate) fn documents<'t>(
 ) -> impl Iterator<Item = Node<'t>> {
     let report = |fault: Fault| {
         let at = sink.position(fault.line, fault.column);
-        sink.report(Problem::new(at, "", fault.message));
+        sink.report(Problem::new(at, fault.field, fault.message));
     };
     let documents = match Documents::new(text, limits) {
         Ok(documents) => Some(documents),
@@ -166,11 +192,7 @@ impl<'t> Builder<'t> {
     /// Takes an event; gives the root when it is complete.
     fn take(&mut self, event: Event<'t>, span: &Span) -> Result<Option<Node<'t>>, Fault> {
         let (line, column) = place(span);
-        let fault = |message: String| Fault {
-            line,
-            column,
-            message,
-        };
+        let fault = |message| Fault::new(line, column, message);
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let style = scalar_style(style, tag.as_deref()).map_err(fault)?;
@@ -228,11 +250,8 @@ impl<'t> Builder<'t> {
     /// Writes an alias out. The copy keeps the places of what it copies.
     fn alias(&mut self, id: usize, line: u32, column: u32) -> Result<Option<Node<'t>>, Fault> {
         let Some((node, size)) = self.anchors.get(&id) else {
-            return Err(Fault {
-                line,
-                column,
-                message: "the alias stands inside what it names; write the value out".to_owned(),
-            });
+            let message = "the alias stands inside what it names; write the value out".to_owned();
+            return Err(Fault::new(line, column, message));
         };
         let (node, size) = (node.clone(), *size);
         self.copy(size, line, column)?;
@@ -245,14 +264,11 @@ impl<'t> Builder<'t> {
         if self.aliased <= self.limits.aliased {
             return Ok(());
         }
-        Err(Fault {
-            line,
-            column,
-            message: format!(
-                "the anchors and aliases of this document stand for more than {} values; write them out",
-                self.limits.aliased
-            ),
-        })
+        let message = format!(
+            "the anchors and aliases of this document stand for more than {} values; write them out",
+            self.limits.aliased
+        );
+        Err(Fault::last(line, column, message))
     }
 
     fn count(&mut self, more: usize, line: u32, column: u32) -> Result<(), Fault> {
@@ -260,14 +276,27 @@ impl<'t> Builder<'t> {
         if self.nodes <= self.limits.nodes {
             return Ok(());
         }
-        Err(Fault {
-            line,
-            column,
-            message: format!(
-                "the document has more than {} values; split it",
-                self.limits.nodes
-            ),
-        })
+        let message = format!(
+            "the document has more than {} values; split it",
+            self.limits.nodes
+        );
+        Err(Fault::last(line, column, message))
+    }
+
+    /// The way to a key of the map that is open.
+    fn path(&self, key: &Node<'t>) -> String {
+        let mut path = String::new();
+        for open in &self.open {
+            match (&open.node.value, &open.key) {
+                (Value::List(items), _) => path.push_str(&format!("[{}]", items.len())),
+                (_, Some((name, ..))) => join(&mut path, name),
+                (_, None) => {}
+            }
+        }
+        if let Some(scalar) = key.scalar() {
+            join(&mut path, &scalar.text);
+        }
+        path
     }
 
     /// Puts a finished node where it belongs; gives it back when it is the root.
@@ -284,9 +313,13 @@ impl<'t> Builder<'t> {
         match &mut open.node.value {
             Value::List(items) => items.push(node),
             Value::Map(entries) => match open.key.take() {
-                None => {
-                    open.key = Some(key(&node, entries, &mut open.keys)?);
-                }
+                None => match key(&node, entries, &mut open.keys) {
+                    Ok(key) => open.key = Some(key),
+                    Err(fault) => {
+                        let field = self.path(&node);
+                        return Err(Fault { field, ..fault });
+                    }
+                },
                 Some((key, line, column)) => entries.push(Entry {
                     key,
                     line,
@@ -301,17 +334,21 @@ impl<'t> Builder<'t> {
     }
 }
 
+/// The path of a field below `path`.
+fn join(path: &mut String, name: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(name);
+}
+
 /// A node as the next key of a map that holds `entries`.
 fn key<'t>(
     node: &Node<'t>,
     entries: &[Entry<'t>],
     keys: &mut Option<HashSet<Cow<'t, str>>>,
 ) -> Result<(Cow<'t, str>, u32, u32), Fault> {
-    let fault = |message| Fault {
-        line: node.line,
-        column: node.column,
-        message,
-    };
+    let fault = |message| Fault::new(node.line, node.column, message);
     let Value::Scalar(scalar) = &node.value else {
         return Err(fault("a key must be text".to_owned()));
     };
@@ -368,13 +405,17 @@ fn unknown_tag(tag: &Tag) -> String {
     )
 }
 
-fn syntax(error: &ScanError) -> Fault {
+fn syntax(error: &ScanError, limits: Limits) -> Fault {
     let marker = error.marker();
-    Fault {
-        line: number(marker.line()),
-        column: number(marker.col() + 1),
-        message: format!("not YAML: {}", error.kind()),
+    let (line, column) = (number(marker.line()), number(marker.col() + 1));
+    if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+        let message = format!(
+            "is nested deeper than the {} levels that are read; flatten it",
+            limits.depth
+        );
+        return Fault::last(line, column, message);
     }
+    Fault::new(line, column, format!("not YAML: {}", error.kind()))
 }
 
 fn place(span: &Span) -> (u32, u32) {

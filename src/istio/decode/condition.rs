@@ -134,6 +134,9 @@ fn subject(key: &str) -> Result<Subject, String> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     match inner {
+        Some(inner) if name == "request.auth.claims" && format!("][{inner}][").contains("][][") => {
+            Err(format!("`{key}`: a name is due in each pair of brackets"))
+        }
         Some(inner) if !inner.is_empty() => Ok(subject),
         _ => Err(format!(
             "`{key}`: a name in brackets is due, write {name}[NAME]"
@@ -188,6 +191,8 @@ mod tests {
             ("request.headers", "brackets"),
             ("request.headers[]", "brackets"),
             ("request.headers[x", "brackets"),
+            ("request.auth.claims[a][]", "each pair of brackets"),
+            ("request.auth.claims[][a]", "each pair of brackets"),
             ("request.auth.claims", "brackets"),
             ("experimental.envoy.filters.", "unknown"),
             ("experimental.envoy.filters.x", "brackets"),
