@@ -76,6 +76,46 @@ fn the_page_explains_every_code() {
     assert_eq!(folders, codes);
 }
 
+/// Whatever is cut, doubled or exchanged in a text: it is refused or judged, and nothing panics.
+#[test]
+fn damaged_texts_are_refused_or_judged() {
+    let mut seed = 11_u64;
+    let mut below = |bound: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(seed >> 33).unwrap() % bound.max(1)
+    };
+    let words = [
+        "*", "\"\"", "“", "%", "{*}", "/", ":", "'*'", "[]", "é", "0", " ",
+    ];
+    let mut judged = 0;
+    for code in Code::ALL {
+        let (_, text) = vet(*code, "fires");
+        for _ in 0..40 {
+            let mut letters: Vec<char> = text.chars().collect();
+            for _ in 0..=below(3) {
+                let at = below(letters.len());
+                let end = (at + below(4)).min(letters.len());
+                letters.splice(at..end, words[below(words.len())].chars());
+            }
+            let damaged: String = letters.into_iter().collect();
+            let workload = Workload::new("clinic", "ward").label("app", "ward");
+            let vet = Vet::new().workload(workload);
+            judged += usize::from(vet.yaml("damaged.yaml", &damaged, "clinic").is_ok());
+        }
+    }
+    assert!(judged > 100, "{judged}");
+}
+
+#[test]
+fn what_is_public_can_be_shared() {
+    fn shared<T: Send + Sync + Clone + std::fmt::Debug>() {}
+    shared::<Vet>();
+    shared::<Report>();
+    shared::<tower_mesh::vet::Note>();
+    shared::<tower_mesh::vet::Silenced>();
+    shared::<Code>();
+}
+
 #[test]
 fn codes_are_sorted_and_read_back() {
     let names: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
