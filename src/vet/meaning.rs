@@ -1,5 +1,6 @@
 //! What follows from what the rules mean: rules that never match, refuse everything, or say what others say.
 
+use super::candidates::Candidates;
 use super::compiled::{Compiled, compile_rules};
 use super::lists::Field;
 use super::logic::Logic;
@@ -22,6 +23,7 @@ pub(super) fn check(world: World<'_>, notes: &mut Notes) -> Result<(), Problems>
         world,
         logic,
         rules: &rules,
+        candidates: Candidates::of(&rules),
     };
     for rule in &rules {
         if all.never_matches(rule, notes) {
@@ -37,6 +39,7 @@ struct Meaning<'r> {
     world: World<'r>,
     logic: Logic,
     rules: &'r [Compiled<'r>],
+    candidates: Candidates,
 }
 
 impl<'r> Meaning<'r> {
@@ -116,7 +119,8 @@ impl<'r> Meaning<'r> {
         }
         let mut broader: Option<(&Compiled<'_>, bool)> = None;
         let mut denied: Option<&Compiled<'_>> = None;
-        for other in self.rules {
+        let candidates = self.candidates.for_rule(rule);
+        for other in candidates.iter().filter_map(|index| self.rules.get(*index)) {
             if std::ptr::eq(other.rule, rule.rule) || !self.includes(rule, other) {
                 continue;
             }

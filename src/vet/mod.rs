@@ -53,6 +53,7 @@
 //! ```
 
 mod callers;
+mod candidates;
 mod code;
 mod compiled;
 mod legacy;

@@ -21,6 +21,24 @@ pub(in crate::vet) enum Attribute<'r> {
 }
 
 impl Attribute<'_> {
+    /// The text, in lower case, that something must be to pass; `None` where several may be.
+    pub(in crate::vet) fn exact_text(self) -> Option<String> {
+        let matcher = match self {
+            Self::Path(matcher) | Self::Peer(Some(matcher)) | Self::ServerName(matcher) => matcher,
+            Self::Header(HeaderMatcher {
+                test: HeaderTest::String(matcher),
+                invert: false,
+                treat_missing_as_empty: false,
+                ..
+            }) => matcher,
+            _ => return None,
+        };
+        match &matcher.pattern {
+            StringPattern::Exact(text) => Some(text.to_ascii_lowercase()),
+            _ => None,
+        }
+    }
+
     /// Whether every HTTP request passes.
     pub(super) fn always(self) -> bool {
         match self {

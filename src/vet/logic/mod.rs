@@ -6,4 +6,4 @@ mod text;
 mod tree;
 
 pub(super) use text::{excludes, includes};
-pub(super) use tree::Logic;
+pub(super) use tree::{Logic, Shape, Tree};
