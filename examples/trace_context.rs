@@ -35,9 +35,11 @@ use tower_mesh::propagation::{ClientPropagation, Propagation};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).map(|text| text.parse());
-    let address = address.unwrap_or(Ok(SocketAddr::from(([127, 0, 0, 1], 5000))));
-    let listener = TcpListener::bind(address.map_err(std::io::Error::other)?).await?;
+    let address = match std::env::args().nth(1) {
+        Some(text) => text.parse().map_err(std::io::Error::other)?,
+        None => SocketAddr::from(([127, 0, 0, 1], 5000)),
+    };
+    let listener = TcpListener::bind(address).await?;
     println!("listening http://{}/test", listener.local_addr()?);
     axum::serve(listener, service()).await
 }

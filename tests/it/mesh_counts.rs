@@ -55,6 +55,9 @@ fn all_families_count(mesh: &Mesh, reporter: &str, expected: usize) {
     }
 }
 
+/// Method, path, further headers, and the code and gRPC status that are counted.
+type Case<'a> = (Method, &'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+
 /// Nothing is counted twice and nothing as a client that left, on a connection that is kept for all of them.
 #[tokio::test]
 async fn every_answer_is_counted_once_in_all_families() {
@@ -63,8 +66,7 @@ async fn every_answer_is_counted_once_in_all_families() {
     let rules =
         authentication(&issuer) + &policy("p", "DENY", "[{to: [{operation: {paths: [/closed]}}]}]");
     let bad = format!("Bearer {}", issuer.token().tampered());
-    // Method, path, further headers, and the code and gRPC status that are counted.
-    let cases: [(Method, &str, &[(&str, &str)], &str, &str); 11] = [
+    let cases: [Case<'_>; 11] = [
         (Method::GET, "/text", &[], "200", ""),
         (Method::HEAD, "/text", &[], "200", ""),
         (Method::POST, "/text", &[], "200", ""),
