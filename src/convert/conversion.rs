@@ -31,7 +31,7 @@ pub struct Conversion {
 ///
 /// # Example
 ///
-/// See [the room](self).
+/// See [the room](crate::convert).
 pub fn convert(
     resources: &Resources,
     mesh: &MeshConfig,

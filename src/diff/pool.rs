@@ -54,6 +54,15 @@ impl Pool {
         }
     }
 
+    /// Takes in whose tokens are good.
+    pub(super) fn learn_issuers(&mut self, issuers: &[String]) {
+        for issuer in issuers {
+            let token = Map::from_iter([("iss".to_owned(), json!(issuer))]);
+            self.add(Dimension::Token, Fact::Token(Some(token)));
+            self.claim_is(&["iss"], json!(issuer));
+        }
+    }
+
     /// Takes in where a legacy origin demands a token.
     pub(super) fn learn_triggers(&mut self, triggers: &Triggers) {
         self.add(Dimension::Token, Fact::Token(None));

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::policy::ir::Policy;
 use crate::policy::{Chain, Engine, PolicyId};
@@ -44,6 +44,39 @@ pub(super) fn chain(engine: &Engine, port: u16, is_tcp: bool) -> &Chain {
     let program = engine.program();
     let chains = if is_tcp { &program.tcp } else { &program.http };
     chains.get(port)
+}
+
+/// A port, and those that either side names.
+pub(super) fn ports(old: &Engine, new: &Engine, port: u16) -> BTreeSet<u16> {
+    let mut ports = BTreeSet::from([port]);
+    for engine in [old, new] {
+        let program = engine.program();
+        ports.extend(program.http.by_port.keys());
+        ports.extend(program.authentication.by_port.keys());
+    }
+    ports
+}
+
+/// The issuers whose tokens come as far as the rules, on either side; empty: any token could.
+pub(super) fn issuers(old: &Engine, new: &Engine, port: u16) -> Vec<String> {
+    let mut names = Vec::new();
+    for engine in [old, new] {
+        let authentication = engine.authentication(port);
+        let origins = authentication.legacy.iter();
+        let origins = origins.flat_map(|policy| &policy.origins);
+        let rules = authentication.rules.iter();
+        let mut rules = rules.chain(origins.map(|origin| &origin.rule)).peekable();
+        if rules.peek().is_none() {
+            return Vec::new();
+        }
+        for rule in rules {
+            let Some(issuer) = &rule.issuer else {
+                return Vec::new();
+            };
+            names.push(issuer.as_str().to_owned());
+        }
+    }
+    names
 }
 
 /// The rules of either side that the other does not have: by what they say, and where names count by their names, too.

@@ -1,11 +1,13 @@
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
+
+use serde_json::Value;
 
 use super::beside::same_origins;
-use super::fact::{Dimension, simpler};
+use super::fact::{Dimension, Fact, simpler};
 use super::node::{Leaf, Node, Shape};
 use super::pool::Pool;
 use super::random::Random;
-use super::rules::{Rule, Side, Stage, chain, changed, rules};
+use super::rules::{Rule, Side, Stage, chain, changed, issuers, ports, rules};
 use super::search::{Found, Search};
 use super::telling::telling;
 use super::witness::Witness;
@@ -25,6 +27,8 @@ const NEIGHBOURS: usize = 64;
 pub(super) struct Run<'a> {
     search: &'a Search<'a>,
     pool: Pool,
+    /// Whose tokens come as far as the rules; empty: anybody's.
+    issuers: Vec<String>,
     /// Requests that meet changed rules.
     bases: Vec<Witness>,
     /// With both answers.
@@ -52,6 +56,7 @@ impl<'a> Run<'a> {
         Self {
             search,
             pool,
+            issuers: Vec::new(),
             bases: Vec::new(),
             found: Vec::new(),
             seen: HashSet::new(),
@@ -63,7 +68,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn run(mut self) -> Found {
-        let ports = self.ports();
+        let ports = ports(self.search.old, self.search.new, self.search.port);
         let count = ports.len().max(1);
         for (index, port) in ports.into_iter().enumerate() {
             // What one port leaves over, the next may use.
@@ -79,17 +84,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The workload's port, and those that either side names.
-    fn ports(&self) -> BTreeSet<u16> {
-        let mut ports = BTreeSet::from([self.search.port]);
-        for engine in [self.search.old, self.search.new] {
-            let program = engine.program();
-            ports.extend(program.http.by_port.keys());
-            ports.extend(program.authentication.by_port.keys());
-        }
-        ports
-    }
-
     /// Looks at the requests to one port, up to a number of questions.
     fn port(&mut self, port: u16, share: usize) {
         let search = self.search;
@@ -103,6 +97,8 @@ impl<'a> Run<'a> {
         if changed.is_empty() && same_sets && same_tokens && !self.pool.respell {
             return;
         }
+        self.issuers = issuers(search.old, search.new, port);
+        self.pool.learn_issuers(&self.issuers);
         for rule in &changed {
             self.pool.learn(rule.policy);
         }
@@ -161,7 +157,7 @@ impl<'a> Run<'a> {
 
     /// Whether both sides answer differently; if so, keeps the request.
     fn ask(&mut self, witness: &Witness) -> bool {
-        if self.is_done() {
+        if self.is_done() || !self.can_come_in(witness) {
             return false;
         }
         self.asked += 1;
@@ -177,6 +173,29 @@ impl<'a> Run<'a> {
         true
     }
 
+    /// Whether a request comes as far as the rules: its token is somebody's whose tokens are good.
+    fn can_come_in(&self, witness: &Witness) -> bool {
+        let Some(claims) = &witness.claims else {
+            return true;
+        };
+        let issuer = claims.get("iss").and_then(Value::as_str);
+        self.issuers.is_empty()
+            || self
+                .issuers
+                .iter()
+                .any(|known| Some(known.as_str()) == issuer)
+    }
+
+    /// The request with a fact; a token that it brings is somebody's.
+    fn say(&self, fact: &Fact, witness: &Witness) -> Witness {
+        let mut changed = fact.in_place(witness);
+        if let (Some(claims), Some(issuer)) = (&mut changed.claims, self.issuers.first()) {
+            let place = claims.entry("iss");
+            place.or_insert_with(|| Value::from(issuer.as_str()));
+        }
+        changed
+    }
+
     /// Takes away whatever does not change either answer.
     fn strip(
         &self,
@@ -186,7 +205,8 @@ impl<'a> Run<'a> {
     ) -> Witness {
         for fact in simpler(&witness, plain) {
             let less = fact.in_place(&witness);
-            if less != witness && self.judge(&less.request()) == *answers {
+            if less != witness && self.can_come_in(&less) && self.judge(&less.request()) == *answers
+            {
                 witness = less;
             }
         }
@@ -202,7 +222,7 @@ impl<'a> Run<'a> {
                     self.was_cut |= self.asked >= self.search.limit;
                     return;
                 }
-                self.ask(&fact.in_place(base));
+                self.ask(&self.say(&fact, base));
             }
         }
     }
@@ -227,7 +247,7 @@ impl<'a> Run<'a> {
                     .pick(&dimensions)
                     .and_then(|dimension| random.pick(self.pool.of(dimension)));
                 if let Some(fact) = fact {
-                    witness = fact.in_place(&witness);
+                    witness = self.say(fact, &witness);
                 }
             }
             self.ask(&witness);
@@ -323,7 +343,7 @@ impl<'a> Run<'a> {
         }
         if answer.status == Some(401) {
             let tokens = self.pool.of(&Dimension::Token).to_vec();
-            let with = tokens.iter().map(|fact| fact.in_place(witness));
+            let with = tokens.iter().map(|fact| self.say(fact, witness));
             let with = with.filter(|with| with.claims.is_some());
             return with.map(|with| (with, held.to_vec())).take(1).collect();
         }
@@ -429,7 +449,7 @@ impl<'a> Run<'a> {
         let dimensions = leaf.dimensions();
         for dimension in &dimensions {
             for fact in self.pool.of(dimension).to_vec() {
-                let changed = fact.in_place(witness);
+                let changed = self.say(&fact, witness);
                 self.tried += 1;
                 if self.holds(&changed, &[one]) && self.holds(&changed, held) {
                     return Some(changed);
@@ -441,12 +461,12 @@ impl<'a> Run<'a> {
             return None;
         };
         for fact in self.pool.of(first).to_vec() {
-            let half = fact.in_place(witness);
+            let half = self.say(&fact, witness);
             for fact in self.pool.of(second).to_vec() {
                 if self.is_done() {
                     return None;
                 }
-                let changed = fact.in_place(&half);
+                let changed = self.say(&fact, &half);
                 self.tried += 1;
                 if self.holds(&changed, &[one]) && self.holds(&changed, held) {
                     return Some(changed);

@@ -272,3 +272,24 @@ fn raw_connections_are_compared_on_demand() {
             .all(|line| line["request"]["protocol"] == "tcp")
     );
 }
+
+/// Tokens of others are refused before any rule is asked.
+#[test]
+fn derived_tokens_are_of_issuers_whose_tokens_are_good() {
+    let tokens = "---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: users, namespace: foo}
+spec: {jwtRules: [{issuer: 'https://idp.example', jwksUri: 'https://idp.example/keys'}]}
+";
+    let rule = "  - from: [{source: {requestPrincipals: [https://idp.example/*]}}]\n";
+    let old = format!("{OLD}{rule}{tokens}");
+    let pair = Pair::new(&old, &old.replace("[https://idp.example/*]", "['*']"));
+    assert_eq!(code(&pair.run(&["--access-only"], "")), 0);
+    let pair = Pair::new(&old, &format!("{OLD}{tokens}"));
+    let output = pair.run(&["--access-only"], "");
+    assert_eq!(code(&output), 1);
+    let lines = lines(&output);
+    let issuer = |line: &Value| line["request"]["claims"]["iss"] == "https://idp.example";
+    assert!(!lines.is_empty() && lines.iter().all(issuer), "{lines:?}");
+}

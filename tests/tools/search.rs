@@ -19,7 +19,7 @@ const REQUESTS: usize = 10_000;
 /// asked about those, too, in which random requests find nothing.
 #[test]
 fn the_search_finds_what_ten_thousand_random_requests_find() {
-    const USUAL: usize = 30;
+    const USUAL: usize = 20;
     let pairs = number("TOWER_MESH_DIFF_PAIRS", USUAL);
     let mut random = Random::new(number("TOWER_MESH_DIFF_SEED", 20_261_125) as u64);
     let issuers = Issuers::new();
@@ -73,7 +73,7 @@ fn the_search_finds_what_ten_thousand_random_requests_find() {
     let [pairs, random_found, both, alone] = sums;
     println!("all                {pairs:6} {random_found:7} {both:11} {alone:13}");
     println!("{asked} questions of the search");
-    assert!(tally.len() >= 7 && random_found * 6 >= pairs);
+    assert!(tally.len() >= 6 && random_found * 6 >= pairs);
     assert!(both * 100 >= random_found * 95, "{}", missed.join("\n\n"));
 }
 
