@@ -65,6 +65,25 @@ async fn every_row_comes_out_as_expected_on_both_sets_of_policies() {
     }
 }
 
+/// The rows that the README shows are rows of the run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_readme_shows_what_is_printed() {
+    let printed = run(&clinic::policies("v1")).await.to_string();
+    let cells = |line: &str| {
+        let cells = line.split("  ").map(str::trim);
+        let cells: Vec<_> = cells.filter(|cell| !cell.is_empty()).collect();
+        cells.join("|")
+    };
+    let printed: Vec<_> = printed.lines().map(cells).collect();
+    let readme = include_str!("../README.md");
+    let shown = readme.lines().skip_while(|line| !line.starts_with("row "));
+    let shown: Vec<_> = shown.take_while(|line| *line != "...").collect();
+    assert!(shown.len() > 5, "{shown:?}");
+    for line in shown {
+        assert!(printed.contains(&cells(line)), "{line}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn json_lines_hold_their_keys_in_the_documented_order() {
     let lines = run(&clinic::policies("v1")).await.json_lines();
