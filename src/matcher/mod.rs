@@ -25,7 +25,7 @@ mod string;
 mod template;
 
 pub use cidr::{Cidr, CidrError};
-pub(crate) use regex::Glob;
+pub(crate) use regex::{Glob, contains};
 pub use regex::{RegexError, SafeRegex};
 pub use string::{StringMatcher, StringPattern};
 pub use template::{PathTemplate, PathTemplateError};

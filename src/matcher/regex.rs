@@ -142,6 +142,14 @@ impl Glob {
         text.len() >= least + tail.len() && text.ends_with(tail)
     }
 
+    /// The literal of `.*literal.*`.
+    pub(crate) fn as_inside(&self) -> Option<&[u8]> {
+        match self.rest.as_slice() {
+            [(0, inside), (0, end)] if self.head.is_empty() && end.is_empty() => Some(inside),
+            _ => None,
+        }
+    }
+
     fn push(&mut self, byte: u8) {
         match self.rest.last_mut() {
             Some((_, literal)) => literal.push(byte),
@@ -167,6 +175,11 @@ impl Glob {
             }
         }
     }
+}
+
+/// Whether a literal stands somewhere in the text.
+pub(crate) fn contains(text: &[u8], literal: &[u8]) -> bool {
+    after_first(text, literal).is_some()
 }
 
 /// What follows the first occurrence of a literal.

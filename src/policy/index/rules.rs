@@ -1,7 +1,7 @@
 use super::super::eval;
 use super::super::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal};
 use super::view::View;
-use crate::matcher::{StringMatcher, StringPattern};
+use crate::matcher::{StringMatcher, StringPattern, contains};
 
 /// Rules laid out flat: one array of nodes, one pool of texts, so that judging a rule touches little memory.
 #[derive(Debug, Default)]
@@ -52,6 +52,8 @@ enum Field {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Exact,
+    /// `.*text.*`, as namespaces are tested.
+    Inside,
     /// `.+`
     NonEmpty,
     Prefix,
@@ -251,14 +253,18 @@ impl Rules {
 
     fn string(&mut self, field: Field, matcher: &StringMatcher) -> Option<Node> {
         let (kind, text) = match &matcher.pattern {
-            StringPattern::Exact(text) => (Kind::Exact, text.as_str()),
-            StringPattern::Prefix(text) => (Kind::Prefix, text.as_str()),
-            StringPattern::Suffix(text) => (Kind::Suffix, text.as_str()),
-            StringPattern::Regex(regex) if regex.as_str() == ".+" => (Kind::NonEmpty, ""),
-            StringPattern::Contains(_) | StringPattern::Regex(_) => return None,
+            StringPattern::Exact(text) => (Kind::Exact, text.as_bytes()),
+            StringPattern::Prefix(text) => (Kind::Prefix, text.as_bytes()),
+            StringPattern::Suffix(text) => (Kind::Suffix, text.as_bytes()),
+            StringPattern::Regex(regex) if regex.as_str() == ".+" => (Kind::NonEmpty, &b""[..]),
+            StringPattern::Regex(regex) => match regex.as_globs()? {
+                [only] => (Kind::Inside, only.as_inside()?),
+                _ => return None,
+            },
+            StringPattern::Contains(_) => return None,
         };
         let start = position(self.texts.len());
-        self.texts.extend_from_slice(text.as_bytes());
+        self.texts.extend_from_slice(text);
         Some(Node::Text {
             field,
             kind,
@@ -272,6 +278,7 @@ impl Rules {
 fn accepts(kind: Kind, ignore_case: bool, pattern: &[u8], text: &[u8]) -> bool {
     let part = match kind {
         Kind::Exact => Some(text),
+        Kind::Inside => return !text.contains(&b'\n') && contains(text, pattern),
         Kind::NonEmpty => return !text.is_empty() && !text.contains(&b'\n'),
         Kind::Prefix => text.get(..pattern.len()),
         Kind::Suffix => text
