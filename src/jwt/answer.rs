@@ -1,9 +1,10 @@
 //! How a refusal reads on the wire.
 
+use http::Uri;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 
-use super::{Refusal, location};
+use super::Refusal;
 use crate::context::{Exchange, Peer};
 use crate::message::LocalReply;
 
@@ -12,26 +13,23 @@ const REALM_PATH: usize = 256;
 
 /// Envoy's reply to a bad token: the status text, and a challenge that names the resource.
 ///
-/// Unlike Envoy's, the realm leaves out query parameters that may hold a token.
-pub(crate) fn refuse<'p>(
+/// Unlike Envoy's, the realm leaves out query parameters that may hold a token: `shown` is the target without them.
+pub(crate) fn refuse(
     refusal: Refusal,
     head: &Parts,
     exchange: &Exchange,
-    parameters: impl Iterator<Item = &'p str>,
+    shown: &Uri,
 ) -> LocalReply {
     let text = refusal.to_string();
     let details = format!("jwt_authn_access_denied{{{}}}", text.replace(' ', "_"));
     let reply = LocalReply::new(refusal.status(), text, details);
-    let parameters: Vec<_> = parameters.collect();
-    match challenge(head, exchange, &parameters) {
+    match challenge(head, exchange, shown) {
         Some(challenge) => reply.header(header::WWW_AUTHENTICATE, challenge),
         None => reply,
     }
 }
 
-fn challenge(head: &Parts, exchange: &Exchange, parameters: &[&str]) -> Option<HeaderValue> {
-    let stripped = location::without_parameters(&head.uri, parameters);
-    let uri = stripped.as_ref().unwrap_or(&head.uri);
+fn challenge(head: &Parts, exchange: &Exchange, uri: &Uri) -> Option<HeaderValue> {
     let scheme = match exchange.peer().map(Peer::is_tls) {
         Some(true) => "https",
         Some(false) => "http",

@@ -12,7 +12,7 @@ use super::rule::Rule;
 use super::seen::{EntryKey, SeenTokens};
 use super::token::Reading;
 use super::verify;
-use super::{Counts, Keyring, Refusal, answer};
+use super::{Counts, Keyring, Refusal, answer, location};
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
 use crate::message::LocalReply;
@@ -28,15 +28,16 @@ pub struct Authenticator {
     legacy: Option<Legacy>,
     /// Headers that only this guard may set.
     outputs: Vec<HeaderName>,
-    seen: Option<SeenTokens<Arc<Verified>>>,
+    seen: Option<SeenTokens<Verified>>,
     counts: Counts,
 }
 
-/// What a good token leaves in the request.
-#[derive(Debug)]
+/// What a good token leaves in the request. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(crate) struct Verified {
     pub(crate) claims: Claims,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    /// `None` when the rule fills none.
+    headers: Option<Arc<[(HeaderName, HeaderValue)]>>,
 }
 
 /// What applying one rule to a request came to.
@@ -146,7 +147,11 @@ impl Authenticator {
             (_, rules) => self
                 .by_rules(rules, head, reading, now)
                 .inspect_err(|refusal| self.counts.refused(Some(*refusal)))
-                .map_err(|refusal| answer::refuse(refusal, head, exchange, self.parameters())),
+                .map_err(|refusal| {
+                    let stripped = self.without_tokens(&head.uri);
+                    let shown = stripped.as_ref().unwrap_or(&head.uri);
+                    answer::refuse(refusal, head, exchange, shown)
+                }),
         };
         match verdict {
             Ok(claims) => {
@@ -283,9 +288,9 @@ impl Authenticator {
         for (verified, place) in good.iter() {
             leave(rule, verified, place, &mut head.uri, &mut head.headers);
         }
-        match (bad, good.iter().next_back()) {
+        match (bad, good.into_last()) {
             (Some(refusal), _) => Outcome::Bad(refusal),
-            (None, Some((verified, _))) => Outcome::Good(verified.claims.clone()),
+            (None, Some((verified, _))) => Outcome::Good(verified.claims),
             (None, None) => Outcome::Missed,
         }
     }
@@ -298,7 +303,7 @@ impl Authenticator {
         token: &[u8],
         reading: Reading,
         now: f64,
-    ) -> Result<Arc<Verified>, Refusal> {
+    ) -> Result<Verified, Refusal> {
         let mut key = EntryKey {
             rule: index,
             keys: rule.jwks.generation(now).unwrap_or_default(),
@@ -332,12 +337,12 @@ impl Authenticator {
             Some(_) => passed.claims,
             None => rule.policy_claims(passed.claims),
         };
-        let verified = Arc::new(Verified {
+        let verified = Verified {
             claims: Claims::new(claims),
-            headers,
-        });
+            headers: (!headers.is_empty()).then(|| headers.into()),
+        };
         if let Some(seen) = seen {
-            seen.put(token, key, passed.window, now, Arc::clone(&verified));
+            seen.put(token, key, passed.window, now, verified.clone());
         }
         self.counts.verified();
         Ok(verified)
@@ -352,8 +357,9 @@ impl Authenticator {
     /// The target without query parameters that may hold a token (rule J-25): what may be logged. `None` when there is nothing to hide.
     #[must_use]
     pub fn without_tokens(&self, target: &Uri) -> Option<Uri> {
-        let names: Vec<_> = self.parameters().collect();
-        super::location::without_parameters(target, &names)
+        location::without_parameters(target, |key| {
+            self.parameters().any(|name| location::is_name(key, name))
+        })
     }
 }
 
@@ -362,7 +368,7 @@ fn leave(rule: &Rule, verified: &Verified, place: &Place, uri: &mut Uri, headers
     if !rule.forwards {
         place.remove(uri, headers);
     }
-    for (name, value) in &verified.headers {
+    for (name, value) in verified.headers.iter().flat_map(|headers| headers.iter()) {
         headers.insert(name.clone(), value.clone());
     }
 }

@@ -109,7 +109,7 @@ impl Place {
                 headers.remove(name);
             }
             Self::Parameter(name) => {
-                if let Some(stripped) = without_parameters(uri, &[name]) {
+                if let Some(stripped) = without_parameters(uri, |key| is_name(key, name)) {
                     *uri = stripped;
                 }
             }
@@ -118,16 +118,16 @@ impl Place {
     }
 }
 
-/// The target without these query parameters; `None` when it has none of them. The other parameters stay as they were written.
-pub(crate) fn without_parameters(uri: &Uri, names: &[&str]) -> Option<Uri> {
+/// The target without the query parameters whose keys may hold a token; `None` when it has none of them. The other parameters stay as
+/// they were written.
+pub(crate) fn without_parameters(uri: &Uri, is_token: impl Fn(&[u8]) -> bool) -> Option<Uri> {
     let query = uri.query()?;
-    let is_token = |key: &str| names.iter().any(|name| is_name(key, name));
     if !parameters(query).any(|(key, _)| is_token(key)) {
         return None;
     }
     let kept: Vec<_> = query
         .split('&')
-        .filter(|pair| !is_token(pair.split_once('=').map_or(*pair, |(key, _)| key)))
+        .filter(|pair| !parameters(pair).any(|(key, _)| is_token(key)))
         .collect();
     let target = match kept.join("&") {
         rest if rest.is_empty() => uri.path().to_owned(),
@@ -169,20 +169,24 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
-fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+/// Keys and values as they were written. Bytes are looked at one by one: every request with a query comes this way, and queries are short.
+fn parameters(query: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
+    query.as_bytes().split(|byte| *byte == b'&').map(|pair| {
+        let mut parts = pair.splitn(2, |byte| *byte == b'=');
+        let key = parts.next().unwrap_or_default();
+        (key, parts.next().unwrap_or_default())
+    })
 }
 
-fn is_name(key: &str, name: &str) -> bool {
-    key == name || (key.contains('%') && percent_decode(key).as_ref() == name.as_bytes())
+/// Whether a key as it was written is this name.
+pub(crate) fn is_name(key: &[u8], name: &str) -> bool {
+    key == name.as_bytes() || (key.contains(&b'%') && *percent_decode(key) == *name.as_bytes())
 }
 
 /// `%XX` as the byte it stands for; a `%` without two digits stays.
-fn percent_decode(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text.as_bytes());
+fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
     }
     let digit = |byte: u8| {
         char::from(byte)
@@ -190,7 +194,7 @@ fn percent_decode(text: &str) -> Cow<'_, [u8]> {
             .and_then(|digit| u8::try_from(digit).ok())
     };
     let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let [byte, after @ ..] = rest {
         rest = after;
         if *byte == b'%'

@@ -58,11 +58,11 @@ impl<V: Clone> SeenTokens<V> {
     pub(crate) fn get(&self, token: &[u8], key: EntryKey, now: f64) -> Option<V> {
         let tag = self.tag(token);
         let (tags, slots) = self.set(tag)?;
-        for (candidate, slot) in tags.iter().zip(slots) {
-            if candidate.load(Ordering::Relaxed) != tag {
+        for place in places(tag) {
+            if tags.get(place)?.load(Ordering::Relaxed) != tag {
                 continue;
             }
-            let entry = slot.load();
+            let entry = slots.get(place)?.load();
             if let Some(entry) = entry.as_deref()
                 && entry.key == key
                 && *entry.token == *token
@@ -90,9 +90,8 @@ impl<V: Clone> SeenTokens<V> {
                         && (entry.key.keys != key.keys || *entry.token == *token))
             })
         };
-        let place = slots
-            .iter()
-            .position(is_spent)
+        let place = places(tag)
+            .find(|place| slots.get(*place).is_some_and(is_spent))
             .unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed) % WAYS);
         if let (Some(place_tag), Some(slot)) = (tags.get(place), slots.get(place)) {
             slot.store(Some(Arc::new(Entry {
@@ -118,6 +117,12 @@ impl<V: Clone> SeenTokens<V> {
         let index = usize::try_from(((tag >> 32) * SETS as u64) >> 32).ok()?;
         Some((self.tags.get(index)?, self.slots.get(index)?))
     }
+}
+
+/// The places of a set, beginning with the one that a token with this tag most likely has.
+fn places(tag: u64) -> impl Iterator<Item = usize> {
+    let [.., low] = tag.to_be_bytes();
+    (0..WAYS).map(move |step| (usize::from(low) + step) % WAYS)
 }
 
 impl<V> std::fmt::Debug for SeenTokens<V> {
