@@ -6,8 +6,9 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 
+use super::grpc::{GRPC_STATUS, is_grpc_content_type};
 use super::grpc_messages::GrpcMessages;
-use super::{GrpcStatus, ResponseFlags, is_grpc};
+use super::{GrpcStatus, ResponseFlags};
 
 /// What wants to know how a body ended.
 ///
@@ -153,8 +154,9 @@ impl<B: Body, F: OnEnd> EosBody<B, F> {
         let may_have_body = method != Method::HEAD
             && status != StatusCode::NO_CONTENT
             && status != StatusCode::NOT_MODIFIED;
+        let announced = Announced::in_head(headers);
         let whole = if may_have_body {
-            content_length(headers).or_else(|| inner.size_hint().exact())
+            announced.length.or_else(|| inner.size_hint().exact())
         } else {
             Some(0)
         };
@@ -162,8 +164,8 @@ impl<B: Body, F: OnEnd> EosBody<B, F> {
             on_end: Some(on_end),
             bytes: 0,
             whole,
-            messages: is_grpc(headers).then(GrpcMessages::default),
-            grpc_status: GrpcStatus::from_headers(headers),
+            messages: announced.is_grpc.then(GrpcMessages::default),
+            grpc_status: announced.grpc_status,
             is_polling: false,
         };
         if inner.is_end_stream() {
@@ -233,6 +235,10 @@ impl<B: Body, F: OnEnd> Body for EosBody<B, F> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        if self.is_end_stream() {
+            // The end has been told, and nobody inside has more to say.
+            return Poll::Ready(None);
+        }
         let mut this = self.project();
         this.watch.is_polling = true;
         let polled = this.inner.as_mut().poll_frame(cx);
@@ -262,13 +268,33 @@ impl<B, F: OnEnd> PinnedDrop for EosBody<B, F> {
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+/// What a response head says of its body. One pass over the few headers there are costs less than a look-up for each.
+#[derive(Default)]
+struct Announced {
+    length: Option<u64>,
+    is_grpc: bool,
+    grpc_status: Option<GrpcStatus>,
+}
+
+impl Announced {
+    /// The first of several headers with one name counts, as in a look-up.
+    fn in_head(headers: &HeaderMap) -> Self {
+        let (mut length, mut content_type, mut grpc_status) = (None, None, None);
+        for (name, value) in headers {
+            if name == header::CONTENT_LENGTH {
+                length.get_or_insert(value);
+            } else if name == header::CONTENT_TYPE {
+                content_type.get_or_insert(value);
+            } else if name == GRPC_STATUS {
+                grpc_status.get_or_insert(value);
+            }
+        }
+        Self {
+            length: length.and_then(|value| value.to_str().ok()?.parse().ok()),
+            is_grpc: content_type.is_some_and(is_grpc_content_type),
+            grpc_status: grpc_status.and_then(GrpcStatus::from_value),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// A gRPC status code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,7 +36,12 @@ impl GrpcStatus {
     /// The status a reply carries in these headers or trailers; `None` when there is none or it is no decimal number.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let text = headers.get("grpc-status")?.to_str().ok()?;
+        Self::from_value(headers.get(GRPC_STATUS)?)
+    }
+
+    /// The status that such a header's value tells.
+    pub(super) fn from_value(value: &HeaderValue) -> Option<Self> {
+        let text = value.to_str().ok()?;
         if !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
@@ -48,14 +53,20 @@ impl GrpcStatus {
 /// without `grpc-web`, as Envoy decides.
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
-    let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
-        return false;
-    };
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(is_grpc_content_type)
+}
+
+/// [`is_grpc`] by the value of the content type.
+pub(super) fn is_grpc_content_type(content_type: &HeaderValue) -> bool {
     match content_type.as_bytes().strip_prefix(b"application/grpc") {
         Some(rest) => rest.is_empty() || rest.starts_with(b"+"),
         None => false,
     }
 }
+
+pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 #[cfg(test)]
 mod tests {
