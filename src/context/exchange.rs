@@ -1,4 +1,4 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use http::Extensions;
 
@@ -30,9 +30,26 @@ impl Exchange {
         if let Some(exchange) = extensions.get::<Self>() {
             return exchange.clone();
         }
-        let exchange = Self::default();
-        if let Some(peer) = extensions.get::<Peer>() {
+        let peer = extensions.get::<Peer>().cloned();
+        Self::open(extensions, peer)
+    }
+
+    /// As [`of`](Self::of), for a server that knows the peer: what the extensions say of one does not count.
+    pub fn from_peer(extensions: &mut Extensions, peer: &Peer) -> Self {
+        if let Some(exchange) = extensions.get::<Self>() {
             exchange.set_peer(peer.clone());
+            return exchange.clone();
+        }
+        Self::open(extensions, Some(peer.clone()))
+    }
+
+    fn open(extensions: &mut Extensions, peer: Option<Peer>) -> Self {
+        let exchange = Self(Arc::new(Cells {
+            peer: peer.map_or_else(OnceLock::new, OnceLock::from),
+            ..Cells::default()
+        }));
+        if extensions.is_empty() {
+            *extensions = ROOM.clone();
         }
         extensions.insert(exchange.clone());
         exchange
@@ -116,3 +133,18 @@ impl Exchange {
         let _ = self.0.details.set(details);
     }
 }
+
+/// Extensions that hold nothing yet and have room for more than the three facts that a first allocation has room for: a router leaves
+/// three itself, and the exchange would be the one too many for which all of them move.
+static ROOM: LazyLock<Extensions> = LazyLock::new(|| {
+    #[derive(Clone)]
+    struct Place<const N: usize>;
+    let mut room = Extensions::new();
+    room.insert(Place::<0>);
+    room.insert(Place::<1>);
+    room.insert(Place::<2>);
+    room.insert(Place::<3>);
+    // What is cleared keeps its room, and so do its clones.
+    room.clear();
+    room
+});
