@@ -254,6 +254,10 @@ pub(super) struct Received {
 impl Received {
     /// Takes both out of the headers, readable or not: the application never sees them.
     pub(super) fn take(headers: &mut HeaderMap) -> Self {
+        // Most messages have neither, and a glance at their few names costs less than to look two long ones up.
+        if !headers.keys().any(|name| *name == ID || *name == METADATA) {
+            return Self::default();
+        }
         Self {
             id: headers.remove(ID),
             value: headers.remove(METADATA),

@@ -39,9 +39,9 @@ struct Proven {
 pub(super) struct Seen<'a> {
     /// Its first URI name, scheme included.
     pub(super) principal: Option<&'a str>,
-    pub(super) namespace: Option<&'a str>,
     pub(super) is_tls: bool,
     pub(super) metadata: Option<&'a PeerMetadata>,
+    peer: Option<&'a Peer>,
 }
 
 impl<'a> Seen<'a> {
@@ -49,9 +49,9 @@ impl<'a> Seen<'a> {
         let certificate = peer.and_then(Peer::certificate);
         Self {
             principal: certificate.and_then(|c| c.uri_sans.first().map(String::as_str)),
-            namespace: peer.and_then(Peer::namespace),
             is_tls: peer.is_some_and(Peer::is_tls),
             metadata: None,
+            peer,
         }
     }
 
@@ -61,9 +61,11 @@ impl<'a> Seen<'a> {
             self.metadata
                 .and_then(|metadata| field(metadata).as_deref())
         };
+        // Read from the name here, where labels are made, and not for every request.
+        let namespace = self.peer.and_then(Peer::namespace);
         EndLabels {
             workload: said(|m| &m.workload),
-            namespace: self.namespace.or_else(|| said(|m| &m.namespace)),
+            namespace: namespace.or_else(|| said(|m| &m.namespace)),
             principal: self.principal,
             app: said(|m| &m.app),
             version: said(|m| &m.version),
