@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response};
 use tower_mesh::Workload;
 use tower_mesh::context::{Peer, TlsFacts};
@@ -33,7 +34,7 @@ fn peer() -> Peer {
     Peer::tls(at(50_000), at(8443), facts)
 }
 
-fn request() -> Request<()> {
+fn request() -> Parts {
     let mut request = Request::get("/patients/7?full=true");
     for (name, value) in [
         ("host", "patients.default"),
@@ -43,13 +44,13 @@ fn request() -> Request<()> {
     ] {
         request = request.header(name, value);
     }
-    request.body(()).unwrap()
+    request.body(()).unwrap().into_parts().0
 }
 
 /// One request from its head to the end of its body, the clock not read.
-fn count(metrics: &ServerMetrics, peer: &Peer, request: &mut Request<()>, now: Instant) {
+fn count(metrics: &ServerMetrics, peer: &Peer, request: &mut Parts, now: Instant) {
     let mut record = metrics.begin(request, Some(peer), ByteCount::default(), now);
-    metrics.answer(&mut record, &mut Response::new(()));
+    metrics.answer(&mut record, &mut Response::new(()).into_parts().0);
     metrics.finish(record, End::cancelled(), now);
 }
 
@@ -58,7 +59,7 @@ fn families(criterion: &mut Criterion) {
     let (metrics, peer, now) = (server(), peer(), Instant::now());
     let mut seen = request();
 
-    let begin = |request: &mut Request<()>| -> ServerRecord {
+    let begin = |request: &mut Parts| -> ServerRecord {
         metrics.begin(request, Some(&peer), ByteCount::default(), now)
     };
     count(&metrics, &peer, &mut seen, now);
@@ -73,17 +74,18 @@ fn families(criterion: &mut Criterion) {
         bencher.iter(|| count(&metrics, &peer, black_box(&mut seen), now));
     });
 
-    let mut said = Request::get("http://patients.default/").body(()).unwrap();
+    let said = Request::get("http://patients.default/").body(());
+    let (mut said, ()) = said.unwrap().into_parts();
     let client = Registry::new().client(&Workload::new("shop", "web"));
     let sent = client.begin(&mut said, ByteCount::default(), now);
     client.finish(sent, End::cancelled(), now);
     let said: [(HeaderName, HeaderValue); 2] =
         ["x-envoy-peer-metadata", "x-envoy-peer-metadata-id"]
-            .map(|name| (HeaderName::from_static(name), said.headers()[name].clone()));
+            .map(|name| (HeaderName::from_static(name), said.headers[name].clone()));
     group.bench_function("whole step, caller with metadata", |bencher| {
         bencher.iter(|| {
             for (name, value) in &said {
-                seen.headers_mut().insert(name, value.clone());
+                seen.headers.insert(name, value.clone());
             }
             count(&metrics, &peer, &mut seen, now);
         });

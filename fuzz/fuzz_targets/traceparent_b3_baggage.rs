@@ -25,28 +25,28 @@ const NAMES: [&str; 10] = [
 
 /// Each line is a header: its first byte picks the name.
 fuzz_target!(|text: &[u8]| {
-    let mut inbound = Request::new(());
+    let (mut inbound, ()) = Request::new(()).into_parts();
     for line in text.split(|byte| *byte == b'\n').take(64) {
         let Some((first, value)) = line.split_first() else {
             continue;
         };
         let name = HeaderName::from_static(NAMES[usize::from(*first) % NAMES.len()]);
         if let Ok(value) = HeaderValue::from_bytes(value) {
-            inbound.headers_mut().append(name, value);
+            inbound.headers.append(name, value);
         }
     }
     let propagation = Propagation::new();
-    let exchange = Exchange::default();
-    drop(propagation.begin(&mut inbound, &exchange, SystemTime::UNIX_EPOCH));
+    let (exchange, epoch) = (Exchange::default(), || SystemTime::UNIX_EPOCH);
+    drop(propagation.begin(&mut inbound, &exchange, epoch));
     let here = exchange
         .trace()
         .expect("every request has a context")
         .clone();
 
-    let mut call = Request::new(());
-    drop(propagation.begin_call(&mut call, Some(&exchange), SystemTime::UNIX_EPOCH));
+    let (mut call, ()) = Request::new(()).into_parts();
+    drop(propagation.begin_call(&mut call, Some(&exchange), epoch));
     let there = Exchange::default();
-    drop(propagation.begin(&mut call, &there, SystemTime::UNIX_EPOCH));
+    drop(propagation.begin(&mut call, &there, epoch));
     let there = there.trace().expect("every request has a context");
     assert_eq!(here.trace_id, there.trace_id);
 });

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use http::Request;
+use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
@@ -40,9 +40,15 @@ impl<B: Body> CountingBody<B> {
     /// Allocates the shared count, but not for a body that has already ended (that of most GET requests).
     pub fn wrap(request: Request<B>) -> (Request<Self>, ByteCount) {
         let (head, body) = request.into_parts();
-        let (mut body, count) = Self::new(body);
-        body.messages = is_grpc(&head.headers).then(GrpcMessages::default);
+        let (body, count) = Self::under(&head.headers, body);
         (Request::from_parts(head, body), count)
+    }
+
+    /// As [`wrap`](Self::wrap), of the body of a request with these headers.
+    pub fn under(headers: &HeaderMap, inner: B) -> (Self, ByteCount) {
+        let (mut body, count) = Self::new(inner);
+        body.messages = is_grpc(headers).then(GrpcMessages::default);
+        (body, count)
     }
 
     /// As [`wrap`](Self::wrap), of a body that is not gRPC.
@@ -54,6 +60,11 @@ impl<B: Body> CountingBody<B> {
             messages: None,
         };
         (body, count)
+    }
+
+    /// Whether it is the body of a gRPC request.
+    pub const fn is_grpc(&self) -> bool {
+        self.messages.is_some()
     }
 }
 

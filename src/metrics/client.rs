@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
-use http::{Request, Response, StatusCode, header};
+use http::{StatusCode, header, request, response};
 
 use super::connection::Connection;
 use super::grow::Grow;
@@ -87,21 +87,21 @@ impl ClientMetrics {
     /// The destination is the host of the request's URI, else its `host` header, read as Kubernetes' DNS would: `charts.default` is
     /// `charts.default.svc.cluster.local`, and a host that cannot be a service is outside the mesh. `sent` counts the bytes of the
     /// request body.
-    pub fn begin<B>(
+    pub fn begin(
         &self,
-        request: &mut Request<B>,
+        request: &mut request::Parts,
         sent: ByteCount,
         now: Instant,
     ) -> ClientRecord {
         let destination = self.0.destination(host(request));
         // The application may have copied the headers of the call that it serves.
-        let _ = Received::take(request.headers_mut());
+        let _ = Received::take(&mut request.headers);
         let is_inside = destination
             .service
             .as_ref()
             .is_some_and(ServiceName::is_inside);
         if let (true, Some(metadata)) = (is_inside, &self.0.metadata) {
-            metadata.add(request.headers_mut(), Asked::BOTH);
+            metadata.add(&mut request.headers, Asked::BOTH);
         }
         ClientRecord {
             record: Record::new(request, sent, now),
@@ -113,14 +113,14 @@ impl ClientMetrics {
     /// The response head is here: keeps its status and size, takes the peer metadata headers out, and finds the series.
     ///
     /// `peer` is the server as the TLS connector saw it.
-    pub fn answer<B>(
+    pub fn answer(
         &self,
         record: &mut ClientRecord,
-        response: &mut Response<B>,
+        response: &mut response::Parts,
         peer: Option<&Peer>,
     ) {
         record.record.answered(response);
-        let said = Received::take(response.headers_mut());
+        let said = Received::take(&mut response.headers);
         record.base = Some(self.0.base_of(&record.destination, peer, &said));
     }
 
@@ -220,16 +220,16 @@ impl Client {
     }
 }
 
-fn host<B>(request: &Request<B>) -> &str {
+fn host(request: &request::Parts) -> &str {
     let header = || {
-        let host = request.headers().get(header::HOST)?.to_str().ok()?;
+        let host = request.headers.get(header::HOST)?.to_str().ok()?;
         // An IPv6 address keeps its brackets: the port is what follows the last colon after them.
         match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => Some(name),
             _ => Some(host),
         }
     };
-    request.uri().host().or_else(header).unwrap_or_default()
+    request.uri.host().or_else(header).unwrap_or_default()
 }
 
 impl fmt::Debug for ClientMetrics {

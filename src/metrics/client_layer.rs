@@ -2,7 +2,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, response};
 use http_body::Body;
 use pin_project::pin_project;
 use tower_layer::Layer;
@@ -83,11 +83,12 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let now = Instant::now();
-        let (mut request, sent) = CountingBody::wrap(request);
-        let record = self.metrics.begin(&mut request, sent, now);
+        let (mut head, body) = request.into_parts();
+        let (body, sent) = CountingBody::under(&head.headers, body);
+        let record = self.metrics.begin(&mut head, sent, now);
         ClientResponseFuture {
-            method: request.method().clone(),
-            inner: self.inner.call(request),
+            method: head.method.clone(),
+            inner: self.inner.call(Request::from_parts(head, body)),
             end: ClientEnd(Some((self.metrics.clone(), record))),
         }
     }
@@ -115,9 +116,11 @@ where
         let answer = ready!(this.inner.poll(cx));
         let mut end = std::mem::take(this.end);
         Poll::Ready(match answer {
-            Ok(mut response) => {
-                end.answer(&mut response);
-                Ok(EosBody::wrap(response, this.method, end))
+            Ok(response) => {
+                let (mut head, body) = response.into_parts();
+                end.answer(&mut head);
+                let body = EosBody::new(body, head.status, &head.headers, this.method, end);
+                Ok(Response::from_parts(head, body))
             }
             Err(error) => {
                 end.fail();
@@ -132,9 +135,9 @@ where
 pub struct ClientEnd(Option<(ClientMetrics, ClientRecord)>);
 
 impl ClientEnd {
-    fn answer<B>(&mut self, response: &mut Response<B>) {
+    fn answer(&mut self, response: &mut response::Parts) {
         if let Some((metrics, record)) = &mut self.0 {
-            let peer = response.extensions().get::<Peer>().cloned();
+            let peer = response.extensions.get::<Peer>().cloned();
             metrics.answer(record, response, peer.as_ref());
         }
     }

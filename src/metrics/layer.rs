@@ -2,7 +2,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, response};
 use http_body::Body;
 use pin_project::pin_project;
 use tower_layer::Layer;
@@ -79,14 +79,15 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let now = Instant::now();
-        let (mut request, received) = CountingBody::wrap(request);
-        let exchange = Exchange::of(request.extensions_mut());
+        let (mut head, body) = request.into_parts();
+        let (body, received) = CountingBody::under(&head.headers, body);
+        let exchange = Exchange::of(&mut head.extensions);
         let record = self
             .metrics
-            .begin(&mut request, exchange.peer(), received, now);
+            .begin(&mut head, exchange.peer(), received, now);
         ResponseFuture {
-            method: request.method().clone(),
-            inner: self.inner.call(request),
+            method: head.method.clone(),
+            inner: self.inner.call(Request::from_parts(head, body)),
             end: ServerEnd(Some((self.metrics.clone(), record))),
         }
     }
@@ -114,9 +115,11 @@ where
         let answer = ready!(this.inner.poll(cx));
         let mut end = std::mem::take(this.end);
         Poll::Ready(match answer {
-            Ok(mut response) => {
-                end.answer(&mut response);
-                Ok(EosBody::wrap(response, this.method, end))
+            Ok(response) => {
+                let (mut head, body) = response.into_parts();
+                end.answer(&mut head);
+                let body = EosBody::new(body, head.status, &head.headers, this.method, end);
+                Ok(Response::from_parts(head, body))
             }
             Err(error) => {
                 end.on_end(End::failed());
@@ -131,7 +134,7 @@ where
 pub struct ServerEnd(Option<(ServerMetrics, ServerRecord)>);
 
 impl ServerEnd {
-    fn answer<B>(&mut self, response: &mut Response<B>) {
+    fn answer(&mut self, response: &mut response::Parts) {
         if let Some((metrics, record)) = &mut self.0 {
             metrics.answer(record, response);
         }

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::{HeaderMap, StatusCode, Version, request, response};
 
 use super::labels::{Outcome, Protocol};
 use super::table::{BaseId, Messages, Observed, Table};
@@ -22,10 +22,10 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new<B>(request: &Request<B>, request_body: ByteCount, now: Instant) -> Self {
+    pub(super) fn new(request: &request::Parts, request_body: ByteCount, now: Instant) -> Self {
         Self {
             start: now,
-            protocol: if is_grpc(request.headers()) {
+            protocol: if is_grpc(&request.headers) {
                 Protocol::Grpc
             } else {
                 Protocol::Http
@@ -40,10 +40,10 @@ impl Record {
         }
     }
 
-    pub(super) fn answered<B>(&mut self, response: &Response<B>) {
-        self.status = Some(response.status());
-        self.response_head = fields(response.headers(), response.version()) + STATUS_LINE;
-        if let Some(flags) = response.extensions().get::<ResponseFlags>() {
+    pub(super) fn answered(&mut self, response: &response::Parts) {
+        self.status = Some(response.status);
+        self.response_head = fields(&response.headers, response.version) + STATUS_LINE;
+        if let Some(flags) = response.extensions.get::<ResponseFlags>() {
             self.add_flags(*flags);
         }
     }
@@ -103,15 +103,15 @@ impl Record {
 }
 
 /// The size of a request's head: method, target and fields, framed as HTTP/1 would or as HTTP/2 names its pseudo-headers, uncompressed.
-fn request_head<B>(request: &Request<B>) -> u64 {
-    let uri = request.uri();
+fn request_head(request: &request::Parts) -> u64 {
+    let uri = &request.uri;
     let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
-    let authority = match request.version() {
+    let authority = match request.version {
         Version::HTTP_2 | Version::HTTP_3 => uri.authority().map_or(0, |a| a.as_str().len()),
         _ => 0,
     };
-    let line = request.method().as_str().len() + target + authority;
-    line as u64 + REQUEST_LINE + fields(request.headers(), request.version())
+    let line = request.method.as_str().len() + target + authority;
+    line as u64 + REQUEST_LINE + fields(&request.headers, request.version)
 }
 
 /// Names and values, with HTTP/1's `: ` and line end for each and the empty line after them.
@@ -136,6 +136,8 @@ const REPORTING_INTERVAL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
+    use http::{Request, Response};
+
     use super::*;
 
     #[test]
@@ -144,11 +146,14 @@ mod tests {
             .header("host", "x")
             .header("accept", "*/*")
             .body(())
-            .unwrap();
+            .unwrap()
+            .into_parts()
+            .0;
         let written = "GET /a/b?c=d HTTP/1.1\r\nhost: x\r\naccept: */*\r\n\r\n";
         assert_eq!(request_head(&request), written.len() as u64);
 
-        let response = Response::builder().header("a", "b").body(()).unwrap();
+        let response = Response::builder().header("a", "b").body(());
+        let response = response.unwrap().into_parts().0;
         let mut record = Record::new(&request, ByteCount::default(), Instant::now());
         record.answered(&response);
         let written = "HTTP/1.1 200 OK\r\na: b\r\n\r\n";

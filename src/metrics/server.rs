@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Request, Response};
+use http::{request, response};
 
 use super::connection::Connection;
 use super::grow::Grow;
@@ -76,15 +76,15 @@ impl ServerMetrics {
     ///
     /// `peer` is who calls, as the TLS acceptor left it; `None` counts as a plaintext caller. `received` counts the bytes of the request
     /// body (see [`CountingBody`](crate::message::CountingBody)).
-    pub fn begin<B>(
+    pub fn begin(
         &self,
-        request: &mut Request<B>,
+        request: &mut request::Parts,
         peer: Option<&Peer>,
         received: ByteCount,
         now: Instant,
     ) -> ServerRecord {
         let record = Record::new(request, received, now);
-        let said = Received::take(request.headers_mut());
+        let said = Received::take(&mut request.headers);
         ServerRecord {
             record,
             base: self.0.base_of(peer, &said),
@@ -95,9 +95,9 @@ impl ServerMetrics {
     /// The response head is known: keeps its status and size, and answers the caller's peer metadata with ours, header by header.
     ///
     /// [`ResponseFlags`] in the response's extensions are taken over.
-    pub fn answer<B>(&self, record: &mut ServerRecord, response: &mut Response<B>) {
+    pub fn answer(&self, record: &mut ServerRecord, response: &mut response::Parts) {
         if let Some(metadata) = &self.0.metadata {
-            metadata.add(response.headers_mut(), record.asked);
+            metadata.add(&mut response.headers, record.asked);
         }
         record.record.answered(response);
     }

@@ -2,7 +2,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use http::{Method, Response};
+use http::{Method, Response, response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 
@@ -18,13 +18,14 @@ pub struct ResponseBody<B>(#[pin] EosBody<TaskBody<B>, Record>);
 
 impl<B: Body> ResponseBody<B> {
     pub(super) fn wrap(
-        mut response: Response<B>,
+        response: Response<B>,
         method: &Method,
         mut record: Record,
     ) -> Response<Self> {
-        let task = record.respond(&mut response);
-        let response = response.map(|inner| TaskBody::new(inner, task));
-        EosBody::wrap(response, method, record).map(Self)
+        let (mut head, inner) = response.into_parts();
+        let inner = TaskBody::new(inner, record.respond(&mut head));
+        let body = EosBody::new(inner, head.status, &head.headers, method, record);
+        Response::from_parts(head, Self(body))
     }
 }
 
@@ -111,8 +112,8 @@ pub(super) struct Record {
 }
 
 impl Record {
-    fn respond<B>(&mut self, response: &mut Response<B>) -> Task {
-        if let Some(flags) = response.extensions().get::<ResponseFlags>() {
+    fn respond(&mut self, response: &mut response::Parts) -> Task {
+        if let Some(flags) = response.extensions.get::<ResponseFlags>() {
             self.outcome.flags = *flags;
         }
         match &mut self.span {

@@ -2,7 +2,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{Method, Response};
+use http::{Method, Response, response};
 use http_body::Body;
 use pin_project::{pin_project, pinned_drop};
 
@@ -101,7 +101,7 @@ impl Side {
         }
     }
 
-    pub(super) fn respond<B>(&mut self, response: &mut Response<B>) -> Task {
+    pub(super) fn respond(&mut self, response: &mut response::Parts) -> Task {
         match self {
             Self::Server(span) => span.respond(response),
             Self::Client(span) => span.respond(response),

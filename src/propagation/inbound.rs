@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, request, response};
 
 use super::config::{Propagation, Settings, Trust, text};
 use super::headers::{DECORATOR, Incoming, X_REQUEST_ID};
@@ -17,23 +17,27 @@ impl Propagation {
     ///
     /// Reads the caller's context, makes ids, leaves the new context in the exchange and in the request's headers, where an application
     /// that copies headers by hand finds it. An exchange that is already traced, by the same layer further out, is left as it is.
-    pub fn begin<B>(
+    /// The clock `now` is read only for a span that is recorded.
+    pub fn begin(
         &self,
-        request: &mut Request<B>,
+        request: &mut request::Parts,
         exchange: &Exchange,
-        now: SystemTime,
+        now: impl FnOnce() -> SystemTime,
     ) -> ServerSpan {
         if exchange.trace().is_some() {
-            return ServerSpan::default();
+            return ServerSpan {
+                task: Task::within(exchange.clone()),
+                ..ServerSpan::default()
+            };
         }
         let settings = self.settings();
         let trust = trust(exchange);
-        let incoming = Incoming::scan(request.headers(), &settings.forward);
+        let incoming = Incoming::scan(&request.headers, &settings.forward);
         let seen = incoming.seen;
-        let opened = open(settings, &incoming, request.headers(), trust);
+        let opened = open(settings, &incoming, &request.headers, trust);
         let decorator = incoming.decorator.cloned();
 
-        let headers = request.headers_mut();
+        let headers = &mut request.headers;
         opened.trace.write(headers, seen, opened.formats);
         if opened.has_new_request_id
             && let Some(id) = &opened.trace.request_id
@@ -102,15 +106,15 @@ impl ServerSpan {
     }
 
     /// Adds what the caller should see to the head of the response, and lets go of the task for the body to enter.
-    pub fn respond<B>(&mut self, response: &mut Response<B>) -> Task {
+    pub fn respond(&mut self, response: &mut response::Parts) -> Task {
         if self.recording.is_on() {
-            self.recording.respond(response.headers());
+            self.recording.respond(&response.headers);
         }
         if let Some(id) = self.answer.request_id.take() {
-            response.headers_mut().insert(X_REQUEST_ID, id);
+            response.headers.insert(X_REQUEST_ID, id);
         }
         if let Some(operation) = self.answer.operation.take() {
-            response.headers_mut().insert(DECORATOR, operation);
+            response.headers.insert(DECORATOR, operation);
         }
         std::mem::take(&mut self.task)
     }
@@ -156,13 +160,13 @@ fn operation(settings: &Settings, exchange: &Exchange) -> Option<HeaderValue> {
     operation.value.clone()
 }
 
-fn record<B>(
+fn record(
     settings: &Settings,
-    request: &Request<B>,
+    request: &request::Parts,
     exchange: &Exchange,
     opened: &Opened,
     decorator: Option<&HeaderValue>,
-    now: SystemTime,
+    now: impl FnOnce() -> SystemTime,
 ) -> Recording {
     let Some(sink) = settings.sink.as_ref().filter(|_| opened.trace.sampled) else {
         return Recording::none();
@@ -177,10 +181,10 @@ fn record<B>(
         (None, Some(own)) => Arc::clone(&own.name),
         (None, None) => "ingress".into(),
     };
-    let is_grpc = is_grpc(request.headers());
+    let is_grpc = is_grpc(&request.headers);
     let mut tags = Tags::of(
         request,
-        exchange.target().unwrap_or_else(|| request.uri()),
+        exchange.target().unwrap_or(&request.uri),
         &settings.identity,
         exchange.peer(),
         opened.trace.request_id(),
@@ -196,7 +200,7 @@ fn record<B>(
         parent_is_remote: opened.trace.parent_span_id.is_some(),
         trace: opened.trace.clone(),
         link: opened.link,
-        start: now,
+        start: now(),
         is_grpc,
         tags,
     })

@@ -1,7 +1,7 @@
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -61,15 +61,16 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let exchange = Exchange::of(request.extensions_mut());
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        let exchange = Exchange::of(&mut head.extensions);
         let mut span = self
             .propagation
-            .begin(&mut request, &exchange, SystemTime::now());
-        let (method, size) = ends(&request);
+            .begin(&mut head, &exchange, SystemTime::now);
+        let (method, size) = (head.method.clone(), announced(&body));
         let inner = {
             let _entered = span.task().enter();
-            self.inner.call(request)
+            self.inner.call(Request::from_parts(head, body))
         };
         ResponseFuture::new(inner, Side::Server(span), method, size)
     }
@@ -111,22 +112,22 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
         let exchange = context::current();
-        let mut span =
-            self.propagation
-                .begin_call(&mut request, exchange.as_ref(), SystemTime::now());
-        let (method, size) = ends(&request);
+        let mut span = self
+            .propagation
+            .begin_call(&mut head, exchange.as_ref(), SystemTime::now);
+        let (method, size) = (head.method.clone(), announced(&body));
         let inner = {
             let _entered = span.task().enter();
-            self.inner.call(request)
+            self.inner.call(Request::from_parts(head, body))
         };
         ResponseFuture::new(inner, Side::Client(span), method, size)
     }
 }
 
-/// What the end of an exchange needs to know of its request: the method, and how big a body was announced.
-fn ends<B: Body>(request: &Request<B>) -> (Method, u64) {
-    let size = request.body().size_hint().exact().unwrap_or_default();
-    (request.method().clone(), size)
+/// How big a body says it is.
+fn announced(body: &impl Body) -> u64 {
+    body.size_hint().exact().unwrap_or_default()
 }

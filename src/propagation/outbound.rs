@@ -1,6 +1,6 @@
 use std::time::SystemTime;
 
-use http::{Request, Response};
+use http::{request, response};
 
 use super::attach::{ActiveSpan, active_span};
 use super::config::{Propagation, text};
@@ -20,24 +20,24 @@ impl Propagation {
     /// begins. The context goes into the request's headers, over whatever the application copied there.
     ///
     /// A call that is made outside the task of its request (from a spawned task, say) belongs to a trace if its extensions hold a
-    /// [`TraceContext`].
-    pub fn begin_call<B>(
+    /// [`TraceContext`]. The clock `now` is read only for a span that is recorded.
+    pub fn begin_call(
         &self,
-        request: &mut Request<B>,
+        request: &mut request::Parts,
         exchange: Option<&Exchange>,
-        now: SystemTime,
+        now: impl FnOnce() -> SystemTime,
     ) -> ClientSpan {
         let settings = self.settings();
-        let told = request.extensions().get::<TraceContext>();
+        let told = request.extensions.get::<TraceContext>();
         let inbound = told.or_else(|| exchange.and_then(Exchange::trace));
-        let incoming = Incoming::scan(request.headers(), &[]);
+        let incoming = Incoming::scan(&request.headers, &[]);
         let seen = incoming.seen;
         let trace = match (inbound, active_span()) {
             (Some(inbound), active) => child(inbound, active),
             (None, Some(active)) => under(root(settings, incoming.request_id), &active),
             (None, None) => root(settings, incoming.request_id),
         };
-        let headers = request.headers_mut();
+        let headers = &mut request.headers;
         trace.write(headers, seen, trace.marks.formats);
         if let Some(id) = &trace.request_id {
             headers.insert(X_REQUEST_ID, id.clone());
@@ -45,7 +45,7 @@ impl Propagation {
         trace.write_carried(headers);
         let recording = match &settings.sink {
             Some(sink) if trace.sampled => {
-                let is_grpc = is_grpc(request.headers());
+                let is_grpc = is_grpc(&request.headers);
                 let name = format!("egress {}", authority(request).unwrap_or("-"));
                 let id = trace.request_id();
                 let none: Option<&Peer> = None;
@@ -56,16 +56,9 @@ impl Propagation {
                     parent_is_remote: false,
                     trace: trace.clone(),
                     link: None,
-                    start: now,
+                    start: now(),
                     is_grpc,
-                    tags: Tags::of(
-                        request,
-                        request.uri(),
-                        &settings.identity,
-                        none,
-                        id,
-                        is_grpc,
-                    ),
+                    tags: Tags::of(request, &request.uri, &settings.identity, none, id, is_grpc),
                 })
             }
             Some(_) | None => Recording::none(),
@@ -105,18 +98,21 @@ impl ClientSpan {
     }
 
     /// Takes the name that the server gave to the operation, with its header, and lets go of the task for the body to enter.
-    pub fn respond<B>(&mut self, response: &mut Response<B>) -> Task {
-        let operation = response.headers_mut().remove(DECORATOR);
+    pub fn respond(&mut self, response: &mut response::Parts) -> Task {
+        let headers = &mut response.headers;
+        // Most servers outside the mesh name none, and a glance at the few names costs less than to look a long one up.
+        let is_named = headers.keys().any(|name| *name == DECORATOR);
+        let operation = is_named.then(|| headers.remove(DECORATOR)).flatten();
         if self.recording.is_on() {
             if let Some(name) = operation.as_ref().and_then(text)
                 && (1..=256).contains(&name.len())
             {
                 self.recording.rename(name);
             }
-            if let Some(peer) = response.extensions().get::<Peer>() {
+            if let Some(peer) = response.extensions.get::<Peer>() {
                 self.recording.peer(peer);
             }
-            self.recording.respond(response.headers());
+            self.recording.respond(&response.headers);
         }
         std::mem::take(&mut self.task)
     }

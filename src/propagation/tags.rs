@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request};
 
 use super::config::text;
 use super::headers::X_CLIENT_TRACE_ID;
@@ -80,8 +80,8 @@ pub(super) struct Tags(Vec<(Cow<'static, str>, TagValue)>);
 
 impl Tags {
     /// What is known when the request comes in or goes out. `target` is its URI as spans may show it.
-    pub(super) fn of<B>(
-        request: &Request<B>,
+    pub(super) fn of(
+        request: &request::Parts,
         target: &Uri,
         identity: &Identity,
         peer: Option<&Peer>,
@@ -89,7 +89,7 @@ impl Tags {
         is_grpc: bool,
     ) -> Self {
         let mut tags = Self(Vec::with_capacity(32));
-        let headers = request.headers();
+        let headers = &request.headers;
         tags.fixed("component", "proxy");
         if let Some(node_id) = &identity.node_id {
             tags.shared("node_id", node_id);
@@ -103,15 +103,15 @@ impl Tags {
             "http.url",
             url(request, target, peer.is_some_and(Peer::is_tls)),
         );
-        tags.owned("http.method", request.method().as_str().to_owned());
-        tags.fixed("http.protocol", protocol(request.version()));
+        tags.owned("http.method", request.method.as_str().to_owned());
+        tags.fixed("http.protocol", protocol(request.version));
         tags.header_or_dash("user_agent", headers.get(header::USER_AGENT));
         tags.header_or_dash("downstream_cluster", headers.get(DOWNSTREAM_CLUSTER));
         if let Some(peer) = peer {
             tags.peer(peer);
         }
         if is_grpc {
-            tags.owned("grpc.path", cut(request.uri().path()).to_owned());
+            tags.owned("grpc.path", cut(request.uri.path()).to_owned());
             if let Some(authority) = authority(request) {
                 tags.owned("grpc.authority", cut(authority).to_owned());
             }
@@ -188,19 +188,19 @@ impl Tags {
 }
 
 /// The authority of a request: of its target, else its `host`.
-pub(super) fn authority<B>(request: &Request<B>) -> Option<&str> {
-    match request.uri().authority() {
+pub(super) fn authority(request: &request::Parts) -> Option<&str> {
+    match request.uri.authority() {
         Some(authority) => Some(authority.as_str()),
-        None => request.headers().get(header::HOST).and_then(text),
+        None => request.headers.get(header::HOST).and_then(text),
     }
 }
 
-fn url<B>(request: &Request<B>, target: &Uri, is_tls: bool) -> String {
+fn url(request: &request::Parts, target: &Uri, is_tls: bool) -> String {
     let scheme = match (is_tls, target.scheme_str()) {
         (true, _) | (false, Some("https")) => "https",
         (false, _) => "http",
     };
-    let original = request.headers().get(ORIGINAL_PATH).and_then(text);
+    let original = request.headers.get(ORIGINAL_PATH).and_then(text);
     let path = original.or_else(|| target.path_and_query().map(|path| path.as_str()));
     let authority = cut(authority(request).unwrap_or_default());
     let path = without_access_token(path.unwrap_or("/"));

@@ -19,6 +19,20 @@ impl Task {
         }
     }
 
+    /// A request that a layer further out has traced.
+    pub(super) fn within(exchange: Exchange) -> Self {
+        Self {
+            exchange: Some(exchange),
+            attachment: Attachment::default(),
+        }
+    }
+
+    /// The request that is entered.
+    #[cfg(feature = "server")]
+    pub(crate) fn exchange(&self) -> Option<&Exchange> {
+        self.exchange.as_ref()
+    }
+
     /// Enters the request until the guard is dropped: a swap of a thread-local, and a push on OpenTelemetry's stack.
     pub fn enter(&mut self) -> Entered<'_> {
         Entered {

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, response};
 use proptest::prelude::*;
 
 use super::*;
@@ -14,15 +15,19 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
 const UUID: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
 
-fn request(headers: &[(&str, &str)]) -> Request<()> {
-    let mut request = Request::new(());
+fn request(headers: &[(&str, &str)]) -> Parts {
+    let (mut request, ()) = Request::new(()).into_parts();
     for (name, value) in headers {
         let name: HeaderName = name.parse().unwrap();
         request
-            .headers_mut()
+            .headers
             .append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     request
+}
+
+fn answer() -> response::Parts {
+    Response::new(()).into_parts().0
 }
 
 fn outsider() -> Exchange {
@@ -45,6 +50,10 @@ fn insider() -> Exchange {
     exchange
 }
 
+fn epoch() -> SystemTime {
+    SystemTime::UNIX_EPOCH
+}
+
 fn address() -> SocketAddr {
     ([127, 0, 0, 1], 8443).into()
 }
@@ -56,11 +65,8 @@ fn begin_with(
     headers: &[(&str, &str)],
 ) -> (TraceContext, HeaderMap) {
     let mut request = request(headers);
-    drop(propagation.begin(&mut request, exchange, SystemTime::UNIX_EPOCH));
-    (
-        exchange.trace().unwrap().clone(),
-        request.into_parts().0.headers,
-    )
+    drop(propagation.begin(&mut request, exchange, epoch));
+    (exchange.trace().unwrap().clone(), request.headers)
 }
 
 fn begin(headers: &[(&str, &str)]) -> (TraceContext, HeaderMap) {
@@ -661,12 +667,12 @@ fn a_client_span_is_a_child_and_replaces_what_the_handler_copied() {
         ("x-request-id", "stale"),
         ("sw8", "own"),
     ]);
-    let span = propagation.begin_call(&mut call, Some(&exchange), SystemTime::UNIX_EPOCH);
+    let span = propagation.begin_call(&mut call, Some(&exchange), epoch);
     let client = span.trace().unwrap();
     assert_eq!(client.trace_id, server.trace_id);
     assert_eq!(client.parent_span_id, Some(server.span_id));
     assert_ne!(client.span_id, server.span_id);
-    let headers = call.headers();
+    let headers = &call.headers;
     assert_eq!(
         shown(headers, "b3"),
         format!("{TRACE}-{}-1-{}", client.span_id, server.span_id)
@@ -696,21 +702,21 @@ fn authorization_and_cookies_are_carried_only_when_named() {
         let exchange = Exchange::default();
         begin_with(&propagation, &exchange, &inbound);
         let mut call = request(&[]);
-        drop(propagation.begin_call(&mut call, Some(&exchange), SystemTime::UNIX_EPOCH));
-        assert_eq!(shown(call.headers(), "authorization"), "");
-        assert_eq!(shown(call.headers(), "end-user"), carried);
+        drop(propagation.begin_call(&mut call, Some(&exchange), epoch));
+        assert_eq!(shown(&call.headers, "authorization"), "");
+        assert_eq!(shown(&call.headers, "end-user"), carried);
     }
 }
 
 #[test]
 fn a_call_outside_of_requests_is_a_root() {
     let mut call = request(&[("x-request-id", "mine")]);
-    let span = Propagation::new().begin_call(&mut call, None, SystemTime::UNIX_EPOCH);
+    let span = Propagation::new().begin_call(&mut call, None, epoch);
     let trace = span.trace().unwrap();
     assert_eq!(trace.parent_span_id, None);
-    assert_eq!(shown(call.headers(), "x-request-id"), "mine");
+    assert_eq!(shown(&call.headers, "x-request-id"), "mine");
     assert_eq!(
-        shown(call.headers(), "x-b3-spanid"),
+        shown(&call.headers, "x-b3-spanid"),
         trace.span_id.to_string()
     );
 }
@@ -800,19 +806,19 @@ fn any_header() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
 proptest! {
     #[test]
     fn any_headers_give_a_context_that_reads_back(headers in proptest::collection::vec(any_header(), 0..12)) {
-        let mut inbound = Request::new(());
+        let mut inbound = request(&[]);
         for (name, value) in headers {
-            inbound.headers_mut().append(name, value);
+            inbound.headers.append(name, value);
         }
         let propagation = Propagation::new();
         let exchange = Exchange::default();
-        drop(propagation.begin(&mut inbound, &exchange, SystemTime::UNIX_EPOCH));
+        drop(propagation.begin(&mut inbound, &exchange, epoch));
         let here = exchange.trace().unwrap().clone();
-        let mut call = Request::new(());
-        let client = propagation.begin_call(&mut call, Some(&exchange), SystemTime::UNIX_EPOCH);
+        let mut call = request(&[]);
+        let client = propagation.begin_call(&mut call, Some(&exchange), epoch);
         let sent = client.trace().unwrap().clone();
         let there = Exchange::default();
-        drop(propagation.begin(&mut call, &there, SystemTime::UNIX_EPOCH));
+        drop(propagation.begin(&mut call, &there, epoch));
         let there = there.trace().unwrap();
         prop_assert_eq!(sent.trace_id, here.trace_id);
         prop_assert_eq!(there.trace_id, here.trace_id);
@@ -830,29 +836,29 @@ fn operations_are_named_after_services() {
         .service("patients", 8443)
         .service("admin", 9443);
     let propagation = Propagation::new().workload(&workload);
-    let mut response = http::Response::new(());
+    let mut response = answer();
     propagation
-        .begin(&mut request(&[]), &insider(), SystemTime::UNIX_EPOCH)
+        .begin(&mut request(&[]), &insider(), epoch)
         .respond(&mut response);
     assert_eq!(
-        shown(response.headers(), "x-envoy-decorator-operation"),
+        shown(&response.headers, "x-envoy-decorator-operation"),
         "patients.default.svc.cluster.local:8443/*"
     );
-    let mut response = http::Response::new(());
+    let mut response = answer();
     propagation
-        .begin(&mut request(&[]), &outsider(), SystemTime::UNIX_EPOCH)
+        .begin(&mut request(&[]), &outsider(), epoch)
         .respond(&mut response);
-    assert!(response.headers().is_empty(), "strangers are told nothing");
+    assert!(response.headers.is_empty(), "strangers are told nothing");
 }
 
 #[test]
 fn returns_the_request_id_only_when_asked() {
     let returned = |propagation: &Propagation, exchange: &Exchange, headers: &[(&str, &str)]| {
-        let mut response = http::Response::new(());
+        let mut response = answer();
         propagation
-            .begin(&mut request(headers), exchange, SystemTime::UNIX_EPOCH)
+            .begin(&mut request(headers), exchange, epoch)
             .respond(&mut response);
-        response.headers().contains_key("x-request-id")
+        response.headers.contains_key("x-request-id")
     };
     let force = [("x-envoy-force-trace", "1")];
     assert!(!returned(&Propagation::new(), &insider(), &[]));

@@ -123,11 +123,12 @@ impl<B> ResponseBody<B>
 where
     B: Body<Data = Bytes>,
 {
-    fn wrap(mut response: Response<GuardBody<B>>, mut record: Record) -> Response<Self> {
-        let task = record.answered(&mut response);
+    fn wrap(response: Response<GuardBody<B>>, mut record: Record) -> Response<Self> {
+        let (mut head, inner) = response.into_parts();
+        let inner = TaskBody::new(inner, record.answered(&mut head));
         let method = record.method();
-        let response = response.map(|body| TaskBody::new(body, task));
-        EosBody::wrap(response, &method, record).map(Self)
+        let body = EosBody::new(inner, head.status, &head.headers, &method, record);
+        Response::from_parts(head, Self(body))
     }
 }
 

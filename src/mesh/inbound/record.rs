@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode, response};
 
 use crate::context::{Exchange, Lent};
 use crate::message::{End, LocalReply, OnEnd, ResponseFlags};
@@ -16,12 +16,12 @@ use crate::propagation::{Entered, Outcome, ServerSpan, Task};
 pub(super) struct Record(Option<Open>);
 
 struct Open {
-    exchange: Exchange,
     method: Method,
     span: ServerSpan,
     metrics: ServerMetrics,
     measured: ServerRecord,
-    observer: Option<Observer>,
+    /// Who is told of the end, and what of.
+    observer: Option<(Observer, Exchange)>,
     started: Instant,
     status: Option<StatusCode>,
     flags: ResponseFlags,
@@ -50,16 +50,14 @@ pub struct Completed<'a> {
 
 impl Record {
     pub(super) fn new(
-        exchange: Exchange,
         method: Method,
         span: ServerSpan,
         metrics: ServerMetrics,
         measured: ServerRecord,
-        observer: Option<Observer>,
+        observer: Option<(Observer, Exchange)>,
         started: Instant,
     ) -> Self {
         Self(Some(Open {
-            exchange,
             method,
             span,
             metrics,
@@ -74,7 +72,9 @@ impl Record {
     /// A layer answers in the application's place.
     pub(super) fn refused(&mut self, reply: &LocalReply) {
         if let Some(open) = &mut self.0 {
-            open.exchange.set_details(Arc::clone(reply.details()));
+            if let Some(exchange) = open.span.task().exchange() {
+                exchange.set_details(Arc::clone(reply.details()));
+            }
             open.flags = reply.response_flags();
             open.measured.add_flags(reply.response_flags());
         }
@@ -91,11 +91,11 @@ impl Record {
     }
 
     /// The response head is known: adds what the caller should see of it.
-    pub(super) fn answered<B>(&mut self, response: &mut Response<B>) -> Task {
+    pub(super) fn answered(&mut self, response: &mut response::Parts) -> Task {
         let Some(open) = &mut self.0 else {
             return Task::default();
         };
-        open.status = Some(response.status());
+        open.status = Some(response.status);
         open.metrics.answer(&mut open.measured, response);
         open.span.respond(response)
     }
@@ -126,9 +126,9 @@ impl Record {
         }
         open.metrics.finish(open.measured, end, now);
         // Last, so that whoever is told finds span and metrics in place.
-        if let Some(observer) = &open.observer {
+        if let Some((observer, exchange)) = &open.observer {
             observer(&Completed {
-                exchange: &open.exchange,
+                exchange,
                 method: &open.method,
                 status: open.status,
                 end,

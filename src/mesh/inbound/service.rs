@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -17,7 +17,7 @@ use crate::context::{Exchange, Peer};
 use crate::jwt::Authenticator;
 use crate::live::Live;
 use crate::mesh::cells::Config;
-use crate::message::{CountingBody, LocalReply, is_grpc};
+use crate::message::{ByteCount, CountingBody, LocalReply};
 use crate::metrics::ServerMetrics;
 use crate::policy::Engine;
 use crate::propagation::Propagation;
@@ -65,6 +65,35 @@ impl<S> Server<S> {
     pub fn of(self, peer: Peer) -> ConnectionServer<S> {
         ConnectionServer { inner: self, peer }
     }
+
+    fn answer<ReqBody, ResBody>(
+        &mut self,
+        request: Request<ReqBody>,
+        exchange: impl FnOnce(&mut Extensions) -> Exchange,
+    ) -> ResponseFuture<S::Future, ResBody>
+    where
+        S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
+        ReqBody: Body,
+        ResBody: Body<Data = Bytes>,
+    {
+        let (mut head, body) = request.into_parts();
+        let exchange = exchange(&mut head.extensions);
+        let (body, received) = CountingBody::under(&head.headers, body);
+        let is_grpc = body.is_grpc();
+        let (mut record, verdict) = self.inbound.open(&mut head, exchange, received);
+        if let Err(reply) = verdict {
+            return ResponseFuture::local(reply, record, is_grpc);
+        }
+        let request = Request::from_parts(head, body);
+        let called = {
+            let _entered = record.enter();
+            catch_unwind(AssertUnwindSafe(|| self.inner.call(request)))
+        };
+        match called {
+            Ok(future) => ResponseFuture::inner(future, record, is_grpc),
+            Err(_) => ResponseFuture::local(panic_reply(), record, is_grpc),
+        }
+    }
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Server<S>
@@ -82,53 +111,33 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (request, mut record, verdict) = self.inbound.open(request);
-        let is_grpc = is_grpc(request.headers());
-        if let Err(reply) = verdict {
-            return ResponseFuture::local(reply, record, is_grpc);
-        }
-        let called = {
-            let _entered = record.enter();
-            catch_unwind(AssertUnwindSafe(|| self.inner.call(request)))
-        };
-        match called {
-            Ok(future) => ResponseFuture::inner(future, record, is_grpc),
-            Err(_) => ResponseFuture::local(panic_reply(), record, is_grpc),
-        }
+        self.answer(request, Exchange::of)
     }
 }
 
 impl Inbound {
     /// Begins the records of a request and asks the guards: everything before the application.
-    fn open<B: Body>(
+    fn open(
         &self,
-        request: Request<B>,
-    ) -> (Request<CountingBody<B>>, Record, Result<(), LocalReply>) {
+        head: &mut Parts,
+        exchange: Exchange,
+        received: ByteCount,
+    ) -> (Record, Result<(), LocalReply>) {
         let (started, now) = (Instant::now(), SystemTime::now());
-        let (mut request, received) = CountingBody::wrap(request);
-        let exchange = Exchange::of(request.extensions_mut());
         let config = self.config.load();
         let port = exchange.peer().map_or(0, |peer| peer.local_addr().port());
         let authenticator = config.authenticators.get(port);
         // What is kept of the target is shown to spans and observers (security rule J-25).
-        let shown = authenticator.without_tokens(request.uri());
-        exchange.set_target(shown.unwrap_or_else(|| request.uri().clone()));
-        let span = self.propagation.begin(&mut request, &exchange, now);
-        let measured = self
-            .metrics
-            .begin(&mut request, exchange.peer(), received, started);
-        let record = Record::new(
-            exchange.clone(),
-            request.method().clone(),
-            span,
-            self.metrics.clone(),
-            measured,
-            self.observer.clone(),
-            started,
-        );
-        let (mut head, body) = request.into_parts();
-        let verdict = self.judge(&config.engine, authenticator, &mut head, &exchange, now);
-        (Request::from_parts(head, body), record, verdict)
+        let shown = authenticator.without_tokens(&head.uri);
+        exchange.set_target(shown.unwrap_or_else(|| head.uri.clone()));
+        let span = self.propagation.begin(head, &exchange, || now);
+        let measured = self.metrics.begin(head, exchange.peer(), received, started);
+        let method = head.method.clone();
+        let verdict = self.judge(&config.engine, authenticator, head, &exchange, now);
+        let observer = self.observer.clone().map(|observer| (observer, exchange));
+        let metrics = self.metrics.clone();
+        let record = Record::new(method, span, metrics, measured, observer, started);
+        (record, verdict)
     }
 
     /// The guards, on one generation of configuration.
@@ -160,21 +169,23 @@ pub struct ConnectionServer<S> {
     peer: Peer,
 }
 
-impl<S, B> Service<Request<B>> for ConnectionServer<S>
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ConnectionServer<S>
 where
-    Server<S>: Service<Request<B>>,
+    S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
+    ReqBody: Body,
+    ResBody: Body<Data = Bytes>,
 {
-    type Response = <Server<S> as Service<Request<B>>>::Response;
-    type Error = <Server<S> as Service<Request<B>>>::Error;
-    type Future = <Server<S> as Service<Request<B>>>::Future;
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let Self { inner, peer } = self;
         // Straight into the exchange: the extensions would box it once more.
-        Exchange::of(request.extensions_mut()).set_peer(self.peer.clone());
-        self.inner.call(request)
+        inner.answer(request, |extensions| Exchange::from_peer(extensions, peer))
     }
 }

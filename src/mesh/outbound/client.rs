@@ -71,24 +71,20 @@ impl Client {
     {
         let now = Instant::now();
         let outbound = &self.0;
-        let (request, sent) = CountingBody::wrap(request);
-        let (head, body) = request.into_parts();
-        let mut request = Request::from_parts(head, ());
+        let (mut head, body) = request.into_parts();
+        let (body, sent) = CountingBody::under(&head.headers, body);
         let exchange = context::current();
-        // The wall clock is read for the span alone.
-        let span =
-            outbound
-                .propagation
-                .begin_call(&mut request, exchange.as_ref(), SystemTime::now());
-        let measured = outbound.metrics.begin(&mut request, sent, now);
-        let method = request.method().clone();
+        let span = outbound
+            .propagation
+            .begin_call(&mut head, exchange.as_ref(), SystemTime::now);
+        let measured = outbound.metrics.begin(&mut head, sent, now);
+        let method = head.method.clone();
         let record = Record::new(span, outbound.metrics.clone(), measured);
-        if outbound.upstreams.find(request.uri()).is_none() {
-            return ResponseFuture::refused(ClientError::unknown_host(request.uri()), record);
+        if outbound.upstreams.find(&head.uri).is_none() {
+            return ResponseFuture::refused(ClientError::unknown_host(&head.uri), record);
         }
-        let is_http2 =
-            request.version() == Version::HTTP_2 || crate::message::is_grpc(request.headers());
-        let request = request.map(|()| ClientBody::stream(body));
+        let is_http2 = head.version == Version::HTTP_2 || body.is_grpc();
+        let request = Request::from_parts(head, ClientBody::stream(body));
         // What it costs to be able to send a call once more is paid where HTTP/2 may ask for it.
         let again = (is_http2 && request.body().is_end_stream()).then(|| self.again(&request));
         let sending = self.0.pools.send(request, is_http2);

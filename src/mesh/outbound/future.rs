@@ -109,14 +109,11 @@ impl Future for ResponseFuture {
 pub struct ResponseBody(#[pin] EosBody<TaskBody<Incoming>, Record>);
 
 impl ResponseBody {
-    fn wrap(
-        mut response: Response<Incoming>,
-        method: &Method,
-        mut record: Record,
-    ) -> Response<Self> {
-        let task = record.answered(&mut response);
-        let response = response.map(|body| TaskBody::new(body, task));
-        EosBody::wrap(response, method, record).map(Self)
+    fn wrap(response: Response<Incoming>, method: &Method, mut record: Record) -> Response<Self> {
+        let (mut head, inner) = response.into_parts();
+        let inner = TaskBody::new(inner, record.answered(&mut head));
+        let body = EosBody::new(inner, head.status, &head.headers, method, record);
+        Response::from_parts(head, Self(body))
     }
 }
 

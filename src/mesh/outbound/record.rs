@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
-use http::{Response, StatusCode};
+use http::{StatusCode, response};
 
 use super::error::ClientError;
 use crate::context::Peer;
@@ -38,12 +38,12 @@ impl Record {
     }
 
     /// The response head is here.
-    pub(super) fn answered<B>(&mut self, response: &mut Response<B>) -> Task {
+    pub(super) fn answered(&mut self, response: &mut response::Parts) -> Task {
         let Some(open) = &mut self.0 else {
             return Task::default();
         };
-        open.status = Some(response.status());
-        let peer = response.extensions().get::<Peer>().cloned();
+        open.status = Some(response.status);
+        let peer = response.extensions.get::<Peer>().cloned();
         open.metrics
             .answer(&mut open.measured, response, peer.as_ref());
         open.span.respond(response)

@@ -296,9 +296,8 @@ async fn a_peer_that_keeps_changing_its_story_is_known_by_its_name_alone() {
     let peer = mtls(WEB);
     for version in 0..1000 {
         let workload = Workload::new("shop", "web").label("version", format!("v{version}"));
-        let mut request = http::Request::get("http://patients.default/")
-            .body(())
-            .unwrap();
+        let request = http::Request::get("http://patients.default/").body(());
+        let (mut request, ()) = request.unwrap().into_parts();
         let client = Registry::new().client(&workload);
         let sent = client.begin(&mut request, Default::default(), Instant::now());
         client.finish(sent, End::cancelled(), Instant::now());
@@ -401,7 +400,8 @@ fn any_number_of_hosts_makes_a_bounded_number_of_series() {
     let metrics = registry.client(&patients());
     for host in 0..5000 {
         let uri = format!("http://h{host}.example.com/");
-        let mut request = http::Request::get(uri).body(()).unwrap();
+        let request = http::Request::get(uri).body(());
+        let (mut request, ()) = request.unwrap().into_parts();
         let record = metrics.begin(&mut request, Default::default(), Instant::now());
         metrics.finish(record, End::cancelled(), Instant::now());
     }
@@ -447,9 +447,9 @@ fn messages_are_reported_every_five_seconds_and_at_the_end() {
     let metrics = registry.server(&patients());
     let start = Instant::now();
     let after = |seconds| start + std::time::Duration::from_secs(seconds);
-    let mut request = grpc(from(mtls(WEB)));
+    let (mut request, _) = grpc(from(mtls(WEB))).into_parts();
     let mut record = metrics.begin(&mut request, Some(&mtls(WEB)), Default::default(), start);
-    metrics.answer(&mut record, &mut Response::new(()));
+    metrics.answer(&mut record, &mut Response::new(()).into_parts().0);
     let reported = || match samples(&registry, "istio_response_messages_total").as_slice() {
         [] => 0,
         [(labels, count)] => {

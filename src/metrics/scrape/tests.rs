@@ -16,13 +16,14 @@ fn busy() -> Registry {
     let later = start + Duration::from_micros(400);
 
     let server = registry.server(&workload);
-    let mut request = Request::get("/").body(()).unwrap();
+    let (mut request, ()) = Request::get("/").body(()).unwrap().into_parts();
     let mut record = server.begin(&mut request, None, ByteCount::default(), start);
-    server.answer(&mut record, &mut Response::new(()));
+    server.answer(&mut record, &mut Response::new(()).into_parts().0);
     server.finish(record, End::cancelled(), later);
 
     let client = registry.client(&workload);
-    let mut request = Request::get("http://charts.default/").body(()).unwrap();
+    let request = Request::get("http://charts.default/").body(());
+    let (mut request, ()) = request.unwrap().into_parts();
     let mut record = client.begin(&mut request, ByteCount::default(), start);
     let flags = ResponseFlags::UPSTREAM_CONNECTION_FAILURE;
     record.fail(StatusCode::SERVICE_UNAVAILABLE, flags);
