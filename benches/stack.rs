@@ -1,8 +1,7 @@
 //! What a request pays for going through the mesh: each layer over a bare router, several of them, all of them.
 //!
-//! `cargo bench --bench stack`. Every group begins with what it is to be compared with, and all of a group runs in one process, so that
-//! ratios hold where absolute figures drift. Nothing waits and nothing is sent: a request is made, goes in, and its answer is read to the
-//! end; the first line of the first group is what that costs without any mesh.
+//! `cargo bench --bench stack` prints a row for each figure that has a target, beside its yardstick, measured in turns with it; a word
+//! after `--` picks rows. Nothing waits and nothing is sent: a request is made, goes in, and its answer is read to the end.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,14 +9,16 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
-    missing_docs,
-    reason = "a bench may panic, and criterion's macros make undocumented items"
+    clippy::print_stdout,
+    reason = "a bench may panic, and prints"
 )]
 
+mod beside;
 mod fixture;
 
 use std::convert::Infallible;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,20 +29,21 @@ use aws_lc_rs::signature::{
 use axum::Router;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use criterion::measurement::WallTime;
-use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, Service};
 use tower_mesh::context::{self, Exchange, Peer};
 use tower_mesh::jwt::{Authenticator, JwtLayer, Keyring};
 use tower_mesh::live::Live;
-use tower_mesh::metrics::{ClientMetricsLayer, MetricsLayer, Registry};
+use tower_mesh::message::{ByteCount, End};
+use tower_mesh::metrics::{ClientMetricsLayer, MetricsLayer, Registry, ServerMetrics};
 use tower_mesh::policy::Engine;
 use tower_mesh::propagation::{FinishedSpan, Propagation, SpanSink};
 use tower_mesh::rbac::RbacLayer;
 use tower_mesh::testing::Issuer;
 
+use beside::{Side, Table, Target, side};
 use fixture::{Fixture, Head, HyperBody, NOT_SAMPLED, send, workload};
 
 const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -132,141 +134,144 @@ impl SpanSink for Forget {
     }
 }
 
-fn through<S, B>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, head: &Head, mut service: S)
+/// So many requests with this head through a service; making them is not measured.
+fn through<'a, S, B>(head: &'a Head, mut service: S) -> impl FnMut(usize) -> Duration + 'a
 where
-    S: Service<Request<HyperBody>, Response = Response<B>>,
+    S: Service<Request<HyperBody>, Response = Response<B>> + 'a,
     S::Error: std::fmt::Debug,
     B: http_body::Body,
 {
-    assert_eq!(send(&mut service, head.request()), 200, "{name}");
-    group.bench_function(name, |bencher| {
-        bencher.iter_batched(
-            || head.request(),
-            |request| send(&mut service, request),
-            BatchSize::SmallInput,
-        );
-    });
+    move |count| {
+        let requests: Vec<_> = (0..count).map(|_| head.request()).collect();
+        let started = Instant::now();
+        for request in requests {
+            assert_eq!(send(&mut service, request), 200);
+        }
+        started.elapsed()
+    }
+}
+
+/// So many times the same.
+fn times(mut what: impl FnMut()) -> impl FnMut(usize) -> Duration {
+    move |count| {
+        let started = Instant::now();
+        for _ in 0..count {
+            what();
+        }
+        started.elapsed()
+    }
 }
 
 /// P-1: the whole inbound stack over a bare router, composed and as layers of their own.
-fn inbound(criterion: &mut Criterion) {
-    let fixture = Fixture::new();
-    let layers = Layers::new(&fixture);
+fn inbound(table: &Table, fixture: &Fixture) {
+    let layers = Layers::new(fixture);
     let mesh = fixture.mesh(|builder| builder);
     let (head, peer) = (&fixture.head, &fixture.peer);
     let router = fixture::router;
-    let known = |service| Known(service, peer.clone());
+    let bare = || side("bare router", through(head, router()));
 
-    let mut group = criterion.benchmark_group("inbound");
-    through(&mut group, "bare router", head, router());
-    through(
-        &mut group,
-        "whole, composed",
-        head,
-        mesh.protect(router()).of(peer.clone()),
+    let composed = mesh.protect(router()).of(peer.clone());
+    table.row(
+        "P-1",
+        Target::Adds(1000.0),
+        bare(),
+        side("whole, composed", through(head, composed)),
     );
     let nested = layers.jwt().layer(layers.rbac().layer(router()));
     let nested = layers
         .propagation
         .server_layer()
         .layer(layers.metrics.layer(nested));
-    through(
-        &mut group,
-        "whole, separate layers",
-        head,
-        Known(nested, peer.clone()),
-    );
-    through(&mut group, "peer alone", head, known(router()));
-    through(
-        &mut group,
-        "propagation alone",
-        head,
-        layers.propagation.server_layer().layer(router()),
-    );
-    through(
-        &mut group,
-        "metrics alone",
-        head,
-        layers.metrics.layer(router()),
-    );
-    through(
-        &mut group,
-        "jwt alone, seen token",
-        head,
-        layers.jwt().layer(router()),
-    );
-    // The request's policy asks for the token, so this one has the jwt guard's work in it: subtract that.
-    let guarded = layers.jwt().layer(layers.rbac().layer(router()));
-    through(
-        &mut group,
-        "jwt and rbac",
-        head,
-        Known(guarded, peer.clone()),
-    );
-    through(
-        &mut group,
-        "five that do nothing",
-        head,
-        Nothing(Nothing(Nothing(Nothing(Nothing(router()))))),
+    let nested = Known(nested, peer.clone());
+    table.row(
+        "P-1",
+        Target::Adds(1500.0),
+        bare(),
+        side("whole, separate layers", through(head, nested)),
     );
     let boxed = (0..5).fold(router(), |router: Router, _| {
         router.layer(tower::layer::layer_fn(Nothing))
     });
-    through(
-        &mut group,
-        "five that do nothing, each by Router::layer",
-        head,
-        boxed,
+    table.row(
+        "",
+        Target::None,
+        bare(),
+        side(
+            "five layers that do nothing, each by `Router::layer`",
+            through(head, boxed),
+        ),
     );
-    group.finish();
+
+    let known = || {
+        let known = Known(router(), peer.clone());
+        side("router that is told the peer", through(head, known))
+    };
+    let propagation = Known(
+        layers.propagation.server_layer().layer(router()),
+        peer.clone(),
+    );
+    let metrics = Known(layers.metrics.layer(router()), peer.clone());
+    let jwt = Known(layers.jwt().layer(router()), peer.clone());
+    // The request's policy asks for the token, so this one has the jwt guard's work in it.
+    let guards = Known(
+        layers.jwt().layer(layers.rbac().layer(router())),
+        peer.clone(),
+    );
+    let parts: [Side<'_>; 4] = [
+        side("propagation alone", through(head, propagation)),
+        side("metrics alone", through(head, metrics)),
+        side("jwt alone, seen token", through(head, jwt)),
+        side("jwt and rbac", through(head, guards)),
+    ];
+    for part in parts {
+        table.row("", Target::None, known(), part);
+    }
 }
 
 /// P-9: propagation and its server span over a service that answers at once.
-fn propagation(criterion: &mut Criterion) {
-    let fixture = Fixture::new();
+fn propagation(table: &Table, fixture: &Fixture) {
     let token = fixture::token(&fixture.issuer, 0);
     let (quiet, loud) = (Head::new(&token, NOT_SAMPLED), Head::new(&token, SAMPLED));
     let bare = Head::of(&[("host", "patients.default")]);
     let plain = Propagation::new().workload(&workload());
     let recording = plain.clone().export_to(Forget);
-    let known = |service| Known(service, fixture.peer.clone());
-
-    let mut group = criterion.benchmark_group("propagation");
-    through(&mut group, "nothing", &quiet, known(answer()));
-    let span = |propagation: &Propagation| {
-        Known(
+    for (name, head, propagation, target) in [
+        ("unsampled", &quiet, &plain, Target::Adds(250.0)),
+        ("unsampled, no id came", &bare, &plain, Target::None),
+        ("sampled", &loud, &recording, Target::Adds(600.0)),
+    ] {
+        let nothing = Known(answer(), fixture.peer.clone());
+        let span = Known(
             propagation.server_layer().layer(answer()),
             fixture.peer.clone(),
-        )
-    };
-    through(&mut group, "unsampled", &quiet, span(&plain));
-    through(&mut group, "unsampled, no id came", &bare, span(&plain));
-    through(&mut group, "sampled", &loud, span(&recording));
-    group.finish();
+        );
+        table.row(
+            "P-9",
+            target,
+            side("nothing", through(head, nothing)),
+            side(format!("propagation and span, {name}"), through(head, span)),
+        );
+    }
 }
 
 /// P-11: the client's layers over a client that answers at once, inside a request that is being handled.
-fn outbound(criterion: &mut Criterion) {
-    let fixture = Fixture::new();
+fn outbound(table: &Table, fixture: &Fixture) {
     let head = Head::of(&[("host", "records.default"), ("accept", "*/*")]);
-    let mut inbound = fixture.head.request();
-    let exchange = Exchange::of(inbound.extensions_mut());
+    let (mut inbound, _) = fixture.head.request().into_parts();
+    let exchange = Exchange::of(&mut inbound.extensions);
     let propagation = Propagation::new().workload(&workload());
-    let _span = propagation.begin(&mut inbound, &exchange, SystemTime::now());
+    let _span = propagation.begin(&mut inbound, &exchange, SystemTime::now);
     let _handling = context::Scope::enter(exchange);
     let metrics = ClientMetricsLayer::new(Registry::new().client(&workload()));
-
-    let mut group = criterion.benchmark_group("outbound");
-    through(&mut group, "bare client", &head, client(&fixture.peer));
-    through(
-        &mut group,
-        "propagation and metrics",
-        &head,
-        propagation
-            .client_layer()
-            .layer(metrics.layer(client(&fixture.peer))),
+    let layers = propagation
+        .client_layer()
+        .layer(metrics.layer(client(&fixture.peer)));
+    table.row(
+        "P-11",
+        Target::Adds(1000.0),
+        side("bare client", through(&head, client(&fixture.peer))),
+        side("outbound, propagation and metrics", through(&head, layers)),
     );
-    group.finish();
 }
 
 fn answer<B>()
@@ -289,14 +294,12 @@ fn client<B>(
     })
 }
 
-/// P-7: a token that was good before.
-fn seen_tokens(criterion: &mut Criterion) {
-    let issuer = Issuer::es256("https://issuer.example");
-    let engine = engine(&issuer);
-    let mut group = criterion.benchmark_group("jwt, seen");
-    for count in [1, 4_096] {
+/// P-7: a token that was good before, beside comparing its bytes with a copy of them, which a cache that cannot be fooled has to do.
+fn seen_tokens(table: &Table, fixture: &Fixture) {
+    let engine = engine(&fixture.issuer);
+    for (count, target) in [(1, Target::Takes(100.0)), (4_096, Target::Takes(250.0))] {
         let authenticator = authenticator(&engine);
-        let heads = heads(&issuer, count);
+        let heads = heads(&fixture.issuer, count);
         let (now, exchange) = (SystemTime::now(), Exchange::default());
         let mut parts: Vec<_> = heads
             .iter()
@@ -305,74 +308,146 @@ fn seen_tokens(criterion: &mut Criterion) {
         for head in &mut parts {
             authenticator.authenticate(head, &exchange, now).unwrap();
         }
-        let mut next = 0;
-        group.bench_function(format!("of {count}"), |bencher| {
-            bencher.iter(|| {
-                next = (next + 1) % count;
-                authenticator
-                    .authenticate(&mut parts[next], &exchange, now)
-                    .is_ok()
-            });
-        });
+        let copies: Vec<_> = parts
+            .iter()
+            .map(|head| head.headers["authorization"].as_bytes().to_vec())
+            .collect();
+        let originals: Vec<_> = copies.clone();
+        let (mut at, mut next) = (0, 0);
+        table.row(
+            "P-7",
+            target,
+            side(
+                "comparing its bytes",
+                times(|| {
+                    at = (at + 1) % count;
+                    assert!(black_box(&copies[at]) == black_box(&originals[at]));
+                }),
+            ),
+            side(
+                format!("token seen before, whole step, of {count}"),
+                times(|| {
+                    next = (next + 1) % count;
+                    let verdict = authenticator.authenticate(&mut parts[next], &exchange, now);
+                    assert!(verdict.is_ok());
+                }),
+            ),
+        );
     }
-    group.finish();
 }
 
 /// P-6: a token at first sight, beside its signature alone with a key that is parsed.
-fn new_tokens(criterion: &mut Criterion) {
+fn new_tokens(table: &Table) {
     for (name, issuer) in [
         ("ES256", Issuer::es256("https://issuer.example")),
         ("RS256", Issuer::rs256("https://issuer.example")),
         ("EdDSA", Issuer::eddsa("https://issuer.example")),
     ] {
-        const TOKENS: usize = 1_000;
         let engine = engine(&issuer);
         let key = key(&issuer);
         let tokens: Vec<_> = (0..TOKENS)
             .map(|number| fixture::token(&issuer, number))
             .collect();
-        let mut group = criterion.benchmark_group(format!("jwt, {name}"));
-        let mut next = 0;
         let signed: Vec<_> = tokens
             .iter()
             .map(|token| token.rsplit_once('.').unwrap())
-            .collect();
-        let signed: Vec<_> = signed
-            .iter()
             .map(|(text, signature)| (text, URL_SAFE_NO_PAD.decode(signature).unwrap()))
             .collect();
-        group.bench_function("signature", |bencher| {
-            bencher.iter(|| {
-                next = (next + 1) % TOKENS;
-                let (text, signature) = &signed[next];
-                key.verify_sig(text.as_bytes(), signature).unwrap();
-            });
+        let mut next = 0;
+        let signature = times(|| {
+            next = (next + 1) % TOKENS;
+            let (text, signature) = &signed[next];
+            key.verify_sig(text.as_bytes(), signature).unwrap();
         });
-        group.bench_function("first sight", |bencher| {
-            bencher.iter_custom(|iterations| {
-                let (now, exchange) = (SystemTime::now(), Exchange::default());
-                let mut took = Duration::ZERO;
-                let mut left = usize::try_from(iterations).unwrap();
-                while left > 0 {
-                    // Each round begins with a memory of no token.
-                    let authenticator = authenticator(&engine);
-                    let round = left.min(TOKENS);
-                    let mut parts: Vec<_> = tokens[..round]
-                        .iter()
-                        .map(|token| Head::new(token, NOT_SAMPLED).request().into_parts().0)
-                        .collect();
-                    let started = Instant::now();
-                    for head in &mut parts {
-                        authenticator.authenticate(head, &exchange, now).unwrap();
-                    }
-                    took += started.elapsed();
-                    left -= round;
-                }
-                took
-            });
-        });
-        group.finish();
+        let first_sight = |count: usize| {
+            // Each round begins with a memory of no token.
+            let authenticator = authenticator(&engine);
+            let (now, exchange) = (SystemTime::now(), Exchange::default());
+            let mut parts: Vec<_> = tokens[..count]
+                .iter()
+                .map(|token| Head::new(token, NOT_SAMPLED).request().into_parts().0)
+                .collect();
+            let started = Instant::now();
+            for head in &mut parts {
+                authenticator.authenticate(head, &exchange, now).unwrap();
+            }
+            started.elapsed()
+        };
+        table.row(
+            "P-6",
+            Target::Times(1.15),
+            side("signature alone", signature),
+            side(format!("token at first sight, {name}"), first_sight),
+        );
     }
+}
+
+/// How many tokens a round of new ones has.
+const TOKENS: usize = 50;
+
+/// P-8: counting one request, beside the six relaxed additions that it cannot do without; and while another thread counts on the same
+/// series, beside another thread that counts on series of its own.
+fn metrics(table: &Table, fixture: &Fixture) {
+    let (server, now) = (server(), Instant::now());
+    let head = &fixture.head;
+    let begin = || {
+        let (mut request, _) = head.request().into_parts();
+        server.begin(&mut request, Some(&fixture.peer), ByteCount::default(), now)
+    };
+    server.finish(begin(), End::cancelled(), now);
+    let families = |count: usize| {
+        let records: Vec<_> = (0..count).map(|_| begin()).collect();
+        let started = Instant::now();
+        for record in records {
+            server.finish(record, End::cancelled(), now);
+        }
+        started.elapsed()
+    };
+    let cells: [AtomicU64; 6] = Default::default();
+    let additions = times(|| {
+        for cell in &cells {
+            black_box(cell).fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    table.row(
+        "P-8",
+        Target::Takes(80.0),
+        side("six atomic additions", additions),
+        side("counting a request, all families", families),
+    );
+
+    let (stop, mine) = (AtomicBool::new(false), self::server());
+    let count = |metrics: &ServerMetrics, request: &mut Parts| {
+        let record = metrics.begin(request, Some(&fixture.peer), ByteCount::default(), now);
+        metrics.finish(record, End::cancelled(), now);
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut request, _) = head.request().into_parts();
+            while !stop.load(Ordering::Relaxed) {
+                count(&server, &mut request);
+            }
+        });
+        let parts = || head.request().into_parts().0;
+        let (mut first, mut second) = (parts(), parts());
+        table.row(
+            "P-8",
+            Target::Times(1.2),
+            side(
+                "two threads, each with its series",
+                times(|| count(&mine, &mut first)),
+            ),
+            side(
+                "two threads on one series",
+                times(|| count(&server, &mut second)),
+            ),
+        );
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+fn server() -> ServerMetrics {
+    Registry::new().server(&workload())
 }
 
 fn engine(issuer: &Issuer) -> Engine {
@@ -410,12 +485,13 @@ fn key(issuer: &Issuer) -> ParsedPublicKey {
     }
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
-    targets = inbound, propagation, outbound, seen_tokens, new_tokens
+fn main() {
+    let fixture = Fixture::new();
+    let table = Table::new(Box::new(through(&fixture.head, fixture::router())));
+    inbound(&table, &fixture);
+    propagation(&table, &fixture);
+    outbound(&table, &fixture);
+    seen_tokens(&table, &fixture);
+    metrics(&table, &fixture);
+    new_tokens(&table.per_round(TOKENS));
 }
-criterion_main!(benches);
