@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use crate::identity::{PeerCertificate, SpiffeId, TrustDomain};
@@ -11,6 +11,8 @@ pub struct Peer(Arc<Facts>);
 #[derive(Debug)]
 struct Facts {
     remote: SocketAddr,
+    /// The address without its port as text, worked out when somebody first asks.
+    remote_ip: OnceLock<Arc<str>>,
     local: SocketAddr,
     tls: Option<TlsFacts>,
 }
@@ -41,6 +43,7 @@ impl Peer {
     pub fn plaintext(remote: SocketAddr, local: SocketAddr) -> Self {
         Self(Arc::new(Facts {
             remote,
+            remote_ip: OnceLock::new(),
             local,
             tls: None,
         }))
@@ -51,6 +54,7 @@ impl Peer {
     pub fn tls(remote: SocketAddr, local: SocketAddr, tls: TlsFacts) -> Self {
         Self(Arc::new(Facts {
             remote,
+            remote_ip: OnceLock::new(),
             local,
             tls: Some(tls),
         }))
@@ -60,6 +64,13 @@ impl Peer {
     #[must_use]
     pub fn remote_addr(&self) -> SocketAddr {
         self.0.remote
+    }
+
+    /// The peer's IP address as text, the same for all requests of the connection.
+    #[must_use]
+    pub fn remote_ip_text(&self) -> &Arc<str> {
+        let text = || self.0.remote.ip().to_string().into();
+        self.0.remote_ip.get_or_init(text)
     }
 
     /// Our address of the connection.

@@ -191,7 +191,7 @@ fn record(
         is_grpc,
     );
     if let Some(port) = port(exchange) {
-        tags.upstream_cluster(port);
+        tags.upstream_cluster(&settings.identity.cluster(port));
     }
     Recording::of(Started {
         sink: sink.clone(),

@@ -161,6 +161,7 @@ fn value(tag: TagValue) -> Value {
     Value::String(match tag {
         TagValue::Static(text) => StringValue::from(text),
         TagValue::Shared(text) => StringValue::from(text),
+        TagValue::Header(_) => StringValue::from(tag.as_str().to_owned()),
         TagValue::Owned(text) => StringValue::from(text),
     })
 }

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::tags::Tags;
 use crate::context::{Peer, SpanId, TraceContext, TraceId};
@@ -64,6 +64,8 @@ pub enum TagValue {
     Static(&'static str),
     /// The same for many spans.
     Shared(Arc<str>),
+    /// As it stood in a header; nothing when that is no text.
+    Header(HeaderValue),
     /// Of this span alone.
     Owned(String),
 }
@@ -75,6 +77,7 @@ impl TagValue {
         match self {
             Self::Static(text) => text,
             Self::Shared(text) => text,
+            Self::Header(value) => value.to_str().unwrap_or_default(),
             Self::Owned(text) => text,
         }
     }

@@ -1,10 +1,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
 use super::config::text;
-use super::headers::X_CLIENT_TRACE_ID;
 use super::span::{Errors, Outcome, TagValue};
 use crate::context::Peer;
 use crate::identity::Workload;
@@ -25,6 +24,8 @@ pub(super) struct Operation {
     pub(super) name: Arc<str>,
     /// The same for a header; `None` when it cannot stand in one.
     pub(super) value: Option<HeaderValue>,
+    /// Envoy's name for the port.
+    cluster: Arc<str>,
 }
 
 impl Operation {
@@ -33,6 +34,7 @@ impl Operation {
         Self {
             value: HeaderValue::from_str(&name).ok(),
             name: name.into(),
+            cluster: inbound_cluster(port),
         }
     }
 }
@@ -63,14 +65,25 @@ impl Identity {
 
     /// The operation of a request that came in on this port; the only service's when the port is not known.
     pub(super) fn operation(&self, port: Option<u16>) -> Option<&Operation> {
-        let by_port = self
-            .operations
-            .iter()
-            .find(|(served, _)| Some(*served) == port);
-        match (by_port, self.operations.as_slice()) {
-            (Some((_, operation)), _) | (None, [(_, operation)]) => Some(operation),
+        match (self.at(port), self.operations.as_slice()) {
+            (Some(operation), _) | (None, [(_, operation)]) => Some(operation),
             _ => None,
         }
+    }
+
+    /// Envoy's name for a port of ours.
+    pub(super) fn cluster(&self, port: u16) -> Arc<str> {
+        match self.at(Some(port)) {
+            Some(operation) => Arc::clone(&operation.cluster),
+            None => inbound_cluster(port),
+        }
+    }
+
+    fn at(&self, port: Option<u16>) -> Option<&Operation> {
+        let mut served = self.operations.iter();
+        served
+            .find(|(served, _)| Some(*served) == port)
+            .map(|(_, operation)| operation)
     }
 }
 
@@ -98,15 +111,17 @@ impl Tags {
             tags.shared(name, value);
         }
         tags.header("guid:x-request-id", request_id);
-        tags.header("guid:x-client-trace-id", headers.get(X_CLIENT_TRACE_ID));
+        let shown = Shown::of(headers);
+        tags.header("guid:x-client-trace-id", shown.client_trace_id);
+        let is_tls = peer.is_some_and(Peer::is_tls);
         tags.owned(
             "http.url",
-            url(request, target, peer.is_some_and(Peer::is_tls)),
+            url(request, target, shown.original_path, is_tls),
         );
-        tags.owned("http.method", request.method.as_str().to_owned());
+        tags.method(&request.method);
         tags.fixed("http.protocol", protocol(request.version));
-        tags.header_or_dash("user_agent", headers.get(header::USER_AGENT));
-        tags.header_or_dash("downstream_cluster", headers.get(DOWNSTREAM_CLUSTER));
+        tags.header_or_dash("user_agent", shown.user_agent);
+        tags.header_or_dash("downstream_cluster", shown.downstream_cluster);
         if let Some(peer) = peer {
             tags.peer(peer);
         }
@@ -122,13 +137,12 @@ impl Tags {
     }
 
     pub(super) fn peer(&mut self, peer: &Peer) {
-        self.owned("peer.address", peer.remote_addr().ip().to_string());
+        self.shared("peer.address", peer.remote_ip_text());
     }
 
-    pub(super) fn upstream_cluster(&mut self, port: u16) {
-        let cluster: Arc<str> = format!("inbound|{port}||").into();
-        self.shared("upstream_cluster", &cluster);
-        self.shared("upstream_cluster.name", &cluster);
+    pub(super) fn upstream_cluster(&mut self, cluster: &Arc<str>) {
+        self.shared("upstream_cluster", cluster);
+        self.shared("upstream_cluster.name", cluster);
     }
 
     pub(super) fn grpc_message(&mut self, headers: &HeaderMap) {
@@ -137,12 +151,9 @@ impl Tags {
 
     /// What is known when the response has ended.
     pub(super) fn outcome(&mut self, outcome: &Outcome, errors: Errors, is_grpc: bool) {
-        match outcome.status {
-            Some(status) => self.owned("http.status_code", status.as_str().to_owned()),
-            None => self.fixed("http.status_code", "0"),
-        }
-        self.owned("request_size", outcome.request_bytes.to_string());
-        self.owned("response_size", outcome.response_bytes.to_string());
+        self.status(outcome.status);
+        self.size("request_size", outcome.request_bytes);
+        self.size("response_size", outcome.response_bytes);
         if outcome.flags.is_empty() {
             self.fixed("response_flags", "-");
         } else {
@@ -173,18 +184,98 @@ impl Tags {
         self.0.push((name.into(), TagValue::Owned(value)));
     }
 
+    fn method(&mut self, method: &Method) {
+        const COMMON: [Method; 6] = [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+            Method::PATCH,
+            Method::HEAD,
+        ];
+        const NAMES: [&str; 6] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"];
+        match COMMON
+            .iter()
+            .zip(NAMES)
+            .find(|(common, _)| *common == method)
+        {
+            Some((_, name)) => self.fixed("http.method", name),
+            None => self.owned("http.method", method.as_str().to_owned()),
+        }
+    }
+
+    fn status(&mut self, status: Option<StatusCode>) {
+        let common = match status.map_or(0, |status| status.as_u16()) {
+            0 => "0",
+            200 => "200",
+            201 => "201",
+            204 => "204",
+            304 => "304",
+            401 => "401",
+            403 => "403",
+            404 => "404",
+            500 => "500",
+            503 => "503",
+            other => return self.owned("http.status_code", other.to_string()),
+        };
+        self.fixed("http.status_code", common);
+    }
+
+    fn size(&mut self, name: &'static str, bytes: u64) {
+        match bytes {
+            0 => self.fixed(name, "0"),
+            _ => self.owned(name, bytes.to_string()),
+        }
+    }
+
+    /// Texts that need no cutting share the header's.
     fn header(&mut self, name: &'static str, value: Option<&HeaderValue>) {
-        if let Some(value) = value.and_then(text) {
-            self.owned(name, cut(value).to_owned());
+        match value.and_then(|value| Some((value, text(value)?))) {
+            Some((value, text)) if cut(text).len() == text.len() => {
+                self.0.push((name.into(), TagValue::Header(value.clone())));
+            }
+            Some((_, text)) => self.owned(name, cut(text).to_owned()),
+            None => {}
         }
     }
 
     fn header_or_dash(&mut self, name: &'static str, value: Option<&HeaderValue>) {
-        match value.and_then(text) {
-            Some(value) => self.owned(name, cut(value).to_owned()),
+        match value.filter(|value| text(value).is_some()) {
             None => self.fixed(name, "-"),
+            value => self.header(name, value),
         }
     }
+}
+
+/// Headers that most spans tell of, found in one pass over all.
+#[derive(Default)]
+struct Shown<'a> {
+    client_trace_id: Option<&'a HeaderValue>,
+    user_agent: Option<&'a HeaderValue>,
+    downstream_cluster: Option<&'a HeaderValue>,
+    original_path: Option<&'a HeaderValue>,
+}
+
+impl<'a> Shown<'a> {
+    /// The first of several headers with one name counts.
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut shown = Self::default();
+        for (name, value) in headers {
+            let slot = match name.as_str() {
+                "x-client-trace-id" => &mut shown.client_trace_id,
+                "user-agent" => &mut shown.user_agent,
+                "x-envoy-downstream-service-cluster" => &mut shown.downstream_cluster,
+                "x-envoy-original-path" => &mut shown.original_path,
+                _ => continue,
+            };
+            slot.get_or_insert(value);
+        }
+        shown
+    }
+}
+
+fn inbound_cluster(port: u16) -> Arc<str> {
+    format!("inbound|{port}||").into()
 }
 
 /// The authority of a request: of its target, else its `host`.
@@ -195,12 +286,17 @@ pub(super) fn authority(request: &request::Parts) -> Option<&str> {
     }
 }
 
-fn url(request: &request::Parts, target: &Uri, is_tls: bool) -> String {
+fn url(
+    request: &request::Parts,
+    target: &Uri,
+    original_path: Option<&HeaderValue>,
+    is_tls: bool,
+) -> String {
     let scheme = match (is_tls, target.scheme_str()) {
         (true, _) | (false, Some("https")) => "https",
         (false, _) => "http",
     };
-    let original = request.headers.get(ORIGINAL_PATH).and_then(text);
+    let original = original_path.and_then(text);
     let path = original.or_else(|| target.path_and_query().map(|path| path.as_str()));
     let authority = cut(authority(request).unwrap_or_default());
     let path = without_access_token(path.unwrap_or("/"));
@@ -230,11 +326,11 @@ fn without_access_token(path: &str) -> Cow<'_, str> {
 
 /// At most 256 bytes of it, as Envoy cuts paths; whole characters.
 fn cut(text: &str) -> &str {
-    let end = (0..=256).rev().find(|end| text.is_char_boundary(*end));
-    match text.len() {
-        0..=256 => text,
-        _ => text.get(..end.unwrap_or_default()).unwrap_or_default(),
+    if text.len() <= 256 {
+        return text;
     }
+    let end = (0..=256).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
 fn protocol(version: Version) -> &'static str {
@@ -246,8 +342,5 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
-const DOWNSTREAM_CLUSTER: HeaderName =
-    HeaderName::from_static("x-envoy-downstream-service-cluster");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
