@@ -47,15 +47,24 @@ impl TraceContext {
             b3::push_single(&mut text, self);
         }
         let text = text.freeze();
-        let mut put = |name: HeaderName, from: usize, to: usize| {
+        let cut = |from: usize, to: usize| {
             // INVARIANT: `from <= to <= text.len()`, by the layout above; all bytes are visible ASCII.
-            if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(from..to)) {
+            HeaderValue::from_maybe_shared(text.slice(from..to)).ok()
+        };
+        if formats.has(Formats::W3C)
+            && let Some(value) = cut(0, TRACEPARENT_END)
+        {
+            if seen.traceparent {
+                replace(headers, TRACEPARENT, value);
+            } else {
+                headers.insert(TRACEPARENT, value);
+            }
+        }
+        let mut put = |name: HeaderName, from: usize, to: usize| {
+            if let Some(value) = cut(from, to) {
                 headers.insert(name, value);
             }
         };
-        if formats.has(Formats::W3C) {
-            put(TRACEPARENT, 0, TRACEPARENT_END);
-        }
         if formats.has(Formats::B3_MULTI) {
             let digits = if self.marks.short { 19 } else { 3 };
             put(X_B3_TRACEID, digits, 35);
@@ -128,6 +137,17 @@ impl TraceContext {
             }
         }
     }
+}
+
+/// Replaces a header that is there. A glance at the few names costs less than to look it up.
+fn replace(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    let mut places = headers.iter_mut().filter(|(found, _)| **found == name);
+    if let (Some((_, place)), None) = (places.next(), places.next()) {
+        *place = value;
+        return;
+    }
+    // More than one becomes one.
+    headers.insert(name, value);
 }
 
 /// Which headers of the formats we understand a request has.
@@ -241,7 +261,6 @@ pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(super) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-pub(super) const X_CLIENT_TRACE_ID: HeaderName = HeaderName::from_static("x-client-trace-id");
 pub(super) const DECORATOR: HeaderName = HeaderName::from_static("x-envoy-decorator-operation");
 const B3: HeaderName = HeaderName::from_static("b3");
 const X_B3_TRACEID: HeaderName = HeaderName::from_static("x-b3-traceid");

@@ -1,4 +1,6 @@
-use bytes::Bytes;
+use std::cell::Cell;
+
+use bytes::{Bytes, BytesMut};
 
 /// Reads exactly `2 * N` lower-case hex digits.
 pub(super) fn lower<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
@@ -14,20 +16,19 @@ pub(super) fn any_case<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     )
 }
 
-/// All digits are read before any is judged, so that the loop has no branch.
+/// All digits are read before any is judged, and before any two are put together, so that the loops have no branch and become few
+/// instructions over many digits at once.
 fn read<const N: usize>(digits: &[u8], fold: impl Fn(u8) -> u8) -> Option<[u8; N]> {
     let (pairs, []) = digits.as_chunks::<2>() else {
         return None;
     };
     let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
-    let mut bytes = [0; N];
-    let mut bad = 0;
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        let (high, low) = (nibble(fold(*high)), nibble(fold(*low)));
-        bad |= high | low;
-        *byte = high << 4 | low & 0x0f;
-    }
-    (bad < 0x10).then_some(bytes)
+    let nibbles = pairs.map(|pair| pair.map(|digit| nibble(fold(digit))));
+    let bad = nibbles
+        .as_flattened()
+        .iter()
+        .fold(0, |bad, nibble| bad | nibble);
+    (bad < 0x10).then(|| nibbles.map(|[high, low]| high << 4 | low))
 }
 
 /// The value of a lower-case hex digit; 0xff for any other byte.
@@ -47,6 +48,7 @@ pub(super) struct Text {
 impl Text {
     /// Enough for a `traceparent`, a parent and a single `b3` of their greatest lengths, or a UUID.
     const CAPACITY: usize = 55 + 16 + 68;
+    const BUFFER: usize = 1024;
 
     pub(super) const fn new() -> Self {
         Self {
@@ -80,12 +82,28 @@ impl Text {
         self.length += 2 * N;
     }
 
-    /// The one allocation that all header values cut from the text share.
+    /// The text for header values to be cut from.
+    ///
+    /// The texts of a thread follow each other in one buffer, which is used again once the requests are over whose headers lie in it:
+    /// an allocation for many texts, or for none. One that lives on keeps no more than the [`BUFFER`](Self::BUFFER) alive.
     pub(super) fn freeze(self) -> Bytes {
-        let length = self.length;
-        let mut text = Bytes::from_owner(self.bytes);
-        text.truncate(length);
-        text
+        thread_local! {
+            static TEXTS: Cell<BytesMut> = Cell::new(BytesMut::new());
+        }
+        let text = self.bytes.get(..self.length).unwrap_or_default();
+        let shared = TEXTS.try_with(|texts| {
+            let mut buffer = texts.take();
+            // Taken again early, while no other text of this request lies in it: a request has two at most, its id and its trace.
+            if !buffer.try_reclaim(2 * Self::CAPACITY) && buffer.capacity() < text.len() {
+                buffer.reserve(Self::BUFFER);
+            }
+            buffer.extend_from_slice(text);
+            let text = buffer.split().freeze();
+            texts.set(buffer);
+            text
+        });
+        // A thread that ends has no buffer any more.
+        shared.unwrap_or_else(|_| Bytes::copy_from_slice(text))
     }
 }
 

@@ -38,7 +38,6 @@ pub(super) fn new() -> HeaderValue {
     }
     text.push(b"-");
     text.push_hex(rest);
-    // The one allocation of a made id.
     HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static("0"))
 }
 
@@ -57,9 +56,11 @@ pub(super) fn with_reason(id: &[u8], reason: Reason) -> Option<HeaderValue> {
     if mark(id)? == reason.mark() {
         return None;
     }
-    let mut text = id.to_vec();
-    *text.get_mut(PLACE)? = reason.mark();
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+    let mut text = Text::new();
+    text.push(id.get(..PLACE)?);
+    text.push(&[reason.mark()]);
+    text.push(id.get(PLACE + 1..)?);
+    HeaderValue::from_maybe_shared(text.freeze()).ok()
 }
 
 fn mark(id: &[u8]) -> Option<u8> {
