@@ -159,6 +159,12 @@ impl ClientMetrics {
 }
 
 impl ClientRecord {
+    /// The bytes of the request's body that have been sent so far.
+    #[must_use]
+    pub fn request_bytes(&self) -> u64 {
+        self.record.request_bytes()
+    }
+
     /// There will be no response: what Envoy would have answered in its place, such as 503 and `UF`.
     pub fn fail(&mut self, status: StatusCode, flags: ResponseFlags) {
         self.record.failed(status, flags);

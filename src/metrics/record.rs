@@ -40,6 +40,10 @@ impl Record {
         }
     }
 
+    pub(super) fn request_bytes(&self) -> u64 {
+        self.request_body.bytes()
+    }
+
     pub(super) fn answered(&mut self, response: &response::Parts) {
         self.status = Some(response.status);
         self.response_head = fields(&response.headers, response.version) + STATUS_LINE;

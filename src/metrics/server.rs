@@ -132,6 +132,12 @@ impl ServerMetrics {
 }
 
 impl ServerRecord {
+    /// The bytes of the request's body that have been read so far.
+    #[must_use]
+    pub fn request_bytes(&self) -> u64 {
+        self.record.request_bytes()
+    }
+
     /// Adds response flags.
     pub fn add_flags(&mut self, flags: ResponseFlags) {
         self.record.add_flags(flags);

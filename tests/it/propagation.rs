@@ -18,12 +18,13 @@ use opentelemetry_sdk::trace::{
 };
 use tokio::sync::Barrier;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_mesh::Workload;
 use tower_mesh::context::{self, Peer};
-use tower_mesh::message::{GuardBody, LocalReply, ResponseFlags};
+use tower_mesh::message::{CountingBody, GuardBody, LocalReply, ResponseFlags};
 use tower_mesh::propagation::{
     FinishedSpan, OpenTelemetry, Propagation, ResponseBody, SpanKind, SpanSink,
 };
+use tower_mesh::testing::Pki;
+use tower_mesh::{Mesh, Workload};
 use tracing::{Event, Instrument, Subscriber, info_span};
 use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -107,6 +108,34 @@ async fn a_span_ends_when_the_body_has_ended_and_knows_both_sizes() {
     let id = span.trace.request_id().unwrap().to_str().unwrap();
     assert_eq!(tag("guid:x-request-id"), Some(id));
     assert!(spans.try_recv().is_err(), "once");
+}
+
+/// It tells what was read of the request, not what was announced.
+#[tokio::test]
+async fn the_whole_stack_knows_both_sizes_too() {
+    let (propagation, spans) = recording();
+    let pki = Pki::new("cluster.local").unwrap();
+    let (mesh, _driver) = Mesh::builder(Workload::new("default", "patients"))
+        .identity(pki.identity("default", "patients").unwrap())
+        .propagation(propagation)
+        .build()
+        .await
+        .unwrap();
+    let at = ([127, 0, 0, 1], 8443).into();
+    let service = mesh
+        .protect(service_fn(
+            async |request: Request<CountingBody<Full<Bytes>>>| {
+                request.into_body().collect().await.unwrap();
+                Ok::<_, Infallible>(text("four"))
+            },
+        ))
+        .of(Peer::plaintext(at, at));
+    let request = Request::post("/").body(Full::from("sixsix")).unwrap();
+    let response = service.oneshot(request).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    let span = spans.try_recv().unwrap();
+    assert_eq!(span.tag("request_size"), Some("6"));
+    assert_eq!(span.tag("response_size"), Some("4"));
 }
 
 #[tokio::test]

@@ -119,6 +119,7 @@ impl Record {
                 status: open.status,
                 grpc_status: end.grpc_status,
                 flags,
+                request_bytes: open.measured.request_bytes(),
                 response_bytes: end.bytes,
                 ..Outcome::default()
             };

@@ -67,6 +67,7 @@ impl Record {
                 status: open.status,
                 grpc_status: end.grpc_status,
                 flags: end.flags(open.flags),
+                request_bytes: open.measured.request_bytes(),
                 response_bytes: end.bytes,
                 ..Outcome::default()
             };
