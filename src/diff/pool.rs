@@ -33,6 +33,21 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    /// What these rules alone give.
+    pub(super) fn of_few<'p>(
+        &self,
+        issuers: &[String],
+        policies: impl Iterator<Item = &'p Policy>,
+    ) -> Self {
+        let mut few = Self {
+            respell: self.respell,
+            ..Self::default()
+        };
+        few.learn_issuers(issuers);
+        policies.for_each(|policy| few.learn(policy));
+        few
+    }
+
     /// Everything known of a dimension.
     pub(super) fn of(&self, dimension: &Dimension) -> &[Fact] {
         self.facts.get(dimension).map_or(&[], Vec::as_slice)

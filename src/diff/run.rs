@@ -12,7 +12,7 @@ use super::search::{Found, Search};
 use super::telling::telling;
 use super::witness::Witness;
 use crate::policy::ir::Policy;
-use crate::policy::{Engine, Judgement, Request, Triggers};
+use crate::policy::{Judgement, Triggers};
 
 /// Alternatives of a rule that are each met.
 const ALTERNATIVES: usize = 4;
@@ -22,6 +22,10 @@ const HELPERS: usize = 12;
 const STEPS: usize = 6;
 /// Unchanged rules whose literals are known from the start.
 const NEIGHBOURS: usize = 64;
+/// With more changed rules each is looked at apart.
+const CROWD: usize = 64;
+/// Questions that each changed rule may ask.
+const LEAST: usize = 4;
 
 /// A search under way.
 pub(super) struct Run<'a> {
@@ -118,14 +122,24 @@ impl<'a> Run<'a> {
         let left = share.saturating_sub(self.asked);
         self.pause = self.asked + left / 8;
         self.vary(&plain);
-        let rules = changed.len().max(1);
-        for (index, rule) in changed.into_iter().enumerate() {
-            self.pause = self.asked + (left / 2) / rules;
+        let share_of_one = ((left / 2) / changed.len().max(1)).max(LEAST);
+        let is_crowd = changed.len() > CROWD;
+        for (index, rule) in changed.iter().enumerate() {
             if index > 0 && self.is_done() {
-                self.was_cut |= self.asked >= self.search.limit;
+                self.was_cut = true;
                 break;
             }
-            self.rule(rule, &plain);
+            self.pause = self.asked + share_of_one;
+            if is_crowd {
+                // Among thousands of literals its own would be lost.
+                let kin = changed.iter().filter(|other| other.name == rule.name);
+                let own = self.pool.of_few(&self.issuers, kin.map(|rule| rule.policy));
+                let all = std::mem::replace(&mut self.pool, own);
+                self.rule(*rule, &plain);
+                self.pool = all;
+            } else {
+                self.rule(*rule, &plain);
+            }
         }
         self.pause = share;
         self.mix(&plain);
@@ -141,27 +155,13 @@ impl<'a> Run<'a> {
         self.asked >= self.pause || self.is_done()
     }
 
-    fn engine(&self, side: Side) -> &'a Engine {
-        match side {
-            Side::Old => self.search.old,
-            Side::New => self.search.new,
-        }
-    }
-
-    fn judge(&self, request: &Request) -> (Judgement, Judgement) {
-        (
-            self.search.old.judge(request),
-            self.search.new.judge(request),
-        )
-    }
-
     /// Whether both sides answer differently; if so, keeps the request.
     fn ask(&mut self, witness: &Witness) -> bool {
         if self.is_done() || !self.can_come_in(witness) {
             return false;
         }
         self.asked += 1;
-        let answers = self.judge(&witness.request());
+        let answers = self.search.judge(&witness.request());
         if !self.search.differ(&answers.0, &answers.1) {
             return false;
         }
@@ -205,7 +205,9 @@ impl<'a> Run<'a> {
     ) -> Witness {
         for fact in simpler(&witness, plain) {
             let less = fact.in_place(&witness);
-            if less != witness && self.can_come_in(&less) && self.judge(&less.request()) == *answers
+            if less != witness
+                && self.can_come_in(&less)
+                && self.search.judge(&less.request()) == *answers
             {
                 witness = less;
             }
@@ -219,7 +221,7 @@ impl<'a> Run<'a> {
         for dimension in dimensions {
             for fact in self.pool.of(&dimension).to_vec() {
                 if self.is_paused() {
-                    self.was_cut |= self.asked >= self.search.limit;
+                    self.was_cut = true;
                     return;
                 }
                 self.ask(&self.say(&fact, base));
@@ -304,7 +306,7 @@ impl<'a> Run<'a> {
         held: &[Held<'a>],
         rule: Rule<'a>,
     ) -> Vec<(Witness, Vec<Held<'a>>)> {
-        let (old, new) = self.judge(&witness.request());
+        let (old, new) = self.search.judge(&witness.request());
         let (own, their) = match rule.side {
             Side::Old => (old, new),
             Side::New => (new, old),
@@ -323,7 +325,7 @@ impl<'a> Run<'a> {
             return Vec::new();
         }
         let is_tcp = self.search.is_tcp;
-        let chain = chain(self.engine(side), witness.port(), is_tcp);
+        let chain = chain(self.search.engine(side), witness.port(), is_tcp);
         if let Some(name) = &answer.decision.policy {
             // The rule that is in the way.
             let known = rules(side, chain);
@@ -486,7 +488,8 @@ impl<'a> Run<'a> {
                 Side::Old => old,
                 Side::New => new,
             };
-            let seen = place.get_or_insert_with(|| self.engine(one.side).prepare(&request).ok());
+            let seen =
+                place.get_or_insert_with(|| self.search.engine(one.side).prepare(&request).ok());
             seen.as_ref()
                 .is_some_and(|seen| one.node.holds(seen) == one.want)
         })

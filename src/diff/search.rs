@@ -1,6 +1,7 @@
+use super::rules::Side;
 use super::run::Run;
 use super::witness::Witness;
-use crate::policy::{Engine, Judgement};
+use crate::policy::{Engine, Judgement, Request};
 
 /// Looks for requests that two engines of one workload answer differently.
 #[derive(Clone, Debug)]
@@ -65,6 +66,18 @@ impl<'a> Search<'a> {
         Run::new(self).run()
     }
 
+    pub(super) fn engine(&self, side: Side) -> &'a Engine {
+        match side {
+            Side::Old => self.old,
+            Side::New => self.new,
+        }
+    }
+
+    /// Both answers.
+    pub(super) fn judge(&self, request: &Request) -> (Judgement, Judgement) {
+        (self.old.judge(request), self.new.judge(request))
+    }
+
     /// Whether two answers count as different.
     pub(super) fn differ(&self, old: &Judgement, new: &Judgement) -> bool {
         if self.access_only {
@@ -91,6 +104,6 @@ pub struct Found {
     pub witnesses: Vec<Witness>,
     /// How many requests were asked about.
     pub asked: usize,
-    /// The search ended at its limit, before all that it had in mind was asked.
+    /// Not all that the search had in mind was asked: it ended at its limit, or it shared its questions among many rules.
     pub is_cut: bool,
 }

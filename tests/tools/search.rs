@@ -122,6 +122,30 @@ fn few(random: &mut Random, issuers: &Issuers) -> World {
     world
 }
 
+/// Of many rules that all changed each is found, whatever the others say.
+#[test]
+fn each_of_many_changed_rules_is_found() {
+    let engine = |end: &str| {
+        let rules = (0..300)
+            .map(|index| format!("  - to: [{{operation: {{paths: [\"/p{index}{end}/*\"]}}}}]\n"));
+        let text = format!(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: many}}\nspec:\n  rules:\n{}",
+            rules.collect::<String>()
+        );
+        let workload = Workload::new("foo", "web");
+        Engine::builder(&workload).yaml(&text).build().unwrap()
+    };
+    let (old, new) = (engine(""), engine("x"));
+    let found = Search::new(&old, &new).access_only().limit(4_000).run();
+    for index in 0..300 {
+        for start in [format!("/p{index}/"), format!("/p{index}x/")] {
+            let shows = |path: &Value| path.as_str().unwrap().starts_with(&start);
+            let mut lines = found.witnesses.iter().map(|witness| witness.to_json());
+            assert!(lines.any(|line| shows(&line["path"])), "{start}");
+        }
+    }
+}
+
 /// Requests and connections to try, made once.
 struct Traffic {
     with_tokens: Vec<Request>,
