@@ -71,4 +71,5 @@ pub use process::{Counter, Gauge};
 pub use registry::Registry;
 pub use scrape::{PATH, Scrape};
 pub use server::{ServerMetrics, ServerRecord};
+#[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use service_name::ServiceName;
