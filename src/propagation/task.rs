@@ -28,7 +28,7 @@ impl Task {
     }
 
     /// The request that is entered.
-    #[cfg(feature = "server")]
+    #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn exchange(&self) -> Option<&Exchange> {
         self.exchange.as_ref()
     }
