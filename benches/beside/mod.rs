@@ -91,9 +91,9 @@ impl Table {
         let (adds, times) = (took - beside, took / beside);
         let idle = adds / self.slowness;
         let target = match target {
-            Target::Adds(most) => told(idle, most, format!("adds {most}")),
-            Target::Takes(most) => told(took / self.slowness, most, format!("takes {most}")),
-            Target::Times(most) => told(times, most, format!("{most} times")),
+            Target::Adds(most) => told(idle, most, &format!("adds {most}")),
+            Target::Takes(most) => told(took / self.slowness, most, &format!("takes {most}")),
+            Target::Times(most) => told(times, most, &format!("{most} times")),
             Target::None => "–".to_owned(),
         };
         println!(
@@ -103,7 +103,7 @@ impl Table {
     }
 }
 
-fn told(seen: f64, most: f64, target: String) -> String {
+fn told(seen: f64, most: f64, target: &str) -> String {
     let verdict = if seen <= most { "met" } else { "**missed**" };
     format!("{target}: {verdict}")
 }
