@@ -24,7 +24,7 @@ use super::shutdown::Signal;
 use super::streams::Streams;
 use crate::context::Peer;
 use crate::message::CountingBody;
-use crate::tls::{Connection, Lifetime, Listener, Tally};
+use crate::tls::{Connection, Incoming, Lifetime, Listener, Tally};
 
 /// The body of a request as an application behind [`Mesh::serve`] gets it.
 pub type RequestBody = CountingBody<ServedBody>;
@@ -64,9 +64,11 @@ impl Mesh {
     {
         let listener = self.listen_on(socket)?;
         let service = self.protect(service);
-        Ok(self
-            .run(listener, |peer| service.clone().of(peer.clone()))
-            .await)
+        let for_one = || {
+            let service = service.clone();
+            |peer: &Peer| service.of(peer.clone())
+        };
+        Ok(self.run(listener, for_one).await)
     }
 
     /// Serves something on an address in plaintext and **without any guard**: what a kubelet or a load balancer asks, that has no
@@ -118,12 +120,17 @@ impl Mesh {
         B::Error: Into<BoxError>,
     {
         let listener = self.listen_in_plaintext(socket)?;
-        Ok(self.run(listener, |_| service.clone()).await)
+        let for_one = || {
+            let service = service.clone();
+            |_: &Peer| service
+        };
+        Ok(self.run(listener, for_one).await)
     }
 
     /// Accepts and serves until the shutdown, then drains.
-    async fn run<S, B>(&self, mut listener: Listener, service: impl Fn(&Peer) -> S) -> Drained
+    async fn run<F, S, B>(&self, mut listener: Listener, for_one: impl Fn() -> F) -> Drained
     where
+        F: FnOnce(&Peer) -> S + Send + 'static,
         S: Service<Request<ServedBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
@@ -131,24 +138,30 @@ impl Mesh {
         B::Error: Into<BoxError>,
     {
         let limits = self.http_limits();
-        let http = limits.server();
+        let http = Arc::new(limits.server());
         let mut connections = JoinSet::new();
         let mut shutdown = self.shutdown_signal();
         let cut = Arc::new(AtomicUsize::new(0));
         let tally = listener.tally();
         loop {
             tokio::select! {
-                connection = listener.accept() => {
-                    let lifetime = connection.stream().lifetime();
-                    let ending = Ending::of(&connection, &cut);
-                    let streams = &ending.streams;
-                    let service = service(connection.peer());
-                    let service = Farewell::new(service, Arc::clone(streams), limits.body_idle);
-                    let io = Patience::new(connection, limits, Arc::clone(streams));
-                    let serving = http
-                        .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service))
-                        .into_owned();
-                    connections.spawn(serve_until(serving, lifetime, ending, shutdown.clone()));
+                incoming = listener.incoming() => {
+                    let (http, cut) = (Arc::clone(&http), Arc::clone(&cut));
+                    let (service, mut shutdown) = (for_one(), shutdown.clone());
+                    connections.spawn(async move {
+                        let Some(connection) = handshake(incoming, &mut shutdown).await else {
+                            return;
+                        };
+                        let lifetime = connection.stream().lifetime();
+                        let ending = Ending::of(&connection, &cut);
+                        let streams = &ending.streams;
+                        let service = service(connection.peer());
+                        let service = Farewell::new(service, Arc::clone(streams), limits.body_idle);
+                        let io = Patience::new(connection, limits, Arc::clone(streams));
+                        let serving = http
+                            .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service));
+                        serve_until(serving, lifetime, ending, shutdown).await;
+                    });
                 }
                 Some(_) = connections.join_next() => {}
                 () = shutdown.stop() => break,
@@ -162,6 +175,16 @@ impl Mesh {
         }
         tally.count_cut(drained.cut_streams);
         drained
+    }
+}
+
+/// Makes the handshake of a connection, in the task that serves it; a shutdown spares the client the rest.
+async fn handshake(incoming: Incoming, shutdown: &mut Signal) -> Option<Connection> {
+    // On the heap, and gone when it is over: its state is larger than what an idle connection needs, and would stay in its task.
+    let handshake = Box::pin(incoming.handshake());
+    tokio::select! {
+        connection = handshake => connection,
+        () = shutdown.stop() => None,
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::{Duration, Sleep, sleep};
 use super::acceptor::Acceptor;
 use super::admission::{Admission, Limits};
 use super::connection::Connection;
+use super::incoming::Incoming;
 use super::tally::Tally;
 
 /// Accepts TCP connections and yields those whose handshake is done.
@@ -23,7 +24,7 @@ use super::tally::Tally;
 /// nobody's turn. They are bounded in time by the [`Acceptor`] and in number by [`Limits`]. A refused handshake is counted and logged, never an error of the listener; running out of file
 /// descriptors pauses it, nothing ends it. Dropping it closes the socket and aborts the handshakes under way.
 ///
-/// Nothing happens while nobody polls [`accept`](Self::accept). With feature `axum` it is a listener for `axum::serve`, with `tonic` the stream for
+/// Nothing happens while nobody polls [`accept`](Self::accept) or [`incoming`](Self::incoming). With feature `axum` it is a listener for `axum::serve`, with `tonic` the stream for
 /// `serve_with_incoming`.
 pub struct Listener {
     tcp: TcpListener,
@@ -115,10 +116,30 @@ impl Listener {
                 Poll::Ready(Some(_)) => continue,
                 Poll::Ready(None) | Poll::Pending => {}
             }
+            let incoming = ready!(self.poll_incoming(cx));
+            self.handshakes.spawn(incoming.handshake());
+        }
+    }
+
+    /// The next connection whose handshake is yet to be made, by the caller. May be dropped and called again without losing one.
+    pub async fn incoming(&mut self) -> Incoming {
+        poll_fn(|cx| self.poll_incoming(cx)).await
+    }
+
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        loop {
             ready!(self.poll_place(cx));
             let (tcp, remote) = ready!(self.poll_tcp(cx));
             if let Some(place) = self.place.take() {
-                self.begin(tcp, remote, place);
+                return Poll::Ready(Incoming {
+                    tcp,
+                    remote,
+                    listening: self.local,
+                    acceptor: self.acceptor.clone(),
+                    tickets: self.admission.tickets(remote.ip()),
+                    place,
+                    tally: Arc::clone(&self.tally),
+                });
             }
         }
     }
@@ -161,36 +182,6 @@ impl Listener {
                 }
             }
         }
-    }
-
-    fn begin(&mut self, tcp: TcpStream, remote: SocketAddr, place: OwnedSemaphorePermit) {
-        let tickets = self.admission.tickets(remote.ip());
-        let acceptor = self.acceptor.clone();
-        let tally = Arc::clone(&self.tally);
-        let listening = self.local;
-        self.handshakes.spawn(async move {
-            let handshake = async {
-                // Nagle's algorithm only delays what a server of requests has to say.
-                tcp.set_nodelay(true)?;
-                let local = tcp.local_addr()?;
-                let turn = tickets.take();
-                acceptor.accept_in_turn(tcp, remote, local, turn).await
-            };
-            match handshake.await {
-                Ok((stream, peer)) => {
-                    tally.count(None);
-                    if !peer.is_tls() {
-                        tally.count_plaintext();
-                    }
-                    Some(Connection::new(stream, peer, place, tally))
-                }
-                Err(error) => {
-                    tally.count(Some(error.reason()));
-                    tracing::debug!(target: "tower_mesh::tls", %remote, local = %listening, reason = %error.reason(), %error, "connection refused");
-                    None
-                }
-            }
-        });
     }
 }
 

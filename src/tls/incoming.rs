@@ -1,0 +1,74 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::context::Peer;
+
+use super::acceptor::Acceptor;
+use super::admission::Tickets;
+use super::connection::Connection;
+use super::handshake::HandshakeError;
+use super::stream::Stream;
+use super::tally::Tally;
+
+/// A connection that a [`Listener`](super::Listener) took from its socket, with the handshake yet to be made.
+///
+/// For servers that spawn a task for each connection anyway: a handshake that is made there needs no task of its own, and its connection
+/// need not be handed from one to the other. It counts against [`Limits::connections`](super::Limits::connections) until it is dropped.
+#[derive(Debug)]
+#[must_use = "the client waits for its handshake"]
+pub struct Incoming {
+    pub(super) tcp: TcpStream,
+    pub(super) remote: SocketAddr,
+    /// Where the listener listens.
+    pub(super) listening: SocketAddr,
+    pub(super) acceptor: Acceptor,
+    pub(super) tickets: Tickets,
+    pub(super) place: OwnedSemaphorePermit,
+    pub(super) tally: Arc<Tally>,
+}
+
+impl Incoming {
+    /// Makes the handshake, in the listener's bounds of time and number. `None` when the client was refused or is gone; that has then been
+    /// counted and logged.
+    pub async fn handshake(self) -> Option<Connection> {
+        let Self {
+            tcp,
+            remote,
+            listening,
+            acceptor,
+            tickets,
+            place,
+            tally,
+        } = self;
+        match handshake(tcp, remote, &acceptor, tickets).await {
+            Ok((stream, peer)) => {
+                tally.count(None);
+                if !peer.is_tls() {
+                    tally.count_plaintext();
+                }
+                Some(Connection::new(stream, peer, place, tally))
+            }
+            Err(error) => {
+                tally.count(Some(error.reason()));
+                tracing::debug!(target: "tower_mesh::tls", %remote, local = %listening, reason = %error.reason(), %error, "connection refused");
+                None
+            }
+        }
+    }
+}
+
+async fn handshake(
+    tcp: TcpStream,
+    remote: SocketAddr,
+    acceptor: &Acceptor,
+    tickets: Tickets,
+) -> Result<(Stream<TcpStream>, Peer), HandshakeError> {
+    // Nagle's algorithm only delays what a server of requests has to say.
+    tcp.set_nodelay(true)?;
+    let local = tcp.local_addr()?;
+    let turn = tickets.take();
+    acceptor.accept_in_turn(tcp, remote, local, turn).await
+}
