@@ -136,14 +136,44 @@ fn a_watch_tells_each_change_once() {
     fs::write(&file, policy("a")).unwrap();
     assert!(watch.changed("ns").is_none());
     fs::write(&file, "a: [").unwrap();
+    assert!(watch.changed("ns").is_none());
     assert!(watch.changed("ns").unwrap().is_err());
     assert!(watch.changed("ns").is_none());
     fs::write(&file, policy("b")).unwrap();
     fs::write(dir.path().join("b.yaml"), policy("c")).unwrap();
+    assert!(watch.changed("ns").is_none());
     let loaded = watch.changed("ns").unwrap().unwrap();
     assert_eq!(loaded.resources.authorization_policies.len(), 2);
     fs::remove_file(&file).unwrap();
+    assert!(watch.changed("ns").is_none());
     assert!(watch.changed("ns").unwrap().is_ok());
+}
+
+#[test]
+fn a_file_that_is_being_written_is_not_yet_a_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.yaml");
+    fs::write(&file, policy("a")).unwrap();
+    let mut watch = Directory::watch(dir.path());
+    assert!(watch.changed("ns").unwrap().is_ok());
+    // Every part of it, from nothing on, each seen once.
+    let whole = policy("b");
+    for end in (0..whole.len()).step_by(7) {
+        fs::write(&file, &whole[..end]).unwrap();
+        assert!(watch.changed("ns").is_none(), "{end}");
+    }
+    fs::write(&file, &whole).unwrap();
+    assert!(watch.changed("ns").is_none());
+    let loaded = watch.changed("ns").unwrap().unwrap();
+    assert_eq!(loaded.resources.authorization_policies.len(), 1);
+
+    // Written and taken back between two looks: no change at all.
+    fs::write(&file, "").unwrap();
+    assert!(watch.changed("ns").is_none());
+    fs::write(&file, &whole).unwrap();
+    assert!(watch.changed("ns").is_none());
+    fs::write(&file, "").unwrap();
+    assert!(watch.changed("ns").is_none());
 }
 
 #[test]

@@ -8,10 +8,15 @@ use super::{Configuration, Directory};
 /// Files are compared by their content: no change is missed because a clock stood still, and a file written anew with the same text
 /// is no change. What is found is judged only when it differs from what was found before, so a broken file is reported once and
 /// not at every look.
+///
+/// A change counts once two looks in a row have found the same: whatever part of a file is seen while somebody writes it is not yet what
+/// they mean, and nothing at all, the first part of every file, would be the configuration that allows everything.
 #[derive(Debug)]
 pub struct Watch {
     directory: Directory,
     seen: Option<Gathered>,
+    /// What the last look found, when it was not what is known.
+    unsettled: Option<Gathered>,
 }
 
 impl Watch {
@@ -21,15 +26,22 @@ impl Watch {
         Self {
             directory,
             seen: None,
+            unsettled: None,
         }
     }
 
-    /// Looks: the configuration, or what is wrong with it, when something changed since the last look; the first look always tells.
+    /// Looks: the configuration, or what is wrong with it, when something has changed and is as the look before found it; the first look
+    /// always tells.
     ///
     /// It reads all files, so call it where blocking is allowed.
     pub fn changed(&mut self, default_namespace: &str) -> Option<Result<Configuration, Problems>> {
         let now = self.directory.gather();
+        let before = self.unsettled.take();
         if self.seen.as_ref() == Some(&now) {
+            return None;
+        }
+        if self.seen.is_some() && before.as_ref() != Some(&now) {
+            self.unsettled = Some(now);
             return None;
         }
         let result = Directory::parse(&now, default_namespace);

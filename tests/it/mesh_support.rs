@@ -224,7 +224,10 @@ pub(crate) fn policy(name: &str, action: &str, rules: &str) -> String {
 
 /// Writes the only file of a directory of policies.
 pub(crate) fn write(directory: &Path, text: &str) {
-    std::fs::write(directory.join("policies.yaml"), text).unwrap();
+    // Moved into place whole: the clock of these tests runs ahead of whoever writes.
+    let mut file = tempfile::NamedTempFile::new_in(directory).unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    file.persist(directory.join("policies.yaml")).unwrap();
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
