@@ -58,6 +58,8 @@ pub(super) fn paths(template: &PathTemplate) -> Vec<String> {
         format!("{fitting}/"),
         format!("{fitting}/x"),
         without_last(&fitting),
+        // `{**}` takes whatever follows the slash before it, but not the slash away.
+        without_last(&filled("x", "")),
     ]
 }
 
