@@ -199,7 +199,8 @@ impl Remote {
     fn ask(&self, now: f64) {
         let now = now as u64;
         let asked = self.asked.load(Ordering::Relaxed);
-        if now >= asked.saturating_add(ASK_EVERY)
+        // In either direction: a clock that was ahead must not silence us until it is there again.
+        if now.abs_diff(asked) >= ASK_EVERY
             && self
                 .asked
                 .compare_exchange(asked, now, Ordering::Relaxed, Ordering::Relaxed)

@@ -70,7 +70,10 @@ pub(crate) fn verify<'t>(
         if now >= window.until {
             return Err(Refusal::Expired);
         }
-        window
+        Window {
+            until: window.until.next_down(),
+            ..window
+        }
     } else {
         demands.check_issuer(&claims)?;
         let window = check_time(&claims, now)?;

@@ -115,6 +115,8 @@ impl Process {
             (false, _) => (Kind::Gauge, name),
         };
         self.series(kind, name, help, labels, |family, key| {
+            // Two samples of one series would spoil the whole scrape.
+            family.series.remove(&key);
             family.asked.insert(key, Asked(value));
         });
     }
@@ -127,6 +129,9 @@ impl Process {
         labels: &[(&'static str, &str)],
     ) -> Arc<AtomicU64> {
         let cell = self.series(kind, name, help, labels, |family, key| {
+            if family.asked.contains_key(&key) {
+                return Arc::default();
+            }
             Arc::clone(family.series.entry(key).or_default())
         });
         cell.unwrap_or_default()

@@ -104,6 +104,7 @@ impl Registry {
     }
 
     /// A gauge whose value is asked for when metrics are written; no value, no line. The last one registered under a name and labels counts.
+    /// What is asked must not itself register or render metrics here: it is asked under the lock of both.
     pub fn gauge_of(
         &self,
         name: &'static str,

@@ -14,6 +14,8 @@ use crate::message::{GrpcStatus, ResponseFlags};
 /// With the feature `opentelemetry`, `OpenTelemetry` hands them to the application's own span processor.
 pub trait SpanSink: fmt::Debug + Send + Sync + 'static {
     /// Takes a span that has ended. Called at the end of a body, often from a `Drop`: it must not panic and should not block.
+    ///
+    /// A tag that is a [`TagValue::Header`] shares the buffer that the request's head was read into: who keeps spans for long copies it.
     fn export(&self, span: FinishedSpan);
 }
 

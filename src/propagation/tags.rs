@@ -4,6 +4,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
 use super::config::text;
+use super::hex;
 use super::span::{Errors, Outcome, TagValue};
 use crate::context::Peer;
 use crate::identity::Workload;
@@ -128,7 +129,7 @@ impl Tags {
         if is_grpc {
             tags.owned("grpc.path", cut(request.uri.path()).to_owned());
             if let Some(authority) = authority(request) {
-                tags.owned("grpc.authority", cut(authority).to_owned());
+                tags.owned("grpc.authority", authority.to_owned());
             }
             tags.header("grpc.content_type", headers.get(header::CONTENT_TYPE));
             tags.header("grpc.timeout", headers.get(GRPC_TIMEOUT));
@@ -200,7 +201,7 @@ impl Tags {
             .find(|(common, _)| *common == method)
         {
             Some((_, name)) => self.fixed("http.method", name),
-            None => self.owned("http.method", method.as_str().to_owned()),
+            None => self.owned("http.method", cut(method.as_str()).to_owned()),
         }
     }
 
@@ -278,12 +279,13 @@ fn inbound_cluster(port: u16) -> Arc<str> {
     format!("inbound|{port}||").into()
 }
 
-/// The authority of a request: of its target, else its `host`.
+/// The authority of a request, of its target, else its `host`: as much as a span should show of it, and nobody's password.
 pub(super) fn authority(request: &request::Parts) -> Option<&str> {
-    match request.uri.authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => request.headers.get(header::HOST).and_then(text),
-    }
+    let whole = match request.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers.get(header::HOST).and_then(text)?,
+    };
+    Some(cut(whole.rsplit_once('@').map_or(whole, |(_, host)| host)))
 }
 
 fn url(
@@ -296,9 +298,14 @@ fn url(
         (true, _) | (false, Some("https")) => "https",
         (false, _) => "http",
     };
-    let original = original_path.and_then(text);
+    // Where a token was taken out of the target's query, the path before a rewrite has it, too.
+    let is_hidden = target.query() != request.uri.query();
+    let original = original_path.and_then(text).map(|path| {
+        let bare = path.split('?').next().filter(|_| is_hidden);
+        bare.unwrap_or(path)
+    });
     let path = original.or_else(|| target.path_and_query().map(|path| path.as_str()));
-    let authority = cut(authority(request).unwrap_or_default());
+    let authority = authority(request).unwrap_or_default();
     let path = without_access_token(path.unwrap_or("/"));
     let path = cut(&path);
     let mut url = String::with_capacity(scheme.len() + 3 + authority.len() + path.len());
@@ -310,7 +317,7 @@ fn url(
 
 /// The path without the query parameter that may hold a bearer token (RFC 6750 §2.3): whoever reads spans must not be able to use it.
 fn without_access_token(path: &str) -> Cow<'_, str> {
-    let is_token = |pair: &&str| pair.split('=').next() == Some("access_token");
+    let is_token = |pair: &&str| is_access_token(pair.split('=').next().unwrap_or_default());
     let Some((bare, query)) = path.split_once('?') else {
         return Cow::Borrowed(path);
     };
@@ -322,6 +329,23 @@ fn without_access_token(path: &str) -> Cow<'_, str> {
         rest if rest.is_empty() => Cow::Borrowed(bare),
         rest => Cow::Owned(format!("{bare}?{rest}")),
     }
+}
+
+/// `access_token`, also with percent signs in place of its letters, as whoever reads the token takes it.
+fn is_access_token(key: &str) -> bool {
+    let mut rest = key.as_bytes();
+    for expected in b"access_token" {
+        rest = match rest {
+            [byte, after @ ..] if byte == expected => after,
+            [b'%', high, low, after @ ..]
+                if hex::any_case::<1>(&[*high, *low]) == Some([*expected]) =>
+            {
+                after
+            }
+            _ => return false,
+        };
+    }
+    rest.is_empty()
 }
 
 /// At most 256 bytes of it, as Envoy cuts paths; whole characters.

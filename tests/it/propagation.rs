@@ -188,6 +188,8 @@ async fn spans_do_not_show_a_token_in_the_query() {
         ("a=1&access_token=secret&b=2", "?a=1&b=2"),
         ("access_token=secret&access_token=secret", ""),
         ("access_token", ""),
+        ("access%5Ftoken=secret&b=2", "?b=2"),
+        ("%61ccess_token=secret", ""),
         (
             "my_access_token=1&a=access_token",
             "?my_access_token=1&a=access_token",

@@ -7,14 +7,14 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 
 use super::record::Record;
 use crate::message::{End, EosBody, GrpcStatus, GuardBody, LocalReply};
 use crate::propagation::TaskBody;
 
 /// The future of [`Server`](super::Server): the application's, or the answer of a layer in its place.
-#[pin_project]
+#[pin_project(PinnedDrop)]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<F, B> {
@@ -73,7 +73,11 @@ where
                     Ok(Poll::Pending) => return Poll::Pending,
                     Ok(Poll::Ready(Ok(response))) => response.map(GuardBody::inner),
                     Ok(Poll::Ready(Err(error))) => {
-                        this.state.set(State::Done);
+                        {
+                            let _entered = this.record.enter_drop();
+                            // The error is the answer, whatever else its future still does.
+                            let _ = catch_unwind(AssertUnwindSafe(|| this.state.set(State::Done)));
+                        }
                         this.record.end(End::failed());
                         return Poll::Ready(Err(error));
                     }
@@ -95,6 +99,16 @@ where
             Err(_) => panicked(this.record, *this.is_grpc),
         };
         Poll::Ready(Ok(ResponseBody::wrap(response, mem::take(this.record))))
+    }
+}
+
+/// What the application made for a request that nobody waits for any more is dropped as that request.
+#[pinned_drop]
+impl<F, B> PinnedDrop for ResponseFuture<F, B> {
+    fn drop(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let _entered = this.record.enter_drop();
+        this.state.set(State::Done);
     }
 }
 

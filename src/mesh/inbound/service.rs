@@ -132,11 +132,12 @@ impl Inbound {
         exchange.set_target(shown.unwrap_or_else(|| head.uri.clone()));
         let span = self.propagation.begin(head, &exchange, || now);
         let measured = self.metrics.begin(head, exchange.peer(), received, started);
-        let method = head.method.clone();
-        let verdict = self.judge(&config.engine, authenticator, head, &exchange, now);
-        let observer = self.observer.clone().map(|observer| (observer, exchange));
-        let metrics = self.metrics.clone();
+        let observer = self.observer.clone();
+        let observer = observer.map(|observer| (observer, exchange.clone()));
+        let (method, metrics) = (head.method.clone(), self.metrics.clone());
+        // Before the guards are asked: one that panics must not take the record along.
         let record = Record::new(method, span, metrics, measured, observer, started);
+        let verdict = self.judge(&config.engine, authenticator, head, &exchange, now);
         (record, verdict)
     }
 

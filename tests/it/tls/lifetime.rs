@@ -119,5 +119,5 @@ async fn a_connection_ends_at_once_when_the_peers_root_is_gone() {
         .unwrap();
     let ended = at_server.ended().await;
     assert_eq!(ended.reason, End::PeerUntrusted);
-    assert!(ended.grace <= Duration::from_secs(5));
+    assert_eq!(ended.grace, Duration::from_secs(4));
 }
