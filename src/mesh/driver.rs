@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
 
@@ -52,14 +53,19 @@ impl Driver {
     /// A configuration that changes is compiled whole and then replaces the one before; one that is wrong is reported, and the one
     /// before stays.
     pub async fn run(mut self) {
+        let rotation = self.rotation.take();
+        // Beside the rest and never dropped half-way: a source may take longer than the next look is away.
+        tokio::join!(rotate(rotation), self.refresh());
+    }
+
+    /// Looks at the configuration, if it is watched, and fetches keys, for ever.
+    async fn refresh(&mut self) {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = look.tick(), if self.watch.is_some() => self.look().await,
                 () = self.keys.refresh() => {}
-                () = rotate(&mut self.rotation) => {}
-                else => pending().await,
             }
         }
     }
@@ -98,10 +104,10 @@ impl Driver {
     }
 }
 
-/// One step of the identity's source, if it has one.
-async fn rotate(rotation: &mut Option<Rotation>) {
+/// Follows the identity's source, if it has one, for ever.
+async fn rotate(rotation: Option<Rotation>) -> Infallible {
     match rotation {
-        Some(rotation) => rotation.step().await,
+        Some(rotation) => rotation.run().await,
         None => pending().await,
     }
 }

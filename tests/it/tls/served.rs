@@ -18,8 +18,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_mesh::Workload;
 use tower_mesh::mesh::Mesh;
+use tower_mesh::source::Directory;
 use tower_mesh::testing::{Leaf, Pki};
-use tower_mesh::tls::{Connector, Destination, Files, Identity, Protocol};
+use tower_mesh::tls::{Connector, Destination, Files, Identity, NextIdentity, Protocol, Source};
 
 use super::support::{credentials, id};
 
@@ -223,6 +224,38 @@ async fn a_mesh_follows_the_files_of_its_identity() {
     let rotated = timeout(Duration::from_secs(10), async {
         while mesh.credentials().generation() == 1 {
             tokio::task::yield_now().await;
+        }
+    });
+    rotated.await.unwrap();
+    driver.abort();
+}
+
+/// A source that takes longer than a look at the configuration is away.
+struct Slow(Pki);
+
+impl Source for Slow {
+    fn next(&mut self) -> NextIdentity<'_> {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            Ok(self.0.identity("default", "ours").unwrap())
+        })
+    }
+}
+
+/// M-43
+#[tokio::test(start_paused = true)]
+async fn a_slow_source_is_heard_beside_a_watched_configuration() {
+    let policies = TempDir::new().unwrap();
+    let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {action: ALLOW}\n";
+    fs::write(policies.path().join("p.yaml"), policy).unwrap();
+    let builder = Mesh::builder(Workload::new("default", "ours"))
+        .identity(Slow(Pki::new("cluster.local").unwrap()))
+        .config(Directory::watch(policies.path()));
+    let (mesh, driver) = builder.build().await.unwrap();
+    let driver = tokio::spawn(driver.run());
+    let rotated = timeout(Duration::from_secs(30), async {
+        while mesh.credentials().generation() < 3 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
     rotated.await.unwrap();
