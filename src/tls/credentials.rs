@@ -67,7 +67,8 @@ impl Credentials {
     /// Puts another identity to use, whole, from the next handshake on. Says whether anything changed.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and when it holds another id, or ends earlier than the held one under the same roots. The held one then stays.
+    /// As [`new`](Self::new), and when it holds another id, or ends earlier than the held one under the same roots and that was not withdrawn. The held one
+    /// then stays.
     pub fn replace(&self, identity: &Identity) -> Result<bool, IdentityError> {
         let held = self.0.current.snapshot();
         let withdrawn = self.0.withdrawn.load(Ordering::Acquire);
@@ -79,7 +80,8 @@ impl Credentials {
             return Err(IdentityError::new(Reason::IdNotAllowed, svid.spiffe_id()));
         }
         let same_roots = self.0.settings.allowed(identity.bundles()) == **held.bundles();
-        if same_roots && svid.not_after() < held.not_after() {
+        // One that was withdrawn holds nobody to its end.
+        if !withdrawn && same_roots && svid.not_after() < held.not_after() {
             return Err(IdentityError::new(
                 Reason::Expired,
                 "it ends earlier than the one in use",

@@ -20,7 +20,8 @@ use super::source::{NextIdentity, Source, SourceError};
 /// once a minute they are read anyway. Certificate and key of different generations, a file cut short, or one that is gone are errors of
 /// that attempt: the identity in use stays, and the next look may find better.
 ///
-/// A key that everybody may read is a warning; in a directory that everybody may write to, an error.
+/// A key that everybody may read is a warning. In a directory that everybody may write to it is an error, unless the directory is sticky (`1777`,
+/// as Kubernetes mounts its volumes), so that only a file's owner may put another in its place.
 #[derive(Debug)]
 pub struct Files {
     certificates: PathBuf,
@@ -179,14 +180,18 @@ impl Files {
             let rule = "everybody may read the private key";
             return Err(SourceError::rule(file, rule));
         }
-        // A bare file name lies in the current directory.
-        let directory = file
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        let metadata = fs::metadata(directory.unwrap_or_else(|| Path::new("."))).await;
-        if metadata.is_ok_and(|metadata| everybody_may(WRITE, &metadata)) {
-            let rule = "everybody may write to the private key's directory";
-            return Err(SourceError::rule(file, rule));
+        // Where it is called so, and where it lies: Kubernetes puts a symlink between them.
+        let lies = fs::canonicalize(file).await.ok();
+        for file in std::iter::once(file).chain(&lies) {
+            // A bare file name lies in the current directory.
+            let directory = file
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            let metadata = fs::metadata(directory.unwrap_or_else(|| Path::new("."))).await;
+            if metadata.is_ok_and(|metadata| everybody_may_replace(&metadata)) {
+                let rule = "everybody may write to the private key's directory";
+                return Err(SourceError::rule(file, rule));
+            }
         }
         Ok(())
     }
@@ -280,6 +285,11 @@ async fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     Ok(bytes)
 }
 
+/// Whether files in a directory can be exchanged by anybody: in a sticky one, only by whoever owns them.
+fn everybody_may_replace(directory: &Metadata) -> bool {
+    everybody_may(WRITE, directory) && !everybody_may(STICKY, directory)
+}
+
 #[cfg(unix)]
 fn everybody_may(what: u32, metadata: &Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
@@ -301,6 +311,7 @@ const LAYOUTS: [[&str; 3]; 4] = [
 ];
 const READ: u32 = 0o004;
 const WRITE: u32 = 0o002;
+const STICKY: u32 = 0o1000;
 const LARGEST: usize = 1 << 20;
 const LOOK: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_millis(100);

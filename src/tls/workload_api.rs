@@ -19,7 +19,7 @@ use super::source::{NextIdentity, Source, SourceError};
 /// The agent is listened to for as long as the source is read; each answer carries certificate, key and all roots, those of federated trust
 /// domains too. When the agent is gone, the identity in use stays, and the agent is asked again after 1 s, then twice as long each time, up
 /// to 30 s. An answer without any identity withdraws ours, and so does an agent that has answered and then says that it has none for us:
-/// nothing is done with it from then on, until there is another.
+/// nothing is done with it from then on, until there is another. A federated domain whose bundle is empty is trusted no more.
 ///
 /// When the agent knows several identities of ours, the first is taken, unless a [`hint`](Self::hint) asks for another.
 ///
@@ -149,6 +149,10 @@ impl WorkloadApi {
         for (domain, bundle) in answer.bundle_set().iter() {
             let domain = TrustDomain::new(domain.as_str())
                 .map_err(|error| SourceError::new(error.to_string()))?;
+            // No roots are no trust: the other domains and our own identity are as good as ever.
+            if bundle.authorities().is_empty() {
+                continue;
+            }
             let roots = bundle.authorities().iter();
             bundles = bundles.with(domain, roots.map(|der| owned(der.as_bytes())))?;
         }

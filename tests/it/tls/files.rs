@@ -173,6 +173,23 @@ async fn a_directory_for_all_hands_is_refused() {
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let error = Files::watch(directory.path()).load().await.unwrap_err();
     assert!(error.to_string().contains("directory"), "{error}");
+
+    // Only the name lies in a directory of ours.
+    let names = TempDir::new().unwrap();
+    for file in LAYOUTS[0] {
+        symlink(directory.path().join(file), names.path().join(file)).unwrap();
+    }
+    let error = Files::watch(names.path()).load().await.unwrap_err();
+    assert!(error.to_string().contains("directory"), "{error}");
+}
+
+/// M-50: as Kubernetes mounts the volume of a Secret.
+#[tokio::test]
+async fn a_sticky_directory_for_all_hands_is_read() {
+    let pki = Pki::new("td").unwrap();
+    let directory = directory(&pki);
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    Files::watch(directory.path()).load().await.unwrap();
 }
 
 #[tokio::test]

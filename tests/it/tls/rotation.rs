@@ -122,6 +122,20 @@ fn an_identity_that_peers_would_refuse_is_not_put_to_use() {
 }
 
 #[test]
+fn after_a_withdrawal_one_that_ends_earlier_is_put_to_use() {
+    let pki = Pki::new("td").unwrap();
+    let ours = credentials(&pki, "ours");
+    let now = SystemTime::now();
+    let short = Leaf::workload(OURS).valid(now, now + Duration::from_secs(60));
+    let short = pki.issue(&short).unwrap().svid().unwrap();
+    let short = Identity::new(short, pki.bundles().unwrap());
+    assert!(ours.replace(&short).is_err(), "while another is good");
+    ours.withdraw();
+    assert_eq!(ours.replace(&short), Ok(true));
+    assert!(ours.is_valid());
+}
+
+#[test]
 fn the_same_identity_again_is_no_change() {
     let pki = Pki::new("td").unwrap();
     let identity = pki.identity("default", "ours").unwrap();

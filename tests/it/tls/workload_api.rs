@@ -192,6 +192,29 @@ async fn takes_every_answer_of_the_agent_with_the_roots_of_friends() {
     );
 }
 
+/// M-52: an empty bundle takes the trust from its domain, and our own rotation goes on.
+#[tokio::test]
+async fn a_friend_without_roots_is_trusted_no_more() {
+    let (pki, friend) = (Pki::new("td").unwrap(), Pki::new("friend").unwrap());
+    let agent = Agent::start();
+    let first = response(&[svid(&pki, OURS, "")], &[("spiffe://friend", &friend)]);
+    agent.answers.send(first).await.unwrap();
+    let source = WorkloadApi::at(agent.address());
+    let (ours, mut rotation) = Rotation::start(source, Settings::default()).await.unwrap();
+
+    let mut entry = BytesMut::new();
+    field(&mut entry, 1, b"spiffe://friend");
+    field(&mut entry, 2, b"");
+    let mut second = BytesMut::from(&response(&[svid(&pki, OURS, "")], &[])[..]);
+    field(&mut second, 3, &entry);
+    agent.answers.send(second.freeze()).await.unwrap();
+    rotation.step().await;
+    assert_eq!(rotation.tally().errors(), 0);
+    assert_eq!(ours.generation(), 2);
+    let friends = TrustDomain::new("friend").unwrap();
+    assert_eq!(ours.bundles().roots(&friends), []);
+}
+
 /// M-52
 #[tokio::test]
 async fn of_several_identities_takes_the_first_or_the_one_hinted_at() {
