@@ -8,7 +8,8 @@ use crate::tls::{Credentials, End, Reason, RotationTally, Tally};
 /// Shows what a listener does, in Envoy's terms where it has them.
 pub(super) fn listener(registry: &Registry, local: SocketAddr, tally: &Arc<Tally>) {
     let address = format!("{}_{}", local.ip(), local.port());
-    let labels = [("envoy_listener_address", address.as_str())];
+    let label = ("envoy_listener_address", address.as_str());
+    let labels = [label];
     let count = |name, help, count: fn(&Tally) -> u64| {
         let tally = Arc::clone(tally);
         registry.counter_of(name, help, &labels, move || Some(count(&tally)));
@@ -26,7 +27,7 @@ pub(super) fn listener(registry: &Registry, local: SocketAddr, tally: &Arc<Tally
     count(
         "envoy_listener_ssl_handshake",
         "TLS handshakes that succeeded.",
-        |tally| tally.accepted() - tally.plaintext().min(tally.accepted()),
+        Tally::handshakes,
     );
     count(
         "envoy_listener_ssl_connection_error",
@@ -56,6 +57,13 @@ pub(super) fn listener(registry: &Registry, local: SocketAddr, tally: &Arc<Tally
         move || Some(number(open.open())),
     );
     handshakes(registry, "inbound", &labels, tally);
+    let cut = Arc::clone(tally);
+    registry.counter_of(
+        "mesh_requests_cut_total",
+        "Requests that were under way on connections that were cut.",
+        &[("side", "inbound"), label],
+        move || Some(cut.cut()),
+    );
 }
 
 /// Shows what the client's connections do.
@@ -70,9 +78,8 @@ fn handshakes(
     labels: &[(&'static str, &str)],
     tally: &Arc<Tally>,
 ) {
-    const HANDSHAKES: &str = "Connections accepted or made, and those refused, by reason.";
+    const HANDSHAKES: &str = "TLS handshakes that succeeded, and connections refused, by reason.";
     const ENDED: &str = "Connections that had to end, by reason.";
-    const CUT: &str = "Requests that were under way on connections that were cut.";
     let with = |more: &[(&'static str, &'static str)]| {
         let mut all = vec![("side", side)];
         all.extend_from_slice(more);
@@ -100,7 +107,6 @@ fn handshakes(
             Count::Ended(reason),
         );
     }
-    count("mesh_requests_cut_total", CUT, &[], Count::Cut);
 }
 
 #[derive(Clone, Copy)]
@@ -108,16 +114,14 @@ enum Count {
     Good,
     Refused(Reason),
     Ended(End),
-    Cut,
 }
 
 impl Count {
     fn read(self, tally: &Tally) -> Option<u64> {
         let (count, always) = match self {
-            Self::Good => (tally.accepted(), true),
+            Self::Good => (tally.handshakes(), true),
             Self::Refused(reason) => (tally.refused(reason), false),
             Self::Ended(reason) => (tally.ended(reason), false),
-            Self::Cut => (tally.cut(), true),
         };
         (always || count > 0).then_some(count)
     }

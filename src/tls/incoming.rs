@@ -45,8 +45,9 @@ impl Incoming {
         } = self;
         match handshake(tcp, remote, &acceptor, tickets).await {
             Ok((stream, peer)) => {
-                tally.count(None);
-                if !peer.is_tls() {
+                if peer.is_tls() {
+                    tally.count(None);
+                } else {
                     tally.count_plaintext();
                 }
                 Some(Connection::new(stream, peer, place, tally))

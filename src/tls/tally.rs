@@ -6,7 +6,7 @@ use super::reason::Reason;
 /// What became of the handshakes of a listener or a connector, and of the connections that came of them: counters, read for metrics.
 #[derive(Debug)]
 pub struct Tally {
-    accepted: AtomicU64,
+    handshakes: AtomicU64,
     plaintext: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
     ended: [AtomicU64; End::ALL.len()],
@@ -19,7 +19,7 @@ pub struct Tally {
 impl Default for Tally {
     fn default() -> Self {
         Self {
-            accepted: AtomicU64::new(0),
+            handshakes: AtomicU64::new(0),
             plaintext: AtomicU64::new(0),
             refused: std::array::from_fn(|_| AtomicU64::new(0)),
             ended: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -38,7 +38,7 @@ impl Tally {
                 .refused
                 .get(reason.index())
                 .unwrap_or(&self.accept_errors),
-            None => &self.accepted,
+            None => &self.handshakes,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -73,7 +73,13 @@ impl Tally {
     /// Connections that were accepted or made, plaintext ones included.
     #[must_use]
     pub fn accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
+        self.handshakes() + self.plaintext()
+    }
+
+    /// Those of them that speak TLS.
+    #[must_use]
+    pub fn handshakes(&self) -> u64 {
+        self.handshakes.load(Ordering::Relaxed)
     }
 
     /// Those of them that are plaintext.

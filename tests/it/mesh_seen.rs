@@ -89,6 +89,10 @@ async fn handshakes_are_counted_by_result_and_reason_on_both_sides() {
     desk.client().get("http://app.default/").await.unwrap();
     let outbound = [r#"side="outbound""#, r#"result="ok""#];
     assert_eq!(value(&desk, handshakes, &outbound), Some(1.0));
+    assert_eq!(
+        lines(&desk, "mesh_requests_cut_total", &[r#"side="outbound""#]),
+        [""; 0]
+    );
     // Envoy's names, and not OpenMetrics', which has no counters of such names.
     let text = mesh.metrics().render(Format::OpenMetrics);
     assert!(text.contains("# TYPE envoy_listener_ssl_handshake unknown\n"));
@@ -415,6 +419,10 @@ async fn a_plaintext_listener_serves_only_what_it_is_given() {
     );
     assert_eq!(ask(address, "/secret").await.0, StatusCode::NOT_FOUND);
     ours.withdraw();
+    let label = format!("envoy_listener_address=\"127.0.0.1_{}\"", address.port());
+    let count = |metric: &str| value(&mesh, metric, &[&label]);
+    assert_eq!(count("envoy_listener_downstream_cx_total"), Some(2.0));
+    assert_eq!(count("mesh_tls_handshakes_total"), Some(0.0), "no TLS");
     let (status, body) = ask(address, "/readyz").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(body.contains("withdrawn"), "{body}");
