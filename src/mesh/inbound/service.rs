@@ -80,7 +80,7 @@ impl<S> Server<S> {
         let exchange = exchange(&mut head.extensions);
         let (body, received) = CountingBody::under(&head.headers, body);
         let is_grpc = body.is_grpc();
-        let (mut record, verdict) = self.inbound.open(&mut head, exchange, received);
+        let (mut record, verdict) = self.inbound.open(&mut head, &exchange, received);
         if let Err(reply) = verdict {
             return ResponseFuture::local(reply, record, is_grpc);
         }
@@ -120,7 +120,7 @@ impl Inbound {
     fn open(
         &self,
         head: &mut Parts,
-        exchange: Exchange,
+        exchange: &Exchange,
         received: ByteCount,
     ) -> (Record, Result<(), LocalReply>) {
         let (started, now) = (Instant::now(), SystemTime::now());
@@ -130,14 +130,14 @@ impl Inbound {
         // What is kept of the target is shown to spans and observers (security rule J-25).
         let shown = authenticator.without_tokens(&head.uri);
         exchange.set_target(shown.unwrap_or_else(|| head.uri.clone()));
-        let span = self.propagation.begin(head, &exchange, || now);
+        let span = self.propagation.begin(head, exchange, || now);
         let measured = self.metrics.begin(head, exchange.peer(), received, started);
         let observer = self.observer.clone();
         let observer = observer.map(|observer| (observer, exchange.clone()));
         let (method, metrics) = (head.method.clone(), self.metrics.clone());
         // Before the guards are asked: one that panics must not take the record along.
         let record = Record::new(method, span, metrics, measured, observer, started);
-        let verdict = self.judge(&config.engine, authenticator, head, &exchange, now);
+        let verdict = self.judge(&config.engine, authenticator, head, exchange, now);
         (record, verdict)
     }
 
