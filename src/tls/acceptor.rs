@@ -1,10 +1,11 @@
 use std::future::{Future, ready};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use rustls::server::{Accepted, Acceptor as Hello};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Duration, timeout};
 use tokio_rustls::StartHandshake;
 
 use crate::context::Peer;
@@ -85,9 +86,10 @@ impl Acceptor {
         self.accept_in_turn(stream, remote, local, at_once).await
     }
 
-    /// As [`accept`](Self::accept), with a turn that is awaited once the client has said its hello, and held until the handshake is over.
+    /// As [`accept`](Self::accept), with a turn that is awaited once the client has said its hello, and held until the handshake is over, for
+    /// [`TURN`] at most.
     ///
-    /// Until then nothing was computed for the client, so one that is silent takes no turn from others.
+    /// Until then nothing was computed for the client, and after that it mostly waits, so one that is silent takes no turn from others for long.
     pub(super) async fn accept_in_turn<S, T>(
         &self,
         mut stream: S,
@@ -137,7 +139,7 @@ impl Acceptor {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let accepted = hello(&mut stream, read).await?;
-        let _turn = turn.await?;
+        let turn = turn.await?;
         let generation = self.credentials.current()?;
         let config = generation.server_config(&accepted.client_hello());
         let handshake = StartHandshake::from_parts(accepted, stream);
@@ -147,7 +149,13 @@ impl Acceptor {
             bundles: Arc::clone(generation.bundles()),
             accepted: None,
         };
-        let stream = handshake.into_stream(config).await?;
+        let mut handshake = pin!(handshake.into_stream(config));
+        let in_turn = timeout(TURN, handshake.as_mut()).await;
+        drop(turn);
+        let stream = match in_turn {
+            Ok(stream) => stream?,
+            Err(_) => handshake.await?,
+        };
         Ok(Stream::server(stream).made(made, self.lifetimes))
     }
 }
@@ -194,5 +202,7 @@ fn feed(hello: &mut Hello, mut bytes: &[u8]) -> Result<(), HandshakeError> {
 /// The record type that every TLS connection begins with.
 const TLS_HANDSHAKE: u8 = 0x16;
 const CHUNK: usize = 2048;
+/// More than a handshake takes with a client that goes on.
+const TURN: Duration = Duration::from_secs(1);
 /// A hello with post-quantum key shares and a long list of names fits four times.
 const LONGEST_HELLO: usize = 8192;

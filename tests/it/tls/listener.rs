@@ -18,7 +18,7 @@ use tower_mesh::context::Peer;
 use tower_mesh::testing::Pki;
 use tower_mesh::tls::{Acceptor, Connector, Destination, Limits, Listener, Protocol, Stream};
 
-use super::support::{credentials, id};
+use super::support::{client_config, credentials, id};
 
 const SERVER: &str = "spiffe://td/ns/default/sa/server";
 
@@ -129,5 +129,32 @@ async fn silent_clients_take_no_turn_from_others() {
     }
     let (_accepted, _connected) =
         tokio::join!(listener.accept(), connect(&pki, address, Protocol::Http1),);
+    assert_eq!(listener.tally().refusals().count(), 0);
+}
+
+/// M-25, R-03: who goes silent after a whole hello gives its turn back in a second.
+#[tokio::test(start_paused = true)]
+async fn who_stops_after_a_hello_keeps_its_turn_for_a_second() {
+    let pki = Pki::new("td").unwrap();
+    let mut limits = Limits::default();
+    (limits.handshakes, limits.handshakes_per_source) = (1, 1);
+    let mut listener = listener(&pki).await.limits(limits);
+    let address = listener.local_addr();
+    let name = rustls::pki_types::ServerName::try_from("server").unwrap();
+    let config = std::sync::Arc::new(client_config(None));
+    let mut hello = Vec::new();
+    let mut client = rustls::ClientConnection::new(config, name).unwrap();
+    client.write_tls(&mut hello).unwrap();
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    silent.write_all(&hello).await.unwrap();
+    // Its turn has begun once it is answered.
+    let answered = async { silent.readable().await.unwrap() };
+    tokio::select! {
+        _ = listener.accept() => panic!("a handshake that was not made"),
+        () = answered => {}
+    }
+    tokio::time::advance(Duration::from_millis(1100)).await;
+    let (_accepted, _connected) =
+        tokio::join!(listener.accept(), connect(&pki, address, Protocol::Http1));
     assert_eq!(listener.tally().refusals().count(), 0);
 }
