@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,7 +69,11 @@ impl MeshConnector {
         uri: &Uri,
         turn: usize,
     ) -> Result<MeshStream, ConnectError> {
-        let sni = outbound_sni(&upstream.service, uri.port_u16().unwrap_or(80));
+        let sni = match bare_host(uri).parse::<IpAddr>() {
+            // An address is no server name (RFC 6066 §3); none is sent.
+            Ok(address) => address.to_string(),
+            Err(_) => outbound_sni(&upstream.service, uri.port_u16().unwrap_or(80)),
+        };
         let accepted = upstream.accepted.clone();
         let destination = Destination::accepting(accepted, &sni, self.protocol)?;
         let mut failure = ConnectError(Kind::UnknownHost);
@@ -96,8 +100,7 @@ impl MeshConnector {
         uri: &Uri,
         turn: usize,
     ) -> Result<MeshStream, ConnectError> {
-        let host = uri.host().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = bare_host(uri);
         let addresses = if upstream.addresses.is_empty() {
             let port = upstream.port(uri);
             let found = timeout(self.timeout, lookup_host((host, port))).await;
@@ -128,6 +131,12 @@ impl MeshConnector {
         stream.set_nodelay(true)?;
         Ok(Stream::unprotected(stream))
     }
+}
+
+/// The host, without the brackets around an IPv6 address.
+fn bare_host(uri: &Uri) -> &str {
+    let host = uri.host().unwrap_or_default();
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// All of them once, beginning with whose turn it is.
@@ -244,22 +253,14 @@ impl MeshStream {
 }
 
 impl Inside {
-    /// Ready when the connection must be cut; before, it takes no new request, if the pool can help it.
+    /// Ready when the connection must be cut; before, the pool that made it is told to take no new request.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (tally, ends, local) = (&self.tally, &self.ends, self.peer.local_addr());
+        let (tally, ends) = (&self.tally, &self.ends);
         self.deadline.poll_cut(cx, |ended| {
             tally.count_ended(ended.reason);
-            ends.add(local);
+            ends.tell();
             tracing::debug!(target: "tower_mesh::client", reason = %ended.reason, "draining a connection");
         })
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        if self.deadline.is_ending() {
-            self.ends.remove(self.peer.local_addr());
-        }
     }
 }
 

@@ -35,7 +35,7 @@ impl Outside {
         Self::new(How::Tls(Some(pem.into())))
     }
 
-    /// No protection at all. A URI that says `https` is refused.
+    /// No protection at all. A URI that says anything but `http` is refused.
     #[must_use]
     pub fn plaintext() -> Self {
         Self::new(How::Plaintext)
@@ -95,8 +95,8 @@ impl OutsideUpstream {
         uri.port_u16().unwrap_or(usual)
     }
 
-    /// Whether a URI may be sent there: what says `https` never goes in plaintext.
+    /// Whether a URI may be sent there: only what says `http` goes in plaintext, not `https` or `wss`.
     pub(super) fn may_carry(&self, uri: &Uri) -> bool {
-        self.tls.is_some() || uri.scheme_str() != Some("https")
+        self.tls.is_some() || uri.scheme_str() == Some("http")
     }
 }

@@ -1,29 +1,21 @@
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Extensions, Request, Response};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
+use http::Request;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use pin_project::pin_project;
 
 use super::ClientBody;
 use super::connect::MeshConnector;
 use super::ends::Ends;
 use super::upstream::Upstreams;
-use crate::context::Peer;
 use crate::tls::{Connector, Credentials, Protocol};
 
 /// The connections that the client keeps, of one identity.
 ///
-/// A new identity or new roots mean a new pool: connections of the old one serve what they are serving, and nothing else. A connection that
-/// ends for another reason, its age or the end of its server's certificate, takes no request once the pool has noticed.
+/// A new identity or new roots mean a new pool: connections of the old one serve what they are serving, and nothing else. So does a connection that
+/// ends for another reason, its age or the end of its server's certificate: that is rare, and its fellows are as easily made anew.
 #[derive(Debug)]
 pub(super) struct Pools {
     current: ArcSwap<Pool>,
@@ -83,7 +75,7 @@ impl Pools {
     /// The pool of the current identity.
     fn current(&self) -> Arc<Pool> {
         let pool = self.current.load();
-        if pool.generation == self.credentials.generation() {
+        if pool.generation == self.credentials.generation() && !pool.ends.any() {
             return Arc::clone(&pool);
         }
         // Read before the connectors are made: a pool is never taken for younger than it is.
@@ -99,18 +91,11 @@ impl Pools {
         fresh
     }
 
-    /// Sends a request on a connection of the current identity.
-    pub(super) fn send(&self, mut request: Request<ClientBody>, is_http2: bool) -> Sending {
+    /// Sends a request on a connection of the current identity that is not about to end.
+    pub(super) fn send(&self, request: Request<ClientBody>, is_http2: bool) -> Sending {
         let pool = self.current();
-        let watched = pool.ends.any().then(|| Watched {
-            connection: capture_connection(&mut request),
-            ends: Arc::clone(&pool.ends),
-        });
         let client = if is_http2 { &pool.http2 } else { &pool.http1 };
-        Sending {
-            response: client.request(request),
-            watched: watched.map(Box::new),
-        }
+        client.request(request)
     }
 }
 
@@ -137,54 +122,7 @@ impl Pool {
 }
 
 /// A request on its way.
-#[pin_project]
-pub(super) struct Sending {
-    #[pin]
-    response: legacy::ResponseFuture,
-    /// While a connection of the pool is ending; boxed, as that is rare.
-    watched: Option<Box<Watched>>,
-}
-
-/// Which connection a request went on, and which it had better not have.
-struct Watched {
-    connection: CaptureConnection,
-    ends: Arc<Ends>,
-}
-
-impl Watched {
-    /// Has the pool forget a connection that is ending.
-    fn forget_ending(&self) {
-        let connected = self.connection.connection_metadata();
-        let Some(connected) = &*connected else {
-            return;
-        };
-        let mut extras = Extensions::new();
-        connected.get_extras(&mut extras);
-        let peer = extras.get::<Peer>();
-        if peer.is_some_and(|peer| self.ends.has(peer.local_addr())) {
-            connected.poison();
-        }
-    }
-}
-
-impl Future for Sending {
-    type Output = Result<Response<Incoming>, legacy::Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = ready!(this.response.poll(cx));
-        if let Some(watched) = this.watched.take() {
-            watched.forget_ending();
-        }
-        Poll::Ready(response)
-    }
-}
-
-impl fmt::Debug for Sending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sending").finish_non_exhaustive()
-    }
-}
+pub(super) type Sending = legacy::ResponseFuture;
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);

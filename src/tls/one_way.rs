@@ -1,7 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::client::Resumption;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -10,6 +9,7 @@ use tokio::time::{Duration, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::connector::Protocol;
+use super::generation::without_memory;
 use super::handshake::HandshakeError;
 use super::identity::IdentityError;
 use super::reason::{Reason, Refusal};
@@ -64,7 +64,7 @@ impl OneWayConnector {
 
     fn new(mut config: ClientConfig) -> Self {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.resumption = Resumption::disabled();
+        without_memory(&mut config);
         Self {
             config: Arc::new(config),
             timeout: Duration::from_secs(10),
@@ -106,6 +106,7 @@ impl OneWayConnector {
         let too_slow = |_| HandshakeError::new(Reason::Timeout);
         let connecting = timeout(self.timeout, TcpStream::connect(address));
         let stream = connecting.await.map_err(too_slow)??;
+        stream.set_nodelay(true)?;
         let connecting = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
         let stream = timeout(self.timeout, connecting)
             .await

@@ -142,13 +142,39 @@ async fn plaintext_leaves_only_for_a_host_that_is_configured_so() {
         ask(&mesh, &found, Version::HTTP_11).await.unwrap(),
         "HTTP/1.1"
     );
-    let error = ask(&mesh, "https://legacy.example/", Version::HTTP_11)
+    for scheme in ["https", "wss", "ws"] {
+        let error = ask(
+            &mesh,
+            &format!("{scheme}://legacy.example/"),
+            Version::HTTP_11,
+        )
         .await
         .unwrap_err();
-    assert!(
-        error.is_unknown_host(),
-        "what says https never goes in plaintext: {error}"
-    );
+        assert!(
+            error.is_unknown_host(),
+            "{scheme} never goes in plaintext: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_may_be_named_by_its_address() {
+    let inside = pki();
+    let served = serve(&build(app(&inside)).await, whom()).await;
+    let expected = inside.identity("default", "app").unwrap();
+    for host in ["10.0.0.1:8443", "[2001:db8::1]:8443"] {
+        let desk = Mesh::builder(Workload::new("default", "desk"))
+            .identity(inside.identity("default", "desk").unwrap())
+            .upstream(
+                host,
+                [served.address],
+                [expected.svid().spiffe_id().clone()],
+            );
+        let desk = build(desk).await;
+        let uri = format!("http://{host}/");
+        let text = ask(&desk, &uri, Version::HTTP_2).await.unwrap();
+        assert!(text.contains("desk"), "{host}: {text}");
+    }
 }
 
 /// M-29: a workload of the mesh is never called in another way, even if it would answer in plaintext.
