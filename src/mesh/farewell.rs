@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project::pin_project;
@@ -18,7 +18,7 @@ use super::streams::Streams;
 use crate::message::is_grpc;
 
 /// The service of one connection as hyper calls it: counts what is under way on it, and says `connection: close` in HTTP/1 responses once the
-/// connection should end.
+/// connection should end. Not in the response that upgrades a connection, which is no longer HTTP/1's to end.
 ///
 /// HTTP/1 has no other word for it. A server that closes an idle connection instead may close it upon a request that is on its way, which
 /// then fails.
@@ -54,10 +54,14 @@ where
     fn call(&mut self, request: Request<Incoming>) -> ResponseFuture<S::Future> {
         let under_way = UnderWay::new(&self.streams);
         let is_http1 = request.version() < Version::HTTP_2;
-        let idle = (!is_grpc(request.headers())).then_some(self.body_idle);
+        // Streams of gRPC may be silent for long; they are never HTTP/1.
+        let may_rest = !is_http1 && is_grpc(request.headers());
+        let idle = (!may_rest).then_some(self.body_idle);
+        let is_connect = request.method() == Method::CONNECT;
         let request = request.map(|body| ServedBody::new(body, idle));
         ResponseFuture {
             is_http1,
+            is_connect,
             inner: self.inner.call(request),
             under_way: Some(under_way),
         }
@@ -87,6 +91,7 @@ pub(super) struct ResponseFuture<F> {
     #[pin]
     inner: F,
     is_http1: bool,
+    is_connect: bool,
     under_way: Option<UnderWay>,
 }
 
@@ -100,10 +105,18 @@ where
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
         let under_way = this.under_way.take();
-        let is_ending = under_way.as_ref().is_some_and(|open| open.0.is_ending());
-        if *this.is_http1 && is_ending {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
+        if let Some(UnderWay(streams)) = &under_way
+            && *this.is_http1
+        {
+            // RFC 9110 §7.8 and §9.3.6.
+            let status = response.status();
+            let tunnels = *this.is_connect && status.is_success();
+            if status == StatusCode::SWITCHING_PROTOCOLS || tunnels {
+                streams.upgrade();
+            } else if streams.is_ending() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
         }
         Poll::Ready(Ok(response.map(|inner| FarewellBody {
             inner,
@@ -116,7 +129,8 @@ where
 
 /// The body of a response: under way until it is dropped.
 ///
-/// On HTTP/2 a long piece is handed over in short ones, so that a client that takes it slowly is told from one that takes nothing.
+/// On HTTP/2 a long piece is handed over in short ones, so that a client that takes it slowly is told from one that takes nothing. Of a last piece
+/// that is long, one byte is kept until the client has taken the others: once hyper has it all, nobody asks any more.
 #[pin_project]
 pub(super) struct FarewellBody<B> {
     // Dropped first: who is told of the inner body's end must find the request gone.
@@ -135,9 +149,9 @@ impl<B: Body<Data = Bytes>> Body for FarewellBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let this = self.project();
+        let mut this = self.project();
         if this.rest.is_empty() {
-            let polled = this.inner.poll_frame(cx);
+            let polled = this.inner.as_mut().poll_frame(cx);
             let Poll::Ready(Some(Ok(frame))) = polled else {
                 turn(Turn::Ours);
                 return polled;
@@ -149,7 +163,11 @@ impl<B: Body<Data = Bytes>> Body for FarewellBody<B> {
         }
         turn(Turn::Clients);
         let length = this.rest.len();
-        let piece = this.rest.split_to(this.most.unwrap_or(length).min(length));
+        let mut now = this.most.unwrap_or(length).min(length);
+        if this.most.is_some() && now == length && length > LONG && this.inner.is_end_stream() {
+            now -= 1;
+        }
+        let piece = this.rest.split_to(now);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -170,3 +188,5 @@ impl<B: Body<Data = Bytes>> Body for FarewellBody<B> {
 
 /// HTTP/2's own window at the start.
 const PIECE: usize = 64 * 1024;
+/// What may be left to hyper for each stream, however long the client takes.
+const LONG: usize = 16 * 1024;

@@ -65,7 +65,8 @@ impl<T> Patience<T> {
                 // The time for its head is running already.
                 None => self.phase = Phase::Http1(Some(self.streams.begun())),
             },
-            Phase::Http1(_) if self.streams.open() == 0 => {
+            // What comes after an upgrade is no head.
+            Phase::Http1(_) if self.streams.open() == 0 && !self.streams.is_upgraded() => {
                 self.phase = Phase::Http1(Some(self.streams.begun()));
             }
             Phase::Http1(_) | Phase::Http2 => {}

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 pub(super) struct Streams {
     /// It should end: HTTP/1 responses say so.
     ending: AtomicBool,
+    /// HTTP/1 has ended on it, and something else goes on.
+    upgraded: AtomicBool,
     /// How many requests have begun, wrapping.
     begun: AtomicU32,
     /// How many have begun and not ended.
@@ -18,6 +20,14 @@ impl Streams {
 
     pub(super) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn upgrade(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::Relaxed)
     }
 
     pub(super) fn begin(&self) {

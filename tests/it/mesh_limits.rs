@@ -31,6 +31,7 @@ fn pki() -> Pki {
 fn reader() -> Router {
     Router::new()
         .route("/large", any(|| async { "x".repeat(1 << 20) }))
+        .route("/piece", any(|| async { "x".repeat(40_000) }))
         .fallback(any(|body: Result<AxumBytes, _>| async move {
             match body {
                 Ok(body) => format!("read {}", body.len()),
@@ -505,6 +506,12 @@ async fn floods_of_cheap_frames_are_not_gathered() {
 /// a client that opens its window by one byte and no more has its stream reset after a minute, and its connection stands.
 #[tokio::test]
 async fn a_window_that_stays_shut_resets_the_stream() {
+    for path in ["/large", "/piece"] {
+        a_shut_window_resets(path).await;
+    }
+}
+
+async fn a_shut_window_resets(path: &str) {
     let pki = pki();
     let served = serve(&build(app(&pki)).await, reader()).await;
     let stream = wire(&pki, served.address, Some(Protocol::Http2)).await;
@@ -514,7 +521,7 @@ async fn a_window_that_stays_shut_resets_the_stream() {
         .write_all(&preface(&[0, 4, 0, 0, 0, 1]))
         .await
         .unwrap();
-    let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &head("/large"));
+    let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &head(path));
     write.write_all(&request).await.unwrap();
     write.flush().await.unwrap();
     let (begun, reset) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

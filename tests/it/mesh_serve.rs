@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -151,10 +152,12 @@ async fn a_connection_is_upgraded_through_the_guards() {
         let upgraded = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             let mut io = TokioIo::new(upgraded.await.unwrap());
-            let mut said = [0; 5];
-            io.read_exact(&mut said).await.unwrap();
-            said.reverse();
-            io.write_all(&said).await.unwrap();
+            for _ in 0..2 {
+                let mut said = [0; 5];
+                io.read_exact(&mut said).await.unwrap();
+                said.reverse();
+                io.write_all(&said).await.unwrap();
+            }
             io.shutdown().await.unwrap();
         });
         let response = Response::builder().status(101);
@@ -177,9 +180,57 @@ async fn a_connection_is_upgraded_through_the_guards() {
     assert_eq!(response.status(), 101);
     let mut io = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
     io.write_all(b"hello").await.unwrap();
+    let mut answer = [0; 5];
+    io.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"olleh");
+    // What came was no head of a request, so there is nothing to wait for.
+    for _ in 0..30 {
+        pass(Duration::from_secs(1)).await;
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+    io.write_all(b"again").await.unwrap();
     let mut answer = String::new();
     io.read_to_string(&mut answer).await.unwrap();
-    assert_eq!(answer, "olleh");
+    assert_eq!(answer, "niaga");
+}
+
+/// B-35: a connection that drains is upgraded all the same.
+#[tokio::test]
+async fn a_drain_leaves_an_upgrade_its_header() {
+    let pki = pki();
+    let mesh = build(app(&pki)).await;
+    let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (here, waits) = (Arc::clone(&arrived), Arc::clone(&go));
+    let upgrade = any(move || async move {
+        here.notify_one();
+        waits.notified().await;
+        let response = Response::builder().status(101);
+        let response = response
+            .header("connection", "upgrade")
+            .header("upgrade", "mirror");
+        response.body(AxumBody::empty()).unwrap()
+    });
+    let served = serve(&mesh, Router::new().fallback(upgrade)).await;
+    let mut sender = http1(&pki, "desk", served.address).await;
+    let request = get("/")
+        .header("connection", "upgrade")
+        .header("upgrade", "mirror");
+    let asked = sender.send_request(empty(request));
+    let rotate = async {
+        arrived.notified().await;
+        let next = pki.identity("default", "app").unwrap();
+        assert!(mesh.credentials().replace(&next).unwrap());
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        go.notify_one();
+    };
+    let (response, ()) = tokio::join!(asked, rotate);
+    let response = response.unwrap();
+    assert_eq!(response.status(), 101);
+    assert_eq!(response.headers()["connection"], "upgrade");
 }
 
 /// B-35: `h2c` is never taken up.
@@ -645,10 +696,7 @@ async fn a_shutdown_lets_requests_finish_and_takes_no_new_connection() {
     let pki = pki();
     for version in ["h1", "h2"] {
         let mesh = build(app(&pki)).await;
-        let (arrived, go) = (
-            std::sync::Arc::new(Notify::new()),
-            std::sync::Arc::new(Notify::new()),
-        );
+        let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let slow = {
             let (arrived, go) = (arrived.clone(), go.clone());
             any(move || async move {
@@ -689,7 +737,7 @@ async fn a_shutdown_lets_requests_finish_and_takes_no_new_connection() {
 async fn a_shutdown_cuts_what_does_not_end() {
     let pki = pki();
     let mesh = build(app(&pki)).await;
-    let arrived = std::sync::Arc::new(Notify::new());
+    let arrived = Arc::new(Notify::new());
     let told = arrived.clone();
     let never = any(move || async move {
         told.notify_one();
