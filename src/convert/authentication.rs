@@ -274,6 +274,7 @@ fn target_peers(writer: &mut Writer<'_>, policies: &Policies<'_>) {
             namespace,
             name: peers.name,
             dry_run: false,
+            for_mesh: false,
             spec,
             from: places_of(&peers.policies),
         });
@@ -320,6 +321,7 @@ impl<'s> Scope<'s> {
             namespace: self.namespace,
             name,
             dry_run: false,
+            for_mesh: policy.meta.kind == "MeshPolicy",
             spec,
             from: vec![policy.meta.at.clone()],
         });

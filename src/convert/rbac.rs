@@ -92,40 +92,60 @@ fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
     let nothing = || Yaml::Map(Vec::new());
     let anything = || Yaml::map([("rules", Some(Yaml::List(vec![nothing()])))]);
     let at = &config.meta.at;
-    let write = |writer: &mut Writer<'_>, namespace: &str, name: &str, spec: Yaml| {
+    let draft = |writer: &mut Writer<'_>, namespace: &str, name: &str, for_mesh, spec: Yaml| {
         writer.write(Draft {
             kind: "AuthorizationPolicy",
             namespace,
             name: name.to_owned(),
             dry_run,
+            for_mesh,
             spec,
             from: vec![at.clone()],
         });
     };
+    let write = |writer: &mut Writer<'_>, namespace: &str, name: &str, spec: Yaml| {
+        draft(writer, namespace, name, false, spec);
+    };
+    let everywhere = |writer: &mut Writer<'_>| {
+        let message = "also closes gateways and workloads behind no service, which the old control plane left alone: RBAC was for services";
+        writer.note(at, "spec.mode", message);
+        draft(writer, &root, "default-deny", true, nothing());
+    };
     match config.mode {
         RbacMode::Off => {}
-        RbacMode::On => write(writer, &root, "default-deny", nothing()),
+        RbacMode::On => everywhere(writer),
         RbacMode::OnWithInclusion => {
             for namespace in &config.inclusion.namespaces {
+                if **namespace == *root {
+                    writer.refuse_in_root(namespace.at(), "spec.inclusion.namespaces");
+                    continue;
+                }
                 write(writer, namespace, "default-deny", nothing());
             }
-            for (place, namespace) in services(writer, &config.inclusion, "inclusion") {
-                let rest = (!place.ports.is_empty()).then(|| ports("notPorts", &place));
+            let included = services(writer, &config.inclusion, "inclusion");
+            for (place, namespace) in &included {
+                let beside = included.iter().filter(|(_, of)| of == namespace);
+                let beside: Vec<_> = beside.map(|(place, _)| place).collect();
+                let rest = left_open(writer, at, place, &beside);
                 let spec = Yaml::map([("selector", selector(&place.labels)), ("rules", rest)]);
                 let name = format!("default-deny-{}", place.service);
-                write(writer, &namespace, &name, spec);
+                write(writer, namespace, &name, spec);
             }
         }
         RbacMode::OnWithExclusion => {
-            write(writer, &root, "default-deny", nothing());
+            everywhere(writer);
             for namespace in &config.exclusion.namespaces {
+                if **namespace == *root {
+                    writer.refuse_in_root(namespace.at(), "spec.exclusion.namespaces");
+                    continue;
+                }
                 write(writer, namespace, "rbac-off", anything());
             }
             for (place, namespace) in services(writer, &config.exclusion, "exclusion") {
                 let open = if place.ports.is_empty() {
                     Yaml::List(vec![nothing()])
                 } else {
-                    ports("ports", &place)
+                    ports("ports", &place.ports)
                 };
                 let spec =
                     Yaml::map([("selector", selector(&place.labels)), ("rules", Some(open))]);
@@ -137,10 +157,35 @@ fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
     writer.settle();
 }
 
+/// What an included service leaves open: the ports of no included service that may be in front of the same workload, since what one
+/// ALLOW lets in, no other takes back.
+fn left_open(
+    writer: &mut Writer<'_>,
+    at: &Position,
+    place: &Place,
+    included: &[&Place],
+) -> Option<Yaml> {
+    let mut closed = BTreeSet::new();
+    let mut is_known = true;
+    for other in included.iter().filter(|other| other.may_meet(place)) {
+        is_known &= !other.ports.is_empty();
+        closed.extend(&other.ports);
+        let adds = other.ports.is_empty() || !other.ports.is_subset(&place.ports);
+        if other.labels != place.labels && adds {
+            let message = format!(
+                "the workloads behind `{}` may be behind `{}`, too: what is closed for either is closed on all of them",
+                place.service, other.service
+            );
+            writer.note(at, "spec.inclusion.services", message);
+        }
+    }
+    is_known.then(|| ports("notPorts", &closed))
+}
+
 /// A rule for some ports.
-fn ports(field: &'static str, place: &Place) -> Yaml {
+fn ports(field: &'static str, ports: &BTreeSet<u16>) -> Yaml {
     let mut part = Part::default();
-    part.field(field, place.ports.iter().map(u16::to_string).collect());
+    part.field(field, ports.iter().map(u16::to_string).collect());
     Yaml::List(rules(&[Part::default()], &[part]))
 }
 
@@ -289,6 +334,7 @@ fn role(
                 namespace: &meta.namespace,
                 name: format!("{name}{suffix}"),
                 dry_run,
+                for_mesh: false,
                 spec,
                 from: std::iter::once(meta.at.clone()).chain(bound).collect(),
             });

@@ -88,3 +88,11 @@ pub(super) struct Place {
     /// Nobody said what it selects.
     pub(super) is_assumed: bool,
 }
+
+impl Place {
+    /// Whether a workload can be behind both: no label tells them apart.
+    pub(super) fn may_meet(&self, other: &Self) -> bool {
+        let mut labels = self.labels.iter();
+        labels.all(|(key, value)| other.labels.get(key).is_none_or(|own| own == value))
+    }
+}

@@ -11,6 +11,8 @@ pub(super) struct Draft<'a> {
     pub(super) namespace: &'a str,
     pub(super) name: String,
     pub(super) dry_run: bool,
+    /// The old resources meant the whole mesh, so that it may stand in the root namespace.
+    pub(super) for_mesh: bool,
     pub(super) spec: Yaml,
     /// The documents it is made of.
     pub(super) from: Vec<Position>,
@@ -137,8 +139,26 @@ impl<'a> Writer<'a> {
         self.notes.append(&mut self.pending);
     }
 
+    /// Refuses what would stand in the root namespace, which was one like any other, and where resources are for the whole mesh today.
+    pub(super) fn refuse_in_root(&mut self, at: &Position, field: &str) {
+        let message = format!(
+            "would be written into `{}`, the root namespace, where today it is for the whole mesh (a PeerAuthentication with a selector is ignored there); convert with --mesh-config and a rootNamespace that holds nothing else",
+            self.mesh.root_namespace
+        );
+        let problem = Problem::new(at.clone(), field.to_owned(), message);
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
     /// Writes a resource, under a name that is free.
     pub(super) fn write(&mut self, draft: Draft<'_>) {
+        if draft.namespace == self.mesh.root_namespace && !draft.for_mesh {
+            for at in draft.from.iter().take(1) {
+                self.refuse_in_root(at, "metadata.namespace");
+            }
+            return;
+        }
         let notes = std::mem::take(&mut self.pending);
         self.notes.extend(notes.iter().cloned());
         let mut name = draft.name.clone();

@@ -47,7 +47,7 @@ const PATHS: &[&str] = &["/a", "/a/*", "*.txt", "*", "/a?x=1", "*x=1", "/b*"];
 const HOSTS: &[&str] = &["app.example", "*.example", "App.example", "*"];
 const METHODS: &[&str] = &["GET", "POST", "P*", "*", "OPTIONS"];
 
-/// Resources of the namespace `foo` and of the mesh.
+/// Resources of the namespace `foo` and of the mesh; now and then, of the namespace that is the mesh's root today.
 pub(crate) fn resources(random: &mut Random, has_aliases: bool) -> Vec<Value> {
     let mut resources = Vec::new();
     let policy = |kind: &str, name: &str, spec: Value| {
@@ -96,6 +96,13 @@ pub(crate) fn resources(random: &mut Random, has_aliases: bool) -> Vec<Value> {
             ));
         }
     }
+    if random.percent(10) {
+        let index = random.below(resources.len());
+        let is_of_mesh = resources[index]["metadata"]["namespace"].is_null();
+        if !is_of_mesh {
+            resources[index]["metadata"]["namespace"] = "istio-system".into();
+        }
+    }
     resources
 }
 
@@ -110,8 +117,9 @@ fn rbac(kind: &str, name: &str, spec: &Value) -> Value {
 
 fn switch(random: &mut Random) -> Option<Value> {
     let mode = random.pick(&["ON", "ON", "ON_WITH_INCLUSION", "ON_WITH_EXCLUSION", "OFF"]);
-    let target = match random.below(3) {
-        0 => json!({"namespaces": [random.pick(&["foo", "bar"])]}),
+    let target = match random.below(4) {
+        0 => json!({"namespaces": [random.pick(&["foo", "foo", "bar", "bar", "istio-system"])]}),
+        3 => json!({"services": ["web.foo.svc.cluster.local", "admin.foo.svc.cluster.local"]}),
         1 => {
             json!({"services": [random.pick(&["web.foo.svc.cluster.local", "admin.foo.svc.cluster.local"])]})
         }

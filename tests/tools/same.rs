@@ -20,7 +20,7 @@ fn random_old_sets_decide_alike_when_converted() {
     let mut count = |what: &'static str| *counts.entry(what).or_default() += 1;
     for _ in 0..sets {
         let has_aliases = random.percent(25);
-        let mesh = mesh(has_aliases);
+        let mesh = mesh(has_aliases, random.percent(50));
         let resources = legacy::resources(&mut random, has_aliases);
         let list = json!({"apiVersion": "v1", "kind": "List", "items": resources}).to_string();
         let read = istio::parse("old.json", &list, "foo").unwrap();
@@ -40,6 +40,7 @@ fn random_old_sets_decide_alike_when_converted() {
                     let known = [
                         "a DENY for all cannot be taken back for some",
                         "write a role for each",
+                        "the root namespace",
                     ];
                     let is_known = known.iter().any(|known| problem.message.contains(known));
                     assert!(is_known, "{problem}\n{list}");
@@ -147,12 +148,15 @@ fn services(is_shared: bool) -> Services {
         .with("admin", Some("foo".to_owned()), Some(9090), labels(admin))
 }
 
-fn mesh(has_aliases: bool) -> MeshConfig {
-    let text: Value = if has_aliases {
+fn mesh(has_aliases: bool, has_own_root: bool) -> MeshConfig {
+    let mut text: Value = if has_aliases {
         json!({"trustDomain": "td2", "trustDomainAliases": ["cluster.local"]})
     } else {
         json!({})
     };
+    if has_own_root {
+        text["rootNamespace"] = "mesh".into();
+    }
     parse_mesh_config("mesh.yaml", &text.to_string()).unwrap()
 }
 
