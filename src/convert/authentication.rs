@@ -228,7 +228,7 @@ fn target_peers(writer: &mut Writer<'_>, policies: &Policies<'_>) {
     }
     let mut groups: BTreeMap<(&str, BTreeMap<String, String>), Peers<'_>> = BTreeMap::new();
     for ((namespace, service, port), policy) in &policies.targets {
-        let place = writer.services.find(service, namespace);
+        let mut place = writer.services.find(service, namespace);
         let mode = mode(policy);
         let key = (*namespace, place.labels.clone());
         let peers = groups.entry(key).or_insert_with(|| Peers {
@@ -239,10 +239,12 @@ fn target_peers(writer: &mut Writer<'_>, policies: &Policies<'_>) {
             places: Vec::new(),
         });
         peers.policies.push(policy);
-        peers.places.push(place.clone());
         match port {
             Some(port) => {
+                let message = "was the Service's port, while portLevelMtls and ports mean that of the workload; correct it where they differ";
+                writer.note(&policy.meta.at, "spec.targets", message);
                 peers.ports.insert(*port, mode);
+                place.ports.insert(*port);
             }
             None if place.ports.is_empty() => {
                 if peers.mode.is_some_and(|known| known != mode) {
@@ -255,6 +257,7 @@ fn target_peers(writer: &mut Writer<'_>, policies: &Policies<'_>) {
                 .ports
                 .extend(place.ports.iter().map(|port| (*port, mode))),
         }
+        peers.places.push(place);
     }
     for ((namespace, labels), peers) in groups {
         for (policy, place) in peers.policies.iter().zip(&peers.places) {
@@ -346,6 +349,7 @@ impl<'s> Scope<'s> {
                 let message = "a bad token passed as no token; today it is refused with 401";
                 writer.note(&policy.meta.at, "spec.originIsOptional", message);
             }
+            note_triggers(writer, policy);
             let claims = claims(writer, namespace);
             let rules = policy.origins.iter();
             let rules = rules
@@ -374,6 +378,22 @@ impl<'s> Scope<'s> {
             self.write(writer, "AuthorizationPolicy", name, policy, spec);
         }
         writer.settle();
+    }
+}
+
+/// A RequestAuthentication looks at every token, whatever the path.
+fn note_triggers(writer: &mut Writer<'_>, policy: &LegacyPolicy) {
+    let mut origins = policy.origins.iter().map(|origin| &origin.trigger_rules);
+    let Some(first) = origins.next() else {
+        return;
+    };
+    let field = "spec.origins";
+    if origins.any(|other| other != first) {
+        let message = "differ in their triggerRules, so that each one's tokens were good on its own paths only; today all are good on every path; give all the same triggerRules";
+        writer.refuse(&policy.meta.at, field, message);
+    } else if !first.is_empty() {
+        let message = "outside of its paths no token was looked at: a bad one passed, and a good one was nobody; today a bad one is refused with 401, and a good one counts for request.auth";
+        writer.note(&policy.meta.at, field, message);
     }
 }
 

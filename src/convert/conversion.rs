@@ -77,7 +77,20 @@ impl Conversion {
         }
     }
 
-    /// Reads what was written: what our own loader refuses must not leave the house.
+    /// Where the resource that stands on a line of the whole came from.
+    fn origin_of(&self, at: &Position) -> Position {
+        let mut end = 0;
+        let mut resources = self.resources.iter();
+        let resource = resources.find(|resource| {
+            // One more for the line between two documents.
+            end += resource.to_string().lines().count() + 1;
+            usize::try_from(at.line).is_ok_and(|line| line <= end)
+        });
+        let from = resource.and_then(|resource| resource.from.first());
+        from.cloned().unwrap_or_default()
+    }
+
+    /// Reads what was written, each and all together: what our own loader refuses must not leave the house.
     fn check(&self) -> Result<(), Problems> {
         let mut problems = Vec::new();
         for resource in &self.resources {
@@ -87,6 +100,16 @@ impl Conversion {
                 let message = format!("has no counterpart that loads: {}", problem.message);
                 problems.push(Problem::new(at.clone(), problem.field, message));
             }
+        }
+        if problems.is_empty() {
+            let set = istio::parse("converted", &self.to_string(), "default");
+            problems.extend(set.err().into_iter().flatten().map(|problem| {
+                let message = format!(
+                    "has no counterpart that loads as a whole: {}",
+                    problem.message
+                );
+                Problem::new(self.origin_of(&problem.at), problem.field, message)
+            }));
         }
         match Problems::from_list(problems) {
             Some(problems) => Err(problems),

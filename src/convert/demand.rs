@@ -54,7 +54,7 @@ impl<'p> Demand<'p> {
                 .collect(),
         };
         let at = &policy.meta.at;
-        let message = "a missing token was answered with 401, and is with 403 by the DENY policy; a bad one still is with 401";
+        let message = "a missing token was answered with 401, and is with 403 by the DENY policy; a bad one still is with 401, but one for a wrong audience with 403";
         writer.note(at, "spec.origins", message);
         let message = "the DENY policy refuses raw TCP connections to the same ports";
         writer.note(at, "spec.origins", message);

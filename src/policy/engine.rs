@@ -146,7 +146,8 @@ impl Engine {
         }
     }
 
-    /// A request as the rules see it: an absolute target taken apart, the path normalized, space-delimited claims split.
+    /// A request as the rules see it: an absolute target taken apart, the path normalized, space-delimited claims split, and without claims
+    /// where a legacy Policy looks at no token of their issuer.
     ///
     /// # Errors
     /// When a server answers 400.
@@ -159,7 +160,10 @@ impl Engine {
         let normal = path::normalize(rest, self.path_normalization())?;
         request.check_bytes()?;
         let prepared = request.with_target(origin.map(|origin| origin.scheme), &normal);
-        let prepared = prepared.map_claims(|claims| claims::prepared(claims, authentication));
+        let prepared = match &authentication.legacy {
+            Some(policy) if !trigger::takes_token(policy, &prepared) => prepared.without_claims(),
+            _ => prepared.map_claims(|claims| claims::prepared(claims, authentication)),
+        };
         Ok(match origin {
             Some(origin) => prepared.authority(origin.host),
             None => prepared,

@@ -238,6 +238,12 @@ impl Request {
         }
     }
 
+    /// The same request of nobody.
+    pub(super) fn without_claims(mut self) -> Self {
+        self.claims = None;
+        self
+    }
+
     /// The same request with claims in another form.
     pub(super) fn map_claims(
         mut self,

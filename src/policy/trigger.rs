@@ -1,4 +1,6 @@
-use super::LegacyAuthentication;
+use serde_json::Value;
+
+use super::{Attributes, LegacyAuthentication, Request, eval};
 use crate::istio::{LegacyJwt, PrincipalBinding, StringMatch};
 use crate::matcher::{SafeRegex, StringMatcher};
 
@@ -57,6 +59,18 @@ pub(super) fn demands_token(policy: &LegacyAuthentication, path: &str) -> bool {
     let demanded =
         !policy.origin_is_optional && origins.any(|origin| Triggers::of(origin).apply_to(path));
     unanswerable || demanded
+}
+
+/// Whether some origin applies to the request and takes tokens of its claims' issuer; claims that name none are taken for good.
+pub(super) fn takes_token(policy: &LegacyAuthentication, request: &Request) -> bool {
+    let issuer = Attributes::claims(request).and_then(|claims| claims.get("iss"));
+    let issuer = issuer.and_then(Value::as_str);
+    let path = eval::url_path(request).unwrap_or_default();
+    policy.origins.iter().any(|origin| {
+        let own = origin.rule.issuer.as_deref();
+        let is_own = own.is_none() || issuer.is_none() || own == issuer;
+        is_own && Triggers::of(origin).apply_to(path)
+    })
 }
 
 fn matcher(written: &StringMatch) -> Option<StringMatcher> {

@@ -101,6 +101,35 @@ spec:
     assert_eq!(status(&engine, with_token), 200);
 }
 
+/// A token counts only where an origin of its issuer looks at it, as in front of a server.
+#[test]
+fn a_token_that_no_origin_looks_at_is_none() {
+    let policy = "
+apiVersion: authentication.istio.io/v1alpha1
+kind: Policy
+metadata: {name: default, namespace: clinic}
+spec:
+  origins:
+  - jwt: {issuer: https://a, jwksUri: https://a/keys, triggerRules: [{includedPaths: [{prefix: /a}]}]}
+  - jwt: {issuer: https://b, jwksUri: https://b/keys, triggerRules: [{includedPaths: [{prefix: /b}]}]}
+";
+    let subject = "{properties: {\"request.auth.claims[team]\": ward}}";
+    let engine = engine(&[policy, ON, &grant("methods: [GET]", subject)]);
+    let asked = |path: &str, issuer: Option<&str>| {
+        let request = Request::new().get(path).claim("team", "ward");
+        let request = match issuer {
+            Some(issuer) => request.claim("iss", issuer),
+            None => request,
+        };
+        status(&engine, request)
+    };
+    assert_eq!(asked("/a", Some("https://a")), 200);
+    assert_eq!(asked("/a", Some("https://b")), 401);
+    assert_eq!(asked("/b", Some("https://b")), 200);
+    assert_eq!(asked("/c", Some("https://a")), 403);
+    assert_eq!(asked("/a", None), 200);
+}
+
 /// Spec §7.1: which requests must bring a token.
 #[test]
 fn triggers_and_optional_origins_decide_who_needs_a_token() {

@@ -279,6 +279,23 @@ fn what_is_not_quite_the_same_is_noted_with_its_place() {
             "has no binding",
         ),
         (policy("default", jwt), "answered with 401, and is with 403"),
+        (
+            policy(
+                "default",
+                &jwt.replace(
+                    "}}]",
+                    ", triggerRules: [{includedPaths: [{prefix: /a}]}]}}]",
+                ),
+            ),
+            "outside of its paths no token was looked at",
+        ),
+        (
+            policy(
+                "web",
+                "targets: [{name: web, ports: [{number: 8080}]}], peers: [{mtls: {}}]",
+            ),
+            "was the Service's port",
+        ),
         (policy("default", jwt), "refuses raw TCP"),
         (policy("default", jwt), "preflight"),
         (
@@ -385,6 +402,13 @@ fn what_has_no_counterpart_is_refused_and_nothing_is_written() {
                 &jwt(", triggerRules: [{includedPaths: [{exact: '/a*'}]}]"),
             ),
             "today's paths can say",
+        ),
+        (
+            policy(
+                "default",
+                "origins: [{jwt: {issuer: 'https://a.example', jwksUri: 'https://a.example/keys'}}, {jwt: {issuer: 'https://b.example', jwksUri: 'https://b.example/keys', triggerRules: [{includedPaths: [{prefix: /b}]}]}}]",
+            ),
+            "differ in their triggerRules",
         ),
         (
             format!(

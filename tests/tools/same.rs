@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tower_mesh::Workload;
 use tower_mesh::convert::{Services, convert};
 use tower_mesh::istio::{self, MeshConfig, MtlsMode, parse_mesh_config};
-use tower_mesh::policy::{Engine, Judgement, Request};
+use tower_mesh::policy::{Attributes, Engine, Judgement, Request};
 
 use crate::random::Random;
 use crate::{asked, legacy};
@@ -41,6 +41,7 @@ fn random_old_sets_decide_alike_when_converted() {
                         "a DENY for all cannot be taken back for some",
                         "write a role for each",
                         "the root namespace",
+                        "differ in their triggerRules",
                     ];
                     let is_known = known.iter().any(|known| problem.message.contains(known));
                     assert!(is_known, "{problem}\n{list}");
@@ -71,6 +72,14 @@ fn random_old_sets_decide_alike_when_converted() {
         for _ in 0..60 {
             let (line, port) = legacy::request(&mut random, &old);
             let request = asked::request(&line, port);
+            // Outside of its paths no token was looked at, which is noted.
+            let is_looked_at = old.prepare(&request).map_or(true, |prepared| {
+                Attributes::claims(&prepared).is_some() == line["claims"].is_object()
+            });
+            if !is_looked_at && said("outside of its paths") {
+                count("tokens not looked at");
+                continue;
+            }
             let (before, after) = (old.judge(&request), new.judge(&request));
             let shown = || format!("{line} to {port}\n{before:?}\n{after:?}\n{list}\n{text}");
             assert_eq!(
