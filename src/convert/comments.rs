@@ -13,6 +13,8 @@ pub(super) struct Comment {
 pub(super) fn comments(text: &str, starts: &[u32]) -> Vec<Comment> {
     let mut options = Options::default();
     options.set_emit_comments(true);
+    let mut sorted = starts.to_vec();
+    sorted.sort_unstable();
     let mut found = Vec::new();
     let mut separator = 0;
     for event in Parser::new_from_str_with_options(text, options) {
@@ -22,8 +24,9 @@ pub(super) fn comments(text: &str, starts: &[u32]) -> Vec<Comment> {
         match event {
             Event::DocumentStart(..) => separator = line,
             Event::Comment(text, _) => {
-                let before = starts.iter().filter(|start| **start <= line).max();
-                let after = starts.iter().filter(|start| **start > line).min();
+                let place = sorted.partition_point(|start| *start <= line);
+                let before = place.checked_sub(1).and_then(|last| sorted.get(last));
+                let after = sorted.get(place);
                 let inside = before.filter(|start| **start >= separator);
                 if let Some(document) = inside.or(after).or(before) {
                     found.push(Comment {

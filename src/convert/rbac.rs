@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::authentication::Policies;
 use super::role::{Reach, Slot, operations};
@@ -22,20 +22,27 @@ pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
     let dry_run = config.enforcement_mode == EnforcementMode::Permissive;
     closed(writer, config, dry_run);
     let bound = &resources.service_role_bindings;
+    let mut bindings: HashMap<(&str, &str), Vec<&ServiceRoleBinding>> = HashMap::new();
+    for binding in bound {
+        let role = (binding.meta.namespace.as_str(), &*binding.role);
+        bindings.entry(role).or_default().push(binding);
+    }
+    // Of each namespace but once: all roles are looked through for them.
+    let mut known: HashMap<&str, Vec<Place>> = HashMap::new();
+    let mut roles: HashSet<(&str, &str)> = HashSet::new();
     for role in &resources.service_roles {
-        let bindings: Vec<_> = bound
-            .iter()
-            .filter(|binding| binding.meta.namespace == role.meta.namespace)
-            .filter(|binding| *binding.role == *role.meta.name)
-            .map(|binding| &**binding)
-            .collect();
-        self::role(writer, policies, config, role, &bindings, dry_run);
+        let namespace = role.meta.namespace.as_str();
+        let key = (namespace, role.meta.name.as_str());
+        roles.insert(key);
+        let places = known
+            .entry(namespace)
+            .or_insert_with(|| places(writer, namespace));
+        let bindings = bindings.get(&key).map_or(&[][..], Vec::as_slice);
+        self::role(writer, policies, config, role, bindings, places, dry_run);
         writer.settle();
     }
     for binding in bound {
-        let is_known = resources.service_roles.iter().any(|role| {
-            role.meta.namespace == binding.meta.namespace && *role.meta.name == *binding.role
-        });
+        let is_known = roles.contains(&(binding.meta.namespace.as_str(), &*binding.role));
         if !binding.actions.is_empty() {
             let message = "inline actions are not read; write a ServiceRole and name it in roleRef";
             writer.refuse(&binding.meta.at, "spec.actions", message);
@@ -277,6 +284,7 @@ fn role(
     config: &RbacConfig,
     role: &ServiceRole,
     bindings: &[&ServiceRoleBinding],
+    places: &[Place],
     all_dry: bool,
 ) {
     let meta = &role.meta;
@@ -293,10 +301,9 @@ fn role(
         writer.note(&meta.at, "metadata.namespace", message);
         return;
     };
-    let places = places(writer, &meta.namespace);
     let mut slots: Vec<(Slot, Vec<Part>)> = Vec::new();
     for index in 0..role.rules.len() {
-        for (slot, part) in operations(writer, role, index, &reach, &places) {
+        for (slot, part) in operations(writer, role, index, &reach, places) {
             match slots.iter_mut().find(|(known, _)| *known == slot) {
                 Some((_, parts)) => parts.push(part),
                 None => slots.push((slot, vec![part])),

@@ -76,6 +76,8 @@ pub(super) struct Writer<'a> {
     pub(super) notes: Vec<Problem>,
     /// Notes that the next resource carries.
     pending: Vec<Problem>,
+    /// What was noted already: place, field and message.
+    noted: HashSet<(Position, String, String)>,
     names: HashSet<(&'static str, String, String)>,
     /// Services of which it is told already what they are taken for.
     places: HashSet<(String, String)>,
@@ -95,6 +97,7 @@ impl<'a> Writer<'a> {
             problems: Vec::new(),
             notes: Vec::new(),
             pending: Vec::new(),
+            noted: HashSet::new(),
             names: HashSet::new(),
             places: HashSet::new(),
         }
@@ -108,9 +111,10 @@ impl<'a> Writer<'a> {
 
     /// Something that is not quite the same.
     pub(super) fn note(&mut self, at: &Position, field: impl Display, message: impl Display) {
-        let note = Problem::new(at.clone(), field.to_string(), message.to_string());
-        if !self.notes.contains(&note) && !self.pending.contains(&note) {
-            self.pending.push(note);
+        let (field, message) = (field.to_string(), message.to_string());
+        let key = (at.clone(), field.clone(), message.clone());
+        if self.noted.insert(key) {
+            self.pending.push(Problem::new(at.clone(), field, message));
         }
     }
 
