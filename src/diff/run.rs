@@ -85,6 +85,7 @@ impl<'a> Run<'a> {
             witnesses,
             asked: self.asked,
             is_cut: self.was_cut,
+            is_full: self.found.len() >= self.search.at_most,
         }
     }
 

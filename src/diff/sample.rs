@@ -55,6 +55,8 @@ pub(super) fn paths(template: &PathTemplate) -> Vec<String> {
         filled("y", "y/z/x"),
         filled("", "x"),
         filled("x/y", "x"),
+        // An operator takes a few characters less than `*` does, among them the bracket.
+        filled("[", "["),
         format!("{fitting}/"),
         format!("{fitting}/x"),
         without_last(&fitting),

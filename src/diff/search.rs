@@ -106,4 +106,6 @@ pub struct Found {
     pub asked: usize,
     /// Not all that the search had in mind was asked: it ended at its limit, or it shared its questions among many rules.
     pub is_cut: bool,
+    /// The search ended because it had found as much as [`Search::at_most`] says; a higher limit of questions finds no more.
+    pub is_full: bool,
 }

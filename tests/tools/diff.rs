@@ -85,7 +85,7 @@ fn a_bad_line_is_an_error_and_the_others_are_compared() {
     assert_eq!(lines(&output)[0]["id"], 2);
     assert_eq!(
         text(&output.stderr),
-        "error: request 1: the key `path` is missing\n"
+        "error: line 1: the key `path` is missing\n"
     );
 }
 
@@ -245,6 +245,38 @@ fn paths_that_are_written_otherwise_are_derived_too() {
     let output = pair.run(&["--access-only"], "");
     assert_eq!(code(&output), 1);
     assert!(!lines(&output).is_empty());
+}
+
+#[test]
+fn a_template_that_becomes_a_prefix_is_told() {
+    let with = |path: &str| OLD.replace("paths: [/patients/*]", &format!("paths: ['{path}']"));
+    let pair = Pair::new(&with("/patients/{**}"), &with("/patients/*"));
+    let output = pair.run(&["--access-only"], "");
+    assert_eq!(code(&output), 1);
+    assert_eq!(lines(&output)[0]["new"]["allowed"], true);
+}
+
+/// A higher `--limit` would find no more.
+#[test]
+fn what_is_left_out_of_very_many_changes_is_told() {
+    let rules = |method: &str| {
+        let rule = |number: u32| {
+            format!("  - to: [{{operation: {{methods: [{method}], paths: [/p{number}]}}}}]\n")
+        };
+        let start = OLD.find("  - from").unwrap();
+        let policy = |part: u32| {
+            let rules: Vec<String> = (part * 400..part * 400 + 400).map(rule).collect();
+            let head = OLD[..start].replace("readers", &format!("readers-{part}"));
+            format!("{head}{}", rules.concat())
+        };
+        let policies: Vec<String> = (0..3).map(policy).collect();
+        policies.join("---")
+    };
+    let pair = Pair::new(&rules("GET"), &rules("PUT"));
+    let output = pair.run(&["--access-only"], "");
+    let told = text(&output.stderr);
+    assert_eq!(told, "note: only the first 1000 changes are shown\n");
+    assert_eq!(lines(&output).len(), 1000);
 }
 
 #[test]

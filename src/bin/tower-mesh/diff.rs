@@ -94,7 +94,10 @@ impl Diff {
                 let mut lines = Lines::open(file)?;
                 while let Some(line) = lines.next(&mut report)? {
                     let line = line.to_vec();
-                    is_bad |= !self.compare(&mut worlds, &line, None, &mut report)?;
+                    if let Err(error) = self.compare(&mut worlds, &line, None, &mut report)? {
+                        eprintln!("error: line {}: {error}", lines.number());
+                        is_bad = true;
+                    }
                 }
             }
             None => {
@@ -106,8 +109,12 @@ impl Diff {
                         line.insert("id".to_owned(), json!(index + 1));
                     }
                     let line = line.to_string();
-                    is_bad |=
-                        !self.compare(&mut worlds, line.as_bytes(), Some(request), &mut report)?;
+                    let compared =
+                        self.compare(&mut worlds, line.as_bytes(), Some(request), &mut report)?;
+                    if let Err(error) = compared {
+                        eprintln!("error: request {}: {error}", index + 1);
+                        is_bad = true;
+                    }
                 }
                 report.derived = Some(found);
             }
@@ -134,28 +141,27 @@ impl Diff {
         search.run()
     }
 
-    /// Asks both sides; says whether they could answer.
+    /// Asks both sides; the inner error says why one could not answer.
     fn compare(
         &self,
         (old, new): &mut (World<'_>, World<'_>),
         line: &[u8],
         derived: Option<Value>,
         report: &mut Report,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Result<(), String>, Failure> {
         let (old, new) = (
             Answer::to_line(old, line, false),
             Answer::to_line(new, line, false),
         );
         for answer in [&old, &new] {
             if let Some(error) = answer.error() {
-                eprintln!("error: request {}: {error}", answer.id());
-                return Ok(false);
+                return Ok(Err(error.to_owned()));
             }
         }
         if old.differs(&new, self.access_only) {
             report.add(line, derived, &old, &new)?;
         }
-        Ok(true)
+        Ok(Ok(()))
     }
 }
 
@@ -235,8 +241,15 @@ impl Report {
             }
         }
         self.out.flush()?;
-        if self.derived.as_ref().is_some_and(|found| found.is_cut) {
-            eprintln!("note: there was more to ask about; --limit sets how much is asked");
+        match &self.derived {
+            Some(found) if found.is_full => eprintln!(
+                "note: only the first {} changes are shown",
+                found.witnesses.len()
+            ),
+            Some(found) if found.is_cut => {
+                eprintln!("note: there was more to ask about; --limit sets how much is asked");
+            }
+            _ => {}
         }
         Ok(self.changed > 0)
     }

@@ -14,6 +14,7 @@ pub(crate) struct Lines {
     input: BufReader<Box<dyn Read>>,
     line: Vec<u8>,
     is_cut: bool,
+    number: u64,
 }
 
 impl Lines {
@@ -30,7 +31,13 @@ impl Lines {
             input: BufReader::new(input),
             line: Vec::new(),
             is_cut: false,
+            number: 0,
         })
+    }
+
+    /// Which line of the file the last one was, counted from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The next line that is not blank; a line that is too long comes cut. `out` is flushed before there is anything to wait for: whoever
@@ -49,6 +56,7 @@ impl Lines {
             if input.read_until(b'\n', &mut self.line)? == 0 {
                 return Ok(None);
             }
+            self.number += 1;
             if !self.line.trim_ascii().is_empty() {
                 break;
             }
