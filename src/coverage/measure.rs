@@ -158,25 +158,83 @@ fn note(rule: &mut Rule, asked: &Asked, policy: &Policy, request: &Request) {
                 .collect()
         })
         .collect();
-    let matches = |turned: Option<usize>| {
-        some_holds(&asked.permissions, &permissions, turned)
-            && some_holds(&asked.principals, &principals, turned)
-    };
-    let matched = matches(None);
+    let sides = [
+        Side::new(&asked.permissions, &permissions),
+        Side::new(&asked.principals, &principals),
+    ];
+    let matched = sides.iter().all(|side| side.passing > 0);
     if matched {
         rule.matched += 1;
     } else {
         rule.unmatched += 1;
     }
-    for (number, clause) in rule.clauses.iter_mut().enumerate() {
-        clause.decisive = clause.decisive || matches(Some(number)) != matched;
+    if rule.clauses.iter().all(|clause| clause.decisive) {
+        return;
+    }
+    let count = rule.clauses.len();
+    let places = sides.each_ref().map(|side| side.places(count));
+    let [permissions, principals] = &places;
+    let places = permissions.iter().zip(principals);
+    for ((number, clause), (first, second)) in rule.clauses.iter_mut().enumerate().zip(places) {
+        if !clause.decisive {
+            let mut sides = sides.iter().zip([first, second]);
+            let turned = sides.all(|(side, entries)| side.passes_turned(number, entries));
+            clause.decisive = turned != matched;
+        }
     }
 }
 
-/// Whether all tests of some entry hold, those of the clause `turned` taken for their opposite.
-fn some_holds(entries: &[Vec<usize>], holds: &[Vec<bool>], turned: Option<usize>) -> bool {
-    entries.iter().zip(holds).any(|(clauses, holds)| {
+/// What the entries of one side of a rule say, of which one is enough.
+struct Side<'a> {
+    /// Which clause each test of an entry stands for.
+    clauses: &'a [Vec<usize>],
+    holds: &'a [Vec<bool>],
+    /// How many entries pass.
+    passing: usize,
+}
+
+impl<'a> Side<'a> {
+    fn new(clauses: &'a [Vec<usize>], holds: &'a [Vec<bool>]) -> Self {
+        let mut side = Self {
+            clauses,
+            holds,
+            passing: 0,
+        };
+        let entries = 0..clauses.len().min(holds.len());
+        side.passing = entries.filter(|entry| side.passes(*entry, None)).count();
+        side
+    }
+
+    /// For each clause the entries that hold it, so that each is looked at no oftener than it has clauses.
+    fn places(&self, count: usize) -> Vec<Vec<usize>> {
+        let mut places = vec![Vec::new(); count];
+        for (entry, clauses) in self.clauses.iter().enumerate() {
+            for clause in clauses {
+                if let Some(entries) = places.get_mut(*clause)
+                    && entries.last() != Some(&entry)
+                {
+                    entries.push(entry);
+                }
+            }
+        }
+        places
+    }
+
+    /// Whether all tests of an entry hold, those of the clause `turned` taken for their opposite.
+    fn passes(&self, entry: usize, turned: Option<usize>) -> bool {
+        let (Some(clauses), Some(holds)) = (self.clauses.get(entry), self.holds.get(entry)) else {
+            return false;
+        };
         let mut tests = clauses.iter().zip(holds);
         tests.all(|(clause, holds)| *holds != (turned == Some(*clause)))
-    })
+    }
+
+    /// Whether some entry passes with the clause `turned`, which these entries hold.
+    fn passes_turned(&self, turned: usize, entries: &[usize]) -> bool {
+        let changed = entries.iter().filter(|entry| self.passes(**entry, None));
+        self.passing > changed.count()
+            || entries
+                .iter()
+                .any(|entry| self.passes(*entry, Some(turned)))
+    }
 }

@@ -566,6 +566,10 @@ fn bad_lines_and_workloads_without_rules_do_not_pass() {
     );
     assert_eq!((code, said.as_str()), (Some(2), ""));
     assert_eq!(why, "error: request 2: the key `method` is missing\n");
+    let list = json!([null, "http", "GET", "/", null, null, null, null, null, null]);
+    let (code, said, why) = ask(&[list], &[]);
+    assert_eq!((code, said.as_str()), (Some(2), ""));
+    assert_eq!(why, "error: request 1: no JSON object\n");
     let (code, said, why) = ask(&[], &["--workload", "bar/web", "--fail-under", "0"]);
     assert_eq!(code, Some(2), "{said}{why}");
     assert_eq!(ask(&[], &["--fail-under", "101"]).0, Some(2));

@@ -81,12 +81,8 @@ impl Answer {
 
     /// Judges a request that is one JSON object; a bad one is answered, too.
     pub(crate) fn to_line(world: &mut World<'_>, line: &[u8], explain: bool) -> Self {
-        let read = match line.trim_ascii_start().first() {
-            // A list with the right values in the right places would read as a request, too.
-            Some(b'{') => serde_json::from_slice(line).map_err(|error| error.to_string()),
-            _ => Err("no JSON object".to_owned()),
-        };
-        let judged = read.and_then(|question| Self::to_question(world, question, explain));
+        let judged =
+            Question::read(line).and_then(|question| Self::to_question(world, question, explain));
         judged.unwrap_or_else(|message| {
             let value: Option<Value> = serde_json::from_slice(line).ok();
             let id = value.and_then(|value| value.get("id").cloned());

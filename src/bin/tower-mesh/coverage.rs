@@ -90,8 +90,7 @@ impl Coverage {
         while let Some(line) = lines.next(&mut io::sink())? {
             number += 1;
             let bad = |message| Failure::Question(format!("request {number}: {message}"));
-            let question: Question =
-                serde_json::from_slice(line).map_err(|error| bad(error.to_string()))?;
+            let question = Question::read(line).map_err(bad)?;
             let port = question.port(world.port());
             let services = question.services().map_err(bad)?;
             let request = question.into_request(port).map_err(bad)?;

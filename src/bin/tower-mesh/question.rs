@@ -65,6 +65,15 @@ struct Destination {
 }
 
 impl Question {
+    /// Reads a line.
+    pub(crate) fn read(line: &[u8]) -> Result<Self, String> {
+        match line.trim_ascii_start().first() {
+            // A list with the right values in the right places would read as a request, too.
+            Some(b'{') => serde_json::from_slice(line).map_err(|error| error.to_string()),
+            _ => Err("no JSON object".to_owned()),
+        }
+    }
+
     /// A question about one HTTP request.
     pub(crate) fn http(
         method: String,
