@@ -83,7 +83,12 @@ pub(super) fn deployment(
         | ("batch/v1", "Job")
         | ("v1", "ReplicationController") => spec.get("template")?,
         ("batch/v1", "CronJob") => spec.get("jobTemplate")?.get("spec")?.get("template")?,
-        _ => return None,
+        // Whoever else makes Pods of a template, such as the Rollouts of Argo.
+        _ => {
+            let template = spec.get("template")?;
+            let containers = template.get("spec")?.get("containers")?;
+            matches!(containers.value, Value::List(_)).then_some(template)?
+        }
     };
     let pod = template.get("spec")?;
     let labels = template

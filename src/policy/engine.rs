@@ -80,12 +80,7 @@ impl Engine {
     /// How request targets are normalized before they are judged.
     #[must_use]
     pub fn path_normalization(&self) -> Normalization {
-        match self.0.program.path_normalization {
-            PathNormalization::None => Normalization::None,
-            PathNormalization::Base => Normalization::Base,
-            PathNormalization::MergeSlashes => Normalization::MergeSlashes,
-            PathNormalization::DecodeAndMergeSlashes => Normalization::DecodeAndMergeSlashes,
-        }
+        normalization(self.0.program.path_normalization)
     }
 
     /// Judges an HTTP request, with its path normalized and its token verified.
@@ -259,4 +254,14 @@ fn stages(chains: &Chains) -> PerPort<Arc<Stages>> {
             Arc::new(Stages::new(&chain))
         }
     })
+}
+
+/// MeshConfig's setting in the matcher's words.
+pub(crate) fn normalization(setting: PathNormalization) -> Normalization {
+    match setting {
+        PathNormalization::None => Normalization::None,
+        PathNormalization::Base => Normalization::Base,
+        PathNormalization::MergeSlashes => Normalization::MergeSlashes,
+        PathNormalization::DecodeAndMergeSlashes => Normalization::DecodeAndMergeSlashes,
+    }
 }

@@ -88,6 +88,8 @@ pub use compile::compile;
 #[cfg(feature = "vet")]
 pub(crate) use compile::issuer_and_subject;
 pub use decision::{Decision, DryRun, Marks, PolicyId};
+#[cfg(feature = "vet")]
+pub(crate) use engine::normalization;
 pub use engine::{CustomMatch, Engine, Judgement};
 pub use explain::{Explanation, FailedClause, RuleReport};
 #[cfg(feature = "coverage")]

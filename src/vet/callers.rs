@@ -40,10 +40,10 @@ pub(super) fn check(world: World<'_>, notes: &mut Notes) {
     }
 }
 
-/// Negative lists of an ALLOW rule that no positive list of the same key stands beside.
+/// Negative lists of an ALLOW rule that no positive list stands beside.
 fn negatives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
-    for list in lists::rule(rule) {
-        let Some(first) = list.not_values.first().filter(|_| list.values.is_empty()) else {
+    for list in lists::lone_negatives(rule) {
+        let Some(first) = list.not_values.first() else {
             continue;
         };
         let (not_name, values) = (list.not_name, texts(list.not_values));
@@ -51,7 +51,8 @@ fn negatives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
             let what = match list.field {
                 Field::Header => "a request without the header",
                 Field::ServerName => "a connection without a server name",
-                field if field.is_token() => "a request without a token",
+                Field::Claim => "a token without the claim",
+                Field::RequestPrincipal => "a request without a token",
                 _ => "a plaintext request, which has no identity,",
             };
             format!(
@@ -157,7 +158,8 @@ fn identities(world: World<'_>, policy: &AuthorizationPolicy, rule: &Rule, notes
     let Some(first) = all.iter().find_map(|list| list.first()) else {
         return;
     };
-    let negative = all.iter().find(|list| list.values.is_empty());
+    let negatives = lists::lone_negatives(rule);
+    let negative = negatives.iter().find(|list| list.field.is_identity());
     let is_open = match policy.action {
         Action::Allow => negative.is_some(),
         Action::Deny => negative.is_none(),

@@ -1,26 +1,28 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::compiled::Compiled;
-use super::logic::{Shape, Tree};
+use super::logic::{Key, Shape, Tree};
 use crate::policy::ir::Policy;
 
 /// Finds the rules that could include another one without looking at all of them: thousands of rules differ in whom or what they name.
 ///
-/// INVARIANT: only a test of the same exact text implies one of an exact text. So a rule in which one of a few texts must hold includes
-/// only rules that hold one of these texts.
+/// INVARIANT: a test of an exact text is implied only by one of the same exact text, and a test of a start only by one of a text, a start
+/// or a template that starts so. So a rule in which one of a few keys must hold includes only rules that hold one of these, or a longer one.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    by_text: HashMap<String, Vec<usize>>,
-    /// Rules in which no exact text must hold.
+    by_key: HashMap<Key, Vec<usize>>,
+    /// How long the starts among the keys are.
+    lengths: BTreeSet<usize>,
+    /// Rules in which no key must hold.
     others: Vec<usize>,
 }
 
 impl Candidates {
     pub(super) fn of(rules: &[Compiled<'_>]) -> Self {
-        let mut frequency: HashMap<String, usize> = HashMap::new();
+        let mut frequency: HashMap<Key, usize> = HashMap::new();
         for rule in rules {
-            for text in texts(&rule.http) {
-                *frequency.entry(text).or_default() += 1;
+            for key in keys(&rule.http) {
+                *frequency.entry(key).or_default() += 1;
             }
         }
         let mut candidates = Self::default();
@@ -29,9 +31,12 @@ impl Candidates {
             let principals = needed_of(&rule.http.principals, &frequency);
             match rarest([permissions, principals].into_iter().flatten(), &frequency) {
                 None => candidates.others.push(index),
-                Some(texts) => {
-                    for text in texts {
-                        candidates.by_text.entry(text).or_default().push(index);
+                Some(keys) => {
+                    for key in keys {
+                        if let Key::Start(start) = &key {
+                            candidates.lengths.insert(start.len());
+                        }
+                        candidates.by_key.entry(key).or_default().push(index);
                     }
                 }
             }
@@ -41,26 +46,38 @@ impl Candidates {
 
     /// The rules that could include this one, in order, each once.
     pub(super) fn for_rule(&self, rule: &Compiled<'_>) -> Vec<usize> {
-        let texts = texts(&rule.http);
-        let keyed = texts.iter().filter_map(|text| self.by_text.get(text));
-        let mut found: Vec<usize> = keyed.flatten().chain(&self.others).copied().collect();
+        let mut found = self.others.clone();
+        for key in keys(&rule.http) {
+            let (Key::Whole(text) | Key::Start(text)) = &key;
+            let starts = self.lengths.iter().filter_map(|length| text.get(..*length));
+            let starts = starts.map(|start| Key::Start(start.to_owned()));
+            let whole = matches!(key, Key::Whole(_)).then_some(&key);
+            let of_start = starts.filter_map(|start| self.by_key.get(&start));
+            found.extend(of_start.flatten());
+            found.extend(
+                whole
+                    .and_then(|key| self.by_key.get(key))
+                    .into_iter()
+                    .flatten(),
+            );
+        }
         found.sort_unstable();
         found.dedup();
         found
     }
 }
 
-/// Texts of which one must hold, whichever of the nodes does.
-fn needed_of<N: Tree>(any: &[N], frequency: &HashMap<String, usize>) -> Option<Vec<String>> {
-    let texts: Option<Vec<_>> = any.iter().map(|node| needed(node, frequency)).collect();
-    texts.map(|texts| texts.concat())
+/// Keys of which one must hold, whichever of the nodes does.
+fn needed_of<N: Tree>(any: &[N], frequency: &HashMap<Key, usize>) -> Option<Vec<Key>> {
+    let keys: Option<Vec<_>> = any.iter().map(|node| needed(node, frequency)).collect();
+    keys.map(|keys| keys.concat())
 }
 
-/// Texts of which one must hold where the node does.
-fn needed<N: Tree>(node: &N, frequency: &HashMap<String, usize>) -> Option<Vec<String>> {
+/// Keys of which one must hold where the node does.
+fn needed<N: Tree>(node: &N, frequency: &HashMap<Key, usize>) -> Option<Vec<Key>> {
     match node.shape() {
         Shape::Any | Shape::Not(_) => None,
-        Shape::Is(attribute) => attribute.exact_text().map(|text| vec![text]),
+        Shape::Is(attribute) => attribute.key().map(|key| vec![key]),
         Shape::Or(any) => needed_of(any, frequency),
         Shape::And(all) => rarest(
             all.iter().filter_map(|node| needed(node, frequency)),
@@ -70,35 +87,34 @@ fn needed<N: Tree>(node: &N, frequency: &HashMap<String, usize>) -> Option<Vec<S
 }
 
 fn rarest(
-    options: impl Iterator<Item = Vec<String>>,
-    frequency: &HashMap<String, usize>,
-) -> Option<Vec<String>> {
-    let rules = |texts: &Vec<String>| -> usize {
-        texts.iter().filter_map(|text| frequency.get(text)).sum()
-    };
+    options: impl Iterator<Item = Vec<Key>>,
+    frequency: &HashMap<Key, usize>,
+) -> Option<Vec<Key>> {
+    let rules =
+        |keys: &Vec<Key>| -> usize { keys.iter().filter_map(|key| frequency.get(key)).sum() };
     options.min_by_key(rules)
 }
 
-/// Every exact text of a rule.
-fn texts(rule: &Policy) -> Vec<String> {
-    let mut texts = Vec::new();
+/// Every key of a rule.
+fn keys(rule: &Policy) -> Vec<Key> {
+    let mut keys = Vec::new();
     rule.permissions
         .iter()
-        .for_each(|node| collect(node, &mut texts));
+        .for_each(|node| collect(node, &mut keys));
     rule.principals
         .iter()
-        .for_each(|node| collect(node, &mut texts));
-    texts.sort_unstable();
-    texts.dedup();
-    texts
+        .for_each(|node| collect(node, &mut keys));
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
-fn collect<N: Tree>(node: &N, texts: &mut Vec<String>) {
+fn collect<N: Tree>(node: &N, keys: &mut Vec<Key>) {
     match node.shape() {
         Shape::Any => {}
-        Shape::Is(attribute) => texts.extend(attribute.exact_text()),
-        Shape::Not(inner) => collect(inner, texts),
-        Shape::And(nodes) | Shape::Or(nodes) => nodes.iter().for_each(|node| collect(node, texts)),
+        Shape::Is(attribute) => keys.extend(attribute.key()),
+        Shape::Not(inner) => collect(inner, keys),
+        Shape::And(nodes) | Shape::Or(nodes) => nodes.iter().for_each(|node| collect(node, keys)),
     }
 }
 
@@ -127,6 +143,9 @@ mod tests {
             "to: [{operation: {hosts: [a.EXAMPLE]}}]",
             "to: [{operation: {paths: [/a/b]}}, {operation: {paths: [/c]}}]",
             "to: [{operation: {paths: ['/a/{*}']}}]",
+            "to: [{operation: {paths: ['/a/b/{*}', '/a/{*}']}}]",
+            "to: [{operation: {paths: ['/a/*']}}]",
+            "to: [{operation: {paths: ['/a/b*', '/c*']}}]",
             "to: [{operation: {paths: ['/a*'], notPaths: [/a/b]}}]",
             "to: [{operation: {ports: ['80']}}], when: [{key: 'request.headers[x-a]', values: ['1']}]",
             "when: [{key: 'request.headers[x-a]', values: ['1', '*2']}]",

@@ -86,6 +86,21 @@ impl<'r> List<'r> {
         self.values.iter().chain(self.not_values)
     }
 
+    fn is_negative(self) -> bool {
+        self.values.is_empty() && !self.not_values.is_empty()
+    }
+
+    /// Whether what passes the other list has what this one speaks of.
+    fn is_demanded_by(self, other: Self) -> bool {
+        let same = match self.field {
+            field if field.is_identity() => other.field.is_identity(),
+            Field::RequestPrincipal => other.field.is_token(),
+            // A token may lack a claim.
+            _ => other.name == self.name,
+        };
+        same && !other.values.is_empty()
+    }
+
     /// The first value written, of either list.
     pub(super) fn first(self) -> Option<&'r Text> {
         self.values.first().or_else(|| self.not_values.first())
@@ -212,6 +227,25 @@ pub(super) fn rule(rule: &Rule) -> impl Iterator<Item = List<'_>> {
     let operations = rule.to.iter().flat_map(operation);
     let conditions = rule.when.iter().map(condition);
     sources.chain(operations).chain(conditions)
+}
+
+/// The negative lists of a rule that hold also for what is absent, since no positive list that must hold beside them demands it.
+pub(super) fn lone_negatives(rule: &Rule) -> Vec<List<'_>> {
+    let conditions: Vec<List<'_>> = rule.when.iter().map(condition).collect();
+    let sources: Vec<Vec<List<'_>>> = rule.from.iter().map(source).collect();
+    let demanded = |list: List<'_>, beside: &[List<'_>]| {
+        beside.iter().any(|other| list.is_demanded_by(*other))
+    };
+    let mut found: Vec<List<'_>> = rule.to.iter().flat_map(operation).collect();
+    for source in &sources {
+        let lone = source.iter().filter(|list| !demanded(**list, source));
+        found.extend(lone);
+    }
+    let in_every_source =
+        |list: List<'_>| !sources.is_empty() && sources.iter().all(|source| demanded(list, source));
+    found.extend(conditions.iter().filter(|list| !in_every_source(**list)));
+    found.retain(|list| list.is_negative() && !demanded(*list, &conditions));
+    found
 }
 
 /// The lists of all of a policy.

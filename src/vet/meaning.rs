@@ -1,5 +1,7 @@
 //! What follows from what the rules mean: rules that never match, refuse everything, or say what others say.
 
+use std::collections::HashMap;
+
 use super::candidates::Candidates;
 use super::compiled::{Compiled, compile_rules};
 use super::lists::Field;
@@ -7,7 +9,7 @@ use super::logic::Logic;
 use super::notes::{Notes, name};
 use super::world::{Scope, World};
 use super::{Code, lists};
-use crate::istio::{Action, AuthorizationPolicy, Position, Problems, Text};
+use crate::istio::{Action, AuthorizationPolicy, Position, Problems, Rule, Text};
 
 /// Adds notes about the meaning of AuthorizationPolicies.
 ///
@@ -196,12 +198,11 @@ impl<'r> Meaning<'r> {
         let gets: Vec<Get<'_>> = policies.flat_map(|policy| Get::of(policy)).collect();
         let heads: Vec<AuthorizationPolicy> = gets.iter().map(Get::as_head).collect();
         let compiled = compile_rules(&heads, self.world.mesh)?;
+        // INVARIANT: each of these has the one rule that was made of its GET.
+        let of_head: HashMap<*const AuthorizationPolicy, &Get<'_>> =
+            heads.iter().map(std::ptr::from_ref).zip(&gets).collect();
         for head in &compiled {
-            // INVARIANT: each of these has the one rule that was made of its GET.
-            let get = heads
-                .iter()
-                .position(|policy| std::ptr::eq(policy, head.policy));
-            let Some(get) = get.and_then(|index| gets.get(index)) else {
+            let Some(get) = of_head.get(&std::ptr::from_ref(head.policy)) else {
                 continue;
             };
             if self.is_refused(head) {
@@ -222,8 +223,11 @@ impl<'r> Meaning<'r> {
     fn is_refused(&self, head: &Compiled<'_>) -> bool {
         let scope = Scope::from(head.policy);
         let enforced = || self.rules.iter().filter(|rule| !rule.policy.dry_run);
-        let denied = enforced().any(|rule| {
+        let candidates = self.candidates.for_rule(head);
+        let mut wider = candidates.iter().filter_map(|index| self.rules.get(*index));
+        let denied = wider.any(|rule| {
             rule.policy.action == Action::Deny
+                && !rule.policy.dry_run
                 && self.world.covers(rule.policy.into(), scope)
                 && self.logic.rule_implies(&head.http, &rule.http)
         });
@@ -279,17 +283,27 @@ impl<'r> Get<'r> {
 
     /// The same refusal, of HEAD.
     fn as_head(&self) -> AuthorizationPolicy {
-        let mut policy = self.policy.clone();
-        let rule = policy.rules.get(self.rule).cloned();
-        policy.rules = rule.into_iter().collect();
-        for rule in &mut policy.rules {
-            let operation = rule.to.get(self.operation).cloned();
-            rule.to = operation.into_iter().collect();
-            for operation in &mut rule.to {
+        let rule = self.policy.rules.get(self.rule).map(|written| {
+            let operation = written.to.get(self.operation).cloned();
+            let mut to: Vec<_> = operation.into_iter().collect();
+            for operation in &mut to {
                 operation.methods = vec![Text::from("HEAD")];
             }
+            Rule {
+                from: written.from.clone(),
+                to,
+                when: written.when.clone(),
+                at: written.at.clone(),
+            }
+        });
+        AuthorizationPolicy {
+            meta: self.policy.meta.clone(),
+            selector: self.policy.selector.clone(),
+            target_refs: self.policy.target_refs.clone(),
+            action: self.policy.action,
+            rules: rule.into_iter().collect(),
+            ..AuthorizationPolicy::default()
         }
-        policy
     }
 }
 

@@ -9,7 +9,8 @@ use super::world::World;
 use crate::istio::{
     Action, AuthorizationPolicy, MeshConfig, Meta, Operation, PathNormalization, Text,
 };
-use crate::matcher::{Cidr, StringMatcher};
+use crate::matcher::{Cidr, StringMatcher, authority, path};
+use crate::policy::normalization;
 
 /// Adds notes about values.
 pub(super) fn check(world: World<'_>, notes: &mut Notes) {
@@ -106,7 +107,9 @@ impl Values<'_> {
             );
             return;
         }
-        if let Some(why) = unusual(literal, field, self.paths) {
+        let is_whole = literal.len() == text.len() && !text.contains('{');
+        let why = unusual(literal, field, self.paths);
+        if let Some(why) = why.or_else(|| is_whole.then(|| changed(text, self.paths)).flatten()) {
             self.notes.add(
                 Code::PathNotNormalized,
                 meta,
@@ -155,6 +158,16 @@ impl Values<'_> {
     fn hosts(&mut self, meta: &Meta, values: &[Text]) {
         for value in values {
             let host = value.as_str();
+            if !authority::is_legal(host.as_bytes()) {
+                self.notes.add(
+                    Code::ValueNeverMatches,
+                    meta,
+                    value.at(),
+                    format!("`{host}` is no host: whoever sends it as one is answered with 400"),
+                    "write the host alone",
+                );
+                continue;
+            }
             let has_port = host
                 .rsplit_once(':')
                 .is_some_and(|(_, port)| port == "*" || port.bytes().all(|b| b.is_ascii_digit()));
@@ -358,6 +371,15 @@ fn unusual(text: &str, field: Field, paths: PathNormalization) -> Option<String>
         PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes
     );
     (merges && path.contains("//")).then(|| "normalization makes one slash of several".to_owned())
+}
+
+/// What becomes of a whole path that normalization does not leave as it is.
+fn changed(text: &str, paths: PathNormalization) -> Option<String> {
+    match path::normalize(text, normalization(paths)) {
+        Ok(left) if left == text => None,
+        Ok(left) => Some(format!("normalization makes `{left}` of it")),
+        Err(refusal) => Some(format!("such a request is refused: {refusal}")),
+    }
 }
 
 /// The first `%XX`.

@@ -97,11 +97,25 @@ fn unguarded(world: World<'_>, notes: &mut Notes) {
     for known in world.workloads {
         let workload = &known.workload;
         let policies = &world.resources.authorization_policies;
-        let mut allowing = policies
+        let allowing = policies
             .iter()
             .filter(|policy| policy.action == Action::Allow && !policy.dry_run);
+        // Whether a policy of a Service or a waypoint is for it is not known.
+        let may_be_attached = allowing.clone().any(|policy| {
+            let scope = Scope::from(&**policy);
+            scope.is_attached && scope.namespace == workload.namespace()
+        });
+        let calls_only =
+            matches!(known.kind.as_str(), "CronJob" | "Job") && workload.services().is_empty();
+        if may_be_attached || calls_only {
+            continue;
+        }
         let legacy = world.resources.rbac_configs.first();
-        if legacy.is_some() || allowing.any(|policy| world.selects((&**policy).into(), workload)) {
+        if legacy.is_some()
+            || allowing
+                .clone()
+                .any(|policy| world.selects((&**policy).into(), workload))
+        {
             continue;
         }
         let mut meta = Meta::default();

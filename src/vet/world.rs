@@ -151,8 +151,9 @@ impl<'r> World<'r> {
         let workloads = self.workloads.iter();
         let mut namespaces = workloads.map(|known| known.workload.namespace());
         match self.is_root(scope.namespace) {
-            true => !self.workloads.is_empty(),
-            false => namespaces.any(|namespace| namespace == scope.namespace),
+            // Labels may be those of the root namespace's own workloads, which a deployment elsewhere says nothing about.
+            true if scope.labels.is_empty() => !self.workloads.is_empty(),
+            _ => namespaces.any(|namespace| namespace == scope.namespace),
         }
     }
 

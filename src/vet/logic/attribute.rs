@@ -1,7 +1,8 @@
 use super::text::{excludes, includes, is_non_empty, matches_all};
 use crate::istio::PathNormalization;
-use crate::matcher::{Cidr, PathTemplate, StringMatcher, StringPattern};
+use crate::matcher::{Cidr, PathTemplate, StringMatcher, StringPattern, path};
 use crate::policy::ir::{HeaderMatcher, HeaderTest, MetadataMatcher, ValueMatcher};
+use crate::policy::normalization;
 
 /// A test of one fact about a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,10 +21,24 @@ pub(in crate::vet) enum Attribute<'r> {
     Template(&'r PathTemplate),
 }
 
+/// A text in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::vet) enum Key {
+    /// All of it.
+    Whole(String),
+    /// How it starts.
+    Start(String),
+}
+
 impl Attribute<'_> {
-    /// The text, in lower case, that something must be to pass; `None` where several may be.
-    pub(in crate::vet) fn exact_text(self) -> Option<String> {
+    /// What something must be, or start with, to pass; `None` where that is nothing certain, or nothing that says more than `/`.
+    pub(in crate::vet) fn key(self) -> Option<Key> {
+        let start = |text: &str| {
+            let says_something = !text.is_empty() && text != "/";
+            says_something.then(|| Key::Start(text.to_ascii_lowercase()))
+        };
         let matcher = match self {
+            Self::Template(template) => return start(template.literal_prefix()),
             Self::Path(matcher) | Self::Peer(Some(matcher)) | Self::ServerName(matcher) => matcher,
             Self::Header(HeaderMatcher {
                 test: HeaderTest::String(matcher),
@@ -34,7 +49,8 @@ impl Attribute<'_> {
             _ => return None,
         };
         match &matcher.pattern {
-            StringPattern::Exact(text) => Some(text.to_ascii_lowercase()),
+            StringPattern::Exact(text) => Some(Key::Whole(text.to_ascii_lowercase())),
+            StringPattern::Prefix(text) => start(text),
             _ => None,
         }
     }
@@ -228,5 +244,10 @@ fn is_possible_path(matcher: &StringMatcher, paths: PathNormalization) -> bool {
         PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes
     );
     let doubled = merged && text.contains("//");
-    !(rewritten || dots || doubled)
+    // A whole path must be left as it is: `%7E` comes as `~`, and `..;` as the segment above.
+    let is_changed = is_start
+        && is_end
+        && !matcher.ignore_case
+        && path::normalize(text, normalization(paths)).map_or(true, |left| left != text.as_str());
+    !(rewritten || dots || doubled || is_changed)
 }

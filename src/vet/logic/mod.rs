@@ -5,5 +5,6 @@ mod attribute;
 mod text;
 mod tree;
 
+pub(super) use attribute::Key;
 pub(super) use text::{excludes, includes};
 pub(super) use tree::{Logic, Shape, Tree};

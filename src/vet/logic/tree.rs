@@ -97,6 +97,9 @@ impl Logic {
     /// Why nothing passes both, when that is certain.
     fn clash<'n, N: Tree>(self, a: &'n N, b: &'n N) -> Option<Why<'n>> {
         match (a.shape(), b.shape()) {
+            // Before what is asked for is taken apart: all of it together may be what is left out.
+            (Shape::Not(inner), _) if self.implies(b, inner) => Some(Why::ButNot(first(b))),
+            (_, Shape::Not(inner)) if self.implies(a, inner) => Some(Why::ButNot(first(a))),
             (Shape::And(all), _) => all.iter().find_map(|a| self.clash(a, b)),
             (_, Shape::And(all)) => all.iter().find_map(|b| self.clash(a, b)),
             (Shape::Or(any), _) => {
@@ -109,10 +112,8 @@ impl Logic {
                 let first = reasons.next()??;
                 reasons.all(|reason| reason.is_some()).then_some(first)
             }
-            (Shape::Not(inner), _) => self.implies(b, inner).then(|| Why::ButNot(first(b))),
-            (_, Shape::Not(inner)) => self.implies(a, inner).then(|| Why::ButNot(first(a))),
             (Shape::Is(a), Shape::Is(b)) => a.excludes(b).then_some(Why::Both(a, b)),
-            (Shape::Any, _) | (_, Shape::Any) => None,
+            (Shape::Any | Shape::Not(_), _) | (_, Shape::Any | Shape::Not(_)) => None,
         }
     }
 }
