@@ -250,6 +250,19 @@ impl MeshStream {
     pub fn peer(&self) -> Option<&Peer> {
         self.inside.as_ref().map(|inside| &inside.peer)
     }
+
+    /// Its bytes, unless the connection is to be cut; asked before each read and write, as a client need not wait for either.
+    fn in_time(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> io::Result<Pin<&mut TokioIo<Stream<TcpStream>>>> {
+        if let Some(inside) = &mut self.inside
+            && inside.poll_cut(cx).is_ready()
+        {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(Pin::new(&mut self.io))
+    }
 }
 
 impl Inside {
@@ -292,14 +305,7 @@ impl Read for MeshStream {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        match &mut self.inside {
-            Some(inside) if polled.is_pending() => {
-                let cut = inside.poll_cut(cx);
-                cut.map(|()| Err(io::ErrorKind::ConnectionAborted.into()))
-            }
-            Some(_) | None => polled,
-        }
+        self.in_time(cx)?.poll_read(cx, buf)
     }
 }
 
@@ -309,11 +315,11 @@ impl Write for MeshStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        self.in_time(cx)?.poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        self.in_time(cx)?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -329,6 +335,6 @@ impl Write for MeshStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        self.in_time(cx)?.poll_write_vectored(cx, bufs)
     }
 }

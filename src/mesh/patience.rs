@@ -55,11 +55,13 @@ impl<T> Patience<T> {
             Phase::Opening(missing) => match missing.strip_prefix(bytes) {
                 Some([]) => {
                     self.phase = Phase::Http2;
+                    self.streams.speak_http2();
                     self.limit = None;
                 }
                 Some(missing) => self.phase = Phase::Opening(missing),
                 None if bytes.starts_with(missing) => {
                     self.phase = Phase::Http2;
+                    self.streams.speak_http2();
                     self.limit = None;
                 }
                 // The time for its head is running already.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
 use tower_service::Service;
 
 use super::Mesh;
@@ -190,7 +191,6 @@ async fn handshake(incoming: Incoming, shutdown: &mut Signal) -> Option<Connecti
 
 /// When a connection should end, and how that is said on it.
 struct Ending {
-    is_http2: bool,
     streams: Arc<Streams>,
     tally: Arc<Tally>,
     /// Where the requests are counted that are under way when the connection is cut.
@@ -200,7 +200,6 @@ struct Ending {
 impl Ending {
     fn of(connection: &Connection, cut: &Arc<AtomicUsize>) -> Self {
         Self {
-            is_http2: connection.stream().is_http2(),
             streams: Arc::default(),
             tally: Arc::clone(connection.tally()),
             cut: Arc::clone(cut),
@@ -234,7 +233,7 @@ impl Drop for CountCut<'_> {
 }
 
 /// Serves a connection to its end: its client's, that of its certificates, or ours. The last two let it finish what it is doing.
-async fn serve_until<C, E>(serving: C, lifetime: Lifetime, ending: Ending, mut shutdown: Signal)
+async fn serve_until<C, E>(serving: C, mut lifetime: Lifetime, ending: Ending, mut shutdown: Signal)
 where
     C: GracefulConnection<Error = E>,
     E: fmt::Display,
@@ -245,32 +244,85 @@ where
         ending: &ending,
         has_ended: false,
     };
-    let end = tokio::select! {
-        ended = serving.as_mut() => return count.ended(ended),
-        end = lifetime.ended() => Some(end),
-        // Whoever drains them all cuts them all, and counts.
-        () = shutdown.stop() => None,
-    };
-    ending.streams.end();
-    let Some(end) = end else {
-        serving.as_mut().graceful_shutdown();
-        return count.ended(serving.as_mut().await);
-    };
-    ending.tally.count_ended(end.reason);
-    tracing::debug!(target: "tower_mesh::serve", reason = %end.reason, "draining a connection");
-    if ending.is_http2 {
-        serving.as_mut().graceful_shutdown();
+    let mut time: Option<Time> = None;
+    // Whether hyper was told to end it, and whether a shutdown asked for that.
+    let (mut told, mut asked) = (false, false);
+    loop {
+        let next = time.map(|time| if told { time.cut } else { time.close });
+        let step = poll_fn(|cx| {
+            let polled = serving.as_mut().poll(cx);
+            // Before the preface was read hyper would drop the connection, and with it the request that comes behind.
+            if polled.is_pending() && time.is_some() && !told && ending.streams.is_http2() {
+                told = true;
+                serving.as_mut().graceful_shutdown();
+                return serving.as_mut().poll(cx);
+            }
+            polled
+        });
+        tokio::select! {
+            ended = step => return count.ended(ended),
+            end = lifetime.ended() => {
+                tracing::debug!(target: "tower_mesh::serve", reason = %end.reason, "draining a connection");
+                if time.is_none() {
+                    ending.streams.end();
+                    ending.tally.count_ended(end.reason);
+                }
+                time = Some(Time::of(end.grace).sooner(time));
+            }
+            // Whoever drains them all cuts them all, and counts.
+            () = shutdown.stop(), if !asked => {
+                asked = true;
+                ending.streams.end();
+                if !told {
+                    told = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+            }
+            () = reach(next) => match time {
+                Some(time) if Instant::now() >= time.cut => break,
+                _ if !told => {
+                    told = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+                _ => {}
+            },
+        }
     }
-    // An HTTP/1 connection goes with its next response; one that stays idle goes when the time is over.
-    let mut ended = timeout(end.grace, serving.as_mut()).await;
-    if ended.is_err() && !ending.is_http2 {
-        serving.as_mut().graceful_shutdown();
-        ended = timeout(LAST_RESPONSE.min(end.grace), serving.as_mut()).await;
+    ending.tally.count_cut(ending.streams.open());
+    count.ended(Ok::<(), E>(()));
+}
+
+/// What a connection that ends may still take.
+#[derive(Clone, Copy)]
+struct Time {
+    /// An HTTP/1 connection goes with its next response. One that is idle then goes; what has begun by then has the rest.
+    close: Instant,
+    cut: Instant,
+}
+
+impl Time {
+    fn of(grace: Duration) -> Self {
+        let cut = Instant::now() + grace;
+        Self {
+            close: cut - LAST_RESPONSE.min(grace / 4),
+            cut,
+        }
     }
-    if ended.is_err() {
-        ending.tally.count_cut(ending.streams.open());
+
+    fn sooner(self, other: Option<Self>) -> Self {
+        let other = other.unwrap_or(self);
+        Self {
+            close: self.close.min(other.close),
+            cut: self.cut.min(other.cut),
+        }
     }
-    count.ended(ended.unwrap_or(Ok(())));
+}
+
+async fn reach(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
 }
 
 /// How the connections ended after a shutdown was asked for.

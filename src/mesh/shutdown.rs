@@ -24,8 +24,8 @@ impl Shutdown {
 
     /// Asks for it: servers go on for `notice`, then connections get `grace` to finish. Asked again, whatever is sooner counts.
     pub(super) fn request(&self, notice: Duration, grace: Duration) {
-        let stop = Instant::now() + notice;
-        let cut = stop + grace;
+        let stop = Instant::now() + notice.min(FOREVER);
+        let cut = stop + grace.min(FOREVER);
         self.0.send_modify(|plan| {
             let before = plan.unwrap_or(Plan { stop, cut });
             *plan = Some(Plan {
@@ -82,3 +82,6 @@ impl Signal {
         }
     }
 }
+
+/// Longer than any process, and yet no sum with it overflows.
+const FOREVER: Duration = Duration::from_secs(86400 * 365 * 30);

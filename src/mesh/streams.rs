@@ -7,6 +7,8 @@ pub(super) struct Streams {
     ending: AtomicBool,
     /// HTTP/1 has ended on it, and something else goes on.
     upgraded: AtomicBool,
+    /// HTTP/2 is spoken on it, as its preface has told.
+    http2: AtomicBool,
     /// How many requests have begun, wrapping.
     begun: AtomicU32,
     /// How many have begun and not ended.
@@ -28,6 +30,14 @@ impl Streams {
 
     pub(super) fn is_upgraded(&self) -> bool {
         self.upgraded.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn speak_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
     }
 
     pub(super) fn begin(&self) {

@@ -101,11 +101,13 @@ impl Acceptor {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mode = self.modes.load().of(local.port());
+        let plaintext = |read: &[u8], stream| {
+            let stream = Stream::plaintext(read, stream, self.lifetimes);
+            let stream = stream.while_taken(self.modes.clone(), local.port());
+            Ok((stream, Peer::plaintext(remote, local)))
+        };
         if mode == Mode::Disable {
-            return Ok((
-                Stream::plaintext(&[], stream, self.lifetimes),
-                Peer::plaintext(remote, local),
-            ));
+            return plaintext(&[], stream);
         }
         let too_slow = |_| HandshakeError::new(Reason::Timeout);
         let mut buffer = [0; CHUNK];
@@ -121,10 +123,7 @@ impl Acceptor {
                 let peer = handshake::peer(&stream, remote, local)?;
                 Ok((stream.with(peer.clone()), peer))
             }
-            (bytes, Mode::Permissive) => Ok((
-                Stream::plaintext(bytes, stream, self.lifetimes),
-                Peer::plaintext(remote, local),
-            )),
+            (bytes, Mode::Permissive) => plaintext(bytes, stream),
             (_, Mode::Strict | Mode::Disable) => Err(HandshakeError::new(Reason::PlaintextRefused)),
         }
     }
@@ -145,6 +144,7 @@ impl Acceptor {
         let handshake = StartHandshake::from_parts(accepted, stream);
         let made = Made {
             credentials: self.credentials.clone(),
+            not_after: generation.not_after(),
             generation: generation.generation(),
             bundles: Arc::clone(generation.bundles()),
             accepted: None,

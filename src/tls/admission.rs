@@ -46,7 +46,7 @@ impl Admission {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            all: Arc::new(Semaphore::new(limits.handshakes)),
+            all: places(limits.handshakes),
             by_source: HashMap::new(),
             forget_at: few(limits),
         }
@@ -63,12 +63,17 @@ impl Admission {
         let source = self
             .by_source
             .entry(network(source))
-            .or_insert_with(|| Arc::new(Semaphore::new(self.limits.handshakes_per_source)));
+            .or_insert_with(|| places(self.limits.handshakes_per_source));
         Tickets {
             all: Arc::clone(&self.all),
             source: Arc::clone(source),
         }
     }
+}
+
+/// More than there can be are as many as there can be.
+pub(super) fn places(most: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
 }
 
 fn few(limits: Limits) -> usize {

@@ -47,14 +47,26 @@ impl Connection {
         &self.peer
     }
 
-    /// Cuts the connection itself once an identity on it is no longer good: for servers that nobody tells of a
+    /// Cuts the connection itself once an identity on it is no longer good, or it is plaintext and its port no longer takes that: for servers that nobody tells of a
     /// [`Lifetime`](super::Lifetime), such as axum's and tonic's. Rotations and age do not end it, as nothing could be finished first.
     #[must_use]
     pub fn cut_when_no_longer_good(mut self) -> Self {
-        if self.peer.is_tls() {
-            self.deadline = Some(Deadline::of(self.stream.lifetime().while_good()));
-        }
+        self.deadline = Some(Deadline::of(self.stream.lifetime().while_good()));
         self
+    }
+
+    /// Its stream, unless the connection is to be cut. Asked before each read and write: who has bytes to read, or reads none while a body is
+    /// full, would otherwise never learn of it.
+    fn in_time(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Stream<TcpStream>>> {
+        let tally = &self.tally;
+        if let Some(deadline) = &mut self.deadline
+            && deadline
+                .poll_cut(cx, |ended| tally.count_ended(ended.reason))
+                .is_ready()
+        {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(Pin::new(&mut self.stream))
     }
 
     /// The stream underneath.
@@ -82,20 +94,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let Self {
-            deadline: Some(deadline),
-            tally,
-            ..
-        } = &mut *self
-        else {
-            return polled;
-        };
-        if polled.is_ready() {
-            return polled;
-        }
-        let cut = deadline.poll_cut(cx, |ended| tally.count_ended(ended.reason));
-        cut.map(|()| Err(io::ErrorKind::ConnectionAborted.into()))
+        self.in_time(cx)?.poll_read(cx, buf)
     }
 }
 
@@ -105,7 +104,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        self.in_time(cx)?.poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -113,7 +112,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        self.in_time(cx)?.poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -121,7 +120,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.in_time(cx)?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -151,6 +151,7 @@ impl Connector {
             .map_err(|_| HandshakeError::new(Reason::Timeout))??;
         let made = Made {
             credentials: self.credentials.clone(),
+            not_after: generation.not_after(),
             generation: generation.generation(),
             bundles: Arc::clone(generation.bundles()),
             accepted: Some(destination.accepted.clone()),

@@ -151,11 +151,21 @@ impl Credentials {
         self.0.replaced.subscribe()
     }
 
-    /// Whether a chain that was good would be so now.
-    pub(super) fn vouches_for(&self, chain: &[CertificateDer<'_>], role: Role) -> bool {
+    /// What is in use, good or not.
+    pub(super) fn held(&self) -> Snapshot<Generation> {
+        self.0.current.snapshot()
+    }
+
+    /// Whether a chain that was good would be so now, by these roots.
+    pub(super) fn vouches_for(
+        &self,
+        bundles: &Arc<TrustBundles>,
+        chain: &[CertificateDer<'_>],
+        role: Role,
+    ) -> bool {
         let settings = &self.0.settings;
         let algorithms = settings.provider.crypto.signature_verification_algorithms;
-        let verifier = Verifier::new(self.bundles(), algorithms, Expected::Anyone);
+        let verifier = Verifier::new(Arc::clone(bundles), algorithms, Expected::Anyone);
         chain.split_first().is_some_and(|(leaf, rest)| {
             let verdict = verifier.verify(leaf, rest, role, settings.clock.unix());
             verdict.is_ok()

@@ -1,45 +1,67 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::lifetime::{Ended, Lifetime};
 
-/// When to cut a connection whose server or client cannot be told to end it: its [`Lifetime`], and then what is granted to finish.
-pub struct Deadline(State);
-
-enum State {
-    Standing(Pin<Box<dyn Future<Output = Ended> + Send>>),
-    Ending(Pin<Box<Sleep>>),
+/// When to cut a connection whose server or client cannot be told to end it: its [`Lifetime`], and then what is granted to finish, less once
+/// an identity on it is no longer good.
+pub struct Deadline {
+    lifetime: Ending,
+    grace: Option<Pin<Box<Sleep>>>,
 }
+
+type Ending = Pin<Box<dyn Future<Output = (Ended, Lifetime)> + Send>>;
 
 impl Deadline {
     /// The deadline of a connection.
     #[must_use]
     pub fn of(lifetime: Lifetime) -> Self {
-        Self(State::Standing(Box::pin(lifetime.ended())))
+        Self {
+            lifetime: ending(lifetime),
+            grace: None,
+        }
     }
 
     /// Ready when the connection must be cut; tells once that it begins to end.
     pub fn poll_cut(&mut self, cx: &mut Context<'_>, tell: impl FnOnce(Ended)) -> Poll<()> {
-        if let State::Standing(lifetime) = &mut self.0 {
-            let ended = ready!(lifetime.as_mut().poll(cx));
-            tell(ended);
-            self.0 = State::Ending(Box::pin(sleep(ended.grace)));
+        let mut tell = Some(tell);
+        // It ends twice at most.
+        while let Poll::Ready((ended, lifetime)) = self.lifetime.as_mut().poll(cx) {
+            self.lifetime = ending(lifetime);
+            let cut = Instant::now() + ended.grace;
+            match &mut self.grace {
+                Some(grace) if grace.deadline() <= cut => {}
+                Some(grace) => grace.as_mut().reset(cut),
+                None => {
+                    self.grace = Some(Box::pin(sleep_until(cut)));
+                    if let Some(tell) = tell.take() {
+                        tell(ended);
+                    }
+                }
+            }
         }
-        match &mut self.0 {
-            State::Standing(_) => Poll::Pending,
-            State::Ending(grace) => grace.as_mut().poll(cx),
+        match &mut self.grace {
+            None => Poll::Pending,
+            Some(grace) => grace.as_mut().poll(cx),
         }
     }
 
     /// Whether the connection has begun to end.
     #[must_use]
     pub fn is_ending(&self) -> bool {
-        matches!(self.0, State::Ending(_))
+        self.grace.is_some()
     }
+}
+
+fn ending(mut lifetime: Lifetime) -> Ending {
+    Box::pin(async move {
+        let ended = lifetime.ended().await;
+        (ended, lifetime)
+    })
 }
 
 impl fmt::Debug for Deadline {

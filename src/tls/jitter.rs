@@ -6,5 +6,9 @@ pub(super) fn jitter(time: Duration, percent: u32) -> Duration {
     // Randomness enough to spread load, and no one's secret.
     let random = RandomState::new().build_hasher().finish() % 2001;
     let share = f64::from(u32::try_from(random).unwrap_or(1000)) / 1000.0 - 1.0;
-    time.mul_f64(1.0 + share * f64::from(percent) / 100.0)
+    time.min(FOREVER)
+        .mul_f64(1.0 + share * f64::from(percent) / 100.0)
 }
+
+/// As tokio means it: some thirty years. What is longer is as long, for no sum with it overflows.
+pub(super) const FOREVER: Duration = Duration::from_secs(86400 * 365 * 30);

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,11 +8,14 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::context::Peer;
+use crate::live::{Live, Snapshot};
 
 use super::accepted::Accepted;
 use super::bundle::TrustBundles;
 use super::credentials::Credentials;
-use super::jitter::jitter;
+use super::generation::Generation;
+use super::jitter::{FOREVER, jitter};
+use super::mode::{Mode, Modes};
 use super::verifier::Role;
 
 /// How long connections go on, and how long what is under way on them may take to finish.
@@ -45,7 +49,7 @@ impl Default for Lifetimes {
 /// ```no_run
 /// # async fn serve(mut listener: tower_mesh::tls::Listener) {
 /// let connection = listener.accept().await;
-/// let lifetime = connection.stream().lifetime();
+/// let mut lifetime = connection.stream().lifetime();
 /// // ... beside serving the connection:
 /// let ended = lifetime.ended().await;
 /// println!("closing within {:?}: {}", ended.grace, ended.reason);
@@ -54,8 +58,12 @@ impl Default for Lifetimes {
 pub struct Lifetime {
     until: Instant,
     while_good: bool,
+    /// It has ended as it must, and there is no worse.
+    is_over: bool,
     lifetimes: Lifetimes,
     tls: Option<Tls>,
+    /// Of a plaintext connection, the port that must go on taking such.
+    port: Option<(Live<Modes>, u16)>,
 }
 
 struct Tls {
@@ -65,25 +73,21 @@ struct Tls {
     peer: Peer,
     /// How long before the end of the peer's certificate, and of ours, the connection begins to end.
     ahead: [Duration; 2],
+    /// Our identity was replaced since.
+    rotated: bool,
 }
 
 /// With which identity of ours a connection was made, and to whom it may be.
 #[derive(Clone)]
 pub(super) struct Made {
     pub(super) credentials: Credentials,
+    /// When the certificate ends that was shown.
+    pub(super) not_after: SystemTime,
+    /// The last generation by which the peer was judged, and its roots.
     pub(super) generation: u64,
     pub(super) bundles: Arc<TrustBundles>,
     /// Of a connection of ours, as a client.
     pub(super) accepted: Option<Accepted>,
-}
-
-impl Made {
-    /// Takes the present generation for its own, as the peer would be let in by it.
-    fn keep_up(&mut self) {
-        // In this order: of two replacements, the second is seen again.
-        self.generation = self.credentials.generation();
-        self.bundles = self.credentials.bundles();
-    }
 }
 
 impl Lifetime {
@@ -92,8 +96,22 @@ impl Lifetime {
         Self {
             until: Instant::now() + jitter(lifetimes.max_age, 10),
             while_good: false,
-            lifetimes,
+            is_over: false,
+            lifetimes: Lifetimes {
+                drain: lifetimes.drain.min(FOREVER),
+                cut: lifetimes.cut.min(FOREVER),
+                ..lifetimes
+            },
             tls: None,
+            port: None,
+        }
+    }
+
+    /// Of a plaintext connection to a port whose mode may come to be STRICT.
+    pub(super) fn of_port(lifetimes: Lifetimes, modes: Live<Modes>, port: u16) -> Self {
+        Self {
+            port: Some((modes, port)),
+            ..Self::of_any(lifetimes)
         }
     }
 
@@ -120,6 +138,7 @@ impl Lifetime {
             chain,
             peer,
             ahead,
+            rotated: false,
         };
         Self {
             tls: Some(tls),
@@ -136,44 +155,86 @@ impl Lifetime {
     }
 
     /// Resolves when the connection should end, and says why.
-    pub async fn ended(mut self) -> Ended {
-        let ended = |reason, grace| Ended { reason, grace };
-        let Lifetimes { drain, cut, .. } = self.lifetimes;
-        if self.while_good {
-            self.until = Instant::now() + FOREVER;
+    ///
+    /// May be awaited again while the connection ends: of age, or as we have another certificate, both identities on it are still good, and it
+    /// then resolves once more when one no longer is. After any other end it never does.
+    pub async fn ended(&mut self) -> Ended {
+        if self.is_over {
+            return pending().await;
         }
-        let Some(mut tls) = self.tls else {
-            sleep_until(self.until).await;
-            return ended(End::Age, drain);
-        };
-        let mut replaced = tls.made.credentials.subscribe();
+        let tls = self.tls.as_ref();
+        // Before the first look, so that nothing is missed between.
+        let mut replaced = tls.map(|tls| tls.made.credentials.subscribe());
         loop {
             let now = Instant::now();
-            if now >= self.until {
-                return ended(End::Age, drain);
+            if let Some((reason, left)) = self.no_longer_good() {
+                self.is_over = true;
+                let cut = self.lifetimes.cut;
+                let grace = left.map_or(cut, |left| cut.min(left));
+                return Ended { reason, grace };
             }
-            let end = tls.ended();
-            if self.while_good && end == Some((End::Rotated, None)) {
-                tls.made.keep_up();
-                continue;
+            if let Some(reason) = self.outlived(now) {
+                self.while_good = true;
+                let drain = self.lifetimes.drain;
+                let left = self.tls.as_ref().map(Tls::left);
+                let grace = left.map_or(drain, |left| drain.min(left));
+                return Ended { reason, grace };
             }
-            if let Some((reason, left)) = end {
-                let grace = if reason == End::Rotated { drain } else { cut };
-                return ended(reason, left.map_or(grace, |left| grace.min(left)));
-            }
-            // The wall clock may jump, so it is looked at every now and then.
-            let look = tls.remaining().min(tls.look());
+            let until = if self.while_good {
+                FOREVER
+            } else {
+                self.until - now
+            };
             tokio::select! {
-                _ = replaced.changed() => {}
-                () = sleep_until(self.until.min(now + look)) => {}
+                () = changed(&mut replaced) => {}
+                () = sleep_until(now + until.min(self.look())) => {}
             }
+        }
+    }
+
+    /// Why the connection must end, and what is left of a certificate that is about to.
+    fn no_longer_good(&mut self) -> Option<(End, Option<Duration>)> {
+        if let Some((modes, port)) = &self.port
+            && modes.load().of(*port) == Mode::Strict
+        {
+            return Some((End::ModeChanged, None));
+        }
+        self.tls.as_mut()?.no_longer_good()
+    }
+
+    /// Why the connection should end, good as it is.
+    fn outlived(&self, now: Instant) -> Option<End> {
+        let rotated = self.tls.as_ref().is_some_and(|tls| tls.rotated);
+        match (self.while_good, now >= self.until) {
+            (true, _) => None,
+            (false, true) => Some(End::Age),
+            (false, false) => rotated.then_some(End::Rotated),
+        }
+    }
+
+    /// When to look next.
+    fn look(&self) -> Duration {
+        match (&self.tls, &self.port) {
+            // The wall clock may jump, so it is looked at every now and then.
+            (Some(tls), _) => tls.remaining().min(tls.look()),
+            (None, Some(_)) => LOOK_AT_MODE,
+            (None, None) => FOREVER,
         }
     }
 }
 
+/// Resolves when the identity was replaced, where there is one.
+async fn changed(replaced: &mut Option<Replaced>) {
+    match replaced {
+        // Who waits holds the credentials, so it is never an error.
+        Some(replaced) => drop(replaced.changed().await),
+        None => pending().await,
+    }
+}
+
 impl Tls {
-    /// Why the connection should end, and what is left of a certificate that is about to.
-    fn ended(&self) -> Option<(End, Option<Duration>)> {
+    /// Why the connection must end, and what is left of a certificate that is about to.
+    fn no_longer_good(&mut self) -> Option<(End, Option<Duration>)> {
         let credentials = &self.made.credentials;
         let now = credentials.settings().clock.now();
         let left = |not_after: SystemTime| not_after.duration_since(now).unwrap_or_default();
@@ -184,9 +245,17 @@ impl Tls {
                 return Some((End::PeerExpired, Some(left)));
             }
         }
-        if credentials.generation() != self.made.generation {
-            return Some((self.replaced(), None));
+        let held = credentials.held();
+        if held.generation() != self.made.generation {
+            if !self.would_let_in(&held) {
+                return Some((End::PeerUntrusted, None));
+            }
+            // Of the generation that was judged: one that came since is seen as another.
+            self.made.generation = held.generation();
+            self.made.bundles = Arc::clone(held.bundles());
+            self.rotated = true;
         }
+        let credentials = &self.made.credentials;
         if !credentials.is_valid() {
             return Some((End::OwnExpired, None));
         }
@@ -202,14 +271,23 @@ impl Tls {
     }
 
     /// We have another identity or other roots: would the peer still be let in?
-    fn replaced(&self) -> End {
+    fn would_let_in(&self, held: &Snapshot<Generation>) -> bool {
         let credentials = &self.made.credentials;
-        let same_roots = *credentials.bundles() == *self.made.bundles;
-        if same_roots || credentials.vouches_for(&self.chain, self.role) {
-            End::Rotated
+        **held.bundles() == *self.made.bundles
+            || credentials.vouches_for(held.bundles(), &self.chain, self.role)
+    }
+
+    /// Until the first of the two certificates ends that the connection was made with.
+    fn left(&self) -> Duration {
+        let credentials = &self.made.credentials;
+        let now = credentials.settings().clock.now();
+        let own = if self.rotated {
+            self.made.not_after
         } else {
-            End::PeerUntrusted
-        }
+            credentials.not_after()
+        };
+        let first = not_after(&self.peer).map_or(own, |peers| peers.min(own));
+        first.duration_since(now).unwrap_or_default()
     }
 
     /// Until the first of both certificates is about to end.
@@ -267,6 +345,8 @@ pub enum End {
     Age,
     /// Our certificate has ended, or was withdrawn, and there is no other.
     OwnExpired,
+    /// It is plaintext, and its port no longer takes that.
+    ModeChanged,
     /// The peer's certificate has ended.
     PeerExpired,
     /// The peer's id is no longer one of those that may answer there.
@@ -282,6 +362,7 @@ impl End {
     pub const ALL: &'static [Self] = &[
         Self::Age,
         Self::OwnExpired,
+        Self::ModeChanged,
         Self::PeerExpired,
         Self::PeerNotAccepted,
         Self::PeerUntrusted,
@@ -294,6 +375,7 @@ impl End {
         match self {
             Self::Age => "age",
             Self::OwnExpired => "own_expired",
+            Self::ModeChanged => "mode_changed",
             Self::PeerExpired => "peer_expired",
             Self::PeerNotAccepted => "peer_not_accepted",
             Self::PeerUntrusted => "peer_untrusted",
@@ -317,7 +399,6 @@ impl fmt::Display for End {
 /// Tells who waits that the identity was replaced.
 pub(super) type Replaced = watch::Receiver<()>;
 
-/// As tokio means it: some thirty years.
-const FOREVER: Duration = Duration::from_secs(86400 * 365 * 30);
 const LOOK: Duration = Duration::from_secs(60);
 const LOOK_AT_LIST: Duration = Duration::from_secs(1);
+const LOOK_AT_MODE: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Sleep, sleep};
 
 use super::acceptor::Acceptor;
-use super::admission::{Admission, Limits};
+use super::admission::{Admission, Limits, places};
 use super::connection::Connection;
 use super::incoming::Incoming;
 use super::tally::Tally;
@@ -73,7 +73,7 @@ impl Listener {
             tally: Arc::default(),
             handshakes: JoinSet::new(),
             admission: Admission::new(limits),
-            open: Arc::new(Semaphore::new(limits.connections)),
+            open: places(limits.connections),
             place: None,
             waiting: None,
             is_full: false,
@@ -86,7 +86,7 @@ impl Listener {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.admission = Admission::new(limits);
-        self.open = Arc::new(Semaphore::new(limits.connections));
+        self.open = places(limits.connections);
         self.limits = limits;
         self
     }

@@ -7,8 +7,10 @@ use rustls::CommonState;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::context::Peer;
+use crate::live::Live;
 
 use super::lifetime::{Lifetime, Lifetimes, Made};
+use super::mode::Modes;
 use super::verifier::Role;
 
 /// A connection after its handshake: TLS of either direction, or plaintext where a port takes it.
@@ -16,6 +18,8 @@ pub struct Stream<S> {
     kind: Kind<S>,
     /// With which identity of ours; none where we showed none.
     made: Option<Made>,
+    /// Of plaintext, the port that it was accepted on.
+    port: Option<(Live<Modes>, u16)>,
     lifetimes: Lifetimes,
     /// Who is at the other end, once that was read from the certificate.
     peer: Option<Peer>,
@@ -43,6 +47,12 @@ impl<S> Stream<S> {
         Self::plaintext(&[], io, Lifetimes::default())
     }
 
+    /// For as long as this port takes plaintext.
+    pub(super) fn while_taken(mut self, modes: Live<Modes>, port: u16) -> Self {
+        self.port = Some((modes, port));
+        self
+    }
+
     pub(super) fn server(stream: tokio_rustls::server::TlsStream<S>) -> Self {
         Kind::Server(Box::new(stream)).into()
     }
@@ -66,7 +76,12 @@ impl<S> Stream<S> {
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         let role = match &self.kind {
-            Kind::Plain(..) => return Lifetime::of_any(self.lifetimes),
+            Kind::Plain(..) => {
+                return match self.port.clone() {
+                    Some((modes, port)) => Lifetime::of_port(self.lifetimes, modes, port),
+                    None => Lifetime::of_any(self.lifetimes),
+                };
+            }
             Kind::Server(_) => Role::Client,
             Kind::Client(_) => Role::Server,
         };
@@ -121,6 +136,7 @@ impl<S> From<Kind<S>> for Stream<S> {
         Self {
             kind,
             made: None,
+            port: None,
             lifetimes: Lifetimes::default(),
             peer: None,
         }

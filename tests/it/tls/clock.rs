@@ -108,8 +108,8 @@ async fn a_connection_notices_a_jump_within_a_minute() {
         let (accepted, _connected) =
             tokio::join!(listener.accept(), connector.connect(address, &destination));
         tokio::time::pause();
-        let lifetime = accepted.stream().lifetime();
-        let waiting = tokio::spawn(lifetime.ended());
+        let mut lifetime = accepted.stream().lifetime();
+        let waiting = tokio::spawn(async move { lifetime.ended().await });
         tokio::task::yield_now().await;
         let jumped = Instant::now();
         offset.store(jump, Ordering::Relaxed);

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio::io::duplex;
 use tokio::time::Instant;
+use tower_mesh::live::Live;
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{
-    Acceptor, Clock, Connector, Credentials, Destination, End, Identity, Lifetime, Protocol,
-    Settings,
+    Acceptor, Clock, Connector, Credentials, Destination, End, Identity, Lifetime, Lifetimes, Mode,
+    Modes, Protocol, Settings,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -58,7 +59,7 @@ async fn a_connection_ends_after_about_an_hour() {
     let client = credentials(&identity(&pki, "client", 9 * HOUR));
     let begun = Instant::now();
     let [at_server, at_client] = connect(&server, &client).await;
-    for lifetime in [at_server, at_client] {
+    for mut lifetime in [at_server, at_client] {
         assert_eq!(lifetime.ended().await.reason, End::Age);
         let age = begun.elapsed();
         let (least, most) = (HOUR.mul_f64(0.89), HOUR.mul_f64(1.11));
@@ -77,7 +78,7 @@ async fn a_connection_ends_with_the_first_certificate() {
         let server = credentials(&identity(&pki, "server", Duration::from_secs(server_lives)));
         let client = credentials(&identity(&pki, "client", Duration::from_secs(client_lives)));
         let begun = Instant::now();
-        let [at_server, at_client] = connect(&server, &client).await;
+        let [mut at_server, mut at_client] = connect(&server, &client).await;
         let (server, client) = tokio::join!(at_server.ended(), at_client.ended());
         assert_eq!((server.reason, client.reason), (server_says, client_says));
         let age = begun.elapsed();
@@ -94,8 +95,8 @@ async fn a_connection_ends_soon_after_a_rotation() {
     let pki = Pki::new("td").unwrap();
     let server = credentials(&identity(&pki, "server", 2 * HOUR));
     let client = credentials(&identity(&pki, "client", 2 * HOUR));
-    let [at_server, at_client] = connect(&server, &client).await;
-    let waiting = tokio::spawn(at_server.ended());
+    let [mut at_server, mut at_client] = connect(&server, &client).await;
+    let waiting = tokio::spawn(async move { at_server.ended().await });
     tokio::task::yield_now().await;
     server.replace(&identity(&pki, "server", 3 * HOUR)).unwrap();
     let ended = waiting.await.unwrap();
@@ -112,7 +113,7 @@ async fn a_connection_ends_at_once_when_the_peers_root_is_gone() {
     let pki = Pki::new("td").unwrap();
     let server = credentials(&identity(&pki, "server", 2 * HOUR));
     let client = credentials(&identity(&pki, "client", 2 * HOUR));
-    let [at_server, _] = connect(&server, &client).await;
+    let [mut at_server, _] = connect(&server, &client).await;
     let other = Pki::new("td").unwrap();
     server
         .replace(&identity(&other, "server", 2 * HOUR))
@@ -120,4 +121,83 @@ async fn a_connection_ends_at_once_when_the_peers_root_is_gone() {
     let ended = at_server.ended().await;
     assert_eq!(ended.reason, End::PeerUntrusted);
     assert_eq!(ended.grace, Duration::from_secs(4));
+}
+
+/// M-45, M-47: what a rotation leaves to finish is over when the first certificate ends that the connection was made with.
+#[tokio::test(start_paused = true)]
+async fn no_connection_drains_beyond_its_certificates() {
+    let pki = Pki::new("td").unwrap();
+    let soon = Duration::from_secs(20);
+    for (server_lives, client_lives) in [(2 * HOUR, soon), (soon, 2 * HOUR)] {
+        let server = credentials(&identity(&pki, "server", server_lives));
+        let client = credentials(&identity(&pki, "client", client_lives));
+        let [mut at_server, _] = connect(&server, &client).await;
+        server.replace(&identity(&pki, "server", 3 * HOUR)).unwrap();
+        let ended = at_server.ended().await;
+        assert_eq!(ended.reason, End::Rotated);
+        assert!(ended.grace <= soon, "{:?}", ended.grace);
+    }
+}
+
+/// M-47: while it drains after a rotation, a connection is ended sooner when the peer's root goes, and no third time.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_drains_is_watched_on() {
+    let pki = Pki::new("td").unwrap();
+    let server = credentials(&identity(&pki, "server", 2 * HOUR));
+    let client = credentials(&identity(&pki, "client", 9 * HOUR));
+    let [mut at_server, _] = connect(&server, &client).await;
+    server.replace(&identity(&pki, "server", 3 * HOUR)).unwrap();
+    assert_eq!(at_server.ended().await.reason, End::Rotated);
+    let still = tokio::time::timeout(HOUR / 2, at_server.ended()).await;
+    assert!(still.is_err(), "{still:?}");
+    let other = Pki::new("td").unwrap();
+    server
+        .replace(&identity(&other, "server", 3 * HOUR))
+        .unwrap();
+    let ended = at_server.ended().await;
+    assert_eq!(ended.reason, End::PeerUntrusted);
+    assert_eq!(ended.grace, Duration::from_secs(4));
+    let still = tokio::time::timeout(9 * HOUR, at_server.ended()).await;
+    assert!(still.is_err(), "{still:?}");
+}
+
+/// Plaintext is not served on once its port takes none.
+#[tokio::test(start_paused = true)]
+async fn a_plaintext_connection_ends_when_its_port_becomes_strict() {
+    let pki = Pki::new("td").unwrap();
+    let server = credentials(&identity(&pki, "server", 2 * HOUR));
+    let modes = Live::new(Modes::new(Mode::Permissive));
+    let acceptor = Acceptor::new(server).modes(modes.clone());
+    let (mut near, far) = duplex(1 << 16);
+    tokio::io::AsyncWriteExt::write_all(&mut near, b"GET /")
+        .await
+        .unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], 8443));
+    let (stream, _) = acceptor.accept(far, address, address).await.unwrap();
+    let mut lifetime = stream.lifetime();
+    let other = Modes::new(Mode::Permissive).with_port(1, Mode::Strict);
+    modes.store(other.clone());
+    let still = tokio::time::timeout(HOUR / 2, lifetime.ended()).await;
+    assert!(still.is_err(), "{still:?}");
+    modes.store(other.with_port(8443, Mode::Strict));
+    let begun = Instant::now();
+    let ended = lifetime.ended().await;
+    assert_eq!(ended.reason, End::ModeChanged);
+    assert!(begun.elapsed() + ended.grace <= Duration::from_secs(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lifetimes_may_be_endless() {
+    let pki = Pki::new("td").unwrap();
+    let server = credentials(&identity(&pki, "server", 2 * HOUR));
+    let mut endless = Lifetimes::default();
+    (endless.max_age, endless.drain, endless.cut) = (Duration::MAX, Duration::MAX, Duration::MAX);
+    let acceptor = Acceptor::new(server)
+        .modes(Live::new(Modes::new(Mode::Disable)))
+        .lifetimes(endless);
+    let address = SocketAddr::from(([127, 0, 0, 1], 8443));
+    let (_near, far) = duplex(1 << 16);
+    let (stream, _) = acceptor.accept(far, address, address).await.unwrap();
+    let still = tokio::time::timeout(99 * HOUR, stream.lifetime().ended()).await;
+    assert!(still.is_err(), "{still:?}");
 }

@@ -10,6 +10,7 @@ use http::{Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tower_mesh::Workload;
 use tower_mesh::mesh::{ClientBody, Mesh, MeshBuilder};
@@ -103,6 +104,110 @@ async fn a_revoked_peer_is_cut_off_at_once() {
     assert_eq!(refused.unwrap_err().reason(), Reason::Revoked);
     let other = credentials(&identity(&pki, &issue(DESK)));
     connected(&other, served.address).await;
+}
+
+/// What revokes a certificate, with our own unchanged.
+fn revoking(pki: &Pki, ours: &Issued, bad: &Issued) -> Identity {
+    let soon = SystemTime::now() + Duration::from_secs(3600);
+    let list = pki.revocation_list_pem(&[bad], soon).unwrap();
+    let bundles = pki.bundles().unwrap();
+    let bundles = bundles.with_revoked_pem(pki.trust_domain(), list.as_bytes());
+    Identity::new(ours.svid().unwrap(), bundles.unwrap())
+}
+
+/// M-42, M-47: five seconds are five seconds with a request under way, in HTTP/1, and while a connection drains of a rotation already.
+#[tokio::test]
+async fn a_revoked_peer_is_cut_off_whatever_it_does() {
+    let pki = pki();
+    let issue = |uri| pki.issue(&Leaf::workload(uri)).unwrap();
+    for (protocol, rotated) in [
+        (Protocol::Http1, false),
+        (Protocol::Http1, true),
+        (Protocol::Http2, true),
+    ] {
+        let app = credentials(&identity(&pki, &issue(APP)));
+        let mesh = build(workload("app", &app)).await;
+        let never = routing::any(std::future::pending::<&str>);
+        let served = serve(&mesh, Router::new().fallback(never)).await;
+        let bad = issue(DESK);
+        let destination = Destination::new([id(APP)], "app", protocol).unwrap();
+        let connector = Connector::new(credentials(&identity(&pki, &bad)));
+        let connected = connector.connect(served.address, &destination).await;
+        let io = TokioIo::new(connected.unwrap().0);
+        let request = Request::get("https://app/").header("host", "app");
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        let call = if protocol == Protocol::Http1 {
+            let http1 = hyper::client::conn::http1::handshake(io).await;
+            let (mut sender, connection) = http1.unwrap();
+            tokio::spawn(connection);
+            tokio::spawn(async move { sender.send_request(request).await.map(drop) })
+        } else {
+            let (mut sender, connection) = handshake(TokioExecutor::new(), io).await.unwrap();
+            tokio::spawn(connection);
+            tokio::spawn(async move { sender.send_request(request).await.map(drop) })
+        };
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        if rotated {
+            let now = SystemTime::now();
+            let longer = Leaf::workload(APP).valid(now, now + Duration::from_secs(7200));
+            let longer = pki.issue(&longer).unwrap();
+            app.replace(&identity(&pki, &longer)).unwrap();
+            assert_eq!(seconds_until(|| call.is_finished()).await, 7);
+            app.replace(&revoking(&pki, &longer, &bad)).unwrap();
+        } else {
+            app.replace(&revoking(&pki, &issue(APP), &bad)).unwrap();
+        }
+        assert!(seconds_until(|| call.is_finished()).await <= 5);
+        assert!(call.await.unwrap().is_err());
+        served.serving.abort();
+    }
+}
+
+/// M-42, M-47: bytes that are there to be read keep no connection, under a server that is not ours.
+#[tokio::test]
+async fn a_revoked_peer_is_not_read_on() {
+    let pki = pki();
+    let [ours, bad] = [APP, DESK].map(|uri| pki.issue(&Leaf::workload(uri)).unwrap());
+    let app = credentials(&identity(&pki, &ours));
+    let listener = Listener::bind("127.0.0.1:0", Acceptor::new(app.clone())).await;
+    let mut listener = listener.unwrap();
+    let address = listener.local_addr();
+    let desk = Connector::new(credentials(&identity(&pki, &bad)));
+    let destination = Destination::new([id(APP)], "app", Protocol::Http2).unwrap();
+    let (accepted, connected) =
+        tokio::join!(listener.accept(), desk.connect(address, &destination));
+    let mut accepted = accepted.cut_when_no_longer_good();
+    let (mut stream, _) = connected.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    stream.flush().await.unwrap();
+    app.replace(&revoking(&pki, &ours, &bad)).unwrap();
+    assert_eq!(accepted.read_u8().await.unwrap(), b'h');
+    pass(Duration::from_secs(5)).await;
+    let refused = accepted.read_u8().await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionAborted);
+    let refused = accepted.write_u8(0).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionAborted);
+}
+
+/// Numbers beyond every bound mean that there is none.
+#[tokio::test]
+async fn a_mesh_without_bounds_serves_and_ends() {
+    let pki = pki();
+    let issue = |uri| pki.issue(&Leaf::workload(uri)).unwrap();
+    let mut limits = tower_mesh::tls::Limits::default();
+    (limits.connections, limits.handshakes) = (usize::MAX, usize::MAX);
+    limits.handshakes_per_source = usize::MAX;
+    let mesh = workload("app", &credentials(&identity(&pki, &issue(APP)))).limits(limits);
+    let mesh = build(mesh).await;
+    let served = serve(&mesh, hello()).await;
+    let desk = credentials(&identity(&pki, &issue(DESK)));
+    let (_sender, connection) = connected(&desk, served.address).await;
+    mesh.shutdown_after(Duration::MAX, Duration::MAX);
+    mesh.shutdown(Duration::MAX);
+    connection.await.unwrap().unwrap();
+    assert_eq!(served.serving.await.unwrap().unwrap().cut, 0);
 }
 
 /// M-42: a list that cannot be read, or that refuses us ourselves, leaves the last good ones in place.
@@ -278,7 +383,7 @@ async fn a_lifetime_tells_of_a_revocation() {
     tokio::time::resume();
     let (accepted, _connected) =
         tokio::join!(listener.accept(), desk.connect(address, &destination));
-    let lifetime = accepted.stream().lifetime();
+    let mut lifetime = accepted.stream().lifetime();
     let soon = SystemTime::now() + Duration::from_secs(3600);
     let list = pki.revocation_list_pem(&[&bad], soon).unwrap();
     let bundles = pki.bundles().unwrap();

@@ -22,6 +22,7 @@ use tower_mesh::source::Directory;
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{Connector, Destination, Files, Identity, NextIdentity, Protocol, Source};
 
+use super::super::mesh_support::until;
 use super::support::{credentials, id};
 
 const OURS: &str = "spiffe://cluster.local/ns/default/sa/ours";
@@ -135,6 +136,47 @@ async fn a_rotation_lets_an_http1_connection_answer_once_more() {
     assert_eq!(last.headers()["connection"], "close");
     last.into_body().collect().await.unwrap();
     assert!(connection.await.unwrap().is_ok());
+    serving.abort();
+}
+
+/// M-46, M-47: a rotation between a client's handshake and its first request costs it neither.
+#[tokio::test]
+async fn a_rotation_before_the_first_request_loses_nothing() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let ours = credentials(&pki, "ours");
+    let builder = Mesh::builder(Workload::new("default", "ours")).identity(ours.clone());
+    let (mesh, _driver) = builder.build().await.unwrap();
+    let tally = |mesh: &Mesh| mesh.metrics().render(tower_mesh::metrics::Format::Text);
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let app = Router::new().route("/", routing::get(|| async { "done" }));
+    let serving = tokio::spawn({
+        let mesh = mesh.clone();
+        async move { mesh.serve_on(socket, app).await }
+    });
+    let destination = Destination::new([id(OURS)], "ours", Protocol::Http2).unwrap();
+    let connector = Connector::new(credentials(&pki, "client"));
+    let (stream, _) = connector.connect(address, &destination).await.unwrap();
+    let next = pki.issue(&Leaf::workload(OURS)).unwrap().svid().unwrap();
+    ours.replace(&Identity::new(next, pki.bundles().unwrap()))
+        .unwrap();
+    let ended = r#"mesh_connections_ended_total{side="inbound",reason="rotated""#;
+    until("the server to see the rotation", || {
+        tally(&mesh).contains(ended)
+    })
+    .await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let http2 = handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (mut sender, connection) = http2.unwrap();
+    let connection = tokio::spawn(connection);
+    let response = sender.send_request(get()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    response.into_body().collect().await.unwrap();
+    // And then it is told to go.
+    let ended = timeout(Duration::from_secs(5), connection).await;
+    assert!(ended.unwrap().unwrap().is_ok());
     serving.abort();
 }
 
