@@ -20,7 +20,7 @@
 //! apiVersion: rbac.istio.io/v1alpha1
 //! kind: ClusterRbacConfig
 //! metadata: {name: default}
-//! spec: {mode: 'ON'}
+//! spec: {mode: ON_WITH_INCLUSION, inclusion: {services: [ward.clinic.svc.cluster.local]}}
 //! ---
 //! apiVersion: rbac.istio.io/v1alpha1
 //! kind: ServiceRole
