@@ -49,12 +49,6 @@ impl Deadline {
             Some(grace) => grace.as_mut().poll(cx),
         }
     }
-
-    /// Whether the connection has begun to end.
-    #[must_use]
-    pub fn is_ending(&self) -> bool {
-        self.grace.is_some()
-    }
 }
 
 fn ending(mut lifetime: Lifetime) -> Ending {
@@ -67,7 +61,7 @@ fn ending(mut lifetime: Lifetime) -> Ending {
 impl fmt::Debug for Deadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deadline")
-            .field("is_ending", &self.is_ending())
+            .field("is_ending", &self.grace.is_some())
             .finish_non_exhaustive()
     }
 }
