@@ -60,6 +60,7 @@ mod cells;
 mod client_body;
 mod connect;
 mod driver;
+mod ending;
 mod ends;
 mod error;
 mod farewell;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::http::HttpLimits;
 use super::streams::Streams;
@@ -16,6 +17,8 @@ use super::streams::Streams;
 /// hyper's timers start with the first byte that tells the version; until then a client could say nothing, or half of HTTP/2's
 /// preface, and be held for ever. Its one timer for HTTP/1 covers both the time between requests and that of a request's head, which are of
 /// different length; and it has none for a client that reads nothing (security rule R-01).
+///
+/// Upgraded, it belongs to the application, and is cut here when it must end.
 #[derive(Debug)]
 pub(super) struct Patience<T> {
     io: T,
@@ -26,6 +29,15 @@ pub(super) struct Patience<T> {
     limit: Option<Pin<Box<Sleep>>>,
     /// For the client to read something.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Of an upgraded connection.
+    cut: Option<Box<Cut>>,
+}
+
+/// Resolve when the connection is cut: for who reads and for who writes, which may be two tasks.
+#[derive(Debug)]
+struct Cut {
+    reading: Pin<Box<WaitForCancellationFutureOwned>>,
+    writing: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +59,7 @@ impl<T> Patience<T> {
             streams,
             phase: Phase::Opening(PREFACE),
             stalled: None,
+            cut: None,
         }
     }
 
@@ -67,8 +80,8 @@ impl<T> Patience<T> {
                 // The time for its head is running already.
                 None => self.phase = Phase::Http1(Some(self.streams.begun())),
             },
-            // What comes after an upgrade is no head.
-            Phase::Http1(_) if self.streams.open() == 0 && !self.streams.is_upgraded() => {
+            // What comes after an upgrade, which stays open, is no head.
+            Phase::Http1(_) if self.streams.open() == 0 => {
                 self.phase = Phase::Http1(Some(self.streams.begun()));
             }
             Phase::Http1(_) | Phase::Http2 => {}
@@ -91,6 +104,28 @@ impl<T> Patience<T> {
         }
     }
 
+    /// An error once an upgraded connection was cut. Asked before each read and write: who has bytes to read would otherwise never learn of it.
+    fn check_cut(
+        &mut self,
+        which: impl FnOnce(&mut Cut) -> &mut Pin<Box<WaitForCancellationFutureOwned>>,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        let Some(tunnel) = self.streams.tunnel() else {
+            return Ok(());
+        };
+        let cut = self.cut.get_or_insert_with(|| {
+            let wait = || Box::pin(tunnel.cut.clone().cancelled_owned());
+            Box::new(Cut {
+                reading: wait(),
+                writing: wait(),
+            })
+        });
+        match which(cut).as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+
     fn written<R>(
         &mut self,
         polled: Poll<io::Result<R>>,
@@ -105,6 +140,12 @@ impl<T> Patience<T> {
     }
 }
 
+impl<T> Drop for Patience<T> {
+    fn drop(&mut self) {
+        self.streams.drop_tunnel();
+    }
+}
+
 fn expired(limit: &mut Option<Pin<Box<Sleep>>>, time: Duration, cx: &mut Context<'_>) -> Poll<()> {
     let limit = limit.get_or_insert_with(|| Box::pin(sleep(time)));
     limit.as_mut().poll(cx)
@@ -116,6 +157,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patience<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.check_cut(|cut| &mut cut.reading, cx)?;
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         if polled.is_pending() {
@@ -135,11 +177,13 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patience<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check_cut(|cut| &mut cut.writing, cx)?;
         let polled = Pin::new(&mut self.io).poll_write(cx, buf);
         self.written(polled, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_cut(|cut| &mut cut.writing, cx)?;
         let polled = Pin::new(&mut self.io).poll_flush(cx);
         self.written(polled, cx)
     }
@@ -158,6 +202,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patience<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_cut(|cut| &mut cut.writing, cx)?;
         let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.written(polled, cx)
     }

@@ -1,31 +1,26 @@
-use std::fmt;
-use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
 use tower_service::Service;
 
 use super::Mesh;
+use super::ending::{Ending, Left};
 use super::farewell::Farewell;
 use super::patience::Patience;
 use super::served_body::ServedBody;
 use super::shutdown::Signal;
-use super::streams::Streams;
 use crate::context::Peer;
 use crate::message::CountingBody;
-use crate::tls::{Connection, Incoming, Lifetime, Listener, Tally};
+use crate::tls::{Connection, Incoming, Listener};
 
 /// The body of a request as an application behind [`Mesh::serve`] gets it.
 pub type RequestBody = CountingBody<ServedBody>;
@@ -153,15 +148,22 @@ impl Mesh {
                         let Some(connection) = handshake(incoming, &mut shutdown).await else {
                             return;
                         };
-                        let lifetime = connection.stream().lifetime();
-                        let ending = Ending::of(&connection, &cut);
+                        let mut ending = Ending::of(&connection, shutdown, cut);
                         let streams = &ending.streams;
                         let service = service(connection.peer());
                         let service = Farewell::new(service, Arc::clone(streams), limits.body_idle);
                         let io = Patience::new(connection, limits, Arc::clone(streams));
-                        let serving = http
-                            .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service));
-                        serve_until(serving, lifetime, ending, shutdown).await;
+                        let left = {
+                            // Where it lies for good: moved into one future after another it would lie in each of them.
+                            let serving = pin!(http.serve_connection_with_upgrades(
+                                TokioIo::new(io),
+                                TowerToHyperService::new(service),
+                            ));
+                            ending.serve(serving).await
+                        };
+                        if let Left::Tunnel(last) = left {
+                            Box::pin(ending.watch(last)).await;
+                        }
                     });
                 }
                 Some(_) = connections.join_next() => {}
@@ -186,142 +188,6 @@ async fn handshake(incoming: Incoming, shutdown: &mut Signal) -> Option<Connecti
     tokio::select! {
         connection = handshake => connection,
         () = shutdown.stop() => None,
-    }
-}
-
-/// When a connection should end, and how that is said on it.
-struct Ending {
-    streams: Arc<Streams>,
-    tally: Arc<Tally>,
-    /// Where the requests are counted that are under way when the connection is cut.
-    cut: Arc<AtomicUsize>,
-}
-
-impl Ending {
-    fn of(connection: &Connection, cut: &Arc<AtomicUsize>) -> Self {
-        Self {
-            streams: Arc::default(),
-            tally: Arc::clone(connection.tally()),
-            cut: Arc::clone(cut),
-        }
-    }
-}
-
-/// Counts, when dropped, the requests that are then under way, unless the connection has ended by itself.
-struct CountCut<'a> {
-    ending: &'a Ending,
-    has_ended: bool,
-}
-
-impl CountCut<'_> {
-    fn ended<E: fmt::Display>(mut self, ended: Result<(), E>) {
-        self.has_ended = true;
-        // What a client does to its own connection is the client's business, counted where it matters.
-        if let Err(error) = ended {
-            tracing::debug!(target: "tower_mesh::serve", %error, "connection ended");
-        }
-    }
-}
-
-impl Drop for CountCut<'_> {
-    fn drop(&mut self) {
-        if !self.has_ended {
-            let open = self.ending.streams.open();
-            self.ending.cut.fetch_add(open, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Serves a connection to its end: its client's, that of its certificates, or ours. The last two let it finish what it is doing.
-async fn serve_until<C, E>(serving: C, mut lifetime: Lifetime, ending: Ending, mut shutdown: Signal)
-where
-    C: GracefulConnection<Error = E>,
-    E: fmt::Display,
-{
-    let mut serving = pin!(serving);
-    // Declared after `serving`, so dropped before what it counts.
-    let count = CountCut {
-        ending: &ending,
-        has_ended: false,
-    };
-    let mut time: Option<Time> = None;
-    // Whether hyper was told to end it, and whether a shutdown asked for that.
-    let (mut told, mut asked) = (false, false);
-    loop {
-        let next = time.map(|time| if told { time.cut } else { time.close });
-        let step = poll_fn(|cx| {
-            let polled = serving.as_mut().poll(cx);
-            // Before the preface was read hyper would drop the connection, and with it the request that comes behind.
-            if polled.is_pending() && time.is_some() && !told && ending.streams.is_http2() {
-                told = true;
-                serving.as_mut().graceful_shutdown();
-                return serving.as_mut().poll(cx);
-            }
-            polled
-        });
-        tokio::select! {
-            ended = step => return count.ended(ended),
-            end = lifetime.ended() => {
-                tracing::debug!(target: "tower_mesh::serve", reason = %end.reason, "draining a connection");
-                if time.is_none() {
-                    ending.streams.end();
-                    ending.tally.count_ended(end.reason);
-                }
-                time = Some(Time::of(end.grace).sooner(time));
-            }
-            // Whoever drains them all cuts them all, and counts.
-            () = shutdown.stop(), if !asked => {
-                asked = true;
-                ending.streams.end();
-                if !told {
-                    told = true;
-                    serving.as_mut().graceful_shutdown();
-                }
-            }
-            () = reach(next) => match time {
-                Some(time) if Instant::now() >= time.cut => break,
-                _ if !told => {
-                    told = true;
-                    serving.as_mut().graceful_shutdown();
-                }
-                _ => {}
-            },
-        }
-    }
-    ending.tally.count_cut(ending.streams.open());
-    count.ended(Ok::<(), E>(()));
-}
-
-/// What a connection that ends may still take.
-#[derive(Clone, Copy)]
-struct Time {
-    /// An HTTP/1 connection goes with its next response. One that is idle then goes; what has begun by then has the rest.
-    close: Instant,
-    cut: Instant,
-}
-
-impl Time {
-    fn of(grace: Duration) -> Self {
-        let cut = Instant::now() + grace;
-        Self {
-            close: cut - LAST_RESPONSE.min(grace / 4),
-            cut,
-        }
-    }
-
-    fn sooner(self, other: Option<Self>) -> Self {
-        let other = other.unwrap_or(self);
-        Self {
-            close: self.close.min(other.close),
-            cut: self.cut.min(other.cut),
-        }
-    }
-}
-
-async fn reach(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => pending().await,
     }
 }
 
@@ -356,6 +222,3 @@ async fn drained(
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// For the response that was under way when an HTTP/1 connection had to go.
-const LAST_RESPONSE: Duration = Duration::from_secs(5);

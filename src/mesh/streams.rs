@@ -1,4 +1,7 @@
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+
+use tokio_util::sync::CancellationToken;
 
 /// What a connection's parts know of one another: the bytes, the requests on it, and whoever ends it.
 #[derive(Debug, Default)]
@@ -6,13 +9,20 @@ pub(super) struct Streams {
     /// It should end: HTTP/1 responses say so.
     ending: AtomicBool,
     /// HTTP/1 has ended on it, and something else goes on.
-    upgraded: AtomicBool,
+    tunnel: OnceLock<Tunnel>,
     /// HTTP/2 is spoken on it, as its preface has told.
     http2: AtomicBool,
     /// How many requests have begun, wrapping.
     begun: AtomicU32,
     /// How many have begun and not ended.
     open: AtomicUsize,
+}
+
+/// A connection that was upgraded: the application has it, and whoever watches over it can only cut it.
+#[derive(Debug, Default)]
+pub(super) struct Tunnel {
+    pub(super) cut: CancellationToken,
+    pub(super) gone: CancellationToken,
 }
 
 impl Streams {
@@ -24,12 +34,24 @@ impl Streams {
         self.ending.load(Ordering::Relaxed)
     }
 
+    /// What goes on after an upgrade is under way until the connection is dropped.
     pub(super) fn upgrade(&self) {
-        self.upgraded.store(true, Ordering::Relaxed);
+        self.tunnel.get_or_init(|| {
+            self.begin();
+            Tunnel::default()
+        });
     }
 
-    pub(super) fn is_upgraded(&self) -> bool {
-        self.upgraded.load(Ordering::Relaxed)
+    pub(super) fn tunnel(&self) -> Option<&Tunnel> {
+        self.tunnel.get()
+    }
+
+    /// The connection was dropped.
+    pub(super) fn drop_tunnel(&self) {
+        if let Some(tunnel) = self.tunnel() {
+            self.finish();
+            tunnel.gone.cancel();
+        }
     }
 
     pub(super) fn speak_http2(&self) {

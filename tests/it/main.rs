@@ -25,6 +25,7 @@ mod mesh_outside;
 mod mesh_seen;
 mod mesh_serve;
 mod mesh_support;
+mod mesh_upgrades;
 mod metrics;
 mod policy_laws;
 mod policy_rows;

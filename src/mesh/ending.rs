@@ -1,0 +1,209 @@
+use std::fmt;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::time::{Instant, sleep_until};
+
+use super::shutdown::Signal;
+use super::streams::Streams;
+use crate::tls::{Connection, End, Ended, Lifetime, Tally};
+
+/// When a connection should end, and how that is said on it.
+pub(super) struct Ending {
+    pub(super) streams: Arc<Streams>,
+    lifetime: Lifetime,
+    shutdown: Signal,
+    tally: Arc<Tally>,
+    /// Where the requests are counted that are under way when the connection is cut.
+    cut: Arc<AtomicUsize>,
+}
+
+/// What is left when HTTP has ended on a connection.
+pub(super) enum Left {
+    Nothing,
+    /// An upgraded connection, which must be cut by then.
+    Tunnel(Option<Instant>),
+}
+
+impl Ending {
+    pub(super) fn of(connection: &Connection, shutdown: Signal, cut: Arc<AtomicUsize>) -> Self {
+        Self {
+            streams: Arc::default(),
+            lifetime: connection.stream().lifetime(),
+            shutdown,
+            tally: Arc::clone(connection.tally()),
+            cut,
+        }
+    }
+
+    /// Serves a connection to its end: its client's, that of its certificates, or ours. The last two let it finish what it is doing.
+    pub(super) async fn serve<C, E>(&mut self, mut serving: Pin<&mut C>) -> Left
+    where
+        C: GracefulConnection<Error = E>,
+        E: fmt::Display,
+    {
+        let streams = &*self.streams;
+        let count = CountCut::of(streams, &self.cut);
+        let mut time: Option<Time> = None;
+        // When it must be over even if it is upgraded meanwhile.
+        let mut last: Option<Instant> = None;
+        // Whether hyper was told to end it, and whether a shutdown asked for that.
+        let (mut told, mut asked) = (false, false);
+        loop {
+            let next = time.map(|time| if told { time.cut } else { time.close });
+            let step = poll_fn(|cx| {
+                let polled = serving.as_mut().poll(cx);
+                // Before the preface was read hyper would drop the connection, and with it the request that comes behind.
+                if polled.is_pending() && time.is_some() && !told && streams.is_http2() {
+                    told = true;
+                    serving.as_mut().graceful_shutdown();
+                    return serving.as_mut().poll(cx);
+                }
+                polled
+            });
+            tokio::select! {
+                ended = step => {
+                    count.ended();
+                    return match ended {
+                        Ok(()) if streams.tunnel().is_some() => Left::Tunnel(last),
+                        Ok(()) => Left::Nothing,
+                        Err(error) => {
+                            // What a client does to its own connection is the client's business, counted where it matters.
+                            tracing::debug!(target: "tower_mesh::serve", %error, "connection ended");
+                            Left::Nothing
+                        }
+                    };
+                }
+                end = self.lifetime.ended() => {
+                    if time.is_none() {
+                        streams.end();
+                        self.tally.count_ended(end.reason);
+                    }
+                    time = Some(Time::of(&end).sooner(time));
+                    if !leaves_tunnels(end.reason) {
+                        last = time.map(|time| time.cut);
+                    }
+                }
+                // Whoever drains them all cuts them all, and counts.
+                () = self.shutdown.stop(), if !asked => {
+                    asked = true;
+                    streams.end();
+                    if !told {
+                        told = true;
+                        serving.as_mut().graceful_shutdown();
+                    }
+                }
+                () = reach(next) => match time {
+                    Some(time) if Instant::now() >= time.cut => break,
+                    _ if !told => {
+                        told = true;
+                        serving.as_mut().graceful_shutdown();
+                    }
+                    _ => {}
+                },
+            }
+        }
+        self.tally.count_cut(streams.open());
+        count.ended();
+        Left::Nothing
+    }
+
+    /// Watches over a connection that was upgraded, until whoever has it drops it. It is told nothing, as nobody knows what is spoken on it: age and
+    /// rotations leave it, an identity that is no longer good and the end of a shutdown cut it.
+    pub(super) async fn watch(self, mut last: Option<Instant>) {
+        let Some(tunnel) = self.streams.tunnel() else {
+            return;
+        };
+        // Also when this is dropped, as at the end of a shutdown.
+        let _cut = tunnel.cut.drop_guard_ref();
+        let count = CountCut::of(&self.streams, &self.cut);
+        let mut lifetime = self.lifetime.while_good();
+        loop {
+            tokio::select! {
+                () = tunnel.gone.cancelled() => return count.ended(),
+                end = lifetime.ended() => {
+                    self.tally.count_ended(end.reason);
+                    last = Some(Time::of(&end).cut);
+                }
+                () = reach(last) => break,
+            }
+        }
+        self.tally.count_cut(self.streams.open());
+        count.ended();
+    }
+}
+
+/// Whether both identities are as good as ever, so that what cannot be told to finish may go on.
+fn leaves_tunnels(reason: End) -> bool {
+    matches!(reason, End::Age | End::Rotated)
+}
+
+/// Counts, when dropped, the requests that are then under way, unless the connection has ended by itself.
+struct CountCut<'a> {
+    streams: &'a Streams,
+    cut: &'a AtomicUsize,
+    has_ended: bool,
+}
+
+impl<'a> CountCut<'a> {
+    fn of(streams: &'a Streams, cut: &'a AtomicUsize) -> Self {
+        Self {
+            streams,
+            cut,
+            has_ended: false,
+        }
+    }
+
+    fn ended(mut self) {
+        self.has_ended = true;
+    }
+}
+
+impl Drop for CountCut<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.cut.fetch_add(self.streams.open(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a connection that ends may still take.
+#[derive(Clone, Copy)]
+struct Time {
+    /// An HTTP/1 connection goes with its next response. One that is idle then goes; what has begun by then has the rest.
+    close: Instant,
+    cut: Instant,
+}
+
+impl Time {
+    fn of(end: &Ended) -> Self {
+        tracing::debug!(target: "tower_mesh::serve", reason = %end.reason, "draining a connection");
+        let cut = Instant::now() + end.grace;
+        Self {
+            close: cut - LAST_RESPONSE.min(end.grace / 4),
+            cut,
+        }
+    }
+
+    fn sooner(self, other: Option<Self>) -> Self {
+        let other = other.unwrap_or(self);
+        Self {
+            close: self.close.min(other.close),
+            cut: self.cut.min(other.cut),
+        }
+    }
+}
+
+async fn reach(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}
+
+/// For the response that was under way when an HTTP/1 connection had to go.
+const LAST_RESPONSE: Duration = Duration::from_secs(5);
