@@ -3,14 +3,14 @@
 use crate::context::{SpanId, TraceContext, TraceId};
 
 #[derive(Debug, Default)]
-pub(super) struct Attachment;
+pub(super) struct Attachment {}
 
 #[derive(Debug)]
 pub(super) struct Attached;
 
 impl Attachment {
     pub(super) fn new(_trace: &TraceContext) -> Self {
-        Self
+        Self {}
     }
 
     #[expect(clippy::unused_self, reason = "the other build needs it")]
