@@ -104,12 +104,17 @@ impl Server {
                 let mut listener = Listener::new(socket, Acceptor::new(credentials)).unwrap();
                 tell(address);
                 loop {
-                    let connection = listener.accept().await;
-                    if self == Self::Listener {
-                        tokio::spawn(async move { greet(connection).await });
-                    } else {
-                        tokio::spawn(async move { http(connection).await });
-                    }
+                    let incoming = listener.incoming().await;
+                    tokio::spawn(async move {
+                        let Some(connection) = incoming.handshake().await else {
+                            return;
+                        };
+                        if self == Self::Listener {
+                            greet(connection).await;
+                        } else {
+                            http(connection).await;
+                        }
+                    });
                 }
             }
             Self::Mesh | Self::MeshOfPolicies => {
