@@ -104,9 +104,9 @@ impl Server {
                 let mut listener = Listener::new(socket, Acceptor::new(credentials)).unwrap();
                 tell(address);
                 loop {
-                    let incoming = listener.incoming().await;
+                    let handshake = listener.incoming().await.handshake();
                     tokio::spawn(async move {
-                        let Some(connection) = incoming.handshake().await else {
+                        let Some(connection) = handshake.await else {
                             return;
                         };
                         if self == Self::Listener {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
-use super::shutdown::Signal;
 use super::streams::Streams;
 use crate::tls::{Connection, End, Ended, Lifetime, Tally};
 
@@ -16,7 +16,7 @@ use crate::tls::{Connection, End, Ended, Lifetime, Tally};
 pub(super) struct Ending {
     pub(super) streams: Arc<Streams>,
     lifetime: Lifetime,
-    shutdown: Signal,
+    stop: CancellationToken,
     tally: Arc<Tally>,
     /// Where the requests are counted that are under way when the connection is cut.
     cut: Arc<AtomicUsize>,
@@ -30,11 +30,15 @@ pub(super) enum Left {
 }
 
 impl Ending {
-    pub(super) fn of(connection: &Connection, shutdown: Signal, cut: Arc<AtomicUsize>) -> Self {
+    pub(super) fn of(
+        connection: &Connection,
+        stop: CancellationToken,
+        cut: Arc<AtomicUsize>,
+    ) -> Self {
         Self {
             streams: Arc::default(),
             lifetime: connection.stream().lifetime(),
-            shutdown,
+            stop,
             tally: Arc::clone(connection.tally()),
             cut,
         }
@@ -89,7 +93,7 @@ impl Ending {
                     }
                 }
                 // Whoever drains them all cuts them all, and counts.
-                () = self.shutdown.stop(), if !asked => {
+                () = self.stop.cancelled(), if !asked => {
                     asked = true;
                     streams.end();
                     if !told {

@@ -22,7 +22,10 @@ use super::streams::Streams;
 #[derive(Debug)]
 pub(super) struct Patience<T> {
     io: T,
-    limits: HttpLimits,
+    /// For a head to be whole.
+    head: Duration,
+    /// For the client to take what we have to send.
+    unread: Duration,
     streams: Arc<Streams>,
     phase: Phase,
     /// For the phase, while it has one.
@@ -51,11 +54,12 @@ enum Phase {
 }
 
 impl<T> Patience<T> {
-    pub(super) fn new(io: T, limits: HttpLimits, streams: Arc<Streams>) -> Self {
+    pub(super) fn new(io: T, limits: &HttpLimits, streams: Arc<Streams>) -> Self {
         Self {
             io,
             limit: Some(Box::pin(sleep(limits.head))),
-            limits,
+            head: limits.head,
+            unread: limits.stalled,
             streams,
             phase: Phase::Opening(PREFACE),
             stalled: None,
@@ -100,7 +104,7 @@ impl<T> Patience<T> {
         }
         match self.phase {
             Phase::Http2 => Poll::Pending,
-            Phase::Opening(_) | Phase::Http1(_) => expired(&mut self.limit, self.limits.head, cx),
+            Phase::Opening(_) | Phase::Http1(_) => expired(&mut self.limit, self.head, cx),
         }
     }
 
@@ -135,8 +139,7 @@ impl<T> Patience<T> {
             self.stalled = None;
             return polled;
         }
-        expired(&mut self.stalled, self.limits.stalled, cx)
-            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+        expired(&mut self.stalled, self.unread, cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

@@ -10,17 +10,19 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::Mesh;
 use super::ending::{Ending, Left};
 use super::farewell::Farewell;
+use super::http::HttpLimits;
 use super::patience::Patience;
 use super::served_body::ServedBody;
 use super::shutdown::Signal;
 use crate::context::Peer;
 use crate::message::CountingBody;
-use crate::tls::{Connection, Incoming, Listener};
+use crate::tls::{Connection, Listener};
 
 /// The body of a request as an application behind [`Mesh::serve`] gets it.
 pub type RequestBody = CountingBody<ServedBody>;
@@ -134,31 +136,33 @@ impl Mesh {
         B::Error: Into<BoxError>,
     {
         let limits = self.http_limits();
-        let http = Arc::new(limits.server());
+        let http = Arc::new((limits, limits.server()));
         let mut connections = JoinSet::new();
         let mut shutdown = self.shutdown_signal();
+        let stop = CancellationToken::new();
         let cut = Arc::new(AtomicUsize::new(0));
         let tally = listener.tally();
         loop {
             tokio::select! {
                 incoming = listener.incoming() => {
                     let (http, cut) = (Arc::clone(&http), Arc::clone(&cut));
-                    let (service, mut shutdown) = (for_one(), shutdown.clone());
+                    let (service, stop) = (for_one(), stop.child_token());
+                    let handshake = incoming.handshake();
+                    // All that is large in this task is what serves, in one place: moved into one future after another, or borrowed and then
+                    // moved, it would lie in each place.
                     connections.spawn(async move {
-                        let Some(connection) = handshake(incoming, &mut shutdown).await else {
+                        let connection = tokio::select! {
+                            connection = handshake => connection,
+                            // The client is spared the rest.
+                            () = stop.cancelled() => None,
+                        };
+                        let Some(connection) = connection else {
                             return;
                         };
-                        let mut ending = Ending::of(&connection, shutdown, cut);
-                        let streams = &ending.streams;
-                        let service = service(connection.peer());
-                        let service = Farewell::new(service, Arc::clone(streams), limits.body_idle);
-                        let io = Patience::new(connection, limits, Arc::clone(streams));
+                        let (limits, http) = &*http;
+                        let (mut ending, io, service) = parts(connection, service, limits, stop, cut);
                         let left = {
-                            // Where it lies for good: moved into one future after another it would lie in each of them.
-                            let serving = pin!(http.serve_connection_with_upgrades(
-                                TokioIo::new(io),
-                                TowerToHyperService::new(service),
-                            ));
+                            let serving = pin!(http.serve_connection_with_upgrades(io, service));
                             ending.serve(serving).await
                         };
                         if let Left::Tunnel(last) = left {
@@ -170,6 +174,7 @@ impl Mesh {
                 () = shutdown.stop() => break,
             }
         }
+        stop.cancel();
         drop(listener);
         let drained = drained(connections, shutdown, &cut).await;
         if drained.cut > 0 {
@@ -181,14 +186,24 @@ impl Mesh {
     }
 }
 
-/// Makes the handshake of a connection, in the task that serves it; a shutdown spares the client the rest.
-async fn handshake(incoming: Incoming, shutdown: &mut Signal) -> Option<Connection> {
-    // On the heap, and gone when it is over: its state is larger than what an idle connection needs, and would stay in its task.
-    let handshake = Box::pin(incoming.handshake());
-    tokio::select! {
-        connection = handshake => connection,
-        () = shutdown.stop() => None,
-    }
+/// What serves a connection, and what ends it.
+fn parts<S>(
+    connection: Connection,
+    service: impl FnOnce(&Peer) -> S,
+    limits: &HttpLimits,
+    stop: CancellationToken,
+    cut: Arc<AtomicUsize>,
+) -> (
+    Ending,
+    TokioIo<Patience<Connection>>,
+    TowerToHyperService<Farewell<S>>,
+) {
+    let ending = Ending::of(&connection, stop, cut);
+    let streams = &ending.streams;
+    let service = service(connection.peer());
+    let service = Farewell::new(service, Arc::clone(streams), limits.body_idle);
+    let io = Patience::new(connection, limits, Arc::clone(streams));
+    (ending, TokioIo::new(io), TowerToHyperService::new(service))
 }
 
 /// How the connections ended after a shutdown was asked for.

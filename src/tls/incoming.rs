@@ -33,7 +33,13 @@ pub struct Incoming {
 impl Incoming {
     /// Makes the handshake, in the listener's bounds of time and number. `None` when the client was refused or is gone; that has then been
     /// counted and logged.
-    pub async fn handshake(self) -> Option<Connection> {
+    ///
+    /// What it needs is on the heap, and gone when it is over: as a part of the task that awaits it, it would stay there while the connection does.
+    pub fn handshake(self) -> impl Future<Output = Option<Connection>> + Send + Unpin + 'static {
+        Box::pin(self.make())
+    }
+
+    async fn make(self) -> Option<Connection> {
         let Self {
             tcp,
             remote,
