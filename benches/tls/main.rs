@@ -70,7 +70,7 @@ fn handshakes() {
     let contenders = [Server::Rustls, Server::Listener];
     tell("\n## Handshakes with client authentication (P-10)\n");
     site.race(&contenders, "handshakes", |client, address| {
-        client.ask(&format!("handshakes {address} 1000 16"))
+        client.ask(&format!("handshakes {address} 400 16"))
     });
 }
 
@@ -83,7 +83,7 @@ fn requests() {
             "\n## Requests over HTTP/{version} on 16 connections that stand (P-10)\n"
         ));
         site.race(&contenders, "requests", |client, address| {
-            client.ask(&format!("requests {address} 1000 16 {version}"))
+            client.ask(&format!("requests {address} 400 16 {version}"))
         });
     }
 }
@@ -324,7 +324,7 @@ fn spread(mut figures: Vec<f64>, digits: usize) -> String {
     format!("{:.digits$} ({:.digits$}–{:.digits$})", at(2), at(1), at(3))
 }
 
-const ROUNDS: usize = 16;
+const ROUNDS: usize = 40;
 const HELD: usize = 4_000;
 /// What one listener takes by default.
 const MANY: usize = 10_000;
