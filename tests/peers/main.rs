@@ -20,3 +20,4 @@ mod site;
 #[cfg(all(unix, feature = "workload-api"))]
 mod spire;
 mod tool;
+mod weak;
