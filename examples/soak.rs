@@ -7,7 +7,8 @@
 //!
 //! Two meshes call over loopback. Their certificates last five seconds and are replaced every second, through a source that the driver
 //! follows. Half-way the root is replaced in the only order that breaks no call: everybody trusts both roots, then everybody shows a
-//! certificate of the new one, then the old one goes. Some calls last longer than a certificate is in use.
+//! certificate of the new one, then the old one goes. Some calls last longer than a certificate is in use; others are made each over a
+//! connection of its own, and the server rotates once more in between, so that handshakes and rotations of either side meet.
 //!
 //! Ends with `requests=N failed=0 expired=0 rotations=M`; the exit code is 1 when a call failed or met a certificate that had ended.
 //! Rule M-46 and M-48 of the project's security rules.
@@ -21,6 +22,7 @@
 
 use std::error::Error;
 use std::future::pending;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,8 +30,11 @@ use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
 use axum::{Router, routing::get};
+use bytes::Bytes;
 use http::{Request, StatusCode, Version};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -37,7 +42,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tower_mesh::context::Peer;
 use tower_mesh::mesh::{Client, ClientBody};
 use tower_mesh::testing::{Leaf, Pki};
-use tower_mesh::tls::{Identity, NextIdentity, Source, TrustBundles};
+use tower_mesh::tls::{
+    Connector, Destination, Identity, NextIdentity, Protocol, Source, TrustBundles,
+};
 use tower_mesh::{Mesh, Workload};
 
 fn main() -> ExitCode {
@@ -92,6 +99,19 @@ async fn soak(seconds: u32) -> Result<Arc<Tally>, BoxError> {
             }
         }
     }
+    for _ in 0..VISITORS {
+        let connector = Connector::new(client.mesh.credentials().clone());
+        let visitor = Visitor {
+            connector,
+            address,
+            destination: Destination::new(
+                [server.mesh.spiffe_id()],
+                "server.default",
+                Protocol::Http1,
+            )?,
+        };
+        callers.spawn(visit_until(end, visitor, Arc::clone(&tally)));
+    }
     // One rotation a second; the last second has none, so that what it did is seen.
     let mut each_second = interval(Duration::from_secs(1));
     each_second.tick().await;
@@ -99,9 +119,10 @@ async fn soak(seconds: u32) -> Result<Arc<Tally>, BoxError> {
         each_second.tick().await;
         authority.advance(rotation, seconds)?;
         for member in [&server, &client] {
-            member.rotate(&authority).await?;
-            tally.rotations.fetch_add(1, Ordering::Relaxed);
+            member.rotate(&authority, &tally).await?;
         }
+        sleep(BETWEEN).await;
+        server.rotate(&authority, &tally).await?;
     }
     while let Some(caller) = callers.join_next().await {
         caller?;
@@ -159,7 +180,7 @@ impl Member {
     }
 
     /// Hands the next identity over and waits until it is in use.
-    async fn rotate(&self, authority: &Authority) -> Result<(), BoxError> {
+    async fn rotate(&self, authority: &Authority, tally: &Tally) -> Result<(), BoxError> {
         let before = self.mesh.credentials().generation();
         self.handed.send(authority.identity(self.name)?).await?;
         let taken = async {
@@ -169,7 +190,9 @@ impl Member {
         };
         timeout(PATIENCE, taken)
             .await
-            .map_err(|_| format!("{} did not take its next identity", self.name).into())
+            .map_err(|_| format!("{} did not take its next identity", self.name))?;
+        tally.rotations.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -282,10 +305,51 @@ async fn call(
         return Err(format!("{:?} {}", response.version(), response.status()).into());
     }
     let body = response.into_body().collect().await?.to_bytes();
-    match &body[..] {
-        body if body == ANSWER.as_bytes() => Ok(()),
-        other => Err(format!("{} bytes of another answer", other.len()).into()),
+    expect_answer(&body)
+}
+
+/// Who comes with a new connection each time.
+struct Visitor {
+    connector: Connector,
+    address: SocketAddr,
+    destination: Destination,
+}
+
+async fn visit_until(end: Instant, visitor: Visitor, tally: Arc<Tally>) {
+    while Instant::now() < end {
+        tally.requests.fetch_add(1, Ordering::Relaxed);
+        match timeout(PATIENCE, visitor.visit(&tally)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) => tally.fail(Version::HTTP_11, "visit", &chain(&*problem)),
+            Err(late) => tally.fail(Version::HTTP_11, "visit", &late),
+        }
+        sleep(PACE).await;
     }
+}
+
+impl Visitor {
+    async fn visit(&self, tally: &Tally) -> Result<(), BoxError> {
+        let connected = self.connector.connect(self.address, &self.destination);
+        let (stream, peer) = connected.await?;
+        tally.judge(Some(&peer));
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let request = Request::get("/")
+            .header("host", "server.default")
+            .body(Empty::<Bytes>::new())?;
+        let response = sender.send_request(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(response.status().to_string().into());
+        }
+        expect_answer(&response.into_body().collect().await?.to_bytes())
+    }
+}
+
+fn expect_answer(body: &[u8]) -> Result<(), BoxError> {
+    if body == ANSWER.as_bytes() {
+        return Ok(());
+    }
+    Err(format!("{} bytes of another answer", body.len()).into())
 }
 
 /// An error with what caused it.
@@ -325,6 +389,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Callers of each version.
 const QUICK: usize = 8;
 const SLOW: usize = 8;
+const VISITORS: usize = 4;
+/// From a rotation of both sides to another of the server alone.
+const BETWEEN: Duration = Duration::from_millis(450);
 /// The root's turn takes three rotations.
 const LEAST: u32 = 5;
 const MOST: u32 = 3600;
