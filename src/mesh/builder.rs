@@ -163,6 +163,13 @@ impl MeshBuilder {
         self
     }
 
+    /// Serves clients that are not of the mesh yet with the application's own TLS, on PERMISSIVE ports: see
+    /// [`Acceptor::own_tls`](crate::tls::Acceptor::own_tls). Its protocol names (`alpn_protocols`) decide whether HTTP/2 is spoken.
+    pub fn own_tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
+        self.listening.own_tls = Some(config);
+        self
+    }
+
     /// How traces travel: formats, sampling, what is trusted, where spans go.
     pub fn propagation(mut self, propagation: Propagation) -> Self {
         self.propagation = propagation.workload(&self.workload);

@@ -3,6 +3,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tower_layer::Layer;
 
@@ -40,13 +41,14 @@ pub(super) struct Parts {
     pub(super) listening: Listening,
 }
 
-/// What bounds the connections that come in.
-#[derive(Clone, Copy, Debug, Default)]
+/// How connections come in, and what bounds them.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Listening {
     pub(super) limits: Limits,
     pub(super) timeouts: HandshakeTimeouts,
     pub(super) lifetimes: Lifetimes,
     pub(super) http: HttpLimits,
+    pub(super) own_tls: Option<Arc<ServerConfig>>,
 }
 
 impl Mesh {
@@ -114,17 +116,15 @@ impl Mesh {
     }
 
     fn listener(&self, socket: TcpListener, modes: Live<Modes>) -> io::Result<Listener> {
-        let Listening {
-            limits,
-            timeouts,
-            lifetimes,
-            ..
-        } = self.0.listening;
-        let acceptor = Acceptor::new(self.0.credentials.clone())
+        let listening = &self.0.listening;
+        let mut acceptor = Acceptor::new(self.0.credentials.clone())
             .modes(modes)
-            .timeouts(timeouts)
-            .lifetimes(lifetimes);
-        let listener = Listener::new(socket, acceptor)?.limits(limits);
+            .timeouts(listening.timeouts)
+            .lifetimes(listening.lifetimes);
+        if let Some(config) = &listening.own_tls {
+            acceptor = acceptor.own_tls(Arc::clone(config));
+        }
+        let listener = Listener::new(socket, acceptor)?.limits(listening.limits);
         tls_metrics::listener(&self.0.registry, listener.local_addr(), &listener.tally());
         Ok(listener)
     }

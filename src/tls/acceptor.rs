@@ -3,7 +3,8 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use rustls::server::{Accepted, Acceptor as Hello};
+use rustls::ServerConfig;
+use rustls::server::{Accepted, Acceptor as Hello, ClientHello};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Duration, timeout};
 use tokio_rustls::StartHandshake;
@@ -23,7 +24,7 @@ use super::stream::Stream;
 /// It holds no identity itself: each handshake reads the [`Credentials`] and the [`Modes`] anew. Cheap to clone.
 ///
 /// - The first byte decides whether the client speaks TLS; nothing is guessed from silence, so a client that says nothing is closed.
-/// - A client must show a certificate on TLS, also on a PERMISSIVE port.
+/// - A client must show a certificate on TLS, also on a PERMISSIVE port; see [`own_tls`](Self::own_tls).
 /// - `h2` and `http/1.1` are agreed on, never Istio's own protocol names, which sidecars offer beside them.
 /// - What the server name says is kept as a fact and decides nothing.
 #[derive(Clone, Debug)]
@@ -32,6 +33,7 @@ pub struct Acceptor {
     modes: Live<Modes>,
     timeouts: HandshakeTimeouts,
     lifetimes: Lifetimes,
+    own_tls: Option<Arc<ServerConfig>>,
 }
 
 impl Acceptor {
@@ -43,7 +45,19 @@ impl Acceptor {
             modes: Live::new(Modes::default()),
             timeouts: HandshakeTimeouts::default(),
             lifetimes: Lifetimes::default(),
+            own_tls: None,
         }
+    }
+
+    /// The TLS that the application spoke before it had a mesh, for clients that are not of it yet: on a PERMISSIVE port, whoever offers none of
+    /// Istio's protocol names is served with this configuration. It is a client without identity then, as on plaintext, whatever
+    /// certificate it may have shown, and goes when the port becomes STRICT. None by default, so that a client must show a certificate of the mesh.
+    ///
+    /// Sidecars and [`Connector`](super::Connector)s offer Istio's names and are asked who they are, as Istio tells them apart.
+    #[must_use]
+    pub fn own_tls(mut self, config: Arc<ServerConfig>) -> Self {
+        self.own_tls = Some(config);
+        self
     }
 
     /// Reads the mode of each connection's port from here.
@@ -116,12 +130,17 @@ impl Acceptor {
         match (buffer.get(..read).unwrap_or_default(), mode) {
             ([], _) => Err(HandshakeError::new(Reason::Closed)),
             (hello @ [TLS_HANDSHAKE, ..], _) => {
-                let handshake = self.handshake(stream, hello, turn);
+                let handshake = self.handshake(stream, hello, mode, turn);
                 let stream = timeout(self.timeouts.handshake, handshake)
                     .await
                     .map_err(too_slow)??;
                 let peer = handshake::peer(&stream, remote, local)?;
-                Ok((stream.with(peer.clone()), peer))
+                let stream = if peer.is_tls() {
+                    stream.with(peer.clone())
+                } else {
+                    stream.while_taken(self.modes.clone(), local.port())
+                };
+                Ok((stream, peer))
             }
             (bytes, Mode::Permissive) => plaintext(bytes, stream),
             (_, Mode::Strict | Mode::Disable) => Err(HandshakeError::new(Reason::PlaintextRefused)),
@@ -132,6 +151,7 @@ impl Acceptor {
         &self,
         mut stream: S,
         read: &[u8],
+        mode: Mode,
         turn: impl Future<Output = Result<T, HandshakeError>>,
     ) -> Result<Stream<S>, HandshakeError>
     where
@@ -139,16 +159,15 @@ impl Acceptor {
     {
         let accepted = hello(&mut stream, read).await?;
         let turn = turn.await?;
-        let generation = self.credentials.current()?;
-        let config = generation.server_config(&accepted.client_hello());
-        let handshake = StartHandshake::from_parts(accepted, stream);
-        let made = Made {
-            credentials: self.credentials.clone(),
-            not_after: generation.not_after(),
-            generation: generation.generation(),
-            bundles: Arc::clone(generation.bundles()),
-            accepted: None,
+        let own_tls = self.own_tls.as_ref().filter(|_| mode == Mode::Permissive);
+        let (config, made) = match own_tls {
+            Some(config) if !is_of_istio(&accepted.client_hello()) => (Arc::clone(config), None),
+            _ => {
+                let (config, made) = self.mutual(&accepted.client_hello())?;
+                (config, Some(made))
+            }
         };
+        let handshake = StartHandshake::from_parts(accepted, stream);
         let mut handshake = pin!(handshake.into_stream(config));
         let in_turn = timeout(TURN, handshake.as_mut()).await;
         drop(turn);
@@ -156,8 +175,31 @@ impl Acceptor {
             Ok(stream) => stream?,
             Err(_) => handshake.await?,
         };
-        Ok(Stream::server(stream).made(made, self.lifetimes))
+        let stream = Stream::server(stream, self.lifetimes);
+        Ok(match made {
+            Some(made) => stream.made(made),
+            None => stream,
+        })
     }
+
+    /// As whom this client is met, and how it must show who it is.
+    fn mutual(&self, hello: &ClientHello<'_>) -> Result<(Arc<ServerConfig>, Made), HandshakeError> {
+        let generation = self.credentials.current()?;
+        let made = Made {
+            credentials: self.credentials.clone(),
+            not_after: generation.not_after(),
+            generation: generation.generation(),
+            bundles: Arc::clone(generation.bundles()),
+            accepted: None,
+        };
+        Ok((generation.server_config(hello), made))
+    }
+}
+
+/// Whether the client offers one of Istio's protocol names.
+fn is_of_istio(hello: &ClientHello<'_>) -> bool {
+    let mut offered = hello.alpn().into_iter().flatten();
+    offered.any(|protocol| protocol.starts_with(b"istio"))
 }
 
 /// Reads until the client's first message is whole, and no further than [`LONGEST_HELLO`].

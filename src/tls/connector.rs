@@ -156,7 +156,7 @@ impl Connector {
             bundles: Arc::clone(generation.bundles()),
             accepted: Some(destination.accepted.clone()),
         };
-        let stream = Stream::client(stream).made(made, self.lifetimes);
+        let stream = Stream::client(stream, self.lifetimes).made(made);
         let peer = handshake::peer(&stream, remote, local)?;
         Ok((stream.with(peer.clone()), peer))
     }

@@ -104,7 +104,7 @@ pub(super) fn peer<S>(
     remote: SocketAddr,
     local: SocketAddr,
 ) -> Result<Peer, HandshakeError> {
-    let Some(state) = stream.tls() else {
+    let Some(state) = stream.mutual() else {
         return Ok(Peer::plaintext(remote, local));
     };
     let leaf = state.peer_certificates().and_then(<[_]>::first);

@@ -345,7 +345,7 @@ pub enum End {
     Age,
     /// Our certificate has ended, or was withdrawn, and there is no other.
     OwnExpired,
-    /// It is plaintext, and its port no longer takes that.
+    /// It has no identities (plaintext, or the application's own TLS), and its port no longer takes that.
     ModeChanged,
     /// The peer's certificate has ended.
     PeerExpired,

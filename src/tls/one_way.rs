@@ -12,6 +12,7 @@ use super::connector::Protocol;
 use super::generation::without_memory;
 use super::handshake::HandshakeError;
 use super::identity::IdentityError;
+use super::lifetime::Lifetimes;
 use super::reason::{Reason, Refusal};
 use super::settings::Settings;
 use super::stream::Stream;
@@ -111,7 +112,7 @@ impl OneWayConnector {
         let stream = timeout(self.timeout, connecting)
             .await
             .map_err(too_slow)??;
-        Ok(Stream::client(stream))
+        Ok(Stream::client(stream, Lifetimes::default()))
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Stream<S> {
     kind: Kind<S>,
     /// With which identity of ours; none where we showed none.
     made: Option<Made>,
-    /// Of plaintext, the port that it was accepted on.
+    /// Of a connection without identities, the port that it was accepted on.
     port: Option<(Live<Modes>, u16)>,
     lifetimes: Lifetimes,
     /// Who is at the other end, once that was read from the certificate.
@@ -47,23 +47,29 @@ impl<S> Stream<S> {
         Self::plaintext(&[], io, Lifetimes::default())
     }
 
-    /// For as long as this port takes plaintext.
+    /// For as long as this port takes connections without identities.
     pub(super) fn while_taken(mut self, modes: Live<Modes>, port: u16) -> Self {
         self.port = Some((modes, port));
         self
     }
 
-    pub(super) fn server(stream: tokio_rustls::server::TlsStream<S>) -> Self {
-        Kind::Server(Box::new(stream)).into()
+    pub(super) fn server(stream: tokio_rustls::server::TlsStream<S>, lifetimes: Lifetimes) -> Self {
+        Self {
+            lifetimes,
+            ..Kind::Server(Box::new(stream)).into()
+        }
     }
 
-    pub(super) fn client(stream: tokio_rustls::client::TlsStream<S>) -> Self {
-        Kind::Client(Box::new(stream)).into()
+    pub(super) fn client(stream: tokio_rustls::client::TlsStream<S>, lifetimes: Lifetimes) -> Self {
+        Self {
+            lifetimes,
+            ..Kind::Client(Box::new(stream)).into()
+        }
     }
 
-    pub(super) fn made(mut self, made: Made, lifetimes: Lifetimes) -> Self {
+    /// Mutual: each side has shown who it is.
+    pub(super) fn made(mut self, made: Made) -> Self {
         self.made = Some(made);
-        self.lifetimes = lifetimes;
         self
     }
 
@@ -76,24 +82,21 @@ impl<S> Stream<S> {
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         let role = match &self.kind {
-            Kind::Plain(..) => {
-                return match self.port.clone() {
-                    Some((modes, port)) => Lifetime::of_port(self.lifetimes, modes, port),
-                    None => Lifetime::of_any(self.lifetimes),
-                };
-            }
-            Kind::Server(_) => Role::Client,
+            Kind::Plain(..) | Kind::Server(_) => Role::Client,
             Kind::Client(_) => Role::Server,
         };
         let chain = self.tls().and_then(CommonState::peer_certificates);
-        match (&self.made, chain, &self.peer) {
-            (Some(made), Some(chain), Some(peer)) => Lifetime::of_mutual(
+        match (&self.made, chain, &self.peer, &self.port) {
+            (Some(made), Some(chain), Some(peer), _) => Lifetime::of_mutual(
                 self.lifetimes,
                 made.clone(),
                 role,
                 chain.to_vec(),
                 peer.clone(),
             ),
+            (_, _, _, Some((modes, port))) => {
+                Lifetime::of_port(self.lifetimes, modes.clone(), *port)
+            }
             _ => Lifetime::of_any(self.lifetimes),
         }
     }
@@ -115,7 +118,12 @@ impl<S> Stream<S> {
         matches!(alpn, Some(b"h2" | b"istio-h2"))
     }
 
-    pub(super) fn tls(&self) -> Option<&CommonState> {
+    /// What the handshake of the mesh settled; `None` on plaintext, and on TLS that is the application's own.
+    pub(super) fn mutual(&self) -> Option<&CommonState> {
+        self.made.as_ref().and_then(|_| self.tls())
+    }
+
+    fn tls(&self) -> Option<&CommonState> {
         match &self.kind {
             Kind::Plain(..) => None,
             Kind::Server(tls) => Some(tls.get_ref().1),

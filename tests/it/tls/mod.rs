@@ -7,6 +7,7 @@ mod listener;
 mod living;
 mod matrix;
 mod modes;
+mod own_tls;
 mod renewed;
 mod rotation;
 mod secrets;
