@@ -1,4 +1,5 @@
-//! How often a request that is allowed asks the allocator for memory, beyond what the application's router does by itself.
+//! What is asked of the allocator: how often by a request that is allowed, beyond what the application's router does by itself, and how much by
+//! clients that stop.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,12 +14,16 @@
 mod fixture;
 
 use std::hint::black_box;
+use std::io::{ErrorKind, Read, Write};
+use std::time::Duration;
 
 use allocation_counter::measure;
 use fixture::{Fixture, Head, HyperBody};
 use http::Request;
+use tokio::net::TcpListener;
 use tower_mesh::Workload;
 use tower_mesh::policy::{self, Engine};
+use tower_mesh::tls::Mode;
 
 /// The exchange: one count of references for peer, trace, claims and decision, and its box in the request's extensions.
 const EXCHANGE: u64 = 2;
@@ -90,3 +95,87 @@ fn a_decision_to_allow_allocates_nothing() {
     });
     assert_eq!(counted.count_total, 0);
 }
+
+/// many clients that stop in plaintext hold little each, and nothing once their time is over. HTTP/2 itself begins with buffers of 24 KiB.
+#[test]
+fn clients_that_stop_are_held_cheaply_and_then_freed() {
+    let half_head = b"GET / HTTP/1.1\r\nhost: patients\r\n".as_slice();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice();
+    let settings = [preface, b"\0\0\0\x04\0\0\0\0\0"].concat();
+    for (mode, name, bytes, seconds, most) in [
+        (Mode::Permissive, "nothing", b"".as_slice(), 10, 32),
+        (Mode::Permissive, "half a head", half_head, 10, 32),
+        (Mode::Disable, "half a head", half_head, 10, 32),
+        (
+            Mode::Disable,
+            "half a preface",
+            preface.split_at(16).0,
+            10,
+            32,
+        ),
+        (Mode::Disable, "a preface and no request", &settings, 40, 36),
+    ] {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let mesh = Fixture::new().mesh(|builder| builder.mode(mode));
+        let socket = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = socket.local_addr().unwrap();
+        runtime.spawn(async move { mesh.serve_on(socket, fixture::router()).await });
+        let stop = || {
+            let mut client = std::net::TcpStream::connect(address).unwrap();
+            client.write_all(bytes).unwrap();
+            client
+        };
+        let wait = |seconds: u64| runtime.block_on(pass(seconds));
+        let are_let_go = |clients: Vec<std::net::TcpStream>| {
+            for mut client in clients {
+                client
+                    .set_read_timeout(Some(Duration::from_secs(5)))
+                    .unwrap();
+                let ended = client.read_to_end(&mut Vec::new());
+                let is_open = ended.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+                assert!(!is_open, "{mode}, {name}: still held");
+            }
+        };
+        // What is made once.
+        let first = (0..CLIENTS).map(|_| stop()).collect();
+        wait(0);
+        wait(seconds);
+        are_let_go(first);
+
+        let mut held = 0;
+        let left = measure(|| {
+            let mut clients = Vec::new();
+            let before = measure(|| {
+                clients.extend((0..CLIENTS).map(|_| stop()));
+                wait(0);
+            });
+            held = before.bytes_current / CLIENTS;
+            wait(seconds);
+            are_let_go(clients);
+        });
+        assert!(
+            (1..=most * 1024).contains(&held),
+            "{mode}, {name}: {held} bytes each"
+        );
+        let left = left.bytes_current;
+        assert!(left < 4 * 1024, "{mode}, {name}: {left} bytes stay");
+    }
+}
+
+/// Lets seconds pass one by one, and everybody who waits for them or for bytes act.
+async fn pass(seconds: u64) {
+    for _ in 0..=seconds {
+        for _ in 0..2_000 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::resume();
+    }
+}
+
+/// As many as wait at a door that nobody opens meanwhile.
+const CLIENTS: i64 = 100;
