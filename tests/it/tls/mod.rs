@@ -10,6 +10,7 @@ mod modes;
 mod own_tls;
 mod renewed;
 mod rotation;
+mod scopes;
 mod secrets;
 mod served;
 pub(crate) mod support;
