@@ -26,11 +26,11 @@ use tower_mesh::context::Exchange;
 use tower_mesh::mesh::Drained;
 use tower_mesh::source::{Directory, Fixed};
 use tower_mesh::testing::Pki;
-use tower_mesh::tls::Protocol;
+use tower_mesh::tls::{Mode, Protocol};
 
 use super::mesh_support::{
-    app, build, caller, dial, empty, get, get2, http1, http2, lines, pass, policy, read, serve,
-    until, until_status, write,
+    app, build, caller, dial, empty, get, get2, http1, http2, http2_in_plaintext, lines, pass,
+    policy, read, serve, until, until_status, write,
 };
 
 fn pki() -> Pki {
@@ -586,8 +586,8 @@ async fn a_changed_peer_authentication_switches_the_port() {
 #[tokio::test]
 async fn a_shutdown_lets_requests_finish_and_takes_no_new_connection() {
     let pki = pki();
-    for version in ["h1", "h2"] {
-        let mesh = build(app(&pki)).await;
+    for version in ["h1", "h2", "h2 in plaintext"] {
+        let mesh = build(app(&pki).mode(Mode::Permissive)).await;
         let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let slow = {
             let (arrived, go) = (arrived.clone(), go.clone());
@@ -602,7 +602,11 @@ async fn a_shutdown_lets_requests_finish_and_takes_no_new_connection() {
             let mut sender = http1(&pki, "desk", served.address).await;
             tokio::spawn(async move { sender.send_request(empty(get("/"))).await })
         } else {
-            let mut sender = http2(&pki, "desk", served.address).await;
+            let mut sender = if version == "h2" {
+                http2(&pki, "desk", served.address).await
+            } else {
+                http2_in_plaintext(served.address).await
+            };
             tokio::spawn(async move { sender.send_request(empty(get2("/"))).await })
         };
         arrived.notified().await;

@@ -12,8 +12,8 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tower_mesh::mesh::{Completed, Drained};
 use tower_mesh::message::{EndKind, ResponseFlags};
@@ -163,7 +163,28 @@ where
         + Unpin
         + 'static,
 {
-    let stream = dial(pki, account, address, Protocol::Http2).await;
+    speak_http2(dial(pki, account, address, Protocol::Http2).await).await
+}
+
+/// A caller without identity that speaks HTTP/2 because it knows that the other side does.
+pub(crate) async fn http2_in_plaintext<B>(address: SocketAddr) -> http2::SendRequest<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static,
+{
+    speak_http2(TcpStream::connect(address).await.unwrap()).await
+}
+
+async fn speak_http2<T, B>(stream: T) -> http2::SendRequest<B>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static,
+{
     let connected = http2::Builder::new(TokioExecutor::new())
         .handshake(TokioIo::new(stream))
         .await;
