@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -18,6 +19,9 @@ use super::streams::Streams;
 /// preface, and be held for ever. Its one timer for HTTP/1 covers both the time between requests and that of a request's head, which are of
 /// different length; and it has none for a client that reads nothing (security rule R-01).
 ///
+/// hyper also goes by the first bytes alone. A client that agreed on one version in its handshake and speaks the other is let go, as Envoy does
+/// (RFC 9113 §3.4).
+///
 /// Upgraded, it belongs to the application, and is cut here when it must end.
 #[derive(Debug)]
 pub(super) struct Patience<T> {
@@ -27,6 +31,8 @@ pub(super) struct Patience<T> {
     /// For the client to take what we have to send.
     unread: Duration,
     streams: Arc<Streams>,
+    /// The version that ALPN settled, if it did.
+    agreed: Option<Version>,
     phase: Phase,
     /// For the phase, while it has one.
     limit: Option<Pin<Box<Sleep>>>,
@@ -54,41 +60,57 @@ enum Phase {
 }
 
 impl<T> Patience<T> {
-    pub(super) fn new(io: T, limits: &HttpLimits, streams: Arc<Streams>) -> Self {
+    pub(super) fn new(
+        io: T,
+        agreed: Option<Version>,
+        limits: &HttpLimits,
+        streams: Arc<Streams>,
+    ) -> Self {
         Self {
             io,
             limit: Some(Box::pin(sleep(limits.head))),
             head: limits.head,
             unread: limits.stalled,
             streams,
+            agreed,
             phase: Phase::Opening(PREFACE),
             stalled: None,
             cut: None,
         }
     }
 
-    fn heard(&mut self, bytes: &[u8]) {
+    fn heard(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self.phase {
             Phase::Opening(missing) => match missing.strip_prefix(bytes) {
-                Some([]) => {
+                Some(missing @ [_, ..]) => self.phase = Phase::Opening(missing),
+                _ if bytes.starts_with(missing) => {
+                    self.check_agreed(Version::HTTP_2)?;
                     self.phase = Phase::Http2;
                     self.streams.speak_http2();
                     self.limit = None;
                 }
-                Some(missing) => self.phase = Phase::Opening(missing),
-                None if bytes.starts_with(missing) => {
-                    self.phase = Phase::Http2;
-                    self.streams.speak_http2();
-                    self.limit = None;
+                _ => {
+                    self.check_agreed(Version::HTTP_11)?;
+                    // The time for its head is running already.
+                    self.phase = Phase::Http1(Some(self.streams.begun()));
                 }
-                // The time for its head is running already.
-                None => self.phase = Phase::Http1(Some(self.streams.begun())),
             },
             // What comes after an upgrade, which stays open, is no head.
             Phase::Http1(_) if self.streams.open() == 0 => {
                 self.phase = Phase::Http1(Some(self.streams.begun()));
             }
             Phase::Http1(_) | Phase::Http2 => {}
+        }
+        Ok(())
+    }
+
+    fn check_agreed(&self, spoken: Version) -> io::Result<()> {
+        match self.agreed {
+            Some(agreed) if agreed != spoken => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{spoken:?} spoken where ALPN settled on {agreed:?}"),
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -168,7 +190,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patience<T> {
         }
         let (_, heard) = buf.filled().split_at(before);
         if !heard.is_empty() {
-            self.heard(heard);
+            self.heard(heard)?;
         }
         polled
     }

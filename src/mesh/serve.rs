@@ -200,9 +200,10 @@ fn parts<S>(
 ) {
     let ending = Ending::of(&connection, stop, cut);
     let streams = &ending.streams;
+    let agreed = connection.stream().agreed_version();
     let service = service(connection.peer());
     let service = Farewell::new(service, Arc::clone(streams), limits.body_idle);
-    let io = Patience::new(connection, limits, Arc::clone(streams));
+    let io = Patience::new(connection, agreed, limits, Arc::clone(streams));
     (ending, TokioIo::new(io), TowerToHyperService::new(service))
 }
 

@@ -3,6 +3,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use http::Version;
 use rustls::CommonState;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -114,8 +115,16 @@ impl<S> Stream<S> {
     /// Whether both ends agreed on HTTP/2.
     #[must_use]
     pub fn is_http2(&self) -> bool {
-        let alpn = self.tls().and_then(CommonState::alpn_protocol);
-        matches!(alpn, Some(b"h2" | b"istio-h2"))
+        self.agreed_version() == Some(Version::HTTP_2)
+    }
+
+    /// The version of HTTP that both ends agreed on, if they did.
+    pub(crate) fn agreed_version(&self) -> Option<Version> {
+        match self.tls()?.alpn_protocol()? {
+            b"h2" | b"istio-h2" => Some(Version::HTTP_2),
+            b"http/1.1" | b"istio-http/1.1" => Some(Version::HTTP_11),
+            _ => None,
+        }
     }
 
     /// What the handshake of the mesh settled; `None` on plaintext, and on TLS that is the application's own.

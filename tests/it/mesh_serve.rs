@@ -83,6 +83,37 @@ async fn both_versions_are_served_as_the_client_asks() {
     assert_eq!(answer, "cluster.local/ns/default/sa/desk /a HTTP/2.0");
 }
 
+/// RFC 9113 §3.4; Envoy prefers what ALPN settled to what the first bytes say.
+#[tokio::test]
+async fn a_client_speaks_the_version_that_it_agreed_on() {
+    let pki = pki();
+    let mesh = build(app(&pki)).await;
+    let served = serve(&mesh, echo()).await;
+    let requests = [
+        (
+            Protocol::Http1,
+            "GET / HTTP/1.1\r\nhost: app.default\r\n\r\n",
+        ),
+        (
+            Protocol::Http2,
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+        ),
+    ];
+    for agreed in [Protocol::Http1, Protocol::Http2] {
+        for (spoken, bytes) in requests {
+            let mut stream = dial(&pki, "desk", served.address, agreed).await;
+            stream.write_all(bytes.as_bytes()).await.unwrap();
+            let mut answer = [0; 9];
+            let read = stream.read_exact(&mut answer).await;
+            assert_eq!(
+                read.is_ok(),
+                agreed == spoken,
+                "{agreed:?} {spoken:?} {answer:?}"
+            );
+        }
+    }
+}
+
 /// A body that is fed from outside.
 fn fed() -> (
     mpsc::UnboundedSender<Bytes>,
