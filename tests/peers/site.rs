@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use axum::Router;
+use axum::body::Bytes;
 use http::Version;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -83,8 +84,12 @@ fn write(directory: &Path, name: &str, pki: &Pki, id: &str) {
     std::fs::write(file("ca"), pki.root_pem()).unwrap();
 }
 
-/// Everything that the handshake proved, in one line; what the keys were agreed on with, in a header.
-async fn facts(version: Version, peer: Peer) -> ([(&'static str, &'static str); 1], String) {
+/// Everything that the handshake proved, in one line; what the keys were agreed on with, in a header. The request is read to its end first.
+async fn facts(
+    version: Version,
+    peer: Peer,
+    _all: Bytes,
+) -> ([(&'static str, &'static str); 1], String) {
     let Some(tls) = peer.tls_facts() else {
         return (
             [("x-key-exchange", "-")],
