@@ -79,13 +79,13 @@ impl Peer {
         self.0.local
     }
 
-    /// Whether the connection is TLS.
+    /// Whether the connection is the mesh's TLS. The application's own TLS counts as plaintext.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.0.tls.is_some()
     }
 
-    /// What the TLS handshake settled; `None` on plaintext.
+    /// What the TLS handshake settled; `None` on plaintext, and on the application's own TLS.
     #[must_use]
     pub fn tls_facts(&self) -> Option<&TlsFacts> {
         self.0.tls.as_ref()

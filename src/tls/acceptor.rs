@@ -114,36 +114,40 @@ impl Acceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mode = self.modes.load().of(local.port());
+        let mode = || self.modes.load().of(local.port());
         let plaintext = |read: &[u8], stream| {
             let stream = Stream::plaintext(read, stream, self.lifetimes);
             let stream = stream.while_taken(self.modes.clone(), local.port());
             Ok((stream, Peer::plaintext(remote, local)))
         };
-        if mode == Mode::Disable {
+        if mode() == Mode::Disable {
             return plaintext(&[], stream);
         }
         let too_slow = |_| HandshakeError::new(Reason::Timeout);
         let mut buffer = [0; CHUNK];
         let first = timeout(self.timeouts.first_byte, stream.read(&mut buffer));
         let read = first.await.map_err(too_slow)??;
-        match (buffer.get(..read).unwrap_or_default(), mode) {
+        // As it is by now: the client may have been silent for long. So below.
+        match (buffer.get(..read).unwrap_or_default(), mode()) {
             ([], _) => Err(HandshakeError::new(Reason::Closed)),
+            (bytes, Mode::Disable) => plaintext(bytes, stream),
             (hello @ [TLS_HANDSHAKE, ..], _) => {
                 let handshake = self.handshake(stream, hello, mode, turn);
                 let stream = timeout(self.timeouts.handshake, handshake)
                     .await
                     .map_err(too_slow)??;
                 let peer = handshake::peer(&stream, remote, local)?;
-                let stream = if peer.is_tls() {
-                    stream.with(peer.clone())
-                } else {
-                    stream.while_taken(self.modes.clone(), local.port())
-                };
+                if peer.is_tls() {
+                    return Ok((stream.with(peer.clone()), peer));
+                }
+                if mode() == Mode::Strict {
+                    return Err(HandshakeError::new(Reason::PlaintextRefused));
+                }
+                let stream = stream.while_taken(self.modes.clone(), local.port());
                 Ok((stream, peer))
             }
             (bytes, Mode::Permissive) => plaintext(bytes, stream),
-            (_, Mode::Strict | Mode::Disable) => Err(HandshakeError::new(Reason::PlaintextRefused)),
+            (_, Mode::Strict) => Err(HandshakeError::new(Reason::PlaintextRefused)),
         }
     }
 
@@ -151,7 +155,7 @@ impl Acceptor {
         &self,
         mut stream: S,
         read: &[u8],
-        mode: Mode,
+        mode: impl Fn() -> Mode,
         turn: impl Future<Output = Result<T, HandshakeError>>,
     ) -> Result<Stream<S>, HandshakeError>
     where
@@ -159,7 +163,7 @@ impl Acceptor {
     {
         let accepted = hello(&mut stream, read).await?;
         let turn = turn.await?;
-        let own_tls = self.own_tls.as_ref().filter(|_| mode == Mode::Permissive);
+        let own_tls = self.own_tls.as_ref().filter(|_| mode() == Mode::Permissive);
         let (config, made) = match own_tls {
             Some(config) if !is_of_istio(&accepted.client_hello()) => (Arc::clone(config), None),
             _ => {

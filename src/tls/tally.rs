@@ -82,7 +82,7 @@ impl Tally {
         self.handshakes.load(Ordering::Relaxed)
     }
 
-    /// Those of them that are plaintext.
+    /// Those of them that are plaintext, or the application's own TLS, which is no business of the mesh's.
     #[must_use]
     pub fn plaintext(&self) -> u64 {
         self.plaintext.load(Ordering::Relaxed)

@@ -9,14 +9,15 @@ use axum::Router;
 use axum::routing::any;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy_bidirectional, duplex};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_mesh::context::Peer;
+use tower_mesh::live::Live;
 use tower_mesh::source::{Directory, Fixed};
 use tower_mesh::testing::{Leaf, Pki};
-use tower_mesh::tls::Mode;
+use tower_mesh::tls::{Acceptor, Credentials, Mode, Modes, Settings};
 
 use super::super::mesh_support::{app, build, pass, policy, serve, write};
 use super::support::{chain, client_config, provider, server_config};
@@ -181,4 +182,59 @@ async fn it_goes_when_the_port_becomes_strict() {
     tokio::time::timeout(Duration::from_secs(50), gone)
         .await
         .unwrap();
+}
+
+/// A client that was silent, or in the middle of its handshake, when the mode changed is met by the mode that is in force by then.
+#[tokio::test]
+async fn the_mode_is_that_of_the_moment_and_not_that_of_the_connect() {
+    let (pki, before) = (Pki::new("cluster.local").unwrap(), Before::new());
+    let identity = pki.identity("default", "app").unwrap();
+    let address: SocketAddr = "127.0.0.1:8443".parse().unwrap();
+    for (tls, said_before, mode, wanted) in [
+        (false, 0, Mode::Strict, Some("plaintext_refused")),
+        (false, 0, Mode::Disable, None),
+        (true, 0, Mode::Disable, None),
+        // It is shown the mesh's certificate, which it does not trust.
+        (true, 1, Mode::Strict, Some("peer_refused")),
+        (true, usize::MAX, Mode::Strict, Some("plaintext_refused")),
+    ] {
+        let modes = Live::new(Modes::new(Mode::Permissive));
+        let acceptor = Acceptor::new(Credentials::new(&identity, Settings::default()).unwrap())
+            .modes(modes.clone())
+            .own_tls(Arc::clone(&before.config));
+        let (client, mut near) = duplex(1 << 16);
+        let (mut far, server) = duplex(1 << 16);
+        let accepting = tokio::spawn(async move {
+            let accepted = acceptor.accept(server, address, address).await;
+            accepted.err().map(|error| error.reason().as_str())
+        });
+        tokio::spawn(say(client, tls.then(|| before.client())));
+
+        let mut said = vec![0; 1 << 16];
+        let length = near.read(&mut said).await.unwrap();
+        let (first, rest) = said[..length].split_at(length.min(said_before));
+        far.write_all(first).await.unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        modes.store(Modes::new(mode));
+        far.write_all(rest).await.unwrap();
+        let _ = copy_bidirectional(&mut near, &mut far).await;
+        assert_eq!(
+            accepting.await.unwrap(),
+            wanted,
+            "{mode}, {tls} {said_before}"
+        );
+    }
+}
+
+async fn say(mut stream: DuplexStream, tls: Option<ClientConfig>) {
+    if let Some(config) = tls {
+        let name = ServerName::try_from("localhost").unwrap();
+        let _ = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await;
+    } else {
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
+    }
 }
