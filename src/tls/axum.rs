@@ -9,8 +9,9 @@ use crate::context::Peer;
 use super::connection::Connection;
 use super::listener::Listener;
 
-/// For axum's own server. A connection whose identity is no longer good is cut; one that has only grown old, or older than our
-/// certificate, goes on, as this server cannot be told to finish a single connection (a mesh's own `serve` does that). With `into_make_service_with_connect_info::<Peer>()` handlers get the [`Peer`] as connect info.
+/// For axum's own server. A connection whose identity is no longer good is cut, at the end of either certificate it was made with at the latest;
+/// until then age and rotations leave it, as this server cannot be told to finish a single connection (a mesh's own `serve` does that). With
+/// `into_make_service_with_connect_info::<Peer>()` handlers get the [`Peer`] as connect info.
 impl axum::serve::Listener for Listener {
     type Io = Connection;
     type Addr = SocketAddr;

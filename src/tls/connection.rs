@@ -47,8 +47,9 @@ impl Connection {
         &self.peer
     }
 
-    /// Cuts the connection itself once an identity on it is no longer good, or it is plaintext and its port no longer takes that: for servers that nobody tells of a
-    /// [`Lifetime`](super::Lifetime), such as axum's and tonic's. Rotations and age do not end it, as nothing could be finished first.
+    /// Cuts the connection itself once an identity on it is no longer good, a certificate ends that it was made with, or it is plaintext and its port no
+    /// longer takes that: for servers that nobody tells of a [`Lifetime`](super::Lifetime), such as axum's and tonic's. Rotations and age do
+    /// not end it, as nothing could be finished first.
     #[must_use]
     pub fn cut_when_no_longer_good(mut self) -> Self {
         self.deadline = Some(Deadline::of(self.stream.lifetime().while_good()));

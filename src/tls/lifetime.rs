@@ -167,18 +167,13 @@ impl Lifetime {
         let mut replaced = tls.map(|tls| tls.made.credentials.subscribe());
         loop {
             let now = Instant::now();
-            if let Some((reason, left)) = self.no_longer_good() {
+            if let Some(reason) = self.no_longer_good() {
                 self.is_over = true;
-                let cut = self.lifetimes.cut;
-                let grace = left.map_or(cut, |left| cut.min(left));
-                return Ended { reason, grace };
+                return self.end(reason, self.lifetimes.cut);
             }
             if let Some(reason) = self.outlived(now) {
                 self.while_good = true;
-                let drain = self.lifetimes.drain;
-                let left = self.tls.as_ref().map(Tls::left);
-                let grace = left.map_or(drain, |left| drain.min(left));
-                return Ended { reason, grace };
+                return self.end(reason, self.lifetimes.drain);
             }
             let until = if self.while_good {
                 FOREVER
@@ -192,12 +187,19 @@ impl Lifetime {
         }
     }
 
-    /// Why the connection must end, and what is left of a certificate that is about to.
-    fn no_longer_good(&mut self) -> Option<(End, Option<Duration>)> {
+    /// What is under way may take so long to finish, and no certificate is outlived by that.
+    fn end(&self, reason: End, grace: Duration) -> Ended {
+        let left = self.tls.as_ref().map(Tls::left);
+        let grace = left.map_or(grace, |left| grace.min(left));
+        Ended { reason, grace }
+    }
+
+    /// Why the connection must end.
+    fn no_longer_good(&mut self) -> Option<End> {
         if let Some((modes, port)) = &self.port
             && modes.load().of(*port) == Mode::Strict
         {
-            return Some((End::ModeChanged, None));
+            return Some(End::ModeChanged);
         }
         self.tls.as_mut()?.no_longer_good()
     }
@@ -233,41 +235,36 @@ async fn changed(replaced: &mut Option<Replaced>) {
 }
 
 impl Tls {
-    /// Why the connection must end, and what is left of a certificate that is about to.
-    fn no_longer_good(&mut self) -> Option<(End, Option<Duration>)> {
+    /// Why the connection must end.
+    fn no_longer_good(&mut self) -> Option<End> {
         let credentials = &self.made.credentials;
         let now = credentials.settings().clock.now();
-        let left = |not_after: SystemTime| not_after.duration_since(now).unwrap_or_default();
+        let is_about_to_end = |not_after: SystemTime, ahead| {
+            let left = not_after.duration_since(now).unwrap_or_default();
+            left <= ahead
+        };
         let [peers, own] = self.ahead;
-        if let Some(not_after) = not_after(&self.peer) {
-            let left = left(not_after);
-            if left <= peers {
-                return Some((End::PeerExpired, Some(left)));
-            }
+        if not_after(&self.peer).is_some_and(|not_after| is_about_to_end(not_after, peers)) {
+            return Some(End::PeerExpired);
         }
         let held = credentials.held();
         if held.generation() != self.made.generation {
             if !self.would_let_in(&held) {
-                return Some((End::PeerUntrusted, None));
+                return Some(End::PeerUntrusted);
             }
             // Of the generation that was judged: one that came since is seen as another.
             self.made.generation = held.generation();
             self.made.bundles = Arc::clone(held.bundles());
             self.rotated = true;
         }
-        let credentials = &self.made.credentials;
-        if !credentials.is_valid() {
-            return Some((End::OwnExpired, None));
-        }
-        let left = left(credentials.not_after());
-        if left <= own {
-            return Some((End::OwnExpired, Some(left)));
+        if !self.made.credentials.is_valid() || is_about_to_end(self.own_not_after(), own) {
+            return Some(End::OwnExpired);
         }
         let accepted = match (&self.made.accepted, self.peer.spiffe_id()) {
             (Some(accepted), Some(id)) => accepted.accepts(id),
             _ => true,
         };
-        (!accepted).then_some((End::PeerNotAccepted, None))
+        (!accepted).then_some(End::PeerNotAccepted)
     }
 
     /// We have another identity or other roots: would the peer still be let in?
@@ -277,29 +274,29 @@ impl Tls {
             || credentials.vouches_for(held.bundles(), &self.chain, self.role)
     }
 
-    /// Until the first of the two certificates ends that the connection was made with.
+    /// When the first of the certificates ends that we show: the connection's own, and what we hold by now.
+    fn own_not_after(&self) -> SystemTime {
+        let held = self.made.credentials.not_after();
+        self.made.not_after.min(held)
+    }
+
+    /// Until the first of both sides' certificates ends.
     fn left(&self) -> Duration {
-        let credentials = &self.made.credentials;
-        let now = credentials.settings().clock.now();
-        let own = if self.rotated {
-            self.made.not_after
-        } else {
-            credentials.not_after()
-        };
+        let now = self.made.credentials.settings().clock.now();
+        let own = self.own_not_after();
         let first = not_after(&self.peer).map_or(own, |peers| peers.min(own));
         first.duration_since(now).unwrap_or_default()
     }
 
-    /// Until the first of both certificates is about to end.
+    /// Until the first of both sides' certificates is about to end.
     fn remaining(&self) -> Duration {
-        let credentials = &self.made.credentials;
-        let now = credentials.settings().clock.now();
+        let now = self.made.credentials.settings().clock.now();
         let left = |not_after: SystemTime, ahead| {
             let left = not_after.duration_since(now).unwrap_or_default();
             left.saturating_sub(ahead)
         };
         let [peers, own] = self.ahead;
-        let own = left(credentials.not_after(), own);
+        let own = left(self.own_not_after(), own);
         let first = not_after(&self.peer).map(|not_after| left(not_after, peers));
         // Timers tell whole milliseconds, certificates whole seconds.
         first.map_or(own, |peer| peer.min(own)) + Duration::from_millis(1)
@@ -343,9 +340,9 @@ pub struct Ended {
 pub enum End {
     /// It has lived long enough.
     Age,
-    /// Our certificate has ended, or was withdrawn, and there is no other.
+    /// Our certificate has ended, the one that it was made with or the one we have now, or was withdrawn.
     OwnExpired,
-    /// It has no identities (plaintext, or the application's own TLS), and its port no longer takes that.
+    /// It has no identities (plaintext, or the application's own TLS), and its port has become STRICT.
     ModeChanged,
     /// The peer's certificate has ended.
     PeerExpired,

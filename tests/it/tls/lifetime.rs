@@ -161,6 +161,40 @@ async fn a_connection_that_drains_is_watched_on() {
     assert!(still.is_err(), "{still:?}");
 }
 
+/// M-47: nor does it end any later than a certificate for being no longer trusted.
+#[tokio::test(start_paused = true)]
+async fn no_connection_is_cut_later_than_its_certificate_ends() {
+    let pki = Pki::new("td").unwrap();
+    let server = credentials(&identity(&pki, "server", 2 * HOUR));
+    let soon = Duration::from_secs(2);
+    let client = credentials(&identity(&pki, "client", soon));
+    let [mut at_server, _] = connect(&server, &client).await;
+    let other = Pki::new("td").unwrap();
+    server
+        .replace(&identity(&other, "server", 2 * HOUR))
+        .unwrap();
+    let ended = at_server.ended().await;
+    assert_eq!(ended.reason, End::PeerUntrusted);
+    assert!(ended.grace <= soon, "{:?}", ended.grace);
+}
+
+/// M-47: what age and rotations leave alone ends with our certificate that it was made with, good as the next one is.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_left_alone_ends_with_its_own_certificate() {
+    let pki = Pki::new("td").unwrap();
+    let server = credentials(&identity(&pki, "server", 2 * HOUR));
+    let client = credentials(&identity(&pki, "client", 9 * HOUR));
+    let begun = Instant::now();
+    let [at_server, _] = connect(&server, &client).await;
+    server.replace(&identity(&pki, "server", 9 * HOUR)).unwrap();
+    assert_eq!(at_server.while_good().ended().await.reason, End::OwnExpired);
+    let age = begun.elapsed();
+    assert!(
+        age > 2 * HOUR - Duration::from_secs(10) && age < 2 * HOUR,
+        "{age:?}"
+    );
+}
+
 /// Plaintext is not served on once its port takes none.
 #[tokio::test(start_paused = true)]
 async fn a_plaintext_connection_ends_when_its_port_becomes_strict() {
