@@ -18,6 +18,8 @@ pub(super) struct Ending {
     lifetime: Lifetime,
     stop: CancellationToken,
     tally: Arc<Tally>,
+    /// Its end was counted; that there is a worse reason later is no second one.
+    is_counted: bool,
     /// Where the requests are counted that are under way when the connection is cut.
     cut: Arc<AtomicUsize>,
 }
@@ -40,6 +42,7 @@ impl Ending {
             lifetime: connection.stream().lifetime(),
             stop,
             tally: Arc::clone(connection.tally()),
+            is_counted: false,
             cut,
         }
     }
@@ -52,17 +55,16 @@ impl Ending {
     {
         let streams = &*self.streams;
         let count = CountCut::of(streams, &self.cut);
-        let mut time: Option<Time> = None;
-        // When it must be over even if it is upgraded meanwhile.
-        let mut last: Option<Instant> = None;
+        // When an idle one goes and when all is over, once it is to end; and when even an upgraded one must be over.
+        let [mut close, mut cut, mut last] = [None; 3];
         // Whether hyper was told to end it, and whether a shutdown asked for that.
         let (mut told, mut asked) = (false, false);
         loop {
-            let next = time.map(|time| if told { time.cut } else { time.close });
+            let next = if told { cut } else { close };
             let step = poll_fn(|cx| {
                 let polled = serving.as_mut().poll(cx);
                 // Before the preface was read hyper would drop the connection, and with it the request that comes behind.
-                if polled.is_pending() && time.is_some() && !told && streams.is_http2() {
+                if polled.is_pending() && close.is_some() && !told && streams.is_http2() {
                     told = true;
                     serving.as_mut().graceful_shutdown();
                     return serving.as_mut().poll(cx);
@@ -74,7 +76,10 @@ impl Ending {
                     count.ended();
                     return match ended {
                         Ok(()) if streams.tunnel().is_some() => Left::Tunnel(last),
-                        Ok(()) => Left::Nothing,
+                        Ok(()) => {
+                            streams.refuse_upgrade();
+                            Left::Nothing
+                        }
                         Err(error) => {
                             // What a client does to its own connection is the client's business, counted where it matters.
                             tracing::debug!(target: "tower_mesh::serve", %error, "connection ended");
@@ -83,32 +88,37 @@ impl Ending {
                     };
                 }
                 end = self.lifetime.ended() => {
-                    if time.is_none() {
-                        streams.end();
+                    streams.end();
+                    if !self.is_counted {
+                        self.is_counted = true;
                         self.tally.count_ended(end.reason);
                     }
-                    time = Some(Time::of(&end).sooner(time));
+                    let time = Time::of(&end);
+                    (close, cut) = (sooner(close, time.close), sooner(cut, time.cut));
                     if !leaves_tunnels(end.reason) {
-                        last = time.map(|time| time.cut);
+                        last = cut;
                     }
                 }
                 // Whoever drains them all cuts them all, and counts.
                 () = self.stop.cancelled(), if !asked => {
                     asked = true;
                     streams.end();
+                    if streams.begun() == 0 {
+                        close = sooner(close, Instant::now() + FIRST_REQUEST);
+                    } else if !told {
+                        told = true;
+                        serving.as_mut().graceful_shutdown();
+                    }
+                }
+                () = reach(next) => {
+                    if cut.is_some_and(|cut| Instant::now() >= cut) {
+                        break;
+                    }
                     if !told {
                         told = true;
                         serving.as_mut().graceful_shutdown();
                     }
                 }
-                () = reach(next) => match time {
-                    Some(time) if Instant::now() >= time.cut => break,
-                    _ if !told => {
-                        told = true;
-                        serving.as_mut().graceful_shutdown();
-                    }
-                    _ => {}
-                },
             }
         }
         self.tally.count_cut(streams.open());
@@ -130,7 +140,9 @@ impl Ending {
             tokio::select! {
                 () = tunnel.gone.cancelled() => return count.ended(),
                 end = lifetime.ended() => {
-                    self.tally.count_ended(end.reason);
+                    if !self.is_counted {
+                        self.tally.count_ended(end.reason);
+                    }
                     last = Some(Time::of(&end).cut);
                 }
                 () = reach(last) => break,
@@ -169,14 +181,14 @@ impl<'a> CountCut<'a> {
 
 impl Drop for CountCut<'_> {
     fn drop(&mut self) {
-        if !self.has_ended {
+        // A handler that panics ends its connection by itself.
+        if !self.has_ended && !std::thread::panicking() {
             self.cut.fetch_add(self.streams.open(), Ordering::Relaxed);
         }
     }
 }
 
 /// What a connection that ends may still take.
-#[derive(Clone, Copy)]
 struct Time {
     /// An HTTP/1 connection goes with its next response. One that is idle then goes; what has begun by then has the rest.
     close: Instant,
@@ -192,14 +204,10 @@ impl Time {
             cut,
         }
     }
+}
 
-    fn sooner(self, other: Option<Self>) -> Self {
-        let other = other.unwrap_or(self);
-        Self {
-            close: self.close.min(other.close),
-            cut: self.cut.min(other.cut),
-        }
-    }
+fn sooner(one: Option<Instant>, other: Instant) -> Option<Instant> {
+    Some(one.map_or(other, |one| one.min(other)))
 }
 
 async fn reach(moment: Option<Instant>) {
@@ -209,5 +217,7 @@ async fn reach(moment: Option<Instant>) {
     }
 }
 
+/// For a client that has just connected and is about to ask.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// For the response that was under way when an HTTP/1 connection had to go.
 const LAST_RESPONSE: Duration = Duration::from_secs(5);

@@ -9,6 +9,7 @@ use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use pin_project::pin_project;
 use tower_service::Service;
 
@@ -58,6 +59,9 @@ where
         let may_rest = !is_http1 && is_grpc(request.headers());
         let idle = (!may_rest).then_some(self.body_idle);
         let is_connect = request.method() == Method::CONNECT;
+        if is_http1 && request.extensions().get::<OnUpgrade>().is_some() {
+            self.streams.ask_for_upgrade();
+        }
         let request = request.map(|body| ServedBody::new(body, idle));
         ResponseFuture {
             is_http1,

@@ -214,6 +214,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patience<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // It would first write what the client does not read.
+        self.check_cut(|cut| &mut cut.writing, cx)?;
         let polled = Pin::new(&mut self.io).poll_shutdown(cx);
         self.written(polled, cx)
     }

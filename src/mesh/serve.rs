@@ -2,6 +2,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -229,12 +231,18 @@ async fn drained(
     }
     while connections.try_join_next().is_some() {}
     let cut = connections.len();
-    // Those that ended by themselves left nothing under way.
-    connections.shutdown().await;
+    connections.abort_all();
+    let all = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(ABORTED, all).await;
+    // Each that is still there has a handler that blocks its thread, and is not waited for. Those that ended by themselves left nothing.
+    let blocked = connections.len();
     Drained {
         cut,
-        cut_streams: cut_streams.load(Ordering::Relaxed),
+        cut_streams: cut_streams.load(Ordering::Relaxed) + blocked,
     }
 }
+
+/// For ten thousand connections to be dropped.
+const ABORTED: Duration = Duration::from_secs(1);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

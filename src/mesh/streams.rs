@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Streams {
     /// It should end: HTTP/1 responses say so.
     ending: AtomicBool,
+    /// A request asked for another protocol: hyper then hands the connection over when HTTP ends on it, however the request was answered.
+    asked_for_upgrade: AtomicBool,
     /// HTTP/1 has ended on it, and something else goes on.
     tunnel: OnceLock<Tunnel>,
     /// HTTP/2 is spoken on it, as its preface has told.
@@ -35,11 +37,22 @@ impl Streams {
     }
 
     /// What goes on after an upgrade is under way until the connection is dropped.
-    pub(super) fn upgrade(&self) {
+    pub(super) fn upgrade(&self) -> &Tunnel {
         self.tunnel.get_or_init(|| {
             self.begin();
             Tunnel::default()
-        });
+        })
+    }
+
+    pub(super) fn ask_for_upgrade(&self) {
+        self.asked_for_upgrade.store(true, Ordering::Relaxed);
+    }
+
+    /// HTTP has ended and left nothing: whoever gets the connection of hyper all the same can do nothing with it.
+    pub(super) fn refuse_upgrade(&self) {
+        if self.asked_for_upgrade.load(Ordering::Relaxed) {
+            self.upgrade().cut.cancel();
+        }
     }
 
     pub(super) fn tunnel(&self) -> Option<&Tunnel> {

@@ -24,6 +24,7 @@ mod mesh_limits;
 mod mesh_outside;
 mod mesh_seen;
 mod mesh_serve;
+mod mesh_shutdown;
 mod mesh_support;
 mod mesh_upgrades;
 mod metrics;

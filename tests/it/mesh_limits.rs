@@ -9,13 +9,12 @@ use axum::Router;
 use axum::body::Bytes as AxumBytes;
 use axum::routing::any;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tower_mesh::Mesh;
 use tower_mesh::testing::Pki;
 use tower_mesh::tls::{Limits, Mode, Protocol};
 
@@ -558,125 +557,4 @@ async fn a_shut_window_resets(path: &str) {
     assert!(seconds >= 58, "reset after {seconds} s");
     assert!(!reading.is_finished(), "the connection stands");
     reading.abort();
-}
-
-/// What waits in a handler until it may go on.
-struct Gate {
-    inside: Arc<AtomicUsize>,
-    go: Arc<Semaphore>,
-}
-
-impl Gate {
-    fn new() -> (Self, Router) {
-        let (inside, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
-        let (count, wait) = (Arc::clone(&inside), Arc::clone(&go));
-        let slow = any(move || async move {
-            count.fetch_add(1, Ordering::Relaxed);
-            wait.acquire().await.unwrap().forget();
-            "done"
-        });
-        (Self { inside, go }, Router::new().fallback(slow))
-    }
-
-    async fn wait(&self, count: usize) {
-        until("requests to arrive", || {
-            self.inside.load(Ordering::Relaxed) == count
-        })
-        .await;
-    }
-}
-
-/// So many requests, on HTTP/2 connections of a hundred streams each.
-async fn in_flight(pki: &Pki, address: SocketAddr, count: usize) -> JoinSet<Option<u16>> {
-    let mut calls = JoinSet::new();
-    for _ in 0..count / 100 {
-        let sender = http2::<Full<Bytes>>(pki, "desk", address).await;
-        for _ in 0..100 {
-            let mut sender = sender.clone();
-            calls.spawn(async move {
-                let answer = sender.send_request(empty(get2("/"))).await.ok()?;
-                let status = answer.status().as_u16();
-                answer.into_body().collect().await.ok()?;
-                Some(status)
-            });
-        }
-    }
-    calls
-}
-
-async fn shut(mesh: &Mesh, address: SocketAddr) {
-    mesh.shutdown(Duration::from_secs(30));
-    until("the listener to close", || {
-        std::net::TcpStream::connect(address).is_err()
-    })
-    .await;
-}
-
-/// R-11: a thousand requests in flight, none of them lost; nothing is accepted any more, and readiness says so at once.
-#[tokio::test]
-async fn a_shutdown_loses_none_of_a_thousand_requests() {
-    let pki = pki();
-    let mesh = build(app(&pki)).await;
-    let (gate, router) = Gate::new();
-    let served = serve(&mesh, router).await;
-    let mut calls = in_flight(&pki, served.address, 1000).await;
-    gate.wait(1000).await;
-    assert!(mesh.readiness().is_ready());
-    mesh.shutdown(Duration::from_secs(30));
-    assert!(!mesh.readiness().is_ready());
-    shut(&mesh, served.address).await;
-    assert!(!served.serving.is_finished());
-    gate.go.add_permits(1000);
-    let mut answered = 0;
-    while let Some(status) = calls.join_next().await {
-        assert_eq!(status.unwrap(), Some(200));
-        answered += 1;
-    }
-    assert_eq!(answered, 1000);
-    let drained = served.serving.await.unwrap().unwrap();
-    assert_eq!((drained.cut, drained.cut_streams), (0, 0));
-}
-
-/// R-11: what does not end in time is cut, and counted by stream; a second call that is sooner counts.
-#[tokio::test]
-async fn a_second_shutdown_cuts_at_once_and_counts_streams() {
-    let pki = pki();
-    let mesh = build(app(&pki)).await;
-    let (gate, router) = Gate::new();
-    let served = serve(&mesh, router).await;
-    let mut calls = in_flight(&pki, served.address, 200).await;
-    gate.wait(200).await;
-    let mut sender = http1::<Full<Bytes>>(&pki, "desk", served.address).await;
-    calls.spawn(async move {
-        let answer = sender.send_request(empty(get("/"))).await.ok()?;
-        Some(answer.status().as_u16())
-    });
-    gate.wait(201).await;
-    shut(&mesh, served.address).await;
-    mesh.shutdown(Duration::ZERO);
-    let drained = timeout(Duration::from_secs(10), served.serving).await;
-    let drained = drained.unwrap().unwrap().unwrap();
-    assert_eq!((drained.cut, drained.cut_streams), (3, 201));
-    while let Some(status) = calls.join_next().await {
-        assert_eq!(status.unwrap(), None);
-    }
-    let cut = lines(&mesh, "mesh_requests_cut_total", &[r#"side="inbound""#]);
-    assert!(cut[0].ends_with(" 201"), "{cut:?}");
-}
-
-/// R-11: with notice, requests are served for a while by a mesh that says that it is not ready.
-#[tokio::test]
-async fn a_shutdown_with_notice_goes_on_serving_first() {
-    let pki = pki();
-    let mesh = build(app(&pki)).await;
-    let served = serve(&mesh, reader()).await;
-    mesh.shutdown_after(Duration::from_secs(5), Duration::from_secs(30));
-    assert!(!mesh.readiness().is_ready());
-    others_are_served(&pki, served.address).await;
-    pass(Duration::from_secs(6)).await;
-    until("the listener to close", || {
-        std::net::TcpStream::connect(served.address).is_err()
-    })
-    .await;
-    served.serving.await.unwrap().unwrap();
 }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,18 +18,17 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tower::{Service, ServiceExt, service_fn};
 use tower_mesh::Peer;
 use tower_mesh::context::Exchange;
-use tower_mesh::mesh::Drained;
 use tower_mesh::source::{Directory, Fixed};
 use tower_mesh::testing::Pki;
-use tower_mesh::tls::{Mode, Protocol};
+use tower_mesh::tls::Protocol;
 
 use super::mesh_support::{
-    app, build, caller, dial, empty, get, get2, http1, http2, http2_in_plaintext, lines, pass,
-    policy, read, serve, until, until_status, write,
+    app, build, caller, dial, empty, get, get2, http1, http2, lines, pass, policy, read, serve,
+    until, until_status, write,
 };
 
 fn pki() -> Pki {
@@ -609,84 +607,6 @@ async fn a_changed_peer_authentication_switches_the_port() {
     until_status("STRICT", 403, async || {
         pass(Duration::from_secs(1)).await;
         plain().await
-    })
-    .await;
-}
-
-/// R-11.
-#[tokio::test]
-async fn a_shutdown_lets_requests_finish_and_takes_no_new_connection() {
-    let pki = pki();
-    for version in ["h1", "h2", "h2 in plaintext"] {
-        let mesh = build(app(&pki).mode(Mode::Permissive)).await;
-        let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let slow = {
-            let (arrived, go) = (arrived.clone(), go.clone());
-            any(move || async move {
-                arrived.notify_one();
-                go.notified().await;
-                "finished"
-            })
-        };
-        let served = serve(&mesh, Router::new().fallback(slow)).await;
-        let answer = if version == "h1" {
-            let mut sender = http1(&pki, "desk", served.address).await;
-            tokio::spawn(async move { sender.send_request(empty(get("/"))).await })
-        } else {
-            let mut sender = if version == "h2" {
-                http2(&pki, "desk", served.address).await
-            } else {
-                http2_in_plaintext(served.address).await
-            };
-            tokio::spawn(async move { sender.send_request(empty(get2("/"))).await })
-        };
-        arrived.notified().await;
-        mesh.shutdown(Duration::from_secs(30));
-        let mut refused = false;
-        while !refused {
-            refused = TcpStream::connect(served.address).await.is_err();
-            tokio::task::yield_now().await;
-        }
-        assert!(!served.serving.is_finished());
-        go.notify_one();
-        assert_eq!(
-            read(answer.await.unwrap().unwrap()).await.2,
-            "finished",
-            "{version}"
-        );
-        let drained = served.serving.await.unwrap().unwrap();
-        assert_eq!(drained.cut, 0, "{version}");
-    }
-}
-
-/// R-11: what does not end in time is cut, and told.
-#[tokio::test]
-async fn a_shutdown_cuts_what_does_not_end() {
-    let pki = pki();
-    let mesh = build(app(&pki)).await;
-    let arrived = Arc::new(Notify::new());
-    let told = arrived.clone();
-    let never = any(move || async move {
-        told.notify_one();
-        std::future::pending::<&str>().await
-    });
-    let served = serve(&mesh, Router::new().fallback(never)).await;
-    let mut idle = http1::<Full<Bytes>>(&pki, "desk", served.address).await;
-    idle.ready().await.unwrap();
-    let mut sender = http2(&pki, "desk", served.address).await;
-    let answer = tokio::spawn(async move { sender.send_request(empty(get2("/"))).await });
-    arrived.notified().await;
-    mesh.shutdown(Duration::from_secs(30));
-    until("the listener to close", || {
-        std::net::TcpStream::connect(served.address).is_err()
-    })
-    .await;
-    pass(Duration::from_secs(31)).await;
-    let Drained { cut, .. } = served.serving.await.unwrap().unwrap();
-    assert_eq!(cut, 1);
-    assert!(answer.await.unwrap().is_err());
-    until("the request to be counted", || {
-        !lines(&mesh, "istio_requests_total", &[r#"response_flags="DC""#]).is_empty()
     })
     .await;
 }

@@ -177,7 +177,7 @@ where
     speak_http2(TcpStream::connect(address).await.unwrap()).await
 }
 
-async fn speak_http2<T, B>(stream: T) -> http2::SendRequest<B>
+pub(crate) async fn speak_http2<T, B>(stream: T) -> http2::SendRequest<B>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>

@@ -24,7 +24,7 @@ use tower_mesh::testing::{Issued, Leaf, Pki};
 use tower_mesh::tls::{Clock, Connector, Credentials, Destination, Identity, Protocol, Settings};
 
 use super::mesh_support::{
-    Served, app, build, empty, get, http1, lines, pass, policy, serve, write,
+    Served, app, build, dial, empty, get, http1, lines, pass, policy, serve, write,
 };
 
 const APP: &str = "spiffe://cluster.local/ns/default/sa/app";
@@ -250,6 +250,37 @@ async fn age_and_rotations_leave_an_upgraded_connection() {
     assert!(ends.try_recv().is_err());
 }
 
+/// hyper hands a connection over at its end to whoever waits for that, however the request was answered.
+#[tokio::test]
+async fn who_granted_no_upgrade_gets_a_connection_that_is_cut() {
+    let pki = pki();
+    let mesh = build(app(&pki)).await;
+    let (tell, mut ends) = mpsc::unbounded_channel();
+    let refusing = any(move |mut request: Request<AxumBody>| {
+        let upgraded = hyper::upgrade::on(&mut request);
+        let tell = tell.clone();
+        tokio::spawn(async move {
+            let mut io = TokioIo::new(upgraded.await.unwrap());
+            let read = io.read(&mut [0]).await;
+            let written = io.write_all(b"hello").await;
+            let kinds = [read.map(drop), written].map(|ended| ended.map_err(|error| error.kind()));
+            tell.send(kinds).unwrap();
+        });
+        async { "no" }
+    });
+    let served = serve(&mesh, Router::new().fallback(refusing)).await;
+    let mut stream = dial(&pki, "desk", served.address, Protocol::Http1).await;
+    let request =
+        "GET / HTTP/1.1\r\nhost: app.default\r\nconnection: close\r\nupgrade: mirror\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let aborted = Err(ErrorKind::ConnectionAborted);
+    let ended = tokio::time::timeout(Duration::from_secs(30), ends.recv()).await;
+    assert_eq!(ended.unwrap(), Some([aborted, aborted]));
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.ends_with(b"no"), "{answer:?}");
+}
+
 /// M-42, M-47: five seconds after an identity on it was found to be no longer good, an upgraded connection is over, whatever is spoken on it.
 #[tokio::test]
 async fn a_bad_identity_ends_an_upgraded_connection() {
@@ -260,6 +291,7 @@ async fn a_bad_identity_ends_an_upgraded_connection() {
         ("revoked after a rotation", "peer_untrusted", 0),
         ("another root", "peer_untrusted", 0),
         ("expired", "peer_expired", 60),
+        ("our own expired, long after a rotation", "own_expired", 60),
     ] {
         let pki = pki();
         let clock = Arc::new(AtomicU64::new(0));
@@ -277,7 +309,12 @@ async fn a_bad_identity_ends_an_upgraded_connection() {
         let mesh = build(builder).await;
         let (mirror, mut ends) = mirror();
         let served = serve(&mesh, mirror).await;
-        let desk = pki.issue(&Leaf::workload(DESK)).unwrap();
+        let desk = Leaf::workload(DESK);
+        let desk = match name {
+            "expired" => pki.issue(&desk.valid(now - hour, now + hour)),
+            _ => pki.issue(&desk.valid(now - hour, now + 4 * hour)),
+        };
+        let desk = desk.unwrap();
         let mut io = upgraded(&pki, &desk, served.address).await;
         is_mirrored(&mut io).await;
 
@@ -301,7 +338,13 @@ async fn a_bad_identity_ends_an_upgraded_connection() {
                 let other = Pki::new("cluster.local").unwrap();
                 replace(other.identity("default", "app").unwrap());
             }
-            _ => clock.store(3700, Ordering::Relaxed),
+            "expired" => clock.store(3700, Ordering::Relaxed),
+            _ => {
+                replace(ours(4, bundles));
+                seconds(40).await;
+                is_mirrored(&mut io).await;
+                clock.store(7300, Ordering::Relaxed);
+            }
         }
         seconds(looks + 5).await;
         assert_eq!(ends.try_recv(), Ok(ErrorKind::ConnectionAborted), "{name}");
