@@ -1,18 +1,20 @@
 use std::fmt;
+use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
 
 /// A regular expression on bytes that must cover the whole text (Envoy's `safe_regex`, RE2 in Latin-1 mode): `.` is any byte but `\n`.
 ///
 /// What Istio's resources compile to is mostly literals around `.*` and `.+`; those are matched without a regex engine, so that ten
-/// thousand of them cost no more than their text.
+/// thousand of them cost no more than their text. Clones share it.
 #[derive(Clone)]
-pub struct SafeRegex {
+pub struct SafeRegex(Arc<Compiled>);
+
+struct Compiled {
     source: Box<str>,
     program: Program,
 }
 
-#[derive(Clone)]
 enum Program {
     /// One of these wildcard patterns.
     Globs(Box<[Glob]>),
@@ -34,31 +36,25 @@ impl SafeRegex {
                 .map(Program::Regex)
                 .map_err(|error| RegexError(error.to_string()))?,
         };
-        Ok(Self {
-            source: pattern.into(),
-            program,
-        })
+        Ok(Self::of(pattern, program))
     }
 
     /// `.+`.
     #[must_use]
     pub fn non_empty() -> Self {
-        Self {
-            source: ".+".into(),
-            program: Program::Globs([Glob::non_empty()].into()),
-        }
+        Self::of(".+", Program::Globs([Glob::non_empty()].into()))
     }
 
     /// The pattern as written, without anchors.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.source
+        &self.0.source
     }
 
     /// Whether the pattern covers the whole text.
     #[must_use]
     pub fn matches(&self, text: &[u8]) -> bool {
-        match &self.program {
+        match &self.0.program {
             Program::Globs(globs) => {
                 !text.contains(&b'\n') && globs.iter().any(|glob| glob.matches(text))
             }
@@ -68,9 +64,14 @@ impl SafeRegex {
 }
 
 impl SafeRegex {
+    fn of(source: &str, program: Program) -> Self {
+        let source = source.into();
+        Self(Arc::new(Compiled { source, program }))
+    }
+
     /// The wildcard patterns this is made of, when it is made of nothing else. None of them matches a text with a `\n` in it.
     pub(crate) fn as_globs(&self) -> Option<&[Glob]> {
-        match &self.program {
+        match &self.0.program {
             Program::Globs(globs) => Some(globs),
             Program::Regex(_) => None,
         }
@@ -79,7 +80,7 @@ impl SafeRegex {
 
 impl PartialEq for SafeRegex {
     fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
+        self.as_str() == other.as_str()
     }
 }
 
@@ -87,7 +88,7 @@ impl Eq for SafeRegex {}
 
 impl fmt::Debug for SafeRegex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SafeRegex({})", self.source)
+        write!(f, "SafeRegex({})", self.as_str())
     }
 }
 
@@ -310,7 +311,10 @@ mod tests {
     }
 
     fn is_plain(pattern: &str) -> bool {
-        matches!(SafeRegex::new(pattern).unwrap().program, Program::Globs(_))
+        matches!(
+            SafeRegex::new(pattern).unwrap().0.program,
+            Program::Globs(_)
+        )
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub enum Permission {
     /// The server name of the TLS handshake; empty when there was none.
     RequestedServerName(StringMatcher),
     /// Dynamic metadata.
-    Metadata(MetadataMatcher),
+    Metadata(Box<MetadataMatcher>),
 }
 
 /// By whom it may be done.
@@ -97,7 +97,7 @@ pub enum Principal {
     /// The path without its query.
     UrlPath(StringMatcher),
     /// Dynamic metadata.
-    Metadata(MetadataMatcher),
+    Metadata(Box<MetadataMatcher>),
 }
 
 /// `envoy.config.route.v3.HeaderMatcher`: a test of one header, each of its values alone.

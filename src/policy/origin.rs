@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::PolicyId;
 use crate::istio::Position;
@@ -26,7 +27,7 @@ pub struct ClauseOrigin {
     /// Where its first value stands.
     pub at: Position,
     /// The field's path (`spec.rules[0].to[0].operation.paths`). A condition in `when` occurs once for each entry that it narrows.
-    pub field: String,
+    pub field: Arc<str>,
     /// Raw TCP knows nothing of it.
     pub http_only: bool,
     /// Whether it says who, rather than what.

@@ -19,7 +19,7 @@ pub(super) fn claim(path: &[String], values: &[Text]) -> Option<Principal> {
         .iter()
         .map(|value| ValueMatcher::String(pattern(value)));
     let value = one_or_several(strings.collect(), ValueMatcher::Or)?;
-    Some(Principal::Metadata(MetadataMatcher {
+    Some(Principal::Metadata(Box::new(MetadataMatcher {
         filter: JWT_FILTER.to_owned(),
         path: std::iter::once(PAYLOAD.to_owned())
             .chain(path.iter().cloned())
@@ -29,7 +29,7 @@ pub(super) fn claim(path: &[String], values: &[Text]) -> Option<Principal> {
             value,
         ]),
         invert: false,
-    }))
+    })))
 }
 
 /// The names between brackets: `[a][b]` is a path of two; a text that is no clean chain is one name without its outer brackets.
@@ -77,12 +77,12 @@ pub(crate) fn issuer_and_subject(value: &str) -> (StringMatcher, StringMatcher) 
 }
 
 fn claim_is(name: &str, matcher: StringMatcher) -> Principal {
-    Principal::Metadata(MetadataMatcher {
+    Principal::Metadata(Box::new(MetadataMatcher {
         filter: JWT_FILTER.to_owned(),
         path: vec![PAYLOAD.to_owned(), name.to_owned()],
         value: ValueMatcher::String(matcher),
         invert: false,
-    })
+    }))
 }
 
 /// Envoy's JWT filter leaves all claims in its metadata, under this key.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::super::ir::{Permission, Principal};
 use super::compiler::{Compiler, Place};
 use crate::istio::{Position, Text};
@@ -59,7 +61,7 @@ pub(super) struct Clause<N> {
     /// The test of the positive list, the negated one of the negative list, as far as they are written.
     pub(super) tests: Vec<N>,
     /// Where each test was written: its first value, its field. Empty for legacy resources.
-    pub(super) written: Vec<(Position, String)>,
+    pub(super) written: Vec<(Position, Arc<str>)>,
 }
 
 /// What a clause asks for.
@@ -94,7 +96,7 @@ pub(super) fn clause<K: Key>(
             continue;
         };
         tests.push(if negated { K::Node::not(test) } else { test });
-        written.push((first.at().clone(), place.to_string()));
+        written.push((first.at().clone(), compiler.field(place)));
     }
     (!tests.is_empty()).then(|| Clause {
         http_only: key.is_http_only(),

@@ -1,5 +1,6 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display};
+use std::sync::Arc;
 
 use super::super::Origins;
 use crate::identity::Workload;
@@ -14,6 +15,8 @@ pub(super) struct Compiler<'a> {
     pub(super) workload: &'a Workload,
     /// Regexes by text: the same namespace occurs in many policies, and compiling one is dear.
     pub(super) regexes: HashMap<String, StringMatcher>,
+    /// The paths of fields that rules have written, each once: most rules write the same few.
+    fields: HashSet<Arc<str>>,
     /// Where the rules were written that have been compiled.
     pub(super) origins: Origins,
     pub(super) problems: Vec<Problem>,
@@ -26,10 +29,22 @@ impl<'a> Compiler<'a> {
             mesh,
             workload,
             regexes: HashMap::new(),
+            fields: HashSet::new(),
             origins: Origins::new(),
             problems: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// The path of the field at a place.
+    pub(super) fn field(&mut self, place: Place<'_>) -> Arc<str> {
+        let path = place.to_string();
+        if let Some(known) = self.fields.get(path.as_str()) {
+            return Arc::clone(known);
+        }
+        let path: Arc<str> = path.into();
+        self.fields.insert(Arc::clone(&path));
+        path
     }
 
     /// Records a mistake: nothing of this configuration will be used.

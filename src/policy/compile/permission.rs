@@ -95,10 +95,10 @@ fn metadata_value(value: &Text) -> ValueMatcher {
 
 fn metadata(filter: &str, key: &str, values: &[Text]) -> Option<Permission> {
     let matchers = values.iter().map(metadata_value).collect();
-    Some(Permission::Metadata(MetadataMatcher {
+    Some(Permission::Metadata(Box::new(MetadataMatcher {
         filter: filter.to_owned(),
         path: vec![key.to_owned()],
         value: one_or_several(matchers, ValueMatcher::Or)?,
         invert: false,
-    }))
+    })))
 }

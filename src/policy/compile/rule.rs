@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::super::ir::{Permission, Policy, Principal};
 use super::super::{ClauseOrigin, RuleOrigin};
 use super::clause::{Clause, Key, Node, all_of, clause};
@@ -71,7 +73,8 @@ impl Clauses {
 
     /// Where everything was written, of a rule that starts at `at`.
     pub(super) fn origin(&self, at: &Position) -> RuleOrigin {
-        let mut clauses = Vec::new();
+        let count = count_written(&self.permissions) + count_written(&self.principals);
+        let mut clauses = Vec::with_capacity(count);
         written(&self.permissions, false, &mut clauses);
         written(&self.principals, true, &mut clauses);
         RuleOrigin {
@@ -105,12 +108,17 @@ pub(super) fn never() -> Policy {
     }
 }
 
+fn count_written<N>(entries: &[Vec<Clause<N>>]) -> usize {
+    let clauses = entries.iter().flatten();
+    clauses.map(|clause| clause.written.len()).sum()
+}
+
 fn written<N>(entries: &[Vec<Clause<N>>], of_principal: bool, origins: &mut Vec<ClauseOrigin>) {
     for (entry, clauses) in entries.iter().enumerate() {
         for clause in clauses {
             origins.extend(clause.written.iter().map(|(at, field)| ClauseOrigin {
                 at: at.clone(),
-                field: field.clone(),
+                field: Arc::clone(field),
                 http_only: clause.http_only,
                 of_principal,
                 entry,
@@ -120,12 +128,10 @@ fn written<N>(entries: &[Vec<Clause<N>>], of_principal: bool, origins: &mut Vec<
 }
 
 fn whole<N: Node>(clauses: Vec<Clause<N>>) -> N {
-    all_of(
-        clauses
-            .into_iter()
-            .flat_map(|clause| clause.tests)
-            .collect(),
-    )
+    let count = clauses.iter().map(|clause| clause.tests.len()).sum();
+    let mut tests = Vec::with_capacity(count);
+    tests.extend(clauses.into_iter().flat_map(|clause| clause.tests));
+    all_of(tests)
 }
 
 fn on_connection<N: Node>(entries: &[Vec<Clause<N>>], on_tcp: OnTcp) -> Option<Vec<N>> {

@@ -252,7 +252,7 @@ fn permission(random: &mut Random, depth: usize) -> Permission {
         8 => Permission::DestinationIp(cidr(random)),
         9 => Permission::RequestedServerName(string(random, &["", "a.com", "b.a.com"])),
         10 if random.chance(50) => Permission::Any,
-        10 => Permission::Metadata(metadata(random)),
+        10 => Permission::Metadata(Box::new(metadata(random))),
         11..13 => Permission::And(random.list(0, 3, |random| permission(random, depth - 1))),
         13..15 => Permission::Or(random.list(0, 4, |random| permission(random, depth - 1))),
         _ => Permission::Not(Box::new(permission(random, depth - 1))),
@@ -273,7 +273,7 @@ fn principal(random: &mut Random, depth: usize) -> Principal {
         }
         7 => Principal::Header(header(random)),
         8 => Principal::UrlPath(string(random, PATHS)),
-        9 => Principal::Metadata(metadata(random)),
+        9 => Principal::Metadata(Box::new(metadata(random))),
         10 => Principal::Any,
         11..13 => Principal::And(random.list(0, 3, |random| principal(random, depth - 1))),
         13..15 => Principal::Or(random.list(0, 4, |random| principal(random, depth - 1))),

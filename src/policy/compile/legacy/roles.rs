@@ -227,7 +227,7 @@ impl RunKey {
                 let element = value.strip_prefix('[').and_then(|v| v.strip_suffix(']'));
                 let text = element.unwrap_or(value);
                 let string = ValueMatcher::String(loose_pattern(compiler, text)?);
-                Permission::Metadata(MetadataMatcher {
+                Permission::Metadata(Box::new(MetadataMatcher {
                     filter: filter.clone(),
                     path: vec![key.clone()],
                     value: match element {
@@ -235,7 +235,7 @@ impl RunKey {
                         None => string,
                     },
                     invert: false,
-                })
+                }))
             }
         })
     }

@@ -230,12 +230,12 @@ impl Callers {
             Key::Header(name) => Principal::Header(header(name, value)),
             Key::Ip => Principal::SourceIp(cidr(value)?),
             Key::Namespace => self.namespace(compiler, value)?,
-            Key::Unknown(name) => Principal::Metadata(MetadataMatcher {
+            Key::Unknown(name) => Principal::Metadata(Box::new(MetadataMatcher {
                 filter: "envoy.filters.http.rbac".to_owned(),
                 path: vec![(*name).to_owned()],
                 value: string(compiler, value)?,
                 invert: false,
-            }),
+            })),
         });
         Ok(())
     }
@@ -267,12 +267,12 @@ fn string(compiler: &mut Compiler<'_>, value: &str) -> Result<ValueMatcher, Stri
 
 /// A test of what Istio's own authentication filter left of a token.
 fn authn(path: &[&str], value: ValueMatcher) -> Principal {
-    Principal::Metadata(MetadataMatcher {
+    Principal::Metadata(Box::new(MetadataMatcher {
         filter: LEGACY_FILTER.to_owned(),
         path: path.iter().map(|key| (*key).to_owned()).collect(),
         value,
         invert: false,
-    })
+    }))
 }
 
 const CLAIMS: &str = "request.auth.claims";
