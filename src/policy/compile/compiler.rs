@@ -1,5 +1,5 @@
 use std::collections::{HashMap, HashSet};
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 
 use super::super::Origins;
@@ -17,6 +17,8 @@ pub(super) struct Compiler<'a> {
     pub(super) regexes: HashMap<String, StringMatcher>,
     /// The paths of fields that rules have written, each once: most rules write the same few.
     fields: HashSet<Arc<str>>,
+    /// Where such a path is written first.
+    field: String,
     /// Where the rules were written that have been compiled.
     pub(super) origins: Origins,
     pub(super) problems: Vec<Problem>,
@@ -30,6 +32,7 @@ impl<'a> Compiler<'a> {
             workload,
             regexes: HashMap::new(),
             fields: HashSet::new(),
+            field: String::new(),
             origins: Origins::new(),
             problems: Vec::new(),
             notes: Vec::new(),
@@ -38,11 +41,13 @@ impl<'a> Compiler<'a> {
 
     /// The path of the field at a place.
     pub(super) fn field(&mut self, place: Place<'_>) -> Arc<str> {
-        let path = place.to_string();
-        if let Some(known) = self.fields.get(path.as_str()) {
+        self.field.clear();
+        // A string takes everything.
+        let _ = write!(self.field, "{place}");
+        if let Some(known) = self.fields.get(self.field.as_str()) {
             return Arc::clone(known);
         }
-        let path: Arc<str> = path.into();
+        let path: Arc<str> = self.field.as_str().into();
         self.fields.insert(Arc::clone(&path));
         path
     }
