@@ -86,7 +86,7 @@ impl Upstreams {
 
     /// Where a URI leads: by host and port as written, else by host alone.
     pub(super) fn find(&self, uri: &Uri) -> Option<&Reach> {
-        let authority = uri.authority()?;
+        let authority = uri.authority().filter(|authority| is_plain(authority))?;
         self.get(authority.as_str())
             .or_else(|| self.get(authority.host()))
             .filter(|reach| match reach {
@@ -106,9 +106,26 @@ impl Upstreams {
 }
 
 fn parse(authority: &str) -> Result<Authority, String> {
-    authority
-        .parse()
-        .map_err(|_| format!("upstream {authority:?} is not host[:port]"))
+    let parsed = authority.parse().ok().filter(is_plain);
+    parsed.ok_or_else(|| format!("upstream {authority:?} is not host[:port]"))
+}
+
+/// A host, and a port in its one spelling. By another spelling, or with a user before it, the entry would be missed that is meant, and perhaps
+/// another found that leads out of the mesh.
+fn is_plain(authority: &Authority) -> bool {
+    let Some(rest) = authority.as_str().strip_prefix(authority.host()) else {
+        return false;
+    };
+    match rest.strip_prefix(':') {
+        None => rest.is_empty(),
+        Some(port) => is_plain_port(port),
+    }
+}
+
+fn is_plain_port(port: &str) -> bool {
+    let is_padded = port.len() > 1 && port.starts_with('0');
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && !is_padded && port.parse::<u16>().is_ok()
 }
 
 #[cfg(test)]
@@ -142,11 +159,22 @@ mod tests {
         ] {
             assert!(upstreams.find(&known.parse().unwrap()).is_some(), "{known}");
         }
-        for unknown in ["http://patients/", "http://patients.default.evil/", "/path"] {
-            assert!(
-                upstreams.find(&unknown.parse().unwrap()).is_none(),
-                "{unknown}"
-            );
+        for unknown in [
+            "http://patients/",
+            "http://patients.default.evil/",
+            "/path",
+            "http://user@patients.default:9090/",
+            "http://user:password@patients.default/",
+            "http://patients.default@patients.default/",
+            "http://patients.default:09090/",
+            "http://patients.default:+9090/",
+            "http://patients.default:/",
+            "http://patients.default:65536/",
+        ] {
+            let Ok(unknown) = unknown.parse::<Uri>() else {
+                continue;
+            };
+            assert!(upstreams.find(&unknown).is_none(), "{unknown}");
         }
     }
 
