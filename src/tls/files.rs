@@ -106,7 +106,7 @@ impl Files {
         self
     }
 
-    /// Watches the revocation lists of a trust domain; see [`TrustBundles::with_revoked_pem`].
+    /// Watches a file of revocation lists of a trust domain, which may have several; see [`TrustBundles::with_revoked_pem`].
     #[must_use]
     pub fn revoked(mut self, trust_domain: TrustDomain, lists: impl Into<PathBuf>) -> Self {
         self.revoked.push(Revoked {
@@ -272,6 +272,10 @@ impl State {
 /// The bytes are wiped on drop, as one of the files is a key.
 async fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     let error = |error| SourceError::io(file, error);
+    // To open a pipe would wait for its writer.
+    if !fs::metadata(file).await.map_err(error)?.is_file() {
+        return Err(SourceError::rule(file, "no regular file"));
+    }
     let opened = fs::File::open(file).await.map_err(error)?;
     let length = opened.metadata().await.map_err(error)?.len();
     let room = usize::try_from(length).unwrap_or(LARGEST).min(LARGEST) + 1;

@@ -91,6 +91,21 @@ async fn errors_name_the_file_and_hold_nothing_of_the_key() {
     }
 }
 
+/// A pipe would be waited for, for ever.
+#[tokio::test]
+async fn what_is_no_file_is_refused() {
+    let pki = Pki::new("td").unwrap();
+    let directory = directory(&pki);
+    let key = directory.path().join("tls.key");
+    for make in ["mkfifo", "mkdir"] {
+        let _ = fs::remove_file(&key);
+        let made = std::process::Command::new(make).arg(&key).status();
+        assert!(made.unwrap().success());
+        let error = Files::watch(directory.path()).load().await.unwrap_err();
+        assert!(error.to_string().contains("tls.key"), "{error}");
+    }
+}
+
 /// M-49
 #[tokio::test(start_paused = true)]
 async fn notices_a_swapped_directory_and_keeps_the_last_good_pair() {
