@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -19,10 +20,12 @@ use super::reason::Reason;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TrustBundles(BTreeMap<TrustDomain, TrustBundle>);
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct TrustBundle {
     certificates: Vec<CertificateDer<'static>>,
     anchors: Vec<TrustAnchor<'static>>,
+    /// When each of them ends, which an anchor does not say.
+    ends: Vec<Option<SystemTime>>,
     revoked: Arc<[CertRevocationList<'static>]>,
     /// The lists as they came, to tell one set from the next.
     revoked_der: Vec<CertificateRevocationListDer<'static>>,
@@ -37,7 +40,7 @@ impl TrustBundles {
         Self::default()
     }
 
-    /// Adds the roots of a trust domain; those it had are replaced.
+    /// Adds the roots of a trust domain; those it had are replaced, its revocation lists stay.
     ///
     /// # Errors
     /// When there is no certificate, or one that cannot be read as a root.
@@ -60,14 +63,10 @@ impl TrustBundles {
             .map_err(|_| {
                 IdentityError::new(Reason::BadCertificate, "a root certificate cannot be read")
             })?;
-        let bundle = TrustBundle {
-            certificates,
-            anchors,
-            revoked: Arc::new([]),
-            revoked_der: Vec::new(),
-            unknown_passes: false,
-        };
-        self.0.insert(trust_domain, bundle);
+        let bundle = self.0.entry(trust_domain).or_default();
+        bundle.ends = certificates.iter().map(leaf::not_after).collect();
+        bundle.certificates = certificates;
+        bundle.anchors = anchors;
         Ok(self)
     }
 
@@ -82,10 +81,10 @@ impl TrustBundles {
         self.with(trust_domain, roots)
     }
 
-    /// Adds the revocation lists of a trust domain, from PEM text; those it had are replaced.
+    /// Adds revocation lists of a trust domain, from PEM text, to those it has.
     ///
     /// From then on each certificate of a chain must be on a list of its issuer's that has not ended, and not be revoked there; a status
-    /// that cannot be known refuses, too.
+    /// that cannot be known refuses, too. Of several lists of one issuer the first counts.
     ///
     /// # Errors
     /// When the domain has no roots, or the text holds no list, or one that cannot be read.
@@ -98,7 +97,7 @@ impl TrustBundles {
     }
 
     /// As [`with_revoked_pem`](Self::with_revoked_pem), but only what is on a list is refused: a certificate passes when no list is its issuer's, and a
-    /// list that has ended goes on to count. For where lists come late and an outage is worse.
+    /// list that has ended goes on to count. For where lists come late and an outage is worse. Where lists of both kinds are added, the stricter rule holds.
     ///
     /// # Errors
     /// As [`with_revoked_pem`](Self::with_revoked_pem).
@@ -125,13 +124,15 @@ impl TrustBundles {
         if lists.is_empty() {
             return Err(wrong("no revocation list"));
         }
-        bundle.revoked = lists
+        bundle.unknown_passes =
+            unknown_passes && (bundle.unknown_passes || bundle.revoked_der.is_empty());
+        bundle.revoked_der.extend(lists);
+        bundle.revoked = bundle
+            .revoked_der
             .iter()
             .map(|der| OwnedCertRevocationList::from_der(der).map(CertRevocationList::Owned))
             .collect::<Result<_, _>>()
             .map_err(|_| wrong("a revocation list cannot be read"))?;
-        bundle.revoked_der = lists;
-        bundle.unknown_passes = unknown_passes;
         Ok(self)
     }
 
@@ -176,10 +177,20 @@ impl TrustBundles {
         bundle.is_some_and(|bundle| bundle.unknown_passes)
     }
 
-    pub(super) fn anchors(&self, trust_domain: &TrustDomain) -> Option<&[TrustAnchor<'static>]> {
-        self.0
-            .get(trust_domain)
-            .map(|bundle| bundle.anchors.as_slice())
+    /// The roots that have not ended, of a trust domain that is known.
+    pub(super) fn anchors(
+        &self,
+        trust_domain: &TrustDomain,
+        now: SystemTime,
+    ) -> Option<Cow<'_, [TrustAnchor<'static>]>> {
+        let bundle = self.0.get(trust_domain)?;
+        let has_ended = |end: &Option<SystemTime>| end.is_some_and(|end| end < now);
+        if !bundle.ends.iter().any(has_ended) {
+            return Some(Cow::Borrowed(&bundle.anchors));
+        }
+        let anchors = bundle.anchors.iter().zip(&bundle.ends);
+        let good = anchors.filter(|(_, end)| !has_ended(end));
+        Some(good.map(|(anchor, _)| anchor.clone()).collect())
     }
 }
 

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -88,8 +89,13 @@ impl Verifier {
     ) -> Result<(), Refusal> {
         let anchors = self
             .bundles
-            .anchors(read.id.trust_domain())
+            .anchors(read.id.trust_domain(), system_time(now))
             .ok_or(Reason::UntrustedDomain)?;
+        // The path builder takes a root for good, whatever it says of its end.
+        if anchors.is_empty() {
+            let text = "every root of its trust domain has ended";
+            return Err(Refusal::with(Reason::Expired, text));
+        }
         let lists: Vec<_> = self
             .bundles
             .revoked(read.id.trust_domain())
@@ -104,7 +110,7 @@ impl Verifier {
                 parsed
                     .verify_for_usage(
                         self.algorithms.all,
-                        anchors,
+                        &anchors,
                         intermediates,
                         now,
                         usage,
@@ -122,6 +128,10 @@ impl Verifier {
             Expected::Anyone | Expected::Accepted(_) => Ok(()),
         }
     }
+}
+
+fn system_time(time: UnixTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs())
 }
 
 /// Every certificate below the root is looked up; unknown and outdated count as revoked unless they pass. No lists: nothing is looked up.

@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tower_mesh::Workload;
 use tower_mesh::mesh::{ClientBody, Mesh, MeshBuilder};
-use tower_mesh::testing::{Issued, Leaf, Pki};
+use tower_mesh::testing::{Authority, Issued, Leaf, Pki};
 use tower_mesh::tls::{
-    Accepted, Acceptor, Connector, Credentials, Destination, End, Files, Identity, Listener,
+    Accepted, Acceptor, Clock, Connector, Credentials, Destination, End, Files, Identity, Listener,
     Protocol, Reason, Rotation, Settings,
 };
 
@@ -270,6 +270,58 @@ async fn unknown_status_passes_only_where_that_is_asked_for() {
         let connected = connect(&Connector::new(ours.clone()), server, &[id(DESK)]).await;
         assert_eq!(connected.map(drop).map_err(|error| error.reason()), wanted);
     }
+}
+
+/// M-42: each authority keeps its own list, and each may come in a file of its own.
+#[tokio::test]
+async fn lists_of_several_files_count_together() {
+    let pki = pki();
+    let below = pki.intermediate(&Authority::new("below")).unwrap();
+    let [ours, bad] = [APP, DESK].map(|uri| below.issue(&Leaf::workload(uri)).unwrap());
+    let soon = SystemTime::now() + Duration::from_secs(3600);
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    std::fs::write(file("tls.crt"), ours.chain_pem()).unwrap();
+    std::fs::write(file("tls.key"), ours.key_pem().as_bytes()).unwrap();
+    std::fs::write(file("ca.crt"), pki.root_pem()).unwrap();
+    let list = |issuer: &Pki, of: &[&Issued]| issuer.revocation_list_pem(of, soon).unwrap();
+    std::fs::write(file("below.pem"), list(&below, &[&bad])).unwrap();
+    std::fs::write(file("root.pem"), list(&pki, &[])).unwrap();
+    let domain = || pki.trust_domain().clone();
+    for names in [["below.pem", "root.pem"], ["root.pem", "below.pem"]] {
+        let [first, second] = names.map(file);
+        let files = || Files::watch(directory.path());
+        for files in [
+            files().revoked(domain(), &first).revoked(domain(), &second),
+            files()
+                .revoked_if_known(domain(), &first)
+                .revoked_if_known(domain(), &second),
+        ] {
+            let identity = files.load().await.unwrap();
+            // Roots that are read anew leave the lists where they are.
+            let bundles = identity.bundles().clone();
+            let again = bundles.with_pem(domain(), pki.root_pem().as_bytes());
+            for bundles in [identity.bundles().clone(), again.unwrap()] {
+                let ours = credentials(&Identity::new(identity.svid().clone(), bundles));
+                let client = client_config(Some(chain(&bad)));
+                let refused = accept(&Acceptor::new(ours), client).await;
+                assert_eq!(refused.unwrap_err().reason(), Reason::Revoked, "{names:?}");
+            }
+        }
+    }
+}
+
+/// M-04: OpenSSL, Envoy and Go look at a root's end, too; the path builder does not.
+#[tokio::test]
+async fn a_root_that_has_ended_vouches_for_nobody() {
+    let ended = pki();
+    let year = Duration::from_secs(365 * 24 * 3600);
+    let later = SystemTime::now() + 20 * year;
+    let leaf = Leaf::workload(APP).valid(later - year, later + year);
+    let ours = identity(&ended, &ended.issue(&leaf).unwrap());
+    let settings = Settings::default().clock(Clock::from_fn(move || later));
+    let refused = Credentials::new(&ours, settings).unwrap_err();
+    assert_eq!(refused.reason(), Reason::Expired);
 }
 
 /// M-47: the server's side of a root that goes.
