@@ -5,6 +5,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
+use tokio::sync::oneshot;
+
+use super::kept_body::{KeptBody, Left};
 
 /// The body of an outbound request: nothing, bytes at hand, or any other body.
 ///
@@ -13,8 +16,11 @@ pub struct ClientBody(Kind);
 
 enum Kind {
     Whole(Option<Bytes>),
-    Stream(Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>),
+    Stream(Streamed),
+    Kept(Box<KeptBody>),
 }
+
+pub(super) type Streamed = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -35,6 +41,22 @@ impl ClientBody {
             return Self::empty();
         }
         Self(Kind::Stream(Box::pin(MapError(body))))
+    }
+
+    /// What is to be sent, if anything.
+    pub(super) fn into_left(self) -> Option<Left> {
+        match self.0 {
+            Kind::Whole(None) => None,
+            Kind::Whole(whole) => Some(Left::whole(Box::pin(Self(Kind::Whole(whole))))),
+            Kind::Stream(body) => Some(Left::whole(body)),
+            Kind::Kept(body) => Some(body.into_left()),
+        }
+    }
+
+    /// A body that can be had again: where what is left of it arrives once it is dropped.
+    pub(super) fn kept(left: Left) -> (Self, oneshot::Receiver<Left>) {
+        let (body, again) = KeptBody::new(left);
+        (Self(Kind::Kept(Box::new(body))), again)
     }
 }
 
@@ -62,6 +84,7 @@ impl Body for ClientBody {
         match &mut self.get_mut().0 {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Stream(body) => body.as_mut().poll_frame(cx),
+            Kind::Kept(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -69,6 +92,7 @@ impl Body for ClientBody {
         match &self.0 {
             Kind::Whole(bytes) => bytes.is_none(),
             Kind::Stream(body) => body.is_end_stream(),
+            Kind::Kept(body) => body.is_end_stream(),
         }
     }
 
@@ -78,6 +102,7 @@ impl Body for ClientBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Kind::Stream(body) => body.size_hint(),
+            Kind::Kept(body) => body.size_hint(),
         }
     }
 }

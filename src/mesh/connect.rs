@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::ends::Ends;
+use super::failures::Failures;
 use super::outside::OutsideUpstream;
 use super::upstream::{MeshUpstream, Reach, Upstreams};
 use crate::context::Peer;
@@ -36,6 +37,7 @@ pub struct MeshConnector {
     /// Whose turn it is among an upstream's addresses.
     pub(super) turn: Arc<AtomicUsize>,
     pub(super) ends: Arc<Ends>,
+    pub(super) failures: Arc<Failures>,
     pub(super) timeout: Duration,
 }
 
@@ -54,10 +56,14 @@ impl Service<Uri> for MeshConnector {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let connector = self.clone();
         Box::pin(async move {
-            match reach.ok_or(ConnectError(Kind::UnknownHost))? {
+            let connected = match reach.ok_or_else(ConnectError::unknown_host)? {
                 Reach::Mesh(upstream) => connector.inside(&upstream, &uri, turn).await,
                 Reach::Outside(upstream) => connector.outside(&upstream, &uri, turn).await,
+            };
+            if let (Err(error), Some(authority)) = (&connected, uri.authority()) {
+                connector.failures.tell(authority.as_str(), error);
             }
+            connected
         })
     }
 }
@@ -76,7 +82,7 @@ impl MeshConnector {
         };
         let accepted = upstream.accepted.clone();
         let destination = Destination::accepting(accepted, &sni, self.protocol)?;
-        let mut failure = ConnectError(Kind::UnknownHost);
+        let mut failure = ConnectError::unknown_host();
         for address in in_turn(&upstream.addresses, turn) {
             match self.connector.connect(address, &destination).await {
                 Ok((stream, peer)) => {
@@ -108,7 +114,7 @@ impl MeshConnector {
         } else {
             upstream.addresses.to_vec()
         };
-        let mut failure = ConnectError(Kind::UnknownHost);
+        let mut failure = ConnectError::unknown_host();
         for address in in_turn(&addresses, turn) {
             let connected = match upstream.connector(self.protocol) {
                 Some(connector) => {
@@ -151,8 +157,8 @@ fn timed_out() -> ConnectError {
 }
 
 /// Why no connection to an upstream could be made.
-#[derive(Debug)]
-pub struct ConnectError(Kind);
+#[derive(Clone, Debug)]
+pub struct ConnectError(Arc<Kind>);
 
 #[derive(Debug)]
 enum Kind {
@@ -162,16 +168,20 @@ enum Kind {
 }
 
 impl ConnectError {
+    fn unknown_host() -> Self {
+        Self(Arc::new(Kind::UnknownHost))
+    }
+
     /// Whether no upstream is configured for the host, or it has no address.
     #[must_use]
     pub fn is_unknown_host(&self) -> bool {
-        matches!(self.0, Kind::UnknownHost)
+        matches!(*self.0, Kind::UnknownHost)
     }
 
     /// Why the TLS handshake failed, when it did.
     #[must_use]
     pub fn handshake(&self) -> Option<&HandshakeError> {
-        match &self.0 {
+        match &*self.0 {
             Kind::Handshake(error) => Some(error),
             Kind::UnknownHost | Kind::Io(_) => None,
         }
@@ -180,19 +190,19 @@ impl ConnectError {
 
 impl From<HandshakeError> for ConnectError {
     fn from(error: HandshakeError) -> Self {
-        Self(Kind::Handshake(error))
+        Self(Arc::new(Kind::Handshake(error)))
     }
 }
 
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
-        Self(Kind::Io(error))
+        Self(Arc::new(Kind::Io(error)))
     }
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &*self.0 {
             Kind::UnknownHost => f.write_str("no upstream is configured for this host"),
             Kind::Io(error) => write!(f, "no connection: {error}"),
             Kind::Handshake(error) => error.fmt(f),
@@ -202,7 +212,7 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.0 {
+        match &*self.0 {
             Kind::UnknownHost => None,
             Kind::Io(error) => Some(error),
             Kind::Handshake(error) => error.source(),

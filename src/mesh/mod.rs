@@ -63,11 +63,13 @@ mod driver;
 mod ending;
 mod ends;
 mod error;
+mod failures;
 mod farewell;
 mod fetch;
 mod handle;
 mod http;
 mod inbound;
+mod kept_body;
 mod keys;
 #[cfg(feature = "axum")]
 mod make;

@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::ClientBody;
 use super::connect::MeshConnector;
 use super::ends::Ends;
+use super::failures::Failures;
 use super::upstream::Upstreams;
 use crate::tls::{Connector, Credentials, Protocol};
 
@@ -22,6 +23,7 @@ pub(super) struct Pools {
     connector: Connector,
     credentials: Credentials,
     upstreams: Arc<Upstreams>,
+    failures: Arc<Failures>,
     timeout: Duration,
 }
 
@@ -41,13 +43,14 @@ impl Pools {
         timeout: Duration,
     ) -> Self {
         let (http1, http2) = (Protocol::Http1, Protocol::Http2);
-        let ends = Arc::default();
+        let (ends, failures) = (Arc::default(), Arc::<Failures>::default());
         let make = |protocol| MeshConnector {
             connector: connector.clone(),
             upstreams: Arc::clone(&upstreams),
             protocol,
             turn: Arc::default(),
             ends: Arc::clone(&ends),
+            failures: Arc::clone(&failures),
             timeout,
         };
         let pool = Pool::new(credentials.generation(), make(http1), make(http2));
@@ -56,6 +59,7 @@ impl Pools {
             connector,
             credentials,
             upstreams,
+            failures,
             timeout,
         }
     }
@@ -68,6 +72,7 @@ impl Pools {
             protocol,
             turn: Arc::default(),
             ends: Arc::clone(ends),
+            failures: Arc::clone(&self.failures),
             timeout: self.timeout,
         }
     }
@@ -89,6 +94,11 @@ impl Pools {
         let fresh = Arc::new(Pool::new(generation, http1, http2));
         self.current.store(Arc::clone(&fresh));
         fresh
+    }
+
+    /// Why connections could not be made.
+    pub(super) fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// Sends a request on a connection of the current identity that is not about to end.

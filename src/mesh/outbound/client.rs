@@ -8,13 +8,14 @@ use http::{Request, Response, Uri, Version};
 use http_body::Body;
 use tower_service::Service;
 
+use super::again::Again;
 use super::error::ClientError;
 use super::future::{ResponseBody, ResponseFuture};
 use super::record::Record;
 use crate::context;
 use crate::mesh::ClientBody;
 use crate::mesh::connect::MeshConnector;
-use crate::mesh::pool::{Pools, Sending};
+use crate::mesh::pool::Pools;
 use crate::mesh::upstream::Upstreams;
 use crate::message::CountingBody;
 use crate::metrics::ClientMetrics;
@@ -84,41 +85,17 @@ impl Client {
             return ResponseFuture::refused(ClientError::unknown_host(&head.uri), record);
         }
         let is_http2 = head.version == Version::HTTP_2 || body.is_grpc();
-        let request = Request::from_parts(head, ClientBody::stream(body));
+        let body = ClientBody::stream(body);
         // What it costs to be able to send a call once more is paid where HTTP/2 may ask for it.
-        let again = (is_http2 && request.body().is_end_stream()).then(|| self.again(&request));
-        let sending = self.0.pools.send(request, is_http2);
+        let (request, again) = if is_http2 {
+            let head = Request::from_parts(head, ());
+            let (request, again) = Again::keep(outbound, head, body.into_left(), RETRIES);
+            (request, Some(again))
+        } else {
+            (Request::from_parts(head, body), None)
+        };
+        let sending = outbound.pools.send(request, is_http2);
         ResponseFuture::sending(sending, again, record, method)
-    }
-
-    fn again(&self, request: &Request<ClientBody>) -> Box<Again> {
-        let mut copy = Request::new(ClientBody::empty());
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.version_mut() = request.version();
-        *copy.headers_mut() = request.headers().clone();
-        Box::new(Again {
-            outbound: Arc::clone(&self.0),
-            request: copy,
-        })
-    }
-}
-
-/// A call without a body that can be sent once more, when the server says that it has not touched it.
-pub(super) struct Again {
-    outbound: Arc<Outbound>,
-    request: Request<ClientBody>,
-}
-
-impl Again {
-    pub(super) fn send(self) -> Sending {
-        self.outbound.pools.send(self.request, true)
-    }
-}
-
-impl fmt::Debug for Again {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Again").finish_non_exhaustive()
     }
 }
 
@@ -145,3 +122,6 @@ impl fmt::Debug for Client {
         f.debug_struct("Client").finish_non_exhaustive()
     }
 }
+
+/// Of a call that no server has touched: one connection that goes away is common, one after the other is not.
+const RETRIES: u32 = 3;

@@ -20,6 +20,7 @@ pub struct ClientError {
 enum Kind {
     BadUri,
     UnknownHost,
+    Connect(ConnectError),
     Hyper(legacy::Error),
 }
 
@@ -35,6 +36,13 @@ impl ClientError {
         Self {
             kind: Kind::UnknownHost,
             host: uri.host().map(Into::into),
+        }
+    }
+
+    pub(super) fn connect(error: ConnectError) -> Self {
+        Self {
+            kind: Kind::Connect(error),
+            host: None,
         }
     }
 
@@ -54,7 +62,11 @@ impl ClientError {
     /// Whether no connection could be made, so that nothing of the call was sent.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(&self.kind, Kind::Hyper(error) if error.is_connect())
+        match &self.kind {
+            Kind::BadUri | Kind::UnknownHost => false,
+            Kind::Connect(_) => true,
+            Kind::Hyper(error) => error.is_connect(),
+        }
     }
 
     /// Why the TLS handshake failed, when it did.
@@ -85,11 +97,18 @@ impl ClientError {
         false
     }
 
+    /// Whether it waited for a connection that another call was making, which failed or gave up. hyper's pool says so in words alone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let source = self.source().and_then(Error::source);
+        self.is_connect() && source.is_some_and(|source| source.to_string() == ABANDONED)
+    }
+
     /// Envoy's response flags for it: `NR`, `UF` or `UC`.
     #[must_use]
     pub fn flags(&self) -> ResponseFlags {
         match &self.kind {
             Kind::BadUri | Kind::UnknownHost => ResponseFlags::NO_ROUTE,
+            Kind::Connect(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
             Kind::Hyper(error) if error.is_connect() => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
             Kind::Hyper(_) => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
         }
@@ -100,7 +119,7 @@ impl ClientError {
     pub fn status(&self) -> StatusCode {
         match &self.kind {
             Kind::BadUri | Kind::UnknownHost => StatusCode::NOT_FOUND,
-            Kind::Hyper(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Connect(_) | Kind::Hyper(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -113,7 +132,10 @@ impl fmt::Display for ClientError {
                 let host = self.host.as_deref().unwrap_or("(none)");
                 write!(f, "no upstream is configured for host {host:?}")
             }
-            (Kind::Hyper(_), Some(handshake)) => write!(f, "no connection: {handshake}"),
+            (Kind::Connect(_) | Kind::Hyper(_), Some(handshake)) => {
+                write!(f, "no connection: {handshake}")
+            }
+            (Kind::Connect(_), None) => f.write_str("no connection"),
             (Kind::Hyper(error), None) if error.is_connect() => f.write_str("no connection"),
             (Kind::Hyper(_), None) => f.write_str("the connection ended before a response came"),
         }
@@ -124,7 +146,10 @@ impl Error for ClientError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
             Kind::BadUri | Kind::UnknownHost => None,
+            Kind::Connect(error) => Some(error),
             Kind::Hyper(error) => Some(error),
         }
     }
 }
+
+const ABANDONED: &str = "request was canceled";

@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project::pin_project;
 
-use super::client::Again;
+use super::again::{Again, Remedy};
 use super::error::ClientError;
 use super::record::Record;
 use crate::mesh::pool::Sending;
@@ -32,6 +32,8 @@ pub struct ResponseFuture {
 #[derive(Debug)]
 enum State {
     Sending(#[pin] Sending),
+    /// Nothing of it was touched: to be sent again, once its body is back.
+    Again(Box<Again>, Option<ClientError>),
     Refused(Option<ClientError>),
 }
 
@@ -85,13 +87,25 @@ impl Future for ResponseFuture {
                         }
                         Err(error) => ClientError::hyper(error),
                     };
-                    match this.again.take() {
-                        Some(again) if error.is_untouched() => {
-                            this.state.set(State::Sending(again.send()));
-                        }
-                        Some(_) | None => break error,
+                    let Some(again) = this.again.take() else {
+                        break error;
+                    };
+                    match again.remedy(&error) {
+                        Remedy::None => break error,
+                        Remedy::Tell(reason) => break reason,
+                        Remedy::Send => this.state.set(State::Again(again, Some(error))),
                     }
                 }
+                StateProj::Again(again, error) => match ready!(again.poll_send(cx)) {
+                    Some((sending, again)) => {
+                        *this.again = Some(again);
+                        this.state.set(State::Sending(sending));
+                    }
+                    None => match error.take() {
+                        Some(error) => break error,
+                        None => return Poll::Pending,
+                    },
+                },
                 StateProj::Refused(error) => match error.take() {
                     Some(error) => break error,
                     None => return Poll::Pending,

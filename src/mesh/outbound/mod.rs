@@ -1,5 +1,6 @@
 //! Outbound, in its one order: propagation, metrics, then a connection to the destination's identity.
 
+mod again;
 mod client;
 mod error;
 mod future;
