@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints the directory of a spire-server and a spire-agent: $SPIRE if set, else those of release 1.13.3, built below target/ at the first
-# run. That takes some minutes, a C compiler, and a Go of the release that SPIRE asks for, which is installed too if there is none.
+# run. That takes some minutes, a C compiler, and a Go of at least the release that SPIRE asks for, which is installed too if there is none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -37,20 +37,7 @@ impl ClientBody {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if body.is_end_stream() {
-            return Self::empty();
-        }
-        Self(Kind::Stream(Box::pin(MapError(body))))
-    }
-
-    /// What is to be sent, if anything.
-    pub(super) fn into_left(self) -> Option<Left> {
-        match self.0 {
-            Kind::Whole(None) => None,
-            Kind::Whole(whole) => Some(Left::whole(Box::pin(Self(Kind::Whole(whole))))),
-            Kind::Stream(body) => Some(Left::whole(body)),
-            Kind::Kept(body) => Some(body.into_left()),
-        }
+        streamed(body).map_or_else(Self::empty, |body| Self(Kind::Stream(body)))
     }
 
     /// A body that can be had again: where what is left of it arrives once it is dropped.
@@ -58,6 +45,15 @@ impl ClientBody {
         let (body, again) = KeptBody::new(left);
         (Self(Kind::Kept(Box::new(body))), again)
     }
+}
+
+/// The body in a box, if there is any.
+pub(super) fn streamed<B>(body: B) -> Option<Streamed>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    (!body.is_end_stream()).then(|| Box::pin(MapError(body)) as Streamed)
 }
 
 impl<T: Into<Bytes>> From<T> for ClientBody {

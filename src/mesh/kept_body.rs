@@ -74,13 +74,6 @@ impl KeptBody {
         (body, again)
     }
 
-    pub(super) fn into_left(mut self) -> Left {
-        self.back = None;
-        let again = mem::take(&mut self.left.again);
-        let rest = self.left.rest.take();
-        Left { again, rest }
-    }
-
     fn keep(&mut self, piece: &Piece) {
         let room = self.room.checked_sub(piece.len());
         match (&self.back, room) {

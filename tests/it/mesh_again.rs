@@ -1,18 +1,15 @@
 //! Calls of which the server has seen nothing are made once more, bodies and all; and who waited for another call's connection.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::routing::any;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
-use http_body::{Body, Frame};
+use http_body::Frame;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -21,7 +18,7 @@ use tower_mesh::testing::Pki;
 use tower_mesh::tls::{Acceptor, Credentials, Reason, Settings};
 use tower_mesh::{Mesh, Workload};
 
-use super::mesh_support::{app, build, caller, read, serve};
+use super::mesh_support::{Fed, app, build, caller, read, serve, settle};
 
 fn pki() -> Pki {
     Pki::new("cluster.local").unwrap()
@@ -66,21 +63,6 @@ async fn refusing(pki: &Pki, times: u32) -> SocketAddr {
     address
 }
 
-/// A body that is fed from outside.
-struct Fed(mpsc::Receiver<Frame<Bytes>>);
-
-impl Body for Fed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
-    }
-}
-
 async fn call(desk: &Mesh, body: ClientBody) -> Result<(u16, HeaderMap, String), ClientError> {
     let request = Request::post("http://app.default/").version(Version::HTTP_2);
     let response = desk.client().request(request.body(body).unwrap()).await?;
@@ -102,15 +84,15 @@ async fn a_refused_call_is_made_again_with_its_body() {
                     "0",
                 ),
                 _ => {
-                    let (feed, fed) = mpsc::channel::<Frame<Bytes>>(1);
+                    let (feed, fed) = mpsc::unbounded_channel();
                     tokio::spawn(async move {
                         for piece in ["hello", ", ", "server"] {
-                            feed.send(Frame::data(Bytes::from(piece))).await.unwrap();
+                            feed.send(Frame::data(Bytes::from(piece))).unwrap();
                             tokio::task::yield_now().await;
                         }
                         let end = [("end".parse().unwrap(), HeaderValue::from_static("so"))];
                         let end = Frame::trailers(end.into_iter().collect());
-                        feed.send(end).await.unwrap();
+                        feed.send(end).unwrap();
                     });
                     (
                         ClientBody::stream(Fed(fed)),
@@ -161,12 +143,6 @@ async fn held_up(to: SocketAddr) -> (SocketAddr, Arc<Semaphore>) {
         }
     });
     (address, go)
-}
-
-async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// Who gives up while it connects takes nobody along that waits for the same connection.

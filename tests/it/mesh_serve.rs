@@ -11,7 +11,7 @@ use axum::routing::{any, get as on_get};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Version, header};
-use http_body::{Body, Frame};
+use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -27,8 +27,8 @@ use tower_mesh::testing::Pki;
 use tower_mesh::tls::Protocol;
 
 use super::mesh_support::{
-    app, build, caller, dial, empty, get, get2, http1, http2, lines, pass, policy, read, serve,
-    until, until_status, write,
+    Fed, app, build, caller, dial, empty, get, get2, http1, http2, lines, pass, policy, read,
+    serve, until, until_status, write,
 };
 
 fn pki() -> Pki {
@@ -112,30 +112,6 @@ async fn a_client_speaks_the_version_that_it_agreed_on() {
     }
 }
 
-/// A body that is fed from outside.
-fn fed() -> (
-    mpsc::UnboundedSender<Bytes>,
-    impl Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
-) {
-    let (feed, frames) = mpsc::unbounded_channel();
-    (feed, Fed(frames))
-}
-
-struct Fed(mpsc::UnboundedReceiver<Bytes>);
-
-impl Body for Fed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let next = self.0.poll_recv(cx);
-        next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
-
 /// frame by frame, both ways, nothing held back.
 #[tokio::test]
 async fn bodies_stream_both_ways_at_once() {
@@ -147,15 +123,17 @@ async fn bodies_stream_both_ways_at_once() {
     let served = serve(&mesh, Router::new().fallback(mirror)).await;
     let desk = caller(&pki, "desk", served.address).await;
     for version in [Version::HTTP_11, Version::HTTP_2] {
-        let (feed, body) = fed();
+        let (feed, body) = mpsc::unbounded_channel();
+        let body = Fed(body);
+        let say = |text: &'static str| feed.send(Frame::data(Bytes::from(text))).unwrap();
         let request = Request::post("http://app.default/").version(version);
         // HTTP/1.1 answers once it has something to answer with.
-        feed.send(Bytes::from_static(b"0")).unwrap();
+        say("0");
         let response = desk.client().request(request.body(body).unwrap()).await;
         let mut body = response.unwrap().into_body();
         for text in ["0", "1", "2", "3"] {
             if text != "0" {
-                feed.send(Bytes::from(text)).unwrap();
+                say(text);
             }
             let frame = body.frame().await.unwrap().unwrap();
             assert_eq!(frame.into_data().unwrap(), text, "{version:?}");

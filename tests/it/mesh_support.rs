@@ -1,19 +1,23 @@
 //! Workloads of one trust domain on loopback, and callers that speak to them as they like.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tower_mesh::mesh::{Completed, Drained};
 use tower_mesh::message::{EndKind, ResponseFlags};
@@ -79,6 +83,28 @@ pub(crate) async fn until_status(
     while ask().await.as_u16() != status {
         assert!(Instant::now() < deadline, "waited too long for {what}");
         tokio::task::yield_now().await;
+    }
+}
+
+/// Lets every task run that can.
+pub(crate) async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A body that is fed from outside.
+pub(crate) struct Fed(pub(crate) mpsc::UnboundedReceiver<Frame<Bytes>>);
+
+impl Body for Fed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
     }
 }
 

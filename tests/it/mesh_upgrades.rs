@@ -24,7 +24,7 @@ use tower_mesh::testing::{Issued, Leaf, Pki};
 use tower_mesh::tls::{Clock, Connector, Credentials, Destination, Identity, Protocol, Settings};
 
 use super::mesh_support::{
-    Served, app, build, dial, empty, get, http1, lines, pass, policy, serve, write,
+    Served, app, build, dial, empty, get, http1, lines, pass, policy, serve, settle, write,
 };
 
 const APP: &str = "spiffe://cluster.local/ns/default/sa/app";
@@ -115,12 +115,6 @@ async fn seconds(count: u32) {
         pass(Duration::from_secs(1)).await;
     }
     settle().await;
-}
-
-async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
 }
 
 fn rotate(mesh: &Mesh, pki: &Pki) {

@@ -14,7 +14,9 @@ use super::future::{ResponseBody, ResponseFuture};
 use super::record::Record;
 use crate::context;
 use crate::mesh::ClientBody;
+use crate::mesh::client_body::streamed;
 use crate::mesh::connect::MeshConnector;
+use crate::mesh::kept_body::Left;
 use crate::mesh::pool::Pools;
 use crate::mesh::upstream::Upstreams;
 use crate::message::CountingBody;
@@ -85,14 +87,14 @@ impl Client {
             return ResponseFuture::refused(ClientError::unknown_host(&head.uri), record);
         }
         let is_http2 = head.version == Version::HTTP_2 || body.is_grpc();
-        let body = ClientBody::stream(body);
         // What it costs to be able to send a call once more is paid where HTTP/2 may ask for it.
         let (request, again) = if is_http2 {
             let head = Request::from_parts(head, ());
-            let (request, again) = Again::keep(outbound, head, body.into_left(), RETRIES);
+            let left = streamed(body).map(Left::whole);
+            let (request, again) = Again::keep(outbound, head, left, RETRIES);
             (request, Some(again))
         } else {
-            (Request::from_parts(head, body), None)
+            (Request::from_parts(head, ClientBody::stream(body)), None)
         };
         let sending = outbound.pools.send(request, is_http2);
         ResponseFuture::sending(sending, again, record, method)
