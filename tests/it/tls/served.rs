@@ -17,10 +17,12 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_mesh::Workload;
-use tower_mesh::mesh::Mesh;
+use tower_mesh::mesh::{HttpLimits, Mesh};
 use tower_mesh::source::Directory;
 use tower_mesh::testing::{Leaf, Pki};
-use tower_mesh::tls::{Connector, Destination, Files, Identity, NextIdentity, Protocol, Source};
+use tower_mesh::tls::{
+    Connector, Destination, Files, Identity, Lifetimes, NextIdentity, Protocol, Source,
+};
 
 use super::super::mesh_support::until;
 use super::support::{credentials, id};
@@ -185,7 +187,12 @@ async fn a_rotation_before_the_first_request_loses_nothing() {
 async fn a_thousand_rotations_fail_no_request() {
     let pki = Arc::new(Pki::new("cluster.local").unwrap());
     let ours = credentials(&pki, "ours");
+    // The streams stand for as long as a busy machine needs for all these rotations: no limit of time may end them before.
+    let (mut lifetimes, mut http) = (Lifetimes::default(), HttpLimits::default());
+    lifetimes.drain = Duration::from_secs(3600);
+    http.keep_alive = Duration::from_secs(3600);
     let builder = Mesh::builder(Workload::new("default", "ours")).identity(ours.clone());
+    let builder = builder.lifetimes(lifetimes).http(http);
     let (mesh, _driver) = builder.build().await.unwrap();
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
