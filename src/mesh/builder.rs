@@ -281,6 +281,7 @@ impl MeshBuilder {
             registry: self.registry,
             shutdown: Shutdown::new(),
             rotation: renewal,
+            pulse: driver.pulse(),
             listening: self.listening,
         });
         Ok((mesh, driver))

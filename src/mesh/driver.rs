@@ -1,5 +1,7 @@
 use std::convert::Infallible;
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -14,7 +16,8 @@ use crate::tls::Rotation;
 /// Keeps a mesh fresh: watched configuration, fetched keys, its own identity.
 ///
 /// [`run`](Self::run) it for as long as the mesh serves. Without it, or once it is dropped, the mesh goes on with what it has: policies
-/// stay as they were, fetched keys stay good until they are too old, and the identity until it ends.
+/// stay as they were, fetched keys stay good until they are too old, and the identity until it ends. When there is anything to be kept fresh,
+/// the mesh is then no longer [ready](super::Readiness).
 #[derive(Debug)]
 #[must_use = "configuration, keys and identity are only kept fresh while the driver runs"]
 pub struct Driver {
@@ -23,6 +26,23 @@ pub struct Driver {
     watch: Option<Watch>,
     keys: Keys,
     rotation: Option<Rotation>,
+    pulse: Pulse,
+}
+
+/// Whether all that may change is followed; until it is dropped, or something breaks off.
+#[derive(Debug)]
+struct Pulse(Arc<AtomicBool>);
+
+impl Pulse {
+    fn stop(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 impl Driver {
@@ -39,7 +59,14 @@ impl Driver {
             watch,
             keys: Keys::new(fetch),
             rotation,
+            pulse: Pulse(Arc::new(AtomicBool::new(true))),
         }
+    }
+
+    /// Whether this driver follows all that may change; `None` when nothing does.
+    pub(super) fn pulse(&self) -> Option<Arc<AtomicBool>> {
+        let follows = self.watch.is_some() || self.rotation.is_some() || !self.keys.is_empty();
+        follows.then(|| Arc::clone(&self.pulse.0))
     }
 
     /// Gives every key set its first chance to come.
@@ -81,6 +108,7 @@ impl Driver {
             (watch, changed)
         });
         let Ok((watch, changed)) = looked.await else {
+            self.pulse.stop();
             tracing::error!(target: "tower_mesh::config", "the watch broke off; the configuration stays as it is");
             return;
         };

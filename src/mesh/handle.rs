@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -38,6 +39,8 @@ pub(super) struct Parts {
     pub(super) registry: Registry,
     pub(super) shutdown: Shutdown,
     pub(super) rotation: Option<Arc<RotationTally>>,
+    /// Whether the driver follows all that may change.
+    pub(super) pulse: Option<Arc<AtomicBool>>,
     pub(super) listening: Listening,
 }
 
@@ -142,7 +145,7 @@ impl Mesh {
         self.0.shutdown.request(notice, grace);
     }
 
-    /// Whether this mesh should get traffic: its identity is good, and no shutdown was asked for.
+    /// Whether this mesh should get traffic: its identity is good, what may change is followed, and no shutdown was asked for.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let credentials = &self.0.credentials;
@@ -158,6 +161,8 @@ impl Mesh {
             source_down_for: rotation
                 .filter(|tally| tally.is_down())
                 .map(|tally| tally.age()),
+            unattended: (self.0.pulse.as_ref())
+                .is_some_and(|is_followed| !is_followed.load(Ordering::Acquire)),
             draining: self.0.shutdown.is_requested(),
         }
     }

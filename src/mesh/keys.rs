@@ -25,6 +25,11 @@ impl Keys {
         }
     }
 
+    /// Whether there is nothing to fetch.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.fetchers.is_empty()
+    }
+
     /// Key sets that are new; their fetchers start with the next [`refresh`](Self::refresh).
     pub(super) fn add(&mut self, sets: Vec<Jwks>) {
         self.waiting.extend(sets);

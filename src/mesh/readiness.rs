@@ -19,6 +19,9 @@ pub struct Readiness {
     pub identity: IdentityState,
     /// The source of our identity failed when it last spoke, and how long ago it said something of use. What we have is good until it ends.
     pub source_down_for: Option<Duration>,
+    /// Something is to be followed, configuration, keys or our identity, and nobody does: the [`Driver`](super::Driver) was dropped or broke off.
+    /// What we have is served on, but grows old.
+    pub unattended: bool,
     /// A shutdown was asked for.
     pub draining: bool,
 }
@@ -39,7 +42,7 @@ impl Readiness {
     /// Whether the mesh should get traffic. A source that is down does not count against it: what we have is still good.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.identity == IdentityState::Valid && !self.draining
+        self.identity == IdentityState::Valid && !self.unattended && !self.draining
     }
 }
 
@@ -62,6 +65,9 @@ impl fmt::Display for Readiness {
                 "; the source of our identity is down, last heard {} s ago",
                 down.as_secs()
             )?;
+        }
+        if self.unattended {
+            f.write_str("; the driver is gone, nothing is kept fresh")?;
         }
         if self.draining {
             f.write_str("; draining")?;

@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::identity::Identity;
 use super::jitter::jitter;
@@ -13,7 +13,7 @@ use super::source::{NextIdentity, Source, SourceError};
 ///
 /// The next one is asked for when half of what is left of the one at hand is over, a tenth more or less, so that workloads that started
 /// together do not come together. After a failure it is asked for again in a second, then twice as long each time, up to 150 s, each a fifth
-/// more or less.
+/// more or less. An answer that does not come within a [limit](Self::limit) is a failure, and so is one that cannot be used.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,7 +34,10 @@ use super::source::{NextIdentity, Source, SourceError};
 pub struct Renewed<F> {
     issue: F,
     clock: Clock,
+    limit: Duration,
     due: Option<Due>,
+    /// The last answer was an identity, and nobody has refused it.
+    is_content: bool,
     pause: Duration,
 }
 
@@ -55,7 +58,9 @@ where
         Self {
             issue,
             clock: Clock::system(),
+            limit: LIMIT,
             due: None,
+            is_content: false,
             pause: Duration::ZERO,
         }
     }
@@ -67,6 +72,26 @@ impl<F> Renewed<F> {
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// How long an answer may take; 60 s by default.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    fn has_identity(&mut self, not_after: SystemTime) {
+        self.is_content = true;
+        let left = not_after.duration_since(self.clock.now());
+        let half = jitter(left.unwrap_or_default() / 2, 10);
+        self.again_in(half.max(SHORTEST_PAUSE));
+    }
+
+    fn has_none(&mut self) {
+        self.is_content = false;
+        self.pause = (self.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        self.again_in(jitter(self.pause, 20));
     }
 
     fn again_in(&mut self, wait: Duration) {
@@ -98,24 +123,27 @@ where
 {
     fn next(&mut self) -> NextIdentity<'_> {
         Box::pin(async {
+            if self.is_content {
+                self.pause = Duration::ZERO;
+            }
             if let Some(due) = self.due {
                 due.wait(&self.clock).await;
             }
-            let issued = (self.issue)().await;
+            let issued = timeout(self.limit, (self.issue)()).await;
+            let issued = issued.unwrap_or_else(|_| {
+                let text = format!("no answer within {:?}", self.limit);
+                Err(SourceError::new(text))
+            });
             match &issued {
-                Ok(identity) => {
-                    self.pause = Duration::ZERO;
-                    let left = identity.svid().not_after().duration_since(self.clock.now());
-                    let half = jitter(left.unwrap_or_default() / 2, 10);
-                    self.again_in(half.max(SHORTEST_PAUSE));
-                }
-                Err(_) => {
-                    self.pause = (self.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-                    self.again_in(jitter(self.pause, 20));
-                }
+                Ok(identity) => self.has_identity(identity.svid().not_after()),
+                Err(_) => self.has_none(),
             }
             issued
         })
+    }
+
+    fn refused(&mut self) {
+        self.has_none();
     }
 }
 
@@ -127,6 +155,7 @@ impl<F> fmt::Debug for Renewed<F> {
     }
 }
 
+const LIMIT: Duration = Duration::from_secs(60);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(150);
 const LOOK: Duration = Duration::from_secs(60);

@@ -1,11 +1,16 @@
 use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, sleep};
 
 use super::credentials::Credentials;
+use super::identity::Identity;
 use super::reason::Reason;
 use super::settings::Settings;
 use super::source::{Source, SourceError};
@@ -13,7 +18,7 @@ use super::source::{Source, SourceError};
 /// Keeps [`Credentials`] fresh from a [`Source`].
 ///
 /// What the source yields is judged before it is used; a bad one is counted and logged, and the identity in use stays, to its last second,
-/// unless the source says that it was withdrawn.
+/// unless the source says that it was withdrawn. One that is not valid yet is put to use once it is, unless another has come by then.
 /// Dropping the rotation leaves the credentials as they are.
 ///
 /// ```
@@ -30,6 +35,8 @@ use super::source::{Source, SourceError};
 pub struct Rotation {
     source: Box<dyn Source>,
     credentials: Credentials,
+    /// Was refused only because our clock is behind its beginning.
+    early: Option<Identity>,
     tally: Arc<RotationTally>,
 }
 
@@ -43,11 +50,12 @@ impl Rotation {
         settings: Settings,
     ) -> Result<(Credentials, Self), SourceError> {
         let mut source: Box<dyn Source> = Box::new(source);
-        let first = source.next().await?;
+        let first = next(&mut *source).await?;
         let credentials = Credentials::new(&first, settings)?;
         let rotation = Self {
             source,
             credentials: credentials.clone(),
+            early: None,
             tally: Arc::new(RotationTally::begin()),
         };
         Ok((credentials, rotation))
@@ -68,27 +76,80 @@ impl Rotation {
 
     /// Waits for the source's next word and acts on it. May be dropped and called again.
     pub async fn step(&mut self) {
-        let next = self.source.next().await;
-        match next.and_then(|identity| Ok(self.credentials.replace(&identity)?)) {
-            Ok(false) => self.tally.heard(),
-            Ok(true) => {
-                self.tally.heard();
-                self.tally.rotations.fetch_add(1, Ordering::Relaxed);
-                let generation = self.credentials.generation();
-                tracing::info!(generation, id = %self.credentials.spiffe_id(), "identity rotated");
+        let next = {
+            let mut next = pin!(next(&mut *self.source));
+            loop {
+                let Some(early) = &self.early else {
+                    break next.await;
+                };
+                tokio::select! {
+                    next = &mut next => break next,
+                    () = sleep(LOOK_AGAIN) => {
+                        if let Ok(is_new) = self.credentials.replace(early) {
+                            self.early = None;
+                            used(&self.credentials, &self.tally, is_new);
+                        }
+                    }
+                }
             }
+        };
+        match next {
+            Ok(identity) => self.try_out(identity),
             Err(error) if error.is_withdrawn() => {
                 self.tally.heard();
+                self.early = None;
                 self.credentials.withdraw();
                 tracing::error!("our identity was withdrawn, no handshake is made");
             }
             Err(error) => {
-                self.tally.failed(error.reason());
-                let reason = error.reason().map_or("source", |reason| reason.as_str());
-                tracing::warn!(%error, reason, "identity not rotated, the one in use stays");
+                self.failed(&error);
+                // One that panics keeps no pauses.
+                if error.is_panic() {
+                    sleep(AFTER_PANIC).await;
+                }
             }
         }
     }
+
+    fn try_out(&mut self, identity: Identity) {
+        match self.credentials.replace(&identity) {
+            Ok(is_new) => {
+                self.early = None;
+                used(&self.credentials, &self.tally, is_new);
+            }
+            Err(error) => {
+                self.source.refused();
+                self.early = (error.reason() == Reason::NotYetValid).then_some(identity);
+                self.failed(&error.into());
+            }
+        }
+    }
+
+    fn failed(&self, error: &SourceError) {
+        self.tally.failed(error.reason());
+        let reason = error.reason().map_or("source", |reason| reason.as_str());
+        tracing::warn!(%error, reason, "identity not rotated, the one in use stays");
+    }
+}
+
+fn used(credentials: &Credentials, tally: &RotationTally, is_new: bool) {
+    tally.heard();
+    if is_new {
+        tally.rotations.fetch_add(1, Ordering::Relaxed);
+        let generation = credentials.generation();
+        tracing::info!(generation, id = %credentials.spiffe_id(), "identity rotated");
+    }
+}
+
+/// The source's next word; that it panicked, if it did.
+async fn next(source: &mut dyn Source) -> Result<Identity, SourceError> {
+    let mut next = pin!(async { source.next().await });
+    poll_fn(|cx| {
+        // The future is dropped and not polled again.
+        catch_unwind(AssertUnwindSafe(|| next.as_mut().poll(cx)))
+            .unwrap_or_else(|_| Poll::Ready(Err(SourceError::panicked())))
+    })
+    .await
 }
 
 impl fmt::Debug for Rotation {
@@ -176,3 +237,7 @@ impl RotationTally {
         self.is_down.load(Ordering::Relaxed)
     }
 }
+
+/// How often it is tried again to use an identity that was not valid yet.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const AFTER_PANIC: Duration = Duration::from_secs(5);

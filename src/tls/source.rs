@@ -10,10 +10,14 @@ use super::reason::Reason;
 /// Where our identity comes from, and its successors.
 ///
 /// The first call of [`next`](Self::next) yields the identity there is; each later call waits for another. An error concerns one attempt only:
-/// whoever reads the source keeps what it has and calls again. A source sets its own pace and never fails twice without a pause between.
+/// whoever reads the source keeps what it has and calls again. A source sets its own pace and never fails twice without a pause between; one
+/// that cannot reach what it asks fails in time, as nobody else sees that it waits in vain.
 pub trait Source: Send {
     /// The next identity. May be dropped and called again without losing one.
     fn next(&mut self) -> NextIdentity<'_>;
+
+    /// The last identity was not put to use, as it breaks a rule: for a source that would else be content with it. Does nothing by default.
+    fn refused(&mut self) {}
 }
 
 /// The future of [`Source::next`].
@@ -23,6 +27,10 @@ pub type NextIdentity<'a> =
 impl<S: Source + ?Sized> Source for Box<S> {
     fn next(&mut self) -> NextIdentity<'_> {
         (**self).next()
+    }
+
+    fn refused(&mut self) {
+        (**self).refused();
     }
 }
 
@@ -61,6 +69,7 @@ enum Kind {
     Other(String),
     Rule(&'static str),
     Withdrawn,
+    Panicked,
 }
 
 impl SourceError {
@@ -109,12 +118,23 @@ impl SourceError {
         matches!(self.kind, Kind::Withdrawn)
     }
 
+    pub(super) fn panicked() -> Self {
+        Self {
+            file: None,
+            kind: Kind::Panicked,
+        }
+    }
+
+    pub(super) fn is_panic(&self) -> bool {
+        matches!(self.kind, Kind::Panicked)
+    }
+
     /// Which rule the identity breaks; `None` when it could not even be had.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match &self.kind {
             Kind::Identity(error) => Some(error.reason()),
-            Kind::Io(_) | Kind::Other(_) | Kind::Rule(_) | Kind::Withdrawn => None,
+            Kind::Io(_) | Kind::Other(_) | Kind::Rule(_) | Kind::Withdrawn | Kind::Panicked => None,
         }
     }
 }
@@ -139,6 +159,7 @@ impl fmt::Display for SourceError {
             Kind::Other(text) => f.write_str(text),
             Kind::Rule(rule) => f.write_str(rule),
             Kind::Withdrawn => f.write_str("the identity was withdrawn"),
+            Kind::Panicked => f.write_str("the source panicked"),
         }
     }
 }
@@ -148,7 +169,7 @@ impl std::error::Error for SourceError {
         match &self.kind {
             Kind::Identity(error) => Some(error),
             Kind::Io(error) => Some(error),
-            Kind::Other(_) | Kind::Rule(_) | Kind::Withdrawn => None,
+            Kind::Other(_) | Kind::Rule(_) | Kind::Withdrawn | Kind::Panicked => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use futures_core::Stream;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use spiffe::workload_api::error::WorkloadApiError;
 use spiffe::{WorkloadApiClient, X509Context};
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 use crate::identity::TrustDomain;
 
@@ -17,8 +17,8 @@ use super::source::{NextIdentity, Source, SourceError};
 /// An identity from the SPIFFE Workload API: SPIRE's agent, or another that speaks it, over its Unix socket.
 ///
 /// The agent is listened to for as long as the source is read; each answer carries certificate, key and all roots, those of federated trust
-/// domains too. When the agent is gone, the identity in use stays, and the agent is asked again after 1 s, then twice as long each time, up
-/// to 30 s. An answer without any identity withdraws ours, and so does an agent that has answered and then says that it has none for us:
+/// domains too. When the agent is gone, or does not answer within 30 s, the identity in use stays, and the agent is asked again after 1 s,
+/// then twice as long each time, up to 30 s. An answer without any identity withdraws ours, and so does an agent that has answered and then says that it has none for us:
 /// nothing is done with it from then on, until there is another. A federated domain whose bundle is empty is trusted no more.
 ///
 /// When the agent knows several identities of ours, the first is taken, unless a [`hint`](Self::hint) asks for another.
@@ -82,7 +82,16 @@ impl WorkloadApi {
             sleep_until(again).await;
             self.again = None;
         }
-        let answer = match self.answer().await? {
+        let answer = if self.has_answered {
+            self.answer().await
+        } else {
+            let first = timeout(FIRST_ANSWER, self.answer()).await;
+            first.unwrap_or_else(|_| {
+                self.give_up();
+                Err(SourceError::new("the agent does not answer"))
+            })
+        };
+        let answer = match answer? {
             Some(Ok(answer)) => answer,
             Some(Err(error)) => return Err(self.failed(&error)),
             None => {
@@ -204,5 +213,6 @@ fn owned(der: &[u8]) -> CertificateDer<'static> {
 /// What an answer without any identity lacks.
 const IDENTITIES: &str = "X509SVIDResponse.svids";
 const ENDPOINT: &str = "SPIFFE_ENDPOINT_SOCKET";
+const FIRST_ANSWER: Duration = Duration::from_secs(30);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

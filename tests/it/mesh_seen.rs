@@ -383,6 +383,32 @@ async fn what_stands_with_our_identity_is_seen() {
     until("a fresh one", || mesh.readiness().is_ready()).await;
 }
 
+/// what nobody follows any more is served on, and said to be old at once.
+#[tokio::test]
+async fn a_driver_that_is_gone_is_seen() {
+    let pki = pki();
+    let (say, said) = tokio::sync::mpsc::channel(8);
+    let identity = || pki.identity("default", "app").unwrap();
+    say.send(Ok(identity())).await.unwrap();
+    let builder = Mesh::builder(Workload::new("default", "app"));
+    let (mesh, driver) = builder.identity(Told(said)).build().await.unwrap();
+    assert!(mesh.readiness().is_ready(), "not run yet");
+    let driver = tokio::spawn(driver.run());
+    assert!(mesh.readiness().is_ready());
+    driver.abort();
+    assert!(driver.await.is_err());
+    let readiness = mesh.readiness();
+    assert!(readiness.unattended && !readiness.is_ready());
+    let said = readiness.to_string();
+    assert_eq!(said, "not ready; the driver is gone, nothing is kept fresh");
+    assert!(mesh.credentials().is_valid(), "served on");
+    // Where nothing may change there is nothing to follow.
+    let builder = Mesh::builder(Workload::new("default", "app"));
+    let (mesh, driver) = builder.identity(identity()).build().await.unwrap();
+    drop(driver);
+    assert!(mesh.readiness().is_ready());
+}
+
 async fn ask(address: std::net::SocketAddr, path: &str) -> (StatusCode, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n");

@@ -31,6 +31,13 @@ fn issue(pki: &Pki, now: SystemTime, life: Duration) -> Identity {
     Identity::new(svid, pki.bundles().unwrap())
 }
 
+/// A certificate that has ended.
+fn over(pki: &Pki) -> Identity {
+    let leaf = Leaf::workload("spiffe://td/ns/default/sa/ours").expired();
+    let svid = pki.issue(&leaf).unwrap().svid().unwrap();
+    Identity::new(svid, pki.bundles().unwrap())
+}
+
 /// M-43: half of its life, a tenth more or less, spread so that no hundredth of it sees more than 15 % of all.
 #[tokio::test(start_paused = true)]
 async fn a_thousand_workloads_do_not_renew_at_once() {
@@ -77,6 +84,56 @@ async fn a_failure_is_followed_by_pauses_that_grow_to_a_bound() {
         let share = begun.elapsed().as_secs_f64() / f64::from(wanted);
         assert!((0.79..=1.21).contains(&share), "{wanted} s: {share}");
     }
+}
+
+/// M-44: what cannot be used is a failure, whatever life it says to have; the one in use does not end over it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_refused_is_followed_by_growing_pauses() {
+    let pki = Arc::new(Pki::new("td").unwrap());
+    let clock = clock();
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let source = Renewed::new({
+        let (pki, clock, asked) = (Arc::clone(&pki), clock.clone(), Arc::clone(&asked));
+        move || {
+            let turn = asked.lock().unwrap().len();
+            asked.lock().unwrap().push(Instant::now());
+            let now = clock.now();
+            let issued = match turn {
+                0 | 6 => issue(&pki, now, HOUR),
+                // Ended, of another workload, and of an authority of which nobody knows.
+                1 | 2 => over(&pki),
+                3 | 4 => pki.identity("default", "theirs").unwrap(),
+                _ => {
+                    let stray = issue(&Pki::new("td").unwrap(), now, DAY);
+                    Identity::new(stray.svid().clone(), pki.bundles().unwrap())
+                }
+            };
+            async move { Ok(issued) }
+        }
+    });
+    let settings = Settings::default().clock(clock.clone());
+    let (ours, mut rotation) = Rotation::start(source.clock(clock), settings)
+        .await
+        .unwrap();
+    for _ in 0..6 {
+        rotation.step().await;
+    }
+    assert_eq!(ours.generation(), 2);
+    let asked = asked.lock().unwrap();
+    for (pair, wanted) in asked[1..].windows(2).zip([1, 2, 4, 8, 16]) {
+        let share = (pair[1] - pair[0]).as_secs_f64() / f64::from(wanted);
+        assert!((0.79..=1.21).contains(&share), "{wanted} s: {share}");
+    }
+}
+
+/// nobody waits for an answer for ever.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_come_is_a_failure() {
+    let mut source = Renewed::new(std::future::pending).limit(Duration::from_secs(20));
+    let begun = Instant::now();
+    let error = source.next().await.unwrap_err();
+    assert_eq!(error.to_string(), "no answer within 20s");
+    assert_eq!(begun.elapsed().as_secs(), 20);
 }
 
 /// What is dropped half-way is asked for anew, and not twice.

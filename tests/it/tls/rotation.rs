@@ -10,7 +10,7 @@ use tower_mesh::identity::TrustDomain;
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{
     Acceptor, Clock, Connector, Credentials, Destination, Fixed, Identity, Listener, Protocol,
-    Reason, Rotation, Settings, TrustBundles,
+    Reason, Renewed, Rotation, Settings, TrustBundles,
 };
 
 use super::support::{accept, chain, client_config, connect, credentials, id, server_config};
@@ -296,11 +296,62 @@ async fn a_fixed_source_says_one_thing_and_then_nothing() {
     assert!(more.is_err());
 }
 
-/// Identities in their order.
+/// the one in use stays, and a source that comes to itself is heard again.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_panics_has_failed_and_is_asked_again() {
+    let pki = Pki::new("td").unwrap();
+    let (first, next) = (
+        from(&pki, pki.bundles().unwrap()),
+        from(&pki, pki.bundles().unwrap()),
+    );
+    let mut turns = vec![Some(first), None, Some(next)].into_iter();
+    let source = Renewed::new(move || {
+        let turn = turns.next().unwrap();
+        async move { Ok(turn.expect("an authority that is there")) }
+    });
+    let (ours, mut rotation) = Rotation::start(source, Settings::default()).await.unwrap();
+    let tally = rotation.tally();
+    rotation.step().await;
+    assert_eq!((tally.unheard(), tally.is_down()), (1, true));
+    assert!(ours.is_valid() && ours.generation() == 1);
+    rotation.step().await;
+    assert!(!tally.is_down() && ours.generation() == 2);
+}
+
+/// M-44: a clock that is behind costs no identity: it is used once it is valid, though the source says nothing more.
+#[tokio::test(start_paused = true)]
+async fn an_identity_that_is_not_valid_yet_is_used_once_it_is() {
+    let pki = Pki::new("td").unwrap();
+    let (now, begun) = (SystemTime::now(), tokio::time::Instant::now());
+    let clock = Clock::from_fn(move || now + begun.elapsed());
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let leaf = Leaf::workload(OURS).valid(now + minutes(2), now + minutes(60));
+    let early = pki.issue(&leaf).unwrap().svid().unwrap();
+    let early = Identity::new(early, pki.bundles().unwrap());
+    let soon_over = Leaf::workload(OURS).valid(now - minutes(5), now + minutes(10));
+    let first = pki.issue(&soon_over).unwrap().svid().unwrap();
+    let first = Identity::new(first, pki.bundles().unwrap());
+    let source = Script(vec![first, early]);
+    let settings = Settings::default().clock(clock);
+    let (ours, rotation) = Rotation::start(source, settings).await.unwrap();
+    let tally = rotation.tally();
+    let running = tokio::spawn(rotation.run());
+    tokio::time::sleep(minutes(1)).await;
+    assert_eq!((ours.generation(), tally.is_down()), (1, true));
+    assert_eq!(tally.rejected(Reason::NotYetValid), 1);
+    tokio::time::sleep(Duration::from_secs(66)).await;
+    assert_eq!((ours.generation(), tally.is_down()), (2, false));
+    running.abort();
+}
+
+/// Identities in their order, and then nothing.
 struct Script(Vec<Identity>);
 
 impl tower_mesh::tls::Source for Script {
     fn next(&mut self) -> tower_mesh::tls::NextIdentity<'_> {
+        if self.0.is_empty() {
+            return Box::pin(std::future::pending());
+        }
         let next = self.0.remove(0);
         Box::pin(async { Ok(next) })
     }

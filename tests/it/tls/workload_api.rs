@@ -320,6 +320,19 @@ async fn an_absent_agent_is_asked_less_and_less_often() {
     assert_eq!(waits, [0, 1, 2, 4, 8, 16, 30, 30]);
 }
 
+/// M-52, R-27: one that takes the connection and says nothing has failed, too, and holds up no start for ever.
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_says_nothing_has_failed() {
+    let directory = TempDir::new().unwrap();
+    let address = address(directory.path());
+    let path = address.strip_prefix("unix://").unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+    let begun = tokio::time::Instant::now();
+    let error = WorkloadApi::at(&address).next().await.unwrap_err();
+    assert!(error.to_string().contains("does not answer"), "{error}");
+    assert!(begun.elapsed().as_secs() <= 30);
+}
+
 /// M-52: keys do not travel over a network.
 #[tokio::test]
 async fn asks_over_unix_sockets_only() {
