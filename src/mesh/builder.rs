@@ -115,7 +115,7 @@ impl MeshBuilder {
         self
     }
 
-    /// Bounds each step of a connection that the client opens, TCP and handshake; 10 s by default.
+    /// Bounds each step of a connection that the client opens, TCP and handshake, at each address that it tries; 10 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::{Authority, Scheme};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
@@ -56,14 +57,17 @@ impl Service<Uri> for MeshConnector {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let connector = self.clone();
         Box::pin(async move {
-            let connected = match reach.ok_or_else(ConnectError::unknown_host)? {
-                Reach::Mesh(upstream) => connector.inside(&upstream, &uri, turn).await,
-                Reach::Outside(upstream) => connector.outside(&upstream, &uri, turn).await,
+            let connected = match reach {
+                None => Err(Failure::UNKNOWN_HOST),
+                Some(Reach::Mesh(upstream)) => connector.inside(&upstream, &uri, turn).await,
+                Some(Reach::Outside(upstream)) => connector.outside(&upstream, &uri, turn).await,
             };
-            if let (Err(error), Some(authority)) = (&connected, uri.authority()) {
-                connector.failures.tell(authority.as_str(), error);
-            }
-            connected
+            connected.map_err(|failure| {
+                let authority = uri.authority().map_or("", Authority::as_str);
+                let error = ConnectError::new(authority, failure);
+                connector.failures.tell(authority, &error);
+                error
+            })
         })
     }
 }
@@ -74,15 +78,15 @@ impl MeshConnector {
         upstream: &MeshUpstream,
         uri: &Uri,
         turn: usize,
-    ) -> Result<MeshStream, ConnectError> {
+    ) -> Result<MeshStream, Failure> {
         let sni = match bare_host(uri).parse::<IpAddr>() {
             // An address is no server name (RFC 6066 §3); none is sent.
             Ok(address) => address.to_string(),
-            Err(_) => outbound_sni(&upstream.service, uri.port_u16().unwrap_or(80)),
+            Err(_) => outbound_sni(&upstream.service, port(uri)),
         };
         let accepted = upstream.accepted.clone();
         let destination = Destination::accepting(accepted, &sni, self.protocol)?;
-        let mut failure = ConnectError::unknown_host();
+        let mut failure = Failure::UNKNOWN_HOST;
         for address in in_turn(&upstream.addresses, turn) {
             match self.connector.connect(address, &destination).await {
                 Ok((stream, peer)) => {
@@ -94,7 +98,7 @@ impl MeshConnector {
                         self.connector.tally(),
                     ));
                 }
-                Err(error) => failure = error.into(),
+                Err(error) => failure = Failure::at(address, error),
             }
         }
         Err(failure)
@@ -105,35 +109,35 @@ impl MeshConnector {
         upstream: &OutsideUpstream,
         uri: &Uri,
         turn: usize,
-    ) -> Result<MeshStream, ConnectError> {
+    ) -> Result<MeshStream, Failure> {
         let host = bare_host(uri);
         let addresses = if upstream.addresses.is_empty() {
             let port = upstream.port(uri);
             let found = timeout(self.timeout, lookup_host((host, port))).await;
-            found.map_err(|_| timed_out())??.collect()
+            found.unwrap_or_else(|_| Err(timed_out()))?.collect()
         } else {
             upstream.addresses.to_vec()
         };
-        let mut failure = ConnectError::unknown_host();
+        let mut failure = Failure::UNKNOWN_HOST;
         for address in in_turn(&addresses, turn) {
             let connected = match upstream.connector(self.protocol) {
                 Some(connector) => {
                     let connector = connector.clone().timeout(self.timeout);
-                    connector.connect(address, host).await.map_err(Into::into)
+                    connector.connect(address, host).await.map_err(Kind::from)
                 }
-                None => self.in_plaintext(address).await,
+                None => self.in_plaintext(address).await.map_err(Kind::from),
             };
             match connected {
                 Ok(stream) => return Ok(MeshStream::outside(stream)),
-                Err(error) => failure = error,
+                Err(error) => failure = Failure::at(address, error),
             }
         }
         Err(failure)
     }
 
-    async fn in_plaintext(&self, address: SocketAddr) -> Result<Stream<TcpStream>, ConnectError> {
+    async fn in_plaintext(&self, address: SocketAddr) -> io::Result<Stream<TcpStream>> {
         let connecting = timeout(self.timeout, TcpStream::connect(address));
-        let stream = connecting.await.map_err(|_| timed_out())??;
+        let stream = connecting.await.unwrap_or_else(|_| Err(timed_out()))?;
         stream.set_nodelay(true)?;
         Ok(Stream::unprotected(stream))
     }
@@ -145,6 +149,16 @@ fn bare_host(uri: &Uri) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
+/// The port that is called.
+fn port(uri: &Uri) -> u16 {
+    let default = if uri.scheme() == Some(&Scheme::HTTPS) {
+        443
+    } else {
+        80
+    };
+    uri.port_u16().unwrap_or(default)
+}
+
 /// All of them once, beginning with whose turn it is.
 fn in_turn(addresses: &[SocketAddr], turn: usize) -> impl Iterator<Item = SocketAddr> {
     let first = turn.checked_rem(addresses.len()).unwrap_or(0);
@@ -152,13 +166,26 @@ fn in_turn(addresses: &[SocketAddr], turn: usize) -> impl Iterator<Item = Socket
     order.take(addresses.len()).copied()
 }
 
-fn timed_out() -> ConnectError {
-    io::Error::from(io::ErrorKind::TimedOut).into()
+fn timed_out() -> io::Error {
+    io::ErrorKind::TimedOut.into()
 }
 
-/// Why no connection to an upstream could be made.
+/// Why no connection to an upstream could be made, and where it was tried last.
 #[derive(Clone, Debug)]
-pub struct ConnectError(Arc<Kind>);
+pub struct ConnectError(Arc<Called>);
+
+#[derive(Debug)]
+struct Called {
+    /// Host and port of the call.
+    authority: Box<str>,
+    failure: Failure,
+}
+
+#[derive(Debug)]
+struct Failure {
+    address: Option<SocketAddr>,
+    kind: Kind,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -168,51 +195,97 @@ enum Kind {
 }
 
 impl ConnectError {
-    fn unknown_host() -> Self {
-        Self(Arc::new(Kind::UnknownHost))
+    fn new(authority: &str, failure: Failure) -> Self {
+        // Whoever it names is no business of a log.
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        Self(Arc::new(Called {
+            authority: host.into(),
+            failure,
+        }))
+    }
+
+    fn kind(&self) -> &Kind {
+        &self.0.failure.kind
     }
 
     /// Whether no upstream is configured for the host, or it has no address.
     #[must_use]
     pub fn is_unknown_host(&self) -> bool {
-        matches!(*self.0, Kind::UnknownHost)
+        matches!(self.kind(), Kind::UnknownHost)
     }
 
-    /// Why the TLS handshake failed, when it did.
+    /// The address that was tried, the last one of several.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0.failure.address
+    }
+
+    /// Why the TLS handshake failed, when it did, or no TCP connection was there for it.
     #[must_use]
     pub fn handshake(&self) -> Option<&HandshakeError> {
-        match &*self.0 {
+        match self.kind() {
             Kind::Handshake(error) => Some(error),
             Kind::UnknownHost | Kind::Io(_) => None,
         }
     }
 }
 
-impl From<HandshakeError> for ConnectError {
-    fn from(error: HandshakeError) -> Self {
-        Self(Arc::new(Kind::Handshake(error)))
+impl Failure {
+    const UNKNOWN_HOST: Self = Self {
+        address: None,
+        kind: Kind::UnknownHost,
+    };
+
+    fn at(address: SocketAddr, kind: impl Into<Kind>) -> Self {
+        Self {
+            address: Some(address),
+            kind: kind.into(),
+        }
     }
 }
 
-impl From<io::Error> for ConnectError {
+impl<K: Into<Kind>> From<K> for Failure {
+    fn from(kind: K) -> Self {
+        Self {
+            address: None,
+            kind: kind.into(),
+        }
+    }
+}
+
+impl From<HandshakeError> for Kind {
+    fn from(error: HandshakeError) -> Self {
+        Self::Handshake(error)
+    }
+}
+
+impl From<io::Error> for Kind {
     fn from(error: io::Error) -> Self {
-        Self(Arc::new(Kind::Io(error)))
+        Self::Io(error)
     }
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            Kind::UnknownHost => f.write_str("no upstream is configured for this host"),
-            Kind::Io(error) => write!(f, "no connection: {error}"),
-            Kind::Handshake(error) => error.fmt(f),
+        let host = &self.0.authority;
+        if self.is_unknown_host() {
+            return write!(f, "no upstream is configured for host {host:?}");
+        }
+        write!(f, "no connection to {host}")?;
+        if let Some(address) = self.address() {
+            write!(f, " at {address}")?;
+        }
+        match self.kind() {
+            Kind::UnknownHost => Ok(()),
+            Kind::Io(error) => write!(f, ": {error}"),
+            Kind::Handshake(error) => write!(f, ": {error}"),
         }
     }
 }
 
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &*self.0 {
+        match self.kind() {
             Kind::UnknownHost => None,
             Kind::Io(error) => Some(error),
             Kind::Handshake(error) => error.source(),

@@ -117,6 +117,7 @@ impl Pool {
                 .pool_timer(TokioTimer::new())
                 .timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_max_idle_per_host(MOST_IDLE)
                 .http2_only(connector.protocol == Protocol::Http2)
                 .http2_keep_alive_interval(KEEP_ALIVE)
                 .http2_keep_alive_timeout(KEEP_ALIVE)
@@ -135,4 +136,6 @@ impl Pool {
 pub(super) type Sending = legacy::ResponseFuture;
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// Connections of HTTP/1 that wait for a next call, for each host; as many as Envoy opens to one cluster.
+const MOST_IDLE: usize = 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);

@@ -110,6 +110,11 @@ impl ClientMetrics {
         }
     }
 
+    /// The request leaves the mesh, whatever its host reads like: nobody there is told who we are.
+    pub(crate) fn leaves_mesh(request: &mut request::Parts) {
+        let _ = Received::take(&mut request.headers);
+    }
+
     /// The response head is here: keeps its status and size, takes the peer metadata headers out, and finds the series.
     ///
     /// `peer` is the server as the TLS connector saw it.

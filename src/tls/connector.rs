@@ -90,7 +90,8 @@ impl Connector {
         let connecting = timeout(self.timeout, TcpStream::connect(address));
         let stream = connecting
             .await
-            .map_err(|_| HandshakeError::new(Reason::Timeout))??;
+            .map_err(|_| HandshakeError::new(Reason::Timeout))?
+            .map_err(HandshakeError::unreachable)?;
         stream.set_nodelay(true)?;
         Ok(stream)
     }

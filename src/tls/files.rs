@@ -214,7 +214,7 @@ impl Files {
             loop {
                 sleep(REST).await;
                 let now = self.state().await;
-                if now == state {
+                if now == state || Instant::now() >= anyway {
                     return;
                 }
                 state = now;

@@ -28,6 +28,14 @@ impl HandshakeError {
         Refusal::new(reason).into()
     }
 
+    /// There is not even a TCP connection.
+    pub(super) fn unreachable(error: io::Error) -> Self {
+        Self {
+            refusal: Refusal::with(Reason::Unreachable, &error),
+            source: Some(error),
+        }
+    }
+
     /// Which rule refused.
     #[must_use]
     pub fn reason(&self) -> Reason {
@@ -88,6 +96,9 @@ fn refusal(error: &rustls::Error) -> Refusal {
 
 impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.reason() == Reason::Unreachable {
+            return write!(f, "{}", self.refusal);
+        }
         write!(f, "TLS handshake failed: {}", self.refusal)
     }
 }

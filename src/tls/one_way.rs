@@ -106,7 +106,8 @@ impl OneWayConnector {
         })?;
         let too_slow = |_| HandshakeError::new(Reason::Timeout);
         let connecting = timeout(self.timeout, TcpStream::connect(address));
-        let stream = connecting.await.map_err(too_slow)??;
+        let stream = connecting.await.map_err(too_slow)?;
+        let stream = stream.map_err(HandshakeError::unreachable)?;
         stream.set_nodelay(true)?;
         let connecting = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
         let stream = timeout(self.timeout, connecting)

@@ -62,6 +62,8 @@ pub enum Reason {
     TooMany,
     /// The trust domain's bundle does not vouch for the chain.
     UnknownIssuer,
+    /// Nobody takes a TCP connection at the address.
+    Unreachable,
     /// No bundle is held for the id's trust domain.
     UntrustedDomain,
 }
@@ -97,6 +99,7 @@ impl Reason {
         Self::Tls,
         Self::TooMany,
         Self::UnknownIssuer,
+        Self::Unreachable,
         Self::UntrustedDomain,
     ];
 
@@ -132,6 +135,7 @@ impl Reason {
             Self::Tls => "tls",
             Self::TooMany => "too_many",
             Self::UnknownIssuer => "unknown_issuer",
+            Self::Unreachable => "unreachable",
             Self::UntrustedDomain => "untrusted_domain",
         }
     }

@@ -4,7 +4,8 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, Version};
+use http::request::Parts;
+use http::{Method, Request, Response, Uri, Version};
 use http_body::Body;
 use tower_service::Service;
 
@@ -18,7 +19,7 @@ use crate::mesh::client_body::streamed;
 use crate::mesh::connect::MeshConnector;
 use crate::mesh::kept_body::Left;
 use crate::mesh::pool::Pools;
-use crate::mesh::upstream::Upstreams;
+use crate::mesh::upstream::{Reach, Upstreams};
 use crate::message::CountingBody;
 use crate::metrics::ClientMetrics;
 use crate::propagation::Propagation;
@@ -60,7 +61,9 @@ impl Client {
     where
         U: TryInto<Uri>,
     {
-        let uri = uri.try_into().map_err(|_| ClientError::bad_uri())?;
+        let uri = uri
+            .try_into()
+            .map_err(|_| ClientError::malformed("the URI cannot be parsed"))?;
         let mut request = Request::new(ClientBody::empty());
         *request.uri_mut() = uri;
         self.request(request).await
@@ -83,8 +86,16 @@ impl Client {
         let measured = outbound.metrics.begin(&mut head, sent, now);
         let method = head.method.clone();
         let record = Record::new(span, outbound.metrics.clone(), measured);
-        if outbound.upstreams.find(&head.uri).is_none() {
-            return ResponseFuture::refused(ClientError::unknown_host(&head.uri), record);
+        match outbound.upstreams.find(&head.uri) {
+            None => {
+                let error = ClientError::unknown_host(&head.uri);
+                return ResponseFuture::refused(error, record);
+            }
+            Some(Reach::Outside(_)) => ClientMetrics::leaves_mesh(&mut head),
+            Some(Reach::Mesh(_)) => {}
+        }
+        if let Some(mistake) = mistake(&head) {
+            return ResponseFuture::refused(ClientError::malformed(mistake), record);
         }
         let is_http2 = head.version == Version::HTTP_2 || body.is_grpc();
         // What it costs to be able to send a call once more is paid where HTTP/2 may ask for it.
@@ -123,6 +134,15 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()
     }
+}
+
+/// Why such a request can be sent nowhere.
+fn mistake(head: &Parts) -> Option<&'static str> {
+    if head.uri.scheme().is_none() && head.method != Method::CONNECT {
+        return Some("the URI of a call begins with http:// or https://");
+    }
+    let spoken = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2];
+    (!spoken.contains(&head.version)).then_some("a call is made over HTTP/1 or HTTP/2")
 }
 
 /// Of a call that no server has touched: one connection that goes away is common, one after the other is not.

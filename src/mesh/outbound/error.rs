@@ -18,16 +18,17 @@ pub struct ClientError {
 
 #[derive(Debug)]
 enum Kind {
-    BadUri,
+    Malformed(&'static str),
     UnknownHost,
     Connect(ConnectError),
     Hyper(legacy::Error),
 }
 
 impl ClientError {
-    pub(super) fn bad_uri() -> Self {
+    /// A request that can be sent nowhere.
+    pub(super) fn malformed(mistake: &'static str) -> Self {
         Self {
-            kind: Kind::BadUri,
+            kind: Kind::Malformed(mistake),
             host: None,
         }
     }
@@ -63,7 +64,7 @@ impl ClientError {
     #[must_use]
     pub fn is_connect(&self) -> bool {
         match &self.kind {
-            Kind::BadUri | Kind::UnknownHost => false,
+            Kind::Malformed(_) | Kind::UnknownHost => false,
             Kind::Connect(_) => true,
             Kind::Hyper(error) => error.is_connect(),
         }
@@ -72,10 +73,14 @@ impl ClientError {
     /// Why the TLS handshake failed, when it did.
     #[must_use]
     pub fn handshake(&self) -> Option<&HandshakeError> {
+        self.connecting().and_then(ConnectError::handshake)
+    }
+
+    fn connecting(&self) -> Option<&ConnectError> {
         let mut source = self.source();
         while let Some(error) = source {
-            if let Some(error) = error.downcast_ref::<ConnectError>() {
-                return error.handshake();
+            if let Some(error) = error.downcast_ref() {
+                return Some(error);
             }
             source = error.source();
         }
@@ -107,7 +112,7 @@ impl ClientError {
     #[must_use]
     pub fn flags(&self) -> ResponseFlags {
         match &self.kind {
-            Kind::BadUri | Kind::UnknownHost => ResponseFlags::NO_ROUTE,
+            Kind::Malformed(_) | Kind::UnknownHost => ResponseFlags::NO_ROUTE,
             Kind::Connect(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
             Kind::Hyper(error) if error.is_connect() => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
             Kind::Hyper(_) => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
@@ -118,7 +123,7 @@ impl ClientError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match &self.kind {
-            Kind::BadUri | Kind::UnknownHost => StatusCode::NOT_FOUND,
+            Kind::Malformed(_) | Kind::UnknownHost => StatusCode::NOT_FOUND,
             Kind::Connect(_) | Kind::Hyper(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -126,15 +131,13 @@ impl ClientError {
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.kind, self.handshake()) {
-            (Kind::BadUri, _) => f.write_str("the URI cannot be parsed"),
+        match (&self.kind, self.connecting()) {
+            (Kind::Malformed(mistake), _) => f.write_str(mistake),
             (Kind::UnknownHost, _) => {
                 let host = self.host.as_deref().unwrap_or("(none)");
                 write!(f, "no upstream is configured for host {host:?}")
             }
-            (Kind::Connect(_) | Kind::Hyper(_), Some(handshake)) => {
-                write!(f, "no connection: {handshake}")
-            }
+            (Kind::Connect(_) | Kind::Hyper(_), Some(error)) => error.fmt(f),
             (Kind::Connect(_), None) => f.write_str("no connection"),
             (Kind::Hyper(error), None) if error.is_connect() => f.write_str("no connection"),
             (Kind::Hyper(_), None) => f.write_str("the connection ended before a response came"),
@@ -145,7 +148,7 @@ impl fmt::Display for ClientError {
 impl Error for ClientError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
-            Kind::BadUri | Kind::UnknownHost => None,
+            Kind::Malformed(_) | Kind::UnknownHost => None,
             Kind::Connect(error) => Some(error),
             Kind::Hyper(error) => Some(error),
         }
