@@ -61,15 +61,15 @@ impl HttpsConnector {
         }
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
         let port = uri.port_u16().unwrap_or(443);
+        // Only a URI writes brackets around an IPv6 address.
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
         let addresses: Vec<SocketAddr> = match self.addresses.get(&format!("{host}:{port}")) {
             Some(address) => vec![*address],
-            None => tokio::net::lookup_host((host.as_str(), port))
-                .await?
-                .collect(),
+            None => tokio::net::lookup_host((bare, port)).await?.collect(),
         };
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for address in addresses {
-            match self.tls.connect(address, &host).await {
+            match self.tls.connect(address, bare).await {
                 Ok(stream) => return Ok(HttpsStream(TokioIo::new(stream))),
                 Err(error) => failure = io::Error::other(error),
             }

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::routing::any;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, Version};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tower::{ServiceExt, service_fn};
 use tower_mesh::context::Peer;
-use tower_mesh::mesh::BuildError;
+use tower_mesh::identity::SpiffeId;
+use tower_mesh::mesh::{BuildError, ClientBody, Outside};
 use tower_mesh::message::{EndKind, ResponseFlags};
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::{Issuer, JwksServer, Leaf, Pki};
@@ -32,6 +33,11 @@ use super::tls::support::server_config;
 
 fn pki() -> Pki {
     Pki::new("cluster.local").unwrap()
+}
+
+fn id(account: &str) -> SpiffeId {
+    let id = format!("spiffe://cluster.local/ns/default/sa/{account}");
+    id.parse().unwrap()
 }
 
 fn hello() -> Router {
@@ -68,6 +74,69 @@ async fn what_is_wrong_with_the_yaml_is_told_with_file_line_and_field() {
             "{name}: {text}"
         );
         assert!(text.contains(field), "{name}: {text}");
+    }
+}
+
+/// An error that can be acted on: which host, where, and what was wrong there.
+#[tokio::test]
+async fn a_call_that_cannot_be_made_says_which_and_why() {
+    let pki = pki();
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let plain = Outside::plaintext().at([address]);
+    let tls = Outside::tls_with_roots(pki.root_pem()).at([address]);
+    let desk = Mesh::builder(Workload::new("default", "desk"))
+        .identity(pki.identity("default", "desk").unwrap())
+        .upstream("app.default", [address], [id("app")])
+        .outside("plain.example", plain)
+        .outside("tls.example:444", tls);
+    let desk = build(desk).await;
+    let rows = [
+        ("app.default", Some(Reason::Unreachable)),
+        ("tls.example:444", Some(Reason::Unreachable)),
+        ("plain.example", None),
+    ];
+    for (host, reason) in rows {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let request = Request::get(format!("http://{host}/")).version(version);
+            let request = request.body(ClientBody::empty()).unwrap();
+            let error = desk.client().request(request).await.unwrap_err();
+            assert!(error.is_connect(), "{error}");
+            let why = error.handshake().map(|error| error.reason());
+            assert_eq!(why, reason, "{error}");
+            let said = error.to_string();
+            let place = format!("no connection to {host} at {address}: ");
+            assert!(said.starts_with(&place), "{said}");
+            assert!(said.contains("refused"), "{said}");
+            assert_eq!(error.flags(), ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
+        }
+    }
+    let refused = lines(
+        &desk,
+        "mesh_tls_handshakes_total",
+        &["reason=\"unreachable\""],
+    );
+    assert_eq!(refused.len(), 1, "{refused:?}");
+}
+
+/// What could be sent nowhere is not an upstream's failure.
+#[tokio::test]
+async fn a_call_that_is_none_is_refused_as_such() {
+    let pki = pki();
+    let desk = caller(&pki, "desk", "127.0.0.1:1".parse().unwrap()).await;
+    let rows = [
+        ("app.default", Version::HTTP_11, "begins with http"),
+        ("http://app.default/", Version::HTTP_3, "HTTP/1 or HTTP/2"),
+        ("http://app.default/", Version::HTTP_09, "HTTP/1 or HTTP/2"),
+    ];
+    for (uri, version, said) in rows {
+        let request = Request::get(uri).version(version);
+        let request = request.body(ClientBody::empty()).unwrap();
+        let error = desk.client().request(request).await.unwrap_err();
+        assert!(error.to_string().contains(said), "{uri}: {error}");
+        assert!(!error.is_connect(), "{uri}: {error}");
+        assert_eq!(error.flags(), ResponseFlags::NO_ROUTE, "{uri}");
     }
 }
 

@@ -191,6 +191,28 @@ async fn a_host_of_the_mesh_is_never_called_in_plaintext() {
     }
 }
 
+/// Also where its name reads like that of a service of the mesh.
+#[tokio::test]
+async fn a_host_outside_is_not_told_who_we_are() {
+    let inside = pki();
+    let names = Router::new().fallback(any(|request: axum::extract::Request| async move {
+        let ours = request.headers().keys().map(http::HeaderName::as_str);
+        ours.filter(|name| name.starts_with("x-envoy-peer-metadata"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }));
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let legacy = tokio::spawn(async move { axum::serve(socket, names).await });
+    let there = Outside::plaintext().at([address]);
+    let mesh = build(app(&inside).outside("legacy.default", there)).await;
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let told = ask(&mesh, "http://legacy.default/", version).await;
+        assert_eq!(told.unwrap(), "");
+    }
+    legacy.abort();
+}
+
 #[tokio::test]
 async fn a_host_cannot_be_both_inside_and_outside() {
     let inside = pki();
