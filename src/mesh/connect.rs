@@ -20,7 +20,7 @@ use tower_service::Service;
 use super::ends::Ends;
 use super::failures::Failures;
 use super::outside::OutsideUpstream;
-use super::upstream::{MeshUpstream, Reach, Upstreams};
+use super::upstream::{MeshUpstream, Reach, Upstreams, bare};
 use crate::context::Peer;
 use crate::tls::{
     Connector, Deadline, Destination, HandshakeError, Protocol, Stream, Tally, outbound_sni,
@@ -145,8 +145,7 @@ impl MeshConnector {
 
 /// The host, without the brackets around an IPv6 address.
 fn bare_host(uri: &Uri) -> &str {
-    let host = uri.host().unwrap_or_default();
-    host.trim_start_matches('[').trim_end_matches(']')
+    bare(uri.host().unwrap_or_default())
 }
 
 /// The port that is called.

@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use super::ClientBody;
 use super::error::BuildError;
+use super::upstream::bare;
 use crate::tls::{OneWayConnector, Settings, Stream};
 
 /// Where and how keys are fetched.
@@ -61,8 +62,7 @@ impl HttpsConnector {
         }
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
         let port = uri.port_u16().unwrap_or(443);
-        // Only a URI writes brackets around an IPv6 address.
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let bare = bare(&host);
         let addresses: Vec<SocketAddr> = match self.addresses.get(&format!("{host}:{port}")) {
             Some(address) => vec![*address],
             None => tokio::net::lookup_host((bare, port)).await?.collect(),

@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::Uri;
 use http::uri::Authority;
+use rustls_pki_types::ServerName;
 
 use super::outside::OutsideUpstream;
 use crate::metrics::ServiceName;
-use crate::tls::Accepted;
+use crate::tls::{Accepted, outbound_sni};
 
 /// How a host is reached.
 #[derive(Clone, Debug)]
@@ -51,12 +52,17 @@ impl Upstreams {
         if !accepted.changes() && accepted.is_empty() {
             return Err(format!("upstream {authority:?} accepts no identity"));
         }
+        let service = ServiceName::of_host(parsed.host(), own_namespace).host;
+        let longest = outbound_sni(&service, u16::MAX);
+        if bare(parsed.host()).parse::<IpAddr>().is_err() && !is_server_name(&longest) {
+            return Err(format!(
+                "upstream {authority:?} is no name that TLS can ask for"
+            ));
+        }
         let upstream = MeshUpstream {
             addresses: addresses.into(),
             accepted,
-            service: ServiceName::of_host(parsed.host(), own_namespace)
-                .host
-                .into(),
+            service: service.into(),
         };
         self.insert(authority, Reach::Mesh(upstream))
     }
@@ -106,8 +112,19 @@ impl Upstreams {
 }
 
 fn parse(authority: &str) -> Result<Authority, String> {
-    let parsed = authority.parse().ok().filter(is_plain);
-    parsed.ok_or_else(|| format!("upstream {authority:?} is not host[:port]"))
+    let parsed: Option<Authority> = authority.parse().ok().filter(is_plain);
+    let named = parsed.filter(|parsed| is_server_name(bare(parsed.host())));
+    named.ok_or_else(|| format!("upstream {authority:?} is not host[:port]"))
+}
+
+/// Whether it is a DNS name or an address.
+fn is_server_name(host: &str) -> bool {
+    ServerName::try_from(host).is_ok()
+}
+
+/// A host without the brackets that only a URI writes around an IPv6 address.
+pub(super) fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// A host, and a port in its one spelling. By another spelling, or with a user before it, the entry would be missed that is meant, and perhaps

@@ -192,8 +192,26 @@ async fn upstreams_that_cannot_be_meant_fail_the_build() {
     let pki = pki();
     let address = "127.0.0.1:1".parse().unwrap();
     let id = app(&pki).build().await.unwrap().0.spiffe_id();
-    let built = app(&pki).upstream("a b", [address], [id.clone()]).build();
-    assert!(built.await.unwrap_err().to_string().contains("a b"));
+    let long = format!("{}.example", "a.".repeat(120));
+    for host in ["a b", "a!b.example", "a..b", "*.example", &long] {
+        let built = app(&pki).upstream(host, [address], [id.clone()]).build();
+        assert!(built.await.unwrap_err().to_string().contains(host));
+        if host != long {
+            let built = app(&pki).outside(host, Outside::plaintext()).build();
+            assert!(built.await.unwrap_err().to_string().contains(host));
+        }
+    }
+    for host in [
+        "a_b.example",
+        "127.0.0.1:80",
+        "[::1]",
+        "[::1]:8443",
+        "a.b:1",
+    ] {
+        let built = app(&pki).upstream(host, [address], [id.clone()]);
+        let built = built.outside("some_host:1", Outside::plaintext());
+        assert!(built.build().await.is_ok(), "{host}");
+    }
     let built = app(&pki).upstream("a", [], [id]).build().await;
     assert!(built.unwrap_err().to_string().contains("no address"));
     let built = app(&pki).upstream("a", [address], []).build().await;
