@@ -150,6 +150,7 @@ impl Mesh {
     pub fn readiness(&self) -> Readiness {
         let credentials = &self.0.credentials;
         let rotation = self.0.rotation.as_ref();
+        let pulse = self.0.pulse.as_ref();
         Readiness {
             identity: if credentials.is_withdrawn() {
                 IdentityState::Withdrawn
@@ -161,8 +162,7 @@ impl Mesh {
             source_down_for: rotation
                 .filter(|tally| tally.is_down())
                 .map(|tally| tally.age()),
-            unattended: (self.0.pulse.as_ref())
-                .is_some_and(|is_followed| !is_followed.load(Ordering::Acquire)),
+            unattended: pulse.is_some_and(|pulse| !pulse.load(Ordering::Acquire)),
             draining: self.0.shutdown.is_requested(),
         }
     }

@@ -94,12 +94,33 @@ impl ClientMetrics {
         now: Instant,
     ) -> ClientRecord {
         let destination = self.0.destination(host(request));
+        let service = destination.service.as_ref();
+        let is_inside = service.is_some_and(ServiceName::is_inside);
+        self.started(destination, is_inside, request, sent, now)
+    }
+
+    /// As [`begin`](Self::begin), where the destination is known to be outside the mesh, whatever its host reads like: nobody there is told who
+    /// we are.
+    pub(crate) fn begin_outside(
+        &self,
+        request: &mut request::Parts,
+        sent: ByteCount,
+        now: Instant,
+    ) -> ClientRecord {
+        let destination = self.0.destination(host(request));
+        self.started(destination, false, request, sent, now)
+    }
+
+    fn started(
+        &self,
+        destination: Arc<Destination>,
+        is_inside: bool,
+        request: &mut request::Parts,
+        sent: ByteCount,
+        now: Instant,
+    ) -> ClientRecord {
         // The application may have copied the headers of the call that it serves.
         let _ = Received::take(&mut request.headers);
-        let is_inside = destination
-            .service
-            .as_ref()
-            .is_some_and(ServiceName::is_inside);
         if let (true, Some(metadata)) = (is_inside, &self.0.metadata) {
             metadata.add(&mut request.headers, Asked::BOTH);
         }
@@ -108,11 +129,6 @@ impl ClientMetrics {
             destination,
             base: None,
         }
-    }
-
-    /// The request leaves the mesh, whatever its host reads like: nobody there is told who we are.
-    pub(crate) fn leaves_mesh(request: &mut request::Parts) {
-        let _ = Received::take(&mut request.headers);
     }
 
     /// The response head is here: keeps its status and size, takes the peer metadata headers out, and finds the series.

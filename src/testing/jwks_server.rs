@@ -29,14 +29,17 @@ pub struct JwksServer {
 }
 
 impl JwksServer {
-    /// Serves the keys of an issuer on loopback, with a certificate of this authority for `host`.
+    /// Serves the keys of an issuer on loopback, with a certificate of this authority for `host`, a name or an address.
     ///
     /// # Errors
     /// When there is no port, or `host` cannot be in a certificate.
     pub async fn start(pki: &Pki, host: &str, issuer: &Issuer) -> io::Result<Self> {
-        let issued = pki
-            .issue(&Leaf::without_uri().dns(host))
-            .map_err(io::Error::other)?;
+        let leaf = Leaf::without_uri();
+        let leaf = match host.parse() {
+            Ok(address) => leaf.ip(address),
+            Err(_) => leaf.dns(host),
+        };
+        let issued = pki.issue(&leaf).map_err(io::Error::other)?;
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?

@@ -18,8 +18,9 @@ use super::source::{NextIdentity, Source, SourceError};
 ///
 /// The agent is listened to for as long as the source is read; each answer carries certificate, key and all roots, those of federated trust
 /// domains too. When the agent is gone, or does not answer within 30 s, the identity in use stays, and the agent is asked again after 1 s,
-/// then twice as long each time, up to 30 s. An answer without any identity withdraws ours, and so does an agent that has answered and then says that it has none for us:
-/// nothing is done with it from then on, until there is another. A federated domain whose bundle is empty is trusted no more.
+/// then twice as long each time, up to 30 s. An answer without any identity withdraws ours, and so does an agent that has answered and then
+/// says that it has none for us: nothing is done with it from then on, until there is another. A federated domain whose bundle is empty is
+/// trusted no more.
 ///
 /// When the agent knows several identities of ours, the first is taken, unless a [`hint`](Self::hint) asks for another.
 ///

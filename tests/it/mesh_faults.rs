@@ -388,6 +388,25 @@ async fn headers_that_are_not_utf_8_are_judged_or_refused() {
 
 const REMOTE: &str = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: users}\nspec:\n  jwtRules:\n  - issuer: https://issuer.test\n    jwksUri: https://issuer.test/keys\n";
 
+/// A URI writes brackets around an IPv6 address; a certificate does not.
+#[tokio::test]
+async fn keys_come_from_an_ipv6_literal() {
+    let pki = pki();
+    let issuer = Issuer::es256(ISSUER);
+    let keys = JwksServer::start(&pki, "::1", &issuer).await.unwrap();
+    let remote = REMOTE.replace("https://issuer.test/keys", "https://[::1]/keys");
+    let builder = app(&pki)
+        .config(Fixed::yaml("p.yaml", remote))
+        .jwks_roots(pki.root_pem())
+        .resolve("[::1]:443", keys.address());
+    let served = serve(&build(builder).await, hello()).await;
+    let mut sender = http2(&pki, "desk", served.address).await;
+    let token = format!("Bearer {}", issuer.token().subject("u").sign());
+    let request = get2("/").header("authorization", token);
+    let answer = sender.send_request(empty(request)).await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
 /// R-16, J-40: a key server that answers nonsense at the start, and later keys.
 #[tokio::test]
 async fn keys_that_come_later_make_tokens_good() {

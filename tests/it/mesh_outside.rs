@@ -238,6 +238,27 @@ fn whom() -> Router {
     }))
 }
 
+/// M-28: Istio's server name holds the port that is called, which a scheme may stand for.
+#[tokio::test]
+async fn the_server_name_holds_the_port_of_the_call() {
+    let pki = pki();
+    let sni = Router::new().fallback(any(|peer: Peer| async move {
+        let facts = peer.tls_facts().unwrap();
+        facts.sni.as_deref().unwrap().to_owned()
+    }));
+    let served = serve(&build(app(&pki)).await, sni).await;
+    let desk = caller(&pki, "desk", served.address).await;
+    for (uri, port) in [
+        ("http://app.default/", 80),
+        ("https://app.default/", 443),
+        ("https://app.default:8443/", 8443),
+    ] {
+        let asked = ask(&desk, uri, Version::HTTP_11).await.unwrap();
+        let istios = format!("outbound_.{port}_._.app.default.svc.cluster.local");
+        assert_eq!(asked, istios, "{uri}");
+    }
+}
+
 #[tokio::test]
 async fn the_connector_serves_hypers_own_client() {
     let pki = pki();
@@ -256,14 +277,14 @@ async fn the_connector_serves_hypers_own_client() {
         assert_eq!(peer.principal(), Some("cluster.local/ns/default/sa/app"));
         assert_eq!(read(response).await.2, "cluster.local/ns/default/sa/desk");
         let unknown = Request::get("http://unknown.default/").body(Empty::new());
-        assert!(
-            client
-                .request(unknown.unwrap())
-                .await
-                .unwrap_err()
-                .is_connect()
-        );
+        let error = client.request(unknown.unwrap()).await.unwrap_err();
+        assert!(error.is_connect());
     }
+    // Whoever a URI names is repeated in no error.
+    let named = "http://user:secret@app.default/".parse().unwrap();
+    let error = desk.connector(Protocol::Http1).call(named).await.err();
+    let said = error.unwrap().to_string();
+    assert_eq!(said, "no upstream is configured for host \"app.default\"");
 }
 
 #[tokio::test]

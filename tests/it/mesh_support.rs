@@ -277,4 +277,4 @@ pub(crate) fn write(directory: &Path, text: &str) {
     file.persist(directory.join("policies.yaml")).unwrap();
 }
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(20);

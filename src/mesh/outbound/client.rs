@@ -83,16 +83,15 @@ impl Client {
         let span = outbound
             .propagation
             .begin_call(&mut head, exchange.as_ref(), SystemTime::now);
-        let measured = outbound.metrics.begin(&mut head, sent, now);
+        let reach = outbound.upstreams.find(&head.uri);
+        let measured = match reach {
+            Some(Reach::Outside(_)) => outbound.metrics.begin_outside(&mut head, sent, now),
+            Some(Reach::Mesh(_)) | None => outbound.metrics.begin(&mut head, sent, now),
+        };
         let method = head.method.clone();
         let record = Record::new(span, outbound.metrics.clone(), measured);
-        match outbound.upstreams.find(&head.uri) {
-            None => {
-                let error = ClientError::unknown_host(&head.uri);
-                return ResponseFuture::refused(error, record);
-            }
-            Some(Reach::Outside(_)) => ClientMetrics::leaves_mesh(&mut head),
-            Some(Reach::Mesh(_)) => {}
+        if reach.is_none() {
+            return ResponseFuture::refused(ClientError::unknown_host(&head.uri), record);
         }
         if let Some(mistake) = mistake(&head) {
             return ResponseFuture::refused(ClientError::malformed(mistake), record);

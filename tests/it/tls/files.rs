@@ -166,6 +166,27 @@ async fn reads_again_after_a_minute_even_if_nothing_seems_changed() {
     assert!(later.unwrap().is_ok());
 }
 
+/// Files that never come to rest are read all the same.
+#[tokio::test(start_paused = true)]
+async fn reads_again_after_a_minute_even_if_they_change_all_the_time() {
+    let pki = Pki::new("td").unwrap();
+    let directory = directory(&pki);
+    let mut files = Files::watch(directory.path());
+    files.next().await.unwrap();
+    let (roots, pem) = (directory.path().join("ca.crt"), pki.root_pem());
+    let writing = tokio::spawn(async move {
+        loop {
+            // Longer each time, so that no clock of a file system is too coarse to tell.
+            let grown = fs::read_to_string(&roots).unwrap() + "\n";
+            fs::write(&roots, if grown.len() > 9000 { &pem } else { &grown }).unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let again = timeout(Duration::from_secs(62), files.next()).await;
+    assert!(again.is_ok(), "never read");
+    writing.abort();
+}
+
 /// M-50
 #[tokio::test]
 async fn a_key_for_all_eyes_is_refused_in_strict_mode() {
