@@ -142,7 +142,8 @@ fn a_bad_line_is_an_error_in_its_place_and_the_rest_is_judged() {
 fn a_key_that_is_written_twice_is_an_error() {
     let world = World::of(READERS);
     let line = "{\"id\": 7, \"method\": \"GET\", \"path\": \"/\", \"method\": \"PUT\"}\n";
-    let output = world.run("check", &["--requests", "-"], line);
+    let words = ["--format", "json", "--requests", "-"];
+    let output = world.run("check", &words, line);
     assert_eq!(output.status.code(), Some(2));
     let answer = &answers(&output)[0];
     let error = answer["error"].as_str().unwrap();
@@ -315,7 +316,118 @@ spec: {jwtRules: [{issuer: https://idp.example, jwksUri: 'https://idp.example/ke
     assert_eq!(provider["local_jwks"]["inline_string"], r#"{"keys": []}"#);
 }
 
-/// A directory with one policy file.
+/// A forgotten label would pass every gate.
+#[test]
+fn a_workload_that_no_policy_selects_does_not_pass_unless_it_is_meant() {
+    let selected = READERS.replace(
+        "spec:\n  rules",
+        "spec:\n  selector: {matchLabels: {app: web, tier: front}}\n  rules",
+    );
+    // Other resources may well apply.
+    let strict = "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n";
+    let world = World::of(&format!("{selected}{strict}"));
+    let labels = ["--label", "app=web", "--label", "tier=front"];
+    for (words, input) in [
+        (&["GET", "/x"][..], ""),
+        (
+            &["--requests", "-"],
+            "{\"method\": \"GET\", \"path\": \"/x\"}\n",
+        ),
+    ] {
+        let output = world.run("check", &[words, &["--label", "app=wbe"]].concat(), input);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stdout).contains("allowed: no ALLOW policy applies\n"));
+        let told = text(&output.stderr);
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(lines.len(), 2, "{told}");
+        assert!(
+            lines[0].starts_with("error: no authorization policy selects the workload foo/web (labels app=wbe), so everything is allowed;"),
+            "{told}"
+        );
+        assert!(
+            lines[1].starts_with("near: ") && lines[1].contains("policy.yaml:6:13: spec.selector: AuthorizationPolicy foo/readers selects app=web, tier=front; the workload has app=wbe, the workload has no label tier"),
+            "{told}"
+        );
+        let meant = world.run("check", &[words, &["--allow-no-policy"]].concat(), input);
+        assert_eq!(
+            (meant.status.code(), text(&meant.stderr).as_str()),
+            (Some(0), "")
+        );
+        let right = world.run("check", &[words, &labels].concat(), input);
+        assert_ne!(right.status.code(), Some(2), "{}", text(&right.stderr));
+    }
+}
+
+#[test]
+fn answers_are_for_people_unless_json_is_asked_for() {
+    let world = World::of(READERS);
+    let lines = "{\"id\": 1, \"method\": \"GET\", \"path\": \"/x\"}\n\n{\"path\": \"\\u001b[2J\", \"x\": 1}\n{\"protocol\": \"tcp\"}\n";
+    let output = world.run("check", &["--requests", "-"], lines);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        text(&output.stdout),
+        "line 1: denied 403: no ALLOW rule matches\nline 4: denied: no ALLOW rule matches\n"
+    );
+    let told = text(&output.stderr);
+    assert!(
+        told.starts_with("error: line 3: unknown field `x`"),
+        "{told}"
+    );
+    let output = world.run("check", &["GET", "/x", "--format", "json"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        answer,
+        decision(&Value::Null, false, Some(403), &Value::Null, "ALLOW")
+    );
+}
+
+#[test]
+fn claims_have_the_type_they_are_written_in() {
+    let world = World::of(
+        "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: typed, namespace: foo}
+spec:
+  rules:
+  - from: [{source: {requestPrincipals: ['*']}}]
+    when: [{key: 'request.auth.claims[v]', values: ['*']}]
+",
+    );
+    let asked = |claims: &[&str]| {
+        let words = claims.iter().flat_map(|claim| ["--claim", *claim]);
+        let words: Vec<_> = ["GET", "/", "--explain"].into_iter().chain(words).collect();
+        let output = world.run("check", &words, "");
+        (output.status.code().unwrap(), text(&output.stdout))
+    };
+    // A subject is a text even where it looks like a number.
+    for (claim, saw) in [
+        ("v=true", "the boolean true"),
+        ("v=5", "the number 5"),
+        ("v=1.5", "the number 1.5"),
+        ("v=null", "the null null"),
+        ("v={\"a\": 1}", "the object {\"a\":1}"),
+        ("v=[1]", "the list [1]"),
+    ] {
+        let (code, told) = asked(&["iss=https://idp", "sub=42", claim]);
+        assert_eq!(code, 1, "{claim}: {told}");
+        assert!(told.contains(&format!("saw {saw}\n")), "{claim}: {told}");
+    }
+    for claim in ["v=yes", "v=\"5\"", "v=007", "v=[\"a\"]", "v=True", "v=-"] {
+        let (code, told) = asked(&["iss=https://idp", "sub=42", claim]);
+        assert_eq!(code, 0, "{claim}: {told}");
+    }
+    let (code, told) = asked(&["iss=https://idp", "v=a"]);
+    assert_eq!(code, 1);
+    assert!(
+        told.contains(
+            "[*/* (iss any, sub any)]: saw \"https://idp/\" (iss \"https://idp\", sub missing)"
+        ),
+        "{told}"
+    );
+}
+
 /// Whatever a line says, it is answered by a line, and the process lives. A thousand lines from a fixed seed.
 #[test]
 fn any_line_is_answered() {
@@ -364,13 +476,15 @@ fn any_line_is_answered() {
     lines.push("[".repeat(10_000));
     lines.retain(|line| !line.trim().is_empty());
     let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    let output = World::of(READERS).run("check", &["--requests", "-"], &input);
+    let words = ["--format", "json", "--requests", "-"];
+    let output = World::of(READERS).run("check", &words, &input);
     assert_eq!(output.status.code(), Some(2));
     let answers = answers(&output);
     assert_eq!(answers.len(), lines.len());
     assert!(answers.iter().any(|answer| answer["error"].is_string()));
 }
 
+/// A directory with one policy file.
 struct World(tempfile::TempDir);
 
 impl World {
@@ -402,7 +516,8 @@ impl World {
 
     fn judge(&self, requests: &[Value], words: &[&str]) -> Output {
         let lines: String = requests.iter().map(|line| format!("{line}\n")).collect();
-        self.run("check", &[&["--requests", "-"], words].concat(), &lines)
+        let json = ["--format", "json", "--requests", "-"];
+        self.run("check", &[&json[..], words].concat(), &lines)
     }
 }
 

@@ -16,15 +16,15 @@ pub(super) enum Demand<'p> {
 
 impl<'p> Demand<'p> {
     pub(super) fn of(policy: &'p LegacyPolicy) -> Self {
+        if policy.origin_is_optional {
+            return Self::Nothing;
+        }
         if policy.origins.is_empty() {
             // Nobody could ever be the end user that is asked for.
             return match policy.principal_binding {
                 PrincipalBinding::UseOrigin => Self::Always,
                 PrincipalBinding::UsePeer => Self::Nothing,
             };
-        }
-        if policy.origin_is_optional {
-            return Self::Nothing;
         }
         if policy
             .origins

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
-use crate::istio::{JwtRule, MtlsMode};
+use super::tokens::Tokens;
+use crate::istio::MtlsMode;
 use crate::policy::{Engine, LegacyAuthentication};
 
 /// What changes and is in no answer: which connections are accepted, which tokens are good, how paths are written.
@@ -28,16 +29,9 @@ pub fn beside(old: &Engine, new: &Engine, port: u16) -> Vec<String> {
             said.push(format!("mutual TLS of port {port}: {before}, now {after}"));
         }
         let (before, after) = (old.authentication(port), new.authentication(port));
-        if !same_rules(&before.rules, &after.rules) {
-            let (before, after) = (issuers(&before.rules), issuers(&after.rules));
-            said.push(format!(
-                "RequestAuthentication of port {port} is another: issuers {before}, now {after}"
-            ));
-        }
-        if !same_origins(before.legacy.as_ref(), after.legacy.as_ref()) {
-            said.push(format!(
-                "the authentication.istio.io Policy of port {port} is another"
-            ));
+        let (before, after) = (Tokens::of(before), Tokens::of(after));
+        if let Some(change) = before.change(&after) {
+            said.push(format!("end-user tokens on port {port}: {change}"));
         }
     }
     said
@@ -53,15 +47,6 @@ fn mode(mode: Option<MtlsMode>) -> &'static str {
 }
 
 /// Where they were written does not count.
-fn same_rules(old: &[JwtRule], new: &[JwtRule]) -> bool {
-    let bare = |rule: &JwtRule| JwtRule {
-        at: crate::istio::Position::default(),
-        ..rule.clone()
-    };
-    old.len() == new.len() && old.iter().zip(new).all(|(old, new)| bare(old) == bare(new))
-}
-
-/// Where they were written does not count.
 pub(super) fn same_origins(
     old: Option<&LegacyAuthentication>,
     new: Option<&LegacyAuthentication>,
@@ -74,16 +59,4 @@ pub(super) fn same_origins(
         policy
     };
     old.map(bare) == new.map(bare)
-}
-
-fn issuers(rules: &[JwtRule]) -> String {
-    let names = rules
-        .iter()
-        .map(|rule| rule.issuer.as_deref().unwrap_or("any"));
-    let names: Vec<_> = names.collect();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
 }

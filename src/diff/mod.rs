@@ -51,6 +51,7 @@ mod run;
 mod sample;
 mod search;
 mod telling;
+mod tokens;
 mod witness;
 
 pub use beside::beside;

@@ -122,6 +122,8 @@ impl<'a> Run<'a> {
         let plain = search.plain(port);
         let left = share.saturating_sub(self.asked);
         self.pause = self.asked + left / 8;
+        // What changes for every request shows here, though no rule has a literal to say otherwise.
+        self.ask(&plain);
         self.vary(&plain);
         let share_of_one = ((left / 2) / changed.len().max(1)).max(LEAST);
         let is_crowd = changed.len() > CROWD;

@@ -79,6 +79,7 @@ pub use security::{
     Action, AuthorizationPolicy, ClaimToHeader, Condition, JwtHeader, JwtRule, MtlsMode, Operation,
     PeerAuthentication, RequestAuthentication, Rule, Source,
 };
+pub(crate) use suggest::distance;
 // The tables of policy tests are YAML, too, and say as well what is wrong with them.
 #[cfg(feature = "policy-testing")]
 pub(crate) use {

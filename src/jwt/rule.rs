@@ -7,9 +7,10 @@ use super::few::Few;
 use super::keyring::KeySource;
 use super::location::{Found, Place};
 use super::token::Reading;
-use super::verify::{Demands, fold_audience};
+use super::verify::Demands;
 use super::{Jwks, KeySet, Keyring};
 use crate::istio::{JwtRule, Problem, Text};
+use crate::policy::fold_audience;
 
 /// One `jwtRules` entry, ready to be applied.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::token::{Jws, Reading};
 use super::{KeySet, Refusal};
+use crate::policy::fold_audience;
 
 /// How far clocks may be apart, in seconds.
 const LEEWAY: f64 = 60.0;
@@ -114,15 +115,6 @@ pub fn verify_jws(keys: &KeySet, jws: &[u8]) -> Result<Vec<u8>, Refusal> {
     let signature = jws.signature()?;
     keys.verify(jws.algorithm, jws.key_id(), &jws.signed, &signature)?;
     jws.payload_bytes()
-}
-
-/// The audience or issuer without one leading scheme and one trailing slash, as Envoy compares audiences.
-pub(crate) fn fold_audience(audience: &str) -> &str {
-    let rest = audience
-        .strip_prefix("https://")
-        .or_else(|| audience.strip_prefix("http://"))
-        .unwrap_or(audience);
-    rest.strip_suffix('/').unwrap_or(rest)
 }
 
 impl Demands {

@@ -40,3 +40,13 @@ pub fn split_words(claims: &mut Map<String, Value>, name: &str) {
         }
     }
 }
+
+#[cfg(any(feature = "jwt", feature = "diff"))]
+/// The audience or issuer without one leading scheme and one trailing slash, as Envoy compares audiences.
+pub(crate) fn fold_audience(audience: &str) -> &str {
+    let rest = audience
+        .strip_prefix("https://")
+        .or_else(|| audience.strip_prefix("http://"))
+        .unwrap_or(audience);
+    rest.strip_suffix('/').unwrap_or(rest)
+}

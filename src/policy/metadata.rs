@@ -46,6 +46,29 @@ pub(super) enum Fact<'a> {
     Words(&'a str),
 }
 
+impl Fact<'_> {
+    /// The JSON type of a claim; facts that are worked out have none.
+    pub(super) fn json_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Json(value) => Some(json_type(value)),
+            Self::Object => Some("object"),
+            Self::Text(_) | Self::Words(_) => None,
+        }
+    }
+}
+
+/// What a JSON value is called.
+pub(super) fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    }
+}
+
 fn walk<'a>(mut object: &'a Map<String, Value>, path: &[String]) -> Option<Fact<'a>> {
     let Some((last, inner)) = path.split_last() else {
         return Some(Fact::Object);

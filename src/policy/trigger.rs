@@ -56,9 +56,8 @@ pub(super) fn demands_token(policy: &LegacyAuthentication, path: &str) -> bool {
     let mut origins = policy.origins.iter();
     let unanswerable =
         policy.origins.is_empty() && policy.principal_binding == PrincipalBinding::UseOrigin;
-    let demanded =
-        !policy.origin_is_optional && origins.any(|origin| Triggers::of(origin).apply_to(path));
-    unanswerable || demanded
+    !policy.origin_is_optional
+        && (unanswerable || origins.any(|origin| Triggers::of(origin).apply_to(path)))
 }
 
 /// Whether some origin applies to the request and takes tokens of its claims' issuer; claims that name none are taken for good.

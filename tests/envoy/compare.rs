@@ -131,7 +131,8 @@ fn ask_us(world: &World, directory: &Path, port: u16) -> Vec<Value> {
         format!("{request}\n")
     });
     std::fs::write(&file, lines.collect::<String>()).unwrap();
-    let words = ["--requests", file.to_str().unwrap()];
+    let json = ["--format", "json", "--allow-no-policy"];
+    let words = [&json[..], &["--requests", file.to_str().unwrap()]].concat();
     let answers = world.tower_mesh(directory, port, "check", &words);
     let answers: Vec<_> = answers
         .lines()

@@ -106,17 +106,37 @@ fn the_first_clause_that_fails_is_told_with_what_it_saw() {
         (
             "from: [{source: {requestPrincipals: [https://idp/v]}}]",
             user(),
-            r#"from.source.requestPrincipals is none of [https://idp/v]: saw "https://idp/u""#,
+            r#"from.source.requestPrincipals is none of [https://idp/v (iss https://idp, sub v)]: saw "https://idp/u" (iss "https://idp", sub "u")"#,
         ),
         (
             "from: [{source: {requestPrincipals: [\"*\"]}}]",
             Request::new(),
-            "from.source.requestPrincipals is none of [*/*]: saw nothing",
+            "from.source.requestPrincipals is none of [*/* (iss any, sub any)]: saw nothing",
         ),
         (
             "when: [{key: \"request.auth.claims[groups]\", values: [doctor]}]",
             user(),
-            r#"when request.auth.claims[groups] is none of [doctor]: saw "[\"nurse\",\"night\"]""#,
+            r#"when request.auth.claims[groups] is none of [doctor]: saw the list ["nurse","night"]"#,
+        ),
+        (
+            "when: [{key: \"request.auth.claims[on]\", values: [\"true\"]}]",
+            user().claim("on", true),
+            "when request.auth.claims[on] is none of [true]: saw the boolean true",
+        ),
+        (
+            "when: [{key: \"request.auth.claims[on]\", values: [\"yes\"]}]",
+            user().claim("on", "true"),
+            r#"when request.auth.claims[on] is none of [yes]: saw "true""#,
+        ),
+        (
+            "when: [{key: \"request.auth.claims[level]\", values: [\"5\"]}]",
+            user().claim("level", 5),
+            "when request.auth.claims[level] is none of [5]: saw the number 5",
+        ),
+        (
+            "from: [{source: {requestPrincipals: [\"https://idp*\", https://idp/u/x]}}]",
+            Request::new().claim("iss", "https://idp").claim("sub", 7),
+            r#"from.source.requestPrincipals is none of [https://idp* (iss https:/, sub idp*), https://idp/u/x (iss https://idp/u, sub x)]: saw "https://idp/" (iss "https://idp", sub the number 7)"#,
         ),
         (
             "when: [{key: \"request.headers[x-a]\", notValues: [a]}]",

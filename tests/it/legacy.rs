@@ -298,6 +298,30 @@ fn a_workload_that_states_no_services_is_an_error_that_says_so() {
     assert!(message.contains("states no services"), "{message}");
 }
 
+/// It selects no service, so that nobody has to state any.
+#[test]
+fn a_policy_of_the_whole_namespace_needs_no_services() {
+    let workload = Workload::new("clinic", "ward");
+    let policy = "
+apiVersion: authentication.istio.io/v1alpha1
+kind: Policy
+metadata: {name: default, namespace: clinic}
+spec: {peers: [{mtls: {}}]}
+";
+    let engine = Engine::builder(&workload).yaml(policy).build().unwrap();
+    assert_eq!(engine.mtls(8080), Some(MtlsMode::Strict));
+    let targeted = policy
+        .replace("default", "ward")
+        .replace("peers", "targets: [{name: ward}], peers");
+    let problems = Engine::builder(&workload).yaml(&targeted).build();
+    assert!(
+        problems
+            .unwrap_err()
+            .to_string()
+            .contains("states no services")
+    );
+}
+
 #[test]
 fn an_authorization_policy_replaces_the_roles() {
     let today = "

@@ -519,7 +519,16 @@ fn the_clinic_decides_alike_when_converted() {
         ];
         let compared = run(
             &[
-                &["diff", old, new, "--access-only", "--requests", "-"],
+                &[
+                    "diff",
+                    old,
+                    new,
+                    "--format",
+                    "json",
+                    "--access-only",
+                    "--requests",
+                    "-",
+                ],
                 &words[..],
             ]
             .concat(),
@@ -535,7 +544,15 @@ fn the_clinic_decides_alike_when_converted() {
         let allowed = |config: &str| {
             let checked = run(
                 &[
-                    &["check", "--config", config, "--requests", "-"],
+                    &[
+                        "check",
+                        "--config",
+                        config,
+                        "--format",
+                        "json",
+                        "--requests",
+                        "-",
+                    ],
                     &words[..],
                 ]
                 .concat(),

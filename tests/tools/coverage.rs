@@ -565,11 +565,11 @@ fn bad_lines_and_workloads_without_rules_do_not_pass() {
         &[],
     );
     assert_eq!((code, said.as_str()), (Some(2), ""));
-    assert_eq!(why, "error: request 2: the key `method` is missing\n");
+    assert_eq!(why, "error: line 2: the key `method` is missing\n");
     let list = json!([null, "http", "GET", "/", null, null, null, null, null, null]);
     let (code, said, why) = ask(&[list], &[]);
     assert_eq!((code, said.as_str()), (Some(2), ""));
-    assert_eq!(why, "error: request 1: no JSON object\n");
+    assert_eq!(why, "error: line 1: no JSON object\n");
     let (code, said, why) = ask(&[], &["--workload", "bar/web", "--fail-under", "0"]);
     assert_eq!(code, Some(2), "{said}{why}");
     assert_eq!(ask(&[], &["--fail-under", "101"]).0, Some(2));
@@ -593,10 +593,21 @@ fn bad_lines_and_workloads_without_rules_do_not_pass() {
         "0",
     ];
     let output = run(&words, "");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         text(&output.stdout),
         "total: no rule applies to this workload\n"
     );
-    assert!(text(&output.stderr).starts_with("no rule applies to this workload: is its name"));
+    let told = text(&output.stderr);
+    assert!(
+        told.starts_with("error: no authorization policy selects the workload bar/web (no labels)"),
+        "{told}"
+    );
+    assert!(
+        told.contains("AuthorizationPolicy foo/readers selects the workloads of namespace foo; the workload is in namespace bar"),
+        "{told}"
+    );
+    let accepted = run(&[&words[..], &["--allow-no-policy"]].concat(), "");
+    assert_eq!(accepted.status.code(), Some(1));
+    assert!(text(&accepted.stderr).starts_with("no rule applies to this workload: is its name"));
 }

@@ -31,7 +31,12 @@ impl Pair {
         let path = |name| self.0.path().join(name).to_str().unwrap().to_owned();
         let (old, new) = (path("old.yaml"), path("new.yaml"));
         let fixed = ["diff", &old, &new, "--workload", "foo/web"];
-        run(&[&fixed[..], words].concat(), input)
+        let format = if words.contains(&"--format") {
+            &[][..]
+        } else {
+            &["--format", "json"]
+        };
+        run(&[&fixed[..], format, words].concat(), input)
     }
 }
 
@@ -152,7 +157,8 @@ fn a_derived_request_is_a_line_for_check() {
         "--workload",
         "foo/web",
     ];
-    let checked = run(&[&words[..], &["--requests", "-"]].concat(), &input);
+    let json = ["--format", "json", "--requests", "-"];
+    let checked = run(&[&words[..], &json].concat(), &input);
     let answers = text(&checked.stdout);
     assert_eq!(answers.lines().count(), lines.len());
     for (answer, line) in answers.lines().zip(&lines) {
@@ -324,4 +330,172 @@ spec: {jwtRules: [{issuer: 'https://idp.example', jwksUri: 'https://idp.example/
     let lines = lines(&output);
     let issuer = |line: &Value| line["request"]["claims"]["iss"] == "https://idp.example";
     assert!(!lines.is_empty() && lines.iter().all(issuer), "{lines:?}");
+}
+
+/// A forgotten label would compare nothing.
+#[test]
+fn a_workload_that_no_policy_of_either_side_selects_does_not_pass() {
+    let old = OLD.replace("spec:", "spec:\n  selector: {matchLabels: {app: web}}");
+    let pair = Pair::new(&old, &old.replace("[GET]", "[GET, DELETE]"));
+    let output = pair.run(&[], "");
+    assert_eq!((code(&output), output.stdout.len()), (2, 0));
+    let told = text(&output.stderr);
+    assert!(
+        told.starts_with("error: no authorization policy selects the workload foo/web (no labels)"),
+        "{told}"
+    );
+    assert!(
+        told.contains(
+            "AuthorizationPolicy foo/readers selects app=web; the workload has no label app\n"
+        ),
+        "{told}"
+    );
+    assert_eq!(code(&pair.run(&["--allow-no-policy"], "")), 0);
+    assert_eq!(code(&pair.run(&["--label", "app=web"], "")), 1);
+    // One side is enough: what the other loses is shown.
+    assert_eq!(code(&Pair::new(&old, OLD).run(&[], "")), 1);
+    // Nothing for anybody.
+    let nothing = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: nothing}\n";
+    assert_eq!(code(&Pair::new(nothing, nothing).run(&[], "")), 2);
+}
+
+#[test]
+fn the_table_comes_through_a_pipe_too() {
+    let pair = Pair::new(OLD, &OLD.replace("[GET]", "[DELETE]"));
+    for words in [&["--format", "text"][..], &["--format", "table"]] {
+        assert!(text(&pair.run(words, "").stdout).starts_with("Gains access ("));
+    }
+    let path = |name| pair.0.path().join(name).to_str().unwrap().to_owned();
+    let (old, new) = (path("old.yaml"), path("new.yaml"));
+    let output = run(&["diff", &old, &new, "--workload", "foo/web"], "");
+    assert!(text(&output.stdout).starts_with("Gains access ("));
+}
+
+const USERS: &str = "---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: users, namespace: foo}
+spec:
+  jwtRules:
+  - issuer: https://idp.example
+    audiences: [b, https://a/]
+    jwks: '{\"keys\": [{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"x\": \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}'
+";
+
+/// The same meaning in other words is no difference; another meaning is.
+#[test]
+fn tokens_are_compared_by_what_the_rules_come_to() {
+    let old = format!("{OLD}{USERS}");
+    for (from, to) in [
+        ("audiences: [b, https://a/]", "audiences: [a, b, a]"),
+        ("\"kty\": \"OKP\", ", "\"kty\":\"OKP\","),
+        (
+            "audiences:",
+            "fromHeaders: [{name: authorization, prefix: 'Bearer '}]\n    fromParams: [access_token]\n    audiences:",
+        ),
+        (
+            "audiences:",
+            "spaceDelimitedClaims: [scope]\n    audiences:",
+        ),
+        ("audiences:", "forwardOriginalToken: false\n    audiences:"),
+    ] {
+        let pair = Pair::new(&old, &old.replace(from, to));
+        let output = pair.run(&[], "");
+        assert_eq!(
+            (code(&output), text(&output.stderr).as_str()),
+            (0, ""),
+            "{to}"
+        );
+    }
+    for (from, to, told) in [
+        ("audiences: [b, https://a/]", "audiences: [b]", "audiences"),
+        ("11qY", "21qY", "keys"),
+        (
+            "audiences:",
+            "fromCookies: [t]\n    audiences:",
+            "places to find tokens in",
+        ),
+        (
+            "audiences:",
+            "spaceDelimitedClaims: [groups]\n    audiences:",
+            "claims that are split on spaces",
+        ),
+        (
+            "audiences:",
+            "forwardOriginalToken: true\n    audiences:",
+            "forwarding of tokens",
+        ),
+        (
+            "audiences:",
+            "outputPayloadToHeader: x-p\n    audiences:",
+            "headers for claims",
+        ),
+    ] {
+        let pair = Pair::new(&old, &old.replace(from, to));
+        let output = pair.run(&[], "");
+        assert_eq!(code(&output), 1, "{to}");
+        assert_eq!(
+            text(&output.stderr),
+            format!(
+                "note: end-user tokens on port 80: of the issuer https://idp.example other {told}\n"
+            )
+        );
+    }
+    let output = Pair::new(OLD, &old).run(&[], "");
+    assert_eq!(
+        text(&output.stderr),
+        "note: end-user tokens on port 80: issuers none, now https://idp.example\n"
+    );
+}
+
+/// What `convert` writes for a Policy of peers, or of peers and mandatory tokens, lets the same in.
+#[test]
+fn a_policy_of_2018_and_what_replaces_it_let_the_same_in() {
+    let policy = |spec: &str| {
+        format!(
+            "apiVersion: authentication.istio.io/v1alpha1\nkind: Policy\nmetadata: {{name: default, namespace: foo}}\nspec: {{{spec}}}\n"
+        )
+    };
+    let mode = |mode: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: default, namespace: foo}}\nspec: {{mtls: {{mode: {mode}}}}}\n"
+        )
+    };
+    let words = ["--access-only", "--service", "web"];
+    let old = policy("peers: [{mtls: {}}]");
+    let output = Pair::new(&old, &mode("STRICT")).run(&words, "");
+    assert_eq!((code(&output), text(&output.stderr).as_str()), (0, ""));
+    let output = Pair::new(&old, &mode("PERMISSIVE")).run(&words, "");
+    assert_eq!(code(&output), 1);
+    assert_eq!(
+        text(&output.stderr),
+        "note: mutual TLS of port 80: STRICT, now PERMISSIVE\n"
+    );
+    // Nobody can be the end user that it binds to: everything is refused.
+    let nobody = policy("peers: [{mtls: {}}], principalBinding: USE_ORIGIN");
+    assert_eq!(code(&Pair::new(&old, &nobody).run(&words, "")), 1);
+    let optional =
+        policy("peers: [{mtls: {}}], originIsOptional: true, principalBinding: USE_ORIGIN");
+    assert_eq!(code(&Pair::new(&old, &optional).run(&words, "")), 0);
+
+    let jwt = "issuer: 'https://idp.example', jwksUri: 'https://idp.example/keys', audiences: [a]";
+    let old = policy(&format!(
+        "peers: [{{mtls: {{}}}}], origins: [{{jwt: {{{jwt}}}}}]"
+    ));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("old.yaml");
+    std::fs::write(&file, &old).unwrap();
+    let written = run(&["convert", file.to_str().unwrap()], "");
+    let output = Pair::new(&old, &text(&written.stdout)).run(&words, "");
+    assert!(!text(&output.stderr).contains("note:"));
+    // Today's resources cannot tell an empty header from one with a value, by which a preflight is known.
+    let is_preflight = |line: &Value| line["request"]["method"] == "OPTIONS";
+    assert!(lines(&output).iter().all(is_preflight));
+    // An optional token that is bad passed, and does no more.
+    let lenient = old.replace("peers:", "originIsOptional: true, peers:");
+    std::fs::write(&file, &lenient).unwrap();
+    let written = run(&["convert", file.to_str().unwrap()], "");
+    let output = Pair::new(&lenient, &text(&written.stdout)).run(&words, "");
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).contains("other answers to bad tokens"));
 }

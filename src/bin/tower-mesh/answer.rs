@@ -119,10 +119,6 @@ impl Answer {
         self.allowed
     }
 
-    pub(crate) fn is_error(&self) -> bool {
-        self.error.is_some()
-    }
-
     /// Why there is no decision.
     pub(crate) fn error(&self) -> Option<&str> {
         self.error.as_deref()

@@ -10,8 +10,9 @@ use serde_json::{Map, Value};
 use crate::Failure;
 use crate::answer::Answer;
 use crate::lines::Lines;
-use crate::options::{Options, key_and_value};
+use crate::options::{Format, NoPolicy, Options, key_and_value};
 use crate::question::Question;
+use crate::table::printable;
 use crate::world::World;
 
 /// Say whether requests are allowed, by which rule, and why
@@ -35,18 +36,24 @@ pub(crate) struct Check {
     /// The peer's principal, with or without spiffe://; without one the request comes in plaintext
     #[arg(long = "as", value_name = "PRINCIPAL", conflicts_with = "requests")]
     principal: Option<String>,
-    /// A claim of a verified token; a value that is a JSON list or object counts as one
+    /// A claim of a verified token. A value that is JSON has its JSON type (true, 5, null, ["a"], {"a": 1}), save for the texts that iss,
+    /// sub, azp and jti always are; everything else is a text, and so is what stands in quotes: 'level="5"'
     #[arg(long = "claim", value_name = "KEY=VALUE", value_parser = key_and_value, conflicts_with = "requests")]
     claims: Vec<(String, String)>,
     /// A header line
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = key_and_value, conflicts_with = "requests")]
     headers: Vec<(String, String)>,
-    /// Judge the requests of a file (- is stdin): one JSON object a line in, one JSON decision a line out
+    /// Judge the requests of a file (- is stdin), one JSON object a line
     #[arg(long, value_name = "FILE")]
     requests: Option<PathBuf>,
     /// Say what each rule said, and of those that did not match which clause failed
     #[arg(long)]
     explain: bool,
+    /// How to print the decisions
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    no_policy: NoPolicy,
     #[command(flatten)]
     options: Options,
 }
@@ -56,10 +63,13 @@ Examples:
   tower-mesh check --config policies/ --workload default/patients \\
       GET /patients/7 --as cluster.local/ns/default/sa/desk --explain
   tower-mesh check --config policies/ --workload default/patients \\
-      --requests requests.jsonl
+      --requests requests.jsonl --format json
 
 Exit status of one request: 0 allowed, 1 denied, 2 error.
-With --requests: 0 all judged, 2 a line is bad or the configuration is.
+With --requests: 0 all judged, 2 a line is bad or the configuration is; bad
+lines are told on stderr by their number, and the others are judged.
+2 also when no authorization policy selects the workload: a forgotten label
+would allow everything. --allow-no-policy accepts that.
 
 A request is a line like
   {\"id\": 1, \"method\": \"GET\", \"path\": \"/patients/7?x=1\"}
@@ -70,14 +80,16 @@ destination {ip, port, services}.";
 
 impl Check {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let world = World::load(&self.options)?;
-        match &self.requests {
-            None => self.judge_one(&world),
-            Some(file) => {
-                let lines = Lines::open(file)?;
-                self.judge_lines(world, lines)
-            }
+        let mut world = World::load(&self.options)?;
+        let code = match &self.requests {
+            None => self.judge_one(&world)?,
+            Some(file) => self.judge_lines(&mut world, Lines::open(file)?)?,
+        };
+        if self.no_policy.is_allowed() || world.has_rules() {
+            return Ok(code);
         }
+        world.tell_no_policy();
+        Ok(ExitCode::from(2))
     }
 
     fn judge_one(&self, world: &World<'_>) -> Result<ExitCode, Failure> {
@@ -93,39 +105,61 @@ impl Check {
             .map_err(Failure::Question)?;
         let answer = Answer::to(Value::Null, world.engine(), &request, self.explain);
         let mut out = io::stdout().lock();
-        writeln!(out, "{answer}")?;
-        if let Some(explanation) = answer.explanation() {
-            write!(out, "{explanation}")?;
-        }
+        self.print(&answer, None, &mut out)?;
         out.flush()?;
         Ok(ExitCode::from(u8::from(!answer.is_allowed())))
     }
 
-    fn judge_lines(&self, mut world: World<'_>, mut lines: Lines) -> Result<ExitCode, Failure> {
+    fn judge_lines(&self, world: &mut World<'_>, mut lines: Lines) -> Result<ExitCode, Failure> {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut code = ExitCode::SUCCESS;
         while let Some(line) = lines.next(&mut out)? {
-            let answer = Answer::to_line(&mut world, line, self.explain);
-            if answer.is_error() {
+            let answer = Answer::to_line(world, line, self.explain);
+            let number = lines.number();
+            if let Some(error) = answer.error() {
+                // In the order of the answers, for those who read both.
+                out.flush()?;
+                eprintln!("error: line {number}: {}", printable(error));
                 code = ExitCode::from(2);
             }
-            serde_json::to_writer(&mut out, &answer).map_err(io::Error::from)?;
-            out.write_all(b"\n")?;
+            self.print(&answer, Some(number), &mut out)?;
         }
         out.flush()?;
         Ok(code)
     }
 
+    /// Prints an answer; that to a line of a file with the line's number, unless it is JSON.
+    fn print(&self, answer: &Answer, line: Option<u64>, out: &mut impl Write) -> io::Result<()> {
+        if self.format == Format::Json {
+            serde_json::to_writer(&mut *out, answer)?;
+            return out.write_all(b"\n");
+        }
+        if answer.error().is_some() {
+            return Ok(());
+        }
+        if let Some(number) = line {
+            write!(out, "line {number}: ")?;
+        }
+        writeln!(out, "{answer}")?;
+        match answer.explanation() {
+            Some(explanation) => write!(out, "{explanation}"),
+            None => Ok(()),
+        }
+    }
+
     /// The claims of the token; `None` without any.
     fn claims(&self) -> Option<Map<String, Value>> {
-        let claim = |(name, text): &(String, String)| {
-            let json = serde_json::from_str(text).ok();
-            let value = json.filter(|value: &Value| value.is_array() || value.is_object());
-            (
-                name.clone(),
-                value.unwrap_or_else(|| Value::from(text.as_str())),
-            )
-        };
+        let claim = |(name, text): &(String, String)| (name.clone(), typed(name, text));
         (!self.claims.is_empty()).then(|| self.claims.iter().map(claim).collect())
     }
 }
+
+/// A claim's value with the type it is written in; issuers and subjects are texts, whatever they look like (RFC 7519).
+fn typed(name: &str, text: &str) -> Value {
+    let is_text = TEXTS.contains(&name) && !text.starts_with('"');
+    let json = (!is_text).then(|| serde_json::from_str(text).ok());
+    json.flatten().unwrap_or_else(|| Value::from(text))
+}
+
+/// Claims that are texts.
+const TEXTS: [&str; 4] = ["iss", "sub", "azp", "jti"];

@@ -5,13 +5,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tower_mesh::coverage::{Coverage as Covered, Report};
 
 use crate::Failure;
 use crate::lines::Lines;
-use crate::options::{Options, ServiceName};
+use crate::options::{Format, NoPolicy, Options, ServiceName};
 use crate::question::Question;
+use crate::table::printable;
 use crate::world::World;
 
 /// Say which rules and clauses the requests of a file put to the test
@@ -22,19 +23,15 @@ pub(crate) struct Coverage {
     #[arg(long, value_name = "FILE")]
     requests: PathBuf,
     /// How to say it
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Exit with 1 when less than this share is covered, or when no rule applies to the workload
+    /// Exit with 1 when less than this share is covered
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     fail_under: Option<f64>,
     #[command(flatten)]
+    no_policy: NoPolicy,
+    #[command(flatten)]
     options: Options,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 const EXAMPLES: &str = "\
@@ -51,7 +48,8 @@ without lists matches everything and has the first point only.
 Requests that a DENY refused never reach the ALLOW rules.
 
 Exit status: 0; 1 below --fail-under; 2 when a line is bad or the configuration
-is.";
+is, and when no authorization policy selects the workload: a forgotten label
+would cover nothing. --allow-no-policy accepts that.";
 
 /// Places beyond these are put together with the rest.
 const MAX_PLACES: usize = 256;
@@ -72,6 +70,10 @@ impl Coverage {
             }
         }
         out.flush()?;
+        if !self.no_policy.is_allowed() && !world.has_rules() {
+            world.tell_no_policy();
+            return Ok(ExitCode::from(2));
+        }
         let is_enough = self
             .fail_under
             .is_none_or(|percent| report.is_at_least(percent));
@@ -86,11 +88,13 @@ impl Coverage {
         let mut whole = Covered::new(&own);
         let mut elsewhere: HashMap<Place, Covered> = HashMap::new();
         let mut lines = Lines::open(&self.requests)?;
-        let mut number = 0_u64;
         while let Some(line) = lines.next(&mut io::sink())? {
-            number += 1;
-            let bad = |message| Failure::Question(format!("request {number}: {message}"));
-            let question = Question::read(line).map_err(bad)?;
+            let question = Question::read(line);
+            let number = lines.number();
+            let bad = |message: String| {
+                Failure::Question(format!("line {number}: {}", printable(&message)))
+            };
+            let question = question.map_err(bad)?;
             let port = question.port(world.port());
             let services = question.services().map_err(bad)?;
             let request = question.into_request(port).map_err(bad)?;

@@ -1,10 +1,10 @@
 //! `tower-mesh diff`: what two configurations answer differently.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tower_mesh::diff::{Found, Search, beside};
@@ -12,8 +12,8 @@ use tower_mesh::diff::{Found, Search, beside};
 use crate::Failure;
 use crate::answer::Answer;
 use crate::lines::Lines;
-use crate::options::{Guarded, Protocol};
-use crate::table::Table;
+use crate::options::{Format, Guarded, NoPolicy, Protocol};
+use crate::table::{Table, printable};
 use crate::world::World;
 
 /// Say which requests two configurations answer differently: who gains access, and who loses it
@@ -29,9 +29,9 @@ pub(crate) struct Diff {
     /// Compare the answers to the requests of a file (- is stdin), lines as check takes them; without it, requests are derived from the rules
     #[arg(long, value_name = "FILE")]
     requests: Option<PathBuf>,
-    /// A table for people, or one JSON object a line [default: table on a terminal, else json]
-    #[arg(long, value_enum)]
-    format: Option<Format>,
+    /// How to print what differs: a table, or one JSON object a line
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
     /// Only whether a request passes counts, not by which rule or with which status, nor audits and dry runs
     #[arg(long)]
     access_only: bool,
@@ -47,13 +47,9 @@ pub(crate) struct Diff {
     )]
     limit: usize,
     #[command(flatten)]
+    no_policy: NoPolicy,
+    #[command(flatten)]
     guarded: Guarded,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Table,
-    Json,
 }
 
 const EXAMPLES: &str = "\
@@ -62,14 +58,16 @@ Examples:
   tower-mesh diff policies.old/ policies/ --workload default/patients \\
       --requests yesterday.jsonl --access-only
   git worktree add /tmp/main main && tower-mesh diff /tmp/main/policies policies \\
-      --workload default/patients --label app=patients --format table
+      --workload default/patients --label app=patients --format json
 
 A line of JSON is {\"id\", \"old\", \"new\"}: both answers as check prints them.
 Derived requests have a number as id, and a key \"request\", a line for
 check --requests. Finding nothing is strong evidence, and no proof.
 What no answer shows (mutual TLS, which tokens are good) is told on stderr.
 
-Exit status: 0 nothing differs, 1 something does, 2 error.";
+Exit status: 0 nothing differs, 1 something does, 2 error. 2 also when no
+authorization policy of either side selects the workload, though there are some:
+a forgotten label would compare nothing. --allow-no-policy accepts that.";
 
 impl Diff {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
@@ -95,7 +93,7 @@ impl Diff {
                 while let Some(line) = lines.next(&mut report)? {
                     let line = line.to_vec();
                     if let Err(error) = self.compare(&mut worlds, &line, None, &mut report)? {
-                        eprintln!("error: line {}: {error}", lines.number());
+                        eprintln!("error: line {}: {}", lines.number(), printable(&error));
                         is_bad = true;
                     }
                 }
@@ -120,7 +118,11 @@ impl Diff {
             }
         }
         let differ = report.finish()?;
-        Ok(ExitCode::from(if is_bad {
+        let compares_nothing = !self.no_policy.is_allowed() && is_beside(&worlds);
+        if compares_nothing {
+            worlds.1.tell_no_policy();
+        }
+        Ok(ExitCode::from(if is_bad || compares_nothing {
             2
         } else {
             // What differs beside the rules differs, though no derived request can show it.
@@ -165,6 +167,15 @@ impl Diff {
     }
 }
 
+/// Whether no rule of either side is asked about the workload. Where neither side has rules at all, for whomever, none can have been missed:
+/// how connections and tokens are taken is then what is compared, if anything says so.
+fn is_beside((old, new): &(World<'_>, World<'_>)) -> bool {
+    let has_rules = old.has_rules() || new.has_rules();
+    let holds_rules = old.holds_rules() || new.holds_rules();
+    let has_authentication = old.has_authentication() || new.has_authentication();
+    !has_rules && (holds_rules || !has_authentication)
+}
+
 /// A line of JSON.
 #[derive(Serialize)]
 struct Changed<'a> {
@@ -184,19 +195,10 @@ struct Report {
 }
 
 impl Report {
-    fn new(format: Option<Format>, port: u16) -> Self {
-        let out = io::stdout().lock();
-        let usual = || {
-            if out.is_terminal() {
-                Format::Table
-            } else {
-                Format::Json
-            }
-        };
-        let format = format.unwrap_or_else(usual);
+    fn new(format: Format, port: u16) -> Self {
         Self {
-            out: BufWriter::new(out),
-            table: (format == Format::Table).then(|| Table::new(port)),
+            out: BufWriter::new(io::stdout().lock()),
+            table: (format == Format::Text).then(|| Table::new(port)),
             changed: 0,
             derived: None,
         }

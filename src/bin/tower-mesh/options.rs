@@ -37,6 +37,25 @@ pub(crate) struct Guarded {
     port: Option<u16>,
 }
 
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    #[value(alias = "table")]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// What a workload without any policy counts for.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct NoPolicy {
+    /// Take it for what is meant when no authorization policy selects the workload; otherwise that ends with exit status 2
+    #[arg(long)]
+    allow_no_policy: bool,
+}
+
 /// What is spoken on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
@@ -49,6 +68,13 @@ pub(crate) enum Protocol {
 pub(crate) struct ServiceName {
     pub(crate) name: String,
     pub(crate) port: Option<u16>,
+}
+
+impl NoPolicy {
+    /// Whether it is taken for what is meant.
+    pub(crate) fn is_allowed(self) -> bool {
+        self.allow_no_policy
+    }
 }
 
 impl Options {

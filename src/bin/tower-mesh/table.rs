@@ -164,7 +164,7 @@ fn brief(value: &Value) -> String {
 }
 
 /// A request may hold what would command a terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             c if c.is_control() => c.escape_default().to_string(),

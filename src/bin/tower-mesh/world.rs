@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use tower_mesh::istio::Problems;
-use tower_mesh::policy::{Engine, compile};
+use tower_mesh::policy::{Engine, compile, near_misses};
 use tower_mesh::source::{Configuration, Directory};
 
 use crate::options::{Guarded, Options, ServiceName};
@@ -87,6 +87,69 @@ impl<'o> World<'o> {
                 let engine = engine(self.guarded, &self.configuration, services, *port)?;
                 Ok(place.insert(engine))
             }
+        }
+    }
+
+    /// Whether an authorization rule is asked about some request to the workload: an AuthorizationPolicy selects it (that of a dry run,
+    /// too), or RBAC of 2018 is on for it.
+    pub(crate) fn has_rules(&self) -> bool {
+        let program = self.engine.program();
+        [&program.http, &program.tcp].into_iter().any(|chains| {
+            let mut all = std::iter::once(&chains.default).chain(chains.by_port.values());
+            all.any(|chain| chain.sets().next().is_some())
+        })
+    }
+
+    /// Whether the configuration holds authorization rules, for whichever workload.
+    pub(crate) fn holds_rules(&self) -> bool {
+        let resources = &self.configuration.resources;
+        !resources.authorization_policies.is_empty()
+            || !resources.service_roles.is_empty()
+            || !resources.rbac_configs.is_empty()
+    }
+
+    /// Whether something besides rules applies to the workload: it says which connections it accepts, or which tokens are good.
+    pub(crate) fn has_authentication(&self) -> bool {
+        let program = self.engine.program();
+        let (mtls, tokens) = (&program.mtls, &program.authentication);
+        let mut modes = std::iter::once(&mtls.default).chain(mtls.by_port.values());
+        let mut tokens = std::iter::once(&tokens.default).chain(tokens.by_port.values());
+        modes.any(Option::is_some)
+            || tokens.any(|tokens| !tokens.rules.is_empty() || tokens.legacy.is_some())
+    }
+
+    /// Says on stderr that no rule is asked, and what nearly is.
+    pub(crate) fn tell_no_policy(&self) {
+        let guarded = self.guarded;
+        let workload = guarded.workload(guarded.services(), guarded.port());
+        let labels = workload.labels().iter();
+        let labels: Vec<_> = labels
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let labels = match labels.as_slice() {
+            [] => "no labels".to_owned(),
+            labels => format!("labels {}", labels.join(", ")),
+        };
+        eprintln!(
+            "error: no authorization policy selects the workload {}/{} ({labels}), so everything is allowed; \
+             are its namespace and labels right (--workload, --label)? If this is meant, say --allow-no-policy",
+            workload.namespace(),
+            workload.service_account(),
+        );
+        let Configuration {
+            resources,
+            mesh_config,
+            ..
+        } = &self.configuration;
+        for miss in near_misses(resources, mesh_config, &workload) {
+            eprintln!("near: {miss}");
+        }
+        let has_roles = !resources.service_roles.is_empty();
+        if has_roles && resources.authorization_policies.is_empty() {
+            eprintln!(
+                "near: {} ServiceRoles are read, and no ClusterRbacConfig or RbacConfig switches RBAC on for the workload's services",
+                resources.service_roles.len()
+            );
         }
     }
 

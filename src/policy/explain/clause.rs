@@ -22,8 +22,19 @@ pub struct FailedClause {
     pub negated: bool,
     /// The values, as Istio writes them where they have such a form.
     pub values: Vec<String>,
+    /// How each value is read where that is not plain to see: the issuer and the subject that a request principal is cut into, at its
+    /// last `/`. Empty, or one for each of `values`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub read_as: Vec<String>,
     /// What the request had; `None` when it had nothing.
     pub saw: Option<String>,
+    /// The JSON type of a claim that the request had: `string`, `number`, `boolean`, `null`, `list` or `object`. Patterns match strings,
+    /// and lists that hold one; no other type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saw_type: Option<&'static str>,
+    /// Issuer and subject of the token, for a request principal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saw_as: Option<String>,
     /// Where the list stands whose clause this is; `None` in legacy resources and in rules of no known text.
     #[serde(skip)]
     pub at: Option<Position>,
@@ -39,15 +50,25 @@ impl fmt::Display for FailedClause {
         } else {
             "is none of"
         };
-        let shown = self.values.iter().take(MOST_SHOWN).map(String::as_str);
+        let shown = self.values.iter().enumerate().take(MOST_SHOWN);
+        let shown = shown.map(|(index, value)| match self.read_as.get(index) {
+            Some(read_as) => format!("{value} ({read_as})"),
+            None => value.clone(),
+        });
         let shown = shown.collect::<Vec<_>>().join(", ");
         write!(f, "{} {verb} [{shown}", self.field)?;
         if let Some(more) = self.values.len().checked_sub(MOST_SHOWN + 1) {
             write!(f, ", and {} more", more + 1)?;
         }
-        match &self.saw {
-            Some(saw) => write!(f, "]: saw {saw:?}"),
-            None => f.write_str("]: saw nothing"),
+        match (&self.saw, self.saw_type) {
+            (None, _) => f.write_str("]: saw nothing"),
+            // Quotes are for texts: `"true"` is another claim than `true`.
+            (Some(saw), Some(kind)) if kind != "string" => write!(f, "]: saw the {kind} {saw}"),
+            (Some(saw), _) => write!(f, "]: saw {saw:?}"),
+        }?;
+        match &self.saw_as {
+            Some(saw_as) => write!(f, " ({saw_as})"),
+            None => Ok(()),
         }
     }
 }
@@ -158,7 +179,7 @@ fn describe_principal(node: &Principal, request: &dyn Attributes, clause: &mut F
                 Principal::Metadata(matcher) => value_words(&matcher.value).join("|"),
                 _ => String::new(),
             };
-            let value: Vec<_> = pair.iter().map(part).collect();
+            let parts: Vec<_> = pair.iter().map(part).collect();
             let claim = |name| request.claims()?.get(name)?.as_str();
             let saw = request.claims().map(|_| {
                 format!(
@@ -167,7 +188,18 @@ fn describe_principal(node: &Principal, request: &dyn Attributes, clause: &mut F
                     claim("sub").unwrap_or_default()
                 )
             });
-            clause.add("from.source.requestPrincipals", value.join("/"), saw);
+            clause.add("from.source.requestPrincipals", parts.join("/"), saw);
+            if let [issuer, subject] = parts.as_slice() {
+                let read_as = format!("iss {}, sub {}", wanted_part(issuer), wanted_part(subject));
+                clause.read_as.push(read_as);
+            }
+            clause.saw_as = request.claims().map(|claims| {
+                format!(
+                    "iss {}, sub {}",
+                    seen(claims.get("iss")),
+                    seen(claims.get("sub"))
+                )
+            });
         }
         Principal::And(nodes) | Principal::Or(nodes) => {
             nodes
@@ -233,9 +265,31 @@ fn describe_metadata(
         (metadata::LEGACY_FILTER, [name]) => (*name).to_owned(),
         (filter, names) => format!("when experimental.{filter}[{}]", names.join("][")),
     };
-    let saw = metadata::fact(matcher, request).map(|fact| fact.to_string());
+    let fact = metadata::fact(matcher, request);
+    let saw = fact.as_ref().map(metadata::Fact::to_string);
+    if clause.field.is_empty() {
+        clause.saw_type = fact.as_ref().and_then(metadata::Fact::json_type);
+    }
     for value in value_words(&matcher.value) {
         clause.add(field.as_str(), value, saw.clone());
+    }
+}
+
+/// What one half of a request principal asks for.
+fn wanted_part(pattern: &str) -> String {
+    match pattern {
+        "" => "empty".to_owned(),
+        "*" => "any".to_owned(),
+        pattern => pattern.to_owned(),
+    }
+}
+
+/// A claim as the token has it.
+fn seen(claim: Option<&Value>) -> String {
+    match claim {
+        None => "missing".to_owned(),
+        Some(Value::String(text)) => format!("{text:?}"),
+        Some(value) => format!("the {} {value}", metadata::json_type(value)),
     }
 }
 

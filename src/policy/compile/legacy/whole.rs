@@ -38,13 +38,14 @@ pub(in super::super) fn compile(
     let Some(first) = first_of(resources, compiler.workload.namespace()) else {
         return legacy;
     };
-    if compiler.workload.services().is_empty() {
+    if compiler.workload.services().is_empty() && first.by_service {
+        let meta = first.meta;
         let message = format!(
             "{} {:?} selects by service, and the workload states no services; state each with its port \
              (Workload::service, --service NAME:PORT)",
-            first.kind, first.name
+            meta.kind, meta.name
         );
-        compiler.refuse(&first.at, "", message);
+        compiler.refuse(&meta.at, "", message);
         return legacy;
     }
     for policy in &resources.legacy_policies {
@@ -156,17 +157,32 @@ impl Port<'_> {
     }
 }
 
-/// A resource of 2018 that can concern a workload of the namespace.
-fn first_of<'r>(resources: &'r Resources, namespace: &str) -> Option<&'r Meta> {
-    let is_ours = |meta: &&Meta| meta.namespace == namespace;
-    let policies = resources.legacy_policies.iter().map(|policy| &policy.meta);
-    let policies = policies.filter(|meta| meta.kind == MESH_POLICY || is_ours(meta));
+/// A resource of 2018 that can concern a workload.
+struct First<'r> {
+    meta: &'r Meta,
+    /// It selects by service; a Policy of the whole namespace and a MeshPolicy do not.
+    by_service: bool,
+}
+
+/// The first resource of 2018 that can concern a workload of the namespace; before others one that selects by service.
+fn first_of<'r>(resources: &'r Resources, namespace: &str) -> Option<First<'r>> {
+    let is_ours = |meta: &Meta| meta.namespace == namespace;
+    let policies = resources.legacy_policies.iter();
+    let policies =
+        policies.filter(|policy| policy.meta.kind == MESH_POLICY || is_ours(&policy.meta));
+    let targeted = policies.clone().filter(|policy| !policy.targets.is_empty());
+    let targeted = targeted.map(|policy| &policy.meta);
     // Of these the one named `default` speaks for all, wherever it was written.
     let configs = resources.rbac_configs.iter().map(|config| &config.meta);
     let roles = resources.service_roles.iter().map(|role| &role.meta);
     let bindings = resources.service_role_bindings.iter();
     let bindings = bindings.map(|binding| &binding.meta);
-    let mut all = policies.chain(configs);
-    all.next()
-        .or_else(|| roles.chain(bindings).find(|meta| is_ours(meta)))
+    let roles = roles.chain(bindings).filter(|meta| is_ours(meta));
+    let first = |meta, by_service| First { meta, by_service };
+    let mut by_service = targeted.chain(configs).chain(roles);
+    let mut broad = policies.map(|policy| &policy.meta);
+    by_service
+        .next()
+        .map(|meta| first(meta, true))
+        .or_else(|| broad.next().map(|meta| first(meta, false)))
 }
