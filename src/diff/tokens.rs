@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::istio::{JwtRule, LegacyJwt};
+use crate::istio::{JwtRule, LegacyJwt, TriggerRule};
 use crate::policy::{Authentication, LegacyAuthentication, fold_audience};
 
 /// Which end-user tokens a port takes and what becomes of them, however the resources spell it.
@@ -39,7 +39,7 @@ enum BadPasses {
     Nowhere,
     Everywhere,
     /// Outside of the paths that the origin is triggered by.
-    Outside(LegacyJwt),
+    Outside(Vec<TriggerRule>),
 }
 
 impl Tokens {
@@ -69,7 +69,7 @@ impl Tokens {
         }
         let changed = old.iter().zip(new).find_map(|(old, new)| {
             let aspects = old.differences(new);
-            (!aspects.is_empty()).then(|| (old, aspects))
+            (!aspects.is_empty()).then_some((old, aspects))
         });
         changed.map(|(rule, aspects)| {
             format!(
@@ -140,10 +140,7 @@ impl Rule {
         } else if origin.trigger_rules.is_empty() {
             BadPasses::Nowhere
         } else {
-            BadPasses::Outside(LegacyJwt {
-                rule: JwtRule::default(),
-                ..origin.clone()
-            })
+            BadPasses::Outside(origin.trigger_rules.clone())
         };
         Self {
             forwards: true,
