@@ -61,6 +61,21 @@ impl HistogramCells {
         }
         self.sum.fetch_add(value, Ordering::Relaxed);
     }
+
+    /// Takes over what the other has counted.
+    pub(super) fn take(&self, from: &Self) {
+        for (to, from) in self.buckets.iter().zip(&from.buckets) {
+            take(to, from);
+        }
+        take(&self.sum, &from.sum);
+    }
+}
+
+/// Moves a count from one cell to another, while others may be adding to both.
+pub(super) fn take(to: &AtomicU64, from: &AtomicU64) {
+    if from.load(Ordering::Relaxed) > 0 {
+        to.fetch_add(from.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
 }
 
 /// What a histogram holds at one moment.

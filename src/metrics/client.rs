@@ -7,16 +7,17 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 use http::{StatusCode, header, request, response};
 
+use super::base::BaseId;
 use super::connection::Connection;
 use super::grow::Grow;
 use super::labels::BaseLabels;
 use super::metadata::{Asked, Instance, OwnMetadata, Received};
 use super::own::Own;
-use super::peers::{Peers, Seen};
+use super::peers::{Peers, Seen, Sight};
 use super::record::Record;
 use super::registry::Registry;
 use super::service_name::ServiceName;
-use super::table::{BaseId, Interned, May};
+use super::table::{Interned, May};
 use crate::context::Peer;
 use crate::identity::{SpiffeId, Workload};
 use crate::message::{ByteCount, End, ResponseFlags};
@@ -142,7 +143,8 @@ impl ClientMetrics {
     ) {
         record.record.answered(response);
         let said = Received::take(&mut response.headers);
-        record.base = Some(self.0.base_of(&record.destination, peer, &said));
+        let now = record.record.start();
+        record.base = Some(self.0.base_of(&record.destination, peer, &said, now));
     }
 
     /// A gRPC response has brought so many messages by now: reports those of both ways, at most every five seconds. What is never
@@ -164,7 +166,7 @@ impl ClientMetrics {
         let nothing = Received::default();
         let base = record
             .base
-            .unwrap_or_else(|| self.0.base_of(&record.destination, None, &nothing));
+            .unwrap_or_else(|| self.0.base_of(&record.destination, None, &nothing, now));
         record
             .record
             .add_to(registry.table(), base, *overflow, end, now);
@@ -174,7 +176,8 @@ impl ClientMetrics {
     #[must_use]
     pub fn connection(&self, host: &str, peer: Option<&Peer>) -> Connection {
         let destination = self.0.destination(host);
-        let base = self.0.base_of(&destination, peer, &Received::default());
+        let nothing = Received::default();
+        let base = self.0.base_of(&destination, peer, &nothing, Instant::now());
         Connection::open(&self.0.registry, base, self.0.overflow)
     }
 }
@@ -204,7 +207,8 @@ impl Client {
         if let Some(known) = self.destinations.get(hash, is) {
             return Arc::clone(known);
         }
-        if self.destination_count.load(Ordering::Relaxed) >= MAX_DESTINATIONS {
+        let is_full = self.destination_count.load(Ordering::Relaxed) >= MAX_DESTINATIONS;
+        if is_full || host.len() > MAX_HOST {
             return Arc::clone(&self.other);
         }
         let new = Arc::new(Destination {
@@ -222,13 +226,22 @@ impl Client {
         }
     }
 
-    fn base_of(&self, destination: &Destination, peer: Option<&Peer>, said: &Received) -> BaseId {
+    fn base_of(
+        &self,
+        destination: &Destination,
+        peer: Option<&Peer>,
+        said: &Received,
+        now: Instant,
+    ) -> BaseId {
         let service = destination.service.as_ref();
+        let sight = Sight {
+            table: self.registry.table(),
+            overflow: self.overflow,
+            now,
+        };
         destination
             .peers
-            .base(peer, said, self.overflow, |seen, may| {
-                self.base(service, seen, may)
-            })
+            .base(peer, said, sight, |seen, may| self.base(service, seen, may))
     }
 
     fn base(&self, service: Option<&ServiceName>, seen: &Seen<'_>, may: May) -> Interned {
@@ -278,3 +291,5 @@ impl fmt::Debug for ClientRecord {
 
 /// Hosts remembered at a time; calls to any more are counted under a destination that is `unknown`.
 const MAX_DESTINATIONS: usize = 1024;
+/// DNS has no longer names; a longer host is counted with them.
+const MAX_HOST: usize = 255;

@@ -1,135 +1,201 @@
 use std::sync::atomic::AtomicU64;
 
+use super::base::{BaseId, ConnectionCells, Messages, RequestTotals};
 use super::cell::HistogramTotals;
-use super::table::{Base, ConnectionCells, Messages, RequestSeries, RequestTotals, Table};
+use super::labels::Outcome;
+use super::process::Process;
+use super::table::Table;
 use super::text::{Kind, Text};
+use crate::message::ResponseFlags;
 
-/// Writes Istio's request and connection families.
-pub(super) fn write(text: &mut Text, table: &Table) {
-    let requests: Vec<_> = table
-        .bases()
-        .flat_map(|base| base.requests().map(move |series| Row::of(base, series)))
-        .collect();
-    if !requests.is_empty() {
-        write_requests(text, &requests);
-    }
-    let messages: Vec<_> = table
-        .bases()
-        .filter_map(|base| Some((base, base.messages()?)))
-        .collect();
-    for (name, help, count) in MESSAGE_FAMILIES {
-        if !messages.is_empty() {
-            text.family(Kind::Counter, name, help);
-        }
-        for (base, messages) in &messages {
-            text.sample(name, "_total", &base.labels, count(messages));
-        }
-    }
-    let connections: Vec<_> = table
-        .bases()
-        .flat_map(|base| base.connections().map(move |series| (base, series)))
-        .collect();
-    if connections.is_empty() {
-        return;
-    }
-    for (name, help, counter) in CONNECTION_FAMILIES {
-        text.family(Kind::Counter, name, help);
-        for (base, series) in &connections {
-            let labels = format!(
-                "{},request_protocol=\"tcp\",response_flags=\"{}\",connection_security_policy=\"{}\"",
-                base.labels, series.flags, base.security_policy
-            );
-            text.sample(name, "_total", &labels, series.total(counter));
-        }
-    }
+/// Everything that there is to show, written down piece by piece.
+///
+/// Istio's families are read at once, so that they agree with each other, and as numbers: half a kilobyte for each set of labels, where their
+/// text is sixty. Those of the process are read when their turn comes.
+#[derive(Debug)]
+pub(super) struct Exposition {
+    requests: Vec<RequestRow>,
+    messages: Vec<(BaseId, Messages)>,
+    connections: Vec<ConnectionRow>,
+    /// What is written next.
+    part: usize,
+    row: usize,
+    /// The process' family that was written last.
+    process: Option<&'static str>,
 }
 
-/// One series, read once, so that its families agree with each other.
-struct Row {
-    labels: String,
+#[derive(Debug)]
+struct RequestRow {
+    base: BaseId,
+    outcome: Outcome,
     totals: RequestTotals,
 }
 
-impl Row {
-    fn of(base: &Base, series: &RequestSeries) -> Self {
-        let rest = series.outcome.render(base.security_policy);
+#[derive(Debug)]
+struct ConnectionRow {
+    base: BaseId,
+    flags: ResponseFlags,
+    totals: [u64; TALLIES.len()],
+}
+
+impl Exposition {
+    /// Reads the table as it is now.
+    pub(super) fn of(table: &Table) -> Self {
+        let requests = table.bases().flat_map(|(id, base)| {
+            base.requests().map(move |series| RequestRow {
+                base: id,
+                outcome: series.outcome,
+                totals: series.totals(),
+            })
+        });
+        let messages = table
+            .bases()
+            .filter_map(|(id, base)| Some((id, base.messages()?)));
+        let connections = table.bases().flat_map(|(id, base)| {
+            base.connections().map(move |series| ConnectionRow {
+                base: id,
+                flags: series.flags,
+                totals: TALLIES.map(|tally| series.total(tally)),
+            })
+        });
+        // What was moved to another base has nothing left to show.
+        let requests = requests.filter(|row| row.totals.duration.count() > 0);
         Self {
-            labels: format!("{},{rest}", base.labels),
-            totals: series.totals(),
+            requests: requests.collect(),
+            messages: messages.collect(),
+            connections: connections.collect(),
+            part: 0,
+            row: 0,
+            process: None,
         }
+    }
+
+    /// Writes one more piece: a family's lines for one set of labels, or a whole family of the process. `false` after the last.
+    pub(super) fn write_next(&mut self, text: &mut Text, table: &Table, process: &Process) -> bool {
+        let Some(part) = PARTS.get(self.part) else {
+            self.process = process.write_after(self.process, text);
+            return self.process.is_some();
+        };
+        if self.write_row(part, text, table).is_some() {
+            self.row += 1;
+        } else {
+            self.part += 1;
+            self.row = 0;
+        }
+        true
+    }
+
+    /// `None` where the part has no more rows.
+    fn write_row(&self, part: &Part, text: &mut Text, table: &Table) -> Option<()> {
+        let family = |text: &mut Text, kind, name, help| {
+            if self.row == 0 {
+                text.family(kind, name, help);
+            }
+        };
+        match *part {
+            Part::Requests(name, help) => {
+                let row = self.requests.get(self.row)?;
+                family(text, Kind::Counter, name, help);
+                let count = row.totals.duration.count();
+                text.sample(name, "_total", &row.labels(table)?, count);
+            }
+            Part::Histogram(name, help, histogram) => {
+                let row = self.requests.get(self.row)?;
+                family(text, Kind::Histogram, name, help);
+                text.histogram(name, &row.labels(table)?, histogram(&row.totals));
+            }
+            Part::Messages(name, help, count) => {
+                let (base, messages) = self.messages.get(self.row)?;
+                family(text, Kind::Counter, name, help);
+                let labels = &table.get(*base)?.labels;
+                text.sample(name, "_total", labels, count(messages));
+            }
+            Part::Connections(name, help, tally) => {
+                let row = self.connections.get(self.row)?;
+                family(text, Kind::Counter, name, help);
+                let total = row.totals.get(tally)?;
+                text.sample(name, "_total", &row.labels(table)?, total);
+            }
+        }
+        Some(())
     }
 }
 
-fn write_requests(text: &mut Text, rows: &[Row]) {
-    let name = "istio_requests";
-    text.family(Kind::Counter, name, "Requests that have ended.");
-    for row in rows {
-        text.sample(name, "_total", &row.labels, row.totals.duration.count());
-    }
-    for (name, help, histogram) in REQUEST_HISTOGRAMS {
-        text.family(Kind::Histogram, name, help);
-        for row in rows {
-            text.histogram(name, &row.labels, histogram(&row.totals));
-        }
+impl RequestRow {
+    fn labels(&self, table: &Table) -> Option<String> {
+        let base = table.get(self.base)?;
+        let rest = self.outcome.render(base.security_policy);
+        Some(format!("{},{rest}", base.labels))
     }
 }
 
-type Count = fn(&Messages) -> u64;
+impl ConnectionRow {
+    fn labels(&self, table: &Table) -> Option<String> {
+        let base = table.get(self.base)?;
+        Some(format!(
+            "{},request_protocol=\"tcp\",response_flags=\"{}\",connection_security_policy=\"{}\"",
+            base.labels, self.flags, base.security_policy
+        ))
+    }
+}
 
-const MESSAGE_FAMILIES: [(&str, &str, Count); 2] = [
-    (
-        "istio_request_messages",
-        "gRPC messages of requests.",
-        |messages| messages.request,
-    ),
-    (
-        "istio_response_messages",
-        "gRPC messages of responses.",
-        |messages| messages.response,
-    ),
-];
-
-type Tally = fn(&ConnectionCells) -> &AtomicU64;
-
-const CONNECTION_FAMILIES: [(&str, &str, Tally); 4] = [
-    (
-        "istio_tcp_connections_opened",
-        "Connections opened.",
-        |cells| &cells.opened,
-    ),
-    (
-        "istio_tcp_connections_closed",
-        "Connections closed.",
-        |cells| &cells.closed,
-    ),
-    (
-        "istio_tcp_sent_bytes",
-        "Bytes sent to the calling side of connections.",
-        |cells| &cells.sent,
-    ),
-    (
-        "istio_tcp_received_bytes",
-        "Bytes received from the calling side of connections.",
-        |cells| &cells.received,
-    ),
-];
+/// One of Istio's families: its name, its help, and what it shows.
+enum Part {
+    Requests(&'static str, &'static str),
+    Histogram(&'static str, &'static str, Histogram),
+    Messages(&'static str, &'static str, Count),
+    /// Of the tally of this number.
+    Connections(&'static str, &'static str, usize),
+}
 
 type Histogram = fn(&RequestTotals) -> &HistogramTotals;
+type Count = fn(&Messages) -> u64;
+type Tally = fn(&ConnectionCells) -> &AtomicU64;
 
-const REQUEST_HISTOGRAMS: [(&str, &str, Histogram); 3] = [
-    (
+const TALLIES: [Tally; 4] = [
+    |cells| &cells.opened,
+    |cells| &cells.closed,
+    |cells| &cells.sent,
+    |cells| &cells.received,
+];
+
+const PARTS: [Part; 10] = [
+    Part::Requests("istio_requests", "Requests that have ended."),
+    Part::Histogram(
         "istio_request_duration_milliseconds",
         "Time from the first byte of a request to the last byte of its response, in whole milliseconds.",
         |totals| &totals.duration,
     ),
-    (
+    Part::Histogram(
         "istio_request_bytes",
         "Size of requests, head and body.",
         |totals| &totals.request_bytes,
     ),
-    (
+    Part::Histogram(
         "istio_response_bytes",
         "Size of responses, head and body.",
         |totals| &totals.response_bytes,
+    ),
+    Part::Messages(
+        "istio_request_messages",
+        "gRPC messages of requests.",
+        |messages| messages.request,
+    ),
+    Part::Messages(
+        "istio_response_messages",
+        "gRPC messages of responses.",
+        |messages| messages.response,
+    ),
+    Part::Connections("istio_tcp_connections_opened", "Connections opened.", 0),
+    Part::Connections("istio_tcp_connections_closed", "Connections closed.", 1),
+    Part::Connections(
+        "istio_tcp_sent_bytes",
+        "Bytes sent to the calling side of connections.",
+        2,
+    ),
+    Part::Connections(
+        "istio_tcp_received_bytes",
+        "Bytes received from the calling side of connections.",
+        3,
     ),
 ];

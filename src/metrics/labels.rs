@@ -110,14 +110,18 @@ impl Outcome {
     /// What is left to say once the table of series is full.
     pub(super) const UNKNOWN: Self = Self(u64::MAX);
 
-    /// `status` is `None` when no response began. The status that a gRPC peer sent counts as 2 (`UNKNOWN`) when gRPC does not know it.
+    /// `status` is `None` when no response began. The status that a gRPC peer sent counts as 2 (`UNKNOWN`) when gRPC does not know it, and a
+    /// code that HTTP does not have (RFC 9110, section 15) prints `unknown`: whoever answers would else make as many series as it likes.
     pub(super) fn new(
         protocol: Protocol,
         status: Option<StatusCode>,
         grpc_status: Option<GrpcStatus>,
         flags: ResponseFlags,
     ) -> Self {
-        let code = u64::from(status.map_or(0, |status| status.as_u16()));
+        let code = status.map_or(0, |status| match status.as_u16() {
+            known @ 100..=599 => u64::from(known),
+            _ => NO_CODE,
+        });
         let (protocol, grpc) = match (protocol, grpc_status) {
             (Protocol::Http, _) => (0, NO_GRPC_STATUS),
             (Protocol::Grpc, None) => (1, NO_GRPC_STATUS),
@@ -141,6 +145,12 @@ impl Outcome {
         self != Self::UNKNOWN && self.0 & 0xff == 1
     }
 
+    /// Whether a guard may have answered so: the caller was not let in, as far as anybody can tell.
+    pub(super) const fn is_refusal(self) -> bool {
+        let (code, grpc) = (self.0 >> 16 & 0xffff, self.0 >> 8 & 0xff);
+        matches!(code, 401 | 403) || matches!(grpc, PERMISSION_DENIED | UNAUTHENTICATED)
+    }
+
     /// The five labels that stand after the base ones.
     pub(super) fn render(self, security_policy: &str) -> String {
         let mut text = String::with_capacity(160);
@@ -158,9 +168,12 @@ impl Outcome {
                 NO_GRPC_STATUS => String::new(),
                 code => code.to_string(),
             };
-            let code = self.0 >> 16 & 0xffff;
+            let code = match self.0 >> 16 & 0xffff {
+                NO_CODE => UNKNOWN.to_owned(),
+                code => code.to_string(),
+            };
             write_label(&mut text, "request_protocol", self.protocol());
-            write_label(&mut text, "response_code", &code.to_string());
+            write_label(&mut text, "response_code", &code);
             write_label(&mut text, "grpc_response_status", &grpc);
             write_label(&mut text, "response_flags", &self.flags().to_string());
         }
@@ -189,34 +202,42 @@ pub(super) fn write_label(text: &mut String, name: &str, value: &str) {
 }
 
 /// Escapes as the text format asks (`\\`, `\"`, `\n`). Other control characters and those that turn the reading direction print as
-/// `\u{…}` with the backslash escaped too, and a value ends after 256 bytes: a peer may have written it.
+/// `\u{…}` with the backslash escaped too, and a value ends after 256 bytes as written: a peer may have chosen it.
 fn write_value(text: &mut String, value: &str) {
-    let mut length = 0;
+    let start = text.len();
     for c in value.chars() {
-        length += c.len_utf8();
-        if length > MAX_VALUE {
-            text.push('…');
-            return;
-        }
+        let before = text.len();
         match c {
             '\\' => text.push_str("\\\\"),
             '"' => text.push_str("\\\""),
             '\n' => text.push_str("\\n"),
-            c if c.is_control()
-                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
+            c if is_invisible(c) => {
                 // Writing to a string does not fail.
                 let _ = write!(text, "\\\\u{{{:x}}}", u32::from(c));
             }
             c => text.push(c),
         }
+        if text.len() - start > MAX_VALUE {
+            text.truncate(before);
+            text.push('…');
+            return;
+        }
     }
+}
+
+/// Control characters (C0, C1, DEL), and those that turn the reading direction.
+pub(super) fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What a label prints when its value is not known.
 pub(super) const UNKNOWN: &str = "unknown";
 
 const NO_GRPC_STATUS: u64 = 0xff;
+const NO_CODE: u64 = 0xffff;
+const PERMISSION_DENIED: u64 = 7;
+const UNAUTHENTICATED: u64 = 16;
 const MAX_VALUE: usize = 256;
 
 #[cfg(test)]
@@ -295,6 +316,34 @@ mod tests {
 
     /// H-19.
     #[test]
+    fn a_code_is_from_a_closed_set() {
+        let with = |code| {
+            let status = StatusCode::from_u16(code).ok();
+            Outcome::new(Protocol::Http, status, None, ResponseFlags::none())
+        };
+        assert_eq!(with(600), with(999));
+        assert_ne!(with(599), with(600));
+        assert_ne!(with(0), with(600));
+        let unknown = with(700).render("none");
+        assert!(unknown.contains("response_code=\"unknown\""), "{unknown}");
+    }
+
+    #[test]
+    fn a_refusal_is_known_by_its_code_or_its_grpc_status() {
+        let with = |protocol, code, grpc: Option<u32>| {
+            let status = StatusCode::from_u16(code).ok();
+            let grpc = grpc.map(GrpcStatus::new);
+            Outcome::new(protocol, status, grpc, ResponseFlags::none()).is_refusal()
+        };
+        assert!(with(Protocol::Http, 401, None) && with(Protocol::Http, 403, None));
+        assert!(with(Protocol::Grpc, 200, Some(7)) && with(Protocol::Grpc, 200, Some(16)));
+        assert!(!with(Protocol::Http, 200, None) && !with(Protocol::Http, 404, None));
+        assert!(!with(Protocol::Grpc, 200, Some(0)) && !with(Protocol::Grpc, 200, None));
+        assert!(!Outcome::UNKNOWN.is_refusal());
+    }
+
+    /// H-19.
+    #[test]
     fn values_are_escaped_and_cut() {
         let shown = |value: &str| {
             let mut text = String::new();
@@ -309,5 +358,12 @@ mod tests {
         );
         let long = "é".repeat(200);
         assert_eq!(shown(&long), format!("a=\"{}…\"", "é".repeat(128)));
+        let whole = "x".repeat(256);
+        assert_eq!(shown(&whole), format!("a=\"{whole}\""));
+        // What is written counts, not what was said.
+        for hostile in ["\u{1}", "\"", "\\", "\n", "\u{202e}"] {
+            let written = shown(&hostile.repeat(256)).len();
+            assert!(written <= 256 + "a=\"…\"".len(), "{hostile:?}: {written}");
+        }
     }
 }

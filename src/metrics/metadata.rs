@@ -3,6 +3,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::labels::is_invisible;
 use super::wire::{Field, Reader, Writer};
 use crate::identity::Workload;
 
@@ -19,12 +20,39 @@ pub(super) struct PeerMetadata {
 }
 
 impl PeerMetadata {
-    /// Reads the value of `x-envoy-peer-metadata`: base64 (padded or not) of a protobuf `Struct`. `None` when it is too big or unreadable.
+    /// Reads the value of `x-envoy-peer-metadata`: base64 (padded or not) of a protobuf `Struct`.
+    ///
+    /// `None` when it is too big or unreadable, or when its labels would be longer than honest ones are. A single field that no workload can
+    /// have (longer than a Kubernetes name, or with a character that nobody sees) is as if absent.
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
         if value.len() > MAX_HEADER {
             return None;
         }
-        Self::read(&BASE64.decode(value).ok()?)
+        let metadata = Self::read(&BASE64.decode(value).ok()?)?;
+        (metadata.written() <= MAX_WRITTEN).then_some(metadata)
+    }
+
+    /// The bytes that labels write of it.
+    pub(super) fn written(&self) -> usize {
+        let fields = self.fields().into_iter().flatten();
+        fields.map(|text| written(text)).sum()
+    }
+
+    /// Whether it says nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields().into_iter().all(Option::is_none)
+    }
+
+    const fn fields(&self) -> [&Option<String>; 7] {
+        [
+            &self.namespace,
+            &self.workload,
+            &self.cluster,
+            &self.app,
+            &self.version,
+            &self.canonical_service,
+            &self.canonical_revision,
+        ]
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -86,7 +114,13 @@ impl Labels {
 }
 
 fn present(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
+    let is_name = !text.is_empty() && written(text) <= MAX_FIELD && !text.contains(is_invisible);
+    is_name.then(|| text.to_owned())
+}
+
+/// As long as a label writes it, where all of its characters can be seen.
+fn written(text: &str) -> usize {
+    text.len() + text.matches(['"', '\\']).count()
 }
 
 /// A value of a `Struct` of the kinds that metadata uses.
@@ -276,7 +310,11 @@ pub(super) const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata
 pub(super) const METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
 
 /// Bigger metadata is as if absent (H-13).
-pub(super) const MAX_HEADER: usize = 16 * 1024;
+const MAX_HEADER: usize = 16 * 1024;
+/// Kubernetes' longest names.
+const MAX_FIELD: usize = 253;
+/// Seven names of the length of Kubernetes' labels, and some more.
+const MAX_WRITTEN: usize = 512;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -384,6 +422,32 @@ mod tests {
         );
         let big = "A".repeat(MAX_HEADER + 4);
         assert_eq!(PeerMetadata::decode(big.as_bytes()), None);
+    }
+
+    /// H-19, R-21.
+    #[test]
+    fn a_field_that_no_workload_has_is_absent() {
+        let read = |app: &str, version: &str| {
+            let mut labels = Writer::default();
+            write_entry(&mut labels, "app", STRING_VALUE, app.as_bytes());
+            write_entry(&mut labels, "version", STRING_VALUE, version.as_bytes());
+            let mut all = Writer::default();
+            write_entry(&mut all, "LABELS", STRUCT_VALUE, labels.as_bytes());
+            PeerMetadata::decode(BASE64.encode(all.as_bytes()).as_bytes())
+        };
+        for hostile in ["\0", "a\u{1f}", "\u{7f}", "a\u{85}b", "\n", "\u{202e}x"] {
+            let metadata = read(hostile, "v1").unwrap();
+            assert_eq!(metadata.app, None, "{hostile:?}");
+            assert_eq!(metadata.version.as_deref(), Some("v1"));
+        }
+        assert!(read("\u{1}", "\u{2}").unwrap().is_empty());
+        // As many bytes as a label writes.
+        let longest = "a".repeat(MAX_FIELD);
+        assert_eq!(read(&longest, "").unwrap().app, Some(longest.clone()));
+        assert_eq!(read(&format!("{longest}a"), "").unwrap().app, None);
+        assert_eq!(read(&"\"".repeat(MAX_FIELD / 2 + 1), "").unwrap().app, None);
+        // An app names the canonical service too, so that it is written twice.
+        assert_eq!(read(&longest, &longest), None);
     }
 
     #[test]

@@ -16,6 +16,11 @@
 //! Counting waits for nobody: cells are striped over threads, and a series is found without a lock once it exists. At most 2000 series
 //! are kept per family; what would be one more is counted under labels that say `unknown`, and one peer cannot use them all up.
 //!
+//! What a peer says of itself costs little, too. A field that no workload can have (longer than 253 bytes as a label writes it, or with a
+//! control character) is as if absent, and so is metadata that would write more than 512. Of one name, up to eight descriptions are shown at
+//! a time: several workloads may share an account. One that nobody has given for an hour makes room for another; who gives more than eight
+//! within an hour is counted under its name alone for the next. Descriptions that only refused requests gave go after an hour.
+//!
 //! # Example
 //! ```
 //! use axum::{Router, routing::get};
@@ -34,12 +39,14 @@
 //! - `# HELP` lines are written, and OpenMetrics to a scraper that asks for it; the sidecar writes neither.
 //! - An own label that is not set is `unknown`, where the sidecar writes an empty one.
 //! - A gRPC call that is refused counts as `grpc`, where the sidecar may say `http`.
-//! - A gRPC status that gRPC does not define counts as 2.
+//! - A gRPC status that gRPC does not define counts as 2, and the response code of a status that HTTP does not (600 and more) is `unknown`.
+//! - More than a few descriptions of one caller are not shown (see above).
 //! - Sizes are those of the messages as HTTP/1 would write them, or of HTTP/2's uncompressed fields, without HTTP/2's frames.
 //! - A call to a host outside the mesh carries no peer metadata.
 //! - Peer metadata is remembered by its bytes and its sender, not by its id alone, and counts only over mutual TLS.
 //! - Destination hosts are stripped of their port.
 
+mod base;
 mod cell;
 mod client;
 mod client_layer;
@@ -56,8 +63,12 @@ mod process;
 mod record;
 mod registry;
 mod scrape;
+mod scrape_body;
+mod scrapes;
 mod server;
 mod service_name;
+mod standing;
+mod stories;
 mod table;
 mod text;
 mod wire;
@@ -70,6 +81,7 @@ pub use layer::{Metrics, MetricsLayer, ResponseFuture, ServerEnd};
 pub use process::{Counter, Gauge};
 pub use registry::Registry;
 pub use scrape::{PATH, Scrape};
+pub use scrape_body::{ScrapeBody, ScrapeError};
 pub use server::{ServerMetrics, ServerRecord};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use service_name::ServiceName;

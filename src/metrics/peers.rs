@@ -1,28 +1,26 @@
-use std::hash::{BuildHasher, Hash};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::hash::BuildHasher;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
-use hashbrown::{Equivalent, HashMap};
 
+use super::base::BaseId;
 use super::grow::Grow;
 use super::labels::EndLabels;
-use super::metadata::{MAX_HEADER, PeerMetadata, Received};
-use super::table::{BaseId, Interned, May};
+use super::metadata::{PeerMetadata, Received};
+use super::stories::{Stories, Told};
+use super::table::{Interned, May, Table};
 use crate::context::Peer;
 
 /// The bases of all peers seen from one place (a port of ours, a service that we call), found again without making their labels anew.
 ///
 /// What a peer proves (its certificate's name) finds its entry, which lives as long as the map and is read wait-free. What a peer says
-/// (metadata headers) is looked up by name *and* exact bytes, so that no peer can speak for another; those entries are dropped when they grow
-/// too many, and each name may have only a few of them.
+/// (metadata headers) is kept with that name, so that no peer can speak for another: see [`Stories`].
 #[derive(Debug)]
 pub(super) struct Peers {
     hasher: RandomState,
     proven: Grow<Proven, 32>,
-    proven_count: AtomicUsize,
-    described: ArcSwap<HashMap<DescribedKey, BaseId, RandomState>>,
 }
 
 #[derive(Debug)]
@@ -30,8 +28,16 @@ struct Proven {
     principal: Option<Box<str>>,
     is_tls: bool,
     base: BaseId,
-    /// How many bases this peer's descriptions have caused.
-    caused: AtomicUsize,
+    stories: OnceLock<Box<Stories>>,
+}
+
+/// Where and when a peer is seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sight<'a> {
+    pub(super) table: &'a Table,
+    /// Stands in when there is no room for the peer.
+    pub(super) overflow: BaseId,
+    pub(super) now: Instant,
 }
 
 /// What labels may use of the other end.
@@ -52,6 +58,13 @@ impl<'a> Seen<'a> {
             is_tls: peer.is_some_and(Peer::is_tls),
             metadata: None,
             peer,
+        }
+    }
+
+    const fn saying(self, metadata: &'a PeerMetadata) -> Self {
+        Self {
+            metadata: Some(metadata),
+            ..self
         }
     }
 
@@ -86,12 +99,9 @@ impl<'a> Seen<'a> {
 
 impl Peers {
     pub(super) fn new() -> Self {
-        let hasher = RandomState::default();
         Self {
-            described: ArcSwap::from_pointee(HashMap::with_hasher(hasher.clone())),
-            hasher,
+            hasher: RandomState::default(),
             proven: Grow::new(),
-            proven_count: AtomicUsize::new(0),
         }
     }
 
@@ -102,28 +112,38 @@ impl Peers {
         &self,
         peer: Option<&Peer>,
         said: &Received,
-        overflow: BaseId,
+        sight: Sight<'_>,
         make: impl Fn(&Seen<'_>, May) -> Interned,
     ) -> BaseId {
+        let Sight { table, now, .. } = sight;
+        let now = table.second(now);
         let seen = Seen::of(peer);
-        let Some(proven) = self.proven(&seen, &make) else {
-            return overflow;
+        let Some(proven) = self.proven(&seen, table, &make) else {
+            return sight.overflow;
         };
-        match (seen.principal, &said.value) {
-            (Some(principal), Some(value)) => {
-                let id = said.id.as_ref().map_or(&b""[..], |id| id.as_bytes());
-                // Too big an id is no id (H-13): what is kept of a peer has a bound.
-                let id = if id.len() > MAX_HEADER { b"" } else { id };
-                let key = (principal, id, value.as_bytes());
-                self.described(key, &seen, proven, make)
-            }
-            _ => proven.base,
-        }
+        let (Some(_), Some(value)) = (seen.principal, &said.value) else {
+            return proven.base;
+        };
+        let value = value.as_bytes();
+        let told = Told {
+            value,
+            hash: self.hasher.hash_one(value),
+            now,
+        };
+        let stories = || {
+            let has_namespace = peer.and_then(Peer::namespace).is_some();
+            Box::new(Stories::of(proven.base, has_namespace))
+        };
+        let stories = proven.stories.get_or_init(stories);
+        stories.base(&told, table, |metadata, may| {
+            make(&seen.saying(metadata), may)
+        })
     }
 
     fn proven(
         &self,
         seen: &Seen<'_>,
+        table: &Table,
         make: impl Fn(&Seen<'_>, May) -> Interned,
     ) -> Option<&Proven> {
         let hash = self.hasher.hash_one((seen.principal, seen.is_tls));
@@ -133,92 +153,25 @@ impl Peers {
         if let Some(proven) = self.proven.get(hash, is) {
             return Some(proven);
         }
-        if self.proven_count.load(Ordering::Relaxed) >= MAX_PROVEN {
+        if table.names.load(Ordering::Relaxed) >= MAX_NAMES {
             return None;
         }
         let proven = Proven {
             principal: seen.principal.map(Box::from),
             is_tls: seen.is_tls,
             base: make(seen, May::Add).base,
-            caused: AtomicUsize::new(0),
+            stories: OnceLock::new(),
         };
         let (proven, is_new) = self.proven.get_or_add(hash, is, proven)?;
         if is_new {
-            self.proven_count.fetch_add(1, Ordering::Relaxed);
+            table.names.fetch_add(1, Ordering::Relaxed);
         }
         Some(proven)
     }
-
-    fn described(
-        &self,
-        key: (&str, &[u8], &[u8]),
-        seen: &Seen<'_>,
-        proven: &Proven,
-        make: impl Fn(&Seen<'_>, May) -> Interned,
-    ) -> BaseId {
-        if let Some(base) = self.described.load().get(&DescribedQuery(key)) {
-            return *base;
-        }
-        let (principal, id, value) = key;
-        let Some(metadata) = PeerMetadata::decode(value) else {
-            return proven.base;
-        };
-        let may = if proven.caused.load(Ordering::Relaxed) < MAX_CAUSED {
-            May::Add
-        } else {
-            May::FindElse(proven.base)
-        };
-        let seen = Seen {
-            metadata: Some(&metadata),
-            ..*seen
-        };
-        let Interned { base, is_new } = make(&seen, may);
-        if is_new {
-            proven.caused.fetch_add(1, Ordering::Relaxed);
-        }
-        let owned = DescribedKey {
-            principal: principal.into(),
-            id: id.into(),
-            value: value.into(),
-        };
-        // The copy is paid once per description, and is small.
-        self.described.rcu(|map| {
-            let mut map = if map.len() < MAX_DESCRIBED {
-                HashMap::clone(map)
-            } else {
-                HashMap::with_hasher(self.hasher.clone())
-            };
-            map.insert(owned.clone(), base);
-            map
-        });
-        base
-    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct DescribedKey {
-    principal: Arc<str>,
-    id: Arc<[u8]>,
-    value: Arc<[u8]>,
-}
-
-/// Hashes and compares as the key it asks for, without owning it.
-#[derive(Hash)]
-struct DescribedQuery<'a>((&'a str, &'a [u8], &'a [u8]));
-
-impl Equivalent<DescribedKey> for DescribedQuery<'_> {
-    fn equivalent(&self, key: &DescribedKey) -> bool {
-        let (principal, id, value) = self.0;
-        *key.principal == *principal && *key.id == *id && *key.value == *value
-    }
-}
-
-/// Names remembered for good.
-const MAX_PROVEN: usize = 4096;
-/// Descriptions remembered at a time, twice 16 KiB each at the very worst.
-const MAX_DESCRIBED: usize = 256;
-/// Sets of labels that one name may cause: a peer that keeps changing its story is then known by its name alone.
-const MAX_CAUSED: usize = 256;
+/// Names remembered for good, in all places of one table.
+const MAX_NAMES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -274,7 +227,12 @@ mod tests {
 
         fn see(&self, peer: &Peer, said: &Received) -> BaseId {
             let last = BaseId::LAST_RESORT;
-            self.peers.base(Some(peer), said, last, |seen, may| {
+            let sight = Sight {
+                table: &self.table,
+                overflow: last,
+                now: Instant::now(),
+            };
+            self.peers.base(Some(peer), said, sight, |seen, may| {
                 self.made.set(self.made.get() + 1);
                 let labels = BaseLabels {
                     source: seen.labels(),
@@ -283,25 +241,6 @@ mod tests {
                 self.table.base(&labels, last, may)
             })
         }
-    }
-
-    /// H-13.
-    #[test]
-    fn an_id_that_is_too_big_is_not_kept() {
-        let seer = Seer::new();
-        let huge = Received {
-            id: Some("i".repeat(MAX_HEADER + 1).try_into().unwrap()),
-            ..said("w")
-        };
-        let web = peer("web");
-        let base = seer.see(&web, &huge);
-        let made = seer.made.get();
-        let without = Received {
-            id: None,
-            ..said("w")
-        };
-        assert_eq!(seer.see(&web, &without), base);
-        assert_eq!(seer.made.get(), made, "the same entry");
     }
 
     #[test]
@@ -328,28 +267,14 @@ mod tests {
         assert_eq!(seer.see(&web, &said("one")), first);
     }
 
-    /// descriptions come and go, their labels stay known.
-    #[test]
-    fn descriptions_are_forgotten_and_understood_again() {
-        let seer = Seer::new();
-        let first = seer.see(&peer("a0"), &said("w"));
-        for account in 1..=MAX_DESCRIBED {
-            seer.see(&peer(&format!("a{account}")), &said("w"));
-            assert!(seer.peers.described.load().len() <= MAX_DESCRIBED);
-        }
-        let made = seer.made.get();
-        assert_eq!(seer.see(&peer("a0"), &said("w")), first);
-        assert_eq!(seer.made.get(), made + 1);
-    }
-
     ///
     #[test]
     fn names_past_the_bound_are_not_remembered() {
         let seer = Seer::new();
-        for account in 0..MAX_PROVEN + 10 {
+        for account in 0..MAX_NAMES + 10 {
             seer.see(&peer(&format!("a{account}")), &Received::default());
         }
-        assert_eq!(seer.made.get(), MAX_PROVEN);
+        assert_eq!(seer.made.get(), MAX_NAMES);
         let unseen = seer.see(&peer("unseen"), &Received::default());
         assert_eq!(unseen, BaseId::LAST_RESORT);
     }

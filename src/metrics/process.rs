@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::base::MAX_SERIES;
 use super::labels::{UNKNOWN, write_label};
-use super::table::MAX_SERIES;
 use super::text::{Kind, Text};
 
 /// A number of the process that only rises: handshakes, reloads. Cheap to clone; all clones count together.
@@ -180,32 +181,44 @@ impl Process {
         Some(with(family, key))
     }
 
-    pub(super) fn write(&self, text: &mut Text) {
+    /// Writes the first family after the one of this name, and returns its name; `None` after the last.
+    pub(super) fn write_after(
+        &self,
+        name: Option<&'static str>,
+        text: &mut Text,
+    ) -> Option<&'static str> {
         let families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, family) in families.iter() {
-            let asked = family.asked.iter();
-            let asked: Vec<_> = asked
-                .filter_map(|(labels, asked)| Some((labels, (asked.0)()?)))
-                .collect();
-            if family.series.is_empty() && asked.is_empty() {
-                continue;
-            }
-            text.family(family.kind, name, family.help);
-            for (labels, value) in asked {
-                let suffix = if family.kind == Kind::Counter {
-                    "_total"
-                } else {
-                    ""
-                };
-                text.sample(name, suffix, labels, value);
-            }
-            for (labels, cell) in &family.series {
-                let bits = cell.load(Ordering::Relaxed);
-                match family.kind {
-                    Kind::Counter => text.sample(name, "_total", labels, bits),
-                    Kind::PlainCounter | Kind::Gauge | Kind::Histogram => {
-                        text.sample(name, "", labels, f64::from_bits(bits));
-                    }
+        let from = name.map_or(Bound::Unbounded, Bound::<&str>::Excluded);
+        let (name, family) = families.range::<str, _>((from, Bound::Unbounded)).next()?;
+        family.write(name, text);
+        Some(name)
+    }
+}
+
+impl Family {
+    fn write(&self, name: &str, text: &mut Text) {
+        let asked = self.asked.iter();
+        let asked: Vec<_> = asked
+            .filter_map(|(labels, asked)| Some((labels, (asked.0)()?)))
+            .collect();
+        if self.series.is_empty() && asked.is_empty() {
+            return;
+        }
+        text.family(self.kind, name, self.help);
+        for (labels, value) in asked {
+            let suffix = if self.kind == Kind::Counter {
+                "_total"
+            } else {
+                ""
+            };
+            text.sample(name, suffix, labels, value);
+        }
+        for (labels, cell) in &self.series {
+            let bits = cell.load(Ordering::Relaxed);
+            match self.kind {
+                Kind::Counter => text.sample(name, "_total", labels, bits),
+                Kind::PlainCounter | Kind::Gauge | Kind::Histogram => {
+                    text.sample(name, "", labels, f64::from_bits(bits));
                 }
             }
         }
@@ -228,8 +241,12 @@ mod tests {
 
     fn shown(process: &Process, format: Format) -> String {
         let mut text = Text::new(format);
-        process.write(&mut text);
-        text.finish()
+        let mut last = None;
+        while let Some(name) = process.write_after(last, &mut text) {
+            last = Some(name);
+        }
+        text.end();
+        text.take()
     }
 
     #[test]

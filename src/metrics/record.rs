@@ -2,8 +2,9 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode, Version, request, response};
 
+use super::base::{BaseId, Messages, Observed};
 use super::labels::{Outcome, Protocol};
-use super::table::{BaseId, Messages, Observed, Table};
+use super::table::Table;
 use crate::message::{ByteCount, End, ResponseFlags, is_grpc};
 
 /// The half of a record that both sides share: clock, sizes, outcome.
@@ -38,6 +39,11 @@ impl Record {
             reported: Messages::default(),
             reported_at: now,
         }
+    }
+
+    /// When it began.
+    pub(super) const fn start(&self) -> Instant {
+        self.start
     }
 
     pub(super) fn request_bytes(&self) -> u64 {

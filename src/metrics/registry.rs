@@ -1,10 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::client::ClientMetrics;
-use super::families;
+use super::families::Exposition;
 use super::format::Format;
 use super::process::{Counter, Gauge, Process};
+use super::scrapes::Scrapes;
 use super::server::ServerMetrics;
 use super::table::Table;
 use super::text::Text;
@@ -28,6 +30,7 @@ pub struct Registry(Arc<Families>);
 struct Families {
     table: Table,
     process: Process,
+    scrapes: Scrapes,
 }
 
 impl Registry {
@@ -48,6 +51,7 @@ impl Registry {
         Self(Arc::new(Families {
             table: Table::new(),
             process,
+            scrapes: Scrapes::new(),
         }))
     }
 
@@ -130,13 +134,29 @@ impl Registry {
         self.0.process.ask(true, name, help, labels, value);
     }
 
-    /// Writes everything down.
+    /// Writes everything down, in one piece. Where a scraper asks, [`Scrape`](super::Scrape) writes it piece by piece.
     #[must_use]
     pub fn render(&self, format: Format) -> String {
         let mut text = Text::new(format);
-        families::write(&mut text, &self.0.table);
-        self.0.process.write(&mut text);
-        text.finish()
+        let mut exposition = self.exposition(Instant::now());
+        while self.write_next(&mut exposition, &mut text) {}
+        text.end();
+        text.take()
+    }
+
+    /// Everything as it is now.
+    pub(super) fn exposition(&self, now: Instant) -> Exposition {
+        self.0.table.settle(now);
+        Exposition::of(&self.0.table)
+    }
+
+    /// Writes one more piece; `false` when there is none.
+    pub(super) fn write_next(&self, exposition: &mut Exposition, text: &mut Text) -> bool {
+        exposition.write_next(text, &self.0.table, &self.0.process)
+    }
+
+    pub(super) fn scrapes(&self) -> &Scrapes {
+        &self.0.scrapes
     }
 
     pub(super) fn table(&self) -> &Table {

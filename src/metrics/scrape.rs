@@ -2,18 +2,20 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use tower_service::Service;
 
 use super::format::Format;
 use super::registry::Registry;
+use super::scrape_body::ScrapeBody;
 
 /// The path at which the sidecar is scraped; the server may have another.
 pub const PATH: &str = "/stats/prometheus";
 
 /// A service that shows a [`Registry`] to Prometheus, in the format that its `accept` asks for. It answers GET and HEAD at any path.
 ///
-/// Serve it on a port of its own, or where only the scraper may call.
+/// Serve it on a port of its own, or where only the scraper may call. Four scrapes of one registry may be under way at once; the next is
+/// answered with 503 and `retry-after`. One that takes more than 30 seconds may lose its place to another.
 ///
 /// # Example
 /// ```
@@ -36,23 +38,20 @@ impl Scrape {
     }
 
     /// The answer to a request, for those who route by hand.
-    pub fn respond<B>(&self, request: &Request<B>) -> Response<String> {
-        let is_head = request.method() == Method::HEAD;
-        if !is_head && request.method() != Method::GET {
-            let mut response = Response::new(String::new());
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            response
-                .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
-        }
+    pub fn respond<B>(&self, request: &Request<B>) -> Response<ScrapeBody> {
         let format = Format::accepted(request.headers());
-        let text = if is_head {
-            String::new()
-        } else {
-            self.registry.render(format)
+        let body = match *request.method() {
+            Method::HEAD => ScrapeBody::whole(""),
+            Method::GET => match ScrapeBody::of(&self.registry, format) {
+                Some(body) => body,
+                None => return busy(),
+            },
+            _ => {
+                let allow = (header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+                return refuse(StatusCode::METHOD_NOT_ALLOWED, "", allow);
+            }
         };
-        let mut response = Response::new(text);
+        let mut response = Response::new(body);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, format.content_type());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -61,9 +60,9 @@ impl Scrape {
 }
 
 impl<B> Service<Request<B>> for Scrape {
-    type Response = Response<String>;
+    type Response = Response<ScrapeBody>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<String>, Infallible>>;
+    type Future = Ready<Result<Response<ScrapeBody>, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -72,6 +71,23 @@ impl<B> Service<Request<B>> for Scrape {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         ready(Ok(self.respond(&request)))
     }
+}
+
+fn busy() -> Response<ScrapeBody> {
+    let later = (header::RETRY_AFTER, HeaderValue::from_static("5"));
+    let text = "too many scrapes are under way\n";
+    refuse(StatusCode::SERVICE_UNAVAILABLE, text, later)
+}
+
+fn refuse(
+    status: StatusCode,
+    text: &'static str,
+    (name, value): (HeaderName, HeaderValue),
+) -> Response<ScrapeBody> {
+    let mut response = Response::new(ScrapeBody::whole(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(name, value);
+    response
 }
 
 #[cfg(test)]

@@ -4,16 +4,17 @@ use std::time::Instant;
 
 use http::{request, response};
 
+use super::base::BaseId;
 use super::connection::Connection;
 use super::grow::Grow;
 use super::labels::BaseLabels;
 use super::metadata::{Asked, Instance, OwnMetadata, Received};
 use super::own::Own;
-use super::peers::{Peers, Seen};
+use super::peers::{Peers, Seen, Sight};
 use super::record::Record;
 use super::registry::Registry;
 use super::service_name::ServiceName;
-use super::table::{BaseId, Interned, May};
+use super::table::{Interned, May};
 use crate::context::Peer;
 use crate::identity::{SpiffeId, Workload};
 use crate::message::{ByteCount, End, ResponseFlags};
@@ -87,7 +88,7 @@ impl ServerMetrics {
         let said = Received::take(&mut request.headers);
         ServerRecord {
             record,
-            base: self.0.base_of(peer, &said),
+            base: self.0.base_of(peer, &said, now),
             asked: said.asked(),
         }
     }
@@ -126,7 +127,9 @@ impl ServerMetrics {
     /// A connection that carries no HTTP was opened to us.
     #[must_use]
     pub fn connection(&self, peer: &Peer) -> Connection {
-        let base = self.0.base_of(Some(peer), &Received::default());
+        let base = self
+            .0
+            .base_of(Some(peer), &Received::default(), Instant::now());
         Connection::open(&self.0.registry, base, self.0.overflow)
     }
 }
@@ -160,11 +163,16 @@ impl Server {
         self.ports.get_or_add(hash, is, port).map(|(port, _)| port)
     }
 
-    fn base_of(&self, peer: Option<&Peer>, said: &Received) -> BaseId {
+    fn base_of(&self, peer: Option<&Peer>, said: &Received, now: Instant) -> BaseId {
         let Some(port) = self.port(peer) else {
             return self.overflow;
         };
-        port.peers.base(peer, said, self.overflow, |seen, may| {
+        let sight = Sight {
+            table: self.registry.table(),
+            overflow: self.overflow,
+            now,
+        };
+        port.peers.base(peer, said, sight, |seen, may| {
             self.base(&port.service, seen, may)
         })
     }

@@ -6,10 +6,15 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
-use super::cell::{HistogramCells, HistogramTotals, Striped};
+use super::base::{
+    Base, BaseId, ConnectionCells, ConnectionSeries, MAX_BASES, Messages, Observed, RequestSeries,
+};
+use super::cell::Striped;
 use super::grow::Grow;
 use super::labels::{BaseLabels, Outcome};
+use super::standing::Standing;
 use crate::message::ResponseFlags;
 
 /// Every series of the request and connection families.
@@ -20,18 +25,22 @@ use crate::message::ResponseFlags;
 pub(super) struct Table {
     bases: Box<[OnceLock<Box<Base>>]>,
     interned: Mutex<HashMap<String, BaseId>>,
+    described: AtomicUsize,
     series: AtomicUsize,
     tcp_series: AtomicUsize,
+    /// The names of peers that are remembered, in all places.
+    pub(super) names: AtomicUsize,
+    began: Instant,
+    /// The latest second that a request or a scrape has seen.
+    latest: AtomicU64,
 }
-
-/// The number of a [`Base`] in its table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BaseId(u32);
 
 /// Whether a base may be added, or else which one stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum May {
     Add,
+    /// Add one that a peer's own words ask for; beside it stands the base of the peer's name.
+    Describe(BaseId),
     FindElse(BaseId),
 }
 
@@ -42,84 +51,17 @@ pub(super) struct Interned {
     pub(super) is_new: bool,
 }
 
-/// The series that share their base labels.
-#[derive(Debug)]
-pub(super) struct Base {
-    pub(super) labels: Box<str>,
-    pub(super) security_policy: &'static str,
-    /// Whether it takes what no longer fits elsewhere, and so may use what is kept back for that.
-    takes_overflow: bool,
-    requests: Grow<RequestSeries, 8>,
-    messages: Striped<MessageCells>,
-    connections: Grow<ConnectionSeries, 2>,
-}
-
-/// The request families of one set of labels.
-#[derive(Debug)]
-pub(super) struct RequestSeries {
-    pub(super) outcome: Outcome,
-    cells: Striped<RequestCells>,
-}
-
-#[derive(Debug, Default)]
-struct RequestCells {
-    duration: HistogramCells,
-    request_bytes: HistogramCells,
-    response_bytes: HistogramCells,
-}
-
-/// What the request families hold at one moment. `istio_requests_total` is the count of the durations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct RequestTotals {
-    pub(super) duration: HistogramTotals,
-    pub(super) request_bytes: HistogramTotals,
-    pub(super) response_bytes: HistogramTotals,
-}
-
-/// What one request adds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Observed {
-    pub(super) milliseconds: u64,
-    pub(super) request_bytes: u64,
-    pub(super) response_bytes: u64,
-}
-
-/// The gRPC message families, which have the base labels only.
-#[derive(Debug, Default)]
-struct MessageCells {
-    request: AtomicU64,
-    response: AtomicU64,
-}
-
-/// gRPC messages of the request and of the response.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Messages {
-    pub(super) request: u64,
-    pub(super) response: u64,
-}
-
-/// The connection families of one set of labels.
-#[derive(Debug)]
-pub(super) struct ConnectionSeries {
-    pub(super) flags: ResponseFlags,
-    cells: Striped<ConnectionCells>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct ConnectionCells {
-    pub(super) opened: AtomicU64,
-    pub(super) closed: AtomicU64,
-    pub(super) sent: AtomicU64,
-    pub(super) received: AtomicU64,
-}
-
 impl Table {
     pub(super) fn new() -> Self {
         let table = Self {
             bases: (0..MAX_BASES).map(|_| OnceLock::new()).collect(),
             interned: Mutex::default(),
+            described: AtomicUsize::new(0),
             series: AtomicUsize::new(0),
             tcp_series: AtomicUsize::new(0),
+            names: AtomicUsize::new(0),
+            began: Instant::now(),
+            latest: AtomicU64::new(0),
         };
         table.overflow_base(&BaseLabels::unknown("unknown", "unknown"));
         table
@@ -153,17 +95,31 @@ impl Table {
         if let Some(base) = interned.get(&key) {
             return known(*base);
         }
-        if let May::FindElse(base) = may {
-            return known(base);
-        }
+        let (described, overflow) = match may {
+            May::Add => (None, overflow),
+            May::Describe(name) => {
+                let Some(reserved) = reserve(&self.described, MAX_DESCRIBED) else {
+                    return known(name);
+                };
+                let standing = Standing::new(self.latest.load(Ordering::Relaxed));
+                (Some((reserved, standing, name)), name)
+            }
+            May::FindElse(base) => return known(base),
+        };
         let used = interned.len();
         let (Some(slot), Ok(number)) = (self.bases.get(used), u32::try_from(used)) else {
             return known(overflow);
         };
+        let described = described.map(|(reserved, standing, name)| {
+            reserved.keep_if(true);
+            (standing, name)
+        });
         let base = Box::new(Base {
             labels: text.into(),
             security_policy: labels.security_policy,
             takes_overflow,
+            described,
+            outcomes: AtomicUsize::new(0),
             requests: Grow::new(),
             messages: Striped::new(),
             connections: Grow::new(),
@@ -171,13 +127,84 @@ impl Table {
         if slot.set(base).is_err() {
             return known(overflow);
         }
-        let base = BaseId(number);
+        let base = BaseId::of_number(number);
         interned.insert(key, base);
         Interned { base, is_new: true }
     }
 
-    pub(super) fn bases(&self) -> impl Iterator<Item = &Base> {
-        self.bases.iter().map_while(|slot| Some(&**slot.get()?))
+    /// Seconds from the table's making until now, and never fewer than a request or a scrape has seen before.
+    pub(super) fn second(&self, now: Instant) -> u64 {
+        let second = now.saturating_duration_since(self.began).as_secs();
+        let latest = self.latest.load(Ordering::Relaxed);
+        if second > latest {
+            self.latest.fetch_max(second, Ordering::Relaxed);
+        }
+        second.max(latest)
+    }
+
+    /// Every base that is shown.
+    pub(super) fn bases(&self) -> impl Iterator<Item = (BaseId, &Base)> {
+        let shown = |base: &Base| {
+            let described = base.described.as_ref();
+            described.is_none_or(|(standing, _)| standing.is_shown())
+        };
+        self.every_base().filter(move |(_, base)| shown(base))
+    }
+
+    fn every_base(&self) -> impl Iterator<Item = (BaseId, &Base)> {
+        let made = self.bases.iter().map_while(|slot| slot.get());
+        (0..)
+            .map(BaseId::of_number)
+            .zip(made)
+            .map(|(id, base)| (id, &**base))
+    }
+
+    /// How the words stand that caused this base, if any did.
+    pub(super) fn standing(&self, base: BaseId) -> Option<&Standing> {
+        Some(&self.get(base)?.described.as_ref()?.0)
+    }
+
+    /// Before a scrape: moves what was counted under folded words, and forgets old words that only refused requests said.
+    pub(super) fn settle(&self, now: Instant) {
+        let now = self.second(now);
+        for (id, base) in self.every_base() {
+            let Some((standing, _)) = &base.described else {
+                continue;
+            };
+            if standing.is_folded() {
+                self.move_to_name(id);
+            } else if standing.is_idle(now) && !standing.is_accepted() {
+                standing.retire();
+            }
+        }
+    }
+
+    /// Hides what a peer said, and counts it under the peer's name.
+    pub(super) fn fold(&self, base: BaseId) {
+        if let Some(standing) = self.standing(base) {
+            standing.fold();
+            self.move_to_name(base);
+        }
+    }
+
+    /// What a thread still adds here meanwhile is moved before the next scrape.
+    fn move_to_name(&self, base: BaseId) {
+        let Some(base) = self.get(base) else {
+            return;
+        };
+        let Some((_, name)) = &base.described else {
+            return;
+        };
+        for series in base.requests() {
+            let target = self.series_for(*name, BaseId::LAST_RESORT, series.outcome);
+            if let Some(to) = target.and_then(|target| target.cells.local()) {
+                series.cells.iter().for_each(|from| to.take(from));
+            }
+        }
+        let to = self.get(*name).filter(|_| base.messages().is_some());
+        if let Some(to) = to.and_then(|name| name.messages.local()) {
+            base.messages.iter().for_each(|from| to.take(from));
+        }
     }
 
     /// Adds one request to all request families. Once the series exists: wait-free, no allocation but a stripe's first.
@@ -188,15 +215,37 @@ impl Table {
         outcome: Outcome,
         observed: Observed,
     ) {
-        let series = self
-            .request_series(base, outcome)
-            .or_else(|| self.request_series(overflow, outcome))
-            .or_else(|| self.request_series(BaseId::LAST_RESORT, Outcome::UNKNOWN));
+        let mut at = base;
+        if let Some((standing, name)) = self.get(base).and_then(|base| base.described.as_ref()) {
+            if !standing.is_shown() {
+                at = *name;
+            } else if !outcome.is_refusal() {
+                standing.accept();
+            }
+        }
+        let series = self.series_for(at, overflow, outcome);
         if let Some(cells) = series.and_then(|series| series.cells.local()) {
             cells.duration.observe(observed.milliseconds);
             cells.request_bytes.observe(observed.request_bytes);
             cells.response_bytes.observe(observed.response_bytes);
         }
+    }
+
+    /// The series of these labels, else the one that says most of them and still has room.
+    fn series_for(
+        &self,
+        base: BaseId,
+        overflow: BaseId,
+        outcome: Outcome,
+    ) -> Option<&RequestSeries> {
+        self.request_series(base, outcome)
+            .or_else(|| {
+                let (_, name) = self.get(base)?.described.as_ref()?;
+                self.request_series(*name, outcome)
+            })
+            .or_else(|| self.request_series(base, Outcome::UNKNOWN))
+            .or_else(|| self.request_series(overflow, outcome))
+            .or_else(|| self.request_series(BaseId::LAST_RESORT, Outcome::UNKNOWN))
     }
 
     fn request_series(&self, base: BaseId, outcome: Outcome) -> Option<&RequestSeries> {
@@ -207,19 +256,25 @@ impl Table {
             return Some(series);
         }
         let room = base.room(is_last);
+        let outcomes = reserve(&base.outcomes, base.most_outcomes(outcome))?;
         let reserved = reserve(&self.series, room)?;
         let series = RequestSeries {
             outcome,
             cells: Striped::new(),
         };
         let (series, is_new) = base.requests.get_or_add(outcome.hash(), is, series)?;
+        outcomes.keep_if(is_new);
         reserved.keep_if(is_new);
         Some(series)
     }
 
     /// Adds gRPC messages.
     pub(super) fn add_messages(&self, base: BaseId, messages: Messages) {
-        if let Some(cells) = self.get(base).and_then(|base| base.messages.local()) {
+        let counts = self.get(base).and_then(|base| match &base.described {
+            Some((standing, name)) if !standing.is_shown() => self.get(*name),
+            _ => Some(base),
+        });
+        if let Some(cells) = counts.and_then(|base| base.messages.local()) {
             cells.request.fetch_add(messages.request, Ordering::Relaxed);
             cells
                 .response
@@ -259,68 +314,8 @@ impl Table {
         Some(series)
     }
 
-    fn get(&self, base: BaseId) -> Option<&Base> {
-        Some(self.bases.get(base.0 as usize)?.get()?)
-    }
-}
-
-impl BaseId {
-    /// The base of last resort, which every table has: all its labels say `unknown`.
-    pub(super) const LAST_RESORT: Self = Self(0);
-}
-
-impl Base {
-    pub(super) fn requests(&self) -> impl Iterator<Item = &RequestSeries> {
-        self.requests.iter()
-    }
-
-    /// The gRPC messages; `None` when no gRPC call had these labels.
-    pub(super) fn messages(&self) -> Option<Messages> {
-        self.messages
-            .iter()
-            .fold(None, |total: Option<Messages>, cells| {
-                let total = total.unwrap_or_default();
-                Some(Messages {
-                    request: total.request + cells.request.load(Ordering::Relaxed),
-                    response: total.response + cells.response.load(Ordering::Relaxed),
-                })
-            })
-    }
-
-    pub(super) fn connections(&self) -> impl Iterator<Item = &ConnectionSeries> {
-        self.connections.iter()
-    }
-
-    const fn room(&self, is_last: bool) -> usize {
-        if is_last {
-            MAX_SERIES
-        } else if self.takes_overflow {
-            MAX_SERIES - 1
-        } else {
-            MAX_SERIES - KEPT_BACK
-        }
-    }
-}
-
-impl RequestSeries {
-    pub(super) fn totals(&self) -> RequestTotals {
-        let mut totals = RequestTotals::default();
-        for cells in self.cells.iter() {
-            totals.duration.add(&cells.duration);
-            totals.request_bytes.add(&cells.request_bytes);
-            totals.response_bytes.add(&cells.response_bytes);
-        }
-        totals
-    }
-}
-
-impl ConnectionSeries {
-    /// One counter's total over all stripes.
-    pub(super) fn total(&self, counter: impl Fn(&ConnectionCells) -> &AtomicU64) -> u64 {
-        self.cells
-            .iter()
-            .map(|cells| counter(cells).load(Ordering::Relaxed))
-            .sum()
+    pub(super) fn get(&self, base: BaseId) -> Option<&Base> {
+        Some(self.bases.get(base.number() as usize)?.get()?)
     }
 }
 
@@ -349,17 +344,15 @@ impl Drop for Reserved<'_> {
     }
 }
 
-/// The bound of OpenTelemetry's SDKs, per family.
-pub(super) const MAX_SERIES: usize = 2000;
-/// Series that only the overflow bases may take.
-const KEPT_BACK: usize = 100;
-const MAX_BASES: usize = MAX_SERIES;
+/// Bases that peers' own words may cause in all: the names that they prove always find room.
+const MAX_DESCRIBED: usize = MAX_BASES / 2;
 
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::metrics::base::MAX_SERIES;
     use crate::metrics::labels::Protocol;
 
     const ONE: Observed = Observed {
@@ -374,7 +367,8 @@ mod tests {
     }
 
     fn count(table: &Table) -> (usize, u64) {
-        let series: Vec<_> = table.bases().flat_map(Base::requests).collect();
+        let bases = table.bases().map(|(_, base)| base);
+        let series: Vec<_> = bases.flat_map(Base::requests).collect();
         let requests = series.iter().map(|s| s.totals().duration.count()).sum();
         (series.len(), requests)
     }
@@ -413,7 +407,7 @@ mod tests {
         assert_eq!(series, MAX_SERIES);
         assert_eq!(requests, 3000 * 2 + 900);
         assert_eq!(table.bases().count(), MAX_BASES);
-        let last = table.bases().next().unwrap();
+        let (_, last) = table.bases().next().unwrap();
         assert_eq!(last.requests().count(), 1);
     }
 
@@ -432,5 +426,60 @@ mod tests {
         });
         assert_eq!(count(&table), (100, 800));
         assert_eq!(table.series.load(Ordering::Relaxed), 100);
+    }
+
+    /// What a request in flight adds after its labels were hidden is counted under the name all the same.
+    #[test]
+    fn what_is_folded_is_counted_under_the_name() {
+        let table = Table::new();
+        let last = BaseId::LAST_RESORT;
+        let labels = |app| {
+            let mut labels = BaseLabels::unknown("destination", "none");
+            labels.source.app = app;
+            labels
+        };
+        let name = table.base(&labels(None), last, May::Add).base;
+        let said = table.base(&labels(Some("web")), last, May::Describe(name));
+        assert!(said.is_new);
+        let messages = Messages {
+            request: 2,
+            response: 3,
+        };
+        let add = |code| {
+            table.add_request(said.base, last, outcome(code), ONE);
+            table.add_messages(said.base, messages);
+        };
+        add(200);
+        table.fold(said.base);
+        add(200);
+        add(404);
+        let late = table.get(said.base).unwrap();
+        let late = late.requests().next().unwrap();
+        late.cells.local().unwrap().duration.observe(1);
+        table.settle(Instant::now());
+        assert_eq!(count(&table), (2, 4));
+        let name = table.get(name).unwrap();
+        assert_eq!(name.messages().unwrap().request, 6);
+        assert_eq!(table.get(said.base).unwrap().messages().unwrap().request, 0);
+    }
+
+    ///
+    #[test]
+    fn words_leave_room_for_names() {
+        let table = Table::new();
+        let last = BaseId::LAST_RESORT;
+        let of = |app: &str, may| {
+            let mut labels = BaseLabels::unknown("destination", "none");
+            labels.source.app = Some(app);
+            table.base(&labels, last, may)
+        };
+        let name = of("name", May::Add).base;
+        for app in 0..MAX_BASES {
+            of(&app.to_string(), May::Describe(name));
+        }
+        assert_eq!(table.bases().count(), MAX_DESCRIBED + 2);
+        assert!(of("other name", May::Add).is_new);
+        let full = of("other words", May::Describe(name));
+        assert_eq!((full.base, full.is_new), (name, false));
     }
 }

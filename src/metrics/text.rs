@@ -66,11 +66,21 @@ impl Text {
         self.sample(name, "_count", labels, totals.count());
     }
 
-    pub(super) fn finish(mut self) -> String {
+    /// After the last family.
+    pub(super) fn end(&mut self) {
         if self.format == Format::OpenMetrics {
             self.text.push_str("# EOF\n");
         }
-        self.text
+    }
+
+    /// The bytes that were written since the last [`take`](Self::take).
+    pub(super) const fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// What was written since the last time.
+    pub(super) fn take(&mut self) -> String {
+        std::mem::take(&mut self.text)
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {

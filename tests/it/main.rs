@@ -29,6 +29,8 @@ mod mesh_shutdown;
 mod mesh_support;
 mod mesh_upgrades;
 mod metrics;
+mod metrics_bounds;
+mod metrics_scrape;
 mod policy_laws;
 mod policy_rows;
 mod propagation;

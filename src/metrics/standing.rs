@@ -1,0 +1,74 @@
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+/// Whether labels that a peer's own words caused are shown, and why not. Seconds are by the table's clock.
+#[derive(Debug)]
+pub(super) struct Standing {
+    state: AtomicU8,
+    told_at: AtomicU64,
+    is_accepted: AtomicBool,
+}
+
+impl Standing {
+    /// Shown from now on.
+    pub(super) const fn new(now: u64) -> Self {
+        Self {
+            state: AtomicU8::new(SHOWN),
+            told_at: AtomicU64::new(now),
+            is_accepted: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn is_shown(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == SHOWN
+    }
+
+    /// Whether what is counted here belongs under the peer's name.
+    pub(super) fn is_folded(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == FOLDED
+    }
+
+    pub(super) fn show(&self, now: u64) {
+        self.state.store(SHOWN, Ordering::Relaxed);
+        self.tell(now);
+    }
+
+    /// Hides it, and moves what it counted and will count to the peer's name.
+    pub(super) fn fold(&self) {
+        self.state.store(FOLDED, Ordering::Relaxed);
+    }
+
+    /// Hides it with what it counted, which would look like load if it were moved.
+    pub(super) fn retire(&self) {
+        self.state.store(RETIRED, Ordering::Relaxed);
+    }
+
+    /// The peer says it again. Writes only when the second is another: all threads read this.
+    pub(super) fn tell(&self, now: u64) {
+        if self.told_at.load(Ordering::Relaxed) < now {
+            self.told_at.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody has said it for so long that it can go.
+    pub(super) fn is_idle(&self, now: u64) -> bool {
+        now.saturating_sub(self.told_at.load(Ordering::Relaxed)) >= LONG
+    }
+
+    /// A request that said so was let in.
+    pub(super) fn accept(&self) {
+        if !self.is_accepted.load(Ordering::Relaxed) {
+            self.is_accepted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_accepted(&self) -> bool {
+        self.is_accepted.load(Ordering::Relaxed)
+    }
+}
+
+const SHOWN: u8 = 0;
+const FOLDED: u8 = 1;
+const RETIRED: u8 = 2;
+
+/// How many seconds make a peer's words old.
+pub(super) const LONG: u64 = 3600;
