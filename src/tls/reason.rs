@@ -10,6 +10,8 @@ pub enum Reason {
     Alpn,
     /// The certificate cannot be read.
     BadCertificate,
+    /// A DNS name of the leaf has a byte outside `[A-Za-z0-9.*_-]`: a name of another kind in disguise.
+    BadDnsName,
     /// The handshake's signature does not hold, or one is of a kind that is not accepted (SHA-1, RSA under 2048 bits).
     BadSignature,
     /// More certificates than are looked at, or a path too long or too costly to build.
@@ -73,6 +75,7 @@ impl Reason {
     pub const ALL: &'static [Self] = &[
         Self::Alpn,
         Self::BadCertificate,
+        Self::BadDnsName,
         Self::BadSignature,
         Self::ChainTooLong,
         Self::Closed,
@@ -109,6 +112,7 @@ impl Reason {
         match self {
             Self::Alpn => "alpn",
             Self::BadCertificate => "bad_certificate",
+            Self::BadDnsName => "bad_dns_name",
             Self::BadSignature => "bad_signature",
             Self::ChainTooLong => "chain_too_long",
             Self::Closed => "closed",

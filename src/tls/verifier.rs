@@ -23,8 +23,8 @@ use super::reason::{Reason, Refusal};
 /// Judges the chain of a peer, in either direction, by SPIFFE's rules.
 ///
 /// In this order: how many certificates, the leaf's one id, the bundle of that id's trust domain, a path to one of its roots, the rules
-/// on leaf and intermediates that a path builder does not know, and whether the id is one of those expected. DNS names and the name the
-/// client asked for play no part. The stock verifiers know none of this, so neither is used.
+/// on leaf and intermediates that a path builder does not know, and whether the id is one of those expected. The name the client asked for
+/// plays no part, and DNS names none beyond having to be such. The stock verifiers know none of this, so neither is used.
 #[derive(Debug)]
 pub(super) struct Verifier {
     bundles: Arc<TrustBundles>,

@@ -8,6 +8,7 @@ mod living;
 mod matrix;
 mod modes;
 mod own_tls;
+mod partners;
 mod renewed;
 mod rotation;
 mod scopes;
