@@ -66,6 +66,7 @@ mod listener;
 mod mode;
 mod one_way;
 mod own_resolver;
+mod pem;
 mod reason;
 mod renewed;
 mod rotation;

@@ -9,6 +9,7 @@ mod matrix;
 mod modes;
 mod own_tls;
 mod partners;
+mod pem;
 mod renewed;
 mod rotation;
 mod scopes;
