@@ -1,6 +1,7 @@
 use std::fmt;
 
 use crate::identity::SpiffeId;
+use crate::log_limit::LogLimit;
 
 /// Why a handshake was refused, an identity not taken, or a connection not made: a closed set, fit for a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -154,6 +155,21 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// A limit of log lines for each reason, so that many of one hide none of another.
+#[derive(Debug)]
+pub(super) struct LimitByReason([LogLimit; Reason::ALL.len()]);
+
+impl LimitByReason {
+    pub(super) const fn new() -> Self {
+        Self([const { LogLimit::new() }; Reason::ALL.len()])
+    }
+
+    pub(super) fn of(&self, reason: Reason) -> &LogLimit {
+        let [first, ..] = &self.0;
+        self.0.get(reason.index()).unwrap_or(first)
     }
 }
 
