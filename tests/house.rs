@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("matcher", &[]),
     ("identity", &[]),
     ("live", &[]),
+    ("log_limit", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
     ("context", &["identity", "policy"]),
@@ -25,18 +26,40 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Floor 3: layers and feeds, side by side.
     (
         "tls",
-        &["identity", "matcher", "istio", "policy", "context", "live"],
+        &[
+            "identity",
+            "matcher",
+            "istio",
+            "policy",
+            "context",
+            "live",
+            "log_limit",
+        ],
     ),
     (
         "jwt",
         &[
-            "identity", "matcher", "istio", "policy", "context", "message", "live",
+            "identity",
+            "matcher",
+            "istio",
+            "policy",
+            "context",
+            "message",
+            "live",
+            "log_limit",
         ],
     ),
     (
         "rbac",
         &[
-            "identity", "matcher", "istio", "policy", "context", "message", "live",
+            "identity",
+            "matcher",
+            "istio",
+            "policy",
+            "context",
+            "message",
+            "live",
+            "log_limit",
         ],
     ),
     (

@@ -21,7 +21,8 @@ struct Facts {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TlsFacts {
-    /// The verified client certificate; `None` when the peer showed none.
+    /// The peer's verified certificate; `None` when it showed none. From a handshake of this crate's it holds the SPIFFE id and no other name:
+    /// only for that one must the authority of the peer's own trust domain vouch.
     pub certificate: Option<PeerCertificate>,
     /// When the peer's certificate ends.
     pub not_after: Option<SystemTime>,
@@ -91,7 +92,7 @@ impl Peer {
         self.0.tls.as_ref()
     }
 
-    /// The peer's verified certificate.
+    /// The peer's verified certificate: what policy judges of it. See [`TlsFacts::certificate`].
     #[must_use]
     pub fn certificate(&self) -> Option<&PeerCertificate> {
         self.0.tls.as_ref()?.certificate.as_ref()

@@ -15,6 +15,7 @@ use super::verify;
 use super::{Counts, Keyring, Refusal, answer, location};
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
+use crate::log_limit::limited;
 use crate::message::LocalReply;
 use crate::policy::Authentication;
 
@@ -274,7 +275,11 @@ impl Authenticator {
             return Outcome::Missed;
         }
         if found.len() > 1 {
-            tracing::warn!(tokens = found.len(), "a request carries several tokens");
+            limited!(
+                WARN,
+                tokens = found.len(),
+                "a request carries several tokens"
+            );
         }
         for found in found.iter().rev() {
             match self.verify(index, rule, &found.token, reading, now) {

@@ -248,7 +248,10 @@ impl MeshBuilder {
             observer: self.observer.0,
         });
         for (host, outside) in self.outside {
-            let added = self.upstreams.add_outside(&host, outside.ready(&self.tls)?);
+            let ready = outside.ready(&self.tls).map_err(|error| {
+                BuildError::option(format!("MeshBuilder::outside, {host}: {}", error.refusal()))
+            })?;
+            let added = self.upstreams.add_outside(&host, ready);
             added.map_err(BuildError::option)?;
         }
         let upstreams = Arc::new(self.upstreams);

@@ -22,6 +22,7 @@ use super::failures::Failures;
 use super::outside::OutsideUpstream;
 use super::upstream::{MeshUpstream, Reach, Upstreams, bare};
 use crate::context::Peer;
+use crate::log_limit::limited;
 use crate::tls::{
     Connector, Deadline, Destination, HandshakeError, Protocol, Stream, Tally, outbound_sni,
 };
@@ -354,7 +355,7 @@ impl Inside {
         self.deadline.poll_cut(cx, |ended| {
             tally.count_ended(ended.reason);
             ends.tell();
-            tracing::debug!(target: "tower_mesh::client", reason = %ended.reason, "draining a connection");
+            limited!(target: "tower_mesh::client", DEBUG, reason = %ended.reason, "draining a connection");
         })
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::streams::Streams;
+use crate::log_limit::limited;
 use crate::tls::{Connection, End, Ended, Lifetime, Tally};
 
 /// When a connection should end, and how that is said on it.
@@ -82,7 +83,7 @@ impl Ending {
                         }
                         Err(error) => {
                             // What a client does to its own connection is the client's business, counted where it matters.
-                            tracing::debug!(target: "tower_mesh::serve", %error, "connection ended");
+                            limited!(target: "tower_mesh::serve", DEBUG, %error, "connection ended");
                             Left::Nothing
                         }
                     };
@@ -197,7 +198,7 @@ struct Time {
 
 impl Time {
     fn of(end: &Ended) -> Self {
-        tracing::debug!(target: "tower_mesh::serve", reason = %end.reason, "draining a connection");
+        limited!(target: "tower_mesh::serve", DEBUG, reason = %end.reason, "draining a connection");
         let cut = Instant::now() + end.grace;
         Self {
             close: cut - LAST_RESPONSE.min(end.grace / 4),

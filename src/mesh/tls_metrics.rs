@@ -238,7 +238,8 @@ impl Blame {
     fn of(reason: Reason) -> Self {
         match reason {
             Reason::NoCertificate => Self::NoCertificate,
-            Reason::IdNotAllowed
+            Reason::BadDnsName
+            | Reason::IdNotAllowed
             | Reason::NoSpiffeId
             | Reason::SanCount
             | Reason::UntrustedDomain => Self::Name,

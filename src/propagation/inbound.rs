@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderValue, request, response};
+use http::{HeaderValue, request, response};
 
 use super::config::{Propagation, Settings, Trust, text};
 use super::headers::{DECORATOR, Incoming, X_REQUEST_ID};
 use super::open::{Opened, open};
+use super::outside::strip_outside;
 use super::span::{Outcome, Recording, SpanKind, Started};
 use super::tags::Tags;
 use super::task::Task;
@@ -137,18 +138,6 @@ fn has_identity(exchange: &Exchange) -> bool {
     exchange
         .peer()
         .is_some_and(|peer| peer.spiffe_id().is_some())
-}
-
-/// What a caller from outside the mesh may not tell us (`spec` H-12): Envoy's own headers.
-fn strip_outside(headers: &mut HeaderMap) {
-    let is_envoys = |name: &str| name.starts_with("x-envoy-");
-    while let Some(name) = headers
-        .keys()
-        .find(|name| is_envoys(name.as_str()))
-        .cloned()
-    {
-        headers.remove(name);
-    }
 }
 
 fn port(exchange: &Exchange) -> Option<u16> {

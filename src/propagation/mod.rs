@@ -112,6 +112,7 @@ mod open;
 #[cfg(feature = "opentelemetry")]
 mod open_telemetry;
 mod outbound;
+mod outside;
 mod parent;
 mod random;
 mod request_id;

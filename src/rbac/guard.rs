@@ -9,6 +9,7 @@ use super::RequestAttributes;
 use super::target;
 use crate::context::Exchange;
 use crate::istio::Action;
+use crate::log_limit::limited;
 use crate::message::{LocalReply, ResponseFlags};
 use crate::policy::{Attributes, Decision, Engine};
 
@@ -147,7 +148,8 @@ impl Guard {
         let verdict = match &attributes {
             Some(attributes) => self.decide(engine, attributes, exchange),
             None => {
-                tracing::error!(
+                limited!(
+                    ERROR,
                     "a request without a peer reached the policy guard: serve it with the mesh's listener, or put a Peer into its extensions"
                 );
                 Err(denied("rbac_access_denied_no_peer"))

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
-use webpki::{CertRevocationList, OwnedCertRevocationList};
+use webpki::{BorrowedCertRevocationList, CertRevocationList, OwnedCertRevocationList};
 
 use crate::identity::TrustDomain;
 
 use super::identity::IdentityError;
 use super::leaf;
+use super::pem::{self, At};
 use super::reason::Reason;
 
 /// The roots that vouch for identities: one set per trust domain, never one pool (SPIFFE X.509-SVID §5).
@@ -70,24 +70,33 @@ impl TrustBundles {
         Ok(self)
     }
 
-    /// Adds the roots of a trust domain from PEM text; everything in it that is not a certificate is skipped.
+    /// Adds the roots of a trust domain from PEM text: every certificate in it. Text between blocks is skipped, and so are keys.
     ///
     /// # Errors
-    /// When the text is not PEM, holds no certificate, or one that cannot be read as a root.
+    /// When the text holds no certificate, one that cannot be read as a root, a revocation list, or anything else of which not every byte is
+    /// understood (two blocks without a line break between them, a block without its end, one of an unknown kind, …). The error names the line.
     pub fn with_pem(self, trust_domain: TrustDomain, pem: &[u8]) -> Result<Self, IdentityError> {
-        let roots = CertificateDer::pem_slice_iter(pem)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| IdentityError::new(Reason::BadCertificate, "the roots are not PEM"))?;
-        self.with(trust_domain, roots)
+        let wrong = |text: fmt::Arguments<'_>| IdentityError::new(Reason::BadCertificate, text);
+        let roots =
+            pem::certificates(pem).map_err(|error| wrong(format_args!("the roots, {error}")))?;
+        for At { line, value } in &roots {
+            webpki::anchor_from_trusted_cert(value).map_err(|_| {
+                wrong(format_args!(
+                    "the roots, line {line}: no certificate that can be read"
+                ))
+            })?;
+        }
+        self.with(trust_domain, roots.into_iter().map(|root| root.value))
     }
 
-    /// Adds revocation lists of a trust domain, from PEM text, to those it has.
+    /// Adds revocation lists of a trust domain, from PEM text, to those it has: every list in it. Text between blocks is skipped.
     ///
     /// From then on each certificate of a chain must be on a list of its issuer's that has not ended, and not be revoked there; a status
-    /// that cannot be known refuses, too. Of several lists of one issuer the first counts.
+    /// that cannot be known refuses, too. Of several lists of one issuer each revokes; the first also has to be one that has not ended.
     ///
     /// # Errors
-    /// When the domain has no roots, or the text holds no list, or one that cannot be read.
+    /// When the domain has no roots, or the text holds no list, one that cannot be read, or any other block, or anything else of which not every
+    /// byte is understood. The error names the line.
     pub fn with_revoked_pem(
         self,
         trust_domain: &TrustDomain,
@@ -115,24 +124,33 @@ impl TrustBundles {
         pem: &[u8],
         unknown_passes: bool,
     ) -> Result<Self, IdentityError> {
-        let wrong = |text| IdentityError::new(Reason::Revocation, text);
+        let wrong = |text: fmt::Arguments<'_>| IdentityError::new(Reason::Revocation, text);
         let bundle = self.0.get_mut(trust_domain);
-        let bundle = bundle.ok_or_else(|| wrong("lists for a trust domain without roots"))?;
-        let lists = CertificateRevocationListDer::pem_slice_iter(pem)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| wrong("the revocation lists are not PEM"))?;
+        let bundle =
+            bundle.ok_or_else(|| wrong(format_args!("lists for a trust domain without roots")))?;
+        let lists = pem::revocation_lists(pem)
+            .map_err(|error| wrong(format_args!("the revocation lists, {error}")))?;
         if lists.is_empty() {
-            return Err(wrong("no revocation list"));
+            return Err(wrong(format_args!("no revocation list")));
+        }
+        for At { line, value } in &lists {
+            BorrowedCertRevocationList::from_der(value).map_err(|_| {
+                wrong(format_args!(
+                    "the revocation lists, line {line}: no list that can be read"
+                ))
+            })?;
         }
         bundle.unknown_passes =
             unknown_passes && (bundle.unknown_passes || bundle.revoked_der.is_empty());
-        bundle.revoked_der.extend(lists);
+        bundle
+            .revoked_der
+            .extend(lists.into_iter().map(|list| list.value));
         bundle.revoked = bundle
             .revoked_der
             .iter()
             .map(|der| OwnedCertRevocationList::from_der(der).map(CertRevocationList::Owned))
             .collect::<Result<_, _>>()
-            .map_err(|_| wrong("a revocation list cannot be read"))?;
+            .map_err(|_| wrong(format_args!("a revocation list cannot be read")))?;
         Ok(self)
     }
 

@@ -9,12 +9,13 @@ use tokio_rustls::TlsConnector;
 
 use crate::context::Peer;
 use crate::identity::SpiffeId;
+use crate::log_limit::limited;
 
 use super::accepted::Accepted;
 use super::credentials::Credentials;
 use super::handshake::{self, HandshakeError};
 use super::lifetime::{Lifetimes, Made};
-use super::reason::{Reason, Refusal};
+use super::reason::{LimitByReason, Reason, Refusal};
 use super::stream::Stream;
 use super::tally::Tally;
 
@@ -98,7 +99,7 @@ impl Connector {
 
     fn refused(&self, remote: SocketAddr, error: HandshakeError) -> HandshakeError {
         self.tally.count(Some(error.reason()));
-        tracing::debug!(target: "tower_mesh::tls", %remote, reason = %error.reason(), %error, "no connection");
+        limited!(limit: REFUSED.of(error.reason()), target: "tower_mesh::tls", DEBUG, %remote, reason = %error.reason(), %error, "no connection");
         error
     }
 
@@ -248,3 +249,5 @@ impl Protocol {
 pub fn outbound_sni(host: &str, port: u16) -> String {
     format!("outbound_.{port}_._.{host}")
 }
+
+static REFUSED: LimitByReason = LimitByReason::new();

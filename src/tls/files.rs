@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::identity::TrustDomain;
 
 use super::bundle::TrustBundles;
-use super::identity::{Identity, X509Svid};
+use super::identity::{Identity, X509Svid, read_chain, read_key};
 use super::source::{NextIdentity, Source, SourceError};
 
 /// An identity in PEM files that somebody else renews: cert-manager, a Kubernetes secret, Istio's agent, SPIFFE's helper.
@@ -142,20 +142,22 @@ impl Files {
     /// Reads the files as they are.
     ///
     /// # Errors
-    /// When one cannot be read, is longer than 1 MiB, or does not hold what it should; the error names it.
+    /// When one cannot be read, is longer than 1 MiB, or does not hold what it should; the error names it, and the line where it is about one.
     pub async fn load(&self) -> Result<Identity, SourceError> {
         self.check_permissions().await?;
+        let of = |file| move |error| SourceError::identity(file, error);
         let chain = read(&self.certificates).await?;
+        let chain = read_chain(&chain).map_err(of(&self.certificates))?;
         let key = read(&self.key).await?;
-        let svid = X509Svid::from_pem(&chain, &key)
-            .map_err(|error| SourceError::identity(&self.certificates, error))?;
+        let key = read_key(&key).map_err(of(&self.key))?;
+        let svid = X509Svid::new(chain, key).map_err(of(&self.certificates))?;
         let mut bundles = TrustBundles::new();
         let own = (svid.spiffe_id().trust_domain(), &self.roots);
         let others = self.others.iter().map(|(domain, file)| (domain, file));
         for (domain, file) in std::iter::once(own).chain(others) {
             bundles = bundles
                 .with_pem(domain.clone(), &read(file).await?)
-                .map_err(|error| SourceError::identity(file, error))?;
+                .map_err(of(file))?;
         }
         for Revoked {
             trust_domain,
@@ -169,7 +171,7 @@ impl Files {
             } else {
                 bundles.with_revoked_pem(trust_domain, &pem)
             };
-            bundles = added.map_err(|error| SourceError::identity(file, error))?;
+            bundles = added.map_err(of(file))?;
         }
         Ok(Identity::new(svid, bundles))
     }

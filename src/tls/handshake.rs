@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::{AlertDescription, CertificateError, ProtocolVersion};
 
 use crate::context::{Peer, TlsFacts};
+use crate::identity::PeerCertificate;
 
 use super::leaf::Leaf;
 use super::reason::{Reason, Refusal};
@@ -127,7 +128,7 @@ pub(super) fn peer<S>(
         _ => None,
     };
     let facts = TlsFacts {
-        certificate: Some(leaf.certificate),
+        certificate: Some(PeerCertificate::of(leaf.id)),
         not_after: Some(leaf.not_after),
         version,
         cipher_suite: state

@@ -1,7 +1,6 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroize;
 
@@ -9,6 +8,7 @@ use crate::identity::SpiffeId;
 
 use super::bundle::TrustBundles;
 use super::leaf::Leaf;
+use super::pem;
 use super::reason::{Reason, Refusal};
 
 /// Who we are and whom we trust, as one unit: what a source delivers and what is swapped whole.
@@ -76,24 +76,14 @@ impl X509Svid {
         })
     }
 
-    /// An identity from PEM text: the chain, leaf first, and the key (PKCS #8, SEC 1 or PKCS #1).
+    /// An identity from PEM text: the chain, leaf first, which is every certificate of the one text, and the one key of the other (PKCS #8, SEC 1
+    /// or PKCS #1, not encrypted). Both may be the same text.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and when a text is not PEM. No error holds anything of the key's text.
+    /// As [`new`](Self::new), and when a text holds a second key, a revocation list, or anything else of which not every byte is understood; the
+    /// error names the line. No error holds anything of the key's text.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
-        let chain = CertificateDer::pem_slice_iter(chain)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| {
-                IdentityError::new(Reason::BadCertificate, "the certificates are not PEM")
-            })?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
-            let text = match error {
-                pem::Error::NoItemsFound => "no private key found",
-                _ => "the private key is not PEM",
-            };
-            IdentityError::new(Reason::KeyMismatch, text)
-        })?;
-        Self::new(chain, key)
+        Self::new(read_chain(chain)?, read_key(key)?)
     }
 
     /// The id that the leaf holds.
@@ -135,6 +125,25 @@ impl fmt::Debug for X509Svid {
     }
 }
 
+/// The certificates of a PEM text.
+pub(super) fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let chain = pem::certificates(text).map_err(|error| {
+        IdentityError::new(Reason::BadCertificate, format_args!("the chain, {error}"))
+    })?;
+    Ok(chain.into_iter().map(|block| block.value).collect())
+}
+
+/// The private key of a PEM text.
+pub(super) fn read_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityError> {
+    let key = pem::private_key(text).map_err(|error| {
+        IdentityError::new(
+            Reason::KeyMismatch,
+            format_args!("the private key, {error}"),
+        )
+    })?;
+    key.ok_or_else(|| IdentityError::new(Reason::KeyMismatch, "no private key found"))
+}
+
 /// Key bytes that are wiped on drop, which the bare type does not do.
 struct PrivateKey(PrivateKeyDer<'static>);
 
@@ -161,6 +170,11 @@ impl IdentityError {
         Self {
             refusal: Refusal::with(reason, text),
         }
+    }
+
+    /// What is wrong, without saying of what.
+    pub(crate) fn refusal(&self) -> &Refusal {
+        &self.refusal
     }
 
     /// Which rule it breaks.

@@ -5,11 +5,13 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::context::Peer;
+use crate::log_limit::limited;
 
 use super::acceptor::Acceptor;
 use super::admission::Tickets;
 use super::connection::Connection;
 use super::handshake::HandshakeError;
+use super::reason::LimitByReason;
 use super::stream::Stream;
 use super::tally::Tally;
 
@@ -60,7 +62,7 @@ impl Incoming {
             }
             Err(error) => {
                 tally.count(Some(error.reason()));
-                tracing::debug!(target: "tower_mesh::tls", %remote, local = %listening, reason = %error.reason(), %error, "connection refused");
+                limited!(limit: REFUSED.of(error.reason()), target: "tower_mesh::tls", DEBUG, %remote, local = %listening, reason = %error.reason(), %error, "connection refused");
                 None
             }
         }
@@ -79,3 +81,5 @@ async fn handshake(
     let turn = tickets.take();
     acceptor.accept_in_turn(tcp, remote, local, turn).await
 }
+
+static REFUSED: LimitByReason = LimitByReason::new();

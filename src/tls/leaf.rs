@@ -1,57 +1,56 @@
 use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;
+use x509_parser::asn1_rs::Tag;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
-use crate::identity::{PeerCertificate, SpiffeId};
+use crate::identity::SpiffeId;
 
 use super::reason::{Reason, Refusal};
-use super::subject;
 
 /// What a leaf certificate says, read once.
 ///
 /// Reading settles only the name (SPIFFE X.509-SVID §2: exactly one URI, and that a workload's id); [`check`](Self::check) holds the
-/// rules that a path builder does not know.
+/// rules that a path builder does not know. The id is the one name that is kept, as it alone picks the authority that must vouch for it:
+/// into every other name (DNS, subject, …) the authority of any trust domain may write what it likes.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     pub(super) id: SpiffeId,
-    pub(super) certificate: PeerCertificate,
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
-    usage: Result<(), Reason>,
+    rules: Result<(), Reason>,
 }
 
 impl Leaf {
     pub(super) fn read(der: &CertificateDer<'_>) -> Result<Self, Refusal> {
         let parsed = parse(der)?;
-        let (uris, names) = names(&parsed)?;
-        let id = match uris.as_slice() {
+        let names = names(&parsed)?;
+        let id = match names.uris.as_slice() {
             [] => return Err(Reason::NoSpiffeId.into()),
             [only] => {
                 SpiffeId::new(only).map_err(|error| Refusal::with(Reason::NoSpiffeId, error))?
             }
             [_, _, ..] => return Err(Reason::SanCount.into()),
         };
-        let usage = usage(&parsed);
+        let rules = if names.has_bad_dns {
+            Err(Reason::BadDnsName)
+        } else {
+            usage(&parsed)
+        };
         Ok(Self {
-            certificate: PeerCertificate::from_names(
-                uris,
-                names,
-                subject::format(parsed.subject()),
-            ),
             id,
             not_before: time(parsed.validity().not_before),
             not_after: time(parsed.validity().not_after),
-            usage,
+            rules,
         })
     }
 
-    /// The rules of SPIFFE X.509-SVID §4 on a leaf's key usages and on its being no CA.
+    /// The rules of SPIFFE X.509-SVID §4 on a leaf's key usages and on its being no CA, and that its DNS names are such.
     pub(super) fn check(&self) -> Result<(), Refusal> {
-        self.usage.map_err(Refusal::new)
+        self.rules.map_err(Refusal::new)
     }
 }
 
@@ -76,9 +75,18 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Refusal
     }
 }
 
-/// The URI names and the DNS names, as written.
-fn names(parsed: &X509Certificate<'_>) -> Result<(Vec<String>, Vec<String>), Refusal> {
-    let (mut uris, mut dns) = (Vec::new(), Vec::new());
+/// The subject alternative names, as far as they matter.
+struct Names<'a> {
+    uris: Vec<&'a str>,
+    /// Whether a DNS name has a byte that no host's has: it is a name of another kind in disguise (a SPIFFE id, say).
+    has_bad_dns: bool,
+}
+
+fn names<'a>(parsed: &'a X509Certificate<'_>) -> Result<Names<'a>, Refusal> {
+    let mut names = Names {
+        uris: Vec::new(),
+        has_bad_dns: false,
+    };
     let extension = parsed
         .subject_alternative_name()
         .map_err(|_| Reason::BadCertificate)?;
@@ -87,13 +95,20 @@ fn names(parsed: &X509Certificate<'_>) -> Result<(Vec<String>, Vec<String>), Ref
         .flat_map(|extension| &extension.value.general_names)
     {
         match name {
-            GeneralName::URI(uri) => uris.push((*uri).to_owned()),
-            GeneralName::DNSName(name) => dns.push((*name).to_owned()),
+            GeneralName::URI(uri) => names.uris.push(uri),
+            GeneralName::DNSName(name) => names.has_bad_dns |= !name.bytes().all(is_in_host),
+            // What is not even ASCII.
+            GeneralName::Invalid(DNS_NAME, _) => names.has_bad_dns = true,
             GeneralName::Invalid(..) => return Err(Reason::BadCertificate.into()),
             _ => {}
         }
     }
-    Ok((uris, dns))
+    Ok(names)
+}
+
+/// Letters, digits and hyphens; the dot between labels, a wildcard, and the underscore that some hosts have against the rules.
+fn is_in_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'*' | b'_' | b'-')
 }
 
 fn usage(parsed: &X509Certificate<'_>) -> Result<(), Reason> {
@@ -131,3 +146,6 @@ fn time(time: ASN1Time) -> SystemTime {
     // Before 1970 is as far past as any rule here can tell apart.
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }
+
+/// The context-specific tag of `dNSName` (RFC 5280 §4.2.1.6).
+const DNS_NAME: Tag = Tag(2);

@@ -12,6 +12,8 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Sleep, sleep};
 
+use crate::log_limit::limited;
+
 use super::acceptor::Acceptor;
 use super::admission::{Admission, Limits, places};
 use super::connection::Connection;
@@ -155,7 +157,7 @@ impl Listener {
             if polled.is_pending() && !self.is_full {
                 self.is_full = true;
                 self.tally.full.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(target: "tower_mesh::tls", local = %self.local, most = self.limits.connections, "no more connections may be open, the next ones wait");
+                limited!(target: "tower_mesh::tls", WARN, local = %self.local, most = self.limits.connections, "no more connections may be open, the next ones wait");
             }
             // Nobody closes the semaphore, so this is a place.
             self.place = ready!(polled).ok();
@@ -176,7 +178,7 @@ impl Listener {
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // Out of file descriptors or memory: others must go first. Retrying at once would only burn the processor.
-                    tracing::warn!(%error, "cannot accept connections, pausing");
+                    limited!(WARN, %error, "cannot accept connections, pausing");
                     self.tally.accept_errors.fetch_add(1, Ordering::Relaxed);
                     self.pause = Some(Box::pin(sleep(PAUSE)));
                 }

@@ -16,6 +16,8 @@
 //! - TLS on a PERMISSIVE port demands a client certificate even without Istio's ALPN names.
 //! - A leaf must hold a critical key usage as SPIFFE demands, and an intermediate the right to sign; Envoy's SPIFFE validator checks less.
 //! - A connection ends after about an hour, and before the first certificate on it does.
+//! - Of a peer's names, policy sees its SPIFFE id alone. Envoy goes on to DNS names and the subject, into which the authority of a federated
+//!   trust domain may write an id of ours; a DNS name with a byte outside `[A-Za-z0-9.*_-]` is refused.
 //! - An exact list of ids is expected of a server; what a prefix would be is [`Accepted::danger`]'s.
 //! - A revocation list must be there and in time for every issuer once there are any; ztunnel lets pass what it does not know.
 //! - A chain with more than 8 certificates, or with URI name constraints, is refused.
@@ -64,13 +66,13 @@ mod listener;
 mod mode;
 mod one_way;
 mod own_resolver;
+mod pem;
 mod reason;
 mod renewed;
 mod rotation;
 mod settings;
 mod source;
 mod stream;
-mod subject;
 mod tally;
 #[cfg(feature = "tonic")]
 mod tonic;

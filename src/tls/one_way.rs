@@ -1,9 +1,9 @@
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 use tokio_rustls::TlsConnector;
@@ -13,6 +13,7 @@ use super::generation::without_memory;
 use super::handshake::HandshakeError;
 use super::identity::IdentityError;
 use super::lifetime::Lifetimes;
+use super::pem::{self, At};
 use super::reason::{Reason, Refusal};
 use super::settings::Settings;
 use super::stream::Stream;
@@ -27,21 +28,25 @@ pub struct OneWayConnector {
 }
 
 impl OneWayConnector {
-    /// Trusts the roots in this PEM text and no others.
+    /// Trusts the roots in this PEM text and no others: every certificate in it. Text between blocks is skipped, and so are keys.
     ///
     /// # Errors
-    /// When the text is not PEM, or holds no certificate that can be a root.
+    /// When the text holds no certificate, one that cannot be a root, a revocation list, or anything else of which not every byte is understood. The
+    /// error names the line.
     pub fn with_roots(settings: &Settings, pem: &[u8]) -> Result<Self, IdentityError> {
-        let wrong = |text| IdentityError::new(Reason::BadCertificate, text);
+        let wrong = |text: fmt::Arguments<'_>| IdentityError::new(Reason::BadCertificate, text);
+        let found =
+            pem::certificates(pem).map_err(|error| wrong(format_args!("the roots, {error}")))?;
         let mut roots = RootCertStore::empty();
-        for root in CertificateDer::pem_slice_iter(pem) {
-            let root = root.map_err(|_| wrong("the roots are not PEM"))?;
-            roots
-                .add(root)
-                .map_err(|_| wrong("a root cannot be read"))?;
+        for At { line, value } in found {
+            roots.add(value).map_err(|_| {
+                wrong(format_args!(
+                    "the roots, line {line}: no certificate that can be read"
+                ))
+            })?;
         }
         if roots.is_empty() {
-            return Err(wrong("the roots hold no certificate"));
+            return Err(wrong(format_args!("the roots hold no certificate")));
         }
         let builder = builder(settings)?;
         Ok(Self::new(

@@ -8,6 +8,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::identity::SpiffeId;
+use crate::log_limit::limited;
 
 use super::leaf::Leaf;
 use super::reason::{Reason, Refusal};
@@ -76,7 +77,7 @@ impl OwnResolver {
         certified.filter(|certified| match self.check(certified) {
             Ok(_) => true,
             Err(refusal) => {
-                tracing::error!(target: "tower_mesh::tls", reason = %refusal, "the application's resolver gave a certificate that cannot be shown");
+                limited!(target: "tower_mesh::tls", ERROR, reason = %refusal, "the application's resolver gave a certificate that cannot be shown");
                 false
             }
         })

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use crate::identity::SpiffeId;
+use crate::log_limit::LogLimit;
 
 /// Why a handshake was refused, an identity not taken, or a connection not made: a closed set, fit for a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -10,6 +11,8 @@ pub enum Reason {
     Alpn,
     /// The certificate cannot be read.
     BadCertificate,
+    /// A DNS name of the leaf has a byte outside `[A-Za-z0-9.*_-]`: a name of another kind in disguise.
+    BadDnsName,
     /// The handshake's signature does not hold, or one is of a kind that is not accepted (SHA-1, RSA under 2048 bits).
     BadSignature,
     /// More certificates than are looked at, or a path too long or too costly to build.
@@ -73,6 +76,7 @@ impl Reason {
     pub const ALL: &'static [Self] = &[
         Self::Alpn,
         Self::BadCertificate,
+        Self::BadDnsName,
         Self::BadSignature,
         Self::ChainTooLong,
         Self::Closed,
@@ -109,6 +113,7 @@ impl Reason {
         match self {
             Self::Alpn => "alpn",
             Self::BadCertificate => "bad_certificate",
+            Self::BadDnsName => "bad_dns_name",
             Self::BadSignature => "bad_signature",
             Self::ChainTooLong => "chain_too_long",
             Self::Closed => "closed",
@@ -150,6 +155,21 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// A limit of log lines for each reason, so that many of one hide none of another.
+#[derive(Debug)]
+pub(super) struct LimitByReason([LogLimit; Reason::ALL.len()]);
+
+impl LimitByReason {
+    pub(super) const fn new() -> Self {
+        Self([const { LogLimit::new() }; Reason::ALL.len()])
+    }
+
+    pub(super) fn of(&self, reason: Reason) -> &LogLimit {
+        let [first, ..] = &self.0;
+        self.0.get(reason.index()).unwrap_or(first)
     }
 }
 

@@ -23,8 +23,8 @@ use super::reason::{Reason, Refusal};
 /// Judges the chain of a peer, in either direction, by SPIFFE's rules.
 ///
 /// In this order: how many certificates, the leaf's one id, the bundle of that id's trust domain, a path to one of its roots, the rules
-/// on leaf and intermediates that a path builder does not know, and whether the id is one of those expected. DNS names and the name the
-/// client asked for play no part. The stock verifiers know none of this, so neither is used.
+/// on leaf and intermediates that a path builder does not know, and whether the id is one of those expected. The name the client asked for
+/// plays no part, and DNS names none beyond having to be such. The stock verifiers know none of this, so neither is used.
 #[derive(Debug)]
 pub(super) struct Verifier {
     bundles: Arc<TrustBundles>,
@@ -96,30 +96,35 @@ impl Verifier {
             let text = "every root of its trust domain has ended";
             return Err(Refusal::with(Reason::Expired, text));
         }
-        let lists: Vec<_> = self
-            .bundles
-            .revoked(read.id.trust_domain())
-            .iter()
-            .collect();
         let usage = match role {
             Role::Client => KeyUsage::client_auth(),
             Role::Server => KeyUsage::server_auth(),
         };
-        EndEntityCert::try_from(leaf)
-            .and_then(|parsed| {
-                parsed
-                    .verify_for_usage(
-                        self.algorithms.all,
-                        &anchors,
-                        intermediates,
-                        now,
-                        usage,
-                        revocation(&lists, self.bundles.unknown_passes(read.id.trust_domain())),
-                        Some(&intermediates_may_sign),
-                    )
-                    .map(drop)
-            })
-            .map_err(|error| refusal(&error))?;
+        let parsed = EndEntityCert::try_from(leaf).map_err(|error| refusal(&error))?;
+        let verify = |lists: &[&CertRevocationList<'_>], unknown_passes| {
+            let revocation = revocation(lists, unknown_passes);
+            let path = parsed.verify_for_usage(
+                self.algorithms.all,
+                &anchors,
+                intermediates,
+                now,
+                usage,
+                revocation,
+                Some(&intermediates_may_sign),
+            );
+            path.map(drop)
+        };
+        let domain = read.id.trust_domain();
+        let lists: Vec<_> = self.bundles.revoked(domain).iter().collect();
+        verify(&lists, self.bundles.unknown_passes(domain)).map_err(|error| refusal(&error))?;
+        // Of several lists of one issuer the path builder asks the first: the others are asked one by one, for what they revoke.
+        for (index, list) in lists.iter().enumerate() {
+            let mut before = lists.iter().take(index);
+            let is_later = before.any(|other| other.issuer() == list.issuer());
+            if is_later && matches!(verify(&[list], true), Err(webpki::Error::CertRevoked)) {
+                return Err(Reason::Revoked.into());
+            }
+        }
         read.check()?;
         match &self.expected {
             Expected::Accepted(accepted) if !accepted.accepts(&read.id) => {

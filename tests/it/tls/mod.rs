@@ -8,6 +8,8 @@ mod living;
 mod matrix;
 mod modes;
 mod own_tls;
+mod partners;
+mod pem;
 mod renewed;
 mod rotation;
 mod scopes;
