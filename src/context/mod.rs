@@ -4,6 +4,7 @@
 //! while a request is being polled it is also the *current* exchange of the task, which is how the client layer and log events find it
 //! without help from the application.
 
+mod activity;
 mod claims;
 mod exchange;
 #[cfg(feature = "axum")]
@@ -13,7 +14,9 @@ mod task;
 #[cfg(feature = "tonic")]
 mod tonic_request;
 mod trace;
+mod under_way;
 
+pub use activity::Activity;
 pub use claims::Claims;
 pub use exchange::Exchange;
 #[cfg(feature = "axum")]
@@ -25,3 +28,4 @@ pub use tonic_request::RequestFacts;
 #[cfg(feature = "propagation")]
 pub(crate) use trace::{Carried, Formats, Marks};
 pub use trace::{SpanId, TraceContext, TraceId};
+pub use under_way::{QuietPlace, UnderWay};

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use super::activity::Activity;
 use crate::identity::{PeerCertificate, SpiffeId, TrustDomain};
 
 /// The other end of this connection: its addresses and what the TLS handshake proved. Cheap to clone; one per connection.
@@ -15,6 +16,7 @@ struct Facts {
     remote_ip: OnceLock<Arc<str>>,
     local: SocketAddr,
     tls: Option<TlsFacts>,
+    activity: Activity,
 }
 
 /// What the TLS handshake settled.
@@ -47,6 +49,7 @@ impl Peer {
             remote_ip: OnceLock::new(),
             local,
             tls: None,
+            activity: Activity::default(),
         }))
     }
 
@@ -58,6 +61,7 @@ impl Peer {
             remote_ip: OnceLock::new(),
             local,
             tls: Some(tls),
+            activity: Activity::default(),
         }))
     }
 
@@ -78,6 +82,12 @@ impl Peer {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.0.local
+    }
+
+    /// What is under way on the connection.
+    #[must_use]
+    pub fn activity(&self) -> &Activity {
+        &self.0.activity
     }
 
     /// Whether the connection is the mesh's TLS. The application's own TLS counts as plaintext.

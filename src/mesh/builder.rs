@@ -13,12 +13,14 @@ use super::inbound::{Completed, Inbound, Observer, ServerLayer};
 use super::outbound::{Client, Outbound};
 use super::outside::Outside;
 use super::pool::Pools;
+use super::quiet::QuietStreams;
 use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
 use super::upstream::Upstreams;
 use crate::identity::{SpiffeId, Workload};
 use crate::jwt::{Counts, Keyring};
+use crate::matcher::Cidr;
 use crate::metrics::Registry;
 use crate::propagation::Propagation;
 use crate::rbac::Guard;
@@ -124,6 +126,37 @@ impl MeshBuilder {
     /// How many connections and handshakes a listener takes on at once.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.listening.limits = limits;
+        self
+    }
+
+    /// Load balancers and gateways, addresses or ranges (`10.0.0.0/8`): of them
+    /// [`Limits::silent_per_source`] does not count, as they open connections ahead of need.
+    pub fn load_balancers<R: AsRef<str>>(mut self, ranges: impl IntoIterator<Item = R>) -> Self {
+        for range in ranges {
+            let range = range.as_ref();
+            match Cidr::parse(range) {
+                Ok(mapped) if mapped.address().to_canonical() != mapped.address() => self
+                    .mistakes
+                    .push(format!("load balancer {range:?}: write it as IPv4")),
+                Ok(range) => self.listening.load_balancers.push(range),
+                Err(error) => self
+                    .mistakes
+                    .push(format!("load balancer {range:?}: {error}")),
+            }
+        }
+        self
+    }
+
+    /// The only methods of gRPC whose streams a client may leave silent for longer than [`HttpLimits::body_idle`]: `/package.Service/Method`, or
+    /// `/package.Service/` for all of a service. Without a word of this it is every method.
+    ///
+    /// In either case they must be gRPC (HTTP/2, POST, `te: trailers`, content type `application/grpc` or `application/grpc+…`), and no more than a
+    /// hundred at once on a connection; all others keep the bound.
+    pub fn quiet_grpc<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
+        match QuietStreams::only(paths) {
+            Ok(quiet) => self.listening.quiet = quiet,
+            Err(mistake) => self.mistakes.push(mistake),
+        }
         self
     }
 
@@ -245,6 +278,7 @@ impl MeshBuilder {
             propagation: self.propagation.clone(),
             metrics: self.registry.server_as(&self.workload, &identity),
             rbac: Guard::new().record_allows(self.records_allows),
+            quiet: self.listening.quiet.clone(),
             observer: self.observer.0,
         });
         for (host, outside) in self.outside {

@@ -39,7 +39,7 @@ impl Ending {
         cut: Arc<AtomicUsize>,
     ) -> Self {
         Self {
-            streams: Arc::default(),
+            streams: Arc::new(Streams::of(connection.peer().clone())),
             lifetime: connection.stream().lifetime(),
             stop,
             tally: Arc::clone(connection.tally()),

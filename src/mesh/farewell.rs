@@ -13,10 +13,10 @@ use hyper::upgrade::OnUpgrade;
 use pin_project::pin_project;
 use tower_service::Service;
 
+use super::quiet::QuietStreams;
 use super::served_body::ServedBody;
 use super::stall::{Turn, turn};
 use super::streams::Streams;
-use crate::message::is_grpc;
 
 /// The service of one connection as hyper calls it: counts what is under way on it, and says `connection: close` in HTTP/1 responses once the
 /// connection should end. Not in the response that upgrades a connection, which is no longer HTTP/1's to end.
@@ -27,14 +27,21 @@ use crate::message::is_grpc;
 pub(super) struct Farewell<S> {
     inner: S,
     streams: Arc<Streams>,
+    quiet: QuietStreams,
     body_idle: Duration,
 }
 
 impl<S> Farewell<S> {
-    pub(super) fn new(inner: S, streams: Arc<Streams>, body_idle: Duration) -> Self {
+    pub(super) fn new(
+        inner: S,
+        streams: Arc<Streams>,
+        quiet: QuietStreams,
+        body_idle: Duration,
+    ) -> Self {
         Self {
             inner,
             streams,
+            quiet,
             body_idle,
         }
     }
@@ -55,14 +62,15 @@ where
     fn call(&mut self, request: Request<Incoming>) -> ResponseFuture<S::Future> {
         let under_way = UnderWay::new(&self.streams);
         let is_http1 = request.version() < Version::HTTP_2;
-        // Streams of gRPC may be silent for long; they are never HTTP/1.
-        let may_rest = !is_http1 && is_grpc(request.headers());
-        let idle = (!may_rest).then_some(self.body_idle);
         let is_connect = request.method() == Method::CONNECT;
         if is_http1 && request.extensions().get::<OnUpgrade>().is_some() {
             self.streams.ask_for_upgrade();
         }
-        let request = request.map(|body| ServedBody::new(body, idle));
+        let (head, body) = request.into_parts();
+        let body = self
+            .quiet
+            .bound(&head, body, &self.streams.peer, self.body_idle);
+        let request = Request::from_parts(head, body);
         ResponseFuture {
             is_http1,
             is_connect,

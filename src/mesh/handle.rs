@@ -14,11 +14,13 @@ use super::connect::MeshConnector;
 use super::http::HttpLimits;
 use super::inbound::{Server, ServerLayer};
 use super::outbound::Client;
+use super::quiet::QuietStreams;
 use super::readiness::{IdentityState, Readiness};
 use super::shutdown::{Shutdown, Signal};
 use super::tls_metrics;
 use crate::identity::{SpiffeId, Workload};
 use crate::live::Live;
+use crate::matcher::Cidr;
 use crate::metrics::Registry;
 use crate::policy::Engine;
 use crate::tls::{
@@ -52,6 +54,8 @@ pub(super) struct Listening {
     pub(super) lifetimes: Lifetimes,
     pub(super) http: HttpLimits,
     pub(super) own_tls: Option<Arc<ServerConfig>>,
+    pub(super) load_balancers: Vec<Cidr>,
+    pub(super) quiet: QuietStreams,
 }
 
 impl Mesh {
@@ -99,6 +103,14 @@ impl Mesh {
 
     /// A listener whose connections have proven who they are: for `axum::serve`, tonic's `serve_with_incoming`, or your own loop.
     ///
+    /// Its connections speak HTTP, and keep the times of [`HttpLimits`] themselves, whatever their server does: see
+    /// [`tls::HttpTimes`](crate::tls::HttpTimes). They know of a request by the mesh's guard ([`make`](Self::make), [`protect`](Self::protect),
+    /// [`server`](Self::server)). What differs from [`serve`](Self::serve): no HTTP/2 client is asked whether it is there, so that one without a
+    /// request is closed after 40 s without a word, and one that has vanished during a request stays until its server notices; a stream
+    /// whose answer is not read is bounded with its connection only; the numbers of [`HttpLimits`] are for the server to set; and a request
+    /// that passes no guard is not seen: the connection may be closed under it on HTTP/2 once it is silent for 40 s, and goes without a bound
+    /// on HTTP/1. For other protocols take a [`tls::Listener`](Listener).
+    ///
     /// # Errors
     /// When the address cannot be listened on.
     pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<Listener> {
@@ -110,6 +122,12 @@ impl Mesh {
     /// # Errors
     /// When the socket has no local address.
     pub fn listen_on(&self, socket: TcpListener) -> io::Result<Listener> {
+        let listener = self.listen_for_serve(socket)?;
+        Ok(listener.http_times(self.0.listening.http.times()))
+    }
+
+    /// For a server that sees to the times itself.
+    pub(super) fn listen_for_serve(&self, socket: TcpListener) -> io::Result<Listener> {
         self.listener(socket, self.0.cells.modes.clone())
     }
 
@@ -127,7 +145,9 @@ impl Mesh {
         if let Some(config) = &listening.own_tls {
             acceptor = acceptor.own_tls(Arc::clone(config));
         }
-        let listener = Listener::new(socket, acceptor)?.limits(listening.limits);
+        let listener = Listener::new(socket, acceptor)?
+            .limits(listening.limits)
+            .load_balancers(listening.load_balancers.iter().copied());
         tls_metrics::listener(&self.0.registry, listener.local_addr(), &listener.tally());
         Ok(listener)
     }
@@ -195,6 +215,10 @@ impl Mesh {
     #[must_use]
     pub fn workload(&self) -> &Workload {
         &self.0.workload
+    }
+
+    pub(super) fn quiet_streams(&self) -> QuietStreams {
+        self.0.listening.quiet.clone()
     }
 
     pub(super) fn http_limits(&self) -> HttpLimits {

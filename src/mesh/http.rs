@@ -4,6 +4,7 @@ use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 
 use super::stall::StreamExecutor;
+use crate::tls::HttpTimes;
 
 /// What a client may make us hold over HTTP, and for how long (security rules ).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +15,8 @@ pub struct HttpLimits {
     pub head: Duration,
     /// Between two requests of an HTTP/1 connection; 60 s by default.
     pub idle: Duration,
-    /// Between two pieces of a request's body that the application waits for; 30 s by default. gRPC's streams may be idle for longer.
+    /// Between two pieces of a request's body that the application waits for; 30 s by default. A hundred streams of gRPC on each connection may be
+    /// idle for longer: see [`MeshBuilder::quiet_grpc`](super::MeshBuilder::quiet_grpc).
     pub body_idle: Duration,
     /// For the client to take what we have to send; 60 s by default. After that an HTTP/2 stream is reset, an HTTP/1 connection closed.
     pub stalled: Duration,
@@ -47,6 +49,18 @@ impl Default for HttpLimits {
 }
 
 impl HttpLimits {
+    /// What the connections of [`Mesh::listen`](crate::Mesh::listen) keep themselves. They send no pings: a client that asks for nothing has the
+    /// time in which a ping would have been answered.
+    pub(super) fn times(&self) -> HttpTimes {
+        let mut times = HttpTimes::default();
+        times.head = self.head;
+        times.idle = self.idle;
+        times.body_idle = self.body_idle;
+        times.silence = self.keep_alive.saturating_mul(2);
+        times.stalled = self.stalled;
+        times
+    }
+
     pub(super) fn server(&self) -> auto::Builder<StreamExecutor> {
         let mut builder = auto::Builder::new(StreamExecutor::new(self.stalled));
         builder

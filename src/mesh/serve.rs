@@ -20,6 +20,7 @@ use super::ending::{Ending, Left};
 use super::farewell::Farewell;
 use super::http::HttpLimits;
 use super::patience::Patience;
+use super::quiet::QuietStreams;
 use super::served_body::ServedBody;
 use super::shutdown::Signal;
 use crate::context::Peer;
@@ -62,7 +63,7 @@ impl Mesh {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let listener = self.listen_on(socket)?;
+        let listener = self.listen_for_serve(socket)?;
         let service = self.protect(service);
         let for_one = || {
             let service = service.clone();
@@ -138,7 +139,7 @@ impl Mesh {
         B::Error: Into<BoxError>,
     {
         let limits = self.http_limits();
-        let http = Arc::new((limits, limits.server()));
+        let http = Arc::new((limits, self.quiet_streams(), limits.server()));
         let mut connections = JoinSet::new();
         let mut shutdown = self.shutdown_signal();
         let stop = CancellationToken::new();
@@ -161,8 +162,8 @@ impl Mesh {
                         let Some(connection) = connection else {
                             return;
                         };
-                        let (limits, http) = &*http;
-                        let (mut ending, io, service) = parts(connection, service, limits, stop, cut);
+                        let (limits, quiet, http) = &*http;
+                        let (mut ending, io, service) = parts(connection, service, limits, quiet, stop, cut);
                         let left = {
                             let serving = pin!(http.serve_connection_with_upgrades(io, service));
                             ending.serve(serving).await
@@ -193,6 +194,7 @@ fn parts<S>(
     connection: Connection,
     service: impl FnOnce(&Peer) -> S,
     limits: &HttpLimits,
+    quiet: &QuietStreams,
     stop: CancellationToken,
     cut: Arc<AtomicUsize>,
 ) -> (
@@ -204,7 +206,12 @@ fn parts<S>(
     let streams = &ending.streams;
     let agreed = connection.stream().agreed_version();
     let service = service(connection.peer());
-    let service = Farewell::new(service, Arc::clone(streams), limits.body_idle);
+    let service = Farewell::new(
+        service,
+        Arc::clone(streams),
+        quiet.clone(),
+        limits.body_idle,
+    );
     let io = Patience::new(connection, agreed, limits, Arc::clone(streams));
     (ending, TokioIo::new(io), TowerToHyperService::new(service))
 }

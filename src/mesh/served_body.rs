@@ -5,45 +5,70 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project::pin_project;
 use tokio::time::{Sleep, sleep};
 
-/// The body of a request that [`Mesh::serve`](crate::Mesh::serve) received: ends in an error when the client stops sending it
+use crate::context::QuietPlace;
+
+/// The body of a request that a server received: ends in an error when the client stops sending it
 /// ([`HttpLimits::body_idle`](super::HttpLimits::body_idle)).
 #[pin_project]
-pub struct ServedBody {
+pub struct ServedBody<B = Incoming> {
     #[pin]
-    inner: Incoming,
-    /// For the next piece; without one for gRPC.
+    inner: B,
+    /// For the next piece.
     idle: Option<Duration>,
+    /// Of one that may be silent.
+    quiet: Option<QuietPlace>,
     /// While the application waits. Its box is one allocation of a body that is not at hand.
     limit: Option<Pin<Box<Sleep>>>,
 }
 
-impl ServedBody {
-    pub(super) fn new(inner: Incoming, idle: Option<Duration>) -> Self {
+impl<B> ServedBody<B> {
+    pub(super) fn bounded(inner: B, idle: Duration) -> Self {
+        Self {
+            idle: Some(idle),
+            ..Self::unbounded(inner)
+        }
+    }
+
+    pub(super) fn quiet(inner: B, place: QuietPlace) -> Self {
+        Self {
+            quiet: Some(place),
+            ..Self::unbounded(inner)
+        }
+    }
+
+    pub(super) fn unbounded(inner: B) -> Self {
         Self {
             inner,
-            idle,
+            idle: None,
+            quiet: None,
             limit: None,
         }
     }
 }
 
-impl Body for ServedBody {
-    type Data = Bytes;
+impl<B> Body for ServedBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
     type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let this = self.project();
         if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
             *this.limit = None;
+            if frame.is_none() {
+                *this.quiet = None;
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let Some(idle) = *this.idle else {
@@ -66,7 +91,7 @@ impl Body for ServedBody {
     }
 }
 
-impl fmt::Debug for ServedBody {
+impl<B> fmt::Debug for ServedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServedBody").finish_non_exhaustive()
     }

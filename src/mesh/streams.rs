@@ -3,9 +3,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::context::Peer;
+
 /// What a connection's parts know of one another: the bytes, the requests on it, and whoever ends it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Streams {
+    pub(super) peer: Peer,
     /// It should end: HTTP/1 responses say so.
     ending: AtomicBool,
     /// A request asked for another protocol: hyper then hands the connection over when HTTP ends on it, however the request was answered.
@@ -28,6 +31,18 @@ pub(super) struct Tunnel {
 }
 
 impl Streams {
+    pub(super) fn of(peer: Peer) -> Self {
+        Self {
+            peer,
+            ending: AtomicBool::new(false),
+            asked_for_upgrade: AtomicBool::new(false),
+            tunnel: OnceLock::new(),
+            http2: AtomicBool::new(false),
+            begun: AtomicU32::new(0),
+            open: AtomicUsize::new(0),
+        }
+    }
+
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
     }

@@ -256,7 +256,7 @@ impl Blame {
             | Reason::Revocation
             | Reason::Revoked
             | Reason::UnknownIssuer => Self::Certificate,
-            Reason::PlaintextRefused | Reason::TooMany => Self::Nothing,
+            Reason::PlaintextRefused | Reason::TooMany | Reason::TooManySilent => Self::Nothing,
             _ => Self::Connection,
         }
     }

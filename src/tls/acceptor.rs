@@ -17,6 +17,7 @@ use super::handshake::{self, HandshakeError, HandshakeTimeouts};
 use super::lifetime::{Lifetimes, Made};
 use super::mode::{Mode, Modes};
 use super::reason::{Reason, Refusal};
+use super::silence::{Silent, in_silence};
 use super::stream::Stream;
 
 /// Accepts connections as a workload of the mesh: mutual TLS, and plaintext where the port's [`Mode`] takes it.
@@ -97,18 +98,21 @@ impl Acceptor {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let at_once = ready(Ok(()));
-        self.accept_in_turn(stream, remote, local, at_once).await
+        self.accept_in_turn(stream, remote, local, &mut None, at_once)
+            .await
     }
 
     /// As [`accept`](Self::accept), with a turn that is awaited once the client has said its hello, and held until the handshake is over, for
     /// [`TURN`] at most.
     ///
     /// Until then nothing was computed for the client, and after that it mostly waits, so one that is silent takes no turn from others for long.
+    /// Once it has said what is waited for, it is not `silent` any more; on a port that waits for nothing it stays so.
     pub(super) async fn accept_in_turn<S, T>(
         &self,
         mut stream: S,
         remote: SocketAddr,
         local: SocketAddr,
+        silent: &mut Option<Silent>,
         turn: impl Future<Output = Result<T, HandshakeError>>,
     ) -> Result<(Stream<S>, Peer), HandshakeError>
     where
@@ -126,13 +130,16 @@ impl Acceptor {
         let too_slow = |_| HandshakeError::new(Reason::Timeout);
         let mut buffer = [0; CHUNK];
         let first = timeout(self.timeouts.first_byte, stream.read(&mut buffer));
-        let read = first.await.map_err(too_slow)??;
+        let read = in_silence(silent, first).await?.map_err(too_slow)??;
         // As it is by now: the client may have been silent for long. So below.
         match (buffer.get(..read).unwrap_or_default(), mode()) {
             ([], _) => Err(HandshakeError::new(Reason::Closed)),
-            (bytes, Mode::Disable) => plaintext(bytes, stream),
+            (bytes, Mode::Disable) => {
+                *silent = None;
+                plaintext(bytes, stream)
+            }
             (hello @ [TLS_HANDSHAKE, ..], _) => {
-                let handshake = self.handshake(stream, hello, mode, turn);
+                let handshake = self.handshake(stream, hello, mode, silent, turn);
                 let stream = timeout(self.timeouts.handshake, handshake)
                     .await
                     .map_err(too_slow)??;
@@ -146,7 +153,10 @@ impl Acceptor {
                 let stream = stream.while_taken(self.modes.clone(), local.port());
                 Ok((stream, peer))
             }
-            (bytes, Mode::Permissive) => plaintext(bytes, stream),
+            (bytes, Mode::Permissive) => {
+                *silent = None;
+                plaintext(bytes, stream)
+            }
             (_, Mode::Strict) => Err(HandshakeError::new(Reason::PlaintextRefused)),
         }
     }
@@ -156,12 +166,14 @@ impl Acceptor {
         mut stream: S,
         read: &[u8],
         mode: impl Fn() -> Mode,
+        silent: &mut Option<Silent>,
         turn: impl Future<Output = Result<T, HandshakeError>>,
     ) -> Result<Stream<S>, HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let accepted = hello(&mut stream, read).await?;
+        let accepted = in_silence(silent, hello(&mut stream, read)).await??;
+        *silent = None;
         let turn = turn.await?;
         let own_tls = self.own_tls.as_ref().filter(|_| mode() == Mode::Permissive);
         let (config, made) = match own_tls {

@@ -10,6 +10,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::context::Peer;
 
 use super::deadline::Deadline;
+use super::pace::Pace;
+use super::reason::Reason;
+use super::silence::Silent;
 use super::stream::Stream;
 use super::tally::Tally;
 
@@ -22,6 +25,10 @@ pub struct Connection {
     peer: Peer,
     tally: Arc<Tally>,
     deadline: Option<Deadline>,
+    /// Until the client has said something.
+    silent: Option<Silent>,
+    /// Where its server watches no clock.
+    pace: Option<Box<Pace>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -37,8 +44,22 @@ impl Connection {
             peer,
             tally,
             deadline: None,
+            silent: None,
+            pace: None,
             _place: place,
         }
+    }
+
+    /// Of a client that has said nothing yet.
+    pub(super) fn silent(mut self, silent: Option<Silent>) -> Self {
+        self.silent = silent;
+        self
+    }
+
+    /// Cuts itself when its client takes too long.
+    pub(super) fn in_pace(mut self, pace: Option<Pace>) -> Self {
+        self.pace = pace.map(Box::new);
+        self
     }
 
     /// Who is at the other end.
@@ -70,6 +91,53 @@ impl Connection {
         Ok(Pin::new(&mut self.stream))
     }
 
+    /// Bytes came from the client.
+    fn heard(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.silent = None;
+        if let Some(pace) = &mut self.pace {
+            pace.heard(bytes);
+        }
+    }
+
+    /// Nothing came for now: ready when the client has had time enough.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(silent) = &mut self.silent
+            && silent.poll_over(cx).is_ready()
+        {
+            self.tally.count(Some(Reason::Timeout));
+            return Poll::Ready(());
+        }
+        match &mut self.pace {
+            Some(pace) => pace.poll_overdue(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn written<R>(
+        &mut self,
+        polled: Poll<io::Result<R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<R>> {
+        match &mut self.pace {
+            Some(pace) => pace.written(polled, cx),
+            None => polled,
+        }
+    }
+
+    fn wrote(
+        &mut self,
+        polled: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let (Poll::Ready(Ok(1..)), Some(pace)) = (&polled, &mut self.pace) {
+            pace.wrote();
+        }
+        self.written(polled, cx)
+    }
+
     /// The stream underneath.
     #[must_use]
     pub fn stream(&self) -> &Stream<TcpStream> {
@@ -95,7 +163,15 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.in_time(cx)?.poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = self.in_time(cx)?.poll_read(cx, buf);
+        if polled.is_pending() {
+            let overdue = self.poll_overdue(cx);
+            return overdue.map(|()| Err(io::ErrorKind::TimedOut.into()));
+        }
+        let (_, heard) = buf.filled().split_at(before);
+        self.heard(heard);
+        polled
     }
 }
 
@@ -105,7 +181,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.in_time(cx)?.poll_write(cx, buf)
+        let polled = self.in_time(cx)?.poll_write(cx, buf);
+        self.wrote(polled, cx)
     }
 
     fn poll_write_vectored(
@@ -113,7 +190,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.in_time(cx)?.poll_write_vectored(cx, bufs)
+        let polled = self.in_time(cx)?.poll_write_vectored(cx, bufs);
+        self.wrote(polled, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -121,10 +199,12 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.in_time(cx)?.poll_flush(cx)
+        let polled = self.in_time(cx)?.poll_flush(cx);
+        self.written(polled, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.written(polled, cx)
     }
 }

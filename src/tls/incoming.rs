@@ -11,7 +11,9 @@ use super::acceptor::Acceptor;
 use super::admission::Tickets;
 use super::connection::Connection;
 use super::handshake::HandshakeError;
+use super::pace::{HttpTimes, Pace};
 use super::reason::LimitByReason;
+use super::silence::Silent;
 use super::stream::Stream;
 use super::tally::Tally;
 
@@ -28,6 +30,8 @@ pub struct Incoming {
     pub(super) listening: SocketAddr,
     pub(super) acceptor: Acceptor,
     pub(super) tickets: Tickets,
+    pub(super) silent: Silent,
+    pub(super) times: Option<HttpTimes>,
     pub(super) place: OwnedSemaphorePermit,
     pub(super) tally: Arc<Tally>,
 }
@@ -48,17 +52,22 @@ impl Incoming {
             listening,
             acceptor,
             tickets,
+            silent,
+            times,
             place,
             tally,
         } = self;
-        match handshake(tcp, remote, &acceptor, tickets).await {
+        let mut silent = Some(silent);
+        match handshake(tcp, remote, &acceptor, &mut silent, tickets).await {
             Ok((stream, peer)) => {
                 if peer.is_tls() {
                     tally.count(None);
                 } else {
                     tally.count_plaintext();
                 }
-                Some(Connection::new(stream, peer, place, tally))
+                let pace = times.map(|times| Pace::new(times, peer.clone()));
+                let connection = Connection::new(stream, peer, place, tally);
+                Some(connection.silent(silent).in_pace(pace))
             }
             Err(error) => {
                 tally.count(Some(error.reason()));
@@ -73,13 +82,16 @@ async fn handshake(
     tcp: TcpStream,
     remote: SocketAddr,
     acceptor: &Acceptor,
+    silent: &mut Option<Silent>,
     tickets: Tickets,
 ) -> Result<(Stream<TcpStream>, Peer), HandshakeError> {
     // Nagle's algorithm only delays what a server of requests has to say.
     tcp.set_nodelay(true)?;
     let local = tcp.local_addr()?;
     let turn = tickets.take();
-    acceptor.accept_in_turn(tcp, remote, local, turn).await
+    acceptor
+        .accept_in_turn(tcp, remote, local, silent, turn)
+        .await
 }
 
 static REFUSED: LimitByReason = LimitByReason::new();

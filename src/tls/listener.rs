@@ -13,11 +13,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Sleep, sleep};
 
 use crate::log_limit::limited;
+use crate::matcher::Cidr;
 
 use super::acceptor::Acceptor;
 use super::admission::{Admission, Limits, places};
 use super::connection::Connection;
 use super::incoming::Incoming;
+use super::pace::HttpTimes;
+use super::reason::Reason;
 use super::tally::Tally;
 
 /// Accepts TCP connections and yields those whose handshake is done.
@@ -33,6 +36,7 @@ pub struct Listener {
     local: SocketAddr,
     acceptor: Acceptor,
     limits: Limits,
+    times: Option<HttpTimes>,
     tally: Arc<Tally>,
     handshakes: JoinSet<Option<Connection>>,
     admission: Admission,
@@ -76,6 +80,7 @@ impl Listener {
             handshakes: JoinSet::new(),
             admission: Admission::new(limits),
             open: places(limits.connections),
+            times: None,
             place: None,
             waiting: None,
             is_full: false,
@@ -87,9 +92,25 @@ impl Listener {
     /// Bounds handshakes and connections in number.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.admission = Admission::new(limits);
+        self.admission.bound(limits);
         self.open = places(limits.connections);
         self.limits = limits;
+        self
+    }
+
+    /// Whose many connections are not those of one client: load balancers and gateways, that open connections ahead of need. Of them
+    /// [`Limits::silent_per_source`] does not count.
+    #[must_use]
+    pub fn load_balancers(mut self, ranges: impl IntoIterator<Item = Cidr>) -> Self {
+        self.admission.exempt(ranges.into_iter().collect());
+        self
+    }
+
+    /// Its connections speak HTTP, under a server that watches no clock: each keeps these times itself. Without, as for other protocols and for
+    /// servers that see to it, only handshakes are bounded in time.
+    #[must_use]
+    pub fn http_times(mut self, times: HttpTimes) -> Self {
+        self.times = Some(times);
         self
     }
 
@@ -132,13 +153,20 @@ impl Listener {
         loop {
             ready!(self.poll_place(cx));
             let (tcp, remote) = ready!(self.poll_tcp(cx));
+            let Some((tickets, silent)) = self.admission.admit(remote.ip(), &self.open) else {
+                self.tally.count(Some(Reason::TooManySilent));
+                tracing::debug!(target: "tower_mesh::tls", %remote, local = %self.local, reason = %Reason::TooManySilent, "connection refused");
+                continue;
+            };
             if let Some(place) = self.place.take() {
                 return Poll::Ready(Incoming {
                     tcp,
                     remote,
                     listening: self.local,
                     acceptor: self.acceptor.clone(),
-                    tickets: self.admission.tickets(remote.ip()),
+                    tickets,
+                    silent,
+                    times: self.times,
                     place,
                     tally: Arc::clone(&self.tally),
                 });

@@ -63,6 +63,8 @@ pub enum Reason {
     Tls,
     /// Too many handshakes at once.
     TooMany,
+    /// Too many connections of one source that have not said anything.
+    TooManySilent,
     /// The trust domain's bundle does not vouch for the chain.
     UnknownIssuer,
     /// Nobody takes a TCP connection at the address.
@@ -102,6 +104,7 @@ impl Reason {
         Self::Timeout,
         Self::Tls,
         Self::TooMany,
+        Self::TooManySilent,
         Self::UnknownIssuer,
         Self::Unreachable,
         Self::UntrustedDomain,
@@ -139,6 +142,7 @@ impl Reason {
             Self::Timeout => "timeout",
             Self::Tls => "tls",
             Self::TooMany => "too_many",
+            Self::TooManySilent => "too_many_silent",
             Self::UnknownIssuer => "unknown_issuer",
             Self::Unreachable => "unreachable",
             Self::UntrustedDomain => "untrusted_domain",

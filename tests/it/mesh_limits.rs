@@ -40,10 +40,10 @@ fn reader() -> Router {
 }
 
 /// Any connection.
-trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
-async fn wire(pki: &Pki, address: SocketAddr, tls: Option<Protocol>) -> Box<dyn Wire> {
+pub(crate) async fn wire(pki: &Pki, address: SocketAddr, tls: Option<Protocol>) -> Box<dyn Wire> {
     match tls {
         Some(protocol) => Box::new(dial(pki, "desk", address, protocol).await),
         None => Box::new(TcpStream::connect(address).await.unwrap()),
@@ -51,7 +51,7 @@ async fn wire(pki: &Pki, address: SocketAddr, tls: Option<Protocol>) -> Box<dyn 
 }
 
 /// A frame of HTTP/2 (RFC 9113 §4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = vec![length[1], length[2], length[3], kind, flags];
     bytes.extend_from_slice(&stream.to_be_bytes());
@@ -60,7 +60,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -68,12 +68,12 @@ const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
+pub(crate) const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// `GET /` of `app.default` in HPACK.
-fn head(path: &str) -> Vec<u8> {
+pub(crate) fn head(path: &str) -> Vec<u8> {
     let mut block = vec![0x82, 0x86];
     if path == "/" {
         block.push(0x84);
@@ -85,7 +85,7 @@ fn head(path: &str) -> Vec<u8> {
     block
 }
 
-fn preface(settings: &[u8]) -> Vec<u8> {
+pub(crate) fn preface(settings: &[u8]) -> Vec<u8> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, settings));
     bytes
@@ -120,7 +120,7 @@ async fn others_are_served(pki: &Pki, address: SocketAddr) {
 }
 
 /// Waits until the server lets go of this connection, which it must within so many seconds.
-async fn closed_within(name: &str, mut stream: Box<dyn Wire>, most: u32) {
+pub(crate) async fn closed_within(name: &str, mut stream: Box<dyn Wire>, most: u32) {
     let closed = tokio::spawn(async move {
         let mut buffer = [0; 4096];
         while let Ok(1..) = stream.read(&mut buffer).await {}

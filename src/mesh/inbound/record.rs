@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use http::{Method, StatusCode, response};
 
-use crate::context::{Exchange, Lent};
+use crate::context::{Exchange, Lent, UnderWay};
 use crate::message::{End, LocalReply, OnEnd, ResponseFlags};
 use crate::metrics::{ServerMetrics, ServerRecord};
 use crate::propagation::{Entered, Outcome, ServerSpan, Task};
@@ -25,6 +25,8 @@ struct Open {
     started: Instant,
     status: Option<StatusCode>,
     flags: ResponseFlags,
+    /// On its connection.
+    under_way: Option<UnderWay>,
 }
 
 /// What is called at the end of each inbound request.
@@ -56,6 +58,7 @@ impl Record {
         measured: ServerRecord,
         observer: Option<(Observer, Exchange)>,
         started: Instant,
+        under_way: Option<UnderWay>,
     ) -> Self {
         Self(Some(Open {
             method,
@@ -66,6 +69,7 @@ impl Record {
             started,
             status: None,
             flags: ResponseFlags::none(),
+            under_way,
         }))
     }
 
@@ -96,6 +100,11 @@ impl Record {
             return Task::default();
         };
         open.status = Some(response.status);
+        // RFC 9110 §7.8 and §9.3.6.
+        let tunnels = open.method == Method::CONNECT && response.status.is_success();
+        if tunnels || response.status == StatusCode::SWITCHING_PROTOCOLS {
+            open.under_way.iter_mut().for_each(UnderWay::upgraded);
+        }
         open.metrics.answer(&mut open.measured, response);
         open.span.respond(response)
     }

@@ -17,6 +17,8 @@ use crate::context::{Exchange, Peer};
 use crate::jwt::Authenticator;
 use crate::live::Live;
 use crate::mesh::cells::Config;
+use crate::mesh::own_body;
+use crate::mesh::quiet::QuietStreams;
 use crate::message::{ByteCount, CountingBody, LocalReply};
 use crate::metrics::ServerMetrics;
 use crate::policy::Engine;
@@ -33,6 +35,7 @@ pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) metrics: ServerMetrics,
     pub(in crate::mesh) rbac: Guard,
+    pub(in crate::mesh) quiet: QuietStreams,
     pub(in crate::mesh) observer: Option<Observer>,
 }
 
@@ -73,11 +76,14 @@ impl<S> Server<S> {
     ) -> ResponseFuture<S::Future, ResBody>
     where
         S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
-        ReqBody: Body,
+        ReqBody: Body + 'static,
         ResBody: Body<Data = Bytes>,
     {
-        let (mut head, body) = request.into_parts();
+        let (mut head, mut body) = request.into_parts();
         let exchange = exchange(&mut head.extensions);
+        if let Some(peer) = exchange.peer() {
+            own_body::bound(&self.inbound.quiet, &head, peer, &mut body);
+        }
         let (body, received) = CountingBody::under(&head.headers, body);
         let is_grpc = body.is_grpc();
         let (mut record, verdict) = self.inbound.open(&mut head, &exchange, received);
@@ -99,7 +105,7 @@ impl<S> Server<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Server<S>
 where
     S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
-    ReqBody: Body,
+    ReqBody: Body + 'static,
     ResBody: Body<Data = Bytes>,
 {
     type Response = Response<ResponseBody<ResBody>>;
@@ -135,8 +141,11 @@ impl Inbound {
         let observer = self.observer.clone();
         let observer = observer.map(|observer| (observer, exchange.clone()));
         let (method, metrics) = (head.method.clone(), self.metrics.clone());
+        let under_way = exchange.peer().map(Peer::begin_request);
         // Before the guards are asked: one that panics must not take the record along.
-        let record = Record::new(method, span, metrics, measured, observer, started);
+        let record = Record::new(
+            method, span, metrics, measured, observer, started, under_way,
+        );
         let verdict = self.judge(&config.engine, authenticator, head, exchange, now);
         (record, verdict)
     }
@@ -173,7 +182,7 @@ pub struct ConnectionServer<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ConnectionServer<S>
 where
     S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
-    ReqBody: Body,
+    ReqBody: Body + 'static,
     ResBody: Body<Data = Bytes>,
 {
     type Response = Response<ResponseBody<ResBody>>;

@@ -1,0 +1,66 @@
+/// How far the head of an HTTP/1 request has come.
+///
+/// It ends where hyper takes it to end, and never before: at an empty line after a line that is not, lines ending in LF or CRLF (RFC 9112 §2.2).
+/// Bytes that hyper refuses end the connection anyway.
+#[derive(Debug, Default)]
+pub(super) struct Head(At);
+
+#[derive(Clone, Copy, Debug, Default)]
+enum At {
+    /// Nothing but the empty lines that may come before.
+    #[default]
+    Before,
+    Line,
+    /// The start of a line.
+    Start,
+    /// After a CR there.
+    Return,
+}
+
+impl Head {
+    /// Whether it ends within these bytes, the next ones.
+    pub(super) fn ends_in(&mut self, bytes: &[u8]) -> bool {
+        for &byte in bytes {
+            self.0 = match (self.0, byte) {
+                (At::Before, b'\r' | b'\n') => At::Before,
+                (At::Start | At::Return, b'\n') => return true,
+                (_, b'\n') => At::Start,
+                (At::Start, b'\r') => At::Return,
+                _ => At::Line,
+            };
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_at_its_empty_line() {
+        for (text, expected) in [
+            ("", false),
+            ("\r\n\r\n", false),
+            ("\n\n\n\n", false),
+            ("GET / HTTP/1.1\r\n", false),
+            ("GET / HTTP/1.1\r\n\r", false),
+            ("GET / HTTP/1.1\r\n\r\n", true),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\nbody", true),
+            ("GET / HTTP/1.1\n\n", true),
+            ("GET / HTTP/1.1\r\n\n", true),
+            ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\n\rx\r\n", false),
+            ("GET / HTTP/1.1\r\nhost: a\r\r\n", false),
+        ] {
+            assert_eq!(
+                Head::default().ends_in(text.as_bytes()),
+                expected,
+                "{text:?}"
+            );
+            let mut head = Head::default();
+            let by_byte = text.bytes().any(|byte| head.ends_in(&[byte]));
+            assert_eq!(by_byte, expected, "{text:?}");
+        }
+    }
+}
