@@ -32,7 +32,8 @@ fn text<'n>(node: Option<&'n Node<'_>>) -> Option<&'n str> {
     node.and_then(Node::scalar).map(|scalar| &*scalar.text)
 }
 
-fn mesh<'n, 't>(document: &'n Node<'t>) -> Option<&'n Node<'t>> {
+/// The text of the MeshConfig in a ConfigMap.
+pub(super) fn mesh<'n, 't>(document: &'n Node<'t>) -> Option<&'n Node<'t>> {
     document.get("data").and_then(|data| data.get("mesh"))
 }
 

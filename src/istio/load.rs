@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::cursor::{Cursor, Sink};
 use super::decode;
-use super::embedded::{embedded_mesh_config, is_mesh_config_map, resembles_mesh_config_map};
+use super::embedded::{embedded_mesh_config, is_mesh_config_map, mesh, resembles_mesh_config_map};
 use super::kind::{Kind, is_our_group};
 use super::kubernetes::{Deployment, deployment};
 use super::reader::{Limits, documents};
@@ -79,6 +79,19 @@ pub fn parse_mesh_config(file: &str, text: &str) -> Result<MeshConfig, Problems>
         // INVARIANT: what could not be decoded was reported.
         (None, None) => Err(Problem::new(Position::default(), "", "is no MeshConfig").into()),
     }
+}
+
+/// Whether a text that [`parse_mesh_config`] reads says nothing at all. What cannot be read says something.
+pub(crate) fn is_blank_mesh_config(text: &str) -> bool {
+    let sink = Sink::new("");
+    let is_blank = documents(text, Limits::default(), &sink).all(|root| match mesh(&root) {
+        Some(inner) => inner
+            .scalar()
+            .is_some_and(|scalar| is_blank_mesh_config(&scalar.text)),
+        None => root.is_null() || root.entries().is_some_and(<[_]>::is_empty),
+    });
+    let (problems, _) = sink.into_parts();
+    is_blank && problems.is_empty()
 }
 
 /// Collects several texts into one set of [`Resources`], and everything that is wrong with any of them.

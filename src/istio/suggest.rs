@@ -19,7 +19,7 @@ pub(super) fn within(most: usize, a: &str, b: &str) -> bool {
 }
 
 /// How many letters must be changed, added, dropped or swapped with their neighbour, capitals aside.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let lower = |text: &str| -> Vec<char> { text.chars().flat_map(char::to_lowercase).collect() };
     let (a, b) = (lower(a), lower(b));
     // The costs of turning the start of `a` into each start of `b`: for one and for two letters less of `a`, and as it grows.

@@ -78,6 +78,7 @@ mod outside;
 mod patience;
 mod pool;
 mod readiness;
+mod reload;
 mod serve;
 mod served_body;
 mod shutdown;
@@ -85,6 +86,7 @@ mod sources;
 mod stall;
 mod streams;
 mod tls_metrics;
+mod told;
 mod upstream;
 
 pub use builder::MeshBuilder;
@@ -102,6 +104,7 @@ pub use outbound::{
 };
 pub use outside::Outside;
 pub use readiness::{IdentityState, Probe, Readiness};
+pub use reload::{RefusalReason, RefusedReload};
 pub use serve::{Drained, RequestBody};
 pub use served_body::ServedBody;
 pub use sources::{ConfigSource, IdentitySource};

@@ -75,6 +75,7 @@ mod explain;
 mod index;
 pub mod ir;
 mod metadata;
+mod near_miss;
 mod origin;
 mod program;
 mod request;
@@ -94,6 +95,7 @@ pub use engine::{CustomMatch, Engine, Judgement};
 pub use explain::{Explanation, FailedClause, RuleReport};
 #[cfg(feature = "coverage")]
 pub(crate) use explain::{permission_clause, principal_clause};
+pub use near_miss::near_misses;
 pub use origin::{ClauseOrigin, Origins, RuleOrigin};
 pub use program::{
     Authentication, Chain, Chains, CustomFilter, LegacyAuthentication, PerPort, Program, RuleSets,

@@ -36,6 +36,7 @@ mod trust_domain;
 #[cfg(feature = "vet")]
 pub(crate) use claims::issuer_and_subject;
 pub use pipeline::compile;
+pub(super) use selection::GATEWAY_LABEL;
 
 #[cfg(test)]
 mod tests;

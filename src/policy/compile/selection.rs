@@ -147,4 +147,4 @@ pub(super) fn oldest<'r, R>(
 }
 
 /// Labels a Gateway API gateway's pods.
-const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
+pub(in super::super) const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
