@@ -4,26 +4,36 @@ use super::MeshConfig;
 use super::cursor::{Cursor, Sink};
 use super::decode;
 use super::reader::{Limits, documents};
+use super::suggest::nearest;
 use super::tree::{Node, Style};
 
 /// Whether this is the ConfigMap `istio` with a MeshConfig in it.
 pub(super) fn is_mesh_config_map(document: &Node<'_>) -> bool {
-    let is = |node: Option<&Node<'_>>, text: &str| {
-        node.and_then(Node::scalar)
-            .is_some_and(|scalar| scalar.text == text)
-    };
-    is(document.get("apiVersion"), "v1")
-        && is(document.get("kind"), "ConfigMap")
-        && is(
-            document
-                .get("metadata")
-                .and_then(|metadata| metadata.get("name")),
-            "istio",
-        )
+    is_named_istio(document)
+        && text(document.get("apiVersion")) == Some("v1")
+        && text(document.get("kind")) == Some(CONFIG_MAP)
+}
+
+/// Whether this was meant to be that ConfigMap and, by its kind or version, is not.
+pub(super) fn resembles_mesh_config_map(document: &Node<'_>) -> bool {
+    let is_near = |kind| nearest(kind, [CONFIG_MAP]).is_some();
+    is_named_istio(document)
+        && !is_mesh_config_map(document)
+        && text(document.get("kind")).is_some_and(is_near)
+}
+
+fn is_named_istio(document: &Node<'_>) -> bool {
+    let metadata = document.get("metadata");
+    text(metadata.and_then(|metadata| metadata.get("name"))) == Some("istio")
         && mesh(document).is_some()
 }
 
-fn mesh<'n, 't>(document: &'n Node<'t>) -> Option<&'n Node<'t>> {
+fn text<'n>(node: Option<&'n Node<'_>>) -> Option<&'n str> {
+    node.and_then(Node::scalar).map(|scalar| &*scalar.text)
+}
+
+/// The text of the MeshConfig in a ConfigMap.
+pub(super) fn mesh<'n, 't>(document: &'n Node<'t>) -> Option<&'n Node<'t>> {
     document.get("data").and_then(|data| data.get("mesh"))
 }
 
@@ -50,3 +60,5 @@ pub(super) fn embedded_mesh_config(document: &Node<'_>, sink: &Sink) -> Option<M
     notes.into_iter().for_each(|note| sink.note(note));
     config
 }
+
+const CONFIG_MAP: &str = "ConfigMap";

@@ -49,9 +49,36 @@ const GROUPS: &[Group] = &[
     },
 ];
 
+impl Group {
+    /// What to write as `apiVersion`.
+    fn api_version(&self) -> String {
+        let version = self.versions.first().copied().unwrap_or_default();
+        format!("{}/{version}", self.name)
+    }
+}
+
+/// The names of our groups, each with the `apiVersion` to write.
+pub(super) fn our_groups() -> impl Iterator<Item = (&'static str, String)> {
+    GROUPS.iter().map(|group| (group.name, group.api_version()))
+}
+
 /// Whether every kind of this group must be understood.
 pub(super) fn is_our_group(name: &str) -> bool {
     GROUPS.iter().any(|group| group.name == name)
+}
+
+/// The kind of ours that is named so, or nearly so, and the `apiVersion` to write for it.
+pub(super) fn meant(kind: &str) -> Option<(&'static str, String)> {
+    let names = || {
+        let kinds = GROUPS.iter().flat_map(|group| group.kinds);
+        kinds.map(|(name, _)| *name)
+    };
+    let name = names()
+        .find(|name| *name == kind)
+        .or_else(|| nearest(kind, names()))?;
+    let is_home = |group: &&Group| group.kinds.iter().any(|(known, _)| *known == name);
+    let home = GROUPS.iter().find(is_home)?;
+    Some((name, home.api_version()))
 }
 
 impl Kind {
@@ -65,17 +92,35 @@ impl Kind {
             let message = format!("`{group}` is no API group of Istio's security");
             return Err(("apiVersion", message));
         };
-        if !group.versions.contains(&version) {
+        let known = group.kinds.iter().map(|(name, _)| *name);
+        let found = group.kinds.iter().find(|(name, _)| *name == kind);
+        if found.is_none()
+            && let Some((name, api_version)) = meant(kind)
+            && name == kind
+        {
             let message = format!(
-                "apiVersion `{}/{version}` is not supported; write {}/{}",
+                "{} has no {kind}; for this kind write {api_version}",
+                group.name
+            );
+            return Err(("kind", message));
+        }
+        if version.is_empty() {
+            let message = format!(
+                "`{}` has no version; write {}",
                 group.name,
-                group.name,
-                group.versions.first().copied().unwrap_or_default()
+                group.api_version()
             );
             return Err(("apiVersion", message));
         }
-        let known = group.kinds.iter().map(|(name, _)| *name);
-        if let Some((_, found)) = group.kinds.iter().find(|(name, _)| *name == kind) {
+        if !group.versions.contains(&version) {
+            let message = format!(
+                "apiVersion `{}/{version}` is not supported; write {}",
+                group.name,
+                group.api_version()
+            );
+            return Err(("apiVersion", message));
+        }
+        if let Some((_, found)) = found {
             return Ok(*found);
         }
         let message = match nearest(kind, known.clone()) {

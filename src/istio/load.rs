@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use super::cursor::{Cursor, Sink};
 use super::decode;
-use super::embedded::{embedded_mesh_config, is_mesh_config_map};
+use super::embedded::{embedded_mesh_config, is_mesh_config_map, mesh, resembles_mesh_config_map};
 use super::kind::{Kind, is_our_group};
 use super::kubernetes::{Deployment, deployment};
 use super::reader::{Limits, documents};
+use super::slip::{Foreign, group, is_unread_list};
 use super::tree::Node;
 use super::unique::{ageless_peers, duplicates};
 use super::{MeshConfig, Position, Problem, ProblemKind, Problems, Resources, Skipped};
@@ -78,6 +79,19 @@ pub fn parse_mesh_config(file: &str, text: &str) -> Result<MeshConfig, Problems>
         // INVARIANT: what could not be decoded was reported.
         (None, None) => Err(Problem::new(Position::default(), "", "is no MeshConfig").into()),
     }
+}
+
+/// Whether a text that [`parse_mesh_config`] reads says nothing at all. What cannot be read says something.
+pub(crate) fn is_blank_mesh_config(text: &str) -> bool {
+    let sink = Sink::new("");
+    let is_blank = documents(text, Limits::default(), &sink).all(|root| match mesh(&root) {
+        Some(inner) => inner
+            .scalar()
+            .is_some_and(|scalar| is_blank_mesh_config(&scalar.text)),
+        None => root.is_null() || root.entries().is_some_and(<[_]>::is_empty),
+    });
+    let (problems, _) = sink.into_parts();
+    is_blank && problems.is_empty()
 }
 
 /// Collects several texts into one set of [`Resources`], and everything that is wrong with any of them.
@@ -165,7 +179,7 @@ impl Loader {
             decode::required(head, "apiVersion", |_, _| {}),
             decode::required(head, "kind", |_, _| {}),
         );
-        let (Some(version), Some(kind)) = (version, kind) else {
+        let (Some(api_version), Some(kind)) = (version, kind) else {
             return;
         };
         if kind.ends_with("List") && node.get("items").is_some() {
@@ -174,16 +188,37 @@ impl Loader {
             }
             return;
         }
-        let (group, version) = version.split_once('/').unwrap_or(("", &version));
-        if !is_our_group(group) {
-            return self.skip(at);
+        let blame = |field: &'static str, message: String| {
+            let field = head.get(field);
+            field.as_ref().unwrap_or(at).wrong(message);
+        };
+        let group = group(&api_version);
+        if is_our_group(group) {
+            let version = api_version.strip_prefix(group).unwrap_or_default();
+            let version = version.strip_prefix('/').unwrap_or(version);
+            return match Kind::find(group, version, &kind) {
+                Ok(kind) => self.resource(at, kind),
+                Err((field, message)) => blame(field, message),
+            };
         }
-        match Kind::find(group, version, &kind) {
-            Ok(kind) => self.resource(at, kind),
-            Err((field, message)) => {
-                let field = head.get(field);
-                field.as_ref().unwrap_or(at).wrong(message);
+        match Foreign::of(&api_version, &kind) {
+            Foreign::Slip(message) => blame("apiVersion", message),
+            _ if *kind == *LIST => at.missing("items", "is missing; write the list's documents"),
+            _ if is_unread_list(node) => {
+                blame(
+                    "kind",
+                    format!(
+                        "the items of kind `{kind}` are not read, and hold documents of Istio; write kind {LIST}"
+                    ),
+                );
             }
+            Foreign::Namesake(note) => {
+                if let Some(field) = head.get("apiVersion") {
+                    field.note(note);
+                }
+                self.skip(at);
+            }
+            Foreign::Plain => self.skip(at),
         }
     }
 
@@ -209,6 +244,9 @@ impl Loader {
             None => {}
         }
         if !is_mesh_config_map(node) {
+            if resembles_mesh_config_map(node) {
+                at.wrong("holds the MeshConfig, which is read from `apiVersion: v1`, `kind: ConfigMap` only; write these");
+            }
             return;
         }
         if let Some(first) = &self.mesh_config_at {
@@ -270,6 +308,9 @@ impl Loader {
         }
     }
 }
+
+/// The kind of a list of anything.
+const LIST: &str = "List";
 
 /// Keeps what was decoded; a resource without a name was reported and is only decoded for its other problems.
 fn push<T>(list: &mut Vec<Arc<T>>, named: bool, resource: Option<T>) {

@@ -6,8 +6,13 @@
 //!
 //! [`parse`] reads one text, a [`Loader`] several, [`parse_mesh_config`] the mesh's settings. Documents are YAML or JSON, as many as
 //! a text holds, `List` kinds included. Documents of other API groups are listed under [`Resources::skipped`], so that the dump of a
-//! cluster can be read, and of those of Kubernetes that deploy workloads what policies refer to is kept in [`Resources::workloads`]; `status` and everything of `metadata` is accepted. In a `spec` nothing is passed over: an unknown field, kind
-//! or word is an error, all of them are told at once, and [`Resources::notes`] lists what is allowed and probably not meant.
+//! cluster can be read, and of those of Kubernetes that deploy workloads what policies refer to is kept in [`Resources::workloads`];
+//! `status` and everything of `metadata` is accepted. In a `spec` nothing is passed over: an unknown field, kind or word is an error, all of
+//! them are told at once, and [`Resources::notes`] lists what is allowed and probably not meant.
+//!
+//! A document is someone else's only when it plainly is. One of our kinds without a group or version, under another group of Istio's
+//! (`config.istio.io` had a ServiceRole), under a group that is no domain name or names Istio, is an error that says what to write, and so
+//! is whatever stands under a misspelling of our groups. Under another domain, such as Linkerd's `policy.linkerd.io`, it is skipped with a note.
 //!
 //! A text has at most 64 MiB, a document at most two million values, nested at most 100 deep in each of YAML's two styles, of which
 //! 10,000 may come from aliases; what is beyond is an error.
@@ -54,6 +59,7 @@ mod position;
 mod reader;
 mod resource;
 mod security;
+mod slip;
 mod suggest;
 mod tree;
 mod unique;
@@ -68,6 +74,7 @@ pub use legacy::{
     PortSelector, PrincipalBinding, RbacConfig, RbacMode, RbacTarget, ServiceRole,
     ServiceRoleBinding, StringMatch, Subject, TriggerRule,
 };
+pub(crate) use load::is_blank_mesh_config;
 pub use load::{Loader, parse, parse_mesh_config};
 pub use mesh_config::{
     ExtensionProvider, MeshConfig, PathNormalization, ProviderKind, RequestBodyInCheck,

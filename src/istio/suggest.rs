@@ -12,6 +12,12 @@ pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         .map(|(_, candidate)| candidate)
 }
 
+/// Whether at most so many slips of the pen lie between two words.
+pub(super) fn within(most: usize, a: &str, b: &str) -> bool {
+    // Each letter more is a slip, so that a long word costs nothing.
+    a.len().abs_diff(b.len()) <= most * LONGEST_LETTER && distance(a, b) <= most
+}
+
 /// How many letters must be changed, added, dropped or swapped with their neighbour, capitals aside.
 pub(crate) fn distance(a: &str, b: &str) -> usize {
     let lower = |text: &str| -> Vec<char> { text.chars().flat_map(char::to_lowercase).collect() };
@@ -36,6 +42,9 @@ pub(crate) fn distance(a: &str, b: &str) -> usize {
     }
     last.last().copied().unwrap_or_default()
 }
+
+/// The bytes of a letter in UTF-8.
+const LONGEST_LETTER: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ use super::*;
 mod bad;
 mod bounds;
 mod good;
+mod groups;
 
 /// The single problem of a text that is wrong in one place, without the file's name.
 fn only_problem(text: &str) -> String {

@@ -14,11 +14,13 @@ use super::outbound::{Client, Outbound};
 use super::outside::Outside;
 use super::pool::Pools;
 use super::quiet::QuietStreams;
+use super::reload::{Guarded, Judge, Reloads, require_allow, warn_without_allow};
 use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
 use super::upstream::Upstreams;
 use crate::identity::{SpiffeId, Workload};
+use crate::istio::Problems;
 use crate::jwt::{Counts, Keyring};
 use crate::matcher::Cidr;
 use crate::metrics::Registry;
@@ -49,6 +51,7 @@ pub struct MeshBuilder {
     listening: Listening,
     connect_timeout: Duration,
     outside: Vec<(String, Outside)>,
+    requires_policy: bool,
 }
 
 impl MeshBuilder {
@@ -69,6 +72,7 @@ impl MeshBuilder {
             listening: Listening::default(),
             connect_timeout: CONNECT_TIMEOUT,
             outside: Vec::new(),
+            requires_policy: false,
         }
     }
 
@@ -83,6 +87,13 @@ impl MeshBuilder {
     /// [`Watch`](crate::source::Watch) over one. Without any, every request of a mesh identity is allowed, as in Istio.
     pub fn config(mut self, source: impl Into<ConfigSource>) -> Self {
         self.feed = source.into().0;
+        self
+    }
+
+    /// Refuses every configuration without an enforced ALLOW policy that selects this workload, on each of its ports, at the start and at a
+    /// reload. Without one, whatever no DENY policy refuses is allowed, which is otherwise only warned of.
+    pub fn require_policy(mut self) -> Self {
+        self.requires_policy = true;
         self
     }
 
@@ -270,6 +281,10 @@ impl MeshBuilder {
         };
         let configuration = self.feed.load(self.workload.namespace())?;
         let cells = Cells::new(compiler.compile(&configuration)?, self.modes);
+        check_presence(&cells, &configuration, &self.workload, self.requires_policy)?;
+        let reloads = Reloads::new();
+        let config = cells.config.clone();
+        reloads.show(&self.registry, move || config.generation());
         let fetch = fetch::client(self.fetch, &self.tls)?;
 
         let identity = credentials.spiffe_id();
@@ -307,7 +322,8 @@ impl MeshBuilder {
         let renewal = rotation.as_ref().map(Rotation::tally);
         tls_metrics::identity(&self.registry, &credentials, renewal.clone());
         let watch = self.feed.into_watch();
-        let mut driver = Driver::new(compiler, cells.clone(), watch, fetch, rotation);
+        let judge = Judge::new(reloads.clone(), self.requires_policy);
+        let mut driver = Driver::new(compiler, cells.clone(), judge, watch, fetch, rotation);
         driver.fetch_first(FIRST_FETCH).await;
         let mesh = Mesh::new(Parts {
             workload: self.workload,
@@ -319,10 +335,30 @@ impl MeshBuilder {
             shutdown: Shutdown::new(),
             rotation: renewal,
             pulse: driver.pulse(),
+            reloads,
             listening: self.listening,
         });
         Ok((mesh, driver))
     }
+}
+
+/// Whether some ALLOW policy selects the workload; an error where one is required, else a word in the log.
+fn check_presence(
+    cells: &Cells,
+    configuration: &Configuration,
+    workload: &Workload,
+    is_required: bool,
+) -> Result<(), Problems> {
+    let (config, modes) = (cells.config.snapshot(), cells.modes.snapshot());
+    let guarded = Guarded {
+        program: config.engine.program(),
+        modes: &modes,
+    };
+    if is_required {
+        return require_allow(guarded, configuration, workload);
+    }
+    warn_without_allow(guarded, configuration, workload);
+    Ok(())
 }
 
 /// The observer, if any; apart so that it has a `Debug`.

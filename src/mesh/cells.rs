@@ -1,10 +1,11 @@
+use super::told;
 use crate::identity::Workload;
 use crate::istio::Problems;
 use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
 use crate::policy::{Engine, PerPort, compile};
 use crate::rbac::Guard;
-use crate::source::Configuration;
+use crate::source::{Configuration, Holdings};
 use crate::tls::{Mode, Modes};
 
 /// What the layers read: one generation of configuration, whole.
@@ -12,6 +13,8 @@ use crate::tls::{Mode, Modes};
 pub(super) struct Config {
     pub(super) engine: Engine,
     pub(super) authenticators: PerPort<Authenticator>,
+    /// Which files it was read from.
+    pub(super) holdings: Holdings,
 }
 
 /// The cells that the layers read and the driver fills.
@@ -46,9 +49,7 @@ impl Compiler {
             &configuration.mesh_config,
             &self.workload,
         )?;
-        for note in program.notes.iter().chain(&configuration.resources.notes) {
-            tracing::warn!(target: "tower_mesh::config", %note);
-        }
+        told::tell(configuration, &program);
         let mut authenticators = PerPort::same(Authenticator::compile(
             &program.authentication.default,
             &mut self.keyring,
@@ -62,6 +63,7 @@ impl Compiler {
         Ok(Config {
             engine,
             authenticators,
+            holdings: configuration.holdings.clone(),
         })
     }
 }
@@ -76,9 +78,14 @@ impl Cells {
         }
     }
 
+    /// The modes that a configuration makes.
+    pub(super) fn modes_of(&self, config: &Config) -> Modes {
+        self.choice.modes(&config.engine)
+    }
+
     /// Publishes a generation: modes first where they grow stricter matters less than the rules that read identities.
     pub(super) fn publish(&self, config: Config) {
-        let modes = self.choice.modes(&config.engine);
+        let modes = self.modes_of(&config);
         self.config.store(config);
         self.modes.store(modes);
     }

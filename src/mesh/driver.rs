@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::cells::{Cells, Compiler};
 use super::fetch::Fetch;
 use super::keys::Keys;
+use super::reload::Judge;
 use crate::source::Watch;
 use crate::tls::Rotation;
 
@@ -23,6 +24,7 @@ use crate::tls::Rotation;
 pub struct Driver {
     compiler: Compiler,
     cells: Cells,
+    judge: Judge,
     watch: Option<Watch>,
     keys: Keys,
     rotation: Option<Rotation>,
@@ -49,6 +51,7 @@ impl Driver {
     pub(super) fn new(
         compiler: Compiler,
         cells: Cells,
+        judge: Judge,
         watch: Option<Watch>,
         fetch: Fetch,
         rotation: Option<Rotation>,
@@ -56,6 +59,7 @@ impl Driver {
         Self {
             compiler,
             cells,
+            judge,
             watch,
             keys: Keys::new(fetch),
             rotation,
@@ -77,8 +81,9 @@ impl Driver {
 
     /// Runs for ever; dropping the future stops everything that it does.
     ///
-    /// A configuration that changes is compiled whole and then replaces the one before; one that is wrong is reported, and the one
-    /// before stays.
+    /// A configuration that changes is compiled whole and then replaces the one before. One that is wrong is refused, and so is one that is
+    /// damaged or opens the workload, as [`OnOpening`](crate::source::OnOpening) says: the one before stays,
+    /// [`Readiness::refused`](super::Readiness::refused) tells, and so does the log, each minute, until the files change again.
     pub async fn run(mut self) {
         let rotation = self.rotation.take();
         // Beside the rest and never dropped half-way: a source may take longer than the next look is away.
@@ -112,23 +117,20 @@ impl Driver {
             tracing::error!(target: "tower_mesh::config", "the watch broke off; the configuration stays as it is");
             return;
         };
+        let on_opening = watch.opening();
         self.watch = Some(watch);
-        let compiled = match changed {
-            None => return,
-            Some(Ok(configuration)) => self.compiler.compile(&configuration),
-            Some(Err(problems)) => Err(problems),
+        let Some(read) = changed else {
+            return self.judge.remind();
         };
-        match compiled {
-            Ok(config) => {
-                self.keys.add(self.compiler.keyring.take_unfetched());
-                self.cells.publish(config);
-                let generation = self.cells.config.generation();
-                tracing::info!(target: "tower_mesh::config", generation, "configuration replaced");
-            }
-            Err(problems) => {
-                tracing::error!(target: "tower_mesh::config", %problems, "configuration refused; the one before stays");
-            }
-        }
+        let judged = self
+            .judge
+            .judge(read, on_opening, &mut self.compiler, &self.cells);
+        let Some(config) = judged else { return };
+        self.keys.add(self.compiler.keyring.take_unfetched());
+        self.cells.publish(config);
+        self.judge.published();
+        let generation = self.cells.config.generation();
+        tracing::info!(target: "tower_mesh::config", generation, "configuration replaced");
     }
 }
 

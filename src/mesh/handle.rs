@@ -16,6 +16,7 @@ use super::inbound::{Server, ServerLayer};
 use super::outbound::Client;
 use super::quiet::QuietStreams;
 use super::readiness::{IdentityState, Readiness};
+use super::reload::Reloads;
 use super::shutdown::{Shutdown, Signal};
 use super::tls_metrics;
 use crate::identity::{SpiffeId, Workload};
@@ -43,6 +44,7 @@ pub(super) struct Parts {
     pub(super) rotation: Option<Arc<RotationTally>>,
     /// Whether the driver follows all that may change.
     pub(super) pulse: Option<Arc<AtomicBool>>,
+    pub(super) reloads: Reloads,
     pub(super) listening: Listening,
 }
 
@@ -183,6 +185,7 @@ impl Mesh {
                 .filter(|tally| tally.is_down())
                 .map(|tally| tally.age()),
             unattended: pulse.is_some_and(|pulse| !pulse.load(Ordering::Acquire)),
+            refused: self.0.reloads.refused(),
             draining: self.0.shutdown.is_requested(),
         }
     }

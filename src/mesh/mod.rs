@@ -80,6 +80,7 @@ mod patience;
 mod pool;
 mod quiet;
 mod readiness;
+mod reload;
 mod serve;
 mod served_body;
 mod shutdown;
@@ -87,6 +88,7 @@ mod sources;
 mod stall;
 mod streams;
 mod tls_metrics;
+mod told;
 mod upstream;
 
 pub use builder::MeshBuilder;
@@ -104,6 +106,7 @@ pub use outbound::{
 };
 pub use outside::Outside;
 pub use readiness::{IdentityState, Probe, Readiness};
+pub use reload::{RefusalReason, RefusedReload};
 pub use serve::{Drained, RequestBody};
 pub use served_body::ServedBody;
 pub use sources::{ConfigSource, IdentitySource};

@@ -9,6 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use tower_service::Service;
 
+use super::reload::RefusedReload;
 use super::{ClientBody, Mesh};
 
 /// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`].
@@ -22,6 +23,9 @@ pub struct Readiness {
     /// Something is to be followed, configuration, keys or our identity, and nobody does: the [`Driver`](super::Driver) was dropped or broke off.
     /// What we have is served on, but grows old.
     pub unattended: bool,
+    /// The configuration has changed, and what it is now is refused. What served before serves on, so this does not count against the mesh;
+    /// but after a restart nothing is there to serve on, so somebody has to see to it.
+    pub refused: Option<RefusedReload>,
     /// A shutdown was asked for.
     pub draining: bool,
 }
@@ -39,7 +43,8 @@ pub enum IdentityState {
 }
 
 impl Readiness {
-    /// Whether the mesh should get traffic. A source that is down does not count against it: what we have is still good.
+    /// Whether the mesh should get traffic. A source that is down does not count against it, and neither does a changed configuration that is
+    /// refused: what we have is still good.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.identity == IdentityState::Valid && !self.unattended && !self.draining
@@ -68,6 +73,14 @@ impl fmt::Display for Readiness {
         }
         if self.unattended {
             f.write_str("; the driver is gone, nothing is kept fresh")?;
+        }
+        if let Some(refused) = &self.refused {
+            write!(
+                f,
+                "; the changed configuration is refused ({}) for {} s, the one before serves",
+                refused.reason,
+                refused.lasts.as_secs()
+            )?;
         }
         if self.draining {
             f.write_str("; draining")?;

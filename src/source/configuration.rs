@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::holdings::Holdings;
 use crate::istio::{Loader, MeshConfig, Problems, Resources};
 
 /// One whole configuration: resources and the mesh's settings.
@@ -10,6 +11,8 @@ pub struct Configuration {
     pub resources: Resources,
     /// The mesh's settings: those given explicitly, else those of a ConfigMap `istio` among the resources, else the defaults.
     pub mesh_config: Arc<MeshConfig>,
+    /// Which files held any of it, when it was read from a [`Directory`](super::Directory).
+    pub holdings: Holdings,
 }
 
 impl Configuration {
@@ -23,6 +26,7 @@ impl Configuration {
         Self {
             resources,
             mesh_config,
+            holdings: Holdings::default(),
         }
     }
 

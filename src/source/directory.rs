@@ -1,16 +1,20 @@
 use std::path::{Path, PathBuf};
 
-use crate::istio::{Loader, MeshConfig, Problem, Problems, parse_mesh_config};
+use crate::istio::{
+    Loader, MeshConfig, Problem, Problems, is_blank_mesh_config, parse_mesh_config,
+};
 
 use super::configuration::settings;
 use super::files::{Contents, Found, find, read};
-use super::{Configuration, Watch};
+use super::holdings::Holdings;
+use super::{Configuration, OnOpening, Watch};
 
 /// Configuration in files: one file, or every `*.yaml`, `*.yml` and `*.json` below a directory.
 #[derive(Clone, Debug)]
 pub struct Directory {
     paths: Vec<PathBuf>,
     mesh_config: Option<PathBuf>,
+    on_opening: OnOpening,
 }
 
 impl Directory {
@@ -20,6 +24,7 @@ impl Directory {
         Self {
             paths: vec![path.into()],
             mesh_config: None,
+            on_opening: OnOpening::default(),
         }
     }
 
@@ -56,6 +61,13 @@ impl Directory {
         self
     }
 
+    /// What a mesh that watches this does with a change that is damaged or opens the workload; [`OnOpening::Refuse`] by default.
+    #[must_use]
+    pub fn on_opening(mut self, on_opening: OnOpening) -> Self {
+        self.on_opening = on_opening;
+        self
+    }
+
     /// Reads everything; resources without a namespace are put into `default_namespace`.
     ///
     /// # Errors
@@ -79,6 +91,10 @@ impl Directory {
         let (loader, mesh_config) = Self::loader(&self.gather(), default_namespace);
         let (resources, readable) = loader.survey()?;
         Ok((Configuration::new(resources, mesh_config), readable))
+    }
+
+    pub(super) fn opening(&self) -> OnOpening {
+        self.on_opening
     }
 
     /// The contents of all files, without judging them.
@@ -114,7 +130,17 @@ impl Directory {
         default_namespace: &str,
     ) -> Result<Configuration, Problems> {
         let (loader, mesh_config) = Self::loader(gathered, default_namespace);
-        Ok(Configuration::new(loader.finish()?, mesh_config))
+        let resources = loader.finish()?;
+        let mut holdings = Holdings::of(gathered.files.iter().map(|file| &*file.name), &resources);
+        if let Some(file) = &gathered.mesh_config
+            && let Ok(text) = &file.text
+        {
+            holdings = holdings.with_settings(&file.name, is_blank_mesh_config(text));
+        }
+        Ok(Configuration {
+            holdings,
+            ..Configuration::new(resources, mesh_config)
+        })
     }
 
     /// A loader that has read everything, and the mesh's settings.

@@ -3,7 +3,8 @@
 //! Every source gives a whole [`Configuration`] or says everything that is wrong with it; there is no half configuration. A
 //! [`Directory`] reads the files `*.yaml`, `*.yml` and `*.json` below a path in the byte order of their paths, follows symbolic links
 //! (a mounted Kubernetes ConfigMap is made of them) and skips hidden entries. A [`Watch`] over it looks again when it is asked to, and
-//! hands out what it finds only when that differs from what it handed out before; it has no clock and no thread of its own.
+//! hands out what it finds only when that differs from what it handed out before; it has no clock and no thread of its own. What a mesh
+//! does with a change that opens the workload is the directory's [`OnOpening`].
 //!
 //! # Example
 //!
@@ -25,6 +26,8 @@ mod configuration;
 mod directory;
 mod files;
 mod fixed;
+mod holdings;
+mod on_opening;
 mod watch;
 
 #[cfg(test)]
@@ -33,4 +36,6 @@ mod tests;
 pub use configuration::Configuration;
 pub use directory::Directory;
 pub use fixed::Fixed;
+pub use holdings::Holdings;
+pub use on_opening::OnOpening;
 pub use watch::Watch;

@@ -1,7 +1,7 @@
 use crate::istio::Problems;
 
 use super::directory::Gathered;
-use super::{Configuration, Directory};
+use super::{Configuration, Directory, OnOpening};
 
 /// A [`Directory`] that is looked at again and again; whoever owns it decides when.
 ///
@@ -11,6 +11,9 @@ use super::{Configuration, Directory};
 ///
 /// A change counts once two looks in a row have found the same: whatever part of a file is seen while somebody writes it is not yet what
 /// they mean, and nothing at all, the first part of every file, would be the configuration that allows everything.
+///
+/// A watch hands out whatever is written well. Whether a change is *damaged*, or *opens* a workload, is for the mesh to judge, which knows the
+/// workload and what it serves by; see [`OnOpening`].
 #[derive(Debug)]
 pub struct Watch {
     directory: Directory,
@@ -28,6 +31,19 @@ impl Watch {
             seen: None,
             unsettled: None,
         }
+    }
+
+    /// As [`Directory::on_opening`].
+    #[must_use]
+    pub fn on_opening(mut self, on_opening: OnOpening) -> Self {
+        self.directory = self.directory.on_opening(on_opening);
+        self
+    }
+
+    /// What becomes of a change that opens, as it was set.
+    #[must_use]
+    pub fn opening(&self) -> OnOpening {
+        self.directory.opening()
     }
 
     /// Looks: the configuration, or what is wrong with it, when something has changed and is as the look before found it; the first look

@@ -76,6 +76,12 @@ impl Modes {
         self
     }
 
+    /// The mode of ports that have none of their own.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn otherwise(&self) -> Mode {
+        self.otherwise
+    }
+
     /// The mode of a port.
     #[must_use]
     pub fn of(&self, port: u16) -> Mode {

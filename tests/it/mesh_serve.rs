@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tower::{Service, ServiceExt, service_fn};
 use tower_mesh::Peer;
 use tower_mesh::context::Exchange;
-use tower_mesh::source::{Directory, Fixed};
+use tower_mesh::source::{Directory, Fixed, OnOpening};
 use tower_mesh::testing::Pki;
 use tower_mesh::tls::Protocol;
 
@@ -551,7 +551,9 @@ async fn a_changed_peer_authentication_switches_the_port() {
         );
     };
     mode("STRICT");
-    let mesh = build(app(&pki).config(Directory::watch(directory.path()))).await;
+    // From STRICT to PERMISSIVE opens the port, and is refused unless it is asked for.
+    let watch = Directory::watch(directory.path()).on_opening(OnOpening::Warn);
+    let mesh = build(app(&pki).config(watch)).await;
     let served = serve(&mesh, echo()).await;
     let plain = async || {
         let mut stream = TcpStream::connect(served.address).await.unwrap();

@@ -1,0 +1,76 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::istio::{Position, Problem, Resources};
+
+/// Which files of a configuration hold documents, and which hold none. What comes from no files has no holdings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    resources: Files,
+    settings: Files,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Files {
+    full: BTreeSet<Arc<str>>,
+    blank: BTreeSet<Arc<str>>,
+}
+
+impl Holdings {
+    /// Of all files that were read, those that something was read from are full.
+    pub(super) fn of<'f>(files: impl Iterator<Item = &'f str>, resources: &Resources) -> Self {
+        let own = resources.metas().map(|meta| &meta.at.file);
+        let skipped = resources.skipped.iter().map(|skipped| &skipped.at.file);
+        let full: BTreeSet<_> = own.chain(skipped).cloned().collect();
+        let blank = files.filter(|name| !full.contains(*name));
+        let resources = Files {
+            blank: blank.map(Arc::from).collect(),
+            full,
+        };
+        Self {
+            resources,
+            settings: Files::default(),
+        }
+    }
+
+    /// The file of the mesh's settings, and whether it says nothing.
+    pub(super) fn with_settings(mut self, file: &str, is_blank: bool) -> Self {
+        let files = &mut self.settings;
+        let list = if is_blank {
+            &mut files.blank
+        } else {
+            &mut files.full
+        };
+        list.insert(file.into());
+        self
+    }
+
+    /// What is damaged in the holdings that follow these: each file that held documents (or settings) and holds none, and the whole, when no
+    /// file holds any more documents. A file that is gone is no damage while others hold something.
+    #[must_use]
+    pub fn damage(&self, after: &Self) -> Vec<Problem> {
+        let mut problems = self.resources.emptied(&after.resources);
+        problems.extend(self.settings.emptied(&after.settings));
+        let (held, holds) = (&self.resources.full, &after.resources.full);
+        if let (Some(one), true, true) = (held.first(), holds.is_empty(), problems.is_empty()) {
+            problems.push(problem(
+                one,
+                "held documents, and no file holds any now; put them back",
+            ));
+        }
+        problems
+    }
+}
+
+impl Files {
+    fn emptied(&self, after: &Self) -> Vec<Problem> {
+        let emptied = self.full.intersection(&after.blank);
+        let message =
+            "held documents and holds none now; put them back, or delete the file if it is to go";
+        emptied.map(|file| problem(file, message)).collect()
+    }
+}
+
+fn problem(file: &Arc<str>, message: &str) -> Problem {
+    Problem::new(Position::new(Arc::clone(file), 0, 0), "", message)
+}

@@ -1,0 +1,346 @@
+//! What a mesh says of its configuration: in its log, in its metrics, and when it is built.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tower_mesh::mesh::RefusalReason;
+use tower_mesh::source::{Directory, Fixed, OnOpening};
+use tower_mesh::testing::Pki;
+use tower_mesh::{Mesh, MeshBuilder, Workload};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::mesh_support::{build, lines, pass, policy, write};
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Lines {
+    /// What this thread logs from here on.
+    fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .finish();
+        let guard = tracing::subscriber::set_default(subscriber);
+        // Who met a line first, in another test's thread, may have decided that nobody listens.
+        tracing::callsite::rebuild_interest_cache();
+        (log, guard)
+    }
+
+    fn with(&self, pieces: &[&str]) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let all = text
+            .lines()
+            .filter(|line| pieces.iter().all(|piece| line.contains(piece)));
+        all.map(str::to_owned).collect()
+    }
+
+    /// Lets time pass until so many lines with these pieces are there.
+    async fn wait(&self, count: usize, pieces: &[&str]) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.with(pieces).len() < count {
+            tracing::callsite::rebuild_interest_cache();
+            pass(Duration::from_secs(1)).await;
+            tokio::task::yield_now().await;
+            let text = || String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            assert!(
+                Instant::now() < deadline,
+                "{pieces:?} is not told:\n{}",
+                text()
+            );
+        }
+    }
+}
+
+fn workload() -> Workload {
+    Workload::new("default", "app").label("app", "app")
+}
+
+fn app(pki: &Pki) -> MeshBuilder {
+    Mesh::builder(workload()).identity(pki.identity("default", "app").unwrap())
+}
+
+fn selecting(labels: &str, action: &str) -> String {
+    let spec = format!("spec: {{selector: {{matchLabels: {{{labels}}}}}, ");
+    policy("readers", action, "[{}]").replace("spec: {", &spec)
+}
+
+async fn watching(pki: &Pki, directory: &Path, on_opening: OnOpening) -> Mesh {
+    let watch = Directory::watch(directory).on_opening(on_opening);
+    build(app(pki).config(watch)).await
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_each_minute_and_says_how_to_go_on() {
+    let (log, _guard) = Lines::listen();
+    let pki = Pki::new("cluster.local").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), &selecting("app: app", "ALLOW"));
+    let mesh = watching(&pki, directory.path(), OnOpening::Refuse).await;
+    write(directory.path(), &selecting("app: ap", "ALLOW"));
+    let refused = ["ERROR", "configuration refused; the one before stays"];
+    log.wait(1, &refused).await;
+    let begun = tokio::time::Instant::now();
+    log.wait(3, &refused).await;
+    assert!(begun.elapsed() >= Duration::from_secs(119));
+    for line in log.with(&refused) {
+        for piece in [
+            "reason=\"opening\"",
+            "restart",
+            "OnOpening::Warn",
+            "put back",
+        ] {
+            assert!(line.contains(piece), "{piece}: {line}");
+        }
+    }
+    let lasts = mesh.readiness().refused.unwrap().lasts;
+    assert!(lasts >= Duration::from_secs(119), "{lasts:?}");
+    let metric = |name, labels: &[&str]| lines(&mesh, name, labels).join("");
+    let counted = metric("mesh_config_refusals_total", &["reason=\"opening\""]);
+    assert!(counted.ends_with(" 1"), "once, not each minute: {counted}");
+    assert!(metric("mesh_config_refused ", &[]).ends_with(" 1"));
+    assert!(metric("mesh_config_generation ", &[]).ends_with(" 1"));
+
+    write(directory.path(), &selecting("app: app", "ALLOW"));
+    log.wait(1, &["INFO", "configuration replaced"]).await;
+    assert_eq!(mesh.readiness().refused, None);
+    let metric = |name| lines(&mesh, name, &[]).join("");
+    assert!(metric("mesh_config_refused ").ends_with(" 0"));
+    assert!(metric("mesh_config_generation ").ends_with(" 2"));
+    let told = log.with(&refused).len();
+    for _ in 0..200 {
+        pass(Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        log.with(&refused).len(),
+        told,
+        "nothing is refused any more"
+    );
+}
+
+#[tokio::test]
+async fn what_opens_and_counts_is_told_and_counted() {
+    let (log, _guard) = Lines::listen();
+    let pki = Pki::new("cluster.local").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), &selecting("app: app", "ALLOW"));
+    let mesh = watching(&pki, directory.path(), OnOpening::Warn).await;
+    write(directory.path(), "# Nothing.\n");
+    log.wait(1, &["INFO", "configuration replaced"]).await;
+    let told = log.with(&["WARN", "damaged or opens this workload"]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let counted = lines(&mesh, "mesh_config_openings_total ", &[]).join("");
+    assert!(counted.ends_with(" 1"), "{counted}");
+}
+
+#[tokio::test]
+async fn one_of_several_that_goes_is_told_by_name() {
+    let (log, _guard) = Lines::listen();
+    let pki = Pki::new("cluster.local").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let denies = |name| policy(name, "DENY", "[{to: [{operation: {paths: [/a]}}]}]");
+    write(
+        directory.path(),
+        &format!("{}{}", denies("one"), denies("two")),
+    );
+    let _mesh = watching(&pki, directory.path(), OnOpening::Refuse).await;
+    write(directory.path(), &denies("one"));
+    log.wait(1, &["INFO", "configuration replaced"]).await;
+    let told = log.with(&["WARN", "fewer policies", "DENY", "ns[default]-policy[two]"]);
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+/// A start has nothing to compare with.
+#[tokio::test]
+async fn a_start_without_an_allow_policy_is_warned_of_with_what_nearly_matches() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let elsewhere =
+        selecting("app: app", "ALLOW").replace("{name: readers", "{namespace: prod, name: readers");
+    let misspelt =
+        policy("all", "ALLOW", "[{}]").replace("{name: all", "{namespace: defualt, name: all");
+    for (text, near) in [
+        (
+            selecting("app: pap", "ALLOW"),
+            Some("selects app=pap; the workload has app=app"),
+        ),
+        (elsewhere, Some("the workload is in namespace default")),
+        (misspelt, Some("the workload is in namespace default")),
+        // Nothing near: other labels, other workloads.
+        (selecting("tier: two, role: lab", "ALLOW"), None),
+        (selecting("app: pap", "DENY"), None),
+        (String::new(), None),
+    ] {
+        let (log, _guard) = Lines::listen();
+        let _mesh = build(app(&pki).config(Fixed::yaml("p.yaml", text.as_str()))).await;
+        let told = log.with(&["WARN", "no enforced ALLOW policy selects this workload"]);
+        assert_eq!(told.len(), 1, "{text}: {told:?}");
+        let nearly = log.with(&["WARN", "nearly selects"]);
+        match near {
+            Some(piece) => assert!(
+                nearly.len() == 1 && nearly[0].contains(piece),
+                "{text}: {nearly:?}"
+            ),
+            None => assert!(nearly.is_empty(), "{text}: {nearly:?}"),
+        }
+    }
+    let (log, _guard) = Lines::listen();
+    let _mesh =
+        build(app(&pki).config(Fixed::yaml("p.yaml", selecting("app: app", "ALLOW")))).await;
+    assert!(log.with(&["no enforced ALLOW policy"]).is_empty());
+}
+
+#[tokio::test]
+async fn a_mesh_that_requires_a_policy_does_not_start_without() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let dry = selecting("app: app", "ALLOW").replace(
+        "{name: readers",
+        "{annotations: {istio.io/dry-run: 'true'}, name: readers",
+    );
+    for (text, piece) in [
+        (
+            selecting("app: pap", "ALLOW"),
+            "selects app=pap; the workload has app=app",
+        ),
+        (selecting("app: app", "DENY"), "require_policy"),
+        (selecting("app: app", "AUDIT"), "require_policy"),
+        (dry, "require_policy"),
+        (String::new(), "require_policy"),
+    ] {
+        let builder = app(&pki).require_policy();
+        let built = builder
+            .config(Fixed::yaml("p.yaml", text.as_str()))
+            .build()
+            .await;
+        let error = built.unwrap_err();
+        assert!(error.problems().is_some());
+        let error = error.to_string();
+        for piece in [piece, "no enforced ALLOW policy selects this workload"] {
+            assert!(error.contains(piece), "{piece}: {error}");
+        }
+    }
+    let error = app(&pki)
+        .require_policy()
+        .build()
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no enforced ALLOW policy"), "{error}");
+    let text = selecting("app: app", "ALLOW");
+    build(
+        app(&pki)
+            .require_policy()
+            .config(Fixed::yaml("p.yaml", text)),
+    )
+    .await;
+    // In 2018 it is the switch that refuses what no role allows.
+    let switch = |mode: &str| {
+        format!(
+            "apiVersion: rbac.istio.io/v1alpha1\nkind: ClusterRbacConfig\nmetadata: {{name: default}}\nspec: {mode}\n"
+        )
+    };
+    let legacy = |mode: &str| {
+        let workload = workload().service("app", 8443);
+        let builder = Mesh::builder(workload).identity(pki.identity("default", "app").unwrap());
+        builder
+            .require_policy()
+            .config(Fixed::yaml("p.yaml", switch(mode)))
+    };
+    build(legacy("{mode: 'ON'}")).await;
+    let error = legacy("{mode: 'OFF'}")
+        .build()
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no enforced ALLOW policy"), "{error}");
+    // Ports without a service of ours are not on the list, and open.
+    let listed =
+        "{mode: ON_WITH_INCLUSION, inclusion: {services: [app.default.svc.cluster.local]}}";
+    let error = legacy(listed).build().await.unwrap_err().to_string();
+    assert!(
+        error.contains("on ports that no service of it names"),
+        "{error}"
+    );
+}
+
+/// Whatever else is let in.
+#[tokio::test]
+async fn a_mesh_that_requires_a_policy_does_not_lose_it() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _guard) = Lines::listen();
+    write(directory.path(), &selecting("app: app", "ALLOW"));
+    let watch = Directory::watch(directory.path()).on_opening(OnOpening::Warn);
+    let mesh = build(app(&pki).require_policy().config(watch)).await;
+    write(directory.path(), &selecting("app: app", "DENY"));
+    log.wait(1, &["configuration refused", "no_policy"]).await;
+    let refused = mesh.readiness().refused.unwrap();
+    assert_eq!(refused.reason, RefusalReason::NoPolicy);
+    assert!(mesh.readiness().is_ready());
+    assert!(mesh.engine().program().http.get(1).allow.enforced.is_some());
+}
+
+/// Others' documents are passed over, and that is said: one of ours that is taken for another's would be missed otherwise.
+#[tokio::test]
+async fn documents_that_are_skipped_are_listed() {
+    let (log, _guard) = Lines::listen();
+    let pki = Pki::new("cluster.local").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let linkerd = "apiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: theirs}\n---\n";
+    let own = selecting("app: app", "ALLOW");
+    write(directory.path(), &format!("{own}{linkerd}"));
+    let _mesh = watching(&pki, directory.path(), OnOpening::Refuse).await;
+    let skipped = ["INFO", "document skipped"];
+    let told = log.with(&skipped);
+    assert_eq!(told.len(), 1, "{told:?}");
+    for piece in [
+        "policies.yaml:6:1",
+        "policy.linkerd.io/v1alpha1",
+        "AuthorizationPolicy",
+        "theirs",
+    ] {
+        assert!(told[0].contains(piece), "{piece}: {}", told[0]);
+    }
+    let noted = log.with(&["WARN", "policies.yaml:6:13", "passed over"]);
+    assert_eq!(noted.len(), 1, "{noted:?}");
+
+    // Bounded, and in words that cannot forge a line.
+    let mut many = own;
+    for index in 0..1000 {
+        let kind = format!("\"Kind\\n{}\"", "x".repeat(index));
+        many.push_str(&format!(
+            "{{apiVersion: example.com/v1, kind: {kind}, metadata: {{name: n}}}}\n---\n"
+        ));
+    }
+    write(directory.path(), &many);
+    log.wait(1, &["configuration replaced"]).await;
+    let told = log.with(&skipped).len();
+    assert!((10..=101).contains(&told), "{told}");
+    assert_eq!(log.with(&["more documents skipped"]).len(), 1);
+    assert!(
+        log.with(&["document skipped"])
+            .iter()
+            .all(|line| line.len() < 1000)
+    );
+}
