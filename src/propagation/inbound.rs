@@ -187,6 +187,7 @@ fn record(
         exchange.target().unwrap_or(&request.uri),
         &settings.identity,
         exchange.peer(),
+        Some(exchange),
         opened.trace.request_id(),
         is_grpc,
     );
@@ -203,5 +204,6 @@ fn record(
         start: now(),
         is_grpc,
         tags,
+        exchange: Some(exchange.clone()),
     })
 }
