@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use http::Extensions;
@@ -8,18 +9,29 @@ use crate::policy::Decision;
 /// What the layers know of one request: a cheap handle to write-once cells.
 ///
 /// It is made by the outermost layer with [`Exchange::of`], lives in the request's extensions, and is shared by every layer inside.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Exchange(Arc<Cells>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Cells {
     peer: OnceLock<Peer>,
     target: OnceLock<http::Uri>,
+    hidden: OnceLock<Hidden>,
     trace: OnceLock<TraceContext>,
     claims: OnceLock<Claims>,
     decision: OnceLock<Decision>,
     route: OnceLock<Arc<str>>,
     details: OnceLock<Arc<str>>,
+}
+
+/// What a guard for tokens says of the target.
+struct Hidden {
+    /// Query parameters that must not show.
+    parameters: Arc<[Box<str>]>,
+    /// The target without them; `None` when it was not known, or has none of them.
+    target: Option<http::Uri>,
+    /// What a guard further in says.
+    next: OnceLock<Box<Hidden>>,
 }
 
 impl Exchange {
@@ -61,11 +73,12 @@ impl Exchange {
         self.0.peer.get()
     }
 
-    /// The request target as it was sent, before any router changed it; without query parameters that may hold a token, where a mesh's
-    /// rules name some.
+    /// The request target as it was sent, before any router changed it; without query parameters that may hold a token, as soon as a
+    /// guard for tokens has seen it.
     #[must_use]
     pub fn target(&self) -> Option<&http::Uri> {
-        self.0.target.get()
+        let shown = self.hidden().filter_map(|hidden| hidden.target.as_ref());
+        shown.last().or_else(|| self.0.target.get())
     }
 
     /// Where the request stands in its trace.
@@ -108,6 +121,44 @@ impl Exchange {
         let _ = self.0.target.set(target);
     }
 
+    /// Says which query parameters may hold a token and must not show in what is told of the request, and what the [target](Self::target)
+    /// is without them, when it has any. Each guard for tokens says so; what an earlier one said stays.
+    pub fn hide(&self, parameters: &Arc<[Box<str>]>, target: Option<http::Uri>) {
+        let mut said = Hidden {
+            parameters: Arc::clone(parameters),
+            target,
+            next: OnceLock::new(),
+        };
+        let Err(back) = self.0.hidden.set(said) else {
+            return;
+        };
+        said = back;
+        let mut last = self.0.hidden.get();
+        while let Some(hidden) = last {
+            let is_known = Arc::ptr_eq(&hidden.parameters, &said.parameters);
+            if is_known && said.target.is_none() {
+                return;
+            }
+            match hidden.next.set(Box::new(said)) {
+                Ok(()) => return,
+                Err(back) => said = *back,
+            }
+            last = hidden.next.get().map(Box::as_ref);
+        }
+    }
+
+    /// The query parameters that must not show, as far as guards have said.
+    pub fn hidden_parameters(&self) -> impl Iterator<Item = &str> {
+        self.hidden()
+            .flat_map(|hidden| hidden.parameters.iter().map(AsRef::as_ref))
+    }
+
+    fn hidden(&self) -> impl Iterator<Item = &Hidden> {
+        std::iter::successors(self.0.hidden.get(), |hidden| {
+            hidden.next.get().map(Box::as_ref)
+        })
+    }
+
     /// Says where the request stands in its trace.
     pub fn set_trace(&self, trace: TraceContext) {
         let _ = self.0.trace.set(trace);
@@ -131,6 +182,21 @@ impl Exchange {
     /// Keeps the details of a local reply.
     pub fn set_details(&self, details: Arc<str>) {
         let _ = self.0.details.set(details);
+    }
+}
+
+impl fmt::Debug for Exchange {
+    /// Prints nothing of the query: nobody may have said yet which parameter holds a token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("peer", &self.peer())
+            .field("path", &self.target().map(http::Uri::path))
+            .field("trace", &self.trace())
+            .field("claims", &self.claims())
+            .field("decision", &self.decision())
+            .field("route", &self.route())
+            .field("details", &self.details())
+            .finish_non_exhaustive()
     }
 }
 

@@ -6,8 +6,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
 use super::few::Few;
-use super::legacy::Legacy;
-use super::location::Place;
+use super::legacy::{self, Legacy};
 use super::rule::Rule;
 use super::seen::{EntryKey, SeenTokens};
 use super::token::Reading;
@@ -16,6 +15,7 @@ use super::{Counts, Keyring, Refusal, answer, location};
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
 use crate::log_limit::limited;
+use crate::matcher::query;
 use crate::message::LocalReply;
 use crate::policy::Authentication;
 
@@ -29,6 +29,8 @@ pub struct Authenticator {
     legacy: Option<Legacy>,
     /// Headers that only this guard may set.
     outputs: Vec<HeaderName>,
+    /// Query parameters that may hold a token, besides those that nobody shows: they must not show in replies, logs or spans.
+    hidden: Arc<[Box<str>]>,
     seen: Option<SeenTokens<Verified>>,
     counts: Counts,
 }
@@ -42,11 +44,12 @@ pub(crate) struct Verified {
 }
 
 /// What applying one rule to a request came to.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The request holds no token where the rule looks.
     Missed,
     /// All its tokens are good.
-    Good(Claims),
+    Good,
     /// One is bad.
     Bad(Refusal),
 }
@@ -76,18 +79,27 @@ impl Authenticator {
         if let Some(problems) = Problems::from_list(problems) {
             return Err(problems);
         }
-        let mut outputs: Vec<_> = rules
+        let origins = legacy.iter().flat_map(Legacy::rules);
+        let all: Vec<_> = rules.iter().chain(origins).collect();
+        let mut outputs: Vec<_> = all
             .iter()
-            .flat_map(Rule::output_headers)
+            .flat_map(|rule| rule.output_headers())
             .cloned()
             .collect();
         outputs.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         outputs.dedup();
+        let hidden = all
+            .iter()
+            .flat_map(|rule| rule.parameters())
+            .filter(|name| !query::is_token(name.as_bytes(), b""))
+            .map(Box::from)
+            .collect();
         let has_rules = !rules.is_empty() || legacy.is_some();
         Ok(Self {
             rules,
             legacy,
             outputs,
+            hidden,
             seen: has_rules.then(SeenTokens::new),
             counts: keyring.counts().clone(),
         })
@@ -141,26 +153,27 @@ impl Authenticator {
         let now = now
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs() as f64);
+        self.hide(head, exchange);
         let verdict = match (&self.legacy, self.rules.as_slice()) {
             (Some(legacy), []) => legacy
                 .authenticate(self, head, exchange, reading, now)
+                .and_then(|standing| {
+                    let refuse = |_| legacy::refuse("Origin authentication failed.");
+                    be_one_user(standing, exchange).map_err(refuse)
+                })
                 .inspect_err(|_| self.counts.refused(None)),
             (_, rules) => self
                 .by_rules(rules, head, reading, now)
+                .and_then(|standing| be_one_user(standing, exchange))
                 .inspect_err(|refusal| self.counts.refused(Some(*refusal)))
                 .map_err(|refusal| {
-                    let stripped = self.without_tokens(&head.uri);
+                    let stripped = self.shown(&head.uri, exchange);
                     let shown = stripped.as_ref().unwrap_or(&head.uri);
                     answer::refuse(refusal, head, exchange, shown)
                 }),
         };
         match verdict {
-            Ok(claims) => {
-                if let Some(claims) = &claims {
-                    exchange.set_claims(claims.clone());
-                }
-                Ok(claims)
-            }
+            Ok(standing) => Ok(standing.map(|verified| verified.stand(head, exchange))),
             Err(reply) => {
                 exchange.set_details(Arc::clone(reply.details()));
                 Err(reply)
@@ -169,16 +182,20 @@ impl Authenticator {
     }
 
     /// The algorithm for several rules: the first one whose tokens are all good decides; else every one must be good or find nothing.
+    ///
+    /// What stands is the token that was found good last, as in Envoy, where each one replaces the metadata of the one before: also one
+    /// whose rule failed on another token and then, when it was taken out, finds nothing any more.
     fn by_rules(
         &self,
         rules: &[Rule],
         head: &mut Parts,
         reading: Reading,
         now: f64,
-    ) -> Result<Option<Claims>, Refusal> {
-        if reading == Reading::Strict && rules.len() > 1 {
-            return self.by_all_rules(rules, head, now);
+    ) -> Result<Option<Verified>, Refusal> {
+        if reading == Reading::Strict {
+            return self.by_all_rules(rules.iter().enumerate(), head, now);
         }
+        let mut standing = None;
         let mut worst = Refusal::Issuer;
         let mut note = |refusal| {
             if refusal != Refusal::Issuer {
@@ -187,8 +204,8 @@ impl Authenticator {
         };
         let mut missed_all = true;
         for (index, rule) in rules.iter().enumerate() {
-            match self.apply(index, rule, head, reading, now) {
-                Outcome::Good(claims) => return Ok(Some(claims)),
+            match self.apply(index, rule, head, now, &mut standing) {
+                Outcome::Good => return Ok(standing),
                 Outcome::Missed => {}
                 Outcome::Bad(refusal) => {
                     note(refusal);
@@ -203,37 +220,32 @@ impl Authenticator {
             return Err(worst);
         }
         // Again, on the request as it now is: tokens that were good have been taken out of it.
-        let mut last = None;
         for (index, rule) in rules.iter().enumerate() {
-            match self.apply(index, rule, head, reading, now) {
-                Outcome::Good(claims) => last = Some(claims),
-                Outcome::Missed => {}
-                Outcome::Bad(refusal) => {
-                    note(refusal);
-                    return Err(worst);
-                }
+            if let Outcome::Bad(refusal) = self.apply(index, rule, head, now, &mut standing) {
+                note(refusal);
+                return Err(worst);
             }
         }
-        Ok(last)
+        Ok(standing)
     }
 
     /// Rule J-21: every token of the request must be good by some rule, and all must speak of one principal.
-    fn by_all_rules(
+    pub(crate) fn by_all_rules<'r>(
         &self,
-        rules: &[Rule],
+        rules: impl Iterator<Item = (usize, &'r Rule)>,
         head: &mut Parts,
         now: f64,
-    ) -> Result<Option<Claims>, Refusal> {
-        let mut good: Vec<(Vec<u8>, Claims)> = Vec::new();
+    ) -> Result<Option<Verified>, Refusal> {
+        let mut good: Vec<(Vec<u8>, Verified)> = Vec::new();
         let mut bad: Vec<(Vec<u8>, Refusal)> = Vec::new();
-        let mut effects = Vec::new();
-        for (index, rule) in rules.iter().enumerate() {
+        let mut taken_out = Vec::new();
+        for (index, rule) in rules {
             for found in rule.find(&head.uri, &head.headers, Reading::Strict).iter() {
                 let token = found.token.to_vec();
                 match self.verify(index, rule, &token, Reading::Strict, now) {
                     Ok(verified) => {
-                        good.push((token, verified.claims.clone()));
-                        effects.push((rule, verified, found.place));
+                        good.push((token, verified));
+                        taken_out.extend((!rule.forwards).then_some(found.place));
                     }
                     Err(refusal) => bad.push((token, refusal)),
                 }
@@ -244,33 +256,32 @@ impl Authenticator {
         if let Some((_, refusal)) = known.or_else(|| bad.last()) {
             return Err(*refusal);
         }
-        let Some((_, first)) = good.first() else {
+        let Some((token, standing)) = good.first() else {
             return Ok(None);
         };
-        let is_same = |claims: &Claims| {
-            (claims.issuer(), claims.subject()) == (first.issuer(), first.subject())
+        let is_same = |(other, verified): &(Vec<u8>, Verified)| {
+            other == token || is_one_principal(&verified.claims, &standing.claims)
         };
-        if !good.iter().all(|(_, claims)| is_same(claims)) {
+        if !good.iter().all(is_same) {
             return Err(Refusal::Ambiguous);
         }
-        for (rule, verified, place) in effects.iter().rev() {
-            leave(rule, verified, place, &mut head.uri, &mut head.headers);
+        for place in taken_out {
+            place.remove(&mut head.uri, &mut head.headers);
         }
-        Ok(Some(first.clone()))
+        Ok(Some(standing.clone()))
     }
 
-    /// Verifies every token that a rule finds, the last first. Each good one takes effect; the first bad one ends it.
+    /// Verifies every token that a rule finds, the last first. Each good one is taken out, unless the rule forwards it, and stands until
+    /// another one does; the first bad one ends it.
     pub(crate) fn apply(
         &self,
         index: usize,
         rule: &Rule,
         head: &mut Parts,
-        reading: Reading,
         now: f64,
+        standing: &mut Option<Verified>,
     ) -> Outcome {
-        let mut good = Few::new();
-        let mut bad = None;
-        let found = rule.find(&head.uri, &head.headers, reading);
+        let found = rule.find(&head.uri, &head.headers, Reading::Envoy);
         if found.is_empty() {
             return Outcome::Missed;
         }
@@ -281,23 +292,26 @@ impl Authenticator {
                 "a request carries several tokens"
             );
         }
+        let mut outcome = Outcome::Good;
+        let mut taken_out = Few::new();
         for found in found.iter().rev() {
-            match self.verify(index, rule, &found.token, reading, now) {
-                Ok(verified) => good.push((verified, found.place)),
+            match self.verify(index, rule, &found.token, Reading::Envoy, now) {
+                Ok(verified) => {
+                    *standing = Some(verified);
+                    if !rule.forwards {
+                        taken_out.push(found.place);
+                    }
+                }
                 Err(refusal) => {
-                    bad = Some(refusal);
+                    outcome = Outcome::Bad(refusal);
                     break;
                 }
             }
         }
-        for (verified, place) in good.iter() {
-            leave(rule, verified, place, &mut head.uri, &mut head.headers);
+        for place in taken_out.iter() {
+            place.remove(&mut head.uri, &mut head.headers);
         }
-        match (bad, good.into_last()) {
-            (Some(refusal), _) => Outcome::Bad(refusal),
-            (None, Some((verified, _))) => Outcome::Good(verified.claims),
-            (None, None) => Outcome::Missed,
-        }
+        outcome
     }
 
     /// One token by one rule: as it was remembered, else by its signature.
@@ -353,29 +367,74 @@ impl Authenticator {
         Ok(verified)
     }
 
-    /// Query parameters that may hold a token and must not show in replies, logs or spans.
-    fn parameters(&self) -> impl Iterator<Item = &str> {
-        let legacy = self.legacy.iter().flat_map(Legacy::rules);
-        self.rules.iter().chain(legacy).flat_map(Rule::parameters)
-    }
-
     /// The target without query parameters that may hold a token (rule J-25): what may be logged. `None` when there is nothing to hide.
+    ///
+    /// These are the parameters in which the rules look, `access_token`, and those whose value has the form of a token.
     #[must_use]
     pub fn without_tokens(&self, target: &Uri) -> Option<Uri> {
-        location::without_parameters(target, |key| {
-            self.parameters().any(|name| location::is_name(key, name))
+        location::without_parameters(target, |key, value| {
+            self.is_hidden(key) || query::is_token(key, value)
         })
+    }
+
+    /// As [`without_tokens`](Self::without_tokens), also without the parameters in which the guards before this one look.
+    fn shown(&self, target: &Uri, exchange: &Exchange) -> Option<Uri> {
+        location::without_parameters(target, |key, value| {
+            let mut hidden = exchange.hidden_parameters();
+            self.is_hidden(key)
+                || query::is_token(key, value)
+                || hidden.any(|name| query::is_name(key, name))
+        })
+    }
+
+    fn is_hidden(&self, key: &[u8]) -> bool {
+        self.hidden.iter().any(|name| query::is_name(key, name))
+    }
+
+    /// Tells those outside, who see the target as it was sent, which parameters they must not show.
+    pub(crate) fn hide(&self, head: &Parts, exchange: &Exchange) {
+        let target = exchange
+            .target()
+            .and_then(|target| self.shown(target, exchange));
+        let has_parameters =
+            head.uri.query().is_some() || head.headers.contains_key("x-envoy-original-path");
+        if target.is_some() || (has_parameters && !self.hidden.is_empty()) {
+            exchange.hide(&self.hidden, target);
+        }
     }
 }
 
-/// Takes a good token out of the request, unless the rule forwards it, and sets the headers that it fills.
-fn leave(rule: &Rule, verified: &Verified, place: &Place, uri: &mut Uri, headers: &mut HeaderMap) {
-    if !rule.forwards {
-        place.remove(uri, headers);
+impl Verified {
+    /// Tells the application and policy of the token, both: it is the one decision about whose request this is.
+    fn stand(self, head: &mut Parts, exchange: &Exchange) -> Claims {
+        for (name, value) in self.headers.iter().flat_map(|headers| headers.iter()) {
+            head.headers.insert(name.clone(), value.clone());
+        }
+        exchange.set_claims(self.claims.clone());
+        self.claims
     }
-    for (name, value) in verified.headers.iter().flat_map(|headers| headers.iter()) {
-        headers.insert(name.clone(), value.clone());
+}
+
+/// A guard further out may have found a token, whose claims are what policy sees: headers of another user must not stand beside them.
+fn be_one_user(
+    standing: Option<Verified>,
+    exchange: &Exchange,
+) -> Result<Option<Verified>, Refusal> {
+    match (&standing, exchange.claims()) {
+        (Some(verified), Some(known))
+            if verified.claims.payload() != known.payload()
+                && !is_one_principal(&verified.claims, known) =>
+        {
+            Err(Refusal::Ambiguous)
+        }
+        _ => Ok(standing),
     }
+}
+
+/// Whether two tokens name the same principal; one that names none is nobody's.
+fn is_one_principal(one: &Claims, other: &Claims) -> bool {
+    let [one, other] = [one, other].map(|claims| claims.issuer().zip(claims.subject()));
+    one.is_some() && one == other
 }
 
 /// A CORS preflight carries no credentials: browsers send none.

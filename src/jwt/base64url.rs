@@ -1,30 +1,43 @@
 //! base64url as Envoy reads it, and as RFC 7515 §2 writes it.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::{NO_PAD, URL_SAFE_NO_PAD};
 
 /// RFC 7515: no padding, no white space, no stray bits.
 pub(crate) fn decode_strict(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// Envoy: padding may be there, white space is skipped, stray bits are dropped.
+/// Envoy: white space is skipped, stray bits are dropped, and all of the padding may be there, never a part of it.
 pub(crate) fn decode_lenient(text: &[u8]) -> Option<Vec<u8>> {
-    const ENVOY: GeneralPurpose = GeneralPurpose::new(
-        &URL_SAFE,
-        GeneralPurposeConfig::new()
-            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-            .with_decode_allow_trailing_bits(true),
-    );
-    if text.iter().any(u8::is_ascii_whitespace) {
-        let dense: Vec<u8> = text
-            .iter()
-            .copied()
-            .filter(|byte| !byte.is_ascii_whitespace())
-            .collect();
-        return ENVOY.decode(dense).ok();
-    }
-    ENVOY.decode(text).ok()
+    const ENVOY: GeneralPurpose =
+        GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
+    let dense = match text.iter().any(|byte| is_white(*byte)) {
+        true => Cow::Owned(
+            text.iter()
+                .copied()
+                .filter(|byte| !is_white(*byte))
+                .collect(),
+        ),
+        false => Cow::Borrowed(text),
+    };
+    ENVOY.decode(without_padding(&dense)?).ok()
+}
+
+/// The text in front of its padding; `None` when that is not what fills the last group of four.
+fn without_padding(text: &[u8]) -> Option<&[u8]> {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let is_whole = padding == 0 || (padding <= 2 && text.len().is_multiple_of(4));
+    is_whole
+        .then_some(text.get(..text.len() - padding))
+        .flatten()
+}
+
+/// White space in C's sense, vertical tab included.
+fn is_white(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
 }

@@ -21,11 +21,6 @@ impl<T> Few<T> {
         }
     }
 
-    /// The one that was pushed last.
-    pub(crate) fn into_last(mut self) -> Option<T> {
-        self.more.pop().or(self.first)
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
     }

@@ -34,7 +34,9 @@ impl JwtLayer {
     ///
     /// - base64url without padding, white space and stray bits, exactly two dots;
     /// - `exp` must be there and lie below 2^53;
-    /// - every token of a request must be good by some rule, and all must name one principal;
+    /// - every token of a request must be good by some rule, and all must name one principal: also with a single rule, and also the second
+    ///   parameter or cookie of one name, which Istio does not look at;
+    /// - a second line of a header that is no list, as `authorization`, is refused, whatever stands in it;
     /// - the scheme `Bearer` is compared without case, stands first, and needs a token behind it;
     /// - the signature is checked before time and audience.
     #[must_use]

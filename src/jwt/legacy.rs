@@ -2,10 +2,10 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::Keyring;
-use super::authenticator::{Authenticator, Outcome};
+use super::authenticator::{Authenticator, Outcome, Verified};
 use super::rule::Rule;
 use super::token::Reading;
-use crate::context::{Claims, Exchange, Peer};
+use crate::context::{Exchange, Peer};
 use crate::istio::{LegacyJwt, MtlsMode, PrincipalBinding, Problem};
 use crate::message::LocalReply;
 use crate::policy::{LegacyAuthentication, Triggers};
@@ -48,7 +48,9 @@ impl Legacy {
         self.origins.iter().map(|origin| &origin.rule)
     }
 
-    /// The peer first, then the first triggered origin whose token is good; a missing token is as bad as a bad one.
+    /// The peer first, then the first triggered origin whose tokens are good; a missing token is as bad as a bad one.
+    ///
+    /// What an origin found good before it failed on another token leaves nothing behind.
     pub(crate) fn authenticate(
         &self,
         authenticator: &Authenticator,
@@ -56,7 +58,7 @@ impl Legacy {
         exchange: &Exchange,
         reading: Reading,
         now: f64,
-    ) -> Result<Option<Claims>, LocalReply> {
+    ) -> Result<Option<Verified>, LocalReply> {
         if self.demands_peer && exchange.peer().and_then(Peer::certificate).is_none() {
             return Err(refuse("Peer authentication failed."));
         }
@@ -67,15 +69,19 @@ impl Legacy {
                 false => Ok(None),
             };
         }
+        if reading == Reading::Strict {
+            return self.authenticate_strictly(authenticator, head, now);
+        }
         let mut triggered = false;
         for (index, origin) in self.origins.iter().enumerate() {
             if !origin.triggers.apply_to(head.uri.path()) {
                 continue;
             }
             triggered = true;
-            let outcome = authenticator.apply(index, &origin.rule, head, reading, now);
-            if let Outcome::Good(claims) = outcome {
-                return Ok(Some(claims));
+            let mut standing = None;
+            let outcome = authenticator.apply(index, &origin.rule, head, now, &mut standing);
+            if outcome == Outcome::Good {
+                return Ok(standing);
             }
         }
         if triggered && !self.origin_is_optional {
@@ -83,9 +89,30 @@ impl Legacy {
         }
         Ok(None)
     }
+
+    /// Every token that a triggered origin finds must be good by some of them, and all must name one principal; none may be missing only
+    /// where it is optional.
+    fn authenticate_strictly(
+        &self,
+        authenticator: &Authenticator,
+        head: &mut Parts,
+        now: f64,
+    ) -> Result<Option<Verified>, LocalReply> {
+        let path = head.uri.path().to_owned();
+        let triggered = self.origins.iter().enumerate();
+        let mut triggered = triggered
+            .filter(|(_, origin)| origin.triggers.apply_to(&path))
+            .map(|(index, origin)| (index, &origin.rule))
+            .peekable();
+        let may_miss = self.origin_is_optional || triggered.peek().is_none();
+        match authenticator.by_all_rules(triggered, head, now) {
+            Ok(None) if !may_miss => Err(refuse("Origin authentication failed.")),
+            verdict => verdict.map_err(|_| refuse("Origin authentication failed.")),
+        }
+    }
 }
 
-fn refuse(text: &'static str) -> LocalReply {
+pub(crate) fn refuse(text: &'static str) -> LocalReply {
     LocalReply::new(StatusCode::UNAUTHORIZED, text, "istio_authn_access_denied")
 }
 

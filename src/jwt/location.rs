@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, Uri, header};
 use super::few::Few;
 use super::token::Reading;
 use crate::matcher::header::is_joined;
+use crate::matcher::query::{self, is_name, parameters, percent_decode};
 
 /// One place that may hold a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,40 +66,36 @@ impl Place {
                 prefix,
                 joined,
             } => {
-                let mut values = headers
+                let mut lines = headers
                     .get_all(name)
                     .iter()
                     .map(|value| value.as_bytes().trim_ascii());
-                let Some(first) = values.next() else { return };
-                if *joined && let Some(second) = values.next() {
-                    let mut line = [first, b",", second].concat();
-                    for value in values {
-                        line.push(b',');
-                        line.extend_from_slice(value);
-                    }
+                let Some(first) = lines.next() else { return };
+                if *joined && let Some(second) = lines.next() {
+                    let line = match reading {
+                        Reading::Envoy => join([first, second].into_iter().chain(lines)),
+                        // It is no list (RFC 9110 §5.3), and the application may read either line: a token that is none.
+                        Reading::Strict => return push(Cow::Borrowed(b"")),
+                    };
                     if let Some(token) = after_prefix(&line, prefix, reading) {
                         push(Cow::Owned(token.to_vec()));
                     }
                     return;
                 }
-                for value in std::iter::once(first).chain(values) {
-                    if let Some(token) = after_prefix(value, prefix, reading) {
+                for line in std::iter::once(first).chain(lines) {
+                    if let Some(token) = after_prefix(line, prefix, reading) {
                         push(Cow::Borrowed(token));
                     }
                 }
             }
-            Self::Parameter(name) => {
-                let Some(query) = uri.query() else { return };
-                if let Some((_, value)) = parameters(query).find(|(key, _)| is_name(key, name)) {
-                    push(percent_decode(value));
-                }
-            }
-            Self::Cookie(name) => {
-                let token = cookies(headers).find(|(key, _)| *key == name.as_bytes());
-                if let Some((_, token)) = token {
-                    push(Cow::Borrowed(token));
-                }
-            }
+            Self::Parameter(name) => parameters(uri.query().unwrap_or_default())
+                .filter(|(key, _)| is_name(key, name))
+                .take(reading.most_of_a_name())
+                .for_each(|(_, value)| push(percent_decode(value))),
+            Self::Cookie(name) => cookies(headers, reading)
+                .filter(|(key, _)| *key == name.as_bytes())
+                .take(reading.most_of_a_name())
+                .for_each(|(_, value)| push(Cow::Borrowed(value))),
         }
     }
 
@@ -109,7 +106,7 @@ impl Place {
                 headers.remove(name);
             }
             Self::Parameter(name) => {
-                if let Some(stripped) = without_parameters(uri, |key| is_name(key, name)) {
+                if let Some(stripped) = without_parameters(uri, |key, _| is_name(key, name)) {
                     *uri = stripped;
                 }
             }
@@ -118,21 +115,25 @@ impl Place {
     }
 }
 
-/// The target without the query parameters whose keys may hold a token; `None` when it has none of them. The other parameters stay as
-/// they were written.
-pub(crate) fn without_parameters(uri: &Uri, is_token: impl Fn(&[u8]) -> bool) -> Option<Uri> {
-    let query = uri.query()?;
-    if !parameters(query).any(|(key, _)| is_token(key)) {
-        return None;
+impl Reading {
+    /// How many parameters or cookies of one name are looked at: Envoy takes the first, an application may take any.
+    fn most_of_a_name(self) -> usize {
+        match self {
+            Self::Envoy => 1,
+            Self::Strict => usize::MAX,
+        }
     }
-    let kept: Vec<_> = query
-        .split('&')
-        .filter(|pair| !parameters(pair).any(|(key, _)| is_token(key)))
-        .collect();
-    let target = match kept.join("&") {
-        rest if rest.is_empty() => uri.path().to_owned(),
-        rest => format!("{}?{rest}", uri.path()),
-    };
+}
+
+/// The target without the query parameters that `is_dropped` says of; `None` when it has none of them.
+pub(crate) fn without_parameters(
+    uri: &Uri,
+    is_dropped: impl Fn(&[u8], &[u8]) -> bool,
+) -> Option<Uri> {
+    let mut target = query::without(uri.path_and_query()?.as_str(), is_dropped)?;
+    if !target.starts_with(['/', '*']) {
+        target.insert(0, '/');
+    }
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
     Uri::from_parts(parts).ok()
@@ -169,60 +170,36 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
-/// Keys and values as they were written. Bytes are looked at one by one: every request with a query comes this way, and queries are short.
-fn parameters(query: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
-    query.as_bytes().split(|byte| *byte == b'&').map(|pair| {
-        let mut parts = pair.splitn(2, |byte| *byte == b'=');
-        let key = parts.next().unwrap_or_default();
-        (key, parts.next().unwrap_or_default())
-    })
-}
-
-/// Whether a key as it was written is this name.
-pub(crate) fn is_name(key: &[u8], name: &str) -> bool {
-    key == name.as_bytes() || (key.contains(&b'%') && *percent_decode(key) == *name.as_bytes())
-}
-
-/// `%XX` as the byte it stands for; a `%` without two digits stays.
-fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.contains(&b'%') {
-        return Cow::Borrowed(text);
-    }
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [byte, after @ ..] = rest {
-        rest = after;
-        if *byte == b'%'
-            && let [high, low, after @ ..] = after
-            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
-        {
-            decoded.push(high << 4 | low);
-            rest = after;
-        } else {
-            decoded.push(*byte);
+/// Several lines of a header that Envoy keeps once: with commas between them, but none beside an empty line.
+fn join<'v>(lines: impl Iterator<Item = &'v [u8]>) -> Vec<u8> {
+    let mut joined = Vec::new();
+    for line in lines {
+        if !joined.is_empty() && !line.is_empty() {
+            joined.push(b',');
         }
+        joined.extend_from_slice(line);
     }
-    Cow::Owned(decoded)
+    joined
 }
 
-/// Names and values, values without the quotes around them.
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// Names and values, values without the quotes around them. Envoy takes nothing off but the blanks in front of a name; applications do.
+fn cookies(headers: &HeaderMap, reading: Reading) -> impl Iterator<Item = (&[u8], &[u8])> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(|cookie| {
+        .filter_map(move |cookie| {
+            let start = cookie.iter().position(|byte| *byte != b' ')?;
+            let cookie = cookie.get(start..)?;
             let equals = cookie.iter().position(|byte| *byte == b'=')?;
-            let (name, value) = cookie.split_at(equals);
-            let value = value.strip_prefix(b"=")?.trim_ascii();
+            let (mut name, value) = cookie.split_at(equals);
+            let mut value = value.strip_prefix(b"=")?;
+            if reading == Reading::Strict {
+                (name, value) = (name.trim_ascii(), value.trim_ascii());
+            }
             let bare = value
                 .strip_prefix(b"\"")
                 .and_then(|value| value.strip_suffix(b"\""));
-            Some((name.trim_ascii(), bare.unwrap_or(value)))
+            Some((name, bare.unwrap_or(value)))
         })
 }

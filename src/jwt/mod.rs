@@ -59,8 +59,12 @@
 //! - `iat` more than a minute ahead is refused; so are control characters in `sub`, tokens of more than 16 KiB, JSON nested deeper than
 //!   32 or wider than 256 members.
 //! - Weak, private and malformed keys are left out of a set; key URIs must be `https`.
-//! - The realm of a challenge leaves out query parameters that may hold a token. A claim header is set once and replaces what was there;
-//!   `authorization`, `host` and the headers that frame a message cannot be filled.
+//! - The realm of a challenge leaves out query parameters that may hold a token. `authorization`, `host` and the headers that frame a
+//!   message cannot be filled.
+//! - Claims and output headers are of one token, or there are neither. Where several tokens of a request are good, policy sees the claims
+//!   that it sees in Envoy, and the application gets the headers of that token, once. Envoy adds a line for each good token, also of a
+//!   rule that then fails, and takes off the headers of a token that was good when it looks again and finds it gone.
+//! - A guard inside another one refuses a token of another principal than the outer one found.
 //!
 //! Otherwise: when a token is taken out of the query, the other parameters stay as they were written (Envoy sorts and re-encodes them).
 //! [`JwtLayer::strict`] adds what Istio is too lenient about. Keys are fetched by the process, as Envoy can, but on istiod's schedule; the

@@ -107,15 +107,15 @@ impl Reading {
     }
 }
 
-/// Exactly three parts; Envoy skips empty ones.
+/// Exactly three parts; Envoy skips empty ones. The payload of a JWS may be empty (RFC 7515 §2), which as a token's is no JSON.
 fn split(token: &[u8], reading: Reading) -> Option<[&[u8]; 3]> {
     let skips = reading == Reading::Envoy;
     let mut parts = token
         .split(|byte| *byte == b'.')
         .filter(|part| !(skips && part.is_empty()));
-    let three = [parts.next()?, parts.next()?, parts.next()?];
-    let whole = parts.next().is_none() && three.iter().all(|part| !part.is_empty());
-    whole.then_some(three)
+    let [header, payload, signature] = [parts.next()?, parts.next()?, parts.next()?];
+    let is_whole = parts.next().is_none() && !header.is_empty() && !signature.is_empty();
+    is_whole.then_some([header, payload, signature])
 }
 
 /// Rules J-01, J-02, J-05, J-09, J-10. `jwk`, `jku`, `x5u` and `x5c` are never read (J-08).

@@ -19,6 +19,7 @@ mod cidr;
 pub mod forwarded;
 pub mod header;
 pub mod path;
+pub mod query;
 mod referer;
 mod regex;
 mod string;

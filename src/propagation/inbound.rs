@@ -176,6 +176,7 @@ fn record(
         exchange.target().unwrap_or(&request.uri),
         &settings.identity,
         exchange.peer(),
+        Some(exchange),
         opened.trace.request_id(),
         is_grpc,
     );
@@ -192,5 +193,6 @@ fn record(
         start: now(),
         is_grpc,
         tags,
+        exchange: Some(exchange.clone()),
     })
 }

@@ -58,7 +58,16 @@ impl Propagation {
                     link: None,
                     start: now(),
                     is_grpc,
-                    tags: Tags::of(request, &request.uri, &settings.identity, none, id, is_grpc),
+                    tags: Tags::of(
+                        request,
+                        &request.uri,
+                        &settings.identity,
+                        none,
+                        exchange,
+                        id,
+                        is_grpc,
+                    ),
+                    exchange: None,
                 })
             }
             Some(_) | None => Recording::none(),

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::tags::Tags;
-use crate::context::{Peer, SpanId, TraceContext, TraceId};
+use crate::context::{Exchange, Peer, SpanId, TraceContext, TraceId};
 use crate::message::{GrpcStatus, ResponseFlags};
 
 /// Where the spans of recorded requests go.
@@ -162,6 +162,8 @@ pub(super) struct Started {
     pub(super) start: SystemTime,
     pub(super) is_grpc: bool,
     pub(super) tags: Tags,
+    /// Of the request that came in: what guards say of its target is known at the end.
+    pub(super) exchange: Option<Exchange>,
 }
 
 impl Recording {
@@ -213,7 +215,11 @@ impl Recording {
             start,
             is_grpc,
             mut tags,
+            exchange,
         } = *started;
+        if let Some(exchange) = &exchange {
+            tags.hide(exchange);
+        }
         let errors = outcome.errors(kind, is_grpc);
         tags.outcome(outcome, errors, is_grpc);
         sink.export(FinishedSpan {

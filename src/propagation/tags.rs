@@ -4,10 +4,10 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
 use super::config::text;
-use super::hex;
 use super::span::{Errors, Outcome, TagValue};
-use crate::context::Peer;
+use crate::context::{Exchange, Peer};
 use crate::identity::Workload;
+use crate::matcher::query;
 
 /// What spans say of this process.
 #[derive(Clone, Debug, Default)]
@@ -93,12 +93,13 @@ impl Identity {
 pub(super) struct Tags(Vec<(Cow<'static, str>, TagValue)>);
 
 impl Tags {
-    /// What is known when the request comes in or goes out. `target` is its URI as spans may show it.
+    /// What is known when the request comes in or goes out. `target` is its URI, `exchange` says what of it must not show.
     pub(super) fn of(
         request: &request::Parts,
         target: &Uri,
         identity: &Identity,
         peer: Option<&Peer>,
+        exchange: Option<&Exchange>,
         request_id: Option<&HeaderValue>,
         is_grpc: bool,
     ) -> Self {
@@ -115,10 +116,10 @@ impl Tags {
         let shown = Shown::of(headers);
         tags.header("guid:x-client-trace-id", shown.client_trace_id);
         let is_tls = peer.is_some_and(Peer::is_tls);
-        tags.owned(
-            "http.url",
-            url(request, target, shown.original_path, is_tls),
-        );
+        let path = shown.original_path.and_then(text);
+        let path = path.or_else(|| target.path_and_query().map(|path| path.as_str()));
+        let path = without_tokens(path.unwrap_or("/"), exchange);
+        tags.owned(HTTP_URL, url(request, target, &path, is_tls));
         tags.method(&request.method);
         tags.fixed("http.protocol", protocol(request.version));
         tags.header_or_dash("user_agent", shown.user_agent);
@@ -139,6 +140,16 @@ impl Tags {
 
     pub(super) fn peer(&mut self, peer: &Peer) {
         self.shared("peer.address", peer.remote_ip_text());
+    }
+
+    /// Takes out of the URL what guards further in have said since: which parameters may hold a token.
+    pub(super) fn hide(&mut self, exchange: &Exchange) {
+        let mut tags = self.0.iter_mut();
+        if let Some((_, TagValue::Owned(url))) = tags.find(|(name, _)| name == HTTP_URL)
+            && let Cow::Owned(shown) = without_tokens(url, Some(exchange))
+        {
+            *url = shown;
+        }
     }
 
     pub(super) fn upstream_cluster(&mut self, cluster: &Arc<str>) {
@@ -288,26 +299,13 @@ pub(super) fn authority(request: &request::Parts) -> Option<&str> {
     Some(cut(whole.rsplit_once('@').map_or(whole, |(_, host)| host)))
 }
 
-fn url(
-    request: &request::Parts,
-    target: &Uri,
-    original_path: Option<&HeaderValue>,
-    is_tls: bool,
-) -> String {
+fn url(request: &request::Parts, target: &Uri, path: &str, is_tls: bool) -> String {
     let scheme = match (is_tls, target.scheme_str()) {
         (true, _) | (false, Some("https")) => "https",
         (false, _) => "http",
     };
-    // Where a token was taken out of the target's query, the path before a rewrite has it, too.
-    let is_hidden = target.query() != request.uri.query();
-    let original = original_path.and_then(text).map(|path| {
-        let bare = path.split('?').next().filter(|_| is_hidden);
-        bare.unwrap_or(path)
-    });
-    let path = original.or_else(|| target.path_and_query().map(|path| path.as_str()));
     let authority = authority(request).unwrap_or_default();
-    let path = without_access_token(path.unwrap_or("/"));
-    let path = cut(&path);
+    let path = cut(path);
     let mut url = String::with_capacity(scheme.len() + 3 + authority.len() + path.len());
     for part in [scheme, "://", authority, path] {
         url.push_str(part);
@@ -315,37 +313,15 @@ fn url(
     url
 }
 
-/// The path without the query parameter that may hold a bearer token (RFC 6750 §2.3): whoever reads spans must not be able to use it.
-fn without_access_token(path: &str) -> Cow<'_, str> {
-    let is_token = |pair: &&str| is_access_token(pair.split('=').next().unwrap_or_default());
-    let Some((bare, query)) = path.split_once('?') else {
-        return Cow::Borrowed(path);
+/// The path without the query parameters that may hold a bearer token (rule J-25): whoever reads spans must not be able to use it.
+///
+/// Guards say which ones; where none has come to look, the parameter's name and the form of its value do.
+fn without_tokens<'p>(path: &'p str, exchange: Option<&Exchange>) -> Cow<'p, str> {
+    let is_dropped = |key: &[u8], value: &[u8]| {
+        let mut hidden = exchange.into_iter().flat_map(Exchange::hidden_parameters);
+        query::is_token(key, value) || hidden.any(|name| query::is_name(key, name))
     };
-    if !query.split('&').any(|pair| is_token(&pair)) {
-        return Cow::Borrowed(path);
-    }
-    let kept: Vec<_> = query.split('&').filter(|pair| !is_token(pair)).collect();
-    match kept.join("&") {
-        rest if rest.is_empty() => Cow::Borrowed(bare),
-        rest => Cow::Owned(format!("{bare}?{rest}")),
-    }
-}
-
-/// `access_token`, also with percent signs in place of its letters, as whoever reads the token takes it.
-fn is_access_token(key: &str) -> bool {
-    let mut rest = key.as_bytes();
-    for expected in b"access_token" {
-        rest = match rest {
-            [byte, after @ ..] if byte == expected => after,
-            [b'%', high, low, after @ ..]
-                if hex::any_case::<1>(&[*high, *low]) == Some([*expected]) =>
-            {
-                after
-            }
-            _ => return false,
-        };
-    }
-    rest.is_empty()
+    query::without(path, is_dropped).map_or(Cow::Borrowed(path), Cow::Owned)
 }
 
 /// At most 256 bytes of it, as Envoy cuts paths; whole characters.
@@ -366,5 +342,6 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
+const HTTP_URL: &str = "http.url";
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

@@ -273,11 +273,16 @@ impl Token<'_> {
     /// A well-signed token of these header and payload texts, for what no builder would write: a member twice, a payload that is a list.
     #[must_use]
     pub fn sign_texts(&self, header: &str, payload: &str) -> String {
-        let signed = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(header),
-            URL_SAFE_NO_PAD.encode(payload)
-        );
+        self.sign_segments(
+            &URL_SAFE_NO_PAD.encode(header),
+            &URL_SAFE_NO_PAD.encode(payload),
+        )
+    }
+
+    /// A well-signed token of these two segments as they are written, for what no encoder would write: padding, white space.
+    #[must_use]
+    pub fn sign_segments(&self, header: &str, payload: &str) -> String {
+        let signed = format!("{header}.{payload}");
         let signature = URL_SAFE_NO_PAD.encode(self.issuer.sign(signed.as_bytes()));
         format!("{signed}.{signature}")
     }

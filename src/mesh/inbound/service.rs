@@ -136,6 +136,7 @@ impl Inbound {
         // What is kept of the target is shown to spans and observers (security rule J-25).
         let shown = authenticator.without_tokens(&head.uri);
         exchange.set_target(shown.unwrap_or_else(|| head.uri.clone()));
+        authenticator.hide(head, exchange);
         let span = self.propagation.begin(head, exchange, || now);
         let measured = self.metrics.begin(head, exchange.peer(), received, started);
         let observer = self.observer.clone();

@@ -332,3 +332,35 @@ fn a_signature_has_one_form() {
         }
     }
 }
+
+/// RFC 7515: a payload may be empty. A token's may not, as it is no JSON object.
+#[test]
+fn an_empty_payload_is_a_payload() {
+    let issuer = Issuer::eddsa("i");
+    let set = KeySet::parse(&issuer.jwks()).unwrap();
+    let sign = |payload: &str| issuer.token().sign_texts(r#"{"alg":"EdDSA"}"#, payload);
+    assert_eq!(verify_jws(&set, sign("").as_bytes()).unwrap(), b"");
+    assert_eq!(verify_jws(&set, sign("x").as_bytes()).unwrap(), b"x");
+    // RFC 7515, appendix F: the payload of a detached one is elsewhere.
+    let full = sign("x");
+    let [header, _, signature]: [&str; 3] = full.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let detached = format!("{header}..{signature}");
+    assert_eq!(
+        verify_jws(&set, detached.as_bytes()),
+        Err(Refusal::Signature)
+    );
+    for form in [
+        format!(".{}.{signature}", "eA"),
+        format!("{header}.."),
+        "..".to_owned(),
+        format!("{header}.eA."),
+        format!("{}.", sign("")),
+        format!(".{}", sign("")),
+    ] {
+        assert_eq!(
+            verify_jws(&set, form.as_bytes()),
+            Err(Refusal::Form),
+            "{form}"
+        );
+    }
+}
