@@ -83,6 +83,17 @@ fn random_sets_get_the_same_answers() {
 }
 
 #[test]
+fn the_table_of_tokens_gets_the_same_answers() {
+    let Some(envoy) = envoy() else { return };
+    let mut callers = Callers::new();
+    let worlds = Parties::new().table();
+    let tokens = tokens::compare(&envoy, &worlds, &mut callers);
+    tokens.report("table of tokens");
+    assert!(tokens.tally.differences.is_empty());
+    assert!(tokens.with_claims >= 50 && tokens.tally.denied >= 50 && tokens.undecided == 0);
+}
+
+#[test]
 fn several_tokens_get_the_same_answers() {
     let Some(envoy) = envoy() else { return };
     let (sets, requests) = (number("ENVOY_SETS", 220), number("ENVOY_REQUESTS", 12));

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Request;
 use http::request::Parts;
 use serde_json::{Map, Value, json};
@@ -121,6 +123,82 @@ impl Parties {
         }
     }
 
+    /// Hand-written: a bad line in front of a good one, with one rule and with two, and every form of padding in every segment.
+    pub(crate) fn table(&self) -> Vec<World> {
+        let [a, b, _] = &self.0;
+        let rule = |issuer: &Issuer, header: &str, forwards: bool| {
+            json!({
+                "issuer": issuer.name(),
+                "jwks": issuer.jwks(),
+                "fromHeaders": [{"name": header, "prefix": ""}],
+                "outputClaimToHeaders": [{"claim": "jti", "header": "x-id"}],
+                "forwardOriginalToken": forwards,
+            })
+        };
+        let deny = json!([{"from": [{"source": {"requestPrincipals": ["https://a.example/u1"]}}]}]);
+        let mut worlds = Vec::new();
+        for (name, forwards, count) in [
+            ("two rules", false, 2),
+            ("forwarded", true, 2),
+            ("one rule", false, 1),
+        ] {
+            let rules = [rule(a, "x-jwt", forwards), rule(b, "x-token", forwards)];
+            let resources = [authentication(&rules[..count]), policy("p", "DENY", &deny)];
+            let world = World::of(name, &resources);
+            worlds.push(world.ask(self.lines().chain(self.paddings())));
+        }
+        worlds
+    }
+
+    /// Each order of two or three lines.
+    fn lines(&self) -> impl Iterator<Item = Value> {
+        let [a, b, _] = &self.0;
+        let token = |user: &str| a.token().subject(user).claim("jti", user);
+        let known = [
+            token("u1").sign(),
+            token("u2").sign(),
+            token("u1").tampered(),
+            token("u1").expired_ago(Duration::from_secs(1000)).sign(),
+            b.token().subject("u1").claim("jti", "b").sign(),
+            "garbage".to_owned(),
+        ];
+        let mut requests = Vec::new();
+        for first in &known {
+            for second in &known {
+                requests.push(json!({"x-jwt": [first, second]}));
+                requests.push(json!({"x-jwt": [first], "x-token": [second]}));
+                requests.push(json!({"x-jwt": ["garbage", first], "x-token": [second]}));
+                requests.push(json!({"x-jwt": ["garbage", first, second]}));
+            }
+        }
+        requests.into_iter().map(get)
+    }
+
+    /// None, a part, the whole and too much of it, behind texts of every length, and between them.
+    fn paddings(&self) -> impl Iterator<Item = Value> {
+        let [a, ..] = &self.0;
+        let mut requests = Vec::new();
+        for blanks in 0..3 {
+            let blanks = " ".repeat(blanks);
+            let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"ES256"{blanks}}}"#));
+            let payload = format!(r#"{{"iss":"https://a.example","sub":"u2","jti":"p"{blanks}}}"#);
+            let payload = URL_SAFE_NO_PAD.encode(payload);
+            for padding in ["", "=", "==", "===", "====", "= =", "=\t", "==A", "=A="] {
+                let sign = |header: &str, payload: &str| a.token().sign_segments(header, payload);
+                requests.push(sign(&format!("{header}{padding}"), &payload));
+                requests.push(sign(&header, &format!("{payload}{padding}")));
+                requests.push(sign(&header, &format!("{padding}{payload}")));
+                let token = sign(&header, &payload);
+                let (start, signature) = token.split_at(token.len() - 10);
+                requests.push(format!("{start}{padding}{signature}"));
+                requests.push(format!("{token}{padding}"));
+            }
+        }
+        requests
+            .into_iter()
+            .map(|token| get(json!({"x-jwt": [token]})))
+    }
+
     fn rule(&self, random: &mut Random, index: usize) -> Value {
         let issuer = &self.0[random.below(2)];
         let keys = match random.percent(6) {
@@ -176,12 +254,7 @@ impl Parties {
         let rules: Vec<_> = (0..=random.below(4))
             .map(|index| self.rule(random, index))
             .collect();
-        let mut resources = vec![json!({
-            "apiVersion": "security.istio.io/v1",
-            "kind": "RequestAuthentication",
-            "metadata": {"name": "users", "namespace": "foo"},
-            "spec": {"jwtRules": rules},
-        })];
+        let mut resources = vec![authentication(&rules)];
         let policies = 0..random.below(4);
         resources.extend(policies.map(|index| self.policy(random, index)));
         let requests: Vec<_> = (0..requests).map(|_| self.request(random)).collect();
@@ -286,6 +359,19 @@ impl Parties {
             "headers": headers,
         })
     }
+}
+
+fn authentication(rules: &[Value]) -> Value {
+    json!({
+        "apiVersion": "security.istio.io/v1",
+        "kind": "RequestAuthentication",
+        "metadata": {"name": "users", "namespace": "foo"},
+        "spec": {"jwtRules": rules},
+    })
+}
+
+fn get(headers: Value) -> Value {
+    json!({"method": "GET", "path": "/a", "headers": headers})
 }
 
 /// Compares every answer, and of every request what policy and the application are told.
