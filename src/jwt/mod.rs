@@ -58,6 +58,7 @@
 //! - `crit`, `b64`, `zip`, `enc` in the header, and a `typ` or `cty` that is not a token's, are refused.
 //! - `iat` more than a minute ahead is refused; so are control characters in `sub`, tokens of more than 16 KiB, JSON nested deeper than
 //!   32 or wider than 256 members.
+//! - A signature by ECDSA has exactly the length of its curve's (RFC 7518 §3.4); Envoy does not look at a byte behind it.
 //! - Weak, private and malformed keys are left out of a set; key URIs must be `https`.
 //! - The realm of a challenge leaves out query parameters that may hold a token. `authorization`, `host` and the headers that frame a
 //!   message cannot be filled.

@@ -4,6 +4,8 @@
 //! client certificates and real tokens, and to `tower-mesh check`; status, deciding policy, dry runs, audit and the providers that were
 //! asked are compared.
 //!
+//! Several tokens in one request are compared with our guards in place of `check`.
+//!
 //! `ENVOY` names the program; without it nothing is compared, which is said, and is a failure when `ENVOY_REQUIRED` is set.
 //! `ENVOY_SETS`, `ENVOY_REQUESTS` (of each set) and `ENVOY_SEED` choose the random sets.
 
@@ -21,6 +23,7 @@ mod compare;
 mod random;
 mod server;
 mod table;
+mod tokens;
 mod wire;
 #[path = "../support/world.rs"]
 mod world;
@@ -31,6 +34,7 @@ use serde_json::Value;
 
 use crate::compare::{Tally, compare};
 use crate::random::Random;
+use crate::tokens::{Parties, Tokens};
 use crate::wire::Callers;
 use crate::world::World;
 
@@ -76,6 +80,44 @@ fn random_sets_get_the_same_answers() {
         share(tally.allowed) >= 15 && share(tally.denied) >= 15,
         "too one-sided"
     );
+}
+
+#[test]
+fn the_table_of_tokens_gets_the_same_answers() {
+    let Some(envoy) = envoy() else { return };
+    let mut callers = Callers::new();
+    let worlds = Parties::new().table();
+    let tokens = tokens::compare(&envoy, &worlds, &mut callers);
+    tokens.report("table of tokens");
+    assert!(tokens.tally.differences.is_empty());
+    assert!(tokens.with_claims >= 50 && tokens.tally.denied >= 50 && tokens.undecided == 0);
+}
+
+#[test]
+fn several_tokens_get_the_same_answers() {
+    let Some(envoy) = envoy() else { return };
+    let (sets, requests) = (number("ENVOY_SETS", 220), number("ENVOY_REQUESTS", 12));
+    let seed = number("ENVOY_SEED", 20_261_123);
+    let mut callers = Callers::new();
+    let mut random = Random::new(seed as u64);
+    let parties = Parties::new();
+    let worlds: Vec<World> = (0..sets)
+        .map(|index| parties.world(&mut random, &format!("tokens {index}"), requests))
+        .collect();
+    let mut tokens = Tokens::default();
+    for batch in worlds.chunks(BATCH) {
+        tokens.add(tokens::compare(&envoy, batch, &mut callers));
+    }
+    tokens.report(&format!("tokens, seed {seed}"));
+    assert!(tokens.tally.differences.is_empty());
+    let share = |count: usize| count * 100 / tokens.tally.requests.max(1);
+    let told = [tokens.tally.allowed, tokens.by_token, tokens.with_claims];
+    assert!(
+        told.into_iter().all(|count| share(count) >= 15),
+        "too one-sided"
+    );
+    // The listed difference stays a rare one.
+    assert!(share(tokens.undecided) <= 5, "too much is left out");
 }
 
 #[test]

@@ -9,9 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tower_mesh::testing::{Leaf, Pki};
 
+use crate::tokens::SHOWN;
 use crate::world::World;
 
 /// A running Envoy; ends with the value.
@@ -195,6 +196,8 @@ fn connection_manager(world: &World, filters: &Value, log: &Path) -> Value {
         "DECODE_AND_MERGE_SLASHES" => "UNESCAPE_AND_FORWARD",
         _ => "KEEP_UNCHANGED",
     };
+    let seen = SHOWN.map(|name| (name.to_owned(), format!("%REQ({name})%").into()));
+    let seen = Map::from_iter(seen);
     let mut filters = filters.as_array().unwrap().clone();
     filters.push(json!({
         "name": "envoy.filters.http.router",
@@ -229,6 +232,9 @@ fn connection_manager(world: &World, filters: &Value, log: &Path) -> Value {
                         "details": "%RESPONSE_CODE_DETAILS%",
                         "rbac": "%DYNAMIC_METADATA(envoy.filters.http.rbac)%",
                         "audit": "%DYNAMIC_METADATA(envoy.common:access_log_hint)%",
+                        "jwt": "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn)%",
+                        "path": "%REQ(:PATH)%",
+                        "seen": seen,
                     }},
                 },
             }],
