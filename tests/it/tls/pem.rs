@@ -455,11 +455,7 @@ fn a_block_of_another_kind_is_skipped_or_refused_but_never_a_revocation_list() {
         "a second private key",
     );
     bad(key, certificate.clone(), "no private key found");
-    bad(
-        lists,
-        list.clone() + &certificate,
-        "no revocation list (X509 CRL)",
-    );
+    bad(lists, list + &certificate, "no revocation list (X509 CRL)");
     bad(
         lists,
         lists.material.both() + &a_key,
