@@ -91,6 +91,6 @@ mod tests {
         assert!(peer.quiet_place(2).is_none());
         drop(first);
         assert!(peer.quiet_place(2).is_some());
-        assert!(peer.clone().quiet_place(2).is_some());
+        assert!(peer.quiet_place(2).is_some());
     }
 }

@@ -52,13 +52,13 @@ impl HttpLimits {
     /// What the connections of [`Mesh::listen`](crate::Mesh::listen) keep themselves. They send no pings: a client that asks for nothing has the
     /// time in which a ping would have been answered.
     pub(super) fn times(&self) -> HttpTimes {
-        let mut times = HttpTimes::default();
-        times.head = self.head;
-        times.idle = self.idle;
-        times.body_idle = self.body_idle;
-        times.silence = self.keep_alive.saturating_mul(2);
-        times.stalled = self.stalled;
-        times
+        HttpTimes {
+            head: self.head,
+            idle: self.idle,
+            body_idle: self.body_idle,
+            silence: self.keep_alive.saturating_mul(2),
+            stalled: self.stalled,
+        }
     }
 
     pub(super) fn server(&self) -> auto::Builder<StreamExecutor> {

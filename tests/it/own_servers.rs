@@ -456,3 +456,76 @@ async fn a_quiet_stream_of_grpc_goes_on_and_no_other() {
         assert_eq!(quiet.await.unwrap(), "read 2", "{framework:?}");
     }
 }
+
+/// A client that asks for nothing stays where its server asks whether it is there, and goes where nobody does.
+#[tokio::test]
+async fn a_client_that_answers_pings_stays() {
+    let pki = pki();
+    let mesh = build(app(&pki)).await;
+    for (interval, stays) in [(Some(Duration::from_secs(20)), true), (None, false)] {
+        let listener = mesh.listen("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr();
+        let server = tonic::transport::Server::builder().http2_keepalive_interval(interval);
+        let mut server = server.layer(mesh.server());
+        let routes = tonic::service::Routes::from(reader());
+        tokio::spawn(server.add_routes(routes).serve_with_incoming(listener));
+        let mut sender = http2::<Full<Bytes>>(&pki, "desk", address).await;
+        let answer = sender.send_request(empty(get2("/"))).await.unwrap();
+        assert_eq!(read(answer).await.2, "read 0");
+        seconds(100).await;
+        assert_eq!(sender.is_closed(), !stays);
+    }
+}
+
+/// A request that passes no guard may take its time on HTTP/1, where the end of its head is seen.
+#[tokio::test]
+async fn a_long_poll_beside_the_guard_goes_on() {
+    let pki = pki();
+    let mesh = build(app(&pki)).await;
+    let slow = slow();
+    let listener = mesh.listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr();
+    tokio::spawn(axum::serve(listener, slow.app).into_future());
+    let mut sender = http1(&pki, "desk", address).await;
+    let polled = tokio::spawn(async move {
+        let response = sender.send_request(empty(get("/poll"))).await;
+        read(response.unwrap()).await.2
+    });
+    seconds(120).await;
+    slow.go.notify_one();
+    assert_eq!(polled.await.unwrap(), "at last");
+}
+
+/// a stream of bodies, one of which stops, loses that one and no other.
+#[tokio::test]
+async fn a_body_that_stops_costs_its_own_stream_only() {
+    let pki = pki();
+    let mesh = build(app(&pki)).await;
+    for framework in BOTH {
+        let slow = slow();
+        let address = serve_with(framework, &mesh, slow.app).await;
+        let mut sender = http2(&pki, "desk", address).await;
+        let mut send = |path: &str| {
+            let (feed, fed) = mpsc::unbounded_channel();
+            feed.send(Frame::data("x".into())).unwrap();
+            let request = Request::post(format!("http://app.default{path}"));
+            let sent = sender.send_request(request.body(Fed(fed)).unwrap());
+            let answer = tokio::spawn(async move { read(sent.await.unwrap()).await.2 });
+            (feed, answer)
+        };
+        let (_stopped, cut) = send("/");
+        let (_unread, polled) = send("/poll");
+        let (going, answer) = send("/");
+        seconds(25).await;
+        going.send(Frame::data("x".into())).unwrap();
+        seconds(10).await;
+        assert!(cut.is_finished(), "{framework:?}");
+        assert_eq!(cut.await.unwrap(), "cut short");
+        going.send(Frame::data("x".into())).unwrap();
+        drop(going);
+        assert_eq!(answer.await.unwrap(), "read 3", "{framework:?}");
+        seconds(90).await;
+        slow.go.notify_one();
+        assert_eq!(polled.await.unwrap(), "at last", "{framework:?}");
+    }
+}

@@ -198,3 +198,20 @@ async fn half_a_hello_is_silence() {
     is_closed("a third", &mut silent(address, 1).await[0]).await;
     assert!(held.iter().all(is_open));
 }
+
+/// A listener of probes and metrics has the bound, too.
+#[tokio::test]
+async fn a_listener_in_plaintext_has_the_bound() {
+    let pki = pki();
+    let mut limits = Limits::default();
+    limits.silent_per_source = 2;
+    let mesh = build(app(&pki).limits(limits)).await;
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let probe = mesh.probe();
+    tokio::spawn(async move { mesh.serve_plaintext_on(socket, probe).await });
+    let held = silent(address, 2).await;
+    settle().await;
+    is_closed("a third", &mut silent(address, 1).await[0]).await;
+    assert!(held.iter().all(is_open));
+}
