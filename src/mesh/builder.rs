@@ -84,7 +84,8 @@ impl MeshBuilder {
     }
 
     /// What the policies say: [`source::Fixed`](crate::source::Fixed), a [`Directory`](crate::source::Directory), or a
-    /// [`Watch`](crate::source::Watch) over one. Without any, every request of a mesh identity is allowed, as in Istio.
+    /// [`Watch`](crate::source::Watch) over one. Without any, every request of a mesh identity is allowed, as in
+    /// Istio; that is warned of, or refused where [`require_policy`](Self::require_policy) is asked for.
     pub fn config(mut self, source: impl Into<ConfigSource>) -> Self {
         self.feed = source.into().0;
         self

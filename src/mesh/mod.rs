@@ -7,6 +7,8 @@
 //!   [`Peer`](crate::context::Peer); propagation and metrics begin; tokens are verified; policy decides; then the application runs.
 //!   Whatever refuses, the layers outside it still count and trace the refusal.
 //! - Outbound: [`Mesh::client`]; [`Mesh::connector`] under a client of your own. [`Outside`] is how hosts without the mesh are reached.
+//! - Configuration that is watched: a change takes the place of what serves when it is good and opens nothing by accident; see
+//!   [`OnOpening`](crate::source::OnOpening), [`RefusedReload`] and [`MeshBuilder::require_policy`].
 //! - Around it: [`Mesh::readiness`] and [`Mesh::probe`] for [`Mesh::serve_plaintext`], [`Mesh::metrics`], [`Mesh::shutdown`].
 //!
 //! # Example

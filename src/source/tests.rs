@@ -190,3 +190,35 @@ fn fixed_texts_are_read_together() {
         .unwrap();
     assert_eq!(loaded.mesh_config.trust_domain, "td");
 }
+
+#[test]
+fn damage_is_a_file_that_holds_nothing_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    let holdings = || {
+        let settings = dir.path().join("settings.txt");
+        let directory = Directory::new(dir.path()).mesh_config(settings);
+        directory.read("ns").unwrap().holdings
+    };
+    let damage = |before: &Holdings| -> Vec<String> {
+        let problems = before.damage(&holdings());
+        problems.iter().map(ToString::to_string).collect()
+    };
+    put("a.yaml", &policy("a"));
+    put("b.yaml", "# to come");
+    put("settings.txt", "rootNamespace: r");
+    let before = holdings();
+    assert!(damage(&before).is_empty());
+    put("b.yaml", "");
+    put("c.yaml", &policy("c"));
+    fs::remove_file(dir.path().join("a.yaml")).unwrap();
+    assert!(damage(&before).is_empty(), "gone beside others");
+    put("c.yaml", "# gone");
+    assert!(damage(&before)[0].contains("a.yaml: held documents, and no file holds any now"));
+    put("a.yaml", "---\n# nothing");
+    put("settings.txt", "# nothing");
+    let told = damage(&before);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("a.yaml: held documents and holds none now"));
+    assert!(told[1].contains("settings.txt: held"));
+}

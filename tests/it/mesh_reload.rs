@@ -562,7 +562,8 @@ async fn the_resources_of_2018_count_by_their_effect() {
         ),
         (
             "for another service",
-            legacy_policy(&demanding.replace("{peers", "{targets: [{name: ap}], peers")),
+            legacy_policy(&demanding.replace("{peers", "{targets: [{name: ap}], peers"))
+                .replace("name: default", "name: ap"),
         ),
     ] {
         holds(row(

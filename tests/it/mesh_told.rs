@@ -74,7 +74,9 @@ impl Lines {
 }
 
 fn workload() -> Workload {
-    Workload::new("default", "app").label("app", "app")
+    Workload::new("default", "app")
+        .label("app", "app")
+        .label("tier", "one")
 }
 
 fn app(pki: &Pki) -> MeshBuilder {
@@ -187,6 +189,10 @@ async fn a_start_without_an_allow_policy_is_warned_of_with_what_nearly_matches()
         ),
         (elsewhere, Some("the workload is in namespace default")),
         (misspelt, Some("the workload is in namespace default")),
+        (
+            selecting("app: ap, tier: noe", "ALLOW"),
+            Some("the workload has app=app"),
+        ),
         // Nothing near: other labels, other workloads.
         (selecting("tier: two, role: lab", "ALLOW"), None),
         (selecting("app: pap", "DENY"), None),

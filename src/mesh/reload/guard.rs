@@ -3,7 +3,7 @@ use std::fmt;
 
 use crate::istio::{MtlsMode, Position, PrincipalBinding};
 use crate::policy::ir::Rbac;
-use crate::policy::{Authentication, Chain, PerPort, Program};
+use crate::policy::{Authentication, Chain, LegacyAuthentication, PerPort, Program};
 use crate::tls::{Mode, Modes};
 
 /// What keeps others out of a port.
@@ -73,9 +73,22 @@ impl<'a> Guarded<'a> {
             Guard::Custom => !chain.custom.is_empty(),
             Guard::Deny => chain.deny.enforced.is_some(),
             Guard::Peer => self.demands_peer(port),
-            Guard::Token => self.demands_token(port),
+            Guard::Token => self
+                .authentication(port)
+                .legacy
+                .as_ref()
+                .is_some_and(demands_token),
             Guard::Tokens => !self.names(guard, port).is_empty(),
         }
+    }
+
+    /// Whether a port that had this guard is as good as before: a RequestAuthentication replaces the origins of a legacy Policy and demands
+    /// nothing, but the rules that come with it may.
+    pub(super) fn keeps(self, guard: Guard, port: Option<u16>) -> bool {
+        let replaces = guard == Guard::Token
+            && !self.authentication(port).rules.is_empty()
+            && (self.has(Guard::Allow, port) || self.has(Guard::Deny, port));
+        replaces || self.has(guard, port)
     }
 
     /// What makes up the guard: policies by name, issuers.
@@ -129,17 +142,6 @@ impl<'a> Guarded<'a> {
             })
     }
 
-    /// A RequestAuthentication, which replaces the origins, demands nothing; the rules that come with it may.
-    fn demands_token(self, port: Option<u16>) -> bool {
-        let authentication = self.authentication(port);
-        let Some(policy) = &authentication.legacy else {
-            let has_rules = self.has(Guard::Allow, port) || self.has(Guard::Deny, port);
-            return !authentication.rules.is_empty() && has_rules;
-        };
-        let unanswerable = policy.principal_binding == PrincipalBinding::UseOrigin;
-        !policy.origin_is_optional && (!policy.origins.is_empty() || unanswerable)
-    }
-
     fn chain(self, port: Option<u16>) -> &'a Chain {
         &**of_port(&self.program.http, port)
     }
@@ -147,6 +149,12 @@ impl<'a> Guarded<'a> {
     fn authentication(self, port: Option<u16>) -> &'a Authentication {
         of_port(&self.program.authentication, port)
     }
+}
+
+/// Without an origin there is no good token, where the principal must be an end user.
+fn demands_token(policy: &LegacyAuthentication) -> bool {
+    let unanswerable = policy.principal_binding == PrincipalBinding::UseOrigin;
+    !policy.origin_is_optional && (!policy.origins.is_empty() || unanswerable)
 }
 
 fn of_port<T>(values: &PerPort<T>, port: Option<u16>) -> &T {

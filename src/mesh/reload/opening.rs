@@ -30,7 +30,7 @@ impl Losses {
             if !before.has(guard, port) {
                 continue;
             }
-            if !after.has(guard, port) {
+            if !after.keeps(guard, port) {
                 lost.push(port);
                 continue;
             }

@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use super::guard::{Guard, Guarded};
 use crate::identity::Workload;
 use crate::istio::{
@@ -79,24 +77,29 @@ pub(super) fn near(configuration: &Configuration, workload: &Workload) -> Vec<Pr
     near_misses(&few, mesh_config, workload)
 }
 
-/// Whether one label, or only the namespace, keeps a policy from selecting the workload.
+/// Whether one label, a few letters of several, or only the namespace keeps a policy from selecting the workload.
 fn is_near(policy: &AuthorizationPolicy, mesh: &MeshConfig, workload: &Workload) -> bool {
-    let counts = policy.action == Action::Allow && !policy.dry_run && policy.target_refs.is_empty();
+    if policy.action != Action::Allow || policy.dry_run || !policy.target_refs.is_empty() {
+        return false;
+    }
     let (namespace, labels) = (&policy.meta.namespace, &policy.selector.match_labels);
-    let others = labels.iter().filter(|(key, value)| {
-        let own = workload.labels().get(*key);
-        own.is_none_or(|own| **own != ***value)
-    });
-    let off: BTreeSet<_> = others.map(|(key, _)| key).collect();
-    let is_ours = *namespace == workload.namespace() || *namespace == mesh.root_namespace;
-    counts
-        && if is_ours {
-            off.len() == 1
-        } else {
-            off.is_empty()
-                && (!labels.is_empty() || distance(namespace, workload.namespace()) <= SLIPS)
-        }
+    let own = |key: &String| workload.labels().get(key);
+    let off: Vec<_> = labels
+        .iter()
+        .filter(|(key, value)| own(key).is_none_or(|own| **own != ***value))
+        .collect();
+    let is_slip = |wanted: &str, found: &str| distance(wanted, found) <= SLIPS;
+    if *namespace != workload.namespace() && *namespace != mesh.root_namespace {
+        return off.is_empty() && (!labels.is_empty() || is_slip(namespace, workload.namespace()));
+    }
+    match off.as_slice() {
+        [] => false,
+        [_] => true,
+        several => several
+            .iter()
+            .all(|(key, value)| own(key).is_some_and(|own| is_slip(value, own))),
+    }
 }
 
-/// Letters that a misspelt namespace may have wrong.
+/// Letters that a misspelt word may have wrong.
 const SLIPS: usize = 2;

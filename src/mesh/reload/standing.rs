@@ -167,7 +167,7 @@ impl Reloads {
                 reason = refused.reason.as_str(),
                 for_seconds = refused.since.elapsed().as_secs(),
                 remedy = refused.reason.remedy(),
-                problems = %refused.problems,
+                problems = %first(&refused.problems),
                 "configuration refused; the one before stays"
             );
         }
@@ -190,3 +190,15 @@ impl Reloads {
         self.0.refusals.get(index)
     }
 }
+
+/// As many problems as are worth a minute's line.
+fn first(problems: &Problems) -> String {
+    let all = problems.as_slice();
+    let mut text: Vec<_> = all.iter().take(MOST).map(ToString::to_string).collect();
+    if let Some(more) = all.len().checked_sub(MOST).filter(|more| *more > 0) {
+        text.push(format!("and {more} more"));
+    }
+    text.join("\n")
+}
+
+const MOST: usize = 50;
