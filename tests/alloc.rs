@@ -1,5 +1,5 @@
-//! What is asked of the allocator: how often by a request that is allowed, beyond what the application's router does by itself, and how much by
-//! clients that stop.
+//! What is asked of the allocator: how often by a request that is allowed, beyond what the application's router does by itself, how much by
+//! clients that stop, and how much by metrics.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,8 @@
 
 #[path = "../benches/fixture/mod.rs"]
 mod fixture;
+#[path = "alloc/metrics.rs"]
+mod metrics;
 
 use std::hint::black_box;
 use std::io::{ErrorKind, Read, Write};

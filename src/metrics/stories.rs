@@ -76,17 +76,18 @@ impl Stories {
         {
             return base;
         }
-        if told.now < self.deaf_until.load(Ordering::Relaxed) {
+        let known = self.told.load();
+        if known.is_empty() && self.is_deaf(told.now) {
             return self.name;
         }
         let Some(metadata) = self.read(told.value) else {
             self.remember(told.hash, self.name);
             return self.name;
         };
-        let known = self.told.load();
         let known = known.iter().find(|story| story.metadata == metadata);
         let base = match known {
             Some(story) if is_told(story.base, table, told.now) => story.base,
+            None if self.is_deaf(told.now) => self.name,
             _ => self.hear(metadata, told.now, table, make),
         };
         if base != self.name {
@@ -113,13 +114,14 @@ impl Stories {
         make: impl Fn(&PeerMetadata, May) -> Interned,
     ) -> BaseId {
         let _one = self.hearing.lock().unwrap_or_else(PoisonError::into_inner);
-        if now < self.deaf_until.load(Ordering::Relaxed) {
-            return self.name;
-        }
         let mut stories = Vec::clone(&self.told.load());
         if let Some(known) = stories.iter().find(|story| story.metadata == metadata) {
             show(known.base, table, now);
             return known.base;
+        }
+        // Another thread may have heard too much meanwhile.
+        if self.is_deaf(now) {
+            return self.name;
         }
         if stories.len() >= MAX_STORIES {
             let idle = |story: &Story| {
@@ -161,6 +163,10 @@ impl Stories {
         });
         self.told.store(stories.into());
         base
+    }
+
+    fn is_deaf(&self, now: u64) -> bool {
+        now < self.deaf_until.load(Ordering::Relaxed)
     }
 
     fn turn_deaf(&self, now: u64) -> BaseId {

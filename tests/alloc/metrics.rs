@@ -1,0 +1,131 @@
+//! What counting costs, whatever peers say of themselves, and what a scrape holds that nobody reads to its end.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use allocation_counter::measure;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::{HeaderValue, Request, Response};
+use http_body::Body;
+use tower_mesh::context::TlsFacts;
+use tower_mesh::identity::{PeerCertificate, SpiffeId};
+use tower_mesh::message::{ByteCount, End};
+use tower_mesh::metrics::{Registry, Scrape, ServerMetrics};
+use tower_mesh::{Peer, Workload};
+
+const METADATA: &str = "x-envoy-peer-metadata";
+
+fn peer() -> Peer {
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let id = SpiffeId::new("spiffe://cluster.local/ns/shop/sa/web").unwrap();
+    let mut facts = TlsFacts::default();
+    facts.certificate = Some(PeerCertificate::of(id));
+    Peer::tls(at(50_000), at(8443), facts)
+}
+
+fn patients() -> Workload {
+    Workload::new("default", "patients").service("patients", 8443)
+}
+
+/// One call that came in, of a caller that says this.
+fn count(metrics: &ServerMetrics, from: &Peer, said: HeaderValue) {
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.headers.insert(METADATA, said);
+    let now = Instant::now();
+    let mut record = metrics.begin(&mut head, Some(from), ByteCount::default(), now);
+    metrics.answer(&mut record, &mut Response::new(()).into_parts().0);
+    metrics.finish(record, End::cancelled(), now);
+}
+
+/// What the client of this workload says.
+fn said(workload: &Workload) -> HeaderValue {
+    let request = Request::get("http://patients.default/").body(());
+    let (mut request, ()) = request.unwrap().into_parts();
+    let client = Registry::new().client(workload);
+    let record = client.begin(&mut request, ByteCount::default(), Instant::now());
+    client.finish(record, End::cancelled(), Instant::now());
+    request.headers.remove(METADATA).unwrap()
+}
+
+#[test]
+fn counting_a_caller_that_describes_itself_allocates_nothing_more() {
+    let metrics = Registry::new().server(&patients());
+    let web = peer();
+    let nobody = Peer::plaintext(web.remote_addr(), web.local_addr());
+    let said = said(&Workload::new("shop", "web"));
+    let cost = |from: &Peer, said: &HeaderValue| {
+        count(&metrics, from, said.clone());
+        measure(|| count(&metrics, from, said.clone())).count_total
+    };
+    // To nobody's words nobody listens, but they are taken out and answered all the same.
+    let unheard = cost(&nobody, &said);
+    assert_eq!(cost(&web, &said), unheard);
+    let unreadable = HeaderValue::from_static("~unreadable~");
+    assert_eq!(cost(&web, &unreadable), unheard);
+}
+
+///
+#[test]
+fn what_a_peer_says_is_not_kept() {
+    let metrics = Registry::new().server(&patients());
+    let web = peer();
+    count(&metrics, &web, HeaderValue::from_static("~unreadable~"));
+    let kept = measure(|| {
+        for i in 0..1000 {
+            // Nearly 16 KiB, of a field that labels do not know.
+            let bytes = [format!("{i:>12000}").into_bytes(), vec![b'x'; i % 7]].concat();
+            let mut message = vec![0x12];
+            let mut length = bytes.len();
+            while length >= 0x80 {
+                message.push(length.to_le_bytes()[0] | 0x80);
+                length >>= 7;
+            }
+            message.push(length.to_le_bytes()[0]);
+            message.extend(bytes);
+            let said = BASE64_STANDARD.encode(message);
+            count(&metrics, &web, said.try_into().unwrap());
+        }
+    });
+    assert!(kept.bytes_current < 64 * 1024, "{}", kept.bytes_current);
+}
+
+#[test]
+fn a_scrape_that_nobody_reads_is_small() {
+    let registry = Registry::new();
+    let metrics = registry.client(&patients());
+    for host in 0..500 {
+        let request = Request::get(format!("http://h{host}.example.com/"));
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        let record = metrics.begin(&mut head, ByteCount::default(), Instant::now());
+        metrics.finish(record, End::cancelled(), Instant::now());
+    }
+    let whole = registry.render(tower_mesh::metrics::Format::Text).len();
+    assert!(whole > 20_000_000, "{whole}");
+    let request = Request::get("/").body(()).unwrap();
+    let scrape = Scrape::new(registry);
+    let slow = measure(|| {
+        // As many as ask, of which none is read beyond its first piece.
+        let mut bodies: Vec<_> = (0..100)
+            .map(|_| scrape.respond(&request).into_body())
+            .collect();
+        let mut cx = Context::from_waker(Waker::noop());
+        for body in &mut bodies {
+            let first = Pin::new(body).poll_frame(&mut cx);
+            assert!(matches!(first, Poll::Ready(Some(Ok(_)))));
+        }
+    });
+    assert!(slow.bytes_max < 4_000_000, "{}", slow.bytes_max);
+    let read = measure(|| {
+        let mut body = scrape.respond(&request).into_body();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut length = 0;
+        while let Poll::Ready(Some(piece)) = Pin::new(&mut body).poll_frame(&mut cx) {
+            length += piece.unwrap().into_data().unwrap().len();
+        }
+        assert_eq!(length, whole);
+    });
+    assert!(read.bytes_max < 1_500_000, "{}", read.bytes_max);
+}
