@@ -316,7 +316,7 @@ impl Authenticator {
         }
         let check_signature = |jws: &super::token::Jws<'_>, signature: &Vec<u8>| {
             key.keys = rule.jwks.check(now, |keys| {
-                keys.verify(jws.algorithm, jws.key_id(), &jws.signed, signature)
+                keys.verify(jws.algorithm, jws.key_id(), reading, &jws.signed, signature)
             })?;
             Ok(())
         };

@@ -36,7 +36,8 @@ impl JwtLayer {
     /// - `exp` must be there and lie below 2^53;
     /// - every token of a request must be good by some rule, and all must name one principal;
     /// - the scheme `Bearer` is compared without case, stands first, and needs a token behind it;
-    /// - the signature is checked before time and audience.
+    /// - the signature is checked before time and audience;
+    /// - a token that names a key is verified by a key of that name, even where there is only one, without a name.
     #[must_use]
     pub fn strict(mut self) -> Self {
         self.strict = true;

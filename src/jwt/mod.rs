@@ -54,7 +54,8 @@
 //! Stricter, always:
 //!
 //! - HMAC algorithms and keys are refused: who can verify could sign. So are ES512 and keys on P-521.
-//! - A token that names a key (`kid`) is verified by a key of that id only; keys that share an id verify no token that names it.
+//! - A token that names a key (`kid`) is verified by a key of that id only, or by the one usable key of a set when that has no id (by the
+//!   letter, [`JwtLayer::strict`]: not even by that). Keys that share an id and an algorithm verify no token that names them.
 //! - `crit`, `b64`, `zip`, `enc` in the header, and a `typ` or `cty` that is not a token's, are refused.
 //! - `iat` more than a minute ahead is refused; so are control characters in `sub`, tokens of more than 16 KiB, JSON nested deeper than
 //!   32 or wider than 256 members.

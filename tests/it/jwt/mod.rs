@@ -1,6 +1,7 @@
 //! The guard for end-user tokens, through its layer.
 
 mod attacks;
+mod key_rules;
 mod legacy;
 mod mesh;
 mod remote;
