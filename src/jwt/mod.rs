@@ -9,7 +9,7 @@
 //! as a tower layer. Keys are inline or fetched: a [`Keyring`] hands out key sets, and a [`Fetcher`] keeps one of them fresh through any
 //! HTTP client. Until keys are there, tokens are refused and requests without one are not affected.
 //!
-//! Tokens that were good are remembered, up to 10,000 of them, until they expire or the rules or keys change.
+//! Tokens that were good are remembered, up to 10,000 of them and 32 MiB with their claims, until they expire or the rules or keys change.
 //!
 //! # Example
 //!
@@ -93,6 +93,7 @@ mod seen;
 mod token;
 mod verifier;
 mod verify;
+mod weight;
 
 pub use authenticator::Authenticator;
 pub use counts::Counts;
