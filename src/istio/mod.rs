@@ -57,6 +57,7 @@ mod security;
 mod suggest;
 mod tree;
 mod unique;
+mod uri;
 
 #[cfg(test)]
 mod tests;
@@ -73,12 +74,14 @@ pub use mesh_config::{
     ExtensionProvider, MeshConfig, PathNormalization, ProviderKind, RequestBodyInCheck,
 };
 pub use meta::{Meta, Selector, TargetRef};
-pub use position::{Position, Text};
+pub use position::{Position, Text, Within};
 pub use resource::{Resources, Skipped};
 pub use security::{
     Action, AuthorizationPolicy, ClaimToHeader, Condition, JwtHeader, JwtRule, MtlsMode, Operation,
     PeerAuthentication, RequestAuthentication, Rule, Source,
 };
+#[cfg(feature = "jwt")]
+pub(crate) use uri::shown_uri;
 // The tables of policy tests are YAML, too, and say as well what is wrong with them.
 #[cfg(feature = "policy-testing")]
 pub(crate) use {

@@ -7,7 +7,8 @@
 //!
 //! [`Authenticator`] holds the rules of one port and has the synchronous step that the composed mesh runs; [`JwtLayer`] runs the same step
 //! as a tower layer. Keys are inline or fetched: a [`Keyring`] hands out key sets, and a [`Fetcher`] keeps one of them fresh through any
-//! HTTP client. Until keys are there, tokens are refused and requests without one are not affected.
+//! HTTP client. Until keys are there, tokens are refused and requests without one are not affected. When an issuer's `jwksUri` moves, its
+//! keys from before serve until the new one answers.
 //!
 //! Tokens that were good are remembered, up to 10,000 of them and 32 MiB with their claims, until they expire or the rules or keys change.
 //!
@@ -81,12 +82,14 @@ mod fetch;
 mod few;
 mod json;
 mod key;
+mod key_source;
 mod keyring;
 mod keys;
 mod layer;
 mod legacy;
 mod location;
 mod refusal;
+mod remote;
 mod rule;
 mod schedule;
 mod seen;
@@ -98,7 +101,8 @@ mod weight;
 pub use authenticator::Authenticator;
 pub use counts::Counts;
 pub use fetch::{FetchError, Fetcher};
-pub use keyring::{Jwks, KeySource, Keyring};
+pub use key_source::KeySource;
+pub use keyring::{Jwks, Keyring, Moved};
 pub use keys::{KeySet, KeySetError};
 pub use layer::{Jwt, JwtLayer, ResponseFuture};
 pub use refusal::Refusal;

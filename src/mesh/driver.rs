@@ -69,16 +69,17 @@ impl Driver {
         follows.then(|| Arc::clone(&self.pulse.0))
     }
 
-    /// Gives every key set its first chance to come.
-    pub(super) async fn fetch_first(&mut self, limit: Duration) {
-        self.keys.add(self.compiler.keyring.take_unfetched());
-        self.keys.fetch_first(limit).await;
+    /// Gives every new key set its first chance to come.
+    pub(super) async fn fetch_first(&mut self) {
+        let sets = self.compiler.keyring.take_unfetched();
+        self.keys.fetch_first(sets).await;
     }
 
     /// Runs for ever; dropping the future stops everything that it does.
     ///
     /// A configuration that changes is compiled whole and then replaces the one before; one that is wrong is reported, and the one
-    /// before stays.
+    /// before stays. Where it names a new `jwksUri`, that is asked first, for five seconds at most; everything else goes on meanwhile.
+    /// Where an issuer's `jwksUri` moved and does not answer, its keys from before serve, and `mesh_jwt_moved_key_sets` counts it.
     pub async fn run(mut self) {
         let rotation = self.rotation.take();
         // Beside the rest and never dropped half-way: a source may take longer than the next look is away.
@@ -120,7 +121,8 @@ impl Driver {
         };
         match compiled {
             Ok(config) => {
-                self.keys.add(self.compiler.keyring.take_unfetched());
+                // What needs keys begins when they are there, or have had their time.
+                self.fetch_first().await;
                 self.cells.publish(config);
                 let generation = self.cells.config.generation();
                 tracing::info!(target: "tower_mesh::config", generation, "configuration replaced");

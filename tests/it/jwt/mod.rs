@@ -2,8 +2,10 @@
 
 mod attacks;
 mod key_rules;
+pub(crate) mod key_uris;
 mod legacy;
 mod mesh;
+mod moved;
 mod remote;
 mod second_opinion;
 mod support;
