@@ -24,7 +24,11 @@ use fixture::{Fixture, Head, HyperBody};
 use http::Request;
 use tokio::net::TcpListener;
 use tower_mesh::Workload;
-use tower_mesh::policy::{self, Engine};
+use tower_mesh::context::Exchange;
+use tower_mesh::istio::JwtRule;
+use tower_mesh::jwt::{Authenticator, KeySet, Keyring};
+use tower_mesh::policy::{self, Authentication, Engine};
+use tower_mesh::testing::Issuer;
 use tower_mesh::tls::Mode;
 
 /// The exchange: one count of references for peer, trace, claims and decision, and its box in the request's extensions.
@@ -181,3 +185,137 @@ async fn pass(seconds: u64) {
 
 /// As many as wait at a door that nobody opens meanwhile.
 const CLIENTS: i64 = 100;
+
+/// Claims that take much room for their bytes: lists of small values, small objects, many members, deep nesting.
+fn heavy(bytes: usize) -> Vec<(&'static str, String)> {
+    let fill = |piece: &str, around: usize| {
+        let count = bytes.saturating_sub(around) / piece.len();
+        piece.repeat(count).trim_end_matches(',').to_owned()
+    };
+    let nested = |open: &str, close: &str| {
+        let piece = format!("{}{},", open.repeat(28), close.repeat(28));
+        format!("[{}]", fill(&piece, 2))
+    };
+    let members: Vec<_> = (0..256.min(bytes / 9))
+        .map(|number| format!(r#""{number:x}":[0]"#))
+        .collect();
+    vec![
+        ("small numbers", format!("[{}]", fill("0,", 2))),
+        ("empty texts", format!("[{}]", fill(r#""","#, 2))),
+        ("short texts", format!("[{}]", fill(r#""a","#, 2))),
+        ("empty lists", format!("[{}]", fill("[],", 2))),
+        ("small lists", format!("[{}]", fill("[0],", 2))),
+        ("lists of five", format!("[{}]", fill("[0,0,0,0,0],", 2))),
+        ("empty objects", format!("[{}]", fill("{},", 2))),
+        ("small objects", format!("[{}]", fill(r#"{"":0},"#, 2))),
+        ("named objects", format!("[{}]", fill(r#"{"a":0},"#, 2))),
+        ("deep lists", nested("[", "]")),
+        (
+            "deep objects",
+            format!(
+                "[{}]",
+                fill(&format!("{}0{},", r#"{"":"#.repeat(28), "}".repeat(28)), 2)
+            ),
+        ),
+        ("many members", format!("{{{}}}", members.join(","))),
+        ("one text", format!(r#""{}""#, fill("a", 2))),
+    ]
+}
+
+/// A guard of one issuer that hands the claims on, too, and a clean request with a token of such claims.
+struct Guarded {
+    issuer: Issuer,
+    authenticator: Authenticator,
+}
+
+impl Guarded {
+    fn new() -> Self {
+        let issuer = Issuer::es256("i");
+        let mut rule = JwtRule::default();
+        rule.issuer = Some("i".into());
+        rule.jwks = Some(issuer.jwks().as_str().into());
+        rule.output_payload_to_header = Some("x-payload".into());
+        // So that nothing is freed here that was allocated elsewhere.
+        rule.forward_original_token = true;
+        let mut authentication = Authentication::default();
+        authentication.rules = vec![rule];
+        let authenticator = Authenticator::compile(&authentication, &mut Keyring::new()).unwrap();
+        Self {
+            issuer,
+            authenticator,
+        }
+    }
+
+    fn head(&self, number: usize, claims: &str) -> (usize, http::request::Parts) {
+        let payload = format!(r#"{{"iss":"i","sub":"{number}","x":{claims}}}"#);
+        let header = r#"{"alg":"ES256","kid":"key-1"}"#;
+        let token = self.issuer.token().sign_texts(header, &payload);
+        let request = Request::get("/").header("authorization", format!("Bearer {token}"));
+        (token.len(), request.body(()).unwrap().into_parts().0)
+    }
+
+    fn is_good(&self, head: &mut http::request::Parts) -> bool {
+        let exchange = Exchange::default();
+        let now = std::time::SystemTime::now();
+        matches!(
+            self.authenticator.authenticate(head, &exchange, now),
+            Ok(Some(_))
+        )
+    }
+}
+
+/// J-28, R-22: what is kept of good tokens is bounded in bytes, whatever they claim.
+#[test]
+fn remembered_tokens_take_a_bounded_room() {
+    for (bytes, tokens) in [(700, 1_500), (2_900, 500)] {
+        for (name, claims) in heavy(bytes) {
+            let guarded = Guarded::new();
+            let mut heads: Vec<_> = (0..tokens)
+                .map(|number| guarded.head(number, &claims).1)
+                .collect();
+            let kept = measure(|| {
+                for head in &mut heads {
+                    assert!(guarded.is_good(head), "{name}");
+                    head.headers.remove("x-payload");
+                }
+            });
+            let kept = kept.bytes_current;
+            assert!(kept <= 32 << 20, "{name} of {bytes}: {} KiB", kept >> 10);
+        }
+    }
+}
+
+/// R-28: what a token makes us hold for the time of its request is less than a hundred times its bytes.
+#[test]
+fn a_token_is_never_amplified_a_hundredfold() {
+    for bytes in [600, 3_000, 11_900] {
+        for (name, claims) in heavy(bytes) {
+            let guarded = Guarded::new();
+            // What is made once.
+            guarded.is_good(&mut guarded.head(0, "0").1);
+            let (length, mut head) = guarded.head(1, &claims);
+            let mut is_good = false;
+            let held = measure(|| is_good = guarded.is_good(&mut head));
+            assert!(is_good, "{name} of {bytes}: {length}");
+            let times = held.bytes_max / length as u64;
+            assert!(times < 100, "{name} of {bytes}: {times} times");
+        }
+    }
+}
+
+/// R-28, J-46: a key set of a megabyte takes less than ten while it is read, however it is written.
+#[test]
+fn a_key_set_takes_a_bounded_room() {
+    for (name, claims) in heavy(1_000_000) {
+        let key = Issuer::es256("i").jwk().to_string();
+        let member = key.replacen('{', &format!(r#"{{"x5c":{claims},"#), 1);
+        for text in [
+            format!(r#"{{"keys":[{member}]}}"#),
+            format!(r#"{{"keys":[{key}],"x":{claims}}}"#),
+            format!(r#"{{"keys":{claims}}}"#),
+        ] {
+            let held = measure(|| drop(black_box(KeySet::parse(&text))));
+            assert!(held.bytes_max < 10 << 20, "{name}: {}", held.bytes_max);
+        }
+    }
+}

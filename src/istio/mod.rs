@@ -63,6 +63,7 @@ mod slip;
 mod suggest;
 mod tree;
 mod unique;
+mod uri;
 
 #[cfg(test)]
 mod tests;
@@ -80,13 +81,15 @@ pub use mesh_config::{
     ExtensionProvider, MeshConfig, PathNormalization, ProviderKind, RequestBodyInCheck,
 };
 pub use meta::{Meta, Selector, TargetRef};
-pub use position::{Position, Text};
+pub use position::{Position, Text, Within};
 pub use resource::{Resources, Skipped};
 pub use security::{
     Action, AuthorizationPolicy, ClaimToHeader, Condition, JwtHeader, JwtRule, MtlsMode, Operation,
     PeerAuthentication, RequestAuthentication, Rule, Source,
 };
 pub(crate) use suggest::distance;
+#[cfg(feature = "jwt")]
+pub(crate) use uri::shown_uri;
 // The tables of policy tests are YAML, too, and say as well what is wrong with them.
 #[cfg(feature = "policy-testing")]
 pub(crate) use {

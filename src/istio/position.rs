@@ -91,3 +91,29 @@ impl fmt::Display for Text {
         f.write_str(&self.text)
     }
 }
+
+/// The resource that something is part of. All are equal: whose a rule is does not change what it says.
+#[derive(Clone, Debug, Default)]
+pub struct Within(Option<Arc<str>>);
+
+impl Within {
+    /// Part of the resource of this kind, namespace and name.
+    #[must_use]
+    pub fn new(kind: &str, namespace: &str, name: &str) -> Self {
+        Self(Some(format!("{kind}/{namespace}/{name}").into()))
+    }
+
+    /// `KIND/NAMESPACE/NAME`; `None` for what was not read from a resource.
+    #[must_use]
+    pub fn resource(&self) -> Option<&Arc<str>> {
+        self.0.as_ref()
+    }
+}
+
+impl PartialEq for Within {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Within {}

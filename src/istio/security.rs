@@ -1,9 +1,11 @@
 //! `security.istio.io/v1` (and `v1beta1`, the same fields).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use super::{Meta, Position, Selector, TargetRef, Text};
+use super::uri::shown_uri;
+use super::{Meta, Position, Selector, TargetRef, Text, Within};
 
 /// What a matching rule means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -131,7 +133,7 @@ pub struct RequestAuthentication {
 }
 
 /// One issuer, its keys, and where its tokens are looked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JwtRule {
     /// The issuer; `None`: any, even none.
@@ -158,8 +160,33 @@ pub struct JwtRule {
     pub forward_original_token: bool,
     /// Bound on one fetch of the keys.
     pub timeout: Option<Duration>,
+    /// Which resource it is part of.
+    pub within: Within,
     /// Where the rule was written.
     pub at: Position,
+}
+
+impl fmt::Debug for JwtRule {
+    /// Prints where the keys are fetched without userinfo and query, which may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let jwks_uri = self.jwks_uri.as_deref().map(shown_uri);
+        f.debug_struct("JwtRule")
+            .field("issuer", &self.issuer)
+            .field("audiences", &self.audiences)
+            .field("jwks_uri", &jwks_uri)
+            .field("jwks", &self.jwks)
+            .field("from_headers", &self.from_headers)
+            .field("from_params", &self.from_params)
+            .field("from_cookies", &self.from_cookies)
+            .field("output_payload_to_header", &self.output_payload_to_header)
+            .field("output_claim_to_headers", &self.output_claim_to_headers)
+            .field("space_delimited_claims", &self.space_delimited_claims)
+            .field("forward_original_token", &self.forward_original_token)
+            .field("timeout", &self.timeout)
+            .field("within", &self.within)
+            .field("at", &self.at)
+            .finish()
+    }
 }
 
 /// `fromHeaders[]`.

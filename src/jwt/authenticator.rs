@@ -11,6 +11,7 @@ use super::rule::Rule;
 use super::seen::{EntryKey, SeenTokens};
 use super::token::Reading;
 use super::verify;
+use super::weight::{self, Weigh};
 use super::{Counts, Keyring, Refusal, answer, location};
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
@@ -41,6 +42,15 @@ pub(crate) struct Verified {
     pub(crate) claims: Claims,
     /// `None` when the rule fills none.
     headers: Option<Arc<[(HeaderName, HeaderValue)]>>,
+}
+
+impl Weigh for Verified {
+    fn weight(&self) -> usize {
+        let principal = self.claims.principal().map_or(0, str::len);
+        let own = size_of::<Claims>() + 10 * size_of::<usize>() + weight::CHUNK;
+        let headers = self.headers.as_ref().map_or(0, |headers| headers.weight());
+        own + weight::bytes(principal) + self.claims.payload().weight() + headers
+    }
 }
 
 /// What applying one rule to a request came to.
@@ -335,7 +345,7 @@ impl Authenticator {
         }
         let check_signature = |jws: &super::token::Jws<'_>, signature: &Vec<u8>| {
             key.keys = rule.jwks.check(now, |keys| {
-                keys.verify(jws.algorithm, jws.key_id(), &jws.signed, signature)
+                keys.verify(jws.algorithm, jws.key_id(), reading, &jws.signed, signature)
             })?;
             Ok(())
         };

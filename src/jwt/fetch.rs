@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Buf;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
@@ -15,10 +15,13 @@ use tokio::sync::Notify;
 use tokio::time;
 use tower_service::Service;
 
-use super::keyring::{KeySource, Remote, WeakJwks, check_uri};
+use super::key_source::{KeySource, check_uri};
+use super::keyring::WeakJwks;
 use super::keys::MAX_BYTES;
-use super::schedule::Schedule;
+use super::remote::Remote;
+use super::schedule::{Clocks, Schedule, rest};
 use super::{Jwks, KeySet, json};
+use crate::istio::shown_uri;
 
 /// Nesting of a discovery document.
 const MAX_DEPTH: usize = 16;
@@ -46,7 +49,8 @@ impl<S> Fetcher<S> {
     }
 
     /// Fetches now, then every 20 minutes (or as the issuer's `cache-control` says, within 1 to 60 minutes), and when a token names a key
-    /// that is not there, at most every 30 seconds. After a failure it tries again soon, then ever later. Ends when nobody uses the keys.
+    /// that is not there or comes when the keys are too old, at most every 30 seconds. After a failure it tries again soon, then ever later;
+    /// when the machine slept or its clock was set, within ten seconds. Ends when nobody uses the keys.
     pub async fn run<ReqBody, ResBody>(mut self)
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
@@ -67,7 +71,7 @@ impl<S> Fetcher<S> {
             // The keys must not be kept alive by the wait for the next ones.
             drop(jwks);
             tokio::select! {
-                () = time::sleep(wait) => {}
+                () = rest(wait, Clocks::read) => {}
                 () = self.wanted.notified() => {}
             }
         }
@@ -92,6 +96,7 @@ impl<S> Fetcher<S> {
         let Some(remote) = jwks.remote() else {
             return Ok(None);
         };
+        let begun = remote.begin();
         let fetched = {
             let mut attempt = pin!(time::timeout(
                 remote.timeout,
@@ -110,15 +115,17 @@ impl<S> Fetcher<S> {
         let published = fetched.and_then(|(text, max_age)| {
             let keys = KeySet::parse(&text).map_err(|error| Kind::Keys(error.into()))?;
             if keys.private() > 0 {
-                tracing::error!(source = ?remote.source, "an issuer publishes private keys");
+                tracing::error!(source = %remote.source, "an issuer publishes private keys");
             }
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            remote.store(keys, text, now.map_or(0.0, |now| now.as_secs() as f64));
+            if keys.doubled() > 0 {
+                tracing::warn!(source = %remote.source, "keys share an id; tokens that name it are refused");
+            }
+            remote.store(keys, text, begun);
             Ok(max_age)
         });
         remote.count(published.is_ok());
         published.map_err(|kind| FetchError {
-            uri: remote.source.uri(),
+            uri: remote.source.to_string(),
             kind,
         })
     }
@@ -165,17 +172,21 @@ where
     ResBody: Body,
     ResBody::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let failed = {
+        let uri = uri.clone();
+        move |error: Box<dyn Error + Send + Sync>| Kind::Client(told(&*error, &uri))
+    };
     let request = Request::get(uri)
         .header(header::ACCEPT, "application/json")
         .body(ReqBody::default())
-        .map_err(|error| Kind::Client(error.into()))?;
+        .map_err(|error| failed(error.into()))?;
     poll_fn(|cx| client.poll_ready(cx))
         .await
-        .map_err(|error| Kind::Client(error.into()))?;
+        .map_err(|error| failed(error.into()))?;
     let response = client
         .call(request)
         .await
-        .map_err(|error| Kind::Client(error.into()))?;
+        .map_err(|error| failed(error.into()))?;
     // A redirect is not followed: it could lead anywhere (rule J-47).
     if response.status() != StatusCode::OK {
         return Err(Kind::Status(response.status()));
@@ -184,7 +195,7 @@ where
     let mut body = pin!(response.into_body());
     let mut text = Vec::new();
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        let frame = frame.map_err(|error| Kind::Client(error.into()))?;
+        let frame = frame.map_err(|error| failed(error.into()))?;
         let Ok(mut data) = frame.into_data() else {
             continue;
         };
@@ -198,8 +209,31 @@ where
             data.advance(length);
         }
     }
-    let text = String::from_utf8(text).map_err(|error| Kind::Client(error.into()))?;
+    let text = String::from_utf8(text).map_err(|error| failed(error.into()))?;
     Ok((text, max_age))
+}
+
+/// What a client says went wrong, with its causes. Many say which URI, too, and whole: it is shown as elsewhere.
+fn told(error: &dyn Error, uri: &Uri) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        message.push_str(": ");
+        message.push_str(&error.to_string());
+        source = error.source();
+    }
+    let whole = uri.to_string();
+    message = message.replace(&whole, &shown_uri(&whole));
+    if let Some(query) = uri.query().filter(|query| !query.is_empty()) {
+        message = message.replace(&format!("?{query}"), "");
+    }
+    if let Some((user, _)) = uri
+        .authority()
+        .and_then(|host| host.as_str().rsplit_once('@'))
+    {
+        message = message.replace(&format!("{user}@"), "");
+    }
+    message
 }
 
 /// How long a reply may be kept (RFC 9111 §5.2.2); one that must not be kept at all, not at all.
@@ -221,7 +255,7 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// Why keys could not be fetched.
+/// Why keys could not be fetched. Says from where, without userinfo and query.
 #[derive(Debug)]
 pub struct FetchError {
     uri: String,
@@ -230,7 +264,7 @@ pub struct FetchError {
 
 #[derive(Debug)]
 enum Kind {
-    Client(Box<dyn Error + Send + Sync>),
+    Client(String),
     Discovery(String),
     Keys(Box<dyn Error + Send + Sync>),
     Panicked,
@@ -243,15 +277,7 @@ impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.uri)?;
         match &self.kind {
-            Kind::Client(error) => {
-                write!(f, "{error}")?;
-                let mut source = error.source();
-                while let Some(error) = source {
-                    write!(f, ": {error}")?;
-                    source = error.source();
-                }
-                Ok(())
-            }
+            Kind::Client(message) => f.write_str(message),
             Kind::Discovery(message) => write!(f, "discovery of the keys: {message}"),
             Kind::Keys(error) => write!(f, "{error}"),
             Kind::Panicked => f.write_str("the client panicked"),

@@ -1,5 +1,6 @@
-//! JSON without tricks: an object, no member twice at any depth, bounded depth and width (rules J-12, J-14, J-46).
+//! JSON without tricks: an object, no member twice at any depth, bounded depth, width and size (rules J-12, J-14, J-46).
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -8,10 +9,18 @@ use serde_json::{Map, Number, Value};
 /// Members that one object may have.
 const MAX_MEMBERS: usize = 256;
 
+/// Values of a text, whatever holds them: one takes up to a hundred times its bytes (rule R-28). More than the longest token can hold.
+const MAX_VALUES: usize = 10_000;
+
 /// Parses one object; `None` when the text is anything else. `depth` counts nested objects and lists, the outermost included.
 pub(crate) fn object(text: &[u8], depth: usize) -> Option<Map<String, Value>> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = Strict { depth }.deserialize(&mut deserializer).ok()?;
+    let values = Cell::new(MAX_VALUES);
+    let strict = Strict {
+        depth,
+        values: &values,
+    };
+    let value = strict.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     match value {
         Value::Object(members) => Some(members),
@@ -20,28 +29,41 @@ pub(crate) fn object(text: &[u8], depth: usize) -> Option<Map<String, Value>> {
 }
 
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'v> {
     depth: usize,
+    /// How many more there may be.
+    values: &'v Cell<usize>,
 }
 
-impl Strict {
+impl Strict<'_> {
     fn inside<E: Error>(self) -> Result<Self, E> {
         match self.depth.checked_sub(1) {
-            Some(depth) => Ok(Self { depth }),
+            Some(depth) => Ok(Self { depth, ..self }),
             None => Err(E::custom("nested too deep")),
+        }
+    }
+
+    fn count<E: Error>(self) -> Result<(), E> {
+        match self.values.get().checked_sub(1) {
+            Some(left) => {
+                self.values.set(left);
+                Ok(())
+            }
+            None => Err(E::custom("too many values")),
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.count()?;
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,6 +153,21 @@ mod tests {
         };
         assert!(object(wide(256).as_bytes(), 2).is_some());
         assert!(object(wide(257).as_bytes(), 2).is_none());
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded() {
+        // The object and its list are values, too.
+        for (inner, count, good) in [
+            ("0", 9_998, true),
+            ("0", 9_999, false),
+            ("[0]", 4_999, true),
+            ("[0]", 5_000, false),
+        ] {
+            let list = vec![inner; count].join(",");
+            let parsed = object(format!(r#"{{"a":[{list}]}}"#).as_bytes(), 4);
+            assert_eq!(parsed.is_some(), good, "{count} of {inner}");
+        }
     }
 
     #[test]

@@ -54,6 +54,13 @@ impl Key {
             .iter()
             .find(|verifier| verifier.algorithm() == algorithm)
     }
+
+    /// Whether there is an algorithm that both keys verify.
+    pub(crate) fn shares_algorithm(&self, other: &Self) -> bool {
+        self.verifiers
+            .iter()
+            .any(|verifier| other.verifier(verifier.algorithm()).is_some())
+    }
 }
 
 /// Whether `use` and `key_ops` let the key verify signatures (RFC 7517 §4.2, §4.3: together they must agree).
@@ -80,7 +87,7 @@ fn read_verifiers(jwk: &Map<String, Value>) -> Option<Vec<ParsedKey>> {
         None => None,
         Some(name) => Some(algorithm(name.as_str()?)?),
     };
-    let bytes = |member: &str| base64url::decode_strict(text(member)?.as_bytes());
+    let bytes = |member: &str| base64url::decode_padded(text(member)?.as_bytes());
     match text("kty")? {
         "RSA" => {
             let (n, e) = (strip_zeros(bytes("n")?), strip_zeros(bytes("e")?));

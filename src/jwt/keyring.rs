@@ -1,80 +1,40 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use http::Uri;
-use tokio::sync::Notify;
+use arc_swap::ArcSwap;
 
+use super::key_source::{KeySource, check_uri};
+use super::remote::{Held, Remote};
 use super::{Counts, KeySet, Refusal};
+use crate::istio::JwtRule;
 
-/// How long keys count without a successful fetch (rule J-41).
-const MAX_STALE: f64 = 24.0 * 3600.0;
-/// How often unknown key ids may cause a fetch (rule J-43), in seconds.
-const ASK_EVERY: u64 = 30;
 /// Bound on one fetch when the rule gives none.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The keys of one issuer: inline ones, or a cell that a [`Fetcher`](super::Fetcher) fills. Clones share the cell.
 #[derive(Clone)]
-pub struct Jwks(Arc<Cell>);
+pub struct Jwks {
+    cell: Arc<Cell>,
+    /// Whoever uses the keys; `None` in the hands of whoever fetches them.
+    seat: Option<Arc<Seat>>,
+}
 
 enum Cell {
     Inline(KeySet),
     Remote(Remote),
 }
 
-pub(crate) struct Remote {
-    pub(crate) source: KeySource,
-    pub(crate) timeout: Duration,
-    pub(crate) accepts_http: bool,
-    held: ArcSwapOption<Held>,
-    generation: AtomicU64,
-    asked: AtomicU64,
-    /// Outlives the keys in their fetcher's hands.
-    pub(crate) wanted: Arc<Notify>,
-    fetches: AtomicU64,
-    failures: AtomicU64,
-}
-
-struct Held {
-    keys: Arc<KeySet>,
-    /// What they were parsed from.
-    text: Box<str>,
-    generation: u64,
-    fetched: f64,
-}
-
-/// Where keys are fetched. The text is the one of the rule: keys of one place never verify for another (rule J-48).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum KeySource {
-    /// A JWK set.
-    Uri(Box<str>),
-    /// The `jwks_uri` of an issuer's `/.well-known/openid-configuration`.
-    Discovery(Box<str>),
-}
-
-impl KeySource {
-    /// The URI to ask first.
-    #[must_use]
-    pub fn uri(&self) -> String {
-        match self {
-            Self::Uri(uri) => uri.to_string(),
-            Self::Discovery(issuer) => {
-                let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
-                format!("{issuer}/.well-known/openid-configuration")
-            }
-        }
-    }
-}
-
 impl Jwks {
     /// Keys that never change.
     #[must_use]
     pub fn inline(keys: KeySet) -> Self {
-        Self(Arc::new(Cell::Inline(keys)))
+        Self::new(Arc::new(Cell::Inline(keys)))
+    }
+
+    fn new(cell: Arc<Cell>) -> Self {
+        Self { cell, seat: None }
     }
 
     /// Where the keys are fetched; `None` for inline ones.
@@ -86,44 +46,34 @@ impl Jwks {
     /// When the keys in use were fetched, in seconds since 1970; `None` for inline keys and before the first good fetch.
     #[must_use]
     pub fn fetched(&self) -> Option<u64> {
-        let held = self.remote()?.held.load();
+        let held = self.remote()?.held();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "it was made of whole seconds"
         )]
-        held.as_deref().map(|held| held.fetched as u64)
+        held.map(|held| held.fetched as u64)
     }
 
     /// How many fetches have ended, and how many of them failed.
     #[must_use]
     pub fn fetches(&self) -> (u64, u64) {
-        self.remote().map_or((0, 0), |remote| {
-            let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            (count(&remote.fetches), count(&remote.failures))
-        })
+        self.remote().map_or((0, 0), Remote::fetches)
     }
 
     pub(crate) fn downgrade(&self) -> WeakJwks {
-        WeakJwks(Arc::downgrade(&self.0))
+        WeakJwks(Arc::downgrade(&self.cell))
     }
 
     pub(crate) fn remote(&self) -> Option<&Remote> {
-        match &*self.0 {
-            Cell::Inline(_) => None,
-            Cell::Remote(remote) => Some(remote),
-        }
+        self.cell.remote()
     }
 
     /// A number that changes whenever the keys do; `None` when there are no keys that count.
     pub(crate) fn generation(&self, now: f64) -> Option<u64> {
-        match &*self.0 {
+        match &*self.cell {
             Cell::Inline(_) => Some(0),
-            Cell::Remote(remote) => {
-                let held = remote.held.load();
-                let held = held.as_deref()?;
-                held.counts(now).then_some(held.generation)
-            }
+            Cell::Remote(remote) => remote.read(self.before(), now, |held| held.generation),
         }
     }
 
@@ -133,95 +83,117 @@ impl Jwks {
         now: f64,
         check: impl FnOnce(&KeySet) -> Result<(), Refusal>,
     ) -> Result<u64, Refusal> {
-        match &*self.0 {
+        match &*self.cell {
             Cell::Inline(keys) => check(keys).map(|()| 0),
             Cell::Remote(remote) => {
-                let held = remote.held.load();
-                let held = held.as_deref().filter(|held| held.counts(now));
-                let held = held.ok_or(Refusal::NoKeySet)?;
-                let verdict = check(&held.keys);
+                let read = |held: &Held| check(&held.keys).map(|()| held.generation);
+                let verdict = remote
+                    .read(self.before(), now, read)
+                    .unwrap_or(Err(Refusal::NoKeySet));
                 if verdict == Err(Refusal::NoKey) {
                     remote.ask(now);
                 }
-                verdict.map(|()| held.generation)
+                verdict
             }
         }
+    }
+
+    fn before(&self) -> Option<&Held> {
+        self.seat.as_deref()?.before.as_deref()
     }
 }
 
 impl fmt::Debug for Jwks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
+        match &*self.cell {
             Cell::Inline(keys) => f.debug_tuple("Jwks").field(keys).finish(),
             Cell::Remote(remote) => f.debug_tuple("Jwks").field(&remote.source).finish(),
         }
     }
 }
 
-impl Held {
-    fn counts(&self, now: f64) -> bool {
-        now - self.fetched <= MAX_STALE
-    }
-}
-
-impl Remote {
-    /// Publishes freshly fetched keys. The same text again only grows younger, so that remembered tokens stay good.
-    pub(crate) fn store(&self, keys: KeySet, text: String, now: f64) {
-        let (keys, generation) = match self.held.load().as_deref() {
-            Some(held) if *held.text == *text => (Arc::clone(&held.keys), held.generation),
-            _ => (
-                Arc::new(keys),
-                self.generation.fetch_add(1, Ordering::Relaxed) + 1,
-            ),
-        };
-        self.held.store(Some(Arc::new(Held {
-            keys,
-            text: text.into(),
-            generation,
-            fetched: now,
-        })));
-    }
-
-    /// Counts a fetch that ended.
-    pub(crate) fn count(&self, succeeded: bool) {
-        self.fetches.fetch_add(1, Ordering::Relaxed);
-        if !succeeded {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Wakes the fetcher, at most once in 30 seconds.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it was made of whole seconds"
-    )]
-    fn ask(&self, now: f64) {
-        let now = now as u64;
-        let asked = self.asked.load(Ordering::Relaxed);
-        // In either direction: a clock that was ahead must not silence us until it is there again.
-        if now.abs_diff(asked) >= ASK_EVERY
-            && self
-                .asked
-                .compare_exchange(asked, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
-            self.wanted.notify_one();
+impl Cell {
+    fn remote(&self) -> Option<&Remote> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Remote(remote) => Some(remote),
         }
     }
 }
 
-impl Drop for Remote {
-    /// Lets the fetcher notice that nobody uses the keys any more.
-    fn drop(&mut self) {
-        self.wanted.notify_one();
+/// The rules of one issuer in one resource that have their keys from one place. It lives as long as they do.
+struct Seat {
+    cell: Arc<Cell>,
+    /// Keys of the place before, which serve until this one has answered once (rule J-48).
+    before: Option<Arc<Held>>,
+}
+
+impl Seat {
+    /// What serves here.
+    fn keys(&self) -> Option<Arc<Held>> {
+        let own = self.cell.remote()?.held();
+        own.or_else(|| self.before.clone())
+    }
+
+    fn waits(&self) -> bool {
+        let answered = self.cell.remote().and_then(Remote::held).is_some();
+        self.before.is_some() && !answered
+    }
+}
+
+/// One issuer in one resource: whose keys stay the same keys when their address moves.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Home {
+    resource: Arc<str>,
+    issuer: Option<Box<str>>,
+}
+
+impl Home {
+    /// `None` for a rule that is part of no resource.
+    pub(crate) fn of(rule: &JwtRule) -> Option<Self> {
+        Some(Self {
+            resource: Arc::clone(rule.within.resource()?),
+            issuer: rule.issuer.as_deref().map(Box::from),
+        })
+    }
+}
+
+/// Keys whose address has moved, for whoever shows them. Clones are one.
+#[derive(Clone, Default)]
+pub struct Moved(Arc<ArcSwap<Vec<Weak<Seat>>>>);
+
+impl Moved {
+    fn add(&self, seat: &Arc<Seat>) {
+        let seats = self.0.load();
+        let living = seats.iter().filter(|seat| seat.strong_count() > 0).cloned();
+        let seats = living.chain([Arc::downgrade(seat)]).collect();
+        self.0.store(Arc::new(seats));
+    }
+
+    /// In how many resources an issuer's new address has not answered yet, so that the keys of the one before serve.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let seats = self.0.load();
+        let living = seats.iter().filter_map(Weak::upgrade);
+        living.filter(|seat| seat.waits()).count()
+    }
+}
+
+impl fmt::Debug for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Moved").field(&self.waiting()).finish()
     }
 }
 
 /// The key sets that are fetched, by their source, so that rules and reloads share them. Kept by whoever compiles the rules.
-#[derive(Debug, Default)]
+///
+/// When the `jwksUri` of an issuer changes in a resource and the rules from before are still there, their keys serve the new ones until
+/// the new URI has answered once, for a day after they were fetched at most.
+#[derive(Default)]
 pub struct Keyring {
     remote: BTreeMap<KeySource, WeakJwks>,
+    seats: BTreeMap<Home, Vec<Weak<Seat>>>,
+    moved: Moved,
     unfetched: Vec<Jwks>,
     accepts_http: bool,
     counts: Counts,
@@ -232,7 +204,7 @@ pub(crate) struct WeakJwks(Weak<Cell>);
 
 impl WeakJwks {
     pub(crate) fn upgrade(&self) -> Option<Jwks> {
-        self.0.upgrade().map(Jwks)
+        self.0.upgrade().map(Jwks::new)
     }
 }
 
@@ -267,13 +239,26 @@ impl Keyring {
         &self.counts
     }
 
-    /// The key sets that were added since the last call: each wants a [`Fetcher`](super::Fetcher) of its own.
+    /// Those whose address has moved, now and later.
     #[must_use]
-    pub fn take_unfetched(&mut self) -> Vec<Jwks> {
-        std::mem::take(&mut self.unfetched)
+    pub fn moved(&self) -> Moved {
+        self.moved.clone()
     }
 
-    /// The key set of a source; a new one starts without keys.
+    /// The key sets that were added since the last call and that rules use: each wants a [`Fetcher`](super::Fetcher) of its own.
+    #[must_use]
+    pub fn take_unfetched(&mut self) -> Vec<Jwks> {
+        self.seats.retain(|_, seats| {
+            seats.retain(|seat| seat.strong_count() > 0);
+            !seats.is_empty()
+        });
+        let mut added = std::mem::take(&mut self.unfetched);
+        // Rules that were refused leave theirs to nobody.
+        added.retain(|jwks| Arc::strong_count(&jwks.cell) > 1);
+        added
+    }
+
+    /// The key set of a source, for a rule of this home; a new one starts with the keys that the home had from another place, if it had any.
     ///
     /// # Errors
     ///
@@ -282,42 +267,62 @@ impl Keyring {
         &mut self,
         source: KeySource,
         timeout: Option<Duration>,
+        home: Option<Home>,
     ) -> Result<Jwks, String> {
         check_uri(&source.uri(), self.accepts_http)?;
-        if let Some(jwks) = self.remote.get(&source).and_then(WeakJwks::upgrade) {
-            return Ok(jwks);
-        }
-        let jwks = Jwks(Arc::new(Cell::Remote(Remote {
-            source: source.clone(),
-            timeout: timeout.unwrap_or(TIMEOUT),
-            accepts_http: self.accepts_http,
-            held: ArcSwapOption::empty(),
-            generation: AtomicU64::new(0),
-            asked: AtomicU64::new(0),
-            wanted: Arc::new(Notify::new()),
-            fetches: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-        })));
-        self.remote.retain(|_, weak| weak.0.strong_count() > 0);
-        self.remote
-            .insert(source, WeakJwks(Arc::downgrade(&jwks.0)));
-        self.unfetched.push(jwks.clone());
+        let mut jwks = match self.remote.get(&source).and_then(WeakJwks::upgrade) {
+            Some(jwks) => jwks,
+            None => self.add(source, timeout.unwrap_or(TIMEOUT)),
+        };
+        jwks.seat = home.map(|home| self.seat(home, &jwks.cell));
         Ok(jwks)
+    }
+
+    fn add(&mut self, source: KeySource, timeout: Duration) -> Jwks {
+        let remote = Remote::new(source.clone(), timeout, self.accepts_http);
+        let jwks = Jwks::new(Arc::new(Cell::Remote(remote)));
+        self.remote.retain(|_, weak| weak.0.strong_count() > 0);
+        self.remote.insert(source, jwks.downgrade());
+        self.unfetched.push(jwks.clone());
+        jwks
+    }
+
+    /// The seat of a home at these keys. With more than one other place that the home has keys from, nobody can tell which has moved.
+    fn seat(&mut self, home: Home, cell: &Arc<Cell>) -> Arc<Seat> {
+        let seats = self.seats.entry(home).or_default();
+        seats.retain(|seat| seat.strong_count() > 0);
+        let living: Vec<_> = seats.iter().filter_map(Weak::upgrade).collect();
+        let own = living.iter().find(|seat| Arc::ptr_eq(&seat.cell, cell));
+        if let Some(seat) = own {
+            return Arc::clone(seat);
+        }
+        let before = match living.as_slice() {
+            [only] => only.keys(),
+            _ => None,
+        };
+        let seat = Arc::new(Seat {
+            cell: Arc::clone(cell),
+            before: before.map(|held| Arc::new(held.elsewhere())),
+        });
+        if seat.waits() {
+            let source = |cell: &Cell| cell.remote().map(|remote| remote.source.to_string());
+            tracing::warn!(
+                before = living.first().and_then(|seat| source(&seat.cell)),
+                now = source(cell),
+                "the address of an issuer's keys has moved; the keys from before serve until it answers, for a day at most"
+            );
+            self.moved.add(&seat);
+        }
+        seats.push(Arc::downgrade(&seat));
+        seat
     }
 }
 
-/// Rule J-47: https only, unless told otherwise.
-pub(crate) fn check_uri(uri: &str, accepts_http: bool) -> Result<Uri, String> {
-    let uri: Uri = uri.parse().map_err(|_| "not a URI".to_owned())?;
-    if uri.authority().is_none() {
-        return Err("not an absolute URI".to_owned());
-    }
-    match uri.scheme_str() {
-        Some("https") => Ok(uri),
-        Some("http") if accepts_http => Ok(uri),
-        Some("http") => Err(
-            "keys fetched over plain HTTP can be forged on the way; use https, or jwt::Keyring::danger_accept_http".to_owned(),
-        ),
-        _ => Err("use https".to_owned()),
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring")
+            .field("sources", &self.remote.keys())
+            .field("unfetched", &self.unfetched)
+            .finish_non_exhaustive()
     }
 }

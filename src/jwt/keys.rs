@@ -6,6 +6,7 @@ use jsonwebtoken::signature::Verifier;
 use serde_json::Value;
 
 use super::key::{Key, Unfit};
+use super::token::Reading;
 use super::{Refusal, json};
 
 /// Bytes of a JWK set.
@@ -24,7 +25,7 @@ const MAX_CANDIDATES: usize = 8;
 #[non_exhaustive]
 pub struct KeySet {
     keys: Vec<Key>,
-    doubled: BTreeSet<Box<str>>,
+    doubled: usize,
     skipped: usize,
     private: usize,
 }
@@ -34,8 +35,8 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// When the text is not such an object, has a member twice, nests deeper than 16, holds more than 1 MiB or 100 keys, or none that
-    /// can verify a token.
+    /// When the text is not such an object, has a member twice, nests deeper than 16, holds more than 1 MiB, 10,000 values or 100 keys, or
+    /// none that can verify a token.
     pub fn parse(text: &str) -> Result<Self, KeySetError> {
         if text.len() > MAX_BYTES {
             return Err(KeySetError(Kind::TooLarge));
@@ -49,22 +50,15 @@ impl KeySet {
         }
         let mut parsed = Self {
             keys: Vec::with_capacity(list.len()),
-            doubled: BTreeSet::new(),
+            doubled: 0,
             skipped: 0,
             private: 0,
         };
-        let mut seen = BTreeSet::new();
         for entry in list {
             let Value::Object(jwk) = entry else {
                 parsed.skipped += 1;
                 continue;
             };
-            // A doubled id is ambiguous whatever else is wrong with either key.
-            if let Some(Value::String(id)) = jwk.get("kid")
-                && !seen.insert(id.as_str())
-            {
-                parsed.doubled.insert(id.as_str().into());
-            }
             match Key::from_jwk(jwk) {
                 Ok(key) => parsed.keys.push(key),
                 Err(unfit) => {
@@ -76,6 +70,7 @@ impl KeySet {
         if parsed.keys.is_empty() {
             return Err(KeySetError(Kind::NoUsableKey));
         }
+        parsed.doubled = doubled(&parsed.keys);
         Ok(parsed)
     }
 
@@ -103,10 +98,10 @@ impl KeySet {
         self.private
     }
 
-    /// How many key ids occur more than once; no token can name such a key.
+    /// How many key ids belong to several keys that verify the same algorithm; a token of that algorithm can name none of them.
     #[must_use]
     pub fn doubled(&self) -> usize {
-        self.doubled.len()
+        self.doubled
     }
 
     /// Verifies a signature with every key that fits the token's header (rules J-03, J-05, J-06).
@@ -114,21 +109,22 @@ impl KeySet {
         &self,
         algorithm: Algorithm,
         id: Option<&str>,
+        reading: Reading,
         signed: &[u8],
         signature: &Vec<u8>,
     ) -> Result<(), Refusal> {
-        if id.is_some_and(|id| self.doubled.contains(id)) {
-            return Err(Refusal::NoKey);
-        }
-        let fits = |key: &&Key| id.is_none() || key.id() == id;
+        // As in Envoy, but only where there is nothing to choose from.
+        let has_any_name = reading == Reading::Envoy
+            && matches!(self.keys.as_slice(), [only] if only.id().is_none());
+        let named = id.filter(|_| !has_any_name);
         let mut candidates = self
             .keys
             .iter()
-            .filter(fits)
+            .filter(|key| named.is_none() || key.id() == named)
             .filter_map(|key| key.verifier(algorithm));
-        match candidates.clone().count() {
-            1..=MAX_CANDIDATES => {}
-            _ => return Err(Refusal::NoKey),
+        let most = if named.is_some() { 1 } else { MAX_CANDIDATES };
+        if !(1..=most).contains(&candidates.clone().count()) {
+            return Err(Refusal::NoKey);
         }
         if candidates.any(|key| key.verify(signed, signature).is_ok()) {
             Ok(())
@@ -136,6 +132,18 @@ impl KeySet {
             Err(Refusal::Signature)
         }
     }
+}
+
+/// Rule J-06: an id is ambiguous where two keys could be meant, and nowhere else (RFC 7517 §4.5).
+fn doubled(keys: &[Key]) -> usize {
+    let twins = keys.iter().enumerate().filter_map(|(index, key)| {
+        let id = key.id()?;
+        keys.iter()
+            .take(index)
+            .any(|other| other.id() == Some(id) && other.shares_algorithm(key))
+            .then_some(id)
+    });
+    twins.collect::<BTreeSet<_>>().len()
 }
 
 impl fmt::Debug for KeySet {
@@ -164,9 +172,9 @@ impl fmt::Display for KeySetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Kind::TooLarge => write!(f, "larger than {MAX_BYTES} bytes"),
-            Kind::Json => {
-                f.write_str("not a JSON object, or one with a member twice, or nested too deep")
-            }
+            Kind::Json => f.write_str(
+                "not a JSON object, or one with a member twice, nested too deep or of too many values",
+            ),
             Kind::NoList => f.write_str("no list `keys`"),
             Kind::TooMany => write!(f, "more than {MAX_KEYS} keys"),
             Kind::NoUsableKey => f.write_str("no key that can verify a token"),

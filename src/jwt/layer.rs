@@ -38,7 +38,8 @@ impl JwtLayer {
     ///   parameter or cookie of one name, which Istio does not look at;
     /// - a second line of a header that is no list, as `authorization`, is refused, whatever stands in it;
     /// - the scheme `Bearer` is compared without case, stands first, and needs a token behind it;
-    /// - the signature is checked before time and audience.
+    /// - the signature is checked before time and audience;
+    /// - a token that names a key is verified by a key of that name, even where there is only one, without a name.
     #[must_use]
     pub fn strict(mut self) -> Self {
         self.strict = true;

@@ -7,9 +7,10 @@
 //!
 //! [`Authenticator`] holds the rules of one port and has the synchronous step that the composed mesh runs; [`JwtLayer`] runs the same step
 //! as a tower layer. Keys are inline or fetched: a [`Keyring`] hands out key sets, and a [`Fetcher`] keeps one of them fresh through any
-//! HTTP client. Until keys are there, tokens are refused and requests without one are not affected.
+//! HTTP client. Until keys are there, tokens are refused and requests without one are not affected. When an issuer's `jwksUri` moves, its
+//! keys from before serve until the new one answers.
 //!
-//! Tokens that were good are remembered, up to 10,000 of them, until they expire or the rules or keys change.
+//! Tokens that were good are remembered, up to 10,000 of them and 32 MiB with their claims, until they expire or the rules or keys change.
 //!
 //! # Example
 //!
@@ -54,7 +55,8 @@
 //! Stricter, always:
 //!
 //! - HMAC algorithms and keys are refused: who can verify could sign. So are ES512 and keys on P-521.
-//! - A token that names a key (`kid`) is verified by a key of that id only; keys that share an id verify no token that names it.
+//! - A token that names a key (`kid`) is verified by a key of that id only, or by the one usable key of a set when that has no id (by the
+//!   letter, [`JwtLayer::strict`]: not even by that). Keys that share an id and an algorithm verify no token that names them.
 //! - `crit`, `b64`, `zip`, `enc` in the header, and a `typ` or `cty` that is not a token's, are refused.
 //! - `iat` more than a minute ahead is refused; so are control characters in `sub`, tokens of more than 16 KiB, JSON nested deeper than
 //!   32 or wider than 256 members.
@@ -85,23 +87,27 @@ mod fetch;
 mod few;
 mod json;
 mod key;
+mod key_source;
 mod keyring;
 mod keys;
 mod layer;
 mod legacy;
 mod location;
 mod refusal;
+mod remote;
 mod rule;
 mod schedule;
 mod seen;
 mod token;
 mod verifier;
 mod verify;
+mod weight;
 
 pub use authenticator::Authenticator;
 pub use counts::Counts;
 pub use fetch::{FetchError, Fetcher};
-pub use keyring::{Jwks, KeySource, Keyring};
+pub use key_source::KeySource;
+pub use keyring::{Jwks, Keyring, Moved};
 pub use keys::{KeySet, KeySetError};
 pub use layer::{Jwt, JwtLayer, ResponseFuture};
 pub use refusal::Refusal;

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::effect::{self, ClaimHeader};
 use super::few::Few;
-use super::keyring::KeySource;
+use super::key_source::KeySource;
+use super::keyring::Home;
 use super::location::{Found, Place};
 use super::token::Reading;
 use super::verify::Demands;
@@ -137,7 +138,7 @@ fn compile_keys(
             return None;
         }
     };
-    match keyring.remote(source, rule.timeout) {
+    match keyring.remote(source, rule.timeout, Home::of(rule)) {
         Ok(jwks) => Some(jwks),
         Err(message) => {
             problems.push(Problem::new(at.clone(), field, message));

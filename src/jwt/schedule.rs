@@ -1,5 +1,7 @@
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::time;
 
 /// How long fetched keys are used before the next fetch, when the issuer does not say (istiod's interval; rule J-42).
 const REFRESH: Duration = Duration::from_secs(20 * 60);
@@ -9,6 +11,9 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// The first and the longest wait after a failure (rule J-41).
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(5 * 60);
+/// How often a wait looks at the clocks, and how far they may drift apart meanwhile.
+const GLANCE: Duration = Duration::from_secs(10);
+const APART: Duration = Duration::from_secs(60);
 
 /// When to fetch next: pure, told what happened, and random enough that a fleet does not ask in step.
 #[derive(Clone, Debug)]
@@ -55,9 +60,80 @@ impl Schedule {
     }
 }
 
+/// The wall clock and the steady one, read together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clocks {
+    wall: SystemTime,
+    steady: Instant,
+}
+
+impl Clocks {
+    pub(crate) fn read() -> Self {
+        Self {
+            wall: SystemTime::now(),
+            steady: Instant::now(),
+        }
+    }
+
+    /// Whether the machine slept, or its clock was set, between two readings: the steady clock knows neither.
+    fn jumped_before(self, later: Self) -> bool {
+        let steady = later.steady.saturating_duration_since(self.steady);
+        match later.wall.duration_since(self.wall) {
+            Ok(wall) => wall.abs_diff(steady) > APART,
+            Err(back) => back.duration().saturating_add(steady) > APART,
+        }
+    }
+}
+
+/// Waits so long, but no longer than until the clocks are found to have jumped.
+pub(crate) async fn rest(wait: Duration, mut clocks: impl FnMut() -> Clocks) {
+    let end = time::Instant::now() + wait;
+    let start = clocks();
+    while time::Instant::now() < end {
+        time::sleep_until(end.min(time::Instant::now() + GLANCE)).await;
+        if start.jumped_before(clocks()) {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// forwards and backwards, far or a little too far; not by what clocks are corrected by.
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_early_when_the_clock_jumps() {
+        const DAY: i64 = 24 * 3600;
+        let start = Clocks::read();
+        let wait = Duration::from_secs(1_200);
+        for (jump, early) in [
+            (DAY, true),
+            (-DAY, true),
+            (70, true),
+            (-70, true),
+            (50, false),
+            (-50, false),
+            (0, false),
+        ] {
+            let began = time::Instant::now();
+            let clocks = || {
+                // The machine's time is the test's; the jump comes after five minutes.
+                let passed = time::Instant::now() - began;
+                let jump = if passed.as_secs() > 300 { jump } else { 0 };
+                let wall = start.wall + passed;
+                let size = Duration::from_secs(jump.unsigned_abs());
+                Clocks {
+                    wall: if jump < 0 { wall - size } else { wall + size },
+                    steady: start.steady + passed,
+                }
+            };
+            rest(wait, clocks).await;
+            let waited = (time::Instant::now() - began).as_secs();
+            let expected = if early { 301..=311 } else { 1_200..=1_201 };
+            assert!(expected.contains(&waited), "{jump}: {waited}");
+        }
+    }
 
     /// J-42
     #[test]

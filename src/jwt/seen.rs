@@ -4,33 +4,47 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
 use super::verify::Window;
+use super::weight::{self, Weigh};
 
-/// Longer tokens are verified each time, which bounds the memory of the cache.
+/// Longer tokens are verified each time.
 const MAX_TOKEN: usize = 4 << 10;
+/// Bytes that everything which is kept takes on the heap, and what one token with its claims may take of them.
+const MAX_WEIGHT: usize = 32 << 20;
+const MAX_ENTRY: usize = 64 << 10;
 const WAYS: usize = 16;
 /// 16 ways each: 9,984 tokens in all.
 const SETS: usize = 624;
+/// Places that are looked at for something to forget, when there is no room.
+const SWEEP: usize = 256;
 
-/// A bounded cache that is read without locks and without waiting. Only a token that is equal to the last byte is found.
+/// A cache, bounded in tokens and in bytes, that is read without locks and without waiting. Only a token that is equal to the last byte is
+/// found.
 ///
 /// It belongs to one generation of the rules and dies with it.
 pub(crate) struct SeenTokens<V> {
     hasher: SeedableRandomState,
     tags: Box<[[AtomicU64; WAYS]]>,
-    slots: Box<[[ArcSwapOption<Entry<V>>; WAYS]]>,
+    slots: Slots<V>,
     next: AtomicUsize,
+    /// INVARIANT: the sum of the weights of all entries in `slots`, and of those about to be there.
+    weight: AtomicUsize,
+    /// Where the last sweep for room ended.
+    hand: AtomicUsize,
 }
+
+type Slots<V> = Box<[[ArcSwapOption<Entry<V>>; WAYS]]>;
 
 struct Entry<V> {
     token: Box<[u8]>,
     key: EntryKey,
     window: Window,
     value: V,
+    weight: usize,
 }
 
 /// Under which circumstances a token was found good.
@@ -42,7 +56,7 @@ pub(crate) struct EntryKey {
     pub(crate) strict: bool,
 }
 
-impl<V: Clone> SeenTokens<V> {
+impl<V: Clone + Weigh> SeenTokens<V> {
     pub(crate) fn new() -> Self {
         // Seeded by the standard library's random keys, so that nobody outside can aim at one set.
         let seed = RandomState::new().build_hasher().finish();
@@ -51,10 +65,12 @@ impl<V: Clone> SeenTokens<V> {
             tags: (0..SETS).map(|_| Default::default()).collect(),
             slots: (0..SETS).map(|_| Default::default()).collect(),
             next: AtomicUsize::new(0),
+            weight: AtomicUsize::new(0),
+            hand: AtomicUsize::new(0),
         }
     }
 
-    /// What was kept for this token, if it still counts.
+    /// What was kept for this token, if it still counts. One that does not is forgotten: should the clock go back, it is verified anew.
     pub(crate) fn get(&self, token: &[u8], key: EntryKey, now: f64) -> Option<V> {
         let tag = self.tag(token);
         let (tags, slots) = self.set(tag)?;
@@ -62,21 +78,30 @@ impl<V: Clone> SeenTokens<V> {
             if tags.get(place)?.load(Ordering::Relaxed) != tag {
                 continue;
             }
-            let entry = slots.get(place)?.load();
-            if let Some(entry) = entry.as_deref()
+            let slot = slots.get(place)?;
+            let kept = slot.load();
+            if let Some(entry) = kept.as_deref()
                 && entry.key == key
                 && *entry.token == *token
-                && entry.window.contains(now)
             {
-                return Some(entry.value.clone());
+                if entry.window.contains(now) {
+                    return Some(entry.value.clone());
+                }
+                self.forget(slot, &kept);
             }
         }
         None
     }
 
-    /// Keeps a good token: in its own old place, a free or outdated one of its set, else in place of another.
+    /// Keeps a good token: in its own old place, a free or outdated one of its set, else in place of another. One that takes too much room
+    /// is not kept.
     pub(crate) fn put(&self, token: &[u8], key: EntryKey, window: Window, now: f64, value: V) {
         if token.len() > MAX_TOKEN {
+            return;
+        }
+        let own = size_of::<Entry<V>>() + 2 * size_of::<usize>() + weight::CHUNK;
+        let weight = own + weight::bytes(token.len()) + value.weight();
+        if weight > MAX_ENTRY {
             return;
         }
         let tag = self.tag(token);
@@ -94,14 +119,60 @@ impl<V: Clone> SeenTokens<V> {
             .find(|place| slots.get(*place).is_some_and(is_spent))
             .unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed) % WAYS);
         if let (Some(place_tag), Some(slot)) = (tags.get(place), slots.get(place)) {
-            slot.store(Some(Arc::new(Entry {
+            self.release(slot.swap(None));
+            if !self.reserve(weight) {
+                return;
+            }
+            self.release(slot.swap(Some(Arc::new(Entry {
                 token: token.into(),
                 key,
                 window,
                 value,
-            })));
+                weight,
+            }))));
             // A reader that sees the old tag misses; one that sees the new tag with the old entry compares the tokens and misses.
             place_tag.store(tag, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes room by forgetting others, whichever come next in turn.
+    fn reserve(&self, weight: usize) -> bool {
+        let add = |total: usize| {
+            let total = total.checked_add(weight)?;
+            (total <= MAX_WEIGHT).then_some(total)
+        };
+        for _ in 0..=SWEEP {
+            let reserved = self
+                .weight
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+            if reserved.is_ok() {
+                return true;
+            }
+            let turn = self.hand.fetch_add(1, Ordering::Relaxed) % (SETS * WAYS);
+            let set = self.slots.get(turn / WAYS);
+            if let Some(slot) = set.and_then(|set| set.get(turn % WAYS))
+                && slot.load().is_some()
+            {
+                self.release(slot.swap(None));
+            }
+        }
+        false
+    }
+
+    /// Takes an entry out, unless another is there by now.
+    fn forget(&self, slot: &ArcSwapOption<Entry<V>>, kept: &Guard<Option<Arc<Entry<V>>>>) {
+        let found = slot.compare_and_swap(kept, None);
+        if let (Some(found), Some(kept)) = (&*found, &**kept)
+            && Arc::ptr_eq(found, kept)
+        {
+            self.release(Some(Arc::clone(found)));
+        }
+    }
+
+    /// Gives back the room of what was taken out.
+    fn release(&self, entry: Option<Arc<Entry<V>>>) {
+        if let Some(entry) = entry {
+            self.weight.fetch_sub(entry.weight, Ordering::Relaxed);
         }
     }
 
@@ -144,6 +215,28 @@ mod tests {
         }
     }
 
+    impl Weigh for u32 {
+        fn weight(&self) -> usize {
+            0
+        }
+    }
+
+    /// Claims that take so much.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Heavy(usize);
+
+    impl Weigh for Heavy {
+        fn weight(&self) -> usize {
+            self.0
+        }
+    }
+
+    fn total<V>(seen: &SeenTokens<V>) -> usize {
+        let slots = seen.slots.iter().flatten();
+        let kept = slots.filter_map(ArcSwapOption::load_full);
+        kept.map(|entry| entry.weight).sum()
+    }
+
     fn window(until: f64) -> Window {
         Window::new(0.0, until)
     }
@@ -152,9 +245,8 @@ mod tests {
     #[test]
     fn a_token_is_found_under_the_same_rule_keys_and_time_only() {
         let seen = SeenTokens::new();
-        seen.put(b"token", key(0, 1), window(100.0), 1.0, 7);
+        seen.put(b"token", key(0, 1), window(100.0), 1.0, 7_u32);
         assert_eq!(seen.get(b"token", key(0, 1), 100.0), Some(7));
-        assert_eq!(seen.get(b"token", key(0, 1), 101.0), None);
         assert_eq!(seen.get(b"token", key(0, 2), 1.0), None);
         assert_eq!(seen.get(b"token", key(1, 1), 1.0), None);
         assert_eq!(seen.get(b"tokem", key(0, 1), 1.0), None);
@@ -200,7 +292,59 @@ mod tests {
     fn a_token_that_is_too_long_is_not_kept() {
         let seen = SeenTokens::new();
         let token = vec![b'a'; MAX_TOKEN + 1];
-        seen.put(&token, key(0, 1), window(9.0), 1.0, 1);
+        seen.put(&token, key(0, 1), window(9.0), 1.0, 1_u32);
         assert_eq!(seen.get(&token, key(0, 1), 1.0), None);
+    }
+
+    /// what was refused once is not remembered when the clock goes back.
+    #[test]
+    fn a_token_that_has_ended_is_forgotten() {
+        let seen = SeenTokens::new();
+        seen.put(b"token", key(0, 1), window(100.0), 1.0, 7_u32);
+        assert_eq!(seen.get(b"token", key(0, 1), 101.0), None);
+        assert_eq!(seen.get(b"token", key(0, 1), 1.0), None);
+        assert_eq!(seen.weight.load(Ordering::Relaxed), 0);
+    }
+
+    ///
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes() {
+        let seen = SeenTokens::new();
+        seen.put(b"big", key(0, 1), window(9.0), 1.0, Heavy(MAX_ENTRY));
+        assert_eq!(seen.get(b"big", key(0, 1), 1.0), None);
+        for weight in [100, 30_000, 60_000, 3_000, 65_000] {
+            for number in 0..12_000_u32 {
+                let name = (weight, number);
+                let token = format!("{name:?}");
+                seen.put(token.as_bytes(), key(0, 1), window(9.0), 1.0, Heavy(weight));
+            }
+            let kept = total(&seen);
+            assert_eq!(kept, seen.weight.load(Ordering::Relaxed));
+            assert!(kept <= MAX_WEIGHT, "{weight}: {kept}");
+            let last = format!("{:?}", (weight, 11_999_u32));
+            assert!(seen.get(last.as_bytes(), key(0, 1), 1.0).is_some());
+        }
+        assert!(total(&seen) > MAX_WEIGHT / 10 * 9, "the room is used");
+    }
+
+    #[test]
+    fn the_room_is_counted_right_by_many_at_once() {
+        let seen = SeenTokens::new();
+        std::thread::scope(|scope| {
+            for thread in 0..4_usize {
+                let seen = &seen;
+                scope.spawn(move || {
+                    for number in 0..3_000_usize {
+                        let token = ((number * 7 + thread) % 2_000).to_be_bytes();
+                        let weight = Heavy(number * 31 % 65_000);
+                        seen.put(&token, key(0, 1), window(9.0), 1.0, weight);
+                        let now = if number % 3 == 0 { 10.0 } else { 1.0 };
+                        seen.get(&token, key(0, 1), now);
+                    }
+                });
+            }
+        });
+        assert_eq!(total(&seen), seen.weight.load(Ordering::Relaxed));
+        assert!(total(&seen) <= MAX_WEIGHT);
     }
 }

@@ -113,7 +113,8 @@ pub(crate) fn verify<'t>(
 pub fn verify_jws(keys: &KeySet, jws: &[u8]) -> Result<Vec<u8>, Refusal> {
     let jws = Jws::parse(jws, Reading::Strict)?;
     let signature = jws.signature()?;
-    keys.verify(jws.algorithm, jws.key_id(), &jws.signed, &signature)?;
+    let (id, reading) = (jws.key_id(), Reading::Envoy);
+    keys.verify(jws.algorithm, id, reading, &jws.signed, &signature)?;
     jws.payload_bytes()
 }
 

@@ -10,6 +10,7 @@ use super::fetch::{self, FetchOptions};
 use super::handle::{Listening, Mesh, Parts};
 use super::http::HttpLimits;
 use super::inbound::{Completed, Inbound, Observer, ServerLayer};
+use super::keys;
 use super::outbound::{Client, Outbound};
 use super::outside::Outside;
 use super::pool::Pools;
@@ -280,6 +281,7 @@ impl MeshBuilder {
             workload: self.workload.clone(),
             keyring: Keyring::new().counting(token_counts(&self.registry)),
         };
+        keys::metrics(&self.registry, compiler.keyring.moved());
         let configuration = self.feed.load(self.workload.namespace())?;
         let cells = Cells::new(compiler.compile(&configuration)?, self.modes);
         check_presence(&cells, &configuration, &self.workload, self.requires_policy)?;
@@ -325,7 +327,7 @@ impl MeshBuilder {
         let watch = self.feed.into_watch();
         let judge = Judge::new(reloads.clone(), self.requires_policy);
         let mut driver = Driver::new(compiler, cells.clone(), judge, watch, fetch, rotation);
-        driver.fetch_first(FIRST_FETCH).await;
+        driver.fetch_first().await;
         let mesh = Mesh::new(Parts {
             workload: self.workload,
             cells,
@@ -391,4 +393,3 @@ fn token_counts(registry: &Registry) -> Counts {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const FIRST_FETCH: Duration = Duration::from_secs(5);

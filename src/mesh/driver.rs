@@ -73,10 +73,10 @@ impl Driver {
         follows.then(|| Arc::clone(&self.pulse.0))
     }
 
-    /// Gives every key set its first chance to come.
-    pub(super) async fn fetch_first(&mut self, limit: Duration) {
-        self.keys.add(self.compiler.keyring.take_unfetched());
-        self.keys.fetch_first(limit).await;
+    /// Gives every new key set its first chance to come.
+    pub(super) async fn fetch_first(&mut self) {
+        let sets = self.compiler.keyring.take_unfetched();
+        self.keys.fetch_first(sets).await;
     }
 
     /// Runs for ever; dropping the future stops everything that it does.
@@ -84,6 +84,9 @@ impl Driver {
     /// A configuration that changes is compiled whole and then replaces the one before. One that is wrong is refused, and so is one that is
     /// damaged or opens the workload, as [`OnOpening`](crate::source::OnOpening) says: the one before stays,
     /// [`Readiness::refused`](super::Readiness::refused) tells, and so does the log, each minute, until the files change again.
+    ///
+    /// Where it names a new `jwksUri`, that is asked first, for five seconds at most; everything else goes on meanwhile. Where an issuer's
+    /// `jwksUri` moved and does not answer, its keys from before serve, and `mesh_jwt_moved_key_sets` counts it.
     pub async fn run(mut self) {
         let rotation = self.rotation.take();
         // Beside the rest and never dropped half-way: a source may take longer than the next look is away.
@@ -126,7 +129,8 @@ impl Driver {
             .judge
             .judge(read, on_opening, &mut self.compiler, &self.cells);
         let Some(config) = judged else { return };
-        self.keys.add(self.compiler.keyring.take_unfetched());
+        // What needs keys begins when they are there, or have had their time.
+        self.fetch_first().await;
         self.cells.publish(config);
         self.judge.published();
         let generation = self.cells.config.generation();

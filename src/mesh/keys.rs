@@ -5,7 +5,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::fetch::Fetch;
-use crate::jwt::{Fetcher, Jwks};
+use crate::jwt::{Fetcher, Jwks, Moved};
+use crate::metrics::Registry;
 
 /// Keeps key sets fresh: one fetcher each, that ends when no rule uses its keys any more.
 #[derive(Debug)]
@@ -30,15 +31,11 @@ impl Keys {
         self.waiting.is_empty() && self.fetchers.is_empty()
     }
 
-    /// Key sets that are new; their fetchers start with the next [`refresh`](Self::refresh).
-    pub(super) fn add(&mut self, sets: Vec<Jwks>) {
-        self.waiting.extend(sets);
-    }
-
-    /// Fetches the new ones once, all at the same time. What does not come in time is left to [`refresh`](Self::refresh).
-    pub(super) async fn fetch_first(&mut self, limit: Duration) {
+    /// Takes new key sets on and fetches them once, all at the same time, for five seconds at most. What does not come in time is left to
+    /// [`refresh`](Self::refresh). Meanwhile, the fetchers of the others go on.
+    pub(super) async fn fetch_first(&mut self, sets: Vec<Jwks>) {
         let mut first = JoinSet::new();
-        for jwks in &self.waiting {
+        for jwks in &sets {
             if let Some(mut fetcher) = Fetcher::new(jwks, self.client.clone()) {
                 let jwks = jwks.clone();
                 first.spawn(async move {
@@ -50,7 +47,16 @@ impl Keys {
         }
         let all = async { while first.join_next().await.is_some() {} };
         // Whoever is late is cut with the set; the driver tries again.
-        let _ = timeout(limit, all).await;
+        if timeout(FIRST_FETCH, all).await.is_err() {
+            for source in sets
+                .iter()
+                .filter(|jwks| jwks.fetches().0 == 0)
+                .filter_map(Jwks::source)
+            {
+                tracing::warn!(target: "tower_mesh::jwt", %source, "keys do not come in time; what needs them begins without them");
+            }
+        }
+        self.waiting.extend(sets);
     }
 
     /// Runs the fetchers; never ends. Dropped and called again, it goes on.
@@ -64,3 +70,16 @@ impl Keys {
         pending().await
     }
 }
+
+/// Shows how many key sets have moved and not come yet.
+pub(super) fn metrics(registry: &Registry, moved: Moved) {
+    registry.gauge_of(
+        "mesh_jwt_moved_key_sets",
+        "Issuers whose jwksUri has changed and not answered yet, so that the keys from before serve.",
+        &[],
+        move || Some(moved.waiting() as f64),
+    );
+}
+
+/// For all that are new together.
+const FIRST_FETCH: Duration = Duration::from_secs(5);

@@ -22,6 +22,7 @@ mod mesh_again;
 mod mesh_client;
 mod mesh_counts;
 mod mesh_faults;
+mod mesh_keys;
 mod mesh_limits;
 mod mesh_outside;
 mod mesh_reload;

@@ -4,7 +4,7 @@ use crate::istio::cursor::Cursor;
 use crate::istio::fields::Fields;
 use crate::istio::{
     JwtHeader, JwtRule, LegacyJwt, LegacyMtls, LegacyPolicy, LegacyTarget, Meta, MtlsMode,
-    PortSelector, PrincipalBinding, StringMatch, Text, TriggerRule,
+    PortSelector, PrincipalBinding, StringMatch, Text, TriggerRule, Within,
 };
 
 const SPEC: &[&str] = &[
@@ -36,7 +36,10 @@ pub(in crate::istio) fn legacy_policy(
     let targets = fields.each("targets", target);
     check_name(&meta, fields, is_mesh_wide);
     let peers = fields.each("peers", peer);
-    let origins = fields.each("origins", origin);
+    let mut origins = fields.each("origins", origin);
+    for origin in &mut origins {
+        origin.rule.within = Within::new(&meta.kind, &meta.namespace, &meta.name);
+    }
     for (index, origin) in origins.iter().enumerate() {
         let issuer = &origin.rule.issuer;
         let mut earlier = origins.iter().take(index);

@@ -4,7 +4,7 @@ use super::meta::{no_dry_run, selector, target_refs};
 use super::value::{self, checked, required};
 use crate::istio::cursor::Cursor;
 use crate::istio::fields::Fields;
-use crate::istio::{ClaimToHeader, JwtHeader, JwtRule, Meta, RequestAuthentication};
+use crate::istio::{ClaimToHeader, JwtHeader, JwtRule, Meta, RequestAuthentication, Within};
 
 const SPEC: &[&str] = &[
     "selector",
@@ -37,10 +37,14 @@ pub(in crate::istio) fn request_authentication(
     no_dry_run(&meta, spec);
     let fields = spec.fields(SPEC)?;
     refuse_presence(fields);
+    let mut jwt_rules = fields.each("jwtRules", jwt_rule);
+    for rule in &mut jwt_rules {
+        rule.within = Within::new(&meta.kind, &meta.namespace, &meta.name);
+    }
     Some(RequestAuthentication {
         selector: selector(fields),
         target_refs: target_refs(fields),
-        jwt_rules: fields.each("jwtRules", jwt_rule),
+        jwt_rules,
         meta,
     })
 }
@@ -74,6 +78,7 @@ fn jwt_rule(at: &Cursor<'_, '_>) -> Option<JwtRule> {
         forward_original_token: fields.boolean("forwardOriginalToken"),
         timeout: fields.get("timeout").and_then(|at| timeout(&at)),
         at: at.at(),
+        ..JwtRule::default()
     };
     if fields.get("issuer").is_none() && fields.get("jwksUri").is_none() {
         at.missing(

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::istio::Text;
 use crate::istio::cursor::{Cursor, digits};
 use crate::istio::fields::Fields;
+use crate::istio::uri::shown_uri;
 
 /// An address or a CIDR block.
 pub(super) fn ip_block(at: &Cursor<'_, '_>, text: &str) {
@@ -128,12 +129,14 @@ pub(super) fn trust_domain_pattern(at: &Cursor<'_, '_>, text: &str) {
 
 /// An `http` or `https` address.
 pub(super) fn http_uri(at: &Cursor<'_, '_>, text: &str) {
+    // It may hold a password or an access key.
+    let shown = shown_uri(text);
     let rest = ["https://", "http://"]
         .iter()
         .find_map(|scheme| text.strip_prefix(scheme));
     let Some(rest) = rest else {
         return at.wrong(format!(
-            "`{text}` is no http or https address; write https://HOST/PATH"
+            "`{shown}` is no http or https address; write https://HOST/PATH"
         ));
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -144,10 +147,10 @@ pub(super) fn http_uri(at: &Cursor<'_, '_>, text: &str) {
         _ => (authority, None),
     };
     if host.is_empty() || text.contains(char::is_whitespace) {
-        at.wrong(format!("`{text}` names no host; write https://HOST/PATH"));
+        at.wrong(format!("`{shown}` names no host; write https://HOST/PATH"));
     } else if port.is_some_and(|port| digits(port).is_none_or(|port| port == 0 || port > 65_535)) {
         at.wrong(format!(
-            "`{text}` has a bad port; write a number from 1 to 65535, or none"
+            "`{shown}` has a bad port; write a number from 1 to 65535, or none"
         ));
     } else if text.len() > 2048 {
         at.wrong("an address has at most 2048 characters");

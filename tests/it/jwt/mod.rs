@@ -2,8 +2,13 @@
 
 mod attacks;
 mod forms;
+mod key_rules;
+pub(crate) mod key_uris;
+mod legacy;
 mod legacy;
 mod mesh;
+mod mesh;
+mod moved;
 mod one_decision;
 mod remote;
 mod second_opinion;

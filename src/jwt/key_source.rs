@@ -1,0 +1,64 @@
+use std::fmt;
+
+use http::Uri;
+
+use crate::istio::shown_uri;
+
+/// Where keys are fetched. The text is the one of the rule: keys of one place never verify for another (rule J-48).
+///
+/// It is shown without userinfo and query, which may be secret.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeySource {
+    /// A JWK set.
+    Uri(Box<str>),
+    /// The `jwks_uri` of an issuer's `/.well-known/openid-configuration`.
+    Discovery(Box<str>),
+}
+
+impl KeySource {
+    /// The URI to ask first, whole.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        match self {
+            Self::Uri(uri) => uri.to_string(),
+            Self::Discovery(issuer) => {
+                let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
+                format!("{issuer}/.well-known/openid-configuration")
+            }
+        }
+    }
+}
+
+impl fmt::Display for KeySource {
+    /// Prints the URI to ask first, without userinfo and query.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shown_uri(&self.uri()))
+    }
+}
+
+impl fmt::Debug for KeySource {
+    /// Prints no userinfo and no query.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, text) = match self {
+            Self::Uri(uri) => ("Uri", uri),
+            Self::Discovery(issuer) => ("Discovery", issuer),
+        };
+        f.debug_tuple(name).field(&shown_uri(text)).finish()
+    }
+}
+
+/// Rule J-47: https only, unless told otherwise.
+pub(crate) fn check_uri(uri: &str, accepts_http: bool) -> Result<Uri, String> {
+    let uri: Uri = uri.parse().map_err(|_| "not a URI".to_owned())?;
+    if uri.authority().is_none() {
+        return Err("not an absolute URI".to_owned());
+    }
+    match uri.scheme_str() {
+        Some("https") => Ok(uri),
+        Some("http") if accepts_http => Ok(uri),
+        Some("http") => Err(
+            "keys fetched over plain HTTP can be forged on the way; use https, or jwt::Keyring::danger_accept_http".to_owned(),
+        ),
+        _ => Err("use https".to_owned()),
+    }
+}

@@ -1,0 +1,194 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+
+use super::KeySet;
+use super::key_source::KeySource;
+
+/// How long keys count without a successful fetch (rule J-41), in seconds.
+const MAX_STALE: f64 = 24.0 * 3600.0;
+/// How far behind the fetch a clock may be before it must have been set back.
+const LEEWAY: f64 = 60.0;
+/// How often requests may cause a fetch (rule J-43), in seconds.
+const ASK_EVERY: u64 = 30;
+/// The generation of keys that were fetched elsewhere; a cell's own count from 1.
+const ELSEWHERE: u64 = u64::MAX;
+
+/// The keys that a fetcher brings from one place.
+pub(crate) struct Remote {
+    pub(crate) source: KeySource,
+    pub(crate) timeout: Duration,
+    pub(crate) accepts_http: bool,
+    held: ArcSwapOption<Held>,
+    generation: AtomicU64,
+    asked: AtomicU64,
+    /// What the clock of whoever asked last said, until the fetch begins; 0: nobody asked.
+    clock: AtomicU64,
+    /// Outlives the keys in their fetcher's hands.
+    pub(crate) wanted: Arc<Notify>,
+    fetches: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// Keys that were fetched.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) keys: Arc<KeySet>,
+    /// What they were parsed from.
+    text: Arc<str>,
+    pub(crate) generation: u64,
+    /// By the wall clock, in seconds since 1970, and by the steady one.
+    pub(crate) fetched: f64,
+    since: Instant,
+}
+
+/// How old keys are, for whoever has a clock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Good,
+    /// Good as well, but from the future: the clock was set back.
+    Ahead,
+    TooOld,
+}
+
+impl Held {
+    /// The keys count in another place until that one answers.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self {
+            generation: ELSEWHERE,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn counts(&self, now: f64) -> bool {
+        self.age(now) != Age::TooOld
+    }
+
+    /// The wall clock decides, since the steady one stands still while the machine sleeps; but when it was set back it knows no age.
+    fn age(&self, now: f64) -> Age {
+        let age = now - self.fetched;
+        if age > MAX_STALE {
+            Age::TooOld
+        } else if age >= -LEEWAY {
+            Age::Good
+        } else if self.since.elapsed().as_secs_f64() > MAX_STALE {
+            Age::TooOld
+        } else {
+            Age::Ahead
+        }
+    }
+}
+
+impl Remote {
+    pub(crate) fn new(source: KeySource, timeout: Duration, accepts_http: bool) -> Self {
+        Self {
+            source,
+            timeout,
+            accepts_http,
+            held: ArcSwapOption::empty(),
+            generation: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            clock: AtomicU64::new(0),
+            wanted: Arc::new(Notify::new()),
+            fetches: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    /// The keys that were fetched last, whether or not they still count.
+    pub(crate) fn held(&self) -> Option<Arc<Held>> {
+        self.held.load_full()
+    }
+
+    /// Reads the keys if they count; `before` stands in until there are any. A clock that has jumped asks for new ones.
+    pub(crate) fn read<T>(
+        &self,
+        before: Option<&Held>,
+        now: f64,
+        read: impl FnOnce(&Held) -> T,
+    ) -> Option<T> {
+        let held = self.held.load();
+        let Some(held) = held.as_deref() else {
+            return before.filter(|before| before.counts(now)).map(read);
+        };
+        let age = held.age(now);
+        if age != Age::Good {
+            self.ask(now);
+        }
+        (age != Age::TooOld).then(|| read(held))
+    }
+
+    /// Publishes freshly fetched keys. The same text again only grows younger, so that remembered tokens stay good.
+    pub(crate) fn store(&self, keys: KeySet, text: String, fetched: f64) {
+        let (keys, generation) = match self.held.load().as_deref() {
+            Some(held) if *held.text == *text => (Arc::clone(&held.keys), held.generation),
+            _ => (
+                Arc::new(keys),
+                self.generation.fetch_add(1, Ordering::Relaxed) + 1,
+            ),
+        };
+        self.held.store(Some(Arc::new(Held {
+            keys,
+            text: text.into(),
+            generation,
+            fetched,
+            since: Instant::now(),
+        })));
+    }
+
+    /// Counts a fetch that ended.
+    pub(crate) fn count(&self, succeeded: bool) {
+        self.fetches.fetch_add(1, Ordering::Relaxed);
+        if !succeeded {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many fetches have ended, and how many of them failed.
+    pub(crate) fn fetches(&self) -> (u64, u64) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (count(&self.fetches), count(&self.failures))
+    }
+
+    /// Wakes the fetcher, at most once in 30 seconds.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it was made of whole seconds"
+    )]
+    pub(crate) fn ask(&self, now: f64) {
+        let now = now as u64;
+        let asked = self.asked.load(Ordering::Relaxed);
+        // In either direction: a clock that was ahead must not silence us until it is there again.
+        if now.abs_diff(asked) >= ASK_EVERY
+            && self
+                .asked
+                .compare_exchange(asked, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            self.clock.store(now, Ordering::Relaxed);
+            self.wanted.notify_one();
+        }
+    }
+
+    /// When a fetch that begins now is made: by the clock of whoever asked for it, so that its age is told by the same one.
+    pub(crate) fn begin(&self) -> f64 {
+        match self.clock.swap(0, Ordering::Relaxed) {
+            0 => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                now.map_or(0.0, |now| now.as_secs() as f64)
+            }
+            asked => asked as f64,
+        }
+    }
+}
+
+impl Drop for Remote {
+    /// Lets the fetcher notice that nobody uses the keys any more.
+    fn drop(&mut self) {
+        self.wanted.notify_one();
+    }
+}
