@@ -1,20 +1,23 @@
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use http::Extensions;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Extensions, Uri};
 
 use super::{Claims, Peer, TraceContext};
 use crate::policy::Decision;
 
 /// What the layers know of one request: a cheap handle to write-once cells.
 ///
-/// It is made by the outermost layer with [`Exchange::of`], lives in the request's extensions, and is shared by every layer inside.
+/// It is made by the outermost layer with [`Exchange::of_request`], lives in the request's extensions, and is shared by every layer inside.
 #[derive(Clone, Debug, Default)]
 pub struct Exchange(Arc<Cells>);
 
 #[derive(Debug, Default)]
 struct Cells {
     peer: OnceLock<Peer>,
-    target: OnceLock<http::Uri>,
+    target: OnceLock<Uri>,
+    path: OnceLock<PathAndQuery>,
     trace: OnceLock<TraceContext>,
     claims: OnceLock<Claims>,
     decision: OnceLock<Decision>,
@@ -32,6 +35,14 @@ impl Exchange {
         }
         let peer = extensions.get::<Peer>().cloned();
         Self::open(extensions, peer)
+    }
+
+    /// As [`of`](Self::of), for a layer that may be the outermost: the exchange keeps the path of the request as it is now, so that a guard
+    /// inside a nested router still judges the whole of it. See [`path`](Self::path).
+    pub fn of_request(head: &mut Parts) -> Self {
+        let exchange = Self::of(&mut head.extensions);
+        exchange.keep_path(head);
+        exchange
     }
 
     /// As [`of`](Self::of), for a server that knows the peer: what the extensions say of one does not count.
@@ -64,8 +75,34 @@ impl Exchange {
     /// The request target as it was sent, before any router changed it; without query parameters that may hold a token, where a mesh's
     /// rules name some.
     #[must_use]
-    pub fn target(&self) -> Option<&http::Uri> {
+    pub fn target(&self) -> Option<&Uri> {
         self.0.target.get()
+    }
+
+    /// The path of the request, without its query, before any router took a prefix off: as it was sent, or as a guard in front of every
+    /// router has rewritten it. `None` when no layer has kept it.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        let kept = self.0.path.get().map(PathAndQuery::path);
+        kept.or_else(|| self.target().map(Uri::path))
+    }
+
+    /// The whole path of a request inside routers: the [`path`](Self::path) that is kept, or, where no layer has kept one, that of axum's
+    /// `OriginalUri`, where a router has left it and the feature `axum` is on. The path of its URI where that is no remainder of it: then
+    /// the request was given another target, and no router has merely taken a prefix off.
+    #[must_use]
+    pub fn path_of<'a>(&'a self, head: &'a Parts) -> &'a str {
+        let left = head.uri.path();
+        let whole = self.path().unwrap_or_else(|| Self::sent_uri(head).path());
+        // A router that takes all of a path leaves `/`.
+        let is_remainder = left == "/" || (left.starts_with('/') && whole.ends_with(left));
+        if is_remainder { whole } else { left }
+    }
+
+    /// The URI of a request as it was before axum's routers took a prefix off, where the feature `axum` is on; else its URI.
+    #[must_use]
+    pub fn sent_uri(head: &Parts) -> &Uri {
+        original_uri(&head.extensions).unwrap_or(&head.uri)
     }
 
     /// Where the request stands in its trace.
@@ -104,8 +141,22 @@ impl Exchange {
     }
 
     /// Keeps the request target.
-    pub fn set_target(&self, target: http::Uri) {
+    pub fn set_target(&self, target: Uri) {
         let _ = self.0.target.set(target);
+    }
+
+    /// Keeps the whole path of the request, if none is kept yet.
+    pub fn keep_path(&self, head: &Parts) {
+        if self.path().is_none()
+            && let Some(path) = Self::sent_uri(head).path_and_query()
+        {
+            self.set_path(path.clone());
+        }
+    }
+
+    /// Keeps the path that a guard in front of every router has rewritten; its query does not count.
+    pub fn set_path(&self, path: PathAndQuery) {
+        let _ = self.0.path.set(path);
     }
 
     /// Says where the request stands in its trace.
@@ -132,6 +183,17 @@ impl Exchange {
     pub fn set_details(&self, details: Arc<str>) {
         let _ = self.0.details.set(details);
     }
+}
+
+#[cfg(feature = "axum")]
+fn original_uri(extensions: &Extensions) -> Option<&Uri> {
+    let original = extensions.get::<axum::extract::OriginalUri>()?;
+    Some(&original.0)
+}
+
+#[cfg(not(feature = "axum"))]
+fn original_uri(_: &Extensions) -> Option<&Uri> {
+    None
 }
 
 /// Extensions that hold nothing yet and have room for more than the three facts that a first allocation has room for: a router leaves
