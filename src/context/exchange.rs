@@ -1,21 +1,24 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use http::Extensions;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Extensions, Uri};
 
 use super::{Claims, Peer, TraceContext};
 use crate::policy::Decision;
 
 /// What the layers know of one request: a cheap handle to write-once cells.
 ///
-/// It is made by the outermost layer with [`Exchange::of`], lives in the request's extensions, and is shared by every layer inside.
+/// It is made by the outermost layer with [`Exchange::of_request`], lives in the request's extensions, and is shared by every layer inside.
 #[derive(Clone, Default)]
 pub struct Exchange(Arc<Cells>);
 
 #[derive(Default)]
 struct Cells {
     peer: OnceLock<Peer>,
-    target: OnceLock<http::Uri>,
+    target: OnceLock<Uri>,
+    path: OnceLock<PathAndQuery>,
     hidden: OnceLock<Hidden>,
     trace: OnceLock<TraceContext>,
     claims: OnceLock<Claims>,
@@ -29,7 +32,7 @@ struct Hidden {
     /// Query parameters that must not show.
     parameters: Arc<[Box<str>]>,
     /// The target without them; `None` when it was not known, or has none of them.
-    target: Option<http::Uri>,
+    target: Option<Uri>,
     /// What a guard further in says.
     next: OnceLock<Box<Hidden>>,
 }
@@ -44,6 +47,14 @@ impl Exchange {
         }
         let peer = extensions.get::<Peer>().cloned();
         Self::open(extensions, peer)
+    }
+
+    /// As [`of`](Self::of), for a layer that may be the outermost: the exchange keeps the path of the request as it is now, so that a guard
+    /// inside a nested router still judges the whole of it. See [`path`](Self::path).
+    pub fn of_request(head: &mut Parts) -> Self {
+        let exchange = Self::of(&mut head.extensions);
+        exchange.keep_path(head);
+        exchange
     }
 
     /// As [`of`](Self::of), for a server that knows the peer: what the extensions say of one does not count.
@@ -76,9 +87,35 @@ impl Exchange {
     /// The request target as it was sent, before any router changed it; without query parameters that may hold a token, as soon as a
     /// guard for tokens has seen it.
     #[must_use]
-    pub fn target(&self) -> Option<&http::Uri> {
+    pub fn target(&self) -> Option<&Uri> {
         let shown = self.hidden().filter_map(|hidden| hidden.target.as_ref());
         shown.last().or_else(|| self.0.target.get())
+    }
+
+    /// The path of the request, without its query, before any router took a prefix off: as it was sent, or as a guard in front of every
+    /// router has rewritten it. `None` when no layer has kept it.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        let kept = self.0.path.get().map(PathAndQuery::path);
+        kept.or_else(|| self.target().map(Uri::path))
+    }
+
+    /// The whole path of a request inside routers: the [`path`](Self::path) that is kept, or, where no layer has kept one, that of axum's
+    /// `OriginalUri`, where a router has left it and the feature `axum` is on. The path of its URI where that is no remainder of it: then
+    /// the request was given another target, and no router has merely taken a prefix off.
+    #[must_use]
+    pub fn path_of<'a>(&'a self, head: &'a Parts) -> &'a str {
+        let left = head.uri.path();
+        let whole = self.path().unwrap_or_else(|| Self::sent_uri(head).path());
+        // A router that takes all of a path leaves `/`.
+        let is_remainder = left == "/" || (left.starts_with('/') && whole.ends_with(left));
+        if is_remainder { whole } else { left }
+    }
+
+    /// The URI of a request as it was before axum's routers took a prefix off, where the feature `axum` is on; else its URI.
+    #[must_use]
+    pub fn sent_uri(head: &Parts) -> &Uri {
+        original_uri(&head.extensions).unwrap_or(&head.uri)
     }
 
     /// Where the request stands in its trace.
@@ -117,13 +154,13 @@ impl Exchange {
     }
 
     /// Keeps the request target.
-    pub fn set_target(&self, target: http::Uri) {
+    pub fn set_target(&self, target: Uri) {
         let _ = self.0.target.set(target);
     }
 
     /// Says which query parameters may hold a token and must not show in what is told of the request, and what the [target](Self::target)
     /// is without them, when it has any. Each guard for tokens says so; what an earlier one said stays.
-    pub fn hide(&self, parameters: &Arc<[Box<str>]>, target: Option<http::Uri>) {
+    pub fn hide(&self, parameters: &Arc<[Box<str>]>, target: Option<Uri>) {
         let mut said = Hidden {
             parameters: Arc::clone(parameters),
             target,
@@ -159,6 +196,20 @@ impl Exchange {
         })
     }
 
+    /// Keeps the whole path of the request, if none is kept yet.
+    pub fn keep_path(&self, head: &Parts) {
+        if self.path().is_none()
+            && let Some(path) = Self::sent_uri(head).path_and_query()
+        {
+            self.set_path(path.clone());
+        }
+    }
+
+    /// Keeps the path that a guard in front of every router has rewritten; its query does not count.
+    pub fn set_path(&self, path: PathAndQuery) {
+        let _ = self.0.path.set(path);
+    }
+
     /// Says where the request stands in its trace.
     pub fn set_trace(&self, trace: TraceContext) {
         let _ = self.0.trace.set(trace);
@@ -190,7 +241,7 @@ impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange")
             .field("peer", &self.peer())
-            .field("path", &self.target().map(http::Uri::path))
+            .field("path", &self.target().map(Uri::path))
             .field("trace", &self.trace())
             .field("claims", &self.claims())
             .field("decision", &self.decision())
@@ -198,6 +249,17 @@ impl fmt::Debug for Exchange {
             .field("details", &self.details())
             .finish_non_exhaustive()
     }
+}
+
+#[cfg(feature = "axum")]
+fn original_uri(extensions: &Extensions) -> Option<&Uri> {
+    let original = extensions.get::<axum::extract::OriginalUri>()?;
+    Some(&original.0)
+}
+
+#[cfg(not(feature = "axum"))]
+fn original_uri(_: &Extensions) -> Option<&Uri> {
+    None
 }
 
 /// Extensions that hold nothing yet and have room for more than the three facts that a first allocation has room for: a router leaves

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
 use super::few::Few;
-use super::legacy::{self, Legacy};
+use super::legacy::{self, Asked, Legacy, TriggerPath};
 use super::rule::Rule;
 use super::seen::{EntryKey, SeenTokens};
 use super::token::Reading;
@@ -128,7 +128,24 @@ impl Authenticator {
         exchange: &Exchange,
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
-        self.step(head, exchange, now, Reading::Envoy)
+        self.step(head, exchange, now, Reading::Envoy, TriggerPath::AsSent)
+    }
+
+    /// [`authenticate`](Self::authenticate), of a request whose path the guard in front of us has normalized: to this, where it is not the
+    /// URI's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`authenticate`](Self::authenticate).
+    pub fn authenticate_normalized(
+        &self,
+        path: Option<&str>,
+        head: &mut Parts,
+        exchange: &Exchange,
+        now: SystemTime,
+    ) -> Result<Option<Claims>, LocalReply> {
+        let path = TriggerPath::Normalized(path);
+        self.step(head, exchange, now, Reading::Envoy, path)
     }
 
     /// [`authenticate`](Self::authenticate) by the letter of the RFCs, where Istio is lenient: see
@@ -143,7 +160,7 @@ impl Authenticator {
         exchange: &Exchange,
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
-        self.step(head, exchange, now, Reading::Strict)
+        self.step(head, exchange, now, Reading::Strict, TriggerPath::AsSent)
     }
 
     fn step(
@@ -152,26 +169,34 @@ impl Authenticator {
         exchange: &Exchange,
         now: SystemTime,
         reading: Reading,
+        path: TriggerPath<'_>,
     ) -> Result<Option<Claims>, LocalReply> {
         // No client may set what only this guard sets, with or without a token (rule J-26).
         for name in &self.outputs {
             head.headers.remove(name);
         }
-        if self.seen.is_none() || is_preflight(&head.method, &head.headers) {
+        if self.seen.is_none() {
             return Ok(None);
         }
+        let is_preflight = is_preflight(&head.method, &head.headers);
         let now = now
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs() as f64);
         self.hide(head, exchange);
+        let asked = Asked {
+            path,
+            is_preflight,
+            reading,
+        };
         let verdict = match (&self.legacy, self.rules.as_slice()) {
             (Some(legacy), []) => legacy
-                .authenticate(self, head, exchange, reading, now)
+                .authenticate(self, head, exchange, asked, now)
                 .and_then(|standing| {
                     let refuse = |_| legacy::refuse("Origin authentication failed.");
                     be_one_user(standing, exchange).map_err(refuse)
                 })
                 .inspect_err(|_| self.counts.refused(None)),
+            (_, _) if is_preflight => return Ok(None),
             (_, rules) => self
                 .by_rules(rules, head, reading, now)
                 .and_then(|standing| be_one_user(standing, exchange))

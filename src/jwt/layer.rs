@@ -60,7 +60,8 @@ impl<S> Layer<S> for JwtLayer {
 
 /// Verifies end-user tokens before it calls the inner service, and answers in its place when one is bad.
 ///
-/// The claims of a good token are in the request's [`Exchange`], for the layers and handlers inside.
+/// The claims of a good token are in the request's [`Exchange`], for the layers and handlers inside. Trigger rules of a legacy Policy are asked
+/// about the whole path as it was sent, whatever nested routers have left of it, and about each form that normalization may give it.
 #[derive(Clone, Debug)]
 pub struct Jwt<S> {
     inner: S,
@@ -81,7 +82,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        let exchange = Exchange::of(&mut head.extensions);
+        let exchange = Exchange::of_request(&mut head);
         let authenticator = self.layer.authenticator.load();
         let now = SystemTime::now();
         let verdict = if self.layer.strict {

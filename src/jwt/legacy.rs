@@ -7,6 +7,7 @@ use super::rule::Rule;
 use super::token::Reading;
 use crate::context::{Exchange, Peer};
 use crate::istio::{LegacyJwt, MtlsMode, PrincipalBinding, Problem};
+use crate::matcher::path::{self, Normalization};
 use crate::message::LocalReply;
 use crate::policy::{LegacyAuthentication, Triggers};
 
@@ -48,7 +49,8 @@ impl Legacy {
         self.origins.iter().map(|origin| &origin.rule)
     }
 
-    /// The peer first, then the first triggered origin whose tokens are good; a missing token is as bad as a bad one.
+    /// The peer first, then the first triggered origin whose tokens are good; a missing token is as bad as a bad one. A CORS preflight needs
+    /// no token, but the peer that is demanded.
     ///
     /// What an origin found good before it failed on another token leaves nothing behind.
     pub(crate) fn authenticate(
@@ -56,11 +58,14 @@ impl Legacy {
         authenticator: &Authenticator,
         head: &mut Parts,
         exchange: &Exchange,
-        reading: Reading,
+        asked: Asked<'_>,
         now: f64,
     ) -> Result<Option<Verified>, LocalReply> {
         if self.demands_peer && exchange.peer().and_then(Peer::certificate).is_none() {
             return Err(refuse("Peer authentication failed."));
+        }
+        if asked.is_preflight {
+            return Ok(None);
         }
         if self.origins.is_empty() {
             // Nobody can be the principal that the policy binds to.
@@ -69,12 +74,12 @@ impl Legacy {
                 false => Ok(None),
             };
         }
-        if reading == Reading::Strict {
-            return self.authenticate_strictly(authenticator, head, now);
+        if asked.reading == Reading::Strict {
+            return self.authenticate_strictly(authenticator, head, exchange, asked, now);
         }
         let mut triggered = false;
         for (index, origin) in self.origins.iter().enumerate() {
-            if !origin.triggers.apply_to(head.uri.path()) {
+            if !asked.path.triggers(&origin.triggers, head, exchange) {
                 continue;
             }
             triggered = true;
@@ -96,21 +101,62 @@ impl Legacy {
         &self,
         authenticator: &Authenticator,
         head: &mut Parts,
+        exchange: &Exchange,
+        asked: Asked<'_>,
         now: f64,
     ) -> Result<Option<Verified>, LocalReply> {
-        let path = head.uri.path().to_owned();
-        let triggered = self.origins.iter().enumerate();
-        let mut triggered = triggered
-            .filter(|(_, origin)| origin.triggers.apply_to(&path))
+        let origins = self.origins.iter().enumerate();
+        let triggered: Vec<_> = origins
+            .filter(|(_, origin)| asked.path.triggers(&origin.triggers, head, exchange))
             .map(|(index, origin)| (index, &origin.rule))
-            .peekable();
-        let may_miss = self.origin_is_optional || triggered.peek().is_none();
-        match authenticator.by_all_rules(triggered, head, now) {
+            .collect();
+        let may_miss = self.origin_is_optional || triggered.is_empty();
+        match authenticator.by_all_rules(triggered.into_iter(), head, now) {
             Ok(None) if !may_miss => Err(refuse("Origin authentication failed.")),
             verdict => verdict.map_err(|_| refuse("Origin authentication failed.")),
         }
     }
 }
+
+/// How a request asks to be let in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'p> {
+    pub(crate) path: TriggerPath<'p>,
+    pub(crate) is_preflight: bool,
+    pub(crate) reading: Reading,
+}
+
+/// The path that trigger rules are asked about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TriggerPath<'p> {
+    /// This one, which the guard in front of us has normalized; the URI's own where it names none.
+    Normalized(Option<&'p str>),
+    /// The one that was sent. How the configuration would have it normalized, and what a router in front of us took it for, is not known
+    /// here: a token too many is demanded rather than one too few.
+    AsSent,
+}
+
+impl TriggerPath<'_> {
+    fn triggers(self, rules: &Triggers, head: &Parts, exchange: &Exchange) -> bool {
+        match self {
+            Self::Normalized(path) => rules.apply_to(path.unwrap_or_else(|| head.uri.path())),
+            Self::AsSent => {
+                let sent = exchange.path_of(head);
+                rules.apply_to(sent)
+                    || READINGS.into_iter().any(|how| {
+                        path::normalize(sent, how).map_or(true, |path| rules.apply_to(&path))
+                    })
+            }
+        }
+    }
+}
+
+/// The least and the most that normalization makes of a path.
+const READINGS: [Normalization; 3] = [
+    Normalization::Base,
+    Normalization::MergeSlashes,
+    Normalization::DecodeAndMergeSlashes,
+];
 
 pub(crate) fn refuse(text: &'static str) -> LocalReply {
     LocalReply::new(StatusCode::UNAUTHORIZED, text, "istio_authn_access_denied")

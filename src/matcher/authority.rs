@@ -41,6 +41,14 @@ pub fn of_target(authority: &str) -> Option<&str> {
     (good_port && !host.is_empty() && host.bytes().all(is_host)).then_some(host_and_port)
 }
 
+/// An authority without the user and password before its last `@`, who are no part of the host.
+#[must_use]
+pub fn without_user(authority: &str) -> &str {
+    authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host)
+}
+
 fn is_user(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.!~*'()%;:&=+$,".contains(&byte)
 }
@@ -67,6 +75,20 @@ mod tests {
             "a\0",
         ] {
             assert!(!is_legal(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_user_ends_at_the_last_sign() {
+        for (text, host) in [
+            ("h:1", "h:1"),
+            ("u@h", "h"),
+            ("u:p@h:1", "h:1"),
+            ("a@b@h", "h"),
+            ("@h", "h"),
+            ("u@", ""),
+        ] {
+            assert_eq!(without_user(text), host, "{text}");
         }
     }
 

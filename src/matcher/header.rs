@@ -4,10 +4,43 @@ use std::borrow::Cow;
 
 use super::referer;
 
+/// How Envoy stores the lines of one header of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stored<'v> {
+    /// Not at all: it was not sent, or is taken off.
+    Nothing,
+    /// Line by line, as they came.
+    Lines,
+    /// As this one line.
+    One(Cow<'v, [u8]>),
+}
+
+/// How Envoy stores a header before policy sees it.
+///
+/// `name` is in lower case and no pseudo-header; `lines` gives the values of a header by its name, trimmed, in the order they came.
+pub fn stored<'n, 'v, L>(name: &'n str, is_tls: bool, lines: impl Fn(&'n str) -> L) -> Stored<'v>
+where
+    L: IntoIterator<Item = &'v [u8]>,
+{
+    if is_removed(name, is_tls, &lines) {
+        return Stored::Nothing;
+    }
+    if name == "te" && elements(lines(name)).any(|element| element == TRAILERS) {
+        return Stored::One(Cow::Borrowed(TRAILERS));
+    }
+    if !is_joined(name) {
+        return Stored::Lines;
+    }
+    match joined(lines(name)) {
+        Some(value) if name != "referer" || referer::is_one(&value) => Stored::One(value),
+        Some(_) | None => Stored::Nothing,
+    }
+}
+
 /// Calls `visit` with each value of a header, as Envoy's matchers see them, until it returns `true`; says whether it did.
 ///
-/// `name` is in lower case and no pseudo-header; `lines` gives the values of a header by its name, trimmed, in the order they came. Headers
-/// that Envoy stores once come as one value, those it takes off do not come, and those it sets come also when they were not sent.
+/// As [`stored`], and headers that Envoy sets come also when they were not sent.
 pub fn any_value<'n, 'v, L>(
     name: &'n str,
     is_tls: bool,
@@ -17,30 +50,48 @@ pub fn any_value<'n, 'v, L>(
 where
     L: IntoIterator<Item = &'v [u8]>,
 {
-    if is_removed(name, is_tls, &lines) {
-        return false;
+    match (stored(name, is_tls, &lines), added(name, is_tls)) {
+        (Stored::Lines, _) => lines(name).into_iter().any(visit),
+        (Stored::Nothing, Some(Added::Instead(value) | Added::Behind(value))) => visit(value),
+        (Stored::Nothing, None) => false,
+        (Stored::One(value), Some(Added::Behind(more))) => {
+            joined([&*value, more]).is_some_and(|value| visit(&value))
+        }
+        (Stored::One(value), _) => visit(&value),
     }
-    if name == "te" && elements(lines(name)).any(|element| element == TRAILERS) {
-        return visit(TRAILERS);
-    }
-    let mut values = lines(name).into_iter();
-    if !is_joined(name) {
-        return values.any(visit);
-    }
-    let added = appended(name);
-    let Some(first) = values.next() else {
-        return added.or_else(|| supplied(name, is_tls)).is_some_and(visit);
-    };
-    let mut joined = Cow::Borrowed(first);
-    for value in values.chain(added) {
-        // Envoy puts a comma between two texts only, not where one is empty.
+}
+
+/// Lines as one. Envoy puts a comma between two texts only, not where one is empty.
+fn joined<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> Option<Cow<'v, [u8]>> {
+    let mut lines = lines.into_iter();
+    let mut joined = Cow::Borrowed(lines.next()?);
+    for line in lines.filter(|line| !line.is_empty()) {
         if joined.is_empty() {
-            joined = Cow::Borrowed(value);
-        } else if !value.is_empty() {
-            joined = [&joined, &b","[..], value].concat().into();
+            joined = Cow::Borrowed(line);
+        } else {
+            let joined = joined.to_mut();
+            joined.push(b',');
+            joined.extend_from_slice(line);
         }
     }
-    (name != "referer" || referer::is_one(&joined)) && visit(&joined)
+    Some(joined)
+}
+
+/// The headers that may be taken off or repaired though they came in one line only: each before those that [`stored`] judges it by.
+pub fn changing() -> impl Iterator<Item = &'static str> {
+    OF_ONE_HOP.iter().chain(&INTERNAL).copied()
+}
+
+/// Where a name stands among those of [`changing`].
+#[must_use]
+pub fn changing_rank(name: &str) -> Option<usize> {
+    let steers_envoy = || {
+        let is_internal = name.starts_with("x-envoy-");
+        let rank = is_internal.then(|| INTERNAL.binary_search(&name).ok());
+        rank.flatten().map(|rank| rank + OF_ONE_HOP.len())
+    };
+    let of_one_hop = OF_ONE_HOP.iter().position(|known| *known == name);
+    of_one_hop.or_else(steers_envoy)
 }
 
 /// `:scheme` of a request whose target names none: what `x-forwarded-proto` says if that is one, else how the connection is.
@@ -64,20 +115,28 @@ pub fn is_joined(name: &str) -> bool {
 }
 
 /// Whether Envoy takes the header off before policy sees the request: headers of one hop, unless they upgrade the connection, `te`
-/// other than `trailers`, `x-forwarded-client-cert` from a plaintext peer, and what only a mesh's own proxies may ask Envoy for.
+/// other than `trailers`, `x-forwarded-client-cert` from a plaintext peer, and what only a mesh's own proxies may ask Envoy for. An upgrade
+/// to `h2c` is none.
 fn is_removed<'n, 'v, L>(name: &'n str, is_tls: bool, lines: impl Fn(&'n str) -> L) -> bool
 where
     L: IntoIterator<Item = &'v [u8]>,
 {
-    let upgrades = || {
-        elements(lines("connection")).any(|element| element.eq_ignore_ascii_case(b"upgrade"))
-            && lines("upgrade").into_iter().next().is_some()
+    let upgrade = || {
+        let is_asked =
+            elements(lines("connection")).any(|one| one.eq_ignore_ascii_case(b"upgrade"));
+        is_asked
+            .then(|| lines("upgrade").into_iter().next())
+            .flatten()
     };
-    let is_kept_te = |element: &[u8]| element == TRAILERS || element.is_empty();
+    let is_h2c = |protocol: &[u8]| protocol.eq_ignore_ascii_case(b"h2c");
+    let upgrades = || upgrade().is_some_and(|protocol| !is_h2c(protocol));
+    let asks_for_trailers = || elements(lines("te")).any(|element| element == TRAILERS);
+    let asks_for_more = || lines("te").into_iter().any(|line| !line.is_empty());
     match name {
         "x-forwarded-client-cert" => !is_tls,
-        "te" => !elements(lines("te")).any(is_kept_te) && !upgrades(),
+        "te" => asks_for_more() && !asks_for_trailers() && !upgrades(),
         "connection" | "upgrade" => !upgrades(),
+        "http2-settings" => upgrade().is_some_and(is_h2c),
         "keep-alive" | "proxy-connection" | "transfer-encoding" => true,
         _ => INTERNAL.binary_search(&name).is_ok(),
     }
@@ -91,24 +150,41 @@ fn elements<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> impl Iterator<Item
     elements.map(<[u8]>::trim_ascii)
 }
 
-/// What Envoy sets in a request that came without the header: a request always has a `x-forwarded-proto` and some `x-request-id`. The
-/// value of the latter is a stand-in; the real one is not known before it is made.
-fn supplied(name: &str, is_tls: bool) -> Option<&'static [u8]> {
-    match name {
-        "x-forwarded-proto" if is_tls => Some(b"https"),
-        "x-forwarded-proto" => Some(b"http"),
-        "x-request-id" => Some(b"00000000-0000-4000-8000-000000000000"),
-        _ => None,
-    }
+/// What Envoy adds to a request.
+enum Added {
+    /// Where the header is not there.
+    Instead(&'static [u8]),
+    /// Behind what is there.
+    Behind(&'static [u8]),
 }
 
-/// What Envoy adds at the end of a header: what it knows of the peer's certificate, for which a stand-in serves.
-fn appended(name: &str) -> Option<&'static [u8]> {
-    (name == "x-forwarded-client-cert").then_some(b"By=")
+/// A request always has a `x-forwarded-proto` and some `x-request-id`, and over TLS what Envoy knows of the peer's certificate. The values
+/// of the latter two are stand-ins; the real ones are not known before they are made.
+fn added(name: &str, is_tls: bool) -> Option<Added> {
+    Some(match name {
+        "x-forwarded-proto" if is_tls => Added::Instead(b"https"),
+        "x-forwarded-proto" => Added::Instead(b"http"),
+        "x-request-id" => Added::Instead(b"00000000-0000-4000-8000-000000000000"),
+        "x-forwarded-client-cert" if is_tls => Added::Behind(b"By="),
+        _ => return None,
+    })
 }
 
 /// The one thing that `te` may ask for.
 const TRAILERS: &[u8] = b"trailers";
+
+/// What concerns one connection only, or says who was at its other end; and `referer`, which has to be one.
+const OF_ONE_HOP: [&str; 9] = [
+    "http2-settings",
+    "te",
+    "upgrade",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "x-forwarded-client-cert",
+    "referer",
+];
 
 /// Headers that steer Envoy, taken off unless the caller is internal, which nobody is to a sidecar. Sorted.
 const INTERNAL: [&str; 16] = [
@@ -185,7 +261,15 @@ mod tests {
                 lines.map(|(_, value)| value.as_bytes()).collect::<Vec<_>>()
             })
         };
-        let upgrade = [("connection", "Keep-Alive, Upgrade"), ("upgrade", "h2c")];
+        let upgrade = [
+            ("connection", "Keep-Alive, Upgrade"),
+            ("upgrade", "websocket"),
+        ];
+        let h2c = [
+            ("connection", "Upgrade, HTTP2-Settings"),
+            ("upgrade", "H2C"),
+            ("http2-settings", "AA"),
+        ];
         let half = [("connection", "upgrade")];
         for (name, is_tls, headers, expected) in [
             ("x-forwarded-client-cert", false, &[][..], true),
@@ -193,12 +277,19 @@ mod tests {
             ("te", true, &[("te", "gzip")], true),
             ("te", true, &[("te", "")], false),
             ("te", true, &[("te", "gzip, trailers")], false),
+            ("te", true, &[("te", "gzip,")], true),
+            ("te", true, &[("te", ""), ("te", "gzip")], true),
+            ("te", true, &[("te", ","), ("te", "")], true),
             ("te", true, &[("te", "Trailers")], true),
             ("te", true, &upgrade, false),
             ("connection", true, &upgrade, false),
             ("upgrade", true, &upgrade, false),
             ("connection", true, &half, true),
-            ("upgrade", true, &[("upgrade", "h2c")], true),
+            ("connection", true, &h2c, true),
+            ("upgrade", true, &h2c, true),
+            ("http2-settings", true, &h2c, true),
+            ("http2-settings", true, &h2c[2..], false),
+            ("upgrade", true, &[("upgrade", "websocket")], true),
             ("keep-alive", true, &upgrade, true),
             ("proxy-connection", true, &[], true),
             ("transfer-encoding", true, &[], true),
@@ -211,6 +302,30 @@ mod tests {
                 expected,
                 "{name} {headers:?}"
             );
+        }
+    }
+
+    /// What is taken off or repaired in one line is said to be.
+    #[test]
+    fn what_may_change_is_known() {
+        let good: &[&[u8]] = &[b"a b,c"];
+        let names = JOINED.iter().chain(&INTERNAL).copied();
+        let of_one_hop = ["connection", "keep-alive", "transfer-encoding", "upgrade"];
+        for name in names.chain(of_one_hop).chain(["cookie", "x-role"]) {
+            for is_tls in [true, false] {
+                let given = |wanted: &str| if wanted == name { good } else { &[] };
+                let given = |wanted: &str| given(wanted).iter().copied();
+                let stays = match stored(name, is_tls, given) {
+                    Stored::Nothing => false,
+                    Stored::Lines => true,
+                    Stored::One(value) => *value == *good[0],
+                };
+                assert!(stays || changing_rank(name).is_some(), "{name}");
+                assert_eq!(
+                    changing_rank(name),
+                    changing().position(|known| known == name)
+                );
+            }
         }
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, ToSocketAddrs};
-use tower_layer::Layer;
 
 use super::MeshBuilder;
 use super::cells::Cells;
@@ -90,8 +89,10 @@ impl Mesh {
     /// The whole inbound stack as one layer, for those who compose themselves.
     ///
     /// It guards what it wraps and nothing else: with axum's `Router::layer`, routes, merges and fallbacks that are added *after* it
-    /// have no guard, and the router has already chosen by the path as it was sent; inside a nested router, policy sees only what nesting
-    /// left of the path. [`protect`](Self::protect) the finished service instead, where you can. Requests must carry the [`Peer`](crate::context::Peer) of a [`Listener`] of this crate; one without is
+    /// have no guard. The router has already chosen by the path as it was sent, so nothing is rewritten: what [`protect`](Self::protect)
+    /// would rewrite, a path with `..` or a second host say, is answered with 400. Inside a nested router the whole target is judged,
+    /// which is known where axum's router, or another layer of this crate, has kept it. [`protect`](Self::protect) the finished service
+    /// instead, where you can. Requests must carry the [`Peer`](crate::context::Peer) of a [`Listener`] of this crate; one without is
     /// refused.
     #[must_use]
     pub fn server(&self) -> ServerLayer {
@@ -99,8 +100,11 @@ impl Mesh {
     }
 
     /// Guards a finished service with the whole inbound stack.
+    ///
+    /// It stands in front of every router, and rewrites requests as a sidecar does: the target to its normalized form, the host to the one
+    /// that was judged. Put into a router after all, it refuses like [`server`](Self::server).
     pub fn protect<S>(&self, service: S) -> Server<S> {
-        self.0.server.layer(service)
+        self.0.server.protect(service)
     }
 
     /// A listener whose connections have proven who they are: for `axum::serve`, tonic's `serve_with_incoming`, or your own loop.

@@ -37,7 +37,7 @@ impl<S: Clone> Service<IncomingStream<'_, Listener>> for MakeServer<S> {
 
     fn call(&mut self, stream: IncomingStream<'_, Listener>) -> Self::Future {
         ready(Ok(AxumServer(
-            self.0.clone().of(stream.io().peer().clone()),
+            self.0.clone().on_connection(stream.io().peer().clone()),
         )))
     }
 }

@@ -67,7 +67,7 @@ impl Mesh {
         let service = self.protect(service);
         let for_one = || {
             let service = service.clone();
-            |peer: &Peer| service.of(peer.clone())
+            |peer: &Peer| service.on_connection(peer.clone())
         };
         Ok(self.run(listener, for_one).await)
     }

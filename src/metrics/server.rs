@@ -89,11 +89,15 @@ impl ServerMetrics {
         ServerRecord {
             record,
             base: self.0.base_of(peer, &said, now),
-            asked: said.asked(),
+            asked: match peer.and_then(Peer::spiffe_id) {
+                Some(_) => said.asked(),
+                None => Asked::default(),
+            },
         }
     }
 
-    /// The response head is known: keeps its status and size, and answers the caller's peer metadata with ours, header by header.
+    /// The response head is known: keeps its status and size, and answers the caller's peer metadata with ours, header by header, if the
+    /// caller has proven an identity.
     ///
     /// [`ResponseFlags`] in the response's extensions are taken over.
     pub fn answer(&self, record: &mut ServerRecord, response: &mut response::Parts) {

@@ -63,7 +63,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        let exchange = Exchange::of(&mut head.extensions);
+        let exchange = Exchange::of_request(&mut head);
         let mut span = self
             .propagation
             .begin(&mut head, &exchange, SystemTime::now);

@@ -6,14 +6,14 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::RequestAttributes;
-use super::target;
-use crate::context::Exchange;
+use super::{headers, host, target};
+use crate::context::{Exchange, Peer};
 use crate::istio::Action;
 use crate::log_limit::limited;
 use crate::message::{LocalReply, ResponseFlags};
 use crate::policy::{Attributes, Decision, Engine};
 
-/// The guard's steps: normalize the target, then ask the engine. The layer of this room and the composed mesh both run them.
+/// The guard's steps: normalize the request, then ask the engine. The layer of this room and the composed mesh both run them.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
     records_allows: bool,
@@ -55,18 +55,83 @@ impl Guard {
         }
     }
 
-    /// Normalizes the request's target in place, as the engine's configuration says, so that the router behind sees what policy judges.
+    /// Brings the request into the form that policy judges, in place, so that the router behind sees the same: the target normalized, as
+    /// the engine's configuration says, one host, and the headers as Envoy stores them.
     ///
     /// Only in front of every router: one that has already chosen by the raw path would not choose again.
     ///
     /// # Errors
     ///
-    /// The 400 that Envoy answers to a target it cannot normalize, and its 403 to CONNECT.
+    /// The 400 that Envoy answers to a target it cannot normalize and to a host that is none or not the only one, and its 403 to CONNECT.
     pub fn normalize(&self, engine: &Engine, head: &mut Parts) -> Result<(), LocalReply> {
-        match target::normalized(head, &head.uri, engine.path_normalization())? {
-            None => Ok(()),
-            Some(normalized) => target::rewrite(&mut head.uri, &normalized),
+        let exchange = Exchange::of(&mut head.extensions);
+        Self::rewrite(engine, head, &exchange)
+    }
+
+    fn rewrite(engine: &Engine, head: &mut Parts, exchange: &Exchange) -> Result<(), LocalReply> {
+        let normalized = {
+            let target = target::text(&head.uri);
+            match target::normalized(head, target, engine.path_normalization())? {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(normalized) => Some(normalized),
+            }
+        };
+        host::unite(head)?;
+        if let Some(normalized) = normalized {
+            target::rewrite(&mut head.uri, &normalized)?;
+            if let Some(path) = head.uri.path_and_query() {
+                exchange.set_path(path.clone());
+            }
         }
+        headers::settle(&mut head.headers, is_tls(exchange));
+        Ok(())
+    }
+
+    /// Brings a request into the form that policy judges: in front of every router by rewriting it, else as far as no router can have read
+    /// it, and by refusing the rest. Gives the path that is judged, where it is not that of the request.
+    ///
+    /// Behind a router the target as it was sent is judged (rule B-31), and refused when the router may have seen other segments (rule
+    /// B-30) or another host.
+    ///
+    /// # Errors
+    ///
+    /// As [`normalize`](Self::normalize).
+    pub(crate) fn admit(
+        engine: &Engine,
+        head: &mut Parts,
+        exchange: &Exchange,
+        in_front: bool,
+    ) -> Result<Option<String>, LocalReply> {
+        // A path that somebody has shortened says that a router was there, whatever we were told.
+        if in_front && exchange.path_of(head) == head.uri.path() {
+            return Self::rewrite(engine, head, exchange).map(|()| None);
+        }
+        exchange.keep_path(head);
+        let judged = {
+            let sent = exchange.path_of(head);
+            let path = target::normalized(head, sent, engine.path_normalization())?;
+            if let Cow::Owned(path) = &path {
+                target::refuse_other_segments(sent, path)?;
+            }
+            (path != head.uri.path()).then(|| path.into_owned())
+        };
+        target::check_query(&head.uri)?;
+        host::refuse_other(head)?;
+        headers::settle(&mut head.headers, is_tls(exchange));
+        Ok(judged)
+    }
+
+    /// All steps: admits a request, and asks the engine about it.
+    pub(crate) fn judge(
+        &self,
+        engine: &Engine,
+        head: &mut Parts,
+        exchange: &Exchange,
+        in_front: bool,
+    ) -> Result<(), LocalReply> {
+        let path = Self::admit(engine, head, exchange, in_front)?;
+        Self::check_custom_at(engine, head, path.as_deref(), exchange)?;
+        self.check_at(engine, head, path.as_deref(), exchange)
     }
 
     /// Refuses what a CUSTOM policy sends to an external provider, as none can be asked. A sidecar asks it before it looks at tokens, so
@@ -81,15 +146,27 @@ impl Guard {
         head: &Parts,
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
+        Self::check_custom_at(engine, head, None, exchange)
+    }
+
+    /// As [`check_custom`](Self::check_custom), with another path than the request's.
+    pub(crate) fn check_custom_at(
+        engine: &Engine,
+        head: &Parts,
+        path: Option<&str>,
+        exchange: &Exchange,
+    ) -> Result<(), LocalReply> {
         let Some(port) = exchange.peer().map(|peer| peer.local_addr().port()) else {
             return Ok(());
         };
         if engine.program().http.get(port).custom.is_empty() {
             return Ok(());
         }
-        let attributes = RequestAttributes::new(head, exchange);
-        let verdict =
-            attributes.map_or(Ok(()), |request| refuse_custom(engine, &request, exchange));
+        let target = path.map(|path| target::with_query(path, &head.uri));
+        let verdict = match attributes(head, target.as_deref(), exchange) {
+            Some(request) => refuse_custom(engine, &request, exchange),
+            None => Ok(()),
+        };
         verdict.inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))
     }
 
@@ -107,46 +184,21 @@ impl Guard {
         head: &Parts,
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
-        self.ask(engine, RequestAttributes::new(head, exchange), exchange)
+        self.check_at(engine, head, None, exchange)
     }
 
-    /// The steps for a layer that may stand inside a router: the target as it was sent is judged (rule B-31), and refused when a router
-    /// may have seen other segments (rule B-30).
-    pub(crate) fn check_behind_router(
+    /// As [`check`](Self::check), with another path than the request's.
+    pub(crate) fn check_at(
         &self,
         engine: &Engine,
         head: &Parts,
+        path: Option<&str>,
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
-        let sent = exchange.target().unwrap_or(&head.uri);
-        let raw = target::target_text(sent);
-        let normalized = target::normalized(head, sent, engine.path_normalization())?;
-        if let Some(normalized) = &normalized {
-            target::refuse_other_segments(raw, normalized)?;
-        }
         // The query is the request's own: a guard before this one may have taken a token out of it.
-        let path = normalized.as_deref().unwrap_or(raw);
-        let path = path.split('?').next().unwrap_or_default();
-        let path = match head.uri.query() {
-            None => Cow::Borrowed(path),
-            Some(query) => Cow::Owned(format!("{path}?{query}")),
-        };
-        let attributes = RequestAttributes::with_path(head, &path, exchange);
-        if let Some(request) = &attributes {
-            refuse_custom(engine, request, exchange)
-                .inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))?;
-        }
-        self.ask(engine, attributes, exchange)
-    }
-
-    fn ask(
-        &self,
-        engine: &Engine,
-        attributes: Option<RequestAttributes<'_>>,
-        exchange: &Exchange,
-    ) -> Result<(), LocalReply> {
-        let verdict = match &attributes {
-            Some(attributes) => self.decide(engine, attributes, exchange),
+        let target = path.map(|path| target::with_query(path, &head.uri));
+        let verdict = match attributes(head, target.as_deref(), exchange) {
+            Some(request) => self.decide(engine, &request, exchange),
             None => {
                 limited!(
                     ERROR,
@@ -175,6 +227,21 @@ impl Guard {
         }
         Ok(())
     }
+}
+
+fn attributes<'a>(
+    head: &'a Parts,
+    target: Option<&'a str>,
+    exchange: &'a Exchange,
+) -> Option<RequestAttributes<'a>> {
+    match target {
+        None => RequestAttributes::new(head, exchange),
+        Some(target) => RequestAttributes::with_path(head, target, exchange),
+    }
+}
+
+fn is_tls(exchange: &Exchange) -> bool {
+    exchange.peer().is_some_and(Peer::is_tls)
 }
 
 /// A request that an external provider would have to be asked about: nobody can be, so it is refused as by Envoy when the provider

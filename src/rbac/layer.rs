@@ -40,8 +40,8 @@ impl RbacLayer {
         self
     }
 
-    /// Lets the layer rewrite request targets to their normalized form, as the sidecar does: for a layer that stands in front of every
-    /// router. Without it, a target whose segments would change is answered with 400.
+    /// Lets the layer rewrite requests to their normalized form, target and host, as the sidecar does: for a layer that stands in front of
+    /// every router. Without it, a target whose segments would change is answered with 400, and so is a request of two hosts.
     #[must_use]
     pub fn in_front_of_router(mut self) -> Self {
         self.rewrites = true;
@@ -85,14 +85,8 @@ where
         let (mut head, body) = request.into_parts();
         let exchange = Exchange::of(&mut head.extensions);
         let engine = self.layer.engine.load();
-        let guard = &self.layer.guard;
-        let verdict = if self.layer.rewrites {
-            guard
-                .normalize(&engine, &mut head)
-                .and_then(|()| guard.check(&engine, &head, &exchange))
-        } else {
-            guard.check_behind_router(&engine, &head, &exchange)
-        };
+        let (guard, in_front) = (&self.layer.guard, self.layer.rewrites);
+        let verdict = guard.judge(&engine, &mut head, &exchange, in_front);
         match verdict {
             Ok(()) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
             Err(reply) => {

@@ -2,12 +2,13 @@ use std::net::IpAddr;
 
 use http::header::{HOST, HeaderValue};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 
 use crate::context::{Claims, Exchange, Peer};
 use crate::identity::PeerCertificate;
-use crate::matcher::{forwarded, header};
+use crate::matcher::{authority, forwarded, header};
 use crate::policy::Attributes;
 
 /// Shows the head of a request to the engine, as Envoy's matchers would see it.
@@ -41,14 +42,12 @@ impl<'a> RequestAttributes<'a> {
         path: &'a str,
         exchange: &'a Exchange,
     ) -> Option<Self> {
-        let host = || head.headers.get(HOST);
+        let line = || head.headers.get(HOST)?.to_str().ok();
+        let authority = head.uri.authority().map(Authority::as_str).or_else(line);
         Some(Self {
             method: &head.method,
             path,
-            authority: match head.uri.authority() {
-                Some(authority) => Some(without_user(authority.as_str())),
-                None => host().and_then(|host| host.to_str().ok()).map(str::trim),
-            },
+            authority: authority.map(|authority| authority::without_user(authority.trim())),
             scheme: head.uri.scheme_str(),
             headers: &head.headers,
             peer: exchange.peer()?,
@@ -120,11 +119,4 @@ impl Attributes for RequestAttributes<'_> {
     fn claims(&self) -> Option<&Map<String, Value>> {
         self.claims.map(Claims::payload)
     }
-}
-
-/// An absolute target may name a user, who is no part of the host.
-fn without_user(authority: &str) -> &str {
-    authority
-        .split_once('@')
-        .map_or(authority, |(_, host)| host)
 }

@@ -2,35 +2,27 @@
 
 use std::borrow::Cow;
 
-use http::header;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri};
 
-use crate::matcher::authority;
 use crate::matcher::path::{self, Normalization, PathRefusal};
 use crate::message::LocalReply;
 
-/// The normalized path and query of a request; borrowed when nothing changes.
+/// A request target, normalized; borrowed when nothing changes.
 ///
 /// # Errors
 ///
-/// The reply to what Envoy answers without asking policy: 400 to a target that cannot be normalized, to a host that cannot be one and to
-/// several, 403 to CONNECT.
-pub(crate) fn normalized(
+/// The reply to what Envoy answers without asking policy: 400 to a target that cannot be normalized, 403 to CONNECT.
+pub(crate) fn normalized<'t>(
     head: &Parts,
-    target: &Uri,
+    target: &'t str,
     how: Normalization,
-) -> Result<Option<String>, LocalReply> {
+) -> Result<Cow<'t, str>, LocalReply> {
     if head.method == Method::CONNECT {
         return Err(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed"));
     }
-    check_host(head, target)?;
-    match path::normalize(target_text(target), how) {
-        Ok(Cow::Borrowed(_)) => Ok(None),
-        Ok(Cow::Owned(normalized)) => Ok(Some(normalized)),
-        Err(refusal) => Err(refuse(refusal)),
-    }
+    path::normalize(target, how).map_err(refuse)
 }
 
 /// Puts a normalized path and query in place of the URI's.
@@ -44,8 +36,6 @@ pub(crate) fn rewrite(uri: &mut Uri, normalized: &str) -> Result<(), LocalReply>
 
 /// Rule B-30: 400 when a router that saw the raw path may have seen other segments than policy does. Escapes of single characters pass.
 pub(crate) fn refuse_other_segments(raw: &str, normalized: &str) -> Result<(), LocalReply> {
-    let path = |target: &'_ str| target.split('?').next().unwrap_or_default().to_owned();
-    let (raw, normalized) = (path(raw), path(normalized));
     let same = raw.split('/').count() == normalized.split('/').count()
         && raw
             .split('/')
@@ -58,26 +48,29 @@ pub(crate) fn refuse_other_segments(raw: &str, normalized: &str) -> Result<(), L
     }
 }
 
-pub(crate) fn target_text(target: &Uri) -> &str {
-    target.path_and_query().map_or("/", PathAndQuery::as_str)
+/// That the query holds only what a request target may; [`normalized`] has looked at the path alone.
+///
+/// # Errors
+///
+/// 400, as there.
+pub(crate) fn check_query(uri: &Uri) -> Result<(), LocalReply> {
+    let mut query = uri.query().unwrap_or_default().bytes();
+    match query.all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err(refuse(PathRefusal::IllegalByte)),
+    }
 }
 
-/// That the request names one host that could be one. Envoy joins several `Host` lines to one that no exact rule matches; RFC 9112 §3.2
-/// demands the refusal.
-fn check_host(head: &Parts, target: &Uri) -> Result<(), LocalReply> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let legal = hosts
-        .next()
-        .is_none_or(|host| authority::is_legal(host.as_bytes()));
-    let is_absolute = head.version < Version::HTTP_2;
-    let named = target.authority().is_none_or(|named| match is_absolute {
-        true => authority::of_target(named.as_str()).is_some(),
-        false => authority::is_legal(named.as_str().as_bytes()),
-    });
-    if legal && named && hosts.next().is_none() {
-        Ok(())
-    } else {
-        Err(refuse(PathRefusal::Authority))
+/// Path and query of a request; empty where its target has none, as `host:port` alone has not.
+pub(crate) fn text(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("", PathAndQuery::as_str)
+}
+
+/// A path with the query of a request.
+pub(crate) fn with_query<'p>(path: &'p str, uri: &Uri) -> Cow<'p, str> {
+    match uri.query() {
+        None => Cow::Borrowed(path),
+        Some(query) => Cow::Owned(format!("{path}?{query}")),
     }
 }
 

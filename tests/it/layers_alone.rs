@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_mesh::context::TlsFacts;
 use tower_mesh::jwt::{Authenticator, JwtLayer, Keyring};
 use tower_mesh::live::Live;
 use tower_mesh::metrics::{ClientMetricsLayer, Format, MetricsLayer, Registry};
@@ -22,7 +23,7 @@ use tower_mesh::rbac::RbacLayer;
 use tower_mesh::testing::Issuer;
 use tower_mesh::{Claims, Peer, TraceContext, Workload, context};
 
-use super::mesh_support::{ISSUER, authentication, policy};
+use super::mesh_support::{ISSUER, authentication, policy, proven};
 
 fn workload() -> Workload {
     Workload::new("default", "app").service("app", 8443)
@@ -263,6 +264,37 @@ async fn the_layers_compose_under_tonic() {
         .await;
     }
     server.abort();
+}
+
+/// H-13: who has not proven an identity is told nothing of ours.
+#[tokio::test]
+async fn the_metrics_layer_tells_who_we_are_to_a_proven_identity_only() {
+    let registry = Registry::new();
+    let metrics = MetricsLayer::new(registry.server(&workload()));
+    let (remote, local) = (peer().remote_addr(), peer().local_addr());
+    for (peer, told) in [
+        (Some(proven("desk")), 2),
+        (Some(Peer::tls(remote, local, TlsFacts::default())), 0),
+        (Some(peer()), 0),
+        (None, 0),
+    ] {
+        let mut asked = request("/open");
+        asked.extensions_mut().remove::<Peer>();
+        if let Some(peer) = peer {
+            asked.extensions_mut().insert(peer);
+        }
+        for name in ["x-envoy-peer-metadata", "x-envoy-peer-metadata-id"] {
+            asked.headers_mut().insert(name, "a".parse().unwrap());
+        }
+        let answer = metrics
+            .layer(service_fn(bare))
+            .oneshot(asked)
+            .await
+            .unwrap();
+        let names = answer.headers().keys();
+        let names = names.filter(|name| name.as_str().starts_with("x-envoy-peer-metadata"));
+        assert_eq!(names.count(), told);
+    }
 }
 
 /// The client layers inside a server layer: the call is a child of the request, with nothing said by the handler.

@@ -334,8 +334,7 @@ async fn nested_routers_are_judged_on_the_whole_target() {
         );
     }
 
-    // A layer deep inside sees what the router left of it: the caveat of `Mesh::server`.
-    let mesh = build(app(&pki).config(deny("/admin"))).await;
+    // A layer deep inside judges the same.
     let peer = Peer::plaintext("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
     let router = Router::new().nest("/api", inner().layer(mesh.server()));
     let request = Request::get("/api/admin").extension(peer);

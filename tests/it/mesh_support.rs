@@ -19,12 +19,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tower_mesh::context::TlsFacts;
+use tower_mesh::identity::{PeerCertificate, SpiffeId};
 use tower_mesh::mesh::{Completed, Drained};
 use tower_mesh::message::{EndKind, ResponseFlags};
 use tower_mesh::metrics::Format;
 use tower_mesh::testing::{Issuer, Pki};
 use tower_mesh::tls::{Connector, Credentials, Destination, Protocol, Settings, Stream};
-use tower_mesh::{Mesh, MeshBuilder, Workload};
+use tower_mesh::{Mesh, MeshBuilder, Peer, Workload};
 
 pub(crate) const ISSUER: &str = "https://issuer.test";
 
@@ -148,6 +150,25 @@ pub(crate) async fn serve(mesh: &Mesh, app: Router) -> Served {
     let mesh = mesh.clone();
     let serving = tokio::spawn(async move { mesh.serve_on(socket, app).await });
     Served { address, serving }
+}
+
+/// A caller without identity, from nowhere.
+pub(crate) fn unproven() -> Peer {
+    let (remote, local) = ends();
+    Peer::plaintext(remote, local)
+}
+
+/// A caller with the certificate of this service account, from nowhere.
+pub(crate) fn proven(account: &str) -> Peer {
+    let id = SpiffeId::new(&format!("spiffe://cluster.local/ns/default/sa/{account}"));
+    let mut facts = TlsFacts::default();
+    facts.certificate = Some(PeerCertificate::of(id.unwrap()));
+    let (remote, local) = ends();
+    Peer::tls(remote, local, facts)
+}
+
+fn ends() -> (SocketAddr, SocketAddr) {
+    ("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap())
 }
 
 /// A connection with the certificate of this service account, before any HTTP.

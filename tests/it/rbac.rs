@@ -318,25 +318,30 @@ async fn behind_a_router_other_segments_are_refused() {
     }
 }
 
-/// B-31
+/// B-31: what the exchange keeps counts before what a router says.
 #[tokio::test]
-async fn a_nested_guard_judges_the_whole_target() {
-    let guard = || layer(engine("[{to: [{operation: {paths: [/api/v1/admin]}}]}]"));
+async fn a_nested_guard_judges_the_target_that_the_exchange_keeps() {
     let nested = Router::new()
         .route("/admin", any(|| async { "reached" }))
-        .layer(guard());
+        .layer(layer(engine(
+            "[{to: [{operation: {paths: [/api/v1/admin]}}]}]",
+        )));
     let app = Router::new().nest("/api", Router::new().nest("/v1", nested));
-    for (target, keeps, status) in [("/api/v1/admin", true, 200), ("/api/v1/admin", false, 403)] {
+    for (kept, status) in [
+        (None, 200),
+        (Some("/api/v1/admin"), 200),
+        (Some("/edge/api/v1/admin"), 403),
+    ] {
         let exchange = Exchange::default();
         exchange.set_peer(plaintext());
-        if keeps {
-            exchange.set_target(target.parse().unwrap());
+        if let Some(kept) = kept {
+            exchange.set_target(kept.parse().unwrap());
         }
-        let request = Request::get(target)
+        let request = Request::get("/api/v1/admin")
             .extension(exchange)
             .body(axum::body::Body::empty());
         let answer = app.clone().oneshot(request.unwrap()).await.unwrap();
-        assert_eq!(answer.status(), status);
+        assert_eq!(answer.status(), status, "{kept:?}");
     }
 }
 
@@ -352,13 +357,15 @@ async fn a_request_that_a_provider_should_judge_is_refused() {
         .unwrap();
     assert!(Guard::unasked_providers(&engine).contains("opa"));
     let layer = layer(engine);
-    assert_eq!(send(&layer, request("/free")).await.status, 200);
-    let answer = send(&layer, request("/ask")).await;
-    assert_eq!((answer.status, answer.called), (403, false));
-    assert_eq!(
-        answer.details(),
-        "ext_authz_error{provider[opa]_cannot_be_asked}"
-    );
+    for layer in [layer.clone(), layer.in_front_of_router()] {
+        assert_eq!(send(&layer, request("/free")).await.status, 200);
+        let answer = send(&layer, request("/ask")).await;
+        assert_eq!((answer.status, answer.called), (403, false));
+        assert_eq!(
+            answer.details(),
+            "ext_authz_error{provider[opa]_cannot_be_asked}"
+        );
+    }
 }
 
 /// The inner service is called only when it is ready, and errors pass through.

@@ -1,6 +1,7 @@
 //! Inbound, in its one order: gate, propagation, metrics, JWT, RBAC, then the application. One future and one body for all of them.
 
 mod future;
+mod one_hop;
 mod record;
 mod service;
 

@@ -5,13 +5,15 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::request::Parts;
-use http::{Extensions, Request, Response};
+use http::{Extensions, Request, Response, StatusCode};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::future::{ResponseBody, ResponseFuture, panic_reply};
+use super::one_hop;
 use super::record::{Observer, Record};
 use crate::context::{Exchange, Peer};
 use crate::jwt::Authenticator;
@@ -43,6 +45,14 @@ impl ServerLayer {
     pub(in crate::mesh) fn new(inbound: Inbound) -> Self {
         Self(Arc::new(inbound))
     }
+
+    /// Guards a finished service, in front of every router.
+    pub(in crate::mesh) fn protect<S>(&self, inner: S) -> Server<S> {
+        Server {
+            in_front: true,
+            ..self.layer(inner)
+        }
+    }
 }
 
 impl<S> Layer<S> for ServerLayer {
@@ -52,6 +62,7 @@ impl<S> Layer<S> for ServerLayer {
         Server {
             inner,
             inbound: Arc::clone(&self.0),
+            in_front: false,
         }
     }
 }
@@ -61,17 +72,39 @@ impl<S> Layer<S> for ServerLayer {
 pub struct Server<S> {
     inner: S,
     inbound: Arc<Inbound>,
+    /// No router has chosen yet, so that requests may be rewritten.
+    in_front: bool,
+}
+
+/// Where a request is met.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    in_front: bool,
+    wants_host: bool,
 }
 
 impl<S> Server<S> {
     /// The service as one connection sees it: every request on it comes from this peer.
     pub fn of(self, peer: Peer) -> ConnectionServer<S> {
-        ConnectionServer { inner: self, peer }
+        ConnectionServer {
+            inner: self,
+            peer,
+            wants_host: false,
+        }
+    }
+
+    /// As [`of`](Self::of), for a connection that we serve: a request on it that names no host is refused (rule B-03).
+    pub(in crate::mesh) fn on_connection(self, peer: Peer) -> ConnectionServer<S> {
+        ConnectionServer {
+            wants_host: true,
+            ..self.of(peer)
+        }
     }
 
     fn answer<ReqBody, ResBody>(
         &mut self,
         request: Request<ReqBody>,
+        wants_host: bool,
         exchange: impl FnOnce(&mut Extensions) -> Exchange,
     ) -> ResponseFuture<S::Future, ResBody>
     where
@@ -84,9 +117,16 @@ impl<S> Server<S> {
         if let Some(peer) = exchange.peer() {
             own_body::bound(&self.inbound.quiet, &head, peer, &mut body);
         }
+        let standing = Standing {
+            in_front: self.in_front,
+            wants_host,
+        };
+        let hop = one_hop::take_off_named(&mut head.headers);
         let (body, received) = CountingBody::under(&head.headers, body);
         let is_grpc = body.is_grpc();
-        let (mut record, verdict) = self.inbound.open(&mut head, &exchange, received);
+        let (mut record, verdict) =
+            self.inbound
+                .open(&mut head, &exchange, received, hop.map(|()| standing));
         if let Err(reply) = verdict {
             return ResponseFuture::local(reply, record, is_grpc);
         }
@@ -117,7 +157,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        self.answer(request, Exchange::of)
+        self.answer(request, false, Exchange::of)
     }
 }
 
@@ -128,14 +168,16 @@ impl Inbound {
         head: &mut Parts,
         exchange: &Exchange,
         received: ByteCount,
+        standing: Result<Standing, LocalReply>,
     ) -> (Record, Result<(), LocalReply>) {
         let (started, now) = (Instant::now(), SystemTime::now());
         let config = self.config.load();
         let port = exchange.peer().map_or(0, |peer| peer.local_addr().port());
         let authenticator = config.authenticators.get(port);
         // What is kept of the target is shown to spans and observers (security rule J-25).
-        let shown = authenticator.without_tokens(&head.uri);
-        exchange.set_target(shown.unwrap_or_else(|| head.uri.clone()));
+        let sent = Exchange::sent_uri(head);
+        let shown = authenticator.without_tokens(sent);
+        exchange.set_target(shown.unwrap_or_else(|| sent.clone()));
         authenticator.hide(head, exchange);
         let span = self.propagation.begin(head, exchange, || now);
         let measured = self.metrics.begin(head, exchange.peer(), received, started);
@@ -147,7 +189,9 @@ impl Inbound {
         let record = Record::new(
             method, span, metrics, measured, observer, started, under_way,
         );
-        let verdict = self.judge(&config.engine, authenticator, head, exchange, now);
+        let verdict = standing.and_then(|standing| {
+            self.judge(&config.engine, authenticator, head, exchange, now, standing)
+        });
         (record, verdict)
     }
 
@@ -159,12 +203,26 @@ impl Inbound {
         head: &mut Parts,
         exchange: &Exchange,
         now: SystemTime,
+        standing: Standing,
     ) -> Result<(), LocalReply> {
-        self.rbac.normalize(engine, head)?;
-        self.rbac.check_custom(engine, head, exchange)?;
-        authenticator.authenticate(head, exchange, now)?;
-        self.rbac.check(engine, head, exchange)
+        if standing.wants_host {
+            refuse_nameless(head)?;
+        }
+        let path = Guard::admit(engine, head, exchange, standing.in_front)?;
+        let path = path.as_deref();
+        Guard::check_custom_at(engine, head, path, exchange)?;
+        authenticator.authenticate_normalized(path, head, exchange, now)?;
+        self.rbac.check_at(engine, head, path, exchange)
     }
+}
+
+/// Envoy's 400 to a request that names no host.
+fn refuse_nameless(head: &Parts) -> Result<(), LocalReply> {
+    if head.uri.authority().is_some() || head.headers.contains_key(HOST) {
+        return Ok(());
+    }
+    let details = "missing_host_header";
+    Err(LocalReply::new(StatusCode::BAD_REQUEST, "", details))
 }
 
 impl fmt::Debug for Inbound {
@@ -178,6 +236,7 @@ impl fmt::Debug for Inbound {
 pub struct ConnectionServer<S> {
     inner: Server<S>,
     peer: Peer,
+    wants_host: bool,
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ConnectionServer<S>
@@ -195,8 +254,14 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let Self { inner, peer } = self;
+        let Self {
+            inner,
+            peer,
+            wants_host,
+        } = self;
         // Straight into the exchange: the extensions would box it once more.
-        inner.answer(request, |extensions| Exchange::from_peer(extensions, peer))
+        inner.answer(request, *wants_host, |extensions| {
+            Exchange::from_peer(extensions, peer)
+        })
     }
 }

@@ -2,12 +2,15 @@
 
 use http::Request;
 use http_body_util::Empty;
+use tower_mesh::Peer;
+use tower_mesh::context::TlsFacts;
 use tower_mesh::istio::{LegacyJwt, MtlsMode, PrincipalBinding, StringMatch, TriggerRule};
 use tower_mesh::jwt::{Authenticator, JwtLayer, Keyring};
 use tower_mesh::live::Live;
 use tower_mesh::policy::{Authentication, LegacyAuthentication};
 use tower_mesh::testing::Issuer;
 
+use super::super::mesh_support::{proven, unproven};
 use super::support::{bearer, get, rule, send};
 
 fn legacy(change: impl FnOnce(&mut LegacyAuthentication)) -> JwtLayer {
@@ -112,4 +115,52 @@ async fn a_demanded_peer_is_checked_first() {
     let unanswerable = legacy(|policy| policy.principal_binding = PrincipalBinding::UseOrigin);
     let answer = send(&unanswerable, plain()).await;
     assert_eq!(answer.body, "Origin authentication failed.");
+}
+
+/// A preflight has no credentials to show, but its connection has.
+#[tokio::test]
+async fn a_preflight_does_not_skip_a_demanded_peer() {
+    let preflight = |peer: Peer| {
+        Request::options("/api/x")
+            .header("origin", "https://app.example")
+            .header("access-control-request-method", "PUT")
+            .extension(peer)
+            .body(Empty::new())
+            .unwrap()
+    };
+    let plain = || preflight(unproven());
+    let (remote, local) = (unproven().remote_addr(), unproven().local_addr());
+    let nameless = || preflight(Peer::tls(remote, local, TlsFacts::default()));
+    let proven = || preflight(proven("desk"));
+    let issuer = Issuer::es256("a");
+    let demanding = |policy: &mut LegacyAuthentication| policy.peer = Some(MtlsMode::Strict);
+    let peer_alone = legacy(demanding);
+    let both = legacy(|policy| {
+        demanding(policy);
+        policy.origins = vec![origin(&issuer)];
+    });
+    for guard in [&peer_alone, &both] {
+        for request in [plain(), nameless()] {
+            let answer = send(guard, request).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.body.as_str()),
+                (401, "Peer authentication failed.")
+            );
+            let details = answer.exchange.details().unwrap();
+            assert_eq!(details.as_ref(), "istio_authn_access_denied");
+        }
+        // Only the token is not asked for.
+        assert_eq!(send(guard, proven()).await.status, 200);
+    }
+    let optional = legacy(|policy| {
+        demanding(policy);
+        policy.peer_is_optional = true;
+    });
+    assert_eq!(send(&optional, plain()).await.status, 200);
+    let unanswerable = legacy(|policy| {
+        demanding(policy);
+        policy.principal_binding = PrincipalBinding::UseOrigin;
+    });
+    assert_eq!(send(&unanswerable, proven()).await.status, 200);
+    assert_eq!(send(&unanswerable, plain()).await.status, 401);
 }

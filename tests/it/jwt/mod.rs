@@ -5,8 +5,6 @@ mod forms;
 mod key_rules;
 pub(crate) mod key_uris;
 mod legacy;
-mod legacy;
-mod mesh;
 mod mesh;
 mod moved;
 mod one_decision;

@@ -1,0 +1,64 @@
+//! What a `Connection` header names is for one hop, and ours is its end.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use crate::message::LocalReply;
+
+/// Takes off what the `connection` header names (RFC 9110 §7.6.1), before anybody reads it: a proxy behind the guards that did so later would
+/// take off what they have judged or set (rule H-17).
+///
+/// What frames the body stays, as the server has read it already, and so does `host`, without which nobody knows what is asked for; `te` has
+/// rules of its own.
+///
+/// # Errors
+///
+/// Envoy's 400 to a header that names what says who asks, and to one that names more than it takes.
+pub(super) fn take_off_named(headers: &mut HeaderMap) -> Result<(), LocalReply> {
+    if !headers.contains_key(header::CONNECTION) {
+        return Ok(());
+    }
+    let mut named = Vec::new();
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let elements = elements.map(<[u8]>::trim_ascii);
+    for (index, element) in elements.filter(|element| !element.is_empty()).enumerate() {
+        let name = HeaderName::from_bytes(element).ok();
+        let is_taboo = name.as_ref().is_some_and(|name| TABOO.contains(name));
+        if is_taboo || element.starts_with(b":") || index >= MOST {
+            return Err(refuse());
+        }
+        named.extend(name.filter(|name| !KEPT.contains(name)));
+    }
+    for name in named {
+        headers.remove(name);
+    }
+    Ok(())
+}
+
+fn refuse() -> LocalReply {
+    let details = "http1.connection_header_rejected";
+    LocalReply::new(http::StatusCode::BAD_REQUEST, "", details)
+}
+
+/// So many names may stand in the header.
+const MOST: usize = 9;
+
+/// Without these nobody knows who asks.
+const TABOO: [HeaderName; 3] = [
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+];
+
+/// Options of the connection, and what is dealt with elsewhere.
+const KEPT: [HeaderName; 9] = [
+    HeaderName::from_static("close"),
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];

@@ -1,0 +1,180 @@
+//! The headers of a request as the application must see them: as policy does.
+
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+
+use crate::matcher::header::{self, Stored};
+
+/// Brings the headers into the form in which policy sees them: takes off what Envoy takes off, repairs what it repairs, and joins the lines
+/// of what it stores once. Values lose the blanks around them, which HTTP/2 lets through.
+///
+/// `x-forwarded-client-cert` never stays (rule H-01): what a peer says of callers before it is no identity. Nothing is allocated where nothing
+/// changes.
+pub(crate) fn settle(headers: &mut HeaderMap, is_tls: bool) {
+    let has_several = headers.len() > headers.keys_len();
+    let (mut changing, mut padded) = (0_u32, false);
+    for (name, value) in headers.iter() {
+        if let Some(rank) = header::changing_rank(name.as_str()) {
+            changing |= 1 << rank;
+        }
+        padded |= is_padded(value);
+    }
+    if padded {
+        headers.values_mut().for_each(trim);
+    }
+    for (rank, name) in header::changing().enumerate() {
+        if changing == 0 {
+            break;
+        }
+        if changing & (1 << rank) != 0 {
+            changing ^= 1 << rank;
+            settle_one(headers, &HeaderName::from_static(name), is_tls);
+        }
+    }
+    if has_several {
+        join_lines(headers, is_tls);
+    }
+}
+
+fn settle_one(headers: &mut HeaderMap, name: &HeaderName, is_tls: bool) {
+    let changed = match stored(headers, name, is_tls) {
+        _ if name == "x-forwarded-client-cert" => Some(None),
+        Stored::Lines if *name == CONNECTION => {
+            // It is kept for an upgrade only, and names nothing beside it that somebody might take off later.
+            let is_bare = is_alone(headers, name, |line| line.eq_ignore_ascii_case(b"upgrade"));
+            (!is_bare).then(|| Some(HeaderValue::from_static("upgrade")))
+        }
+        Stored::Lines => None,
+        Stored::One(value) if is_alone(headers, name, |line| *line == *value) => None,
+        Stored::One(value) => Some(HeaderValue::from_bytes(&value).ok()),
+        _ => Some(None),
+    };
+    match changed {
+        None => {}
+        Some(Some(value)) => drop(headers.insert(name.clone(), value)),
+        Some(None) => drop(headers.remove(name)),
+    }
+}
+
+/// Joins every header of several lines that is stored as one.
+fn join_lines(headers: &mut HeaderMap, is_tls: bool) {
+    // The lines of one header follow each other.
+    let names = || headers.iter().map(|(name, _)| name);
+    let twins = names().zip(names().skip(1)).filter(|(a, b)| a == b);
+    let mut several: Vec<_> = twins
+        .map(|(name, _)| name)
+        .filter(|name| header::is_joined(name.as_str()))
+        .cloned()
+        .collect();
+    several.dedup();
+    for name in several {
+        settle_one(headers, &name, is_tls);
+    }
+}
+
+fn stored<'h>(headers: &'h HeaderMap, name: &HeaderName, is_tls: bool) -> Stored<'h> {
+    header::stored(name.as_str(), is_tls, |name| {
+        let lines = headers.get_all(name).iter();
+        lines.map(|line| line.as_bytes().trim_ascii())
+    })
+}
+
+fn is_alone(headers: &HeaderMap, name: &HeaderName, is: impl Fn(&[u8]) -> bool) -> bool {
+    let mut lines = headers.get_all(name).iter();
+    lines.next().is_some_and(|line| is(line.as_bytes())) && lines.next().is_none()
+}
+
+fn is_padded(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    let is_blank = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+    is_blank(bytes.first()) || is_blank(bytes.last())
+}
+
+fn trim(value: &mut HeaderValue) {
+    if is_padded(value)
+        && let Ok(mut trimmed) = HeaderValue::from_bytes(value.as_bytes().trim_ascii())
+    {
+        trimmed.set_sensitive(value.is_sensitive());
+        *value = trimmed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seen(headers: &HeaderMap, name: &'static str, is_tls: bool) -> Vec<Vec<u8>> {
+        let mut seen = Vec::new();
+        let lines = |name: &str| {
+            let lines = headers.get_all(name).iter();
+            lines.map(|line| line.as_bytes().trim_ascii())
+        };
+        header::any_value(name, is_tls, lines, &mut |value| {
+            seen.push(value.to_vec());
+            false
+        });
+        seen
+    }
+
+    const NAMES: [&str; 16] = [
+        "accept",
+        "authorization",
+        "connection",
+        "cookie",
+        "http2-settings",
+        "keep-alive",
+        "origin",
+        "referer",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "x-envoy-internal",
+        "x-forwarded-client-cert",
+        "x-forwarded-for",
+        "x-request-id",
+        "x-role",
+    ];
+
+    proptest! {
+        /// Rule 1 of the security page: what policy saw of the headers that were sent is what the application gets, value by value.
+        #[test]
+        fn the_application_gets_the_values_that_policy_saw(
+            sent in proptest::collection::vec(
+                (0..NAMES.len(), prop_oneof![
+                    "[ab,]{0,3}", "[ \t]?[ab]{0,2}[ \t]?", "(upgrade|h2c|websocket|trailers|close|te)(, ?(upgrade|trailers))?", "http://[a@#]{1,3}",
+                ]),
+                0..8,
+            ),
+            is_tls in any::<bool>(),
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &sent {
+                headers.append(NAMES[*name], HeaderValue::from_str(value).unwrap());
+            }
+            let before = NAMES.map(|name| seen(&headers, name, is_tls));
+            settle(&mut headers, is_tls);
+            for (name, before) in NAMES.into_iter().zip(before) {
+                let after = seen(&headers, name, is_tls);
+                let got: Vec<_> = headers.get_all(name).iter().map(|line| line.as_bytes().to_vec()).collect();
+                match name {
+                    "x-forwarded-client-cert" => prop_assert!(got.is_empty()),
+                    // An upgrade, and nothing beside it.
+                    "connection" => {
+                        prop_assert_eq!(before.is_empty(), got.is_empty());
+                        prop_assert!(got.len() <= 1 && got.iter().all(|line| line.eq_ignore_ascii_case(b"upgrade")));
+                    }
+                    // What Envoy would set.
+                    "x-request-id" if got.is_empty() => prop_assert_eq!(before, after),
+                    _ => {
+                        prop_assert_eq!(&before, &got, "{}", name);
+                        prop_assert_eq!(&before, &after, "{}", name);
+                    }
+                }
+            }
+            let once = headers.clone();
+            settle(&mut headers, is_tls);
+            prop_assert_eq!(once, headers);
+        }
+    }
+}
