@@ -143,7 +143,7 @@ impl<'a> Guarded<'a> {
     }
 
     fn chain(self, port: Option<u16>) -> &'a Chain {
-        &**of_port(&self.program.http, port)
+        of_port(&self.program.http, port).as_ref()
     }
 
     fn authentication(self, port: Option<u16>) -> &'a Authentication {

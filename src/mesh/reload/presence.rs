@@ -72,8 +72,10 @@ pub(super) fn near(configuration: &Configuration, workload: &Workload) -> Vec<Pr
     } = configuration;
     let policies = resources.authorization_policies.iter();
     let near = policies.filter(|policy| is_near(policy, mesh_config, workload));
-    let mut few = Resources::default();
-    few.authorization_policies = near.cloned().collect();
+    let few = Resources {
+        authorization_policies: near.cloned().collect(),
+        ..Resources::default()
+    };
     near_misses(&few, mesh_config, workload)
 }
 
