@@ -172,8 +172,9 @@ impl IdentityError {
         }
     }
 
-    /// What is wrong, without saying of what.
-    pub(crate) fn refusal(&self) -> &Refusal {
+    /// What is wrong: the rule, and what is known beyond it.
+    #[must_use]
+    pub fn refusal(&self) -> &Refusal {
         &self.refusal
     }
 
