@@ -16,9 +16,9 @@ use tokio::time;
 use tower_service::Service;
 
 use super::keyring::{KeySource, Remote, WeakJwks, check_uri};
-use super::keys::MAX_BYTES;
 use super::schedule::Schedule;
 use super::{Jwks, KeySet, json};
+use crate::policy::MAX_BYTES;
 
 /// Nesting of a discovery document.
 const MAX_DEPTH: usize = 16;

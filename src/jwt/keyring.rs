@@ -9,6 +9,7 @@ use http::Uri;
 use tokio::sync::Notify;
 
 use super::{Counts, KeySet, Refusal};
+use crate::policy::{check_key_uri, discovery_uri};
 
 /// How long keys count without a successful fetch (rule J-41).
 const MAX_STALE: f64 = 24.0 * 3600.0;
@@ -62,10 +63,7 @@ impl KeySource {
     pub fn uri(&self) -> String {
         match self {
             Self::Uri(uri) => uri.to_string(),
-            Self::Discovery(issuer) => {
-                let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
-                format!("{issuer}/.well-known/openid-configuration")
-            }
+            Self::Discovery(issuer) => discovery_uri(issuer),
         }
     }
 }
@@ -263,6 +261,10 @@ impl Keyring {
         self
     }
 
+    pub(crate) fn accepts_http(&self) -> bool {
+        self.accepts_http
+    }
+
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
@@ -308,16 +310,6 @@ impl Keyring {
 
 /// Rule J-47: https only, unless told otherwise.
 pub(crate) fn check_uri(uri: &str, accepts_http: bool) -> Result<Uri, String> {
-    let uri: Uri = uri.parse().map_err(|_| "not a URI".to_owned())?;
-    if uri.authority().is_none() {
-        return Err("not an absolute URI".to_owned());
-    }
-    match uri.scheme_str() {
-        Some("https") => Ok(uri),
-        Some("http") if accepts_http => Ok(uri),
-        Some("http") => Err(
-            "keys fetched over plain HTTP can be forged on the way; use https, or jwt::Keyring::danger_accept_http".to_owned(),
-        ),
-        _ => Err("use https".to_owned()),
-    }
+    check_key_uri(uri, accepts_http)?;
+    uri.parse().map_err(|_| "not a URI".to_owned())
 }

@@ -78,7 +78,6 @@ mod counts;
 mod effect;
 mod fetch;
 mod few;
-mod json;
 mod key;
 mod keyring;
 mod keys;
@@ -92,6 +91,8 @@ mod seen;
 mod token;
 mod verifier;
 mod verify;
+
+use crate::policy::json;
 
 pub use authenticator::Authenticator;
 pub use counts::Counts;
