@@ -63,6 +63,15 @@ pub fn is_joined(name: &str) -> bool {
     JOINED.binary_search(&name).is_ok()
 }
 
+/// Whether policy never sees a header of this name, in lower case, whoever sends it and over whatever connection.
+#[must_use]
+pub fn never_comes(name: &str) -> bool {
+    matches!(
+        name,
+        "keep-alive" | "proxy-connection" | "transfer-encoding"
+    ) || INTERNAL.binary_search(&name).is_ok()
+}
+
 /// Whether Envoy takes the header off before policy sees the request: headers of one hop, unless they upgrade the connection, `te`
 /// other than `trailers`, `x-forwarded-client-cert` from a plaintext peer, and what only a mesh's own proxies may ask Envoy for.
 fn is_removed<'n, 'v, L>(name: &'n str, is_tls: bool, lines: impl Fn(&'n str) -> L) -> bool
@@ -78,8 +87,7 @@ where
         "x-forwarded-client-cert" => !is_tls,
         "te" => !elements(lines("te")).any(is_kept_te) && !upgrades(),
         "connection" | "upgrade" => !upgrades(),
-        "keep-alive" | "proxy-connection" | "transfer-encoding" => true,
-        _ => INTERNAL.binary_search(&name).is_ok(),
+        _ => never_comes(name),
     }
 }
 
