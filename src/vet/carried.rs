@@ -13,6 +13,8 @@ pub(super) fn never(mesh: &MeshConfig, list: List<'_>, value: &str) -> Option<Fa
     match list.field {
         Field::Header => header_value(list.name, value),
         Field::Host => host(value),
+        // Whoever forwards may write any address.
+        Field::Ip if list.name.starts_with("remote") => None,
         Field::Ip => ip(value),
         Field::Method => method(value),
         Field::Namespace => names::namespace(value),
@@ -61,7 +63,7 @@ fn takes_stars(name: &str) -> bool {
 fn outer_blank(value: &str) -> Option<Fault> {
     Written::of(value)?.outer_blank().then(|| {
         Fault::new(
-            format!("the blank at the end of `{value}` is compared, too"),
+            format!("the blank around `{value}` is compared, too"),
             format!("write `{}`", value.trim()),
         )
     })
@@ -97,9 +99,7 @@ fn host(value: &str) -> Option<Fault> {
     if written.open_start && literal.ends_with(":*") {
         let host = value.trim_end_matches(":*");
         return Some(Fault::new(
-            format!(
-                "no host ends in `:*`: of two stars only the first is read, and a port is a number"
-            ),
+            "no host ends in `:*`: of two stars only the first is read, and a port is a number",
             format!("write each port that is listened on, such as `{host}:8080`"),
         ));
     }

@@ -1,4 +1,4 @@
-//! The names of identities: `TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`, all of it in lower case.
+//! The names of identities, `TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`, all of it in lower case; and those of labels.
 
 use super::written::{Fault, Written, no_name, no_star};
 use crate::istio::MeshConfig;
@@ -109,13 +109,12 @@ fn is_meant_so(mesh: &MeshConfig, parts: &[&str], written: Written<'_>) -> bool 
 
 /// A part in which a capital letter stands that there cannot be.
 fn upper_case<'p>(parts: &[&'p str], written: Written<'_>) -> Option<&'p str> {
-    let has_upper = |part: &&&str| part.bytes().any(|byte| byte.is_ascii_uppercase());
-    let domain = parts.first().filter(|_| !written.open_start);
-    let domain = domain.filter(|part| has_upper(&part));
-    domain.copied().or_else(|| {
+    let has_upper = |part: &&str| part.bytes().any(|byte| byte.is_ascii_uppercase());
+    let domain = parts.first().filter(|_| !written.open_start).copied();
+    domain.filter(has_upper).or_else(|| {
         // Another shape's path may hold capital letters.
-        let own = parts.iter().filter(|_| has_shape(parts, written));
-        own.copied().find(|part| has_upper(&&part))
+        let mut own = parts.iter().copied();
+        own.find(|part| has_shape(parts, written) && has_upper(part))
     })
 }
 
@@ -136,6 +135,17 @@ pub(super) fn service_account(value: &str) -> Option<Fault> {
     no_name(value, "service account").or_else(|| {
         let parts = value.replacen('/', "", 1);
         lower_name(value, &parts, "service account")
+    })
+}
+
+/// Why nothing has a label of this value, which is compared whole.
+pub(super) fn label(value: &str) -> Option<Fault> {
+    no_name(value, "label").or_else(|| {
+        let bad = value.chars().find(|c| !is_name(*c))?;
+        Some(Fault::new(
+            format!("no label is like `{value}`: none holds `{bad}`"),
+            "write the label as the workload has it",
+        ))
     })
 }
 

@@ -40,7 +40,7 @@ impl Notes {
     /// Whether anything was said about this line already, or anything that is an error.
     pub(super) fn tells(&self, at: &Position, as_error: bool) -> bool {
         self.found.iter().any(|(note, _)| {
-            let is_there = note.at.file == at.file && note.at.line == at.line;
+            let is_there = note.at.line == at.line && note.at.file == at.file;
             is_there && (!as_error || note.severity() == Severity::Error)
         })
     }

@@ -124,7 +124,16 @@ impl Values<'_> {
                 meta,
                 value.at(),
                 format!("`{text}` matches no path: every path starts with a slash"),
-                format!("write `/{text}`"),
+                match text.split_once("://") {
+                    None => format!("write `/{text}`"),
+                    Some((_, rest)) => {
+                        let path = rest.find('/').and_then(|start| rest.get(start..));
+                        format!(
+                            "write `{}`; hosts are listed in `hosts`",
+                            path.unwrap_or("/")
+                        )
+                    }
+                },
             );
             return;
         }

@@ -1,6 +1,7 @@
 //! Which workloads resources are for.
 
 use super::Code;
+use super::names;
 use super::notes::Notes;
 use super::world::{Scope, World};
 use crate::istio::{
@@ -67,6 +68,18 @@ fn selector(
             );
         }
         return;
+    }
+    for (key, value) in &selector.match_labels {
+        if let Some(fault) = names::label(value) {
+            let message = format!("nothing has the label `{key}`: {}", fault.message);
+            notes.add(
+                Code::ValueNeverMatches,
+                meta,
+                value.at(),
+                message,
+                fault.help,
+            );
+        }
     }
     if world.is_known(scope) && world.selected(scope).next().is_none() {
         let labels: Vec<String> = selector

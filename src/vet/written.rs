@@ -83,7 +83,12 @@ pub(super) fn no_name(value: &str, noun: &str) -> Option<Fault> {
             "no {noun} is like `{}`: it holds {what}",
             value.escape_debug()
         );
-        return Some(Fault::new(message, format!("write `{}`", value.trim())));
+        let trimmed = value.trim();
+        let help = match trimmed.contains(char::is_whitespace) {
+            true => "write one name a value".to_owned(),
+            false => format!("write `{trimmed}`"),
+        };
+        return Some(Fault::new(message, help));
     }
     None
 }
@@ -93,7 +98,7 @@ pub(super) fn no_star(value: &str, noun: &str) -> Option<Fault> {
     let literal = Written::of(value)?.literal;
     literal.contains('*').then(|| {
         Fault::new(
-            format!("no {noun} is like `{value}`: {STAR}, and no {noun} holds one"),
+            format!("no {noun} is like `{value}`: {STAR}, and no {noun} holds one otherwise"),
             ONE_STAR,
         )
     })
@@ -120,5 +125,5 @@ pub(super) fn literally(value: &str, instead: &str) -> Option<Fault> {
 
 /// What to write for a star that is not read.
 pub(super) const ONE_STAR: &str = "write one star, at the start or at the end, or list the values";
-const STAR: &str = "only one star is read as any text, the first or the last letter";
+const STAR: &str = "a star is a wildcard only once, as the first or the last letter";
 const FILL_IN: &str = "write the value itself, or let the tool fill it in before this is read";

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Sender, channel};
 
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::Pki;
@@ -171,6 +171,38 @@ spec:
     name: log
   rules:
   - to: [{operation: {methods: [GET]}}]
+",
+    // What cannot be read.
+    "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: typo, namespace: clinic}
+spec:
+  rules:
+  - from: [{source: {principles: [a]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: typo, namespace: clinic}
+spec: {action: DENY}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: clinic}
+spec: {action: CUSTOM, rules: [{}]}
+",
+    "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: quoted, namespace: clinic}
+spec:
+  rules:
+  - to: [{operation: {methods: [“GET”]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: quoted, namespace: clinic}
+spec: {}
 ",
     // Words that the loader has of values.
     "
@@ -385,14 +417,13 @@ struct Said {
 
 /// Builds a mesh of it.
 fn mesh(text: &str, workload: Workload) -> Said {
-    let log = Log::default();
-    let kept = log.clone();
+    let (told, log) = channel();
     let _guard = tracing::subscriber::set_default(
         tracing_subscriber::fmt()
             .with_max_level(tracing::Level::WARN)
             .with_ansi(false)
             .without_time()
-            .with_writer(move || kept.clone())
+            .with_writer(move || Log(told.clone()))
             .finish(),
     );
     let pki = Pki::new("cluster.local").unwrap();
@@ -419,7 +450,8 @@ fn mesh(text: &str, workload: Workload) -> Said {
         said.refused = problems.iter().map(|problem| problem.at.line).collect();
         return said;
     }
-    for line in log.0.lock().unwrap().lines() {
+    // One write a line.
+    for line in log.try_iter() {
         said.asks_providers |= line.contains("external authorization is not supported yet");
         // Istio says it of every such rule; vet says of known ports what it comes to.
         if line.contains("so it denies every raw TCP connection") {
@@ -442,16 +474,13 @@ fn hosts(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// What is logged.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<String>>);
+/// What is logged, a line each.
+struct Log(Sender<String>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap()
-            .push_str(&String::from_utf8_lossy(bytes));
+        // The mesh may log after nobody listens any more.
+        let _ = self.0.send(String::from_utf8_lossy(bytes).into_owned());
         Ok(bytes.len())
     }
 
