@@ -27,7 +27,7 @@ pub enum ProblemKind {
     TypographicQuotes,
     /// A resource is written a second time.
     Duplicate,
-    /// Two PeerAuthentications cover the same, and nothing says which is the older.
+    /// Two PeerAuthentications, or two Policies of 2018, cover the same, and nothing says which is the older.
     Ageless,
 }
 
@@ -44,7 +44,8 @@ impl Problem {
     }
 
     /// The same problem, of another kind.
-    pub(super) fn of_kind(self, kind: ProblemKind) -> Self {
+    #[must_use]
+    pub(crate) fn of_kind(self, kind: ProblemKind) -> Self {
         Self { kind, ..self }
     }
 }

@@ -45,7 +45,10 @@ pub struct DeployedService {
 pub struct DeployedPort {
     /// `targetPort`, a number or the name of a container's port; else `port`.
     pub target: String,
-    /// `appProtocol`, else the port's name; of both Istio takes the protocol. Empty: none is said.
+    /// `port`, the number under which clients know it.
+    pub number: Option<u16>,
+    /// `appProtocol`, else the port's name, of both of which Istio takes the protocol; `udp` or `sctp` where that is the `protocol`.
+    /// Empty: none is said.
     pub protocol: String,
 }
 
@@ -115,9 +118,14 @@ pub(super) fn deployment(
 
 fn port(port: &Node<'_>) -> Option<DeployedPort> {
     let target = text(port.get("targetPort")).or_else(|| text(port.get("port")))?;
-    let protocol = text(port.get("appProtocol")).or_else(|| text(port.get("name")));
+    let transport = text(port.get("protocol")).map(|name| name.to_ascii_lowercase());
+    let transport = transport.filter(|name| matches!(name.as_str(), "udp" | "sctp"));
+    let protocol = transport
+        .or_else(|| text(port.get("appProtocol")).filter(|name| !name.is_empty()))
+        .or_else(|| text(port.get("name")));
     Some(DeployedPort {
         target,
+        number: text(port.get("port")).and_then(|number| number.parse().ok()),
         protocol: protocol.unwrap_or_default(),
     })
 }
@@ -176,6 +184,7 @@ spec:
   ports:
   - {port: 80, targetPort: sql, name: tcp-sql}
   - {port: 9000, name: stats, appProtocol: http}
+  - {port: 53, name: http-dns, protocol: UDP}
 ---
 apiVersion: v1
 kind: Pod
@@ -209,10 +218,14 @@ spec: {template: none}
         let ports = service
             .ports
             .iter()
-            .map(|port| (&*port.target, &*port.protocol));
+            .map(|port| (&*port.target, port.number, &*port.protocol));
         assert_eq!(
             ports.collect::<Vec<_>>(),
-            [("sql", "tcp-sql"), ("9000", "http")]
+            [
+                ("sql", Some(80), "tcp-sql"),
+                ("9000", Some(9000), "http"),
+                ("53", Some(53), "udp")
+            ]
         );
         assert_eq!(resources.skipped.len(), 5, "they are still none of ours");
     }

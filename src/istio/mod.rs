@@ -68,6 +68,8 @@ mod uri;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "vet")]
+pub(crate) use decode::DENIES_TCP;
 pub use error::{Problem, ProblemKind, Problems};
 pub use kubernetes::{Deployed, DeployedPort, DeployedService};
 pub use legacy::{

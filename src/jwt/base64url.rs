@@ -5,20 +5,11 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::GeneralPurpose;
-use base64::engine::general_purpose::{NO_PAD, URL_SAFE as PADDED, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{NO_PAD, URL_SAFE_NO_PAD};
 
 /// RFC 7515: no padding, no white space, no stray bits.
 pub(crate) fn decode_strict(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
-}
-
-/// As [`decode_strict`], or padded as a whole: so some issuers write the members of their keys.
-pub(crate) fn decode_padded(text: &[u8]) -> Option<Vec<u8>> {
-    if text.ends_with(b"=") {
-        PADDED.decode(text).ok()
-    } else {
-        decode_strict(text)
-    }
 }
 
 /// Envoy: white space is skipped, stray bits are dropped, and all of the padding may be there, never a part of it.

@@ -17,11 +17,11 @@ use tower_service::Service;
 
 use super::key_source::{KeySource, check_uri};
 use super::keyring::WeakJwks;
-use super::keys::MAX_BYTES;
 use super::remote::Remote;
 use super::schedule::{Clocks, Schedule, rest};
 use super::{Jwks, KeySet, json};
 use crate::istio::shown_uri;
+use crate::policy::MAX_BYTES;
 
 /// Nesting of a discovery document.
 const MAX_DEPTH: usize = 16;

@@ -3,6 +3,7 @@ use std::fmt;
 use http::Uri;
 
 use crate::istio::shown_uri;
+use crate::policy::{check_key_uri, discovery_uri};
 
 /// Where keys are fetched. The text is the one of the rule: keys of one place never verify for another (rule J-48).
 ///
@@ -21,10 +22,7 @@ impl KeySource {
     pub fn uri(&self) -> String {
         match self {
             Self::Uri(uri) => uri.to_string(),
-            Self::Discovery(issuer) => {
-                let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
-                format!("{issuer}/.well-known/openid-configuration")
-            }
+            Self::Discovery(issuer) => discovery_uri(issuer),
         }
     }
 }
@@ -49,16 +47,6 @@ impl fmt::Debug for KeySource {
 
 /// Rule J-47: https only, unless told otherwise.
 pub(crate) fn check_uri(uri: &str, accepts_http: bool) -> Result<Uri, String> {
-    let uri: Uri = uri.parse().map_err(|_| "not a URI".to_owned())?;
-    if uri.authority().is_none() {
-        return Err("not an absolute URI".to_owned());
-    }
-    match uri.scheme_str() {
-        Some("https") => Ok(uri),
-        Some("http") if accepts_http => Ok(uri),
-        Some("http") => Err(
-            "keys fetched over plain HTTP can be forged on the way; use https, or jwt::Keyring::danger_accept_http".to_owned(),
-        ),
-        _ => Err("use https".to_owned()),
-    }
+    check_key_uri(uri, accepts_http)?;
+    uri.parse().map_err(|_| "not a URI".to_owned())
 }

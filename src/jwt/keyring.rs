@@ -235,6 +235,10 @@ impl Keyring {
         self
     }
 
+    pub(crate) fn accepts_http(&self) -> bool {
+        self.accepts_http
+    }
+
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }

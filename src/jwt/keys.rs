@@ -5,16 +5,11 @@ use jsonwebtoken::Algorithm;
 use jsonwebtoken::signature::Verifier;
 use serde_json::Value;
 
-use super::key::{Key, Unfit};
+use super::Refusal;
+use super::key::Key;
 use super::token::Reading;
-use super::{Refusal, json};
+use crate::policy::{KeySetFault as Kind, Unfit, keys};
 
-/// Bytes of a JWK set.
-pub(crate) const MAX_BYTES: usize = 1 << 20;
-/// Keys of a JWK set.
-const MAX_KEYS: usize = 100;
-/// Nesting of a JWK set.
-const MAX_DEPTH: usize = 16;
 /// Keys that are tried on a token which names none.
 const MAX_CANDIDATES: usize = 8;
 
@@ -38,23 +33,14 @@ impl KeySet {
     /// When the text is not such an object, has a member twice, nests deeper than 16, holds more than 1 MiB, 10,000 values or 100 keys, or
     /// none that can verify a token.
     pub fn parse(text: &str) -> Result<Self, KeySetError> {
-        if text.len() > MAX_BYTES {
-            return Err(KeySetError(Kind::TooLarge));
-        }
-        let set = json::object(text.as_bytes(), MAX_DEPTH).ok_or(KeySetError(Kind::Json))?;
-        let Some(Value::Array(list)) = set.get("keys") else {
-            return Err(KeySetError(Kind::NoList));
-        };
-        if list.len() > MAX_KEYS {
-            return Err(KeySetError(Kind::TooMany));
-        }
+        let list = keys(text).map_err(KeySetError)?;
         let mut parsed = Self {
             keys: Vec::with_capacity(list.len()),
             doubled: 0,
             skipped: 0,
             private: 0,
         };
-        for entry in list {
+        for entry in &list {
             let Value::Object(jwk) = entry else {
                 parsed.skipped += 1;
                 continue;
@@ -159,26 +145,9 @@ impl fmt::Debug for KeySet {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySetError(Kind);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
-    TooLarge,
-    Json,
-    NoList,
-    TooMany,
-    NoUsableKey,
-}
-
 impl fmt::Display for KeySetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Kind::TooLarge => write!(f, "larger than {MAX_BYTES} bytes"),
-            Kind::Json => f.write_str(
-                "not a JSON object, or one with a member twice, nested too deep or of too many values",
-            ),
-            Kind::NoList => f.write_str("no list `keys`"),
-            Kind::TooMany => write!(f, "more than {MAX_KEYS} keys"),
-            Kind::NoUsableKey => f.write_str("no key that can verify a token"),
-        }
+        self.0.fmt(f)
     }
 }
 

@@ -85,7 +85,6 @@ mod counts;
 mod effect;
 mod fetch;
 mod few;
-mod json;
 mod key;
 mod key_source;
 mod keyring;
@@ -102,6 +101,8 @@ mod token;
 mod verifier;
 mod verify;
 mod weight;
+
+use crate::policy::json;
 
 pub use authenticator::Authenticator;
 pub use counts::Counts;

@@ -1,4 +1,4 @@
-use http::header::{self, HeaderName};
+use http::header::HeaderName;
 use http::{HeaderMap, Uri};
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ use super::token::Reading;
 use super::verify::Demands;
 use super::{Jwks, KeySet, Keyring};
 use crate::istio::{JwtRule, Problem, Text};
-use crate::policy::fold_audience;
+use crate::policy::{fold_audience, rule_problems};
 
 /// One `jwtRules` entry, ready to be applied.
 #[derive(Clone, Debug)]
@@ -33,6 +33,11 @@ impl Rule {
         keyring: &mut Keyring,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
+        let found = rule_problems(rule, keyring.accepts_http());
+        if !found.is_empty() {
+            problems.extend(found);
+            return None;
+        }
         let jwks = compile_keys(rule, keyring, problems);
         let places = compile_places(rule, problems);
         let payload_header = rule
@@ -179,22 +184,13 @@ fn compile_places(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<Pla
     Some(places)
 }
 
-/// Rule J-27: a name that a claim may fill without changing what the request is.
+/// The name as HTTP's library has it; which names a claim may fill was checked before.
 fn output_header(name: &Text, field: &str, problems: &mut Vec<Problem>) -> Option<HeaderName> {
-    const RESERVED: [HeaderName; 5] = [
-        header::AUTHORIZATION,
-        header::CONNECTION,
-        header::CONTENT_LENGTH,
-        header::HOST,
-        header::TRANSFER_ENCODING,
-    ];
-    let message = match HeaderName::from_bytes(name.as_bytes()) {
-        Ok(header) if !RESERVED.contains(&header) => return Some(header),
-        Ok(_) => "a claim may not be written to this header",
-        Err(_) => "not a header name",
-    };
-    problems.push(Problem::new(name.at().clone(), field, message));
-    None
+    let header = HeaderName::from_bytes(name.as_bytes()).ok();
+    if header.is_none() {
+        problems.push(Problem::new(name.at().clone(), field, "not a header name"));
+    }
+    header
 }
 
 fn texts(list: &[Text]) -> impl Iterator<Item = Box<str>> {

@@ -114,6 +114,15 @@ pub fn is_joined(name: &str) -> bool {
     JOINED.binary_search(&name).is_ok()
 }
 
+/// Whether policy never sees a header of this name, in lower case, whoever sends it and over whatever connection.
+#[must_use]
+pub fn never_comes(name: &str) -> bool {
+    matches!(
+        name,
+        "keep-alive" | "proxy-connection" | "transfer-encoding"
+    ) || INTERNAL.binary_search(&name).is_ok()
+}
+
 /// Whether Envoy takes the header off before policy sees the request: headers of one hop, unless they upgrade the connection, `te`
 /// other than `trailers`, `x-forwarded-client-cert` from a plaintext peer, and what only a mesh's own proxies may ask Envoy for. An upgrade
 /// to `h2c` is none.
@@ -137,8 +146,7 @@ where
         "te" => asks_for_more() && !asks_for_trailers() && !upgrades(),
         "connection" | "upgrade" => !upgrades(),
         "http2-settings" => upgrade().is_some_and(is_h2c),
-        "keep-alive" | "proxy-connection" | "transfer-encoding" => true,
-        _ => INTERNAL.binary_search(&name).is_ok(),
+        _ => never_comes(name),
     }
 }
 

@@ -80,6 +80,8 @@ mod origin;
 mod program;
 mod request;
 mod stages;
+#[cfg(any(feature = "jwt", feature = "vet"))]
+mod token;
 mod trigger;
 
 pub use attributes::Attributes;
@@ -103,4 +105,12 @@ pub use program::{
     Authentication, Chain, Chains, CustomFilter, LegacyAuthentication, PerPort, Program, RuleSets,
 };
 pub use request::Request;
+#[cfg(feature = "vet")]
+pub(crate) use token::has_secret_key;
+#[cfg(any(feature = "jwt", feature = "vet"))]
+pub(crate) use token::rule_problems;
+#[cfg(feature = "jwt")]
+pub(crate) use token::{
+    Jwk, KeySetFault, MAX_BYTES, PublicKey, Unfit, check_key_uri, discovery_uri, json, keys,
+};
 pub use trigger::Triggers;

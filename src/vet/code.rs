@@ -72,11 +72,13 @@ codes! {
     AdmitsEveryIdentity "admits-every-identity" Warning
         "A wildcard of an ALLOW rule admits every identity there is."
     AgelessPeerAuthentication "ageless-peer-authentication" Error
-        "Two PeerAuthentications cover the same, and nothing says which is the older."
+        "Two PeerAuthentications, or two Policies of 2018, cover the same, and nothing says which is the older."
     AllowAlwaysDenied "allow-always-denied" Warning
         "An ALLOW rule allows only what a DENY rule refuses."
     BindingWithoutRole "binding-without-role" Error
         "A ServiceRoleBinding names a ServiceRole that its namespace does not have."
+    ClaimHeaderReserved "claim-header-reserved" Error
+        "A claim is written to a header that no claim may fill."
     DeniesEverything "denies-everything" Error
         "A DENY rule refuses every request."
     DenyExactPath "deny-exact-path" Warning
@@ -101,10 +103,16 @@ codes! {
         "A rule asks for the caller's identity where mutual TLS is off."
     JwksOverHttp "jwks-over-http" Error
         "The keys of an issuer are fetched over plain HTTP."
+    JwksUnusable "jwks-unusable" Error
+        "A key set holds no key that can verify a token."
     JwtWithoutAudiences "jwt-without-audiences" Warning
         "A JWT rule accepts tokens that were made for others."
     LegacyIgnored "legacy-ignored" Warning
         "A resource of 2018 is ignored, because one of today speaks of the same workload."
+    MeshRefuses "mesh-refuses" Error
+        "A mesh does not start with this configuration."
+    MeshWarns "mesh-warns" Warning
+        "A mesh that starts with this configuration warns of it."
     MethodLowerCase "method-lower-case" Error
         "An HTTP method is not in upper case, as methods are compared."
     MethodUnknown "method-unknown" Warning
@@ -123,6 +131,8 @@ codes! {
         "A DENY rule goes by what the caller sends, and lets pass whoever leaves it out."
     PrivateKeyInJwks "private-key-in-jwks" Error
         "A key set holds a key that tokens can be forged with."
+    ProviderNotAsked "provider-not-asked" Warning
+        "A CUSTOM policy has a provider asked, and a mesh within the application asks none."
     RbacNotSwitchedOn "rbac-not-switched-on" Error
         "There are roles and bindings, and no ClusterRbacConfig that enforces them."
     RedundantValue "redundant-value" Warning
@@ -141,6 +151,10 @@ codes! {
         "An annotation that should silence notes gives no reason, or names no code."
     SilenceUnused "silence-unused" Warning
         "An annotation silences a note that is not there."
+    TakenLiterally "taken-literally" Warning
+        "A star, a blank or a placeholder in a value stands for itself."
+    TargetRefsElsewhere "target-refs-elsewhere" Warning
+        "A resource is attached by targetRefs to what is no workload of the mesh, and is for none."
     TokenNotRequired "token-not-required" Warning
         "Tokens are checked when they are sent, and no policy demands one."
     TokenWithoutAuthentication "token-without-authentication" Error

@@ -1,6 +1,8 @@
 //! The lists of a rule, whatever kind of resource it stands in.
 
-use crate::istio::{AccessRule, AuthorizationPolicy, Condition, Operation, Rule, Source, Text};
+use crate::istio::{
+    AccessRule, AuthorizationPolicy, Condition, Operation, Rule, Source, Subject, Text,
+};
 
 /// What the values of a list are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +221,39 @@ pub(super) fn access(rule: &AccessRule) -> Vec<List<'_>> {
             ("notPaths", &rule.not_paths),
         ),
     ])
+}
+
+/// The lists of a subject of 2018 that are written and say who it is.
+pub(super) fn subject(subject: &Subject) -> Vec<List<'_>> {
+    let principals = |name, not_name, values, not_values| {
+        List::new(Field::Principal, (name, values), (not_name, not_values))
+    };
+    let properties = subject.properties.iter().filter_map(|(key, value)| {
+        let field = match key.as_str() {
+            "source.principal" | "source.user" => Field::Principal,
+            "source.namespace" => Field::Namespace,
+            "source.ip" => Field::Ip,
+            _ => return None,
+        };
+        let value = std::slice::from_ref(value);
+        Some(List::new(field, (key, value), (key, &[])))
+    });
+    let mut lists = written([
+        principals("user", "", subject.user.as_slice(), &[]),
+        principals("names", "notNames", &subject.names, &subject.not_names),
+        List::new(
+            Field::Namespace,
+            ("namespaces", &subject.namespaces),
+            ("notNamespaces", &subject.not_namespaces),
+        ),
+        List::new(
+            Field::Ip,
+            ("ips", &subject.ips),
+            ("notIps", &subject.not_ips),
+        ),
+    ]);
+    lists.extend(properties);
+    lists
 }
 
 /// The lists of all of a rule.

@@ -23,6 +23,11 @@
 //! [`Vet::allow`] silences a code everywhere. What is silenced is kept in [`Report::silenced`]. A silence without a reason is an error,
 //! and silences nothing.
 //!
+//! # What a mesh says
+//!
+//! For each known workload the compiler of the mesh ([`policy::compile`](crate::policy::compile)) runs on the same resources, and the rules of tokens are
+//! checked as the mesh checks them: what a mesh refuses is an error at the same line, and what it warns of a note. `docs/vet.md` lists the exceptions.
+//!
 //! # Edges
 //!
 //! What cannot be read is refused, as everywhere. Three mistakes that leave the text readable are notes here: typographic quotation
@@ -54,20 +59,28 @@
 
 mod callers;
 mod candidates;
+mod carried;
 mod code;
 mod compiled;
+mod hosts;
 mod legacy;
 mod lists;
 mod logic;
 mod meaning;
+mod mesh;
+mod names;
 mod note;
 mod notes;
+mod ports;
+mod protocol;
 mod run;
 mod silence;
+mod supposed;
 mod tokens;
 mod values;
 mod workloads;
 mod world;
+mod written;
 
 pub use code::{Code, Severity, UnknownCode};
 pub use note::{Note, Silenced};

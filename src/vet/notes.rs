@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use super::silence::Silences;
-use super::{Code, Note, Report, Silenced};
+use super::{Code, Note, Report, Severity, Silenced};
 use crate::istio::{Meta, Position};
 
 /// Where the checks put what they find.
@@ -35,6 +35,14 @@ impl Notes {
         self.found
             .iter()
             .any(|(note, _)| note.code == code && note.at == *at)
+    }
+
+    /// Whether anything was said about this line already, or anything that is an error.
+    pub(super) fn tells(&self, at: &Position, as_error: bool) -> bool {
+        self.found.iter().any(|(note, _)| {
+            let is_there = note.at.line == at.line && note.at.file == at.file;
+            is_there && (!as_error || note.severity() == Severity::Error)
+        })
     }
 
     /// Everything in order, each once, without what is silenced.

@@ -1,9 +1,12 @@
 use super::notes::Notes;
 use super::silence::Silences;
 use super::world::{World, known};
-use super::{Code, Note, Severity, Silenced, callers, legacy, meaning, tokens, values, workloads};
+use super::{
+    Code, Note, Severity, Silenced, callers, legacy, meaning, mesh, ports, tokens, values,
+    workloads,
+};
 use crate::identity::Workload;
-use crate::istio::{Loader, MeshConfig, Meta, Position, Problem, ProblemKind, Problems, Resources};
+use crate::istio::{Loader, MeshConfig, Problem, Problems, Resources};
 
 /// Judges configurations: what is known beside them, and what is not to be told.
 #[derive(Clone, Debug, Default)]
@@ -76,15 +79,16 @@ impl Vet {
             workloads: &workloads,
         };
         let mut notes = Notes::default();
-        for problem in readable {
-            told_by_loader(resources, problem, &mut notes);
-        }
+        mesh::readable(world, readable, &mut notes);
         values::check(world, &mut notes);
         meaning::check(world, &mut notes)?;
         callers::check(world, &mut notes);
         tokens::check(world, &mut notes);
         workloads::check(world, &mut notes);
+        ports::check(world, &mut notes);
         legacy::check(world, &mut notes);
+        // Last: it tells what is not told yet.
+        mesh::check(world, readable, &mut notes);
         Ok(notes.into_report(Silences::of(&self.allowed, resources)))
     }
 }
@@ -113,34 +117,4 @@ impl Report {
         let notes = self.notes.iter();
         notes.filter(|note| note.severity() == severity).count()
     }
-}
-
-fn told_by_loader(resources: &Resources, problem: &Problem, notes: &mut Notes) {
-    let (code, help) = match problem.kind {
-        ProblemKind::TypographicQuotes => (
-            Code::TypographicQuotes,
-            "write plain quotation marks, or none",
-        ),
-        ProblemKind::Duplicate => (Code::DuplicateResource, "take one out, or rename it"),
-        ProblemKind::Ageless => (
-            Code::AgelessPeerAuthentication,
-            "keep one; in a cluster the older one counts, and a file has no age",
-        ),
-        ProblemKind::Unreadable => return,
-    };
-    let nobody = Meta::default();
-    let meta = owner(resources, &problem.at).unwrap_or(&nobody);
-    let message = match problem.field.as_str() {
-        "" => problem.message.clone(),
-        field => format!("`{field}` {}", problem.message),
-    };
-    notes.add(code, meta, &problem.at, message, help);
-}
-
-/// The resource that stands at a place: the last that begins before it.
-fn owner<'r>(resources: &'r Resources, at: &Position) -> Option<&'r Meta> {
-    let before = resources
-        .metas()
-        .filter(|meta| meta.at.file == at.file && meta.at <= *at);
-    before.max_by_key(|meta| &meta.at)
 }

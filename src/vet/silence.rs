@@ -100,9 +100,14 @@ impl Silences {
         let comes_and_goes = |code| {
             matches!(
                 code,
-                Code::HttpOnTcpPort
+                Code::AgelessPeerAuthentication
+                    | Code::HttpOnTcpPort
                     | Code::LegacyIgnored
+                    | Code::MeshRefuses
+                    | Code::MeshWarns
+                    | Code::ProviderNotAsked
                     | Code::SelectorMatchesNothing
+                    | Code::TargetRefsElsewhere
                     | Code::UnguardedWorkload
                     | Code::UnknownProvider
             )

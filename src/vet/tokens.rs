@@ -1,18 +1,14 @@
 //! End-user tokens: who checks them, whether anyone asks for them, and how they are checked.
 
-use std::net::IpAddr;
-
-use serde_json::Value;
-
 use super::Code;
 use super::lists::{self, Field};
 use super::logic::excludes;
 use super::notes::Notes;
 use super::world::{Scope, World};
 use crate::identity::Workload;
-use crate::istio::{AuthorizationPolicy, JwtRule, Meta, RequestAuthentication, Text};
+use crate::istio::{AuthorizationPolicy, JwtRule, Meta, Problem, RequestAuthentication, Text};
 use crate::matcher::StringMatcher;
-use crate::policy::issuer_and_subject;
+use crate::policy::{has_secret_key, issuer_and_subject, rule_problems};
 
 /// Adds notes about tokens.
 pub(super) fn check(world: World<'_>, notes: &mut Notes) {
@@ -161,20 +157,11 @@ fn jwt_rule(meta: &Meta, rule: &JwtRule, notes: &mut Notes) {
             "list in `audiences` the names under which the issuer knows this service",
         );
     }
-    if let Some(uri) = &rule.jwks_uri
-        && let Some(host) = uri.strip_prefix("http://").map(host)
-        && !is_loopback(host)
-    {
-        notes.add(
-            Code::JwksOverHttp,
-            meta,
-            uri.at(),
-            format!("the keys of `{host}` come in plaintext: whoever sits on the way can exchange them and forge tokens"),
-            "write the address with https://",
-        );
+    for problem in rule_problems(rule, false) {
+        refused(meta, rule, &problem, notes);
     }
     if let Some(jwks) = &rule.jwks
-        && has_private_key(jwks)
+        && has_secret_key(jwks)
     {
         notes.add(
             Code::PrivateKeyInJwks,
@@ -186,6 +173,54 @@ fn jwt_rule(meta: &Meta, rule: &JwtRule, notes: &mut Notes) {
     }
 }
 
+/// What a mesh refuses of a rule.
+fn refused(meta: &Meta, rule: &JwtRule, problem: &Problem, notes: &mut Notes) {
+    let Problem {
+        at, field, message, ..
+    } = problem;
+    let source = match field.as_str() {
+        "jwksUri" => rule.jwks_uri.as_ref(),
+        "issuer" => rule.issuer.as_ref(),
+        _ => None,
+    };
+    let over_http = source.and_then(|uri| {
+        let (scheme, rest) = uri.split_once("://")?;
+        scheme.eq_ignore_ascii_case("http").then(|| host(rest))
+    });
+    let (code, message, help) = match (field.as_str(), over_http) {
+        (_, Some(host)) => (
+            Code::JwksOverHttp,
+            format!(
+                "the keys of `{host}` come in plaintext: whoever sits on the way can exchange them and forge tokens"
+            ),
+            "write the address with https://",
+        ),
+        ("jwks", _) => (
+            Code::JwksUnusable,
+            format!("this key set verifies no token: {message}"),
+            "list a public key for signatures: RSA of 2048 bits or more, P-256, P-384 or Ed25519",
+        ),
+        ("outputPayloadToHeader" | "outputClaimToHeaders", _) => (
+            Code::ClaimHeaderReserved,
+            format!("`{field}`: {message}"),
+            "write a header of your own, such as x-user",
+        ),
+        ("issuer", _) => (
+            Code::MeshRefuses,
+            format!(
+                "without `jwks` and `jwksUri` the keys are looked for where the issuer says, and that is: {message}"
+            ),
+            "write `jwksUri`, or `jwks`",
+        ),
+        _ => (
+            Code::MeshRefuses,
+            format!("`{field}`: {message}"),
+            "correct it",
+        ),
+    };
+    notes.add(code, meta, at, message, help);
+}
+
 /// The host of an address without its scheme; whoever logs in there is not named.
 fn host(rest: &str) -> &str {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -194,16 +229,4 @@ fn host(rest: &str) -> &str {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-fn has_private_key(jwks: &str) -> bool {
-    let set: Value = serde_json::from_str(jwks).unwrap_or_default();
-    let keys = set.get("keys").and_then(Value::as_array);
-    let is_private = |key: &Value| key.get("d").is_some() || key.get("k").is_some();
-    keys.into_iter().flatten().any(is_private)
 }

@@ -1,6 +1,8 @@
 //! Single values that are not what requests have.
 
 use super::Code;
+use super::carried::{as_it_stands, never};
+use super::hosts;
 use super::lists::{self, Field, List};
 use super::logic::includes;
 use super::meaning::matches;
@@ -9,12 +11,13 @@ use super::world::World;
 use crate::istio::{
     Action, AuthorizationPolicy, MeshConfig, Meta, Operation, PathNormalization, Text,
 };
-use crate::matcher::{Cidr, StringMatcher, authority, path};
+use crate::matcher::{Cidr, StringMatcher, path};
 use crate::policy::normalization;
 
 /// Adds notes about values.
 pub(super) fn check(world: World<'_>, notes: &mut Notes) {
     let mut values = Values {
+        mesh: world.mesh,
         paths: world.mesh.path_normalization,
         has_aliases: world.mesh.trust_domain != MeshConfig::default().trust_domain
             || !world.mesh.trust_domain_aliases.is_empty(),
@@ -23,6 +26,9 @@ pub(super) fn check(world: World<'_>, notes: &mut Notes) {
     for policy in &world.resources.authorization_policies {
         for list in lists::policy(policy) {
             values.list(&policy.meta, list);
+            if list.field == Field::Host {
+                hosts::check(policy, list, values.notes);
+            }
         }
         for operation in policy.rules.iter().flat_map(|rule| &rule.to) {
             values.grpc(&policy.meta, &operation.paths, &operation.methods);
@@ -33,13 +39,22 @@ pub(super) fn check(world: World<'_>, notes: &mut Notes) {
         for rule in &role.rules {
             for list in lists::access(rule) {
                 values.list(&role.meta, list);
+                if list.field == Field::Host {
+                    hosts::check_granted(&role.meta, list, values.notes);
+                }
             }
             values.grpc(&role.meta, &rule.paths, &rule.methods);
+        }
+    }
+    for binding in &world.resources.service_role_bindings {
+        for list in binding.subjects.iter().flat_map(lists::subject) {
+            values.list(&binding.meta, list);
         }
     }
 }
 
 struct Values<'n> {
+    mesh: &'n MeshConfig,
     paths: PathNormalization,
     has_aliases: bool,
     notes: &'n mut Notes,
@@ -48,18 +63,24 @@ struct Values<'n> {
 impl Values<'_> {
     fn list(&mut self, meta: &Meta, list: List<'_>) {
         for value in list.all() {
+            if let Some(fault) = never(self.mesh, list, value) {
+                let (at, message) = (value.at(), fault.message);
+                self.notes
+                    .add(Code::ValueNeverMatches, meta, at, message, fault.help);
+                continue;
+            }
             match list.field {
                 Field::Method => self.method(meta, value),
                 Field::Path | Field::Target => self.path(meta, value, list.field),
-                Field::Principal => self.principal(meta, value),
-                Field::ServerName => self.server_name(meta, value),
                 _ => {}
+            }
+            if let Some(fault) = as_it_stands(list, value) {
+                let (at, message) = (value.at(), fault.message);
+                self.notes
+                    .add(Code::TakenLiterally, meta, at, message, fault.help);
             }
         }
         for values in [list.values, list.not_values] {
-            if list.field == Field::Host {
-                self.hosts(meta, values);
-            }
             self.redundant(meta, list.field, values);
         }
     }
@@ -103,7 +124,16 @@ impl Values<'_> {
                 meta,
                 value.at(),
                 format!("`{text}` matches no path: every path starts with a slash"),
-                format!("write `/{text}`"),
+                match text.split_once("://") {
+                    None => format!("write `/{text}`"),
+                    Some((_, rest)) => {
+                        let path = rest.find('/').and_then(|start| rest.get(start..));
+                        format!(
+                            "write `{}`; hosts are listed in `hosts`",
+                            path.unwrap_or("/")
+                        )
+                    }
+                },
             );
             return;
         }
@@ -125,69 +155,6 @@ impl Values<'_> {
                 format!("`{escape}` in `{text}` is compared as it is spelled: the same character sent otherwise, or decoded before, does not match"),
                 "name the path without encoded characters, or by a prefix or template around them",
             );
-        }
-    }
-
-    /// What the scheme of a SPIFFE id does before a principal, which gets one in any case.
-    fn principal(&mut self, meta: &Meta, value: &Text) {
-        if let Some(rest) = value.strip_prefix("spiffe://") {
-            self.notes.add(
-                Code::ValueNeverMatches,
-                meta,
-                value.at(),
-                format!("`{value}` is nobody: Istio puts spiffe:// before what is written here"),
-                format!("write `{rest}`"),
-            );
-        }
-    }
-
-    fn server_name(&mut self, meta: &Meta, value: &Text) {
-        let lower = value.to_ascii_lowercase();
-        if lower != value.as_str() {
-            self.notes.add(
-                Code::ValueNeverMatches,
-                meta,
-                value.at(),
-                format!("`{value}` is no server name: it arrives in lower case"),
-                format!("write `{lower}`"),
-            );
-        }
-    }
-
-    /// A host that is written without the form that has a port.
-    fn hosts(&mut self, meta: &Meta, values: &[Text]) {
-        for value in values {
-            let host = value.as_str();
-            if !authority::is_legal(host.as_bytes()) {
-                self.notes.add(
-                    Code::ValueNeverMatches,
-                    meta,
-                    value.at(),
-                    format!("`{host}` is no host: whoever sends it as one is answered with 400"),
-                    "write the host alone",
-                );
-                continue;
-            }
-            let has_port = host
-                .rsplit_once(':')
-                .is_some_and(|(_, port)| port == "*" || port.bytes().all(|b| b.is_ascii_digit()));
-            if host.contains('*') || has_port {
-                continue;
-            }
-            let with_port = format!("{}:", host.to_ascii_lowercase());
-            let has_twin = values.iter().any(|other| {
-                let other = other.to_ascii_lowercase();
-                other.starts_with(&with_port) || other.ends_with('*') && matches(&other, &with_port)
-            });
-            if !has_twin {
-                self.notes.add(
-                    Code::HostWithoutPort,
-                    meta,
-                    value.at(),
-                    format!("`{host}` does not match `{host}:8080`: hosts are compared as sent, port and all"),
-                    format!("add `{host}:*` beside it"),
-                );
-            }
         }
     }
 

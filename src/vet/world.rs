@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::protocol::Protocols;
 use crate::identity::Workload;
 use crate::istio::{
     AuthorizationPolicy, Deployed, DeployedService, MeshConfig, Meta, PeerAuthentication, Position,
@@ -22,47 +23,96 @@ pub(super) struct World<'r> {
 pub(super) struct Known {
     pub(super) kind: String,
     pub(super) workload: Workload,
+    /// What its ports speak.
+    pub(super) protocols: Protocols,
     pub(super) at: Position,
 }
+
+impl Known {
+    /// Whether it was stated, and not found among the resources.
+    pub(super) fn is_stated(&self) -> bool {
+        self.kind == STATED
+    }
+}
+
+/// The kind of what no resource deploys.
+const STATED: &str = "Workload";
 
 /// The workloads that were stated, and those that the resources deploy.
 pub(super) fn known(stated: &[Workload], resources: &Resources) -> Vec<Known> {
     let stated = stated.iter().map(|workload| Known {
-        kind: "Workload".to_owned(),
+        kind: STATED.to_owned(),
         workload: workload.clone(),
+        protocols: spoken(workload, &resources.services),
         at: Position::default(),
     });
-    let deployed = resources.workloads.iter().map(|deployed| Known {
-        kind: deployed.kind.clone(),
-        workload: workload(deployed, &resources.services),
-        at: deployed.at.clone(),
-    });
+    let deployed = resources.workloads.iter();
+    let deployed = deployed.map(|deployed| found(deployed, &resources.services));
     stated.chain(deployed).collect()
 }
 
+/// What the ports of a stated workload speak: as it is stated, else as the services say that select it.
+fn spoken(workload: &Workload, services: &[DeployedService]) -> Protocols {
+    let mut protocols = Protocols::default();
+    for service in workload.services() {
+        if let Some(said) = &service.port_name {
+            protocols.add(service.port, Some(service.port), said);
+        }
+    }
+    let (namespace, labels) = (workload.namespace(), workload.labels());
+    let mut found = Protocols::default();
+    for port in before(services, namespace, labels).flat_map(|service| &service.ports) {
+        if let Ok(number) = port.target.parse() {
+            found.add(number, port.number, &port.protocol);
+        }
+    }
+    protocols.complete(found);
+    let mut numbers = Protocols::default();
+    for service in workload.services() {
+        numbers.add(service.port, Some(service.port), "");
+    }
+    protocols.complete(numbers);
+    protocols
+}
+
+/// The services that select a workload of these labels.
+fn before<'r>(
+    services: &'r [DeployedService],
+    namespace: &'r str,
+    labels: &'r BTreeMap<String, String>,
+) -> impl Iterator<Item = &'r DeployedService> {
+    services.iter().filter(move |service| {
+        let mut wanted = service.selector.iter();
+        service.namespace == namespace
+            && !service.selector.is_empty()
+            && wanted.all(|(key, value)| labels.get(key) == Some(value))
+    })
+}
+
 /// A deployed workload, behind the services that select it.
-fn workload(deployed: &Deployed, services: &[DeployedService]) -> Workload {
+fn found(deployed: &Deployed, services: &[DeployedService]) -> Known {
+    let mut protocols = Protocols::default();
     let workload = Workload::new(&deployed.namespace, &deployed.service_account);
     let labels = deployed.labels.iter();
     let mut workload = labels.fold(workload.name(&deployed.name), |workload, (key, value)| {
         workload.label(key, value)
     });
-    let selects = |service: &&DeployedService| {
-        let mut labels = service.selector.iter();
-        service.namespace == deployed.namespace
-            && !service.selector.is_empty()
-            && labels.all(|(key, value)| deployed.labels.get(key) == Some(value))
-    };
-    for service in services.iter().filter(selects) {
+    for service in before(services, &deployed.namespace, &deployed.labels) {
         for port in &service.ports {
             let named = deployed.ports.get(&port.target).copied();
             let Some(number) = named.or_else(|| port.target.parse().ok()) else {
                 continue;
             };
+            protocols.add(number, port.number, &port.protocol);
             workload = workload.service_with_port_name(&service.name, number, &port.protocol);
         }
     }
-    workload
+    Known {
+        kind: deployed.kind.clone(),
+        workload,
+        protocols,
+        at: deployed.at.clone(),
+    }
 }
 
 /// The workloads that a resource selects, as it writes them.
@@ -129,20 +179,24 @@ impl<'r> World<'r> {
 
     /// The known workloads that a resource in `scope` touches.
     pub(super) fn selected(&self, scope: Scope<'_>) -> impl Iterator<Item = &'r Workload> {
+        self.selected_known(scope).map(|known| &known.workload)
+    }
+
+    /// As [`selected`](Self::selected), with what is known of each.
+    pub(super) fn selected_known(&self, scope: Scope<'_>) -> impl Iterator<Item = &'r Known> {
         let world = *self;
         let (namespace, labels, is_attached) = (
             scope.namespace.to_owned(),
             scope.labels.clone(),
             scope.is_attached,
         );
-        let workloads = self.workloads.iter().map(|known| &known.workload);
-        workloads.filter(move |workload| {
+        self.workloads.iter().filter(move |known| {
             let scope = Scope {
                 namespace: &namespace,
                 labels: &labels,
                 is_attached,
             };
-            world.selects(scope, workload)
+            world.selects(scope, &known.workload)
         })
     }
 

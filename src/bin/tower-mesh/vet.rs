@@ -189,7 +189,7 @@ impl Args for Workloads {
                     .value_name("NAME:PORT[/PROTOCOL]")
                     .value_parser(value_parser!(Service))
                     .requires("workload")
-                    .help("A service that the workload before it stands behind; the protocol (tcp, mysql, redis, …) unless it is HTTP"),
+                    .help("A service that the workload before it stands behind; the protocol (tcp, mysql, redis, …) unless it is HTTP; http, too, on a port that is known for another"),
             )
     }
 

@@ -154,9 +154,7 @@ fn rule(at: &Cursor<'_, '_>, action: Option<Action>) -> Option<Rule> {
         Some(condition)
     });
     if action == Some(Action::Deny) && traits.http && !traits.other {
-        at.note(
-            "has only HTTP fields and no port, so it denies every raw TCP connection; add to.operation.ports",
-        );
+        at.note(DENIES_TCP);
     }
     Some(Rule {
         from,
@@ -165,6 +163,9 @@ fn rule(at: &Cursor<'_, '_>, action: Option<Action>) -> Option<Rule> {
         at: at.at(),
     })
 }
+
+/// Told of a DENY rule of HTTP fields only, wherever raw TCP may come in or not.
+pub(crate) const DENIES_TCP: &str = "has only HTTP fields and no port, so it denies every raw TCP connection; add to.operation.ports";
 
 /// Why CUSTOM rules cannot name callers.
 const NOT_WITH_CUSTOM: &str =

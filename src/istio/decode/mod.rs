@@ -10,6 +10,8 @@ mod peer_authentication;
 mod request_authentication;
 mod value;
 
+#[cfg(feature = "vet")]
+pub(crate) use authorization::DENIES_TCP;
 pub(super) use authorization::authorization_policy;
 pub(super) use legacy_authentication::legacy_policy;
 pub(super) use legacy_rbac::{rbac_config, service_role, service_role_binding};

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use super::compiler::Compiler;
 use crate::identity::Workload;
-use crate::istio::{AuthorizationPolicy, Meta, RequestAuthentication, Selector, TargetRef};
+use crate::istio::{
+    AuthorizationPolicy, Meta, Problem, ProblemKind, RequestAuthentication, Selector, TargetRef,
+};
 
 /// A resource that selects workloads.
 pub(super) trait Selecting {
@@ -105,7 +107,10 @@ pub(super) fn refuse_double(compiler: &mut Compiler<'_>, meta: &Meta) {
         "{} {}/{} is defined more than once; remove one or rename it",
         meta.kind, meta.namespace, meta.name
     );
-    compiler.refuse(&meta.at, "metadata.name", message);
+    let problem = Problem::new(meta.at.clone(), "metadata.name", message);
+    compiler
+        .problems
+        .push(problem.of_kind(ProblemKind::Duplicate));
 }
 
 /// Oldest first, then by name; a resource without a creation time counts as old, as in Istio.
@@ -132,7 +137,10 @@ pub(super) fn oldest<'r, R>(
                 named(winner),
                 winner.at
             );
-            compiler.refuse(&other.at, "metadata.name", message);
+            let problem = Problem::new(other.at.clone(), "metadata.name", message);
+            compiler
+                .problems
+                .push(problem.of_kind(ProblemKind::Ageless));
         } else {
             let message = format!(
                 "{} is ignored: {} (at {}) covers the same and is older",

@@ -211,3 +211,94 @@ fn the_clinics_policies_have_no_errors() {
         );
     }
 }
+
+/// Each of these loads, and a mesh of the workload refuses it, warns of it or lets someone through.
+#[test]
+fn what_a_mesh_says_of_a_workload_the_command_says_too() {
+    let peers = "
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: scrape, namespace: shop}
+spec: {selector: {matchLabels: {app: till}}, portLevelMtls: {'9000': {mode: PERMISSIVE}}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: scrape-again, namespace: shop}
+spec: {selector: {matchLabels: {app: till}}, portLevelMtls: {'8000': {mode: PERMISSIVE}}}
+";
+    let keys = "
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: users, namespace: shop}
+spec:
+  jwtRules:
+  - {issuer: 'https://idp.example', audiences: [till], jwks: '{\"keys\":[{\"kty\":\"RSA\",\"use\":\"enc\",\"n\":\"AAAA\",\"e\":\"AQAB\"}]}'}
+";
+    let attached = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: clerks, namespace: shop}
+spec:
+  targetRefs: [{kind: Service, group: '', name: till}]
+  rules: [{from: [{source: {namespaces: [desk]}}]}]
+";
+    let ports = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: clerks, namespace: shop}
+spec:
+  rules:
+  - to:
+    - operation: {ports: ['8080'], methods: [GET]}
+    - operation: {ports: ['9000']}
+";
+    let hosts = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: edge, namespace: shop}
+spec:
+  rules:
+  - to: [{operation: {hosts: ['*.shop.example:*']}}]
+";
+    let refused = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: edge, namespace: shop}
+spec:
+  action: DENY
+  rules:
+  - to: [{operation: {hosts: ['*.admin.shop.example'], ports: ['8080']}}]
+";
+    for (text, exit, note) in [
+        (peers, 1, "7:1: error[ageless-peer-authentication]"),
+        (keys, 1, "error[jwks-unusable]"),
+        (attached, 0, "6:16: warning[target-refs-elsewhere]"),
+        (
+            ports,
+            0,
+            "8:51: warning[http-on-tcp-port]: port 9000 speaks raw TCP",
+        ),
+        (
+            hosts,
+            1,
+            "7:32: error[value-never-matches]: no host ends in `:*`",
+        ),
+        (refused, 0, "8:32: warning[host-without-port]"),
+    ] {
+        let files = Files::of(&[("a.yaml", text)]);
+        let path = files.path("a.yaml");
+        let (code, out) = vet(&[
+            &path,
+            "--workload",
+            "shop/till",
+            "--label",
+            "app=till",
+            "--service",
+            "till:8080",
+            "--service",
+            "till:9000/tcp",
+        ]);
+        assert_eq!(code, exit, "{out}");
+        assert!(out.contains(note), "{note}\n{out}");
+    }
+}

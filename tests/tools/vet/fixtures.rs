@@ -160,7 +160,7 @@ fn vet(code: Code, name: &str) -> (Report, String) {
 }
 
 /// `NAMESPACE/ACCOUNT KEY=VALUE NAME:PORT[/PROTOCOL]`.
-fn workload(line: &str) -> Workload {
+pub(super) fn workload(line: &str) -> Workload {
     let mut words = line.split(' ');
     let (namespace, account) = words.next().unwrap().split_once('/').unwrap();
     words.fold(Workload::new(namespace, account), |workload, word| {

@@ -281,6 +281,74 @@ proptest! {
     }
 }
 
+/// One value of some list, put together of what such values are made of, well and badly.
+fn value() -> impl Strategy<Value = String> {
+    let part = select(
+        &[
+            "cluster.local",
+            "td",
+            "ns",
+            "foo",
+            "bar",
+            "sa",
+            "a",
+            "b",
+            "",
+            "*",
+            "Foo",
+            "foo*",
+            "spiffe:",
+        ][..],
+    );
+    let principal = proptest::collection::vec(part, 1..=6).prop_map(|parts| parts.join("/"));
+    let name = "[*]?[a-cfoFor*/ ]{1,4}[*]?";
+    let host = "[*]?(a|A)[.]?(example|EXAMPLE)?(:80|:[*]|:8x)?[*]?";
+    prop_oneof![
+        principal.prop_map(|value| format!("from: [{{source: {{principals: ['{value}']}}}}]")),
+        name.prop_map(|value| format!("from: [{{source: {{namespaces: ['{value}']}}}}]")),
+        "[a-bfo/A ]{1,4}"
+            .prop_map(|value| format!("from: [{{source: {{serviceAccounts: ['{value}']}}}}]")),
+        "[*]?(td|cluster[.]local|local|TD| )[*]?"
+            .prop_map(|value| format!("from: [{{source: {{trustDomains: ['{value}']}}}}]")),
+        host.prop_map(|value| format!("to: [{{operation: {{hosts: ['{value}']}}}}]")),
+        "[*]?(a|A)[.]?(example)?[*.:]?"
+            .prop_map(|value| format!("when: [{{key: connection.sni, values: ['{value}']}}]")),
+        "[*]?[ 13]{1,3}[*]?".prop_map(|value| format!(
+            "when: [{{key: 'request.headers[x-a]', values: ['{value}']}}]"
+        )),
+        select(&["idp", "idp/", "idp/u", "idp/*", "*/u", "*/", "idp*"][..])
+            .prop_map(|value| format!("from: [{{source: {{requestPrincipals: ['{value}']}}}}]")),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn values_that_nothing_carries_match_no_request(
+        rule in value(),
+        requests in proptest::collection::vec(request(), 20),
+    ) {
+        let policy = Written {
+            action: "ALLOW",
+            namespace: "foo",
+            selector: "",
+            rules: vec![format!("{{{rule}}}")],
+        };
+        let (text, _) = yaml(&[policy], &BTreeSet::new());
+        let Ok(report) = Vet::new().yaml("p.yaml", &text, "foo") else {
+            return Ok(());
+        };
+        let is_never = report.notes.iter().any(|note| note.code == Code::ValueNeverMatches);
+        if is_never {
+            let engine = engine(&text);
+            for request in &requests {
+                prop_assert!(!engine.judge(request).decision.allowed, "{:?}\n{}\n{:?}", request, text, report);
+            }
+        }
+    }
+}
+
 /// The laws would hold for a vet that says nothing.
 #[test]
 fn the_laws_are_about_something() {

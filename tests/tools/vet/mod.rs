@@ -1,7 +1,9 @@
 //! What is told about policies that load.
 
+mod agreement;
 mod clinic_2018;
 mod command;
 mod fixtures;
 mod laws;
 mod silence;
+mod token_rules;

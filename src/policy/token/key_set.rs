@@ -1,0 +1,83 @@
+use std::fmt;
+
+#[cfg(feature = "vet")]
+use serde_json::Map;
+use serde_json::Value;
+
+use super::json;
+use super::jwk::Jwk;
+#[cfg(feature = "vet")]
+use super::jwk::is_private;
+
+/// Bytes of a JWK set.
+pub(crate) const MAX_BYTES: usize = 1 << 20;
+/// Keys of a JWK set.
+const MAX_KEYS: usize = 100;
+/// Nesting of a JWK set.
+const MAX_DEPTH: usize = 16;
+
+/// What keeps a JWK set from being used at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeySetFault {
+    TooLarge,
+    Json,
+    NoList,
+    TooMany,
+    NoUsableKey,
+}
+
+impl fmt::Display for KeySetFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => write!(f, "larger than {MAX_BYTES} bytes"),
+            Self::Json => f.write_str(
+                "not a JSON object, or one with a member twice, nested too deep or of too many values",
+            ),
+            Self::NoList => f.write_str("no list `keys`"),
+            Self::TooMany => write!(f, "more than {MAX_KEYS} keys"),
+            Self::NoUsableKey => f.write_str("no key that can verify a token"),
+        }
+    }
+}
+
+/// The entries of a JWK set's `keys` (RFC 7517 §5, rule J-46), whatever each is.
+///
+/// # Errors
+/// When the text is no such set, or is too large.
+pub(crate) fn keys(text: &str) -> Result<Vec<Value>, KeySetFault> {
+    if text.len() > MAX_BYTES {
+        return Err(KeySetFault::TooLarge);
+    }
+    let mut set = json::object(text.as_bytes(), MAX_DEPTH).ok_or(KeySetFault::Json)?;
+    let Some(Value::Array(list)) = set.remove("keys") else {
+        return Err(KeySetFault::NoList);
+    };
+    if list.len() > MAX_KEYS {
+        return Err(KeySetFault::TooMany);
+    }
+    Ok(list)
+}
+
+/// Whether some key of the set can verify a token.
+///
+/// # Errors
+/// When none can, or the text is no JWK set.
+pub(super) fn check(text: &str) -> Result<(), KeySetFault> {
+    let is_usable =
+        |key: &Value| matches!(key, Value::Object(members) if Jwk::read(members).is_ok());
+    match keys(text)?.iter().any(is_usable) {
+        true => Ok(()),
+        false => Err(KeySetFault::NoUsableKey),
+    }
+}
+
+/// Whether a text that is meant as a JWK set holds a key that tokens can be made with: a private one, or a symmetric one.
+#[cfg(feature = "vet")]
+pub(crate) fn has_secret_key(text: &str) -> bool {
+    // However broken it is otherwise: the key is out.
+    let set: Value = serde_json::from_str(text).unwrap_or_default();
+    let list = set.get("keys").and_then(Value::as_array);
+    let is_secret = |members: &Map<String, Value>| is_private(members) || members.contains_key("k");
+    let mut members = list.into_iter().flatten().filter_map(Value::as_object);
+    members.any(is_secret)
+}
