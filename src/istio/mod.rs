@@ -80,7 +80,6 @@ pub use security::{
     Action, AuthorizationPolicy, ClaimToHeader, Condition, JwtHeader, JwtRule, MtlsMode, Operation,
     PeerAuthentication, RequestAuthentication, Rule, Source,
 };
-#[cfg(feature = "jwt")]
 pub(crate) use uri::shown_uri;
 // The tables of policy tests are YAML, too, and say as well what is wrong with them.
 #[cfg(feature = "policy-testing")]
