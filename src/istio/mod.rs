@@ -90,7 +90,6 @@ pub use security::{
     PeerAuthentication, RequestAuthentication, Rule, Source,
 };
 pub(crate) use suggest::distance;
-#[cfg(feature = "jwt")]
 pub(crate) use uri::shown_uri;
 // The tables of policy tests are YAML, too, and say as well what is wrong with them.
 #[cfg(feature = "policy-testing")]

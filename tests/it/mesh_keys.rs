@@ -205,9 +205,9 @@ async fn a_key_server_that_hangs_holds_up_changes_for_a_bounded_time() {
         assert!(passed <= most, "{path}: {passed} s");
     }
     let text = log.text();
-    let late = "keys do not come in time";
-    assert_eq!(text.matches(late).count(), 1, "{text}");
-    assert!(text.contains("https://new.test/keys") && !text.contains("hunter2"));
+    // Whichever bound ended it, the fetch's own or that of all together.
+    assert!(text.contains("https://new.test/keys"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
     assert!(world.door.came() > 0);
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::Authentication;
 use super::rules::set;
-use crate::istio::JwtRule;
+use crate::istio::{JwtRule, shown_uri};
 
 /// The JWT filter of one port; `None` when no resource speaks of tokens. `fetched` holds the key sets of remote rules by their URI.
 ///
@@ -143,10 +143,10 @@ fn provider(rule: &JwtRule, fetched: &BTreeMap<String, String>) -> Result<Value,
 }
 
 /// Why token rules do not print as a JWT filter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct JwtAuthnError(Reason);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Reason {
     MissingKeys(String),
     TriggerRules,
@@ -157,7 +157,7 @@ impl JwtAuthnError {
         Self(Reason::MissingKeys(uri.to_owned()))
     }
 
-    /// The URI whose keys are missing, when that is the reason.
+    /// The URI whose keys are missing, when that is the reason: whole, to look it up. Shown, it has no userinfo and no query.
     #[must_use]
     pub fn missing_uri(&self) -> Option<&str> {
         match &self.0 {
@@ -170,11 +170,19 @@ impl JwtAuthnError {
 impl fmt::Display for JwtAuthnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Reason::MissingKeys(uri) => write!(f, "the keys of {uri} were not given"),
+            Reason::MissingKeys(uri) => {
+                write!(f, "the keys of {} were not given", shown_uri(uri))
+            }
             Reason::TriggerRules => f.write_str(
                 "triggerRules of a legacy Policy have no counterpart in Envoy's JWT filter",
             ),
         }
+    }
+}
+
+impl fmt::Debug for JwtAuthnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JwtAuthnError({self})")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where keys are fetched may hold a password or an access key: it is shown without them.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -11,7 +12,7 @@ use tower::service_fn;
 use tower_mesh::Workload;
 use tower_mesh::istio::{self, JwtRule};
 use tower_mesh::jwt::{Authenticator, Fetcher, Keyring};
-use tower_mesh::policy::Engine;
+use tower_mesh::policy::{Engine, envoy};
 use tower_mesh::testing::Issuer;
 
 use super::support::authentication;
@@ -141,7 +142,11 @@ fn configuration_errors_show_no_secret_of_a_key_uri() {
                     let engine = Engine::builder(&workload).yaml(&yaml).build().unwrap();
                     let authentication = engine.authentication(8080);
                     let compiled = Authenticator::compile(authentication, &mut Keyring::new());
-                    format!("{resources:?} {engine:?} {authentication:?} {compiled:?}")
+                    let printed = envoy::jwt_authn(authentication, &BTreeMap::new());
+                    let unprinted = printed.map_err(|error| format!("{error} {error:?}"));
+                    format!(
+                        "{resources:?} {engine:?} {authentication:?} {compiled:?} {unprinted:?}"
+                    )
                 }
             };
             assert!(!shown.contains("hunter2"), "{uri}: {shown}");
