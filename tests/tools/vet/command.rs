@@ -276,14 +276,14 @@ spec:
         (
             ports,
             0,
-            "8:51: warning[http-on-tcp-port]: port 9000 speaks raw TCP",
+            "8:46: warning[http-on-tcp-port]: port 9000 speaks raw TCP",
         ),
         (
             hosts,
             1,
-            "7:32: error[value-never-matches]: no host ends in `:*`",
+            "7:31: error[value-never-matches]: no host ends in `:*`",
         ),
-        (refused, 0, "8:32: warning[host-without-port]"),
+        (refused, 0, "8:31: warning[host-without-port]"),
     ] {
         let files = Files::of(&[("a.yaml", text)]);
         let path = files.path("a.yaml");
