@@ -2,9 +2,10 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::Keyring;
-use super::authenticator::{Authenticator, Outcome, Verified};
+use super::authenticator::{Authenticator, Outcome};
 use super::rule::Rule;
 use super::token::Reading;
+use super::verified::{Standing, Verified};
 use crate::context::{Exchange, Peer};
 use crate::istio::{LegacyJwt, MtlsMode, PrincipalBinding, Problem};
 use crate::message::LocalReply;
@@ -78,10 +79,10 @@ impl Legacy {
                 continue;
             }
             triggered = true;
-            let mut standing = None;
+            let mut standing = Standing::default();
             let outcome = authenticator.apply(index, &origin.rule, head, now, &mut standing);
             if outcome == Outcome::Good {
-                return Ok(standing);
+                return Ok(standing.into_verified());
             }
         }
         if triggered && !self.origin_is_optional {
@@ -98,14 +99,15 @@ impl Legacy {
         head: &mut Parts,
         now: f64,
     ) -> Result<Option<Verified>, LocalReply> {
-        let path = head.uri.path().to_owned();
-        let triggered = self.origins.iter().enumerate();
-        let mut triggered = triggered
-            .filter(|(_, origin)| origin.triggers.apply_to(&path))
+        let triggered: Vec<_> = self
+            .origins
+            .iter()
+            .enumerate()
+            .filter(|(_, origin)| origin.triggers.apply_to(head.uri.path()))
             .map(|(index, origin)| (index, &origin.rule))
-            .peekable();
-        let may_miss = self.origin_is_optional || triggered.peek().is_none();
-        match authenticator.by_all_rules(triggered, head, now) {
+            .collect();
+        let may_miss = self.origin_is_optional || triggered.is_empty();
+        match authenticator.by_all_rules(triggered.into_iter(), head, now) {
             Ok(None) if !may_miss => Err(refuse("Origin authentication failed.")),
             verdict => verdict.map_err(|_| refuse("Origin authentication failed.")),
         }

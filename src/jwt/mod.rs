@@ -95,6 +95,7 @@ mod rule;
 mod schedule;
 mod seen;
 mod token;
+mod verified;
 mod verifier;
 mod verify;
 
