@@ -188,13 +188,19 @@ impl Pace {
             Phase::Http1(_, before) if begun != before => {
                 // Its head was whole.
                 self.since = None;
-                let last = self.heard.max(self.wrote).max(self.ended);
-                (!is_open).then(|| last.checked_add(idle))?
+                if is_open {
+                    return None;
+                }
+                let last = self.heard.max(self.wrote).checked_add(idle)?;
+                // An end may be seen late, and is no more than what lets its answer go.
+                Some(last.max(self.ended.checked_add(head)?))
             }
             Phase::Opening(_) | Phase::Http1(..) => self.since?.checked_add(head),
             Phase::Http2(ref frames) => match self.since {
                 // What a request sends of its body is bounded with the body.
                 Some(_) if frames.is_in_body() && is_open => None,
+                // Of a request that has ended, what is on its way has its time from then.
+                Some(since) if frames.is_in_body() => since.max(self.ended).checked_add(head),
                 Some(since) => since.checked_add(head),
                 None if is_open => None,
                 None => {
