@@ -301,7 +301,7 @@ impl Authenticator {
             return Err(Refusal::Ambiguous);
         }
         for place in taken_out {
-            place.remove(&mut head.uri, &mut head.headers);
+            place.remove(head);
         }
         Ok(Some(standing.clone()))
     }
@@ -344,7 +344,7 @@ impl Authenticator {
             }
         }
         for place in taken_out.iter() {
-            place.remove(&mut head.uri, &mut head.headers);
+            place.remove(head);
         }
         outcome
     }
