@@ -3,7 +3,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Extensions, Uri};
+use http::{Extensions, HeaderName, HeaderValue, Uri};
 
 use super::{Claims, Peer, TraceContext};
 use crate::policy::Decision;
@@ -23,6 +23,7 @@ struct Cells {
     hidden: OnceLock<Hidden>,
     trace: OnceLock<TraceContext>,
     claims: OnceLock<Claims>,
+    outputs: OnceLock<Arc<[(HeaderName, HeaderValue)]>>,
     decision: OnceLock<Decision>,
     route: OnceLock<Arc<str>>,
     details: OnceLock<Arc<str>>,
@@ -239,6 +240,17 @@ impl Exchange {
     /// Keeps verified claims.
     pub fn set_claims(&self, claims: Claims) {
         let _ = self.0.claims.set(claims);
+    }
+
+    /// Keeps the headers in which a guard tells the application of the verified token.
+    pub(crate) fn set_outputs(&self, headers: Arc<[(HeaderName, HeaderValue)]>) {
+        let _ = self.0.outputs.set(headers);
+    }
+
+    /// What a guard has told in this header.
+    pub(crate) fn output(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        let mut outputs = self.0.outputs.get()?.iter();
+        outputs.find_map(|(told, value)| (told == name).then_some(value))
     }
 
     /// Keeps what policy decided.

@@ -171,10 +171,7 @@ impl Authenticator {
         reading: Reading,
         path: TriggerPath<'_>,
     ) -> Result<Option<Claims>, LocalReply> {
-        // No client may set what only this guard sets, with or without a token (rule J-26).
-        for name in &self.outputs {
-            head.headers.remove(name);
-        }
+        self.take_off_outputs(&mut head.headers, exchange);
         if self.seen.is_none() {
             return Ok(None);
         }
@@ -212,6 +209,20 @@ impl Authenticator {
             Err(reply) => {
                 exchange.set_details(Arc::clone(reply.details()));
                 Err(reply)
+            }
+        }
+    }
+
+    /// No client may set what only this guard sets, with or without a token (rule J-26); what a guard further out has told stays.
+    fn take_off_outputs(&self, headers: &mut HeaderMap, exchange: &Exchange) {
+        for name in &self.outputs {
+            match exchange.output(name) {
+                Some(told) if headers.contains_key(name) => {
+                    headers.insert(name.clone(), told.clone());
+                }
+                _ => {
+                    headers.remove(name);
+                }
             }
         }
     }
@@ -442,8 +453,11 @@ impl Authenticator {
 impl Verified {
     /// Tells the application and policy of the token, both: it is the one decision about whose request this is.
     fn stand(self, head: &mut Parts, exchange: &Exchange) -> Claims {
-        for (name, value) in self.headers.iter().flat_map(|headers| headers.iter()) {
-            head.headers.insert(name.clone(), value.clone());
+        if let Some(headers) = self.headers {
+            for (name, value) in headers.iter() {
+                head.headers.insert(name.clone(), value.clone());
+            }
+            exchange.set_outputs(headers);
         }
         exchange.set_claims(self.claims.clone());
         self.claims
