@@ -95,6 +95,10 @@ where
             Router::new().nest_service("/api", Router::new().nest_service("/v1", guarded())),
         ),
         (
+            "as a service behind a slash",
+            Router::new().nest_service("/api/", Router::new().nest_service("/v1/", guarded())),
+        ),
+        (
             "under a parameter",
             Router::new().nest("/{any}", Router::new().nest("/v1", guarded())),
         ),
