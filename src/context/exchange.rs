@@ -135,8 +135,8 @@ impl Exchange {
         original_uri(&head.extensions).unwrap_or(&head.uri)
     }
 
-    /// As [`sent_uri`](Self::sent_uri), where axum keeps it beside the request's URI: for a guard that takes a token out of both.
-    pub(crate) fn kept_uri(extensions: &mut Extensions) -> Option<&mut Uri> {
+    /// The URI that axum's routers keep beside the request's own, where the feature `axum` is on: for a guard that takes a token out of both.
+    pub fn kept_uri(extensions: &mut Extensions) -> Option<&mut Uri> {
         original_uri_mut(extensions)
     }
 
@@ -242,13 +242,14 @@ impl Exchange {
         let _ = self.0.claims.set(claims);
     }
 
-    /// Keeps the headers in which a guard tells the application of the verified token.
-    pub(crate) fn set_outputs(&self, headers: Arc<[(HeaderName, HeaderValue)]>) {
+    /// Keeps the headers in which a guard tells the application of the verified token, so that a guard further in leaves them.
+    pub fn set_outputs(&self, headers: Arc<[(HeaderName, HeaderValue)]>) {
         let _ = self.0.outputs.set(headers);
     }
 
-    /// What a guard has told in this header.
-    pub(crate) fn output(&self, name: &HeaderName) -> Option<&HeaderValue> {
+    /// What a guard has told the application of the verified token in this header; `None`: nothing.
+    #[must_use]
+    pub fn output(&self, name: &HeaderName) -> Option<&HeaderValue> {
         let mut outputs = self.0.outputs.get()?.iter();
         outputs.find_map(|(told, value)| (told == name).then_some(value))
     }
