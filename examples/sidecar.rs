@@ -31,6 +31,8 @@ use tower_mesh::source::Directory;
 use tower_mesh::testing::Pki;
 use tower_mesh::tls::{Files, Mode};
 
+#[path = "sidecar/guarded.rs"]
+mod guarded;
 #[path = "../src/bin/tower-mesh/options.rs"]
 #[allow(dead_code, reason = "the command line uses the rest")]
 mod options;

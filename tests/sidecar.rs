@@ -307,6 +307,26 @@ async fn trailers_carry_no_identity() {
     assert!(!seen.contains("evil"), "{seen}");
 }
 
+/// Nobody has judged what comes behind the body: no token, and no header that a policy asks for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_carry_nothing_that_guards_would_have_judged() {
+    let directory = tempfile::tempdir().unwrap();
+    let issuer = Issuer::es256("https://issuer.test");
+    let place = "    fromHeaders: [{name: X-Jwt}]\n    forwardOriginalToken: true\n";
+    let policy = users(&issuer).replace("    forwardOriginalToken: true\n", place);
+    let sidecar = Sidecar::with(directory.path(), &policy, recorder().await, &[]);
+    let fields = "x-sum: 42\r\nx-jwt: evil\r\nx_jwt: evil\r\nx-room: evil\r\nX_Room: evil\r\n";
+    let request = format!(
+        "POST /open HTTP/1.1\r\nhost: front\r\nconnection: close\r\ntransfer-encoding: chunked\r\ntrailer: x-sum, x-jwt, x_jwt, x-room, x_room\r\n\r\n3\r\nabc\r\n0\r\n{fields}\r\n"
+    );
+    let (status, seen) = send(sidecar.address, request.as_bytes()).await;
+    assert_eq!(status, 200);
+    assert!(
+        seen.contains("x-sum: 42") && !seen.contains("evil"),
+        "{seen}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_trailers_are_asked_of_the_application() {
     let directory = tempfile::tempdir().unwrap();

@@ -10,6 +10,8 @@ use pin_project::pin_project;
 use tower_mesh::Mesh;
 use tower_mesh::mesh::RequestBody;
 
+use super::guarded;
+
 /// A request body whose trailers are sifted.
 #[pin_project]
 pub(crate) struct Sifted {
@@ -54,11 +56,11 @@ impl Body for Sifted {
             Ok(Err(data)) => return Poll::Ready(Some(Ok(data))),
             Err(error) => return Poll::Ready(Some(Err(error))),
         };
-        let outputs = outputs(this.mesh, *this.port);
+        let guarded = guarded::names(this.mesh, *this.port);
         let is_taken = |name: &HeaderName| {
             let name = folded(name.as_str());
             says_who(&name)
-                || outputs.contains(&name)
+                || guarded.iter().any(|guarded| folded(guarded) == name)
                 || this
                     .judged
                     .iter()
@@ -83,22 +85,6 @@ impl Body for Sifted {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
-}
-
-/// The headers that a good token fills.
-fn outputs(mesh: &Mesh, port: u16) -> Vec<String> {
-    let engine = mesh.engine();
-    let rules = engine.authentication(port).rules.iter();
-    let names = rules.flat_map(|rule| {
-        let claims = rule.output_claim_to_headers.iter();
-        let claims = claims.map(|claim| claim.header.as_str());
-        claims.chain(
-            rule.output_payload_to_header
-                .iter()
-                .map(|name| name.as_str()),
-        )
-    });
-    names.map(folded).collect()
 }
 
 /// Some servers take `_` for `-`, and none looks at case.

@@ -3,7 +3,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Extensions, Uri};
+use http::{Extensions, HeaderName, HeaderValue, Uri};
 
 use super::{Claims, Peer, TraceContext};
 use crate::policy::Decision;
@@ -19,9 +19,11 @@ struct Cells {
     peer: OnceLock<Peer>,
     target: OnceLock<Uri>,
     path: OnceLock<PathAndQuery>,
+    rewritten: OnceLock<PathAndQuery>,
     hidden: OnceLock<Hidden>,
     trace: OnceLock<TraceContext>,
     claims: OnceLock<Claims>,
+    outputs: OnceLock<Arc<[(HeaderName, HeaderValue)]>>,
     decision: OnceLock<Decision>,
     route: OnceLock<Arc<str>>,
     details: OnceLock<Arc<str>>,
@@ -92,30 +94,50 @@ impl Exchange {
         shown.last().or_else(|| self.0.target.get())
     }
 
-    /// The path of the request, without its query, before any router took a prefix off: as it was sent, or as a guard in front of every
-    /// router has rewritten it. `None` when no layer has kept it.
+    /// The path of the request, without its query, before any router took a prefix off: as a guard in front of every router has rewritten
+    /// it, else as it was sent. `None` when no layer has kept it.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
-        let kept = self.0.path.get().map(PathAndQuery::path);
+        let kept = self.0.rewritten.get().or_else(|| self.0.path.get());
+        let kept = kept.map(PathAndQuery::path);
         kept.or_else(|| self.target().map(Uri::path))
     }
 
-    /// The whole path of a request inside routers: the [`path`](Self::path) that is kept, or, where no layer has kept one, that of axum's
-    /// `OriginalUri`, where a router has left it and the feature `axum` is on. The path of its URI where that is no remainder of it: then
-    /// the request was given another target, and no router has merely taken a prefix off.
+    /// The whole path of a request inside routers: the [`path`](Self::path) that is kept, or, where no layer has kept one or somebody has
+    /// rewritten the target since, that of axum's `OriginalUri`, where a router has left it and the feature `axum` is on. The path of its URI
+    /// where that is no remainder of either: then the request was given another target, and no router has merely taken a prefix off.
+    ///
+    /// `None` where the whole cannot be told: a router has taken a slash too many along with its prefix, as axum's do of `/api//admin`, and
+    /// shows other segments than were sent; or somebody has rewritten the target around a nested router of theirs.
     #[must_use]
-    pub fn path_of<'a>(&'a self, head: &'a Parts) -> &'a str {
-        let left = head.uri.path();
-        let whole = self.path().unwrap_or_else(|| Self::sent_uri(head).path());
-        // A router that takes all of a path leaves `/`.
-        let is_remainder = left == "/" || (left.starts_with('/') && whole.ends_with(left));
-        if is_remainder { whole } else { left }
+    pub fn path_of<'a>(&'a self, head: &'a Parts) -> Option<&'a str> {
+        let (left, sent) = (head.uri.path(), Self::sent_uri(head).path());
+        let kept = self.path().unwrap_or(sent);
+        let whole = match Taken::off(kept, sent) {
+            Taken::Prefix(_) => kept,
+            Taken::Slash => return None,
+            Taken::Unknown => sent,
+        };
+        if left == sent {
+            return Some(whole);
+        }
+        match (Taken::off(sent, left), nested_path(&head.extensions)) {
+            (Taken::Prefix(_), None) => Some(whole),
+            (Taken::Prefix(prefix), Some(nested)) => is_of(prefix, nested).then_some(whole),
+            (Taken::Unknown, None) => Some(left),
+            (Taken::Slash, _) | (Taken::Unknown, Some(_)) => None,
+        }
     }
 
     /// The URI of a request as it was before axum's routers took a prefix off, where the feature `axum` is on; else its URI.
     #[must_use]
     pub fn sent_uri(head: &Parts) -> &Uri {
         original_uri(&head.extensions).unwrap_or(&head.uri)
+    }
+
+    /// The URI that axum's routers keep beside the request's own, where the feature `axum` is on: for a guard that takes a token out of both.
+    pub fn kept_uri(extensions: &mut Extensions) -> Option<&mut Uri> {
+        original_uri_mut(extensions)
     }
 
     /// Where the request stands in its trace.
@@ -201,13 +223,13 @@ impl Exchange {
         if self.path().is_none()
             && let Some(path) = Self::sent_uri(head).path_and_query()
         {
-            self.set_path(path.clone());
+            let _ = self.0.path.set(path.clone());
         }
     }
 
-    /// Keeps the path that a guard in front of every router has rewritten; its query does not count.
+    /// Keeps the path that a guard in front of every router has rewritten, instead of the one that was sent; its query does not count.
     pub fn set_path(&self, path: PathAndQuery) {
-        let _ = self.0.path.set(path);
+        let _ = self.0.rewritten.set(path);
     }
 
     /// Says where the request stands in its trace.
@@ -218,6 +240,18 @@ impl Exchange {
     /// Keeps verified claims.
     pub fn set_claims(&self, claims: Claims) {
         let _ = self.0.claims.set(claims);
+    }
+
+    /// Keeps the headers in which a guard tells the application of the verified token, so that a guard further in leaves them.
+    pub fn set_outputs(&self, headers: Arc<[(HeaderName, HeaderValue)]>) {
+        let _ = self.0.outputs.set(headers);
+    }
+
+    /// What a guard has told the application of the verified token in this header; `None`: nothing.
+    #[must_use]
+    pub fn output(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        let mut outputs = self.0.outputs.get()?.iter();
+        outputs.find_map(|(told, value)| (told == name).then_some(value))
     }
 
     /// Keeps what policy decided.
@@ -234,6 +268,43 @@ impl Exchange {
     pub fn set_details(&self, details: Arc<str>) {
         let _ = self.0.details.set(details);
     }
+}
+
+/// What routers have taken off a path.
+enum Taken<'p> {
+    /// Whole segments at its front, or nothing.
+    Prefix(&'p str),
+    /// And the first of several slashes behind them.
+    Slash,
+    /// What is left is no remainder of it.
+    Unknown,
+}
+
+impl<'p> Taken<'p> {
+    fn off(whole: &'p str, left: &str) -> Self {
+        let prefix = match left {
+            _ if whole == left => Some(""),
+            // A router that takes all of a path leaves `/`.
+            "/" => Some(whole.strip_suffix('/').unwrap_or(whole)),
+            _ if left.starts_with('/') => whole.strip_suffix(left),
+            _ => None,
+        };
+        match prefix {
+            Some(prefix) if prefix.ends_with('/') => Self::Slash,
+            Some(prefix) => Self::Prefix(prefix),
+            None => Self::Unknown,
+        }
+    }
+}
+
+/// Whether a prefix is what a router nested here takes off: `{name}` stands for any segment.
+fn is_of(prefix: &str, nested: &str) -> bool {
+    let nested = nested.trim_end_matches('/').split('/');
+    prefix.split('/').count() == nested.clone().count()
+        && prefix
+            .split('/')
+            .zip(nested)
+            .all(|(segment, pattern)| segment == pattern || pattern.starts_with('{'))
 }
 
 impl fmt::Debug for Exchange {
@@ -257,8 +328,31 @@ fn original_uri(extensions: &Extensions) -> Option<&Uri> {
     Some(&original.0)
 }
 
+#[cfg(feature = "axum")]
+fn original_uri_mut(extensions: &mut Extensions) -> Option<&mut Uri> {
+    let original = extensions.get_mut::<axum::extract::OriginalUri>()?;
+    Some(&mut original.0)
+}
+
 #[cfg(not(feature = "axum"))]
 fn original_uri(_: &Extensions) -> Option<&Uri> {
+    None
+}
+
+#[cfg(not(feature = "axum"))]
+fn original_uri_mut(_: &mut Extensions) -> Option<&mut Uri> {
+    None
+}
+
+/// Where axum's routers have nested what the request has come to.
+#[cfg(feature = "axum")]
+fn nested_path(extensions: &Extensions) -> Option<&str> {
+    let nested = extensions.get::<axum::extract::NestedPath>()?;
+    Some(nested.as_str())
+}
+
+#[cfg(not(feature = "axum"))]
+fn nested_path(_: &Extensions) -> Option<&str> {
     None
 }
 

@@ -155,10 +155,7 @@ impl Authenticator {
         path: TriggerPath<'_>,
     ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
-        // No client may set what only this guard sets, with or without a token (rule J-26).
-        for name in &self.outputs {
-            head.headers.remove(name);
-        }
+        self.take_off_outputs(&mut head.headers, exchange);
         if self.seen.is_none() {
             return Ok(None);
         }
@@ -195,6 +192,20 @@ impl Authenticator {
             Err(reply) => {
                 exchange.set_details(Arc::clone(reply.details()));
                 Err(reply)
+            }
+        }
+    }
+
+    /// No client may set what only this guard sets, with or without a token (rule J-26); what a guard further out has told stays.
+    fn take_off_outputs(&self, headers: &mut HeaderMap, exchange: &Exchange) {
+        for name in &self.outputs {
+            match exchange.output(name) {
+                Some(told) if headers.contains_key(name) => {
+                    headers.insert(name.clone(), told.clone());
+                }
+                _ => {
+                    headers.remove(name);
+                }
             }
         }
     }
@@ -284,7 +295,7 @@ impl Authenticator {
             return Err(Refusal::Ambiguous);
         }
         for place in taken_out {
-            place.remove(&mut head.uri, &mut head.headers);
+            place.remove(head);
         }
         Ok(Some(standing.clone()))
     }
@@ -331,7 +342,7 @@ impl Authenticator {
             standing.replace(verified, token, outcome == Outcome::Good);
         }
         for place in taken_out.iter() {
-            place.remove(&mut head.uri, &mut head.headers);
+            place.remove(head);
         }
         outcome
     }

@@ -142,7 +142,9 @@ impl TriggerPath<'_> {
         match self {
             Self::Normalized(path) => rules.apply_to(path.unwrap_or_else(|| head.uri.path())),
             Self::AsSent => {
-                let sent = exchange.path_of(head);
+                let Some(sent) = exchange.path_of(head) else {
+                    return true;
+                };
                 rules.apply_to(sent)
                     || READINGS.into_iter().any(|how| {
                         path::normalize(sent, how).map_or(true, |path| rules.apply_to(&path))

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Uri, header};
 
 use super::few::Few;
 use super::token::Reading;
+use crate::context::Exchange;
 use crate::matcher::header::is_joined;
 use crate::matcher::query::{self, is_name, parameters, percent_decode};
 
@@ -99,15 +101,18 @@ impl Place {
         }
     }
 
-    /// Takes the tokens of this place out of the request. Cookies stay, as in Envoy.
-    pub(crate) fn remove(&self, uri: &mut Uri, headers: &mut HeaderMap) {
+    /// Takes the tokens of this place out of the request, also where axum's routers keep its target. Cookies stay, as in Envoy.
+    pub(crate) fn remove(&self, head: &mut Parts) {
         match self {
             Self::Header { name, .. } => {
-                headers.remove(name);
+                head.headers.remove(name);
             }
             Self::Parameter(name) => {
-                if let Some(stripped) = without_parameters(uri, |key, _| is_name(key, name)) {
-                    *uri = stripped;
+                let kept = Exchange::kept_uri(&mut head.extensions);
+                for uri in std::iter::once(&mut head.uri).chain(kept) {
+                    if let Some(stripped) = without_parameters(uri, |key, _| is_name(key, name)) {
+                        *uri = stripped;
+                    }
                 }
             }
             Self::Cookie(_) => {}

@@ -20,8 +20,11 @@ pub(crate) struct Verified {
 impl Verified {
     /// Tells the application and policy of the token, both: it is the one decision about whose request this is.
     pub(crate) fn stand(self, head: &mut Parts, exchange: &Exchange) -> Claims {
-        for (name, value) in self.headers.iter().flat_map(|headers| headers.iter()) {
-            head.headers.insert(name.clone(), value.clone());
+        if let Some(headers) = self.headers {
+            for (name, value) in headers.iter() {
+                head.headers.insert(name.clone(), value.clone());
+            }
+            exchange.set_outputs(headers);
         }
         exchange.set_claims(self.claims.clone());
         self.claims

@@ -58,7 +58,8 @@ impl Guard {
     /// Brings the request into the form that policy judges, in place, so that the router behind sees the same: the target normalized, as
     /// the engine's configuration says, one host, and the headers as Envoy stores them.
     ///
-    /// Only in front of every router: one that has already chosen by the raw path would not choose again.
+    /// Only in front of every router: one that has already chosen by the raw path would not choose again. `x-forwarded-client-cert` of a
+    /// peer over TLS stays for [`check`](Self::check); whoever calls both takes it off behind that, as the layers do.
     ///
     /// # Errors
     ///
@@ -79,11 +80,14 @@ impl Guard {
         host::unite(head)?;
         if let Some(normalized) = normalized {
             target::rewrite(&mut head.uri, &normalized)?;
-            if let Some(path) = head.uri.path_and_query() {
-                exchange.set_path(path.clone());
-            }
         }
-        headers::settle(&mut head.headers, is_tls(exchange));
+        // Guards inside nested routers judge what this one has judged.
+        if exchange.path() != Some(head.uri.path())
+            && let Some(path) = head.uri.path_and_query()
+        {
+            exchange.set_path(path.clone());
+        }
+        headers::settle(head, is_tls(exchange));
         Ok(())
     }
 
@@ -103,12 +107,12 @@ impl Guard {
         in_front: bool,
     ) -> Result<Option<String>, LocalReply> {
         // A path that somebody has shortened says that a router was there, whatever we were told.
-        if in_front && exchange.path_of(head) == head.uri.path() {
+        if in_front && exchange.path_of(head) == Some(head.uri.path()) {
             return Self::rewrite(engine, head, exchange).map(|()| None);
         }
         exchange.keep_path(head);
         let judged = {
-            let sent = exchange.path_of(head);
+            let sent = exchange.path_of(head).ok_or_else(target::refuse_odd)?;
             let path = target::normalized(head, sent, engine.path_normalization())?;
             if let Cow::Owned(path) = &path {
                 target::refuse_other_segments(sent, path)?;
@@ -117,7 +121,7 @@ impl Guard {
         };
         target::check_query(&head.uri)?;
         host::refuse_other(head)?;
-        headers::settle(&mut head.headers, is_tls(exchange));
+        headers::settle(head, is_tls(exchange));
         Ok(judged)
     }
 
@@ -131,7 +135,20 @@ impl Guard {
     ) -> Result<(), LocalReply> {
         let path = Self::admit(engine, head, exchange, in_front)?;
         Self::check_custom_at(engine, head, path.as_deref(), exchange)?;
-        self.check_at(engine, head, path.as_deref(), exchange)
+        self.finish(engine, head, path.as_deref(), exchange)
+    }
+
+    /// The last step: asks the engine, and hands the application nothing that only policy may see.
+    pub(crate) fn finish(
+        &self,
+        engine: &Engine,
+        head: &mut Parts,
+        path: Option<&str>,
+        exchange: &Exchange,
+    ) -> Result<(), LocalReply> {
+        self.check_at(engine, head, path, exchange)?;
+        headers::take_off_hearsay(&mut head.headers);
+        Ok(())
     }
 
     /// Refuses what a CUSTOM policy sends to an external provider, as none can be asked. A sidecar asks it before it looks at tokens, so
@@ -188,7 +205,7 @@ impl Guard {
     }
 
     /// As [`check`](Self::check), with another path than the request's.
-    pub(crate) fn check_at(
+    fn check_at(
         &self,
         engine: &Engine,
         head: &Parts,

@@ -1,15 +1,20 @@
 //! The headers of a request as the application must see them: as policy does.
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::Version;
+use http::header::{CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 
 use crate::matcher::header::{self, Stored};
 
 /// Brings the headers into the form in which policy sees them: takes off what Envoy takes off, repairs what it repairs, and joins the lines
 /// of what it stores once. Values lose the blanks around them, which HTTP/2 lets through.
 ///
-/// `x-forwarded-client-cert` never stays (rule H-01): what a peer says of callers before it is no identity. Nothing is allocated where nothing
+/// `x-forwarded-client-cert` over TLS stays for policy, and is [taken off](take_off_hearsay) behind it. Nothing is allocated where nothing
 /// changes.
-pub(crate) fn settle(headers: &mut HeaderMap, is_tls: bool) {
+pub(crate) fn settle(head: &mut Parts, is_tls: bool) {
+    let is_http2 = head.version >= Version::HTTP_2;
+    let headers = &mut head.headers;
     let has_several = headers.len() > headers.keys_len();
     let (mut changing, mut padded) = (0_u32, false);
     for (name, value) in headers.iter() {
@@ -32,12 +37,19 @@ pub(crate) fn settle(headers: &mut HeaderMap, is_tls: bool) {
     }
     if has_several {
         join_lines(headers, is_tls);
+        if is_http2 {
+            join_crumbs(headers);
+        }
     }
+}
+
+/// Takes off what policy sees and the application never does (rule H-01): what a peer says of callers before it is no identity.
+pub(crate) fn take_off_hearsay(headers: &mut HeaderMap) {
+    headers.remove(FORWARDED_CLIENT_CERT);
 }
 
 fn settle_one(headers: &mut HeaderMap, name: &HeaderName, is_tls: bool) {
     let changed = match stored(headers, name, is_tls) {
-        _ if name == "x-forwarded-client-cert" => Some(None),
         Stored::Lines if *name == CONNECTION => {
             // It is kept for an upgrade only, and names nothing beside it that somebody might take off later.
             let is_bare = is_alone(headers, name, |line| line.eq_ignore_ascii_case(b"upgrade"));
@@ -71,6 +83,22 @@ fn join_lines(headers: &mut HeaderMap, is_tls: bool) {
     }
 }
 
+/// Joins the crumbs of a cookie, which HTTP/2 may send one by one (RFC 9113 §8.2.3).
+fn join_crumbs(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else {
+        return;
+    };
+    let mut cookie = first.to_vec();
+    for crumb in std::iter::once(second).chain(lines) {
+        cookie.extend_from_slice(b"; ");
+        cookie.extend_from_slice(crumb);
+    }
+    if let Ok(cookie) = HeaderValue::from_maybe_shared(Bytes::from(cookie)) {
+        headers.insert(COOKIE, cookie);
+    }
+}
+
 fn stored<'h>(headers: &'h HeaderMap, name: &HeaderName, is_tls: bool) -> Stored<'h> {
     header::stored(name.as_str(), is_tls, |name| {
         let lines = headers.get_all(name).iter();
@@ -97,6 +125,8 @@ fn trim(value: &mut HeaderValue) {
         *value = trimmed;
     }
 }
+
+const FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
 #[cfg(test)]
 mod tests {
@@ -148,17 +178,20 @@ mod tests {
             ),
             is_tls in any::<bool>(),
         ) {
-            let mut headers = HeaderMap::new();
+            let (mut head, ()) = http::Request::new(()).into_parts();
+            let headers = &mut head.headers;
             for (name, value) in &sent {
                 headers.append(NAMES[*name], HeaderValue::from_str(value).unwrap());
             }
-            let before = NAMES.map(|name| seen(&headers, name, is_tls));
-            settle(&mut headers, is_tls);
+            let before = NAMES.map(|name| seen(headers, name, is_tls));
+            settle(&mut head, is_tls);
+            let headers = &head.headers;
             for (name, before) in NAMES.into_iter().zip(before) {
-                let after = seen(&headers, name, is_tls);
+                let after = seen(headers, name, is_tls);
                 let got: Vec<_> = headers.get_all(name).iter().map(|line| line.as_bytes().to_vec()).collect();
                 match name {
-                    "x-forwarded-client-cert" => prop_assert!(got.is_empty()),
+                    // Policy sees it, and something behind it.
+                    "x-forwarded-client-cert" => prop_assert_eq!(before, after),
                     // An upgrade, and nothing beside it.
                     "connection" => {
                         prop_assert_eq!(before.is_empty(), got.is_empty());
@@ -173,8 +206,8 @@ mod tests {
                 }
             }
             let once = headers.clone();
-            settle(&mut headers, is_tls);
-            prop_assert_eq!(once, headers);
+            settle(&mut head, is_tls);
+            prop_assert_eq!(&once, &head.headers);
         }
     }
 }

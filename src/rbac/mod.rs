@@ -41,7 +41,7 @@
 //! # Differences from Envoy/Istio
 //!
 //! - A layer that may stand behind a router does not rewrite targets: it judges the target as it was sent, whatever nested routers left of
-//!   it, and answers 400 when the router may have seen other segments. It finds that target where another layer of this crate stands further
+//!   it, and answers 400 when the router may have seen other segments, as axum's do when they nest `/api` and get `/api//admin`. It finds that target where another layer of this crate stands further
 //!   out, and, with the feature `axum`, in the `OriginalUri` that axum's routers leave; under another router that takes prefixes off, put
 //!   one of our layers in front. [`RbacLayer::in_front_of_router`] and the composed mesh rewrite, as Envoy does.
 //! - There is one host. In front of the router the authority of the target replaces the `Host` header, as in Envoy, and a user in front of
@@ -49,7 +49,8 @@
 //!   with 400. Several `Host` lines, a host that is no text, and a user on HTTP/2 are 400 everywhere.
 //! - What Envoy takes off before policy runs (`te` other than `trailers`, `keep-alive`, `x-envoy-internal`, a `referer` that is none and so
 //!   on) is taken off here, too, and lines that it joins are joined, so that the application sees the headers that policy saw.
-//!   `x-forwarded-client-cert` never reaches the application; rules still see what was sent.
+//!   `x-forwarded-client-cert` never reaches the application; rules still see what was sent. Cookies that HTTP/2 sends in crumbs are one
+//!   header for both (RFC 9113 §8.2.3).
 //! - Requests that a CUSTOM policy sends to a provider are refused: external authorization is not there yet.
 
 mod guard;

@@ -41,11 +41,12 @@ pub(crate) fn refuse_other_segments(raw: &str, normalized: &str) -> Result<(), L
             .split('/')
             .zip(normalized.split('/'))
             .all(|(a, b)| decoded(a).eq(decoded(b)));
-    if same {
-        Ok(())
-    } else {
-        Err(bad_request("path_normalization_failed"))
-    }
+    if same { Ok(()) } else { Err(refuse_odd()) }
+}
+
+/// 400 to a target in which a router may have seen other segments than policy does.
+pub(crate) fn refuse_odd() -> LocalReply {
+    bad_request("path_normalization_failed")
 }
 
 /// That the query holds only what a request target may; [`normalized`] has looked at the path alone.

@@ -47,3 +47,4 @@ mod seen_headers;
 mod silent_clients;
 mod tls;
 mod trace_context;
+mod whole_target;

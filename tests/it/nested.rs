@@ -22,14 +22,14 @@ use tower_mesh::{Mesh, Workload};
 
 use super::mesh_support::{app, build, policy, unproven};
 
-fn request(target: &str) -> Request<AxumBody> {
+pub(super) fn request(target: &str) -> Request<AxumBody> {
     let request = Request::get(target)
         .header("host", "app")
         .extension(unproven());
     request.body(AxumBody::empty()).unwrap()
 }
 
-async fn ask(app: &Router, target: &str) -> u16 {
+pub(super) async fn ask(app: &Router, target: &str) -> u16 {
     let answer = app.clone().oneshot(request(target)).await.unwrap();
     answer.status().as_u16()
 }
@@ -46,7 +46,7 @@ fn rbac(paths: &str) -> RbacLayer {
 }
 
 /// Demands a token where a path is triggered.
-fn triggered(included: &[StringMatch], excluded: &[StringMatch]) -> JwtLayer {
+pub(super) fn triggered(included: &[StringMatch], excluded: &[StringMatch]) -> JwtLayer {
     let issuer = Issuer::es256("a");
     let mut trigger = TriggerRule::default();
     trigger.included_paths = included.to_vec();
@@ -63,13 +63,13 @@ fn triggered(included: &[StringMatch], excluded: &[StringMatch]) -> JwtLayer {
     JwtLayer::new(Live::new(compiled))
 }
 
-fn reached() -> Router {
+pub(super) fn reached() -> Router {
     let all = any(|| async { "reached" });
     Router::new().route("/{*rest}", all.clone()).route("/", all)
 }
 
 /// The same guard, as deep as routers nest.
-fn nestings<L>(layer: L) -> Vec<(&'static str, Router)>
+pub(super) fn nestings<L>(layer: L) -> Vec<(&'static str, Router)>
 where
     L: Layer<axum::routing::Route> + Clone + Send + Sync + 'static,
     L::Service: tower::Service<Request<AxumBody>> + Clone + Send + Sync + 'static,
@@ -93,6 +93,10 @@ where
         (
             "as a service in a service",
             Router::new().nest_service("/api", Router::new().nest_service("/v1", guarded())),
+        ),
+        (
+            "as a service behind a slash",
+            Router::new().nest_service("/api/", Router::new().nest_service("/v1/", guarded())),
         ),
         (
             "under a parameter",

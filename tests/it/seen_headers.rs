@@ -3,15 +3,16 @@
 use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::routing::any;
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Request, Version};
 use tower::{Layer, ServiceExt};
 use tower_mesh::live::Live;
 use tower_mesh::policy::Engine;
 use tower_mesh::rbac::RbacLayer;
+use tower_mesh::source::Fixed;
 use tower_mesh::testing::Pki;
 use tower_mesh::{Peer, Workload};
 
-use super::mesh_support::{app, build, proven, read, unproven};
+use super::mesh_support::{app, build, policy, proven, read, unproven};
 
 /// Says the lines of the header that `x-asked` names.
 fn heard() -> Router {
@@ -290,5 +291,65 @@ async fn what_a_connection_header_names_is_gone_before_the_guards() {
         let got = (status == 200).then_some(seen.as_str());
         assert_eq!(got, expected, "{connection}");
         assert!(status == 200 || status == 400, "{connection}: {status}");
+    }
+}
+
+/// The application behind a DENY on values of a header, in each way in which guards are put up.
+async fn refusing(header: &str, value: &str) -> [Router; 3] {
+    let when = format!("{{key: 'request.headers[{header}]', values: ['{value}']}}");
+    let denied = policy("p", "DENY", &format!("[{{when: [{when}]}}]"));
+    let workload = Workload::new("default", "app");
+    let engine = Engine::builder(&workload).yaml(&denied);
+    let engine = Live::new(engine.build().unwrap());
+    let pki = Pki::new("cluster.local").unwrap();
+    let mesh = build(app(&pki).config(Fixed::yaml("p.yaml", denied))).await;
+    [
+        heard().layer(mesh.server()),
+        heard().layer(RbacLayer::new(engine.clone())),
+        heard().layer(RbacLayer::new(engine).in_front_of_router()),
+    ]
+}
+
+/// H-01: what a caller over TLS says of callers before it reaches policy, as in Envoy, and never the application.
+#[tokio::test]
+async fn policy_judges_what_a_caller_says_of_others() {
+    let name = "x-forwarded-client-cert";
+    for app in refusing(name, "By=evil*").await {
+        for (said, status) in [("By=evil;URI=a", 403), ("By=good", 200)] {
+            let request = request(&proven("a"), name, &[(name, said)]);
+            let answer = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), status, "{said}");
+            if status == 200 {
+                assert_eq!(read(answer).await.2, "");
+            }
+        }
+    }
+}
+
+/// RFC 9113 §8.2.3: the crumbs of a cookie are one header, as in Envoy. Lines of HTTP/1 are not.
+#[tokio::test]
+async fn crumbs_of_a_cookie_are_one_header() {
+    for app in refusing("cookie", "a=1; b=2").await {
+        for (version, cookies, status, expected) in [
+            (Version::HTTP_2, &["a=1", "b=2"][..], 403, ""),
+            (Version::HTTP_2, &["a=1; b=2"], 403, ""),
+            (
+                Version::HTTP_2,
+                &["b=2", "a=1", "c=3"],
+                200,
+                "b=2; a=1; c=3",
+            ),
+            (Version::HTTP_2, &["a=1"], 200, "a=1"),
+            (Version::HTTP_11, &["a=1", "b=2"], 200, "a=1|b=2"),
+        ] {
+            let lines: Vec<_> = cookies.iter().map(|line| ("cookie", *line)).collect();
+            let mut request = request(&unproven(), "cookie", &lines);
+            *request.version_mut() = version;
+            let answer = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), status, "{cookies:?}");
+            if status == 200 {
+                assert_eq!(read(answer).await.2, expected);
+            }
+        }
     }
 }

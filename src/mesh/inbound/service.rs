@@ -212,7 +212,7 @@ impl Inbound {
         let path = path.as_deref();
         Guard::check_custom_at(engine, head, path, exchange)?;
         authenticator.authenticate_normalized(path, head, exchange, now)?;
-        self.rbac.check_at(engine, head, path, exchange)
+        self.rbac.finish(engine, head, path, exchange)
     }
 }
 

@@ -14,4 +14,5 @@ mod several;
 mod shown;
 mod support;
 mod tables;
+mod two_guards;
 mod vectors;

@@ -3,6 +3,9 @@
 use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use axum::Router;
+use axum::extract::OriginalUri;
+use axum::routing::get;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
@@ -315,5 +318,34 @@ async fn parameters_that_hold_no_token_are_shown() {
         let span = spans.try_recv().unwrap();
         let expected = format!("http://app/x?{query}");
         assert_eq!(span.tag("http.url"), Some(&*expected));
+    }
+}
+
+/// J-26: neither does the target that axum's routers keep beside the request's.
+#[tokio::test]
+async fn a_token_that_is_taken_out_is_not_in_the_original_uri() {
+    let issuer = Issuer::es256("https://issuer.test");
+    let token = issuer.token().subject("alice").sign();
+    let heard = || {
+        let said = |OriginalUri(uri): OriginalUri| async move { uri.to_string() };
+        Router::new().route("/b", get(said))
+    };
+    for forwards in [false, true] {
+        let guard = || jwt(&issuer, "jwt", forwards);
+        let expected = match forwards {
+            true => format!("/a/b?jwt={token}&x=1"),
+            false => "/a/b?x=1".to_owned(),
+        };
+        for app in [
+            Router::new().nest("/a", heard().layer(guard())),
+            Router::new().nest("/a", heard()).layer(guard()),
+        ] {
+            let asked = Request::get(format!("/a/b?jwt={token}&x=1"));
+            let asked = asked.body(axum::body::Body::empty()).unwrap();
+            let answer = app.oneshot(asked).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            let seen = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(seen, expected);
+        }
     }
 }
