@@ -55,6 +55,10 @@ pub(super) struct Pace {
     /// When a byte last came, and when one last went.
     heard: Instant,
     wrote: Instant,
+    /// When requests were last seen to have ended: their answers may still be on their way.
+    ended: Instant,
+    /// How many requests had begun at the last look, and whether one was open.
+    seen: (u32, bool),
     /// Looks at the times again, at the latest when the next one is over.
     look: Option<Pin<Box<Sleep>>>,
     /// For the client to take something.
@@ -82,6 +86,8 @@ impl Pace {
             since: Some(now),
             heard: now,
             wrote: now,
+            ended: now,
+            seen: (0, false),
             look: None,
             stalled: None,
         }
@@ -148,7 +154,8 @@ impl Pace {
     /// Nothing more came for now: ready when the client has had time enough.
     pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let (now, limit) = (Instant::now(), self.limit());
+            let now = Instant::now();
+            let limit = self.limit(now);
             if limit.is_some_and(|limit| limit <= now) {
                 return Poll::Ready(());
             }
@@ -164,8 +171,13 @@ impl Pace {
     }
 
     /// When the client will have had time enough; `None` while it has all the time it wants.
-    fn limit(&mut self) -> Option<Instant> {
+    fn limit(&mut self, now: Instant) -> Option<Instant> {
         let activity = self.peer.activity();
+        let (begun, is_open) = (activity.begun(), activity.open() > 0);
+        if !is_open && self.seen != (begun, false) {
+            self.ended = now;
+        }
+        self.seen = (begun, is_open);
         let HttpTimes {
             head,
             idle,
@@ -173,20 +185,26 @@ impl Pace {
             ..
         } = self.times;
         match self.phase {
-            Phase::Http1(_, before) if activity.begun() != before => {
+            Phase::Http1(_, before) if begun != before => {
                 // Its head was whole.
                 self.since = None;
-                let last = self.heard.max(self.wrote);
-                (activity.open() == 0).then(|| last.checked_add(idle))?
+                if is_open {
+                    return None;
+                }
+                let last = self.heard.max(self.wrote).checked_add(idle)?;
+                // An end may be seen late, and is no more than what lets its answer go.
+                Some(last.max(self.ended.checked_add(head)?))
             }
             Phase::Opening(_) | Phase::Http1(..) => self.since?.checked_add(head),
             Phase::Http2(ref frames) => match self.since {
                 // What a request sends of its body is bounded with the body.
-                Some(_) if frames.is_in_body() && activity.open() > 0 => None,
+                Some(_) if frames.is_in_body() && is_open => None,
+                // Of a request that has ended, what is on its way has its time from then.
+                Some(since) if frames.is_in_body() => since.max(self.ended).checked_add(head),
                 Some(since) => since.checked_add(head),
-                None if activity.open() > 0 => None,
+                None if is_open => None,
                 None => {
-                    let answered = self.wrote.checked_add(head)?;
+                    let answered = self.wrote.max(self.ended).checked_add(head)?;
                     Some(self.heard.checked_add(silence)?.max(answered))
                 }
             },
