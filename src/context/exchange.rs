@@ -34,7 +34,7 @@ struct Hidden {
     /// The target without them; `None` when it was not known, or has none of them.
     target: Option<Uri>,
     /// What a guard further in says.
-    next: OnceLock<Box<Hidden>>,
+    next: OnceLock<Box<Self>>,
 }
 
 impl Exchange {

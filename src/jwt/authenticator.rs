@@ -10,8 +10,8 @@ use super::legacy::{self, Asked, Legacy, TriggerPath};
 use super::rule::Rule;
 use super::seen::{EntryKey, SeenTokens};
 use super::token::Reading;
+use super::verified::{Standing, Verified, beside};
 use super::verify;
-use super::weight::{self, Weigh};
 use super::{Counts, Keyring, Refusal, answer, location};
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
@@ -34,23 +34,6 @@ pub struct Authenticator {
     hidden: Arc<[Box<str>]>,
     seen: Option<SeenTokens<Verified>>,
     counts: Counts,
-}
-
-/// What a good token leaves in the request. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Verified {
-    pub(crate) claims: Claims,
-    /// `None` when the rule fills none.
-    headers: Option<Arc<[(HeaderName, HeaderValue)]>>,
-}
-
-impl Weigh for Verified {
-    fn weight(&self) -> usize {
-        let principal = self.claims.principal().map_or(0, str::len);
-        let own = size_of::<Claims>() + 10 * size_of::<usize>() + weight::CHUNK;
-        let headers = self.headers.as_ref().map_or(0, |headers| headers.weight());
-        own + weight::bytes(principal) + self.claims.payload().weight() + headers
-    }
 }
 
 /// What applying one rule to a request came to.
@@ -171,6 +154,7 @@ impl Authenticator {
         reading: Reading,
         path: TriggerPath<'_>,
     ) -> Result<Option<Claims>, LocalReply> {
+        self.hide(head, exchange);
         // No client may set what only this guard sets, with or without a token (rule J-26).
         for name in &self.outputs {
             head.headers.remove(name);
@@ -182,7 +166,6 @@ impl Authenticator {
         let now = now
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs() as f64);
-        self.hide(head, exchange);
         let asked = Asked {
             path,
             is_preflight,
@@ -193,13 +176,13 @@ impl Authenticator {
                 .authenticate(self, head, exchange, asked, now)
                 .and_then(|standing| {
                     let refuse = |_| legacy::refuse("Origin authentication failed.");
-                    be_one_user(standing, exchange).map_err(refuse)
+                    beside(standing, exchange).map_err(refuse)
                 })
                 .inspect_err(|_| self.counts.refused(None)),
             (_, _) if is_preflight => return Ok(None),
             (_, rules) => self
                 .by_rules(rules, head, reading, now)
-                .and_then(|standing| be_one_user(standing, exchange))
+                .and_then(|standing| beside(standing, exchange))
                 .inspect_err(|refusal| self.counts.refused(Some(*refusal)))
                 .map_err(|refusal| {
                     let stripped = self.shown(&head.uri, exchange);
@@ -230,7 +213,7 @@ impl Authenticator {
         if reading == Reading::Strict {
             return self.by_all_rules(rules.iter().enumerate(), head, now);
         }
-        let mut standing = None;
+        let mut standing = Standing::default();
         let mut worst = Refusal::Issuer;
         let mut note = |refusal| {
             if refusal != Refusal::Issuer {
@@ -240,7 +223,7 @@ impl Authenticator {
         let mut missed_all = true;
         for (index, rule) in rules.iter().enumerate() {
             match self.apply(index, rule, head, now, &mut standing) {
-                Outcome::Good => return Ok(standing),
+                Outcome::Good => return Ok(standing.into_verified()),
                 Outcome::Missed => {}
                 Outcome::Bad(refusal) => {
                     note(refusal);
@@ -261,7 +244,7 @@ impl Authenticator {
                 return Err(worst);
             }
         }
-        Ok(standing)
+        Ok(standing.into_verified())
     }
 
     /// Rule J-21: every token of the request must be good by some rule, and all must speak of one principal.
@@ -295,7 +278,7 @@ impl Authenticator {
             return Ok(None);
         };
         let is_same = |(other, verified): &(Vec<u8>, Verified)| {
-            other == token || is_one_principal(&verified.claims, &standing.claims)
+            other == token || verified.is_of_principal(&standing.claims)
         };
         if !good.iter().all(is_same) {
             return Err(Refusal::Ambiguous);
@@ -314,7 +297,7 @@ impl Authenticator {
         rule: &Rule,
         head: &mut Parts,
         now: f64,
-        standing: &mut Option<Verified>,
+        standing: &mut Standing,
     ) -> Outcome {
         let found = rule.find(&head.uri, &head.headers, Reading::Envoy);
         if found.is_empty() {
@@ -328,11 +311,12 @@ impl Authenticator {
             );
         }
         let mut outcome = Outcome::Good;
+        let mut last = None;
         let mut taken_out = Few::new();
         for found in found.iter().rev() {
             match self.verify(index, rule, &found.token, Reading::Envoy, now) {
                 Ok(verified) => {
-                    *standing = Some(verified);
+                    last = Some((verified, &found.token));
                     if !rule.forwards {
                         taken_out.push(found.place);
                     }
@@ -342,6 +326,9 @@ impl Authenticator {
                     break;
                 }
             }
+        }
+        if let Some((verified, token)) = last {
+            standing.replace(verified, token, outcome == Outcome::Good);
         }
         for place in taken_out.iter() {
             place.remove(&mut head.uri, &mut head.headers);
@@ -431,45 +418,12 @@ impl Authenticator {
         let target = exchange
             .target()
             .and_then(|target| self.shown(target, exchange));
-        let has_parameters =
-            head.uri.query().is_some() || head.headers.contains_key("x-envoy-original-path");
-        if target.is_some() || (has_parameters && !self.hidden.is_empty()) {
+        let may_hold_one = !self.hidden.is_empty()
+            && (head.uri.query().is_some() || head.headers.contains_key("x-envoy-original-path"));
+        if target.is_some() || may_hold_one {
             exchange.hide(&self.hidden, target);
         }
     }
-}
-
-impl Verified {
-    /// Tells the application and policy of the token, both: it is the one decision about whose request this is.
-    fn stand(self, head: &mut Parts, exchange: &Exchange) -> Claims {
-        for (name, value) in self.headers.iter().flat_map(|headers| headers.iter()) {
-            head.headers.insert(name.clone(), value.clone());
-        }
-        exchange.set_claims(self.claims.clone());
-        self.claims
-    }
-}
-
-/// A guard further out may have found a token, whose claims are what policy sees: headers of another user must not stand beside them.
-fn be_one_user(
-    standing: Option<Verified>,
-    exchange: &Exchange,
-) -> Result<Option<Verified>, Refusal> {
-    match (&standing, exchange.claims()) {
-        (Some(verified), Some(known))
-            if verified.claims.payload() != known.payload()
-                && !is_one_principal(&verified.claims, known) =>
-        {
-            Err(Refusal::Ambiguous)
-        }
-        _ => Ok(standing),
-    }
-}
-
-/// Whether two tokens name the same principal; one that names none is nobody's.
-fn is_one_principal(one: &Claims, other: &Claims) -> bool {
-    let [one, other] = [one, other].map(|claims| claims.issuer().zip(claims.subject()));
-    one.is_some() && one == other
 }
 
 /// A CORS preflight carries no credentials: browsers send none.

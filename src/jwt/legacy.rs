@@ -2,9 +2,10 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::Keyring;
-use super::authenticator::{Authenticator, Outcome, Verified};
+use super::authenticator::{Authenticator, Outcome};
 use super::rule::Rule;
 use super::token::Reading;
+use super::verified::{Standing, Verified};
 use crate::context::{Exchange, Peer};
 use crate::istio::{LegacyJwt, MtlsMode, PrincipalBinding, Problem};
 use crate::matcher::path::{self, Normalization};
@@ -83,10 +84,10 @@ impl Legacy {
                 continue;
             }
             triggered = true;
-            let mut standing = None;
+            let mut standing = Standing::default();
             let outcome = authenticator.apply(index, &origin.rule, head, now, &mut standing);
             if outcome == Outcome::Good {
-                return Ok(standing);
+                return Ok(standing.into_verified());
             }
         }
         if triggered && !self.origin_is_optional {

@@ -98,6 +98,7 @@ mod rule;
 mod schedule;
 mod seen;
 mod token;
+mod verified;
 mod verifier;
 mod verify;
 mod weight;

@@ -19,6 +19,8 @@
 //!   [inject](crate::context::TraceContext::inject) it by hand.
 //! - A caller that an acceptor of this crate found without identity is outside the mesh: see [`EdgeTrace`]. A caller of whom no acceptor
 //!   knows anything is believed.
+//! - A span's `http.url` leaves out query parameters that may hold a token: `access_token`, those in which a guard for tokens looks,
+//!   wherever it stands inside, and those whose value has the form of a signed token, for requests that no guard has seen.
 //! - An invalid header is an absent one. Nothing that a caller sends grows without bound.
 //!
 //! # Log lines

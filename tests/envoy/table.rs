@@ -320,6 +320,10 @@ const RULES: &[(&str, &str)] = &[
         r#"{"when": [{"key": "request.headers[te]", "values": ["trailers"]}]}"#,
     ),
     (
+        "nothing asked of te",
+        r#"{"when": [{"key": "request.headers[te]", "notValues": ["*"]}]}"#,
+    ),
+    (
         "scheme",
         r#"{"when": [{"key": "request.headers[:scheme]", "values": ["https"]}]}"#,
     ),
@@ -373,6 +377,9 @@ fn requests() -> Vec<Value> {
         json!({"headers": {"referer": "http://u@a/b", "te": "gzip, trailers", "x-forwarded-client-cert": "q"}}),
         json!({"headers": {"referer": "/a:b", "te": "Trailers", "x-envoy-upstream-stream-duration-ms": "5"}}),
         json!({"headers": {"referer": ["a", "b"], "te": ["", ""], "x-forwarded-for": ["9.9.9.9", ""]}}),
+        json!({"headers": {"te": "gzip,"}}),
+        json!({"headers": {"te": ["", "gzip"]}}),
+        json!({"headers": {"connection": "upgrade, http2-settings", "upgrade": "h2c", "http2-settings": "AA"}}),
         json!({"headers": {"x-forwarded-for": "2001:db8::1%1", "x-forwarded-proto": "HTTPS"}}),
         json!({"authority": "a/b"}),
         json!({"authority": "a|b"}),

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::any;
@@ -140,29 +140,28 @@ impl Ward {
 
     /// Waits for the refusal of what the files hold now.
     async fn refused(&self, reason: RefusalReason) -> RefusedReload {
-        for _ in 0..1000 {
-            pass(Duration::from_secs(1)).await;
-            tokio::task::yield_now().await;
-            if let Some(refused) = self.mesh.readiness().refused
-                && refused.reason == reason
-            {
-                return refused;
-            }
-            std::thread::yield_now();
-        }
-        panic!("not refused so: {:?}", self.mesh.readiness());
+        self.wait(|refused| refused.filter(|refused| refused.reason == reason))
+            .await
     }
 
     async fn accepted(&self) {
-        for _ in 0..1000 {
+        self.wait(|refused| refused.is_none().then_some(())).await;
+    }
+
+    /// Lets time pass for the watch until its verdict is the one that is waited for.
+    async fn wait<T>(&self, is_it: impl Fn(Option<RefusedReload>) -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
             pass(Duration::from_secs(1)).await;
             tokio::task::yield_now().await;
-            if self.mesh.readiness().refused.is_none() {
-                return;
+            if let Some(found) = is_it(self.mesh.readiness().refused) {
+                return found;
             }
+            let readiness = self.mesh.readiness();
+            assert!(Instant::now() < deadline, "waited too long: {readiness:?}");
+            // Files are read by another thread.
             std::thread::yield_now();
         }
-        panic!("still refused: {}", self.mesh.readiness());
     }
 }
 

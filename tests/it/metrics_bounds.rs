@@ -4,14 +4,23 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::routing::get;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tower::Service;
 use tower_mesh::context::TlsFacts;
 use tower_mesh::identity::{PeerCertificate, SpiffeId};
 use tower_mesh::message::{ByteCount, End, GrpcStatus, ResponseFlags};
 use tower_mesh::metrics::{ClientMetrics, Format, Registry, ServerMetrics};
+use tower_mesh::source::Fixed;
+use tower_mesh::testing::Pki;
 use tower_mesh::{Peer, Workload};
+
+use super::mesh_support::{app, build, policy};
 
 const METADATA: &str = "x-envoy-peer-metadata";
 const ID: &str = "x-envoy-peer-metadata-id";
@@ -318,6 +327,42 @@ fn whatever_else_a_request_holds_adds_little_to_a_scrape() {
     let (sets, counted) = sets(&registry);
     assert_eq!((sets.len(), counted), (1, 10_000));
     assert!(length(&registry) - before <= LIMIT);
+}
+
+/// What ends alike is one set of labels, whoever wrote what, also behind policy and a router.
+#[tokio::test]
+async fn a_whole_mesh_tells_requests_apart_by_their_ends_alone() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let rules = "[{to: [{operation: {paths: [/open*]}}]}]";
+    let builder = app(&pki).config(Fixed::yaml("p.yaml", policy("p", "ALLOW", rules)));
+    let mesh = build(builder).await;
+    let router = Router::new().route("/open", get(async || "hello"));
+    let mut service = mesh.protect(router).of(peer("web"));
+    let mut ends = BTreeSet::new();
+    for i in 0..10_000 {
+        let (_, writes) = WRITES[i % WRITES.len()];
+        let paths = ["/open", "/closed", "/open/nowhere"];
+        let methods = ["GET", "POST", &format!("FOO{i}")];
+        let mut request = Request::builder()
+            .method(methods[i % 5 % 3])
+            .uri(format!("{}?{i}", paths[i % 7 % 3]))
+            .header("host", format!("app-{i}"))
+            .header("user-agent", "\u{e9}".repeat(i % 50))
+            .header(ID, format!("sidecar~{i}"))
+            .header(METADATA, writes(i));
+        if i % 11 == 0 {
+            request = request.header("content-type", "application/grpc");
+        }
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        let is_grpc = tower_mesh::message::is_grpc(request.headers());
+        let answer = service.call(request).await.unwrap();
+        let grpc = is_grpc.then(|| GrpcStatus::from_headers(answer.headers()));
+        ends.insert((answer.status().as_u16(), grpc));
+        answer.into_body().collect().await.unwrap();
+    }
+    let (shown, counted) = sets(mesh.metrics());
+    assert!(ends.len() >= 5, "{ends:?}");
+    assert_eq!((shown.len(), counted), (ends.len(), 10_000), "{ends:?}");
 }
 
 fn combinations() -> Vec<Outcome> {

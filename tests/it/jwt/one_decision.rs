@@ -199,7 +199,12 @@ fn check(answer: &Outcome, rules: &[JwtRule], tokens: &[String]) -> Result<(), T
         return Ok(());
     };
     let id = claims.get("jti").and_then(Value::as_str).unwrap();
-    prop_assert_eq!(outputs.len(), 2, "one rule's outputs: {:?}", outputs);
+    // Two of one rule; those of several where it is one token that they found.
+    prop_assert!(
+        !outputs.is_empty() && outputs.len() % 2 == 0,
+        "whole rules' outputs: {:?}",
+        outputs
+    );
     for (name, value) in outputs {
         let told = if name.as_str().starts_with("x-out-payload") {
             let payload = URL_SAFE_NO_PAD.decode(value.as_bytes()).unwrap();

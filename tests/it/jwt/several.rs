@@ -224,6 +224,33 @@ async fn each_order_of_lines_ends_as_in_envoy() {
     }
 }
 
+/// A cookie is not taken out, so that two rules may find the same token: the headers of both are of the one whose claims policy sees.
+#[tokio::test]
+async fn a_token_that_two_rules_find_fills_the_headers_of_both() {
+    let a = Issuer::eddsa("a");
+    let mut first = at(&a, &["x-jwt"], "x-user");
+    first.from_cookies = vec!["c".into()];
+    let mut second = at(&a, &[], "x-other");
+    second.from_cookies = vec!["c".into()];
+    let guard = layer(vec![first.clone(), second.clone()]);
+    let g1 = a.token().subject("u1").sign();
+    let g2 = a.token().subject("u2").sign();
+    let cookie = format!("c={g1}");
+    let told = |user: &str| Some(user.to_owned());
+    let lines = [("x-jwt", "garbage"), ("cookie", cookie.as_str())];
+    let answer = ask(&guard, &lines, "/").await;
+    assert_eq!(users(&answer), [told("u1"), told("u1"), told("u1")]);
+    // The first rule ends well: the second is not asked.
+    let answer = ask(&guard, &[("x-jwt", &g2), ("cookie", &cookie)], "/").await;
+    assert_eq!(users(&answer), [told("u2"), told("u2"), None]);
+    let answer = ask(&guard, &lines[1..], "/").await;
+    assert_eq!(users(&answer), [told("u1"), told("u1"), None]);
+    // A rule that fills nothing takes nothing away from the same token.
+    second.output_claim_to_headers.clear();
+    let answer = ask(&layer(vec![first, second]), &lines, "/").await;
+    assert_eq!(users(&answer), [told("u1"), told("u1"), None]);
+}
+
 /// What a sidecar refuses with 403: the user of the token behind a bad one is denied.
 #[tokio::test]
 async fn a_bad_line_in_front_does_not_hide_a_denied_user() {

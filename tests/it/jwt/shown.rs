@@ -131,6 +131,22 @@ async fn a_span_outside_the_guard_shows_no_token() {
         }
     }
     assert!(!registry.render(Format::Text).contains("jwt="));
+    // A preflight's token is not looked at, but hidden.
+    let service = ServiceBuilder::new()
+        .layer(propagation.server_layer())
+        .layer(jwt(&issuer, "jwt", true))
+        .service_fn(app);
+    let mut preflight = request("/x?page=2&jwt=garbage-4711&full");
+    *preflight.method_mut() = http::Method::OPTIONS;
+    for (name, value) in [
+        ("origin", "https://a.example"),
+        ("access-control-request-method", "PUT"),
+    ] {
+        let value = http::HeaderValue::from_static(value);
+        preflight.headers_mut().insert(name, value);
+    }
+    let (status, all) = shown(service, &spans, preflight).await;
+    assert!(status == 200 && !all.contains("garbage-4711"), "{all}");
 }
 
 /// Where a layer in front of the guard refuses, nobody said which parameter holds a token: its form does.
