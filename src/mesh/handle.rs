@@ -113,7 +113,7 @@ impl Mesh {
     /// [`tls::HttpTimes`](crate::tls::HttpTimes). They know of a request by the mesh's guard ([`make`](Self::make), [`protect`](Self::protect),
     /// [`server`](Self::server)). What differs from [`serve`](Self::serve): no HTTP/2 client is asked whether it is there, so that one without a
     /// request is closed after 40 s without a word, and one that has vanished during a request stays until its server notices; a stream
-    /// whose answer is not read is bounded with its connection only; the numbers of [`HttpLimits`] are for the server to set; and a request
+    /// of HTTP/2 whose answer the client leaves no room for is not bounded; the numbers of [`HttpLimits`] are for the server to set; and a request
     /// that passes no guard is not seen: the connection may be closed under it on HTTP/2 once it is silent for 40 s, and goes without a bound
     /// on HTTP/1. For other protocols take a [`tls::Listener`](Listener).
     ///

@@ -12,7 +12,7 @@ use super::admission::Tickets;
 use super::connection::Connection;
 use super::handshake::HandshakeError;
 use super::pace::{HttpTimes, Pace};
-use super::reason::LimitByReason;
+use super::reason::REFUSED;
 use super::silence::Silent;
 use super::stream::Stream;
 use super::tally::Tally;
@@ -93,5 +93,3 @@ async fn handshake(
         .accept_in_turn(tcp, remote, local, silent, turn)
         .await
 }
-
-static REFUSED: LimitByReason = LimitByReason::new();

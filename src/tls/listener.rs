@@ -20,7 +20,7 @@ use super::admission::{Admission, Limits, places};
 use super::connection::Connection;
 use super::incoming::Incoming;
 use super::pace::HttpTimes;
-use super::reason::Reason;
+use super::reason::{REFUSED, Reason};
 use super::tally::Tally;
 
 /// Accepts TCP connections and yields those whose handshake is done.
@@ -155,7 +155,7 @@ impl Listener {
             let (tcp, remote) = ready!(self.poll_tcp(cx));
             let Some((tickets, silent)) = self.admission.admit(remote.ip(), &self.open) else {
                 self.tally.count(Some(Reason::TooManySilent));
-                tracing::debug!(target: "tower_mesh::tls", %remote, local = %self.local, reason = %Reason::TooManySilent, "connection refused");
+                limited!(limit: REFUSED.of(Reason::TooManySilent), target: "tower_mesh::tls", DEBUG, %remote, local = %self.local, reason = %Reason::TooManySilent, "connection refused");
                 continue;
             };
             if let Some(place) = self.place.take() {

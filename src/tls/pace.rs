@@ -26,7 +26,8 @@ pub struct HttpTimes {
     pub idle: Duration,
     /// Between two pieces of a request's body that the application waits for; 30 s by default. Kept by a mesh's guard.
     pub body_idle: Duration,
-    /// For an HTTP/2 client to say something, while it asks for nothing; 40 s by default. It has at least [`head`](Self::head) after an answer.
+    /// For an HTTP/2 client to say something, while it asks for nothing; 40 s by default. It has at least [`head`](Self::head) after an answer;
+    /// where no request was told of yet, each piece of an answer gives it this time again.
     pub silence: Duration,
     /// For the client to take what is to be sent; 60 s by default.
     pub stalled: Duration,
@@ -204,7 +205,10 @@ impl Pace {
                 Some(since) => since.checked_add(head),
                 None if is_open => None,
                 None => {
-                    let answered = self.wrote.max(self.ended).checked_add(head)?;
+                    // Where nobody tells of requests, an answer that goes on is all that shows of them.
+                    let more = if begun == 0 { silence } else { head };
+                    let answered = self.wrote.checked_add(more)?;
+                    let answered = answered.max(self.ended.checked_add(head)?);
                     Some(self.heard.checked_add(silence)?.max(answered))
                 }
             },

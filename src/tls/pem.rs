@@ -53,7 +53,8 @@ pub(super) fn revocation_lists(
     Ok(lists)
 }
 
-/// The one private key; `None` when there is none. Certificates and parameters beside it are skipped.
+/// The one private key; `None` when there is none. Certificates and parameters beside it are skipped; a revocation list is refused, as nobody
+/// would read it.
 pub(super) fn private_key(text: &[u8]) -> Result<Option<PrivateKeyDer<'static>>, PemError> {
     let mut found = None;
     for block in blocks(text)? {
@@ -61,9 +62,8 @@ pub(super) fn private_key(text: &[u8]) -> Result<Option<PrivateKeyDer<'static>>,
             Kind::Key(as_key) => as_key,
             Kind::EncryptedKey => return Err(block.error(Fault::Encrypted)),
             Kind::Unknown => return Err(block.error(Fault::UnknownKind)),
-            Kind::Certificate | Kind::TrustedCertificate | Kind::RevocationList | Kind::Skipped => {
-                continue;
-            }
+            Kind::RevocationList => return Err(block.error(Fault::ListBesideKey)),
+            Kind::Certificate | Kind::TrustedCertificate | Kind::Skipped => continue,
         };
         if found.is_some() {
             return Err(block.error(Fault::SecondKey));
@@ -362,6 +362,7 @@ enum Fault {
     EndWithoutBegin,
     Headers,
     ListAmongCertificates,
+    ListBesideKey,
     NoEnd,
     NoList,
     NotWhole,
@@ -394,6 +395,9 @@ impl fmt::Display for PemError {
             Fault::Headers => "the block that begins here has headers, which are not read",
             Fault::ListAmongCertificates => {
                 "a revocation list among certificates: give it as a revocation list"
+            }
+            Fault::ListBesideKey => {
+                "a revocation list beside a private key: give it as a revocation list"
             }
             Fault::NoEnd => "the block that begins here has no -----END line",
             Fault::NoList => "a block that is no revocation list (X509 CRL)",

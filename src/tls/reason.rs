@@ -177,6 +177,9 @@ impl LimitByReason {
     }
 }
 
+/// Of the connections that are refused.
+pub(super) static REFUSED: LimitByReason = LimitByReason::new();
+
 /// A refusal by one of the rules of this room: the reason, and what is known beyond it.
 ///
 /// The detail never repeats bytes of a peer that were not checked to be harmless.

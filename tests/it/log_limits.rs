@@ -18,7 +18,7 @@ use tower_mesh::live::Live;
 use tower_mesh::policy::Engine;
 use tower_mesh::rbac::RbacLayer;
 use tower_mesh::testing::{Issuer, Pki};
-use tower_mesh::tls::{Acceptor, Listener, Reason};
+use tower_mesh::tls::{Acceptor, Limits, Listener, Reason};
 use tracing::subscriber::DefaultGuard;
 
 use super::mesh_support::{ISSUER, authentication, until};
@@ -159,6 +159,37 @@ async fn refused_handshakes_write_few_lines_and_are_all_counted() {
         let client = TcpStream::connect(address).await.unwrap();
         client.try_write(b"GET / HTTP/1.1\r\n").unwrap();
         let refused = || tally.refused(Reason::PlaintextRefused);
+        until("the refusal", || refused() == count).await;
+    }
+    let (lines, _) = log.told("connection refused");
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
+    assert!(
+        (1..=10 * (seconds + 2)).contains(&lines),
+        "{lines} in {seconds} s"
+    );
+    accepting.abort();
+}
+
+#[tokio::test]
+async fn connections_beyond_what_may_be_silent_write_few_lines() {
+    const REFUSED: u64 = 1_000;
+    let (log, _guard) = Log::listen();
+    let pki = Pki::new("cluster.local").unwrap();
+    let mut limits = Limits::default();
+    limits.silent_per_source = 0;
+    let acceptor = Acceptor::new(credentials(&pki, "app"));
+    let listener = Listener::bind("127.0.0.1:0", acceptor).await.unwrap();
+    let mut listener = listener.limits(limits);
+    let (address, tally) = (listener.local_addr(), listener.tally());
+    let accepting = tokio::spawn(async move {
+        loop {
+            drop(listener.accept().await);
+        }
+    });
+    let begun = Instant::now();
+    for count in 1..=REFUSED {
+        let _client = TcpStream::connect(address).await.unwrap();
+        let refused = || tally.refused(Reason::TooManySilent);
         until("the refusal", || refused() == count).await;
     }
     let (lines, _) = log.told("connection refused");

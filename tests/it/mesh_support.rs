@@ -1,5 +1,6 @@
 //! Workloads of one trust domain on loopback, and callers that speak to them as they like.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -112,9 +113,46 @@ impl Body for Fed {
 
 /// Lets this much time pass for everything that waits on the clock of the runtime.
 pub(crate) async fn pass(time: Duration) {
+    if STILL.get() {
+        tokio::time::advance(time).await;
+        return;
+    }
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
+}
+
+/// Lets seconds pass one by one, and every task run between.
+pub(crate) async fn seconds(count: u32) {
+    for _ in 0..count {
+        settle().await;
+        pass(Duration::from_secs(1)).await;
+    }
+    settle().await;
+}
+
+/// The clock of this thread's runtime stands until this is dropped, and goes on by [`pass`] alone: however long a busy machine takes.
+pub(crate) struct Still {
+    _held: std::sync::mpsc::Sender<()>,
+}
+
+pub(crate) fn still() -> Still {
+    let (held, dropped) = std::sync::mpsc::channel();
+    // Beside a thread that may be at work a runtime does not move a clock that stands, as it else does while it waits for sockets.
+    tokio::task::spawn_blocking(move || dropped.recv());
+    tokio::time::pause();
+    STILL.set(true);
+    Still { _held: held }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        STILL.set(false);
+    }
+}
+
+thread_local! {
+    static STILL: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The workload `app` of namespace `default`.

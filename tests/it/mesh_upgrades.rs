@@ -24,7 +24,7 @@ use tower_mesh::testing::{Issued, Leaf, Pki};
 use tower_mesh::tls::{Clock, Connector, Credentials, Destination, Identity, Protocol, Settings};
 
 use super::mesh_support::{
-    Served, app, build, dial, empty, get, http1, lines, pass, policy, serve, settle, write,
+    Served, app, build, dial, empty, get, http1, lines, pass, policy, seconds, serve, write,
 };
 
 const APP: &str = "spiffe://cluster.local/ns/default/sa/app";
@@ -106,15 +106,6 @@ async fn is_mirrored(io: &mut TokioIo<Upgraded>) {
     let mut answer = [0; 5];
     io.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"olleh");
-}
-
-/// Lets seconds pass one by one, and every task run between.
-async fn seconds(count: u32) {
-    for _ in 0..count {
-        settle().await;
-        pass(Duration::from_secs(1)).await;
-    }
-    settle().await;
 }
 
 fn rotate(mesh: &Mesh, pki: &Pki) {

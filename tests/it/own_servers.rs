@@ -24,7 +24,8 @@ use super::mesh_limits::{
     END_HEADERS, END_STREAM, HEADERS, closed_within, frame, head, preface, wire,
 };
 use super::mesh_support::{
-    Fed, app, build, dial, empty, get, get2, http1, http2, pass, read, settle, speak_http2,
+    Fed, app, build, dial, empty, get, get2, http1, http2, read, seconds, settle, speak_http2,
+    still,
 };
 
 fn pki() -> Pki {
@@ -64,15 +65,6 @@ fn reader() -> Router {
             Err::<_, axum::extract::rejection::BytesRejection>(_) => "cut short".to_owned(),
         }
     }))
-}
-
-/// Lets seconds pass one by one, and every task run between.
-async fn seconds(count: u32) {
-    for _ in 0..count {
-        settle().await;
-        pass(Duration::from_secs(1)).await;
-    }
-    settle().await;
 }
 
 /// What a client says before it stops, and after how many seconds it is let go.
@@ -159,22 +151,26 @@ async fn who_stops_is_let_go(framework: Framework, mode: Mode) {
 
 #[tokio::test]
 async fn who_stops_is_let_go_by_axum_over_tls() {
+    let _still = still();
     who_stops_is_let_go(Framework::Axum, Mode::Strict).await;
 }
 
 #[tokio::test]
 async fn who_stops_is_let_go_by_axum_in_plaintext() {
+    let _still = still();
     who_stops_is_let_go(Framework::Axum, Mode::Disable).await;
     who_stops_is_let_go(Framework::Axum, Mode::Permissive).await;
 }
 
 #[tokio::test]
 async fn who_stops_is_let_go_by_tonic_over_tls() {
+    let _still = still();
     who_stops_is_let_go(Framework::Tonic, Mode::Strict).await;
 }
 
 #[tokio::test]
 async fn who_stops_is_let_go_by_tonic_in_plaintext() {
+    let _still = still();
     who_stops_is_let_go(Framework::Tonic, Mode::Disable).await;
 }
 
@@ -193,6 +189,7 @@ async fn drip(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), bytes: &
 /// a head that comes byte by byte has ten seconds in all, the first one and every other.
 #[tokio::test]
 async fn dripping_a_head_gains_no_time() {
+    let _still = still();
     let pki = pki();
     let mesh = build(app(&pki).mode(Mode::Disable)).await;
     for framework in BOTH {
@@ -241,6 +238,7 @@ async fn dripping_a_head_gains_no_time() {
 /// a client that reads nothing of its answer is let go, too.
 #[tokio::test]
 async fn who_reads_nothing_is_let_go() {
+    let _still = still();
     let pki = pki();
     let mesh = build(app(&pki)).await;
     let body = || async { AxumBody::from(vec![0; 64 << 20]) };
@@ -273,6 +271,11 @@ fn slow() -> Slow {
         wait.notified().await;
         "at last"
     });
+    let wait = Arc::clone(&go);
+    let nothing = any(move || async move {
+        wait.notified().await;
+        http::StatusCode::NO_CONTENT
+    });
     let events = any(move || async move {
         let fed = fed.lock().unwrap().take().unwrap();
         Response::new(AxumBody::new(Fed(fed)))
@@ -290,6 +293,7 @@ fn slow() -> Slow {
     });
     let app = reader()
         .route("/poll", poll)
+        .route("/nothing", nothing)
         .route("/events", events)
         .route("/mirror", mirror);
     Slow { app, go, feed }
@@ -298,6 +302,7 @@ fn slow() -> Slow {
 /// Two minutes of silence harm no request that is under way, in either version, and no connection whose client goes on after it.
 #[tokio::test]
 async fn a_long_poll_and_a_quiet_answer_go_on() {
+    let _still = still();
     let pki = pki();
     let mesh = build(app(&pki)).await;
     for framework in BOTH {
@@ -367,6 +372,7 @@ async fn a_long_poll_and_a_quiet_answer_go_on() {
 /// An upload that goes on, however slowly, is read.
 #[tokio::test]
 async fn an_upload_that_keeps_going_is_read() {
+    let _still = still();
     let pki = pki();
     let mesh = build(app(&pki)).await;
     for framework in BOTH {
@@ -403,6 +409,7 @@ async fn an_upload_that_keeps_going_is_read() {
 /// An upgraded connection is the application's, however quiet it is.
 #[tokio::test]
 async fn an_upgraded_connection_may_be_quiet() {
+    let _still = still();
     let pki = pki();
     let mesh = build(app(&pki)).await;
     let address = serve_with(Framework::Axum, &mesh, slow().app).await;
@@ -425,6 +432,7 @@ async fn an_upgraded_connection_may_be_quiet() {
 /// gRPC's streams may be quiet, also under a server of one's own; a body that only says that it is gRPC may not.
 #[tokio::test]
 async fn a_quiet_stream_of_grpc_goes_on_and_no_other() {
+    let _still = still();
     let pki = pki();
     let mesh = build(app(&pki)).await;
     for framework in BOTH {
@@ -460,6 +468,7 @@ async fn a_quiet_stream_of_grpc_goes_on_and_no_other() {
 /// A client that asks for nothing stays where its server asks whether it is there, and goes where nobody does.
 #[tokio::test]
 async fn a_client_that_answers_pings_stays() {
+    let _still = still();
     let pki = pki();
     let mesh = build(app(&pki)).await;
     for (interval, stays) in [(Some(Duration::from_secs(20)), true), (None, false)] {
@@ -480,6 +489,7 @@ async fn a_client_that_answers_pings_stays() {
 /// A request that passes no guard may take its time on HTTP/1, where the end of its head is seen.
 #[tokio::test]
 async fn a_long_poll_beside_the_guard_goes_on() {
+    let _still = still();
     let pki = pki();
     let mesh = build(app(&pki)).await;
     let slow = slow();
@@ -496,9 +506,32 @@ async fn a_long_poll_beside_the_guard_goes_on() {
     assert_eq!(polled.await.unwrap(), "at last");
 }
 
+/// An answer that goes on is no silence, also where no guard tells of its request.
+#[tokio::test]
+async fn events_beside_the_guard_go_on() {
+    let _still = still();
+    let pki = pki();
+    let mesh = build(app(&pki)).await;
+    let slow = slow();
+    let listener = mesh.listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr();
+    tokio::spawn(axum::serve(listener, slow.app).into_future());
+    let mut sender = http2::<Full<Bytes>>(&pki, "desk", address).await;
+    let response = sender.send_request(empty(get2("/events"))).await.unwrap();
+    let mut body = response.into_body();
+    // axum's own interval of events that keep a connection alive, for an hour.
+    for _ in 0..240 {
+        seconds(15).await;
+        slow.feed.send(Frame::data(":\n\n".into())).unwrap();
+        let event = body.frame().await.unwrap().unwrap();
+        assert_eq!(event.into_data().unwrap(), ":\n\n");
+    }
+}
+
 /// a stream of bodies, one of which stops, loses that one and no other.
 #[tokio::test]
 async fn a_body_that_stops_costs_its_own_stream_only() {
+    let _still = still();
     let pki = pki();
     let mesh = build(app(&pki)).await;
     for framework in BOTH {
@@ -527,5 +560,114 @@ async fn a_body_that_stops_costs_its_own_stream_only() {
         seconds(90).await;
         slow.go.notify_one();
         assert_eq!(polled.await.unwrap(), "at last", "{framework:?}");
+    }
+}
+
+/// an answer that comes after a long silence is written before the silence counts.
+#[tokio::test]
+async fn an_answer_after_a_long_silence_is_written() {
+    let _still = still();
+    let pki = pki();
+    let mesh = build(app(&pki)).await;
+    for framework in BOTH {
+        for (path, expected) in [("/poll", "at last"), ("/nothing", "")] {
+            let slow = slow();
+            let address = serve_with(framework, &mesh, slow.app).await;
+            let mut sender = http2::<Full<Bytes>>(&pki, "desk", address).await;
+            let sent = sender.send_request(empty(get2(path)));
+            let polled = tokio::spawn(async move { read(sent.await.unwrap()).await.2 });
+            seconds(3600).await;
+            slow.go.notify_one();
+            assert_eq!(polled.await.unwrap(), expected, "{framework:?}");
+            seconds(8).await;
+            let answer = sender.send_request(empty(get2("/"))).await.unwrap();
+            assert_eq!(read(answer).await.2, "read 0", "{framework:?}");
+        }
+    }
+}
+
+/// Requests that were sent ahead are answered in their turn, and the rest of one may come later.
+#[tokio::test]
+async fn requests_sent_ahead_are_answered_in_turn() {
+    let _still = still();
+    let pki = pki();
+    let mesh = build(app(&pki).mode(Mode::Disable)).await;
+    for framework in BOTH {
+        for cut in [2, 4, 20] {
+            let slow = slow();
+            let address = serve_with(framework, &mesh, slow.app).await;
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let poll = b"GET /poll HTTP/1.1\r\nhost: app.default\r\n\r\n";
+            let (first, rest) = REQUEST.split_at(REQUEST.len() - cut);
+            let ahead = [poll, REQUEST, first].concat();
+            stream.write_all(&ahead).await.unwrap();
+            seconds(120).await;
+            slow.go.notify_one();
+            seconds(20).await;
+            stream.write_all(rest).await.unwrap();
+            // The last one ends the connection.
+            let last = b"GET / HTTP/1.1\r\nhost: app.default\r\nconnection: close\r\n\r\n";
+            stream.write_all(last).await.unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await.unwrap();
+            let answers = text.matches("HTTP/1.1 200 OK").count();
+            assert_eq!(answers, 4, "{framework:?}, {cut}: {text}");
+        }
+    }
+}
+
+/// A client that waits until its body is asked for has as long as every other.
+#[tokio::test]
+async fn a_body_that_waits_to_be_asked_for_is_read() {
+    let _still = still();
+    let pki = pki();
+    let mesh = build(app(&pki).mode(Mode::Disable)).await;
+    for framework in BOTH {
+        let address = serve_with(framework, &mesh, reader()).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        for body in ["content-length: 5", "transfer-encoding: chunked"] {
+            let head = format!(
+                "POST / HTTP/1.1\r\nhost: app.default\r\nexpect: 100-continue\r\n{body}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut asked = [0; 25];
+            stream.read_exact(&mut asked).await.unwrap();
+            assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+            let pieces: &[&[u8]] = match body {
+                "content-length: 5" => &[b"he", b"llo"],
+                _ => &[b"5\r\nhe", b"llo\r\n0", b"\r\n\r\n"],
+            };
+            for piece in pieces {
+                // A piece of a chunk, or of what ends it, is one of the body only once it is whole.
+                seconds(9).await;
+                stream.write_all(piece).await.unwrap();
+            }
+            let mut answer = vec![0; 4096];
+            let mut length = 0;
+            while !String::from_utf8_lossy(&answer[..length]).ends_with("read 5") {
+                let read = stream.read(&mut answer[length..]).await.unwrap();
+                assert!(read > 0, "{framework:?}: {body}");
+                length += read;
+            }
+        }
+    }
+}
+
+/// HTTP/2 knows no upgrade (RFC 9113 §8.6): an application that answers 101 keeps no connection open by it.
+#[tokio::test]
+async fn an_upgrade_that_http2_does_not_know_holds_nothing() {
+    let _still = still();
+    let pki = pki();
+    let mesh = build(app(&pki)).await;
+    for framework in BOTH {
+        let switch = any(|| async { http::StatusCode::SWITCHING_PROTOCOLS });
+        let router = Router::new().fallback(switch);
+        let address = serve_with(framework, &mesh, router).await;
+        let mut stream = wire(&pki, address, Some(Protocol::Http2)).await;
+        let asked = frame(HEADERS, END_STREAM | END_HEADERS, 1, &head("/"));
+        let bytes = [preface(&[]), asked].concat();
+        stream.write_all(&bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        closed_within(&format!("{framework:?}"), stream, 52).await;
     }
 }

@@ -1,7 +1,6 @@
 //! Whose body may be silent for as long as it likes, under `mesh.serve`.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes as AxumBytes;
@@ -15,7 +14,7 @@ use tokio::task::JoinHandle;
 use tower_mesh::mesh::HttpLimits;
 use tower_mesh::testing::Pki;
 
-use super::mesh_support::{Fed, app, build, http1, http2, pass, read, serve, settle};
+use super::mesh_support::{Fed, app, build, http1, http2, read, seconds, serve, settle, still};
 
 fn pki() -> Pki {
     Pki::new("cluster.local").unwrap()
@@ -29,14 +28,6 @@ fn reader() -> Router {
             Err::<_, axum::extract::rejection::BytesRejection>(_) => "cut short".to_owned(),
         }
     }))
-}
-
-async fn seconds(count: u32) {
-    for _ in 0..count {
-        settle().await;
-        pass(Duration::from_secs(1)).await;
-    }
-    settle().await;
 }
 
 type Feed = mpsc::UnboundedSender<Frame<Bytes>>;
@@ -82,6 +73,7 @@ async fn may_rest(
 /// only what is gRPC in every respect, a header is not enough.
 #[tokio::test]
 async fn only_grpc_may_be_quiet() {
+    let _still = still();
     let pki = pki();
     let served = serve(&build(app(&pki)).await, reader()).await;
     let mut sender = http2(&pki, "desk", served.address).await;
@@ -138,6 +130,7 @@ async fn many(address: SocketAddr, pki: &Pki, count: usize) -> Vec<(Feed, JoinHa
 /// of a hundred and two quiet streams, those that came last keep the bound; another connection has a hundred of its own.
 #[tokio::test]
 async fn a_hundred_streams_of_a_connection_may_be_quiet() {
+    let _still = still();
     let pki = pki();
     let mut limits = HttpLimits::default();
     limits.streams = 200;
@@ -159,6 +152,7 @@ async fn a_hundred_streams_of_a_connection_may_be_quiet() {
 /// A stream that is over gives its place to another.
 #[tokio::test]
 async fn a_stream_that_ends_leaves_its_place() {
+    let _still = still();
     let pki = pki();
     let mut limits = HttpLimits::default();
     limits.streams = 200;
@@ -182,6 +176,7 @@ async fn a_stream_that_ends_leaves_its_place() {
 /// Where methods are listed, streams of no other may be quiet.
 #[tokio::test]
 async fn only_listed_methods_may_be_quiet() {
+    let _still = still();
     let pki = pki();
     let mesh = app(&pki).quiet_grpc(["/a.B/Watch", "/a.C/"]);
     let served = serve(&build(mesh).await, reader()).await;

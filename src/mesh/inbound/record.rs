@@ -27,6 +27,8 @@ struct Open {
     flags: ResponseFlags,
     /// On its connection.
     under_way: Option<UnderWay>,
+    /// Whether that may become another protocol's.
+    may_upgrade: bool,
 }
 
 /// What is called at the end of each inbound request.
@@ -58,7 +60,7 @@ impl Record {
         measured: ServerRecord,
         observer: Option<(Observer, Exchange)>,
         started: Instant,
-        under_way: Option<UnderWay>,
+        (under_way, may_upgrade): (Option<UnderWay>, bool),
     ) -> Self {
         Self(Some(Open {
             method,
@@ -70,6 +72,7 @@ impl Record {
             status: None,
             flags: ResponseFlags::none(),
             under_way,
+            may_upgrade,
         }))
     }
 
@@ -100,9 +103,8 @@ impl Record {
             return Task::default();
         };
         open.status = Some(response.status);
-        // RFC 9110 §7.8 and §9.3.6.
-        let tunnels = open.method == Method::CONNECT && response.status.is_success();
-        if tunnels || response.status == StatusCode::SWITCHING_PROTOCOLS {
+        // RFC 9110 §7.8; CONNECT is refused. HTTP/2 has neither (RFC 9113 §8.6), whatever an application answers.
+        if open.may_upgrade && response.status == StatusCode::SWITCHING_PROTOCOLS {
             open.under_way.iter_mut().for_each(UnderWay::upgraded);
         }
         open.metrics.answer(&mut open.measured, response);

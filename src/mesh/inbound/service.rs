@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
-use http::{Extensions, Request, Response, StatusCode};
+use http::{Extensions, Request, Response, StatusCode, Version};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -185,6 +185,7 @@ impl Inbound {
         let observer = observer.map(|observer| (observer, exchange.clone()));
         let (method, metrics) = (head.method.clone(), self.metrics.clone());
         let under_way = exchange.peer().map(Peer::begin_request);
+        let under_way = (under_way, head.version < Version::HTTP_2);
         // Before the guards are asked: one that panics must not take the record along.
         let record = Record::new(
             method, span, metrics, measured, observer, started, under_way,

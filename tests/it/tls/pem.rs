@@ -207,6 +207,10 @@ const GOOD: &[Shape] = &[
         m.both().replace('\n', " \t\n").into()
     }),
     ("blank lines", |m| m.both().replace('\n', "\n\n").into()),
+    ("text of megabytes", |m| {
+        let text = "# -- nothing --\n".repeat(100_000);
+        format!("{text}{}{text}{}", m.first(), m.second()).into()
+    }),
     ("no line end at the end", |m| m.both().trim_end().into()),
     ("base64 in one line", |m| {
         let one = |text: String| {
@@ -304,6 +308,30 @@ const BAD: &[Damage] = &[
         let text = m.both();
         let units = text.encode_utf16().flat_map(u16::to_le_bytes);
         ([0xff, 0xfe].into_iter().chain(units).collect(), 1)
+    }),
+    ("UTF-16 without a mark, high bytes first", |m| {
+        let text = m.both();
+        let units = text.encode_utf16().flat_map(u16::to_be_bytes);
+        (units.collect(), 1)
+    }),
+    ("a byte order mark in the middle", |m| {
+        let text = format!("{}\u{feff}{}", m.first(), m.second());
+        (text.into(), m.second_line())
+    }),
+    ("two byte order marks", |m| {
+        (format!("\u{feff}\u{feff}{}", m.both()).into(), 1)
+    }),
+    ("glued by what breaks lines elsewhere", |m| {
+        let text = format!("{}\u{2028}{}", m.first().trim_end(), m.second());
+        (text.into(), m.second_line() - 1)
+    }),
+    ("begin in a comment", |m| {
+        let comment = format!("# see -----BEGIN {}----- below\n", m.label);
+        ((comment + &m.both()).into(), 1)
+    }),
+    ("PEM within PEM", |m| {
+        let text = block(m.label, m.first().as_bytes());
+        ((m.second() + &text).into(), m.second().lines().count() + 1)
     }),
     ("DER", |m| {
         let mut der = m.first.clone();
@@ -455,6 +483,12 @@ fn a_block_of_another_kind_is_skipped_or_refused_but_never_a_revocation_list() {
         "a second private key",
     );
     bad(key, certificate.clone(), "no private key found");
+    let line = a_key.lines().count() + 1;
+    bad(
+        key,
+        a_key.clone() + &list,
+        &format!("line {line}: a revocation list beside a private key"),
+    );
     bad(lists, list + &certificate, "no revocation list (X509 CRL)");
     bad(
         lists,
