@@ -21,6 +21,7 @@ mod program;
 #[path = "../support/random.rs"]
 #[expect(dead_code, reason = "not every test asks for all of it")]
 mod random;
+mod requests;
 mod same;
 mod search;
 mod shell;
