@@ -25,6 +25,7 @@ mod requests;
 mod same;
 mod search;
 mod shell;
+mod skipped;
 mod testing_page;
 mod vet;
 #[path = "../support/world.rs"]

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use tower_mesh::Workload;
-use tower_mesh::istio::Problems;
+use tower_mesh::istio::{Problems, Resources};
 use tower_mesh::policy::{Engine, compile, near_misses};
 use tower_mesh::source::{Configuration, Directory};
 
 use crate::options::{Guarded, Options, ServiceName};
+use crate::table::printable;
 
 /// Engines beyond these are made anew when they are asked for again.
 const MAX_ENGINES: usize = 256;
@@ -181,19 +182,25 @@ impl<'o> World<'o> {
         for note in &self.engine.program().notes {
             eprintln!("warning: {note}");
         }
-        let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
-        for skipped in &self.configuration.resources.skipped {
-            *kinds
-                .entry((&skipped.api_version, &skipped.kind))
-                .or_default() += 1;
-        }
-        for ((version, kind), count) in kinds {
-            eprintln!("note: not used: {count} of {version} {kind}");
-        }
+        tell_skipped(&self.configuration.resources);
         let unused = &self.configuration.mesh_config.unused;
         if !unused.is_empty() {
             eprintln!("note: fields of MeshConfig not used: {}", unused.join(", "));
         }
+    }
+}
+
+/// Says on stderr which documents are none of ours.
+pub(crate) fn tell_skipped(resources: &Resources) {
+    let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
+    for skipped in &resources.skipped {
+        *kinds
+            .entry((&skipped.api_version, &skipped.kind))
+            .or_default() += 1;
+    }
+    for ((version, kind), count) in kinds {
+        let (version, kind) = (printable(version), printable(kind));
+        eprintln!("note: not used: {count} of {version} {kind}");
     }
 }
 
