@@ -120,6 +120,7 @@ impl Driver {
             tracing::error!(target: "tower_mesh::config", "the watch broke off; the configuration stays as it is");
             return;
         };
+        self.judge.watched(watch.is_unsettled());
         let on_opening = watch.opening();
         self.watch = Some(watch);
         let Some(read) = changed else {

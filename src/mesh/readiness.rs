@@ -77,9 +77,10 @@ impl fmt::Display for Readiness {
         if let Some(refused) = &self.refused {
             write!(
                 f,
-                "; the changed configuration is refused ({}) for {} s, the one before serves",
+                "; the changed configuration is refused ({}) for {} s, the one before serves: {}",
                 refused.reason,
-                refused.lasts.as_secs()
+                refused.lasts.as_secs(),
+                refused.reason.remedy()
             )?;
         }
         if self.draining {

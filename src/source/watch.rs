@@ -46,6 +46,12 @@ impl Watch {
         self.directory.opening()
     }
 
+    /// Whether the last look found a change that has yet to rest.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled.is_some()
+    }
+
     /// Looks: the configuration, or what is wrong with it, when something has changed and is as the look before found it; the first look
     /// always tells.
     ///

@@ -175,13 +175,31 @@ fn attached(world: World<'_>, notes: &mut Notes) {
 }
 
 fn add(resources: &Resources, code: Code, problem: &Problem, help: &str, notes: &mut Notes) {
-    let nobody = Meta::default();
-    let meta = owner(resources, &problem.at).unwrap_or(&nobody);
+    let meta =
+        passed_over(resources, &problem.at).or_else(|| owner(resources, &problem.at).cloned());
+    let meta = meta.unwrap_or_default();
     let message = match problem.field.as_str() {
         "" => problem.message.clone(),
         field => format!("`{field}` {}", problem.message),
     };
-    notes.add(code, meta, &problem.at, message, help);
+    notes.add(code, &meta, &problem.at, message, help);
+}
+
+/// The document of someone else's that stands at a place, as a resource that says nothing but its name.
+fn passed_over(resources: &Resources, at: &Position) -> Option<Meta> {
+    let before = resources
+        .skipped
+        .iter()
+        .filter(|skipped| skipped.at.file == at.file && skipped.at <= *at);
+    let skipped = before.max_by_key(|skipped| &skipped.at)?;
+    let is_its = owner(resources, at).is_none_or(|own| own.at < skipped.at);
+    is_its.then(|| Meta {
+        kind: skipped.kind.clone(),
+        api_version: skipped.api_version.clone(),
+        name: skipped.name.clone(),
+        at: skipped.at.clone(),
+        ..Meta::default()
+    })
 }
 
 /// The resource that stands at a place: the last that begins before it.

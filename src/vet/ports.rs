@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Code;
 use super::lists::{self, Field, List};
 use super::notes::Notes;
-use super::protocol::customary;
+use super::protocol::{Protocols, customary};
 use super::world::{Scope, World};
 use crate::istio::{Action, AuthorizationPolicy, Rule, Text};
 
@@ -23,6 +23,8 @@ pub(super) fn check(world: World<'_>, notes: &mut Notes) {
 struct Ports<'r> {
     world: World<'r>,
     scope: Scope<'r>,
+    /// What is known of workloads that are not.
+    by_services: Protocols,
     /// Those that are known to speak something else than HTTP.
     others: BTreeMap<u16, &'static str>,
 }
@@ -30,10 +32,13 @@ struct Ports<'r> {
 impl<'r> Ports<'r> {
     fn of(world: World<'r>, scope: Scope<'r>) -> Self {
         let known = world.selected_known(scope);
+        let by_services = world.said_by_services(scope);
+        let others = known.flat_map(|known| known.protocols.others());
         Self {
             world,
             scope,
-            others: known.flat_map(|known| known.protocols.others()).collect(),
+            others: others.chain(by_services.others()).collect(),
+            by_services,
         }
     }
 
@@ -42,7 +47,8 @@ impl<'r> Ports<'r> {
         let known = self.others.get(&port).copied();
         known.or_else(|| {
             let mut workloads = self.world.selected_known(self.scope);
-            let is_known = workloads.any(|known| known.protocols.knows(port));
+            let is_known =
+                workloads.any(|known| known.protocols.knows(port)) || self.by_services.knows(port);
             customary(port).filter(|_| !is_known)
         })
     }

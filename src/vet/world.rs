@@ -200,6 +200,25 @@ impl<'r> World<'r> {
         })
     }
 
+    /// What the services say that stand before every workload that `scope` selects, where none of these is known.
+    pub(super) fn said_by_services(&self, scope: Scope<'_>) -> Protocols {
+        let mut said = Protocols::default();
+        if self.is_known(scope) || scope.is_attached {
+            return said;
+        }
+        let labels = scope.labels.iter();
+        let labels: BTreeMap<String, String> = labels
+            .map(|(key, value)| (key.clone(), value.as_str().to_owned()))
+            .collect();
+        let services = before(&self.resources.services, scope.namespace, &labels);
+        for port in services.flat_map(|service| &service.ports) {
+            if let Ok(number) = port.target.parse() {
+                said.add(number, port.number, &port.protocol);
+            }
+        }
+        said
+    }
+
     /// Whether the workloads that `scope` could select are all known.
     pub(super) fn is_known(&self, scope: Scope<'_>) -> bool {
         let workloads = self.workloads.iter();

@@ -24,6 +24,7 @@ mod mesh_counts;
 mod mesh_faults;
 mod mesh_keys;
 mod mesh_limits;
+mod mesh_mounted;
 mod mesh_outside;
 mod mesh_reload;
 mod mesh_seen;

@@ -1,6 +1,7 @@
 //! What a mesh says of its configuration: in its log, in its metrics, and when it is built.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -349,4 +350,32 @@ async fn documents_that_are_skipped_are_listed() {
             .iter()
             .all(|line| line.len() < 1000)
     );
+}
+
+/// What never rests never counts, be it a DENY policy that somebody waits for.
+#[tokio::test]
+async fn files_that_never_rest_are_warned_of() {
+    let (log, _guard) = Lines::listen();
+    let pki = Pki::new("cluster.local").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let own = selecting("app: app", "ALLOW");
+    write(directory.path(), &own);
+    let _mesh = watching(&pki, directory.path(), OnOpening::Refuse).await;
+    let (path, stop) = (
+        directory.path().to_owned(),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let stopped = Arc::clone(&stop);
+    let writing = std::thread::spawn(move || {
+        for number in 0.. {
+            if stopped.load(Ordering::Relaxed) {
+                return;
+            }
+            write(&path, &format!("{own}# {number}\n"));
+        }
+    });
+    log.wait(2, &["WARN", "different at every look"]).await;
+    stop.store(true, Ordering::Relaxed);
+    writing.join().unwrap();
+    log.wait(1, &["INFO", "configuration replaced"]).await;
 }

@@ -354,6 +354,25 @@ fn a_workload_that_no_policy_of_either_side_selects_does_not_pass() {
     assert_eq!(code(&pair.run(&["--label", "app=web"], "")), 1);
     // One side is enough: what the other loses is shown.
     assert_eq!(code(&Pair::new(&old, OLD).run(&[], "")), 1);
+    // Also where the other side alone has what nearly selects.
+    let strict = "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: foo}\nspec: {mtls: {mode: STRICT}}\n";
+    for pair in [Pair::new(&old, strict), Pair::new(strict, &old)] {
+        let output = pair.run(&[], "");
+        assert_eq!(code(&output), 2);
+        let told = text(&output.stderr);
+        let near = "readers selects app=web; the workload has no label app\n";
+        assert!(told.contains(near), "{told}");
+    }
+    // Rules for tokens can be missed in the same way, whatever else applies.
+    let users = USERS.replace("spec:", "spec:\n  selector: {matchLabels: {app: web}}");
+    let users = format!("{strict}{users}");
+    let pair = Pair::new(
+        &users,
+        &users.replace("audiences: [b, https://a/]", "audiences: [b]"),
+    );
+    assert_eq!(code(&pair.run(&[], "")), 2);
+    assert_eq!(code(&pair.run(&["--allow-no-policy"], "")), 0);
+    assert_eq!(code(&pair.run(&["--label", "app=web"], "")), 1);
     // Nothing for anybody.
     let nothing = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: nothing}\n";
     assert_eq!(code(&Pair::new(nothing, nothing).run(&[], "")), 2);
@@ -381,6 +400,25 @@ spec:
     audiences: [b, https://a/]
     jwks: '{\"keys\": [{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"x\": \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}'
 ";
+
+/// In which order a set lists its keys says nothing; how many it has, does.
+#[test]
+fn the_order_of_keys_is_no_difference() {
+    let (one, two) = (
+        "{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"x\": \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
+        "{\"crv\": \"Ed25519\", \"kid\": \"b\", \"kty\": \"OKP\", \"x\": \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
+    );
+    let with = |keys: &str| format!("{OLD}{}", USERS.replace(one, keys));
+    let old = with(&format!("{one}, {two}"));
+    for (keys, expected) in [
+        (format!("{two}, {one}"), 0),
+        (format!("{two},{one},{one}"), 1),
+        (one.to_owned(), 1),
+    ] {
+        let pair = Pair::new(&old, &with(&keys));
+        assert_eq!(code(&pair.run(&["--access-only"], "")), expected, "{keys}");
+    }
+}
 
 /// The same meaning in other words is no difference; another meaning is.
 #[test]

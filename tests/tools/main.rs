@@ -21,9 +21,11 @@ mod program;
 #[path = "../support/random.rs"]
 #[expect(dead_code, reason = "not every test asks for all of it")]
 mod random;
+mod requests;
 mod same;
 mod search;
 mod shell;
+mod skipped;
 mod testing_page;
 mod vet;
 #[path = "../support/world.rs"]

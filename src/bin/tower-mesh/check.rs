@@ -125,6 +125,9 @@ impl Check {
             self.print(&answer, Some(number), &mut out)?;
         }
         out.flush()?;
+        if world.has_rules() {
+            lines.warn_if_empty();
+        }
         Ok(code)
     }
 

@@ -13,6 +13,7 @@ use tower_mesh::source::Directory;
 
 use crate::Failure;
 use crate::options::{ServiceName, key_and_value};
+use crate::world::tell_skipped;
 
 /// Write security.istio.io/v1 for the v1alpha1 resources of 2018, with the same decisions
 #[derive(Debug, Args)]
@@ -117,9 +118,10 @@ impl Convert {
             })?;
             conversion.keep_comments(&file, &text);
         }
-        for note in &conversion.notes {
+        for note in resources.notes.iter().chain(&conversion.notes) {
             eprintln!("note: {note}");
         }
+        tell_skipped(resources);
         if conversion.resources.is_empty() {
             eprintln!("note: nothing here becomes a resource of today");
         }

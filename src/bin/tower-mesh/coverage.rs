@@ -111,6 +111,9 @@ impl Coverage {
                 .or_insert_with(|| Covered::new(engine))
                 .observe(&request);
         }
+        if world.has_rules() {
+            lines.warn_if_empty();
+        }
         elsewhere.into_values().for_each(|one| whole.merge(one));
         Ok(whole.report())
     }

@@ -97,6 +97,7 @@ impl Diff {
                         is_bad = true;
                     }
                 }
+                lines.warn_if_empty();
             }
             None => {
                 let found = self.search(&worlds);
@@ -120,7 +121,9 @@ impl Diff {
         let differ = report.finish()?;
         let compares_nothing = !self.no_policy.is_allowed() && is_beside(&worlds);
         if compares_nothing {
-            worlds.1.tell_no_policy();
+            let (old, new) = &worlds;
+            let told = if new.near().is_empty() { old } else { new };
+            told.tell_no_policy();
         }
         Ok(ExitCode::from(if is_bad || compares_nothing {
             2
@@ -168,12 +171,14 @@ impl Diff {
 }
 
 /// Whether no rule of either side is asked about the workload. Where neither side has rules at all, for whomever, none can have been missed:
-/// how connections and tokens are taken is then what is compared, if anything says so.
+/// how connections and tokens are taken is then what is compared, if anything says so and no rule for tokens is missed.
 fn is_beside((old, new): &(World<'_>, World<'_>)) -> bool {
     let has_rules = old.has_rules() || new.has_rules();
     let holds_rules = old.holds_rules() || new.holds_rules();
     let has_authentication = old.has_authentication() || new.has_authentication();
-    !has_rules && (holds_rules || !has_authentication)
+    let misses_tokens = (old.holds_token_rules() || new.holds_token_rules())
+        && !(old.has_token_rules() || new.has_token_rules());
+    !has_rules && (holds_rules || misses_tokens || !has_authentication)
 }
 
 /// A line of JSON.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tower_mesh::identity::PeerCertificate;
 use tower_mesh::policy::Request;
 
+use crate::lines::{MAX_LINE, is_cut};
 use crate::options::ServiceName;
 
 /// A request or a connection to judge.
@@ -67,9 +68,14 @@ struct Destination {
 impl Question {
     /// Reads a line.
     pub(crate) fn read(line: &[u8]) -> Result<Self, String> {
+        if is_cut(line) {
+            return Err(format!("longer than {} MiB", MAX_LINE >> 20));
+        }
+        // The line break at its end is not where an object breaks off.
+        let line = line.trim_ascii_end();
         match line.trim_ascii_start().first() {
             // A list with the right values in the right places would read as a request, too.
-            Some(b'{') => serde_json::from_slice(line).map_err(|error| error.to_string()),
+            Some(b'{') => serde_json::from_slice(line).map_err(|error| in_line(&error)),
             _ => Err("no JSON object".to_owned()),
         }
     }
@@ -221,6 +227,15 @@ impl Source {
             return None;
         }
         Some(PeerCertificate::from_names(uri_sans, dns_sans, subject))
+    }
+}
+
+/// What is wrong in one line, which is the first for whoever reads nothing else.
+fn in_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((message, _)) => format!("{message} (column {})", error.column()),
+        None => text,
     }
 }
 

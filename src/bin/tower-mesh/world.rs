@@ -4,11 +4,13 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use tower_mesh::istio::Problems;
+use tower_mesh::Workload;
+use tower_mesh::istio::{Problems, Resources};
 use tower_mesh::policy::{Engine, compile, near_misses};
 use tower_mesh::source::{Configuration, Directory};
 
 use crate::options::{Guarded, Options, ServiceName};
+use crate::table::printable;
 
 /// Engines beyond these are made anew when they are asked for again.
 const MAX_ENGINES: usize = 256;
@@ -108,20 +110,49 @@ impl<'o> World<'o> {
             || !resources.rbac_configs.is_empty()
     }
 
+    /// Whether rules for tokens apply to the workload.
+    pub(crate) fn has_token_rules(&self) -> bool {
+        let tokens = &self.engine.program().authentication;
+        let mut tokens = std::iter::once(&tokens.default).chain(tokens.by_port.values());
+        tokens.any(|tokens| !tokens.rules.is_empty() || tokens.legacy.is_some())
+    }
+
+    /// Whether the configuration holds rules for tokens, for whichever workload.
+    pub(crate) fn holds_token_rules(&self) -> bool {
+        let resources = &self.configuration.resources;
+        let mut policies = resources.legacy_policies.iter();
+        !resources.request_authentications.is_empty()
+            || policies.any(|policy| !policy.origins.is_empty())
+    }
+
     /// Whether something besides rules applies to the workload: it says which connections it accepts, or which tokens are good.
     pub(crate) fn has_authentication(&self) -> bool {
-        let program = self.engine.program();
-        let (mtls, tokens) = (&program.mtls, &program.authentication);
+        let mtls = &self.engine.program().mtls;
         let mut modes = std::iter::once(&mtls.default).chain(mtls.by_port.values());
-        let mut tokens = std::iter::once(&tokens.default).chain(tokens.by_port.values());
-        modes.any(Option::is_some)
-            || tokens.any(|tokens| !tokens.rules.is_empty() || tokens.legacy.is_some())
+        modes.any(Option::is_some) || self.has_token_rules()
+    }
+
+    /// What nearly applies to the workload, a line each.
+    pub(crate) fn near(&self) -> Vec<String> {
+        let Configuration {
+            resources,
+            mesh_config,
+            ..
+        } = &self.configuration;
+        let misses = near_misses(resources, mesh_config, &self.workload());
+        let mut near: Vec<_> = misses.iter().map(ToString::to_string).collect();
+        let roles = resources.service_roles.len();
+        if roles > 0 && resources.authorization_policies.is_empty() {
+            near.push(format!(
+                "{roles} ServiceRoles are read, and no ClusterRbacConfig or RbacConfig switches RBAC on for the workload's services"
+            ));
+        }
+        near
     }
 
     /// Says on stderr that no rule is asked, and what nearly is.
     pub(crate) fn tell_no_policy(&self) {
-        let guarded = self.guarded;
-        let workload = guarded.workload(guarded.services(), guarded.port());
+        let workload = self.workload();
         let labels = workload.labels().iter();
         let labels: Vec<_> = labels
             .map(|(key, value)| format!("{key}={value}"))
@@ -136,40 +167,40 @@ impl<'o> World<'o> {
             workload.namespace(),
             workload.service_account(),
         );
-        let Configuration {
-            resources,
-            mesh_config,
-            ..
-        } = &self.configuration;
-        for miss in near_misses(resources, mesh_config, &workload) {
-            eprintln!("near: {miss}");
+        for near in self.near() {
+            eprintln!("near: {near}");
         }
-        let has_roles = !resources.service_roles.is_empty();
-        if has_roles && resources.authorization_policies.is_empty() {
-            eprintln!(
-                "near: {} ServiceRoles are read, and no ClusterRbacConfig or RbacConfig switches RBAC on for the workload's services",
-                resources.service_roles.len()
-            );
-        }
+    }
+
+    /// The workload as the options state it.
+    fn workload(&self) -> Workload {
+        let guarded = self.guarded;
+        guarded.workload(guarded.services(), guarded.port())
     }
 
     fn warn(&self) {
         for note in &self.engine.program().notes {
             eprintln!("warning: {note}");
         }
-        let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
-        for skipped in &self.configuration.resources.skipped {
-            *kinds
-                .entry((&skipped.api_version, &skipped.kind))
-                .or_default() += 1;
-        }
-        for ((version, kind), count) in kinds {
-            eprintln!("note: not used: {count} of {version} {kind}");
-        }
+        tell_skipped(&self.configuration.resources);
         let unused = &self.configuration.mesh_config.unused;
         if !unused.is_empty() {
             eprintln!("note: fields of MeshConfig not used: {}", unused.join(", "));
         }
+    }
+}
+
+/// Says on stderr which documents are none of ours.
+pub(crate) fn tell_skipped(resources: &Resources) {
+    let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
+    for skipped in &resources.skipped {
+        *kinds
+            .entry((&skipped.api_version, &skipped.kind))
+            .or_default() += 1;
+    }
+    for ((version, kind), count) in kinds {
+        let (version, kind) = (printable(version), printable(kind));
+        eprintln!("note: not used: {count} of {version} {kind}");
     }
 }
 

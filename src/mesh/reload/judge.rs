@@ -17,6 +17,8 @@ pub(in super::super) struct Judge {
     requires_policy: bool,
     /// When the refusal that stands was last told.
     told: Option<Instant>,
+    /// Since when the files have not come to rest, or when that was last told.
+    restless: Option<Instant>,
 }
 
 impl Judge {
@@ -25,6 +27,7 @@ impl Judge {
             reloads,
             requires_policy,
             told: None,
+            restless: None,
         }
     }
 
@@ -50,6 +53,22 @@ impl Judge {
     pub(in super::super) fn published(&mut self) {
         self.reloads.accept();
         self.told = None;
+    }
+
+    /// Whether the files have changed again since the look before: what never rests never counts, and that is told from time to time.
+    pub(in super::super) fn watched(&mut self, is_unsettled: bool) {
+        if !is_unsettled {
+            self.restless = None;
+            return;
+        }
+        let since = *self.restless.get_or_insert_with(Instant::now);
+        if since.elapsed() >= REMIND {
+            self.restless = Some(Instant::now());
+            tracing::warn!(
+                target: "tower_mesh::config",
+                "the files of the configuration are different at every look, so no change counts; whoever writes them must come to rest for two seconds"
+            );
+        }
     }
 
     /// Nothing has changed: what stands refused is told again from time to time.

@@ -49,8 +49,9 @@ impl RefusalReason {
         }
     }
 
-    /// What to do.
-    fn remedy(self) -> &'static str {
+    /// What to do, and how to accept what is refused where that can be meant.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
         match self {
             Self::Damage | Self::Opening => {
                 "put back what is gone; if it is meant, restart the workload, or watch with `on_opening(OnOpening::Warn)`"
