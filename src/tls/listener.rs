@@ -155,7 +155,7 @@ impl Listener {
             let (tcp, remote) = ready!(self.poll_tcp(cx));
             let Some((tickets, silent)) = self.admission.admit(remote.ip(), &self.open) else {
                 self.tally.count(Some(Reason::TooManySilent));
-                tracing::debug!(target: "tower_mesh::tls", %remote, local = %self.local, reason = %Reason::TooManySilent, "connection refused");
+                limited!(target: "tower_mesh::tls", DEBUG, %remote, local = %self.local, reason = %Reason::TooManySilent, "connection refused");
                 continue;
             };
             if let Some(place) = self.place.take() {

@@ -18,7 +18,7 @@ use tower_mesh::live::Live;
 use tower_mesh::policy::Engine;
 use tower_mesh::rbac::RbacLayer;
 use tower_mesh::testing::{Issuer, Pki};
-use tower_mesh::tls::{Acceptor, Listener, Reason};
+use tower_mesh::tls::{Acceptor, Limits, Listener, Reason};
 use tracing::subscriber::DefaultGuard;
 
 use super::mesh_support::{ISSUER, authentication, until};
@@ -69,16 +69,21 @@ impl Log {
     }
 }
 
+/// Ten lines a second at the most, and one at least.
+fn few(log: &Log, kind: &str, begun: Instant) {
+    let (lines, _) = log.told(kind);
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
+    let most = 10 * (seconds + 2);
+    assert!((1..=most).contains(&lines), "{lines} lines in {seconds} s");
+}
+
 /// Refuses until the log has told how many lines it left out.
 async fn flood(log: &Log, kind: &str, mut refuse: impl AsyncFnMut()) {
     let begun = Instant::now();
     for _ in 0..MANY {
         refuse().await;
     }
-    let (lines, _) = log.told(kind);
-    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
-    let most = 10 * (seconds + 2);
-    assert!((1..=most).contains(&lines), "{lines} lines in {seconds} s");
+    few(log, kind, begun);
     let mut refused = MANY;
     while log.told(kind).1 == 0 {
         refuse().await;
@@ -161,11 +166,28 @@ async fn refused_handshakes_write_few_lines_and_are_all_counted() {
         let refused = || tally.refused(Reason::PlaintextRefused);
         until("the refusal", || refused() == count).await;
     }
-    let (lines, _) = log.told("connection refused");
-    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
-    assert!(
-        (1..=10 * (seconds + 2)).contains(&lines),
-        "{lines} in {seconds} s"
-    );
+    few(&log, "connection refused", begun);
+    accepting.abort();
+}
+
+#[tokio::test]
+async fn silent_connections_too_many_write_few_lines_and_are_all_counted() {
+    const REFUSED: u64 = 1_000;
+    let (log, _guard) = Log::listen();
+    let pki = Pki::new("cluster.local").unwrap();
+    let acceptor = Acceptor::new(credentials(&pki, "app"));
+    let mut limits = Limits::default();
+    limits.silent_per_source = 0;
+    let listener = Listener::bind("127.0.0.1:0", acceptor).await.unwrap();
+    let mut listener = listener.limits(limits);
+    let (address, tally) = (listener.local_addr(), listener.tally());
+    let accepting = tokio::spawn(async move { drop(listener.accept().await) });
+    let begun = Instant::now();
+    for count in 1..=REFUSED {
+        let _client = TcpStream::connect(address).await.unwrap();
+        let refused = || tally.refused(Reason::TooManySilent);
+        until("the refusal", || refused() == count).await;
+    }
+    few(&log, "too_many_silent", begun);
     accepting.abort();
 }

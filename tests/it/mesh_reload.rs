@@ -18,7 +18,8 @@ use tower_mesh::tls::Mode;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
 
 use super::mesh_support::{
-    ISSUER, authentication, build, empty, get2, http2, pass, policy, until_status,
+    ISSUER, authentication, build, empty, get2, http2, pass, pass_until, policy, until,
+    until_status,
 };
 
 /// What somebody does who has no business here.
@@ -140,29 +141,17 @@ impl Ward {
 
     /// Waits for the refusal of what the files hold now.
     async fn refused(&self, reason: RefusalReason) -> RefusedReload {
-        for _ in 0..1000 {
-            pass(Duration::from_secs(1)).await;
-            tokio::task::yield_now().await;
-            if let Some(refused) = self.mesh.readiness().refused
-                && refused.reason == reason
-            {
-                return refused;
-            }
-            std::thread::yield_now();
-        }
-        panic!("not refused so: {:?}", self.mesh.readiness());
+        let refused = || self.mesh.readiness().refused;
+        pass_until(reason.as_str(), || {
+            refused().is_some_and(|refused| refused.reason == reason)
+        })
+        .await;
+        refused().unwrap()
     }
 
     async fn accepted(&self) {
-        for _ in 0..1000 {
-            pass(Duration::from_secs(1)).await;
-            tokio::task::yield_now().await;
-            if self.mesh.readiness().refused.is_none() {
-                return;
-            }
-            std::thread::yield_now();
-        }
-        panic!("still refused: {}", self.mesh.readiness());
+        let is_accepted = || self.mesh.readiness().refused.is_none();
+        pass_until("a good configuration", is_accepted).await;
     }
 }
 
@@ -503,7 +492,7 @@ async fn strict_that_goes_counts_by_what_then_holds() {
 
     let ward = Ward::new(&before, OnOpening::Refuse).await;
     ward.change(&after);
-    super::mesh_support::until("the change", || ward.mesh.engine().mtls(1).is_none()).await;
+    until("the change", || ward.mesh.engine().mtls(1).is_none()).await;
     assert_eq!(ward.ask(Ask::Plaintext).await, 403);
     assert_eq!(ward.mesh.readiness().refused, None);
 }
@@ -614,7 +603,7 @@ async fn a_directory_that_is_emptied_or_gone_is_refused() {
         );
         assert_eq!(ward.ask(Ask::Stranger).await, 403);
         ward.change(&[(POLICIES, Some("apiVersion: [".to_owned()))]);
-        super::mesh_support::until("the other problem", || {
+        until("the other problem", || {
             let refused = ward.mesh.readiness().refused;
             refused.is_some_and(|refused| refused.problems.to_string().contains("not YAML"))
         })
@@ -645,7 +634,7 @@ async fn a_refused_change_is_judged_again_when_the_files_change() {
         "# As before.\n{}",
         readers().replace("{app: app}", "{app: pa}")
     ));
-    super::mesh_support::until("the other slip", || {
+    until("the other slip", || {
         let refused = ward.mesh.readiness().refused;
         refused.is_some_and(|refused| refused.problems.to_string().contains("app=pa"))
     })

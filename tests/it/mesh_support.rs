@@ -117,6 +117,18 @@ pub(crate) async fn pass(time: Duration) {
     tokio::time::resume();
 }
 
+/// Lets one second pass after another, for the runtime alone, until it is so. What works beside the runtime, as whoever reads files, has
+/// the patience of [`until`].
+pub(crate) async fn pass_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        pass(Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
+        std::thread::yield_now();
+    }
+}
+
 /// The workload `app` of namespace `default`.
 pub(crate) fn app(pki: &Pki) -> MeshBuilder {
     Mesh::builder(Workload::new("default", "app").service("app", 8443))

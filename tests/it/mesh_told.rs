@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tower_mesh::mesh::RefusalReason;
 use tower_mesh::source::{Directory, Fixed, OnOpening};
@@ -10,7 +10,7 @@ use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::mesh_support::{build, lines, pass, policy, write};
+use super::mesh_support::{build, lines, pass, pass_until, policy, write};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -58,18 +58,11 @@ impl Lines {
 
     /// Lets time pass until so many lines with these pieces are there.
     async fn wait(&self, count: usize, pieces: &[&str]) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.with(pieces).len() < count {
+        pass_until(&format!("{pieces:?}"), || {
             tracing::callsite::rebuild_interest_cache();
-            pass(Duration::from_secs(1)).await;
-            tokio::task::yield_now().await;
-            let text = || String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-            assert!(
-                Instant::now() < deadline,
-                "{pieces:?} is not told:\n{}",
-                text()
-            );
-        }
+            self.with(pieces).len() >= count
+        })
+        .await;
     }
 }
 
