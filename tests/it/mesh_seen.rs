@@ -1,6 +1,6 @@
 //! What is seen of handshakes, connections and our own identity from outside: metrics, readiness, logs.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -16,8 +16,9 @@ use tower_mesh::tls::{
     Acceptor, Clock, Connector, Credentials, Destination, Files, Identity, Mode, NextIdentity,
     Protocol, Reason, Settings, Source, SourceError,
 };
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::Level;
 
+use super::log::Log;
 use super::mesh_support::{app, build, caller, dial, lines, pass, serve, until};
 use super::tls::support::{accept, chain, client_config, credentials, id};
 
@@ -126,45 +127,10 @@ async fn certificates_are_blamed_as_envoy_blames_them() {
     }
 }
 
-/// Text that a test reads while it is written.
-#[derive(Clone, Debug, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
 /// M-53, M-28: a refused handshake is told with whom and why, and nothing that a client sends is printed as it came.
 #[tokio::test]
 async fn a_refused_handshake_is_told_with_peer_and_reason() {
-    let log = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::listen(Level::DEBUG);
     let pki = pki();
     let mut listener =
         tower_mesh::tls::Listener::bind("127.0.0.1:0", Acceptor::new(credentials(&pki, "app")))
@@ -222,12 +188,7 @@ async fn a_refused_handshake_is_told_with_peer_and_reason() {
 #[tokio::test(start_paused = true)]
 async fn a_key_for_all_eyes_is_told() {
     use std::os::unix::fs::PermissionsExt;
-    let log = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::listen(Level::INFO);
     let pki = pki();
     let directory = tempfile::TempDir::new().unwrap();
     let file = |name: &str| directory.path().join(name);

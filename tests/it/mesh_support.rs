@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Bytes as AxumBytes;
+use axum::routing::any;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame};
@@ -115,6 +117,25 @@ pub(crate) async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
+}
+
+/// Lets seconds pass one by one, and every task run between.
+pub(crate) async fn seconds(count: u32) {
+    for _ in 0..count {
+        settle().await;
+        pass(Duration::from_secs(1)).await;
+    }
+    settle().await;
+}
+
+/// Reads the whole body, then answers.
+pub(crate) fn reader() -> Router {
+    Router::new().fallback(any(|body: Result<AxumBytes, _>| async move {
+        match body {
+            Ok(body) => format!("read {}", body.len()),
+            Err::<_, axum::extract::rejection::BytesRejection>(_) => "cut short".to_owned(),
+        }
+    }))
 }
 
 /// Lets one second pass after another, for the runtime alone, until it is so. What works beside the runtime, as whoever reads files, has

@@ -1,11 +1,7 @@
 //! Whose body may be silent for as long as it likes, under `mesh.serve`.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes as AxumBytes;
-use axum::routing::any;
 use bytes::Bytes;
 use http::Request;
 use http_body::Frame;
@@ -15,28 +11,10 @@ use tokio::task::JoinHandle;
 use tower_mesh::mesh::HttpLimits;
 use tower_mesh::testing::Pki;
 
-use super::mesh_support::{Fed, app, build, http1, http2, pass, read, serve, settle};
+use super::mesh_support::{Fed, app, build, http1, http2, read, reader, seconds, serve, settle};
 
 fn pki() -> Pki {
     Pki::new("cluster.local").unwrap()
-}
-
-/// Reads the whole body, then answers.
-fn reader() -> Router {
-    Router::new().fallback(any(|body: Result<AxumBytes, _>| async move {
-        match body {
-            Ok(body) => format!("read {}", body.len()),
-            Err::<_, axum::extract::rejection::BytesRejection>(_) => "cut short".to_owned(),
-        }
-    }))
-}
-
-async fn seconds(count: u32) {
-    for _ in 0..count {
-        settle().await;
-        pass(Duration::from_secs(1)).await;
-    }
-    settle().await;
 }
 
 type Feed = mpsc::UnboundedSender<Frame<Bytes>>;

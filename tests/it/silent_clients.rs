@@ -10,7 +10,7 @@ use tower_mesh::testing::Pki;
 use tower_mesh::tls::{Limits, Mode, Protocol};
 
 use super::mesh_support::{
-    app, build, dial, empty, get2, lines, pass, serve, settle, speak_http2, until,
+    app, build, dial, empty, get2, lines, seconds, serve, settle, speak_http2, until,
 };
 
 fn pki() -> Pki {
@@ -33,15 +33,6 @@ async fn silent(address: SocketAddr, count: usize) -> Vec<TcpStream> {
 fn is_open(stream: &TcpStream) -> bool {
     let read = stream.try_read(&mut [0; 64]);
     matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
-}
-
-/// Lets seconds pass one by one, and every task run between.
-async fn seconds(count: u32) {
-    for _ in 0..count {
-        settle().await;
-        pass(Duration::from_secs(1)).await;
-    }
-    settle().await;
 }
 
 async fn is_closed(name: &str, stream: &mut TcpStream) {
