@@ -466,15 +466,11 @@ impl Told {
         details.starts_with("jwt_authn")
     }
 
-    /// Whether some header is of another token than the claims, or missing beside them, although the token's rule fills it.
+    /// Whether some header is of another token than the claims.
     fn is_of_two_tokens(&self) -> bool {
-        let ids = self
-            .headers
-            .iter()
-            .filter(|(name, _)| name.starts_with("x-id"));
-        let ids: Vec<_> = ids.map(|(_, id)| Some(id)).collect();
+        let mut headers = self.headers.iter();
         !self.is_refused_for_a_token()
-            && (ids.iter().any(|id| *id != self.id.as_ref()) || ids.len() > 1)
+            && headers.any(|(name, id)| name.starts_with("x-id") && Some(id) != self.id.as_ref())
     }
 
     /// Whether Envoy took its headers off when it looked for the token again and found it gone, while its claims stayed.
