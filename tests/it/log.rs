@@ -1,10 +1,10 @@
 //! What is written to the log, for tests to read.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use tracing::Level;
-use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Level};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What one thread has logged.
@@ -14,14 +14,13 @@ pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Listens to this thread, at this level and above, while the guard lives.
     pub(crate) fn listen(level: Level) -> (Self, DefaultGuard) {
+        LazyLock::force(&OTHER);
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(level)
             .with_ansi(false)
             .with_writer(log.clone());
         let guard = tracing::subscriber::set_default(subscriber.finish());
-        // Who met a line first, in another test's thread, may have decided that nobody listens.
-        tracing::callsite::rebuild_interest_cache();
         (log, guard)
     }
 
@@ -57,3 +56,7 @@ impl MakeWriter<'_> for Log {
         self.clone()
     }
 }
+
+/// A second subscriber, for good. Where there is one alone, `tracing` asks the thread that first comes by a line whether anybody listens: that may
+/// be another test's, where nobody does. Of several it asks each.
+static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
