@@ -102,7 +102,7 @@ impl ClientMetrics {
 
     /// As [`begin`](Self::begin), where the destination is known to be outside the mesh, whatever its host reads like: nobody there is told who
     /// we are.
-    #[cfg(feature = "client")]
+    #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn begin_outside(
         &self,
         request: &mut request::Parts,

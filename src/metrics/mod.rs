@@ -43,7 +43,7 @@
 //! - More than a few descriptions of one caller are not shown (see above).
 //! - Sizes are those of the messages as HTTP/1 would write them, or of HTTP/2's uncompressed fields, without HTTP/2's frames.
 //! - A call to a host outside the mesh carries no peer metadata.
-//! - Peer metadata is remembered by its bytes and its sender, not by its id alone, and counts only over mutual TLS.
+//! - Peer metadata is remembered by a hash of its bytes, for each sender, not by its id alone, and counts only over mutual TLS.
 //! - Destination hosts are stripped of their port.
 
 mod base;

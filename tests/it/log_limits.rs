@@ -1,9 +1,7 @@
 //! Ten thousand refusals are ten thousand in the counts, and a few lines in the log.
 
 use std::convert::Infallible;
-use std::io::Write;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -19,54 +17,31 @@ use tower_mesh::policy::Engine;
 use tower_mesh::rbac::RbacLayer;
 use tower_mesh::testing::{Issuer, Pki};
 use tower_mesh::tls::{Acceptor, Limits, Listener, Reason};
-use tracing::subscriber::DefaultGuard;
+use tracing::Level;
 
+use super::log::Log;
 use super::mesh_support::{ISSUER, authentication, until};
 use super::tls::support::credentials;
 
 const MANY: usize = 10_000;
 
-/// What is written in this thread while the guard lives.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+/// How many lines of a kind there are, and how many more they tell of.
+fn told(log: &Log, kind: &str) -> (usize, usize) {
+    let lines = log.with(&[kind]);
+    let suppressed = lines.iter().filter_map(|line| {
+        let (_, number) = line.split_once("suppressed=")?;
+        let number = number.split_whitespace().next().unwrap();
+        Some(number.parse::<usize>().unwrap())
+    });
+    (lines.len(), suppressed.sum())
 }
 
-impl Log {
-    fn listen() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let written = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::DEBUG)
-            .with_ansi(false)
-            .with_writer(move || written.clone())
-            .finish();
-        let guard = tracing::subscriber::set_default(subscriber);
-        // Who met a line first, in another test's thread, may have decided that nobody listens.
-        tracing::callsite::rebuild_interest_cache();
-        (log, guard)
-    }
-
-    /// How many lines of a kind there are, and how many more they tell of.
-    fn told(&self, kind: &str) -> (usize, usize) {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let lines: Vec<_> = text.lines().filter(|line| line.contains(kind)).collect();
-        let suppressed = lines.iter().filter_map(|line| {
-            let (_, number) = line.split_once("suppressed=")?;
-            let number = number.split_whitespace().next().unwrap();
-            Some(number.parse::<usize>().unwrap())
-        });
-        (lines.len(), suppressed.sum())
-    }
+/// Ten lines a second at the most, and one at least.
+fn few(log: &Log, kind: &str, begun: Instant) {
+    let (lines, _) = told(log, kind);
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
+    let most = 10 * (seconds + 2);
+    assert!((1..=most).contains(&lines), "{lines} lines in {seconds} s");
 }
 
 /// Refuses until the log has told how many lines it left out.
@@ -75,16 +50,13 @@ async fn flood(log: &Log, kind: &str, mut refuse: impl AsyncFnMut()) {
     for _ in 0..MANY {
         refuse().await;
     }
-    let (lines, _) = log.told(kind);
-    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
-    let most = 10 * (seconds + 2);
-    assert!((1..=most).contains(&lines), "{lines} lines in {seconds} s");
+    few(log, kind, begun);
     let mut refused = MANY;
-    while log.told(kind).1 == 0 {
+    while told(log, kind).1 == 0 {
         refuse().await;
         refused += 1;
     }
-    let (lines, suppressed) = log.told(kind);
+    let (lines, suppressed) = told(log, kind);
     // The last line may be older than the last refusals.
     assert!(
         lines + suppressed <= refused,
@@ -100,7 +72,7 @@ async fn app(_: Request<Body>) -> Result<Response<Body>, Infallible> {
 
 #[tokio::test]
 async fn requests_without_a_peer_write_few_lines() {
-    let (log, _guard) = Log::listen();
+    let (log, _guard) = Log::listen(Level::DEBUG);
     let engine = Engine::builder(&Workload::new("foo", "app"))
         .build()
         .unwrap();
@@ -115,7 +87,7 @@ async fn requests_without_a_peer_write_few_lines() {
 
 #[tokio::test]
 async fn requests_with_several_tokens_write_few_lines() {
-    let (log, _guard) = Log::listen();
+    let (log, _guard) = Log::listen(Level::DEBUG);
     let issuer = Issuer::es256(ISSUER);
     let workload = Workload::new("default", "app");
     let engine = Engine::builder(&workload).yaml(&authentication(&issuer));
@@ -144,7 +116,7 @@ async fn requests_with_several_tokens_write_few_lines() {
 #[tokio::test]
 async fn refused_handshakes_write_few_lines_and_are_all_counted() {
     const REFUSED: u64 = 1_000;
-    let (log, _guard) = Log::listen();
+    let (log, _guard) = Log::listen(Level::DEBUG);
     let pki = Pki::new("cluster.local").unwrap();
     let acceptor = Acceptor::new(credentials(&pki, "app"));
     let mut listener = Listener::bind("127.0.0.1:0", acceptor).await.unwrap();
@@ -161,42 +133,28 @@ async fn refused_handshakes_write_few_lines_and_are_all_counted() {
         let refused = || tally.refused(Reason::PlaintextRefused);
         until("the refusal", || refused() == count).await;
     }
-    let (lines, _) = log.told("connection refused");
-    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
-    assert!(
-        (1..=10 * (seconds + 2)).contains(&lines),
-        "{lines} in {seconds} s"
-    );
+    few(&log, "connection refused", begun);
     accepting.abort();
 }
 
 #[tokio::test]
-async fn connections_beyond_what_may_be_silent_write_few_lines() {
+async fn silent_connections_too_many_write_few_lines_and_are_all_counted() {
     const REFUSED: u64 = 1_000;
-    let (log, _guard) = Log::listen();
+    let (log, _guard) = Log::listen(Level::DEBUG);
     let pki = Pki::new("cluster.local").unwrap();
+    let acceptor = Acceptor::new(credentials(&pki, "app"));
     let mut limits = Limits::default();
     limits.silent_per_source = 0;
-    let acceptor = Acceptor::new(credentials(&pki, "app"));
     let listener = Listener::bind("127.0.0.1:0", acceptor).await.unwrap();
     let mut listener = listener.limits(limits);
     let (address, tally) = (listener.local_addr(), listener.tally());
-    let accepting = tokio::spawn(async move {
-        loop {
-            drop(listener.accept().await);
-        }
-    });
+    let accepting = tokio::spawn(async move { drop(listener.accept().await) });
     let begun = Instant::now();
     for count in 1..=REFUSED {
         let _client = TcpStream::connect(address).await.unwrap();
         let refused = || tally.refused(Reason::TooManySilent);
         until("the refusal", || refused() == count).await;
     }
-    let (lines, _) = log.told("connection refused");
-    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
-    assert!(
-        (1..=10 * (seconds + 2)).contains(&lines),
-        "{lines} in {seconds} s"
-    );
+    few(&log, "too_many_silent", begun);
     accepting.abort();
 }

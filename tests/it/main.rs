@@ -17,6 +17,7 @@ mod golden;
 mod jwt;
 mod layers_alone;
 mod legacy;
+mod log;
 mod log_limits;
 mod mesh_again;
 mod mesh_client;

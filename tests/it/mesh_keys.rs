@@ -18,7 +18,7 @@ use tower_mesh::testing::{Issuer, JwksServer, Pki};
 use tower_mesh::tls::Mode;
 use tower_mesh::{Mesh, MeshBuilder};
 
-use super::jwt::key_uris::Log;
+use super::log::Log;
 use super::mesh_support::{
     ISSUER, app, build, lines, pass, policy, settle, until, until_status, write,
 };
@@ -179,8 +179,7 @@ async fn a_key_server_that_hangs_holds_up_changes_for_a_bounded_time() {
     let mesh = build(world.builder()).await;
     assert_eq!(ask(&mesh, "/x", Some(&world.old)).await, 200);
     let others = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: others}\nspec:\n  jwtRules:\n  - {issuer: other, jwksUri: 'https://new.test/keys?key=hunter2'}\n---\n";
-    let log = Log::default();
-    let _guard = log.capture();
+    let (log, _guard) = Log::listen(tracing::Level::TRACE);
     for path in ["/b", "/c"] {
         world.configure(&(deny(path) + &users("old.test") + others));
         if path == "/b" {

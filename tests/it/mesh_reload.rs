@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
@@ -18,7 +18,8 @@ use tower_mesh::tls::Mode;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
 
 use super::mesh_support::{
-    ISSUER, authentication, build, empty, get2, http2, pass, policy, until_status,
+    ISSUER, authentication, build, empty, get2, http2, pass, pass_until, policy, until,
+    until_status,
 };
 
 /// What somebody does who has no business here.
@@ -140,28 +141,17 @@ impl Ward {
 
     /// Waits for the refusal of what the files hold now.
     async fn refused(&self, reason: RefusalReason) -> RefusedReload {
-        self.wait(|refused| refused.filter(|refused| refused.reason == reason))
-            .await
+        let refused = || self.mesh.readiness().refused;
+        pass_until(reason.as_str(), || {
+            refused().is_some_and(|refused| refused.reason == reason)
+        })
+        .await;
+        refused().unwrap()
     }
 
     async fn accepted(&self) {
-        self.wait(|refused| refused.is_none().then_some(())).await;
-    }
-
-    /// Lets time pass for the watch until its verdict is the one that is waited for.
-    async fn wait<T>(&self, is_it: impl Fn(Option<RefusedReload>) -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            pass(Duration::from_secs(1)).await;
-            tokio::task::yield_now().await;
-            if let Some(found) = is_it(self.mesh.readiness().refused) {
-                return found;
-            }
-            let readiness = self.mesh.readiness();
-            assert!(Instant::now() < deadline, "waited too long: {readiness:?}");
-            // Files are read by another thread.
-            std::thread::yield_now();
-        }
+        let is_accepted = || self.mesh.readiness().refused.is_none();
+        pass_until("a good configuration", is_accepted).await;
     }
 }
 
@@ -502,7 +492,7 @@ async fn strict_that_goes_counts_by_what_then_holds() {
 
     let ward = Ward::new(&before, OnOpening::Refuse).await;
     ward.change(&after);
-    super::mesh_support::until("the change", || ward.mesh.engine().mtls(1).is_none()).await;
+    until("the change", || ward.mesh.engine().mtls(1).is_none()).await;
     assert_eq!(ward.ask(Ask::Plaintext).await, 403);
     assert_eq!(ward.mesh.readiness().refused, None);
 }
@@ -613,7 +603,7 @@ async fn a_directory_that_is_emptied_or_gone_is_refused() {
         );
         assert_eq!(ward.ask(Ask::Stranger).await, 403);
         ward.change(&[(POLICIES, Some("apiVersion: [".to_owned()))]);
-        super::mesh_support::until("the other problem", || {
+        until("the other problem", || {
             let refused = ward.mesh.readiness().refused;
             refused.is_some_and(|refused| refused.problems.to_string().contains("not YAML"))
         })
@@ -644,7 +634,7 @@ async fn a_refused_change_is_judged_again_when_the_files_change() {
         "# As before.\n{}",
         readers().replace("{app: app}", "{app: pa}")
     ));
-    super::mesh_support::until("the other slip", || {
+    until("the other slip", || {
         let refused = ward.mesh.readiness().refused;
         refused.is_some_and(|refused| refused.problems.to_string().contains("app=pa"))
     })

@@ -1,6 +1,6 @@
 //! What is seen of handshakes, connections and our own identity from outside: metrics, readiness, logs.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -16,8 +16,9 @@ use tower_mesh::tls::{
     Acceptor, Clock, Connector, Credentials, Destination, Files, Identity, Mode, NextIdentity,
     Protocol, Reason, Settings, Source, SourceError,
 };
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::Level;
 
+use super::log::Log;
 use super::mesh_support::{app, build, caller, dial, lines, pass, serve, until};
 use super::tls::support::{accept, chain, client_config, credentials, id};
 
@@ -126,45 +127,10 @@ async fn certificates_are_blamed_as_envoy_blames_them() {
     }
 }
 
-/// Text that a test reads while it is written.
-#[derive(Clone, Debug, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
 /// M-53, M-28: a refused handshake is told with whom and why, and nothing that a client sends is printed as it came.
 #[tokio::test]
 async fn a_refused_handshake_is_told_with_peer_and_reason() {
-    let log = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::listen(Level::DEBUG);
     let pki = pki();
     let mut listener =
         tower_mesh::tls::Listener::bind("127.0.0.1:0", Acceptor::new(credentials(&pki, "app")))
@@ -191,27 +157,19 @@ async fn a_refused_handshake_is_told_with_peer_and_reason() {
             desk,
         ),
     ] {
-        let mut told = None;
-        for attempt in 1..=20 {
-            // Who met the line first, in another test's thread, may have decided that nobody listens.
-            tracing::callsite::rebuild_interest_cache();
-            let shown = chain(&pki.issue(&leaf).unwrap());
-            let tcp = TcpStream::connect(address).await.unwrap();
-            let from = tcp.local_addr().unwrap().to_string();
-            let connector = tokio_rustls::TlsConnector::from(Arc::new(client_config(Some(shown))));
-            let name = rustls::pki_types::ServerName::try_from("app").unwrap();
-            if let Ok(mut stream) = connector.connect(name, tcp).await {
-                let _ = stream.read_u8().await;
-            }
-            until("the refusal", || tally.refused(reason) == attempt).await;
-            let text = log.text();
-            let mut lines = text.lines().map(str::to_owned);
-            told = lines.find(|line| line.contains("connection refused") && line.contains(&from));
-            if told.is_some() {
-                break;
-            }
+        let shown = chain(&pki.issue(&leaf).unwrap());
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let from = tcp.local_addr().unwrap().to_string();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client_config(Some(shown))));
+        let name = rustls::pki_types::ServerName::try_from("app").unwrap();
+        if let Ok(mut stream) = connector.connect(name, tcp).await {
+            let _ = stream.read_u8().await;
         }
-        let told = told.unwrap_or_else(|| panic!("{reason} is not told:\n{}", log.text()));
+        until("the refusal", || tally.refused(reason) == 1).await;
+        let told = log.with(&["connection refused", &from]);
+        let [told] = told.as_slice() else {
+            panic!("{reason} is not told once:\n{}", log.text());
+        };
         for wanted in [desk, &format!("reason={reason}"), detail] {
             assert!(told.contains(wanted), "{wanted}: {told}");
         }
@@ -222,12 +180,7 @@ async fn a_refused_handshake_is_told_with_peer_and_reason() {
 #[tokio::test(start_paused = true)]
 async fn a_key_for_all_eyes_is_told() {
     use std::os::unix::fs::PermissionsExt;
-    let log = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::listen(Level::INFO);
     let pki = pki();
     let directory = tempfile::TempDir::new().unwrap();
     let file = |name: &str| directory.path().join(name);
@@ -241,12 +194,6 @@ async fn a_key_for_all_eyes_is_told() {
             .matches("everybody may read the private key")
             .count()
     };
-    // Who met the line first, in another test's thread, may have decided that nobody listens; from here on it is heard.
-    let everybody = std::fs::Permissions::from_mode(0o644);
-    std::fs::set_permissions(file("tls.key"), everybody).unwrap();
-    Files::watch(directory.path()).next().await.unwrap();
-    tracing::callsite::rebuild_interest_cache();
-    let before = told();
     for (mode, wanted) in [(0o600, 0), (0o640, 0), (0o644, 1)] {
         let mode = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(file("tls.key"), mode).unwrap();
@@ -254,7 +201,7 @@ async fn a_key_for_all_eyes_is_told() {
         for _ in 0..3 {
             source.next().await.unwrap();
         }
-        assert_eq!(told() - before, wanted);
+        assert_eq!(told(), wanted);
     }
     assert!(log.text().contains("tls.key"));
 }

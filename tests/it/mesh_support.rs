@@ -10,6 +10,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Bytes as AxumBytes;
+use axum::routing::any;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame};
@@ -153,6 +155,28 @@ impl Drop for Still {
 
 thread_local! {
     static STILL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Reads the whole body, then answers.
+pub(crate) fn reader() -> Router {
+    Router::new().fallback(any(|body: Result<AxumBytes, _>| async move {
+        match body {
+            Ok(body) => format!("read {}", body.len()),
+            Err::<_, axum::extract::rejection::BytesRejection>(_) => "cut short".to_owned(),
+        }
+    }))
+}
+
+/// Lets one second pass after another, for the runtime alone, until it is so. What works beside the runtime, as whoever reads files, has
+/// the patience of [`until`].
+pub(crate) async fn pass_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        pass(Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
+        std::thread::yield_now();
+    }
 }
 
 /// The workload `app` of namespace `default`.

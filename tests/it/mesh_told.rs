@@ -1,77 +1,22 @@
 //! What a mesh says of its configuration: in its log, in its metrics, and when it is built.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tower_mesh::mesh::RefusalReason;
 use tower_mesh::source::{Directory, Fixed, OnOpening};
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::Level;
 
-use super::mesh_support::{build, lines, pass, policy, write};
+use super::log::Log;
+use super::mesh_support::{build, lines, pass, pass_until, policy, write};
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Lines {
-    /// What this thread logs from here on.
-    fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(log.clone())
-            .finish();
-        let guard = tracing::subscriber::set_default(subscriber);
-        // Who met a line first, in another test's thread, may have decided that nobody listens.
-        tracing::callsite::rebuild_interest_cache();
-        (log, guard)
-    }
-
-    fn with(&self, pieces: &[&str]) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let all = text
-            .lines()
-            .filter(|line| pieces.iter().all(|piece| line.contains(piece)));
-        all.map(str::to_owned).collect()
-    }
-
-    /// Lets time pass until so many lines with these pieces are there.
-    async fn wait(&self, count: usize, pieces: &[&str]) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.with(pieces).len() < count {
-            tracing::callsite::rebuild_interest_cache();
-            pass(Duration::from_secs(1)).await;
-            tokio::task::yield_now().await;
-            let text = || String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-            assert!(
-                Instant::now() < deadline,
-                "{pieces:?} is not told:\n{}",
-                text()
-            );
-        }
-    }
+/// Lets time pass until the log has so many lines with these pieces.
+async fn wait(log: &Log, count: usize, pieces: &[&str]) {
+    pass_until(&format!("{pieces:?}"), || log.with(pieces).len() >= count).await;
 }
 
 fn workload() -> Workload {
@@ -96,16 +41,16 @@ async fn watching(pki: &Pki, directory: &Path, on_opening: OnOpening) -> Mesh {
 
 #[tokio::test]
 async fn a_refusal_is_told_each_minute_and_says_how_to_go_on() {
-    let (log, _guard) = Lines::listen();
+    let (log, _guard) = Log::listen(Level::INFO);
     let pki = Pki::new("cluster.local").unwrap();
     let directory = tempfile::tempdir().unwrap();
     write(directory.path(), &selecting("app: app", "ALLOW"));
     let mesh = watching(&pki, directory.path(), OnOpening::Refuse).await;
     write(directory.path(), &selecting("app: ap", "ALLOW"));
     let refused = ["ERROR", "configuration refused; the one before stays"];
-    log.wait(1, &refused).await;
+    wait(&log, 1, &refused).await;
     let begun = tokio::time::Instant::now();
-    log.wait(3, &refused).await;
+    wait(&log, 3, &refused).await;
     assert!(begun.elapsed() >= Duration::from_secs(119));
     for line in log.with(&refused) {
         for piece in [
@@ -126,7 +71,7 @@ async fn a_refusal_is_told_each_minute_and_says_how_to_go_on() {
     assert!(metric("mesh_config_generation ", &[]).ends_with(" 1"));
 
     write(directory.path(), &selecting("app: app", "ALLOW"));
-    log.wait(1, &["INFO", "configuration replaced"]).await;
+    wait(&log, 1, &["INFO", "configuration replaced"]).await;
     assert_eq!(mesh.readiness().refused, None);
     let metric = |name| lines(&mesh, name, &[]).join("");
     assert!(metric("mesh_config_refused ").ends_with(" 0"));
@@ -145,13 +90,13 @@ async fn a_refusal_is_told_each_minute_and_says_how_to_go_on() {
 
 #[tokio::test]
 async fn what_opens_and_counts_is_told_and_counted() {
-    let (log, _guard) = Lines::listen();
+    let (log, _guard) = Log::listen(Level::INFO);
     let pki = Pki::new("cluster.local").unwrap();
     let directory = tempfile::tempdir().unwrap();
     write(directory.path(), &selecting("app: app", "ALLOW"));
     let mesh = watching(&pki, directory.path(), OnOpening::Warn).await;
     write(directory.path(), "# Nothing.\n");
-    log.wait(1, &["INFO", "configuration replaced"]).await;
+    wait(&log, 1, &["INFO", "configuration replaced"]).await;
     let told = log.with(&["WARN", "damaged or opens this workload"]);
     assert_eq!(told.len(), 1, "{told:?}");
     let counted = lines(&mesh, "mesh_config_openings_total ", &[]).join("");
@@ -160,7 +105,7 @@ async fn what_opens_and_counts_is_told_and_counted() {
 
 #[tokio::test]
 async fn one_of_several_that_goes_is_told_by_name() {
-    let (log, _guard) = Lines::listen();
+    let (log, _guard) = Log::listen(Level::INFO);
     let pki = Pki::new("cluster.local").unwrap();
     let directory = tempfile::tempdir().unwrap();
     let denies = |name| policy(name, "DENY", "[{to: [{operation: {paths: [/a]}}]}]");
@@ -170,7 +115,7 @@ async fn one_of_several_that_goes_is_told_by_name() {
     );
     let _mesh = watching(&pki, directory.path(), OnOpening::Refuse).await;
     write(directory.path(), &denies("one"));
-    log.wait(1, &["INFO", "configuration replaced"]).await;
+    wait(&log, 1, &["INFO", "configuration replaced"]).await;
     let told = log.with(&["WARN", "fewer policies", "DENY", "ns[default]-policy[two]"]);
     assert_eq!(told.len(), 1, "{told:?}");
 }
@@ -199,7 +144,7 @@ async fn a_start_without_an_allow_policy_is_warned_of_with_what_nearly_matches()
         (selecting("app: pap", "DENY"), None),
         (String::new(), None),
     ] {
-        let (log, _guard) = Lines::listen();
+        let (log, _guard) = Log::listen(Level::INFO);
         let _mesh = build(app(&pki).config(Fixed::yaml("p.yaml", text.as_str()))).await;
         let told = log.with(&["WARN", "no enforced ALLOW policy selects this workload"]);
         assert_eq!(told.len(), 1, "{text}: {told:?}");
@@ -212,7 +157,7 @@ async fn a_start_without_an_allow_policy_is_warned_of_with_what_nearly_matches()
             None => assert!(nearly.is_empty(), "{text}: {nearly:?}"),
         }
     }
-    let (log, _guard) = Lines::listen();
+    let (log, _guard) = Log::listen(Level::INFO);
     let _mesh =
         build(app(&pki).config(Fixed::yaml("p.yaml", selecting("app: app", "ALLOW")))).await;
     assert!(log.with(&["no enforced ALLOW policy"]).is_empty());
@@ -296,12 +241,12 @@ async fn a_mesh_that_requires_a_policy_does_not_start_without() {
 async fn a_mesh_that_requires_a_policy_does_not_lose_it() {
     let pki = Pki::new("cluster.local").unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let (log, _guard) = Lines::listen();
+    let (log, _guard) = Log::listen(Level::INFO);
     write(directory.path(), &selecting("app: app", "ALLOW"));
     let watch = Directory::watch(directory.path()).on_opening(OnOpening::Warn);
     let mesh = build(app(&pki).require_policy().config(watch)).await;
     write(directory.path(), &selecting("app: app", "DENY"));
-    log.wait(1, &["configuration refused", "no_policy"]).await;
+    wait(&log, 1, &["configuration refused", "no_policy"]).await;
     let refused = mesh.readiness().refused.unwrap();
     assert_eq!(refused.reason, RefusalReason::NoPolicy);
     assert!(mesh.readiness().is_ready());
@@ -311,7 +256,7 @@ async fn a_mesh_that_requires_a_policy_does_not_lose_it() {
 /// Others' documents are passed over, and that is said: one of ours that is taken for another's would be missed otherwise.
 #[tokio::test]
 async fn documents_that_are_skipped_are_listed() {
-    let (log, _guard) = Lines::listen();
+    let (log, _guard) = Log::listen(Level::INFO);
     let pki = Pki::new("cluster.local").unwrap();
     let directory = tempfile::tempdir().unwrap();
     let linkerd = "apiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: theirs}\n---\n";
@@ -341,7 +286,7 @@ async fn documents_that_are_skipped_are_listed() {
         ));
     }
     write(directory.path(), &many);
-    log.wait(1, &["configuration replaced"]).await;
+    wait(&log, 1, &["configuration replaced"]).await;
     let told = log.with(&skipped).len();
     assert!((10..=101).contains(&told), "{told}");
     assert_eq!(log.with(&["more documents skipped"]).len(), 1);
@@ -355,7 +300,7 @@ async fn documents_that_are_skipped_are_listed() {
 /// What never rests never counts, be it a DENY policy that somebody waits for.
 #[tokio::test]
 async fn files_that_never_rest_are_warned_of() {
-    let (log, _guard) = Lines::listen();
+    let (log, _guard) = Log::listen(Level::INFO);
     let pki = Pki::new("cluster.local").unwrap();
     let directory = tempfile::tempdir().unwrap();
     let own = selecting("app: app", "ALLOW");
@@ -374,8 +319,8 @@ async fn files_that_never_rest_are_warned_of() {
             write(&path, &format!("{own}# {number}\n"));
         }
     });
-    log.wait(2, &["WARN", "different at every look"]).await;
+    wait(&log, 2, &["WARN", "different at every look"]).await;
     stop.store(true, Ordering::Relaxed);
     writing.join().unwrap();
-    log.wait(1, &["INFO", "configuration replaced"]).await;
+    wait(&log, 1, &["INFO", "configuration replaced"]).await;
 }

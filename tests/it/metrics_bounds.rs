@@ -36,10 +36,13 @@ fn patients() -> Workload {
 }
 
 fn peer(account: &str) -> Peer {
+    named(&format!("spiffe://cluster.local/ns/shop/sa/{account}"))
+}
+
+fn named(id: &str) -> Peer {
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let id = format!("spiffe://cluster.local/ns/shop/sa/{account}");
     let mut facts = TlsFacts::default();
-    facts.certificate = Some(PeerCertificate::of(SpiffeId::new(&id).unwrap()));
+    facts.certificate = Some(PeerCertificate::of(SpiffeId::new(id).unwrap()));
     Peer::tls(at(50_000), at(8443), facts)
 }
 
@@ -283,6 +286,29 @@ fn whatever_a_caller_writes_of_itself_adds_little_to_a_scrape() {
             "{kind}: nothing is lost"
         );
     });
+}
+
+/// An identity that names no namespace leaves one more field to what is said; whoever proves none is not listened to.
+#[test]
+fn whatever_strangers_write_of_themselves_adds_little_to_a_scrape() {
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    for from in [
+        named("spiffe://partner.example/billing"),
+        Peer::tls(at(1), at(8443), TlsFacts::default()),
+        Peer::plaintext(at(1), at(8443)),
+    ] {
+        let registry = Registry::new();
+        let metrics = registry.server(&patients());
+        let (before, now) = (length(&registry), Instant::now());
+        for i in 0..10_000 {
+            let (_, writes) = WRITES[i % WRITES.len()];
+            let outcome = Outcome::code(403);
+            serve(&metrics, &from, Some(writes(i)), &outcome, now);
+        }
+        let added = length(&registry) - before;
+        assert!(added <= LIMIT, "{from:?}: {added} bytes");
+        assert_eq!(sets(&registry).1, 10_000, "{from:?}: nothing is lost");
+    }
 }
 
 #[test]

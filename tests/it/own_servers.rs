@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body as AxumBody, Bytes as AxumBytes};
+use axum::body::Body as AxumBody;
 use axum::routing::any;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -24,8 +24,8 @@ use super::mesh_limits::{
     END_HEADERS, END_STREAM, HEADERS, closed_within, frame, head, preface, wire,
 };
 use super::mesh_support::{
-    Fed, app, build, dial, empty, get, get2, http1, http2, read, seconds, settle, speak_http2,
-    still,
+    Fed, app, build, dial, empty, get, get2, http1, http2, read, reader, seconds, settle,
+    speak_http2, still,
 };
 
 fn pki() -> Pki {
@@ -55,16 +55,6 @@ async fn serve_with(framework: Framework, mesh: &Mesh, app: Router) -> SocketAdd
         }
     }
     address
-}
-
-/// Reads the whole body, then answers.
-fn reader() -> Router {
-    Router::new().fallback(any(|body: Result<AxumBytes, _>| async move {
-        match body {
-            Ok(body) => format!("read {}", body.len()),
-            Err::<_, axum::extract::rejection::BytesRejection>(_) => "cut short".to_owned(),
-        }
-    }))
 }
 
 /// What a client says before it stops, and after how many seconds it is let go.

@@ -2,9 +2,6 @@
 
 use std::net::SocketAddr;
 
-use axum::Router;
-use axum::body::Bytes as AxumBytes;
-use axum::routing::any;
 use bytes::Bytes;
 use http::Request;
 use http_body::Frame;
@@ -14,20 +11,12 @@ use tokio::task::JoinHandle;
 use tower_mesh::mesh::HttpLimits;
 use tower_mesh::testing::Pki;
 
-use super::mesh_support::{Fed, app, build, http1, http2, read, seconds, serve, settle, still};
+use super::mesh_support::{
+    Fed, app, build, http1, http2, read, reader, seconds, serve, settle, still,
+};
 
 fn pki() -> Pki {
     Pki::new("cluster.local").unwrap()
-}
-
-/// Reads the whole body, then answers.
-fn reader() -> Router {
-    Router::new().fallback(any(|body: Result<AxumBytes, _>| async move {
-        match body {
-            Ok(body) => format!("read {}", body.len()),
-            Err::<_, axum::extract::rejection::BytesRejection>(_) => "cut short".to_owned(),
-        }
-    }))
 }
 
 type Feed = mpsc::UnboundedSender<Frame<Bytes>>;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,42 +13,14 @@ use tower_mesh::istio::{self, JwtRule};
 use tower_mesh::jwt::{Authenticator, Fetcher, Keyring};
 use tower_mesh::policy::{Engine, envoy};
 use tower_mesh::testing::Issuer;
+use tracing::Level;
 
 use super::support::authentication;
+use crate::log::Log;
 
 const URI: &str = "https://user:hunter2@issuer.example:8443/keys/a@b?sig=hunter2&x=/@#hunter2";
 const SHOWN: &str = "https://issuer.example:8443/keys/a@b";
 const ISSUER: &str = "https://user:hunter2@issuer.example";
-
-/// What is logged, at every level.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    pub(crate) fn capture(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || log.clone());
-        tracing::subscriber::set_default(subscriber.finish())
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
 
 fn rules() -> Vec<JwtRule> {
     let mut by_uri = JwtRule::default();
@@ -62,8 +33,7 @@ fn rules() -> Vec<JwtRule> {
 
 #[tokio::test(start_paused = true)]
 async fn logs_errors_and_debug_show_no_secret_of_a_key_uri() {
-    let log = Log::default();
-    let _guard = log.capture();
+    let (log, _guard) = Log::listen(Level::TRACE);
     let mut keyring = Keyring::new();
     let authenticator = Authenticator::compile(&authentication(rules()), &mut keyring).unwrap();
     let mut shown = vec![format!("{keyring:?}")];

@@ -3,7 +3,7 @@
 mod attacks;
 mod forms;
 mod key_rules;
-pub(crate) mod key_uris;
+mod key_uris;
 mod legacy;
 mod mesh;
 mod moved;
