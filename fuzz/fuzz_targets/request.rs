@@ -4,6 +4,8 @@
 #![no_main]
 #![allow(dead_code)]
 
+#[path = "../../src/bin/tower-mesh/lines.rs"]
+mod lines;
 #[path = "../../src/bin/tower-mesh/options.rs"]
 mod options;
 #[path = "../../src/bin/tower-mesh/question.rs"]
@@ -32,7 +34,7 @@ spec:
 });
 
 fuzz_target!(|line: &str| {
-    let Ok(question) = serde_json::from_str::<question::Question>(line) else {
+    let Ok(question) = question::Question::read(line.as_bytes()) else {
         return;
     };
     let _ = question.services();
@@ -41,3 +43,9 @@ fuzz_target!(|line: &str| {
         let _ = ENGINE.explain(&request).to_string();
     }
 });
+
+/// What the command gives up with, as `lines` knows it.
+#[derive(Debug)]
+enum Failure {
+    Question(String),
+}
