@@ -16,6 +16,9 @@ pub mod convert;
 pub mod coverage;
 #[cfg(feature = "diff")]
 pub mod diff;
+#[cfg(any(feature = "jwt", feature = "tls"))]
+#[allow(dead_code)]
+mod error_chain;
 pub mod identity;
 pub mod istio;
 #[cfg(feature = "jwt")]

@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("identity", &[]),
     ("live", &[]),
     ("log_limit", &[]),
+    ("error_chain", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
     ("context", &["identity", "policy"]),
@@ -34,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "context",
             "live",
             "log_limit",
+            "error_chain",
         ],
     ),
     (
@@ -47,6 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "message",
             "live",
             "log_limit",
+            "error_chain",
         ],
     ),
     (
@@ -60,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "message",
             "live",
             "log_limit",
+            "error_chain",
         ],
     ),
     (
