@@ -3,26 +3,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cells::{Cells, Compiler, ModeChoice};
+use super::cells::ModeChoice;
 use super::driver::Driver;
 use super::error::BuildError;
-use super::fetch::{self, FetchOptions};
+use super::fetch::FetchOptions;
 use super::handle::{Listening, Mesh, Parts};
 use super::http::HttpLimits;
 use super::inbound::{Completed, Inbound, Observer, ServerLayer};
-use super::keys;
 use super::outbound::{Client, Outbound};
 use super::outside::Outside;
 use super::pool::Pools;
 use super::quiet::QuietStreams;
-use super::reload::{Guarded, Judge, Reloads, require_allow, warn_without_allow};
+use super::rules::Rules;
 use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
 use super::upstream::Upstreams;
 use crate::identity::{SpiffeId, Workload};
-use crate::istio::Problems;
-use crate::jwt::{Counts, Keyring};
 use crate::matcher::Cidr;
 use crate::metrics::Registry;
 use crate::propagation::Propagation;
@@ -277,18 +274,17 @@ impl MeshBuilder {
             Some(Origin::Shared(credentials)) => (credentials, None),
             None => return Err(BuildError::no_identity()),
         };
-        let mut compiler = Compiler {
-            workload: self.workload.clone(),
-            keyring: Keyring::new().counting(token_counts(&self.registry)),
+        let rules = Rules {
+            workload: &self.workload,
+            registry: &self.registry,
+            feed: self.feed,
+            modes: self.modes,
+            requires_policy: self.requires_policy,
+            fetch: self.fetch,
+            tls: &self.tls,
         };
-        keys::metrics(&self.registry, compiler.keyring.moved());
-        let configuration = self.feed.load(self.workload.namespace())?;
-        let cells = Cells::new(compiler.compile(&configuration)?, self.modes);
-        check_presence(&cells, &configuration, &self.workload, self.requires_policy)?;
-        let reloads = Reloads::new();
-        let config = cells.config.clone();
-        reloads.show(&self.registry, move || config.generation());
-        let fetch = fetch::client(self.fetch, &self.tls)?;
+        let rules = rules.load()?;
+        let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
 
         let identity = credentials.spiffe_id();
         let server = ServerLayer::new(Inbound {
@@ -324,10 +320,7 @@ impl MeshBuilder {
         });
         let renewal = rotation.as_ref().map(Rotation::tally);
         tls_metrics::identity(&self.registry, &credentials, renewal.clone());
-        let watch = self.feed.into_watch();
-        let judge = Judge::new(reloads.clone(), self.requires_policy);
-        let mut driver = Driver::new(compiler, cells.clone(), judge, watch, fetch, rotation);
-        driver.fetch_first().await;
+        let driver = rules.driver(rotation).await;
         let mesh = Mesh::new(Parts {
             workload: self.workload,
             cells,
@@ -345,25 +338,6 @@ impl MeshBuilder {
     }
 }
 
-/// Whether some ALLOW policy selects the workload; an error where one is required, else a word in the log.
-fn check_presence(
-    cells: &Cells,
-    configuration: &Configuration,
-    workload: &Workload,
-    is_required: bool,
-) -> Result<(), Problems> {
-    let (config, modes) = (cells.config.snapshot(), cells.modes.snapshot());
-    let guarded = Guarded {
-        program: config.engine.program(),
-        modes: &modes,
-    };
-    if is_required {
-        return require_allow(guarded, configuration, workload);
-    }
-    warn_without_allow(guarded, configuration, workload);
-    Ok(())
-}
-
 /// The observer, if any; apart so that it has a `Debug`.
 #[derive(Clone, Default)]
 struct Observers(Option<Observer>);
@@ -372,24 +346,6 @@ impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Observers").field(&self.0.is_some()).finish()
     }
-}
-
-/// What becomes of end-user tokens, as metrics.
-fn token_counts(registry: &Registry) -> Counts {
-    const GOOD: &str = "End-user tokens found good, by signature or because they were good before.";
-    const REFUSED: &str = "Requests refused for their end-user tokens.";
-    Counts::new(
-        |result| {
-            registry
-                .counter("mesh_jwt_tokens_total", GOOD, &[("result", result)])
-                .into()
-        },
-        |reason| {
-            registry
-                .counter("mesh_jwt_refusals_total", REFUSED, &[("reason", reason)])
-                .into()
-        },
-    )
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

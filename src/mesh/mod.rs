@@ -83,6 +83,7 @@ mod pool;
 mod quiet;
 mod readiness;
 mod reload;
+mod rules;
 mod serve;
 mod served_body;
 mod shutdown;
