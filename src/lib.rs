@@ -48,4 +48,4 @@ pub mod vet;
 pub use context::{Claims, Peer, TraceContext};
 pub use identity::Workload;
 #[cfg(all(feature = "server", feature = "client"))]
-pub use mesh::{Driver, Mesh, MeshBuilder};
+pub use mesh::{Driver, Guards, GuardsBuilder, Mesh, MeshBuilder};

@@ -14,7 +14,7 @@ use super::reload::Judge;
 use crate::source::Watch;
 use crate::tls::Rotation;
 
-/// Keeps a mesh fresh: watched configuration, fetched keys, its own identity.
+/// Keeps a mesh fresh: watched configuration, fetched keys, its own identity. Or [`Guards`](super::Guards), which have no identity.
 ///
 /// [`run`](Self::run) it for as long as the mesh serves. Without it, or once it is dropped, the mesh goes on with what it has: policies
 /// stay as they were, fetched keys stay good until they are too old, and the identity until it ends. When there is anything to be kept fresh,

@@ -9,6 +9,7 @@
 //! - Outbound: [`Mesh::client`]; [`Mesh::connector`] under a client of your own. [`Outside`] is how hosts without the mesh are reached.
 //! - Configuration that is watched: a change takes the place of what serves when it is good and opens nothing by accident; see
 //!   [`OnOpening`](crate::source::OnOpening), [`RefusedReload`] and [`MeshBuilder::require_policy`].
+//! - Without it: [`Guards`] keep token rules and policies fresh for layers that you compose yourself.
 //! - Around it: [`Mesh::readiness`] and [`Mesh::probe`] for [`Mesh::serve_plaintext`], [`Mesh::metrics`], [`Mesh::shutdown`].
 //!
 //! # Example
@@ -68,6 +69,7 @@ mod error;
 mod failures;
 mod farewell;
 mod fetch;
+mod guards;
 mod handle;
 mod http;
 mod inbound;
@@ -99,6 +101,7 @@ pub use client_body::ClientBody;
 pub use connect::{ConnectError, MeshConnector, MeshStream};
 pub use driver::Driver;
 pub use error::BuildError;
+pub use guards::{Guards, GuardsBuilder};
 pub use handle::Mesh;
 pub use http::HttpLimits;
 pub use inbound::{Completed, ConnectionServer, ResponseBody, ResponseFuture, Server, ServerLayer};

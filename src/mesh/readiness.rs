@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::reload::RefusedReload;
 use super::{ClientBody, Mesh};
 
-/// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`].
+/// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`], [`Guards::readiness`](super::Guards::readiness).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readiness {
@@ -40,6 +40,8 @@ pub enum IdentityState {
     Expired,
     /// Whoever issued it has none for us any more.
     Withdrawn,
+    /// There is none that could end: [`Guards`](super::Guards) have no TLS of their own.
+    Absent,
 }
 
 impl Readiness {
@@ -47,7 +49,8 @@ impl Readiness {
     /// refused: what we have is still good.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.identity == IdentityState::Valid && !self.unattended && !self.draining
+        let has_identity = matches!(self.identity, IdentityState::Valid | IdentityState::Absent);
+        has_identity && !self.unattended && !self.draining
     }
 }
 
@@ -60,7 +63,7 @@ impl fmt::Display for Readiness {
             "not ready"
         })?;
         match self.identity {
-            IdentityState::Valid => {}
+            IdentityState::Valid | IdentityState::Absent => {}
             IdentityState::Expired => f.write_str("; our identity has ended")?,
             IdentityState::Withdrawn => f.write_str("; our identity was withdrawn")?,
         }
