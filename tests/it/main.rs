@@ -13,7 +13,9 @@
 mod custom;
 mod envoy_shape;
 mod explain;
+mod extractors;
 mod golden;
+mod guards;
 mod jwt;
 mod layers_alone;
 mod legacy;
