@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("policy", &["istio", "matcher", "identity"]),
     ("context", &["identity", "policy"]),
     ("message", &["matcher"]),
+    ("access", &["context", "message", "policy", "log_limit"]),
     // Floor 3: layers and feeds, side by side.
     (
         "tls",
@@ -47,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "policy",
             "context",
             "message",
+            "access",
             "live",
             "log_limit",
             "error_chain",
@@ -61,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "policy",
             "context",
             "message",
+            "access",
             "live",
             "log_limit",
             "error_chain",

@@ -6,6 +6,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Authenticator;
+use crate::access;
 use crate::context::Exchange;
 use crate::live::Live;
 use crate::message::{GuardBody, GuardFuture};
@@ -92,7 +93,10 @@ where
         };
         match verdict {
             Ok(_) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
-            Err(reply) => GuardFuture::refused(reply, &head.method, &head.headers),
+            Err(reply) => {
+                access::refused(&head, &exchange, &reply, None);
+                GuardFuture::refused(reply, &head.method, &head.headers)
+            }
         }
     }
 }
