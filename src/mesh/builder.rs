@@ -13,9 +13,10 @@ use super::inbound::{Completed, Inbound, Observer, ServerLayer};
 use super::keys;
 use super::outbound::{Client, Outbound};
 use super::outside::Outside;
+use super::own_identity;
 use super::pool::Pools;
 use super::quiet::QuietStreams;
-use super::reload::{Guarded, Judge, Reloads, require_allow, warn_without_allow};
+use super::reload::{Guarded, Judge, Reloads, require_allow, warn_of_foreign, warn_without_allow};
 use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
@@ -53,6 +54,8 @@ pub struct MeshBuilder {
     connect_timeout: Duration,
     outside: Vec<(String, Outside)>,
     requires_policy: bool,
+    /// Ids of our own certificate that need not be those of the workload.
+    allowed: Vec<SpiffeId>,
 }
 
 impl MeshBuilder {
@@ -74,6 +77,7 @@ impl MeshBuilder {
             connect_timeout: CONNECT_TIMEOUT,
             outside: Vec::new(),
             requires_policy: false,
+            allowed: Vec::new(),
         }
     }
 
@@ -81,6 +85,28 @@ impl MeshBuilder {
     /// [`tls::Identity`](crate::tls::Identity) that stays; or [`tls::Credentials`](crate::tls::Credentials). Required.
     pub fn identity(mut self, source: impl Into<IdentitySource>) -> Self {
         self.identity = Some(source.into().0);
+        self
+    }
+
+    /// Lets our own certificate be of this id, although the workload is of another namespace or service account. Several may be named.
+    ///
+    /// Without it [`build`](Self::build) refuses the certificate of another workload, by ids of Istio's shape,
+    /// `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`: policies would be chosen for the workload, and peers would see the certificate. Ids of
+    /// another shape, and trust domains, are not compared. Once built, no identity takes the place of one with another id, allowed here or
+    /// not: the last good one stays, and the log and `mesh_identity_rotation_errors_total` say so.
+    ///
+    /// ```
+    /// use tower_mesh::identity::SpiffeId;
+    /// use tower_mesh::{Mesh, Workload};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let shared = SpiffeId::new("spiffe://cluster.local/ns/platform/sa/batch")?;
+    /// let builder = Mesh::builder(Workload::new("clinic", "nightly")).allow_identity(shared);
+    /// # let _ = builder;
+    /// # Ok(()) }
+    /// ```
+    pub fn allow_identity(mut self, id: SpiffeId) -> Self {
+        self.allowed.push(id);
         self
     }
 
@@ -277,6 +303,8 @@ impl MeshBuilder {
             Some(Origin::Shared(credentials)) => (credentials, None),
             None => return Err(BuildError::no_identity()),
         };
+        own_identity::check(&self.workload, &credentials.spiffe_id(), &self.allowed)
+            .map_err(BuildError::option)?;
         let mut compiler = Compiler {
             workload: self.workload.clone(),
             keyring: Keyring::new().counting(token_counts(&self.registry)),
@@ -285,6 +313,8 @@ impl MeshBuilder {
         let configuration = self.feed.load(self.workload.namespace())?;
         let cells = Cells::new(compiler.compile(&configuration)?, self.modes);
         check_presence(&cells, &configuration, &self.workload, self.requires_policy)?;
+        let program = cells.config.snapshot();
+        warn_of_foreign(program.engine.program(), &configuration, &credentials);
         let reloads = Reloads::new();
         let config = cells.config.clone();
         reloads.show(&self.registry, move || config.generation());
@@ -325,7 +355,7 @@ impl MeshBuilder {
         let renewal = rotation.as_ref().map(Rotation::tally);
         tls_metrics::identity(&self.registry, &credentials, renewal.clone());
         let watch = self.feed.into_watch();
-        let judge = Judge::new(reloads.clone(), self.requires_policy);
+        let judge = Judge::new(reloads.clone(), self.requires_policy, credentials.clone());
         let mut driver = Driver::new(compiler, cells.clone(), judge, watch, fetch, rotation);
         driver.fetch_first().await;
         let mesh = Mesh::new(Parts {

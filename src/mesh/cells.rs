@@ -1,3 +1,4 @@
+use super::applying::applying;
 use super::told;
 use crate::identity::Workload;
 use crate::istio::Problems;
@@ -15,6 +16,15 @@ pub(super) struct Config {
     pub(super) authenticators: PerPort<Authenticator>,
     /// Which files it was read from.
     pub(super) holdings: Holdings,
+    /// How many policies were read, for whichever workload.
+    pub(super) policies: usize,
+}
+
+impl Config {
+    /// How many policies apply to the workload.
+    pub(super) fn applying(&self) -> usize {
+        applying(self.engine.program()).len()
+    }
 }
 
 /// The cells that the layers read and the driver fills.
@@ -60,10 +70,12 @@ impl Compiler {
         }
         let engine = Engine::new(program);
         Guard::warn_of_unasked_providers(&engine);
+        let resources = &configuration.resources;
         Ok(Config {
             engine,
             authenticators,
             holdings: configuration.holdings.clone(),
+            policies: resources.authorization_policies.len() + resources.service_roles.len(),
         })
     }
 }

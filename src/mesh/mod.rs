@@ -57,10 +57,13 @@
 //! # Ok(()) }
 //! ```
 
+mod announce;
+mod applying;
 mod builder;
 mod cells;
 mod client_body;
 mod connect;
+mod date;
 mod driver;
 mod ending;
 mod ends;
@@ -78,6 +81,7 @@ mod make;
 mod outbound;
 mod outside;
 mod own_body;
+mod own_identity;
 mod patience;
 mod pool;
 mod quiet;
