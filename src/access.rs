@@ -5,16 +5,17 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use http::StatusCode;
 use http::header::{HOST, HeaderValue};
 use http::request::Parts;
 use http::uri::Authority;
-use http::StatusCode;
 use tracing::field::{self, DisplayValue};
 
 use crate::context::{Claims, Exchange, Peer};
+use crate::istio::Position;
 use crate::log_limit::{LogLimit, limited};
 use crate::message::LocalReply;
-use crate::policy::{Decision, Engine, Origins, PolicyId};
+use crate::policy::{Decision, Engine, PolicyId};
 
 /// Writes the event of a request that a guard answers in the application's place. Costs nothing where nobody listens.
 ///
@@ -43,7 +44,7 @@ pub(crate) fn refused(
         reason = %Shown(reply.details()),
         policy = rule.map(|rule| text(rule.as_str())),
         at = rule.and_then(|rule| place(rule, engine)).map(shown),
-        asked = refusal.and_then(|refusal| asked(refusal, peer?, engine?)).map(shown),
+        asked = peer.zip(engine).and_then(|(peer, engine)| asked(reply, refusal, peer, engine)).map(shown),
         trace_id = trace.map(|trace| shown(trace.trace_id)),
         request_id = request_id(head, exchange).map(text),
         "request refused"
@@ -51,7 +52,7 @@ pub(crate) fn refused(
 }
 
 /// Lines of one kind hide none of another.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// What is asked for is no good request.
     Request,
@@ -121,38 +122,42 @@ fn place<'a>(rule: &PolicyId, engine: Option<&'a Engine>) -> Option<impl fmt::Di
     Some(&origin.at)
 }
 
-/// The rules that might have allowed what none of them did.
-fn asked<'a>(refusal: &Decision, peer: &Peer, engine: &'a Engine) -> Option<Asked<'a>> {
-    if refusal.policy.is_some() {
+/// The rules that might have let the request pass, and did not: those of the ALLOW policies where none matched, and those for tokens where a token
+/// is bad.
+fn asked<'a>(
+    reply: &LocalReply,
+    refusal: Option<&Decision>,
+    peer: &Peer,
+    engine: &'a Engine,
+) -> Option<Asked<'a>> {
+    let (program, port) = (engine.program(), peer.local_addr().port());
+    if Kind::of(reply) == Kind::Token {
+        let rules = program.authentication.get(port).rules.iter();
+        let named = rules.filter_map(|rule| Some((&**rule.within.resource()?, Some(&rule.at))));
+        return Some(Asked(named.collect())).filter(|asked| !asked.0.is_empty());
+    }
+    if refusal?.policy.is_some() {
         return None;
     }
-    let program = engine.program();
-    let chain = program.http.get(peer.local_addr().port());
-    let rules = chain.allow.enforced.as_ref()?.policies.keys();
-    Some(Asked {
-        rules: rules.take(MOST_ASKED).collect(),
-        more: chain.allow.enforced.as_ref()?.policies.len().saturating_sub(MOST_ASKED),
-        origins: &program.origins,
-    })
+    let rules = program.http.get(port).allow.enforced.as_ref()?;
+    let place = |id| program.origins.get(id).map(|origin| &origin.at);
+    let rules = rules.policies.keys();
+    Some(Asked(rules.map(|id| (id.as_str(), place(id))).collect()))
 }
 
 /// Rules by name and place.
-struct Asked<'a> {
-    rules: Vec<&'a PolicyId>,
-    more: usize,
-    origins: &'a Origins,
-}
+struct Asked<'a>(Vec<(&'a str, Option<&'a Position>)>);
 
 impl fmt::Display for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, rule) in self.rules.iter().enumerate() {
+        for (index, (rule, at)) in self.0.iter().take(MOST_ASKED).enumerate() {
             let comma = if index > 0 { ", " } else { "" };
-            write!(f, "{comma}{}", Shown(rule.as_str()))?;
-            if let Some(origin) = self.origins.get(*rule) {
-                write!(f, " ({})", origin.at)?;
+            write!(f, "{comma}{}", Shown(rule))?;
+            if let Some(at) = at {
+                write!(f, " ({at})")?;
             }
         }
-        match self.more {
+        match self.0.len().saturating_sub(MOST_ASKED) {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
         }

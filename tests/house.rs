@@ -24,7 +24,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("policy", &["istio", "matcher", "identity"]),
     ("context", &["identity", "policy"]),
     ("message", &["matcher"]),
-    ("access", &["context", "message", "policy", "log_limit"]),
+    (
+        "access",
+        &["istio", "context", "message", "policy", "log_limit"],
+    ),
     // Floor 3: layers and feeds, side by side.
     (
         "tls",

@@ -22,7 +22,10 @@ pub(in super::super) fn warn_of_foreign(
     let is_known = |domain: &str| {
         domain == mesh.trust_domain
             || domain == own.trust_domain().as_str()
-            || mesh.trust_domain_aliases.iter().any(|alias| alias == domain)
+            || mesh
+                .trust_domain_aliases
+                .iter()
+                .any(|alias| alias == domain)
             || roots.contains(domain)
     };
     let mut foreign = Vec::new();

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::mesh::applying::policies;
 use crate::istio::{MtlsMode, Position, PrincipalBinding};
+use crate::mesh::applying::policies;
 use crate::policy::{Authentication, Chain, LegacyAuthentication, PerPort, Program};
 use crate::tls::{Mode, Modes};
 

@@ -2,10 +2,10 @@ use std::collections::BTreeSet;
 
 use super::guard::{Guard, Guarded};
 use crate::identity::Workload;
-use crate::mesh::told::start;
 use crate::istio::{
     Action, AuthorizationPolicy, MeshConfig, Position, Problem, Problems, Resources, distance,
 };
+use crate::mesh::told::start;
 use crate::policy::near_misses;
 use crate::source::Configuration;
 
