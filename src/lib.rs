@@ -9,6 +9,8 @@
     )
 )]
 
+#[cfg(any(feature = "jwt", feature = "rbac"))]
+mod access;
 pub mod context;
 #[cfg(feature = "convert")]
 pub mod convert;

@@ -9,6 +9,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Authenticator;
+use crate::access;
 use crate::context::Exchange;
 use crate::live::Live;
 use crate::message::{GuardBody, GuardFuture, LocalReply};
@@ -147,7 +148,10 @@ where
         let exchange = Exchange::of_request(&mut head);
         match self.layer.judge(&mut head, &exchange) {
             Ok(()) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
-            Err(reply) => GuardFuture::refused(reply, &head.method, &head.headers),
+            Err(reply) => {
+                access::refused(&head, &exchange, &reply, None);
+                GuardFuture::refused(reply, &head.method, &head.headers)
+            }
         }
     }
 }

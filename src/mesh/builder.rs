@@ -12,6 +12,7 @@ use super::http::HttpLimits;
 use super::inbound::{Completed, Inbound, Observer, ServerLayer};
 use super::outbound::{Client, Outbound};
 use super::outside::Outside;
+use super::own_identity;
 use super::pool::Pools;
 use super::quiet::QuietStreams;
 use super::rules::Rules;
@@ -50,6 +51,8 @@ pub struct MeshBuilder {
     connect_timeout: Duration,
     outside: Vec<(String, Outside)>,
     requires_policy: bool,
+    /// Ids of our own certificate that need not be those of the workload.
+    allowed: Vec<SpiffeId>,
 }
 
 impl MeshBuilder {
@@ -71,6 +74,7 @@ impl MeshBuilder {
             connect_timeout: CONNECT_TIMEOUT,
             outside: Vec::new(),
             requires_policy: false,
+            allowed: Vec::new(),
         }
     }
 
@@ -78,6 +82,28 @@ impl MeshBuilder {
     /// [`tls::Identity`](crate::tls::Identity) that stays; or [`tls::Credentials`](crate::tls::Credentials). Required.
     pub fn identity(mut self, source: impl Into<IdentitySource>) -> Self {
         self.identity = Some(source.into().0);
+        self
+    }
+
+    /// Lets our own certificate be of this id, although the workload is of another namespace or service account. Several may be named.
+    ///
+    /// Without it [`build`](Self::build) refuses the certificate of another workload, by ids of Istio's shape,
+    /// `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`: policies would be chosen for the workload, and peers would see the certificate. Ids of
+    /// another shape, and trust domains, are not compared. Once built, no identity takes the place of one with another id, allowed here or
+    /// not: the last good one stays, and the log and `mesh_identity_rotation_errors_total` say so.
+    ///
+    /// ```
+    /// use tower_mesh::identity::SpiffeId;
+    /// use tower_mesh::{Mesh, Workload};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let shared = SpiffeId::new("spiffe://cluster.local/ns/platform/sa/batch")?;
+    /// let builder = Mesh::builder(Workload::new("clinic", "nightly")).allow_identity(shared);
+    /// # let _ = builder;
+    /// # Ok(()) }
+    /// ```
+    pub fn allow_identity(mut self, id: SpiffeId) -> Self {
+        self.allowed.push(id);
         self
     }
 
@@ -231,7 +257,71 @@ impl MeshBuilder {
         self
     }
 
-    /// Calls this at the end of every inbound request, allowed or refused. It runs on the request path: it must not block.
+    /// Calls this once at the end of every inbound request, allowed or refused, answered or cut: for an audit log, or metrics of your own. The last
+    /// observer that is given counts.
+    ///
+    /// [`Completed`] has the method, the status, how the body ended, Envoy's flags, the whole duration, and the
+    /// [`Exchange`](crate::context::Exchange): the peer, the claims of a verified token, the trace, the target without
+    /// tokens, Envoy's response code details, and the [`Decision`](crate::policy::Decision) of policy. A refusal by policy
+    /// always has one; what was allowed has one only with [`record_allows`](Self::record_allows), or where an AUDIT policy
+    /// or a dry run has marked it.
+    ///
+    /// It runs on the request path, in the task of the connection: it must not block, wait or panic. Hand what is slow to
+    /// a bounded channel with `try_send`, and count what does not fit. A request pays two counts of references for it and
+    /// no allocation, and nothing where there is no observer. Claims and targets may be personal data: keep no more than
+    /// you need. Where only refusals matter, the log has them already, target `tower_mesh::access`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, routing::get};
+    /// use http::Request;
+    /// use tower::ServiceExt;
+    /// use tower_mesh::source::Fixed;
+    /// use tower_mesh::testing::Pki;
+    /// use tower_mesh::{Mesh, Peer, Workload};
+    ///
+    /// let policies = "
+    /// apiVersion: security.istio.io/v1
+    /// kind: AuthorizationPolicy
+    /// metadata: {name: readers}
+    /// spec: {rules: [{to: [{operation: {methods: [GET]}}]}]}
+    /// ";
+    /// let (audit, mut lines) = tokio::sync::mpsc::channel(1024);
+    /// let (mesh, driver) = Mesh::builder(Workload::new("default", "patients"))
+    ///     .identity(Pki::new("cluster.local")?.identity("default", "patients")?)
+    ///     .config(Fixed::yaml("policies.yaml", policies))
+    ///     .on_complete(move |completed| {
+    ///         let exchange = completed.exchange;
+    ///         let line = format!(
+    ///             "{} {} {} by {}: {}",
+    ///             completed.status.map_or(0, |status| status.as_u16()),
+    ///             completed.method,
+    ///             exchange.path().unwrap_or_default(),
+    ///             exchange.peer().and_then(|peer| peer.principal()).unwrap_or("nobody proven"),
+    ///             exchange.details().map_or("the application's answer", |details| details),
+    ///         );
+    ///         // A full channel drops the line, and never the request's time.
+    ///         let _ = audit.try_send(line);
+    ///     })
+    ///     .build()
+    ///     .await?;
+    /// tokio::spawn(driver.run());
+    ///
+    /// let app = mesh.protect(Router::new().route("/patients", get(|| async { "none" })));
+    /// for request in [Request::get("/patients"), Request::delete("/patients")] {
+    ///     let peer = Peer::plaintext("10.0.0.1:4711".parse()?, "10.0.0.2:8443".parse()?);
+    ///     let request = request.header("host", "patients").extension(peer);
+    ///     let answer = app.clone().oneshot(request.body(axum::body::Body::empty())?).await?;
+    ///     // The request ends with its body, here with the drop of it.
+    ///     drop(answer);
+    /// }
+    /// assert_eq!(lines.recv().await.unwrap(), "200 GET /patients by nobody proven: the application's answer");
+    /// assert_eq!(
+    ///     lines.recv().await.unwrap(),
+    ///     "403 DELETE /patients by nobody proven: rbac_access_denied_matched_policy[none]"
+    /// );
+    /// # Ok(()) }
+    /// ```
     pub fn on_complete(
         mut self,
         observer: impl Fn(&Completed<'_>) + Send + Sync + 'static,
@@ -274,8 +364,11 @@ impl MeshBuilder {
             Some(Origin::Shared(credentials)) => (credentials, None),
             None => return Err(BuildError::no_identity()),
         };
+        own_identity::check(&self.workload, &credentials.spiffe_id(), &self.allowed)
+            .map_err(BuildError::option)?;
         let rules = Rules {
             workload: &self.workload,
+            credentials: Some(&credentials),
             registry: &self.registry,
             feed: self.feed,
             modes: self.modes,

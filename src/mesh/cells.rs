@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::applying::applying;
 use super::told;
 use crate::identity::Workload;
 use crate::istio::{MtlsMode, Problems};
@@ -17,6 +18,15 @@ pub(super) struct Config {
     pub(super) authenticators: Arc<PerPort<Authenticator>>,
     /// Which files it was read from.
     pub(super) holdings: Holdings,
+    /// How many policies were read, for whichever workload.
+    pub(super) policies: usize,
+}
+
+impl Config {
+    /// How many policies apply to the workload.
+    pub(super) fn applying(&self) -> usize {
+        applying(self.engine.program()).len()
+    }
 }
 
 /// The cells that the layers read and the driver fills.
@@ -64,10 +74,12 @@ impl Compiler {
         }
         let engine = Engine::new(program);
         Guard::warn_of_unasked_providers(&engine);
+        let resources = &configuration.resources;
         Ok(Config {
             engine,
             authenticators: Arc::new(authenticators),
             holdings: configuration.holdings.clone(),
+            policies: resources.authorization_policies.len() + resources.service_roles.len(),
         })
     }
 }

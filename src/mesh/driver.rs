@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::announce;
 use super::cells::{Cells, Compiler};
 use super::fetch::Fetch;
 use super::keys::Keys;
@@ -132,10 +133,10 @@ impl Driver {
         let Some(config) = judged else { return };
         // What needs keys begins when they are there, or have had their time.
         self.fetch_first().await;
+        let modes = self.cells.modes.snapshot();
         self.cells.publish(config);
         self.judge.published();
-        let generation = self.cells.config.generation();
-        tracing::info!(target: "tower_mesh::config", generation, "configuration replaced");
+        announce::replaced(&self.cells, &modes);
     }
 }
 

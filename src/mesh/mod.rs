@@ -10,6 +10,8 @@
 //! - Configuration that is watched: a change takes the place of what serves when it is good and opens nothing by accident; see
 //!   [`OnOpening`](crate::source::OnOpening), [`RefusedReload`] and [`MeshBuilder::require_policy`].
 //! - Without it: [`Guards`] keep token rules and policies fresh for layers that you compose yourself.
+//! - What is seen of it: one line of log for each port at its start, each change of configuration and each drain (targets `tower_mesh::mesh` and
+//!   `tower_mesh::config`), one event for each refusal (`tower_mesh::access`), and [`MeshBuilder::on_complete`] for every request.
 //! - Around it: [`Mesh::readiness`] and [`Mesh::probe`] for [`Mesh::serve_plaintext`], [`Mesh::metrics`], [`Mesh::shutdown`].
 //!
 //! # Example
@@ -58,10 +60,13 @@
 //! # Ok(()) }
 //! ```
 
+mod announce;
+mod applying;
 mod builder;
 mod cells;
 mod client_body;
 mod connect;
+mod date;
 mod driver;
 mod ending;
 mod ends;
@@ -80,6 +85,7 @@ mod make;
 mod outbound;
 mod outside;
 mod own_body;
+mod own_identity;
 mod patience;
 mod pool;
 mod quiet;

@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -23,6 +23,10 @@ pub struct Readiness {
     /// Something is to be followed, configuration, keys or our identity, and nobody does: the [`Driver`](super::Driver) was dropped or broke off.
     /// What we have is served on, but grows old.
     pub unattended: bool,
+    /// How many configurations have been in use: 1 for the one that was built with.
+    pub generation: u64,
+    /// When the configuration in use came into use, to the second.
+    pub configured_at: SystemTime,
     /// The configuration has changed, and what it is now is refused. What served before serves on, so this does not count against the mesh;
     /// but after a restart nothing is there to serve on, so somebody has to see to it.
     pub refused: Option<RefusedReload>,

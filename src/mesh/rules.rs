@@ -5,18 +5,20 @@ use super::driver::Driver;
 use super::error::BuildError;
 use super::fetch::{self, Fetch, FetchOptions};
 use super::keys;
-use super::reload::{Guarded, Judge, Reloads, require_allow, warn_without_allow};
+use super::reload::{Guarded, Judge, Reloads, require_allow, warn_of_foreign, warn_without_allow};
 use super::sources::Feed;
 use crate::identity::Workload;
 use crate::istio::Problems;
 use crate::jwt::{Counts, Keyring};
 use crate::metrics::Registry;
 use crate::source::{Configuration, Watch};
-use crate::tls::{Rotation, Settings};
+use crate::tls::{Credentials, Rotation, Settings};
 
 /// What is to be loaded, and how.
 pub(super) struct Rules<'a> {
     pub(super) workload: &'a Workload,
+    /// Our own identity; none where another terminates TLS.
+    pub(super) credentials: Option<&'a Credentials>,
     pub(super) registry: &'a Registry,
     pub(super) feed: Feed,
     pub(super) modes: ModeChoice,
@@ -51,12 +53,20 @@ impl Rules<'_> {
         let configuration = self.feed.load(self.workload.namespace())?;
         let cells = Cells::new(compiler.compile(&configuration)?, self.modes);
         check_presence(&cells, &configuration, self.workload, self.requires_policy)?;
+        if let Some(credentials) = self.credentials {
+            let config = cells.config.snapshot();
+            warn_of_foreign(config.engine.program(), &configuration, credentials);
+        }
         let reloads = Reloads::new();
         let config = cells.config.clone();
         reloads.show(self.registry, move || config.generation());
         Ok(LoadedRules {
             cells,
-            judge: Judge::new(reloads.clone(), self.requires_policy),
+            judge: Judge::new(
+                reloads.clone(),
+                self.requires_policy,
+                self.credentials.cloned(),
+            ),
             reloads,
             compiler,
             watch: self.feed.into_watch(),

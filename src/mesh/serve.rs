@@ -11,11 +11,12 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::Mesh;
+use super::announce;
 use super::ending::{Ending, Left};
 use super::farewell::Farewell;
 use super::http::HttpLimits;
@@ -169,7 +170,8 @@ impl Mesh {
         let mut shutdown = self.shutdown_signal();
         let stop = CancellationToken::new();
         let cut = Arc::new(AtomicUsize::new(0));
-        let tally = listener.tally();
+        let (tally, address) = (listener.tally(), listener.local_addr());
+        let (mut asked, mut is_asked) = (self.shutdown_signal(), false);
         loop {
             tokio::select! {
                 incoming = listener.incoming() => {
@@ -199,16 +201,18 @@ impl Mesh {
                     });
                 }
                 Some(_) = connections.join_next() => {}
-                () = shutdown.stop() => break,
+                (notice, grace) = asked.asked(), if !is_asked => {
+                    is_asked = true;
+                    announce::draining(address, notice, grace, connections.len());
+                }
+                () = shutdown.stop(), if is_asked => break,
             }
         }
+        let stopped = Instant::now();
         stop.cancel();
         drop(listener);
         let drained = drained(connections, shutdown, &cut).await;
-        if drained.cut > 0 {
-            let Drained { cut, cut_streams } = drained;
-            tracing::warn!(target: "tower_mesh::serve", cut, cut_streams, "cut what did not end in time");
-        }
+        announce::drained(address, drained.cut, drained.cut_streams, stopped.elapsed());
         tally.count_cut(drained.cut_streams);
         drained
     }

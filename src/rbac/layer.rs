@@ -7,6 +7,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Guard;
+use crate::access;
 use crate::context::Exchange;
 use crate::live::Live;
 use crate::message::{GuardBody, GuardFuture};
@@ -135,6 +136,7 @@ where
             Ok(()) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
             Err(reply) => {
                 exchange.set_details(reply.details().clone());
+                access::refused(&head, &exchange, &reply, Some(&engine));
                 GuardFuture::refused(reply, &head.method, &head.headers)
             }
         }

@@ -10,6 +10,7 @@
     reason = "a test may panic"
 )]
 
+mod access_events;
 mod custom;
 mod envoy_shape;
 mod explain;
@@ -33,6 +34,7 @@ mod mesh_reload;
 mod mesh_seen;
 mod mesh_serve;
 mod mesh_shutdown;
+mod mesh_start;
 mod mesh_support;
 mod mesh_told;
 mod mesh_upgrades;

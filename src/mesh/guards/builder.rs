@@ -88,6 +88,7 @@ impl GuardsBuilder {
     /// When the configuration or an option is wrong; everything that is wrong with the configuration at once.
     pub async fn build(self) -> Result<(Guards, Driver), BuildError> {
         let rules = Rules {
+            credentials: None,
             workload: &self.workload,
             registry: &self.registry,
             feed: self.feed,

@@ -136,6 +136,8 @@ impl Guards {
             source_down_for: None,
             unattended: pulse.is_some_and(|pulse| !pulse.load(Ordering::Acquire)),
             refused: self.0.reloads.refused(),
+            generation: self.0.config.generation(),
+            configured_at: self.0.reloads.taken(),
             draining: false,
         }
     }
