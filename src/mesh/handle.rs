@@ -16,7 +16,7 @@ use super::outbound::Client;
 use super::quiet::QuietStreams;
 use super::readiness::{IdentityState, Readiness};
 use super::reload::Reloads;
-use super::shutdown::{Shutdown, Signal};
+use super::shutdown::{Last, Running, Shutdown, Signal};
 use super::tls_metrics;
 use crate::identity::{SpiffeId, Workload};
 use crate::live::Live;
@@ -234,6 +234,16 @@ impl Mesh {
 
     pub(super) fn shutdown_signal(&self) -> Signal {
         self.0.shutdown.signal()
+    }
+
+    /// A server with guards runs for as long as this is kept.
+    pub(super) fn running(&self) -> Running {
+        self.0.shutdown.guarded()
+    }
+
+    /// For a server that outlives those with guards.
+    pub(super) fn last(&self) -> Last {
+        self.0.shutdown.last()
     }
 }
 

@@ -42,6 +42,7 @@ mod one_host;
 mod own_servers;
 mod policy_laws;
 mod policy_rows;
+mod probe;
 mod propagation;
 mod quiet_streams;
 mod rbac;
