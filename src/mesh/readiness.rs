@@ -41,6 +41,8 @@ pub enum IdentityState {
     Expired,
     /// Whoever issued it has none for us any more.
     Withdrawn,
+    /// There is none: this mesh speaks [plaintext](super::DangerousMeshBuilder::plaintext).
+    Plaintext,
 }
 
 impl Readiness {
@@ -48,7 +50,11 @@ impl Readiness {
     /// refused: what we have is still good.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.identity == IdentityState::Valid && !self.unattended && !self.draining
+        let has_identity = matches!(
+            self.identity,
+            IdentityState::Valid | IdentityState::Plaintext
+        );
+        has_identity && !self.unattended && !self.draining
     }
 }
 
@@ -64,6 +70,9 @@ impl fmt::Display for Readiness {
             IdentityState::Valid => {}
             IdentityState::Expired => f.write_str("; our identity has ended")?,
             IdentityState::Withdrawn => f.write_str("; our identity was withdrawn")?,
+            IdentityState::Plaintext => {
+                f.write_str("; plaintext without identities, for development only")?;
+            }
         }
         if let Some(down) = self.source_down_for {
             write!(

@@ -40,6 +40,7 @@ mod metrics_scrape;
 mod nested;
 mod one_host;
 mod own_servers;
+mod plaintext_mesh;
 mod policy_laws;
 mod policy_rows;
 mod probe;

@@ -5,6 +5,7 @@
 //!   opening    two compiled configurations side by side, guard by guard
 //!     guard    what keeps others out of a port
 //!   presence   an ALLOW policy that selects us, or what nearly does
+//! strict       for a mesh in plaintext, no STRICT port
 //! standing     what is refused now, for readiness, metrics and the log
 //! ```
 
@@ -13,9 +14,11 @@ mod judge;
 mod opening;
 mod presence;
 mod standing;
+mod strict;
 
 pub(super) use guard::Guarded;
 pub(super) use judge::Judge;
 pub(super) use presence::{require_allow, warn_without_allow};
 pub(super) use standing::Reloads;
+pub(super) use strict::refuse_strict;
 pub use standing::{RefusalReason, RefusedReload};
