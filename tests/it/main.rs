@@ -48,6 +48,7 @@ mod propagation;
 mod quiet_streams;
 mod rbac;
 mod seen_headers;
+mod semantic_conventions;
 mod silent_clients;
 mod tls;
 mod trace_context;
