@@ -33,8 +33,7 @@ use crate::identity::Workload;
 ///
 /// # To a collector
 ///
-/// With `opentelemetry-otlp = { version = "0.33", features = ["grpc-tonic"] }`, and `rt-tokio` of no crate needed: the batch processor has a thread of
-/// its own. The endpoint is that of `OTEL_EXPORTER_OTLP_ENDPOINT`, `http://localhost:4317` by default, and `OTEL_EXPORTER_OTLP_*`, `OTEL_BSP_*`,
+/// With `opentelemetry-otlp = { version = "0.33", features = ["grpc-tonic"] }`, inside a tokio runtime. The endpoint is that of `OTEL_EXPORTER_OTLP_ENDPOINT`, `http://localhost:4317` by default, and `OTEL_EXPORTER_OTLP_*`, `OTEL_BSP_*`,
 /// `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` count as everywhere.
 ///
 /// ```ignore
