@@ -13,6 +13,7 @@ use super::inbound::{Completed, Inbound, Observer, ServerLayer};
 use super::outbound::{Client, Outbound};
 use super::outside::Outside;
 use super::own_identity;
+use super::plaintext::{Plaintext, unproven_id};
 use super::pool::Pools;
 use super::quiet::QuietStreams;
 use super::rules::Rules;
@@ -53,6 +54,7 @@ pub struct MeshBuilder {
     requires_policy: bool,
     /// Ids of our own certificate that need not be those of the workload.
     allowed: Vec<SpiffeId>,
+    pub(super) is_plaintext: bool,
 }
 
 impl MeshBuilder {
@@ -75,11 +77,13 @@ impl MeshBuilder {
             outside: Vec::new(),
             requires_policy: false,
             allowed: Vec::new(),
+            is_plaintext: false,
         }
     }
 
     /// Our own identity: [`tls::Files`](crate::tls::Files) or another [`tls::Source`](crate::tls::Source), which the driver follows; a
-    /// [`tls::Identity`](crate::tls::Identity) that stays; or [`tls::Credentials`](crate::tls::Credentials). Required.
+    /// [`tls::Identity`](crate::tls::Identity) that stays; or [`tls::Credentials`](crate::tls::Credentials). Required,
+    /// unless [plaintext](super::DangerousMeshBuilder::plaintext) is asked for.
     pub fn identity(mut self, source: impl Into<IdentitySource>) -> Self {
         self.identity = Some(source.into().0);
         self
@@ -352,23 +356,33 @@ impl MeshBuilder {
     /// # Errors
     /// When the configuration, the identity or an option is wrong; everything that is wrong with the configuration at once.
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
+        if self.is_plaintext {
+            self.go_plaintext();
+        }
         if let Some(mistake) = self.mistakes.pop() {
             return Err(BuildError::option(mistake));
         }
         let (credentials, rotation) = match self.identity {
-            Some(Origin::Fixed(identity)) => (Credentials::new(&identity, self.tls.clone())?, None),
+            Some(Origin::Fixed(identity)) => {
+                let credentials = Credentials::new(&identity, self.tls.clone())?;
+                (Some(credentials), None)
+            }
             Some(Origin::Followed(source)) => {
                 let (credentials, rotation) = Rotation::start(source, self.tls.clone()).await?;
-                (credentials, Some(rotation))
+                (Some(credentials), Some(rotation))
             }
-            Some(Origin::Shared(credentials)) => (credentials, None),
+            Some(Origin::Shared(credentials)) => (Some(credentials), None),
+            None if self.is_plaintext => (None, None),
             None => return Err(BuildError::no_identity()),
         };
-        own_identity::check(&self.workload, &credentials.spiffe_id(), &self.allowed)
-            .map_err(BuildError::option)?;
+        if let Some(credentials) = &credentials {
+            own_identity::check(&self.workload, &credentials.spiffe_id(), &self.allowed)
+                .map_err(BuildError::option)?;
+        }
         let rules = Rules {
             workload: &self.workload,
-            credentials: Some(&credentials),
+            credentials: credentials.as_ref(),
+            is_plaintext: self.is_plaintext,
             registry: &self.registry,
             feed: self.feed,
             modes: self.modes,
@@ -379,7 +393,10 @@ impl MeshBuilder {
         let rules = rules.load()?;
         let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
 
-        let identity = credentials.spiffe_id();
+        let identity = match &credentials {
+            Some(credentials) => credentials.spiffe_id(),
+            None => unproven_id(&self.workload).map_err(BuildError::option)?,
+        };
         let server = ServerLayer::new(Inbound {
             config: cells.config.clone(),
             propagation: self.propagation.clone(),
@@ -395,8 +412,16 @@ impl MeshBuilder {
             let added = self.upstreams.add_outside(&host, ready);
             added.map_err(BuildError::option)?;
         }
+        self.upstreams.is_plaintext = self.is_plaintext;
+        let plaintext = self.is_plaintext.then(|| Plaintext {
+            upstreams: self.upstreams.inside(),
+        });
         let upstreams = Arc::new(self.upstreams);
-        let connector = Connector::new(credentials.clone())
+        let connector = match &credentials {
+            Some(credentials) => Connector::new(credentials.clone()),
+            None => Connector::plaintext(),
+        };
+        let connector = connector
             .timeout(self.connect_timeout)
             .lifetimes(self.listening.lifetimes);
         tls_metrics::connector(&self.registry, &connector.tally());
@@ -412,12 +437,18 @@ impl MeshBuilder {
             upstreams,
         });
         let renewal = rotation.as_ref().map(Rotation::tally);
-        tls_metrics::identity(&self.registry, &credentials, renewal.clone());
-        let driver = rules.driver(rotation).await;
+        if let Some(credentials) = &credentials {
+            tls_metrics::identity(&self.registry, credentials, renewal.clone());
+        }
+        if let Some(plaintext) = &plaintext {
+            plaintext.warn();
+        }
+        let driver = rules.driver(rotation).await.remind_of(plaintext);
         let mesh = Mesh::new(Parts {
             workload: self.workload,
             cells,
             credentials,
+            otherwise: identity,
             server,
             client,
             registry: self.registry,
@@ -428,6 +459,23 @@ impl MeshBuilder {
             listening: self.listening,
         });
         Ok((mesh, driver))
+    }
+
+    /// Every port takes plaintext; what asks for TLS all the same is a mistake.
+    fn go_plaintext(&mut self) {
+        let forced = self.modes.forced.replace(Mode::Disable);
+        let asked = [
+            self.identity.is_some().then_some("identity"),
+            self.listening.own_tls.is_some().then_some("own_tls"),
+            forced
+                .is_some_and(|mode| mode != Mode::Disable)
+                .then_some("mode"),
+        ];
+        for option in asked.into_iter().flatten() {
+            self.mistakes.push(format!(
+                "MeshBuilder::{option} asks for TLS, and `danger().plaintext()` for none: leave one of them out"
+            ));
+        }
     }
 }
 

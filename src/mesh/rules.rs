@@ -5,7 +5,9 @@ use super::driver::Driver;
 use super::error::BuildError;
 use super::fetch::{self, Fetch, FetchOptions};
 use super::keys;
-use super::reload::{Guarded, Judge, Reloads, require_allow, warn_of_foreign, warn_without_allow};
+use super::reload::{
+    Guarded, Judge, Reloads, refuse_strict, require_allow, warn_of_foreign, warn_without_allow,
+};
 use super::sources::Feed;
 use crate::identity::Workload;
 use crate::istio::Problems;
@@ -19,6 +21,8 @@ pub(super) struct Rules<'a> {
     pub(super) workload: &'a Workload,
     /// Our own identity; none where another terminates TLS.
     pub(super) credentials: Option<&'a Credentials>,
+    /// Whether no port may be STRICT.
+    pub(super) is_plaintext: bool,
     pub(super) registry: &'a Registry,
     pub(super) feed: Feed,
     pub(super) modes: ModeChoice,
@@ -52,6 +56,10 @@ impl Rules<'_> {
         keys::metrics(self.registry, compiler.keyring.moved());
         let configuration = self.feed.load(self.workload.namespace())?;
         let cells = Cells::new(compiler.compile(&configuration)?, self.modes);
+        if self.is_plaintext {
+            let config = cells.config.load();
+            refuse_strict(config.engine.program(), &configuration, self.workload)?;
+        }
         check_presence(&cells, &configuration, self.workload, self.requires_policy)?;
         if let Some(credentials) = self.credentials {
             let config = cells.config.snapshot();
@@ -66,7 +74,8 @@ impl Rules<'_> {
                 reloads.clone(),
                 self.requires_policy,
                 self.credentials.cloned(),
-            ),
+            )
+            .plaintext(self.is_plaintext),
             reloads,
             compiler,
             watch: self.feed.into_watch(),

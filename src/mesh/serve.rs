@@ -23,7 +23,7 @@ use super::http::HttpLimits;
 use super::patience::Patience;
 use super::quiet::QuietStreams;
 use super::served_body::ServedBody;
-use super::shutdown::Signal;
+use super::shutdown::{Last, Signal};
 use crate::context::Peer;
 use crate::message::CountingBody;
 use crate::tls::{Connection, Listener};
@@ -83,18 +83,22 @@ impl Mesh {
         async move {
             let listener = mesh.listen_for_serve(socket)?;
             let service = mesh.protect(service);
+            let _running = mesh.running();
             let for_one = || {
                 let service = service.clone();
                 |peer: &Peer| service.on_connection(peer.clone())
             };
-            Ok(mesh.run(listener, for_one).await)
+            Ok(mesh.run(listener, None, for_one).await)
         }
     }
 
     /// Serves something on an address in plaintext and **without any guard**: what a kubelet or a load balancer asks, that has no
     /// certificate. Give it a service of its own, [`probe`](Self::probe) say, never the application.
     ///
-    /// The bounds on connections and on HTTP are those of [`serve`](Self::serve), and it ends with it.
+    /// The bounds on connections and on HTTP are those of [`serve`](Self::serve). At a [`shutdown`](Self::shutdown) it goes on until each
+    /// [`serve`](Self::serve) of this mesh has drained, so that [`probe`](Self::probe) says meanwhile that the mesh is not ready, and the last
+    /// metrics can be scraped. Then it drains itself. Where none runs (under another server, say) it ends with the shutdown, and in any case
+    /// when the grace is over.
     ///
     /// ```no_run
     /// # async fn example(mesh: tower_mesh::Mesh, app: axum::Router) -> std::io::Result<()> {
@@ -146,16 +150,22 @@ impl Mesh {
         let mesh = self.clone();
         async move {
             let listener = mesh.listen_in_plaintext(socket)?;
+            let last = mesh.last();
             let for_one = || {
                 let service = service.clone();
                 |_: &Peer| service
             };
-            Ok(mesh.run(listener, for_one).await)
+            Ok(mesh.run(listener, Some(last), for_one).await)
         }
     }
 
-    /// Accepts and serves until the shutdown, then drains.
-    async fn run<F, S, B>(&self, mut listener: Listener, for_one: impl Fn() -> F) -> Drained
+    /// Accepts and serves until the shutdown, or until the `last` server with guards has ended after it, then drains.
+    async fn run<F, S, B>(
+        &self,
+        mut listener: Listener,
+        mut last: Option<Last>,
+        for_one: impl Fn() -> F,
+    ) -> Drained
     where
         F: FnOnce(&Peer) -> S + Send + 'static,
         S: Service<Request<ServedBody>, Response = Response<B>> + Clone + Send + 'static,
@@ -205,7 +215,7 @@ impl Mesh {
                     is_asked = true;
                     announce::draining(address, notice, grace, connections.len());
                 }
-                () = shutdown.stop(), if is_asked => break,
+                () = stopped(&mut shutdown, last.as_mut()), if is_asked => break,
             }
         }
         let stopped = Instant::now();
@@ -215,6 +225,14 @@ impl Mesh {
         announce::drained(address, drained.cut, drained.cut_streams, stopped.elapsed());
         tally.count_cut(drained.cut_streams);
         drained
+    }
+}
+
+/// Resolves when no connection shall be accepted any more.
+async fn stopped(shutdown: &mut Signal, last: Option<&mut Last>) {
+    match last {
+        Some(last) => last.stop(shutdown).await,
+        None => shutdown.stop().await,
     }
 }
 

@@ -94,7 +94,7 @@ async fn each_port_is_told_with_who_serves_it_and_how() {
     );
     let ends = line.split("certificate_ends=").nth(1).unwrap();
     let ends = ends.split(' ').next().unwrap();
-    let end = mesh.credentials().not_after();
+    let end = mesh.credentials().unwrap().not_after();
     let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     assert_eq!(parsed(ends), end.as_secs(), "{ends}");
 
@@ -371,7 +371,7 @@ async fn a_rotation_to_another_workload_is_refused_and_the_last_good_identity_st
     say.send(pki.identity("default", "web").unwrap()).unwrap();
     let refused = ["WARN", "identity not rotated, the one in use stays"];
     until("the refusal", || !log.with(&refused).is_empty()).await;
-    assert_eq!(mesh.credentials().generation(), 1);
+    assert_eq!(mesh.credentials().unwrap().generation(), 1);
     assert_eq!(mesh.spiffe_id().service_account(), Some("app"));
     assert!(mesh.readiness().is_ready());
     let counted = lines(
@@ -381,5 +381,8 @@ async fn a_rotation_to_another_workload_is_refused_and_the_last_good_identity_st
     );
     assert!(counted.join("").ends_with(" 1"), "{counted:?}");
     say.send(pki.identity("default", "app").unwrap()).unwrap();
-    until("a good one", || mesh.credentials().generation() == 2).await;
+    until("a good one", || {
+        mesh.credentials().unwrap().generation() == 2
+    })
+    .await;
 }

@@ -89,6 +89,7 @@ impl GuardsBuilder {
     pub async fn build(self) -> Result<(Guards, Driver), BuildError> {
         let rules = Rules {
             credentials: None,
+            is_plaintext: false,
             workload: &self.workload,
             registry: &self.registry,
             feed: self.feed,

@@ -7,6 +7,7 @@ use super::guard::Guarded;
 use super::opening::Losses;
 use super::presence::{near, require_allow, warn_without_allow};
 use super::standing::{RefusalReason, Reloads};
+use super::strict::refuse_strict;
 use crate::istio::{Problem, Problems};
 use crate::mesh::cells::{Cells, Compiler, Config};
 use crate::source::{Configuration, OnOpening};
@@ -18,6 +19,7 @@ pub(in super::super) struct Judge {
     reloads: Reloads,
     requires_policy: bool,
     credentials: Option<Credentials>,
+    is_plaintext: bool,
     /// When the refusal that stands was last told.
     told: Option<Instant>,
     /// Since when the files have not come to rest, or when that was last told.
@@ -34,8 +36,17 @@ impl Judge {
             reloads,
             requires_policy,
             credentials,
+            is_plaintext: false,
             told: None,
             restless: None,
+        }
+    }
+
+    /// For a mesh in plaintext, or not: STRICT ports are refused then.
+    pub(in super::super) fn plaintext(self, is_plaintext: bool) -> Self {
+        Self {
+            is_plaintext,
+            ..self
         }
     }
 
@@ -107,6 +118,10 @@ impl Judge {
             program: config.engine.program(),
             modes: &new,
         };
+        if self.is_plaintext {
+            refuse_strict(guarded.program, &configuration, &compiler.workload)
+                .map_err(|problems| (RefusalReason::Strict, problems))?;
+        }
         if self.requires_policy {
             require_allow(guarded, &configuration, &compiler.workload)
                 .map_err(|problems| (RefusalReason::NoPolicy, problems))?;
