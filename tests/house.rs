@@ -84,6 +84,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("testing", EVERYTHING),
     ("lib", EVERYTHING),
     ("bin", EVERYTHING),
+    // Pages of documentation.
+    ("guide", &[]),
 ];
 
 const EVERYTHING: &[&str] = &["*"];
