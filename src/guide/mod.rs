@@ -8,7 +8,6 @@
 // readers of rustdoc to the module instead.
 
 /// [features]: features
-/// [identity and tls]: tls
 /// [layers]: layers
 /// [certificates]: certificates
 /// [observability]: observability
@@ -28,6 +27,12 @@ pub mod getting_started {}
 #[doc = include_str!("../../docs/features.md")]
 pub mod features {}
 
+/// [`ClientMetricsLayer`]: crate::metrics::ClientMetricsLayer
+/// [`ClientPropagationLayer`]: crate::propagation::ClientPropagationLayer
+/// [`JwtLayer`]: crate::jwt::JwtLayer
+/// [`MetricsLayer`]: crate::metrics::MetricsLayer
+/// [`PropagationLayer`]: crate::propagation::PropagationLayer
+/// [`RbacLayer`]: crate::rbac::RbacLayer
 /// [features]: features
 /// [getting started]: getting_started
 /// [observability]: observability
