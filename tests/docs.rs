@@ -262,3 +262,33 @@ fn the_features_page_lists_the_features() {
         assert!(page.text.contains(&row), "{name}");
     }
 }
+
+/// `scripts/getting-started.sh` runs the page; what it would pass over is told here, where it costs nothing.
+#[test]
+fn the_first_page_is_made_of_commands_files_and_what_is_printed() {
+    let page = Page::read("docs/getting-started.md");
+    let lines: Vec<_> = page.text.lines().collect();
+    let mut files = BTreeSet::new();
+    let mut is_open = false;
+    for (at, line) in lines.iter().enumerate() {
+        let Some(kind) = line.strip_prefix("```") else {
+            continue;
+        };
+        is_open = !is_open;
+        if !is_open {
+            continue;
+        }
+        let before = lines[at - 1].strip_prefix('`');
+        match before.and_then(|name| name.strip_suffix("`:")) {
+            Some(file) => drop(files.insert(file)),
+            None => assert!(["sh", "text"].contains(&kind), "line {}: {kind}", at + 1),
+        }
+    }
+    let expected = [
+        "policies/charts.yaml",
+        "policies/patients.yaml",
+        "src/bin/charts.rs",
+        "src/bin/patients.rs",
+    ];
+    assert_eq!(files, BTreeSet::from(expected));
+}
