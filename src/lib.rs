@@ -1,3 +1,19 @@
+// The README is read on the forge and on the registry, too, where its labels lead to files. Here the first definition of a label counts.
+//! [certificates]: guide::certificates
+//! [clinic]: https://github.com/tower-mesh/tower-mesh/tree/HEAD/examples/patients/policies/v1
+//! [convert]: guide::convert
+//! [features]: guide::features
+//! [getting started]: guide::getting_started
+//! [layers]: guide::layers
+//! [observability]: guide::observability
+//! [performance]: guide::performance
+//! [policy]: guide::policy
+//! [policy tests]: https://github.com/tower-mesh/tower-mesh/tree/HEAD/examples/policy_tests
+//! [testing policies]: guide::testing_policies
+//! [tls]: guide::tls
+//! [troubleshooting]: guide::troubleshooting
+//! [vet]: guide::vet
+//!
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -21,6 +37,8 @@ pub mod diff;
 #[cfg(any(feature = "jwt", feature = "tls"))]
 #[allow(dead_code)]
 mod error_chain;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 pub mod identity;
 pub mod istio;
 #[cfg(feature = "jwt")]

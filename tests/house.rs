@@ -90,6 +90,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("testing", EVERYTHING),
     ("lib", EVERYTHING),
     ("bin", EVERYTHING),
+    // Pages of documentation.
+    ("guide", &[]),
 ];
 
 const EVERYTHING: &[&str] = &["*"];
