@@ -93,7 +93,10 @@ impl Clinic {
 
     /// A mesh that only calls, of any identity at all.
     pub async fn caller(&self, identity: Identity) -> Result<Mesh, BoxError> {
-        let (mesh, driver) = Mesh::builder(Workload::new("default", "caller"))
+        let id = identity.svid().spiffe_id();
+        let namespace = id.namespace().unwrap_or("default").to_owned();
+        let account = id.service_account().unwrap_or("caller").to_owned();
+        let (mesh, driver) = Mesh::builder(Workload::new(namespace, account))
             .identity(identity)
             .upstream(
                 "patients.default",

@@ -101,14 +101,14 @@ fn rows(issuer: &Issuer) -> Vec<Row> {
             ],
         },
         Row {
-            name: "nobody allows it",
+            name: "a caller without identity",
             peer: unproven(),
             request: Request::post("/reads").header("host", "user:secret@app.default"),
-            status: 400,
+            status: 403,
             has: &[
                 "peer=none",
                 "method=POST",
-                "status=400",
+                "status=403",
                 "host=app.default ",
             ],
         },

@@ -10,8 +10,10 @@ use http::{Request, StatusCode};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_mesh::context::PeerLayer;
+use tower_mesh::identity::SpiffeId;
 use tower_mesh::mesh::{GuardsBuilder, IdentityState, RefusalReason};
 use tower_mesh::metrics::Format;
+use tower_mesh::policy::{self as rules, Engine};
 use tower_mesh::source::{Directory, Fixed};
 use tower_mesh::testing::{Issuer, JwksServer, Pki};
 use tower_mesh::{Claims, Guards, Peer, Workload};
@@ -171,7 +173,7 @@ async fn a_request_is_judged_by_one_generation() {
     came.acquire().await.unwrap().forget();
     write(directory.path(), &closes("/a"));
     let desk = "cluster.local/ns/default/sa/desk";
-    let call = tower_mesh::policy::Request::new().get("/a").from(desk);
+    let call = rules::Request::new().get("/a").from(desk);
     let is_closed = || !guards.engine().decide(&call).is_allowed();
     assert!(!is_closed());
     pass_until("the change", is_closed).await;
@@ -214,6 +216,61 @@ async fn keys_are_fetched_and_followed() {
     assert_eq!(ask(&app, desk(), "/", Some(&token)).await, 200);
     let other = Issuer::es256(ISSUER).token().subject("alice").sign();
     assert_eq!(ask(&app, desk(), "/", Some(&other)).await, 401);
+}
+
+/// The port that the peer connected to chooses the token rules, as it does the policies.
+#[tokio::test]
+async fn each_port_has_its_own_rules() {
+    let issuer = Issuer::es256(ISSUER);
+    let policies = format!(
+        "apiVersion: authentication.istio.io/v1alpha1
+kind: Policy
+metadata: {{name: app}}
+spec:
+  targets: [{{name: app, ports: [{{number: 8443}}]}}]
+  origins: [{{jwt: {{issuer: {ISSUER}, jwks: '{}'}}}}]
+  principalBinding: USE_ORIGIN
+---
+",
+        issuer.jwks()
+    ) + &policy("closes", "DENY", "[{to: [{operation: {ports: ['9000']}}]}]");
+    let guards = build(builder().config(Fixed::yaml("p.yaml", policies))).await;
+    let app = guarded(&guards);
+    let token = issuer.token().subject("alice").sign();
+    for (port, token, expected) in [
+        (8443, None, 401),
+        (8443, Some(token.as_str()), 200),
+        (8444, None, 200),
+        (9000, None, 403),
+    ] {
+        let (remote, local) = (([10, 0, 0, 1], 1).into(), ([10, 0, 0, 2], port).into());
+        let desk = SpiffeId::new("spiffe://cluster.local/ns/default/sa/desk").unwrap();
+        let peer = Peer::proven(remote, local, desk);
+        assert_eq!(ask(&app, Some(peer), "/", token).await, expected, "{port}");
+    }
+}
+
+/// An engine of a configuration decides by its settings, too, as the guards do that were given it.
+#[tokio::test]
+async fn an_engine_takes_a_whole_configuration() {
+    let everywhere = policy("closes", "DENY", "[{to: [{operation: {paths: [/a]}}]}]")
+        .replace("name: closes", "name: closes, namespace: roots");
+    let source =
+        Fixed::yaml("p.yaml", everywhere).mesh_config("mesh.yaml", "rootNamespace: roots\n");
+    let configuration = source.load("default").unwrap();
+    let workload = Workload::new("default", "app");
+    let engine = Engine::builder(&workload).configuration(&configuration);
+    let engine = engine.build().unwrap();
+    let without = Engine::builder(&workload).resources(configuration.resources.clone());
+    let guards = build(builder().config(configuration)).await;
+    let request = rules::Request::new().get("/a");
+    assert!(!engine.decide(&request).is_allowed());
+    assert!(!guards.engine().decide(&request).is_allowed());
+    let without = without.build().unwrap();
+    assert!(
+        without.decide(&request).is_allowed(),
+        "not the root without its settings"
+    );
 }
 
 #[tokio::test]

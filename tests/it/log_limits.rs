@@ -20,7 +20,7 @@ use tower_mesh::tls::{Acceptor, Limits, Listener, Reason};
 use tracing::Level;
 
 use super::log::Log;
-use super::mesh_support::{ISSUER, authentication, until};
+use super::mesh_support::{ISSUER, authentication, policy, proven, until};
 use super::tls::support::credentials;
 
 const MANY: usize = 10_000;
@@ -81,6 +81,23 @@ async fn requests_without_a_peer_write_few_lines() {
         let service = layer.layer(service_fn(app));
         let response = service.oneshot(Request::new(Body::new())).await.unwrap();
         assert_eq!(response.status(), 403);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refused_requests_write_few_lines() {
+    let (log, _guard) = Log::listen(Level::INFO);
+    let workload = Workload::new("default", "app");
+    let engine = Engine::builder(&workload).yaml(&policy("closed", "DENY", "[{}]"));
+    let layer = RbacLayer::new(Live::new(engine.build().unwrap()));
+    flood(&log, "request refused", async || {
+        let service = layer.layer(service_fn(app));
+        let request = Request::get("/")
+            .header("host", "app")
+            .extension(proven("desk"));
+        let response = service.oneshot(request.body(Body::new()).unwrap()).await;
+        assert_eq!(response.unwrap().status(), 403);
     })
     .await;
 }

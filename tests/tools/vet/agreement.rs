@@ -427,8 +427,9 @@ fn mesh(text: &str, workload: Workload) -> Said {
             .finish(),
     );
     let pki = Pki::new("cluster.local").unwrap();
+    let identity = pki.identity(workload.namespace(), workload.service_account());
     let mut builder = Mesh::builder(workload)
-        .identity(pki.identity("clinic", "ward").unwrap())
+        .identity(identity.unwrap())
         .jwks_roots(pki.root_pem())
         .config(Fixed::yaml("p.yaml", text.to_owned()));
     // Nobody is there, and nobody is asked where that is.
