@@ -19,6 +19,7 @@ use super::reload::{Guarded, Judge, Reloads, require_allow, warn_without_allow};
 use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
+use super::trust_domain;
 use super::upstream::Upstreams;
 use crate::identity::{SpiffeId, Workload};
 use crate::istio::Problems;
@@ -277,6 +278,7 @@ impl MeshBuilder {
             Some(Origin::Shared(credentials)) => (credentials, None),
             None => return Err(BuildError::no_identity()),
         };
+        self.workload = trust_domain::of_certificate(self.workload, &credentials.spiffe_id());
         let mut compiler = Compiler {
             workload: self.workload.clone(),
             keyring: Keyring::new().counting(token_counts(&self.registry)),

@@ -1,4 +1,4 @@
-use super::told;
+use super::{told, trust_domain};
 use crate::identity::Workload;
 use crate::istio::Problems;
 use crate::jwt::{Authenticator, Keyring};
@@ -50,6 +50,7 @@ impl Compiler {
             &self.workload,
         )?;
         told::tell(configuration, &program);
+        trust_domain::warn(&configuration.mesh_config, &self.workload);
         let mut authenticators = PerPort::same(Authenticator::compile(
             &program.authentication.default,
             &mut self.keyring,

@@ -24,6 +24,9 @@ pub struct Program {
     pub path_normalization: PathNormalization,
     /// Where the rules were written.
     pub origins: Origins,
+    /// Whether a rule names a principal or trust domain that means something else under another trust domain, and neither MeshConfig nor the
+    /// workload says which is ours: `cluster.local` was assumed.
+    pub assumes_trust_domain: bool,
     /// What loads but deserves a word (a resource that does not apply, an unusable provider, …).
     pub notes: Vec<Problem>,
 }

@@ -12,7 +12,7 @@ use tower_mesh::diff::{Found, Search, beside};
 use crate::Failure;
 use crate::answer::Answer;
 use crate::lines::Lines;
-use crate::options::{Format, Guarded, NoPolicy, Protocol};
+use crate::options::{Format, Guarded, NoPolicy, Protocol, tell_assumed_trust_domain};
 use crate::table::{Table, printable};
 use crate::world::World;
 
@@ -80,6 +80,9 @@ impl Diff {
                 return Err(new.into());
             }
         };
+        if worlds.0.assumes_trust_domain() || worlds.1.assumes_trust_domain() {
+            tell_assumed_trust_domain();
+        }
         let port = self.guarded.port();
         let other = beside(worlds.0.engine(), worlds.1.engine(), port);
         for sentence in &other {

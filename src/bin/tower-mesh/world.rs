@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use tower_mesh::Workload;
-use tower_mesh::istio::{Problems, Resources};
+use tower_mesh::istio::Problems;
 use tower_mesh::policy::{Engine, compile, near_misses};
 use tower_mesh::source::{Configuration, Directory};
 
-use crate::options::{Guarded, Options, ServiceName};
+use crate::options::{Guarded, Options, ServiceName, tell_assumed_trust_domain};
 use crate::table::printable;
 
 /// Engines beyond these are made anew when they are asked for again.
@@ -28,7 +28,11 @@ pub(crate) struct World<'o> {
 impl<'o> World<'o> {
     /// Reads and compiles the configuration; says on stderr what is allowed and probably not meant.
     pub(crate) fn load(options: &'o Options) -> Result<Self, Problems> {
-        Self::read(options.config(), options.guarded())
+        let world = Self::read(options.config(), options.guarded())?;
+        if world.assumes_trust_domain() {
+            tell_assumed_trust_domain();
+        }
+        Ok(world)
     }
 
     /// The same for the configuration at these paths.
@@ -54,6 +58,11 @@ impl<'o> World<'o> {
         };
         world.warn();
         Ok(world)
+    }
+
+    /// Whether rules depend on a trust domain that nothing states.
+    pub(crate) fn assumes_trust_domain(&self) -> bool {
+        self.engine.program().assumes_trust_domain
     }
 
     /// The port that a request goes to which does not say so.
@@ -179,21 +188,35 @@ impl<'o> World<'o> {
     }
 
     fn warn(&self) {
-        for note in &self.engine.program().notes {
+        let passed_over = &self.configuration.passed_over;
+        let notes = self.engine.program().notes.iter();
+        for note in notes.filter(|note| !passed_over.contains(note)) {
             eprintln!("warning: {note}");
         }
-        tell_skipped(&self.configuration.resources);
-        let unused = &self.configuration.mesh_config.unused;
+        tell_unread(&self.configuration);
+        let mesh = &self.configuration.mesh_config;
+        self.guarded.domain().tell_if_unused(mesh);
+        let unused = &mesh.unused;
         if !unused.is_empty() {
             eprintln!("note: fields of MeshConfig not used: {}", unused.join(", "));
         }
     }
 }
 
-/// Says on stderr which documents are none of ours.
-pub(crate) fn tell_skipped(resources: &Resources) {
+/// Says on stderr which files are passed over, and which documents are none of ours.
+pub(crate) fn tell_unread(configuration: &Configuration) {
+    let notes = &configuration.resources.notes;
+    for file in &configuration.passed_over {
+        let changes_what_is_read = notes.contains(file);
+        let word = if changes_what_is_read {
+            "warning"
+        } else {
+            "note"
+        };
+        eprintln!("{word}: {file}");
+    }
     let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
-    for skipped in &resources.skipped {
+    for skipped in &configuration.resources.skipped {
         *kinds
             .entry((&skipped.api_version, &skipped.kind))
             .or_default() += 1;

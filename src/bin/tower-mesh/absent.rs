@@ -1,0 +1,30 @@
+//! Commands that this build does not have, each in the name of the feature that brings it.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::Failure;
+
+/// Make certificates for development (needs the feature pki)
+#[derive(Debug, Args)]
+#[command(after_help = "This build does not have it: cargo install tower-mesh --features cli,pki")]
+pub(crate) struct Pki {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<OsString>,
+}
+
+impl Pki {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        // Whatever was asked for, it is not there.
+        drop(self.words);
+        Err(without("pki"))
+    }
+}
+
+fn without(feature: &str) -> Failure {
+    Failure::Question(format!(
+        "this command was built without the feature {feature}: cargo install tower-mesh --features cli,{feature}"
+    ))
+}
