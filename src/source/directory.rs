@@ -180,7 +180,8 @@ impl Directory {
             }
         }
         if let (Some(first), true) = (notes.first(), passed.len() == gathered.files.len()) {
-            let message = "every file is passed over, and nothing is left to read: name rendered resources";
+            let message =
+                "every file is passed over, and nothing is left to read: name rendered resources";
             loader.report(Problem::new(first.at.clone(), "", message));
         }
         let mesh_config = gathered.mesh_config.as_ref().map(|file| match &file.text {

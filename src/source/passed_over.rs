@@ -191,9 +191,10 @@ fn chart(roots: &[Node<'_>]) -> Option<PassedOver> {
             && text(root, "name").is_some()
             && version.is_none_or(|version| matches!(version, "v1" | "v2"))
     };
-    roots.iter().all(is_theirs).then(|| {
-        PassedOver::new("it describes a Helm chart; give what `helm template` prints")
-    })
+    roots
+        .iter()
+        .all(is_theirs)
+        .then(|| PassedOver::new("it describes a Helm chart; give what `helm template` prints"))
 }
 
 fn values(roots: &[Node<'_>]) -> Option<PassedOver> {
@@ -201,7 +202,9 @@ fn values(roots: &[Node<'_>]) -> Option<PassedOver> {
         root.entries().is_some() && root.get("apiVersion").is_none() && root.get("kind").is_none()
     };
     roots.iter().all(is_theirs).then(|| {
-        PassedOver::new("it holds values for Helm, which is not run; give what `helm template` prints")
+        PassedOver::new(
+            "it holds values for Helm, which is not run; give what `helm template` prints",
+        )
     })
 }
 
@@ -271,3 +274,6 @@ const CHANGES: &[(&str, bool)] = &[
     ("transformers", false),
     ("vars", false),
 ];
+
+#[cfg(test)]
+mod tests;

@@ -9,11 +9,20 @@ use crate::Failure;
 
 /// Make certificates for development (needs the feature pki)
 #[derive(Debug, Args)]
-#[command(after_help = "This build does not have it: cargo install tower-mesh --features cli,pki")]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Pki {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo install tower-mesh --features cli,pki
+  tower-mesh pki --help
+
+This build does not have the feature pki.
+
+Exit status: 2.";
 
 impl Pki {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {

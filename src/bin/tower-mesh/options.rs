@@ -93,7 +93,9 @@ impl Domain {
         if let (Some(written), Some(stated)) = (&mesh.trust_domain, self.stated())
             && written != stated.as_str()
         {
-            eprintln!("note: MeshConfig's trustDomain {written} counts, and not --trust-domain {stated}");
+            eprintln!(
+                "note: MeshConfig's trustDomain {written} counts, and not --trust-domain {stated}"
+            );
         }
     }
 }

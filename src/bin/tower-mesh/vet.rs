@@ -199,7 +199,11 @@ impl Vet {
 /// Prints what a code means.
 fn explain(name: &str) -> Result<ExitCode, Failure> {
     let code: Code = name.parse().map_err(|error: UnknownCode| {
-        let near: Vec<_> = error.near().iter().map(|code| format!("`{code}`")).collect();
+        let near: Vec<_> = error
+            .near()
+            .iter()
+            .map(|code| format!("`{code}`"))
+            .collect();
         let near = match near.as_slice() {
             [] => "docs/vet.md lists them".to_owned(),
             near => format!("near it: {}", near.join(", ")),
