@@ -45,12 +45,13 @@ fn check_takes_mesh_config_then_the_option_then_cluster_local() {
     let option = ["--trust-domain", "clinic.example"];
     let (silent, mesh) = (site.path("silent.yaml"), site.path("mesh.yaml"));
     let other = "note: MeshConfig's trustDomain mesh.example counts, and not --trust-domain clinic.example\n";
-    let table: [(&[&str], &str, i32, &str); 7] = [
-        (&[], "cluster.local", 0, ASSUMED),
+    let table: [(&[&str], &str, i32, &str); 8] = [
+        (&[], "cluster.local", 0, ""),
         (&[], "clinic.example", 1, ASSUMED),
         (&option, "clinic.example", 0, ""),
         (&option, "cluster.local", 1, ""),
-        (&["--mesh-config", &silent], "cluster.local", 0, ASSUMED),
+        (&["--mesh-config", &silent], "cluster.local", 0, ""),
+        (&["--mesh-config", &silent], "clinic.example", 1, ASSUMED),
         (&["--mesh-config", &mesh], "mesh.example", 0, ""),
         (
             &["--mesh-config", &mesh, option[0], option[1]],
@@ -64,7 +65,7 @@ fn check_takes_mesh_config_then_the_option_then_cluster_local() {
         let caller = format!("{domain}/ns/default/sa/desk");
         let asked = ["check", "GET", "/x", "--as", &caller, "--config", &policy];
         let output = run(
-            &[&asked, &["--workload", "default/app"], words].concat(),
+            &[&asked[..], &["--workload", "default/app"], words].concat(),
             "",
         );
         let told = text(&output.stderr);
@@ -76,33 +77,55 @@ fn check_takes_mesh_config_then_the_option_then_cluster_local() {
 #[test]
 fn the_assumption_is_told_only_where_it_matters() {
     let free = |principal: &str| POLICY.replace("cluster.local/ns/default/sa/desk", principal);
+    // Istio exchanges texts of five parts alone.
     let table = [
         ("cluster.local/ns/default/sa/desk", true),
-        ("cluster.local/ns/default/*", true),
+        ("cluster.local/ns/default/*", false),
         ("clinic.example/ns/default/sa/desk", false),
-        ("*/ns/default/sa/desk", false),
+        ("'*/ns/default/sa/desk'", false),
         ("'*'", false),
     ];
+    let line = |principal: &str| {
+        format!(
+            "{{\"method\": \"GET\", \"path\": \"/\", \"source\": {{\"principal\": \"{principal}\"}}}}\n"
+        )
+    };
+    let other = line("clinic.example/ns/default/sa/desk");
     for (principal, is_told) in table {
-        // Istio exchanges texts of five parts alone.
-        let is_told = is_told && principal.matches('/').count() == 4;
-        let site = Site::new(&[("a.yaml", &free(principal))]);
-        let policy = site.path("a.yaml");
+        let site = Site::new(&[
+            ("a.yaml", &free(principal)),
+            ("b.yaml", &free(principal).replace("/x", "/y")),
+        ]);
+        let (policy, changed) = (site.path("a.yaml"), site.path("b.yaml"));
         let workload = ["--workload", "default/app"];
-        for words in [
-            &["coverage", "--requests", "-", "--config", &policy][..],
-            &["envoy", "--config", &policy],
-            &["diff", &policy, &policy],
-            &["vet", &policy],
+        let asked = ["--requests", "-"];
+        for (words, depends_on_caller) in [
+            (
+                &["check", "--config", &policy, asked[0], asked[1]][..],
+                true,
+            ),
+            (&["coverage", "--config", &policy, asked[0], asked[1]], true),
+            (&["diff", &policy, &policy, asked[0], asked[1]], true),
+            (&["diff", &policy, &changed], false),
+            (&["envoy", "--config", &policy], false),
+            (&["vet", &policy], false),
         ] {
             let words = [words, &workload].concat();
-            let output = run(&words, "{\"method\": \"GET\", \"path\": \"/\"}\n");
-            let told = text(&output.stderr).matches(ASSUMED).count();
-            assert_eq!(told, usize::from(is_told), "{words:?} {principal}");
+            let told = |words: &[&str], input: &str| {
+                let output = run(words, input);
+                text(&output.stderr).matches(ASSUMED).count()
+            };
+            let due = usize::from(is_told);
+            assert_eq!(told(&words, &other), due, "{words:?} {principal}");
+            if depends_on_caller {
+                let ours = line("cluster.local/ns/default/sa/desk");
+                assert_eq!(told(&words, &ours), 0, "{words:?} {principal}");
+            }
             let words = [&words, &["--trust-domain", "clinic.example"][..]].concat();
-            let output = run(&words, "{\"method\": \"GET\", \"path\": \"/\"}\n");
-            assert!(!text(&output.stderr).contains(ASSUMED), "{words:?}");
+            assert_eq!(told(&words, &other), 0, "{words:?}");
         }
+        let same = run(&["diff", &policy, &policy, workload[0], workload[1]], "");
+        assert!(!text(&same.stderr).contains(ASSUMED), "nothing differs");
     }
     let bad = run(&["vet", "x", "--trust-domain", "Clinic"], "");
     assert_eq!(bad.status.code(), Some(2));

@@ -80,9 +80,6 @@ impl Diff {
                 return Err(new.into());
             }
         };
-        if worlds.0.assumes_trust_domain() || worlds.1.assumes_trust_domain() {
-            tell_assumed_trust_domain();
-        }
         let port = self.guarded.port();
         let other = beside(worlds.0.engine(), worlds.1.engine(), port);
         for sentence in &other {
@@ -121,7 +118,15 @@ impl Diff {
                 report.derived = Some(found);
             }
         }
+        let is_derived = self.requests.is_none();
         let differ = report.finish()?;
+        let matters = |world: &World<'_>| {
+            // A derived request names whatever callers the rules name.
+            is_derived && differ && world.assumes_trust_domain() || world.has_met_others()
+        };
+        if matters(&worlds.0) || matters(&worlds.1) {
+            tell_assumed_trust_domain();
+        }
         let compares_nothing = !self.no_policy.is_allowed() && is_beside(&worlds);
         if compares_nothing {
             let (old, new) = &worlds;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use tower_mesh::Workload;
 use tower_mesh::istio::Problems;
-use tower_mesh::policy::{Engine, compile, near_misses};
+use tower_mesh::policy::{Engine, Request, compile, near_misses};
 use tower_mesh::source::{Configuration, Directory};
 
 use crate::options::{Guarded, Options, ServiceName, tell_assumed_trust_domain};
@@ -23,16 +23,14 @@ pub(crate) struct World<'o> {
     engine: Engine,
     /// Engines for other services, and for services without a port as seen on other ports.
     others: HashMap<(Vec<ServiceName>, u16), Engine>,
+    /// A caller was of another trust domain than the one that is assumed.
+    has_met_others: bool,
 }
 
 impl<'o> World<'o> {
     /// Reads and compiles the configuration; says on stderr what is allowed and probably not meant.
     pub(crate) fn load(options: &'o Options) -> Result<Self, Problems> {
-        let world = Self::read(options.config(), options.guarded())?;
-        if world.assumes_trust_domain() {
-            tell_assumed_trust_domain();
-        }
-        Ok(world)
+        Self::read(options.config(), options.guarded())
     }
 
     /// The same for the configuration at these paths.
@@ -55,6 +53,7 @@ impl<'o> World<'o> {
             configuration,
             engine,
             others: HashMap::new(),
+            has_met_others: false,
         };
         world.warn();
         Ok(world)
@@ -63,6 +62,23 @@ impl<'o> World<'o> {
     /// Whether rules depend on a trust domain that nothing states.
     pub(crate) fn assumes_trust_domain(&self) -> bool {
         self.engine.program().assumes_trust_domain
+    }
+
+    /// Keeps in mind whether that matters for this caller.
+    pub(crate) fn meet(&mut self, caller: &Request) {
+        self.has_met_others |= self.engine.program().assumes_trust_domain_of(caller);
+    }
+
+    /// Whether it mattered for some caller.
+    pub(crate) fn has_met_others(&self) -> bool {
+        self.has_met_others
+    }
+
+    /// Says on stderr which trust domain was assumed, where that mattered for some caller.
+    pub(crate) fn tell_if_it_has_met_others(&self) {
+        if self.has_met_others {
+            tell_assumed_trust_domain();
+        }
     }
 
     /// The port that a request goes to which does not say so.

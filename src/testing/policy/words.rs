@@ -91,13 +91,7 @@ pub(super) fn difference(
 
 /// Whether a rule depends on a trust domain that nothing states, and the caller is of another one than is assumed.
 pub(super) fn assumes_trust_domain(engine: &Engine, request: &Request) -> bool {
-    let names = request.certificate().into_iter();
-    let mut names = names.flat_map(|certificate| &certificate.uri_sans);
-    let is_foreign = |name: &String| {
-        let name = name.strip_prefix("spiffe://").unwrap_or(name);
-        name.split('/').next() != Some("cluster.local")
-    };
-    engine.program().assumes_trust_domain && names.any(is_foreign)
+    engine.program().assumes_trust_domain_of(request)
 }
 
 /// What a failure says then.

@@ -63,12 +63,12 @@ fn github_is_one_workflow_command_a_note() {
     assert_eq!(lines.len(), 3, "{out}");
     assert!(
         lines[0].starts_with(
-            "::error file=ESCAPED,line=6,col=31,title=method-lower-case::`get` is no method"
+            "::error file=ESCAPED,line=6,col=33,title=method-lower-case::`get` is no method"
         ) && lines[0].ends_with("%0Ain: AuthorizationPolicy clinic/readers%0Ahelp: write `GET`"),
         "{out}"
     );
     assert!(
-        lines[1].starts_with("::warning file=ESCAPED,line=6,col=36,title=method-unknown::"),
+        lines[1].starts_with("::warning file=ESCAPED,line=6,col=38,title=method-unknown::"),
         "{out}"
     );
     assert!(
