@@ -20,6 +20,7 @@ use super::rules::Rules;
 use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
+use super::trust_domain;
 use super::upstream::Upstreams;
 use crate::identity::{SpiffeId, Workload};
 use crate::matcher::Cidr;
@@ -378,6 +379,7 @@ impl MeshBuilder {
         if let Some(credentials) = &credentials {
             own_identity::check(&self.workload, &credentials.spiffe_id(), &self.allowed)
                 .map_err(BuildError::option)?;
+            self.workload = trust_domain::of_certificate(self.workload, &credentials.spiffe_id());
         }
         let rules = Rules {
             workload: &self.workload,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::applying::applying;
-use super::told;
+use super::{told, trust_domain};
 use crate::identity::Workload;
 use crate::istio::{MtlsMode, Problems};
 use crate::jwt::{Authenticator, Keyring};
@@ -64,6 +64,7 @@ impl Compiler {
             &self.workload,
         )?;
         told::tell(configuration, &program);
+        trust_domain::warn(&configuration.mesh_config, &self.workload);
         let mut authenticators = PerPort::same(Authenticator::compile(
             &program.authentication.default,
             &mut self.keyring,

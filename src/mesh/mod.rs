@@ -102,6 +102,7 @@ mod stall;
 mod streams;
 mod tls_metrics;
 mod told;
+mod trust_domain;
 mod upstream;
 
 pub use builder::MeshBuilder;

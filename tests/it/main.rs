@@ -37,6 +37,7 @@ mod mesh_shutdown;
 mod mesh_start;
 mod mesh_support;
 mod mesh_told;
+mod mesh_trust_domain;
 mod mesh_upgrades;
 mod metrics;
 mod metrics_bounds;
