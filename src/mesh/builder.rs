@@ -3,9 +3,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::cells::{Cells, Compiler, ModeChoice};
 use super::driver::Driver;
-use super::error::BuildError;
+use super::error::{BuildError, Faults, IdentityFault};
 use super::fetch::{self, FetchOptions};
 use super::handle::{Listening, Mesh, Parts};
 use super::http::HttpLimits;
@@ -20,6 +22,7 @@ use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
 use super::upstream::Upstreams;
+use crate::error_chain::ErrorChain;
 use crate::identity::{SpiffeId, Workload};
 use crate::istio::Problems;
 use crate::jwt::{Counts, Keyring};
@@ -119,7 +122,7 @@ impl MeshBuilder {
         let addresses = addresses.into_iter().collect();
         let namespace = self.workload.namespace();
         if let Err(mistake) = self.upstreams.add(host, namespace, addresses, accepted) {
-            self.mistakes.push(mistake);
+            self.mistakes.push(format!("MeshBuilder::upstream: {mistake}"));
         }
         self
     }
@@ -148,13 +151,15 @@ impl MeshBuilder {
         for range in ranges {
             let range = range.as_ref();
             match Cidr::parse(range) {
-                Ok(mapped) if mapped.address().to_canonical() != mapped.address() => self
-                    .mistakes
-                    .push(format!("load balancer {range:?}: write it as IPv4")),
+                Ok(mapped) if mapped.address().to_canonical() != mapped.address() => {
+                    self.mistakes.push(format!(
+                        "MeshBuilder::load_balancers: {range:?}: write it as IPv4"
+                    ));
+                }
                 Ok(range) => self.listening.load_balancers.push(range),
-                Err(error) => self
-                    .mistakes
-                    .push(format!("load balancer {range:?}: {error}")),
+                Err(error) => self.mistakes.push(format!(
+                    "MeshBuilder::load_balancers: {range:?} is {error}"
+                )),
             }
         }
         self
@@ -168,7 +173,7 @@ impl MeshBuilder {
     pub fn quiet_grpc<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         match QuietStreams::only(paths) {
             Ok(quiet) => self.listening.quiet = quiet,
-            Err(mistake) => self.mistakes.push(mistake),
+            Err(mistakes) => self.mistakes.extend(mistakes),
         }
         self
     }
@@ -257,38 +262,79 @@ impl MeshBuilder {
         self
     }
 
+    /// Fetches keys over plain HTTP, too, of servers on this machine, for development: where a `jwksUri`, or the issuer to discover it from,
+    /// begins with `http://localhost`, `http://127.…` or `http://[::1]`, and a port follows or none. `localhost` is connected to at loopback
+    /// addresses only; any other host stays refused, wherever its name leads. The log warns of it at the start, with each such URI.
+    pub fn loopback_http_jwks(mut self) -> Self {
+        self.fetch.loopback_http = true;
+        self
+    }
+
     /// Loads everything once.
     ///
     /// Key sets that are fetched get up to five seconds; one that does not come is tried again by the driver, and until it is there
     /// its tokens are refused with 401 while requests without a token are not affected.
     ///
     /// # Errors
-    /// When the configuration, the identity or an option is wrong; everything that is wrong with the configuration at once.
+    /// Everything that is wrong with the options, the configuration and the identity, at once. When something else is wrong already, a source
+    /// has five seconds to give the identity, and one that does not is left out of the error.
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
-        if let Some(mistake) = self.mistakes.pop() {
-            return Err(BuildError::option(mistake));
+        let mut faults = Faults::of(std::mem::take(&mut self.mistakes));
+        let mut keyring = Keyring::new().counting(token_counts(&self.registry));
+        if self.fetch.loopback_http {
+            keyring = keyring.loopback_http();
         }
-        let (credentials, rotation) = match self.identity {
-            Some(Origin::Fixed(identity)) => (Credentials::new(&identity, self.tls.clone())?, None),
-            Some(Origin::Followed(source)) => {
-                let (credentials, rotation) = Rotation::start(source, self.tls.clone()).await?;
-                (credentials, Some(rotation))
-            }
-            Some(Origin::Shared(credentials)) => (credentials, None),
-            None => return Err(BuildError::no_identity()),
-        };
         let mut compiler = Compiler {
             workload: self.workload.clone(),
-            keyring: Keyring::new().counting(token_counts(&self.registry)),
+            keyring,
         };
+        let configuration = faults.configuration(self.feed.load(self.workload.namespace()));
+        let compiled = configuration.and_then(|configuration| {
+            let config = faults.configuration(compiler.compile(&configuration))?;
+            let cells = Cells::new(config, self.modes);
+            faults.configuration(check_presence(
+                &cells,
+                &configuration,
+                &self.workload,
+                self.requires_policy,
+            ))?;
+            Some(cells)
+        });
+        let loopback_http = self.fetch.loopback_http;
+        let fetch = faults.option(fetch::client(self.fetch, &self.tls));
+        for (host, outside) in self.outside {
+            let ready = outside.ready(&self.tls).map_err(|error| {
+                let error = ErrorChain(error.refusal());
+                format!("MeshBuilder::outside: {host:?}: {error}")
+            });
+            let added = ready.and_then(|ready| {
+                let added = self.upstreams.add_outside(&host, ready);
+                added.map_err(|mistake| format!("MeshBuilder::outside: {mistake}"))
+            });
+            faults.option(added);
+        }
+        let identity = match self.identity {
+            Some(origin) => own(origin, &self.tls, &mut faults).await,
+            None => {
+                faults.mistake(NO_IDENTITY.to_owned());
+                None
+            }
+        };
+        let (Some((credentials, rotation)), Some(cells), Some(fetch), true) =
+            (identity, compiled, fetch, faults.is_empty())
+        else {
+            return Err(faults.into());
+        };
+        if loopback_http {
+            tracing::warn!(
+                target: "tower_mesh::jwt",
+                "keys are fetched over plain HTTP from loopback addresses (`loopback_http_jwks`): for development only"
+            );
+        }
         keys::metrics(&self.registry, compiler.keyring.moved());
-        let configuration = self.feed.load(self.workload.namespace())?;
-        let cells = Cells::new(compiler.compile(&configuration)?, self.modes);
-        check_presence(&cells, &configuration, &self.workload, self.requires_policy)?;
         let reloads = Reloads::new();
         let config = cells.config.clone();
         reloads.show(&self.registry, move || config.generation());
-        let fetch = fetch::client(self.fetch, &self.tls)?;
 
         let identity = credentials.spiffe_id();
         let server = ServerLayer::new(Inbound {
@@ -299,13 +345,6 @@ impl MeshBuilder {
             quiet: self.listening.quiet.clone(),
             observer: self.observer.0,
         });
-        for (host, outside) in self.outside {
-            let ready = outside.ready(&self.tls).map_err(|error| {
-                BuildError::option(format!("MeshBuilder::outside, {host}: {}", error.refusal()))
-            })?;
-            let added = self.upstreams.add_outside(&host, ready);
-            added.map_err(BuildError::option)?;
-        }
         let upstreams = Arc::new(self.upstreams);
         let connector = Connector::new(credentials.clone())
             .timeout(self.connect_timeout)
@@ -342,6 +381,33 @@ impl MeshBuilder {
             listening: self.listening,
         });
         Ok((mesh, driver))
+    }
+}
+
+/// Our own identity, and what follows it; none when that is at fault, or does not come while something else is wrong.
+async fn own(
+    origin: Origin,
+    settings: &Settings,
+    faults: &mut Faults,
+) -> Option<(Credentials, Option<Rotation>)> {
+    let settings = settings.clone();
+    match origin {
+        Origin::Fixed(identity) => {
+            let credentials = Credentials::new(&identity, settings);
+            let credentials = faults.identity(credentials.map_err(IdentityFault::from))?;
+            Some((credentials, None))
+        }
+        Origin::Followed(source) => {
+            let start = Rotation::start(source, settings);
+            let started = match faults.is_empty() {
+                true => start.await,
+                false => timeout(SOURCE_BESIDE_FAULTS, start).await.ok()?,
+            };
+            let (credentials, rotation) =
+                faults.identity(started.map_err(IdentityFault::from))?;
+            Some((credentials, Some(rotation)))
+        }
+        Origin::Shared(credentials) => Some((credentials, None)),
     }
 }
 
@@ -392,4 +458,7 @@ fn token_counts(registry: &Registry) -> Counts {
     )
 }
 
+const NO_IDENTITY: &str = "MeshBuilder::identity is not called: a mesh proves who it is; give it tls::Files::watch(DIRECTORY), or another identity";
+/// How long a source may take for the identity when the mesh cannot be built anyhow.
+const SOURCE_BESIDE_FAULTS: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

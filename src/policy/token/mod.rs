@@ -26,4 +26,7 @@ pub(crate) use key_set::has_secret_key;
 pub(crate) use key_set::{KeySetFault, MAX_BYTES, keys};
 #[cfg(feature = "jwt")]
 pub(crate) use key_uri::{check_key_uri, discovery_uri};
+pub(crate) use key_uri::PlainHttp;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use key_uri::is_loopback;
 pub(crate) use rule::rule_problems;
