@@ -47,6 +47,7 @@ pub struct MeshBuilder {
     propagation: Propagation,
     registry: Registry,
     upstreams: Upstreams,
+    /// Each begins with the name of its method, without `MeshBuilder::`.
     mistakes: Vec<String>,
     records_allows: bool,
     observer: Observers,
@@ -122,7 +123,7 @@ impl MeshBuilder {
         let addresses = addresses.into_iter().collect();
         let namespace = self.workload.namespace();
         if let Err(mistake) = self.upstreams.add(host, namespace, addresses, accepted) {
-            self.mistakes.push(format!("MeshBuilder::upstream: {mistake}"));
+            self.mistakes.push(mistake);
         }
         self
     }
@@ -152,14 +153,13 @@ impl MeshBuilder {
             let range = range.as_ref();
             match Cidr::parse(range) {
                 Ok(mapped) if mapped.address().to_canonical() != mapped.address() => {
-                    self.mistakes.push(format!(
-                        "MeshBuilder::load_balancers: {range:?}: write it as IPv4"
-                    ));
+                    self.mistakes
+                        .push(format!("load_balancers: {range:?}: write it as IPv4"));
                 }
                 Ok(range) => self.listening.load_balancers.push(range),
-                Err(error) => self.mistakes.push(format!(
-                    "MeshBuilder::load_balancers: {range:?} is {error}"
-                )),
+                Err(error) => self
+                    .mistakes
+                    .push(format!("load_balancers: {range:?} is {error}")),
             }
         }
         self
@@ -279,7 +279,7 @@ impl MeshBuilder {
     /// Everything that is wrong with the options, the configuration and the identity, at once. When something else is wrong already, a source
     /// has five seconds to give the identity, and one that does not is left out of the error.
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
-        let mut faults = Faults::of(std::mem::take(&mut self.mistakes));
+        let mut faults = Faults::of(&self.mistakes);
         let mut keyring = Keyring::new().counting(token_counts(&self.registry));
         if self.fetch.loopback_http {
             keyring = keyring.loopback_http();
@@ -298,29 +298,28 @@ impl MeshBuilder {
                 &self.workload,
                 self.requires_policy,
             ))?;
-            Some(cells)
+            Some((cells, configuration))
         });
         let loopback_http = self.fetch.loopback_http;
         let fetch = faults.option(fetch::client(self.fetch, &self.tls));
         for (host, outside) in self.outside {
-            let ready = outside.ready(&self.tls).map_err(|error| {
-                let error = ErrorChain(error.refusal());
-                format!("MeshBuilder::outside: {host:?}: {error}")
-            });
+            let ready = outside
+                .ready(&self.tls)
+                .map_err(|error| format!("outside {host:?}: {}", ErrorChain(&error)));
             let added = ready.and_then(|ready| {
                 let added = self.upstreams.add_outside(&host, ready);
-                added.map_err(|mistake| format!("MeshBuilder::outside: {mistake}"))
+                added.map_err(|mistake| format!("outside {host:?}: {mistake}"))
             });
             faults.option(added);
         }
         let identity = match self.identity {
             Some(origin) => own(origin, &self.tls, &mut faults).await,
             None => {
-                faults.mistake(NO_IDENTITY.to_owned());
+                faults.mistake(NO_IDENTITY);
                 None
             }
         };
-        let (Some((credentials, rotation)), Some(cells), Some(fetch), true) =
+        let (Some((credentials, rotation)), Some((cells, _)), Some(fetch), true) =
             (identity, compiled, fetch, faults.is_empty())
         else {
             return Err(faults.into());
@@ -403,8 +402,7 @@ async fn own(
                 true => start.await,
                 false => timeout(SOURCE_BESIDE_FAULTS, start).await.ok()?,
             };
-            let (credentials, rotation) =
-                faults.identity(started.map_err(IdentityFault::from))?;
+            let (credentials, rotation) = faults.identity(started.map_err(IdentityFault::from))?;
             Some((credentials, Some(rotation)))
         }
         Origin::Shared(credentials) => Some((credentials, None)),
@@ -458,7 +456,7 @@ fn token_counts(registry: &Registry) -> Counts {
     )
 }
 
-const NO_IDENTITY: &str = "MeshBuilder::identity is not called: a mesh proves who it is; give it tls::Files::watch(DIRECTORY), or another identity";
+const NO_IDENTITY: &str = "identity is not called: a mesh proves who it is; give it tls::Files::watch(DIRECTORY), or another identity";
 /// How long a source may take for the identity when the mesh cannot be built anyhow.
 const SOURCE_BESIDE_FAULTS: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

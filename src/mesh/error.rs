@@ -84,25 +84,26 @@ impl BuildError {
 
 impl Faults {
     /// With the mistakes of options that are known already.
-    pub(super) fn of(mistakes: Vec<String>) -> Self {
-        Self {
-            mistakes,
-            ..Self::default()
+    pub(super) fn of(mistakes: &[String]) -> Self {
+        let mut faults = Self::default();
+        for mistake in mistakes {
+            faults.mistake(mistake);
         }
+        faults
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.mistakes.is_empty() && self.identity.is_none() && self.configuration.is_none()
     }
 
-    /// Adds a mistake of an option: the builder's method, what is wrong, what to do.
-    pub(super) fn mistake(&mut self, mistake: String) {
-        self.mistakes.push(mistake);
+    /// Adds a mistake of an option. It begins with the name of the builder's method, and says what is wrong and what to do.
+    pub(super) fn mistake(&mut self, mistake: &str) {
+        self.mistakes.push(format!("MeshBuilder::{mistake}"));
     }
 
     /// What an option gives, unless it is a mistake.
     pub(super) fn option<T>(&mut self, result: Result<T, String>) -> Option<T> {
-        result.map_err(|mistake| self.mistake(mistake)).ok()
+        result.map_err(|mistake| self.mistake(&mistake)).ok()
     }
 
     /// What the configuration gives, unless it has problems; those of two steps are kept together.
@@ -176,8 +177,16 @@ impl fmt::Display for BuildError {
                     count => vec![format!("{count} options")],
                 };
                 wrong.extend(identity.is_some().then(|| "the identity".to_owned()));
-                wrong.extend(configuration.is_some().then(|| "the configuration".to_owned()));
-                write!(f, "the mesh cannot be built: {} are wrong", wrong.join(" and "))
+                wrong.extend(
+                    configuration
+                        .is_some()
+                        .then(|| "the configuration".to_owned()),
+                );
+                write!(
+                    f,
+                    "the mesh cannot be built: {} are wrong",
+                    wrong.join(" and ")
+                )
             }
         }
     }

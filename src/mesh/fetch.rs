@@ -47,13 +47,13 @@ pub(super) fn client(options: FetchOptions, settings: &Settings) -> Result<Fetch
         None => OneWayConnector::with_system_roots(settings),
     };
     let tls = tls.map_err(|error| {
-        let what = ErrorChain(error.refusal());
+        let what = ErrorChain(&error);
         match (error.reason(), &options.roots) {
-            (Reason::BadCertificate, Some(_)) => format!("MeshBuilder::jwks_roots: {what}"),
+            (Reason::BadCertificate, Some(_)) => format!("jwks_roots: {what}"),
             (Reason::BadCertificate, None) => {
-                format!("MeshBuilder::jwks_roots is not called, and {what}; give it roots")
+                format!("jwks_roots is not called, and {what}; give it roots")
             }
-            _ => format!("MeshBuilder::tls: {what}"),
+            _ => format!("tls: {what}"),
         }
     })?;
     let connector = KeyConnector {

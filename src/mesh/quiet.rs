@@ -29,7 +29,7 @@ impl QuietStreams {
             match *parts {
                 ["", service, _] if !service.is_empty() => good.push(path.into()),
                 _ => mistakes.push(format!(
-                    "MeshBuilder::quiet_grpc: {path:?} is neither /package.Service/Method nor /package.Service/"
+                    "quiet_grpc: {path:?} is neither /package.Service/Method nor /package.Service/"
                 )),
             }
         }
@@ -128,7 +128,7 @@ mod tests {
     fn what_is_no_method_is_a_mistake() {
         for path in ["", "/", "a.B/Watch", "/a.B", "//Watch", "/a/b/c", "*"] {
             let mistake = QuietStreams::only([path]).unwrap_err();
-            assert!(mistake.contains(&format!("{path:?}")), "{mistake}");
+            assert!(mistake[0].contains(&format!("{path:?}")), "{mistake:?}");
         }
     }
 }

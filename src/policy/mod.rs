@@ -109,10 +109,10 @@ pub use request::Request;
 pub(crate) use token::has_secret_key;
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use token::is_loopback;
-#[cfg(any(feature = "jwt", feature = "vet"))]
-pub(crate) use token::{PlainHttp, rule_problems};
 #[cfg(feature = "jwt")]
 pub(crate) use token::{
     Jwk, KeySetFault, MAX_BYTES, PublicKey, Unfit, check_key_uri, discovery_uri, json, keys,
 };
+#[cfg(any(feature = "jwt", feature = "vet"))]
+pub(crate) use token::{PlainHttp, rule_problems};
 pub use trigger::Triggers;

@@ -10,8 +10,10 @@
     reason = "a test may panic"
 )]
 
+mod build_mistakes;
 mod custom;
 mod envoy_shape;
+mod error_levels;
 mod explain;
 mod golden;
 mod jwt;
