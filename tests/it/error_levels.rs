@@ -19,7 +19,7 @@ use tower_mesh::policy::Authentication;
 use tower_mesh::policy::envoy::jwt_authn;
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::{Issuer, Leaf, Pki};
-use tower_mesh::tls::{Files, Identity, X509Svid};
+use tower_mesh::tls::{Files, Identity, NextIdentity, Source, SourceError, X509Svid};
 use tower_mesh::vet::Code;
 use tower_mesh::{Mesh, Workload};
 
@@ -75,6 +75,16 @@ async fn fetch(answer: Result<&'static str, Made>) -> FetchError {
     fetcher.fetch(&jwks).await.unwrap_err()
 }
 
+/// A source of identities that has none.
+#[derive(Debug)]
+struct Unheard;
+
+impl Source for Unheard {
+    fn next(&mut self) -> NextIdentity<'_> {
+        Box::pin(async { Err(SourceError::new("no agent")) })
+    }
+}
+
 /// A client's error with a cause.
 #[derive(Clone, Debug)]
 struct Told(String, Option<Box<Told>>);
@@ -106,7 +116,7 @@ async fn made() -> Vec<(&'static str, Made)> {
         app(&pki).quiet_grpc(["*"]),
         app(&pki).quiet_grpc(["*", "?"]),
         nobody().identity(expired),
-        nobody().identity(Files::watch(empty.path())),
+        nobody().identity(Unheard),
         nobody()
             .identity(Files::watch(empty.path()))
             .config(broken()),
@@ -154,6 +164,7 @@ async fn made() -> Vec<(&'static str, Made)> {
             "TrustDomainError",
             Box::new(TrustDomain::new("no domain").unwrap_err()),
         ),
+        ("SourceError", Box::new(SourceError::new("no agent"))),
         (
             "UnknownCode",
             Box::new("no-code".parse::<Code>().unwrap_err()),
@@ -221,7 +232,6 @@ async fn every_error_type_is_on_the_list() {
         "ScrapeError",
         // Of connections.
         "HandshakeError",
-        "SourceError",
     ];
     let made = made().await;
     let known: BTreeSet<_> = made.iter().map(|(name, _)| *name).collect();
