@@ -9,6 +9,8 @@
     )
 )]
 
+#[cfg(any(feature = "jwt", feature = "rbac"))]
+mod access;
 pub mod context;
 #[cfg(feature = "convert")]
 pub mod convert;
@@ -17,14 +19,13 @@ pub mod coverage;
 #[cfg(feature = "diff")]
 pub mod diff;
 #[cfg(any(feature = "jwt", feature = "tls"))]
-#[allow(dead_code)]
 mod error_chain;
 pub mod identity;
 pub mod istio;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 pub mod live;
-#[cfg(any(feature = "jwt", feature = "rbac", feature = "tls"))]
+#[cfg(any(feature = "axum", feature = "jwt", feature = "rbac", feature = "tls"))]
 mod log_limit;
 pub mod matcher;
 #[cfg(all(feature = "server", feature = "client"))]
@@ -48,4 +49,4 @@ pub mod vet;
 pub use context::{Claims, Peer, TraceContext};
 pub use identity::Workload;
 #[cfg(all(feature = "server", feature = "client"))]
-pub use mesh::{Driver, Mesh, MeshBuilder};
+pub use mesh::{Driver, Guards, GuardsBuilder, Mesh, MeshBuilder};

@@ -22,8 +22,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("error_chain", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
-    ("context", &["identity", "policy"]),
+    ("context", &["identity", "policy", "log_limit"]),
     ("message", &["matcher"]),
+    (
+        "access",
+        &["istio", "context", "message", "policy", "log_limit"],
+    ),
     // Floor 3: layers and feeds, side by side.
     (
         "tls",
@@ -47,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "policy",
             "context",
             "message",
+            "access",
             "live",
             "log_limit",
             "error_chain",
@@ -61,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "policy",
             "context",
             "message",
+            "access",
             "live",
             "log_limit",
             "error_chain",

@@ -10,6 +10,7 @@ mod exchange;
 #[cfg(feature = "axum")]
 mod extract;
 mod peer;
+mod peer_layer;
 mod task;
 #[cfg(feature = "tonic")]
 mod tonic_request;
@@ -22,6 +23,7 @@ pub use exchange::Exchange;
 #[cfg(feature = "axum")]
 pub use extract::MissingFact;
 pub use peer::{Peer, TlsFacts};
+pub use peer_layer::{PeerLayer, WithPeer};
 pub use task::{Lent, Scope, current, current_trace};
 #[cfg(feature = "tonic")]
 pub use tonic_request::RequestFacts;

@@ -5,27 +5,25 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::cells::{Cells, Compiler, ModeChoice};
+use super::cells::ModeChoice;
 use super::driver::Driver;
 use super::error::{BuildError, Faults, IdentityFault};
-use super::fetch::{self, FetchOptions};
+use super::fetch::FetchOptions;
 use super::handle::{Listening, Mesh, Parts};
 use super::http::HttpLimits;
 use super::inbound::{Completed, Inbound, Observer, ServerLayer};
-use super::keys;
 use super::outbound::{Client, Outbound};
 use super::outside::Outside;
+use super::own_identity;
 use super::pool::Pools;
 use super::quiet::QuietStreams;
-use super::reload::{Guarded, Judge, Reloads, require_allow, warn_without_allow};
+use super::rules::Rules;
 use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
 use super::upstream::Upstreams;
 use crate::error_chain::ErrorChain;
 use crate::identity::{SpiffeId, Workload};
-use crate::istio::Problems;
-use crate::jwt::{Counts, Keyring};
 use crate::matcher::Cidr;
 use crate::metrics::Registry;
 use crate::propagation::Propagation;
@@ -57,6 +55,8 @@ pub struct MeshBuilder {
     connect_timeout: Duration,
     outside: Vec<(String, Outside)>,
     requires_policy: bool,
+    /// Ids of our own certificate that need not be those of the workload.
+    allowed: Vec<SpiffeId>,
 }
 
 impl MeshBuilder {
@@ -78,6 +78,7 @@ impl MeshBuilder {
             connect_timeout: CONNECT_TIMEOUT,
             outside: Vec::new(),
             requires_policy: false,
+            allowed: Vec::new(),
         }
     }
 
@@ -85,6 +86,28 @@ impl MeshBuilder {
     /// [`tls::Identity`](crate::tls::Identity) that stays; or [`tls::Credentials`](crate::tls::Credentials). Required.
     pub fn identity(mut self, source: impl Into<IdentitySource>) -> Self {
         self.identity = Some(source.into().0);
+        self
+    }
+
+    /// Lets our own certificate be of this id, although the workload is of another namespace or service account. Several may be named.
+    ///
+    /// Without it [`build`](Self::build) refuses the certificate of another workload, by ids of Istio's shape,
+    /// `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`: policies would be chosen for the workload, and peers would see the certificate. Ids of
+    /// another shape, and trust domains, are not compared. Once built, no identity takes the place of one with another id, allowed here or
+    /// not: the last good one stays, and the log and `mesh_identity_rotation_errors_total` say so.
+    ///
+    /// ```
+    /// use tower_mesh::identity::SpiffeId;
+    /// use tower_mesh::{Mesh, Workload};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let shared = SpiffeId::new("spiffe://cluster.local/ns/platform/sa/batch")?;
+    /// let builder = Mesh::builder(Workload::new("clinic", "nightly")).allow_identity(shared);
+    /// # let _ = builder;
+    /// # Ok(()) }
+    /// ```
+    pub fn allow_identity(mut self, id: SpiffeId) -> Self {
+        self.allowed.push(id);
         self
     }
 
@@ -239,7 +262,71 @@ impl MeshBuilder {
         self
     }
 
-    /// Calls this at the end of every inbound request, allowed or refused. It runs on the request path: it must not block.
+    /// Calls this once at the end of every inbound request, allowed or refused, answered or cut: for an audit log, or metrics of your own. The last
+    /// observer that is given counts.
+    ///
+    /// [`Completed`] has the method, the status, how the body ended, Envoy's flags, the whole duration, and the
+    /// [`Exchange`](crate::context::Exchange): the peer, the claims of a verified token, the trace, the target without
+    /// tokens, Envoy's response code details, and the [`Decision`](crate::policy::Decision) of policy. A refusal by policy
+    /// always has one; what was allowed has one only with [`record_allows`](Self::record_allows), or where an AUDIT policy
+    /// or a dry run has marked it.
+    ///
+    /// It runs on the request path, in the task of the connection: it must not block, wait or panic. Hand what is slow to
+    /// a bounded channel with `try_send`, and count what does not fit. A request pays two counts of references for it and
+    /// no allocation, and nothing where there is no observer. Claims and targets may be personal data: keep no more than
+    /// you need. Where only refusals matter, the log has them already, target `tower_mesh::access`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, routing::get};
+    /// use http::Request;
+    /// use tower::ServiceExt;
+    /// use tower_mesh::source::Fixed;
+    /// use tower_mesh::testing::Pki;
+    /// use tower_mesh::{Mesh, Peer, Workload};
+    ///
+    /// let policies = "
+    /// apiVersion: security.istio.io/v1
+    /// kind: AuthorizationPolicy
+    /// metadata: {name: readers}
+    /// spec: {rules: [{to: [{operation: {methods: [GET]}}]}]}
+    /// ";
+    /// let (audit, mut lines) = tokio::sync::mpsc::channel(1024);
+    /// let (mesh, driver) = Mesh::builder(Workload::new("default", "patients"))
+    ///     .identity(Pki::new("cluster.local")?.identity("default", "patients")?)
+    ///     .config(Fixed::yaml("policies.yaml", policies))
+    ///     .on_complete(move |completed| {
+    ///         let exchange = completed.exchange;
+    ///         let line = format!(
+    ///             "{} {} {} by {}: {}",
+    ///             completed.status.map_or(0, |status| status.as_u16()),
+    ///             completed.method,
+    ///             exchange.path().unwrap_or_default(),
+    ///             exchange.peer().and_then(|peer| peer.principal()).unwrap_or("nobody proven"),
+    ///             exchange.details().map_or("the application's answer", |details| details),
+    ///         );
+    ///         // A full channel drops the line, and never the request's time.
+    ///         let _ = audit.try_send(line);
+    ///     })
+    ///     .build()
+    ///     .await?;
+    /// tokio::spawn(driver.run());
+    ///
+    /// let app = mesh.protect(Router::new().route("/patients", get(|| async { "none" })));
+    /// for request in [Request::get("/patients"), Request::delete("/patients")] {
+    ///     let peer = Peer::plaintext("10.0.0.1:4711".parse()?, "10.0.0.2:8443".parse()?);
+    ///     let request = request.header("host", "patients").extension(peer);
+    ///     let answer = app.clone().oneshot(request.body(axum::body::Body::empty())?).await?;
+    ///     // The request ends with its body, here with the drop of it.
+    ///     drop(answer);
+    /// }
+    /// assert_eq!(lines.recv().await.unwrap(), "200 GET /patients by nobody proven: the application's answer");
+    /// assert_eq!(
+    ///     lines.recv().await.unwrap(),
+    ///     "403 DELETE /patients by nobody proven: rbac_access_denied_matched_policy[none]"
+    /// );
+    /// # Ok(()) }
+    /// ```
     pub fn on_complete(
         mut self,
         observer: impl Fn(&Completed<'_>) + Send + Sync + 'static,
@@ -279,29 +366,17 @@ impl MeshBuilder {
     /// Everything that is wrong with the options, the configuration and the identity, at once. When something else is wrong already, a source
     /// has five seconds to give the identity, and one that does not is left out of the error.
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
-        let mut faults = Faults::of(&self.mistakes);
-        let mut keyring = Keyring::new().counting(token_counts(&self.registry));
-        if self.fetch.loopback_http {
-            keyring = keyring.loopback_http();
-        }
-        let mut compiler = Compiler {
-            workload: self.workload.clone(),
-            keyring,
+        let mut faults = Faults::of("MeshBuilder", &self.mistakes);
+        let rules = Rules {
+            workload: &self.workload,
+            registry: &self.registry,
+            feed: self.feed,
+            modes: self.modes,
+            requires_policy: self.requires_policy,
+            fetch: self.fetch,
+            tls: &self.tls,
         };
-        let configuration = faults.configuration(self.feed.load(self.workload.namespace()));
-        let compiled = configuration.and_then(|configuration| {
-            let config = faults.configuration(compiler.compile(&configuration))?;
-            let cells = Cells::new(config, self.modes);
-            faults.configuration(check_presence(
-                &cells,
-                &configuration,
-                &self.workload,
-                self.requires_policy,
-            ))?;
-            Some((cells, configuration))
-        });
-        let loopback_http = self.fetch.loopback_http;
-        let fetch = faults.option(fetch::client(self.fetch, &self.tls));
+        let rules = rules.load(&mut faults);
         for (host, outside) in self.outside {
             let ready = outside
                 .ready(&self.tls)
@@ -319,21 +394,18 @@ impl MeshBuilder {
                 None
             }
         };
-        let (Some((credentials, rotation)), Some((cells, _)), Some(fetch), true) =
-            (identity, compiled, fetch, faults.is_empty())
+        if let Some((credentials, _)) = &identity {
+            let id = credentials.spiffe_id();
+            let checked = own_identity::check(&self.workload, &id, &self.allowed);
+            faults.option(checked.map_err(|mistake| format!("identity: {mistake}")));
+        }
+        let (Some((credentials, rotation)), Some(rules), true) =
+            (identity, rules, faults.is_empty())
         else {
             return Err(faults.into());
         };
-        if loopback_http {
-            tracing::warn!(
-                target: "tower_mesh::jwt",
-                "keys are fetched over plain HTTP from loopback addresses (`loopback_http_jwks`): for development only"
-            );
-        }
-        keys::metrics(&self.registry, compiler.keyring.moved());
-        let reloads = Reloads::new();
-        let config = cells.config.clone();
-        reloads.show(&self.registry, move || config.generation());
+        let rules = rules.begin(&self.registry, Some(&credentials));
+        let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
 
         let identity = credentials.spiffe_id();
         let server = ServerLayer::new(Inbound {
@@ -362,10 +434,7 @@ impl MeshBuilder {
         });
         let renewal = rotation.as_ref().map(Rotation::tally);
         tls_metrics::identity(&self.registry, &credentials, renewal.clone());
-        let watch = self.feed.into_watch();
-        let judge = Judge::new(reloads.clone(), self.requires_policy);
-        let mut driver = Driver::new(compiler, cells.clone(), judge, watch, fetch, rotation);
-        driver.fetch_first().await;
+        let driver = rules.driver(rotation).await;
         let mesh = Mesh::new(Parts {
             workload: self.workload,
             cells,
@@ -409,25 +478,6 @@ async fn own(
     }
 }
 
-/// Whether some ALLOW policy selects the workload; an error where one is required, else a word in the log.
-fn check_presence(
-    cells: &Cells,
-    configuration: &Configuration,
-    workload: &Workload,
-    is_required: bool,
-) -> Result<(), Problems> {
-    let (config, modes) = (cells.config.snapshot(), cells.modes.snapshot());
-    let guarded = Guarded {
-        program: config.engine.program(),
-        modes: &modes,
-    };
-    if is_required {
-        return require_allow(guarded, configuration, workload);
-    }
-    warn_without_allow(guarded, configuration, workload);
-    Ok(())
-}
-
 /// The observer, if any; apart so that it has a `Debug`.
 #[derive(Clone, Default)]
 struct Observers(Option<Observer>);
@@ -436,24 +486,6 @@ impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Observers").field(&self.0.is_some()).finish()
     }
-}
-
-/// What becomes of end-user tokens, as metrics.
-fn token_counts(registry: &Registry) -> Counts {
-    const GOOD: &str = "End-user tokens found good, by signature or because they were good before.";
-    const REFUSED: &str = "Requests refused for their end-user tokens.";
-    Counts::new(
-        |result| {
-            registry
-                .counter("mesh_jwt_tokens_total", GOOD, &[("result", result)])
-                .into()
-        },
-        |reason| {
-            registry
-                .counter("mesh_jwt_refusals_total", REFUSED, &[("reason", reason)])
-                .into()
-        },
-    )
 }
 
 const NO_IDENTITY: &str = "identity is not called: a mesh proves who it is; give it tls::Files::watch(DIRECTORY), or another identity";

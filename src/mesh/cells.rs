@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
+use super::applying::applying;
 use super::told;
 use crate::identity::Workload;
-use crate::istio::{MeshConfig, Position, Problem, Problems, Resources};
+use crate::istio::{MeshConfig, MtlsMode, Position, Problem, Problems, Resources};
 use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
 use crate::policy::{Engine, PerPort, Program, compile};
@@ -12,9 +15,18 @@ use crate::tls::{Mode, Modes};
 #[derive(Debug)]
 pub(super) struct Config {
     pub(super) engine: Engine,
-    pub(super) authenticators: PerPort<Authenticator>,
+    pub(super) authenticators: Arc<PerPort<Authenticator>>,
     /// Which files it was read from.
     pub(super) holdings: Holdings,
+    /// How many policies were read, for whichever workload.
+    pub(super) policies: usize,
+}
+
+impl Config {
+    /// How many policies apply to the workload.
+    pub(super) fn applying(&self) -> usize {
+        applying(self.engine.program()).len()
+    }
 }
 
 /// The cells that the layers read and the driver fills.
@@ -32,6 +44,8 @@ pub(super) struct ModeChoice {
     pub(super) forced: Option<Mode>,
     /// Where no resource says anything: STRICT, unless another is asked for (security rule M-20).
     pub(super) otherwise: Mode,
+    /// TLS ends elsewhere, so that the modes are for others to keep.
+    pub(super) elsewhere: bool,
 }
 
 /// Turns configuration into what the layers read.
@@ -55,10 +69,12 @@ impl Compiler {
         let authenticators = self.authenticators(&program)?;
         let engine = Engine::new(program);
         Guard::warn_of_unasked_providers(&engine);
+        let resources = &configuration.resources;
         Ok(Config {
             engine,
-            authenticators,
+            authenticators: Arc::new(authenticators),
             holdings: configuration.holdings.clone(),
+            policies: resources.authorization_policies.len() + resources.service_roles.len(),
         })
     }
 
@@ -119,6 +135,7 @@ impl Compiler {
 impl Cells {
     pub(super) fn new(config: Config, choice: ModeChoice) -> Self {
         let modes = Live::new(choice.modes(&config.engine));
+        choice.tell(&config.engine);
         Self {
             config: Live::new(config),
             modes,
@@ -134,6 +151,7 @@ impl Cells {
     /// Publishes a generation: modes first where they grow stricter matters less than the rules that read identities.
     pub(super) fn publish(&self, config: Config) {
         let modes = self.modes_of(&config);
+        self.choice.tell(&config.engine);
         self.config.store(config);
         self.modes.store(modes);
     }
@@ -145,5 +163,17 @@ impl ModeChoice {
             return Modes::new(forced);
         }
         Modes::from_resources(&engine.program().mtls, self.otherwise)
+    }
+
+    /// Says so when a port is STRICT that no listener of ours has.
+    fn tell(self, engine: &Engine) {
+        let said = &engine.program().mtls;
+        let mut all = said.by_port.values().chain([&said.default]);
+        if self.elsewhere && all.any(|mode| *mode == Some(MtlsMode::Strict)) {
+            tracing::warn!(
+                target: "tower_mesh::config",
+                "PeerAuthentication says STRICT for this workload, and guards without a listener cannot keep to it: let what ends TLS refuse plaintext and callers without a certificate"
+            );
+        }
     }
 }

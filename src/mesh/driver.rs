@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::announce;
 use super::cells::{Cells, Compiler};
 use super::fetch::Fetch;
 use super::keys::Keys;
@@ -14,7 +15,7 @@ use super::reload::Judge;
 use crate::source::Watch;
 use crate::tls::Rotation;
 
-/// Keeps a mesh fresh: watched configuration, fetched keys, its own identity.
+/// Keeps a mesh fresh: watched configuration, fetched keys, its own identity. Or [`Guards`](super::Guards), which have no identity.
 ///
 /// [`run`](Self::run) it for as long as the mesh serves. Without it, or once it is dropped, the mesh goes on with what it has: policies
 /// stay as they were, fetched keys stay good until they are too old, and the identity until it ends. When there is anything to be kept fresh,
@@ -132,10 +133,10 @@ impl Driver {
         let Some(config) = judged else { return };
         // What needs keys begins when they are there, or have had their time.
         self.fetch_first().await;
+        let modes = self.cells.modes.snapshot();
         self.cells.publish(config);
         self.judge.published();
-        let generation = self.cells.config.generation();
-        tracing::info!(target: "tower_mesh::config", generation, "configuration replaced");
+        announce::replaced(&self.cells, &modes);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::error_chain::ErrorChain;
 use crate::istio::Problems;
 use crate::tls::{IdentityError, SourceError};
 
-/// Why a mesh could not be built: everything that is wrong with the options, the configuration and our own identity, as far as one can be
+/// Why a mesh, or guards without one, could not be built: everything that is wrong with the options, the configuration and our own identity, as far as one can be
 /// judged without another.
 ///
 /// `Display` is one level, and [`source`](Error::source) the next. `Debug`, which `unwrap` and a `main` that returns an error print, writes
@@ -13,8 +13,9 @@ use crate::tls::{IdentityError, SourceError};
 pub struct BuildError(Box<Faults>);
 
 /// All that is wrong, found so far. As an error it is the level below a [`BuildError`] that has several causes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Faults {
+    builder: &'static str,
     mistakes: Vec<String>,
     identity: Option<IdentityFault>,
     configuration: Option<Problems>,
@@ -72,6 +73,7 @@ impl BuildError {
             mistakes,
             identity,
             configuration,
+            ..
         } = &*self.0;
         match (mistakes.as_slice(), identity, configuration) {
             ([_], None, None) => Cause::None,
@@ -83,9 +85,14 @@ impl BuildError {
 }
 
 impl Faults {
-    /// With the mistakes of options that are known already.
-    pub(super) fn of(mistakes: &[String]) -> Self {
-        let mut faults = Self::default();
+    /// Of a builder, with the mistakes of options that it knows already.
+    pub(super) fn of(builder: &'static str, mistakes: &[String]) -> Self {
+        let mut faults = Self {
+            builder,
+            mistakes: Vec::new(),
+            identity: None,
+            configuration: None,
+        };
         for mistake in mistakes {
             faults.mistake(mistake);
         }
@@ -98,7 +105,7 @@ impl Faults {
 
     /// Adds a mistake of an option. It begins with the name of the builder's method, and says what is wrong and what to do.
     pub(super) fn mistake(&mut self, mistake: &str) {
-        self.mistakes.push(format!("MeshBuilder::{mistake}"));
+        self.mistakes.push(format!("{}::{mistake}", self.builder));
     }
 
     /// What an option gives, unless it is a mistake.
@@ -164,6 +171,7 @@ impl fmt::Display for BuildError {
             mistakes,
             identity,
             configuration,
+            ..
         } = &*self.0;
         match (mistakes.as_slice(), identity, configuration) {
             ([mistake], None, None) => f.write_str(mistake),
@@ -182,11 +190,7 @@ impl fmt::Display for BuildError {
                         .is_some()
                         .then(|| "the configuration".to_owned()),
                 );
-                write!(
-                    f,
-                    "the mesh cannot be built: {} are wrong",
-                    wrong.join(" and ")
-                )
+                write!(f, "{} are wrong", wrong.join(" and "))
             }
         }
     }

@@ -8,6 +8,7 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, ToSocketAddrs};
 
 use super::MeshBuilder;
+use super::announce;
 use super::cells::Cells;
 use super::connect::MeshConnector;
 use super::http::HttpLimits;
@@ -134,12 +135,22 @@ impl Mesh {
 
     /// For a server that sees to the times itself.
     pub(super) fn listen_for_serve(&self, socket: TcpListener) -> io::Result<Listener> {
-        self.listener(socket, self.0.cells.modes.clone())
+        let Parts {
+            workload,
+            cells,
+            credentials,
+            ..
+        } = &*self.0;
+        let listener = self.listener(socket, cells.modes.clone())?;
+        announce::serving(workload, credentials, cells, listener.local_addr());
+        Ok(listener)
     }
 
     /// No TLS, whatever resources say.
     pub(super) fn listen_in_plaintext(&self, socket: TcpListener) -> io::Result<Listener> {
-        self.listener(socket, Live::new(Modes::new(Mode::Disable)))
+        let listener = self.listener(socket, Live::new(Modes::new(Mode::Disable)))?;
+        announce::serving_in_plaintext(&self.0.workload, listener.local_addr());
+        Ok(listener)
     }
 
     fn listener(&self, socket: TcpListener, modes: Live<Modes>) -> io::Result<Listener> {
@@ -189,6 +200,8 @@ impl Mesh {
                 .filter(|tally| tally.is_down())
                 .map(|tally| tally.age()),
             unattended: pulse.is_some_and(|pulse| !pulse.load(Ordering::Acquire)),
+            generation: self.0.cells.config.generation(),
+            configured_at: self.0.reloads.taken(),
             refused: self.0.reloads.refused(),
             draining: self.0.shutdown.is_requested(),
         }

@@ -9,6 +9,9 @@
 //! - Outbound: [`Mesh::client`]; [`Mesh::connector`] under a client of your own. [`Outside`] is how hosts without the mesh are reached.
 //! - Configuration that is watched: a change takes the place of what serves when it is good and opens nothing by accident; see
 //!   [`OnOpening`](crate::source::OnOpening), [`RefusedReload`] and [`MeshBuilder::require_policy`].
+//! - Without it: [`Guards`] keep token rules and policies fresh for layers that you compose yourself.
+//! - What is seen of it: one line of log for each port at its start, each change of configuration and each drain (targets `tower_mesh::mesh` and
+//!   `tower_mesh::config`), one event for each refusal (`tower_mesh::access`), and [`MeshBuilder::on_complete`] for every request.
 //! - Around it: [`Mesh::readiness`] and [`Mesh::probe`] for [`Mesh::serve_plaintext`], [`Mesh::metrics`], [`Mesh::shutdown`].
 //!
 //! # Example
@@ -57,10 +60,13 @@
 //! # Ok(()) }
 //! ```
 
+mod announce;
+mod applying;
 mod builder;
 mod cells;
 mod client_body;
 mod connect;
+mod date;
 mod driver;
 mod ending;
 mod ends;
@@ -68,6 +74,7 @@ mod error;
 mod failures;
 mod farewell;
 mod fetch;
+mod guards;
 mod handle;
 mod http;
 mod inbound;
@@ -78,11 +85,13 @@ mod make;
 mod outbound;
 mod outside;
 mod own_body;
+mod own_identity;
 mod patience;
 mod pool;
 mod quiet;
 mod readiness;
 mod reload;
+mod rules;
 mod serve;
 mod served_body;
 mod shutdown;
@@ -98,6 +107,7 @@ pub use client_body::ClientBody;
 pub use connect::{ConnectError, MeshConnector, MeshStream};
 pub use driver::Driver;
 pub use error::BuildError;
+pub use guards::{Guards, GuardsBuilder};
 pub use handle::Mesh;
 pub use http::HttpLimits;
 pub use inbound::{Completed, ConnectionServer, ResponseBody, ResponseFuture, Server, ServerLayer};

@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::reload::RefusedReload;
 use super::{ClientBody, Mesh};
 
-/// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`].
+/// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`], [`Guards::readiness`](super::Guards::readiness).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readiness {
@@ -23,6 +23,10 @@ pub struct Readiness {
     /// Something is to be followed, configuration, keys or our identity, and nobody does: the [`Driver`](super::Driver) was dropped or broke off.
     /// What we have is served on, but grows old.
     pub unattended: bool,
+    /// How many configurations have been in use: 1 for the one that was built with.
+    pub generation: u64,
+    /// When the configuration in use came into use, to the second.
+    pub configured_at: SystemTime,
     /// The configuration has changed, and what it is now is refused. What served before serves on, so this does not count against the mesh;
     /// but after a restart nothing is there to serve on, so somebody has to see to it.
     pub refused: Option<RefusedReload>,
@@ -40,6 +44,8 @@ pub enum IdentityState {
     Expired,
     /// Whoever issued it has none for us any more.
     Withdrawn,
+    /// There is none that could end: [`Guards`](super::Guards) have no TLS of their own.
+    Absent,
 }
 
 impl Readiness {
@@ -47,7 +53,8 @@ impl Readiness {
     /// refused: what we have is still good.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.identity == IdentityState::Valid && !self.unattended && !self.draining
+        let has_identity = matches!(self.identity, IdentityState::Valid | IdentityState::Absent);
+        has_identity && !self.unattended && !self.draining
     }
 }
 
@@ -60,7 +67,7 @@ impl fmt::Display for Readiness {
             "not ready"
         })?;
         match self.identity {
-            IdentityState::Valid => {}
+            IdentityState::Valid | IdentityState::Absent => {}
             IdentityState::Expired => f.write_str("; our identity has ended")?,
             IdentityState::Withdrawn => f.write_str("; our identity was withdrawn")?,
         }

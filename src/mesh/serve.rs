@@ -11,11 +11,12 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::Mesh;
+use super::announce;
 use super::ending::{Ending, Left};
 use super::farewell::Farewell;
 use super::http::HttpLimits;
@@ -37,25 +38,40 @@ impl Mesh {
     /// nested router is left outside. Runs until [`shutdown`](Self::shutdown), then drains; dropping the future ends every connection
     /// at once.
     ///
+    /// The future owns all that it needs, so that it can be spawned: `tokio::spawn(mesh.serve(address, app))`. The address is listened on
+    /// when it is first polled.
+    ///
     /// # Errors
     /// When the address cannot be listened on. No client can make it fail.
-    pub async fn serve<S, B>(&self, address: impl ToSocketAddrs, service: S) -> io::Result<Drained>
+    pub fn serve<A, S, B>(
+        &self,
+        address: A,
+        service: S,
+    ) -> impl Future<Output = io::Result<Drained>> + use<A, S, B>
     where
+        A: ToSocketAddrs,
         S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.serve_on(TcpListener::bind(address).await?, service)
-            .await
+        let mesh = self.clone();
+        async move {
+            let socket = TcpListener::bind(address).await?;
+            mesh.serve_on(socket, service).await
+        }
     }
 
     /// As [`serve`](Self::serve), on a socket that listens already.
     ///
     /// # Errors
     /// When the socket has no local address.
-    pub async fn serve_on<S, B>(&self, socket: TcpListener, service: S) -> io::Result<Drained>
+    pub fn serve_on<S, B>(
+        &self,
+        socket: TcpListener,
+        service: S,
+    ) -> impl Future<Output = io::Result<Drained>> + use<S, B>
     where
         S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
@@ -63,13 +79,16 @@ impl Mesh {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let listener = self.listen_for_serve(socket)?;
-        let service = self.protect(service);
-        let for_one = || {
-            let service = service.clone();
-            |peer: &Peer| service.on_connection(peer.clone())
-        };
-        Ok(self.run(listener, for_one).await)
+        let mesh = self.clone();
+        async move {
+            let listener = mesh.listen_for_serve(socket)?;
+            let service = mesh.protect(service);
+            let for_one = || {
+                let service = service.clone();
+                |peer: &Peer| service.on_connection(peer.clone())
+            };
+            Ok(mesh.run(listener, for_one).await)
+        }
     }
 
     /// Serves something on an address in plaintext and **without any guard**: what a kubelet or a load balancer asks, that has no
@@ -88,31 +107,35 @@ impl Mesh {
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub async fn serve_plaintext<S, B>(
+    pub fn serve_plaintext<A, S, B>(
         &self,
-        address: impl ToSocketAddrs,
+        address: A,
         service: S,
-    ) -> io::Result<Drained>
+    ) -> impl Future<Output = io::Result<Drained>> + use<A, S, B>
     where
+        A: ToSocketAddrs,
         S: Service<Request<ServedBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.serve_plaintext_on(TcpListener::bind(address).await?, service)
-            .await
+        let mesh = self.clone();
+        async move {
+            let socket = TcpListener::bind(address).await?;
+            mesh.serve_plaintext_on(socket, service).await
+        }
     }
 
     /// As [`serve_plaintext`](Self::serve_plaintext), on a socket that listens already.
     ///
     /// # Errors
     /// When the socket has no local address.
-    pub async fn serve_plaintext_on<S, B>(
+    pub fn serve_plaintext_on<S, B>(
         &self,
         socket: TcpListener,
         service: S,
-    ) -> io::Result<Drained>
+    ) -> impl Future<Output = io::Result<Drained>> + use<S, B>
     where
         S: Service<Request<ServedBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
@@ -120,12 +143,15 @@ impl Mesh {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let listener = self.listen_in_plaintext(socket)?;
-        let for_one = || {
-            let service = service.clone();
-            |_: &Peer| service
-        };
-        Ok(self.run(listener, for_one).await)
+        let mesh = self.clone();
+        async move {
+            let listener = mesh.listen_in_plaintext(socket)?;
+            let for_one = || {
+                let service = service.clone();
+                |_: &Peer| service
+            };
+            Ok(mesh.run(listener, for_one).await)
+        }
     }
 
     /// Accepts and serves until the shutdown, then drains.
@@ -144,7 +170,8 @@ impl Mesh {
         let mut shutdown = self.shutdown_signal();
         let stop = CancellationToken::new();
         let cut = Arc::new(AtomicUsize::new(0));
-        let tally = listener.tally();
+        let (tally, address) = (listener.tally(), listener.local_addr());
+        let (mut asked, mut is_asked) = (self.shutdown_signal(), false);
         loop {
             tokio::select! {
                 incoming = listener.incoming() => {
@@ -174,16 +201,18 @@ impl Mesh {
                     });
                 }
                 Some(_) = connections.join_next() => {}
-                () = shutdown.stop() => break,
+                (notice, grace) = asked.asked(), if !is_asked => {
+                    is_asked = true;
+                    announce::draining(address, notice, grace, connections.len());
+                }
+                () = shutdown.stop(), if is_asked => break,
             }
         }
+        let stopped = Instant::now();
         stop.cancel();
         drop(listener);
         let drained = drained(connections, shutdown, &cut).await;
-        if drained.cut > 0 {
-            let Drained { cut, cut_streams } = drained;
-            tracing::warn!(target: "tower_mesh::serve", cut, cut_streams, "cut what did not end in time");
-        }
+        announce::drained(address, drained.cut, drained.cut_streams, stopped.elapsed());
         tally.count_cut(drained.cut_streams);
         drained
     }

@@ -15,6 +15,8 @@ struct Plan {
     stop: Instant,
     /// What has not ended is cut.
     cut: Instant,
+    /// How long servers go on first.
+    notice: Duration,
 }
 
 impl Shutdown {
@@ -24,13 +26,15 @@ impl Shutdown {
 
     /// Asks for it: servers go on for `notice`, then connections get `grace` to finish. Asked again, whatever is sooner counts.
     pub(super) fn request(&self, notice: Duration, grace: Duration) {
-        let stop = Instant::now() + notice.min(FOREVER);
+        let notice = notice.min(FOREVER);
+        let stop = Instant::now() + notice;
         let cut = stop + grace.min(FOREVER);
         self.0.send_modify(|plan| {
-            let before = plan.unwrap_or(Plan { stop, cut });
+            let before = plan.unwrap_or(Plan { stop, cut, notice });
             *plan = Some(Plan {
                 stop: before.stop.min(stop),
                 cut: before.cut.min(cut),
+                notice: before.notice.min(notice),
             });
         });
     }
@@ -49,6 +53,19 @@ impl Shutdown {
 pub(super) struct Signal(watch::Receiver<Option<Plan>>);
 
 impl Signal {
+    /// Resolves when a shutdown is asked for: with the notice, and the grace after it.
+    pub(super) async fn asked(&mut self) -> (Duration, Duration) {
+        loop {
+            let plan = *self.0.borrow_and_update();
+            if let Some(Plan { stop, cut, notice }) = plan {
+                return (notice, cut.saturating_duration_since(stop));
+            }
+            if self.0.changed().await.is_err() {
+                pending().await
+            }
+        }
+    }
+
     /// Resolves when servers shall stop.
     pub(super) async fn stop(&mut self) {
         self.reach(|plan| plan.stop).await;

@@ -1,6 +1,8 @@
 //! What the log says of a configuration that was read.
 
-use crate::istio::Skipped;
+use std::collections::BTreeMap;
+
+use crate::istio::{MeshConfig, Skipped};
 use crate::policy::Program;
 use crate::source::Configuration;
 
@@ -11,7 +13,8 @@ pub(super) fn tell(configuration: &Configuration, program: &Program) {
         tracing::warn!(target: "tower_mesh::config", %note);
     }
     let skipped = &configuration.resources.skipped;
-    for one in bounded(skipped) {
+    let (istios, others): (Vec<_>, Vec<_>) = skipped.iter().partition(|one| is_istios(one));
+    for one in bounded(&others) {
         let Skipped {
             api_version,
             kind,
@@ -28,7 +31,47 @@ pub(super) fn tell(configuration: &Configuration, program: &Program) {
         );
     }
     more(program.notes.len(), "more notes");
-    more(skipped.len(), "more documents skipped");
+    more(others.len(), "more documents skipped");
+    unsupported(&istios);
+    unused(&configuration.mesh_config);
+}
+
+/// Istio's own kinds are meant for the mesh, which does nothing about them: one line for each kind.
+fn unsupported(skipped: &[&Skipped]) {
+    let mut kinds: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for one in skipped {
+        let kind = (start(&one.kind), start(&one.api_version));
+        kinds.entry(kind).or_default().push(*one);
+    }
+    for ((kind, api_version), documents) in kinds.iter().take(MOST) {
+        let Some(first) = documents.first() else {
+            continue;
+        };
+        tracing::warn!(
+            target: "tower_mesh::config",
+            at = %first.at,
+            kind,
+            api_version,
+            name = start(&first.name),
+            documents = documents.len(),
+            "documents of Istio that are not supported: they have no effect here"
+        );
+    }
+    more(kinds.len(), "more kinds that are not supported");
+}
+
+fn unused(mesh_config: &MeshConfig) {
+    let unused = &mesh_config.unused;
+    if !unused.is_empty() {
+        let fields: Vec<_> = bounded(unused).iter().map(|field| start(field)).collect();
+        let fields = fields.join(", ");
+        tracing::warn!(target: "tower_mesh::config", fields, "fields of the MeshConfig that are not supported: they have no effect here");
+    }
+}
+
+fn is_istios(document: &Skipped) -> bool {
+    let group = document.api_version.split('/').next();
+    group.is_some_and(|group| group == "istio.io" || group.ends_with(".istio.io"))
 }
 
 fn bounded<T>(list: &[T]) -> &[T] {
@@ -42,7 +85,7 @@ fn more(count: usize, what: &str) {
 }
 
 /// A word of a document of someone else's, which may be of any length.
-fn start(text: &str) -> &str {
+pub(super) fn start(text: &str) -> &str {
     let end = text.char_indices().nth(LONGEST).map(|(index, _)| index);
     end.and_then(|end| text.get(..end)).unwrap_or(text)
 }

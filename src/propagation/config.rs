@@ -11,14 +11,14 @@ use crate::identity::Workload;
 ///
 /// ```
 /// use tower_mesh::Workload;
-/// use tower_mesh::propagation::{Format, Propagation};
+/// use tower_mesh::propagation::{ClientPropagationLayer, Format, Propagation, PropagationLayer};
 ///
 /// let workload = Workload::new("default", "patients").service("patients", 8443);
 /// let propagation = Propagation::new()
 ///     .workload(&workload)
 ///     .formats([Format::B3, Format::W3c])
 ///     .sample_percent(100.0);
-/// let layers = (propagation.server_layer(), propagation.client_layer());
+/// let layers = (PropagationLayer::new(propagation.clone()), ClientPropagationLayer::new(propagation));
 /// # let _ = layers;
 /// ```
 #[derive(Clone, Debug)]

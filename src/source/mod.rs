@@ -24,6 +24,7 @@
 
 mod configuration;
 mod directory;
+mod engine;
 mod files;
 mod fixed;
 mod holdings;

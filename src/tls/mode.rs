@@ -88,3 +88,12 @@ impl Modes {
         self.ports.get(&port).copied().unwrap_or(self.otherwise)
     }
 }
+
+/// `STRICT`, or `STRICT, port 8080 DISABLE`.
+impl fmt::Display for Modes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.otherwise)?;
+        let mut ports = self.ports.iter();
+        ports.try_for_each(|(port, mode)| write!(f, ", port {port} {mode}"))
+    }
+}

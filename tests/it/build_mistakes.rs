@@ -94,7 +94,7 @@ async fn options_identity_and_configuration_are_judged_beside_each_other() {
     );
     assert_eq!(
         error.to_string(),
-        "the mesh cannot be built: an option and the identity and the configuration are wrong"
+        "an option and the identity and the configuration are wrong"
     );
     // What `main` prints of an error that it returns.
     let shown = format!("{error:?}");

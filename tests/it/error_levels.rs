@@ -230,6 +230,8 @@ async fn every_error_type_is_on_the_list() {
         "ConnectError",
         // After 30 seconds of a scrape.
         "ScrapeError",
+        // An extractor's, outside a mesh.
+        "MissingFact",
         // Of connections.
         "HandshakeError",
     ];

@@ -10,12 +10,15 @@
     reason = "a test may panic"
 )]
 
+mod access_events;
 mod build_mistakes;
 mod custom;
 mod envoy_shape;
 mod error_levels;
 mod explain;
+mod extractors;
 mod golden;
+mod guards;
 mod jwt;
 mod layers_alone;
 mod legacy;
@@ -33,6 +36,7 @@ mod mesh_reload;
 mod mesh_seen;
 mod mesh_serve;
 mod mesh_shutdown;
+mod mesh_start;
 mod mesh_support;
 mod mesh_told;
 mod mesh_upgrades;

@@ -15,6 +15,7 @@ use tower_service::Service;
 use super::future::{ResponseBody, ResponseFuture, panic_reply};
 use super::one_hop;
 use super::record::{Observer, Record};
+use crate::access;
 use crate::context::{Exchange, Peer};
 use crate::jwt::Authenticator;
 use crate::live::Live;
@@ -193,6 +194,9 @@ impl Inbound {
         let verdict = standing.and_then(|standing| {
             self.judge(&config.engine, authenticator, head, exchange, now, standing)
         });
+        if let Err(reply) = &verdict {
+            access::refused(head, exchange, reply, Some(&config.engine));
+        }
         (record, verdict)
     }
 

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::istio::{MtlsMode, Position, PrincipalBinding};
-use crate::policy::ir::Rbac;
+use crate::mesh::applying::policies;
 use crate::policy::{Authentication, Chain, LegacyAuthentication, PerPort, Program};
 use crate::tls::{Mode, Modes};
 
@@ -159,17 +159,6 @@ fn demands_token(policy: &LegacyAuthentication) -> bool {
 
 fn of_port<T>(values: &PerPort<T>, port: Option<u16>) -> &T {
     port.map_or(&values.default, |port| values.get(port))
-}
-
-/// The policies of a rule set: their rules' names without the rules' numbers.
-fn policies(rules: Option<&Rbac>) -> impl Iterator<Item = &str> {
-    let names = rules
-        .into_iter()
-        .flat_map(|rules| rules.policies.keys().map(|name| name.as_str()));
-    names.map(|name| {
-        name.rsplit_once("-rule[")
-            .map_or(name, |(policy, _)| policy)
-    })
 }
 
 impl fmt::Display for Guard {

@@ -2,19 +2,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::foreign::warn_of_foreign;
 use super::guard::Guarded;
 use super::opening::Losses;
-use super::presence::{near, require_allow};
+use super::presence::{near, require_allow, warn_without_allow};
 use super::standing::{RefusalReason, Reloads};
 use crate::istio::{Problem, Problems};
 use crate::mesh::cells::{Cells, Compiler, Config};
 use crate::source::{Configuration, OnOpening};
+use crate::tls::Credentials;
 
 /// Judges changed configurations by the one that serves.
 #[derive(Debug)]
 pub(in super::super) struct Judge {
     reloads: Reloads,
     requires_policy: bool,
+    credentials: Option<Credentials>,
     /// When the refusal that stands was last told.
     told: Option<Instant>,
     /// Since when the files have not come to rest, or when that was last told.
@@ -22,10 +25,15 @@ pub(in super::super) struct Judge {
 }
 
 impl Judge {
-    pub(in super::super) fn new(reloads: Reloads, requires_policy: bool) -> Self {
+    pub(in super::super) fn new(
+        reloads: Reloads,
+        requires_policy: bool,
+        credentials: Option<Credentials>,
+    ) -> Self {
         Self {
             reloads,
             requires_policy,
+            credentials,
             told: None,
             restless: None,
         }
@@ -126,6 +134,12 @@ impl Judge {
         }
         for change in losses.fewer {
             tracing::warn!(target: "tower_mesh::config", change, "fewer policies apply than before");
+        }
+        if !self.requires_policy {
+            warn_without_allow(guarded, &configuration, &compiler.workload);
+        }
+        if let Some(credentials) = &self.credentials {
+            warn_of_foreign(guarded.program, &configuration, credentials);
         }
         Ok(config)
     }

@@ -4,16 +4,19 @@
 //! judge        damage, then compiling, then what must be there, then what opens
 //!   opening    two compiled configurations side by side, guard by guard
 //!     guard    what keeps others out of a port
+//!   foreign    policies that name callers of whom nobody can be one
 //!   presence   an ALLOW policy that selects us, or what nearly does
 //! standing     what is refused now, for readiness, metrics and the log
 //! ```
 
+mod foreign;
 mod guard;
 mod judge;
 mod opening;
 mod presence;
 mod standing;
 
+pub(super) use foreign::warn_of_foreign;
 pub(super) use guard::Guarded;
 pub(super) use judge::Judge;
 pub(super) use presence::{require_allow, warn_without_allow};

@@ -1,8 +1,11 @@
+use std::collections::BTreeSet;
+
 use super::guard::{Guard, Guarded};
 use crate::identity::Workload;
 use crate::istio::{
     Action, AuthorizationPolicy, MeshConfig, Position, Problem, Problems, Resources, distance,
 };
+use crate::mesh::told::start;
 use crate::policy::near_misses;
 use crate::source::Configuration;
 
@@ -36,9 +39,36 @@ pub(in super::super) fn warn_without_allow(
         return;
     };
     tracing::warn!(target: "tower_mesh::config", "{}", problem.message);
-    for problem in near(configuration, workload) {
+    let near = near(configuration, workload);
+    for problem in &near {
         tracing::warn!(target: "tower_mesh::config", %problem, "a policy that nearly selects this workload");
     }
+    if near.is_empty() {
+        warn_of_other_namespaces(configuration, workload);
+    }
+}
+
+/// Without labels, only the namespace keeps a policy from a workload.
+fn warn_of_other_namespaces(configuration: &Configuration, workload: &Workload) {
+    let root = &configuration.mesh_config.root_namespace;
+    let policies = configuration.resources.authorization_policies.iter();
+    let elsewhere = policies.filter(|policy| {
+        let namespace = &policy.meta.namespace;
+        policy.action == Action::Allow && namespace != workload.namespace() && namespace != root
+    });
+    let namespaces: BTreeSet<_> = elsewhere
+        .map(|policy| start(&policy.meta.namespace))
+        .collect();
+    if namespaces.is_empty() {
+        return;
+    }
+    let some: Vec<_> = namespaces.iter().take(MOST).copied().collect();
+    tracing::warn!(
+        target: "tower_mesh::config",
+        namespaces = some.join(", "),
+        ours = workload.namespace(),
+        "ALLOW policies of other namespaces were read"
+    );
 }
 
 fn without_allow(guarded: Guarded<'_>, meaning: &str) -> Option<Problem> {
@@ -103,5 +133,7 @@ fn is_near(policy: &AuthorizationPolicy, mesh: &MeshConfig, workload: &Workload)
     }
 }
 
+/// More namespaces are no help.
+const MOST: usize = 5;
 /// Letters that a misspelt word may have wrong.
 const SLIPS: usize = 2;

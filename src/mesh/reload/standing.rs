@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -77,6 +77,10 @@ struct Tally {
     refused: Live<Option<Refused>>,
     refusals: [AtomicU64; RefusalReason::ALL.len()],
     openings: AtomicU64,
+    /// When the configuration in use came into use, in whole seconds since 1970.
+    taken: AtomicU64,
+    /// When a change was last refused; 0: none was.
+    refused_at: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -92,7 +96,14 @@ impl Reloads {
             refused: Live::new(None),
             refusals: Default::default(),
             openings: AtomicU64::new(0),
+            taken: AtomicU64::new(now()),
+            refused_at: AtomicU64::new(0),
         }))
+    }
+
+    /// When the configuration in use came into use.
+    pub(in super::super) fn taken(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.0.taken.load(Ordering::Relaxed))
     }
 
     /// What is refused now, if anything.
@@ -138,6 +149,23 @@ impl Reloads {
             &[],
             move || Some(f64::from(u8::from(shown.0.refused.load().is_some()))),
         );
+        let shown = self.clone();
+        registry.gauge_of(
+            "mesh_config_last_success_timestamp_seconds",
+            "When the configuration in use came into use, in seconds since 1970.",
+            &[],
+            move || Some(shown.0.taken.load(Ordering::Relaxed) as f64),
+        );
+        let shown = self.clone();
+        registry.gauge_of(
+            "mesh_config_last_error_timestamp_seconds",
+            "When a changed configuration was last refused, in seconds since 1970; absent as long as none was.",
+            &[],
+            move || {
+                let at = shown.0.refused_at.load(Ordering::Relaxed);
+                (at > 0).then_some(at as f64)
+            },
+        );
         registry.gauge_of(
             "mesh_config_generation",
             "How many configurations have been in use.",
@@ -152,6 +180,7 @@ impl Reloads {
         if let Some(count) = self.count(reason) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+        self.0.refused_at.store(now(), Ordering::Relaxed);
         self.0.refused.store(Some(Refused {
             reason,
             problems: Arc::new(problems),
@@ -176,6 +205,7 @@ impl Reloads {
 
     /// A change counts; nothing is refused any more.
     pub(super) fn accept(&self) {
+        self.0.taken.store(now(), Ordering::Relaxed);
         if self.0.refused.load().is_some() {
             self.0.refused.store(None);
         }
@@ -190,6 +220,12 @@ impl Reloads {
         let index = RefusalReason::ALL.iter().position(|one| *one == reason)?;
         self.0.refusals.get(index)
     }
+}
+
+/// Whole seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// As many problems as are worth a minute's line.

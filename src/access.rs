@@ -1,0 +1,189 @@
+//! The one event that a refusal leaves, target `tower_mesh::access`: who asked for what, and which rule says no.
+//!
+//! Nothing of a query, of a token, or of headers that may hold either is written. What a peer sends is cut, and cannot forge a line.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::StatusCode;
+use http::header::{HOST, HeaderValue};
+use http::request::Parts;
+use http::uri::Authority;
+use tracing::field::{self, DisplayValue};
+
+use crate::context::{Claims, Exchange, Peer};
+use crate::istio::Position;
+use crate::log_limit::{LogLimit, limited};
+use crate::message::LocalReply;
+use crate::policy::{Decision, Engine, PolicyId};
+
+/// Writes the event of a request that a guard answers in the application's place. Costs nothing where nobody listens.
+///
+/// The engine, where it was asked, knows where rules were written.
+pub(crate) fn refused(
+    head: &Parts,
+    exchange: &Exchange,
+    reply: &LocalReply,
+    engine: Option<&Engine>,
+) {
+    let peer = exchange.peer();
+    let trace = exchange.trace();
+    let refusal = exchange.decision().filter(|decision| !decision.allowed);
+    let rule = refusal.and_then(|decision| decision.policy.as_ref());
+    limited!(
+        limit: Kind::of(reply).limit(),
+        target: "tower_mesh::access",
+        INFO,
+        peer = %Shown(peer.and_then(Peer::principal).unwrap_or("none")),
+        remote = peer.map(ip).map(shown),
+        user = exchange.claims().and_then(Claims::principal).map(text),
+        method = %Shown(head.method.as_str()),
+        path = %Shown(path(head, exchange)),
+        host = host(head).map(text),
+        status = reply.status().as_u16(),
+        reason = %Shown(reply.details()),
+        policy = rule.map(|rule| text(rule.as_str())),
+        at = rule.and_then(|rule| place(rule, engine)).map(shown),
+        asked = peer.zip(engine).and_then(|(peer, engine)| asked(reply, refusal, peer, engine)).map(shown),
+        trace_id = trace.map(|trace| shown(trace.trace_id)),
+        request_id = request_id(head, exchange).map(text),
+        "request refused"
+    );
+}
+
+/// Lines of one kind hide none of another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// What is asked for is no good request.
+    Request,
+    /// A rule refuses it.
+    Rule,
+    /// A token is bad, or missing where a legacy Policy demands one.
+    Token,
+}
+
+impl Kind {
+    fn of(reply: &LocalReply) -> Self {
+        let details = reply.details();
+        if details.starts_with("rbac_") || details.starts_with("ext_authz_") {
+            Self::Rule
+        } else if details.starts_with("jwt_") || reply.status() == StatusCode::UNAUTHORIZED {
+            Self::Token
+        } else {
+            Self::Request
+        }
+    }
+
+    fn limit(self) -> &'static LogLimit {
+        static REQUEST: LogLimit = LogLimit::new();
+        static RULE: LogLimit = LogLimit::new();
+        static TOKEN: LogLimit = LogLimit::new();
+        match self {
+            Self::Request => &REQUEST,
+            Self::Rule => &RULE,
+            Self::Token => &TOKEN,
+        }
+    }
+}
+
+fn shown<T: fmt::Display>(value: T) -> DisplayValue<T> {
+    field::display(value)
+}
+
+fn text(value: &str) -> DisplayValue<Shown<'_>> {
+    shown(Shown(value))
+}
+
+fn ip(peer: &Peer) -> IpAddr {
+    peer.remote_addr().ip().to_canonical()
+}
+
+/// The whole path, as policy judges it where a guard has rewritten it; never the query.
+fn path<'a>(head: &'a Parts, exchange: &'a Exchange) -> &'a str {
+    let sent = || Exchange::sent_uri(head).path();
+    exchange.path().unwrap_or_else(sent)
+}
+
+/// Without a user (and password) in front of it.
+fn host(head: &Parts) -> Option<&str> {
+    let line = || head.headers.get(HOST)?.to_str().ok();
+    let host = head.uri.authority().map(Authority::as_str).or_else(line)?;
+    host.rsplit('@').next()
+}
+
+fn request_id<'a>(head: &'a Parts, exchange: &'a Exchange) -> Option<&'a str> {
+    let traced = exchange.trace().and_then(|trace| trace.request_id.as_ref());
+    let id = traced.or_else(|| head.headers.get("x-request-id"));
+    id.map(HeaderValue::to_str)?.ok()
+}
+
+fn place<'a>(rule: &PolicyId, engine: Option<&'a Engine>) -> Option<impl fmt::Display + 'a> {
+    let origin = engine?.program().origins.get(rule)?;
+    Some(&origin.at)
+}
+
+/// The rules that might have let the request pass, and did not: those of the ALLOW policies where none matched, and those for tokens where a token
+/// is bad.
+fn asked<'a>(
+    reply: &LocalReply,
+    refusal: Option<&Decision>,
+    peer: &Peer,
+    engine: &'a Engine,
+) -> Option<Asked<'a>> {
+    let (program, port) = (engine.program(), peer.local_addr().port());
+    if Kind::of(reply) == Kind::Token {
+        let rules = program.authentication.get(port).rules.iter();
+        let named = rules.filter_map(|rule| Some((&**rule.within.resource()?, Some(&rule.at))));
+        return Some(Asked(named.collect())).filter(|asked| !asked.0.is_empty());
+    }
+    if refusal?.policy.is_some() {
+        return None;
+    }
+    let rules = program.http.get(port).allow.enforced.as_ref()?;
+    let place = |id| program.origins.get(id).map(|origin| &origin.at);
+    let rules = rules.policies.keys();
+    Some(Asked(rules.map(|id| (id.as_str(), place(id))).collect()))
+}
+
+/// Rules by name and place.
+struct Asked<'a>(Vec<(&'a str, Option<&'a Position>)>);
+
+impl fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (rule, at)) in self.0.iter().take(MOST_ASKED).enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{}", Shown(rule))?;
+            if let Some(at) = at {
+                write!(f, " ({at})")?;
+            }
+        }
+        match self.0.len().saturating_sub(MOST_ASKED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// A text that a peer may have sent: its beginning, without characters that would end or colour a line.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, character) in self.0.chars().enumerate() {
+            if index == LONGEST {
+                return f.write_str("…");
+            }
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                fmt::Write::write_char(f, character)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Characters of a field.
+const LONGEST: usize = 256;
+/// More rules are no help.
+const MOST_ASKED: usize = 5;

@@ -1,0 +1,57 @@
+//! Whether our certificate is of the workload that we say we are.
+
+use crate::identity::{SpiffeId, Workload};
+
+/// Refuses the certificate of another workload: policies would be chosen for one, and peers would see the other.
+///
+/// Ids of another shape than `/ns/NAMESPACE/sa/ACCOUNT` name neither, and are not compared.
+///
+/// # Errors
+///
+/// What both are, and what to do.
+pub(super) fn check(
+    workload: &Workload,
+    id: &SpiffeId,
+    allowed: &[SpiffeId],
+) -> Result<(), String> {
+    let (Some(namespace), Some(account)) = (id.namespace(), id.service_account()) else {
+        return Ok(());
+    };
+    let (own_namespace, own_account) = (workload.namespace(), workload.service_account());
+    let is_ours = namespace == own_namespace && account == own_account;
+    if is_ours || allowed.contains(id) {
+        return Ok(());
+    }
+    Err(format!(
+        "the certificate is of {id} (namespace {namespace:?}, service account {account:?}), but the workload is of \
+         namespace {own_namespace:?}, service account {own_account:?}: write \
+         Workload::new({namespace:?}, {account:?}), or give the workload a certificate of its own; where both are \
+         meant, name the id in MeshBuilder::allow_identity"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compares_ids_of_istios_shape_by_namespace_and_account() {
+        let workload = Workload::new("shop", "web").name("storefront");
+        let id = |text: &str| SpiffeId::new(text).unwrap();
+        let other = id("spiffe://td/ns/default/sa/web");
+        for (certificate, allowed, is_good) in [
+            ("spiffe://td/ns/shop/sa/web", None, true),
+            ("spiffe://another/ns/shop/sa/web", None, true),
+            ("spiffe://td/shop/web", None, true),
+            ("spiffe://td/ns/default/sa/web", None, false),
+            ("spiffe://td/ns/shop/sa/storefront", None, false),
+            ("spiffe://td/ns/default/sa/web", Some(&other), true),
+            ("spiffe://td/ns/default/sa/api", Some(&other), false),
+            ("spiffe://another/ns/default/sa/web", Some(&other), false),
+        ] {
+            let allowed: Vec<_> = allowed.into_iter().cloned().collect();
+            let verdict = check(&workload, &id(certificate), &allowed);
+            assert_eq!(verdict.is_ok(), is_good, "{certificate}: {verdict:?}");
+        }
+    }
+}

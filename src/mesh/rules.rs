@@ -1,0 +1,171 @@
+//! What a mesh and guards without one share: a configuration that is loaded, judged, and kept fresh by a driver.
+
+use super::cells::{Cells, Compiler, ModeChoice};
+use super::driver::Driver;
+use super::error::Faults;
+use super::fetch::{self, Fetch, FetchOptions};
+use super::keys;
+use super::reload::{Guarded, Judge, Reloads, require_allow, warn_of_foreign, warn_without_allow};
+use super::sources::Feed;
+use crate::identity::Workload;
+use crate::istio::Problems;
+use crate::jwt::{Counts, Keyring};
+use crate::metrics::Registry;
+use crate::source::{Configuration, Watch};
+use crate::tls::{Credentials, Rotation, Settings};
+
+/// What is to be loaded, and how.
+pub(super) struct Rules<'a> {
+    pub(super) workload: &'a Workload,
+    pub(super) registry: &'a Registry,
+    pub(super) feed: Feed,
+    pub(super) modes: ModeChoice,
+    pub(super) requires_policy: bool,
+    pub(super) fetch: FetchOptions,
+    /// How TLS is spoken with the servers of keys.
+    pub(super) tls: &'a Settings,
+}
+
+/// What was read and found good; nothing has begun yet.
+pub(super) struct ReadRules {
+    cells: Cells,
+    compiler: Compiler,
+    configuration: Configuration,
+    requires_policy: bool,
+    watch: Option<Watch>,
+    fetch: Fetch,
+    loopback_http: bool,
+}
+
+/// What was loaded, and all that a driver needs to keep it fresh.
+pub(super) struct LoadedRules {
+    pub(super) cells: Cells,
+    pub(super) reloads: Reloads,
+    compiler: Compiler,
+    judge: Judge,
+    watch: Option<Watch>,
+    fetch: Fetch,
+}
+
+impl Rules<'_> {
+    /// Reads and compiles the configuration. `faults` gets everything that is wrong with it, and with the options for the servers of keys.
+    pub(super) fn load(mut self, faults: &mut Faults) -> Option<ReadRules> {
+        let loopback_http = self.fetch.loopback_http;
+        let keyring = Keyring::new().counting(token_counts(self.registry));
+        let mut compiler = Compiler {
+            workload: self.workload.clone(),
+            keyring: match loopback_http {
+                true => keyring.loopback_http(),
+                false => keyring,
+            },
+        };
+        let fetch = faults.option(fetch::client(self.fetch, self.tls));
+        let configuration = faults.configuration(self.feed.load(self.workload.namespace()))?;
+        let config = faults.configuration(compiler.compile(&configuration))?;
+        let cells = Cells::new(config, self.modes);
+        let present = check_presence(&cells, &configuration, self.workload, self.requires_policy);
+        faults.configuration(present)?;
+        Some(ReadRules {
+            cells,
+            compiler,
+            configuration,
+            requires_policy: self.requires_policy,
+            watch: self.feed.into_watch(),
+            fetch: fetch?,
+            loopback_http,
+        })
+    }
+}
+
+impl ReadRules {
+    /// Shows the metrics of what becomes of the configuration, and warns of what is good and yet dangerous. `credentials` are our own
+    /// identity; none where another terminates TLS.
+    pub(super) fn begin(
+        self,
+        registry: &Registry,
+        credentials: Option<&Credentials>,
+    ) -> LoadedRules {
+        let Self {
+            cells,
+            compiler,
+            configuration,
+            ..
+        } = self;
+        if self.loopback_http {
+            tracing::warn!(
+                target: "tower_mesh::jwt",
+                "keys are fetched over plain HTTP from loopback addresses (`loopback_http_jwks`): for development only"
+            );
+        }
+        keys::metrics(registry, compiler.keyring.moved());
+        if let Some(credentials) = credentials {
+            let config = cells.config.snapshot();
+            warn_of_foreign(config.engine.program(), &configuration, credentials);
+        }
+        let reloads = Reloads::new();
+        let config = cells.config.clone();
+        reloads.show(registry, move || config.generation());
+        LoadedRules {
+            judge: Judge::new(reloads.clone(), self.requires_policy, credentials.cloned()),
+            cells,
+            reloads,
+            compiler,
+            watch: self.watch,
+            fetch: self.fetch,
+        }
+    }
+}
+
+impl LoadedRules {
+    /// The driver that keeps the rules fresh, and an identity that is followed; every key set has had its first chance to come.
+    pub(super) async fn driver(self, rotation: Option<Rotation>) -> Driver {
+        let Self {
+            cells,
+            compiler,
+            judge,
+            watch,
+            fetch,
+            ..
+        } = self;
+        let mut driver = Driver::new(compiler, cells, judge, watch, fetch, rotation);
+        driver.fetch_first().await;
+        driver
+    }
+}
+
+/// Whether some ALLOW policy selects the workload; an error where one is required, else a word in the log.
+fn check_presence(
+    cells: &Cells,
+    configuration: &Configuration,
+    workload: &Workload,
+    is_required: bool,
+) -> Result<(), Problems> {
+    let (config, modes) = (cells.config.snapshot(), cells.modes.snapshot());
+    let guarded = Guarded {
+        program: config.engine.program(),
+        modes: &modes,
+    };
+    if is_required {
+        return require_allow(guarded, configuration, workload);
+    }
+    warn_without_allow(guarded, configuration, workload);
+    Ok(())
+}
+
+/// What becomes of end-user tokens, as metrics.
+fn token_counts(registry: &Registry) -> Counts {
+    const GOOD: &str = "End-user tokens found good, by signature or because they were good before.";
+    const REFUSED: &str = "Requests refused for their end-user tokens.";
+    Counts::new(
+        |result| {
+            registry
+                .counter("mesh_jwt_tokens_total", GOOD, &[("result", result)])
+                .into()
+        },
+        |reason| {
+            registry
+                .counter("mesh_jwt_refusals_total", REFUSED, &[("reason", reason)])
+                .into()
+        },
+    )
+}

@@ -1,0 +1,267 @@
+//! A refusal leaves one event: who asked for what, and which rule says no.
+
+use std::convert::Infallible;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Empty;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_mesh::jwt::{Authenticator, JwtLayer, Keyring};
+use tower_mesh::live::Live;
+use tower_mesh::policy::Engine;
+use tower_mesh::rbac::RbacLayer;
+use tower_mesh::source::Fixed;
+use tower_mesh::testing::{Issuer, Pki};
+use tower_mesh::{Mesh, Peer, Workload};
+use tracing::Level;
+
+use super::log::Log;
+use super::mesh_support::{ISSUER, app, authentication, policy, proven, unproven};
+
+const EVENT: &[&str] = &["tower_mesh::access", "request refused"];
+
+type Body = Empty<Bytes>;
+
+async fn hello<B>(_: Request<B>) -> Result<Response<Body>, Infallible> {
+    Ok(Response::new(Body::new()))
+}
+
+/// The event of one request. The limit is shared with every test of the process: a request whose event is left out is sent again.
+async fn event(what: &str, log: &Log, mut ask: impl AsyncFnMut() -> StatusCode) -> (u16, String) {
+    let begun = Instant::now();
+    loop {
+        let before = log.with(EVENT).len();
+        let status = ask().await.as_u16();
+        let told = log.with(EVENT).split_off(before);
+        assert!(told.len() <= 1, "{what}: {told:?}");
+        if let [line] = told.as_slice() {
+            return (status, line.clone());
+        }
+        assert!(begun.elapsed().as_secs() < 30, "{what}: no event");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn policies(issuer: &Issuer) -> String {
+    let denies = policy(
+        "closed",
+        "DENY",
+        "[{to: [{operation: {paths: [/closed]}}]}]",
+    );
+    let reads = policy("reads", "ALLOW", "[{to: [{operation: {methods: [GET]}}]}]");
+    let desk = "[{from: [{source: {principals: [cluster.local/ns/default/sa/desk]}}]}]";
+    let desk = policy("desk", "ALLOW", desk);
+    authentication(issuer) + &denies + &reads + &desk
+}
+
+async fn guarded(issuer: &Issuer) -> Mesh {
+    let pki = Pki::new("cluster.local").unwrap();
+    let builder = app(&pki).config(Fixed::yaml("policies.yaml", policies(issuer)));
+    builder.build().await.unwrap().0
+}
+
+struct Row {
+    name: &'static str,
+    peer: Peer,
+    request: http::request::Builder,
+    status: u16,
+    has: &'static [&'static str],
+}
+
+fn rows(issuer: &Issuer) -> Vec<Row> {
+    let token = issuer.token().subject("alice").sign();
+    let get = |uri: &str| Request::get(uri).header("host", "app.default");
+    let mut rows = vec![
+        Row {
+            name: "a DENY rule",
+            peer: proven("desk"),
+            request: get("/closed?name=secret-of-alice")
+                .header("authorization", format!("Bearer {token}"))
+                .header("x-request-id", "7f1c")
+                .header(
+                    "traceparent",
+                    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                ),
+            status: 403,
+            has: &[
+                "INFO",
+                "peer=cluster.local/ns/default/sa/desk",
+                "remote=10.0.0.1",
+                "user=https://issuer.test/alice",
+                "method=GET",
+                "path=/closed ",
+                "host=app.default",
+                "status=403",
+                "reason=rbac_access_denied_matched_policy[ns[default]-policy[closed]-rule[0]]",
+                "policy=ns[default]-policy[closed]-rule[0]",
+                "at=policies.yaml:12:30",
+                "trace_id=4bf92f3577b34da6a3ce929d0e0e4736",
+                "request_id=7f1c",
+            ],
+        },
+        Row {
+            name: "nobody allows it",
+            peer: unproven(),
+            request: Request::post("/reads").header("host", "user:secret@app.default"),
+            status: 400,
+            has: &[
+                "peer=none",
+                "method=POST",
+                "status=400",
+                "host=app.default ",
+            ],
+        },
+        Row {
+            name: "no rule allows it",
+            peer: proven("stranger"),
+            request: Request::post("/reads").header("host", "app.default"),
+            status: 403,
+            has: &[
+                "peer=cluster.local/ns/default/sa/stranger",
+                "reason=rbac_access_denied_matched_policy[none]",
+                "asked=ns[default]-policy[desk]-rule[0] (policies.yaml:",
+                ", ns[default]-policy[reads]-rule[0] (policies.yaml:",
+            ],
+        },
+        Row {
+            name: "a bad token",
+            peer: proven("desk"),
+            request: get("/reads?access_token=secret.of.alice")
+                .header("authorization", format!("Bearer secret{token}")),
+            status: 401,
+            has: &[
+                "status=401",
+                "reason=jwt_authn_access_denied{",
+                "path=/reads ",
+                "asked=RequestAuthentication/default/users (policies.yaml:6:",
+            ],
+        },
+        Row {
+            name: "a header of one hop",
+            peer: proven("desk"),
+            request: get("/reads").header("connection", "x-forwarded-for"),
+            status: 400,
+            has: &["status=400", "reason=http1.connection_header_rejected"],
+        },
+    ];
+    let long = format!("/closed/{}", "x".repeat(9000));
+    rows.push(Row {
+        name: "a long path",
+        peer: proven("stranger"),
+        request: Request::post(long).header("host", "h".repeat(9000)),
+        status: 403,
+        has: &["path=/closed/xxx", "x… host=hhh", "h… status=403"],
+    });
+    rows
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_mesh_leaves_one_event() {
+    let issuer = Issuer::es256(ISSUER);
+    let mesh = guarded(&issuer).await;
+    for row in rows(&issuer) {
+        let (log, _guard) = Log::listen(Level::INFO);
+        let request = row.request.body(Body::new()).unwrap();
+        let service = mesh.protect(service_fn(hello)).of(row.peer.clone());
+        let ask = async || {
+            let response = service.clone().oneshot(request.clone()).await;
+            response.unwrap().status()
+        };
+        let (status, line) = event(row.name, &log, ask).await;
+        assert_eq!(status, row.status, "{}: {line}", row.name);
+        for piece in row.has {
+            assert!(line.contains(piece), "{}: {piece}: {line}", row.name);
+        }
+        assert!(line.len() < 1500, "{}: {line}", row.name);
+        let text = log.text();
+        assert!(!text.contains("secret"), "{}: {text}", row.name);
+    }
+}
+
+/// What passes leaves none, and neither do refusals that nobody listens for.
+#[tokio::test]
+async fn what_passes_leaves_no_event() {
+    let issuer = Issuer::es256(ISSUER);
+    let mesh = guarded(&issuer).await;
+    let service = mesh.protect(service_fn(hello)).of(proven("desk"));
+    let (log, _guard) = Log::listen(Level::INFO);
+    let request = Request::get("/reads").header("host", "app.default");
+    let request = request.body(Body::new()).unwrap();
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(log.with(&["tower_mesh::access"]).is_empty());
+}
+
+fn rbac(rules: &str) -> RbacLayer {
+    let workload = Workload::new("default", "app");
+    let engine = Engine::builder(&workload).yaml(&policy("closed", "DENY", rules));
+    RbacLayer::new(Live::new(engine.build().unwrap()))
+}
+
+fn jwt(issuer: &Issuer) -> JwtLayer {
+    let workload = Workload::new("default", "app");
+    let engine = Engine::builder(&workload).yaml(&authentication(issuer));
+    let engine = engine.build().unwrap();
+    let rules = Authenticator::compile(engine.authentication(2), &mut Keyring::new());
+    JwtLayer::new(Live::new(rules.unwrap()))
+}
+
+/// Alone, over one another, and inside of a mesh that lets the request pass.
+#[tokio::test]
+async fn layers_alone_leave_one_event_as_the_mesh_does() {
+    let issuer = Issuer::es256(ISSUER);
+    let mesh = guarded(&issuer).await;
+    let closed = || rbac("[{to: [{operation: {paths: [/inner*]}}]}]");
+    let token = issuer.token().subject("alice").sign();
+    let good = format!("Bearer {token}");
+    let bad = format!("Bearer {}", issuer.token().subject("alice").tampered());
+    let denied = "policy=ns[default]-policy[closed]-rule[0] at=";
+    let refused = "reason=jwt_authn_access_denied{Jwt_verification_fails}";
+    for (name, token, path, has) in [
+        ("rbac", &good, "/inner?secret", denied),
+        ("jwt", &bad, "/outer?secret", refused),
+        ("jwt over rbac, by jwt", &bad, "/inner?secret", refused),
+        ("jwt over rbac, by rbac", &good, "/inner?secret", denied),
+        ("rbac in the mesh", &good, "/inner?secret", denied),
+    ] {
+        let (log, _guard) = Log::listen(Level::INFO);
+        let request = || {
+            let request = Request::get(path).header("host", "app.default");
+            let request = request.header("authorization", token);
+            let request = request.extension(proven("desk"));
+            request.body(Body::new()).unwrap()
+        };
+        let ask = async || {
+            let response = match name {
+                "rbac" => {
+                    let service = closed().layer(service_fn(hello));
+                    service.oneshot(request()).await.unwrap().status()
+                }
+                "jwt" => {
+                    let service = jwt(&issuer).layer(service_fn(hello));
+                    service.oneshot(request()).await.unwrap().status()
+                }
+                "rbac in the mesh" => {
+                    let service = mesh.protect(closed().layer(service_fn(hello)));
+                    service.oneshot(request()).await.unwrap().status()
+                }
+                _ => {
+                    let service = jwt(&issuer).layer(closed().layer(service_fn(hello)));
+                    service.oneshot(request()).await.unwrap().status()
+                }
+            };
+            assert!(response.is_client_error(), "{name}");
+            response
+        };
+        let (_, line) = event(name, &log, ask).await;
+        assert!(line.contains(has), "{name}: {line}");
+        let user = has == denied && !name.starts_with("rbac");
+        assert_eq!(
+            line.contains("user="),
+            user || name.ends_with("mesh"),
+            "{name}: {line}"
+        );
+        assert!(!log.text().contains("secret"), "{name}: {}", log.text());
+    }
+}
