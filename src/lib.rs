@@ -35,7 +35,6 @@ pub mod coverage;
 #[cfg(feature = "diff")]
 pub mod diff;
 #[cfg(any(feature = "jwt", feature = "tls"))]
-#[allow(dead_code)]
 mod error_chain;
 #[cfg(any(doc, doctest))]
 pub mod guide;

@@ -61,6 +61,7 @@ mod resource;
 mod security;
 mod slip;
 mod suggest;
+mod template;
 mod tree;
 mod unique;
 mod uri;

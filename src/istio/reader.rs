@@ -9,6 +9,7 @@ use granit_parser::{
 
 use super::Problem;
 use super::cursor::Sink;
+use super::template::{At, templates};
 use super::tree::{Entry, Node, Scalar, Style, Value};
 
 /// What one text may cost. Kubernetes stores at most 1.5 MiB an object; a dump of a large cluster is some tens of MiB.
@@ -71,6 +72,11 @@ struct Documents<'t> {
     parser: Parser<'t, StrInput<'t>>,
     limits: Limits,
     done: bool,
+    text: &'t str,
+    /// Where the document begins that is being read.
+    begun: u32,
+    /// Whether the text was searched for templates.
+    templates: Option<Vec<At>>,
 }
 
 impl<'t> Documents<'t> {
@@ -94,6 +100,9 @@ impl<'t> Documents<'t> {
             parser: Parser::new_from_str_with_options(text, options),
             limits,
             done: false,
+            text,
+            begun: 0,
+            templates: None,
         })
     }
 
@@ -102,16 +111,45 @@ impl<'t> Documents<'t> {
         loop {
             let (event, span) = match self.parser.next_event()? {
                 Ok(next) => next,
-                Err(error) => return Some(Err(syntax(&error, self.limits))),
+                Err(error) => {
+                    let fault = syntax(&error, self.limits);
+                    return Some(Err(self.template_or(fault)));
+                }
             };
+            if matches!(event, Event::DocumentStart(..)) {
+                (self.begun, _) = place(&span);
+            }
             match builder.take(event, &span) {
                 Ok(Some(root)) => return Some(Ok(root)),
                 Ok(None) => {}
-                Err(fault) => return Some(Err(fault)),
+                Err(fault) => return Some(Err(self.template_or(fault))),
             }
         }
     }
+
+    /// What is no YAML where a template stands, or soon behind one, is the template's; it is told once.
+    fn template_or(&mut self, fault: Fault) -> Fault {
+        if fault.is_last {
+            return fault;
+        }
+        // Searched once: else a text of many bad documents would be searched for each.
+        let templates = self.templates.get_or_insert_with(|| templates(self.text));
+        let upto = templates.partition_point(|at| at.line <= fault.line);
+        let last = upto.checked_sub(1).and_then(|last| templates.get(last));
+        let is_near = |at: &&At| at.line >= self.begun && fault.line - at.line <= NEAR;
+        match last.filter(is_near) {
+            Some(at) => Fault::last(
+                at.line,
+                at.column,
+                "a Helm template, which is not YAML yet; render it first: helm template RELEASE CHART > rendered.yaml".to_owned(),
+            ),
+            None => fault,
+        }
+    }
 }
+
+/// Lines that an action may run over before it fails, as a comment at the head of a file does.
+const NEAR: u32 = 20;
 
 impl<'t> Iterator for Documents<'t> {
     type Item = Result<Node<'t>, Fault>;

@@ -17,11 +17,13 @@ use tower_service::Service;
 
 use super::key_source::{KeySource, check_uri};
 use super::keyring::WeakJwks;
+use super::keys::KeySetError;
 use super::remote::Remote;
 use super::schedule::{Clocks, Schedule, rest};
 use super::{Jwks, KeySet, json};
+use crate::error_chain::ErrorChain;
 use crate::istio::shown_uri;
-use crate::policy::MAX_BYTES;
+use crate::policy::{MAX_BYTES, PlainHttp};
 
 /// Nesting of a discovery document.
 const MAX_DEPTH: usize = 16;
@@ -64,7 +66,12 @@ impl<S> Fetcher<S> {
             let wait = match self.fetch(&jwks).await {
                 Ok(max_age) => schedule.after_success(max_age),
                 Err(error) => {
-                    tracing::warn!(uri = error.uri, error = %error, "keys could not be fetched");
+                    tracing::warn!(
+                        target: "tower_mesh::jwt",
+                        uri = error.uri,
+                        error = %ErrorChain(&error),
+                        "keys could not be fetched"
+                    );
                     schedule.after_failure()
                 }
             };
@@ -113,7 +120,7 @@ impl<S> Fetcher<S> {
             .unwrap_or(Err(Kind::Timeout))
         };
         let published = fetched.and_then(|(text, max_age)| {
-            let keys = KeySet::parse(&text).map_err(|error| Kind::Keys(error.into()))?;
+            let keys = KeySet::parse(&text).map_err(Kind::Keys)?;
             if keys.private() > 0 {
                 tracing::error!(source = %remote.source, "an issuer publishes private keys");
             }
@@ -143,10 +150,15 @@ where
     ResBody: Body,
     ResBody::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let first = check_uri(&remote.source.uri(), remote.accepts_http).map_err(Kind::Discovery)?;
+    let first = check_uri(&remote.source.uri(), remote.http).map_err(Kind::Discovery)?;
     let uri = match &remote.source {
         KeySource::Uri(_) => first,
         KeySource::Discovery(_) => {
+            // An issuer elsewhere sends nobody to this machine.
+            let http = match remote.http {
+                PlainHttp::Loopback if first.scheme_str() != Some("http") => PlainHttp::Refused,
+                http => http,
+            };
             let (document, _) = get(client, first).await?;
             let document = json::object(document.as_bytes(), MAX_DEPTH);
             let uri = document
@@ -155,7 +167,7 @@ where
             let uri = uri
                 .and_then(Value::as_str)
                 .ok_or_else(|| Kind::Discovery("no `jwks_uri`".into()))?;
-            check_uri(uri, remote.accepts_http).map_err(Kind::Discovery)?
+            check_uri(uri, http).map_err(Kind::Discovery)?
         }
     };
     get(client, uri).await
@@ -213,15 +225,15 @@ where
     Ok((text, max_age))
 }
 
-/// What a client says went wrong, with its causes. Many say which URI, too, and whole: it is shown as elsewhere.
-fn told(error: &dyn Error, uri: &Uri) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        message.push_str(": ");
-        message.push_str(&error.to_string());
-        source = error.source();
+/// What a client says went wrong, level by level. Many say which URI, too, and whole: it is shown as elsewhere.
+fn told(error: &dyn Error, uri: &Uri) -> Told {
+    Told {
+        text: shown(error.to_string(), uri),
+        cause: error.source().map(|cause| Box::new(told(cause, uri))),
     }
+}
+
+fn shown(mut message: String, uri: &Uri) -> String {
     let whole = uri.to_string();
     message = message.replace(&whole, &shown_uri(&whole));
     if let Some(query) = uri.query().filter(|query| !query.is_empty()) {
@@ -264,22 +276,29 @@ pub struct FetchError {
 
 #[derive(Debug)]
 enum Kind {
-    Client(String),
+    Client(Told),
     Discovery(String),
-    Keys(Box<dyn Error + Send + Sync>),
+    Keys(KeySetError),
     Panicked,
     Status(StatusCode),
     Timeout,
     TooLarge,
 }
 
+/// One level of a client's error, without what is secret in the URI.
+#[derive(Debug)]
+struct Told {
+    text: String,
+    cause: Option<Box<Told>>,
+}
+
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.uri)?;
         match &self.kind {
-            Kind::Client(message) => f.write_str(message),
+            Kind::Client(_) => f.write_str("the request failed"),
             Kind::Discovery(message) => write!(f, "discovery of the keys: {message}"),
-            Kind::Keys(error) => write!(f, "{error}"),
+            Kind::Keys(_) => f.write_str("the answer is no set of keys"),
             Kind::Panicked => f.write_str("the client panicked"),
             Kind::Status(status) => write!(f, "answered {status}"),
             Kind::Timeout => f.write_str("took too long"),
@@ -288,4 +307,28 @@ impl fmt::Display for FetchError {
     }
 }
 
-impl Error for FetchError {}
+impl Error for FetchError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.kind {
+            Kind::Client(told) => Some(told),
+            Kind::Keys(error) => Some(error),
+            Kind::Discovery(_)
+            | Kind::Panicked
+            | Kind::Status(_)
+            | Kind::Timeout
+            | Kind::TooLarge => None,
+        }
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Told {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}

@@ -3,7 +3,7 @@ use std::fmt;
 use http::Uri;
 
 use crate::istio::shown_uri;
-use crate::policy::{check_key_uri, discovery_uri};
+use crate::policy::{PlainHttp, check_key_uri, discovery_uri};
 
 /// Where keys are fetched. The text is the one of the rule: keys of one place never verify for another (rule J-48).
 ///
@@ -24,6 +24,13 @@ impl KeySource {
             Self::Uri(uri) => uri.to_string(),
             Self::Discovery(issuer) => discovery_uri(issuer),
         }
+    }
+
+    /// Whether it is asked over plain HTTP.
+    pub(crate) fn is_plaintext(&self) -> bool {
+        let (Self::Uri(uri) | Self::Discovery(uri)) = self;
+        let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))
     }
 }
 
@@ -46,7 +53,7 @@ impl fmt::Debug for KeySource {
 }
 
 /// Rule J-47: https only, unless told otherwise.
-pub(crate) fn check_uri(uri: &str, accepts_http: bool) -> Result<Uri, String> {
-    check_key_uri(uri, accepts_http)?;
+pub(crate) fn check_uri(uri: &str, http: PlainHttp) -> Result<Uri, String> {
+    check_key_uri(uri, http)?;
     uri.parse().map_err(|_| "not a URI".to_owned())
 }

@@ -9,6 +9,7 @@ use super::key_source::{KeySource, check_uri};
 use super::remote::{Held, Remote};
 use super::{Counts, KeySet, Refusal};
 use crate::istio::JwtRule;
+use crate::policy::PlainHttp;
 
 /// Bound on one fetch when the rule gives none.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -195,7 +196,7 @@ pub struct Keyring {
     seats: BTreeMap<Home, Vec<Weak<Seat>>>,
     moved: Moved,
     unfetched: Vec<Jwks>,
-    accepts_http: bool,
+    http: PlainHttp,
     counts: Counts,
 }
 
@@ -224,7 +225,16 @@ impl Keyring {
     /// Lets keys be fetched over plain HTTP too. Whoever sits on the way can then sign tokens: for tests and trusted wires only.
     #[must_use]
     pub fn danger_accept_http(mut self) -> Self {
-        self.accepts_http = true;
+        self.http = PlainHttp::Accepted;
+        self
+    }
+
+    /// Lets keys of servers on this machine be fetched over plain HTTP too, for development: of `localhost` and of loopback addresses, by
+    /// what the URI says. Whether `localhost` leads to loopback is for the [`Fetcher`](super::Fetcher)'s client to see to, as that of
+    /// [`MeshBuilder::loopback_http_jwks`](crate::MeshBuilder::loopback_http_jwks) does.
+    #[must_use]
+    pub fn loopback_http(mut self) -> Self {
+        self.http = PlainHttp::Loopback;
         self
     }
 
@@ -235,8 +245,8 @@ impl Keyring {
         self
     }
 
-    pub(crate) fn accepts_http(&self) -> bool {
-        self.accepts_http
+    pub(crate) fn http(&self) -> PlainHttp {
+        self.http
     }
 
     pub(crate) fn counts(&self) -> &Counts {
@@ -273,7 +283,7 @@ impl Keyring {
         timeout: Option<Duration>,
         home: Option<Home>,
     ) -> Result<Jwks, String> {
-        check_uri(&source.uri(), self.accepts_http)?;
+        check_uri(&source.uri(), self.http)?;
         let mut jwks = match self.remote.get(&source).and_then(WeakJwks::upgrade) {
             Some(jwks) => jwks,
             None => self.add(source, timeout.unwrap_or(TIMEOUT)),
@@ -283,7 +293,7 @@ impl Keyring {
     }
 
     fn add(&mut self, source: KeySource, timeout: Duration) -> Jwks {
-        let remote = Remote::new(source.clone(), timeout, self.accepts_http);
+        let remote = Remote::new(source.clone(), timeout, self.http);
         let jwks = Jwks::new(Arc::new(Cell::Remote(remote)));
         self.remote.retain(|_, weak| weak.0.strong_count() > 0);
         self.remote.insert(source, jwks.downgrade());

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::KeySet;
 use super::key_source::KeySource;
+use crate::policy::PlainHttp;
 
 /// How long keys count without a successful fetch (rule J-41), in seconds.
 const MAX_STALE: f64 = 24.0 * 3600.0;
@@ -21,7 +22,8 @@ const ELSEWHERE: u64 = u64::MAX;
 pub(crate) struct Remote {
     pub(crate) source: KeySource,
     pub(crate) timeout: Duration,
-    pub(crate) accepts_http: bool,
+    /// Over what it may be fetched.
+    pub(crate) http: PlainHttp,
     held: ArcSwapOption<Held>,
     generation: AtomicU64,
     asked: AtomicU64,
@@ -83,11 +85,11 @@ impl Held {
 }
 
 impl Remote {
-    pub(crate) fn new(source: KeySource, timeout: Duration, accepts_http: bool) -> Self {
+    pub(crate) fn new(source: KeySource, timeout: Duration, http: PlainHttp) -> Self {
         Self {
             source,
             timeout,
-            accepts_http,
+            http,
             held: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             asked: AtomicU64::new(0),

@@ -33,7 +33,7 @@ impl Rule {
         keyring: &mut Keyring,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
-        let found = rule_problems(rule, keyring.accepts_http());
+        let found = rule_problems(rule, keyring.http());
         if !found.is_empty() {
             problems.extend(found);
             return None;

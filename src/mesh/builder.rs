@@ -3,9 +3,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::cells::ModeChoice;
 use super::driver::Driver;
-use super::error::BuildError;
+use super::error::{BuildError, Faults, IdentityFault};
 use super::fetch::FetchOptions;
 use super::handle::{Listening, Mesh, Parts};
 use super::http::HttpLimits;
@@ -22,6 +24,7 @@ use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
 use super::trust_domain;
 use super::upstream::Upstreams;
+use crate::error_chain::ErrorChain;
 use crate::identity::{SpiffeId, Workload};
 use crate::matcher::Cidr;
 use crate::metrics::Registry;
@@ -44,6 +47,7 @@ pub struct MeshBuilder {
     propagation: Propagation,
     registry: Registry,
     upstreams: Upstreams,
+    /// Each begins with the name of its method, without `MeshBuilder::`.
     mistakes: Vec<String>,
     records_allows: bool,
     observer: Observers,
@@ -176,13 +180,14 @@ impl MeshBuilder {
         for range in ranges {
             let range = range.as_ref();
             match Cidr::parse(range) {
-                Ok(mapped) if mapped.address().to_canonical() != mapped.address() => self
-                    .mistakes
-                    .push(format!("load balancer {range:?}: write it as IPv4")),
+                Ok(mapped) if mapped.address().to_canonical() != mapped.address() => {
+                    self.mistakes
+                        .push(format!("load_balancers: {range:?}: write it as IPv4"));
+                }
                 Ok(range) => self.listening.load_balancers.push(range),
                 Err(error) => self
                     .mistakes
-                    .push(format!("load balancer {range:?}: {error}")),
+                    .push(format!("load_balancers: {range:?} is {error}")),
             }
         }
         self
@@ -196,7 +201,7 @@ impl MeshBuilder {
     pub fn quiet_grpc<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         match QuietStreams::only(paths) {
             Ok(quiet) => self.listening.quiet = quiet,
-            Err(mistake) => self.mistakes.push(mistake),
+            Err(mistakes) => self.mistakes.extend(mistakes),
         }
         self
     }
@@ -349,56 +354,79 @@ impl MeshBuilder {
         self
     }
 
+    /// Fetches keys over plain HTTP, too, of servers on this machine, for development: where a `jwksUri`, or the issuer to discover it from,
+    /// begins with `http://localhost`, `http://127.…` or `http://[::1]`, and a port follows or none. `localhost` is connected to at loopback
+    /// addresses only; any other host stays refused, wherever its name leads. The log warns of it at the start, with each such URI.
+    pub fn loopback_http_jwks(mut self) -> Self {
+        self.fetch.loopback_http = true;
+        self
+    }
+
     /// Loads everything once.
     ///
     /// Key sets that are fetched get up to five seconds; one that does not come is tried again by the driver, and until it is there
     /// its tokens are refused with 401 while requests without a token are not affected.
     ///
     /// # Errors
-    /// When the configuration, the identity or an option is wrong; everything that is wrong with the configuration at once.
+    /// Everything that is wrong with the options, the configuration and the identity, at once. When something else is wrong already, a source
+    /// has five seconds to give the identity, and one that does not is left out of the error.
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
         if self.is_plaintext {
             self.go_plaintext();
         }
-        if let Some(mistake) = self.mistakes.pop() {
-            return Err(BuildError::option(mistake));
-        }
-        let (credentials, rotation) = match self.identity {
-            Some(Origin::Fixed(identity)) => {
-                let credentials = Credentials::new(&identity, self.tls.clone())?;
-                (Some(credentials), None)
-            }
-            Some(Origin::Followed(source)) => {
-                let (credentials, rotation) = Rotation::start(source, self.tls.clone()).await?;
-                (Some(credentials), Some(rotation))
-            }
-            Some(Origin::Shared(credentials)) => (Some(credentials), None),
-            None if self.is_plaintext => (None, None),
-            None => return Err(BuildError::no_identity()),
-        };
-        if let Some(credentials) = &credentials {
-            own_identity::check(&self.workload, &credentials.spiffe_id(), &self.allowed)
-                .map_err(BuildError::option)?;
-            self.workload = trust_domain::of_certificate(self.workload, &credentials.spiffe_id());
-        }
+        let mut faults = Faults::of("MeshBuilder", &self.mistakes);
         let rules = Rules {
-            workload: &self.workload,
-            credentials: credentials.as_ref(),
             is_plaintext: self.is_plaintext,
-            registry: &self.registry,
             feed: self.feed,
             modes: self.modes,
             requires_policy: self.requires_policy,
             fetch: self.fetch,
             tls: &self.tls,
         };
-        let rules = rules.load()?;
+        let rules = rules.read(self.workload.namespace(), &mut faults);
+        for (host, outside) in self.outside {
+            let ready = outside
+                .ready(&self.tls)
+                .map_err(|error| format!("outside {host:?}: {}", ErrorChain(&error)));
+            let added = ready.and_then(|ready| {
+                let added = self.upstreams.add_outside(&host, ready);
+                added.map_err(|mistake| format!("outside {host:?}: {mistake}"))
+            });
+            faults.option(added);
+        }
+        let own = match self.identity {
+            Some(origin) => own(origin, &self.tls, &mut faults).await,
+            None if self.is_plaintext => None,
+            None => {
+                faults.mistake(NO_IDENTITY);
+                None
+            }
+        };
+        let (credentials, rotation) = match own {
+            Some((credentials, rotation)) => (Some(credentials), rotation),
+            None => (None, None),
+        };
+        if let Some(credentials) = &credentials {
+            let id = credentials.spiffe_id();
+            let checked = own_identity::check(&self.workload, &id, &self.allowed);
+            faults.option(checked.map_err(|mistake| format!("identity: {mistake}")));
+            self.workload = trust_domain::of_certificate(self.workload, &id);
+        }
+        let identity = match &credentials {
+            Some(credentials) => Some(credentials.spiffe_id()),
+            None if self.is_plaintext => {
+                let id = unproven_id(&self.workload);
+                faults.option(id.map_err(|mistake| format!("danger().plaintext(): {mistake}")))
+            }
+            None => None,
+        };
+        let rules = rules.compile(&self.workload, &self.registry, &mut faults);
+        let (Some(identity), Some(rules), true) = (identity, rules, faults.is_empty()) else {
+            return Err(faults.into());
+        };
+        let rules = rules.begin(&self.registry, credentials.as_ref());
         let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
 
-        let identity = match &credentials {
-            Some(credentials) => credentials.spiffe_id(),
-            None => unproven_id(&self.workload).map_err(BuildError::option)?,
-        };
         let server = ServerLayer::new(Inbound {
             config: cells.config.clone(),
             propagation: self.propagation.clone(),
@@ -407,13 +435,6 @@ impl MeshBuilder {
             quiet: self.listening.quiet.clone(),
             observer: self.observer.0,
         });
-        for (host, outside) in self.outside {
-            let ready = outside.ready(&self.tls).map_err(|error| {
-                BuildError::option(format!("MeshBuilder::outside, {host}: {}", error.refusal()))
-            })?;
-            let added = self.upstreams.add_outside(&host, ready);
-            added.map_err(BuildError::option)?;
-        }
         self.upstreams.is_plaintext = self.is_plaintext;
         let plaintext = self.is_plaintext.then(|| Plaintext {
             upstreams: self.upstreams.inside(),
@@ -475,9 +496,35 @@ impl MeshBuilder {
         ];
         for option in asked.into_iter().flatten() {
             self.mistakes.push(format!(
-                "MeshBuilder::{option} asks for TLS, and `danger().plaintext()` for none: leave one of them out"
+                "{option}: this asks for TLS, and `danger().plaintext()` for none: leave one of them out"
             ));
         }
+    }
+}
+
+/// Our own identity, and what follows it; none when that is at fault, or does not come while something else is wrong.
+async fn own(
+    origin: Origin,
+    settings: &Settings,
+    faults: &mut Faults,
+) -> Option<(Credentials, Option<Rotation>)> {
+    let settings = settings.clone();
+    match origin {
+        Origin::Fixed(identity) => {
+            let credentials = Credentials::new(&identity, settings);
+            let credentials = faults.identity(credentials.map_err(IdentityFault::from))?;
+            Some((credentials, None))
+        }
+        Origin::Followed(source) => {
+            let start = Rotation::start(source, settings);
+            let started = match faults.is_empty() {
+                true => start.await,
+                false => timeout(SOURCE_BESIDE_FAULTS, start).await.ok()?,
+            };
+            let (credentials, rotation) = faults.identity(started.map_err(IdentityFault::from))?;
+            Some((credentials, Some(rotation)))
+        }
+        Origin::Shared(credentials) => Some((credentials, None)),
     }
 }
 
@@ -491,4 +538,7 @@ impl fmt::Debug for Observers {
     }
 }
 
+const NO_IDENTITY: &str = "identity is not called: a mesh proves who it is; give it tls::Files::watch(DIRECTORY), or another identity";
+/// How long a source may take for the identity when the mesh cannot be built anyhow.
+const SOURCE_BESIDE_FAULTS: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

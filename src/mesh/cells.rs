@@ -3,10 +3,10 @@ use std::sync::Arc;
 use super::applying::applying;
 use super::{told, trust_domain};
 use crate::identity::Workload;
-use crate::istio::{MtlsMode, Problems};
+use crate::istio::{MeshConfig, MtlsMode, Position, Problem, Problems, Resources};
 use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
-use crate::policy::{Engine, PerPort, compile};
+use crate::policy::{Engine, PerPort, Program, compile};
 use crate::rbac::Guard;
 use crate::source::{Configuration, Holdings};
 use crate::tls::{Mode, Modes};
@@ -57,22 +57,17 @@ pub(super) struct Compiler {
 
 impl Compiler {
     /// Compiles a configuration; nothing is published.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it. Token rules are judged even where other resources already have no meaning.
     pub(super) fn compile(&mut self, configuration: &Configuration) -> Result<Config, Problems> {
-        let program = compile(
-            &configuration.resources,
-            &configuration.mesh_config,
-            &self.workload,
-        )?;
+        let program = match self.program(&configuration.resources, &configuration.mesh_config) {
+            Ok(program) => program,
+            Err(problems) => return Err(self.with_tokens(problems, configuration)),
+        };
         told::tell(configuration, &program);
         trust_domain::warn(&configuration.mesh_config, &self.workload);
-        let mut authenticators = PerPort::same(Authenticator::compile(
-            &program.authentication.default,
-            &mut self.keyring,
-        )?);
-        for (port, authentication) in &program.authentication.by_port {
-            let authenticator = Authenticator::compile(authentication, &mut self.keyring)?;
-            authenticators.by_port.insert(*port, authenticator);
-        }
+        let authenticators = self.authenticators(&program)?;
         let engine = Engine::new(program);
         Guard::warn_of_unasked_providers(&engine);
         let resources = &configuration.resources;
@@ -82,6 +77,59 @@ impl Compiler {
             holdings: configuration.holdings.clone(),
             policies: resources.authorization_policies.len() + resources.service_roles.len(),
         })
+    }
+
+    fn program(
+        &self,
+        resources: &Resources,
+        mesh_config: &MeshConfig,
+    ) -> Result<Program, Problems> {
+        compile(resources, mesh_config, &self.workload)
+    }
+
+    fn authenticators(&mut self, program: &Program) -> Result<PerPort<Authenticator>, Problems> {
+        let Program { authentication, .. } = program;
+        let mut problems = Vec::new();
+        let mut compile = |authentication| {
+            let compiled = Authenticator::compile(authentication, &mut self.keyring);
+            compiled.map_err(|found| problems.extend(found)).ok()
+        };
+        let default = compile(&authentication.default);
+        let by_port = authentication.by_port.iter();
+        let by_port: Vec<_> = by_port
+            .filter_map(|(port, authentication)| Some((*port, compile(authentication)?)))
+            .collect();
+        if let Some(problems) = Problems::from_list(problems) {
+            return Err(problems);
+        }
+        // INVARIANT: without a problem all compiled.
+        let default = default.ok_or_else(|| Problem::new(Position::default(), "", "no rules"))?;
+        let mut authenticators = PerPort::same(default);
+        authenticators.by_port.extend(by_port);
+        Ok(authenticators)
+    }
+
+    /// The problems of resources that do not compile, and beside them those of the token rules.
+    fn with_tokens(&mut self, problems: Problems, configuration: &Configuration) -> Problems {
+        let Configuration {
+            resources,
+            mesh_config,
+            ..
+        } = configuration;
+        let tokens = Resources {
+            request_authentications: resources.request_authentications.clone(),
+            ..Resources::default()
+        };
+        let Ok(program) = self.program(&tokens, mesh_config) else {
+            return problems;
+        };
+        match self.authenticators(&program) {
+            Ok(_) => problems,
+            Err(more) => {
+                let all = problems.clone().into_iter().chain(more);
+                Problems::from_list(all.collect()).unwrap_or(problems)
+            }
+        }
     }
 }
 

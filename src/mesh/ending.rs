@@ -1,4 +1,4 @@
-use std::fmt;
+use std::error::Error;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::streams::Streams;
+use crate::error_chain::ErrorChain;
 use crate::log_limit::limited;
 use crate::tls::{Connection, End, Ended, Lifetime, Tally};
 
@@ -49,10 +50,9 @@ impl Ending {
     }
 
     /// Serves a connection to its end: its client's, that of its certificates, or ours. The last two let it finish what it is doing.
-    pub(super) async fn serve<C, E>(&mut self, mut serving: Pin<&mut C>) -> Left
+    pub(super) async fn serve<C>(&mut self, mut serving: Pin<&mut C>) -> Left
     where
-        C: GracefulConnection<Error = E>,
-        E: fmt::Display,
+        C: GracefulConnection<Error = Box<dyn Error + Send + Sync>>,
     {
         let streams = &*self.streams;
         let count = CountCut::of(streams, &self.cut);
@@ -83,7 +83,7 @@ impl Ending {
                         }
                         Err(error) => {
                             // What a client does to its own connection is the client's business, counted where it matters.
-                            limited!(target: "tower_mesh::serve", DEBUG, %error, "connection ended");
+                            limited!(target: "tower_mesh::serve", DEBUG, error = %ErrorChain(&*error), "connection ended");
                             Left::Nothing
                         }
                     };

@@ -1,78 +1,238 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::error_chain::ErrorChain;
 use crate::istio::Problems;
 use crate::tls::{IdentityError, SourceError};
 
-/// Why a mesh could not be built. Everything that can be wrong at the start is found here.
+/// Why a mesh, or guards without one, could not be built: everything that is wrong with the options, the configuration and our own identity, as far as one can be
+/// judged without another.
+///
+/// `Display` is one level, and [`source`](Error::source) the next. `Debug`, which `unwrap` and a `main` that returns an error print, writes
+/// all levels, a line for each thing that is wrong.
+pub struct BuildError(Box<Faults>);
+
+/// All that is wrong, found so far. As an error it is the level below a [`BuildError`] that has several causes.
 #[derive(Debug)]
-pub struct BuildError(Kind);
+pub(super) struct Faults {
+    builder: &'static str,
+    mistakes: Vec<String>,
+    identity: Option<IdentityFault>,
+    configuration: Option<Problems>,
+}
 
 #[derive(Debug)]
-enum Kind {
-    Configuration(Problems),
-    Identity(IdentityError),
-    NoIdentity,
-    Option(String),
-    Source(SourceError),
+pub(super) enum IdentityFault {
+    Refused(IdentityError),
+    Unavailable(SourceError),
+}
+
+/// The level that a [`BuildError`] has below it.
+enum Cause<'a> {
+    /// There is one mistake, which the error itself tells.
+    None,
+    One(&'a (dyn Error + 'static)),
+    /// No error has several sources, so one lists them.
+    Several(&'a Faults),
 }
 
 impl BuildError {
-    pub(super) fn no_identity() -> Self {
-        Self(Kind::NoIdentity)
+    /// The options that are wrong, each with the method of [`MeshBuilder`](super::MeshBuilder) and what to do instead. A missing identity is
+    /// one of them.
+    #[must_use]
+    pub fn mistakes(&self) -> &[String] {
+        &self.0.mistakes
     }
 
-    pub(super) fn option(message: String) -> Self {
-        Self(Kind::Option(message))
-    }
-
-    /// What is wrong with the configuration, when that is the reason.
+    /// What is wrong with the configuration, if anything.
     #[must_use]
     pub fn problems(&self) -> Option<&Problems> {
-        match &self.0 {
-            Kind::Configuration(problems) => Some(problems),
-            Kind::Identity(_) | Kind::NoIdentity | Kind::Option(_) | Kind::Source(_) => None,
-        }
+        self.0.configuration.as_ref()
     }
 
-    /// What is wrong with our own identity, when that is the reason.
+    /// Why our own identity is refused, if it could be had and is.
     #[must_use]
     pub fn identity(&self) -> Option<&IdentityError> {
-        match &self.0 {
-            Kind::Identity(error) => Some(error),
-            Kind::Configuration(_) | Kind::NoIdentity | Kind::Option(_) | Kind::Source(_) => None,
+        match &self.0.identity {
+            Some(IdentityFault::Refused(error)) => Some(error),
+            Some(IdentityFault::Unavailable(_)) | None => None,
+        }
+    }
+
+    /// Why the [source](crate::tls::Source) of our own identity gave none, if it did not.
+    #[must_use]
+    pub fn identity_source(&self) -> Option<&SourceError> {
+        match &self.0.identity {
+            Some(IdentityFault::Unavailable(error)) => Some(error),
+            Some(IdentityFault::Refused(_)) | None => None,
+        }
+    }
+
+    fn cause(&self) -> Cause<'_> {
+        let Faults {
+            mistakes,
+            identity,
+            configuration,
+            ..
+        } = &*self.0;
+        match (mistakes.as_slice(), identity, configuration) {
+            ([_], None, None) => Cause::None,
+            ([], Some(fault), None) => Cause::One(fault.error()),
+            ([], None, Some(problems)) => Cause::One(problems),
+            _ => Cause::Several(&self.0),
         }
     }
 }
 
-impl From<Problems> for BuildError {
-    fn from(problems: Problems) -> Self {
-        Self(Kind::Configuration(problems))
+impl Faults {
+    /// Of a builder, with the mistakes of options that it knows already.
+    pub(super) fn of(builder: &'static str, mistakes: &[String]) -> Self {
+        let mut faults = Self {
+            builder,
+            mistakes: Vec::new(),
+            identity: None,
+            configuration: None,
+        };
+        for mistake in mistakes {
+            faults.mistake(mistake);
+        }
+        faults
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.mistakes.is_empty() && self.identity.is_none() && self.configuration.is_none()
+    }
+
+    /// Adds a mistake of an option. It begins with the name of the builder's method, and says what is wrong and what to do.
+    pub(super) fn mistake(&mut self, mistake: &str) {
+        self.mistakes.push(format!("{}::{mistake}", self.builder));
+    }
+
+    /// What an option gives, unless it is a mistake.
+    pub(super) fn option<T>(&mut self, result: Result<T, String>) -> Option<T> {
+        result.map_err(|mistake| self.mistake(&mistake)).ok()
+    }
+
+    /// What the configuration gives, unless it has problems; those of two steps are kept together.
+    pub(super) fn configuration<T>(&mut self, result: Result<T, Problems>) -> Option<T> {
+        let problems = match result {
+            Ok(good) => return Some(good),
+            Err(problems) => problems,
+        };
+        let known = self.configuration.take();
+        let all = known.into_iter().flatten().chain(problems);
+        self.configuration = Problems::from_list(all.collect());
+        None
+    }
+
+    /// The identity, unless it is refused or cannot be had.
+    pub(super) fn identity<T>(&mut self, result: Result<T, IdentityFault>) -> Option<T> {
+        result.map_err(|fault| self.identity = Some(fault)).ok()
     }
 }
 
-impl From<IdentityError> for BuildError {
+impl From<Faults> for BuildError {
+    fn from(faults: Faults) -> Self {
+        Self(Box::new(faults))
+    }
+}
+
+impl IdentityFault {
+    fn says(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "the identity is refused",
+            Self::Unavailable(_) => "the identity cannot be had",
+        }
+    }
+
+    fn error(&self) -> &(dyn Error + 'static) {
+        match self {
+            Self::Refused(error) => error,
+            Self::Unavailable(error) => error,
+        }
+    }
+}
+
+impl From<IdentityError> for IdentityFault {
     fn from(error: IdentityError) -> Self {
-        Self(Kind::Identity(error))
+        Self::Refused(error)
     }
 }
 
-impl From<SourceError> for BuildError {
+impl From<SourceError> for IdentityFault {
     fn from(error: SourceError) -> Self {
-        Self(Kind::Source(error))
+        Self::Unavailable(error)
     }
 }
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::Configuration(problems) => write!(f, "the configuration is refused:\n{problems}"),
-            Kind::Identity(error) => write!(f, "the identity is refused: {error}"),
-            Kind::NoIdentity => f.write_str("a mesh needs an identity: call MeshBuilder::identity"),
-            Kind::Option(message) => f.write_str(message),
-            Kind::Source(error) => write!(f, "the identity cannot be had: {error}"),
+        let Faults {
+            mistakes,
+            identity,
+            configuration,
+            ..
+        } = &*self.0;
+        match (mistakes.as_slice(), identity, configuration) {
+            ([mistake], None, None) => f.write_str(mistake),
+            ([], Some(fault), None) => f.write_str(fault.says()),
+            ([], None, Some(_)) => f.write_str("the configuration is refused"),
+            (several, None, None) => write!(f, "{} options are wrong", several.len()),
+            (several, identity, configuration) => {
+                let mut wrong = match several.len() {
+                    0 => Vec::new(),
+                    1 => vec!["an option".to_owned()],
+                    count => vec![format!("{count} options")],
+                };
+                wrong.extend(identity.is_some().then(|| "the identity".to_owned()));
+                wrong.extend(
+                    configuration
+                        .is_some()
+                        .then(|| "the configuration".to_owned()),
+                );
+                write!(f, "{} are wrong", wrong.join(" and "))
+            }
         }
     }
 }
 
-impl Error for BuildError {}
+impl Error for BuildError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self.cause() {
+            Cause::None => None,
+            Cause::One(error) => Some(error),
+            Cause::Several(faults) => Some(faults),
+        }
+    }
+}
+
+impl fmt::Debug for BuildError {
+    /// All levels, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let Some(cause) = self.source() else {
+            return Ok(());
+        };
+        f.write_str(":")?;
+        for line in ErrorChain(cause).to_string().lines() {
+            write!(f, "\n  {line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Faults {
+    /// A line for each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = self.mistakes.clone();
+        if let Some(fault) = &self.identity {
+            lines.push(format!("{}: {}", fault.says(), ErrorChain(fault.error())));
+        }
+        if let Some(problems) = &self.configuration {
+            lines.push(problems.to_string());
+        }
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl Error for Faults {}

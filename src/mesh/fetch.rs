@@ -3,6 +3,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,14 +12,16 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::sync::Arc;
+use pin_project::pin_project;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::ClientBody;
-use super::error::BuildError;
 use super::upstream::bare;
-use crate::tls::{OneWayConnector, Settings, Stream};
+use crate::error_chain::ErrorChain;
+use crate::policy::is_loopback;
+use crate::tls::{OneWayConnector, Reason, Settings, Stream};
 
 /// Where and how keys are fetched.
 #[derive(Clone, Debug, Default)]
@@ -27,22 +30,36 @@ pub(super) struct FetchOptions {
     pub(super) roots: Option<Vec<u8>>,
     /// Hosts that DNS is not asked for.
     pub(super) addresses: BTreeMap<String, SocketAddr>,
+    /// Whether plain HTTP is spoken with this machine.
+    pub(super) loopback_http: bool,
 }
 
-/// The HTTPS client that fetches keys.
-pub(super) type Fetch = Client<HttpsConnector, ClientBody>;
+/// The client that fetches keys.
+pub(super) type Fetch = Client<KeyConnector, ClientBody>;
 
-/// A client over HTTPS; plaintext is refused.
-pub(super) fn client(options: FetchOptions, settings: &Settings) -> Result<Fetch, BuildError> {
+/// A client over HTTPS. Plaintext is refused, except of loopback where that is asked for.
+///
+/// # Errors
+/// The mistake of the option that is to blame.
+pub(super) fn client(options: FetchOptions, settings: &Settings) -> Result<Fetch, String> {
     let tls = match &options.roots {
-        Some(pem) => OneWayConnector::with_roots(settings, pem).map_err(|error| {
-            BuildError::option(format!("MeshBuilder::jwks_roots: {}", error.refusal()))
-        })?,
-        None => OneWayConnector::with_system_roots(settings)?,
+        Some(pem) => OneWayConnector::with_roots(settings, pem),
+        None => OneWayConnector::with_system_roots(settings),
     };
-    let connector = HttpsConnector {
+    let tls = tls.map_err(|error| {
+        let what = ErrorChain(&error);
+        match (error.reason(), &options.roots) {
+            (Reason::BadCertificate, Some(_)) => format!("jwks_roots: {what}"),
+            (Reason::BadCertificate, None) => {
+                format!("jwks_roots is not called, and {what}; give it roots")
+            }
+            _ => format!("tls: {what}"),
+        }
+    })?;
+    let connector = KeyConnector {
         tls,
         addresses: Arc::new(options.addresses),
+        loopback_http: options.loopback_http,
     };
     Ok(Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
@@ -50,40 +67,66 @@ pub(super) fn client(options: FetchOptions, settings: &Settings) -> Result<Fetch
         .build(connector))
 }
 
-/// Connects to the host of an `https` URI.
+/// Connects to the host of an `https` URI, or of an `http` one on loopback.
 #[derive(Clone, Debug)]
-pub(super) struct HttpsConnector {
+pub(super) struct KeyConnector {
     tls: OneWayConnector,
     addresses: Arc<BTreeMap<String, SocketAddr>>,
+    loopback_http: bool,
 }
 
-impl HttpsConnector {
-    async fn connect(self, uri: Uri) -> io::Result<HttpsStream> {
-        if uri.scheme_str() != Some("https") {
-            return Err(io::Error::other("keys are fetched over https only"));
-        }
+impl KeyConnector {
+    async fn connect(self, uri: Uri) -> io::Result<KeyStream> {
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-        let port = uri.port_u16().unwrap_or(443);
-        let bare = bare(&host);
-        let addresses: Vec<SocketAddr> = match self.addresses.get(&format!("{host}:{port}")) {
-            Some(address) => vec![*address],
-            None => tokio::net::lookup_host((bare, port)).await?.collect(),
+        let mut addresses = match uri.scheme_str() {
+            Some("https") => self.addresses(&host, uri.port_u16().unwrap_or(443)).await?,
+            Some("http") if self.loopback_http && is_loopback(bare(&host)) => {
+                self.addresses(&host, uri.port_u16().unwrap_or(80)).await?
+            }
+            _ => return Err(io::Error::other("keys are fetched over https only")),
         };
+        let is_plain = uri.scheme_str() == Some("http");
+        if is_plain {
+            // `localhost` leads where the system says, which here must be to the system itself.
+            addresses.retain(|address| address.ip().is_loopback());
+        }
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for address in addresses {
-            match self.tls.connect(address, bare).await {
-                Ok(stream) => return Ok(HttpsStream(TokioIo::new(stream))),
-                Err(error) => failure = io::Error::other(error),
+            let connected = match is_plain {
+                true => plain(address).await,
+                false => self.tls(address, bare(&host)).await,
+            };
+            match connected {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = error,
             }
         }
         Err(failure)
     }
+
+    async fn tls(&self, address: SocketAddr, host: &str) -> io::Result<KeyStream> {
+        let stream = self.tls.connect(address, host).await;
+        let stream = stream.map_err(io::Error::other)?;
+        Ok(KeyStream::Tls(TokioIo::new(stream)))
+    }
+
+    async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        match self.addresses.get(&format!("{host}:{port}")) {
+            Some(address) => Ok(vec![*address]),
+            None => Ok(tokio::net::lookup_host((bare(host), port)).await?.collect()),
+        }
+    }
 }
 
-impl Service<Uri> for HttpsConnector {
-    type Response = HttpsStream;
+async fn plain(address: SocketAddr) -> io::Result<KeyStream> {
+    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
+    Ok(KeyStream::Plain(TokioIo::new(stream)))
+}
+
+impl Service<Uri> for KeyConnector {
+    type Response = KeyStream;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<HttpsStream>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<KeyStream>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -94,41 +137,59 @@ impl Service<Uri> for HttpsConnector {
     }
 }
 
-/// A connection to an HTTPS server.
-pub(super) struct HttpsStream(TokioIo<Stream<TcpStream>>);
+/// A connection to a server of keys.
+#[pin_project(project = Projected)]
+pub(super) enum KeyStream {
+    Tls(#[pin] TokioIo<Stream<TcpStream>>),
+    Plain(#[pin] TokioIo<TcpStream>),
+}
 
-impl Connection for HttpsStream {
+impl Connection for KeyStream {
     fn connected(&self) -> Connected {
         Connected::new()
     }
 }
 
-impl Read for HttpsStream {
+impl Read for KeyStream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        match self.project() {
+            Projected::Tls(stream) => stream.poll_read(cx, buf),
+            Projected::Plain(stream) => stream.poll_read(cx, buf),
+        }
     }
 }
 
-impl Write for HttpsStream {
+impl Write for KeyStream {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        match self.project() {
+            Projected::Tls(stream) => stream.poll_write(cx, buf),
+            Projected::Plain(stream) => stream.poll_write(cx, buf),
+        }
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.project() {
+            Projected::Tls(stream) => stream.poll_flush(cx),
+            Projected::Plain(stream) => stream.poll_flush(cx),
+        }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.project() {
+            Projected::Tls(stream) => stream.poll_shutdown(cx),
+            Projected::Plain(stream) => stream.poll_shutdown(cx),
+        }
     }
 }
 
+/// As that of TLS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -5,6 +5,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::fetch::Fetch;
+use crate::error_chain::ErrorChain;
 use crate::jwt::{Fetcher, Jwks, Moved};
 use crate::metrics::Registry;
 
@@ -36,11 +37,12 @@ impl Keys {
     pub(super) async fn fetch_first(&mut self, sets: Vec<Jwks>) {
         let mut first = JoinSet::new();
         for jwks in &sets {
+            warn_of_http(jwks);
             if let Some(mut fetcher) = Fetcher::new(jwks, self.client.clone()) {
                 let jwks = jwks.clone();
                 first.spawn(async move {
                     if let Err(error) = fetcher.fetch(&jwks).await {
-                        tracing::warn!(target: "tower_mesh::jwt", %error, "keys could not be fetched");
+                        tracing::warn!(target: "tower_mesh::jwt", error = %ErrorChain(&error), "keys could not be fetched");
                     }
                 });
             }
@@ -68,6 +70,14 @@ impl Keys {
         }
         while self.fetchers.join_next().await.is_some() {}
         pending().await
+    }
+}
+
+/// Whatever lets it: who is on the way can sign tokens.
+fn warn_of_http(jwks: &Jwks) {
+    let source = jwks.source().filter(|source| source.is_plaintext());
+    if let Some(uri) = source {
+        tracing::warn!(target: "tower_mesh::jwt", %uri, "keys are fetched over plain HTTP");
     }
 }
 

@@ -15,19 +15,28 @@ pub(super) struct QuietStreams(Option<Arc<[Box<str>]>>);
 
 impl QuietStreams {
     /// Of these methods only: `/package.Service/Method`, or `/package.Service/` for all of a service.
-    pub(super) fn only<P: AsRef<str>>(paths: impl IntoIterator<Item = P>) -> Result<Self, String> {
-        let check = |path: P| {
+    ///
+    /// # Errors
+    /// A mistake of the option for each that is neither.
+    pub(super) fn only<P: AsRef<str>>(
+        paths: impl IntoIterator<Item = P>,
+    ) -> Result<Self, Vec<String>> {
+        let mut good: Vec<Box<str>> = Vec::new();
+        let mut mistakes = Vec::new();
+        for path in paths {
             let path = path.as_ref();
             let parts: Vec<_> = path.split('/').collect();
             match *parts {
-                ["", service, _] if !service.is_empty() => Ok(path.into()),
-                _ => Err(format!(
+                ["", service, _] if !service.is_empty() => good.push(path.into()),
+                _ => mistakes.push(format!(
                     "quiet_grpc: {path:?} is neither /package.Service/Method nor /package.Service/"
                 )),
             }
-        };
-        let paths: Result<Vec<Box<str>>, _> = paths.into_iter().map(check).collect();
-        Ok(Self(Some(paths?.into())))
+        }
+        match mistakes.is_empty() {
+            true => Ok(Self(Some(good.into()))),
+            false => Err(mistakes),
+        }
     }
 
     /// The body of a request, which ends in an error once the client has sent nothing for so long, unless it may be silent.
@@ -119,7 +128,7 @@ mod tests {
     fn what_is_no_method_is_a_mistake() {
         for path in ["", "/", "a.B/Watch", "/a.B", "//Watch", "/a/b/c", "*"] {
             let mistake = QuietStreams::only([path]).unwrap_err();
-            assert!(mistake.contains(&format!("{path:?}")), "{mistake}");
+            assert!(mistake[0].contains(&format!("{path:?}")), "{mistake:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::cells::{Cells, Compiler, ModeChoice};
 use super::driver::Driver;
-use super::error::BuildError;
+use super::error::Faults;
 use super::fetch::{self, Fetch, FetchOptions};
 use super::keys;
 use super::reload::{
@@ -18,18 +18,37 @@ use crate::tls::{Credentials, Rotation, Settings};
 
 /// What is to be loaded, and how.
 pub(super) struct Rules<'a> {
-    pub(super) workload: &'a Workload,
-    /// Our own identity; none where another terminates TLS.
-    pub(super) credentials: Option<&'a Credentials>,
-    /// Whether no port may be STRICT.
-    pub(super) is_plaintext: bool,
-    pub(super) registry: &'a Registry,
     pub(super) feed: Feed,
     pub(super) modes: ModeChoice,
+    /// Whether no port may be STRICT.
+    pub(super) is_plaintext: bool,
     pub(super) requires_policy: bool,
     pub(super) fetch: FetchOptions,
     /// How TLS is spoken with the servers of keys.
     pub(super) tls: &'a Settings,
+}
+
+/// What was read. Its faults are known, and what it means to a workload is not.
+pub(super) struct ReadRules {
+    configuration: Option<Configuration>,
+    modes: ModeChoice,
+    is_plaintext: bool,
+    requires_policy: bool,
+    watch: Option<Watch>,
+    fetch: Option<Fetch>,
+    loopback_http: bool,
+}
+
+/// What was compiled and found good. Nothing has begun yet.
+pub(super) struct GoodRules {
+    cells: Cells,
+    compiler: Compiler,
+    configuration: Configuration,
+    is_plaintext: bool,
+    requires_policy: bool,
+    watch: Option<Watch>,
+    fetch: Fetch,
+    loopback_http: bool,
 }
 
 /// What was loaded, and all that a driver needs to keep it fresh.
@@ -43,44 +62,96 @@ pub(super) struct LoadedRules {
 }
 
 impl Rules<'_> {
-    /// Reads and compiles the configuration, and shows the metrics of what becomes of it.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong with the configuration; an option for the servers of keys that is wrong.
-    pub(super) fn load(mut self) -> Result<LoadedRules, BuildError> {
-        let mut compiler = Compiler {
-            workload: self.workload.clone(),
-            keyring: Keyring::new().counting(token_counts(self.registry)),
-        };
-        keys::metrics(self.registry, compiler.keyring.moved());
-        let configuration = self.feed.load(self.workload.namespace())?;
-        let cells = Cells::new(compiler.compile(&configuration)?, self.modes);
-        if self.is_plaintext {
-            let config = cells.config.load();
-            refuse_strict(config.engine.program(), &configuration, self.workload)?;
+    /// Reads the configuration. `faults` gets everything that is wrong with it, and with the options for the servers of keys.
+    pub(super) fn read(mut self, namespace: &str, faults: &mut Faults) -> ReadRules {
+        ReadRules {
+            loopback_http: self.fetch.loopback_http,
+            fetch: faults.option(fetch::client(self.fetch, self.tls)),
+            configuration: faults.configuration(self.feed.load(namespace)),
+            modes: self.modes,
+            is_plaintext: self.is_plaintext,
+            requires_policy: self.requires_policy,
+            watch: self.feed.into_watch(),
         }
-        check_presence(&cells, &configuration, self.workload, self.requires_policy)?;
-        if let Some(credentials) = self.credentials {
+    }
+}
+
+impl ReadRules {
+    /// Compiles the configuration for a workload whose trust domain is settled. `faults` gets everything that is wrong with it.
+    pub(super) fn compile(
+        self,
+        workload: &Workload,
+        registry: &Registry,
+        faults: &mut Faults,
+    ) -> Option<GoodRules> {
+        let keyring = Keyring::new().counting(token_counts(registry));
+        let mut compiler = Compiler {
+            workload: workload.clone(),
+            keyring: match self.loopback_http {
+                true => keyring.loopback_http(),
+                false => keyring,
+            },
+        };
+        let configuration = self.configuration?;
+        let config = faults.configuration(compiler.compile(&configuration))?;
+        let cells = Cells::new(config, self.modes);
+        if self.is_plaintext {
+            let config = cells.config.snapshot();
+            let kept = refuse_strict(config.engine.program(), &configuration, workload);
+            faults.configuration(kept)?;
+        }
+        let present = check_presence(&cells, &configuration, workload, self.requires_policy);
+        faults.configuration(present)?;
+        Some(GoodRules {
+            cells,
+            compiler,
+            configuration,
+            is_plaintext: self.is_plaintext,
+            requires_policy: self.requires_policy,
+            watch: self.watch,
+            fetch: self.fetch?,
+            loopback_http: self.loopback_http,
+        })
+    }
+}
+
+impl GoodRules {
+    /// Shows the metrics of what becomes of the configuration, and warns of what is good and yet dangerous. `credentials` are our own
+    /// identity; none where another terminates TLS, and in plaintext.
+    pub(super) fn begin(
+        self,
+        registry: &Registry,
+        credentials: Option<&Credentials>,
+    ) -> LoadedRules {
+        let Self {
+            cells,
+            compiler,
+            configuration,
+            ..
+        } = self;
+        if self.loopback_http {
+            tracing::warn!(
+                target: "tower_mesh::jwt",
+                "keys are fetched over plain HTTP from loopback addresses (`loopback_http_jwks`): for development only"
+            );
+        }
+        keys::metrics(registry, compiler.keyring.moved());
+        if let Some(credentials) = credentials {
             let config = cells.config.snapshot();
             warn_of_foreign(config.engine.program(), &configuration, credentials);
         }
         let reloads = Reloads::new();
         let config = cells.config.clone();
-        reloads.show(self.registry, move || config.generation());
-        Ok(LoadedRules {
+        reloads.show(registry, move || config.generation());
+        let judge = Judge::new(reloads.clone(), self.requires_policy, credentials.cloned());
+        LoadedRules {
+            judge: judge.plaintext(self.is_plaintext),
             cells,
-            judge: Judge::new(
-                reloads.clone(),
-                self.requires_policy,
-                self.credentials.cloned(),
-            )
-            .plaintext(self.is_plaintext),
             reloads,
             compiler,
-            watch: self.feed.into_watch(),
-            fetch: fetch::client(self.fetch, self.tls)?,
-        })
+            watch: self.watch,
+            fetch: self.fetch,
+        }
     }
 }
 

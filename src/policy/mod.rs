@@ -107,10 +107,12 @@ pub use program::{
 pub use request::Request;
 #[cfg(feature = "vet")]
 pub(crate) use token::has_secret_key;
-#[cfg(any(feature = "jwt", feature = "vet"))]
-pub(crate) use token::rule_problems;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use token::is_loopback;
 #[cfg(feature = "jwt")]
 pub(crate) use token::{
     Jwk, KeySetFault, MAX_BYTES, PublicKey, Unfit, check_key_uri, discovery_uri, json, keys,
 };
+#[cfg(any(feature = "jwt", feature = "vet"))]
+pub(crate) use token::{PlainHttp, rule_problems};
 pub use trigger::Triggers;

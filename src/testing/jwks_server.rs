@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -19,8 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use super::{Issuer, Leaf, Pki};
 use crate::live::Live;
 
-/// An ordinary HTTPS server outside the mesh that publishes an issuer's keys at any path, as an identity provider does. Stops when it
-/// is dropped.
+/// An ordinary HTTPS server outside the mesh that publishes an issuer's keys at any path, as an identity provider does, or one over plain
+/// HTTP, as on a developer's machine. Stops when it is dropped.
 #[derive(Debug)]
 pub struct JwksServer {
     address: SocketAddr,
@@ -46,10 +47,22 @@ impl JwksServer {
             .with_no_client_auth()
             .with_single_cert(issued.chain().to_vec(), issued.key())
             .map_err(io::Error::other)?;
+        Self::bind(Some(TlsAcceptor::from(Arc::new(config))), issuer).await
+    }
+
+    /// Serves the keys of an issuer on 127.0.0.1 over plain HTTP, for
+    /// [`MeshBuilder::loopback_http_jwks`](crate::MeshBuilder::loopback_http_jwks).
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub async fn start_plaintext(issuer: &Issuer) -> io::Result<Self> {
+        Self::bind(None, issuer).await
+    }
+
+    async fn bind(acceptor: Option<TlsAcceptor>, issuer: &Issuer) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let body = Live::new(issuer.jwks());
-        let acceptor = TlsAcceptor::from(Arc::new(config));
         let serving = tokio::spawn(serve(listener, acceptor, body.clone())).abort_handle();
         Ok(Self {
             address,
@@ -76,27 +89,33 @@ impl Drop for JwksServer {
     }
 }
 
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor, body: Live<String>) {
+async fn serve(listener: TcpListener, acceptor: Option<TlsAcceptor>, body: Live<String>) {
     let mut connections = JoinSet::new();
     while let Ok((tcp, _)) = listener.accept().await {
         let (acceptor, body) = (acceptor.clone(), body.clone());
         connections.spawn(async move {
-            let Ok(stream) = acceptor.accept(tcp).await else {
-                return;
+            let Some(acceptor) = acceptor else {
+                return answer(tcp, &body).await;
             };
-            let answer = service_fn(|_: Request<Incoming>| {
-                let body = Bytes::from(body.snapshot().to_string());
-                async move {
-                    let mut response = Response::new(Full::new(body));
-                    let json = header::HeaderValue::from_static("application/json");
-                    response.headers_mut().insert(header::CONTENT_TYPE, json);
-                    Ok::<_, Infallible>(response)
-                }
-            });
-            // A client that goes away is no failure of the server.
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), answer)
-                .await;
+            if let Ok(stream) = acceptor.accept(tcp).await {
+                answer(stream, &body).await;
+            }
         });
     }
+}
+
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, body: &Live<String>) {
+    let answer = service_fn(|_: Request<Incoming>| {
+        let body = Bytes::from(body.snapshot().to_string());
+        async move {
+            let mut response = Response::new(Full::new(body));
+            let json = header::HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    // A client that goes away is no failure of the server.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), answer)
+        .await;
 }

@@ -8,7 +8,7 @@ use super::world::{Scope, World};
 use crate::identity::Workload;
 use crate::istio::{AuthorizationPolicy, JwtRule, Meta, Problem, RequestAuthentication, Text};
 use crate::matcher::StringMatcher;
-use crate::policy::{has_secret_key, issuer_and_subject, rule_problems};
+use crate::policy::{PlainHttp, has_secret_key, issuer_and_subject, rule_problems};
 
 /// Adds notes about tokens.
 pub(super) fn check(world: World<'_>, notes: &mut Notes) {
@@ -157,7 +157,7 @@ fn jwt_rule(meta: &Meta, rule: &JwtRule, notes: &mut Notes) {
             "list in `audiences` the names under which the issuer knows this service",
         );
     }
-    for problem in rule_problems(rule, false) {
+    for problem in rule_problems(rule, PlainHttp::Refused) {
         refused(meta, rule, &problem, notes);
     }
     if let Some(jwks) = &rule.jwks

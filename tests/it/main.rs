@@ -11,8 +11,10 @@
 )]
 
 mod access_events;
+mod build_mistakes;
 mod custom;
 mod envoy_shape;
+mod error_levels;
 mod explain;
 mod extractors;
 mod golden;

@@ -68,7 +68,7 @@ async fn what_is_wrong_with_the_yaml_is_told_with_file_line_and_field() {
             .unwrap_or_else(|| panic!("{name}: {error}"));
         let problem = &problems.as_slice()[0];
         assert!(problem.field.contains(field), "{name}: {problem}");
-        let text = error.to_string();
+        let text = format!("{error:?}");
         assert!(
             text.contains(&format!("desk.yaml:{line}")),
             "{name}: {text}"
@@ -145,7 +145,7 @@ async fn two_documents_of_one_name_are_refused_with_both_places() {
     let one = policy("p", "ALLOW", "[{}]");
     let config = Fixed::yaml("one.yaml", &one).and("two.yaml", &one);
     let error = app(&pki()).config(config).build().await.unwrap_err();
-    let text = error.to_string();
+    let text = format!("{error:?}");
     assert!(
         text.contains("two.yaml") && text.contains("one.yaml:"),
         "{text}"

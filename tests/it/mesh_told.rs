@@ -187,17 +187,13 @@ async fn a_mesh_that_requires_a_policy_does_not_start_without() {
             .await;
         let error = built.unwrap_err();
         assert!(error.problems().is_some());
-        let error = error.to_string();
+        let error = format!("{error:?}");
         for piece in [piece, "no enforced ALLOW policy selects this workload"] {
             assert!(error.contains(piece), "{piece}: {error}");
         }
     }
-    let error = app(&pki)
-        .require_policy()
-        .build()
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = app(&pki).require_policy().build().await.unwrap_err();
+    let error = format!("{error:?}");
     assert!(error.contains("no enforced ALLOW policy"), "{error}");
     let text = selecting("app: app", "ALLOW");
     build(
@@ -220,16 +216,13 @@ async fn a_mesh_that_requires_a_policy_does_not_start_without() {
             .config(Fixed::yaml("p.yaml", switch(mode)))
     };
     build(legacy("{mode: 'ON'}")).await;
-    let error = legacy("{mode: 'OFF'}")
-        .build()
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = legacy("{mode: 'OFF'}").build().await.unwrap_err();
+    let error = format!("{error:?}");
     assert!(error.contains("no enforced ALLOW policy"), "{error}");
     // Ports without a service of ours are not on the list, and open.
     let listed =
         "{mode: ON_WITH_INCLUSION, inclusion: {services: [app.default.svc.cluster.local]}}";
-    let error = legacy(listed).build().await.unwrap_err().to_string();
+    let error = format!("{:?}", legacy(listed).build().await.unwrap_err());
     assert!(
         error.contains("on ports that no service of it names"),
         "{error}"

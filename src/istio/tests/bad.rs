@@ -309,6 +309,14 @@ fn documents_are_held_to_their_frame() {
         ("a: *b", "1:4: ", "not YAML"),
         ("a: &a [*a]", "1:8: ", "inside what it names"),
         ("a:\n\tb: c", "2:2: ", "not YAML"),
+        // Templates of YAML
+        ("{{- if .Values.mesh }}\na: b\n{{- end }}", "1:1: ", "render it first: helm template"),
+        ("a: b\nname: {{ .Release.Name }}-x\nother: {{ .Values.x }}", "2:7: ", "a Helm template"),
+        ("{{/*\nWords\nand more: words\n*/}}\na: b", "1:1: ", "a Helm template"),
+        ("a:\n  {{- toYaml .Values.a | nindent 2 }}\nb: c\n---\n{{ .Values.more }}", "2:3: ", "a Helm template"),
+        ("metadata:\n  labels:\n{{ include \"x.labels\" . | indent 4 }}", "3:1: ", "a Helm template"),
+        ("apiVersion: v1\nkind: ConfigMap\na: |\n  {{ .Title }}\n---\na: [", "6:4: ", "not YAML"),
+        ("# {{ .Values.x }}\na: [", "2:4: ", "not YAML"),
     ];
     for (text, place, piece) in table {
         let problem = only_problem(text);

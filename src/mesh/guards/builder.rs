@@ -4,7 +4,7 @@ use super::handle::{Guards, Parts};
 use crate::identity::Workload;
 use crate::mesh::cells::ModeChoice;
 use crate::mesh::driver::Driver;
-use crate::mesh::error::BuildError;
+use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::fetch::FetchOptions;
 use crate::mesh::rules::Rules;
 use crate::mesh::sources::{ConfigSource, Feed};
@@ -79,29 +79,39 @@ impl GuardsBuilder {
         self
     }
 
+    /// Fetches keys over plain HTTP, too, of servers on this machine, for development: see
+    /// [`MeshBuilder::loopback_http_jwks`](crate::MeshBuilder::loopback_http_jwks).
+    pub fn loopback_http_jwks(mut self) -> Self {
+        self.fetch.loopback_http = true;
+        self
+    }
+
     /// Loads everything once.
     ///
     /// Key sets that are fetched get up to five seconds; one that does not come is tried again by the driver, and until it is there its
     /// tokens are refused with 401.
     ///
     /// # Errors
-    /// When the configuration or an option is wrong; everything that is wrong with the configuration at once.
+    /// Everything that is wrong with the configuration and the options, at once.
     pub async fn build(self) -> Result<(Guards, Driver), BuildError> {
         let rules = Rules {
-            credentials: None,
-            is_plaintext: false,
-            workload: &self.workload,
-            registry: &self.registry,
             feed: self.feed,
             modes: ModeChoice {
                 elsewhere: true,
                 ..ModeChoice::default()
             },
+            is_plaintext: false,
             requires_policy: self.requires_policy,
             fetch: self.fetch,
             tls: &self.tls,
         };
-        let rules = rules.load()?;
+        let mut faults = Faults::of("GuardsBuilder", &[]);
+        let rules = rules.read(self.workload.namespace(), &mut faults);
+        let rules = rules.compile(&self.workload, &self.registry, &mut faults);
+        let (Some(rules), true) = (rules, faults.is_empty()) else {
+            return Err(faults.into());
+        };
+        let rules = rules.begin(&self.registry, None);
         let (config, reloads) = (rules.cells.config.clone(), rules.reloads.clone());
         let driver = rules.driver(None).await;
         let guards = Guards::new(Parts {

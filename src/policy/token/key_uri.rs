@@ -1,4 +1,18 @@
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Which keys may be fetched over plain HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "jwt"),
+    expect(dead_code, reason = "only who fetches keys chooses")
+)]
+pub(crate) enum PlainHttp {
+    #[default]
+    Refused,
+    /// Those of this machine: see [`is_loopback`].
+    Loopback,
+    Accepted,
+}
 
 /// The discovery document of an issuer.
 pub(crate) fn discovery_uri(issuer: &str) -> String {
@@ -6,31 +20,56 @@ pub(crate) fn discovery_uri(issuer: &str) -> String {
     format!("{issuer}/.well-known/openid-configuration")
 }
 
+/// Whether a host is this machine by what it says, not by where it leads: `localhost`, or an address of 127.0.0.0/8 or ::1, without brackets.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<Ipv4Addr>().is_ok_and(|v4| v4.is_loopback())
+        || host.parse::<Ipv6Addr>().is_ok_and(|v6| v6.is_loopback())
+}
+
 /// Rule J-47: keys are fetched over https only, unless told otherwise.
 ///
 /// # Errors
 /// What is wrong with the URI.
-pub(crate) fn check_key_uri(uri: &str, accepts_http: bool) -> Result<(), &'static str> {
+pub(crate) fn check_key_uri(uri: &str, http: PlainHttp) -> Result<(), &'static str> {
     let Some((scheme, rest)) = uri.split_once("://") else {
         return Err("not an absolute URI; write https://HOST/PATH");
     };
     let is = |known: &str| scheme.eq_ignore_ascii_case(known);
-    if is("http") && !accepts_http {
-        return Err(
-            "keys fetched over plain HTTP can be forged on the way; use https, or jwt::Keyring::danger_accept_http",
-        );
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    if is("http") && !http.lets(authority) {
+        return Err(FORGEABLE);
     }
     if !is("https") && !is("http") {
         return Err("use https");
     }
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
     // More than one URI parser reads it, and the shortest bound is theirs.
     let is_short = uri.len() <= MAX_LENGTH;
     match is_short && is_authority(authority) && is_target(target) {
         true => Ok(()),
         false => Err("not a URI"),
     }
+}
+
+impl PlainHttp {
+    fn lets(self, authority: &str) -> bool {
+        match self {
+            Self::Refused => false,
+            Self::Loopback => is_loopback(host(authority)),
+            Self::Accepted => true,
+        }
+    }
+}
+
+/// The host of a good authority, without brackets.
+fn host(authority: &str) -> &str {
+    let (_, rest) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let end = match rest.strip_prefix('[') {
+        Some(bracketed) => return bracketed.split(']').next().unwrap_or_default(),
+        None => rest.find(':').unwrap_or(rest.len()),
+    };
+    rest.get(..end).unwrap_or_default()
 }
 
 fn is_authority(authority: &str) -> bool {
@@ -67,4 +106,5 @@ fn is_target(target: &str) -> bool {
         .all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte))
 }
 
+const FORGEABLE: &str = "keys fetched over plain HTTP can be forged on the way; use https, MeshBuilder::loopback_http_jwks where the server is on a loopback address, or jwt::Keyring::danger_accept_http";
 const MAX_LENGTH: usize = 8192;

@@ -24,6 +24,9 @@ pub(crate) use jwk::{Jwk, PublicKey, Unfit};
 pub(crate) use key_set::has_secret_key;
 #[cfg(feature = "jwt")]
 pub(crate) use key_set::{KeySetFault, MAX_BYTES, keys};
+pub(crate) use key_uri::PlainHttp;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use key_uri::is_loopback;
 #[cfg(feature = "jwt")]
 pub(crate) use key_uri::{check_key_uri, discovery_uri};
 pub(crate) use rule::rule_problems;

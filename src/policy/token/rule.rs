@@ -1,12 +1,12 @@
 use super::key_set;
-use super::key_uri::{check_key_uri, discovery_uri};
+use super::key_uri::{PlainHttp, check_key_uri, discovery_uri};
 use crate::istio::{JwtRule, Problem, Text};
 
 /// What keeps a rule from being applied: keys that verify nothing or that anybody could exchange, names that are no header's or that no
 /// claim may fill. Whoever applies the rule finds nothing more to refuse.
-pub(crate) fn rule_problems(rule: &JwtRule, accepts_http: bool) -> Vec<Problem> {
+pub(crate) fn rule_problems(rule: &JwtRule, http: PlainHttp) -> Vec<Problem> {
     let mut problems = Vec::new();
-    problems.extend(key_problem(rule, accepts_http));
+    problems.extend(key_problem(rule, http));
     for location in &rule.from_headers {
         if !is_header_name(&location.name) {
             let at = location.name.at().clone();
@@ -22,7 +22,7 @@ pub(crate) fn rule_problems(rule: &JwtRule, accepts_http: bool) -> Vec<Problem> 
     problems
 }
 
-fn key_problem(rule: &JwtRule, accepts_http: bool) -> Option<Problem> {
+fn key_problem(rule: &JwtRule, http: PlainHttp) -> Option<Problem> {
     // Inline keys win over a URI, as in Istio's default mode.
     if let Some(text) = &rule.jwks {
         let fault = key_set::check(text).err()?;
@@ -36,7 +36,7 @@ fn key_problem(rule: &JwtRule, accepts_http: bool) -> Option<Problem> {
             return Some(Problem::new(rule.at.clone(), "jwksUri", message));
         }
     };
-    let message = check_key_uri(&uri, accepts_http).err()?;
+    let message = check_key_uri(&uri, http).err()?;
     Some(Problem::new(at.clone(), field, message))
 }
 

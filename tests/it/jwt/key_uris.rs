@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 
 use bytes::Bytes;
@@ -48,8 +49,9 @@ async fn logs_errors_and_debug_show_no_secret_of_a_key_uri() {
         });
         let mut fetcher = Fetcher::new(jwks, failing).unwrap();
         let error = fetcher.fetch(jwks).await.unwrap_err();
-        assert!(error.to_string().contains("no route to"), "{error}");
-        shown.push(format!("{error} {error:?} {fetcher:?}"));
+        let cause = error.source().unwrap();
+        assert!(cause.to_string().contains("no route to"), "{cause}");
+        shown.push(format!("{error} {cause} {error:?} {fetcher:?}"));
         tokio::spawn(fetcher.run());
     }
     let mut private = Issuer::es256("i").jwk();

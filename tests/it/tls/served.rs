@@ -316,6 +316,6 @@ async fn a_mesh_without_its_files_is_not_built() {
     let directory = TempDir::new().unwrap();
     let builder =
         Mesh::builder(Workload::new("default", "ours")).identity(Files::watch(directory.path()));
-    let error = builder.build().await.unwrap_err().to_string();
+    let error = format!("{:?}", builder.build().await.unwrap_err());
     assert!(error.contains("tls.crt"), "{error}");
 }
