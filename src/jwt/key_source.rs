@@ -26,8 +26,9 @@ impl KeySource {
         }
     }
 
-    /// Whether it is asked over plain HTTP.
-    pub(crate) fn is_plaintext(&self) -> bool {
+    /// Whether it is asked over plain HTTP, which a [`Keyring`](super::Keyring) takes only when it is told to.
+    #[must_use]
+    pub fn is_plaintext(&self) -> bool {
         let (Self::Uri(uri) | Self::Discovery(uri)) = self;
         let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
         scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))
