@@ -85,10 +85,16 @@ async fn read_patient(State(mesh): State<Mesh>, Path(id): Path<u64>) -> (StatusC
                 StatusCode::OK,
                 String::from_utf8_lossy(&chart.to_bytes()).into(),
             ),
-            Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()),
+            Err(error) => no_chart(&error),
         },
-        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()),
+        Err(error) => no_chart(&error),
     }
+}
+
+/// What went wrong is for us to know; the caller gets a status.
+fn no_chart(error: &dyn std::error::Error) -> (StatusCode, String) {
+    eprintln!("patients: no chart: {error}");
+    (StatusCode::BAD_GATEWAY, String::new())
 }
 
 async fn chart(peer: Peer, trace: TraceContext, Path(id): Path<u64>) -> String {

@@ -142,7 +142,8 @@ impl Sidecar {
         let configuration = directory
             .read(&namespace)
             .map_err(|problems| problems.to_string())?;
-        let trust_domain = configuration.mesh_config.trust_domain.clone();
+        let own = workload.own_trust_domain().map(TrustDomain::as_str);
+        let trust_domain = configuration.mesh_config.trust_domain_or(own).to_owned();
         let account = workload.service_account().to_owned();
         let builder = Mesh::builder(workload).config(configuration);
         let builder = match (&self.cert, &self.key, &self.ca) {

@@ -43,7 +43,7 @@ use tower_mesh::context::Peer;
 use tower_mesh::mesh::{Client, ClientBody};
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{
-    Connector, Destination, Identity, NextIdentity, Protocol, Source, TrustBundles,
+    Connector, Credentials, Destination, Identity, NextIdentity, Protocol, Source, TrustBundles,
 };
 use tower_mesh::{Mesh, Workload};
 
@@ -100,7 +100,7 @@ async fn soak(seconds: u32) -> Result<Arc<Tally>, BoxError> {
         }
     }
     for _ in 0..VISITORS {
-        let connector = Connector::new(client.mesh.credentials().clone());
+        let connector = Connector::new(client.mesh.credentials().expect("an identity").clone());
         let visitor = Visitor {
             connector,
             address,
@@ -181,10 +181,11 @@ impl Member {
 
     /// Hands the next identity over and waits until it is in use.
     async fn rotate(&self, authority: &Authority, tally: &Tally) -> Result<(), BoxError> {
-        let before = self.mesh.credentials().generation();
+        let generation = || self.mesh.credentials().map(Credentials::generation);
+        let before = generation();
         self.handed.send(authority.identity(self.name)?).await?;
         let taken = async {
-            while self.mesh.credentials().generation() == before {
+            while generation() == before {
                 sleep(Duration::from_millis(1)).await;
             }
         };

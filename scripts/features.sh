@@ -4,7 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo clippy --quiet --no-default-features --lib -- -D warnings
 cargo clippy --quiet --lib -- -D warnings
-for feature in tls,aws-lc-rs tls,ring jwt rbac coverage policy-testing propagation metrics server,aws-lc-rs client,ring opentelemetry axum,aws-lc-rs tonic,ring convert diff vet; do
+for feature in tls,aws-lc-rs tls,ring jwt rbac coverage policy-testing propagation metrics server,aws-lc-rs client,ring opentelemetry axum axum,rbac axum,tls,aws-lc-rs tonic tonic,tls,ring convert diff vet; do
     echo "feature $feature"
     cargo clippy --quiet --no-default-features --features "$feature" --lib -- -D warnings
 done
+# The command as it is installed: without the commands that need more, each of which names its feature.
+cargo clippy --quiet --no-default-features --features cli --bins -- -D warnings
+cargo test --quiet --no-default-features --features cli --test cli a_command_that_is_not_built

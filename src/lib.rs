@@ -1,3 +1,19 @@
+// The README is read on the forge and on the registry, too, where its labels lead to files. Here the first definition of a label counts.
+//! [certificates]: guide::certificates
+//! [clinic]: https://github.com/tower-mesh/tower-mesh/tree/HEAD/examples/patients/policies/v1
+//! [convert]: guide::convert
+//! [features]: guide::features
+//! [getting started]: guide::getting_started
+//! [layers]: guide::layers
+//! [observability]: guide::observability
+//! [performance]: guide::performance
+//! [policy]: guide::policy
+//! [policy tests]: https://github.com/tower-mesh/tower-mesh/tree/HEAD/examples/policy_tests
+//! [testing policies]: guide::testing_policies
+//! [tls]: guide::tls
+//! [troubleshooting]: guide::troubleshooting
+//! [vet]: guide::vet
+//!
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -21,12 +37,14 @@ pub mod diff;
 #[cfg(any(feature = "jwt", feature = "tls"))]
 #[allow(dead_code)]
 mod error_chain;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 pub mod identity;
 pub mod istio;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 pub mod live;
-#[cfg(any(feature = "jwt", feature = "rbac", feature = "tls"))]
+#[cfg(any(feature = "axum", feature = "jwt", feature = "rbac", feature = "tls"))]
 mod log_limit;
 pub mod matcher;
 #[cfg(all(feature = "server", feature = "client"))]
@@ -50,4 +68,4 @@ pub mod vet;
 pub use context::{Claims, Peer, TraceContext};
 pub use identity::Workload;
 #[cfg(all(feature = "server", feature = "client"))]
-pub use mesh::{Driver, Mesh, MeshBuilder};
+pub use mesh::{Driver, Guards, GuardsBuilder, Mesh, MeshBuilder};

@@ -26,6 +26,67 @@ spec:
     when: [{key: 'request.auth.claims[scope]', values: [read]}]
 ";
 
+/// Whoever installs the command needs no C compiler, no TLS and no runtime.
+#[test]
+fn the_command_stays_small() {
+    // Cargo names itself to the tests that it runs.
+    let Some(cargo) = std::env::var_os("CARGO") else {
+        return;
+    };
+    let output = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args([
+            "tree",
+            "--offline",
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+        ])
+        .args([
+            "--format",
+            "{p}",
+            "--no-default-features",
+            "--features",
+            "cli",
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let tree = text(&output.stdout);
+    let names: Vec<_> = tree
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert!(names.contains(&"clap"), "{tree}");
+    for heavy in [
+        "tokio",
+        "rustls",
+        "aws-lc-rs",
+        "aws-lc-sys",
+        "ring",
+        "cc",
+        "hyper",
+        "rcgen",
+    ] {
+        assert!(!names.contains(&heavy), "{heavy}: {tree}");
+    }
+}
+
+#[cfg(not(feature = "pki"))]
+#[test]
+fn a_command_that_is_not_built_names_its_feature() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tower-mesh"))
+        .args(["pki", "dir", "default/app", "--days", "3"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        text(&output.stderr),
+        "error: this command was built without the feature pki: cargo install tower-mesh --features cli,pki\n"
+    );
+}
+
 #[test]
 fn one_request_is_answered_in_a_line_and_an_exit_code() {
     let world = World::of(READERS);

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("error_chain", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
-    ("context", &["identity", "policy"]),
+    ("context", &["identity", "policy", "log_limit"]),
     ("message", &["matcher"]),
     (
         "access",
@@ -90,6 +90,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("testing", EVERYTHING),
     ("lib", EVERYTHING),
     ("bin", EVERYTHING),
+    // Pages of documentation.
+    ("guide", &[]),
 ];
 
 const EVERYTHING: &[&str] = &["*"];

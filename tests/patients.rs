@@ -27,6 +27,8 @@ mod report;
 mod scenario;
 #[path = "../examples/patients/services.rs"]
 mod services;
+#[path = "../examples/patients/signals.rs"]
+mod signals;
 
 use std::path::Path;
 
@@ -63,6 +65,67 @@ async fn every_row_comes_out_as_expected_on_both_sets_of_policies() {
             );
         }
     }
+}
+
+/// Each edge has its golden signals, and the rows that were refused are its errors.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_metrics_are_printed_as_golden_signals() {
+    let printed = run(&clinic::policies("v1")).await.to_string();
+    let edges: Vec<Vec<&str>> = printed
+        .lines()
+        .skip_while(|line| !line.starts_with("source "))
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let edge = |source: &str, destination: &str, protocol: &str| {
+        let wanted = [source, destination, protocol];
+        edges.iter().find(|edge| edge[..3] == wanted).unwrap()
+    };
+    assert_eq!(edge("billing", "patients", "grpc")[3..5], ["1", "100.0%"]);
+    assert_eq!(
+        edge("lab/patient-check-in", "patients", "http")[3..5],
+        ["1", "100.0%"]
+    );
+    assert_eq!(edge("admin", "patients", "grpc")[3..5], ["1", "0.0%"]);
+    for edge in &edges {
+        let quantiles: Vec<f64> = edge[5..].iter().map(|text| text.parse().unwrap()).collect();
+        assert!(quantiles.len() == 3 && quantiles.is_sorted(), "{edge:?}");
+    }
+    assert!(
+        !printed.contains("istio_requests_total{"),
+        "raw text is for programs"
+    );
+}
+
+#[test]
+fn golden_signals_are_those_that_promql_gives() {
+    let labels = |reporter: &str, more: &str| {
+        format!(
+            "reporter=\"{reporter}\",source_workload=\"desk\",source_principal=\"unknown\",\
+             destination_service_name=\"charts\",request_protocol=\"http\"{more}"
+        )
+    };
+    let mut text = String::new();
+    for (code, count) in [("200", 97), ("404", 2), ("503", 1)] {
+        let labels = labels("destination", &format!(",response_code=\"{code}\""));
+        text += &format!("istio_requests_total{{{labels}}} {count}\n");
+    }
+    // What the caller counts of the same edge is not counted twice.
+    text += &format!(
+        "istio_requests_total{{{}}} 100\n",
+        labels("source", ",response_code=\"200\"")
+    );
+    for (bound, count) in [("1", 50), ("5", 90), ("10", 99), ("+Inf", 100)] {
+        let labels = labels("destination", &format!(",le=\"{bound}\""));
+        text += &format!("istio_request_duration_milliseconds_bucket{{{labels}}} {count}\n");
+    }
+    let printed = signals::Signals::of(&text).to_string();
+    let row: Vec<_> = printed.lines().nth(1).unwrap().split_whitespace().collect();
+    let expected = [
+        "desk", "charts", "http", "100", "3.0%", "1.00", "7.78", "10.00",
+    ];
+    assert_eq!(row, expected, "{printed}");
 }
 
 /// The rows that the README shows are rows of the run.

@@ -25,6 +25,7 @@ mod report;
 mod scenario;
 mod serve;
 mod services;
+mod signals;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -8,6 +8,8 @@ use opentelemetry_sdk::trace::SpanData;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::signals::Signals;
+
 /// What came of a run.
 pub struct Report {
     pub rows: Vec<Row>,
@@ -125,11 +127,11 @@ impl Display for Report {
                 "Row {row} came with {headers} and {verb} on as trace {id}."
             )?;
         }
-        writeln!(f, "\nThe requests, as Prometheus reads them:")?;
-        let is_request = |line: &&str| line.starts_with("istio_requests_total{");
-        for line in self.metrics.lines().filter(is_request) {
-            writeln!(f, "{line}")?;
-        }
+        write!(
+            f,
+            "\nThe golden signals of each edge, from the metrics (--json prints them as Prometheus reads them):\n{}",
+            Signals::of(&self.metrics)
+        )?;
         let wrong = self.rows.iter().filter(|row| !row.is_ok()).count();
         let rows = self.rows.len();
         writeln!(f, "\n{rows} rows, {wrong} differ from what is expected")

@@ -16,6 +16,8 @@ pub struct Exchange(Arc<Cells>);
 
 #[derive(Default)]
 struct Cells {
+    /// Who the server of the connection says it is; what others say does not count then.
+    connection: OnceLock<Peer>,
     peer: OnceLock<Peer>,
     target: OnceLock<Uri>,
     path: OnceLock<PathAndQuery>,
@@ -23,6 +25,7 @@ struct Cells {
     hidden: OnceLock<Hidden>,
     trace: OnceLock<TraceContext>,
     claims: OnceLock<Claims>,
+    verifies_tokens: OnceLock<()>,
     outputs: OnceLock<Arc<[(HeaderName, HeaderValue)]>>,
     decision: OnceLock<Decision>,
     route: OnceLock<Arc<str>>,
@@ -42,13 +45,21 @@ struct Hidden {
 impl Exchange {
     /// The exchange of a request: the one its extensions hold, else a new one that they hold from now on.
     ///
-    /// A [`Peer`] that the server left in the extensions becomes the exchange's.
+    /// A [`Peer`] that the server left in the extensions becomes the exchange's; so does one that axum's server left there as connect info,
+    /// where the features `axum` and `tls` are on.
     pub fn of(extensions: &mut Extensions) -> Self {
         if let Some(exchange) = extensions.get::<Self>() {
             return exchange.clone();
         }
-        let peer = extensions.get::<Peer>().cloned();
-        Self::open(extensions, peer)
+        let peer = peer_left(extensions).cloned();
+        let peer = peer.map_or_else(OnceLock::new, OnceLock::from);
+        Self::open(
+            extensions,
+            Cells {
+                peer,
+                ..Cells::default()
+            },
+        )
     }
 
     /// As [`of`](Self::of), for a layer that may be the outermost: the exchange keeps the path of the request as it is now, so that a guard
@@ -59,20 +70,24 @@ impl Exchange {
         exchange
     }
 
-    /// As [`of`](Self::of), for a server that knows the peer: what the extensions say of one does not count.
+    /// As [`of`](Self::of), for the server of the connection, which knows the peer: what the extensions say of one does not count, and
+    /// neither does what a layer has [set](Self::set_peer) before.
     pub fn from_peer(extensions: &mut Extensions, peer: &Peer) -> Self {
         if let Some(exchange) = extensions.get::<Self>() {
-            exchange.set_peer(peer.clone());
+            let _ = exchange.0.connection.set(peer.clone());
             return exchange.clone();
         }
-        Self::open(extensions, Some(peer.clone()))
+        Self::open(
+            extensions,
+            Cells {
+                connection: OnceLock::from(peer.clone()),
+                ..Cells::default()
+            },
+        )
     }
 
-    fn open(extensions: &mut Extensions, peer: Option<Peer>) -> Self {
-        let exchange = Self(Arc::new(Cells {
-            peer: peer.map_or_else(OnceLock::new, OnceLock::from),
-            ..Cells::default()
-        }));
+    fn open(extensions: &mut Extensions, cells: Cells) -> Self {
+        let exchange = Self(Arc::new(cells));
         if extensions.is_empty() {
             *extensions = ROOM.clone();
         }
@@ -83,7 +98,15 @@ impl Exchange {
     /// The other end of the connection; `None` when no acceptor of this crate (or test) told who it is.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
-        self.0.peer.get()
+        self.0.connection.get().or_else(|| self.0.peer.get())
+    }
+
+    /// The peer of a request, as far as its extensions tell: its exchange's, else the one that a server left there.
+    #[cfg(feature = "axum")]
+    pub(super) fn peer_of(extensions: &Extensions) -> Option<&Peer> {
+        let exchange = extensions.get::<Self>();
+        let told = exchange.and_then(Self::peer);
+        told.or_else(|| peer_left(extensions))
     }
 
     /// The request target as it was sent, before any router changed it; without query parameters that may hold a token, as soon as a
@@ -152,6 +175,13 @@ impl Exchange {
         self.0.claims.get()
     }
 
+    /// Whether a guard has looked for tokens, by rules that let some be good: without [`claims`](Self::claims), the caller sent none then.
+    /// Where it is `false`, no token that a caller may send would be verified.
+    #[must_use]
+    pub fn verifies_tokens(&self) -> bool {
+        self.0.verifies_tokens.get().is_some()
+    }
+
     /// What policy decided, when it left a record.
     #[must_use]
     pub fn decision(&self) -> Option<&Decision> {
@@ -170,7 +200,13 @@ impl Exchange {
         self.0.details.get()
     }
 
-    /// Says who the peer is. Only the first word counts; so do all the setters below.
+    /// Says that a guard looks for tokens: see [`verifies_tokens`](Self::verifies_tokens). Before it refuses any.
+    pub fn set_verifies_tokens(&self) {
+        let _ = self.0.verifies_tokens.set(());
+    }
+
+    /// Says who the peer is. Only the first word counts, and none where the server of the connection [says so](Self::from_peer) itself. Of all
+    /// the setters below the first word counts, too.
     pub fn set_peer(&self, peer: Peer) {
         let _ = self.0.peer.set(peer);
     }
@@ -320,6 +356,24 @@ impl fmt::Debug for Exchange {
             .field("details", &self.details())
             .finish_non_exhaustive()
     }
+}
+
+/// The peer that a server left beside a request.
+fn peer_left(extensions: &Extensions) -> Option<&Peer> {
+    let peer = extensions.get::<Peer>();
+    peer.or_else(|| connected(extensions))
+}
+
+/// What axum's own server left, over a listener of ours.
+#[cfg(all(feature = "axum", feature = "tls"))]
+fn connected(extensions: &Extensions) -> Option<&Peer> {
+    let connected = extensions.get::<axum::extract::ConnectInfo<Peer>>()?;
+    Some(&connected.0)
+}
+
+#[cfg(not(all(feature = "axum", feature = "tls")))]
+fn connected(_: &Extensions) -> Option<&Peer> {
+    None
 }
 
 #[cfg(feature = "axum")]

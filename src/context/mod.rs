@@ -1,8 +1,57 @@
 //! Facts of a request that layers share: who called ([`Peer`]), for whom ([`Claims`]), in which trace ([`TraceContext`]).
 //!
-//! One [`Exchange`] per request carries them. The outermost layer puts it into the request's extensions, the others find it there, and
-//! while a request is being polled it is also the *current* exchange of the task, which is how the client layer and log events find it
-//! without help from the application.
+//! One [`Exchange`] per request carries them. The outermost layer puts it into the request's extensions, and each layer adds what it has
+//! found out; what is there is never replaced:
+//!
+//! ```text
+//!  who                                     puts                                    and who reads it
+//!  TLS acceptor, or whatever accepts       Peer: addresses, certificate's id       policy, metrics, propagation, handlers
+//!    │
+//!  propagation (PropagationLayer)          TraceContext: trace, span, request id   log lines, the client, handlers
+//!    │
+//!  tokens (JwtLayer)                       Claims of the verified token            policy, handlers
+//!    │
+//!  policy (RbacLayer)                      Decision: which rule, why               metrics, spans, on_complete
+//!    │
+//!  the application                         reads them                              by extractor, extension, or `current`
+//! ```
+//!
+//! While the request's future or its body is polled, its exchange is also the *current* one of the task ([`current`], [`current_trace`]).
+//! That is how the client and log lines find it without help from the application. A task that the handler spawns is another task:
+//! hand it what it needs.
+//!
+//! An application gets at the facts in one of these ways:
+//!
+//! | under | how |
+//! |---|---|
+//! | axum (feature `axum`) | as arguments of a handler: `Peer`, `Claims`, `TraceContext`, or `Option` of each |
+//! | tonic (feature `tonic`) | [`RequestFacts`], on a `tonic::Request` |
+//! | any `http::Request` | [`Exchange::of`] its extensions, see below |
+//! | anywhere in the request's task | [`current`] |
+//!
+//! No fact is ever taken from a header that a caller may write. A request without a [`Peer`] is not one of a plaintext caller: guards
+//! refuse it, as they cannot know.
+//!
+//! # Example
+//!
+//! What a test or an acceptor of your own states, a handler reads:
+//!
+//! ```
+//! use http::Request;
+//! use tower_mesh::Peer;
+//! use tower_mesh::context::{Exchange, TlsFacts};
+//! use tower_mesh::identity::PeerCertificate;
+//!
+//! let mut tls = TlsFacts::default();
+//! tls.certificate = Some(PeerCertificate::of("spiffe://cluster.local/ns/default/sa/desk".parse()?));
+//! let peer = Peer::tls("10.0.0.1:4711".parse()?, "10.0.0.2:8443".parse()?, tls);
+//! let mut request = Request::get("/patients/7").extension(peer).body(())?;
+//!
+//! let exchange = Exchange::of(request.extensions_mut());
+//! assert_eq!(exchange.peer().and_then(Peer::principal), Some("cluster.local/ns/default/sa/desk"));
+//! assert!(exchange.claims().is_none(), "no guard has verified a token");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod activity;
 mod claims;
@@ -10,6 +59,7 @@ mod exchange;
 #[cfg(feature = "axum")]
 mod extract;
 mod peer;
+mod peer_layer;
 mod task;
 #[cfg(feature = "tonic")]
 mod tonic_request;
@@ -22,6 +72,7 @@ pub use exchange::Exchange;
 #[cfg(feature = "axum")]
 pub use extract::MissingFact;
 pub use peer::{Peer, TlsFacts};
+pub use peer_layer::{PeerLayer, WithPeer};
 pub use task::{Lent, Scope, current, current_trace};
 #[cfg(feature = "tonic")]
 pub use tonic_request::RequestFacts;

@@ -6,6 +6,10 @@ use super::activity::Activity;
 use crate::identity::{PeerCertificate, SpiffeId, TrustDomain};
 
 /// The other end of this connection: its addresses and what the TLS handshake proved. Cheap to clone; one per connection.
+///
+/// The listeners of this crate make it. Where another TLS terminator accepts, or a test asks, it is made by hand and put into requests by a
+/// [`PeerLayer`](super::PeerLayer): [`plaintext`](Self::plaintext) for a caller without identity, [`proven`](Self::proven) for a SPIFFE id
+/// that was verified, [`tls`](Self::tls) for all else that a handshake settles.
 #[derive(Clone, Debug)]
 pub struct Peer(Arc<Facts>);
 
@@ -63,6 +67,17 @@ impl Peer {
             tls: Some(tls),
             activity: Activity::default(),
         }))
+    }
+
+    /// A TLS connection whose caller has proven this SPIFFE id. Whoever calls this vouches for it: policy takes the id for verified.
+    #[must_use]
+    pub fn proven(remote: SocketAddr, local: SocketAddr, spiffe_id: SpiffeId) -> Self {
+        let certificate = Some(PeerCertificate::of(spiffe_id));
+        let facts = TlsFacts {
+            certificate,
+            ..TlsFacts::default()
+        };
+        Self::tls(remote, local, facts)
     }
 
     /// The peer's address.

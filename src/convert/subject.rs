@@ -105,7 +105,7 @@ impl Caller<'_, '_> {
     /// Today a trust domain of ours stands for all of ours; here it stood for itself.
     fn unaliased(&mut self, names: &[Text], field: &str) {
         let mesh = self.writer.mesh;
-        if mesh.trust_domain == "cluster.local" && mesh.trust_domain_aliases.is_empty() {
+        if mesh.trust_domain_or(None) == "cluster.local" && mesh.trust_domain_aliases.is_empty() {
             return;
         }
         let is_exchanged = |name: &&Text| {

@@ -1,4 +1,52 @@
-//! Names of workloads: SPIFFE ids, trust domains, and who this process is.
+//! Names of workloads: [SPIFFE ids](SpiffeId), [trust domains](TrustDomain), and who this process is ([`Workload`]).
+//!
+//! A workload has one name, and three places must agree on it: the application, which states a [`Workload`]; the certificate, whose one
+//! URI is the [`SpiffeId`]; and the policies, which write that id without its scheme, as a *principal*.
+//!
+//! ```text
+//! Workload::new("default", "patients")                       what the application states
+//!                   │          │
+//! spiffe://cluster.local/ns/default/sa/patients              the URI of its certificate
+//!          └─────┬─────┘    └──┬──┘    └──┬───┘
+//!          trust domain    namespace   service account
+//!
+//! principals: ["cluster.local/ns/default/sa/patients"]       what policies of others say of it
+//! selector: {matchLabels: {app: patients}}                   how policies find it: by namespace and labels, not by the id
+//! ```
+//!
+//! - A trust domain is what one authority vouches for. An id of another domain is judged by that domain's roots.
+//! - Only ids of the shape `/ns/NAMESPACE/sa/ACCOUNT` have a namespace and an account. `namespaces:` and `serviceAccounts:` of a policy never
+//!   match another shape; `principals:` match any.
+//! - [`PeerCertificate`] holds the names of a verified certificate. After a handshake of this crate that is the SPIFFE id alone: DNS names
+//!   and the subject are no identity.
+//!
+//! Nothing here does I/O: keys and certificates are the business of [`tls`](crate::tls), and where a caller's identity is found
+//! in a request that of [`context`](crate::context).
+//!
+//! # Example
+//!
+//! ```
+//! use tower_mesh::Workload;
+//! use tower_mesh::identity::{SpiffeId, TrustDomain};
+//!
+//! let patients = Workload::new("default", "patients")
+//!     .label("app", "patients")
+//!     .service("patients", 8443);
+//! let id = patients.spiffe_id(&TrustDomain::new("cluster.local")?)?;
+//! assert_eq!(id.as_str(), "spiffe://cluster.local/ns/default/sa/patients");
+//! assert_eq!(id.principal(), "cluster.local/ns/default/sa/patients");
+//!
+//! let desk: SpiffeId = "spiffe://cluster.local/ns/default/sa/desk".parse()?;
+//! assert_eq!((desk.namespace(), desk.service_account()), (Some("default"), Some("desk")));
+//!
+//! // An id of another shape is an identity, too, but has no namespace.
+//! let printer: SpiffeId = "spiffe://cluster.local/floor-2/printer".parse()?;
+//! assert_eq!(printer.namespace(), None);
+//!
+//! // Nothing is guessed: an id is what the standard says, to the letter.
+//! assert!("spiffe://Cluster.Local/ns/default/sa/desk".parse::<SpiffeId>().is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod certificate;
 mod spiffe_id;

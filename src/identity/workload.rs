@@ -86,7 +86,10 @@ impl Workload {
         self
     }
 
-    /// Sets the trust domain of our own identity; the mesh configuration's, else `cluster.local`, by default.
+    /// Sets the trust domain of our own identity, for tools and policy tests.
+    ///
+    /// A MeshConfig that writes `trustDomain` has precedence, and a running mesh takes its certificate's trust domain instead of
+    /// this one. Without any of these it is `cluster.local`.
     #[must_use]
     pub fn trust_domain(mut self, trust_domain: TrustDomain) -> Self {
         self.trust_domain = Some(trust_domain);

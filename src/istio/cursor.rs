@@ -65,6 +65,11 @@ impl Sink {
         self.problems.borrow().len() > MAX_PROBLEMS
     }
 
+    /// Whether nothing is wrong so far.
+    pub(crate) fn is_good(&self) -> bool {
+        self.problems.borrow().is_empty()
+    }
+
     /// The problems and the notes.
     pub(crate) fn into_parts(self) -> (Vec<Problem>, Vec<Problem>) {
         (self.problems.into_inner(), self.notes.into_inner())

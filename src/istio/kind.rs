@@ -67,6 +67,18 @@ pub(super) fn is_our_group(name: &str) -> bool {
     GROUPS.iter().any(|group| group.name == name)
 }
 
+/// Whether an `apiVersion` or an API group is one of Istio's, also one that is not read.
+pub(crate) fn is_istio(api_version: &str) -> bool {
+    let group = api_version.split('/').next().unwrap_or_default();
+    group == "istio.io" || group.ends_with(".istio.io")
+}
+
+/// Whether a kind of ours has just this name.
+pub(crate) fn is_our_kind(name: &str) -> bool {
+    let mut kinds = GROUPS.iter().flat_map(|group| group.kinds);
+    kinds.any(|(known, _)| *known == name)
+}
+
 /// The kind of ours that is named so, or nearly so, and the `apiVersion` to write for it.
 pub(super) fn meant(kind: &str) -> Option<(&'static str, String)> {
     let names = || {

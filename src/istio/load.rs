@@ -135,6 +135,11 @@ impl Loader {
         self.problems.push(problem);
     }
 
+    /// Adds a note that was found elsewhere.
+    pub(crate) fn note(&mut self, note: Problem) {
+        self.resources.notes.push(note);
+    }
+
     /// Everything that was read.
     ///
     /// # Errors

@@ -7,8 +7,9 @@ use super::Text;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MeshConfig {
-    /// `trustDomain`; `cluster.local` by default.
-    pub trust_domain: String,
+    /// `trustDomain`, when it is written. Otherwise the trust domain is the workload's own; see
+    /// [`trust_domain_or`](Self::trust_domain_or).
+    pub trust_domain: Option<String>,
     /// `trustDomainAliases`.
     pub trust_domain_aliases: Vec<String>,
     /// `rootNamespace`; `istio-system` by default.
@@ -24,7 +25,7 @@ pub struct MeshConfig {
 impl Default for MeshConfig {
     fn default() -> Self {
         Self {
-            trust_domain: "cluster.local".to_owned(),
+            trust_domain: None,
             trust_domain_aliases: Vec::new(),
             root_namespace: "istio-system".to_owned(),
             path_normalization: PathNormalization::default(),
@@ -33,6 +34,34 @@ impl Default for MeshConfig {
         }
     }
 }
+
+impl MeshConfig {
+    /// The trust domain that policies mean by ours: `trustDomain` when it is written, else `own`, else `cluster.local`.
+    ///
+    /// `own` is the trust domain of the workload's certificate, or the one that a tool was given for it.
+    ///
+    /// ```
+    /// use tower_mesh::istio::parse_mesh_config;
+    ///
+    /// let silent = parse_mesh_config("mesh.yaml", "rootNamespace: mesh")?;
+    /// assert_eq!(silent.trust_domain_or(Some("clinic.example")), "clinic.example");
+    /// assert_eq!(silent.trust_domain_or(None), "cluster.local");
+    ///
+    /// let written = parse_mesh_config("mesh.yaml", "trustDomain: ward.example")?;
+    /// assert_eq!(written.trust_domain_or(Some("clinic.example")), "ward.example");
+    /// # Ok::<(), tower_mesh::istio::Problems>(())
+    /// ```
+    #[must_use]
+    pub fn trust_domain_or<'a>(&'a self, own: Option<&'a str>) -> &'a str {
+        self.trust_domain
+            .as_deref()
+            .or(own)
+            .unwrap_or(DEFAULT_TRUST_DOMAIN)
+    }
+}
+
+/// Istio's default.
+const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
 
 /// How request paths are normalized before they are judged. Istio's `DEFAULT` is [`Base`](Self::Base).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

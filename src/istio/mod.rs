@@ -91,11 +91,13 @@ pub use security::{
 };
 pub(crate) use suggest::distance;
 pub(crate) use uri::shown_uri;
+// Files of kustomize and Helm are YAML, too.
+pub(crate) use {
+    cursor::Sink,
+    kind::{is_istio, is_our_kind},
+    reader::{Limits, documents},
+    tree::{Node, Value},
+};
 // The tables of policy tests are YAML, too, and say as well what is wrong with them.
 #[cfg(feature = "policy-testing")]
-pub(crate) use {
-    cursor::{Cursor, Sink},
-    fields::Fields,
-    reader::{Limits, documents},
-    tree::{Node, Plain, Value},
-};
+pub(crate) use {cursor::Cursor, fields::Fields, tree::Plain};

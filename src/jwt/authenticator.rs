@@ -159,6 +159,7 @@ impl Authenticator {
         if self.seen.is_none() {
             return Ok(None);
         }
+        exchange.set_verifies_tokens();
         let is_preflight = is_preflight(&head.method, &head.headers);
         let now = now
             .duration_since(UNIX_EPOCH)

@@ -1,7 +1,10 @@
+use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use http::{Request, Response};
+use http::request::Parts;
+use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -9,7 +12,8 @@ use super::Authenticator;
 use crate::access;
 use crate::context::Exchange;
 use crate::live::Live;
-use crate::message::{GuardBody, GuardFuture};
+use crate::message::{GuardBody, GuardFuture, LocalReply};
+use crate::policy::PerPort;
 
 /// The response future of [`Jwt`].
 pub type ResponseFuture<F, B> = GuardFuture<F, B>;
@@ -17,16 +21,39 @@ pub type ResponseFuture<F, B> = GuardFuture<F, B>;
 /// Applies [`Jwt`].
 #[derive(Clone, Debug)]
 pub struct JwtLayer {
-    authenticator: Live<Authenticator>,
+    rules: Rules,
     strict: bool,
 }
+
+/// Where the rules for a request come from.
+#[derive(Clone)]
+enum Rules {
+    /// The same for every port.
+    Same(Live<Authenticator>),
+    Followed(Arc<Follow>),
+}
+
+/// Gives the rules of the generation that a request is judged by.
+pub(crate) type Follow = dyn Fn(&mut Extensions) -> Arc<PerPort<Authenticator>> + Send + Sync;
 
 impl JwtLayer {
     /// A layer that judges tokens by these rules, by whatever generation of them is current when a request comes.
     #[must_use]
     pub fn new(authenticator: Live<Authenticator>) -> Self {
         Self {
-            authenticator,
+            rules: Rules::Same(authenticator),
+            strict: false,
+        }
+    }
+
+    /// A layer that asks for the rules of each request, and judges by those of the port that it came in by.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the guards of a mesh")
+    )]
+    pub(crate) fn following(follow: Arc<Follow>) -> Self {
+        Self {
+            rules: Rules::Followed(follow),
             strict: false,
         }
     }
@@ -45,6 +72,41 @@ impl JwtLayer {
     pub fn strict(mut self) -> Self {
         self.strict = true;
         self
+    }
+
+    fn judge(&self, head: &mut Parts, exchange: &Exchange) -> Result<(), LocalReply> {
+        match &self.rules {
+            Rules::Same(live) => self.judge_by(&live.load(), head, exchange),
+            Rules::Followed(follow) => {
+                let rules = follow(&mut head.extensions);
+                let port = exchange.peer().map_or(0, |peer| peer.local_addr().port());
+                self.judge_by(rules.get(port), head, exchange)
+            }
+        }
+    }
+
+    fn judge_by(
+        &self,
+        authenticator: &Authenticator,
+        head: &mut Parts,
+        exchange: &Exchange,
+    ) -> Result<(), LocalReply> {
+        let now = SystemTime::now();
+        let verdict = if self.strict {
+            authenticator.authenticate_strictly(head, exchange, now)
+        } else {
+            authenticator.authenticate(head, exchange, now)
+        };
+        verdict.map(drop)
+    }
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same(live) => f.debug_tuple("Same").field(live).finish(),
+            Self::Followed(_) => f.write_str("Followed"),
+        }
     }
 }
 
@@ -84,15 +146,8 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let exchange = Exchange::of_request(&mut head);
-        let authenticator = self.layer.authenticator.load();
-        let now = SystemTime::now();
-        let verdict = if self.layer.strict {
-            authenticator.authenticate_strictly(&mut head, &exchange, now)
-        } else {
-            authenticator.authenticate(&mut head, &exchange, now)
-        };
-        match verdict {
-            Ok(_) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
+        match self.layer.judge(&mut head, &exchange) {
+            Ok(()) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
             Err(reply) => {
                 access::refused(&head, &exchange, &reply, None);
                 GuardFuture::refused(reply, &head.method, &head.headers)

@@ -10,6 +10,8 @@
 //! HTTP client. Until keys are there, tokens are refused and requests without one are not affected. When an issuer's `jwksUri` moves, its
 //! keys from before serve until the new one answers.
 //!
+//! [`Guards`](crate::Guards) keep rules and keys fresh for a layer without a mesh.
+//!
 //! Tokens that were good are remembered, up to 10,000 of them and 32 MiB with their claims, until they expire or the rules or keys change.
 //!
 //! # Example

@@ -11,7 +11,7 @@ use crate::tls::{Credentials, Modes};
 /// Says who serves where, and under which policies.
 pub(super) fn serving(
     workload: &Workload,
-    credentials: &Credentials,
+    credentials: Option<&Credentials>,
     cells: &Cells,
     address: SocketAddr,
 ) {
@@ -19,9 +19,9 @@ pub(super) fn serving(
     let mode = cells.modes.load().of(address.port());
     tracing::info!(
         target: "tower_mesh::mesh",
-        id = %credentials.spiffe_id(),
+        id = credentials.map(|credentials| display(credentials.spiffe_id())),
         workload = %format_args!("{}/{}", workload.namespace(), workload.workload_name()),
-        certificate_ends = %Date(credentials.not_after()),
+        certificate_ends = credentials.map(|credentials| display(Date(credentials.not_after()))),
         %address,
         mode = %mode,
         policies = config.policies,

@@ -3,27 +3,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cells::{Cells, Compiler, ModeChoice};
+use super::cells::ModeChoice;
 use super::driver::Driver;
 use super::error::BuildError;
-use super::fetch::{self, FetchOptions};
+use super::fetch::FetchOptions;
 use super::handle::{Listening, Mesh, Parts};
 use super::http::HttpLimits;
 use super::inbound::{Completed, Inbound, Observer, ServerLayer};
-use super::keys;
 use super::outbound::{Client, Outbound};
 use super::outside::Outside;
 use super::own_identity;
+use super::plaintext::{Plaintext, unproven_id};
 use super::pool::Pools;
 use super::quiet::QuietStreams;
-use super::reload::{Guarded, Judge, Reloads, require_allow, warn_of_foreign, warn_without_allow};
+use super::rules::Rules;
 use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
+use super::trust_domain;
 use super::upstream::Upstreams;
 use crate::identity::{SpiffeId, Workload};
-use crate::istio::Problems;
-use crate::jwt::{Counts, Keyring};
 use crate::matcher::Cidr;
 use crate::metrics::Registry;
 use crate::propagation::Propagation;
@@ -56,6 +55,7 @@ pub struct MeshBuilder {
     requires_policy: bool,
     /// Ids of our own certificate that need not be those of the workload.
     allowed: Vec<SpiffeId>,
+    pub(super) is_plaintext: bool,
 }
 
 impl MeshBuilder {
@@ -78,11 +78,13 @@ impl MeshBuilder {
             outside: Vec::new(),
             requires_policy: false,
             allowed: Vec::new(),
+            is_plaintext: false,
         }
     }
 
     /// Our own identity: [`tls::Files`](crate::tls::Files) or another [`tls::Source`](crate::tls::Source), which the driver follows; a
-    /// [`tls::Identity`](crate::tls::Identity) that stays; or [`tls::Credentials`](crate::tls::Credentials). Required.
+    /// [`tls::Identity`](crate::tls::Identity) that stays; or [`tls::Credentials`](crate::tls::Credentials). Required,
+    /// unless [plaintext](super::DangerousMeshBuilder::plaintext) is asked for.
     pub fn identity(mut self, source: impl Into<IdentitySource>) -> Self {
         self.identity = Some(source.into().0);
         self
@@ -363,36 +365,48 @@ impl MeshBuilder {
     /// # Errors
     /// When the configuration, the identity or an option is wrong; everything that is wrong with the configuration at once.
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
+        if self.is_plaintext {
+            self.go_plaintext();
+        }
         if let Some(mistake) = self.mistakes.pop() {
             return Err(BuildError::option(mistake));
         }
         let (credentials, rotation) = match self.identity {
-            Some(Origin::Fixed(identity)) => (Credentials::new(&identity, self.tls.clone())?, None),
+            Some(Origin::Fixed(identity)) => {
+                let credentials = Credentials::new(&identity, self.tls.clone())?;
+                (Some(credentials), None)
+            }
             Some(Origin::Followed(source)) => {
                 let (credentials, rotation) = Rotation::start(source, self.tls.clone()).await?;
-                (credentials, Some(rotation))
+                (Some(credentials), Some(rotation))
             }
-            Some(Origin::Shared(credentials)) => (credentials, None),
+            Some(Origin::Shared(credentials)) => (Some(credentials), None),
+            None if self.is_plaintext => (None, None),
             None => return Err(BuildError::no_identity()),
         };
-        own_identity::check(&self.workload, &credentials.spiffe_id(), &self.allowed)
-            .map_err(BuildError::option)?;
-        let mut compiler = Compiler {
-            workload: self.workload.clone(),
-            keyring: Keyring::new().counting(token_counts(&self.registry)),
+        if let Some(credentials) = &credentials {
+            own_identity::check(&self.workload, &credentials.spiffe_id(), &self.allowed)
+                .map_err(BuildError::option)?;
+            self.workload = trust_domain::of_certificate(self.workload, &credentials.spiffe_id());
+        }
+        let rules = Rules {
+            workload: &self.workload,
+            credentials: credentials.as_ref(),
+            is_plaintext: self.is_plaintext,
+            registry: &self.registry,
+            feed: self.feed,
+            modes: self.modes,
+            requires_policy: self.requires_policy,
+            fetch: self.fetch,
+            tls: &self.tls,
         };
-        keys::metrics(&self.registry, compiler.keyring.moved());
-        let configuration = self.feed.load(self.workload.namespace())?;
-        let cells = Cells::new(compiler.compile(&configuration)?, self.modes);
-        check_presence(&cells, &configuration, &self.workload, self.requires_policy)?;
-        let program = cells.config.snapshot();
-        warn_of_foreign(program.engine.program(), &configuration, &credentials);
-        let reloads = Reloads::new();
-        let config = cells.config.clone();
-        reloads.show(&self.registry, move || config.generation());
-        let fetch = fetch::client(self.fetch, &self.tls)?;
+        let rules = rules.load()?;
+        let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
 
-        let identity = credentials.spiffe_id();
+        let identity = match &credentials {
+            Some(credentials) => credentials.spiffe_id(),
+            None => unproven_id(&self.workload).map_err(BuildError::option)?,
+        };
         let server = ServerLayer::new(Inbound {
             config: cells.config.clone(),
             propagation: self.propagation.clone(),
@@ -408,8 +422,16 @@ impl MeshBuilder {
             let added = self.upstreams.add_outside(&host, ready);
             added.map_err(BuildError::option)?;
         }
+        self.upstreams.is_plaintext = self.is_plaintext;
+        let plaintext = self.is_plaintext.then(|| Plaintext {
+            upstreams: self.upstreams.inside(),
+        });
         let upstreams = Arc::new(self.upstreams);
-        let connector = Connector::new(credentials.clone())
+        let connector = match &credentials {
+            Some(credentials) => Connector::new(credentials.clone()),
+            None => Connector::plaintext(),
+        };
+        let connector = connector
             .timeout(self.connect_timeout)
             .lifetimes(self.listening.lifetimes);
         tls_metrics::connector(&self.registry, &connector.tally());
@@ -425,15 +447,18 @@ impl MeshBuilder {
             upstreams,
         });
         let renewal = rotation.as_ref().map(Rotation::tally);
-        tls_metrics::identity(&self.registry, &credentials, renewal.clone());
-        let watch = self.feed.into_watch();
-        let judge = Judge::new(reloads.clone(), self.requires_policy, credentials.clone());
-        let mut driver = Driver::new(compiler, cells.clone(), judge, watch, fetch, rotation);
-        driver.fetch_first().await;
+        if let Some(credentials) = &credentials {
+            tls_metrics::identity(&self.registry, credentials, renewal.clone());
+        }
+        if let Some(plaintext) = &plaintext {
+            plaintext.warn();
+        }
+        let driver = rules.driver(rotation).await.remind_of(plaintext);
         let mesh = Mesh::new(Parts {
             workload: self.workload,
             cells,
             credentials,
+            otherwise: identity,
             server,
             client,
             registry: self.registry,
@@ -445,25 +470,23 @@ impl MeshBuilder {
         });
         Ok((mesh, driver))
     }
-}
 
-/// Whether some ALLOW policy selects the workload; an error where one is required, else a word in the log.
-fn check_presence(
-    cells: &Cells,
-    configuration: &Configuration,
-    workload: &Workload,
-    is_required: bool,
-) -> Result<(), Problems> {
-    let (config, modes) = (cells.config.snapshot(), cells.modes.snapshot());
-    let guarded = Guarded {
-        program: config.engine.program(),
-        modes: &modes,
-    };
-    if is_required {
-        return require_allow(guarded, configuration, workload);
+    /// Every port takes plaintext; what asks for TLS all the same is a mistake.
+    fn go_plaintext(&mut self) {
+        let forced = self.modes.forced.replace(Mode::Disable);
+        let asked = [
+            self.identity.is_some().then_some("identity"),
+            self.listening.own_tls.is_some().then_some("own_tls"),
+            forced
+                .is_some_and(|mode| mode != Mode::Disable)
+                .then_some("mode"),
+        ];
+        for option in asked.into_iter().flatten() {
+            self.mistakes.push(format!(
+                "MeshBuilder::{option} asks for TLS, and `danger().plaintext()` for none: leave one of them out"
+            ));
+        }
     }
-    warn_without_allow(guarded, configuration, workload);
-    Ok(())
 }
 
 /// The observer, if any; apart so that it has a `Debug`.
@@ -474,24 +497,6 @@ impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Observers").field(&self.0.is_some()).finish()
     }
-}
-
-/// What becomes of end-user tokens, as metrics.
-fn token_counts(registry: &Registry) -> Counts {
-    const GOOD: &str = "End-user tokens found good, by signature or because they were good before.";
-    const REFUSED: &str = "Requests refused for their end-user tokens.";
-    Counts::new(
-        |result| {
-            registry
-                .counter("mesh_jwt_tokens_total", GOOD, &[("result", result)])
-                .into()
-        },
-        |reason| {
-            registry
-                .counter("mesh_jwt_refusals_total", REFUSED, &[("reason", reason)])
-                .into()
-        },
-    )
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

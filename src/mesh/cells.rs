@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use super::applying::applying;
-use super::told;
+use super::{told, trust_domain};
 use crate::identity::Workload;
-use crate::istio::Problems;
+use crate::istio::{MtlsMode, Problems};
 use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
 use crate::policy::{Engine, PerPort, compile};
@@ -13,7 +15,7 @@ use crate::tls::{Mode, Modes};
 #[derive(Debug)]
 pub(super) struct Config {
     pub(super) engine: Engine,
-    pub(super) authenticators: PerPort<Authenticator>,
+    pub(super) authenticators: Arc<PerPort<Authenticator>>,
     /// Which files it was read from.
     pub(super) holdings: Holdings,
     /// How many policies were read, for whichever workload.
@@ -42,6 +44,8 @@ pub(super) struct ModeChoice {
     pub(super) forced: Option<Mode>,
     /// Where no resource says anything: STRICT, unless another is asked for (security rule M-20).
     pub(super) otherwise: Mode,
+    /// TLS ends elsewhere, so that the modes are for others to keep.
+    pub(super) elsewhere: bool,
 }
 
 /// Turns configuration into what the layers read.
@@ -60,6 +64,7 @@ impl Compiler {
             &self.workload,
         )?;
         told::tell(configuration, &program);
+        trust_domain::warn(&configuration.mesh_config, &self.workload);
         let mut authenticators = PerPort::same(Authenticator::compile(
             &program.authentication.default,
             &mut self.keyring,
@@ -73,7 +78,7 @@ impl Compiler {
         let resources = &configuration.resources;
         Ok(Config {
             engine,
-            authenticators,
+            authenticators: Arc::new(authenticators),
             holdings: configuration.holdings.clone(),
             policies: resources.authorization_policies.len() + resources.service_roles.len(),
         })
@@ -83,6 +88,7 @@ impl Compiler {
 impl Cells {
     pub(super) fn new(config: Config, choice: ModeChoice) -> Self {
         let modes = Live::new(choice.modes(&config.engine));
+        choice.tell(&config.engine);
         Self {
             config: Live::new(config),
             modes,
@@ -98,6 +104,7 @@ impl Cells {
     /// Publishes a generation: modes first where they grow stricter matters less than the rules that read identities.
     pub(super) fn publish(&self, config: Config) {
         let modes = self.modes_of(&config);
+        self.choice.tell(&config.engine);
         self.config.store(config);
         self.modes.store(modes);
     }
@@ -109,5 +116,17 @@ impl ModeChoice {
             return Modes::new(forced);
         }
         Modes::from_resources(&engine.program().mtls, self.otherwise)
+    }
+
+    /// Says so when a port is STRICT that no listener of ours has.
+    fn tell(self, engine: &Engine) {
+        let said = &engine.program().mtls;
+        let mut all = said.by_port.values().chain([&said.default]);
+        if self.elsewhere && all.any(|mode| *mode == Some(MtlsMode::Strict)) {
+            tracing::warn!(
+                target: "tower_mesh::config",
+                "PeerAuthentication says STRICT for this workload, and guards without a listener cannot keep to it: let what ends TLS refuse plaintext and callers without a certificate"
+            );
+        }
     }
 }

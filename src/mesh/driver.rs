@@ -11,11 +11,12 @@ use super::announce;
 use super::cells::{Cells, Compiler};
 use super::fetch::Fetch;
 use super::keys::Keys;
+use super::plaintext::Plaintext;
 use super::reload::Judge;
 use crate::source::Watch;
 use crate::tls::Rotation;
 
-/// Keeps a mesh fresh: watched configuration, fetched keys, its own identity.
+/// Keeps a mesh fresh: watched configuration, fetched keys, its own identity. Or [`Guards`](super::Guards), which have no identity.
 ///
 /// [`run`](Self::run) it for as long as the mesh serves. Without it, or once it is dropped, the mesh goes on with what it has: policies
 /// stay as they were, fetched keys stay good until they are too old, and the identity until it ends. When there is anything to be kept fresh,
@@ -29,6 +30,7 @@ pub struct Driver {
     watch: Option<Watch>,
     keys: Keys,
     rotation: Option<Rotation>,
+    plaintext: Option<Plaintext>,
     pulse: Pulse,
 }
 
@@ -64,8 +66,14 @@ impl Driver {
             watch,
             keys: Keys::new(fetch),
             rotation,
+            plaintext: None,
             pulse: Pulse(Arc::new(AtomicBool::new(true))),
         }
+    }
+
+    /// Repeats, while it runs, that the mesh speaks plaintext.
+    pub(super) fn remind_of(self, plaintext: Option<Plaintext>) -> Self {
+        Self { plaintext, ..self }
     }
 
     /// Whether this driver follows all that may change; `None` when nothing does.
@@ -90,8 +98,13 @@ impl Driver {
     /// `jwksUri` moved and does not answer, its keys from before serve, and `mesh_jwt_moved_key_sets` counts it.
     pub async fn run(mut self) {
         let rotation = self.rotation.take();
+        let plaintext = self.plaintext.take();
         // Beside the rest and never dropped half-way: a source may take longer than the next look is away.
-        tokio::join!(rotate(rotation), self.refresh());
+        tokio::join!(
+            rotate(rotation),
+            self.refresh(),
+            Plaintext::remind(plaintext)
+        );
     }
 
     /// Looks at the configuration, if it is watched, and fetches keys, for ever.

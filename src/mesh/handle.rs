@@ -17,7 +17,7 @@ use super::outbound::Client;
 use super::quiet::QuietStreams;
 use super::readiness::{IdentityState, Readiness};
 use super::reload::Reloads;
-use super::shutdown::{Shutdown, Signal};
+use super::shutdown::{Last, Running, Shutdown, Signal};
 use super::tls_metrics;
 use crate::identity::{SpiffeId, Workload};
 use crate::live::Live;
@@ -36,7 +36,10 @@ pub struct Mesh(Arc<Parts>);
 pub(super) struct Parts {
     pub(super) workload: Workload,
     pub(super) cells: Cells,
-    pub(super) credentials: Credentials,
+    /// None in plaintext.
+    pub(super) credentials: Option<Credentials>,
+    /// That of the credentials when they were first read, or what Istio would give this workload.
+    pub(super) otherwise: SpiffeId,
     pub(super) server: ServerLayer,
     pub(super) client: Client,
     pub(super) registry: Registry,
@@ -142,7 +145,7 @@ impl Mesh {
             ..
         } = &*self.0;
         let listener = self.listener(socket, cells.modes.clone())?;
-        announce::serving(workload, credentials, cells, listener.local_addr());
+        announce::serving(workload, credentials.as_ref(), cells, listener.local_addr());
         Ok(listener)
     }
 
@@ -155,7 +158,11 @@ impl Mesh {
 
     fn listener(&self, socket: TcpListener, modes: Live<Modes>) -> io::Result<Listener> {
         let listening = &self.0.listening;
-        let mut acceptor = Acceptor::new(self.0.credentials.clone())
+        let acceptor = match self.credentials() {
+            Some(credentials) => Acceptor::new(credentials.clone()),
+            None => Acceptor::plaintext(),
+        };
+        let mut acceptor = acceptor
             .modes(modes)
             .timeouts(listening.timeouts)
             .lifetimes(listening.lifetimes);
@@ -185,16 +192,14 @@ impl Mesh {
     /// Whether this mesh should get traffic: its identity is good, what may change is followed, and no shutdown was asked for.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        let credentials = &self.0.credentials;
         let rotation = self.0.rotation.as_ref();
         let pulse = self.0.pulse.as_ref();
         Readiness {
-            identity: if credentials.is_withdrawn() {
-                IdentityState::Withdrawn
-            } else if credentials.is_valid() {
-                IdentityState::Valid
-            } else {
-                IdentityState::Expired
+            identity: match self.credentials() {
+                None => IdentityState::Plaintext,
+                Some(credentials) if credentials.is_withdrawn() => IdentityState::Withdrawn,
+                Some(credentials) if credentials.is_valid() => IdentityState::Valid,
+                Some(_) => IdentityState::Expired,
             },
             source_down_for: rotation
                 .filter(|tally| tally.is_down())
@@ -219,16 +224,20 @@ impl Mesh {
         self.0.cells.config.load().engine.clone()
     }
 
-    /// The identity in use.
+    /// The identity in use. In [plaintext](super::DangerousMeshBuilder::plaintext) nothing proves one: it is then the id that Istio would
+    /// give this workload, `spiffe://<trust domain>/ns/<namespace>/sa/<account>`, so that the same
+    /// [`upstream`](MeshBuilder::upstream) calls serve with and without certificates.
     #[must_use]
     pub fn spiffe_id(&self) -> SpiffeId {
-        self.0.credentials.spiffe_id()
+        let proven = self.credentials().map(Credentials::spiffe_id);
+        proven.unwrap_or_else(|| self.0.otherwise.clone())
     }
 
-    /// The certificate, key and roots in use; [`replace`](Credentials::replace) rotates them.
+    /// The certificate, key and roots in use; [`replace`](Credentials::replace) rotates them. `None` in
+    /// [plaintext](super::DangerousMeshBuilder::plaintext), where there are none.
     #[must_use]
-    pub fn credentials(&self) -> &Credentials {
-        &self.0.credentials
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.0.credentials.as_ref()
     }
 
     /// Who we are.
@@ -247,6 +256,16 @@ impl Mesh {
 
     pub(super) fn shutdown_signal(&self) -> Signal {
         self.0.shutdown.signal()
+    }
+
+    /// A server with guards runs for as long as this is kept.
+    pub(super) fn running(&self) -> Running {
+        self.0.shutdown.guarded()
+    }
+
+    /// For a server that outlives those with guards.
+    pub(super) fn last(&self) -> Last {
+        self.0.shutdown.last()
     }
 }
 

@@ -9,6 +9,7 @@
 //! - Outbound: [`Mesh::client`]; [`Mesh::connector`] under a client of your own. [`Outside`] is how hosts without the mesh are reached.
 //! - Configuration that is watched: a change takes the place of what serves when it is good and opens nothing by accident; see
 //!   [`OnOpening`](crate::source::OnOpening), [`RefusedReload`] and [`MeshBuilder::require_policy`].
+//! - Without it: [`Guards`] keep token rules and policies fresh for layers that you compose yourself.
 //! - What is seen of it: one line of log for each port at its start, each change of configuration
 //!   and each drain (targets `tower_mesh::mesh` and `tower_mesh::config`), one event for each
 //!   refusal (`tower_mesh::access`), and [`MeshBuilder::on_complete`] for every request.
@@ -66,6 +67,7 @@ mod builder;
 mod cells;
 mod client_body;
 mod connect;
+mod danger;
 mod date;
 mod driver;
 mod ending;
@@ -74,6 +76,7 @@ mod error;
 mod failures;
 mod farewell;
 mod fetch;
+mod guards;
 mod handle;
 mod http;
 mod inbound;
@@ -86,10 +89,12 @@ mod outside;
 mod own_body;
 mod own_identity;
 mod patience;
+mod plaintext;
 mod pool;
 mod quiet;
 mod readiness;
 mod reload;
+mod rules;
 mod serve;
 mod served_body;
 mod shutdown;
@@ -98,13 +103,16 @@ mod stall;
 mod streams;
 mod tls_metrics;
 mod told;
+mod trust_domain;
 mod upstream;
 
 pub use builder::MeshBuilder;
 pub use client_body::ClientBody;
 pub use connect::{ConnectError, MeshConnector, MeshStream};
+pub use danger::DangerousMeshBuilder;
 pub use driver::Driver;
 pub use error::BuildError;
+pub use guards::{Guards, GuardsBuilder};
 pub use handle::Mesh;
 pub use http::HttpLimits;
 pub use inbound::{Completed, ConnectionServer, ResponseBody, ResponseFuture, Server, ServerLayer};

@@ -21,7 +21,8 @@ use crate::tls::{Connector, Credentials, Protocol};
 pub(super) struct Pools {
     current: ArcSwap<Pool>,
     connector: Connector,
-    credentials: Credentials,
+    /// None in plaintext, where one pool lasts.
+    credentials: Option<Credentials>,
     upstreams: Arc<Upstreams>,
     failures: Arc<Failures>,
     timeout: Duration,
@@ -38,7 +39,7 @@ pub(super) struct Pool {
 impl Pools {
     pub(super) fn new(
         connector: Connector,
-        credentials: Credentials,
+        credentials: Option<Credentials>,
         upstreams: Arc<Upstreams>,
         timeout: Duration,
     ) -> Self {
@@ -53,7 +54,11 @@ impl Pools {
             failures: Arc::clone(&failures),
             timeout,
         };
-        let pool = Pool::new(credentials.generation(), make(http1), make(http2));
+        let pool = Pool::new(
+            generation_of(credentials.as_ref()),
+            make(http1),
+            make(http2),
+        );
         Self {
             current: ArcSwap::from_pointee(pool),
             connector,
@@ -80,11 +85,11 @@ impl Pools {
     /// The pool of the current identity.
     fn current(&self) -> Arc<Pool> {
         let pool = self.current.load();
-        if pool.generation == self.credentials.generation() && !pool.ends.any() {
+        if pool.generation == generation_of(self.credentials.as_ref()) && !pool.ends.any() {
             return Arc::clone(&pool);
         }
         // Read before the connectors are made: a pool is never taken for younger than it is.
-        let generation = self.credentials.generation();
+        let generation = generation_of(self.credentials.as_ref());
         let ends = Arc::default();
         let (http1, http2) = (
             self.connector(Protocol::Http1, &ends),
@@ -130,6 +135,10 @@ impl Pool {
             ends,
         }
     }
+}
+
+fn generation_of(credentials: Option<&Credentials>) -> u64 {
+    credentials.map_or(0, Credentials::generation)
 }
 
 /// A request on its way.

@@ -11,8 +11,9 @@ use tower_service::Service;
 
 use super::reload::RefusedReload;
 use super::{ClientBody, Mesh};
+use crate::metrics::Scrape;
 
-/// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`].
+/// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`], [`Guards::readiness`](super::Guards::readiness).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readiness {
@@ -44,6 +45,10 @@ pub enum IdentityState {
     Expired,
     /// Whoever issued it has none for us any more.
     Withdrawn,
+    /// There is none that could end: [`Guards`](super::Guards) have no TLS of their own.
+    Absent,
+    /// There is none: this mesh speaks [plaintext](super::DangerousMeshBuilder::plaintext).
+    Plaintext,
 }
 
 impl Readiness {
@@ -51,7 +56,11 @@ impl Readiness {
     /// refused: what we have is still good.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.identity == IdentityState::Valid && !self.unattended && !self.draining
+        let has_identity = matches!(
+            self.identity,
+            IdentityState::Valid | IdentityState::Absent | IdentityState::Plaintext
+        );
+        has_identity && !self.unattended && !self.draining
     }
 }
 
@@ -64,9 +73,12 @@ impl fmt::Display for Readiness {
             "not ready"
         })?;
         match self.identity {
-            IdentityState::Valid => {}
+            IdentityState::Valid | IdentityState::Absent => {}
             IdentityState::Expired => f.write_str("; our identity has ended")?,
             IdentityState::Withdrawn => f.write_str("; our identity was withdrawn")?,
+            IdentityState::Plaintext => {
+                f.write_str("; plaintext without identities, for development only")?;
+            }
         }
         if let Some(down) = self.source_down_for {
             write!(
@@ -95,14 +107,17 @@ impl fmt::Display for Readiness {
 }
 
 impl Mesh {
-    /// Answers every request with [`Readiness`], 200 or 503: for [`serve_plaintext`](Self::serve_plaintext).
+    /// Answers probes and scrapes, for [`serve_plaintext`](Self::serve_plaintext): `/metrics` with the [metrics](Self::metrics), as
+    /// [`Scrape`](crate::metrics::Scrape) does, and every other path with [`Readiness`], 200 or 503.
+    ///
+    /// Whoever reaches the port reads the metrics: bind it where only the scraper and the kubelet come.
     #[must_use]
     pub fn probe(&self) -> Probe {
         Probe(self.clone())
     }
 }
 
-/// A service that tells whether a mesh is ready: [`Mesh::probe`].
+/// A service that tells whether a mesh is ready, and shows its metrics: [`Mesh::probe`].
 #[derive(Clone, Debug)]
 pub struct Probe(Mesh);
 
@@ -115,7 +130,11 @@ impl<B> Service<Request<B>> for Probe {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if request.uri().path() == METRICS {
+            let scrape = Scrape::new(self.0.metrics().clone());
+            return ready(Ok(scrape.respond(&request).map(ClientBody::stream)));
+        }
         let readiness = self.0.readiness();
         let body = Bytes::from(format!("{readiness}\n"));
         let mut response = Response::new(ClientBody::from(body));
@@ -127,3 +146,6 @@ impl<B> Service<Request<B>> for Probe {
         ready(Ok(response))
     }
 }
+
+/// Where a probe shows metrics, as Prometheus looks for them by default.
+const METRICS: &str = "/metrics";

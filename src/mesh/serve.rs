@@ -23,7 +23,7 @@ use super::http::HttpLimits;
 use super::patience::Patience;
 use super::quiet::QuietStreams;
 use super::served_body::ServedBody;
-use super::shutdown::Signal;
+use super::shutdown::{Last, Signal};
 use crate::context::Peer;
 use crate::message::CountingBody;
 use crate::tls::{Connection, Listener};
@@ -38,25 +38,40 @@ impl Mesh {
     /// nested router is left outside. Runs until [`shutdown`](Self::shutdown), then drains; dropping the future ends every connection
     /// at once.
     ///
+    /// The future owns all that it needs, so that it can be spawned: `tokio::spawn(mesh.serve(address, app))`. The address is listened on
+    /// when it is first polled.
+    ///
     /// # Errors
     /// When the address cannot be listened on. No client can make it fail.
-    pub async fn serve<S, B>(&self, address: impl ToSocketAddrs, service: S) -> io::Result<Drained>
+    pub fn serve<A, S, B>(
+        &self,
+        address: A,
+        service: S,
+    ) -> impl Future<Output = io::Result<Drained>> + use<A, S, B>
     where
+        A: ToSocketAddrs,
         S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.serve_on(TcpListener::bind(address).await?, service)
-            .await
+        let mesh = self.clone();
+        async move {
+            let socket = TcpListener::bind(address).await?;
+            mesh.serve_on(socket, service).await
+        }
     }
 
     /// As [`serve`](Self::serve), on a socket that listens already.
     ///
     /// # Errors
     /// When the socket has no local address.
-    pub async fn serve_on<S, B>(&self, socket: TcpListener, service: S) -> io::Result<Drained>
+    pub fn serve_on<S, B>(
+        &self,
+        socket: TcpListener,
+        service: S,
+    ) -> impl Future<Output = io::Result<Drained>> + use<S, B>
     where
         S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
@@ -64,19 +79,26 @@ impl Mesh {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let listener = self.listen_for_serve(socket)?;
-        let service = self.protect(service);
-        let for_one = || {
-            let service = service.clone();
-            |peer: &Peer| service.on_connection(peer.clone())
-        };
-        Ok(self.run(listener, for_one).await)
+        let mesh = self.clone();
+        async move {
+            let listener = mesh.listen_for_serve(socket)?;
+            let service = mesh.protect(service);
+            let _running = mesh.running();
+            let for_one = || {
+                let service = service.clone();
+                |peer: &Peer| service.on_connection(peer.clone())
+            };
+            Ok(mesh.run(listener, None, for_one).await)
+        }
     }
 
     /// Serves something on an address in plaintext and **without any guard**: what a kubelet or a load balancer asks, that has no
     /// certificate. Give it a service of its own, [`probe`](Self::probe) say, never the application.
     ///
-    /// The bounds on connections and on HTTP are those of [`serve`](Self::serve), and it ends with it.
+    /// The bounds on connections and on HTTP are those of [`serve`](Self::serve). At a [`shutdown`](Self::shutdown) it goes on until each
+    /// [`serve`](Self::serve) of this mesh has drained, so that [`probe`](Self::probe) says meanwhile that the mesh is not ready, and the last
+    /// metrics can be scraped. Then it drains itself. Where none runs (under another server, say) it ends with the shutdown, and in any case
+    /// when the grace is over.
     ///
     /// ```no_run
     /// # async fn example(mesh: tower_mesh::Mesh, app: axum::Router) -> std::io::Result<()> {
@@ -89,31 +111,35 @@ impl Mesh {
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub async fn serve_plaintext<S, B>(
+    pub fn serve_plaintext<A, S, B>(
         &self,
-        address: impl ToSocketAddrs,
+        address: A,
         service: S,
-    ) -> io::Result<Drained>
+    ) -> impl Future<Output = io::Result<Drained>> + use<A, S, B>
     where
+        A: ToSocketAddrs,
         S: Service<Request<ServedBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.serve_plaintext_on(TcpListener::bind(address).await?, service)
-            .await
+        let mesh = self.clone();
+        async move {
+            let socket = TcpListener::bind(address).await?;
+            mesh.serve_plaintext_on(socket, service).await
+        }
     }
 
     /// As [`serve_plaintext`](Self::serve_plaintext), on a socket that listens already.
     ///
     /// # Errors
     /// When the socket has no local address.
-    pub async fn serve_plaintext_on<S, B>(
+    pub fn serve_plaintext_on<S, B>(
         &self,
         socket: TcpListener,
         service: S,
-    ) -> io::Result<Drained>
+    ) -> impl Future<Output = io::Result<Drained>> + use<S, B>
     where
         S: Service<Request<ServedBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
@@ -121,16 +147,25 @@ impl Mesh {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let listener = self.listen_in_plaintext(socket)?;
-        let for_one = || {
-            let service = service.clone();
-            |_: &Peer| service
-        };
-        Ok(self.run(listener, for_one).await)
+        let mesh = self.clone();
+        async move {
+            let listener = mesh.listen_in_plaintext(socket)?;
+            let last = mesh.last();
+            let for_one = || {
+                let service = service.clone();
+                |_: &Peer| service
+            };
+            Ok(mesh.run(listener, Some(last), for_one).await)
+        }
     }
 
-    /// Accepts and serves until the shutdown, then drains.
-    async fn run<F, S, B>(&self, mut listener: Listener, for_one: impl Fn() -> F) -> Drained
+    /// Accepts and serves until the shutdown, or until the `last` server with guards has ended after it, then drains.
+    async fn run<F, S, B>(
+        &self,
+        mut listener: Listener,
+        mut last: Option<Last>,
+        for_one: impl Fn() -> F,
+    ) -> Drained
     where
         F: FnOnce(&Peer) -> S + Send + 'static,
         S: Service<Request<ServedBody>, Response = Response<B>> + Clone + Send + 'static,
@@ -180,7 +215,7 @@ impl Mesh {
                     is_asked = true;
                     announce::draining(address, notice, grace, connections.len());
                 }
-                () = shutdown.stop(), if is_asked => break,
+                () = stopped(&mut shutdown, last.as_mut()), if is_asked => break,
             }
         }
         let stopped = Instant::now();
@@ -190,6 +225,14 @@ impl Mesh {
         announce::drained(address, drained.cut, drained.cut_streams, stopped.elapsed());
         tally.count_cut(drained.cut_streams);
         drained
+    }
+}
+
+/// Resolves when no connection shall be accepted any more.
+async fn stopped(shutdown: &mut Signal, last: Option<&mut Last>) {
+    match last {
+        Some(last) => last.stop(shutdown).await,
+        None => shutdown.stop().await,
     }
 }
 

@@ -6,7 +6,11 @@ use tokio::time::{Instant, sleep_until};
 
 /// Tells every server of a mesh to drain.
 #[derive(Debug)]
-pub(super) struct Shutdown(watch::Sender<Option<Plan>>);
+pub(super) struct Shutdown {
+    plan: watch::Sender<Option<Plan>>,
+    /// How many servers with guards run.
+    guarded: watch::Sender<usize>,
+}
 
 /// When what happens.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +25,10 @@ struct Plan {
 
 impl Shutdown {
     pub(super) fn new() -> Self {
-        Self(watch::Sender::new(None))
+        Self {
+            plan: watch::Sender::new(None),
+            guarded: watch::Sender::new(0),
+        }
     }
 
     /// Asks for it: servers go on for `notice`, then connections get `grace` to finish. Asked again, whatever is sooner counts.
@@ -29,7 +36,7 @@ impl Shutdown {
         let notice = notice.min(FOREVER);
         let stop = Instant::now() + notice;
         let cut = stop + grace.min(FOREVER);
-        self.0.send_modify(|plan| {
+        self.plan.send_modify(|plan| {
             let before = plan.unwrap_or(Plan { stop, cut, notice });
             *plan = Some(Plan {
                 stop: before.stop.min(stop),
@@ -40,11 +47,49 @@ impl Shutdown {
     }
 
     pub(super) fn is_requested(&self) -> bool {
-        self.0.borrow().is_some()
+        self.plan.borrow().is_some()
     }
 
     pub(super) fn signal(&self) -> Signal {
-        Signal(self.0.subscribe())
+        Signal(self.plan.subscribe())
+    }
+
+    /// A server with guards runs for as long as this is kept.
+    pub(super) fn guarded(&self) -> Running {
+        self.guarded.send_modify(|running| *running += 1);
+        Running(self.guarded.clone())
+    }
+
+    /// For who waits until servers with guards have ended.
+    pub(super) fn last(&self) -> Last {
+        Last(self.guarded.subscribe())
+    }
+}
+
+/// A server with guards that runs.
+#[derive(Debug)]
+pub(super) struct Running(watch::Sender<usize>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0
+            .send_modify(|running| *running = running.saturating_sub(1));
+    }
+}
+
+/// Waits for the servers with guards to end.
+#[derive(Clone, Debug)]
+pub(super) struct Last(watch::Receiver<usize>);
+
+impl Last {
+    /// Resolves when a server without guards shall stop: when no server with guards runs any more, or what is left shall be cut.
+    pub(super) async fn stop(&mut self, signal: &mut Signal) {
+        signal.stop().await;
+        tokio::select! {
+            // It fails when the mesh is gone, and no server is left either.
+            _ = self.0.wait_for(|running| *running == 0) => {}
+            () = signal.cut() => {}
+        }
     }
 }
 

@@ -30,6 +30,14 @@ pub(super) fn tell(configuration: &Configuration, program: &Program) {
             "document skipped: its group is none of ours"
         );
     }
+    let passed_over = configuration.passed_over.iter();
+    let passed_over: Vec<_> = passed_over
+        .filter(|file| !program.notes.contains(file))
+        .collect();
+    for file in bounded(&passed_over) {
+        tracing::info!(target: "tower_mesh::config", %file, "file passed over");
+    }
+    more(passed_over.len(), "more files passed over");
     more(program.notes.len(), "more notes");
     more(others.len(), "more documents skipped");
     unsupported(&istios);

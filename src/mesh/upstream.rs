@@ -30,6 +30,8 @@ pub(super) struct MeshUpstream {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Upstreams {
     by_authority: BTreeMap<String, Reach>,
+    /// Hosts of the mesh are called without TLS.
+    pub(super) is_plaintext: bool,
 }
 
 impl Upstreams {
@@ -80,6 +82,14 @@ impl Upstreams {
         self.insert(authority, Reach::Outside(upstream))
     }
 
+    /// How many hosts of the mesh there are.
+    pub(super) fn inside(&self) -> usize {
+        let reaches = self.by_authority.values();
+        reaches
+            .filter(|reach| matches!(reach, Reach::Mesh(_)))
+            .count()
+    }
+
     fn insert(&mut self, authority: &str, reach: Reach) -> Result<(), String> {
         match self
             .by_authority
@@ -96,7 +106,8 @@ impl Upstreams {
         self.get(authority.as_str())
             .or_else(|| self.get(authority.host()))
             .filter(|reach| match reach {
-                Reach::Mesh(_) => true,
+                // In plaintext goes only what says so, as outside the mesh.
+                Reach::Mesh(_) => !self.is_plaintext || uri.scheme_str() == Some("http"),
                 Reach::Outside(upstream) => upstream.may_carry(uri),
             })
     }

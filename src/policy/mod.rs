@@ -91,7 +91,7 @@ pub(crate) use claims::fold_audience;
 pub use claims::split_words;
 pub use compile::compile;
 #[cfg(feature = "vet")]
-pub(crate) use compile::issuer_and_subject;
+pub(crate) use compile::{Domains, issuer_and_subject};
 pub use decision::{Decision, DryRun, Marks, PolicyId};
 #[cfg(feature = "vet")]
 pub(crate) use engine::normalization;

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Origins;
 use super::ir::Rbac;
+use super::{Attributes, Origins};
 use crate::istio::{
     Action, ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization, PrincipalBinding,
     Problem,
@@ -24,8 +24,26 @@ pub struct Program {
     pub path_normalization: PathNormalization,
     /// Where the rules were written.
     pub origins: Origins,
+    /// Whether a rule names a principal or trust domain that means something else under another trust domain, and neither MeshConfig nor the
+    /// workload says which is ours: `cluster.local` was assumed.
+    pub assumes_trust_domain: bool,
     /// What loads but deserves a word (a resource that does not apply, an unusable provider, …).
     pub notes: Vec<Problem>,
+}
+
+impl Program {
+    /// Whether the assumption may matter for this caller: it has an identity of another trust domain than `cluster.local`, and
+    /// [`assumes_trust_domain`](Self::assumes_trust_domain).
+    #[must_use]
+    pub fn assumes_trust_domain_of(&self, caller: &impl Attributes) -> bool {
+        let names = caller.certificate().into_iter();
+        let mut names = names.flat_map(|certificate| &certificate.uri_sans);
+        let is_foreign = |name: &String| {
+            let name = name.strip_prefix("spiffe://").unwrap_or(name);
+            name.split('/').next() != Some("cluster.local")
+        };
+        self.assumes_trust_domain && names.any(is_foreign)
+    }
 }
 
 /// The chains of every port.

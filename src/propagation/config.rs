@@ -11,14 +11,14 @@ use crate::identity::Workload;
 ///
 /// ```
 /// use tower_mesh::Workload;
-/// use tower_mesh::propagation::{Format, Propagation};
+/// use tower_mesh::propagation::{ClientPropagationLayer, Format, Propagation, PropagationLayer};
 ///
 /// let workload = Workload::new("default", "patients").service("patients", 8443);
 /// let propagation = Propagation::new()
 ///     .workload(&workload)
 ///     .formats([Format::B3, Format::W3c])
 ///     .sample_percent(100.0);
-/// let layers = (propagation.server_layer(), propagation.client_layer());
+/// let layers = (PropagationLayer::new(propagation.clone()), ClientPropagationLayer::new(propagation));
 /// # let _ = layers;
 /// ```
 #[derive(Clone, Debug)]
@@ -35,6 +35,7 @@ pub(super) struct Settings {
     pub(super) forward: Vec<HeaderName>,
     pub(super) identity: Identity,
     pub(super) sink: Option<Arc<dyn SpanSink>>,
+    pub(super) follows_conventions: bool,
 }
 
 /// What becomes of the trace context of a peer that has proven no identity: a caller from outside the mesh.
@@ -65,6 +66,7 @@ impl Propagation {
             forward: Vec::new(),
             identity: Identity::default(),
             sink: None,
+            follows_conventions: false,
         }))
     }
 
@@ -134,6 +136,40 @@ impl Propagation {
     #[must_use]
     pub fn export_to(self, sink: impl SpanSink) -> Self {
         self.with(|settings| settings.sink = Some(Arc::new(sink)))
+    }
+
+    /// Spans follow OpenTelemetry's semantic conventions for HTTP and RPC, so that its tools group and chart them: the stable attributes stand
+    /// beside Istio's tags, and the span's name is `{method} {route}`, or of gRPC `{package.Service}/{method}`, instead of Istio's.
+    ///
+    /// | side | attributes |
+    /// |---|---|
+    /// | both | `http.request.method` (`_OTHER` and `http.request.method_original` for one that is not standard), `http.response.status_code`, `url.scheme`, `server.address`, `server.port`, `network.peer.address`, `network.peer.port`, `network.protocol.name`, `network.protocol.version`, `user_agent.original`, `error.type` |
+    /// | server | `url.path`, `url.query`, `client.address`, `http.route` |
+    /// | client | `url.full` |
+    /// | gRPC | `rpc.system.name`, `rpc.method` (`package.Service/Method`), `rpc.response.status_code` (`OK`, `NOT_FOUND`), of version 1.45; of a server, `_OTHER` and `rpc.method_original` for a method that it does not have |
+    ///
+    /// `url.query` and `url.full` leave out what Istio's `http.url` does, tokens and passwords, and every text is cut at 256 bytes. `error.type` stands where
+    /// the span's status is an error: the status code, the name of the gRPC status, or without an answer Envoy's response flags (`UF`, `DC`), else
+    /// `_OTHER`. The route is known where somebody has [set](crate::context::Exchange::set_route) it:
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")] {
+    /// use axum::Router;
+    /// use axum::extract::{MatchedPath, Request};
+    /// use axum::middleware::{Next, from_fn};
+    /// use tower_mesh::context;
+    ///
+    /// let app: Router = Router::new().route_layer(from_fn(|path: MatchedPath, request: Request, next: Next| {
+    ///     if let Some(exchange) = context::current() {
+    ///         exchange.set_route(path.as_str().into());
+    ///     }
+    ///     next.run(request)
+    /// }));
+    /// # let _ = app; }
+    /// ```
+    #[must_use]
+    pub fn semantic_conventions(self) -> Self {
+        self.with(|settings| settings.follows_conventions = true)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 use http::{HeaderValue, request, response};
 
 use super::config::{Propagation, Settings, Trust, text};
+use super::conventions::{Call, Operation};
 use super::headers::{DECORATOR, Incoming, X_REQUEST_ID};
 use super::open::{Opened, open};
 use super::outside::strip_outside;
@@ -183,6 +184,17 @@ fn record(
     if let Some(port) = port(exchange) {
         tags.upstream_cluster(&settings.identity.cluster(port));
     }
+    let operation = settings.follows_conventions.then(|| {
+        let call = Call {
+            request,
+            target: exchange.target().unwrap_or(&request.uri),
+            kind: SpanKind::Server,
+            exchange: Some(exchange),
+            is_grpc,
+        };
+        tags.begun(call);
+        Operation::of(call)
+    });
     Recording::of(Started {
         sink: sink.clone(),
         name,
@@ -194,5 +206,6 @@ fn record(
         is_grpc,
         tags,
         exchange: Some(exchange.clone()),
+        operation,
     })
 }

@@ -15,19 +15,27 @@ impl Propagation {
     /// The layer of a server: it opens a server span for each request.
     #[must_use]
     pub fn server_layer(&self) -> PropagationLayer {
-        PropagationLayer(self.clone())
+        PropagationLayer::new(self.clone())
     }
 
     /// The layer of a client: it opens a client span for each call.
     #[must_use]
     pub fn client_layer(&self) -> ClientPropagationLayer {
-        ClientPropagationLayer(self.clone())
+        ClientPropagationLayer::new(self.clone())
     }
 }
 
 /// Opens a server span for each request; see [`Propagation::server_layer`].
 #[derive(Clone, Debug, Default)]
 pub struct PropagationLayer(Propagation);
+
+impl PropagationLayer {
+    /// A layer that opens spans as this says.
+    #[must_use]
+    pub const fn new(propagation: Propagation) -> Self {
+        Self(propagation)
+    }
+}
 
 /// The service of [`PropagationLayer`].
 #[derive(Clone, Debug)]
@@ -79,6 +87,14 @@ where
 /// Opens a client span for each call; see [`Propagation::client_layer`].
 #[derive(Clone, Debug, Default)]
 pub struct ClientPropagationLayer(Propagation);
+
+impl ClientPropagationLayer {
+    /// A layer that opens spans as this says.
+    #[must_use]
+    pub const fn new(propagation: Propagation) -> Self {
+        Self(propagation)
+    }
+}
 
 /// The service of [`ClientPropagationLayer`].
 #[derive(Clone, Debug)]

@@ -104,6 +104,7 @@ mod b3;
 mod baggage;
 mod body;
 mod config;
+mod conventions;
 mod format;
 mod future;
 mod headers;

@@ -5,6 +5,7 @@ use opentelemetry::trace::{self as otel, Link, SpanContext, Status, TraceFlags, 
 use opentelemetry::{Context, InstrumentationScope, Key, KeyValue, StringValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanEvents, SpanLinks, SpanProcessor};
 
 use super::config::text;
@@ -28,6 +29,25 @@ use crate::identity::Workload;
 /// let provider = SdkTracerProvider::builder().with_resource(resource).with_span_processor(spans.clone()).build();
 /// let propagation = Propagation::new().workload(&workload).export_to(spans);
 /// # let _ = (provider, propagation);
+/// ```
+///
+/// # To a collector
+///
+/// With `opentelemetry-otlp = { version = "0.33", features = ["grpc-tonic"] }`, inside a tokio runtime. The endpoint is that of `OTEL_EXPORTER_OTLP_ENDPOINT`, `http://localhost:4317` by default, and `OTEL_EXPORTER_OTLP_*`, `OTEL_BSP_*`,
+/// `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` count as everywhere.
+///
+/// ```ignore
+/// let workload = Workload::new("default", "patients").label("app", "patients");
+/// let resource = OpenTelemetry::resource(&workload);
+/// let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().build()?;
+/// let spans = OpenTelemetry::new(BatchSpanProcessor::builder(exporter).build(), &resource);
+/// let provider = SdkTracerProvider::builder().with_resource(resource).with_span_processor(spans.clone()).build();
+/// let application = tracing_opentelemetry::layer().with_tracer(provider.tracer("patients"));
+/// tracing_subscriber::registry().with(tracing_subscriber::fmt::layer()).with(application).init();
+/// let propagation = Propagation::new().semantic_conventions().export_to(spans);
+/// let mesh = Mesh::builder(workload).propagation(propagation); // .identity(..) and so on
+/// // At the end, so that no span is left behind:
+/// provider.shutdown()?;
 /// ```
 #[derive(Clone, Debug)]
 pub struct OpenTelemetry(Arc<Export>);
@@ -54,21 +74,40 @@ impl OpenTelemetry {
 
     /// The resource of a workload: `service.name` is `<app>.<namespace>`, by which Kiali looks traces up.
     ///
-    /// `<app>` is the label `app`, else `app.kubernetes.io/name`, else `service.istio.io/canonical-name`, else the workload's name.
+    /// `<app>` is the label `app`, else `app.kubernetes.io/name`, else `service.istio.io/canonical-name`, else the workload's name. There are also
+    /// `service.namespace`; `service.version` by the label `version`, else `app.kubernetes.io/version`; and in a pod, which knows its `POD_NAME`,
+    /// `k8s.namespace.name` and `k8s.pod.name`. What `OTEL_RESOURCE_ATTRIBUTES` says (`key=value,key=value`) counts before all of it, and
+    /// `OTEL_SERVICE_NAME` is the last word on `service.name`.
     #[must_use]
     pub fn resource(workload: &Workload) -> Resource {
+        let env = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let label = |key: &str| workload.labels().get(key).map(String::as_str);
+        let version = label("version").or_else(|| label("app.kubernetes.io/version"));
+        let version = version.map(|version| KeyValue::new("service.version", version.to_owned()));
+        let namespace = workload.namespace().to_owned();
+        let pod = env("POD_NAME").map(|pod| {
+            [
+                KeyValue::new("k8s.namespace.name", namespace.clone()),
+                KeyValue::new("k8s.pod.name", pod),
+            ]
+        });
+        let name = env("OTEL_SERVICE_NAME").map(|name| KeyValue::new("service.name", name));
         let app = label("app")
             .or_else(|| label("app.kubernetes.io/name"))
             .or_else(|| label("service.istio.io/canonical-name"))
             .unwrap_or_else(|| workload.workload_name());
         Resource::builder_empty()
             .with_attributes([
-                KeyValue::new("service.name", format!("{app}.{}", workload.namespace())),
+                KeyValue::new("service.name", format!("{app}.{namespace}")),
+                KeyValue::new("service.namespace", namespace),
                 KeyValue::new("telemetry.sdk.name", "tower-mesh"),
                 KeyValue::new("telemetry.sdk.language", "rust"),
                 KeyValue::new("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
             ])
+            .with_attributes(version)
+            .with_attributes(pod.into_iter().flatten())
+            .with_detector(Box::new(EnvResourceDetector::new()))
+            .with_attributes(name)
             .build()
     }
 }
@@ -163,5 +202,6 @@ fn value(tag: TagValue) -> Value {
         TagValue::Shared(text) => StringValue::from(text),
         TagValue::Header(_) => StringValue::from(tag.as_str().to_owned()),
         TagValue::Owned(text) => StringValue::from(text),
+        TagValue::Number(number, _) => return Value::I64(number),
     })
 }

@@ -4,6 +4,7 @@ use http::{request, response};
 
 use super::attach::{ActiveSpan, active_span};
 use super::config::{Propagation, text};
+use super::conventions::{Call, Operation};
 use super::headers::{DECORATOR, Incoming, X_REQUEST_ID};
 use super::open::root;
 use super::random;
@@ -49,6 +50,26 @@ impl Propagation {
                 let name = format!("egress {}", authority(request).unwrap_or("-"));
                 let id = trace.request_id();
                 let none: Option<&Peer> = None;
+                let mut tags = Tags::of(
+                    request,
+                    &request.uri,
+                    &settings.identity,
+                    none,
+                    exchange,
+                    id,
+                    is_grpc,
+                );
+                let operation = settings.follows_conventions.then(|| {
+                    let call = Call {
+                        request,
+                        target: &request.uri,
+                        kind: SpanKind::Client,
+                        exchange,
+                        is_grpc,
+                    };
+                    tags.begun(call);
+                    Operation::of(call)
+                });
                 Recording::of(Started {
                     sink: sink.clone(),
                     name: name.into(),
@@ -58,16 +79,9 @@ impl Propagation {
                     link: None,
                     start: now(),
                     is_grpc,
-                    tags: Tags::of(
-                        request,
-                        &request.uri,
-                        &settings.identity,
-                        none,
-                        exchange,
-                        id,
-                        is_grpc,
-                    ),
+                    tags,
                     exchange: None,
+                    operation,
                 })
             }
             Some(_) | None => Recording::none(),
@@ -122,6 +136,7 @@ impl ClientSpan {
                 self.recording.peer(peer);
             }
             self.recording.respond(&response.headers);
+            self.recording.answered(response);
         }
         std::mem::take(&mut self.task)
     }

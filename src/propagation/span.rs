@@ -3,8 +3,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, response};
 
+use super::conventions::Operation;
 use super::tags::Tags;
 use crate::context::{Exchange, Peer, SpanId, TraceContext, TraceId};
 use crate::message::{GrpcStatus, ResponseFlags};
@@ -29,7 +30,8 @@ impl<S: SpanSink + ?Sized> SpanSink for Arc<S> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FinishedSpan {
-    /// The operation, by Istio's naming.
+    /// The operation, by Istio's naming, or OpenTelemetry's where
+    /// [`semantic_conventions`](super::Propagation::semantic_conventions) are asked for.
     pub name: Arc<str>,
     /// Which side of the call it is.
     pub kind: SpanKind,
@@ -45,7 +47,7 @@ pub struct FinishedSpan {
     pub end: SystemTime,
     /// Whether it counts as an error in OpenTelemetry's sense.
     pub is_error: bool,
-    /// Istio's tags.
+    /// Istio's tags, and then those of OpenTelemetry's conventions, if they are asked for.
     pub tags: Vec<(Cow<'static, str>, TagValue)>,
 }
 
@@ -70,6 +72,8 @@ pub enum TagValue {
     Header(HeaderValue),
     /// Of this span alone.
     Owned(String),
+    /// A number, and the same as text: only OpenTelemetry's conventions have any.
+    Number(i64, String),
 }
 
 impl TagValue {
@@ -80,7 +84,7 @@ impl TagValue {
             Self::Static(text) => text,
             Self::Shared(text) => text,
             Self::Header(value) => value.to_str().unwrap_or_default(),
-            Self::Owned(text) => text,
+            Self::Owned(text) | Self::Number(_, text) => text,
         }
     }
 }
@@ -164,6 +168,8 @@ pub(super) struct Started {
     pub(super) tags: Tags,
     /// Of the request that came in: what guards say of its target is known at the end.
     pub(super) exchange: Option<Exchange>,
+    /// Where the span is to follow OpenTelemetry's conventions, too.
+    pub(super) operation: Option<Operation>,
 }
 
 impl Recording {
@@ -180,7 +186,9 @@ impl Recording {
     }
 
     pub(super) fn rename(&mut self, name: &str) {
-        if let Some(started) = &mut self.0 {
+        if let Some(started) = &mut self.0
+            && started.operation.is_none()
+        {
             started.name = name.into();
         }
     }
@@ -201,6 +209,15 @@ impl Recording {
         }
     }
 
+    /// Notes what the head of the response to a call of ours tells, where the conventions ask for it.
+    pub(super) fn answered(&mut self, response: &response::Parts) {
+        if let Some(started) = &mut self.0
+            && started.operation.is_some()
+        {
+            started.tags.answered(response);
+        }
+    }
+
     pub(super) fn end(&mut self, outcome: &Outcome, now: SystemTime) {
         let Some(started) = self.0.take() else {
             return;
@@ -216,12 +233,21 @@ impl Recording {
             is_grpc,
             mut tags,
             exchange,
+            operation,
         } = *started;
         if let Some(exchange) = &exchange {
             tags.hide(exchange);
         }
         let errors = outcome.errors(kind, is_grpc);
         tags.outcome(outcome, errors, is_grpc);
+        let name = match operation {
+            None => name,
+            Some(operation) => {
+                let route = exchange.as_ref().and_then(Exchange::route);
+                tags.ended(&operation, route, outcome, errors, kind);
+                operation.name(route.map(|route| &**route), outcome, kind)
+            }
+        };
         sink.export(FinishedSpan {
             name,
             kind,

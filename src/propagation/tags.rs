@@ -4,6 +4,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
 use super::config::text;
+use super::conventions::{URL_FULL, URL_QUERY};
 use super::span::{Errors, Outcome, TagValue};
 use crate::context::{Exchange, Peer};
 use crate::identity::Workload;
@@ -144,11 +145,24 @@ impl Tags {
 
     /// Takes out of the URL what guards further in have said since: which parameters may hold a token.
     pub(super) fn hide(&mut self, exchange: &Exchange) {
-        let mut tags = self.0.iter_mut();
-        if let Some((_, TagValue::Owned(url))) = tags.find(|(name, _)| name == HTTP_URL)
-            && let Cow::Owned(shown) = without_tokens(url, Some(exchange))
-        {
-            *url = shown;
+        for (name, value) in &mut self.0 {
+            let TagValue::Owned(text) = value else {
+                continue;
+            };
+            match &**name {
+                HTTP_URL | URL_FULL => {
+                    if let Cow::Owned(shown) = without_tokens(text, Some(exchange)) {
+                        *text = shown;
+                    }
+                }
+                URL_QUERY => {
+                    let query = format!("?{text}");
+                    if let Cow::Owned(shown) = without_tokens(&query, Some(exchange)) {
+                        *text = shown.trim_start_matches('?').to_owned();
+                    }
+                }
+                _ => {}
+            }
         }
     }
 
@@ -183,17 +197,22 @@ impl Tags {
         self.0
     }
 
-    fn fixed(&mut self, name: &'static str, value: &'static str) {
+    pub(super) fn fixed(&mut self, name: &'static str, value: &'static str) {
         self.0.push((name.into(), TagValue::Static(value)));
     }
 
-    fn shared(&mut self, name: &'static str, value: &Arc<str>) {
+    pub(super) fn shared(&mut self, name: &'static str, value: &Arc<str>) {
         let value = TagValue::Shared(Arc::clone(value));
         self.0.push((name.into(), value));
     }
 
-    fn owned(&mut self, name: &'static str, value: String) {
+    pub(super) fn owned(&mut self, name: &'static str, value: String) {
         self.0.push((name.into(), TagValue::Owned(value)));
+    }
+
+    pub(super) fn number(&mut self, name: &'static str, value: i64) {
+        let value = TagValue::Number(value, value.to_string());
+        self.0.push((name.into(), value));
     }
 
     fn method(&mut self, method: &Method) {
@@ -241,7 +260,7 @@ impl Tags {
     }
 
     /// Texts that need no cutting share the header's.
-    fn header(&mut self, name: &'static str, value: Option<&HeaderValue>) {
+    pub(super) fn header(&mut self, name: &'static str, value: Option<&HeaderValue>) {
         match value.and_then(|value| Some((value, text(value)?))) {
             Some((value, text)) if cut(text).len() == text.len() => {
                 self.0.push((name.into(), TagValue::Header(value.clone())));
@@ -299,7 +318,7 @@ pub(super) fn authority(request: &request::Parts) -> Option<&str> {
     Some(cut(whole.rsplit_once('@').map_or(whole, |(_, host)| host)))
 }
 
-fn url(request: &request::Parts, target: &Uri, path: &str, is_tls: bool) -> String {
+pub(super) fn url(request: &request::Parts, target: &Uri, path: &str, is_tls: bool) -> String {
     let scheme = match (is_tls, target.scheme_str()) {
         (true, _) | (false, Some("https")) => "https",
         (false, _) => "http",
@@ -316,7 +335,7 @@ fn url(request: &request::Parts, target: &Uri, path: &str, is_tls: bool) -> Stri
 /// The path without the query parameters that may hold a bearer token (rule J-25): whoever reads spans must not be able to use it.
 ///
 /// Guards say which ones; where none has come to look, the parameter's name and the form of its value do.
-fn without_tokens<'p>(path: &'p str, exchange: Option<&Exchange>) -> Cow<'p, str> {
+pub(super) fn without_tokens<'p>(path: &'p str, exchange: Option<&Exchange>) -> Cow<'p, str> {
     let is_dropped = |key: &[u8], value: &[u8]| {
         let mut hidden = exchange.into_iter().flat_map(Exchange::hidden_parameters);
         query::is_token(key, value) || hidden.any(|name| query::is_name(key, name))
@@ -325,7 +344,7 @@ fn without_tokens<'p>(path: &'p str, exchange: Option<&Exchange>) -> Cow<'p, str
 }
 
 /// At most 256 bytes of it, as Envoy cuts paths; whole characters.
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     if text.len() <= 256 {
         return text;
     }

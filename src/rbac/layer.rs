@@ -1,6 +1,8 @@
+use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -17,18 +19,41 @@ pub type ResponseFuture<F, B> = GuardFuture<F, B>;
 /// Applies [`Rbac`].
 #[derive(Clone, Debug)]
 pub struct RbacLayer {
-    engine: Live<Engine>,
+    rules: Rules,
     guard: Guard,
     rewrites: bool,
 }
+
+/// Where the engine for a request comes from.
+#[derive(Clone)]
+enum Rules {
+    Live(Live<Engine>),
+    Followed(Arc<Follow>),
+}
+
+/// Gives the engine of the generation that a request is judged by.
+pub(crate) type Follow = dyn Fn(&mut Extensions) -> Engine + Send + Sync;
 
 impl RbacLayer {
     /// A layer that asks this engine, whatever generation of it is current when a request comes.
     #[must_use]
     pub fn new(engine: Live<Engine>) -> Self {
         Guard::warn_of_unasked_providers(&engine.load());
+        Self::by(Rules::Live(engine))
+    }
+
+    /// A layer that asks for the engine of each request.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the guards of a mesh")
+    )]
+    pub(crate) fn following(follow: Arc<Follow>) -> Self {
+        Self::by(Rules::Followed(follow))
+    }
+
+    fn by(rules: Rules) -> Self {
         Self {
-            engine,
+            rules,
             guard: Guard::new(),
             rewrites: false,
         }
@@ -47,6 +72,15 @@ impl RbacLayer {
     pub fn in_front_of_router(mut self) -> Self {
         self.rewrites = true;
         self
+    }
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Live(live) => f.debug_tuple("Live").field(live).finish(),
+            Self::Followed(_) => f.write_str("Followed"),
+        }
     }
 }
 
@@ -85,9 +119,19 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let exchange = Exchange::of(&mut head.extensions);
-        let engine = self.layer.engine.load();
+        let (loaded, followed);
+        let engine: &Engine = match &self.layer.rules {
+            Rules::Live(live) => {
+                loaded = live.load();
+                &loaded
+            }
+            Rules::Followed(follow) => {
+                followed = follow(&mut head.extensions);
+                &followed
+            }
+        };
         let (guard, in_front) = (&self.layer.guard, self.layer.rewrites);
-        let verdict = guard.judge(&engine, &mut head, &exchange, in_front);
+        let verdict = guard.judge(engine, &mut head, &exchange, in_front);
         match verdict {
             Ok(()) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
             Err(reply) => {

@@ -6,7 +6,9 @@
 //! in the response code details.
 //!
 //! The guard needs to know the [`Peer`](crate::context::Peer). "No peer known" never means "plaintext peer": it refuses, because rules such
-//! as `notPrincipals` would pass.
+//! as `notPrincipals` would pass. Where no listener of this crate accepts, a [`PeerLayer`](crate::context::PeerLayer) says it by hand.
+//!
+//! [`Guards`](crate::Guards) keep policies fresh for a layer without a mesh.
 //!
 //! # Example
 //!

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::holdings::Holdings;
-use crate::istio::{Loader, MeshConfig, Problems, Resources};
+use crate::istio::{Loader, MeshConfig, Problem, Problems, Resources};
 
 /// One whole configuration: resources and the mesh's settings.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +11,10 @@ pub struct Configuration {
     pub resources: Resources,
     /// The mesh's settings: those given explicitly, else those of a ConfigMap `istio` among the resources, else the defaults.
     pub mesh_config: Arc<MeshConfig>,
+    /// The files of a [`Directory`](super::Directory) that were passed over, and why: `kustomization.yaml` and the patches that it lists,
+    /// `Chart.yaml`, `values.yaml` and `values-*.yaml`. Where one of them would change a resource that is read, that is a note of the
+    /// [resources](Resources::notes), too.
+    pub passed_over: Vec<Problem>,
     /// Which files held any of it, when it was read from a [`Directory`](super::Directory).
     pub holdings: Holdings,
 }
@@ -26,6 +30,7 @@ impl Configuration {
         Self {
             resources,
             mesh_config,
+            passed_over: Vec::new(),
             holdings: Holdings::default(),
         }
     }

@@ -7,9 +7,13 @@ use crate::istio::{
 use super::configuration::settings;
 use super::files::{Contents, Found, find, read};
 use super::holdings::Holdings;
+use super::passed_over::passed_over;
 use super::{Configuration, OnOpening, Watch};
 
 /// Configuration in files: one file, or every `*.yaml`, `*.yml` and `*.json` below a directory.
+///
+/// Files of kustomize and Helm that hold no resources are passed over with a [note](Configuration::passed_over) each: neither tool is run.
+/// A Helm template is an error, since it may hold rules that nobody would miss.
 #[derive(Clone, Debug)]
 pub struct Directory {
     paths: Vec<PathBuf>,
@@ -74,7 +78,7 @@ impl Directory {
     ///
     /// Everything that is wrong with any file, and every file that cannot be read: missing, larger than 64 MiB, not UTF-8, a
     /// symbolic link that leads nowhere or in a circle. A directory without any configuration file is an error, too: it would be
-    /// the configuration that allows everything.
+    /// the configuration that allows everything. So is one of which every file is passed over.
     pub fn read(&self, default_namespace: &str) -> Result<Configuration, Problems> {
         Self::parse(&self.gather(), default_namespace)
     }
@@ -88,9 +92,13 @@ impl Directory {
         &self,
         default_namespace: &str,
     ) -> Result<(Configuration, Vec<Problem>), Problems> {
-        let (loader, mesh_config) = Self::loader(&self.gather(), default_namespace);
-        let (resources, readable) = loader.survey()?;
-        Ok((Configuration::new(resources, mesh_config), readable))
+        let loaded = Self::loader(&self.gather(), default_namespace);
+        let (resources, readable) = loaded.loader.survey()?;
+        let configuration = Configuration {
+            passed_over: loaded.passed_over,
+            ..Configuration::new(resources, loaded.mesh_config)
+        };
+        Ok((configuration, readable))
     }
 
     pub(super) fn opening(&self) -> OnOpening {
@@ -129,8 +137,13 @@ impl Directory {
         gathered: &Gathered,
         default_namespace: &str,
     ) -> Result<Configuration, Problems> {
-        let (loader, mesh_config) = Self::loader(gathered, default_namespace);
+        let Loaded {
+            loader,
+            mesh_config,
+            passed_over,
+        } = Self::loader(gathered, default_namespace);
         let resources = loader.finish()?;
+        // What is passed over is blank: a file that held documents and is passed over now has lost them.
         let mut holdings = Holdings::of(gathered.files.iter().map(|file| &*file.name), &resources);
         if let Some(file) = &gathered.mesh_config
             && let Ok(text) = &file.text
@@ -138,30 +151,57 @@ impl Directory {
             holdings = holdings.with_settings(&file.name, is_blank_mesh_config(text));
         }
         Ok(Configuration {
+            passed_over,
             holdings,
             ..Configuration::new(resources, mesh_config)
         })
     }
 
-    /// A loader that has read everything, and the mesh's settings.
-    fn loader(gathered: &Gathered, default_namespace: &str) -> (Loader, Option<MeshConfig>) {
+    /// Reads everything that is to be read.
+    fn loader(gathered: &Gathered, default_namespace: &str) -> Loaded {
         let mut loader = Loader::new(default_namespace);
         for problem in &gathered.problems {
             loader.report(problem.clone());
         }
-        for file in &gathered.files {
+        let passed = passed_over(&gathered.files);
+        let mut notes = Vec::new();
+        for (index, file) in gathered.files.iter().enumerate() {
+            if let Some(passed) = passed.get(&index) {
+                let note = passed.note(&file.name);
+                if passed.changes_ours {
+                    loader.note(note.clone());
+                }
+                notes.push(note);
+                continue;
+            }
             match &file.text {
                 Ok(text) => loader.read(&file.name, text),
                 Err(problem) => loader.report(problem.clone()),
             }
+        }
+        if let (Some(first), true) = (notes.first(), passed.len() == gathered.files.len()) {
+            let message =
+                "every file is passed over, and nothing is left to read: name rendered resources";
+            loader.report(Problem::new(first.at.clone(), "", message));
         }
         let mesh_config = gathered.mesh_config.as_ref().map(|file| match &file.text {
             Ok(text) => parse_mesh_config(&file.name, text),
             Err(problem) => Err(problem.clone().into()),
         });
         let mesh_config = settings(&mut loader, mesh_config);
-        (loader, mesh_config)
+        Loaded {
+            loader,
+            mesh_config,
+            passed_over: notes,
+        }
     }
+}
+
+/// What was read, before it is judged.
+struct Loaded {
+    loader: Loader,
+    mesh_config: Option<MeshConfig>,
+    passed_over: Vec<Problem>,
 }
 
 /// What was found at one time.

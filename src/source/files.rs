@@ -77,6 +77,7 @@ fn descend(directory: &Path, above: &mut HashSet<PathBuf>, found: &mut Found) {
             continue;
         }
         let path = entry.path();
+        let is_kustomization = entry.file_name() == "Kustomization";
         let wanted = is_configuration(&path);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() && wanted => found.problems.push(problem(
@@ -84,14 +85,14 @@ fn descend(directory: &Path, above: &mut HashSet<PathBuf>, found: &mut Found) {
                 "is a directory with the name of a file; rename it",
             )),
             Ok(metadata) if metadata.is_dir() => descend(&path, above, found),
-            Ok(_) if wanted && found.files.len() >= MAX_FILES => {
+            Ok(_) if (wanted || is_kustomization) && found.files.len() >= MAX_FILES => {
                 found.problems.push(problem(
                     &path,
                     format!("is one file more than the {MAX_FILES} that are read"),
                 ));
                 break;
             }
-            Ok(_) if wanted => found.files.push(path),
+            Ok(_) if wanted || is_kustomization => found.files.push(path),
             // What hides behind a link that leads nowhere may have been a directory.
             Err(error) if wanted || entry.file_type().is_ok_and(|kind| kind.is_symlink()) => {
                 found.problems.push(unreadable(&path, &error));

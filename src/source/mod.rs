@@ -2,7 +2,8 @@
 //!
 //! Every source gives a whole [`Configuration`] or says everything that is wrong with it; there is no half configuration. A
 //! [`Directory`] reads the files `*.yaml`, `*.yml` and `*.json` below a path in the byte order of their paths, follows symbolic links
-//! (a mounted Kubernetes ConfigMap is made of them) and skips hidden entries. A [`Watch`] over it looks again when it is asked to, and
+//! (a mounted Kubernetes ConfigMap is made of them) and skips hidden entries. Files of kustomize and Helm that hold no resources are
+//! [passed over](Configuration::passed_over), each with a note. A [`Watch`] over it looks again when it is asked to, and
 //! hands out what it finds only when that differs from what it handed out before; it has no clock and no thread of its own. What a mesh
 //! does with a change that opens the workload is the directory's [`OnOpening`].
 //!
@@ -24,10 +25,12 @@
 
 mod configuration;
 mod directory;
+mod engine;
 mod files;
 mod fixed;
 mod holdings;
 mod on_opening;
+mod passed_over;
 mod watch;
 
 #[cfg(test)]

@@ -112,10 +112,10 @@ fn reads_the_mesh_settings_from_their_own_file_or_from_a_config_map() {
     .unwrap();
     let directory = Directory::new(dir.path()).mesh_config(&settings);
     let loaded = directory.read("ns").unwrap();
-    assert_eq!(loaded.mesh_config.trust_domain, "explicit");
+    assert_eq!(loaded.mesh_config.trust_domain_or(None), "explicit");
     fs::remove_file(&settings).unwrap();
     let loaded = Directory::load(dir.path(), "ns").unwrap();
-    assert_eq!(loaded.mesh_config.trust_domain, "from-map");
+    assert_eq!(loaded.mesh_config.trust_domain_or(None), "from-map");
     assert!(
         directory
             .read("ns")
@@ -188,7 +188,7 @@ fn fixed_texts_are_read_together() {
         .mesh_config("mesh", "trustDomain: td")
         .load("ns")
         .unwrap();
-    assert_eq!(loaded.mesh_config.trust_domain, "td");
+    assert_eq!(loaded.mesh_config.trust_domain_or(None), "td");
 }
 
 #[test]

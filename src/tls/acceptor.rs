@@ -30,7 +30,8 @@ use super::stream::Stream;
 /// - What the server name says is kept as a fact and decides nothing.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
-    credentials: Credentials,
+    /// None of an acceptor that only takes plaintext.
+    credentials: Option<Credentials>,
     modes: Live<Modes>,
     timeouts: HandshakeTimeouts,
     lifetimes: Lifetimes,
@@ -41,9 +42,19 @@ impl Acceptor {
     /// An acceptor with STRICT on every port.
     #[must_use]
     pub fn new(credentials: Credentials) -> Self {
+        Self::with(Some(credentials), Modes::default())
+    }
+
+    /// An acceptor without an identity: it takes plaintext, and cannot make a TLS handshake.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn plaintext() -> Self {
+        Self::with(None, Modes::new(Mode::Disable))
+    }
+
+    fn with(credentials: Option<Credentials>, modes: Modes) -> Self {
         Self {
             credentials,
-            modes: Live::new(Modes::default()),
+            modes: Live::new(modes),
             timeouts: HandshakeTimeouts::default(),
             lifetimes: Lifetimes::default(),
             own_tls: None,
@@ -200,9 +211,12 @@ impl Acceptor {
 
     /// As whom this client is met, and how it must show who it is.
     fn mutual(&self, hello: &ClientHello<'_>) -> Result<(Arc<ServerConfig>, Made), HandshakeError> {
-        let generation = self.credentials.current()?;
+        let Some(credentials) = &self.credentials else {
+            return Err(HandshakeError::new(Reason::NoIdentity));
+        };
+        let generation = credentials.current()?;
         let made = Made {
-            credentials: self.credentials.clone(),
+            credentials: credentials.clone(),
             not_after: generation.not_after(),
             generation: generation.generation(),
             bundles: Arc::clone(generation.bundles()),

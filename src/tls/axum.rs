@@ -11,7 +11,7 @@ use super::listener::Listener;
 
 /// For axum's own server. A connection whose identity is no longer good is cut, at the end of either certificate it was made with at the latest;
 /// until then age and rotations leave it, as this server cannot be told to finish a single connection (a mesh's own `serve` does that). With
-/// `into_make_service_with_connect_info::<Peer>()` handlers get the [`Peer`] as connect info.
+/// `into_make_service_with_connect_info::<Peer>()` handlers get the [`Peer`] as connect info, and layers and extractors of this crate find it.
 impl axum::serve::Listener for Listener {
     type Io = Connection;
     type Addr = SocketAddr;

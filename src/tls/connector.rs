@@ -25,7 +25,8 @@ use super::tally::Tally;
 /// has no way to open a plaintext connection, nor to trust the roots of the system. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    credentials: Credentials,
+    /// None only for a mesh in plaintext, which `danger()` asked for.
+    credentials: Option<Credentials>,
     timeout: Duration,
     lifetimes: Lifetimes,
     tally: Arc<Tally>,
@@ -35,6 +36,16 @@ impl Connector {
     /// A connector with our identity; 10 s for a TCP connection, 10 s for a handshake.
     #[must_use]
     pub fn new(credentials: Credentials) -> Self {
+        Self::with(Some(credentials))
+    }
+
+    /// A connector without an identity: its connections are plaintext, and whoever answers is taken.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn plaintext() -> Self {
+        Self::with(None)
+    }
+
+    fn with(credentials: Option<Credentials>) -> Self {
         Self {
             credentials,
             timeout: Duration::from_secs(10),
@@ -84,6 +95,10 @@ impl Connector {
             Err(error) => return Err(self.refused(address, error)),
         };
         let local = stream.local_addr()?;
+        if self.credentials.is_none() {
+            let stream = Stream::plaintext(&[], stream, self.lifetimes);
+            return Ok((stream, Peer::plaintext(address, local)));
+        }
         self.handshake(stream, address, local, destination).await
     }
 
@@ -139,11 +154,14 @@ impl Connector {
         if destination.accepted.is_empty() {
             return Err(nobody());
         }
-        let generation = self.credentials.current()?;
+        let Some(credentials) = &self.credentials else {
+            return Err(HandshakeError::new(Reason::NoIdentity));
+        };
+        let generation = credentials.current()?;
         let config = generation.client_config(
             destination.accepted.clone(),
             destination.protocol.alpn(),
-            self.credentials.settings(),
+            credentials.settings(),
         )?;
         let connector = TlsConnector::from(Arc::new(config));
         let connecting = connector.connect(destination.sni.clone(), stream);
@@ -152,7 +170,7 @@ impl Connector {
             .await
             .map_err(|_| HandshakeError::new(Reason::Timeout))??;
         let made = Made {
-            credentials: self.credentials.clone(),
+            credentials: credentials.clone(),
             not_after: generation.not_after(),
             generation: generation.generation(),
             bundles: Arc::clone(generation.bundles()),

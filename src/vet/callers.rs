@@ -9,6 +9,7 @@ use crate::istio::{
     Action, AuthorizationPolicy, LegacyPolicy, MtlsMode, Operation, PeerAuthentication, Position,
     Rule, ServiceRoleBinding, Text,
 };
+use crate::policy::Domains;
 
 /// Adds notes about callers.
 pub(super) fn check(world: World<'_>, notes: &mut Notes) {
@@ -102,9 +103,28 @@ fn positives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
     }
 }
 
+/// Whether some rule would mean something else if `cluster.local`, which is assumed, were not our trust domain.
+pub(super) fn assume_trust_domain(world: World<'_>) -> bool {
+    let domains = Domains::new(world.mesh, None);
+    let decides = |list: List<'_>| {
+        let mut values = list.values.iter().chain(list.not_values);
+        match list.field {
+            Field::Principal => values.any(|value| domains.decide_principal(value)),
+            Field::TrustDomain => values.any(|value| domains.decide_trust_domain(value)),
+            _ => false,
+        }
+    };
+    let resources = world.resources;
+    let mut policies = resources.authorization_policies.iter();
+    let bindings = resources.service_role_bindings.iter();
+    let mut subjects = bindings.flat_map(|binding| &binding.subjects);
+    policies.any(|policy| lists::policy(policy).any(decides))
+        || subjects.any(|subject| lists::subject(subject).into_iter().any(decides))
+}
+
 /// A source that takes every identity there is, and asks for nothing else.
 fn wildcards(world: World<'_>, policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
-    let domain = &world.mesh.trust_domain;
+    let domain = world.mesh.trust_domain_or(None);
     let everyone = [
         "*".to_owned(),
         format!("{domain}/*"),

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::istio::distance;
+
 /// How much a [`Note`](super::Note) matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -54,6 +56,16 @@ macro_rules! codes {
             pub fn severity(self) -> Severity {
                 match self {
                     $(Self::$variant => Severity::$severity,)*
+                }
+            }
+
+            /// Resources of which it is told, and the same put right.
+            pub(super) fn examples(self) -> (&'static str, &'static str) {
+                match self {
+                    $(Self::$variant => (
+                        include_str!(concat!("../../tests/vet/", $name, "/fires.yaml")),
+                        include_str!(concat!("../../tests/vet/", $name, "/silent.yaml")),
+                    ),)*
                 }
             }
 
@@ -187,6 +199,30 @@ impl FromStr for Code {
 /// A name that no [`Code`] has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownCode(String);
+
+impl UnknownCode {
+    /// The codes whose names are nearest, three at most, the nearest first; none when no name is near.
+    #[must_use]
+    pub fn near(&self) -> Vec<Code> {
+        let shares_word = |code: &Code| {
+            let mut words = self.0.split(['-', '_']).filter(|word| word.len() > 2);
+            words.any(|word| code.as_str().split('-').any(|own| own == word))
+        };
+        if self.0.len() > LONGEST {
+            return Vec::new();
+        }
+        let mut near: Vec<_> = Code::ALL
+            .iter()
+            .map(|code| (distance(&self.0, code.as_str()), *code))
+            .filter(|(distance, code)| *distance <= code.as_str().len() / 3 || shares_word(code))
+            .collect();
+        near.sort_by_key(|(distance, _)| *distance);
+        near.into_iter().take(3).map(|(_, code)| code).collect()
+    }
+}
+
+/// A longer name is no slip of the pen, and the distance costs its square.
+const LONGEST: usize = 64;
 
 impl fmt::Display for UnknownCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

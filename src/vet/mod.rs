@@ -3,7 +3,7 @@
 //! A policy can be read and still not do what was meant: a binding names a role that is not there, a method is in lower case, a rule
 //! can never match. [`Vet`] looks at all resources together and returns a [`Report`] of [`Note`]s. Each note has a [`Code`], whose name
 //! is stable, and a [`Severity`]: an error does not do what is written, a warning probably not what was meant. The page
-//! `docs/vet.md` explains every code.
+//! `docs/vet.md` explains every code, and so does [`Code::explanation`], with an example.
 //!
 //! Use it in a test, beside the tests of the policies themselves, or as `tower-mesh vet PATH...` on the command line.
 //!
@@ -62,6 +62,7 @@ mod candidates;
 mod carried;
 mod code;
 mod compiled;
+mod explain;
 mod hosts;
 mod legacy;
 mod lists;
@@ -83,5 +84,6 @@ mod world;
 mod written;
 
 pub use code::{Code, Severity, UnknownCode};
+pub use explain::Explanation;
 pub use note::{Note, Silenced};
 pub use run::{Report, Vet};

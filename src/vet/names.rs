@@ -97,7 +97,7 @@ fn is_meant_so(mesh: &MeshConfig, parts: &[&str], written: Written<'_>) -> bool 
         let aliases = mesh.trust_domain_aliases.iter();
         let mut ours = aliases
             .map(String::as_str)
-            .chain([&*mesh.trust_domain, "cluster.local"]);
+            .chain([mesh.trust_domain_or(None), "cluster.local"]);
         ours.any(|ours| ours == *domain)
     };
     let starts = !written.open_start;

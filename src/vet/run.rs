@@ -5,7 +5,7 @@ use super::{
     Code, Note, Severity, Silenced, callers, legacy, meaning, mesh, ports, tokens, values,
     workloads,
 };
-use crate::identity::Workload;
+use crate::identity::{TrustDomain, Workload};
 use crate::istio::{Loader, MeshConfig, Problem, Problems, Resources};
 
 /// Judges configurations: what is known beside them, and what is not to be told.
@@ -15,6 +15,7 @@ pub struct Vet {
     workloads: Vec<Workload>,
     allowed: Vec<(Code, String)>,
     mesh: Option<MeshConfig>,
+    trust_domain: Option<TrustDomain>,
 }
 
 impl Vet {
@@ -44,6 +45,13 @@ impl Vet {
         self
     }
 
+    /// Sets the trust domain that counts when no MeshConfig writes `trustDomain`; `cluster.local` by default. Without it, that of the first
+    /// stated workload that has one.
+    pub fn trust_domain(mut self, trust_domain: TrustDomain) -> Self {
+        self.trust_domain = Some(trust_domain);
+        self
+    }
+
     /// Vets the resources of a YAML text; `file` is what notes call it. Resources without a namespace are put into `default_namespace`.
     ///
     /// # Errors
@@ -70,11 +78,14 @@ impl Vet {
         readable: &[Problem],
     ) -> Result<Report, Problems> {
         let found = self.mesh.as_ref().or(resources.mesh_config.as_deref());
-        let defaults = MeshConfig::default();
         let workloads = known(&self.workloads, resources);
+        let mut mesh = found.cloned().unwrap_or_default();
+        if mesh.trust_domain.is_none() {
+            mesh.trust_domain = self.own_trust_domain().map(ToString::to_string);
+        }
         let world = World {
             resources,
-            mesh: found.unwrap_or(&defaults),
+            mesh: &mesh,
             mesh_is_known: found.is_some(),
             workloads: &workloads,
         };
@@ -89,7 +100,16 @@ impl Vet {
         legacy::check(world, &mut notes);
         // Last: it tells what is not told yet.
         mesh::check(world, readable, &mut notes);
-        Ok(notes.into_report(Silences::of(&self.allowed, resources)))
+        Ok(Report {
+            assumes_trust_domain: callers::assume_trust_domain(world),
+            ..notes.into_report(Silences::of(&self.allowed, resources))
+        })
+    }
+
+    fn own_trust_domain(&self) -> Option<&TrustDomain> {
+        let mut stated = self.workloads.iter();
+        let stated = || stated.find_map(Workload::own_trust_domain);
+        self.trust_domain.as_ref().or_else(stated)
     }
 }
 
@@ -101,6 +121,9 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// Those that somebody silenced.
     pub silenced: Vec<Silenced>,
+    /// Whether a rule names a principal or trust domain that means something else under another trust domain, and nothing says which is ours:
+    /// `cluster.local` was assumed. See [`Vet::trust_domain`].
+    pub assumes_trust_domain: bool,
 }
 
 impl Report {

@@ -19,7 +19,7 @@ pub(super) fn check(world: World<'_>, notes: &mut Notes) {
     let mut values = Values {
         mesh: world.mesh,
         paths: world.mesh.path_normalization,
-        has_aliases: world.mesh.trust_domain != MeshConfig::default().trust_domain
+        has_aliases: world.mesh.trust_domain_or(None) != "cluster.local"
             || !world.mesh.trust_domain_aliases.is_empty(),
         notes,
     };

@@ -69,7 +69,7 @@ async fn a_rotated_identity_is_used_by_the_next_call() {
         let next = pki.issue(&leaf).unwrap().svid().unwrap();
         let next = Identity::new(next, pki.bundles().unwrap());
         // The second turn brings the same end of life, which is no step back.
-        desk.credentials().replace(&next).unwrap();
+        desk.credentials().unwrap().replace(&next).unwrap();
         assert_ne!(ask().await, first, "{version:?}: a new handshake");
     }
     assert!(credentials.generation() > 1);
@@ -107,7 +107,7 @@ async fn a_servers_rotation_loses_no_call() {
             .valid(now, now + std::time::Duration::from_secs(7200));
         let next = pki.issue(&leaf).unwrap().svid().unwrap();
         let next = Identity::new(next, pki.bundles().unwrap());
-        assert!(mesh.credentials().replace(&next).unwrap());
+        assert!(mesh.credentials().unwrap().replace(&next).unwrap());
         assert_eq!(ask("/").await.unwrap().status(), 200, "{version:?}");
         go.notify_one();
         let answer = under_way.await.unwrap().unwrap();

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tower::{Service, ServiceExt, service_fn};
 use tower_mesh::Peer;
 use tower_mesh::context::Exchange;
+use tower_mesh::mesh::Drained;
 use tower_mesh::source::{Directory, Fixed, OnOpening};
 use tower_mesh::testing::Pki;
 use tower_mesh::tls::Protocol;
@@ -646,4 +647,37 @@ async fn the_exchange_holds_the_target_as_it_was_sent() {
     let request = get("/a/../b").header(header::ACCEPT, "*/*");
     let response = sender.send_request(empty(request)).await.unwrap();
     assert_eq!(read(response).await.2, "/b /a/../b");
+}
+
+/// Each future owns its share of the mesh: it is spawned as it is, and the mesh is used, or dropped, afterwards.
+#[tokio::test]
+async fn serving_can_be_spawned_as_it_is() {
+    fn owned<F: Future<Output = std::io::Result<Drained>> + Send + 'static>(serving: F) -> F {
+        serving
+    }
+    let pki = pki();
+    let mesh = build(app(&pki)).await;
+    let socket = async || tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (guarded, plain) = (socket().await, socket().await);
+    let address = guarded.local_addr().unwrap();
+    let taken = address.to_string();
+    let serving = [
+        tokio::spawn(owned(mesh.serve("127.0.0.1:0", echo()))),
+        tokio::spawn(owned(mesh.serve_on(guarded, echo()))),
+        tokio::spawn(owned(mesh.serve_plaintext("127.0.0.1:0", mesh.probe()))),
+        tokio::spawn(owned(mesh.serve_plaintext_on(plain, mesh.probe()))),
+    ];
+    // Nothing is listened on before the first poll, so that this one fails only then.
+    let refused = owned(mesh.serve(taken, echo()));
+    let error = refused.await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    let mut sender = http1(&pki, "desk", address).await;
+    let response = sender.send_request(empty(get("/a"))).await.unwrap();
+    assert_eq!(response.status(), 200);
+    drop(sender);
+    mesh.shutdown(Duration::from_secs(5));
+    drop(mesh);
+    for served in serving {
+        assert_eq!(served.await.unwrap().unwrap(), Drained::default());
+    }
 }

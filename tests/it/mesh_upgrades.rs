@@ -110,7 +110,7 @@ async fn is_mirrored(io: &mut TokioIo<Upgraded>) {
 
 fn rotate(mesh: &Mesh, pki: &Pki) {
     let next = pki.identity("default", "app").unwrap();
-    assert_eq!(mesh.credentials().replace(&next), Ok(true));
+    assert_eq!(mesh.credentials().unwrap().replace(&next), Ok(true));
 }
 
 /// B-35: judged before it is upgraded, and then out of the way.
@@ -303,7 +303,13 @@ async fn a_bad_identity_ends_an_upgraded_connection() {
         let mut io = upgraded(&pki, &desk, served.address).await;
         is_mirrored(&mut io).await;
 
-        let replace = |next| assert_eq!(mesh.credentials().replace(&next), Ok(true), "{name}");
+        let replace = |next| {
+            assert_eq!(
+                mesh.credentials().unwrap().replace(&next),
+                Ok(true),
+                "{name}"
+            )
+        };
         let bundles = pki.bundles().unwrap();
         let revoked = || {
             let list = pki.revocation_list_pem(&[&desk], now + 2 * hour).unwrap();

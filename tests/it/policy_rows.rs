@@ -601,7 +601,7 @@ fn peers_match_by_any_of_their_names() {
     ));
     assert_status("24", &deny, &get("/"), 403);
     let mut mesh = MeshConfig::default();
-    mesh.trust_domain = "td2".to_owned();
+    mesh.trust_domain = Some("td2".to_owned());
     let alice =
         policy("{rules: [{from: [{source: {principals: [cluster.local/ns/foo/sa/alice]}}]}]}");
     let other_domain = engine_with(&alice, mesh);

@@ -40,13 +40,21 @@ async fn spire_issues_and_rotates_what_both_ends_of_a_call_show() {
     let client = Member::start(&spire, "theirs", Some(server.address)).await;
     client
         .calls_until("both have rotated twice", || {
-            let generation = |member: &Member| member.mesh.credentials().generation();
+            let generation = |member: &Member| member.mesh.credentials().unwrap().generation();
             generation(&server) > 2 && generation(&client) > 2
         })
         .await;
 
     let domain = TrustDomain::new(DOMAIN).unwrap();
-    let roots = |member: &Member| member.mesh.credentials().bundles().roots(&domain).len();
+    let roots = |member: &Member| {
+        member
+            .mesh
+            .credentials()
+            .unwrap()
+            .bundles()
+            .roots(&domain)
+            .len()
+    };
     assert_eq!((roots(&server), roots(&client)), (1, 1));
     spire.replace_root().await;
     client
@@ -54,10 +62,11 @@ async fn spire_issues_and_rotates_what_both_ends_of_a_call_show() {
             roots(&server) == 2 && roots(&client) == 2
         })
         .await;
-    let seen = [&server, &client].map(|member| member.mesh.credentials().generation());
+    let seen = [&server, &client].map(|member| member.mesh.credentials().unwrap().generation());
     client
         .calls_until("both show what the new root has signed", || {
-            let now = [&server, &client].map(|member| member.mesh.credentials().generation());
+            let now =
+                [&server, &client].map(|member| member.mesh.credentials().unwrap().generation());
             now.iter().zip(seen).all(|(now, seen)| *now > seen)
         })
         .await;

@@ -21,12 +21,14 @@ mod program;
 #[path = "../support/random.rs"]
 #[expect(dead_code, reason = "not every test asks for all of it")]
 mod random;
+mod rendered;
 mod requests;
 mod same;
 mod search;
 mod shell;
 mod skipped;
 mod testing_page;
+mod trust_domain;
 mod vet;
 #[path = "../support/world.rs"]
 #[expect(dead_code, reason = "not every test asks for all of it")]

@@ -99,6 +99,7 @@ impl Answer {
         let port = question.port(world.port());
         let services = question.services()?;
         let request = question.into_request(port)?;
+        world.meet(&request);
         let engine = world
             .engine_for(services, port)
             .map_err(|problems| problems.to_string())?;

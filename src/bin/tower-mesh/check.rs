@@ -82,9 +82,10 @@ impl Check {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let mut world = World::load(&self.options)?;
         let code = match &self.requests {
-            None => self.judge_one(&world)?,
+            None => self.judge_one(&mut world)?,
             Some(file) => self.judge_lines(&mut world, Lines::open(file)?)?,
         };
+        world.tell_if_it_has_met_others();
         if self.no_policy.is_allowed() || world.has_rules() {
             return Ok(code);
         }
@@ -92,7 +93,7 @@ impl Check {
         Ok(ExitCode::from(2))
     }
 
-    fn judge_one(&self, world: &World<'_>) -> Result<ExitCode, Failure> {
+    fn judge_one(&self, world: &mut World<'_>) -> Result<ExitCode, Failure> {
         let question = Question::http(
             self.method.clone().unwrap_or_default(),
             self.path.clone().unwrap_or_default(),
@@ -103,6 +104,7 @@ impl Check {
         let request = question
             .into_request(self.options.port())
             .map_err(Failure::Question)?;
+        world.meet(&request);
         let answer = Answer::to(Value::Null, world.engine(), &request, self.explain);
         let mut out = io::stdout().lock();
         self.print(&answer, None, &mut out)?;

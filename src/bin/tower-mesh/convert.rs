@@ -12,8 +12,8 @@ use tower_mesh::convert::{Conversion, Services, convert};
 use tower_mesh::source::Directory;
 
 use crate::Failure;
-use crate::options::{ServiceName, key_and_value};
-use crate::world::tell_skipped;
+use crate::options::{Domain, ServiceName, key_and_value};
+use crate::world::tell_unread;
 
 /// Write security.istio.io/v1 for the v1alpha1 resources of 2018, with the same decisions
 #[derive(Debug, Args)]
@@ -25,6 +25,8 @@ pub(crate) struct Convert {
     /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
     #[arg(long, value_name = "FILE")]
     mesh_config: Option<PathBuf>,
+    #[command(flatten)]
+    domain: Domain,
     /// The labels of the workloads behind a service and a port they listen on; may be given several times [default: app=NAME, any port]
     #[arg(
         long = "service",
@@ -110,7 +112,11 @@ impl Convert {
             all.with(service.name, namespace, service.port, labels)
         });
         let resources = &configuration.resources;
-        let mut conversion = convert(resources, &configuration.mesh_config, &services)?;
+        let mut mesh = (*configuration.mesh_config).clone();
+        self.domain.tell_if_unused(&mesh);
+        let stated = self.domain.stated().map(ToString::to_string);
+        mesh.trust_domain = mesh.trust_domain.or(stated);
+        let mut conversion = convert(resources, &mesh, &services)?;
         let files: Vec<_> = conversion.files().map(str::to_owned).collect();
         for file in files {
             let text = fs::read_to_string(&file).map_err(|error| {
@@ -121,7 +127,7 @@ impl Convert {
         for note in resources.notes.iter().chain(&conversion.notes) {
             eprintln!("note: {note}");
         }
-        tell_skipped(resources);
+        tell_unread(&configuration);
         if conversion.resources.is_empty() {
             eprintln!("note: nothing here becomes a resource of today");
         }

@@ -70,6 +70,7 @@ impl Coverage {
             }
         }
         out.flush()?;
+        world.tell_if_it_has_met_others();
         if !self.no_policy.is_allowed() && !world.has_rules() {
             world.tell_no_policy();
             return Ok(ExitCode::from(2));
@@ -98,6 +99,7 @@ impl Coverage {
             let port = question.port(world.port());
             let services = question.services().map_err(bad)?;
             let request = question.into_request(port).map_err(bad)?;
+            world.meet(&request);
             let engine = world.engine_for(services.clone(), port)?;
             if std::ptr::eq(engine.program(), own.program()) {
                 whole.observe(&request);

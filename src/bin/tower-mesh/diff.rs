@@ -12,7 +12,7 @@ use tower_mesh::diff::{Found, Search, beside};
 use crate::Failure;
 use crate::answer::Answer;
 use crate::lines::Lines;
-use crate::options::{Format, Guarded, NoPolicy, Protocol};
+use crate::options::{Format, Guarded, NoPolicy, Protocol, tell_assumed_trust_domain};
 use crate::table::{Table, printable};
 use crate::world::World;
 
@@ -118,7 +118,15 @@ impl Diff {
                 report.derived = Some(found);
             }
         }
+        let is_derived = self.requests.is_none();
         let differ = report.finish()?;
+        let matters = |world: &World<'_>| {
+            // A derived request names whatever callers the rules name.
+            is_derived && differ && world.assumes_trust_domain() || world.has_met_others()
+        };
+        if matters(&worlds.0) || matters(&worlds.1) {
+            tell_assumed_trust_domain();
+        }
         let compares_nothing = !self.no_policy.is_allowed() && is_beside(&worlds);
         if compares_nothing {
             let (old, new) = &worlds;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tower_mesh::policy::envoy;
 
 use crate::Failure;
-use crate::options::{Options, Protocol};
+use crate::options::{Options, Protocol, tell_assumed_trust_domain};
 use crate::world::World;
 
 /// Print what runs as the filters of an Envoy listener, in the order they run
@@ -40,6 +40,9 @@ Exit status: 0, or 2 when the configuration is refused.";
 impl Envoy {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let world = World::load(&self.options)?;
+        if world.assumes_trust_domain() {
+            tell_assumed_trust_domain();
+        }
         let program = world.engine().program();
         let port = self.options.port();
         let filters = match self.protocol {

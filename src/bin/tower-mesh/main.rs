@@ -1,5 +1,7 @@
 //! The command line of tower-mesh: asks the engine in a shell what it would decide, and prints what runs as Envoy's configuration.
 
+#[cfg(not(feature = "pki"))]
+mod absent;
 mod answer;
 mod check;
 mod completions;
@@ -7,6 +9,7 @@ mod convert;
 mod coverage;
 mod diff;
 mod envoy;
+mod github;
 mod lines;
 mod man;
 mod options;
@@ -47,6 +50,8 @@ enum Command {
     Diff(diff::Diff),
     Envoy(envoy::Envoy),
     Man(man::Man),
+    #[cfg(not(feature = "pki"))]
+    Pki(absent::Pki),
     Vet(vet::Vet),
 }
 
@@ -59,6 +64,8 @@ fn main() -> ExitCode {
         Command::Diff(diff) => diff.run(),
         Command::Envoy(envoy) => envoy.run(),
         Command::Man(man) => man.run(),
+        #[cfg(not(feature = "pki"))]
+        Command::Pki(pki) => pki.run(),
         Command::Vet(vet) => vet.run(),
     };
     match done {

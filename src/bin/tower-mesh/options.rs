@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tower_mesh::Workload;
+use tower_mesh::identity::TrustDomain;
+use tower_mesh::istio::MeshConfig;
 
 /// What is judged for whom.
 #[derive(Clone, Debug, Args)]
@@ -23,6 +25,8 @@ pub(crate) struct Guarded {
     /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
     #[arg(long, value_name = "FILE")]
     mesh_config: Option<PathBuf>,
+    #[command(flatten)]
+    domain: Domain,
     /// The workload that is guarded: its namespace and service account
     #[arg(long, value_name = "NS/SA", value_parser = namespace_and_account)]
     workload: (String, String),
@@ -35,6 +39,14 @@ pub(crate) struct Guarded {
     /// The port the workload listens on [default: 80]
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
+}
+
+/// The trust domain that policies mean by ours.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Domain {
+    /// The trust domain of the workload's certificate, where no MeshConfig writes `trustDomain` [default: cluster.local]
+    #[arg(long, value_name = "DOMAIN")]
+    trust_domain: Option<TrustDomain>,
 }
 
 /// How an answer is printed.
@@ -70,6 +82,32 @@ pub(crate) struct ServiceName {
     pub(crate) port: Option<u16>,
 }
 
+impl Domain {
+    /// The one that is stated.
+    pub(crate) fn stated(&self) -> Option<&TrustDomain> {
+        self.trust_domain.as_ref()
+    }
+
+    /// Says on stderr when the settings have another one than is stated.
+    pub(crate) fn tell_if_unused(&self, mesh: &MeshConfig) {
+        if let (Some(written), Some(stated)) = (&mesh.trust_domain, self.stated())
+            && written != stated.as_str()
+        {
+            eprintln!(
+                "note: MeshConfig's trustDomain {written} counts, and not --trust-domain {stated}"
+            );
+        }
+    }
+}
+
+/// Says on stderr which trust domain is assumed where nothing states one.
+pub(crate) fn tell_assumed_trust_domain() {
+    eprintln!("note: {ASSUMED_TRUST_DOMAIN}");
+}
+
+pub(crate) const ASSUMED_TRUST_DOMAIN: &str = "policies name the mesh's own trust domain, which is taken for cluster.local; \
+    --trust-domain or a MeshConfig says otherwise";
+
 impl NoPolicy {
     /// Whether it is taken for what is meant.
     pub(crate) fn is_allowed(self) -> bool {
@@ -98,6 +136,10 @@ impl Guarded {
         self.mesh_config.as_ref()
     }
 
+    pub(crate) fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
     pub(crate) fn namespace(&self) -> &str {
         &self.workload.0
     }
@@ -113,7 +155,10 @@ impl Guarded {
     /// The workload, behind these services; those without a port stand on `port`.
     pub(crate) fn workload(&self, services: &[ServiceName], port: u16) -> Workload {
         let (namespace, account) = &self.workload;
-        let workload = Workload::new(namespace, account);
+        let mut workload = Workload::new(namespace, account);
+        if let Some(domain) = self.domain.stated() {
+            workload = workload.trust_domain(domain.clone());
+        }
         let labelled = self.labels.iter().fold(workload, |workload, (key, value)| {
             workload.label(key, value)
         });

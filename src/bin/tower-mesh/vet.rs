@@ -6,22 +6,31 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum, value_parser};
 use tower_mesh::Workload;
+use tower_mesh::istio::{Position, Problem};
 use tower_mesh::source::Directory;
-use tower_mesh::vet::{self, Code, Report, Severity};
+use tower_mesh::vet::{self, Code, Explanation, Report, Severity, UnknownCode};
 
-use crate::Failure;
-use crate::options::{key_and_value, namespace_and_account};
+use crate::options::{
+    ASSUMED_TRUST_DOMAIN, Domain, key_and_value, namespace_and_account, tell_assumed_trust_domain,
+};
+use crate::{Failure, github};
 
 /// Tell what is wrong with policies, with file and line, and what to do about it
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Vet {
     /// Istio resources: files, and directories of *.yaml, *.yml and *.json
-    #[arg(value_name = "PATH", required = true)]
+    #[arg(value_name = "PATH", required_unless_present = "explain")]
     paths: Vec<PathBuf>,
-    /// For people, or one JSON object a line
+    /// Say what a code means, why it matters and what to do, with an example, and vet nothing
+    #[arg(long, value_name = "CODE", conflicts_with = "paths")]
+    explain: Option<String>,
+    /// For people, one JSON object a line, or annotations of GitHub Actions
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Warnings count as errors do
+    #[arg(long)]
+    deny_warnings: bool,
     /// Silence a code everywhere, and say why; may be given several times
     #[arg(long, value_name = "CODE=REASON", value_parser = code_and_reason)]
     allow: Vec<(Code, String)>,
@@ -31,6 +40,8 @@ pub(crate) struct Vet {
     /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
     #[arg(long, value_name = "FILE")]
     mesh_config: Option<PathBuf>,
+    #[command(flatten)]
+    domain: Domain,
     /// Where resources belong that name no namespace
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
@@ -38,16 +49,18 @@ pub(crate) struct Vet {
     workloads: Workloads,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Text,
     Json,
+    Github,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   tower-mesh vet policies/
-  tower-mesh vet policies/ --format json
+  tower-mesh vet policies/ --format github --deny-warnings
+  tower-mesh vet --explain method-lower-case
   tower-mesh vet policies/ \\
       --workload default/patients --label app=patients --service patients:8443 \\
       --workload default/store --label app=store --service store:5432/tcp
@@ -59,17 +72,31 @@ labels and services of a workload follow it.
 
 A resource silences notes about itself by an annotation, a line for each code:
   tower-mesh.io/vet-ignore: \"CODE: reason\"
-What each code means: docs/vet.md.
+What each code means: --explain CODE, or docs/vet.md.
 
 A line of JSON has the keys code, severity (error, warning; silenced with
 --show-silenced), resource, file, line, column, message and help.
 
-Exit status: 0 no errors (warnings do not count), 1 errors, 2 unreadable.";
+Exit status: 0 no errors (warnings do not count unless --deny-warnings is
+given), 1 errors, 2 unreadable, or no such code.";
 
 impl Vet {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let report = self.report()?;
+        if let Some(name) = &self.explain {
+            return explain(name);
+        }
         let mut out = BufWriter::new(io::stdout().lock());
+        let (report, passed_over) = match self.report() {
+            Ok(found) => found,
+            Err(Failure::Configuration(problems)) if self.format == Format::Github => {
+                for problem in problems.as_slice() {
+                    writeln!(out, "{}", github::problem(problem))?;
+                }
+                out.flush()?;
+                return Err(Failure::Configuration(problems));
+            }
+            Err(failure) => return Err(failure),
+        };
         match self.format {
             Format::Text => self.text(&report, &mut out)?,
             Format::Json => {
@@ -80,12 +107,37 @@ impl Vet {
                     writeln!(out, "{}", silenced.to_json())?;
                 }
             }
+            Format::Github => {
+                for note in &report.notes {
+                    writeln!(out, "{}", github::note(note))?;
+                }
+                for silenced in self.silenced(&report) {
+                    writeln!(out, "{}", github::silenced(silenced))?;
+                }
+                for file in &passed_over {
+                    writeln!(out, "{}", github::notice(&file.at, &file.message))?;
+                }
+                if report.assumes_trust_domain {
+                    let nowhere = Position::default();
+                    writeln!(out, "{}", github::notice(&nowhere, ASSUMED_TRUST_DOMAIN))?;
+                }
+            }
         }
         out.flush()?;
-        Ok(ExitCode::from(u8::from(report.has_errors())))
+        if self.format != Format::Github {
+            for file in &passed_over {
+                eprintln!("note: {file}");
+            }
+            if report.assumes_trust_domain {
+                tell_assumed_trust_domain();
+            }
+        }
+        let fails = report.has_errors() || self.deny_warnings && !report.notes.is_empty();
+        Ok(ExitCode::from(u8::from(fails)))
     }
 
-    fn report(&self) -> Result<Report, Failure> {
+    /// What was found, and the files that were passed over without a note in it.
+    fn report(&self) -> Result<(Report, Vec<Problem>), Failure> {
         let mut paths = self.paths.iter();
         // INVARIANT: one path at least is required.
         let first = paths.next().cloned().unwrap_or_default();
@@ -94,7 +146,11 @@ impl Vet {
             directory = directory.mesh_config(file);
         }
         let (configuration, readable) = directory.survey(&self.namespace)?;
+        self.domain.tell_if_unused(&configuration.mesh_config);
         let mut vet = vet::Vet::new();
+        if let Some(domain) = self.domain.stated() {
+            vet = vet.trust_domain(domain.clone());
+        }
         let mesh_is_known =
             self.mesh_config.is_some() || configuration.resources.mesh_config.is_some();
         if mesh_is_known {
@@ -104,7 +160,11 @@ impl Vet {
         let vet = allowed.fold(vet, |vet, (code, reason)| vet.allow(code, reason));
         let workloads = self.workloads.0.iter().cloned();
         let vet = workloads.fold(vet, vet::Vet::workload);
-        Ok(vet.resources(&configuration.resources, &readable)?)
+        let report = vet.resources(&configuration.resources, &readable)?;
+        let notes = &configuration.resources.notes;
+        let mut passed_over = configuration.passed_over;
+        passed_over.retain(|file| !notes.contains(file));
+        Ok((report, passed_over))
     }
 
     fn text(&self, report: &Report, out: &mut impl Write) -> io::Result<()> {
@@ -134,6 +194,43 @@ impl Vet {
             &[]
         }
     }
+}
+
+/// Prints what a code means.
+fn explain(name: &str) -> Result<ExitCode, Failure> {
+    let code: Code = name.parse().map_err(|error: UnknownCode| {
+        let near: Vec<_> = error
+            .near()
+            .iter()
+            .map(|code| format!("`{code}`"))
+            .collect();
+        let near = match near.as_slice() {
+            [] => "docs/vet.md lists them".to_owned(),
+            near => format!("near it: {}", near.join(", ")),
+        };
+        Failure::Question(format!("{error}; {near}"))
+    })?;
+    let Explanation {
+        text,
+        example,
+        remedy,
+        ..
+    } = code.explanation();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{code}\n\n{text}\n")?;
+    writeln!(out, "Told of (the lines marked with <-):\n")?;
+    indent(example, &mut out)?;
+    writeln!(out, "\nNot told of:\n")?;
+    indent(remedy, &mut out)?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn indent(text: &str, out: &mut impl Write) -> io::Result<()> {
+    for line in text.lines() {
+        writeln!(out, "{}", format!("    {line}").trim_end())?;
+    }
+    Ok(())
 }
 
 fn code_and_reason(text: &str) -> Result<(Code, String), String> {

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use tower_mesh::Workload;
-use tower_mesh::istio::{Problems, Resources};
-use tower_mesh::policy::{Engine, compile, near_misses};
+use tower_mesh::istio::Problems;
+use tower_mesh::policy::{Engine, Request, compile, near_misses};
 use tower_mesh::source::{Configuration, Directory};
 
-use crate::options::{Guarded, Options, ServiceName};
+use crate::options::{Guarded, Options, ServiceName, tell_assumed_trust_domain};
 use crate::table::printable;
 
 /// Engines beyond these are made anew when they are asked for again.
@@ -23,6 +23,8 @@ pub(crate) struct World<'o> {
     engine: Engine,
     /// Engines for other services, and for services without a port as seen on other ports.
     others: HashMap<(Vec<ServiceName>, u16), Engine>,
+    /// A caller was of another trust domain than the one that is assumed.
+    has_met_others: bool,
 }
 
 impl<'o> World<'o> {
@@ -51,9 +53,32 @@ impl<'o> World<'o> {
             configuration,
             engine,
             others: HashMap::new(),
+            has_met_others: false,
         };
         world.warn();
         Ok(world)
+    }
+
+    /// Whether rules depend on a trust domain that nothing states.
+    pub(crate) fn assumes_trust_domain(&self) -> bool {
+        self.engine.program().assumes_trust_domain
+    }
+
+    /// Keeps in mind whether that matters for this caller.
+    pub(crate) fn meet(&mut self, caller: &Request) {
+        self.has_met_others |= self.engine.program().assumes_trust_domain_of(caller);
+    }
+
+    /// Whether it mattered for some caller.
+    pub(crate) fn has_met_others(&self) -> bool {
+        self.has_met_others
+    }
+
+    /// Says on stderr which trust domain was assumed, where that mattered for some caller.
+    pub(crate) fn tell_if_it_has_met_others(&self) {
+        if self.has_met_others {
+            tell_assumed_trust_domain();
+        }
     }
 
     /// The port that a request goes to which does not say so.
@@ -179,21 +204,35 @@ impl<'o> World<'o> {
     }
 
     fn warn(&self) {
-        for note in &self.engine.program().notes {
+        let passed_over = &self.configuration.passed_over;
+        let notes = self.engine.program().notes.iter();
+        for note in notes.filter(|note| !passed_over.contains(note)) {
             eprintln!("warning: {note}");
         }
-        tell_skipped(&self.configuration.resources);
-        let unused = &self.configuration.mesh_config.unused;
+        tell_unread(&self.configuration);
+        let mesh = &self.configuration.mesh_config;
+        self.guarded.domain().tell_if_unused(mesh);
+        let unused = &mesh.unused;
         if !unused.is_empty() {
             eprintln!("note: fields of MeshConfig not used: {}", unused.join(", "));
         }
     }
 }
 
-/// Says on stderr which documents are none of ours.
-pub(crate) fn tell_skipped(resources: &Resources) {
+/// Says on stderr which files are passed over, and which documents are none of ours.
+pub(crate) fn tell_unread(configuration: &Configuration) {
+    let notes = &configuration.resources.notes;
+    for file in &configuration.passed_over {
+        let changes_what_is_read = notes.contains(file);
+        let word = if changes_what_is_read {
+            "warning"
+        } else {
+            "note"
+        };
+        eprintln!("{word}: {file}");
+    }
     let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
-    for skipped in &resources.skipped {
+    for skipped in &configuration.resources.skipped {
         *kinds
             .entry((&skipped.api_version, &skipped.kind))
             .or_default() += 1;

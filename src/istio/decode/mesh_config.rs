@@ -22,7 +22,7 @@ pub(in crate::istio) fn mesh_config(at: &Cursor<'_, '_>) -> Option<MeshConfig> {
     let fields = at.any_fields()?;
     let mut config = MeshConfig::default();
     if let Some(domain) = fields.filled("trustDomain") {
-        domain.as_str().clone_into(&mut config.trust_domain);
+        config.trust_domain = Some(domain.as_str().to_owned());
     }
     if let Some(namespace) = fields.filled("rootNamespace") {
         namespace.as_str().clone_into(&mut config.root_namespace);

@@ -383,7 +383,7 @@ extensionProviders:
   zipkin: {service: z, port: 9411}
 "#;
     let config = parse_mesh_config("mesh.yaml", bare).unwrap();
-    assert_eq!(config.trust_domain, "td1");
+    assert_eq!(config.trust_domain.as_deref(), Some("td1"));
     assert_eq!(config.trust_domain_aliases, ["td2"]);
     assert_eq!(config.root_namespace, "root");
     assert_eq!(config.path_normalization, PathNormalization::MergeSlashes);

@@ -21,7 +21,7 @@ pub(in super::super) fn warn_of_foreign(
     let bundles = credentials.bundles();
     let roots: BTreeSet<_> = bundles.trust_domains().map(AsRef::as_ref).collect();
     let is_known = |domain: &str| {
-        domain == mesh.trust_domain
+        mesh.trust_domain.as_deref() == Some(domain)
             || domain == own.trust_domain().as_str()
             || mesh
                 .trust_domain_aliases
@@ -85,7 +85,7 @@ fn of_principal(text: &Text) -> Option<(&str, &Text)> {
 fn ours(mesh: &MeshConfig, certificates: &str) -> String {
     let aliases = mesh.trust_domain_aliases.iter().map(String::as_str);
     let mut ours = vec![certificates];
-    for domain in std::iter::once(mesh.trust_domain.as_str()).chain(aliases) {
+    for domain in mesh.trust_domain.as_deref().into_iter().chain(aliases) {
         if !ours.contains(&domain) {
             ours.push(domain);
         }

@@ -7,6 +7,7 @@ use super::guard::Guarded;
 use super::opening::Losses;
 use super::presence::{near, require_allow, warn_without_allow};
 use super::standing::{RefusalReason, Reloads};
+use super::strict::refuse_strict;
 use crate::istio::{Problem, Problems};
 use crate::mesh::cells::{Cells, Compiler, Config};
 use crate::source::{Configuration, OnOpening};
@@ -17,7 +18,8 @@ use crate::tls::Credentials;
 pub(in super::super) struct Judge {
     reloads: Reloads,
     requires_policy: bool,
-    credentials: Credentials,
+    credentials: Option<Credentials>,
+    is_plaintext: bool,
     /// When the refusal that stands was last told.
     told: Option<Instant>,
     /// Since when the files have not come to rest, or when that was last told.
@@ -28,14 +30,23 @@ impl Judge {
     pub(in super::super) fn new(
         reloads: Reloads,
         requires_policy: bool,
-        credentials: Credentials,
+        credentials: Option<Credentials>,
     ) -> Self {
         Self {
             reloads,
             requires_policy,
             credentials,
+            is_plaintext: false,
             told: None,
             restless: None,
+        }
+    }
+
+    /// For a mesh in plaintext, or not: STRICT ports are refused then.
+    pub(in super::super) fn plaintext(self, is_plaintext: bool) -> Self {
+        Self {
+            is_plaintext,
+            ..self
         }
     }
 
@@ -107,6 +118,10 @@ impl Judge {
             program: config.engine.program(),
             modes: &new,
         };
+        if self.is_plaintext {
+            refuse_strict(guarded.program, &configuration, &compiler.workload)
+                .map_err(|problems| (RefusalReason::Strict, problems))?;
+        }
         if self.requires_policy {
             require_allow(guarded, &configuration, &compiler.workload)
                 .map_err(|problems| (RefusalReason::NoPolicy, problems))?;
@@ -138,7 +153,9 @@ impl Judge {
         if !self.requires_policy {
             warn_without_allow(guarded, &configuration, &compiler.workload);
         }
-        warn_of_foreign(guarded.program, &configuration, &self.credentials);
+        if let Some(credentials) = &self.credentials {
+            warn_of_foreign(guarded.program, &configuration, credentials);
+        }
         Ok(config)
     }
 }

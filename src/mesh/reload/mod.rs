@@ -6,6 +6,7 @@
 //!     guard    what keeps others out of a port
 //!   foreign    policies that name callers of a trust domain without roots
 //!   presence   an ALLOW policy that selects us, or what nearly does
+//! strict       for a mesh in plaintext, no STRICT port
 //! standing     what is refused now, for readiness, metrics and the log
 //! ```
 
@@ -15,6 +16,7 @@ mod judge;
 mod opening;
 mod presence;
 mod standing;
+mod strict;
 
 pub(super) use foreign::warn_of_foreign;
 pub(super) use guard::Guarded;
@@ -22,3 +24,4 @@ pub(super) use judge::Judge;
 pub(super) use presence::{require_allow, warn_without_allow};
 pub(super) use standing::Reloads;
 pub use standing::{RefusalReason, RefusedReload};
+pub(super) use strict::refuse_strict;

@@ -33,10 +33,18 @@ pub enum RefusalReason {
     NoPolicy,
     /// Less is guarded than before; see [`OnOpening`](crate::source::OnOpening).
     Opening,
+    /// A port is STRICT, and the mesh speaks [plaintext](crate::mesh::DangerousMeshBuilder::plaintext).
+    Strict,
 }
 
 impl RefusalReason {
-    const ALL: [Self; 4] = [Self::Damage, Self::Invalid, Self::NoPolicy, Self::Opening];
+    const ALL: [Self; 5] = [
+        Self::Damage,
+        Self::Invalid,
+        Self::NoPolicy,
+        Self::Opening,
+        Self::Strict,
+    ];
 
     /// The reason as metrics have it.
     #[must_use]
@@ -46,6 +54,7 @@ impl RefusalReason {
             Self::Invalid => "invalid",
             Self::NoPolicy => "no_policy",
             Self::Opening => "opening",
+            Self::Strict => "strict",
         }
     }
 
@@ -58,6 +67,7 @@ impl RefusalReason {
             }
             Self::Invalid => "correct it",
             Self::NoPolicy => "write an ALLOW policy that selects this workload",
+            Self::Strict => "give the mesh an identity, or write `mode: PERMISSIVE`",
         }
     }
 }

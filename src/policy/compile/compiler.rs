@@ -3,7 +3,8 @@ use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 
 use super::super::Origins;
-use crate::identity::Workload;
+use super::trust_domain::Domains;
+use crate::identity::{TrustDomain, Workload};
 use crate::istio::{MeshConfig, Meta, Position, Problem};
 use crate::matcher::StringMatcher;
 
@@ -13,6 +14,9 @@ use crate::matcher::StringMatcher;
 pub(super) struct Compiler<'a> {
     pub(super) mesh: &'a MeshConfig,
     pub(super) workload: &'a Workload,
+    pub(super) domains: Domains<'a>,
+    /// A rule names a principal or trust domain that means something else where ours is not the assumed one.
+    pub(super) assumes_trust_domain: bool,
     /// Regexes by text: the same namespace occurs in many policies, and compiling one is dear.
     pub(super) regexes: HashMap<String, StringMatcher>,
     /// The paths of fields that rules have written, each once: most rules write the same few.
@@ -30,6 +34,8 @@ impl<'a> Compiler<'a> {
         Self {
             mesh,
             workload,
+            domains: Domains::new(mesh, workload.own_trust_domain().map(TrustDomain::as_str)),
+            assumes_trust_domain: false,
             regexes: HashMap::new(),
             fields: HashSet::new(),
             field: String::new(),

@@ -37,6 +37,8 @@ mod trust_domain;
 pub(crate) use claims::issuer_and_subject;
 pub use pipeline::compile;
 pub(super) use selection::GATEWAY_LABEL;
+#[cfg(feature = "vet")]
+pub(crate) use trust_domain::Domains;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,9 @@ use crate::istio::{MeshConfig, Problem, Problems, Resources};
 
 /// What the resources mean for one workload, whole or not at all.
 ///
+/// Rules that name our trust domain mean the one that `mesh` writes, else the one that the workload states
+/// ([`Workload::trust_domain`]), else `cluster.local`; [`Program::assumes_trust_domain`] tells of the last.
+///
 /// # Errors
 /// Everything that keeps the resources from having a meaning, each with its place: values that are no addresses, ports or templates,
 /// unknown keys, two resources where only one can count, legacy resources for a workload that states no services.
@@ -51,6 +54,7 @@ pub fn compile(
         None => Ok(Program {
             notes: distinct(compiler.notes),
             origins: compiler.origins,
+            assumes_trust_domain: compiler.assumes_trust_domain,
             ..program
         }),
     }

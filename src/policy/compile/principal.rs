@@ -3,7 +3,6 @@ use super::claims;
 use super::clause::{Key, one_of};
 use super::compiler::{Compiler, Place};
 use super::text::{Pattern, cidr, pattern, quote_into, quoted, regex};
-use super::trust_domain;
 use crate::istio::Text;
 use crate::matcher::StringMatcher;
 
@@ -63,16 +62,19 @@ impl Key for PrincipalKey {
                 Ok(())
             }),
             Self::Principal => one_of(compiler, values, place, |compiler, value, nodes| {
-                for value in trust_domain::principals(compiler.mesh, value) {
+                let domains = compiler.domains;
+                compiler.assumes_trust_domain |= domains.decide_principal(value);
+                for value in domains.principals(value) {
                     nodes.push(authenticated(peer(compiler, &value)?));
                 }
                 Ok(())
             }),
             Self::TrustDomain => {
-                let mesh = compiler.mesh;
+                let domains = compiler.domains;
                 let mut seen = Vec::new();
                 one_of(compiler, values, place, |compiler, value, nodes| {
-                    for value in trust_domain::trust_domains(mesh, value) {
+                    compiler.assumes_trust_domain |= domains.decide_trust_domain(value);
+                    for value in domains.trust_domains(value) {
                         let matcher = in_trust_domain(compiler, value)?;
                         if !seen.contains(&matcher) {
                             seen.push(matcher.clone());

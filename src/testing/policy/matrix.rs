@@ -2,6 +2,7 @@ use std::fmt;
 
 use super::Policies;
 use super::policies::or_fail;
+use super::words::{ASSUMED, assumes_trust_domain};
 use crate::coverage::{Coverage, Report};
 use crate::policy::{Engine, Request};
 
@@ -93,6 +94,8 @@ impl Matrix {
     pub fn ask(&self, policies: &Policies) -> Access {
         let engine = policies.engine();
         let mut coverage = Coverage::new(engine);
+        let mut callers = self.callers.iter();
+        let assumes_trust_domain = callers.any(|(_, caller)| assumes_trust_domain(engine, caller));
         let rows = self.callers.iter().map(|(name, caller)| {
             let answers = self.operations.iter().map(|operation| {
                 let request = (operation.apply)(caller.clone());
@@ -105,6 +108,7 @@ impl Matrix {
             rows: rows.collect(),
             operations: self.operations.iter().map(|one| one.name.clone()).collect(),
             coverage: coverage.report(),
+            assumes_trust_domain,
         }
     }
 }
@@ -125,6 +129,7 @@ pub struct Access {
     operations: Vec<String>,
     rows: Vec<(String, Vec<String>)>,
     coverage: Report,
+    assumes_trust_domain: bool,
 }
 
 impl Access {
@@ -157,7 +162,14 @@ impl Access {
         };
         why += &only(&due, &is, "expected:");
         why += &only(&is, &due, "got:     ");
-        or_fail(Err::<(), _>(format!("{why}the whole table:\n{printed}")));
+        let note = if self.assumes_trust_domain {
+            ASSUMED
+        } else {
+            ""
+        };
+        or_fail(Err::<(), _>(format!(
+            "{why}the whole table:\n{printed}{note}"
+        )));
     }
 }
 

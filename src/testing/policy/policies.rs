@@ -205,8 +205,12 @@ impl Expect<'_> {
         };
         let line = words::request_line(&self.request);
         let answer = words::answer_line(self.engine, &self.judgement);
+        let note = match words::assumes_trust_domain(self.engine, &self.request) {
+            true => words::ASSUMED,
+            false => "",
+        };
         or_fail(Err::<(), _>(format!(
-            "{line}\n  expected: {expected}\n  got:      {got}; {answer}\n"
+            "{line}\n  expected: {expected}\n  got:      {got}; {answer}\n{note}"
         )));
     }
 }

@@ -83,8 +83,20 @@ pub(super) fn difference(
     rules
         .iter()
         .for_each(|rule| rule_lines(engine, rule, &mut text));
+    if assumes_trust_domain(engine, request) {
+        let _ = writeln!(text, "{ASSUMED}");
+    }
     text.trim_end().to_owned()
 }
+
+/// Whether a rule depends on a trust domain that nothing states, and the caller is of another one than is assumed.
+pub(super) fn assumes_trust_domain(engine: &Engine, request: &Request) -> bool {
+    engine.program().assumes_trust_domain_of(request)
+}
+
+/// What a failure says then.
+pub(super) const ASSUMED: &str = "note: rules name the mesh's own trust domain, which is taken for cluster.local; Workload::trust_domain, \
+    `trustDomain` in a table, or a MeshConfig says otherwise";
 
 /// A rule, where it is written, and which of its clauses kept it from matching.
 fn rule_lines(engine: &Engine, rule: &RuleReport, text: &mut String) {

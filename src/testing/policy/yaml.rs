@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::row::{Names, claims, row};
 use super::{Policies, Table};
 use crate::Workload;
+use crate::identity::TrustDomain;
 use crate::istio::{Cursor, Fields, Limits, Position, Problem, Problems, Sink, Value, documents};
 use crate::source::Directory;
 
@@ -129,6 +130,7 @@ const FILE: &[&str] = &[
     "workload",
     "labels",
     "services",
+    "trustDomain",
     "config",
     "meshConfig",
     "callers",
@@ -206,6 +208,14 @@ fn workload(fields: Fields<'_, '_>) -> Option<(Workload, u16)> {
             if let Some(value) = value.str() {
                 workload = workload.label(key, value);
             }
+        }
+    }
+    if let Some(at) = fields.get("trustDomain")
+        && let Some(text) = at.filled()
+    {
+        match TrustDomain::new(&text) {
+            Ok(domain) => workload = workload.trust_domain(domain),
+            Err(error) => at.wrong(format!("`{}`: {error}", text.as_str())),
         }
     }
     let mut first_port = None;

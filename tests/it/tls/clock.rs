@@ -152,7 +152,7 @@ async fn an_alias_counts_in_policies_and_not_in_handshakes() {
         let old = Pki::new("old.example").unwrap();
         let leaf = Leaf::workload("spiffe://old.example/ns/default/sa/desk");
         let shown = chain(&old.issue(&leaf).unwrap());
-        let acceptor = Acceptor::new(mesh.credentials().clone());
+        let acceptor = Acceptor::new(mesh.credentials().unwrap().clone());
         let refused = accept(&acceptor, client_config(Some(shown)))
             .await
             .unwrap_err();

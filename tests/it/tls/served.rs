@@ -268,10 +268,10 @@ async fn a_mesh_follows_the_files_of_its_identity() {
         Mesh::builder(Workload::new("default", "ours")).identity(Files::watch(directory.path()));
     let (mesh, driver) = builder.build().await.unwrap();
     let driver = tokio::spawn(driver.run());
-    assert_eq!(mesh.credentials().generation(), 1);
+    assert_eq!(mesh.credentials().unwrap().generation(), 1);
     write(&directory, &pki);
     let rotated = timeout(Duration::from_secs(10), async {
-        while mesh.credentials().generation() == 1 {
+        while mesh.credentials().unwrap().generation() == 1 {
             tokio::task::yield_now().await;
         }
     });
@@ -303,7 +303,7 @@ async fn a_slow_source_is_heard_beside_a_watched_configuration() {
     let (mesh, driver) = builder.build().await.unwrap();
     let driver = tokio::spawn(driver.run());
     let rotated = timeout(Duration::from_secs(30), async {
-        while mesh.credentials().generation() < 3 {
+        while mesh.credentials().unwrap().generation() < 3 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });

@@ -133,7 +133,9 @@ fn the_clinics_own_policies_are_fine() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/patients/policies");
         let configuration = tower_mesh::source::Directory::new(folder.join(set));
         let (configuration, readable) = configuration.survey("default").unwrap();
-        let report = Vet::new().resources(&configuration.resources, &readable);
+        let domain = tower_mesh::identity::TrustDomain::default();
+        let vet = Vet::new().trust_domain(domain);
+        let report = vet.resources(&configuration.resources, &readable);
         assert_eq!(report.unwrap(), Report::default(), "{set}");
     }
 }

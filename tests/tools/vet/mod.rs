@@ -5,5 +5,6 @@ mod clinic_2018;
 mod command;
 mod fixtures;
 mod laws;
+mod output;
 mod silence;
 mod token_rules;

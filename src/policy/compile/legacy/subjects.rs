@@ -4,7 +4,6 @@ use super::super::clause::{Clause, Node, one_of};
 use super::super::compiler::{Compiler, Part, Place};
 use super::super::principal::{authenticated, header, peer};
 use super::super::text::{bracketed, cidr, regex};
-use super::super::trust_domain;
 use super::roles::loose_pattern;
 use crate::istio::{Meta, PrincipalBinding, Subject, Text};
 
@@ -213,7 +212,9 @@ impl Callers {
             }
             Key::Name => self.peer(compiler, value)?,
             Key::User | Key::Peer => {
-                for value in trust_domain::principals(compiler.mesh, value) {
+                let domains = compiler.domains;
+                compiler.assumes_trust_domain |= domains.decide_principal(value);
+                for value in domains.principals(value) {
                     nodes.push(self.peer(compiler, &value)?);
                 }
                 return Ok(());

@@ -314,7 +314,7 @@ fn fields_of_a_rule_are_anded_in_istios_order_and_entries_ored() {
 #[test]
 fn trust_domain_aliases_are_added_and_cluster_local_means_ours() {
     let mesh = |domain: &str, aliases: &[&str]| MeshConfig {
-        trust_domain: domain.to_owned(),
+        trust_domain: Some(domain.to_owned()),
         trust_domain_aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
         ..MeshConfig::default()
     };

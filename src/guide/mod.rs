@@ -1,0 +1,83 @@
+//! The pages of the repository's `docs` folder.
+//!
+//! New here: [`getting_started`], then [`layers`] or [`features`], and [`troubleshooting`] when something is refused.
+//!
+//! This module exists in the documentation alone.
+
+// The pages link to each other by labels whose files the forge finds. The first definition of a label counts, so those below send
+// readers of rustdoc to the module instead.
+
+/// [features]: features
+/// [layers]: layers
+/// [certificates]: certificates
+/// [observability]: observability
+/// [policy]: policy
+/// [testing policies]: testing_policies
+/// [tls]: tls
+/// [troubleshooting]: troubleshooting
+///
+#[doc = include_str!("../../docs/getting-started.md")]
+pub mod getting_started {}
+
+/// [getting started]: getting_started
+/// [layers]: layers
+/// [testing policies]: testing_policies
+/// [tls]: tls
+///
+#[doc = include_str!("../../docs/features.md")]
+pub mod features {}
+
+/// [`ClientMetricsLayer`]: crate::metrics::ClientMetricsLayer
+/// [`ClientPropagationLayer`]: crate::propagation::ClientPropagationLayer
+/// [`JwtLayer`]: crate::jwt::JwtLayer
+/// [`MetricsLayer`]: crate::metrics::MetricsLayer
+/// [`PropagationLayer`]: crate::propagation::PropagationLayer
+/// [`RbacLayer`]: crate::rbac::RbacLayer
+/// [features]: features
+/// [getting started]: getting_started
+/// [observability]: observability
+/// [tls]: tls
+/// [troubleshooting]: troubleshooting
+///
+#[doc = include_str!("../../docs/layers.md")]
+pub mod layers {}
+
+/// [getting started]: getting_started
+/// [tls]: tls
+/// [troubleshooting]: troubleshooting
+///
+#[doc = include_str!("../../docs/observability.md")]
+pub mod observability {}
+
+/// [certificates]: certificates
+/// [layers]: layers
+/// [observability]: observability
+/// [policy]: policy
+/// [tls]: tls
+/// [vet]: vet
+///
+#[doc = include_str!("../../docs/troubleshooting.md")]
+pub mod troubleshooting {}
+
+/// # Certificates
+///
+/// What a certificate must hold, and how to make one.
+pub mod certificates {}
+
+#[doc = include_str!("../../docs/tls.md")]
+pub mod tls {}
+
+#[doc = include_str!("../../docs/policy.md")]
+pub mod policy {}
+
+#[doc = include_str!("../../docs/vet.md")]
+pub mod vet {}
+
+#[doc = include_str!("../../docs/testing-policies.md")]
+pub mod testing_policies {}
+
+#[doc = include_str!("../../docs/convert.md")]
+pub mod convert {}
+
+#[doc = include_str!("../../docs/performance.md")]
+pub mod performance {}

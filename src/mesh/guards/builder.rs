@@ -1,0 +1,116 @@
+use std::net::SocketAddr;
+
+use super::handle::{Guards, Parts};
+use crate::identity::Workload;
+use crate::mesh::cells::ModeChoice;
+use crate::mesh::driver::Driver;
+use crate::mesh::error::BuildError;
+use crate::mesh::fetch::FetchOptions;
+use crate::mesh::rules::Rules;
+use crate::mesh::sources::{ConfigSource, Feed};
+use crate::metrics::Registry;
+use crate::source::Configuration;
+use crate::tls::Settings;
+
+/// Describes guards: options in, [`Guards`] and their [`Driver`] out. Every mistake is found by [`build`](Self::build).
+///
+/// Each option means what that of [`MeshBuilder`](crate::MeshBuilder) by the same name does.
+#[derive(Debug)]
+#[must_use = "nothing happens until `build`"]
+pub struct GuardsBuilder {
+    workload: Workload,
+    feed: Feed,
+    registry: Registry,
+    requires_policy: bool,
+    fetch: FetchOptions,
+    tls: Settings,
+}
+
+impl GuardsBuilder {
+    pub(super) fn new(workload: Workload) -> Self {
+        Self {
+            workload,
+            feed: Feed::Once(Ok(Configuration::default())),
+            registry: Registry::new(),
+            requires_policy: false,
+            fetch: FetchOptions::default(),
+            tls: Settings::default(),
+        }
+    }
+
+    /// What the policies say: [`source::Fixed`](crate::source::Fixed), a [`Directory`](crate::source::Directory), or a
+    /// [`Watch`](crate::source::Watch) over one, which the driver follows. Without any, every request whose [`Peer`](crate::context::Peer)
+    /// is known is allowed; that is warned of, or refused where [`require_policy`](Self::require_policy) is asked for.
+    pub fn config(mut self, source: impl Into<ConfigSource>) -> Self {
+        self.feed = source.into().0;
+        self
+    }
+
+    /// Refuses every configuration without an enforced ALLOW policy that selects this workload, on each of its ports, at the start and at a
+    /// reload.
+    pub fn require_policy(mut self) -> Self {
+        self.requires_policy = true;
+        self
+    }
+
+    /// A registry of metrics that is shared with others.
+    pub fn metrics(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// How TLS is spoken with the servers that keys are fetched from.
+    pub fn tls(mut self, settings: Settings) -> Self {
+        self.tls = settings;
+        self
+    }
+
+    /// Trusts these roots (PEM), and only these, for the HTTPS servers that keys are fetched from; the system's by default.
+    pub fn jwks_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.fetch.roots = Some(pem.into());
+        self
+    }
+
+    /// Fetches keys of this host, `host:port`, from a fixed address instead of asking DNS.
+    pub fn resolve(mut self, host: &str, address: SocketAddr) -> Self {
+        self.fetch
+            .addresses
+            .insert(host.to_ascii_lowercase(), address);
+        self
+    }
+
+    /// Loads everything once.
+    ///
+    /// Key sets that are fetched get up to five seconds; one that does not come is tried again by the driver, and until it is there its
+    /// tokens are refused with 401.
+    ///
+    /// # Errors
+    /// When the configuration or an option is wrong; everything that is wrong with the configuration at once.
+    pub async fn build(self) -> Result<(Guards, Driver), BuildError> {
+        let rules = Rules {
+            credentials: None,
+            is_plaintext: false,
+            workload: &self.workload,
+            registry: &self.registry,
+            feed: self.feed,
+            modes: ModeChoice {
+                elsewhere: true,
+                ..ModeChoice::default()
+            },
+            requires_policy: self.requires_policy,
+            fetch: self.fetch,
+            tls: &self.tls,
+        };
+        let rules = rules.load()?;
+        let (config, reloads) = (rules.cells.config.clone(), rules.reloads.clone());
+        let driver = rules.driver(None).await;
+        let guards = Guards::new(Parts {
+            workload: self.workload,
+            config,
+            registry: self.registry,
+            reloads,
+            pulse: driver.pulse(),
+        });
+        Ok((guards, driver))
+    }
+}

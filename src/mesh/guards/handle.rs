@@ -1,0 +1,172 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::GuardsBuilder;
+use super::pinned::pinned;
+use crate::identity::Workload;
+use crate::jwt::JwtLayer;
+use crate::live::{Live, Snapshot};
+use crate::mesh::cells::Config;
+use crate::mesh::readiness::{IdentityState, Readiness};
+use crate::mesh::reload::Reloads;
+use crate::metrics::Registry;
+use crate::policy::Engine;
+use crate::rbac::RbacLayer;
+
+/// Token rules and policies of a workload for layers that you compose yourself, kept fresh by a [`Driver`](crate::Driver). Cheap to clone.
+///
+/// For an application that has another TLS terminator, or an order of layers of its own. There is no identity and no listener here: what
+/// accepts connections says who calls, by a [`Peer`](crate::context::Peer) of a [`tls::Listener`](crate::tls::Listener) or of a
+/// [`PeerLayer`](crate::context::PeerLayer). Where neither is needed, take a [`Mesh`](crate::Mesh), which has all layers in their order.
+///
+/// # How it behaves
+///
+/// - The layers follow the configuration: a reload changes what those decide that were made before it.
+/// - A request is judged by one generation. The first of the [`jwt`](Self::jwt) and [`rbac`](Self::rbac) layers that it meets chooses it.
+/// - What holds for a mesh's configuration holds here: it is compiled whole or refused, a change that opens the workload is refused as
+///   [`OnOpening`](crate::source::OnOpening) says, keys of new issuers are fetched before their rules are in force.
+/// - `jwt` goes outside of `rbac`: policies read the claims that it leaves. A layer that should count and trace refusals goes outside of both.
+/// - PeerAuthentication is for what ends TLS to keep. STRICT is warned of in the log, as no layer can refuse a connection.
+///
+/// It needs the features `server` and `client`, which are on by default.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, routing::get};
+/// use tower_mesh::context::PeerLayer;
+/// use tower_mesh::identity::SpiffeId;
+/// use tower_mesh::metrics::MetricsLayer;
+/// use tower_mesh::propagation::{Propagation, PropagationLayer};
+/// use tower_mesh::source::Fixed;
+/// use tower_mesh::{Guards, Peer, Workload};
+/// # use tower::ServiceExt;
+///
+/// let policies = "
+/// apiVersion: security.istio.io/v1
+/// kind: AuthorizationPolicy
+/// metadata: {name: desk-reads}
+/// spec:
+///   rules:
+///   - from: [{source: {principals: [cluster.local/ns/default/sa/desk]}}]
+/// ";
+/// // A directory that is followed is `Directory::watch("/etc/policies")`.
+/// let workload = Workload::new("default", "patients").service("patients", 8443);
+/// let (guards, driver) = Guards::builder(workload.clone())
+///     .config(Fixed::yaml("policies.yaml", policies))
+///     .build()
+///     .await?;
+/// tokio::spawn(driver.run());
+///
+/// // `layer` wraps what is there: the last one is the outermost.
+/// let app: Router = Router::new()
+///     .route("/patients", get(|| async { "none" }))
+///     .layer(guards.rbac())
+///     .layer(guards.jwt())
+///     .layer(MetricsLayer::new(guards.metrics().server(&workload)))
+///     .layer(PropagationLayer::new(Propagation::new().workload(&workload)));
+///
+/// // For each connection, who has proven to be at its other end.
+/// let peer = Peer::proven(
+///     "10.0.0.7:40312".parse()?,
+///     "10.0.0.9:8443".parse()?,
+///     SpiffeId::new("spiffe://cluster.local/ns/default/sa/desk")?,
+/// );
+/// let service = app.layer(PeerLayer::new(peer));
+/// # let answer = service.oneshot(http::Request::get("/patients").header("host", "patients").body(axum::body::Body::empty())?).await?;
+/// # assert_eq!(answer.status(), 200);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Guards(Arc<Parts>);
+
+pub(super) struct Parts {
+    pub(super) workload: Workload,
+    pub(super) config: Live<Config>,
+    pub(super) registry: Registry,
+    pub(super) reloads: Reloads,
+    /// Whether the driver follows all that may change.
+    pub(super) pulse: Option<Arc<AtomicBool>>,
+}
+
+impl Guards {
+    /// Begins to describe the guards of this workload.
+    pub fn builder(workload: Workload) -> GuardsBuilder {
+        GuardsBuilder::new(workload)
+    }
+
+    pub(super) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// A layer that verifies end-user tokens, by the rules of the port that the [`Peer`](crate::context::Peer) connected to.
+    #[must_use]
+    pub fn jwt(&self) -> JwtLayer {
+        let guards = self.clone();
+        JwtLayer::following(Arc::new(move |extensions| {
+            Arc::clone(&pinned(&guards, extensions).authenticators)
+        }))
+    }
+
+    /// A layer that asks the policies.
+    ///
+    /// In front of every router let it rewrite requests as a sidecar does: `guards.rbac().in_front_of_router()`.
+    #[must_use]
+    pub fn rbac(&self) -> RbacLayer {
+        let guards = self.clone();
+        RbacLayer::following(Arc::new(move |extensions| {
+            pinned(&guards, extensions).engine.clone()
+        }))
+    }
+
+    /// The policy engine as it is configured now.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.0.config.load().engine.clone()
+    }
+
+    /// Whether what may change is followed, and whether a changed configuration is refused.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        let pulse = self.0.pulse.as_ref();
+        Readiness {
+            identity: IdentityState::Absent,
+            source_down_for: None,
+            unattended: pulse.is_some_and(|pulse| !pulse.load(Ordering::Acquire)),
+            refused: self.0.reloads.refused(),
+            generation: self.0.config.generation(),
+            configured_at: self.0.reloads.taken(),
+            draining: false,
+        }
+    }
+
+    /// The metrics of configuration, keys and tokens, to be rendered or added to: `MetricsLayer::new(guards.metrics().server(&workload))`.
+    #[must_use]
+    pub fn metrics(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// Who we are.
+    #[must_use]
+    pub fn workload(&self) -> &Workload {
+        &self.0.workload
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot<Config> {
+        self.0.config.snapshot()
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Guards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guards")
+            .field("workload", &self.0.workload)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,52 @@
+use std::convert::Infallible;
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::identity::{SpiffeId, TrustDomain, Workload};
+
+/// That a mesh speaks plaintext, which the log says at the start and from time to time.
+#[derive(Debug)]
+pub(super) struct Plaintext {
+    /// How many hosts are called without a check of who answers.
+    pub(super) upstreams: usize,
+}
+
+impl Plaintext {
+    /// Says so now.
+    pub(super) fn warn(&self) {
+        let upstreams = self.upstreams;
+        tracing::warn!(
+            target: "tower_mesh::mesh",
+            upstreams,
+            "plaintext: no TLS, callers have no identity, so principals match no caller, and the identities of upstreams are not checked; for development only"
+        );
+    }
+
+    /// Says so each hour, for ever.
+    pub(super) async fn remind(this: Option<Self>) -> Infallible {
+        let Some(plaintext) = this else {
+            return pending().await;
+        };
+        loop {
+            sleep(REMIND).await;
+            plaintext.warn();
+        }
+    }
+}
+
+/// The id that Istio would give to the workload, which nothing proves.
+///
+/// # Errors
+/// When its namespace or service account cannot be part of a SPIFFE id.
+pub(super) fn unproven_id(workload: &Workload) -> Result<SpiffeId, String> {
+    let trust_domain = match workload.own_trust_domain() {
+        Some(own) => own.clone(),
+        None => TrustDomain::new("cluster.local").map_err(|error| error.to_string())?,
+    };
+    let id = workload.spiffe_id(&trust_domain);
+    id.map_err(|error| format!("the workload can have no SPIFFE id: {error}"))
+}
+
+const REMIND: Duration = Duration::from_secs(3600);

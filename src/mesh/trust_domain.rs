@@ -1,0 +1,40 @@
+//! Which trust domain policies mean by ours.
+
+use crate::identity::{SpiffeId, TrustDomain, Workload};
+use crate::istio::MeshConfig;
+
+/// The workload in its certificate's trust domain, whatever it states itself; a difference is a warning in the log.
+pub(super) fn of_certificate(workload: Workload, certificate: &SpiffeId) -> Workload {
+    let domain = certificate.trust_domain();
+    if let Some(stated) = workload.own_trust_domain()
+        && stated != domain
+    {
+        tracing::warn!(
+            target: "tower_mesh::config",
+            %stated,
+            certificate = %domain,
+            "the workload states another trust domain than its certificate; the certificate's counts"
+        );
+    }
+    workload.trust_domain(domain.clone())
+}
+
+/// Warns when policies mean another trust domain by ours than the certificate's. Aliases are ours, too.
+pub(super) fn warn(mesh: &MeshConfig, workload: &Workload) {
+    let Some(written) = &mesh.trust_domain else {
+        return;
+    };
+    let Some(own) = workload.own_trust_domain().map(TrustDomain::as_str) else {
+        return;
+    };
+    let is_pattern = written.contains('*');
+    let is_alias = mesh.trust_domain_aliases.iter().any(|alias| alias == own);
+    if written != own && !is_pattern && !is_alias {
+        tracing::warn!(
+            target: "tower_mesh::config",
+            mesh_config = written,
+            certificate = own,
+            "MeshConfig's trustDomain is not the certificate's; policies that name cluster.local mean MeshConfig's"
+        );
+    }
+}

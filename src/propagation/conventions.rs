@@ -1,0 +1,227 @@
+//! OpenTelemetry's semantic conventions for HTTP and RPC spans, as of their version 1.45.
+
+use std::sync::Arc;
+
+use http::{Method, Uri, Version, header, request, response};
+
+use super::span::{Errors, Outcome, SpanKind};
+use super::tags::{Tags, authority, cut, url, without_tokens};
+use crate::context::{Exchange, Peer};
+use crate::message::GrpcStatus;
+
+/// A call as its span tells of it by the conventions.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) request: &'a request::Parts,
+    /// Its URI, as it may be shown.
+    pub(super) target: &'a Uri,
+    pub(super) kind: SpanKind,
+    pub(super) exchange: Option<&'a Exchange>,
+    pub(super) is_grpc: bool,
+}
+
+/// What a span is named after, once it is known how the call ended.
+#[derive(Debug)]
+pub(super) struct Operation {
+    method: &'static str,
+    /// `package.Service/Method`, of gRPC.
+    rpc: Option<Box<str>>,
+}
+
+impl Operation {
+    pub(super) fn of(call: Call<'_>) -> Self {
+        let path = call.request.uri.path();
+        let rpc = path.strip_prefix('/').filter(|_| call.is_grpc);
+        Self {
+            method: known(&call.request.method).unwrap_or(OTHER),
+            rpc: rpc.map(|path| cut(path).into()),
+        }
+    }
+
+    /// The span's name: of gRPC its method, else the method and, where it is known, the route.
+    pub(super) fn name(&self, route: Option<&str>, outcome: &Outcome, kind: SpanKind) -> Arc<str> {
+        let method = match self.method {
+            OTHER => "HTTP",
+            method => method,
+        };
+        match (&self.rpc, route) {
+            (Some(_), _) if is_unknown(outcome, kind) => GRPC.into(),
+            (Some(rpc), _) => (&**rpc).into(),
+            (None, Some(route)) => format!("{method} {}", cut(route)).into(),
+            (None, None) => method.into(),
+        }
+    }
+}
+
+impl Tags {
+    /// What is known when the request comes in or goes out.
+    pub(super) fn begun(&mut self, call: Call<'_>) {
+        let Call {
+            request,
+            target,
+            kind,
+            exchange,
+            is_grpc,
+        } = call;
+        match known(&request.method) {
+            Some(method) => self.fixed("http.request.method", method),
+            None => {
+                self.fixed("http.request.method", OTHER);
+                let original = cut(request.method.as_str()).to_owned();
+                self.owned("http.request.method_original", original);
+            }
+        }
+        let peer = exchange.and_then(Exchange::peer);
+        let peer = peer.filter(|_| kind == SpanKind::Server);
+        let is_tls = peer.is_some_and(Peer::is_tls) || target.scheme_str() == Some("https");
+        let scheme = if is_tls { "https" } else { "http" };
+        self.fixed("url.scheme", scheme);
+        let path = target.path_and_query().map_or("/", |path| path.as_str());
+        let path = without_tokens(path, exchange);
+        match kind {
+            SpanKind::Server => {
+                let (path, query) = path.split_once('?').unwrap_or((&path, ""));
+                self.owned("url.path", cut(path).to_owned());
+                if !query.is_empty() {
+                    self.owned(URL_QUERY, cut(query).to_owned());
+                }
+                self.protocol(request.version);
+            }
+            SpanKind::Client => self.owned(URL_FULL, url(request, target, &path, false)),
+        }
+        self.server(request, peer, is_tls);
+        if let Some(peer) = peer {
+            self.shared("client.address", peer.remote_ip_text());
+            self.other_end(peer);
+        }
+        let agent = request.headers.get(header::USER_AGENT);
+        self.header("user_agent.original", agent);
+        if is_grpc {
+            self.fixed("rpc.system.name", GRPC);
+        }
+    }
+
+    /// What the head of the response to a call of ours tells.
+    pub(super) fn answered(&mut self, response: &response::Parts) {
+        if let Some(peer) = response.extensions.get::<Peer>() {
+            self.other_end(peer);
+        }
+        self.protocol(response.version);
+    }
+
+    /// What is known when the response has ended.
+    pub(super) fn ended(
+        &mut self,
+        operation: &Operation,
+        route: Option<&Arc<str>>,
+        outcome: &Outcome,
+        errors: Errors,
+        kind: SpanKind,
+    ) {
+        if let Some(route) = route {
+            self.shared("http.route", route);
+        }
+        if let Some(status) = outcome.status {
+            self.number("http.response.status_code", status.as_u16().into());
+        }
+        let mut error = outcome.status.map(|status| status.as_str().to_owned());
+        if let Some(rpc) = &operation.rpc {
+            if is_unknown(outcome, kind) {
+                self.fixed("rpc.method", OTHER);
+                self.owned("rpc.method_original", rpc.to_string());
+            } else {
+                self.owned("rpc.method", rpc.to_string());
+            }
+            if let Some(status) = outcome.grpc_status {
+                self.owned("rpc.response.status_code", name(status));
+                error = Some(name(status));
+            }
+        }
+        if errors.status {
+            let flags = Some(outcome.flags).filter(|flags| !flags.is_empty());
+            let without_status = || flags.map_or_else(|| OTHER.to_owned(), |it| it.to_string());
+            self.owned("error.type", error.unwrap_or_else(without_status));
+        }
+    }
+
+    fn server(&mut self, request: &request::Parts, peer: Option<&Peer>, is_tls: bool) {
+        let authority = authority(request).unwrap_or_default();
+        let (host, port) = match authority.rsplit_once(':') {
+            // In an IPv6 address a colon stands before no port, unless a bracket ends it.
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port),
+            _ => (authority, ""),
+        };
+        let local = peer.map(|peer| peer.local_addr());
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        match (host, local) {
+            ("", Some(local)) => self.owned("server.address", local.ip().to_string()),
+            ("", None) => return,
+            (host, _) => self.owned("server.address", host.to_owned()),
+        }
+        let usual = if is_tls { 443 } else { 80 };
+        let port = port.parse().ok().or(local.map(|local| local.port()));
+        self.number("server.port", port.unwrap_or(usual).into());
+    }
+
+    fn other_end(&mut self, peer: &Peer) {
+        self.shared("network.peer.address", peer.remote_ip_text());
+        self.number("network.peer.port", peer.remote_addr().port().into());
+    }
+
+    fn protocol(&mut self, version: Version) {
+        let version = match version {
+            Version::HTTP_09 => "0.9",
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            Version::HTTP_3 => "3",
+            _ => "1.1",
+        };
+        self.fixed("network.protocol.name", "http");
+        self.fixed("network.protocol.version", version);
+    }
+}
+
+/// A method that the conventions know, for any other stands `_OTHER`.
+fn known(method: &Method) -> Option<&'static str> {
+    const KNOWN: [&str; 9] = [
+        "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE",
+    ];
+    KNOWN.into_iter().find(|known| method.as_str() == *known)
+}
+
+/// Whether a server has no such method. What it does not know a caller may have made up, so it names no span.
+fn is_unknown(outcome: &Outcome, kind: SpanKind) -> bool {
+    kind == SpanKind::Server && outcome.grpc_status.map(GrpcStatus::code) == Some(UNIMPLEMENTED)
+}
+
+/// The name of a gRPC status; its number where it has none.
+fn name(status: GrpcStatus) -> String {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    let index = usize::try_from(status.code()).ok();
+    let name = index.and_then(|index| NAMES.get(index));
+    name.map_or_else(|| status.code().to_string(), |name| (*name).to_owned())
+}
+
+pub(super) const URL_FULL: &str = "url.full";
+pub(super) const URL_QUERY: &str = "url.query";
+const OTHER: &str = "_OTHER";
+const GRPC: &str = "grpc";
+const UNIMPLEMENTED: u32 = 12;

@@ -1,0 +1,279 @@
+//! Files of kustomize and Helm that hold no whole resources: they are passed over, each with a note.
+//!
+//! A file is passed over only when it plainly is one of theirs. What cannot be read, or holds a document with a kind of its own, is read as
+//! every other file, and a Helm template is no YAML yet and stays an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use super::files::Contents;
+use crate::istio::{
+    Limits, Node, Position, Problem, Sink, Value, documents, is_istio, is_our_kind,
+};
+
+/// Why a file is passed over.
+#[derive(Debug)]
+pub(super) struct PassedOver {
+    reason: String,
+    /// What it would change is a resource that is read without it.
+    pub(super) changes_ours: bool,
+}
+
+impl PassedOver {
+    fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            changes_ours: false,
+        }
+    }
+
+    /// The note about the file of this name.
+    pub(super) fn note(&self, file: &str) -> Problem {
+        let message = format!("passed over: {}", self.reason);
+        Problem::new(Position::new(file.into(), 0, 0), "", message)
+    }
+}
+
+/// The files that are passed over, by their index.
+pub(super) fn passed_over(files: &[Contents]) -> BTreeMap<usize, PassedOver> {
+    let mut passed = BTreeMap::new();
+    let mut listed = Listed::default();
+    let mut charts: BTreeSet<&Path> = BTreeSet::new();
+    for (index, file) in files.iter().enumerate() {
+        let path = Path::new(&file.name);
+        let reason = match name(path) {
+            "kustomization.yaml" | "kustomization.yml" | "Kustomization" => {
+                read(file, |roots| kustomization(path, roots, &mut listed))
+            }
+            "Chart.yaml" => {
+                charts.insert(folder(path));
+                read(file, chart)
+            }
+            _ => None,
+        };
+        passed.extend(reason.map(|reason| (index, reason)));
+    }
+    for (index, file) in files.iter().enumerate() {
+        let path = Path::new(&file.name);
+        let reason = match listed.patches.get(&plain(path)) {
+            Some(targets_ours) if !listed.resources.contains(&plain(path)) => {
+                read(file, |roots| patch(roots, *targets_ours))
+            }
+            _ if is_values(path, charts.contains(folder(path))) => read(file, values),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            passed.entry(index).or_insert(reason);
+        }
+    }
+    passed
+}
+
+/// What the kustomizations list.
+#[derive(Debug, Default)]
+struct Listed {
+    /// Patches, each with whether its target is, or may be, one of our kinds.
+    patches: BTreeMap<PathBuf, bool>,
+    resources: BTreeSet<PathBuf>,
+}
+
+/// Asks about the documents of a file; one that cannot be read, or holds none, is no file of theirs.
+fn read(
+    file: &Contents,
+    ask: impl FnOnce(&[Node<'_>]) -> Option<PassedOver>,
+) -> Option<PassedOver> {
+    let text = file.text.as_ref().ok()?;
+    let sink = Sink::new(&file.name);
+    let roots: Vec<_> = documents(text, Limits::default(), &sink)
+        .filter(|root| !root.is_null())
+        .collect();
+    if roots.is_empty() || !sink.is_good() {
+        return None;
+    }
+    ask(&roots)
+}
+
+fn kustomization(path: &Path, roots: &[Node<'_>], listed: &mut Listed) -> Option<PassedOver> {
+    let is_theirs = |root: &Node<'_>| {
+        let version = text(root, "apiVersion");
+        let kind = text(root, "kind");
+        root.entries().is_some()
+            && version.is_none_or(|version| version.starts_with("kustomize.config.k8s.io/"))
+            && kind.is_none_or(|kind| matches!(kind, "Kustomization" | "Component"))
+    };
+    if !roots.iter().all(is_theirs) {
+        return None;
+    }
+    let folder = folder(path);
+    let mut changes_ours = false;
+    let mut idle = BTreeSet::new();
+    for root in roots {
+        for (key, _) in CHANGES {
+            if root.get(key).is_some_and(|value| !value.is_null()) {
+                idle.insert(*key);
+            }
+        }
+        for (key, moves) in CHANGES {
+            changes_ours |= *moves && text(root, key).is_some();
+        }
+        for key in ["resources", "bases"] {
+            let paths = items(root, key).iter().filter_map(scalar);
+            listed
+                .resources
+                .extend(paths.map(|one| plain(&folder.join(one))));
+        }
+        for key in ["patches", "patchesJson6902", "patchesStrategicMerge"] {
+            for item in items(root, key) {
+                let targets_ours = targets_ours(item);
+                match scalar(item).or_else(|| text(item, "path")) {
+                    Some(path) if !path.contains('\n') => {
+                        listed
+                            .patches
+                            .insert(plain(&folder.join(path)), targets_ours);
+                    }
+                    Some(inline) => changes_ours |= inline.contains("istio.io"),
+                    None => {
+                        let inline = text(item, "patch").unwrap_or_default();
+                        let is_whole = inline.contains("apiVersion");
+                        changes_ours |= inline.contains("istio.io") || targets_ours && !is_whole;
+                    }
+                }
+            }
+        }
+    }
+    let mut reason = "it is kustomize's, which is not run".to_owned();
+    if !idle.is_empty() {
+        let idle: Vec<_> = idle.into_iter().collect();
+        reason += &format!(", so that {} change nothing here", idle.join(", "));
+    }
+    Some(PassedOver {
+        reason: reason + "; give what `kustomize build` prints",
+        changes_ours,
+    })
+}
+
+/// Whether what a patch is for is, or may be, one of our kinds.
+fn targets_ours(item: &Node<'_>) -> bool {
+    let Some(target) = item.get("target") else {
+        return true;
+    };
+    let group = text(target, "group");
+    let kind = text(target, "kind");
+    match (group, kind) {
+        (Some(group), _) => is_istio(group),
+        // A pattern, as kustomize takes it, is not worked out.
+        (None, Some(kind)) => is_our_kind(kind) || !kind.chars().all(char::is_alphanumeric),
+        (None, None) => true,
+    }
+}
+
+/// A strategic merge patch is a part of a resource; a JSON patch is a list of operations.
+fn patch(roots: &[Node<'_>], targets_ours: bool) -> Option<PassedOver> {
+    let mut changes_ours = false;
+    for root in roots {
+        changes_ours |= match (&root.value, text(root, "apiVersion")) {
+            (Value::List(_), _) => targets_ours,
+            (_, Some(version)) => is_istio(version),
+            (_, None) => targets_ours,
+        };
+    }
+    let reason = "a kustomization lists it as a patch, and kustomize is not run; give what `kustomize build` prints";
+    Some(PassedOver {
+        changes_ours,
+        ..PassedOver::new(reason)
+    })
+}
+
+fn chart(roots: &[Node<'_>]) -> Option<PassedOver> {
+    let is_theirs = |root: &Node<'_>| {
+        let version = text(root, "apiVersion");
+        root.get("kind").is_none()
+            && text(root, "name").is_some()
+            && version.is_none_or(|version| matches!(version, "v1" | "v2"))
+    };
+    roots
+        .iter()
+        .all(is_theirs)
+        .then(|| PassedOver::new("it describes a Helm chart; give what `helm template` prints"))
+}
+
+fn values(roots: &[Node<'_>]) -> Option<PassedOver> {
+    let is_theirs = |root: &Node<'_>| {
+        root.entries().is_some() && root.get("apiVersion").is_none() && root.get("kind").is_none()
+    };
+    roots.iter().all(is_theirs).then(|| {
+        PassedOver::new(
+            "it holds values for Helm, which is not run; give what `helm template` prints",
+        )
+    })
+}
+
+/// Whether the name is that of a file of values. `values.yaml` is one everywhere, `values-prod.yaml` beside a chart.
+fn is_values(path: &Path, is_in_chart: bool) -> bool {
+    match name(path) {
+        "values.yaml" | "values.yml" => true,
+        "values.schema.json" => is_in_chart,
+        name => {
+            let rest = name.strip_prefix("values");
+            is_in_chart && rest.is_some_and(|rest| rest.starts_with(['-', '.', '_']))
+        }
+    }
+}
+
+fn name(path: &Path) -> &str {
+    let name = path.file_name();
+    name.and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
+/// A path without `.` and `..`, as far as it goes without looking at the disk.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if plain.file_name().is_some() => {
+                plain.pop();
+            }
+            _ => plain.push(part),
+        }
+    }
+    plain
+}
+
+fn text<'n>(node: &'n Node<'_>, key: &str) -> Option<&'n str> {
+    node.get(key).and_then(scalar)
+}
+
+fn scalar<'n>(node: &'n Node<'_>) -> Option<&'n str> {
+    node.scalar().map(|scalar| &*scalar.text)
+}
+
+fn items<'n, 't>(node: &'n Node<'t>, key: &str) -> &'n [Node<'t>] {
+    match node.get(key).map(|node| &node.value) {
+        Some(Value::List(items)) => items,
+        _ => &[],
+    }
+}
+
+/// What a kustomization does to resources, and whether that decides which workloads a policy is for.
+const CHANGES: &[(&str, bool)] = &[
+    ("components", false),
+    ("generators", false),
+    ("helmCharts", false),
+    ("namePrefix", false),
+    ("nameSuffix", false),
+    ("namespace", true),
+    ("patches", false),
+    ("patchesJson6902", false),
+    ("patchesStrategicMerge", false),
+    ("replacements", false),
+    ("transformers", false),
+    ("vars", false),
+];
+
+#[cfg(test)]
+mod tests;
