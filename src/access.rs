@@ -1,6 +1,8 @@
-//! The one event that a refusal leaves, target `tower_mesh::access`: who asked for what, and which rule says no.
+//! The one event that a refusal leaves, target `tower_mesh::access`: who asked for what, and which
+//! rule says no.
 //!
-//! Nothing of a query, of a token, or of headers that may hold either is written. What a peer sends is cut, and cannot forge a line.
+//! Nothing of a query, of a token, or of headers that may hold either is written. What a peer
+//! sends is cut, and cannot forge a line.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,7 +19,8 @@ use crate::log_limit::{LogLimit, limited};
 use crate::message::LocalReply;
 use crate::policy::{Decision, Engine, PolicyId};
 
-/// Writes the event of a request that a guard answers in the application's place. Costs nothing where nobody listens.
+/// Writes the event of a request that a guard answers in the application's place. Costs nothing
+/// where no subscriber listens.
 ///
 /// The engine, where it was asked, knows where rules were written.
 pub(crate) fn refused(
@@ -122,8 +125,8 @@ fn place<'a>(rule: &PolicyId, engine: Option<&'a Engine>) -> Option<impl fmt::Di
     Some(&origin.at)
 }
 
-/// The rules that might have let the request pass, and did not: those of the ALLOW policies where none matched, and those for tokens where a token
-/// is bad.
+/// The rules that might have let the request pass, and did not: those of the ALLOW policies where
+/// none matched, and those for tokens where a token is bad.
 fn asked<'a>(
     reply: &LocalReply,
     refusal: Option<&Decision>,
@@ -164,7 +167,8 @@ impl fmt::Display for Asked<'_> {
     }
 }
 
-/// A text that a peer may have sent: its beginning, without characters that would end or colour a line.
+/// A text that a peer may have sent: its beginning, without characters that would end or colour a
+/// line.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {

@@ -31,7 +31,7 @@ pub(super) fn serving(
     );
 }
 
-/// Says where we serve whoever connects.
+/// Says where anyone may connect.
 pub(super) fn serving_in_plaintext(workload: &Workload, address: SocketAddr) {
     tracing::info!(
         target: "tower_mesh::mesh",

@@ -94,12 +94,15 @@ impl MeshBuilder {
         self
     }
 
-    /// Lets our own certificate be of this id, although the workload is of another namespace or service account. Several may be named.
+    /// Lets our own certificate be of this id, although the workload is of another namespace or
+    /// service account. Several may be named.
     ///
-    /// Without it [`build`](Self::build) refuses the certificate of another workload, by ids of Istio's shape,
-    /// `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`: policies would be chosen for the workload, and peers would see the certificate. Ids of
-    /// another shape, and trust domains, are not compared. Once built, no identity takes the place of one with another id, allowed here or
-    /// not: the last good one stays, and the log and `mesh_identity_rotation_errors_total` say so.
+    /// Without it [`build`](Self::build) refuses the certificate of another workload, by ids of
+    /// Istio's shape, `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`: policies would be chosen for the
+    /// workload, and peers would see the certificate. Ids of another shape, and trust domains, are
+    /// not compared. Once built, no identity takes the place of one with another id, allowed here
+    /// or not: the last good one stays, and the log and `mesh_identity_rotation_errors_total` say
+    /// so.
     ///
     /// ```
     /// use tower_mesh::identity::SpiffeId;
@@ -267,19 +270,21 @@ impl MeshBuilder {
         self
     }
 
-    /// Calls this once at the end of every inbound request, allowed or refused, answered or cut: for an audit log, or metrics of your own. The last
-    /// observer that is given counts.
+    /// Calls this once at the end of every inbound request, allowed or refused, answered or cut:
+    /// for an audit log, or metrics of your own. The last observer that is given counts.
     ///
-    /// [`Completed`] has the method, the status, how the body ended, Envoy's flags, the whole duration, and the
-    /// [`Exchange`](crate::context::Exchange): the peer, the claims of a verified token, the trace, the target without
-    /// tokens, Envoy's response code details, and the [`Decision`](crate::policy::Decision) of policy. A refusal by policy
-    /// always has one; what was allowed has one only with [`record_allows`](Self::record_allows), or where an AUDIT policy
-    /// or a dry run has marked it.
+    /// [`Completed`] has the method, the status, how the body ended, Envoy's flags, the whole
+    /// duration, and the [`Exchange`](crate::context::Exchange): the peer, the claims of a
+    /// verified token, the trace, the target without tokens, Envoy's response code details, and
+    /// the [`Decision`](crate::policy::Decision) of policy. A refusal by policy always has one;
+    /// what was allowed has one only with [`record_allows`](Self::record_allows), or where an
+    /// AUDIT policy or a dry run has marked it.
     ///
-    /// It runs on the request path, in the task of the connection: it must not block, wait or panic. Hand what is slow to
-    /// a bounded channel with `try_send`, and count what does not fit. A request pays two counts of references for it and
-    /// no allocation, and nothing where there is no observer. Claims and targets may be personal data: keep no more than
-    /// you need. Where only refusals matter, the log has them already, target `tower_mesh::access`.
+    /// It runs on the request path, in the task of the connection: it must not block, wait or
+    /// panic. Hand what is slow to a bounded channel with `try_send`, and count what does not fit.
+    /// A request pays two counts of references for it and no allocation, and nothing where there
+    /// is no observer. Claims and targets may be personal data: keep no more than you need. Where
+    /// only refusals matter, the log has them already, target `tower_mesh::access`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -307,7 +312,7 @@ impl MeshBuilder {
     ///             completed.status.map_or(0, |status| status.as_u16()),
     ///             completed.method,
     ///             exchange.path().unwrap_or_default(),
-    ///             exchange.peer().and_then(|peer| peer.principal()).unwrap_or("nobody proven"),
+    ///             exchange.peer().and_then(|peer| peer.principal()).unwrap_or("no identity"),
     ///             exchange.details().map_or("the application's answer", |details| details),
     ///         );
     ///         // A full channel drops the line, and never the request's time.
@@ -325,10 +330,13 @@ impl MeshBuilder {
     ///     // The request ends with its body, here with the drop of it.
     ///     drop(answer);
     /// }
-    /// assert_eq!(lines.recv().await.unwrap(), "200 GET /patients by nobody proven: the application's answer");
     /// assert_eq!(
     ///     lines.recv().await.unwrap(),
-    ///     "403 DELETE /patients by nobody proven: rbac_access_denied_matched_policy[none]"
+    ///     "200 GET /patients by no identity: the application's answer"
+    /// );
+    /// assert_eq!(
+    ///     lines.recv().await.unwrap(),
+    ///     "403 DELETE /patients by no identity: rbac_access_denied_matched_policy[none]"
     /// );
     /// # Ok(()) }
     /// ```

@@ -22,7 +22,8 @@ impl fmt::Display for Date {
 
 /// Year, month and day of a day since 1970, in the proleptic Gregorian calendar.
 fn civil(days: u64) -> (u64, u64, u64) {
-    // Years begin in March here, so that the leap day is their last (Howard Hinnant, "chrono-compatible low-level date algorithms").
+    // Years begin in March here, so that the leap day is their last (Howard Hinnant,
+    // "chrono-compatible low-level date algorithms").
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =

@@ -10,8 +10,9 @@
 //! - Configuration that is watched: a change takes the place of what serves when it is good and opens nothing by accident; see
 //!   [`OnOpening`](crate::source::OnOpening), [`RefusedReload`] and [`MeshBuilder::require_policy`].
 //! - Without it: [`Guards`] keep token rules and policies fresh for layers that you compose yourself.
-//! - What is seen of it: one line of log for each port at its start, each change of configuration and each drain (targets `tower_mesh::mesh` and
-//!   `tower_mesh::config`), one event for each refusal (`tower_mesh::access`), and [`MeshBuilder::on_complete`] for every request.
+//! - What is seen of it: one line of log for each port at its start, each change of configuration
+//!   and each drain (targets `tower_mesh::mesh` and `tower_mesh::config`), one event for each
+//!   refusal (`tower_mesh::access`), and [`MeshBuilder::on_complete`] for every request.
 //! - Around it: [`Mesh::readiness`] and [`Mesh::probe`] for [`Mesh::serve_plaintext`], [`Mesh::metrics`], [`Mesh::shutdown`].
 //!
 //! # Example

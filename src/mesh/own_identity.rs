@@ -2,7 +2,8 @@
 
 use crate::identity::{SpiffeId, Workload};
 
-/// Refuses the certificate of another workload: policies would be chosen for one, and peers would see the other.
+/// Refuses the certificate of another workload: policies would be chosen for one, and peers would
+/// see the other.
 ///
 /// Ids of another shape than `/ns/NAMESPACE/sa/ACCOUNT` name neither, and are not compared.
 ///

@@ -27,7 +27,8 @@ async fn hello<B>(_: Request<B>) -> Result<Response<Body>, Infallible> {
     Ok(Response::new(Body::new()))
 }
 
-/// The event of one request. The limit is shared with every test of the process: a request whose event is left out is sent again.
+/// The event of one request. The limit is shared with every test of the process: a request whose
+/// event is left out is sent again.
 async fn event(what: &str, log: &Log, mut ask: impl AsyncFnMut() -> StatusCode) -> (u16, String) {
     let begun = Instant::now();
     loop {
@@ -179,7 +180,6 @@ async fn a_refusal_of_the_mesh_leaves_one_event() {
     }
 }
 
-/// What passes leaves none, and neither do refusals that nobody listens for.
 #[tokio::test]
 async fn what_passes_leaves_no_event() {
     let issuer = Issuer::es256(ISSUER);

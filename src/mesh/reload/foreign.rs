@@ -7,8 +7,9 @@ use crate::policy::Program;
 use crate::source::Configuration;
 use crate::tls::Credentials;
 
-/// Says which policies of ours name callers of a trust domain that is not ours and that no root of ours vouches for: nobody can be one of them, so
-/// an ALLOW rule lets nobody in, and a DENY rule keeps nobody out.
+/// Says which policies of ours name callers of a trust domain that is not ours and that no root of
+/// ours vouches for: no caller can be one of them, so an ALLOW rule lets none in, and a DENY rule
+/// keeps none out.
 pub(in super::super) fn warn_of_foreign(
     program: &Program,
     configuration: &Configuration,
@@ -80,7 +81,7 @@ fn of_principal(text: &Text) -> Option<(&str, &Text)> {
     (domain != "cluster.local").then_some((domain, text))
 }
 
-/// The certificate's, and what the MeshConfig says beside it.
+/// The certificate's, and what else the MeshConfig says.
 fn ours(mesh: &MeshConfig, certificates: &str) -> String {
     let aliases = mesh.trust_domain_aliases.iter().map(String::as_str);
     let mut ours = vec![certificates];

@@ -4,7 +4,7 @@
 //! judge        damage, then compiling, then what must be there, then what opens
 //!   opening    two compiled configurations side by side, guard by guard
 //!     guard    what keeps others out of a port
-//!   foreign    policies that name callers of whom nobody can be one
+//!   foreign    policies that name callers of a trust domain without roots
 //!   presence   an ALLOW policy that selects us, or what nearly does
 //! strict       for a mesh in plaintext, no STRICT port
 //! standing     what is refused now, for readiness, metrics and the log
