@@ -44,7 +44,8 @@ impl<'a> EngineBuilder<'a> {
         self
     }
 
-    /// Sets the mesh's settings; otherwise those of the ConfigMap `istio` among the resources count, else Istio's defaults.
+    /// Sets the mesh's settings; otherwise those of the ConfigMap `istio` among the resources count, else Istio's defaults. Where they name no
+    /// trust domain it is the workload's, see [`Workload::trust_domain`].
     pub fn mesh_config(mut self, mesh: MeshConfig) -> Self {
         self.mesh = Some(mesh);
         self

@@ -26,7 +26,7 @@ impl Code {
     pub fn explanation(self) -> Explanation {
         let (example, remedy) = self.examples();
         Explanation {
-            text: section(self).unwrap_or(self.summary()).trim(),
+            text: section(self).unwrap_or_else(|| self.summary()).trim(),
             example,
             remedy,
         }

@@ -360,6 +360,11 @@ fn names_are_noted_where_the_mesh_has_another_trust_domain() {
     let exchanged = "its trust domain is exchanged";
     assert!(text(&convert(&old, &words).stderr).contains(exchanged));
     assert!(!text(&convert(&old, &[]).stderr).contains(exchanged));
+    let stated = convert(&old, &["--trust-domain", "td2"]);
+    assert!(text(&stated.stderr).contains(exchanged));
+    let assumed = "which is taken for cluster.local";
+    assert!(text(&convert(&old, &[]).stderr).contains(assumed));
+    assert!(!text(&stated.stderr).contains(assumed));
 }
 
 #[test]

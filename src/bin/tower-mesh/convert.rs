@@ -9,10 +9,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use tower_mesh::convert::{Conversion, Services, convert};
+use tower_mesh::istio::ServiceRoleBinding;
 use tower_mesh::source::Directory;
 
 use crate::Failure;
-use crate::options::{Domain, ServiceName, key_and_value};
+use crate::options::{Domain, ServiceName, key_and_value, tell_assumed_trust_domain};
 use crate::world::tell_unread;
 
 /// Write security.istio.io/v1 for the v1alpha1 resources of 2018, with the same decisions
@@ -92,6 +93,14 @@ impl Known {
     }
 }
 
+/// Whether a binding has a name of `cluster.local`: it stood for itself, and becomes a principal, of which that domain is ours whatever it is
+/// called.
+fn names_ours(binding: &ServiceRoleBinding) -> bool {
+    let subjects = binding.subjects.iter();
+    let mut names = subjects.flat_map(|subject| subject.names.iter().chain(&subject.not_names));
+    names.any(|name| name.starts_with("cluster.local/") && name.matches('/').count() == 4)
+}
+
 impl Convert {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let mut paths = self.paths.iter();
@@ -116,6 +125,14 @@ impl Convert {
         self.domain.tell_if_unused(&mesh);
         let stated = self.domain.stated().map(ToString::to_string);
         mesh.trust_domain = mesh.trust_domain.or(stated);
+        if mesh.trust_domain.is_none()
+            && resources
+                .service_role_bindings
+                .iter()
+                .any(|b| names_ours(b))
+        {
+            tell_assumed_trust_domain();
+        }
         let mut conversion = convert(resources, &mesh, &services)?;
         let files: Vec<_> = conversion.files().map(str::to_owned).collect();
         for file in files {
