@@ -1,12 +1,13 @@
-//! The layers by hand, in their order, in an application whose connections are accepted by something else.
+//! The layers by hand, in their order, in an application with an acceptor of its own.
 //!
 //! ```text
 //! cargo run --example layers
 //! ```
 //!
-//! `patients` reads its rules from a directory that is followed, and gets its callers from an acceptor of its own: here one that believes what
-//! this program says of a connection, where another TLS terminator would say what it has verified. The program calls it as a desk that may
-//! read, as others that may not, and changes the rules while it serves.
+//! `patients` reads its rules from a directory that is followed. Its acceptor is its own: it gives
+//! each connection the peer that this program names, where a TLS terminator would give the one
+//! that it has verified. The program calls as a desk that may read and as others that may not, and
+//! changes the rules meanwhile.
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 

@@ -45,8 +45,8 @@ struct Hidden {
 impl Exchange {
     /// The exchange of a request: the one its extensions hold, else a new one that they hold from now on.
     ///
-    /// A [`Peer`] that the server left in the extensions becomes the exchange's; so does one that axum's server left there as connect info,
-    /// where the features `axum` and `tls` are on.
+    /// A [`Peer`] that the server left in the extensions becomes the exchange's; so does one that
+    /// axum's server left there as connect info, where the features `axum` and `tls` are on.
     pub fn of(extensions: &mut Extensions) -> Self {
         if let Some(exchange) = extensions.get::<Self>() {
             return exchange.clone();
@@ -70,8 +70,9 @@ impl Exchange {
         exchange
     }
 
-    /// As [`of`](Self::of), for the server of the connection, which knows the peer: what the extensions say of one does not count, and
-    /// neither does what a layer has [set](Self::set_peer) before.
+    /// As [`of`](Self::of), for the server of the connection, which knows the peer: what the
+    /// extensions say of one does not count, and neither does what a layer has
+    /// [set](Self::set_peer) before.
     pub fn from_peer(extensions: &mut Extensions, peer: &Peer) -> Self {
         if let Some(exchange) = extensions.get::<Self>() {
             let _ = exchange.0.connection.set(peer.clone());
@@ -175,8 +176,9 @@ impl Exchange {
         self.0.claims.get()
     }
 
-    /// Whether a guard has looked for tokens, by rules that let some be good: without [`claims`](Self::claims), the caller sent none then.
-    /// Where it is `false`, no token that a caller may send would be verified.
+    /// Whether a guard has looked for tokens, and has rules that accept some. Without
+    /// [`claims`](Self::claims) the caller has then sent no token. Where it is `false`, no token is
+    /// verified, whatever the caller sends.
     #[must_use]
     pub fn verifies_tokens(&self) -> bool {
         self.0.verifies_tokens.get().is_some()
@@ -200,13 +202,14 @@ impl Exchange {
         self.0.details.get()
     }
 
-    /// Says that a guard looks for tokens: see [`verifies_tokens`](Self::verifies_tokens). Before it refuses any.
+    /// Records that a guard looks for tokens: see [`verifies_tokens`](Self::verifies_tokens). A
+    /// guard of your own calls it for each request, so that extractors know who is at fault.
     pub fn set_verifies_tokens(&self) {
         let _ = self.0.verifies_tokens.set(());
     }
 
-    /// Says who the peer is. Only the first word counts, and none where the server of the connection [says so](Self::from_peer) itself. Of all
-    /// the setters below the first word counts, too.
+    /// Sets the peer. Only the first call counts, and none does where the server of the connection
+    /// [has set it](Self::from_peer). Of the setters below, too, the first call counts.
     pub fn set_peer(&self, peer: Peer) {
         let _ = self.0.peer.set(peer);
     }

@@ -14,16 +14,19 @@ use crate::log_limit::limited;
 
 /// A fact that a handler asks for and that the request does not have.
 ///
-/// As a response it says so in its body. Where the caller has to send a token it is 401 with a challenge; where the application is put
-/// together so that nobody's request can have the fact it is 500, and an event at ERROR, target `tower_mesh::access`, says the same.
+/// As a response it says so in its body. Where the caller has to send a token it is 401 with a
+/// challenge; where the application is put together so that no request can have the fact it is 500,
+/// and an event at ERROR, target `tower_mesh::access`, says the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MissingFact {
     /// No verified token: the caller must send one.
     Claims,
-    /// No verified token, and none would be verified: no guard for tokens has looked at the request, or no rules for tokens apply to it.
+    /// No verified token, and none would be verified: no guard for tokens has looked at the
+    /// request, or no rules for tokens apply to it.
     TokenGuard,
-    /// No peer: the service is not behind an acceptor of this crate, nor behind a [`PeerLayer`](super::PeerLayer).
+    /// No peer: the service is not behind an acceptor of this crate, nor behind a
+    /// [`PeerLayer`](super::PeerLayer).
     Peer,
     /// No trace: the service is not behind a propagation layer.
     TraceContext,

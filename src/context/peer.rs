@@ -69,7 +69,8 @@ impl Peer {
         }))
     }
 
-    /// A TLS connection whose caller has proven this SPIFFE id. Whoever calls this vouches for it: policy takes the id for verified.
+    /// A TLS connection whose caller has proven this SPIFFE id. The caller of this function vouches for it: policy takes
+    /// the id for verified.
     #[must_use]
     pub fn proven(remote: SocketAddr, local: SocketAddr, spiffe_id: SpiffeId) -> Self {
         let certificate = Some(PeerCertificate::of(spiffe_id));

@@ -8,22 +8,25 @@ use super::{Exchange, Peer};
 
 /// Says by hand who calls: for tests, and where another TLS terminator accepts.
 ///
-/// Layers inside it, [`RbacLayer`](crate::rbac::RbacLayer) say, and extractors see this [`Peer`]. It is the outermost layer, one per
-/// connection, as each connection has a peer of its own.
+/// Layers inside it, [`RbacLayer`](crate::rbac::RbacLayer) say, and extractors see this [`Peer`].
+/// It is the outermost layer, one per connection, as each connection has a peer of its own.
 ///
-/// It only fills a gap. A peer that is known when the request comes stays, whether a listener of this crate or another layer has put it
-/// there; and where a [`Mesh`](crate::Mesh) serves further inside, the peer of its own connection counts, and this one does not.
+/// It only fills a gap. A peer that is known when the request comes stays, whether a listener of
+/// this crate or another layer has put it there; and where a [`Mesh`](crate::Mesh) serves further
+/// inside, the peer of its own connection counts, and this one does not.
 ///
 /// # Security
 ///
-/// Policy takes what stands here for proven. Make the peer from the connection that was accepted, never from what the request itself says,
-/// its headers among that: anybody writes those. A caller whose certificate you have not verified is [`Peer::plaintext`].
+/// Policy takes this peer for proven. Make the peer from the connection that was accepted, never
+/// from what the request itself says, its headers among that: any client can write those. A caller
+/// whose certificate you have not verified is [`Peer::plaintext`].
 ///
 /// # Addresses
 ///
-/// `remoteIpBlocks` and `ipBlocks` are judged by the remote address, and policies of one port by the port of the local one. A Unix socket has
-/// neither: the unspecified address (`0.0.0.0:0`) as the remote one is in no block but those that hold every address, and the local one carries
-/// the port that policies are written for.
+/// `remoteIpBlocks` and `ipBlocks` are judged by the remote address, and policies of one port by
+/// the port of the local one. A Unix socket has neither: the unspecified address (`0.0.0.0:0`) as
+/// the remote one is in no block but those that hold every address, and the local one carries the
+/// port that policies are written for.
 ///
 /// # Example
 ///

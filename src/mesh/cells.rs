@@ -44,7 +44,7 @@ pub(super) struct ModeChoice {
     pub(super) forced: Option<Mode>,
     /// Where no resource says anything: STRICT, unless another is asked for (security rule M-20).
     pub(super) otherwise: Mode,
-    /// TLS ends elsewhere, so that the modes are for others to keep.
+    /// Something else terminates TLS, and has to enforce the modes.
     pub(super) elsewhere: bool,
 }
 
@@ -173,7 +173,7 @@ impl ModeChoice {
         if self.elsewhere && all.any(|mode| *mode == Some(MtlsMode::Strict)) {
             tracing::warn!(
                 target: "tower_mesh::config",
-                "PeerAuthentication says STRICT for this workload, and guards without a listener cannot keep to it: let what ends TLS refuse plaintext and callers without a certificate"
+                "PeerAuthentication says STRICT for this workload, and guards have no listener that could enforce it: let your TLS terminator refuse plaintext and callers without a certificate"
             );
         }
     }

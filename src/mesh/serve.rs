@@ -38,8 +38,8 @@ impl Mesh {
     /// nested router is left outside. Runs until [`shutdown`](Self::shutdown), then drains; dropping the future ends every connection
     /// at once.
     ///
-    /// The future owns all that it needs, so that it can be spawned: `tokio::spawn(mesh.serve(address, app))`. The address is listened on
-    /// when it is first polled.
+    /// The future owns all that it needs, so that it can be spawned:
+    /// `tokio::spawn(mesh.serve(address, app))`. It binds the address when it is first polled.
     ///
     /// # Errors
     /// When the address cannot be listened on. No client can make it fail.

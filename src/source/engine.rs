@@ -2,7 +2,8 @@ use super::Configuration;
 use crate::policy::EngineBuilder;
 
 impl EngineBuilder<'_> {
-    /// Adds a whole configuration, as a source gives it: its resources, and its mesh settings in place of those that were set before.
+    /// Adds a whole configuration, as a source gives it: its resources, and its mesh settings in
+    /// place of those that were set before.
     ///
     /// # Example
     ///

@@ -12,7 +12,8 @@ use crate::metrics::Registry;
 use crate::source::Configuration;
 use crate::tls::Settings;
 
-/// Describes guards: options in, [`Guards`] and their [`Driver`] out. Every mistake is found by [`build`](Self::build).
+/// Describes guards: options in, [`Guards`] and their [`Driver`] out. Every mistake is found by
+/// [`build`](Self::build).
 ///
 /// Each option means what that of [`MeshBuilder`](crate::MeshBuilder) by the same name does.
 #[derive(Debug)]
@@ -38,16 +39,18 @@ impl GuardsBuilder {
         }
     }
 
-    /// What the policies say: [`source::Fixed`](crate::source::Fixed), a [`Directory`](crate::source::Directory), or a
-    /// [`Watch`](crate::source::Watch) over one, which the driver follows. Without any, every request whose [`Peer`](crate::context::Peer)
-    /// is known is allowed; that is warned of, or refused where [`require_policy`](Self::require_policy) is asked for.
+    /// What the policies say: [`source::Fixed`](crate::source::Fixed), a
+    /// [`Directory`](crate::source::Directory), or a [`Watch`](crate::source::Watch) over one,
+    /// which the driver follows. Without any, every request whose [`Peer`](crate::context::Peer) is
+    /// known is allowed; that is warned of, or refused where
+    /// [`require_policy`](Self::require_policy) is asked for.
     pub fn config(mut self, source: impl Into<ConfigSource>) -> Self {
         self.feed = source.into().0;
         self
     }
 
-    /// Refuses every configuration without an enforced ALLOW policy that selects this workload, on each of its ports, at the start and at a
-    /// reload.
+    /// Refuses every configuration without an enforced ALLOW policy that selects this workload, on
+    /// each of its ports, at the start and at a reload.
     pub fn require_policy(mut self) -> Self {
         self.requires_policy = true;
         self
@@ -65,7 +68,8 @@ impl GuardsBuilder {
         self
     }
 
-    /// Trusts these roots (PEM), and only these, for the HTTPS servers that keys are fetched from; the system's by default.
+    /// Trusts these roots (PEM), and only these, for the HTTPS servers that keys are fetched from;
+    /// the system's by default.
     pub fn jwks_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.fetch.roots = Some(pem.into());
         self
@@ -88,8 +92,8 @@ impl GuardsBuilder {
 
     /// Loads everything once.
     ///
-    /// Key sets that are fetched get up to five seconds; one that does not come is tried again by the driver, and until it is there its
-    /// tokens are refused with 401.
+    /// Key sets that are fetched get up to five seconds; one that does not come is tried again by
+    /// the driver, and until it is there its tokens are refused with 401.
     ///
     /// # Errors
     /// Everything that is wrong with the configuration and the options, at once.

@@ -14,20 +14,28 @@ use crate::metrics::Registry;
 use crate::policy::Engine;
 use crate::rbac::RbacLayer;
 
-/// Token rules and policies of a workload for layers that you compose yourself, kept fresh by a [`Driver`](crate::Driver). Cheap to clone.
+/// Token rules and policies of a workload for layers that you compose yourself, kept fresh by a
+/// [`Driver`](crate::Driver). Cheap to clone.
 ///
-/// For an application that has another TLS terminator, or an order of layers of its own. There is no identity and no listener here: what
-/// accepts connections says who calls, by a [`Peer`](crate::context::Peer) of a [`tls::Listener`](crate::tls::Listener) or of a
-/// [`PeerLayer`](crate::context::PeerLayer). Where neither is needed, take a [`Mesh`](crate::Mesh), which has all layers in their order.
+/// For an application that has another TLS terminator, or an order of layers of its own. There is
+/// no identity and no listener here: what accepts connections says who calls, by a
+/// [`Peer`](crate::context::Peer) of a [`tls::Listener`](crate::tls::Listener) or of a
+/// [`PeerLayer`](crate::context::PeerLayer). A [`Mesh`](crate::Mesh) has identity, listener and all
+/// layers in their order: take that one where you can.
 ///
 /// # How it behaves
 ///
-/// - The layers follow the configuration: a reload changes what those decide that were made before it.
-/// - A request is judged by one generation. The first of the [`jwt`](Self::jwt) and [`rbac`](Self::rbac) layers that it meets chooses it.
-/// - What holds for a mesh's configuration holds here: it is compiled whole or refused, a change that opens the workload is refused as
-///   [`OnOpening`](crate::source::OnOpening) says, keys of new issuers are fetched before their rules are in force.
-/// - `jwt` goes outside of `rbac`: policies read the claims that it leaves. A layer that should count and trace refusals goes outside of both.
-/// - PeerAuthentication is for what ends TLS to keep. STRICT is warned of in the log, as no layer can refuse a connection.
+/// - The layers follow the configuration: a reload also changes the decisions of layers that were
+///   made before it.
+/// - A request is judged by one generation. The first of the [`jwt`](Self::jwt) and
+///   [`rbac`](Self::rbac) layers that it meets chooses it.
+/// - What holds for a mesh's configuration holds here: it is compiled whole or refused, a change
+///   that opens the workload is refused as [`OnOpening`](crate::source::OnOpening) says, keys of
+///   new issuers are fetched before their rules are in force.
+/// - `jwt` goes outside of `rbac`: policies read the claims that it leaves. A layer that should
+///   count and trace refusals goes outside of both.
+/// - What terminates TLS has to enforce PeerAuthentication, as no layer can refuse a connection.
+///   STRICT is warned of in the log.
 ///
 /// It needs the features `server` and `client`, which are on by default.
 ///
@@ -101,7 +109,8 @@ impl Guards {
         Self(Arc::new(parts))
     }
 
-    /// A layer that verifies end-user tokens, by the rules of the port that the [`Peer`](crate::context::Peer) connected to.
+    /// A layer that verifies end-user tokens, by the rules of the port that the
+    /// [`Peer`](crate::context::Peer) connected to.
     #[must_use]
     pub fn jwt(&self) -> JwtLayer {
         let guards = self.clone();
@@ -112,7 +121,8 @@ impl Guards {
 
     /// A layer that asks the policies.
     ///
-    /// In front of every router let it rewrite requests as a sidecar does: `guards.rbac().in_front_of_router()`.
+    /// In front of every router let it rewrite requests as a sidecar does:
+    /// `guards.rbac().in_front_of_router()`.
     #[must_use]
     pub fn rbac(&self) -> RbacLayer {
         let guards = self.clone();
@@ -142,7 +152,8 @@ impl Guards {
         }
     }
 
-    /// The metrics of configuration, keys and tokens, to be rendered or added to: `MetricsLayer::new(guards.metrics().server(&workload))`.
+    /// The metrics of configuration, keys and tokens, to be rendered or added to:
+    /// `MetricsLayer::new(guards.metrics().server(&workload))`.
     #[must_use]
     pub fn metrics(&self) -> &Registry {
         &self.0.registry

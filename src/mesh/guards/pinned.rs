@@ -6,8 +6,9 @@ use super::Guards;
 use crate::live::Snapshot;
 use crate::mesh::cells::Config;
 
-/// The generation that a request is judged by: the one that was current when it met the first layer of its guards. A reload between two
-/// layers would else let the token rules of one configuration decide beside the policies of another.
+/// The generation that a request is judged by: the one that was current when it met the first layer
+/// of its guards. Without it, a reload between two layers would combine the token rules of one
+/// configuration with the policies of another.
 #[derive(Clone)]
 struct Pinned {
     guards: Guards,
