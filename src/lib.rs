@@ -17,7 +17,6 @@ pub mod coverage;
 #[cfg(feature = "diff")]
 pub mod diff;
 #[cfg(any(feature = "jwt", feature = "tls"))]
-#[allow(dead_code)]
 mod error_chain;
 pub mod identity;
 pub mod istio;

@@ -301,7 +301,7 @@ impl MeshBuilder {
         });
         for (host, outside) in self.outside {
             let ready = outside.ready(&self.tls).map_err(|error| {
-                BuildError::option(format!("MeshBuilder::outside, {host}: {}", error.refusal()))
+                BuildError::option(format!("MeshBuilder::outside, {host}: {error}"))
             })?;
             let added = self.upstreams.add_outside(&host, ready);
             added.map_err(BuildError::option)?;

@@ -35,9 +35,8 @@ pub(super) type Fetch = Client<HttpsConnector, ClientBody>;
 /// A client over HTTPS; plaintext is refused.
 pub(super) fn client(options: FetchOptions, settings: &Settings) -> Result<Fetch, BuildError> {
     let tls = match &options.roots {
-        Some(pem) => OneWayConnector::with_roots(settings, pem).map_err(|error| {
-            BuildError::option(format!("MeshBuilder::jwks_roots: {}", error.refusal()))
-        })?,
+        Some(pem) => OneWayConnector::with_roots(settings, pem)
+            .map_err(|error| BuildError::option(format!("MeshBuilder::jwks_roots: {error}")))?,
         None => OneWayConnector::with_system_roots(settings)?,
     };
     let connector = HttpsConnector {
