@@ -19,15 +19,18 @@ impl fmt::Display for On {
     }
 }
 
-/// A length of time in its largest whole unit.
+/// A length of time in whole units, exact enough to see a clock's skew in it.
 pub(super) struct Long(pub(super) Duration);
 
 impl fmt::Display for Long {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        let units = [(DAY, "day"), (HOUR, "hour"), (60, "minute")];
-        let unit = units.into_iter().find(|(unit, _)| seconds >= *unit);
-        let (unit, name) = unit.unwrap_or((1, "second"));
+        let (unit, name) = match seconds {
+            DAY.. => (DAY, "day"),
+            TWO_HOURS.. => (HOUR, "hour"),
+            TWO_MINUTES.. => (60, "minute"),
+            _ => (1, "second"),
+        };
         let count = seconds / unit;
         let plural = if count == 1 { "" } else { "s" };
         write!(f, "{count} {name}{plural}")
@@ -51,6 +54,8 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 const DAY: u64 = 86_400;
 const HOUR: u64 = 3_600;
+const TWO_HOURS: u64 = 2 * HOUR;
+const TWO_MINUTES: u64 = 120;
 
 #[cfg(test)]
 mod tests {
@@ -72,13 +77,13 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_told_in_its_largest_whole_unit() {
+    fn a_length_is_told_in_whole_units() {
         for (seconds, text) in [
             (0, "0 seconds"),
             (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "1 minute"),
-            (7_199, "1 hour"),
+            (119, "119 seconds"),
+            (120, "2 minutes"),
+            (7_199, "119 minutes"),
             (7_200, "2 hours"),
             (86_400, "1 day"),
             (30 * 86_400, "30 days"),
