@@ -10,6 +10,8 @@ mod envoy;
 mod lines;
 mod man;
 mod options;
+#[cfg(feature = "pki")]
+mod pki;
 mod question;
 mod table;
 mod vet;
@@ -47,6 +49,8 @@ enum Command {
     Diff(diff::Diff),
     Envoy(envoy::Envoy),
     Man(man::Man),
+    #[cfg(feature = "pki")]
+    Pki(pki::Pki),
     Vet(vet::Vet),
 }
 
@@ -59,6 +63,8 @@ fn main() -> ExitCode {
         Command::Diff(diff) => diff.run(),
         Command::Envoy(envoy) => envoy.run(),
         Command::Man(man) => man.run(),
+        #[cfg(feature = "pki")]
+        Command::Pki(pki) => pki.run(),
         Command::Vet(vet) => vet.run(),
     };
     match done {
