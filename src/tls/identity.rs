@@ -50,7 +50,7 @@ pub struct X509Svid {
     not_after: SystemTime,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKey,
-    places: Places,
+    places: Box<Places>,
 }
 
 /// Where the leaf and the key were read, when they were in a text.
@@ -123,7 +123,7 @@ impl X509Svid {
             not_after: leaf.not_after,
             chain,
             key,
-            places,
+            places: Box::new(places),
         })
     }
 
@@ -252,7 +252,8 @@ impl Drop for PrivateKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityError {
     refusal: Refusal,
-    place: Option<Place>,
+    /// Boxed, so that results stay small.
+    place: Option<Box<Place>>,
 }
 
 impl IdentityError {
@@ -266,18 +267,24 @@ impl IdentityError {
     }
 
     pub(super) fn at(self, place: Place) -> Self {
-        self.maybe_at(Some(&place))
+        Self {
+            place: self.place.or_else(|| Some(Box::new(place))),
+            ..self
+        }
     }
 
-    fn maybe_at(mut self, place: Option<&Place>) -> Self {
-        self.place = self.place.or_else(|| place.cloned());
-        self
+    fn maybe_at(self, place: Option<&Place>) -> Self {
+        match place {
+            Some(place) => self.at(place.clone()),
+            None => self,
+        }
     }
 
     /// What was read was the text of a file.
     pub(super) fn in_file(mut self, file: &Path) -> Self {
-        let place = self.place.take().unwrap_or_else(|| Place::text(""));
-        self.place = Some(place.file(file));
+        let place = self.place.take();
+        let place = place.map_or_else(|| Place::text(""), |place| *place);
+        self.place = Some(Box::new(place.file(file)));
         self
     }
 
