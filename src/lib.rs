@@ -57,7 +57,7 @@ pub mod propagation;
 #[cfg(feature = "rbac")]
 pub mod rbac;
 pub mod source;
-#[cfg(feature = "policy-testing")]
+#[cfg(any(feature = "policy-testing", feature = "pki"))]
 pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;

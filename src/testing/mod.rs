@@ -1,7 +1,7 @@
 //! What tests need: questions to policies, a throw-away PKI, a test issuer, a key server.
 //!
 //! [`policy`] comes with the feature `policy-testing` and needs nothing else: no TLS, no runtime, no C compiler. The rest comes with
-//! `testing`, which includes it.
+//! `testing`, which includes it; [`Pki`] alone also with `pki`, the feature of the command `tower-mesh pki`.
 //!
 //! # Example
 //!
@@ -18,21 +18,22 @@
 //! patients.expect(request().get("/patients/7")).to_be_denied();
 //! ```
 
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", feature = "pki"))]
 mod certificate;
 #[cfg(feature = "testing")]
 mod issuer;
 #[cfg(feature = "testing")]
 mod jwks_server;
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", feature = "pki"))]
 mod pki;
+#[cfg(feature = "policy-testing")]
 pub mod policy;
 
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", feature = "pki"))]
 pub use certificate::{Authority, Leaf};
 #[cfg(feature = "testing")]
 pub use issuer::{Issuer, Token};
 #[cfg(feature = "testing")]
 pub use jwks_server::JwksServer;
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", feature = "pki"))]
 pub use pki::{Issued, Pki, PkiError};

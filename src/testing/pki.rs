@@ -6,6 +6,7 @@ use rcgen::{
     CertificateRevocationListParams, CertifiedIssuer, KeyIdMethod, KeyPair, RevokedCertParams,
     SerialNumber,
 };
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
@@ -46,13 +47,53 @@ impl Pki {
     /// When the name is not that of a trust domain.
     pub fn new(trust_domain: &str) -> Result<Self, PkiError> {
         let trust_domain = TrustDomain::new(trust_domain).map_err(PkiError::new)?;
-        let params = Authority::new("root").params(&trust_domain)?;
-        let authority = CertifiedIssuer::self_signed(params, key()?).map_err(PkiError::new)?;
+        Self::with_root(&trust_domain, &Authority::new("root"))
+    }
+
+    /// A new root for a trust domain, whose certificate says what you choose.
+    ///
+    /// # Errors
+    /// When the certificate cannot be made.
+    pub fn with_root(trust_domain: &TrustDomain, root: &Authority) -> Result<Self, PkiError> {
+        Self::signing_with(trust_domain, root, key()?)
+    }
+
+    fn signing_with(
+        trust_domain: &TrustDomain,
+        root: &Authority,
+        key: KeyPair,
+    ) -> Result<Self, PkiError> {
+        let params = root.params(trust_domain)?;
+        let authority = CertifiedIssuer::self_signed(params, key).map_err(PkiError::new)?;
         Ok(Self {
-            trust_domain,
+            trust_domain: trust_domain.clone(),
             root: authority.der().clone(),
             authority,
             intermediates: Vec::new(),
+        })
+    }
+
+    /// Goes on with a root that [`with_root`](Self::with_root) made for the same trust domain and of the same name: its certificate and key, each as
+    /// PEM.
+    ///
+    /// # Errors
+    /// When a text cannot be read, or the certificate is not of that name and key.
+    pub fn from_pem(
+        trust_domain: &TrustDomain,
+        root: &Authority,
+        certificate: &str,
+        key: &str,
+    ) -> Result<Self, PkiError> {
+        let stored = CertificateDer::from_pem_slice(certificate.as_bytes());
+        let stored = stored.map_err(PkiError::new)?;
+        let key = KeyPair::from_pem(key).map_err(PkiError::new)?;
+        let again = Self::signing_with(trust_domain, root, key)?;
+        if name_and_key(&stored)? != name_and_key(&again.root)? {
+            return Err(PkiError("the root has another name or another key".into()));
+        }
+        Ok(Self {
+            root: stored,
+            ..again
         })
     }
 
@@ -90,6 +131,13 @@ impl Pki {
     #[must_use]
     pub fn root_pem(&self) -> String {
         pem("CERTIFICATE", &self.root)
+    }
+
+    /// The root's key as PEM, for a file.
+    #[must_use]
+    pub fn key_pem(&self) -> Zeroizing<String> {
+        let key = Zeroizing::new(self.authority.key().serialize_der());
+        Zeroizing::new(pem("PRIVATE KEY", &key))
     }
 
     /// The identity of an Istio service account, good for an hour, for names `localhost` and `127.0.0.1` too, trusting this root alone.
@@ -242,7 +290,7 @@ impl PkiError {
 
 impl fmt::Display for PkiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the test certificate cannot be made")
+        f.write_str("the certificate cannot be made")
     }
 }
 
@@ -250,6 +298,13 @@ impl std::error::Error for PkiError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&*self.0)
     }
+}
+
+/// What tells one root from the next, whenever it was made: its subject and its public key.
+fn name_and_key(root: &CertificateDer<'_>) -> Result<(Vec<u8>, Vec<u8>), PkiError> {
+    let (_, parsed) = X509Certificate::from_der(root).map_err(PkiError::new)?;
+    let name = parsed.subject().as_raw().to_vec();
+    Ok((name, parsed.public_key().raw.to_vec()))
 }
 
 fn key() -> Result<KeyPair, PkiError> {

@@ -60,10 +60,35 @@ impl Accepted {
         }
     }
 
+    /// Who may answer, in words: a few names at most.
+    pub(super) fn in_words(&self) -> String {
+        let listed;
+        let ids = match &self.0 {
+            Kind::These(ids) => &**ids,
+            Kind::Listed(list) => {
+                listed = list();
+                &*listed
+            }
+            Kind::AnyoneOf(domain) => return format!("any workload of trust domain {domain}"),
+        };
+        few(ids, "or")
+    }
+
     /// Whether the answer may be another one later: [`listed_by`](Self::listed_by).
     #[must_use]
     pub fn changes(&self) -> bool {
         matches!(self.0, Kind::Listed(_))
+    }
+}
+
+/// The first few of a list, and how many follow.
+pub(super) fn few(names: &[impl fmt::Display], last: &str) -> String {
+    let shown: Vec<_> = names.iter().take(MOST).map(ToString::to_string).collect();
+    match (shown.split_last(), names.len().saturating_sub(MOST)) {
+        (None, _) => "none".to_owned(),
+        (Some((only, [])), _) => only.clone(),
+        (Some((end, before)), 0) => format!("{} {last} {end}", before.join(", ")),
+        (Some(_), more) => format!("{} {last} {more} more", shown.join(", ")),
     }
 }
 
@@ -95,3 +120,6 @@ impl DangerousAccepted {
         Accepted(Kind::AnyoneOf(trust_domain))
     }
 }
+
+/// Names that a sentence lists.
+const MOST: usize = 4;

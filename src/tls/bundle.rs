@@ -12,6 +12,7 @@ use crate::identity::TrustDomain;
 use super::identity::IdentityError;
 use super::leaf;
 use super::pem::{self, At};
+use super::place::Place;
 use super::reason::Reason;
 
 /// The roots that vouch for identities: one set per trust domain, never one pool (SPIFFE X.509-SVID §5).
@@ -51,18 +52,17 @@ impl TrustBundles {
     ) -> Result<Self, IdentityError> {
         let certificates: Vec<_> = roots.into_iter().collect();
         if certificates.is_empty() {
-            return Err(IdentityError::new(
-                Reason::UntrustedDomain,
-                "no root certificate",
-            ));
+            let text = format_args!(
+                "no root certificate found for trust domain {trust_domain}: \
+                 give each as a -----BEGIN CERTIFICATE----- block"
+            );
+            return Err(IdentityError::new(Reason::UntrustedDomain, text));
         }
         let anchors = certificates
             .iter()
             .map(|root| webpki::anchor_from_trusted_cert(root).map(|anchor| anchor.to_owned()))
             .collect::<Result<_, _>>()
-            .map_err(|_| {
-                IdentityError::new(Reason::BadCertificate, "a root certificate cannot be read")
-            })?;
+            .map_err(|_| IdentityError::new(Reason::BadCertificate, NO_ROOT))?;
         let bundle = self.0.entry(trust_domain).or_default();
         bundle.ends = certificates.iter().map(leaf::not_after).collect();
         bundle.certificates = certificates;
@@ -76,17 +76,9 @@ impl TrustBundles {
     /// When the text holds no certificate, one that cannot be read as a root, a revocation list, or anything else of which not every byte is
     /// understood (two blocks without a line break between them, a block without its end, one of an unknown kind, …). The error names the line.
     pub fn with_pem(self, trust_domain: TrustDomain, pem: &[u8]) -> Result<Self, IdentityError> {
-        let wrong = |text: fmt::Arguments<'_>| IdentityError::new(Reason::BadCertificate, text);
-        let roots =
-            pem::certificates(pem).map_err(|error| wrong(format_args!("the roots, {error}")))?;
-        for At { line, value } in &roots {
-            webpki::anchor_from_trusted_cert(value).map_err(|_| {
-                wrong(format_args!(
-                    "the roots, line {line}: no certificate that can be read"
-                ))
-            })?;
-        }
-        self.with(trust_domain, roots.into_iter().map(|root| root.value))
+        let roots = read_roots(pem, |root| webpki::anchor_from_trusted_cert(root).is_ok())?;
+        self.with(trust_domain, roots)
+            .map_err(|error| error.at(Place::text(ROOTS)))
     }
 
     /// Adds revocation lists of a trust domain, from PEM text, to those it has: every list in it. Text between blocks is skipped.
@@ -124,21 +116,26 @@ impl TrustBundles {
         pem: &[u8],
         unknown_passes: bool,
     ) -> Result<Self, IdentityError> {
-        let wrong = |text: fmt::Arguments<'_>| IdentityError::new(Reason::Revocation, text);
-        let bundle = self.0.get_mut(trust_domain);
-        let bundle =
-            bundle.ok_or_else(|| wrong(format_args!("lists for a trust domain without roots")))?;
+        let wrong = |text: &dyn fmt::Display| {
+            IdentityError::new(Reason::Revocation, text).at(Place::text(LISTS))
+        };
+        let bundle = self.0.get_mut(trust_domain).ok_or_else(|| {
+            wrong(&format_args!(
+                "no roots are held for trust domain {trust_domain}, whose lists these are: give its roots first"
+            ))
+        })?;
         let lists = pem::revocation_lists(pem)
-            .map_err(|error| wrong(format_args!("the revocation lists, {error}")))?;
+            .map_err(|error| IdentityError::pem(Reason::Revocation, LISTS, error))?;
         if lists.is_empty() {
-            return Err(wrong(format_args!("no revocation list")));
+            return Err(wrong(
+                &"no revocation list found: give each as a -----BEGIN X509 CRL----- block",
+            ));
         }
         for At { line, value } in &lists {
-            BorrowedCertRevocationList::from_der(value).map_err(|_| {
-                wrong(format_args!(
-                    "the revocation lists, line {line}: no list that can be read"
-                ))
-            })?;
+            if BorrowedCertRevocationList::from_der(value).is_err() {
+                let error = IdentityError::new(Reason::Revocation, "no list that can be read");
+                return Err(error.at(Place::text(LISTS).line(*line)));
+            }
         }
         bundle.unknown_passes =
             unknown_passes && (bundle.unknown_passes || bundle.revoked_der.is_empty());
@@ -150,7 +147,7 @@ impl TrustBundles {
             .iter()
             .map(|der| OwnedCertRevocationList::from_der(der).map(CertRevocationList::Owned))
             .collect::<Result<_, _>>()
-            .map_err(|_| wrong(format_args!("a revocation list cannot be read")))?;
+            .map_err(|_| wrong(&"no list that can be read"))?;
         Ok(self)
     }
 
@@ -212,6 +209,20 @@ impl TrustBundles {
     }
 }
 
+/// The certificates of a PEM text that are to be roots.
+pub(super) fn read_roots(
+    pem: &[u8],
+    is_root: impl Fn(&CertificateDer<'static>) -> bool,
+) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let roots = pem::certificates(pem)
+        .map_err(|error| IdentityError::pem(Reason::BadCertificate, ROOTS, error))?;
+    if let Some(bad) = roots.iter().find(|root| !is_root(&root.value)) {
+        let error = IdentityError::new(Reason::BadCertificate, NO_ROOT);
+        return Err(error.at(Place::text(ROOTS).line(bad.line)));
+    }
+    Ok(roots.into_iter().map(|root| root.value).collect())
+}
+
 impl PartialEq for TrustBundle {
     fn eq(&self, other: &Self) -> bool {
         self.certificates == other.certificates
@@ -228,3 +239,8 @@ impl fmt::Debug for TrustBundles {
         f.debug_map().entries(self.0.iter().map(roots)).finish()
     }
 }
+
+/// What the texts are called.
+const ROOTS: &str = "the roots";
+const LISTS: &str = "the revocation lists";
+const NO_ROOT: &str = "no certificate that can be read as a root";

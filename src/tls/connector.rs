@@ -8,6 +8,7 @@ use tokio::time::{Duration, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::context::Peer;
+use crate::error_chain::ErrorChain;
 use crate::identity::SpiffeId;
 use crate::log_limit::limited;
 
@@ -114,7 +115,7 @@ impl Connector {
 
     fn refused(&self, remote: SocketAddr, error: HandshakeError) -> HandshakeError {
         self.tally.count(Some(error.reason()));
-        limited!(limit: REFUSED.of(error.reason()), target: "tower_mesh::tls", DEBUG, %remote, reason = %error.reason(), %error, "no connection");
+        limited!(limit: REFUSED.of(error.reason()), target: "tower_mesh::tls", DEBUG, %remote, reason = %error.reason(), error = %ErrorChain(&error), "no connection");
         error
     }
 
@@ -216,8 +217,12 @@ impl Destination {
         sni: &str,
         protocol: Protocol,
     ) -> Result<Self, HandshakeError> {
-        let sni = ServerName::try_from(sni.to_owned())
-            .map_err(|_| Refusal::with(Reason::Tls, "the server name is not a DNS name"))?;
+        let sni = ServerName::try_from(sni.to_owned()).map_err(|_| {
+            Refusal::with(
+                Reason::Tls,
+                "the server name is neither a DNS name nor an address",
+            )
+        })?;
         Ok(Self {
             accepted,
             sni,
@@ -234,7 +239,7 @@ impl Destination {
 
 /// M-29: where nobody is expected nobody can be accepted, nor anybody refused.
 fn nobody() -> HandshakeError {
-    let text = "no identity is expected, so none can be accepted";
+    let text = "no identity is expected, so none can be accepted: name the ids that may answer";
     Refusal::with(Reason::IdNotAllowed, text).into()
 }
 

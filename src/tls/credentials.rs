@@ -10,6 +10,7 @@ use crate::identity::SpiffeId;
 use crate::live::{Live, Snapshot};
 
 use super::bundle::TrustBundles;
+use super::dates::{Long, On};
 use super::generation::Generation;
 use super::identity::{Identity, IdentityError};
 use super::lifetime::Replaced;
@@ -77,15 +78,22 @@ impl Credentials {
         }
         let svid = identity.svid();
         if svid.spiffe_id() != held.id() {
-            return Err(IdentityError::new(Reason::IdNotAllowed, svid.spiffe_id()));
+            let text = format_args!(
+                "expected {}, got {}: an identity is replaced by one of its own id; restart to become another workload",
+                held.id(),
+                svid.spiffe_id()
+            );
+            return Err(svid.chain_error(IdentityError::new(Reason::IdNotAllowed, text)));
         }
         let same_roots = self.0.settings.allowed(identity.bundles()) == **held.bundles();
         // One that was withdrawn holds nobody to its end.
         if !withdrawn && same_roots && svid.not_after() < held.not_after() {
-            return Err(IdentityError::new(
-                Reason::Expired,
-                "it ends earlier than the one in use",
-            ));
+            let text = format_args!(
+                "the leaf ends on {}, earlier than the one in use, which ends on {}: an older certificate was put back; give the newest",
+                On(svid.not_after()),
+                On(held.not_after())
+            );
+            return Err(svid.chain_error(IdentityError::new(Reason::Expired, text)));
         }
         let next = Generation::new(identity, &self.0.settings)?;
         self.0.current.store(next);
@@ -178,8 +186,14 @@ impl Credentials {
             return Err(Reason::NoIdentity.into());
         }
         let current = self.0.current.snapshot();
-        if self.0.settings.clock.now() > current.not_after() {
-            return Err(Reason::OwnIdentityExpired.into());
+        let (now, end) = (self.0.settings.clock.now(), current.not_after());
+        if now > end {
+            let ago = Long(now.duration_since(end).unwrap_or_default());
+            let text = format_args!(
+                "our own certificate ended on {}, {ago} ago by our clock: renew it where it is issued, or set the clock right",
+                On(end)
+            );
+            return Err(Refusal::with(Reason::OwnIdentityExpired, text));
         }
         Ok(current)
     }

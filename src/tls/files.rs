@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::identity::TrustDomain;
 
 use super::bundle::TrustBundles;
-use super::identity::{Identity, X509Svid, read_chain, read_key};
+use super::identity::{Identity, IdentityError, X509Svid, read_chain, read_key};
 use super::source::{NextIdentity, Source, SourceError};
 
 /// An identity in PEM files that somebody else renews: cert-manager, a Kubernetes secret, Istio's agent, SPIFFE's helper.
@@ -145,12 +145,16 @@ impl Files {
     /// When one cannot be read, is longer than 1 MiB, or does not hold what it should; the error names it, and the line where it is about one.
     pub async fn load(&self) -> Result<Identity, SourceError> {
         self.check_permissions().await?;
-        let of = |file| move |error| SourceError::identity(file, error);
+        let of = |file: &Path| {
+            let file = file.to_owned();
+            move |error: IdentityError| error.in_file(&file)
+        };
         let chain = read(&self.certificates).await?;
         let chain = read_chain(&chain).map_err(of(&self.certificates))?;
         let key = read(&self.key).await?;
         let key = read_key(&key).map_err(of(&self.key))?;
-        let svid = X509Svid::new(chain, key).map_err(of(&self.certificates))?;
+        let files = [&self.certificates, &self.key].map(|file| Some(file.as_path()));
+        let svid = X509Svid::from_blocks(chain, key, files)?;
         let mut bundles = TrustBundles::new();
         let own = (svid.spiffe_id().trust_domain(), &self.roots);
         let others = self.others.iter().map(|(domain, file)| (domain, file));
@@ -179,7 +183,7 @@ impl Files {
     async fn check_permissions(&self) -> Result<(), SourceError> {
         let file = &self.key;
         if self.strict && self.everybody_may_read_key().await {
-            let rule = "everybody may read the private key";
+            let rule = "everybody may read the private key: `chmod 600` it";
             return Err(SourceError::rule(file, rule));
         }
         // Where it is called so, and where it lies: Kubernetes puts a symlink between them.
@@ -191,7 +195,7 @@ impl Files {
                 .filter(|parent| !parent.as_os_str().is_empty());
             let metadata = fs::metadata(directory.unwrap_or_else(|| Path::new("."))).await;
             if metadata.is_ok_and(|metadata| everybody_may_replace(&metadata)) {
-                let rule = "everybody may write to the private key's directory";
+                let rule = "everybody may write to the private key's directory: `chmod o-w` it";
                 return Err(SourceError::rule(file, rule));
             }
         }
@@ -276,7 +280,10 @@ async fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     let error = |error| SourceError::io(file, error);
     // To open a pipe would wait for its writer.
     if !fs::metadata(file).await.map_err(error)?.is_file() {
-        return Err(SourceError::rule(file, "no regular file"));
+        return Err(SourceError::rule(
+            file,
+            "no regular file: give the path of a PEM file",
+        ));
     }
     let opened = fs::File::open(file).await.map_err(error)?;
     let length = opened.metadata().await.map_err(error)?.len();
@@ -286,7 +293,10 @@ async fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     let mut most = opened.take(LARGEST as u64 + 1);
     most.read_to_end(&mut bytes).await.map_err(error)?;
     if bytes.len() > LARGEST {
-        return Err(SourceError::rule(file, "longer than 1 MiB"));
+        return Err(SourceError::rule(
+            file,
+            "longer than 1 MiB, which no PEM file of certificates is",
+        ));
     }
     Ok(bytes)
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -41,15 +42,23 @@ enum Shown {
 impl Generation {
     pub(super) fn new(identity: &Identity, settings: &Settings) -> Result<Self, IdentityError> {
         let svid = identity.svid();
+        let wrong_key = |text: fmt::Arguments<'_>| {
+            svid.key_error(IdentityError::new(Reason::KeyMismatch, text))
+        };
         let key = (settings.provider.load_key)(svid.key()).map_err(|_| {
-            IdentityError::new(Reason::KeyMismatch, "the private key cannot be read")
+            wrong_key(format_args!(
+                "the private key cannot be used: make one for ECDSA P-256 or P-384, Ed25519, or RSA of 2048 bits or more"
+            ))
         })?;
         let certified = CertifiedKey::new(svid.chain().to_vec(), key);
-        certified.keys_match().map_err(|_| {
-            IdentityError::new(
-                Reason::KeyMismatch,
-                "the private key is not the certificate's",
-            )
+        certified.keys_match().map_err(|_| match svid.chain_file() {
+            Some(file) => wrong_key(format_args!(
+                "the private key does not belong to the leaf in {}: give the one that it was issued for",
+                file.display()
+            )),
+            None => wrong_key(format_args!(
+                "the private key does not belong to the leaf: give the one that it was issued for"
+            )),
         })?;
         let shown = Shown::Svid {
             not_after: svid.not_after(),
@@ -58,6 +67,7 @@ impl Generation {
         };
         let id = svid.spiffe_id().clone();
         Self::showing(id, shown, svid.chain(), identity.bundles(), settings)
+            .map_err(|error| svid.chain_error(error))
     }
 
     /// Shows whatever the application's own resolvers yield.

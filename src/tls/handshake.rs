@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError, ProtocolVersion};
+use rustls::{AlertDescription, CertificateError, InvalidMessage, ProtocolVersion};
 
 use crate::context::{Peer, TlsFacts};
 use crate::identity::PeerCertificate;
@@ -14,6 +14,7 @@ use super::leaf::Leaf;
 use super::reason::{Reason, Refusal};
 use super::settings::{GROUPS, SUITES};
 use super::stream::Stream;
+use super::unsigned::harmless;
 
 /// A handshake that came to nothing.
 ///
@@ -32,7 +33,7 @@ impl HandshakeError {
     /// There is not even a TCP connection.
     pub(super) fn unreachable(error: io::Error) -> Self {
         Self {
-            refusal: Refusal::with(Reason::Unreachable, &error),
+            refusal: Refusal::new(Reason::Unreachable),
             source: Some(error),
         }
     }
@@ -62,11 +63,13 @@ impl From<rustls::Error> for HandshakeError {
 impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
         let inner = error.get_ref();
-        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        let refusal = tls.map_or_else(|| Refusal::new(Reason::Closed), refusal);
-        Self {
-            refusal,
-            source: Some(error),
+        match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            // All that it says is in the refusal.
+            Some(tls) => refusal(tls).into(),
+            None => Self {
+                refusal: Refusal::new(Reason::Closed),
+                source: Some(error),
+            },
         }
     }
 }
@@ -82,17 +85,50 @@ fn refusal(error: &rustls::Error) -> Refusal {
         rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
             Refusal::new(Reason::BadSignature)
         }
-        rustls::Error::InvalidCertificate(_) => Refusal::new(Reason::BadCertificate),
+        rustls::Error::InvalidCertificate(error) => {
+            Refusal::with(Reason::BadCertificate, of_outside(error))
+        }
         rustls::Error::NoCertificatesPresented => Refusal::new(Reason::NoCertificate),
         rustls::Error::NoApplicationProtocol
         | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
             Refusal::new(Reason::Alpn)
         }
-        rustls::Error::AlertReceived(alert) => {
-            Refusal::with(Reason::PeerRefused, format_args!("{alert:?}"))
-        }
-        other => Refusal::with(Reason::Tls, other),
+        rustls::Error::AlertReceived(alert) => Refusal::with(
+            Reason::PeerRefused,
+            format_args!("the other side refused us with the alert {alert:?}: its log says why"),
+        ),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Refusal::with(
+            Reason::Tls,
+            "what came is no TLS: does the other side speak plaintext on this port?",
+        ),
+        other => Refusal::with(Reason::Tls, harmless(&other.to_string())),
     }
+}
+
+/// What is wrong with the certificate of a server outside the mesh, which the provider's own verifier judges.
+fn of_outside(error: &CertificateError) -> String {
+    let text = match error {
+        CertificateError::UnknownIssuer => {
+            "the server's certificate is signed by none of the roots that are trusted for it: \
+             trust the root that signed it, or have the server show its whole chain"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has ended: have it renewed, or set the clock right"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate has not begun: set the clock right"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "the server's certificate is not for the host that is called: call it by a name that it has"
+        }
+        other => {
+            return format!(
+                "the server's certificate is refused: {}",
+                harmless(&other.to_string())
+            );
+        }
+    };
+    text.to_owned()
 }
 
 impl fmt::Display for HandshakeError {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::Path;
 use std::time::SystemTime;
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -8,7 +9,8 @@ use crate::identity::SpiffeId;
 
 use super::bundle::TrustBundles;
 use super::leaf::Leaf;
-use super::pem;
+use super::pem::{self, At, PemError};
+use super::place::Place;
 use super::reason::{Reason, Refusal};
 
 /// Who we are and whom we trust, as one unit: what a source delivers and what is swapped whole.
@@ -48,6 +50,14 @@ pub struct X509Svid {
     not_after: SystemTime,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKey,
+    places: Box<Places>,
+}
+
+/// Where the leaf and the key were read, when they were in a text.
+#[derive(Clone, Default)]
+struct Places {
+    leaf: Option<Place>,
+    key: Option<Place>,
 }
 
 impl X509Svid {
@@ -61,19 +71,12 @@ impl X509Svid {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, IdentityError> {
-        let key = PrivateKey(key);
-        let first = chain
-            .first()
-            .ok_or_else(|| IdentityError::new(Reason::NoCertificate, "the chain is empty"))?;
-        let leaf = Leaf::read(first)?;
-        leaf.check()?;
-        Ok(Self {
-            id: leaf.id,
-            not_before: leaf.not_before,
-            not_after: leaf.not_after,
-            chain,
-            key,
-        })
+        let chain = chain.into_iter().map(|value| At { line: 0, value });
+        let key = At {
+            line: 0,
+            value: key,
+        };
+        Self::placed(chain.collect(), key, Places::default())
     }
 
     /// An identity from PEM text: the chain, leaf first, which is every certificate of the one text, and the one key of the other (PKCS #8, SEC 1
@@ -83,7 +86,45 @@ impl X509Svid {
     /// As [`new`](Self::new), and when a text holds a second key, a revocation list, or anything else of which not every byte is understood; the
     /// error names the line. No error holds anything of the key's text.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
-        Self::new(read_chain(chain)?, read_key(key)?)
+        Self::from_blocks(read_chain(chain)?, read_key(key)?, [None; 2])
+    }
+
+    /// From the blocks of two texts, which may be those of files.
+    pub(super) fn from_blocks(
+        chain: Vec<At<CertificateDer<'static>>>,
+        key: At<PrivateKeyDer<'static>>,
+        [chain_file, key_file]: [Option<&Path>; 2],
+    ) -> Result<Self, IdentityError> {
+        let place = |text, line, file: Option<&Path>| {
+            let place = Place::text(text).line(line);
+            file.map_or_else(|| place.clone(), |file| place.clone().file(file))
+        };
+        let places = Places {
+            leaf: chain
+                .first()
+                .map(|leaf| place(CHAIN, leaf.line, chain_file)),
+            key: Some(place(KEY, key.line, key_file)),
+        };
+        Self::placed(chain, key, places)
+    }
+
+    fn placed(
+        chain: Vec<At<CertificateDer<'static>>>,
+        key: At<PrivateKeyDer<'static>>,
+        places: Places,
+    ) -> Result<Self, IdentityError> {
+        let key = PrivateKey(key.value);
+        let chain: Vec<_> = chain.into_iter().map(|block| block.value).collect();
+        let leaf = first_leaf(&chain)
+            .map_err(|refusal| IdentityError::from(refusal).maybe_at(places.leaf.as_ref()))?;
+        Ok(Self {
+            id: leaf.id,
+            not_before: leaf.not_before,
+            not_after: leaf.not_after,
+            chain,
+            key,
+            places: Box::new(places),
+        })
     }
 
     /// The id that the leaf holds.
@@ -113,6 +154,21 @@ impl X509Svid {
     pub(super) fn key(&self) -> &PrivateKeyDer<'static> {
         &self.key.0
     }
+
+    /// An error about the chain, which was read where this was.
+    pub(super) fn chain_error(&self, error: impl Into<IdentityError>) -> IdentityError {
+        error.into().maybe_at(self.places.leaf.as_ref())
+    }
+
+    /// An error about the key.
+    pub(super) fn key_error(&self, error: impl Into<IdentityError>) -> IdentityError {
+        error.into().maybe_at(self.places.key.as_ref())
+    }
+
+    /// The file of the chain, for words.
+    pub(super) fn chain_file(&self) -> Option<&Path> {
+        self.places.leaf.as_ref()?.to_file()
+    }
 }
 
 impl fmt::Debug for X509Svid {
@@ -125,23 +181,56 @@ impl fmt::Debug for X509Svid {
     }
 }
 
-/// The certificates of a PEM text.
-pub(super) fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let chain = pem::certificates(text).map_err(|error| {
-        IdentityError::new(Reason::BadCertificate, format_args!("the chain, {error}"))
-    })?;
-    Ok(chain.into_iter().map(|block| block.value).collect())
+/// The leaf of a chain, which stands first in it.
+fn first_leaf(chain: &[CertificateDer<'_>]) -> Result<Leaf, Refusal> {
+    let read = |der| {
+        let leaf = Leaf::read(der)?;
+        leaf.check()?;
+        Ok(leaf)
+    };
+    let (first, rest) = chain.split_first().ok_or_else(no_certificate)?;
+    read(first).map_err(|refusal: Refusal| {
+        let later = rest.iter().position(|der| read(der).is_ok());
+        let Some(index) = later else {
+            return refusal;
+        };
+        let (number, count) = (index + 2, chain.len());
+        Refusal::with(
+            refusal.reason(),
+            format_args!(
+                "the chain begins with another certificate than its leaf, which is number {number} of {count}: \
+                 put the leaf first, and after each certificate the one that signed it"
+            ),
+        )
+    })
+}
+
+fn no_certificate() -> Refusal {
+    Refusal::with(
+        Reason::NoCertificate,
+        "no certificate found: give the chain, leaf first, each certificate as a -----BEGIN CERTIFICATE----- block",
+    )
+}
+
+/// The certificates of a PEM text, one at least.
+pub(super) fn read_chain(text: &[u8]) -> Result<Vec<At<CertificateDer<'static>>>, IdentityError> {
+    let chain = pem::certificates(text)
+        .map_err(|error| IdentityError::pem(Reason::BadCertificate, CHAIN, error))?;
+    if chain.is_empty() {
+        return Err(IdentityError::from(no_certificate()).at(Place::text(CHAIN)));
+    }
+    Ok(chain)
 }
 
 /// The private key of a PEM text.
-pub(super) fn read_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityError> {
-    let key = pem::private_key(text).map_err(|error| {
-        IdentityError::new(
-            Reason::KeyMismatch,
-            format_args!("the private key, {error}"),
-        )
-    })?;
-    key.ok_or_else(|| IdentityError::new(Reason::KeyMismatch, "no private key found"))
+pub(super) fn read_key(text: &[u8]) -> Result<At<PrivateKeyDer<'static>>, IdentityError> {
+    let key = pem::private_key(text)
+        .map_err(|error| IdentityError::pem(Reason::KeyMismatch, KEY, error))?;
+    key.ok_or_else(|| {
+        let text =
+            "no private key found: give the leaf's key as a -----BEGIN PRIVATE KEY----- block";
+        IdentityError::new(Reason::KeyMismatch, text).at(Place::text(KEY))
+    })
 }
 
 /// Key bytes that are wiped on drop, which the bare type does not do.
@@ -159,20 +248,47 @@ impl Drop for PrivateKey {
     }
 }
 
-/// Why an identity cannot be used.
+/// Why an identity cannot be used: what is wrong, where it was read, and how to put it right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityError {
     refusal: Refusal,
+    /// Boxed, so that results stay small.
+    place: Option<Box<Place>>,
 }
 
 impl IdentityError {
     pub(super) fn new(reason: Reason, text: impl fmt::Display) -> Self {
+        Refusal::with(reason, text).into()
+    }
+
+    /// A text of PEM that cannot be read.
+    pub(super) fn pem(reason: Reason, text: &'static str, error: PemError) -> Self {
+        Self::new(reason, error).at(Place::text(text).line(error.line()))
+    }
+
+    pub(super) fn at(self, place: Place) -> Self {
         Self {
-            refusal: Refusal::with(reason, text),
+            place: self.place.or_else(|| Some(Box::new(place))),
+            ..self
         }
     }
 
-    /// What is wrong: the rule, and what is known beyond it.
+    fn maybe_at(self, place: Option<&Place>) -> Self {
+        match place {
+            Some(place) => self.at(place.clone()),
+            None => self,
+        }
+    }
+
+    /// What was read was the text of a file.
+    pub(super) fn in_file(mut self, file: &Path) -> Self {
+        let place = self.place.take();
+        let place = place.map_or_else(|| Place::text(""), |place| *place);
+        self.place = Some(Box::new(place.file(file)));
+        self
+    }
+
+    /// What is wrong, without where it was read.
     #[must_use]
     pub fn refusal(&self) -> &Refusal {
         &self.refusal
@@ -183,18 +299,40 @@ impl IdentityError {
     pub fn reason(&self) -> Reason {
         self.refusal.reason()
     }
+
+    /// The file that is to be put right; `None` when what is wrong did not come from a file.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.place.as_ref()?.to_file()
+    }
+
+    /// The line, counted from 1, at which the certificate or the key begins that is wrong, or at which the text is; `None` when it is about no line.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        self.place.as_ref()?.to_line()
+    }
 }
 
 impl From<Refusal> for IdentityError {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal }
+        Self {
+            refusal,
+            place: None,
+        }
     }
 }
 
 impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the identity cannot be used: {}", self.refusal)
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        self.refusal.fmt(f)
     }
 }
 
 impl std::error::Error for IdentityError {}
+
+/// What the two texts are called.
+const CHAIN: &str = "the chain";
+const KEY: &str = "the private key";

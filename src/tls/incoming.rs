@@ -5,6 +5,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::context::Peer;
+use crate::error_chain::ErrorChain;
 use crate::log_limit::limited;
 
 use super::acceptor::Acceptor;
@@ -71,7 +72,7 @@ impl Incoming {
             }
             Err(error) => {
                 tally.count(Some(error.reason()));
-                limited!(limit: REFUSED.of(error.reason()), target: "tower_mesh::tls", DEBUG, %remote, local = %listening, reason = %error.reason(), %error, "connection refused");
+                limited!(limit: REFUSED.of(error.reason()), target: "tower_mesh::tls", DEBUG, %remote, local = %listening, reason = %error.reason(), error = %ErrorChain(&error), "connection refused");
                 None
             }
         }

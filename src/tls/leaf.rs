@@ -3,11 +3,11 @@ use std::time::{Duration, SystemTime};
 use rustls_pki_types::CertificateDer;
 use x509_parser::asn1_rs::Tag;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
-use crate::identity::SpiffeId;
+use crate::identity::{SpiffeId, SpiffeIdError};
 
 use super::reason::{Reason, Refusal};
 
@@ -21,7 +21,7 @@ pub(super) struct Leaf {
     pub(super) id: SpiffeId,
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
-    rules: Result<(), Reason>,
+    rules: Result<(), Refusal>,
 }
 
 impl Leaf {
@@ -30,13 +30,11 @@ impl Leaf {
         let names = names(&parsed)?;
         let id = match names.uris.as_slice() {
             [] => return Err(Reason::NoSpiffeId.into()),
-            [only] => {
-                SpiffeId::new(only).map_err(|error| Refusal::with(Reason::NoSpiffeId, error))?
-            }
-            [_, _, ..] => return Err(Reason::SanCount.into()),
+            [only] => SpiffeId::new(only).map_err(no_id)?,
+            several @ [_, _, ..] => return Err(too_many(several.len())),
         };
         let rules = if names.has_bad_dns {
-            Err(Reason::BadDnsName)
+            Err(Reason::BadDnsName.into())
         } else {
             usage(&parsed)
         };
@@ -50,7 +48,7 @@ impl Leaf {
 
     /// The rules of SPIFFE X.509-SVID §4 on a leaf's key usages and on its being no CA, and that its DNS names are such.
     pub(super) fn check(&self) -> Result<(), Refusal> {
-        self.rules.map_err(Refusal::new)
+        self.rules.clone()
     }
 }
 
@@ -68,7 +66,8 @@ pub(super) fn not_after(der: &CertificateDer<'_>) -> Option<SystemTime> {
     Some(time(parsed.validity().not_after))
 }
 
-fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Refusal> {
+/// Reads a certificate, all of it.
+pub(super) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Refusal> {
     match X509Certificate::from_der(der) {
         Ok(([], parsed)) => Ok(parsed),
         _ => Err(Reason::BadCertificate.into()),
@@ -111,25 +110,36 @@ fn is_in_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'*' | b'_' | b'-')
 }
 
-fn usage(parsed: &X509Certificate<'_>) -> Result<(), Reason> {
+fn no_id(error: SpiffeIdError) -> Refusal {
+    Refusal::with(
+        Reason::NoSpiffeId,
+        format_args!(
+            "the leaf's URI name is not the SPIFFE id of a workload: {error}; \
+             write `subjectAltName=URI:spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`"
+        ),
+    )
+}
+
+fn too_many(count: usize) -> Refusal {
+    Refusal::with(
+        Reason::SanCount,
+        format_args!(
+            "the leaf has {count} URI names, and SPIFFE asks for exactly one: \
+             leave its SPIFFE id as the only `URI:` of subjectAltName"
+        ),
+    )
+}
+
+fn usage(parsed: &X509Certificate<'_>) -> Result<(), Refusal> {
     if parsed.is_ca() {
-        return Err(Reason::LeafIsCa);
+        return Err(Reason::LeafIsCa.into());
     }
-    let key_usage = parsed
-        .key_usage()
-        .map_err(|_| Reason::BadCertificate)?
-        .ok_or(Reason::KeyUsage)?;
-    let is_leafs = key_usage.value.digital_signature()
-        && !key_usage.value.key_cert_sign()
-        && !key_usage.value.crl_sign();
-    if !key_usage.critical || !is_leafs {
-        return Err(Reason::KeyUsage);
-    }
+    key_usage(parsed)?;
     let extended = parsed
         .extended_key_usage()
         .map_err(|_| Reason::BadCertificate)?;
-    if extended.is_some_and(|usage| !(usage.value.client_auth && usage.value.server_auth)) {
-        return Err(Reason::ExtendedKeyUsage);
+    if let Some(extended) = extended {
+        both_sides(extended.value)?;
     }
     let unread =
         |extension: &ParsedExtension<'_>| matches!(extension, ParsedExtension::ParseError { .. });
@@ -137,9 +147,56 @@ fn usage(parsed: &X509Certificate<'_>) -> Result<(), Reason> {
         .iter_extensions()
         .any(|e| unread(e.parsed_extension()))
     {
-        return Err(Reason::BadCertificate);
+        return Err(Reason::BadCertificate.into());
     }
     Ok(())
+}
+
+/// SPIFFE X.509-SVID §4.3.
+fn key_usage(parsed: &X509Certificate<'_>) -> Result<(), Refusal> {
+    let wrong = |text: &str| {
+        let good = "`keyUsage=critical,digitalSignature`";
+        Err(Refusal::with(
+            Reason::KeyUsage,
+            format_args!("{text} {good}"),
+        ))
+    };
+    let usage = parsed.key_usage().map_err(|_| Reason::BadCertificate)?;
+    let Some(usage) = usage else {
+        return wrong("the leaf lacks keyUsage, which SPIFFE asks for: add");
+    };
+    let value = usage.value;
+    match (value.key_cert_sign(), value.crl_sign()) {
+        (true, true) => {
+            wrong("the leaf's keyUsage has keyCertSign and cRLSign, which are a CA's: write")
+        }
+        (true, false) => wrong("the leaf's keyUsage has keyCertSign, which is a CA's: write"),
+        (false, true) => wrong("the leaf's keyUsage has cRLSign, which is a CA's: write"),
+        (false, false) if !value.digital_signature() => {
+            wrong("the leaf lacks keyUsage digitalSignature, which SPIFFE asks for: add")
+        }
+        (false, false) if !usage.critical => {
+            wrong("the leaf's keyUsage is not critical, as SPIFFE asks: write")
+        }
+        (false, false) => Ok(()),
+    }
+}
+
+/// A workload calls, and is called.
+fn both_sides(usage: &ExtendedKeyUsage<'_>) -> Result<(), Refusal> {
+    let lacks = match (usage.server_auth, usage.client_auth) {
+        (true, true) => return Ok(()),
+        (false, true) => "serverAuth",
+        (true, false) => "clientAuth",
+        (false, false) => "serverAuth and clientAuth",
+    };
+    Err(Refusal::with(
+        Reason::ExtendedKeyUsage,
+        format_args!(
+            "the leaf's extendedKeyUsage lacks {lacks}, and a workload is both server and client: \
+             write `extendedKeyUsage=serverAuth,clientAuth`"
+        ),
+    ))
 }
 
 fn time(time: ASN1Time) -> SystemTime {

@@ -53,6 +53,7 @@ mod connection;
 mod connector;
 mod credentials;
 mod danger;
+mod dates;
 mod deadline;
 mod files;
 mod frames;
@@ -70,6 +71,7 @@ mod one_way;
 mod own_resolver;
 mod pace;
 mod pem;
+mod place;
 mod reason;
 mod renewed;
 mod rotation;
@@ -80,6 +82,7 @@ mod stream;
 mod tally;
 #[cfg(feature = "tonic")]
 mod tonic;
+mod unsigned;
 mod verifier;
 #[cfg(feature = "workload-api")]
 mod workload_api;

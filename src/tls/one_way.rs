@@ -1,4 +1,3 @@
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,12 +7,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::bundle::read_roots;
 use super::connector::Protocol;
 use super::generation::without_memory;
 use super::handshake::HandshakeError;
 use super::identity::IdentityError;
 use super::lifetime::Lifetimes;
-use super::pem::{self, At};
 use super::reason::{Reason, Refusal};
 use super::settings::Settings;
 use super::stream::Stream;
@@ -34,19 +33,13 @@ impl OneWayConnector {
     /// When the text holds no certificate, one that cannot be a root, a revocation list, or anything else of which not every byte is understood. The
     /// error names the line.
     pub fn with_roots(settings: &Settings, pem: &[u8]) -> Result<Self, IdentityError> {
-        let wrong = |text: fmt::Arguments<'_>| IdentityError::new(Reason::BadCertificate, text);
-        let found =
-            pem::certificates(pem).map_err(|error| wrong(format_args!("the roots, {error}")))?;
         let mut roots = RootCertStore::empty();
-        for At { line, value } in found {
-            roots.add(value).map_err(|_| {
-                wrong(format_args!(
-                    "the roots, line {line}: no certificate that can be read"
-                ))
-            })?;
-        }
+        let found = read_roots(pem, |root| webpki::anchor_from_trusted_cert(root).is_ok())?;
+        roots.add_parsable_certificates(found);
         if roots.is_empty() {
-            return Err(wrong(format_args!("the roots hold no certificate")));
+            let text =
+                "the roots hold no certificate: give each as a -----BEGIN CERTIFICATE----- block";
+            return Err(IdentityError::new(Reason::BadCertificate, text));
         }
         let builder = builder(settings)?;
         Ok(Self::new(

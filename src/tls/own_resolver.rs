@@ -64,7 +64,11 @@ impl OwnResolver {
         let leaf = Leaf::read(leaf)?;
         leaf.check()?;
         if leaf.id != self.id {
-            return Err(Refusal::with(Reason::IdNotAllowed, leaf.id));
+            let text = format_args!(
+                "expected {}, got {}: the resolver must yield our own certificate",
+                self.id, leaf.id
+            );
+            return Err(Refusal::with(Reason::IdNotAllowed, text));
         }
         if self.settings.clock.now() > leaf.not_after {
             return Err(Reason::OwnIdentityExpired.into());
@@ -77,7 +81,7 @@ impl OwnResolver {
         certified.filter(|certified| match self.check(certified) {
             Ok(_) => true,
             Err(refusal) => {
-                limited!(target: "tower_mesh::tls", ERROR, reason = %refusal, "the application's resolver gave a certificate that cannot be shown");
+                limited!(target: "tower_mesh::tls", ERROR, reason = %refusal.reason(), error = %refusal, "the application's resolver gave a certificate that cannot be shown");
                 false
             }
         })

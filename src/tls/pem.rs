@@ -55,7 +55,7 @@ pub(super) fn revocation_lists(
 
 /// The one private key; `None` when there is none. Certificates and parameters beside it are skipped; a revocation list is refused, as nobody
 /// would read it.
-pub(super) fn private_key(text: &[u8]) -> Result<Option<PrivateKeyDer<'static>>, PemError> {
+pub(super) fn private_key(text: &[u8]) -> Result<Option<At<PrivateKeyDer<'static>>>, PemError> {
     let mut found = None;
     for block in blocks(text)? {
         let as_key = match Kind::of(block.label) {
@@ -69,9 +69,12 @@ pub(super) fn private_key(text: &[u8]) -> Result<Option<PrivateKeyDer<'static>>,
             return Err(block.error(Fault::SecondKey));
         }
         // Whoever takes the key wipes it.
-        found = Some((as_key, block.der()?));
+        found = Some((block.line, as_key, block.der()?));
     }
-    Ok(found.map(|(as_key, der)| as_key(unwiped(der))))
+    Ok(found.map(|(line, as_key, der)| At {
+        line,
+        value: as_key(unwiped(der)),
+    }))
 }
 
 /// The bytes, without a copy that would be left behind.
@@ -347,7 +350,7 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// Why a text was refused, and the line. It repeats nothing of the text, which may be a key.
+/// Why a text was refused, and at which line. It repeats nothing of the text, which may be a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PemError {
     line: usize,
@@ -379,17 +382,24 @@ impl PemError {
     fn new(line: usize, fault: Fault) -> Self {
         Self { line, fault }
     }
+
+    /// The line, counted from 1.
+    pub(super) fn line(self) -> usize {
+        self.line
+    }
 }
 
 impl fmt::Display for PemError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self.fault {
-            Fault::Base64 => "the block that begins here is not base64, or was cut short",
+            Fault::Base64 => {
+                "the block that begins here is not base64, or was cut short: copy it whole"
+            }
             Fault::BrokenMarker => {
                 "a -----BEGIN or -----END line that is not whole, or not alone on its line"
             }
             Fault::Encrypted => {
-                "the private key is encrypted: decrypt it first, with openssl pkey, say"
+                "the private key is encrypted: decrypt it first, with `openssl pkey -in KEY -out DECRYPTED`"
             }
             Fault::EndWithoutBegin => "an -----END line without its -----BEGIN line",
             Fault::Headers => "the block that begins here has headers, which are not read",
@@ -402,7 +412,9 @@ impl fmt::Display for PemError {
             Fault::NoEnd => "the block that begins here has no -----END line",
             Fault::NoList => "a block that is no revocation list (X509 CRL)",
             Fault::NotWhole => "the block that begins here does not hold a whole ASN.1 value",
-            Fault::Nul => "a NUL byte: this is DER, or UTF-16, and not PEM",
+            Fault::Nul => {
+                "a NUL byte, as in DER and UTF-16: write it as PEM, with `openssl x509 -inform DER` or `openssl pkey -inform DER`"
+            }
             Fault::OtherEnd => "the -----END line is of another kind than its -----BEGIN line",
             Fault::SecondKey => {
                 "a second private key: leave only the one that belongs to the chain"
@@ -412,9 +424,11 @@ impl fmt::Display for PemError {
             Fault::TrustSettings => {
                 "a TRUSTED CERTIFICATE with trust settings, which are not read: write it as CERTIFICATE, with openssl x509, say"
             }
-            Fault::UnknownKind => "a block of a kind that is not known",
+            Fault::UnknownKind => {
+                "a block of a kind that is not known: leave only CERTIFICATE, PRIVATE KEY, EC PRIVATE KEY and RSA PRIVATE KEY"
+            }
         };
-        write!(f, "line {}: {text}", self.line)
+        f.write_str(text)
     }
 }
 

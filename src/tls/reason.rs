@@ -149,6 +149,93 @@ impl Reason {
         }
     }
 
+    /// What is wrong, and how to put it right, as far as the reason alone tells.
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Alpn => {
+                "no application protocol in common: offer `h2` or `http/1.1` by ALPN, or none"
+            }
+            Self::BadCertificate => {
+                "a certificate cannot be read: issue it as an X.509 version 3 certificate in DER, or PEM that holds it"
+            }
+            Self::BadDnsName => {
+                "a DNS name of the leaf has a character outside `A-Z a-z 0-9 . * _ -`: leave it out of subjectAltName; \
+                 a SPIFFE id is written as `URI:`, not as `DNS:`"
+            }
+            Self::BadSignature => {
+                "a signature does not hold, or is of a kind that is refused (SHA-1, RSA under 2048 bits, DSA): \
+                 use ECDSA P-256, or RSA of 2048 bits or more, with SHA-256"
+            }
+            Self::ChainTooLong => {
+                "the chain has more certificates than are looked at: show at most 8, the leaf first, without the root"
+            }
+            Self::Closed => "the other side closed the connection during the handshake",
+            Self::ExtendedKeyUsage => {
+                "the extendedKeyUsage of a certificate in the chain does not allow this: \
+                 write `extendedKeyUsage=serverAuth,clientAuth` for the leaf, and none for its issuers"
+            }
+            Self::Expired => "a certificate of the chain has ended: issue it anew",
+            Self::HelloTooLong => "the client's first message is longer than is read",
+            Self::IdNotAllowed => "the id is not one of those expected",
+            Self::Intermediate => {
+                "an intermediate certificate may not sign the one below it: it needs `basicConstraints=critical,CA:TRUE`, \
+                 with a pathlen that leaves room, and `keyUsage=critical,keyCertSign`"
+            }
+            Self::KeyMismatch => "the private key does not belong to the certificate",
+            Self::KeyUsage => {
+                "the leaf's keyUsage is not that of a leaf: write `keyUsage=critical,digitalSignature`"
+            }
+            Self::LeafIsCa => {
+                "the leaf is a CA (basicConstraints CA:TRUE), which signs others and is no workload: \
+                 issue a leaf below it, with `basicConstraints=critical,CA:FALSE`"
+            }
+            Self::NameConstraints => {
+                "an issuer in the chain has nameConstraints that are broken or cannot be judged: \
+                 issue it without nameConstraints on URI names"
+            }
+            Self::NoCertificate => {
+                "the other side showed no certificate, and only callers with one are taken here: \
+                 give it one, or set the port's PeerAuthentication to PERMISSIVE"
+            }
+            Self::NoIdentity => {
+                "our own identity was withdrawn by its source: none is used until the source gives another"
+            }
+            Self::NoSpiffeId => {
+                "the leaf has no URI name, and SPIFFE asks for one: \
+                 add `subjectAltName=URI:spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`"
+            }
+            Self::NotYetValid => "a certificate of the chain has not begun: set the clocks right",
+            Self::OwnIdentityExpired => {
+                "our own certificate has ended: renew it where it is issued"
+            }
+            Self::PeerRefused => "the other side refused us: its log says why",
+            Self::PlaintextRefused => {
+                "plaintext on a port that takes mutual TLS alone: call it by TLS with a certificate, \
+                 or set the port's PeerAuthentication to PERMISSIVE"
+            }
+            Self::Revocation => {
+                "whether a certificate of the chain is revoked cannot be known: \
+                 give a revocation list of each issuer that has not ended"
+            }
+            Self::Revoked => "a certificate of the chain was revoked by its issuer: issue another",
+            Self::SanCount => {
+                "the leaf has several URI names, and SPIFFE asks for exactly one: leave its SPIFFE id alone in subjectAltName"
+            }
+            Self::Timeout => "the other side took too long",
+            Self::Tls => "what came is not TLS as it should be",
+            Self::TooMany => "too many handshakes at once",
+            Self::TooManySilent => {
+                "too many connections of one address that have not said anything"
+            }
+            Self::UnknownIssuer => {
+                "no root of its trust domain signed the certificate: put the missing intermediate after the leaf, \
+                 or the root that signed it among the roots"
+            }
+            Self::Unreachable => "no TCP connection",
+            Self::UntrustedDomain => "no roots are held for its trust domain",
+        }
+    }
+
     /// Its place in [`ALL`](Self::ALL).
     #[must_use]
     pub fn index(self) -> usize {
@@ -180,37 +267,36 @@ impl LimitByReason {
 /// Of the connections that are refused.
 pub(super) static REFUSED: LimitByReason = LimitByReason::new();
 
-/// A refusal by one of the rules of this room: the reason, and what is known beyond it.
+/// A refusal by one of the rules of this room: the reason, and a sentence that says what is wrong and how to put it right.
 ///
-/// The detail never repeats bytes of a peer that were not checked to be harmless.
+/// The sentence never repeats bytes of a peer that were not checked to be harmless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     reason: Reason,
-    detail: Option<Box<str>>,
+    sentence: Option<Box<str>>,
+    about: Option<SpiffeId>,
 }
 
 impl Refusal {
     pub(super) fn new(reason: Reason) -> Self {
         Self {
             reason,
-            detail: None,
+            sentence: None,
+            about: None,
         }
     }
 
-    pub(super) fn with(reason: Reason, detail: impl fmt::Display) -> Self {
+    /// With a sentence that says more than the reason does.
+    pub(super) fn with(reason: Reason, sentence: impl fmt::Display) -> Self {
         Self {
-            reason,
-            detail: Some(detail.to_string().into()),
+            sentence: Some(sentence.to_string().into()),
+            ..Self::new(reason)
         }
     }
 
     /// Says first whom it is about.
     pub(super) fn about(mut self, id: &SpiffeId) -> Self {
-        let about = match &self.detail {
-            Some(detail) => format!("{id}: {detail}"),
-            None => id.to_string(),
-        };
-        self.detail = Some(about.into());
+        self.about = Some(id.clone());
         self
     }
 
@@ -229,11 +315,11 @@ impl From<Reason> for Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason.as_str())?;
-        match &self.detail {
-            Some(detail) => write!(f, ": {detail}"),
-            None => Ok(()),
+        if let Some(id) = &self.about {
+            write!(f, "{id}: ")?;
         }
+        let sentence = self.sentence.as_deref();
+        f.write_str(sentence.unwrap_or_else(|| self.reason.sentence()))
     }
 }
 

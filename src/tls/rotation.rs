@@ -9,6 +9,8 @@ use std::task::Poll;
 
 use tokio::time::{Duration, Instant, sleep};
 
+use crate::error_chain::ErrorChain;
+
 use super::credentials::Credentials;
 use super::identity::Identity;
 use super::reason::Reason;
@@ -128,7 +130,7 @@ impl Rotation {
     fn failed(&self, error: &SourceError) {
         self.tally.failed(error.reason());
         let reason = error.reason().map_or("source", |reason| reason.as_str());
-        tracing::warn!(%error, reason, "identity not rotated, the one in use stays");
+        tracing::warn!(error = %ErrorChain(error), reason, "identity not rotated, the one in use stays");
     }
 }
 

@@ -87,13 +87,6 @@ impl SourceError {
         }
     }
 
-    pub(super) fn identity(file: &Path, error: IdentityError) -> Self {
-        Self {
-            file: Some(file.to_owned()),
-            kind: Kind::Identity(error),
-        }
-    }
-
     /// An error in words, for sources of other kinds. The words must hold nothing of a key.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
@@ -132,8 +125,14 @@ impl SourceError {
     /// Which rule the identity breaks; `None` when it could not even be had.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
+        self.identity().map(IdentityError::reason)
+    }
+
+    /// What is wrong with the identity; `None` when it could not even be had.
+    #[must_use]
+    pub fn identity(&self) -> Option<&IdentityError> {
         match &self.kind {
-            Kind::Identity(error) => Some(error.reason()),
+            Kind::Identity(error) => Some(error),
             Kind::Io(_) | Kind::Other(_) | Kind::Rule(_) | Kind::Withdrawn | Kind::Panicked => None,
         }
     }
@@ -154,8 +153,9 @@ impl fmt::Display for SourceError {
             write!(f, "{}: ", file.display())?;
         }
         match &self.kind {
+            // Its own words, not a level above them.
             Kind::Identity(error) => error.fmt(f),
-            Kind::Io(error) => error.fmt(f),
+            Kind::Io(_) => f.write_str("the file cannot be read"),
             Kind::Other(text) => f.write_str(text),
             Kind::Rule(rule) => f.write_str(rule),
             Kind::Withdrawn => f.write_str("the identity was withdrawn"),
@@ -167,8 +167,8 @@ impl fmt::Display for SourceError {
 impl std::error::Error for SourceError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
-            Kind::Identity(error) => Some(error),
             Kind::Io(error) => Some(error),
+            Kind::Identity(error) => error.source(),
             Kind::Other(_) | Kind::Rule(_) | Kind::Withdrawn | Kind::Panicked => None,
         }
     }

@@ -13,12 +13,14 @@ use webpki::{
     RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
 };
 
-use crate::identity::SpiffeId;
+use crate::identity::{SpiffeId, TrustDomain};
 
-use super::accepted::Accepted;
+use super::accepted::{Accepted, few};
 use super::bundle::TrustBundles;
+use super::dates::{Long, On};
 use super::leaf::{self, Leaf};
 use super::reason::{Reason, Refusal};
+use super::unsigned;
 
 /// Judges the chain of a peer, in either direction, by SPIFFE's rules.
 ///
@@ -73,10 +75,13 @@ impl Verifier {
             return Err(Reason::ChainTooLong.into());
         }
         let read = Leaf::read(leaf)?;
-        // Whom a refusal was about; not proven when it is one of the chain.
-        self.judge(&read, leaf, intermediates, role, now)
-            .map_err(|refusal| refusal.about(&read.id))?;
-        Ok(read.id)
+        match self.judge(&read, leaf, intermediates, role, now) {
+            Ok(()) => Ok(read.id),
+            // It names whom it got.
+            Err(refusal) if refusal.reason() == Reason::IdNotAllowed => Err(refusal),
+            // Whom a refusal was about; not proven when it is one of the chain.
+            Err(refusal) => Err(refusal.about(&read.id)),
+        }
     }
 
     fn judge(
@@ -87,20 +92,25 @@ impl Verifier {
         role: Role,
         now: UnixTime,
     ) -> Result<(), Refusal> {
-        let anchors = self
-            .bundles
-            .anchors(read.id.trust_domain(), system_time(now))
-            .ok_or(Reason::UntrustedDomain)?;
+        let domain = read.id.trust_domain();
+        let anchors = self.bundles.anchors(domain, system_time(now));
+        let anchors = anchors.ok_or_else(|| untrusted(domain, &self.bundles))?;
         // The path builder takes a root for good, whatever it says of its end.
         if anchors.is_empty() {
-            let text = "every root of its trust domain has ended";
-            return Err(Refusal::with(Reason::Expired, text));
+            let last = self.bundles.not_after(domain);
+            return Err(roots_ended(domain, last, system_time(now)));
         }
         let usage = match role {
             Role::Client => KeyUsage::client_auth(),
             Role::Server => KeyUsage::server_auth(),
         };
-        let parsed = EndEntityCert::try_from(leaf).map_err(|error| refusal(&error))?;
+        let refusal = |error: webpki::Error| match refusal(&error, read) {
+            known if known.reason() == Reason::UnknownIssuer => {
+                unsigned::refusal(leaf, intermediates, &anchors, domain)
+            }
+            known => known,
+        };
+        let parsed = EndEntityCert::try_from(leaf).map_err(refusal)?;
         let verify = |lists: &[&CertRevocationList<'_>], unknown_passes| {
             let revocation = revocation(lists, unknown_passes);
             let path = parsed.verify_for_usage(
@@ -114,9 +124,8 @@ impl Verifier {
             );
             path.map(drop)
         };
-        let domain = read.id.trust_domain();
         let lists: Vec<_> = self.bundles.revoked(domain).iter().collect();
-        verify(&lists, self.bundles.unknown_passes(domain)).map_err(|error| refusal(&error))?;
+        verify(&lists, self.bundles.unknown_passes(domain)).map_err(refusal)?;
         // Of several lists of one issuer the path builder asks the first: the others are asked one by one, for what they revoke.
         for (index, list) in lists.iter().enumerate() {
             let mut before = lists.iter().take(index);
@@ -128,7 +137,7 @@ impl Verifier {
         read.check()?;
         match &self.expected {
             Expected::Accepted(accepted) if !accepted.accepts(&read.id) => {
-                Err(Reason::IdNotAllowed.into())
+                Err(another(&accepted.in_words(), &read.id))
             }
             Expected::Anyone | Expected::Accepted(_) => Ok(()),
         }
@@ -167,16 +176,15 @@ fn intermediates_may_sign(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> 
     }
 }
 
-fn refusal(error: &webpki::Error) -> Refusal {
+/// What the path builder found; what the leaf itself is known to lack says more.
+fn refusal(error: &webpki::Error, leaf: &Leaf) -> Refusal {
     use webpki::Error;
     let reason = match error {
         Error::CertExpired { time, not_after } => {
-            let seconds = time.as_secs().saturating_sub(not_after.as_secs());
-            return Refusal::with(Reason::Expired, format_args!("{seconds} s ago"));
+            return ended(leaf, system_time(*not_after), system_time(*time));
         }
         Error::CertNotValidYet { time, not_before } => {
-            let seconds = not_before.as_secs().saturating_sub(time.as_secs());
-            return Refusal::with(Reason::NotYetValid, format_args!("{seconds} s ahead"));
+            return not_begun(leaf, system_time(*not_before), system_time(*time));
         }
         Error::CaUsedAsEndEntity => Reason::LeafIsCa,
         Error::EndEntityUsedAsCa | Error::PathLenConstraintViolated => Reason::Intermediate,
@@ -200,7 +208,79 @@ fn refusal(error: &webpki::Error) -> Refusal {
         Error::InvalidSignatureForPublicKey | Error::UnknownIssuer => Reason::UnknownIssuer,
         _ => Reason::BadCertificate,
     };
-    Refusal::new(reason)
+    match leaf.check() {
+        Err(refusal) if refusal.reason() == reason => refusal,
+        _ => Refusal::new(reason),
+    }
+}
+
+fn ended(leaf: &Leaf, end: SystemTime, now: SystemTime) -> Refusal {
+    let which = which(leaf.not_after == end);
+    let ago = Long(now.duration_since(end).unwrap_or_default());
+    Refusal::with(
+        Reason::Expired,
+        format_args!(
+            "{which} ended on {}, {ago} ago by our clock: issue it anew, or set the clock right",
+            On(end)
+        ),
+    )
+}
+
+fn not_begun(leaf: &Leaf, begin: SystemTime, now: SystemTime) -> Refusal {
+    let which = which(leaf.not_before == begin);
+    let ahead = Long(begin.duration_since(now).unwrap_or_default());
+    Refusal::with(
+        Reason::NotYetValid,
+        format_args!(
+            "{which} begins on {}, in {ahead} by our clock: wait, or set the clock right, ours or its issuer's",
+            On(begin)
+        ),
+    )
+}
+
+fn which(is_leaf: bool) -> &'static str {
+    if is_leaf {
+        "the leaf"
+    } else {
+        "an intermediate certificate"
+    }
+}
+
+fn roots_ended(domain: &TrustDomain, last: Option<SystemTime>, now: SystemTime) -> Refusal {
+    let last = last.unwrap_or(SystemTime::UNIX_EPOCH);
+    let ago = Long(now.duration_since(last).unwrap_or_default());
+    Refusal::with(
+        Reason::Expired,
+        format_args!(
+            "every root of trust domain {domain} has ended, the last on {}, {ago} ago by our clock: \
+             give the roots that are in use now, or set the clock right",
+            On(last)
+        ),
+    )
+}
+
+fn untrusted(domain: &TrustDomain, bundles: &TrustBundles) -> Refusal {
+    let known: Vec<_> = bundles.trust_domains().collect();
+    let known = match known.as_slice() {
+        [] => "nor for any other".to_owned(),
+        known => format!("only for {}", few(known, "and")),
+    };
+    Refusal::with(
+        Reason::UntrustedDomain,
+        format_args!(
+            "no roots are held for trust domain {domain}, {known}: \
+             give its roots, as `tls::Files::trust` does, or use a certificate of a trust domain that has some"
+        ),
+    )
+}
+
+fn another(expected: &str, got: &SpiffeId) -> Refusal {
+    Refusal::with(
+        Reason::IdNotAllowed,
+        format_args!(
+            "expected {expected}, got {got}: another workload answers at this address, or the id expected there is wrong"
+        ),
+    )
 }
 
 /// What rustls carries to the caller; the peer sees a bare alert.

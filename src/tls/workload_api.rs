@@ -8,6 +8,7 @@ use spiffe::workload_api::error::WorkloadApiError;
 use spiffe::{WorkloadApiClient, X509Context};
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
+use crate::error_chain::ErrorChain;
 use crate::identity::TrustDomain;
 
 use super::bundle::TrustBundles;
@@ -133,7 +134,7 @@ impl WorkloadApi {
             }
             error => {
                 self.give_up();
-                SourceError::new(error.to_string())
+                SourceError::new(ErrorChain(error).to_string())
             }
         }
     }
@@ -158,7 +159,7 @@ impl WorkloadApi {
         let mut bundles = TrustBundles::new();
         for (domain, bundle) in answer.bundle_set().iter() {
             let domain = TrustDomain::new(domain.as_str())
-                .map_err(|error| SourceError::new(error.to_string()))?;
+                .map_err(|error| SourceError::new(ErrorChain(&error).to_string()))?;
             // No roots are no trust: the other domains and our own identity are as good as ever.
             if bundle.authorities().is_empty() {
                 continue;
@@ -191,19 +192,22 @@ async fn connect(endpoint: Option<&str>) -> Result<Answers, SourceError> {
     let endpoint = match endpoint {
         Some(endpoint) => endpoint,
         None => {
-            from_env = std::env::var(ENDPOINT)
-                .map_err(|_| SourceError::new(format!("{ENDPOINT} is not set")))?;
+            from_env = std::env::var(ENDPOINT).map_err(|_| {
+                SourceError::new(format!(
+                    "{ENDPOINT} is not set: set it to unix:///PATH, the socket of the agent"
+                ))
+            })?;
             &from_env
         }
     };
     if !endpoint.starts_with("unix:") {
-        let text = "the Workload API's address does not begin with unix:";
+        let text = "the Workload API's address does not begin with unix: write unix:///PATH, the socket of the agent";
         return Err(SourceError::new(text));
     }
     let client = WorkloadApiClient::connect_to(endpoint).await;
-    let client = client.map_err(|error| SourceError::new(error.to_string()))?;
+    let client = client.map_err(|error| SourceError::new(ErrorChain(&error).to_string()))?;
     let answers = client.stream_x509_contexts().await;
-    let answers = answers.map_err(|error| SourceError::new(error.to_string()))?;
+    let answers = answers.map_err(|error| SourceError::new(ErrorChain(&error).to_string()))?;
     Ok(Box::pin(answers))
 }
 

@@ -105,7 +105,10 @@ async fn a_call_that_cannot_be_made_says_which_and_why() {
             assert!(error.is_connect(), "{error}");
             let why = error.handshake().map(|error| error.reason());
             assert_eq!(why, reason, "{error}");
-            let said = error.to_string();
+            let first: &(dyn std::error::Error + 'static) = &error;
+            let levels = std::iter::successors(Some(first), |level| (*level).source());
+            let said: Vec<_> = levels.map(ToString::to_string).collect();
+            let said = said.join(": ");
             let place = format!("no connection to {host} at {address}: ");
             assert!(said.starts_with(&place), "{said}");
             assert!(said.contains("refused"), "{said}");

@@ -148,9 +148,13 @@ async fn a_refused_handshake_is_told_with_peer_and_reason() {
         (
             Leaf::workload(desk).not_yet_valid(),
             Reason::NotYetValid,
-            " s ahead",
+            " seconds by our clock: wait, or set the clock right",
         ),
-        (Leaf::workload(desk).expired(), Reason::Expired, " s ago"),
+        (
+            Leaf::workload(desk).expired(),
+            Reason::Expired,
+            " seconds ago by our clock: issue it anew",
+        ),
         (
             Leaf::workload(desk).client_only(),
             Reason::ExtendedKeyUsage,
@@ -222,7 +226,8 @@ async fn a_skewed_clock_is_told_in_seconds() {
         .await
         .unwrap_err();
     let text = refused.to_string();
-    let seconds = text.split(' ').rev().nth(2).unwrap();
+    let ahead = text.split(", in ").nth(1).unwrap();
+    let seconds = ahead.split(" seconds by our clock").next().unwrap();
     assert!(
         (80..=90).contains(&seconds.parse::<u32>().unwrap()),
         "{text}"

@@ -13,6 +13,7 @@
     reason = "a test may panic"
 )]
 
+mod certificates;
 mod curl;
 mod envoy;
 mod h2spec;

@@ -16,6 +16,8 @@ mod coverage;
 mod diff;
 mod legacy;
 mod origins;
+#[cfg(all(unix, feature = "pki"))]
+mod pki;
 mod policy_tests;
 mod program;
 #[path = "../support/random.rs"]

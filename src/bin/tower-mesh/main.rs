@@ -13,6 +13,8 @@ mod github;
 mod lines;
 mod man;
 mod options;
+#[cfg(feature = "pki")]
+mod pki;
 mod question;
 mod table;
 mod vet;
@@ -52,6 +54,8 @@ enum Command {
     Man(man::Man),
     #[cfg(not(feature = "pki"))]
     Pki(absent::Pki),
+    #[cfg(feature = "pki")]
+    Pki(pki::Pki),
     Vet(vet::Vet),
 }
 
@@ -64,7 +68,6 @@ fn main() -> ExitCode {
         Command::Diff(diff) => diff.run(),
         Command::Envoy(envoy) => envoy.run(),
         Command::Man(man) => man.run(),
-        #[cfg(not(feature = "pki"))]
         Command::Pki(pki) => pki.run(),
         Command::Vet(vet) => vet.run(),
     };

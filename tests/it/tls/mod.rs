@@ -10,6 +10,7 @@ mod modes;
 mod own_tls;
 mod partners;
 mod pem;
+mod remedies;
 mod renewed;
 mod rotation;
 mod scopes;
