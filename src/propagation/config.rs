@@ -157,9 +157,10 @@ impl Propagation {
     /// use axum::Router;
     /// use axum::extract::{MatchedPath, Request};
     /// use axum::middleware::{Next, from_fn};
+    /// use axum::routing::get;
     /// use tower_mesh::context;
     ///
-    /// let app: Router = Router::new().route_layer(from_fn(|path: MatchedPath, request: Request, next: Next| {
+    /// let app: Router = Router::new().route("/patients/{id}", get(|| async { "a patient" })).route_layer(from_fn(|path: MatchedPath, request: Request, next: Next| {
     ///     if let Some(exchange) = context::current() {
     ///         exchange.set_route(path.as_str().into());
     ///     }

@@ -151,6 +151,26 @@ async fn grpc_goes_in_plaintext_in_both_directions() {
     assert_eq!(answer.status(), StatusCode::OK);
 }
 
+/// Under another server, too.
+#[tokio::test]
+async fn axum_serves_a_mesh_in_plaintext() {
+    let rules = "[{to: [{operation: {paths: [/open]}}]}]";
+    let policies = Fixed::yaml("policies.yaml", policy("allow", "ALLOW", rules));
+    let mesh = build(plaintext("app").config(policies)).await;
+    let listener = mesh.listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr();
+    let app = mesh.make(echo());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let desk = caller(address, mesh.spiffe_id()).await;
+    for (path, expected) in [("/open", 200), ("/other", 403)] {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let request = Request::get(format!("http://app.default{path}")).version(version);
+            let answer = call(&desk, request).await;
+            assert_eq!(answer.status(), expected, "{path} {version:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_mesh_in_plaintext_says_what_it_is() {
     let mesh = build(plaintext("app")).await;
