@@ -494,6 +494,7 @@ impl MeshBuilder {
 
     /// Every port takes plaintext; what asks for TLS all the same is a mistake.
     fn go_plaintext(&mut self) {
+        self.propagation = self.propagation.clone().among_strangers();
         let forced = self.modes.forced.replace(Mode::Disable);
         let asked = [
             self.identity.is_some().then_some("identity"),

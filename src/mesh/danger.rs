@@ -19,7 +19,9 @@ impl DangerousMeshBuilder {
     /// principals or namespaces matches none of them, as on a plaintext connection in Istio: an ALLOW policy by principals allows no request, and
     /// a DENY policy by principals denies none (one by `notPrincipals` denies all). All other rules hold: tokens, paths, methods, headers,
     /// addresses. Hosts of [`upstream`](MeshBuilder::upstream) are called in plaintext at their addresses, and only by `http://` URIs; the identities
-    /// that they were given with are not checked. HTTP/1.1 and HTTP/2 are spoken as before, without TLS by prior knowledge, so gRPC works.
+    /// that they were given with are not checked. HTTP/1.1 and HTTP/2 are spoken as before, without TLS by prior knowledge, so gRPC works. A caller's
+    /// trace is continued, unless [`Propagation::edge_trace`](crate::propagation::Propagation::edge_trace) says otherwise, though it comes without
+    /// an identity.
     ///
     /// Resources that make a port of this workload STRICT (PeerAuthentication, or the peers of a legacy Policy) are refused at
     /// [`build`](MeshBuilder::build), and at a reload, where the configuration before stays. Where no resource says a mode, plaintext holds, whatever

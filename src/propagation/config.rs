@@ -29,7 +29,8 @@ pub(super) struct Settings {
     pub(super) formats: Vec<Format>,
     /// Hundredths of a percent.
     pub(super) sampling: u32,
-    pub(super) edge_trace: EdgeTrace,
+    /// The default's, unless somebody has chosen.
+    pub(super) edge_trace: Option<EdgeTrace>,
     pub(super) preserves_external_request_id: bool,
     pub(super) returns_request_id: bool,
     pub(super) forward: Vec<HeaderName>,
@@ -60,7 +61,7 @@ impl Propagation {
         Self(Arc::new(Settings {
             formats: vec![Format::W3c, Format::B3],
             sampling: 100,
-            edge_trace: EdgeTrace::default(),
+            edge_trace: None,
             preserves_external_request_id: false,
             returns_request_id: false,
             forward: Vec::new(),
@@ -93,7 +94,15 @@ impl Propagation {
     /// Sets what becomes of the trace context of callers from outside the mesh; it restarts by default.
     #[must_use]
     pub fn edge_trace(self, edge_trace: EdgeTrace) -> Self {
-        self.with(|settings| settings.edge_trace = edge_trace)
+        self.with(|settings| settings.edge_trace = Some(edge_trace))
+    }
+
+    /// Where nobody can have an identity: traces of callers without one are continued, unless another choice was made.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn among_strangers(self) -> Self {
+        self.with(|settings| {
+            settings.edge_trace.get_or_insert(EdgeTrace::Accept);
+        })
     }
 
     /// Keeps the request id of a caller from outside the mesh, when it is harmless: at most 128 bytes of `A-Z a-z 0-9 - _ . :`.
@@ -157,9 +166,10 @@ impl Propagation {
     /// use axum::Router;
     /// use axum::extract::{MatchedPath, Request};
     /// use axum::middleware::{Next, from_fn};
+    /// use axum::routing::get;
     /// use tower_mesh::context;
     ///
-    /// let app: Router = Router::new().route_layer(from_fn(|path: MatchedPath, request: Request, next: Next| {
+    /// let app: Router = Router::new().route("/patients/{id}", get(|| async { "a patient" })).route_layer(from_fn(|path: MatchedPath, request: Request, next: Next| {
     ///     if let Some(exchange) = context::current() {
     ///         exchange.set_route(path.as_str().into());
     ///     }

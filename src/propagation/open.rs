@@ -31,7 +31,7 @@ pub(super) fn open(
     trust: Trust,
 ) -> Opened {
     let told = format::extract(&settings.formats, incoming);
-    let (extracted, link) = judge(settings.edge_trace, told, trust);
+    let (extracted, link) = judge(settings.edge_trace.unwrap_or_default(), told, trust);
     let was_forced = incoming.has_force_trace && trust == Trust::Inside;
     let kept = incoming
         .request_id

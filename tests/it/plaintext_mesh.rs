@@ -7,8 +7,10 @@ use axum::Router;
 use axum::routing::any;
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tower_mesh::mesh::{ClientBody, IdentityState, RefusalReason};
+use tower_mesh::propagation::{EdgeTrace, Propagation};
 use tower_mesh::source::{Directory, Fixed, Watch};
 use tower_mesh::testing::{Issuer, Pki};
 use tower_mesh::tls::{Mode, Protocol};
@@ -149,6 +151,52 @@ async fn grpc_goes_in_plaintext_in_both_directions() {
         .await
         .unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
+}
+
+/// Elsewhere a caller without identity is outside the mesh, and its trace restarts.
+#[tokio::test]
+async fn traces_go_on_from_workload_to_workload() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let app = Router::new().fallback(any(|| async {
+        let trace = tower_mesh::context::current_trace().unwrap();
+        trace.trace_id.to_string()
+    }));
+    for (edge_trace, goes_on) in [(None, true), (Some(EdgeTrace::Restart), false)] {
+        let mut builder = plaintext("app");
+        if let Some(edge_trace) = edge_trace {
+            builder = builder.propagation(Propagation::new().edge_trace(edge_trace));
+        }
+        let mesh = build(builder).await;
+        let served = serve(&mesh, app.clone()).await;
+        let traceparent = format!("traceparent: 00-{TRACE}-b7ad6b7169203331-01\r\n");
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        let request =
+            format!("GET / HTTP/1.1\r\nhost: app\r\n{traceparent}connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer.ends_with(TRACE), goes_on, "{edge_trace:?}: {answer}");
+    }
+}
+
+/// Under another server, too.
+#[tokio::test]
+async fn axum_serves_a_mesh_in_plaintext() {
+    let rules = "[{to: [{operation: {paths: [/open]}}]}]";
+    let policies = Fixed::yaml("policies.yaml", policy("allow", "ALLOW", rules));
+    let mesh = build(plaintext("app").config(policies)).await;
+    let listener = mesh.listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr();
+    let app = mesh.make(echo());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let desk = caller(address, mesh.spiffe_id()).await;
+    for (path, expected) in [("/open", 200), ("/other", 403)] {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let request = Request::get(format!("http://app.default{path}")).version(version);
+            let answer = call(&desk, request).await;
+            assert_eq!(answer.status(), expected, "{path} {version:?}");
+        }
+    }
 }
 
 #[tokio::test]

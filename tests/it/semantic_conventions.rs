@@ -5,18 +5,23 @@ use std::convert::Infallible;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 
+use axum::Router;
+use axum::extract::MatchedPath;
+use axum::middleware::{Next, from_fn};
+use axum::routing::any;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty};
 use opentelemetry::Value;
 use opentelemetry::trace::Status;
 use opentelemetry_sdk::trace::{InMemorySpanExporterBuilder, SimpleSpanProcessor};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_mesh::Workload;
 use tower_mesh::context::{self, Peer};
 use tower_mesh::propagation::{FinishedSpan, OpenTelemetry, Propagation, SpanKind, SpanSink};
+use tower_mesh::testing::Pki;
+use tower_mesh::{Mesh, Workload};
 
-use super::mesh_support::{proven, unproven};
+use super::mesh_support::{app, build, proven, serve, unproven};
 
 #[derive(Debug)]
 struct Kept(std::sync::mpsc::Sender<FinishedSpan>);
@@ -366,6 +371,57 @@ async fn a_call_without_an_answer_says_why() {
 /// Whether a future waits.
 async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
     std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
+}
+
+/// Both ends of one call through whole meshes; the route is the application's router's.
+#[tokio::test]
+async fn the_spans_of_whole_meshes_follow_the_conventions() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (propagation, kept) = recording();
+    let mesh = build(app(&pki).propagation(propagation.semantic_conventions())).await;
+    let routes = Router::new().route("/patients/{id}", any(|| async { "a patient" }));
+    let routes = routes.route_layer(from_fn(
+        |path: MatchedPath, request: axum::extract::Request, next: Next| {
+            context::current().unwrap().set_route(path.as_str().into());
+            next.run(request)
+        },
+    ));
+    let served = serve(&mesh, routes).await;
+    let (propagation, calls) = recording();
+    let desk = Mesh::builder(Workload::new("default", "desk"))
+        .identity(pki.identity("default", "desk").unwrap())
+        .propagation(propagation.semantic_conventions())
+        .upstream("app.default", [served.address], [mesh.spiffe_id()]);
+    let desk = build(desk).await;
+    let answer = desk
+        .client()
+        .get("http://app.default/patients/7?access_token=x")
+        .await;
+    answer.unwrap().into_body().collect().await.unwrap();
+    let call = calls.recv().unwrap();
+    let span = tokio::task::spawn_blocking(move || kept.recv().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(&*span.name, "GET /patients/{id}");
+    assert_eq!(&*call.name, "GET");
+    let port = served.address.port().to_string();
+    for (span, name, value) in [
+        (&span, "http.route", "/patients/{id}"),
+        (&span, "url.scheme", "https"),
+        (&span, "server.address", "app.default"),
+        (&span, "server.port", &*port),
+        (&span, "client.address", "127.0.0.1"),
+        (&call, "url.full", "http://app.default/patients/7"),
+        (&call, "network.peer.address", "127.0.0.1"),
+        (&call, "network.peer.port", &*port),
+    ] {
+        assert_eq!(span.tag(name), Some(value), "{name}");
+    }
+    assert_eq!(
+        span.tag("url.query"),
+        None,
+        "there was a token and nothing else"
+    );
 }
 
 /// Without the option nothing of it is there, and names are Istio's.
