@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::address::{UpstreamAddress, UpstreamId};
 use super::cells::{Cells, Compiler, ModeChoice};
 use super::driver::Driver;
 use super::error::BuildError;
@@ -11,6 +12,7 @@ use super::handle::{Listening, Mesh, Parts};
 use super::http::HttpLimits;
 use super::inbound::{Completed, Inbound, Observer, ServerLayer};
 use super::keys;
+use super::names::{Names, Resolver};
 use super::outbound::{Client, Outbound};
 use super::outside::Outside;
 use super::pool::Pools;
@@ -20,7 +22,7 @@ use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
 use super::upstream::Upstreams;
-use crate::identity::{SpiffeId, Workload};
+use crate::identity::Workload;
 use crate::istio::Problems;
 use crate::jwt::{Counts, Keyring};
 use crate::matcher::Cidr;
@@ -51,6 +53,8 @@ pub struct MeshBuilder {
     modes: ModeChoice,
     listening: Listening,
     connect_timeout: Duration,
+    response_timeout: Option<Duration>,
+    resolver: Resolver,
     outside: Vec<(String, Outside)>,
     requires_policy: bool,
 }
@@ -72,6 +76,8 @@ impl MeshBuilder {
             modes: ModeChoice::default(),
             listening: Listening::default(),
             connect_timeout: CONNECT_TIMEOUT,
+            response_timeout: Some(RESPONSE_TIMEOUT),
+            resolver: Resolver::default(),
             outside: Vec::new(),
             requires_policy: false,
         }
@@ -99,24 +105,49 @@ impl MeshBuilder {
         self
     }
 
-    /// A host that the client may call, `host[:port]`: where its workloads listen, and which identities may answer there.
-    pub fn upstream(
-        self,
+    /// A host that the client may call, `host[:port]`: where its workloads listen, and which
+    /// identities may answer there.
+    ///
+    /// Each address is a `SocketAddr` or a text, `ip:port` or `name:port`; see [`UpstreamAddress`]
+    /// for how DNS is asked. Each identity is a [`SpiffeId`](crate::identity::SpiffeId) or its text.
+    ///
+    /// ```
+    /// # use tower_mesh::{Mesh, Workload};
+    /// # let builder = Mesh::builder(Workload::new("default", "desk"));
+    /// builder.upstream(
+    ///     "charts.default",
+    ///     ["charts.internal:8443"],
+    ///     ["spiffe://cluster.local/ns/default/sa/charts"],
+    /// )
+    /// # ;
+    /// ```
+    pub fn upstream<A: Into<UpstreamAddress>, I: Into<UpstreamId>>(
+        mut self,
         host: &str,
-        addresses: impl IntoIterator<Item = SocketAddr>,
-        identities: impl IntoIterator<Item = SpiffeId>,
+        addresses: impl IntoIterator<Item = A>,
+        identities: impl IntoIterator<Item = I>,
     ) -> Self {
-        self.upstream_accepting(host, addresses, identities.into_iter().collect())
+        let mut accepted = Vec::new();
+        for identity in identities {
+            match identity.into().id() {
+                Ok(id) => accepted.push(id),
+                Err(mistake) => {
+                    self.mistakes.push(format!("upstream {host:?}: {mistake}"));
+                    return self;
+                }
+            }
+        }
+        self.upstream_accepting(host, addresses, accepted.into_iter().collect())
     }
 
     /// As [`upstream`](Self::upstream), for whoever is [`Accepted`]: by a function of the application's, say.
-    pub fn upstream_accepting(
+    pub fn upstream_accepting<A: Into<UpstreamAddress>>(
         mut self,
         host: &str,
-        addresses: impl IntoIterator<Item = SocketAddr>,
+        addresses: impl IntoIterator<Item = A>,
         accepted: Accepted,
     ) -> Self {
-        let addresses = addresses.into_iter().collect();
+        let addresses = addresses.into_iter().map(Into::into).collect();
         let namespace = self.workload.namespace();
         if let Err(mistake) = self.upstreams.add(host, namespace, addresses, accepted) {
             self.mistakes.push(mistake);
@@ -133,6 +164,25 @@ impl MeshBuilder {
     /// Bounds each step of a connection that the client opens, TCP and handshake, at each address that it tries; 10 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a call may wait for the head of its response; 30 s by default. Connections and what
+    /// is sent again count, reading the response's body does not.
+    ///
+    /// A call that is late ends with an error ([`ClientError::is_timeout`](super::ClientError::is_timeout)),
+    /// is counted with 504 and Envoy's flag `UT`, and the server sees it cancelled. While the body of
+    /// a request still moves, the time begins anew, so that a long upload is not cut. Calls of gRPC
+    /// are not bounded: a stream may send its head late, and servers keep `grpc-timeout` themselves.
+    /// [`RequestBuilder::timeout`](super::RequestBuilder::timeout) is for one call.
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.response_timeout = Some(timeout);
+        self
+    }
+
+    /// Lets calls wait for their responses for as long as they take.
+    pub fn no_response_timeout(mut self) -> Self {
+        self.response_timeout = None;
         self
     }
 
@@ -260,7 +310,8 @@ impl MeshBuilder {
     /// Loads everything once.
     ///
     /// Key sets that are fetched get up to five seconds; one that does not come is tried again by the driver, and until it is there
-    /// its tokens are refused with 401 while requests without a token are not affected.
+    /// its tokens are refused with 401 while requests without a token are not affected. DNS names of upstreams get as long; calls to one
+    /// without an address fail with 503 until DNS knows it.
     ///
     /// # Errors
     /// When the configuration, the identity or an option is wrong; everything that is wrong with the configuration at once.
@@ -306,6 +357,7 @@ impl MeshBuilder {
             let added = self.upstreams.add_outside(&host, ready);
             added.map_err(BuildError::option)?;
         }
+        let mut names = Names::new(self.upstreams.names(), &self.resolver, &self.registry);
         let upstreams = Arc::new(self.upstreams);
         let connector = Connector::new(credentials.clone())
             .timeout(self.connect_timeout)
@@ -321,13 +373,15 @@ impl MeshBuilder {
                 self.connect_timeout,
             ),
             upstreams,
+            response_timeout: self.response_timeout,
         });
         let renewal = rotation.as_ref().map(Rotation::tally);
         tls_metrics::identity(&self.registry, &credentials, renewal.clone());
         let watch = self.feed.into_watch();
         let judge = Judge::new(reloads.clone(), self.requires_policy);
         let mut driver = Driver::new(compiler, cells.clone(), judge, watch, fetch, rotation);
-        driver.fetch_first().await;
+        tokio::join!(driver.fetch_first(), names.first());
+        let driver = driver.names(names);
         let mesh = Mesh::new(Parts {
             workload: self.workload,
             cells,
@@ -393,3 +447,4 @@ fn token_counts(registry: &Registry) -> Counts {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::future::pending;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,11 +11,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::cells::{Cells, Compiler};
 use super::fetch::Fetch;
 use super::keys::Keys;
+use super::names::Names;
 use super::reload::Judge;
 use crate::source::Watch;
 use crate::tls::Rotation;
 
-/// Keeps a mesh fresh: watched configuration, fetched keys, its own identity.
+/// Keeps a mesh fresh: watched configuration, fetched keys, its own identity, the addresses of upstreams that have DNS names.
 ///
 /// [`run`](Self::run) it for as long as the mesh serves. Without it, or once it is dropped, the mesh goes on with what it has: policies
 /// stay as they were, fetched keys stay good until they are too old, and the identity until it ends. When there is anything to be kept fresh,
@@ -28,6 +30,7 @@ pub struct Driver {
     watch: Option<Watch>,
     keys: Keys,
     rotation: Option<Rotation>,
+    names: Names,
     pulse: Pulse,
 }
 
@@ -63,13 +66,23 @@ impl Driver {
             watch,
             keys: Keys::new(fetch),
             rotation,
+            names: Names::default(),
             pulse: Pulse(Arc::new(AtomicBool::new(true))),
         }
     }
 
+    /// Follows these names of upstreams, too.
+    pub(super) fn names(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
     /// Whether this driver follows all that may change; `None` when nothing does.
     pub(super) fn pulse(&self) -> Option<Arc<AtomicBool>> {
-        let follows = self.watch.is_some() || self.rotation.is_some() || !self.keys.is_empty();
+        let follows = self.watch.is_some()
+            || self.rotation.is_some()
+            || !self.keys.is_empty()
+            || !self.names.is_empty();
         follows.then(|| Arc::clone(&self.pulse.0))
     }
 
@@ -89,8 +102,9 @@ impl Driver {
     /// `jwksUri` moved and does not answer, its keys from before serve, and `mesh_jwt_moved_key_sets` counts it.
     pub async fn run(mut self) {
         let rotation = self.rotation.take();
+        let mut names = mem::take(&mut self.names);
         // Beside the rest and never dropped half-way: a source may take longer than the next look is away.
-        tokio::join!(rotate(rotation), self.refresh());
+        tokio::join!(rotate(rotation), names.refresh(), self.refresh());
     }
 
     /// Looks at the configuration, if it is watched, and fetches keys, for ever.

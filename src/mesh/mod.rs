@@ -57,10 +57,12 @@
 //! # Ok(()) }
 //! ```
 
+mod address;
 mod builder;
 mod cells;
 mod client_body;
 mod connect;
+mod connect_error;
 mod driver;
 mod ending;
 mod ends;
@@ -75,6 +77,7 @@ mod kept_body;
 mod keys;
 #[cfg(feature = "axum")]
 mod make;
+mod names;
 mod outbound;
 mod outside;
 mod own_body;
@@ -91,11 +94,14 @@ mod stall;
 mod streams;
 mod tls_metrics;
 mod told;
+mod unknown_host;
 mod upstream;
 
+pub use address::{UpstreamAddress, UpstreamId};
 pub use builder::MeshBuilder;
 pub use client_body::ClientBody;
-pub use connect::{ConnectError, MeshConnector, MeshStream};
+pub use connect::{MeshConnector, MeshStream};
+pub use connect_error::ConnectError;
 pub use driver::Driver;
 pub use error::BuildError;
 pub use handle::Mesh;
@@ -104,7 +110,8 @@ pub use inbound::{Completed, ConnectionServer, ResponseBody, ResponseFuture, Ser
 #[cfg(feature = "axum")]
 pub use make::{AxumFuture, AxumServer, MakeServer};
 pub use outbound::{
-    Client, ClientError, ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture,
+    BodyError as ClientBodyError, Client, ClientError, IntoUri, RequestBuilder,
+    ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture,
 };
 pub use outside::Outside;
 pub use readiness::{IdentityState, Probe, Readiness};

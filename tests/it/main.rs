@@ -10,6 +10,9 @@
     reason = "a test may panic"
 )]
 
+mod client_errors;
+mod client_requests;
+mod client_timeouts;
 mod custom;
 mod envoy_shape;
 mod explain;
@@ -49,4 +52,5 @@ mod seen_headers;
 mod silent_clients;
 mod tls;
 mod trace_context;
+mod upstream_names;
 mod whole_target;
