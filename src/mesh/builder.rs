@@ -127,15 +127,16 @@ impl MeshBuilder {
         addresses: impl IntoIterator<Item = A>,
         identities: impl IntoIterator<Item = I>,
     ) -> Self {
-        let mut accepted = Vec::new();
+        let (mut accepted, mut mistakes) = (Vec::new(), Vec::new());
         for identity in identities {
             match identity.into().id() {
                 Ok(id) => accepted.push(id),
-                Err(mistake) => {
-                    self.mistakes.push(format!("upstream {host:?}: {mistake}"));
-                    return self;
-                }
+                Err(mistake) => mistakes.push(format!("upstream {host:?}: {mistake}")),
             }
+        }
+        if !mistakes.is_empty() {
+            self.mistakes.append(&mut mistakes);
+            return self;
         }
         self.upstream_accepting(host, addresses, accepted.into_iter().collect())
     }

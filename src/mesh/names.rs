@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::error_chain::ErrorChain;
 use crate::live::Live;
 use crate::metrics::{Counter, Registry};
 
@@ -196,7 +197,7 @@ impl Followed {
         }
         self.warned = Some(now);
         let kept = self.name.found.load().len();
-        tracing::warn!(target: "tower_mesh::client", name = %self.name, %error, kept, "DNS gives no address for the upstream; those of before stay");
+        tracing::warn!(target: "tower_mesh::client", name = %self.name, error = %ErrorChain(error), kept, "DNS gives no address for the upstream; those of before stay");
     }
 }
 

@@ -154,7 +154,7 @@ mod tests {
         for (host, near) in [
             (
                 "chrats.default",
-                &["charts.default", "charts.default:9090", "charts2.default"][..],
+                &["charts.default", "charts.default:9090", "chart5.default"][..],
             ),
             ("charts", &["charts.default", "charts.default:9090"]),
             ("patients.default.svc.cluster.local", &["patients.default"]),

@@ -46,7 +46,7 @@ async fn nobody() -> SocketAddr {
 /// What each level says, the first one first.
 fn levels(error: &ClientError) -> Vec<String> {
     let error: &dyn Error = error;
-    let levels = successors(Some(error), |error| error.source());
+    let levels = successors(Some(error), |error| (*error).source());
     levels.map(ToString::to_string).collect()
 }
 
@@ -71,7 +71,7 @@ async fn a_uri_that_leads_nowhere_is_told_how_to_be_written() {
             "http://chrats.default/7",
             &[
                 "\"chrats.default\"",
-                "did you mean \"charts.default\" or \"charts.default:9090\" or \"charts2.default\"?",
+                "did you mean \"charts.default\" or \"charts.default:9090\" or \"chart5.default\"?",
                 "MeshBuilder::upstream(\"chrats.default\", ..)",
                 "MeshBuilder::outside(\"chrats.default\", ..)",
             ],

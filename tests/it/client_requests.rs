@@ -48,7 +48,7 @@ async fn a_call_is_described_in_one_line() {
     let rows: [(RequestBuilder, &str); 12] = [
         (client.get(URI), "GET||||"),
         (client.get(URI.to_owned()), "GET||||"),
-        (client.get(&URI.parse().unwrap()), "GET||||"),
+        (client.get(&URI.parse::<http::Uri>().unwrap()), "GET||||"),
         (client.delete(URI), "DELETE||||"),
         (client.post(URI).body("text"), "POST||||text"),
         (client.put(URI).body("text".to_owned()), "PUT||||text"),
@@ -188,7 +188,7 @@ async fn an_answer_is_read_as_bytes_text_and_json() {
 
 fn chain(error: &ClientBodyError) -> String {
     let error: &dyn std::error::Error = error;
-    let levels = std::iter::successors(Some(error), |error| error.source());
+    let levels = std::iter::successors(Some(error), |error| (*error).source());
     levels.map(|error| format!("{error:?} {error}")).collect()
 }
 

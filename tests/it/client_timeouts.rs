@@ -7,12 +7,13 @@ use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::routing::any;
 use bytes::Bytes;
-use http::{Request, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
-use tower_mesh::mesh::{ClientBody, Outside};
+use tokio::task::JoinHandle;
+use tower_mesh::mesh::{ClientBody, ClientError, ClientResponseBody, Outside};
 use tower_mesh::message::{EndKind, ResponseFlags};
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
@@ -154,35 +155,46 @@ async fn a_slow_body_of_a_response_is_not_cut() {
     assert!(body.frame().await.is_none());
 }
 
-/// The time of the usual bound begins anew while the body of the request moves.
-#[tokio::test]
-async fn an_upload_that_goes_on_is_not_cut_and_one_that_stops_is() {
+/// A call that has uploaded a piece every ten seconds, and goes on with its body.
+async fn uploading() -> (
+    mpsc::UnboundedSender<Frame<Bytes>>,
+    JoinHandle<Result<Response<ClientResponseBody>, ClientError>>,
+) {
     let pki = Pki::new("cluster.local").unwrap();
     let read = any(|body: Bytes| async move { format!("read {}", body.len()) });
     let served = serve(&build(app(&pki)).await, Router::new().fallback(read)).await;
-    let mesh = build(desk(&pki, served.address)).await;
-    for stops in [false, true] {
-        let _still = still();
-        let (feed, fed) = mpsc::unbounded_channel();
-        let request = Request::post(URI).version(Version::HTTP_2);
-        let request = request.body(ClientBody::stream(Fed(fed))).unwrap();
-        let calling = tokio::spawn(mesh.client().request(request));
-        for _ in 0..10 {
-            feed.send(Frame::data(Bytes::from_static(b"piece")))
-                .unwrap();
-            seconds(10).await;
-            assert!(!calling.is_finished(), "{stops}");
-        }
-        if stops {
-            seconds(61).await;
-            until("the end of the call", || calling.is_finished()).await;
-            assert!(calling.await.unwrap().unwrap_err().is_timeout());
-        } else {
-            drop(feed);
-            let response = calling.await.unwrap().unwrap();
-            assert_eq!(response.into_body().text().await.unwrap(), "read 50");
-        }
+    let fifteen = Duration::from_secs(15);
+    let mesh = build(desk(&pki, served.address).response_timeout(fifteen)).await;
+    let (feed, fed) = mpsc::unbounded_channel();
+    let request = Request::post(URI).version(Version::HTTP_2);
+    let request = request.body(ClientBody::stream(Fed(fed))).unwrap();
+    let calling = tokio::spawn(async move { mesh.client().request(request).await });
+    for _ in 0..10 {
+        let piece = Bytes::from_static(b"piece");
+        feed.send(Frame::data(piece)).unwrap();
+        seconds(10).await;
+        assert!(!calling.is_finished());
     }
+    (feed, calling)
+}
+
+/// The time of the usual bound begins anew while the body of the request moves.
+#[tokio::test]
+async fn an_upload_that_goes_on_is_not_cut() {
+    let _still = still();
+    let (feed, calling) = uploading().await;
+    drop(feed);
+    let response = calling.await.unwrap().unwrap();
+    assert_eq!(response.into_body().text().await.unwrap(), "read 50");
+}
+
+#[tokio::test]
+async fn an_upload_that_stops_is_cut() {
+    let _still = still();
+    let (_feed, calling) = uploading().await;
+    seconds(31).await;
+    until("the end of the call", || calling.is_finished()).await;
+    assert!(calling.await.unwrap().unwrap_err().is_timeout());
 }
 
 /// A stream of gRPC may send its head with a first message that is long in coming.

@@ -21,7 +21,8 @@ pub(super) enum Bound {
 /// The clock of one call, from the first poll of its future until the response head is there.
 ///
 /// The usual bound begins anew while the body of the request still moves, so that it cuts no upload
-/// that goes on. Envoy, too, starts its timeout when the whole request is there.
+/// that goes on; one that stops is cut after once to twice that time. Envoy, too, starts its timeout
+/// when the whole request is there.
 #[pin_project]
 #[derive(Debug)]
 pub(super) struct HeadTimeout {
