@@ -148,11 +148,18 @@ impl MeshBuilder {
         addresses: impl IntoIterator<Item = A>,
         accepted: Accepted,
     ) -> Self {
-        let addresses = addresses.into_iter().map(Into::into).collect();
+        let addresses: Vec<_> = addresses.into_iter().map(Into::into).collect();
         let namespace = self.workload.namespace();
-        if let Err(mistake) = self.upstreams.add(host, namespace, addresses, accepted) {
+        if let Err(mistake) = self.upstreams.add(host, namespace, &addresses, accepted) {
             self.mistakes.push(mistake);
         }
+        self
+    }
+
+    /// Asks this one for DNS names of upstreams.
+    #[cfg(test)]
+    pub(super) fn resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = resolver;
         self
     }
 

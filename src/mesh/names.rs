@@ -56,8 +56,9 @@ impl fmt::Debug for Name {
 
 /// Asks for the addresses of a host and port.
 #[derive(Clone)]
-pub(super) struct Resolver(Arc<dyn Fn(&str, u16) -> Answer + Send + Sync>);
+pub(super) struct Resolver(Arc<Ask>);
 
+type Ask = dyn Fn(&str, u16) -> Answer + Send + Sync;
 type Answer = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 impl Resolver {
@@ -236,11 +237,18 @@ const MOST: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_types, reason = "locked by tests")]
+
     use std::collections::VecDeque;
     use std::sync::Mutex;
 
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
     use super::*;
     use crate::metrics::Format;
+    use crate::testing::Pki;
+    use crate::{Mesh, Workload};
 
     /// Gives these answers one after the other, the last one for ever.
     fn answering(answers: &[Option<&'static [&'static str]>]) -> Resolver {
@@ -311,6 +319,73 @@ mod tests {
         let sooner = Duration::from_secs(26)..Duration::from_secs(41);
         assert!(sooner.contains(&took), "{took:?}");
         assert_eq!((asked("success"), asked("failure")), (2, 2));
+    }
+
+    /// A server of this answer; the guard ends it.
+    async fn served(pki: &Pki, answer: &'static str) -> (SocketAddr, JoinHandle<()>) {
+        let builder = Mesh::builder(Workload::new("default", "app"));
+        let identity = pki.identity("default", "app").unwrap();
+        let (mesh, _) = builder.identity(identity).build().await.unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let app = axum::Router::new().fallback(move || async move { answer });
+        let serving = tokio::spawn(async move {
+            let _ = mesh.serve_on(socket, app).await;
+        });
+        (address, serving)
+    }
+
+    #[tokio::test]
+    async fn calls_follow_the_addresses_that_dns_gives() {
+        let pki = Pki::new("cluster.local").unwrap();
+        let (first, serving) = served(&pki, "first").await;
+        let (second, _serving) = served(&pki, "second").await;
+        let known = Arc::new(Mutex::new(None));
+        let asked = Arc::clone(&known);
+        let resolver = Resolver::new(move |_, _| {
+            let known = *asked.lock().unwrap();
+            Box::pin(async move { Ok(known.into_iter().collect()) })
+        });
+        let (mesh, driver) = Mesh::builder(Workload::new("default", "desk"))
+            .identity(pki.identity("default", "desk").unwrap())
+            .upstream(
+                "app.default",
+                ["app.internal:1"],
+                ["spiffe://cluster.local/ns/default/sa/app"],
+            )
+            .resolver(resolver)
+            .build()
+            .await
+            .unwrap();
+        tokio::spawn(driver.run());
+        let ask = async || match mesh.client().get("http://app.default/").await {
+            Ok(response) => response.into_body().text().await.unwrap(),
+            Err(error) => error.to_string(),
+        };
+        let nowhere = "no connection to app.default: DNS knows no address of app.internal:1";
+        assert_eq!(ask().await, nowhere);
+        let until = async |wanted: &str| {
+            for _ in 0..100 {
+                if ask().await == wanted {
+                    return;
+                }
+                tokio::time::pause();
+                tokio::time::advance(Duration::from_secs(1)).await;
+                tokio::time::resume();
+            }
+            panic!("{wanted} is never reached: {}", ask().await);
+        };
+        *known.lock().unwrap() = Some(first);
+        until("first").await;
+        *known.lock().unwrap() = Some(second);
+        serving.abort();
+        until("second").await;
+        // What was known stays.
+        *known.lock().unwrap() = None;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::resume();
+        until("second").await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -76,7 +76,7 @@ impl Upstreams {
         &mut self,
         authority: &str,
         own_namespace: &str,
-        addresses: Vec<UpstreamAddress>,
+        addresses: &[UpstreamAddress],
         accepted: Accepted,
     ) -> Result<(), String> {
         let parsed = parse(authority)?;
@@ -234,7 +234,7 @@ mod tests {
                 .add(
                     host,
                     "own",
-                    vec!["127.0.0.1:1".into()],
+                    &["127.0.0.1:1".into()],
                     [id.clone()].into_iter().collect(),
                 )
                 .unwrap();
@@ -278,13 +278,18 @@ mod tests {
         let address = UpstreamAddress::from("127.0.0.1:1");
         assert!(
             upstreams
-                .add("a", "own", vec![address.clone()], Accepted::from_iter([]))
+                .add(
+                    "a",
+                    "own",
+                    std::slice::from_ref(&address),
+                    Accepted::from_iter([])
+                )
                 .unwrap_err()
                 .contains("no identity")
         );
         assert!(
             upstreams
-                .add("a", "own", vec![], [id.clone()].into_iter().collect())
+                .add("a", "own", &[], [id.clone()].into_iter().collect())
                 .unwrap_err()
                 .contains("no address")
         );
@@ -293,7 +298,7 @@ mod tests {
                 .add(
                     "not a host",
                     "own",
-                    vec![address.clone()],
+                    std::slice::from_ref(&address),
                     [id.clone()].into_iter().collect()
                 )
                 .is_err()
@@ -303,7 +308,7 @@ mod tests {
                 .add(
                     "Patients.default",
                     "own",
-                    vec![address.clone()],
+                    std::slice::from_ref(&address),
                     [id].into_iter().collect()
                 )
                 .unwrap_err()

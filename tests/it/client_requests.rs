@@ -45,10 +45,12 @@ async fn a_call_is_described_in_one_line() {
     let desk = desk(echo()).await;
     let client = desk.client();
     let note = Note { text: "slept" };
-    let rows: [(RequestBuilder, &str); 12] = [
+    let uri: http::Uri = URI.parse().unwrap();
+    let rows: [(RequestBuilder, &str); 13] = [
         (client.get(URI), "GET||||"),
         (client.get(URI.to_owned()), "GET||||"),
-        (client.get(&URI.parse::<http::Uri>().unwrap()), "GET||||"),
+        (client.get(&uri), "GET||||"),
+        (client.get(uri.clone()), "GET||||"),
         (client.delete(URI), "DELETE||||"),
         (client.post(URI).body("text"), "POST||||text"),
         (client.put(URI).body("text".to_owned()), "PUT||||text"),
