@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Level(&'static str, Option<Box<Level>>);
+    struct Level(&'static str, Option<Box<Self>>);
 
     impl fmt::Display for Level {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

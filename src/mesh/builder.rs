@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::address::{UpstreamAddress, UpstreamId};
 use super::cells::ModeChoice;
 use super::driver::Driver;
 use super::error::{BuildError, Faults, IdentityFault};
@@ -12,6 +13,7 @@ use super::fetch::FetchOptions;
 use super::handle::{Listening, Mesh, Parts};
 use super::http::HttpLimits;
 use super::inbound::{Completed, Inbound, Observer, ServerLayer};
+use super::names::{Names, Resolver};
 use super::outbound::{Client, Outbound};
 use super::outside::Outside;
 use super::own_identity;
@@ -55,6 +57,8 @@ pub struct MeshBuilder {
     modes: ModeChoice,
     listening: Listening,
     connect_timeout: Duration,
+    response_timeout: Option<Duration>,
+    resolver: Resolver,
     outside: Vec<(String, Outside)>,
     requires_policy: bool,
     /// Ids of our own certificate that need not be those of the workload.
@@ -79,6 +83,8 @@ impl MeshBuilder {
             modes: ModeChoice::default(),
             listening: Listening::default(),
             connect_timeout: CONNECT_TIMEOUT,
+            response_timeout: Some(RESPONSE_TIMEOUT),
+            resolver: Resolver::default(),
             outside: Vec::new(),
             requires_policy: false,
             allowed: Vec::new(),
@@ -134,28 +140,61 @@ impl MeshBuilder {
         self
     }
 
-    /// A host that the client may call, `host[:port]`: where its workloads listen, and which identities may answer there.
-    pub fn upstream(
-        self,
+    /// A host that the client may call, `host[:port]`: where its workloads listen, and which
+    /// identities may answer there.
+    ///
+    /// Each address is a `SocketAddr` or a text, `ip:port` or `name:port`; see [`UpstreamAddress`]
+    /// for how DNS is asked. Each identity is a [`SpiffeId`](crate::identity::SpiffeId) or its text.
+    ///
+    /// ```
+    /// # use tower_mesh::{Mesh, Workload};
+    /// # let builder = Mesh::builder(Workload::new("default", "desk"));
+    /// builder.upstream(
+    ///     "charts.default",
+    ///     ["charts.internal:8443"],
+    ///     ["spiffe://cluster.local/ns/default/sa/charts"],
+    /// )
+    /// # ;
+    /// ```
+    pub fn upstream<A: Into<UpstreamAddress>, I: Into<UpstreamId>>(
+        mut self,
         host: &str,
-        addresses: impl IntoIterator<Item = SocketAddr>,
-        identities: impl IntoIterator<Item = SpiffeId>,
+        addresses: impl IntoIterator<Item = A>,
+        identities: impl IntoIterator<Item = I>,
     ) -> Self {
-        self.upstream_accepting(host, addresses, identities.into_iter().collect())
+        let (mut accepted, mut mistakes) = (Vec::new(), Vec::new());
+        for identity in identities {
+            match identity.into().id() {
+                Ok(id) => accepted.push(id),
+                Err(mistake) => mistakes.push(format!("upstream {host:?}: {mistake}")),
+            }
+        }
+        if !mistakes.is_empty() {
+            self.mistakes.append(&mut mistakes);
+            return self;
+        }
+        self.upstream_accepting(host, addresses, accepted.into_iter().collect())
     }
 
     /// As [`upstream`](Self::upstream), for whoever is [`Accepted`]: by a function of the application's, say.
-    pub fn upstream_accepting(
+    pub fn upstream_accepting<A: Into<UpstreamAddress>>(
         mut self,
         host: &str,
-        addresses: impl IntoIterator<Item = SocketAddr>,
+        addresses: impl IntoIterator<Item = A>,
         accepted: Accepted,
     ) -> Self {
-        let addresses = addresses.into_iter().collect();
+        let addresses: Vec<_> = addresses.into_iter().map(Into::into).collect();
         let namespace = self.workload.namespace();
-        if let Err(mistake) = self.upstreams.add(host, namespace, addresses, accepted) {
+        if let Err(mistake) = self.upstreams.add(host, namespace, &addresses, accepted) {
             self.mistakes.push(mistake);
         }
+        self
+    }
+
+    /// Asks this one for DNS names of upstreams.
+    #[cfg(test)]
+    pub(super) fn resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = resolver;
         self
     }
 
@@ -168,6 +207,25 @@ impl MeshBuilder {
     /// Bounds each step of a connection that the client opens, TCP and handshake, at each address that it tries; 10 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a call may wait for the head of its response; 30 s by default. Connections and what
+    /// is sent again count, reading the response's body does not.
+    ///
+    /// A call that is late ends with an error ([`ClientError::is_timeout`](super::ClientError::is_timeout)),
+    /// is counted with 504 and Envoy's flag `UT`, and the server sees it cancelled. While the body of
+    /// a request still moves, the time begins anew, so that a long upload is not cut. Calls of gRPC
+    /// are not bounded: a stream may send its head late, and servers keep `grpc-timeout` themselves.
+    /// [`RequestBuilder::timeout`](super::RequestBuilder::timeout) is for one call.
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.response_timeout = Some(timeout);
+        self
+    }
+
+    /// Lets calls wait for their responses for as long as they take.
+    pub fn no_response_timeout(mut self) -> Self {
+        self.response_timeout = None;
         self
     }
 
@@ -373,7 +431,8 @@ impl MeshBuilder {
     /// Loads everything once.
     ///
     /// Key sets that are fetched get up to five seconds; one that does not come is tried again by the driver, and until it is there
-    /// its tokens are refused with 401 while requests without a token are not affected.
+    /// its tokens are refused with 401 while requests without a token are not affected. DNS names of upstreams get as long; calls to one
+    /// without an address fail with 503 until DNS knows it.
     ///
     /// # Errors
     /// Everything that is wrong with the options, the configuration and the identity, at once. When something else is wrong already, a source
@@ -447,6 +506,7 @@ impl MeshBuilder {
         let plaintext = self.is_plaintext.then(|| Plaintext {
             upstreams: self.upstreams.inside(),
         });
+        let mut names = Names::new(self.upstreams.names(), &self.resolver, &self.registry);
         let upstreams = Arc::new(self.upstreams);
         let connector = match &credentials {
             Some(credentials) => Connector::new(credentials.clone()),
@@ -466,6 +526,7 @@ impl MeshBuilder {
                 self.connect_timeout,
             ),
             upstreams,
+            response_timeout: self.response_timeout,
         });
         let renewal = rotation.as_ref().map(Rotation::tally);
         if let Some(credentials) = &credentials {
@@ -474,7 +535,8 @@ impl MeshBuilder {
         if let Some(plaintext) = &plaintext {
             plaintext.warn();
         }
-        let driver = rules.driver(rotation).await.remind_of(plaintext);
+        let (driver, ()) = tokio::join!(rules.driver(rotation), names.first());
+        let driver = driver.remind_of(plaintext).names(names);
         let mesh = Mesh::new(Parts {
             workload: self.workload,
             cells,
@@ -551,3 +613,4 @@ const NO_IDENTITY: &str = "identity is not called: a mesh proves who it is; give
 /// How long a source may take for the identity when the mesh cannot be built anyhow.
 const SOURCE_BESIDE_FAULTS: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -17,15 +17,14 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tower_service::Service;
 
+use super::connect_error::{ConnectError, Failure, Kind};
 use super::ends::Ends;
 use super::failures::Failures;
 use super::outside::OutsideUpstream;
 use super::upstream::{MeshUpstream, Reach, Upstreams, bare};
 use crate::context::Peer;
 use crate::log_limit::limited;
-use crate::tls::{
-    Connector, Deadline, Destination, HandshakeError, Protocol, Stream, Tally, outbound_sni,
-};
+use crate::tls::{Connector, Deadline, Destination, Protocol, Stream, Tally, outbound_sni};
 
 /// Connects to the upstreams of a [`Mesh`](crate::Mesh), for clients of your own: [`Mesh::connector`](crate::Mesh::connector).
 ///
@@ -59,7 +58,7 @@ impl Service<Uri> for MeshConnector {
         let connector = self.clone();
         Box::pin(async move {
             let connected = match reach {
-                None => Err(Failure::UNKNOWN_HOST),
+                None => Err(connector.upstreams.unknown(&uri).into()),
                 Some(Reach::Mesh(upstream)) => connector.inside(&upstream, &uri, turn).await,
                 Some(Reach::Outside(upstream)) => connector.outside(&upstream, &uri, turn).await,
             };
@@ -87,8 +86,8 @@ impl MeshConnector {
         };
         let accepted = upstream.accepted.clone();
         let destination = Destination::accepting(accepted, &sni, self.protocol)?;
-        let mut failure = Failure::UNKNOWN_HOST;
-        for address in in_turn(&upstream.addresses, turn) {
+        let mut failure = None;
+        for address in in_turn(&upstream.addresses(), turn) {
             match self.connector.connect(address, &destination).await {
                 Ok((stream, peer)) => {
                     let ends = Arc::clone(&self.ends);
@@ -99,10 +98,11 @@ impl MeshConnector {
                         self.connector.tally(),
                     ));
                 }
-                Err(error) => failure = Failure::at(address, error),
+                Err(error) => failure = Some(Failure::at(address, error)),
             }
         }
-        Err(failure)
+        // An upstream without any address has names, and DNS knows none of them.
+        Err(failure.unwrap_or_else(|| Failure::unresolved(upstream.names())))
     }
 
     async fn outside(
@@ -115,11 +115,14 @@ impl MeshConnector {
         let addresses = if upstream.addresses.is_empty() {
             let port = upstream.port(uri);
             let found = timeout(self.timeout, lookup_host((host, port))).await;
-            found.unwrap_or_else(|_| Err(timed_out()))?.collect()
+            let found = found.unwrap_or_else(|_| Err(timed_out()));
+            found
+                .map_err(|error| Failure::lookup(host, error))?
+                .collect()
         } else {
             upstream.addresses.to_vec()
         };
-        let mut failure = Failure::UNKNOWN_HOST;
+        let mut failure = None;
         for address in in_turn(&addresses, turn) {
             let connected = match upstream.connector(self.protocol) {
                 Some(connector) => {
@@ -130,10 +133,10 @@ impl MeshConnector {
             };
             match connected {
                 Ok(stream) => return Ok(MeshStream::outside(stream)),
-                Err(error) => failure = Failure::at(address, error),
+                Err(error) => failure = Some(Failure::at(address, error)),
             }
         }
-        Err(failure)
+        Err(failure.unwrap_or_else(|| Failure::unresolved(host.to_owned())))
     }
 
     async fn in_plaintext(&self, address: SocketAddr) -> io::Result<Stream<TcpStream>> {
@@ -168,129 +171,6 @@ fn in_turn(addresses: &[SocketAddr], turn: usize) -> impl Iterator<Item = Socket
 
 fn timed_out() -> io::Error {
     io::ErrorKind::TimedOut.into()
-}
-
-/// Why no connection to an upstream could be made, and where it was tried last.
-#[derive(Clone, Debug)]
-pub struct ConnectError(Arc<Called>);
-
-#[derive(Debug)]
-struct Called {
-    /// Host and port of the call.
-    authority: Box<str>,
-    failure: Failure,
-}
-
-#[derive(Debug)]
-struct Failure {
-    address: Option<SocketAddr>,
-    kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
-    UnknownHost,
-    Io(io::Error),
-    Handshake(HandshakeError),
-}
-
-impl ConnectError {
-    fn new(authority: &str, failure: Failure) -> Self {
-        // Whoever it names is no business of a log.
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        Self(Arc::new(Called {
-            authority: host.into(),
-            failure,
-        }))
-    }
-
-    fn kind(&self) -> &Kind {
-        &self.0.failure.kind
-    }
-
-    /// Whether no upstream is configured for the host, or it has no address.
-    #[must_use]
-    pub fn is_unknown_host(&self) -> bool {
-        matches!(self.kind(), Kind::UnknownHost)
-    }
-
-    /// The address that was tried, the last one of several.
-    #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.0.failure.address
-    }
-
-    /// Why the TLS handshake failed, when it did, or no TCP connection was there for it.
-    #[must_use]
-    pub fn handshake(&self) -> Option<&HandshakeError> {
-        match self.kind() {
-            Kind::Handshake(error) => Some(error),
-            Kind::UnknownHost | Kind::Io(_) => None,
-        }
-    }
-}
-
-impl Failure {
-    const UNKNOWN_HOST: Self = Self {
-        address: None,
-        kind: Kind::UnknownHost,
-    };
-
-    fn at(address: SocketAddr, kind: impl Into<Kind>) -> Self {
-        Self {
-            address: Some(address),
-            kind: kind.into(),
-        }
-    }
-}
-
-impl<K: Into<Kind>> From<K> for Failure {
-    fn from(kind: K) -> Self {
-        Self {
-            address: None,
-            kind: kind.into(),
-        }
-    }
-}
-
-impl From<HandshakeError> for Kind {
-    fn from(error: HandshakeError) -> Self {
-        Self::Handshake(error)
-    }
-}
-
-impl From<io::Error> for Kind {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = &self.0.authority;
-        if self.is_unknown_host() {
-            return write!(f, "no upstream is configured for host {host:?}");
-        }
-        write!(f, "no connection to {host}")?;
-        if let Some(address) = self.address() {
-            write!(f, " at {address}")?;
-        }
-        match self.kind() {
-            Kind::UnknownHost => Ok(()),
-            Kind::Io(error) => write!(f, ": {error}"),
-            Kind::Handshake(error) => write!(f, ": {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ConnectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self.kind() {
-            Kind::UnknownHost => None,
-            Kind::Io(error) => Some(error),
-            Kind::Handshake(error) => error.source(),
-        }
-    }
 }
 
 /// A connection to an upstream; tells the pool its protocol and each response who answered.

@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::future::pending;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,12 +12,14 @@ use super::announce;
 use super::cells::{Cells, Compiler};
 use super::fetch::Fetch;
 use super::keys::Keys;
+use super::names::Names;
 use super::plaintext::Plaintext;
 use super::reload::Judge;
 use crate::source::Watch;
 use crate::tls::Rotation;
 
-/// Keeps a mesh fresh: watched configuration, fetched keys, its own identity. Or [`Guards`](super::Guards), which have no identity.
+/// Keeps a mesh fresh: watched configuration, fetched keys, its own identity, the addresses of upstreams that have DNS names. Or
+/// [`Guards`](super::Guards), which have no identity.
 ///
 /// [`run`](Self::run) it for as long as the mesh serves. Without it, or once it is dropped, the mesh goes on with what it has: policies
 /// stay as they were, fetched keys stay good until they are too old, and the identity until it ends. When there is anything to be kept fresh,
@@ -31,6 +34,7 @@ pub struct Driver {
     keys: Keys,
     rotation: Option<Rotation>,
     plaintext: Option<Plaintext>,
+    names: Names,
     pulse: Pulse,
 }
 
@@ -67,6 +71,7 @@ impl Driver {
             keys: Keys::new(fetch),
             rotation,
             plaintext: None,
+            names: Names::default(),
             pulse: Pulse(Arc::new(AtomicBool::new(true))),
         }
     }
@@ -76,9 +81,18 @@ impl Driver {
         Self { plaintext, ..self }
     }
 
+    /// Follows these names of upstreams, too.
+    pub(super) fn names(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
     /// Whether this driver follows all that may change; `None` when nothing does.
     pub(super) fn pulse(&self) -> Option<Arc<AtomicBool>> {
-        let follows = self.watch.is_some() || self.rotation.is_some() || !self.keys.is_empty();
+        let follows = self.watch.is_some()
+            || self.rotation.is_some()
+            || !self.keys.is_empty()
+            || !self.names.is_empty();
         follows.then(|| Arc::clone(&self.pulse.0))
     }
 
@@ -99,9 +113,11 @@ impl Driver {
     pub async fn run(mut self) {
         let rotation = self.rotation.take();
         let plaintext = self.plaintext.take();
+        let mut names = mem::take(&mut self.names);
         // Beside the rest and never dropped half-way: a source may take longer than the next look is away.
         tokio::join!(
             rotate(rotation),
+            names.refresh(),
             self.refresh(),
             Plaintext::remind(plaintext)
         );

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::connect::ConnectError;
+use super::connect_error::ConnectError;
 
 /// Why connections could not be made, for calls that waited for another call's attempt: hyper's pool tells them only that it is over.
 #[derive(Debug, Default)]

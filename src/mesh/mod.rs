@@ -61,12 +61,14 @@
 //! # Ok(()) }
 //! ```
 
+mod address;
 mod announce;
 mod applying;
 mod builder;
 mod cells;
 mod client_body;
 mod connect;
+mod connect_error;
 mod danger;
 mod date;
 mod driver;
@@ -84,6 +86,7 @@ mod kept_body;
 mod keys;
 #[cfg(feature = "axum")]
 mod make;
+mod names;
 mod outbound;
 mod outside;
 mod own_body;
@@ -104,11 +107,14 @@ mod streams;
 mod tls_metrics;
 mod told;
 mod trust_domain;
+mod unknown_host;
 mod upstream;
 
+pub use address::{UpstreamAddress, UpstreamId};
 pub use builder::MeshBuilder;
 pub use client_body::ClientBody;
-pub use connect::{ConnectError, MeshConnector, MeshStream};
+pub use connect::{MeshConnector, MeshStream};
+pub use connect_error::ConnectError;
 pub use danger::DangerousMeshBuilder;
 pub use driver::Driver;
 pub use error::BuildError;
@@ -119,7 +125,8 @@ pub use inbound::{Completed, ConnectionServer, ResponseBody, ResponseFuture, Ser
 #[cfg(feature = "axum")]
 pub use make::{AxumFuture, AxumServer, MakeServer};
 pub use outbound::{
-    Client, ClientError, ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture,
+    BodyError as ClientBodyError, Client, ClientError, IntoUri, RequestBuilder,
+    ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture,
 };
 pub use outside::Outside;
 pub use readiness::{IdentityState, Probe, Readiness};

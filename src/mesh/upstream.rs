@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -6,7 +6,10 @@ use http::Uri;
 use http::uri::Authority;
 use rustls_pki_types::ServerName;
 
+use super::address::{Place, UpstreamAddress};
+use super::names::Name;
 use super::outside::OutsideUpstream;
+use super::unknown_host::UnknownHost;
 use crate::metrics::ServiceName;
 use crate::tls::{Accepted, outbound_sni};
 
@@ -20,10 +23,41 @@ pub(super) enum Reach {
 /// Where a host's workloads listen and who may answer there.
 #[derive(Clone, Debug)]
 pub(super) struct MeshUpstream {
-    pub(super) addresses: Arc<[SocketAddr]>,
+    addresses: Arc<[Address]>,
     pub(super) accepted: Accepted,
     /// The fully qualified name of the service, which the server name of TLS is made of.
     pub(super) service: Arc<str>,
+}
+
+#[derive(Clone, Debug)]
+enum Address {
+    Fixed(SocketAddr),
+    Named(Arc<Name>),
+}
+
+impl MeshUpstream {
+    /// The addresses now, each once. Asked for each new connection, not for each call.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses = Vec::new();
+        for address in &*self.addresses {
+            match address {
+                Address::Fixed(address) => addresses.push(*address),
+                Address::Named(name) => name.add_to(&mut addresses),
+            }
+        }
+        let mut seen = BTreeSet::new();
+        addresses.retain(|address| seen.insert(*address));
+        addresses
+    }
+
+    /// The DNS names that addresses come from, as words.
+    pub(super) fn names(&self) -> String {
+        let names = self.addresses.iter().filter_map(|address| match address {
+            Address::Fixed(_) => None,
+            Address::Named(name) => Some(name.to_string()),
+        });
+        names.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// The hosts that the client may call: a name is either here or an error.
@@ -32,6 +66,7 @@ pub(super) struct Upstreams {
     by_authority: BTreeMap<String, Reach>,
     /// Hosts of the mesh are called without TLS.
     pub(super) is_plaintext: bool,
+    names: Vec<Arc<Name>>,
 }
 
 impl Upstreams {
@@ -43,11 +78,13 @@ impl Upstreams {
         &mut self,
         authority: &str,
         own_namespace: &str,
-        addresses: Vec<SocketAddr>,
+        addresses: &[UpstreamAddress],
         accepted: Accepted,
     ) -> Result<(), String> {
         let parsed = parse(authority)?;
-        if addresses.is_empty() {
+        let places: Result<Vec<_>, _> = addresses.iter().map(UpstreamAddress::place).collect();
+        let places = places.map_err(|mistake| format!("upstream {authority:?}: {mistake}"))?;
+        if places.is_empty() {
             return Err(format!("upstream {authority:?} has no address"));
         }
         // M-29: without a list of accepted identities nobody could be refused. A list that is asked for may fill up later.
@@ -62,11 +99,33 @@ impl Upstreams {
             ));
         }
         let upstream = MeshUpstream {
-            addresses: addresses.into(),
+            addresses: places
+                .into_iter()
+                .map(|place| self.address(place))
+                .collect(),
             accepted,
             service: service.into(),
         };
         self.insert(authority, Reach::Mesh(upstream))
+    }
+
+    /// A name of several upstreams is asked for once.
+    fn address(&mut self, place: Place) -> Address {
+        let (host, port) = match place {
+            Place::Socket(address) => return Address::Fixed(address),
+            Place::Name { host, port } => (host, port),
+        };
+        let known = self.names.iter().find(|name| name.is(&host, port));
+        Address::Named(known.cloned().unwrap_or_else(|| {
+            let name = Arc::new(Name::new(host, port));
+            self.names.push(Arc::clone(&name));
+            name
+        }))
+    }
+
+    /// The DNS names of all upstreams.
+    pub(super) fn names(&self) -> &[Arc<Name>] {
+        &self.names
     }
 
     /// Adds a host outside the mesh.
@@ -112,6 +171,23 @@ impl Upstreams {
             })
     }
 
+    /// Why a URI leads nowhere, once [`find`](Self::find) has found nothing.
+    pub(super) fn unknown(&self, uri: &Uri) -> UnknownHost {
+        let Some(authority) = uri.authority() else {
+            return UnknownHost::none();
+        };
+        if !is_plain(authority) {
+            return UnknownHost::not_plain(authority.host());
+        }
+        // It is here, and is not to be called so: in plaintext, where the URI says otherwise.
+        let known = self.get(authority.as_str());
+        if known.or_else(|| self.get(authority.host())).is_some() {
+            return UnknownHost::in_plaintext(authority.host());
+        }
+        let known = self.by_authority.keys().map(String::as_str);
+        UnknownHost::new(authority.host(), known)
+    }
+
     fn get(&self, name: &str) -> Option<&Reach> {
         match self.by_authority.get(name) {
             None if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
@@ -129,7 +205,7 @@ fn parse(authority: &str) -> Result<Authority, String> {
 }
 
 /// Whether it is a DNS name or an address.
-fn is_server_name(host: &str) -> bool {
+pub(super) fn is_server_name(host: &str) -> bool {
     ServerName::try_from(host).is_ok()
 }
 
@@ -169,7 +245,7 @@ mod tests {
                 .add(
                     host,
                     "own",
-                    vec!["127.0.0.1:1".parse().unwrap()],
+                    &["127.0.0.1:1".into()],
                     [id.clone()].into_iter().collect(),
                 )
                 .unwrap();
@@ -210,16 +286,21 @@ mod tests {
     fn refuses_an_upstream_that_could_not_be_verified() {
         let mut upstreams = table();
         let id = SpiffeId::new("spiffe://cluster.local/ns/default/sa/x").unwrap();
-        let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let address = UpstreamAddress::from("127.0.0.1:1");
         assert!(
             upstreams
-                .add("a", "own", vec![address], Accepted::from_iter([]))
+                .add(
+                    "a",
+                    "own",
+                    std::slice::from_ref(&address),
+                    Accepted::from_iter([])
+                )
                 .unwrap_err()
                 .contains("no identity")
         );
         assert!(
             upstreams
-                .add("a", "own", vec![], [id.clone()].into_iter().collect())
+                .add("a", "own", &[], [id.clone()].into_iter().collect())
                 .unwrap_err()
                 .contains("no address")
         );
@@ -228,7 +309,7 @@ mod tests {
                 .add(
                     "not a host",
                     "own",
-                    vec![address],
+                    std::slice::from_ref(&address),
                     [id.clone()].into_iter().collect()
                 )
                 .is_err()
@@ -238,7 +319,7 @@ mod tests {
                 .add(
                     "Patients.default",
                     "own",
-                    vec![address],
+                    std::slice::from_ref(&address),
                     [id].into_iter().collect()
                 )
                 .unwrap_err()

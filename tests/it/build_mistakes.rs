@@ -44,7 +44,7 @@ async fn mistakes_of_options_are_told_all_at_once_with_their_methods() {
         .upstream("a b", [address], [id.clone()])
         .upstream("twice.default", [address], [id.clone()])
         .upstream("TWICE.default", [address], [id.clone()])
-        .upstream("nobody.default", [address], [])
+        .upstream("nobody.default", [address], [] as [&str; 0])
         .outside("api.example", Outside::tls_with_roots("no PEM"))
         .outside("twice.default", Outside::plaintext())
         .load_balancers(["10.0.0.0/33", "lb.internal"])

@@ -12,6 +12,9 @@
 
 mod access_events;
 mod build_mistakes;
+mod client_errors;
+mod client_requests;
+mod client_timeouts;
 mod custom;
 mod envoy_shape;
 mod error_levels;
@@ -59,4 +62,5 @@ mod semantic_conventions;
 mod silent_clients;
 mod tls;
 mod trace_context;
+mod upstream_names;
 mod whole_target;

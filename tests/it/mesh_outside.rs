@@ -284,7 +284,11 @@ async fn the_connector_serves_hypers_own_client() {
     let named = "http://user:secret@app.default/".parse().unwrap();
     let error = desk.connector(Protocol::Http1).call(named).await.err();
     let said = error.unwrap().to_string();
-    assert_eq!(said, "no upstream is configured for host \"app.default\"");
+    assert!(said.contains("without a user"), "{said}");
+    assert!(
+        !said.contains("user:") && !said.contains("secret"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

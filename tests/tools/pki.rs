@@ -98,7 +98,7 @@ async fn two_meshes_talk_with_what_it_wrote() {
             () = driver.run() => {}
         }
     });
-    let id = "spiffe://cluster.local/ns/default/sa/patients"
+    let id: tower_mesh::identity::SpiffeId = "spiffe://cluster.local/ns/default/sa/patients"
         .parse()
         .unwrap();
     let (desk, _driver) = Mesh::builder(Workload::new("default", "check-in"))

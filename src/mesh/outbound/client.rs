@@ -1,18 +1,21 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response, Uri, Version};
+use http::{Method, Request, Response, Version};
 use http_body::Body;
 use tower_service::Service;
 
 use super::again::Again;
 use super::error::ClientError;
 use super::future::{ResponseBody, ResponseFuture};
+use super::head_timeout::{Bound, HeadTimeout};
+use super::into_uri::IntoUri;
 use super::record::Record;
+use super::request::RequestBuilder;
 use crate::context;
 use crate::mesh::ClientBody;
 use crate::mesh::client_body::streamed;
@@ -20,7 +23,7 @@ use crate::mesh::connect::MeshConnector;
 use crate::mesh::kept_body::Left;
 use crate::mesh::pool::Pools;
 use crate::mesh::upstream::{Reach, Upstreams};
-use crate::message::CountingBody;
+use crate::message::{ByteCount, CountingBody};
 use crate::metrics::ClientMetrics;
 use crate::propagation::Propagation;
 use crate::tls::Protocol;
@@ -32,6 +35,9 @@ use crate::tls::Protocol;
 /// somebody allowed by name; any other is an error.
 /// The version of a request picks the protocol: `HTTP/2` when it says so or is gRPC, else `HTTP/1.1`. Cheap to clone.
 ///
+/// A call waits up to 30 seconds for the head of its response, or as
+/// [`response_timeout`](crate::mesh::MeshBuilder::response_timeout) says.
+///
 /// It is also a tower [`Service`], so that tonic's generated clients can use it.
 #[derive(Clone)]
 pub struct Client(Arc<Outbound>);
@@ -41,6 +47,8 @@ pub(in crate::mesh) struct Outbound {
     pub(in crate::mesh) metrics: ClientMetrics,
     pub(in crate::mesh) upstreams: Arc<Upstreams>,
     pub(in crate::mesh) pools: Pools,
+    /// To the head of a response.
+    pub(in crate::mesh) response_timeout: Option<Duration>,
 }
 
 impl Client {
@@ -53,24 +61,51 @@ impl Client {
         self.0.pools.connector(protocol, &Arc::default())
     }
 
-    /// Gets a URI.
+    /// Gets a URI: `client.get("http://charts.default/7").await?`.
     ///
     /// # Errors
-    /// When the URI cannot be parsed, its host is not configured, nobody answers there, or whoever answers is not who is expected.
-    pub async fn get<U>(&self, uri: U) -> Result<Response<ResponseBody>, ClientError>
-    where
-        U: TryInto<Uri>,
-    {
-        let uri = uri
-            .try_into()
-            .map_err(|_| ClientError::malformed("the URI cannot be parsed"))?;
-        let mut request = Request::new(ClientBody::empty());
-        *request.uri_mut() = uri;
-        self.request(request).await
+    /// When it is awaited: when the URI cannot be parsed, its host is not configured, nobody answers
+    /// there in time, or whoever answers is not who is expected.
+    pub fn get(&self, uri: impl IntoUri) -> RequestBuilder {
+        RequestBuilder::new(self, Method::GET, uri)
     }
 
-    /// Makes a call.
+    /// Posts to a URI; errors as [`get`](Self::get).
+    pub fn post(&self, uri: impl IntoUri) -> RequestBuilder {
+        RequestBuilder::new(self, Method::POST, uri)
+    }
+
+    /// Puts to a URI; errors as [`get`](Self::get).
+    pub fn put(&self, uri: impl IntoUri) -> RequestBuilder {
+        RequestBuilder::new(self, Method::PUT, uri)
+    }
+
+    /// Patches a URI; errors as [`get`](Self::get).
+    pub fn patch(&self, uri: impl IntoUri) -> RequestBuilder {
+        RequestBuilder::new(self, Method::PATCH, uri)
+    }
+
+    /// Deletes a URI; errors as [`get`](Self::get).
+    pub fn delete(&self, uri: impl IntoUri) -> RequestBuilder {
+        RequestBuilder::new(self, Method::DELETE, uri)
+    }
+
+    /// Makes a call that is described as an [`http::Request`].
+    ///
+    /// Its body is any [`Body`] of bytes; of text or bytes at hand
+    /// [`ClientBody`](crate::mesh::ClientBody) makes one: `ClientBody::from("text")`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     pub fn request<B>(&self, request: Request<B>) -> ResponseFuture
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.send(request, Bound::Usual)
+    }
+
+    pub(super) fn send<B>(&self, request: Request<B>, bound: Bound) -> ResponseFuture
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -79,6 +114,7 @@ impl Client {
         let outbound = &self.0;
         let (mut head, body) = request.into_parts();
         let (body, sent) = CountingBody::under(&head.headers, body);
+        let timeout = outbound.head_timeout(bound, &body, &sent);
         let exchange = context::current();
         let span = outbound
             .propagation
@@ -88,14 +124,16 @@ impl Client {
             Some(Reach::Outside(_)) => outbound.metrics.begin_outside(&mut head, sent, now),
             Some(Reach::Mesh(_)) | None => outbound.metrics.begin(&mut head, sent, now),
         };
-        let method = head.method.clone();
         let record = Record::new(span, outbound.metrics.clone(), measured);
-        if reach.is_none() {
-            return ResponseFuture::refused(ClientError::unknown_host(&head.uri), record);
-        }
         if let Some(mistake) = mistake(&head) {
-            return ResponseFuture::refused(ClientError::malformed(mistake), record);
+            return ResponseFuture::refused(mistake, record);
         }
+        if reach.is_none() {
+            let unknown = outbound.upstreams.unknown(&head.uri);
+            return ResponseFuture::refused(ClientError::unknown_host(unknown), record);
+        }
+        let method = head.method.clone();
+        let authority = head.uri.authority().cloned();
         let is_http2 = head.version == Version::HTTP_2 || body.is_grpc();
         // What it costs to be able to send a call once more is paid where HTTP/2 may ask for it.
         let (request, again) = if is_http2 {
@@ -108,6 +146,34 @@ impl Client {
         };
         let sending = outbound.pools.send(request, is_http2);
         ResponseFuture::sending(sending, again, record, method)
+            .to(authority)
+            .within(timeout)
+    }
+}
+
+impl Outbound {
+    /// What bounds a call with this body.
+    fn head_timeout<B: Body>(
+        &self,
+        bound: Bound,
+        body: &CountingBody<B>,
+        sent: &ByteCount,
+    ) -> HeadTimeout {
+        let usual = match bound {
+            Bound::Exactly(time) => return HeadTimeout::after(time),
+            Bound::Unbounded => None,
+            // A stream of gRPC may send its head with a first message that takes long.
+            Bound::Usual => self.response_timeout.filter(|_| !body.is_grpc()),
+        };
+        let Some(time) = usual else {
+            return HeadTimeout::never();
+        };
+        let size = body.size_hint().exact();
+        if size.is_some_and(|size| size <= AT_ONCE) {
+            HeadTimeout::after(time)
+        } else {
+            HeadTimeout::after_upload(time, sent.clone())
+        }
     }
 }
 
@@ -136,13 +202,16 @@ impl fmt::Debug for Client {
 }
 
 /// Why such a request can be sent nowhere.
-fn mistake(head: &Parts) -> Option<&'static str> {
+fn mistake(head: &Parts) -> Option<ClientError> {
     if head.uri.scheme().is_none() && head.method != Method::CONNECT {
-        return Some("the URI of a call begins with http:// or https://");
+        return Some(ClientError::no_scheme(Some(&head.uri)));
     }
     let spoken = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2];
-    (!spoken.contains(&head.version)).then_some("a call is made over HTTP/1 or HTTP/2")
+    let is_spoken = spoken.contains(&head.version);
+    (!is_spoken).then(|| ClientError::malformed("a call is made over HTTP/1 or HTTP/2"))
 }
 
 /// Of a call that no server has touched: one connection that goes away is common, one after the other is not.
 const RETRIES: u32 = 3;
+/// A body of so many bytes is sent at once; of a larger one the progress counts.
+const AT_ONCE: u64 = 64 * 1024;

@@ -1,83 +1,120 @@
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
+use http::uri::{Authority, InvalidUri};
 use http::{StatusCode, Uri};
 use hyper_util::client::legacy;
 
-use crate::mesh::connect::ConnectError;
+use crate::mesh::connect_error::ConnectError;
+use crate::mesh::unknown_host::UnknownHost;
 use crate::message::ResponseFlags;
 use crate::tls::HandshakeError;
 
 /// A call that got no response.
+///
+/// `Display` says what failed and [`source`](Error::source) why, one level each.
 #[derive(Debug)]
-pub struct ClientError {
-    kind: Kind,
-    /// The host that was called.
-    host: Option<Box<str>>,
-}
+pub struct ClientError(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Malformed(&'static str),
-    UnknownHost,
+    Malformed(Box<str>),
+    Uri(InvalidUri),
+    UnknownHost(UnknownHost),
     Connect(ConnectError),
-    Hyper(legacy::Error),
+    Timeout {
+        /// Host and port of the call.
+        authority: Box<str>,
+        after: Duration,
+    },
+    Hyper {
+        authority: Box<str>,
+        error: legacy::Error,
+    },
 }
 
 impl ClientError {
     /// A request that can be sent nowhere.
-    pub(super) fn malformed(mistake: &'static str) -> Self {
-        Self {
-            kind: Kind::Malformed(mistake),
-            host: None,
-        }
+    pub(super) fn malformed(mistake: impl Into<Box<str>>) -> Self {
+        Self(Kind::Malformed(mistake.into()))
     }
 
-    pub(super) fn unknown_host(uri: &Uri) -> Self {
-        Self {
-            kind: Kind::UnknownHost,
-            host: uri.host().map(Into::into),
-        }
+    /// A text that is no URI.
+    pub(super) fn uri(error: InvalidUri) -> Self {
+        Self(Kind::Uri(error))
+    }
+
+    /// A URI that says neither `http` nor `https`; `words` are its own, with that before them.
+    pub(super) fn no_scheme(words: Option<&Uri>) -> Self {
+        const SENTENCE: &str = "the URI of a call begins with http:// or https://";
+        let words = words.filter(|uri| !uri.to_string().contains('@'));
+        let Some(authority) = words.and_then(Uri::authority) else {
+            return Self::malformed(format!("{SENTENCE}: write http://charts.default/ say"));
+        };
+        // What follows a `?` may be anybody's data.
+        let path = words.map_or("/", Uri::path);
+        let whole = format!("http://{authority}{path}");
+        let shown = whole.get(..LONGEST_SHOWN).unwrap_or(&whole);
+        Self::malformed(format!("{SENTENCE}: write {shown}"))
+    }
+
+    pub(super) fn unknown_host(unknown: UnknownHost) -> Self {
+        Self(Kind::UnknownHost(unknown))
     }
 
     pub(super) fn connect(error: ConnectError) -> Self {
-        Self {
-            kind: Kind::Connect(error),
-            host: None,
-        }
+        Self(Kind::Connect(error))
     }
 
-    pub(super) fn hyper(error: legacy::Error) -> Self {
-        Self {
-            kind: Kind::Hyper(error),
-            host: None,
-        }
+    /// No response head came in time.
+    pub(super) fn timeout(authority: Option<&Authority>, after: Duration) -> Self {
+        let authority = named(authority);
+        Self(Kind::Timeout { authority, after })
+    }
+
+    pub(super) fn hyper(authority: Option<&Authority>, error: legacy::Error) -> Self {
+        let authority = named(authority);
+        Self(Kind::Hyper { authority, error })
     }
 
     /// Whether no upstream is configured for the host of the call.
     #[must_use]
     pub fn is_unknown_host(&self) -> bool {
-        matches!(self.kind, Kind::UnknownHost)
+        matches!(self.0, Kind::UnknownHost(_))
     }
 
     /// Whether no connection could be made, so that nothing of the call was sent.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        match &self.kind {
-            Kind::Malformed(_) | Kind::UnknownHost => false,
+        match &self.0 {
+            Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) | Kind::Timeout { .. } => {
+                false
+            }
             Kind::Connect(_) => true,
-            Kind::Hyper(error) => error.is_connect(),
+            Kind::Hyper { error, .. } => error.is_connect(),
         }
     }
 
-    /// Why the TLS handshake failed, when it did.
+    /// Whether the head of the response did not come in time: see
+    /// [`MeshBuilder::response_timeout`](crate::mesh::MeshBuilder::response_timeout). The server
+    /// may have done what it was asked for.
     #[must_use]
-    pub fn handshake(&self) -> Option<&HandshakeError> {
-        self.connecting().and_then(ConnectError::handshake)
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0, Kind::Timeout { .. })
     }
 
-    fn connecting(&self) -> Option<&ConnectError> {
-        let mut source = self.source();
+    /// Why there is no connection, when that is why the call failed.
+    #[must_use]
+    pub fn connect_error(&self) -> Option<&ConnectError> {
+        let error = match &self.0 {
+            Kind::Connect(error) => return Some(error),
+            Kind::Hyper { error, .. } => error,
+            Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) | Kind::Timeout { .. } => {
+                return None;
+            }
+        };
+        let mut source = error.source();
         while let Some(error) = source {
             if let Some(error) = error.downcast_ref() {
                 return Some(error);
@@ -85,6 +122,12 @@ impl ClientError {
             source = error.source();
         }
         None
+    }
+
+    /// Why the TLS handshake failed, when it did.
+    #[must_use]
+    pub fn handshake(&self) -> Option<&HandshakeError> {
+        self.connect_error().and_then(ConnectError::handshake)
     }
 
     /// Whether the server says that it has not touched the call (RFC 9113 §6.8 and §8.7), so that it may be sent again whatever it is.
@@ -104,55 +147,92 @@ impl ClientError {
 
     /// Whether it waited for a connection that another call was making, which failed or gave up. hyper's pool says so in words alone.
     pub(super) fn is_abandoned(&self) -> bool {
-        let source = self.source().and_then(Error::source);
-        self.is_connect() && source.is_some_and(|source| source.to_string() == ABANDONED)
+        let Kind::Hyper { error, .. } = &self.0 else {
+            return false;
+        };
+        let source = error.source();
+        error.is_connect() && source.is_some_and(|source| source.to_string() == ABANDONED)
     }
 
-    /// Envoy's response flags for it: `NR`, `UF` or `UC`.
+    /// Envoy's response flags for it: `NR`, `UF`, `UH` (DNS knows no address of the upstream), `UT` or `UC`.
     #[must_use]
     pub fn flags(&self) -> ResponseFlags {
-        match &self.kind {
-            Kind::Malformed(_) | Kind::UnknownHost => ResponseFlags::NO_ROUTE,
+        if let Some(error) = self.connect_error() {
+            return if error.is_unresolved() {
+                ResponseFlags::NO_HEALTHY_UPSTREAM
+            } else {
+                ResponseFlags::UPSTREAM_CONNECTION_FAILURE
+            };
+        }
+        match &self.0 {
+            Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => ResponseFlags::NO_ROUTE,
+            Kind::Timeout { .. } => ResponseFlags::UPSTREAM_TIMEOUT,
             Kind::Connect(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
-            Kind::Hyper(error) if error.is_connect() => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
-            Kind::Hyper(_) => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+            Kind::Hyper { error, .. } if error.is_connect() => {
+                ResponseFlags::UPSTREAM_CONNECTION_FAILURE
+            }
+            Kind::Hyper { .. } => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
         }
     }
 
     /// The status that Envoy would answer with in its place.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        match &self.kind {
-            Kind::Malformed(_) | Kind::UnknownHost => StatusCode::NOT_FOUND,
-            Kind::Connect(_) | Kind::Hyper(_) => StatusCode::SERVICE_UNAVAILABLE,
+        match &self.0 {
+            Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => StatusCode::NOT_FOUND,
+            Kind::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Kind::Connect(_) | Kind::Hyper { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.kind, self.connecting()) {
-            (Kind::Malformed(mistake), _) => f.write_str(mistake),
-            (Kind::UnknownHost, _) => {
-                let host = self.host.as_deref().unwrap_or("(none)");
-                write!(f, "no upstream is configured for host {host:?}")
+        if let Some(error) = self.connect_error() {
+            return error.fmt(f);
+        }
+        match &self.0 {
+            Kind::Malformed(mistake) => f.write_str(mistake),
+            Kind::Uri(_) => f.write_str("the URI of the call cannot be read"),
+            Kind::UnknownHost(unknown) => unknown.fmt(f),
+            Kind::Connect(error) => error.fmt(f),
+            Kind::Timeout { authority, after } => {
+                write!(f, "no response from {authority} within {after:?}")
             }
-            (Kind::Connect(_) | Kind::Hyper(_), Some(error)) => error.fmt(f),
-            (Kind::Connect(_), None) => f.write_str("no connection"),
-            (Kind::Hyper(error), None) if error.is_connect() => f.write_str("no connection"),
-            (Kind::Hyper(_), None) => f.write_str("the connection ended before a response came"),
+            Kind::Hyper { authority, error } if error.is_connect() => {
+                write!(f, "no connection to {authority}")
+            }
+            Kind::Hyper { authority, .. } => {
+                write!(
+                    f,
+                    "the connection to {authority} ended before a response came"
+                )
+            }
         }
     }
 }
 
 impl Error for ClientError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.kind {
-            Kind::Malformed(_) | Kind::UnknownHost => None,
-            Kind::Connect(error) => Some(error),
-            Kind::Hyper(error) => Some(error),
+        // Its own words are said already.
+        if let Some(error) = self.connect_error() {
+            return error.source();
+        }
+        match &self.0 {
+            Kind::Malformed(_) | Kind::UnknownHost(_) | Kind::Timeout { .. } => None,
+            Kind::Uri(error) => Some(error),
+            Kind::Connect(error) => error.source(),
+            // hyper's own first level says nothing more.
+            Kind::Hyper { error, .. } => error.source(),
         }
     }
 }
 
+/// Without a user.
+fn named(authority: Option<&Authority>) -> Box<str> {
+    let authority = authority.map_or("the server", Authority::as_str);
+    authority.rsplit('@').next().unwrap_or_default().into()
+}
+
 const ABANDONED: &str = "request was canceled";
+const LONGEST_SHOWN: usize = 120;

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{Method, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -11,6 +12,7 @@ use pin_project::pin_project;
 
 use super::again::{Again, Remedy};
 use super::error::ClientError;
+use super::head_timeout::HeadTimeout;
 use super::record::Record;
 use crate::mesh::pool::Sending;
 use crate::message::EosBody;
@@ -23,9 +25,13 @@ use crate::propagation::TaskBody;
 pub struct ResponseFuture {
     #[pin]
     state: State,
+    #[pin]
+    timeout: HeadTimeout,
     again: Option<Box<Again>>,
     record: Record,
     method: Method,
+    /// For errors.
+    authority: Option<Authority>,
 }
 
 #[pin_project(project = StateProj)]
@@ -44,30 +50,47 @@ impl ResponseFuture {
         record: Record,
         method: Method,
     ) -> Self {
-        let state = State::Sending(future);
         Self {
-            state,
+            state: State::Sending(future),
+            timeout: HeadTimeout::never(),
             again,
             record,
             method,
+            authority: None,
         }
+    }
+
+    /// Whom the call is to.
+    pub(super) fn to(mut self, authority: Option<Authority>) -> Self {
+        self.authority = authority;
+        self
+    }
+
+    pub(super) fn within(mut self, timeout: HeadTimeout) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     pub(super) fn refused(error: ClientError, record: Record) -> Self {
-        let state = State::Refused(Some(error));
         Self {
-            state,
+            state: State::Refused(Some(error)),
+            timeout: HeadTimeout::never(),
             again: None,
             record,
             method: Method::GET,
+            authority: None,
         }
     }
-}
 
-impl Future for ResponseFuture {
-    type Output = Result<Response<ResponseBody>, ClientError>;
+    /// A call that cannot be described, so that there is nothing to record.
+    pub(super) fn mistaken(error: ClientError) -> Self {
+        Self::refused(error, Record::default())
+    }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll_call(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<ResponseBody>, ClientError>> {
         let mut this = self.project();
         let error = loop {
             match this.state.as_mut().project() {
@@ -85,7 +108,7 @@ impl Future for ResponseFuture {
                                 record,
                             )));
                         }
-                        Err(error) => ClientError::hyper(error),
+                        Err(error) => ClientError::hyper(this.authority.as_ref(), error),
                     };
                     let Some(again) = this.again.take() else {
                         break error;
@@ -112,22 +135,49 @@ impl Future for ResponseFuture {
                 },
             }
         };
-        mem::take(this.record).failed(&error);
         Poll::Ready(Err(error))
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.as_mut().poll_call(cx);
+        let mut this = self.project();
+        let result = match polled {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                let after = ready!(this.timeout.poll_over(cx));
+                // What was sent is let go of, so that the server sees that nobody waits.
+                this.state.set(State::Refused(None));
+                *this.again = None;
+                Err(ClientError::timeout(this.authority.as_ref(), after))
+            }
+        };
+        if let Err(error) = &result {
+            mem::take(this.record).failed(error);
+        }
+        Poll::Ready(result)
     }
 }
 
 /// The body of a call's response; its end is the end of the call.
 #[pin_project]
 #[derive(Debug)]
-pub struct ResponseBody(#[pin] EosBody<TaskBody<Incoming>, Record>);
+pub struct ResponseBody {
+    #[pin]
+    inner: EosBody<TaskBody<Incoming>, Record>,
+    pub(super) limit: usize,
+}
 
 impl ResponseBody {
     fn wrap(response: Response<Incoming>, method: &Method, mut record: Record) -> Response<Self> {
         let (mut head, inner) = response.into_parts();
         let inner = TaskBody::new(inner, record.answered(&mut head));
-        let body = EosBody::new(inner, head.status, &head.headers, method, record);
-        Response::from_parts(head, Self(body))
+        let inner = EosBody::new(inner, head.status, &head.headers, method, record);
+        let limit = LIMIT;
+        Response::from_parts(head, Self { inner, limit })
     }
 }
 
@@ -139,14 +189,17 @@ impl Body for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.project().0.poll_frame(cx)
+        self.project().inner.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.inner.size_hint()
     }
 }
+
+/// What is read of a body at most when it is read whole.
+const LIMIT: usize = 2 * 1024 * 1024;

@@ -1,0 +1,73 @@
+use http::Uri;
+
+use super::error::ClientError;
+use sealed::Sealed;
+
+/// What a call can be made to: a [`Uri`] or its text, `http://charts.default/7`.
+///
+/// A text that is no URI is an error of the call. This trait is sealed.
+pub trait IntoUri: Sealed {}
+
+mod sealed {
+    use super::{ClientError, Uri};
+
+    #[expect(unnameable_types, reason = "only the types of this file can be called")]
+    pub trait Sealed {
+        fn into_uri(self) -> Result<Uri, ClientError>;
+    }
+}
+
+impl IntoUri for Uri {}
+
+impl Sealed for Uri {
+    fn into_uri(self) -> Result<Uri, ClientError> {
+        Ok(self)
+    }
+}
+
+impl IntoUri for &Uri {}
+
+impl Sealed for &Uri {
+    fn into_uri(self) -> Result<Uri, ClientError> {
+        Ok(self.clone())
+    }
+}
+
+impl IntoUri for String {}
+
+impl Sealed for String {
+    fn into_uri(self) -> Result<Uri, ClientError> {
+        match without_scheme(&self) {
+            Some(mistake) => Err(mistake),
+            None => Self::try_into(self).map_err(ClientError::uri),
+        }
+    }
+}
+
+impl IntoUri for &String {}
+
+impl Sealed for &String {
+    fn into_uri(self) -> Result<Uri, ClientError> {
+        self.as_str().into_uri()
+    }
+}
+
+impl IntoUri for &str {}
+
+impl Sealed for &str {
+    fn into_uri(self) -> Result<Uri, ClientError> {
+        match without_scheme(self) {
+            Some(mistake) => Err(mistake),
+            None => self.try_into().map_err(ClientError::uri),
+        }
+    }
+}
+
+/// What is wrong with `charts.default/7`, which would be a URI with `http://` before it.
+fn without_scheme(text: &str) -> Option<ClientError> {
+    if text.contains("://") || text.starts_with('/') {
+        return None;
+    }
+    let whole: Uri = format!("http://{text}").parse().ok()?;
+    Some(ClientError::no_scheme(Some(&whole)))
+}
