@@ -1,7 +1,8 @@
 //! What tests need: questions to policies, a throw-away PKI, a test issuer, a key server.
 //!
 //! [`policy`] comes with the feature `policy-testing` and needs nothing else: no TLS, no runtime, no C compiler. The rest comes with
-//! `testing`, which includes it; [`Pki`] alone also with `pki`, the feature of the command `tower-mesh pki`.
+//! `testing`, which includes it. [`Pki`] also comes with `pki`, the feature of the command
+//! `tower-mesh pki`.
 //!
 //! # Example
 //!

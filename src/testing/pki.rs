@@ -73,8 +73,8 @@ impl Pki {
         })
     }
 
-    /// Goes on with a root that [`with_root`](Self::with_root) made for the same trust domain and of the same name: its certificate and key, each as
-    /// PEM.
+    /// Goes on with a root that [`with_root`](Self::with_root) made for the same trust domain and
+    /// name: its certificate and its key, each as PEM.
     ///
     /// # Errors
     /// When a text cannot be read, or the certificate is not of that name and key.

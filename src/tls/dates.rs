@@ -37,7 +37,8 @@ impl fmt::Display for Long {
     }
 }
 
-/// Year, month and day of a day since 1970-01-01 (the proleptic Gregorian calendar, counted in eras of 400 years that begin in March).
+/// Year, month and day of a day since 1970-01-01, in the Gregorian calendar. Years are counted from
+/// March, so that the leap day is the last one, in eras of 400 years, after which all repeats.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);

@@ -105,7 +105,8 @@ fn refusal(error: &rustls::Error) -> Refusal {
     }
 }
 
-/// What is wrong with the certificate of a server outside the mesh, which the provider's own verifier judges.
+/// What is wrong with the certificate of a server outside the mesh, as the provider's own verifier
+/// judges it.
 fn of_outside(error: &CertificateError) -> String {
     let text = match error {
         CertificateError::UnknownIssuer => {

@@ -306,7 +306,8 @@ impl IdentityError {
         self.place.as_ref()?.to_file()
     }
 
-    /// The line, counted from 1, at which the certificate or the key begins that is wrong, or at which the text is; `None` when it is about no line.
+    /// The line that is to be put right, counted from 1: where the wrong certificate or key begins, or
+    /// where the text cannot be read. `None` when no single line is wrong.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         self.place.as_ref()?.to_line()

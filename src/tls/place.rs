@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where something of an identity was read: a text of some kind, or the file that held it, and the line.
+/// Where a part of an identity was read: a text of some kind, or the file that held it, and the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     text: &'static str,

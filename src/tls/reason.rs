@@ -267,9 +267,11 @@ impl LimitByReason {
 /// Of the connections that are refused.
 pub(super) static REFUSED: LimitByReason = LimitByReason::new();
 
-/// A refusal by one of the rules of this room: the reason, and a sentence that says what is wrong and how to put it right.
+/// A refusal by one of the rules of this room: the reason, and a sentence that says what is wrong
+/// and how to put it right.
 ///
-/// The sentence never repeats bytes of a peer that were not checked to be harmless.
+/// `Display` writes the sentence, with the peer's id before it where that is known. It never repeats
+/// bytes of a peer that were not checked to be harmless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     reason: Reason,

@@ -24,7 +24,10 @@ use super::source::{NextIdentity, Source, SourceError};
 /// let source = Renewed::new(move || {
 ///     let authority = authority.clone();
 ///     // Here: make a key, send a signing request, wait for the chain.
-///     async move { authority.identity("default", "patients").map_err(|error| SourceError::new(error.to_string())) }
+///     async move {
+///         let issued = authority.identity("default", "patients");
+///         issued.map_err(|error| SourceError::caused_by("the authority issued nothing", error))
+///     }
 /// });
 /// let (credentials, rotation) = Rotation::start(source, Settings::default()).await?;
 /// tokio::spawn(rotation.run());

@@ -62,11 +62,13 @@ pub struct SourceError {
     kind: Kind,
 }
 
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 #[derive(Debug)]
 enum Kind {
     Identity(IdentityError),
     Io(io::Error),
-    Other(String),
+    Other(String, Option<Cause>),
     Rule(&'static str),
     Withdrawn,
     Panicked,
@@ -92,7 +94,20 @@ impl SourceError {
     pub fn new(text: impl Into<String>) -> Self {
         Self {
             file: None,
-            kind: Kind::Other(text.into()),
+            kind: Kind::Other(text.into(), None),
+        }
+    }
+
+    /// As [`new`](Self::new), with the error behind it, which is its `source()`: the words need not repeat
+    /// what that one says. Neither may hold anything of a key.
+    #[must_use]
+    pub fn caused_by(
+        text: impl Into<String>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            file: None,
+            kind: Kind::Other(text.into(), Some(cause.into())),
         }
     }
 
@@ -133,7 +148,9 @@ impl SourceError {
     pub fn identity(&self) -> Option<&IdentityError> {
         match &self.kind {
             Kind::Identity(error) => Some(error),
-            Kind::Io(_) | Kind::Other(_) | Kind::Rule(_) | Kind::Withdrawn | Kind::Panicked => None,
+            Kind::Io(_) | Kind::Other(..) | Kind::Rule(_) | Kind::Withdrawn | Kind::Panicked => {
+                None
+            }
         }
     }
 }
@@ -156,7 +173,7 @@ impl fmt::Display for SourceError {
             // Its own words, not a level above them.
             Kind::Identity(error) => error.fmt(f),
             Kind::Io(_) => f.write_str("the file cannot be read"),
-            Kind::Other(text) => f.write_str(text),
+            Kind::Other(text, _) => f.write_str(text),
             Kind::Rule(rule) => f.write_str(rule),
             Kind::Withdrawn => f.write_str("the identity was withdrawn"),
             Kind::Panicked => f.write_str("the source panicked"),
@@ -169,7 +186,8 @@ impl std::error::Error for SourceError {
         match &self.kind {
             Kind::Io(error) => Some(error),
             Kind::Identity(error) => error.source(),
-            Kind::Other(_) | Kind::Rule(_) | Kind::Withdrawn | Kind::Panicked => None,
+            Kind::Other(_, Some(cause)) => Some(&**cause),
+            Kind::Other(_, None) | Kind::Rule(_) | Kind::Withdrawn | Kind::Panicked => None,
         }
     }
 }

@@ -8,7 +8,8 @@ use crate::identity::TrustDomain;
 use super::leaf::parse;
 use super::reason::{Reason, Refusal};
 
-/// What to say of a chain that ends at none of the roots of its trust domain. Names of a certificate are cut and freed of what may harm a log.
+/// What to say of a chain that ends at none of the roots of its trust domain. A peer may write what
+/// it likes into a name, so names are cut, and freed of what may harm a log.
 pub(super) fn refusal(
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],

@@ -669,6 +669,10 @@ async fn each_level_of_an_error_is_said_once() {
     errors.push(Arc::new(started.map(drop).unwrap_err()));
     errors.push(Arc::new(SourceError::new("the agent is gone")));
     errors.push(Arc::new(SourceError::withdrawn()));
+    let cause = std::io::Error::other("no route");
+    let caused = SourceError::caused_by("the agent is gone", cause);
+    assert_eq!(levels(&caused), ["the agent is gone", "no route"]);
+    errors.push(Arc::new(caused));
 
     errors.push(Arc::new(SpiffeId::new("x").unwrap_err()));
     errors.push(Arc::new(TrustDomain::new("X").unwrap_err()));
