@@ -61,6 +61,7 @@
 //! # Ok(()) }
 //! ```
 
+mod allow;
 mod announce;
 mod applying;
 mod builder;
