@@ -62,7 +62,7 @@ pub struct MeshBuilder {
     outside: Vec<(String, Outside)>,
     requires_policy: bool,
     /// Ids of our own certificate that need not be those of the workload.
-    allowed: Vec<SpiffeId>,
+    pub(super) allowed: Vec<SpiffeId>,
     pub(super) is_plaintext: bool,
 }
 
@@ -97,31 +97,6 @@ impl MeshBuilder {
     /// unless [plaintext](super::DangerousMeshBuilder::plaintext) is asked for.
     pub fn identity(mut self, source: impl Into<IdentitySource>) -> Self {
         self.identity = Some(source.into().0);
-        self
-    }
-
-    /// Lets our own certificate be of this id, although the workload is of another namespace or
-    /// service account. Several may be named.
-    ///
-    /// Without it [`build`](Self::build) refuses the certificate of another workload, by ids of
-    /// Istio's shape, `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`: policies would be chosen for the
-    /// workload, and peers would see the certificate. Ids of another shape, and trust domains, are
-    /// not compared. Once built, no identity takes the place of one with another id, allowed here
-    /// or not: the last good one stays, and the log and `mesh_identity_rotation_errors_total` say
-    /// so.
-    ///
-    /// ```
-    /// use tower_mesh::identity::SpiffeId;
-    /// use tower_mesh::{Mesh, Workload};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let shared = SpiffeId::new("spiffe://cluster.local/ns/platform/sa/batch")?;
-    /// let builder = Mesh::builder(Workload::new("clinic", "nightly")).allow_identity(shared);
-    /// # let _ = builder;
-    /// # Ok(()) }
-    /// ```
-    pub fn allow_identity(mut self, id: SpiffeId) -> Self {
-        self.allowed.push(id);
         self
     }
 

@@ -62,6 +62,7 @@
 //! ```
 
 mod address;
+mod allow;
 mod announce;
 mod applying;
 mod builder;
