@@ -10,7 +10,7 @@ use crate::identity::{SpiffeId, SpiffeIdError};
 /// with its port, `charts.internal:8443`. A text that is neither is a mistake that
 /// [`MeshBuilder::build`](super::MeshBuilder::build) returns.
 ///
-/// A DNS name stands for all the addresses that DNS knows for it, the first 256 in their order.
+/// A DNS name means all the addresses that DNS knows for it, the first 256 in their order.
 /// The [`Driver`](super::Driver) asks every 30 seconds or so, sooner after a failure, and keeps the
 /// last good answer while DNS fails. TLS expects the identities of the upstream at each of them: a
 /// wrong answer of DNS leads to no one else.

@@ -40,7 +40,7 @@ pub(super) enum Kind {
 
 impl ConnectError {
     pub(super) fn new(authority: &str, failure: Failure) -> Self {
-        // Whoever it names is no business of a log.
+        // A user that the URI names belongs in no log.
         let host = authority.rsplit('@').next().unwrap_or_default();
         Self(Arc::new(Called {
             authority: host.into(),

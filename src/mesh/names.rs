@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn dns_that_does_not_answer_holds_nobody_longer_than_five_seconds() {
+    async fn dns_that_does_not_answer_delays_the_start_by_five_seconds_at_most() {
         let silent = Resolver::new(|_, _| Box::pin(pending()));
         let (name, mut names) = names(&silent, &Registry::new());
         let began = Instant::now();

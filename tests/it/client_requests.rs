@@ -188,6 +188,18 @@ async fn an_answer_is_read_as_bytes_text_and_json() {
     }
 }
 
+/// As handlers of axum must be able to.
+#[tokio::test]
+async fn a_call_and_its_reading_may_move_between_threads() {
+    let desk = desk(echo()).await;
+    let call = desk.client().post(URI).body("text");
+    let whole = tokio::spawn(async move {
+        let body = call.await?.into_body();
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(body.text().await?)
+    });
+    assert_eq!(whole.await.unwrap().unwrap(), "POST||||text");
+}
+
 fn chain(error: &ClientBodyError) -> String {
     let error: &dyn std::error::Error = error;
     let levels = std::iter::successors(Some(error), |error| (*error).source());

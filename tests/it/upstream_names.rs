@@ -24,7 +24,7 @@ async fn an_upstream_is_reached_by_a_name_that_dns_knows() {
     let hello = Router::new().fallback(any(|| async { "hello" }));
     let served = serve(&build(app(&pki)).await, hello).await;
     let port = served.address.port();
-    // `localhost` may be known as `::1`, too, where nobody listens.
+    // `localhost` may be known as `::1`, too, where no server listens.
     let by_name = desk(&pki).upstream("app.default", [format!("LocalHost:{port}")], [APP]);
     let by_text = desk(&pki).upstream("app.default", [format!("127.0.0.1:{port}")], [APP]);
     let both = format!("unknown.invalid:{port}");

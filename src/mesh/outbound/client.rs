@@ -64,8 +64,8 @@ impl Client {
     /// Gets a URI: `client.get("http://charts.default/7").await?`.
     ///
     /// # Errors
-    /// When it is awaited: when the URI cannot be parsed, its host is not configured, nobody answers
-    /// there in time, or whoever answers is not who is expected.
+    /// When it is awaited: when the URI cannot be parsed, its host is not configured, no server
+    /// answers there in time, or the server has not the identity that is expected.
     pub fn get(&self, uri: impl IntoUri) -> RequestBuilder {
         RequestBuilder::new(self, Method::GET, uri)
     }

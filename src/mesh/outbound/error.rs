@@ -214,7 +214,7 @@ impl fmt::Display for ClientError {
 
 impl Error for ClientError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // Its own words are said already.
+        // `Display` has written its own words already.
         if let Some(error) = self.connect_error() {
             return error.source();
         }

@@ -149,7 +149,7 @@ impl Future for ResponseFuture {
             Poll::Ready(result) => result,
             Poll::Pending => {
                 let after = ready!(this.timeout.poll_over(cx));
-                // What was sent is let go of, so that the server sees that nobody waits.
+                // Dropping what was sent cancels it at the server.
                 this.state.set(State::Refused(None));
                 *this.again = None;
                 Err(ClientError::timeout(this.authority.as_ref(), after))

@@ -12,7 +12,7 @@ use super::future::ResponseBody;
 
 impl ResponseBody {
     /// How many bytes [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json) read at
-    /// most; 2 MiB by default. Whoever reads the body frame by frame is not bounded.
+    /// most; 2 MiB by default. Reading it frame by frame is not bounded.
     #[must_use]
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;

@@ -54,7 +54,7 @@ impl RequestBuilder {
         }
     }
 
-    /// Adds a header, beside others of its name.
+    /// Adds a header, and keeps others of its name.
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
