@@ -20,5 +20,5 @@ pub(super) use guard::Guarded;
 pub(super) use judge::Judge;
 pub(super) use presence::{require_allow, warn_without_allow};
 pub(super) use standing::Reloads;
-pub(super) use strict::refuse_strict;
 pub use standing::{RefusalReason, RefusedReload};
+pub(super) use strict::refuse_strict;
