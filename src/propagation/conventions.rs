@@ -159,7 +159,8 @@ impl Tags {
             (host, _) => self.owned("server.address", host.to_owned()),
         }
         let usual = if is_tls { 443 } else { 80 };
-        let port = port.parse().ok().or(local.map(|local| local.port()));
+        let called = || local.map(|local| local.port());
+        let port = port.parse().ok().or_else(called);
         self.number("server.port", port.unwrap_or(usual).into());
     }
 

@@ -470,6 +470,7 @@ async fn exported_numbers_are_numbers() {
 
 /// Prints the resource, for the test below, which runs it with other variables.
 #[test]
+#[allow(clippy::print_stdout, reason = "another process reads it")]
 fn resource_of_a_workload() {
     let workload = Workload::new("default", "patients")
         .label("app", "patients")
@@ -479,9 +480,11 @@ fn resource_of_a_workload() {
     }
 }
 
+type Pairs = &'static [(&'static str, &'static str)];
+
 #[test]
 fn the_environment_has_the_last_word_on_the_resource() {
-    let rows: [(&[(&str, &str)], &[(&str, &str)]); 4] = [
+    let rows: [(Pairs, Pairs); 4] = [
         (
             &[],
             &[
