@@ -3,6 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::HeaderMap;
 use pin_project::pin_project;
 use tokio::time::{Sleep, sleep};
 
@@ -75,6 +76,55 @@ impl HeadTimeout {
                 _ => return Poll::Ready(after),
             }
             this.running.set(None);
+        }
+    }
+}
+
+/// What a call of gRPC allows for itself: `grpc-timeout`, up to eight digits and a unit.
+pub(super) fn grpc_deadline(headers: &HeaderMap) -> Option<Duration> {
+    let said = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = said.split_at_checked(said.len().checked_sub(1)?)?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits
+        .parse()
+        .ok()
+        .filter(|_| is_number && digits.len() <= 8)?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_deadline_of_a_grpc_call() {
+        for (said, seconds) in [
+            ("2H", Some(7200.0)),
+            ("3M", Some(180.0)),
+            ("99999999S", Some(99_999_999.0)),
+            ("1500m", Some(1.5)),
+            ("500000u", Some(0.5)),
+            ("250000000n", None),
+            ("25000000n", Some(0.025)),
+            ("0S", Some(0.0)),
+            ("", None),
+            ("S", None),
+            ("5", None),
+            ("5s", None),
+            ("+5S", None),
+            ("5 S", None),
+        ] {
+            let headers = [("grpc-timeout".parse().unwrap(), said.parse().unwrap())];
+            let found = grpc_deadline(&headers.into_iter().collect());
+            assert_eq!(found.map(|time| time.as_secs_f64()), seconds, "{said:?}");
         }
     }
 }
