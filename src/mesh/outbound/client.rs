@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::again::{Again, Chances};
 use super::error::ClientError;
 use super::future::{ResponseBody, ResponseFuture};
-use super::head_timeout::{Bound, HeadTimeout, grpc_deadline};
+use super::head_timeout::{Bound, HeadTimeout};
 use super::into_uri::IntoUri;
 use super::record::Record;
 use super::request::RequestBuilder;
@@ -165,7 +165,7 @@ impl Outbound {
             Bound::Unbounded => None,
             // A stream of gRPC may send its head with a first message that takes long.
             Bound::Usual if body.is_grpc() => {
-                return grpc_deadline(headers).map_or_else(HeadTimeout::never, HeadTimeout::after);
+                return HeadTimeout::deadline(headers);
             }
             Bound::Usual => self.response_timeout,
         };

@@ -149,11 +149,11 @@ impl Future for ResponseFuture {
         let result = match polled {
             Poll::Ready(result) => result,
             Poll::Pending => {
-                let after = ready!(this.timeout.as_mut().poll_over(cx));
+                let over = ready!(this.timeout.as_mut().poll_over(cx));
                 // Dropping what was sent cancels it at the server.
                 this.state.set(State::Refused(None));
                 *this.again = None;
-                Err(ClientError::timeout(this.authority.as_ref(), after))
+                Err(ClientError::timeout(this.authority.as_ref(), over))
             }
         };
         // Polled once more, it waits for ever.

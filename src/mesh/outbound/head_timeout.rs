@@ -19,6 +19,18 @@ pub(super) enum Bound {
     Unbounded,
 }
 
+/// A time that is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Over {
+    pub(super) after: Duration,
+    /// Of gRPC: the call said so itself.
+    #[cfg_attr(
+        not(feature = "tonic"),
+        expect(dead_code, reason = "for tonic's clients")
+    )]
+    pub(super) is_deadline: bool,
+}
+
 /// The clock of one call, from the first poll of its future until the response head is there.
 ///
 /// The usual bound begins anew while the body of the request still moves, so that it cuts no upload
@@ -28,6 +40,7 @@ pub(super) enum Bound {
 #[derive(Debug)]
 pub(super) struct HeadTimeout {
     after: Option<Duration>,
+    is_deadline: bool,
     /// The body whose progress counts, and how much of it had been sent when the clock was started.
     upload: Option<(ByteCount, u64)>,
     #[pin]
@@ -43,6 +56,13 @@ impl HeadTimeout {
         Self::new(Some(time), None)
     }
 
+    /// For as long as the call of gRPC says itself, if it does.
+    pub(super) fn deadline(headers: &HeaderMap) -> Self {
+        let mut timeout = Self::new(grpc_deadline(headers), None);
+        timeout.is_deadline = true;
+        timeout
+    }
+
     /// For as long as nothing of this body has moved.
     pub(super) fn after_upload(time: Duration, sent: ByteCount) -> Self {
         Self::new(Some(time), Some((sent, 0)))
@@ -51,16 +71,21 @@ impl HeadTimeout {
     fn new(after: Option<Duration>, upload: Option<(ByteCount, u64)>) -> Self {
         Self {
             after,
+            is_deadline: false,
             upload,
             running: None,
         }
     }
 
-    /// Ready, with how long that was, once the time is over.
-    pub(super) fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Duration> {
+    /// Ready, with what it was, once the time is over.
+    pub(super) fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Over> {
         let mut this = self.project();
         let Some(after) = *this.after else {
             return Poll::Pending;
+        };
+        let over = Over {
+            after,
+            is_deadline: *this.is_deadline,
         };
         loop {
             if this.running.is_none() {
@@ -73,7 +98,7 @@ impl HeadTimeout {
             ready!(running.poll(cx));
             match this.upload {
                 Some((sent, before)) if sent.bytes() != *before => *before = sent.bytes(),
-                _ => return Poll::Ready(after),
+                _ => return Poll::Ready(over),
             }
             this.running.set(None);
         }
@@ -81,7 +106,7 @@ impl HeadTimeout {
 }
 
 /// What a call of gRPC allows for itself: `grpc-timeout`, up to eight digits and a unit.
-pub(super) fn grpc_deadline(headers: &HeaderMap) -> Option<Duration> {
+fn grpc_deadline(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = said.split_at_checked(said.len().checked_sub(1)?)?;
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
