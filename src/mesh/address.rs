@@ -41,7 +41,9 @@ impl UpstreamAddress {
             Written::Socket(address) => return Ok(Place::Socket(*address)),
             Written::Text(text) => text,
         };
-        if let Ok(address) = text.parse() {
+        if let Ok(address) = text.parse::<SocketAddr>()
+            && address.port() != 0
+        {
             return Ok(Place::Socket(address));
         }
         if let Some((_, rest)) = text.split_once("://") {
@@ -198,6 +200,8 @@ mod tests {
             ),
             ("http://ada:secret@charts.internal:8443", "host:port alone"),
             ("charts.internal:0", "1 to 65535"),
+            ("127.0.0.1:0", "1 to 65535"),
+            ("[::1]:0", "1 to 65535"),
             ("charts.internal:http", "1 to 65535"),
             ("a b:1", "name:port"),
             (":1", "name:port"),
