@@ -146,6 +146,12 @@ impl Authenticator {
         self.step(head, exchange, now, Reading::Strict, TriggerPath::AsSent)
     }
 
+    /// Whether it has rules that accept some token; a legacy Policy may be of peers alone.
+    pub(crate) fn verifies_tokens(&self) -> bool {
+        let legacy = self.legacy.as_ref();
+        !self.rules.is_empty() || legacy.is_some_and(|legacy| legacy.rules().next().is_some())
+    }
+
     fn step(
         &self,
         head: &mut Parts,
@@ -159,7 +165,9 @@ impl Authenticator {
         if self.seen.is_none() {
             return Ok(None);
         }
-        exchange.set_verifies_tokens();
+        if self.verifies_tokens() {
+            exchange.set_verifies_tokens();
+        }
         let is_preflight = is_preflight(&head.method, &head.headers);
         let now = now
             .duration_since(UNIX_EPOCH)

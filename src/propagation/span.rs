@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, response};
 use super::conventions::Operation;
 use super::tags::Tags;
 use crate::context::{Exchange, Peer, SpanId, TraceContext, TraceId};
-use crate::message::{GrpcStatus, ResponseFlags};
+use crate::message::{GrpcStatus, ResponseFlags, is_grpc};
 
 /// Where the spans of recorded requests go.
 ///
@@ -206,6 +206,9 @@ impl Recording {
             && started.is_grpc
         {
             started.tags.grpc_message(headers);
+            if let Some(operation) = &mut started.operation {
+                operation.is_answered = is_grpc(headers);
+            }
         }
     }
 
@@ -244,8 +247,9 @@ impl Recording {
             None => name,
             Some(operation) => {
                 let route = exchange.as_ref().and_then(Exchange::route);
-                tags.ended(&operation, route, outcome, errors, kind);
-                operation.name(route.map(|route| &**route), outcome, kind)
+                let has_method = operation.has_method(exchange.as_ref(), outcome, kind);
+                tags.ended(&operation, route, outcome, errors, has_method);
+                operation.name(route.map(|route| &**route), has_method)
             }
         };
         sink.export(FinishedSpan {

@@ -182,6 +182,44 @@ async fn a_request_is_judged_by_one_generation() {
     assert_eq!(ask(&app, Some(proven("desk")), "/a", None).await, 403);
 }
 
+/// A DENY of a user holds in no order of the layers: where no token guard has come before the
+/// policies, they do not take the user for nobody.
+#[tokio::test]
+async fn layers_in_a_wrong_order_let_nobody_in() {
+    let issuer = Issuer::es256(ISSUER);
+    let deny = format!("[{{from: [{{source: {{requestPrincipals: ['{ISSUER}/mallory']}}}}]}}]");
+    let yaml = authentication(&issuer) + &policy("no-mallory", "DENY", &deny);
+    let guards = build(builder().config(Fixed::yaml("p.yaml", yaml))).await;
+    let without = build(builder().config(Fixed::yaml("p.yaml", closes("/b")))).await;
+    let mallory = issuer.token().subject("mallory").sign();
+    let alice = issuer.token().subject("alice").sign();
+    let reversed = routes().layer(guards.jwt()).layer(guards.rbac());
+    let alone = routes().layer(guards.rbac());
+    let of_others = routes().layer(guards.rbac()).layer(without.jwt());
+    for (name, app, token, expected) in [
+        ("in order", guarded(&guards), Some(&mallory), 403),
+        ("in order", guarded(&guards), Some(&alice), 200),
+        ("in order", guarded(&guards), None, 200),
+        ("reversed", reversed.clone(), Some(&mallory), 403),
+        ("reversed", reversed, None, 403),
+        ("no token guard", alone, Some(&mallory), 403),
+        ("one without rules", of_others, Some(&mallory), 403),
+        (
+            "no rules, no guard",
+            routes().layer(without.rbac()),
+            Some(&mallory),
+            200,
+        ),
+    ] {
+        let (log, _listening) = Log::listen(Level::ERROR);
+        let status = ask(&app, Some(proven("desk")), "/a", token.map(String::as_str)).await;
+        assert_eq!(status, expected, "{name}");
+        let told = log.with(&["tower_mesh::access", "put Guards::jwt outside of Guards::rbac"]);
+        let is_wrong = ["reversed", "no token guard", "one without rules"].contains(&name);
+        assert_eq!(told.len(), usize::from(is_wrong), "{name}: {}", log.text());
+    }
+}
+
 /// Two workloads in one process, one router inside the other: each request is judged by both.
 #[tokio::test]
 async fn guards_inside_guards_keep_their_own_rules() {
@@ -248,6 +286,17 @@ spec:
         let peer = Peer::proven(remote, local, desk);
         assert_eq!(ask(&app, Some(peer), "/", token).await, expected, "{port}");
     }
+    // A peer by hand without a port is of none of them, which is told.
+    let (log, _listening) = Log::listen(Level::WARN);
+    let nowhere = Peer::plaintext(([0, 0, 0, 0], 0).into(), ([0, 0, 0, 0], 0).into());
+    assert_eq!(ask(&app, Some(nowhere), "/", None).await, 200);
+    assert_eq!(log.with(&["WARN", "local port 0"]).len(), 1);
+    // Without a peer further out no port's rules can be chosen.
+    let late = routes()
+        .layer(guards.rbac())
+        .layer(PeerLayer::new(proven("desk")))
+        .layer(guards.jwt());
+    assert_eq!(ask(&late, None, "/", Some(&token)).await, 403);
 }
 
 /// An engine of a configuration decides by its settings, too, as the guards do that were given it.

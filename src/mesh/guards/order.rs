@@ -1,0 +1,29 @@
+use http::StatusCode;
+
+use crate::context::Exchange;
+use crate::log_limit::limited;
+use crate::mesh::cells::Config;
+use crate::message::LocalReply;
+
+/// Refuses a request whose tokens nobody has looked at, although this configuration has rules for
+/// them: policies would take its user for nobody, and a DENY of some users would not hold.
+pub(super) fn check_order(config: &Config, exchange: &Exchange) -> Result<(), LocalReply> {
+    // Without a peer it is refused anyway.
+    let Some(peer) = exchange.peer() else {
+        return Ok(());
+    };
+    let rules = config.authenticators.get(peer.local_addr().port());
+    if !rules.verifies_tokens() || exchange.verifies_tokens() {
+        return Ok(());
+    }
+    limited!(
+        target: "tower_mesh::access",
+        ERROR,
+        "a request reached the policy guard before any token guard, and token rules apply to it: put Guards::jwt outside of Guards::rbac"
+    );
+    Err(LocalReply::new(
+        StatusCode::FORBIDDEN,
+        "RBAC: access denied",
+        "rbac_access_denied_no_token_guard",
+    ))
+}
