@@ -146,10 +146,10 @@ impl Authenticator {
         self.step(head, exchange, now, Reading::Strict, TriggerPath::AsSent)
     }
 
-    /// Whether it has rules that accept some token; a legacy Policy may be of peers alone.
-    pub(crate) fn verifies_tokens(&self) -> bool {
-        let legacy = self.legacy.as_ref();
-        !self.rules.is_empty() || legacy.is_some_and(|legacy| legacy.rules().next().is_some())
+    /// Whether there is anything that a request can be refused by.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn has_rules(&self) -> bool {
+        self.seen.is_some()
     }
 
     fn step(
@@ -165,7 +165,9 @@ impl Authenticator {
         if self.seen.is_none() {
             return Ok(None);
         }
-        if self.verifies_tokens() {
+        // A legacy Policy may be of peers alone, and take no token.
+        let legacy = self.legacy.as_ref();
+        if !self.rules.is_empty() || legacy.is_some_and(|it| it.rules().next().is_some()) {
             exchange.set_verifies_tokens();
         }
         let is_preflight = is_preflight(&head.method, &head.headers);

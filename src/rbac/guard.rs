@@ -262,7 +262,10 @@ fn attributes<'a>(
 
 /// No listener has port 0, so that a DENY of one port would be passed over in silence.
 fn warn_without_port(exchange: &Exchange) {
-    if exchange.peer().is_some_and(|peer| peer.local_addr().port() == 0) {
+    if exchange
+        .peer()
+        .is_some_and(|peer| peer.local_addr().port() == 0)
+    {
         limited!(
             WARN,
             "a peer that was made by hand has the local port 0: policies of single ports do not apply to its requests"

@@ -10,6 +10,7 @@ use super::Guard;
 use crate::access;
 use crate::context::Exchange;
 use crate::live::Live;
+use crate::log_limit::limited;
 use crate::message::{GuardBody, GuardFuture, LocalReply};
 use crate::policy::Engine;
 
@@ -77,6 +78,24 @@ impl RbacLayer {
     }
 }
 
+/// Says so where policies are asked before any token guard, although token rules apply: a DENY of
+/// some users does not hold then.
+fn warn_of_unseen_tokens(engine: &Engine, exchange: &Exchange) {
+    let Some(peer) = exchange.peer() else {
+        return;
+    };
+    let said = engine.authentication(peer.local_addr().port());
+    let origins = said.legacy.as_ref().map(|legacy| &legacy.origins);
+    let has_rules = !said.rules.is_empty() || origins.is_some_and(|origins| !origins.is_empty());
+    if has_rules && !exchange.verifies_tokens() && exchange.claims().is_none() {
+        limited!(
+            target: "tower_mesh::access",
+            WARN,
+            "policies are asked before any token guard, and token rules apply: no policy sees a user, and a DENY of users does not hold; put the JwtLayer outside of the RbacLayer"
+        );
+    }
+}
+
 impl fmt::Debug for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -125,6 +144,7 @@ where
         let engine: Result<&Engine, LocalReply> = match &self.layer.rules {
             Rules::Live(live) => {
                 loaded = live.load();
+                warn_of_unseen_tokens(&loaded, &exchange);
                 Ok(&loaded)
             }
             Rules::Followed(follow) => match follow(&mut head.extensions, &exchange) {
@@ -137,8 +157,7 @@ where
         };
         let (guard, in_front) = (&self.layer.guard, self.layer.rewrites);
         let asked = engine.as_ref().ok().copied();
-        let verdict =
-            engine.and_then(|engine| guard.judge(engine, &mut head, &exchange, in_front));
+        let verdict = engine.and_then(|engine| guard.judge(engine, &mut head, &exchange, in_front));
         match verdict {
             Ok(()) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
             Err(reply) => {

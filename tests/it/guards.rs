@@ -11,9 +11,11 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_mesh::context::PeerLayer;
 use tower_mesh::identity::SpiffeId;
+use tower_mesh::live::Live;
 use tower_mesh::mesh::{GuardsBuilder, IdentityState, RefusalReason};
 use tower_mesh::metrics::Format;
 use tower_mesh::policy::{self as rules, Engine};
+use tower_mesh::rbac::RbacLayer;
 use tower_mesh::source::{Directory, Fixed};
 use tower_mesh::testing::{Issuer, JwksServer, Pki};
 use tower_mesh::{Claims, Guards, Peer, Workload};
@@ -196,7 +198,10 @@ async fn layers_in_a_wrong_order_let_nobody_in() {
     let reversed = routes().layer(guards.jwt()).layer(guards.rbac());
     let alone = routes().layer(guards.rbac());
     let of_others = routes().layer(guards.rbac()).layer(without.jwt());
+    let engine = Live::new(guards.engine());
+    let single = routes().layer(RbacLayer::new(engine));
     for (name, app, token, expected) in [
+        ("a policy layer alone", single, Some(&mallory), 200),
         ("in order", guarded(&guards), Some(&mallory), 403),
         ("in order", guarded(&guards), Some(&alice), 200),
         ("in order", guarded(&guards), None, 200),
@@ -211,12 +216,40 @@ async fn layers_in_a_wrong_order_let_nobody_in() {
             200,
         ),
     ] {
-        let (log, _listening) = Log::listen(Level::ERROR);
+        let (log, _listening) = Log::listen(Level::WARN);
         let status = ask(&app, Some(proven("desk")), "/a", token.map(String::as_str)).await;
         assert_eq!(status, expected, "{name}");
-        let told = log.with(&["tower_mesh::access", "put Guards::jwt outside of Guards::rbac"]);
+        let told = log.with(&[
+            "tower_mesh::access",
+            "put Guards::jwt outside of Guards::rbac",
+        ]);
         let is_wrong = ["reversed", "no token guard", "one without rules"].contains(&name);
         assert_eq!(told.len(), usize::from(is_wrong), "{name}: {}", log.text());
+        // What was always so, and is written in the docs, is at least told.
+        let warned = log.with(&["WARN", "put the JwtLayer outside of the RbacLayer"]);
+        let is_single = name == "a policy layer alone";
+        assert_eq!(
+            warned.len(),
+            usize::from(is_single),
+            "{name}: {}",
+            log.text()
+        );
+    }
+}
+
+/// A legacy Policy of peers is kept by the token guard; without it nothing passes.
+#[tokio::test]
+async fn a_legacy_policy_of_peers_needs_its_guard() {
+    let yaml = "apiVersion: authentication.istio.io/v1alpha1\nkind: Policy\nmetadata: {name: default}\nspec: {peers: [{mtls: {mode: STRICT}}]}\n";
+    let guards = build(builder().config(Fixed::yaml("p.yaml", yaml))).await;
+    let alone = routes().layer(guards.rbac());
+    for (app, peer, expected) in [
+        (guarded(&guards), proven("desk"), 200),
+        (guarded(&guards), unproven(), 401),
+        (alone.clone(), proven("desk"), 403),
+        (alone, unproven(), 403),
+    ] {
+        assert_eq!(ask(&app, Some(peer), "/a", None).await, expected);
     }
 }
 

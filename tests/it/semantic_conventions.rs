@@ -286,9 +286,18 @@ async fn what_a_guard_refuses_names_no_span() {
         .header("content-type", "application/grpc")
         .extension(unproven())
         .body(Empty::new());
-    drop(layer.layer(guarded).oneshot(request.unwrap()).await.unwrap());
+    drop(
+        layer
+            .layer(guarded)
+            .oneshot(request.unwrap())
+            .await
+            .unwrap(),
+    );
     let span = kept.recv().unwrap();
-    assert_eq!(span.tag("rpc.response.status_code"), Some("PERMISSION_DENIED"));
+    assert_eq!(
+        span.tag("rpc.response.status_code"),
+        Some("PERMISSION_DENIED")
+    );
     assert_eq!(&*span.name, "grpc");
     assert_eq!(span.tag("rpc.method"), Some("_OTHER"));
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::GuardsBuilder;
 use super::order::check_order;
-use super::pinned::pinned;
+use super::pinned::{has_met_tokens, meet_tokens, pinned};
 use crate::identity::Workload;
 use crate::jwt::JwtLayer;
 use crate::live::{Live, Snapshot};
@@ -117,7 +117,9 @@ impl Guards {
     pub fn jwt(&self) -> JwtLayer {
         let guards = self.clone();
         JwtLayer::following(Arc::new(move |extensions| {
-            Arc::clone(&pinned(&guards, extensions).authenticators)
+            let config = pinned(&guards, extensions);
+            meet_tokens(&guards, extensions);
+            Arc::clone(&config.authenticators)
         }))
     }
 
@@ -133,7 +135,9 @@ impl Guards {
         let guards = self.clone();
         RbacLayer::following(Arc::new(move |extensions, exchange| {
             let config = pinned(&guards, extensions);
-            check_order(&config, exchange)?;
+            if !has_met_tokens(&guards, extensions) {
+                check_order(&config, exchange)?;
+            }
             Ok(config.engine.clone())
         }))
     }

@@ -5,15 +5,17 @@ use crate::log_limit::limited;
 use crate::mesh::cells::Config;
 use crate::message::LocalReply;
 
-/// Refuses a request whose tokens nobody has looked at, although this configuration has rules for
-/// them: policies would take its user for nobody, and a DENY of some users would not hold.
+/// Refuses a request that has not met the token rules of this configuration, where there are some.
+/// Policies would take its user for nobody, so that a DENY of some users would not hold. A token
+/// guard of another make is as good, if it says that it
+/// [verifies tokens](Exchange::verifies_tokens).
 pub(super) fn check_order(config: &Config, exchange: &Exchange) -> Result<(), LocalReply> {
     // Without a peer it is refused anyway.
     let Some(peer) = exchange.peer() else {
         return Ok(());
     };
     let rules = config.authenticators.get(peer.local_addr().port());
-    if !rules.verifies_tokens() || exchange.verifies_tokens() {
+    if !rules.has_rules() || exchange.verifies_tokens() {
         return Ok(());
     }
     limited!(
