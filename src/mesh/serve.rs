@@ -39,7 +39,8 @@ impl Mesh {
     /// at once.
     ///
     /// The future owns all that it needs, so that it can be spawned:
-    /// `tokio::spawn(mesh.serve(address, app))`. It binds the address when it is first polled.
+    /// `tokio::spawn(mesh.serve(address, app))`. It binds the address when it is first polled; the handle of a
+    /// task then says whether it could, so look at that.
     ///
     /// # Errors
     /// When the address cannot be listened on. No client can make it fail.
