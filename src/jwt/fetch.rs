@@ -289,7 +289,7 @@ enum Kind {
 #[derive(Debug)]
 struct Told {
     text: String,
-    cause: Option<Box<Told>>,
+    cause: Option<Box<Self>>,
 }
 
 impl fmt::Display for FetchError {

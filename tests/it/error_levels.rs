@@ -87,7 +87,7 @@ impl Source for Unheard {
 
 /// A client's error with a cause.
 #[derive(Clone, Debug)]
-struct Told(String, Option<Box<Told>>);
+struct Told(String, Option<Box<Self>>);
 
 impl std::fmt::Display for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
