@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{Method, Uri, Version, header, request, response};
+use http::{Method, StatusCode, Uri, Version, header, request, response};
 
 use super::span::{Errors, Outcome, SpanKind};
 use super::tags::{Tags, authority, cut, url, without_tokens};
 use crate::context::{Exchange, Peer};
-use crate::message::GrpcStatus;
+use crate::message::{GrpcStatus, ResponseFlags};
 
 /// A call as its span tells of it by the conventions.
 #[derive(Clone, Copy)]
@@ -140,7 +140,8 @@ impl Tags {
         if let Some(status) = outcome.status {
             self.number("http.response.status_code", status.as_u16().into());
         }
-        let mut error = outcome.status.map(|status| status.as_str().to_owned());
+        let status = outcome.status.filter(|_| !is_broken(outcome));
+        let mut error = status.map(|status| status.as_str().to_owned());
         if let Some(rpc) = &operation.rpc {
             if has_method {
                 self.owned("rpc.method", rpc.to_string());
@@ -196,6 +197,14 @@ impl Tags {
         self.fixed("network.protocol.name", "http");
         self.fixed("network.protocol.version", version);
     }
+}
+
+/// Whether the body of a good response failed: by the conventions an error, which the status does not tell.
+pub(super) fn is_broken(outcome: &Outcome) -> bool {
+    let is_good = |status: StatusCode| !status.is_client_error() && !status.is_server_error();
+    outcome.flags == ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
+        && outcome.grpc_status.is_none()
+        && outcome.status.is_some_and(is_good)
 }
 
 /// A method that the conventions know, for any other stands `_OTHER`.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, StatusCode, response};
 
-use super::conventions::Operation;
+use super::conventions::{Operation, is_broken};
 use super::tags::Tags;
 use crate::context::{Exchange, Peer, SpanId, TraceContext, TraceId};
 use crate::message::{GrpcStatus, ResponseFlags, is_grpc};
@@ -241,8 +241,9 @@ impl Recording {
         if let Some(exchange) = &exchange {
             tags.hide(exchange);
         }
-        let errors = outcome.errors(kind, is_grpc);
+        let mut errors = outcome.errors(kind, is_grpc);
         tags.outcome(outcome, errors, is_grpc);
+        errors.status |= operation.is_some() && is_broken(outcome);
         let name = match operation {
             None => name,
             Some(operation) => {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::MatchedPath;
@@ -11,6 +13,7 @@ use axum::middleware::{Next, from_fn};
 use axum::routing::any;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty};
 use opentelemetry::Value;
 use opentelemetry::trace::Status;
@@ -441,9 +444,53 @@ async fn a_call_without_an_answer_says_why() {
     assert_eq!(span.tag("http.response.status_code"), None);
 }
 
+struct Breaking;
+
+impl Body for Breaking {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        Poll::Ready(Some(Err("broken off")))
+    }
+}
+
+/// A good status says nothing of a body that breaks off; a reader that stops is no error.
+#[tokio::test]
+async fn a_body_that_breaks_off_is_an_error() {
+    for (is_read, error) in [(true, Some("UC")), (false, None)] {
+        for conventions in [true, false] {
+            let (propagation, kept) = recording();
+            let propagation = match conventions {
+                true => propagation.semantic_conventions(),
+                false => propagation,
+            };
+            let server = service_fn(async |_: Request<Empty<Bytes>>| {
+                Ok::<_, Infallible>(Response::new(Breaking))
+            });
+            let request = Request::get("http://charts.default/").body(Empty::new());
+            let call = propagation.client_layer().layer(server);
+            let response = call.oneshot(request.unwrap()).await.unwrap();
+            if is_read {
+                let read = response.into_body().collect().await;
+                assert!(read.is_err());
+            } else {
+                drop(response);
+            }
+            let span = kept.recv().unwrap();
+            let error = error.filter(|_| conventions);
+            assert_eq!(span.tag("error.type"), error, "{is_read} {conventions}");
+            assert_eq!(span.is_error, error.is_some(), "{is_read} {conventions}");
+        }
+    }
+}
+
 /// Whether a future waits.
-async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
-    std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
+async fn futures_poll<F: Future>(mut future: Pin<&mut F>) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
 
 /// Both ends of one call through whole meshes; the route is the application's router's.
