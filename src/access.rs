@@ -103,15 +103,16 @@ fn ip(peer: &Peer) -> IpAddr {
 
 /// The whole path, as policy judges it where a guard has rewritten it; never the query.
 fn path<'a>(head: &'a Parts, exchange: &'a Exchange) -> &'a str {
-    let sent = || Exchange::sent_uri(head).path();
-    exchange.path().unwrap_or_else(sent)
+    let judged = exchange.path_of(head).or_else(|| exchange.path());
+    judged.unwrap_or_else(|| Exchange::sent_uri(head).path())
 }
 
-/// Without a user (and password) in front of it.
+/// Without a user (and password) in front of it, and without a path or a query that stand behind it.
 fn host(head: &Parts) -> Option<&str> {
     let line = || head.headers.get(HOST)?.to_str().ok();
     let host = head.uri.authority().map(Authority::as_str).or_else(line)?;
-    host.rsplit('@').next()
+    let host = host.rsplit('@').next()?;
+    host.split(['/', '?', '#']).next()
 }
 
 fn request_id<'a>(head: &'a Parts, exchange: &'a Exchange) -> Option<&'a str> {
@@ -167,24 +168,33 @@ impl fmt::Display for Asked<'_> {
     }
 }
 
-/// A text that a peer may have sent: its beginning, without characters that would end or colour a
-/// line.
+/// A text that a peer may have sent: its beginning, in quotation marks where it would otherwise end
+/// a field or a line, or change how either looks.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, character) in self.0.chars().enumerate() {
-            if index == LONGEST {
-                return f.write_str("…");
-            }
-            if character.is_control() {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                fmt::Write::write_char(f, character)?;
+        let end = self.0.char_indices().nth(LONGEST);
+        let beginning = end.and_then(|(end, _)| self.0.get(..end));
+        let (text, more) = beginning.map_or((self.0, ""), |text| (text, "…"));
+        if text.chars().all(is_plain) {
+            return write!(f, "{text}{more}");
+        }
+        f.write_str("\"")?;
+        for character in text.chars() {
+            match character {
+                '\'' => f.write_str("'")?,
+                other => write!(f, "{}", other.escape_debug())?,
             }
         }
-        Ok(())
+        write!(f, "{more}\"")
     }
+}
+
+/// Neither a space nor a quotation mark, nor anything that a terminal or a reader may take for
+/// something else: control characters, separators of lines, marks that turn the direction of text.
+fn is_plain(character: char) -> bool {
+    character == '\'' || (character != ' ' && character.escape_debug().len() == 1)
 }
 
 /// Characters of a field.

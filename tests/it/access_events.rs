@@ -265,3 +265,78 @@ async fn layers_alone_leave_one_event_as_the_mesh_does() {
         assert!(!log.text().contains("secret"), "{name}: {}", log.text());
     }
 }
+
+/// What a peer sends forges no field and no line, and shows nothing of a query.
+#[tokio::test]
+async fn what_a_peer_sends_stays_within_its_field() {
+    let issuer = Issuer::es256(ISSUER);
+    let mesh = guarded(&issuer).await;
+    let odd = "al ice\" policy=forged\u{2028}INFO \u{202e}";
+    let get = |path: &str| Request::get(path).header("host", "app.default");
+    let alice = |subject: &str| format!("Bearer {}", issuer.token().subject(subject).sign());
+    for (name, request, has) in [
+        (
+            "a subject",
+            get("/closed").header("authorization", alice(odd)),
+            r#" user="https://issuer.test/al ice\" policy=forged\u{2028}INFO \u{202e}" method="#,
+        ),
+        (
+            "a subject that is plain",
+            get("/closed").header("authorization", alice("o'neill@zürich")),
+            " user=https://issuer.test/o'neill@zürich method=",
+        ),
+        (
+            "a request id",
+            get("/closed").header("x-request-id", "7 suppressed=9\u{9}x"),
+            r#" request_id="7 suppressed=9\tx""#,
+        ),
+        (
+            "a host with a space",
+            Request::get("/closed").header("host", "app policy=forged"),
+            r#" host="app policy=forged" status="#,
+        ),
+        (
+            "a host with a path and a query",
+            Request::get("/closed").header("host", "app.default/x?access_token=secret"),
+            " host=app.default status=",
+        ),
+        (
+            "a path that turns the direction",
+            get("/closed/\u{202e}x"),
+            r#" path="/closed/\u{202e}x" host"#,
+        ),
+    ] {
+        let (log, _guard) = Log::listen(Level::INFO);
+        let request = request.body(Body::new()).unwrap();
+        let service = mesh.protect(service_fn(hello)).of(proven("stranger"));
+        let ask = async || {
+            let response = service.clone().oneshot(request.clone()).await;
+            response.unwrap().status()
+        };
+        let (_, line) = event(name, &log, ask).await;
+        assert!(line.contains(has), "{name}: {has}: {line}");
+        assert!(!log.text().contains("secret"), "{name}: {}", log.text());
+    }
+}
+
+/// A layer between the guards that gives the request another path.
+#[tokio::test]
+async fn the_path_of_an_event_is_the_one_that_was_judged() {
+    let issuer = Issuer::es256(ISSUER);
+    let renamed = tower::util::MapRequestLayer::new(|mut request: Request<Body>| {
+        *request.uri_mut() = "/inner".parse().unwrap();
+        request
+    });
+    let (log, _guard) = Log::listen(Level::INFO);
+    let ask = async || {
+        let closed = rbac("[{to: [{operation: {paths: [/inner]}}]}]");
+        let inner = renamed.clone().layer(closed.layer(service_fn(hello)));
+        let request = Request::get("/outer").header("host", "app.default");
+        let request = request.extension(proven("desk")).body(Body::new()).unwrap();
+        let response = jwt(&issuer).layer(inner).oneshot(request).await;
+        response.unwrap().status()
+    };
+    let (status, line) = event("another path", &log, ask).await;
+    assert_eq!(status, 403);
+    assert!(line.contains(" path=/inner host="), "{line}");
+}
