@@ -75,10 +75,11 @@ fn principals_in_when(rule: &Rule) -> impl Iterator<Item = &Text> {
     conditions.flat_map(|condition| condition.values.iter().chain(&condition.not_values))
 }
 
-/// A written `cluster.local` means our own trust domain, whatever that is called.
+/// A written `cluster.local` means our own trust domain, whatever that is called. One that is
+/// written with its scheme has a note of its own.
 fn of_principal(text: &Text) -> Option<(&str, &Text)> {
     let (domain, _) = text.split_once('/')?;
-    (domain != "cluster.local").then_some((domain, text))
+    (!["cluster.local", "spiffe:"].contains(&domain)).then_some((domain, text))
 }
 
 /// The certificate's, and what else the MeshConfig says.
