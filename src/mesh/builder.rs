@@ -564,7 +564,7 @@ async fn own(
         Origin::Followed(source) => {
             let start = Rotation::start(source, settings);
             let started = match faults.is_empty() {
-                true => start.await,
+                true => own_identity::come(start).await,
                 false => timeout(SOURCE_BESIDE_FAULTS, start).await.ok()?,
             };
             let (credentials, rotation) = faults.identity(started.map_err(IdentityFault::from))?;

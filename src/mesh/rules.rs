@@ -95,13 +95,16 @@ impl ReadRules {
         let configuration = self.configuration?;
         let config = faults.configuration(compiler.compile(&configuration))?;
         let cells = Cells::new(config, self.modes);
-        if self.is_plaintext {
-            let config = cells.config.snapshot();
-            let kept = refuse_strict(config.engine.program(), &configuration, workload);
-            faults.configuration(kept)?;
-        }
+        let kept = match self.is_plaintext {
+            true => {
+                let config = cells.config.snapshot();
+                refuse_strict(config.engine.program(), &configuration, workload)
+            }
+            false => Ok(()),
+        };
+        let kept = faults.configuration(kept);
         let present = check_presence(&cells, &configuration, workload, self.requires_policy);
-        faults.configuration(present)?;
+        faults.configuration(present).and(kept)?;
         Some(GoodRules {
             cells,
             compiler,
