@@ -457,7 +457,7 @@ impl MeshBuilder {
         let identity = match &credentials {
             Some(credentials) => Some(credentials.spiffe_id()),
             None if self.is_plaintext => {
-                let id = unproven_id(&self.workload);
+                let id = unproven_id(&self.workload, rules.stated_trust_domain());
                 faults.option(id.map_err(|mistake| format!("danger().plaintext(): {mistake}")))
             }
             None => None,

@@ -77,6 +77,12 @@ impl Rules<'_> {
 }
 
 impl ReadRules {
+    /// What the MeshConfig calls the trust domain, where it does.
+    pub(super) fn stated_trust_domain(&self) -> Option<&str> {
+        let configuration = self.configuration.as_ref()?;
+        configuration.mesh_config.trust_domain.as_deref()
+    }
+
     /// Compiles the configuration for a workload whose trust domain is settled. `faults` gets everything that is wrong with it.
     pub(super) fn compile(
         self,

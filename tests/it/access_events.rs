@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_mesh::jwt::{Authenticator, JwtLayer, Keyring};
 use tower_mesh::live::Live;
@@ -17,7 +18,7 @@ use tower_mesh::{Mesh, Peer, Workload};
 use tracing::Level;
 
 use super::log::Log;
-use super::mesh_support::{ISSUER, app, authentication, policy, proven, unproven};
+use super::mesh_support::{ISSUER, app, authentication, build, policy, proven, serve, unproven};
 
 const EVENT: &[&str] = &["tower_mesh::access", "request refused"];
 
@@ -339,4 +340,81 @@ async fn the_path_of_an_event_is_the_one_that_was_judged() {
     let (status, line) = event("another path", &log, ask).await;
     assert_eq!(status, 403);
     assert!(line.contains(" path=/inner host="), "{line}");
+}
+
+/// Whatever stands on the wire, a refusal is one event, with nothing in it that is secret.
+#[tokio::test]
+async fn odd_requests_on_the_wire_leave_one_event_each() {
+    let workload = Workload::new("default", "app").service("app", 8443);
+    let builder = Mesh::builder(workload).danger().plaintext();
+    let nothing = policy(
+        "nothing",
+        "ALLOW",
+        "[{to: [{operation: {paths: [/none]}}]}]",
+    );
+    let builder = builder.config(Fixed::yaml("p.yaml", nothing));
+    let served = serve(&build(builder).await, axum::Router::new()).await;
+    let secrets =
+        "cookie: session=secret\r\nauthorization: Basic secret\r\nreferer: http://x/?secret\r\n";
+    let long = "M".repeat(300);
+    for (line, host, has) in [
+        (
+            "CONNECT app.default:443",
+            Some(&b"app.default:443"[..]),
+            "method=CONNECT path= host=app.default:443 status=403",
+        ),
+        (
+            "OPTIONS *",
+            Some(b"app.default"),
+            "method=OPTIONS path=* host=app.default",
+        ),
+        (
+            "GET http://user:secret@app.default/x?secret",
+            Some(b"app.default"),
+            "method=GET path=/x host=app.default",
+        ),
+        (
+            "PROPFIND /x?secret#secret",
+            Some(b"app.default"),
+            "method=PROPFIND path=/x",
+        ),
+        ("GET /x", Some(b"\xff\xfe"), "path=/x status="),
+        ("GET /x", Some(b"user:secret@app"), "host=app status="),
+        ("GET /x", None, "reason=missing_host_header"),
+        (
+            "GET /a%0aINFO%20forged",
+            Some(b"app"),
+            "path=/a%0aINFO%20forged host=app",
+        ),
+        (&long, Some(b"app"), "method=MMM"),
+    ] {
+        let line = if line == long {
+            format!("{line} /x")
+        } else {
+            line.to_owned()
+        };
+        let (log, _guard) = Log::listen(Level::INFO);
+        let mut sent = format!("{line} HTTP/1.1\r\n{secrets}connection: close\r\n").into_bytes();
+        if let Some(host) = host {
+            sent.extend([b"host: ", host, b"\r\n"].concat());
+        }
+        sent.extend(b"\r\n");
+        let ask = async || {
+            let mut stream = tokio::net::TcpStream::connect(served.address)
+                .await
+                .unwrap();
+            stream.write_all(&sent).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+                .split(' ')
+                .nth(1)
+                .unwrap()
+                .parse::<StatusCode>()
+                .unwrap()
+        };
+        let (_, told) = event(&line, &log, ask).await;
+        assert!(told.contains(has), "{has}: {told}");
+        assert!(!told.contains("secret"), "{told}");
+    }
 }

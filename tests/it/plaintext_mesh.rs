@@ -9,6 +9,7 @@ use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tower_mesh::identity::TrustDomain;
 use tower_mesh::mesh::{ClientBody, IdentityState, RefusalReason};
 use tower_mesh::propagation::{EdgeTrace, Propagation};
 use tower_mesh::source::{Directory, Fixed, Watch};
@@ -214,6 +215,27 @@ async fn a_mesh_in_plaintext_says_what_it_is() {
     assert!(text.contains("development only"), "{text}");
     let identity = lines(&mesh, "mesh_identity_", &[]);
     assert_eq!(identity, Vec::<String>::new(), "there is none to be shown");
+}
+
+/// Nothing proves it, so it is whatever is stated: by the workload, else by the MeshConfig.
+#[tokio::test]
+async fn the_id_in_plaintext_is_of_the_trust_domain_that_is_stated() {
+    let own = TrustDomain::new("own.example").unwrap();
+    for (own, mesh_config, expected) in [
+        (None, "", "cluster.local"),
+        (None, "trustDomain: prod.example", "prod.example"),
+        (Some(own), "trustDomain: prod.example", "own.example"),
+    ] {
+        let mut workload = Workload::new("default", "app");
+        if let Some(own) = own {
+            workload = workload.trust_domain(own);
+        }
+        let builder = Mesh::builder(workload).danger().plaintext();
+        let open = policy("open", "ALLOW", "[{}]");
+        let source = Fixed::yaml("p.yaml", open).mesh_config("mesh.yaml", mesh_config);
+        let mesh = build(builder.config(source)).await;
+        assert_eq!(mesh.spiffe_id().trust_domain().as_str(), expected);
+    }
 }
 
 #[tokio::test]
