@@ -206,11 +206,6 @@ async fn policies_that_name_a_trust_domain_that_nobody_has_are_warned_of() {
         (from("principals: [partner.example/ns/a/sa/b]"), None),
         (from("principals: [alias.example/ns/a/sa/b]"), None),
         (from("principals: ['*/ns/a/sa/b', '*']"), None),
-        // A note of its own says that the scheme is too much.
-        (
-            from("principals: ['spiffe://prod.example/ns/a/sa/b']"),
-            None,
-        ),
         (from("trustDomains: [partner.example, alias.example]"), None),
         (from("namespaces: [a]"), None),
     ] {

@@ -75,11 +75,10 @@ fn principals_in_when(rule: &Rule) -> impl Iterator<Item = &Text> {
     conditions.flat_map(|condition| condition.values.iter().chain(&condition.not_values))
 }
 
-/// A written `cluster.local` means our own trust domain, whatever that is called. One that is
-/// written with its scheme has a note of its own.
+/// A written `cluster.local` means our own trust domain, whatever that is called.
 fn of_principal(text: &Text) -> Option<(&str, &Text)> {
     let (domain, _) = text.split_once('/')?;
-    (!["cluster.local", "spiffe:"].contains(&domain)).then_some((domain, text))
+    (domain != "cluster.local").then_some((domain, text))
 }
 
 /// The certificate's, and what else the MeshConfig says.
