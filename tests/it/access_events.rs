@@ -212,7 +212,10 @@ fn jwt(issuer: &Issuer) -> JwtLayer {
 #[tokio::test]
 async fn layers_alone_leave_one_event_as_the_mesh_does() {
     let issuer = Issuer::es256(ISSUER);
-    let mesh = guarded(&issuer).await;
+    // The mesh leaves the decision by which it lets a request pass.
+    let pki = Pki::new("cluster.local").unwrap();
+    let policies = Fixed::yaml("policies.yaml", policies(&issuer));
+    let mesh = build(app(&pki).config(policies).record_allows()).await;
     let closed = || rbac("[{to: [{operation: {paths: [/inner*]}}]}]");
     let token = issuer.token().subject("alice").sign();
     let good = format!("Bearer {token}");
@@ -225,6 +228,12 @@ async fn layers_alone_leave_one_event_as_the_mesh_does() {
         ("jwt over rbac, by jwt", &bad, "/inner?secret", refused),
         ("jwt over rbac, by rbac", &good, "/inner?secret", denied),
         ("rbac in the mesh", &good, "/inner?secret", denied),
+        (
+            "rbac that asks in the mesh",
+            &good,
+            "/inner?secret",
+            "[none] asked=ns[default]-policy[reads]-rule[0] (",
+        ),
     ] {
         let (log, _guard) = Log::listen(Level::INFO);
         let request = || {
@@ -241,6 +250,14 @@ async fn layers_alone_leave_one_event_as_the_mesh_does() {
                 }
                 "jwt" => {
                     let service = jwt(&issuer).layer(service_fn(hello));
+                    service.oneshot(request()).await.unwrap().status()
+                }
+                "rbac that asks in the mesh" => {
+                    let reads = policy("reads", "ALLOW", "[{to: [{operation: {methods: [PUT]}}]}]");
+                    let workload = Workload::new("default", "app");
+                    let engine = Engine::builder(&workload).yaml(&reads);
+                    let layer = RbacLayer::new(Live::new(engine.build().unwrap()));
+                    let service = mesh.protect(layer.layer(service_fn(hello)));
                     service.oneshot(request()).await.unwrap().status()
                 }
                 "rbac in the mesh" => {
