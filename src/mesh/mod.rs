@@ -84,10 +84,12 @@ mod handle;
 mod http;
 mod inbound;
 mod kept_body;
+mod key_servers;
 mod keys;
 #[cfg(feature = "axum")]
 mod make;
 mod names;
+mod on_complete;
 mod outbound;
 mod outside;
 mod own_body;

@@ -36,6 +36,24 @@ async fn build(builder: GuardsBuilder) -> Guards {
     guards
 }
 
+#[tokio::test]
+async fn guards_are_told_at_the_start_as_a_mesh_is() {
+    let (log, _guard) = Log::listen(Level::INFO);
+    let elsewhere = policy("two", "ALLOW", "[{}]").replace("{name:", "{namespace: prod, name:");
+    let yaml = policy("one", "ALLOW", "[{}]") + &elsewhere;
+    let _guards = build(builder().config(Fixed::yaml("p.yaml", yaml))).await;
+    let told = log.with(&["INFO tower_mesh::mesh", "guards are ready"]);
+    assert_eq!(told.len(), 1, "{}", log.text());
+    for piece in [
+        "workload=default/app",
+        "policies=2",
+        "apply=1",
+        "generation=1",
+    ] {
+        assert!(told[0].contains(piece), "{piece}: {}", told[0]);
+    }
+}
+
 /// Says whose token it was.
 fn routes() -> Router {
     Router::new().fallback(any(|claims: Option<Claims>| async move {
