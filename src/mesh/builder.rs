@@ -161,7 +161,7 @@ impl MeshBuilder {
         let addresses: Vec<_> = addresses.into_iter().map(Into::into).collect();
         let namespace = self.workload.namespace();
         if let Err(mistake) = self.upstreams.add(host, namespace, &addresses, accepted) {
-            self.mistakes.push(mistake);
+            self.mistakes.push(format!("upstream {host:?}: {mistake}"));
         }
         self
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Map, Value};
+use tower_mesh::identity::SpiffeId;
 
 use crate::Failure;
 use crate::answer::Answer;
@@ -109,7 +110,23 @@ impl Check {
         let mut out = io::stdout().lock();
         self.print(&answer, None, &mut out)?;
         out.flush()?;
+        if self.format == Format::Text && answer.is_denied_by_default() {
+            self.tell_if_nobody_can_be_the_caller();
+        }
         Ok(ExitCode::from(u8::from(!answer.is_allowed())))
+    }
+
+    /// Says on stderr what is wrong with the caller, where no rule can match it by principal.
+    fn tell_if_nobody_can_be_the_caller(&self) {
+        let Some(principal) = self.principal.as_deref() else {
+            eprintln!("note: asked without a caller, so no principal matches; give one: --as {CALLER}");
+            return;
+        };
+        let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
+        if SpiffeId::new(&format!("spiffe://{id}")).is_err() {
+            let principal = printable(principal);
+            eprintln!("note: no certificate can be of `{principal}`; write --as {CALLER}");
+        }
     }
 
     fn judge_lines(&self, world: &mut World<'_>, mut lines: Lines) -> Result<ExitCode, Failure> {
@@ -166,5 +183,7 @@ fn typed(name: &str, text: &str) -> Value {
     json.flatten().unwrap_or_else(|| Value::from(text))
 }
 
+/// How a caller is written.
+const CALLER: &str = "TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT";
 /// Claims that are texts.
 const TEXTS: [&str; 4] = ["iss", "sub", "azp", "jti"];
