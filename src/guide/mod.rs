@@ -51,6 +51,7 @@ pub mod observability {}
 
 /// [certificates]: certificates
 /// [layers]: layers
+/// [mistakes]: mistakes
 /// [observability]: observability
 /// [policy]: policy
 /// [tls]: tls
@@ -58,6 +59,13 @@ pub mod observability {}
 ///
 #[doc = include_str!("../../docs/troubleshooting.md")]
 pub mod troubleshooting {}
+
+/// [certificates]: certificates
+/// [policy]: policy
+/// [troubleshooting]: troubleshooting
+///
+#[doc = include_str!("../../docs/mistakes.md")]
+pub mod mistakes {}
 
 /// # Certificates
 ///

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 /// Where words are seen; `command` alone is not of the library.
-const PLACES: [&str; 6] = ["answer", "build", "call", "command", "log", "probe"];
+const PLACES: [&str; 7] = [
+    "answer", "build", "call", "command", "log", "probe", "serve",
+];
 
 /// A mistake, and its words, a line each.
 pub(crate) struct Row {
@@ -44,7 +46,10 @@ fn code(span: &str) -> String {
     let inner = span.strip_prefix(&ticks).unwrap();
     let inner = inner.strip_suffix(&ticks).unwrap();
     assert!(!ticks.is_empty(), "no code: {span}");
-    match inner.strip_prefix(' ').and_then(|text| text.strip_suffix(' ')) {
+    match inner
+        .strip_prefix(' ')
+        .and_then(|text| text.strip_suffix(' '))
+    {
         Some(text) => text.to_owned(),
         None => inner.to_owned(),
     }
@@ -86,9 +91,18 @@ pub(crate) fn compare(seen: &[(&'static str, String)], is_own: impl Fn(&Row) -> 
         };
         let lines: Vec<_> = lines(text).collect();
         let same = lines.len() == row.words.len()
-            && row.words.iter().zip(&lines).all(|(word, line)| is_of(word, line));
+            && row
+                .words
+                .iter()
+                .zip(&lines)
+                .all(|(word, line)| is_of(word, line));
         if !same {
-            wrong.push(format!("{}: not {:?} but\n{}", row.id, row.words, lines.join("\n")));
+            wrong.push(format!(
+                "{}: not {:?} but\n{}",
+                row.id,
+                row.words,
+                lines.join("\n")
+            ));
         }
     }
     for (id, text) in seen {

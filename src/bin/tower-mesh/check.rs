@@ -105,27 +105,38 @@ impl Check {
         let request = question
             .into_request(self.options.port())
             .map_err(Failure::Question)?;
-        world.meet(&request);
+        if self.caller_can_be() {
+            world.meet(&request);
+        }
         let answer = Answer::to(Value::Null, world.engine(), &request, self.explain);
         let mut out = io::stdout().lock();
         self.print(&answer, None, &mut out)?;
         out.flush()?;
         if self.format == Format::Text && answer.is_denied_by_default() {
-            self.tell_if_nobody_can_be_the_caller();
+            self.tell_of_the_caller();
         }
         Ok(ExitCode::from(u8::from(!answer.is_allowed())))
     }
 
-    /// Says on stderr what is wrong with the caller, where no rule can match it by principal.
-    fn tell_if_nobody_can_be_the_caller(&self) {
-        let Some(principal) = self.principal.as_deref() else {
-            eprintln!("note: asked without a caller, so no principal matches; give one: --as {CALLER}");
-            return;
-        };
-        let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
-        if SpiffeId::new(&format!("spiffe://{id}")).is_err() {
-            let principal = printable(principal);
-            eprintln!("note: no certificate can be of `{principal}`; write --as {CALLER}");
+    /// Whether a certificate can be of the caller; without one it is nobody.
+    fn caller_can_be(&self) -> bool {
+        self.principal.as_deref().is_none_or(|principal| {
+            let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
+            SpiffeId::new(&format!("spiffe://{id}")).is_ok()
+        })
+    }
+
+    /// Says on stderr why no rule can match the caller by its principal.
+    fn tell_of_the_caller(&self) {
+        match self.principal.as_deref() {
+            None => eprintln!(
+                "note: asked without a caller, so no principal matches; give one: --as {CALLER}"
+            ),
+            Some(principal) if !self.caller_can_be() => eprintln!(
+                "note: no certificate can be of `{}`; write --as {CALLER}",
+                printable(principal)
+            ),
+            Some(_) => {}
         }
     }
 

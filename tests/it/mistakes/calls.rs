@@ -38,7 +38,11 @@ pub(super) async fn make(seen: &mut Seen) {
         .upstream("charts.default", [gone], APP)
         .upstream("plain.default", [plain_address], APP)
         .upstream("app.default", [silent], APP)
-        .upstream("other.default", [silent], ["spiffe://cluster.local/ns/default/sa/charts"])
+        .upstream(
+            "other.default",
+            [silent],
+            ["spiffe://cluster.local/ns/default/sa/charts"],
+        )
         .upstream("nowhere.default", ["nowhere.invalid:8443"], APP)
         .outside("legacy.example", Outside::plaintext().at([plain_address]));
     let desk = build(desk).await;

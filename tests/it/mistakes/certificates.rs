@@ -29,7 +29,9 @@ pub(super) async fn make(seen: &mut Seen) {
     let rows = [
         (
             "other-account",
-            of(Leaf::workload("spiffe://cluster.local/ns/default/sa/charts")),
+            of(Leaf::workload(
+                "spiffe://cluster.local/ns/default/sa/charts",
+            )),
         ),
         ("no-key-usage", of(ours().without_key_usage())),
         ("server-only", of(ours().server_only())),
@@ -38,15 +40,15 @@ pub(super) async fn make(seen: &mut Seen) {
             "two-uris",
             of(ours().uri("spiffe://cluster.local/ns/default/sa/charts")),
         ),
-        ("uri-of-https", of(Leaf::workload("https://patients.default/"))),
+        (
+            "uri-of-https",
+            of(Leaf::workload("https://patients.default/")),
+        ),
         ("expired", of(ours().expired())),
         ("other-key", (chain.clone(), foreign, roots.clone())),
         ("other-root", (chain.clone(), key.clone(), other.root_pem())),
         ("encrypted-key", (chain.clone(), encrypted, roots.clone())),
-        (
-            "empty-file",
-            (String::new(), key.clone(), roots.clone()),
-        ),
+        ("empty-file", (String::new(), key.clone(), roots.clone())),
         ("files-swapped", (key, chain, roots)),
     ];
     for (id, (chain, key, roots)) in rows {

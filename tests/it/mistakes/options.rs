@@ -1,8 +1,12 @@
 //! The start, and options of the builder.
 
-use tower_mesh::source::Fixed;
+use axum::Router;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tower_mesh::source::{Directory, Fixed};
 
-use super::{Seen, patients, pki, proven, refused};
+use super::{Seen, levels, patients, pki, proven, refused};
+use crate::mesh_support::build;
 
 const ID: [&str; 1] = ["spiffe://cluster.local/ns/default/sa/charts"];
 const ADDRESS: [&str; 1] = ["charts.internal:8443"];
@@ -61,7 +65,17 @@ pub(super) async fn make(seen: &mut Seen) {
     for (id, builder) in rows {
         seen.push((id, refused(builder).await));
     }
-    let (mesh, driver) = app().build().await.unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let mesh = build(app()).await;
+    let error = mesh.serve(address, Router::new()).await.unwrap_err();
+    seen.push(("address-in-use", levels(&error)));
+    let error = mesh.serve("localhost", Router::new()).await.unwrap_err();
+    seen.push(("address-without-port", levels(&error)));
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("policies.yaml"), "# None yet.\n").unwrap();
+    let watched = app().config(Directory::watch(directory.path()));
+    let (mesh, driver) = watched.build().await.unwrap();
     drop(driver);
     seen.push(("driver-not-run", mesh.readiness().to_string()));
 }

@@ -10,7 +10,8 @@ use super::{Seen, last, pki, proven, refused, wait};
 use crate::log::Log;
 use crate::mesh_support::{build, pass_until};
 
-const HEAD: &str = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: reads\n";
+const HEAD: &str =
+    "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: reads\n";
 const SELECTOR: &str = "  selector: {matchLabels: {app: patients}}\n";
 const READS: &str = "  rules:\n  - to: [{operation: {methods: [GET]}}]\n";
 
@@ -33,16 +34,28 @@ async fn refusals(seen: &mut Seen) {
     let pki = pki();
     let rows = [
         ("field-misspelt", reads().replace("selector", "selektor")),
-        ("kind-misspelt", reads().replace("AuthorizationPolicy", "AuthorisationPolicy")),
+        (
+            "kind-misspelt",
+            reads().replace("AuthorizationPolicy", "AuthorisationPolicy"),
+        ),
         ("group-misspelt", reads().replace("istio.io", "istio.oi")),
-        ("version-missing", reads().replace("security.istio.io/v1", "v1")),
-        ("action-in-lower-case", format!("{}  action: deny\n", reads())),
+        (
+            "version-missing",
+            reads().replace("security.istio.io/v1", "v1"),
+        ),
+        (
+            "action-in-lower-case",
+            format!("{}  action: deny\n", reads()),
+        ),
         ("tab", reads().replace("  selector", "\tselector")),
         (
             "helm-template",
             reads().replace("name: reads", "name: {{ .Values.name }}"),
         ),
-        ("deny-without-rules", format!("{HEAD}spec: {{action: DENY}}\n")),
+        (
+            "deny-without-rules",
+            format!("{HEAD}spec: {{action: DENY}}\n"),
+        ),
         (
             "selector-with-name",
             reads().replace("matchLabels: {app: patients}", "app: patients"),
@@ -62,7 +75,10 @@ async fn refusals(seen: &mut Seen) {
     }
     let text = reads().replace("app: patients", "app: patient");
     let builder = proven(&pki).config(Fixed::yaml("policies/reads.yaml", text));
-    seen.push(("required-policy-missing", refused(builder.require_policy()).await));
+    seen.push((
+        "required-policy-missing",
+        refused(builder.require_policy()).await,
+    ));
 }
 
 async fn warnings(seen: &mut Seen) {
@@ -71,20 +87,40 @@ async fn warnings(seen: &mut Seen) {
     let near = "nearly selects";
     for (id, text, piece) in [
         ("no-policy", String::new(), "no enforced ALLOW policy"),
-        ("label-misspelt", reads().replace("app: patients", "app: patient"), near),
+        (
+            "label-misspelt",
+            reads().replace("app: patients", "app: patient"),
+            near,
+        ),
         ("other-namespace", namespace, near),
-        ("spiffe-prefix", callers("spiffe://cluster.local/ns/default/sa/desk"), "reads.yaml"),
-        ("other-trust-domain", callers("prod.example/ns/default/sa/desk"), "trust domain"),
+        (
+            "spiffe-prefix",
+            callers("spiffe://cluster.local/ns/default/sa/desk"),
+            "reads.yaml",
+        ),
+        (
+            "other-trust-domain",
+            callers("prod.example/ns/default/sa/desk"),
+            "trust domain",
+        ),
         (
             "kind-not-supported",
-            reads().replace("AuthorizationPolicy", "EnvoyFilter").replace("security", "networking"),
+            reads()
+                .replace("AuthorizationPolicy", "EnvoyFilter")
+                .replace("security", "networking"),
             "reads.yaml",
         ),
     ] {
         let (log, _guard) = Log::listen(Level::INFO);
         let source = Fixed::yaml("policies/reads.yaml", text);
         let built = proven(&pki).config(source).build().await;
-        seen.push((id, built.map_or_else(|error| format!("{error:?}"), |_| last(&log, &["tower_mesh::config", piece]))));
+        seen.push((
+            id,
+            built.map_or_else(
+                |error| format!("{error:?}"),
+                |_| last(&log, &["tower_mesh::config", piece]),
+            ),
+        ));
     }
 }
 
@@ -98,9 +134,15 @@ async fn directories(seen: &mut Seen) {
     write("kustomization.yaml", "resources: [reads.yaml]\n");
     let (log, _guard) = Log::listen(Level::INFO);
     let _mesh = build(builder()).await;
-    seen.push(("kustomization", last(&log, &["tower_mesh::config", "passed over"])));
+    seen.push((
+        "kustomization",
+        last(&log, &["tower_mesh::config", "passed over"]),
+    ));
     let missing = Directory::watch(directory.path().join("polices"));
-    seen.push(("directory-missing", refused(proven(&pki).config(missing)).await));
+    seen.push((
+        "directory-missing",
+        refused(proven(&pki).config(missing)).await,
+    ));
 }
 
 async fn reloads(seen: &mut Seen) {

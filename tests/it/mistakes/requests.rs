@@ -38,7 +38,8 @@ async fn line(log: &Log, pieces: &[&str], mut ask: impl AsyncFnMut()) -> String 
 
 async fn connections(seen: &mut Seen) {
     let pki = pki();
-    let leaf = Leaf::workload("spiffe://cluster.local/ns/default/sa/patients").dns("patients.default");
+    let leaf =
+        Leaf::workload("spiffe://cluster.local/ns/default/sa/patients").dns("patients.default");
     let svid = pki.issue(&leaf).unwrap().svid().unwrap();
     let own = Identity::new(svid, pki.bundles().unwrap());
     let builder = Mesh::builder(Workload::new("default", "patients")).identity(own);
@@ -48,7 +49,10 @@ async fn connections(seen: &mut Seen) {
     let refused = |reason: &'static str| ["tower_mesh::tls", "connection refused", reason];
     let plain = async || {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: patients\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: patients\r\n\r\n")
+            .await
+            .unwrap();
     };
     let told = line(&log, &refused("reason=plaintext_refused"), plain).await;
     seen.push(("caller-of-plaintext", told));
@@ -70,8 +74,12 @@ async fn connections(seen: &mut Seen) {
 async fn stranger(other: &Pki, pki: &Pki, address: SocketAddr) -> Mesh {
     let identity = other.identity("default", "desk").unwrap();
     let ours = pki.bundles().unwrap();
-    let both = [other.bundles().unwrap(), ours].map(|bundles| bundles.roots(pki.trust_domain()).to_vec());
-    let bundles = other.bundles().unwrap().with(pki.trust_domain().clone(), both.concat());
+    let both =
+        [other.bundles().unwrap(), ours].map(|bundles| bundles.roots(pki.trust_domain()).to_vec());
+    let bundles = other
+        .bundles()
+        .unwrap()
+        .with(pki.trust_domain().clone(), both.concat());
     let identity = Identity::new(identity.svid().clone(), bundles.unwrap());
     let builder = Mesh::builder(Workload::new("default", "desk")).identity(identity);
     let patients = ["spiffe://cluster.local/ns/default/sa/patients"];
@@ -81,19 +89,38 @@ async fn stranger(other: &Pki, pki: &Pki, address: SocketAddr) -> Mesh {
 async fn requests(seen: &mut Seen) {
     let principal = "[{from: [{source: {principals: [cluster.local/ns/default/sa/desk]}}], to: [{operation: {methods: [GET]}}]}]";
     let text = policy("reads", "ALLOW", principal)
-        + &policy("closed", "DENY", "[{to: [{operation: {paths: [/closed]}}]}]");
+        + &policy(
+            "closed",
+            "DENY",
+            "[{to: [{operation: {paths: [/closed]}}]}]",
+        );
     let mesh = build(proven(&pki()).config(Fixed::yaml("policies/reads.yaml", text))).await;
     let desk = mesh_support::proven("desk");
     for (id, peer, request) in [
-        ("no-rule-allows", desk.clone(), Request::delete("/patients/7")),
+        (
+            "no-rule-allows",
+            desk.clone(),
+            Request::delete("/patients/7"),
+        ),
         ("rule-denies", desk, Request::get("/closed")),
-        ("no-identity-for-principals", unproven(), Request::get("/patients/7")),
+        (
+            "no-identity-for-principals",
+            unproven(),
+            Request::get("/patients/7"),
+        ),
     ] {
         let (log, _guard) = Log::listen(Level::INFO);
-        let service = mesh.protect(Router::new().fallback(any(|| async {}))).of(peer);
-        let request = request.header("host", "patients.default").body(Body::empty()).unwrap();
+        let service = mesh
+            .protect(Router::new().fallback(any(|| async {})))
+            .of(peer);
+        let request = request
+            .header("host", "patients.default")
+            .body(Body::empty())
+            .unwrap();
         let ask = async || {
-            let again = Request::builder().method(request.method()).uri(request.uri());
+            let again = Request::builder()
+                .method(request.method())
+                .uri(request.uri());
             let again = again.header("host", "patients.default").body(Body::empty());
             drop(service.clone().oneshot(again.unwrap()).await);
         };
