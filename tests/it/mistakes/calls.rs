@@ -14,6 +14,9 @@ use crate::mesh_support::{app, build, serve};
 
 const APP: [&str; 1] = ["spiffe://cluster.local/ns/default/sa/app"];
 
+/// Leads to a server that never answers.
+const LATE: &str = "http://app.default/";
+
 /// An address at which nothing listens.
 pub(super) async fn nobody() -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -21,7 +24,11 @@ pub(super) async fn nobody() -> SocketAddr {
 }
 
 async fn call(mesh: &Mesh, uri: &str) -> String {
-    let call = mesh.client().get(uri).timeout(Duration::from_millis(50));
+    let bound = match uri {
+        LATE => Duration::from_millis(50),
+        _ => Duration::from_secs(20),
+    };
+    let call = mesh.client().get(uri).timeout(bound);
     levels(&call.await.unwrap_err())
 }
 
@@ -54,7 +61,7 @@ pub(super) async fn make(seen: &mut Seen) {
         ("server-of-plaintext", "http://plain.default/"),
         ("server-of-other-id", "http://other.default/"),
         ("server-down", "http://charts.default/7"),
-        ("server-late", "http://app.default/"),
+        ("server-late", LATE),
         ("name-unknown-to-dns", "http://nowhere.default/"),
         ("https-to-plaintext", "https://legacy.example/"),
     ] {

@@ -16,24 +16,13 @@ use tower_mesh::tls::Identity;
 use tower_mesh::{Mesh, Workload};
 use tracing::Level;
 
-use super::{Seen, last, pki, proven};
+use super::{Seen, line, pki, proven};
 use crate::log::Log;
 use crate::mesh_support::{self, build, policy, serve, unproven};
 
 pub(super) async fn make(seen: &mut Seen) {
     connections(seen).await;
     requests(seen).await;
-}
-
-/// Does it again until its line is there: of one kind only some are written each second.
-async fn line(log: &Log, pieces: &[&str], mut ask: impl AsyncFnMut()) -> String {
-    let begun = std::time::Instant::now();
-    while log.with(pieces).is_empty() {
-        assert!(begun.elapsed().as_secs() < 30, "{pieces:?}: {}", log.text());
-        ask().await;
-        tokio::task::yield_now().await;
-    }
-    last(log, pieces)
 }
 
 async fn connections(seen: &mut Seen) {

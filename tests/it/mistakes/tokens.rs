@@ -11,7 +11,7 @@ use tower_mesh::testing::{Issuer, JwksServer};
 use tower_mesh::{Claims, Mesh, Peer};
 use tracing::Level;
 
-use super::{Seen, pki, proven, refused, wait};
+use super::{Seen, line, pki, proven, refused, wait};
 use crate::log::Log;
 use crate::mesh_support::{self, ISSUER, authentication, build, policy, read};
 
@@ -78,6 +78,12 @@ pub(super) async fn make(seen: &mut Seen) {
         ("handler-without-rules", &mesh("").await, Some(&good)),
     ] {
         seen.push((id, ask(mesh, token).await));
+    }
+    {
+        let (log, _guard) = Log::listen(Level::INFO);
+        let again = async || drop(ask(&users, Some(&expired)).await);
+        let told = line(&log, &["tower_mesh::access", "request refused"], again).await;
+        seen.push(("token-expired-in-log", told));
     }
     let bare = Router::new().fallback(|_: Peer| async {});
     let request = Request::get("/").body(Body::empty()).unwrap();
