@@ -60,13 +60,6 @@ pub mod observability {}
 #[doc = include_str!("../../docs/troubleshooting.md")]
 pub mod troubleshooting {}
 
-/// [certificates]: certificates
-/// [policy]: policy
-/// [troubleshooting]: troubleshooting
-///
-#[doc = include_str!("../../docs/mistakes.md")]
-pub mod mistakes {}
-
 /// # Certificates
 ///
 /// What a certificate must hold, and how to make one.
@@ -89,3 +82,10 @@ pub mod convert {}
 
 #[doc = include_str!("../../docs/performance.md")]
 pub mod performance {}
+
+/// [certificates]: certificates
+/// [policy]: policy
+/// [troubleshooting]: troubleshooting
+///
+#[doc = include_str!("../../docs/mistakes.md")]
+pub mod mistakes {}
