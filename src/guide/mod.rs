@@ -51,6 +51,7 @@ pub mod observability {}
 
 /// [certificates]: certificates
 /// [layers]: layers
+/// [mistakes]: mistakes
 /// [observability]: observability
 /// [policy]: policy
 /// [tls]: tls
@@ -81,3 +82,10 @@ pub mod convert {}
 
 #[doc = include_str!("../../docs/performance.md")]
 pub mod performance {}
+
+/// [certificates]: certificates
+/// [policy]: policy
+/// [troubleshooting]: troubleshooting
+///
+#[doc = include_str!("../../docs/mistakes.md")]
+pub mod mistakes {}

@@ -68,7 +68,6 @@ impl<S> Fetcher<S> {
                 Err(error) => {
                     tracing::warn!(
                         target: "tower_mesh::jwt",
-                        uri = error.uri,
                         error = %ErrorChain(&error),
                         "keys could not be fetched"
                     );

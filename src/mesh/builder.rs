@@ -160,7 +160,7 @@ impl MeshBuilder {
         let addresses: Vec<_> = addresses.into_iter().map(Into::into).collect();
         let namespace = self.workload.namespace();
         if let Err(mistake) = self.upstreams.add(host, namespace, &addresses, accepted) {
-            self.mistakes.push(mistake);
+            self.mistakes.push(format!("upstream {host:?}: {mistake}"));
         }
         self
     }
@@ -483,7 +483,7 @@ impl fmt::Debug for Observers {
     }
 }
 
-const NO_IDENTITY: &str = "identity is not called: a mesh proves who it is; give it tls::Files::watch(DIRECTORY), or another identity";
+const NO_IDENTITY: &str = "identity is not called: a mesh proves who it is; give it tls::Files::watch(DIRECTORY), which `tower-mesh pki` fills for development, or another identity; without certificates, for development alone, call danger().plaintext()";
 /// How long a source may take for the identity when the mesh cannot be built anyhow.
 const SOURCE_BESIDE_FAULTS: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

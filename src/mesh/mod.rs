@@ -65,6 +65,7 @@ mod address;
 mod allow;
 mod announce;
 mod applying;
+mod bind;
 mod builder;
 mod cells;
 mod client_body;

@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use super::Mesh;
 use super::announce;
+use super::bind::bind;
 use super::ending::{Ending, Left};
 use super::farewell::Farewell;
 use super::http::HttpLimits;
@@ -59,7 +60,7 @@ impl Mesh {
     {
         let mesh = self.clone();
         async move {
-            let socket = TcpListener::bind(address).await?;
+            let socket = bind(address).await?;
             mesh.serve_on(socket, service).await
         }
     }
@@ -127,7 +128,7 @@ impl Mesh {
     {
         let mesh = self.clone();
         async move {
-            let socket = TcpListener::bind(address).await?;
+            let socket = bind(address).await?;
             mesh.serve_plaintext_on(socket, service).await
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn tell(configuration: &Configuration, program: &Program) {
         .filter(|file| !program.notes.contains(file))
         .collect();
     for file in bounded(&passed_over) {
-        tracing::info!(target: "tower_mesh::config", %file, "file passed over");
+        tracing::info!(target: "tower_mesh::config", note = %file);
     }
     more(passed_over.len(), "more files passed over");
     more(program.notes.len(), "more notes");

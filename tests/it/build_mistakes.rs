@@ -54,7 +54,7 @@ async fn mistakes_of_options_are_told_all_at_once_with_their_methods() {
     let mistakes = error.mistakes();
     let wanted = [
         ("upstream", "\"a b\""),
-        ("upstream", "\"TWICE.default\" is given twice"),
+        ("upstream", "\"TWICE.default\": the host was given before"),
         ("upstream", "\"nobody.default\""),
         ("outside", "\"api.example\""),
         ("outside", "\"twice.default\""),

@@ -275,7 +275,7 @@ const OWN: &[Mistake] = &[
                 ..texts
             }
         },
-        "DIR/tls.key: no private key found: give the leaf's key as a -----BEGIN PRIVATE KEY----- block",
+        "DIR/tls.key: no private key found, but a certificate: give the leaf's key here, and the chain in its own file",
     ),
     // The texts.
     (
@@ -286,8 +286,7 @@ const OWN: &[Mistake] = &[
                 ..texts
             }
         },
-        "DIR/tls.crt: no certificate found: \
-         give the chain, leaf first, each certificate as a -----BEGIN CERTIFICATE----- block",
+        "DIR/tls.crt: no certificate found, but a private key: give the chain here, and the key in its own file",
     ),
     (
         |w| {
