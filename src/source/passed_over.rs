@@ -250,10 +250,23 @@ fn values(roots: &[Node<'_>]) -> Option<PassedOver> {
         root.entries().is_some() && root.get("apiVersion").is_none() && root.get("kind").is_none()
     };
     roots.iter().all(is_theirs).then(|| {
-        PassedOver::new(
-            "it holds values for Helm, which is not run; give what `helm template` prints",
-        )
+        let reason = "it holds values for Helm, which is not run; give what `helm template` prints";
+        PassedOver {
+            changes_ours: roots.iter().any(holds_ours),
+            ..PassedOver::new(reason)
+        }
     })
+}
+
+/// Whether a resource of ours stands somewhere among values, as charts take them for extra objects.
+fn holds_ours(node: &Node<'_>) -> bool {
+    match &node.value {
+        Value::Scalar(scalar) => OUR_VERSIONS
+            .iter()
+            .any(|version| scalar.text.contains(version)),
+        Value::List(items) => items.iter().any(holds_ours),
+        Value::Map(entries) => entries.iter().any(|entry| holds_ours(&entry.value)),
+    }
 }
 
 /// Whether the name is that of a file of values. `values.yaml` is one everywhere, `values-prod.yaml` beside a chart.
@@ -306,6 +319,13 @@ fn items<'n, 't>(node: &'n Node<'t>, key: &str) -> &'n [Node<'t>] {
         _ => &[],
     }
 }
+
+/// How the `apiVersion` of a resource of ours begins.
+const OUR_VERSIONS: &[&str] = &[
+    "security.istio.io/",
+    "authentication.istio.io/",
+    "rbac.istio.io/",
+];
 
 /// What a kustomization does to resources, and whether that makes some, or decides which workloads a policy is for.
 const CHANGES: &[(&str, bool)] = &[

@@ -205,6 +205,22 @@ fn files_of_kustomize_and_helm_are_passed_over() {
             &[],
         ),
         (&[("values.yaml", "a: {kind: x}\n")], &["values.yaml"], &[]),
+        (
+            &[(
+                "values.yaml",
+                "extraObjects:\n- apiVersion: security.istio.io/v1\n  kind: AuthorizationPolicy\n",
+            )],
+            &["values.yaml"],
+            &["values.yaml"],
+        ),
+        (
+            &[(
+                "values.yaml",
+                "raw: |\n  apiVersion: security.istio.io/v1\n",
+            )],
+            &["values.yaml"],
+            &["values.yaml"],
+        ),
         (&[("values.yaml", "# nothing\n")], &[], &[]),
         (&[("values.yaml", &policy("v"))], &[], &[]),
     ];
