@@ -1,6 +1,6 @@
-use std::fmt::{self, Write};
+use std::fmt;
 
-use super::Position;
+use super::{OneLine, Position};
 
 /// One thing that is wrong with a configuration: where, in which field, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,33 +53,12 @@ impl Problem {
 impl fmt::Display for Problem {
     /// `FILE:LINE:COL: FIELD: message`, in one line: what would end or colour it is escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.at)?;
+        write!(f, "{}: ", OneLine(&self.at))?;
         if !self.field.is_empty() {
             write!(f, "{}: ", OneLine(&self.field))?;
         }
         write!(f, "{}", OneLine(&self.message))
     }
-}
-
-/// A text that may quote whatever a document holds.
-struct OneLine<'a>(&'a str);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            if is_odd(character) {
-                write!(f, "{}", character.escape_debug())?;
-            } else {
-                f.write_char(character)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Control characters, separators of lines, and marks that turn the direction of text.
-fn is_odd(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Everything that is wrong with a configuration, sorted by place; never empty. Prints one problem a line.
