@@ -62,6 +62,7 @@ pub mod calls {}
 /// [calls]: calls
 /// [certificates]: certificates
 /// [layers]: layers
+/// [mistakes]: mistakes
 /// [observability]: observability
 /// [policy]: policy
 /// [tls]: tls
@@ -99,3 +100,10 @@ pub mod convert {}
 
 #[doc = include_str!("../../docs/performance.md")]
 pub mod performance {}
+
+/// [certificates]: certificates
+/// [policy]: policy
+/// [troubleshooting]: troubleshooting
+///
+#[doc = include_str!("../../docs/mistakes.md")]
+pub mod mistakes {}

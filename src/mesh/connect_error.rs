@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::unknown_host::UnknownHost;
-use crate::tls::HandshakeError;
+use crate::tls::{HandshakeError, Reason};
 
 /// Why no connection to an upstream could be made, and where it was tried last.
 ///
@@ -140,7 +140,7 @@ impl fmt::Display for ConnectError {
             Kind::UnknownHost(_) | Kind::Io(_) => Ok(()),
             Kind::Unresolved(names) => write!(f, ": DNS knows no address of {names}"),
             Kind::Lookup(name, _) => write!(f, ": DNS gives no address of {name}"),
-            Kind::Handshake(error) if is_plaintext(error) => f.write_str(
+            Kind::Handshake(error) if error.is_plaintext() => f.write_str(
                 ": the server speaks plaintext, not TLS: let it serve by mutual TLS (Mesh::serve), or call it as MeshBuilder::outside with Outside::plaintext",
             ),
             Kind::Handshake(_) => Ok(()),
@@ -153,22 +153,11 @@ impl Error for ConnectError {
         match self.kind() {
             Kind::UnknownHost(_) | Kind::Unresolved(_) => None,
             Kind::Lookup(_, error) | Kind::Io(error) => Some(error),
+            // The sentence above says it all.
+            Kind::Handshake(error) if error.is_plaintext() => None,
+            // That there is no connection is said above, too.
+            Kind::Handshake(error) if error.reason() == Reason::Unreachable => error.source(),
             Kind::Handshake(error) => Some(error),
         }
     }
-}
-
-/// Whether the first bytes of the server were no TLS: a record's type is one of four bytes, and no letter is one of them.
-fn is_plaintext(error: &HandshakeError) -> bool {
-    let mut level = error.source();
-    while let Some(error) = level {
-        let inner = error.downcast_ref().and_then(io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) = tls
-        {
-            return true;
-        }
-        level = error.source();
-    }
-    false
 }

@@ -23,6 +23,7 @@ use super::unsigned::harmless;
 pub struct HandshakeError {
     refusal: Refusal,
     source: Option<io::Error>,
+    is_plaintext: bool,
 }
 
 impl HandshakeError {
@@ -35,6 +36,7 @@ impl HandshakeError {
         Self {
             refusal: Refusal::new(Reason::Unreachable),
             source: Some(error),
+            is_plaintext: false,
         }
     }
 
@@ -43,6 +45,12 @@ impl HandshakeError {
     pub fn reason(&self) -> Reason {
         self.refusal.reason()
     }
+
+    /// Whether what the other side sent is no record of TLS, as when it speaks plaintext.
+    #[must_use]
+    pub fn is_plaintext(&self) -> bool {
+        self.is_plaintext
+    }
 }
 
 impl From<Refusal> for HandshakeError {
@@ -50,13 +58,28 @@ impl From<Refusal> for HandshakeError {
         Self {
             refusal,
             source: None,
+            is_plaintext: false,
+        }
+    }
+}
+
+impl From<&rustls::Error> for HandshakeError {
+    fn from(error: &rustls::Error) -> Self {
+        Self {
+            // All that it says is in the refusal.
+            refusal: refusal(error),
+            source: None,
+            is_plaintext: matches!(
+                error,
+                rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)
+            ),
         }
     }
 }
 
 impl From<rustls::Error> for HandshakeError {
     fn from(error: rustls::Error) -> Self {
-        refusal(&error).into()
+        Self::from(&error)
     }
 }
 
@@ -64,11 +87,11 @@ impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
         let inner = error.get_ref();
         match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            // All that it says is in the refusal.
-            Some(tls) => refusal(tls).into(),
+            Some(tls) => tls.into(),
             None => Self {
                 refusal: Refusal::new(Reason::Closed),
                 source: Some(error),
+                is_plaintext: false,
             },
         }
     }
