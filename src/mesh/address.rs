@@ -45,6 +45,13 @@ impl UpstreamAddress {
             return Ok(Place::Socket(address));
         }
         if let Some((_, rest)) = text.split_once("://") {
+            if rest.contains('@') {
+                // A user, and perhaps a password.
+                return Err("an address is a URI that names a user: write host:port alone".into());
+            }
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            let (rest, _) = rest.split_at_checked(end).unwrap_or_default();
+            let text = text.split('?').next().unwrap_or_default();
             return Err(format!(
                 "address {text:?} is a URI: write host:port alone, {rest:?}"
             ));
@@ -185,6 +192,11 @@ mod tests {
             ("10.0.0.7", "10.0.0.7:8443"),
             ("2001:db8::7", "[2001:db8::7]:8443"),
             ("http://charts.internal:8443", "\"charts.internal:8443\""),
+            (
+                "https://charts.internal:8443/x?token=secret",
+                "\"charts.internal:8443\"",
+            ),
+            ("http://ada:secret@charts.internal:8443", "host:port alone"),
             ("charts.internal:0", "1 to 65535"),
             ("charts.internal:http", "1 to 65535"),
             ("a b:1", "name:port"),
@@ -193,6 +205,7 @@ mod tests {
         ] {
             let mistake = UpstreamAddress::from(text).place().unwrap_err();
             assert!(mistake.contains(remedy), "{text}: {mistake}");
+            assert!(!mistake.contains("secret"), "{mistake}");
         }
     }
 }
