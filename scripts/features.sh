@@ -11,3 +11,5 @@ done
 # The command as it is installed: without the commands that need more, each of which names its feature.
 cargo clippy --quiet --no-default-features --features cli --bins -- -D warnings
 cargo test --quiet --no-default-features --features cli --test cli a_command_that_is_not_built
+# And with them.
+cargo clippy --quiet --no-default-features --features pki --lib --bins -- -D warnings

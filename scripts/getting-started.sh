@@ -1,17 +1,22 @@
 #!/usr/bin/env bash
 # Does what docs/getting-started.md says, in an empty directory, and compares what is printed with the page.
 #
-#   scripts/getting-started.sh
+#   scripts/getting-started.sh [--pki]
 #
 # Of the page, the fenced blocks count: `sh` is run, in one shell and in order; `text` right after a `sh` block is what that block prints,
 # where `...` stands for anything; a block after a line that is nothing but `path`: is written to this path. Three things differ from what
-# a reader types: tower-mesh is this checkout, the ports are free ones, and the build goes to target/getting_started.
+# a reader types: tower-mesh and the versions are this checkout's, the ports are free ones, and the build goes to target/getting_started.
+#
+# With --pki the certificates are those of `tower-mesh pki`, the page's other way, and not openssl's.
 set -euo pipefail
 # What fails inside a block says so here, not into what the block prints.
 exec 3>&2
 
-# Whether the log has a line at the start and one for each refusal, as the page says. AFTER THE MERGE: yes.
-HAS_LOG_LINES=${HAS_LOG_LINES:-no}
+way=${1:-}
+case $way in
+'' | --pki) ;;
+*) echo "$0: $way is unknown" >&2 && exit 2 ;;
+esac
 
 checkout=$(cd "$(dirname "$0")/.." && pwd)
 page=$checkout/docs/getting-started.md
@@ -64,7 +69,7 @@ awk -v out="$blocks" '
     inside && /^```$/ { inside = 0; close(file); next }
     inside { print > file; next }
     /^`[^`]+`:$/ { path = substr($0, 2, length($0) - 3); next }
-    /./ { path = "" }
+    /./ { path = ""; previous = "" }
 ' "$page" >&2
 
 patients_port=$(free_port)
@@ -80,7 +85,7 @@ is_as_shown() {
     [[ $text == $pattern ]]
 }
 
-# A cargo whose tower-mesh is this checkout.
+# A cargo whose tower-mesh and dependencies are this checkout's; what `cargo install` would install is built by it.
 mkdir "$work/.bin"
 cat >"$work/.bin/cargo" <<END
 #!/usr/bin/env bash
@@ -92,18 +97,33 @@ for word in "\$@"; do
         set -- "\$@" "\$word"
     fi
 done
-exec "$(command -v cargo)" "\$@"
+"$(command -v cargo)" "\$@"
+# The versions that this checkout is tested with.
+[ "\$1" != new ] || cp "$checkout/Cargo.lock" "\${!#}/Cargo.lock"
 END
-chmod +x "$work/.bin/cargo"
+cat >"$work/.bin/tower-mesh" <<END
+#!/usr/bin/env bash
+exec "$(command -v cargo)" run --quiet --manifest-path "$checkout/Cargo.toml" --no-default-features --features cli,pki --bin tower-mesh -- "\$@"
+END
+chmod +x "$work/.bin/cargo" "$work/.bin/tower-mesh"
 export PATH=$work/.bin:$PATH CARGO_TARGET_DIR=$checkout/target/getting_started
 
 cd "$work"
-printed=
+printed= has_pki=no
 for file in "$blocks"/*; do
     name=${file##*/}
     at=$(cut -d. -f2 <<<"$name")
     case $name in
-    *.path | *.shown) ;;
+    *.path) ;;
+    *.shown)
+        if [ "$way" = --pki ] && grep -q '^tower-mesh pki' "$file"; then
+            echo "== line $at (${SECONDS}s): $(grep '^tower-mesh pki' "$file")"
+            rm -r certificates
+            # shellcheck source=/dev/null
+            source <(grep '^tower-mesh pki' "$file")
+            has_pki=yes
+        fi
+        ;;
     *.write)
         path=$(cat "${file%.write}.path")
         mkdir -p "$(dirname "$path")"
@@ -112,11 +132,6 @@ for file in "$blocks"/*; do
     *.sh)
         echo "== line $at (${SECONDS}s): $(head -n 1 "$file")"
         printed=$work/.printed
-        if [ "$HAS_LOG_LINES" = no ] && grep -q "grep 'tower_mesh::" "$file"; then
-            echo "   passed over: this build has no such lines"
-            printed=
-            continue
-        fi
         # shellcheck source=/dev/null
         source "$file" >"$printed" 2>&1
         ;;
@@ -130,4 +145,8 @@ for file in "$blocks"/*; do
         ;;
     esac
 done
+if [ "$way" = --pki ] && [ "$has_pki" = no ]; then
+    echo "the page does not call tower-mesh pki" >&2
+    exit 1
+fi
 echo "== done (${SECONDS}s)"

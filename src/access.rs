@@ -17,7 +17,7 @@ use crate::context::{Claims, Exchange, Peer};
 use crate::istio::Position;
 use crate::log_limit::{LogLimit, limited};
 use crate::message::LocalReply;
-use crate::policy::{Decision, Engine, PolicyId};
+use crate::policy::{Engine, PolicyId};
 
 /// Writes the event of a request that a guard answers in the application's place. Costs nothing
 /// where no subscriber listens.
@@ -31,8 +31,7 @@ pub(crate) fn refused(
 ) {
     let peer = exchange.peer();
     let trace = exchange.trace();
-    let refusal = exchange.decision().filter(|decision| !decision.allowed);
-    let rule = refusal.and_then(|decision| decision.policy.as_ref());
+    let rule = rule(reply, exchange);
     limited!(
         limit: Kind::of(reply).limit(),
         target: "tower_mesh::access",
@@ -45,9 +44,9 @@ pub(crate) fn refused(
         host = host(head).map(text),
         status = reply.status().as_u16(),
         reason = %Shown(reply.details()),
-        policy = rule.map(|rule| text(rule.as_str())),
+        policy = rule.map(text),
         at = rule.and_then(|rule| place(rule, engine)).map(shown),
-        asked = peer.zip(engine).and_then(|(peer, engine)| asked(reply, refusal, peer, engine)).map(shown),
+        asked = peer.zip(engine).and_then(|(peer, engine)| asked(reply, peer, engine)).map(shown),
         trace_id = trace.map(|trace| shown(trace.trace_id)),
         request_id = request_id(head, exchange).map(text),
         "request refused"
@@ -103,15 +102,16 @@ fn ip(peer: &Peer) -> IpAddr {
 
 /// The whole path, as policy judges it where a guard has rewritten it; never the query.
 fn path<'a>(head: &'a Parts, exchange: &'a Exchange) -> &'a str {
-    let sent = || Exchange::sent_uri(head).path();
-    exchange.path().unwrap_or_else(sent)
+    let judged = exchange.path_of(head).or_else(|| exchange.path());
+    judged.unwrap_or_else(|| Exchange::sent_uri(head).path())
 }
 
-/// Without a user (and password) in front of it.
+/// Without a user (and password) in front of it, and without a path or a query that stand behind it.
 fn host(head: &Parts) -> Option<&str> {
     let line = || head.headers.get(HOST)?.to_str().ok();
     let host = head.uri.authority().map(Authority::as_str).or_else(line)?;
-    host.rsplit('@').next()
+    let host = host.rsplit('@').next()?;
+    host.split(['/', '?', '#']).next()
 }
 
 fn request_id<'a>(head: &'a Parts, exchange: &'a Exchange) -> Option<&'a str> {
@@ -120,26 +120,36 @@ fn request_id<'a>(head: &'a Parts, exchange: &'a Exchange) -> Option<&'a str> {
     id.map(HeaderValue::to_str)?.ok()
 }
 
-fn place<'a>(rule: &PolicyId, engine: Option<&'a Engine>) -> Option<impl fmt::Display + 'a> {
+/// The rule that refuses, by the reply where it names one: the exchange keeps the decision of the
+/// outermost guard that has left one.
+fn rule<'a>(reply: &'a LocalReply, exchange: &'a Exchange) -> Option<&'a str> {
+    if let Some(matched) = matched(reply) {
+        return Some(matched).filter(|rule| *rule != NO_RULE);
+    }
+    let refusal = exchange.decision().filter(|decision| !decision.allowed);
+    refusal?.policy.as_ref().map(PolicyId::as_str)
+}
+
+fn matched(reply: &LocalReply) -> Option<&str> {
+    let matched = reply.details().strip_prefix(MATCHED)?;
+    matched.strip_suffix(']')
+}
+
+fn place<'a>(rule: &str, engine: Option<&'a Engine>) -> Option<impl fmt::Display + 'a> {
     let origin = engine?.program().origins.get(rule)?;
     Some(&origin.at)
 }
 
 /// The rules that might have let the request pass, and did not: those of the ALLOW policies where
 /// none matched, and those for tokens where a token is bad.
-fn asked<'a>(
-    reply: &LocalReply,
-    refusal: Option<&Decision>,
-    peer: &Peer,
-    engine: &'a Engine,
-) -> Option<Asked<'a>> {
+fn asked<'a>(reply: &LocalReply, peer: &Peer, engine: &'a Engine) -> Option<Asked<'a>> {
     let (program, port) = (engine.program(), peer.local_addr().port());
     if Kind::of(reply) == Kind::Token {
         let rules = program.authentication.get(port).rules.iter();
         let named = rules.filter_map(|rule| Some((&**rule.within.resource()?, Some(&rule.at))));
         return Some(Asked(named.collect())).filter(|asked| !asked.0.is_empty());
     }
-    if refusal?.policy.is_some() {
+    if matched(reply) != Some(NO_RULE) {
         return None;
     }
     let rules = program.http.get(port).allow.enforced.as_ref()?;
@@ -167,26 +177,38 @@ impl fmt::Display for Asked<'_> {
     }
 }
 
-/// A text that a peer may have sent: its beginning, without characters that would end or colour a
-/// line.
+/// A text that a peer may have sent: its beginning, in quotation marks where it would otherwise end
+/// a field or a line, or change how either looks.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, character) in self.0.chars().enumerate() {
-            if index == LONGEST {
-                return f.write_str("…");
-            }
-            if character.is_control() {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                fmt::Write::write_char(f, character)?;
+        let end = self.0.char_indices().nth(LONGEST);
+        let beginning = end.and_then(|(end, _)| self.0.get(..end));
+        let (text, more) = beginning.map_or((self.0, ""), |text| (text, "…"));
+        if text.chars().all(is_plain) {
+            return write!(f, "{text}{more}");
+        }
+        f.write_str("\"")?;
+        for character in text.chars() {
+            match character {
+                '\'' => f.write_str("'")?,
+                other => write!(f, "{}", other.escape_debug())?,
             }
         }
-        Ok(())
+        write!(f, "{more}\"")
     }
 }
 
+/// Neither a space nor a quotation mark, nor anything that a terminal or a reader may take for
+/// something else: control characters, separators of lines, marks that turn the direction of text.
+fn is_plain(character: char) -> bool {
+    character == '\'' || (character != ' ' && character.escape_debug().len() == 1)
+}
+
+/// What Envoy's details of a refusal by policy begin with, before the rule and a bracket.
+const MATCHED: &str = "rbac_access_denied_matched_policy[";
+const NO_RULE: &str = "none";
 /// Characters of a field.
 const LONGEST: usize = 256;
 /// More rules are no help.

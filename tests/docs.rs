@@ -10,14 +10,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Links between pages that are not by label yet.
-const INLINE: &[(&str, &str)] = &[(
-    "docs/tls.md",
-    "policy.md#when-a-watched-configuration-changes",
-)];
-/// Pages that are still to come.
-const TO_COME: &[&str] = &["docs/certificates.md"];
-
 struct Page {
     /// From the root of the repository.
     path: String,
@@ -123,9 +115,6 @@ fn every_relative_link_leads_to_a_file_and_a_heading() {
         let labels = page.labels().into_iter().map(|(_, target)| target);
         for target in labels.chain(page.inline()).filter(|t| is_relative(t)) {
             let file = page.file(target);
-            if TO_COME.iter().any(|path| Path::new(path) == file) {
-                continue;
-            }
             let at = format!("{}: {target}", page.path);
             assert!(root().join(&file).exists(), "{at} names no file");
             let Some((_, anchor)) = target.split_once('#') else {
@@ -142,9 +131,8 @@ fn every_relative_link_leads_to_a_file_and_a_heading() {
 fn links_to_other_files_are_by_label() {
     for page in pages() {
         for target in page.inline() {
-            let is_known = INLINE.contains(&(page.path.as_str(), target));
             assert!(
-                !is_relative(target) || target.starts_with('#') || is_known,
+                !is_relative(target) || target.starts_with('#'),
                 "{}: [..]({target}) is no link in rustdoc; define a label, and override it where the page is included",
                 page.path
             );

@@ -126,6 +126,15 @@ fn golden_signals_are_those_that_promql_gives() {
         "desk", "charts", "http", "100", "3.0%", "1.00", "7.78", "10.00",
     ];
     assert_eq!(row, expected, "{printed}");
+
+    // Of no request there is no quantile.
+    let bucket = |bound: &str| {
+        let name = "istio_request_duration_milliseconds_bucket";
+        format!("{name}{{reporter=\"source\",le=\"{bound}\"}} 0\n")
+    };
+    let printed = signals::Signals::of(&(bucket("5") + &bucket("+Inf"))).to_string();
+    assert_eq!(printed.matches("NaN").count(), 3, "{printed}");
+    assert!(printed.contains(" 0.0%"), "{printed}");
 }
 
 /// The rows that the README shows are rows of the run.

@@ -94,7 +94,11 @@ impl Signal {
     fn quantile(&self, share: f64) -> f64 {
         let mut buckets = self.buckets.clone();
         buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        let rank = share * buckets.last().map_or(0.0, |(_, all)| *all);
+        let all = buckets.last().map_or(0.0, |(_, all)| *all);
+        if all <= 0.0 {
+            return f64::NAN;
+        }
+        let rank = share * all;
         let (mut from, mut below) = (0.0, 0.0);
         for (bound, count) in buckets {
             if count >= rank && count > below && bound.is_finite() {

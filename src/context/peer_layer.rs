@@ -26,7 +26,8 @@ use super::{Exchange, Peer};
 /// `remoteIpBlocks` and `ipBlocks` are judged by the remote address, and policies of one port by
 /// the port of the local one. A Unix socket has neither: the unspecified address (`0.0.0.0:0`) as
 /// the remote one is in no block but those that hold every address, and the local one carries the
-/// port that policies are written for.
+/// port that policies are written for: those of one port pass over a local port 0, and the policy
+/// guard warns of it.
 ///
 /// # Example
 ///

@@ -7,9 +7,10 @@
 // The pages link to each other by labels whose files the forge finds. The first definition of a label counts, so those below send
 // readers of rustdoc to the module instead.
 
+/// [calls]: calls
+/// [certificates]: certificates
 /// [features]: features
 /// [layers]: layers
-/// [certificates]: certificates
 /// [observability]: observability
 /// [policy]: policy
 /// [testing policies]: testing_policies
@@ -27,6 +28,8 @@ pub mod getting_started {}
 #[doc = include_str!("../../docs/features.md")]
 pub mod features {}
 
+/// [`Guards`]: crate::Guards
+/// [`PeerLayer`]: crate::context::PeerLayer
 /// [`ClientMetricsLayer`]: crate::metrics::ClientMetricsLayer
 /// [`ClientPropagationLayer`]: crate::propagation::ClientPropagationLayer
 /// [`JwtLayer`]: crate::jwt::JwtLayer
@@ -49,8 +52,17 @@ pub mod layers {}
 #[doc = include_str!("../../docs/observability.md")]
 pub mod observability {}
 
+/// [getting started]: getting_started
+/// [tls]: tls
+/// [troubleshooting]: troubleshooting
+///
+#[doc = include_str!("../../docs/calls.md")]
+pub mod calls {}
+
+/// [calls]: calls
 /// [certificates]: certificates
 /// [layers]: layers
+/// [mistakes]: mistakes
 /// [observability]: observability
 /// [policy]: policy
 /// [tls]: tls
@@ -59,11 +71,18 @@ pub mod observability {}
 #[doc = include_str!("../../docs/troubleshooting.md")]
 pub mod troubleshooting {}
 
-/// # Certificates
+/// [getting started]: getting_started
+/// [tls]: tls
 ///
-/// What a certificate must hold, and how to make one.
+#[doc = include_str!("../../docs/certificates.md")]
 pub mod certificates {}
 
+/// [calls]: calls
+/// [certificates]: certificates
+/// [observability]: observability
+/// [policy]: policy
+/// [reload]: policy#when-a-watched-configuration-changes
+///
 #[doc = include_str!("../../docs/tls.md")]
 pub mod tls {}
 
@@ -81,3 +100,10 @@ pub mod convert {}
 
 #[doc = include_str!("../../docs/performance.md")]
 pub mod performance {}
+
+/// [certificates]: certificates
+/// [policy]: policy
+/// [troubleshooting]: troubleshooting
+///
+#[doc = include_str!("../../docs/mistakes.md")]
+pub mod mistakes {}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fields::{Fields, is_spelling, unknown_field};
+use super::suggest::nearest;
 use super::tree::{Node, Plain, Style, Value};
 use super::{Position, Problem, ProblemKind, Text};
 
@@ -350,7 +351,9 @@ impl<'t, 'p> Cursor<'t, 'p> {
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
             let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            self.wrong(format!("`{text}` is not one of {}", list.join(", ")));
+            let near = nearest(text, list.iter().copied());
+            let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            self.wrong(format!("`{text}` is not one of {}{near}", list.join(", ")));
         }
         found.map(|(_, value)| *value)
     }

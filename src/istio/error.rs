@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::Position;
+use super::{OneLine, Position};
 
 /// One thing that is wrong with a configuration: where, in which field, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,13 +51,13 @@ impl Problem {
 }
 
 impl fmt::Display for Problem {
-    /// `FILE:LINE:COL: FIELD: message`.
+    /// `FILE:LINE:COL: FIELD: message`, in one line: what would end or colour it is escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.at)?;
+        write!(f, "{}: ", OneLine(&self.at))?;
         if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
+            write!(f, "{}: ", OneLine(&self.field))?;
         }
-        f.write_str(&self.message)
+        write!(f, "{}", OneLine(&self.message))
     }
 }
 

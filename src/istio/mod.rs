@@ -55,6 +55,7 @@ mod legacy;
 mod load;
 mod mesh_config;
 mod meta;
+mod one_line;
 mod position;
 mod reader;
 mod resource;
@@ -84,6 +85,7 @@ pub use mesh_config::{
     ExtensionProvider, MeshConfig, PathNormalization, ProviderKind, RequestBodyInCheck,
 };
 pub use meta::{Meta, Selector, TargetRef};
+pub(crate) use one_line::OneLine;
 pub use position::{Position, Text, Within};
 pub use resource::{Resources, Skipped};
 pub use security::{

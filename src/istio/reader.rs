@@ -453,7 +453,13 @@ fn syntax(error: &ScanError, limits: Limits) -> Fault {
         );
         return Fault::last(line, column, message);
     }
-    Fault::new(line, column, format!("not YAML: {}", error.kind()))
+    let what = error.kind().to_string();
+    let remedy = if what.starts_with("tab") {
+        "; indent with spaces"
+    } else {
+        ""
+    };
+    Fault::new(line, column, format!("not YAML: {what}{remedy}"))
 }
 
 fn place(span: &Span) -> (u32, u32) {

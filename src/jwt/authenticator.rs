@@ -146,6 +146,12 @@ impl Authenticator {
         self.step(head, exchange, now, Reading::Strict, TriggerPath::AsSent)
     }
 
+    /// Whether there is anything that a request can be refused by.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn has_rules(&self) -> bool {
+        self.seen.is_some()
+    }
+
     fn step(
         &self,
         head: &mut Parts,
@@ -159,7 +165,11 @@ impl Authenticator {
         if self.seen.is_none() {
             return Ok(None);
         }
-        exchange.set_verifies_tokens();
+        // A legacy Policy may be of peers alone, and take no token.
+        let legacy = self.legacy.as_ref();
+        if !self.rules.is_empty() || legacy.is_some_and(|it| it.rules().next().is_some()) {
+            exchange.set_verifies_tokens();
+        }
         let is_preflight = is_preflight(&head.method, &head.headers);
         let now = now
             .duration_since(UNIX_EPOCH)

@@ -68,7 +68,6 @@ impl<S> Fetcher<S> {
                 Err(error) => {
                     tracing::warn!(
                         target: "tower_mesh::jwt",
-                        uri = error.uri,
                         error = %ErrorChain(&error),
                         "keys could not be fetched"
                     );
@@ -289,7 +288,7 @@ enum Kind {
 #[derive(Debug)]
 struct Told {
     text: String,
-    cause: Option<Box<Told>>,
+    cause: Option<Box<Self>>,
 }
 
 impl fmt::Display for FetchError {

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use http::request::Parts;
-use http::{Extensions, Request, Response};
+use http::{Extensions, Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -12,6 +12,7 @@ use super::Authenticator;
 use crate::access;
 use crate::context::Exchange;
 use crate::live::Live;
+use crate::log_limit::limited;
 use crate::message::{GuardBody, GuardFuture, LocalReply};
 use crate::policy::PerPort;
 
@@ -79,8 +80,11 @@ impl JwtLayer {
             Rules::Same(live) => self.judge_by(&live.load(), head, exchange),
             Rules::Followed(follow) => {
                 let rules = follow(&mut head.extensions);
-                let port = exchange.peer().map_or(0, |peer| peer.local_addr().port());
-                self.judge_by(rules.get(port), head, exchange)
+                let port = exchange.peer().map(|peer| peer.local_addr().port());
+                if port.is_none() && !rules.by_port.is_empty() {
+                    return Err(refuse_without_port(exchange));
+                }
+                self.judge_by(rules.get(port.unwrap_or_default()), head, exchange)
             }
         }
     }
@@ -99,6 +103,19 @@ impl JwtLayer {
         };
         verdict.map(drop)
     }
+}
+
+/// Nobody can tell which port's rules are those of the request: by another port's a token might
+/// pass that its own port does not take.
+fn refuse_without_port(exchange: &Exchange) -> LocalReply {
+    limited!(
+        target: "tower_mesh::access",
+        ERROR,
+        "a request without a peer reached the token guard, and ports have rules of their own: put the PeerLayer outside of the JwtLayer"
+    );
+    let reply = LocalReply::new(StatusCode::FORBIDDEN, "", "jwt_authn_access_denied_no_peer");
+    exchange.set_details(Arc::clone(reply.details()));
+    reply
 }
 
 impl fmt::Debug for Rules {

@@ -136,7 +136,7 @@ impl UpstreamId {
     pub(super) fn id(self) -> Result<SpiffeId, String> {
         self.0.map_err(|(text, error)| {
             format!(
-                "identity {text:?}: {error}: write spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT"
+                "identity {text:?}: {error}; write spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT"
             )
         })
     }

@@ -31,6 +31,19 @@ pub(super) fn serving(
     );
 }
 
+/// Says which policies guard layers that have no listener of ours.
+pub(super) fn guarding(workload: &Workload, cells: &Cells) {
+    let config = cells.config.snapshot();
+    tracing::info!(
+        target: "tower_mesh::mesh",
+        workload = %format_args!("{}/{}", workload.namespace(), workload.workload_name()),
+        policies = config.policies,
+        apply = config.applying(),
+        generation = cells.config.generation(),
+        "guards are ready for layers"
+    );
+}
+
 /// Says where anyone may connect.
 pub(super) fn serving_in_plaintext(workload: &Workload, address: SocketAddr) {
     tracing::info!(

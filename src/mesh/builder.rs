@@ -1,5 +1,4 @@
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::error::{BuildError, Faults, IdentityFault};
 use super::fetch::FetchOptions;
 use super::handle::{Listening, Mesh, Parts};
 use super::http::HttpLimits;
-use super::inbound::{Completed, Inbound, Observer, ServerLayer};
+use super::inbound::{Inbound, Observer, ServerLayer};
 use super::names::{Names, Resolver};
 use super::outbound::{Client, Outbound};
 use super::outside::Outside;
@@ -52,8 +51,8 @@ pub struct MeshBuilder {
     /// Each begins with the name of its method, without `MeshBuilder::`.
     mistakes: Vec<String>,
     records_allows: bool,
-    observer: Observers,
-    fetch: FetchOptions,
+    pub(super) observer: Observers,
+    pub(super) fetch: FetchOptions,
     modes: ModeChoice,
     listening: Listening,
     connect_timeout: Duration,
@@ -161,7 +160,7 @@ impl MeshBuilder {
         let addresses: Vec<_> = addresses.into_iter().map(Into::into).collect();
         let namespace = self.workload.namespace();
         if let Err(mistake) = self.upstreams.add(host, namespace, &addresses, accepted) {
-            self.mistakes.push(mistake);
+            self.mistakes.push(format!("upstream {host:?}: {mistake}"));
         }
         self
     }
@@ -305,106 +304,6 @@ impl MeshBuilder {
         self
     }
 
-    /// Calls this once at the end of every inbound request, allowed or refused, answered or cut:
-    /// for an audit log, or metrics of your own. The last observer that is given counts.
-    ///
-    /// [`Completed`] has the method, the status, how the body ended, Envoy's flags, the whole
-    /// duration, and the [`Exchange`](crate::context::Exchange): the peer, the claims of a
-    /// verified token, the trace, the target without tokens, Envoy's response code details, and
-    /// the [`Decision`](crate::policy::Decision) of policy. A refusal by policy always has one;
-    /// what was allowed has one only with [`record_allows`](Self::record_allows), or where an
-    /// AUDIT policy or a dry run has marked it.
-    ///
-    /// It runs on the request path, in the task of the connection: it must not block, wait or
-    /// panic. Hand what is slow to a bounded channel with `try_send`, and count what does not fit.
-    /// A request pays two counts of references for it and no allocation, and nothing where there
-    /// is no observer. Claims and targets may be personal data: keep no more than you need. Where
-    /// only refusals matter, the log has them already, target `tower_mesh::access`.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use axum::{Router, routing::get};
-    /// use http::Request;
-    /// use tower::ServiceExt;
-    /// use tower_mesh::source::Fixed;
-    /// use tower_mesh::testing::Pki;
-    /// use tower_mesh::{Mesh, Peer, Workload};
-    ///
-    /// let policies = "
-    /// apiVersion: security.istio.io/v1
-    /// kind: AuthorizationPolicy
-    /// metadata: {name: readers}
-    /// spec: {rules: [{to: [{operation: {methods: [GET]}}]}]}
-    /// ";
-    /// let (audit, mut lines) = tokio::sync::mpsc::channel(1024);
-    /// let (mesh, driver) = Mesh::builder(Workload::new("default", "patients"))
-    ///     .identity(Pki::new("cluster.local")?.identity("default", "patients")?)
-    ///     .config(Fixed::yaml("policies.yaml", policies))
-    ///     .on_complete(move |completed| {
-    ///         let exchange = completed.exchange;
-    ///         let line = format!(
-    ///             "{} {} {} by {}: {}",
-    ///             completed.status.map_or(0, |status| status.as_u16()),
-    ///             completed.method,
-    ///             exchange.path().unwrap_or_default(),
-    ///             exchange.peer().and_then(|peer| peer.principal()).unwrap_or("no identity"),
-    ///             exchange.details().map_or("the application's answer", |details| details),
-    ///         );
-    ///         // A full channel drops the line, and never the request's time.
-    ///         let _ = audit.try_send(line);
-    ///     })
-    ///     .build()
-    ///     .await?;
-    /// tokio::spawn(driver.run());
-    ///
-    /// let app = mesh.protect(Router::new().route("/patients", get(|| async { "none" })));
-    /// for request in [Request::get("/patients"), Request::delete("/patients")] {
-    ///     let peer = Peer::plaintext("10.0.0.1:4711".parse()?, "10.0.0.2:8443".parse()?);
-    ///     let request = request.header("host", "patients").extension(peer);
-    ///     let answer = app.clone().oneshot(request.body(axum::body::Body::empty())?).await?;
-    ///     // The request ends with its body, here with the drop of it.
-    ///     drop(answer);
-    /// }
-    /// assert_eq!(
-    ///     lines.recv().await.unwrap(),
-    ///     "200 GET /patients by no identity: the application's answer"
-    /// );
-    /// assert_eq!(
-    ///     lines.recv().await.unwrap(),
-    ///     "403 DELETE /patients by no identity: rbac_access_denied_matched_policy[none]"
-    /// );
-    /// # Ok(()) }
-    /// ```
-    pub fn on_complete(
-        mut self,
-        observer: impl Fn(&Completed<'_>) + Send + Sync + 'static,
-    ) -> Self {
-        self.observer = Observers(Some(Arc::new(observer)));
-        self
-    }
-
-    /// Trusts these roots (PEM), and only these, for the HTTPS servers that keys are fetched from; the system's by default.
-    pub fn jwks_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.fetch.roots = Some(pem.into());
-        self
-    }
-
-    /// Fetches keys of this host, `host:port`, from a fixed address instead of asking DNS.
-    pub fn resolve(mut self, host: &str, address: SocketAddr) -> Self {
-        self.fetch
-            .addresses
-            .insert(host.to_ascii_lowercase(), address);
-        self
-    }
-
-    /// Fetches keys over plain HTTP, too, of servers on this machine, for development: where a `jwksUri`, or the issuer to discover it from,
-    /// begins with `http://localhost`, `http://127.…` or `http://[::1]`, and a port follows or none. `localhost` is connected to at loopback
-    /// addresses only; any other host stays refused, wherever its name leads. The log warns of it at the start, with each such URI.
-    pub fn loopback_http_jwks(mut self) -> Self {
-        self.fetch.loopback_http = true;
-        self
-    }
-
     /// Loads everything once.
     ///
     /// Key sets that are fetched get up to five seconds; one that does not come is tried again by the driver, and until it is there
@@ -459,7 +358,7 @@ impl MeshBuilder {
         let identity = match &credentials {
             Some(credentials) => Some(credentials.spiffe_id()),
             None if self.is_plaintext => {
-                let id = unproven_id(&self.workload);
+                let id = unproven_id(&self.workload, rules.stated_trust_domain());
                 faults.option(id.map_err(|mistake| format!("danger().plaintext(): {mistake}")))
             }
             None => None,
@@ -566,7 +465,7 @@ async fn own(
         Origin::Followed(source) => {
             let start = Rotation::start(source, settings);
             let started = match faults.is_empty() {
-                true => start.await,
+                true => own_identity::come(start).await,
                 false => timeout(SOURCE_BESIDE_FAULTS, start).await.ok()?,
             };
             let (credentials, rotation) = faults.identity(started.map_err(IdentityFault::from))?;
@@ -578,7 +477,7 @@ async fn own(
 
 /// The observer, if any; apart so that it has a `Debug`.
 #[derive(Clone, Default)]
-struct Observers(Option<Observer>);
+pub(super) struct Observers(pub(super) Option<Observer>);
 
 impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -586,7 +485,7 @@ impl fmt::Debug for Observers {
     }
 }
 
-const NO_IDENTITY: &str = "identity is not called: a mesh proves who it is; give it tls::Files::watch(DIRECTORY), or another identity";
+const NO_IDENTITY: &str = "identity is not called: a mesh proves who it is; give it tls::Files::watch(DIRECTORY), which `tower-mesh pki` fills for development, or another identity; without certificates, for development alone, call danger().plaintext()";
 /// How long a source may take for the identity when the mesh cannot be built anyhow.
 const SOURCE_BESIDE_FAULTS: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -17,8 +17,9 @@ impl DangerousMeshBuilder {
     ///
     /// The mesh takes no [`identity`](MeshBuilder::identity); one that is given as well is a mistake. Callers have no identity, so a rule that names
     /// principals or namespaces matches none of them, as on a plaintext connection in Istio: an ALLOW policy by principals allows no request, and
-    /// a DENY policy by principals denies none (one by `notPrincipals` denies all). All other rules hold: tokens, paths, methods, headers,
-    /// addresses. Hosts of [`upstream`](MeshBuilder::upstream) are called in plaintext at their addresses, and only by `http://` URIs; the identities
+    /// a DENY policy by principals denies none. One that names those that are *not* meant (`notPrincipals`, `notNamespaces`) matches all of
+    /// them: a DENY policy by it denies every request, and an ALLOW policy by it allows every one. All other rules hold: tokens, paths, methods,
+    /// headers, addresses. Hosts of [`upstream`](MeshBuilder::upstream) are called in plaintext at their addresses, and only by `http://` URIs; the identities
     /// that they were given with are not checked. HTTP/1.1 and HTTP/2 are spoken as before, without TLS by prior knowledge, so gRPC works. A caller's
     /// trace is continued, unless [`Propagation::edge_trace`](crate::propagation::Propagation::edge_trace) says otherwise, though it comes without
     /// an identity.

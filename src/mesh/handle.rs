@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 
 use super::MeshBuilder;
 use super::announce;
+use super::bind::bind;
 use super::cells::Cells;
 use super::connect::MeshConnector;
 use super::http::HttpLimits;
@@ -124,7 +125,7 @@ impl Mesh {
     /// # Errors
     /// When the address cannot be listened on.
     pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<Listener> {
-        self.listen_on(TcpListener::bind(address).await?)
+        self.listen_on(bind(address).await?)
     }
 
     /// As [`listen`](Self::listen), on a socket that listens already.

@@ -1,5 +1,10 @@
 //! Whether our certificate is of the workload that we say we are.
 
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
 use crate::identity::{SpiffeId, Workload};
 
 /// Refuses the certificate of another workload: policies would be chosen for one, and peers would
@@ -30,6 +35,27 @@ pub(super) fn check(
          meant, name the id in MeshBuilder::allow_identity"
     ))
 }
+
+/// Waits for the first word of an identity's source, and says so in the log while it is silent.
+pub(super) async fn come<T>(first: impl Future<Output = T>) -> T {
+    let mut first = pin!(first);
+    let (begun, mut silence) = (Instant::now(), SILENCE);
+    loop {
+        if let Ok(came) = timeout(silence, &mut first).await {
+            return came;
+        }
+        tracing::warn!(
+            target: "tower_mesh::mesh",
+            seconds = begun.elapsed().as_secs(),
+            "still waiting for our own identity, its source gives none yet: nothing is served until it does"
+        );
+        silence = LONGEST_SILENCE.min(silence * 2);
+    }
+}
+
+/// How long a source may be silent at first without a word in the log; then twice as long each time.
+const SILENCE: Duration = Duration::from_secs(5);
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

@@ -36,13 +36,18 @@ impl Plaintext {
     }
 }
 
-/// The id that Istio would give to the workload, which nothing proves.
+/// The id that Istio would give to the workload, which nothing proves: in the trust domain that the workload states, else in the MeshConfig's.
 ///
 /// # Errors
 /// When its namespace or service account cannot be part of a SPIFFE id.
-pub(super) fn unproven_id(workload: &Workload) -> Result<SpiffeId, String> {
-    let trust_domain = match workload.own_trust_domain() {
-        Some(own) => own.clone(),
+pub(super) fn unproven_id(
+    workload: &Workload,
+    mesh_config: Option<&str>,
+) -> Result<SpiffeId, String> {
+    // MeshConfig may hold a pattern, which is nobody's id.
+    let stated = mesh_config.and_then(|domain| TrustDomain::new(domain).ok());
+    let trust_domain = match workload.own_trust_domain().cloned().or(stated) {
+        Some(own) => own,
         None => TrustDomain::new("cluster.local").map_err(|error| error.to_string())?,
     };
     let id = workload.spiffe_id(&trust_domain);

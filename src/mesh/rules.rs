@@ -77,6 +77,12 @@ impl Rules<'_> {
 }
 
 impl ReadRules {
+    /// What the MeshConfig calls the trust domain, where it does.
+    pub(super) fn stated_trust_domain(&self) -> Option<&str> {
+        let configuration = self.configuration.as_ref()?;
+        configuration.mesh_config.trust_domain.as_deref()
+    }
+
     /// Compiles the configuration for a workload whose trust domain is settled. `faults` gets everything that is wrong with it.
     pub(super) fn compile(
         self,
@@ -95,13 +101,16 @@ impl ReadRules {
         let configuration = self.configuration?;
         let config = faults.configuration(compiler.compile(&configuration))?;
         let cells = Cells::new(config, self.modes);
-        if self.is_plaintext {
-            let config = cells.config.snapshot();
-            let kept = refuse_strict(config.engine.program(), &configuration, workload);
-            faults.configuration(kept)?;
-        }
+        let kept = match self.is_plaintext {
+            true => {
+                let config = cells.config.snapshot();
+                refuse_strict(config.engine.program(), &configuration, workload)
+            }
+            false => Ok(()),
+        };
+        let kept = faults.configuration(kept);
         let present = check_presence(&cells, &configuration, workload, self.requires_policy);
-        faults.configuration(present)?;
+        faults.configuration(present).and(kept)?;
         Some(GoodRules {
             cells,
             compiler,

@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use super::Mesh;
 use super::announce;
+use super::bind::bind;
 use super::ending::{Ending, Left};
 use super::farewell::Farewell;
 use super::http::HttpLimits;
@@ -39,7 +40,8 @@ impl Mesh {
     /// at once.
     ///
     /// The future owns all that it needs, so that it can be spawned:
-    /// `tokio::spawn(mesh.serve(address, app))`. It binds the address when it is first polled.
+    /// `tokio::spawn(mesh.serve(address, app))`. It binds the address when it is first polled; the handle of a
+    /// task then says whether it could, so look at that.
     ///
     /// # Errors
     /// When the address cannot be listened on. No client can make it fail.
@@ -58,7 +60,7 @@ impl Mesh {
     {
         let mesh = self.clone();
         async move {
-            let socket = TcpListener::bind(address).await?;
+            let socket = bind(address).await?;
             mesh.serve_on(socket, service).await
         }
     }
@@ -126,7 +128,7 @@ impl Mesh {
     {
         let mesh = self.clone();
         async move {
-            let socket = TcpListener::bind(address).await?;
+            let socket = bind(address).await?;
             mesh.serve_plaintext_on(socket, service).await
         }
     }

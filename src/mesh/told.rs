@@ -12,8 +12,12 @@ pub(super) fn tell(configuration: &Configuration, program: &Program) {
     for note in bounded(&program.notes) {
         tracing::warn!(target: "tower_mesh::config", %note);
     }
-    let skipped = &configuration.resources.skipped;
-    let (istios, others): (Vec<_>, Vec<_>) = skipped.iter().partition(|one| is_istios(one));
+    let resources = &configuration.resources;
+    // It wins only where no file of its own holds the settings.
+    let is_map_used = resources.mesh_config.as_ref() == Some(&configuration.mesh_config);
+    let skipped = resources.skipped.iter();
+    let skipped = skipped.filter(|one| !(is_map_used && is_mesh_config_map(one)));
+    let (istios, others): (Vec<_>, Vec<_>) = skipped.partition(|one| is_istios(one));
     for one in bounded(&others) {
         let Skipped {
             api_version,
@@ -35,13 +39,18 @@ pub(super) fn tell(configuration: &Configuration, program: &Program) {
         .filter(|file| !program.notes.contains(file))
         .collect();
     for file in bounded(&passed_over) {
-        tracing::info!(target: "tower_mesh::config", %file, "file passed over");
+        tracing::info!(target: "tower_mesh::config", note = %file);
     }
     more(passed_over.len(), "more files passed over");
     more(program.notes.len(), "more notes");
     more(others.len(), "more documents skipped");
     unsupported(&istios);
     unused(&configuration.mesh_config);
+}
+
+/// Whether it is the ConfigMap of the mesh's settings, which are read apart.
+fn is_mesh_config_map(one: &Skipped) -> bool {
+    (&*one.api_version, &*one.kind, &*one.name) == ("v1", "ConfigMap", "istio")
 }
 
 /// Istio's own kinds are meant for the mesh, which does nothing about them: one line for each kind.

@@ -73,7 +73,7 @@ impl Upstreams {
     /// Adds a host of the mesh, with or without a port; hosts compare without case.
     ///
     /// # Errors
-    /// When the host is no authority, was added before, or has no address or nobody may answer.
+    /// What is wrong with it and what to do: the host is no authority, was added before, or has no address or nobody may answer.
     pub(super) fn add(
         &mut self,
         authority: &str,
@@ -83,19 +83,19 @@ impl Upstreams {
     ) -> Result<(), String> {
         let parsed = parse(authority)?;
         let places: Result<Vec<_>, _> = addresses.iter().map(UpstreamAddress::place).collect();
-        let places = places.map_err(|mistake| format!("upstream {authority:?}: {mistake}"))?;
+        let places = places?;
         if places.is_empty() {
-            return Err(format!("upstream {authority:?} has no address"));
+            return Err(NO_ADDRESS.to_owned());
         }
         // M-29: without a list of accepted identities nobody could be refused. A list that is asked for may fill up later.
         if !accepted.changes() && accepted.is_empty() {
-            return Err(format!("upstream {authority:?} accepts no identity"));
+            return Err(NO_IDENTITY.to_owned());
         }
         let service = ServiceName::of_host(parsed.host(), own_namespace).host;
         let longest = outbound_sni(&service, u16::MAX);
         if bare(parsed.host()).parse::<IpAddr>().is_err() && !is_server_name(&longest) {
             return Err(format!(
-                "upstream {authority:?} is no name that TLS can ask for"
+                "TLS can ask for no name as long as that of its service, {service:?}: shorten the host"
             ));
         }
         let upstream = MeshUpstream {
@@ -155,7 +155,7 @@ impl Upstreams {
             .insert(authority.to_ascii_lowercase(), reach)
         {
             None => Ok(()),
-            Some(_) => Err(format!("upstream {authority:?} is given twice")),
+            Some(_) => Err(TWICE.to_owned()),
         }
     }
 
@@ -208,7 +208,7 @@ impl Upstreams {
 fn parse(authority: &str) -> Result<Authority, String> {
     let parsed: Option<Authority> = authority.parse().ok().filter(is_plain);
     let named = parsed.filter(|parsed| is_server_name(bare(parsed.host())));
-    named.ok_or_else(|| format!("upstream {authority:?} is not host[:port]"))
+    named.ok_or_else(|| NO_HOST.to_owned())
 }
 
 /// Whether it is a DNS name or an address.
@@ -238,6 +238,13 @@ fn is_plain_port(port: &str) -> bool {
     let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
     is_number && !is_padded && port.parse::<u16>().is_ok()
 }
+
+const NO_HOST: &str = "the host is not host[:port]: write it without scheme, user and path, as \"charts.default\" or \"charts.default:8443\"";
+const NO_ADDRESS: &str =
+    "it has no address: give one, as \"127.0.0.1:8443\" or \"charts.internal:8443\"";
+const NO_IDENTITY: &str = "it accepts no identity, so no server could prove to be the right one: give the id of each workload that may answer, as \"spiffe://cluster.local/ns/default/sa/charts\"";
+const TWICE: &str =
+    "the host was given before, as upstream or outside: give it once, with all its addresses";
 
 #[cfg(test)]
 mod tests {
@@ -340,7 +347,7 @@ mod tests {
                     [id].into_iter().collect()
                 )
                 .unwrap_err()
-                .contains("twice")
+                .contains("given before")
         );
     }
 }

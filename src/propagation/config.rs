@@ -155,10 +155,10 @@ impl Propagation {
     /// | both | `http.request.method` (`_OTHER` and `http.request.method_original` for one that is not standard), `http.response.status_code`, `url.scheme`, `server.address`, `server.port`, `network.peer.address`, `network.peer.port`, `network.protocol.name`, `network.protocol.version`, `user_agent.original`, `error.type` |
     /// | server | `url.path`, `url.query`, `client.address`, `http.route` |
     /// | client | `url.full` |
-    /// | gRPC | `rpc.system.name`, `rpc.method` (`package.Service/Method`), `rpc.response.status_code` (`OK`, `NOT_FOUND`), of version 1.45; of a server, `_OTHER` and `rpc.method_original` for a method that it does not have |
+    /// | gRPC | `rpc.system.name`, `rpc.method` (`package.Service/Method`), `rpc.response.status_code` (`OK`, `NOT_FOUND`), of version 1.45; of a server, `_OTHER` and `rpc.method_original` (and `grpc` as the name) for a method that it does not have, and where no gRPC service has answered |
     ///
-    /// `url.query` and `url.full` leave out what Istio's `http.url` does, tokens and passwords, and every text is cut at 256 bytes. `error.type` stands where
-    /// the span's status is an error: the status code, the name of the gRPC status, or without an answer Envoy's response flags (`UF`, `DC`), else
+    /// `url.query` and `url.full` leave out what Istio's `http.url` does: tokens, passwords, and the signatures and credentials that the conventions name (`sig`, `X-Amz-Signature`, …); every text is cut at 256 bytes. `error.type` stands where
+    /// the span's status is an error: the status code, the name of the gRPC status, or without a whole answer Envoy's response flags (`UF`, `DC`, `UC`), else
     /// `_OTHER`. The route is known where somebody has [set](crate::context::Exchange::set_route) it:
     ///
     /// ```

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{Method, Uri, Version, header, request, response};
+use http::{Method, StatusCode, Uri, Version, header, request, response};
 
 use super::span::{Errors, Outcome, SpanKind};
 use super::tags::{Tags, authority, cut, url, without_tokens};
 use crate::context::{Exchange, Peer};
-use crate::message::GrpcStatus;
+use crate::message::{GrpcStatus, ResponseFlags};
 
 /// A call as its span tells of it by the conventions.
 #[derive(Clone, Copy)]
@@ -26,6 +26,8 @@ pub(super) struct Operation {
     method: &'static str,
     /// `package.Service/Method`, of gRPC.
     rpc: Option<Box<str>>,
+    /// Whether the response's head was gRPC's, too.
+    pub(super) is_answered: bool,
 }
 
 impl Operation {
@@ -35,21 +37,35 @@ impl Operation {
         Self {
             method: known(&call.request.method).unwrap_or(OTHER),
             rpc: rpc.map(|path| cut(path).into()),
+            is_answered: false,
         }
     }
 
     /// The span's name: of gRPC its method, else the method and, where it is known, the route.
-    pub(super) fn name(&self, route: Option<&str>, outcome: &Outcome, kind: SpanKind) -> Arc<str> {
+    pub(super) fn name(&self, route: Option<&str>, has_method: bool) -> Arc<str> {
         let method = match self.method {
             OTHER => "HTTP",
             method => method,
         };
         match (&self.rpc, route) {
-            (Some(_), _) if is_unknown(outcome, kind) => GRPC.into(),
-            (Some(rpc), _) => (&**rpc).into(),
-            (None, Some(route)) => format!("{method} {}", cut(route)).into(),
+            (Some(rpc), _) if has_method => (&**rpc).into(),
+            (Some(_), None) => GRPC.into(),
+            (_, Some(route)) => format!("{method} {}", cut(route)).into(),
             (None, None) => method.into(),
         }
+    }
+
+    /// Whether the path is a method that somebody has. A caller may have made up what a server does not know, and what a guard or an
+    /// application without gRPC answered: it names no span.
+    pub(super) fn has_method(
+        &self,
+        exchange: Option<&Exchange>,
+        outcome: &Outcome,
+        kind: SpanKind,
+    ) -> bool {
+        let is_refused = exchange.is_some_and(|exchange| exchange.details().is_some());
+        let is_unknown = outcome.grpc_status.map(GrpcStatus::code) == Some(UNIMPLEMENTED);
+        kind == SpanKind::Client || (self.is_answered && !is_refused && !is_unknown)
     }
 }
 
@@ -116,7 +132,7 @@ impl Tags {
         route: Option<&Arc<str>>,
         outcome: &Outcome,
         errors: Errors,
-        kind: SpanKind,
+        has_method: bool,
     ) {
         if let Some(route) = route {
             self.shared("http.route", route);
@@ -124,13 +140,14 @@ impl Tags {
         if let Some(status) = outcome.status {
             self.number("http.response.status_code", status.as_u16().into());
         }
-        let mut error = outcome.status.map(|status| status.as_str().to_owned());
+        let status = outcome.status.filter(|_| !is_broken(outcome));
+        let mut error = status.map(|status| status.as_str().to_owned());
         if let Some(rpc) = &operation.rpc {
-            if is_unknown(outcome, kind) {
+            if has_method {
+                self.owned("rpc.method", rpc.to_string());
+            } else {
                 self.fixed("rpc.method", OTHER);
                 self.owned("rpc.method_original", rpc.to_string());
-            } else {
-                self.owned("rpc.method", rpc.to_string());
             }
             if let Some(status) = outcome.grpc_status {
                 self.owned("rpc.response.status_code", name(status));
@@ -182,17 +199,20 @@ impl Tags {
     }
 }
 
-/// A method that the conventions know, for any other stands `_OTHER`.
-fn known(method: &Method) -> Option<&'static str> {
-    const KNOWN: [&str; 9] = [
-        "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE",
-    ];
-    KNOWN.into_iter().find(|known| method.as_str() == *known)
+/// Whether the body of a good response failed: by the conventions an error, which the status does not tell.
+pub(super) fn is_broken(outcome: &Outcome) -> bool {
+    let is_good = |status: StatusCode| !status.is_client_error() && !status.is_server_error();
+    outcome.flags == ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
+        && outcome.grpc_status.is_none()
+        && outcome.status.is_some_and(is_good)
 }
 
-/// Whether a server has no such method. What it does not know a caller may have made up, so it names no span.
-fn is_unknown(outcome: &Outcome, kind: SpanKind) -> bool {
-    kind == SpanKind::Server && outcome.grpc_status.map(GrpcStatus::code) == Some(UNIMPLEMENTED)
+/// A method that the conventions know, for any other stands `_OTHER`.
+fn known(method: &Method) -> Option<&'static str> {
+    const KNOWN: [&str; 10] = [
+        "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY",
+    ];
+    KNOWN.into_iter().find(|known| method.as_str() == *known)
 }
 
 /// The name of a gRPC status; its number where it has none.

@@ -119,6 +119,8 @@ mod outside;
 mod parent;
 mod random;
 mod request_id;
+#[cfg(feature = "opentelemetry")]
+mod resource_attributes;
 mod span;
 mod tags;
 mod task;

@@ -5,10 +5,10 @@ use opentelemetry::trace::{self as otel, Link, SpanContext, Status, TraceFlags, 
 use opentelemetry::{Context, InstrumentationScope, Key, KeyValue, StringValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanEvents, SpanLinks, SpanProcessor};
 
 use super::config::text;
+use super::resource_attributes;
 use super::span::{FinishedSpan, SpanKind, SpanSink, TagValue};
 use crate::context::{SpanId, TraceContext, TraceId};
 use crate::identity::Workload;
@@ -76,8 +76,8 @@ impl OpenTelemetry {
     ///
     /// `<app>` is the label `app`, else `app.kubernetes.io/name`, else `service.istio.io/canonical-name`, else the workload's name. There are also
     /// `service.namespace`; `service.version` by the label `version`, else `app.kubernetes.io/version`; and in a pod, which knows its `POD_NAME`,
-    /// `k8s.namespace.name` and `k8s.pod.name`. What `OTEL_RESOURCE_ATTRIBUTES` says (`key=value,key=value`) counts before all of it, and
-    /// `OTEL_SERVICE_NAME` is the last word on `service.name`.
+    /// `k8s.namespace.name` and `k8s.pod.name`. What `OTEL_RESOURCE_ATTRIBUTES` says (`key=value,key=value`, percent-encoded) counts before all
+    /// of it; where that cannot be read, none of it counts, and a WARN says so. `OTEL_SERVICE_NAME` is the last word on `service.name`.
     #[must_use]
     pub fn resource(workload: &Workload) -> Resource {
         let env = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -91,6 +91,8 @@ impl OpenTelemetry {
                 KeyValue::new("k8s.pod.name", pod),
             ]
         });
+        let told = env("OTEL_RESOURCE_ATTRIBUTES").map(|text| resource_attributes::read(&text));
+        let told = told.into_iter().flatten();
         let name = env("OTEL_SERVICE_NAME").map(|name| KeyValue::new("service.name", name));
         let app = label("app")
             .or_else(|| label("app.kubernetes.io/name"))
@@ -106,7 +108,7 @@ impl OpenTelemetry {
             ])
             .with_attributes(version)
             .with_attributes(pod.into_iter().flatten())
-            .with_detector(Box::new(EnvResourceDetector::new()))
+            .with_attributes(told)
             .with_attributes(name)
             .build()
     }

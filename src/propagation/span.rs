@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, StatusCode, response};
 
-use super::conventions::Operation;
+use super::conventions::{Operation, is_broken};
 use super::tags::Tags;
 use crate::context::{Exchange, Peer, SpanId, TraceContext, TraceId};
-use crate::message::{GrpcStatus, ResponseFlags};
+use crate::message::{GrpcStatus, ResponseFlags, is_grpc};
 
 /// Where the spans of recorded requests go.
 ///
@@ -206,6 +206,9 @@ impl Recording {
             && started.is_grpc
         {
             started.tags.grpc_message(headers);
+            if let Some(operation) = &mut started.operation {
+                operation.is_answered = is_grpc(headers);
+            }
         }
     }
 
@@ -238,14 +241,16 @@ impl Recording {
         if let Some(exchange) = &exchange {
             tags.hide(exchange);
         }
-        let errors = outcome.errors(kind, is_grpc);
+        let mut errors = outcome.errors(kind, is_grpc);
         tags.outcome(outcome, errors, is_grpc);
+        errors.status |= operation.is_some() && is_broken(outcome);
         let name = match operation {
             None => name,
             Some(operation) => {
                 let route = exchange.as_ref().and_then(Exchange::route);
-                tags.ended(&operation, route, outcome, errors, kind);
-                operation.name(route.map(|route| &**route), outcome, kind)
+                let has_method = operation.has_method(exchange.as_ref(), outcome, kind);
+                tags.ended(&operation, route, outcome, errors, has_method);
+                operation.name(route.map(|route| &**route), has_method)
             }
         };
         sink.export(FinishedSpan {

@@ -332,16 +332,30 @@ pub(super) fn url(request: &request::Parts, target: &Uri, path: &str, is_tls: bo
     url
 }
 
-/// The path without the query parameters that may hold a bearer token (rule J-25): whoever reads spans must not be able to use it.
+/// The path without the query parameters that may hold a bearer token (rule J-25): whoever reads spans must not be able to use it. Neither
+/// does it show what signs a URL, by OpenTelemetry's list.
 ///
 /// Guards say which ones; where none has come to look, the parameter's name and the form of its value do.
 pub(super) fn without_tokens<'p>(path: &'p str, exchange: Option<&Exchange>) -> Cow<'p, str> {
     let is_dropped = |key: &[u8], value: &[u8]| {
         let mut hidden = exchange.into_iter().flat_map(Exchange::hidden_parameters);
-        query::is_token(key, value) || hidden.any(|name| query::is_name(key, name))
+        query::is_token(key, value)
+            || SIGNING.iter().any(|name| query::is_name(key, name))
+            || hidden.any(|name| query::is_name(key, name))
     };
     query::without(path, is_dropped).map_or(Cow::Borrowed(path), Cow::Owned)
 }
+
+/// The parameters that the conventions for URLs call sensitive.
+const SIGNING: [&str; 7] = [
+    "AWSAccessKeyId",
+    "Signature",
+    "sig",
+    "X-Goog-Signature",
+    "X-Amz-Signature",
+    "X-Amz-Credential",
+    "X-Amz-Security-Token",
+];
 
 /// At most 256 bytes of it, as Envoy cuts paths; whole characters.
 pub(super) fn cut(text: &str) -> &str {

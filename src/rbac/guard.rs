@@ -215,7 +215,10 @@ impl Guard {
         // The query is the request's own: a guard before this one may have taken a token out of it.
         let target = path.map(|path| target::with_query(path, &head.uri));
         let verdict = match attributes(head, target.as_deref(), exchange) {
-            Some(request) => self.decide(engine, &request, exchange),
+            Some(request) => {
+                warn_without_port(exchange);
+                self.decide(engine, &request, exchange)
+            }
             None => {
                 limited!(
                     ERROR,
@@ -254,6 +257,19 @@ fn attributes<'a>(
     match target {
         None => RequestAttributes::new(head, exchange),
         Some(target) => RequestAttributes::with_path(head, target, exchange),
+    }
+}
+
+/// No listener has port 0, so that a DENY of one port would be passed over in silence.
+fn warn_without_port(exchange: &Exchange) {
+    if exchange
+        .peer()
+        .is_some_and(|peer| peer.local_addr().port() == 0)
+    {
+        limited!(
+            WARN,
+            "a peer that was made by hand has the local port 0: policies of single ports do not apply to its requests"
+        );
     }
 }
 

@@ -10,7 +10,8 @@ use super::Guard;
 use crate::access;
 use crate::context::Exchange;
 use crate::live::Live;
-use crate::message::{GuardBody, GuardFuture};
+use crate::log_limit::limited;
+use crate::message::{GuardBody, GuardFuture, LocalReply};
 use crate::policy::Engine;
 
 /// The response future of [`Rbac`].
@@ -31,8 +32,10 @@ enum Rules {
     Followed(Arc<Follow>),
 }
 
-/// Gives the engine of the generation that a request is judged by.
-pub(crate) type Follow = dyn Fn(&mut Extensions) -> Engine + Send + Sync;
+/// Gives the engine of the generation that a request is judged by, or the reply to a request that
+/// came by a wrong way.
+pub(crate) type Follow =
+    dyn Fn(&mut Extensions, &Exchange) -> Result<Engine, LocalReply> + Send + Sync;
 
 impl RbacLayer {
     /// A layer that asks this engine, whatever generation of it is current when a request comes.
@@ -72,6 +75,24 @@ impl RbacLayer {
     pub fn in_front_of_router(mut self) -> Self {
         self.rewrites = true;
         self
+    }
+}
+
+/// Says so where policies are asked before any token guard, although token rules apply: a DENY of
+/// some users does not hold then.
+fn warn_of_unseen_tokens(engine: &Engine, exchange: &Exchange) {
+    let Some(peer) = exchange.peer() else {
+        return;
+    };
+    let said = engine.authentication(peer.local_addr().port());
+    let origins = said.legacy.as_ref().map(|legacy| &legacy.origins);
+    let has_rules = !said.rules.is_empty() || origins.is_some_and(|origins| !origins.is_empty());
+    if has_rules && !exchange.verifies_tokens() && exchange.claims().is_none() {
+        limited!(
+            target: "tower_mesh::access",
+            WARN,
+            "policies are asked before any token guard, and token rules apply: no policy sees a user, and a DENY of users does not hold; put the JwtLayer outside of the RbacLayer"
+        );
     }
 }
 
@@ -120,23 +141,28 @@ where
         let (mut head, body) = request.into_parts();
         let exchange = Exchange::of(&mut head.extensions);
         let (loaded, followed);
-        let engine: &Engine = match &self.layer.rules {
+        let engine: Result<&Engine, LocalReply> = match &self.layer.rules {
             Rules::Live(live) => {
                 loaded = live.load();
-                &loaded
+                warn_of_unseen_tokens(&loaded, &exchange);
+                Ok(&loaded)
             }
-            Rules::Followed(follow) => {
-                followed = follow(&mut head.extensions);
-                &followed
-            }
+            Rules::Followed(follow) => match follow(&mut head.extensions, &exchange) {
+                Ok(engine) => {
+                    followed = engine;
+                    Ok(&followed)
+                }
+                Err(reply) => Err(reply),
+            },
         };
         let (guard, in_front) = (&self.layer.guard, self.layer.rewrites);
-        let verdict = guard.judge(engine, &mut head, &exchange, in_front);
+        let asked = engine.as_ref().ok().copied();
+        let verdict = engine.and_then(|engine| guard.judge(engine, &mut head, &exchange, in_front));
         match verdict {
             Ok(()) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
             Err(reply) => {
                 exchange.set_details(reply.details().clone());
-                access::refused(&head, &exchange, &reply, Some(&engine));
+                access::refused(&head, &exchange, &reply, asked);
                 GuardFuture::refused(reply, &head.method, &head.headers)
             }
         }

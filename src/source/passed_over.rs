@@ -38,12 +38,16 @@ impl PassedOver {
 pub(super) fn passed_over(files: &[Contents]) -> BTreeMap<usize, PassedOver> {
     let mut passed = BTreeMap::new();
     let mut listed = Listed::default();
+    let all: BTreeSet<_> = files
+        .iter()
+        .map(|file| plain(Path::new(&file.name)))
+        .collect();
     let mut charts: BTreeSet<&Path> = BTreeSet::new();
     for (index, file) in files.iter().enumerate() {
         let path = Path::new(&file.name);
         let reason = match name(path) {
             "kustomization.yaml" | "kustomization.yml" | "Kustomization" => {
-                read(file, |roots| kustomization(path, roots, &mut listed))
+                read(file, |roots| kustomization(path, roots, &all, &mut listed))
             }
             "Chart.yaml" => {
                 charts.insert(folder(path));
@@ -93,7 +97,12 @@ fn read(
     ask(&roots)
 }
 
-fn kustomization(path: &Path, roots: &[Node<'_>], listed: &mut Listed) -> Option<PassedOver> {
+fn kustomization(
+    path: &Path,
+    roots: &[Node<'_>],
+    all: &BTreeSet<PathBuf>,
+    listed: &mut Listed,
+) -> Option<PassedOver> {
     let is_theirs = |root: &Node<'_>| {
         let version = text(root, "apiVersion");
         let kind = text(root, "kind");
@@ -107,35 +116,37 @@ fn kustomization(path: &Path, roots: &[Node<'_>], listed: &mut Listed) -> Option
     let folder = folder(path);
     let mut changes_ours = false;
     let mut idle = BTreeSet::new();
+    let mut unread = Vec::new();
     for root in roots {
-        for (key, _) in CHANGES {
+        for (key, moves) in CHANGES {
             if root.get(key).is_some_and(|value| !value.is_null()) {
                 idle.insert(*key);
+                changes_ours |= *moves;
             }
         }
-        for (key, moves) in CHANGES {
-            changes_ours |= *moves && text(root, key).is_some();
-        }
-        for key in ["resources", "bases"] {
-            let paths = items(root, key).iter().filter_map(scalar);
-            listed
-                .resources
-                .extend(paths.map(|one| plain(&folder.join(one))));
+        for key in ["resources", "bases", "components"] {
+            for one in items(root, key).iter().filter_map(scalar) {
+                let path = plain(&folder.join(one));
+                let below = all.range(path.clone()..).next();
+                if !below.is_some_and(|below| below.starts_with(&path)) {
+                    unread.push(one);
+                }
+                listed.resources.insert(path);
+            }
         }
         for key in ["patches", "patchesJson6902", "patchesStrategicMerge"] {
             for item in items(root, key) {
                 let targets_ours = targets_ours(item);
                 match scalar(item).or_else(|| text(item, "path")) {
-                    Some(path) if !path.contains('\n') => {
+                    Some(path) if !path.contains(['\n', '{']) => {
                         listed
                             .patches
                             .insert(plain(&folder.join(path)), targets_ours);
                     }
-                    Some(inline) => changes_ours |= inline.contains("istio.io"),
+                    Some(inline) => changes_ours |= inline_changes_ours(inline, targets_ours),
                     None => {
                         let inline = text(item, "patch").unwrap_or_default();
-                        let is_whole = inline.contains("apiVersion");
-                        changes_ours |= inline.contains("istio.io") || targets_ours && !is_whole;
+                        changes_ours |= inline_changes_ours(inline, targets_ours);
                     }
                 }
             }
@@ -146,22 +157,41 @@ fn kustomization(path: &Path, roots: &[Node<'_>], listed: &mut Listed) -> Option
         let idle: Vec<_> = idle.into_iter().collect();
         reason += &format!(", so that {} change nothing here", idle.join(", "));
     }
+    if let Some(first) = unread.first() {
+        // An address may hold a password.
+        let first = match first.contains(['@', ':', '?']) {
+            true => "a resource from elsewhere".to_owned(),
+            false => format!("{first:?}"),
+        };
+        let more = match unread.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        reason += &format!("; it lists {first}{more}, not read here");
+    }
     Some(PassedOver {
         reason: reason + "; give what `kustomize build` prints",
-        changes_ours,
+        changes_ours: changes_ours || !unread.is_empty(),
     })
 }
 
-/// Whether what a patch is for is, or may be, one of our kinds.
+/// Whether what a patch is for is, or may be, one of our kinds, or the ConfigMap of the mesh's settings.
 fn targets_ours(item: &Node<'_>) -> bool {
     let Some(target) = item.get("target") else {
         return true;
     };
-    let group = text(target, "group");
-    let kind = text(target, "kind");
-    match (group, kind) {
-        (Some(group), _) => is_istio(group),
-        // A pattern, as kustomize takes it, is not worked out.
+    let asked = |key| text(target, key).filter(|text| !text.is_empty());
+    // A pattern, as kustomize takes it, is not worked out.
+    let is_pattern = |text: &str| {
+        !text
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-'))
+    };
+    let name = asked("name");
+    match (asked("group"), asked("kind")) {
+        (Some(group), _) if is_istio(group) || is_pattern(group) => true,
+        (_, Some("ConfigMap")) => name.is_none_or(|name| name == "istio" || is_pattern(name)),
+        (Some(_), _) => false,
         (None, Some(kind)) => is_our_kind(kind) || !kind.chars().all(char::is_alphanumeric),
         (None, None) => true,
     }
@@ -169,19 +199,37 @@ fn targets_ours(item: &Node<'_>) -> bool {
 
 /// A strategic merge patch is a part of a resource; a JSON patch is a list of operations.
 fn patch(roots: &[Node<'_>], targets_ours: bool) -> Option<PassedOver> {
-    let mut changes_ours = false;
-    for root in roots {
-        changes_ours |= match (&root.value, text(root, "apiVersion")) {
-            (Value::List(_), _) => targets_ours,
-            (_, Some(version)) => is_istio(version),
-            (_, None) => targets_ours,
-        };
-    }
     let reason = "a kustomization lists it as a patch, and kustomize is not run; give what `kustomize build` prints";
     Some(PassedOver {
-        changes_ours,
+        changes_ours: roots.iter().any(|root| changes_ours(root, targets_ours)),
         ..PassedOver::new(reason)
     })
+}
+
+/// Whether a patch changes, or may change, a resource of ours, or the mesh's settings.
+fn changes_ours(root: &Node<'_>, targets_ours: bool) -> bool {
+    if matches!(root.value, Value::List(_)) {
+        return targets_ours;
+    }
+    let Some(version) = text(root, "apiVersion") else {
+        return targets_ours;
+    };
+    let is_settings = || {
+        let name = root.get("metadata").and_then(|meta| text(meta, "name"));
+        text(root, "kind") == Some("ConfigMap") && name == Some("istio")
+    };
+    let mut inner = items(root, "items").iter();
+    is_istio(version) || is_settings() || inner.any(|item| changes_ours(item, targets_ours))
+}
+
+/// The same of a patch that is written into the kustomization.
+fn inline_changes_ours(inline: &str, targets_ours: bool) -> bool {
+    let sink = Sink::new("");
+    let roots = documents(inline, Limits::default(), &sink);
+    let changes = roots.fold(false, |changes, root| {
+        changes || !root.is_null() && changes_ours(&root, targets_ours)
+    });
+    changes || !sink.is_good() && (targets_ours || inline.contains("istio.io"))
 }
 
 fn chart(roots: &[Node<'_>]) -> Option<PassedOver> {
@@ -202,10 +250,23 @@ fn values(roots: &[Node<'_>]) -> Option<PassedOver> {
         root.entries().is_some() && root.get("apiVersion").is_none() && root.get("kind").is_none()
     };
     roots.iter().all(is_theirs).then(|| {
-        PassedOver::new(
-            "it holds values for Helm, which is not run; give what `helm template` prints",
-        )
+        let reason = "it holds values for Helm, which is not run; give what `helm template` prints";
+        PassedOver {
+            changes_ours: roots.iter().any(holds_ours),
+            ..PassedOver::new(reason)
+        }
     })
+}
+
+/// Whether a resource of ours stands somewhere among values, as charts take them for extra objects.
+fn holds_ours(node: &Node<'_>) -> bool {
+    match &node.value {
+        Value::Scalar(scalar) => OUR_VERSIONS
+            .iter()
+            .any(|version| scalar.text.contains(version)),
+        Value::List(items) => items.iter().any(holds_ours),
+        Value::Map(entries) => entries.iter().any(|entry| holds_ours(&entry.value)),
+    }
 }
 
 /// Whether the name is that of a file of values. `values.yaml` is one everywhere, `values-prod.yaml` beside a chart.
@@ -259,11 +320,18 @@ fn items<'n, 't>(node: &'n Node<'t>, key: &str) -> &'n [Node<'t>] {
     }
 }
 
-/// What a kustomization does to resources, and whether that decides which workloads a policy is for.
+/// How the `apiVersion` of a resource of ours begins.
+const OUR_VERSIONS: &[&str] = &[
+    "security.istio.io/",
+    "authentication.istio.io/",
+    "rbac.istio.io/",
+];
+
+/// What a kustomization does to resources, and whether that makes some, or decides which workloads a policy is for.
 const CHANGES: &[(&str, bool)] = &[
     ("components", false),
-    ("generators", false),
-    ("helmCharts", false),
+    ("generators", true),
+    ("helmCharts", true),
     ("namePrefix", false),
     ("nameSuffix", false),
     ("namespace", true),

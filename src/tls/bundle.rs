@@ -192,6 +192,20 @@ impl TrustBundles {
         bundle.is_some_and(|bundle| bundle.unknown_passes)
     }
 
+    /// The roots of a trust domain that have ended.
+    pub(super) fn ended(
+        &self,
+        trust_domain: &TrustDomain,
+        now: SystemTime,
+    ) -> Vec<&CertificateDer<'static>> {
+        let Some(bundle) = self.0.get(trust_domain) else {
+            return Vec::new();
+        };
+        let roots = bundle.certificates.iter().zip(&bundle.ends);
+        let ended = roots.filter(|(_, end)| has_ended(end.as_ref(), now));
+        ended.map(|(root, _)| root).collect()
+    }
+
     /// The roots that have not ended, of a trust domain that is known.
     pub(super) fn anchors(
         &self,
@@ -199,7 +213,7 @@ impl TrustBundles {
         now: SystemTime,
     ) -> Option<Cow<'_, [TrustAnchor<'static>]>> {
         let bundle = self.0.get(trust_domain)?;
-        let has_ended = |end: &Option<SystemTime>| end.is_some_and(|end| end < now);
+        let has_ended = |end: &Option<SystemTime>| has_ended(end.as_ref(), now);
         if !bundle.ends.iter().any(has_ended) {
             return Some(Cow::Borrowed(&bundle.anchors));
         }
@@ -207,6 +221,10 @@ impl TrustBundles {
         let good = anchors.filter(|(_, end)| !has_ended(end));
         Some(good.map(|(anchor, _)| anchor.clone()).collect())
     }
+}
+
+fn has_ended(end: Option<&SystemTime>, now: SystemTime) -> bool {
+    end.is_some_and(|end| *end < now)
 }
 
 /// The certificates of a PEM text that are to be roots.

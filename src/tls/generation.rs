@@ -51,15 +51,19 @@ impl Generation {
             ))
         })?;
         let certified = CertifiedKey::new(svid.chain().to_vec(), key);
-        certified.keys_match().map_err(|_| match svid.chain_file() {
-            Some(file) => wrong_key(format_args!(
-                "the private key does not belong to the leaf in {}: give the one that it was issued for",
-                file.display()
-            )),
-            None => wrong_key(format_args!(
-                "the private key does not belong to the leaf: give the one that it was issued for"
-            )),
-        })?;
+        let matches = certified.keys_match();
+        // A leaf that cannot be read for its key is judged with the chain.
+        if let Err(rustls::Error::InconsistentKeys(_)) = matches {
+            return Err(match svid.chain_file() {
+                Some(file) => wrong_key(format_args!(
+                    "the private key does not belong to the leaf in {}: give the one that it was issued for",
+                    file.display()
+                )),
+                None => wrong_key(format_args!(
+                    "the private key does not belong to the leaf: give the one that it was issued for"
+                )),
+            });
+        }
         let shown = Shown::Svid {
             not_after: svid.not_after(),
             chain: svid.chain().to_vec(),

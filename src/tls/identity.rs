@@ -217,7 +217,12 @@ pub(super) fn read_chain(text: &[u8]) -> Result<Vec<At<CertificateDer<'static>>>
     let chain = pem::certificates(text)
         .map_err(|error| IdentityError::pem(Reason::BadCertificate, CHAIN, error))?;
     if chain.is_empty() {
-        return Err(IdentityError::from(no_certificate()).at(Place::text(CHAIN)));
+        let refusal = if has(text, "PRIVATE KEY-----") {
+            Refusal::with(Reason::NoCertificate, KEY_FOR_CHAIN)
+        } else {
+            no_certificate()
+        };
+        return Err(IdentityError::from(refusal).at(Place::text(CHAIN)));
     }
     Ok(chain)
 }
@@ -227,11 +232,24 @@ pub(super) fn read_key(text: &[u8]) -> Result<At<PrivateKeyDer<'static>>, Identi
     let key = pem::private_key(text)
         .map_err(|error| IdentityError::pem(Reason::KeyMismatch, KEY, error))?;
     key.ok_or_else(|| {
-        let text =
-            "no private key found: give the leaf's key as a -----BEGIN PRIVATE KEY----- block";
-        IdentityError::new(Reason::KeyMismatch, text).at(Place::text(KEY))
+        let said = if has(text, "CERTIFICATE-----") {
+            CHAIN_FOR_KEY
+        } else {
+            "no private key found: give the leaf's key as a -----BEGIN PRIVATE KEY----- block"
+        };
+        IdentityError::new(Reason::KeyMismatch, said).at(Place::text(KEY))
     })
 }
+
+/// Whether a text holds a word; what is around it is not looked at.
+fn has(text: &[u8], word: &str) -> bool {
+    text.windows(word.len())
+        .any(|found| found == word.as_bytes())
+}
+
+const KEY_FOR_CHAIN: &str =
+    "no certificate found, but a private key: give the chain here, and the key in its own file";
+const CHAIN_FOR_KEY: &str = "no private key found, but a certificate: give the leaf's key here, and the chain in its own file";
 
 /// Key bytes that are wiped on drop, which the bare type does not do.
 struct PrivateKey(PrivateKeyDer<'static>);

@@ -413,7 +413,7 @@ impl fmt::Display for PemError {
             Fault::NoList => "a block that is no revocation list (X509 CRL)",
             Fault::NotWhole => "the block that begins here does not hold a whole ASN.1 value",
             Fault::Nul => {
-                "a NUL byte, as in DER and UTF-16: write it as PEM, with `openssl x509 -inform DER` or `openssl pkey -inform DER`"
+                "a NUL byte, as in DER and UTF-16: write DER as PEM, with `openssl x509 -inform DER` or `openssl pkey -inform DER`, and text as UTF-8"
             }
             Fault::OtherEnd => "the -----END line is of another kind than its -----BEGIN line",
             Fault::SecondKey => {

@@ -20,7 +20,7 @@ use super::bundle::TrustBundles;
 use super::dates::{Long, On};
 use super::leaf::{self, Leaf};
 use super::reason::{Reason, Refusal};
-use super::unsigned;
+use super::unsigned::{self, Judges};
 
 /// Judges the chain of a peer, in either direction, by SPIFFE's rules.
 ///
@@ -106,7 +106,14 @@ impl Verifier {
         };
         let refusal = |error: webpki::Error| match refusal(&error, read) {
             known if known.reason() == Reason::UnknownIssuer => {
-                unsigned::refusal(leaf, intermediates, &anchors, domain)
+                let judges = Judges {
+                    domain,
+                    roots: &anchors,
+                    ended: self.bundles.ended(domain, system_time(now)),
+                    algorithms: self.algorithms.all,
+                    now: system_time(now),
+                };
+                unsigned::refusal(leaf, intermediates, &judges)
             }
             known => known,
         };
@@ -185,6 +192,19 @@ fn refusal(error: &webpki::Error, leaf: &Leaf) -> Refusal {
         }
         Error::CertNotValidYet { time, not_before } => {
             return not_begun(leaf, system_time(*not_before), system_time(*time));
+        }
+        Error::UnsupportedCriticalExtension => {
+            return Refusal::with(
+                Reason::BadCertificate,
+                "a certificate of the chain has a critical extension that is not known: \
+                 issue it without that, or with it as one that is not critical",
+            );
+        }
+        Error::InvalidCertValidity => {
+            return Refusal::with(
+                Reason::BadCertificate,
+                "a certificate of the chain ends before it begins: issue it anew",
+            );
         }
         Error::CaUsedAsEndEntity => Reason::LeafIsCa,
         Error::EndEntityUsedAsCa | Error::PathLenConstraintViolated => Reason::Intermediate,

@@ -60,7 +60,10 @@ pub(super) fn check(world: World<'_>, readable: &[Problem], notes: &mut Notes) {
     for note in &resources.notes {
         // Istio says it of every such rule, in case that raw TCP comes in.
         if note.message != DENIES_TCP && !notes.tells(&note.at, false) {
-            add(resources, Code::MeshWarns, note, LOOK, notes);
+            // A whole file has no annotation.
+            let is_file = note.at.line == 0 && !note.at.file.is_empty();
+            let help = if is_file { LOOK_AT_FILE } else { LOOK };
+            add(resources, Code::MeshWarns, note, help, notes);
         }
     }
 }
@@ -210,5 +213,6 @@ fn owner<'r>(resources: &'r Resources, at: &Position) -> Option<&'r Meta> {
     before.max_by_key(|meta| &meta.at)
 }
 
+const LOOK_AT_FILE: &str = "vet what is rendered, or leave the file out of what is read";
 const LOOK: &str = "see whether it is meant so, and silence it with the reason if it is";
 const BY_LABELS: &str = "select the workload by its labels, with `selector`";

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Code, Severity};
-use crate::istio::Position;
+use crate::istio::{OneLine, Position};
 
 /// Something to look at: where, what, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ use crate::istio::Position;
 pub struct Note {
     /// What it is about.
     pub code: Code,
-    /// The resource: `KIND NAMESPACE/NAME`, or `KIND NAME` of one that is in no namespace.
+    /// The resource: `KIND NAMESPACE/NAME`, or `KIND NAME` of one that is in no namespace; empty when it is about a whole file.
     pub resource: String,
     /// Where the value stands that it is about; without a file when it is about what is missing.
     pub at: Position,
@@ -62,7 +62,7 @@ impl Note {
 }
 
 impl fmt::Display for Note {
-    /// The place, the severity and the code, then the message, the resource and what to do, a line each.
+    /// The place, the severity, the code and the message, then the resource, if there is one, and what to do, a line each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             code,
@@ -74,12 +74,13 @@ impl fmt::Display for Note {
         let severity = self.severity();
         // What is missing stands nowhere.
         if !at.file.is_empty() {
-            write!(f, "{at}: ")?;
+            write!(f, "{}: ", OneLine(at))?;
         }
-        write!(
-            f,
-            "{severity}[{code}]: {message}\n  in: {resource}\n  help: {help}"
-        )
+        write!(f, "{severity}[{code}]: {}", OneLine(message))?;
+        if !resource.is_empty() {
+            write!(f, "\n  in: {}", OneLine(resource))?;
+        }
+        write!(f, "\n  help: {}", OneLine(help))
     }
 }
 
@@ -116,11 +117,12 @@ impl fmt::Display for Silenced {
         } = &self.note;
         let reason = &self.reason;
         if !at.file.is_empty() {
-            write!(f, "{at}: ")?;
+            write!(f, "{}: ", OneLine(at))?;
         }
-        write!(
-            f,
-            "silenced[{code}]: {message}\n  in: {resource}\n  reason: {reason}"
-        )
+        write!(f, "silenced[{code}]: {}", OneLine(message))?;
+        if !resource.is_empty() {
+            write!(f, "\n  in: {}", OneLine(resource))?;
+        }
+        write!(f, "\n  reason: {}", OneLine(reason))
     }
 }

@@ -72,7 +72,7 @@ fn key(note: &Note) -> (Position, &'static str, String) {
     (note.at.clone(), note.code.as_str(), note.message.clone())
 }
 
-/// `KIND NAMESPACE/NAME`, or `KIND NAME` of a resource that is in no namespace.
+/// `KIND NAMESPACE/NAME`, or `KIND NAME` of a resource that is in no namespace; empty of what is none.
 pub(super) fn name(meta: &Meta) -> String {
     let Meta {
         kind,
@@ -80,6 +80,9 @@ pub(super) fn name(meta: &Meta) -> String {
         name,
         ..
     } = meta;
+    if kind.is_empty() && name.is_empty() {
+        return String::new();
+    }
     if namespace.is_empty() {
         return format!("{kind} {name}");
     }

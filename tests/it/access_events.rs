@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_mesh::jwt::{Authenticator, JwtLayer, Keyring};
 use tower_mesh::live::Live;
@@ -17,7 +18,7 @@ use tower_mesh::{Mesh, Peer, Workload};
 use tracing::Level;
 
 use super::log::Log;
-use super::mesh_support::{ISSUER, app, authentication, policy, proven, unproven};
+use super::mesh_support::{ISSUER, app, authentication, build, policy, proven, serve, unproven};
 
 const EVENT: &[&str] = &["tower_mesh::access", "request refused"];
 
@@ -211,7 +212,10 @@ fn jwt(issuer: &Issuer) -> JwtLayer {
 #[tokio::test]
 async fn layers_alone_leave_one_event_as_the_mesh_does() {
     let issuer = Issuer::es256(ISSUER);
-    let mesh = guarded(&issuer).await;
+    // The mesh leaves the decision by which it lets a request pass.
+    let pki = Pki::new("cluster.local").unwrap();
+    let policies = Fixed::yaml("policies.yaml", policies(&issuer));
+    let mesh = build(app(&pki).config(policies).record_allows()).await;
     let closed = || rbac("[{to: [{operation: {paths: [/inner*]}}]}]");
     let token = issuer.token().subject("alice").sign();
     let good = format!("Bearer {token}");
@@ -224,6 +228,12 @@ async fn layers_alone_leave_one_event_as_the_mesh_does() {
         ("jwt over rbac, by jwt", &bad, "/inner?secret", refused),
         ("jwt over rbac, by rbac", &good, "/inner?secret", denied),
         ("rbac in the mesh", &good, "/inner?secret", denied),
+        (
+            "rbac that asks in the mesh",
+            &good,
+            "/inner?secret",
+            "[none] asked=ns[default]-policy[reads]-rule[0] (",
+        ),
     ] {
         let (log, _guard) = Log::listen(Level::INFO);
         let request = || {
@@ -240,6 +250,14 @@ async fn layers_alone_leave_one_event_as_the_mesh_does() {
                 }
                 "jwt" => {
                     let service = jwt(&issuer).layer(service_fn(hello));
+                    service.oneshot(request()).await.unwrap().status()
+                }
+                "rbac that asks in the mesh" => {
+                    let reads = policy("reads", "ALLOW", "[{to: [{operation: {methods: [PUT]}}]}]");
+                    let workload = Workload::new("default", "app");
+                    let engine = Engine::builder(&workload).yaml(&reads);
+                    let layer = RbacLayer::new(Live::new(engine.build().unwrap()));
+                    let service = mesh.protect(layer.layer(service_fn(hello)));
                     service.oneshot(request()).await.unwrap().status()
                 }
                 "rbac in the mesh" => {
@@ -263,5 +281,157 @@ async fn layers_alone_leave_one_event_as_the_mesh_does() {
             "{name}: {line}"
         );
         assert!(!log.text().contains("secret"), "{name}: {}", log.text());
+    }
+}
+
+/// What a peer sends forges no field and no line, and shows nothing of a query.
+#[tokio::test]
+async fn what_a_peer_sends_stays_within_its_field() {
+    let issuer = Issuer::es256(ISSUER);
+    let mesh = guarded(&issuer).await;
+    let odd = "al ice\" policy=forged\u{2028}INFO \u{202e}";
+    let get = |path: &str| Request::get(path).header("host", "app.default");
+    let alice = |subject: &str| format!("Bearer {}", issuer.token().subject(subject).sign());
+    for (name, request, has) in [
+        (
+            "a subject",
+            get("/closed").header("authorization", alice(odd)),
+            r#" user="https://issuer.test/al ice\" policy=forged\u{2028}INFO \u{202e}" method="#,
+        ),
+        (
+            "a subject that is plain",
+            get("/closed").header("authorization", alice("o'neill@zürich")),
+            " user=https://issuer.test/o'neill@zürich method=",
+        ),
+        (
+            "a request id",
+            get("/closed").header("x-request-id", "7 suppressed=9\u{9}x"),
+            r#" request_id="7 suppressed=9\tx""#,
+        ),
+        (
+            "a host with a space",
+            Request::get("/closed").header("host", "app policy=forged"),
+            r#" host="app policy=forged" status="#,
+        ),
+        (
+            "a host with a path and a query",
+            Request::get("/closed").header("host", "app.default/x?access_token=secret"),
+            " host=app.default status=",
+        ),
+        (
+            "a path that turns the direction",
+            get("/closed/\u{202e}x"),
+            r#" path="/closed/\u{202e}x" host"#,
+        ),
+    ] {
+        let (log, _guard) = Log::listen(Level::INFO);
+        let request = request.body(Body::new()).unwrap();
+        let service = mesh.protect(service_fn(hello)).of(proven("stranger"));
+        let ask = async || {
+            let response = service.clone().oneshot(request.clone()).await;
+            response.unwrap().status()
+        };
+        let (_, line) = event(name, &log, ask).await;
+        assert!(line.contains(has), "{name}: {has}: {line}");
+        assert!(!log.text().contains("secret"), "{name}: {}", log.text());
+    }
+}
+
+/// A layer between the guards that gives the request another path.
+#[tokio::test]
+async fn the_path_of_an_event_is_the_one_that_was_judged() {
+    let issuer = Issuer::es256(ISSUER);
+    let renamed = tower::util::MapRequestLayer::new(|mut request: Request<Body>| {
+        *request.uri_mut() = "/inner".parse().unwrap();
+        request
+    });
+    let (log, _guard) = Log::listen(Level::INFO);
+    let ask = async || {
+        let closed = rbac("[{to: [{operation: {paths: [/inner]}}]}]");
+        let inner = renamed.clone().layer(closed.layer(service_fn(hello)));
+        let request = Request::get("/outer").header("host", "app.default");
+        let request = request.extension(proven("desk")).body(Body::new()).unwrap();
+        let response = jwt(&issuer).layer(inner).oneshot(request).await;
+        response.unwrap().status()
+    };
+    let (status, line) = event("another path", &log, ask).await;
+    assert_eq!(status, 403);
+    assert!(line.contains(" path=/inner host="), "{line}");
+}
+
+/// Whatever stands on the wire, a refusal is one event, with nothing in it that is secret.
+#[tokio::test]
+async fn odd_requests_on_the_wire_leave_one_event_each() {
+    let workload = Workload::new("default", "app").service("app", 8443);
+    let builder = Mesh::builder(workload).danger().plaintext();
+    let nothing = policy(
+        "nothing",
+        "ALLOW",
+        "[{to: [{operation: {paths: [/none]}}]}]",
+    );
+    let builder = builder.config(Fixed::yaml("p.yaml", nothing));
+    let served = serve(&build(builder).await, axum::Router::new()).await;
+    let secrets =
+        "cookie: session=secret\r\nauthorization: Basic secret\r\nreferer: http://x/?secret\r\n";
+    let long = "M".repeat(300);
+    for (line, host, has) in [
+        (
+            "CONNECT app.default:443",
+            Some(&b"app.default:443"[..]),
+            "method=CONNECT path= host=app.default:443 status=403",
+        ),
+        (
+            "OPTIONS *",
+            Some(b"app.default"),
+            "method=OPTIONS path=* host=app.default",
+        ),
+        (
+            "GET http://user:secret@app.default/x?secret",
+            Some(b"app.default"),
+            "method=GET path=/x host=app.default",
+        ),
+        (
+            "PROPFIND /x?secret#secret",
+            Some(b"app.default"),
+            "method=PROPFIND path=/x",
+        ),
+        ("GET /x", Some(b"\xff\xfe"), "path=/x status="),
+        ("GET /x", Some(b"user:secret@app"), "host=app status="),
+        ("GET /x", None, "reason=missing_host_header"),
+        (
+            "GET /a%0aINFO%20forged",
+            Some(b"app"),
+            "path=/a%0aINFO%20forged host=app",
+        ),
+        (&long, Some(b"app"), "method=MMM"),
+    ] {
+        let line = if line == long {
+            format!("{line} /x")
+        } else {
+            line.to_owned()
+        };
+        let (log, _guard) = Log::listen(Level::INFO);
+        let mut sent = format!("{line} HTTP/1.1\r\n{secrets}connection: close\r\n").into_bytes();
+        if let Some(host) = host {
+            sent.extend([b"host: ", host, b"\r\n"].concat());
+        }
+        sent.extend(b"\r\n");
+        let ask = async || {
+            let mut stream = tokio::net::TcpStream::connect(served.address)
+                .await
+                .unwrap();
+            stream.write_all(&sent).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+                .split(' ')
+                .nth(1)
+                .unwrap()
+                .parse::<StatusCode>()
+                .unwrap()
+        };
+        let (_, told) = event(&line, &log, ask).await;
+        assert!(told.contains(has), "{has}: {told}");
+        assert!(!told.contains("secret"), "{told}");
     }
 }

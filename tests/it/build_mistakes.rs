@@ -54,7 +54,7 @@ async fn mistakes_of_options_are_told_all_at_once_with_their_methods() {
     let mistakes = error.mistakes();
     let wanted = [
         ("upstream", "\"a b\""),
-        ("upstream", "\"TWICE.default\" is given twice"),
+        ("upstream", "\"TWICE.default\": the host was given before"),
         ("upstream", "\"nobody.default\""),
         ("outside", "\"api.example\""),
         ("outside", "\"twice.default\""),
@@ -146,6 +146,53 @@ async fn an_identity_that_does_not_come_hides_no_mistake() {
     let error = refused(builder).await;
     assert!(error.problems().is_some(), "{error:?}");
     assert_eq!(begun.elapsed(), Duration::from_secs(5));
+}
+
+/// Nor does it hold a build up without a word.
+#[tokio::test(start_paused = true)]
+async fn an_identity_that_does_not_come_is_told_while_it_is_waited_for() {
+    let (log, _guard) = Log::listen(tracing::Level::WARN);
+    let builder = Mesh::builder(Workload::new("default", "app")).identity(Never);
+    let build = tokio::time::timeout(Duration::from_secs(100), builder.build());
+    assert!(build.await.is_err());
+    let told = log.with(&["WARN tower_mesh::mesh", "waiting for our own identity"]);
+    assert_eq!(told.len(), 4, "{}", log.text());
+    for (line, seconds) in told.iter().zip([5, 15, 35, 75]) {
+        assert!(
+            line.contains(&format!("seconds={seconds} "))
+                || line.ends_with(&format!("seconds={seconds}")),
+            "{line}"
+        );
+    }
+}
+
+/// What makes a port STRICT, and that no policy says who may call.
+#[tokio::test]
+async fn in_plaintext_all_that_a_configuration_lacks_is_told() {
+    let strict = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {mtls: {mode: STRICT}}\n";
+    let builder = Mesh::builder(Workload::new("default", "app"));
+    let builder = builder.danger().plaintext().require_policy();
+    let error = refused(builder.config(Fixed::yaml("p.yaml", strict))).await;
+    let problems = error.problems().unwrap().to_string();
+    for piece in ["p.yaml:1:1", "STRICT", "require_policy"] {
+        assert!(problems.contains(piece), "{piece}: {problems}");
+    }
+    assert_eq!(problems.lines().count(), 2, "{problems}");
+}
+
+/// What a document holds forges no line of an error or of the log.
+#[tokio::test]
+async fn a_problem_is_one_line_whatever_a_document_holds() {
+    let yaml = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: \"a\\n2026 INFO forged \\e[31m\\u202e\"}\nspec: {\"act\\nion\": DENY}\n";
+    let builder = app(&pki()).config(Fixed::yaml("p.yaml", yaml));
+    let error = refused(builder).await;
+    let problems = error.problems().unwrap();
+    let text = problems.to_string();
+    assert_eq!(text.lines().count(), problems.as_slice().len(), "{text}");
+    assert!(
+        text.contains(r"a\n2026 INFO forged \u{1b}[31m\u{202e}"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

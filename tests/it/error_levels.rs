@@ -9,21 +9,27 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{Empty, Full};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tower::service_fn;
 use tower_mesh::identity::{SpiffeId, TrustDomain};
 use tower_mesh::istio::{self, JwtRule};
 use tower_mesh::jwt::{Authenticator, FetchError, Fetcher, KeySet, Keyring, Refusal};
 use tower_mesh::matcher::path::{Normalization, normalize};
 use tower_mesh::matcher::{Cidr, PathTemplate, SafeRegex};
+use tower_mesh::mesh::Outside;
 use tower_mesh::policy::Authentication;
 use tower_mesh::policy::envoy::jwt_authn;
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::{Issuer, Leaf, Pki};
-use tower_mesh::tls::{Files, Identity, NextIdentity, Source, SourceError, X509Svid};
+use tower_mesh::tls::{
+    Connector, Credentials, Destination, Files, Identity, NextIdentity, Protocol, Settings, Source,
+    SourceError, X509Svid,
+};
 use tower_mesh::vet::Code;
 use tower_mesh::{Mesh, Workload};
 
-use super::mesh_support::app;
+use super::mesh_support::{app, build};
 
 type Made = Box<dyn Error>;
 
@@ -87,7 +93,7 @@ impl Source for Unheard {
 
 /// A client's error with a cause.
 #[derive(Clone, Debug)]
-struct Told(String, Option<Box<Told>>);
+struct Told(String, Option<Box<Self>>);
 
 impl std::fmt::Display for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -171,6 +177,60 @@ async fn made() -> Vec<(&'static str, Made)> {
         ),
     ];
     all.extend(built.into_iter().map(|error| ("BuildError", error)));
+    let absent = Files::watch(empty.path()).load().await.unwrap_err();
+    all.push(("SourceError", Box::new(absent)));
+    all.extend(called(&pki).await);
+    all
+}
+
+/// Of calls: to nobody, to someone else, to nowhere, and what cannot be read of an answer.
+async fn called(pki: &Pki) -> Vec<(&'static str, Made)> {
+    let bind = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = bind().await.local_addr().unwrap();
+    let socket = bind().await;
+    let address = socket.local_addr().unwrap();
+    // Each connection gets the beginning of a body of ten bytes.
+    let cutting = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = socket.accept().await {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{";
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    let app_id = ["spiffe://cluster.local/ns/default/sa/app"];
+    let desk = app(pki)
+        .upstream("gone.default", [gone], app_id)
+        .upstream("plain.default", [address], app_id)
+        .upstream("nowhere.default", ["nowhere.invalid:1"], app_id)
+        .outside("cut.example", Outside::plaintext().at([address]));
+    let desk = build(desk).await;
+    let mut all: Vec<(&'static str, Made)> = Vec::new();
+    for uri in [
+        "http://gone.default/",
+        "http://plain.default/",
+        "http://nowhere.default/",
+        "http://unknown.default/",
+        "/",
+    ] {
+        let error = desk.client().get(uri).await.unwrap_err();
+        if let Some(connecting) = error.connect_error() {
+            all.push(("ConnectError", Box::new(connecting.clone())));
+        }
+        all.push(("ClientError", Box::new(error)));
+    }
+    for limit in [100, 5] {
+        let answer = desk.client().get("http://cut.example/").await.unwrap();
+        let error = answer.into_body().limit(limit).text().await.unwrap_err();
+        all.push(("BodyError", Box::new(error)));
+    }
+    cutting.abort();
+    let identity = pki.identity("default", "app").unwrap();
+    let connector = Connector::new(Credentials::new(&identity, Settings::default()).unwrap());
+    let id = identity.svid().spiffe_id().clone();
+    let destination = Destination::new([id], "app.default", Protocol::Http1).unwrap();
+    let error = connector.connect(gone, &destination).await.unwrap_err();
+    all.push(("HandshakeError", Box::new(error)));
     all
 }
 
@@ -201,7 +261,16 @@ async fn no_cause_is_lost() {
             }
         }
     }
-    for name in ["BuildError", "FetchError", "PkiError"] {
+    for name in [
+        "BodyError",
+        "BuildError",
+        "ClientError",
+        "ConnectError",
+        "FetchError",
+        "HandshakeError",
+        "PkiError",
+        "SourceError",
+    ] {
         assert!(with_causes.contains(name), "{name}");
     }
     let levels = levels(&fetch(Err("connection refused".into())).await);
@@ -225,15 +294,10 @@ async fn every_error_type_is_on_the_list() {
         "Level",
         "PemError",
         "Told",
-        // Of the client.
-        "ClientError",
-        "ConnectError",
         // After 30 seconds of a scrape.
         "ScrapeError",
         // An extractor's, outside a mesh.
         "MissingFact",
-        // Of connections.
-        "HandshakeError",
     ];
     let made = made().await;
     let known: BTreeSet<_> = made.iter().map(|(name, _)| *name).collect();

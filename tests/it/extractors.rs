@@ -44,9 +44,12 @@ fn routes() -> Router {
 
 /// A layer for tokens of this issuer; by no rule without one.
 fn jwt(issuer: Option<&Issuer>) -> JwtLayer {
-    let workload = Workload::new("default", "app");
-    let yaml = issuer.map(authentication).unwrap_or_default();
-    let engine = Engine::builder(&workload).yaml(&yaml).build().unwrap();
+    by(&issuer.map(authentication).unwrap_or_default())
+}
+
+fn by(yaml: &str) -> JwtLayer {
+    let workload = Workload::new("default", "app").service("app", 2);
+    let engine = Engine::builder(&workload).yaml(yaml).build().unwrap();
     let rules = Authenticator::compile(engine.authentication(2), &mut Keyring::new());
     JwtLayer::new(Live::new(rules.unwrap()))
 }
@@ -66,12 +69,14 @@ async fn a_missing_fact_says_what_is_wrong() {
     let issuer = Issuer::es256(ISSUER);
     let guarded = routes().layer(jwt(Some(&issuer)));
     let ruleless = routes().layer(jwt(None));
+    let of_peers = routes().layer(by("apiVersion: authentication.istio.io/v1alpha1\nkind: Policy\nmetadata: {name: default}\nspec: {peers: [{mtls: {mode: PERMISSIVE}}]}\n"));
     let rows = [
         ("bare", routes(), "/peer", 500, NO_PEER),
         ("bare", routes(), "/trace", 500, NO_TRACE),
         ("bare", routes(), "/claims", 500, NO_GUARD),
         ("bare", routes(), "/any", 200, "false false false"),
         ("no rules", ruleless, "/claims", 500, NO_GUARD),
+        ("peers alone", of_peers, "/claims", 500, NO_GUARD),
         ("no token", guarded.clone(), "/claims", 401, NO_TOKEN),
         ("no token", guarded, "/any", 200, "false false false"),
     ];
@@ -84,7 +89,7 @@ async fn a_missing_fact_says_what_is_wrong() {
             .map(|value| value.to_str().unwrap());
         assert_eq!(
             challenge,
-            (status == 401).then_some("Bearer"),
+            (status == 401).then_some("Bearer realm=\"tower-mesh\""),
             "{name} {path}"
         );
         // Only what the application has to put right is in its log.

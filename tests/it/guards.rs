@@ -11,9 +11,11 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_mesh::context::PeerLayer;
 use tower_mesh::identity::SpiffeId;
+use tower_mesh::live::Live;
 use tower_mesh::mesh::{GuardsBuilder, IdentityState, RefusalReason};
 use tower_mesh::metrics::Format;
 use tower_mesh::policy::{self as rules, Engine};
+use tower_mesh::rbac::RbacLayer;
 use tower_mesh::source::{Directory, Fixed};
 use tower_mesh::testing::{Issuer, JwksServer, Pki};
 use tower_mesh::{Claims, Guards, Peer, Workload};
@@ -32,6 +34,24 @@ async fn build(builder: GuardsBuilder) -> Guards {
     let (guards, driver) = builder.build().await.unwrap();
     tokio::spawn(driver.run());
     guards
+}
+
+#[tokio::test]
+async fn guards_are_told_at_the_start_as_a_mesh_is() {
+    let (log, _guard) = Log::listen(Level::INFO);
+    let elsewhere = policy("two", "ALLOW", "[{}]").replace("{name:", "{namespace: prod, name:");
+    let yaml = policy("one", "ALLOW", "[{}]") + &elsewhere;
+    let _guards = build(builder().config(Fixed::yaml("p.yaml", yaml))).await;
+    let told = log.with(&["INFO tower_mesh::mesh", "guards are ready"]);
+    assert_eq!(told.len(), 1, "{}", log.text());
+    for piece in [
+        "workload=default/app",
+        "policies=2",
+        "apply=1",
+        "generation=1",
+    ] {
+        assert!(told[0].contains(piece), "{piece}: {}", told[0]);
+    }
 }
 
 /// Says whose token it was.
@@ -182,6 +202,75 @@ async fn a_request_is_judged_by_one_generation() {
     assert_eq!(ask(&app, Some(proven("desk")), "/a", None).await, 403);
 }
 
+/// A DENY of a user holds in no order of the layers: where no token guard has come before the
+/// policies, they do not take the user for nobody.
+#[tokio::test]
+async fn layers_in_a_wrong_order_let_nobody_in() {
+    let issuer = Issuer::es256(ISSUER);
+    let deny = format!("[{{from: [{{source: {{requestPrincipals: ['{ISSUER}/mallory']}}}}]}}]");
+    let yaml = authentication(&issuer) + &policy("no-mallory", "DENY", &deny);
+    let guards = build(builder().config(Fixed::yaml("p.yaml", yaml))).await;
+    let without = build(builder().config(Fixed::yaml("p.yaml", closes("/b")))).await;
+    let mallory = issuer.token().subject("mallory").sign();
+    let alice = issuer.token().subject("alice").sign();
+    let reversed = routes().layer(guards.jwt()).layer(guards.rbac());
+    let alone = routes().layer(guards.rbac());
+    let of_others = routes().layer(guards.rbac()).layer(without.jwt());
+    let engine = Live::new(guards.engine());
+    let single = routes().layer(RbacLayer::new(engine));
+    for (name, app, token, expected) in [
+        ("a policy layer alone", single, Some(&mallory), 200),
+        ("in order", guarded(&guards), Some(&mallory), 403),
+        ("in order", guarded(&guards), Some(&alice), 200),
+        ("in order", guarded(&guards), None, 200),
+        ("reversed", reversed.clone(), Some(&mallory), 403),
+        ("reversed", reversed, None, 403),
+        ("no token guard", alone, Some(&mallory), 403),
+        ("one without rules", of_others, Some(&mallory), 403),
+        (
+            "no rules, no guard",
+            routes().layer(without.rbac()),
+            Some(&mallory),
+            200,
+        ),
+    ] {
+        let (log, _listening) = Log::listen(Level::WARN);
+        let status = ask(&app, Some(proven("desk")), "/a", token.map(String::as_str)).await;
+        assert_eq!(status, expected, "{name}");
+        let told = log.with(&[
+            "tower_mesh::access",
+            "put Guards::jwt outside of Guards::rbac",
+        ]);
+        let is_wrong = ["reversed", "no token guard", "one without rules"].contains(&name);
+        assert_eq!(told.len(), usize::from(is_wrong), "{name}: {}", log.text());
+        // What was always so, and is written in the docs, is at least told.
+        let warned = log.with(&["WARN", "put the JwtLayer outside of the RbacLayer"]);
+        let is_single = name == "a policy layer alone";
+        assert_eq!(
+            warned.len(),
+            usize::from(is_single),
+            "{name}: {}",
+            log.text()
+        );
+    }
+}
+
+/// A legacy Policy of peers is kept by the token guard; without it nothing passes.
+#[tokio::test]
+async fn a_legacy_policy_of_peers_needs_its_guard() {
+    let yaml = "apiVersion: authentication.istio.io/v1alpha1\nkind: Policy\nmetadata: {name: default}\nspec: {peers: [{mtls: {mode: STRICT}}]}\n";
+    let guards = build(builder().config(Fixed::yaml("p.yaml", yaml))).await;
+    let alone = routes().layer(guards.rbac());
+    for (app, peer, expected) in [
+        (guarded(&guards), proven("desk"), 200),
+        (guarded(&guards), unproven(), 401),
+        (alone.clone(), proven("desk"), 403),
+        (alone, unproven(), 403),
+    ] {
+        assert_eq!(ask(&app, Some(peer), "/a", None).await, expected);
+    }
+}
+
 /// Two workloads in one process, one router inside the other: each request is judged by both.
 #[tokio::test]
 async fn guards_inside_guards_keep_their_own_rules() {
@@ -248,6 +337,17 @@ spec:
         let peer = Peer::proven(remote, local, desk);
         assert_eq!(ask(&app, Some(peer), "/", token).await, expected, "{port}");
     }
+    // A peer by hand without a port is of none of them, which is told.
+    let (log, _listening) = Log::listen(Level::WARN);
+    let nowhere = Peer::plaintext(([0, 0, 0, 0], 0).into(), ([0, 0, 0, 0], 0).into());
+    assert_eq!(ask(&app, Some(nowhere), "/", None).await, 200);
+    assert_eq!(log.with(&["WARN", "local port 0"]).len(), 1);
+    // Without a peer further out no port's rules can be chosen.
+    let late = routes()
+        .layer(guards.rbac())
+        .layer(PeerLayer::new(proven("desk")))
+        .layer(guards.jwt());
+    assert_eq!(ask(&late, None, "/", Some(&token)).await, 403);
 }
 
 /// An engine of a configuration decides by its settings, too, as the guards do that were given it.

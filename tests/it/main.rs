@@ -48,6 +48,7 @@ mod mesh_upgrades;
 mod metrics;
 mod metrics_bounds;
 mod metrics_scrape;
+mod mistakes;
 mod nested;
 mod one_host;
 mod own_servers;

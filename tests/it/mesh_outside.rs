@@ -226,7 +226,7 @@ async fn a_host_cannot_be_both_inside_and_outside() {
         )
         .outside("APP.default", Outside::plaintext());
     let error = builder.build().await.unwrap_err().to_string();
-    assert!(error.contains("given twice"), "{error}");
+    assert!(error.contains("given before"), "{error}");
     let garbage = app(&inside).outside("a.example", Outside::tls_with_roots("garbage"));
     assert!(garbage.build().await.is_err());
 }

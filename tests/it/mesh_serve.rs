@@ -671,6 +671,10 @@ async fn serving_can_be_spawned_as_it_is() {
     let refused = owned(mesh.serve(taken, echo()));
     let error = refused.await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    // An address may be borrowed, too, where the future is not spawned.
+    let lent = address.to_string();
+    let error = mesh.serve(&lent, echo()).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     let mut sender = http1(&pki, "desk", address).await;
     let response = sender.send_request(empty(get("/a"))).await.unwrap();
     assert_eq!(response.status(), 200);

@@ -148,3 +148,77 @@ async fn each_file_that_is_passed_over_is_in_the_log_and_is_no_loss() {
         "{refused}"
     );
 }
+
+/// What tools answer for a workload that states its trust domain, the mesh answers that has such a certificate.
+#[tokio::test]
+async fn tools_answer_as_the_mesh_with_such_a_certificate() {
+    let sources = [
+        "principals: [cluster.local/ns/default/sa/desk]",
+        "principals: ['cluster.local/*']",
+        "principals: ['*/ns/default/sa/desk']",
+        "principals: [clinic.example/ns/default/sa/desk]",
+        "principals: [old.example/ns/default/sa/desk]",
+        "notPrincipals: [cluster.local/ns/default/sa/desk]",
+        "notPrincipals: ['old.example/*']",
+        "namespaces: [default]",
+    ];
+    let rules = sources.iter().enumerate().map(|(index, source)| {
+        format!("{{from: [{{source: {{{source}}}}}], to: [{{operation: {{paths: [/{index}]}}}}]}}")
+    });
+    let mut rules: Vec<_> = rules.collect();
+    for (index, value) in ["cluster.local/ns/default/sa/desk", "cluster.local/*"]
+        .iter()
+        .enumerate()
+    {
+        let path = sources.len() + index;
+        rules.push(format!(
+            "{{when: [{{key: source.principal, values: ['{value}']}}], to: [{{operation: {{paths: [/{path}]}}}}]}}"
+        ));
+    }
+    let policies = policy("rows", "ALLOW", &format!("[{}]", rules.join(", ")));
+    let settings = [
+        None,
+        Some("rootNamespace: root"),
+        Some("trustDomain: other.example"),
+        Some("trustDomainAliases: [old.example]"),
+        Some("{trustDomain: other.example, trustDomainAliases: [old.example, cluster.local]}"),
+    ];
+    let domains = [
+        "clinic.example",
+        "cluster.local",
+        "other.example",
+        "old.example",
+        "far.example",
+    ];
+    let mut allowed = 0;
+    for own in ["clinic.example", "cluster.local", "other.example"] {
+        let pki = Pki::new(own).unwrap();
+        for settings in settings {
+            let mut source = Fixed::yaml("policies.yaml", policies.as_str());
+            if let Some(text) = settings {
+                source = source.mesh_config("mesh.yaml", text);
+            }
+            let configuration = source.load("default").unwrap();
+            let stated = Workload::new("default", "app");
+            let stated = stated.trust_domain(TrustDomain::new(own).unwrap());
+            let tool = Engine::builder(&stated)
+                .configuration(&configuration)
+                .build()
+                .unwrap();
+            let mesh = Mesh::builder(Workload::new("default", "app"))
+                .identity(pki.identity("default", "app").unwrap())
+                .config(configuration);
+            let mesh = build(mesh).await.engine();
+            for caller in domains {
+                for path in 0..rules.len() {
+                    let path = format!("/{path}");
+                    let by_tool = lets_in(&tool, caller, &path);
+                    let by_mesh = lets_in(&mesh, caller, &path);
+                    assert_eq!(by_tool, by_mesh, "{own} {settings:?} {caller} {path}");
+                    allowed += usize::from(by_mesh);
+                }
+            }
+        }
+    }
+    assert!(allowed > 100, "{allowed}");
+}

@@ -9,6 +9,7 @@ use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tower_mesh::identity::TrustDomain;
 use tower_mesh::mesh::{ClientBody, IdentityState, RefusalReason};
 use tower_mesh::propagation::{EdgeTrace, Propagation};
 use tower_mesh::source::{Directory, Fixed, Watch};
@@ -216,6 +217,27 @@ async fn a_mesh_in_plaintext_says_what_it_is() {
     assert_eq!(identity, Vec::<String>::new(), "there is none to be shown");
 }
 
+/// Nothing proves it, so it is whatever is stated: by the workload, else by the MeshConfig.
+#[tokio::test]
+async fn the_id_in_plaintext_is_of_the_trust_domain_that_is_stated() {
+    let own = TrustDomain::new("own.example").unwrap();
+    for (own, mesh_config, expected) in [
+        (None, "", "cluster.local"),
+        (None, "trustDomain: prod.example", "prod.example"),
+        (Some(own), "trustDomain: prod.example", "own.example"),
+    ] {
+        let mut workload = Workload::new("default", "app");
+        if let Some(own) = own {
+            workload = workload.trust_domain(own);
+        }
+        let builder = Mesh::builder(workload).danger().plaintext();
+        let open = policy("open", "ALLOW", "[{}]");
+        let source = Fixed::yaml("p.yaml", open).mesh_config("mesh.yaml", mesh_config);
+        let mesh = build(builder.config(source)).await;
+        assert_eq!(mesh.spiffe_id().trust_domain().as_str(), expected);
+    }
+}
+
 #[tokio::test]
 async fn only_http_uris_are_called_in_plaintext() {
     let mesh = build(plaintext("app")).await;
@@ -307,6 +329,92 @@ async fn strict_resources_are_refused_with_their_place_and_a_remedy() {
         let built = built.build().await;
         assert!(built.is_ok(), "{resource}: {built:?}");
     }
+}
+
+/// What another resource overrides is not to blame.
+#[tokio::test]
+async fn only_what_makes_a_port_strict_is_blamed() {
+    let root = |name: &str| {
+        peers(
+            &format!("name: {name}, namespace: istio-system"),
+            "{mtls: {mode: STRICT}}",
+        )
+    };
+    let open = peers("name: ours", "{mtls: {mode: PERMISSIVE}}");
+    let port = "{selector: {matchLabels: {app: app}}, portLevelMtls: {8443: {mode: STRICT}}}";
+    let port = peers("name: port", port);
+    let legacy = "apiVersion: authentication.istio.io/v1alpha1\nkind: MeshPolicy\nmetadata: {name: default}\nspec: {peers: [{mtls: {}}]}\n---\n";
+    let aged = |name: &str, year: u16| {
+        root(name).replace(
+            "}\nspec",
+            &format!(", creationTimestamp: '{year}-01-01T00:00:00Z'}}\nspec"),
+        )
+    };
+    for (resources, blamed) in [
+        (root("mesh") + &open + &port, vec!["\"port\""]),
+        (legacy.to_owned(), vec!["MeshPolicy \"default\""]),
+        // Without the older one the other would.
+        (
+            aged("old", 2020) + &aged("new", 2024),
+            vec!["\"old\"", "\"new\""],
+        ),
+    ] {
+        let workload = Workload::new("default", "app").label("app", "app");
+        let workload = workload.service("app", 8443);
+        let builder = Mesh::builder(workload).danger().plaintext();
+        let built = builder.config(Fixed::yaml("modes.yaml", &resources));
+        let error = built.build().await.map(drop).unwrap_err();
+        let problems = error.problems().unwrap().to_string();
+        assert_eq!(problems.lines().count(), blamed.len(), "{problems}");
+        for name in blamed {
+            assert!(problems.contains(name), "{name}: {problems}");
+        }
+    }
+}
+
+/// Callers have no identity, so they are none of those that a rule excepts.
+#[tokio::test]
+async fn rules_that_except_identities_match_every_caller() {
+    let by = |field: &str, action: &str| {
+        let rules = format!("[{{from: [{{source: {{{field}: [cluster.local/ns/a/sa/b]}}}}]}}]");
+        policy("p", action, &rules)
+    };
+    for (field, action, expected) in [
+        ("principals", "ALLOW", 403),
+        ("namespaces", "ALLOW", 403),
+        ("principals", "DENY", 200),
+        ("notPrincipals", "DENY", 403),
+        ("notNamespaces", "DENY", 403),
+        ("notPrincipals", "ALLOW", 200),
+        ("notNamespaces", "ALLOW", 200),
+    ] {
+        let yaml = by(field, action);
+        let mesh = build(plaintext("app").config(Fixed::yaml("p.yaml", yaml))).await;
+        let served = serve(&mesh, echo()).await;
+        let desk = caller(served.address, mesh.spiffe_id()).await;
+        let answer = call(&desk, Request::get("http://app.default/")).await;
+        assert_eq!(answer.status(), expected, "{action} by {field}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_speaks_tls_is_not_served() {
+    let mesh = build(plaintext("app")).await;
+    let served = serve(&mesh, echo()).await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    // The head of a record, and of a ClientHello in it.
+    stream
+        .write_all(b"\x16\x03\x01\x00\x30\x01\x00\x00\x2c\x03\x03\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert_ne!(answer.first(), Some(&0x16), "no TLS record");
+    let text = String::from_utf8_lossy(&answer);
+    assert!(
+        text.is_empty() || text.starts_with("HTTP/1.1 400"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

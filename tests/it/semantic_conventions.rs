@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::MatchedPath;
@@ -11,13 +13,17 @@ use axum::middleware::{Next, from_fn};
 use axum::routing::any;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty};
 use opentelemetry::Value;
 use opentelemetry::trace::Status;
 use opentelemetry_sdk::trace::{InMemorySpanExporterBuilder, SimpleSpanProcessor};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_mesh::context::{self, Peer};
+use tower_mesh::live::Live;
+use tower_mesh::policy::Engine;
 use tower_mesh::propagation::{FinishedSpan, OpenTelemetry, Propagation, SpanKind, SpanSink};
+use tower_mesh::rbac::RbacLayer;
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, Workload};
 
@@ -253,6 +259,76 @@ async fn what_a_caller_makes_up_makes_no_names() {
     assert_eq!(&*span.name, "grpc");
     assert_eq!(span.tag("rpc.method"), Some("_OTHER"));
     assert_eq!(span.tag("rpc.method_original"), Some("made.Up/Name"));
+    // An application without gRPC, which answers as it likes to whatever content type.
+    let request = || Request::post("/patients/7").header("content-type", "application/grpc");
+    let span = served(request(), unproven(), OK).await;
+    assert_eq!(&*span.name, "grpc");
+    let with = Answer {
+        route: Some("/patients/{id}"),
+        ..OK
+    };
+    assert_eq!(
+        &*served(request(), unproven(), with).await.name,
+        "POST /patients/{id}"
+    );
+}
+
+/// A guard answers in gRPC's form before anybody has looked for the method.
+#[tokio::test]
+async fn what_a_guard_refuses_names_no_span() {
+    let (propagation, kept) = recording();
+    let layer = propagation.semantic_conventions().server_layer();
+    let engine = Engine::builder(&Workload::new("default", "patients"))
+        .yaml("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: nothing}\nspec: {}\n")
+        .build()
+        .unwrap();
+    let app = service_fn(async |_: Request<Empty<Bytes>>| Ok::<_, Infallible>(answer(OK)));
+    let guarded = RbacLayer::new(Live::new(engine)).layer(app);
+    let request = Request::post("/made.Up/Name")
+        .header("host", "patients")
+        .header("content-type", "application/grpc")
+        .extension(unproven())
+        .body(Empty::new());
+    drop(
+        layer
+            .layer(guarded)
+            .oneshot(request.unwrap())
+            .await
+            .unwrap(),
+    );
+    let span = kept.recv().unwrap();
+    assert_eq!(
+        span.tag("rpc.response.status_code"),
+        Some("PERMISSION_DENIED")
+    );
+    assert_eq!(&*span.name, "grpc");
+    assert_eq!(span.tag("rpc.method"), Some("_OTHER"));
+}
+
+/// What signs a URL is as good as a token to those who read spans.
+#[tokio::test]
+async fn signatures_of_urls_are_in_no_attribute() {
+    for name in [
+        "AWSAccessKeyId",
+        "Signature",
+        "sig",
+        "X-Goog-Signature",
+        "X-Amz-Signature",
+        "X-Amz-Credential",
+        "X-Amz-Security-Token",
+        "%73ig",
+    ] {
+        let path = format!("/chart?page=2&{name}=0f1e2d");
+        let server = served(Request::get(&path), unproven(), OK).await;
+        let call = Request::get(format!("http://store.example{path}"));
+        let client = called(call, None, OK).await;
+        assert_eq!(server.tag("url.query"), Some("page=2"), "{name}");
+        let full = Some("http://store.example/chart?page=2");
+        assert_eq!(client.tag("url.full"), full, "{name}");
+        for (tag, value) in server.tags.iter().chain(&client.tags) {
+            assert!(!value.as_str().contains("0f1e2d"), "{name}: {tag}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -368,9 +444,53 @@ async fn a_call_without_an_answer_says_why() {
     assert_eq!(span.tag("http.response.status_code"), None);
 }
 
+struct Breaking;
+
+impl Body for Breaking {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        Poll::Ready(Some(Err("broken off")))
+    }
+}
+
+/// A good status says nothing of a body that breaks off; a reader that stops is no error.
+#[tokio::test]
+async fn a_body_that_breaks_off_is_an_error() {
+    for (is_read, error) in [(true, Some("UC")), (false, None)] {
+        for conventions in [true, false] {
+            let (propagation, kept) = recording();
+            let propagation = match conventions {
+                true => propagation.semantic_conventions(),
+                false => propagation,
+            };
+            let server = service_fn(async |_: Request<Empty<Bytes>>| {
+                Ok::<_, Infallible>(Response::new(Breaking))
+            });
+            let request = Request::get("http://charts.default/").body(Empty::new());
+            let call = propagation.client_layer().layer(server);
+            let response = call.oneshot(request.unwrap()).await.unwrap();
+            if is_read {
+                let read = response.into_body().collect().await;
+                assert!(read.is_err());
+            } else {
+                drop(response);
+            }
+            let span = kept.recv().unwrap();
+            let error = error.filter(|_| conventions);
+            assert_eq!(span.tag("error.type"), error, "{is_read} {conventions}");
+            assert_eq!(span.is_error, error.is_some(), "{is_read} {conventions}");
+        }
+    }
+}
+
 /// Whether a future waits.
-async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
-    std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
+async fn futures_poll<F: Future>(mut future: Pin<&mut F>) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
 
 /// Both ends of one call through whole meshes; the route is the application's router's.
@@ -484,7 +604,7 @@ type Pairs = &'static [(&'static str, &'static str)];
 
 #[test]
 fn the_environment_has_the_last_word_on_the_resource() {
-    let rows: [(Pairs, Pairs); 4] = [
+    let rows: [(Pairs, Pairs); 7] = [
         (
             &[],
             &[
@@ -520,6 +640,25 @@ fn the_environment_has_the_last_word_on_the_resource() {
                 ("OTEL_SERVICE_NAME", "charts"),
             ],
             &[("service.name", "charts"), ("service.version", "3")],
+        ),
+        (
+            &[(
+                "OTEL_RESOURCE_ATTRIBUTES",
+                " team = a%2Cb%3D%C3%A9 ,,zone=x=y,",
+            )],
+            &[("team", "a,b=é"), ("zone", "x=y")],
+        ),
+        // What cannot be read does not count, with all that stands beside it.
+        (
+            &[(
+                "OTEL_RESOURCE_ATTRIBUTES",
+                "service.name=records,team=100%,zone=x",
+            )],
+            &[("service.name", "patients.default")],
+        ),
+        (
+            &[("OTEL_RESOURCE_ATTRIBUTES", "service.name=records,team")],
+            &[("service.name", "patients.default")],
         ),
     ];
     for (variables, expected) in rows {

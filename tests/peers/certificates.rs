@@ -153,6 +153,19 @@ const MISTAKES: &[(&str, &str, &str)] = &[
          make one for ECDSA P-256 or P-384, Ed25519, or RSA of 2048 bits or more",
     ),
     (
+        "-days 30 -sha256",
+        "-days -1 -sha256",
+        "DIR/default/patients/tls.crt: line 1: spiffe://cluster.local/ns/default/sa/patients: \
+         a certificate of the chain ends before it begins: issue it anew",
+    ),
+    (
+        "authorityKeyIdentifier=keyid\nsubjectAltName=URI:spiffe://cluster.local/ns/$namespace",
+        "1.2.3.4=critical,ASN1:NULL\nsubjectAltName=URI:spiffe://cluster.local/ns/$namespace",
+        "DIR/default/patients/tls.crt: line 1: spiffe://cluster.local/ns/default/sa/patients: \
+         a certificate of the chain has a critical extension that is not known: \
+         issue it without that, or with it as one that is not critical",
+    ),
+    (
         "    cp root.crt",
         "    openssl pkey -in \"$workload/tls.key\" -aes256 -passout pass:x -out \"$workload/locked\"\n    mv \"$workload/locked\" \"$workload/tls.key\"\n    cp root.crt",
         "DIR/default/patients/tls.key: line 1: the private key is encrypted: \

@@ -15,6 +15,7 @@ mod convert;
 mod coverage;
 mod diff;
 mod legacy;
+mod mistakes;
 mod origins;
 #[cfg(all(unix, feature = "pki"))]
 mod pki;

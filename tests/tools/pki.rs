@@ -190,6 +190,8 @@ fn it_overwrites_no_root_and_no_certificate_of_another_hand() {
         for (name, text) in [("ca.crt", &certificate), ("ca.key", &key)] {
             if let Some(text) = text {
                 fs::write(place.file(name), text).unwrap();
+                let mode = fs::Permissions::from_mode(0o600);
+                fs::set_permissions(place.file(name), mode).unwrap();
             }
         }
         let error = place.refused(&words);
@@ -231,6 +233,14 @@ fn what_cannot_be_done_is_said_and_nothing_is_written() {
             "a trust domain is 1 to 255 characters",
         ),
         (&[], "NS/SA"),
+        (
+            &["default/ok", &format!("{}/x", "x".repeat(300))],
+            "Kubernetes knows 253 at most; nothing was written",
+        ),
+        (
+            &["ca.key/x"],
+            "`ca.key` cannot name a workload here, as the root's file has that name",
+        ),
     ] {
         let place = Place::new();
         let error = place.refused(words);
@@ -250,5 +260,82 @@ fn a_directory_that_everybody_may_write_to_is_told() {
     assert!(
         error.contains("everybody may write to the private key's directory"),
         "{error}"
+    );
+}
+
+/// Whatever the umask is, only the owner may write where keys are.
+#[test]
+fn directories_are_the_owners_alone_under_an_open_umask() {
+    let place = Place::new();
+    let script = r#"umask 000; exec "$0" pki "$1" default/patients"#;
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_tower-mesh")])
+        .arg(place.dir())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for dir in ["", "default", "default/patients"] {
+        assert_eq!(mode(&place.file(dir)), 0o755, "{dir}");
+    }
+    for key in ["ca.key", "default/patients/tls.key"] {
+        assert_eq!(mode(&place.file(key)), 0o600, "{key}");
+    }
+}
+
+/// Runs at the same time in an empty directory leave one root, and no certificate of another.
+#[test]
+fn first_runs_at_the_same_time_make_one_root() {
+    for _ in 0..4 {
+        let place = Place::new();
+        let names: Vec<_> = (0..6).map(|index| format!("default/w{index}")).collect();
+        let runs = names.iter().map(|name| {
+            let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_tower-mesh"));
+            run.arg("pki").arg(place.dir()).arg(name);
+            run.stdout(std::process::Stdio::null());
+            run.stderr(std::process::Stdio::null());
+            run.spawn().unwrap()
+        });
+        let runs: Vec<_> = runs.collect();
+        for mut run in runs {
+            assert!(matches!(run.wait().unwrap().code(), Some(0 | 2)));
+        }
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let again = place.make(&names);
+        assert!(!again.contains("a root of"), "{again}");
+    }
+}
+
+/// The root's key is kept as a workload's is.
+#[test]
+fn a_root_that_others_may_take_is_refused() {
+    let place = Place::new();
+    fs::create_dir(place.dir()).unwrap();
+    let set = |file: &Path, mode| {
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(&place.dir(), 0o777);
+    assert_eq!(
+        place.refused(&["default/patients"]),
+        "error: everybody may write to DIR, where the root's key lies; nothing was written: `chmod o-w` it\n"
+    );
+    assert_eq!(fs::read_dir(place.dir()).unwrap().count(), 0);
+    set(&place.dir(), 0o1777);
+    place.make(&["default/patients"]);
+    set(&place.file("ca.key"), 0o644);
+    let error = place.refused(&["default/new"]);
+    assert!(
+        error.starts_with(
+            "error: everybody may read DIR/ca.key, the root's key; nothing was written"
+        ),
+        "{error}"
+    );
+    assert!(!place.file("default/new").exists());
+
+    let place = Place::new();
+    fs::create_dir(place.dir()).unwrap();
+    std::os::unix::fs::symlink("/nowhere/at/all", place.file("ca.key")).unwrap();
+    assert_eq!(
+        place.refused(&["default/patients"]),
+        "error: DIR/ca.key is a link that leads nowhere; nothing was written: move it away\n"
     );
 }

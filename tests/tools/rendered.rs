@@ -51,6 +51,9 @@ fn every_command_notes_each_file_that_it_passes_over() {
         if words[0] == "vet" {
             let out = text(&output.stdout);
             assert!(out.contains("warning[mesh-warns]: passed over"), "{out}");
+            // There is no resource to name, nor to annotate.
+            assert!(!out.contains("in: \n") && !out.contains("in:  \n"), "{out}");
+            assert!(out.contains("  help: vet what is rendered"), "{out}");
         } else {
             let warning = format!("warning: {warning}");
             assert_eq!(told.matches(&warning).count(), 1, "{words:?}: {told}");

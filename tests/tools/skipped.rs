@@ -81,3 +81,28 @@ fn every_command_lists_what_it_passes_over() {
         }
     }
 }
+
+/// The ConfigMap of the mesh's settings is used, though it is no resource of ours, unless a file of its own wins.
+#[test]
+fn the_config_map_of_the_settings_is_not_told_as_unused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (file, own) = (path("a.yaml"), path("mesh.yaml"));
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio}\ndata: {mesh: 'trustDomain: a.example'}\n";
+    fs::write(&file, format!("{OURS}{map}")).unwrap();
+    fs::write(&own, "trustDomain: b.example\n").unwrap();
+    let words = [
+        "check",
+        "--config",
+        &file,
+        "--workload",
+        "foo/web",
+        "GET",
+        "/",
+    ];
+    for (more, is_told) in [(&[][..], false), (&["--mesh-config", &own][..], true)] {
+        let told = text(&run(&[&words[..], more].concat(), "").stderr);
+        let is_there = told.contains("note: not used: 1 of v1 ConfigMap\n");
+        assert_eq!(is_there, is_told, "{told}");
+    }
+}

@@ -120,6 +120,11 @@ impl Answer {
         self.allowed
     }
 
+    /// Whether it is denied because no rule allows it.
+    pub(crate) fn is_denied_by_default(&self) -> bool {
+        !self.allowed && self.status == Some(403) && self.policy.is_none()
+    }
+
     /// Why there is no decision.
     pub(crate) fn error(&self) -> Option<&str> {
         self.error.as_deref()

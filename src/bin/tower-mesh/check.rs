@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Map, Value};
+use tower_mesh::identity::SpiffeId;
 
 use crate::Failure;
 use crate::answer::Answer;
@@ -104,12 +105,39 @@ impl Check {
         let request = question
             .into_request(self.options.port())
             .map_err(Failure::Question)?;
-        world.meet(&request);
+        if self.caller_can_be() {
+            world.meet(&request);
+        }
         let answer = Answer::to(Value::Null, world.engine(), &request, self.explain);
         let mut out = io::stdout().lock();
         self.print(&answer, None, &mut out)?;
         out.flush()?;
+        if self.format == Format::Text && answer.is_denied_by_default() {
+            self.tell_of_the_caller();
+        }
         Ok(ExitCode::from(u8::from(!answer.is_allowed())))
+    }
+
+    /// Whether a certificate can be of the caller; without one it is nobody.
+    fn caller_can_be(&self) -> bool {
+        self.principal.as_deref().is_none_or(|principal| {
+            let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
+            SpiffeId::new(&format!("spiffe://{id}")).is_ok()
+        })
+    }
+
+    /// Says on stderr why no rule can match the caller by its principal.
+    fn tell_of_the_caller(&self) {
+        match self.principal.as_deref() {
+            None => eprintln!(
+                "note: asked without a caller, so no principal matches; give one: --as {CALLER}"
+            ),
+            Some(principal) if !self.caller_can_be() => eprintln!(
+                "note: no certificate can be of `{}`; write --as {CALLER}",
+                printable(principal)
+            ),
+            Some(_) => {}
+        }
     }
 
     fn judge_lines(&self, world: &mut World<'_>, mut lines: Lines) -> Result<ExitCode, Failure> {
@@ -166,5 +194,7 @@ fn typed(name: &str, text: &str) -> Value {
     json.flatten().unwrap_or_else(|| Value::from(text))
 }
 
+/// How a caller is written.
+const CALLER: &str = "TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT";
 /// Claims that are texts.
 const TEXTS: [&str; 4] = ["iss", "sub", "azp", "jti"];

@@ -41,7 +41,11 @@ fn body(note: &Note, more: &str) -> String {
         help,
         ..
     } = note;
-    format!("{message}\nin: {resource}\nhelp: {help}{more}")
+    let within = match resource.as_str() {
+        "" => String::new(),
+        resource => format!("\nin: {resource}"),
+    };
+    format!("{message}{within}\nhelp: {help}{more}")
 }
 
 fn line(command: &str, at: &Position, title: &str, message: &str) -> String {
@@ -58,10 +62,19 @@ fn line(command: &str, at: &Position, title: &str, message: &str) -> String {
     format!("::{command} {}::{}", properties.join(","), data(message))
 }
 
-/// As `@actions/core` escapes what is behind the second pair of colons.
+/// As `@actions/core` escapes what is behind the second pair of colons. Of other control characters it leaves what a terminal would obey.
 fn data(text: &str) -> String {
-    let text = text.replace('%', "%25");
-    text.replace('\r', "%0D").replace('\n', "%0A")
+    let mut data = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '%' => data.push_str("%25"),
+            '\r' => data.push_str("%0D"),
+            '\n' => data.push_str("%0A"),
+            control if control.is_control() => data.extend(control.escape_default()),
+            letter => data.push(letter),
+        }
+    }
+    data
 }
 
 /// As `@actions/core` escapes the value of a property.

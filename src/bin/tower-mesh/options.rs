@@ -93,6 +93,8 @@ impl Domain {
         if let (Some(written), Some(stated)) = (&mesh.trust_domain, self.stated())
             && written != stated.as_str()
         {
+            // It may hold what would command a terminal.
+            let written = written.escape_debug();
             eprintln!(
                 "note: MeshConfig's trustDomain {written} counts, and not --trust-domain {stated}"
             );

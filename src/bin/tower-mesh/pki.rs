@@ -1,7 +1,7 @@
 //! `tower-mesh pki`: certificates for development, by an authority of one's own.
 
 use std::error::Error;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ pub(crate) struct Pki {
 }
 
 const MOST_DAYS: i64 = 365;
+/// Of a namespace or a service account.
+const LONGEST_NAME: usize = 253;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +51,7 @@ certificate that it did not make.
 
 The root's key lies beside it without a password. For development alone.
 
-Exit status: 0, or 2 when nothing could be written.";
+Exit status: 0, or 2 when something could not be written.";
 
 /// One workload's files, made and judged, but not written.
 struct Made {
@@ -61,6 +63,7 @@ struct Made {
 
 impl Pki {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        refuse_open(&self.dir, &self.key_file())?;
         let (root, is_new) = self.root()?;
         // All of it is made and looked at before any of it is written.
         let made = self
@@ -71,8 +74,9 @@ impl Pki {
         let mut out = io::stdout().lock();
         if is_new {
             create_dir(&self.dir)?;
-            // A root without its key is refused the next time, so the key comes first.
-            write(&self.key_file(), root.key_pem().as_bytes(), Eyes::Own)?;
+            // A root without its key is refused the next time, so the key comes first. Of runs at the
+            // same time, whose key it is makes the root.
+            write_first(&self.key_file(), root.key_pem().as_bytes())?;
             write(&self.root_file(), root.root_pem().as_bytes(), Eyes::All)?;
             let (root, key) = (self.root_file(), self.key_file());
             let domain = &self.trust_domain;
@@ -147,6 +151,9 @@ impl Pki {
                 "`{namespace}/{account}` cannot name a workload: {error}"
             ))
         })?;
+        for name in [namespace, account] {
+            refuse_name(name)?;
+        }
         let dir = self.dir.join(namespace).join(account);
         refuse_others(&dir, &root.root_pem())?;
         let now = SystemTime::now();
@@ -194,6 +201,51 @@ impl Made {
     }
 }
 
+/// The root's key is for its owner alone, as a workload's is.
+#[cfg(unix)]
+fn refuse_open(dir: &Path, key: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| fs::metadata(path).map_or(0, |found| found.permissions().mode());
+    let (of_dir, of_key) = (mode(dir), mode(key));
+    // In a sticky directory only a file's owner may put another in its place.
+    if of_dir & 0o1002 == 0o002 {
+        return Err(wrong(&format!(
+            "everybody may write to {}, where the root's key lies; nothing was written: `chmod o-w` it",
+            dir.display()
+        )));
+    }
+    if of_key & 0o004 != 0 {
+        return Err(wrong(&format!(
+            "everybody may read {}, the root's key; nothing was written: `chmod 600` it, or move it and the root away \
+             where others may have read it",
+            key.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Other systems keep permissions elsewhere.
+#[cfg(not(unix))]
+fn refuse_open(_: &Path, _: &Path) -> Result<(), Failure> {
+    Ok(())
+}
+
+/// A name that no directory has, or that is one of our files'.
+fn refuse_name(name: &str) -> Result<(), Failure> {
+    if name.len() > LONGEST_NAME {
+        return Err(wrong(&format!(
+            "a name of {} characters cannot name a workload: Kubernetes knows {LONGEST_NAME} at most; nothing was written",
+            name.len()
+        )));
+    }
+    if ["ca.crt", "ca.key"].contains(&name) {
+        return Err(wrong(&format!(
+            "`{name}` cannot name a workload here, as the root's file has that name; nothing was written"
+        )));
+    }
+    Ok(())
+}
+
 /// Whose certificates are in a directory, if any are: nobody else's are overwritten.
 fn refuse_others(dir: &Path, root: &str) -> Result<(), Failure> {
     let there = ["ca.crt", "tls.crt", "tls.key"].map(|name| dir.join(name));
@@ -220,15 +272,51 @@ fn read(file: &Path) -> Result<Option<String>, Failure> {
 }
 
 fn create_dir(dir: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(dir)
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    own_alone_writes(&mut builder);
+    builder
+        .create(dir)
         .map_err(|error| wrong(&format!("{} cannot be made: {error}", dir.display())))
 }
+
+/// Who may write to a directory may put another key in it, whatever the umask.
+#[cfg(unix)]
+fn own_alone_writes(builder: &mut DirBuilder) {
+    use std::os::unix::fs::DirBuilderExt;
+    builder.mode(0o755);
+}
+
+/// Other systems keep permissions elsewhere.
+#[cfg(not(unix))]
+fn own_alone_writes(_: &mut DirBuilder) {}
 
 /// Who may read a file.
 #[derive(Clone, Copy)]
 enum Eyes {
     All,
     Own,
+}
+
+/// Writes a key where no file is, not even one that came this moment.
+fn write_first(file: &Path, text: &[u8]) -> Result<(), Failure> {
+    write_new(file, text, Eyes::Own).map_err(|error| {
+        if error.kind() == ErrorKind::AlreadyExists {
+            if !file.exists() {
+                return wrong(&format!(
+                    "{} is a link that leads nowhere; nothing was written: move it away",
+                    file.display()
+                ));
+            }
+            return wrong(&format!(
+                "{} was made meanwhile, by another run; nothing was written: run it again",
+                file.display()
+            ));
+        }
+        // It may not be there; the first error is the one that counts.
+        drop(fs::remove_file(file));
+        wrong(&format!("{} cannot be written: {error}", file.display()))
+    })
 }
 
 /// Puts a whole file in the place of the one there, so that no reader sees half of it.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use tower_mesh::Workload;
-use tower_mesh::istio::Problems;
+use tower_mesh::istio::{Problems, Skipped};
 use tower_mesh::policy::{Engine, Request, compile, near_misses};
 use tower_mesh::source::{Configuration, Directory};
 
@@ -232,7 +232,16 @@ pub(crate) fn tell_unread(configuration: &Configuration) {
         eprintln!("{word}: {file}");
     }
     let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
-    for skipped in &configuration.resources.skipped {
+    let resources = &configuration.resources;
+    // It wins only where no file of its own holds the settings.
+    let is_map_used = resources.mesh_config.as_ref() == Some(&configuration.mesh_config);
+    let is_map = |skipped: &Skipped| {
+        (&*skipped.api_version, &*skipped.kind, &*skipped.name) == ("v1", "ConfigMap", "istio")
+    };
+    for skipped in &resources.skipped {
+        if is_map_used && is_map(skipped) {
+            continue;
+        }
         *kinds
             .entry((&skipped.api_version, &skipped.kind))
             .or_default() += 1;

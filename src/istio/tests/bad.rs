@@ -308,7 +308,7 @@ fn documents_are_held_to_their_frame() {
         ("a: !!binary aGk=", "1:13: ", "the tag `!!binary`"),
         ("a: *b", "1:4: ", "not YAML"),
         ("a: &a [*a]", "1:8: ", "inside what it names"),
-        ("a:\n\tb: c", "2:2: ", "not YAML"),
+        ("a:\n\tb: c", "2:2: ", "; indent with spaces"),
         // Templates of YAML
         ("{{- if .Values.mesh }}\na: b\n{{- end }}", "1:1: ", "render it first: helm template"),
         ("a: b\nname: {{ .Release.Name }}-x\nother: {{ .Values.x }}", "2:7: ", "a Helm template"),

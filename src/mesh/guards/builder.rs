@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use super::handle::{Guards, Parts};
 use crate::identity::Workload;
+use crate::mesh::announce;
 use crate::mesh::cells::ModeChoice;
 use crate::mesh::driver::Driver;
 use crate::mesh::error::{BuildError, Faults};
@@ -116,6 +117,7 @@ impl GuardsBuilder {
             return Err(faults.into());
         };
         let rules = rules.begin(&self.registry, None);
+        announce::guarding(&self.workload, &rules.cells);
         let (config, reloads) = (rules.cells.config.clone(), rules.reloads.clone());
         let driver = rules.driver(None).await;
         let guards = Guards::new(Parts {

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::GuardsBuilder;
-use super::pinned::pinned;
+use super::order::check_order;
+use super::pinned::{has_met_tokens, meet_tokens, pinned};
 use crate::identity::Workload;
 use crate::jwt::JwtLayer;
 use crate::live::{Live, Snapshot};
@@ -32,8 +33,9 @@ use crate::rbac::RbacLayer;
 /// - What holds for a mesh's configuration holds here: it is compiled whole or refused, a change
 ///   that opens the workload is refused as [`OnOpening`](crate::source::OnOpening) says, keys of
 ///   new issuers are fetched before their rules are in force.
-/// - `jwt` goes outside of `rbac`: policies read the claims that it leaves. A layer that should
-///   count and trace refusals goes outside of both.
+/// - `jwt` goes outside of `rbac`: policies read the claims that it leaves. The other way round
+///   every request is refused, where token rules apply. A layer that should count and trace
+///   refusals goes outside of both.
 /// - What terminates TLS has to enforce PeerAuthentication, as no layer can refuse a connection.
 ///   STRICT is warned of in the log.
 ///
@@ -115,19 +117,28 @@ impl Guards {
     pub fn jwt(&self) -> JwtLayer {
         let guards = self.clone();
         JwtLayer::following(Arc::new(move |extensions| {
-            Arc::clone(&pinned(&guards, extensions).authenticators)
+            let config = pinned(&guards, extensions);
+            meet_tokens(&guards, extensions);
+            Arc::clone(&config.authenticators)
         }))
     }
 
     /// A layer that asks the policies.
+    ///
+    /// Where token rules apply to the workload, it refuses requests that no token guard has seen,
+    /// with 403 and an event at ERROR: without the claims a DENY of some users would let them in.
     ///
     /// In front of every router let it rewrite requests as a sidecar does:
     /// `guards.rbac().in_front_of_router()`.
     #[must_use]
     pub fn rbac(&self) -> RbacLayer {
         let guards = self.clone();
-        RbacLayer::following(Arc::new(move |extensions| {
-            pinned(&guards, extensions).engine.clone()
+        RbacLayer::following(Arc::new(move |extensions, exchange| {
+            let config = pinned(&guards, extensions);
+            if !has_met_tokens(&guards, extensions) {
+                check_order(&config, exchange)?;
+            }
+            Ok(config.engine.clone())
         }))
     }
 

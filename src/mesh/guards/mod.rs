@@ -2,6 +2,7 @@
 
 mod builder;
 mod handle;
+mod order;
 mod pinned;
 
 pub use builder::GuardsBuilder;

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::Extensions;
 
@@ -13,18 +13,16 @@ use crate::mesh::cells::Config;
 struct Pinned {
     guards: Guards,
     config: Snapshot<Config>,
+    /// Whether the request has met the token rules.
+    has_met_tokens: OnceLock<()>,
     /// That of other guards, further out.
     outer: Option<Arc<Self>>,
 }
 
 /// The generation of a request, for the layers of these guards.
 pub(super) fn pinned(guards: &Guards, extensions: &mut Extensions) -> Snapshot<Config> {
-    let mut known = extensions.get::<Pinned>();
-    while let Some(pinned) = known {
-        if pinned.guards.is_same(guards) {
-            return pinned.config.clone();
-        }
-        known = pinned.outer.as_deref();
+    if let Some(pinned) = find(guards, extensions) {
+        return pinned.config.clone();
     }
     let config = guards.snapshot();
     let outer = extensions.remove::<Pinned>().map(Arc::new);
@@ -32,7 +30,30 @@ pub(super) fn pinned(guards: &Guards, extensions: &mut Extensions) -> Snapshot<C
     extensions.insert(Pinned {
         guards: guards.clone(),
         config: config.clone(),
+        has_met_tokens: OnceLock::new(),
         outer,
     });
     config
+}
+
+/// Notes that a request meets the token rules of these guards.
+pub(super) fn meet_tokens(guards: &Guards, extensions: &Extensions) {
+    if let Some(pinned) = find(guards, extensions) {
+        let _ = pinned.has_met_tokens.set(());
+    }
+}
+
+/// Whether a request has met the token rules of these guards.
+pub(super) fn has_met_tokens(guards: &Guards, extensions: &Extensions) -> bool {
+    find(guards, extensions).is_some_and(|pinned| pinned.has_met_tokens.get().is_some())
+}
+
+fn find<'e>(guards: &Guards, extensions: &'e Extensions) -> Option<&'e Pinned> {
+    let mut known = extensions.get::<Pinned>();
+    while let Some(pinned) = known
+        && !pinned.guards.is_same(guards)
+    {
+        known = pinned.outer.as_deref();
+    }
+    known
 }

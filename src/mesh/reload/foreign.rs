@@ -40,6 +40,16 @@ pub(in super::super) fn warn_of_foreign(
         foreign.extend(named.map(|(domain, text)| (policy, domain, text)));
     }
     for (policy, domain, text) in foreign.iter().take(MOST) {
+        if *domain == SCHEME {
+            tracing::warn!(
+                target: "tower_mesh::config",
+                at = %text.at(),
+                policy = %format_args!("{}/{}", policy.meta.namespace, policy.meta.name),
+                action = policy.action.as_str(),
+                "a policy writes a principal with spiffe://, and no caller is matched so: leave out the spiffe://"
+            );
+            continue;
+        }
         tracing::warn!(
             target: "tower_mesh::config",
             at = %text.at(),
@@ -93,5 +103,7 @@ fn ours(mesh: &MeshConfig, certificates: &str) -> String {
     ours.join(", ")
 }
 
+/// What stands before the first slash of an id that is written as in a certificate.
+const SCHEME: &str = "spiffe:";
 /// More lines are no help.
 const MOST: usize = 20;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::identity::Workload;
 use crate::istio::{
-    LegacyPolicy, Meta, MtlsMode, PeerAuthentication, Problem, Problems, Resources,
+    LegacyPolicy, Meta, MtlsMode, PeerAuthentication, Position, Problem, Problems, Resources,
 };
 use crate::policy::{Program, compile};
 use crate::source::Configuration;
@@ -23,15 +23,28 @@ pub(in super::super) fn refuse_strict(
     let modern = modern.map(|one| (&one.meta, only_modern(one)));
     let legacy = configuration.resources.legacy_policies.iter();
     let legacy = legacy.map(|one| (&one.meta, only_legacy(one)));
-    let guilty = modern.chain(legacy).filter(|(_, alone)| {
-        let alone = compile(alone, &configuration.mesh_config, workload);
-        alone.is_ok_and(|program| strict_ports(&program).is_some())
-    });
-    let mut problems: Vec<_> = guilty.map(|(meta, _)| problem(meta, &ports)).collect();
+    let strict = |resources: &Resources| {
+        let program = compile(resources, &configuration.mesh_config, workload);
+        program.ok().and_then(|program| strict_ports(&program))
+    };
+    let able = modern.chain(legacy);
+    let able: Vec<_> = able
+        .filter(|(_, alone)| strict(alone).is_some())
+        .map(|(meta, _)| meta)
+        .collect();
+    // One that another overrides is none of those that do.
+    let without = |meta: &Meta| strict(&without(&configuration.resources, &meta.at));
+    let counts = |meta: &&&Meta| without(meta).as_ref() != Some(&ports);
+    let guilty: Vec<_> = able.iter().filter(counts).collect();
+    let named = if guilty.is_empty() {
+        able.iter().collect()
+    } else {
+        guilty
+    };
+    let mut problems: Vec<_> = named.iter().map(|meta| problem(meta, &ports)).collect();
     if problems.is_empty() {
-        // Several of them together do.
-        let all = configuration.resources.peer_authentications.iter();
-        problems.extend(all.map(|one| problem(&one.meta, &ports)));
+        let at = Position::new("the configuration".into(), 0, 0);
+        problems.push(Problem::new(at, "", message("it", &ports)));
     }
     Problems::from_list(problems).map_or(Ok(()), Err)
 }
@@ -50,11 +63,26 @@ fn strict_ports(program: &Program) -> Option<String> {
 
 fn problem(meta: &Meta, ports: &str) -> Problem {
     let Meta { kind, name, at, .. } = meta;
-    let message = format!(
-        "{kind} {name:?} makes {ports} STRICT, and the mesh speaks plaintext (`danger().plaintext()`), so no caller could prove who it \
-         is; give the mesh an identity (`MeshBuilder::identity`, `tower-mesh pki` makes certificates), or for development write `mode: PERMISSIVE`"
-    );
+    let message = message(&format!("{kind} {name:?}"), ports);
     Problem::new(at.clone(), "", message)
+}
+
+fn message(what: &str, ports: &str) -> String {
+    format!(
+        "{what} makes {ports} STRICT, and the mesh speaks plaintext (`danger().plaintext()`), so no caller could prove who it \
+         is; give the mesh an identity (`MeshBuilder::identity`, `tower-mesh pki` makes certificates), or for development write `mode: PERMISSIVE`"
+    )
+}
+
+/// All resources that make modes, but the one that was written there.
+fn without(all: &Resources, at: &Position) -> Resources {
+    let modern = all.peer_authentications.iter();
+    let legacy = all.legacy_policies.iter();
+    Resources {
+        peer_authentications: modern.filter(|one| one.meta.at != *at).cloned().collect(),
+        legacy_policies: legacy.filter(|one| one.meta.at != *at).cloned().collect(),
+        ..Resources::default()
+    }
 }
 
 fn only_modern(one: &Arc<PeerAuthentication>) -> Resources {

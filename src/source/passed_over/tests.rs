@@ -42,6 +42,25 @@ fn files_of_kustomize_and_helm_are_passed_over() {
     let inline = listing("patches: [{patch: '[]', target: {kind: RequestAuthentication}}]");
     let up = listing("patches: [{path: ../p.yaml}]");
     let operations = r#"[{"op": "remove", "path": "/spec"}]"#;
+    let list = format!(
+        "apiVersion: v1\nkind: List\nitems:\n- {}\n",
+        POLICY.replace('\n', "\n  ").trim_end()
+    );
+    let settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio}\ndata: {mesh: 'trustDomain: x'}\n";
+    let inline_settings = listing(&format!(
+        "patches:\n- patch: |\n    {}",
+        settings.replace('\n', "\n    ")
+    ));
+    let one_line = listing(
+        "patchesStrategicMerge: ['{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy}']",
+    );
+    let by_pattern = listing("patches: [{path: p/a.json, target: {group: 'security.*', kind: X}}]");
+    let by_no_group =
+        listing("patches: [{path: p/a.json, target: {group: '', kind: AuthorizationPolicy}}]");
+    let of_settings =
+        listing("patches: [{path: p/a.json, target: {kind: ConfigMap, name: istio}}]");
+    let of_another =
+        listing("patches: [{path: p/a.json, target: {version: v1, kind: ConfigMap, name: app}}]");
     // The files, those that are passed over, and those that are warned of.
     type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a [&'a str]);
     let table: &[Row<'_>] = &[
@@ -89,6 +108,83 @@ fn files_of_kustomize_and_helm_are_passed_over() {
             &["kustomization.yaml", "p/a.json"],
             &["p/a.json"],
         ),
+        // A policy in a list, and the mesh's settings, are ours, too.
+        (
+            &[("kustomization.yaml", &merge), ("p/a.yaml", &list)],
+            &["kustomization.yaml", "p/a.yaml"],
+            &["p/a.yaml"],
+        ),
+        (
+            &[("kustomization.yaml", &merge), ("p/a.yaml", settings)],
+            &["kustomization.yaml", "p/a.yaml"],
+            &["p/a.yaml"],
+        ),
+        (
+            &[("kustomization.yaml", &inline_settings)],
+            &["kustomization.yaml"],
+            &["kustomization.yaml"],
+        ),
+        (
+            &[("kustomization.yaml", &one_line)],
+            &["kustomization.yaml"],
+            &["kustomization.yaml"],
+        ),
+        (
+            &[
+                ("kustomization.yaml", &by_pattern),
+                ("p/a.json", operations),
+            ],
+            &["kustomization.yaml", "p/a.json"],
+            &["p/a.json"],
+        ),
+        (
+            &[
+                ("kustomization.yaml", &by_no_group),
+                ("p/a.json", operations),
+            ],
+            &["kustomization.yaml", "p/a.json"],
+            &["p/a.json"],
+        ),
+        (
+            &[
+                ("kustomization.yaml", &of_settings),
+                ("p/a.json", operations),
+            ],
+            &["kustomization.yaml", "p/a.json"],
+            &["p/a.json"],
+        ),
+        (
+            &[
+                ("kustomization.yaml", &of_another),
+                ("p/a.json", operations),
+            ],
+            &["kustomization.yaml", "p/a.json"],
+            &[],
+        ),
+        // What it lists, or makes, and is not read may hold policies.
+        (
+            &[("kustomization.yaml", "resources: [own.yaml, ../base]\n")],
+            &["kustomization.yaml"],
+            &["kustomization.yaml"],
+        ),
+        (
+            &[
+                ("sub/kustomization.yaml", "resources: [../base, ..]\n"),
+                ("base/b.yaml", part),
+            ],
+            &["sub/kustomization.yaml"],
+            &[],
+        ),
+        (
+            &[("kustomization.yaml", "components: [../parts]\n")],
+            &["kustomization.yaml"],
+            &["kustomization.yaml"],
+        ),
+        (
+            &[("kustomization.yaml", "helmCharts: [{name: a}]\n")],
+            &["kustomization.yaml"],
+            &["kustomization.yaml"],
+        ),
         (
             &[("kustomization.yaml", &inline)],
             &["kustomization.yaml"],
@@ -109,6 +205,22 @@ fn files_of_kustomize_and_helm_are_passed_over() {
             &[],
         ),
         (&[("values.yaml", "a: {kind: x}\n")], &["values.yaml"], &[]),
+        (
+            &[(
+                "values.yaml",
+                "extraObjects:\n- apiVersion: security.istio.io/v1\n  kind: AuthorizationPolicy\n",
+            )],
+            &["values.yaml"],
+            &["values.yaml"],
+        ),
+        (
+            &[(
+                "values.yaml",
+                "raw: |\n  apiVersion: security.istio.io/v1\n",
+            )],
+            &["values.yaml"],
+            &["values.yaml"],
+        ),
         (&[("values.yaml", "# nothing\n")], &[], &[]),
         (&[("values.yaml", &policy("v"))], &[], &[]),
     ];
@@ -120,6 +232,30 @@ fn files_of_kustomize_and_helm_are_passed_over() {
             due,
             "{files:?}"
         );
+    }
+}
+
+/// An address may hold a password, which is no matter of a log.
+#[test]
+fn what_is_listed_and_not_read_is_named_without_addresses() {
+    for (listed, said) in [
+        ("[../base]", "; it lists \"../base\", not read here;"),
+        (
+            "[../base, ../more]",
+            "; it lists \"../base\" and 1 more, not read here;",
+        ),
+        (
+            "['https://user:secret@git.example/base?ref=v1']",
+            "; it lists a resource from elsewhere, not read here;",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("own.yaml"), policy("own")).unwrap();
+        let text = format!("resources: {listed}\n");
+        fs::write(dir.path().join("kustomization.yaml"), text).unwrap();
+        let loaded = Directory::load(dir.path(), "ns").unwrap();
+        let note = &loaded.passed_over[0].message;
+        assert!(note.contains(said) && !note.contains("secret"), "{note}");
     }
 }
 

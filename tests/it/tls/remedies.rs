@@ -275,7 +275,7 @@ const OWN: &[Mistake] = &[
                 ..texts
             }
         },
-        "DIR/tls.key: no private key found: give the leaf's key as a -----BEGIN PRIVATE KEY----- block",
+        "DIR/tls.key: no private key found, but a certificate: give the leaf's key here, and the chain in its own file",
     ),
     // The texts.
     (
@@ -286,8 +286,7 @@ const OWN: &[Mistake] = &[
                 ..texts
             }
         },
-        "DIR/tls.crt: no certificate found: \
-         give the chain, leaf first, each certificate as a -----BEGIN CERTIFICATE----- block",
+        "DIR/tls.crt: no certificate found, but a private key: give the chain here, and the key in its own file",
     ),
     (
         |w| {
@@ -378,6 +377,61 @@ fn roots_that_ended_are_told_with_their_end() {
     let begin = format!("{OURS}: every root of trust domain td has ended, the last on 20");
     let end = " days ago by our clock: give the roots that are in use now, or set the clock right";
     assert!(error.starts_with(&begin) && error.ends_with(end), "{error}");
+}
+
+/// What stands in the way is named: not the root of the chain, where a link below it is broken.
+#[test]
+fn a_link_that_does_not_hold_is_named() {
+    let world = World::new();
+    let shown = |chain: Vec<_>, issued: &Issued, bundles| {
+        let svid = X509Svid::new(chain, issued.key()).unwrap();
+        let error = Credentials::new(&Identity::new(svid, bundles), Settings::default());
+        error.unwrap_err().to_string()
+    };
+    let issued = world.below.issue(&leaf(OURS)).unwrap();
+    // The intermediate was made anew, with another key.
+    let renewed = world.pki.intermediate(&Authority::new("below")).unwrap();
+    let renewed = renewed.issue(&leaf(PEER)).unwrap();
+    let of_name = vec![issued.chain()[0].clone(), renewed.chain()[1].clone()];
+    assert_eq!(
+        shown(of_name.clone(), &issued, world.pki.bundles().unwrap()),
+        format!(
+            "{OURS}: it was not signed by the only root of trust domain td: \
+             the certificate in the chain that has its issuer's name, \"O=td, CN=below\", did not sign it; \
+             put the one that did in its place, or issue the certificate anew"
+        )
+    );
+    // With both, whichever stands first, the chain holds.
+    let both = [of_name, vec![issued.chain()[1].clone()]].concat();
+    let svid = X509Svid::new(both, issued.key()).unwrap();
+    let identity = Identity::new(svid, world.pki.bundles().unwrap());
+    Credentials::new(&identity, Settings::default()).unwrap();
+
+    // The root that signed has ended, and another is there.
+    let td = TrustDomain::new("td").unwrap();
+    let old = Pki::with_root(&td, &Authority::new("old").expired()).unwrap();
+    let issued = old.issue(&leaf(OURS)).unwrap();
+    let roots = [old.root().clone(), world.pki.root().clone()];
+    let bundles = TrustBundles::new().with(td, roots).unwrap();
+    let said = shown(issued.chain().to_vec(), &issued, bundles);
+    let begin = format!(
+        "{OURS}: it was not signed by the only root of trust domain td that has not ended: \
+         the root that signed it, \"O=td, CN=old\", ended on 20"
+    );
+    let end = "ago by our clock; issue the certificate by a root that is in use now, or set the clock right";
+    assert!(said.starts_with(&begin) && said.ends_with(end), "{said}");
+}
+
+/// What is wrong with the leaf is not laid on its key.
+#[test]
+fn an_unknown_critical_extension_is_told_as_such() {
+    let world = World::new();
+    let said = "a certificate of the chain has a critical extension that is not known: \
+        issue it without that, or with it as one that is not critical";
+    let issued = world.issue(&leaf(OURS).with_unknown_critical_extension());
+    let identity = Identity::new(issued.svid().unwrap(), world.pki.bundles().unwrap());
+    let error = Credentials::new(&identity, Settings::default()).unwrap_err();
+    assert_eq!(error.to_string(), format!("{OURS}: {said}"));
 }
 
 #[test]

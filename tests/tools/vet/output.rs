@@ -83,6 +83,29 @@ fn github_is_one_workflow_command_a_note() {
     assert!(!stderr.is_empty());
 }
 
+/// What a pull request writes is no command of the runner's, which reads stderr, too.
+#[test]
+fn no_value_begins_a_line_of_its_own() {
+    let name = NOTES.replace("name: readers", r#"name: "x\n::stop-commands::y""#);
+    let path = NOTES.replace(
+        "methods: [METHODS]",
+        r#"paths: ["/a\n::stop-commands::y\e[31m"]"#,
+    );
+    for (policy, code) in [(name.replace("METHODS", "GET"), 2), (path, 1)] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a.yaml");
+        fs::write(&file, policy).unwrap();
+        for format in ["text", "json", "github"] {
+            let output = run(&["vet", file.to_str().unwrap(), "--format", format], "");
+            assert_eq!(output.status.code(), Some(code), "{format}");
+            for said in [text(&output.stdout), text(&output.stderr)] {
+                assert!(!said.contains("\n::stop-commands"), "{format}: {said}");
+                assert!(!said.contains('\u{1b}'), "{format}: {said}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_code_is_explained_as_on_the_page_with_an_example_that_is_told() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
