@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::cells::Cells;
-use super::date::Date;
 use crate::identity::Workload;
-use crate::tls::{Credentials, Modes};
+use crate::tls::{Credentials, Modes, Rfc3339};
 
 /// Says who serves where, and under which policies.
 pub(super) fn serving(
@@ -21,7 +20,7 @@ pub(super) fn serving(
         target: "tower_mesh::mesh",
         id = credentials.map(|credentials| display(credentials.spiffe_id())),
         workload = %format_args!("{}/{}", workload.namespace(), workload.workload_name()),
-        certificate_ends = credentials.map(|credentials| display(Date(credentials.not_after()))),
+        certificate_ends = credentials.map(|credentials| display(Rfc3339(credentials.not_after()))),
         %address,
         mode = %mode,
         policies = config.policies,

@@ -72,7 +72,6 @@ mod client_body;
 mod connect;
 mod connect_error;
 mod danger;
-mod date;
 mod driver;
 mod ending;
 mod ends;

@@ -1,4 +1,4 @@
-//! Times as errors write them: `2026-11-28 at 10:00:00 UTC`, and how far that is from now.
+//! Times as errors write them, `2026-11-28 at 10:00:00 UTC`, how far that is from now, and times as log lines write them.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -8,14 +8,20 @@ pub(super) struct On(pub(super) SystemTime);
 
 impl fmt::Display for On {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = self.0.duration_since(SystemTime::UNIX_EPOCH);
-        let seconds = since.unwrap_or_default().as_secs();
-        let (year, month, day) = date(seconds / DAY);
-        let (hour, minute, second) = (seconds % DAY / HOUR, seconds % HOUR / 60, seconds % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02} at {hour:02}:{minute:02}:{second:02} UTC"
-        )
+        let (date, time) = date_and_time(self.0);
+        write!(f, "{date} at {time} UTC")
+    }
+}
+
+/// A moment as RFC 3339 has it, in UTC and whole seconds: `2026-12-01T10:00:00Z`.
+#[cfg(any(test, all(feature = "server", feature = "client")))]
+pub(crate) struct Rfc3339(pub(crate) SystemTime);
+
+#[cfg(any(test, all(feature = "server", feature = "client")))]
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (date, time) = date_and_time(self.0);
+        write!(f, "{date}T{time}Z")
     }
 }
 
@@ -35,6 +41,18 @@ impl fmt::Display for Long {
         let plural = if count == 1 { "" } else { "s" };
         write!(f, "{count} {name}{plural}")
     }
+}
+
+/// `2026-12-01` and `10:00:00`. Moments before 1970 are its first.
+fn date_and_time(moment: SystemTime) -> (String, String) {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since.unwrap_or_default().as_secs();
+    let (year, month, day) = date(seconds / DAY);
+    let (hour, minute, second) = (seconds % DAY / HOUR, seconds % HOUR / 60, seconds % 60);
+    (
+        format!("{year:04}-{month:02}-{day:02}"),
+        format!("{hour:02}:{minute:02}:{second:02}"),
+    )
 }
 
 /// Year, month and day of a day since 1970-01-01, in the Gregorian calendar. Years are counted from
@@ -74,6 +92,8 @@ mod tests {
         ] {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             assert_eq!(On(time).to_string(), text);
+            let short = text.replace(" at ", "T").replace(" UTC", "Z");
+            assert_eq!(Rfc3339(time).to_string(), short);
         }
     }
 

@@ -95,6 +95,8 @@ pub use connection::Connection;
 pub use connector::{Connector, Destination, Protocol, outbound_sni};
 pub use credentials::Credentials;
 pub use danger::{DangerousCredentials, OwnResolvers};
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use dates::Rfc3339;
 pub use deadline::Deadline;
 pub use files::Files;
 pub use handshake::{HandshakeError, HandshakeTimeouts};
