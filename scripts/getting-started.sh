@@ -5,7 +5,7 @@
 #
 # Of the page, the fenced blocks count: `sh` is run, in one shell and in order; `text` right after a `sh` block is what that block prints,
 # where `...` stands for anything; a block after a line that is nothing but `path`: is written to this path. Three things differ from what
-# a reader types: tower-mesh is this checkout, the ports are free ones, and the build goes to target/getting_started.
+# a reader types: tower-mesh and the versions are this checkout's, the ports are free ones, and the build goes to target/getting_started.
 #
 # With --pki the certificates are those of `tower-mesh pki`, the page's other way, and not openssl's.
 set -euo pipefail
@@ -85,7 +85,7 @@ is_as_shown() {
     [[ $text == $pattern ]]
 }
 
-# A cargo whose tower-mesh is this checkout; what `cargo install` would install is built by it.
+# A cargo whose tower-mesh and dependencies are this checkout's; what `cargo install` would install is built by it.
 mkdir "$work/.bin"
 cat >"$work/.bin/cargo" <<END
 #!/usr/bin/env bash
@@ -97,7 +97,9 @@ for word in "\$@"; do
         set -- "\$@" "\$word"
     fi
 done
-exec "$(command -v cargo)" "\$@"
+"$(command -v cargo)" "\$@"
+# The versions that this checkout is tested with.
+[ "\$1" != new ] || cp "$checkout/Cargo.lock" "\${!#}/Cargo.lock"
 END
 cat >"$work/.bin/tower-mesh" <<END
 #!/usr/bin/env bash

@@ -41,10 +41,19 @@ impl UpstreamAddress {
             Written::Socket(address) => return Ok(Place::Socket(*address)),
             Written::Text(text) => text,
         };
-        if let Ok(address) = text.parse() {
+        if let Ok(address) = text.parse::<SocketAddr>()
+            && address.port() != 0
+        {
             return Ok(Place::Socket(address));
         }
         if let Some((_, rest)) = text.split_once("://") {
+            if rest.contains('@') {
+                // A user, and perhaps a password.
+                return Err("an address is a URI that names a user: write host:port alone".into());
+            }
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            let (rest, _) = rest.split_at_checked(end).unwrap_or_default();
+            let text = text.split('?').next().unwrap_or_default();
             return Err(format!(
                 "address {text:?} is a URI: write host:port alone, {rest:?}"
             ));
@@ -185,7 +194,14 @@ mod tests {
             ("10.0.0.7", "10.0.0.7:8443"),
             ("2001:db8::7", "[2001:db8::7]:8443"),
             ("http://charts.internal:8443", "\"charts.internal:8443\""),
+            (
+                "https://charts.internal:8443/x?token=secret",
+                "\"charts.internal:8443\"",
+            ),
+            ("http://ada:secret@charts.internal:8443", "host:port alone"),
             ("charts.internal:0", "1 to 65535"),
+            ("127.0.0.1:0", "1 to 65535"),
+            ("[::1]:0", "1 to 65535"),
             ("charts.internal:http", "1 to 65535"),
             ("a b:1", "name:port"),
             (":1", "name:port"),
@@ -193,6 +209,7 @@ mod tests {
         ] {
             let mistake = UpstreamAddress::from(text).place().unwrap_err();
             assert!(mistake.contains(remedy), "{text}: {mistake}");
+            assert!(!mistake.contains("secret"), "{mistake}");
         }
     }
 }

@@ -190,7 +190,9 @@ impl MeshBuilder {
     /// A call that is late ends with an error ([`ClientError::is_timeout`](super::ClientError::is_timeout)),
     /// is counted with 504 and Envoy's flag `UT`, and the server sees it cancelled. While the body of
     /// a request still moves, the time begins anew, so that a long upload is not cut. Calls of gRPC
-    /// are not bounded: a stream may send its head late, and servers keep `grpc-timeout` themselves.
+    /// may wait as long as their own `grpc-timeout` says (tonic's `Request::set_timeout`; its clients
+    /// read `DEADLINE_EXCEEDED`, with the feature `tonic`), and without one for as long as it takes: a
+    /// stream may send its head late.
     /// [`RequestBuilder::timeout`](super::RequestBuilder::timeout) is for one call.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = Some(timeout);

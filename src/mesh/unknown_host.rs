@@ -17,8 +17,8 @@ enum Why {
     NoHost,
     /// The URI names a user, or writes its port in another way than the usual one.
     NotPlain,
-    /// `https`, where [`Outside::plaintext`](super::Outside::plaintext) is what is configured.
-    InPlaintext,
+    /// `https`, where plaintext is what is configured, by this call.
+    InPlaintext(&'static str),
 }
 
 impl UnknownHost {
@@ -39,8 +39,9 @@ impl UnknownHost {
         Self::with(host, Why::NotPlain)
     }
 
-    pub(super) fn in_plaintext(host: &str) -> Self {
-        Self::with(host, Why::InPlaintext)
+    /// A host that is called in plaintext alone, because of this call of the builder.
+    pub(super) fn in_plaintext(host: &str, by: &'static str) -> Self {
+        Self::with(host, Why::InPlaintext(by))
     }
 
     fn with(host: &str, why: Why) -> Self {
@@ -60,9 +61,9 @@ impl fmt::Display for UnknownHost {
                 f,
                 "the URI of a call to {host:?} is host[:port] after http://, without a user, the port without a sign or leading zeros"
             ),
-            Why::InPlaintext => write!(
+            Why::InPlaintext(by) => write!(
                 f,
-                "no upstream is configured for host {host:?} and TLS: it is called in plaintext (Outside::plaintext), so its URI begins with http://"
+                "no upstream is configured for host {host:?} and TLS: it is called in plaintext ({by}), so its URI begins with http://"
             ),
             Why::NotConfigured(near) => {
                 write!(f, "no upstream is configured for host {host:?}")?;
@@ -109,8 +110,13 @@ fn nearest<'k>(host: &str, known: impl Iterator<Item = &'k str>) -> Vec<Box<str>
             if is_within(host, bare) || is_within(bare, host) {
                 return Some((0, known));
             }
+            let most = 1 + bare.len() / 5;
+            // Hosts come with requests: what cannot be near costs nothing.
+            if host.len().abs_diff(bare.len()) > most {
+                return None;
+            }
             let slips = distance(host, bare);
-            (slips <= 1 + bare.len() / 5).then_some((slips, known))
+            (slips <= most).then_some((slips, known))
         })
         .collect();
     near.sort_unstable();

@@ -181,8 +181,15 @@ impl Upstreams {
         }
         // It is here, and is not to be called so: in plaintext, where the URI says otherwise.
         let known = self.get(authority.as_str());
-        if known.or_else(|| self.get(authority.host())).is_some() {
-            return UnknownHost::in_plaintext(authority.host());
+        match known.or_else(|| self.get(authority.host())) {
+            Some(Reach::Mesh(_)) => {
+                let by = "MeshBuilder::danger().plaintext()";
+                return UnknownHost::in_plaintext(authority.host(), by);
+            }
+            Some(Reach::Outside(_)) => {
+                return UnknownHost::in_plaintext(authority.host(), "Outside::plaintext");
+            }
+            None => {}
         }
         let known = self.by_authority.keys().map(String::as_str);
         UnknownHost::new(authority.host(), known)
@@ -287,6 +294,16 @@ mod tests {
             };
             assert!(upstreams.find(&unknown).is_none(), "{unknown}");
         }
+    }
+
+    #[test]
+    fn says_why_a_host_in_plaintext_takes_no_tls() {
+        let mut upstreams = table();
+        upstreams.is_plaintext = true;
+        let uri = "https://patients.default/".parse().unwrap();
+        assert!(upstreams.find(&uri).is_none());
+        let said = upstreams.unknown(&uri).to_string();
+        assert!(said.contains("danger().plaintext()"), "{said}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ async fn a_uri_that_leads_nowhere_is_told_how_to_be_written() {
     let pki = Pki::new("cluster.local").unwrap();
     let desk = desk(&pki, nobody().await).await;
     let begins = "begins with http:// or https://";
-    let rows: [(&str, &[&str]); 9] = [
+    let rows: [(&str, &[&str]); 11] = [
         (
             "charts.default/7",
             &[begins, "write http://charts.default/7"],
@@ -67,6 +67,14 @@ async fn a_uri_that_leads_nowhere_is_told_how_to_be_written() {
         ),
         ("secret@charts.default/7", &[begins]),
         ("/7", &[begins]),
+        (
+            "http:/charts.default/7",
+            &[begins, "write http://charts.default/7"],
+        ),
+        (
+            "HTTPS:charts.default/7",
+            &[begins, "write http://charts.default/7"],
+        ),
         (
             "http://chrats.default/7",
             &[

@@ -13,6 +13,7 @@
 mod access_events;
 mod build_mistakes;
 mod client_errors;
+mod client_hostile;
 mod client_requests;
 mod client_timeouts;
 mod custom;

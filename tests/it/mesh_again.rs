@@ -169,6 +169,30 @@ async fn a_call_that_gives_up_leaves_the_others_their_connection() {
     }
 }
 
+/// Short timeouts of others are not the end of a patient call.
+#[tokio::test]
+async fn however_many_give_up_one_after_the_other() {
+    let pki = pki();
+    let hello = Router::new().fallback(any(|body: String| async move { body }));
+    let served = serve(&build(app(&pki)).await, hello).await;
+    let (address, go) = held_up(served.address).await;
+    let desk = caller(&pki, "desk", address).await;
+    let ask = |body: &'static str| {
+        let desk = desk.clone();
+        tokio::spawn(async move { call(&desk, ClientBody::from(body)).await })
+    };
+    let hasty = [(); 10].map(|()| ask("hasty"));
+    let patient = ask("patient");
+    settle().await;
+    for call in hasty {
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+        settle().await;
+    }
+    go.add_permits(100);
+    assert_eq!(patient.await.unwrap().unwrap().2, "patient");
+}
+
 /// Who waited for a connection that could not be made hears why.
 #[tokio::test]
 async fn everybody_who_waited_hears_why_there_is_no_connection() {

@@ -190,6 +190,8 @@ fn it_overwrites_no_root_and_no_certificate_of_another_hand() {
         for (name, text) in [("ca.crt", &certificate), ("ca.key", &key)] {
             if let Some(text) = text {
                 fs::write(place.file(name), text).unwrap();
+                let mode = fs::Permissions::from_mode(0o600);
+                fs::set_permissions(place.file(name), mode).unwrap();
             }
         }
         let error = place.refused(&words);
@@ -301,4 +303,39 @@ fn first_runs_at_the_same_time_make_one_root() {
         let again = place.make(&names);
         assert!(!again.contains("a root of"), "{again}");
     }
+}
+
+/// The root's key is kept as a workload's is.
+#[test]
+fn a_root_that_others_may_take_is_refused() {
+    let place = Place::new();
+    fs::create_dir(place.dir()).unwrap();
+    let set = |file: &Path, mode| {
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(&place.dir(), 0o777);
+    assert_eq!(
+        place.refused(&["default/patients"]),
+        "error: everybody may write to DIR, where the root's key lies; nothing was written: `chmod o-w` it\n"
+    );
+    assert_eq!(fs::read_dir(place.dir()).unwrap().count(), 0);
+    set(&place.dir(), 0o1777);
+    place.make(&["default/patients"]);
+    set(&place.file("ca.key"), 0o644);
+    let error = place.refused(&["default/new"]);
+    assert!(
+        error.starts_with(
+            "error: everybody may read DIR/ca.key, the root's key; nothing was written"
+        ),
+        "{error}"
+    );
+    assert!(!place.file("default/new").exists());
+
+    let place = Place::new();
+    fs::create_dir(place.dir()).unwrap();
+    std::os::unix::fs::symlink("/nowhere/at/all", place.file("ca.key")).unwrap();
+    assert_eq!(
+        place.refused(&["default/patients"]),
+        "error: DIR/ca.key is a link that leads nowhere; nothing was written: move it away\n"
+    );
 }

@@ -7,8 +7,6 @@ use tower_mesh::Workload;
 use tower_mesh::identity::TrustDomain;
 use tower_mesh::istio::MeshConfig;
 
-use crate::table::printable;
-
 /// What is judged for whom.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Configuration")]
@@ -95,7 +93,8 @@ impl Domain {
         if let (Some(written), Some(stated)) = (&mesh.trust_domain, self.stated())
             && written != stated.as_str()
         {
-            let written = printable(written);
+            // It may hold what would command a terminal.
+            let written = written.escape_debug();
             eprintln!(
                 "note: MeshConfig's trustDomain {written} counts, and not --trust-domain {stated}"
             );

@@ -63,6 +63,7 @@ struct Made {
 
 impl Pki {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        refuse_open(&self.dir, &self.key_file())?;
         let (root, is_new) = self.root()?;
         // All of it is made and looked at before any of it is written.
         let made = self
@@ -200,6 +201,35 @@ impl Made {
     }
 }
 
+/// The root's key is for its owner alone, as a workload's is.
+#[cfg(unix)]
+fn refuse_open(dir: &Path, key: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| fs::metadata(path).map_or(0, |found| found.permissions().mode());
+    let (of_dir, of_key) = (mode(dir), mode(key));
+    // In a sticky directory only a file's owner may put another in its place.
+    if of_dir & 0o1002 == 0o002 {
+        return Err(wrong(&format!(
+            "everybody may write to {}, where the root's key lies; nothing was written: `chmod o-w` it",
+            dir.display()
+        )));
+    }
+    if of_key & 0o004 != 0 {
+        return Err(wrong(&format!(
+            "everybody may read {}, the root's key; nothing was written: `chmod 600` it, or move it and the root away \
+             where others may have read it",
+            key.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Other systems keep permissions elsewhere.
+#[cfg(not(unix))]
+fn refuse_open(_: &Path, _: &Path) -> Result<(), Failure> {
+    Ok(())
+}
+
 /// A name that no directory has, or that is one of our files'.
 fn refuse_name(name: &str) -> Result<(), Failure> {
     if name.len() > LONGEST_NAME {
@@ -272,6 +302,12 @@ enum Eyes {
 fn write_first(file: &Path, text: &[u8]) -> Result<(), Failure> {
     write_new(file, text, Eyes::Own).map_err(|error| {
         if error.kind() == ErrorKind::AlreadyExists {
+            if !file.exists() {
+                return wrong(&format!(
+                    "{} is a link that leads nowhere; nothing was written: move it away",
+                    file.display()
+                ));
+            }
             return wrong(&format!(
                 "{} was made meanwhile, by another run; nothing was written: run it again",
                 file.display()

@@ -23,9 +23,18 @@ pub(super) struct Again {
     body: Option<oneshot::Receiver<Left>>,
     /// For that to happen.
     patience: Option<Pin<Box<Sleep>>>,
-    times: u32,
+    chances: Chances,
     /// How many connections had failed when the call was sent.
     failures: u64,
+}
+
+/// How often something may be tried once more.
+#[derive(Clone, Copy)]
+pub(super) struct Chances {
+    /// After a server that has touched nothing.
+    sends: u32,
+    /// After another call that gave up while it made the connection.
+    connections: u32,
 }
 
 /// What may be done about an error.
@@ -36,13 +45,22 @@ pub(super) enum Remedy {
     Tell(ClientError),
 }
 
+impl Chances {
+    pub(super) const USUAL: Self = Self {
+        // One connection that goes away is common, one after the other is not.
+        sends: 3,
+        // Calls with short timeouts give up one after the other where connections are slow.
+        connections: 32,
+    };
+}
+
 impl Again {
-    /// A request that can be sent so many times more.
+    /// A request that can be sent again.
     pub(super) fn keep(
         outbound: &Arc<Outbound>,
         head: Request<()>,
         left: Option<Left>,
-        times: u32,
+        chances: Chances,
     ) -> (Request<ClientBody>, Box<Self>) {
         let mut copy = Request::new(());
         *copy.method_mut() = head.method().clone();
@@ -58,27 +76,32 @@ impl Again {
             head: copy,
             body: left,
             patience: None,
-            times,
+            chances,
             failures: outbound.pools.failures().count(),
         };
         (head.map(|()| body), Box::new(again))
     }
 
-    pub(super) fn remedy(&self, error: &ClientError) -> Remedy {
-        if error.is_abandoned() {
+    pub(super) fn remedy(&mut self, error: &ClientError) -> Remedy {
+        let chances = if error.is_abandoned() {
             let authority = self.head.uri().authority();
             let authority = authority.map_or("", |authority| authority.as_str());
             let failures = self.outbound.pools.failures();
             if let Some(reason) = failures.since(authority, self.failures) {
                 return Remedy::Tell(ClientError::connect(reason));
             }
-        } else if !error.is_untouched() {
-            return Remedy::None;
-        }
-        if self.times == 0 {
-            Remedy::None
+            &mut self.chances.connections
+        } else if error.is_untouched() {
+            &mut self.chances.sends
         } else {
-            Remedy::Send
+            return Remedy::None;
+        };
+        match chances.checked_sub(1) {
+            Some(left) => {
+                *chances = left;
+                Remedy::Send
+            }
+            None => Remedy::None,
         }
     }
 
@@ -101,7 +124,7 @@ impl Again {
             }
         };
         let head = std::mem::take(&mut self.head);
-        let (request, again) = Self::keep(&self.outbound, head, left, self.times.saturating_sub(1));
+        let (request, again) = Self::keep(&self.outbound, head, left, self.chances);
         let sending = self.outbound.pools.send(request, true);
         Poll::Ready(Some((sending, again)))
     }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response, Version};
+use http::{HeaderMap, Method, Request, Response, Version};
 use http_body::Body;
 use tower_service::Service;
 
-use super::again::Again;
+use super::again::{Again, Chances};
 use super::error::ClientError;
 use super::future::{ResponseBody, ResponseFuture};
 use super::head_timeout::{Bound, HeadTimeout};
@@ -114,7 +114,7 @@ impl Client {
         let outbound = &self.0;
         let (mut head, body) = request.into_parts();
         let (body, sent) = CountingBody::under(&head.headers, body);
-        let timeout = outbound.head_timeout(bound, &body, &sent);
+        let timeout = outbound.head_timeout(bound, &head.headers, &body, &sent);
         let exchange = context::current();
         let span = outbound
             .propagation
@@ -139,7 +139,7 @@ impl Client {
         let (request, again) = if is_http2 {
             let head = Request::from_parts(head, ());
             let left = streamed(body).map(Left::whole);
-            let (request, again) = Again::keep(outbound, head, left, RETRIES);
+            let (request, again) = Again::keep(outbound, head, left, Chances::USUAL);
             (request, Some(again))
         } else {
             (Request::from_parts(head, ClientBody::stream(body)), None)
@@ -156,6 +156,7 @@ impl Outbound {
     fn head_timeout<B: Body>(
         &self,
         bound: Bound,
+        headers: &HeaderMap,
         body: &CountingBody<B>,
         sent: &ByteCount,
     ) -> HeadTimeout {
@@ -163,7 +164,10 @@ impl Outbound {
             Bound::Exactly(time) => return HeadTimeout::after(time),
             Bound::Unbounded => None,
             // A stream of gRPC may send its head with a first message that takes long.
-            Bound::Usual => self.response_timeout.filter(|_| !body.is_grpc()),
+            Bound::Usual if body.is_grpc() => {
+                return HeadTimeout::deadline(headers);
+            }
+            Bound::Usual => self.response_timeout,
         };
         let Some(time) = usual else {
             return HeadTimeout::never();
@@ -211,7 +215,5 @@ fn mistake(head: &Parts) -> Option<ClientError> {
     (!is_spoken).then(|| ClientError::malformed("a call is made over HTTP/1 or HTTP/2"))
 }
 
-/// Of a call that no server has touched: one connection that goes away is common, one after the other is not.
-const RETRIES: u32 = 3;
 /// A body of so many bytes is sent at once; of a larger one the progress counts.
 const AT_ONCE: u64 = 64 * 1024;

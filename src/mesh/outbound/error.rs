@@ -6,6 +6,7 @@ use http::uri::{Authority, InvalidUri};
 use http::{StatusCode, Uri};
 use hyper_util::client::legacy;
 
+use super::head_timeout::Over;
 use crate::mesh::connect_error::ConnectError;
 use crate::mesh::unknown_host::UnknownHost;
 use crate::message::ResponseFlags;
@@ -27,6 +28,9 @@ enum Kind {
         /// Host and port of the call.
         authority: Box<str>,
         after: Duration,
+        /// What tonic's clients make of it.
+        #[cfg(feature = "tonic")]
+        status: Option<tonic::Status>,
     },
     Hyper {
         authority: Box<str>,
@@ -68,9 +72,15 @@ impl ClientError {
     }
 
     /// No response head came in time.
-    pub(super) fn timeout(authority: Option<&Authority>, after: Duration) -> Self {
-        let authority = named(authority);
-        Self(Kind::Timeout { authority, after })
+    pub(super) fn timeout(authority: Option<&Authority>, over: Over) -> Self {
+        Self(Kind::Timeout {
+            authority: named(authority),
+            after: over.after,
+            #[cfg(feature = "tonic")]
+            status: over
+                .is_deadline
+                .then(|| tonic::Status::deadline_exceeded("the time of grpc-timeout is over")),
+        })
     }
 
     pub(super) fn hyper(authority: Option<&Authority>, error: legacy::Error) -> Self {
@@ -196,7 +206,9 @@ impl fmt::Display for ClientError {
             Kind::Uri(_) => f.write_str("the URI of the call cannot be read"),
             Kind::UnknownHost(unknown) => unknown.fmt(f),
             Kind::Connect(error) => error.fmt(f),
-            Kind::Timeout { authority, after } => {
+            Kind::Timeout {
+                authority, after, ..
+            } => {
                 write!(f, "no response from {authority} within {after:?}")
             }
             Kind::Hyper { authority, error } if error.is_connect() => {
@@ -219,6 +231,11 @@ impl Error for ClientError {
             return error.source();
         }
         match &self.0 {
+            #[cfg(feature = "tonic")]
+            Kind::Timeout {
+                status: Some(status),
+                ..
+            } => Some(status),
             Kind::Malformed(_) | Kind::UnknownHost(_) | Kind::Timeout { .. } => None,
             Kind::Uri(error) => Some(error),
             Kind::Connect(error) => error.source(),

@@ -101,6 +101,7 @@ impl ResponseFuture {
                     };
                     let error = match polled {
                         Ok(response) => {
+                            this.state.set(State::Refused(None));
                             let record = mem::take(this.record);
                             return Poll::Ready(Ok(ResponseBody::wrap(
                                 response,
@@ -110,7 +111,7 @@ impl ResponseFuture {
                         }
                         Err(error) => ClientError::hyper(this.authority.as_ref(), error),
                     };
-                    let Some(again) = this.again.take() else {
+                    let Some(mut again) = this.again.take() else {
                         break error;
                     };
                     match again.remedy(&error) {
@@ -148,13 +149,15 @@ impl Future for ResponseFuture {
         let result = match polled {
             Poll::Ready(result) => result,
             Poll::Pending => {
-                let after = ready!(this.timeout.poll_over(cx));
+                let over = ready!(this.timeout.as_mut().poll_over(cx));
                 // Dropping what was sent cancels it at the server.
                 this.state.set(State::Refused(None));
                 *this.again = None;
-                Err(ClientError::timeout(this.authority.as_ref(), after))
+                Err(ClientError::timeout(this.authority.as_ref(), over))
             }
         };
+        // Polled once more, it waits for ever.
+        this.timeout.set(HeadTimeout::never());
         if let Err(error) = &result {
             mem::take(this.record).failed(error);
         }
@@ -202,4 +205,4 @@ impl Body for ResponseBody {
 }
 
 /// What is read of a body at most when it is read whole.
-const LIMIT: usize = 2 * 1024 * 1024;
+pub(super) const LIMIT: usize = 2 * 1024 * 1024;

@@ -3,6 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::HeaderMap;
 use pin_project::pin_project;
 use tokio::time::{Sleep, sleep};
 
@@ -18,6 +19,18 @@ pub(super) enum Bound {
     Unbounded,
 }
 
+/// A time that is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Over {
+    pub(super) after: Duration,
+    /// Of gRPC: the call said so itself.
+    #[cfg_attr(
+        not(feature = "tonic"),
+        expect(dead_code, reason = "for tonic's clients")
+    )]
+    pub(super) is_deadline: bool,
+}
+
 /// The clock of one call, from the first poll of its future until the response head is there.
 ///
 /// The usual bound begins anew while the body of the request still moves, so that it cuts no upload
@@ -27,6 +40,7 @@ pub(super) enum Bound {
 #[derive(Debug)]
 pub(super) struct HeadTimeout {
     after: Option<Duration>,
+    is_deadline: bool,
     /// The body whose progress counts, and how much of it had been sent when the clock was started.
     upload: Option<(ByteCount, u64)>,
     #[pin]
@@ -42,6 +56,13 @@ impl HeadTimeout {
         Self::new(Some(time), None)
     }
 
+    /// For as long as the call of gRPC says itself, if it does.
+    pub(super) fn deadline(headers: &HeaderMap) -> Self {
+        let mut timeout = Self::new(grpc_deadline(headers), None);
+        timeout.is_deadline = true;
+        timeout
+    }
+
     /// For as long as nothing of this body has moved.
     pub(super) fn after_upload(time: Duration, sent: ByteCount) -> Self {
         Self::new(Some(time), Some((sent, 0)))
@@ -50,16 +71,21 @@ impl HeadTimeout {
     fn new(after: Option<Duration>, upload: Option<(ByteCount, u64)>) -> Self {
         Self {
             after,
+            is_deadline: false,
             upload,
             running: None,
         }
     }
 
-    /// Ready, with how long that was, once the time is over.
-    pub(super) fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Duration> {
+    /// Ready, with what it was, once the time is over.
+    pub(super) fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Over> {
         let mut this = self.project();
         let Some(after) = *this.after else {
             return Poll::Pending;
+        };
+        let over = Over {
+            after,
+            is_deadline: *this.is_deadline,
         };
         loop {
             if this.running.is_none() {
@@ -72,9 +98,58 @@ impl HeadTimeout {
             ready!(running.poll(cx));
             match this.upload {
                 Some((sent, before)) if sent.bytes() != *before => *before = sent.bytes(),
-                _ => return Poll::Ready(after),
+                _ => return Poll::Ready(over),
             }
             this.running.set(None);
+        }
+    }
+}
+
+/// What a call of gRPC allows for itself: `grpc-timeout`, up to eight digits and a unit.
+fn grpc_deadline(headers: &HeaderMap) -> Option<Duration> {
+    let said = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = said.split_at_checked(said.len().checked_sub(1)?)?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits
+        .parse()
+        .ok()
+        .filter(|_| is_number && digits.len() <= 8)?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_deadline_of_a_grpc_call() {
+        for (said, seconds) in [
+            ("2H", Some(7200.0)),
+            ("3M", Some(180.0)),
+            ("99999999S", Some(99_999_999.0)),
+            ("1500m", Some(1.5)),
+            ("500000u", Some(0.5)),
+            ("250000000n", None),
+            ("25000000n", Some(0.025)),
+            ("0S", Some(0.0)),
+            ("", None),
+            ("S", None),
+            ("5", None),
+            ("5s", None),
+            ("+5S", None),
+            ("5 S", None),
+        ] {
+            let headers = [("grpc-timeout".parse().unwrap(), said.parse().unwrap())];
+            let found = grpc_deadline(&headers.into_iter().collect());
+            assert_eq!(found.map(|time| time.as_secs_f64()), seconds, "{said:?}");
         }
     }
 }

@@ -68,6 +68,15 @@ fn without_scheme(text: &str) -> Option<ClientError> {
     if text.contains("://") || text.starts_with('/') {
         return None;
     }
+    // `http:/charts.default` or `http:charts.default`: what follows is meant.
+    let text = match text.split_once(':') {
+        Some((scheme, rest)) if is_web(scheme) => rest.trim_start_matches('/'),
+        _ => text,
+    };
     let whole: Uri = format!("http://{text}").parse().ok()?;
     Some(ClientError::no_scheme(Some(&whole)))
+}
+
+fn is_web(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }

@@ -8,7 +8,7 @@ use http_body::Body;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::future::ResponseBody;
+use super::future::{LIMIT, ResponseBody};
 
 impl ResponseBody {
     /// How many bytes [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json) read at
@@ -25,6 +25,10 @@ impl ResponseBody {
     /// When it is larger than [`limit`](Self::limit), or breaks off.
     pub async fn bytes(self) -> Result<Bytes, BodyError> {
         let limit = self.limit;
+        // An answer to HEAD announces the length of what it has not.
+        if self.is_end_stream() {
+            return Ok(Bytes::new());
+        }
         let announced = usize::try_from(self.size_hint().lower()).unwrap_or(usize::MAX);
         if announced > limit {
             return Err(BodyError(Kind::TooLarge(limit)));
@@ -52,6 +56,8 @@ impl ResponseBody {
         let Some(second) = next().await? else {
             return Ok(first);
         };
+        // What a server announces it need not send: no more is taken in advance than by default.
+        let announced = announced.min(LIMIT);
         let mut whole =
             BytesMut::with_capacity(announced.max(first.len() + second.len()).min(limit));
         whole.extend_from_slice(&first);
