@@ -225,10 +225,8 @@ fn changes_ours(root: &Node<'_>, targets_ours: bool) -> bool {
 /// The same of a patch that is written into the kustomization.
 fn inline_changes_ours(inline: &str, targets_ours: bool) -> bool {
     let sink = Sink::new("");
-    let roots = documents(inline, Limits::default(), &sink);
-    let changes = roots.fold(false, |changes, root| {
-        changes || !root.is_null() && changes_ours(&root, targets_ours)
-    });
+    let mut roots = documents(inline, Limits::default(), &sink);
+    let changes = roots.any(|root| !root.is_null() && changes_ours(&root, targets_ours));
     changes || !sink.is_good() && (targets_ours || inline.contains("istio.io"))
 }
 
