@@ -73,8 +73,13 @@ awk -v out="$blocks" '
 ' "$page" >&2
 
 patients_port=$(free_port)
-charts_port=$(free_port)
-sed -i.bak -e "s/8443/$patients_port/g" -e "s/8444/$charts_port/g" "$blocks"/*
+charts_port=$patients_port
+while [ "$charts_port" = "$patients_port" ]; do
+    charts_port=$(free_port)
+done
+# By way of letters, since a port may hold the other's digits.
+sed -i.bak -e 's/8443/PATIENTS_PORT/g' -e 's/8444/CHARTS_PORT/g' \
+    -e "s/PATIENTS_PORT/$patients_port/g" -e "s/CHARTS_PORT/$charts_port/g" "$blocks"/*
 rm "$blocks"/*.bak
 
 # Whether a text is as the page shows it; `...` is anything.

@@ -202,8 +202,10 @@ impl Exchange {
         self.0.details.get()
     }
 
-    /// Records that a guard looks for tokens: see [`verifies_tokens`](Self::verifies_tokens). A
-    /// guard of your own calls it for each request, so that extractors know who is at fault.
+    /// Records that a guard has applied the token rules: see [`verifies_tokens`](Self::verifies_tokens).
+    /// A guard of your own calls it for each request, once it has verified what tokens there are:
+    /// extractors then know who is at fault, and [`Guards::rbac`](crate::Guards::rbac) asks policies
+    /// although its own token guard has not seen the request.
     pub fn set_verifies_tokens(&self) {
         let _ = self.0.verifies_tokens.set(());
     }

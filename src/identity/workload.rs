@@ -88,8 +88,9 @@ impl Workload {
 
     /// Sets the trust domain of our own identity, for tools and policy tests.
     ///
-    /// A MeshConfig that writes `trustDomain` has precedence, and a running mesh takes its certificate's trust domain instead of
-    /// this one. Without any of these it is `cluster.local`.
+    /// For what policies mean, a MeshConfig that writes `trustDomain` has precedence. A running mesh takes its certificate's trust domain
+    /// instead of this one; [`Guards`](crate::Guards), which have no certificate, take this one. Without any of these it is
+    /// `cluster.local`.
     #[must_use]
     pub fn trust_domain(mut self, trust_domain: TrustDomain) -> Self {
         self.trust_domain = Some(trust_domain);

@@ -25,9 +25,10 @@ impl Write for Escaping<'_, '_> {
     }
 }
 
-/// Control characters, separators of lines, and marks that turn the direction of text.
+/// Control characters, separators of lines, marks that turn the direction of text, and what has no width.
 fn is_odd(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -12,8 +12,10 @@ use crate::identity::{SpiffeId, SpiffeIdError};
 ///
 /// A DNS name means all the addresses that DNS knows for it, the first 256 in their order.
 /// The [`Driver`](super::Driver) asks every 30 seconds or so, sooner after a failure, and keeps the
-/// last good answer while DNS fails. TLS expects the identities of the upstream at each of them: a
-/// wrong answer of DNS leads to no one else.
+/// last good answer while DNS fails. New connections take the addresses in turn; one that is open
+/// stays, also to an address that DNS no longer gives, and HTTP/2 sends all calls over one. TLS
+/// expects the identities of the upstream at each address: a wrong answer of DNS leads to no one
+/// else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamAddress(Written);
 
@@ -38,7 +40,8 @@ impl UpstreamAddress {
     /// What it says, or what is wrong with it and how to write it.
     pub(super) fn place(&self) -> Result<Place, String> {
         let text = match &self.0 {
-            Written::Socket(address) => return Ok(Place::Socket(*address)),
+            Written::Socket(address) if address.port() != 0 => return Ok(Place::Socket(*address)),
+            Written::Socket(address) => return Err(bad_port(address)),
             Written::Text(text) => text,
         };
         if let Ok(address) = text.parse::<SocketAddr>()
@@ -46,11 +49,11 @@ impl UpstreamAddress {
         {
             return Ok(Place::Socket(address));
         }
+        if text.contains('@') {
+            // A user, and perhaps a password.
+            return Err("an address names a user: write host:port alone".into());
+        }
         if let Some((_, rest)) = text.split_once("://") {
-            if rest.contains('@') {
-                // A user, and perhaps a password.
-                return Err("an address is a URI that names a user: write host:port alone".into());
-            }
             let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
             let (rest, _) = rest.split_at_checked(end).unwrap_or_default();
             let text = text.split('?').next().unwrap_or_default();
@@ -79,11 +82,13 @@ impl UpstreamAddress {
             Some(_) => Err(format!(
                 "address {text:?} has no host that DNS could know: write ip:port or name:port"
             )),
-            None => Err(format!(
-                "address {text:?} has no port from 1 to 65535: write ip:port or name:port"
-            )),
+            None => Err(bad_port(text)),
         }
     }
+}
+
+fn bad_port(address: impl fmt::Display) -> String {
+    format!("address \"{address}\" has no port from 1 to 65535: write ip:port or name:port")
 }
 
 impl From<SocketAddr> for UpstreamAddress {
@@ -188,6 +193,13 @@ mod tests {
     }
 
     #[test]
+    fn nobody_listens_on_port_0() {
+        let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let mistake = UpstreamAddress::from(address).place().unwrap_err();
+        assert!(mistake.contains("1 to 65535"), "{mistake}");
+    }
+
+    #[test]
     fn a_mistake_is_named_with_its_remedy() {
         for (text, remedy) in [
             ("charts.internal", "\"charts.internal:8443\""),
@@ -199,6 +211,7 @@ mod tests {
                 "\"charts.internal:8443\"",
             ),
             ("http://ada:secret@charts.internal:8443", "host:port alone"),
+            ("ada:secret@charts.internal:8443", "host:port alone"),
             ("charts.internal:0", "1 to 65535"),
             ("127.0.0.1:0", "1 to 65535"),
             ("[::1]:0", "1 to 65535"),

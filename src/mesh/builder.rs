@@ -2,12 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::address::{UpstreamAddress, UpstreamId};
 use super::cells::ModeChoice;
 use super::driver::Driver;
-use super::error::{BuildError, Faults, IdentityFault};
+use super::error::{BuildError, Faults};
 use super::fetch::FetchOptions;
 use super::handle::{Listening, Mesh, Parts};
 use super::http::HttpLimits;
@@ -24,7 +22,7 @@ use super::shutdown::Shutdown;
 use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
 use super::trust_domain;
-use super::upstream::Upstreams;
+use super::upstream::{Upstreams, shown};
 use crate::error_chain::ErrorChain;
 use crate::identity::{SpiffeId, Workload};
 use crate::matcher::Cidr;
@@ -33,8 +31,7 @@ use crate::propagation::Propagation;
 use crate::rbac::Guard;
 use crate::source::Configuration;
 use crate::tls::{
-    Accepted, Connector, Credentials, HandshakeTimeouts, Lifetimes, Limits, Mode, Rotation,
-    Settings,
+    Accepted, Connector, HandshakeTimeouts, Lifetimes, Limits, Mode, Rotation, Settings,
 };
 
 /// Describes a mesh: options in, a [`Mesh`] and its [`Driver`] out. Every mistake is found by [`build`](Self::build).
@@ -131,7 +128,7 @@ impl MeshBuilder {
     /// # ;
     /// ```
     pub fn upstream<A: Into<UpstreamAddress>, I: Into<UpstreamId>>(
-        mut self,
+        self,
         host: &str,
         addresses: impl IntoIterator<Item = A>,
         identities: impl IntoIterator<Item = I>,
@@ -140,27 +137,39 @@ impl MeshBuilder {
         for identity in identities {
             match identity.into().id() {
                 Ok(id) => accepted.push(id),
-                Err(mistake) => mistakes.push(format!("upstream {host:?}: {mistake}")),
+                Err(mistake) => mistakes.push(mistake),
             }
         }
-        if !mistakes.is_empty() {
-            self.mistakes.append(&mut mistakes);
-            return self;
-        }
-        self.upstream_accepting(host, addresses, accepted.into_iter().collect())
+        let accepted = match mistakes.is_empty() {
+            true => Ok(accepted.into_iter().collect()),
+            false => Err(mistakes),
+        };
+        self.reach(host, addresses, accepted)
     }
 
     /// As [`upstream`](Self::upstream), for whoever is [`Accepted`]: by a function of the application's, say.
     pub fn upstream_accepting<A: Into<UpstreamAddress>>(
-        mut self,
+        self,
         host: &str,
         addresses: impl IntoIterator<Item = A>,
         accepted: Accepted,
     ) -> Self {
+        self.reach(host, addresses, Ok(accepted))
+    }
+
+    fn reach<A: Into<UpstreamAddress>>(
+        mut self,
+        host: &str,
+        addresses: impl IntoIterator<Item = A>,
+        accepted: Result<Accepted, Vec<String>>,
+    ) -> Self {
         let addresses: Vec<_> = addresses.into_iter().map(Into::into).collect();
         let namespace = self.workload.namespace();
-        if let Err(mistake) = self.upstreams.add(host, namespace, &addresses, accepted) {
-            self.mistakes.push(format!("upstream {host:?}: {mistake}"));
+        if let Err(mistakes) = self.upstreams.add(host, namespace, &addresses, accepted) {
+            let host = shown(host);
+            let mistakes = mistakes.into_iter();
+            self.mistakes
+                .extend(mistakes.map(|mistake| format!("upstream {host:?}: {mistake}")));
         }
         self
     }
@@ -312,7 +321,8 @@ impl MeshBuilder {
     ///
     /// # Errors
     /// Everything that is wrong with the options, the configuration and the identity, at once. When something else is wrong already, a source
-    /// has five seconds to give the identity, and one that does not is left out of the error.
+    /// has five seconds to give the identity, and one that does not is left out of the error. What policies mean depends on the trust domain
+    /// of our own identity, so what is wrong with that is known once the identity is there.
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
         if self.is_plaintext {
             self.go_plaintext();
@@ -328,17 +338,15 @@ impl MeshBuilder {
         };
         let rules = rules.read(self.workload.namespace(), &mut faults);
         for (host, outside) in self.outside {
-            let ready = outside
-                .ready(&self.tls)
-                .map_err(|error| format!("outside {host:?}: {}", ErrorChain(&error)));
-            let added = ready.and_then(|ready| {
-                let added = self.upstreams.add_outside(&host, ready);
-                added.map_err(|mistake| format!("outside {host:?}: {mistake}"))
-            });
-            faults.option(added);
+            let ready = outside.ready(&self.tls);
+            let added = ready
+                .map_err(|error| ErrorChain(&error).to_string())
+                .and_then(|ready| self.upstreams.add_outside(&host, ready));
+            let host = shown(&host);
+            faults.option(added.map_err(|mistake| format!("outside {host:?}: {mistake}")));
         }
         let own = match self.identity {
-            Some(origin) => own(origin, &self.tls, &mut faults).await,
+            Some(origin) => own_identity::load(origin, &self.tls, &mut faults).await,
             None if self.is_plaintext => None,
             None => {
                 faults.mistake(NO_IDENTITY);
@@ -449,32 +457,6 @@ impl MeshBuilder {
     }
 }
 
-/// Our own identity, and what follows it; none when that is at fault, or does not come while something else is wrong.
-async fn own(
-    origin: Origin,
-    settings: &Settings,
-    faults: &mut Faults,
-) -> Option<(Credentials, Option<Rotation>)> {
-    let settings = settings.clone();
-    match origin {
-        Origin::Fixed(identity) => {
-            let credentials = Credentials::new(&identity, settings);
-            let credentials = faults.identity(credentials.map_err(IdentityFault::from))?;
-            Some((credentials, None))
-        }
-        Origin::Followed(source) => {
-            let start = Rotation::start(source, settings);
-            let started = match faults.is_empty() {
-                true => own_identity::come(start).await,
-                false => timeout(SOURCE_BESIDE_FAULTS, start).await.ok()?,
-            };
-            let (credentials, rotation) = faults.identity(started.map_err(IdentityFault::from))?;
-            Some((credentials, Some(rotation)))
-        }
-        Origin::Shared(credentials) => Some((credentials, None)),
-    }
-}
-
 /// The observer, if any; apart so that it has a `Debug`.
 #[derive(Clone, Default)]
 pub(super) struct Observers(pub(super) Option<Observer>);
@@ -486,7 +468,5 @@ impl fmt::Debug for Observers {
 }
 
 const NO_IDENTITY: &str = "identity is not called: a mesh proves who it is; give it tls::Files::watch(DIRECTORY), which `tower-mesh pki` fills for development, or another identity; without certificates, for development alone, call danger().plaintext()";
-/// How long a source may take for the identity when the mesh cannot be built anyhow.
-const SOURCE_BESIDE_FAULTS: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);

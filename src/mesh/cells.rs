@@ -53,6 +53,8 @@ pub(super) struct ModeChoice {
 pub(super) struct Compiler {
     pub(super) workload: Workload,
     pub(super) keyring: Keyring,
+    /// Whether callers prove no identity, so that no policy can depend on a trust domain.
+    pub(super) is_plaintext: bool,
 }
 
 impl Compiler {
@@ -67,6 +69,9 @@ impl Compiler {
         };
         told::tell(configuration, &program);
         trust_domain::warn(&configuration.mesh_config, &self.workload);
+        if !self.is_plaintext {
+            trust_domain::warn_of_assumed(&program);
+        }
         let authenticators = self.authenticators(&program)?;
         let engine = Engine::new(program);
         Guard::warn_of_unasked_providers(&engine);

@@ -90,7 +90,11 @@ impl KeyConnector {
             // `localhost` leads where the system says, which here must be to the system itself.
             addresses.retain(|address| address.ip().is_loopback());
         }
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        let none = match is_plain {
+            true => "the host has no loopback address, and plain HTTP goes to no other",
+            false => "the host has no address",
+        };
+        let mut failure = io::Error::new(io::ErrorKind::NotFound, none);
         for address in addresses {
             let connected = match is_plain {
                 true => plain(address).await,

@@ -208,6 +208,7 @@ impl Mesh {
             unattended: pulse.is_some_and(|pulse| !pulse.load(Ordering::Acquire)),
             generation: self.0.cells.config.generation(),
             configured_at: self.0.reloads.taken(),
+            refused_at: self.0.reloads.refused_at(),
             refused: self.0.reloads.refused(),
             draining: self.0.shutdown.is_requested(),
         }

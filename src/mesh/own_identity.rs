@@ -1,11 +1,14 @@
-//! Whether our certificate is of the workload that we say we are.
+//! Our own identity: loaded, and compared with the workload that we say we are.
 
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::error::{Faults, IdentityFault};
+use super::sources::Origin;
 use crate::identity::{SpiffeId, Workload};
+use crate::tls::{Credentials, Rotation, Settings};
 
 /// Refuses the certificate of another workload: policies would be chosen for one, and peers would
 /// see the other.
@@ -36,8 +39,34 @@ pub(super) fn check(
     ))
 }
 
+/// Our own identity, and what follows it; none when that is at fault, or does not come while something else is wrong.
+pub(super) async fn load(
+    origin: Origin,
+    settings: &Settings,
+    faults: &mut Faults,
+) -> Option<(Credentials, Option<Rotation>)> {
+    let settings = settings.clone();
+    match origin {
+        Origin::Fixed(identity) => {
+            let credentials = Credentials::new(&identity, settings);
+            let credentials = faults.identity(credentials.map_err(IdentityFault::from))?;
+            Some((credentials, None))
+        }
+        Origin::Followed(source) => {
+            let start = Rotation::start(source, settings);
+            let started = match faults.is_empty() {
+                true => come(start).await,
+                false => timeout(SOURCE_BESIDE_FAULTS, start).await.ok()?,
+            };
+            let (credentials, rotation) = faults.identity(started.map_err(IdentityFault::from))?;
+            Some((credentials, Some(rotation)))
+        }
+        Origin::Shared(credentials) => Some((credentials, None)),
+    }
+}
+
 /// Waits for the first word of an identity's source, and says so in the log while it is silent.
-pub(super) async fn come<T>(first: impl Future<Output = T>) -> T {
+async fn come<T>(first: impl Future<Output = T>) -> T {
     let mut first = pin!(first);
     let (begun, mut silence) = (Instant::now(), SILENCE);
     loop {
@@ -53,6 +82,8 @@ pub(super) async fn come<T>(first: impl Future<Output = T>) -> T {
     }
 }
 
+/// How long a source may take for the identity when the mesh cannot be built anyhow.
+const SOURCE_BESIDE_FAULTS: Duration = Duration::from_secs(5);
 /// How long a source may be silent at first without a word in the log; then twice as long each time.
 const SILENCE: Duration = Duration::from_secs(5);
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);

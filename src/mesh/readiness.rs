@@ -28,6 +28,8 @@ pub struct Readiness {
     pub generation: u64,
     /// When the configuration in use came into use, to the second.
     pub configured_at: SystemTime,
+    /// When a changed configuration was last refused, to the second; also one that was mended since.
+    pub refused_at: Option<SystemTime>,
     /// The configuration has changed, and what it is now is refused. What served before serves on, so this does not count against the mesh;
     /// but after a restart nothing is there to serve on, so somebody has to see to it.
     pub refused: Option<RefusedReload>,

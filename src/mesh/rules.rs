@@ -93,6 +93,7 @@ impl ReadRules {
         let keyring = Keyring::new().counting(token_counts(registry));
         let mut compiler = Compiler {
             workload: workload.clone(),
+            is_plaintext: self.is_plaintext,
             keyring: match self.loopback_http {
                 true => keyring.loopback_http(),
                 false => keyring,

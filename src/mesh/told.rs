@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::istio::{MeshConfig, Skipped};
+use crate::istio::{MeshConfig, Skipped, is_istio};
 use crate::policy::Program;
 use crate::source::Configuration;
 
@@ -17,7 +17,7 @@ pub(super) fn tell(configuration: &Configuration, program: &Program) {
     let is_map_used = resources.mesh_config.as_ref() == Some(&configuration.mesh_config);
     let skipped = resources.skipped.iter();
     let skipped = skipped.filter(|one| !(is_map_used && is_mesh_config_map(one)));
-    let (istios, others): (Vec<_>, Vec<_>) = skipped.partition(|one| is_istios(one));
+    let (istios, others): (Vec<_>, Vec<_>) = skipped.partition(|one| is_istio(&one.api_version));
     for one in bounded(&others) {
         let Skipped {
             api_version,
@@ -84,11 +84,6 @@ fn unused(mesh_config: &MeshConfig) {
         let fields = fields.join(", ");
         tracing::warn!(target: "tower_mesh::config", fields, "fields of the MeshConfig that are not supported: they have no effect here");
     }
-}
-
-fn is_istios(document: &Skipped) -> bool {
-    let group = document.api_version.split('/').next();
-    group.is_some_and(|group| group == "istio.io" || group.ends_with(".istio.io"))
 }
 
 fn bounded<T>(list: &[T]) -> &[T] {

@@ -2,6 +2,7 @@
 
 use crate::identity::{SpiffeId, TrustDomain, Workload};
 use crate::istio::MeshConfig;
+use crate::policy::Program;
 
 /// The workload in its certificate's trust domain, whatever it states itself; a difference is a warning in the log.
 pub(super) fn of_certificate(workload: Workload, certificate: &SpiffeId) -> Workload {
@@ -19,7 +20,7 @@ pub(super) fn of_certificate(workload: Workload, certificate: &SpiffeId) -> Work
     workload.trust_domain(domain.clone())
 }
 
-/// Warns when policies mean another trust domain by ours than the certificate's. Aliases are ours, too.
+/// Warns when policies mean another trust domain by ours than our identity has. Aliases are ours, too.
 pub(super) fn warn(mesh: &MeshConfig, workload: &Workload) {
     let Some(written) = &mesh.trust_domain else {
         return;
@@ -33,8 +34,19 @@ pub(super) fn warn(mesh: &MeshConfig, workload: &Workload) {
         tracing::warn!(
             target: "tower_mesh::config",
             mesh_config = written,
-            certificate = own,
-            "MeshConfig's trustDomain is not the certificate's; policies that name cluster.local mean MeshConfig's"
+            ours = own,
+            "MeshConfig's trustDomain is not that of our identity; policies that name cluster.local mean MeshConfig's"
+        );
+    }
+}
+
+/// Warns when policies name our own trust domain, and nothing says which that is.
+pub(super) fn warn_of_assumed(program: &Program) {
+    if program.assumes_trust_domain {
+        tracing::warn!(
+            target: "tower_mesh::config",
+            "policies name our own trust domain, which is taken for cluster.local: \
+             state it by Workload::trust_domain, or by trustDomain of the MeshConfig"
         );
     }
 }

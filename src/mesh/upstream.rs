@@ -73,30 +73,44 @@ impl Upstreams {
     /// Adds a host of the mesh, with or without a port; hosts compare without case.
     ///
     /// # Errors
-    /// What is wrong with it and what to do: the host is no authority, was added before, or has no address or nobody may answer.
+    /// All that is wrong with it and what to do: the host is no authority, was added before, or has no address or nobody may answer.
     pub(super) fn add(
         &mut self,
         authority: &str,
         own_namespace: &str,
         addresses: &[UpstreamAddress],
-        accepted: Accepted,
-    ) -> Result<(), String> {
-        let parsed = parse(authority)?;
-        let places: Result<Vec<_>, _> = addresses.iter().map(UpstreamAddress::place).collect();
-        let places = places?;
-        if places.is_empty() {
-            return Err(NO_ADDRESS.to_owned());
+        accepted: Result<Accepted, Vec<String>>,
+    ) -> Result<(), Vec<String>> {
+        let mut mistakes = Vec::new();
+        let parsed = noted(parse(authority), &mut mistakes);
+        let places = addresses.iter().map(UpstreamAddress::place);
+        let places: Vec<_> = places
+            .filter_map(|place| noted(place, &mut mistakes))
+            .collect();
+        if addresses.is_empty() {
+            mistakes.push(NO_ADDRESS.to_owned());
         }
-        // M-29: without a list of accepted identities nobody could be refused. A list that is asked for may fill up later.
-        if !accepted.changes() && accepted.is_empty() {
-            return Err(NO_IDENTITY.to_owned());
-        }
+        let accepted = match accepted {
+            // M-29: without a list of accepted identities nobody could be refused. A list that is asked for may fill up later.
+            Ok(accepted) if !accepted.changes() && accepted.is_empty() => {
+                mistakes.push(NO_IDENTITY.to_owned());
+                None
+            }
+            Ok(accepted) => Some(accepted),
+            Err(wrong) => {
+                mistakes.extend(wrong);
+                None
+            }
+        };
+        let (Some(parsed), Some(accepted), true) = (parsed, accepted, mistakes.is_empty()) else {
+            return Err(mistakes);
+        };
         let service = ServiceName::of_host(parsed.host(), own_namespace).host;
         let longest = outbound_sni(&service, u16::MAX);
         if bare(parsed.host()).parse::<IpAddr>().is_err() && !is_server_name(&longest) {
-            return Err(format!(
+            return Err(vec![format!(
                 "TLS can ask for no name as long as that of its service, {service:?}: shorten the host"
-            ));
+            )]);
         }
         let upstream = MeshUpstream {
             addresses: places
@@ -107,6 +121,7 @@ impl Upstreams {
             service: service.into(),
         };
         self.insert(authority, Reach::Mesh(upstream))
+            .map_err(|mistake| vec![mistake])
     }
 
     /// A name of several upstreams is asked for once.
@@ -205,6 +220,16 @@ impl Upstreams {
     }
 }
 
+/// What is good; else the mistake is kept.
+fn noted<T>(result: Result<T, String>, mistakes: &mut Vec<String>) -> Option<T> {
+    result.map_err(|mistake| mistakes.push(mistake)).ok()
+}
+
+/// A host as a mistake may show it: without a user, and perhaps a password, before it.
+pub(super) fn shown(host: &str) -> &str {
+    host.rsplit('@').next().unwrap_or_default()
+}
+
 fn parse(authority: &str) -> Result<Authority, String> {
     let parsed: Option<Authority> = authority.parse().ok().filter(is_plain);
     let named = parsed.filter(|parsed| is_server_name(bare(parsed.host())));
@@ -251,17 +276,16 @@ mod tests {
     use super::*;
     use crate::identity::SpiffeId;
 
+    fn only(id: &SpiffeId) -> Result<Accepted, Vec<String>> {
+        Ok([id.clone()].into_iter().collect())
+    }
+
     fn table() -> Upstreams {
         let mut upstreams = Upstreams::default();
         let id = SpiffeId::new("spiffe://cluster.local/ns/default/sa/patients").unwrap();
         for host in ["patients.default", "patients.default:9090"] {
             upstreams
-                .add(
-                    host,
-                    "own",
-                    &["127.0.0.1:1".into()],
-                    [id.clone()].into_iter().collect(),
-                )
+                .add(host, "own", &["127.0.0.1:1".into()], only(&id))
                 .unwrap();
         }
         upstreams
@@ -317,15 +341,17 @@ mod tests {
                     "a",
                     "own",
                     std::slice::from_ref(&address),
-                    Accepted::from_iter([])
+                    Ok(Accepted::from_iter([]))
                 )
                 .unwrap_err()
+                .concat()
                 .contains("no identity")
         );
         assert!(
             upstreams
-                .add("a", "own", &[], [id.clone()].into_iter().collect())
+                .add("a", "own", &[], only(&id))
                 .unwrap_err()
+                .concat()
                 .contains("no address")
         );
         assert!(
@@ -334,7 +360,7 @@ mod tests {
                     "not a host",
                     "own",
                     std::slice::from_ref(&address),
-                    [id.clone()].into_iter().collect()
+                    only(&id)
                 )
                 .is_err()
         );
@@ -344,10 +370,33 @@ mod tests {
                     "Patients.default",
                     "own",
                     std::slice::from_ref(&address),
-                    [id].into_iter().collect()
+                    only(&id)
                 )
                 .unwrap_err()
+                .concat()
                 .contains("given before")
         );
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let addresses = ["charts.internal", "127.0.0.1:0"].map(UpstreamAddress::from);
+        let accepted = Err(vec!["identity \"x\"".to_owned()]);
+        let mut upstreams = Upstreams::default();
+        let mistakes = upstreams.add("http://charts", "own", &addresses, accepted);
+        let said = mistakes.unwrap_err();
+        for (mistake, words) in said
+            .iter()
+            .zip(["host", "has no port", "1 to 65535", "identity"])
+        {
+            assert!(mistake.contains(words), "{said:?}");
+        }
+        assert_eq!(said.len(), 4, "{said:?}");
+    }
+
+    #[test]
+    fn a_host_is_shown_without_its_user() {
+        assert_eq!(shown("http://ada:secret@charts"), "charts");
+        assert_eq!(shown("charts.default:8443"), "charts.default:8443");
     }
 }

@@ -325,7 +325,7 @@ const OUR_VERSIONS: &[&str] = &[
     "rbac.istio.io/",
 ];
 
-/// What a kustomization does to resources, and whether that makes some, or decides which workloads a policy is for.
+/// What a kustomization does to resources, and whether that makes some, or may decide what a policy says and which workloads it is for.
 const CHANGES: &[(&str, bool)] = &[
     ("components", false),
     ("generators", true),
@@ -336,9 +336,9 @@ const CHANGES: &[(&str, bool)] = &[
     ("patches", false),
     ("patchesJson6902", false),
     ("patchesStrategicMerge", false),
-    ("replacements", false),
-    ("transformers", false),
-    ("vars", false),
+    ("replacements", true),
+    ("transformers", true),
+    ("vars", true),
 ];
 
 #[cfg(test)]

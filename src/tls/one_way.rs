@@ -35,7 +35,12 @@ impl OneWayConnector {
     pub fn with_roots(settings: &Settings, pem: &[u8]) -> Result<Self, IdentityError> {
         let mut roots = RootCertStore::empty();
         let found = read_roots(pem, |root| webpki::anchor_from_trusted_cert(root).is_ok())?;
-        roots.add_parsable_certificates(found);
+        for root in found {
+            roots.add(root).map_err(|_| {
+                let text = "a root cannot be read: give it as its authority gave it out";
+                IdentityError::new(Reason::BadCertificate, text)
+            })?;
+        }
         if roots.is_empty() {
             let text =
                 "the roots hold no certificate: give each as a -----BEGIN CERTIFICATE----- block";

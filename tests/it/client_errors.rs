@@ -58,22 +58,22 @@ async fn a_uri_that_leads_nowhere_is_told_how_to_be_written() {
     let rows: [(&str, &[&str]); 11] = [
         (
             "charts.default/7",
-            &[begins, "write http://charts.default/7"],
+            &[begins, "write http://charts.default/..."],
         ),
         ("charts.default", &[begins, "write http://charts.default/"]),
         (
             "charts.default/7?name=secret",
-            &[begins, "write http://charts.default/7"],
+            &[begins, "write http://charts.default/..."],
         ),
         ("secret@charts.default/7", &[begins]),
         ("/7", &[begins]),
         (
             "http:/charts.default/7",
-            &[begins, "write http://charts.default/7"],
+            &[begins, "write http://charts.default/..."],
         ),
         (
             "HTTPS:charts.default/7",
-            &[begins, "write http://charts.default/7"],
+            &[begins, "write http://charts.default/..."],
         ),
         (
             "http://chrats.default/7",

@@ -159,6 +159,7 @@ impl Guards {
             refused: self.0.reloads.refused(),
             generation: self.0.config.generation(),
             configured_at: self.0.reloads.taken(),
+            refused_at: self.0.reloads.refused_at(),
             draining: false,
         }
     }

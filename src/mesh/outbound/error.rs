@@ -56,9 +56,8 @@ impl ClientError {
         let Some(authority) = words.and_then(Uri::authority) else {
             return Self::malformed(format!("{SENTENCE}: write http://charts.default/ say"));
         };
-        // What follows a `?` may be anybody's data.
-        let path = words.map_or("/", Uri::path);
-        let whole = format!("http://{authority}{path}");
+        // A path may name people, and an error is often logged.
+        let whole = format!("http://{authority}/...");
         let shown = whole.get(..LONGEST_SHOWN).unwrap_or(&whole);
         Self::malformed(format!("{SENTENCE}: write {shown}"))
     }

@@ -40,8 +40,11 @@ pub(in super::super) fn warn_without_allow(
     };
     tracing::warn!(target: "tower_mesh::config", "{}", problem.message);
     let near = near(configuration, workload);
-    for problem in &near {
+    for problem in near.iter().take(MOST) {
         tracing::warn!(target: "tower_mesh::config", %problem, "a policy that nearly selects this workload");
+    }
+    if let Some(more) = near.len().checked_sub(MOST).filter(|more| *more > 0) {
+        tracing::warn!(target: "tower_mesh::config", more, "more policies nearly select this workload");
     }
     if near.is_empty() {
         warn_of_other_namespaces(configuration, workload);

@@ -116,6 +116,12 @@ impl Reloads {
         UNIX_EPOCH + Duration::from_secs(self.0.taken.load(Ordering::Relaxed))
     }
 
+    /// When a change was last refused.
+    pub(in super::super) fn refused_at(&self) -> Option<SystemTime> {
+        let at = self.0.refused_at.load(Ordering::Relaxed);
+        (at > 0).then(|| UNIX_EPOCH + Duration::from_secs(at))
+    }
+
     /// What is refused now, if anything.
     pub(in super::super) fn refused(&self) -> Option<RefusedReload> {
         let refused = self.0.refused.load();
