@@ -90,7 +90,7 @@ impl Workload {
     ///
     /// For what policies mean, a MeshConfig that writes `trustDomain` has precedence. A running mesh takes its certificate's trust domain
     /// instead of this one; [`Guards`](crate::Guards), which have no certificate, take this one. Without any of these it is
-    /// `cluster.local`.
+    /// `cluster.local`. The id that a mesh in plaintext shows ([`Mesh::spiffe_id`](crate::Mesh::spiffe_id)) is of this one first.
     #[must_use]
     pub fn trust_domain(mut self, trust_domain: TrustDomain) -> Self {
         self.trust_domain = Some(trust_domain);

@@ -296,7 +296,7 @@ async fn localhost_that_leads_elsewhere_is_not_asked() {
         .resolve("localhost:80", elsewhere);
     let mesh = build(builder).await;
     assert_eq!(ask(&mesh, &issuer).await, 401);
-    let failed = log.with(&["keys could not be fetched", "no address"]);
+    let failed = log.with(&["keys could not be fetched", "no loopback address"]);
     assert!(!failed.is_empty(), "{}", log.text());
 }
 

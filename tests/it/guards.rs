@@ -10,7 +10,7 @@ use http::{Request, StatusCode};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_mesh::context::PeerLayer;
-use tower_mesh::identity::SpiffeId;
+use tower_mesh::identity::{SpiffeId, TrustDomain};
 use tower_mesh::live::Live;
 use tower_mesh::mesh::{GuardsBuilder, IdentityState, RefusalReason};
 use tower_mesh::metrics::Format;
@@ -51,6 +51,30 @@ async fn guards_are_told_at_the_start_as_a_mesh_is() {
         "generation=1",
     ] {
         assert!(told[0].contains(piece), "{piece}: {}", told[0]);
+    }
+}
+
+/// No certificate says which trust domain is ours.
+#[tokio::test]
+async fn an_assumed_trust_domain_is_warned_of() {
+    let desk = "[{from: [{source: {principals: [cluster.local/ns/default/sa/desk]}}]}]";
+    let anyone = policy("p", "ALLOW", "[{}]");
+    let stated = TrustDomain::new("clinic.example").unwrap();
+    for (yaml, domain, is_warned) in [
+        (policy("p", "DENY", desk), None, true),
+        (policy("p", "DENY", desk), Some(stated), false),
+        (anyone, None, false),
+    ] {
+        let (log, _guard) = Log::listen(Level::WARN);
+        let workload = Workload::new("default", "app").service("app", 8443);
+        let workload = match domain {
+            Some(domain) => workload.trust_domain(domain),
+            None => workload,
+        };
+        let config = Fixed::yaml("p.yaml", yaml.clone());
+        let _guards = build(Guards::builder(workload).config(config)).await;
+        let told = log.with(&["tower_mesh::config", "taken for cluster.local"]);
+        assert_eq!(!told.is_empty(), is_warned, "{yaml}: {}", log.text());
     }
 }
 

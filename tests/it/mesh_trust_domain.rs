@@ -42,7 +42,7 @@ async fn mesh(workload: Workload, domain: &str, mesh_config: Option<&str>) -> Me
 
 #[tokio::test]
 async fn ours_is_the_certificates_unless_mesh_config_says_otherwise() {
-    const DIFFERS: &str = "MeshConfig's trustDomain is not the certificate's";
+    const DIFFERS: &str = "MeshConfig's trustDomain is not that of our identity";
     const STATES: &str = "the workload states another trust domain than its certificate";
     let app = || Workload::new("default", "app");
     let stated = |domain: &str| app().trust_domain(TrustDomain::new(domain).unwrap());

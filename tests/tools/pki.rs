@@ -321,6 +321,12 @@ fn a_root_that_others_may_take_is_refused() {
     assert_eq!(fs::read_dir(place.dir()).unwrap().count(), 0);
     set(&place.dir(), 0o1777);
     place.make(&["default/patients"]);
+    set(&place.file("default"), 0o777);
+    assert_eq!(
+        place.refused(&["default/patients"]),
+        "error: everybody may write to DIR/default, where the key of a workload lies; nothing was written: `chmod o-w` it\n"
+    );
+    set(&place.file("default"), 0o755);
     set(&place.file("ca.key"), 0o644);
     let error = place.refused(&["default/new"]);
     assert!(

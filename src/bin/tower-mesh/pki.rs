@@ -154,7 +154,10 @@ impl Pki {
         for name in [namespace, account] {
             refuse_name(name)?;
         }
-        let dir = self.dir.join(namespace).join(account);
+        let of_namespace = self.dir.join(namespace);
+        let dir = of_namespace.join(account);
+        // The key's own directory is judged as the mesh does.
+        refuse_open_directory(&of_namespace, "where the key of a workload lies")?;
         refuse_others(&dir, &root.root_pem())?;
         let now = SystemTime::now();
         let hour = Duration::from_secs(3600);
@@ -205,15 +208,8 @@ impl Made {
 #[cfg(unix)]
 fn refuse_open(dir: &Path, key: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt;
-    let mode = |path: &Path| fs::metadata(path).map_or(0, |found| found.permissions().mode());
-    let (of_dir, of_key) = (mode(dir), mode(key));
-    // In a sticky directory only a file's owner may put another in its place.
-    if of_dir & 0o1002 == 0o002 {
-        return Err(wrong(&format!(
-            "everybody may write to {}, where the root's key lies; nothing was written: `chmod o-w` it",
-            dir.display()
-        )));
-    }
+    refuse_open_directory(dir, "where the root's key lies")?;
+    let of_key = fs::metadata(key).map_or(0, |found| found.permissions().mode());
     if of_key & 0o004 != 0 {
         return Err(wrong(&format!(
             "everybody may read {}, the root's key; nothing was written: `chmod 600` it, or move it and the root away \
@@ -221,6 +217,27 @@ fn refuse_open(dir: &Path, key: &Path) -> Result<(), Failure> {
             key.display()
         )));
     }
+    Ok(())
+}
+
+/// In a directory that everybody may write to, everybody may put a key of theirs in the place of ours.
+#[cfg(unix)]
+fn refuse_open_directory(dir: &Path, what: &str) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(dir).map_or(0, |found| found.permissions().mode());
+    // In a sticky directory only a file's owner may put another in its place.
+    if mode & 0o1002 == 0o002 {
+        return Err(wrong(&format!(
+            "everybody may write to {}, {what}; nothing was written: `chmod o-w` it",
+            dir.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Other systems keep permissions elsewhere.
+#[cfg(not(unix))]
+fn refuse_open_directory(_: &Path, _: &str) -> Result<(), Failure> {
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::policy::Program;
 use crate::source::Configuration;
 use crate::tls::Credentials;
 
-/// Says which policies of ours name callers of a trust domain that is not ours and that no root of
+/// Says which AuthorizationPolicies of ours name callers of a trust domain that is not ours and that no root of
 /// ours vouches for: no caller can be one of them, so an ALLOW rule lets none in, and a DENY rule
 /// keeps none out.
 pub(in super::super) fn warn_of_foreign(

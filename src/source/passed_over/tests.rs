@@ -186,6 +186,11 @@ fn files_of_kustomize_and_helm_are_passed_over() {
             &["kustomization.yaml"],
         ),
         (
+            &[("kustomization.yaml", "replacements: [{path: r.yaml}]\n")],
+            &["kustomization.yaml"],
+            &["kustomization.yaml"],
+        ),
+        (
             &[("kustomization.yaml", &inline)],
             &["kustomization.yaml"],
             &["kustomization.yaml"],
