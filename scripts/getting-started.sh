@@ -102,9 +102,10 @@ for word in "\$@"; do
         set -- "\$@" "\$word"
     fi
 done
-"$(command -v cargo)" "\$@"
+# In its place, so that a signal to it reaches what it runs, and its failure is seen.
+[ "\$1" = new ] || exec "$(command -v cargo)" "\$@"
 # The versions that this checkout is tested with.
-[ "\$1" != new ] || cp "$checkout/Cargo.lock" "\${!#}/Cargo.lock"
+"$(command -v cargo)" "\$@" && cp "$checkout/Cargo.lock" "\${!#}/Cargo.lock"
 END
 cat >"$work/.bin/tower-mesh" <<END
 #!/usr/bin/env bash

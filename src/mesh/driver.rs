@@ -23,7 +23,8 @@ use crate::tls::Rotation;
 ///
 /// [`run`](Self::run) it for as long as the mesh serves. Without it, or once it is dropped, the mesh goes on with what it has: policies
 /// stay as they were, fetched keys stay good until they are too old, and the identity until it ends. When there is anything to be kept fresh,
-/// the mesh is then no longer [ready](super::Readiness).
+/// the mesh is no longer [ready](super::Readiness) once the driver is dropped or its task has ended;
+/// while it exists and is not run, readiness says nothing of it.
 #[derive(Debug)]
 #[must_use = "configuration, keys and identity are only kept fresh while the driver runs"]
 pub struct Driver {

@@ -43,7 +43,11 @@ use crate::identity::Workload;
 /// let spans = OpenTelemetry::new(BatchSpanProcessor::builder(exporter).build(), &resource);
 /// let provider = SdkTracerProvider::builder().with_resource(resource).with_span_processor(spans.clone()).build();
 /// let application = tracing_opentelemetry::layer().with_tracer(provider.tracer("patients"));
-/// tracing_subscriber::registry().with(tracing_subscriber::fmt::layer()).with(application).init();
+/// // RUST_LOG, else INFO: without a filter `fmt::layer()` prints TRACE. For it, switch on the
+/// // feature `env-filter` of tracing-subscriber.
+/// let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+/// let lines = tracing_subscriber::fmt::layer();
+/// tracing_subscriber::registry().with(filter).with(lines).with(application).init();
 /// let propagation = Propagation::new().semantic_conventions().export_to(spans);
 /// let mesh = Mesh::builder(workload).propagation(propagation); // .identity(..) and so on
 /// // At the end, so that no span is left behind:

@@ -63,7 +63,9 @@ impl DangerousCredentials {
         Ok(Credentials::of(first, settings))
     }
 
-    /// A rustls configuration for clients that bring their own connector: reqwest's `use_preconfigured_tls`, say.
+    /// A rustls configuration for clients that bring their own connector, as reqwest does: by
+    /// `tls_backend_preconfigured` of 0.13 with its feature `rustls`, by `use_preconfigured_tls` of
+    /// 0.12 with `rustls-tls`.
     ///
     /// It reads the credentials anew for each handshake, so it may be kept. It accepts the given identities whatever the client thinks it
     /// is connecting to, hence one client for one destination. What is lost: connections are not closed when identities change, and
