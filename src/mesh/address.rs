@@ -1,7 +1,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::upstream::is_server_name;
+use rustls_pki_types::ServerName;
+
 use crate::identity::{SpiffeId, SpiffeIdError};
 
 /// Where a workload of an upstream listens: [`MeshBuilder::upstream`](super::MeshBuilder::upstream).
@@ -85,6 +86,11 @@ impl UpstreamAddress {
             None => Err(bad_port(text)),
         }
     }
+}
+
+/// Whether it is a DNS name or an address.
+pub(super) fn is_server_name(host: &str) -> bool {
+    ServerName::try_from(host).is_ok()
 }
 
 fn bad_port(address: impl fmt::Display) -> String {

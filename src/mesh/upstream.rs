@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use http::Uri;
 use http::uri::Authority;
-use rustls_pki_types::ServerName;
 
-use super::address::{Place, UpstreamAddress};
+use super::address::{Place, UpstreamAddress, is_server_name};
 use super::names::Name;
 use super::outside::OutsideUpstream;
 use super::unknown_host::UnknownHost;
@@ -234,11 +233,6 @@ fn parse(authority: &str) -> Result<Authority, String> {
     let parsed: Option<Authority> = authority.parse().ok().filter(is_plain);
     let named = parsed.filter(|parsed| is_server_name(bare(parsed.host())));
     named.ok_or_else(|| NO_HOST.to_owned())
-}
-
-/// Whether it is a DNS name or an address.
-pub(super) fn is_server_name(host: &str) -> bool {
-    ServerName::try_from(host).is_ok()
 }
 
 /// A host without the brackets that only a URI writes around an IPv6 address.

@@ -13,9 +13,7 @@ use super::again::{Again, Chances};
 use super::error::ClientError;
 use super::future::{ResponseBody, ResponseFuture};
 use super::head_timeout::{Bound, HeadTimeout};
-use super::into_uri::IntoUri;
 use super::record::Record;
-use super::request::RequestBuilder;
 use crate::context;
 use crate::mesh::ClientBody;
 use crate::mesh::client_body::streamed;
@@ -59,35 +57,6 @@ impl Client {
     /// A connector to the same hosts, for a client of one's own.
     pub(in crate::mesh) fn connector(&self, protocol: Protocol) -> MeshConnector {
         self.0.pools.connector(protocol, &Arc::default())
-    }
-
-    /// Gets a URI: `client.get("http://charts.default/7").await?`.
-    ///
-    /// # Errors
-    /// When it is awaited: when the URI cannot be parsed, its host is not configured, no server
-    /// answers there in time, or the server has not the identity that is expected.
-    pub fn get(&self, uri: impl IntoUri) -> RequestBuilder {
-        RequestBuilder::new(self, Method::GET, uri)
-    }
-
-    /// Posts to a URI; errors as [`get`](Self::get).
-    pub fn post(&self, uri: impl IntoUri) -> RequestBuilder {
-        RequestBuilder::new(self, Method::POST, uri)
-    }
-
-    /// Puts to a URI; errors as [`get`](Self::get).
-    pub fn put(&self, uri: impl IntoUri) -> RequestBuilder {
-        RequestBuilder::new(self, Method::PUT, uri)
-    }
-
-    /// Patches a URI; errors as [`get`](Self::get).
-    pub fn patch(&self, uri: impl IntoUri) -> RequestBuilder {
-        RequestBuilder::new(self, Method::PATCH, uri)
-    }
-
-    /// Deletes a URI; errors as [`get`](Self::get).
-    pub fn delete(&self, uri: impl IntoUri) -> RequestBuilder {
-        RequestBuilder::new(self, Method::DELETE, uri)
     }
 
     /// Makes a call that is described as an [`http::Request`].

@@ -13,6 +13,37 @@ use super::head_timeout::Bound;
 use super::into_uri::IntoUri;
 use crate::mesh::ClientBody;
 
+impl Client {
+    /// Gets a URI: `client.get("http://charts.default/7").await?`.
+    ///
+    /// # Errors
+    /// When it is awaited: when the URI cannot be parsed, its host is not configured, no server
+    /// answers there in time, or the server has not the identity that is expected.
+    pub fn get(&self, uri: impl IntoUri) -> RequestBuilder {
+        RequestBuilder::new(self, Method::GET, uri)
+    }
+
+    /// Posts to a URI; errors as [`get`](Self::get).
+    pub fn post(&self, uri: impl IntoUri) -> RequestBuilder {
+        RequestBuilder::new(self, Method::POST, uri)
+    }
+
+    /// Puts to a URI; errors as [`get`](Self::get).
+    pub fn put(&self, uri: impl IntoUri) -> RequestBuilder {
+        RequestBuilder::new(self, Method::PUT, uri)
+    }
+
+    /// Patches a URI; errors as [`get`](Self::get).
+    pub fn patch(&self, uri: impl IntoUri) -> RequestBuilder {
+        RequestBuilder::new(self, Method::PATCH, uri)
+    }
+
+    /// Deletes a URI; errors as [`get`](Self::get).
+    pub fn delete(&self, uri: impl IntoUri) -> RequestBuilder {
+        RequestBuilder::new(self, Method::DELETE, uri)
+    }
+}
+
 /// A call that is described and then awaited: [`Client::get`], [`Client::post`] and their like.
 ///
 /// A mistake in it, a header that is not valid say, is an error when it is awaited; nothing is sent
