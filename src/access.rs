@@ -147,7 +147,7 @@ fn asked<'a>(reply: &LocalReply, peer: &Peer, engine: &'a Engine) -> Option<Aske
     if Kind::of(reply) == Kind::Token {
         let rules = program.authentication.get(port).rules.iter();
         let named = rules.filter_map(|rule| Some((&**rule.within.resource()?, Some(&rule.at))));
-        return Some(Asked(named.collect())).filter(|asked| !asked.0.is_empty());
+        return Asked::new(named);
     }
     if matched(reply) != Some(NO_RULE) {
         return None;
@@ -155,22 +155,34 @@ fn asked<'a>(reply: &LocalReply, peer: &Peer, engine: &'a Engine) -> Option<Aske
     let rules = program.http.get(port).allow.enforced.as_ref()?;
     let place = |id| program.origins.get(id).map(|origin| &origin.at);
     let rules = rules.policies.keys();
-    Some(Asked(rules.map(|id| (id.as_str(), place(id))).collect()))
+    Asked::new(rules.map(|id| (id.as_str(), place(id))))
 }
 
 /// Rules by name and place.
-struct Asked<'a>(Vec<(&'a str, Option<&'a Position>)>);
+struct Asked<'a> {
+    first: Vec<(&'a str, Option<&'a Position>)>,
+    more: usize,
+}
+
+impl<'a> Asked<'a> {
+    /// None where there are none.
+    fn new(mut rules: impl Iterator<Item = (&'a str, Option<&'a Position>)>) -> Option<Self> {
+        let first: Vec<_> = rules.by_ref().take(MOST_ASKED).collect();
+        let more = rules.count();
+        (!first.is_empty()).then_some(Self { first, more })
+    }
+}
 
 impl fmt::Display for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (rule, at)) in self.0.iter().take(MOST_ASKED).enumerate() {
+        for (index, (rule, at)) in self.first.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
             write!(f, "{comma}{}", Shown(rule))?;
             if let Some(at) = at {
                 write!(f, " ({at})")?;
             }
         }
-        match self.0.len().saturating_sub(MOST_ASKED) {
+        match self.more {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
         }
