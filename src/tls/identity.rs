@@ -267,7 +267,7 @@ impl Drop for PrivateKey {
 }
 
 /// Why an identity cannot be used: what is wrong, where it was read, and how to put it right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct IdentityError {
     refusal: Refusal,
     /// Boxed, so that results stay small.
@@ -347,6 +347,14 @@ impl fmt::Display for IdentityError {
             write!(f, "{place}: ")?;
         }
         self.refusal.fmt(f)
+    }
+}
+
+impl fmt::Debug for IdentityError {
+    /// For people, as `unwrap` and a `main` that returns an error print it; nothing of the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.place.as_ref().map_or("", |place| place.what());
+        write!(f, "IdentityError({}, {what:?}, {self})", self.reason())
     }
 }
 

@@ -30,6 +30,11 @@ impl Place {
         self
     }
 
+    /// What the text holds.
+    pub(super) fn what(&self) -> &'static str {
+        self.text
+    }
+
     pub(super) fn to_file(&self) -> Option<&Path> {
         self.file.as_deref()
     }

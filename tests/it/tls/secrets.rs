@@ -79,7 +79,7 @@ fn no_error_repeats_what_was_to_be_a_key() {
     let svid = X509Svid::new(issued.chain().to_vec(), key).unwrap();
     let identity = Identity::new(svid, pki.bundles().unwrap());
     let error = Credentials::new(&identity, Settings::default()).unwrap_err();
-    assert!(format!("{error:?}").len() < 300, "{error:?}");
+    assert!(format!("{error:?}").len() < 200, "{error:?}");
 }
 
 /// M-51: a copy of an identity is wiped apart from the original, which goes on.
