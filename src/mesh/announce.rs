@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::cells::Cells;
+use super::config::live::Cells;
 use crate::identity::Workload;
 use crate::tls::{Credentials, Modes, Rfc3339};
 

@@ -2,27 +2,27 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{UpstreamAddress, UpstreamId};
-use super::cells::ModeChoice;
-use super::driver::Driver;
+use super::client::pool::address::{UpstreamAddress, UpstreamId};
+use super::client::pool::external_host::Outside;
+use super::client::pool::names::{Names, Resolver};
+use super::client::pool::pools::Pools;
+use super::client::pool::upstreams::{Upstreams, shown};
+use super::client::{Client, Outbound};
+use super::config::driver::Driver;
+use super::config::fetch::FetchOptions;
+use super::config::live::ModeChoice;
+use super::config::rules::Rules;
+use super::config::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::error::{BuildError, Faults};
-use super::fetch::FetchOptions;
 use super::handle::{Listening, Mesh, Parts};
-use super::http::HttpLimits;
-use super::inbound::{Inbound, Observer, ServerLayer};
-use super::names::{Names, Resolver};
-use super::outbound::{Client, Outbound};
-use super::outside::Outside;
 use super::own_identity;
 use super::plaintext::{Plaintext, unproven_id};
-use super::pool::Pools;
-use super::quiet::QuietStreams;
-use super::rules::Rules;
+use super::server::connection::limits::HttpLimits;
+use super::server::connection::quiet_streams::QuietStreams;
+use super::server::{Inbound, Observer, ServerLayer};
 use super::shutdown::Shutdown;
-use super::sources::{ConfigSource, Feed, IdentitySource, Origin};
 use super::tls_metrics;
 use super::trust_domain;
-use super::upstream::{Upstreams, shown};
 use crate::error_chain::ErrorChain;
 use crate::identity::{SpiffeId, Workload};
 use crate::matcher::Cidr;
@@ -90,7 +90,7 @@ impl MeshBuilder {
 
     /// Our own identity: [`tls::Files`](crate::tls::Files) or another [`tls::Source`](crate::tls::Source), which the driver follows; a
     /// [`tls::Identity`](crate::tls::Identity) that stays; or [`tls::Credentials`](crate::tls::Credentials). Required,
-    /// unless [plaintext](super::DangerousMeshBuilder::plaintext) is asked for.
+    /// unless [plaintext](crate::mesh::DangerousMeshBuilder::plaintext) is asked for.
     pub fn identity(mut self, source: impl Into<IdentitySource>) -> Self {
         self.identity = Some(source.into().0);
         self
@@ -196,13 +196,13 @@ impl MeshBuilder {
     /// How long a call may wait for the head of its response; 30 s by default. Connections and what
     /// is sent again count, reading the response's body does not.
     ///
-    /// A call that is late ends with an error ([`ClientError::is_timeout`](super::ClientError::is_timeout)),
+    /// A call that is late ends with an error ([`ClientError::is_timeout`](crate::mesh::ClientError::is_timeout)),
     /// is counted with 504 and Envoy's flag `UT`, and the server sees it cancelled. While the body of
     /// a request still moves, the time begins anew, so that a long upload is not cut. Calls of gRPC
     /// may wait as long as their own `grpc-timeout` says (tonic's `Request::set_timeout`; its clients
     /// read `DEADLINE_EXCEEDED`, with the feature `tonic`), and without one for as long as it takes: a
     /// stream may send its head late.
-    /// [`RequestBuilder::timeout`](super::RequestBuilder::timeout) is for one call.
+    /// [`RequestBuilder::timeout`](crate::mesh::RequestBuilder::timeout) is for one call.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = Some(timeout);
         self

@@ -27,7 +27,7 @@ impl DangerousMeshBuilder {
     /// Resources that make a port of this workload STRICT (PeerAuthentication, or the peers of a legacy Policy) are refused at
     /// [`build`](MeshBuilder::build), and at a reload, where the configuration before stays. Where no resource says a mode, plaintext holds, whatever
     /// [`mode_otherwise`](MeshBuilder::mode_otherwise) says. A warning with target `tower_mesh::mesh` is written at the start, and each hour while the
-    /// [`Driver`](super::Driver) runs.
+    /// [`Driver`](crate::mesh::Driver) runs.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -37,7 +37,7 @@ enum Cause<'a> {
 }
 
 impl BuildError {
-    /// The options that are wrong, each with the method of [`MeshBuilder`](super::MeshBuilder) and what to do instead. A missing identity is
+    /// The options that are wrong, each with the method of [`MeshBuilder`](crate::mesh::MeshBuilder) and what to do instead. A missing identity is
     /// one of them.
     #[must_use]
     pub fn mistakes(&self) -> &[String] {

@@ -9,15 +9,15 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 
 use super::MeshBuilder;
 use super::announce;
-use super::bind::bind;
-use super::cells::Cells;
-use super::connect::MeshConnector;
-use super::http::HttpLimits;
-use super::inbound::{Server, ServerLayer};
-use super::outbound::Client;
-use super::quiet::QuietStreams;
+use super::client::Client;
+use super::client::pool::connector::MeshConnector;
+use super::config::live::Cells;
+use super::config::reload::Reloads;
 use super::readiness::{IdentityState, Readiness};
-use super::reload::Reloads;
+use super::server::connection::bind::bind;
+use super::server::connection::limits::HttpLimits;
+use super::server::connection::quiet_streams::QuietStreams;
+use super::server::{Server, ServerLayer};
 use super::shutdown::{Last, Running, Shutdown, Signal};
 use super::tls_metrics;
 use crate::identity::{SpiffeId, Workload};
@@ -226,7 +226,7 @@ impl Mesh {
         self.0.cells.config.load().engine.clone()
     }
 
-    /// The identity in use. In [plaintext](super::DangerousMeshBuilder::plaintext) nothing proves one: it is then the id that Istio would
+    /// The identity in use. In [plaintext](crate::mesh::DangerousMeshBuilder::plaintext) nothing proves one: it is then the id that Istio would
     /// give this workload, `spiffe://<trust domain>/ns/<namespace>/sa/<account>`, so that the same
     /// [`upstream`](MeshBuilder::upstream) calls serve with and without certificates.
     #[must_use]
@@ -236,7 +236,7 @@ impl Mesh {
     }
 
     /// The certificate, key and roots in use; [`replace`](Credentials::replace) rotates them. `None` in
-    /// [plaintext](super::DangerousMeshBuilder::plaintext), where there are none.
+    /// [plaintext](crate::mesh::DangerousMeshBuilder::plaintext), where there are none.
     #[must_use]
     pub fn credentials(&self) -> Option<&Credentials> {
         self.0.credentials.as_ref()

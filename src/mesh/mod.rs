@@ -61,79 +61,45 @@
 //! # Ok(()) }
 //! ```
 
-mod address;
 mod allow;
 mod announce;
-mod applying;
-mod bind;
 mod builder;
-mod cells;
-mod client_body;
-mod connect;
-mod connect_error;
+mod client;
+mod config;
 mod danger;
-mod driver;
-mod ending;
-mod ends;
 mod error;
-mod failures;
-mod farewell;
-mod fetch;
 mod guards;
 mod handle;
-mod http;
-mod inbound;
-mod kept_body;
-mod key_servers;
-mod keys;
-#[cfg(feature = "axum")]
-mod make;
-mod names;
-mod on_complete;
-mod outbound;
-mod outside;
-mod own_body;
 mod own_identity;
-mod patience;
 mod plaintext;
-mod pool;
-mod quiet;
 mod readiness;
-mod reload;
-mod rules;
 mod serve;
-mod served_body;
+mod server;
 mod shutdown;
-mod sources;
-mod stall;
-mod streams;
 mod tls_metrics;
-mod told;
 mod trust_domain;
-mod unknown_host;
-mod upstream;
 
-pub use address::{UpstreamAddress, UpstreamId};
 pub use builder::MeshBuilder;
-pub use client_body::ClientBody;
-pub use connect::{MeshConnector, MeshStream};
-pub use connect_error::ConnectError;
-pub use danger::DangerousMeshBuilder;
-pub use driver::Driver;
-pub use error::BuildError;
-pub use guards::{Guards, GuardsBuilder};
-pub use handle::Mesh;
-pub use http::HttpLimits;
-pub use inbound::{Completed, ConnectionServer, ResponseBody, ResponseFuture, Server, ServerLayer};
-#[cfg(feature = "axum")]
-pub use make::{AxumFuture, AxumServer, MakeServer};
-pub use outbound::{
+pub use client::body::outgoing::ClientBody;
+pub use client::pool::address::{UpstreamAddress, UpstreamId};
+pub use client::pool::connect_error::ConnectError;
+pub use client::pool::connector::{MeshConnector, MeshStream};
+pub use client::pool::external_host::Outside;
+pub use client::{
     BodyError as ClientBodyError, Client, ClientError, IntoUri, RequestBuilder,
     ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture,
 };
-pub use outside::Outside;
+pub use config::driver::Driver;
+pub use config::reload::{RefusalReason, RefusedReload};
+pub use config::sources::{ConfigSource, IdentitySource};
+pub use danger::DangerousMeshBuilder;
+pub use error::BuildError;
+pub use guards::{Guards, GuardsBuilder};
+pub use handle::Mesh;
 pub use readiness::{IdentityState, Probe, Readiness};
-pub use reload::{RefusalReason, RefusedReload};
 pub use serve::{Drained, RequestBody};
-pub use served_body::ServedBody;
-pub use sources::{ConfigSource, IdentitySource};
+pub use server::connection::limits::HttpLimits;
+pub use server::connection::served_body::ServedBody;
+#[cfg(feature = "axum")]
+pub use server::make::{AxumFuture, AxumServer, MakeServer};
+pub use server::{Completed, ConnectionServer, ResponseBody, ResponseFuture, Server, ServerLayer};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::config::sources::Origin;
 use super::error::{Faults, IdentityFault};
-use super::sources::Origin;
 use crate::identity::{SpiffeId, Workload};
 use crate::tls::{Credentials, Rotation, Settings};
 

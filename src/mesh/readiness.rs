@@ -9,11 +9,12 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use tower_service::Service;
 
-use super::reload::RefusedReload;
-use super::{ClientBody, Mesh};
+use super::ClientBody;
+use super::Mesh;
+use super::config::reload::RefusedReload;
 use crate::metrics::Scrape;
 
-/// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`], [`Guards::readiness`](super::Guards::readiness).
+/// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`], [`Guards::readiness`](crate::mesh::Guards::readiness).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readiness {
@@ -21,7 +22,7 @@ pub struct Readiness {
     pub identity: IdentityState,
     /// The source of our identity failed when it last spoke, and how long ago it said something of use. What we have is good until it ends.
     pub source_down_for: Option<Duration>,
-    /// Something is to be followed, configuration, keys or our identity, and nobody does: the [`Driver`](super::Driver) was dropped or broke off.
+    /// Something is to be followed, configuration, keys or our identity, and nobody does: the [`Driver`](crate::mesh::Driver) was dropped or broke off.
     /// What we have is served on, but grows old.
     pub unattended: bool,
     /// How many configurations have been in use: 1 for the one that was built with.
@@ -47,9 +48,9 @@ pub enum IdentityState {
     Expired,
     /// Whoever issued it has none for us any more.
     Withdrawn,
-    /// There is none that could end: [`Guards`](super::Guards) have no TLS of their own.
+    /// There is none that could end: [`Guards`](crate::mesh::Guards) have no TLS of their own.
     Absent,
-    /// There is none: this mesh speaks [plaintext](super::DangerousMeshBuilder::plaintext).
+    /// There is none: this mesh speaks [plaintext](crate::mesh::DangerousMeshBuilder::plaintext).
     Plaintext,
 }
 

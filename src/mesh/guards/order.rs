@@ -2,7 +2,7 @@ use http::StatusCode;
 
 use crate::context::Exchange;
 use crate::log_limit::limited;
-use crate::mesh::cells::Config;
+use crate::mesh::config::live::Config;
 use crate::message::LocalReply;
 
 /// Refuses a request that has not met the token rules of this configuration, where there are some.

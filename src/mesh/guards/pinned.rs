@@ -4,7 +4,7 @@ use http::Extensions;
 
 use super::Guards;
 use crate::live::Snapshot;
-use crate::mesh::cells::Config;
+use crate::mesh::config::live::Config;
 
 /// The generation that a request is judged by: the one that was current when it met the first layer
 /// of its guards. Without it, a reload between two layers would combine the token rules of one

@@ -1,0 +1,183 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::oneshot;
+
+use super::outgoing::Streamed;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body whose beginning is kept until the response is there, so that the request can be sent once more when the server has not touched it.
+///
+/// Dropped, it hands over what is left of it, and all that was read; nothing, when that was more than [`ROOM`] or an error.
+pub(in crate::mesh) struct KeptBody {
+    left: Left,
+    /// What was read, while it fits.
+    read: Vec<Piece>,
+    room: usize,
+    back: Option<oneshot::Sender<Left>>,
+}
+
+/// What is still to be sent.
+pub(in crate::mesh) struct Left {
+    /// First these, which were read before.
+    again: VecDeque<Piece>,
+    rest: Option<Streamed>,
+}
+
+/// A [`Frame`] that can be sent again.
+#[derive(Clone)]
+enum Piece {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+impl Left {
+    pub(in crate::mesh) fn whole(body: Streamed) -> Self {
+        Self {
+            again: VecDeque::new(),
+            rest: Some(body),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BoxError>>> {
+        if let Some(piece) = self.again.pop_front() {
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        let Some(rest) = &mut self.rest else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(rest.as_mut().poll_frame(cx));
+        if frame.is_none() {
+            self.rest = None;
+        }
+        Poll::Ready(frame.map(|frame| frame.map(Piece::of)))
+    }
+}
+
+impl KeptBody {
+    /// The body, and where it arrives again once it was dropped.
+    pub(in crate::mesh) fn new(left: Left) -> (Self, oneshot::Receiver<Left>) {
+        let (back, again) = oneshot::channel();
+        let body = Self {
+            left,
+            read: Vec::new(),
+            room: ROOM,
+            back: Some(back),
+        };
+        (body, again)
+    }
+
+    fn keep(&mut self, piece: &Piece) {
+        let room = self.room.checked_sub(piece.len());
+        match (&self.back, room) {
+            (Some(back), Some(room)) if !back.is_closed() => {
+                self.room = room;
+                self.read.push(piece.clone());
+            }
+            _ => self.forget(),
+        }
+    }
+
+    fn forget(&mut self) {
+        self.back = None;
+        self.read = Vec::new();
+    }
+}
+
+impl Body for KeptBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let piece = ready!(this.left.poll(cx));
+        match &piece {
+            Some(Ok(piece)) => this.keep(piece),
+            Some(Err(_)) => this.forget(),
+            None => {}
+        }
+        Poll::Ready(piece.map(|piece| piece.map(Piece::frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let rest = self.left.rest.as_ref();
+        self.left.again.is_empty() && rest.is_none_or(|rest| rest.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.left.rest.as_ref();
+        let rest = rest.map_or_else(|| SizeHint::with_exact(0), |rest| rest.size_hint());
+        let again: u64 = self.left.again.iter().map(Piece::bytes).sum();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(again));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(again));
+        }
+        hint
+    }
+}
+
+impl Drop for KeptBody {
+    fn drop(&mut self) {
+        let Some(back) = self.back.take() else {
+            return;
+        };
+        let mut again: VecDeque<_> = mem::take(&mut self.read).into();
+        again.append(&mut self.left.again);
+        let rest = self.left.rest.take();
+        // Nobody waits for it once there is a response.
+        let _ = back.send(Left { again, rest });
+    }
+}
+
+impl Piece {
+    fn of(frame: Frame<Bytes>) -> Self {
+        match frame.into_data() {
+            Ok(data) => Self::Data(data),
+            Err(frame) => Self::Trailers(frame.into_trailers().unwrap_or_default()),
+        }
+    }
+
+    fn frame(self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data),
+            Self::Trailers(trailers) => Frame::trailers(trailers),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Data(data) => data.len() as u64,
+            Self::Trailers(_) => 0,
+        }
+    }
+
+    /// What it costs to keep.
+    fn len(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len().max(SMALLEST),
+            Self::Trailers(trailers) => trailers.len() * SMALLEST,
+        }
+    }
+}
+
+impl fmt::Debug for KeptBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptBody").finish_non_exhaustive()
+    }
+}
+
+/// Security rule R-08.
+const ROOM: usize = 64 * 1024;
+/// So that a thousand tiny pieces do not count as nothing.
+const SMALLEST: usize = 64;

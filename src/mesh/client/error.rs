@@ -1,0 +1,254 @@
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use http::uri::{Authority, InvalidUri};
+use http::{StatusCode, Uri};
+use hyper_util::client::legacy;
+
+use super::head_timeout::Over;
+use super::pool::connect_error::ConnectError;
+use super::pool::unknown_host::UnknownHost;
+use crate::message::ResponseFlags;
+use crate::tls::HandshakeError;
+
+/// A call that got no response.
+///
+/// `Display` says what failed and [`source`](Error::source) why, one level each.
+#[derive(Debug)]
+pub struct ClientError(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Malformed(Box<str>),
+    Uri(InvalidUri),
+    UnknownHost(UnknownHost),
+    Connect(ConnectError),
+    Timeout {
+        /// Host and port of the call.
+        authority: Box<str>,
+        after: Duration,
+        /// What tonic's clients make of it.
+        #[cfg(feature = "tonic")]
+        status: Option<tonic::Status>,
+    },
+    Hyper {
+        authority: Box<str>,
+        error: legacy::Error,
+    },
+}
+
+impl ClientError {
+    /// A request that can be sent nowhere.
+    pub(super) fn malformed(mistake: impl Into<Box<str>>) -> Self {
+        Self(Kind::Malformed(mistake.into()))
+    }
+
+    /// A text that is no URI.
+    pub(super) fn uri(error: InvalidUri) -> Self {
+        Self(Kind::Uri(error))
+    }
+
+    /// A URI that says neither `http` nor `https`; `words` are its own, with that before them.
+    pub(super) fn no_scheme(words: Option<&Uri>) -> Self {
+        const SENTENCE: &str = "the URI of a call begins with http:// or https://";
+        let words = words.filter(|uri| !uri.to_string().contains('@'));
+        let Some(authority) = words.and_then(Uri::authority) else {
+            return Self::malformed(format!("{SENTENCE}: write http://charts.default/ say"));
+        };
+        // A path may name people, and an error is often logged.
+        let whole = format!("http://{authority}/...");
+        let shown = whole.get(..LONGEST_SHOWN).unwrap_or(&whole);
+        Self::malformed(format!("{SENTENCE}: write {shown}"))
+    }
+
+    pub(super) fn unknown_host(unknown: UnknownHost) -> Self {
+        Self(Kind::UnknownHost(unknown))
+    }
+
+    pub(super) fn connect(error: ConnectError) -> Self {
+        Self(Kind::Connect(error))
+    }
+
+    /// No response head came in time.
+    pub(super) fn timeout(authority: Option<&Authority>, over: Over) -> Self {
+        Self(Kind::Timeout {
+            authority: named(authority),
+            after: over.after,
+            #[cfg(feature = "tonic")]
+            status: over
+                .is_deadline
+                .then(|| tonic::Status::deadline_exceeded("the time of grpc-timeout is over")),
+        })
+    }
+
+    pub(super) fn hyper(authority: Option<&Authority>, error: legacy::Error) -> Self {
+        let authority = named(authority);
+        Self(Kind::Hyper { authority, error })
+    }
+
+    /// Whether no upstream is configured for the host of the call.
+    #[must_use]
+    pub fn is_unknown_host(&self) -> bool {
+        matches!(self.0, Kind::UnknownHost(_))
+    }
+
+    /// Whether no connection could be made, so that nothing of the call was sent.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        match &self.0 {
+            Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) | Kind::Timeout { .. } => {
+                false
+            }
+            Kind::Connect(_) => true,
+            Kind::Hyper { error, .. } => error.is_connect(),
+        }
+    }
+
+    /// Whether the head of the response did not come in time: see
+    /// [`MeshBuilder::response_timeout`](crate::mesh::MeshBuilder::response_timeout). The server
+    /// may have done what it was asked for.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0, Kind::Timeout { .. })
+    }
+
+    /// Why there is no connection, when that is why the call failed.
+    #[must_use]
+    pub fn connect_error(&self) -> Option<&ConnectError> {
+        let error = match &self.0 {
+            Kind::Connect(error) => return Some(error),
+            Kind::Hyper { error, .. } => error,
+            Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) | Kind::Timeout { .. } => {
+                return None;
+            }
+        };
+        let mut source = error.source();
+        while let Some(error) = source {
+            if let Some(error) = error.downcast_ref() {
+                return Some(error);
+            }
+            source = error.source();
+        }
+        None
+    }
+
+    /// Why the TLS handshake failed, when it did.
+    #[must_use]
+    pub fn handshake(&self) -> Option<&HandshakeError> {
+        self.connect_error().and_then(ConnectError::handshake)
+    }
+
+    /// Whether the server says that it has not touched the call (RFC 9113 §6.8 and §8.7), so that it may be sent again whatever it is.
+    pub(super) fn is_untouched(&self) -> bool {
+        let mut source = self.source();
+        while let Some(error) = source {
+            if let Some(error) = error.downcast_ref::<h2::Error>() {
+                let goes_away = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+                let refused =
+                    error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+                return error.is_remote() && (goes_away || refused);
+            }
+            source = error.source();
+        }
+        false
+    }
+
+    /// Whether it waited for a connection that another call was making, which failed or gave up. hyper's pool says so in words alone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let Kind::Hyper { error, .. } = &self.0 else {
+            return false;
+        };
+        let source = error.source();
+        error.is_connect() && source.is_some_and(|source| source.to_string() == ABANDONED)
+    }
+
+    /// Envoy's response flags for it: `NR`, `UF`, `UH` (DNS knows no address of the upstream), `UT` or `UC`.
+    #[must_use]
+    pub fn flags(&self) -> ResponseFlags {
+        if let Some(error) = self.connect_error() {
+            return if error.is_unresolved() {
+                ResponseFlags::NO_HEALTHY_UPSTREAM
+            } else {
+                ResponseFlags::UPSTREAM_CONNECTION_FAILURE
+            };
+        }
+        match &self.0 {
+            Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => ResponseFlags::NO_ROUTE,
+            Kind::Timeout { .. } => ResponseFlags::UPSTREAM_TIMEOUT,
+            Kind::Connect(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+            Kind::Hyper { error, .. } if error.is_connect() => {
+                ResponseFlags::UPSTREAM_CONNECTION_FAILURE
+            }
+            Kind::Hyper { .. } => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+        }
+    }
+
+    /// The status that Envoy would answer with in its place.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match &self.0 {
+            Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => StatusCode::NOT_FOUND,
+            Kind::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Kind::Connect(_) | Kind::Hyper { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(error) = self.connect_error() {
+            return error.fmt(f);
+        }
+        match &self.0 {
+            Kind::Malformed(mistake) => f.write_str(mistake),
+            Kind::Uri(_) => f.write_str("the URI of the call cannot be read"),
+            Kind::UnknownHost(unknown) => unknown.fmt(f),
+            Kind::Connect(error) => error.fmt(f),
+            Kind::Timeout {
+                authority, after, ..
+            } => {
+                write!(f, "no response from {authority} within {after:?}")
+            }
+            Kind::Hyper { authority, error } if error.is_connect() => {
+                write!(f, "no connection to {authority}")
+            }
+            Kind::Hyper { authority, .. } => {
+                write!(
+                    f,
+                    "the connection to {authority} ended before a response came"
+                )
+            }
+        }
+    }
+}
+
+impl Error for ClientError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // `Display` has written its own words already.
+        if let Some(error) = self.connect_error() {
+            return error.source();
+        }
+        match &self.0 {
+            #[cfg(feature = "tonic")]
+            Kind::Timeout {
+                status: Some(status),
+                ..
+            } => Some(status),
+            Kind::Malformed(_) | Kind::UnknownHost(_) | Kind::Timeout { .. } => None,
+            Kind::Uri(error) => Some(error),
+            Kind::Connect(error) => error.source(),
+            // hyper's own first level says nothing more.
+            Kind::Hyper { error, .. } => error.source(),
+        }
+    }
+}
+
+/// Without a user.
+fn named(authority: Option<&Authority>) -> Box<str> {
+    let authority = authority.map_or("the server", Authority::as_str);
+    authority.rsplit('@').next().unwrap_or_default().into()
+}
+
+const ABANDONED: &str = "request was canceled";
+const LONGEST_SHOWN: usize = 120;

@@ -1,0 +1,418 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, pending, poll_fn};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::error_chain::ErrorChain;
+use crate::live::Live;
+use crate::metrics::{Counter, Registry};
+
+/// A DNS name of an upstream, and the addresses that DNS last gave for it.
+pub(in crate::mesh) struct Name {
+    host: Box<str>,
+    port: u16,
+    found: Live<Box<[SocketAddr]>>,
+}
+
+impl Name {
+    pub(in crate::mesh) fn new(host: Box<str>, port: u16) -> Self {
+        Self {
+            host,
+            port,
+            found: Live::new(Box::default()),
+        }
+    }
+
+    pub(in crate::mesh) fn is(&self, host: &str, port: u16) -> bool {
+        (&*self.host, self.port) == (host, port)
+    }
+
+    /// The addresses now; none while DNS has never given any.
+    pub(in crate::mesh) fn add_to(&self, addresses: &mut Vec<SocketAddr>) {
+        addresses.extend_from_slice(&self.found.load());
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Name({self})")
+    }
+}
+
+/// Asks for the addresses of a host and port.
+#[derive(Clone)]
+pub(in crate::mesh) struct Resolver(Arc<Ask>);
+
+type Ask = dyn Fn(&str, u16) -> Answer + Send + Sync;
+type Answer = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+impl Resolver {
+    /// One that asks a function.
+    pub(in crate::mesh) fn new(ask: impl Fn(&str, u16) -> Answer + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+}
+
+impl Default for Resolver {
+    /// The operating system's.
+    fn default() -> Self {
+        Self::new(|host, port| {
+            let host = host.to_owned();
+            Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+        })
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+/// Keeps the addresses of the upstreams' DNS names fresh.
+#[derive(Debug, Default)]
+pub(in crate::mesh) struct Names(Vec<Followed>);
+
+impl Names {
+    pub(in crate::mesh) fn new(
+        names: &[Arc<Name>],
+        resolver: &Resolver,
+        registry: &Registry,
+    ) -> Self {
+        let follow = |name: &Arc<Name>| Followed::new(Arc::clone(name), resolver, registry);
+        Self(names.iter().map(follow).collect())
+    }
+
+    pub(in crate::mesh) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Asks for all of them once, within [`FIRST`]. What does not come then is asked for again.
+    pub(in crate::mesh) async fn first(&mut self) {
+        let asked = self.0.iter_mut().map(|name| name.ask(FIRST));
+        all(asked.collect()).await;
+    }
+
+    /// Asks for each of them again and again, for ever.
+    pub(in crate::mesh) async fn refresh(&mut self) -> Infallible {
+        all(self.0.iter_mut().map(Followed::follow).collect()).await;
+        pending().await
+    }
+}
+
+/// One name, and how it went so far.
+#[derive(Debug)]
+struct Followed {
+    name: Arc<Name>,
+    resolver: Resolver,
+    /// One after the other.
+    failures: u32,
+    warned: Option<Instant>,
+    succeeded: Counter,
+    failed: Counter,
+}
+
+impl Followed {
+    fn new(name: Arc<Name>, resolver: &Resolver, registry: &Registry) -> Self {
+        const HELP: &str = "Times that DNS was asked for the addresses of an upstream.";
+        let text = name.to_string();
+        let count = |result| {
+            let labels = [("name", text.as_str()), ("result", result)];
+            registry.counter("mesh_upstream_lookups_total", HELP, &labels)
+        };
+        Self {
+            succeeded: count("success"),
+            failed: count("failure"),
+            name,
+            resolver: resolver.clone(),
+            failures: 0,
+            warned: None,
+        }
+    }
+
+    async fn follow(&mut self) {
+        loop {
+            sleep(around(self.pause())).await;
+            self.ask(LONGEST).await;
+        }
+    }
+
+    /// Until the next question: short after a failure, and twice as long after each further one.
+    fn pause(&self) -> Duration {
+        match self.failures {
+            0 => USUAL,
+            failures => SHORTEST
+                .saturating_mul(1 << (failures - 1).min(10))
+                .min(USUAL),
+        }
+    }
+
+    async fn ask(&mut self, patience: Duration) {
+        let answer = (self.resolver.0)(&self.name.host, self.name.port);
+        let answer = match timeout(patience, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
+        };
+        match answer {
+            Ok(addresses) if !addresses.is_empty() => self.found(addresses),
+            Ok(_) => self.lost(&io::Error::other("the name has no address")),
+            Err(error) => self.lost(&error),
+        }
+    }
+
+    fn found(&mut self, mut addresses: Vec<SocketAddr>) {
+        // DNS shuffles them; in one order they can be compared and take turns.
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.truncate(MOST);
+        self.succeeded.add(1);
+        if self.failures > 0 {
+            tracing::info!(target: "tower_mesh::client", name = %self.name, "DNS knows the upstream again");
+        }
+        (self.failures, self.warned) = (0, None);
+        if **self.name.found.load() == *addresses {
+            return;
+        }
+        tracing::debug!(target: "tower_mesh::client", name = %self.name, ?addresses, "the upstream's addresses");
+        self.name.found.store(addresses.into());
+    }
+
+    /// The addresses stay as they are.
+    fn lost(&mut self, error: &io::Error) {
+        self.failed.add(1);
+        self.failures = self.failures.saturating_add(1);
+        let now = Instant::now();
+        if self.warned.is_some_and(|warned| now < warned + REMIND) {
+            return;
+        }
+        self.warned = Some(now);
+        let kept = self.name.found.load().len();
+        tracing::warn!(target: "tower_mesh::client", name = %self.name, error = %ErrorChain(error), kept, "DNS gives no address for the upstream; those of before stay");
+    }
+}
+
+/// Polls all of them until the last one has ended.
+async fn all<F: Future<Output = ()>>(futures: Vec<F>) {
+    let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    poll_fn(|cx| {
+        futures.retain_mut(|future| future.as_mut().poll(cx).is_pending());
+        if futures.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// Up to a fifth more or less, so that processes that began together do not ask together.
+fn around(time: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 401;
+    time * (800 + u32::try_from(random).unwrap_or(200)) / 1000
+}
+
+/// What `build` waits at most.
+const FIRST: Duration = Duration::from_secs(5);
+/// For an answer, later.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Between two questions.
+const USUAL: Duration = Duration::from_secs(30);
+/// After the first failure.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// Between two warnings.
+const REMIND: Duration = Duration::from_secs(60);
+/// Addresses of one name.
+const MOST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_types, reason = "locked by tests")]
+
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::metrics::Format;
+    use crate::testing::Pki;
+    use crate::{Mesh, Workload};
+
+    /// Gives these answers one after the other, the last one for ever.
+    fn answering(answers: &[Option<&'static [&'static str]>]) -> Resolver {
+        let answers: Mutex<VecDeque<_>> = Mutex::new(answers.iter().copied().collect());
+        Resolver::new(move |_, port| {
+            let mut answers = answers.lock().unwrap();
+            let answer = match answers.len() {
+                1 => answers[0],
+                _ => answers.pop_front().unwrap(),
+            };
+            Box::pin(async move {
+                let hosts = answer.ok_or_else(|| io::Error::other("DNS is down"))?;
+                let address = |host: &&str| SocketAddr::new(host.parse().unwrap(), port);
+                Ok(hosts.iter().map(address).collect())
+            })
+        })
+    }
+
+    fn names(resolver: &Resolver, registry: &Registry) -> (Arc<Name>, Names) {
+        let name = Arc::new(Name::new("charts.internal".into(), 8443));
+        let names = Names::new(&[Arc::clone(&name)], resolver, registry);
+        (name, names)
+    }
+
+    fn known(name: &Name) -> Vec<String> {
+        let mut addresses = Vec::new();
+        name.add_to(&mut addresses);
+        addresses.iter().map(SocketAddr::to_string).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_answer_replaces_the_last_one_and_a_failure_does_not() {
+        let resolver = answering(&[
+            Some(&["10.0.0.2", "10.0.0.1", "10.0.0.2"]),
+            None,
+            Some(&[]),
+            Some(&["10.0.0.3"]),
+        ]);
+        let registry = Registry::new();
+        let (name, mut names) = names(&resolver, &registry);
+        names.first().await;
+        let before = ["10.0.0.1:8443", "10.0.0.2:8443"];
+        assert_eq!(known(&name), before);
+        let began = Instant::now();
+        let asked = |result: &str| {
+            let text = registry.render(Format::Text);
+            let labels = format!(r#"{{name="charts.internal:8443",result="{result}"}}"#);
+            let line = format!("mesh_upstream_lookups_total{labels} ");
+            let count = text.lines().find_map(|line_| line_.strip_prefix(&line));
+            count.unwrap().parse::<u64>().unwrap()
+        };
+        let watch = async {
+            while asked("failure") < 2 {
+                assert_eq!(known(&name), before);
+                sleep(Duration::from_millis(100)).await;
+            }
+            while known(&name) == before {
+                sleep(Duration::from_millis(100)).await;
+            }
+            began.elapsed()
+        };
+        let took = tokio::select! {
+            took = watch => took,
+            _ = names.refresh() => unreachable!(),
+        };
+        assert_eq!(known(&name), ["10.0.0.3:8443"]);
+        // Some 30 s, then one, then two.
+        let sooner = Duration::from_secs(26)..Duration::from_secs(41);
+        assert!(sooner.contains(&took), "{took:?}");
+        assert_eq!((asked("success"), asked("failure")), (2, 2));
+    }
+
+    /// A server of this answer; the guard ends it.
+    async fn served(pki: &Pki, answer: &'static str) -> (SocketAddr, JoinHandle<()>) {
+        let builder = Mesh::builder(Workload::new("default", "app"));
+        let identity = pki.identity("default", "app").unwrap();
+        let (mesh, _) = builder.identity(identity).build().await.unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let app = axum::Router::new().fallback(move || async move { answer });
+        let serving = tokio::spawn(async move {
+            let _ = mesh.serve_on(socket, app).await;
+        });
+        (address, serving)
+    }
+
+    #[tokio::test]
+    async fn calls_follow_the_addresses_that_dns_gives() {
+        let pki = Pki::new("cluster.local").unwrap();
+        let (first, serving) = served(&pki, "first").await;
+        let (second, _serving) = served(&pki, "second").await;
+        let known = Arc::new(Mutex::new(None));
+        let asked = Arc::clone(&known);
+        let resolver = Resolver::new(move |_, _| {
+            let known = *asked.lock().unwrap();
+            Box::pin(async move { Ok(known.into_iter().collect()) })
+        });
+        let (mesh, driver) = Mesh::builder(Workload::new("default", "desk"))
+            .identity(pki.identity("default", "desk").unwrap())
+            .upstream(
+                "app.default",
+                ["app.internal:1"],
+                ["spiffe://cluster.local/ns/default/sa/app"],
+            )
+            .resolver(resolver)
+            .build()
+            .await
+            .unwrap();
+        tokio::spawn(driver.run());
+        let ask = async || match mesh.client().get("http://app.default/").await {
+            Ok(response) => response.into_body().text().await.unwrap(),
+            Err(error) => error.to_string(),
+        };
+        let nowhere = "no connection to app.default: DNS knows no address of app.internal:1";
+        assert_eq!(ask().await, nowhere);
+        let until = async |wanted: &str| {
+            for _ in 0..100 {
+                if ask().await == wanted {
+                    return;
+                }
+                tokio::time::pause();
+                tokio::time::advance(Duration::from_secs(1)).await;
+                tokio::time::resume();
+            }
+            panic!("{wanted} is never reached: {}", ask().await);
+        };
+        *known.lock().unwrap() = Some(first);
+        until("first").await;
+        *known.lock().unwrap() = Some(second);
+        serving.abort();
+        until("second").await;
+        // What was known stays.
+        *known.lock().unwrap() = None;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::resume();
+        until("second").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dns_that_does_not_answer_delays_the_start_by_five_seconds_at_most() {
+        let silent = Resolver::new(|_, _| Box::pin(pending()));
+        let (name, mut names) = names(&silent, &Registry::new());
+        let began = Instant::now();
+        names.first().await;
+        assert_eq!(began.elapsed(), FIRST);
+        assert_eq!(known(&name), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_so_many_addresses_are_kept() {
+        let many = Resolver::new(|_, port| {
+            let address = move |number: u16| {
+                let [high, low] = number.to_be_bytes();
+                SocketAddr::from(([10, 0, high, low], port))
+            };
+            Box::pin(async move { Ok((0..1000).map(address).collect()) })
+        });
+        let (name, mut names) = names(&many, &Registry::new());
+        names.first().await;
+        assert_eq!(known(&name).len(), MOST);
+    }
+}

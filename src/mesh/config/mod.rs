@@ -1,0 +1,12 @@
+//! The configuration of a running mesh: where it comes from, what it compiles to, and how a change is published.
+
+pub(super) mod applying;
+pub(super) mod driver;
+pub(super) mod fetch;
+pub(super) mod key_servers;
+pub(super) mod keys;
+pub(super) mod live;
+pub(super) mod reload;
+pub(super) mod resources;
+pub(super) mod rules;
+pub(super) mod sources;

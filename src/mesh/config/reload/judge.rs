@@ -1,0 +1,171 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::foreign::warn_of_foreign;
+use super::guard::Guarded;
+use super::opening::Losses;
+use super::presence::{near, require_allow, warn_without_allow};
+use super::standing::{RefusalReason, Reloads};
+use super::strict::refuse_strict;
+use crate::istio::{Problem, Problems};
+use crate::mesh::config::live::{Cells, Compiler, Config};
+use crate::source::{Configuration, OnOpening};
+use crate::tls::Credentials;
+
+/// Judges changed configurations by the one that serves.
+#[derive(Debug)]
+pub(in crate::mesh) struct Judge {
+    reloads: Reloads,
+    requires_policy: bool,
+    credentials: Option<Credentials>,
+    is_plaintext: bool,
+    /// When the refusal that stands was last told.
+    told: Option<Instant>,
+    /// Since when the files have not come to rest, or when that was last told.
+    restless: Option<Instant>,
+}
+
+impl Judge {
+    pub(in crate::mesh) fn new(
+        reloads: Reloads,
+        requires_policy: bool,
+        credentials: Option<Credentials>,
+    ) -> Self {
+        Self {
+            reloads,
+            requires_policy,
+            credentials,
+            is_plaintext: false,
+            told: None,
+            restless: None,
+        }
+    }
+
+    /// For a mesh in plaintext, or not: STRICT ports are refused then.
+    pub(in crate::mesh) fn plaintext(self, is_plaintext: bool) -> Self {
+        Self {
+            is_plaintext,
+            ..self
+        }
+    }
+
+    /// What to publish of a change; `None` when it is refused, which is told.
+    pub(in crate::mesh) fn judge(
+        &mut self,
+        read: Result<Configuration, Problems>,
+        on_opening: OnOpening,
+        compiler: &mut Compiler,
+        cells: &Cells,
+    ) -> Option<Config> {
+        match self.verdict(read, on_opening, compiler, cells) {
+            Ok(config) => Some(config),
+            Err((reason, problems)) => {
+                self.reloads.refuse(reason, problems);
+                self.told = Some(Instant::now());
+                None
+            }
+        }
+    }
+
+    /// What was judged good is in use.
+    pub(in crate::mesh) fn published(&mut self) {
+        self.reloads.accept();
+        self.told = None;
+    }
+
+    /// Whether the files have changed again since the look before: what never rests never counts, and that is told from time to time.
+    pub(in crate::mesh) fn watched(&mut self, is_unsettled: bool) {
+        if !is_unsettled {
+            self.restless = None;
+            return;
+        }
+        let since = *self.restless.get_or_insert_with(Instant::now);
+        if since.elapsed() >= REMIND {
+            self.restless = Some(Instant::now());
+            tracing::warn!(
+                target: "tower_mesh::config",
+                "the files of the configuration are different at every look, so no change counts; whoever writes them must come to rest for two seconds"
+            );
+        }
+    }
+
+    /// Nothing has changed: what stands refused is told again from time to time.
+    pub(in crate::mesh) fn remind(&mut self) {
+        if self.told.is_some_and(|told| told.elapsed() >= REMIND) {
+            self.reloads.tell();
+            self.told = Some(Instant::now());
+        }
+    }
+
+    fn verdict(
+        &self,
+        read: Result<Configuration, Problems>,
+        on_opening: OnOpening,
+        compiler: &mut Compiler,
+        cells: &Cells,
+    ) -> Result<Config, (RefusalReason, Problems)> {
+        let invalid = |problems| (RefusalReason::Invalid, problems);
+        let configuration = read.map_err(invalid)?;
+        let serving = cells.config.snapshot();
+        let damage = serving.holdings.damage(&configuration.holdings);
+        if on_opening == OnOpening::Refuse {
+            refuse(RefusalReason::Damage, damage.clone())?;
+        }
+        let config = compiler.compile(&configuration).map_err(invalid)?;
+        let (old, new) = (cells.modes.snapshot(), cells.modes_of(&config));
+        let guarded = Guarded {
+            program: config.engine.program(),
+            modes: &new,
+        };
+        if self.is_plaintext {
+            refuse_strict(guarded.program, &configuration, &compiler.workload)
+                .map_err(|problems| (RefusalReason::Strict, problems))?;
+        }
+        if self.requires_policy {
+            require_allow(guarded, &configuration, &compiler.workload)
+                .map_err(|problems| (RefusalReason::NoPolicy, problems))?;
+        }
+        let before = Guarded {
+            program: serving.engine.program(),
+            modes: &old,
+        };
+        let losses = Losses::between(before, guarded);
+        let mut openings = losses.openings;
+        if !openings.is_empty() {
+            openings.extend(near(&configuration, &compiler.workload));
+        }
+        if on_opening == OnOpening::Refuse {
+            refuse(RefusalReason::Opening, openings.clone())?;
+        }
+        let opens = damage.into_iter().chain(openings).collect();
+        if let Some(problems) = Problems::from_list(opens) {
+            self.reloads.count_opening();
+            tracing::warn!(
+                target: "tower_mesh::config",
+                %problems,
+                "the changed configuration is damaged or opens this workload, and counts all the same"
+            );
+        }
+        for change in losses.fewer {
+            tracing::warn!(target: "tower_mesh::config", change, "fewer policies apply than before");
+        }
+        if !self.requires_policy {
+            warn_without_allow(guarded, &configuration, &compiler.workload);
+        }
+        if let Some(credentials) = &self.credentials {
+            warn_of_foreign(guarded.program, &configuration, credentials);
+        }
+        Ok(config)
+    }
+}
+
+fn refuse(reason: RefusalReason, problems: Vec<Problem>) -> Result<(), (RefusalReason, Problems)> {
+    match Problems::from_list(problems) {
+        None => Ok(()),
+        Some(problems) => Err((reason, problems)),
+    }
+}
+
+/// How often a refusal that stands is told.
+const REMIND: Duration = Duration::from_secs(60);

@@ -1,0 +1,257 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+use crate::istio::Problems;
+use crate::live::Live;
+use crate::metrics::Registry;
+
+/// A changed configuration that is refused, while the one before serves: [`Readiness::refused`](crate::mesh::Readiness::refused).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RefusedReload {
+    /// Why.
+    pub reason: RefusalReason,
+    /// All that is wrong with it.
+    pub problems: Arc<Problems>,
+    /// For how long it has been refused.
+    pub lasts: Duration,
+}
+
+/// Why a changed configuration is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusalReason {
+    /// A file that held documents holds none, or no file does; see [`OnOpening`](crate::source::OnOpening).
+    Damage,
+    /// It cannot be read, or means nothing.
+    Invalid,
+    /// No ALLOW policy selects the workload, and one is [required](crate::MeshBuilder::require_policy).
+    NoPolicy,
+    /// Less is guarded than before; see [`OnOpening`](crate::source::OnOpening).
+    Opening,
+    /// A port is STRICT, and the mesh speaks [plaintext](crate::mesh::DangerousMeshBuilder::plaintext).
+    Strict,
+}
+
+impl RefusalReason {
+    const ALL: [Self; 5] = [
+        Self::Damage,
+        Self::Invalid,
+        Self::NoPolicy,
+        Self::Opening,
+        Self::Strict,
+    ];
+
+    /// The reason as metrics have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Damage => "damage",
+            Self::Invalid => "invalid",
+            Self::NoPolicy => "no_policy",
+            Self::Opening => "opening",
+            Self::Strict => "strict",
+        }
+    }
+
+    /// What to do, and how to accept what is refused where that can be meant.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Damage | Self::Opening => {
+                "put back what is gone; if it is meant, restart the workload, or watch with `on_opening(OnOpening::Warn)`"
+            }
+            Self::Invalid => "correct it",
+            Self::NoPolicy => "write an ALLOW policy that selects this workload",
+            Self::Strict => "give the mesh an identity, or write `mode: PERMISSIVE`",
+        }
+    }
+}
+
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What became of changed configurations. Clones share it.
+#[derive(Clone, Debug)]
+pub(in crate::mesh) struct Reloads(Arc<Tally>);
+
+#[derive(Debug)]
+struct Tally {
+    refused: Live<Option<Refused>>,
+    refusals: [AtomicU64; RefusalReason::ALL.len()],
+    openings: AtomicU64,
+    /// When the configuration in use came into use, in whole seconds since 1970.
+    taken: AtomicU64,
+    /// When a change was last refused; 0: none was.
+    refused_at: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Refused {
+    reason: RefusalReason,
+    problems: Arc<Problems>,
+    since: Instant,
+}
+
+impl Reloads {
+    pub(in crate::mesh) fn new() -> Self {
+        Self(Arc::new(Tally {
+            refused: Live::new(None),
+            refusals: Default::default(),
+            openings: AtomicU64::new(0),
+            taken: AtomicU64::new(now()),
+            refused_at: AtomicU64::new(0),
+        }))
+    }
+
+    /// When the configuration in use came into use.
+    pub(in crate::mesh) fn taken(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.0.taken.load(Ordering::Relaxed))
+    }
+
+    /// When a change was last refused.
+    pub(in crate::mesh) fn refused_at(&self) -> Option<SystemTime> {
+        let at = self.0.refused_at.load(Ordering::Relaxed);
+        (at > 0).then(|| UNIX_EPOCH + Duration::from_secs(at))
+    }
+
+    /// What is refused now, if anything.
+    pub(in crate::mesh) fn refused(&self) -> Option<RefusedReload> {
+        let refused = self.0.refused.load();
+        refused.as_ref().map(|refused| RefusedReload {
+            reason: refused.reason,
+            problems: Arc::clone(&refused.problems),
+            lasts: refused.since.elapsed(),
+        })
+    }
+
+    /// Shows all this.
+    pub(in crate::mesh) fn show(
+        &self,
+        registry: &Registry,
+        generation: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        for reason in RefusalReason::ALL {
+            let shown = self.clone();
+            registry.counter_of(
+                "mesh_config_refusals_total",
+                "Changed configurations that were refused, by reason.",
+                &[("reason", reason.as_str())],
+                move || {
+                    shown
+                        .count(reason)
+                        .map(|count| count.load(Ordering::Relaxed))
+                },
+            );
+        }
+        let shown = self.clone();
+        registry.counter_of(
+            "mesh_config_openings_total",
+            "Changed configurations that were damaged or opened the workload, and counted all the same.",
+            &[],
+            move || Some(shown.0.openings.load(Ordering::Relaxed)),
+        );
+        let shown = self.clone();
+        registry.gauge_of(
+            "mesh_config_refused",
+            "Whether a changed configuration is refused now: 1, or 0.",
+            &[],
+            move || Some(f64::from(u8::from(shown.0.refused.load().is_some()))),
+        );
+        let shown = self.clone();
+        registry.gauge_of(
+            "mesh_config_last_success_timestamp_seconds",
+            "When the configuration in use came into use, in seconds since 1970.",
+            &[],
+            move || Some(shown.0.taken.load(Ordering::Relaxed) as f64),
+        );
+        let shown = self.clone();
+        registry.gauge_of(
+            "mesh_config_last_error_timestamp_seconds",
+            "When a changed configuration was last refused, in seconds since 1970; absent as long as none was.",
+            &[],
+            move || {
+                let at = shown.0.refused_at.load(Ordering::Relaxed);
+                (at > 0).then_some(at as f64)
+            },
+        );
+        registry.gauge_of(
+            "mesh_config_generation",
+            "How many configurations have been in use.",
+            &[],
+            // What is counted so does not reach 2^53.
+            move || Some(generation() as f64),
+        );
+    }
+
+    /// A change is refused, for as long as nothing else comes.
+    pub(super) fn refuse(&self, reason: RefusalReason, problems: Problems) {
+        if let Some(count) = self.count(reason) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.0.refused_at.store(now(), Ordering::Relaxed);
+        self.0.refused.store(Some(Refused {
+            reason,
+            problems: Arc::new(problems),
+            since: Instant::now(),
+        }));
+        self.tell();
+    }
+
+    /// Says in the log what is refused.
+    pub(super) fn tell(&self) {
+        if let Some(refused) = &*self.0.refused.snapshot() {
+            tracing::error!(
+                target: "tower_mesh::config",
+                reason = refused.reason.as_str(),
+                for_seconds = refused.since.elapsed().as_secs(),
+                remedy = refused.reason.remedy(),
+                problems = %first(&refused.problems),
+                "configuration refused; the one before stays"
+            );
+        }
+    }
+
+    /// A change counts; nothing is refused any more.
+    pub(super) fn accept(&self) {
+        self.0.taken.store(now(), Ordering::Relaxed);
+        if self.0.refused.load().is_some() {
+            self.0.refused.store(None);
+        }
+    }
+
+    /// A change counts that opens.
+    pub(super) fn count_opening(&self) {
+        self.0.openings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count(&self, reason: RefusalReason) -> Option<&AtomicU64> {
+        let index = RefusalReason::ALL.iter().position(|one| *one == reason)?;
+        self.0.refusals.get(index)
+    }
+}
+
+/// Whole seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// As many problems as are worth a minute's line.
+fn first(problems: &Problems) -> String {
+    let all = problems.as_slice();
+    let mut text: Vec<_> = all.iter().take(MOST).map(ToString::to_string).collect();
+    if let Some(more) = all.len().checked_sub(MOST).filter(|more| *more > 0) {
+        text.push(format!("and {more} more"));
+    }
+    text.join("\n")
+}
+
+const MOST: usize = 50;

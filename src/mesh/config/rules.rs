@@ -1,0 +1,220 @@
+//! What a mesh and guards without one share: a configuration that is loaded, judged, and kept fresh by a driver.
+
+use super::driver::Driver;
+use super::fetch::{self, Fetch, FetchOptions};
+use super::keys;
+use super::live::{Cells, Compiler, ModeChoice};
+use super::reload::{
+    Guarded, Judge, Reloads, refuse_strict, require_allow, warn_of_foreign, warn_without_allow,
+};
+use super::sources::Feed;
+use crate::identity::Workload;
+use crate::istio::Problems;
+use crate::jwt::{Counts, Keyring};
+use crate::mesh::error::Faults;
+use crate::metrics::Registry;
+use crate::source::{Configuration, Watch};
+use crate::tls::{Credentials, Rotation, Settings};
+
+/// What is to be loaded, and how.
+pub(in crate::mesh) struct Rules<'a> {
+    pub(in crate::mesh) feed: Feed,
+    pub(in crate::mesh) modes: ModeChoice,
+    /// Whether no port may be STRICT.
+    pub(in crate::mesh) is_plaintext: bool,
+    pub(in crate::mesh) requires_policy: bool,
+    pub(in crate::mesh) fetch: FetchOptions,
+    /// How TLS is spoken with the servers of keys.
+    pub(in crate::mesh) tls: &'a Settings,
+}
+
+/// What was read. Its faults are known, and what it means to a workload is not.
+pub(in crate::mesh) struct ReadRules {
+    configuration: Option<Configuration>,
+    modes: ModeChoice,
+    is_plaintext: bool,
+    requires_policy: bool,
+    watch: Option<Watch>,
+    fetch: Option<Fetch>,
+    loopback_http: bool,
+}
+
+/// What was compiled and found good. Nothing has begun yet.
+pub(in crate::mesh) struct GoodRules {
+    cells: Cells,
+    compiler: Compiler,
+    configuration: Configuration,
+    is_plaintext: bool,
+    requires_policy: bool,
+    watch: Option<Watch>,
+    fetch: Fetch,
+    loopback_http: bool,
+}
+
+/// What was loaded, and all that a driver needs to keep it fresh.
+pub(in crate::mesh) struct LoadedRules {
+    pub(in crate::mesh) cells: Cells,
+    pub(in crate::mesh) reloads: Reloads,
+    compiler: Compiler,
+    judge: Judge,
+    watch: Option<Watch>,
+    fetch: Fetch,
+}
+
+impl Rules<'_> {
+    /// Reads the configuration. `faults` gets everything that is wrong with it, and with the options for the servers of keys.
+    pub(in crate::mesh) fn read(mut self, namespace: &str, faults: &mut Faults) -> ReadRules {
+        ReadRules {
+            loopback_http: self.fetch.loopback_http,
+            fetch: faults.option(fetch::client(self.fetch, self.tls)),
+            configuration: faults.configuration(self.feed.load(namespace)),
+            modes: self.modes,
+            is_plaintext: self.is_plaintext,
+            requires_policy: self.requires_policy,
+            watch: self.feed.into_watch(),
+        }
+    }
+}
+
+impl ReadRules {
+    /// What the MeshConfig calls the trust domain, where it does.
+    pub(in crate::mesh) fn stated_trust_domain(&self) -> Option<&str> {
+        let configuration = self.configuration.as_ref()?;
+        configuration.mesh_config.trust_domain.as_deref()
+    }
+
+    /// Compiles the configuration for a workload whose trust domain is settled. `faults` gets everything that is wrong with it.
+    pub(in crate::mesh) fn compile(
+        self,
+        workload: &Workload,
+        registry: &Registry,
+        faults: &mut Faults,
+    ) -> Option<GoodRules> {
+        let keyring = Keyring::new().counting(token_counts(registry));
+        let mut compiler = Compiler {
+            workload: workload.clone(),
+            is_plaintext: self.is_plaintext,
+            keyring: match self.loopback_http {
+                true => keyring.loopback_http(),
+                false => keyring,
+            },
+        };
+        let configuration = self.configuration?;
+        let config = faults.configuration(compiler.compile(&configuration))?;
+        let cells = Cells::new(config, self.modes);
+        let kept = match self.is_plaintext {
+            true => {
+                let config = cells.config.snapshot();
+                refuse_strict(config.engine.program(), &configuration, workload)
+            }
+            false => Ok(()),
+        };
+        let kept = faults.configuration(kept);
+        let present = check_presence(&cells, &configuration, workload, self.requires_policy);
+        faults.configuration(present).and(kept)?;
+        Some(GoodRules {
+            cells,
+            compiler,
+            configuration,
+            is_plaintext: self.is_plaintext,
+            requires_policy: self.requires_policy,
+            watch: self.watch,
+            fetch: self.fetch?,
+            loopback_http: self.loopback_http,
+        })
+    }
+}
+
+impl GoodRules {
+    /// Shows the metrics of what becomes of the configuration, and warns of what is good and yet dangerous. `credentials` are our own
+    /// identity; none where another terminates TLS, and in plaintext.
+    pub(in crate::mesh) fn begin(
+        self,
+        registry: &Registry,
+        credentials: Option<&Credentials>,
+    ) -> LoadedRules {
+        let Self {
+            cells,
+            compiler,
+            configuration,
+            ..
+        } = self;
+        if self.loopback_http {
+            tracing::warn!(
+                target: "tower_mesh::jwt",
+                "keys are fetched over plain HTTP from loopback addresses (`loopback_http_jwks`): for development only"
+            );
+        }
+        keys::metrics(registry, compiler.keyring.moved());
+        if let Some(credentials) = credentials {
+            let config = cells.config.snapshot();
+            warn_of_foreign(config.engine.program(), &configuration, credentials);
+        }
+        let reloads = Reloads::new();
+        let config = cells.config.clone();
+        reloads.show(registry, move || config.generation());
+        let judge = Judge::new(reloads.clone(), self.requires_policy, credentials.cloned());
+        LoadedRules {
+            judge: judge.plaintext(self.is_plaintext),
+            cells,
+            reloads,
+            compiler,
+            watch: self.watch,
+            fetch: self.fetch,
+        }
+    }
+}
+
+impl LoadedRules {
+    /// The driver that keeps the rules fresh, and an identity that is followed; every key set has had its first chance to come.
+    pub(in crate::mesh) async fn driver(self, rotation: Option<Rotation>) -> Driver {
+        let Self {
+            cells,
+            compiler,
+            judge,
+            watch,
+            fetch,
+            ..
+        } = self;
+        let mut driver = Driver::new(compiler, cells, judge, watch, fetch, rotation);
+        driver.fetch_first().await;
+        driver
+    }
+}
+
+/// Whether some ALLOW policy selects the workload; an error where one is required, else a word in the log.
+fn check_presence(
+    cells: &Cells,
+    configuration: &Configuration,
+    workload: &Workload,
+    is_required: bool,
+) -> Result<(), Problems> {
+    let (config, modes) = (cells.config.snapshot(), cells.modes.snapshot());
+    let guarded = Guarded {
+        program: config.engine.program(),
+        modes: &modes,
+    };
+    if is_required {
+        return require_allow(guarded, configuration, workload);
+    }
+    warn_without_allow(guarded, configuration, workload);
+    Ok(())
+}
+
+/// What becomes of end-user tokens, as metrics.
+fn token_counts(registry: &Registry) -> Counts {
+    const GOOD: &str = "End-user tokens found good, by signature or because they were good before.";
+    const REFUSED: &str = "Requests refused for their end-user tokens.";
+    Counts::new(
+        |result| {
+            registry
+                .counter("mesh_jwt_tokens_total", GOOD, &[("result", result)])
+                .into()
+        },
+        |reason| {
+            registry
+                .counter("mesh_jwt_refusals_total", REFUSED, &[("reason", reason)])
+                .into()
+        },
+    )
+}

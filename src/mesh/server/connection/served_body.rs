@@ -1,0 +1,100 @@
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project::pin_project;
+use tokio::time::{Sleep, sleep};
+
+use crate::context::QuietPlace;
+
+/// The body of a request that a server received: ends in an error when the client stops sending it
+/// ([`HttpLimits::body_idle`](crate::mesh::HttpLimits::body_idle)).
+#[pin_project]
+pub struct ServedBody<B = Incoming> {
+    #[pin]
+    inner: B,
+    /// For the next piece.
+    idle: Option<Duration>,
+    /// Of one that may be silent.
+    quiet: Option<QuietPlace>,
+    /// While the application waits. Its box is one allocation of a body that is not at hand.
+    limit: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> ServedBody<B> {
+    pub(in crate::mesh) fn bounded(inner: B, idle: Duration) -> Self {
+        Self {
+            idle: Some(idle),
+            ..Self::unbounded(inner)
+        }
+    }
+
+    pub(in crate::mesh) fn quiet(inner: B, place: QuietPlace) -> Self {
+        Self {
+            quiet: Some(place),
+            ..Self::unbounded(inner)
+        }
+    }
+
+    pub(in crate::mesh) fn unbounded(inner: B) -> Self {
+        Self {
+            inner,
+            idle: None,
+            quiet: None,
+            limit: None,
+        }
+    }
+}
+
+impl<B> Body for ServedBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let this = self.project();
+        if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
+            *this.limit = None;
+            if frame.is_none() {
+                *this.quiet = None;
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let Some(idle) = *this.idle else {
+            return Poll::Pending;
+        };
+        let limit = this.limit.get_or_insert_with(|| Box::pin(sleep(idle)));
+        ready!(limit.as_mut().poll(cx));
+        *this.limit = None;
+        let text = "the client stopped sending the body";
+        let error = io::Error::new(io::ErrorKind::TimedOut, text);
+        Poll::Ready(Some(Err(error.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B> fmt::Debug for ServedBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServedBody").finish_non_exhaustive()
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,204 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use pin_project::pin_project;
+use tower_service::Service;
+
+use super::quiet_streams::QuietStreams;
+use super::served_body::ServedBody;
+use super::state::Streams;
+use super::stream_timeout::{Turn, turn};
+
+/// The service of one connection as hyper calls it: counts what is under way on it, and says `connection: close` in HTTP/1 responses once the
+/// connection should end. Not in the response that upgrades a connection, which is no longer HTTP/1's to end.
+///
+/// HTTP/1 has no other word for it. A server that closes an idle connection instead may close it upon a request that is on its way, which
+/// then fails.
+#[derive(Clone, Debug)]
+pub(in crate::mesh) struct Farewell<S> {
+    inner: S,
+    streams: Arc<Streams>,
+    quiet: QuietStreams,
+    body_idle: Duration,
+}
+
+impl<S> Farewell<S> {
+    pub(in crate::mesh) fn new(
+        inner: S,
+        streams: Arc<Streams>,
+        quiet: QuietStreams,
+        body_idle: Duration,
+    ) -> Self {
+        Self {
+            inner,
+            streams,
+            quiet,
+            body_idle,
+        }
+    }
+}
+
+impl<S, ResBody> Service<Request<Incoming>> for Farewell<S>
+where
+    S: Service<Request<ServedBody>, Response = Response<ResBody>>,
+{
+    type Response = Response<FarewellBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> ResponseFuture<S::Future> {
+        let under_way = UnderWay::new(&self.streams);
+        let is_http1 = request.version() < Version::HTTP_2;
+        let is_connect = request.method() == Method::CONNECT;
+        if is_http1 && request.extensions().get::<OnUpgrade>().is_some() {
+            self.streams.ask_for_upgrade();
+        }
+        let (head, body) = request.into_parts();
+        let body = self
+            .quiet
+            .bound(&head, body, &self.streams.peer, self.body_idle);
+        let request = Request::from_parts(head, body);
+        ResponseFuture {
+            is_http1,
+            is_connect,
+            inner: self.inner.call(request),
+            under_way: Some(under_way),
+        }
+    }
+}
+
+/// A request that has begun, until this is dropped.
+#[derive(Debug)]
+struct UnderWay(Arc<Streams>);
+
+impl UnderWay {
+    fn new(streams: &Arc<Streams>) -> Self {
+        streams.begin();
+        Self(Arc::clone(streams))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+/// The future of [`Farewell`].
+#[pin_project]
+pub(in crate::mesh) struct ResponseFuture<F> {
+    #[pin]
+    inner: F,
+    is_http1: bool,
+    is_connect: bool,
+    under_way: Option<UnderWay>,
+}
+
+impl<F, ResBody, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+{
+    type Output = Result<Response<FarewellBody<ResBody>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(cx))?;
+        let under_way = this.under_way.take();
+        if let Some(UnderWay(streams)) = &under_way
+            && *this.is_http1
+        {
+            // RFC 9110 §7.8 and §9.3.6.
+            let status = response.status();
+            let tunnels = *this.is_connect && status.is_success();
+            if status == StatusCode::SWITCHING_PROTOCOLS || tunnels {
+                streams.upgrade();
+            } else if streams.is_ending() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+        }
+        Poll::Ready(Ok(response.map(|inner| FarewellBody {
+            inner,
+            under_way,
+            rest: Bytes::new(),
+            most: (!*this.is_http1).then_some(PIECE),
+        })))
+    }
+}
+
+/// The body of a response: under way until it is dropped.
+///
+/// On HTTP/2 a long piece is handed over in short ones, so that a client that takes it slowly is told from one that takes nothing. Of a last piece
+/// that is long, one byte is kept until the client has taken the others: once hyper has it all, nobody asks any more.
+#[pin_project]
+pub(in crate::mesh) struct FarewellBody<B> {
+    // Dropped first: who is told of the inner body's end must find the request gone.
+    under_way: Option<UnderWay>,
+    #[pin]
+    inner: B,
+    rest: Bytes,
+    most: Option<usize>,
+}
+
+impl<B: Body<Data = Bytes>> Body for FarewellBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut this = self.project();
+        if this.rest.is_empty() {
+            let polled = this.inner.as_mut().poll_frame(cx);
+            let Poll::Ready(Some(Ok(frame))) = polled else {
+                turn(Turn::Ours);
+                return polled;
+            };
+            match frame.into_data() {
+                Ok(data) => *this.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        turn(Turn::Clients);
+        let length = this.rest.len();
+        let mut now = this.most.unwrap_or(length).min(length);
+        if this.most.is_some() && now == length && length > LONG && this.inner.is_end_stream() {
+            now -= 1;
+        }
+        let piece = this.rest.split_to(now);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (inner, rest) = (self.inner.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + rest);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+/// HTTP/2's own window at the start.
+const PIECE: usize = 64 * 1024;
+/// What may be left to hyper for each stream, however long the client takes.
+const LONG: usize = 16 * 1024;

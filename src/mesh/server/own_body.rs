@@ -1,0 +1,44 @@
+#[cfg(any(feature = "axum", feature = "tonic"))]
+use std::any::Any;
+#[cfg(any(feature = "axum", feature = "tonic"))]
+use std::mem;
+
+use http::request::Parts;
+
+use super::connection::quiet_streams::QuietStreams;
+use crate::context::Peer;
+
+/// Bounds the body of a request that a server of the application's received, where that is left to us.
+///
+/// The body keeps its type, as applications name it. Those of axum and tonic are boxes of any body, and so can hold themselves, bounded: one
+/// allocation of a request with a body. Every other is left as it is.
+pub(in crate::mesh) fn bound<B: 'static>(
+    quiet: &QuietStreams,
+    head: &Parts,
+    peer: &Peer,
+    body: &mut B,
+) {
+    let Some(idle) = peer.activity().body_idle() else {
+        return;
+    };
+    #[cfg(any(feature = "axum", feature = "tonic"))]
+    {
+        let body: &mut dyn Any = body;
+        #[cfg(feature = "axum")]
+        if let Some(body) = body.downcast_mut::<axum_core::body::Body>()
+            && !http_body::Body::is_end_stream(body)
+        {
+            let bounded = quiet.bound(head, mem::take(body), peer, idle);
+            *body = axum_core::body::Body::new(bounded);
+        }
+        #[cfg(feature = "tonic")]
+        if let Some(body) = body.downcast_mut::<tonic::body::Body>()
+            && !http_body::Body::is_end_stream(body)
+        {
+            let bounded = quiet.bound(head, mem::take(body), peer, idle);
+            *body = tonic::body::Body::new(bounded);
+        }
+    }
+    #[cfg(not(any(feature = "axum", feature = "tonic")))]
+    let _ = (quiet, head, body, idle);
+}
