@@ -17,7 +17,7 @@ use tower_mesh::testing::Issuer;
 use tracing::Level;
 
 use super::support::authentication;
-use crate::log::Log;
+use crate::support::log::Log;
 
 const URI: &str = "https://user:hunter2@issuer.example:8443/keys/a@b?sig=hunter2&x=/@#hunter2";
 const SHOWN: &str = "https://issuer.example:8443/keys/a@b";

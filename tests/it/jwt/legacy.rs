@@ -10,8 +10,8 @@ use tower_mesh::live::Live;
 use tower_mesh::policy::{Authentication, LegacyAuthentication};
 use tower_mesh::testing::Issuer;
 
-use super::super::mesh_support::{proven, unproven};
 use super::support::{bearer, get, rule, send};
+use crate::support::mesh::{proven, unproven};
 
 fn legacy(change: impl FnOnce(&mut LegacyAuthentication)) -> JwtLayer {
     let mut policy = LegacyAuthentication::default();

@@ -10,7 +10,7 @@ use tower_mesh::Mesh;
 use tower_mesh::mesh::Outside;
 
 use super::{Seen, levels, pki, proven};
-use crate::mesh_support::{app, build, serve};
+use crate::support::mesh::{app, build, serve};
 
 const APP: [&str; 1] = ["spiffe://cluster.local/ns/default/sa/app"];
 

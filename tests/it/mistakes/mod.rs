@@ -15,8 +15,8 @@ use std::iter::successors;
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
 
-use super::log::Log;
-use super::mesh_support::until;
+use crate::support::log::Log;
+use crate::support::mesh::until;
 
 /// Ids of rows with what is seen, a line each.
 type Seen = Vec<(&'static str, String)>;

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tower_mesh::source::{Directory, Fixed};
 
 use super::{Seen, levels, patients, pki, proven, refused};
-use crate::mesh_support::build;
+use crate::support::mesh::build;
 
 const ID: [&str; 1] = ["spiffe://cluster.local/ns/default/sa/charts"];
 const ADDRESS: [&str; 1] = ["charts.internal:8443"];

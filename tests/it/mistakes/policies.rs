@@ -7,8 +7,8 @@ use tower_mesh::source::{Directory, Fixed};
 use tracing::Level;
 
 use super::{Seen, last, pki, proven, refused, wait};
-use crate::log::Log;
-use crate::mesh_support::{build, pass_until};
+use crate::support::log::Log;
+use crate::support::mesh::{build, pass_until};
 
 const HEAD: &str =
     "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: reads\n";

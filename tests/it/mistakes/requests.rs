@@ -17,8 +17,8 @@ use tower_mesh::{Mesh, Workload};
 use tracing::Level;
 
 use super::{Seen, line, pki, proven};
-use crate::log::Log;
-use crate::mesh_support::{self, build, policy, serve, unproven};
+use crate::support::log::Log;
+use crate::support::mesh::{self, build, policy, serve, unproven};
 
 pub(super) async fn make(seen: &mut Seen) {
     connections(seen).await;
@@ -84,7 +84,7 @@ async fn requests(seen: &mut Seen) {
             "[{to: [{operation: {paths: [/closed]}}]}]",
         );
     let mesh = build(proven(&pki()).config(Fixed::yaml("policies/reads.yaml", text))).await;
-    let desk = mesh_support::proven("desk");
+    let desk = mesh::proven("desk");
     for (id, peer, request) in [
         (
             "no-rule-allows",

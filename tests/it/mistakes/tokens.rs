@@ -12,8 +12,8 @@ use tower_mesh::{Claims, Mesh, Peer};
 use tracing::Level;
 
 use super::{Seen, line, pki, proven, refused, wait};
-use crate::log::Log;
-use crate::mesh_support::{self, ISSUER, authentication, build, policy, read};
+use crate::support::log::Log;
+use crate::support::mesh::{self, ISSUER, authentication, build, policy, read};
 
 /// Status, challenge and body of what a caller gets that sends this in `authorization`.
 async fn ask(mesh: &Mesh, authorization: Option<&str>) -> String {
@@ -26,7 +26,7 @@ async fn ask(mesh: &Mesh, authorization: Option<&str>) -> String {
         None => request,
     };
     let request = request.body(Body::empty()).unwrap();
-    let service = PeerLayer::new(mesh_support::proven("desk")).layer(mesh.protect(app));
+    let service = PeerLayer::new(mesh::proven("desk")).layer(mesh.protect(app));
     let (status, headers, body) = read(service.oneshot(request).await.unwrap()).await;
     let challenge = headers.get("www-authenticate");
     let challenge =

@@ -20,8 +20,8 @@ use tower_mesh::tls::{
     Protocol, Reason, Rotation, Settings,
 };
 
-use super::super::mesh_support::{build, pass, serve};
 use super::support::{accept, chain, client_config, connect, id, server_config};
+use crate::support::mesh::{build, pass, serve};
 
 const APP: &str = "spiffe://cluster.local/ns/default/sa/app";
 const DESK: &str = "spiffe://cluster.local/ns/default/sa/desk";

@@ -24,8 +24,8 @@ use tower_mesh::tls::{
     Connector, Destination, Files, Identity, Lifetimes, NextIdentity, Protocol, Source,
 };
 
-use super::super::mesh_support::until;
 use super::support::{credentials, id};
+use crate::support::mesh::until;
 
 const OURS: &str = "spiffe://cluster.local/ns/default/sa/ours";
 

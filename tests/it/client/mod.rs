@@ -1,0 +1,10 @@
+//! Calls: what the client sends, resends, refuses and waits for.
+
+mod calls;
+mod errors;
+mod external_hosts;
+mod hostile;
+mod names;
+mod requests;
+mod resend;
+mod timeouts;

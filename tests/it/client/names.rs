@@ -1,0 +1,96 @@
+//! Upstreams whose addresses and identities are written as text, DNS names among them.
+
+use axum::Router;
+use axum::routing::any;
+use http::{StatusCode, Version};
+use tower_mesh::message::ResponseFlags;
+use tower_mesh::testing::Pki;
+use tower_mesh::{Mesh, MeshBuilder, Workload};
+use tracing::Level;
+
+use crate::support::log::Log;
+use crate::support::mesh::{app, build, lines, serve};
+
+const APP: &str = "spiffe://cluster.local/ns/default/sa/app";
+
+fn desk(pki: &Pki) -> MeshBuilder {
+    Mesh::builder(Workload::new("default", "desk"))
+        .identity(pki.identity("default", "desk").unwrap())
+}
+
+#[tokio::test]
+async fn an_upstream_is_reached_by_a_name_that_dns_knows() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let hello = Router::new().fallback(any(|| async { "hello" }));
+    let served = serve(&build(app(&pki)).await, hello).await;
+    let port = served.address.port();
+    // `localhost` may be known as `::1`, too, where no server listens.
+    let by_name = desk(&pki).upstream("app.default", [format!("LocalHost:{port}")], [APP]);
+    let by_text = desk(&pki).upstream("app.default", [format!("127.0.0.1:{port}")], [APP]);
+    let both = format!("unknown.invalid:{port}");
+    let by_either = [both.as_str(), &format!("localhost:{port}")];
+    let by_either = desk(&pki).upstream("app.default", by_either, [APP]);
+    for builder in [by_name, by_text, by_either] {
+        let desk = build(builder).await;
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let call = desk.client().get("http://app.default/").version(version);
+            let text = call.await.unwrap().into_body().text().await.unwrap();
+            assert_eq!(text, "hello");
+        }
+    }
+}
+
+/// It costs neither the start nor the readiness: calls say why, and the log does.
+#[tokio::test]
+async fn a_name_that_dns_does_not_know_is_no_reason_not_to_start() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (log, _listening) = Log::listen(Level::WARN);
+    let builder = desk(&pki)
+        .upstream("app.default", ["unknown.invalid:8443"], [APP])
+        .upstream("other.default", ["unknown.invalid:8443"], [APP]);
+    let desk = build(builder).await;
+    let warned = log.with(&["unknown.invalid:8443", "DNS"]);
+    assert_eq!(warned.len(), 1, "{}", log.text());
+    assert_eq!(desk.readiness().to_string(), "ready");
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let call = desk.client().get("http://app.default/").version(version);
+        let error = call.await.unwrap_err();
+        let words = "no connection to app.default: DNS knows no address of unknown.invalid:8443";
+        assert_eq!(error.to_string(), words);
+        assert!(error.is_connect() && !error.is_unknown_host());
+        assert_eq!(error.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(error.flags(), ResponseFlags::NO_HEALTHY_UPSTREAM);
+    }
+    let labels = ["name=\"unknown.invalid:8443\"", "result=\"failure\""];
+    let counted = lines(&desk, "mesh_upstream_lookups_total", &labels);
+    assert_eq!(counted.len(), 1, "one for both upstreams: {counted:?}");
+}
+
+/// Addresses of DNS are kept fresh by the driver alone.
+#[tokio::test]
+async fn without_its_driver_a_mesh_with_names_is_not_ready() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let builder = desk(&pki).upstream("app.default", ["localhost:8443"], [APP]);
+    let (mesh, driver) = builder.build().await.unwrap();
+    drop(driver);
+    assert!(mesh.readiness().unattended);
+}
+
+#[tokio::test]
+async fn texts_that_cannot_be_meant_fail_the_build_with_their_remedy() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let at = |address: &str| desk(&pki).upstream("app.default", [address], [APP]);
+    let by = |id: &str| desk(&pki).upstream("app.default", ["localhost:1"], [id]);
+    for (builder, piece) in [
+        (at("localhost"), "\"localhost:8443\""),
+        (at("http://localhost:8443"), "\"localhost:8443\""),
+        (at("10.0.0.7"), "10.0.0.7:8443"),
+        (at("local host:1"), "name:port"),
+        (by("app"), "spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT"),
+        (by("spiffe://cluster.local"), "needs a path"),
+    ] {
+        let error = builder.build().await.unwrap_err().to_string();
+        assert!(error.contains(piece), "{error}");
+        assert!(error.contains("\"app.default\""), "{error}");
+    }
+}

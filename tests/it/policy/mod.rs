@@ -1,0 +1,10 @@
+//! Policies: compiled, judged, explained, and printed as Envoy has them.
+
+mod custom;
+mod envoy_shape;
+mod explain;
+mod golden;
+mod laws;
+mod legacy;
+mod rbac;
+mod rows;

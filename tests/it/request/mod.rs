@@ -1,0 +1,8 @@
+//! What guards and applications see of a request.
+
+mod extractors;
+mod layers_alone;
+mod nested;
+mod one_host;
+mod seen_headers;
+mod whole_target;

@@ -1,0 +1,10 @@
+//! The serving side: connections, limits, shutdown and faults.
+
+mod faults;
+mod limits;
+mod own_servers;
+mod quiet_streams;
+mod serve;
+mod shutdown;
+mod silent_clients;
+mod upgrades;

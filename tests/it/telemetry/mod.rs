@@ -1,0 +1,12 @@
+//! Metrics, spans, trace headers and the log.
+
+mod access_events;
+mod counts;
+mod log_limits;
+mod metrics;
+mod metrics_bounds;
+mod metrics_scrape;
+mod propagation;
+mod seen;
+mod semantic_conventions;
+mod trace_context;
