@@ -8,7 +8,7 @@ use super::kubernetes::{Deployment, deployment};
 use super::reader::{Limits, documents};
 use super::slip::{Foreign, group, is_unread_list};
 use super::tree::Node;
-use super::unique::{ageless_peers, duplicates};
+use super::unique::contradictions;
 use super::{MeshConfig, Position, Problem, ProblemKind, Problems, Resources, Skipped};
 
 /// Reads one text: YAML documents, JSON, `List` kinds.
@@ -146,8 +146,7 @@ impl Loader {
     ///
     /// Everything that is wrong, two resources of one kind, namespace and name included.
     pub fn finish(mut self) -> Result<Resources, Problems> {
-        self.problems.extend(duplicates(&self.resources));
-        self.problems.extend(ageless_peers(&self.resources));
+        self.problems.extend(contradictions(&self.resources));
         match Problems::from_list(self.problems) {
             None => Ok(self.resources),
             Some(problems) => Err(problems),
@@ -162,8 +161,7 @@ impl Loader {
     ///
     /// Everything that is unreadable, and what is wrong beside it.
     pub fn survey(mut self) -> Result<(Resources, Vec<Problem>), Problems> {
-        self.problems.extend(duplicates(&self.resources));
-        self.problems.extend(ageless_peers(&self.resources));
+        self.problems.extend(contradictions(&self.resources));
         let is_readable = |problem: &Problem| problem.kind != ProblemKind::Unreadable;
         match Problems::from_list(self.problems) {
             None => Ok((self.resources, Vec::new())),

@@ -93,6 +93,7 @@ pub use security::{
     PeerAuthentication, RequestAuthentication, Rule, Source,
 };
 pub(crate) use suggest::distance;
+pub(crate) use unique::contradictions;
 pub(crate) use uri::shown_uri;
 // Files of kustomize and Helm are YAML, too.
 pub(crate) use {

@@ -4,8 +4,15 @@ use std::collections::HashMap;
 
 use super::{Meta, Problem, ProblemKind, Resources};
 
+/// Resources of which it is unclear which one counts.
+pub(crate) fn contradictions(resources: &Resources) -> Vec<Problem> {
+    let mut problems = duplicates(resources);
+    problems.extend(ageless_peers(resources));
+    problems
+}
+
 /// Two resources of one kind, namespace and name: only one of them could be meant.
-pub(super) fn duplicates(resources: &Resources) -> Vec<Problem> {
+fn duplicates(resources: &Resources) -> Vec<Problem> {
     let mut seen: HashMap<(&str, &str, &str), &Meta> = HashMap::new();
     let mut problems = Vec::new();
     for meta in resources.metas() {
@@ -27,7 +34,7 @@ pub(super) fn duplicates(resources: &Resources) -> Vec<Problem> {
 /// Two PeerAuthentications for the whole of one namespace, of which the older counts, where the age of one is unknown.
 ///
 /// Two that overlap on some workload through their selectors are found where workloads are known, when policies are compiled.
-pub(super) fn ageless_peers(resources: &Resources) -> Vec<Problem> {
+fn ageless_peers(resources: &Resources) -> Vec<Problem> {
     let mut seen: HashMap<&str, &Meta> = HashMap::new();
     let mut problems = Vec::new();
     let wide = resources

@@ -12,7 +12,7 @@ use super::config::driver::Driver;
 use super::config::fetch::FetchOptions;
 use super::config::live::ModeChoice;
 use super::config::rules::Rules;
-use super::config::sources::{ConfigSource, Feed, IdentitySource, Origin};
+use super::config::sources::{IdentitySource, Origin};
 use super::error::{BuildError, Faults};
 use super::handle::{Listening, Mesh, Parts};
 use super::own_identity;
@@ -29,7 +29,7 @@ use crate::matcher::Cidr;
 use crate::metrics::Registry;
 use crate::propagation::Propagation;
 use crate::rbac::Guard;
-use crate::source::Configuration;
+use crate::source::ConfigSource;
 use crate::tls::{
     Accepted, Connector, HandshakeTimeouts, Lifetimes, Limits, Mode, Rotation, Settings,
 };
@@ -40,7 +40,7 @@ use crate::tls::{
 pub struct MeshBuilder {
     workload: Workload,
     identity: Option<Origin>,
-    feed: Feed,
+    source: ConfigSource,
     tls: Settings,
     propagation: Propagation,
     registry: Registry,
@@ -68,7 +68,7 @@ impl MeshBuilder {
             propagation: Propagation::new().workload(&workload),
             workload,
             identity: None,
-            feed: Feed::Once(Ok(Configuration::default())),
+            source: ConfigSource::default(),
             tls: Settings::default(),
             registry: Registry::new(),
             upstreams: Upstreams::default(),
@@ -100,7 +100,7 @@ impl MeshBuilder {
     /// [`Watch`](crate::source::Watch) over one. Without any, every request of a mesh identity is allowed, as in
     /// Istio; that is warned of, or refused where [`require_policy`](Self::require_policy) is asked for.
     pub fn config(mut self, source: impl Into<ConfigSource>) -> Self {
-        self.feed = source.into().0;
+        self.source = source.into();
         self
     }
 
@@ -330,13 +330,13 @@ impl MeshBuilder {
         let mut faults = Faults::of("MeshBuilder", &self.mistakes);
         let rules = Rules {
             is_plaintext: self.is_plaintext,
-            feed: self.feed,
+            source: self.source,
             modes: self.modes,
             requires_policy: self.requires_policy,
             fetch: self.fetch,
             tls: &self.tls,
         };
-        let rules = rules.read(self.workload.namespace(), &mut faults);
+        let rules = rules.read(self.workload.namespace(), &mut faults).await;
         for (host, outside) in self.outside {
             let ready = outside.ready(&self.tls);
             let added = ready

@@ -91,7 +91,7 @@ pub use client::{
 };
 pub use config::driver::Driver;
 pub use config::reload::{RefusalReason, RefusedReload};
-pub use config::sources::{ConfigSource, IdentitySource};
+pub use config::sources::IdentitySource;
 pub use danger::DangerousMeshBuilder;
 pub use error::BuildError;
 pub use guards::{Guards, GuardsBuilder};

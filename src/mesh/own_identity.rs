@@ -1,10 +1,8 @@
 //! Our own identity: loaded, and compared with the workload that we say we are.
 
-use std::pin::pin;
-use std::time::Duration;
+use tokio::time::timeout;
 
-use tokio::time::{Instant, timeout};
-
+use super::config::first_answer::{BESIDE_FAULTS, first_answer};
 use super::config::sources::Origin;
 use super::error::{Faults, IdentityFault};
 use crate::identity::{SpiffeId, Workload};
@@ -55,8 +53,8 @@ pub(super) async fn load(
         Origin::Followed(source) => {
             let start = Rotation::start(source, settings);
             let started = match faults.is_empty() {
-                true => come(start).await,
-                false => timeout(SOURCE_BESIDE_FAULTS, start).await.ok()?,
+                true => first_answer(start, "our own identity").await,
+                false => timeout(BESIDE_FAULTS, start).await.ok()?,
             };
             let (credentials, rotation) = faults.identity(started.map_err(IdentityFault::from))?;
             Some((credentials, Some(rotation)))
@@ -64,29 +62,6 @@ pub(super) async fn load(
         Origin::Shared(credentials) => Some((credentials, None)),
     }
 }
-
-/// Waits for the first word of an identity's source, and says so in the log while it is silent.
-async fn come<T>(first: impl Future<Output = T>) -> T {
-    let mut first = pin!(first);
-    let (begun, mut silence) = (Instant::now(), SILENCE);
-    loop {
-        if let Ok(came) = timeout(silence, &mut first).await {
-            return came;
-        }
-        tracing::warn!(
-            target: "tower_mesh::mesh",
-            seconds = begun.elapsed().as_secs(),
-            "still waiting for our own identity, its source gives none yet: nothing is served until it does"
-        );
-        silence = LONGEST_SILENCE.min(silence * 2);
-    }
-}
-
-/// How long a source may take for the identity when the mesh cannot be built anyhow.
-const SOURCE_BESIDE_FAULTS: Duration = Duration::from_secs(5);
-/// How long a source may be silent at first without a word in the log; then twice as long each time.
-const SILENCE: Duration = Duration::from_secs(5);
-const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

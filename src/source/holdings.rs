@@ -45,6 +45,12 @@ impl Holdings {
         self
     }
 
+    /// Adds those of another source.
+    pub(super) fn append(&mut self, more: Self) {
+        self.resources.append(more.resources);
+        self.settings.append(more.settings);
+    }
+
     /// What is damaged in the holdings that follow these: each file that held documents (or settings) and holds none, and the whole, when no
     /// file holds any more documents. A file that is gone is no damage while others hold something.
     #[must_use]
@@ -63,6 +69,11 @@ impl Holdings {
 }
 
 impl Files {
+    fn append(&mut self, more: Self) {
+        self.full.extend(more.full);
+        self.blank.extend(more.blank);
+    }
+
     fn emptied(&self, after: &Self) -> Vec<Problem> {
         let emptied = self.full.intersection(&after.blank);
         let message =

@@ -23,22 +23,33 @@
 //! # Ok::<(), tower_mesh::istio::Problems>(())
 //! ```
 
+#[cfg(feature = "tokio")]
+mod channel;
 mod configuration;
 mod directory;
 mod engine;
 mod files;
 mod fixed;
+#[cfg(feature = "tokio")]
+mod followed;
 mod holdings;
+mod merged;
 mod on_opening;
+mod once;
 mod passed_over;
+mod update;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "tokio")]
+pub use channel::{Channel, SendError, Sender, channel};
 pub use configuration::Configuration;
 pub use directory::Directory;
 pub use fixed::Fixed;
 pub use holdings::Holdings;
+pub use merged::Merged;
 pub use on_opening::OnOpening;
+pub use update::{ConfigSource, NextUpdate, Source, Update};
 pub use watch::Watch;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::fetch::Fetch;
@@ -15,7 +14,7 @@ use super::reload::Judge;
 use crate::mesh::announce;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::plaintext::Plaintext;
-use crate::source::Watch;
+use crate::source::{ConfigSource, Update};
 use crate::tls::Rotation;
 
 /// Keeps a mesh fresh: watched configuration, fetched keys, its own identity, the addresses of upstreams that have DNS names. Or
@@ -31,7 +30,7 @@ pub struct Driver {
     compiler: Compiler,
     cells: Cells,
     judge: Judge,
-    watch: Option<Watch>,
+    source: Option<ConfigSource>,
     keys: Keys,
     rotation: Option<Rotation>,
     plaintext: Option<Plaintext>,
@@ -60,7 +59,7 @@ impl Driver {
         compiler: Compiler,
         cells: Cells,
         judge: Judge,
-        watch: Option<Watch>,
+        source: Option<ConfigSource>,
         fetch: Fetch,
         rotation: Option<Rotation>,
     ) -> Self {
@@ -68,7 +67,7 @@ impl Driver {
             compiler,
             cells,
             judge,
-            watch,
+            source,
             keys: Keys::new(fetch),
             rotation,
             plaintext: None,
@@ -90,7 +89,7 @@ impl Driver {
 
     /// Whether this driver follows all that may change; `None` when nothing does.
     pub(in crate::mesh) fn pulse(&self) -> Option<Arc<AtomicBool>> {
-        let follows = self.watch.is_some()
+        let follows = self.source.is_some()
             || self.rotation.is_some()
             || !self.keys.is_empty()
             || !self.names.is_empty();
@@ -124,49 +123,57 @@ impl Driver {
         );
     }
 
-    /// Looks at the configuration, if it is watched, and fetches keys, for ever.
+    /// Follows the source of the configuration, if it may change, and fetches keys, for ever.
     async fn refresh(&mut self) {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let namespace = self.compiler.workload.namespace().to_owned();
+        let mut remind = interval(REMIND);
+        remind.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = look.tick(), if self.watch.is_some() => self.look().await,
+                update = next(&mut self.source, &namespace) => match update {
+                    Some(update) => self.take(update).await,
+                    None => self.end_of_source(),
+                },
                 () = self.keys.refresh() => {}
+                _ = remind.tick() => self.judge.remind(),
             }
         }
     }
 
-    async fn look(&mut self) {
-        let Some(mut watch) = self.watch.take() else {
-            return;
+    /// Publishes an update or refuses it, and tells its source.
+    async fn take(&mut self, update: Update) {
+        let verdict = self.judge.judge(update, &mut self.compiler, &self.cells);
+        let answer = match verdict {
+            Ok(config) => {
+                // Rules that need keys are published once the keys are there or had their time.
+                self.fetch_first().await;
+                let modes = self.cells.modes.snapshot();
+                self.cells.publish(config);
+                self.judge.published();
+                announce::replaced(&self.cells, &modes);
+                Ok(())
+            }
+            Err(problems) => Err(problems),
         };
-        let namespace = self.compiler.workload.namespace().to_owned();
-        // Reading files blocks, so it happens elsewhere.
-        let looked = spawn_blocking(move || {
-            let changed = watch.changed(&namespace);
-            (watch, changed)
-        });
-        let Ok((watch, changed)) = looked.await else {
-            self.pulse.stop();
-            tracing::error!(target: "tower_mesh::config", "the watch broke off; the configuration stays as it is");
-            return;
-        };
-        self.judge.watched(watch.is_unsettled());
-        let on_opening = watch.opening();
-        self.watch = Some(watch);
-        let Some(read) = changed else {
-            return self.judge.remind();
-        };
-        let judged = self
-            .judge
-            .judge(read, on_opening, &mut self.compiler, &self.cells);
-        let Some(config) = judged else { return };
-        // What needs keys begins when they are there, or have had their time.
-        self.fetch_first().await;
-        let modes = self.cells.modes.snapshot();
-        self.cells.publish(config);
-        self.judge.published();
-        announce::replaced(&self.cells, &modes);
+        if let Some(source) = &mut self.source {
+            source
+                .as_source()
+                .answered(answer.as_ref().map(drop).map_err(|problems| &**problems));
+        }
+    }
+
+    fn end_of_source(&mut self) {
+        self.source = None;
+        self.pulse.stop();
+        tracing::error!(target: "tower_mesh::config", "the source of the configuration has ended; the configuration stays as it is");
+    }
+}
+
+/// The next update of a source; never, where nothing is followed.
+async fn next(source: &mut Option<ConfigSource>, namespace: &str) -> Option<Update> {
+    match source {
+        Some(source) => source.as_source().next(namespace).await,
+        None => pending().await,
     }
 }
 
@@ -178,5 +185,5 @@ async fn rotate(rotation: Option<Rotation>) -> Infallible {
     }
 }
 
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the judge may repeat what it refuses.
+const REMIND: Duration = Duration::from_secs(1);

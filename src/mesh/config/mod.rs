@@ -3,6 +3,7 @@
 pub(super) mod applying;
 pub(super) mod driver;
 pub(super) mod fetch;
+pub(super) mod first_answer;
 pub(super) mod key_servers;
 pub(super) mod keys;
 pub(super) mod live;

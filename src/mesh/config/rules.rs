@@ -1,24 +1,26 @@
 //! What a mesh and guards without one share: a configuration that is loaded, judged, and kept fresh by a driver.
 
+use tokio::time::timeout;
+
 use super::driver::Driver;
 use super::fetch::{self, Fetch, FetchOptions};
+use super::first_answer::{BESIDE_FAULTS, first_answer};
 use super::keys;
 use super::live::{Cells, Compiler, ModeChoice};
 use super::reload::{
     Guarded, Judge, Reloads, refuse_strict, require_allow, warn_of_foreign, warn_without_allow,
 };
-use super::sources::Feed;
 use crate::identity::Workload;
-use crate::istio::Problems;
+use crate::istio::{Position, Problem, Problems};
 use crate::jwt::{Counts, Keyring};
 use crate::mesh::error::Faults;
 use crate::metrics::Registry;
-use crate::source::{Configuration, Watch};
+use crate::source::{ConfigSource, Configuration, Source};
 use crate::tls::{Credentials, Rotation, Settings};
 
 /// What is to be loaded, and how.
 pub(in crate::mesh) struct Rules<'a> {
-    pub(in crate::mesh) feed: Feed,
+    pub(in crate::mesh) source: ConfigSource,
     pub(in crate::mesh) modes: ModeChoice,
     /// Whether no port may be STRICT.
     pub(in crate::mesh) is_plaintext: bool,
@@ -34,7 +36,7 @@ pub(in crate::mesh) struct ReadRules {
     modes: ModeChoice,
     is_plaintext: bool,
     requires_policy: bool,
-    watch: Option<Watch>,
+    source: Option<ConfigSource>,
     fetch: Option<Fetch>,
     loopback_http: bool,
 }
@@ -46,7 +48,7 @@ pub(in crate::mesh) struct GoodRules {
     configuration: Configuration,
     is_plaintext: bool,
     requires_policy: bool,
-    watch: Option<Watch>,
+    source: Option<ConfigSource>,
     fetch: Fetch,
     loopback_http: bool,
 }
@@ -57,21 +59,23 @@ pub(in crate::mesh) struct LoadedRules {
     pub(in crate::mesh) reloads: Reloads,
     compiler: Compiler,
     judge: Judge,
-    watch: Option<Watch>,
+    source: Option<ConfigSource>,
     fetch: Fetch,
 }
 
 impl Rules<'_> {
     /// Reads the configuration. `faults` gets everything that is wrong with it, and with the options for the servers of keys.
-    pub(in crate::mesh) fn read(mut self, namespace: &str, faults: &mut Faults) -> ReadRules {
+    pub(in crate::mesh) async fn read(self, namespace: &str, faults: &mut Faults) -> ReadRules {
+        let mut source = self.source;
+        let first = first_update(source.as_source(), namespace, faults).await;
         ReadRules {
             loopback_http: self.fetch.loopback_http,
             fetch: faults.option(fetch::client(self.fetch, self.tls)),
-            configuration: faults.configuration(self.feed.load(namespace)),
+            configuration: first.and_then(|first| faults.configuration(first)),
             modes: self.modes,
             is_plaintext: self.is_plaintext,
             requires_policy: self.requires_policy,
-            watch: self.feed.into_watch(),
+            source: source.as_source().may_change().then_some(source),
         }
     }
 }
@@ -118,7 +122,7 @@ impl ReadRules {
             configuration,
             is_plaintext: self.is_plaintext,
             requires_policy: self.requires_policy,
-            watch: self.watch,
+            source: self.source,
             fetch: self.fetch?,
             loopback_http: self.loopback_http,
         })
@@ -159,7 +163,7 @@ impl GoodRules {
             cells,
             reloads,
             compiler,
-            watch: self.watch,
+            source: self.source,
             fetch: self.fetch,
         }
     }
@@ -172,15 +176,37 @@ impl LoadedRules {
             cells,
             compiler,
             judge,
-            watch,
+            mut source,
             fetch,
             ..
         } = self;
-        let mut driver = Driver::new(compiler, cells, judge, watch, fetch, rotation);
+        if let Some(source) = &mut source {
+            source.as_source().answered(Ok(()));
+        }
+        let mut driver = Driver::new(compiler, cells, judge, source, fetch, rotation);
         driver.fetch_first().await;
         driver
     }
 }
+
+/// The first update; `None` when it does not come while something else is wrong.
+async fn first_update(
+    source: &mut dyn Source,
+    namespace: &str,
+    faults: &Faults,
+) -> Option<Result<Configuration, Problems>> {
+    let next = source.next(namespace);
+    let update = match faults.is_empty() {
+        true => first_answer(next, "the configuration").await,
+        false => timeout(BESIDE_FAULTS, next).await.ok()?,
+    };
+    Some(match update {
+        Some(update) => update.configuration,
+        None => Err(Problem::new(Position::default(), "", ENDED).into()),
+    })
+}
+
+const ENDED: &str = "the source of the configuration has ended before it gave any";
 
 /// Whether some ALLOW policy selects the workload; an error where one is required, else a word in the log.
 fn check_presence(

@@ -7,10 +7,9 @@ use crate::mesh::config::driver::Driver;
 use crate::mesh::config::fetch::FetchOptions;
 use crate::mesh::config::live::ModeChoice;
 use crate::mesh::config::rules::Rules;
-use crate::mesh::config::sources::{ConfigSource, Feed};
 use crate::mesh::error::{BuildError, Faults};
 use crate::metrics::Registry;
-use crate::source::Configuration;
+use crate::source::ConfigSource;
 use crate::tls::Settings;
 
 /// Describes guards: options in, [`Guards`] and their [`Driver`] out. Every mistake is found by
@@ -21,7 +20,7 @@ use crate::tls::Settings;
 #[must_use = "nothing happens until `build`"]
 pub struct GuardsBuilder {
     workload: Workload,
-    feed: Feed,
+    source: ConfigSource,
     registry: Registry,
     requires_policy: bool,
     fetch: FetchOptions,
@@ -32,7 +31,7 @@ impl GuardsBuilder {
     pub(super) fn new(workload: Workload) -> Self {
         Self {
             workload,
-            feed: Feed::Once(Ok(Configuration::default())),
+            source: ConfigSource::default(),
             registry: Registry::new(),
             requires_policy: false,
             fetch: FetchOptions::default(),
@@ -46,7 +45,7 @@ impl GuardsBuilder {
     /// known is allowed; that is warned of, or refused where
     /// [`require_policy`](Self::require_policy) is asked for.
     pub fn config(mut self, source: impl Into<ConfigSource>) -> Self {
-        self.feed = source.into().0;
+        self.source = source.into();
         self
     }
 
@@ -100,7 +99,7 @@ impl GuardsBuilder {
     /// Everything that is wrong with the configuration and the options, at once.
     pub async fn build(self) -> Result<(Guards, Driver), BuildError> {
         let rules = Rules {
-            feed: self.feed,
+            source: self.source,
             modes: ModeChoice {
                 elsewhere: true,
                 ..ModeChoice::default()
@@ -111,7 +110,7 @@ impl GuardsBuilder {
             tls: &self.tls,
         };
         let mut faults = Faults::of("GuardsBuilder", &[]);
-        let rules = rules.read(self.workload.namespace(), &mut faults);
+        let rules = rules.read(self.workload.namespace(), &mut faults).await;
         let rules = rules.compile(&self.workload, &self.registry, &mut faults);
         let (Some(rules), true) = (rules, faults.is_empty()) else {
             return Err(faults.into());

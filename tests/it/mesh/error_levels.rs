@@ -20,16 +20,16 @@ use tower_mesh::matcher::{Cidr, PathTemplate, SafeRegex};
 use tower_mesh::mesh::Outside;
 use tower_mesh::policy::Authentication;
 use tower_mesh::policy::envoy::jwt_authn;
-use tower_mesh::source::Fixed;
+use tower_mesh::source::{self, Configuration, Fixed};
 use tower_mesh::testing::{Issuer, Leaf, Pki};
 use tower_mesh::tls::{
     Connector, Credentials, Destination, Files, Identity, NextIdentity, Protocol, Settings, Source,
     SourceError, X509Svid,
 };
 use tower_mesh::vet::Code;
-use tower_mesh::{Mesh, Workload};
+use tower_mesh::{Guards, Mesh, Workload};
 
-use crate::support::mesh::{app, build};
+use crate::support::mesh::{app, build, policy};
 
 type Made = Box<dyn Error>;
 
@@ -231,6 +231,13 @@ async fn called(pki: &Pki) -> Vec<(&'static str, Made)> {
     let destination = Destination::new([id], "app.default", Protocol::Http1).unwrap();
     let error = connector.connect(gone, &destination).await.unwrap_err();
     all.push(("HandshakeError", Box::new(error)));
+    let first = Fixed::yaml("x.yaml", policy("x", "ALLOW", "[{}]"));
+    let (sender, channel) = source::channel(first.load("default").unwrap());
+    let guards = Guards::builder(Workload::new("default", "app")).config(channel);
+    let (_guards, driver) = guards.build().await.unwrap();
+    tokio::spawn(driver.run());
+    let refused = sender.send(Configuration::default()).await.unwrap_err();
+    all.push(("SendError", Box::new(refused)));
     all
 }
 
@@ -269,6 +276,7 @@ async fn no_cause_is_lost() {
         "FetchError",
         "HandshakeError",
         "PkiError",
+        "SendError",
         "SourceError",
     ] {
         assert!(with_causes.contains(name), "{name}");

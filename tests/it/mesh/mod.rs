@@ -9,5 +9,6 @@ mod mounted_volumes;
 mod plaintext;
 mod probe;
 mod reload;
+mod sources;
 mod start;
 mod trust_domain;

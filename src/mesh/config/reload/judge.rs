@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,7 +11,7 @@ use super::standing::{RefusalReason, Reloads};
 use super::strict::refuse_strict;
 use crate::istio::{Problem, Problems};
 use crate::mesh::config::live::{Cells, Compiler, Config};
-use crate::source::{Configuration, OnOpening};
+use crate::source::{OnOpening, Update};
 use crate::tls::Credentials;
 
 /// Judges changed configurations by the one that serves.
@@ -22,8 +23,6 @@ pub(in crate::mesh) struct Judge {
     is_plaintext: bool,
     /// When the refusal that stands was last told.
     told: Option<Instant>,
-    /// Since when the files have not come to rest, or when that was last told.
-    restless: Option<Instant>,
 }
 
 impl Judge {
@@ -38,7 +37,6 @@ impl Judge {
             credentials,
             is_plaintext: false,
             told: None,
-            restless: None,
         }
     }
 
@@ -50,44 +48,30 @@ impl Judge {
         }
     }
 
-    /// What to publish of a change; `None` when it is refused, which is told.
+    /// What to publish of a change.
+    ///
+    /// # Errors
+    ///
+    /// Why the change is refused, which the log and readiness say, too.
     pub(in crate::mesh) fn judge(
         &mut self,
-        read: Result<Configuration, Problems>,
-        on_opening: OnOpening,
+        update: Update,
         compiler: &mut Compiler,
         cells: &Cells,
-    ) -> Option<Config> {
-        match self.verdict(read, on_opening, compiler, cells) {
-            Ok(config) => Some(config),
-            Err((reason, problems)) => {
-                self.reloads.refuse(reason, problems);
+    ) -> Result<Config, Arc<Problems>> {
+        self.verdict(update, compiler, cells)
+            .map_err(|(reason, problems)| {
+                let problems = Arc::new(problems);
+                self.reloads.refuse(reason, Arc::clone(&problems));
                 self.told = Some(Instant::now());
-                None
-            }
-        }
+                problems
+            })
     }
 
     /// What was judged good is in use.
     pub(in crate::mesh) fn published(&mut self) {
         self.reloads.accept();
         self.told = None;
-    }
-
-    /// Whether the files have changed again since the look before: what never rests never counts, and that is told from time to time.
-    pub(in crate::mesh) fn watched(&mut self, is_unsettled: bool) {
-        if !is_unsettled {
-            self.restless = None;
-            return;
-        }
-        let since = *self.restless.get_or_insert_with(Instant::now);
-        if since.elapsed() >= REMIND {
-            self.restless = Some(Instant::now());
-            tracing::warn!(
-                target: "tower_mesh::config",
-                "the files of the configuration are different at every look, so no change counts; whoever writes them must come to rest for two seconds"
-            );
-        }
     }
 
     /// Nothing has changed: what stands refused is told again from time to time.
@@ -100,13 +84,13 @@ impl Judge {
 
     fn verdict(
         &self,
-        read: Result<Configuration, Problems>,
-        on_opening: OnOpening,
+        update: Update,
         compiler: &mut Compiler,
         cells: &Cells,
     ) -> Result<Config, (RefusalReason, Problems)> {
         let invalid = |problems| (RefusalReason::Invalid, problems);
-        let configuration = read.map_err(invalid)?;
+        let on_opening = update.on_opening;
+        let configuration = update.configuration.map_err(invalid)?;
         let serving = cells.config.snapshot();
         let damage = serving.holdings.damage(&configuration.holdings);
         if on_opening == OnOpening::Refuse {

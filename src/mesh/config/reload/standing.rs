@@ -192,14 +192,14 @@ impl Reloads {
     }
 
     /// A change is refused, for as long as nothing else comes.
-    pub(super) fn refuse(&self, reason: RefusalReason, problems: Problems) {
+    pub(super) fn refuse(&self, reason: RefusalReason, problems: Arc<Problems>) {
         if let Some(count) = self.count(reason) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.0.refused_at.store(now(), Ordering::Relaxed);
         self.0.refused.store(Some(Refused {
             reason,
-            problems: Arc::new(problems),
+            problems,
             since: Instant::now(),
         }));
         self.tell();

@@ -1,0 +1,184 @@
+use std::future::{pending, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::{ConfigSource, Configuration, NextUpdate, OnOpening, Source, Update};
+use crate::istio::{MeshConfig, Position, Problem, Problems, contradictions};
+
+/// Several sources as one: the resources of all of them, for configuration with several owners.
+///
+/// A change of any of them is a change of the whole, which is judged as a whole:
+///
+/// - While one source gives a configuration with problems, the whole has these problems and is
+///   refused; changes of the others count again once it is corrected.
+/// - Two resources of one kind, namespace and name are a problem, and so are two different
+///   MeshConfigs: it must be clear who owns what.
+/// - A change that opens the workload is refused unless every source says [`OnOpening::Warn`].
+/// - When a source ends, its last configuration stays and the others are followed still; the log
+///   says so at ERROR.
+///
+/// # Example
+///
+/// ```
+/// use tower_mesh::source::{Directory, Fixed, Merged};
+///
+/// let all = Merged::new()
+///     .and(Fixed::yaml("built-in.yaml", "{}"))
+///     .and(Directory::watch("/etc/policies"));
+/// ```
+#[derive(Debug, Default)]
+pub struct Merged(Vec<Part>);
+
+#[derive(Debug)]
+struct Part {
+    source: ConfigSource,
+    latest: Option<Update>,
+    has_ended: bool,
+    /// Whether the mesh has not judged the latest update yet.
+    is_open: bool,
+}
+
+impl Merged {
+    /// No sources yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more source.
+    #[must_use]
+    pub fn and(mut self, source: impl Into<ConfigSource>) -> Self {
+        self.0.push(Part {
+            source: source.into(),
+            latest: None,
+            has_ended: false,
+            is_open: false,
+        });
+        self
+    }
+}
+
+impl Source for Merged {
+    fn next<'a>(&'a mut self, namespace: &'a str) -> NextUpdate<'a> {
+        Box::pin(async move {
+            loop {
+                if self.0.iter().all(|part| part.has_ended) && !self.0.is_empty() {
+                    return None;
+                }
+                let (index, update) = first(&mut self.0, namespace).await;
+                if let Some(part) = self.0.get_mut(index) {
+                    part.take(update);
+                }
+                let latest: Option<Vec<_>> =
+                    self.0.iter().map(|part| part.latest.as_ref()).collect();
+                if let Some(latest) = latest
+                    && self.0.get(index).is_some_and(|part| part.is_open)
+                {
+                    return Some(merge(&latest));
+                }
+            }
+        })
+    }
+
+    fn answered(&mut self, verdict: Result<(), &Problems>) {
+        for part in self.0.iter_mut().filter(|part| part.is_open) {
+            part.is_open = false;
+            part.source.0.answered(verdict);
+        }
+    }
+
+    fn may_change(&self) -> bool {
+        self.0.iter().any(|part| part.source.0.may_change())
+    }
+}
+
+impl Part {
+    fn take(&mut self, update: Option<Update>) {
+        match update {
+            Some(update) => {
+                self.latest = Some(update);
+                self.is_open = true;
+            }
+            None => {
+                self.has_ended = true;
+                tracing::error!(
+                    target: "tower_mesh::config",
+                    "one of several sources of the configuration has ended; its part stays as it is"
+                );
+                // One that never gave anything holds nothing back.
+                self.latest
+                    .get_or_insert_with(|| Configuration::default().into());
+            }
+        }
+    }
+}
+
+/// The first update of any source that has not ended.
+async fn first(parts: &mut [Part], namespace: &str) -> (usize, Option<Update>) {
+    let live = parts.iter_mut().enumerate();
+    let live = live.filter(|(_, part)| !part.has_ended);
+    let mut waiting: Vec<_> = live
+        .map(|(index, part)| (index, part.source.0.next(namespace)))
+        .collect();
+    if waiting.is_empty() {
+        return pending().await;
+    }
+    poll_fn(|cx| {
+        for (index, next) in &mut waiting {
+            if let Poll::Ready(update) = next.as_mut().poll(cx) {
+                return Poll::Ready((*index, update));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// One update of the latest of each source.
+fn merge(latest: &[&Update]) -> Update {
+    let warns = |update: &&Update| update.on_opening == OnOpening::Warn;
+    let on_opening = match latest.iter().all(warns) {
+        true => OnOpening::Warn,
+        false => OnOpening::Refuse,
+    };
+    let mut whole = Configuration::default();
+    let mut problems = Vec::new();
+    for update in latest {
+        match &update.configuration {
+            Ok(part) => problems.extend(append(&mut whole, part.clone())),
+            Err(found) => problems.extend(found.clone()),
+        }
+    }
+    if problems.is_empty() {
+        problems = contradictions(&whole.resources);
+    }
+    let configuration = match Problems::from_list(problems) {
+        None => Ok(whole),
+        Some(problems) => Err(problems),
+    };
+    Update::new(configuration).on_opening(on_opening)
+}
+
+/// Adds a part to the whole; a problem when both have settings of the mesh.
+fn append(whole: &mut Configuration, part: Configuration) -> Option<Problem> {
+    let Configuration {
+        resources,
+        mesh_config,
+        passed_over,
+        holdings,
+    } = part;
+    let unstated = MeshConfig::default();
+    let is_second = *mesh_config != unstated
+        && *whole.mesh_config != unstated
+        && mesh_config != whole.mesh_config;
+    if *mesh_config != unstated {
+        whole.mesh_config = Arc::clone(&mesh_config);
+    }
+    whole.resources.append(resources);
+    whole.passed_over.extend(passed_over);
+    whole.holdings.append(holdings);
+    is_second.then(|| {
+        let message = "two sources of the configuration give different MeshConfigs; keep one";
+        Problem::new(Position::default(), "", message)
+    })
+}
