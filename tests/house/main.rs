@@ -8,8 +8,12 @@
     clippy::string_slice,
     reason = "a test may panic"
 )]
+mod graph;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use graph::Graph;
 
 /// Which rooms a room may import. A room that is not listed here does not exist.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -200,6 +204,84 @@ fn files_are_small_and_mod_files_only_open_doors() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A ring of files cannot be read, tested or moved one at a time.
+#[test]
+fn no_files_import_each_other_in_a_ring() {
+    let graph = Graph::read();
+    let rings: Vec<_> = graph
+        .rings()
+        .iter()
+        .map(|ring| {
+            ring.iter()
+                .map(|module| module.join("::"))
+                .collect::<Vec<_>>()
+        })
+        .map(|ring| ring.join(", "))
+        .collect();
+    assert!(rings.is_empty(), "rings:\n{}", rings.join("\n"));
+}
+
+#[test]
+fn the_arrows_of_every_folder_run_one_way() {
+    let both = Graph::read().both_ways();
+    assert!(both.is_empty(), "both ways:\n{}", both.join("\n"));
+}
+
+/// An arrow that nobody uses is an invitation.
+#[test]
+fn every_arrow_of_the_plan_is_used() {
+    let mut unused: BTreeSet<_> = ARROWS
+        .iter()
+        .flat_map(|(room, targets)| targets.iter().map(move |target| (*room, *target)))
+        .filter(|(_, target)| *target != "*")
+        .collect();
+    for (room, _, text) in product_sources() {
+        let imported = imported_rooms(&text);
+        unused.retain(|(from, to)| *from != room || !imported.contains(*to));
+    }
+    assert!(unused.is_empty(), "arrows that nobody uses: {unused:?}");
+}
+
+#[test]
+fn folders_are_narrow() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut widths: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    let folders = ["src", "tests", "examples", "benches"];
+    for file in folders
+        .iter()
+        .flat_map(|folder| rust_files(&root.join(folder)))
+    {
+        let is_door = ["mod.rs", "lib.rs", "main.rs"]
+            .iter()
+            .any(|door| file.ends_with(door));
+        let width = widths.entry(file.parent().unwrap().to_owned()).or_default();
+        *width += usize::from(!is_door);
+    }
+    widths.retain(|_, width| *width > WIDEST);
+    assert!(widths.is_empty(), "more than {WIDEST} files: {widths:#?}");
+}
+
+/// Files in one folder, besides the door and subfolders.
+const WIDEST: usize = 14;
+
+#[test]
+fn test_files_are_small() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let in_src = rust_files(&root.join("src"));
+    let in_src = in_src.into_iter().filter(|file| {
+        let is_tests = |part: std::path::Component<'_>| part.as_os_str() == "tests";
+        file.ends_with("tests.rs") || file.components().any(is_tests)
+    });
+    let mut long = Vec::new();
+    for file in in_src.chain(rust_files(&root.join("tests"))) {
+        let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+        if lines > 700 {
+            long.push(format!("{}: {lines}", file.display()));
+        }
+    }
+    assert!(long.is_empty(), "more than 700 lines:\n{}", long.join("\n"));
+}
+
 /// Room, path and text without tests of each file of `src`.
 fn product_sources() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -274,11 +356,9 @@ fn the_policy_page_names_tests_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/policy.md")).unwrap();
     let table = std::fs::read_to_string(root.join("tests/envoy/table.rs")).unwrap();
-    let mut files = Vec::new();
-    collect_all(&root.join("src"), &mut files);
-    collect_all(&root.join("tests"), &mut files);
-    let code: String = files
+    let code: String = ["src", "tests"]
         .iter()
+        .flat_map(|folder| rust_files(&root.join(folder)))
         .map(|file| std::fs::read_to_string(file).unwrap())
         .collect();
     let mut named = 0;
@@ -300,14 +380,17 @@ fn the_policy_page_names_tests_that_exist() {
     assert!(named > 60, "{named}");
 }
 
-/// Every Rust file below, tests included.
-fn collect_all(folder: &Path, files: &mut Vec<PathBuf>) {
+/// Every Rust file below a folder, tests included, in the order of their paths.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect_all(&path, files);
+            files.extend(rust_files(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }
     }
+    files.sort();
+    files
 }
