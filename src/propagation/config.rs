@@ -3,8 +3,8 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::SpanSink;
-use super::format::Format;
-use super::tags::Identity;
+use super::format::extract::Format;
+use super::span::tags::Identity;
 use crate::identity::Workload;
 
 /// How traces and request ids go through this process: what the server and the client layer share. Cheap to clone.

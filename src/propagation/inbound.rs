@@ -4,12 +4,12 @@ use std::time::SystemTime;
 use http::{HeaderValue, request, response};
 
 use super::config::{Propagation, Settings, Trust, text};
-use super::conventions::{Call, Operation};
-use super::headers::{DECORATOR, Incoming, X_REQUEST_ID};
+use super::span::conventions::{Call, Operation};
+use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID};
 use super::open::{Opened, open};
-use super::outside::strip_outside;
-use super::span::{Outcome, Recording, SpanKind, Started};
-use super::tags::Tags;
+use super::format::outside::strip_outside;
+use super::span::recording::{Outcome, Recording, SpanKind, Started};
+use super::span::tags::Tags;
 use super::task::Task;
 use crate::context::Exchange;
 use crate::message::is_grpc;

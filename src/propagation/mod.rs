@@ -95,47 +95,28 @@
 //! # });
 //! ```
 
-#[cfg(feature = "opentelemetry")]
-mod attach;
-#[cfg(not(feature = "opentelemetry"))]
-#[path = "attach_nothing.rs"]
-mod attach;
-mod b3;
-mod baggage;
 mod body;
 mod config;
-mod conventions;
 mod format;
 mod future;
-mod headers;
-mod hex;
+mod ids;
 mod inbound;
 mod layer;
 mod open;
-#[cfg(feature = "opentelemetry")]
-mod open_telemetry;
 mod outbound;
-mod outside;
-mod parent;
-mod random;
-mod request_id;
-#[cfg(feature = "opentelemetry")]
-mod resource_attributes;
 mod span;
-mod tags;
 mod task;
-mod w3c;
 
 pub use body::{ResponseBody, TaskBody};
 pub use config::{EdgeTrace, Propagation};
-pub use format::Format;
+pub use format::extract::Format;
 pub use future::ResponseFuture;
 pub use inbound::ServerSpan;
 pub use layer::{ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation};
-#[cfg(feature = "opentelemetry")]
-pub use open_telemetry::OpenTelemetry;
 pub use outbound::ClientSpan;
-pub use span::{FinishedSpan, Outcome, SpanKind, SpanSink, TagValue};
+#[cfg(feature = "opentelemetry")]
+pub use span::open_telemetry::OpenTelemetry;
+pub use span::recording::{FinishedSpan, Outcome, SpanKind, SpanSink, TagValue};
 pub use task::{Entered, Task};
 
 #[cfg(test)]

@@ -3,11 +3,13 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue};
 
 use super::config::{EdgeTrace, Settings, Trust};
-use super::format::{self, Extracted};
-use super::headers::{BAGGAGE, Incoming, TRACESTATE};
-use super::parent::Parent;
-use super::request_id::{self, Reason};
-use super::{baggage, random, w3c};
+use super::format::extract::{Extracted, extract};
+use super::format::headers::{BAGGAGE, Incoming, TRACESTATE};
+use super::format::parent::Parent;
+use super::format::request_id::{self, Reason};
+use super::format::baggage;
+use super::ids::random;
+use super::format::w3c;
 use crate::context::{Carried, Formats, Marks, SpanId, TraceContext, TraceId};
 
 /// The context of a request that comes in, and what its headers told besides.
@@ -30,7 +32,7 @@ pub(super) fn open(
     headers: &HeaderMap,
     trust: Trust,
 ) -> Opened {
-    let told = format::extract(&settings.formats, incoming);
+    let told = extract(&settings.formats, incoming);
     let (extracted, link) = judge(settings.edge_trace.unwrap_or_default(), told, trust);
     let was_forced = incoming.has_force_trace && trust == Trust::Inside;
     let kept = incoming
@@ -70,7 +72,7 @@ pub(super) fn open(
 
 /// The root of a trace that begins with a call of ours.
 pub(super) fn root(settings: &Settings, request_id: Option<&HeaderValue>) -> TraceContext {
-    let extracted = format::extract(&settings.formats, &Incoming::default());
+    let extracted = extract(&settings.formats, &Incoming::default());
     let choice = Choice {
         sampling: settings.sampling,
         told: None,

@@ -2,14 +2,14 @@ use std::time::SystemTime;
 
 use http::{request, response};
 
-use super::attach::{ActiveSpan, active_span};
+use super::span::attach::{ActiveSpan, active_span};
 use super::config::{Propagation, text};
-use super::conventions::{Call, Operation};
-use super::headers::{DECORATOR, Incoming, X_REQUEST_ID};
+use super::span::conventions::{Call, Operation};
+use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID};
 use super::open::root;
-use super::random;
-use super::span::{Outcome, Recording, SpanKind, Started};
-use super::tags::{Tags, authority};
+use super::ids::random;
+use super::span::recording::{Outcome, Recording, SpanKind, Started};
+use super::span::tags::{Tags, authority};
 use super::task::Task;
 use crate::context::{Exchange, Peer, TraceContext};
 use crate::message::is_grpc;

@@ -1,4 +1,4 @@
-use super::attach::{Attached, Attachment};
+use super::span::attach::{Attached, Attachment};
 use crate::context::{Exchange, Lent, Scope, TraceContext};
 
 /// What is entered around each poll of a request's future and body, so that whatever runs inside finds the request it runs for.

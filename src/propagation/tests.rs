@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, response};
 use proptest::prelude::*;
 
+use super::ids::hex;
 use super::*;
 use crate::context::{Exchange, Peer, TlsFacts, TraceContext};
 use crate::identity::{PeerCertificate, Workload};

@@ -3,12 +3,12 @@ use std::cell::Cell;
 use bytes::{Bytes, BytesMut};
 
 /// Reads exactly `2 * N` lower-case hex digits.
-pub(super) fn lower<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+pub(in crate::propagation) fn lower<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     read(digits, |digit| digit)
 }
 
 /// Reads exactly `2 * N` hex digits of either case.
-pub(super) fn any_case<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+pub(in crate::propagation) fn any_case<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     // Sets the bit that makes letters lower-case; no other byte becomes a letter of hex by it.
     read(
         digits,
@@ -40,7 +40,7 @@ const fn nibble(digit: u8) -> u8 {
 
 /// Text of a known greatest length, written without allocating.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(in crate::propagation) struct Text {
     bytes: [u8; Self::CAPACITY],
     length: usize,
 }
@@ -50,19 +50,19 @@ impl Text {
     const CAPACITY: usize = 55 + 16 + 68;
     const BUFFER: usize = 1024;
 
-    pub(super) const fn new() -> Self {
+    pub(in crate::propagation) const fn new() -> Self {
         Self {
             bytes: [0; Self::CAPACITY],
             length: 0,
         }
     }
 
-    pub(super) const fn len(&self) -> usize {
+    pub(in crate::propagation) const fn len(&self) -> usize {
         self.length
     }
 
     /// Appends a text; what would not fit is left out.
-    pub(super) fn push(&mut self, text: &[u8]) {
+    pub(in crate::propagation) fn push(&mut self, text: &[u8]) {
         let end = self.length + text.len();
         if let Some(room) = self.bytes.get_mut(self.length..end) {
             room.copy_from_slice(text);
@@ -71,7 +71,7 @@ impl Text {
     }
 
     /// Appends bytes as lower-case hex.
-    pub(super) fn push_hex<const N: usize>(&mut self, bytes: [u8; N]) {
+    pub(in crate::propagation) fn push_hex<const N: usize>(&mut self, bytes: [u8; N]) {
         let room = self.bytes.get_mut(self.length..self.length + 2 * N);
         let Some((pairs, [])) = room.map(<[u8]>::as_chunks_mut::<2>) else {
             return;
@@ -86,7 +86,7 @@ impl Text {
     ///
     /// The texts of a thread follow each other in one buffer, which is used again once the requests are over whose headers lie in it:
     /// an allocation for many texts, or for none. One that lives on keeps no more than the [`BUFFER`](Self::BUFFER) alive.
-    pub(super) fn freeze(self) -> Bytes {
+    pub(in crate::propagation) fn freeze(self) -> Bytes {
         thread_local! {
             static TEXTS: Cell<BytesMut> = Cell::new(BytesMut::new());
         }

@@ -7,9 +7,9 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanEvents, SpanLinks, SpanProcessor};
 
-use super::config::text;
+use crate::propagation::config::text;
 use super::resource_attributes;
-use super::span::{FinishedSpan, SpanKind, SpanSink, TagValue};
+use super::recording::{FinishedSpan, SpanKind, SpanSink, TagValue};
 use crate::context::{SpanId, TraceContext, TraceId};
 use crate::identity::Workload;
 

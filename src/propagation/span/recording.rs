@@ -31,7 +31,7 @@ impl<S: SpanSink + ?Sized> SpanSink for Arc<S> {
 #[non_exhaustive]
 pub struct FinishedSpan {
     /// The operation, by Istio's naming, or OpenTelemetry's where
-    /// [`semantic_conventions`](super::Propagation::semantic_conventions) are asked for.
+    /// [`semantic_conventions`](crate::propagation::Propagation::semantic_conventions) are asked for.
     pub name: Arc<str>,
     /// Which side of the call it is.
     pub kind: SpanKind,
@@ -126,7 +126,7 @@ impl Outcome {
     }
 
     /// The error tag and the status, by Envoy's table (`Errors` below).
-    pub(super) fn errors(&self, kind: SpanKind, is_grpc: bool) -> Errors {
+    pub(in crate::propagation) fn errors(&self, kind: SpanKind, is_grpc: bool) -> Errors {
         let grpc = self.grpc_status.filter(|_| is_grpc).map(GrpcStatus::code);
         let (is_server_fault, is_refusal) = match (grpc, self.status) {
             (Some(code), _) => (GRPC_SERVER_FAULTS.contains(&code), code != 0),
@@ -142,9 +142,9 @@ impl Outcome {
 
 /// Whether a span gets the tag `error`, and whether its status is ERROR: a client counts refusals too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Errors {
-    pub(super) tag: bool,
-    pub(super) status: bool,
+pub(in crate::propagation) struct Errors {
+    pub(in crate::propagation) tag: bool,
+    pub(in crate::propagation) status: bool,
 }
 
 /// UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS, as in Envoy.
@@ -152,40 +152,40 @@ const GRPC_SERVER_FAULTS: [u32; 7] = [2, 4, 8, 12, 13, 14, 15];
 
 /// A span that is being recorded. It is exported once, at the latest when it is dropped.
 #[derive(Debug, Default)]
-pub(super) struct Recording(Option<Box<Started>>);
+pub(in crate::propagation) struct Recording(Option<Box<Started>>);
 
 /// The one allocation of a recorded span besides its tags.
 #[derive(Debug)]
-pub(super) struct Started {
-    pub(super) sink: Arc<dyn SpanSink>,
-    pub(super) name: Arc<str>,
-    pub(super) kind: SpanKind,
-    pub(super) trace: TraceContext,
-    pub(super) parent_is_remote: bool,
-    pub(super) link: Option<(TraceId, SpanId)>,
-    pub(super) start: SystemTime,
-    pub(super) is_grpc: bool,
-    pub(super) tags: Tags,
+pub(in crate::propagation) struct Started {
+    pub(in crate::propagation) sink: Arc<dyn SpanSink>,
+    pub(in crate::propagation) name: Arc<str>,
+    pub(in crate::propagation) kind: SpanKind,
+    pub(in crate::propagation) trace: TraceContext,
+    pub(in crate::propagation) parent_is_remote: bool,
+    pub(in crate::propagation) link: Option<(TraceId, SpanId)>,
+    pub(in crate::propagation) start: SystemTime,
+    pub(in crate::propagation) is_grpc: bool,
+    pub(in crate::propagation) tags: Tags,
     /// Of the request that came in: what guards say of its target is known at the end.
-    pub(super) exchange: Option<Exchange>,
+    pub(in crate::propagation) exchange: Option<Exchange>,
     /// Where the span is to follow OpenTelemetry's conventions, too.
-    pub(super) operation: Option<Operation>,
+    pub(in crate::propagation) operation: Option<Operation>,
 }
 
 impl Recording {
-    pub(super) const fn none() -> Self {
+    pub(in crate::propagation) const fn none() -> Self {
         Self(None)
     }
 
-    pub(super) fn of(started: Started) -> Self {
+    pub(in crate::propagation) fn of(started: Started) -> Self {
         Self(Some(Box::new(started)))
     }
 
-    pub(super) fn is_on(&self) -> bool {
+    pub(in crate::propagation) fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    pub(super) fn rename(&mut self, name: &str) {
+    pub(in crate::propagation) fn rename(&mut self, name: &str) {
         if let Some(started) = &mut self.0
             && started.operation.is_none()
         {
@@ -194,14 +194,14 @@ impl Recording {
     }
 
     /// Notes who answered.
-    pub(super) fn peer(&mut self, peer: &Peer) {
+    pub(in crate::propagation) fn peer(&mut self, peer: &Peer) {
         if let Some(started) = &mut self.0 {
             started.tags.peer(peer);
         }
     }
 
     /// Notes what the head of the response tells.
-    pub(super) fn respond(&mut self, headers: &HeaderMap) {
+    pub(in crate::propagation) fn respond(&mut self, headers: &HeaderMap) {
         if let Some(started) = &mut self.0
             && started.is_grpc
         {
@@ -213,7 +213,7 @@ impl Recording {
     }
 
     /// Notes what the head of the response to a call of ours tells, where the conventions ask for it.
-    pub(super) fn answered(&mut self, response: &response::Parts) {
+    pub(in crate::propagation) fn answered(&mut self, response: &response::Parts) {
         if let Some(started) = &mut self.0
             && started.operation.is_some()
         {
@@ -221,7 +221,7 @@ impl Recording {
         }
     }
 
-    pub(super) fn end(&mut self, outcome: &Outcome, now: SystemTime) {
+    pub(in crate::propagation) fn end(&mut self, outcome: &Outcome, now: SystemTime) {
         let Some(started) = self.0.take() else {
             return;
         };

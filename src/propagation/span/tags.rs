@@ -3,17 +3,17 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
-use super::config::text;
+use crate::propagation::config::text;
 use super::conventions::{URL_FULL, URL_QUERY};
-use super::span::{Errors, Outcome, TagValue};
+use super::recording::{Errors, Outcome, TagValue};
 use crate::context::{Exchange, Peer};
 use crate::identity::Workload;
 use crate::matcher::query;
 
 /// What spans say of this process.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Identity {
-    pub(super) node_id: Option<Arc<str>>,
+pub(in crate::propagation) struct Identity {
+    pub(in crate::propagation) node_id: Option<Arc<str>>,
     /// Tags that all spans have, worked out once.
     constant: Vec<(&'static str, Arc<str>)>,
     /// The operation that stands behind each port of ours.
@@ -22,10 +22,10 @@ pub(super) struct Identity {
 
 /// What we call the requests to one of our services.
 #[derive(Clone, Debug)]
-pub(super) struct Operation {
-    pub(super) name: Arc<str>,
+pub(in crate::propagation) struct Operation {
+    pub(in crate::propagation) name: Arc<str>,
     /// The same for a header; `None` when it cannot stand in one.
-    pub(super) value: Option<HeaderValue>,
+    pub(in crate::propagation) value: Option<HeaderValue>,
     /// Envoy's name for the port.
     cluster: Arc<str>,
 }
@@ -42,7 +42,7 @@ impl Operation {
 }
 
 impl Identity {
-    pub(super) fn be(&mut self, workload: &Workload) {
+    pub(in crate::propagation) fn be(&mut self, workload: &Workload) {
         let namespace = workload.namespace();
         self.constant = vec![
             (
@@ -66,7 +66,7 @@ impl Identity {
     }
 
     /// The operation of a request that came in on this port; the only service's when the port is not known.
-    pub(super) fn operation(&self, port: Option<u16>) -> Option<&Operation> {
+    pub(in crate::propagation) fn operation(&self, port: Option<u16>) -> Option<&Operation> {
         match (self.at(port), self.operations.as_slice()) {
             (Some(operation), _) | (None, [(_, operation)]) => Some(operation),
             _ => None,
@@ -74,7 +74,7 @@ impl Identity {
     }
 
     /// Envoy's name for a port of ours.
-    pub(super) fn cluster(&self, port: u16) -> Arc<str> {
+    pub(in crate::propagation) fn cluster(&self, port: u16) -> Arc<str> {
         match self.at(Some(port)) {
             Some(operation) => Arc::clone(&operation.cluster),
             None => inbound_cluster(port),
@@ -91,11 +91,11 @@ impl Identity {
 
 /// The tags of a span, in Istio's view: all values are texts.
 #[derive(Debug)]
-pub(super) struct Tags(Vec<(Cow<'static, str>, TagValue)>);
+pub(in crate::propagation) struct Tags(Vec<(Cow<'static, str>, TagValue)>);
 
 impl Tags {
     /// What is known when the request comes in or goes out. `target` is its URI, `exchange` says what of it must not show.
-    pub(super) fn of(
+    pub(in crate::propagation) fn of(
         request: &request::Parts,
         target: &Uri,
         identity: &Identity,
@@ -139,12 +139,12 @@ impl Tags {
         tags
     }
 
-    pub(super) fn peer(&mut self, peer: &Peer) {
+    pub(in crate::propagation) fn peer(&mut self, peer: &Peer) {
         self.shared("peer.address", peer.remote_ip_text());
     }
 
     /// Takes out of the URL what guards further in have said since: which parameters may hold a token.
-    pub(super) fn hide(&mut self, exchange: &Exchange) {
+    pub(in crate::propagation) fn hide(&mut self, exchange: &Exchange) {
         for (name, value) in &mut self.0 {
             let TagValue::Owned(text) = value else {
                 continue;
@@ -166,17 +166,17 @@ impl Tags {
         }
     }
 
-    pub(super) fn upstream_cluster(&mut self, cluster: &Arc<str>) {
+    pub(in crate::propagation) fn upstream_cluster(&mut self, cluster: &Arc<str>) {
         self.shared("upstream_cluster", cluster);
         self.shared("upstream_cluster.name", cluster);
     }
 
-    pub(super) fn grpc_message(&mut self, headers: &HeaderMap) {
+    pub(in crate::propagation) fn grpc_message(&mut self, headers: &HeaderMap) {
         self.header("grpc.message", headers.get(GRPC_MESSAGE));
     }
 
     /// What is known when the response has ended.
-    pub(super) fn outcome(&mut self, outcome: &Outcome, errors: Errors, is_grpc: bool) {
+    pub(in crate::propagation) fn outcome(&mut self, outcome: &Outcome, errors: Errors, is_grpc: bool) {
         self.status(outcome.status);
         self.size("request_size", outcome.request_bytes);
         self.size("response_size", outcome.response_bytes);
@@ -193,24 +193,24 @@ impl Tags {
         }
     }
 
-    pub(super) fn into_inner(self) -> Vec<(Cow<'static, str>, TagValue)> {
+    pub(in crate::propagation) fn into_inner(self) -> Vec<(Cow<'static, str>, TagValue)> {
         self.0
     }
 
-    pub(super) fn fixed(&mut self, name: &'static str, value: &'static str) {
+    pub(in crate::propagation) fn fixed(&mut self, name: &'static str, value: &'static str) {
         self.0.push((name.into(), TagValue::Static(value)));
     }
 
-    pub(super) fn shared(&mut self, name: &'static str, value: &Arc<str>) {
+    pub(in crate::propagation) fn shared(&mut self, name: &'static str, value: &Arc<str>) {
         let value = TagValue::Shared(Arc::clone(value));
         self.0.push((name.into(), value));
     }
 
-    pub(super) fn owned(&mut self, name: &'static str, value: String) {
+    pub(in crate::propagation) fn owned(&mut self, name: &'static str, value: String) {
         self.0.push((name.into(), TagValue::Owned(value)));
     }
 
-    pub(super) fn number(&mut self, name: &'static str, value: i64) {
+    pub(in crate::propagation) fn number(&mut self, name: &'static str, value: i64) {
         let value = TagValue::Number(value, value.to_string());
         self.0.push((name.into(), value));
     }
@@ -260,7 +260,7 @@ impl Tags {
     }
 
     /// Texts that need no cutting share the header's.
-    pub(super) fn header(&mut self, name: &'static str, value: Option<&HeaderValue>) {
+    pub(in crate::propagation) fn header(&mut self, name: &'static str, value: Option<&HeaderValue>) {
         match value.and_then(|value| Some((value, text(value)?))) {
             Some((value, text)) if cut(text).len() == text.len() => {
                 self.0.push((name.into(), TagValue::Header(value.clone())));
@@ -310,7 +310,7 @@ fn inbound_cluster(port: u16) -> Arc<str> {
 }
 
 /// The authority of a request, of its target, else its `host`: as much as a span should show of it, and nobody's password.
-pub(super) fn authority(request: &request::Parts) -> Option<&str> {
+pub(in crate::propagation) fn authority(request: &request::Parts) -> Option<&str> {
     let whole = match request.uri.authority() {
         Some(authority) => authority.as_str(),
         None => request.headers.get(header::HOST).and_then(text)?,
@@ -318,7 +318,7 @@ pub(super) fn authority(request: &request::Parts) -> Option<&str> {
     Some(cut(whole.rsplit_once('@').map_or(whole, |(_, host)| host)))
 }
 
-pub(super) fn url(request: &request::Parts, target: &Uri, path: &str, is_tls: bool) -> String {
+pub(in crate::propagation) fn url(request: &request::Parts, target: &Uri, path: &str, is_tls: bool) -> String {
     let scheme = match (is_tls, target.scheme_str()) {
         (true, _) | (false, Some("https")) => "https",
         (false, _) => "http",
@@ -336,7 +336,7 @@ pub(super) fn url(request: &request::Parts, target: &Uri, path: &str, is_tls: bo
 /// does it show what signs a URL, by OpenTelemetry's list.
 ///
 /// Guards say which ones; where none has come to look, the parameter's name and the form of its value do.
-pub(super) fn without_tokens<'p>(path: &'p str, exchange: Option<&Exchange>) -> Cow<'p, str> {
+pub(in crate::propagation) fn without_tokens<'p>(path: &'p str, exchange: Option<&Exchange>) -> Cow<'p, str> {
     let is_dropped = |key: &[u8], value: &[u8]| {
         let mut hidden = exchange.into_iter().flat_map(Exchange::hidden_parameters);
         query::is_token(key, value)
@@ -358,7 +358,7 @@ const SIGNING: [&str; 7] = [
 ];
 
 /// At most 256 bytes of it, as Envoy cuts paths; whole characters.
-pub(super) fn cut(text: &str) -> &str {
+pub(in crate::propagation) fn cut(text: &str) -> &str {
     if text.len() <= 256 {
         return text;
     }

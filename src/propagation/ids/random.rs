@@ -13,7 +13,7 @@ fn seed() -> u64 {
 }
 
 /// 64 random bits, not for secrets: xoroshiro128++ of Blackman and Vigna.
-pub(super) fn bits() -> u64 {
+pub(in crate::propagation) fn bits() -> u64 {
     STATE.with(|state| {
         let [a, b] = state.get();
         let drawn = a.wrapping_add(b).rotate_left(17).wrapping_add(a);
@@ -27,7 +27,7 @@ pub(super) fn bits() -> u64 {
 }
 
 /// A new trace id, all 16 bytes random.
-pub(super) fn trace_id() -> TraceId {
+pub(in crate::propagation) fn trace_id() -> TraceId {
     loop {
         let bytes = u128::from(bits()) << 64 | u128::from(bits());
         if let Some(id) = TraceId::from_bytes(bytes.to_be_bytes()) {
@@ -37,7 +37,7 @@ pub(super) fn trace_id() -> TraceId {
 }
 
 /// A new span id.
-pub(super) fn span_id() -> SpanId {
+pub(in crate::propagation) fn span_id() -> SpanId {
     loop {
         if let Some(id) = SpanId::from_bytes(bits().to_be_bytes()) {
             return id;

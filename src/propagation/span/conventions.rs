@@ -4,34 +4,34 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, Uri, Version, header, request, response};
 
-use super::span::{Errors, Outcome, SpanKind};
+use super::recording::{Errors, Outcome, SpanKind};
 use super::tags::{Tags, authority, cut, url, without_tokens};
 use crate::context::{Exchange, Peer};
 use crate::message::{GrpcStatus, ResponseFlags};
 
 /// A call as its span tells of it by the conventions.
 #[derive(Clone, Copy)]
-pub(super) struct Call<'a> {
-    pub(super) request: &'a request::Parts,
+pub(in crate::propagation) struct Call<'a> {
+    pub(in crate::propagation) request: &'a request::Parts,
     /// Its URI, as it may be shown.
-    pub(super) target: &'a Uri,
-    pub(super) kind: SpanKind,
-    pub(super) exchange: Option<&'a Exchange>,
-    pub(super) is_grpc: bool,
+    pub(in crate::propagation) target: &'a Uri,
+    pub(in crate::propagation) kind: SpanKind,
+    pub(in crate::propagation) exchange: Option<&'a Exchange>,
+    pub(in crate::propagation) is_grpc: bool,
 }
 
 /// What a span is named after, once it is known how the call ended.
 #[derive(Debug)]
-pub(super) struct Operation {
+pub(in crate::propagation) struct Operation {
     method: &'static str,
     /// `package.Service/Method`, of gRPC.
     rpc: Option<Box<str>>,
     /// Whether the response's head was gRPC's, too.
-    pub(super) is_answered: bool,
+    pub(in crate::propagation) is_answered: bool,
 }
 
 impl Operation {
-    pub(super) fn of(call: Call<'_>) -> Self {
+    pub(in crate::propagation) fn of(call: Call<'_>) -> Self {
         let path = call.request.uri.path();
         let rpc = path.strip_prefix('/').filter(|_| call.is_grpc);
         Self {
@@ -42,7 +42,7 @@ impl Operation {
     }
 
     /// The span's name: of gRPC its method, else the method and, where it is known, the route.
-    pub(super) fn name(&self, route: Option<&str>, has_method: bool) -> Arc<str> {
+    pub(in crate::propagation) fn name(&self, route: Option<&str>, has_method: bool) -> Arc<str> {
         let method = match self.method {
             OTHER => "HTTP",
             method => method,
@@ -57,7 +57,7 @@ impl Operation {
 
     /// Whether the path is a method that somebody has. A caller may have made up what a server does not know, and what a guard or an
     /// application without gRPC answered: it names no span.
-    pub(super) fn has_method(
+    pub(in crate::propagation) fn has_method(
         &self,
         exchange: Option<&Exchange>,
         outcome: &Outcome,
@@ -71,7 +71,7 @@ impl Operation {
 
 impl Tags {
     /// What is known when the request comes in or goes out.
-    pub(super) fn begun(&mut self, call: Call<'_>) {
+    pub(in crate::propagation) fn begun(&mut self, call: Call<'_>) {
         let Call {
             request,
             target,
@@ -118,7 +118,7 @@ impl Tags {
     }
 
     /// What the head of the response to a call of ours tells.
-    pub(super) fn answered(&mut self, response: &response::Parts) {
+    pub(in crate::propagation) fn answered(&mut self, response: &response::Parts) {
         if let Some(peer) = response.extensions.get::<Peer>() {
             self.other_end(peer);
         }
@@ -126,7 +126,7 @@ impl Tags {
     }
 
     /// What is known when the response has ended.
-    pub(super) fn ended(
+    pub(in crate::propagation) fn ended(
         &mut self,
         operation: &Operation,
         route: Option<&Arc<str>>,
@@ -200,7 +200,7 @@ impl Tags {
 }
 
 /// Whether the body of a good response failed: by the conventions an error, which the status does not tell.
-pub(super) fn is_broken(outcome: &Outcome) -> bool {
+pub(in crate::propagation) fn is_broken(outcome: &Outcome) -> bool {
     let is_good = |status: StatusCode| !status.is_client_error() && !status.is_server_error();
     outcome.flags == ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
         && outcome.grpc_status.is_none()
@@ -241,8 +241,8 @@ fn name(status: GrpcStatus) -> String {
     name.map_or_else(|| status.code().to_string(), |name| (*name).to_owned())
 }
 
-pub(super) const URL_FULL: &str = "url.full";
-pub(super) const URL_QUERY: &str = "url.query";
+pub(in crate::propagation) const URL_FULL: &str = "url.full";
+pub(in crate::propagation) const URL_QUERY: &str = "url.query";
 const OTHER: &str = "_OTHER";
 const GRPC: &str = "grpc";
 const UNIMPLEMENTED: u32 = 12;

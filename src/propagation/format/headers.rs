@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::b3;
-use super::hex::Text;
+use crate::propagation::ids::hex::Text;
 use super::w3c;
 use crate::context::{Formats, TraceContext};
 
@@ -32,7 +32,7 @@ impl TraceContext {
     }
 
     /// Writes the ids in these formats, over and instead of those that were seen.
-    pub(super) fn write(&self, headers: &mut HeaderMap, seen: Seen, formats: Formats) {
+    pub(in crate::propagation) fn write(&self, headers: &mut HeaderMap, seen: Seen, formats: Formats) {
         // The one buffer that all values share. Its layout is fixed: traceparent, parent, single.
         let mut text = Text::new();
         w3c::push_traceparent(&mut text, self);
@@ -122,7 +122,7 @@ impl TraceContext {
     }
 
     /// What goes along untouched, unless the application has set its own.
-    pub(super) fn write_carried(&self, headers: &mut HeaderMap) {
+    pub(in crate::propagation) fn write_carried(&self, headers: &mut HeaderMap) {
         let Some(carried) = &self.carried else {
             return;
         };
@@ -152,35 +152,35 @@ fn replace(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
 
 /// Which headers of the formats we understand a request has.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
-    pub(super) traceparent: bool,
-    pub(super) tracestate: bool,
-    pub(super) b3_single: bool,
-    pub(super) b3_ids: bool,
-    pub(super) b3_parent: bool,
-    pub(super) b3_sampled: bool,
-    pub(super) b3_flags: bool,
+pub(in crate::propagation) struct Seen {
+    pub(in crate::propagation) traceparent: bool,
+    pub(in crate::propagation) tracestate: bool,
+    pub(in crate::propagation) b3_single: bool,
+    pub(in crate::propagation) b3_ids: bool,
+    pub(in crate::propagation) b3_parent: bool,
+    pub(in crate::propagation) b3_sampled: bool,
+    pub(in crate::propagation) b3_flags: bool,
 }
 
 /// All that the headers of a request say of its trace, collected in one pass.
 #[derive(Debug, Default)]
-pub(super) struct Incoming<'a> {
-    pub(super) seen: Seen,
-    pub(super) traceparent: Once<'a>,
-    pub(super) b3: Option<&'a HeaderValue>,
-    pub(super) b3_multi: b3::Multi<'a>,
-    pub(super) request_id: Option<&'a HeaderValue>,
-    pub(super) client_trace_id: Option<&'a HeaderValue>,
-    pub(super) decorator: Option<&'a HeaderValue>,
-    pub(super) has_force_trace: bool,
-    pub(super) has_baggage: bool,
+pub(in crate::propagation) struct Incoming<'a> {
+    pub(in crate::propagation) seen: Seen,
+    pub(in crate::propagation) traceparent: Once<'a>,
+    pub(in crate::propagation) b3: Option<&'a HeaderValue>,
+    pub(in crate::propagation) b3_multi: b3::Multi<'a>,
+    pub(in crate::propagation) request_id: Option<&'a HeaderValue>,
+    pub(in crate::propagation) client_trace_id: Option<&'a HeaderValue>,
+    pub(in crate::propagation) decorator: Option<&'a HeaderValue>,
+    pub(in crate::propagation) has_force_trace: bool,
+    pub(in crate::propagation) has_baggage: bool,
     /// Empty, and so without an allocation, for most requests.
-    pub(super) verbatim: Vec<(&'a HeaderName, &'a HeaderValue)>,
+    pub(in crate::propagation) verbatim: Vec<(&'a HeaderName, &'a HeaderValue)>,
 }
 
 /// A header that has to be alone.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Once<'a> {
+pub(in crate::propagation) enum Once<'a> {
     #[default]
     Absent,
     One(&'a HeaderValue),
@@ -189,7 +189,7 @@ pub(super) enum Once<'a> {
 
 impl<'a> Incoming<'a> {
     /// Looks at each header once; `forward` are names to carry beside those we always do.
-    pub(super) fn scan(headers: &'a HeaderMap, forward: &[HeaderName]) -> Self {
+    pub(in crate::propagation) fn scan(headers: &'a HeaderMap, forward: &[HeaderName]) -> Self {
         let mut found = Self::default();
         for (name, value) in headers {
             found.see(name, value);
@@ -257,11 +257,11 @@ impl<'a> Incoming<'a> {
 
 const TRACEPARENT_END: usize = 55;
 
-pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-pub(super) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-pub(super) const DECORATOR: HeaderName = HeaderName::from_static("x-envoy-decorator-operation");
+pub(in crate::propagation) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(in crate::propagation) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(in crate::propagation) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+pub(in crate::propagation) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(in crate::propagation) const DECORATOR: HeaderName = HeaderName::from_static("x-envoy-decorator-operation");
 const B3: HeaderName = HeaderName::from_static("b3");
 const X_B3_TRACEID: HeaderName = HeaderName::from_static("x-b3-traceid");
 const X_B3_SPANID: HeaderName = HeaderName::from_static("x-b3-spanid");

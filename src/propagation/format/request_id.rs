@@ -2,12 +2,12 @@
 
 use http::HeaderValue;
 
-use super::hex::{self, Text};
-use super::random;
+use crate::propagation::ids::hex::{self, Text};
+use crate::propagation::ids::random;
 
 /// Why a request is traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(in crate::propagation) enum Reason {
     Sampled,
     ServiceForced,
     ClientForced,
@@ -24,7 +24,7 @@ impl Reason {
 }
 
 /// A random UUID of version 4.
-pub(super) fn new() -> HeaderValue {
+pub(in crate::propagation) fn new() -> HeaderValue {
     let [high, low] = [random::bits(), random::bits()];
     let high = high & 0xffff_ffff_ffff_0fff | 0x4000;
     let low = low & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
@@ -42,7 +42,7 @@ pub(super) fn new() -> HeaderValue {
 }
 
 /// The reason an id carries; `None` when nothing has been decided.
-pub(super) fn reason(id: &[u8]) -> Option<Reason> {
+pub(in crate::propagation) fn reason(id: &[u8]) -> Option<Reason> {
     match mark(id)? {
         b'9' => Some(Reason::Sampled),
         b'a' => Some(Reason::ServiceForced),
@@ -52,7 +52,7 @@ pub(super) fn reason(id: &[u8]) -> Option<Reason> {
 }
 
 /// The id with the reason written into it; `None` when it has no place for one or says so already.
-pub(super) fn with_reason(id: &[u8], reason: Reason) -> Option<HeaderValue> {
+pub(in crate::propagation) fn with_reason(id: &[u8], reason: Reason) -> Option<HeaderValue> {
     if mark(id)? == reason.mark() {
         return None;
     }
@@ -70,14 +70,14 @@ fn mark(id: &[u8]) -> Option<u8> {
 /// Whether the id falls under so many hundredths of a percent: every hop with the same percentage decides alike.
 ///
 /// An id that does not start with 8 hex digits never does, as in Envoy.
-pub(super) fn is_sampled(id: &[u8], hundredths: u32) -> bool {
+pub(in crate::propagation) fn is_sampled(id: &[u8], hundredths: u32) -> bool {
     id.first_chunk::<8>()
         .and_then(|digits| hex::any_case(digits))
         .is_some_and(|number| u32::from_be_bytes(number) % 10_000 < hundredths)
 }
 
 /// Whether an id from outside may stay: H-14.
-pub(super) fn is_harmless(id: &[u8]) -> bool {
+pub(in crate::propagation) fn is_harmless(id: &[u8]) -> bool {
     (1..=128).contains(&id.len())
         && id
             .iter()

@@ -17,20 +17,20 @@ pub enum Format {
 
 /// What the headers told, all formats considered.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Extracted {
-    pub(super) parent: Option<Parent>,
+pub(in crate::propagation) struct Extracted {
+    pub(in crate::propagation) parent: Option<Parent>,
     /// What should become of a trace that has no parent.
-    pub(super) state: State,
+    pub(in crate::propagation) state: State,
     /// Whether the parent came by `traceparent`, so that `tracestate` belongs to it.
-    pub(super) is_w3c: bool,
+    pub(in crate::propagation) is_w3c: bool,
     /// The formats to go on in.
-    pub(super) formats: Formats,
+    pub(in crate::propagation) formats: Formats,
     /// Those of them that came in, and the first.
-    pub(super) came: Formats,
+    pub(in crate::propagation) came: Formats,
 }
 
 /// Reads the formats in order: the first that is present and valid gives the context. All that came in will go out.
-pub(super) fn extract(order: &[Format], incoming: &Incoming<'_>) -> Extracted {
+pub(in crate::propagation) fn extract(order: &[Format], incoming: &Incoming<'_>) -> Extracted {
     let mut extracted = Extracted::default();
     for format in order {
         let (told, formats) = match format {

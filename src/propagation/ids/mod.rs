@@ -1,0 +1,4 @@
+//! Random ids, and their digits.
+
+pub(super) mod hex;
+pub(super) mod random;
