@@ -7,7 +7,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 
 use super::future::Side;
-use super::span::recording::Outcome;
+use super::span::outcome::Outcome;
 use super::task::Task;
 use crate::message::{End, EosBody, OnEnd, ResponseFlags};
 

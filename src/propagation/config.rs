@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
-use super::SpanSink;
 use super::format::extract::Format;
-use super::span::tags::Identity;
+use super::span::finished::SpanSink;
+use super::span::identity::Identity;
 use crate::identity::Workload;
 
 /// How traces and request ids go through this process: what the server and the client layer share. Cheap to clone.
@@ -196,18 +196,4 @@ impl Default for Propagation {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// How far to believe a peer's headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// It has proven an identity of the mesh, or nobody knows who it is because no acceptor of ours took the connection.
-    Inside,
-    /// It has proven nothing.
-    Outside,
-}
-
-/// The value of a header as text, when it is text.
-pub(super) fn text(value: &HeaderValue) -> Option<&str> {
-    value.to_str().ok()
 }

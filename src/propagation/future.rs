@@ -9,7 +9,7 @@ use pin_project::{pin_project, pinned_drop};
 use super::body::{Record, ResponseBody};
 use super::inbound::ServerSpan;
 use super::outbound::ClientSpan;
-use super::span::recording::Outcome;
+use super::span::outcome::Outcome;
 use super::task::Task;
 use crate::message::End;
 

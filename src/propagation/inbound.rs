@@ -3,12 +3,14 @@ use std::time::SystemTime;
 
 use http::{HeaderValue, request, response};
 
-use super::config::{Propagation, Settings, Trust, text};
+use super::config::{Propagation, Settings};
 use super::span::conventions::{Call, Operation};
-use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID};
-use super::open::{Opened, open};
+use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
+use super::open::{Opened, Trust, open};
 use super::format::outside::strip_outside;
-use super::span::recording::{Outcome, Recording, SpanKind, Started};
+use super::span::finished::SpanKind;
+use super::span::outcome::Outcome;
+use super::span::recording::{Recording, Started};
 use super::span::tags::Tags;
 use super::task::Task;
 use crate::context::Exchange;

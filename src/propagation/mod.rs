@@ -116,7 +116,8 @@ pub use layer::{ClientPropagation, ClientPropagationLayer, PropagationLayer, Ser
 pub use outbound::ClientSpan;
 #[cfg(feature = "opentelemetry")]
 pub use span::open_telemetry::OpenTelemetry;
-pub use span::recording::{FinishedSpan, Outcome, SpanKind, SpanSink, TagValue};
+pub use span::finished::{FinishedSpan, SpanKind, SpanSink, TagValue};
+pub use span::outcome::Outcome;
 pub use task::{Entered, Task};
 
 #[cfg(test)]

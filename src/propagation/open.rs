@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
-use super::config::{EdgeTrace, Settings, Trust};
+use super::config::{EdgeTrace, Settings};
 use super::format::extract::{Extracted, extract};
 use super::format::headers::{BAGGAGE, Incoming, TRACESTATE};
 use super::format::parent::Parent;
@@ -11,6 +11,16 @@ use super::format::baggage;
 use super::ids::random;
 use super::format::w3c;
 use crate::context::{Carried, Formats, Marks, SpanId, TraceContext, TraceId};
+
+/// How far to believe a peer's headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// The peer has proven an identity of the mesh, or no acceptor of ours took the connection, so
+    /// that its identity is not known.
+    Inside,
+    /// The peer has proven no identity.
+    Outside,
+}
 
 /// The context of a request that comes in, and what its headers told besides.
 pub(super) struct Opened {

@@ -255,6 +255,11 @@ impl<'a> Incoming<'a> {
     }
 }
 
+/// The value of a header as text, when it is text.
+pub(in crate::propagation) fn text(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok()
+}
+
 const TRACEPARENT_END: usize = 55;
 
 pub(in crate::propagation) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

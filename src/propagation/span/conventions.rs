@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, Uri, Version, header, request, response};
 
-use super::recording::{Errors, Outcome, SpanKind};
-use super::tags::{Tags, authority, cut, url, without_tokens};
+use super::finished::SpanKind;
+use super::outcome::{Errors, Outcome};
+use super::tags::{Tags, URL_FULL, URL_QUERY};
+use super::target::{authority, cut, url, without_tokens};
 use crate::context::{Exchange, Peer};
 use crate::message::{GrpcStatus, ResponseFlags};
 
@@ -241,8 +243,6 @@ fn name(status: GrpcStatus) -> String {
     name.map_or_else(|| status.code().to_string(), |name| (*name).to_owned())
 }
 
-pub(in crate::propagation) const URL_FULL: &str = "url.full";
-pub(in crate::propagation) const URL_QUERY: &str = "url.query";
 const OTHER: &str = "_OTHER";
 const GRPC: &str = "grpc";
 const UNIMPLEMENTED: u32 = 12;

@@ -6,9 +6,13 @@ pub(super) mod attach;
 #[path = "attach_nothing.rs"]
 pub(super) mod attach;
 pub(super) mod conventions;
+pub(super) mod finished;
+pub(super) mod identity;
 #[cfg(feature = "opentelemetry")]
 pub(super) mod open_telemetry;
+pub(super) mod outcome;
 pub(super) mod recording;
 #[cfg(feature = "opentelemetry")]
 mod resource_attributes;
 pub(super) mod tags;
+pub(super) mod target;

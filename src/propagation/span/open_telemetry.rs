@@ -7,9 +7,9 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanEvents, SpanLinks, SpanProcessor};
 
-use crate::propagation::config::text;
+use crate::propagation::format::headers::text;
 use super::resource_attributes;
-use super::recording::{FinishedSpan, SpanKind, SpanSink, TagValue};
+use super::finished::{FinishedSpan, SpanKind, SpanSink, TagValue};
 use crate::context::{SpanId, TraceContext, TraceId};
 use crate::identity::Workload;
 

@@ -3,91 +3,12 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
-use crate::propagation::config::text;
-use super::conventions::{URL_FULL, URL_QUERY};
-use super::recording::{Errors, Outcome, TagValue};
+use crate::propagation::format::headers::text;
+use super::finished::TagValue;
+use super::identity::Identity;
+use super::outcome::{Errors, Outcome};
+use super::target::{authority, cut, url, without_tokens};
 use crate::context::{Exchange, Peer};
-use crate::identity::Workload;
-use crate::matcher::query;
-
-/// What spans say of this process.
-#[derive(Clone, Debug, Default)]
-pub(in crate::propagation) struct Identity {
-    pub(in crate::propagation) node_id: Option<Arc<str>>,
-    /// Tags that all spans have, worked out once.
-    constant: Vec<(&'static str, Arc<str>)>,
-    /// The operation that stands behind each port of ours.
-    operations: Vec<(u16, Operation)>,
-}
-
-/// What we call the requests to one of our services.
-#[derive(Clone, Debug)]
-pub(in crate::propagation) struct Operation {
-    pub(in crate::propagation) name: Arc<str>,
-    /// The same for a header; `None` when it cannot stand in one.
-    pub(in crate::propagation) value: Option<HeaderValue>,
-    /// Envoy's name for the port.
-    cluster: Arc<str>,
-}
-
-impl Operation {
-    fn new(service: &str, namespace: &str, port: u16) -> Self {
-        let name = format!("{service}.{namespace}.svc.cluster.local:{port}/*");
-        Self {
-            value: HeaderValue::from_str(&name).ok(),
-            name: name.into(),
-            cluster: inbound_cluster(port),
-        }
-    }
-}
-
-impl Identity {
-    pub(in crate::propagation) fn be(&mut self, workload: &Workload) {
-        let namespace = workload.namespace();
-        self.constant = vec![
-            (
-                "istio.canonical_service",
-                workload.canonical_service().into(),
-            ),
-            (
-                "istio.canonical_revision",
-                workload.canonical_revision().into(),
-            ),
-            ("istio.mesh_id", "unknown".into()),
-            ("istio.cluster_id", workload.cluster_id().into()),
-            ("istio.namespace", namespace.into()),
-        ];
-        let operation = |name: &str, port| Operation::new(name, namespace, port);
-        self.operations = workload
-            .services()
-            .iter()
-            .map(|service| (service.port, operation(&service.name, service.port)))
-            .collect();
-    }
-
-    /// The operation of a request that came in on this port; the only service's when the port is not known.
-    pub(in crate::propagation) fn operation(&self, port: Option<u16>) -> Option<&Operation> {
-        match (self.at(port), self.operations.as_slice()) {
-            (Some(operation), _) | (None, [(_, operation)]) => Some(operation),
-            _ => None,
-        }
-    }
-
-    /// Envoy's name for a port of ours.
-    pub(in crate::propagation) fn cluster(&self, port: u16) -> Arc<str> {
-        match self.at(Some(port)) {
-            Some(operation) => Arc::clone(&operation.cluster),
-            None => inbound_cluster(port),
-        }
-    }
-
-    fn at(&self, port: Option<u16>) -> Option<&Operation> {
-        let mut served = self.operations.iter();
-        served
-            .find(|(served, _)| Some(*served) == port)
-            .map(|(_, operation)| operation)
-    }
-}
 
 /// The tags of a span, in Istio's view: all values are texts.
 #[derive(Debug)]
@@ -305,67 +226,6 @@ impl<'a> Shown<'a> {
     }
 }
 
-fn inbound_cluster(port: u16) -> Arc<str> {
-    format!("inbound|{port}||").into()
-}
-
-/// The authority of a request, of its target, else its `host`: as much as a span should show of it, and nobody's password.
-pub(in crate::propagation) fn authority(request: &request::Parts) -> Option<&str> {
-    let whole = match request.uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => request.headers.get(header::HOST).and_then(text)?,
-    };
-    Some(cut(whole.rsplit_once('@').map_or(whole, |(_, host)| host)))
-}
-
-pub(in crate::propagation) fn url(request: &request::Parts, target: &Uri, path: &str, is_tls: bool) -> String {
-    let scheme = match (is_tls, target.scheme_str()) {
-        (true, _) | (false, Some("https")) => "https",
-        (false, _) => "http",
-    };
-    let authority = authority(request).unwrap_or_default();
-    let path = cut(path);
-    let mut url = String::with_capacity(scheme.len() + 3 + authority.len() + path.len());
-    for part in [scheme, "://", authority, path] {
-        url.push_str(part);
-    }
-    url
-}
-
-/// The path without the query parameters that may hold a bearer token (rule J-25): whoever reads spans must not be able to use it. Neither
-/// does it show what signs a URL, by OpenTelemetry's list.
-///
-/// Guards say which ones; where none has come to look, the parameter's name and the form of its value do.
-pub(in crate::propagation) fn without_tokens<'p>(path: &'p str, exchange: Option<&Exchange>) -> Cow<'p, str> {
-    let is_dropped = |key: &[u8], value: &[u8]| {
-        let mut hidden = exchange.into_iter().flat_map(Exchange::hidden_parameters);
-        query::is_token(key, value)
-            || SIGNING.iter().any(|name| query::is_name(key, name))
-            || hidden.any(|name| query::is_name(key, name))
-    };
-    query::without(path, is_dropped).map_or(Cow::Borrowed(path), Cow::Owned)
-}
-
-/// The parameters that the conventions for URLs call sensitive.
-const SIGNING: [&str; 7] = [
-    "AWSAccessKeyId",
-    "Signature",
-    "sig",
-    "X-Goog-Signature",
-    "X-Amz-Signature",
-    "X-Amz-Credential",
-    "X-Amz-Security-Token",
-];
-
-/// At most 256 bytes of it, as Envoy cuts paths; whole characters.
-pub(in crate::propagation) fn cut(text: &str) -> &str {
-    if text.len() <= 256 {
-        return text;
-    }
-    let end = (0..=256).rev().find(|end| text.is_char_boundary(*end));
-    text.get(..end.unwrap_or_default()).unwrap_or_default()
-}
-
 fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.0",
@@ -378,3 +238,5 @@ fn protocol(version: Version) -> &'static str {
 const HTTP_URL: &str = "http.url";
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub(super) const URL_FULL: &str = "url.full";
+pub(super) const URL_QUERY: &str = "url.query";
