@@ -6,6 +6,7 @@ use http::{HeaderValue, request, response};
 use super::config::{Propagation, Settings};
 use super::span::conventions::{Call, Operation};
 use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
+use super::side::{Side, Span};
 use super::open::{Opened, Trust, open};
 use super::format::outside::strip_outside;
 use super::span::finished::SpanKind;
@@ -97,20 +98,30 @@ struct Answer {
     operation: Option<HeaderValue>,
 }
 
-impl ServerSpan {
-    /// What to enter around each poll of the application.
-    pub fn task(&mut self) -> &mut Task {
+/// The side of a server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inbound;
+
+impl Side for Inbound {
+    type Span = ServerSpan;
+
+    fn begin(propagation: &Propagation, request: &mut request::Parts) -> ServerSpan {
+        let exchange = Exchange::of_request(request);
+        propagation.begin(request, &exchange, SystemTime::now)
+    }
+}
+
+impl Span for ServerSpan {
+    fn task(&mut self) -> &mut Task {
         &mut self.task
     }
 
-    /// Whether the span is recorded.
-    #[must_use]
-    pub fn is_recording(&self) -> bool {
+    fn is_recording(&self) -> bool {
         self.recording.is_on()
     }
 
-    /// Adds what the caller should see to the head of the response, and lets go of the task for the body to enter.
-    pub fn respond(&mut self, response: &mut response::Parts) -> Task {
+    /// Adds what the caller should see to the head of the response.
+    fn respond(&mut self, response: &mut response::Parts) -> Task {
         if self.recording.is_on() {
             self.recording.respond(&response.headers);
         }
@@ -123,8 +134,7 @@ impl ServerSpan {
         std::mem::take(&mut self.task)
     }
 
-    /// Ends the span: exports it, if it is recorded.
-    pub fn end(mut self, outcome: &Outcome, now: SystemTime) {
+    fn end(mut self, outcome: &Outcome, now: SystemTime) {
         self.recording.end(outcome, now);
     }
 }

@@ -104,6 +104,7 @@ mod inbound;
 mod layer;
 mod open;
 mod outbound;
+mod side;
 mod span;
 mod task;
 
@@ -111,9 +112,12 @@ pub use body::{ResponseBody, TaskBody};
 pub use config::{EdgeTrace, Propagation};
 pub use format::extract::Format;
 pub use future::ResponseFuture;
-pub use inbound::ServerSpan;
-pub use layer::{ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation};
-pub use outbound::ClientSpan;
+pub use inbound::{Inbound, ServerSpan};
+pub use layer::{
+    ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation, SpanLayer, Spanned,
+};
+pub use outbound::{ClientSpan, Outbound};
+pub use side::{Side, Span};
 #[cfg(feature = "opentelemetry")]
 pub use span::open_telemetry::OpenTelemetry;
 pub use span::finished::{FinishedSpan, SpanKind, SpanSink, TagValue};

@@ -6,6 +6,7 @@ use super::span::attach::{ActiveSpan, active_span};
 use super::config::Propagation;
 use super::span::conventions::{Call, Operation};
 use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
+use super::side::{Side, Span};
 use super::open::root;
 use super::ids::random;
 use super::span::finished::SpanKind;
@@ -14,7 +15,7 @@ use super::span::recording::{Recording, Started};
 use super::span::tags::Tags;
 use super::span::target::authority;
 use super::task::Task;
-use crate::context::{Exchange, Peer, TraceContext};
+use crate::context::{self, Exchange, Peer, TraceContext};
 use crate::message::is_grpc;
 
 impl Propagation {
@@ -106,25 +107,37 @@ pub struct ClientSpan {
 }
 
 impl ClientSpan {
-    /// What to enter around each poll of the client inside.
-    pub fn task(&mut self) -> &mut Task {
-        &mut self.task
-    }
-
     /// The context that was sent.
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.as_ref()
     }
+}
 
-    /// Whether the span is recorded.
-    #[must_use]
-    pub fn is_recording(&self) -> bool {
+/// The side of a client.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outbound;
+
+impl Side for Outbound {
+    type Span = ClientSpan;
+
+    fn begin(propagation: &Propagation, request: &mut request::Parts) -> ClientSpan {
+        let exchange = context::current();
+        propagation.begin_call(request, exchange.as_ref(), SystemTime::now)
+    }
+}
+
+impl Span for ClientSpan {
+    fn task(&mut self) -> &mut Task {
+        &mut self.task
+    }
+
+    fn is_recording(&self) -> bool {
         self.recording.is_on()
     }
 
-    /// Takes the name that the server gave to the operation, with its header, and lets go of the task for the body to enter.
-    pub fn respond(&mut self, response: &mut response::Parts) -> Task {
+    /// Takes the header out in which the server names the operation.
+    fn respond(&mut self, response: &mut response::Parts) -> Task {
         let headers = &mut response.headers;
         // Most servers outside the mesh name none, and a glance at the few names costs less than to look a long one up.
         let is_named = headers.keys().any(|name| *name == DECORATOR);
@@ -144,8 +157,7 @@ impl ClientSpan {
         std::mem::take(&mut self.task)
     }
 
-    /// Ends the span: exports it, if it is recorded.
-    pub fn end(mut self, outcome: &Outcome, now: SystemTime) {
+    fn end(mut self, outcome: &Outcome, now: SystemTime) {
         self.recording.end(outcome, now);
     }
 }
