@@ -128,7 +128,7 @@ impl Tags {
     }
 
     /// What is known when the response has ended.
-    pub(in crate::propagation) fn ended(
+    pub(super) fn ended(
         &mut self,
         operation: &Operation,
         route: Option<&Arc<str>>,

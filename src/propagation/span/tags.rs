@@ -97,7 +97,7 @@ impl Tags {
     }
 
     /// What is known when the response has ended.
-    pub(in crate::propagation) fn outcome(&mut self, outcome: &Outcome, errors: Errors, is_grpc: bool) {
+    pub(super) fn outcome(&mut self, outcome: &Outcome, errors: Errors, is_grpc: bool) {
         self.status(outcome.status);
         self.size("request_size", outcome.request_bytes);
         self.size("response_size", outcome.response_bytes);
