@@ -25,7 +25,7 @@ impl Reason {
 
 /// A random UUID of version 4.
 pub(in crate::propagation) fn new() -> HeaderValue {
-    let [high, low] = [random::bits(), random::bits()];
+    let [high, low] = random::halves();
     let high = high & 0xffff_ffff_ffff_0fff | 0x4000;
     let low = low & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
     let [a, b, c, d, e, f, g, h] = high.to_be_bytes();
