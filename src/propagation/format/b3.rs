@@ -2,7 +2,8 @@
 
 use http::HeaderValue;
 
-use crate::propagation::ids::hex::{self, Text};
+use crate::propagation::ids::hex;
+use crate::propagation::ids::text::Text;
 use super::parent::{Parent, State, Told};
 use crate::context::{SpanId, TraceContext, TraceId};
 

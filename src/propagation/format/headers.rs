@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::b3;
-use crate::propagation::ids::hex::Text;
+use crate::propagation::ids::text::Text;
 use super::w3c;
 use crate::context::{Formats, TraceContext};
 
@@ -47,6 +47,11 @@ impl TraceContext {
             b3::push_single(&mut text, self);
         }
         let text = text.freeze();
+        // A map grows once, for all headers that are new.
+        let new = seen.missing(formats, parent.is_some());
+        if new > 1 {
+            let _ = headers.try_reserve(new);
+        }
         let cut = |from: usize, to: usize| {
             // INVARIANT: `from <= to <= text.len()`, by the layout above; all bytes are visible ASCII.
             HeaderValue::from_maybe_shared(text.slice(from..to)).ok()
@@ -162,6 +167,19 @@ pub(in crate::propagation) struct Seen {
     pub(in crate::propagation) b3_flags: bool,
 }
 
+impl Seen {
+    /// How many of the headers are new to a request that are written in these formats.
+    fn missing(self, formats: Formats, has_parent: bool) -> usize {
+        let w3c = !self.traceparent && formats.has(Formats::W3C);
+        let single = !self.b3_single && formats.has(Formats::B3_SINGLE);
+        let is_multi = formats.has(Formats::B3_MULTI);
+        let ids = !self.b3_ids && is_multi;
+        let parent = !self.b3_parent && is_multi && has_parent;
+        let state = !self.b3_sampled && !self.b3_flags && is_multi;
+        [w3c, single, ids, ids, parent, state].map(usize::from).iter().sum()
+    }
+}
+
 /// All that the headers of a request say of its trace, collected in one pass.
 #[derive(Debug, Default)]
 pub(in crate::propagation) struct Incoming<'a> {
@@ -204,7 +222,12 @@ impl<'a> Incoming<'a> {
         let first = |slot: &mut Option<&'a HeaderValue>| {
             slot.get_or_insert(value);
         };
-        match name.as_str() {
+        let name_text = name.as_str();
+        // Most headers have no name that could be one of these: one glance at a letter shows it.
+        if !matches!(name_text.as_bytes(), [b'b' | b'g' | b's' | b't' | b'u' | b'x', ..]) {
+            return;
+        }
+        match name_text {
             "traceparent" => {
                 self.seen.traceparent = true;
                 self.traceparent = match self.traceparent {

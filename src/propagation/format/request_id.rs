@@ -2,7 +2,8 @@
 
 use http::HeaderValue;
 
-use crate::propagation::ids::hex::{self, Text};
+use crate::propagation::ids::hex;
+use crate::propagation::ids::text::Text;
 use crate::propagation::ids::random;
 
 /// Why a request is traced.

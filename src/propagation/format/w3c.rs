@@ -3,7 +3,8 @@
 use http::HeaderValue;
 use http::header::GetAll;
 
-use crate::propagation::ids::hex::{self, Text};
+use crate::propagation::ids::hex;
+use crate::propagation::ids::text::Text;
 use super::parent::Parent;
 use crate::context::{SpanId, TraceContext, TraceId};
 

@@ -1,112 +1,94 @@
-use std::cell::Cell;
-
-use bytes::{Bytes, BytesMut};
+//! Hex digits, eight at a time: each in its byte of one number, so that an operation on the number
+//! is one on all eight. No sum overflows a byte, so none reaches the next digit.
 
 /// Reads exactly `2 * N` lower-case hex digits.
 pub(in crate::propagation) fn lower<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    read(digits, |digit| digit)
+    read(digits, |digits| digits)
 }
 
 /// Reads exactly `2 * N` hex digits of either case.
 pub(in crate::propagation) fn any_case<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    // Sets the bit that makes letters lower-case; no other byte becomes a letter of hex by it.
-    read(
-        digits,
-        |digit| if digit > b'9' { digit | 0x20 } else { digit },
-    )
+    // Sets the bit that makes letters lower-case in all bytes above `9`. No other byte becomes a
+    // letter of hex by it.
+    read(digits, |digits| {
+        digits | (at_least(digits, b'9' + 1) & HIGH) >> 2
+    })
 }
 
-/// All digits are read before any is judged, and before any two are put together, so that the loops have no branch and become few
-/// instructions over many digits at once.
-fn read<const N: usize>(digits: &[u8], fold: impl Fn(u8) -> u8) -> Option<[u8; N]> {
-    let (pairs, []) = digits.as_chunks::<2>() else {
+fn read<const N: usize>(digits: &[u8], fold: impl Fn(u64) -> u64) -> Option<[u8; N]> {
+    if digits.len() != 2 * N {
         return None;
-    };
-    let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
-    let nibbles = pairs.map(|pair| pair.map(|digit| nibble(fold(digit))));
-    let bad = nibbles
-        .as_flattened()
-        .iter()
-        .fold(0, |bad, nibble| bad | nibble);
-    (bad < 0x10).then(|| nibbles.map(|[high, low]| high << 4 | low))
+    }
+    let mut bytes = [0; N];
+    let (eights, rest) = digits.as_chunks::<8>();
+    let (fours, left) = bytes.as_chunks_mut::<4>();
+    let mut good = HIGH;
+    for (digits, bytes) in eights.iter().zip(fours) {
+        let (value, is_good) = parse(*digits, &fold);
+        *bytes = value;
+        good &= is_good;
+    }
+    if !left.is_empty() {
+        let mut padded = [b'0'; 8];
+        copy_end(rest, &mut padded);
+        let (value, is_good) = parse(padded, &fold);
+        copy_end(&value, left);
+        good &= is_good;
+    }
+    (good == HIGH).then_some(bytes)
 }
 
-/// The value of a lower-case hex digit; 0xff for any other byte.
-const fn nibble(digit: u8) -> u8 {
-    let (number, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
-    let letter = if letter < 6 { letter + 10 } else { 0xff };
-    if number < 10 { number } else { letter }
+/// The value of eight digits, and a number whose bytes have the high bit set where a digit is good.
+fn parse(digits: [u8; 8], fold: impl Fn(u64) -> u64) -> ([u8; 4], u64) {
+    let digits = u64::from_be_bytes(digits);
+    let is_ascii = !digits;
+    let digits = fold(digits & !HIGH);
+    let is_number = at_least(digits, b'0') & !at_least(digits, b'9' + 1);
+    let is_letter = at_least(digits, b'a') & !at_least(digits, b'f' + 1) & HIGH;
+    let nibbles = (digits & all(0x0f)) + (is_letter >> 7) * 9;
+    let bytes = (nibbles | nibbles >> 4) & 0x00ff_00ff_00ff_00ff;
+    let pairs = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
+    let [_, _, _, _, value @ ..] = (pairs | pairs >> 16).to_be_bytes();
+    (value, (is_number | is_letter) & is_ascii & HIGH)
 }
 
-/// Text of a known greatest length, written without allocating.
-#[derive(Debug)]
-pub(in crate::propagation) struct Text {
-    bytes: [u8; Self::CAPACITY],
-    length: usize,
-}
-
-impl Text {
-    /// Enough for a `traceparent`, a parent and a single `b3` of their greatest lengths, or a UUID.
-    const CAPACITY: usize = 55 + 16 + 68;
-    const BUFFER: usize = 1024;
-
-    pub(in crate::propagation) const fn new() -> Self {
-        Self {
-            bytes: [0; Self::CAPACITY],
-            length: 0,
-        }
+/// Writes bytes as lower-case digits, as many as there is room for.
+pub(super) fn write(bytes: &[u8], room: &mut [u8]) {
+    let (fours, rest) = bytes.as_chunks::<4>();
+    let (eights, left) = room.as_chunks_mut::<8>();
+    for (bytes, digits) in fours.iter().zip(eights) {
+        *digits = print(*bytes);
     }
-
-    pub(in crate::propagation) const fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Appends a text; what would not fit is left out.
-    pub(in crate::propagation) fn push(&mut self, text: &[u8]) {
-        let end = self.length + text.len();
-        if let Some(room) = self.bytes.get_mut(self.length..end) {
-            room.copy_from_slice(text);
-            self.length = end;
-        }
-    }
-
-    /// Appends bytes as lower-case hex.
-    pub(in crate::propagation) fn push_hex<const N: usize>(&mut self, bytes: [u8; N]) {
-        let room = self.bytes.get_mut(self.length..self.length + 2 * N);
-        let Some((pairs, [])) = room.map(<[u8]>::as_chunks_mut::<2>) else {
-            return;
-        };
-        for (pair, byte) in pairs.iter_mut().zip(bytes) {
-            *pair = [digit(byte >> 4), digit(byte & 0x0f)];
-        }
-        self.length += 2 * N;
-    }
-
-    /// The text for header values to be cut from.
-    ///
-    /// The texts of a thread follow each other in one buffer, which is used again once the requests are over whose headers lie in it:
-    /// an allocation for many texts, or for none. One that lives on keeps no more than the [`BUFFER`](Self::BUFFER) alive.
-    pub(in crate::propagation) fn freeze(self) -> Bytes {
-        thread_local! {
-            static TEXTS: Cell<BytesMut> = Cell::new(BytesMut::new());
-        }
-        let text = self.bytes.get(..self.length).unwrap_or_default();
-        let shared = TEXTS.try_with(|texts| {
-            let mut buffer = texts.take();
-            // Taken again early, while no other text of this request lies in it: a request has two at most, its id and its trace.
-            if !buffer.try_reclaim(2 * Self::CAPACITY) && buffer.capacity() < text.len() {
-                buffer.reserve(Self::BUFFER);
-            }
-            buffer.extend_from_slice(text);
-            let text = buffer.split().freeze();
-            texts.set(buffer);
-            text
-        });
-        // A thread that ends has no buffer any more.
-        shared.unwrap_or_else(|_| Bytes::copy_from_slice(text))
+    if !rest.is_empty() {
+        let mut padded = [0; 4];
+        copy_end(rest, &mut padded);
+        copy_end(&print(padded), left);
     }
 }
 
-const fn digit(nibble: u8) -> u8 {
-    nibble + if nibble < 10 { b'0' } else { b'a' - 10 }
+fn print(bytes: [u8; 4]) -> [u8; 8] {
+    let value = u64::from(u32::from_be_bytes(bytes));
+    let pairs = (value | value << 16) & 0x0000_ffff_0000_ffff;
+    let bytes = (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff;
+    let nibbles = (bytes | bytes << 4) & all(0x0f);
+    let is_letter = (at_least(nibbles, 10) & HIGH) >> 7;
+    (nibbles + all(b'0') + is_letter * u64::from(b'a' - b'9' - 1)).to_be_bytes()
 }
+
+/// Copies the end of one text over the end of another.
+fn copy_end(from: &[u8], to: &mut [u8]) {
+    for (to, from) in to.iter_mut().rev().zip(from.iter().rev()) {
+        *to = *from;
+    }
+}
+
+/// Sets the high bit of each byte that is at least so much. All bytes are below 0x80.
+const fn at_least(bytes: u64, least: u8) -> u64 {
+    bytes + all(0x80 - least)
+}
+
+const fn all(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+const HIGH: u64 = all(0x80);

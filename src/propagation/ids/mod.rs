@@ -2,3 +2,4 @@
 
 pub(super) mod hex;
 pub(super) mod random;
+pub(super) mod text;
