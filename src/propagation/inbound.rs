@@ -39,11 +39,16 @@ impl Propagation {
         let trust = trust(exchange);
         let incoming = Incoming::scan(&request.headers, &settings.forward);
         let seen = incoming.seen;
-        let opened = open(settings, &incoming, &request.headers, trust);
+        let mut opened = open(settings, &incoming, &request.headers, trust);
         let decorator = incoming.decorator.cloned();
 
         let headers = &mut request.headers;
-        opened.trace.write(headers, seen, opened.formats);
+        let new_id = opened
+            .trace
+            .write(headers, seen, opened.formats, opened.new_id);
+        if new_id.is_some() {
+            opened.trace.request_id = new_id;
+        }
         if opened.has_new_request_id
             && let Some(id) = &opened.trace.request_id
         {

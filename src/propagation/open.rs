@@ -6,7 +6,7 @@ use super::config::{EdgeTrace, Settings};
 use super::format::extract::{Extracted, extract};
 use super::format::headers::{BAGGAGE, Incoming, TRACESTATE};
 use super::format::parent::Parent;
-use super::format::request_id::{self, Reason};
+use super::format::request_id::{self, Reason, RequestId, Uuid};
 use super::format::baggage;
 use super::ids::random;
 use super::format::w3c;
@@ -33,6 +33,8 @@ pub(super) struct Opened {
     pub(super) was_forced: bool,
     /// Whether the request id is not the one that came.
     pub(super) has_new_request_id: bool,
+    /// A request id that is not text yet: the trace gets it when headers are written.
+    pub(super) new_id: Option<Uuid>,
 }
 
 /// Continues the caller's trace, or begins one.
@@ -48,7 +50,7 @@ pub(super) fn open(
     let kept = incoming
         .request_id
         .filter(|id| may_keep(settings, id, trust));
-    let request_id = kept.cloned().unwrap_or_else(request_id::new);
+    let mut request_id = id(kept);
     let choice = Choice {
         sampling: settings.sampling,
         told: extracted.told(),
@@ -56,10 +58,10 @@ pub(super) fn open(
         is_client_forced: incoming.client_trace_id.is_some(),
         is_service_forced: was_forced,
     };
-    let (sampled, marked_id) = choice.make(request_id);
+    let (sampled, is_marked) = choice.make(&mut request_id);
+    let (came_id, new_id) = request_id.split();
     let mut marks = extracted.marks();
     marks.debug &= sampled;
-    let has_new_request_id = kept.is_none_or(|kept| *kept != marked_id);
     let trace = TraceContext {
         trace_id: extracted
             .parent
@@ -68,7 +70,7 @@ pub(super) fn open(
         parent_span_id: extracted.parent.map(|parent| parent.span_id),
         sampled,
         marks,
-        request_id: Some(marked_id),
+        request_id: came_id,
         carried: carried(&extracted, incoming, headers, trust),
     };
     Opened {
@@ -76,12 +78,23 @@ pub(super) fn open(
         formats: extracted.came,
         link,
         was_forced,
-        has_new_request_id,
+        has_new_request_id: is_marked || new_id.is_some(),
+        new_id,
     }
 }
 
-/// The root of a trace that begins with a call of ours.
-pub(super) fn root(settings: &Settings, request_id: Option<&HeaderValue>) -> TraceContext {
+fn id(kept: Option<&HeaderValue>) -> RequestId {
+    match kept {
+        Some(id) => RequestId::Came(id.clone()),
+        None => RequestId::New(Uuid::new()),
+    }
+}
+
+/// The root of a trace that begins with a call of ours, and its request id if that is a new one.
+pub(super) fn root(
+    settings: &Settings,
+    request_id: Option<&HeaderValue>,
+) -> (TraceContext, Option<Uuid>) {
     let extracted = extract(&settings.formats, &Incoming::default());
     let choice = Choice {
         sampling: settings.sampling,
@@ -90,12 +103,13 @@ pub(super) fn root(settings: &Settings, request_id: Option<&HeaderValue>) -> Tra
         is_client_forced: false,
         is_service_forced: false,
     };
-    let request_id = request_id.filter(|id| !id.is_empty()).cloned();
-    let (sampled, marked_id) = choice.make(request_id.unwrap_or_else(request_id::new));
+    let mut request_id = id(request_id.filter(|id| !id.is_empty()));
+    let (sampled, _) = choice.make(&mut request_id);
+    let (came_id, new_id) = request_id.split();
     let mut root = TraceContext::root(random::trace_id(), random::span_id(), sampled);
     root.marks = extracted.marks();
-    root.request_id = Some(marked_id);
-    root
+    root.request_id = came_id;
+    (root, new_id)
 }
 
 /// What is left of what a caller told, once it is known who it is (H-15).
@@ -165,14 +179,14 @@ struct Choice {
 }
 
 impl Choice {
-    /// The decision, and the request id that tells it to sidecars downstream.
+    /// The decision. The request id then tells it to sidecars downstream, and whether that has
+    /// changed the id is returned, too.
     ///
     /// The caller's decision counts first. Then the reason that the id already carries; then who forces a trace; then chance, which the
     /// id itself holds. A sidecar that samples by the id would turn a recorded trace off, so an undecided id gets the reason written in.
-    fn make(self, id: HeaderValue) -> (bool, HeaderValue) {
-        let bytes = id.as_bytes();
-        let decided = request_id::reason(bytes).filter(|_| !self.is_capped);
-        let chance = || request_id::is_sampled(bytes, self.sampling).then_some(Reason::Sampled);
+    fn make(self, id: &mut RequestId) -> (bool, bool) {
+        let decided = id.reason().filter(|_| !self.is_capped);
+        let chance = || id.is_sampled(self.sampling).then_some(Reason::Sampled);
         let reason = if decided.is_some() {
             decided
         } else if self.is_client_forced && !self.is_capped {
@@ -189,10 +203,8 @@ impl Choice {
             Some(told) => told,
             None => reason.is_some(),
         };
-        let marked = (sampled && decided.is_none())
-            .then(|| request_id::with_reason(bytes, reason.unwrap_or(Reason::Sampled)))
-            .flatten();
-        (sampled, marked.unwrap_or(id))
+        let is_marked = sampled && decided.is_none() && id.mark(reason.unwrap_or(Reason::Sampled));
+        (sampled, is_marked)
     }
 }
 

@@ -37,13 +37,18 @@ impl Propagation {
         let inbound = told.or_else(|| exchange.and_then(Exchange::trace));
         let incoming = Incoming::scan(&request.headers, &[]);
         let seen = incoming.seen;
-        let trace = match (inbound, active_span()) {
-            (Some(inbound), active) => child(inbound, active),
-            (None, Some(active)) => under(root(settings, incoming.request_id), &active),
-            (None, None) => root(settings, incoming.request_id),
+        let (mut trace, new_id) = match inbound {
+            Some(inbound) => (inbound.child(random::span_id()), None),
+            None => root(settings, incoming.request_id),
         };
+        if let Some(active) = active_span() {
+            trace = under(trace, &active);
+        }
         let headers = &mut request.headers;
-        trace.write(headers, seen, trace.marks.formats);
+        let new_id = trace.write(headers, seen, trace.marks.formats, new_id);
+        if new_id.is_some() {
+            trace.request_id = new_id;
+        }
         if let Some(id) = &trace.request_id {
             headers.insert(X_REQUEST_ID, id.clone());
         }
@@ -159,15 +164,6 @@ impl Span for ClientSpan {
 
     fn end(mut self, outcome: &Outcome, now: SystemTime) {
         self.recording.end(outcome, now);
-    }
-}
-
-/// A child of the application's active span, else of the inbound server span.
-fn child(inbound: &TraceContext, active: Option<ActiveSpan>) -> TraceContext {
-    let child = inbound.child(random::span_id());
-    match active {
-        Some(active) => under(child, &active),
-        None => child,
     }
 }
 

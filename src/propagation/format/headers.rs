@@ -1,6 +1,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::b3;
+use super::request_id::Uuid;
 use crate::propagation::ids::text::Text;
 use super::w3c;
 use crate::context::{Formats, TraceContext};
@@ -24,16 +25,24 @@ impl TraceContext {
     /// ```
     pub fn inject(&self, headers: &mut HeaderMap) {
         let seen = Incoming::scan(headers, &[]).seen;
-        self.write(headers, seen, self.marks.formats);
+        let _ = self.write(headers, seen, self.marks.formats, None);
         if let Some(id) = &self.request_id {
             headers.insert(X_REQUEST_ID, id.clone());
         }
         self.write_carried(headers);
     }
 
-    /// Writes the ids in these formats, over and instead of those that were seen.
-    pub(in crate::propagation) fn write(&self, headers: &mut HeaderMap, seen: Seen, formats: Formats) {
-        // The one buffer that all values share. Its layout is fixed: traceparent, parent, single.
+    /// Writes the ids in these formats, over and instead of those that were seen. Returns a new
+    /// request id as text, which shares their buffer, for the caller to write.
+    pub(in crate::propagation) fn write(
+        &self,
+        headers: &mut HeaderMap,
+        seen: Seen,
+        formats: Formats,
+        request_id: Option<Uuid>,
+    ) -> Option<HeaderValue> {
+        // The one buffer that all values share. Its layout is fixed: traceparent, parent, single,
+        // request id.
         let mut text = Text::new();
         w3c::push_traceparent(&mut text, self);
         let parent = self
@@ -45,6 +54,10 @@ impl TraceContext {
         let single_at = text.len();
         if formats.has(Formats::B3_SINGLE) {
             b3::push_single(&mut text, self);
+        }
+        let id_at = text.len();
+        if let Some(id) = request_id {
+            id.push(&mut text);
         }
         let text = text.freeze();
         // A map grows once, for all headers that are new.
@@ -79,9 +92,10 @@ impl TraceContext {
             }
         }
         if formats.has(Formats::B3_SINGLE) {
-            put(B3, single_at, text.len());
+            put(B3, single_at, id_at);
         }
         self.write_states(headers, seen, formats);
+        request_id.and_then(|_| cut(id_at, text.len()))
     }
 
     /// The headers beside the ids, and what has to go.
@@ -165,6 +179,7 @@ pub(in crate::propagation) struct Seen {
     pub(in crate::propagation) b3_parent: bool,
     pub(in crate::propagation) b3_sampled: bool,
     pub(in crate::propagation) b3_flags: bool,
+    pub(in crate::propagation) request_id: bool,
 }
 
 impl Seen {
@@ -176,7 +191,8 @@ impl Seen {
         let ids = !self.b3_ids && is_multi;
         let parent = !self.b3_parent && is_multi && has_parent;
         let state = !self.b3_sampled && !self.b3_flags && is_multi;
-        [w3c, single, ids, ids, parent, state].map(usize::from).iter().sum()
+        let id = !self.request_id;
+        [w3c, single, ids, ids, parent, state, id].map(usize::from).iter().sum()
     }
 }
 
@@ -261,7 +277,10 @@ impl<'a> Incoming<'a> {
                 self.seen.b3_flags = true;
                 first(&mut self.b3_multi.flags);
             }
-            "x-request-id" => first(&mut self.request_id),
+            "x-request-id" => {
+                self.seen.request_id = true;
+                first(&mut self.request_id);
+            }
             "x-client-trace-id" => first(&mut self.client_trace_id),
             "x-envoy-decorator-operation" => first(&mut self.decorator),
             "x-envoy-force-trace" => self.has_force_trace = true,

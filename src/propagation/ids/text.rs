@@ -12,8 +12,8 @@ pub(in crate::propagation) struct Text {
 }
 
 impl Text {
-    /// Enough for a `traceparent`, a parent and a single `b3` of their greatest lengths, or a UUID.
-    const CAPACITY: usize = 55 + 16 + 68;
+    /// Enough for a `traceparent`, a parent and a single `b3` of their greatest lengths, and a UUID.
+    const CAPACITY: usize = 55 + 16 + 68 + 36;
     const BUFFER: usize = 1024;
 
     pub(in crate::propagation) const fn new() -> Self {
@@ -56,7 +56,7 @@ impl Text {
         let text = self.bytes.get(..self.length).unwrap_or_default();
         let shared = TEXTS.try_with(|texts| {
             let mut buffer = texts.take();
-            // Taken again early, while no other text of this request lies in it: a request has two at most, its id and its trace.
+            // Taken again early, while no other text of this request lies in it: a request has two at most: the id that came, marked, and its trace.
             if !buffer.try_reclaim(2 * Self::CAPACITY) && buffer.capacity() < text.len() {
                 buffer.reserve(Self::BUFFER);
             }
