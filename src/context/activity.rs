@@ -2,10 +2,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What is under way on one connection: said by whoever answers its requests, read by whoever watches its bytes.
+/// What is under way on one connection: said by whoever answers its requests, read by whoever
+/// watches its bytes.
 /// [`Peer::activity`](super::Peer::activity) has it.
 ///
-/// A mesh's guard says it of each request. Who answers requests without one says it with [`Peer::begin_request`](super::Peer::begin_request).
+/// A mesh's guard says it of each request. Who answers requests without one says it with
+/// [`Peer::begin_request`](super::Peer::begin_request).
 #[derive(Debug, Default)]
 pub struct Activity {
     pub(super) begun: AtomicU32,
@@ -28,7 +30,8 @@ impl Activity {
         self.open.load(Ordering::Acquire)
     }
 
-    /// How long a client may take between two pieces of a request's body, where whoever answers the request must see to it.
+    /// How long a client may take between two pieces of a request's body, where whoever answers the
+    /// request must see to it.
     #[must_use]
     pub fn body_idle(&self) -> Option<Duration> {
         self.body_idle.get().copied()

@@ -10,7 +10,8 @@ use crate::policy::Decision;
 
 /// What the layers know of one request: a cheap handle to write-once cells.
 ///
-/// It is made by the outermost layer with [`Exchange::of_request`], lives in the request's extensions, and is shared by every layer inside.
+/// It is made by the outermost layer with [`Exchange::of_request`], lives in the request's
+/// extensions, and is shared by every layer inside.
 #[derive(Clone, Default)]
 pub struct Exchange(Arc<Cells>);
 
@@ -43,7 +44,8 @@ struct Hidden {
 }
 
 impl Exchange {
-    /// The exchange of a request: the one its extensions hold, else a new one that they hold from now on.
+    /// The exchange of a request: the one its extensions hold, else a new one that they hold from
+    /// now on.
     ///
     /// A [`Peer`] that the server left in the extensions becomes the exchange's; so does one that
     /// axum's server left there as connect info, where the features `axum` and `tls` are on.
@@ -62,8 +64,9 @@ impl Exchange {
         )
     }
 
-    /// As [`of`](Self::of), for a layer that may be the outermost: the exchange keeps the path of the request as it is now, so that a guard
-    /// inside a nested router still judges the whole of it. See [`path`](Self::path).
+    /// As [`of`](Self::of), for a layer that may be the outermost: the exchange keeps the path of
+    /// the request as it is now, so that a guard inside a nested router still judges the whole of
+    /// it. See [`path`](Self::path).
     pub fn of_request(head: &mut Parts) -> Self {
         let exchange = Self::of(&mut head.extensions);
         exchange.keep_path(head);
@@ -96,13 +99,15 @@ impl Exchange {
         exchange
     }
 
-    /// The other end of the connection; `None` when no acceptor of this crate (or test) told who it is.
+    /// The other end of the connection; `None` when no acceptor of this crate (or test) told who it
+    /// is.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
         self.0.connection.get().or_else(|| self.0.peer.get())
     }
 
-    /// The peer of a request, as far as its extensions tell: its exchange's, else the one that a server left there.
+    /// The peer of a request, as far as its extensions tell: its exchange's, else the one that a
+    /// server left there.
     #[cfg(feature = "axum")]
     pub(super) fn peer_of(extensions: &Extensions) -> Option<&Peer> {
         let exchange = extensions.get::<Self>();
@@ -110,16 +115,17 @@ impl Exchange {
         told.or_else(|| peer_left(extensions))
     }
 
-    /// The request target as it was sent, before any router changed it; without query parameters that may hold a token, as soon as a
-    /// guard for tokens has seen it.
+    /// The request target as it was sent, before any router changed it; without query parameters
+    /// that may hold a token, as soon as a guard for tokens has seen it.
     #[must_use]
     pub fn target(&self) -> Option<&Uri> {
         let shown = self.hidden().filter_map(|hidden| hidden.target.as_ref());
         shown.last().or_else(|| self.0.target.get())
     }
 
-    /// The path of the request, without its query, before any router took a prefix off: as a guard in front of every router has rewritten
-    /// it, else as it was sent. `None` when no layer has kept it.
+    /// The path of the request, without its query, before any router took a prefix off: as a guard
+    /// in front of every router has rewritten it, else as it was sent. `None` when no layer has
+    /// kept it.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         let kept = self.0.rewritten.get().or_else(|| self.0.path.get());
@@ -127,12 +133,15 @@ impl Exchange {
         kept.or_else(|| self.target().map(Uri::path))
     }
 
-    /// The whole path of a request inside routers: the [`path`](Self::path) that is kept, or, where no layer has kept one or somebody has
-    /// rewritten the target since, that of axum's `OriginalUri`, where a router has left it and the feature `axum` is on. The path of its URI
-    /// where that is no remainder of either: then the request was given another target, and no router has merely taken a prefix off.
+    /// The whole path of a request inside routers: the [`path`](Self::path) that is kept, or, where
+    /// no layer has kept one or somebody has rewritten the target since, that of axum's
+    /// `OriginalUri`, where a router has left it and the feature `axum` is on. The path of its URI
+    /// where that is no remainder of either: then the request was given another target, and no
+    /// router has merely taken a prefix off.
     ///
-    /// `None` where the whole cannot be told: a router has taken a slash too many along with its prefix, as axum's do of `/api//admin`, and
-    /// shows other segments than were sent; or somebody has rewritten the target around a nested router of theirs.
+    /// `None` where the whole cannot be told: a router has taken a slash too many along with its
+    /// prefix, as axum's do of `/api//admin`, and shows other segments than were sent; or somebody
+    /// has rewritten the target around a nested router of theirs.
     #[must_use]
     pub fn path_of<'a>(&'a self, head: &'a Parts) -> Option<&'a str> {
         let (left, sent) = (head.uri.path(), Self::sent_uri(head).path());
@@ -153,13 +162,15 @@ impl Exchange {
         }
     }
 
-    /// The URI of a request as it was before axum's routers took a prefix off, where the feature `axum` is on; else its URI.
+    /// The URI of a request as it was before axum's routers took a prefix off, where the feature
+    /// `axum` is on; else its URI.
     #[must_use]
     pub fn sent_uri(head: &Parts) -> &Uri {
         original_uri(&head.extensions).unwrap_or(&head.uri)
     }
 
-    /// The URI that axum's routers keep beside the request's own, where the feature `axum` is on: for a guard that takes a token out of both.
+    /// The URI that axum's routers keep beside the request's own, where the feature `axum` is on:
+    /// for a guard that takes a token out of both.
     pub fn kept_uri(extensions: &mut Extensions) -> Option<&mut Uri> {
         original_uri_mut(extensions)
     }
@@ -202,10 +213,11 @@ impl Exchange {
         self.0.details.get()
     }
 
-    /// Records that a guard has applied the token rules: see [`verifies_tokens`](Self::verifies_tokens).
-    /// A guard of your own calls it for each request, once it has verified what tokens there are:
-    /// extractors then know who is at fault, and [`Guards::rbac`](crate::Guards::rbac) asks policies
-    /// although its own token guard has not seen the request.
+    /// Records that a guard has applied the token rules: see
+    /// [`verifies_tokens`](Self::verifies_tokens). A guard of your own calls it for each request,
+    /// once it has verified what tokens there are: extractors then know who is at fault, and
+    /// [`Guards::rbac`](crate::Guards::rbac) asks policies although its own token guard has not
+    /// seen the request.
     pub fn set_verifies_tokens(&self) {
         let _ = self.0.verifies_tokens.set(());
     }
@@ -221,8 +233,9 @@ impl Exchange {
         let _ = self.0.target.set(target);
     }
 
-    /// Says which query parameters may hold a token and must not show in what is told of the request, and what the [target](Self::target)
-    /// is without them, when it has any. Each guard for tokens says so; what an earlier one said stays.
+    /// Says which query parameters may hold a token and must not show in what is told of the
+    /// request, and what the [target](Self::target) is without them, when it has any. Each guard
+    /// for tokens says so; what an earlier one said stays.
     pub fn hide(&self, parameters: &Arc<[Box<str>]>, target: Option<Uri>) {
         let mut said = Hidden {
             parameters: Arc::clone(parameters),
@@ -268,7 +281,8 @@ impl Exchange {
         }
     }
 
-    /// Keeps the path that a guard in front of every router has rewritten, instead of the one that was sent; its query does not count.
+    /// Keeps the path that a guard in front of every router has rewritten, instead of the one that
+    /// was sent; its query does not count.
     pub fn set_path(&self, path: PathAndQuery) {
         let _ = self.0.rewritten.set(path);
     }
@@ -283,7 +297,8 @@ impl Exchange {
         let _ = self.0.claims.set(claims);
     }
 
-    /// Keeps the headers in which a guard tells the application of the verified token, so that a guard further in leaves them.
+    /// Keeps the headers in which a guard tells the application of the verified token, so that a
+    /// guard further in leaves them.
     pub fn set_outputs(&self, headers: Arc<[(HeaderName, HeaderValue)]>) {
         let _ = self.0.outputs.set(headers);
     }
@@ -415,8 +430,9 @@ fn nested_path(_: &Extensions) -> Option<&str> {
     None
 }
 
-/// Extensions that hold nothing yet and have room for more than the three facts that a first allocation has room for: a router leaves
-/// three itself, and the exchange would be the one too many for which all of them move.
+/// Extensions that hold nothing yet and have room for more than the three facts that a first
+/// allocation has room for: a router leaves three itself, and the exchange would be the one too
+/// many for which all of them move.
 static ROOM: LazyLock<Extensions> = LazyLock::new(|| {
     #[derive(Clone)]
     struct Place<const N: usize>;

@@ -63,7 +63,8 @@ impl fmt::Debug for SpanId {
     }
 }
 
-/// Where a request stands in its trace: the span that is current, its parent, and what travels with it.
+/// Where a request stands in its trace: the span that is current, its parent, and what travels with
+/// it.
 ///
 /// A clone copies the ids and counts references; it allocates nothing.
 #[derive(Clone)]
@@ -189,7 +190,8 @@ impl TraceContext {
         self.carried.as_ref()?.baggage.as_ref()
     }
 
-    /// Whether somebody asked, by B3's debug flag, that this trace be recorded whatever samplers say.
+    /// Whether somebody asked, by B3's debug flag, that this trace be recorded whatever samplers
+    /// say.
     #[must_use]
     pub fn is_debug(&self) -> bool {
         self.marks.debug

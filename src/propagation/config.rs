@@ -7,7 +7,8 @@ use super::span::finished::SpanSink;
 use super::span::identity::Identity;
 use crate::identity::Workload;
 
-/// How traces and request ids go through this process: what the server and the client layer share. Cheap to clone.
+/// How traces and request ids go through this process: what the server and the client layer share.
+/// Cheap to clone.
 ///
 /// ```
 /// use tower_mesh::Workload;
@@ -39,9 +40,11 @@ pub(super) struct Settings {
     pub(super) follows_conventions: bool,
 }
 
-/// What becomes of the trace context of a peer that has proven no identity: a caller from outside the mesh.
+/// What becomes of the trace context of a peer that has proven no identity: a caller from outside
+/// the mesh.
 ///
-/// Whatever it is, such a peer's sampled flag never records more than the configured share of its requests, and its baggage is dropped.
+/// Whatever it is, such a peer's sampled flag never records more than the configured share of its
+/// requests, and its baggage is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EdgeTrace {
@@ -71,13 +74,15 @@ impl Propagation {
         }))
     }
 
-    /// Sets the formats, in the order in which they are read; all of them are written. W3C then B3 by default.
+    /// Sets the formats, in the order in which they are read; all of them are written. W3C then B3
+    /// by default.
     #[must_use]
     pub fn formats(self, formats: impl IntoIterator<Item = Format>) -> Self {
         self.with(|settings| settings.formats = formats.into_iter().collect())
     }
 
-    /// Sets the share of new traces that are recorded, from 0 to 100, in steps of 0.01; 1 by default, as in Istio.
+    /// Sets the share of new traces that are recorded, from 0 to 100, in steps of 0.01; 1 by
+    /// default, as in Istio.
     ///
     /// The choice is made by the request id, so that all hops with one percentage choose alike.
     #[must_use]
@@ -91,13 +96,15 @@ impl Propagation {
         self.with(|settings| settings.sampling = hundredths)
     }
 
-    /// Sets what becomes of the trace context of callers from outside the mesh; it restarts by default.
+    /// Sets what becomes of the trace context of callers from outside the mesh; it restarts by
+    /// default.
     #[must_use]
     pub fn edge_trace(self, edge_trace: EdgeTrace) -> Self {
         self.with(|settings| settings.edge_trace = Some(edge_trace))
     }
 
-    /// Where nobody can have an identity: traces of callers without one are continued, unless another choice was made.
+    /// Where nobody can have an identity: traces of callers without one are continued, unless
+    /// another choice was made.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn among_strangers(self) -> Self {
         self.with(|settings| {
@@ -105,7 +112,8 @@ impl Propagation {
         })
     }
 
-    /// Keeps the request id of a caller from outside the mesh, when it is harmless: at most 128 bytes of `A-Z a-z 0-9 - _ . :`.
+    /// Keeps the request id of a caller from outside the mesh, when it is harmless: at most 128
+    /// bytes of `A-Z a-z 0-9 - _ . :`.
     ///
     /// By default such callers get a new one.
     #[must_use]
@@ -113,7 +121,8 @@ impl Propagation {
         self.with(|settings| settings.preserves_external_request_id = true)
     }
 
-    /// Returns the request id on every response; by default only to a caller inside the mesh that sent `x-envoy-force-trace`.
+    /// Returns the request id on every response; by default only to a caller inside the mesh that
+    /// sent `x-envoy-force-trace`.
     #[must_use]
     pub fn return_request_id(self) -> Self {
         self.with(|settings| settings.returns_request_id = true)
@@ -121,8 +130,8 @@ impl Propagation {
 
     /// Carries further headers from an inbound request to the outbound requests it causes.
     ///
-    /// Headers of tracing formats that we do not read go along anyway. Think twice before naming `authorization` or `cookie`: they then
-    /// go to every service that is called.
+    /// Headers of tracing formats that we do not read go along anyway. Think twice before naming
+    /// `authorization` or `cookie`: they then go to every service that is called.
     #[must_use]
     pub fn forward(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.with(|settings| settings.forward = names.into_iter().collect())
@@ -134,7 +143,8 @@ impl Propagation {
         self.with(|settings| settings.identity.be(workload))
     }
 
-    /// Sets the tag `node_id`: `sidecar~<pod ip>~<pod>.<namespace>~<namespace>.svc.cluster.local` in Kubernetes.
+    /// Sets the tag `node_id`: `sidecar~<pod ip>~<pod>.<namespace>~<namespace>.svc.cluster.local`
+    /// in Kubernetes.
     #[must_use]
     pub fn node_id(self, node_id: impl Into<Arc<str>>) -> Self {
         let node_id = node_id.into();
@@ -147,8 +157,9 @@ impl Propagation {
         self.with(|settings| settings.sink = Some(Arc::new(sink)))
     }
 
-    /// Spans follow OpenTelemetry's semantic conventions for HTTP and RPC, so that its tools group and chart them: the stable attributes stand
-    /// beside Istio's tags, and the span's name is `{method} {route}`, or of gRPC `{package.Service}/{method}`, instead of Istio's.
+    /// Spans follow OpenTelemetry's semantic conventions for HTTP and RPC, so that its tools group
+    /// and chart them: the stable attributes stand beside Istio's tags, and the span's name is
+    /// `{method} {route}`, or of gRPC `{package.Service}/{method}`, instead of Istio's.
     ///
     /// | side | attributes |
     /// |---|---|
@@ -157,9 +168,12 @@ impl Propagation {
     /// | client | `url.full` |
     /// | gRPC | `rpc.system.name`, `rpc.method` (`package.Service/Method`), `rpc.response.status_code` (`OK`, `NOT_FOUND`), of version 1.45; of a server, `_OTHER` and `rpc.method_original` (and `grpc` as the name) for a method that it does not have, and where no gRPC service has answered |
     ///
-    /// `url.query` and `url.full` leave out what Istio's `http.url` does: tokens, passwords, and the signatures and credentials that the conventions name (`sig`, `X-Amz-Signature`, …); every text is cut at 256 bytes. `error.type` stands where
-    /// the span's status is an error: the status code, the name of the gRPC status, or without a whole answer Envoy's response flags (`UF`, `DC`, `UC`), else
-    /// `_OTHER`. The route is known where somebody has [set](crate::context::Exchange::set_route) it:
+    /// `url.query` and `url.full` leave out what Istio's `http.url` does: tokens, passwords, and
+    /// the signatures and credentials that the conventions name (`sig`, `X-Amz-Signature`, …);
+    /// every text is cut at 256 bytes. `error.type` stands where the span's status is an error: the
+    /// status code, the name of the gRPC status, or without a whole answer Envoy's response flags
+    /// (`UF`, `DC`, `UC`), else `_OTHER`. The route is known where somebody has
+    /// [set](crate::context::Exchange::set_route) it:
     ///
     /// ```
     /// # #[cfg(feature = "axum")] {

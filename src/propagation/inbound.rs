@@ -20,9 +20,10 @@ use crate::message::is_grpc;
 impl Propagation {
     /// Opens the server span of a request: the step of the server layer.
     ///
-    /// Reads the caller's context, makes ids, leaves the new context in the exchange and in the request's headers, where an application
-    /// that copies headers by hand finds it. An exchange that is already traced, by the same layer further out, is left as it is.
-    /// The clock `now` is read only for a span that is recorded.
+    /// Reads the caller's context, makes ids, leaves the new context in the exchange and in the
+    /// request's headers, where an application that copies headers by hand finds it. An exchange
+    /// that is already traced, by the same layer further out, is left as it is. The clock `now` is
+    /// read only for a span that is recorded.
     pub fn begin(
         &self,
         request: &mut request::Parts,
@@ -86,7 +87,8 @@ impl Propagation {
     }
 }
 
-/// A server span that has begun: kept by the future of the request, then by the body of its response.
+/// A server span that has begun: kept by the future of the request, then by the body of its
+/// response.
 ///
 /// When it is dropped without an end, it ends as the caller's disconnect.
 #[derive(Debug, Default)]

@@ -25,7 +25,8 @@ pub(super) enum Trust {
 /// The context of a request that comes in, and what its headers told besides.
 pub(super) struct Opened {
     pub(super) trace: TraceContext,
-    /// The formats to tell the application in: those the caller speaks, and the first of ours; all of ours when a trace begins.
+    /// The formats to tell the application in: those the caller speaks, and the first of ours; all
+    /// of ours when a trace begins.
     pub(super) formats: Formats,
     /// A caller's span that this trace does not continue but remembers.
     pub(super) link: Option<(TraceId, SpanId)>,
@@ -182,8 +183,9 @@ impl Choice {
     /// The decision. The request id then tells it to sidecars downstream, and whether that has
     /// changed the id is returned, too.
     ///
-    /// The caller's decision counts first. Then the reason that the id already carries; then who forces a trace; then chance, which the
-    /// id itself holds. A sidecar that samples by the id would turn a recorded trace off, so an undecided id gets the reason written in.
+    /// The caller's decision counts first. Then the reason that the id already carries; then who
+    /// forces a trace; then chance, which the id itself holds. A sidecar that samples by the id
+    /// would turn a recorded trace off, so an undecided id gets the reason written in.
     fn make(self, id: &mut RequestId) -> (bool, bool) {
         let decided = id.reason().filter(|_| !self.is_capped);
         let chance = || id.is_sampled(self.sampling).then_some(Reason::Sampled);

@@ -21,10 +21,12 @@ use crate::message::is_grpc;
 impl Propagation {
     /// Opens the client span of a call: the step of the client layer.
     ///
-    /// Its parent is the span of the application that is active here, else the server span of the exchange; with neither, a trace
-    /// begins. The context goes into the request's headers, over whatever the application copied there.
+    /// Its parent is the span of the application that is active here, else the server span of the
+    /// exchange; with neither, a trace begins. The context goes into the request's headers, over
+    /// whatever the application copied there.
     ///
-    /// A call that is made outside the task of its request (from a spawned task, say) belongs to a trace if its extensions hold a
+    /// A call that is made outside the task of its request (from a spawned task, say) belongs to a
+    /// trace if its extensions hold a
     /// [`TraceContext`]. The clock `now` is read only for a span that is recorded.
     pub fn begin_call(
         &self,
@@ -144,7 +146,8 @@ impl Span for ClientSpan {
     /// Takes the header out in which the server names the operation.
     fn respond(&mut self, response: &mut response::Parts) -> Task {
         let headers = &mut response.headers;
-        // Most servers outside the mesh name none, and a glance at the few names costs less than to look a long one up.
+        // Most servers outside the mesh name none, and a glance at the few names costs less than to
+        // look a long one up.
         let is_named = headers.keys().any(|name| *name == DECORATOR);
         let operation = is_named.then(|| headers.remove(DECORATOR)).flatten();
         if self.recording.is_on() {

@@ -5,7 +5,8 @@ use http::header::GetAll;
 
 use super::w3c::trim;
 
-/// Joins `baggage` headers: members that do not parse are skipped, and whole members are dropped from the right to stay in bounds.
+/// Joins `baggage` headers: members that do not parse are skipped, and whole members are dropped
+/// from the right to stay in bounds.
 pub(in crate::propagation) fn join(values: &GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
     let mut members: Vec<&[u8]> = Vec::new();
     let mut length = 0;

@@ -10,8 +10,8 @@ use crate::context::Formats;
 pub enum Format {
     /// W3C Trace Context: `traceparent`, `tracestate`.
     W3c,
-    /// Zipkin's B3: the single header `b3` or the `x-b3-` headers. A trace goes on in the encoding in which it came, a new one in the
-    /// `x-b3-` headers.
+    /// Zipkin's B3: the single header `b3` or the `x-b3-` headers. A trace goes on in the encoding
+    /// in which it came, a new one in the `x-b3-` headers.
     B3,
 }
 
@@ -29,7 +29,8 @@ pub(in crate::propagation) struct Extracted {
     pub(in crate::propagation) came: Formats,
 }
 
-/// Reads the formats in order: the first that is present and valid gives the context. All that came in will go out.
+/// Reads the formats in order: the first that is present and valid gives the context. All that came
+/// in will go out.
 pub(in crate::propagation) fn extract(order: &[Format], incoming: &Incoming<'_>) -> Extracted {
     let mut extracted = Extracted::default();
     for format in order {

@@ -7,11 +7,13 @@ use super::w3c;
 use crate::context::{Formats, TraceContext};
 
 impl TraceContext {
-    /// Writes the context into the headers of a request that the application sends by other means than the mesh's client.
+    /// Writes the context into the headers of a request that the application sends by other means
+    /// than the mesh's client.
     ///
-    /// Every header of every format we understand is replaced or removed, so that nothing stale leaves: the new ones are those of the
-    /// configured formats and of the formats that came in. Headers the application has set itself, of `baggage` and of formats we only
-    /// forward, stay as they are.
+    /// Every header of every format we understand is replaced or removed, so that nothing stale
+    /// leaves: the new ones are those of the configured formats and of the formats that came in.
+    /// Headers the application has set itself, of `baggage` and of formats we only forward, stay as
+    /// they are.
     ///
     /// ```
     /// use http::HeaderMap;
@@ -66,7 +68,8 @@ impl TraceContext {
             let _ = headers.try_reserve(new);
         }
         let cut = |from: usize, to: usize| {
-            // INVARIANT: `from <= to <= text.len()`, by the layout above; all bytes are visible ASCII.
+            // INVARIANT: `from <= to <= text.len()`, by the layout above; all bytes are visible
+            // ASCII.
             HeaderValue::from_maybe_shared(text.slice(from..to)).ok()
         };
         if formats.has(Formats::W3C)

@@ -39,8 +39,8 @@ impl RequestId {
         }
     }
 
-    /// Whether the id falls under so many hundredths of a percent: every hop with the same percentage
-    /// decides alike.
+    /// Whether the id falls under so many hundredths of a percent: every hop with the same
+    /// percentage decides alike.
     ///
     /// An id that does not start with 8 hex digits never does, as in Envoy.
     pub(in crate::propagation) fn is_sampled(&self, hundredths: u32) -> bool {

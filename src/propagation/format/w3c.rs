@@ -50,7 +50,8 @@ pub(in crate::propagation) fn push_traceparent(text: &mut Text, trace: &TraceCon
     text.push_hex([flags]);
 }
 
-/// Joins `tracestate` headers and keeps them if all of their members are good; `None` drops the whole list.
+/// Joins `tracestate` headers and keeps them if all of their members are good; `None` drops the
+/// whole list.
 pub(in crate::propagation) fn tracestate(values: &GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
     let mut list: Vec<&[u8]> = Vec::new();
     let mut count = 0;

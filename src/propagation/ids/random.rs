@@ -1,10 +1,10 @@
 //! Random ids. They are not secret, but must not repeat in a fleet.
 //!
-//! `fastrand`'s generator has 64 bits of state. One of them alone would not do: all of them walk the
-//! same cycle of 2⁶⁴ states, so two threads of a large fleet could come to repeat each other's trace
-//! ids in a row, and its own seed is the clock. Each thread has two instead, both seeded from the
-//! operating system's randomness, and an id of 128 bits takes one half from each: 128 bits of state,
-//! in which two threads meet with a chance of 2⁻⁶⁴ for each pair of threads.
+//! `fastrand`'s generator has 64 bits of state. One of them alone would not do: all of them walk
+//! the same cycle of 2⁶⁴ states, so two threads of a large fleet could come to repeat each other's
+//! trace ids in a row, and its own seed is the clock. Each thread has two instead, both seeded from
+//! the operating system's randomness, and an id of 128 bits takes one half from each: 128 bits of
+//! state, in which two threads meet with a chance of 2⁻⁶⁴ for each pair of threads.
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};

@@ -12,7 +12,8 @@ pub(in crate::propagation) struct Text {
 }
 
 impl Text {
-    /// Enough for a `traceparent`, a parent and a single `b3` of their greatest lengths, and a UUID.
+    /// Enough for a `traceparent`, a parent and a single `b3` of their greatest lengths, and a
+    /// UUID.
     const CAPACITY: usize = 55 + 16 + 68 + 36;
     const BUFFER: usize = 1024;
 
@@ -47,8 +48,9 @@ impl Text {
 
     /// The text for header values to be cut from.
     ///
-    /// The texts of a thread follow each other in one buffer, which is used again once the requests are over whose headers lie in it:
-    /// an allocation for many texts, or for none. One that lives on keeps no more than the [`BUFFER`](Self::BUFFER) alive.
+    /// The texts of a thread follow each other in one buffer, which is used again once the requests
+    /// are over whose headers lie in it: an allocation for many texts, or for none. One that lives
+    /// on keeps no more than the [`BUFFER`](Self::BUFFER) alive.
     pub(in crate::propagation) fn freeze(self) -> Bytes {
         thread_local! {
             static TEXTS: Cell<BytesMut> = Cell::new(BytesMut::new());
@@ -56,7 +58,8 @@ impl Text {
         let text = self.bytes.get(..self.length).unwrap_or_default();
         let shared = TEXTS.try_with(|texts| {
             let mut buffer = texts.take();
-            // Taken again early, while no other text of this request lies in it: a request has two at most: the id that came, marked, and its trace.
+            // Taken again early, while no other text of this request lies in it: a request has two
+            // at most: the id that came, marked, and its trace.
             if !buffer.try_reclaim(2 * Self::CAPACITY) && buffer.capacity() < text.len() {
                 buffer.reserve(Self::BUFFER);
             }

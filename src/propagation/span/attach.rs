@@ -1,4 +1,5 @@
-//! The OpenTelemetry context around polls: spans of the application hang under ours, and calls of ours under them.
+//! The OpenTelemetry context around polls: spans of the application hang under ours, and calls of
+//! ours under them.
 
 use opentelemetry::trace::{self as otel, SpanContext, TraceContextExt, TraceFlags, TraceState};
 use opentelemetry::{Context, ContextGuard};
@@ -22,7 +23,8 @@ impl std::fmt::Debug for Guard {
 }
 
 impl Attachment {
-    /// One allocation, OpenTelemetry's own. Unsampled spans are attached too, or their children would become roots.
+    /// One allocation, OpenTelemetry's own. Unsampled spans are attached too, or their children
+    /// would become roots.
     pub(in crate::propagation) fn new(trace: &TraceContext) -> Self {
         let flags = if trace.sampled {
             TraceFlags::SAMPLED

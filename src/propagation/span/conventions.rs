@@ -57,8 +57,8 @@ impl Operation {
         }
     }
 
-    /// Whether the path is a method that somebody has. A caller may have made up what a server does not know, and what a guard or an
-    /// application without gRPC answered: it names no span.
+    /// Whether the path is a method that somebody has. A caller may have made up what a server does
+    /// not know, and what a guard or an application without gRPC answered: it names no span.
     pub(in crate::propagation) fn has_method(
         &self,
         exchange: Option<&Exchange>,
@@ -201,7 +201,8 @@ impl Tags {
     }
 }
 
-/// Whether the body of a good response failed: by the conventions an error, which the status does not tell.
+/// Whether the body of a good response failed: by the conventions an error, which the status does
+/// not tell.
 pub(in crate::propagation) fn is_broken(outcome: &Outcome) -> bool {
     let is_good = |status: StatusCode| !status.is_client_error() && !status.is_server_error();
     outcome.flags == ResponseFlags::UPSTREAM_CONNECTION_TERMINATION

@@ -9,11 +9,14 @@ use crate::context::{SpanId, TraceContext, TraceId};
 
 /// Where the spans of recorded requests go.
 ///
-/// With the feature `opentelemetry`, `OpenTelemetry` hands them to the application's own span processor.
+/// With the feature `opentelemetry`, `OpenTelemetry` hands them to the application's own span
+/// processor.
 pub trait SpanSink: fmt::Debug + Send + Sync + 'static {
-    /// Takes a span that has ended. Called at the end of a body, often from a `Drop`: it must not panic and should not block.
+    /// Takes a span that has ended. Called at the end of a body, often from a `Drop`: it must not
+    /// panic and should not block.
     ///
-    /// A tag that is a [`TagValue::Header`] shares the buffer that the request's head was read into: who keeps spans for long copies it.
+    /// A tag that is a [`TagValue::Header`] shares the buffer that the request's head was read
+    /// into: who keeps spans for long copies it.
     fn export(&self, span: FinishedSpan);
 }
 
@@ -28,7 +31,8 @@ impl<S: SpanSink + ?Sized> SpanSink for Arc<S> {
 #[non_exhaustive]
 pub struct FinishedSpan {
     /// The operation, by Istio's naming, or OpenTelemetry's where
-    /// [`semantic_conventions`](crate::propagation::Propagation::semantic_conventions) are asked for.
+    /// [`semantic_conventions`](crate::propagation::Propagation::semantic_conventions) are asked
+    /// for.
     pub name: Arc<str>,
     /// Which side of the call it is.
     pub kind: SpanKind,

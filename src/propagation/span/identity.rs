@@ -59,7 +59,8 @@ impl Identity {
             .collect();
     }
 
-    /// The operation of a request that came in on this port; the only service's when the port is not known.
+    /// The operation of a request that came in on this port; the only service's when the port is
+    /// not known.
     pub(in crate::propagation) fn operation(&self, port: Option<u16>) -> Option<&Operation> {
         match (self.at(port), self.operations.as_slice()) {
             (Some(operation), _) | (None, [(_, operation)]) => Some(operation),

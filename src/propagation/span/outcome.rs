@@ -43,12 +43,14 @@ impl Outcome {
     }
 }
 
-/// Whether a span gets the tag `error`, and whether its status is ERROR: a client counts refusals too.
+/// Whether a span gets the tag `error`, and whether its status is ERROR: a client counts refusals
+/// too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Errors {
     pub(super) tag: bool,
     pub(super) status: bool,
 }
 
-/// UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS, as in Envoy.
+/// UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS,
+/// as in Envoy.
 const GRPC_SERVER_FAULTS: [u32; 7] = [2, 4, 8, 12, 13, 14, 15];

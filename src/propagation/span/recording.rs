@@ -72,7 +72,8 @@ impl Recording {
         }
     }
 
-    /// Notes what the head of the response to a call of ours tells, where the conventions ask for it.
+    /// Notes what the head of the response to a call of ours tells, where the conventions ask for
+    /// it.
     pub(in crate::propagation) fn answered(&mut self, response: &response::Parts) {
         if let Some(started) = &mut self.0
             && started.operation.is_some()

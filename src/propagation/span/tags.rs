@@ -15,7 +15,8 @@ use crate::context::{Exchange, Peer};
 pub(in crate::propagation) struct Tags(Vec<(Cow<'static, str>, TagValue)>);
 
 impl Tags {
-    /// What is known when the request comes in or goes out. `target` is its URI, `exchange` says what of it must not show.
+    /// What is known when the request comes in or goes out. `target` is its URI, `exchange` says
+    /// what of it must not show.
     pub(in crate::propagation) fn of(
         request: &request::Parts,
         target: &Uri,
@@ -64,7 +65,8 @@ impl Tags {
         self.shared("peer.address", peer.remote_ip_text());
     }
 
-    /// Takes out of the URL what guards further in have said since: which parameters may hold a token.
+    /// Takes out of the URL what guards further in have said since: which parameters may hold a
+    /// token.
     pub(in crate::propagation) fn hide(&mut self, exchange: &Exchange) {
         for (name, value) in &mut self.0 {
             let TagValue::Owned(text) = value else {

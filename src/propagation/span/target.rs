@@ -8,7 +8,8 @@ use crate::context::Exchange;
 use crate::matcher::query;
 use crate::propagation::format::headers::text;
 
-/// The authority of a request, of its target, else its `host`: as much as a span should show of it, and nobody's password.
+/// The authority of a request, of its target, else its `host`: as much as a span should show of it,
+/// and nobody's password.
 pub(in crate::propagation) fn authority(request: &request::Parts) -> Option<&str> {
     let whole = match request.uri.authority() {
         Some(authority) => authority.as_str(),
@@ -31,10 +32,12 @@ pub(in crate::propagation) fn url(request: &request::Parts, target: &Uri, path: 
     url
 }
 
-/// The path without the query parameters that may hold a bearer token (rule J-25): whoever reads spans must not be able to use it. Neither
-/// does it show what signs a URL, by OpenTelemetry's list.
+/// The path without the query parameters that may hold a bearer token (rule J-25): whoever reads
+/// spans must not be able to use it. Neither does it show what signs a URL, by OpenTelemetry's
+/// list.
 ///
-/// Guards say which ones; where none has come to look, the parameter's name and the form of its value do.
+/// Guards say which ones; where none has come to look, the parameter's name and the form of its
+/// value do.
 pub(in crate::propagation) fn without_tokens<'p>(path: &'p str, exchange: Option<&Exchange>) -> Cow<'p, str> {
     let is_dropped = |key: &[u8], value: &[u8]| {
         let mut hidden = exchange.into_iter().flat_map(Exchange::hidden_parameters);
