@@ -17,7 +17,7 @@ pub struct Exchange(Arc<Cells>);
 
 #[derive(Default)]
 struct Cells {
-    /// Who the server of the connection says it is; what others say does not count then.
+    /// The peer as the server of the connection knows it; it counts before any other.
     connection: OnceLock<Peer>,
     peer: OnceLock<Peer>,
     target: OnceLock<Uri>,
@@ -33,13 +33,13 @@ struct Cells {
     details: OnceLock<Arc<str>>,
 }
 
-/// What a guard for tokens says of the target.
+/// What a guard for tokens hides of the target.
 struct Hidden {
     /// Query parameters that must not show.
     parameters: Arc<[Box<str>]>,
     /// The target without them; `None` when it was not known, or has none of them.
     target: Option<Uri>,
-    /// What a guard further in says.
+    /// What a guard further in hides.
     next: OnceLock<Box<Self>>,
 }
 
@@ -99,8 +99,7 @@ impl Exchange {
         exchange
     }
 
-    /// The other end of the connection; `None` when no acceptor of this crate (or test) told who it
-    /// is.
+    /// The other end of the connection; `None` when no acceptor of this crate (or test) has set it.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
         self.0.connection.get().or_else(|| self.0.peer.get())
@@ -175,7 +174,7 @@ impl Exchange {
         original_uri_mut(extensions)
     }
 
-    /// Where the request stands in its trace.
+    /// The request's place in its trace.
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
         self.0.trace.get()
@@ -260,7 +259,7 @@ impl Exchange {
         }
     }
 
-    /// The query parameters that must not show, as far as guards have said.
+    /// The query parameters that guards have named as ones that must not show.
     pub fn hidden_parameters(&self) -> impl Iterator<Item = &str> {
         self.hidden()
             .flat_map(|hidden| hidden.parameters.iter().map(AsRef::as_ref))
@@ -287,7 +286,7 @@ impl Exchange {
         let _ = self.0.rewritten.set(path);
     }
 
-    /// Says where the request stands in its trace.
+    /// Sets the request's place in its trace.
     pub fn set_trace(&self, trace: TraceContext) {
         let _ = self.0.trace.set(trace);
     }
@@ -303,7 +302,8 @@ impl Exchange {
         let _ = self.0.outputs.set(headers);
     }
 
-    /// What a guard has told the application of the verified token in this header; `None`: nothing.
+    /// The value that a guard has put into this header for the application, from the verified
+    /// token.
     #[must_use]
     pub fn output(&self, name: &HeaderName) -> Option<&HeaderValue> {
         let mut outputs = self.0.outputs.get()?.iter();
@@ -364,7 +364,8 @@ fn is_of(prefix: &str, nested: &str) -> bool {
 }
 
 impl fmt::Debug for Exchange {
-    /// Prints nothing of the query: nobody may have said yet which parameter holds a token.
+    /// Prints nothing of the query, as no guard may have named the parameters that hold a token
+    /// yet.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange")
             .field("peer", &self.peer())
@@ -378,7 +379,7 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// The peer that a server left beside a request.
+/// The peer that a server left in a request's extensions.
 fn peer_left(extensions: &Extensions) -> Option<&Peer> {
     let peer = extensions.get::<Peer>();
     peer.or_else(|| connected(extensions))

@@ -19,7 +19,7 @@ pub struct Peer(Arc<Facts>);
 #[derive(Debug)]
 struct Facts {
     remote: SocketAddr,
-    /// The address without its port as text, worked out when somebody first asks.
+    /// The address without its port as text, made when it is first asked for.
     remote_ip: OnceLock<Arc<str>>,
     local: SocketAddr,
     tls: Option<TlsFacts>,

@@ -13,7 +13,7 @@ pub fn current() -> Option<Exchange> {
     read(Exchange::clone)
 }
 
-/// Where the request that is being polled on this thread stands in its trace, if there is one: what
+/// The place in its trace of the request that is being polled on this thread, if there is one: what
 /// a log line prints.
 ///
 /// ```

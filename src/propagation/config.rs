@@ -30,7 +30,7 @@ pub(super) struct Settings {
     pub(super) formats: Vec<Format>,
     /// Hundredths of a percent.
     pub(super) sampling: u32,
-    /// The default's, unless somebody has chosen.
+    /// `None` unless the application has chosen.
     pub(super) edge_trace: Option<EdgeTrace>,
     pub(super) preserves_external_request_id: bool,
     pub(super) returns_request_id: bool,
@@ -103,8 +103,8 @@ impl Propagation {
         self.with(|settings| settings.edge_trace = Some(edge_trace))
     }
 
-    /// Where nobody can have an identity: traces of callers without one are continued, unless
-    /// another choice was made.
+    /// For listeners without TLS, where no caller can have an identity: continues the traces of
+    /// callers, unless the application has chosen otherwise.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn among_strangers(self) -> Self {
         self.with(|settings| {
@@ -158,7 +158,7 @@ impl Propagation {
     }
 
     /// Spans follow OpenTelemetry's semantic conventions for HTTP and RPC, so that its tools group
-    /// and chart them: the stable attributes stand beside Istio's tags, and the span's name is
+    /// and chart them: the stable attributes are added to Istio's tags, and the span's name is
     /// `{method} {route}`, or of gRPC `{package.Service}/{method}`, instead of Istio's.
     ///
     /// | side | attributes |
@@ -170,9 +170,9 @@ impl Propagation {
     ///
     /// `url.query` and `url.full` leave out what Istio's `http.url` does: tokens, passwords, and
     /// the signatures and credentials that the conventions name (`sig`, `X-Amz-Signature`, …);
-    /// every text is cut at 256 bytes. `error.type` stands where the span's status is an error: the
-    /// status code, the name of the gRPC status, or without a whole answer Envoy's response flags
-    /// (`UF`, `DC`, `UC`), else `_OTHER`. The route is known where somebody has
+    /// every text is cut at 256 bytes. `error.type` is there when the span's status is an error:
+    /// the status code, the name of the gRPC status, or without a whole answer Envoy's response
+    /// flags (`UF`, `DC`, `UC`), else `_OTHER`. The route is known where the application has
     /// [set](crate::context::Exchange::set_route) it:
     ///
     /// ```

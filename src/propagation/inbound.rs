@@ -146,7 +146,8 @@ impl Span for ServerSpan {
     }
 }
 
-/// Only an acceptor of ours knows that a peer has no identity; without one, nobody is outside.
+/// Only an acceptor of ours knows that a peer has no identity. Without a peer, the caller counts as
+/// inside.
 fn trust(exchange: &Exchange) -> Trust {
     match exchange.peer() {
         Some(peer) if peer.spiffe_id().is_none() => Trust::Outside,

@@ -22,11 +22,11 @@ pub(super) enum Trust {
     Outside,
 }
 
-/// The context of a request that comes in, and what its headers told besides.
+/// The context of a request that comes in, and what else its headers hold.
 pub(super) struct Opened {
     pub(super) trace: TraceContext,
-    /// The formats to tell the application in: those the caller speaks, and the first of ours; all
-    /// of ours when a trace begins.
+    /// The formats that the application sees: those that the caller sent, and the first of ours;
+    /// all of ours when a trace begins.
     pub(super) formats: Formats,
     /// A caller's span that this trace does not continue but remembers.
     pub(super) link: Option<(TraceId, SpanId)>,
@@ -113,7 +113,7 @@ pub(super) fn root(
     (root, new_id)
 }
 
-/// What is left of what a caller told, once it is known who it is (H-15).
+/// The part of a caller's context that counts, by how far the caller is trusted (H-15).
 fn judge(
     edge_trace: EdgeTrace,
     told: Extracted,
@@ -129,7 +129,8 @@ fn judge(
     }
 }
 
-/// H-14: an internal hop keeps any id, an edge makes its own unless it is told otherwise.
+/// H-14: an internal hop keeps any id, an edge makes its own unless the configuration keeps the one
+/// that came.
 fn may_keep(settings: &Settings, id: &HeaderValue, trust: Trust) -> bool {
     match trust {
         Trust::Inside => !id.is_empty(),
@@ -180,8 +181,8 @@ struct Choice {
 }
 
 impl Choice {
-    /// The decision. The request id then tells it to sidecars downstream, and whether that has
-    /// changed the id is returned, too.
+    /// Decides, and marks the request id so that sidecars downstream decide alike. Returns the
+    /// decision, and whether the id has changed.
     ///
     /// The caller's decision counts first. Then the reason that the id already carries; then who
     /// forces a trace; then chance, which the id itself holds. A sidecar that samples by the id

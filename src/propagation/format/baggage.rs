@@ -21,7 +21,7 @@ pub(in crate::propagation) fn join(values: &GetAll<'_, HeaderValue>) -> Option<H
     }
     let mut lone = values.iter();
     match (lone.next(), lone.next()) {
-        // One header of which nothing was left out is handed on without a copy.
+        // A lone header that is kept whole is handed on without a copy.
         (Some(only), None) if length == only.len() && length > 0 => Some(only.clone()),
         _ if members.is_empty() => None,
         _ => HeaderValue::from_bytes(&members.join(&b","[..])).ok(),

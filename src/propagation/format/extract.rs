@@ -15,7 +15,7 @@ pub enum Format {
     B3,
 }
 
-/// What the headers told, all formats considered.
+/// The trace context in the headers, from all formats.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::propagation) struct Extracted {
     pub(in crate::propagation) parent: Option<Parent>,
@@ -64,7 +64,7 @@ fn told_by_w3c(incoming: &Incoming<'_>) -> Told {
     }
 }
 
-/// What B3 told, and in which of its encodings to go on.
+/// Reads B3, and returns the encoding in which the trace goes on.
 fn told_by_b3(incoming: &Incoming<'_>) -> (Told, Formats) {
     let single = incoming.b3.map(|value| b3::single(value.as_bytes()));
     match single {

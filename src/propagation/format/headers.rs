@@ -101,7 +101,7 @@ impl TraceContext {
         request_id.and_then(|_| cut(id_at, text.len()))
     }
 
-    /// The headers beside the ids, and what has to go.
+    /// Writes the sampling state and `tracestate`, and removes headers that are stale.
     fn write_states(&self, headers: &mut HeaderMap, seen: Seen, formats: Formats) {
         let is_multi = formats.has(Formats::B3_MULTI);
         let mut settle = |name: HeaderName, seen: bool, value: Option<HeaderValue>| match value {
@@ -225,7 +225,7 @@ pub(in crate::propagation) enum Once<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    /// Looks at each header once; `forward` are names to carry beside those we always do.
+    /// Looks at each header once; `forward` names further headers to carry.
     pub(in crate::propagation) fn scan(headers: &'a HeaderMap, forward: &[HeaderName]) -> Self {
         let mut found = Self::default();
         for (name, value) in headers {

@@ -1,7 +1,6 @@
 use http::HeaderMap;
 
-/// Takes off what a caller from outside the mesh may not tell us (`spec` H-12): Envoy's own
-/// headers.
+/// Removes Envoy's own headers, which a caller from outside the mesh may not set (`spec` H-12).
 pub(in crate::propagation) fn strip_outside(headers: &mut HeaderMap) {
     remove_where(headers, |name| name.starts_with("x-envoy-"));
 }

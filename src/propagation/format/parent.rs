@@ -1,6 +1,6 @@
 use crate::context::{SpanId, TraceId};
 
-/// The span that caused a request, as one of the formats told.
+/// The span that caused a request, as read from one of the formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::propagation) struct Parent {
     pub(in crate::propagation) trace_id: TraceId,
@@ -12,7 +12,7 @@ pub(in crate::propagation) struct Parent {
     pub(in crate::propagation) short: bool,
 }
 
-/// What one format told: a parent, or only what should become of the trace, or nothing.
+/// What one format holds: a parent, or only a sampling state, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::propagation) enum Told {
     Parent(Parent),

@@ -114,7 +114,7 @@ fn reason(id: &[u8]) -> Option<Reason> {
     }
 }
 
-/// The id with the reason written into it; `None` when it has no place for one or says so already.
+/// The id with the reason written into it; `None` when it has no place for one or holds it already.
 fn with_reason(id: &[u8], reason: Reason) -> Option<HeaderValue> {
     if mark(id)? == reason.mark() {
         return None;

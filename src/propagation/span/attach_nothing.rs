@@ -1,4 +1,4 @@
-//! What stands in for OpenTelemetry's context in a build without it.
+//! Replaces OpenTelemetry's context in a build without it.
 
 use crate::context::{SpanId, TraceContext, TraceId};
 

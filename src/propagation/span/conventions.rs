@@ -11,7 +11,7 @@ use super::target::{authority, cut, url, without_tokens};
 use crate::context::{Exchange, Peer};
 use crate::message::{GrpcStatus, ResponseFlags};
 
-/// A call as its span tells of it by the conventions.
+/// A call, as its span shows it by the conventions.
 #[derive(Clone, Copy)]
 pub(in crate::propagation) struct Call<'a> {
     pub(in crate::propagation) request: &'a request::Parts,
@@ -57,8 +57,9 @@ impl Operation {
         }
     }
 
-    /// Whether the path is a method that somebody has. A caller may have made up what a server does
-    /// not know, and what a guard or an application without gRPC answered: it names no span.
+    /// Whether the path names a method that the service has. A caller may have made up what a
+    /// server does not know, and what a guard or an application without gRPC answered: it names no
+    /// span.
     pub(in crate::propagation) fn has_method(
         &self,
         exchange: Option<&Exchange>,
@@ -119,7 +120,7 @@ impl Tags {
         }
     }
 
-    /// What the head of the response to a call of ours tells.
+    /// Adds what is known from the head of the response to a call of ours.
     pub(in crate::propagation) fn answered(&mut self, response: &response::Parts) {
         if let Some(peer) = response.extensions.get::<Peer>() {
             self.other_end(peer);
@@ -210,7 +211,7 @@ pub(in crate::propagation) fn is_broken(outcome: &Outcome) -> bool {
         && outcome.status.is_some_and(is_good)
 }
 
-/// A method that the conventions know, for any other stands `_OTHER`.
+/// A method that the conventions know; `None` for others, which they call `_OTHER`.
 fn known(method: &Method) -> Option<&'static str> {
     const KNOWN: [&str; 10] = [
         "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY",

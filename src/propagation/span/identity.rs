@@ -4,13 +4,13 @@ use http::HeaderValue;
 
 use crate::identity::Workload;
 
-/// What spans say of this process.
+/// The identity of this process, as spans show it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::propagation) struct Identity {
     pub(in crate::propagation) node_id: Option<Arc<str>>,
     /// Tags that all spans have, worked out once.
     pub(super) constant: Vec<(&'static str, Arc<str>)>,
-    /// The operation that stands behind each port of ours.
+    /// The operation that each port of ours serves.
     operations: Vec<(u16, Operation)>,
 }
 

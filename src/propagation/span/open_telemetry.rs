@@ -66,8 +66,8 @@ struct Export {
 }
 
 impl OpenTelemetry {
-    /// Takes the processor over and tells it of the resource. What a tracer provider says of its
-    /// resource later, it does not hear.
+    /// Takes over the processor and sets its resource. A tracer provider that shares the processor
+    /// cannot change the resource later.
     #[must_use]
     pub fn new(mut processor: impl SpanProcessor + 'static, resource: &Resource) -> Self {
         processor.set_resource(resource);

@@ -60,7 +60,7 @@ impl Recording {
         }
     }
 
-    /// Notes what the head of the response tells.
+    /// Reads the head of the response.
     pub(in crate::propagation) fn respond(&mut self, headers: &HeaderMap) {
         if let Some(started) = &mut self.0
             && started.is_grpc
@@ -72,8 +72,7 @@ impl Recording {
         }
     }
 
-    /// Notes what the head of the response to a call of ours tells, where the conventions ask for
-    /// it.
+    /// Reads the head of the response to a call of ours, where the conventions ask for it.
     pub(in crate::propagation) fn answered(&mut self, response: &response::Parts) {
         if let Some(started) = &mut self.0
             && started.operation.is_some()

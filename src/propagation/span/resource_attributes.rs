@@ -1,4 +1,4 @@
-//! What `OTEL_RESOURCE_ATTRIBUTES` says.
+//! Reads `OTEL_RESOURCE_ATTRIBUTES`.
 
 use opentelemetry::KeyValue;
 

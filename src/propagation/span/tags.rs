@@ -65,8 +65,8 @@ impl Tags {
         self.shared("peer.address", peer.remote_ip_text());
     }
 
-    /// Takes out of the URL what guards further in have said since: which parameters may hold a
-    /// token.
+    /// Removes the query parameters from the URL that guards further in have since named as ones
+    /// that may hold a token.
     pub(in crate::propagation) fn hide(&mut self, exchange: &Exchange) {
         for (name, value) in &mut self.0 {
             let TagValue::Owned(text) = value else {
@@ -201,7 +201,7 @@ impl Tags {
     }
 }
 
-/// Headers that most spans tell of, found in one pass over all.
+/// Headers that most spans show, found in one pass over all.
 #[derive(Default)]
 struct Shown<'a> {
     client_trace_id: Option<&'a HeaderValue>,

@@ -9,7 +9,7 @@ use crate::matcher::query;
 use crate::propagation::format::headers::text;
 
 /// The authority of a request, of its target, else its `host`: as much as a span should show of it,
-/// and nobody's password.
+/// without a password.
 pub(in crate::propagation) fn authority(request: &request::Parts) -> Option<&str> {
     let whole = match request.uri.authority() {
         Some(authority) => authority.as_str(),
@@ -32,7 +32,7 @@ pub(in crate::propagation) fn url(request: &request::Parts, target: &Uri, path: 
     url
 }
 
-/// The path without the query parameters that may hold a bearer token (rule J-25): whoever reads
+/// The path without the query parameters that may hold a bearer token (rule J-25): a reader of
 /// spans must not be able to use it. Neither does it show what signs a URL, by OpenTelemetry's
 /// list.
 ///
