@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use super::format::extract::Format;
 use super::span::finished::SpanSink;
-use super::span::identity::Identity;
+use super::span::recording::Recorder;
 use crate::identity::Workload;
 
 /// How traces and request ids go through this process: what the server and the client layer share.
@@ -35,9 +35,7 @@ pub(super) struct Settings {
     pub(super) preserves_external_request_id: bool,
     pub(super) returns_request_id: bool,
     pub(super) forward: Vec<HeaderName>,
-    pub(super) identity: Identity,
-    pub(super) sink: Option<Arc<dyn SpanSink>>,
-    pub(super) follows_conventions: bool,
+    pub(super) recorder: Recorder,
 }
 
 /// What becomes of the trace context of a peer that has proven no identity: a caller from outside
@@ -68,9 +66,7 @@ impl Propagation {
             preserves_external_request_id: false,
             returns_request_id: false,
             forward: Vec::new(),
-            identity: Identity::default(),
-            sink: None,
-            follows_conventions: false,
+            recorder: Recorder::default(),
         }))
     }
 
@@ -140,7 +136,7 @@ impl Propagation {
     /// Names spans and their tags after this workload and its services.
     #[must_use]
     pub fn workload(self, workload: &Workload) -> Self {
-        self.with(|settings| settings.identity.be(workload))
+        self.with(|settings| settings.recorder.identity.be(workload))
     }
 
     /// Sets the tag `node_id`: `sidecar~<pod ip>~<pod>.<namespace>~<namespace>.svc.cluster.local`
@@ -148,13 +144,13 @@ impl Propagation {
     #[must_use]
     pub fn node_id(self, node_id: impl Into<Arc<str>>) -> Self {
         let node_id = node_id.into();
-        self.with(|settings| settings.identity.node_id = Some(node_id))
+        self.with(|settings| settings.recorder.identity.node_id = Some(node_id))
     }
 
     /// Sets where the spans of recorded requests go; nowhere by default.
     #[must_use]
     pub fn export_to(self, sink: impl SpanSink) -> Self {
-        self.with(|settings| settings.sink = Some(Arc::new(sink)))
+        self.with(|settings| settings.recorder.sink = Some(Arc::new(sink)))
     }
 
     /// Spans follow OpenTelemetry's semantic conventions for HTTP and RPC, so that its tools group
@@ -193,7 +189,7 @@ impl Propagation {
     /// ```
     #[must_use]
     pub fn semantic_conventions(self) -> Self {
-        self.with(|settings| settings.follows_conventions = true)
+        self.with(|settings| settings.recorder.follows_conventions = true)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

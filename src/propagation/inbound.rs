@@ -4,18 +4,15 @@ use std::time::SystemTime;
 use http::{HeaderValue, request, response};
 
 use super::config::{Propagation, Settings};
-use super::span::conventions::{Call, Operation};
 use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
 use super::side::{Side, Span};
-use super::open::{Opened, Trust, open};
+use super::open::{Trust, open};
 use super::format::outside::strip_outside;
 use super::span::finished::SpanKind;
 use super::span::outcome::Outcome;
-use super::span::recording::{Recording, Started};
-use super::span::tags::Tags;
+use super::span::recording::{Beginning, Recording};
 use super::task::Task;
 use crate::context::Exchange;
-use crate::message::is_grpc;
 
 impl Propagation {
     /// Opens the server span of a request: the step of the server layer.
@@ -60,14 +57,15 @@ impl Propagation {
         } else if decorator.is_some() {
             headers.remove(DECORATOR);
         }
-        let recording = record(
-            settings,
+        let beginning = Beginning {
+            kind: SpanKind::Server,
             request,
-            exchange,
-            &opened,
-            decorator.as_ref(),
-            now,
-        );
+            exchange: Some(exchange),
+            trace: &opened.trace,
+            link: opened.link,
+        };
+        let name = || name(settings, exchange, decorator.as_ref().filter(|_| trust == Trust::Inside));
+        let recording = settings.recorder.begin(beginning, name, now);
         let span = ServerSpan {
             answer: Answer {
                 request_id: (settings.returns_request_id || opened.was_forced)
@@ -166,66 +164,19 @@ fn port(exchange: &Exchange) -> Option<u16> {
 }
 
 fn operation(settings: &Settings, exchange: &Exchange) -> Option<HeaderValue> {
-    let operation = settings.identity.operation(port(exchange))?;
+    let operation = settings.recorder.identity.operation(port(exchange))?;
     operation.value.clone()
 }
 
-fn record(
-    settings: &Settings,
-    request: &request::Parts,
-    exchange: &Exchange,
-    opened: &Opened,
-    decorator: Option<&HeaderValue>,
-    now: impl FnOnce() -> SystemTime,
-) -> Recording {
-    let Some(sink) = settings.sink.as_ref().filter(|_| opened.trace.sampled) else {
-        return Recording::none();
-    };
-    let told = decorator
-        .filter(|_| trust(exchange) == Trust::Inside)
+/// The name that the caller gave to the operation, else our own.
+fn name(settings: &Settings, exchange: &Exchange, decorator: Option<&HeaderValue>) -> Arc<str> {
+    let given = decorator
         .and_then(text)
         .filter(|name| (1..=256).contains(&name.len()));
-    let own = settings.identity.operation(port(exchange));
-    let name = match (told, own) {
-        (Some(told), _) => told.into(),
+    let own = settings.recorder.identity.operation(port(exchange));
+    match (given, own) {
+        (Some(given), _) => given.into(),
         (None, Some(own)) => Arc::clone(&own.name),
         (None, None) => "ingress".into(),
-    };
-    let is_grpc = is_grpc(&request.headers);
-    let mut tags = Tags::of(
-        request,
-        exchange.target().unwrap_or(&request.uri),
-        &settings.identity,
-        exchange.peer(),
-        Some(exchange),
-        opened.trace.request_id(),
-        is_grpc,
-    );
-    if let Some(port) = port(exchange) {
-        tags.upstream_cluster(&settings.identity.cluster(port));
     }
-    let operation = settings.follows_conventions.then(|| {
-        let call = Call {
-            request,
-            target: exchange.target().unwrap_or(&request.uri),
-            kind: SpanKind::Server,
-            exchange: Some(exchange),
-            is_grpc,
-        };
-        tags.begun(call);
-        Operation::of(call)
-    });
-    Recording::of(Started {
-        sink: sink.clone(),
-        name,
-        kind: SpanKind::Server,
-        parent_is_remote: opened.trace.parent_span_id.is_some(),
-        trace: opened.trace.clone(),
-        link: opened.link,
-        start: now(),
-        is_grpc,
-        tags,
-        exchange: Some(exchange.clone()),
-        operation,
-    })
 }

@@ -4,19 +4,16 @@ use http::{request, response};
 
 use super::span::attach::{ActiveSpan, active_span};
 use super::config::Propagation;
-use super::span::conventions::{Call, Operation};
 use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
 use super::side::{Side, Span};
 use super::open::root;
 use super::ids::random;
 use super::span::finished::SpanKind;
 use super::span::outcome::Outcome;
-use super::span::recording::{Recording, Started};
-use super::span::tags::Tags;
+use super::span::recording::{Beginning, Recording};
 use super::span::target::authority;
 use super::task::Task;
 use crate::context::{self, Exchange, Peer, TraceContext};
-use crate::message::is_grpc;
 
 impl Propagation {
     /// Opens the client span of a call: the step of the client layer.
@@ -55,48 +52,15 @@ impl Propagation {
             headers.insert(X_REQUEST_ID, id.clone());
         }
         trace.write_carried(headers);
-        let recording = match &settings.sink {
-            Some(sink) if trace.sampled => {
-                let is_grpc = is_grpc(&request.headers);
-                let name = format!("egress {}", authority(request).unwrap_or("-"));
-                let id = trace.request_id();
-                let none: Option<&Peer> = None;
-                let mut tags = Tags::of(
-                    request,
-                    &request.uri,
-                    &settings.identity,
-                    none,
-                    exchange,
-                    id,
-                    is_grpc,
-                );
-                let operation = settings.follows_conventions.then(|| {
-                    let call = Call {
-                        request,
-                        target: &request.uri,
-                        kind: SpanKind::Client,
-                        exchange,
-                        is_grpc,
-                    };
-                    tags.begun(call);
-                    Operation::of(call)
-                });
-                Recording::of(Started {
-                    sink: sink.clone(),
-                    name: name.into(),
-                    kind: SpanKind::Client,
-                    parent_is_remote: false,
-                    trace: trace.clone(),
-                    link: None,
-                    start: now(),
-                    is_grpc,
-                    tags,
-                    exchange: None,
-                    operation,
-                })
-            }
-            Some(_) | None => Recording::none(),
+        let beginning = Beginning {
+            kind: SpanKind::Client,
+            request,
+            exchange,
+            trace: &trace,
+            link: None,
         };
+        let name = || format!("egress {}", authority(request).unwrap_or("-")).into();
+        let recording = settings.recorder.begin(beginning, name, now);
         ClientSpan {
             task: Task::new(None, &trace),
             trace: Some(trace),

@@ -6,34 +6,23 @@ use http::{Method, StatusCode, Uri, Version, header, request, response};
 
 use super::finished::SpanKind;
 use super::outcome::{Errors, Outcome};
-use super::tags::{Tags, URL_FULL, URL_QUERY};
+use super::tags::{Call, Tags, URL_FULL, URL_QUERY};
 use super::target::{authority, cut, url, without_tokens};
 use crate::context::{Exchange, Peer};
 use crate::message::{GrpcStatus, ResponseFlags};
 
-/// A call, as its span shows it by the conventions.
-#[derive(Clone, Copy)]
-pub(in crate::propagation) struct Call<'a> {
-    pub(in crate::propagation) request: &'a request::Parts,
-    /// Its URI, as it may be shown.
-    pub(in crate::propagation) target: &'a Uri,
-    pub(in crate::propagation) kind: SpanKind,
-    pub(in crate::propagation) exchange: Option<&'a Exchange>,
-    pub(in crate::propagation) is_grpc: bool,
-}
-
 /// What a span is named after, once it is known how the call ended.
 #[derive(Debug)]
-pub(in crate::propagation) struct Operation {
+pub(super) struct Operation {
     method: &'static str,
     /// `package.Service/Method`, of gRPC.
     rpc: Option<Box<str>>,
     /// Whether the response's head was gRPC's, too.
-    pub(in crate::propagation) is_answered: bool,
+    pub(super) is_answered: bool,
 }
 
 impl Operation {
-    pub(in crate::propagation) fn of(call: Call<'_>) -> Self {
+    pub(super) fn new(call: Call<'_>) -> Self {
         let path = call.request.uri.path();
         let rpc = path.strip_prefix('/').filter(|_| call.is_grpc);
         Self {
@@ -44,7 +33,7 @@ impl Operation {
     }
 
     /// The span's name: of gRPC its method, else the method and, where it is known, the route.
-    pub(in crate::propagation) fn name(&self, route: Option<&str>, has_method: bool) -> Arc<str> {
+    pub(super) fn name(&self, route: Option<&str>, has_method: bool) -> Arc<str> {
         let method = match self.method {
             OTHER => "HTTP",
             method => method,
@@ -60,7 +49,7 @@ impl Operation {
     /// Whether the path names a method that the service has. A caller may have made up what a
     /// server does not know, and what a guard or an application without gRPC answered: it names no
     /// span.
-    pub(in crate::propagation) fn has_method(
+    pub(super) fn has_method(
         &self,
         exchange: Option<&Exchange>,
         outcome: &Outcome,
@@ -74,7 +63,7 @@ impl Operation {
 
 impl Tags {
     /// What is known when the request comes in or goes out.
-    pub(in crate::propagation) fn begun(&mut self, call: Call<'_>) {
+    pub(super) fn begun(&mut self, call: Call<'_>) {
         let Call {
             request,
             target,
@@ -121,7 +110,7 @@ impl Tags {
     }
 
     /// Adds what is known from the head of the response to a call of ours.
-    pub(in crate::propagation) fn answered(&mut self, response: &response::Parts) {
+    pub(super) fn answered(&mut self, response: &response::Parts) {
         if let Some(peer) = response.extensions.get::<Peer>() {
             self.other_end(peer);
         }
@@ -204,7 +193,7 @@ impl Tags {
 
 /// Whether the body of a good response failed: by the conventions an error, which the status does
 /// not tell.
-pub(in crate::propagation) fn is_broken(outcome: &Outcome) -> bool {
+pub(super) fn is_broken(outcome: &Outcome) -> bool {
     let is_good = |status: StatusCode| !status.is_client_error() && !status.is_server_error();
     outcome.flags == ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
         && outcome.grpc_status.is_none()

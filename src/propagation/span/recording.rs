@@ -1,14 +1,84 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, response};
+use http::{HeaderMap, request, response};
 
 use super::conventions::{Operation, is_broken};
 use super::finished::{FinishedSpan, SpanKind, SpanSink};
+use super::identity::Identity;
 use super::outcome::Outcome;
-use super::tags::Tags;
+use super::tags::{Call, Tags};
 use crate::context::{Exchange, Peer, SpanId, TraceContext, TraceId};
 use crate::message::is_grpc;
+
+/// Which spans are recorded, and what they show of this process.
+#[derive(Clone, Debug, Default)]
+pub(in crate::propagation) struct Recorder {
+    pub(in crate::propagation) identity: Identity,
+    pub(in crate::propagation) sink: Option<Arc<dyn SpanSink>>,
+    pub(in crate::propagation) follows_conventions: bool,
+}
+
+/// What a span begins with.
+pub(in crate::propagation) struct Beginning<'a> {
+    pub(in crate::propagation) kind: SpanKind,
+    pub(in crate::propagation) request: &'a request::Parts,
+    /// The exchange of the request that came in, or that a call is made for.
+    pub(in crate::propagation) exchange: Option<&'a Exchange>,
+    pub(in crate::propagation) trace: &'a TraceContext,
+    pub(in crate::propagation) link: Option<(TraceId, SpanId)>,
+}
+
+impl Recorder {
+    /// Begins a span if the trace is sampled. The name and the time are asked for only then.
+    pub(in crate::propagation) fn begin(
+        &self,
+        beginning: Beginning<'_>,
+        name: impl FnOnce() -> Arc<str>,
+        now: impl FnOnce() -> SystemTime,
+    ) -> Recording {
+        let Beginning {
+            kind,
+            request,
+            exchange,
+            trace,
+            link,
+        } = beginning;
+        let Some(sink) = self.sink.as_ref().filter(|_| trace.sampled) else {
+            return Recording::default();
+        };
+        let own = exchange.filter(|_| kind == SpanKind::Server);
+        let peer = own.and_then(Exchange::peer);
+        let call = Call {
+            request,
+            target: own.and_then(Exchange::target).unwrap_or(&request.uri),
+            kind,
+            exchange,
+            is_grpc: is_grpc(&request.headers),
+        };
+        let mut tags = Tags::begin(call, &self.identity, peer, trace.request_id());
+        if let Some(peer) = peer {
+            tags.upstream_cluster(&self.identity.cluster(peer.local_addr().port()));
+        }
+        let operation = self.follows_conventions.then(|| {
+            tags.begun(call);
+            Operation::new(call)
+        });
+        Recording(Some(Box::new(Started {
+            sink: sink.clone(),
+            name: name(),
+            kind,
+            trace: trace.clone(),
+            parent_is_remote: own.is_some() && trace.parent_span_id.is_some(),
+            link,
+            start: now(),
+            is_grpc: call.is_grpc,
+            tags,
+            exchange: own.cloned(),
+            operation,
+        })))
+    }
+}
 
 /// A span that is being recorded. It is exported once, at the latest when it is dropped.
 #[derive(Debug, Default)]
@@ -16,31 +86,23 @@ pub(in crate::propagation) struct Recording(Option<Box<Started>>);
 
 /// The one allocation of a recorded span besides its tags.
 #[derive(Debug)]
-pub(in crate::propagation) struct Started {
-    pub(in crate::propagation) sink: Arc<dyn SpanSink>,
-    pub(in crate::propagation) name: Arc<str>,
-    pub(in crate::propagation) kind: SpanKind,
-    pub(in crate::propagation) trace: TraceContext,
-    pub(in crate::propagation) parent_is_remote: bool,
-    pub(in crate::propagation) link: Option<(TraceId, SpanId)>,
-    pub(in crate::propagation) start: SystemTime,
-    pub(in crate::propagation) is_grpc: bool,
-    pub(in crate::propagation) tags: Tags,
+struct Started {
+    sink: Arc<dyn SpanSink>,
+    name: Arc<str>,
+    kind: SpanKind,
+    trace: TraceContext,
+    parent_is_remote: bool,
+    link: Option<(TraceId, SpanId)>,
+    start: SystemTime,
+    is_grpc: bool,
+    tags: Tags,
     /// Of the request that came in: what guards say of its target is known at the end.
-    pub(in crate::propagation) exchange: Option<Exchange>,
+    exchange: Option<Exchange>,
     /// Where the span is to follow OpenTelemetry's conventions, too.
-    pub(in crate::propagation) operation: Option<Operation>,
+    operation: Option<Operation>,
 }
 
 impl Recording {
-    pub(in crate::propagation) const fn none() -> Self {
-        Self(None)
-    }
-
-    pub(in crate::propagation) fn of(started: Started) -> Self {
-        Self(Some(Box::new(started)))
-    }
-
     pub(in crate::propagation) fn is_on(&self) -> bool {
         self.0.is_some()
     }

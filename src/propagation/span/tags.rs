@@ -4,28 +4,43 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
 use crate::propagation::format::headers::text;
-use super::finished::TagValue;
+use super::finished::{SpanKind, TagValue};
 use super::identity::Identity;
 use super::outcome::{Errors, Outcome};
 use super::target::{authority, cut, url, without_tokens};
 use crate::context::{Exchange, Peer};
+
+/// A request that comes in or goes out, as its span shows it.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) request: &'a request::Parts,
+    /// Its URI, as it may be shown.
+    pub(super) target: &'a Uri,
+    pub(super) kind: SpanKind,
+    /// What of it must not show.
+    pub(super) exchange: Option<&'a Exchange>,
+    pub(super) is_grpc: bool,
+}
 
 /// The tags of a span, in Istio's view: all values are texts.
 #[derive(Debug)]
 pub(in crate::propagation) struct Tags(Vec<(Cow<'static, str>, TagValue)>);
 
 impl Tags {
-    /// What is known when the request comes in or goes out. `target` is its URI, `exchange` says
-    /// what of it must not show.
-    pub(in crate::propagation) fn of(
-        request: &request::Parts,
-        target: &Uri,
+    /// What is known when the request comes in or goes out.
+    pub(super) fn begin(
+        call: Call<'_>,
         identity: &Identity,
         peer: Option<&Peer>,
-        exchange: Option<&Exchange>,
         request_id: Option<&HeaderValue>,
-        is_grpc: bool,
     ) -> Self {
+        let Call {
+            request,
+            target,
+            exchange,
+            is_grpc,
+            ..
+        } = call;
         let mut tags = Self(Vec::with_capacity(32));
         let headers = &request.headers;
         tags.fixed("component", "proxy");
@@ -36,7 +51,7 @@ impl Tags {
             tags.shared(name, value);
         }
         tags.header("guid:x-request-id", request_id);
-        let shown = Shown::of(headers);
+        let shown = Shown::find(headers);
         tags.header("guid:x-client-trace-id", shown.client_trace_id);
         let is_tls = peer.is_some_and(Peer::is_tls);
         let path = shown.original_path.and_then(text);
@@ -212,7 +227,7 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     /// The first of several headers with one name counts.
-    fn of(headers: &'a HeaderMap) -> Self {
+    fn find(headers: &'a HeaderMap) -> Self {
         let mut shown = Self::default();
         for (name, value) in headers {
             let slot = match name.as_str() {
