@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::config::{EdgeTrace, Settings};
 use super::format::extract::{Extracted, extract};
-use super::format::headers::{BAGGAGE, Incoming, TRACESTATE};
+use super::format::headers::{BAGGAGE, Incoming, Seen, TRACESTATE};
 use super::format::parent::Parent;
 use super::format::request_id::{self, Reason, RequestId, Uuid};
 use super::format::baggage;
@@ -47,7 +47,7 @@ pub(super) fn open(
 ) -> Opened {
     let told = extract(&settings.formats, incoming);
     let (extracted, link) = judge(settings.edge_trace.unwrap_or_default(), told, trust);
-    let was_forced = incoming.has_force_trace && trust == Trust::Inside;
+    let was_forced = incoming.seen.has(Seen::FORCE_TRACE) && trust == Trust::Inside;
     let kept = incoming
         .request_id
         .filter(|id| may_keep(settings, id, trust));
@@ -219,10 +219,10 @@ fn carried(
     trust: Trust,
 ) -> Option<Arc<Carried>> {
     let carried = Carried {
-        tracestate: (extracted.is_w3c && incoming.seen.tracestate)
+        tracestate: (extracted.is_w3c && incoming.seen.has(Seen::TRACESTATE))
             .then(|| w3c::tracestate(&headers.get_all(TRACESTATE)))
             .flatten(),
-        baggage: (incoming.has_baggage && trust == Trust::Inside)
+        baggage: (incoming.seen.has(Seen::BAGGAGE) && trust == Trust::Inside)
             .then(|| baggage::join(&headers.get_all(BAGGAGE)))
             .flatten(),
         verbatim: incoming

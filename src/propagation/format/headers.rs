@@ -62,85 +62,82 @@ impl TraceContext {
             id.push(&mut text);
         }
         let text = text.freeze();
-        // A map grows once, for all headers that are new.
-        let new = seen.missing(formats, parent.is_some());
-        if new > 1 {
-            let _ = headers.try_reserve(new);
-        }
         let cut = |from: usize, to: usize| {
-            // INVARIANT: `from <= to <= text.len()`, by the layout above; all bytes are visible
-            // ASCII.
+            // INVARIANT: `from <= to <= text.len()`, by the layout above; all bytes are visible ASCII.
             HeaderValue::from_maybe_shared(text.slice(from..to)).ok()
         };
-        if formats.has(Formats::W3C)
+        let written = self.written(formats);
+        let new = written.without(seen).count();
+        if new > 0 {
+            // A map grows once, for all headers that are new, and the request id.
+            let _ = headers.try_reserve(new + 1);
+        }
+        if written.has(Seen::TRACEPARENT)
             && let Some(value) = cut(0, TRACEPARENT_END)
         {
-            if seen.traceparent {
+            if seen.has(Seen::TRACEPARENT) {
                 replace(headers, TRACEPARENT, value);
             } else {
                 headers.insert(TRACEPARENT, value);
             }
         }
-        let mut put = |name: HeaderName, from: usize, to: usize| {
-            if let Some(value) = cut(from, to) {
-                headers.insert(name, value);
-            }
-        };
-        if formats.has(Formats::B3_MULTI) {
+        if written.has(Seen::B3) {
             let digits = if self.marks.short { 19 } else { 3 };
-            put(X_B3_TRACEID, digits, 35);
-            put(X_B3_SPANID, 36, 52);
-            if parent.is_some() {
-                put(X_B3_PARENTSPANID, TRACEPARENT_END, single_at);
+            for (header, name, from, to) in [
+                (Seen::B3_TRACE_ID, X_B3_TRACEID, digits, 35),
+                (Seen::B3_SPAN_ID, X_B3_SPANID, 36, 52),
+                (Seen::B3_PARENT, X_B3_PARENTSPANID, TRACEPARENT_END, single_at),
+                (Seen::B3_SINGLE, B3, single_at, id_at),
+            ] {
+                if written.has(header)
+                    && let Some(value) = cut(from, to)
+                {
+                    headers.insert(name, value);
+                }
+            }
+            if written.has(Seen::B3_SAMPLED) {
+                let state = if self.sampled { "1" } else { "0" };
+                headers.insert(X_B3_SAMPLED, HeaderValue::from_static(state));
+            }
+            if written.has(Seen::B3_FLAGS) {
+                headers.insert(X_B3_FLAGS, HeaderValue::from_static("1"));
             }
         }
-        if formats.has(Formats::B3_SINGLE) {
-            put(B3, single_at, id_at);
+        if written.has(Seen::TRACESTATE)
+            && let Some(state) = self.tracestate()
+        {
+            headers.insert(TRACESTATE, state.clone());
         }
-        self.write_states(headers, seen, formats);
+        let stale = seen.without(written);
+        if stale != Seen::default() {
+            for (header, name) in Seen::IDS {
+                if stale.has(header) {
+                    headers.remove(name);
+                }
+            }
+        }
         request_id.and_then(|_| cut(id_at, text.len()))
     }
 
-    /// Writes the sampling state and `tracestate`, and removes headers that are stale.
-    fn write_states(&self, headers: &mut HeaderMap, seen: Seen, formats: Formats) {
+    /// The headers that a context has in these formats.
+    fn written(&self, formats: Formats) -> Seen {
+        let mut written = Seen::default();
         let is_multi = formats.has(Formats::B3_MULTI);
-        let mut settle = |name: HeaderName, seen: bool, value: Option<HeaderValue>| match value {
-            Some(value) => drop(headers.insert(name, value)),
-            None if seen => drop(headers.remove(name)),
-            None => {}
-        };
-        let one = HeaderValue::from_static("1");
-        let flag = if self.sampled {
-            one.clone()
-        } else {
-            HeaderValue::from_static("0")
-        };
-        let is_debug = self.marks.debug;
-        settle(
-            X_B3_SAMPLED,
-            seen.b3_sampled,
-            (is_multi && !is_debug).then_some(flag),
-        );
-        settle(
-            X_B3_FLAGS,
-            seen.b3_flags,
-            (is_multi && is_debug).then_some(one),
-        );
-        let tracestate = self.tracestate().filter(|_| formats.has(Formats::W3C));
-        settle(TRACESTATE, seen.tracestate, tracestate.cloned());
-        if seen.traceparent && !formats.has(Formats::W3C) {
-            headers.remove(TRACEPARENT);
+        for (header, is_written) in [
+            (Seen::TRACEPARENT, formats.has(Formats::W3C)),
+            (Seen::TRACESTATE, formats.has(Formats::W3C) && self.tracestate().is_some()),
+            (Seen::B3_SINGLE, formats.has(Formats::B3_SINGLE)),
+            (Seen::B3_TRACE_ID, is_multi),
+            (Seen::B3_SPAN_ID, is_multi),
+            (Seen::B3_PARENT, is_multi && self.parent_span_id.is_some()),
+            (Seen::B3_SAMPLED, is_multi && !self.marks.debug),
+            (Seen::B3_FLAGS, is_multi && self.marks.debug),
+        ] {
+            if is_written {
+                written.add(header);
+            }
         }
-        if seen.b3_single && !formats.has(Formats::B3_SINGLE) {
-            headers.remove(B3);
-        }
-        if seen.b3_ids && !is_multi {
-            headers.remove(X_B3_TRACEID);
-            headers.remove(X_B3_SPANID);
-        }
-        if seen.b3_parent && (!is_multi || self.parent_span_id.is_none()) {
-            headers.remove(X_B3_PARENTSPANID);
-        }
+        written
     }
 
     /// What goes along untouched, unless the application has set its own.
@@ -172,30 +169,50 @@ fn replace(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
     headers.insert(name, value);
 }
 
-/// Which headers of the formats we understand a request has.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::propagation) struct Seen {
-    pub(in crate::propagation) traceparent: bool,
-    pub(in crate::propagation) tracestate: bool,
-    pub(in crate::propagation) b3_single: bool,
-    pub(in crate::propagation) b3_ids: bool,
-    pub(in crate::propagation) b3_parent: bool,
-    pub(in crate::propagation) b3_sampled: bool,
-    pub(in crate::propagation) b3_flags: bool,
-    pub(in crate::propagation) request_id: bool,
-}
+/// A set of headers that we understand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::propagation) struct Seen(u16);
 
 impl Seen {
-    /// How many of the headers are new to a request that are written in these formats.
-    fn missing(self, formats: Formats, has_parent: bool) -> usize {
-        let w3c = !self.traceparent && formats.has(Formats::W3C);
-        let single = !self.b3_single && formats.has(Formats::B3_SINGLE);
-        let is_multi = formats.has(Formats::B3_MULTI);
-        let ids = !self.b3_ids && is_multi;
-        let parent = !self.b3_parent && is_multi && has_parent;
-        let state = !self.b3_sampled && !self.b3_flags && is_multi;
-        let id = !self.request_id;
-        [w3c, single, ids, ids, parent, state, id].map(usize::from).iter().sum()
+    const TRACEPARENT: Self = Self(1);
+    pub(in crate::propagation) const TRACESTATE: Self = Self(1 << 1);
+    const B3_SINGLE: Self = Self(1 << 2);
+    const B3_TRACE_ID: Self = Self(1 << 3);
+    const B3_SPAN_ID: Self = Self(1 << 4);
+    const B3_PARENT: Self = Self(1 << 5);
+    const B3_SAMPLED: Self = Self(1 << 6);
+    const B3_FLAGS: Self = Self(1 << 7);
+    /// All of B3.
+    const B3: Self = Self(0b1111_1100);
+    pub(in crate::propagation) const BAGGAGE: Self = Self(1 << 8);
+    pub(in crate::propagation) const FORCE_TRACE: Self = Self(1 << 9);
+
+    /// Those that are removed where they are stale.
+    const IDS: [(Self, HeaderName); 8] = [
+        (Self::B3_SAMPLED, X_B3_SAMPLED),
+        (Self::B3_FLAGS, X_B3_FLAGS),
+        (Self::TRACESTATE, TRACESTATE),
+        (Self::TRACEPARENT, TRACEPARENT),
+        (Self::B3_SINGLE, B3),
+        (Self::B3_TRACE_ID, X_B3_TRACEID),
+        (Self::B3_SPAN_ID, X_B3_SPANID),
+        (Self::B3_PARENT, X_B3_PARENTSPANID),
+    ];
+
+    pub(in crate::propagation) const fn has(self, header: Self) -> bool {
+        self.0 & header.0 != 0
+    }
+
+    const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    fn add(&mut self, header: Self) {
+        self.0 |= header.0;
+    }
+
+    fn count(self) -> usize {
+        self.0.count_ones().try_into().unwrap_or_default()
     }
 }
 
@@ -209,8 +226,6 @@ pub(in crate::propagation) struct Incoming<'a> {
     pub(in crate::propagation) request_id: Option<&'a HeaderValue>,
     pub(in crate::propagation) client_trace_id: Option<&'a HeaderValue>,
     pub(in crate::propagation) decorator: Option<&'a HeaderValue>,
-    pub(in crate::propagation) has_force_trace: bool,
-    pub(in crate::propagation) has_baggage: bool,
     /// Empty, and so without an allocation, for most requests.
     pub(in crate::propagation) verbatim: Vec<(&'a HeaderName, &'a HeaderValue)>,
 }
@@ -238,55 +253,31 @@ impl<'a> Incoming<'a> {
     }
 
     fn see(&mut self, name: &'a HeaderName, value: &'a HeaderValue) {
-        let first = |slot: &mut Option<&'a HeaderValue>| {
-            slot.get_or_insert(value);
-        };
-        let name_text = name.as_str();
+        let text = name.as_str();
         // Most headers have no name that could be one of these: one glance at a letter shows it.
-        if !matches!(name_text.as_bytes(), [b'b' | b'g' | b's' | b't' | b'u' | b'x', ..]) {
+        if !matches!(text.as_bytes(), [b'b' | b'g' | b's' | b't' | b'u' | b'x', ..]) {
             return;
         }
-        match name_text {
+        let (header, slot) = match text {
             "traceparent" => {
-                self.seen.traceparent = true;
                 self.traceparent = match self.traceparent {
                     Once::Absent => Once::One(value),
                     Once::One(_) | Once::Several => Once::Several,
                 };
+                return self.seen.add(Seen::TRACEPARENT);
             }
-            "tracestate" => self.seen.tracestate = true,
-            "baggage" => self.has_baggage = true,
-            "b3" => {
-                self.seen.b3_single = true;
-                first(&mut self.b3);
-            }
-            "x-b3-traceid" => {
-                self.seen.b3_ids = true;
-                first(&mut self.b3_multi.trace_id);
-            }
-            "x-b3-spanid" => {
-                self.seen.b3_ids = true;
-                first(&mut self.b3_multi.span_id);
-            }
-            "x-b3-parentspanid" => {
-                self.seen.b3_parent = true;
-                first(&mut self.b3_multi.parent_span_id);
-            }
-            "x-b3-sampled" => {
-                self.seen.b3_sampled = true;
-                first(&mut self.b3_multi.sampled);
-            }
-            "x-b3-flags" => {
-                self.seen.b3_flags = true;
-                first(&mut self.b3_multi.flags);
-            }
-            "x-request-id" => {
-                self.seen.request_id = true;
-                first(&mut self.request_id);
-            }
-            "x-client-trace-id" => first(&mut self.client_trace_id),
-            "x-envoy-decorator-operation" => first(&mut self.decorator),
-            "x-envoy-force-trace" => self.has_force_trace = true,
+            "tracestate" => return self.seen.add(Seen::TRACESTATE),
+            "baggage" => return self.seen.add(Seen::BAGGAGE),
+            "x-envoy-force-trace" => return self.seen.add(Seen::FORCE_TRACE),
+            "b3" => (Seen::B3_SINGLE, &mut self.b3),
+            "x-b3-traceid" => (Seen::B3_TRACE_ID, &mut self.b3_multi.trace_id),
+            "x-b3-spanid" => (Seen::B3_SPAN_ID, &mut self.b3_multi.span_id),
+            "x-b3-parentspanid" => (Seen::B3_PARENT, &mut self.b3_multi.parent_span_id),
+            "x-b3-sampled" => (Seen::B3_SAMPLED, &mut self.b3_multi.sampled),
+            "x-b3-flags" => (Seen::B3_FLAGS, &mut self.b3_multi.flags),
+            "x-request-id" => (Seen::default(), &mut self.request_id),
+            "x-client-trace-id" => (Seen::default(), &mut self.client_trace_id),
+            "x-envoy-decorator-operation" => (Seen::default(), &mut self.decorator),
             "x-ot-span-context"
             | "x-datadog-trace-id"
             | "x-datadog-parent-id"
@@ -294,9 +285,12 @@ impl<'a> Incoming<'a> {
             | "x-cloud-trace-context"
             | "grpc-trace-bin"
             | "uber-trace-id"
-            | "sw8" => self.verbatim.push((name, value)),
-            _ => {}
-        }
+            | "sw8" => return self.verbatim.push((name, value)),
+            _ => return,
+        };
+        self.seen.add(header);
+        // The first of several with one name counts.
+        slot.get_or_insert(value);
     }
 }
 
