@@ -5,9 +5,9 @@ use http::{HeaderValue, request, response};
 
 use super::config::{Propagation, Settings};
 use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
-use super::side::{Side, Span};
-use super::open::{Trust, open};
 use super::format::outside::strip_outside;
+use super::open::{Trust, open};
+use super::side::{Side, Span};
 use super::span::finished::SpanKind;
 use super::span::outcome::Outcome;
 use super::span::recording::{Beginning, Recording};
@@ -64,7 +64,13 @@ impl Propagation {
             trace: &opened.trace,
             link: opened.link,
         };
-        let name = || name(settings, exchange, decorator.as_ref().filter(|_| trust == Trust::Inside));
+        let name = || {
+            name(
+                settings,
+                exchange,
+                decorator.as_ref().filter(|_| trust == Trust::Inside),
+            )
+        };
         let recording = settings.recorder.begin(beginning, name, now);
         let span = ServerSpan {
             answer: Answer {

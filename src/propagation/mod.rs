@@ -121,13 +121,14 @@ pub use format::extract::Format;
 pub use future::ResponseFuture;
 pub use inbound::{Inbound, ServerSpan};
 pub use layer::{
-    ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation, SpanLayer, Spanned,
+    ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation, SpanLayer,
+    Spanned,
 };
 pub use outbound::{ClientSpan, Outbound};
 pub use side::{Side, Span};
+pub use span::finished::{FinishedSpan, SpanKind, SpanSink, TagValue};
 #[cfg(feature = "opentelemetry")]
 pub use span::open_telemetry::OpenTelemetry;
-pub use span::finished::{FinishedSpan, SpanKind, SpanSink, TagValue};
 pub use span::outcome::Outcome;
 pub use task::{Entered, Task};
 

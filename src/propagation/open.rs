@@ -3,13 +3,13 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue};
 
 use super::config::{EdgeTrace, Settings};
+use super::format::baggage;
 use super::format::extract::{Extracted, extract};
 use super::format::headers::{BAGGAGE, Incoming, Seen, TRACESTATE};
 use super::format::parent::Parent;
 use super::format::request_id::{self, Reason, RequestId, Uuid};
-use super::format::baggage;
-use super::ids::random;
 use super::format::w3c;
+use super::ids::random;
 use crate::context::{Carried, Formats, Marks, SpanId, TraceContext, TraceId};
 
 /// How far to believe a peer's headers.

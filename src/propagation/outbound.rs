@@ -2,12 +2,12 @@ use std::time::SystemTime;
 
 use http::{request, response};
 
-use super::span::attach::{ActiveSpan, active_span};
 use super::config::Propagation;
 use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
-use super::side::{Side, Span};
-use super::open::root;
 use super::ids::random;
+use super::open::root;
+use super::side::{Side, Span};
+use super::span::attach::{ActiveSpan, active_span};
 use super::span::finished::SpanKind;
 use super::span::outcome::Outcome;
 use super::span::recording::{Beginning, Recording};

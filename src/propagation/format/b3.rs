@@ -2,10 +2,10 @@
 
 use http::HeaderValue;
 
-use crate::propagation::ids::hex;
-use crate::propagation::ids::text::Text;
 use super::parent::{Parent, State, Told};
 use crate::context::{SpanId, TraceContext, TraceId};
+use crate::propagation::ids::hex;
+use crate::propagation::ids::text::Text;
 
 /// Reads `b3`: `{trace}-{span}[-{state}[-{parent}]]`, or a state alone.
 pub(in crate::propagation) fn single(value: &[u8]) -> Told {

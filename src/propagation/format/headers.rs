@@ -2,9 +2,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::b3;
 use super::request_id::Uuid;
-use crate::propagation::ids::text::Text;
 use super::w3c;
 use crate::context::{Formats, TraceContext};
+use crate::propagation::ids::text::Text;
 
 impl TraceContext {
     /// Writes the context into the headers of a request that the application sends by other means
@@ -86,7 +86,12 @@ impl TraceContext {
             for (header, name, from, to) in [
                 (Seen::B3_TRACE_ID, X_B3_TRACEID, digits, 35),
                 (Seen::B3_SPAN_ID, X_B3_SPANID, 36, 52),
-                (Seen::B3_PARENT, X_B3_PARENTSPANID, TRACEPARENT_END, single_at),
+                (
+                    Seen::B3_PARENT,
+                    X_B3_PARENTSPANID,
+                    TRACEPARENT_END,
+                    single_at,
+                ),
                 (Seen::B3_SINGLE, B3, single_at, id_at),
             ] {
                 if written.has(header)
@@ -125,7 +130,10 @@ impl TraceContext {
         let is_multi = formats.has(Formats::B3_MULTI);
         for (header, is_written) in [
             (Seen::TRACEPARENT, formats.has(Formats::W3C)),
-            (Seen::TRACESTATE, formats.has(Formats::W3C) && self.tracestate().is_some()),
+            (
+                Seen::TRACESTATE,
+                formats.has(Formats::W3C) && self.tracestate().is_some(),
+            ),
             (Seen::B3_SINGLE, formats.has(Formats::B3_SINGLE)),
             (Seen::B3_TRACE_ID, is_multi),
             (Seen::B3_SPAN_ID, is_multi),
@@ -255,7 +263,10 @@ impl<'a> Incoming<'a> {
     fn see(&mut self, name: &'a HeaderName, value: &'a HeaderValue) {
         let text = name.as_str();
         // Most headers have no name that could be one of these: one glance at a letter shows it.
-        if !matches!(text.as_bytes(), [b'b' | b'g' | b's' | b't' | b'u' | b'x', ..]) {
+        if !matches!(
+            text.as_bytes(),
+            [b'b' | b'g' | b's' | b't' | b'u' | b'x', ..]
+        ) {
             return;
         }
         let (header, slot) = match text {
@@ -305,7 +316,8 @@ pub(in crate::propagation) const TRACEPARENT: HeaderName = HeaderName::from_stat
 pub(in crate::propagation) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(in crate::propagation) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 pub(in crate::propagation) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-pub(in crate::propagation) const DECORATOR: HeaderName = HeaderName::from_static("x-envoy-decorator-operation");
+pub(in crate::propagation) const DECORATOR: HeaderName =
+    HeaderName::from_static("x-envoy-decorator-operation");
 const B3: HeaderName = HeaderName::from_static("b3");
 const X_B3_TRACEID: HeaderName = HeaderName::from_static("x-b3-traceid");
 const X_B3_SPANID: HeaderName = HeaderName::from_static("x-b3-spanid");

@@ -3,8 +3,8 @@
 use http::HeaderValue;
 
 use crate::propagation::ids::hex;
-use crate::propagation::ids::text::Text;
 use crate::propagation::ids::random;
+use crate::propagation::ids::text::Text;
 
 /// Why a request is traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,10 @@ impl RequestId {
     /// An id that does not start with 8 hex digits never does, as in Envoy.
     pub(in crate::propagation) fn is_sampled(&self, hundredths: u32) -> bool {
         let first = match self {
-            Self::Came(id) => id.as_bytes().first_chunk::<8>().and_then(|id| hex::any_case(id)),
+            Self::Came(id) => id
+                .as_bytes()
+                .first_chunk::<8>()
+                .and_then(|id| hex::any_case(id)),
             Self::New(id) => id.0.to_be_bytes().first_chunk().copied(),
         };
         first.is_some_and(|first| u32::from_be_bytes(first) % 10_000 < hundredths)

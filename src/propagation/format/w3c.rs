@@ -3,10 +3,10 @@
 use http::HeaderValue;
 use http::header::GetAll;
 
-use crate::propagation::ids::hex;
-use crate::propagation::ids::text::Text;
 use super::parent::Parent;
 use crate::context::{SpanId, TraceContext, TraceId};
+use crate::propagation::ids::hex;
+use crate::propagation::ids::text::Text;
 
 /// Reads the one `traceparent` of a request; `None` means that the trace restarts.
 pub(in crate::propagation) fn traceparent(value: &[u8]) -> Option<Parent> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode, Uri, Version, header, request, response};
+use http::{Method, StatusCode, Version, header, request, response};
 
 use super::finished::SpanKind;
 use super::outcome::{Errors, Outcome};

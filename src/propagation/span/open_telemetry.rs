@@ -7,11 +7,11 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanEvents, SpanLinks, SpanProcessor};
 
-use crate::propagation::format::headers::text;
-use super::resource_attributes;
 use super::finished::{FinishedSpan, SpanKind, SpanSink, TagValue};
+use super::resource_attributes;
 use crate::context::{SpanId, TraceContext, TraceId};
 use crate::identity::Workload;
+use crate::propagation::format::headers::text;
 
 /// Hands the mesh's spans to the application's own OpenTelemetry span processor. Cheap to clone.
 ///

@@ -3,12 +3,12 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
-use crate::propagation::format::headers::text;
 use super::finished::{SpanKind, TagValue};
 use super::identity::Identity;
 use super::outcome::{Errors, Outcome};
 use super::target::{authority, cut, url, without_tokens};
 use crate::context::{Exchange, Peer};
+use crate::propagation::format::headers::text;
 
 /// A request that comes in or goes out, as its span shows it.
 #[derive(Clone, Copy)]
@@ -198,7 +198,11 @@ impl Tags {
     }
 
     /// Texts that need no cutting share the header's.
-    pub(in crate::propagation) fn header(&mut self, name: &'static str, value: Option<&HeaderValue>) {
+    pub(in crate::propagation) fn header(
+        &mut self,
+        name: &'static str,
+        value: Option<&HeaderValue>,
+    ) {
         match value.and_then(|value| Some((value, text(value)?))) {
             Some((value, text)) if cut(text).len() == text.len() => {
                 self.0.push((name.into(), TagValue::Header(value.clone())));

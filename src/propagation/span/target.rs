@@ -18,7 +18,12 @@ pub(in crate::propagation) fn authority(request: &request::Parts) -> Option<&str
     Some(cut(whole.rsplit_once('@').map_or(whole, |(_, host)| host)))
 }
 
-pub(in crate::propagation) fn url(request: &request::Parts, target: &Uri, path: &str, is_tls: bool) -> String {
+pub(in crate::propagation) fn url(
+    request: &request::Parts,
+    target: &Uri,
+    path: &str,
+    is_tls: bool,
+) -> String {
     let scheme = match (is_tls, target.scheme_str()) {
         (true, _) | (false, Some("https")) => "https",
         (false, _) => "http",
@@ -38,7 +43,10 @@ pub(in crate::propagation) fn url(request: &request::Parts, target: &Uri, path: 
 ///
 /// Guards say which ones; where none has come to look, the parameter's name and the form of its
 /// value do.
-pub(in crate::propagation) fn without_tokens<'p>(path: &'p str, exchange: Option<&Exchange>) -> Cow<'p, str> {
+pub(in crate::propagation) fn without_tokens<'p>(
+    path: &'p str,
+    exchange: Option<&Exchange>,
+) -> Cow<'p, str> {
     let is_dropped = |key: &[u8], value: &[u8]| {
         let mut hidden = exchange.into_iter().flat_map(Exchange::hidden_parameters);
         query::is_token(key, value)

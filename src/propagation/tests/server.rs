@@ -1,6 +1,4 @@
-use super::fixture::{
-    SPAN, TRACE, answer, begin_with, epoch, insider, outsider, request, shown,
-};
+use super::fixture::{SPAN, TRACE, answer, begin_with, epoch, insider, outsider, request, shown};
 use crate::context::Exchange;
 use crate::identity::Workload;
 use crate::propagation::{EdgeTrace, Propagation, Span};
