@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode, Version, header, request, response};
+use http::{StatusCode, Version, header, request, response};
 
 use super::finished::SpanKind;
 use super::outcome::{Errors, Outcome};
 use super::tags::{Call, Tags, URL_FULL, URL_QUERY};
-use super::target::{authority, cut, url, without_tokens};
+use super::target::{authority, cut, known, url, without_tokens};
 use crate::context::{Exchange, Peer};
 use crate::message::{GrpcStatus, ResponseFlags};
 
@@ -198,14 +198,6 @@ pub(super) fn is_broken(outcome: &Outcome) -> bool {
     outcome.flags == ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
         && outcome.grpc_status.is_none()
         && outcome.status.is_some_and(is_good)
-}
-
-/// A method that the conventions know; `None` for others, which they call `_OTHER`.
-fn known(method: &Method) -> Option<&'static str> {
-    const KNOWN: [&str; 10] = [
-        "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY",
-    ];
-    KNOWN.into_iter().find(|known| method.as_str() == *known)
 }
 
 /// The name of a gRPC status; its number where it has none.

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
 use super::finished::{SpanKind, TagValue};
 use super::identity::Identity;
 use super::outcome::{Errors, Outcome};
-use super::target::{authority, cut, url, without_tokens};
+use super::target::{authority, cut, known, url, without_tokens};
 use crate::context::{Exchange, Peer};
 use crate::propagation::format::headers::text;
 
@@ -154,21 +154,8 @@ impl Tags {
     }
 
     fn method(&mut self, method: &Method) {
-        const COMMON: [Method; 6] = [
-            Method::GET,
-            Method::POST,
-            Method::PUT,
-            Method::DELETE,
-            Method::PATCH,
-            Method::HEAD,
-        ];
-        const NAMES: [&str; 6] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"];
-        match COMMON
-            .iter()
-            .zip(NAMES)
-            .find(|(common, _)| *common == method)
-        {
-            Some((_, name)) => self.fixed("http.method", name),
+        match known(method) {
+            Some(name) => self.fixed("http.method", name),
             None => self.owned("http.method", cut(method.as_str()).to_owned()),
         }
     }
