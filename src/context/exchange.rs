@@ -10,7 +10,7 @@ use crate::policy::Decision;
 
 /// What the layers know of one request: a cheap handle to write-once cells.
 ///
-/// It is made by the outermost layer with [`Exchange::of_request`], lives in the request's
+/// It is made by the outermost layer with [`Exchange::from_request`], lives in the request's
 /// extensions, and is shared by every layer inside.
 #[derive(Clone, Default)]
 pub struct Exchange(Arc<Cells>);
@@ -49,7 +49,7 @@ impl Exchange {
     ///
     /// A [`Peer`] that the server left in the extensions becomes the exchange's; so does one that
     /// axum's server left there as connect info, where the features `axum` and `tls` are on.
-    pub fn of(extensions: &mut Extensions) -> Self {
+    pub fn from_extensions(extensions: &mut Extensions) -> Self {
         if let Some(exchange) = extensions.get::<Self>() {
             return exchange.clone();
         }
@@ -64,16 +64,16 @@ impl Exchange {
         )
     }
 
-    /// As [`of`](Self::of), for a layer that may be the outermost: the exchange keeps the path of
+    /// As [`from_extensions`](Self::from_extensions), for a layer that may be the outermost: the exchange keeps the path of
     /// the request as it is now, so that a guard inside a nested router still judges the whole of
     /// it. See [`path`](Self::path).
-    pub fn of_request(head: &mut Parts) -> Self {
-        let exchange = Self::of(&mut head.extensions);
+    pub fn from_request(head: &mut Parts) -> Self {
+        let exchange = Self::from_extensions(&mut head.extensions);
         exchange.keep_path(head);
         exchange
     }
 
-    /// As [`of`](Self::of), for the server of the connection, which knows the peer: what the
+    /// As [`from_extensions`](Self::from_extensions), for the server of the connection, which knows the peer: what the
     /// extensions say of one does not count, and neither does what a layer has
     /// [set](Self::set_peer) before.
     pub fn from_peer(extensions: &mut Extensions, peer: &Peer) -> Self {
@@ -108,7 +108,7 @@ impl Exchange {
     /// The peer of a request, as far as its extensions tell: its exchange's, else the one that a
     /// server left there.
     #[cfg(feature = "axum")]
-    pub(super) fn peer_of(extensions: &Extensions) -> Option<&Peer> {
+    pub(super) fn find_peer(extensions: &Extensions) -> Option<&Peer> {
         let exchange = extensions.get::<Self>();
         let told = exchange.and_then(Self::peer);
         told.or_else(|| peer_left(extensions))

@@ -96,7 +96,7 @@ macro_rules! extract {
     };
 }
 
-extract!(Peer, Exchange::peer_of, |_| MissingFact::Peer);
+extract!(Peer, Exchange::find_peer, |_| MissingFact::Peer);
 extract!(Claims, claims, without_claims);
 extract!(TraceContext, trace, |_| MissingFact::TraceContext);
 

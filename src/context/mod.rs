@@ -27,7 +27,7 @@
 //! |---|---|
 //! | axum (feature `axum`) | as arguments of a handler: `Peer`, `Claims`, `TraceContext`, or `Option` of each |
 //! | tonic (feature `tonic`) | [`RequestFacts`], on a `tonic::Request` |
-//! | any `http::Request` | [`Exchange::of`] its extensions, see below |
+//! | any `http::Request` | [`Exchange::from_extensions`] its extensions, see below |
 //! | anywhere in the request's task | [`current`] |
 //!
 //! No fact is ever taken from a header that a caller may write. A request without a [`Peer`] is not
@@ -48,7 +48,7 @@
 //! let peer = Peer::tls("10.0.0.1:4711".parse()?, "10.0.0.2:8443".parse()?, tls);
 //! let mut request = Request::get("/patients/7").extension(peer).body(())?;
 //!
-//! let exchange = Exchange::of(request.extensions_mut());
+//! let exchange = Exchange::from_extensions(request.extensions_mut());
 //! assert_eq!(exchange.peer().and_then(Peer::principal), Some("cluster.local/ns/default/sa/desk"));
 //! assert!(exchange.claims().is_none(), "no guard has verified a token");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

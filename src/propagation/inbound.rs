@@ -117,7 +117,7 @@ impl Side for Inbound {
     type Span = ServerSpan;
 
     fn begin(propagation: &Propagation, request: &mut request::Parts) -> ServerSpan {
-        let exchange = Exchange::of_request(request);
+        let exchange = Exchange::from_request(request);
         propagation.begin(request, &exchange, SystemTime::now)
     }
 }
