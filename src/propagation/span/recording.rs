@@ -20,6 +20,7 @@ pub(in crate::propagation) struct Recorder {
 }
 
 /// What a span begins with.
+#[derive(Clone, Copy)]
 pub(in crate::propagation) struct Beginning<'a> {
     pub(in crate::propagation) kind: SpanKind,
     pub(in crate::propagation) request: &'a request::Parts,
