@@ -96,14 +96,15 @@ impl Uuid {
 
     /// Appends the UUID's text.
     pub(in crate::propagation) fn push(self, text: &mut Text) {
-        let [a, b, c, d, e, f, g, h, i, j, rest @ ..] = self.0.to_be_bytes();
-        text.push_hex([a, b, c, d]);
-        for group in [[e, f], [g, h], [i, j]] {
-            text.push(b"-");
-            text.push_hex(group);
+        let mut digits = [0; 32];
+        hex::write(self.0.to_be_bytes(), &mut digits);
+        let (fours, _) = digits.as_chunks::<4>();
+        for (place, digits) in fours.iter().enumerate() {
+            if (2..6).contains(&place) {
+                text.push(b"-");
+            }
+            text.push(digits);
         }
-        text.push(b"-");
-        text.push_hex(rest);
     }
 }
 

@@ -53,19 +53,21 @@ fn parse(digits: [u8; 8], fold: impl Fn(u64) -> u64) -> ([u8; 4], u64) {
 }
 
 /// Writes bytes as lower-case digits, as many as there is room for.
-pub(super) fn write(bytes: &[u8], room: &mut [u8]) {
+#[inline]
+pub(in crate::propagation) fn write<const N: usize>(bytes: [u8; N], room: &mut [u8]) {
     let (fours, rest) = bytes.as_chunks::<4>();
     let (eights, left) = room.as_chunks_mut::<8>();
     for (bytes, digits) in fours.iter().zip(eights) {
         *digits = print(*bytes);
     }
-    if !rest.is_empty() {
-        let mut padded = [0; 4];
-        copy_end(rest, &mut padded);
-        copy_end(&print(padded), left);
+    let (pairs, _) = left.as_chunks_mut::<2>();
+    for (byte, pair) in rest.iter().zip(pairs) {
+        let [.., high, low] = print([0, 0, 0, *byte]);
+        *pair = [high, low];
     }
 }
 
+#[inline]
 fn print(bytes: [u8; 4]) -> [u8; 8] {
     let value = u64::from(u32::from_be_bytes(bytes));
     let pairs = (value | value << 16) & 0x0000_ffff_0000_ffff;

@@ -41,7 +41,7 @@ impl Text {
     pub(in crate::propagation) fn push_hex<const N: usize>(&mut self, bytes: [u8; N]) {
         let end = self.length + 2 * N;
         if let Some(room) = self.bytes.get_mut(self.length..end) {
-            hex::write(&bytes, room);
+            hex::write(bytes, room);
             self.length = end;
         }
     }
