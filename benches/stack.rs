@@ -258,7 +258,7 @@ fn propagation(table: &Table, fixture: &Fixture) {
 fn outbound(table: &Table, fixture: &Fixture) {
     let head = Head::of(&[("host", "records.default"), ("accept", "*/*")]);
     let (mut inbound, _) = fixture.head.request().into_parts();
-    let exchange = Exchange::of(&mut inbound.extensions);
+    let exchange = Exchange::from_extensions(&mut inbound.extensions);
     let propagation = Propagation::new().workload(&workload());
     let _span = propagation.begin(&mut inbound, &exchange, SystemTime::now);
     let _handling = context::Scope::enter(exchange);

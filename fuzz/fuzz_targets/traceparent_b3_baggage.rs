@@ -1,5 +1,5 @@
 //! Trace headers: whatever they say, a request has a context, and what is sent on reads back.
-//! Twin: `src/propagation/tests.rs`, `any_headers_give_a_context_that_reads_back`.
+//! Twin: `src/propagation/tests/any_headers.rs`, `any_headers_give_a_context_that_reads_back`.
 
 #![no_main]
 

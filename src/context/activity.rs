@@ -2,10 +2,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What is under way on one connection: said by whoever answers its requests, read by whoever watches its bytes.
+/// What is under way on one connection. The service that answers its requests writes it; the code
+/// that watches its bytes reads it.
 /// [`Peer::activity`](super::Peer::activity) has it.
 ///
-/// A mesh's guard says it of each request. Who answers requests without one says it with [`Peer::begin_request`](super::Peer::begin_request).
+/// A mesh's guard records each request. A service without one records them with
+/// [`Peer::begin_request`](super::Peer::begin_request).
 #[derive(Debug, Default)]
 pub struct Activity {
     pub(super) begun: AtomicU32,
@@ -28,13 +30,15 @@ impl Activity {
         self.open.load(Ordering::Acquire)
     }
 
-    /// How long a client may take between two pieces of a request's body, where whoever answers the request must see to it.
+    /// How long a client may take between two pieces of a request's body, where the service that
+    /// answers the request enforces it.
     #[must_use]
     pub fn body_idle(&self) -> Option<Duration> {
         self.body_idle.get().copied()
     }
 
-    /// Leaves it to whoever answers the requests to bound their bodies. Only the first word counts.
+    /// Leaves it to the service that answers the requests to bound their bodies. Only the first
+    /// call counts.
     pub fn bound_bodies(&self, idle: Duration) {
         let _ = self.body_idle.set(idle);
     }

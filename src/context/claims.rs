@@ -12,7 +12,8 @@ struct Facts {
 }
 
 impl Claims {
-    /// Claims that a guard has verified (or that a test states), in the form policy sees them: space-delimited claims already split.
+    /// Claims that a guard has verified (or that a test states), in the form policy sees them:
+    /// space-delimited claims already split.
     #[must_use]
     pub fn new(payload: Map<String, Value>) -> Self {
         let text = |claim: &str| payload.get(claim).and_then(Value::as_str);

@@ -10,13 +10,14 @@ use crate::policy::Decision;
 
 /// What the layers know of one request: a cheap handle to write-once cells.
 ///
-/// It is made by the outermost layer with [`Exchange::of_request`], lives in the request's extensions, and is shared by every layer inside.
+/// It is made by the outermost layer with [`Exchange::from_request`], lives in the request's
+/// extensions, and is shared by every layer inside.
 #[derive(Clone, Default)]
 pub struct Exchange(Arc<Cells>);
 
 #[derive(Default)]
 struct Cells {
-    /// Who the server of the connection says it is; what others say does not count then.
+    /// The peer as the server of the connection knows it; it counts before any other.
     connection: OnceLock<Peer>,
     peer: OnceLock<Peer>,
     target: OnceLock<Uri>,
@@ -32,22 +33,23 @@ struct Cells {
     details: OnceLock<Arc<str>>,
 }
 
-/// What a guard for tokens says of the target.
+/// What a guard for tokens hides of the target.
 struct Hidden {
     /// Query parameters that must not show.
     parameters: Arc<[Box<str>]>,
     /// The target without them; `None` when it was not known, or has none of them.
     target: Option<Uri>,
-    /// What a guard further in says.
+    /// What a guard further in hides.
     next: OnceLock<Box<Self>>,
 }
 
 impl Exchange {
-    /// The exchange of a request: the one its extensions hold, else a new one that they hold from now on.
+    /// The exchange of a request: the one its extensions hold, else a new one that they hold from
+    /// now on.
     ///
     /// A [`Peer`] that the server left in the extensions becomes the exchange's; so does one that
     /// axum's server left there as connect info, where the features `axum` and `tls` are on.
-    pub fn of(extensions: &mut Extensions) -> Self {
+    pub fn from_extensions(extensions: &mut Extensions) -> Self {
         if let Some(exchange) = extensions.get::<Self>() {
             return exchange.clone();
         }
@@ -62,15 +64,16 @@ impl Exchange {
         )
     }
 
-    /// As [`of`](Self::of), for a layer that may be the outermost: the exchange keeps the path of the request as it is now, so that a guard
-    /// inside a nested router still judges the whole of it. See [`path`](Self::path).
-    pub fn of_request(head: &mut Parts) -> Self {
-        let exchange = Self::of(&mut head.extensions);
+    /// As [`from_extensions`](Self::from_extensions), for a layer that may be the outermost: the exchange keeps the path of
+    /// the request as it is now, so that a guard inside a nested router still judges the whole of
+    /// it. See [`path`](Self::path).
+    pub fn from_request(head: &mut Parts) -> Self {
+        let exchange = Self::from_extensions(&mut head.extensions);
         exchange.keep_path(head);
         exchange
     }
 
-    /// As [`of`](Self::of), for the server of the connection, which knows the peer: what the
+    /// As [`from_extensions`](Self::from_extensions), for the server of the connection, which knows the peer: what the
     /// extensions say of one does not count, and neither does what a layer has
     /// [set](Self::set_peer) before.
     pub fn from_peer(extensions: &mut Extensions, peer: &Peer) -> Self {
@@ -96,30 +99,32 @@ impl Exchange {
         exchange
     }
 
-    /// The other end of the connection; `None` when no acceptor of this crate (or test) told who it is.
+    /// The other end of the connection; `None` when no acceptor of this crate (or test) has set it.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
         self.0.connection.get().or_else(|| self.0.peer.get())
     }
 
-    /// The peer of a request, as far as its extensions tell: its exchange's, else the one that a server left there.
+    /// The peer of a request, as far as its extensions tell: its exchange's, else the one that a
+    /// server left there.
     #[cfg(feature = "axum")]
-    pub(super) fn peer_of(extensions: &Extensions) -> Option<&Peer> {
+    pub(super) fn find_peer(extensions: &Extensions) -> Option<&Peer> {
         let exchange = extensions.get::<Self>();
         let told = exchange.and_then(Self::peer);
         told.or_else(|| peer_left(extensions))
     }
 
-    /// The request target as it was sent, before any router changed it; without query parameters that may hold a token, as soon as a
-    /// guard for tokens has seen it.
+    /// The request target as it was sent, before any router changed it; without query parameters
+    /// that may hold a token, as soon as a guard for tokens has seen it.
     #[must_use]
     pub fn target(&self) -> Option<&Uri> {
         let shown = self.hidden().filter_map(|hidden| hidden.target.as_ref());
         shown.last().or_else(|| self.0.target.get())
     }
 
-    /// The path of the request, without its query, before any router took a prefix off: as a guard in front of every router has rewritten
-    /// it, else as it was sent. `None` when no layer has kept it.
+    /// The path of the request, without its query, before any router took a prefix off: as a guard
+    /// in front of every router has rewritten it, else as it was sent. `None` when no layer has
+    /// kept it.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         let kept = self.0.rewritten.get().or_else(|| self.0.path.get());
@@ -127,12 +132,15 @@ impl Exchange {
         kept.or_else(|| self.target().map(Uri::path))
     }
 
-    /// The whole path of a request inside routers: the [`path`](Self::path) that is kept, or, where no layer has kept one or somebody has
-    /// rewritten the target since, that of axum's `OriginalUri`, where a router has left it and the feature `axum` is on. The path of its URI
-    /// where that is no remainder of either: then the request was given another target, and no router has merely taken a prefix off.
+    /// The whole path of a request inside routers: the [`path`](Self::path) that is kept, or, where
+    /// no layer has kept one or somebody has rewritten the target since, that of axum's
+    /// `OriginalUri`, where a router has left it and the feature `axum` is on. The path of its URI
+    /// where that is no remainder of either: then the request was given another target, and no
+    /// router has merely taken a prefix off.
     ///
-    /// `None` where the whole cannot be told: a router has taken a slash too many along with its prefix, as axum's do of `/api//admin`, and
-    /// shows other segments than were sent; or somebody has rewritten the target around a nested router of theirs.
+    /// `None` where the whole cannot be told: a router has taken a slash too many along with its
+    /// prefix, as axum's do of `/api//admin`, and shows other segments than were sent; or somebody
+    /// has rewritten the target around a nested router of theirs.
     #[must_use]
     pub fn path_of<'a>(&'a self, head: &'a Parts) -> Option<&'a str> {
         let (left, sent) = (head.uri.path(), Self::sent_uri(head).path());
@@ -153,18 +161,20 @@ impl Exchange {
         }
     }
 
-    /// The URI of a request as it was before axum's routers took a prefix off, where the feature `axum` is on; else its URI.
+    /// The URI of a request as it was before axum's routers took a prefix off, where the feature
+    /// `axum` is on; else its URI.
     #[must_use]
     pub fn sent_uri(head: &Parts) -> &Uri {
         original_uri(&head.extensions).unwrap_or(&head.uri)
     }
 
-    /// The URI that axum's routers keep beside the request's own, where the feature `axum` is on: for a guard that takes a token out of both.
+    /// The URI that axum's routers keep beside the request's own, where the feature `axum` is on:
+    /// for a guard that takes a token out of both.
     pub fn kept_uri(extensions: &mut Extensions) -> Option<&mut Uri> {
         original_uri_mut(extensions)
     }
 
-    /// Where the request stands in its trace.
+    /// The request's place in its trace.
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
         self.0.trace.get()
@@ -202,10 +212,11 @@ impl Exchange {
         self.0.details.get()
     }
 
-    /// Records that a guard has applied the token rules: see [`verifies_tokens`](Self::verifies_tokens).
-    /// A guard of your own calls it for each request, once it has verified what tokens there are:
-    /// extractors then know who is at fault, and [`Guards::rbac`](crate::Guards::rbac) asks policies
-    /// although its own token guard has not seen the request.
+    /// Records that a guard has applied the token rules: see
+    /// [`verifies_tokens`](Self::verifies_tokens). A guard of your own calls it for each request,
+    /// once it has verified what tokens there are: extractors then know who is at fault, and
+    /// [`Guards::rbac`](crate::Guards::rbac) asks policies although its own token guard has not
+    /// seen the request.
     pub fn set_verifies_tokens(&self) {
         let _ = self.0.verifies_tokens.set(());
     }
@@ -221,8 +232,9 @@ impl Exchange {
         let _ = self.0.target.set(target);
     }
 
-    /// Says which query parameters may hold a token and must not show in what is told of the request, and what the [target](Self::target)
-    /// is without them, when it has any. Each guard for tokens says so; what an earlier one said stays.
+    /// Says which query parameters may hold a token and must not show in what is told of the
+    /// request, and what the [target](Self::target) is without them, when it has any. Each guard
+    /// for tokens says so; what an earlier one said stays.
     pub fn hide(&self, parameters: &Arc<[Box<str>]>, target: Option<Uri>) {
         let mut said = Hidden {
             parameters: Arc::clone(parameters),
@@ -247,7 +259,7 @@ impl Exchange {
         }
     }
 
-    /// The query parameters that must not show, as far as guards have said.
+    /// The query parameters that guards have named as ones that must not show.
     pub fn hidden_parameters(&self) -> impl Iterator<Item = &str> {
         self.hidden()
             .flat_map(|hidden| hidden.parameters.iter().map(AsRef::as_ref))
@@ -268,12 +280,13 @@ impl Exchange {
         }
     }
 
-    /// Keeps the path that a guard in front of every router has rewritten, instead of the one that was sent; its query does not count.
+    /// Keeps the path that a guard in front of every router has rewritten, instead of the one that
+    /// was sent; its query does not count.
     pub fn set_path(&self, path: PathAndQuery) {
         let _ = self.0.rewritten.set(path);
     }
 
-    /// Says where the request stands in its trace.
+    /// Sets the request's place in its trace.
     pub fn set_trace(&self, trace: TraceContext) {
         let _ = self.0.trace.set(trace);
     }
@@ -283,12 +296,14 @@ impl Exchange {
         let _ = self.0.claims.set(claims);
     }
 
-    /// Keeps the headers in which a guard tells the application of the verified token, so that a guard further in leaves them.
+    /// Keeps the headers in which a guard tells the application of the verified token, so that a
+    /// guard further in leaves them.
     pub fn set_outputs(&self, headers: Arc<[(HeaderName, HeaderValue)]>) {
         let _ = self.0.outputs.set(headers);
     }
 
-    /// What a guard has told the application of the verified token in this header; `None`: nothing.
+    /// The value that a guard has put into this header for the application, from the verified
+    /// token.
     #[must_use]
     pub fn output(&self, name: &HeaderName) -> Option<&HeaderValue> {
         let mut outputs = self.0.outputs.get()?.iter();
@@ -349,7 +364,8 @@ fn is_of(prefix: &str, nested: &str) -> bool {
 }
 
 impl fmt::Debug for Exchange {
-    /// Prints nothing of the query: nobody may have said yet which parameter holds a token.
+    /// Prints nothing of the query, as no guard may have named the parameters that hold a token
+    /// yet.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange")
             .field("peer", &self.peer())
@@ -363,7 +379,7 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// The peer that a server left beside a request.
+/// The peer that a server left in a request's extensions.
 fn peer_left(extensions: &Extensions) -> Option<&Peer> {
     let peer = extensions.get::<Peer>();
     peer.or_else(|| connected(extensions))
@@ -415,8 +431,9 @@ fn nested_path(_: &Extensions) -> Option<&str> {
     None
 }
 
-/// Extensions that hold nothing yet and have room for more than the three facts that a first allocation has room for: a router leaves
-/// three itself, and the exchange would be the one too many for which all of them move.
+/// Extensions that hold nothing yet and have room for more than the three facts that a first
+/// allocation has room for: a router leaves three itself, and the exchange would be the one too
+/// many for which all of them move.
 static ROOM: LazyLock<Extensions> = LazyLock::new(|| {
     #[derive(Clone)]
     struct Place<const N: usize>;

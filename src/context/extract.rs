@@ -56,10 +56,12 @@ impl Error for MissingFact {}
 
 impl IntoResponse for MissingFact {
     fn into_response(self) -> Response {
-        // The sentences are ours, with nothing of the request or the configuration in them, so that any caller may read them.
+        // The sentences are ours, with nothing of the request or the configuration in them, so that
+        // any caller may read them.
         let body = self.to_string();
         if self == Self::Claims {
-            // RFC 6750 §3: the scheme alone is no challenge; and without an error code, as no token was sent.
+            // RFC 6750 §3: the scheme alone is no challenge; and without an error code, as no token
+            // was sent.
             let challenge = HeaderValue::from_static("Bearer realm=\"tower-mesh\"");
             let challenge = [(WWW_AUTHENTICATE, challenge)];
             return (StatusCode::UNAUTHORIZED, challenge, body).into_response();
@@ -94,7 +96,7 @@ macro_rules! extract {
     };
 }
 
-extract!(Peer, Exchange::peer_of, |_| MissingFact::Peer);
+extract!(Peer, Exchange::find_peer, |_| MissingFact::Peer);
 extract!(Claims, claims, without_claims);
 extract!(TraceContext, trace, |_| MissingFact::TraceContext);
 

@@ -1,7 +1,8 @@
-//! Facts of a request that layers share: who called ([`Peer`]), for whom ([`Claims`]), in which trace ([`TraceContext`]).
+//! Facts of a request that layers share: who called ([`Peer`]), for whom ([`Claims`]), in which
+//! trace ([`TraceContext`]).
 //!
-//! One [`Exchange`] per request carries them. The outermost layer puts it into the request's extensions, and each layer adds what it has
-//! found out; what is there is never replaced:
+//! One [`Exchange`] per request carries them. The outermost layer puts it into the request's
+//! extensions, and each layer adds what it has found out; what is there is never replaced:
 //!
 //! ```text
 //!  who                                     puts                                    and who reads it
@@ -16,9 +17,9 @@
 //!  the application                         reads them                              by extractor, extension, or `current`
 //! ```
 //!
-//! While the request's future or its body is polled, its exchange is also the *current* one of the task ([`current`], [`current_trace`]).
-//! That is how the client and log lines find it without help from the application. A task that the handler spawns is another task:
-//! hand it what it needs.
+//! While the request's future or its body is polled, its exchange is also the *current* one of the
+//! task ([`current`], [`current_trace`]). That is how the client and log lines find it without help
+//! from the application. A task that the handler spawns is another task: hand it what it needs.
 //!
 //! An application gets at the facts in one of these ways:
 //!
@@ -26,11 +27,11 @@
 //! |---|---|
 //! | axum (feature `axum`) | as arguments of a handler: `Peer`, `Claims`, `TraceContext`, or `Option` of each |
 //! | tonic (feature `tonic`) | [`RequestFacts`], on a `tonic::Request` |
-//! | any `http::Request` | [`Exchange::of`] its extensions, see below |
+//! | any `http::Request` | [`Exchange::from_extensions`] its extensions, see below |
 //! | anywhere in the request's task | [`current`] |
 //!
-//! No fact is ever taken from a header that a caller may write. A request without a [`Peer`] is not one of a plaintext caller: guards
-//! refuse it, as they cannot know.
+//! No fact is ever taken from a header that a caller may write. A request without a [`Peer`] is not
+//! one of a plaintext caller: guards refuse it, as they cannot know.
 //!
 //! # Example
 //!
@@ -47,7 +48,7 @@
 //! let peer = Peer::tls("10.0.0.1:4711".parse()?, "10.0.0.2:8443".parse()?, tls);
 //! let mut request = Request::get("/patients/7").extension(peer).body(())?;
 //!
-//! let exchange = Exchange::of(request.extensions_mut());
+//! let exchange = Exchange::from_extensions(request.extensions_mut());
 //! assert_eq!(exchange.peer().and_then(Peer::principal), Some("cluster.local/ns/default/sa/desk"));
 //! assert!(exchange.claims().is_none(), "no guard has verified a token");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

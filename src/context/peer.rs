@@ -5,18 +5,21 @@ use std::time::SystemTime;
 use super::activity::Activity;
 use crate::identity::{PeerCertificate, SpiffeId, TrustDomain};
 
-/// The other end of this connection: its addresses and what the TLS handshake proved. Cheap to clone; one per connection.
+/// The other end of this connection: its addresses and what the TLS handshake proved. Cheap to
+/// clone; one per connection.
 ///
-/// The listeners of this crate make it. Where another TLS terminator accepts, or a test asks, it is made by hand and put into requests by a
-/// [`PeerLayer`](super::PeerLayer): [`plaintext`](Self::plaintext) for a caller without identity, [`proven`](Self::proven) for a SPIFFE id
-/// that was verified, [`tls`](Self::tls) for all else that a handshake settles.
+/// The listeners of this crate make it. Where another TLS terminator accepts, or a test asks, it is
+/// made by hand and put into requests by a
+/// [`PeerLayer`](super::PeerLayer): [`plaintext`](Self::plaintext) for a caller without identity,
+/// [`proven`](Self::proven) for a SPIFFE id that was verified, [`tls`](Self::tls) for all else that
+/// a handshake settles.
 #[derive(Clone, Debug)]
 pub struct Peer(Arc<Facts>);
 
 #[derive(Debug)]
 struct Facts {
     remote: SocketAddr,
-    /// The address without its port as text, worked out when somebody first asks.
+    /// The address without its port as text, made when it is first asked for.
     remote_ip: OnceLock<Arc<str>>,
     local: SocketAddr,
     tls: Option<TlsFacts>,
@@ -27,8 +30,9 @@ struct Facts {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TlsFacts {
-    /// The peer's verified certificate; `None` when it showed none. From a handshake of this crate's it holds the SPIFFE id and no other name:
-    /// only for that one must the authority of the peer's own trust domain vouch.
+    /// The peer's verified certificate; `None` when it showed none. From a handshake of this
+    /// crate's it holds the SPIFFE id and no other name: only for that one must the authority of
+    /// the peer's own trust domain vouch.
     pub certificate: Option<PeerCertificate>,
     /// When the peer's certificate ends.
     pub not_after: Option<SystemTime>,
@@ -69,8 +73,8 @@ impl Peer {
         }))
     }
 
-    /// A TLS connection whose caller has proven this SPIFFE id. The caller of this function vouches for it: policy takes
-    /// the id for verified.
+    /// A TLS connection whose caller has proven this SPIFFE id. The caller of this function vouches
+    /// for it: policy takes the id for verified.
     #[must_use]
     pub fn proven(remote: SocketAddr, local: SocketAddr, spiffe_id: SpiffeId) -> Self {
         let certificate = Some(PeerCertificate::of(spiffe_id));

@@ -100,7 +100,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> S::Future {
         let (mut head, body) = request.into_parts();
-        let exchange = Exchange::of_request(&mut head);
+        let exchange = Exchange::from_request(&mut head);
         exchange.set_peer(self.peer.clone());
         self.inner.call(Request::from_parts(head, body))
     }

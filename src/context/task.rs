@@ -13,7 +13,8 @@ pub fn current() -> Option<Exchange> {
     read(Exchange::clone)
 }
 
-/// Where the request that is being polled on this thread stands in its trace, if there is one: what a log line prints.
+/// The place in its trace of the request that is being polled on this thread, if there is one: what
+/// a log line prints.
 ///
 /// ```
 /// use tower_mesh::context;
@@ -56,7 +57,8 @@ impl Scope {
         Self(slot)
     }
 
-    /// Enters the exchange that the slot holds, if any, and gives it back when the scope ends: a swap, no count of references.
+    /// Enters the exchange that the slot holds, if any, and gives it back when the scope ends: a
+    /// swap, no count of references.
     ///
     /// ```
     /// use tower_mesh::context::{self, Exchange, Scope};

@@ -63,7 +63,8 @@ impl fmt::Debug for SpanId {
     }
 }
 
-/// Where a request stands in its trace: the span that is current, its parent, and what travels with it.
+/// A request's place in its trace: the current span, its parent, and what travels with
+/// it.
 ///
 /// A clone copies the ids and counts references; it allocates nothing.
 #[derive(Clone)]
@@ -83,7 +84,7 @@ pub struct TraceContext {
     pub(crate) carried: Option<Arc<Carried>>,
 }
 
-/// What the wire said of a trace besides its ids and must hear again.
+/// What came with the ids of a trace and goes out with them again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
     /// B3's debug flag: recorded whatever samplers say.
@@ -189,7 +190,8 @@ impl TraceContext {
         self.carried.as_ref()?.baggage.as_ref()
     }
 
-    /// Whether somebody asked, by B3's debug flag, that this trace be recorded whatever samplers say.
+    /// Whether a caller asked, by B3's debug flag, that this trace be recorded whatever samplers
+    /// say.
     #[must_use]
     pub fn is_debug(&self) -> bool {
         self.marks.debug

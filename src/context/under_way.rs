@@ -14,7 +14,8 @@ impl Peer {
         }
     }
 
-    /// A place for one more body of this connection that may be silent for as long as it likes; `None` when so many have one.
+    /// A place for one more body of this connection that may be silent for as long as it likes;
+    /// `None` when so many have one.
     #[must_use]
     pub fn quiet_place(&self, most: usize) -> Option<QuietPlace> {
         let quiet = &self.activity().quiet;
@@ -33,7 +34,8 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
-    /// HTTP has handed the connection over to something else: this request is under way for as long as the connection is there.
+    /// HTTP has handed the connection over to something else: this request is under way for as long
+    /// as the connection is there.
     pub fn upgraded(&mut self) {
         self.ends = false;
     }

@@ -162,7 +162,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        let exchange = Exchange::of_request(&mut head);
+        let exchange = Exchange::from_request(&mut head);
         match self.layer.judge(&mut head, &exchange) {
             Ok(()) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
             Err(reply) => {

@@ -81,7 +81,7 @@ where
         let now = Instant::now();
         let (mut head, body) = request.into_parts();
         let (body, received) = CountingBody::under(&head.headers, body);
-        let exchange = Exchange::of_request(&mut head);
+        let exchange = Exchange::from_request(&mut head);
         let record = self
             .metrics
             .begin(&mut head, exchange.peer(), received, now);

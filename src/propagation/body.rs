@@ -1,26 +1,25 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
-use http::{Method, Response, response};
+use http::{Method, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 
-use super::future::Side;
-use super::span::Outcome;
+use super::side::{Record, Span};
 use super::task::Task;
-use crate::message::{End, EosBody, OnEnd, ResponseFlags};
+use crate::message::EosBody;
 
-/// The body of both layers' responses: it is polled as the current request, and its end is the end of the span.
+/// The body of the layers' responses: it is polled as the current request, and its end is the end
+/// of the span.
 #[pin_project]
 #[derive(Debug)]
-pub struct ResponseBody<B>(#[pin] EosBody<TaskBody<B>, Record>);
+pub struct ResponseBody<B, T: Span>(#[pin] EosBody<TaskBody<B>, Record<T>>);
 
-impl<B: Body> ResponseBody<B> {
+impl<B: Body, T: Span> ResponseBody<B, T> {
     pub(super) fn wrap(
         response: Response<B>,
         method: &Method,
-        mut record: Record,
+        mut record: Record<T>,
     ) -> Response<Self> {
         let (mut head, inner) = response.into_parts();
         let inner = TaskBody::new(inner, record.respond(&mut head));
@@ -29,7 +28,7 @@ impl<B: Body> ResponseBody<B> {
     }
 }
 
-impl<B: Body> Body for ResponseBody<B> {
+impl<B: Body, T: Span> Body for ResponseBody<B, T> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -101,44 +100,5 @@ impl<B> PinnedDrop for TaskBody<B> {
         let mut this = self.project();
         let _entered = this.task.enter_drop();
         this.inner.set(None);
-    }
-}
-
-/// A span that waits for the end of a body.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) span: Option<Side>,
-    pub(super) outcome: Outcome,
-}
-
-impl Record {
-    fn respond(&mut self, response: &mut response::Parts) -> Task {
-        if let Some(flags) = response.extensions.get::<ResponseFlags>() {
-            self.outcome.flags = *flags;
-        }
-        match &mut self.span {
-            Some(span) => span.respond(response),
-            None => Task::default(),
-        }
-    }
-
-    pub(super) fn end(mut self, end: &End) {
-        self.outcome.grpc_status = end.grpc_status;
-        self.outcome.response_bytes = end.bytes;
-        self.outcome.flags = end.flags(self.outcome.flags);
-        // The clock is read for recorded spans only.
-        let Some(span) = self.span.filter(Side::is_recording) else {
-            return;
-        };
-        match span {
-            Side::Server(span) => span.end(&self.outcome, SystemTime::now()),
-            Side::Client(span) => span.end(&self.outcome, SystemTime::now()),
-        }
-    }
-}
-
-impl OnEnd for Record {
-    fn on_end(self, end: End) {
-        self.end(&end);
     }
 }

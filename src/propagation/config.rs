@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
-use super::SpanSink;
-use super::format::Format;
-use super::tags::Identity;
+use super::format::extract::Format;
+use super::span::finished::SpanSink;
+use super::span::recording::Recorder;
 use crate::identity::Workload;
 
-/// How traces and request ids go through this process: what the server and the client layer share. Cheap to clone.
+/// How traces and request ids go through this process: what the server and the client layer share.
+/// Cheap to clone.
 ///
 /// ```
 /// use tower_mesh::Workload;
@@ -29,19 +30,19 @@ pub(super) struct Settings {
     pub(super) formats: Vec<Format>,
     /// Hundredths of a percent.
     pub(super) sampling: u32,
-    /// The default's, unless somebody has chosen.
+    /// `None` unless the application has chosen.
     pub(super) edge_trace: Option<EdgeTrace>,
     pub(super) preserves_external_request_id: bool,
     pub(super) returns_request_id: bool,
     pub(super) forward: Vec<HeaderName>,
-    pub(super) identity: Identity,
-    pub(super) sink: Option<Arc<dyn SpanSink>>,
-    pub(super) follows_conventions: bool,
+    pub(super) recorder: Recorder,
 }
 
-/// What becomes of the trace context of a peer that has proven no identity: a caller from outside the mesh.
+/// What becomes of the trace context of a peer that has proven no identity: a caller from outside
+/// the mesh.
 ///
-/// Whatever it is, such a peer's sampled flag never records more than the configured share of its requests, and its baggage is dropped.
+/// Whatever it is, such a peer's sampled flag never records more than the configured share of its
+/// requests, and its baggage is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EdgeTrace {
@@ -65,19 +66,19 @@ impl Propagation {
             preserves_external_request_id: false,
             returns_request_id: false,
             forward: Vec::new(),
-            identity: Identity::default(),
-            sink: None,
-            follows_conventions: false,
+            recorder: Recorder::default(),
         }))
     }
 
-    /// Sets the formats, in the order in which they are read; all of them are written. W3C then B3 by default.
+    /// Sets the formats, in the order in which they are read; all of them are written. W3C then B3
+    /// by default.
     #[must_use]
     pub fn formats(self, formats: impl IntoIterator<Item = Format>) -> Self {
         self.with(|settings| settings.formats = formats.into_iter().collect())
     }
 
-    /// Sets the share of new traces that are recorded, from 0 to 100, in steps of 0.01; 1 by default, as in Istio.
+    /// Sets the share of new traces that are recorded, from 0 to 100, in steps of 0.01; 1 by
+    /// default, as in Istio.
     ///
     /// The choice is made by the request id, so that all hops with one percentage choose alike.
     #[must_use]
@@ -91,13 +92,15 @@ impl Propagation {
         self.with(|settings| settings.sampling = hundredths)
     }
 
-    /// Sets what becomes of the trace context of callers from outside the mesh; it restarts by default.
+    /// Sets what becomes of the trace context of callers from outside the mesh; it restarts by
+    /// default.
     #[must_use]
     pub fn edge_trace(self, edge_trace: EdgeTrace) -> Self {
         self.with(|settings| settings.edge_trace = Some(edge_trace))
     }
 
-    /// Where nobody can have an identity: traces of callers without one are continued, unless another choice was made.
+    /// For listeners without TLS, where no caller can have an identity: continues the traces of
+    /// callers, unless the application has chosen otherwise.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn among_strangers(self) -> Self {
         self.with(|settings| {
@@ -105,7 +108,8 @@ impl Propagation {
         })
     }
 
-    /// Keeps the request id of a caller from outside the mesh, when it is harmless: at most 128 bytes of `A-Z a-z 0-9 - _ . :`.
+    /// Keeps the request id of a caller from outside the mesh, when it is harmless: at most 128
+    /// bytes of `A-Z a-z 0-9 - _ . :`.
     ///
     /// By default such callers get a new one.
     #[must_use]
@@ -113,7 +117,8 @@ impl Propagation {
         self.with(|settings| settings.preserves_external_request_id = true)
     }
 
-    /// Returns the request id on every response; by default only to a caller inside the mesh that sent `x-envoy-force-trace`.
+    /// Returns the request id on every response; by default only to a caller inside the mesh that
+    /// sent `x-envoy-force-trace`.
     #[must_use]
     pub fn return_request_id(self) -> Self {
         self.with(|settings| settings.returns_request_id = true)
@@ -121,8 +126,8 @@ impl Propagation {
 
     /// Carries further headers from an inbound request to the outbound requests it causes.
     ///
-    /// Headers of tracing formats that we do not read go along anyway. Think twice before naming `authorization` or `cookie`: they then
-    /// go to every service that is called.
+    /// Headers of tracing formats that we do not read go along anyway. Think twice before naming
+    /// `authorization` or `cookie`: they then go to every service that is called.
     #[must_use]
     pub fn forward(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.with(|settings| settings.forward = names.into_iter().collect())
@@ -131,24 +136,26 @@ impl Propagation {
     /// Names spans and their tags after this workload and its services.
     #[must_use]
     pub fn workload(self, workload: &Workload) -> Self {
-        self.with(|settings| settings.identity.be(workload))
+        self.with(|settings| settings.recorder.identity.be(workload))
     }
 
-    /// Sets the tag `node_id`: `sidecar~<pod ip>~<pod>.<namespace>~<namespace>.svc.cluster.local` in Kubernetes.
+    /// Sets the tag `node_id`: `sidecar~<pod ip>~<pod>.<namespace>~<namespace>.svc.cluster.local`
+    /// in Kubernetes.
     #[must_use]
     pub fn node_id(self, node_id: impl Into<Arc<str>>) -> Self {
         let node_id = node_id.into();
-        self.with(|settings| settings.identity.node_id = Some(node_id))
+        self.with(|settings| settings.recorder.identity.node_id = Some(node_id))
     }
 
     /// Sets where the spans of recorded requests go; nowhere by default.
     #[must_use]
     pub fn export_to(self, sink: impl SpanSink) -> Self {
-        self.with(|settings| settings.sink = Some(Arc::new(sink)))
+        self.with(|settings| settings.recorder.sink = Some(Arc::new(sink)))
     }
 
-    /// Spans follow OpenTelemetry's semantic conventions for HTTP and RPC, so that its tools group and chart them: the stable attributes stand
-    /// beside Istio's tags, and the span's name is `{method} {route}`, or of gRPC `{package.Service}/{method}`, instead of Istio's.
+    /// Spans follow OpenTelemetry's semantic conventions for HTTP and RPC, so that its tools group
+    /// and chart them: the stable attributes are added to Istio's tags, and the span's name is
+    /// `{method} {route}`, or of gRPC `{package.Service}/{method}`, instead of Istio's.
     ///
     /// | side | attributes |
     /// |---|---|
@@ -157,9 +164,12 @@ impl Propagation {
     /// | client | `url.full` |
     /// | gRPC | `rpc.system.name`, `rpc.method` (`package.Service/Method`), `rpc.response.status_code` (`OK`, `NOT_FOUND`), of version 1.45; of a server, `_OTHER` and `rpc.method_original` (and `grpc` as the name) for a method that it does not have, and where no gRPC service has answered |
     ///
-    /// `url.query` and `url.full` leave out what Istio's `http.url` does: tokens, passwords, and the signatures and credentials that the conventions name (`sig`, `X-Amz-Signature`, …); every text is cut at 256 bytes. `error.type` stands where
-    /// the span's status is an error: the status code, the name of the gRPC status, or without a whole answer Envoy's response flags (`UF`, `DC`, `UC`), else
-    /// `_OTHER`. The route is known where somebody has [set](crate::context::Exchange::set_route) it:
+    /// `url.query` and `url.full` leave out what Istio's `http.url` does: tokens, passwords, and
+    /// the signatures and credentials that the conventions name (`sig`, `X-Amz-Signature`, …);
+    /// every text is cut at 256 bytes. `error.type` is there when the span's status is an error:
+    /// the status code, the name of the gRPC status, or without a whole answer Envoy's response
+    /// flags (`UF`, `DC`, `UC`), else `_OTHER`. The route is known where the application has
+    /// [set](crate::context::Exchange::set_route) it:
     ///
     /// ```
     /// # #[cfg(feature = "axum")] {
@@ -179,7 +189,7 @@ impl Propagation {
     /// ```
     #[must_use]
     pub fn semantic_conventions(self) -> Self {
-        self.with(|settings| settings.follows_conventions = true)
+        self.with(|settings| settings.recorder.follows_conventions = true)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -196,18 +206,4 @@ impl Default for Propagation {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// How far to believe a peer's headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// It has proven an identity of the mesh, or nobody knows who it is because no acceptor of ours took the connection.
-    Inside,
-    /// It has proven nothing.
-    Outside,
-}
-
-/// The value of a header as text, when it is text.
-pub(super) fn text(value: &HeaderValue) -> Option<&str> {
-    value.to_str().ok()
 }

@@ -2,58 +2,48 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{Method, Response, response};
+use http::{Method, Response};
 use http_body::Body;
 use pin_project::{pin_project, pinned_drop};
 
-use super::body::{Record, ResponseBody};
-use super::inbound::ServerSpan;
-use super::outbound::ClientSpan;
-use super::span::Outcome;
-use super::task::Task;
+use super::body::ResponseBody;
+use super::side::{Record, Span};
 use crate::message::End;
 
-/// The future of both layers: it polls the service inside as the current request, and hands the span to the body of the response.
+/// The future of the layers: it polls the service inside as the current request, and hands the span
+/// to the body of the response.
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
-pub struct ResponseFuture<F> {
+pub struct ResponseFuture<F, T: Span> {
     /// `None` once it has answered.
     #[pin]
     inner: Option<F>,
-    span: Option<Side>,
+    record: Record<T>,
     method: Method,
-    request_bytes: u64,
 }
 
-/// The span of either side.
-#[derive(Debug)]
-pub(super) enum Side {
-    Server(ServerSpan),
-    Client(ClientSpan),
-}
-
-impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, span: Side, method: Method, request_bytes: u64) -> Self {
+impl<F, T: Span> ResponseFuture<F, T> {
+    pub(super) fn new(inner: F, record: Record<T>, method: Method) -> Self {
         Self {
             inner: Some(inner),
-            span: Some(span),
+            record,
             method,
-            request_bytes,
         }
     }
 }
 
-impl<F, B, E> Future for ResponseFuture<F>
+impl<F, B, E, T> Future for ResponseFuture<F, T>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: Body,
+    T: Span,
 {
-    type Output = Result<Response<ResponseBody<B>>, E>;
+    type Output = Result<Response<ResponseBody<B, T>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let polled = {
-            let _entered = this.span.as_mut().map(|span| span.task().enter());
+            let _entered = this.record.task().enter();
             let Some(inner) = this.inner.as_mut().as_pin_mut() else {
                 return Poll::Pending;
             };
@@ -61,22 +51,11 @@ where
             this.inner.set(None);
             polled
         };
-        let span = this.span.take();
-        let record = |status| Record {
-            span,
-            outcome: Outcome {
-                status,
-                request_bytes: *this.request_bytes,
-                ..Outcome::default()
-            },
-        };
+        let record = std::mem::take(this.record);
         Poll::Ready(match polled {
-            Ok(response) => {
-                let record = record(Some(response.status()));
-                Ok(ResponseBody::wrap(response, this.method, record))
-            }
+            Ok(response) => Ok(ResponseBody::wrap(response, this.method, record)),
             Err(error) => {
-                record(None).end(&End::failed());
+                record.end(&End::failed());
                 Err(error)
             }
         })
@@ -84,34 +63,11 @@ where
 }
 
 #[pinned_drop]
-impl<F> PinnedDrop for ResponseFuture<F> {
+impl<F, T: Span> PinnedDrop for ResponseFuture<F, T> {
     /// Drops what a handler leaves behind as the request it belongs to, then the span, which ends.
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let _entered = this.span.as_mut().and_then(|span| span.task().enter_drop());
+        let _entered = this.record.task().enter_drop();
         this.inner.set(None);
-    }
-}
-
-impl Side {
-    pub(super) fn task(&mut self) -> &mut Task {
-        match self {
-            Self::Server(span) => span.task(),
-            Self::Client(span) => span.task(),
-        }
-    }
-
-    pub(super) fn respond(&mut self, response: &mut response::Parts) -> Task {
-        match self {
-            Self::Server(span) => span.respond(response),
-            Self::Client(span) => span.respond(response),
-        }
-    }
-
-    pub(super) fn is_recording(&self) -> bool {
-        match self {
-            Self::Server(span) => span.is_recording(),
-            Self::Client(span) => span.is_recording(),
-        }
     }
 }

@@ -3,23 +3,24 @@ use std::time::SystemTime;
 
 use http::{HeaderValue, request, response};
 
-use super::config::{Propagation, Settings, Trust, text};
-use super::conventions::{Call, Operation};
-use super::headers::{DECORATOR, Incoming, X_REQUEST_ID};
-use super::open::{Opened, open};
-use super::outside::strip_outside;
-use super::span::{Outcome, Recording, SpanKind, Started};
-use super::tags::Tags;
+use super::config::{Propagation, Settings};
+use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
+use super::format::outside::strip_outside;
+use super::open::{Trust, open};
+use super::side::{Side, Span};
+use super::span::finished::SpanKind;
+use super::span::outcome::Outcome;
+use super::span::recording::{Beginning, Recording};
 use super::task::Task;
 use crate::context::Exchange;
-use crate::message::is_grpc;
 
 impl Propagation {
     /// Opens the server span of a request: the step of the server layer.
     ///
-    /// Reads the caller's context, makes ids, leaves the new context in the exchange and in the request's headers, where an application
-    /// that copies headers by hand finds it. An exchange that is already traced, by the same layer further out, is left as it is.
-    /// The clock `now` is read only for a span that is recorded.
+    /// Reads the caller's context, makes ids, leaves the new context in the exchange and in the
+    /// request's headers, where an application that copies headers by hand finds it. An exchange
+    /// that is already traced, by the same layer further out, is left as it is. The clock `now` is
+    /// read only for a span that is recorded.
     pub fn begin(
         &self,
         request: &mut request::Parts,
@@ -36,11 +37,16 @@ impl Propagation {
         let trust = trust(exchange);
         let incoming = Incoming::scan(&request.headers, &settings.forward);
         let seen = incoming.seen;
-        let opened = open(settings, &incoming, &request.headers, trust);
+        let mut opened = open(settings, &incoming, &request.headers, trust);
         let decorator = incoming.decorator.cloned();
 
         let headers = &mut request.headers;
-        opened.trace.write(headers, seen, opened.formats);
+        let new_id = opened
+            .trace
+            .write(headers, seen, opened.formats, opened.new_id);
+        if new_id.is_some() {
+            opened.trace.request_id = new_id;
+        }
         if opened.has_new_request_id
             && let Some(id) = &opened.trace.request_id
         {
@@ -51,14 +57,21 @@ impl Propagation {
         } else if decorator.is_some() {
             headers.remove(DECORATOR);
         }
-        let recording = record(
-            settings,
+        let beginning = Beginning {
+            kind: SpanKind::Server,
             request,
-            exchange,
-            &opened,
-            decorator.as_ref(),
-            now,
-        );
+            exchange: Some(exchange),
+            trace: &opened.trace,
+            link: opened.link,
+        };
+        let name = || {
+            name(
+                settings,
+                exchange,
+                decorator.as_ref().filter(|_| trust == Trust::Inside),
+            )
+        };
+        let recording = settings.recorder.begin(beginning, name, now);
         let span = ServerSpan {
             answer: Answer {
                 request_id: (settings.returns_request_id || opened.was_forced)
@@ -78,7 +91,8 @@ impl Propagation {
     }
 }
 
-/// A server span that has begun: kept by the future of the request, then by the body of its response.
+/// A server span that has begun: kept by the future of the request, then by the body of its
+/// response.
 ///
 /// When it is dropped without an end, it ends as the caller's disconnect.
 #[derive(Debug, Default)]
@@ -95,20 +109,30 @@ struct Answer {
     operation: Option<HeaderValue>,
 }
 
-impl ServerSpan {
-    /// What to enter around each poll of the application.
-    pub fn task(&mut self) -> &mut Task {
+/// The side of a server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inbound;
+
+impl Side for Inbound {
+    type Span = ServerSpan;
+
+    fn begin(propagation: &Propagation, request: &mut request::Parts) -> ServerSpan {
+        let exchange = Exchange::from_request(request);
+        propagation.begin(request, &exchange, SystemTime::now)
+    }
+}
+
+impl Span for ServerSpan {
+    fn task(&mut self) -> &mut Task {
         &mut self.task
     }
 
-    /// Whether the span is recorded.
-    #[must_use]
-    pub fn is_recording(&self) -> bool {
+    fn is_recording(&self) -> bool {
         self.recording.is_on()
     }
 
-    /// Adds what the caller should see to the head of the response, and lets go of the task for the body to enter.
-    pub fn respond(&mut self, response: &mut response::Parts) -> Task {
+    /// Adds what the caller should see to the head of the response.
+    fn respond(&mut self, response: &mut response::Parts) -> Task {
         if self.recording.is_on() {
             self.recording.respond(&response.headers);
         }
@@ -121,13 +145,13 @@ impl ServerSpan {
         std::mem::take(&mut self.task)
     }
 
-    /// Ends the span: exports it, if it is recorded.
-    pub fn end(mut self, outcome: &Outcome, now: SystemTime) {
+    fn end(mut self, outcome: &Outcome, now: SystemTime) {
         self.recording.end(outcome, now);
     }
 }
 
-/// Only an acceptor of ours knows that a peer has no identity; without one, nobody is outside.
+/// Only an acceptor of ours knows that a peer has no identity. Without a peer, the caller counts as
+/// inside.
 fn trust(exchange: &Exchange) -> Trust {
     match exchange.peer() {
         Some(peer) if peer.spiffe_id().is_none() => Trust::Outside,
@@ -146,66 +170,19 @@ fn port(exchange: &Exchange) -> Option<u16> {
 }
 
 fn operation(settings: &Settings, exchange: &Exchange) -> Option<HeaderValue> {
-    let operation = settings.identity.operation(port(exchange))?;
+    let operation = settings.recorder.identity.operation(port(exchange))?;
     operation.value.clone()
 }
 
-fn record(
-    settings: &Settings,
-    request: &request::Parts,
-    exchange: &Exchange,
-    opened: &Opened,
-    decorator: Option<&HeaderValue>,
-    now: impl FnOnce() -> SystemTime,
-) -> Recording {
-    let Some(sink) = settings.sink.as_ref().filter(|_| opened.trace.sampled) else {
-        return Recording::none();
-    };
-    let told = decorator
-        .filter(|_| trust(exchange) == Trust::Inside)
+/// The name that the caller gave to the operation, else our own.
+fn name(settings: &Settings, exchange: &Exchange, decorator: Option<&HeaderValue>) -> Arc<str> {
+    let given = decorator
         .and_then(text)
         .filter(|name| (1..=256).contains(&name.len()));
-    let own = settings.identity.operation(port(exchange));
-    let name = match (told, own) {
-        (Some(told), _) => told.into(),
+    let own = settings.recorder.identity.operation(port(exchange));
+    match (given, own) {
+        (Some(given), _) => given.into(),
         (None, Some(own)) => Arc::clone(&own.name),
         (None, None) => "ingress".into(),
-    };
-    let is_grpc = is_grpc(&request.headers);
-    let mut tags = Tags::of(
-        request,
-        exchange.target().unwrap_or(&request.uri),
-        &settings.identity,
-        exchange.peer(),
-        Some(exchange),
-        opened.trace.request_id(),
-        is_grpc,
-    );
-    if let Some(port) = port(exchange) {
-        tags.upstream_cluster(&settings.identity.cluster(port));
     }
-    let operation = settings.follows_conventions.then(|| {
-        let call = Call {
-            request,
-            target: exchange.target().unwrap_or(&request.uri),
-            kind: SpanKind::Server,
-            exchange: Some(exchange),
-            is_grpc,
-        };
-        tags.begun(call);
-        Operation::of(call)
-    });
-    Recording::of(Started {
-        sink: sink.clone(),
-        name,
-        kind: SpanKind::Server,
-        parent_is_remote: opened.trace.parent_span_id.is_some(),
-        trace: opened.trace.clone(),
-        link: opened.link,
-        start: now(),
-        is_grpc,
-        tags,
-        exchange: Some(exchange.clone()),
-        operation,
-    })
 }

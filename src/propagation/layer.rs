@@ -1,5 +1,5 @@
+use std::marker::PhantomData;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use http::{Request, Response};
 use http_body::Body;
@@ -8,8 +8,10 @@ use tower_service::Service;
 
 use super::body::ResponseBody;
 use super::config::Propagation;
-use super::future::{ResponseFuture, Side};
-use crate::context::{self, Exchange};
+use super::future::ResponseFuture;
+use super::inbound::Inbound;
+use super::outbound::Outbound;
+use super::side::{Record, Side};
 
 impl Propagation {
     /// The layer of a server: it opens a server span for each request.
@@ -25,104 +27,66 @@ impl Propagation {
     }
 }
 
-/// Opens a server span for each request; see [`Propagation::server_layer`].
+/// Opens a span for each request on one [`Side`].
 #[derive(Clone, Debug, Default)]
-pub struct PropagationLayer(Propagation);
+pub struct SpanLayer<D> {
+    propagation: Propagation,
+    side: PhantomData<D>,
+}
 
-impl PropagationLayer {
-    /// A layer that opens spans as this says.
+/// Opens a server span for each request; see [`Propagation::server_layer`].
+pub type PropagationLayer = SpanLayer<Inbound>;
+
+/// Opens a client span for each call; see [`Propagation::client_layer`].
+pub type ClientPropagationLayer = SpanLayer<Outbound>;
+
+impl<D> SpanLayer<D> {
+    /// A layer that opens spans as this configuration says.
     #[must_use]
     pub const fn new(propagation: Propagation) -> Self {
-        Self(propagation)
+        Self {
+            propagation,
+            side: PhantomData,
+        }
     }
+}
+
+/// The service of a [`SpanLayer`].
+#[derive(Clone, Debug)]
+pub struct Spanned<S, D> {
+    inner: S,
+    propagation: Propagation,
+    side: PhantomData<D>,
 }
 
 /// The service of [`PropagationLayer`].
-#[derive(Clone, Debug)]
-pub struct ServerPropagation<S> {
-    inner: S,
-    propagation: Propagation,
-}
-
-impl<S> Layer<S> for PropagationLayer {
-    type Service = ServerPropagation<S>;
-
-    fn layer(&self, inner: S) -> ServerPropagation<S> {
-        ServerPropagation {
-            inner,
-            propagation: self.0.clone(),
-        }
-    }
-}
-
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ServerPropagation<S>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ReqBody: Body,
-    ResBody: Body,
-{
-    type Response = Response<ResponseBody<ResBody>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (mut head, body) = request.into_parts();
-        let exchange = Exchange::of_request(&mut head);
-        let mut span = self
-            .propagation
-            .begin(&mut head, &exchange, SystemTime::now);
-        let (method, size) = (head.method.clone(), announced(&body));
-        let inner = {
-            let _entered = span.task().enter();
-            self.inner.call(Request::from_parts(head, body))
-        };
-        ResponseFuture::new(inner, Side::Server(span), method, size)
-    }
-}
-
-/// Opens a client span for each call; see [`Propagation::client_layer`].
-#[derive(Clone, Debug, Default)]
-pub struct ClientPropagationLayer(Propagation);
-
-impl ClientPropagationLayer {
-    /// A layer that opens spans as this says.
-    #[must_use]
-    pub const fn new(propagation: Propagation) -> Self {
-        Self(propagation)
-    }
-}
+pub type ServerPropagation<S> = Spanned<S, Inbound>;
 
 /// The service of [`ClientPropagationLayer`].
-#[derive(Clone, Debug)]
-pub struct ClientPropagation<S> {
-    inner: S,
-    propagation: Propagation,
-}
+pub type ClientPropagation<S> = Spanned<S, Outbound>;
 
-impl<S> Layer<S> for ClientPropagationLayer {
-    type Service = ClientPropagation<S>;
+impl<S, D> Layer<S> for SpanLayer<D> {
+    type Service = Spanned<S, D>;
 
-    fn layer(&self, inner: S) -> ClientPropagation<S> {
-        ClientPropagation {
+    fn layer(&self, inner: S) -> Spanned<S, D> {
+        Spanned {
             inner,
-            propagation: self.0.clone(),
+            propagation: self.propagation.clone(),
+            side: PhantomData,
         }
     }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ClientPropagation<S>
+impl<S, D, ReqBody, ResBody> Service<Request<ReqBody>> for Spanned<S, D>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    D: Side,
     ReqBody: Body,
     ResBody: Body,
 {
-    type Response = Response<ResponseBody<ResBody>>;
+    type Response = Response<ResponseBody<ResBody, D::Span>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, D::Span>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -130,20 +94,14 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        let exchange = context::current();
-        let mut span = self
-            .propagation
-            .begin_call(&mut head, exchange.as_ref(), SystemTime::now);
-        let (method, size) = (head.method.clone(), announced(&body));
+        let span = D::begin(&self.propagation, &mut head);
+        let announced = body.size_hint().exact().unwrap_or_default();
+        let mut record = Record::begin(span, announced);
+        let method = head.method.clone();
         let inner = {
-            let _entered = span.task().enter();
+            let _entered = record.task().enter();
             self.inner.call(Request::from_parts(head, body))
         };
-        ResponseFuture::new(inner, Side::Client(span), method, size)
+        ResponseFuture::new(inner, record, method)
     }
-}
-
-/// How big a body says it is.
-fn announced(body: &impl Body) -> u64 {
-    body.size_hint().exact().unwrap_or_default()
 }

@@ -1,32 +1,36 @@
 //! Trace context and request ids, in and out, and the spans of the mesh.
 //!
-//! A request's caller says in its headers to which trace it belongs. The [server layer](PropagationLayer) reads that (W3C Trace Context
-//! and B3, see [`Format`]), opens a server span in it, and leaves a [`TraceContext`](crate::context::TraceContext) where everything that
-//! runs for the request finds it: in the request's headers, in its [`Exchange`](crate::context::Exchange), and as
-//! [`context::current_trace`](crate::context::current_trace) around each poll of its future and of its body. The
-//! [client layer](ClientPropagationLayer) finds it there and makes the calls of the request children of it, so that an application
-//! that knows nothing of tracing still links its calls together. What a handler copied by hand is replaced.
+//! A caller names the trace of its request in the request's headers. The
+//! [server layer](PropagationLayer) reads them (W3C Trace Context and B3, see [`Format`]) and opens
+//! a server span in that trace. It leaves a [`TraceContext`](crate::context::TraceContext) in three
+//! places: the request's headers, its [`Exchange`](crate::context::Exchange), and
+//! [`context::current_trace`](crate::context::current_trace) around each poll of the request's
+//! future and body. The [client layer](ClientPropagationLayer) finds it there and makes the calls
+//! of the request its children. So an application that knows nothing of tracing still links its
+//! calls. Trace headers that a handler copied by hand are replaced.
 //!
-//! The spans are not spans of the `tracing` crate: one that is not recorded costs its ids and headers, and one that is goes to the
-//! [`SpanSink`] once, when the body of the response has ended, failed or been dropped. With the feature `opentelemetry`, `OpenTelemetry`
-//! hands them to the application's own span processor, and the application's spans hang under the server span, through
-//! `tracing-opentelemetry` or without it.
+//! The spans are not spans of the `tracing` crate. A span that is not recorded costs its ids and
+//! headers. A recorded one goes to the [`SpanSink`] once, when the body of the response has ended,
+//! failed or been dropped. With the feature `opentelemetry`, `OpenTelemetry` hands the spans to the
+//! application's own span processor, and the application's spans become children of the server
+//! span, with `tracing-opentelemetry` or without it.
 //!
 //! # At the edges
 //!
-//! - A task that a handler spawns is not the task of the request: nothing is current there. Insert the
-//!   [`TraceContext`](crate::context::TraceContext) into the extensions of the calls it makes, or
-//!   [inject](crate::context::TraceContext::inject) it by hand.
-//! - A caller that an acceptor of this crate found without identity is outside the mesh: see [`EdgeTrace`]. A caller of whom no acceptor
-//!   knows anything is believed.
-//! - A span's `http.url` leaves out query parameters that may hold a token: `access_token`, those in which a guard for tokens looks,
-//!   wherever it stands inside, and those whose value has the form of a signed token, for requests that no guard has seen.
-//! - An invalid header is an absent one. Nothing that a caller sends grows without bound.
+//! - A task that a handler spawns is not the task of the request, so nothing is current in it.
+//!   Insert the [`TraceContext`](crate::context::TraceContext) into the extensions of the calls it
+//!   makes, or [inject](crate::context::TraceContext::inject) it by hand.
+//! - A caller that an acceptor of this crate found to have no identity is outside the mesh: see
+//!   [`EdgeTrace`]. A caller that no acceptor of this crate accepted is trusted.
+//! - A span's `http.url` leaves out query parameters that may hold a token: `access_token`, those
+//!   in which a guard for tokens looks, and, for requests that no guard has seen, those whose value
+//!   has the form of a signed token.
+//! - An invalid header counts as absent. What a caller sends is bounded everywhere.
 //!
 //! # Log lines
 //!
-//! [`context::current_trace`](crate::context::current_trace) is what a formatter of log lines asks, in any logging crate. With
-//! `tracing-subscriber`:
+//! [`context::current_trace`](crate::context::current_trace) is what a formatter of log lines asks,
+//! in any logging crate. With `tracing-subscriber`:
 //!
 //! ```
 //! use std::fmt;
@@ -58,12 +62,15 @@
 //!
 //! # Differences from Envoy/Istio
 //!
-//! - `traceparent` is read as the standard says: Envoy takes upper-case digits and version `ff`, takes the first of two headers, and
-//!   makes no span at all for an invalid one.
-//! - B3's debug flag is kept; Envoy forgets it. Text in `x-b3-sampled` that means nothing defers the decision.
+//! - `traceparent` is read by the letter of the standard. Envoy takes upper-case digits and version
+//!   `ff`, takes the first of two headers, and makes no span at all for an invalid one.
+//! - B3's debug flag is kept; Envoy forgets it. Text in `x-b3-sampled` that means nothing defers the
+//!   decision.
 //! - Both families of headers are read and written by default, and no stale header is left behind.
-//! - An inbound request is told its ids in the formats its caller speaks and in the first of ours; outbound requests get all formats.
-//! - The caller's decision to record counts, and is written into an undecided request id, so that a sidecar further on agrees.
+//! - An inbound request gets its ids in the formats that its caller sent and in the first configured
+//!   one; outbound requests get all formats.
+//! - The caller's decision to record counts, and is written into an undecided request id, so that a
+//!   sidecar further on agrees.
 //!
 //! # Example
 //!
@@ -95,47 +102,34 @@
 //! # });
 //! ```
 
-#[cfg(feature = "opentelemetry")]
-mod attach;
-#[cfg(not(feature = "opentelemetry"))]
-#[path = "attach_nothing.rs"]
-mod attach;
-mod b3;
-mod baggage;
 mod body;
 mod config;
-mod conventions;
 mod format;
 mod future;
-mod headers;
-mod hex;
+mod ids;
 mod inbound;
 mod layer;
 mod open;
-#[cfg(feature = "opentelemetry")]
-mod open_telemetry;
 mod outbound;
-mod outside;
-mod parent;
-mod random;
-mod request_id;
-#[cfg(feature = "opentelemetry")]
-mod resource_attributes;
+mod side;
 mod span;
-mod tags;
 mod task;
-mod w3c;
 
 pub use body::{ResponseBody, TaskBody};
 pub use config::{EdgeTrace, Propagation};
-pub use format::Format;
+pub use format::extract::Format;
 pub use future::ResponseFuture;
-pub use inbound::ServerSpan;
-pub use layer::{ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation};
+pub use inbound::{Inbound, ServerSpan};
+pub use layer::{
+    ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation, SpanLayer,
+    Spanned,
+};
+pub use outbound::{ClientSpan, Outbound};
+pub use side::{Side, Span};
+pub use span::finished::{FinishedSpan, SpanKind, SpanSink, TagValue};
 #[cfg(feature = "opentelemetry")]
-pub use open_telemetry::OpenTelemetry;
-pub use outbound::ClientSpan;
-pub use span::{FinishedSpan, Outcome, SpanKind, SpanSink, TagValue};
+pub use span::open_telemetry::OpenTelemetry;
+pub use span::outcome::Outcome;
 pub use task::{Entered, Task};
 
 #[cfg(test)]

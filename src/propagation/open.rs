@@ -2,18 +2,31 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
-use super::config::{EdgeTrace, Settings, Trust};
-use super::format::{self, Extracted};
-use super::headers::{BAGGAGE, Incoming, TRACESTATE};
-use super::parent::Parent;
-use super::request_id::{self, Reason};
-use super::{baggage, random, w3c};
+use super::config::{EdgeTrace, Settings};
+use super::format::baggage;
+use super::format::extract::{Extracted, extract};
+use super::format::headers::{BAGGAGE, Incoming, Seen, TRACESTATE};
+use super::format::parent::Parent;
+use super::format::request_id::{self, Reason, RequestId, Uuid};
+use super::format::w3c;
+use super::ids::random;
 use crate::context::{Carried, Formats, Marks, SpanId, TraceContext, TraceId};
 
-/// The context of a request that comes in, and what its headers told besides.
+/// How far to believe a peer's headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// The peer has proven an identity of the mesh, or no acceptor of ours took the connection, so
+    /// that its identity is not known.
+    Inside,
+    /// The peer has proven no identity.
+    Outside,
+}
+
+/// The context of a request that comes in, and what else its headers hold.
 pub(super) struct Opened {
     pub(super) trace: TraceContext,
-    /// The formats to tell the application in: those the caller speaks, and the first of ours; all of ours when a trace begins.
+    /// The formats that the application sees: those that the caller sent, and the first of ours;
+    /// all of ours when a trace begins.
     pub(super) formats: Formats,
     /// A caller's span that this trace does not continue but remembers.
     pub(super) link: Option<(TraceId, SpanId)>,
@@ -21,6 +34,8 @@ pub(super) struct Opened {
     pub(super) was_forced: bool,
     /// Whether the request id is not the one that came.
     pub(super) has_new_request_id: bool,
+    /// A request id that is not text yet: the trace gets it when headers are written.
+    pub(super) new_id: Option<Uuid>,
 }
 
 /// Continues the caller's trace, or begins one.
@@ -30,13 +45,13 @@ pub(super) fn open(
     headers: &HeaderMap,
     trust: Trust,
 ) -> Opened {
-    let told = format::extract(&settings.formats, incoming);
+    let told = extract(&settings.formats, incoming);
     let (extracted, link) = judge(settings.edge_trace.unwrap_or_default(), told, trust);
-    let was_forced = incoming.has_force_trace && trust == Trust::Inside;
+    let was_forced = incoming.seen.has(Seen::FORCE_TRACE) && trust == Trust::Inside;
     let kept = incoming
         .request_id
         .filter(|id| may_keep(settings, id, trust));
-    let request_id = kept.cloned().unwrap_or_else(request_id::new);
+    let mut request_id = id(kept);
     let choice = Choice {
         sampling: settings.sampling,
         told: extracted.told(),
@@ -44,10 +59,10 @@ pub(super) fn open(
         is_client_forced: incoming.client_trace_id.is_some(),
         is_service_forced: was_forced,
     };
-    let (sampled, marked_id) = choice.make(request_id);
+    let (sampled, is_marked) = choice.make(&mut request_id);
+    let (came_id, new_id) = request_id.split();
     let mut marks = extracted.marks();
     marks.debug &= sampled;
-    let has_new_request_id = kept.is_none_or(|kept| *kept != marked_id);
     let trace = TraceContext {
         trace_id: extracted
             .parent
@@ -56,7 +71,7 @@ pub(super) fn open(
         parent_span_id: extracted.parent.map(|parent| parent.span_id),
         sampled,
         marks,
-        request_id: Some(marked_id),
+        request_id: came_id,
         carried: carried(&extracted, incoming, headers, trust),
     };
     Opened {
@@ -64,13 +79,24 @@ pub(super) fn open(
         formats: extracted.came,
         link,
         was_forced,
-        has_new_request_id,
+        has_new_request_id: is_marked || new_id.is_some(),
+        new_id,
     }
 }
 
-/// The root of a trace that begins with a call of ours.
-pub(super) fn root(settings: &Settings, request_id: Option<&HeaderValue>) -> TraceContext {
-    let extracted = format::extract(&settings.formats, &Incoming::default());
+fn id(kept: Option<&HeaderValue>) -> RequestId {
+    match kept {
+        Some(id) => RequestId::Came(id.clone()),
+        None => RequestId::New(Uuid::new()),
+    }
+}
+
+/// The root of a trace that begins with a call of ours, and its request id if that is a new one.
+pub(super) fn root(
+    settings: &Settings,
+    request_id: Option<&HeaderValue>,
+) -> (TraceContext, Option<Uuid>) {
+    let extracted = extract(&settings.formats, &Incoming::default());
     let choice = Choice {
         sampling: settings.sampling,
         told: None,
@@ -78,15 +104,16 @@ pub(super) fn root(settings: &Settings, request_id: Option<&HeaderValue>) -> Tra
         is_client_forced: false,
         is_service_forced: false,
     };
-    let request_id = request_id.filter(|id| !id.is_empty()).cloned();
-    let (sampled, marked_id) = choice.make(request_id.unwrap_or_else(request_id::new));
+    let mut request_id = id(request_id.filter(|id| !id.is_empty()));
+    let (sampled, _) = choice.make(&mut request_id);
+    let (came_id, new_id) = request_id.split();
     let mut root = TraceContext::root(random::trace_id(), random::span_id(), sampled);
     root.marks = extracted.marks();
-    root.request_id = Some(marked_id);
-    root
+    root.request_id = came_id;
+    (root, new_id)
 }
 
-/// What is left of what a caller told, once it is known who it is (H-15).
+/// The part of a caller's context that counts, by how far the caller is trusted (H-15).
 fn judge(
     edge_trace: EdgeTrace,
     told: Extracted,
@@ -102,7 +129,8 @@ fn judge(
     }
 }
 
-/// H-14: an internal hop keeps any id, an edge makes its own unless it is told otherwise.
+/// H-14: an internal hop keeps any id, an edge makes its own unless the configuration keeps the one
+/// that came.
 fn may_keep(settings: &Settings, id: &HeaderValue, trust: Trust) -> bool {
     match trust {
         Trust::Inside => !id.is_empty(),
@@ -153,14 +181,15 @@ struct Choice {
 }
 
 impl Choice {
-    /// The decision, and the request id that tells it to sidecars downstream.
+    /// Decides, and marks the request id so that sidecars downstream decide alike. Returns the
+    /// decision, and whether the id has changed.
     ///
-    /// The caller's decision counts first. Then the reason that the id already carries; then who forces a trace; then chance, which the
-    /// id itself holds. A sidecar that samples by the id would turn a recorded trace off, so an undecided id gets the reason written in.
-    fn make(self, id: HeaderValue) -> (bool, HeaderValue) {
-        let bytes = id.as_bytes();
-        let decided = request_id::reason(bytes).filter(|_| !self.is_capped);
-        let chance = || request_id::is_sampled(bytes, self.sampling).then_some(Reason::Sampled);
+    /// The caller's decision counts first. Then the reason that the id already carries; then who
+    /// forces a trace; then chance, which the id itself holds. A sidecar that samples by the id
+    /// would turn a recorded trace off, so an undecided id gets the reason written in.
+    fn make(self, id: &mut RequestId) -> (bool, bool) {
+        let decided = id.reason().filter(|_| !self.is_capped);
+        let chance = || id.is_sampled(self.sampling).then_some(Reason::Sampled);
         let reason = if decided.is_some() {
             decided
         } else if self.is_client_forced && !self.is_capped {
@@ -177,10 +206,8 @@ impl Choice {
             Some(told) => told,
             None => reason.is_some(),
         };
-        let marked = (sampled && decided.is_none())
-            .then(|| request_id::with_reason(bytes, reason.unwrap_or(Reason::Sampled)))
-            .flatten();
-        (sampled, marked.unwrap_or(id))
+        let is_marked = sampled && decided.is_none() && id.mark(reason.unwrap_or(Reason::Sampled));
+        (sampled, is_marked)
     }
 }
 
@@ -192,10 +219,10 @@ fn carried(
     trust: Trust,
 ) -> Option<Arc<Carried>> {
     let carried = Carried {
-        tracestate: (extracted.is_w3c && incoming.seen.tracestate)
+        tracestate: (extracted.is_w3c && incoming.seen.has(Seen::TRACESTATE))
             .then(|| w3c::tracestate(&headers.get_all(TRACESTATE)))
             .flatten(),
-        baggage: (incoming.has_baggage && trust == Trust::Inside)
+        baggage: (incoming.seen.has(Seen::BAGGAGE) && trust == Trust::Inside)
             .then(|| baggage::join(&headers.get_all(BAGGAGE)))
             .flatten(),
         verbatim: incoming

@@ -2,25 +2,28 @@ use std::time::SystemTime;
 
 use http::{request, response};
 
-use super::attach::{ActiveSpan, active_span};
-use super::config::{Propagation, text};
-use super::conventions::{Call, Operation};
-use super::headers::{DECORATOR, Incoming, X_REQUEST_ID};
+use super::config::Propagation;
+use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
+use super::ids::random;
 use super::open::root;
-use super::random;
-use super::span::{Outcome, Recording, SpanKind, Started};
-use super::tags::{Tags, authority};
+use super::side::{Side, Span};
+use super::span::attach::{ActiveSpan, active_span};
+use super::span::finished::SpanKind;
+use super::span::outcome::Outcome;
+use super::span::recording::{Beginning, Recording};
+use super::span::target::authority;
 use super::task::Task;
-use crate::context::{Exchange, Peer, TraceContext};
-use crate::message::is_grpc;
+use crate::context::{self, Exchange, Peer, TraceContext};
 
 impl Propagation {
     /// Opens the client span of a call: the step of the client layer.
     ///
-    /// Its parent is the span of the application that is active here, else the server span of the exchange; with neither, a trace
-    /// begins. The context goes into the request's headers, over whatever the application copied there.
+    /// Its parent is the span of the application that is active here, else the server span of the
+    /// exchange; with neither, a trace begins. The context goes into the request's headers, over
+    /// whatever the application copied there.
     ///
-    /// A call that is made outside the task of its request (from a spawned task, say) belongs to a trace if its extensions hold a
+    /// A call that is made outside the task of its request (from a spawned task, say) belongs to a
+    /// trace if its extensions hold a
     /// [`TraceContext`]. The clock `now` is read only for a span that is recorded.
     pub fn begin_call(
         &self,
@@ -33,59 +36,31 @@ impl Propagation {
         let inbound = told.or_else(|| exchange.and_then(Exchange::trace));
         let incoming = Incoming::scan(&request.headers, &[]);
         let seen = incoming.seen;
-        let trace = match (inbound, active_span()) {
-            (Some(inbound), active) => child(inbound, active),
-            (None, Some(active)) => under(root(settings, incoming.request_id), &active),
-            (None, None) => root(settings, incoming.request_id),
+        let (mut trace, new_id) = match inbound {
+            Some(inbound) => (inbound.child(random::span_id()), None),
+            None => root(settings, incoming.request_id),
         };
+        if let Some(active) = active_span() {
+            trace = under(trace, &active);
+        }
         let headers = &mut request.headers;
-        trace.write(headers, seen, trace.marks.formats);
+        let new_id = trace.write(headers, seen, trace.marks.formats, new_id);
+        if new_id.is_some() {
+            trace.request_id = new_id;
+        }
         if let Some(id) = &trace.request_id {
             headers.insert(X_REQUEST_ID, id.clone());
         }
         trace.write_carried(headers);
-        let recording = match &settings.sink {
-            Some(sink) if trace.sampled => {
-                let is_grpc = is_grpc(&request.headers);
-                let name = format!("egress {}", authority(request).unwrap_or("-"));
-                let id = trace.request_id();
-                let none: Option<&Peer> = None;
-                let mut tags = Tags::of(
-                    request,
-                    &request.uri,
-                    &settings.identity,
-                    none,
-                    exchange,
-                    id,
-                    is_grpc,
-                );
-                let operation = settings.follows_conventions.then(|| {
-                    let call = Call {
-                        request,
-                        target: &request.uri,
-                        kind: SpanKind::Client,
-                        exchange,
-                        is_grpc,
-                    };
-                    tags.begun(call);
-                    Operation::of(call)
-                });
-                Recording::of(Started {
-                    sink: sink.clone(),
-                    name: name.into(),
-                    kind: SpanKind::Client,
-                    parent_is_remote: false,
-                    trace: trace.clone(),
-                    link: None,
-                    start: now(),
-                    is_grpc,
-                    tags,
-                    exchange: None,
-                    operation,
-                })
-            }
-            Some(_) | None => Recording::none(),
+        let beginning = Beginning {
+            kind: SpanKind::Client,
+            request,
+            exchange,
+            trace: &trace,
+            link: None,
         };
+        let name = || format!("egress {}", authority(request).unwrap_or("-")).into();
+        let recording = settings.recorder.begin(beginning, name, now);
         ClientSpan {
             task: Task::new(None, &trace),
             trace: Some(trace),
@@ -103,27 +78,40 @@ pub struct ClientSpan {
 }
 
 impl ClientSpan {
-    /// What to enter around each poll of the client inside.
-    pub fn task(&mut self) -> &mut Task {
-        &mut self.task
-    }
-
     /// The context that was sent.
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.as_ref()
     }
+}
 
-    /// Whether the span is recorded.
-    #[must_use]
-    pub fn is_recording(&self) -> bool {
+/// The side of a client.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outbound;
+
+impl Side for Outbound {
+    type Span = ClientSpan;
+
+    fn begin(propagation: &Propagation, request: &mut request::Parts) -> ClientSpan {
+        let exchange = context::current();
+        propagation.begin_call(request, exchange.as_ref(), SystemTime::now)
+    }
+}
+
+impl Span for ClientSpan {
+    fn task(&mut self) -> &mut Task {
+        &mut self.task
+    }
+
+    fn is_recording(&self) -> bool {
         self.recording.is_on()
     }
 
-    /// Takes the name that the server gave to the operation, with its header, and lets go of the task for the body to enter.
-    pub fn respond(&mut self, response: &mut response::Parts) -> Task {
+    /// Takes the header out in which the server names the operation.
+    fn respond(&mut self, response: &mut response::Parts) -> Task {
         let headers = &mut response.headers;
-        // Most servers outside the mesh name none, and a glance at the few names costs less than to look a long one up.
+        // Most servers outside the mesh name none, and a glance at the few names costs less than to
+        // look a long one up.
         let is_named = headers.keys().any(|name| *name == DECORATOR);
         let operation = is_named.then(|| headers.remove(DECORATOR)).flatten();
         if self.recording.is_on() {
@@ -141,18 +129,8 @@ impl ClientSpan {
         std::mem::take(&mut self.task)
     }
 
-    /// Ends the span: exports it, if it is recorded.
-    pub fn end(mut self, outcome: &Outcome, now: SystemTime) {
+    fn end(mut self, outcome: &Outcome, now: SystemTime) {
         self.recording.end(outcome, now);
-    }
-}
-
-/// A child of the application's active span, else of the inbound server span.
-fn child(inbound: &TraceContext, active: Option<ActiveSpan>) -> TraceContext {
-    let child = inbound.child(random::span_id());
-    match active {
-        Some(active) => under(child, &active),
-        None => child,
     }
 }
 

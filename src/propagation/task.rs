@@ -1,10 +1,11 @@
-use super::attach::{Attached, Attachment};
+use super::span::attach::{Attached, Attachment};
 use crate::context::{Exchange, Lent, Scope, TraceContext};
 
-/// What is entered around each poll of a request's future and body, so that whatever runs inside finds the request it runs for.
+/// What is entered around each poll of a request's future and body, so that whatever runs inside
+/// finds the request it runs for.
 ///
-/// That is the current exchange of the task (see [`context::current`](crate::context::current)) and, with the feature `opentelemetry`,
-/// an OpenTelemetry context with our ids.
+/// That is the current exchange of the task (see [`context::current`](crate::context::current))
+/// and, with the feature `opentelemetry`, an OpenTelemetry context with our ids.
 #[derive(Debug, Default)]
 pub struct Task {
     exchange: Option<Exchange>,
@@ -33,7 +34,8 @@ impl Task {
         self.exchange.as_ref()
     }
 
-    /// Enters the request until the guard is dropped: a swap of a thread-local, and a push on OpenTelemetry's stack.
+    /// Enters the request until the guard is dropped: a swap of a thread-local, and a push on
+    /// OpenTelemetry's stack.
     pub fn enter(&mut self) -> Entered<'_> {
         Entered {
             _attached: self.attachment.attach(),

@@ -65,7 +65,7 @@ impl Guard {
     ///
     /// The 400 that Envoy answers to a target it cannot normalize and to a host that is none or not the only one, and its 403 to CONNECT.
     pub fn normalize(&self, engine: &Engine, head: &mut Parts) -> Result<(), LocalReply> {
-        let exchange = Exchange::of(&mut head.extensions);
+        let exchange = Exchange::from_extensions(&mut head.extensions);
         Self::rewrite(engine, head, &exchange)
     }
 

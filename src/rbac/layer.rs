@@ -139,7 +139,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        let exchange = Exchange::of(&mut head.extensions);
+        let exchange = Exchange::from_extensions(&mut head.extensions);
         let (loaded, followed);
         let engine: Result<&Engine, LocalReply> = match &self.layer.rules {
             Rules::Live(live) => {

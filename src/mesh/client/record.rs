@@ -7,7 +7,7 @@ use super::error::ClientError;
 use crate::context::Peer;
 use crate::message::{End, OnEnd, ResponseFlags};
 use crate::metrics::{ClientMetrics, ClientRecord};
-use crate::propagation::{ClientSpan, Entered, Outcome, Task};
+use crate::propagation::{ClientSpan, Entered, Outcome, Span, Task};
 
 /// Everything that waits for the end of one outbound call. Dropped before, it records a cancelled call.
 #[derive(Default)]

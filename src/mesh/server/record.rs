@@ -7,7 +7,7 @@ use http::{Method, StatusCode, response};
 use crate::context::{Exchange, Lent, UnderWay};
 use crate::message::{End, LocalReply, OnEnd, ResponseFlags};
 use crate::metrics::{ServerMetrics, ServerRecord};
-use crate::propagation::{Entered, Outcome, ServerSpan, Task};
+use crate::propagation::{Entered, Outcome, ServerSpan, Span, Task};
 
 /// Everything that waits for the end of one inbound request: its span, its metrics, and whoever observes.
 ///

@@ -158,7 +158,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        self.answer(request, false, Exchange::of)
+        self.answer(request, false, Exchange::from_extensions)
     }
 }
 

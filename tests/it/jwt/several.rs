@@ -456,7 +456,8 @@ async fn a_guard_inside_another_does_not_tell_of_another_user() {
     );
     for (second, status) in [(&g1, 200), (&g2, 401)] {
         let app = service_fn(async |request: Request<Empty<bytes::Bytes>>| {
-            let exchange = context::Exchange::of(&mut request.into_parts().0.extensions);
+            let exchange =
+                context::Exchange::from_extensions(&mut request.into_parts().0.extensions);
             assert_eq!(exchange.claims().and_then(Claims::subject), Some("u1"));
             Ok::<_, std::convert::Infallible>(http::Response::new(Empty::<bytes::Bytes>::new()))
         });

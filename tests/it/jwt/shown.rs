@@ -86,7 +86,7 @@ where
     B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
 {
     let (mut head, body) = request.into_parts();
-    let exchange = Exchange::of(&mut head.extensions);
+    let exchange = Exchange::from_extensions(&mut head.extensions);
     let answer = service
         .oneshot(Request::from_parts(head, body))
         .await

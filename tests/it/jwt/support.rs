@@ -65,7 +65,7 @@ pub(super) async fn send(layer: &JwtLayer, request: Request<Empty<Bytes>>) -> Ou
         }
     });
     let (mut head, body) = request.into_parts();
-    let exchange = Exchange::of(&mut head.extensions);
+    let exchange = Exchange::from_extensions(&mut head.extensions);
     let response = layer
         .layer(app)
         .oneshot(Request::from_parts(head, body))

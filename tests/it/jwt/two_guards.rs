@@ -22,7 +22,7 @@ async fn behind(
     let seen = std::sync::Mutex::new(None);
     let app = service_fn(|request: Request<Empty<Bytes>>| {
         let (mut head, _) = request.into_parts();
-        let exchange = Exchange::of(&mut head.extensions);
+        let exchange = Exchange::from_extensions(&mut head.extensions);
         let subject = exchange.claims().and_then(Claims::subject);
         *seen.lock().unwrap() = Some((subject.map(str::to_owned), users(&head.headers)));
         async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) }

@@ -67,7 +67,7 @@ impl Answer {
 
 async fn send(layer: &RbacLayer, request: http::request::Builder) -> Answer {
     let mut request = request.body(Empty::<Bytes>::new()).unwrap();
-    let exchange = Exchange::of(request.extensions_mut());
+    let exchange = Exchange::from_extensions(request.extensions_mut());
     let seen = Arc::new(std::sync::OnceLock::new());
     let note = seen.clone();
     let app = service_fn(move |request: Request<Empty<Bytes>>| {

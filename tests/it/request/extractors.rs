@@ -180,7 +180,7 @@ async fn a_peer_by_hand_fills_a_gap_and_replaces_nobody() {
         "no identity is lent to plaintext"
     );
     let outer = asked(&|request| {
-        let exchange = Exchange::of(request.extensions_mut());
+        let exchange = Exchange::from_extensions(request.extensions_mut());
         exchange.set_peer(proven("desk"));
     });
     assert_eq!(outer.await, desk, "a layer further out");

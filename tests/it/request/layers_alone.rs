@@ -126,7 +126,7 @@ async fn every_layer_goes_under_a_router() {
     let registry = Registry::new();
     let issuer = Issuer::es256(ISSUER);
     let user = any(|request: Request<AxumBody>| async move {
-        let exchange = context::Exchange::of(&mut request.into_parts().0.extensions);
+        let exchange = context::Exchange::from_extensions(&mut request.into_parts().0.extensions);
         let subject = exchange
             .claims()
             .and_then(Claims::subject)

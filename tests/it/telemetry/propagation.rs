@@ -879,8 +879,13 @@ fn types_are_what_servers_need() {
     is_shared::<tower_mesh::propagation::ServerPropagation<()>>();
     is_shared::<tower_mesh::propagation::ClientPropagation<()>>();
     is_shared::<OpenTelemetry>();
-    is_sent::<ResponseBody<Full<Bytes>>>();
-    is_sent::<tower_mesh::propagation::ResponseFuture<std::future::Ready<()>>>();
+    is_sent::<ResponseBody<Full<Bytes>, tower_mesh::propagation::ServerSpan>>();
+    is_sent::<
+        tower_mesh::propagation::ResponseFuture<
+            std::future::Ready<()>,
+            tower_mesh::propagation::ServerSpan,
+        >,
+    >();
 }
 
 #[tokio::test]

@@ -3,12 +3,13 @@
 use http::HeaderValue;
 use http::header::GetAll;
 
-use super::hex::{self, Text};
 use super::parent::Parent;
 use crate::context::{SpanId, TraceContext, TraceId};
+use crate::propagation::ids::hex;
+use crate::propagation::ids::text::Text;
 
 /// Reads the one `traceparent` of a request; `None` means that the trace restarts.
-pub(super) fn traceparent(value: &[u8]) -> Option<Parent> {
+pub(in crate::propagation) fn traceparent(value: &[u8]) -> Option<Parent> {
     let value = trim(value);
     let (version, rest) = value.split_first_chunk::<2>()?;
     let version: [u8; 1] = hex::lower(version)?;
@@ -33,7 +34,7 @@ pub(super) fn traceparent(value: &[u8]) -> Option<Parent> {
 }
 
 /// Appends the `traceparent` of a context: always version 00 and 55 bytes.
-pub(super) fn push_traceparent(text: &mut Text, trace: &TraceContext) {
+pub(in crate::propagation) fn push_traceparent(text: &mut Text, trace: &TraceContext) {
     let mut flags = 0;
     if trace.sampled {
         flags |= SAMPLED;
@@ -49,8 +50,9 @@ pub(super) fn push_traceparent(text: &mut Text, trace: &TraceContext) {
     text.push_hex([flags]);
 }
 
-/// Joins `tracestate` headers and keeps them if all of their members are good; `None` drops the whole list.
-pub(super) fn tracestate(values: &GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
+/// Joins `tracestate` headers and keeps them if all of their members are good; `None` drops the
+/// whole list.
+pub(in crate::propagation) fn tracestate(values: &GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
     let mut list: Vec<&[u8]> = Vec::new();
     let mut count = 0;
     for value in values {
@@ -114,7 +116,7 @@ fn joined_len(list: &[&[u8]]) -> usize {
 }
 
 /// Strips spaces and tabs at both ends.
-pub(super) fn trim(text: &[u8]) -> &[u8] {
+pub(in crate::propagation) fn trim(text: &[u8]) -> &[u8] {
     let mut text = trim_start(text);
     while let [rest @ .., b' ' | b'\t'] = text {
         text = rest;

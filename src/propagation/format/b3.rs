@@ -2,12 +2,13 @@
 
 use http::HeaderValue;
 
-use super::hex::{self, Text};
 use super::parent::{Parent, State, Told};
 use crate::context::{SpanId, TraceContext, TraceId};
+use crate::propagation::ids::hex;
+use crate::propagation::ids::text::Text;
 
 /// Reads `b3`: `{trace}-{span}[-{state}[-{parent}]]`, or a state alone.
-pub(super) fn single(value: &[u8]) -> Told {
+pub(in crate::propagation) fn single(value: &[u8]) -> Told {
     if let Some(state) = single_state(value) {
         return Told::State(state);
     }
@@ -45,16 +46,16 @@ fn single_state(state: &[u8]) -> Option<State> {
 
 /// The five headers of B3, as they came.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Multi<'a> {
-    pub(super) trace_id: Option<&'a HeaderValue>,
-    pub(super) span_id: Option<&'a HeaderValue>,
-    pub(super) parent_span_id: Option<&'a HeaderValue>,
-    pub(super) sampled: Option<&'a HeaderValue>,
-    pub(super) flags: Option<&'a HeaderValue>,
+pub(in crate::propagation) struct Multi<'a> {
+    pub(in crate::propagation) trace_id: Option<&'a HeaderValue>,
+    pub(in crate::propagation) span_id: Option<&'a HeaderValue>,
+    pub(in crate::propagation) parent_span_id: Option<&'a HeaderValue>,
+    pub(in crate::propagation) sampled: Option<&'a HeaderValue>,
+    pub(in crate::propagation) flags: Option<&'a HeaderValue>,
 }
 
 impl Multi<'_> {
-    pub(super) fn read(&self) -> Told {
+    pub(in crate::propagation) fn read(&self) -> Told {
         let state = self.state();
         let ids = self.trace_id.zip(self.span_id);
         if let Some((trace_id, span_id)) = ids {
@@ -111,7 +112,7 @@ fn parent(trace_id: &[u8], span_id: &[u8], state: State) -> Option<Parent> {
 }
 
 /// Appends the single header's value for a context. The state is always written.
-pub(super) fn push_single(text: &mut Text, trace: &TraceContext) {
+pub(in crate::propagation) fn push_single(text: &mut Text, trace: &TraceContext) {
     let id = trace.trace_id.to_bytes();
     match id.last_chunk::<8>() {
         Some(low) if trace.marks.short => text.push_hex(*low),

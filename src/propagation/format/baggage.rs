@@ -5,8 +5,9 @@ use http::header::GetAll;
 
 use super::w3c::trim;
 
-/// Joins `baggage` headers: members that do not parse are skipped, and whole members are dropped from the right to stay in bounds.
-pub(super) fn join(values: &GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
+/// Joins `baggage` headers: members that do not parse are skipped, and whole members are dropped
+/// from the right to stay in bounds.
+pub(in crate::propagation) fn join(values: &GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
     let mut members: Vec<&[u8]> = Vec::new();
     let mut length = 0;
     for value in values {
@@ -20,7 +21,7 @@ pub(super) fn join(values: &GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
     }
     let mut lone = values.iter();
     match (lone.next(), lone.next()) {
-        // One header of which nothing was left out is handed on without a copy.
+        // A lone header that is kept whole is handed on without a copy.
         (Some(only), None) if length == only.len() && length > 0 => Some(only.clone()),
         _ if members.is_empty() => None,
         _ => HeaderValue::from_bytes(&members.join(&b","[..])).ok(),

@@ -1,4 +1,5 @@
-//! The OpenTelemetry context around polls: spans of the application hang under ours, and calls of ours under them.
+//! The OpenTelemetry context around polls: spans of the application hang under ours, and calls of
+//! ours under them.
 
 use opentelemetry::trace::{self as otel, SpanContext, TraceContextExt, TraceFlags, TraceState};
 use opentelemetry::{Context, ContextGuard};
@@ -6,10 +7,10 @@ use opentelemetry::{Context, ContextGuard};
 use crate::context::{SpanId, TraceContext, TraceId};
 
 #[derive(Debug, Default)]
-pub(super) struct Attachment(Option<Context>);
+pub(in crate::propagation) struct Attachment(Option<Context>);
 
 #[derive(Debug)]
-pub(super) struct Attached {
+pub(in crate::propagation) struct Attached {
     _guard: Option<Guard>,
 }
 
@@ -22,8 +23,9 @@ impl std::fmt::Debug for Guard {
 }
 
 impl Attachment {
-    /// One allocation, OpenTelemetry's own. Unsampled spans are attached too, or their children would become roots.
-    pub(super) fn new(trace: &TraceContext) -> Self {
+    /// One allocation, OpenTelemetry's own. Unsampled spans are attached too, or their children
+    /// would become roots.
+    pub(in crate::propagation) fn new(trace: &TraceContext) -> Self {
         let flags = if trace.sampled {
             TraceFlags::SAMPLED
         } else {
@@ -41,7 +43,7 @@ impl Attachment {
         })))
     }
 
-    pub(super) fn attach(&self) -> Attached {
+    pub(in crate::propagation) fn attach(&self) -> Attached {
         Attached {
             _guard: self.0.clone().map(|context| Guard(context.attach())),
         }
@@ -49,14 +51,14 @@ impl Attachment {
 }
 
 /// A span of the application.
-pub(super) struct ActiveSpan {
-    pub(super) trace_id: TraceId,
-    pub(super) span_id: SpanId,
-    pub(super) sampled: bool,
+pub(in crate::propagation) struct ActiveSpan {
+    pub(in crate::propagation) trace_id: TraceId,
+    pub(in crate::propagation) span_id: SpanId,
+    pub(in crate::propagation) sampled: bool,
 }
 
 /// The span that is active where this is called.
-pub(super) fn active_span() -> Option<ActiveSpan> {
+pub(in crate::propagation) fn active_span() -> Option<ActiveSpan> {
     Context::map_current(|context| {
         let span = context.span();
         let span = span.span_context();

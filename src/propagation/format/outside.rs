@@ -1,11 +1,12 @@
 use http::HeaderMap;
 
-/// Takes off what a caller from outside the mesh may not tell us (`spec` H-12): Envoy's own headers.
-pub(super) fn strip_outside(headers: &mut HeaderMap) {
+/// Removes Envoy's own headers, which a caller from outside the mesh may not set (`spec` H-12).
+pub(in crate::propagation) fn strip_outside(headers: &mut HeaderMap) {
     remove_where(headers, |name| name.starts_with("x-envoy-"));
 }
 
-/// Looks at each name once: to begin anew after each removal would cost the square of what the caller sends.
+/// Looks at each name once: to begin anew after each removal would cost the square of what the
+/// caller sends.
 fn remove_where(headers: &mut HeaderMap, mut goes: impl FnMut(&str) -> bool) {
     let names: Vec<_> = headers
         .keys()
@@ -23,7 +24,8 @@ mod tests {
 
     use super::*;
 
-    /// As many others as Envoy's, each with two values, in an order that is worst for whoever begins anew.
+    /// As many others as Envoy's, each with two values, in an order that is worst for whoever
+    /// begins anew.
     fn many(count: usize) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for prefix in ["x-other-", "x-envoy-"] {

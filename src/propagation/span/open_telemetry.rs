@@ -7,15 +7,16 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanEvents, SpanLinks, SpanProcessor};
 
-use super::config::text;
+use super::finished::{FinishedSpan, SpanKind, SpanSink, TagValue};
 use super::resource_attributes;
-use super::span::{FinishedSpan, SpanKind, SpanSink, TagValue};
 use crate::context::{SpanId, TraceContext, TraceId};
 use crate::identity::Workload;
+use crate::propagation::format::headers::text;
 
 /// Hands the mesh's spans to the application's own OpenTelemetry span processor. Cheap to clone.
 ///
-/// It is a span processor itself, so that the application's tracer provider and the mesh share one: one queue, one exporter.
+/// It is a span processor itself, so that the application's tracer provider and the mesh share one:
+/// one queue, one exporter.
 ///
 /// ```
 /// use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SimpleSpanProcessor};
@@ -33,8 +34,10 @@ use crate::identity::Workload;
 ///
 /// # To a collector
 ///
-/// With `opentelemetry-otlp = { version = "0.33", features = ["grpc-tonic"] }`, inside a tokio runtime. The endpoint is that of `OTEL_EXPORTER_OTLP_ENDPOINT`, `http://localhost:4317` by default, and `OTEL_EXPORTER_OTLP_*`, `OTEL_BSP_*`,
-/// `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` count as everywhere.
+/// With `opentelemetry-otlp = { version = "0.33", features = ["grpc-tonic"] }`, inside a tokio
+/// runtime. The endpoint is that of `OTEL_EXPORTER_OTLP_ENDPOINT`, `http://localhost:4317` by
+/// default, and `OTEL_EXPORTER_OTLP_*`, `OTEL_BSP_*`, `OTEL_SERVICE_NAME` and
+/// `OTEL_RESOURCE_ATTRIBUTES` count as everywhere.
 ///
 /// ```ignore
 /// let workload = Workload::new("default", "patients").label("app", "patients");
@@ -63,7 +66,8 @@ struct Export {
 }
 
 impl OpenTelemetry {
-    /// Takes the processor over and tells it of the resource. What a tracer provider says of its resource later, it does not hear.
+    /// Takes over the processor and sets its resource. A tracer provider that shares the processor
+    /// cannot change the resource later.
     #[must_use]
     pub fn new(mut processor: impl SpanProcessor + 'static, resource: &Resource) -> Self {
         processor.set_resource(resource);
@@ -76,12 +80,16 @@ impl OpenTelemetry {
         }))
     }
 
-    /// The resource of a workload: `service.name` is `<app>.<namespace>`, by which Kiali looks traces up.
+    /// The resource of a workload: `service.name` is `<app>.<namespace>`, by which Kiali looks
+    /// traces up.
     ///
-    /// `<app>` is the label `app`, else `app.kubernetes.io/name`, else `service.istio.io/canonical-name`, else the workload's name. There are also
-    /// `service.namespace`; `service.version` by the label `version`, else `app.kubernetes.io/version`; and in a pod, which knows its `POD_NAME`,
-    /// `k8s.namespace.name` and `k8s.pod.name`. What `OTEL_RESOURCE_ATTRIBUTES` says (`key=value,key=value`, percent-encoded) counts before all
-    /// of it; where that cannot be read, none of it counts, and a WARN says so. `OTEL_SERVICE_NAME` is the last word on `service.name`.
+    /// `<app>` is the label `app`, else `app.kubernetes.io/name`, else
+    /// `service.istio.io/canonical-name`, else the workload's name. There are also
+    /// `service.namespace`; `service.version` by the label `version`, else
+    /// `app.kubernetes.io/version`; and in a pod, which knows its `POD_NAME`, `k8s.namespace.name`
+    /// and `k8s.pod.name`. What `OTEL_RESOURCE_ATTRIBUTES` says (`key=value,key=value`,
+    /// percent-encoded) counts before all of it; where that cannot be read, none of it counts, and
+    /// a WARN says so. `OTEL_SERVICE_NAME` is the last word on `service.name`.
     #[must_use]
     pub fn resource(workload: &Workload) -> Resource {
         let env = |name| std::env::var(name).ok().filter(|value| !value.is_empty());

@@ -1,4 +1,4 @@
-//! What `OTEL_RESOURCE_ATTRIBUTES` says.
+//! Reads `OTEL_RESOURCE_ATTRIBUTES`.
 
 use opentelemetry::KeyValue;
 
@@ -7,7 +7,7 @@ use crate::matcher::query;
 /// Reads `key=value,key=value`, percent-encoded. By OpenTelemetry's specification of resources
 /// ("Specifying resource information via an environment variable") nothing of it counts where some
 /// of it cannot be read.
-pub(super) fn read(text: &str) -> Vec<KeyValue> {
+pub(in crate::propagation) fn read(text: &str) -> Vec<KeyValue> {
     let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
     let all: Option<Vec<_>> = pairs.map(pair).collect();
     all.unwrap_or_else(|| {

@@ -10,27 +10,28 @@ use crate::context::Formats;
 pub enum Format {
     /// W3C Trace Context: `traceparent`, `tracestate`.
     W3c,
-    /// Zipkin's B3: the single header `b3` or the `x-b3-` headers. A trace goes on in the encoding in which it came, a new one in the
-    /// `x-b3-` headers.
+    /// Zipkin's B3: the single header `b3` or the `x-b3-` headers. A trace goes on in the encoding
+    /// in which it came, a new one in the `x-b3-` headers.
     B3,
 }
 
-/// What the headers told, all formats considered.
+/// The trace context in the headers, from all formats.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Extracted {
-    pub(super) parent: Option<Parent>,
+pub(in crate::propagation) struct Extracted {
+    pub(in crate::propagation) parent: Option<Parent>,
     /// What should become of a trace that has no parent.
-    pub(super) state: State,
+    pub(in crate::propagation) state: State,
     /// Whether the parent came by `traceparent`, so that `tracestate` belongs to it.
-    pub(super) is_w3c: bool,
+    pub(in crate::propagation) is_w3c: bool,
     /// The formats to go on in.
-    pub(super) formats: Formats,
+    pub(in crate::propagation) formats: Formats,
     /// Those of them that came in, and the first.
-    pub(super) came: Formats,
+    pub(in crate::propagation) came: Formats,
 }
 
-/// Reads the formats in order: the first that is present and valid gives the context. All that came in will go out.
-pub(super) fn extract(order: &[Format], incoming: &Incoming<'_>) -> Extracted {
+/// Reads the formats in order: the first that is present and valid gives the context. All that came
+/// in will go out.
+pub(in crate::propagation) fn extract(order: &[Format], incoming: &Incoming<'_>) -> Extracted {
     let mut extracted = Extracted::default();
     for format in order {
         let (told, formats) = match format {
@@ -63,7 +64,7 @@ fn told_by_w3c(incoming: &Incoming<'_>) -> Told {
     }
 }
 
-/// What B3 told, and in which of its encodings to go on.
+/// Reads B3, and returns the encoding in which the trace goes on.
 fn told_by_b3(incoming: &Incoming<'_>) -> (Told, Formats) {
     let single = incoming.b3.map(|value| b3::single(value.as_bytes()));
     match single {

@@ -2,23 +2,14 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode, Uri, Version, header, request, response};
+use http::{StatusCode, Version, header, request, response};
 
-use super::span::{Errors, Outcome, SpanKind};
-use super::tags::{Tags, authority, cut, url, without_tokens};
+use super::finished::SpanKind;
+use super::outcome::{Errors, Outcome};
+use super::tags::{Call, Tags, URL_FULL, URL_QUERY};
+use super::target::{authority, cut, known, url, without_tokens};
 use crate::context::{Exchange, Peer};
 use crate::message::{GrpcStatus, ResponseFlags};
-
-/// A call as its span tells of it by the conventions.
-#[derive(Clone, Copy)]
-pub(super) struct Call<'a> {
-    pub(super) request: &'a request::Parts,
-    /// Its URI, as it may be shown.
-    pub(super) target: &'a Uri,
-    pub(super) kind: SpanKind,
-    pub(super) exchange: Option<&'a Exchange>,
-    pub(super) is_grpc: bool,
-}
 
 /// What a span is named after, once it is known how the call ended.
 #[derive(Debug)]
@@ -31,7 +22,7 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    pub(super) fn of(call: Call<'_>) -> Self {
+    pub(super) fn new(call: Call<'_>) -> Self {
         let path = call.request.uri.path();
         let rpc = path.strip_prefix('/').filter(|_| call.is_grpc);
         Self {
@@ -55,8 +46,9 @@ impl Operation {
         }
     }
 
-    /// Whether the path is a method that somebody has. A caller may have made up what a server does not know, and what a guard or an
-    /// application without gRPC answered: it names no span.
+    /// Whether the path names a method that the service has. A caller may have made up what a
+    /// server does not know, and what a guard or an application without gRPC answered: it names no
+    /// span.
     pub(super) fn has_method(
         &self,
         exchange: Option<&Exchange>,
@@ -117,7 +109,7 @@ impl Tags {
         }
     }
 
-    /// What the head of the response to a call of ours tells.
+    /// Adds what is known from the head of the response to a call of ours.
     pub(super) fn answered(&mut self, response: &response::Parts) {
         if let Some(peer) = response.extensions.get::<Peer>() {
             self.other_end(peer);
@@ -199,20 +191,13 @@ impl Tags {
     }
 }
 
-/// Whether the body of a good response failed: by the conventions an error, which the status does not tell.
+/// Whether the body of a good response failed: by the conventions an error, which the status does
+/// not tell.
 pub(super) fn is_broken(outcome: &Outcome) -> bool {
     let is_good = |status: StatusCode| !status.is_client_error() && !status.is_server_error();
     outcome.flags == ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
         && outcome.grpc_status.is_none()
         && outcome.status.is_some_and(is_good)
-}
-
-/// A method that the conventions know, for any other stands `_OTHER`.
-fn known(method: &Method) -> Option<&'static str> {
-    const KNOWN: [&str; 10] = [
-        "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY",
-    ];
-    KNOWN.into_iter().find(|known| method.as_str() == *known)
 }
 
 /// The name of a gRPC status; its number where it has none.
@@ -241,8 +226,6 @@ fn name(status: GrpcStatus) -> String {
     name.map_or_else(|| status.code().to_string(), |name| (*name).to_owned())
 }
 
-pub(super) const URL_FULL: &str = "url.full";
-pub(super) const URL_QUERY: &str = "url.query";
 const OTHER: &str = "_OTHER";
 const GRPC: &str = "grpc";
 const UNIMPLEMENTED: u32 = 12;

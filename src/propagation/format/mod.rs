@@ -1,0 +1,10 @@
+//! The headers that carry a trace from one process to the next.
+
+pub(super) mod b3;
+pub(super) mod baggage;
+pub(super) mod extract;
+pub(super) mod headers;
+pub(super) mod outside;
+pub(super) mod parent;
+pub(super) mod request_id;
+pub(super) mod w3c;

@@ -1,0 +1,28 @@
+use crate::context::{SpanId, TraceId};
+
+/// The span that caused a request, as read from one of the formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::propagation) struct Parent {
+    pub(in crate::propagation) trace_id: TraceId,
+    pub(in crate::propagation) span_id: SpanId,
+    /// Whether the caller records; `None` leaves it to us.
+    pub(in crate::propagation) sampled: Option<bool>,
+    pub(in crate::propagation) debug: bool,
+    pub(in crate::propagation) random: bool,
+    pub(in crate::propagation) short: bool,
+}
+
+/// What one format holds: a parent, or only a sampling state, or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::propagation) enum Told {
+    Parent(Parent),
+    State(State),
+    Nothing,
+}
+
+/// B3's sampling state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::propagation) struct State {
+    pub(in crate::propagation) sampled: Option<bool>,
+    pub(in crate::propagation) debug: bool,
+}

@@ -1,0 +1,149 @@
+//! `x-request-id`, and the reason that Envoy keeps in its 15th character.
+
+use http::HeaderValue;
+
+use crate::propagation::ids::hex;
+use crate::propagation::ids::random;
+use crate::propagation::ids::text::Text;
+
+/// Why a request is traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::propagation) enum Reason {
+    Sampled,
+    ServiceForced,
+    ClientForced,
+}
+
+impl Reason {
+    const fn mark(self) -> u8 {
+        match self {
+            Self::Sampled => b'9',
+            Self::ServiceForced => b'a',
+            Self::ClientForced => b'b',
+        }
+    }
+}
+
+/// The id of a request: the one that came, or a new one, which is not text yet.
+#[derive(Clone, Debug)]
+pub(in crate::propagation) enum RequestId {
+    Came(HeaderValue),
+    New(Uuid),
+}
+
+impl RequestId {
+    pub(in crate::propagation) fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Came(id) => reason(id.as_bytes()),
+            Self::New(_) => None,
+        }
+    }
+
+    /// Whether the id falls under so many hundredths of a percent: every hop with the same
+    /// percentage decides alike.
+    ///
+    /// An id that does not start with 8 hex digits never does, as in Envoy.
+    pub(in crate::propagation) fn is_sampled(&self, hundredths: u32) -> bool {
+        let first = match self {
+            Self::Came(id) => id
+                .as_bytes()
+                .first_chunk::<8>()
+                .and_then(|id| hex::any_case(id)),
+            Self::New(id) => id.0.to_be_bytes().first_chunk().copied(),
+        };
+        first.is_some_and(|first| u32::from_be_bytes(first) % 10_000 < hundredths)
+    }
+
+    /// Writes the reason into an id that has a place for one. Returns whether that changes it.
+    pub(in crate::propagation) fn mark(&mut self, reason: Reason) -> bool {
+        match self {
+            Self::Came(id) => match with_reason(id.as_bytes(), reason) {
+                Some(marked) => *id = marked,
+                None => return false,
+            },
+            Self::New(id) => id.mark(reason),
+        }
+        true
+    }
+
+    /// The id that came, or the new one.
+    pub(in crate::propagation) fn split(self) -> (Option<HeaderValue>, Option<Uuid>) {
+        match self {
+            Self::Came(id) => (Some(id), None),
+            Self::New(id) => (None, Some(id)),
+        }
+    }
+}
+
+/// A random UUID of version 4.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::propagation) struct Uuid(u128);
+
+impl Uuid {
+    pub(in crate::propagation) fn new() -> Self {
+        let [high, low] = random::halves();
+        let high = high & 0xffff_ffff_ffff_0fff | 0x4000;
+        let low = low & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
+        Self(u128::from(high) << 64 | u128::from(low))
+    }
+
+    fn mark(&mut self, reason: Reason) {
+        let digit = reason.mark();
+        // `9` is 0x39, `a` and `b` are 0x61 and 0x62.
+        let nibble = (digit & 0x0f) + if digit > b'9' { 9 } else { 0 };
+        self.0 = self.0 & !(0xf << VERSION) | u128::from(nibble) << VERSION;
+    }
+
+    /// Appends the UUID's text.
+    pub(in crate::propagation) fn push(self, text: &mut Text) {
+        let mut digits = [0; 32];
+        hex::write(self.0.to_be_bytes(), &mut digits);
+        let (fours, _) = digits.as_chunks::<4>();
+        for (place, digits) in fours.iter().enumerate() {
+            if (2..6).contains(&place) {
+                text.push(b"-");
+            }
+            text.push(digits);
+        }
+    }
+}
+
+/// The reason an id carries; `None` when nothing has been decided.
+fn reason(id: &[u8]) -> Option<Reason> {
+    match mark(id)? {
+        b'9' => Some(Reason::Sampled),
+        b'a' => Some(Reason::ServiceForced),
+        b'b' => Some(Reason::ClientForced),
+        _ => None,
+    }
+}
+
+/// The id with the reason written into it; `None` when it has no place for one or holds it already.
+fn with_reason(id: &[u8], reason: Reason) -> Option<HeaderValue> {
+    if mark(id)? == reason.mark() {
+        return None;
+    }
+    let mut text = Text::new();
+    text.push(id.get(..PLACE)?);
+    text.push(&[reason.mark()]);
+    text.push(id.get(PLACE + 1..)?);
+    HeaderValue::from_maybe_shared(text.freeze()).ok()
+}
+
+fn mark(id: &[u8]) -> Option<u8> {
+    (id.len() == LENGTH).then(|| id.get(PLACE).copied())?
+}
+
+/// Whether an id from outside may stay: H-14.
+pub(in crate::propagation) fn is_harmless(id: &[u8]) -> bool {
+    (1..=128).contains(&id.len())
+        && id
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+}
+
+const LENGTH: usize = 36;
+/// The version nibble of a UUID.
+const PLACE: usize = 14;
+/// The bits of a UUID below its version.
+const VERSION: u32 = 76;

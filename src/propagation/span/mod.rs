@@ -1,0 +1,18 @@
+//! Spans that are recorded: what they say, and where they go.
+
+#[cfg(feature = "opentelemetry")]
+pub(super) mod attach;
+#[cfg(not(feature = "opentelemetry"))]
+#[path = "attach_nothing.rs"]
+pub(super) mod attach;
+pub(super) mod conventions;
+pub(super) mod finished;
+pub(super) mod identity;
+#[cfg(feature = "opentelemetry")]
+pub(super) mod open_telemetry;
+pub(super) mod outcome;
+pub(super) mod recording;
+#[cfg(feature = "opentelemetry")]
+mod resource_attributes;
+pub(super) mod tags;
+pub(super) mod target;

@@ -1,0 +1,200 @@
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderMap, request, response};
+
+use super::conventions::{Operation, is_broken};
+use super::finished::{FinishedSpan, SpanKind, SpanSink};
+use super::identity::Identity;
+use super::outcome::Outcome;
+use super::tags::{Call, Tags};
+use crate::context::{Exchange, Peer, SpanId, TraceContext, TraceId};
+use crate::message::is_grpc;
+
+/// Which spans are recorded, and what they show of this process.
+#[derive(Clone, Debug, Default)]
+pub(in crate::propagation) struct Recorder {
+    pub(in crate::propagation) identity: Identity,
+    pub(in crate::propagation) sink: Option<Arc<dyn SpanSink>>,
+    pub(in crate::propagation) follows_conventions: bool,
+}
+
+/// What a span begins with.
+#[derive(Clone, Copy)]
+pub(in crate::propagation) struct Beginning<'a> {
+    pub(in crate::propagation) kind: SpanKind,
+    pub(in crate::propagation) request: &'a request::Parts,
+    /// The exchange of the request that came in, or that a call is made for.
+    pub(in crate::propagation) exchange: Option<&'a Exchange>,
+    pub(in crate::propagation) trace: &'a TraceContext,
+    pub(in crate::propagation) link: Option<(TraceId, SpanId)>,
+}
+
+impl Recorder {
+    /// Begins a span if the trace is sampled. The name and the time are asked for only then.
+    pub(in crate::propagation) fn begin(
+        &self,
+        beginning: Beginning<'_>,
+        name: impl FnOnce() -> Arc<str>,
+        now: impl FnOnce() -> SystemTime,
+    ) -> Recording {
+        let Beginning {
+            kind,
+            request,
+            exchange,
+            trace,
+            link,
+        } = beginning;
+        let Some(sink) = self.sink.as_ref().filter(|_| trace.sampled) else {
+            return Recording::default();
+        };
+        let own = exchange.filter(|_| kind == SpanKind::Server);
+        let peer = own.and_then(Exchange::peer);
+        let call = Call {
+            request,
+            target: own.and_then(Exchange::target).unwrap_or(&request.uri),
+            kind,
+            exchange,
+            is_grpc: is_grpc(&request.headers),
+        };
+        let mut tags = Tags::begin(call, &self.identity, peer, trace.request_id());
+        if let Some(peer) = peer {
+            tags.upstream_cluster(&self.identity.cluster(peer.local_addr().port()));
+        }
+        let operation = self.follows_conventions.then(|| {
+            tags.begun(call);
+            Operation::new(call)
+        });
+        Recording(Some(Box::new(Started {
+            sink: sink.clone(),
+            name: name(),
+            kind,
+            trace: trace.clone(),
+            parent_is_remote: own.is_some() && trace.parent_span_id.is_some(),
+            link,
+            start: now(),
+            is_grpc: call.is_grpc,
+            tags,
+            exchange: own.cloned(),
+            operation,
+        })))
+    }
+}
+
+/// A span that is being recorded. It is exported once, at the latest when it is dropped.
+#[derive(Debug, Default)]
+pub(in crate::propagation) struct Recording(Option<Box<Started>>);
+
+/// The one allocation of a recorded span besides its tags.
+#[derive(Debug)]
+struct Started {
+    sink: Arc<dyn SpanSink>,
+    name: Arc<str>,
+    kind: SpanKind,
+    trace: TraceContext,
+    parent_is_remote: bool,
+    link: Option<(TraceId, SpanId)>,
+    start: SystemTime,
+    is_grpc: bool,
+    tags: Tags,
+    /// Of the request that came in: what guards say of its target is known at the end.
+    exchange: Option<Exchange>,
+    /// Where the span is to follow OpenTelemetry's conventions, too.
+    operation: Option<Operation>,
+}
+
+impl Recording {
+    pub(in crate::propagation) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(in crate::propagation) fn rename(&mut self, name: &str) {
+        if let Some(started) = &mut self.0
+            && started.operation.is_none()
+        {
+            started.name = name.into();
+        }
+    }
+
+    /// Notes who answered.
+    pub(in crate::propagation) fn peer(&mut self, peer: &Peer) {
+        if let Some(started) = &mut self.0 {
+            started.tags.peer(peer);
+        }
+    }
+
+    /// Reads the head of the response.
+    pub(in crate::propagation) fn respond(&mut self, headers: &HeaderMap) {
+        if let Some(started) = &mut self.0
+            && started.is_grpc
+        {
+            started.tags.grpc_message(headers);
+            if let Some(operation) = &mut started.operation {
+                operation.is_answered = is_grpc(headers);
+            }
+        }
+    }
+
+    /// Reads the head of the response to a call of ours, where the conventions ask for it.
+    pub(in crate::propagation) fn answered(&mut self, response: &response::Parts) {
+        if let Some(started) = &mut self.0
+            && started.operation.is_some()
+        {
+            started.tags.answered(response);
+        }
+    }
+
+    pub(in crate::propagation) fn end(&mut self, outcome: &Outcome, now: SystemTime) {
+        let Some(started) = self.0.take() else {
+            return;
+        };
+        let Started {
+            sink,
+            name,
+            kind,
+            trace,
+            parent_is_remote,
+            link,
+            start,
+            is_grpc,
+            mut tags,
+            exchange,
+            operation,
+        } = *started;
+        if let Some(exchange) = &exchange {
+            tags.hide(exchange);
+        }
+        let mut errors = outcome.errors(kind, is_grpc);
+        tags.outcome(outcome, errors, is_grpc);
+        errors.status |= operation.is_some() && is_broken(outcome);
+        let name = match operation {
+            None => name,
+            Some(operation) => {
+                let route = exchange.as_ref().and_then(Exchange::route);
+                let has_method = operation.has_method(exchange.as_ref(), outcome, kind);
+                tags.ended(&operation, route, outcome, errors, has_method);
+                operation.name(route.map(|route| &**route), has_method)
+            }
+        };
+        sink.export(FinishedSpan {
+            name,
+            kind,
+            trace,
+            parent_is_remote,
+            link,
+            start,
+            // A clock that was set back must not make a span that ends before it starts.
+            end: now.max(start),
+            is_error: errors.status,
+            tags: tags.into_inner(),
+        });
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if self.is_on() {
+            self.end(&Outcome::cancelled(), SystemTime::now());
+        }
+    }
+}

@@ -1,0 +1,250 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
+
+use super::finished::{SpanKind, TagValue};
+use super::identity::Identity;
+use super::outcome::{Errors, Outcome};
+use super::target::{authority, cut, known, url, without_tokens};
+use crate::context::{Exchange, Peer};
+use crate::propagation::format::headers::text;
+
+/// A request that comes in or goes out, as its span shows it.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) request: &'a request::Parts,
+    /// Its URI, as it may be shown.
+    pub(super) target: &'a Uri,
+    pub(super) kind: SpanKind,
+    /// What of it must not show.
+    pub(super) exchange: Option<&'a Exchange>,
+    pub(super) is_grpc: bool,
+}
+
+/// The tags of a span, in Istio's view: all values are texts.
+#[derive(Debug)]
+pub(in crate::propagation) struct Tags(Vec<(Cow<'static, str>, TagValue)>);
+
+impl Tags {
+    /// What is known when the request comes in or goes out.
+    pub(super) fn begin(
+        call: Call<'_>,
+        identity: &Identity,
+        peer: Option<&Peer>,
+        request_id: Option<&HeaderValue>,
+    ) -> Self {
+        let Call {
+            request,
+            target,
+            exchange,
+            is_grpc,
+            ..
+        } = call;
+        let mut tags = Self(Vec::with_capacity(32));
+        let headers = &request.headers;
+        tags.fixed("component", "proxy");
+        if let Some(node_id) = &identity.node_id {
+            tags.shared("node_id", node_id);
+        }
+        for (name, value) in &identity.constant {
+            tags.shared(name, value);
+        }
+        tags.header("guid:x-request-id", request_id);
+        let shown = Shown::find(headers);
+        tags.header("guid:x-client-trace-id", shown.client_trace_id);
+        let is_tls = peer.is_some_and(Peer::is_tls);
+        let path = shown.original_path.and_then(text);
+        let path = path.or_else(|| target.path_and_query().map(|path| path.as_str()));
+        let path = without_tokens(path.unwrap_or("/"), exchange);
+        tags.owned(HTTP_URL, url(request, target, &path, is_tls));
+        tags.method(&request.method);
+        tags.fixed("http.protocol", protocol(request.version));
+        tags.header_or_dash("user_agent", shown.user_agent);
+        tags.header_or_dash("downstream_cluster", shown.downstream_cluster);
+        if let Some(peer) = peer {
+            tags.peer(peer);
+        }
+        if is_grpc {
+            tags.owned("grpc.path", cut(request.uri.path()).to_owned());
+            if let Some(authority) = authority(request) {
+                tags.owned("grpc.authority", authority.to_owned());
+            }
+            tags.header("grpc.content_type", headers.get(header::CONTENT_TYPE));
+            tags.header("grpc.timeout", headers.get(GRPC_TIMEOUT));
+        }
+        tags
+    }
+
+    pub(in crate::propagation) fn peer(&mut self, peer: &Peer) {
+        self.shared("peer.address", peer.remote_ip_text());
+    }
+
+    /// Removes the query parameters from the URL that guards further in have since named as ones
+    /// that may hold a token.
+    pub(in crate::propagation) fn hide(&mut self, exchange: &Exchange) {
+        for (name, value) in &mut self.0 {
+            let TagValue::Owned(text) = value else {
+                continue;
+            };
+            match &**name {
+                HTTP_URL | URL_FULL => {
+                    if let Cow::Owned(shown) = without_tokens(text, Some(exchange)) {
+                        *text = shown;
+                    }
+                }
+                URL_QUERY => {
+                    let query = format!("?{text}");
+                    if let Cow::Owned(shown) = without_tokens(&query, Some(exchange)) {
+                        *text = shown.trim_start_matches('?').to_owned();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(in crate::propagation) fn upstream_cluster(&mut self, cluster: &Arc<str>) {
+        self.shared("upstream_cluster", cluster);
+        self.shared("upstream_cluster.name", cluster);
+    }
+
+    pub(in crate::propagation) fn grpc_message(&mut self, headers: &HeaderMap) {
+        self.header("grpc.message", headers.get(GRPC_MESSAGE));
+    }
+
+    /// What is known when the response has ended.
+    pub(super) fn outcome(&mut self, outcome: &Outcome, errors: Errors, is_grpc: bool) {
+        self.status(outcome.status);
+        self.size("request_size", outcome.request_bytes);
+        self.size("response_size", outcome.response_bytes);
+        if outcome.flags.is_empty() {
+            self.fixed("response_flags", "-");
+        } else {
+            self.owned("response_flags", outcome.flags.to_string());
+        }
+        if let Some(status) = outcome.grpc_status.filter(|_| is_grpc) {
+            self.owned("grpc.status_code", status.code().to_string());
+        }
+        if errors.tag {
+            self.fixed("error", "true");
+        }
+    }
+
+    pub(in crate::propagation) fn into_inner(self) -> Vec<(Cow<'static, str>, TagValue)> {
+        self.0
+    }
+
+    pub(in crate::propagation) fn fixed(&mut self, name: &'static str, value: &'static str) {
+        self.0.push((name.into(), TagValue::Static(value)));
+    }
+
+    pub(in crate::propagation) fn shared(&mut self, name: &'static str, value: &Arc<str>) {
+        let value = TagValue::Shared(Arc::clone(value));
+        self.0.push((name.into(), value));
+    }
+
+    pub(in crate::propagation) fn owned(&mut self, name: &'static str, value: String) {
+        self.0.push((name.into(), TagValue::Owned(value)));
+    }
+
+    pub(in crate::propagation) fn number(&mut self, name: &'static str, value: i64) {
+        let value = TagValue::Number(value, value.to_string());
+        self.0.push((name.into(), value));
+    }
+
+    fn method(&mut self, method: &Method) {
+        match known(method) {
+            Some(name) => self.fixed("http.method", name),
+            None => self.owned("http.method", cut(method.as_str()).to_owned()),
+        }
+    }
+
+    fn status(&mut self, status: Option<StatusCode>) {
+        let common = match status.map_or(0, |status| status.as_u16()) {
+            0 => "0",
+            200 => "200",
+            201 => "201",
+            204 => "204",
+            304 => "304",
+            401 => "401",
+            403 => "403",
+            404 => "404",
+            500 => "500",
+            503 => "503",
+            other => return self.owned("http.status_code", other.to_string()),
+        };
+        self.fixed("http.status_code", common);
+    }
+
+    fn size(&mut self, name: &'static str, bytes: u64) {
+        match bytes {
+            0 => self.fixed(name, "0"),
+            _ => self.owned(name, bytes.to_string()),
+        }
+    }
+
+    /// Texts that need no cutting share the header's.
+    pub(in crate::propagation) fn header(
+        &mut self,
+        name: &'static str,
+        value: Option<&HeaderValue>,
+    ) {
+        match value.and_then(|value| Some((value, text(value)?))) {
+            Some((value, text)) if cut(text).len() == text.len() => {
+                self.0.push((name.into(), TagValue::Header(value.clone())));
+            }
+            Some((_, text)) => self.owned(name, cut(text).to_owned()),
+            None => {}
+        }
+    }
+
+    fn header_or_dash(&mut self, name: &'static str, value: Option<&HeaderValue>) {
+        match value.filter(|value| text(value).is_some()) {
+            None => self.fixed(name, "-"),
+            value => self.header(name, value),
+        }
+    }
+}
+
+/// Headers that most spans show, found in one pass over all.
+#[derive(Default)]
+struct Shown<'a> {
+    client_trace_id: Option<&'a HeaderValue>,
+    user_agent: Option<&'a HeaderValue>,
+    downstream_cluster: Option<&'a HeaderValue>,
+    original_path: Option<&'a HeaderValue>,
+}
+
+impl<'a> Shown<'a> {
+    /// The first of several headers with one name counts.
+    fn find(headers: &'a HeaderMap) -> Self {
+        let mut shown = Self::default();
+        for (name, value) in headers {
+            let slot = match name.as_str() {
+                "x-client-trace-id" => &mut shown.client_trace_id,
+                "user-agent" => &mut shown.user_agent,
+                "x-envoy-downstream-service-cluster" => &mut shown.downstream_cluster,
+                "x-envoy-original-path" => &mut shown.original_path,
+                _ => continue,
+            };
+            slot.get_or_insert(value);
+        }
+        shown
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "HTTP/1.1",
+    }
+}
+
+const HTTP_URL: &str = "http.url";
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub(super) const URL_FULL: &str = "url.full";
+pub(super) const URL_QUERY: &str = "url.query";

@@ -1,0 +1,85 @@
+//! What a span shows of a request's method and target.
+
+use std::borrow::Cow;
+
+use http::{Method, Uri, header, request};
+
+use crate::context::Exchange;
+use crate::matcher::query;
+use crate::propagation::format::headers::text;
+
+/// The authority of a request, of its target, else its `host`: as much as a span should show of it,
+/// without a password.
+pub(in crate::propagation) fn authority(request: &request::Parts) -> Option<&str> {
+    let whole = match request.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers.get(header::HOST).and_then(text)?,
+    };
+    Some(cut(whole.rsplit_once('@').map_or(whole, |(_, host)| host)))
+}
+
+pub(in crate::propagation) fn url(
+    request: &request::Parts,
+    target: &Uri,
+    path: &str,
+    is_tls: bool,
+) -> String {
+    let scheme = match (is_tls, target.scheme_str()) {
+        (true, _) | (false, Some("https")) => "https",
+        (false, _) => "http",
+    };
+    let authority = authority(request).unwrap_or_default();
+    let path = cut(path);
+    let mut url = String::with_capacity(scheme.len() + 3 + authority.len() + path.len());
+    for part in [scheme, "://", authority, path] {
+        url.push_str(part);
+    }
+    url
+}
+
+/// The path without the query parameters that may hold a bearer token (rule J-25): a reader of
+/// spans must not be able to use it. Neither does it show what signs a URL, by OpenTelemetry's
+/// list.
+///
+/// Guards say which ones; where none has come to look, the parameter's name and the form of its
+/// value do.
+pub(in crate::propagation) fn without_tokens<'p>(
+    path: &'p str,
+    exchange: Option<&Exchange>,
+) -> Cow<'p, str> {
+    let is_dropped = |key: &[u8], value: &[u8]| {
+        let mut hidden = exchange.into_iter().flat_map(Exchange::hidden_parameters);
+        query::is_token(key, value)
+            || SIGNING.iter().any(|name| query::is_name(key, name))
+            || hidden.any(|name| query::is_name(key, name))
+    };
+    query::without(path, is_dropped).map_or(Cow::Borrowed(path), Cow::Owned)
+}
+
+/// The parameters that the conventions for URLs call sensitive.
+const SIGNING: [&str; 7] = [
+    "AWSAccessKeyId",
+    "Signature",
+    "sig",
+    "X-Goog-Signature",
+    "X-Amz-Signature",
+    "X-Amz-Credential",
+    "X-Amz-Security-Token",
+];
+
+/// A method that the conventions know; `None` for others, which they call `_OTHER`.
+pub(super) fn known(method: &Method) -> Option<&'static str> {
+    const KNOWN: [&str; 10] = [
+        "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY",
+    ];
+    KNOWN.into_iter().find(|known| method.as_str() == *known)
+}
+
+/// At most 256 bytes of it, as Envoy cuts paths; whole characters.
+pub(in crate::propagation) fn cut(text: &str) -> &str {
+    if text.len() <= 256 {
+        return text;
+    }
+    let end = (0..=256).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or_default()).unwrap_or_default()
+}

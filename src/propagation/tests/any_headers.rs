@@ -1,0 +1,84 @@
+use http::{HeaderName, HeaderValue};
+use proptest::prelude::*;
+
+use super::fixture::{SPAN, TRACE, begin, epoch, request};
+use crate::context::Exchange;
+use crate::propagation::Propagation;
+
+#[test]
+fn headers_that_are_no_text_are_no_context() {
+    let bad = "\u{ff}\u{fe}";
+    let names = [
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "b3",
+        "x-b3-traceid",
+        "x-b3-spanid",
+        "x-b3-sampled",
+        "x-client-trace-id",
+        "x-envoy-decorator-operation",
+    ];
+    let headers: Vec<_> = names.iter().map(|name| (*name, bad)).collect();
+    let (trace, _) = begin(&headers);
+    assert_eq!(trace.parent_span_id, None);
+}
+
+fn any_header() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
+    let names = [
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "b3",
+        "x-b3-traceid",
+        "x-b3-spanid",
+        "x-b3-parentspanid",
+        "x-b3-sampled",
+        "x-b3-flags",
+        "x-request-id",
+        "sw8",
+    ];
+    let near = format!("00-{TRACE}-{SPAN}-01");
+    let value = prop_oneof![
+        proptest::collection::vec(0x20..=0xff_u8, 0..80),
+        Just(near.into_bytes()),
+        "[0-9a-f]{0,33}(-[0-9a-f]{0,17}){0,3}".prop_map(String::into_bytes),
+        "[a-z@]{0,3}(=[ -~]{0,4})?(,[a-z]=[0-9;]{0,3}){0,40}".prop_map(String::into_bytes),
+    ];
+    (proptest::sample::select(names.to_vec()), value).prop_filter_map(
+        "a header value",
+        |(name, value)| {
+            Some((
+                HeaderName::from_static(name),
+                HeaderValue::from_bytes(&value).ok()?,
+            ))
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_headers_give_a_context_that_reads_back(headers in proptest::collection::vec(any_header(), 0..12)) {
+        let mut inbound = request(&[]);
+        for (name, value) in headers {
+            inbound.headers.append(name, value);
+        }
+        let propagation = Propagation::new();
+        let exchange = Exchange::default();
+        drop(propagation.begin(&mut inbound, &exchange, epoch));
+        let here = exchange.trace().unwrap().clone();
+        let mut call = request(&[]);
+        let client = propagation.begin_call(&mut call, Some(&exchange), epoch);
+        let sent = client.trace().unwrap().clone();
+        let there = Exchange::default();
+        drop(propagation.begin(&mut call, &there, epoch));
+        let there = there.trace().unwrap();
+        prop_assert_eq!(sent.trace_id, here.trace_id);
+        prop_assert_eq!(there.trace_id, here.trace_id);
+        prop_assert_eq!(there.parent_span_id, Some(sent.span_id));
+        prop_assert_eq!(there.sampled, here.sampled);
+        prop_assert_eq!(there.tracestate(), here.tracestate());
+        prop_assert_eq!(there.baggage(), here.baggage());
+        prop_assert_eq!(there.request_id(), here.request_id());
+    }
+}

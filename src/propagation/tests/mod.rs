@@ -1,0 +1,10 @@
+//! What the room does as a whole, by subject.
+
+mod any_headers;
+mod b3;
+mod client;
+mod fixture;
+mod ids;
+mod request_id;
+mod server;
+mod w3c;

@@ -1,0 +1,144 @@
+#![allow(clippy::string_slice, reason = "a test may panic")]
+
+use super::fixture::{
+    SPAN, TRACE, UUID, answer, begin_with, epoch, insider, outsider, request, shown,
+};
+use crate::context::Exchange;
+use crate::propagation::{Propagation, Span};
+
+/// H-14.
+#[test]
+fn request_ids_are_made_kept_or_replaced() {
+    let quiet = Propagation::new().sample_percent(0.0);
+    let preserving = quiet.clone().preserve_external_request_id();
+    let long = "x".repeat(129);
+    let rows: [(&Propagation, Exchange, Option<&str>, bool); 12] = [
+        (&quiet, Exchange::default(), None, false),
+        (&quiet, Exchange::default(), Some(""), false),
+        (&quiet, Exchange::default(), Some(UUID), true),
+        (&quiet, Exchange::default(), Some("no uuid at all"), true),
+        (&quiet, insider(), Some(UUID), true),
+        (&quiet, insider(), Some(&long), true),
+        (&quiet, outsider(), Some(UUID), false),
+        (&preserving, outsider(), Some(UUID), true),
+        (&preserving, outsider(), Some("a.b-c_d:1"), true),
+        (&preserving, outsider(), Some("a b"), false),
+        (&preserving, outsider(), Some(&long), false),
+        (&preserving, outsider(), Some(""), false),
+    ];
+    for (propagation, exchange, sent, is_kept) in rows {
+        let headers: Vec<_> = sent.iter().map(|id| ("x-request-id", *id)).collect();
+        let (trace, seen) = begin_with(propagation, &exchange, &headers);
+        let id = trace.request_id().unwrap().to_str().unwrap();
+        assert_eq!(shown(&seen, "x-request-id"), id);
+        assert_eq!(Some(id) == sent, is_kept, "{sent:?} became {id}");
+        if !is_kept {
+            assert_eq!(id.len(), 36);
+            assert_eq!(id, id.to_lowercase());
+            assert_eq!(&id[14..15], "4");
+            assert!("89ab".contains(&id[19..20]));
+            let dashes: Vec<_> = id.match_indices('-').map(|(at, _)| at).collect();
+            assert_eq!(dashes, [8, 13, 18, 23]);
+        }
+    }
+}
+
+#[test]
+fn the_request_id_decides_alike_at_every_hop() {
+    // The first 8 digits of `UUID` are 0x3f2504e0 = 1059390688, so it falls below 6.89 % and above.
+    for (percent, sampled) in [
+        (0.0, false),
+        (6.88, false),
+        (6.89, true),
+        (100.0, true),
+        (f64::NAN, false),
+        (-1.0, false),
+        (1e9, true),
+    ] {
+        let propagation = Propagation::new().sample_percent(percent);
+        let (trace, _) = begin_with(
+            &propagation,
+            &Exchange::default(),
+            &[("x-request-id", UUID)],
+        );
+        assert_eq!(trace.sampled, sampled, "{percent}");
+        let expected = if sampled {
+            UUID.replacen("-4", "-9", 2).replace("-9f89", "-4f89")
+        } else {
+            UUID.to_owned()
+        };
+        assert_eq!(trace.request_id().unwrap(), expected.as_str(), "{percent}");
+    }
+    for id in ["short", "zzzzzzzz-4f89-41d3-9a0c-0305e82c3301"] {
+        let (trace, _) = begin_with(
+            &Propagation::new().sample_percent(100.0),
+            &Exchange::default(),
+            &[("x-request-id", id)],
+        );
+        assert!(!trace.sampled, "{id}");
+    }
+}
+
+#[test]
+fn reasons_force_and_parents_decide() {
+    let marked = |mark: &str| format!("3f2504e0-4f89-{mark}1d3-9a0c-0305e82c3301");
+    let (on, off) = (
+        format!("00-{TRACE}-{SPAN}-01"),
+        format!("00-{TRACE}-{SPAN}-00"),
+    );
+    let id = |mark: &str| ("x-request-id", marked(mark));
+    let client = ("x-client-trace-id", "abc".to_owned());
+    let force = ("x-envoy-force-trace", "true".to_owned());
+    let rows = [
+        (vec![id("4")], false, "4"),
+        (vec![id("9")], true, "9"),
+        (vec![id("a")], true, "a"),
+        (vec![id("b")], true, "b"),
+        (vec![id("7")], false, "7"),
+        (vec![id("4"), client.clone()], true, "b"),
+        (vec![id("4"), force.clone()], true, "a"),
+        (vec![id("4"), client.clone(), force.clone()], true, "b"),
+        (vec![id("4"), ("traceparent", on)], true, "9"),
+        (vec![id("9"), ("traceparent", off.clone())], false, "9"),
+        (vec![id("4"), ("traceparent", off)], false, "4"),
+        (vec![id("4"), ("b3", "1".to_owned())], true, "9"),
+        (vec![id("9"), ("b3", "0".to_owned())], false, "9"),
+    ];
+    for (headers, sampled, mark) in rows {
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let (trace, _) = begin_with(
+            &Propagation::new().sample_percent(0.0),
+            &Exchange::default(),
+            &headers,
+        );
+        assert_eq!(trace.sampled, sampled, "{headers:?}");
+        assert_eq!(
+            trace.request_id().unwrap(),
+            marked(mark).as_str(),
+            "{headers:?}"
+        );
+    }
+}
+
+#[test]
+fn returns_the_request_id_only_when_asked() {
+    let returned = |propagation: &Propagation, exchange: &Exchange, headers: &[(&str, &str)]| {
+        let mut response = answer();
+        propagation
+            .begin(&mut request(headers), exchange, epoch)
+            .respond(&mut response);
+        response.headers.contains_key("x-request-id")
+    };
+    let force = [("x-envoy-force-trace", "1")];
+    assert!(!returned(&Propagation::new(), &insider(), &[]));
+    assert!(returned(&Propagation::new(), &insider(), &force));
+    assert!(!returned(&Propagation::new(), &outsider(), &force));
+    assert!(returned(
+        &Propagation::new().return_request_id(),
+        &outsider(),
+        &[]
+    ));
+}
