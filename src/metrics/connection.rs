@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 
-use super::base::{BaseId, ConnectionCells};
 use super::registry::Registry;
+use super::store::series::{BaseId, ConnectionCells};
 use crate::message::ResponseFlags;
 
 /// One connection that carries no HTTP, in Istio's TCP families: counted as opened when made, as closed when dropped.

@@ -46,42 +46,28 @@
 //! - Peer metadata is remembered by a hash of its bytes, for each sender, not by its id alone, and counts only over mutual TLS.
 //! - Destination hosts are stripped of their port.
 
-mod base;
-mod cell;
 mod client;
 mod client_layer;
 mod connection;
-mod families;
-mod format;
-mod grow;
-mod labels;
+mod expose;
 mod layer;
-mod metadata;
-mod own;
-mod peers;
-mod process;
+mod peer;
 mod record;
 mod registry;
 mod scrape;
 mod scrape_body;
-mod scrapes;
 mod server;
-mod service_name;
-mod standing;
-mod stories;
-mod table;
-mod text;
-mod wire;
+mod store;
 
 pub use client::{ClientMetrics, ClientRecord};
 pub use client_layer::{ClientEnd, ClientMetricsLayer, ClientMetricsService, ClientResponseFuture};
 pub use connection::Connection;
-pub use format::Format;
+pub use expose::format::Format;
 pub use layer::{Metrics, MetricsLayer, ResponseFuture, ServerEnd};
-pub use process::{Counter, Gauge};
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use peer::service_name::ServiceName;
 pub use registry::Registry;
 pub use scrape::{PATH, Scrape};
 pub use scrape_body::{ScrapeBody, ScrapeError};
 pub use server::{ServerMetrics, ServerRecord};
-#[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use service_name::ServiceName;
+pub use store::process::{Counter, Gauge};

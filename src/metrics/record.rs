@@ -2,9 +2,9 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode, Version, request, response};
 
-use super::base::{BaseId, Messages, Observed};
-use super::labels::{Outcome, Protocol};
-use super::table::Table;
+use super::store::labels::{Outcome, Protocol};
+use super::store::series::{BaseId, Messages, Observed};
+use super::store::table::Table;
 use crate::message::{ByteCount, End, ResponseFlags, is_grpc};
 
 /// The half of a record that both sides share: clock, sizes, outcome.

@@ -3,13 +3,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::client::ClientMetrics;
-use super::families::Exposition;
-use super::format::Format;
-use super::process::{Counter, Gauge, Process};
-use super::scrapes::Scrapes;
+use super::expose::families::Exposition;
+use super::expose::format::Format;
+use super::expose::slots::Scrapes;
+use super::expose::text::Text;
 use super::server::ServerMetrics;
-use super::table::Table;
-use super::text::Text;
+use super::store::process::{Counter, Gauge, Process};
+use super::store::table::Table;
 use crate::identity::{SpiffeId, Workload};
 
 /// All metrics of a process. Cheap to clone; all clones are one registry.

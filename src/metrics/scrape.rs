@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use tower_service::Service;
 
-use super::format::Format;
+use super::expose::format::Format;
 use super::registry::Registry;
 use super::scrape_body::ScrapeBody;
 

@@ -7,10 +7,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::format::Format;
+use super::expose::format::Format;
+use super::expose::slots::Ticket;
+use super::expose::text::Text;
 use super::registry::Registry;
-use super::scrapes::Ticket;
-use super::text::Text;
 
 /// The body of a [`Scrape`](super::Scrape)'s answer: the text of all metrics. What has more than 128 KiB is written piece by piece as it is
 /// sent.

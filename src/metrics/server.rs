@@ -4,17 +4,17 @@ use std::time::Instant;
 
 use http::{request, response};
 
-use super::base::BaseId;
 use super::connection::Connection;
-use super::grow::Grow;
-use super::labels::BaseLabels;
-use super::metadata::{Asked, Instance, OwnMetadata, Received};
-use super::own::Own;
-use super::peers::{Peers, Seen, Sight};
+use super::peer::local_labels::Own;
+use super::peer::metadata::{Asked, Instance, OwnMetadata, Received};
+use super::peer::peers::{Peers, Seen, Sight};
+use super::peer::service_name::ServiceName;
 use super::record::Record;
 use super::registry::Registry;
-use super::service_name::ServiceName;
-use super::table::{Interned, May};
+use super::store::append_only_map::Grow;
+use super::store::labels::BaseLabels;
+use super::store::series::BaseId;
+use super::store::table::{Interned, May};
 use crate::context::Peer;
 use crate::identity::{SpiffeId, Workload};
 use crate::message::{ByteCount, End, ResponseFlags};

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// Whether labels that a peer's own words caused are shown, and why not. Seconds are by the table's clock.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(in crate::metrics) struct Standing {
     state: AtomicU8,
     told_at: AtomicU64,
     is_accepted: AtomicBool,
@@ -10,7 +10,7 @@ pub(super) struct Standing {
 
 impl Standing {
     /// Shown from now on.
-    pub(super) const fn new(now: u64) -> Self {
+    pub(in crate::metrics) const fn new(now: u64) -> Self {
         Self {
             state: AtomicU8::new(SHOWN),
             told_at: AtomicU64::new(now),
@@ -18,50 +18,50 @@ impl Standing {
         }
     }
 
-    pub(super) fn is_shown(&self) -> bool {
+    pub(in crate::metrics) fn is_shown(&self) -> bool {
         self.state.load(Ordering::Relaxed) == SHOWN
     }
 
     /// Whether what is counted here belongs under the peer's name.
-    pub(super) fn is_folded(&self) -> bool {
+    pub(in crate::metrics) fn is_folded(&self) -> bool {
         self.state.load(Ordering::Relaxed) == FOLDED
     }
 
-    pub(super) fn show(&self, now: u64) {
+    pub(in crate::metrics) fn show(&self, now: u64) {
         self.state.store(SHOWN, Ordering::Relaxed);
         self.tell(now);
     }
 
     /// Hides it, and moves what it counted and will count to the peer's name.
-    pub(super) fn fold(&self) {
+    pub(in crate::metrics) fn fold(&self) {
         self.state.store(FOLDED, Ordering::Relaxed);
     }
 
     /// Hides it with what it counted, which would look like load if it were moved.
-    pub(super) fn retire(&self) {
+    pub(in crate::metrics) fn retire(&self) {
         self.state.store(RETIRED, Ordering::Relaxed);
     }
 
     /// The peer says it again. Writes only when the second is another: all threads read this.
-    pub(super) fn tell(&self, now: u64) {
+    pub(in crate::metrics) fn tell(&self, now: u64) {
         if self.told_at.load(Ordering::Relaxed) < now {
             self.told_at.store(now, Ordering::Relaxed);
         }
     }
 
     /// Whether nobody has said it for so long that it can go.
-    pub(super) fn is_idle(&self, now: u64) -> bool {
+    pub(in crate::metrics) fn is_idle(&self, now: u64) -> bool {
         now.saturating_sub(self.told_at.load(Ordering::Relaxed)) >= LONG
     }
 
     /// A request that said so was let in.
-    pub(super) fn accept(&self) {
+    pub(in crate::metrics) fn accept(&self) {
         if !self.is_accepted.load(Ordering::Relaxed) {
             self.is_accepted.store(true, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn is_accepted(&self) -> bool {
+    pub(in crate::metrics) fn is_accepted(&self) -> bool {
         self.is_accepted.load(Ordering::Relaxed)
     }
 }
@@ -71,4 +71,4 @@ const FOLDED: u8 = 1;
 const RETIRED: u8 = 2;
 
 /// How many seconds make a peer's words old.
-pub(super) const LONG: u64 = 3600;
+pub(in crate::metrics) const LONG: u64 = 3600;

@@ -12,7 +12,7 @@ use super::families::Exposition;
 /// The scrapes that are under way. What they have read is kept here, and not with whoever writes it out: so a few places bound the memory of
 /// all scrapes, however many are never taken to their end.
 #[derive(Debug)]
-pub(super) struct Scrapes {
+pub(in crate::metrics) struct Scrapes {
     places: [Mutex<Option<Scraped>>; MAX_SCRAPES],
     begun: AtomicU64,
 }
@@ -26,13 +26,13 @@ struct Scraped {
 
 /// By what a scrape finds its place.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(in crate::metrics) struct Ticket {
     place: usize,
     number: u64,
 }
 
 impl Scrapes {
-    pub(super) const fn new() -> Self {
+    pub(in crate::metrics) const fn new() -> Self {
         Self {
             places: [const { Mutex::new(None) }; MAX_SCRAPES],
             begun: AtomicU64::new(0),
@@ -40,7 +40,11 @@ impl Scrapes {
     }
 
     /// Begins a scrape of what `read` gives; `None` when too many are under way. One that takes too long loses its place.
-    pub(super) fn begin(&self, now: Instant, read: impl FnOnce() -> Exposition) -> Option<Ticket> {
+    pub(in crate::metrics) fn begin(
+        &self,
+        now: Instant,
+        read: impl FnOnce() -> Exposition,
+    ) -> Option<Ticket> {
         let is_free = |taken: &Option<Scraped>| {
             taken.as_ref().is_none_or(|scraped| {
                 now.saturating_duration_since(scraped.since) >= LONGEST_SCRAPE
@@ -66,7 +70,7 @@ impl Scrapes {
     }
 
     /// Goes on with a scrape; `None` when it has lost its place.
-    pub(super) fn go_on<T>(
+    pub(in crate::metrics) fn go_on<T>(
         &self,
         ticket: &Ticket,
         write: impl FnOnce(&mut Exposition) -> T,
@@ -78,7 +82,7 @@ impl Scrapes {
         Some(write(&mut scraped.exposition))
     }
 
-    pub(super) fn end(&self, ticket: &Ticket) {
+    pub(in crate::metrics) fn end(&self, ticket: &Ticket) {
         if let Some(mut taken) = self.place(ticket) {
             taken.take_if(|scraped| scraped.number == ticket.number);
         }
@@ -98,7 +102,7 @@ const LONGEST_SCRAPE: Duration = Duration::from_secs(30);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::table::Table;
+    use crate::metrics::store::table::Table;
 
     #[test]
     fn a_scrape_that_takes_too_long_loses_its_place_and_no_other() {

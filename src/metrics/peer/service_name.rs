@@ -1,13 +1,13 @@
-use super::labels::ServiceLabels;
 use crate::identity::Workload;
+use crate::metrics::store::labels::ServiceLabels;
 
 /// The service that a caller names by its host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceName {
     /// The fully qualified name, else the host as called.
     pub(crate) host: String,
-    pub(super) name: String,
-    pub(super) namespace: Option<String>,
+    pub(in crate::metrics) name: String,
+    pub(in crate::metrics) namespace: Option<String>,
 }
 
 impl ServiceName {
@@ -28,7 +28,7 @@ impl ServiceName {
         }
     }
 
-    pub(super) fn inside(name: &str, namespace: &str) -> Self {
+    pub(in crate::metrics) fn inside(name: &str, namespace: &str) -> Self {
         Self {
             host: format!("{name}.{namespace}{CLUSTER_DOMAIN}"),
             name: name.to_owned(),
@@ -45,7 +45,7 @@ impl ServiceName {
     }
 
     /// The service behind a port of ours. `port` is `None` when nobody knows on which port a request came; a single service is then it.
-    pub(super) fn behind(workload: &Workload, port: Option<u16>) -> Self {
+    pub(in crate::metrics) fn behind(workload: &Workload, port: Option<u16>) -> Self {
         let services = workload.services();
         let found = match (port, services) {
             (None, [only]) => Some(only),
@@ -66,7 +66,7 @@ impl ServiceName {
         }
     }
 
-    pub(super) fn labels(&self) -> ServiceLabels<'_> {
+    pub(in crate::metrics) fn labels(&self) -> ServiceLabels<'_> {
         ServiceLabels {
             host: (!self.host.is_empty()).then_some(self.host.as_str()),
             name: Some(&self.name),
@@ -75,7 +75,7 @@ impl ServiceName {
     }
 
     /// Whether the mesh knows it.
-    pub(super) const fn is_inside(&self) -> bool {
+    pub(in crate::metrics) const fn is_inside(&self) -> bool {
         self.namespace.is_some()
     }
 }

@@ -1,19 +1,19 @@
 use std::sync::atomic::AtomicU64;
 
-use super::base::{BaseId, ConnectionCells, Messages, RequestTotals};
-use super::cell::HistogramTotals;
-use super::labels::Outcome;
-use super::process::Process;
-use super::table::Table;
 use super::text::{Kind, Text};
 use crate::message::ResponseFlags;
+use crate::metrics::store::cell::HistogramTotals;
+use crate::metrics::store::labels::Outcome;
+use crate::metrics::store::process::Process;
+use crate::metrics::store::series::{BaseId, ConnectionCells, Messages, RequestTotals};
+use crate::metrics::store::table::Table;
 
 /// Everything that there is to show, written down piece by piece.
 ///
 /// Istio's families are read at once, so that they agree with each other, and as numbers: half a kilobyte for each set of labels, where their
 /// text is sixty. Those of the process are read when their turn comes.
 #[derive(Debug)]
-pub(super) struct Exposition {
+pub(in crate::metrics) struct Exposition {
     requests: Vec<RequestRow>,
     messages: Vec<(BaseId, Messages)>,
     connections: Vec<ConnectionRow>,
@@ -40,7 +40,7 @@ struct ConnectionRow {
 
 impl Exposition {
     /// Reads the table as it is now.
-    pub(super) fn of(table: &Table) -> Self {
+    pub(in crate::metrics) fn of(table: &Table) -> Self {
         let requests = table.bases().flat_map(|(id, base)| {
             base.requests().map(move |series| RequestRow {
                 base: id,
@@ -71,7 +71,12 @@ impl Exposition {
     }
 
     /// Writes one more piece: a family's lines for one set of labels, or a whole family of the process. `false` after the last.
-    pub(super) fn write_next(&mut self, text: &mut Text, table: &Table, process: &Process) -> bool {
+    pub(in crate::metrics) fn write_next(
+        &mut self,
+        text: &mut Text,
+        table: &Table,
+        process: &Process,
+    ) -> bool {
         let Some(part) = PARTS.get(self.part) else {
             self.process = process.write_after(self.process, text);
             return self.process.is_some();

@@ -3,20 +3,20 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::labels::is_invisible;
 use super::wire::{Field, Reader, Writer};
 use crate::identity::Workload;
+use crate::metrics::store::labels::is_invisible;
 
 /// What the other end says about itself in the peer metadata headers: a hint for labels, never an authority.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct PeerMetadata {
-    pub(super) namespace: Option<String>,
-    pub(super) workload: Option<String>,
-    pub(super) cluster: Option<String>,
-    pub(super) app: Option<String>,
-    pub(super) version: Option<String>,
-    pub(super) canonical_service: Option<String>,
-    pub(super) canonical_revision: Option<String>,
+pub(in crate::metrics) struct PeerMetadata {
+    pub(in crate::metrics) namespace: Option<String>,
+    pub(in crate::metrics) workload: Option<String>,
+    pub(in crate::metrics) cluster: Option<String>,
+    pub(in crate::metrics) app: Option<String>,
+    pub(in crate::metrics) version: Option<String>,
+    pub(in crate::metrics) canonical_service: Option<String>,
+    pub(in crate::metrics) canonical_revision: Option<String>,
 }
 
 impl PeerMetadata {
@@ -24,7 +24,7 @@ impl PeerMetadata {
     ///
     /// `None` when it is too big or unreadable, or when its labels would be longer than honest ones are. A single field that no workload can
     /// have (longer than a Kubernetes name, or with a character that nobody sees) is as if absent.
-    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+    pub(in crate::metrics) fn decode(value: &[u8]) -> Option<Self> {
         if value.len() > MAX_HEADER {
             return None;
         }
@@ -33,13 +33,13 @@ impl PeerMetadata {
     }
 
     /// The bytes that labels write of it.
-    pub(super) fn written(&self) -> usize {
+    pub(in crate::metrics) fn written(&self) -> usize {
         let fields = self.fields().into_iter().flatten();
         fields.map(|text| written(text)).sum()
     }
 
     /// Whether it says nothing.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::metrics) fn is_empty(&self) -> bool {
         self.fields().into_iter().all(Option::is_none)
     }
 
@@ -165,14 +165,14 @@ fn read_value(bytes: &[u8]) -> Option<Value<'_>> {
 
 /// Our own two headers, encoded once.
 #[derive(Clone, Debug)]
-pub(super) struct OwnMetadata {
+pub(in crate::metrics) struct OwnMetadata {
     id: HeaderValue,
     value: HeaderValue,
 }
 
 /// Which running copy of a workload this is.
 #[derive(Clone, Debug)]
-pub(super) struct Instance {
+pub(in crate::metrics) struct Instance {
     pod: String,
     ip: String,
     owner: Option<String>,
@@ -180,7 +180,7 @@ pub(super) struct Instance {
 
 impl Instance {
     /// Reads the variables that Istio's injector sets; without them, the host name Kubernetes gives, else the workload's name.
-    pub(super) fn from_env(workload: &Workload) -> Self {
+    pub(in crate::metrics) fn from_env(workload: &Workload) -> Self {
         let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             pod: var("POD_NAME")
@@ -194,7 +194,7 @@ impl Instance {
 
 impl OwnMetadata {
     /// `None` when a name of the workload cannot stand in a header.
-    pub(super) fn new(workload: &Workload, instance: &Instance) -> Option<Self> {
+    pub(in crate::metrics) fn new(workload: &Workload, instance: &Instance) -> Option<Self> {
         let Instance { pod, ip, .. } = instance;
         let namespace = workload.namespace();
         let id = format!("sidecar~{ip}~{pod}.{namespace}~{namespace}.svc.cluster.local");
@@ -206,7 +206,7 @@ impl OwnMetadata {
     }
 
     /// Adds both headers, or those that were asked for.
-    pub(super) fn add(&self, headers: &mut HeaderMap, asked: Asked) {
+    pub(in crate::metrics) fn add(&self, headers: &mut HeaderMap, asked: Asked) {
         if asked.id {
             headers.insert(ID, self.id.clone());
         }
@@ -266,13 +266,13 @@ fn write_entry(to: &mut Writer, key: &str, kind: u32, bytes: &[u8]) {
 
 /// Which of the two headers a message carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(in crate::metrics) struct Asked {
     id: bool,
     value: bool,
 }
 
 impl Asked {
-    pub(super) const BOTH: Self = Self {
+    pub(in crate::metrics) const BOTH: Self = Self {
         id: true,
         value: true,
     };
@@ -280,14 +280,14 @@ impl Asked {
 
 /// The two headers of a message as they came.
 #[derive(Debug, Default)]
-pub(super) struct Received {
-    pub(super) id: Option<HeaderValue>,
-    pub(super) value: Option<HeaderValue>,
+pub(in crate::metrics) struct Received {
+    pub(in crate::metrics) id: Option<HeaderValue>,
+    pub(in crate::metrics) value: Option<HeaderValue>,
 }
 
 impl Received {
     /// Takes both out of the headers, readable or not: the application never sees them.
-    pub(super) fn take(headers: &mut HeaderMap) -> Self {
+    pub(in crate::metrics) fn take(headers: &mut HeaderMap) -> Self {
         // Most messages have neither, and a glance at their few names costs less than to look two long ones up.
         if !headers.keys().any(|name| *name == ID || *name == METADATA) {
             return Self::default();
@@ -298,7 +298,7 @@ impl Received {
         }
     }
 
-    pub(super) const fn asked(&self) -> Asked {
+    pub(in crate::metrics) const fn asked(&self) -> Asked {
         Asked {
             id: self.id.is_some(),
             value: self.value.is_some(),
@@ -306,8 +306,9 @@ impl Received {
     }
 }
 
-pub(super) const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
-pub(super) const METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
+pub(in crate::metrics) const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
+pub(in crate::metrics) const METADATA: HeaderName =
+    HeaderName::from_static("x-envoy-peer-metadata");
 
 /// Bigger metadata is as if absent (H-13).
 const MAX_HEADER: usize = 16 * 1024;

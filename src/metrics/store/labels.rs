@@ -6,38 +6,38 @@ use crate::message::{GrpcStatus, ResponseFlags};
 
 /// Istio's twenty base labels and the security policy, in Istio's order; what is absent prints `unknown`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BaseLabels<'a> {
-    pub(super) reporter: &'a str,
-    pub(super) source: EndLabels<'a>,
-    pub(super) destination: EndLabels<'a>,
-    pub(super) service: ServiceLabels<'a>,
-    pub(super) security_policy: &'static str,
+pub(in crate::metrics) struct BaseLabels<'a> {
+    pub(in crate::metrics) reporter: &'a str,
+    pub(in crate::metrics) source: EndLabels<'a>,
+    pub(in crate::metrics) destination: EndLabels<'a>,
+    pub(in crate::metrics) service: ServiceLabels<'a>,
+    pub(in crate::metrics) security_policy: &'static str,
 }
 
 /// One end of a call.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct EndLabels<'a> {
-    pub(super) workload: Option<&'a str>,
-    pub(super) namespace: Option<&'a str>,
-    pub(super) principal: Option<&'a str>,
-    pub(super) app: Option<&'a str>,
-    pub(super) version: Option<&'a str>,
-    pub(super) canonical_service: Option<&'a str>,
-    pub(super) canonical_revision: Option<&'a str>,
-    pub(super) cluster: Option<&'a str>,
+pub(in crate::metrics) struct EndLabels<'a> {
+    pub(in crate::metrics) workload: Option<&'a str>,
+    pub(in crate::metrics) namespace: Option<&'a str>,
+    pub(in crate::metrics) principal: Option<&'a str>,
+    pub(in crate::metrics) app: Option<&'a str>,
+    pub(in crate::metrics) version: Option<&'a str>,
+    pub(in crate::metrics) canonical_service: Option<&'a str>,
+    pub(in crate::metrics) canonical_revision: Option<&'a str>,
+    pub(in crate::metrics) cluster: Option<&'a str>,
 }
 
 /// The called service.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ServiceLabels<'a> {
-    pub(super) host: Option<&'a str>,
-    pub(super) name: Option<&'a str>,
-    pub(super) namespace: Option<&'a str>,
+pub(in crate::metrics) struct ServiceLabels<'a> {
+    pub(in crate::metrics) host: Option<&'a str>,
+    pub(in crate::metrics) name: Option<&'a str>,
+    pub(in crate::metrics) namespace: Option<&'a str>,
 }
 
 impl<'a> BaseLabels<'a> {
     /// Labels that know nothing about either end.
-    pub(super) fn unknown(reporter: &'a str, security_policy: &'static str) -> Self {
+    pub(in crate::metrics) fn unknown(reporter: &'a str, security_policy: &'static str) -> Self {
         Self {
             reporter,
             source: EndLabels::default(),
@@ -48,7 +48,7 @@ impl<'a> BaseLabels<'a> {
     }
 
     /// The labels as text, `a="x",b="y"`.
-    pub(super) fn render(&self) -> String {
+    pub(in crate::metrics) fn render(&self) -> String {
         let Self {
             source,
             destination,
@@ -97,22 +97,22 @@ impl<'a> BaseLabels<'a> {
 
 /// How the exchange ended: the labels that one base shares out over series. Packed, so that it is compared in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Outcome(u64);
+pub(in crate::metrics) struct Outcome(u64);
 
 /// `request_protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(in crate::metrics) enum Protocol {
     Http,
     Grpc,
 }
 
 impl Outcome {
     /// What is left to say once the table of series is full.
-    pub(super) const UNKNOWN: Self = Self(u64::MAX);
+    pub(in crate::metrics) const UNKNOWN: Self = Self(u64::MAX);
 
     /// `status` is `None` when no response began. The status that a gRPC peer sent counts as 2 (`UNKNOWN`) when gRPC does not know it, and a
     /// code that HTTP does not have (RFC 9110, section 15) prints `unknown`: whoever answers would else make as many series as it likes.
-    pub(super) fn new(
+    pub(in crate::metrics) fn new(
         protocol: Protocol,
         status: Option<StatusCode>,
         grpc_status: Option<GrpcStatus>,
@@ -137,22 +137,22 @@ impl Outcome {
     }
 
     /// Spreads over the upper bits.
-    pub(super) const fn hash(self) -> u64 {
+    pub(in crate::metrics) const fn hash(self) -> u64 {
         self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    pub(super) fn is_grpc(self) -> bool {
+    pub(in crate::metrics) fn is_grpc(self) -> bool {
         self != Self::UNKNOWN && self.0 & 0xff == 1
     }
 
     /// Whether a guard may have answered so: the caller was not let in, as far as anybody can tell.
-    pub(super) const fn is_refusal(self) -> bool {
+    pub(in crate::metrics) const fn is_refusal(self) -> bool {
         let (code, grpc) = (self.0 >> 16 & 0xffff, self.0 >> 8 & 0xff);
         matches!(code, 401 | 403) || matches!(grpc, PERMISSION_DENIED | UNAUTHENTICATED)
     }
 
     /// The five labels that stand after the base ones.
-    pub(super) fn render(self, security_policy: &str) -> String {
+    pub(in crate::metrics) fn render(self, security_policy: &str) -> String {
         let mut text = String::with_capacity(160);
         if self == Self::UNKNOWN {
             for name in [
@@ -191,7 +191,7 @@ impl Outcome {
 }
 
 /// Appends `,name="value"`, without the comma when it is the first.
-pub(super) fn write_label(text: &mut String, name: &str, value: &str) {
+pub(in crate::metrics) fn write_label(text: &mut String, name: &str, value: &str) {
     if !text.is_empty() {
         text.push(',');
     }
@@ -226,13 +226,13 @@ fn write_value(text: &mut String, value: &str) {
 }
 
 /// Control characters (C0, C1, DEL), and those that turn the reading direction.
-pub(super) fn is_invisible(c: char) -> bool {
+pub(in crate::metrics) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What a label prints when its value is not known.
-pub(super) const UNKNOWN: &str = "unknown";
+pub(in crate::metrics) const UNKNOWN: &str = "unknown";
 
 const NO_GRPC_STATUS: u64 = 0xff;
 const NO_CODE: u64 = 0xffff;

@@ -9,9 +9,9 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::base::MAX_SERIES;
 use super::labels::{UNKNOWN, write_label};
-use super::text::{Kind, Text};
+use super::series::MAX_SERIES;
+use crate::metrics::expose::text::{Kind, Text};
 
 /// A number of the process that only rises: handshakes, reloads. Cheap to clone; all clones count together.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +56,7 @@ impl Gauge {
 
 /// The counters and gauges that rooms register.
 #[derive(Debug, Default)]
-pub(super) struct Process(Mutex<BTreeMap<&'static str, Family>>);
+pub(in crate::metrics) struct Process(Mutex<BTreeMap<&'static str, Family>>);
 
 #[derive(Debug)]
 struct Family {
@@ -78,7 +78,7 @@ impl fmt::Debug for Asked {
 }
 
 impl Process {
-    pub(super) fn counter(
+    pub(in crate::metrics) fn counter(
         &self,
         name: &'static str,
         help: &'static str,
@@ -93,7 +93,7 @@ impl Process {
         }
     }
 
-    pub(super) fn gauge(
+    pub(in crate::metrics) fn gauge(
         &self,
         name: &'static str,
         help: &'static str,
@@ -102,7 +102,7 @@ impl Process {
         Gauge(self.cell(Kind::Gauge, name, help, labels))
     }
 
-    pub(super) fn ask(
+    pub(in crate::metrics) fn ask(
         &self,
         is_counter: bool,
         name: &'static str,
@@ -182,7 +182,7 @@ impl Process {
     }
 
     /// Writes the first family after the one of this name, and returns its name; `None` after the last.
-    pub(super) fn write_after(
+    pub(in crate::metrics) fn write_after(
         &self,
         name: Option<&'static str>,
         text: &mut Text,
@@ -237,7 +237,7 @@ fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::format::Format;
+    use crate::metrics::expose::format::Format;
 
     fn shown(process: &Process, format: Format) -> String {
         let mut text = Text::new(format);

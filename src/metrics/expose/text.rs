@@ -1,18 +1,18 @@
 use std::fmt::{Display, Write};
 
-use super::cell::HistogramTotals;
 use super::format::Format;
+use crate::metrics::store::cell::HistogramTotals;
 
 /// Writes metric families in one of the text formats.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(in crate::metrics) struct Text {
     format: Format,
     text: String,
 }
 
 /// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::metrics) enum Kind {
     Counter,
     /// A counter of a name that does not end in `_total`, as Envoy's own: OpenMetrics has none such, and calls it unknown.
     PlainCounter,
@@ -21,7 +21,7 @@ pub(super) enum Kind {
 }
 
 impl Text {
-    pub(super) const fn new(format: Format) -> Self {
+    pub(in crate::metrics) const fn new(format: Format) -> Self {
         Self {
             format,
             text: String::new(),
@@ -30,7 +30,7 @@ impl Text {
 
     /// Starts a family; all its samples must follow. The name of a counter is given without `_total`, which only the older format
     /// shows here.
-    pub(super) fn family(&mut self, kind: Kind, name: &str, help: &str) {
+    pub(in crate::metrics) fn family(&mut self, kind: Kind, name: &str, help: &str) {
         let (suffix, kind) = match (kind, self.format) {
             (Kind::Counter, Format::Text) => ("_total", "counter"),
             (Kind::Counter, Format::OpenMetrics) => ("", "counter"),
@@ -48,7 +48,13 @@ impl Text {
     }
 
     /// One sample; `labels` are written already, or empty.
-    pub(super) fn sample(&mut self, name: &str, suffix: &str, labels: &str, value: impl Display) {
+    pub(in crate::metrics) fn sample(
+        &mut self,
+        name: &str,
+        suffix: &str,
+        labels: &str,
+        value: impl Display,
+    ) {
         if labels.is_empty() {
             self.line(format_args!("{name}{suffix} {value}"));
         } else {
@@ -56,7 +62,12 @@ impl Text {
         }
     }
 
-    pub(super) fn histogram(&mut self, name: &str, labels: &str, totals: &HistogramTotals) {
+    pub(in crate::metrics) fn histogram(
+        &mut self,
+        name: &str,
+        labels: &str,
+        totals: &HistogramTotals,
+    ) {
         for (le, count) in totals.cumulative() {
             self.line(format_args!(
                 "{name}_bucket{{{labels},le=\"{le}\"}} {count}"
@@ -67,19 +78,19 @@ impl Text {
     }
 
     /// After the last family.
-    pub(super) fn end(&mut self) {
+    pub(in crate::metrics) fn end(&mut self) {
         if self.format == Format::OpenMetrics {
             self.text.push_str("# EOF\n");
         }
     }
 
     /// The bytes that were written since the last [`take`](Self::take).
-    pub(super) const fn len(&self) -> usize {
+    pub(in crate::metrics) const fn len(&self) -> usize {
         self.text.len()
     }
 
     /// What was written since the last time.
-    pub(super) fn take(&mut self) -> String {
+    pub(in crate::metrics) fn take(&mut self) -> String {
         std::mem::take(&mut self.text)
     }
 

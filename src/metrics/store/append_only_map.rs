@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 ///
 /// `N` chains hang from an array; a new entry goes to the end of its chain. Whoever fills it bounds it.
 #[derive(Debug)]
-pub(super) struct Grow<T, const N: usize> {
+pub(in crate::metrics) struct Grow<T, const N: usize> {
     heads: [Link<T>; N],
 }
 
@@ -17,14 +17,14 @@ struct Node<T> {
 }
 
 impl<T, const N: usize> Grow<T, N> {
-    pub(super) fn new() -> Self {
+    pub(in crate::metrics) fn new() -> Self {
         Self {
             heads: [const { OnceLock::new() }; N],
         }
     }
 
     /// The entry that `is` recognizes among those with this hash.
-    pub(super) fn get(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<&T> {
+    pub(in crate::metrics) fn get(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<&T> {
         let mut link = self.head(hash)?;
         while let Some(node) = link.get() {
             if is(&node.entry) {
@@ -36,7 +36,7 @@ impl<T, const N: usize> Grow<T, N> {
     }
 
     /// The entry that `is` recognizes, which is the new one unless another thread came first; `true` when the new one was taken.
-    pub(super) fn get_or_add(
+    pub(in crate::metrics) fn get_or_add(
         &self,
         hash: u64,
         is: impl Fn(&T) -> bool,
@@ -62,7 +62,7 @@ impl<T, const N: usize> Grow<T, N> {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(in crate::metrics) fn iter(&self) -> impl Iterator<Item = &T> {
         self.heads.iter().flat_map(|head| {
             let first = head.get();
             std::iter::successors(first, |node| node.next.get()).map(|node| &node.entry)

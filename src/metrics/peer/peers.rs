@@ -5,20 +5,20 @@ use std::time::Instant;
 
 use foldhash::fast::RandomState;
 
-use super::base::BaseId;
-use super::grow::Grow;
-use super::labels::EndLabels;
+use super::descriptions::{Stories, Told};
 use super::metadata::{PeerMetadata, Received};
-use super::stories::{Stories, Told};
-use super::table::{Interned, May, Table};
 use crate::context::Peer;
+use crate::metrics::store::append_only_map::Grow;
+use crate::metrics::store::labels::EndLabels;
+use crate::metrics::store::series::BaseId;
+use crate::metrics::store::table::{Interned, May, Table};
 
 /// The bases of all peers seen from one place (a port of ours, a service that we call), found again without making their labels anew.
 ///
 /// What a peer proves (its certificate's name) finds its entry, which lives as long as the map and is read wait-free. What a peer says
 /// (metadata headers) is kept with that name, so that no peer can speak for another: see [`Stories`].
 #[derive(Debug)]
-pub(super) struct Peers {
+pub(in crate::metrics) struct Peers {
     hasher: RandomState,
     proven: Grow<Proven, 32>,
 }
@@ -33,20 +33,20 @@ struct Proven {
 
 /// Where and when a peer is seen.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sight<'a> {
-    pub(super) table: &'a Table,
+pub(in crate::metrics) struct Sight<'a> {
+    pub(in crate::metrics) table: &'a Table,
     /// Stands in when there is no room for the peer.
-    pub(super) overflow: BaseId,
-    pub(super) now: Instant,
+    pub(in crate::metrics) overflow: BaseId,
+    pub(in crate::metrics) now: Instant,
 }
 
 /// What labels may use of the other end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen<'a> {
+pub(in crate::metrics) struct Seen<'a> {
     /// Its first URI name, scheme included.
-    pub(super) principal: Option<&'a str>,
-    pub(super) is_tls: bool,
-    pub(super) metadata: Option<&'a PeerMetadata>,
+    pub(in crate::metrics) principal: Option<&'a str>,
+    pub(in crate::metrics) is_tls: bool,
+    pub(in crate::metrics) metadata: Option<&'a PeerMetadata>,
     peer: Option<&'a Peer>,
 }
 
@@ -69,7 +69,7 @@ impl<'a> Seen<'a> {
     }
 
     /// The labels of the other end: its proven name first, then what it says.
-    pub(super) fn labels(&self) -> EndLabels<'a> {
+    pub(in crate::metrics) fn labels(&self) -> EndLabels<'a> {
         let said = |field: fn(&PeerMetadata) -> &Option<String>| {
             self.metadata
                 .and_then(|metadata| field(metadata).as_deref())
@@ -89,7 +89,7 @@ impl<'a> Seen<'a> {
     }
 
     /// Istio's `connection_security_policy` as the called side reports it; our own name is always there under TLS.
-    pub(super) const fn security_policy(&self) -> &'static str {
+    pub(in crate::metrics) const fn security_policy(&self) -> &'static str {
         match (self.is_tls, self.principal) {
             (true, Some(_)) => "mutual_tls",
             _ => "none",
@@ -98,7 +98,7 @@ impl<'a> Seen<'a> {
 }
 
 impl Peers {
-    pub(super) fn new() -> Self {
+    pub(in crate::metrics) fn new() -> Self {
         Self {
             hasher: RandomState::default(),
             proven: Grow::new(),
@@ -108,7 +108,7 @@ impl Peers {
     /// The base of this peer, which said this. `make` interns the labels of a peer that is new; told not to add any, it only finds.
     ///
     /// Metadata counts only from a peer that has proven a name by mutual TLS (H-13).
-    pub(super) fn base(
+    pub(in crate::metrics) fn base(
         &self,
         peer: Option<&Peer>,
         said: &Received,
@@ -183,9 +183,9 @@ mod tests {
     use super::*;
     use crate::context::TlsFacts;
     use crate::identity::{PeerCertificate, SpiffeId, Workload};
-    use crate::metrics::labels::BaseLabels;
-    use crate::metrics::metadata::{Asked, Instance, METADATA, OwnMetadata};
-    use crate::metrics::table::Table;
+    use crate::metrics::peer::metadata::{Asked, Instance, METADATA, OwnMetadata};
+    use crate::metrics::store::labels::BaseLabels;
+    use crate::metrics::store::table::Table;
 
     fn peer(account: &str) -> Peer {
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));

@@ -8,10 +8,10 @@ use std::sync::{Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::base::BaseId;
 use super::metadata::PeerMetadata;
-use super::standing::LONG;
-use super::table::{Interned, May, Table};
+use crate::metrics::store::series::BaseId;
+use crate::metrics::store::table::{Interned, May, Table};
+use crate::metrics::store::visibility::LONG;
 
 /// What one peer has said of itself, and which labels that gave.
 ///
@@ -19,7 +19,7 @@ use super::table::{Interned, May, Table};
 /// nobody has given for an hour makes room for another. Who gives more than a few within an hour is not to be believed: what it said in that
 /// hour is counted under its name alone, as is all that it says in the next. Labels that were shown for longer than that stay.
 #[derive(Debug)]
-pub(super) struct Stories {
+pub(in crate::metrics) struct Stories {
     /// The base of the name alone.
     name: BaseId,
     /// Whether the name says the namespace, so that what the peer says of it shows nowhere.
@@ -44,15 +44,15 @@ struct Story {
 
 /// One header, and when it came.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told<'a> {
-    pub(super) value: &'a [u8],
-    pub(super) hash: u64,
-    pub(super) now: u64,
+pub(in crate::metrics) struct Told<'a> {
+    pub(in crate::metrics) value: &'a [u8],
+    pub(in crate::metrics) hash: u64,
+    pub(in crate::metrics) now: u64,
 }
 
 impl Stories {
     /// Of the peer whose name has this base, and says its namespace or not.
-    pub(super) fn of(name: BaseId, has_namespace: bool) -> Self {
+    pub(in crate::metrics) fn of(name: BaseId, has_namespace: bool) -> Self {
         Self {
             name,
             has_namespace,
@@ -65,7 +65,7 @@ impl Stories {
     }
 
     /// The base under which to count a request that said this; `make` interns labels that are new.
-    pub(super) fn base(
+    pub(in crate::metrics) fn base(
         &self,
         told: &Told<'_>,
         table: &Table,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// A thread keeps its stripe for life. A stripe's copy is made when the first of its threads comes, so that series touched by one thread cost
 /// one copy.
 #[derive(Debug)]
-pub(super) struct Striped<T> {
+pub(in crate::metrics) struct Striped<T> {
     stripes: [OnceLock<Box<Line<T>>>; STRIPES],
 }
 
@@ -16,19 +16,19 @@ pub(super) struct Striped<T> {
 struct Line<T>(T);
 
 impl<T: Default> Striped<T> {
-    pub(super) const fn new() -> Self {
+    pub(in crate::metrics) const fn new() -> Self {
         Self {
             stripes: [const { OnceLock::new() }; STRIPES],
         }
     }
 
     /// This thread's copy. The only allocation is the one at the stripe's first use.
-    pub(super) fn local(&self) -> Option<&T> {
+    pub(in crate::metrics) fn local(&self) -> Option<&T> {
         let stripe = self.stripes.get(stripe())?;
         Some(&stripe.get_or_init(Box::default).0)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(in crate::metrics) fn iter(&self) -> impl Iterator<Item = &T> {
         self.stripes
             .iter()
             .filter_map(|stripe| stripe.get().map(|line| &line.0))
@@ -48,13 +48,13 @@ fn stripe() -> usize {
 
 /// One stripe's part of a histogram with Istio's buckets.
 #[derive(Debug, Default)]
-pub(super) struct HistogramCells {
+pub(in crate::metrics) struct HistogramCells {
     buckets: [AtomicU64; BUCKETS],
     sum: AtomicU64,
 }
 
 impl HistogramCells {
-    pub(super) fn observe(&self, value: u64) {
+    pub(in crate::metrics) fn observe(&self, value: u64) {
         let bucket = BOUNDS.partition_point(|bound| *bound < value);
         if let Some(bucket) = self.buckets.get(bucket) {
             bucket.fetch_add(1, Ordering::Relaxed);
@@ -63,7 +63,7 @@ impl HistogramCells {
     }
 
     /// Takes over what the other has counted.
-    pub(super) fn take(&self, from: &Self) {
+    pub(in crate::metrics) fn take(&self, from: &Self) {
         for (to, from) in self.buckets.iter().zip(&from.buckets) {
             take(to, from);
         }
@@ -72,7 +72,7 @@ impl HistogramCells {
 }
 
 /// Moves a count from one cell to another, while others may be adding to both.
-pub(super) fn take(to: &AtomicU64, from: &AtomicU64) {
+pub(in crate::metrics) fn take(to: &AtomicU64, from: &AtomicU64) {
     if from.load(Ordering::Relaxed) > 0 {
         to.fetch_add(from.swap(0, Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -80,13 +80,13 @@ pub(super) fn take(to: &AtomicU64, from: &AtomicU64) {
 
 /// What a histogram holds at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct HistogramTotals {
+pub(in crate::metrics) struct HistogramTotals {
     buckets: [u64; BUCKETS],
-    pub(super) sum: u64,
+    pub(in crate::metrics) sum: u64,
 }
 
 impl HistogramTotals {
-    pub(super) fn add(&mut self, cells: &HistogramCells) {
+    pub(in crate::metrics) fn add(&mut self, cells: &HistogramCells) {
         for (total, cell) in self.buckets.iter_mut().zip(&cells.buckets) {
             *total += cell.load(Ordering::Relaxed);
         }
@@ -94,12 +94,12 @@ impl HistogramTotals {
     }
 
     /// How often a value was observed: the sum of the buckets, so that the two never disagree.
-    pub(super) fn count(&self) -> u64 {
+    pub(in crate::metrics) fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
     /// Each bucket's upper bound as Envoy writes it, and how many values lie at or under it.
-    pub(super) fn cumulative(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    pub(in crate::metrics) fn cumulative(&self) -> impl Iterator<Item = (&'static str, u64)> {
         LE.into_iter()
             .zip(self.buckets)
             .scan(0, |below, (le, here)| {

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use super::base::{
+use super::append_only_map::Grow;
+use super::cell::Striped;
+use super::labels::{BaseLabels, Outcome};
+use super::series::{
     Base, BaseId, ConnectionCells, ConnectionSeries, MAX_BASES, Messages, Observed, RequestSeries,
 };
-use super::cell::Striped;
-use super::grow::Grow;
-use super::labels::{BaseLabels, Outcome};
-use super::standing::Standing;
+use super::visibility::Standing;
 use crate::message::ResponseFlags;
 
 /// Every series of the request and connection families.
@@ -22,14 +22,14 @@ use crate::message::ResponseFlags;
 /// Base labels are interned into numbered [`Base`]s, so that a record in flight holds a number and no reference count; each base holds its
 /// series. Both are bounded: past the bound, what would be new is counted under labels that say `unknown`.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(in crate::metrics) struct Table {
     bases: Box<[OnceLock<Box<Base>>]>,
     interned: Mutex<HashMap<String, BaseId>>,
     described: AtomicUsize,
     series: AtomicUsize,
     tcp_series: AtomicUsize,
     /// The names of peers that are remembered, in all places.
-    pub(super) names: AtomicUsize,
+    pub(in crate::metrics) names: AtomicUsize,
     began: Instant,
     /// The latest second that a request or a scrape has seen.
     latest: AtomicU64,
@@ -37,7 +37,7 @@ pub(super) struct Table {
 
 /// Whether a base may be added, or else which one stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum May {
+pub(in crate::metrics) enum May {
     Add,
     /// Add one that a peer's own words ask for; beside it stands the base of the peer's name.
     Describe(BaseId),
@@ -46,13 +46,13 @@ pub(super) enum May {
 
 /// A base, and whether it was added just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Interned {
-    pub(super) base: BaseId,
-    pub(super) is_new: bool,
+pub(in crate::metrics) struct Interned {
+    pub(in crate::metrics) base: BaseId,
+    pub(in crate::metrics) is_new: bool,
 }
 
 impl Table {
-    pub(super) fn new() -> Self {
+    pub(in crate::metrics) fn new() -> Self {
         let table = Self {
             bases: (0..MAX_BASES).map(|_| OnceLock::new()).collect(),
             interned: Mutex::default(),
@@ -68,12 +68,17 @@ impl Table {
     }
 
     /// The base with these labels; `overflow` when there is no room for a new one.
-    pub(super) fn base(&self, labels: &BaseLabels<'_>, overflow: BaseId, may: May) -> Interned {
+    pub(in crate::metrics) fn base(
+        &self,
+        labels: &BaseLabels<'_>,
+        overflow: BaseId,
+        may: May,
+    ) -> Interned {
         self.intern(labels, overflow, may, false)
     }
 
     /// A base for what no longer fits under its own labels.
-    pub(super) fn overflow_base(&self, labels: &BaseLabels<'_>) -> BaseId {
+    pub(in crate::metrics) fn overflow_base(&self, labels: &BaseLabels<'_>) -> BaseId {
         self.intern(labels, BaseId::LAST_RESORT, May::Add, true)
             .base
     }
@@ -133,7 +138,7 @@ impl Table {
     }
 
     /// Seconds from the table's making until now, and never fewer than a request or a scrape has seen before.
-    pub(super) fn second(&self, now: Instant) -> u64 {
+    pub(in crate::metrics) fn second(&self, now: Instant) -> u64 {
         let second = now.saturating_duration_since(self.began).as_secs();
         let latest = self.latest.load(Ordering::Relaxed);
         if second > latest {
@@ -143,7 +148,7 @@ impl Table {
     }
 
     /// Every base that is shown.
-    pub(super) fn bases(&self) -> impl Iterator<Item = (BaseId, &Base)> {
+    pub(in crate::metrics) fn bases(&self) -> impl Iterator<Item = (BaseId, &Base)> {
         let shown = |base: &Base| {
             let described = base.described.as_ref();
             described.is_none_or(|(standing, _)| standing.is_shown())
@@ -160,12 +165,12 @@ impl Table {
     }
 
     /// How the words stand that caused this base, if any did.
-    pub(super) fn standing(&self, base: BaseId) -> Option<&Standing> {
+    pub(in crate::metrics) fn standing(&self, base: BaseId) -> Option<&Standing> {
         Some(&self.get(base)?.described.as_ref()?.0)
     }
 
     /// Before a scrape: moves what was counted under folded words, and forgets old words that only refused requests said.
-    pub(super) fn settle(&self, now: Instant) {
+    pub(in crate::metrics) fn settle(&self, now: Instant) {
         let now = self.second(now);
         for (id, base) in self.every_base() {
             let Some((standing, _)) = &base.described else {
@@ -180,7 +185,7 @@ impl Table {
     }
 
     /// Hides what a peer said, and counts it under the peer's name.
-    pub(super) fn fold(&self, base: BaseId) {
+    pub(in crate::metrics) fn fold(&self, base: BaseId) {
         if let Some(standing) = self.standing(base) {
             standing.fold();
             self.move_to_name(base);
@@ -208,7 +213,7 @@ impl Table {
     }
 
     /// Adds one request to all request families. Once the series exists: wait-free, no allocation but a stripe's first.
-    pub(super) fn add_request(
+    pub(in crate::metrics) fn add_request(
         &self,
         base: BaseId,
         overflow: BaseId,
@@ -269,7 +274,7 @@ impl Table {
     }
 
     /// Adds gRPC messages.
-    pub(super) fn add_messages(&self, base: BaseId, messages: Messages) {
+    pub(in crate::metrics) fn add_messages(&self, base: BaseId, messages: Messages) {
         let counts = self.get(base).and_then(|base| match &base.described {
             Some((standing, name)) if !standing.is_shown() => self.get(*name),
             _ => Some(base),
@@ -283,7 +288,7 @@ impl Table {
     }
 
     /// The connection families' cells of this thread.
-    pub(super) fn connection(
+    pub(in crate::metrics) fn connection(
         &self,
         base: BaseId,
         overflow: BaseId,
@@ -314,7 +319,7 @@ impl Table {
         Some(series)
     }
 
-    pub(super) fn get(&self, base: BaseId) -> Option<&Base> {
+    pub(in crate::metrics) fn get(&self, base: BaseId) -> Option<&Base> {
         Some(self.bases.get(base.number() as usize)?.get()?)
     }
 }
@@ -352,8 +357,8 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::metrics::base::MAX_SERIES;
-    use crate::metrics::labels::Protocol;
+    use crate::metrics::store::labels::Protocol;
+    use crate::metrics::store::series::MAX_SERIES;
 
     const ONE: Observed = Observed {
         milliseconds: 1,

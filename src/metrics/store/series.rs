@@ -1,113 +1,113 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::append_only_map::Grow;
 use super::cell::{HistogramCells, HistogramTotals, Striped, take};
-use super::grow::Grow;
 use super::labels::Outcome;
-use super::standing::Standing;
+use super::visibility::Standing;
 use crate::message::ResponseFlags;
 
 /// The number of a [`Base`] in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BaseId(u32);
+pub(in crate::metrics) struct BaseId(u32);
 
 /// The series that share their base labels.
 #[derive(Debug)]
-pub(super) struct Base {
-    pub(super) labels: Box<str>,
-    pub(super) security_policy: &'static str,
+pub(in crate::metrics) struct Base {
+    pub(in crate::metrics) labels: Box<str>,
+    pub(in crate::metrics) security_policy: &'static str,
     /// Whether it takes what no longer fits elsewhere, and so may use what is kept back for that.
-    pub(super) takes_overflow: bool,
+    pub(in crate::metrics) takes_overflow: bool,
     /// Where a peer's own words caused it: how they stand, and which base counts while they are not shown.
-    pub(super) described: Option<(Standing, BaseId)>,
-    pub(super) outcomes: AtomicUsize,
-    pub(super) requests: Grow<RequestSeries, 8>,
-    pub(super) messages: Striped<MessageCells>,
-    pub(super) connections: Grow<ConnectionSeries, 2>,
+    pub(in crate::metrics) described: Option<(Standing, BaseId)>,
+    pub(in crate::metrics) outcomes: AtomicUsize,
+    pub(in crate::metrics) requests: Grow<RequestSeries, 8>,
+    pub(in crate::metrics) messages: Striped<MessageCells>,
+    pub(in crate::metrics) connections: Grow<ConnectionSeries, 2>,
 }
 
 /// The request families of one set of labels.
 #[derive(Debug)]
-pub(super) struct RequestSeries {
-    pub(super) outcome: Outcome,
-    pub(super) cells: Striped<RequestCells>,
+pub(in crate::metrics) struct RequestSeries {
+    pub(in crate::metrics) outcome: Outcome,
+    pub(in crate::metrics) cells: Striped<RequestCells>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct RequestCells {
-    pub(super) duration: HistogramCells,
-    pub(super) request_bytes: HistogramCells,
-    pub(super) response_bytes: HistogramCells,
+pub(in crate::metrics) struct RequestCells {
+    pub(in crate::metrics) duration: HistogramCells,
+    pub(in crate::metrics) request_bytes: HistogramCells,
+    pub(in crate::metrics) response_bytes: HistogramCells,
 }
 
 /// What the request families hold at one moment. `istio_requests_total` is the count of the durations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct RequestTotals {
-    pub(super) duration: HistogramTotals,
-    pub(super) request_bytes: HistogramTotals,
-    pub(super) response_bytes: HistogramTotals,
+pub(in crate::metrics) struct RequestTotals {
+    pub(in crate::metrics) duration: HistogramTotals,
+    pub(in crate::metrics) request_bytes: HistogramTotals,
+    pub(in crate::metrics) response_bytes: HistogramTotals,
 }
 
 /// What one request adds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Observed {
-    pub(super) milliseconds: u64,
-    pub(super) request_bytes: u64,
-    pub(super) response_bytes: u64,
+pub(in crate::metrics) struct Observed {
+    pub(in crate::metrics) milliseconds: u64,
+    pub(in crate::metrics) request_bytes: u64,
+    pub(in crate::metrics) response_bytes: u64,
 }
 
 /// The gRPC message families, which have the base labels only.
 #[derive(Debug, Default)]
-pub(super) struct MessageCells {
-    pub(super) request: AtomicU64,
-    pub(super) response: AtomicU64,
+pub(in crate::metrics) struct MessageCells {
+    pub(in crate::metrics) request: AtomicU64,
+    pub(in crate::metrics) response: AtomicU64,
 }
 
 /// gRPC messages of the request and of the response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Messages {
-    pub(super) request: u64,
-    pub(super) response: u64,
+pub(in crate::metrics) struct Messages {
+    pub(in crate::metrics) request: u64,
+    pub(in crate::metrics) response: u64,
 }
 
 /// The connection families of one set of labels.
 #[derive(Debug)]
-pub(super) struct ConnectionSeries {
-    pub(super) flags: ResponseFlags,
-    pub(super) cells: Striped<ConnectionCells>,
+pub(in crate::metrics) struct ConnectionSeries {
+    pub(in crate::metrics) flags: ResponseFlags,
+    pub(in crate::metrics) cells: Striped<ConnectionCells>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct ConnectionCells {
-    pub(super) opened: AtomicU64,
-    pub(super) closed: AtomicU64,
-    pub(super) sent: AtomicU64,
-    pub(super) received: AtomicU64,
+pub(in crate::metrics) struct ConnectionCells {
+    pub(in crate::metrics) opened: AtomicU64,
+    pub(in crate::metrics) closed: AtomicU64,
+    pub(in crate::metrics) sent: AtomicU64,
+    pub(in crate::metrics) received: AtomicU64,
 }
 
 impl BaseId {
     /// Numbers have so many bits.
-    pub(super) const BITS: u32 = MAX_BASES.ilog2() + 1;
+    pub(in crate::metrics) const BITS: u32 = MAX_BASES.ilog2() + 1;
 
-    pub(super) const fn number(self) -> u32 {
+    pub(in crate::metrics) const fn number(self) -> u32 {
         self.0
     }
 
     /// The base of this number, whether there is one or not.
-    pub(super) const fn of_number(number: u32) -> Self {
+    pub(in crate::metrics) const fn of_number(number: u32) -> Self {
         Self(number)
     }
 
     /// The base of last resort, which every table has: all its labels say `unknown`.
-    pub(super) const LAST_RESORT: Self = Self(0);
+    pub(in crate::metrics) const LAST_RESORT: Self = Self(0);
 }
 
 impl Base {
-    pub(super) fn requests(&self) -> impl Iterator<Item = &RequestSeries> {
+    pub(in crate::metrics) fn requests(&self) -> impl Iterator<Item = &RequestSeries> {
         self.requests.iter()
     }
 
     /// The gRPC messages; `None` when no gRPC call had these labels.
-    pub(super) fn messages(&self) -> Option<Messages> {
+    pub(in crate::metrics) fn messages(&self) -> Option<Messages> {
         self.messages
             .iter()
             .fold(None, |total: Option<Messages>, cells| {
@@ -119,12 +119,12 @@ impl Base {
             })
     }
 
-    pub(super) fn connections(&self) -> impl Iterator<Item = &ConnectionSeries> {
+    pub(in crate::metrics) fn connections(&self) -> impl Iterator<Item = &ConnectionSeries> {
         self.connections.iter()
     }
 
     /// How many ways to end it may tell apart; the one that says `unknown` always fits.
-    pub(super) fn most_outcomes(&self, outcome: Outcome) -> usize {
+    pub(in crate::metrics) fn most_outcomes(&self, outcome: Outcome) -> usize {
         match &self.described {
             _ if outcome == Outcome::UNKNOWN => usize::MAX,
             Some(_) => MAX_OUTCOMES_DESCRIBED,
@@ -132,7 +132,7 @@ impl Base {
         }
     }
 
-    pub(super) const fn room(&self, is_last: bool) -> usize {
+    pub(in crate::metrics) const fn room(&self, is_last: bool) -> usize {
         if is_last {
             MAX_SERIES
         } else if self.takes_overflow {
@@ -145,7 +145,7 @@ impl Base {
 
 impl RequestCells {
     /// Takes over what the other has counted.
-    pub(super) fn take(&self, from: &Self) {
+    pub(in crate::metrics) fn take(&self, from: &Self) {
         self.duration.take(&from.duration);
         self.request_bytes.take(&from.request_bytes);
         self.response_bytes.take(&from.response_bytes);
@@ -153,14 +153,14 @@ impl RequestCells {
 }
 
 impl MessageCells {
-    pub(super) fn take(&self, from: &Self) {
+    pub(in crate::metrics) fn take(&self, from: &Self) {
         take(&self.request, &from.request);
         take(&self.response, &from.response);
     }
 }
 
 impl RequestSeries {
-    pub(super) fn totals(&self) -> RequestTotals {
+    pub(in crate::metrics) fn totals(&self) -> RequestTotals {
         let mut totals = RequestTotals::default();
         for cells in self.cells.iter() {
             totals.duration.add(&cells.duration);
@@ -173,7 +173,10 @@ impl RequestSeries {
 
 impl ConnectionSeries {
     /// One counter's total over all stripes.
-    pub(super) fn total(&self, counter: impl Fn(&ConnectionCells) -> &AtomicU64) -> u64 {
+    pub(in crate::metrics) fn total(
+        &self,
+        counter: impl Fn(&ConnectionCells) -> &AtomicU64,
+    ) -> u64 {
         self.cells
             .iter()
             .map(|cells| counter(cells).load(Ordering::Relaxed))
@@ -182,10 +185,10 @@ impl ConnectionSeries {
 }
 
 /// The bound of OpenTelemetry's SDKs, per family.
-pub(super) const MAX_SERIES: usize = 2000;
+pub(in crate::metrics) const MAX_SERIES: usize = 2000;
 /// Series that only the overflow bases may take.
 const KEPT_BACK: usize = 100;
-pub(super) const MAX_BASES: usize = MAX_SERIES;
+pub(in crate::metrics) const MAX_BASES: usize = MAX_SERIES;
 /// Ways to end that one base tells apart: all codes of HTTP, but not with every gRPC status and flag, lest one peer use up all series.
 const MAX_OUTCOMES: usize = 512;
 /// The same for what a peer says of itself; more of them are counted under its name.

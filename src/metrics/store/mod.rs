@@ -1,0 +1,9 @@
+//! Every series of the process: its labels, its cells, and the table that finds it.
+
+pub(in crate::metrics) mod append_only_map;
+pub(in crate::metrics) mod cell;
+pub(in crate::metrics) mod labels;
+pub(in crate::metrics) mod process;
+pub(in crate::metrics) mod series;
+pub(in crate::metrics) mod table;
+pub(in crate::metrics) mod visibility;
