@@ -8,16 +8,16 @@ use foldhash::fast::RandomState;
 use http::{StatusCode, header, request, response};
 
 use super::connection::Connection;
-use super::peer::local_labels::Own;
-use super::peer::metadata::{Asked, Instance, OwnMetadata, Received};
-use super::peer::peers::{Peers, Seen, Sight};
+use super::peer::local_labels::LocalLabels;
+use super::peer::metadata::{Instance, LocalMetadata, PresentHeaders, ReceivedMetadata};
+use super::peer::peers::{Lookup, Peers, RemoteLabels};
 use super::peer::service_name::ServiceName;
-use super::record::Record;
+use super::record::Measurement;
 use super::registry::Registry;
-use super::store::append_only_map::Grow;
+use super::store::append_only_map::AppendOnlyMap;
 use super::store::labels::BaseLabels;
 use super::store::series::BaseId;
-use super::store::table::{Interned, May};
+use super::store::table::{Interned, OnMissing};
 use crate::context::Peer;
 use crate::identity::{SpiffeId, Workload};
 use crate::message::{ByteCount, End, ResponseFlags};
@@ -31,11 +31,11 @@ pub struct ClientMetrics(Arc<Client>);
 
 struct Client {
     registry: Registry,
-    own: Own,
-    metadata: Option<OwnMetadata>,
+    local: LocalLabels,
+    metadata: Option<LocalMetadata>,
     overflow: BaseId,
     hasher: RandomState,
-    destinations: Grow<Arc<Destination>, 64>,
+    destinations: AppendOnlyMap<Arc<Destination>, 64>,
     destination_count: AtomicUsize,
     /// Stands in for the hosts that are one too many.
     other: Arc<Destination>,
@@ -51,29 +51,39 @@ struct Destination {
 /// One request that went out and has not ended. Give it back to [`ClientMetrics::finish`], else it is not counted.
 #[must_use = "a record that is not finished is not counted"]
 pub struct ClientRecord {
-    record: Record,
+    record: Measurement,
     destination: Arc<Destination>,
     base: Option<BaseId>,
 }
 
+impl Registry {
+    /// Metrics of the calls that go out from this workload.
+    #[must_use]
+    pub fn client(&self, workload: &Workload) -> ClientMetrics {
+        ClientMetrics::new(self, workload, None)
+    }
+
+    /// As [`client`](Self::client), with the identity that this workload's certificate holds.
+    #[must_use]
+    pub fn client_as(&self, workload: &Workload, identity: &SpiffeId) -> ClientMetrics {
+        ClientMetrics::new(self, workload, Some(identity))
+    }
+}
+
 impl ClientMetrics {
-    pub(super) fn new(
-        registry: &Registry,
-        workload: &Workload,
-        identity: Option<&SpiffeId>,
-    ) -> Self {
-        let own = Own::new(workload, identity);
+    fn new(registry: &Registry, workload: &Workload, identity: Option<&SpiffeId>) -> Self {
+        let local = LocalLabels::new(workload, identity);
         let overflow = registry.table().overflow_base(&BaseLabels {
-            source: own.labels(true),
+            source: local.labels(true),
             ..BaseLabels::unknown("source", "unknown")
         });
         Self(Arc::new(Client {
             registry: registry.clone(),
-            metadata: OwnMetadata::new(workload, &Instance::from_env(workload)),
-            own,
+            metadata: LocalMetadata::new(workload, &Instance::from_env(workload)),
+            local,
             overflow,
             hasher: RandomState::default(),
-            destinations: Grow::new(),
+            destinations: AppendOnlyMap::new(),
             destination_count: AtomicUsize::new(0),
             other: Arc::new(Destination {
                 host: Box::default(),
@@ -122,12 +132,12 @@ impl ClientMetrics {
         now: Instant,
     ) -> ClientRecord {
         // The application may have copied the headers of the call that it serves.
-        let _ = Received::take(&mut request.headers);
+        let _ = ReceivedMetadata::take(&mut request.headers);
         if let (true, Some(metadata)) = (is_inside, &self.0.metadata) {
-            metadata.add(&mut request.headers, Asked::BOTH);
+            metadata.add(&mut request.headers, PresentHeaders::BOTH);
         }
         ClientRecord {
-            record: Record::new(request, sent, now),
+            record: Measurement::new(request, sent, now),
             destination,
             base: None,
         }
@@ -143,9 +153,12 @@ impl ClientMetrics {
         peer: Option<&Peer>,
     ) {
         record.record.answered(response);
-        let said = Received::take(&mut response.headers);
+        let received_metadata = ReceivedMetadata::take(&mut response.headers);
         let now = record.record.start();
-        record.base = Some(self.0.base_of(&record.destination, peer, &said, now));
+        record.base = Some(
+            self.0
+                .base_of(&record.destination, peer, &received_metadata, now),
+        );
     }
 
     /// A gRPC response has brought so many messages by now: reports those of both ways, at most every five seconds. What is never
@@ -164,7 +177,7 @@ impl ClientMetrics {
         let Client {
             registry, overflow, ..
         } = &*self.0;
-        let nothing = Received::default();
+        let nothing = ReceivedMetadata::default();
         let base = record
             .base
             .unwrap_or_else(|| self.0.base_of(&record.destination, None, &nothing, now));
@@ -177,7 +190,7 @@ impl ClientMetrics {
     #[must_use]
     pub fn connection(&self, host: &str, peer: Option<&Peer>) -> Connection {
         let destination = self.0.destination(host);
-        let nothing = Received::default();
+        let nothing = ReceivedMetadata::default();
         let base = self.0.base_of(&destination, peer, &nothing, Instant::now());
         Connection::open(&self.0.registry, base, self.0.overflow)
     }
@@ -214,7 +227,7 @@ impl Client {
         }
         let new = Arc::new(Destination {
             host: host.into(),
-            service: Some(ServiceName::of_host(host, self.own.namespace())),
+            service: Some(ServiceName::from_host(host, self.local.namespace())),
             peers: Peers::new(),
         });
         match self.destinations.get_or_add(hash, is, new) {
@@ -231,33 +244,42 @@ impl Client {
         &self,
         destination: &Destination,
         peer: Option<&Peer>,
-        said: &Received,
+        received_metadata: &ReceivedMetadata,
         now: Instant,
     ) -> BaseId {
         let service = destination.service.as_ref();
-        let sight = Sight {
+        let lookup = Lookup {
             table: self.registry.table(),
             overflow: self.overflow,
             now,
         };
         destination
             .peers
-            .base(peer, said, sight, |seen, may| self.base(service, seen, may))
+            .base(peer, received_metadata, lookup, |remote, on_missing| {
+                self.base(service, remote, on_missing)
+            })
     }
 
-    fn base(&self, service: Option<&ServiceName>, seen: &Seen<'_>, may: May) -> Interned {
-        let destination = seen.labels();
+    fn base(
+        &self,
+        service: Option<&ServiceName>,
+        remote: &RemoteLabels<'_>,
+        on_missing: OnMissing,
+    ) -> Interned {
+        let destination = remote.labels();
         let mut service = service.map(ServiceName::labels).unwrap_or_default();
         service.namespace = service.namespace.or(destination.namespace);
         let labels = BaseLabels {
             reporter: "source",
-            source: self.own.labels(seen.is_tls),
+            source: self.local.labels(remote.is_tls),
             destination,
             service,
             // The caller's sidecar never says.
             security_policy: "unknown",
         };
-        self.registry.table().base(&labels, self.overflow, may)
+        self.registry
+            .table()
+            .base(&labels, self.overflow, on_missing)
     }
 }
 
@@ -276,7 +298,7 @@ fn host(request: &request::Parts) -> &str {
 impl fmt::Debug for ClientMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientMetrics")
-            .field("own", &self.0.own)
+            .field("local", &self.0.local)
             .finish_non_exhaustive()
     }
 }

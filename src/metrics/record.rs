@@ -2,14 +2,14 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode, Version, request, response};
 
-use super::store::labels::{Outcome, Protocol};
+use super::store::labels::{OutcomeLabels, Protocol};
 use super::store::series::{BaseId, Messages, Observed};
-use super::store::table::Table;
+use super::store::table::SeriesTable;
 use crate::message::{ByteCount, End, ResponseFlags, is_grpc};
 
 /// The half of a record that both sides share: clock, sizes, outcome.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct Measurement {
     start: Instant,
     protocol: Protocol,
     request_head: u64,
@@ -22,7 +22,7 @@ pub(super) struct Record {
     reported_at: Instant,
 }
 
-impl Record {
+impl Measurement {
     pub(super) fn new(request: &request::Parts, request_body: ByteCount, now: Instant) -> Self {
         Self {
             start: now,
@@ -68,14 +68,20 @@ impl Record {
     }
 
     /// Reports the gRPC messages since the last report, when that is long enough ago.
-    pub(super) fn progressed(&mut self, table: &Table, base: BaseId, response: u64, now: Instant) {
+    pub(super) fn progressed(
+        &mut self,
+        table: &SeriesTable,
+        base: BaseId,
+        response: u64,
+        now: Instant,
+    ) {
         if now.saturating_duration_since(self.reported_at) >= REPORTING_INTERVAL {
             self.reported_at = now;
             self.report_messages(table, base, response);
         }
     }
 
-    fn report_messages(&mut self, table: &Table, base: BaseId, response: u64) {
+    fn report_messages(&mut self, table: &SeriesTable, base: BaseId, response: u64) {
         if self.protocol != Protocol::Grpc {
             return;
         }
@@ -93,14 +99,14 @@ impl Record {
 
     pub(super) fn add_to(
         &mut self,
-        table: &Table,
+        table: &SeriesTable,
         base: BaseId,
         overflow: BaseId,
         end: End,
         now: Instant,
     ) {
         let flags = end.flags(self.flags);
-        let outcome = Outcome::new(self.protocol, self.status, end.grpc_status, flags);
+        let outcome = OutcomeLabels::new(self.protocol, self.status, end.grpc_status, flags);
         self.report_messages(table, base, end.messages);
         let elapsed = now.saturating_duration_since(self.start);
         let observed = Observed {
@@ -164,7 +170,7 @@ mod tests {
 
         let response = Response::builder().header("a", "b").body(());
         let response = response.unwrap().into_parts().0;
-        let mut record = Record::new(&request, ByteCount::default(), Instant::now());
+        let mut record = Measurement::new(&request, ByteCount::default(), Instant::now());
         record.answered(&response);
         let written = "HTTP/1.1 200 OK\r\na: b\r\n\r\n";
         assert_eq!(record.response_head, written.len() as u64);

@@ -2,15 +2,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::client::ClientMetrics;
 use super::expose::families::Exposition;
 use super::expose::format::Format;
-use super::expose::slots::Scrapes;
+use super::expose::slots::ScrapeSlots;
 use super::expose::text::Text;
-use super::server::ServerMetrics;
 use super::store::process::{Counter, Gauge, Process};
-use super::store::table::Table;
-use crate::identity::{SpiffeId, Workload};
+use super::store::table::SeriesTable;
 
 /// All metrics of a process. Cheap to clone; all clones are one registry.
 ///
@@ -28,9 +25,9 @@ use crate::identity::{SpiffeId, Workload};
 pub struct Registry(Arc<Families>);
 
 struct Families {
-    table: Table,
+    table: SeriesTable,
     process: Process,
-    scrapes: Scrapes,
+    scrapes: ScrapeSlots,
 }
 
 impl Registry {
@@ -49,37 +46,10 @@ impl Registry {
             )
             .set(1.0);
         Self(Arc::new(Families {
-            table: Table::new(),
+            table: SeriesTable::new(),
             process,
-            scrapes: Scrapes::new(),
+            scrapes: ScrapeSlots::new(),
         }))
-    }
-
-    /// Metrics of the calls that come in to this workload.
-    ///
-    /// Our own principal is the one Istio gives to the workload in its trust domain, `cluster.local` when it names none;
-    /// [`server_as`](Self::server_as) says it outright.
-    #[must_use]
-    pub fn server(&self, workload: &Workload) -> ServerMetrics {
-        ServerMetrics::new(self, workload, None)
-    }
-
-    /// As [`server`](Self::server), with the identity that our certificate holds.
-    #[must_use]
-    pub fn server_as(&self, workload: &Workload, identity: &SpiffeId) -> ServerMetrics {
-        ServerMetrics::new(self, workload, Some(identity))
-    }
-
-    /// Metrics of the calls that go out from this workload.
-    #[must_use]
-    pub fn client(&self, workload: &Workload) -> ClientMetrics {
-        ClientMetrics::new(self, workload, None)
-    }
-
-    /// As [`client`](Self::client), with the identity that our certificate holds.
-    #[must_use]
-    pub fn client_as(&self, workload: &Workload, identity: &SpiffeId) -> ClientMetrics {
-        ClientMetrics::new(self, workload, Some(identity))
     }
 
     /// A counter of the process. The same name and labels give the same counter.
@@ -117,7 +87,9 @@ impl Registry {
         value: impl Fn() -> Option<f64> + Send + Sync + 'static,
     ) {
         let value = Box::new(value);
-        self.0.process.ask(false, name, help, labels, value);
+        self.0
+            .process
+            .register_callback(false, name, help, labels, value);
     }
 
     /// A counter that is kept elsewhere and asked for when metrics are written, as [`gauge_of`](Self::gauge_of). The name may also be one of
@@ -131,7 +103,9 @@ impl Registry {
     ) {
         // What is counted so does not reach 2^53.
         let value = Box::new(move || value().map(|count| count as f64));
-        self.0.process.ask(true, name, help, labels, value);
+        self.0
+            .process
+            .register_callback(true, name, help, labels, value);
     }
 
     /// Writes everything down, in one piece. Where a scraper asks, [`Scrape`](super::Scrape) writes it piece by piece.
@@ -147,7 +121,7 @@ impl Registry {
     /// Everything as it is now.
     pub(super) fn exposition(&self, now: Instant) -> Exposition {
         self.0.table.settle(now);
-        Exposition::of(&self.0.table)
+        Exposition::read(&self.0.table)
     }
 
     /// Writes one more piece; `false` when there is none.
@@ -155,11 +129,11 @@ impl Registry {
         exposition.write_next(text, &self.0.table, &self.0.process)
     }
 
-    pub(super) fn scrapes(&self) -> &Scrapes {
+    pub(super) fn scrapes(&self) -> &ScrapeSlots {
         &self.0.scrapes
     }
 
-    pub(super) fn table(&self) -> &Table {
+    pub(super) fn table(&self) -> &SeriesTable {
         &self.0.table
     }
 }

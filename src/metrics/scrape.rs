@@ -42,7 +42,7 @@ impl Scrape {
         let format = Format::accepted(request.headers());
         let body = match *request.method() {
             Method::HEAD => ScrapeBody::whole(""),
-            Method::GET => match ScrapeBody::of(&self.registry, format) {
+            Method::GET => match ScrapeBody::begin(&self.registry, format) {
                 Some(body) => body,
                 None => return busy(),
             },

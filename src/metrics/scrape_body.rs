@@ -39,7 +39,7 @@ impl ScrapeBody {
     }
 
     /// Everything as it is now; `None` when too many scrapes are under way.
-    pub(super) fn of(registry: &Registry, format: Format) -> Option<Self> {
+    pub(super) fn begin(registry: &Registry, format: Format) -> Option<Self> {
         let now = Instant::now();
         let ticket = registry.scrapes().begin(now, || registry.exposition(now))?;
         let mut pieces = Pieces {

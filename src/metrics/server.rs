@@ -5,16 +5,16 @@ use std::time::Instant;
 use http::{request, response};
 
 use super::connection::Connection;
-use super::peer::local_labels::Own;
-use super::peer::metadata::{Asked, Instance, OwnMetadata, Received};
-use super::peer::peers::{Peers, Seen, Sight};
+use super::peer::local_labels::LocalLabels;
+use super::peer::metadata::{Instance, LocalMetadata, PresentHeaders, ReceivedMetadata};
+use super::peer::peers::{Lookup, Peers, RemoteLabels};
 use super::peer::service_name::ServiceName;
-use super::record::Record;
+use super::record::Measurement;
 use super::registry::Registry;
-use super::store::append_only_map::Grow;
+use super::store::append_only_map::AppendOnlyMap;
 use super::store::labels::BaseLabels;
 use super::store::series::BaseId;
-use super::store::table::{Interned, May};
+use super::store::table::{Interned, OnMissing};
 use crate::context::Peer;
 use crate::identity::{SpiffeId, Workload};
 use crate::message::{ByteCount, End, ResponseFlags};
@@ -29,12 +29,12 @@ pub struct ServerMetrics(Arc<Server>);
 
 struct Server {
     registry: Registry,
-    own: Own,
+    local: LocalLabels,
     workload: Workload,
-    metadata: Option<OwnMetadata>,
+    metadata: Option<LocalMetadata>,
     overflow: BaseId,
     /// One per port we are called on.
-    ports: Grow<Port, 4>,
+    ports: AppendOnlyMap<Port, 4>,
 }
 
 struct Port {
@@ -47,29 +47,42 @@ struct Port {
 #[derive(Debug)]
 #[must_use = "a record that is not finished is not counted"]
 pub struct ServerRecord {
-    record: Record,
+    record: Measurement,
     base: BaseId,
-    asked: Asked,
+    asked: PresentHeaders,
+}
+
+impl Registry {
+    /// Metrics of the calls that come in to this workload.
+    ///
+    /// The workload's own principal is the one that Istio gives it in its trust domain
+    /// (`cluster.local` if it names none). [`server_as`](Self::server_as) sets another.
+    #[must_use]
+    pub fn server(&self, workload: &Workload) -> ServerMetrics {
+        ServerMetrics::new(self, workload, None)
+    }
+
+    /// As [`server`](Self::server), with the identity that this workload's certificate holds.
+    #[must_use]
+    pub fn server_as(&self, workload: &Workload, identity: &SpiffeId) -> ServerMetrics {
+        ServerMetrics::new(self, workload, Some(identity))
+    }
 }
 
 impl ServerMetrics {
-    pub(super) fn new(
-        registry: &Registry,
-        workload: &Workload,
-        identity: Option<&SpiffeId>,
-    ) -> Self {
-        let own = Own::new(workload, identity);
+    fn new(registry: &Registry, workload: &Workload, identity: Option<&SpiffeId>) -> Self {
+        let local = LocalLabels::new(workload, identity);
         let overflow = registry.table().overflow_base(&BaseLabels {
-            destination: own.labels(true),
+            destination: local.labels(true),
             ..BaseLabels::unknown("destination", "unknown")
         });
         Self(Arc::new(Server {
             registry: registry.clone(),
-            metadata: OwnMetadata::new(workload, &Instance::from_env(workload)),
-            own,
+            metadata: LocalMetadata::new(workload, &Instance::from_env(workload)),
+            local,
             workload: workload.clone(),
             overflow,
-            ports: Grow::new(),
+            ports: AppendOnlyMap::new(),
         }))
     }
 
@@ -84,14 +97,14 @@ impl ServerMetrics {
         received: ByteCount,
         now: Instant,
     ) -> ServerRecord {
-        let record = Record::new(request, received, now);
-        let said = Received::take(&mut request.headers);
+        let record = Measurement::new(request, received, now);
+        let received_metadata = ReceivedMetadata::take(&mut request.headers);
         ServerRecord {
             record,
-            base: self.0.base_of(peer, &said, now),
+            base: self.0.base_of(peer, &received_metadata, now),
             asked: match peer.and_then(Peer::spiffe_id) {
-                Some(_) => said.asked(),
-                None => Asked::default(),
+                Some(_) => received_metadata.asked(),
+                None => PresentHeaders::default(),
             },
         }
     }
@@ -133,7 +146,7 @@ impl ServerMetrics {
     pub fn connection(&self, peer: &Peer) -> Connection {
         let base = self
             .0
-            .base_of(Some(peer), &Received::default(), Instant::now());
+            .base_of(Some(peer), &ReceivedMetadata::default(), Instant::now());
         Connection::open(&self.0.registry, base, self.0.overflow)
     }
 }
@@ -161,46 +174,59 @@ impl Server {
         }
         let port = Port {
             number,
-            service: ServiceName::behind(&self.workload, number),
+            service: ServiceName::for_port(&self.workload, number),
             peers: Peers::new(),
         };
         self.ports.get_or_add(hash, is, port).map(|(port, _)| port)
     }
 
-    fn base_of(&self, peer: Option<&Peer>, said: &Received, now: Instant) -> BaseId {
+    fn base_of(
+        &self,
+        peer: Option<&Peer>,
+        received_metadata: &ReceivedMetadata,
+        now: Instant,
+    ) -> BaseId {
         let Some(port) = self.port(peer) else {
             return self.overflow;
         };
-        let sight = Sight {
+        let lookup = Lookup {
             table: self.registry.table(),
             overflow: self.overflow,
             now,
         };
-        port.peers.base(peer, said, sight, |seen, may| {
-            self.base(&port.service, seen, may)
-        })
+        port.peers
+            .base(peer, received_metadata, lookup, |remote, on_missing| {
+                self.base(&port.service, remote, on_missing)
+            })
     }
 
-    fn base(&self, service: &ServiceName, seen: &Seen<'_>, may: May) -> Interned {
+    fn base(
+        &self,
+        service: &ServiceName,
+        remote: &RemoteLabels<'_>,
+        on_missing: OnMissing,
+    ) -> Interned {
         let labels = BaseLabels {
             reporter: "destination",
-            source: seen.labels(),
-            destination: self.own.labels(seen.is_tls),
+            source: remote.labels(),
+            destination: self.local.labels(remote.is_tls),
             service: service.labels(),
-            security_policy: if self.own.has_principal() {
-                seen.security_policy()
+            security_policy: if self.local.has_principal() {
+                remote.security_policy()
             } else {
                 "none"
             },
         };
-        self.registry.table().base(&labels, self.overflow, may)
+        self.registry
+            .table()
+            .base(&labels, self.overflow, on_missing)
     }
 }
 
 impl fmt::Debug for ServerMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerMetrics")
-            .field("own", &self.0.own)
+            .field("local", &self.0.local)
             .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,13 @@
 use std::sync::atomic::AtomicU64;
 
-use super::text::{Kind, Text};
+use super::text::Text;
 use crate::message::ResponseFlags;
 use crate::metrics::store::cell::HistogramTotals;
-use crate::metrics::store::labels::Outcome;
-use crate::metrics::store::process::Process;
+use crate::metrics::store::labels::OutcomeLabels;
+use crate::metrics::store::metric_type::MetricType;
+use crate::metrics::store::process::{Family, Process};
 use crate::metrics::store::series::{BaseId, ConnectionCells, Messages, RequestTotals};
-use crate::metrics::store::table::Table;
+use crate::metrics::store::table::SeriesTable;
 
 /// Everything that there is to show, written down piece by piece.
 ///
@@ -27,7 +28,7 @@ pub(in crate::metrics) struct Exposition {
 #[derive(Debug)]
 struct RequestRow {
     base: BaseId,
-    outcome: Outcome,
+    outcome: OutcomeLabels,
     totals: RequestTotals,
 }
 
@@ -35,12 +36,12 @@ struct RequestRow {
 struct ConnectionRow {
     base: BaseId,
     flags: ResponseFlags,
-    totals: [u64; TALLIES.len()],
+    totals: [u64; CONNECTION_COUNTERS.len()],
 }
 
 impl Exposition {
     /// Reads the table as it is now.
-    pub(in crate::metrics) fn of(table: &Table) -> Self {
+    pub(in crate::metrics) fn read(table: &SeriesTable) -> Self {
         let requests = table.bases().flat_map(|(id, base)| {
             base.requests().map(move |series| RequestRow {
                 base: id,
@@ -55,7 +56,7 @@ impl Exposition {
             base.connections().map(move |series| ConnectionRow {
                 base: id,
                 flags: series.flags,
-                totals: TALLIES.map(|tally| series.total(tally)),
+                totals: CONNECTION_COUNTERS.map(|tally| series.total(tally)),
             })
         });
         // What was moved to another base has nothing left to show.
@@ -74,11 +75,13 @@ impl Exposition {
     pub(in crate::metrics) fn write_next(
         &mut self,
         text: &mut Text,
-        table: &Table,
+        table: &SeriesTable,
         process: &Process,
     ) -> bool {
         let Some(part) = PARTS.get(self.part) else {
-            self.process = process.write_after(self.process, text);
+            self.process = process.read_after(self.process, |name, family| {
+                write_family(name, family, text);
+            });
             return self.process.is_some();
         };
         if self.write_row(part, text, table).is_some() {
@@ -91,7 +94,7 @@ impl Exposition {
     }
 
     /// `None` where the part has no more rows.
-    fn write_row(&self, part: &Part, text: &mut Text, table: &Table) -> Option<()> {
+    fn write_row(&self, part: &Part, text: &mut Text, table: &SeriesTable) -> Option<()> {
         let family = |text: &mut Text, kind, name, help| {
             if self.row == 0 {
                 text.family(kind, name, help);
@@ -100,24 +103,24 @@ impl Exposition {
         match *part {
             Part::Requests(name, help) => {
                 let row = self.requests.get(self.row)?;
-                family(text, Kind::Counter, name, help);
+                family(text, MetricType::Counter, name, help);
                 let count = row.totals.duration.count();
                 text.sample(name, "_total", &row.labels(table)?, count);
             }
             Part::Histogram(name, help, histogram) => {
                 let row = self.requests.get(self.row)?;
-                family(text, Kind::Histogram, name, help);
+                family(text, MetricType::Histogram, name, help);
                 text.histogram(name, &row.labels(table)?, histogram(&row.totals));
             }
             Part::Messages(name, help, count) => {
                 let (base, messages) = self.messages.get(self.row)?;
-                family(text, Kind::Counter, name, help);
+                family(text, MetricType::Counter, name, help);
                 let labels = &table.get(*base)?.labels;
                 text.sample(name, "_total", labels, count(messages));
             }
             Part::Connections(name, help, tally) => {
                 let row = self.connections.get(self.row)?;
-                family(text, Kind::Counter, name, help);
+                family(text, MetricType::Counter, name, help);
                 let total = row.totals.get(tally)?;
                 text.sample(name, "_total", &row.labels(table)?, total);
             }
@@ -127,7 +130,7 @@ impl Exposition {
 }
 
 impl RequestRow {
-    fn labels(&self, table: &Table) -> Option<String> {
+    fn labels(&self, table: &SeriesTable) -> Option<String> {
         let base = table.get(self.base)?;
         let rest = self.outcome.render(base.security_policy);
         Some(format!("{},{rest}", base.labels))
@@ -135,12 +138,28 @@ impl RequestRow {
 }
 
 impl ConnectionRow {
-    fn labels(&self, table: &Table) -> Option<String> {
+    fn labels(&self, table: &SeriesTable) -> Option<String> {
         let base = table.get(self.base)?;
         Some(format!(
             "{},request_protocol=\"tcp\",response_flags=\"{}\",connection_security_policy=\"{}\"",
             base.labels, self.flags, base.security_policy
         ))
+    }
+}
+
+/// Writes a family of the process, unless it has no value to show.
+fn write_family(name: &str, family: &Family, text: &mut Text) {
+    let mut samples = family.samples().peekable();
+    if samples.peek().is_none() {
+        return;
+    }
+    let suffix = match family.metric_type {
+        MetricType::Counter => "_total",
+        _ => "",
+    };
+    text.family(family.metric_type, name, family.help);
+    for (labels, value) in samples {
+        text.sample(name, suffix, labels, value);
     }
 }
 
@@ -155,9 +174,9 @@ enum Part {
 
 type Histogram = fn(&RequestTotals) -> &HistogramTotals;
 type Count = fn(&Messages) -> u64;
-type Tally = fn(&ConnectionCells) -> &AtomicU64;
+type ConnectionCounter = fn(&ConnectionCells) -> &AtomicU64;
 
-const TALLIES: [Tally; 4] = [
+const CONNECTION_COUNTERS: [ConnectionCounter; 4] = [
     |cells| &cells.opened,
     |cells| &cells.closed,
     |cells| &cells.sent,
@@ -204,3 +223,82 @@ const PARTS: [Part; 10] = [
         3,
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::expose::format::Format;
+    use crate::metrics::store::series::MAX_SERIES;
+
+    fn shown(process: &Process, format: Format) -> String {
+        let mut text = Text::new(format);
+        let mut last = None;
+        while let Some(name) =
+            process.read_after(last, |name, family| write_family(name, family, &mut text))
+        {
+            last = Some(name);
+        }
+        text.end();
+        text.take()
+    }
+
+    #[test]
+    fn equal_names_and_labels_are_one_counter() {
+        let process = Process::default();
+        let count =
+            |result| process.counter("mesh_handshakes_total", "Help.", &[("result", result)]);
+        count("ok").add(1);
+        count("ok").add(2);
+        count("failed").add(1);
+        process.gauge("mesh_age_seconds", "A \\ b.", &[]).set(1.5);
+        assert_eq!(count("ok").value(), 3);
+        assert_eq!(
+            shown(&process, Format::Text),
+            "# HELP mesh_age_seconds A \\\\ b.\n\
+             # TYPE mesh_age_seconds gauge\n\
+             mesh_age_seconds 1.5\n\
+             # HELP mesh_handshakes_total Help.\n\
+             # TYPE mesh_handshakes_total counter\n\
+             mesh_handshakes_total{result=\"failed\"} 1\n\
+             mesh_handshakes_total{result=\"ok\"} 3\n"
+        );
+    }
+
+    #[test]
+    fn open_metrics_names_the_family_without_total_and_marks_the_end() {
+        let process = Process::default();
+        process.counter("mesh_loads_total", "Help.", &[]).add(1);
+        assert_eq!(
+            shown(&process, Format::OpenMetrics),
+            "# HELP mesh_loads Help.\n# TYPE mesh_loads counter\nmesh_loads_total 1\n# EOF\n"
+        );
+    }
+
+    #[test]
+    fn a_wrong_name_is_never_shown() {
+        let process = Process::default();
+        process.counter("mesh_loads", "", &[]).add(1);
+        process.counter("9_total", "", &[]).add(1);
+        process.counter("mesh-loads_total", "", &[]).add(1);
+        process.gauge("mesh_load", "", &[("a b", "c")]).set(1.0);
+        assert_eq!(shown(&process, Format::Text), "");
+        process.gauge("mesh_age", "", &[]).set(1.0);
+        process.counter("mesh_age_total", "", &[]).add(1);
+        assert!(!shown(&process, Format::Text).contains("mesh_age_total"));
+    }
+
+    /// R-21.
+    #[test]
+    fn series_are_bounded_and_nothing_is_lost() {
+        let process = Process::default();
+        for reason in 0..3000 {
+            let reason = reason.to_string();
+            process
+                .counter("mesh_x_total", "", &[("reason", &reason)])
+                .add(1);
+        }
+        let text = shown(&process, Format::Text);
+        assert_eq!(text.lines().count(), 2 + MAX_SERIES);
+        assert!(text.contains("mesh_x_total{reason=\"unknown\"} 1001\n"));
+    }
+}

@@ -12,13 +12,13 @@ use super::families::Exposition;
 /// The scrapes that are under way. What they have read is kept here, and not with whoever writes it out: so a few places bound the memory of
 /// all scrapes, however many are never taken to their end.
 #[derive(Debug)]
-pub(in crate::metrics) struct Scrapes {
-    places: [Mutex<Option<Scraped>>; MAX_SCRAPES],
+pub(in crate::metrics) struct ScrapeSlots {
+    places: [Mutex<Option<RunningScrape>>; MAX_SCRAPES],
     begun: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Scraped {
+struct RunningScrape {
     number: u64,
     since: Instant,
     exposition: Exposition,
@@ -31,7 +31,7 @@ pub(in crate::metrics) struct Ticket {
     number: u64,
 }
 
-impl Scrapes {
+impl ScrapeSlots {
     pub(in crate::metrics) const fn new() -> Self {
         Self {
             places: [const { Mutex::new(None) }; MAX_SCRAPES],
@@ -45,7 +45,7 @@ impl Scrapes {
         now: Instant,
         read: impl FnOnce() -> Exposition,
     ) -> Option<Ticket> {
-        let is_free = |taken: &Option<Scraped>| {
+        let is_free = |taken: &Option<RunningScrape>| {
             taken.as_ref().is_none_or(|scraped| {
                 now.saturating_duration_since(scraped.since) >= LONGEST_SCRAPE
             })
@@ -61,7 +61,7 @@ impl Scrapes {
             is_free(&taken).then_some((place, taken))
         })?;
         let number = self.begun.fetch_add(1, Ordering::Relaxed);
-        *taken = Some(Scraped {
+        *taken = Some(RunningScrape {
             number,
             since: now,
             exposition: read(),
@@ -88,7 +88,7 @@ impl Scrapes {
         }
     }
 
-    fn place(&self, ticket: &Ticket) -> Option<MutexGuard<'_, Option<Scraped>>> {
+    fn place(&self, ticket: &Ticket) -> Option<MutexGuard<'_, Option<RunningScrape>>> {
         let place = self.places.get(ticket.place)?;
         Some(place.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -102,13 +102,13 @@ const LONGEST_SCRAPE: Duration = Duration::from_secs(30);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::store::table::Table;
+    use crate::metrics::store::table::SeriesTable;
 
     #[test]
     fn a_scrape_that_takes_too_long_loses_its_place_and_no_other() {
-        let (scrapes, table) = (Scrapes::new(), Table::new());
+        let (scrapes, table) = (ScrapeSlots::new(), SeriesTable::new());
         let start = Instant::now();
-        let begin = |now| scrapes.begin(now, || Exposition::of(&table));
+        let begin = |now| scrapes.begin(now, || Exposition::read(&table));
         let goes_on = |ticket: &Ticket| scrapes.go_on(ticket, |_| ()).is_some();
         let slow: Vec<_> = (0..MAX_SCRAPES).map(|_| begin(start).unwrap()).collect();
         let nearly = start + LONGEST_SCRAPE.saturating_sub(Duration::from_secs(1));

@@ -2,22 +2,13 @@ use std::fmt::{Display, Write};
 
 use super::format::Format;
 use crate::metrics::store::cell::HistogramTotals;
+use crate::metrics::store::metric_type::MetricType;
 
 /// Writes metric families in one of the text formats.
 #[derive(Debug)]
 pub(in crate::metrics) struct Text {
     format: Format,
     text: String,
-}
-
-/// The type of a family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::metrics) enum Kind {
-    Counter,
-    /// A counter of a name that does not end in `_total`, as Envoy's own: OpenMetrics has none such, and calls it unknown.
-    PlainCounter,
-    Gauge,
-    Histogram,
 }
 
 impl Text {
@@ -30,21 +21,21 @@ impl Text {
 
     /// Starts a family; all its samples must follow. The name of a counter is given without `_total`, which only the older format
     /// shows here.
-    pub(in crate::metrics) fn family(&mut self, kind: Kind, name: &str, help: &str) {
-        let (suffix, kind) = match (kind, self.format) {
-            (Kind::Counter, Format::Text) => ("_total", "counter"),
-            (Kind::Counter, Format::OpenMetrics) => ("", "counter"),
-            (Kind::PlainCounter, Format::Text) => ("", "counter"),
-            (Kind::PlainCounter, Format::OpenMetrics) => ("", "unknown"),
-            (Kind::Gauge, _) => ("", "gauge"),
-            (Kind::Histogram, _) => ("", "histogram"),
+    pub(in crate::metrics) fn family(&mut self, metric_type: MetricType, name: &str, help: &str) {
+        let (suffix, metric_type) = match (metric_type, self.format) {
+            (MetricType::Counter, Format::Text) => ("_total", "counter"),
+            (MetricType::Counter, Format::OpenMetrics) => ("", "counter"),
+            (MetricType::PlainCounter, Format::Text) => ("", "counter"),
+            (MetricType::PlainCounter, Format::OpenMetrics) => ("", "unknown"),
+            (MetricType::Gauge, _) => ("", "gauge"),
+            (MetricType::Histogram, _) => ("", "histogram"),
         };
         let mut help = help.replace('\\', "\\\\").replace('\n', "\\n");
         if self.format == Format::OpenMetrics {
             help = help.replace('"', "\\\"");
         }
         self.line(format_args!("# HELP {name}{suffix} {help}"));
-        self.line(format_args!("# TYPE {name}{suffix} {kind}"));
+        self.line(format_args!("# TYPE {name}{suffix} {metric_type}"));
     }
 
     /// One sample; `labels` are written already, or empty.

@@ -3,12 +3,12 @@ use crate::metrics::store::labels::EndLabels;
 
 /// Our own end's labels.
 #[derive(Clone, Debug)]
-pub(in crate::metrics) struct Own {
+pub(in crate::metrics) struct LocalLabels {
     workload: Workload,
     identity: Option<SpiffeId>,
 }
 
-impl Own {
+impl LocalLabels {
     /// `identity` is that of our certificate; without one it is what Istio would give to this workload.
     pub(in crate::metrics) fn new(workload: &Workload, identity: Option<&SpiffeId>) -> Self {
         let istio = || {

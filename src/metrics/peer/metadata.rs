@@ -165,7 +165,7 @@ fn read_value(bytes: &[u8]) -> Option<Value<'_>> {
 
 /// Our own two headers, encoded once.
 #[derive(Clone, Debug)]
-pub(in crate::metrics) struct OwnMetadata {
+pub(in crate::metrics) struct LocalMetadata {
     id: HeaderValue,
     value: HeaderValue,
 }
@@ -192,7 +192,7 @@ impl Instance {
     }
 }
 
-impl OwnMetadata {
+impl LocalMetadata {
     /// `None` when a name of the workload cannot stand in a header.
     pub(in crate::metrics) fn new(workload: &Workload, instance: &Instance) -> Option<Self> {
         let Instance { pod, ip, .. } = instance;
@@ -206,7 +206,7 @@ impl OwnMetadata {
     }
 
     /// Adds both headers, or those that were asked for.
-    pub(in crate::metrics) fn add(&self, headers: &mut HeaderMap, asked: Asked) {
+    pub(in crate::metrics) fn add(&self, headers: &mut HeaderMap, asked: PresentHeaders) {
         if asked.id {
             headers.insert(ID, self.id.clone());
         }
@@ -266,12 +266,12 @@ fn write_entry(to: &mut Writer, key: &str, kind: u32, bytes: &[u8]) {
 
 /// Which of the two headers a message carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::metrics) struct Asked {
+pub(in crate::metrics) struct PresentHeaders {
     id: bool,
     value: bool,
 }
 
-impl Asked {
+impl PresentHeaders {
     pub(in crate::metrics) const BOTH: Self = Self {
         id: true,
         value: true,
@@ -280,12 +280,12 @@ impl Asked {
 
 /// The two headers of a message as they came.
 #[derive(Debug, Default)]
-pub(in crate::metrics) struct Received {
+pub(in crate::metrics) struct ReceivedMetadata {
     pub(in crate::metrics) id: Option<HeaderValue>,
     pub(in crate::metrics) value: Option<HeaderValue>,
 }
 
-impl Received {
+impl ReceivedMetadata {
     /// Takes both out of the headers, readable or not: the application never sees them.
     pub(in crate::metrics) fn take(headers: &mut HeaderMap) -> Self {
         // Most messages have neither, and a glance at their few names costs less than to look two long ones up.
@@ -298,8 +298,8 @@ impl Received {
         }
     }
 
-    pub(in crate::metrics) const fn asked(&self) -> Asked {
-        Asked {
+    pub(in crate::metrics) const fn asked(&self) -> PresentHeaders {
+        PresentHeaders {
             id: self.id.is_some(),
             value: self.value.is_some(),
         }
@@ -367,7 +367,7 @@ mod tests {
             .name("w")
             .label("app", "x")
             .label("version", "v1");
-        let own = OwnMetadata::new(&workload, &instance()).unwrap();
+        let own = LocalMetadata::new(&workload, &instance()).unwrap();
         assert_eq!(own.id, "sidecar~10.0.0.1~p.n~n.svc.cluster.local");
         let expected = PeerMetadata {
             namespace: Some("n".to_owned()),

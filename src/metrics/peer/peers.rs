@@ -5,36 +5,36 @@ use std::time::Instant;
 
 use foldhash::fast::RandomState;
 
-use super::descriptions::{Stories, Told};
-use super::metadata::{PeerMetadata, Received};
+use super::descriptions::{Descriptions, GivenMetadata};
+use super::metadata::{PeerMetadata, ReceivedMetadata};
 use crate::context::Peer;
-use crate::metrics::store::append_only_map::Grow;
+use crate::metrics::store::append_only_map::AppendOnlyMap;
 use crate::metrics::store::labels::EndLabels;
 use crate::metrics::store::series::BaseId;
-use crate::metrics::store::table::{Interned, May, Table};
+use crate::metrics::store::table::{Interned, OnMissing, SeriesTable};
 
 /// The bases of all peers seen from one place (a port of ours, a service that we call), found again without making their labels anew.
 ///
 /// What a peer proves (its certificate's name) finds its entry, which lives as long as the map and is read wait-free. What a peer says
-/// (metadata headers) is kept with that name, so that no peer can speak for another: see [`Stories`].
+/// (metadata headers) is kept with that name, so that no peer can speak for another: see [`Descriptions`].
 #[derive(Debug)]
 pub(in crate::metrics) struct Peers {
     hasher: RandomState,
-    proven: Grow<Proven, 32>,
+    known: AppendOnlyMap<KnownPeer, 32>,
 }
 
 #[derive(Debug)]
-struct Proven {
+struct KnownPeer {
     principal: Option<Box<str>>,
     is_tls: bool,
     base: BaseId,
-    stories: OnceLock<Box<Stories>>,
+    descriptions: OnceLock<Box<Descriptions>>,
 }
 
-/// Where and when a peer is seen.
+/// Where and when a peer is looked up.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::metrics) struct Sight<'a> {
-    pub(in crate::metrics) table: &'a Table,
+pub(in crate::metrics) struct Lookup<'a> {
+    pub(in crate::metrics) table: &'a SeriesTable,
     /// Stands in when there is no room for the peer.
     pub(in crate::metrics) overflow: BaseId,
     pub(in crate::metrics) now: Instant,
@@ -42,7 +42,7 @@ pub(in crate::metrics) struct Sight<'a> {
 
 /// What labels may use of the other end.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::metrics) struct Seen<'a> {
+pub(in crate::metrics) struct RemoteLabels<'a> {
     /// Its first URI name, scheme included.
     pub(in crate::metrics) principal: Option<&'a str>,
     pub(in crate::metrics) is_tls: bool,
@@ -50,8 +50,8 @@ pub(in crate::metrics) struct Seen<'a> {
     peer: Option<&'a Peer>,
 }
 
-impl<'a> Seen<'a> {
-    fn of(peer: Option<&'a Peer>) -> Self {
+impl<'a> RemoteLabels<'a> {
+    fn new(peer: Option<&'a Peer>) -> Self {
         let certificate = peer.and_then(Peer::certificate);
         Self {
             principal: certificate.and_then(|c| c.uri_sans.first().map(String::as_str)),
@@ -61,7 +61,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    const fn saying(self, metadata: &'a PeerMetadata) -> Self {
+    const fn with_metadata(self, metadata: &'a PeerMetadata) -> Self {
         Self {
             metadata: Some(metadata),
             ..self
@@ -101,72 +101,72 @@ impl Peers {
     pub(in crate::metrics) fn new() -> Self {
         Self {
             hasher: RandomState::default(),
-            proven: Grow::new(),
+            known: AppendOnlyMap::new(),
         }
     }
 
-    /// The base of this peer, which said this. `make` interns the labels of a peer that is new; told not to add any, it only finds.
+    /// The base of this peer, which said this. `make` interns the labels of a peer that is new; given not to add any, it only finds.
     ///
     /// Metadata counts only from a peer that has proven a name by mutual TLS (H-13).
     pub(in crate::metrics) fn base(
         &self,
         peer: Option<&Peer>,
-        said: &Received,
-        sight: Sight<'_>,
-        make: impl Fn(&Seen<'_>, May) -> Interned,
+        said: &ReceivedMetadata,
+        lookup: Lookup<'_>,
+        make: impl Fn(&RemoteLabels<'_>, OnMissing) -> Interned,
     ) -> BaseId {
-        let Sight { table, now, .. } = sight;
+        let Lookup { table, now, .. } = lookup;
         let now = table.second(now);
-        let seen = Seen::of(peer);
-        let Some(proven) = self.proven(&seen, table, &make) else {
-            return sight.overflow;
+        let remote = RemoteLabels::new(peer);
+        let Some(known) = self.known(&remote, table, &make) else {
+            return lookup.overflow;
         };
-        let (Some(_), Some(value)) = (seen.principal, &said.value) else {
-            return proven.base;
+        let (Some(_), Some(value)) = (remote.principal, &said.value) else {
+            return known.base;
         };
         let value = value.as_bytes();
-        let told = Told {
+        let given = GivenMetadata {
             value,
             hash: self.hasher.hash_one(value),
             now,
         };
-        let stories = || {
+        let descriptions = || {
             let has_namespace = peer.and_then(Peer::namespace).is_some();
-            Box::new(Stories::of(proven.base, has_namespace))
+            Box::new(Descriptions::new(known.base, has_namespace))
         };
-        let stories = proven.stories.get_or_init(stories);
-        stories.base(&told, table, |metadata, may| {
-            make(&seen.saying(metadata), may)
+        let descriptions = known.descriptions.get_or_init(descriptions);
+        descriptions.base(&given, table, |metadata, on_missing| {
+            make(&remote.with_metadata(metadata), on_missing)
         })
     }
 
-    fn proven(
+    fn known(
         &self,
-        seen: &Seen<'_>,
-        table: &Table,
-        make: impl Fn(&Seen<'_>, May) -> Interned,
-    ) -> Option<&Proven> {
-        let hash = self.hasher.hash_one((seen.principal, seen.is_tls));
-        let is = |proven: &Proven| {
-            proven.principal.as_deref() == seen.principal && proven.is_tls == seen.is_tls
+        remote: &RemoteLabels<'_>,
+        table: &SeriesTable,
+        make: impl Fn(&RemoteLabels<'_>, OnMissing) -> Interned,
+    ) -> Option<&KnownPeer> {
+        let hash = self.hasher.hash_one((remote.principal, remote.is_tls));
+        let is = |known: &KnownPeer| {
+            known.principal.as_deref() == remote.principal && known.is_tls == remote.is_tls
         };
-        if let Some(proven) = self.proven.get(hash, is) {
-            return Some(proven);
+        if let Some(known) = self.known.get(hash, is) {
+            return Some(known);
         }
         if table.names.load(Ordering::Relaxed) >= MAX_NAMES {
             return None;
         }
-        let proven = Proven {
-            principal: seen.principal.map(Box::from),
-            is_tls: seen.is_tls,
-            base: make(seen, May::Add).base,
-            stories: OnceLock::new(),
+        let known = KnownPeer {
+            principal: remote.principal.map(Box::from),
+            is_tls: remote.is_tls,
+            base: make(remote, OnMissing::Add).base,
+            descriptions: OnceLock::new(),
         };
-        let (proven, is_new) = self.proven.get_or_add(hash, is, proven)?;
+        let (known, is_new) = self.known.get_or_add(hash, is, known)?;
         if is_new {
             table.names.fetch_add(1, Ordering::Relaxed);
         }
-        Some(proven)
+        Some(known)
     }
 }
 
@@ -183,9 +183,9 @@ mod tests {
     use super::*;
     use crate::context::TlsFacts;
     use crate::identity::{PeerCertificate, SpiffeId, Workload};
-    use crate::metrics::peer::metadata::{Asked, Instance, METADATA, OwnMetadata};
+    use crate::metrics::peer::metadata::{Instance, LocalMetadata, METADATA, PresentHeaders};
     use crate::metrics::store::labels::BaseLabels;
-    use crate::metrics::store::table::Table;
+    use crate::metrics::store::table::SeriesTable;
 
     fn peer(account: &str) -> Peer {
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
@@ -198,12 +198,12 @@ mod tests {
     }
 
     /// What a workload of this name says of itself, under an id that all of them share.
-    fn said(workload: &str) -> Received {
+    fn said(workload: &str) -> ReceivedMetadata {
         let workload = Workload::new("shop", "account").name(workload);
-        let own = OwnMetadata::new(&workload, &Instance::from_env(&workload)).unwrap();
+        let own = LocalMetadata::new(&workload, &Instance::from_env(&workload)).unwrap();
         let mut headers = http::HeaderMap::new();
-        own.add(&mut headers, Asked::BOTH);
-        Received {
+        own.add(&mut headers, PresentHeaders::BOTH);
+        ReceivedMetadata {
             id: Some(HeaderValue::from_static("shared")),
             value: headers.remove(METADATA),
         }
@@ -212,7 +212,7 @@ mod tests {
     /// Peers, their table, and how often labels were made.
     struct Seer {
         peers: Peers,
-        table: Table,
+        table: SeriesTable,
         made: Cell<usize>,
     }
 
@@ -220,33 +220,34 @@ mod tests {
         fn new() -> Self {
             Self {
                 peers: Peers::new(),
-                table: Table::new(),
+                table: SeriesTable::new(),
                 made: Cell::new(0),
             }
         }
 
-        fn see(&self, peer: &Peer, said: &Received) -> BaseId {
+        fn see(&self, peer: &Peer, said: &ReceivedMetadata) -> BaseId {
             let last = BaseId::LAST_RESORT;
-            let sight = Sight {
+            let lookup = Lookup {
                 table: &self.table,
                 overflow: last,
                 now: Instant::now(),
             };
-            self.peers.base(Some(peer), said, sight, |seen, may| {
-                self.made.set(self.made.get() + 1);
-                let labels = BaseLabels {
-                    source: seen.labels(),
-                    ..BaseLabels::unknown("destination", seen.security_policy())
-                };
-                self.table.base(&labels, last, may)
-            })
+            self.peers
+                .base(Some(peer), said, lookup, |remote, on_missing| {
+                    self.made.set(self.made.get() + 1);
+                    let labels = BaseLabels {
+                        source: remote.labels(),
+                        ..BaseLabels::unknown("destination", remote.security_policy())
+                    };
+                    self.table.base(&labels, last, on_missing)
+                })
         }
     }
 
     #[test]
     fn a_known_peer_is_found_without_making_its_labels_again() {
         let seer = Seer::new();
-        let (web, nothing) = (peer("web"), Received::default());
+        let (web, nothing) = (peer("web"), ReceivedMetadata::default());
         let bare = seer.see(&web, &nothing);
         let described = seer.see(&web, &said("w"));
         assert_ne!(bare, described);
@@ -272,10 +273,10 @@ mod tests {
     fn names_past_the_bound_are_not_remembered() {
         let seer = Seer::new();
         for account in 0..MAX_NAMES + 10 {
-            seer.see(&peer(&format!("a{account}")), &Received::default());
+            seer.see(&peer(&format!("a{account}")), &ReceivedMetadata::default());
         }
         assert_eq!(seer.made.get(), MAX_NAMES);
-        let unseen = seer.see(&peer("unseen"), &Received::default());
+        let unseen = seer.see(&peer("unseen"), &ReceivedMetadata::default());
         assert_eq!(unseen, BaseId::LAST_RESORT);
     }
 }

@@ -13,7 +13,7 @@ pub(crate) struct ServiceName {
 impl ServiceName {
     /// Reads a host as Kubernetes' DNS search would from `own_namespace`: `charts`, `charts.default`, `charts.default.svc` and
     /// `charts.default.svc.cluster.local` are one service. Everything else is outside the mesh, as Istio's `PassthroughCluster`.
-    pub(crate) fn of_host(host: &str, own_namespace: &str) -> Self {
+    pub(crate) fn from_host(host: &str, own_namespace: &str) -> Self {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let short = host
             .strip_suffix(CLUSTER_DOMAIN)
@@ -45,7 +45,7 @@ impl ServiceName {
     }
 
     /// The service behind a port of ours. `port` is `None` when nobody knows on which port a request came; a single service is then it.
-    pub(in crate::metrics) fn behind(workload: &Workload, port: Option<u16>) -> Self {
+    pub(in crate::metrics) fn for_port(workload: &Workload, port: Option<u16>) -> Self {
         let services = workload.services();
         let found = match (port, services) {
             (None, [only]) => Some(only),
@@ -107,7 +107,7 @@ mod tests {
             ),
         ];
         for (host, expected) in inside {
-            let service = ServiceName::of_host(host, "own");
+            let service = ServiceName::from_host(host, "own");
             assert_eq!(service.host, expected, "{host}");
             assert_eq!(service.name, "charts", "{host}");
             assert!(service.is_inside());
@@ -121,7 +121,7 @@ mod tests {
             "a.b.c.svc.cluster.local",
             "",
         ] {
-            let service = ServiceName::of_host(host, "own");
+            let service = ServiceName::from_host(host, "own");
             assert_eq!(service.host, host);
             assert_eq!(service.name, "PassthroughCluster", "{host}");
             assert!(!service.is_inside());
@@ -143,7 +143,7 @@ mod tests {
             (&bare, Some(80), ("shop", "shop")),
             (&bare, None, ("shop", "shop")),
         ] {
-            let service = ServiceName::behind(workload, port);
+            let service = ServiceName::for_port(workload, port);
             assert_eq!((service.host.as_str(), service.name.as_str()), expected);
             assert_eq!(service.namespace.as_deref(), Some("ns"));
         }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 ///
 /// `N` chains hang from an array; a new entry goes to the end of its chain. Whoever fills it bounds it.
 #[derive(Debug)]
-pub(in crate::metrics) struct Grow<T, const N: usize> {
+pub(in crate::metrics) struct AppendOnlyMap<T, const N: usize> {
     heads: [Link<T>; N],
 }
 
@@ -16,7 +16,7 @@ struct Node<T> {
     next: Link<T>,
 }
 
-impl<T, const N: usize> Grow<T, N> {
+impl<T, const N: usize> AppendOnlyMap<T, N> {
     pub(in crate::metrics) fn new() -> Self {
         Self {
             heads: [const { OnceLock::new() }; N],
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn finds_what_was_added_even_when_chains_are_shared() {
-        let map = Grow::<u64, 4>::new();
+        let map = AppendOnlyMap::<u64, 4>::new();
         for key in 0..100 {
             assert!(map.get_or_add(key << 32, |e| *e == key, key).unwrap().1);
             assert!(!map.get_or_add(key << 32, |e| *e == key, key).unwrap().1);
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn one_of_two_racing_threads_adds() {
-        let map = Grow::<u64, 1>::new();
+        let map = AppendOnlyMap::<u64, 1>::new();
         let added = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|_| {

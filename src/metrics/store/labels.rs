@@ -97,7 +97,7 @@ impl<'a> BaseLabels<'a> {
 
 /// How the exchange ended: the labels that one base shares out over series. Packed, so that it is compared in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::metrics) struct Outcome(u64);
+pub(in crate::metrics) struct OutcomeLabels(u64);
 
 /// `request_protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub(in crate::metrics) enum Protocol {
     Grpc,
 }
 
-impl Outcome {
+impl OutcomeLabels {
     /// What is left to say once the table of series is full.
     pub(in crate::metrics) const UNKNOWN: Self = Self(u64::MAX);
 
@@ -258,7 +258,7 @@ mod tests {
         let flags = ResponseFlags::UPSTREAM_CONNECTION_FAILURE;
         for (outcome, expected) in [
             (
-                Outcome::new(
+                OutcomeLabels::new(
                     Protocol::Http,
                     Some(StatusCode::NOT_FOUND),
                     None,
@@ -267,11 +267,11 @@ mod tests {
                 r#"request_protocol="http",response_code="404",grpc_response_status="",response_flags="-""#,
             ),
             (
-                Outcome::new(Protocol::Http, None, Some(GrpcStatus::new(3)), flags),
+                OutcomeLabels::new(Protocol::Http, None, Some(GrpcStatus::new(3)), flags),
                 r#"request_protocol="http",response_code="0",grpc_response_status="",response_flags="UF""#,
             ),
             (
-                Outcome::new(
+                OutcomeLabels::new(
                     Protocol::Grpc,
                     Some(StatusCode::OK),
                     Some(GrpcStatus::new(7)),
@@ -280,7 +280,7 @@ mod tests {
                 r#"request_protocol="grpc",response_code="200",grpc_response_status="7",response_flags="-""#,
             ),
             (
-                Outcome::new(
+                OutcomeLabels::new(
                     Protocol::Grpc,
                     Some(StatusCode::OK),
                     None,
@@ -289,7 +289,7 @@ mod tests {
                 r#"request_protocol="grpc",response_code="200",grpc_response_status="",response_flags="-""#,
             ),
             (
-                Outcome::UNKNOWN,
+                OutcomeLabels::UNKNOWN,
                 r#"request_protocol="unknown",response_code="unknown",grpc_response_status="unknown",response_flags="unknown""#,
             ),
         ] {
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn a_grpc_status_is_from_a_closed_set() {
         let with = |code| {
-            Outcome::new(
+            OutcomeLabels::new(
                 Protocol::Grpc,
                 None,
                 Some(GrpcStatus::new(code)),
@@ -319,7 +319,7 @@ mod tests {
     fn a_code_is_from_a_closed_set() {
         let with = |code| {
             let status = StatusCode::from_u16(code).ok();
-            Outcome::new(Protocol::Http, status, None, ResponseFlags::none())
+            OutcomeLabels::new(Protocol::Http, status, None, ResponseFlags::none())
         };
         assert_eq!(with(600), with(999));
         assert_ne!(with(599), with(600));
@@ -333,13 +333,13 @@ mod tests {
         let with = |protocol, code, grpc: Option<u32>| {
             let status = StatusCode::from_u16(code).ok();
             let grpc = grpc.map(GrpcStatus::new);
-            Outcome::new(protocol, status, grpc, ResponseFlags::none()).is_refusal()
+            OutcomeLabels::new(protocol, status, grpc, ResponseFlags::none()).is_refusal()
         };
         assert!(with(Protocol::Http, 401, None) && with(Protocol::Http, 403, None));
         assert!(with(Protocol::Grpc, 200, Some(7)) && with(Protocol::Grpc, 200, Some(16)));
         assert!(!with(Protocol::Http, 200, None) && !with(Protocol::Http, 404, None));
         assert!(!with(Protocol::Grpc, 200, Some(0)) && !with(Protocol::Grpc, 200, None));
-        assert!(!Outcome::UNKNOWN.is_refusal());
+        assert!(!OutcomeLabels::UNKNOWN.is_refusal());
     }
 
     /// H-19.

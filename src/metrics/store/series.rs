@@ -1,9 +1,9 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::append_only_map::Grow;
+use super::append_only_map::AppendOnlyMap;
 use super::cell::{HistogramCells, HistogramTotals, Striped, take};
-use super::labels::Outcome;
-use super::visibility::Standing;
+use super::labels::OutcomeLabels;
+use super::visibility::Visibility;
 use crate::message::ResponseFlags;
 
 /// The number of a [`Base`] in its table.
@@ -18,17 +18,17 @@ pub(in crate::metrics) struct Base {
     /// Whether it takes what no longer fits elsewhere, and so may use what is kept back for that.
     pub(in crate::metrics) takes_overflow: bool,
     /// Where a peer's own words caused it: how they stand, and which base counts while they are not shown.
-    pub(in crate::metrics) described: Option<(Standing, BaseId)>,
+    pub(in crate::metrics) described: Option<(Visibility, BaseId)>,
     pub(in crate::metrics) outcomes: AtomicUsize,
-    pub(in crate::metrics) requests: Grow<RequestSeries, 8>,
+    pub(in crate::metrics) requests: AppendOnlyMap<RequestSeries, 8>,
     pub(in crate::metrics) messages: Striped<MessageCells>,
-    pub(in crate::metrics) connections: Grow<ConnectionSeries, 2>,
+    pub(in crate::metrics) connections: AppendOnlyMap<ConnectionSeries, 2>,
 }
 
 /// The request families of one set of labels.
 #[derive(Debug)]
 pub(in crate::metrics) struct RequestSeries {
-    pub(in crate::metrics) outcome: Outcome,
+    pub(in crate::metrics) outcome: OutcomeLabels,
     pub(in crate::metrics) cells: Striped<RequestCells>,
 }
 
@@ -93,7 +93,7 @@ impl BaseId {
     }
 
     /// The base of this number, whether there is one or not.
-    pub(in crate::metrics) const fn of_number(number: u32) -> Self {
+    pub(in crate::metrics) const fn new(number: u32) -> Self {
         Self(number)
     }
 
@@ -124,9 +124,9 @@ impl Base {
     }
 
     /// How many ways to end it may tell apart; the one that says `unknown` always fits.
-    pub(in crate::metrics) fn most_outcomes(&self, outcome: Outcome) -> usize {
+    pub(in crate::metrics) fn most_outcomes(&self, outcome: OutcomeLabels) -> usize {
         match &self.described {
-            _ if outcome == Outcome::UNKNOWN => usize::MAX,
+            _ if outcome == OutcomeLabels::UNKNOWN => usize::MAX,
             Some(_) => MAX_OUTCOMES_DESCRIBED,
             None => MAX_OUTCOMES,
         }

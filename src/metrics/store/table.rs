@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use super::append_only_map::Grow;
+use super::append_only_map::AppendOnlyMap;
 use super::cell::Striped;
-use super::labels::{BaseLabels, Outcome};
+use super::labels::{BaseLabels, OutcomeLabels};
 use super::series::{
     Base, BaseId, ConnectionCells, ConnectionSeries, MAX_BASES, Messages, Observed, RequestSeries,
 };
-use super::visibility::Standing;
+use super::visibility::Visibility;
 use crate::message::ResponseFlags;
 
 /// Every series of the request and connection families.
@@ -22,7 +22,7 @@ use crate::message::ResponseFlags;
 /// Base labels are interned into numbered [`Base`]s, so that a record in flight holds a number and no reference count; each base holds its
 /// series. Both are bounded: past the bound, what would be new is counted under labels that say `unknown`.
 #[derive(Debug)]
-pub(in crate::metrics) struct Table {
+pub(in crate::metrics) struct SeriesTable {
     bases: Box<[OnceLock<Box<Base>>]>,
     interned: Mutex<HashMap<String, BaseId>>,
     described: AtomicUsize,
@@ -37,11 +37,11 @@ pub(in crate::metrics) struct Table {
 
 /// Whether a base may be added, or else which one stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::metrics) enum May {
+pub(in crate::metrics) enum OnMissing {
     Add,
     /// Add one that a peer's own words ask for; beside it stands the base of the peer's name.
     Describe(BaseId),
-    FindElse(BaseId),
+    Use(BaseId),
 }
 
 /// A base, and whether it was added just now.
@@ -51,7 +51,7 @@ pub(in crate::metrics) struct Interned {
     pub(in crate::metrics) is_new: bool,
 }
 
-impl Table {
+impl SeriesTable {
     pub(in crate::metrics) fn new() -> Self {
         let table = Self {
             bases: (0..MAX_BASES).map(|_| OnceLock::new()).collect(),
@@ -72,14 +72,14 @@ impl Table {
         &self,
         labels: &BaseLabels<'_>,
         overflow: BaseId,
-        may: May,
+        on_missing: OnMissing,
     ) -> Interned {
-        self.intern(labels, overflow, may, false)
+        self.intern(labels, overflow, on_missing, false)
     }
 
     /// A base for what no longer fits under its own labels.
     pub(in crate::metrics) fn overflow_base(&self, labels: &BaseLabels<'_>) -> BaseId {
-        self.intern(labels, BaseId::LAST_RESORT, May::Add, true)
+        self.intern(labels, BaseId::LAST_RESORT, OnMissing::Add, true)
             .base
     }
 
@@ -87,7 +87,7 @@ impl Table {
         &self,
         labels: &BaseLabels<'_>,
         overflow: BaseId,
-        may: May,
+        on_missing: OnMissing,
         takes_overflow: bool,
     ) -> Interned {
         let text = labels.render();
@@ -100,24 +100,24 @@ impl Table {
         if let Some(base) = interned.get(&key) {
             return known(*base);
         }
-        let (described, overflow) = match may {
-            May::Add => (None, overflow),
-            May::Describe(name) => {
+        let (described, overflow) = match on_missing {
+            OnMissing::Add => (None, overflow),
+            OnMissing::Describe(name) => {
                 let Some(reserved) = reserve(&self.described, MAX_DESCRIBED) else {
                     return known(name);
                 };
-                let standing = Standing::new(self.latest.load(Ordering::Relaxed));
-                (Some((reserved, standing, name)), name)
+                let visibility = Visibility::new(self.latest.load(Ordering::Relaxed));
+                (Some((reserved, visibility, name)), name)
             }
-            May::FindElse(base) => return known(base),
+            OnMissing::Use(base) => return known(base),
         };
         let used = interned.len();
         let (Some(slot), Ok(number)) = (self.bases.get(used), u32::try_from(used)) else {
             return known(overflow);
         };
-        let described = described.map(|(reserved, standing, name)| {
+        let described = described.map(|(reserved, visibility, name)| {
             reserved.keep_if(true);
-            (standing, name)
+            (visibility, name)
         });
         let base = Box::new(Base {
             labels: text.into(),
@@ -125,14 +125,14 @@ impl Table {
             takes_overflow,
             described,
             outcomes: AtomicUsize::new(0),
-            requests: Grow::new(),
+            requests: AppendOnlyMap::new(),
             messages: Striped::new(),
-            connections: Grow::new(),
+            connections: AppendOnlyMap::new(),
         });
         if slot.set(base).is_err() {
             return known(overflow);
         }
-        let base = BaseId::of_number(number);
+        let base = BaseId::new(number);
         interned.insert(key, base);
         Interned { base, is_new: true }
     }
@@ -151,7 +151,7 @@ impl Table {
     pub(in crate::metrics) fn bases(&self) -> impl Iterator<Item = (BaseId, &Base)> {
         let shown = |base: &Base| {
             let described = base.described.as_ref();
-            described.is_none_or(|(standing, _)| standing.is_shown())
+            described.is_none_or(|(visibility, _)| visibility.is_shown())
         };
         self.every_base().filter(move |(_, base)| shown(base))
     }
@@ -159,13 +159,13 @@ impl Table {
     fn every_base(&self) -> impl Iterator<Item = (BaseId, &Base)> {
         let made = self.bases.iter().map_while(|slot| slot.get());
         (0..)
-            .map(BaseId::of_number)
+            .map(BaseId::new)
             .zip(made)
             .map(|(id, base)| (id, &**base))
     }
 
     /// How the words stand that caused this base, if any did.
-    pub(in crate::metrics) fn standing(&self, base: BaseId) -> Option<&Standing> {
+    pub(in crate::metrics) fn visibility(&self, base: BaseId) -> Option<&Visibility> {
         Some(&self.get(base)?.described.as_ref()?.0)
     }
 
@@ -173,21 +173,21 @@ impl Table {
     pub(in crate::metrics) fn settle(&self, now: Instant) {
         let now = self.second(now);
         for (id, base) in self.every_base() {
-            let Some((standing, _)) = &base.described else {
+            let Some((visibility, _)) = &base.described else {
                 continue;
             };
-            if standing.is_folded() {
+            if visibility.is_folded() {
                 self.move_to_name(id);
-            } else if standing.is_idle(now) && !standing.is_accepted() {
-                standing.retire();
+            } else if visibility.is_idle(now) && !visibility.is_accepted() {
+                visibility.retire();
             }
         }
     }
 
     /// Hides what a peer said, and counts it under the peer's name.
     pub(in crate::metrics) fn fold(&self, base: BaseId) {
-        if let Some(standing) = self.standing(base) {
-            standing.fold();
+        if let Some(visibility) = self.visibility(base) {
+            visibility.fold();
             self.move_to_name(base);
         }
     }
@@ -217,15 +217,15 @@ impl Table {
         &self,
         base: BaseId,
         overflow: BaseId,
-        outcome: Outcome,
+        outcome: OutcomeLabels,
         observed: Observed,
     ) {
         let mut at = base;
-        if let Some((standing, name)) = self.get(base).and_then(|base| base.described.as_ref()) {
-            if !standing.is_shown() {
+        if let Some((visibility, name)) = self.get(base).and_then(|base| base.described.as_ref()) {
+            if !visibility.is_shown() {
                 at = *name;
             } else if !outcome.is_refusal() {
-                standing.accept();
+                visibility.accept();
             }
         }
         let series = self.series_for(at, overflow, outcome);
@@ -241,19 +241,19 @@ impl Table {
         &self,
         base: BaseId,
         overflow: BaseId,
-        outcome: Outcome,
+        outcome: OutcomeLabels,
     ) -> Option<&RequestSeries> {
         self.request_series(base, outcome)
             .or_else(|| {
                 let (_, name) = self.get(base)?.described.as_ref()?;
                 self.request_series(*name, outcome)
             })
-            .or_else(|| self.request_series(base, Outcome::UNKNOWN))
+            .or_else(|| self.request_series(base, OutcomeLabels::UNKNOWN))
             .or_else(|| self.request_series(overflow, outcome))
-            .or_else(|| self.request_series(BaseId::LAST_RESORT, Outcome::UNKNOWN))
+            .or_else(|| self.request_series(BaseId::LAST_RESORT, OutcomeLabels::UNKNOWN))
     }
 
-    fn request_series(&self, base: BaseId, outcome: Outcome) -> Option<&RequestSeries> {
+    fn request_series(&self, base: BaseId, outcome: OutcomeLabels) -> Option<&RequestSeries> {
         let is_last = base == BaseId::LAST_RESORT;
         let base = self.get(base)?;
         let is = |series: &RequestSeries| series.outcome == outcome;
@@ -276,7 +276,7 @@ impl Table {
     /// Adds gRPC messages.
     pub(in crate::metrics) fn add_messages(&self, base: BaseId, messages: Messages) {
         let counts = self.get(base).and_then(|base| match &base.described {
-            Some((standing, name)) if !standing.is_shown() => self.get(*name),
+            Some((visibility, name)) if !visibility.is_shown() => self.get(*name),
             _ => Some(base),
         });
         if let Some(cells) = counts.and_then(|base| base.messages.local()) {
@@ -366,12 +366,12 @@ mod tests {
         response_bytes: 3,
     };
 
-    fn outcome(code: u16) -> Outcome {
+    fn outcome(code: u16) -> OutcomeLabels {
         let status = StatusCode::from_u16(code).unwrap();
-        Outcome::new(Protocol::Http, Some(status), None, ResponseFlags::none())
+        OutcomeLabels::new(Protocol::Http, Some(status), None, ResponseFlags::none())
     }
 
-    fn count(table: &Table) -> (usize, u64) {
+    fn count(table: &SeriesTable) -> (usize, u64) {
         let bases = table.bases().map(|(_, base)| base);
         let series: Vec<_> = bases.flat_map(Base::requests).collect();
         let requests = series.iter().map(|s| s.totals().duration.count()).sum();
@@ -380,27 +380,27 @@ mod tests {
 
     #[test]
     fn equal_labels_are_one_base() {
-        let table = Table::new();
+        let table = SeriesTable::new();
         let labels = BaseLabels::unknown("source", "none");
-        let first = table.base(&labels, BaseId::LAST_RESORT, May::Add);
-        let again = table.base(&labels, BaseId::LAST_RESORT, May::Add);
+        let first = table.base(&labels, BaseId::LAST_RESORT, OnMissing::Add);
+        let again = table.base(&labels, BaseId::LAST_RESORT, OnMissing::Add);
         assert!(first.is_new && !again.is_new);
         assert_eq!(first.base, again.base);
         let other = BaseLabels::unknown("source", "mutual_tls");
-        let other = table.base(&other, BaseId::LAST_RESORT, May::FindElse(first.base));
+        let other = table.base(&other, BaseId::LAST_RESORT, OnMissing::Use(first.base));
         assert_eq!(other, again);
     }
 
     ///
     #[test]
     fn series_are_bounded_and_nothing_is_lost() {
-        let table = Table::new();
+        let table = SeriesTable::new();
         let overflow = table.overflow_base(&BaseLabels::unknown("source", "overflow"));
         for host in 0..3000 {
             let host = format!("host-{host}");
             let mut labels = BaseLabels::unknown("source", "none");
             labels.service.host = Some(&host);
-            let base = table.base(&labels, overflow, May::Add).base;
+            let base = table.base(&labels, overflow, OnMissing::Add).base;
             for code in [200, 503] {
                 table.add_request(base, overflow, outcome(code), ONE);
             }
@@ -418,7 +418,7 @@ mod tests {
 
     #[test]
     fn racing_threads_make_one_series_and_count_it_once() {
-        let table = Table::new();
+        let table = SeriesTable::new();
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
@@ -436,15 +436,15 @@ mod tests {
     /// What a request in flight adds after its labels were hidden is counted under the name all the same.
     #[test]
     fn what_is_folded_is_counted_under_the_name() {
-        let table = Table::new();
+        let table = SeriesTable::new();
         let last = BaseId::LAST_RESORT;
         let labels = |app| {
             let mut labels = BaseLabels::unknown("destination", "none");
             labels.source.app = app;
             labels
         };
-        let name = table.base(&labels(None), last, May::Add).base;
-        let said = table.base(&labels(Some("web")), last, May::Describe(name));
+        let name = table.base(&labels(None), last, OnMissing::Add).base;
+        let said = table.base(&labels(Some("web")), last, OnMissing::Describe(name));
         assert!(said.is_new);
         let messages = Messages {
             request: 2,
@@ -471,20 +471,20 @@ mod tests {
     ///
     #[test]
     fn words_leave_room_for_names() {
-        let table = Table::new();
+        let table = SeriesTable::new();
         let last = BaseId::LAST_RESORT;
         let of = |app: &str, may| {
             let mut labels = BaseLabels::unknown("destination", "none");
             labels.source.app = Some(app);
-            table.base(&labels, last, may)
+            table.base(&labels, last, on_missing)
         };
-        let name = of("name", May::Add).base;
+        let name = of("name", OnMissing::Add).base;
         for app in 0..MAX_BASES {
-            of(&app.to_string(), May::Describe(name));
+            of(&app.to_string(), OnMissing::Describe(name));
         }
         assert_eq!(table.bases().count(), MAX_DESCRIBED + 2);
-        assert!(of("other name", May::Add).is_new);
-        let full = of("other words", May::Describe(name));
+        assert!(of("other name", OnMissing::Add).is_new);
+        let full = of("other words", OnMissing::Describe(name));
         assert_eq!((full.base, full.is_new), (name, false));
     }
 }

@@ -2,18 +2,18 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// Whether labels that a peer's own words caused are shown, and why not. Seconds are by the table's clock.
 #[derive(Debug)]
-pub(in crate::metrics) struct Standing {
+pub(in crate::metrics) struct Visibility {
     state: AtomicU8,
-    told_at: AtomicU64,
+    last_seen: AtomicU64,
     is_accepted: AtomicBool,
 }
 
-impl Standing {
+impl Visibility {
     /// Shown from now on.
     pub(in crate::metrics) const fn new(now: u64) -> Self {
         Self {
             state: AtomicU8::new(SHOWN),
-            told_at: AtomicU64::new(now),
+            last_seen: AtomicU64::new(now),
             is_accepted: AtomicBool::new(false),
         }
     }
@@ -29,7 +29,7 @@ impl Standing {
 
     pub(in crate::metrics) fn show(&self, now: u64) {
         self.state.store(SHOWN, Ordering::Relaxed);
-        self.tell(now);
+        self.touch(now);
     }
 
     /// Hides it, and moves what it counted and will count to the peer's name.
@@ -43,15 +43,15 @@ impl Standing {
     }
 
     /// The peer says it again. Writes only when the second is another: all threads read this.
-    pub(in crate::metrics) fn tell(&self, now: u64) {
-        if self.told_at.load(Ordering::Relaxed) < now {
-            self.told_at.store(now, Ordering::Relaxed);
+    pub(in crate::metrics) fn touch(&self, now: u64) {
+        if self.last_seen.load(Ordering::Relaxed) < now {
+            self.last_seen.store(now, Ordering::Relaxed);
         }
     }
 
     /// Whether nobody has said it for so long that it can go.
     pub(in crate::metrics) fn is_idle(&self, now: u64) -> bool {
-        now.saturating_sub(self.told_at.load(Ordering::Relaxed)) >= LONG
+        now.saturating_sub(self.last_seen.load(Ordering::Relaxed)) >= IDLE_SECONDS
     }
 
     /// A request that said so was let in.
@@ -71,4 +71,4 @@ const FOLDED: u8 = 1;
 const RETIRED: u8 = 2;
 
 /// How many seconds make a peer's words old.
-pub(in crate::metrics) const LONG: u64 = 3600;
+pub(in crate::metrics) const IDLE_SECONDS: u64 = 3600;
