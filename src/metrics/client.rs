@@ -12,7 +12,7 @@ use super::peer::local_labels::LocalLabels;
 use super::peer::metadata::{Instance, LocalMetadata, PresentHeaders, ReceivedMetadata};
 use super::peer::peers::{Lookup, Peers, RemoteLabels};
 use super::peer::service_name::ServiceName;
-use super::record::Measurement;
+use super::measurement::Measurement;
 use super::registry::Registry;
 use super::store::append_only_map::AppendOnlyMap;
 use super::store::labels::BaseLabels;

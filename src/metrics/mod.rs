@@ -52,7 +52,7 @@ mod connection;
 mod expose;
 mod layer;
 mod peer;
-mod record;
+mod measurement;
 mod registry;
 mod scrape;
 mod scrape_body;
