@@ -8,11 +8,12 @@ use foldhash::fast::RandomState;
 use http::{StatusCode, header, request, response};
 
 use super::connection::Connection;
+use super::measure::{Measure, Steps};
+use super::measurement::Measurement;
 use super::peer::local_labels::LocalLabels;
 use super::peer::metadata::{Instance, LocalMetadata, PresentHeaders, ReceivedMetadata};
 use super::peer::peers::{Lookup, Peers, RemoteLabels};
 use super::peer::service_name::ServiceName;
-use super::measurement::Measurement;
 use super::registry::Registry;
 use super::store::append_only_map::AppendOnlyMap;
 use super::store::labels::BaseLabels;
@@ -20,12 +21,12 @@ use super::store::series::BaseId;
 use super::store::table::{Interned, OnMissing};
 use crate::context::Peer;
 use crate::identity::{SpiffeId, Workload};
-use crate::message::{ByteCount, End, ResponseFlags};
+use crate::message::{ByteCount, End, EndKind, ResponseFlags};
 
 /// The metrics of the calls that go out: Istio's series with `reporter="source"`. Cheap to clone.
 ///
 /// Steps for whoever composes layers: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the response head or
-/// [`ClientRecord::fail`] when there is none, [`finish`](Self::finish) once. [`ClientMetricsLayer`](super::ClientMetricsLayer) does just that.
+/// [`ClientRecord::fail`] when there is none, [`finish`](Self::finish) once. [`MetricsLayer`](super::MetricsLayer) does just that.
 #[derive(Clone)]
 pub struct ClientMetrics(Arc<Client>);
 
@@ -51,7 +52,7 @@ struct Destination {
 /// One request that went out and has not ended. Give it back to [`ClientMetrics::finish`], else it is not counted.
 #[must_use = "a record that is not finished is not counted"]
 pub struct ClientRecord {
-    record: Measurement,
+    measurement: Measurement,
     destination: Arc<Destination>,
     base: Option<BaseId>,
 }
@@ -137,7 +138,7 @@ impl ClientMetrics {
             metadata.add(&mut request.headers, PresentHeaders::BOTH);
         }
         ClientRecord {
-            record: Measurement::new(request, sent, now),
+            measurement: Measurement::new(request, sent, now),
             destination,
             base: None,
         }
@@ -152,9 +153,9 @@ impl ClientMetrics {
         response: &mut response::Parts,
         peer: Option<&Peer>,
     ) {
-        record.record.answered(response);
+        record.measurement.answered(response);
         let received_metadata = ReceivedMetadata::take(&mut response.headers);
-        let now = record.record.start();
+        let now = record.measurement.start();
         record.base = Some(
             self.0
                 .base_of(&record.destination, peer, &received_metadata, now),
@@ -166,7 +167,7 @@ impl ClientMetrics {
     pub fn progress(&self, record: &mut ClientRecord, messages: u64, now: Instant) {
         if let Some(base) = record.base {
             let table = self.0.registry.table();
-            record.record.progressed(table, base, messages, now);
+            record.measurement.progressed(table, base, messages, now);
         }
     }
 
@@ -182,7 +183,7 @@ impl ClientMetrics {
             .base
             .unwrap_or_else(|| self.0.base_of(&record.destination, None, &nothing, now));
         record
-            .record
+            .measurement
             .add_to(registry.table(), base, *overflow, end, now);
     }
 
@@ -200,17 +201,44 @@ impl ClientRecord {
     /// The bytes of the request's body that have been sent so far.
     #[must_use]
     pub fn request_bytes(&self) -> u64 {
-        self.record.request_bytes()
+        self.measurement.request_bytes()
     }
 
     /// There will be no response: what Envoy would have answered in its place, such as 503 and `UF`.
     pub fn fail(&mut self, status: StatusCode, flags: ResponseFlags) {
-        self.record.failed(status, flags);
+        self.measurement.failed(status, flags);
     }
 
     /// Adds response flags.
     pub fn add_flags(&mut self, flags: ResponseFlags) {
-        self.record.add_flags(flags);
+        self.measurement.add_flags(flags);
+    }
+}
+
+impl Measure for ClientMetrics {}
+
+impl Steps for ClientMetrics {
+    type Record = ClientRecord;
+
+    fn begin(&self, head: &mut request::Parts, body: ByteCount, now: Instant) -> ClientRecord {
+        Self::begin(self, head, body, now)
+    }
+
+    fn answered(&self, record: &mut ClientRecord, head: &mut response::Parts) {
+        let peer = head.extensions.get::<Peer>().cloned();
+        self.answer(record, head, peer.as_ref());
+    }
+
+    fn progress(&self, record: &mut ClientRecord, messages: u64, now: Instant) {
+        Self::progress(self, record, messages, now);
+    }
+
+    fn finish(&self, mut record: ClientRecord, end: End, now: Instant) {
+        if end.kind == EndKind::Failed && !record.measurement.is_answered() {
+            let flags = ResponseFlags::UPSTREAM_CONNECTION_TERMINATION;
+            record.fail(StatusCode::SERVICE_UNAVAILABLE, flags);
+        }
+        Self::finish(self, record, end, now);
     }
 }
 
@@ -306,7 +334,7 @@ impl fmt::Debug for ClientMetrics {
 impl fmt::Debug for ClientRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientRecord")
-            .field("record", &self.record)
+            .field("measurement", &self.measurement)
             .field("host", &self.destination.host)
             .finish_non_exhaustive()
     }

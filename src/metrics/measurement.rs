@@ -50,6 +50,11 @@ impl Measurement {
         self.request_body.bytes()
     }
 
+    /// Whether there was a response head, or something stands in for it.
+    pub(super) const fn is_answered(&self) -> bool {
+        self.status.is_some()
+    }
+
     pub(super) fn answered(&mut self, response: &response::Parts) {
         self.status = Some(response.status);
         self.response_head = fields(&response.headers, response.version) + STATUS_LINE;

@@ -47,12 +47,12 @@
 //! - Destination hosts are stripped of their port.
 
 mod client;
-mod client_layer;
 mod connection;
 mod expose;
 mod layer;
-mod peer;
+mod measure;
 mod measurement;
+mod peer;
 mod registry;
 mod scrape;
 mod scrape_body;
@@ -60,10 +60,10 @@ mod server;
 mod store;
 
 pub use client::{ClientMetrics, ClientRecord};
-pub use client_layer::{ClientEnd, ClientMetricsLayer, ClientMetricsService, ClientResponseFuture};
 pub use connection::Connection;
 pub use expose::format::Format;
-pub use layer::{Metrics, MetricsLayer, ResponseFuture, ServerEnd};
+pub use layer::{Metrics, MetricsLayer, OpenRecord, ResponseBody, ResponseFuture};
+pub use measure::Measure;
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use peer::service_name::ServiceName;
 pub use registry::Registry;

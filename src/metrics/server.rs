@@ -5,17 +5,18 @@ use std::time::Instant;
 use http::{request, response};
 
 use super::connection::Connection;
+use super::measure::{Measure, Steps};
+use super::measurement::Measurement;
 use super::peer::local_labels::LocalLabels;
 use super::peer::metadata::{Instance, LocalMetadata, PresentHeaders, ReceivedMetadata};
 use super::peer::peers::{Lookup, Peers, RemoteLabels};
 use super::peer::service_name::ServiceName;
-use super::measurement::Measurement;
 use super::registry::Registry;
 use super::store::append_only_map::AppendOnlyMap;
 use super::store::labels::BaseLabels;
 use super::store::series::BaseId;
 use super::store::table::{Interned, OnMissing};
-use crate::context::Peer;
+use crate::context::{Exchange, Peer};
 use crate::identity::{SpiffeId, Workload};
 use crate::message::{ByteCount, End, ResponseFlags};
 
@@ -47,7 +48,7 @@ struct Port {
 #[derive(Debug)]
 #[must_use = "a record that is not finished is not counted"]
 pub struct ServerRecord {
-    record: Measurement,
+    measurement: Measurement,
     base: BaseId,
     asked: PresentHeaders,
 }
@@ -97,10 +98,10 @@ impl ServerMetrics {
         received: ByteCount,
         now: Instant,
     ) -> ServerRecord {
-        let record = Measurement::new(request, received, now);
+        let measurement = Measurement::new(request, received, now);
         let received_metadata = ReceivedMetadata::take(&mut request.headers);
         ServerRecord {
-            record,
+            measurement,
             base: self.0.base_of(peer, &received_metadata, now),
             asked: match peer.and_then(Peer::spiffe_id) {
                 Some(_) => received_metadata.asked(),
@@ -117,14 +118,16 @@ impl ServerMetrics {
         if let Some(metadata) = &self.0.metadata {
             metadata.add(&mut response.headers, record.asked);
         }
-        record.record.answered(response);
+        record.measurement.answered(response);
     }
 
     /// A gRPC response has sent so many messages by now: reports those of both ways, at most every five seconds. What is never reported
     /// here is reported at the end.
     pub fn progress(&self, record: &mut ServerRecord, messages: u64, now: Instant) {
         let table = self.0.registry.table();
-        record.record.progressed(table, record.base, messages, now);
+        record
+            .measurement
+            .progressed(table, record.base, messages, now);
     }
 
     /// The exchange has ended: counts it, in all families at once.
@@ -137,7 +140,7 @@ impl ServerMetrics {
         } = &*self.0;
         let table = registry.table();
         record
-            .record
+            .measurement
             .add_to(table, record.base, *overflow, end, now);
     }
 
@@ -155,12 +158,35 @@ impl ServerRecord {
     /// The bytes of the request's body that have been read so far.
     #[must_use]
     pub fn request_bytes(&self) -> u64 {
-        self.record.request_bytes()
+        self.measurement.request_bytes()
     }
 
     /// Adds response flags.
     pub fn add_flags(&mut self, flags: ResponseFlags) {
-        self.record.add_flags(flags);
+        self.measurement.add_flags(flags);
+    }
+}
+
+impl Measure for ServerMetrics {}
+
+impl Steps for ServerMetrics {
+    type Record = ServerRecord;
+
+    fn begin(&self, head: &mut request::Parts, body: ByteCount, now: Instant) -> ServerRecord {
+        let exchange = Exchange::of_request(head);
+        Self::begin(self, head, exchange.peer(), body, now)
+    }
+
+    fn answered(&self, record: &mut ServerRecord, head: &mut response::Parts) {
+        self.answer(record, head);
+    }
+
+    fn progress(&self, record: &mut ServerRecord, messages: u64, now: Instant) {
+        Self::progress(self, record, messages, now);
+    }
+
+    fn finish(&self, record: ServerRecord, end: End, now: Instant) {
+        Self::finish(self, record, end, now);
     }
 }
 
