@@ -9,9 +9,12 @@ use http::{StatusCode, header, request, response};
 
 use super::connection::Connection;
 use super::measure::{Measure, Steps};
-use super::measurement::Measurement;
+use super::measurement::{Fields, Measurement};
 use super::peer::local_labels::LocalLabels;
-use super::peer::metadata::{Instance, LocalMetadata, PresentHeaders, ReceivedMetadata};
+use super::peer::memo::Memo;
+use super::peer::metadata::{
+    Instance, LocalMetadata, PresentHeaders, ReceivedMetadata, is_metadata,
+};
 use super::peer::peers::{Lookup, Peers, RemoteLabels};
 use super::peer::service_name::ServiceName;
 use super::registry::Registry;
@@ -89,7 +92,7 @@ impl ClientMetrics {
             other: Arc::new(Destination {
                 host: Box::default(),
                 service: None,
-                peers: Peers::new(),
+                peers: Peers::new(Memo::new()),
             }),
         }))
     }
@@ -133,12 +136,14 @@ impl ClientMetrics {
         now: Instant,
     ) -> ClientRecord {
         // The application may have copied the headers of the call that it serves.
-        let _ = ReceivedMetadata::take(&mut request.headers);
+        let copied = request.headers.keys().any(is_metadata);
+        let _ = ReceivedMetadata::take(&mut request.headers, copied);
         if let (true, Some(metadata)) = (is_inside, &self.0.metadata) {
             metadata.add(&mut request.headers, PresentHeaders::BOTH);
         }
+        let fields = Fields::read(&request.headers, request.version);
         ClientRecord {
-            measurement: Measurement::new(request, sent, now),
+            measurement: Measurement::new(request, &fields, sent, now),
             destination,
             base: None,
         }
@@ -153,8 +158,8 @@ impl ClientMetrics {
         response: &mut response::Parts,
         peer: Option<&Peer>,
     ) {
-        record.measurement.answered(response);
-        let received_metadata = ReceivedMetadata::take(&mut response.headers);
+        let fields = record.measurement.answered(response);
+        let received_metadata = ReceivedMetadata::take(&mut response.headers, fields.has_metadata);
         let now = record.measurement.start();
         record.base = Some(
             self.0
@@ -256,7 +261,7 @@ impl Client {
         let new = Arc::new(Destination {
             host: host.into(),
             service: Some(ServiceName::from_host(host, self.local.namespace())),
-            peers: Peers::new(),
+            peers: Peers::new(Memo::new()),
         });
         match self.destinations.get_or_add(hash, is, new) {
             Some((known, is_new)) => {

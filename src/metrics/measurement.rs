@@ -1,9 +1,11 @@
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, StatusCode, Version, request, response};
+use http::{HeaderMap, StatusCode, Version, header, request, response};
 
+use super::peer::metadata::is_metadata;
+use super::store::histogram::Observed;
 use super::store::labels::{OutcomeLabels, Protocol};
-use super::store::series::{BaseId, Messages, Observed};
+use super::store::series::{BaseId, Messages};
 use super::store::table::SeriesTable;
 use crate::message::{ByteCount, End, ResponseFlags, is_grpc};
 
@@ -23,15 +25,21 @@ pub(super) struct Measurement {
 }
 
 impl Measurement {
-    pub(super) fn new(request: &request::Parts, request_body: ByteCount, now: Instant) -> Self {
+    /// `fields` are those of the request.
+    pub(super) fn new(
+        request: &request::Parts,
+        fields: &Fields,
+        request_body: ByteCount,
+        now: Instant,
+    ) -> Self {
         Self {
             start: now,
-            protocol: if is_grpc(&request.headers) {
+            protocol: if fields.has_content_type && is_grpc(&request.headers) {
                 Protocol::Grpc
             } else {
                 Protocol::Http
             },
-            request_head: request_head(request),
+            request_head: request_head(request, fields),
             request_body,
             status: None,
             response_head: 0,
@@ -55,12 +63,15 @@ impl Measurement {
         self.status.is_some()
     }
 
-    pub(super) fn answered(&mut self, response: &response::Parts) {
+    /// The response head is known. Returns its fields.
+    pub(super) fn answered(&mut self, response: &response::Parts) -> Fields {
         self.status = Some(response.status);
-        self.response_head = fields(&response.headers, response.version) + STATUS_LINE;
+        let fields = Fields::read(&response.headers, response.version);
+        self.response_head = fields.bytes + STATUS_LINE;
         if let Some(flags) = response.extensions.get::<ResponseFlags>() {
             self.add_flags(*flags);
         }
+        fields
     }
 
     pub(super) fn failed(&mut self, status: StatusCode, flags: ResponseFlags) {
@@ -124,7 +135,7 @@ impl Measurement {
 }
 
 /// The size of a request's head: method, target and fields, framed as HTTP/1 would or as HTTP/2 names its pseudo-headers, uncompressed.
-fn request_head(request: &request::Parts) -> u64 {
+fn request_head(request: &request::Parts, fields: &Fields) -> u64 {
     let uri = &request.uri;
     let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     let authority = match request.version {
@@ -132,19 +143,37 @@ fn request_head(request: &request::Parts) -> u64 {
         _ => 0,
     };
     let line = request.method.as_str().len() + target + authority;
-    line as u64 + REQUEST_LINE + fields(&request.headers, request.version)
+    line as u64 + REQUEST_LINE + fields.bytes
 }
 
-/// Names and values, with HTTP/1's `: ` and line end for each and the empty line after them.
-fn fields(headers: &HeaderMap, version: Version) -> u64 {
-    let framing = match version {
-        Version::HTTP_2 | Version::HTTP_3 => 0,
-        _ => 4,
-    };
-    let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        name.as_str().len() + value.len() + framing
-    };
-    headers.iter().map(size).sum::<usize>() as u64 + framing as u64 / 2
+/// What one pass over the fields of a head tells. The pass reads memory that is not in the cache, so
+/// there is only one.
+#[derive(Debug)]
+pub(super) struct Fields {
+    /// Names and values, with HTTP/1's `: ` and line end for each and the empty line after them.
+    bytes: u64,
+    has_content_type: bool,
+    pub(super) has_metadata: bool,
+}
+
+impl Fields {
+    pub(super) fn read(headers: &HeaderMap, version: Version) -> Self {
+        let framing = match version {
+            Version::HTTP_2 | Version::HTTP_3 => 0,
+            _ => 4,
+        };
+        let mut fields = Self {
+            bytes: framing / 2,
+            has_content_type: false,
+            has_metadata: false,
+        };
+        for (name, value) in headers {
+            fields.bytes += name.as_str().len() as u64 + value.len() as u64 + framing;
+            fields.has_content_type |= *name == header::CONTENT_TYPE;
+            fields.has_metadata |= is_metadata(name);
+        }
+        fields
+    }
 }
 
 /// The blank before the target, ` HTTP/1.1` and the line end.
@@ -171,11 +200,12 @@ mod tests {
             .into_parts()
             .0;
         let written = "GET /a/b?c=d HTTP/1.1\r\nhost: x\r\naccept: */*\r\n\r\n";
-        assert_eq!(request_head(&request), written.len() as u64);
+        let fields = Fields::read(&request.headers, request.version);
+        assert_eq!(request_head(&request, &fields), written.len() as u64);
 
         let response = Response::builder().header("a", "b").body(());
         let response = response.unwrap().into_parts().0;
-        let mut record = Measurement::new(&request, ByteCount::default(), Instant::now());
+        let mut record = Measurement::new(&request, &fields, ByteCount::default(), Instant::now());
         record.answered(&response);
         let written = "HTTP/1.1 200 OK\r\na: b\r\n\r\n";
         assert_eq!(record.response_head, written.len() as u64);

@@ -6,8 +6,9 @@ use http::{request, response};
 
 use super::connection::Connection;
 use super::measure::{Measure, Steps};
-use super::measurement::Measurement;
+use super::measurement::{Fields, Measurement};
 use super::peer::local_labels::LocalLabels;
+use super::peer::memo::Memo;
 use super::peer::metadata::{Instance, LocalMetadata, PresentHeaders, ReceivedMetadata};
 use super::peer::peers::{Lookup, Peers, RemoteLabels};
 use super::peer::service_name::ServiceName;
@@ -34,6 +35,7 @@ struct Server {
     workload: Workload,
     metadata: Option<LocalMetadata>,
     overflow: BaseId,
+    memo: Memo,
     /// One per port we are called on.
     ports: AppendOnlyMap<Port, 4>,
 }
@@ -83,6 +85,7 @@ impl ServerMetrics {
             local,
             workload: workload.clone(),
             overflow,
+            memo: Memo::new(),
             ports: AppendOnlyMap::new(),
         }))
     }
@@ -98,14 +101,15 @@ impl ServerMetrics {
         received: ByteCount,
         now: Instant,
     ) -> ServerRecord {
-        let measurement = Measurement::new(request, received, now);
-        let received_metadata = ReceivedMetadata::take(&mut request.headers);
+        let fields = Fields::read(&request.headers, request.version);
+        let measurement = Measurement::new(request, &fields, received, now);
+        let received_metadata = ReceivedMetadata::take(&mut request.headers, fields.has_metadata);
         ServerRecord {
             measurement,
             base: self.0.base_of(peer, &received_metadata, now),
-            asked: match peer.and_then(Peer::spiffe_id) {
-                Some(_) => received_metadata.asked(),
-                None => PresentHeaders::default(),
+            asked: match received_metadata.asked() {
+                asked if asked.any() && peer.and_then(Peer::spiffe_id).is_some() => asked,
+                _ => PresentHeaders::default(),
             },
         }
     }
@@ -201,7 +205,7 @@ impl Server {
         let port = Port {
             number,
             service: ServiceName::for_port(&self.workload, number),
-            peers: Peers::new(),
+            peers: Peers::new(self.memo),
         };
         self.ports.get_or_add(hash, is, port).map(|(port, _)| port)
     }
@@ -212,6 +216,12 @@ impl Server {
         received_metadata: &ReceivedMetadata,
         now: Instant,
     ) -> BaseId {
+        // A connection has one port, so its caller is found without a look at the ports, too.
+        if received_metadata.value.is_none()
+            && let Some(base) = peer.and_then(|peer| self.memo.get(peer))
+        {
+            return base;
+        }
         let Some(port) = self.port(peer) else {
             return self.overflow;
         };

@@ -2,11 +2,11 @@ use std::sync::atomic::AtomicU64;
 
 use super::text::Text;
 use crate::message::ResponseFlags;
-use crate::metrics::store::cell::HistogramTotals;
+use crate::metrics::store::histogram::{HistogramTotals, RequestTotals};
 use crate::metrics::store::labels::OutcomeLabels;
 use crate::metrics::store::metric_type::MetricType;
 use crate::metrics::store::process::{Family, Process};
-use crate::metrics::store::series::{BaseId, ConnectionCells, Messages, RequestTotals};
+use crate::metrics::store::series::{BaseId, ConnectionCells, Messages};
 use crate::metrics::store::table::SeriesTable;
 
 /// Everything that there is to show, written down piece by piece.

@@ -1,7 +1,7 @@
 use std::fmt::{Display, Write};
 
 use super::format::Format;
-use crate::metrics::store::cell::HistogramTotals;
+use crate::metrics::store::histogram::HistogramTotals;
 use crate::metrics::store::metric_type::MetricType;
 
 /// Writes metric families in one of the text formats.

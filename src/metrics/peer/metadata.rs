@@ -276,6 +276,10 @@ impl PresentHeaders {
         id: true,
         value: true,
     };
+
+    pub(in crate::metrics) const fn any(self) -> bool {
+        self.id || self.value
+    }
 }
 
 /// The two headers of a message as they came.
@@ -286,10 +290,11 @@ pub(in crate::metrics) struct ReceivedMetadata {
 }
 
 impl ReceivedMetadata {
-    /// Takes both out of the headers, readable or not: the application never sees them.
-    pub(in crate::metrics) fn take(headers: &mut HeaderMap) -> Self {
-        // Most messages have neither, and a glance at their few names costs less than to look two long ones up.
-        if !headers.keys().any(|name| *name == ID || *name == METADATA) {
+    /// Takes both out of the headers, readable or not, so that the application never sees them.
+    /// `any` is whether there is one: most messages have neither, and two lookups of long names
+    /// cost more than the look at all names that the caller takes anyway.
+    pub(in crate::metrics) fn take(headers: &mut HeaderMap, any: bool) -> Self {
+        if !any {
             return Self::default();
         }
         Self {
@@ -306,7 +311,12 @@ impl ReceivedMetadata {
     }
 }
 
-pub(in crate::metrics) const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
+/// Whether a header of this name is one of the two.
+pub(in crate::metrics) fn is_metadata(name: &HeaderName) -> bool {
+    *name == ID || *name == METADATA
+}
+
+const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
 pub(in crate::metrics) const METADATA: HeaderName =
     HeaderName::from_static("x-envoy-peer-metadata");
 

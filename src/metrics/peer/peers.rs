@@ -6,6 +6,7 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 
 use super::descriptions::{Descriptions, GivenMetadata};
+use super::memo::Memo;
 use super::metadata::{PeerMetadata, ReceivedMetadata};
 use crate::context::Peer;
 use crate::metrics::store::append_only_map::AppendOnlyMap;
@@ -19,6 +20,7 @@ use crate::metrics::store::table::{Interned, OnMissing, SeriesTable};
 /// (metadata headers) is kept with that name, so that no peer can speak for another: see [`Descriptions`].
 #[derive(Debug)]
 pub(in crate::metrics) struct Peers {
+    memo: Memo,
     hasher: RandomState,
     known: AppendOnlyMap<KnownPeer, 32>,
 }
@@ -98,8 +100,9 @@ impl<'a> RemoteLabels<'a> {
 }
 
 impl Peers {
-    pub(in crate::metrics) fn new() -> Self {
+    pub(in crate::metrics) fn new(memo: Memo) -> Self {
         Self {
+            memo,
             hasher: RandomState::default(),
             known: AppendOnlyMap::new(),
         }
@@ -115,13 +118,19 @@ impl Peers {
         lookup: Lookup<'_>,
         make: impl Fn(&RemoteLabels<'_>, OnMissing) -> Interned,
     ) -> BaseId {
-        let Lookup { table, now, .. } = lookup;
-        let now = table.second(now);
+        if let Some(base) = self.remembered(peer, said) {
+            return base;
+        }
+        let table = lookup.table;
+        let now = table.second(lookup.now);
         let remote = RemoteLabels::new(peer);
         let Some(known) = self.known(&remote, table, &make) else {
             return lookup.overflow;
         };
         let (Some(_), Some(value)) = (remote.principal, &said.value) else {
+            if let Some(peer) = peer {
+                self.memo.set(peer, known.base);
+            }
             return known.base;
         };
         let value = value.as_bytes();
@@ -138,6 +147,11 @@ impl Peers {
         descriptions.base(&given, table, |metadata, on_missing| {
             make(&remote.with_metadata(metadata), on_missing)
         })
+    }
+
+    fn remembered(&self, peer: Option<&Peer>, said: &ReceivedMetadata) -> Option<BaseId> {
+        peer.filter(|_| said.value.is_none())
+            .and_then(|peer| self.memo.get(peer))
     }
 
     fn known(
@@ -219,7 +233,7 @@ mod tests {
     impl Seer {
         fn new() -> Self {
             Self {
-                peers: Peers::new(),
+                peers: Peers::new(Memo::new()),
                 table: SeriesTable::new(),
                 made: Cell::new(0),
             }

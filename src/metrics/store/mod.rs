@@ -2,6 +2,7 @@
 
 pub(in crate::metrics) mod append_only_map;
 pub(in crate::metrics) mod cell;
+pub(in crate::metrics) mod histogram;
 pub(in crate::metrics) mod labels;
 pub(in crate::metrics) mod metric_type;
 pub(in crate::metrics) mod process;

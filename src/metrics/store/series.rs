@@ -1,7 +1,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::append_only_map::AppendOnlyMap;
-use super::cell::{HistogramCells, HistogramTotals, Striped, take};
+use super::cell::{Striped, take};
+use super::histogram::{RequestCells, RequestTotals};
 use super::labels::OutcomeLabels;
 use super::visibility::Visibility;
 use crate::message::ResponseFlags;
@@ -10,19 +11,22 @@ use crate::message::ResponseFlags;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::metrics) struct BaseId(u32);
 
-/// The series that share their base labels.
+/// The series that share their base labels. What each request reads comes first, from the start of
+/// a cache line on.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(in crate::metrics) struct Base {
-    pub(in crate::metrics) labels: Box<str>,
-    pub(in crate::metrics) security_policy: &'static str,
-    /// Whether it takes what no longer fits elsewhere, and so may use what is kept back for that.
-    pub(in crate::metrics) takes_overflow: bool,
-    /// Where a peer's own words caused it: how they stand, and which base counts while they are not shown.
+    /// Set where a peer's own metadata caused this base: whether it is shown, and the base of the
+    /// peer's name, which counts while it is not.
     pub(in crate::metrics) described: Option<(Visibility, BaseId)>,
-    pub(in crate::metrics) outcomes: AtomicUsize,
     pub(in crate::metrics) requests: AppendOnlyMap<RequestSeries, 8>,
     pub(in crate::metrics) messages: Striped<MessageCells>,
     pub(in crate::metrics) connections: AppendOnlyMap<ConnectionSeries, 2>,
+    pub(in crate::metrics) outcomes: AtomicUsize,
+    pub(in crate::metrics) labels: Box<str>,
+    pub(in crate::metrics) security_policy: &'static str,
+    /// Whether it takes what no longer fits elsewhere, and so may use the room that is kept for that.
+    pub(in crate::metrics) takes_overflow: bool,
 }
 
 /// The request families of one set of labels.
@@ -30,29 +34,6 @@ pub(in crate::metrics) struct Base {
 pub(in crate::metrics) struct RequestSeries {
     pub(in crate::metrics) outcome: OutcomeLabels,
     pub(in crate::metrics) cells: Striped<RequestCells>,
-}
-
-#[derive(Debug, Default)]
-pub(in crate::metrics) struct RequestCells {
-    pub(in crate::metrics) duration: HistogramCells,
-    pub(in crate::metrics) request_bytes: HistogramCells,
-    pub(in crate::metrics) response_bytes: HistogramCells,
-}
-
-/// What the request families hold at one moment. `istio_requests_total` is the count of the durations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::metrics) struct RequestTotals {
-    pub(in crate::metrics) duration: HistogramTotals,
-    pub(in crate::metrics) request_bytes: HistogramTotals,
-    pub(in crate::metrics) response_bytes: HistogramTotals,
-}
-
-/// What one request adds.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::metrics) struct Observed {
-    pub(in crate::metrics) milliseconds: u64,
-    pub(in crate::metrics) request_bytes: u64,
-    pub(in crate::metrics) response_bytes: u64,
 }
 
 /// The gRPC message families, which have the base labels only.
@@ -143,15 +124,6 @@ impl Base {
     }
 }
 
-impl RequestCells {
-    /// Takes over what the other has counted.
-    pub(in crate::metrics) fn take(&self, from: &Self) {
-        self.duration.take(&from.duration);
-        self.request_bytes.take(&from.request_bytes);
-        self.response_bytes.take(&from.response_bytes);
-    }
-}
-
 impl MessageCells {
     pub(in crate::metrics) fn take(&self, from: &Self) {
         take(&self.request, &from.request);
@@ -162,11 +134,9 @@ impl MessageCells {
 impl RequestSeries {
     pub(in crate::metrics) fn totals(&self) -> RequestTotals {
         let mut totals = RequestTotals::default();
-        for cells in self.cells.iter() {
-            totals.duration.add(&cells.duration);
-            totals.request_bytes.add(&cells.request_bytes);
-            totals.response_bytes.add(&cells.response_bytes);
-        }
+        self.cells
+            .iter()
+            .for_each(|cells| cells.add_to(&mut totals));
         totals
     }
 }

@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use super::append_only_map::AppendOnlyMap;
 use super::cell::Striped;
+use super::histogram::Observed;
 use super::labels::{BaseLabels, OutcomeLabels};
 use super::series::{
-    Base, BaseId, ConnectionCells, ConnectionSeries, MAX_BASES, Messages, Observed, RequestSeries,
+    Base, BaseId, ConnectionCells, ConnectionSeries, MAX_BASES, Messages, RequestSeries,
 };
 use super::visibility::Visibility;
 use crate::message::ResponseFlags;
@@ -230,9 +231,7 @@ impl SeriesTable {
         }
         let series = self.series_for(at, overflow, outcome);
         if let Some(cells) = series.and_then(|series| series.cells.local()) {
-            cells.duration.observe(observed.milliseconds);
-            cells.request_bytes.observe(observed.request_bytes);
-            cells.response_bytes.observe(observed.response_bytes);
+            cells.observe(observed);
         }
     }
 
@@ -460,7 +459,7 @@ mod tests {
         add(404);
         let late = table.get(said.base).unwrap();
         let late = late.requests().next().unwrap();
-        late.cells.local().unwrap().duration.observe(1);
+        late.cells.local().unwrap().observe(ONE);
         table.settle(Instant::now());
         assert_eq!(count(&table), (2, 4));
         let name = table.get(name).unwrap();
