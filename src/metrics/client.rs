@@ -28,8 +28,9 @@ use crate::message::{ByteCount, End, EndKind, ResponseFlags};
 
 /// The metrics of the calls that go out: Istio's series with `reporter="source"`. Cheap to clone.
 ///
-/// Steps for whoever composes layers: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the response head or
-/// [`ClientRecord::fail`] when there is none, [`finish`](Self::finish) once. [`MetricsLayer`](super::MetricsLayer) does just that.
+/// [`MetricsLayer`](super::MetricsLayer) counts with them. Code that composes its own layers takes
+/// the same steps: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the
+/// response head or [`ClientRecord::fail`] if there is none, and [`finish`](Self::finish) once.
 #[derive(Clone)]
 pub struct ClientMetrics(Arc<Client>);
 
@@ -41,18 +42,19 @@ struct Client {
     hasher: RandomState,
     destinations: AppendOnlyMap<Arc<Destination>, 64>,
     destination_count: AtomicUsize,
-    /// Stands in for the hosts that are one too many.
+    /// Counts the calls to hosts past the bound.
     other: Arc<Destination>,
 }
 
-/// A host we call.
+/// A host that this workload calls.
 struct Destination {
     host: Box<str>,
     service: Option<ServiceName>,
     peers: Peers,
 }
 
-/// One request that went out and has not ended. Give it back to [`ClientMetrics::finish`], else it is not counted.
+/// One request that went out and has not ended. It is counted when it is given to
+/// [`ClientMetrics::finish`].
 #[must_use = "a record that is not finished is not counted"]
 pub struct ClientRecord {
     measurement: Measurement,
@@ -97,11 +99,13 @@ impl ClientMetrics {
         }))
     }
 
-    /// A request goes out: starts its clock, and tells a service of the mesh who we are in the peer metadata headers.
+    /// A request goes out: starts its clock, and describes this workload in the peer metadata
+    /// headers if the destination is a service of the mesh.
     ///
-    /// The destination is the host of the request's URI, else its `host` header, read as Kubernetes' DNS would: `charts.default` is
-    /// `charts.default.svc.cluster.local`, and a host that cannot be a service is outside the mesh. `sent` counts the bytes of the
-    /// request body.
+    /// The destination is the host of the request's URI, else that of its `host` header. It is read
+    /// as Kubernetes' DNS reads it: `charts.default` is `charts.default.svc.cluster.local`, and a
+    /// host that cannot be a service is outside the mesh. `sent` counts the bytes of the request
+    /// body.
     pub fn begin(
         &self,
         request: &mut request::Parts,
@@ -114,8 +118,8 @@ impl ClientMetrics {
         self.started(destination, is_inside, request, sent, now)
     }
 
-    /// As [`begin`](Self::begin), where the destination is known to be outside the mesh, whatever its host reads like: nobody there is told who
-    /// we are.
+    /// As [`begin`](Self::begin), for a destination that is known to be outside the mesh whatever
+    /// its host looks like: this workload is not described to it.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn begin_outside(
         &self,
@@ -149,9 +153,10 @@ impl ClientMetrics {
         }
     }
 
-    /// The response head is here: keeps its status and size, takes the peer metadata headers out, and finds the series.
+    /// The response head has arrived: keeps its status and size, removes the peer metadata headers,
+    /// and finds the series.
     ///
-    /// `peer` is the server as the TLS connector saw it.
+    /// `peer` is the server as the TLS connector verified it.
     pub fn answer(
         &self,
         record: &mut ClientRecord,
@@ -167,8 +172,8 @@ impl ClientMetrics {
         );
     }
 
-    /// A gRPC response has brought so many messages by now: reports those of both ways, at most every five seconds. What is never
-    /// reported here is reported at the end.
+    /// A gRPC response has brought so many messages by now. The messages of both directions are
+    /// reported at most every five seconds, and the rest at the end.
     pub fn progress(&self, record: &mut ClientRecord, messages: u64, now: Instant) {
         if let Some(base) = record.base {
             let table = self.0.registry.table();
@@ -192,7 +197,8 @@ impl ClientMetrics {
             .add_to(registry.table(), base, *overflow, end, now);
     }
 
-    /// A connection that carries no HTTP was opened to this host; `peer` is the other end as the TLS connector saw it.
+    /// A connection that carries no HTTP was opened to this host; `peer` is the server as the TLS
+    /// connector verified it.
     #[must_use]
     pub fn connection(&self, host: &str, peer: Option<&Peer>) -> Connection {
         let destination = self.0.destination(host);
@@ -209,7 +215,8 @@ impl ClientRecord {
         self.measurement.request_bytes()
     }
 
-    /// There will be no response: what Envoy would have answered in its place, such as 503 and `UF`.
+    /// No response will come: sets what Envoy would have answered in its place, such as 503 and
+    /// `UF`.
     pub fn fail(&mut self, status: StatusCode, flags: ResponseFlags) {
         self.measurement.failed(status, flags);
     }
@@ -307,7 +314,7 @@ impl Client {
             source: self.local.labels(remote.is_tls),
             destination,
             service,
-            // The caller's sidecar never says.
+            // The caller's sidecar never reports it.
             security_policy: "unknown",
         };
         self.registry
@@ -345,7 +352,8 @@ impl fmt::Debug for ClientRecord {
     }
 }
 
-/// Hosts remembered at a time; calls to any more are counted under a destination that is `unknown`.
+/// The number of hosts that are remembered. Calls to more hosts are counted under a destination
+/// that is `unknown`.
 const MAX_DESTINATIONS: usize = 1024;
-/// DNS has no longer names; a longer host is counted with them.
+/// The longest name that DNS has. Calls to a longer host are counted as calls to one too many.
 const MAX_HOST: usize = 255;

@@ -23,8 +23,8 @@ use crate::message::{CountingBody, End, EosBody, OnEnd};
 ///
 /// **On a client**, the server is the [`Peer`](crate::context::Peer) in the response's extensions,
 /// where hyper's clients put what their connector knows. A call that fails without a response
-/// counts as Envoy would have answered it, with 503 and the flag `UC`. The layer takes errors of any
-/// type and cannot see what failed; the mesh's own client can, and sets the flag that fits.
+/// counts as Envoy would have answered it, with 503 and the flag `UC`. The layer takes errors of
+/// any type and cannot see what failed; the mesh's own client can, and sets the flag that fits.
 ///
 /// # Example
 /// ```

@@ -9,7 +9,7 @@ use super::store::series::{BaseId, Messages};
 use super::store::table::SeriesTable;
 use crate::message::{ByteCount, End, ResponseFlags, is_grpc};
 
-/// The half of a record that both sides share: clock, sizes, outcome.
+/// What the records of both directions have in common: clock, sizes and outcome.
 #[derive(Debug)]
 pub(super) struct Measurement {
     start: Instant,
@@ -49,7 +49,7 @@ impl Measurement {
         }
     }
 
-    /// When it began.
+    /// When the call began.
     pub(super) const fn start(&self) -> Instant {
         self.start
     }
@@ -58,7 +58,7 @@ impl Measurement {
         self.request_body.bytes()
     }
 
-    /// Whether there was a response head, or something stands in for it.
+    /// Whether a response head came, or a status was set in its place.
     pub(super) const fn is_answered(&self) -> bool {
         self.status.is_some()
     }
@@ -134,7 +134,8 @@ impl Measurement {
     }
 }
 
-/// The size of a request's head: method, target and fields, framed as HTTP/1 would or as HTTP/2 names its pseudo-headers, uncompressed.
+/// The size of a request's head: its method, target and fields. They are framed as HTTP/1 frames
+/// them, or named as HTTP/2 names its pseudo-headers, uncompressed.
 fn request_head(request: &request::Parts, fields: &Fields) -> u64 {
     let uri = &request.uri;
     let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
@@ -146,8 +147,8 @@ fn request_head(request: &request::Parts, fields: &Fields) -> u64 {
     line as u64 + REQUEST_LINE + fields.bytes
 }
 
-/// What one pass over the fields of a head tells. The pass reads memory that is not in the cache, so
-/// there is only one.
+/// The result of one pass over the fields of a head. The fields are often not in the cache, so they
+/// are read once and not for each question.
 #[derive(Debug)]
 pub(super) struct Fields {
     /// Names and values, with HTTP/1's `: ` and line end for each and the empty line after them.
@@ -181,7 +182,7 @@ const REQUEST_LINE: u64 = 12;
 /// `HTTP/1.1 200 OK` and the line end.
 const STATUS_LINE: u64 = 17;
 
-/// Istio's interval for whatever lives long.
+/// Istio's reporting interval for long calls.
 const REPORTING_INTERVAL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -21,11 +21,13 @@ use crate::context::{Exchange, Peer};
 use crate::identity::{SpiffeId, Workload};
 use crate::message::{ByteCount, End, ResponseFlags};
 
-/// The metrics of the calls that come in: Istio's series with `reporter="destination"`. Cheap to clone.
+/// The metrics of the calls that come in: Istio's series with `reporter="destination"`. Cheap to
+/// clone.
 ///
-/// Three steps for whoever composes layers: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the response head,
-/// [`finish`](Self::finish) once, when the response body has ended or the exchange was dropped.
-/// [`MetricsLayer`](super::MetricsLayer) does just that.
+/// [`MetricsLayer`](super::MetricsLayer) counts with them. Code that composes its own layers takes
+/// the same steps: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the
+/// response head, and [`finish`](Self::finish) once, when the response body has ended or the
+/// exchange was dropped.
 #[derive(Clone)]
 pub struct ServerMetrics(Arc<Server>);
 
@@ -36,7 +38,7 @@ struct Server {
     metadata: Option<LocalMetadata>,
     overflow: BaseId,
     memo: Memo,
-    /// One per port we are called on.
+    /// One for each port of this workload that is called.
     ports: AppendOnlyMap<Port, 4>,
 }
 
@@ -46,7 +48,8 @@ struct Port {
     peers: Peers,
 }
 
-/// One request that came in and has not ended. Give it back to [`ServerMetrics::finish`], else it is not counted.
+/// One request that came in and has not ended. It is counted when it is given to
+/// [`ServerMetrics::finish`].
 #[derive(Debug)]
 #[must_use = "a record that is not finished is not counted"]
 pub struct ServerRecord {
@@ -90,10 +93,12 @@ impl ServerMetrics {
         }))
     }
 
-    /// A request came in: starts its clock, finds the series of its caller, and takes the peer metadata headers out of the request.
+    /// A request came in: starts its clock, finds the series of its caller, and removes the peer
+    /// metadata headers from the request.
     ///
-    /// `peer` is who calls, as the TLS acceptor left it; `None` counts as a plaintext caller. `received` counts the bytes of the request
-    /// body (see [`CountingBody`](crate::message::CountingBody)).
+    /// `peer` is the caller as the TLS acceptor verified it; `None` counts as a plaintext caller.
+    /// `received` counts the bytes of the request body (see
+    /// [`CountingBody`](crate::message::CountingBody)).
     pub fn begin(
         &self,
         request: &mut request::Parts,
@@ -114,10 +119,11 @@ impl ServerMetrics {
         }
     }
 
-    /// The response head is known: keeps its status and size, and answers the caller's peer metadata with ours, header by header, if the
-    /// caller has proven an identity.
+    /// The response head is known: keeps its status and size. A caller that has proven an identity
+    /// and sent peer metadata headers gets the same headers back, with the metadata of this
+    /// workload.
     ///
-    /// [`ResponseFlags`] in the response's extensions are taken over.
+    /// [`ResponseFlags`] in the extensions of the response are added to those of the record.
     pub fn answer(&self, record: &mut ServerRecord, response: &mut response::Parts) {
         if let Some(metadata) = &self.0.metadata {
             metadata.add(&mut response.headers, record.asked);
@@ -125,8 +131,8 @@ impl ServerMetrics {
         record.measurement.answered(response);
     }
 
-    /// A gRPC response has sent so many messages by now: reports those of both ways, at most every five seconds. What is never reported
-    /// here is reported at the end.
+    /// A gRPC response has sent so many messages by now. The messages of both directions are
+    /// reported at most every five seconds, and the rest at the end.
     pub fn progress(&self, record: &mut ServerRecord, messages: u64, now: Instant) {
         let table = self.0.registry.table();
         record
@@ -136,8 +142,8 @@ impl ServerMetrics {
 
     /// The exchange has ended: counts it, in all families at once.
     ///
-    /// Without [`answer`](Self::answer) before, the response code is `0`. A cancelled end adds the flag `DC`; a failed one is `UC` unless flags
-    /// say better.
+    /// Without [`answer`](Self::answer) before, the response code is `0`. A cancelled end adds the
+    /// flag `DC`. A failed end adds `UC` if no flag says more.
     pub fn finish(&self, mut record: ServerRecord, end: End, now: Instant) {
         let Server {
             registry, overflow, ..
@@ -148,7 +154,7 @@ impl ServerMetrics {
             .add_to(table, record.base, *overflow, end, now);
     }
 
-    /// A connection that carries no HTTP was opened to us.
+    /// A connection that carries no HTTP was opened to this workload.
     #[must_use]
     pub fn connection(&self, peer: &Peer) -> Connection {
         let base = self

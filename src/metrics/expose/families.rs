@@ -9,10 +9,11 @@ use crate::metrics::store::process::{Family, Process};
 use crate::metrics::store::series::{BaseId, ConnectionCells, Messages};
 use crate::metrics::store::table::SeriesTable;
 
-/// Everything that there is to show, written down piece by piece.
+/// A snapshot of all metrics that is written piece by piece.
 ///
-/// Istio's families are read at once, so that they agree with each other, and as numbers: half a kilobyte for each set of labels, where their
-/// text is sixty. Those of the process are read when their turn comes.
+/// Istio's families are read at once, so that they agree with each other, and kept as numbers: half
+/// a kilobyte for each set of labels, while their text takes sixty. The families of the process are
+/// read when they are written.
 #[derive(Debug)]
 pub(in crate::metrics) struct Exposition {
     requests: Vec<RequestRow>,
@@ -21,7 +22,7 @@ pub(in crate::metrics) struct Exposition {
     /// What is written next.
     part: usize,
     row: usize,
-    /// The process' family that was written last.
+    /// The family of the process that was written last.
     process: Option<&'static str>,
 }
 
@@ -40,7 +41,7 @@ struct ConnectionRow {
 }
 
 impl Exposition {
-    /// Reads the table as it is now.
+    /// Reads Istio's families as they are now.
     pub(in crate::metrics) fn read(table: &SeriesTable) -> Self {
         let requests = table.bases().flat_map(|(id, base)| {
             base.requests().map(move |series| RequestRow {
@@ -59,7 +60,7 @@ impl Exposition {
                 totals: CONNECTION_COUNTERS.map(|tally| series.total(tally)),
             })
         });
-        // What was moved to another base has nothing left to show.
+        // A series that was moved to another base has nothing to show.
         let requests = requests.filter(|row| row.totals.duration.count() > 0);
         Self {
             requests: requests.collect(),
@@ -71,7 +72,8 @@ impl Exposition {
         }
     }
 
-    /// Writes one more piece: a family's lines for one set of labels, or a whole family of the process. `false` after the last.
+    /// Writes one more piece: the lines of one family for one set of labels, or a whole family of
+    /// the process. `false` after the last.
     pub(in crate::metrics) fn write_next(
         &mut self,
         text: &mut Text,
@@ -168,7 +170,7 @@ enum Part {
     Requests(&'static str, &'static str),
     Histogram(&'static str, &'static str, Histogram),
     Messages(&'static str, &'static str, Count),
-    /// Of the tally of this number.
+    /// Of the counter with this number.
     Connections(&'static str, &'static str, usize),
 }
 
@@ -187,7 +189,8 @@ const PARTS: [Part; 10] = [
     Part::Requests("istio_requests", "Requests that have ended."),
     Part::Histogram(
         "istio_request_duration_milliseconds",
-        "Time from the first byte of a request to the last byte of its response, in whole milliseconds.",
+        "Time from the first byte of a request to the last byte of its response, \
+         in whole milliseconds.",
         |totals| &totals.duration,
     ),
     Part::Histogram(

@@ -1,4 +1,4 @@
-//! The series as text: for Prometheus, in one of two formats, piece by piece.
+//! Writes the series as text for Prometheus, in one of two formats, piece by piece.
 
 pub(in crate::metrics) mod families;
 pub(in crate::metrics) mod format;

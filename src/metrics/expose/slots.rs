@@ -1,6 +1,6 @@
 #![expect(
     clippy::disallowed_types,
-    reason = "a scrape locks its own place, which nobody else waits for"
+    reason = "a scrape locks its own slot, and no other waits for it"
 )]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::families::Exposition;
 
-/// The scrapes that are under way. What they have read is kept here, and not with whoever writes it out: so a few places bound the memory of
-/// all scrapes, however many are never taken to their end.
+/// The scrapes that are running. Each reads all metrics into a slot here, not into its response:
+/// the few slots bound the memory of all scrapes, even of those that are never read to the end.
 #[derive(Debug)]
 pub(in crate::metrics) struct ScrapeSlots {
-    places: [Mutex<Option<RunningScrape>>; MAX_SCRAPES],
+    slots: [Mutex<Option<RunningScrape>>; MAX_SCRAPES],
     begun: AtomicU64,
 }
 
@@ -24,22 +24,23 @@ struct RunningScrape {
     exposition: Exposition,
 }
 
-/// By what a scrape finds its place.
+/// Finds the slot of a scrape.
 #[derive(Debug)]
 pub(in crate::metrics) struct Ticket {
-    place: usize,
+    slot: usize,
     number: u64,
 }
 
 impl ScrapeSlots {
     pub(in crate::metrics) const fn new() -> Self {
         Self {
-            places: [const { Mutex::new(None) }; MAX_SCRAPES],
+            slots: [const { Mutex::new(None) }; MAX_SCRAPES],
             begun: AtomicU64::new(0),
         }
     }
 
-    /// Begins a scrape of what `read` gives; `None` when too many are under way. One that takes too long loses its place.
+    /// Begins a scrape of what `read` returns; `None` if all slots are taken. A scrape that takes
+    /// too long loses its slot.
     pub(in crate::metrics) fn begin(
         &self,
         now: Instant,
@@ -50,15 +51,15 @@ impl ScrapeSlots {
                 now.saturating_duration_since(scraped.since) >= LONGEST_SCRAPE
             })
         };
-        let mut places = self.places.iter().enumerate();
-        let (place, mut taken) = places.find_map(|(place, taken)| {
+        let mut slots = self.slots.iter().enumerate();
+        let (slot, mut taken) = slots.find_map(|(slot, taken)| {
             let taken = match taken.try_lock() {
                 Ok(taken) => taken,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                // It is being written out.
+                // It is being written.
                 Err(TryLockError::WouldBlock) => return None,
             };
-            is_free(&taken).then_some((place, taken))
+            is_free(&taken).then_some((slot, taken))
         })?;
         let number = self.begun.fetch_add(1, Ordering::Relaxed);
         *taken = Some(RunningScrape {
@@ -66,16 +67,16 @@ impl ScrapeSlots {
             since: now,
             exposition: read(),
         });
-        Some(Ticket { place, number })
+        Some(Ticket { slot, number })
     }
 
-    /// Goes on with a scrape; `None` when it has lost its place.
-    pub(in crate::metrics) fn go_on<T>(
+    /// Continues a scrape; `None` if it has lost its slot.
+    pub(in crate::metrics) fn resume<T>(
         &self,
         ticket: &Ticket,
         write: impl FnOnce(&mut Exposition) -> T,
     ) -> Option<T> {
-        let mut taken = self.place(ticket)?;
+        let mut taken = self.slot(ticket)?;
         let scraped = taken
             .as_mut()
             .filter(|scraped| scraped.number == ticket.number)?;
@@ -83,14 +84,14 @@ impl ScrapeSlots {
     }
 
     pub(in crate::metrics) fn end(&self, ticket: &Ticket) {
-        if let Some(mut taken) = self.place(ticket) {
+        if let Some(mut taken) = self.slot(ticket) {
             taken.take_if(|scraped| scraped.number == ticket.number);
         }
     }
 
-    fn place(&self, ticket: &Ticket) -> Option<MutexGuard<'_, Option<RunningScrape>>> {
-        let place = self.places.get(ticket.place)?;
-        Some(place.lock().unwrap_or_else(PoisonError::into_inner))
+    fn slot(&self, ticket: &Ticket) -> Option<MutexGuard<'_, Option<RunningScrape>>> {
+        let slot = self.slots.get(ticket.slot)?;
+        Some(slot.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -109,14 +110,14 @@ mod tests {
         let (scrapes, table) = (ScrapeSlots::new(), SeriesTable::new());
         let start = Instant::now();
         let begin = |now| scrapes.begin(now, || Exposition::read(&table));
-        let goes_on = |ticket: &Ticket| scrapes.go_on(ticket, |_| ()).is_some();
+        let goes_on = |ticket: &Ticket| scrapes.resume(ticket, |_| ()).is_some();
         let slow: Vec<_> = (0..MAX_SCRAPES).map(|_| begin(start).unwrap()).collect();
         let nearly = start + LONGEST_SCRAPE.saturating_sub(Duration::from_secs(1));
         assert!(begin(nearly).is_none());
         assert!(slow.iter().all(goes_on));
         let next = begin(start + LONGEST_SCRAPE).unwrap();
         assert!(goes_on(&next) && !goes_on(&slow[0]) && goes_on(&slow[1]));
-        // Whoever lost it gives nothing back.
+        // A scrape without a slot gives none back.
         scrapes.end(&slow[0]);
         assert!(goes_on(&next));
         scrapes.end(&next);

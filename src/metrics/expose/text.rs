@@ -11,6 +11,15 @@ pub(in crate::metrics) struct Text {
     text: String,
 }
 
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self {
+            format: Format::Text,
+            text: text.to_owned(),
+        }
+    }
+}
+
 impl Text {
     pub(in crate::metrics) const fn new(format: Format) -> Self {
         Self {
@@ -19,8 +28,8 @@ impl Text {
         }
     }
 
-    /// Starts a family; all its samples must follow. The name of a counter is given without `_total`, which only the older format
-    /// shows here.
+    /// Starts a family; all its samples must follow. The name of a counter is given without
+    /// `_total`, which only the older format shows in these lines.
     pub(in crate::metrics) fn family(&mut self, metric_type: MetricType, name: &str, help: &str) {
         let (suffix, metric_type) = match (metric_type, self.format) {
             (MetricType::Counter, Format::Text) => ("_total", "counter"),
@@ -80,7 +89,7 @@ impl Text {
         self.text.len()
     }
 
-    /// What was written since the last time.
+    /// The text that was written since the last time.
     pub(in crate::metrics) fn take(&mut self) -> String {
         std::mem::take(&mut self.text)
     }

@@ -13,23 +13,27 @@ use crate::metrics::store::series::BaseId;
 use crate::metrics::store::table::{Interned, OnMissing, SeriesTable};
 use crate::metrics::store::visibility::IDLE_SECONDS;
 
-/// What one peer has said of itself, and which labels that gave.
+/// The descriptions that one peer has sent of itself in metadata, and the labels that they gave.
 ///
-/// Several workloads may share a name, and each may be rolled out anew, so a few descriptions are shown at a time. A description that
-/// nobody has given for an hour makes room for another. Who gives more than a few within an hour is not to be believed: what it said in that
-/// hour is counted under its name alone, as is all that it says in the next. Labels that were shown for longer than that stay.
+/// Several workloads may share a name, and each may be rolled out anew, so a few descriptions are
+/// shown at a time. A description that was not sent for an hour makes room for another. A peer that
+/// sends more than a few within an hour is not credible: the descriptions of that hour are folded
+/// into its name, and for the next hour it is counted under its name alone. Labels that were shown
+/// for more than an hour stay.
 #[derive(Debug)]
 pub(in crate::metrics) struct Descriptions {
-    /// The base of the name alone.
+    /// The base of the peer's name alone.
     name: BaseId,
-    /// Whether the name says the namespace, so that what the peer says of it shows nowhere.
+    /// Whether the peer's name holds its namespace. If so, the namespace in the metadata is
+    /// ignored.
     has_namespace: bool,
     shown: ArcSwap<Vec<Description>>,
-    /// Which base a header of this hash led to: the hash's upper bits, and the base's number in those that this leaves.
+    /// Which base a header led to, by the header's hash. An entry holds the upper bits of the hash,
+    /// and the number of the base in the bits that remain.
     recent: Box<[AtomicU64]>,
     /// How many bases this peer has created.
     created: AtomicUsize,
-    /// The second until which nothing new is heard.
+    /// The second until which new descriptions are ignored.
     closed_until: AtomicU64,
     changing: Mutex<()>,
 }
@@ -38,11 +42,11 @@ pub(in crate::metrics) struct Descriptions {
 struct Description {
     metadata: PeerMetadata,
     base: BaseId,
-    /// Since which second it is shown.
+    /// The second since which it is shown.
     since: u64,
 }
 
-/// One header, and when it came.
+/// One metadata header, and the second in which it came.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::metrics) struct GivenMetadata<'a> {
     pub(in crate::metrics) value: &'a [u8],
@@ -51,7 +55,8 @@ pub(in crate::metrics) struct GivenMetadata<'a> {
 }
 
 impl Descriptions {
-    /// Of the peer whose name has this base, and says its namespace or not.
+    /// Those of a peer whose name has this base; `has_namespace` is whether the name holds a
+    /// namespace.
     pub(in crate::metrics) fn new(name: BaseId, has_namespace: bool) -> Self {
         Self {
             name,
@@ -64,7 +69,8 @@ impl Descriptions {
         }
     }
 
-    /// The base under which to count a request that said this; `make` interns labels that are new.
+    /// The base under which to count a request with this header; `make` interns labels that are
+    /// new.
     pub(in crate::metrics) fn base(
         &self,
         given: &GivenMetadata<'_>,
@@ -100,7 +106,7 @@ impl Descriptions {
         base
     }
 
-    /// What labels show of it; `None` when that is nothing.
+    /// The metadata that labels show; `None` if there is none.
     fn read(&self, value: &[u8]) -> Option<PeerMetadata> {
         let mut metadata = PeerMetadata::decode(value)?;
         if self.has_namespace {
@@ -109,7 +115,7 @@ impl Descriptions {
         (!metadata.is_empty()).then_some(metadata)
     }
 
-    /// Something new, or forgotten: shows it where there is room.
+    /// A description that is new or hidden: shows it if there is room.
     fn add(
         &self,
         metadata: PeerMetadata,
@@ -126,7 +132,7 @@ impl Descriptions {
             show(known.base, table, now);
             return known.base;
         }
-        // Another thread may have heard too much meanwhile.
+        // Another thread may have added too many meanwhile.
         if self.is_closed(now) {
             return self.name;
         }
@@ -200,13 +206,13 @@ impl Descriptions {
         }
     }
 
-    /// The lower bits choose the place: the upper ones are kept in it.
+    /// The lower bits of the hash choose the entry, and the upper bits are kept in it.
     fn place(&self, hash: u64) -> Option<&AtomicU64> {
         self.recent.get((hash % RECENT) as usize)
     }
 }
 
-/// Notes that a peer says this again; `false` where it is not shown.
+/// Notes that a peer sent this description again; `false` if it is not shown.
 fn is_shown_again(base: BaseId, table: &SeriesTable, now: u64) -> bool {
     table.visibility(base).is_none_or(|visibility| {
         visibility.touch(now);
@@ -221,11 +227,11 @@ fn show(base: BaseId, table: &SeriesTable, now: u64) {
 }
 
 const NUMBER: u64 = (1 << BaseId::BITS) - 1;
-/// Headers remembered: each copy of a workload has one of its own.
+/// Headers remembered for each peer: each pod of a workload sends one of its own.
 const RECENT: u64 = 128;
 /// Descriptions shown at a time.
 const MAX_DESCRIPTIONS: usize = 8;
-/// The bytes that they write into labels.
+/// The bytes that they may write into labels.
 const MAX_WRITTEN: usize = 2048;
-/// Bases that a peer may cause in its life: with their outcomes a part of all series.
+/// Bases that a peer may create in all: with their outcomes, a part of all series.
 const MAX_CREATED: usize = 32;

@@ -1,7 +1,7 @@
 use crate::identity::{SpiffeId, TrustDomain, Workload};
 use crate::metrics::store::labels::EndLabels;
 
-/// Our own end's labels.
+/// The labels of this workload.
 #[derive(Clone, Debug)]
 pub(in crate::metrics) struct LocalLabels {
     workload: Workload,
@@ -9,7 +9,8 @@ pub(in crate::metrics) struct LocalLabels {
 }
 
 impl LocalLabels {
-    /// `identity` is that of our certificate; without one it is what Istio would give to this workload.
+    /// `identity` is that of this workload's certificate. Without one, it is the identity that
+    /// Istio gives to such a workload.
     pub(in crate::metrics) fn new(workload: &Workload, identity: Option<&SpiffeId>) -> Self {
         let istio = || {
             let default = TrustDomain::new("cluster.local").ok();
@@ -30,7 +31,8 @@ impl LocalLabels {
         self.identity.is_some()
     }
 
-    /// A connection without TLS shows no certificate of ours, so the principal is then unknown.
+    /// On a connection without TLS, this workload shows no certificate, so its principal is
+    /// unknown.
     pub(in crate::metrics) fn labels(&self, is_tls: bool) -> EndLabels<'_> {
         let Self { workload, identity } = self;
         let label = |key: &str| workload.labels().get(key).map(String::as_str);

@@ -7,7 +7,8 @@ use super::wire::{Field, Reader, Writer};
 use crate::identity::Workload;
 use crate::metrics::store::labels::is_invisible;
 
-/// What the other end says about itself in the peer metadata headers: a hint for labels, never an authority.
+/// The description of the peer that it sends in the peer metadata headers. It labels metrics and
+/// decides nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::metrics) struct PeerMetadata {
     pub(in crate::metrics) namespace: Option<String>,
@@ -22,9 +23,10 @@ pub(in crate::metrics) struct PeerMetadata {
 impl PeerMetadata {
     /// Reads the value of `x-envoy-peer-metadata`: base64 (padded or not) of a protobuf `Struct`.
     ///
-    /// `None` when it is too big or unreadable, or when its labels would be longer than honest ones are. A single field that no workload can
-    /// have (longer than a Kubernetes name, or with a character that nobody sees) is as if absent.
-    pub(in crate::metrics) fn decode(value: &[u8]) -> Option<Self> {
+    /// `None` if the value is too big or unreadable, or if its labels would be longer than those of
+    /// any real workload. A field that no workload can have (longer than a Kubernetes name, or with
+    /// an invisible character) is ignored.
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
         if value.len() > MAX_HEADER {
             return None;
         }
@@ -32,13 +34,13 @@ impl PeerMetadata {
         (metadata.written() <= MAX_WRITTEN).then_some(metadata)
     }
 
-    /// The bytes that labels write of it.
+    /// The bytes that labels write for it.
     pub(in crate::metrics) fn written(&self) -> usize {
         let fields = self.fields().into_iter().flatten();
         fields.map(|text| written(text)).sum()
     }
 
-    /// Whether it says nothing.
+    /// Whether it has no field.
     pub(in crate::metrics) fn is_empty(&self) -> bool {
         self.fields().into_iter().all(Option::is_none)
     }
@@ -118,7 +120,7 @@ fn present(text: &str) -> Option<String> {
     is_name.then(|| text.to_owned())
 }
 
-/// As long as a label writes it, where all of its characters can be seen.
+/// The length of a text as a label writes it, if all its characters are visible.
 fn written(text: &str) -> usize {
     text.len() + text.matches(['"', '\\']).count()
 }
@@ -163,14 +165,14 @@ fn read_value(bytes: &[u8]) -> Option<Value<'_>> {
     Some(value)
 }
 
-/// Our own two headers, encoded once.
+/// The two headers of this workload, encoded once.
 #[derive(Clone, Debug)]
 pub(in crate::metrics) struct LocalMetadata {
     id: HeaderValue,
     value: HeaderValue,
 }
 
-/// Which running copy of a workload this is.
+/// Which pod of a workload this is.
 #[derive(Clone, Debug)]
 pub(in crate::metrics) struct Instance {
     pod: String,
@@ -179,7 +181,8 @@ pub(in crate::metrics) struct Instance {
 }
 
 impl Instance {
-    /// Reads the variables that Istio's injector sets; without them, the host name Kubernetes gives, else the workload's name.
+    /// Reads the variables that Istio's injector sets. Without them, it takes the host name that
+    /// Kubernetes sets, else the workload's name.
     pub(in crate::metrics) fn from_env(workload: &Workload) -> Self {
         let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
@@ -193,7 +196,7 @@ impl Instance {
 }
 
 impl LocalMetadata {
-    /// `None` when a name of the workload cannot stand in a header.
+    /// `None` if a name of the workload is not allowed in a header.
     pub(in crate::metrics) fn new(workload: &Workload, instance: &Instance) -> Option<Self> {
         let Instance { pod, ip, .. } = instance;
         let namespace = workload.namespace();
@@ -205,7 +208,7 @@ impl LocalMetadata {
         })
     }
 
-    /// Adds both headers, or those that were asked for.
+    /// Adds those of the two headers that were asked for.
     pub(in crate::metrics) fn add(&self, headers: &mut HeaderMap, asked: PresentHeaders) {
         if asked.id {
             headers.insert(ID, self.id.clone());
@@ -216,7 +219,8 @@ impl LocalMetadata {
     }
 }
 
-/// Keys are written in the order in which the sidecar sorts them: a longer key before its own beginning.
+/// Writes the keys in the order in which the sidecar sorts them: a longer key before a key that it
+/// starts with.
 fn encode(workload: &Workload, instance: &Instance) -> Vec<u8> {
     let label = |key: &str| workload.labels().get(key).map(String::as_str);
     let mut labels = Writer::default();
@@ -320,11 +324,11 @@ const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
 pub(in crate::metrics) const METADATA: HeaderName =
     HeaderName::from_static("x-envoy-peer-metadata");
 
-/// Bigger metadata is as if absent (H-13).
+/// Bigger metadata is ignored (H-13).
 const MAX_HEADER: usize = 16 * 1024;
 /// Kubernetes' longest names.
 const MAX_FIELD: usize = 253;
-/// Seven names of the length of Kubernetes' labels, and some more.
+/// Seven names as long as Kubernetes' labels, and some more.
 const MAX_WRITTEN: usize = 512;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(

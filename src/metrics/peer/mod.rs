@@ -1,4 +1,5 @@
-//! Both ends of a call as labels name them: what we are, what a peer proves, what it says.
+//! The labels of both ends of a call: this workload's own, those that a peer proves, and those of
+//! the metadata that it sends.
 
 pub(in crate::metrics) mod descriptions;
 pub(in crate::metrics) mod local_labels;

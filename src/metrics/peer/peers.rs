@@ -14,10 +14,12 @@ use crate::metrics::store::labels::EndLabels;
 use crate::metrics::store::series::BaseId;
 use crate::metrics::store::table::{Interned, OnMissing, SeriesTable};
 
-/// The bases of all peers seen from one place (a port of ours, a service that we call), found again without making their labels anew.
+/// Finds the base of each peer of one place (a port of this workload, or a service that it calls)
+/// without making its labels again.
 ///
-/// What a peer proves (its certificate's name) finds its entry, which lives as long as the map and is read wait-free. What a peer says
-/// (metadata headers) is kept with that name, so that no peer can speak for another: see [`Descriptions`].
+/// The name in a peer's certificate finds its entry, which lives as long as the map and is read
+/// without waiting. The metadata that a peer sends is kept in the entry of its name, so that no
+/// peer can describe another: see [`Descriptions`].
 #[derive(Debug)]
 pub(in crate::metrics) struct Peers {
     memo: Memo,
@@ -37,15 +39,15 @@ struct KnownPeer {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::metrics) struct Lookup<'a> {
     pub(in crate::metrics) table: &'a SeriesTable,
-    /// Stands in when there is no room for the peer.
+    /// Counts for a peer that there is no room for.
     pub(in crate::metrics) overflow: BaseId,
     pub(in crate::metrics) now: Instant,
 }
 
-/// What labels may use of the other end.
+/// What the labels of the other end are made of.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::metrics) struct RemoteLabels<'a> {
-    /// Its first URI name, scheme included.
+    /// The first URI name of its certificate, with the scheme.
     pub(in crate::metrics) principal: Option<&'a str>,
     pub(in crate::metrics) is_tls: bool,
     pub(in crate::metrics) metadata: Option<&'a PeerMetadata>,
@@ -70,13 +72,13 @@ impl<'a> RemoteLabels<'a> {
         }
     }
 
-    /// The labels of the other end: its proven name first, then what it says.
+    /// The labels of the other end: first those of its proven name, then those of its metadata.
     pub(in crate::metrics) fn labels(&self) -> EndLabels<'a> {
         let said = |field: fn(&PeerMetadata) -> &Option<String>| {
             self.metadata
                 .and_then(|metadata| field(metadata).as_deref())
         };
-        // Read from the name here, where labels are made, and not for every request.
+        // The namespace is read from the name only here, when labels are made.
         let namespace = self.peer.and_then(Peer::namespace);
         EndLabels {
             workload: said(|m| &m.workload),
@@ -90,7 +92,8 @@ impl<'a> RemoteLabels<'a> {
         }
     }
 
-    /// Istio's `connection_security_policy` as the called side reports it; our own name is always there under TLS.
+    /// Istio's `connection_security_policy` as the called side reports it. Under TLS, this side
+    /// always has a name.
     pub(in crate::metrics) const fn security_policy(&self) -> &'static str {
         match (self.is_tls, self.principal) {
             (true, Some(_)) => "mutual_tls",
@@ -108,7 +111,8 @@ impl Peers {
         }
     }
 
-    /// The base of this peer, which said this. `make` interns the labels of a peer that is new; given not to add any, it only finds.
+    /// The base of a peer that sent this metadata. `make` interns the labels of a new peer; when it
+    /// may not add labels, it only finds them.
     ///
     /// Metadata counts only from a peer that has proven a name by mutual TLS (H-13).
     pub(in crate::metrics) fn base(
@@ -184,7 +188,7 @@ impl Peers {
     }
 }
 
-/// Names remembered for good, in all places of one table.
+/// The number of names that all places of one table remember.
 const MAX_NAMES: usize = 4096;
 
 #[cfg(test)]
@@ -271,7 +275,7 @@ mod tests {
         assert_eq!(seer.made.get(), made);
     }
 
-    /// The id is not what is remembered: a sidecar that sends another's id gets its own labels all the same.
+    /// Labels do not depend on the id: a sidecar that sends another's id still gets its own labels.
     #[test]
     fn no_peer_speaks_for_another() {
         let seer = Seer::new();

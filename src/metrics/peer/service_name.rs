@@ -11,8 +11,9 @@ pub(crate) struct ServiceName {
 }
 
 impl ServiceName {
-    /// Reads a host as Kubernetes' DNS search would from `own_namespace`: `charts`, `charts.default`, `charts.default.svc` and
-    /// `charts.default.svc.cluster.local` are one service. Everything else is outside the mesh, as Istio's `PassthroughCluster`.
+    /// Reads a host as Kubernetes' DNS search does from `own_namespace`: `charts`,
+    /// `charts.default`, `charts.default.svc` and `charts.default.svc.cluster.local` are one
+    /// service. Any other host is outside the mesh, as Istio's `PassthroughCluster`.
     pub(crate) fn from_host(host: &str, own_namespace: &str) -> Self {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let short = host
@@ -44,7 +45,8 @@ impl ServiceName {
         }
     }
 
-    /// The service behind a port of ours. `port` is `None` when nobody knows on which port a request came; a single service is then it.
+    /// The service of a port of this workload. If the port is not known, it is the workload's only
+    /// service, if there is only one.
     pub(in crate::metrics) fn for_port(workload: &Workload, port: Option<u16>) -> Self {
         let services = workload.services();
         let found = match (port, services) {

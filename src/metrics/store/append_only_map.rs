@@ -1,8 +1,10 @@
 use std::sync::OnceLock;
 
-/// A hash map that only grows: lookups are wait-free, and entries never move or die before the map does.
+/// A hash map that only grows: lookups are wait-free, and entries stay in place as long as the map
+/// lives.
 ///
-/// `N` chains hang from an array; a new entry goes to the end of its chain. Whoever fills it bounds it.
+/// An array holds `N` chains; a new entry goes to the end of its chain. The map has no bound of its
+/// own: the code that fills it sets one.
 #[derive(Debug)]
 pub(in crate::metrics) struct AppendOnlyMap<T, const N: usize> {
     heads: [Link<T>; N],
@@ -23,7 +25,7 @@ impl<T, const N: usize> AppendOnlyMap<T, N> {
         }
     }
 
-    /// The entry that `is` recognizes among those with this hash.
+    /// The entry that `is` accepts among those with this hash.
     pub(in crate::metrics) fn get(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<&T> {
         let mut link = self.head(hash)?;
         while let Some(node) = link.get() {
@@ -35,7 +37,8 @@ impl<T, const N: usize> AppendOnlyMap<T, N> {
         None
     }
 
-    /// The entry that `is` recognizes, which is the new one unless another thread came first; `true` when the new one was taken.
+    /// The entry that `is` accepts: the new one, or that of a thread that came first. `true` if it
+    /// is the new one.
     pub(in crate::metrics) fn get_or_add(
         &self,
         hash: u64,
@@ -69,7 +72,7 @@ impl<T, const N: usize> AppendOnlyMap<T, N> {
         })
     }
 
-    /// The upper bits choose the chain: a multiplied hash is good there.
+    /// The upper bits choose the chain, because a multiplied hash mixes those best.
     fn head(&self, hash: u64) -> Option<&Link<T>> {
         self.heads.get(((hash >> 32) % N as u64) as usize)
     }

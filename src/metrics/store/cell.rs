@@ -1,10 +1,11 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Cells of one series, one copy per stripe, so that threads which count the same thing do not pass a cache line around.
+/// Cells of one series, with one copy for each stripe of threads, so that threads which count the
+/// same thing do not contend for a cache line.
 ///
-/// A thread keeps its stripe for life. A stripe's copy is made when the first of its threads comes, so that series touched by one thread cost
-/// one copy.
+/// A thread keeps its stripe for life. A stripe's copy is made when its first thread counts, so
+/// that a series which one thread counts has one copy.
 #[derive(Debug)]
 pub(in crate::metrics) struct Striped<T> {
     stripes: [OnceLock<Box<Line<T>>>; STRIPES],

@@ -4,10 +4,10 @@ use super::cell::take;
 
 /// One stripe's part of the three histograms of a series.
 ///
-/// The order of the cells keeps what one request touches on few cache lines, with those of a series
-/// that starts on a line. The first line has the sums and the durations up to 25 ms. The buckets of
-/// both sizes alternate, and start so that those above 50 and up to 1000 bytes share a line, as do
-/// those up to 30,000. Three arrays one after the other would be touched on six lines.
+/// A request touches few cache lines because of the order of the cells, which start on a line. The
+/// first line holds the sums and the durations up to 25 ms. The buckets of the two sizes alternate
+/// and start so that the sizes from 51 to 1000 bytes share a line, as do those from 1001 to 30,000.
+/// Three separate histograms would take six lines.
 #[derive(Debug)]
 pub(in crate::metrics) struct RequestCells([AtomicU64; 3 * (BUCKETS + 1)]);
 
@@ -61,7 +61,7 @@ impl RequestCells {
 
     fn observe_one(&self, histogram: Histogram, value: u64) {
         let small = u32::try_from(value).unwrap_or(u32::MAX);
-        // All bounds in a row of comparisons without branches: quicker than a search of so few.
+        // One comparison for each bound and no branch is quicker than a search among so few.
         let bucket = BOUNDS.iter().map(|bound| usize::from(*bound < small)).sum();
         self.add(histogram.bucket(bucket), 1);
         self.add(histogram.sum(), value);
@@ -73,7 +73,7 @@ impl RequestCells {
         }
     }
 
-    /// Takes over what the other has counted.
+    /// Moves the counts of another stripe to this one.
     pub(super) fn take(&self, from: &Self) {
         for (to, from) in self.0.iter().zip(&from.0) {
             take(to, from);
@@ -115,7 +115,7 @@ pub(in crate::metrics) struct HistogramTotals {
 }
 
 impl HistogramTotals {
-    /// How often a value was observed: the sum of the buckets, so that the two never disagree.
+    /// How many values were observed. It is the sum of the buckets, so that the two always agree.
     pub(in crate::metrics) fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
@@ -131,13 +131,15 @@ impl HistogramTotals {
     }
 }
 
-/// Istio keeps Envoy's default buckets (milliseconds, or bytes). Only whole numbers are observed, so `0` stands for the bound `0.5`.
+/// Envoy's default buckets (milliseconds, or bytes), which Istio uses. Only whole numbers are
+/// observed, so `0` takes the place of the bound `0.5`.
 const BOUNDS: [u32; BUCKETS - 1] = [
     0, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 600_000,
     1_800_000, 3_600_000,
 ];
 
-/// `1` and not `1.0`, as Envoy writes it: beside a sidecar's series, another spelling would be another series.
+/// `1` and not `1.0`, as Envoy writes it: with another spelling, the series would differ from a
+/// sidecar's.
 const LE: [&str; BUCKETS] = [
     "0.5", "1", "5", "10", "25", "50", "100", "250", "500", "1000", "2500", "5000", "10000",
     "30000", "60000", "300000", "600000", "1800000", "3600000", "+Inf",

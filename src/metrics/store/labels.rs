@@ -4,7 +4,8 @@ use http::StatusCode;
 
 use crate::message::{GrpcStatus, ResponseFlags};
 
-/// Istio's twenty base labels and the security policy, in Istio's order; what is absent prints `unknown`.
+/// Istio's twenty base labels and the security policy, in Istio's order. An absent value prints
+/// `unknown`.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::metrics) struct BaseLabels<'a> {
     pub(in crate::metrics) reporter: &'a str,
@@ -36,7 +37,7 @@ pub(in crate::metrics) struct ServiceLabels<'a> {
 }
 
 impl<'a> BaseLabels<'a> {
-    /// Labels that know nothing about either end.
+    /// Labels without a value for either end.
     pub(in crate::metrics) fn unknown(reporter: &'a str, security_policy: &'static str) -> Self {
         Self {
             reporter,
@@ -95,7 +96,8 @@ impl<'a> BaseLabels<'a> {
     }
 }
 
-/// How the exchange ended: the labels that one base shares out over series. Packed, so that it is compared in one step.
+/// How the exchange ended: the labels that differ between the series of one base. They are packed
+/// into one number, so that one step compares them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::metrics) struct OutcomeLabels(u64);
 
@@ -107,11 +109,12 @@ pub(in crate::metrics) enum Protocol {
 }
 
 impl OutcomeLabels {
-    /// What is left to say once the table of series is full.
-    pub(in crate::metrics) const UNKNOWN: Self = Self(u64::MAX);
+    /// The outcome that counts when there is no room for another.
+    pub(super) const UNKNOWN: Self = Self(u64::MAX);
 
-    /// `status` is `None` when no response began. The status that a gRPC peer sent counts as 2 (`UNKNOWN`) when gRPC does not know it, and a
-    /// code that HTTP does not have (RFC 9110, section 15) prints `unknown`: whoever answers would else make as many series as it likes.
+    /// `status` is `None` if no response began. A status that gRPC does not define counts as 2
+    /// (`UNKNOWN`), and a code that HTTP does not define (RFC 9110, section 15) prints `unknown`.
+    /// Otherwise a server could make as many series as it likes.
     pub(in crate::metrics) fn new(
         protocol: Protocol,
         status: Option<StatusCode>,
@@ -145,13 +148,13 @@ impl OutcomeLabels {
         self != Self::UNKNOWN && self.0 & 0xff == 1
     }
 
-    /// Whether a guard may have answered so: the caller was not let in, as far as anybody can tell.
-    pub(in crate::metrics) const fn is_refusal(self) -> bool {
+    /// Whether a guard may have answered so: as far as the answer shows, the caller was not let in.
+    pub(super) const fn is_refusal(self) -> bool {
         let (code, grpc) = (self.0 >> 16 & 0xffff, self.0 >> 8 & 0xff);
         matches!(code, 401 | 403) || matches!(grpc, PERMISSION_DENIED | UNAUTHENTICATED)
     }
 
-    /// The five labels that stand after the base ones.
+    /// The five labels that follow the base labels.
     pub(in crate::metrics) fn render(self, security_policy: &str) -> String {
         let mut text = String::with_capacity(160);
         if self == Self::UNKNOWN {
@@ -190,8 +193,8 @@ impl OutcomeLabels {
     }
 }
 
-/// Appends `,name="value"`, without the comma when it is the first.
-pub(in crate::metrics) fn write_label(text: &mut String, name: &str, value: &str) {
+/// Appends `,name="value"`, without the comma if it is the first.
+pub(super) fn write_label(text: &mut String, name: &str, value: &str) {
     if !text.is_empty() {
         text.push(',');
     }
@@ -201,8 +204,9 @@ pub(in crate::metrics) fn write_label(text: &mut String, name: &str, value: &str
     text.push('"');
 }
 
-/// Escapes as the text format asks (`\\`, `\"`, `\n`). Other control characters and those that turn the reading direction print as
-/// `\u{…}` with the backslash escaped too, and a value ends after 256 bytes as written: a peer may have chosen it.
+/// Escapes as the text format requires (`\\`, `\"`, `\n`). Other control characters and those that
+/// turn the reading direction print as `\u{…}`, with the backslash escaped too. A value is cut
+/// after 256 bytes as written, because a peer may have chosen it.
 fn write_value(text: &mut String, value: &str) {
     let start = text.len();
     for c in value.chars() {
@@ -231,8 +235,8 @@ pub(in crate::metrics) fn is_invisible(c: char) -> bool {
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// What a label prints when its value is not known.
-pub(in crate::metrics) const UNKNOWN: &str = "unknown";
+/// The value of a label that is not known.
+pub(super) const UNKNOWN: &str = "unknown";
 
 const NO_GRPC_STATUS: u64 = 0xff;
 const NO_CODE: u64 = 0xffff;

@@ -1,4 +1,4 @@
-//! Every series of the process: its labels, its cells, and the table that finds it.
+//! The series of the process: their labels, their cells, and the table that finds them.
 
 pub(in crate::metrics) mod append_only_map;
 pub(in crate::metrics) mod cell;

@@ -13,7 +13,8 @@ use super::labels::{UNKNOWN, write_label};
 use super::metric_type::MetricType;
 use super::series::MAX_SERIES;
 
-/// A number of the process that only rises: handshakes, reloads. Cheap to clone; all clones count together.
+/// A number of the process that only rises, such as handshakes or reloads. Cheap to clone; all
+/// clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct Counter(Arc<AtomicU64>);
 
@@ -23,7 +24,7 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// What it has reached.
+    /// Its value.
     #[must_use]
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -31,13 +32,15 @@ impl Counter {
 }
 
 impl From<Counter> for Arc<AtomicU64> {
-    /// The number itself, for those who count without knowing of metrics. It must only rise.
+    /// The number itself, for code that counts and does not know this module. The number must only
+    /// rise.
     fn from(counter: Counter) -> Self {
         counter.0
     }
 }
 
-/// A number of the process that rises and falls: an age, a generation. Cheap to clone; all clones are one gauge.
+/// A number of the process that rises and falls, such as an age. Cheap to clone; all clones are the
+/// same gauge.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicU64>);
 
@@ -132,7 +135,7 @@ impl Process {
             (false, _) => (MetricType::Gauge, name),
         };
         self.series(metric_type, name, help, labels, |family, key| {
-            // Two samples of one series would spoil the whole scrape.
+            // Two samples of one series would invalidate the whole scrape.
             family.series.remove(&key);
             family.callbacks.insert(key, Callback(value));
         });
@@ -154,7 +157,8 @@ impl Process {
         cell.unwrap_or_default()
     }
 
-    /// Does something with the series of these labels; not at all, with a warning, where the name cannot be had.
+    /// Calls `with` for the series of these labels. If the name is not allowed or is taken, it logs
+    /// a warning and does not call.
     fn series<T>(
         &self,
         metric_type: MetricType,

@@ -11,13 +11,13 @@ use crate::message::ResponseFlags;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::metrics) struct BaseId(u32);
 
-/// The series that share their base labels. What each request reads comes first, from the start of
-/// a cache line on.
+/// The series that have the same base labels. The fields that each request reads come first and
+/// start on a cache line.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(in crate::metrics) struct Base {
-    /// Set where a peer's own metadata caused this base: whether it is shown, and the base of the
-    /// peer's name, which counts while it is not.
+    /// Set if metadata of a peer created this base: whether it is shown, and the base of the peer's
+    /// name, which counts while it is not.
     pub(in crate::metrics) described: Option<(Visibility, BaseId)>,
     pub(in crate::metrics) requests: AppendOnlyMap<RequestSeries, 8>,
     pub(in crate::metrics) messages: Striped<MessageCells>,
@@ -25,7 +25,8 @@ pub(in crate::metrics) struct Base {
     pub(in crate::metrics) outcomes: AtomicUsize,
     pub(in crate::metrics) labels: Box<str>,
     pub(in crate::metrics) security_policy: &'static str,
-    /// Whether it takes what no longer fits elsewhere, and so may use the room that is kept for that.
+    /// Whether this base counts what has no room elsewhere, and so may use the room that is kept
+    /// for that.
     pub(in crate::metrics) takes_overflow: bool,
 }
 
@@ -36,7 +37,7 @@ pub(in crate::metrics) struct RequestSeries {
     pub(in crate::metrics) cells: Striped<RequestCells>,
 }
 
-/// The gRPC message families, which have the base labels only.
+/// The gRPC message families, which have only the base labels.
 #[derive(Debug, Default)]
 pub(in crate::metrics) struct MessageCells {
     pub(in crate::metrics) request: AtomicU64,
@@ -66,19 +67,19 @@ pub(in crate::metrics) struct ConnectionCells {
 }
 
 impl BaseId {
-    /// Numbers have so many bits.
+    /// The number of bits of a number.
     pub(in crate::metrics) const BITS: u32 = MAX_BASES.ilog2() + 1;
 
     pub(in crate::metrics) const fn number(self) -> u32 {
         self.0
     }
 
-    /// The base of this number, whether there is one or not.
+    /// The base with this number, which may not exist.
     pub(in crate::metrics) const fn new(number: u32) -> Self {
         Self(number)
     }
 
-    /// The base of last resort, which every table has: all its labels say `unknown`.
+    /// The base that every table has; all its labels say `unknown`.
     pub(in crate::metrics) const LAST_RESORT: Self = Self(0);
 }
 
@@ -104,8 +105,8 @@ impl Base {
         self.connections.iter()
     }
 
-    /// How many ways to end it may tell apart; the one that says `unknown` always fits.
-    pub(in crate::metrics) fn most_outcomes(&self, outcome: OutcomeLabels) -> usize {
+    /// How many outcomes it may tell apart; there is always room for the one that says `unknown`.
+    pub(super) fn most_outcomes(&self, outcome: OutcomeLabels) -> usize {
         match &self.described {
             _ if outcome == OutcomeLabels::UNKNOWN => usize::MAX,
             Some(_) => MAX_OUTCOMES_DESCRIBED,
@@ -158,8 +159,9 @@ impl ConnectionSeries {
 pub(in crate::metrics) const MAX_SERIES: usize = 2000;
 /// Series that only the overflow bases may take.
 const KEPT_BACK: usize = 100;
-pub(in crate::metrics) const MAX_BASES: usize = MAX_SERIES;
-/// Ways to end that one base tells apart: all codes of HTTP, but not with every gRPC status and flag, lest one peer use up all series.
+pub(super) const MAX_BASES: usize = MAX_SERIES;
+/// The outcomes that one base tells apart: all codes of HTTP, but not each with every gRPC status
+/// and flag, so that one peer cannot use up all series.
 const MAX_OUTCOMES: usize = 512;
-/// The same for what a peer says of itself; more of them are counted under its name.
+/// The same for a base that metadata created; more outcomes are counted under the peer's name.
 const MAX_OUTCOMES_DESCRIBED: usize = 32;

@@ -1,6 +1,6 @@
 #![expect(
     clippy::disallowed_types,
-    reason = "the lock is taken the first time that a set of base labels is seen, never again for it"
+    reason = "the lock is taken once for each set of base labels"
 )]
 
 use std::collections::HashMap;
@@ -20,8 +20,9 @@ use crate::message::ResponseFlags;
 
 /// Every series of the request and connection families.
 ///
-/// Base labels are interned into numbered [`Base`]s, so that a record in flight holds a number and no reference count; each base holds its
-/// series. Both are bounded: past the bound, what would be new is counted under labels that say `unknown`.
+/// Base labels are interned into numbered [`Base`]s, so that a record holds a number and no
+/// reference count; each base holds its series. Both are bounded: past the bound, calls are
+/// counted under labels that say `unknown`.
 #[derive(Debug)]
 pub(in crate::metrics) struct SeriesTable {
     bases: Box<[OnceLock<Box<Base>>]>,
@@ -29,23 +30,23 @@ pub(in crate::metrics) struct SeriesTable {
     described: AtomicUsize,
     series: AtomicUsize,
     tcp_series: AtomicUsize,
-    /// The names of peers that are remembered, in all places.
+    /// The names of peers that all places remember.
     pub(in crate::metrics) names: AtomicUsize,
     began: Instant,
-    /// The latest second that a request or a scrape has seen.
+    /// The latest second that a request or a scrape has noted.
     latest: AtomicU64,
 }
 
-/// Whether a base may be added, or else which one stands in.
+/// What to do if a base does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::metrics) enum OnMissing {
     Add,
-    /// Add one that a peer's own words ask for; beside it stands the base of the peer's name.
+    /// Add a base for a peer's metadata; the base is that of the peer's name.
     Describe(BaseId),
     Use(BaseId),
 }
 
-/// A base, and whether it was added just now.
+/// A base, and whether it was added by this call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::metrics) struct Interned {
     pub(in crate::metrics) base: BaseId,
@@ -68,7 +69,7 @@ impl SeriesTable {
         table
     }
 
-    /// The base with these labels; `overflow` when there is no room for a new one.
+    /// The base with these labels; `overflow` if there is no room for a new one.
     pub(in crate::metrics) fn base(
         &self,
         labels: &BaseLabels<'_>,
@@ -78,7 +79,7 @@ impl SeriesTable {
         self.intern(labels, overflow, on_missing, false)
     }
 
-    /// A base for what no longer fits under its own labels.
+    /// A base that counts what has no room under its own labels.
     pub(in crate::metrics) fn overflow_base(&self, labels: &BaseLabels<'_>) -> BaseId {
         self.intern(labels, BaseId::LAST_RESORT, OnMissing::Add, true)
             .base
@@ -138,7 +139,7 @@ impl SeriesTable {
         Interned { base, is_new: true }
     }
 
-    /// Seconds from the table's making until now, and never fewer than a request or a scrape has seen before.
+    /// Seconds since the table was made, and at least as many as a request or a scrape has noted.
     pub(in crate::metrics) fn second(&self, now: Instant) -> u64 {
         let second = now.saturating_duration_since(self.began).as_secs();
         let latest = self.latest.load(Ordering::Relaxed);
@@ -165,12 +166,13 @@ impl SeriesTable {
             .map(|(id, base)| (id, &**base))
     }
 
-    /// How the words stand that caused this base, if any did.
+    /// Whether a base that metadata created is shown; `None` for another base.
     pub(in crate::metrics) fn visibility(&self, base: BaseId) -> Option<&Visibility> {
         Some(&self.get(base)?.described.as_ref()?.0)
     }
 
-    /// Before a scrape: moves what was counted under folded words, and forgets old words that only refused requests said.
+    /// Before a scrape: moves what was counted under folded descriptions, and retires old
+    /// descriptions that came only with refused requests.
     pub(in crate::metrics) fn settle(&self, now: Instant) {
         let now = self.second(now);
         for (id, base) in self.every_base() {
@@ -185,7 +187,7 @@ impl SeriesTable {
         }
     }
 
-    /// Hides what a peer said, and counts it under the peer's name.
+    /// Hides a peer's description, and moves its counts to the peer's name.
     pub(in crate::metrics) fn fold(&self, base: BaseId) {
         if let Some(visibility) = self.visibility(base) {
             visibility.fold();
@@ -193,7 +195,7 @@ impl SeriesTable {
         }
     }
 
-    /// What a thread still adds here meanwhile is moved before the next scrape.
+    /// What a thread still adds to the old base is moved before the next scrape.
     fn move_to_name(&self, base: BaseId) {
         let Some(base) = self.get(base) else {
             return;
@@ -213,7 +215,8 @@ impl SeriesTable {
         }
     }
 
-    /// Adds one request to all request families. Once the series exists: wait-free, no allocation but a stripe's first.
+    /// Adds one request to all request families. If the series exists, this is wait-free and
+    /// allocates only a stripe's first copy.
     pub(in crate::metrics) fn add_request(
         &self,
         base: BaseId,
@@ -235,7 +238,7 @@ impl SeriesTable {
         }
     }
 
-    /// The series of these labels, else the one that says most of them and still has room.
+    /// The series of these labels, else the one that keeps most of them and has room.
     fn series_for(
         &self,
         base: BaseId,
@@ -323,7 +326,7 @@ impl SeriesTable {
     }
 }
 
-/// A place in a bounded number of series; given back when it is dropped.
+/// Room for one of a bounded number of series; given back on drop.
 struct Reserved<'a>(&'a AtomicUsize);
 
 fn reserve(used: &AtomicUsize, room: usize) -> Option<Reserved<'_>> {
@@ -348,7 +351,8 @@ impl Drop for Reserved<'_> {
     }
 }
 
-/// Bases that peers' own words may cause in all: the names that they prove always find room.
+/// Bases that metadata may create in all, so that there is always room for the names that peers
+/// prove.
 const MAX_DESCRIBED: usize = MAX_BASES / 2;
 
 #[cfg(test)]
@@ -432,7 +436,7 @@ mod tests {
         assert_eq!(table.series.load(Ordering::Relaxed), 100);
     }
 
-    /// What a request in flight adds after its labels were hidden is counted under the name all the same.
+    /// What a running request adds after its labels were hidden is counted under the name, too.
     #[test]
     fn what_is_folded_is_counted_under_the_name() {
         let table = SeriesTable::new();

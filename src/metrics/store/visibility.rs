@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-/// Whether labels that a peer's own words caused are shown, and why not. Seconds are by the table's clock.
+/// Whether the labels that a peer's metadata created are shown, and why not. Seconds are by the
+/// table's clock.
 #[derive(Debug)]
 pub(in crate::metrics) struct Visibility {
     state: AtomicU8,
@@ -22,8 +23,8 @@ impl Visibility {
         self.state.load(Ordering::Relaxed) == SHOWN
     }
 
-    /// Whether what is counted here belongs under the peer's name.
-    pub(in crate::metrics) fn is_folded(&self) -> bool {
+    /// Whether its counts belong to the base of the peer's name.
+    pub(super) fn is_folded(&self) -> bool {
         self.state.load(Ordering::Relaxed) == FOLDED
     }
 
@@ -32,36 +33,36 @@ impl Visibility {
         self.touch(now);
     }
 
-    /// Hides it, and moves what it counted and will count to the peer's name.
+    /// Hides it; what it counted and will count goes to the base of the peer's name.
     pub(in crate::metrics) fn fold(&self) {
         self.state.store(FOLDED, Ordering::Relaxed);
     }
 
-    /// Hides it with what it counted, which would look like load if it were moved.
+    /// Hides it with its counts, which would look like load if they were moved.
     pub(in crate::metrics) fn retire(&self) {
         self.state.store(RETIRED, Ordering::Relaxed);
     }
 
-    /// The peer says it again. Writes only when the second is another: all threads read this.
+    /// The peer sent it again. Writes only if the second is another, because all threads read this.
     pub(in crate::metrics) fn touch(&self, now: u64) {
         if self.last_seen.load(Ordering::Relaxed) < now {
             self.last_seen.store(now, Ordering::Relaxed);
         }
     }
 
-    /// Whether nobody has said it for so long that it can go.
+    /// Whether it was not sent for so long that it can go.
     pub(in crate::metrics) fn is_idle(&self, now: u64) -> bool {
         now.saturating_sub(self.last_seen.load(Ordering::Relaxed)) >= IDLE_SECONDS
     }
 
-    /// A request that said so was let in.
+    /// A request that sent it was let in.
     pub(in crate::metrics) fn accept(&self) {
         if !self.is_accepted.load(Ordering::Relaxed) {
             self.is_accepted.store(true, Ordering::Relaxed);
         }
     }
 
-    pub(in crate::metrics) fn is_accepted(&self) -> bool {
+    pub(super) fn is_accepted(&self) -> bool {
         self.is_accepted.load(Ordering::Relaxed)
     }
 }
@@ -70,5 +71,5 @@ const SHOWN: u8 = 0;
 const FOLDED: u8 = 1;
 const RETIRED: u8 = 2;
 
-/// How many seconds make a peer's words old.
+/// After how many seconds a description is idle.
 pub(in crate::metrics) const IDLE_SECONDS: u64 = 3600;
