@@ -164,12 +164,9 @@ impl ClientMetrics {
         peer: Option<&Peer>,
     ) {
         let fields = record.measurement.answered(response);
-        let received_metadata = ReceivedMetadata::take(&mut response.headers, fields.has_metadata);
+        let given = ReceivedMetadata::take(&mut response.headers, fields.has_metadata);
         let now = record.measurement.start();
-        record.base = Some(
-            self.0
-                .base_of(&record.destination, peer, &received_metadata, now),
-        );
+        record.base = Some(self.0.base_of(&record.destination, peer, &given, now));
     }
 
     /// A gRPC response has brought so many messages by now. The messages of both directions are
@@ -284,7 +281,7 @@ impl Client {
         &self,
         destination: &Destination,
         peer: Option<&Peer>,
-        received_metadata: &ReceivedMetadata,
+        given: &ReceivedMetadata,
         now: Instant,
     ) -> BaseId {
         let service = destination.service.as_ref();
@@ -295,7 +292,7 @@ impl Client {
         };
         destination
             .peers
-            .base(peer, received_metadata, lookup, |remote, on_missing| {
+            .base(peer, given, lookup, |remote, on_missing| {
                 self.base(service, remote, on_missing)
             })
     }

@@ -4,7 +4,7 @@ use std::fmt;
 /// [`ServerMetrics`](super::ServerMetrics) or of [`ClientMetrics`](super::ClientMetrics).
 ///
 /// This trait is sealed.
-pub trait Measure: sealed::Steps + Clone + fmt::Debug {}
+pub trait Measure: Steps + Clone + fmt::Debug {}
 
 /// The steps, for the files of this room.
 pub(super) use sealed::Steps;

@@ -108,11 +108,11 @@ impl ServerMetrics {
     ) -> ServerRecord {
         let fields = Fields::read(&request.headers, request.version);
         let measurement = Measurement::new(request, &fields, received, now);
-        let received_metadata = ReceivedMetadata::take(&mut request.headers, fields.has_metadata);
+        let given = ReceivedMetadata::take(&mut request.headers, fields.has_metadata);
         ServerRecord {
             measurement,
-            base: self.0.base_of(peer, &received_metadata, now),
-            asked: match received_metadata.asked() {
+            base: self.0.base_of(peer, &given, now),
+            asked: match given.asked() {
                 asked if asked.any() && peer.and_then(Peer::spiffe_id).is_some() => asked,
                 _ => PresentHeaders::default(),
             },
@@ -216,14 +216,9 @@ impl Server {
         self.ports.get_or_add(hash, is, port).map(|(port, _)| port)
     }
 
-    fn base_of(
-        &self,
-        peer: Option<&Peer>,
-        received_metadata: &ReceivedMetadata,
-        now: Instant,
-    ) -> BaseId {
+    fn base_of(&self, peer: Option<&Peer>, given: &ReceivedMetadata, now: Instant) -> BaseId {
         // A connection has one port, so its caller is found without a look at the ports, too.
-        if received_metadata.value.is_none()
+        if given.value.is_none()
             && let Some(base) = peer.and_then(|peer| self.memo.get(peer))
         {
             return base;
@@ -236,10 +231,9 @@ impl Server {
             overflow: self.overflow,
             now,
         };
-        port.peers
-            .base(peer, received_metadata, lookup, |remote, on_missing| {
-                self.base(&port.service, remote, on_missing)
-            })
+        port.peers.base(peer, given, lookup, |remote, on_missing| {
+            self.base(&port.service, remote, on_missing)
+        })
     }
 
     fn base(

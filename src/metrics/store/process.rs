@@ -71,22 +71,6 @@ pub(in crate::metrics) struct Family {
     callbacks: BTreeMap<String, Callback>,
 }
 
-/// The value of a series at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::metrics) enum Value {
-    Count(u64),
-    Number(f64),
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Count(count) => count.fmt(f),
-            Self::Number(number) => number.fmt(f),
-        }
-    }
-}
-
 /// Computes a value when metrics are written.
 struct Callback(Box<dyn Fn() -> Option<f64> + Send + Sync>);
 
@@ -218,19 +202,19 @@ impl Process {
 
 impl Family {
     /// Written labels and value of every series that has a value now.
-    pub(in crate::metrics) fn samples(&self) -> impl Iterator<Item = (&str, Value)> {
-        let asked = self.callbacks.iter().filter_map(|(labels, callback)| {
-            Some((labels.as_str(), Value::Number((callback.0)()?)))
-        });
+    pub(in crate::metrics) fn samples(&self) -> impl Iterator<Item = (&str, f64)> {
+        let computed = self.callbacks.iter();
+        let computed = computed.filter_map(|(labels, compute)| Some((&**labels, (compute.0)()?)));
         let kept = self.series.iter().map(|(labels, cell)| {
             let bits = cell.load(Ordering::Relaxed);
             let value = match self.metric_type {
-                MetricType::Counter => Value::Count(bits),
-                _ => Value::Number(f64::from_bits(bits)),
+                // Prometheus keeps every value as a float.
+                MetricType::Counter => bits as f64,
+                _ => f64::from_bits(bits),
             };
-            (labels.as_str(), value)
+            (&**labels, value)
         });
-        asked.chain(kept)
+        computed.chain(kept)
     }
 }
 
