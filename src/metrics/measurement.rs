@@ -169,9 +169,14 @@ impl Fields {
             has_metadata: false,
         };
         for (name, value) in headers {
-            fields.bytes += name.as_str().len() as u64 + value.len() as u64 + framing;
-            fields.has_content_type |= *name == header::CONTENT_TYPE;
-            fields.has_metadata |= is_metadata(name);
+            let length = name.as_str().len();
+            fields.bytes += (length + value.len()) as u64 + framing;
+            // The length rules most names out before their bytes are compared.
+            match length {
+                12 => fields.has_content_type |= *name == header::CONTENT_TYPE,
+                21 | 24 => fields.has_metadata |= is_metadata(name),
+                _ => {}
+            }
         }
         fields
     }

@@ -54,7 +54,7 @@ mod tests {
         one.set(&peer, BaseId::new(0));
         assert_eq!(one.get(&peer), Some(BaseId::new(0)));
         assert_eq!(other.get(&peer), None);
-        other.set(&peer.clone(), BaseId::new(7));
+        other.set(&peer, BaseId::new(7));
         assert_eq!(other.get(&peer), Some(BaseId::new(7)));
         assert_eq!(one.get(&peer), None);
         let exhausted = Memo { place: 0 };

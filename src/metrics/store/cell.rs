@@ -63,8 +63,12 @@ mod tests {
         let striped = Striped::<AtomicU64>::new();
         std::thread::scope(|scope| {
             for _ in 0..2 * STRIPES {
-                let add = |value| striped.local().unwrap().fetch_add(value, Ordering::Relaxed);
-                scope.spawn(move || (0..1000).for_each(|value| drop(add(value))));
+                let cells = || striped.local().unwrap();
+                scope.spawn(move || {
+                    for value in 0..1000 {
+                        cells().fetch_add(value, Ordering::Relaxed);
+                    }
+                });
             }
         });
         let total: u64 = striped

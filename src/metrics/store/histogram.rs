@@ -8,8 +8,16 @@ use super::cell::take;
 /// first line holds the sums and the durations up to 25 ms. The buckets of the two sizes alternate
 /// and start so that the sizes from 51 to 1000 bytes share a line, as do those from 1001 to 30,000.
 /// Three separate histograms would take six lines.
-#[derive(Debug)]
-pub(in crate::metrics) struct RequestCells([AtomicU64; 3 * (BUCKETS + 1)]);
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(in crate::metrics) struct RequestCells {
+    /// Of the durations, the request sizes and the response sizes.
+    sums: [AtomicU64; 3],
+    short_durations: [AtomicU64; SHORT_DURATIONS],
+    /// Each bucket's requests and responses.
+    sizes: [[AtomicU64; 2]; BUCKETS],
+    long_durations: [AtomicU64; BUCKETS - SHORT_DURATIONS],
+}
 
 /// What one request adds.
 #[derive(Clone, Copy, Debug)]
@@ -28,83 +36,64 @@ pub(in crate::metrics) struct RequestTotals {
     pub(in crate::metrics) response_bytes: HistogramTotals,
 }
 
-#[derive(Clone, Copy)]
-enum Histogram {
-    Duration,
-    RequestBytes,
-    ResponseBytes,
-}
-
-impl Histogram {
-    const ALL: [Self; 3] = [Self::Duration, Self::RequestBytes, Self::ResponseBytes];
-
-    const fn sum(self) -> usize {
-        self as usize
-    }
-
-    const fn bucket(self, bucket: usize) -> usize {
-        match self {
-            Self::Duration if bucket < SHORT_DURATIONS => SUMS + bucket,
-            Self::Duration => SUMS + 2 * BUCKETS + bucket,
-            Self::RequestBytes => SUMS + SHORT_DURATIONS + 2 * bucket,
-            Self::ResponseBytes => SUMS + SHORT_DURATIONS + 2 * bucket + 1,
-        }
-    }
-}
-
 impl RequestCells {
     pub(super) fn observe(&self, observed: Observed) {
-        self.observe_one(Histogram::Duration, observed.milliseconds);
-        self.observe_one(Histogram::RequestBytes, observed.request_bytes);
-        self.observe_one(Histogram::ResponseBytes, observed.response_bytes);
-    }
-
-    fn observe_one(&self, histogram: Histogram, value: u64) {
-        let small = u32::try_from(value).unwrap_or(u32::MAX);
-        // One comparison for each bound and no branch is quicker than a search among so few.
-        let bucket = BOUNDS.iter().map(|bound| usize::from(*bound < small)).sum();
-        self.add(histogram.bucket(bucket), 1);
-        self.add(histogram.sum(), value);
-    }
-
-    fn add(&self, cell: usize, value: u64) {
-        if let Some(cell) = self.0.get(cell) {
-            cell.fetch_add(value, Ordering::Relaxed);
+        let Observed {
+            milliseconds,
+            request_bytes,
+            response_bytes,
+        } = observed;
+        let duration = bucket(milliseconds);
+        let short = self.short_durations.get(duration);
+        let long = || self.long_durations.get(duration - SHORT_DURATIONS);
+        let request = self.sizes.get(bucket(request_bytes));
+        let response = self.sizes.get(bucket(response_bytes));
+        let cells = [
+            short.or_else(long),
+            request.map(|[request, _]| request),
+            response.map(|[_, response]| response),
+        ];
+        for cell in cells.into_iter().flatten() {
+            cell.fetch_add(1, Ordering::Relaxed);
+        }
+        let values = [milliseconds, request_bytes, response_bytes];
+        for (sum, value) in self.sums.iter().zip(values) {
+            sum.fetch_add(value, Ordering::Relaxed);
         }
     }
 
     /// Moves the counts of another stripe to this one.
     pub(super) fn take(&self, from: &Self) {
-        for (to, from) in self.0.iter().zip(&from.0) {
-            take(to, from);
-        }
+        self.cells()
+            .zip(from.cells())
+            .for_each(|(to, from)| take(to, from));
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &AtomicU64> {
+        let sizes = self.sizes.iter().flatten();
+        self.sums.iter().chain(self.durations()).chain(sizes)
+    }
+
+    fn durations(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.short_durations.iter().chain(&self.long_durations)
     }
 
     /// Adds what was counted here to the totals.
     pub(super) fn add_to(&self, totals: &mut RequestTotals) {
-        let read = |cell: usize| {
-            self.0
-                .get(cell)
-                .map_or(0, |cell| cell.load(Ordering::Relaxed))
-        };
-        for histogram in Histogram::ALL {
-            let totals = match histogram {
-                Histogram::Duration => &mut totals.duration,
-                Histogram::RequestBytes => &mut totals.request_bytes,
-                Histogram::ResponseBytes => &mut totals.response_bytes,
-            };
-            totals.sum = totals.sum.wrapping_add(read(histogram.sum()));
-            for (bucket, total) in totals.buckets.iter_mut().enumerate() {
-                *total += read(histogram.bucket(bucket));
-            }
-        }
+        let [duration, request, response] = &self.sums;
+        totals.duration.add(self.durations(), duration);
+        let requests = self.sizes.iter().map(|[request, _]| request);
+        totals.request_bytes.add(requests, request);
+        let responses = self.sizes.iter().map(|[_, response]| response);
+        totals.response_bytes.add(responses, response);
     }
 }
 
-impl Default for RequestCells {
-    fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; 3 * (BUCKETS + 1)])
-    }
+/// The first bucket whose bound is not below the value. One comparison for each bound and no branch
+/// is quicker than a search among so few.
+fn bucket(value: u64) -> usize {
+    let value = u32::try_from(value).unwrap_or(u32::MAX);
+    BOUNDS.iter().map(|bound| usize::from(*bound < value)).sum()
 }
 
 /// What a histogram holds at one moment.
@@ -115,6 +104,13 @@ pub(in crate::metrics) struct HistogramTotals {
 }
 
 impl HistogramTotals {
+    fn add<'a>(&mut self, buckets: impl Iterator<Item = &'a AtomicU64>, sum: &AtomicU64) {
+        for (total, cell) in self.buckets.iter_mut().zip(buckets) {
+            *total += cell.load(Ordering::Relaxed);
+        }
+        self.sum = self.sum.wrapping_add(sum.load(Ordering::Relaxed));
+    }
+
     /// How many values were observed. It is the sum of the buckets, so that the two always agree.
     pub(in crate::metrics) fn count(&self) -> u64 {
         self.buckets.iter().sum()
@@ -147,13 +143,13 @@ const LE: [&str; BUCKETS] = [
 
 const BUCKETS: usize = 20;
 
-/// One sum for each histogram.
-const SUMS: usize = 3;
-/// How many buckets of durations lie before the sizes.
+/// How many buckets of durations come before the sizes.
 const SHORT_DURATIONS: usize = 9;
 
 #[cfg(test)]
 mod tests {
+    use std::mem::offset_of;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -202,22 +198,15 @@ mod tests {
     }
 
     #[test]
-    fn every_sum_and_bucket_has_a_cell_of_its_own() {
-        let cells = Histogram::ALL.map(|histogram| {
-            let buckets = (0..BUCKETS).map(move |bucket| histogram.bucket(bucket));
-            std::iter::once(histogram.sum()).chain(buckets)
-        });
-        let mut cells: Vec<_> = cells.into_iter().flatten().collect();
-        cells.sort_unstable();
-        assert!(cells.into_iter().eq(0..3 * (BUCKETS + 1)));
-        let line = |cell: usize| cell / 8;
-        for small in 0..5 {
-            assert_eq!(line(Histogram::Duration.bucket(small)), 0);
-        }
-        for usual in 6..10 {
-            assert_eq!(line(Histogram::RequestBytes.bucket(usual)), 3);
-            assert_eq!(line(Histogram::ResponseBytes.bucket(usual)), 3);
-        }
+    fn usual_calls_touch_few_lines() {
+        assert_eq!(
+            offset_of!(RequestCells, short_durations) + 8 * bucket(26),
+            64
+        );
+        let first = offset_of!(RequestCells, sizes);
+        assert_eq!((first + 16 * bucket(51)) % 64, 0);
+        assert_eq!((first + 16 * bucket(1001)) % 64, 0);
+        assert_eq!(bucket(1001) - bucket(51), 4);
     }
 
     #[test]

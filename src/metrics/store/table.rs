@@ -476,7 +476,7 @@ mod tests {
     fn words_leave_room_for_names() {
         let table = SeriesTable::new();
         let last = BaseId::LAST_RESORT;
-        let of = |app: &str, may| {
+        let of = |app: &str, on_missing| {
             let mut labels = BaseLabels::unknown("destination", "none");
             labels.source.app = Some(app);
             table.base(&labels, last, on_missing)
