@@ -37,7 +37,7 @@ use tower_mesh::context::{self, Exchange, Peer};
 use tower_mesh::jwt::{Authenticator, JwtLayer, Keyring};
 use tower_mesh::live::Live;
 use tower_mesh::message::{ByteCount, End};
-use tower_mesh::metrics::{ClientMetricsLayer, MetricsLayer, Registry, ServerMetrics};
+use tower_mesh::metrics::{MetricsLayer, Registry, ServerMetrics};
 use tower_mesh::policy::Engine;
 use tower_mesh::propagation::{FinishedSpan, Propagation, SpanSink};
 use tower_mesh::rbac::RbacLayer;
@@ -262,7 +262,7 @@ fn outbound(table: &Table, fixture: &Fixture) {
     let propagation = Propagation::new().workload(&workload());
     let _span = propagation.begin(&mut inbound, &exchange, SystemTime::now);
     let _handling = context::Scope::enter(exchange);
-    let metrics = ClientMetricsLayer::new(Registry::new().client(&workload()));
+    let metrics = MetricsLayer::new(Registry::new().client(&workload()));
     let layers = propagation
         .client_layer()
         .layer(metrics.layer(client(&fixture.peer)));

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -24,6 +25,8 @@ struct Facts {
     local: SocketAddr,
     tls: Option<TlsFacts>,
     activity: Activity,
+    /// See [`Peer::memo`].
+    memo: AtomicU64,
 }
 
 /// What the TLS handshake settled.
@@ -52,24 +55,23 @@ impl Peer {
     /// A plaintext connection: no identity.
     #[must_use]
     pub fn plaintext(remote: SocketAddr, local: SocketAddr) -> Self {
-        Self(Arc::new(Facts {
-            remote,
-            remote_ip: OnceLock::new(),
-            local,
-            tls: None,
-            activity: Activity::default(),
-        }))
+        Self::new(remote, local, None)
     }
 
     /// A TLS connection.
     #[must_use]
     pub fn tls(remote: SocketAddr, local: SocketAddr, tls: TlsFacts) -> Self {
+        Self::new(remote, local, Some(tls))
+    }
+
+    fn new(remote: SocketAddr, local: SocketAddr, tls: Option<TlsFacts>) -> Self {
         Self(Arc::new(Facts {
             remote,
             remote_ip: OnceLock::new(),
             local,
-            tls: Some(tls),
+            tls,
             activity: Activity::default(),
+            memo: AtomicU64::new(0),
         }))
     }
 
@@ -108,6 +110,16 @@ impl Peer {
     #[must_use]
     pub fn activity(&self) -> &Activity {
         &self.0.activity
+    }
+
+    /// A number that the metrics of this process keep from one request of the connection to the
+    /// next; 0 at first. It saves a lookup and is never needed: another value may be there later.
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(dead_code, reason = "only the metrics remember")
+    )]
+    pub(crate) fn memo(&self) -> &AtomicU64 {
+        &self.0.memo
     }
 
     /// Whether the connection is the mesh's TLS. The application's own TLS counts as plaintext.

@@ -30,7 +30,6 @@ pub mod features {}
 
 /// [`Guards`]: crate::Guards
 /// [`PeerLayer`]: crate::context::PeerLayer
-/// [`ClientMetricsLayer`]: crate::metrics::ClientMetricsLayer
 /// [`ClientPropagationLayer`]: crate::propagation::ClientPropagationLayer
 /// [`JwtLayer`]: crate::jwt::JwtLayer
 /// [`MetricsLayer`]: crate::metrics::MetricsLayer

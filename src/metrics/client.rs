@@ -7,87 +7,105 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 use http::{StatusCode, header, request, response};
 
-use super::base::BaseId;
 use super::connection::Connection;
-use super::grow::Grow;
-use super::labels::BaseLabels;
-use super::metadata::{Asked, Instance, OwnMetadata, Received};
-use super::own::Own;
-use super::peers::{Peers, Seen, Sight};
-use super::record::Record;
+use super::measure::{Measure, Steps};
+use super::measurement::{Fields, Measurement};
+use super::peer::local_labels::LocalLabels;
+use super::peer::memo::Memo;
+use super::peer::metadata::{
+    Instance, LocalMetadata, PresentHeaders, ReceivedMetadata, is_metadata,
+};
+use super::peer::peers::{Lookup, Peers, RemoteLabels};
+use super::peer::service_name::ServiceName;
 use super::registry::Registry;
-use super::service_name::ServiceName;
-use super::table::{Interned, May};
+use super::store::append_only_map::AppendOnlyMap;
+use super::store::labels::BaseLabels;
+use super::store::series::BaseId;
+use super::store::table::{Interned, OnMissing};
 use crate::context::Peer;
 use crate::identity::{SpiffeId, Workload};
-use crate::message::{ByteCount, End, ResponseFlags};
+use crate::message::{ByteCount, End, EndKind, ResponseFlags};
 
 /// The metrics of the calls that go out: Istio's series with `reporter="source"`. Cheap to clone.
 ///
-/// Steps for whoever composes layers: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the response head or
-/// [`ClientRecord::fail`] when there is none, [`finish`](Self::finish) once. [`ClientMetricsLayer`](super::ClientMetricsLayer) does just that.
+/// [`MetricsLayer`](super::MetricsLayer) counts with them. Code that composes its own layers takes
+/// the same steps: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the
+/// response head or [`ClientRecord::fail`] if there is none, and [`finish`](Self::finish) once.
 #[derive(Clone)]
 pub struct ClientMetrics(Arc<Client>);
 
 struct Client {
     registry: Registry,
-    own: Own,
-    metadata: Option<OwnMetadata>,
+    local: LocalLabels,
+    metadata: Option<LocalMetadata>,
     overflow: BaseId,
     hasher: RandomState,
-    destinations: Grow<Arc<Destination>, 64>,
+    destinations: AppendOnlyMap<Arc<Destination>, 64>,
     destination_count: AtomicUsize,
-    /// Stands in for the hosts that are one too many.
+    /// Counts the calls to hosts past the bound.
     other: Arc<Destination>,
 }
 
-/// A host we call.
+/// A host that this workload calls.
 struct Destination {
     host: Box<str>,
     service: Option<ServiceName>,
     peers: Peers,
 }
 
-/// One request that went out and has not ended. Give it back to [`ClientMetrics::finish`], else it is not counted.
+/// One request that went out and has not ended. It is counted when it is given to
+/// [`ClientMetrics::finish`].
 #[must_use = "a record that is not finished is not counted"]
 pub struct ClientRecord {
-    record: Record,
+    measurement: Measurement,
     destination: Arc<Destination>,
     base: Option<BaseId>,
 }
 
+impl Registry {
+    /// Metrics of the calls that go out from this workload.
+    #[must_use]
+    pub fn client(&self, workload: &Workload) -> ClientMetrics {
+        ClientMetrics::new(self, workload, None)
+    }
+
+    /// As [`client`](Self::client), with the identity that this workload's certificate holds.
+    #[must_use]
+    pub fn client_as(&self, workload: &Workload, identity: &SpiffeId) -> ClientMetrics {
+        ClientMetrics::new(self, workload, Some(identity))
+    }
+}
+
 impl ClientMetrics {
-    pub(super) fn new(
-        registry: &Registry,
-        workload: &Workload,
-        identity: Option<&SpiffeId>,
-    ) -> Self {
-        let own = Own::new(workload, identity);
+    fn new(registry: &Registry, workload: &Workload, identity: Option<&SpiffeId>) -> Self {
+        let local = LocalLabels::new(workload, identity);
         let overflow = registry.table().overflow_base(&BaseLabels {
-            source: own.labels(true),
+            source: local.labels(true),
             ..BaseLabels::unknown("source", "unknown")
         });
         Self(Arc::new(Client {
             registry: registry.clone(),
-            metadata: OwnMetadata::new(workload, &Instance::from_env(workload)),
-            own,
+            metadata: LocalMetadata::new(workload, &Instance::from_env(workload)),
+            local,
             overflow,
             hasher: RandomState::default(),
-            destinations: Grow::new(),
+            destinations: AppendOnlyMap::new(),
             destination_count: AtomicUsize::new(0),
             other: Arc::new(Destination {
                 host: Box::default(),
                 service: None,
-                peers: Peers::new(),
+                peers: Peers::new(Memo::new()),
             }),
         }))
     }
 
-    /// A request goes out: starts its clock, and tells a service of the mesh who we are in the peer metadata headers.
+    /// A request goes out: starts its clock, and describes this workload in the peer metadata
+    /// headers if the destination is a service of the mesh.
     ///
-    /// The destination is the host of the request's URI, else its `host` header, read as Kubernetes' DNS would: `charts.default` is
-    /// `charts.default.svc.cluster.local`, and a host that cannot be a service is outside the mesh. `sent` counts the bytes of the
-    /// request body.
+    /// The destination is the host of the request's URI, else that of its `host` header. It is read
+    /// as Kubernetes' DNS reads it: `charts.default` is `charts.default.svc.cluster.local`, and a
+    /// host that cannot be a service is outside the mesh. `sent` counts the bytes of the request
+    /// body.
     pub fn begin(
         &self,
         request: &mut request::Parts,
@@ -100,8 +118,8 @@ impl ClientMetrics {
         self.started(destination, is_inside, request, sent, now)
     }
 
-    /// As [`begin`](Self::begin), where the destination is known to be outside the mesh, whatever its host reads like: nobody there is told who
-    /// we are.
+    /// As [`begin`](Self::begin), for a destination that is known to be outside the mesh whatever
+    /// its host looks like: this workload is not described to it.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn begin_outside(
         &self,
@@ -122,38 +140,41 @@ impl ClientMetrics {
         now: Instant,
     ) -> ClientRecord {
         // The application may have copied the headers of the call that it serves.
-        let _ = Received::take(&mut request.headers);
+        let copied = request.headers.keys().any(is_metadata);
+        let _ = ReceivedMetadata::take(&mut request.headers, copied);
         if let (true, Some(metadata)) = (is_inside, &self.0.metadata) {
-            metadata.add(&mut request.headers, Asked::BOTH);
+            metadata.add(&mut request.headers, PresentHeaders::BOTH);
         }
+        let fields = Fields::read(&request.headers, request.version);
         ClientRecord {
-            record: Record::new(request, sent, now),
+            measurement: Measurement::new(request, &fields, sent, now),
             destination,
             base: None,
         }
     }
 
-    /// The response head is here: keeps its status and size, takes the peer metadata headers out, and finds the series.
+    /// The response head has arrived: keeps its status and size, removes the peer metadata headers,
+    /// and finds the series.
     ///
-    /// `peer` is the server as the TLS connector saw it.
+    /// `peer` is the server as the TLS connector verified it.
     pub fn answer(
         &self,
         record: &mut ClientRecord,
         response: &mut response::Parts,
         peer: Option<&Peer>,
     ) {
-        record.record.answered(response);
-        let said = Received::take(&mut response.headers);
-        let now = record.record.start();
-        record.base = Some(self.0.base_of(&record.destination, peer, &said, now));
+        let fields = record.measurement.answered(response);
+        let given = ReceivedMetadata::take(&mut response.headers, fields.has_metadata);
+        let now = record.measurement.start();
+        record.base = Some(self.0.base_of(&record.destination, peer, &given, now));
     }
 
-    /// A gRPC response has brought so many messages by now: reports those of both ways, at most every five seconds. What is never
-    /// reported here is reported at the end.
+    /// A gRPC response has brought so many messages by now. The messages of both directions are
+    /// reported at most every five seconds, and the rest at the end.
     pub fn progress(&self, record: &mut ClientRecord, messages: u64, now: Instant) {
         if let Some(base) = record.base {
             let table = self.0.registry.table();
-            record.record.progressed(table, base, messages, now);
+            record.measurement.progressed(table, base, messages, now);
         }
     }
 
@@ -164,20 +185,21 @@ impl ClientMetrics {
         let Client {
             registry, overflow, ..
         } = &*self.0;
-        let nothing = Received::default();
+        let nothing = ReceivedMetadata::default();
         let base = record
             .base
             .unwrap_or_else(|| self.0.base_of(&record.destination, None, &nothing, now));
         record
-            .record
+            .measurement
             .add_to(registry.table(), base, *overflow, end, now);
     }
 
-    /// A connection that carries no HTTP was opened to this host; `peer` is the other end as the TLS connector saw it.
+    /// A connection that carries no HTTP was opened to this host; `peer` is the server as the TLS
+    /// connector verified it.
     #[must_use]
     pub fn connection(&self, host: &str, peer: Option<&Peer>) -> Connection {
         let destination = self.0.destination(host);
-        let nothing = Received::default();
+        let nothing = ReceivedMetadata::default();
         let base = self.0.base_of(&destination, peer, &nothing, Instant::now());
         Connection::open(&self.0.registry, base, self.0.overflow)
     }
@@ -187,17 +209,45 @@ impl ClientRecord {
     /// The bytes of the request's body that have been sent so far.
     #[must_use]
     pub fn request_bytes(&self) -> u64 {
-        self.record.request_bytes()
+        self.measurement.request_bytes()
     }
 
-    /// There will be no response: what Envoy would have answered in its place, such as 503 and `UF`.
+    /// No response will come: sets what Envoy would have answered in its place, such as 503 and
+    /// `UF`.
     pub fn fail(&mut self, status: StatusCode, flags: ResponseFlags) {
-        self.record.failed(status, flags);
+        self.measurement.failed(status, flags);
     }
 
     /// Adds response flags.
     pub fn add_flags(&mut self, flags: ResponseFlags) {
-        self.record.add_flags(flags);
+        self.measurement.add_flags(flags);
+    }
+}
+
+impl Measure for ClientMetrics {}
+
+impl Steps for ClientMetrics {
+    type Record = ClientRecord;
+
+    fn begin(&self, head: &mut request::Parts, body: ByteCount, now: Instant) -> ClientRecord {
+        Self::begin(self, head, body, now)
+    }
+
+    fn answered(&self, record: &mut ClientRecord, head: &mut response::Parts) {
+        let peer = head.extensions.get::<Peer>().cloned();
+        self.answer(record, head, peer.as_ref());
+    }
+
+    fn progress(&self, record: &mut ClientRecord, messages: u64, now: Instant) {
+        Self::progress(self, record, messages, now);
+    }
+
+    fn finish(&self, mut record: ClientRecord, end: End, now: Instant) {
+        if end.kind == EndKind::Failed && !record.measurement.is_answered() {
+            let flags = ResponseFlags::UPSTREAM_CONNECTION_TERMINATION;
+            record.fail(StatusCode::SERVICE_UNAVAILABLE, flags);
+        }
+        Self::finish(self, record, end, now);
     }
 }
 
@@ -214,8 +264,8 @@ impl Client {
         }
         let new = Arc::new(Destination {
             host: host.into(),
-            service: Some(ServiceName::of_host(host, self.own.namespace())),
-            peers: Peers::new(),
+            service: Some(ServiceName::from_host(host, self.local.namespace())),
+            peers: Peers::new(Memo::new()),
         });
         match self.destinations.get_or_add(hash, is, new) {
             Some((known, is_new)) => {
@@ -231,33 +281,42 @@ impl Client {
         &self,
         destination: &Destination,
         peer: Option<&Peer>,
-        said: &Received,
+        given: &ReceivedMetadata,
         now: Instant,
     ) -> BaseId {
         let service = destination.service.as_ref();
-        let sight = Sight {
+        let lookup = Lookup {
             table: self.registry.table(),
             overflow: self.overflow,
             now,
         };
         destination
             .peers
-            .base(peer, said, sight, |seen, may| self.base(service, seen, may))
+            .base(peer, given, lookup, |remote, on_missing| {
+                self.base(service, remote, on_missing)
+            })
     }
 
-    fn base(&self, service: Option<&ServiceName>, seen: &Seen<'_>, may: May) -> Interned {
-        let destination = seen.labels();
+    fn base(
+        &self,
+        service: Option<&ServiceName>,
+        remote: &RemoteLabels<'_>,
+        on_missing: OnMissing,
+    ) -> Interned {
+        let destination = remote.labels();
         let mut service = service.map(ServiceName::labels).unwrap_or_default();
         service.namespace = service.namespace.or(destination.namespace);
         let labels = BaseLabels {
             reporter: "source",
-            source: self.own.labels(seen.is_tls),
+            source: self.local.labels(remote.is_tls),
             destination,
             service,
-            // The caller's sidecar never says.
+            // The caller's sidecar never reports it.
             security_policy: "unknown",
         };
-        self.registry.table().base(&labels, self.overflow, may)
+        self.registry
+            .table()
+            .base(&labels, self.overflow, on_missing)
     }
 }
 
@@ -276,7 +335,7 @@ fn host(request: &request::Parts) -> &str {
 impl fmt::Debug for ClientMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientMetrics")
-            .field("own", &self.0.own)
+            .field("local", &self.0.local)
             .finish_non_exhaustive()
     }
 }
@@ -284,13 +343,14 @@ impl fmt::Debug for ClientMetrics {
 impl fmt::Debug for ClientRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientRecord")
-            .field("record", &self.record)
+            .field("measurement", &self.measurement)
             .field("host", &self.destination.host)
             .finish_non_exhaustive()
     }
 }
 
-/// Hosts remembered at a time; calls to any more are counted under a destination that is `unknown`.
+/// The number of hosts that are remembered. Calls to more hosts are counted under a destination
+/// that is `unknown`.
 const MAX_DESTINATIONS: usize = 1024;
-/// DNS has no longer names; a longer host is counted with them.
+/// The longest name that DNS has. Calls to a longer host are counted as calls to one too many.
 const MAX_HOST: usize = 255;

@@ -1,10 +1,11 @@
 use std::sync::atomic::Ordering;
 
-use super::base::{BaseId, ConnectionCells};
 use super::registry::Registry;
+use super::store::series::{BaseId, ConnectionCells};
 use crate::message::ResponseFlags;
 
-/// One connection that carries no HTTP, in Istio's TCP families: counted as opened when made, as closed when dropped.
+/// One connection that carries no HTTP, in Istio's TCP families: counted as opened when it is made,
+/// and as closed when it is dropped.
 #[derive(Debug)]
 pub struct Connection {
     registry: Registry,
@@ -25,17 +26,17 @@ impl Connection {
         connection
     }
 
-    /// Adds response flags; they label what is counted from now on.
+    /// Adds response flags. They label everything that is counted from now on.
     pub fn add_flags(&mut self, flags: ResponseFlags) {
         self.flags = self.flags.union(flags);
     }
 
-    /// Counts bytes sent to the calling side, whichever side we are.
+    /// Counts bytes sent to the caller, on either side of the connection.
     pub fn sent(&self, bytes: u64) {
         self.count(|cells| cells.sent.fetch_add(bytes, Ordering::Relaxed));
     }
 
-    /// Counts bytes received from the calling side.
+    /// Counts bytes received from the caller, on either side of the connection.
     pub fn received(&self, bytes: u64) {
         self.count(|cells| cells.received.fetch_add(bytes, Ordering::Relaxed));
     }

@@ -2,53 +2,68 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use http::{Method, Request, Response, response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::server::{ServerMetrics, ServerRecord};
-use crate::context::Exchange;
+use super::measure::Measure;
+use super::server::ServerMetrics;
 use crate::message::{CountingBody, End, EosBody, OnEnd};
 
-/// Counts the calls that come in to a service: see [`ServerMetrics`].
+/// Counts the calls that come in to a service, or those that go out through a client, by the
+/// metrics that it is given: [`ServerMetrics`] or [`ClientMetrics`](super::ClientMetrics).
 ///
-/// A request is counted once, when its response body has ended; one whose future or body is dropped before, with the flag `DC` and, if
-/// there was no response head, the code `0`.
+/// A call is counted once, when its response body has ended. One whose future or body is dropped
+/// before that counts with the flag `DC` and, if there was no response head, the code `0`.
 ///
-/// Who calls is the [`Peer`](crate::context::Peer) in the request's extensions. Put the layer outside of whatever may refuse, so that
-/// refusals are counted.
+/// **On a server**, the caller is the [`Peer`](crate::context::Peer) in the request's extensions.
+/// Put the layer outside of the layers that may refuse, so that refusals are counted.
+///
+/// **On a client**, the server is the [`Peer`](crate::context::Peer) in the response's extensions,
+/// where hyper's clients put what their connector knows. A call that fails without a response
+/// counts as Envoy would have answered it, with 503 and the flag `UC`. The layer takes errors of
+/// any type and cannot see what failed; the mesh's own client can, and sets the flag that fits.
 ///
 /// # Example
 /// ```
 /// use axum::{Router, routing::get};
+/// use tower::{ServiceBuilder, service_fn};
 /// use tower_mesh::Workload;
+/// use tower_mesh::message::CountingBody;
 /// use tower_mesh::metrics::{MetricsLayer, Registry};
 ///
 /// let registry = Registry::new();
-/// let metrics = registry.server(&Workload::new("default", "patients").service("patients", 8443));
+/// let workload = Workload::new("default", "patients").service("patients", 8443);
 /// let app: Router = Router::new()
 ///     .route("/patients", get(|| async { "none" }))
-///     .layer(MetricsLayer::new(metrics));
+///     .layer(MetricsLayer::new(registry.server(&workload)));
+///
+/// let client = ServiceBuilder::new()
+///     .layer(MetricsLayer::new(registry.client(&workload)))
+///     .service(service_fn(async |_: http::Request<CountingBody<String>>| {
+///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+///     }));
+/// # drop((app, client));
 /// ```
 #[derive(Clone, Debug)]
-pub struct MetricsLayer {
-    metrics: ServerMetrics,
+pub struct MetricsLayer<M = ServerMetrics> {
+    metrics: M,
 }
 
-impl MetricsLayer {
+impl<M: Measure> MetricsLayer<M> {
     /// Counts into these metrics.
     #[must_use]
-    pub const fn new(metrics: ServerMetrics) -> Self {
+    pub const fn new(metrics: M) -> Self {
         Self { metrics }
     }
 }
 
-impl<S> Layer<S> for MetricsLayer {
-    type Service = Metrics<S>;
+impl<S, M: Measure> Layer<S> for MetricsLayer<M> {
+    type Service = Metrics<S, M>;
 
-    fn layer(&self, inner: S) -> Metrics<S> {
+    fn layer(&self, inner: S) -> Metrics<S, M> {
         Metrics {
             inner,
             metrics: self.metrics.clone(),
@@ -58,20 +73,21 @@ impl<S> Layer<S> for MetricsLayer {
 
 /// The service that [`MetricsLayer`] makes.
 #[derive(Clone, Debug)]
-pub struct Metrics<S> {
+pub struct Metrics<S, M = ServerMetrics> {
     inner: S,
-    metrics: ServerMetrics,
+    metrics: M,
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Metrics<S>
+impl<S, M, ReqBody, ResBody> Service<Request<ReqBody>> for Metrics<S, M>
 where
     S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
+    M: Measure,
     ReqBody: Body,
     ResBody: Body,
 {
-    type Response = Response<EosBody<ResBody, ServerEnd>>;
+    type Response = Response<ResponseBody<ResBody, M>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, M>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -80,15 +96,12 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let now = Instant::now();
         let (mut head, body) = request.into_parts();
-        let (body, received) = CountingBody::under(&head.headers, body);
-        let exchange = Exchange::from_request(&mut head);
-        let record = self
-            .metrics
-            .begin(&mut head, exchange.peer(), received, now);
+        let (body, count) = CountingBody::under(&head.headers, body);
+        let record = self.metrics.begin(&mut head, count, now);
         ResponseFuture {
             method: head.method.clone(),
             inner: self.inner.call(Request::from_parts(head, body)),
-            end: ServerEnd(Some((self.metrics.clone(), record))),
+            record: OpenRecord(Some((self.metrics.clone(), record))),
         }
     }
 }
@@ -96,58 +109,58 @@ where
 /// The future of [`Metrics`].
 #[pin_project]
 #[derive(Debug)]
-pub struct ResponseFuture<F> {
+pub struct ResponseFuture<F, M: Measure = ServerMetrics> {
     #[pin]
     inner: F,
     method: Method,
-    end: ServerEnd,
+    record: OpenRecord<M>,
 }
 
-impl<F, ResBody, E> Future for ResponseFuture<F>
+impl<F, M, ResBody, E> Future for ResponseFuture<F, M>
 where
     F: Future<Output = Result<Response<ResBody>, E>>,
+    M: Measure,
     ResBody: Body,
 {
-    type Output = Result<Response<EosBody<ResBody, ServerEnd>>, E>;
+    type Output = Result<Response<ResponseBody<ResBody, M>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = ready!(this.inner.poll(cx));
-        let mut end = std::mem::take(this.end);
+        let mut record = OpenRecord(this.record.0.take());
         Poll::Ready(match answer {
             Ok(response) => {
                 let (mut head, body) = response.into_parts();
-                end.answer(&mut head);
-                let body = EosBody::new(body, head.status, &head.headers, this.method, end);
+                if let Some((metrics, record)) = &mut record.0 {
+                    metrics.answered(record, &mut head);
+                }
+                let body = EosBody::new(body, head.status, &head.headers, this.method, record);
                 Ok(Response::from_parts(head, body))
             }
             Err(error) => {
-                end.on_end(End::failed());
+                record.finish(End::failed());
                 Err(error)
             }
         })
     }
 }
 
-/// What the response body of [`Metrics`] tells its end to. Dropped untold, it counts a cancelled exchange.
-#[derive(Debug, Default)]
-pub struct ServerEnd(Option<(ServerMetrics, ServerRecord)>);
+/// The response body of [`Metrics`]: the body inside, whose end is counted.
+pub type ResponseBody<B, M = ServerMetrics> = EosBody<B, OpenRecord<M>>;
 
-impl ServerEnd {
-    fn answer(&mut self, response: &mut response::Parts) {
-        if let Some((metrics, record)) = &mut self.0 {
-            metrics.answer(record, response);
-        }
-    }
+/// The record of a call that has not ended. Dropped, it counts a cancelled call.
+#[derive(Debug)]
+pub struct OpenRecord<M: Measure>(Option<(M, M::Record)>);
 
-    fn tell(&mut self, end: End) {
+impl<M: Measure> OpenRecord<M> {
+    fn finish(&mut self, end: End) {
         if let Some((metrics, record)) = self.0.take() {
             metrics.finish(record, end, Instant::now());
         }
     }
 }
 
-impl OnEnd for ServerEnd {
+impl<M: Measure> OnEnd for OpenRecord<M> {
     fn on_messages(&mut self, messages: u64) {
         if let Some((metrics, record)) = &mut self.0 {
             metrics.progress(record, messages, Instant::now());
@@ -155,13 +168,13 @@ impl OnEnd for ServerEnd {
     }
 
     fn on_end(mut self, end: End) {
-        self.tell(end);
+        self.finish(end);
     }
 }
 
-impl Drop for ServerEnd {
+impl<M: Measure> Drop for OpenRecord<M> {
     fn drop(&mut self) {
-        self.tell(End::cancelled());
+        self.finish(End::cancelled());
     }
 }
 

@@ -1,25 +1,33 @@
-//! Istio's standard metrics: the series that a sidecar would report, under the same names, labels and buckets.
+//! Istio's standard metrics: the series that a sidecar reports, with the same names, labels and
+//! buckets.
 //!
-//! A [`Registry`] holds them all. [`Registry::server`] gives the metrics of calls that come in (`reporter="destination"`),
-//! [`Registry::client`] those of calls that go out (`reporter="source"`): as synchronous steps for whoever composes layers, and as the
-//! tower layers [`MetricsLayer`] and [`ClientMetricsLayer`]. [`Scrape`] shows a registry to Prometheus. Other parts of the process count
-//! with [`Registry::counter`] and [`Registry::gauge`].
+//! A [`Registry`] holds all metrics. [`Registry::server`] makes the metrics of the calls that come
+//! in (`reporter="destination"`), [`Registry::client`] those of the calls that go out
+//! (`reporter="source"`). [`MetricsLayer`] is the tower layer for both; code that composes its own
+//! layers takes their steps one by one. [`Scrape`] serves a registry to Prometheus. Other parts of
+//! the process count with [`Registry::counter`] and [`Registry::gauge`].
 //!
-//! Every request that began is counted once, at its end, whether it was answered, refused, failed or dropped: `istio_requests_total`,
-//! `istio_request_duration_milliseconds`, `istio_request_bytes` and `istio_response_bytes`. Connections that carry no HTTP have Istio's
-//! TCP families.
+//! Every request that began is counted once, at its end, whether it was answered, refused, failed
+//! or dropped: in `istio_requests_total`, `istio_request_duration_milliseconds`,
+//! `istio_request_bytes` and `istio_response_bytes`. Connections that carry no HTTP are counted in
+//! Istio's TCP families.
 //!
-//! The two ends of a call describe themselves to each other in the headers `x-envoy-peer-metadata` and `x-envoy-peer-metadata-id`, as
-//! sidecars do. What a peer says there only labels metrics: it is read from mutual TLS peers alone, at most 16 KiB of it, and removed
-//! before the application sees the message.
+//! The two ends of a call describe themselves to each other in the headers `x-envoy-peer-metadata`
+//! and `x-envoy-peer-metadata-id`, as sidecars do. This metadata only labels metrics. It is read
+//! only from peers that use mutual TLS, up to 16 KiB, and is removed before the application sees
+//! the message.
 //!
-//! Counting waits for nobody: cells are striped over threads, and a series is found without a lock once it exists. At most 2000 series
-//! are kept per family; what would be one more is counted under labels that say `unknown`, and one peer cannot use them all up.
+//! Counting never waits: cells are striped over threads, and an existing series is found without a
+//! lock. Each family keeps at most 2000 series. What would need one more is counted under labels
+//! that say `unknown`; one peer alone cannot use all series up.
 //!
-//! What a peer says of itself costs little, too. A field that no workload can have (longer than 253 bytes as a label writes it, or with a
-//! control character) is as if absent, and so is metadata that would write more than 512. Of one name, up to eight descriptions are shown at
-//! a time: several workloads may share an account. One that nobody has given for an hour makes room for another; who gives more than eight
-//! within an hour is counted under its name alone for the next. Descriptions that only refused requests gave go after an hour.
+//! Metadata cannot be used to fill the registry, either. A field that no workload can have (more
+//! than 253 bytes as a label writes it, or a control character) is ignored, and so is metadata that
+//! would write more than 512 bytes. For each name, up to eight descriptions are shown at a time,
+//! because several workloads may share an account. A description that was not sent for an hour
+//! makes room for another. A peer that sends more than eight within an hour is counted under its
+//! name alone for the next hour. Descriptions that came only with refused requests are dropped
+//! after an hour.
 //!
 //! # Example
 //! ```
@@ -36,52 +44,42 @@
 //! ```
 //!
 //! # Differences from Envoy/Istio
-//! - `# HELP` lines are written, and OpenMetrics to a scraper that asks for it; the sidecar writes neither.
-//! - An own label that is not set is `unknown`, where the sidecar writes an empty one.
-//! - A gRPC call that is refused counts as `grpc`, where the sidecar may say `http`.
-//! - A gRPC status that gRPC does not define counts as 2, and the response code of a status that HTTP does not (600 and more) is `unknown`.
+//! - `# HELP` lines are written, and OpenMetrics to a scraper that asks for it. The sidecar writes
+//!   neither.
+//! - A label of this workload that is not set is `unknown`; the sidecar writes an empty one.
+//! - A gRPC call that is refused counts as `grpc`; the sidecar may say `http`.
+//! - A gRPC status that gRPC does not define counts as 2. The response code of a status that HTTP
+//!   does not define (600 and more) is `unknown`.
 //! - More than a few descriptions of one caller are not shown (see above).
-//! - Sizes are those of the messages as HTTP/1 would write them, or of HTTP/2's uncompressed fields, without HTTP/2's frames.
+//! - Sizes are those of the messages as HTTP/1 writes them, or of HTTP/2's uncompressed fields
+//!   without HTTP/2's frames.
 //! - A call to a host outside the mesh carries no peer metadata.
-//! - Peer metadata is remembered by a hash of its bytes, for each sender, not by its id alone, and counts only over mutual TLS.
+//! - Peer metadata is remembered by a hash of its bytes for each sender, not by its id alone, and
+//!   counts only over mutual TLS.
 //! - Destination hosts are stripped of their port.
 
-mod base;
-mod cell;
 mod client;
-mod client_layer;
 mod connection;
-mod families;
-mod format;
-mod grow;
-mod labels;
+mod expose;
 mod layer;
-mod metadata;
-mod own;
-mod peers;
-mod process;
-mod record;
+mod measure;
+mod measurement;
+mod peer;
 mod registry;
 mod scrape;
 mod scrape_body;
-mod scrapes;
 mod server;
-mod service_name;
-mod standing;
-mod stories;
-mod table;
-mod text;
-mod wire;
+mod store;
 
 pub use client::{ClientMetrics, ClientRecord};
-pub use client_layer::{ClientEnd, ClientMetricsLayer, ClientMetricsService, ClientResponseFuture};
 pub use connection::Connection;
-pub use format::Format;
-pub use layer::{Metrics, MetricsLayer, ResponseFuture, ServerEnd};
-pub use process::{Counter, Gauge};
+pub use expose::format::Format;
+pub use layer::{Metrics, MetricsLayer, OpenRecord, ResponseBody, ResponseFuture};
+pub use measure::Measure;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use peer::service_name::ServiceName;
 pub use registry::Registry;
 pub use scrape::{PATH, Scrape};
 pub use scrape_body::{ScrapeBody, ScrapeError};
 pub use server::{ServerMetrics, ServerRecord};
-#[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use service_name::ServiceName;
+pub use store::process::{Counter, Gauge};

@@ -2,17 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::client::ClientMetrics;
-use super::families::Exposition;
-use super::format::Format;
-use super::process::{Counter, Gauge, Process};
-use super::scrapes::Scrapes;
-use super::server::ServerMetrics;
-use super::table::Table;
-use super::text::Text;
-use crate::identity::{SpiffeId, Workload};
+use super::expose::families::Exposition;
+use super::expose::format::Format;
+use super::expose::slots::ScrapeSlots;
+use super::expose::text::Text;
+use super::store::process::{Counter, Gauge, Process};
+use super::store::table::SeriesTable;
 
-/// All metrics of a process. Cheap to clone; all clones are one registry.
+/// All metrics of a process. Cheap to clone; all clones are the same registry.
 ///
 /// # Example
 /// ```
@@ -20,7 +17,8 @@ use crate::identity::{SpiffeId, Workload};
 /// use tower_mesh::metrics::{Format, Registry};
 ///
 /// let registry = Registry::new();
-/// let reloads = registry.counter("mesh_config_reloads_total", "Configurations taken over.", &[("result", "ok")]);
+/// let help = "Configurations that were taken over.";
+/// let reloads = registry.counter("mesh_config_reloads_total", help, &[("result", "ok")]);
 /// reloads.add(1);
 /// assert!(registry.render(Format::Text).contains("mesh_config_reloads_total{result=\"ok\"} 1\n"));
 /// ```
@@ -28,13 +26,13 @@ use crate::identity::{SpiffeId, Workload};
 pub struct Registry(Arc<Families>);
 
 struct Families {
-    table: Table,
+    table: SeriesTable,
     process: Process,
-    scrapes: Scrapes,
+    scrapes: ScrapeSlots,
 }
 
 impl Registry {
-    /// A registry that holds `istio_build` and nothing else yet.
+    /// A registry that holds `istio_build` and no other metric yet.
     #[must_use]
     pub fn new() -> Self {
         let process = Process::default();
@@ -49,43 +47,17 @@ impl Registry {
             )
             .set(1.0);
         Self(Arc::new(Families {
-            table: Table::new(),
+            table: SeriesTable::new(),
             process,
-            scrapes: Scrapes::new(),
+            scrapes: ScrapeSlots::new(),
         }))
-    }
-
-    /// Metrics of the calls that come in to this workload.
-    ///
-    /// Our own principal is the one Istio gives to the workload in its trust domain, `cluster.local` when it names none;
-    /// [`server_as`](Self::server_as) says it outright.
-    #[must_use]
-    pub fn server(&self, workload: &Workload) -> ServerMetrics {
-        ServerMetrics::new(self, workload, None)
-    }
-
-    /// As [`server`](Self::server), with the identity that our certificate holds.
-    #[must_use]
-    pub fn server_as(&self, workload: &Workload, identity: &SpiffeId) -> ServerMetrics {
-        ServerMetrics::new(self, workload, Some(identity))
-    }
-
-    /// Metrics of the calls that go out from this workload.
-    #[must_use]
-    pub fn client(&self, workload: &Workload) -> ClientMetrics {
-        ClientMetrics::new(self, workload, None)
-    }
-
-    /// As [`client`](Self::client), with the identity that our certificate holds.
-    #[must_use]
-    pub fn client_as(&self, workload: &Workload, identity: &SpiffeId) -> ClientMetrics {
-        ClientMetrics::new(self, workload, Some(identity))
     }
 
     /// A counter of the process. The same name and labels give the same counter.
     ///
-    /// The name must end in `_total`. At most 2000 series of one name are kept apart; after that, every label of a new one says
-    /// `unknown`. A name that is not Prometheus' or that is already a gauge's gives a counter which nobody will see, and a warning.
+    /// The name must end in `_total`. Each name has at most 2000 series; the labels of more series
+    /// all say `unknown`. If Prometheus does not allow the name, or it is the name of a gauge, a
+    /// warning is logged and the counter is not shown.
     #[must_use]
     pub fn counter(
         &self,
@@ -96,7 +68,7 @@ impl Registry {
         self.0.process.counter(name, help, labels)
     }
 
-    /// A gauge of the process; as [`counter`](Self::counter), but the name must not end in `_total`.
+    /// A gauge of the process, as [`counter`](Self::counter); its name must not end in `_total`.
     #[must_use]
     pub fn gauge(
         &self,
@@ -107,8 +79,9 @@ impl Registry {
         self.0.process.gauge(name, help, labels)
     }
 
-    /// A gauge whose value is asked for when metrics are written; no value, no line. The last one registered under a name and labels counts.
-    /// What is asked must not itself register or render metrics here: it is asked under the lock of both.
+    /// A gauge whose value is computed when metrics are written; without a value there is no line.
+    /// The last gauge that was registered under a name and labels counts. `value` must not register
+    /// or render metrics of this registry: it is called under the lock that both take.
     pub fn gauge_of(
         &self,
         name: &'static str,
@@ -117,11 +90,14 @@ impl Registry {
         value: impl Fn() -> Option<f64> + Send + Sync + 'static,
     ) {
         let value = Box::new(value);
-        self.0.process.ask(false, name, help, labels, value);
+        self.0
+            .process
+            .register_callback(false, name, help, labels, value);
     }
 
-    /// A counter that is kept elsewhere and asked for when metrics are written, as [`gauge_of`](Self::gauge_of). The name may also be one of
-    /// Envoy's that does not end in `_total`.
+    /// A counter that is kept elsewhere and read when metrics are written, as
+    /// [`gauge_of`](Self::gauge_of). Its name may also be one of Envoy's that does not end in
+    /// `_total`.
     pub fn counter_of(
         &self,
         name: &'static str,
@@ -129,12 +105,15 @@ impl Registry {
         labels: &[(&'static str, &str)],
         value: impl Fn() -> Option<u64> + Send + Sync + 'static,
     ) {
-        // What is counted so does not reach 2^53.
+        // Such a counter does not reach 2^53.
         let value = Box::new(move || value().map(|count| count as f64));
-        self.0.process.ask(true, name, help, labels, value);
+        self.0
+            .process
+            .register_callback(true, name, help, labels, value);
     }
 
-    /// Writes everything down, in one piece. Where a scraper asks, [`Scrape`](super::Scrape) writes it piece by piece.
+    /// All metrics as one text. For a scraper, [`Scrape`](super::Scrape) writes the text piece by
+    /// piece.
     #[must_use]
     pub fn render(&self, format: Format) -> String {
         let mut text = Text::new(format);
@@ -144,22 +123,22 @@ impl Registry {
         text.take()
     }
 
-    /// Everything as it is now.
+    /// All metrics as they are now.
     pub(super) fn exposition(&self, now: Instant) -> Exposition {
         self.0.table.settle(now);
-        Exposition::of(&self.0.table)
+        Exposition::read(&self.0.table)
     }
 
-    /// Writes one more piece; `false` when there is none.
+    /// Writes one more piece; `false` if there is none.
     pub(super) fn write_next(&self, exposition: &mut Exposition, text: &mut Text) -> bool {
         exposition.write_next(text, &self.0.table, &self.0.process)
     }
 
-    pub(super) fn scrapes(&self) -> &Scrapes {
+    pub(super) fn scrapes(&self) -> &ScrapeSlots {
         &self.0.scrapes
     }
 
-    pub(super) fn table(&self) -> &Table {
+    pub(super) fn table(&self) -> &SeriesTable {
         &self.0.table
     }
 }

@@ -5,17 +5,19 @@ use std::task::{Context, Poll};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use tower_service::Service;
 
-use super::format::Format;
+use super::expose::format::Format;
 use super::registry::Registry;
 use super::scrape_body::ScrapeBody;
 
-/// The path at which the sidecar is scraped; the server may have another.
+/// The path at which a sidecar is scraped. A server may serve another.
 pub const PATH: &str = "/stats/prometheus";
 
-/// A service that shows a [`Registry`] to Prometheus, in the format that its `accept` asks for. It answers GET and HEAD at any path.
+/// A service that serves a [`Registry`] to Prometheus, in the format that the request's `accept`
+/// asks for. It answers GET and HEAD at any path.
 ///
-/// Serve it on a port of its own, or where only the scraper may call. Four scrapes of one registry may be under way at once; the next is
-/// answered with 503 and `retry-after`. One that takes more than 30 seconds may lose its place to another.
+/// Serve it on a port of its own, or where only the scraper may call. A registry serves four
+/// scrapes at a time; a fifth gets 503 and `retry-after`. A scrape that takes more than 30 seconds
+/// may lose its slot to another.
 ///
 /// # Example
 /// ```
@@ -31,18 +33,18 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// Shows this registry.
+    /// Serves this registry.
     #[must_use]
     pub const fn new(registry: Registry) -> Self {
         Self { registry }
     }
 
-    /// The answer to a request, for those who route by hand.
+    /// The answer to a request, for servers that route by hand.
     pub fn respond<B>(&self, request: &Request<B>) -> Response<ScrapeBody> {
         let format = Format::accepted(request.headers());
         let body = match *request.method() {
             Method::HEAD => ScrapeBody::whole(""),
-            Method::GET => match ScrapeBody::of(&self.registry, format) {
+            Method::GET => match ScrapeBody::begin(&self.registry, format) {
                 Some(body) => body,
                 None => return busy(),
             },

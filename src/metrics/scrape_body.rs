@@ -7,50 +7,86 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::format::Format;
+use super::expose::format::Format;
+use super::expose::slots::Ticket;
+use super::expose::text::Text;
 use super::registry::Registry;
-use super::scrapes::Ticket;
-use super::text::Text;
 
-/// The body of a [`Scrape`](super::Scrape)'s answer: the text of all metrics. What has more than 128 KiB is written piece by piece as it is
-/// sent.
+/// The body of a [`Scrape`](super::Scrape)'s answer: the text of all metrics. A text of more than
+/// 128 KiB is written piece by piece while it is sent.
 ///
-/// A reader that takes more than 30 seconds may find that another scrape has its place: the body then ends with a [`ScrapeError`].
+/// If a reader takes more than 30 seconds, another scrape may take its slot. The body then ends
+/// with a [`ScrapeError`].
 #[derive(Debug)]
-pub struct ScrapeBody(Content);
-
-#[derive(Debug)]
-enum Content {
-    Whole(Bytes),
-    Pieces(Pieces),
+pub struct ScrapeBody {
+    text: Text,
+    is_complete: bool,
+    /// What else is to be written; holds the scrape's slot until the last piece is taken.
+    scrape: Option<Scraping>,
 }
 
 #[derive(Debug)]
-struct Pieces {
+struct Scraping {
     registry: Registry,
     ticket: Ticket,
-    text: Text,
-    is_complete: bool,
 }
 
 impl ScrapeBody {
-    pub(super) const fn whole(text: &'static str) -> Self {
-        Self(Content::Whole(Bytes::from_static(text.as_bytes())))
+    pub(super) fn whole(text: &str) -> Self {
+        Self {
+            text: Text::from(text),
+            is_complete: true,
+            scrape: None,
+        }
     }
 
-    /// Everything as it is now; `None` when too many scrapes are under way.
-    pub(super) fn of(registry: &Registry, format: Format) -> Option<Self> {
+    /// All metrics as they are now; `None` if too many scrapes are running.
+    pub(super) fn begin(registry: &Registry, format: Format) -> Option<Self> {
         let now = Instant::now();
         let ticket = registry.scrapes().begin(now, || registry.exposition(now))?;
-        let mut pieces = Pieces {
-            registry: registry.clone(),
-            ticket,
+        let mut body = Self {
             text: Text::new(format),
             is_complete: false,
+            scrape: Some(Scraping {
+                registry: registry.clone(),
+                ticket,
+            }),
         };
-        // Where that is all, its length is known and stands in the head.
-        pieces.write(SMALL).ok()?;
-        Some(Self(Content::Pieces(pieces)))
+        // If this is all of the text, its length is known and goes into the head.
+        body.write(SMALL).ok()?;
+        Some(body)
+    }
+
+    /// Empty after the last piece.
+    fn next(&mut self) -> Result<Bytes, ScrapeError> {
+        self.write(PIECE)?;
+        if self.is_complete {
+            self.scrape = None;
+        }
+        Ok(self.text.take().into())
+    }
+
+    /// Writes until there are this many bytes to take, or all of them.
+    fn write(&mut self, enough: usize) -> Result<(), ScrapeError> {
+        let Self { text, .. } = self;
+        let Some(Scraping { registry, ticket }) = &self.scrape else {
+            return Ok(());
+        };
+        while !self.is_complete && text.len() < enough {
+            let is_more = registry
+                .scrapes()
+                .resume(ticket, |exposition| registry.write_next(exposition, text));
+            self.is_complete = is_more != Some(true);
+            match is_more {
+                Some(true) => {}
+                Some(false) => text.end(),
+                None => {
+                    text.take();
+                    return Err(ScrapeError(()));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -62,78 +98,32 @@ impl Body for ScrapeBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ScrapeError>>> {
-        let piece = match &mut self.0 {
-            Content::Whole(text) => Ok(std::mem::take(text)),
-            Content::Pieces(pieces) => pieces.next(),
-        };
-        Poll::Ready(match piece {
+        Poll::Ready(match self.next() {
             Ok(piece) if piece.is_empty() => None,
             piece => Some(piece.map(Frame::data)),
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Content::Whole(text) => text.is_empty(),
-            Content::Pieces(pieces) => pieces.is_complete && pieces.text.len() == 0,
-        }
+        self.is_complete && self.text.len() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Content::Whole(text) => SizeHint::with_exact(text.len() as u64),
-            Content::Pieces(Pieces {
-                text,
-                is_complete: true,
-                ..
-            }) => SizeHint::with_exact(text.len() as u64),
-            Content::Pieces(_) => SizeHint::default(),
-        }
-    }
-}
-
-impl Pieces {
-    /// Nothing after the last.
-    fn next(&mut self) -> Result<Bytes, ScrapeError> {
-        self.write(PIECE)?;
-        let piece = self.text.take();
         if self.is_complete {
-            self.registry.scrapes().end(&self.ticket);
+            SizeHint::with_exact(self.text.len() as u64)
+        } else {
+            SizeHint::default()
         }
-        Ok(piece.into())
-    }
-
-    /// Writes until there are so many bytes to take, or all that there are.
-    fn write(&mut self, enough: usize) -> Result<(), ScrapeError> {
-        let Self { registry, text, .. } = self;
-        while !self.is_complete && text.len() < enough {
-            let is_more = registry.scrapes().go_on(&self.ticket, |exposition| {
-                registry.write_next(exposition, text)
-            });
-            match is_more {
-                Some(true) => {}
-                Some(false) => {
-                    text.end();
-                    self.is_complete = true;
-                }
-                None => {
-                    self.is_complete = true;
-                    text.take();
-                    return Err(ScrapeError(()));
-                }
-            }
-        }
-        Ok(())
     }
 }
 
-impl Drop for Pieces {
+impl Drop for Scraping {
     fn drop(&mut self) {
         self.registry.scrapes().end(&self.ticket);
     }
 }
 
-/// A scrape took more than 30 seconds, and another one has taken its place.
+/// A scrape took more than 30 seconds, and another scrape took its slot.
 #[derive(Debug)]
 pub struct ScrapeError(());
 
@@ -145,7 +135,7 @@ impl fmt::Display for ScrapeError {
 
 impl Error for ScrapeError {}
 
-/// So many bytes are written at once, and no more above them than the lines of one histogram.
+/// The bytes that are written at once, plus at most the lines of one histogram.
 const SMALL: usize = 128 * 1024;
-/// So many are written at a time after that.
+/// The bytes of each piece after that.
 const PIECE: usize = 32 * 1024;

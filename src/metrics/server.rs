@@ -4,37 +4,42 @@ use std::time::Instant;
 
 use http::{request, response};
 
-use super::base::BaseId;
 use super::connection::Connection;
-use super::grow::Grow;
-use super::labels::BaseLabels;
-use super::metadata::{Asked, Instance, OwnMetadata, Received};
-use super::own::Own;
-use super::peers::{Peers, Seen, Sight};
-use super::record::Record;
+use super::measure::{Measure, Steps};
+use super::measurement::{Fields, Measurement};
+use super::peer::local_labels::LocalLabels;
+use super::peer::memo::Memo;
+use super::peer::metadata::{Instance, LocalMetadata, PresentHeaders, ReceivedMetadata};
+use super::peer::peers::{Lookup, Peers, RemoteLabels};
+use super::peer::service_name::ServiceName;
 use super::registry::Registry;
-use super::service_name::ServiceName;
-use super::table::{Interned, May};
-use crate::context::Peer;
+use super::store::append_only_map::AppendOnlyMap;
+use super::store::labels::BaseLabels;
+use super::store::series::BaseId;
+use super::store::table::{Interned, OnMissing};
+use crate::context::{Exchange, Peer};
 use crate::identity::{SpiffeId, Workload};
 use crate::message::{ByteCount, End, ResponseFlags};
 
-/// The metrics of the calls that come in: Istio's series with `reporter="destination"`. Cheap to clone.
+/// The metrics of the calls that come in: Istio's series with `reporter="destination"`. Cheap to
+/// clone.
 ///
-/// Three steps for whoever composes layers: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the response head,
-/// [`finish`](Self::finish) once, when the response body has ended or the exchange was dropped.
-/// [`MetricsLayer`](super::MetricsLayer) does just that.
+/// [`MetricsLayer`](super::MetricsLayer) counts with them. Code that composes its own layers takes
+/// the same steps: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the
+/// response head, and [`finish`](Self::finish) once, when the response body has ended or the
+/// exchange was dropped.
 #[derive(Clone)]
 pub struct ServerMetrics(Arc<Server>);
 
 struct Server {
     registry: Registry,
-    own: Own,
+    local: LocalLabels,
     workload: Workload,
-    metadata: Option<OwnMetadata>,
+    metadata: Option<LocalMetadata>,
     overflow: BaseId,
-    /// One per port we are called on.
-    ports: Grow<Port, 4>,
+    memo: Memo,
+    /// One for each port of this workload that is called.
+    ports: AppendOnlyMap<Port, 4>,
 }
 
 struct Port {
@@ -43,40 +48,57 @@ struct Port {
     peers: Peers,
 }
 
-/// One request that came in and has not ended. Give it back to [`ServerMetrics::finish`], else it is not counted.
+/// One request that came in and has not ended. It is counted when it is given to
+/// [`ServerMetrics::finish`].
 #[derive(Debug)]
 #[must_use = "a record that is not finished is not counted"]
 pub struct ServerRecord {
-    record: Record,
+    measurement: Measurement,
     base: BaseId,
-    asked: Asked,
+    asked: PresentHeaders,
+}
+
+impl Registry {
+    /// Metrics of the calls that come in to this workload.
+    ///
+    /// The workload's own principal is the one that Istio gives it in its trust domain
+    /// (`cluster.local` if it names none). [`server_as`](Self::server_as) sets another.
+    #[must_use]
+    pub fn server(&self, workload: &Workload) -> ServerMetrics {
+        ServerMetrics::new(self, workload, None)
+    }
+
+    /// As [`server`](Self::server), with the identity that this workload's certificate holds.
+    #[must_use]
+    pub fn server_as(&self, workload: &Workload, identity: &SpiffeId) -> ServerMetrics {
+        ServerMetrics::new(self, workload, Some(identity))
+    }
 }
 
 impl ServerMetrics {
-    pub(super) fn new(
-        registry: &Registry,
-        workload: &Workload,
-        identity: Option<&SpiffeId>,
-    ) -> Self {
-        let own = Own::new(workload, identity);
+    fn new(registry: &Registry, workload: &Workload, identity: Option<&SpiffeId>) -> Self {
+        let local = LocalLabels::new(workload, identity);
         let overflow = registry.table().overflow_base(&BaseLabels {
-            destination: own.labels(true),
+            destination: local.labels(true),
             ..BaseLabels::unknown("destination", "unknown")
         });
         Self(Arc::new(Server {
             registry: registry.clone(),
-            metadata: OwnMetadata::new(workload, &Instance::from_env(workload)),
-            own,
+            metadata: LocalMetadata::new(workload, &Instance::from_env(workload)),
+            local,
             workload: workload.clone(),
             overflow,
-            ports: Grow::new(),
+            memo: Memo::new(),
+            ports: AppendOnlyMap::new(),
         }))
     }
 
-    /// A request came in: starts its clock, finds the series of its caller, and takes the peer metadata headers out of the request.
+    /// A request came in: starts its clock, finds the series of its caller, and removes the peer
+    /// metadata headers from the request.
     ///
-    /// `peer` is who calls, as the TLS acceptor left it; `None` counts as a plaintext caller. `received` counts the bytes of the request
-    /// body (see [`CountingBody`](crate::message::CountingBody)).
+    /// `peer` is the caller as the TLS acceptor verified it; `None` counts as a plaintext caller.
+    /// `received` counts the bytes of the request body (see
+    /// [`CountingBody`](crate::message::CountingBody)).
     pub fn begin(
         &self,
         request: &mut request::Parts,
@@ -84,56 +106,60 @@ impl ServerMetrics {
         received: ByteCount,
         now: Instant,
     ) -> ServerRecord {
-        let record = Record::new(request, received, now);
-        let said = Received::take(&mut request.headers);
+        let fields = Fields::read(&request.headers, request.version);
+        let measurement = Measurement::new(request, &fields, received, now);
+        let given = ReceivedMetadata::take(&mut request.headers, fields.has_metadata);
         ServerRecord {
-            record,
-            base: self.0.base_of(peer, &said, now),
-            asked: match peer.and_then(Peer::spiffe_id) {
-                Some(_) => said.asked(),
-                None => Asked::default(),
+            measurement,
+            base: self.0.base_of(peer, &given, now),
+            asked: match given.asked() {
+                asked if asked.any() && peer.and_then(Peer::spiffe_id).is_some() => asked,
+                _ => PresentHeaders::default(),
             },
         }
     }
 
-    /// The response head is known: keeps its status and size, and answers the caller's peer metadata with ours, header by header, if the
-    /// caller has proven an identity.
+    /// The response head is known: keeps its status and size. A caller that has proven an identity
+    /// and sent peer metadata headers gets the same headers back, with the metadata of this
+    /// workload.
     ///
-    /// [`ResponseFlags`] in the response's extensions are taken over.
+    /// [`ResponseFlags`] in the extensions of the response are added to those of the record.
     pub fn answer(&self, record: &mut ServerRecord, response: &mut response::Parts) {
         if let Some(metadata) = &self.0.metadata {
             metadata.add(&mut response.headers, record.asked);
         }
-        record.record.answered(response);
+        record.measurement.answered(response);
     }
 
-    /// A gRPC response has sent so many messages by now: reports those of both ways, at most every five seconds. What is never reported
-    /// here is reported at the end.
+    /// A gRPC response has sent so many messages by now. The messages of both directions are
+    /// reported at most every five seconds, and the rest at the end.
     pub fn progress(&self, record: &mut ServerRecord, messages: u64, now: Instant) {
         let table = self.0.registry.table();
-        record.record.progressed(table, record.base, messages, now);
+        record
+            .measurement
+            .progressed(table, record.base, messages, now);
     }
 
     /// The exchange has ended: counts it, in all families at once.
     ///
-    /// Without [`answer`](Self::answer) before, the response code is `0`. A cancelled end adds the flag `DC`; a failed one is `UC` unless flags
-    /// say better.
+    /// Without [`answer`](Self::answer) before, the response code is `0`. A cancelled end adds the
+    /// flag `DC`. A failed end adds `UC` if no flag says more.
     pub fn finish(&self, mut record: ServerRecord, end: End, now: Instant) {
         let Server {
             registry, overflow, ..
         } = &*self.0;
         let table = registry.table();
         record
-            .record
+            .measurement
             .add_to(table, record.base, *overflow, end, now);
     }
 
-    /// A connection that carries no HTTP was opened to us.
+    /// A connection that carries no HTTP was opened to this workload.
     #[must_use]
     pub fn connection(&self, peer: &Peer) -> Connection {
         let base = self
             .0
-            .base_of(Some(peer), &Received::default(), Instant::now());
+            .base_of(Some(peer), &ReceivedMetadata::default(), Instant::now());
         Connection::open(&self.0.registry, base, self.0.overflow)
     }
 }
@@ -142,12 +168,35 @@ impl ServerRecord {
     /// The bytes of the request's body that have been read so far.
     #[must_use]
     pub fn request_bytes(&self) -> u64 {
-        self.record.request_bytes()
+        self.measurement.request_bytes()
     }
 
     /// Adds response flags.
     pub fn add_flags(&mut self, flags: ResponseFlags) {
-        self.record.add_flags(flags);
+        self.measurement.add_flags(flags);
+    }
+}
+
+impl Measure for ServerMetrics {}
+
+impl Steps for ServerMetrics {
+    type Record = ServerRecord;
+
+    fn begin(&self, head: &mut request::Parts, body: ByteCount, now: Instant) -> ServerRecord {
+        let exchange = Exchange::from_request(head);
+        Self::begin(self, head, exchange.peer(), body, now)
+    }
+
+    fn answered(&self, record: &mut ServerRecord, head: &mut response::Parts) {
+        self.answer(record, head);
+    }
+
+    fn progress(&self, record: &mut ServerRecord, messages: u64, now: Instant) {
+        Self::progress(self, record, messages, now);
+    }
+
+    fn finish(&self, record: ServerRecord, end: End, now: Instant) {
+        Self::finish(self, record, end, now);
     }
 }
 
@@ -161,46 +210,59 @@ impl Server {
         }
         let port = Port {
             number,
-            service: ServiceName::behind(&self.workload, number),
-            peers: Peers::new(),
+            service: ServiceName::for_port(&self.workload, number),
+            peers: Peers::new(self.memo),
         };
         self.ports.get_or_add(hash, is, port).map(|(port, _)| port)
     }
 
-    fn base_of(&self, peer: Option<&Peer>, said: &Received, now: Instant) -> BaseId {
+    fn base_of(&self, peer: Option<&Peer>, given: &ReceivedMetadata, now: Instant) -> BaseId {
+        // A connection has one port, so its caller is found without a look at the ports, too.
+        if given.value.is_none()
+            && let Some(base) = peer.and_then(|peer| self.memo.get(peer))
+        {
+            return base;
+        }
         let Some(port) = self.port(peer) else {
             return self.overflow;
         };
-        let sight = Sight {
+        let lookup = Lookup {
             table: self.registry.table(),
             overflow: self.overflow,
             now,
         };
-        port.peers.base(peer, said, sight, |seen, may| {
-            self.base(&port.service, seen, may)
+        port.peers.base(peer, given, lookup, |remote, on_missing| {
+            self.base(&port.service, remote, on_missing)
         })
     }
 
-    fn base(&self, service: &ServiceName, seen: &Seen<'_>, may: May) -> Interned {
+    fn base(
+        &self,
+        service: &ServiceName,
+        remote: &RemoteLabels<'_>,
+        on_missing: OnMissing,
+    ) -> Interned {
         let labels = BaseLabels {
             reporter: "destination",
-            source: seen.labels(),
-            destination: self.own.labels(seen.is_tls),
+            source: remote.labels(),
+            destination: self.local.labels(remote.is_tls),
             service: service.labels(),
-            security_policy: if self.own.has_principal() {
-                seen.security_policy()
+            security_policy: if self.local.has_principal() {
+                remote.security_policy()
             } else {
                 "none"
             },
         };
-        self.registry.table().base(&labels, self.overflow, may)
+        self.registry
+            .table()
+            .base(&labels, self.overflow, on_missing)
     }
 }
 
 impl fmt::Debug for ServerMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerMetrics")
-            .field("own", &self.0.own)
+            .field("local", &self.0.local)
             .finish_non_exhaustive()
     }
 }

@@ -12,7 +12,7 @@ use crate::Workload;
 use crate::context::{Peer, TlsFacts};
 use crate::identity::{PeerCertificate, SpiffeId};
 use crate::message::{LocalReply, ResponseFlags};
-use crate::metrics::{ClientMetricsLayer, Format, Registry};
+use crate::metrics::{ClientMetrics, Format, Registry};
 
 type Request = http::Request<Full<Bytes>>;
 
@@ -323,7 +323,7 @@ async fn call(
     host: &str,
     answer: Result<Response<Full<Bytes>>, std::io::Error>,
 ) -> http::HeaderMap {
-    let layer = ClientMetricsLayer::new(registry.client(&patients()));
+    let layer = MetricsLayer::new(registry.client(&patients()));
     let (told, mut sent) = tokio::sync::mpsc::unbounded_channel();
     let mut answer = Some(answer);
     let service = layer.layer(service_fn(move |request: http::Request<_>| {
@@ -475,6 +475,6 @@ fn the_types_may_be_shared() {
     fn check<T: Send + Sync + Clone>() {}
     check::<Registry>();
     check::<Metrics<()>>();
-    check::<crate::metrics::ClientMetricsService<()>>();
+    check::<Metrics<(), ClientMetrics>>();
     check::<crate::metrics::Scrape>();
 }

@@ -16,7 +16,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_mesh::context::TlsFacts;
 use tower_mesh::jwt::{Authenticator, JwtLayer, Keyring};
 use tower_mesh::live::Live;
-use tower_mesh::metrics::{ClientMetricsLayer, Format, MetricsLayer, Registry};
+use tower_mesh::metrics::{Format, MetricsLayer, Registry};
 use tower_mesh::policy::Engine;
 use tower_mesh::propagation::Propagation;
 use tower_mesh::rbac::RbacLayer;
@@ -94,7 +94,7 @@ async fn every_layer_stands_alone_on_a_bare_service() {
     let issuer = Issuer::es256(ISSUER);
     let propagation = Propagation::new();
     let metrics = MetricsLayer::new(registry.server(&workload()));
-    let client_metrics = ClientMetricsLayer::new(registry.client(&workload()));
+    let client_metrics = MetricsLayer::new(registry.client(&workload()));
     passes(
         "propagation",
         propagation.server_layer().layer(service_fn(bare)),
@@ -311,7 +311,7 @@ async fn a_client_layer_finds_the_request_that_it_is_called_for() {
     });
     let client = ServiceBuilder::new()
         .layer(propagation.client_layer())
-        .layer(ClientMetricsLayer::new(registry.client(&workload())))
+        .layer(MetricsLayer::new(registry.client(&workload())))
         .service(upstream);
     let handler = service_fn(move |_: Request<Full<Bytes>>| {
         let client = client.clone();

@@ -104,7 +104,7 @@ impl Upstreams {
         let (Some(parsed), Some(accepted), true) = (parsed, accepted, mistakes.is_empty()) else {
             return Err(mistakes);
         };
-        let service = ServiceName::of_host(parsed.host(), own_namespace).host;
+        let service = ServiceName::from_host(parsed.host(), own_namespace).host;
         let longest = outbound_sni(&service, u16::MAX);
         if bare(parsed.host()).parse::<IpAddr>().is_err() && !is_server_name(&longest) {
             return Err(vec![format!(

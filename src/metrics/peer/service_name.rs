@@ -1,19 +1,20 @@
-use super::labels::ServiceLabels;
 use crate::identity::Workload;
+use crate::metrics::store::labels::ServiceLabels;
 
 /// The service that a caller names by its host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceName {
     /// The fully qualified name, else the host as called.
     pub(crate) host: String,
-    pub(super) name: String,
-    pub(super) namespace: Option<String>,
+    pub(in crate::metrics) name: String,
+    pub(in crate::metrics) namespace: Option<String>,
 }
 
 impl ServiceName {
-    /// Reads a host as Kubernetes' DNS search would from `own_namespace`: `charts`, `charts.default`, `charts.default.svc` and
-    /// `charts.default.svc.cluster.local` are one service. Everything else is outside the mesh, as Istio's `PassthroughCluster`.
-    pub(crate) fn of_host(host: &str, own_namespace: &str) -> Self {
+    /// Reads a host as Kubernetes' DNS search does from `own_namespace`: `charts`,
+    /// `charts.default`, `charts.default.svc` and `charts.default.svc.cluster.local` are one
+    /// service. Any other host is outside the mesh, as Istio's `PassthroughCluster`.
+    pub(crate) fn from_host(host: &str, own_namespace: &str) -> Self {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let short = host
             .strip_suffix(CLUSTER_DOMAIN)
@@ -28,7 +29,7 @@ impl ServiceName {
         }
     }
 
-    pub(super) fn inside(name: &str, namespace: &str) -> Self {
+    pub(in crate::metrics) fn inside(name: &str, namespace: &str) -> Self {
         Self {
             host: format!("{name}.{namespace}{CLUSTER_DOMAIN}"),
             name: name.to_owned(),
@@ -44,8 +45,9 @@ impl ServiceName {
         }
     }
 
-    /// The service behind a port of ours. `port` is `None` when nobody knows on which port a request came; a single service is then it.
-    pub(super) fn behind(workload: &Workload, port: Option<u16>) -> Self {
+    /// The service of a port of this workload. If the port is not known, it is the workload's only
+    /// service, if there is only one.
+    pub(in crate::metrics) fn for_port(workload: &Workload, port: Option<u16>) -> Self {
         let services = workload.services();
         let found = match (port, services) {
             (None, [only]) => Some(only),
@@ -66,7 +68,7 @@ impl ServiceName {
         }
     }
 
-    pub(super) fn labels(&self) -> ServiceLabels<'_> {
+    pub(in crate::metrics) fn labels(&self) -> ServiceLabels<'_> {
         ServiceLabels {
             host: (!self.host.is_empty()).then_some(self.host.as_str()),
             name: Some(&self.name),
@@ -75,7 +77,7 @@ impl ServiceName {
     }
 
     /// Whether the mesh knows it.
-    pub(super) const fn is_inside(&self) -> bool {
+    pub(in crate::metrics) const fn is_inside(&self) -> bool {
         self.namespace.is_some()
     }
 }
@@ -107,7 +109,7 @@ mod tests {
             ),
         ];
         for (host, expected) in inside {
-            let service = ServiceName::of_host(host, "own");
+            let service = ServiceName::from_host(host, "own");
             assert_eq!(service.host, expected, "{host}");
             assert_eq!(service.name, "charts", "{host}");
             assert!(service.is_inside());
@@ -121,7 +123,7 @@ mod tests {
             "a.b.c.svc.cluster.local",
             "",
         ] {
-            let service = ServiceName::of_host(host, "own");
+            let service = ServiceName::from_host(host, "own");
             assert_eq!(service.host, host);
             assert_eq!(service.name, "PassthroughCluster", "{host}");
             assert!(!service.is_inside());
@@ -143,7 +145,7 @@ mod tests {
             (&bare, Some(80), ("shop", "shop")),
             (&bare, None, ("shop", "shop")),
         ] {
-            let service = ServiceName::behind(workload, port);
+            let service = ServiceName::for_port(workload, port);
             assert_eq!((service.host.as_str(), service.name.as_str()), expected);
             assert_eq!(service.namespace.as_deref(), Some("ns"));
         }

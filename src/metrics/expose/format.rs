@@ -1,6 +1,6 @@
 use http::{HeaderMap, HeaderValue, header};
 
-/// How metrics are written down.
+/// The text format in which metrics are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -12,8 +12,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a scraper asks for: OpenMetrics when its `accept` names it with a weight that is not lower than that of the
-    /// text format, else text.
+    /// The format that a scraper asks for: OpenMetrics if its `accept` names it with a weight that
+    /// is at least that of the text format, else text.
     #[must_use]
     pub fn accepted(headers: &HeaderMap) -> Self {
         let ranges = headers

@@ -1,10 +1,12 @@
 use std::sync::OnceLock;
 
-/// A hash map that only grows: lookups are wait-free, and entries never move or die before the map does.
+/// A hash map that only grows: lookups are wait-free, and entries stay in place as long as the map
+/// lives.
 ///
-/// `N` chains hang from an array; a new entry goes to the end of its chain. Whoever fills it bounds it.
+/// An array holds `N` chains; a new entry goes to the end of its chain. The map has no bound of its
+/// own: the code that fills it sets one.
 #[derive(Debug)]
-pub(super) struct Grow<T, const N: usize> {
+pub(in crate::metrics) struct AppendOnlyMap<T, const N: usize> {
     heads: [Link<T>; N],
 }
 
@@ -16,15 +18,15 @@ struct Node<T> {
     next: Link<T>,
 }
 
-impl<T, const N: usize> Grow<T, N> {
-    pub(super) fn new() -> Self {
+impl<T, const N: usize> AppendOnlyMap<T, N> {
+    pub(in crate::metrics) fn new() -> Self {
         Self {
             heads: [const { OnceLock::new() }; N],
         }
     }
 
-    /// The entry that `is` recognizes among those with this hash.
-    pub(super) fn get(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<&T> {
+    /// The entry that `is` accepts among those with this hash.
+    pub(in crate::metrics) fn get(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<&T> {
         let mut link = self.head(hash)?;
         while let Some(node) = link.get() {
             if is(&node.entry) {
@@ -35,8 +37,9 @@ impl<T, const N: usize> Grow<T, N> {
         None
     }
 
-    /// The entry that `is` recognizes, which is the new one unless another thread came first; `true` when the new one was taken.
-    pub(super) fn get_or_add(
+    /// The entry that `is` accepts: the new one, or that of a thread that came first. `true` if it
+    /// is the new one.
+    pub(in crate::metrics) fn get_or_add(
         &self,
         hash: u64,
         is: impl Fn(&T) -> bool,
@@ -62,14 +65,14 @@ impl<T, const N: usize> Grow<T, N> {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(in crate::metrics) fn iter(&self) -> impl Iterator<Item = &T> {
         self.heads.iter().flat_map(|head| {
             let first = head.get();
             std::iter::successors(first, |node| node.next.get()).map(|node| &node.entry)
         })
     }
 
-    /// The upper bits choose the chain: a multiplied hash is good there.
+    /// The upper bits choose the chain, because a multiplied hash mixes those best.
     fn head(&self, hash: u64) -> Option<&Link<T>> {
         self.heads.get(((hash >> 32) % N as u64) as usize)
     }
@@ -81,7 +84,7 @@ mod tests {
 
     #[test]
     fn finds_what_was_added_even_when_chains_are_shared() {
-        let map = Grow::<u64, 4>::new();
+        let map = AppendOnlyMap::<u64, 4>::new();
         for key in 0..100 {
             assert!(map.get_or_add(key << 32, |e| *e == key, key).unwrap().1);
             assert!(!map.get_or_add(key << 32, |e| *e == key, key).unwrap().1);
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn one_of_two_racing_threads_adds() {
-        let map = Grow::<u64, 1>::new();
+        let map = AppendOnlyMap::<u64, 1>::new();
         let added = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|_| {

@@ -1,15 +1,17 @@
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, StatusCode, Version, request, response};
+use http::{HeaderMap, StatusCode, Version, header, request, response};
 
-use super::base::{BaseId, Messages, Observed};
-use super::labels::{Outcome, Protocol};
-use super::table::Table;
+use super::peer::metadata::is_metadata;
+use super::store::histogram::Observed;
+use super::store::labels::{OutcomeLabels, Protocol};
+use super::store::series::{BaseId, Messages};
+use super::store::table::SeriesTable;
 use crate::message::{ByteCount, End, ResponseFlags, is_grpc};
 
-/// The half of a record that both sides share: clock, sizes, outcome.
+/// What the records of both directions have in common: clock, sizes and outcome.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct Measurement {
     start: Instant,
     protocol: Protocol,
     request_head: u64,
@@ -22,16 +24,22 @@ pub(super) struct Record {
     reported_at: Instant,
 }
 
-impl Record {
-    pub(super) fn new(request: &request::Parts, request_body: ByteCount, now: Instant) -> Self {
+impl Measurement {
+    /// `fields` are those of the request.
+    pub(super) fn new(
+        request: &request::Parts,
+        fields: &Fields,
+        request_body: ByteCount,
+        now: Instant,
+    ) -> Self {
         Self {
             start: now,
-            protocol: if is_grpc(&request.headers) {
+            protocol: if fields.has_content_type && is_grpc(&request.headers) {
                 Protocol::Grpc
             } else {
                 Protocol::Http
             },
-            request_head: request_head(request),
+            request_head: request_head(request, fields),
             request_body,
             status: None,
             response_head: 0,
@@ -41,7 +49,7 @@ impl Record {
         }
     }
 
-    /// When it began.
+    /// When the call began.
     pub(super) const fn start(&self) -> Instant {
         self.start
     }
@@ -50,12 +58,20 @@ impl Record {
         self.request_body.bytes()
     }
 
-    pub(super) fn answered(&mut self, response: &response::Parts) {
+    /// Whether a response head came, or a status was set in its place.
+    pub(super) const fn is_answered(&self) -> bool {
+        self.status.is_some()
+    }
+
+    /// The response head is known. Returns its fields.
+    pub(super) fn answered(&mut self, response: &response::Parts) -> Fields {
         self.status = Some(response.status);
-        self.response_head = fields(&response.headers, response.version) + STATUS_LINE;
+        let fields = Fields::read(&response.headers, response.version);
+        self.response_head = fields.bytes + STATUS_LINE;
         if let Some(flags) = response.extensions.get::<ResponseFlags>() {
             self.add_flags(*flags);
         }
+        fields
     }
 
     pub(super) fn failed(&mut self, status: StatusCode, flags: ResponseFlags) {
@@ -68,14 +84,20 @@ impl Record {
     }
 
     /// Reports the gRPC messages since the last report, when that is long enough ago.
-    pub(super) fn progressed(&mut self, table: &Table, base: BaseId, response: u64, now: Instant) {
+    pub(super) fn progressed(
+        &mut self,
+        table: &SeriesTable,
+        base: BaseId,
+        response: u64,
+        now: Instant,
+    ) {
         if now.saturating_duration_since(self.reported_at) >= REPORTING_INTERVAL {
             self.reported_at = now;
             self.report_messages(table, base, response);
         }
     }
 
-    fn report_messages(&mut self, table: &Table, base: BaseId, response: u64) {
+    fn report_messages(&mut self, table: &SeriesTable, base: BaseId, response: u64) {
         if self.protocol != Protocol::Grpc {
             return;
         }
@@ -93,14 +115,14 @@ impl Record {
 
     pub(super) fn add_to(
         &mut self,
-        table: &Table,
+        table: &SeriesTable,
         base: BaseId,
         overflow: BaseId,
         end: End,
         now: Instant,
     ) {
         let flags = end.flags(self.flags);
-        let outcome = Outcome::new(self.protocol, self.status, end.grpc_status, flags);
+        let outcome = OutcomeLabels::new(self.protocol, self.status, end.grpc_status, flags);
         self.report_messages(table, base, end.messages);
         let elapsed = now.saturating_duration_since(self.start);
         let observed = Observed {
@@ -112,8 +134,9 @@ impl Record {
     }
 }
 
-/// The size of a request's head: method, target and fields, framed as HTTP/1 would or as HTTP/2 names its pseudo-headers, uncompressed.
-fn request_head(request: &request::Parts) -> u64 {
+/// The size of a request's head: its method, target and fields. They are framed as HTTP/1 frames
+/// them, or named as HTTP/2 names its pseudo-headers, uncompressed.
+fn request_head(request: &request::Parts, fields: &Fields) -> u64 {
     let uri = &request.uri;
     let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     let authority = match request.version {
@@ -121,19 +144,42 @@ fn request_head(request: &request::Parts) -> u64 {
         _ => 0,
     };
     let line = request.method.as_str().len() + target + authority;
-    line as u64 + REQUEST_LINE + fields(&request.headers, request.version)
+    line as u64 + REQUEST_LINE + fields.bytes
 }
 
-/// Names and values, with HTTP/1's `: ` and line end for each and the empty line after them.
-fn fields(headers: &HeaderMap, version: Version) -> u64 {
-    let framing = match version {
-        Version::HTTP_2 | Version::HTTP_3 => 0,
-        _ => 4,
-    };
-    let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        name.as_str().len() + value.len() + framing
-    };
-    headers.iter().map(size).sum::<usize>() as u64 + framing as u64 / 2
+/// The result of one pass over the fields of a head. The fields are often not in the cache, so they
+/// are read once and not for each question.
+#[derive(Debug)]
+pub(super) struct Fields {
+    /// Names and values, with HTTP/1's `: ` and line end for each and the empty line after them.
+    bytes: u64,
+    has_content_type: bool,
+    pub(super) has_metadata: bool,
+}
+
+impl Fields {
+    pub(super) fn read(headers: &HeaderMap, version: Version) -> Self {
+        let framing = match version {
+            Version::HTTP_2 | Version::HTTP_3 => 0,
+            _ => 4,
+        };
+        let mut fields = Self {
+            bytes: framing / 2,
+            has_content_type: false,
+            has_metadata: false,
+        };
+        for (name, value) in headers {
+            let length = name.as_str().len();
+            fields.bytes += (length + value.len()) as u64 + framing;
+            // The length rules most names out before their bytes are compared.
+            match length {
+                12 => fields.has_content_type |= *name == header::CONTENT_TYPE,
+                21 | 24 => fields.has_metadata |= is_metadata(name),
+                _ => {}
+            }
+        }
+        fields
+    }
 }
 
 /// The blank before the target, ` HTTP/1.1` and the line end.
@@ -141,7 +187,7 @@ const REQUEST_LINE: u64 = 12;
 /// `HTTP/1.1 200 OK` and the line end.
 const STATUS_LINE: u64 = 17;
 
-/// Istio's interval for whatever lives long.
+/// Istio's reporting interval for long calls.
 const REPORTING_INTERVAL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -160,11 +206,12 @@ mod tests {
             .into_parts()
             .0;
         let written = "GET /a/b?c=d HTTP/1.1\r\nhost: x\r\naccept: */*\r\n\r\n";
-        assert_eq!(request_head(&request), written.len() as u64);
+        let fields = Fields::read(&request.headers, request.version);
+        assert_eq!(request_head(&request, &fields), written.len() as u64);
 
         let response = Response::builder().header("a", "b").body(());
         let response = response.unwrap().into_parts().0;
-        let mut record = Record::new(&request, ByteCount::default(), Instant::now());
+        let mut record = Measurement::new(&request, &fields, ByteCount::default(), Instant::now());
         record.answered(&response);
         let written = "HTTP/1.1 200 OK\r\na: b\r\n\r\n";
         assert_eq!(record.response_head, written.len() as u64);

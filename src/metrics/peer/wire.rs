@@ -1,10 +1,11 @@
-/// Reads the fields of one protobuf message, in order. Yields `None` once, and then ends, where the bytes are no message.
+/// Reads the fields of one protobuf message, in order. If the bytes are not a message, it yields
+/// `None` once and then ends.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }
 
-/// A field's value. Metadata uses length-delimited fields only; others are stepped over.
+/// A field's value. Metadata uses length-delimited fields only; others are skipped.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Field<'a> {
     Bytes(&'a [u8]),
@@ -30,7 +31,7 @@ impl<'a> Reader<'a> {
                 Field::Bytes(self.take(length)?)
             }
             5 => self.take(4).map(|_| Field::Other)?,
-            // Groups, which nobody writes any more.
+            // Groups, which are obsolete.
             _ => return None,
         };
         Some((number, field))

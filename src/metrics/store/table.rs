@@ -1,6 +1,6 @@
 #![expect(
     clippy::disallowed_types,
-    reason = "the lock is taken the first time that a set of base labels is seen, never again for it"
+    reason = "the lock is taken once for each set of base labels"
 )]
 
 use std::collections::HashMap;
@@ -8,51 +8,53 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use super::base::{
-    Base, BaseId, ConnectionCells, ConnectionSeries, MAX_BASES, Messages, Observed, RequestSeries,
-};
+use super::append_only_map::AppendOnlyMap;
 use super::cell::Striped;
-use super::grow::Grow;
-use super::labels::{BaseLabels, Outcome};
-use super::standing::Standing;
+use super::histogram::Observed;
+use super::labels::{BaseLabels, OutcomeLabels};
+use super::series::{
+    Base, BaseId, ConnectionCells, ConnectionSeries, MAX_BASES, Messages, RequestSeries,
+};
+use super::visibility::Visibility;
 use crate::message::ResponseFlags;
 
 /// Every series of the request and connection families.
 ///
-/// Base labels are interned into numbered [`Base`]s, so that a record in flight holds a number and no reference count; each base holds its
-/// series. Both are bounded: past the bound, what would be new is counted under labels that say `unknown`.
+/// Base labels are interned into numbered [`Base`]s, so that a record holds a number and no
+/// reference count; each base holds its series. Both are bounded: past the bound, calls are
+/// counted under labels that say `unknown`.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(in crate::metrics) struct SeriesTable {
     bases: Box<[OnceLock<Box<Base>>]>,
     interned: Mutex<HashMap<String, BaseId>>,
     described: AtomicUsize,
     series: AtomicUsize,
     tcp_series: AtomicUsize,
-    /// The names of peers that are remembered, in all places.
-    pub(super) names: AtomicUsize,
+    /// The names of peers that all places remember.
+    pub(in crate::metrics) names: AtomicUsize,
     began: Instant,
-    /// The latest second that a request or a scrape has seen.
+    /// The latest second that a request or a scrape has noted.
     latest: AtomicU64,
 }
 
-/// Whether a base may be added, or else which one stands in.
+/// What to do if a base does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum May {
+pub(in crate::metrics) enum OnMissing {
     Add,
-    /// Add one that a peer's own words ask for; beside it stands the base of the peer's name.
+    /// Add a base for a peer's metadata; the base is that of the peer's name.
     Describe(BaseId),
-    FindElse(BaseId),
+    Use(BaseId),
 }
 
-/// A base, and whether it was added just now.
+/// A base, and whether it was added by this call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Interned {
-    pub(super) base: BaseId,
-    pub(super) is_new: bool,
+pub(in crate::metrics) struct Interned {
+    pub(in crate::metrics) base: BaseId,
+    pub(in crate::metrics) is_new: bool,
 }
 
-impl Table {
-    pub(super) fn new() -> Self {
+impl SeriesTable {
+    pub(in crate::metrics) fn new() -> Self {
         let table = Self {
             bases: (0..MAX_BASES).map(|_| OnceLock::new()).collect(),
             interned: Mutex::default(),
@@ -67,14 +69,19 @@ impl Table {
         table
     }
 
-    /// The base with these labels; `overflow` when there is no room for a new one.
-    pub(super) fn base(&self, labels: &BaseLabels<'_>, overflow: BaseId, may: May) -> Interned {
-        self.intern(labels, overflow, may, false)
+    /// The base with these labels; `overflow` if there is no room for a new one.
+    pub(in crate::metrics) fn base(
+        &self,
+        labels: &BaseLabels<'_>,
+        overflow: BaseId,
+        on_missing: OnMissing,
+    ) -> Interned {
+        self.intern(labels, overflow, on_missing, false)
     }
 
-    /// A base for what no longer fits under its own labels.
-    pub(super) fn overflow_base(&self, labels: &BaseLabels<'_>) -> BaseId {
-        self.intern(labels, BaseId::LAST_RESORT, May::Add, true)
+    /// A base that counts what has no room under its own labels.
+    pub(in crate::metrics) fn overflow_base(&self, labels: &BaseLabels<'_>) -> BaseId {
+        self.intern(labels, BaseId::LAST_RESORT, OnMissing::Add, true)
             .base
     }
 
@@ -82,7 +89,7 @@ impl Table {
         &self,
         labels: &BaseLabels<'_>,
         overflow: BaseId,
-        may: May,
+        on_missing: OnMissing,
         takes_overflow: bool,
     ) -> Interned {
         let text = labels.render();
@@ -95,24 +102,24 @@ impl Table {
         if let Some(base) = interned.get(&key) {
             return known(*base);
         }
-        let (described, overflow) = match may {
-            May::Add => (None, overflow),
-            May::Describe(name) => {
+        let (described, overflow) = match on_missing {
+            OnMissing::Add => (None, overflow),
+            OnMissing::Describe(name) => {
                 let Some(reserved) = reserve(&self.described, MAX_DESCRIBED) else {
                     return known(name);
                 };
-                let standing = Standing::new(self.latest.load(Ordering::Relaxed));
-                (Some((reserved, standing, name)), name)
+                let visibility = Visibility::new(self.latest.load(Ordering::Relaxed));
+                (Some((reserved, visibility, name)), name)
             }
-            May::FindElse(base) => return known(base),
+            OnMissing::Use(base) => return known(base),
         };
         let used = interned.len();
         let (Some(slot), Ok(number)) = (self.bases.get(used), u32::try_from(used)) else {
             return known(overflow);
         };
-        let described = described.map(|(reserved, standing, name)| {
+        let described = described.map(|(reserved, visibility, name)| {
             reserved.keep_if(true);
-            (standing, name)
+            (visibility, name)
         });
         let base = Box::new(Base {
             labels: text.into(),
@@ -120,20 +127,20 @@ impl Table {
             takes_overflow,
             described,
             outcomes: AtomicUsize::new(0),
-            requests: Grow::new(),
+            requests: AppendOnlyMap::new(),
             messages: Striped::new(),
-            connections: Grow::new(),
+            connections: AppendOnlyMap::new(),
         });
         if slot.set(base).is_err() {
             return known(overflow);
         }
-        let base = BaseId::of_number(number);
+        let base = BaseId::new(number);
         interned.insert(key, base);
         Interned { base, is_new: true }
     }
 
-    /// Seconds from the table's making until now, and never fewer than a request or a scrape has seen before.
-    pub(super) fn second(&self, now: Instant) -> u64 {
+    /// Seconds since the table was made, and at least as many as a request or a scrape has noted.
+    pub(in crate::metrics) fn second(&self, now: Instant) -> u64 {
         let second = now.saturating_duration_since(self.began).as_secs();
         let latest = self.latest.load(Ordering::Relaxed);
         if second > latest {
@@ -143,10 +150,10 @@ impl Table {
     }
 
     /// Every base that is shown.
-    pub(super) fn bases(&self) -> impl Iterator<Item = (BaseId, &Base)> {
+    pub(in crate::metrics) fn bases(&self) -> impl Iterator<Item = (BaseId, &Base)> {
         let shown = |base: &Base| {
             let described = base.described.as_ref();
-            described.is_none_or(|(standing, _)| standing.is_shown())
+            described.is_none_or(|(visibility, _)| visibility.is_shown())
         };
         self.every_base().filter(move |(_, base)| shown(base))
     }
@@ -154,40 +161,41 @@ impl Table {
     fn every_base(&self) -> impl Iterator<Item = (BaseId, &Base)> {
         let made = self.bases.iter().map_while(|slot| slot.get());
         (0..)
-            .map(BaseId::of_number)
+            .map(BaseId::new)
             .zip(made)
             .map(|(id, base)| (id, &**base))
     }
 
-    /// How the words stand that caused this base, if any did.
-    pub(super) fn standing(&self, base: BaseId) -> Option<&Standing> {
+    /// Whether a base that metadata created is shown; `None` for another base.
+    pub(in crate::metrics) fn visibility(&self, base: BaseId) -> Option<&Visibility> {
         Some(&self.get(base)?.described.as_ref()?.0)
     }
 
-    /// Before a scrape: moves what was counted under folded words, and forgets old words that only refused requests said.
-    pub(super) fn settle(&self, now: Instant) {
+    /// Before a scrape: moves what was counted under folded descriptions, and retires old
+    /// descriptions that came only with refused requests.
+    pub(in crate::metrics) fn settle(&self, now: Instant) {
         let now = self.second(now);
         for (id, base) in self.every_base() {
-            let Some((standing, _)) = &base.described else {
+            let Some((visibility, _)) = &base.described else {
                 continue;
             };
-            if standing.is_folded() {
+            if visibility.is_folded() {
                 self.move_to_name(id);
-            } else if standing.is_idle(now) && !standing.is_accepted() {
-                standing.retire();
+            } else if visibility.is_idle(now) && !visibility.is_accepted() {
+                visibility.retire();
             }
         }
     }
 
-    /// Hides what a peer said, and counts it under the peer's name.
-    pub(super) fn fold(&self, base: BaseId) {
-        if let Some(standing) = self.standing(base) {
-            standing.fold();
+    /// Hides a peer's description, and moves its counts to the peer's name.
+    pub(in crate::metrics) fn fold(&self, base: BaseId) {
+        if let Some(visibility) = self.visibility(base) {
+            visibility.fold();
             self.move_to_name(base);
         }
     }
 
-    /// What a thread still adds here meanwhile is moved before the next scrape.
+    /// What a thread still adds to the old base is moved before the next scrape.
     fn move_to_name(&self, base: BaseId) {
         let Some(base) = self.get(base) else {
             return;
@@ -207,48 +215,47 @@ impl Table {
         }
     }
 
-    /// Adds one request to all request families. Once the series exists: wait-free, no allocation but a stripe's first.
-    pub(super) fn add_request(
+    /// Adds one request to all request families. If the series exists, this is wait-free and
+    /// allocates only a stripe's first copy.
+    pub(in crate::metrics) fn add_request(
         &self,
         base: BaseId,
         overflow: BaseId,
-        outcome: Outcome,
+        outcome: OutcomeLabels,
         observed: Observed,
     ) {
         let mut at = base;
-        if let Some((standing, name)) = self.get(base).and_then(|base| base.described.as_ref()) {
-            if !standing.is_shown() {
+        if let Some((visibility, name)) = self.get(base).and_then(|base| base.described.as_ref()) {
+            if !visibility.is_shown() {
                 at = *name;
             } else if !outcome.is_refusal() {
-                standing.accept();
+                visibility.accept();
             }
         }
         let series = self.series_for(at, overflow, outcome);
         if let Some(cells) = series.and_then(|series| series.cells.local()) {
-            cells.duration.observe(observed.milliseconds);
-            cells.request_bytes.observe(observed.request_bytes);
-            cells.response_bytes.observe(observed.response_bytes);
+            cells.observe(observed);
         }
     }
 
-    /// The series of these labels, else the one that says most of them and still has room.
+    /// The series of these labels, else the one that keeps most of them and has room.
     fn series_for(
         &self,
         base: BaseId,
         overflow: BaseId,
-        outcome: Outcome,
+        outcome: OutcomeLabels,
     ) -> Option<&RequestSeries> {
         self.request_series(base, outcome)
             .or_else(|| {
                 let (_, name) = self.get(base)?.described.as_ref()?;
                 self.request_series(*name, outcome)
             })
-            .or_else(|| self.request_series(base, Outcome::UNKNOWN))
+            .or_else(|| self.request_series(base, OutcomeLabels::UNKNOWN))
             .or_else(|| self.request_series(overflow, outcome))
-            .or_else(|| self.request_series(BaseId::LAST_RESORT, Outcome::UNKNOWN))
+            .or_else(|| self.request_series(BaseId::LAST_RESORT, OutcomeLabels::UNKNOWN))
     }
 
-    fn request_series(&self, base: BaseId, outcome: Outcome) -> Option<&RequestSeries> {
+    fn request_series(&self, base: BaseId, outcome: OutcomeLabels) -> Option<&RequestSeries> {
         let is_last = base == BaseId::LAST_RESORT;
         let base = self.get(base)?;
         let is = |series: &RequestSeries| series.outcome == outcome;
@@ -269,9 +276,9 @@ impl Table {
     }
 
     /// Adds gRPC messages.
-    pub(super) fn add_messages(&self, base: BaseId, messages: Messages) {
+    pub(in crate::metrics) fn add_messages(&self, base: BaseId, messages: Messages) {
         let counts = self.get(base).and_then(|base| match &base.described {
-            Some((standing, name)) if !standing.is_shown() => self.get(*name),
+            Some((visibility, name)) if !visibility.is_shown() => self.get(*name),
             _ => Some(base),
         });
         if let Some(cells) = counts.and_then(|base| base.messages.local()) {
@@ -283,7 +290,7 @@ impl Table {
     }
 
     /// The connection families' cells of this thread.
-    pub(super) fn connection(
+    pub(in crate::metrics) fn connection(
         &self,
         base: BaseId,
         overflow: BaseId,
@@ -314,12 +321,12 @@ impl Table {
         Some(series)
     }
 
-    pub(super) fn get(&self, base: BaseId) -> Option<&Base> {
+    pub(in crate::metrics) fn get(&self, base: BaseId) -> Option<&Base> {
         Some(self.bases.get(base.number() as usize)?.get()?)
     }
 }
 
-/// A place in a bounded number of series; given back when it is dropped.
+/// Room for one of a bounded number of series; given back on drop.
 struct Reserved<'a>(&'a AtomicUsize);
 
 fn reserve(used: &AtomicUsize, room: usize) -> Option<Reserved<'_>> {
@@ -344,7 +351,8 @@ impl Drop for Reserved<'_> {
     }
 }
 
-/// Bases that peers' own words may cause in all: the names that they prove always find room.
+/// Bases that metadata may create in all, so that there is always room for the names that peers
+/// prove.
 const MAX_DESCRIBED: usize = MAX_BASES / 2;
 
 #[cfg(test)]
@@ -352,8 +360,8 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::metrics::base::MAX_SERIES;
-    use crate::metrics::labels::Protocol;
+    use crate::metrics::store::labels::Protocol;
+    use crate::metrics::store::series::MAX_SERIES;
 
     const ONE: Observed = Observed {
         milliseconds: 1,
@@ -361,12 +369,12 @@ mod tests {
         response_bytes: 3,
     };
 
-    fn outcome(code: u16) -> Outcome {
+    fn outcome(code: u16) -> OutcomeLabels {
         let status = StatusCode::from_u16(code).unwrap();
-        Outcome::new(Protocol::Http, Some(status), None, ResponseFlags::none())
+        OutcomeLabels::new(Protocol::Http, Some(status), None, ResponseFlags::none())
     }
 
-    fn count(table: &Table) -> (usize, u64) {
+    fn count(table: &SeriesTable) -> (usize, u64) {
         let bases = table.bases().map(|(_, base)| base);
         let series: Vec<_> = bases.flat_map(Base::requests).collect();
         let requests = series.iter().map(|s| s.totals().duration.count()).sum();
@@ -375,27 +383,27 @@ mod tests {
 
     #[test]
     fn equal_labels_are_one_base() {
-        let table = Table::new();
+        let table = SeriesTable::new();
         let labels = BaseLabels::unknown("source", "none");
-        let first = table.base(&labels, BaseId::LAST_RESORT, May::Add);
-        let again = table.base(&labels, BaseId::LAST_RESORT, May::Add);
+        let first = table.base(&labels, BaseId::LAST_RESORT, OnMissing::Add);
+        let again = table.base(&labels, BaseId::LAST_RESORT, OnMissing::Add);
         assert!(first.is_new && !again.is_new);
         assert_eq!(first.base, again.base);
         let other = BaseLabels::unknown("source", "mutual_tls");
-        let other = table.base(&other, BaseId::LAST_RESORT, May::FindElse(first.base));
+        let other = table.base(&other, BaseId::LAST_RESORT, OnMissing::Use(first.base));
         assert_eq!(other, again);
     }
 
     ///
     #[test]
     fn series_are_bounded_and_nothing_is_lost() {
-        let table = Table::new();
+        let table = SeriesTable::new();
         let overflow = table.overflow_base(&BaseLabels::unknown("source", "overflow"));
         for host in 0..3000 {
             let host = format!("host-{host}");
             let mut labels = BaseLabels::unknown("source", "none");
             labels.service.host = Some(&host);
-            let base = table.base(&labels, overflow, May::Add).base;
+            let base = table.base(&labels, overflow, OnMissing::Add).base;
             for code in [200, 503] {
                 table.add_request(base, overflow, outcome(code), ONE);
             }
@@ -413,7 +421,7 @@ mod tests {
 
     #[test]
     fn racing_threads_make_one_series_and_count_it_once() {
-        let table = Table::new();
+        let table = SeriesTable::new();
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
@@ -428,18 +436,18 @@ mod tests {
         assert_eq!(table.series.load(Ordering::Relaxed), 100);
     }
 
-    /// What a request in flight adds after its labels were hidden is counted under the name all the same.
+    /// What a running request adds after its labels were hidden is counted under the name, too.
     #[test]
     fn what_is_folded_is_counted_under_the_name() {
-        let table = Table::new();
+        let table = SeriesTable::new();
         let last = BaseId::LAST_RESORT;
         let labels = |app| {
             let mut labels = BaseLabels::unknown("destination", "none");
             labels.source.app = app;
             labels
         };
-        let name = table.base(&labels(None), last, May::Add).base;
-        let said = table.base(&labels(Some("web")), last, May::Describe(name));
+        let name = table.base(&labels(None), last, OnMissing::Add).base;
+        let said = table.base(&labels(Some("web")), last, OnMissing::Describe(name));
         assert!(said.is_new);
         let messages = Messages {
             request: 2,
@@ -455,7 +463,7 @@ mod tests {
         add(404);
         let late = table.get(said.base).unwrap();
         let late = late.requests().next().unwrap();
-        late.cells.local().unwrap().duration.observe(1);
+        late.cells.local().unwrap().observe(ONE);
         table.settle(Instant::now());
         assert_eq!(count(&table), (2, 4));
         let name = table.get(name).unwrap();
@@ -466,20 +474,20 @@ mod tests {
     ///
     #[test]
     fn words_leave_room_for_names() {
-        let table = Table::new();
+        let table = SeriesTable::new();
         let last = BaseId::LAST_RESORT;
-        let of = |app: &str, may| {
+        let of = |app: &str, on_missing| {
             let mut labels = BaseLabels::unknown("destination", "none");
             labels.source.app = Some(app);
-            table.base(&labels, last, may)
+            table.base(&labels, last, on_missing)
         };
-        let name = of("name", May::Add).base;
+        let name = of("name", OnMissing::Add).base;
         for app in 0..MAX_BASES {
-            of(&app.to_string(), May::Describe(name));
+            of(&app.to_string(), OnMissing::Describe(name));
         }
         assert_eq!(table.bases().count(), MAX_DESCRIBED + 2);
-        assert!(of("other name", May::Add).is_new);
-        let full = of("other words", May::Describe(name));
+        assert!(of("other name", OnMissing::Add).is_new);
+        let full = of("other words", OnMissing::Describe(name));
         assert_eq!((full.base, full.is_new), (name, false));
     }
 }

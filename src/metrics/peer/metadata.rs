@@ -3,27 +3,29 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::labels::is_invisible;
 use super::wire::{Field, Reader, Writer};
 use crate::identity::Workload;
+use crate::metrics::store::labels::is_invisible;
 
-/// What the other end says about itself in the peer metadata headers: a hint for labels, never an authority.
+/// The description of the peer that it sends in the peer metadata headers. It labels metrics and
+/// decides nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct PeerMetadata {
-    pub(super) namespace: Option<String>,
-    pub(super) workload: Option<String>,
-    pub(super) cluster: Option<String>,
-    pub(super) app: Option<String>,
-    pub(super) version: Option<String>,
-    pub(super) canonical_service: Option<String>,
-    pub(super) canonical_revision: Option<String>,
+pub(in crate::metrics) struct PeerMetadata {
+    pub(in crate::metrics) namespace: Option<String>,
+    pub(in crate::metrics) workload: Option<String>,
+    pub(in crate::metrics) cluster: Option<String>,
+    pub(in crate::metrics) app: Option<String>,
+    pub(in crate::metrics) version: Option<String>,
+    pub(in crate::metrics) canonical_service: Option<String>,
+    pub(in crate::metrics) canonical_revision: Option<String>,
 }
 
 impl PeerMetadata {
     /// Reads the value of `x-envoy-peer-metadata`: base64 (padded or not) of a protobuf `Struct`.
     ///
-    /// `None` when it is too big or unreadable, or when its labels would be longer than honest ones are. A single field that no workload can
-    /// have (longer than a Kubernetes name, or with a character that nobody sees) is as if absent.
+    /// `None` if the value is too big or unreadable, or if its labels would be longer than those of
+    /// any real workload. A field that no workload can have (longer than a Kubernetes name, or with
+    /// an invisible character) is ignored.
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
         if value.len() > MAX_HEADER {
             return None;
@@ -32,14 +34,14 @@ impl PeerMetadata {
         (metadata.written() <= MAX_WRITTEN).then_some(metadata)
     }
 
-    /// The bytes that labels write of it.
-    pub(super) fn written(&self) -> usize {
+    /// The bytes that labels write for it.
+    pub(in crate::metrics) fn written(&self) -> usize {
         let fields = self.fields().into_iter().flatten();
         fields.map(|text| written(text)).sum()
     }
 
-    /// Whether it says nothing.
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether it has no field.
+    pub(in crate::metrics) fn is_empty(&self) -> bool {
         self.fields().into_iter().all(Option::is_none)
     }
 
@@ -118,7 +120,7 @@ fn present(text: &str) -> Option<String> {
     is_name.then(|| text.to_owned())
 }
 
-/// As long as a label writes it, where all of its characters can be seen.
+/// The length of a text as a label writes it, if all its characters are visible.
 fn written(text: &str) -> usize {
     text.len() + text.matches(['"', '\\']).count()
 }
@@ -163,24 +165,25 @@ fn read_value(bytes: &[u8]) -> Option<Value<'_>> {
     Some(value)
 }
 
-/// Our own two headers, encoded once.
+/// The two headers of this workload, encoded once.
 #[derive(Clone, Debug)]
-pub(super) struct OwnMetadata {
+pub(in crate::metrics) struct LocalMetadata {
     id: HeaderValue,
     value: HeaderValue,
 }
 
-/// Which running copy of a workload this is.
+/// Which pod of a workload this is.
 #[derive(Clone, Debug)]
-pub(super) struct Instance {
+pub(in crate::metrics) struct Instance {
     pod: String,
     ip: String,
     owner: Option<String>,
 }
 
 impl Instance {
-    /// Reads the variables that Istio's injector sets; without them, the host name Kubernetes gives, else the workload's name.
-    pub(super) fn from_env(workload: &Workload) -> Self {
+    /// Reads the variables that Istio's injector sets. Without them, it takes the host name that
+    /// Kubernetes sets, else the workload's name.
+    pub(in crate::metrics) fn from_env(workload: &Workload) -> Self {
         let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             pod: var("POD_NAME")
@@ -192,9 +195,9 @@ impl Instance {
     }
 }
 
-impl OwnMetadata {
-    /// `None` when a name of the workload cannot stand in a header.
-    pub(super) fn new(workload: &Workload, instance: &Instance) -> Option<Self> {
+impl LocalMetadata {
+    /// `None` if a name of the workload is not allowed in a header.
+    pub(in crate::metrics) fn new(workload: &Workload, instance: &Instance) -> Option<Self> {
         let Instance { pod, ip, .. } = instance;
         let namespace = workload.namespace();
         let id = format!("sidecar~{ip}~{pod}.{namespace}~{namespace}.svc.cluster.local");
@@ -205,8 +208,8 @@ impl OwnMetadata {
         })
     }
 
-    /// Adds both headers, or those that were asked for.
-    pub(super) fn add(&self, headers: &mut HeaderMap, asked: Asked) {
+    /// Adds those of the two headers that were asked for.
+    pub(in crate::metrics) fn add(&self, headers: &mut HeaderMap, asked: PresentHeaders) {
         if asked.id {
             headers.insert(ID, self.id.clone());
         }
@@ -216,7 +219,8 @@ impl OwnMetadata {
     }
 }
 
-/// Keys are written in the order in which the sidecar sorts them: a longer key before its own beginning.
+/// Writes the keys in the order in which the sidecar sorts them: a longer key before a key that it
+/// starts with.
 fn encode(workload: &Workload, instance: &Instance) -> Vec<u8> {
     let label = |key: &str| workload.labels().get(key).map(String::as_str);
     let mut labels = Writer::default();
@@ -266,30 +270,35 @@ fn write_entry(to: &mut Writer, key: &str, kind: u32, bytes: &[u8]) {
 
 /// Which of the two headers a message carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(in crate::metrics) struct PresentHeaders {
     id: bool,
     value: bool,
 }
 
-impl Asked {
-    pub(super) const BOTH: Self = Self {
+impl PresentHeaders {
+    pub(in crate::metrics) const BOTH: Self = Self {
         id: true,
         value: true,
     };
+
+    pub(in crate::metrics) const fn any(self) -> bool {
+        self.id || self.value
+    }
 }
 
 /// The two headers of a message as they came.
 #[derive(Debug, Default)]
-pub(super) struct Received {
-    pub(super) id: Option<HeaderValue>,
-    pub(super) value: Option<HeaderValue>,
+pub(in crate::metrics) struct ReceivedMetadata {
+    pub(in crate::metrics) id: Option<HeaderValue>,
+    pub(in crate::metrics) value: Option<HeaderValue>,
 }
 
-impl Received {
-    /// Takes both out of the headers, readable or not: the application never sees them.
-    pub(super) fn take(headers: &mut HeaderMap) -> Self {
-        // Most messages have neither, and a glance at their few names costs less than to look two long ones up.
-        if !headers.keys().any(|name| *name == ID || *name == METADATA) {
+impl ReceivedMetadata {
+    /// Takes both out of the headers, readable or not, so that the application never sees them.
+    /// `any` is whether there is one: most messages have neither, and two lookups of long names
+    /// cost more than the look at all names that the caller takes anyway.
+    pub(in crate::metrics) fn take(headers: &mut HeaderMap, any: bool) -> Self {
+        if !any {
             return Self::default();
         }
         Self {
@@ -298,22 +307,28 @@ impl Received {
         }
     }
 
-    pub(super) const fn asked(&self) -> Asked {
-        Asked {
+    pub(in crate::metrics) const fn asked(&self) -> PresentHeaders {
+        PresentHeaders {
             id: self.id.is_some(),
             value: self.value.is_some(),
         }
     }
 }
 
-pub(super) const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
-pub(super) const METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
+/// Whether a header of this name is one of the two.
+pub(in crate::metrics) fn is_metadata(name: &HeaderName) -> bool {
+    *name == ID || *name == METADATA
+}
 
-/// Bigger metadata is as if absent (H-13).
+const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
+pub(in crate::metrics) const METADATA: HeaderName =
+    HeaderName::from_static("x-envoy-peer-metadata");
+
+/// Bigger metadata is ignored (H-13).
 const MAX_HEADER: usize = 16 * 1024;
 /// Kubernetes' longest names.
 const MAX_FIELD: usize = 253;
-/// Seven names of the length of Kubernetes' labels, and some more.
+/// Seven names as long as Kubernetes' labels, and some more.
 const MAX_WRITTEN: usize = 512;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -366,7 +381,7 @@ mod tests {
             .name("w")
             .label("app", "x")
             .label("version", "v1");
-        let own = OwnMetadata::new(&workload, &instance()).unwrap();
+        let own = LocalMetadata::new(&workload, &instance()).unwrap();
         assert_eq!(own.id, "sidecar~10.0.0.1~p.n~n.svc.cluster.local");
         let expected = PeerMetadata {
             namespace: Some("n".to_owned()),

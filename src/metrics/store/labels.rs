@@ -4,40 +4,41 @@ use http::StatusCode;
 
 use crate::message::{GrpcStatus, ResponseFlags};
 
-/// Istio's twenty base labels and the security policy, in Istio's order; what is absent prints `unknown`.
+/// Istio's twenty base labels and the security policy, in Istio's order. An absent value prints
+/// `unknown`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BaseLabels<'a> {
-    pub(super) reporter: &'a str,
-    pub(super) source: EndLabels<'a>,
-    pub(super) destination: EndLabels<'a>,
-    pub(super) service: ServiceLabels<'a>,
-    pub(super) security_policy: &'static str,
+pub(in crate::metrics) struct BaseLabels<'a> {
+    pub(in crate::metrics) reporter: &'a str,
+    pub(in crate::metrics) source: EndLabels<'a>,
+    pub(in crate::metrics) destination: EndLabels<'a>,
+    pub(in crate::metrics) service: ServiceLabels<'a>,
+    pub(in crate::metrics) security_policy: &'static str,
 }
 
 /// One end of a call.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct EndLabels<'a> {
-    pub(super) workload: Option<&'a str>,
-    pub(super) namespace: Option<&'a str>,
-    pub(super) principal: Option<&'a str>,
-    pub(super) app: Option<&'a str>,
-    pub(super) version: Option<&'a str>,
-    pub(super) canonical_service: Option<&'a str>,
-    pub(super) canonical_revision: Option<&'a str>,
-    pub(super) cluster: Option<&'a str>,
+pub(in crate::metrics) struct EndLabels<'a> {
+    pub(in crate::metrics) workload: Option<&'a str>,
+    pub(in crate::metrics) namespace: Option<&'a str>,
+    pub(in crate::metrics) principal: Option<&'a str>,
+    pub(in crate::metrics) app: Option<&'a str>,
+    pub(in crate::metrics) version: Option<&'a str>,
+    pub(in crate::metrics) canonical_service: Option<&'a str>,
+    pub(in crate::metrics) canonical_revision: Option<&'a str>,
+    pub(in crate::metrics) cluster: Option<&'a str>,
 }
 
 /// The called service.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ServiceLabels<'a> {
-    pub(super) host: Option<&'a str>,
-    pub(super) name: Option<&'a str>,
-    pub(super) namespace: Option<&'a str>,
+pub(in crate::metrics) struct ServiceLabels<'a> {
+    pub(in crate::metrics) host: Option<&'a str>,
+    pub(in crate::metrics) name: Option<&'a str>,
+    pub(in crate::metrics) namespace: Option<&'a str>,
 }
 
 impl<'a> BaseLabels<'a> {
-    /// Labels that know nothing about either end.
-    pub(super) fn unknown(reporter: &'a str, security_policy: &'static str) -> Self {
+    /// Labels without a value for either end.
+    pub(in crate::metrics) fn unknown(reporter: &'a str, security_policy: &'static str) -> Self {
         Self {
             reporter,
             source: EndLabels::default(),
@@ -48,7 +49,7 @@ impl<'a> BaseLabels<'a> {
     }
 
     /// The labels as text, `a="x",b="y"`.
-    pub(super) fn render(&self) -> String {
+    pub(in crate::metrics) fn render(&self) -> String {
         let Self {
             source,
             destination,
@@ -95,24 +96,26 @@ impl<'a> BaseLabels<'a> {
     }
 }
 
-/// How the exchange ended: the labels that one base shares out over series. Packed, so that it is compared in one step.
+/// How the exchange ended: the labels that differ between the series of one base. They are packed
+/// into one number, so that one step compares them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Outcome(u64);
+pub(in crate::metrics) struct OutcomeLabels(u64);
 
 /// `request_protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(in crate::metrics) enum Protocol {
     Http,
     Grpc,
 }
 
-impl Outcome {
-    /// What is left to say once the table of series is full.
+impl OutcomeLabels {
+    /// The outcome that counts when there is no room for another.
     pub(super) const UNKNOWN: Self = Self(u64::MAX);
 
-    /// `status` is `None` when no response began. The status that a gRPC peer sent counts as 2 (`UNKNOWN`) when gRPC does not know it, and a
-    /// code that HTTP does not have (RFC 9110, section 15) prints `unknown`: whoever answers would else make as many series as it likes.
-    pub(super) fn new(
+    /// `status` is `None` if no response began. A status that gRPC does not define counts as 2
+    /// (`UNKNOWN`), and a code that HTTP does not define (RFC 9110, section 15) prints `unknown`.
+    /// Otherwise a server could make as many series as it likes.
+    pub(in crate::metrics) fn new(
         protocol: Protocol,
         status: Option<StatusCode>,
         grpc_status: Option<GrpcStatus>,
@@ -137,22 +140,22 @@ impl Outcome {
     }
 
     /// Spreads over the upper bits.
-    pub(super) const fn hash(self) -> u64 {
+    pub(in crate::metrics) const fn hash(self) -> u64 {
         self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    pub(super) fn is_grpc(self) -> bool {
+    pub(in crate::metrics) fn is_grpc(self) -> bool {
         self != Self::UNKNOWN && self.0 & 0xff == 1
     }
 
-    /// Whether a guard may have answered so: the caller was not let in, as far as anybody can tell.
+    /// Whether a guard may have answered so: as far as the answer shows, the caller was not let in.
     pub(super) const fn is_refusal(self) -> bool {
         let (code, grpc) = (self.0 >> 16 & 0xffff, self.0 >> 8 & 0xff);
         matches!(code, 401 | 403) || matches!(grpc, PERMISSION_DENIED | UNAUTHENTICATED)
     }
 
-    /// The five labels that stand after the base ones.
-    pub(super) fn render(self, security_policy: &str) -> String {
+    /// The five labels that follow the base labels.
+    pub(in crate::metrics) fn render(self, security_policy: &str) -> String {
         let mut text = String::with_capacity(160);
         if self == Self::UNKNOWN {
             for name in [
@@ -190,7 +193,7 @@ impl Outcome {
     }
 }
 
-/// Appends `,name="value"`, without the comma when it is the first.
+/// Appends `,name="value"`, without the comma if it is the first.
 pub(super) fn write_label(text: &mut String, name: &str, value: &str) {
     if !text.is_empty() {
         text.push(',');
@@ -201,8 +204,9 @@ pub(super) fn write_label(text: &mut String, name: &str, value: &str) {
     text.push('"');
 }
 
-/// Escapes as the text format asks (`\\`, `\"`, `\n`). Other control characters and those that turn the reading direction print as
-/// `\u{…}` with the backslash escaped too, and a value ends after 256 bytes as written: a peer may have chosen it.
+/// Escapes as the text format requires (`\\`, `\"`, `\n`). Other control characters and those that
+/// turn the reading direction print as `\u{…}`, with the backslash escaped too. A value is cut
+/// after 256 bytes as written, because a peer may have chosen it.
 fn write_value(text: &mut String, value: &str) {
     let start = text.len();
     for c in value.chars() {
@@ -226,12 +230,12 @@ fn write_value(text: &mut String, value: &str) {
 }
 
 /// Control characters (C0, C1, DEL), and those that turn the reading direction.
-pub(super) fn is_invisible(c: char) -> bool {
+pub(in crate::metrics) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// What a label prints when its value is not known.
+/// The value of a label that is not known.
 pub(super) const UNKNOWN: &str = "unknown";
 
 const NO_GRPC_STATUS: u64 = 0xff;
@@ -258,7 +262,7 @@ mod tests {
         let flags = ResponseFlags::UPSTREAM_CONNECTION_FAILURE;
         for (outcome, expected) in [
             (
-                Outcome::new(
+                OutcomeLabels::new(
                     Protocol::Http,
                     Some(StatusCode::NOT_FOUND),
                     None,
@@ -267,11 +271,11 @@ mod tests {
                 r#"request_protocol="http",response_code="404",grpc_response_status="",response_flags="-""#,
             ),
             (
-                Outcome::new(Protocol::Http, None, Some(GrpcStatus::new(3)), flags),
+                OutcomeLabels::new(Protocol::Http, None, Some(GrpcStatus::new(3)), flags),
                 r#"request_protocol="http",response_code="0",grpc_response_status="",response_flags="UF""#,
             ),
             (
-                Outcome::new(
+                OutcomeLabels::new(
                     Protocol::Grpc,
                     Some(StatusCode::OK),
                     Some(GrpcStatus::new(7)),
@@ -280,7 +284,7 @@ mod tests {
                 r#"request_protocol="grpc",response_code="200",grpc_response_status="7",response_flags="-""#,
             ),
             (
-                Outcome::new(
+                OutcomeLabels::new(
                     Protocol::Grpc,
                     Some(StatusCode::OK),
                     None,
@@ -289,7 +293,7 @@ mod tests {
                 r#"request_protocol="grpc",response_code="200",grpc_response_status="",response_flags="-""#,
             ),
             (
-                Outcome::UNKNOWN,
+                OutcomeLabels::UNKNOWN,
                 r#"request_protocol="unknown",response_code="unknown",grpc_response_status="unknown",response_flags="unknown""#,
             ),
         ] {
@@ -302,7 +306,7 @@ mod tests {
     #[test]
     fn a_grpc_status_is_from_a_closed_set() {
         let with = |code| {
-            Outcome::new(
+            OutcomeLabels::new(
                 Protocol::Grpc,
                 None,
                 Some(GrpcStatus::new(code)),
@@ -319,7 +323,7 @@ mod tests {
     fn a_code_is_from_a_closed_set() {
         let with = |code| {
             let status = StatusCode::from_u16(code).ok();
-            Outcome::new(Protocol::Http, status, None, ResponseFlags::none())
+            OutcomeLabels::new(Protocol::Http, status, None, ResponseFlags::none())
         };
         assert_eq!(with(600), with(999));
         assert_ne!(with(599), with(600));
@@ -333,13 +337,13 @@ mod tests {
         let with = |protocol, code, grpc: Option<u32>| {
             let status = StatusCode::from_u16(code).ok();
             let grpc = grpc.map(GrpcStatus::new);
-            Outcome::new(protocol, status, grpc, ResponseFlags::none()).is_refusal()
+            OutcomeLabels::new(protocol, status, grpc, ResponseFlags::none()).is_refusal()
         };
         assert!(with(Protocol::Http, 401, None) && with(Protocol::Http, 403, None));
         assert!(with(Protocol::Grpc, 200, Some(7)) && with(Protocol::Grpc, 200, Some(16)));
         assert!(!with(Protocol::Http, 200, None) && !with(Protocol::Http, 404, None));
         assert!(!with(Protocol::Grpc, 200, Some(0)) && !with(Protocol::Grpc, 200, None));
-        assert!(!Outcome::UNKNOWN.is_refusal());
+        assert!(!OutcomeLabels::UNKNOWN.is_refusal());
     }
 
     /// H-19.

@@ -1,16 +1,17 @@
-use super::labels::EndLabels;
 use crate::identity::{SpiffeId, TrustDomain, Workload};
+use crate::metrics::store::labels::EndLabels;
 
-/// Our own end's labels.
+/// The labels of this workload.
 #[derive(Clone, Debug)]
-pub(super) struct Own {
+pub(in crate::metrics) struct LocalLabels {
     workload: Workload,
     identity: Option<SpiffeId>,
 }
 
-impl Own {
-    /// `identity` is that of our certificate; without one it is what Istio would give to this workload.
-    pub(super) fn new(workload: &Workload, identity: Option<&SpiffeId>) -> Self {
+impl LocalLabels {
+    /// `identity` is that of this workload's certificate. Without one, it is the identity that
+    /// Istio gives to such a workload.
+    pub(in crate::metrics) fn new(workload: &Workload, identity: Option<&SpiffeId>) -> Self {
         let istio = || {
             let default = TrustDomain::new("cluster.local").ok();
             let trust_domain = workload.own_trust_domain().or(default.as_ref())?;
@@ -22,16 +23,17 @@ impl Own {
         }
     }
 
-    pub(super) fn namespace(&self) -> &str {
+    pub(in crate::metrics) fn namespace(&self) -> &str {
         self.workload.namespace()
     }
 
-    pub(super) const fn has_principal(&self) -> bool {
+    pub(in crate::metrics) const fn has_principal(&self) -> bool {
         self.identity.is_some()
     }
 
-    /// A connection without TLS shows no certificate of ours, so the principal is then unknown.
-    pub(super) fn labels(&self, is_tls: bool) -> EndLabels<'_> {
+    /// On a connection without TLS, this workload shows no certificate, so its principal is
+    /// unknown.
+    pub(in crate::metrics) fn labels(&self, is_tls: bool) -> EndLabels<'_> {
         let Self { workload, identity } = self;
         let label = |key: &str| workload.labels().get(key).map(String::as_str);
         EndLabels {

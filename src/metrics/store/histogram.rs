@@ -1,0 +1,243 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::cell::take;
+
+/// One stripe's part of the three histograms of a series.
+///
+/// A request touches few cache lines because of the order of the cells, which start on a line. The
+/// first line holds the sums and the durations up to 25 ms. The buckets of the two sizes alternate
+/// and start so that the sizes from 51 to 1000 bytes share a line, as do those from 1001 to 30,000.
+/// Three separate histograms would take six lines.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(in crate::metrics) struct RequestCells {
+    /// Of the durations, the request sizes and the response sizes.
+    sums: [AtomicU64; 3],
+    short_durations: [AtomicU64; SHORT_DURATIONS],
+    /// Each bucket's requests and responses.
+    sizes: [[AtomicU64; 2]; BUCKETS],
+    long_durations: [AtomicU64; BUCKETS - SHORT_DURATIONS],
+}
+
+/// What one request adds.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::metrics) struct Observed {
+    pub(in crate::metrics) milliseconds: u64,
+    pub(in crate::metrics) request_bytes: u64,
+    pub(in crate::metrics) response_bytes: u64,
+}
+
+/// What the request families hold at one moment. `istio_requests_total` is the count of the
+/// durations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::metrics) struct RequestTotals {
+    pub(in crate::metrics) duration: HistogramTotals,
+    pub(in crate::metrics) request_bytes: HistogramTotals,
+    pub(in crate::metrics) response_bytes: HistogramTotals,
+}
+
+impl RequestCells {
+    pub(super) fn observe(&self, observed: Observed) {
+        let Observed {
+            milliseconds,
+            request_bytes,
+            response_bytes,
+        } = observed;
+        let duration = bucket(milliseconds);
+        let short = self.short_durations.get(duration);
+        let long = || self.long_durations.get(duration - SHORT_DURATIONS);
+        let request = self.sizes.get(bucket(request_bytes));
+        let response = self.sizes.get(bucket(response_bytes));
+        let cells = [
+            short.or_else(long),
+            request.map(|[request, _]| request),
+            response.map(|[_, response]| response),
+        ];
+        for cell in cells.into_iter().flatten() {
+            cell.fetch_add(1, Ordering::Relaxed);
+        }
+        let values = [milliseconds, request_bytes, response_bytes];
+        for (sum, value) in self.sums.iter().zip(values) {
+            sum.fetch_add(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Moves the counts of another stripe to this one.
+    pub(super) fn take(&self, from: &Self) {
+        self.cells()
+            .zip(from.cells())
+            .for_each(|(to, from)| take(to, from));
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &AtomicU64> {
+        let sizes = self.sizes.iter().flatten();
+        self.sums.iter().chain(self.durations()).chain(sizes)
+    }
+
+    fn durations(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.short_durations.iter().chain(&self.long_durations)
+    }
+
+    /// Adds what was counted here to the totals.
+    pub(super) fn add_to(&self, totals: &mut RequestTotals) {
+        let [duration, request, response] = &self.sums;
+        totals.duration.add(self.durations(), duration);
+        let requests = self.sizes.iter().map(|[request, _]| request);
+        totals.request_bytes.add(requests, request);
+        let responses = self.sizes.iter().map(|[_, response]| response);
+        totals.response_bytes.add(responses, response);
+    }
+}
+
+/// The first bucket whose bound is not below the value. One comparison for each bound and no branch
+/// is quicker than a search among so few.
+fn bucket(value: u64) -> usize {
+    let value = u32::try_from(value).unwrap_or(u32::MAX);
+    BOUNDS.iter().map(|bound| usize::from(*bound < value)).sum()
+}
+
+/// What a histogram holds at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::metrics) struct HistogramTotals {
+    buckets: [u64; BUCKETS],
+    pub(in crate::metrics) sum: u64,
+}
+
+impl HistogramTotals {
+    fn add<'a>(&mut self, buckets: impl Iterator<Item = &'a AtomicU64>, sum: &AtomicU64) {
+        for (total, cell) in self.buckets.iter_mut().zip(buckets) {
+            *total += cell.load(Ordering::Relaxed);
+        }
+        self.sum = self.sum.wrapping_add(sum.load(Ordering::Relaxed));
+    }
+
+    /// How many values were observed. It is the sum of the buckets, so that the two always agree.
+    pub(in crate::metrics) fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// Each bucket's upper bound as Envoy writes it, and how many values lie at or under it.
+    pub(in crate::metrics) fn cumulative(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        LE.into_iter()
+            .zip(self.buckets)
+            .scan(0, |below, (le, here)| {
+                *below += here;
+                Some((le, *below))
+            })
+    }
+}
+
+/// Envoy's default buckets (milliseconds, or bytes), which Istio uses. Only whole numbers are
+/// observed, so `0` takes the place of the bound `0.5`.
+const BOUNDS: [u32; BUCKETS - 1] = [
+    0, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 600_000,
+    1_800_000, 3_600_000,
+];
+
+/// `1` and not `1.0`, as Envoy writes it: with another spelling, the series would differ from a
+/// sidecar's.
+const LE: [&str; BUCKETS] = [
+    "0.5", "1", "5", "10", "25", "50", "100", "250", "500", "1000", "2500", "5000", "10000",
+    "30000", "60000", "300000", "600000", "1800000", "3600000", "+Inf",
+];
+
+const BUCKETS: usize = 20;
+
+/// How many buckets of durations come before the sizes.
+const SHORT_DURATIONS: usize = 9;
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn totals(values: &[u64]) -> HistogramTotals {
+        let cells = RequestCells::default();
+        for value in values {
+            cells.observe(Observed {
+                milliseconds: *value,
+                request_bytes: 0,
+                response_bytes: 0,
+            });
+        }
+        let mut totals = RequestTotals::default();
+        cells.add_to(&mut totals);
+        totals.duration
+    }
+
+    #[test]
+    fn a_value_falls_into_the_first_bucket_that_is_not_below_it() {
+        for (value, le) in [
+            (0, "0.5"),
+            (1, "1"),
+            (2, "5"),
+            (5, "5"),
+            (6, "10"),
+            (1000, "1000"),
+            (1001, "2500"),
+            (3_600_000, "3600000"),
+            (3_600_001, "+Inf"),
+            (u64::MAX, "+Inf"),
+        ] {
+            let first = totals(&[value])
+                .cumulative()
+                .find(|(_, count)| *count == 1)
+                .map(|(le, _)| le);
+            assert_eq!(first, Some(le), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_bounds_are_what_is_printed() {
+        for (bound, le) in BOUNDS.iter().zip(LE).skip(1) {
+            assert_eq!(bound.to_string(), le);
+        }
+    }
+
+    #[test]
+    fn usual_calls_touch_few_lines() {
+        assert_eq!(
+            offset_of!(RequestCells, short_durations) + 8 * bucket(26),
+            64
+        );
+        let first = offset_of!(RequestCells, sizes);
+        assert_eq!((first + 16 * bucket(51)) % 64, 0);
+        assert_eq!((first + 16 * bucket(1001)) % 64, 0);
+        assert_eq!(bucket(1001) - bucket(51), 4);
+    }
+
+    #[test]
+    fn the_histograms_do_not_mix() {
+        let cells = RequestCells::default();
+        cells.observe(Observed {
+            milliseconds: 7,
+            request_bytes: 300,
+            response_bytes: 5_000_000,
+        });
+        let mut totals = RequestTotals::default();
+        cells.add_to(&mut totals);
+        let duration = HistogramTotals {
+            sum: 7,
+            buckets: std::array::from_fn(|bucket| u64::from(bucket == 3)),
+        };
+        assert_eq!(totals.duration, duration);
+        assert_eq!(totals.request_bytes.sum, 300);
+        assert_eq!(totals.response_bytes.sum, 5_000_000);
+        assert_eq!(totals.response_bytes.buckets.last(), Some(&1));
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_bucket_is_the_count(values in prop::collection::vec(0u64..10_000_000, 0..50)) {
+            let totals = totals(&values);
+            let cumulative: Vec<_> = totals.cumulative().map(|(_, count)| count).collect();
+            prop_assert!(cumulative.is_sorted());
+            prop_assert_eq!(cumulative.last().copied(), Some(values.len() as u64));
+            prop_assert_eq!(totals.count(), values.len() as u64);
+            prop_assert_eq!(totals.sum, values.iter().sum::<u64>());
+        }
+    }
+}
