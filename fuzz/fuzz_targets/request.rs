@@ -4,11 +4,11 @@
 #![no_main]
 #![allow(dead_code)]
 
-#[path = "../../src/bin/tower-mesh/lines.rs"]
+#[path = "../../src/bin/tower-mesh/input/lines.rs"]
 mod lines;
-#[path = "../../src/bin/tower-mesh/options.rs"]
+#[path = "../../src/bin/tower-mesh/input/options.rs"]
 mod options;
-#[path = "../../src/bin/tower-mesh/question.rs"]
+#[path = "../../src/bin/tower-mesh/input/question.rs"]
 mod question;
 
 use std::sync::LazyLock;

@@ -44,63 +44,45 @@
 //! # Ok::<(), istio::Problems>(())
 //! ```
 
-mod cursor;
 mod decode;
-mod embedded;
-mod error;
-mod fields;
-mod kind;
-mod kubernetes;
-mod legacy;
 mod load;
-mod mesh_config;
-mod meta;
-mod one_line;
-mod position;
-mod reader;
 mod resource;
-mod security;
-mod slip;
-mod suggest;
-mod template;
-mod tree;
-mod unique;
-mod uri;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
 
 #[cfg(feature = "vet")]
 pub(crate) use decode::DENIES_TCP;
-pub use error::{Problem, ProblemKind, Problems};
-pub use kubernetes::{Deployed, DeployedPort, DeployedService};
-pub use legacy::{
+pub(crate) use load::kind::{is_istio, is_our_kind};
+pub(crate) use load::loader::is_blank_mesh_config;
+pub use load::loader::{Loader, parse, parse_mesh_config};
+pub use resource::kubernetes::{Deployed, DeployedPort, DeployedService};
+pub use resource::legacy::{
     AccessRule, Constraint, EnforcementMode, LegacyJwt, LegacyMtls, LegacyPolicy, LegacyTarget,
     PortSelector, PrincipalBinding, RbacConfig, RbacMode, RbacTarget, ServiceRole,
     ServiceRoleBinding, StringMatch, Subject, TriggerRule,
 };
-pub(crate) use load::is_blank_mesh_config;
-pub use load::{Loader, parse, parse_mesh_config};
-pub use mesh_config::{
+pub use resource::mesh_config::{
     ExtensionProvider, MeshConfig, PathNormalization, ProviderKind, RequestBodyInCheck,
 };
-pub use meta::{Meta, Selector, TargetRef};
-pub(crate) use one_line::OneLine;
-pub use position::{Position, Text, Within};
-pub use resource::{Resources, Skipped};
-pub use security::{
+pub use resource::meta::{Meta, Selector, TargetRef};
+pub use resource::resources::{Resources, Skipped};
+pub use resource::security::{
     Action, AuthorizationPolicy, ClaimToHeader, Condition, JwtHeader, JwtRule, MtlsMode, Operation,
     PeerAuthentication, RequestAuthentication, Rule, Source,
 };
-pub(crate) use suggest::distance;
-pub(crate) use uri::shown_uri;
+pub(crate) use resource::uri::shown_uri;
+pub use yaml::error::{Problem, ProblemKind, Problems};
+pub(crate) use yaml::one_line::OneLine;
+pub use yaml::position::{Position, Text, Within};
+pub(crate) use yaml::suggest::distance;
 // Files of kustomize and Helm are YAML, too.
-pub(crate) use {
+pub(crate) use yaml::{
     cursor::Sink,
-    kind::{is_istio, is_our_kind},
     reader::{Limits, documents},
     tree::{Node, Value},
 };
 // The tables of policy tests are YAML, too, and say as well what is wrong with them.
 #[cfg(feature = "policy-testing")]
-pub(crate) use {cursor::Cursor, fields::Fields, tree::Plain};
+pub(crate) use yaml::{cursor::Cursor, fields::Fields, tree::Plain};

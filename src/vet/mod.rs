@@ -57,33 +57,14 @@
 //! # Ok::<(), tower_mesh::istio::Problems>(())
 //! ```
 
-mod callers;
-mod candidates;
-mod carried;
-mod code;
-mod compiled;
-mod explain;
-mod hosts;
-mod legacy;
-mod lists;
+mod check;
 mod logic;
-mod meaning;
-mod mesh;
-mod names;
-mod note;
-mod notes;
-mod ports;
-mod protocol;
+mod report;
+mod rules;
 mod run;
-mod silence;
-mod supposed;
-mod tokens;
-mod values;
-mod workloads;
 mod world;
-mod written;
 
-pub use code::{Code, Severity, UnknownCode};
-pub use explain::Explanation;
-pub use note::{Note, Silenced};
+pub use report::code::{Code, Severity, UnknownCode};
+pub use report::explain::Explanation;
+pub use report::note::{Note, Silenced};
 pub use run::{Report, Vet};

@@ -1,10 +1,8 @@
-use super::notes::Notes;
-use super::silence::Silences;
-use super::world::{World, known};
-use super::{
-    Code, Note, Severity, Silenced, callers, legacy, meaning, mesh, ports, tokens, values,
-    workloads,
-};
+use super::check::{callers, legacy, meaning, mesh, ports, tokens, values, workloads};
+use super::report::notes::Notes;
+use super::report::silence::Silences;
+use super::world::known::{World, known};
+use super::{Code, Note, Severity, Silenced};
 use crate::identity::{TrustDomain, Workload};
 use crate::istio::{Loader, MeshConfig, Problem, Problems, Resources};
 

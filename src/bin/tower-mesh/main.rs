@@ -1,30 +1,20 @@
 //! The command line of tower-mesh: asks the engine in a shell what it would decide, and prints what runs as Envoy's configuration.
 
-#[cfg(not(feature = "pki"))]
-mod absent;
-mod answer;
-mod check;
-mod completions;
-mod convert;
-mod coverage;
-mod diff;
-mod envoy;
-mod github;
-mod lines;
-mod man;
-mod options;
-#[cfg(feature = "pki")]
-mod pki;
-mod question;
-mod table;
-mod vet;
-mod world;
+mod commands;
+mod input;
+mod output;
 
 use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tower_mesh::istio::Problems;
+
+#[cfg(not(feature = "pki"))]
+use crate::commands::absent;
+#[cfg(feature = "pki")]
+use crate::commands::pki;
+use crate::commands::{check, completions, convert, coverage, diff, envoy, man, vet};
 
 /// Istio's policies without a sidecar: what they decide, why, and as Envoy runs them
 #[derive(Debug, Parser)]

@@ -1,8 +1,8 @@
 use super::condition::{Subject, condition};
 use super::meta::{dry_run, selector, target_refs};
 use super::value;
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
 use crate::istio::{Action, AuthorizationPolicy, Meta, Operation, Rule, Source, Text};
 
 const SPEC: &[&str] = &[

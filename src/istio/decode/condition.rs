@@ -1,7 +1,7 @@
 use super::value;
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
-use crate::istio::suggest::nearest;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
+use crate::istio::yaml::suggest::nearest;
 use crate::istio::{Condition, Text};
 
 /// What a `when.key` speaks of, as far as validation needs to know.

@@ -1,7 +1,7 @@
 use super::meta::no_dry_run;
 use super::value::{self, checked, required};
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
 use crate::istio::{
     JwtHeader, JwtRule, LegacyJwt, LegacyMtls, LegacyPolicy, LegacyTarget, Meta, MtlsMode,
     PortSelector, PrincipalBinding, StringMatch, Text, TriggerRule, Within,

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use super::meta::no_dry_run;
 use super::value::{self, required};
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
 use crate::istio::{
     AccessRule, Constraint, EnforcementMode, Meta, RbacConfig, RbacMode, RbacTarget, ServiceRole,
     ServiceRoleBinding, Subject, Text,

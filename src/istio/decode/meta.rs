@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
 use crate::istio::{Meta, Selector, TargetRef, Text};
 
 /// The fields of a document.

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::meta::{no_dry_run, selector, target_refs};
 use super::value::{self, checked, required};
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
 use crate::istio::{ClaimToHeader, JwtHeader, JwtRule, Meta, RequestAuthentication, Within};
 
 const SPEC: &[&str] = &[

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use crate::istio::Text;
-use crate::istio::cursor::{Cursor, digits};
-use crate::istio::fields::Fields;
-use crate::istio::uri::shown_uri;
+use crate::istio::resource::uri::shown_uri;
+use crate::istio::yaml::cursor::{Cursor, digits};
+use crate::istio::yaml::fields::Fields;
 
 /// An address or a CIDR block.
 pub(super) fn ip_block(at: &Cursor<'_, '_>, text: &str) {

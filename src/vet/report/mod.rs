@@ -1,0 +1,7 @@
+//! Codes, notes and how they are silenced.
+
+pub(super) mod code;
+pub(super) mod explain;
+pub(super) mod note;
+pub(super) mod notes;
+pub(super) mod silence;

@@ -1,0 +1,8 @@
+//! What rules hold: their fields as written, their values, and the rules as compiled.
+
+pub(super) mod candidates;
+pub(super) mod carried;
+pub(super) mod compiled;
+pub(super) mod lists;
+pub(super) mod names;
+pub(super) mod written;
