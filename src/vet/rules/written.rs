@@ -2,7 +2,7 @@
 
 /// What is wrong with a value, and what to do about it.
 #[derive(Clone, Debug)]
-pub(super) struct Fault {
+pub(in crate::vet) struct Fault {
     pub(in crate::vet) message: String,
     pub(in crate::vet) help: String,
 }
@@ -48,7 +48,7 @@ impl<'v> Written<'v> {
     }
 
     /// A blank that stands first or last, in what is compared.
-    pub(super) fn outer_blank(&self) -> bool {
+    pub(in crate::vet) fn outer_blank(&self) -> bool {
         !self.open_start && self.literal.starts_with(char::is_whitespace)
             || !self.open_end && self.literal.ends_with(char::is_whitespace)
     }
@@ -65,7 +65,7 @@ pub(in crate::vet) fn placeholder(text: &str) -> Option<&str> {
 }
 
 /// Why no `noun` is like a value, for the reasons that hold of every name: a placeholder, a blank.
-pub(super) fn no_name(value: &str, noun: &str) -> Option<Fault> {
+pub(in crate::vet) fn no_name(value: &str, noun: &str) -> Option<Fault> {
     let literal = Written::of(value)?.literal;
     if let Some(placeholder) = placeholder(literal) {
         let message = format!(
@@ -94,7 +94,7 @@ pub(super) fn no_name(value: &str, noun: &str) -> Option<Fault> {
 }
 
 /// Why no `noun` is like a value that holds a second star.
-pub(super) fn no_star(value: &str, noun: &str) -> Option<Fault> {
+pub(in crate::vet) fn no_star(value: &str, noun: &str) -> Option<Fault> {
     let literal = Written::of(value)?.literal;
     literal.contains('*').then(|| {
         Fault::new(
@@ -124,6 +124,6 @@ pub(in crate::vet) fn literally(value: &str, instead: &str) -> Option<Fault> {
 }
 
 /// What to write for a star that is not read.
-pub(super) const ONE_STAR: &str = "write one star, at the start or at the end, or list the values";
+pub(in crate::vet) const ONE_STAR: &str = "write one star, at the start or at the end, or list the values";
 const STAR: &str = "a star is a wildcard only once, as the first or the last letter";
 const FILL_IN: &str = "write the value itself, or let the tool fill it in before this is read";
