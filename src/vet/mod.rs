@@ -66,5 +66,6 @@ mod world;
 
 pub use report::code::{Code, Severity, UnknownCode};
 pub use report::explain::Explanation;
+pub use report::findings::Report;
 pub use report::note::{Note, Silenced};
-pub use run::{Report, Vet};
+pub use run::Vet;

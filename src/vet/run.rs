@@ -1,8 +1,8 @@
-use super::check::{callers, legacy, meaning, mesh, ports, tokens, values, workloads};
+use super::check::{callers, legacy, mesh, ports, redundancy, tokens, values, workloads};
 use super::report::notes::Notes;
 use super::report::silence::Silences;
 use super::world::known::{World, known};
-use super::{Code, Note, Severity, Silenced};
+use super::{Code, Report};
 use crate::identity::{TrustDomain, Workload};
 use crate::istio::{Loader, MeshConfig, Problem, Problems, Resources};
 
@@ -90,7 +90,7 @@ impl Vet {
         let mut notes = Notes::default();
         mesh::readable(world, readable, &mut notes);
         values::check(world, &mut notes);
-        meaning::check(world, &mut notes)?;
+        redundancy::check(world, &mut notes)?;
         callers::check(world, &mut notes);
         tokens::check(world, &mut notes);
         workloads::check(world, &mut notes);
@@ -100,7 +100,7 @@ impl Vet {
         mesh::check(world, readable, &mut notes);
         Ok(Report {
             assumes_trust_domain: callers::assume_trust_domain(world),
-            ..notes.into_report(Silences::of(&self.allowed, resources))
+            ..notes.into_report(Silences::new(&self.allowed, resources))
         })
     }
 
@@ -108,34 +108,5 @@ impl Vet {
         let mut stated = self.workloads.iter();
         let stated = || stated.find_map(Workload::own_trust_domain);
         self.trust_domain.as_ref().or_else(stated)
-    }
-}
-
-/// What was found, sorted by place and then by code.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Report {
-    /// The notes.
-    pub notes: Vec<Note>,
-    /// Those that somebody silenced.
-    pub silenced: Vec<Silenced>,
-    /// Whether a rule names a principal or trust domain that means something else under another trust domain, and nothing says which is ours:
-    /// `cluster.local` was assumed. See [`Vet::trust_domain`].
-    pub assumes_trust_domain: bool,
-}
-
-impl Report {
-    /// Whether a note is an error.
-    #[must_use]
-    pub fn has_errors(&self) -> bool {
-        let mut notes = self.notes.iter();
-        notes.any(|note| note.severity() == Severity::Error)
-    }
-
-    /// How many notes there are of a severity.
-    #[must_use]
-    pub fn count(&self, severity: Severity) -> usize {
-        let notes = self.notes.iter();
-        notes.filter(|note| note.severity() == severity).count()
     }
 }

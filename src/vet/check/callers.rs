@@ -7,7 +7,8 @@ use crate::istio::{
 };
 use crate::policy::Domains;
 use crate::vet::Code;
-use crate::vet::report::notes::{Notes, name};
+use crate::vet::report::note::resource_name;
+use crate::vet::report::notes::Notes;
 use crate::vet::rules::lists::{self, Field, List};
 use crate::vet::world::known::{Scope, World};
 
@@ -321,7 +322,7 @@ fn modes<'r>(
         let why = match by {
             Some(peer) => format!(
                 "{} (at {}) sets mutual TLS to {word}{port}",
-                name(&peer.meta),
+                resource_name(&peer.meta),
                 peer.meta.at
             ),
             None => "no PeerAuthentication demands mutual TLS, and Istio's default is PERMISSIVE"
@@ -453,7 +454,11 @@ fn users(world: World<'_>, binding: &ServiceRoleBinding, notes: &mut Notes) {
             .chain(&subject.names)
             .chain(&subject.namespaces);
         if let Some(user) = names.find(is_name) {
-            let message = format!("{} (at {}) {effect}", name(&policy.meta), policy.meta.at);
+            let message = format!(
+                "{} (at {}) {effect}",
+                resource_name(&policy.meta),
+                policy.meta.at
+            );
             let help = "write `peers: [{mtls: {}}]` in the Policy";
             notes.add(code, &binding.meta, user.at(), message, help);
         }

@@ -1,8 +1,8 @@
 //! Hosts that are written without the form that a client sends with a port.
 
-use super::meaning::matches;
 use crate::istio::{Action, AuthorizationPolicy, Meta, Text};
 use crate::vet::Code;
+use crate::vet::logic::pattern_matches;
 use crate::vet::report::notes::Notes;
 use crate::vet::rules::lists::List;
 use crate::vet::rules::written::Written;
@@ -25,7 +25,7 @@ pub(super) fn check_granted(role: &Meta, list: List<'_>, notes: &mut Notes) {
 /// Notes the hosts of one list; `is_guard`: whoever is missed gets through.
 fn told(meta: &Meta, values: &[Text], is_guard: bool, notes: &mut Notes) {
     for value in values {
-        let Some(written) = Written::of(value) else {
+        let Some(written) = Written::from_value(value) else {
             continue;
         };
         if written.open_end
@@ -74,6 +74,6 @@ fn has_longer(values: &[Text], host: &str) -> bool {
     let with_port = format!("{}:", host.to_ascii_lowercase());
     values.iter().any(|other| {
         let other = other.to_ascii_lowercase();
-        other.starts_with(&with_port) || other.ends_with('*') && matches(&other, &with_port)
+        other.starts_with(&with_port) || other.ends_with('*') && pattern_matches(&other, &with_port)
     })
 }

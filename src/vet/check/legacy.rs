@@ -3,7 +3,9 @@
 use crate::identity::Workload;
 use crate::istio::{Meta, RbacMode, ServiceRole, Text};
 use crate::vet::Code;
-use crate::vet::report::notes::{Notes, name};
+use crate::vet::logic::pattern_matches;
+use crate::vet::report::note::resource_name;
+use crate::vet::report::notes::Notes;
 use crate::vet::world::known::{Scope, World};
 
 /// Adds notes about the resources of 2018.
@@ -34,7 +36,7 @@ fn bindings(world: World<'_>, notes: &mut Notes) {
         let help = match (elsewhere, nearest(wanted, own().map(|role| &**role))) {
             (Some(role), _) => format!(
                 "the ServiceRole {} is in another namespace, where it does not count; write it in `{namespace}`",
-                name(&role.meta)
+                resource_name(&role.meta)
             ),
             (None, Some(role)) => {
                 format!("did you mean `{role}`? Name a ServiceRole of `{namespace}`")
@@ -132,7 +134,7 @@ fn replaced_roles(world: World<'_>, notes: &mut Notes) {
         if let Some(policy) = replacing {
             let message = format!(
                 "{} (at {}) selects the same workload, and where an AuthorizationPolicy does, all of rbac.istio.io is ignored",
-                name(&policy.meta),
+                resource_name(&policy.meta),
                 policy.meta.at
             );
             let help = "move these rules to AuthorizationPolicies, all of them at once";
@@ -169,7 +171,7 @@ fn replaced_policies(world: World<'_>, notes: &mut Notes) {
         let mut say = |replacing: &Meta, part: &str| {
             let message = format!(
                 "{} (at {}) speaks of the same workload, so the `{part}` of this {} are ignored there",
-                name(replacing),
+                resource_name(replacing),
                 replacing.at,
                 meta.kind
             );
@@ -223,7 +225,7 @@ fn concerns(
 /// Whether a pattern of a role's `services` takes a service of a namespace.
 fn is_service(pattern: &str, short: &str, namespace: &str) -> bool {
     let host = format!("{short}.{namespace}.svc.cluster.local");
-    super::meaning::matches(pattern, &host)
+    pattern_matches(pattern, &host)
 }
 
 /// Properties that nobody has.

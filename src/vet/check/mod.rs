@@ -3,9 +3,9 @@
 pub(super) mod callers;
 pub(super) mod hosts;
 pub(super) mod legacy;
-pub(super) mod meaning;
 pub(super) mod mesh;
 pub(super) mod ports;
+pub(super) mod redundancy;
 pub(super) mod tokens;
 pub(super) mod values;
 pub(super) mod workloads;

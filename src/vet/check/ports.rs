@@ -12,7 +12,7 @@ use crate::vet::world::protocol::{Protocols, customary};
 /// Adds notes about ports that do not speak HTTP.
 pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
     for policy in &world.resources.authorization_policies {
-        let ports = Ports::of(world, (&**policy).into());
+        let ports = Ports::new(world, (&**policy).into());
         for rule in &policy.rules {
             tcp_ports(&ports, policy, rule, notes);
         }
@@ -30,7 +30,7 @@ struct Ports<'r> {
 }
 
 impl<'r> Ports<'r> {
-    fn of(world: World<'r>, scope: Scope<'r>) -> Self {
+    fn new(world: World<'r>, scope: Scope<'r>) -> Self {
         let known = world.selected_known(scope);
         let by_services = world.said_by_services(scope);
         let others = known.flat_map(|known| known.protocols.others());

@@ -1,14 +1,13 @@
 //! Single values that are not what requests have.
 
 use super::hosts;
-use super::meaning::matches;
 use crate::istio::{
     Action, AuthorizationPolicy, MeshConfig, Meta, Operation, PathNormalization, Text,
 };
 use crate::matcher::{Cidr, StringMatcher, path};
 use crate::policy::normalization;
 use crate::vet::Code;
-use crate::vet::logic::includes;
+use crate::vet::logic::{includes, pattern_matches};
 use crate::vet::report::notes::Notes;
 use crate::vet::rules::carried::{as_it_stands, never};
 use crate::vet::rules::lists::{self, Field, List};
@@ -86,7 +85,7 @@ impl Values<'_> {
     }
 
     fn method(&mut self, meta: &Meta, value: &Text) {
-        let is_known = |text: &str| METHODS.iter().any(|method| matches(text, method));
+        let is_known = |text: &str| METHODS.iter().any(|method| pattern_matches(text, method));
         let upper = value.to_ascii_uppercase();
         if is_known(value) {
             return;
@@ -236,7 +235,7 @@ impl Values<'_> {
 
     /// A gRPC method is called with POST.
     fn grpc(&mut self, meta: &Meta, paths: &[Text], methods: &[Text]) {
-        let has_post = methods.iter().any(|method| matches(method, "POST"));
+        let has_post = methods.iter().any(|method| pattern_matches(method, "POST"));
         let Some(method) = methods.first().filter(|_| !has_post) else {
             return;
         };
@@ -261,8 +260,12 @@ impl Values<'_> {
             let path = value.as_str();
             let is_exact = path.starts_with('/') && !path.ends_with('*') && !path.contains('{');
             let longer = [";", "/"].map(|more| format!("{path}{more}"));
-            let takes =
-                |longer: &String| operation.paths.iter().any(|other| matches(other, longer));
+            let takes = |longer: &String| {
+                operation
+                    .paths
+                    .iter()
+                    .any(|other| pattern_matches(other, longer))
+            };
             if is_exact && path != "/" && !longer.iter().all(takes) {
                 self.notes.add(
                     Code::DenyExactPath,

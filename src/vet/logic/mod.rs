@@ -6,5 +6,5 @@ mod text;
 mod tree;
 
 pub(super) use attribute::Key;
-pub(super) use text::{excludes, includes};
+pub(super) use text::{excludes, includes, pattern_matches};
 pub(super) use tree::{Logic, Shape, Tree};

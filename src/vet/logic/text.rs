@@ -100,6 +100,16 @@ fn is_flat(regex: &str) -> bool {
         || regex.contains('\\') && !regex.replace("\\.", "").contains(['|', '(', '[', '\\'])
 }
 
+/// Whether a pattern takes this text.
+pub(in crate::vet) fn pattern_matches(pattern: &str, text: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(""), _) => true,
+        (Some(end), _) => text.ends_with(end),
+        (None, Some(start)) => text.starts_with(start),
+        (None, None) => pattern == text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

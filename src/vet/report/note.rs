@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::istio::{OneLine, Position};
+use crate::istio::{Meta, OneLine, Position};
 use crate::vet::{Code, Severity};
 
 /// Something to look at: where, what, and what to do about it.
@@ -125,4 +125,21 @@ impl fmt::Display for Silenced {
         }
         write!(f, "\n  reason: {}", OneLine(reason))
     }
+}
+
+/// `KIND NAMESPACE/NAME`, or `KIND NAME` of a resource that is in no namespace; empty of what is none.
+pub(in crate::vet) fn resource_name(meta: &Meta) -> String {
+    let Meta {
+        kind,
+        namespace,
+        name,
+        ..
+    } = meta;
+    if kind.is_empty() && name.is_empty() {
+        return String::new();
+    }
+    if namespace.is_empty() {
+        return format!("{kind} {name}");
+    }
+    format!("{kind} {namespace}/{name}")
 }

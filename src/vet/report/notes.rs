@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 
+use super::note::resource_name;
 use super::silence::Silences;
 use crate::istio::{Meta, Position};
 use crate::vet::{Code, Note, Report, Severity, Silenced};
@@ -22,7 +23,7 @@ impl Notes {
     ) {
         let note = Note {
             code,
-            resource: name(meta),
+            resource: resource_name(meta),
             at: at.clone(),
             message: message.into(),
             help: help.into(),
@@ -70,21 +71,4 @@ impl Notes {
 /// Notes are told by place, then by code.
 fn key(note: &Note) -> (Position, &'static str, String) {
     (note.at.clone(), note.code.as_str(), note.message.clone())
-}
-
-/// `KIND NAMESPACE/NAME`, or `KIND NAME` of a resource that is in no namespace; empty of what is none.
-pub(in crate::vet) fn name(meta: &Meta) -> String {
-    let Meta {
-        kind,
-        namespace,
-        name,
-        ..
-    } = meta;
-    if kind.is_empty() && name.is_empty() {
-        return String::new();
-    }
-    if namespace.is_empty() {
-        return format!("{kind} {name}");
-    }
-    format!("{kind} {namespace}/{name}")
 }

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use super::notes::name;
+use super::note::resource_name;
 use crate::istio::{Meta, Position, Resources, Text};
 use crate::vet::{Code, Note};
 
@@ -28,7 +28,7 @@ struct Silence {
 
 impl Silences {
     /// What is silenced everywhere, and what annotations silence.
-    pub(in crate::vet) fn of(everywhere: &[(Code, String)], resources: &Resources) -> Self {
+    pub(in crate::vet) fn new(everywhere: &[(Code, String)], resources: &Resources) -> Self {
         let mut silences = Self {
             everywhere: everywhere.to_vec(),
             ..Self::default()
@@ -58,7 +58,7 @@ impl Silences {
                     let silence = Silence {
                         code,
                         reason: reason.to_owned(),
-                        resource: name(meta),
+                        resource: resource_name(meta),
                         at: text.at().clone(),
                         used: false,
                     };
@@ -69,7 +69,7 @@ impl Silences {
             };
             self.invalid.push(Note {
                 code: Code::SilenceInvalid,
-                resource: name(meta),
+                resource: resource_name(meta),
                 at: text.at().clone(),
                 message,
                 help: format!("write `{ANNOTATION}: \"CODE: reason\"`, a line for each code"),

@@ -18,7 +18,7 @@ pub(in crate::vet) struct Candidates {
 }
 
 impl Candidates {
-    pub(in crate::vet) fn of(rules: &[Compiled<'_>]) -> Self {
+    pub(in crate::vet) fn new(rules: &[Compiled<'_>]) -> Self {
         let mut frequency: HashMap<Key, usize> = HashMap::new();
         for rule in rules {
             for key in keys(&rule.http) {
@@ -162,7 +162,7 @@ mod tests {
         let policies = resources.authorization_policies.iter();
         let rules = compile_rules(policies.map(|policy| &**policy), &MeshConfig::default());
         let rules = rules.unwrap();
-        let candidates = Candidates::of(&rules);
+        let candidates = Candidates::new(&rules);
         let logic = Logic {
             paths: PathNormalization::Base,
         };

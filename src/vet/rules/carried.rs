@@ -61,7 +61,7 @@ fn takes_stars(name: &str) -> bool {
 }
 
 fn outer_blank(value: &str) -> Option<Fault> {
-    Written::of(value)?.outer_blank().then(|| {
+    Written::from_value(value)?.outer_blank().then(|| {
         Fault::new(
             format!("the blank around `{value}` is compared, too"),
             format!("write `{}`", value.trim()),
@@ -85,7 +85,7 @@ fn several_words(key: &str, value: &str) -> Option<Fault> {
 
 /// Hosts come as the client sends them, port and all.
 fn host(value: &str) -> Option<Fault> {
-    let written = Written::of(value)?;
+    let written = Written::from_value(value)?;
     let literal = written.literal;
     if let Some(fault) = no_name(value, "host") {
         return Some(fault);
@@ -126,7 +126,7 @@ fn host(value: &str) -> Option<Fault> {
 }
 
 fn server_name(value: &str) -> Option<Fault> {
-    let written = Written::of(value)?;
+    let written = Written::from_value(value)?;
     let literal = written.literal;
     if let Some(fault) = no_name(value, "server name").or_else(|| no_star(value, "server name")) {
         return Some(fault);
@@ -160,7 +160,7 @@ fn server_name(value: &str) -> Option<Fault> {
 }
 
 fn method(value: &str) -> Option<Fault> {
-    let literal = Written::of(value)?.literal;
+    let literal = Written::from_value(value)?.literal;
     if let Some(fault) = no_name(value, "method") {
         return Some(fault);
     }
@@ -203,7 +203,7 @@ fn ip(value: &str) -> Option<Fault> {
 
 /// `ISSUER/SUBJECT`, cut at the last slash.
 fn request_principal(value: &str) -> Option<Fault> {
-    let written = Written::of(value)?;
+    let written = Written::from_value(value)?;
     let subject = written.literal.rsplit_once('/').map(|(_, subject)| subject);
     let lacks_subject = match subject {
         // `*x` is any issuer, and a subject that ends so.
@@ -228,7 +228,7 @@ fn header_value(key: &str, value: &str) -> Option<Fault> {
         let message = format!("no request has the header `{name}`: {why}");
         return Some(Fault::new(message, "name a header that clients send"));
     }
-    let written = Written::of(value)?;
+    let written = Written::from_value(value)?;
     let is_control = |c: char| c.is_ascii_control() && c != '\t';
     if written.literal.contains(is_control) {
         return Some(Fault::new(

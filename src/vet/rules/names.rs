@@ -5,7 +5,7 @@ use crate::istio::MeshConfig;
 
 /// Why nobody has such a principal.
 pub(in crate::vet) fn principal(mesh: &MeshConfig, value: &str) -> Option<Fault> {
-    let written = Written::of(value)?;
+    let written = Written::from_value(value)?;
     if let Some((scheme, rest)) = value.split_once("://") {
         return Some(Fault::new(
             format!("`{value}` is nobody: Istio puts spiffe:// before what is written here"),
@@ -151,7 +151,7 @@ pub(in crate::vet) fn label(value: &str) -> Option<Fault> {
 
 /// Why no trust domain is like this.
 pub(in crate::vet) fn trust_domain(value: &str) -> Option<Fault> {
-    let literal = Written::of(value)?.literal;
+    let literal = Written::from_value(value)?.literal;
     no_name(value, "trust domain")
         .or_else(|| no_star(value, "trust domain"))
         .or_else(|| lower_name(value, literal, "trust domain"))

@@ -29,7 +29,7 @@ pub(in crate::vet) struct Written<'v> {
 
 impl<'v> Written<'v> {
     /// `None`: a lone star, which is anything. Of two stars only the first is read, as in Istio.
-    pub(in crate::vet) fn of(value: &'v str) -> Option<Self> {
+    pub(in crate::vet) fn from_value(value: &'v str) -> Option<Self> {
         if value == "*" {
             return None;
         }
@@ -66,7 +66,7 @@ pub(in crate::vet) fn placeholder(text: &str) -> Option<&str> {
 
 /// Why no `noun` is like a value, for the reasons that hold of every name: a placeholder, a blank.
 pub(in crate::vet) fn no_name(value: &str, noun: &str) -> Option<Fault> {
-    let literal = Written::of(value)?.literal;
+    let literal = Written::from_value(value)?.literal;
     if let Some(placeholder) = placeholder(literal) {
         let message = format!(
             "no {noun} is like `{value}`: `{placeholder}` was to be filled in, and was not"
@@ -95,7 +95,7 @@ pub(in crate::vet) fn no_name(value: &str, noun: &str) -> Option<Fault> {
 
 /// Why no `noun` is like a value that holds a second star.
 pub(in crate::vet) fn no_star(value: &str, noun: &str) -> Option<Fault> {
-    let literal = Written::of(value)?.literal;
+    let literal = Written::from_value(value)?.literal;
     literal.contains('*').then(|| {
         Fault::new(
             format!("no {noun} is like `{value}`: {STAR}, and no {noun} holds one otherwise"),
@@ -106,7 +106,7 @@ pub(in crate::vet) fn no_star(value: &str, noun: &str) -> Option<Fault> {
 
 /// What stands for itself in a value that could come so, and was hardly meant so; `instead`: what to write for a star.
 pub(in crate::vet) fn literally(value: &str, instead: &str) -> Option<Fault> {
-    let literal = Written::of(value)?.literal;
+    let literal = Written::from_value(value)?.literal;
     if let Some(placeholder) = placeholder(literal) {
         return Some(Fault::new(
             format!(
@@ -124,6 +124,7 @@ pub(in crate::vet) fn literally(value: &str, instead: &str) -> Option<Fault> {
 }
 
 /// What to write for a star that is not read.
-pub(in crate::vet) const ONE_STAR: &str = "write one star, at the start or at the end, or list the values";
+pub(in crate::vet) const ONE_STAR: &str =
+    "write one star, at the start or at the end, or list the values";
 const STAR: &str = "a star is a wildcard only once, as the first or the last letter";
 const FILL_IN: &str = "write the value itself, or let the tool fill it in before this is read";

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use crate::istio::{Action, AuthorizationPolicy, Position, Problems, Rule, Text};
 use crate::vet::Code;
-use crate::vet::logic::Logic;
-use crate::vet::report::notes::{Notes, name};
+use crate::vet::logic::{Logic, pattern_matches};
+use crate::vet::report::note::resource_name;
+use crate::vet::report::notes::Notes;
 use crate::vet::rules::candidates::Candidates;
 use crate::vet::rules::compiled::{Compiled, compile_rules};
 use crate::vet::rules::lists;
@@ -22,11 +23,11 @@ pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) -> Result<(), P
     let logic = Logic {
         paths: world.mesh.path_normalization,
     };
-    let all = Meaning {
+    let all = Rules {
         world,
         logic,
         rules: &rules,
-        candidates: Candidates::of(&rules),
+        candidates: Candidates::new(&rules),
     };
     for rule in &rules {
         if all.never_matches(rule, notes) {
@@ -38,14 +39,14 @@ pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) -> Result<(), P
     all.heads(notes)
 }
 
-struct Meaning<'r> {
+struct Rules<'r> {
     world: World<'r>,
     logic: Logic,
     rules: &'r [Compiled<'r>],
     candidates: Candidates,
 }
 
-impl<'r> Meaning<'r> {
+impl<'r> Rules<'r> {
     /// Notes a rule that never matches, or its parts that do not; whether it is the rule.
     fn never_matches(&self, compiled: &Compiled<'_>, notes: &mut Notes) -> bool {
         let Compiled {
@@ -142,7 +143,7 @@ impl<'r> Meaning<'r> {
             let whose = if std::ptr::eq(other.policy, policy) {
                 "the same policy".to_owned()
             } else {
-                name(&other.policy.meta)
+                resource_name(&other.policy.meta)
             };
             format!("{} in {whose}", other.rule.at)
         };
@@ -196,7 +197,7 @@ impl<'r> Meaning<'r> {
     /// Notes a GET that is denied where HEAD, which runs the same handler, is not.
     fn heads(&self, notes: &mut Notes) -> Result<(), Problems> {
         let policies = self.world.resources.authorization_policies.iter();
-        let gets: Vec<Get<'_>> = policies.flat_map(|policy| Get::of(policy)).collect();
+        let gets: Vec<Get<'_>> = policies.flat_map(|policy| Get::all_in(policy)).collect();
         let heads: Vec<AuthorizationPolicy> = gets.iter().map(Get::as_head).collect();
         let compiled = compile_rules(&heads, self.world.mesh)?;
         // INVARIANT: each of these has the one rule that was made of its GET.
@@ -256,7 +257,7 @@ struct Get<'r> {
 }
 
 impl<'r> Get<'r> {
-    fn of(policy: &'r AuthorizationPolicy) -> Vec<Self> {
+    fn all_in(policy: &'r AuthorizationPolicy) -> Vec<Self> {
         if policy.action != Action::Deny || policy.dry_run {
             return Vec::new();
         }
@@ -268,7 +269,12 @@ impl<'r> Get<'r> {
                 let Some(methods) = methods.filter(|list| list.not_values.is_empty()) else {
                     continue;
                 };
-                let matching = |method| methods.values.iter().find(|value| matches(value, method));
+                let matching = |method| {
+                    methods
+                        .values
+                        .iter()
+                        .find(|value| pattern_matches(value, method))
+                };
                 if let (Some(at), None) = (matching("GET"), matching("HEAD")) {
                     found.push(Self {
                         policy,
@@ -305,15 +311,5 @@ impl<'r> Get<'r> {
             rules: rule.into_iter().collect(),
             ..AuthorizationPolicy::default()
         }
-    }
-}
-
-/// Whether a pattern takes this text.
-pub(in crate::vet) fn matches(pattern: &str, text: &str) -> bool {
-    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
-        (Some(""), _) => true,
-        (Some(end), _) => text.ends_with(end),
-        (None, Some(start)) => text.starts_with(start),
-        (None, None) => pattern == text,
     }
 }
