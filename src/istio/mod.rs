@@ -63,6 +63,7 @@ pub use resource::legacy::{
     PortSelector, PrincipalBinding, RbacConfig, RbacMode, RbacTarget, ServiceRole,
     ServiceRoleBinding, StringMatch, Subject, TriggerRule,
 };
+pub(crate) use resource::mesh_config::{CONFIG_MAP, names_mesh_config};
 pub use resource::mesh_config::{
     ExtensionProvider, MeshConfig, PathNormalization, ProviderKind, RequestBodyInCheck,
 };

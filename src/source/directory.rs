@@ -144,7 +144,7 @@ impl Directory {
         } = Self::loader(gathered, default_namespace);
         let resources = loader.finish()?;
         // What is passed over is blank: a file that held documents and is passed over now has lost them.
-        let mut holdings = Holdings::of(gathered.files.iter().map(|file| &*file.name), &resources);
+        let mut holdings = Holdings::new(gathered.files.iter().map(|file| &*file.name), &resources);
         if let Some(file) = &gathered.mesh_config
             && let Ok(text) = &file.text
         {

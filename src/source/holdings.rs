@@ -18,7 +18,7 @@ struct Files {
 
 impl Holdings {
     /// Of all files that were read, those that something was read from are full.
-    pub(super) fn of<'f>(files: impl Iterator<Item = &'f str>, resources: &Resources) -> Self {
+    pub(super) fn new<'f>(files: impl Iterator<Item = &'f str>, resources: &Resources) -> Self {
         let own = resources.metas().map(|meta| &meta.at.file);
         let skipped = resources.skipped.iter().map(|skipped| &skipped.at.file);
         let full: BTreeSet<_> = own.chain(skipped).cloned().collect();

@@ -8,7 +8,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::files::Contents;
 use crate::istio::{
-    Limits, Node, Position, Problem, Sink, Value, documents, is_istio, is_our_kind,
+    CONFIG_MAP, Limits, Node, Position, Problem, Sink, Value, documents, is_istio, is_our_kind,
+    names_mesh_config,
 };
 
 /// Why a file is passed over.
@@ -190,7 +191,9 @@ fn targets_ours(item: &Node<'_>) -> bool {
     let name = asked("name");
     match (asked("group"), asked("kind")) {
         (Some(group), _) if is_istio(group) || is_pattern(group) => true,
-        (_, Some("ConfigMap")) => name.is_none_or(|name| name == "istio" || is_pattern(name)),
+        (_, Some(CONFIG_MAP)) => {
+            name.is_none_or(|name| names_mesh_config(CONFIG_MAP, name) || is_pattern(name))
+        }
         (Some(_), _) => false,
         (None, Some(kind)) => is_our_kind(kind) || !kind.chars().all(char::is_alphanumeric),
         (None, None) => true,
@@ -216,7 +219,8 @@ fn changes_ours(root: &Node<'_>, targets_ours: bool) -> bool {
     };
     let is_settings = || {
         let name = root.get("metadata").and_then(|meta| text(meta, "name"));
-        text(root, "kind") == Some("ConfigMap") && name == Some("istio")
+        let kind = text(root, "kind");
+        names_mesh_config(kind.unwrap_or_default(), name.unwrap_or_default())
     };
     let mut inner = items(root, "items").iter();
     is_istio(version) || is_settings() || inner.any(|item| changes_ours(item, targets_ours))

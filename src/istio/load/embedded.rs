@@ -2,6 +2,7 @@
 
 use crate::istio::MeshConfig;
 use crate::istio::decode;
+use crate::istio::resource::mesh_config::{CONFIG_MAP, CONFIG_MAP_NAME};
 use crate::istio::yaml::cursor::{Cursor, Sink};
 use crate::istio::yaml::reader::{Limits, documents};
 use crate::istio::yaml::suggest::nearest;
@@ -24,7 +25,7 @@ pub(super) fn resembles_mesh_config_map(document: &Node<'_>) -> bool {
 
 fn is_named_istio(document: &Node<'_>) -> bool {
     let metadata = document.get("metadata");
-    text(metadata.and_then(|metadata| metadata.get("name"))) == Some("istio")
+    text(metadata.and_then(|metadata| metadata.get("name"))) == Some(CONFIG_MAP_NAME)
         && mesh(document).is_some()
 }
 
@@ -60,5 +61,3 @@ pub(super) fn embedded_mesh_config(document: &Node<'_>, sink: &Sink) -> Option<M
     notes.into_iter().for_each(|note| sink.note(note));
     config
 }
-
-const CONFIG_MAP: &str = "ConfigMap";

@@ -3,7 +3,7 @@ use crate::istio::yaml::suggest::nearest;
 
 /// A kind that this crate reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ResourceKind {
     AuthorizationPolicy,
     ClusterRbacConfig,
     MeshPolicy,
@@ -19,7 +19,7 @@ pub(super) enum Kind {
 struct Group {
     name: &'static str,
     versions: &'static [&'static str],
-    kinds: &'static [(&'static str, Kind)],
+    kinds: &'static [(&'static str, ResourceKind)],
 }
 
 const GROUPS: &[Group] = &[
@@ -27,24 +27,27 @@ const GROUPS: &[Group] = &[
         name: "security.istio.io",
         versions: &["v1", "v1beta1"],
         kinds: &[
-            ("AuthorizationPolicy", Kind::AuthorizationPolicy),
-            ("PeerAuthentication", Kind::PeerAuthentication),
-            ("RequestAuthentication", Kind::RequestAuthentication),
+            ("AuthorizationPolicy", ResourceKind::AuthorizationPolicy),
+            ("PeerAuthentication", ResourceKind::PeerAuthentication),
+            ("RequestAuthentication", ResourceKind::RequestAuthentication),
         ],
     },
     Group {
         name: "authentication.istio.io",
         versions: &["v1alpha1"],
-        kinds: &[("MeshPolicy", Kind::MeshPolicy), ("Policy", Kind::Policy)],
+        kinds: &[
+            ("MeshPolicy", ResourceKind::MeshPolicy),
+            ("Policy", ResourceKind::Policy),
+        ],
     },
     Group {
         name: "rbac.istio.io",
         versions: &["v1alpha1"],
         kinds: &[
-            ("ClusterRbacConfig", Kind::ClusterRbacConfig),
-            ("RbacConfig", Kind::RbacConfig),
-            ("ServiceRole", Kind::ServiceRole),
-            ("ServiceRoleBinding", Kind::ServiceRoleBinding),
+            ("ClusterRbacConfig", ResourceKind::ClusterRbacConfig),
+            ("RbacConfig", ResourceKind::RbacConfig),
+            ("ServiceRole", ResourceKind::ServiceRole),
+            ("ServiceRoleBinding", ResourceKind::ServiceRoleBinding),
         ],
     },
 ];
@@ -93,7 +96,7 @@ pub(in crate::istio) fn meant(kind: &str) -> Option<(&'static str, String)> {
     Some((name, home.api_version()))
 }
 
-impl Kind {
+impl ResourceKind {
     /// The kind that a document of one of our groups says it is; otherwise the field to blame, and what to write there instead.
     pub(in crate::istio) fn find(
         group: &str,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::embedded::{embedded_mesh_config, is_mesh_config_map, mesh, resembles_mesh_config_map};
-use super::kind::{Kind, is_our_group};
+use super::kind::{ResourceKind, is_our_group};
 use super::slip::{Foreign, group, is_unread_list};
 use super::unique::{ageless_peers, duplicates};
 use crate::istio::decode;
@@ -201,12 +201,12 @@ impl Loader {
         if is_our_group(group) {
             let version = api_version.strip_prefix(group).unwrap_or_default();
             let version = version.strip_prefix('/').unwrap_or(version);
-            return match Kind::find(group, version, &kind) {
+            return match ResourceKind::find(group, version, &kind) {
                 Ok(kind) => self.resource(at, kind),
                 Err((field, message)) => blame(field, message),
             };
         }
-        match Foreign::of(&api_version, &kind) {
+        match Foreign::classify(&api_version, &kind) {
             Foreign::Slip(message) => blame("apiVersion", message),
             _ if *kind == *LIST => at.missing("items", "is missing; write the list's documents"),
             _ if is_unread_list(node) => {
@@ -263,7 +263,7 @@ impl Loader {
         self.resources.mesh_config = embedded_mesh_config(node, at.sink()).map(Arc::new);
     }
 
-    fn resource(&mut self, at: &Cursor<'_, '_>, kind: Kind) {
+    fn resource(&mut self, at: &Cursor<'_, '_>, kind: ResourceKind) {
         let empty = at.node().empty_map();
         let Some(document) = at.fields(decode::DOCUMENT) else {
             return;
@@ -275,37 +275,37 @@ impl Loader {
         let spec = &document.get_or("spec", &empty);
         let into = &mut self.resources;
         match kind {
-            Kind::AuthorizationPolicy => push(
+            ResourceKind::AuthorizationPolicy => push(
                 &mut into.authorization_policies,
                 named,
                 decode::authorization_policy(meta, spec),
             ),
-            Kind::RequestAuthentication => push(
+            ResourceKind::RequestAuthentication => push(
                 &mut into.request_authentications,
                 named,
                 decode::request_authentication(meta, spec),
             ),
-            Kind::PeerAuthentication => push(
+            ResourceKind::PeerAuthentication => push(
                 &mut into.peer_authentications,
                 named,
                 decode::peer_authentication(meta, spec),
             ),
-            Kind::Policy | Kind::MeshPolicy => push(
+            ResourceKind::Policy | ResourceKind::MeshPolicy => push(
                 &mut into.legacy_policies,
                 named,
-                decode::legacy_policy(meta, spec, kind == Kind::MeshPolicy),
+                decode::legacy_policy(meta, spec, kind == ResourceKind::MeshPolicy),
             ),
-            Kind::ClusterRbacConfig | Kind::RbacConfig => push(
+            ResourceKind::ClusterRbacConfig | ResourceKind::RbacConfig => push(
                 &mut into.rbac_configs,
                 named,
                 decode::rbac_config(meta, spec),
             ),
-            Kind::ServiceRole => push(
+            ResourceKind::ServiceRole => push(
                 &mut into.service_roles,
                 named,
                 decode::service_role(meta, spec),
             ),
-            Kind::ServiceRoleBinding => push(
+            ResourceKind::ServiceRoleBinding => push(
                 &mut into.service_role_bindings,
                 named,
                 decode::service_role_binding(meta, spec),

@@ -22,7 +22,7 @@ impl Foreign {
     ///
     /// A group that is spelled nearly like one of ours is never another's, whatever the kind. One of our kinds, spelled as it may be, is
     /// someone else's only under a group that is plainly theirs: a domain name that neither has to do with Istio nor is a part of our names.
-    pub(in crate::istio) fn of(api_version: &str, kind: &str) -> Self {
+    pub(in crate::istio) fn classify(api_version: &str, kind: &str) -> Self {
         let group = group(api_version);
         let spelled = tidy(group);
         let meant = meant(kind);
@@ -71,7 +71,10 @@ fn is_ours(item: &Node<'_>) -> bool {
         return false;
     };
     is_our_group(group(&api_version.text))
-        || matches!(Foreign::of(&api_version.text, &kind.text), Foreign::Slip(_))
+        || matches!(
+            Foreign::classify(&api_version.text, &kind.text),
+            Foreign::Slip(_)
+        )
 }
 
 /// The group of an `apiVersion`; all of it where there is no version, which makes `v1`, the core group, one of a single word.

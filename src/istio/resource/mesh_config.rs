@@ -160,3 +160,14 @@ pub struct RequestBodyInCheck {
     /// As bytes, not as text.
     pub pack_as_bytes: bool,
 }
+
+/// Whether a document of this kind and name is the ConfigMap in which Istio keeps its MeshConfig.
+pub(crate) fn names_mesh_config(kind: &str, name: &str) -> bool {
+    kind == CONFIG_MAP && name == CONFIG_MAP_NAME
+}
+
+/// The name of that ConfigMap.
+pub(in crate::istio) const CONFIG_MAP_NAME: &str = "istio";
+
+/// Its kind.
+pub(crate) const CONFIG_MAP: &str = "ConfigMap";

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::mesh_config::names_mesh_config;
 use crate::istio::{
     AuthorizationPolicy, Deployed, DeployedService, LegacyPolicy, MeshConfig, Meta,
     PeerAuthentication, Position, Problem, RbacConfig, RequestAuthentication, ServiceRole,
@@ -83,4 +84,12 @@ pub struct Skipped {
     pub name: String,
     /// Where it starts.
     pub at: Position,
+}
+
+impl Skipped {
+    /// Whether it is the ConfigMap in which Istio keeps its MeshConfig.
+    #[must_use]
+    pub fn is_mesh_config(&self) -> bool {
+        self.api_version == "v1" && names_mesh_config(&self.kind, &self.name)
+    }
 }

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fields::{Fields, is_spelling, unknown_field};
 use super::suggest::nearest;
 use super::tree::{Node, Plain, Style, Value};
 use crate::istio::{Position, Problem, ProblemKind, Text};
@@ -62,7 +61,7 @@ impl Sink {
         keep(&self.notes, note);
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.problems.borrow().len() > MAX_PROBLEMS
     }
 
@@ -126,7 +125,7 @@ impl fmt::Display for Path<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'t, 'p> {
     node: &'p Node<'t>,
-    path: Path<'p>,
+    pub(super) path: Path<'p>,
     sink: &'p Sink,
 }
 
@@ -183,51 +182,6 @@ impl<'t, 'p> Cursor<'t, 'p> {
         };
         let problem = Problem::new(self.at(), path.to_string(), message);
         self.sink.report(problem);
-    }
-
-    /// The fields of a map with a fixed set of keys; unknown ones are reported.
-    pub(crate) fn fields<'c>(&'c self, known: &'static [&'static str]) -> Option<Fields<'t, 'c>> {
-        let Some(entries) = self.node.entries() else {
-            self.wrong(format!(
-                "this is {}; a map with the fields {} is due",
-                self.node.describe(),
-                known.join(", ")
-            ));
-            return None;
-        };
-        for (index, entry) in entries.iter().enumerate() {
-            // A guess at what each of a million unknown keys meant would take long.
-            if self.sink.is_full() {
-                break;
-            }
-            let field = known.iter().find(|field| is_spelling(&entry.key, field));
-            let at = || self.sink.position(entry.line, entry.column);
-            let path = self.child(&entry.value, Step::Field(&entry.key)).path;
-            let message = match field {
-                None => unknown_field(&entry.key, known),
-                Some(field)
-                    if entries
-                        .iter()
-                        .take(index)
-                        .any(|e| is_spelling(&e.key, field)) =>
-                {
-                    format!("`{field}` is written twice, in two spellings; keep one")
-                }
-                Some(_) => continue,
-            };
-            self.sink
-                .report(Problem::new(at(), path.to_string(), message));
-        }
-        Some(Fields::of(self))
-    }
-
-    /// The fields of a map that may hold others than we know.
-    pub(crate) fn any_fields<'c>(&'c self) -> Option<Fields<'t, 'c>> {
-        if self.node.entries().is_none() {
-            self.wrong(format!("this is {}; a map is due", self.node.describe()));
-            return None;
-        }
-        Some(Fields::of(self))
     }
 
     /// The entries of a map whose keys the writer chooses. Empty when this is no map, which is reported.

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use super::cursor::{Cursor, Step, is_quotation_mark};
 use super::suggest::nearest;
 use super::tree::{Node, Value};
-use crate::istio::Text;
+use crate::istio::{Problem, Text};
 
 /// The fields of a map. A field that is null or absent is not there.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,7 @@ pub(crate) struct Fields<'t, 'c> {
 
 impl<'t, 'c> Fields<'t, 'c> {
     /// The fields of the map at a cursor.
-    pub(crate) fn of(cursor: &'c Cursor<'t, 'c>) -> Self {
+    pub(crate) fn new(cursor: &'c Cursor<'t, 'c>) -> Self {
         Self { cursor }
     }
 
@@ -122,6 +122,53 @@ impl<'t, 'c> Fields<'t, 'c> {
             check(item, &text);
             Some(text)
         })
+    }
+}
+
+impl<'t> Cursor<'t, '_> {
+    /// The fields of a map with a fixed set of keys; unknown ones are reported.
+    pub(crate) fn fields<'c>(&'c self, known: &'static [&'static str]) -> Option<Fields<'t, 'c>> {
+        let Some(entries) = self.node().entries() else {
+            self.wrong(format!(
+                "this is {}; a map with the fields {} is due",
+                self.node().describe(),
+                known.join(", ")
+            ));
+            return None;
+        };
+        for (index, entry) in entries.iter().enumerate() {
+            // A guess at what each of a million unknown keys meant would take long.
+            if self.sink().is_full() {
+                break;
+            }
+            let field = known.iter().find(|field| is_spelling(&entry.key, field));
+            let at = || self.sink().position(entry.line, entry.column);
+            let path = self.child(&entry.value, Step::Field(&entry.key)).path;
+            let message = match field {
+                None => unknown_field(&entry.key, known),
+                Some(field)
+                    if entries
+                        .iter()
+                        .take(index)
+                        .any(|e| is_spelling(&e.key, field)) =>
+                {
+                    format!("`{field}` is written twice, in two spellings; keep one")
+                }
+                Some(_) => continue,
+            };
+            self.sink()
+                .report(Problem::new(at(), path.to_string(), message));
+        }
+        Some(Fields::new(self))
+    }
+
+    /// The fields of a map that may hold others than we know.
+    pub(crate) fn any_fields<'c>(&'c self) -> Option<Fields<'t, 'c>> {
+        if self.node().entries().is_none() {
+            self.wrong(format!("this is {}; a map is due", self.node().describe()));
+            return None;
+        }
+        Some(Fields::new(self))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// A longer line is no request.
 pub(crate) const MAX_LINE: usize = 16 << 20;

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use tower_mesh::Workload;
-use tower_mesh::istio::{Problems, Skipped};
+use tower_mesh::istio::Problems;
 use tower_mesh::policy::{Engine, Request, compile, near_misses};
 use tower_mesh::source::{Configuration, Directory};
 
 use super::options::{Guarded, Options, ServiceName, tell_assumed_trust_domain};
-use crate::output::table::printable;
+use crate::printable::printable;
 
 /// Engines beyond these are made anew when they are asked for again.
 const MAX_ENGINES: usize = 256;
@@ -235,11 +235,8 @@ pub(crate) fn tell_unread(configuration: &Configuration) {
     let resources = &configuration.resources;
     // It wins only where no file of its own holds the settings.
     let is_map_used = resources.mesh_config.as_ref() == Some(&configuration.mesh_config);
-    let is_map = |skipped: &Skipped| {
-        (&*skipped.api_version, &*skipped.kind, &*skipped.name) == ("v1", "ConfigMap", "istio")
-    };
     for skipped in &resources.skipped {
-        if is_map_used && is_map(skipped) {
+        if is_map_used && skipped.is_mesh_config() {
             continue;
         }
         *kinds
