@@ -9,7 +9,7 @@ use rcgen::{
 
 use crate::identity::TrustDomain;
 
-use super::pki::PkiError;
+use super::pki_error::PkiError;
 
 /// What a certificate shall say: begins as a good SVID (key usage digitalSignature, critical; client and server authentication; no CA;
 /// from an hour ago for an hour) and is made worse by choice.

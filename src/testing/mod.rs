@@ -27,6 +27,7 @@ mod issuer;
 mod jwks_server;
 #[cfg(any(feature = "testing", feature = "pki"))]
 mod pki;
+mod pki_error;
 #[cfg(feature = "policy-testing")]
 pub mod policy;
 
@@ -37,4 +38,5 @@ pub use issuer::{Issuer, Token};
 #[cfg(feature = "testing")]
 pub use jwks_server::JwksServer;
 #[cfg(any(feature = "testing", feature = "pki"))]
-pub use pki::{Issued, Pki, PkiError};
+pub use pki::{Issued, Pki};
+pub use pki_error::PkiError;

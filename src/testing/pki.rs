@@ -16,6 +16,7 @@ use crate::identity::{SpiffeId, TrustDomain};
 use crate::tls::{Identity, TrustBundles, X509Svid};
 
 use super::certificate::{Authority, Leaf};
+use super::pki_error::PkiError;
 
 /// A throw-away certificate authority for one trust domain, made in memory; its keys are ECDSA P-256.
 ///
@@ -89,7 +90,9 @@ impl Pki {
         let key = KeyPair::from_pem(key).map_err(PkiError::new)?;
         let again = Self::signing_with(trust_domain, root, key)?;
         if name_and_key(&stored)? != name_and_key(&again.root)? {
-            return Err(PkiError("the root has another name or another key".into()));
+            return Err(PkiError::from_text(
+                "the root has another name or another key",
+            ));
         }
         Ok(Self {
             root: stored,
@@ -275,28 +278,6 @@ impl fmt::Debug for Issued {
         f.debug_struct("Issued")
             .field("chain", &self.chain.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// A certificate that could not be made.
-#[derive(Debug)]
-pub struct PkiError(Box<dyn std::error::Error + Send + Sync>);
-
-impl PkiError {
-    pub(super) fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self(Box::new(error))
-    }
-}
-
-impl fmt::Display for PkiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the certificate cannot be made")
-    }
-}
-
-impl std::error::Error for PkiError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.0)
     }
 }
 

@@ -1,8 +1,7 @@
 //! What a failing test says.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
-use super::Expectation;
 use crate::istio::Action;
 use crate::policy::{Attributes, Engine, Judgement, PolicyId, Request, RuleReport};
 
@@ -67,7 +66,7 @@ pub(super) fn answer_line(engine: &Engine, judgement: &Judgement) -> String {
 pub(super) fn difference(
     engine: &Engine,
     request: &Request,
-    expected: &Expectation,
+    expected: impl Display,
     judgement: &Judgement,
 ) -> String {
     let mut text = format!(
