@@ -21,7 +21,7 @@ pub(super) struct Policies<'a> {
 
 impl<'a> Policies<'a> {
     /// Sorts the Policies by what they cover.
-    pub(super) fn of(writer: &mut Writer<'a>) -> Self {
+    pub(super) fn new(writer: &mut Writer<'a>) -> Self {
         let mut policies = Self::default();
         for policy in &writer.resources.legacy_policies {
             let policy = &**policy;
@@ -199,7 +199,7 @@ fn check<'p>(
     broader: impl IntoIterator<Item = &'p LegacyPolicy>,
 ) {
     for broad in broader {
-        let (own, theirs) = (Demand::of(policy), Demand::of(broad));
+        let (own, theirs) = (Demand::new(policy), Demand::new(broad));
         if theirs != Demand::Nothing && own != Demand::Always && own != theirs {
             let message = format!(
                 "lets requests pass without a token for which a broader one (at {}) demands one, and a DENY for all cannot be taken back for some; give the broader one targets",
@@ -367,7 +367,7 @@ impl<'s> Scope<'s> {
                 spec,
             );
         }
-        let rules = Demand::of(policy).rules(writer, policy, &self.ports);
+        let rules = Demand::new(policy).rules(writer, policy, &self.ports);
         if !rules.is_empty() {
             let spec = Yaml::map([
                 ("selector", selector(&self.labels)),

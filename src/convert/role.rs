@@ -104,13 +104,13 @@ fn slots(
             );
             writer.note(&rule.at, field("services"), message);
         }
-        slots.extend(fitting.into_iter().filter(counts).map(Slot::of));
+        slots.extend(fitting.into_iter().filter(counts).map(Slot::for_place));
     }
     with_labels(writer, index, rule, slots)
 }
 
 impl Slot {
-    pub(super) fn of(place: &Place) -> Self {
+    pub(super) fn for_place(place: &Place) -> Self {
         Self {
             labels: place.labels.clone(),
             ports: place.ports.clone(),

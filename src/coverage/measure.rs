@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::Report;
-use super::rules::{self, Asked, Rule, Rules, permission_tests, principal_tests};
+use super::rules::{self, Asked, CountedRule, Rules, permission_tests, principal_tests};
 use crate::istio::Action;
 use crate::policy::ir::Policy;
 use crate::policy::{Attributes, Chain, Chains, Engine, Judgement, PerPort, Request, eval};
@@ -110,7 +110,7 @@ impl Coverage {
     /// What is covered so far.
     #[must_use]
     pub fn report(&self) -> Report {
-        Report::of(&self.rules.list, self.requests)
+        Report::new(&self.rules.list, self.requests)
     }
 }
 
@@ -137,7 +137,7 @@ fn rank(action: Action) -> u8 {
 }
 
 /// Notes what a rule says to a request, and which of its clauses its answer hangs on.
-fn note(rule: &mut Rule, asked: &Asked, policy: &Policy, request: &Request) {
+fn note(rule: &mut CountedRule, asked: &Asked, policy: &Policy, request: &Request) {
     let permissions: Vec<Vec<bool>> = policy
         .permissions
         .iter()

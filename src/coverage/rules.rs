@@ -19,7 +19,7 @@ pub(super) struct RuleKey {
 
 /// What was seen of a rule.
 #[derive(Clone, Debug)]
-pub(super) struct Rule {
+pub(super) struct CountedRule {
     pub(super) key: RuleKey,
     pub(super) at: Position,
     pub(super) matched: u64,
@@ -35,7 +35,7 @@ pub(super) struct Clause {
     pub(super) decisive: bool,
 }
 
-impl Rule {
+impl CountedRule {
     /// The number of the clause that is written there.
     fn clause(&mut self, at: &Position, field: &str) -> usize {
         let is_it = |clause: &Clause| clause.at == *at && clause.field == field;
@@ -66,7 +66,7 @@ impl Rule {
 /// Rules, each once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
-    pub(super) list: Vec<Rule>,
+    pub(super) list: Vec<CountedRule>,
     numbers: HashMap<RuleKey, usize>,
 }
 
@@ -87,7 +87,7 @@ impl Rules {
         }
         let number = self.list.len();
         self.numbers.insert(key.clone(), number);
-        self.list.push(Rule {
+        self.list.push(CountedRule {
             key: key.clone(),
             at: at.clone(),
             matched: 0,
@@ -169,7 +169,7 @@ fn one(
 
 /// The numbers of an entry's clauses: by the places where they were written, else (legacy roles) by what they say.
 fn clauses(
-    rule: &mut Rule,
+    rule: &mut CountedRule,
     rule_at: &Position,
     places: &[&ClauseOrigin],
     tests: impl ExactSizeIterator<Item = String>,
