@@ -73,7 +73,7 @@ impl Peer {
     /// the id for verified.
     #[must_use]
     pub fn proven(remote: SocketAddr, local: SocketAddr, spiffe_id: SpiffeId) -> Self {
-        let certificate = Some(PeerCertificate::of(spiffe_id));
+        let certificate = Some(PeerCertificate::from_spiffe_id(spiffe_id));
         let facts = TlsFacts {
             certificate,
             ..TlsFacts::default()

@@ -20,7 +20,7 @@ pub struct PeerCertificate {
 impl PeerCertificate {
     /// The facts of a certificate that holds this one identity and nothing else.
     #[must_use]
-    pub fn of(spiffe_id: SpiffeId) -> Self {
+    pub fn from_spiffe_id(spiffe_id: SpiffeId) -> Self {
         Self {
             uri_sans: vec![spiffe_id.as_str().to_owned()],
             spiffe_id: Some(spiffe_id),
