@@ -45,7 +45,9 @@ fuzz_target!(|line: &str| {
 });
 
 /// What the command gives up with, as `lines` knows it.
-#[derive(Debug)]
-enum Failure {
-    Question(String),
+mod failure {
+    #[derive(Debug)]
+    pub(crate) enum Failure {
+        Question(String),
+    }
 }

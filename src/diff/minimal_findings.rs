@@ -6,7 +6,10 @@ use super::witness::Witness;
 use crate::policy::Judgement;
 
 /// What was found, without requests that say beside what a rule names what another says that it names, and are answered alike.
-pub(super) fn telling(pool: &Pool, found: &[(Witness, (Judgement, Judgement))]) -> Vec<Witness> {
+pub(super) fn minimal_findings(
+    pool: &Pool,
+    found: &[(Witness, (Judgement, Judgement))],
+) -> Vec<Witness> {
     let mut found: Vec<_> = found.iter().collect();
     let mut place = 0;
     loop {

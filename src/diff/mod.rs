@@ -40,20 +40,19 @@
 //! # Ok::<(), tower_mesh::istio::Problems>(())
 //! ```
 
-mod beside;
 mod fact;
+mod minimal_findings;
 mod names;
 mod node;
 mod pool;
-mod random;
 mod rules;
 mod run;
 mod sample;
 mod search;
-mod telling;
 mod tokens;
+mod unanswerable_changes;
 mod witness;
 
-pub use beside::beside;
 pub use search::{Found, Search};
+pub use unanswerable_changes::unanswerable_changes;
 pub use witness::Witness;

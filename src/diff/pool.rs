@@ -49,7 +49,7 @@ impl Pool {
     }
 
     /// Everything known of a dimension.
-    pub(super) fn of(&self, dimension: &Dimension) -> &[Fact] {
+    pub(super) fn get(&self, dimension: &Dimension) -> &[Fact] {
         self.facts.get(dimension).map_or(&[], Vec::as_slice)
     }
 

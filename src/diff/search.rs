@@ -1,5 +1,4 @@
 use super::rules::Side;
-use super::run::Run;
 use super::witness::Witness;
 use crate::policy::{Engine, Judgement, Request};
 
@@ -58,12 +57,6 @@ impl<'a> Search<'a> {
     pub fn access_only(mut self) -> Self {
         self.access_only = true;
         self
-    }
-
-    /// Looks.
-    #[must_use]
-    pub fn run(&self) -> Found {
-        Run::new(self).run()
     }
 
     pub(super) fn engine(&self, side: Side) -> &'a Engine {

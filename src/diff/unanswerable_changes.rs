@@ -8,7 +8,7 @@ use crate::policy::{Engine, LegacyAuthentication};
 ///
 /// Of the ports that either side names, and of `port`; one sentence each. Empty: nothing.
 #[must_use]
-pub fn beside(old: &Engine, new: &Engine, port: u16) -> Vec<String> {
+pub fn unanswerable_changes(old: &Engine, new: &Engine, port: u16) -> Vec<String> {
     let mut said = Vec::new();
     let (before, after) = (old.path_normalization(), new.path_normalization());
     if before != after {
@@ -29,7 +29,7 @@ pub fn beside(old: &Engine, new: &Engine, port: u16) -> Vec<String> {
             said.push(format!("mutual TLS of port {port}: {before}, now {after}"));
         }
         let (before, after) = (old.authentication(port), new.authentication(port));
-        let (before, after) = (Tokens::of(before), Tokens::of(after));
+        let (before, after) = (Tokens::new(before), Tokens::new(after));
         if let Some(change) = before.change(&after) {
             said.push(format!("end-user tokens on port {port}: {change}"));
         }

@@ -1,25 +1,27 @@
 //! The command line of tower-mesh: asks the engine in a shell what it would decide, and prints what runs as Envoy's configuration.
 
 mod commands;
+mod failure;
 mod input;
 mod output;
+mod printable;
 
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use tower_mesh::istio::Problems;
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[cfg(not(feature = "pki"))]
 use crate::commands::absent;
 #[cfg(feature = "pki")]
 use crate::commands::pki;
 use crate::commands::{check, completions, convert, coverage, diff, envoy, man, vet};
+use crate::failure::Failure;
 
 /// Istio's policies without a sidecar: what they decide, why, and as Envoy runs them
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
-pub(crate) struct CommandLine {
+struct CommandLine {
     #[command(subcommand)]
     command: Command,
 }
@@ -52,12 +54,12 @@ enum Command {
 fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
         Command::Check(check) => check.run(),
-        Command::Completions(completions) => completions.run(),
+        Command::Completions(completions) => completions.run(CommandLine::command()),
         Command::Convert(convert) => convert.run(),
         Command::Coverage(coverage) => coverage.run(),
         Command::Diff(diff) => diff.run(),
         Command::Envoy(envoy) => envoy.run(),
-        Command::Man(man) => man.run(),
+        Command::Man(man) => man.run(CommandLine::command()),
         Command::Pki(pki) => pki.run(),
         Command::Vet(vet) => vet.run(),
     };
@@ -69,38 +71,5 @@ fn main() -> ExitCode {
             eprintln!("{failure}");
             ExitCode::from(2)
         }
-    }
-}
-
-/// Why a command gave up.
-#[derive(Debug)]
-enum Failure {
-    /// The configuration is wrong.
-    Configuration(Problems),
-    /// The question is wrong.
-    Question(String),
-    /// Input or output does not work.
-    Io(io::Error),
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Configuration(problems) => problems.fmt(f),
-            Self::Question(message) => write!(f, "error: {message}"),
-            Self::Io(error) => write!(f, "error: {error}"),
-        }
-    }
-}
-
-impl From<Problems> for Failure {
-    fn from(problems: Problems) -> Self {
-        Self::Configuration(problems)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// Make certificates for development (needs the feature pki)
 #[derive(Debug, Args)]

@@ -8,13 +8,13 @@ use clap::Args;
 use serde_json::{Map, Value};
 use tower_mesh::identity::SpiffeId;
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::input::lines::Lines;
 use crate::input::options::{Format, NoPolicy, Options, key_and_value};
 use crate::input::question::Question;
 use crate::input::world::World;
 use crate::output::answer::Answer;
-use crate::output::table::printable;
+use crate::printable::printable;
 
 /// Say whether requests are allowed, by which rule, and why
 #[derive(Debug, Args)]

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use crate::{CommandLine, Failure};
+use crate::failure::Failure;
 
 /// Print the completions of a shell
 #[derive(Debug, Args)]
@@ -26,10 +26,9 @@ Examples:
 Exit status: 0.";
 
 impl Completions {
-    pub(crate) fn run(&self) -> Result<ExitCode, Failure> {
+    pub(crate) fn run(&self, mut command: clap::Command) -> Result<ExitCode, Failure> {
         // The generator panics when it cannot write, so it writes to memory.
         let mut script = Vec::new();
-        let mut command = CommandLine::command();
         clap_complete::generate(self.shell, &mut command, "tower-mesh", &mut script);
         let mut out = io::stdout().lock();
         out.write_all(&script)?;

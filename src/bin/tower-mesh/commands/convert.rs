@@ -12,7 +12,7 @@ use tower_mesh::convert::{Conversion, Services, convert};
 use tower_mesh::istio::ServiceRoleBinding;
 use tower_mesh::source::Directory;
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::input::options::{Domain, ServiceName, key_and_value, tell_assumed_trust_domain};
 use crate::input::world::tell_unread;
 

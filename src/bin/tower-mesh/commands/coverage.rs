@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use clap::Args;
 use tower_mesh::coverage::{Coverage as Covered, Report};
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::input::lines::Lines;
 use crate::input::options::{Format, NoPolicy, Options, ServiceName};
 use crate::input::question::Question;
 use crate::input::world::World;
-use crate::output::table::printable;
+use crate::printable::printable;
 
 /// Say which rules and clauses the requests of a file put to the test
 #[derive(Debug, Args)]
@@ -55,7 +55,7 @@ would cover nothing. --allow-no-policy accepts that.";
 const MAX_PLACES: usize = 256;
 
 /// Which engine judges a request: the services it names, and its port.
-type Place = (Option<Vec<ServiceName>>, u16);
+type EngineKey = (Option<Vec<ServiceName>>, u16);
 
 impl Coverage {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
@@ -87,7 +87,7 @@ impl Coverage {
     fn report(&self, world: &mut World<'_>) -> Result<Report, Failure> {
         let own = world.engine().clone();
         let mut whole = Covered::new(&own);
-        let mut elsewhere: HashMap<Place, Covered> = HashMap::new();
+        let mut elsewhere: HashMap<EngineKey, Covered> = HashMap::new();
         let mut lines = Lines::open(&self.requests)?;
         while let Some(line) = lines.next(&mut io::sink())? {
             let question = Question::read(line);

@@ -7,14 +7,15 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tower_mesh::diff::{Found, Search, beside};
+use tower_mesh::diff::{Found, Search, unanswerable_changes};
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::input::lines::Lines;
 use crate::input::options::{Format, Guarded, NoPolicy, Protocol, tell_assumed_trust_domain};
 use crate::input::world::World;
 use crate::output::answer::Answer;
-use crate::output::table::{Table, printable};
+use crate::output::table::AccessTable;
+use crate::printable::printable;
 
 /// Say which requests two configurations answer differently: who gains access, and who loses it
 #[derive(Debug, Args)]
@@ -81,7 +82,7 @@ impl Diff {
             }
         };
         let port = self.guarded.port();
-        let other = beside(worlds.0.engine(), worlds.1.engine(), port);
+        let other = unanswerable_changes(worlds.0.engine(), worlds.1.engine(), port);
         for sentence in &other {
             eprintln!("note: {sentence}");
         }
@@ -202,7 +203,7 @@ struct Changed<'a> {
 /// What differs, printed at once or as a table at the end.
 struct Report {
     out: BufWriter<io::StdoutLock<'static>>,
-    table: Option<Table>,
+    table: Option<AccessTable>,
     changed: usize,
     derived: Option<Found>,
 }
@@ -211,7 +212,7 @@ impl Report {
     fn new(format: Format, port: u16) -> Self {
         Self {
             out: BufWriter::new(io::stdout().lock()),
-            table: (format == Format::Text).then(|| Table::new(port)),
+            table: (format == Format::Text).then(|| AccessTable::new(port)),
             changed: 0,
             derived: None,
         }

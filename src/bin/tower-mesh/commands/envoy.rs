@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::Value;
 use tower_mesh::policy::envoy;
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::input::options::{Options, Protocol, tell_assumed_trust_domain};
 use crate::input::world::World;
 

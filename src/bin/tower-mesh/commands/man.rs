@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 
-use crate::{CommandLine, Failure};
+use crate::failure::Failure;
 
 /// Print a manual page, or write all of them
 #[derive(Debug, Args)]
@@ -31,8 +31,7 @@ Exit status: 0, or 2 when there is no such command or a page cannot be
 written.";
 
 impl Man {
-    pub(crate) fn run(&self) -> Result<ExitCode, Failure> {
-        let mut program = CommandLine::command();
+    pub(crate) fn run(&self, mut program: clap::Command) -> Result<ExitCode, Failure> {
         // Subcommands get their full names (`tower-mesh check`) only then.
         program.build();
         match (&self.dir, &self.command) {

@@ -14,7 +14,7 @@ use tower_mesh::testing::{Authority, Leaf, Pki as Root};
 use tower_mesh::tls::{Credentials, Files, Identity, Settings, TrustBundles, X509Svid};
 use zeroize::Zeroizing;
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::input::options::namespace_and_account;
 
 /// Make certificates for development: a root, and a certificate and key for each workload

@@ -10,7 +10,7 @@ use tower_mesh::istio::{Position, Problem};
 use tower_mesh::source::Directory;
 use tower_mesh::vet::{self, Code, Explanation, Report, Severity, UnknownCode};
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::input::options::{
     ASSUMED_TRUST_DOMAIN, Domain, key_and_value, namespace_and_account, tell_assumed_trust_domain,
 };

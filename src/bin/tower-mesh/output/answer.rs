@@ -35,12 +35,12 @@ struct Asked {
 
 #[derive(Debug, Default, PartialEq, Serialize)]
 struct DryRuns {
-    allow: Option<Outcome>,
-    deny: Option<Outcome>,
+    allow: Option<DryRunResult>,
+    deny: Option<DryRunResult>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
-struct Outcome {
+struct DryRunResult {
     result: &'static str,
     policy: Option<String>,
 }
@@ -71,8 +71,8 @@ impl Answer {
                 })
                 .collect(),
             dry_run: DryRuns {
-                allow: marks.and_then(|marks| Outcome::of(marks.dry_run_allow.as_ref())),
-                deny: marks.and_then(|marks| Outcome::of(marks.dry_run_deny.as_ref())),
+                allow: marks.and_then(|marks| DryRunResult::from_run(marks.dry_run_allow.as_ref())),
+                deny: marks.and_then(|marks| DryRunResult::from_run(marks.dry_run_deny.as_ref())),
             },
             error: None,
             explain: explain.then(|| engine.explain_judgement(request)),
@@ -144,8 +144,8 @@ impl Answer {
     }
 }
 
-impl Outcome {
-    fn of(run: Option<&DryRun>) -> Option<Self> {
+impl DryRunResult {
+    fn from_run(run: Option<&DryRun>) -> Option<Self> {
         run.map(|run| Self {
             result: if run.allowed { "allowed" } else { "denied" },
             policy: run.policy.as_ref().map(PolicyId::to_string),

@@ -5,13 +5,14 @@ use std::fmt;
 use serde_json::Value;
 
 use super::answer::Answer;
+use crate::printable::printable;
 
 /// Of more in one section only the number is told.
 const ROWS: usize = 25;
 
 /// Changed answers by what they mean for the caller.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct AccessTable {
     /// Goes without saying.
     port: u16,
     gains: Section,
@@ -26,7 +27,7 @@ struct Section {
     count: usize,
 }
 
-impl Table {
+impl AccessTable {
     pub(crate) fn new(port: u16) -> Self {
         Self {
             port,
@@ -56,7 +57,7 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for AccessTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (title, section) in [
             ("Gains access", &self.gains),
@@ -161,14 +162,4 @@ fn brief(value: &Value) -> String {
         Value::Array(list) if list.len() == 1 => list.first().map(brief).unwrap_or_default(),
         other => other.to_string(),
     }
-}
-
-/// A request may hold what would command a terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            c if c.is_control() => c.escape_default().to_string(),
-            c => c.to_string(),
-        })
-        .collect()
 }
