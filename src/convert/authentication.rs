@@ -104,7 +104,7 @@ fn ports(writer: &mut Writer<'_>, selectors: &[PortSelector]) -> Vec<Option<u16>
     ports
 }
 
-/// The older of two Policies for one place; without times nobody can say which.
+/// The older of two Policies for one place; without times it is unknown.
 fn older<'a>(
     writer: &mut Writer<'_>,
     known: Option<&'a LegacyPolicy>,
@@ -135,7 +135,7 @@ fn older<'a>(
     first
 }
 
-/// Policies as PeerAuthentications, RequestAuthentications and a DENY for whoever brings no token.
+/// Policies as PeerAuthentications, RequestAuthentications and a DENY for requests without a token.
 pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
     let Some(first) = writer.resources.legacy_policies.first() else {
         return;

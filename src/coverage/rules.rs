@@ -98,7 +98,8 @@ impl Rules {
     }
 }
 
-/// A rule as one chain asks it: for each of its entries, the clauses whose tests it is the `and` of.
+/// A rule as one chain asks it: for each of its entries, the clauses whose tests it is the `and`
+/// of.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) rule: usize,
@@ -106,7 +107,7 @@ pub(super) struct Asked {
     pub(super) principals: Vec<Vec<usize>>,
 }
 
-/// Lists the rules of a chain, in its order; `None` for what nobody wrote: the entry of an empty rule list.
+/// Lists the rules of a chain, in its order; `None` for the implied entry of an empty rule list.
 pub(super) fn list(
     rules: &mut Rules,
     origins: &Origins,
@@ -167,7 +168,8 @@ fn one(
     asked
 }
 
-/// The numbers of an entry's clauses: by the places where they were written, else (legacy roles) by what they say.
+/// The numbers of an entry's clauses: by the places where they were written, else (legacy roles) by
+/// what they say.
 fn clauses(
     rule: &mut CountedRule,
     rule_at: &Position,

@@ -41,7 +41,7 @@ pub(super) enum Fact {
 }
 
 impl Fact {
-    /// The request with this instead of what it said.
+    /// The request with this fact in place of its own.
     pub(super) fn in_place(&self, witness: &Witness) -> Witness {
         let mut changed = witness.clone();
         match self.clone() {

@@ -5,7 +5,8 @@ use super::pool::Pool;
 use super::witness::Witness;
 use crate::policy::Judgement;
 
-/// What was found, without requests that say beside what a rule names what another says that it names, and are answered alike.
+/// The findings without near-duplicates: of two requests with the same answers that differ only in
+/// one text, the one with the text that a rule names stays.
 pub(super) fn minimal_findings(
     pool: &Pool,
     found: &[(Witness, (Judgement, Judgement))],

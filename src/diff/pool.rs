@@ -17,7 +17,8 @@ const MOST_FACTS: usize = 400;
 /// Of so many of the texts seen before, each is joined with a new one.
 const PARTNERS: usize = 8;
 
-/// What requests can say, gathered from the literals of rules: each literal, its neighbours, and nothing.
+/// What requests can say, gathered from the literals of rules: each literal, its neighbours, and
+/// nothing.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     facts: BTreeMap<Dimension, Vec<Fact>>,
@@ -26,7 +27,7 @@ pub(super) struct Pool {
     ends: BTreeMap<Dimension, Vec<String>>,
     literals: BTreeMap<Dimension, Vec<String>>,
     names: Names,
-    /// What rules name, as far as it can be said, and not what lies beside it.
+    /// The texts that rules name, as far as they can be written, without near misses.
     named: Vec<Fact>,
     /// Paths are written in other ways, too: both sides normalize them differently.
     pub(super) respell: bool,

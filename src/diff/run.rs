@@ -30,7 +30,7 @@ const LEAST: usize = 4;
 struct Run<'a> {
     search: &'a Search<'a>,
     pool: Pool,
-    /// Whose tokens come as far as the rules; empty: anybody's.
+    /// Issuers whose tokens reach the rules; empty: all issuers.
     issuers: Vec<String>,
     /// Requests that meet changed rules.
     bases: Vec<Witness>,
@@ -179,7 +179,7 @@ impl<'a> Run<'a> {
         true
     }
 
-    /// Whether a request comes as far as the rules: its token is somebody's whose tokens are good.
+    /// Whether a request reaches the rules: it has no token, or one of an accepted issuer.
     fn can_come_in(&self, witness: &Witness) -> bool {
         let Some(claims) = &witness.claims else {
             return true;
@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
         self.issuers.is_empty() || known.any(|known| Some(known.as_str()) == issuer)
     }
 
-    /// The request with a fact; a token that it brings is somebody's.
+    /// The request with a fact; a token that it brings gets an issuer.
     fn say(&self, fact: &Fact, witness: &Witness) -> Witness {
         let mut changed = fact.in_place(witness);
         if let (Some(claims), Some(issuer)) = (&mut changed.claims, self.issuers.first()) {
@@ -199,7 +199,7 @@ impl<'a> Run<'a> {
         changed
     }
 
-    /// Takes away whatever does not change either answer.
+    /// Removes every fact that changes neither answer.
     fn strip(
         &self,
         mut witness: Witness,
@@ -284,7 +284,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Past what hides a rule, as far as that can be done; the last of what comes back are the best.
+    /// Leads past what hides a rule, as far as possible; the best results come last.
     fn lead(&mut self, met: Witness, held: &[Held<'a>], rule: Rule<'a>) -> Vec<Witness> {
         let mut open = vec![(met, held.to_vec(), 0)];
         let mut ends = Vec::new();

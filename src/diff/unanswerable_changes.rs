@@ -4,15 +4,16 @@ use super::tokens::Tokens;
 use crate::istio::MtlsMode;
 use crate::policy::{Engine, LegacyAuthentication};
 
-/// What changes and is in no answer: which connections are accepted, which tokens are good, how paths are written.
+/// The changes that no answer shows: which connections are accepted, which tokens are good, how
+/// paths are normalized.
 ///
-/// Of the ports that either side names, and of `port`; one sentence each. Empty: nothing.
+/// One sentence for each change, for the ports that either side names and for `port`.
 #[must_use]
 pub fn unanswerable_changes(old: &Engine, new: &Engine, port: u16) -> Vec<String> {
-    let mut said = Vec::new();
+    let mut changes = Vec::new();
     let (before, after) = (old.path_normalization(), new.path_normalization());
     if before != after {
-        said.push(format!(
+        changes.push(format!(
             "paths are normalized otherwise: {before:?}, now {after:?}"
         ));
     }
@@ -26,15 +27,15 @@ pub fn unanswerable_changes(old: &Engine, new: &Engine, port: u16) -> Vec<String
         let (before, after) = (old.mtls(port), new.mtls(port));
         if mode(before) != mode(after) {
             let (before, after) = (mode(before), mode(after));
-            said.push(format!("mutual TLS of port {port}: {before}, now {after}"));
+            changes.push(format!("mutual TLS of port {port}: {before}, now {after}"));
         }
         let (before, after) = (old.authentication(port), new.authentication(port));
         let (before, after) = (Tokens::new(before), Tokens::new(after));
         if let Some(change) = before.change(&after) {
-            said.push(format!("end-user tokens on port {port}: {change}"));
+            changes.push(format!("end-user tokens on port {port}: {change}"));
         }
     }
-    said
+    changes
 }
 
 /// A port that nothing speaks of takes both (Istio's default).

@@ -1,29 +1,38 @@
-//! Istio's resources as written: `security.istio.io` (v1, v1beta1), the 2018 `authentication.istio.io/v1alpha1` and
-//! `rbac.istio.io/v1alpha1`, and the parts of MeshConfig that decide.
+//! Istio's resources as written: `security.istio.io` (v1, v1beta1), the 2018
+//! `authentication.istio.io/v1alpha1` and `rbac.istio.io/v1alpha1`, and the parts of MeshConfig
+//! that decide.
 //!
-//! This room reads text and says what is wrong with it, with file, line, column and field. What the resources *mean* is decided by
+//! This room reads text and says what is wrong with it, with file, line, column and field. What the
+//! resources *mean* is decided by
 //! [`policy`](crate::policy). Every text keeps the [`Position`] it was written at, so that later stages can point at it too.
 //!
 //! [`parse`] reads one text, a [`Loader`] several, [`parse_mesh_config`] the mesh's settings. Documents are YAML or JSON, as many as
-//! a text holds, `List` kinds included. Documents of other API groups are listed under [`Resources::skipped`], so that the dump of a
-//! cluster can be read, and of those of Kubernetes that deploy workloads what policies refer to is kept in [`Resources::workloads`];
-//! `status` and everything of `metadata` is accepted. In a `spec` nothing is passed over: an unknown field, kind or word is an error, all of
-//! them are told at once, and [`Resources::notes`] lists what is allowed and probably not meant.
+//! a text holds, `List` kinds included. Documents of other API groups are listed under
+//! [`Resources::skipped`], so that the dump of a cluster can be read, and of those of Kubernetes
+//! that deploy workloads what policies refer to is kept in [`Resources::workloads`]; `status` and
+//! everything of `metadata` is accepted. In a `spec` nothing is passed over: an unknown field, kind
+//! or word is an error, all of them are reported at once, and [`Resources::notes`] lists what is
+//! allowed and probably not meant.
 //!
-//! A document is someone else's only when it plainly is. One of our kinds without a group or version, under another group of Istio's
-//! (`config.istio.io` had a ServiceRole), under a group that is no domain name or names Istio, is an error that says what to write, and so
-//! is whatever stands under a misspelling of our groups. Under another domain, such as Linkerd's `policy.linkerd.io`, it is skipped with a note.
+//! A document is someone else's only when it plainly is. One of our kinds without a group or
+//! version, under another group of Istio's (`config.istio.io` had a ServiceRole), under a group
+//! that is no domain name or names Istio, is an error that says what to write, and so is every
+//! document under a misspelling of our groups. Under another domain, such as Linkerd's
+//! `policy.linkerd.io`, it is skipped with a note.
 //!
-//! A text has at most 64 MiB, a document at most two million values, nested at most 100 deep in each of YAML's two styles, of which
-//! 10,000 may come from aliases; what is beyond is an error.
+//! A text has at most 64 MiB, a document at most two million values, nested at most 100 deep in
+//! each of YAML's two styles, of which 10,000 may come from aliases; what is beyond is an error.
 //!
 //! # Differences from Envoy/Istio
 //!
-//! - What Istio's webhook or its schema rejects is rejected here, too, and so are unknown fields, which a server may prune silently.
-//! - `presence: REQUIRED`, `mtls.allowTls: true`, a legacy rule without `services` and unknown constraint keys are refused: their
-//!   meaning is unsettled, or differed between versions.
-//! - A path template must start with a single `/`; Istio lets others pass, which Envoy then refuses.
-//! - Two PeerAuthentications for one whole namespace need a `creationTimestamp` each, because only the older one counts.
+//! - What Istio's webhook or its schema rejects is rejected here, too, and so are unknown fields,
+//!   which a server may prune silently.
+//! - `presence: REQUIRED`, `mtls.allowTls: true`, a legacy rule without `services` and unknown
+//!   constraint keys are refused: their meaning is unsettled, or differed between versions.
+//! - A path template must start with a single `/`; Istio lets others pass, which Envoy then
+//!   refuses.
+//! - Two PeerAuthentications for one whole namespace need a `creationTimestamp` each, because only
+//!   the older one counts.
 //!
 //! # Example
 //!

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use crate::istio::{Position, Problem, Resources};
 
-/// Which files of a configuration hold documents, and which hold none. What comes from no files has no holdings.
+/// Which files of a configuration hold documents, and which hold none. What comes from no files has
+/// no holdings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     resources: Files,
@@ -45,8 +46,9 @@ impl Holdings {
         self
     }
 
-    /// What is damaged in the holdings that follow these: each file that held documents (or settings) and holds none, and the whole, when no
-    /// file holds any more documents. A file that is gone is no damage while others hold something.
+    /// What is damaged in the holdings that follow these: each file that held documents (or
+    /// settings) and holds none, and the whole, when no file holds any more documents. A file that
+    /// is gone is no damage while others hold something.
     #[must_use]
     pub fn damage(&self, after: &Self) -> Vec<Problem> {
         let mut problems = self.resources.emptied(&after.resources);

@@ -1,7 +1,9 @@
-//! Files of kustomize and Helm that hold no whole resources: they are passed over, each with a note.
+//! Finds files of kustomize and Helm that hold no whole resources, and passes them over with a
+//! note.
 //!
-//! A file is passed over only when it plainly is one of theirs. What cannot be read, or holds a document with a kind of its own, is read as
-//! every other file, and a Helm template is no YAML yet and stays an error.
+//! A file is passed over only when it plainly is one of theirs. What cannot be read, or holds a
+//! document with a kind of its own, is read as every other file, and a Helm template is no YAML yet
+//! and stays an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -82,7 +84,8 @@ struct Listed {
     resources: BTreeSet<PathBuf>,
 }
 
-/// Asks about the documents of a file; one that cannot be read, or holds none, is no file of theirs.
+/// Asks about the documents of a file; one that cannot be read, or holds none, is no file of
+/// theirs.
 fn read(
     file: &Contents,
     ask: impl FnOnce(&[Node<'_>]) -> Option<PassedOver>,
@@ -176,7 +179,8 @@ fn kustomization(
     })
 }
 
-/// Whether what a patch is for is, or may be, one of our kinds, or the ConfigMap of the mesh's settings.
+/// Whether what a patch is for is, or may be, one of our kinds, or the ConfigMap of the mesh's
+/// settings.
 fn targets_ours(item: &Node<'_>) -> bool {
     let Some(target) = item.get("target") else {
         return true;
@@ -260,7 +264,7 @@ fn values(roots: &[Node<'_>]) -> Option<PassedOver> {
     })
 }
 
-/// Whether a resource of ours stands somewhere among values, as charts take them for extra objects.
+/// Whether values hold a resource of ours, as charts accept extra objects.
 fn holds_ours(node: &Node<'_>) -> bool {
     match &node.value {
         Value::Scalar(scalar) => OUR_VERSIONS
@@ -271,7 +275,8 @@ fn holds_ours(node: &Node<'_>) -> bool {
     }
 }
 
-/// Whether the name is that of a file of values. `values.yaml` is one everywhere, `values-prod.yaml` beside a chart.
+/// Whether the name is that of a file of values. `values.yaml` is one everywhere,
+/// `values-prod.yaml` next to a chart.
 fn is_values(path: &Path, is_in_chart: bool) -> bool {
     match name(path) {
         "values.yaml" | "values.yml" => true,
@@ -329,7 +334,8 @@ const OUR_VERSIONS: &[&str] = &[
     "rbac.istio.io/",
 ];
 
-/// What a kustomization does to resources, and whether that makes some, or may decide what a policy says and which workloads it is for.
+/// What a kustomization does to resources, and whether that makes some, or may decide what a policy
+/// says and which workloads it is for.
 const CHANGES: &[(&str, bool)] = &[
     ("components", false),
     ("generators", true),

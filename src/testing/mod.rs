@@ -1,4 +1,4 @@
-//! What tests need: questions to policies, a throw-away PKI, a test issuer, a key server.
+//! Helpers for tests: requests to policies, a throw-away PKI, a token issuer, a key server.
 //!
 //! [`policy`] comes with the feature `policy-testing` and needs nothing else: no TLS, no runtime, no C compiler. The rest comes with
 //! `testing`, which includes it. [`Pki`] also comes with `pki`, the feature of the command

@@ -18,7 +18,8 @@ use crate::tls::{Identity, TrustBundles, X509Svid};
 use super::certificate::{Authority, Leaf};
 use super::pki_error::PkiError;
 
-/// A throw-away certificate authority for one trust domain, made in memory; its keys are ECDSA P-256.
+/// A throw-away certificate authority for one trust domain, made in memory; its keys are ECDSA
+/// P-256.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -143,7 +144,8 @@ impl Pki {
         Zeroizing::new(pem("PRIVATE KEY", &key))
     }
 
-    /// The identity of an Istio service account, good for an hour, for names `localhost` and `127.0.0.1` too, trusting this root alone.
+    /// The identity of an Istio service account, good for an hour, for names `localhost` and
+    /// `127.0.0.1` too, trusting this root alone.
     ///
     /// # Errors
     /// When a part cannot be in a SPIFFE id.
@@ -167,7 +169,8 @@ impl Pki {
         bundles.map_err(PkiError::new)
     }
 
-    /// A revocation list as PEM: holds these certificates, an hour old, to be replaced by `next_update`.
+    /// A revocation list as PEM: holds these certificates, an hour old, to be replaced by
+    /// `next_update`.
     ///
     /// # Errors
     /// When a certificate cannot be read.

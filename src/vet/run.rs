@@ -6,7 +6,8 @@ use super::{Code, Report};
 use crate::identity::{TrustDomain, Workload};
 use crate::istio::{Loader, MeshConfig, Problem, Problems, Resources};
 
-/// Judges configurations: what is known beside them, and what is not to be told.
+/// Judges configurations. Holds what is known about them from elsewhere, and which codes are
+/// silenced.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Vet {
@@ -22,7 +23,8 @@ impl Vet {
         Self::default()
     }
 
-    /// Adds a workload to those that the resources deploy. As soon as one of a namespace is known, all of that namespace are taken to be.
+    /// Adds a workload to those that the resources deploy. As soon as one of a namespace is known,
+    /// all of that namespace are taken to be.
     pub fn workload(mut self, workload: Workload) -> Self {
         self.workloads.push(workload);
         self
@@ -37,20 +39,22 @@ impl Vet {
         self
     }
 
-    /// Sets the mesh's settings; otherwise those of the ConfigMap `istio` among the resources count, else Istio's defaults.
+    /// Sets the mesh's settings; otherwise those of the ConfigMap `istio` among the resources
+    /// count, else Istio's defaults.
     pub fn mesh_config(mut self, mesh: MeshConfig) -> Self {
         self.mesh = Some(mesh);
         self
     }
 
-    /// Sets the trust domain that counts when no MeshConfig writes `trustDomain`; `cluster.local` by default. Without it, that of the first
-    /// stated workload that has one.
+    /// Sets the trust domain that counts when no MeshConfig writes `trustDomain`; `cluster.local`
+    /// by default. Without it, that of the first stated workload that has one.
     pub fn trust_domain(mut self, trust_domain: TrustDomain) -> Self {
         self.trust_domain = Some(trust_domain);
         self
     }
 
-    /// Vets the resources of a YAML text; `file` is what notes call it. Resources without a namespace are put into `default_namespace`.
+    /// Vets the resources of a YAML text; `file` is what notes call it. Resources without a
+    /// namespace are put into `default_namespace`.
     ///
     /// # Errors
     /// Everything that makes the text unreadable.
@@ -66,7 +70,8 @@ impl Vet {
         self.resources(&resources, &readable)
     }
 
-    /// Vets resources; `readable` is what was wrong and yet readable, as [`Loader::survey`] tells.
+    /// Vets resources; `readable` lists the mistakes that left the text readable, from
+    /// [`Loader::survey`].
     ///
     /// # Errors
     /// What keeps a resource from having a meaning.
@@ -96,7 +101,7 @@ impl Vet {
         workloads::check(world, &mut notes);
         ports::check(world, &mut notes);
         legacy::check(world, &mut notes);
-        // Last: it tells what is not told yet.
+        // Last: it notes only what no other check has noted.
         mesh::check(world, readable, &mut notes);
         Ok(Report {
             assumes_trust_domain: callers::assume_trust_domain(world),

@@ -1,4 +1,5 @@
-//! The command line of tower-mesh: asks the engine in a shell what it would decide, and prints what runs as Envoy's configuration.
+//! The command line of tower-mesh: asks the engine for decisions, and prints a program as Envoy's
+//! configuration.
 
 mod commands;
 mod failure;
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(code) => code,
-        // Whoever read our output has seen enough; what the rest would have come to is not said.
+        // The reader of our output has closed it; the result of the rest is unknown.
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(2),
         Err(failure) => {
             eprintln!("{failure}");

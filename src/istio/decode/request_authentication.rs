@@ -49,7 +49,8 @@ pub(in crate::istio) fn request_authentication(
     })
 }
 
-/// `presence: REQUIRED` is in a newer schema and read by no control plane yet; taking it and not keeping it would be worse than an error.
+/// `presence: REQUIRED` is in a newer schema and read by no control plane yet; taking it and not
+/// keeping it would be worse than an error.
 fn refuse_presence(fields: Fields<'_, '_>) {
     let Some(presence) = fields.get("presence") else {
         return;

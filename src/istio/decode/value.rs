@@ -1,4 +1,4 @@
-//! What single values must look like.
+//! Validates single values.
 
 use std::net::IpAddr;
 
@@ -48,7 +48,8 @@ fn check_path(text: &str) -> Result<(), &'static str> {
     if literal.len() == text.len() {
         return Ok(());
     }
-    // Istio trims outer slashes first and so lets pass what Envoy refuses: no slash at the start, or several.
+    // Istio trims outer slashes first and so lets pass what Envoy refuses: no slash at the start,
+    // or several.
     let Some(inner) = text.strip_prefix('/').filter(|rest| !rest.starts_with('/')) else {
         return Err("a path with {*} or {**} must start with a single /");
     };
@@ -98,7 +99,8 @@ pub(super) fn service_account(at: &Cursor<'_, '_>, text: &str) {
 /// How many service accounts one list takes.
 pub(super) const MAX_SERVICE_ACCOUNTS: usize = 16;
 
-/// A caller's identity without its scheme. Istio puts `spiffe://` before it, so one that is written can never match.
+/// A caller's identity without its scheme. Istio puts `spiffe://` before it, so one that is written
+/// can never match.
 pub(super) fn principal(at: &Cursor<'_, '_>, text: &str) {
     if text.starts_with("spiffe://") {
         at.note("matches nobody: the scheme is added by Istio; leave spiffe:// out");

@@ -38,7 +38,8 @@ pub(in crate::istio) fn mesh<'n, 't>(document: &'n Node<'t>) -> Option<&'n Node<
     document.get("data").and_then(|data| data.get("mesh"))
 }
 
-/// The MeshConfig inside; problems with it point at the line of the ConfigMap where a block (`mesh: |`) allows that.
+/// The MeshConfig inside; problems with it point at the line of the ConfigMap where a block
+/// (`mesh: |`) allows that.
 pub(super) fn embedded_mesh_config(document: &Node<'_>, sink: &Sink) -> Option<MeshConfig> {
     let node = mesh(document)?;
     let text = node.scalar()?;

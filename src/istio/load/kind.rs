@@ -97,7 +97,8 @@ pub(in crate::istio) fn meant(kind: &str) -> Option<(&'static str, String)> {
 }
 
 impl ResourceKind {
-    /// The kind that a document of one of our groups says it is; otherwise the field to blame, and what to write there instead.
+    /// The kind that a document of one of our groups says it is; otherwise the field to blame, and
+    /// what to write there instead.
     pub(in crate::istio) fn find(
         group: &str,
         version: &str,

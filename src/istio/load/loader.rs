@@ -13,7 +13,8 @@ use crate::istio::{MeshConfig, Position, Problem, ProblemKind, Problems, Resourc
 
 /// Reads one text: YAML documents, JSON, `List` kinds.
 ///
-/// A resource that names no namespace is put into `default_namespace`. `file` is what positions say; it is not opened.
+/// A resource that names no namespace is put into `default_namespace`. `file` is what positions
+/// say; it is not opened.
 ///
 /// # Errors
 ///
@@ -41,11 +42,13 @@ pub fn parse(file: &str, text: &str, default_namespace: &str) -> Result<Resource
     loader.finish()
 }
 
-/// Reads a MeshConfig: its bare YAML, or the whole ConfigMap `istio` that holds it under `data.mesh`. `file` is what positions say.
+/// Reads a MeshConfig: its bare YAML, or the whole ConfigMap `istio` that holds it under
+/// `data.mesh`. `file` is what positions say.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the fields that decide. Fields that this crate does not use are listed in [`MeshConfig::unused`].
+/// Everything that is wrong with the fields that decide. Fields that this crate does not use are
+/// listed in [`MeshConfig::unused`].
 pub fn parse_mesh_config(file: &str, text: &str) -> Result<MeshConfig, Problems> {
     let sink = Sink::new(file);
     let mut configs = Vec::new();
@@ -81,7 +84,8 @@ pub fn parse_mesh_config(file: &str, text: &str) -> Result<MeshConfig, Problems>
     }
 }
 
-/// Whether a text that [`parse_mesh_config`] reads says nothing at all. What cannot be read says something.
+/// Whether a text that [`parse_mesh_config`] reads says nothing at all. What cannot be read says
+/// something.
 pub(crate) fn is_blank_mesh_config(text: &str) -> bool {
     let sink = Sink::new("");
     let is_blank = documents(text, Limits::default(), &sink).all(|root| match mesh(&root) {
@@ -94,7 +98,8 @@ pub(crate) fn is_blank_mesh_config(text: &str) -> bool {
     is_blank && problems.is_empty()
 }
 
-/// Collects several texts into one set of [`Resources`], and everything that is wrong with any of them.
+/// Collects several texts into one set of [`Resources`], and everything that is wrong with any of
+/// them.
 #[derive(Debug)]
 pub struct Loader {
     default_namespace: String,
@@ -154,9 +159,10 @@ impl Loader {
         }
     }
 
-    /// Everything that was read, as it was meant: for tools that judge a configuration and do not run it. Beside it comes what is wrong
-    /// and yet readable, each with its [`kind`](Problem::kind): typographic quotation marks, which are taken off, and resources that
-    /// stand there twice, of which both are kept.
+    /// Everything that was read, as it was meant: for tools that judge a configuration and do not
+    /// run it. Beside it comes what is wrong and yet readable, each with its
+    /// [`kind`](Problem::kind): typographic quotation marks, which are taken off, and resources
+    /// that stand there twice, of which both are kept.
     ///
     /// # Errors
     ///
@@ -317,7 +323,8 @@ impl Loader {
 /// The kind of a list of anything.
 const LIST: &str = "List";
 
-/// Keeps what was decoded; a resource without a name was reported and is only decoded for its other problems.
+/// Keeps what was decoded; a resource without a name was reported and is only decoded for its other
+/// problems.
 fn push<T>(list: &mut Vec<Arc<T>>, named: bool, resource: Option<T>) {
     list.extend(resource.filter(|_| named).map(Arc::new));
 }

@@ -1,4 +1,4 @@
-//! From texts to resources: which document is of which kind, and what all of them say together.
+//! Loads texts as resources: finds the kind of each document, and checks all of them together.
 
 pub(super) mod embedded;
 pub(super) mod kind;

@@ -1,6 +1,8 @@
-//! Documents of none of our groups: someone else's, or one of ours with a slip in what it says it is.
+//! Judges documents outside our API groups: another tool's, or one of ours with a misspelt group or
+//! kind.
 //!
-//! Nothing else protects from such a slip: a server answers that it knows no such kind, a file is just read, and the policy in it is not there.
+//! Nothing else protects from such a slip. A server would answer that it knows no such kind; a file
+//! is only read, and the policy in it would be missing silently.
 
 use super::kind::{is_our_group, meant, our_groups};
 use crate::istio::yaml::suggest::within;
@@ -20,8 +22,9 @@ pub(super) enum Foreign {
 impl Foreign {
     /// Judges by `apiVersion` and kind, whose group is none of ours.
     ///
-    /// A group that is spelled nearly like one of ours is never another's, whatever the kind. One of our kinds, spelled as it may be, is
-    /// someone else's only under a group that is plainly theirs: a domain name that neither has to do with Istio nor is a part of our names.
+    /// A group that is spelled nearly like one of ours is never another's, whatever the kind. One
+    /// of our kinds, spelled as it may be, is someone else's only under a group that is plainly
+    /// theirs: a domain name that neither has to do with Istio nor is a part of our names.
     pub(in crate::istio) fn classify(api_version: &str, kind: &str) -> Self {
         let group = group(api_version);
         let spelled = tidy(group);
@@ -77,7 +80,8 @@ fn is_ours(item: &Node<'_>) -> bool {
         )
 }
 
-/// The group of an `apiVersion`; all of it where there is no version, which makes `v1`, the core group, one of a single word.
+/// The group of an `apiVersion`; all of it where there is no version, which makes `v1`, the core
+/// group, one of a single word.
 pub(in crate::istio) fn group(api_version: &str) -> &str {
     let parts = api_version.split_once('/');
     parts.map_or(api_version, |(group, _)| group)

@@ -1,4 +1,4 @@
-//! What only shows when all resources are seen together.
+//! Checks that need all resources at once: duplicates, and pairs without an age.
 
 use std::collections::HashMap;
 
@@ -24,9 +24,11 @@ pub(super) fn duplicates(resources: &Resources) -> Vec<Problem> {
     problems
 }
 
-/// Two PeerAuthentications for the whole of one namespace, of which the older counts, where the age of one is unknown.
+/// Two PeerAuthentications for the whole of one namespace, of which the older counts, where the age
+/// of one is unknown.
 ///
-/// Two that overlap on some workload through their selectors are found where workloads are known, when policies are compiled.
+/// Two that overlap on some workload through their selectors are found where workloads are known,
+/// when policies are compiled.
 pub(super) fn ageless_peers(resources: &Resources) -> Vec<Problem> {
     let mut seen: HashMap<&str, &Meta> = HashMap::new();
     let mut problems = Vec::new();

@@ -1,4 +1,5 @@
-//! What Kubernetes' own documents say of the workloads that policies are for. They are none of ours: what is not understood is passed over.
+//! What Kubernetes' own documents say about the workloads that policies select. This crate does not
+//! validate these documents: it skips what it does not understand.
 
 use std::collections::BTreeMap;
 
@@ -47,8 +48,8 @@ pub struct DeployedPort {
     pub target: String,
     /// `port`, the number under which clients know it.
     pub number: Option<u16>,
-    /// `appProtocol`, else the port's name, of both of which Istio takes the protocol; `udp` or `sctp` where that is the `protocol`.
-    /// Empty: none is said.
+    /// `appProtocol`, else the port's name, of both of which Istio takes the protocol; `udp` or
+    /// `sctp` where that is the `protocol`. Empty: none is said.
     pub protocol: String,
 }
 

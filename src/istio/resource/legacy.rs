@@ -65,14 +65,15 @@ impl LegacyMtls {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LegacyJwt {
-    /// Issuer, audiences, keys and locations in today's form: `jwtHeaders` become `from_headers` without a prefix, `jwtParams` become
-    /// `from_params`, and the token is always forwarded.
+    /// Issuer, audiences, keys and locations in today's form: `jwtHeaders` become `from_headers`
+    /// without a prefix, `jwtParams` become `from_params`, and the token is always forwarded.
     pub rule: JwtRule,
     /// `triggerRules`; empty: always.
     pub trigger_rules: Vec<TriggerRule>,
 }
 
-/// `triggerRules[]`: the method applies iff no excluded path matches and the included ones are empty or one matches.
+/// `triggerRules[]`: the method applies iff no excluded path matches and the included ones are
+/// empty or one matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TriggerRule {

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use crate::istio::Text;
 
-/// The parts of Istio's MeshConfig that decide; the rest is accepted and listed in [`unused`](Self::unused).
+/// The parts of Istio's MeshConfig that decide; the rest is accepted and listed in
+/// [`unused`](Self::unused).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MeshConfig {
@@ -36,9 +37,11 @@ impl Default for MeshConfig {
 }
 
 impl MeshConfig {
-    /// The trust domain that policies mean by ours: `trustDomain` when it is written, else `own`, else `cluster.local`.
+    /// The trust domain that policies mean by ours: `trustDomain` when it is written, else `own`,
+    /// else `cluster.local`.
     ///
-    /// `own` is the trust domain of the workload's certificate, or the one that a tool was given for it.
+    /// `own` is the trust domain of the workload's certificate, or the one that a tool was given
+    /// for it.
     ///
     /// ```
     /// use tower_mesh::istio::parse_mesh_config;
@@ -63,7 +66,8 @@ impl MeshConfig {
 /// Istio's default.
 const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
 
-/// How request paths are normalized before they are judged. Istio's `DEFAULT` is [`Base`](Self::Base).
+/// How request paths are normalized before they are judged. Istio's `DEFAULT` is
+/// [`Base`](Self::Base).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PathNormalization {
     /// Not at all.
@@ -134,7 +138,8 @@ pub enum ProviderKind {
         include_request_body: Option<RequestBodyInCheck>,
         /// Choose the route again when the provider has changed the request.
         clear_route_cache: bool,
-        /// Request headers that the check request carries, here as in the lists below by name, by prefix (`x-*`) or by suffix (`*-id`).
+        /// Request headers that the check request carries, here as in the lists below by name, by
+        /// prefix (`x-*`) or by suffix (`*-id`).
         include_request_headers_in_check: Vec<String>,
         /// Headers that are added to the check request.
         include_additional_headers_in_check: BTreeMap<String, String>,
@@ -145,7 +150,8 @@ pub enum ProviderKind {
         /// Headers of the provider's answer that a refusal takes on.
         headers_to_downstream_on_deny: Vec<String>,
     },
-    /// A provider that cannot authorize (tracing, logging, …); named so that a CUSTOM policy that uses it can be told.
+    /// A provider that cannot authorize (tracing, logging, …); named so that a CUSTOM policy that
+    /// uses it can be told.
     Other,
 }
 

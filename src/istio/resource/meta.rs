@@ -12,7 +12,8 @@ pub struct Meta {
     pub api_version: String,
     /// Its name.
     pub name: String,
-    /// Its namespace; empty for cluster-wide kinds. A namespaced resource that names none gets the loader's default namespace.
+    /// Its namespace; empty for cluster-wide kinds. A namespaced resource that names none gets the
+    /// loader's default namespace.
     pub namespace: String,
     /// Its annotations.
     pub annotations: BTreeMap<String, Text>,

@@ -1,4 +1,4 @@
-//! The resources as types, as they are written.
+//! The resources as types, with every text as it is written.
 
 pub(super) mod kubernetes;
 pub(super) mod legacy;

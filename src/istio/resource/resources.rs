@@ -27,10 +27,12 @@ pub struct Resources {
     pub service_role_bindings: Vec<Arc<ServiceRoleBinding>>,
     /// Documents of other API groups: read past, not used.
     pub skipped: Vec<Skipped>,
-    /// The MeshConfig of the ConfigMap `istio`, when that is among the documents (it is listed under [`skipped`](Self::skipped), too).
+    /// The MeshConfig of the ConfigMap `istio`, when that is among the documents (it is listed
+    /// under [`skipped`](Self::skipped), too).
     pub mesh_config: Option<Arc<MeshConfig>>,
-    /// Workloads that documents of Kubernetes deploy (they are listed under [`skipped`](Self::skipped), too). Policies are not judged by
-    /// them; tools that look at all workloads are.
+    /// Workloads that documents of Kubernetes deploy (they are listed under
+    /// [`skipped`](Self::skipped), too). Policies are not judged by them; tools that look at all
+    /// workloads are.
     pub workloads: Vec<Deployed>,
     /// Services of Kubernetes, likewise.
     pub services: Vec<DeployedService>,

@@ -1,6 +1,7 @@
 //! Addresses as they may be shown: in logs, errors and `Debug`.
 
-/// An address without userinfo, query and fragment, where passwords and access keys stand. Of a malformed one, only what cannot be such.
+/// An address without userinfo, query and fragment, where passwords and access keys stand. Of a
+/// malformed one, only what cannot be such.
 pub(crate) fn shown_uri(uri: &str) -> String {
     let is_scheme = |text: &str| {
         text.bytes()

@@ -1,4 +1,5 @@
-//! Walks a document's tree, knows the path of the field it stands at, and collects problems instead of stopping at the first.
+//! Walks a document's tree. A cursor knows the path of its field, and its sink collects all
+//! problems of the document instead of stopping at the first.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -15,7 +16,7 @@ pub(crate) struct Sink {
     file: Arc<str>,
     problems: RefCell<Vec<Problem>>,
     notes: RefCell<Vec<Problem>>,
-    /// What the lines and columns count from: a text that stands inside another one.
+    /// Offsets of a text inside another one.
     line_offset: u32,
     column_offset: u32,
 }
@@ -34,7 +35,7 @@ impl Sink {
         }
     }
 
-    /// A sink for a text that stands inside another one, so many lines down and columns to the right.
+    /// A sink for a text inside another one, at these offsets.
     pub(crate) fn inside(&self, lines: u32, columns: u32) -> Self {
         Self {
             file: Arc::clone(&self.file),
@@ -184,7 +185,8 @@ impl<'t, 'p> Cursor<'t, 'p> {
         self.sink.report(problem);
     }
 
-    /// The entries of a map whose keys the writer chooses. Empty when this is no map, which is reported.
+    /// The entries of a map whose keys the writer chooses. Empty when this is no map, which is
+    /// reported.
     pub(crate) fn pairs<'c>(&'c self) -> impl Iterator<Item = (&'c str, Cursor<'t, 'c>)> {
         if self.node.entries().is_none() {
             self.wrong(format!("this is {}; a map is due", self.node.describe()));
@@ -242,7 +244,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
             let problem = Problem::new(self.at(), self.path.to_string(), message);
             self.sink
                 .report(problem.of_kind(ProblemKind::TypographicQuotes));
-            // Whoever only surveys goes on with what was meant; for all others the problem stands.
+            // A survey goes on with the text that was meant; every other reader gets the problem.
             return Some(text.trim_matches(is_quotation_mark));
         }
         Some(text)
@@ -313,7 +315,8 @@ impl<'t, 'p> Cursor<'t, 'p> {
     }
 }
 
-/// The first quotation mark that a word processor put in place of a plain one. An apostrophe inside quoted text may well be meant.
+/// The first quotation mark that a word processor put in place of a plain one. An apostrophe inside
+/// quoted text may well be meant.
 fn typographic_quote(text: &str, style: Style) -> Option<char> {
     if text.is_ascii() || style == Style::Block {
         return None;

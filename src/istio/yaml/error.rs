@@ -8,7 +8,8 @@ use crate::istio::{OneLine, Position};
 pub struct Problem {
     /// Where it was written.
     pub at: Position,
-    /// The field's path (`spec.rules[0].to[0].operation.paths[1]`); empty when no field is to blame.
+    /// The field's path (`spec.rules[0].to[0].operation.paths[1]`); empty when no field is to
+    /// blame.
     pub field: String,
     /// What is wrong and what to write instead.
     pub message: String,
@@ -27,7 +28,8 @@ pub enum ProblemKind {
     TypographicQuotes,
     /// A resource is written a second time.
     Duplicate,
-    /// Two PeerAuthentications, or two Policies of 2018, cover the same, and nothing says which is the older.
+    /// Two PeerAuthentications, or two Policies of 2018, cover the same, and nothing says which is
+    /// the older.
     Ageless,
 }
 
@@ -61,7 +63,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration, sorted by place; never empty. Prints one problem a line.
+/// Everything that is wrong with a configuration, sorted by place; never empty. Prints one problem
+/// a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 

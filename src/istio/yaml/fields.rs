@@ -89,7 +89,8 @@ impl<'t, 'c> Fields<'t, 'c> {
             .unwrap_or_default()
     }
 
-    /// What `decode` makes of each item of a list; items it refuses are left out. Null items are reported.
+    /// What `decode` makes of each item of a list; items it refuses are left out. Null items are
+    /// reported.
     pub(crate) fn each<T>(
         self,
         name: &'static str,
@@ -99,7 +100,8 @@ impl<'t, 'c> Fields<'t, 'c> {
             return Vec::new();
         };
         let items = list.items();
-        // Most lists hold one item or two, and would otherwise have room for four: of ten thousand policies that is most of their memory.
+        // Most lists hold one item or two, and would otherwise have room for four: of ten thousand
+        // policies that is most of their memory.
         let mut decoded = Vec::with_capacity(items.len());
         decoded.extend(items.filter_map(|item| {
             if item.node().is_null() {
@@ -111,7 +113,8 @@ impl<'t, 'c> Fields<'t, 'c> {
         decoded
     }
 
-    /// A list of texts, none of them empty, each passed by `check` (which reports what it dislikes).
+    /// A list of texts, none of them empty, each passed by `check` (which reports what it
+    /// dislikes).
     pub(crate) fn texts(
         self,
         name: &'static str,

@@ -1,4 +1,4 @@
-//! YAML and JSON texts as trees with positions, and how to walk them.
+//! Reads YAML and JSON into trees with positions, and walks them field by field.
 
 pub(super) mod cursor;
 pub(super) mod error;

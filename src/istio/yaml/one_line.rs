@@ -1,7 +1,7 @@
 use std::fmt::{self, Write};
 
-/// Shows something in one line, whatever it holds: control characters are escaped, so that no value of a configuration begins a line of a
-/// log, or of a build's output, that looks like somebody else's.
+/// Shows a value in one line. Control characters are escaped, so that a value of a configuration
+/// cannot forge a line of a log or of a build's output.
 pub(crate) struct OneLine<T>(pub(crate) T);
 
 impl<T: fmt::Display> fmt::Display for OneLine<T> {
@@ -25,7 +25,8 @@ impl Write for Escaping<'_, '_> {
     }
 }
 
-/// Control characters, separators of lines, marks that turn the direction of text, and what has no width.
+/// Control characters, separators of lines, marks that turn the direction of text, and what has no
+/// width.
 fn is_odd(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

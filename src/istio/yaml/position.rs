@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 /// Where something was written: file, line and column, both counted from 1.
 ///
-/// Line 0 means that only the file is known, and so does the largest, which sorts behind all others.
+/// Line 0 means that only the file is known, and so does the largest, which sorts behind all
+/// others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Position {
@@ -92,7 +93,8 @@ impl fmt::Display for Text {
     }
 }
 
-/// The resource that something is part of. All are equal: whose a rule is does not change what it says.
+/// The resource that something is part of. All are equal: whose a rule is does not change what it
+/// says.
 #[derive(Clone, Debug, Default)]
 pub struct Within(Option<Arc<str>>);
 

@@ -12,7 +12,8 @@ use super::template::{At, templates};
 use super::tree::{Entry, Node, Scalar, Style, Value};
 use crate::istio::Problem;
 
-/// What one text may cost. Kubernetes stores at most 1.5 MiB an object; a dump of a large cluster is some tens of MiB.
+/// What one text may cost. Kubernetes stores at most 1.5 MiB an object; a dump of a large cluster
+/// is some tens of MiB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Bytes of the whole text.
@@ -44,7 +45,8 @@ struct Fault {
     /// The way to the field that is to blame, if one is.
     field: String,
     message: String,
-    /// Whether nothing that follows is read either: what is too large must not cost more than what is not.
+    /// Whether nothing that follows is read either: what is too large must not cost more than what
+    /// is not.
     is_last: bool,
 }
 
@@ -67,7 +69,8 @@ impl Fault {
     }
 }
 
-/// Reads one text document by document. A document that cannot be read yields its first fault, and reading goes on with the next one.
+/// Reads one text document by document. A document that cannot be read yields its first fault, and
+/// reading goes on with the next one.
 struct Documents<'t> {
     parser: Parser<'t, StrInput<'t>>,
     limits: Limits,
@@ -127,7 +130,8 @@ impl<'t> Documents<'t> {
         }
     }
 
-    /// What is no YAML where a template stands, or soon behind one, is the template's; it is told once.
+    /// What is no YAML where a template stands, or soon behind one, is the template's; it is told
+    /// once.
     fn template_or(&mut self, fault: Fault) -> Fault {
         if fault.is_last {
             return fault;
@@ -341,7 +345,8 @@ impl<'t> Builder<'t> {
     fn place(&mut self, node: Node<'t>, anchor: usize) -> Result<Option<Node<'t>>, Fault> {
         if anchor != 0 {
             let size = node.size();
-            // An anchor keeps a copy and so counts as what it names: nested ones would otherwise cost their depth times their size.
+            // An anchor keeps a copy and so counts as what it names: nested ones would otherwise
+            // cost their depth times their size.
             self.copy(size, node.line, node.column)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }

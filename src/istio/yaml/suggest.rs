@@ -21,11 +21,13 @@ pub(in crate::istio) fn within(most: usize, a: &str, b: &str) -> bool {
     a.len().abs_diff(b.len()) <= most * LONGEST_LETTER && distance(a, b) <= most
 }
 
-/// How many letters must be changed, added, dropped or swapped with their neighbour, capitals aside.
+/// How many letters must be changed, added, dropped or swapped with their neighbour, capitals
+/// aside.
 pub(crate) fn distance(a: &str, b: &str) -> usize {
     let lower = |text: &str| -> Vec<char> { text.chars().flat_map(char::to_lowercase).collect() };
     let (a, b) = (lower(a), lower(b));
-    // The costs of turning the start of `a` into each start of `b`: for one and for two letters less of `a`, and as it grows.
+    // The costs of turning the start of `a` into each start of `b`: for one and for two letters
+    // less of `a`, and as it grows.
     let mut earlier: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Actions of Go templates in a text that should be YAML: what stands in the charts of Helm.
+//! Finds actions of Go templates, as Helm charts hold them, in a text that should be YAML.
 
 /// Where an action begins; lines and columns count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,7 +7,8 @@ pub(super) struct At {
     pub(in crate::istio) column: u32,
 }
 
-/// The first action of each line that has one, in a place where YAML would read it: not in a comment, not behind a quotation mark.
+/// The first action of each line that has one, in a place where YAML would read it: not in a
+/// comment, not behind a quotation mark.
 pub(super) fn templates(text: &str) -> Vec<At> {
     let lines = (1..).zip(text.lines());
     let found = lines.filter_map(|(line, text)| {
@@ -19,7 +20,8 @@ pub(super) fn templates(text: &str) -> Vec<At> {
     found.collect()
 }
 
-/// Whether this, behind the braces, begins as an action does. A map in a map would be no key of ours, but is no template either.
+/// Whether this, behind the braces, begins as an action does. A map in a map would be no key of
+/// ours, but is no template either.
 fn is_action(text: &str) -> bool {
     let text = text.strip_prefix('-').unwrap_or(text);
     if text.starts_with("/*") {

@@ -39,7 +39,8 @@ pub(crate) enum Style {
     Block,
 }
 
-/// What a YAML reader makes of a plain scalar. YAML 1.1 counts: Kubernetes' tools still read `yes` as a boolean.
+/// What a YAML reader makes of a plain scalar. YAML 1.1 counts: Kubernetes' tools still read `yes`
+/// as a boolean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plain {
     Null,
@@ -148,8 +149,8 @@ fn is_number(text: &str) -> bool {
     {
         return true;
     }
-    // A float needs a digit somewhere and nothing but digits, `_`, one `.` and one exponent; the standard library agrees with YAML
-    // on that but for words such as `inf` and for `_`.
+    // A float needs a digit somewhere and nothing but digits, `_`, one `.` and one exponent; the
+    // standard library agrees with YAML on that but for words such as `inf` and for `_`.
     unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && unsigned
             .chars()

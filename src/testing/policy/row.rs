@@ -1,4 +1,4 @@
-//! One row of a table in YAML.
+//! Reads one row of a table in YAML.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -151,7 +151,7 @@ fn request(at: &Cursor<'_, '_>, fields: Fields<'_, '_>, names: &Names) -> Option
     Some(request)
 }
 
-/// The principal of a caller, by its name or as it stands.
+/// The principal of a caller, by its name or written out.
 fn principal<'n>(at: &Cursor<'_, 'n>, names: &'n Names) -> Option<&'n str> {
     let text: &'n str = at.str()?;
     match names.callers.get(text) {

@@ -1,4 +1,4 @@
-//! What a failing test says.
+//! The text of a failed test.
 
 use std::fmt::{Display, Write as _};
 
@@ -88,7 +88,8 @@ pub(super) fn difference(
     text.trim_end().to_owned()
 }
 
-/// Whether a rule depends on a trust domain that nothing states, and the caller is of another one than is assumed.
+/// Whether a rule depends on a trust domain that nothing states, and the caller is of another one
+/// than is assumed.
 pub(super) fn assumes_trust_domain(engine: &Engine, request: &Request) -> bool {
     engine.program().assumes_trust_domain_of(request)
 }

@@ -1,4 +1,4 @@
-//! Who is let in: identities without mutual TLS, wildcards, negative lists.
+//! Checks which callers a rule admits: identities without mutual TLS, wildcards, negative lists.
 
 use crate::identity::Workload;
 use crate::istio::{
@@ -42,7 +42,7 @@ pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
     }
 }
 
-/// Negative lists of an ALLOW rule that no positive list stands beside.
+/// Negative lists of an ALLOW rule without a positive list for the same field.
 fn negatives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
     for list in lists::lone_negatives(rule) {
         let Some(first) = list.not_values.first() else {
@@ -76,7 +76,8 @@ fn negatives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
     }
 }
 
-/// What a DENY rule asks for and the caller can leave out. Tokens are not meant: whoever leaves his out gains what an ALLOW gives to all.
+/// What a DENY rule asks for and the caller can leave out. Tokens are not meant: whoever leaves his
+/// out gains what an ALLOW gives to all.
 fn positives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
     for list in lists::rule(rule) {
         let what = match list.field {
@@ -84,7 +85,7 @@ fn positives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
             Field::ServerName => "the server name",
             _ => continue,
         };
-        // Whoever sends nothing is asked for by name: that something is there.
+        // The rule names a value that must be present.
         let Some(first) = list.values.first().filter(|first| first.as_str() != "*") else {
             continue;
         };
@@ -104,7 +105,8 @@ fn positives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
     }
 }
 
-/// Whether some rule would mean something else if `cluster.local`, which is assumed, were not our trust domain.
+/// Whether some rule would mean something else if `cluster.local`, which is assumed, were not our
+/// trust domain.
 pub(in crate::vet) fn assume_trust_domain(world: World<'_>) -> bool {
     let domains = Domains::new(world.mesh, None);
     let decides = |list: List<'_>| {
@@ -189,7 +191,7 @@ fn identities(world: World<'_>, policy: &AuthorizationPolicy, rule: &Rule, notes
     let Some(plaintext) = weakest(world, policy.into(), rule) else {
         return;
     };
-    // A default that nobody wrote down is told only where it lets someone in.
+    // A default mode is noted only where it lets a caller in.
     if plaintext.by.is_none() && !is_open {
         return;
     }
@@ -240,7 +242,8 @@ struct Plaintext {
     why: String,
 }
 
-/// The weakest mode on any workload and port that a rule may concern; `None`: mutual TLS everywhere.
+/// The weakest mode on any workload and port that a rule may concern; `None`: mutual TLS
+/// everywhere.
 fn weakest(world: World<'_>, scope: Scope<'_>, rule: &Rule) -> Option<Plaintext> {
     if scope.is_attached || is_legacy(world, scope) {
         return None;
@@ -262,7 +265,7 @@ fn weakest(world: World<'_>, scope: Scope<'_>, rule: &Rule) -> Option<Plaintext>
             .collect();
         let is_narrow = |peer: &&PeerAuthentication| !Scope::from(*peer).is_wide();
         let wide = || peers.iter().copied().filter(|peer| !is_narrow(peer));
-        // In the root namespace nobody knows which namespaces there are: each that says something is looked at.
+        // From the root namespace any namespace may be meant: look at each one that has a resource.
         let mut found = Vec::new();
         for narrow in peers.iter().copied().filter(is_narrow) {
             let own = wide().filter(|peer| {
@@ -408,7 +411,8 @@ fn everyone(binding: &ServiceRoleBinding, notes: &mut Notes) {
     }
 }
 
-/// Subjects of 2018 with an identity, where the Policy of their namespace lets no identity in, or plaintext beside it.
+/// Subjects of 2018 with an identity, where the Policy of their namespace lets no identity in, or
+/// lets plaintext in as well.
 fn users(world: World<'_>, binding: &ServiceRoleBinding, notes: &mut Notes) {
     let namespace = &binding.meta.namespace;
     let policies = || {

@@ -1,4 +1,4 @@
-//! Hosts that are written without the form that a client sends with a port.
+//! Checks hosts that lack the form with a port, which clients may send.
 
 use crate::istio::{Action, AuthorizationPolicy, Meta, Text};
 use crate::vet::Code;
@@ -9,7 +9,8 @@ use crate::vet::rules::written::Written;
 
 /// Adds notes about the hosts of a rule.
 pub(in crate::vet) fn check(policy: &AuthorizationPolicy, list: List<'_>, notes: &mut Notes) {
-    // Whom a missed value lets in: those that a positive list refuses or sends elsewhere, or that a negative one keeps from being allowed.
+    // A missed value lets a request in where a positive list refuses or diverts it, or where a
+    // negative list keeps it from being allowed.
     let refuses = matches!(policy.action, Action::Custom | Action::Deny);
     let keeps_out = policy.action == Action::Allow;
     told(&policy.meta, list.values, refuses, notes);
@@ -22,7 +23,7 @@ pub(super) fn check_granted(role: &Meta, list: List<'_>, notes: &mut Notes) {
     told(role, list.not_values, true, notes);
 }
 
-/// Notes the hosts of one list; `is_guard`: whoever is missed gets through.
+/// Notes the hosts of one list; `is_guard`: a request that the list misses gets through.
 fn told(meta: &Meta, values: &[Text], is_guard: bool, notes: &mut Notes) {
     for value in values {
         let Some(written) = Written::from_value(value) else {

@@ -1,4 +1,4 @@
-//! The resources of 2018: who is bound to what, whether it counts, and what replaces it.
+//! Checks the resources of 2018: bindings, whether they count, and what replaces them.
 
 use crate::identity::Workload;
 use crate::istio::{Meta, RbacMode, ServiceRole, Text};
@@ -118,7 +118,7 @@ fn switch(world: World<'_>, notes: &mut Notes) {
     }
 }
 
-/// Roles beside which an AuthorizationPolicy speaks of the same workload.
+/// Roles of a workload that an AuthorizationPolicy selects, too.
 fn replaced_roles(world: World<'_>, notes: &mut Notes) {
     for role in &world.resources.service_roles {
         let mut policies = world.resources.authorization_policies.iter();
@@ -149,7 +149,7 @@ fn replaced_roles(world: World<'_>, notes: &mut Notes) {
     }
 }
 
-/// Policies of which RequestAuthentications and PeerAuthentications replace a part.
+/// Policies that RequestAuthentications and PeerAuthentications replace in part.
 fn replaced_policies(world: World<'_>, notes: &mut Notes) {
     for policy in &world.resources.legacy_policies {
         let meta = &policy.meta;
@@ -195,8 +195,9 @@ fn replaced_policies(world: World<'_>, notes: &mut Notes) {
     }
 }
 
-/// Whether a resource of today selects a workload behind one of the services that a resource of 2018 is for. What is behind a service is
-/// known of known workloads; else a whole namespace is, and a selector whose label says the service's name.
+/// Whether a resource of today selects a workload behind one of the services that a resource of
+/// 2018 is for. What is behind a service is known of known workloads; else a whole namespace is,
+/// and a selector whose label says the service's name.
 fn concerns(
     world: World<'_>,
     scope: Scope<'_>,
@@ -228,7 +229,7 @@ fn is_service(pattern: &str, short: &str, namespace: &str) -> bool {
     pattern_matches(pattern, &host)
 }
 
-/// Properties that nobody has.
+/// Properties that no caller has.
 fn properties(world: World<'_>, notes: &mut Notes) {
     for binding in &world.resources.service_role_bindings {
         let properties = binding

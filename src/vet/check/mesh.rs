@@ -1,6 +1,5 @@
-//! What a mesh says of the configuration: what it refuses is an error here, and what it warns of a note.
-//!
-//! For each known workload the very compiler runs that a mesh starts with. Whatever it says of a line of which nothing is told yet is told.
+//! Runs the mesh's own compiler for each known workload: what a mesh refuses becomes an error, and
+//! what it warns of becomes a note. A line that has a note already gets no second one.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +35,7 @@ pub(in crate::vet) fn check(world: World<'_>, readable: &[Problem], notes: &mut 
                 unasked(world, known, &program, notes);
             }
             Err(problems) => {
-                // Which services stand before a workload that was found may be written elsewhere.
+                // The services of a workload from a Deployment may be in other files.
                 let may_be_elsewhere = |problem: &&Problem| {
                     !known.is_stated()
                         && known.workload.services().is_empty()
@@ -102,7 +101,7 @@ fn refused(resources: &Resources, problem: &Problem, notes: &mut Notes) {
     add(resources, code, problem, help, notes);
 }
 
-/// What the compiler notes about a workload, beside what the loader noted.
+/// What the compiler notes about a workload, without the notes of the loader.
 fn warned(world: World<'_>, known: &Known, program: &Program, notes: &mut Notes) {
     let resources = world.resources;
     let own = program
@@ -111,7 +110,7 @@ fn warned(world: World<'_>, known: &Known, program: &Program, notes: &mut Notes)
         .filter(|note| !resources.notes.contains(note));
     for note in own {
         let code = match note.field.as_str() {
-            // What stands before a workload that was found is not known.
+            // The gateways of a workload from a Deployment are not known.
             "spec.targetRefs" if !known.is_stated() => continue,
             "spec.targetRefs" => Code::TargetRefsElsewhere,
             _ => Code::MeshWarns,
@@ -188,7 +187,7 @@ fn add(resources: &Resources, code: Code, problem: &Problem, help: &str, notes: 
     notes.add(code, &meta, &problem.at, message, help);
 }
 
-/// The document of someone else's that stands at a place, as a resource that says nothing but its name.
+/// The skipped document at a place, as a resource with only its name.
 fn passed_over(resources: &Resources, at: &Position) -> Option<Meta> {
     let before = resources
         .skipped
@@ -205,7 +204,7 @@ fn passed_over(resources: &Resources, at: &Position) -> Option<Meta> {
     })
 }
 
-/// The resource that stands at a place: the last that begins before it.
+/// The resource at a place: the last one that begins before it.
 fn owner<'r>(resources: &'r Resources, at: &Position) -> Option<&'r Meta> {
     let before = resources
         .metas()

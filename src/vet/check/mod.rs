@@ -1,4 +1,4 @@
-//! The checks, one file per subject: each adds its notes.
+//! The checks, one file per subject; each adds its notes.
 
 pub(super) mod callers;
 pub(super) mod hosts;

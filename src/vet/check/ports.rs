@@ -1,4 +1,5 @@
-//! Rules that ask for HTTP where there is none: on raw TCP an ALLOW drops them whole, a DENY goes on without what it asked for.
+//! Checks rules that ask for HTTP on ports without HTTP. On raw TCP an ALLOW drops such a rule, and
+//! a DENY drops the HTTP fields and keeps the rest.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,8 @@ impl<'r> Ports<'r> {
         }
     }
 
-    /// What a port speaks, when that is not HTTP: as the services of known workloads say, else by custom.
+    /// What a port speaks, when that is not HTTP: as the services of known workloads say, else by
+    /// custom.
     fn spoken(&self, port: u16) -> Option<&'static str> {
         let known = self.others.get(&port).copied();
         known.or_else(|| {
@@ -57,7 +59,8 @@ impl<'r> Ports<'r> {
 fn tcp_ports(ports: &Ports<'_>, policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
     let entries = entries(rule);
     let all = entries.iter().flatten();
-    // One entry that asks for HTTP takes the whole of an ALLOW rule off raw TCP, its siblings with it.
+    // One entry that asks for HTTP takes the whole of an ALLOW rule off raw TCP, its siblings with
+    // it.
     let anywhere = asks_for_http(all).filter(|_| policy.action == Action::Allow);
     for lists in &entries {
         let asked = asks_for_http(lists).or(anywhere);

@@ -1,4 +1,5 @@
-//! What follows from what the rules mean: rules that never match, refuse everything, or say what others say.
+//! Checks what follows from the meaning of rules: rules that never match, refuse every request, or
+//! repeat other rules.
 
 use std::collections::HashMap;
 
@@ -115,7 +116,7 @@ impl<'r> Rules<'r> {
         }
     }
 
-    /// Notes a rule beside which a broader one makes no difference, or which a DENY takes everything from.
+    /// Notes a rule that a broader rule makes superfluous, or whose requests a DENY rule refuses.
     fn says_what_another_says(&self, rule: &Compiled<'_>, notes: &mut Notes) {
         let policy = rule.policy;
         if policy.dry_run || !matches!(policy.action, Action::Allow | Action::Deny) {
@@ -178,7 +179,8 @@ impl<'r> Rules<'r> {
         }
     }
 
-    /// Whether `wide` acts in place of `narrow` wherever that one does: an enforced rule of the same action, or a DENY over an ALLOW.
+    /// Whether `wide` acts in place of `narrow` wherever that one does: an enforced rule of the
+    /// same action, or a DENY over an ALLOW.
     fn includes(&self, narrow: &Compiled<'_>, wide: &Compiled<'_>) -> bool {
         let (action, other) = (narrow.policy.action, wide.policy.action);
         let acts = other == action || (action, other) == (Action::Allow, Action::Deny);

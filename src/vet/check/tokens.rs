@@ -1,4 +1,5 @@
-//! End-user tokens: who checks them, whether anyone asks for them, and how they are checked.
+//! Checks end-user tokens: which resource verifies them, which policy demands them, and by which
+//! keys.
 
 use crate::identity::Workload;
 use crate::istio::{AuthorizationPolicy, JwtRule, Meta, Problem, RequestAuthentication, Text};
@@ -125,7 +126,7 @@ fn issuers(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
     }
 }
 
-/// A RequestAuthentication beside which no policy asks for a token: whoever sends none passes.
+/// A RequestAuthentication without a policy that demands a token: a request without one passes.
 fn not_required(world: World<'_>, resource: &RequestAuthentication, notes: &mut Notes) {
     if resource.jwt_rules.is_empty() || !resource.target_refs.is_empty() {
         return;
@@ -221,7 +222,7 @@ fn refused(meta: &Meta, rule: &JwtRule, problem: &Problem, notes: &mut Notes) {
     notes.add(code, meta, at, message, help);
 }
 
-/// The host of an address without its scheme; whoever logs in there is not named.
+/// The host of an address, without scheme and user.
 fn host(rest: &str) -> &str {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let authority = authority.rsplit('@').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Single values that are not what requests have.
+//! Checks single values against what requests can hold.
 
 use super::hosts;
 use crate::istio::{
@@ -201,7 +201,7 @@ impl Values<'_> {
     fn pattern(&self, value: &str, field: Field) -> Option<StringMatcher> {
         let is_simple = match field {
             Field::Path => !value.contains('{'),
-            // With aliases a principal stands for several.
+            // With aliases one principal means several.
             Field::Principal => !self.has_aliases,
             Field::Claim
             | Field::Header

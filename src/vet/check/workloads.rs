@@ -1,4 +1,4 @@
-//! Which workloads resources are for.
+//! Checks which workloads a resource selects.
 
 use crate::istio::{
     Action, AuthorizationPolicy, MeshConfig, Meta, ProviderKind, Resources, Selector,

@@ -1,6 +1,7 @@
 use crate::matcher::{StringMatcher, StringPattern};
 
-/// Whether every text that `narrow` matches is matched by `wide`. `plain`: no text holds a line feed, as in paths, headers and names.
+/// Whether every text that `narrow` matches is matched by `wide`. `plain`: no text holds a line
+/// feed, as in paths, headers and names.
 pub(in crate::vet) fn includes(narrow: &StringMatcher, wide: &StringMatcher, plain: bool) -> bool {
     use StringPattern::{Contains, Exact, Prefix, Regex, Suffix};
     if narrow == wide || matches_all(wide, plain) {

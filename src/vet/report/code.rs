@@ -32,7 +32,8 @@ impl fmt::Display for Severity {
 /// Declares the codes: each with its name, its severity, and what it is about in a sentence.
 macro_rules! codes {
     ($($variant:ident $name:literal $severity:ident $summary:literal)*) => {
-        /// What a [`Note`](crate::vet::Note) is about. Names are stable: they stand in annotations and in scripts.
+        /// What a [`Note`](crate::vet::Note) is about. Names are stable: annotations and scripts
+        /// use them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Code {
@@ -59,7 +60,7 @@ macro_rules! codes {
                 }
             }
 
-            /// Resources of which it is told, and the same put right.
+            /// Resources that get the note, and the same resources corrected.
             pub(super) fn examples(self) -> (&'static str, &'static str) {
                 match self {
                     $(Self::$variant => (
@@ -201,7 +202,8 @@ impl FromStr for Code {
 pub struct UnknownCode(String);
 
 impl UnknownCode {
-    /// The codes whose names are nearest, three at most, the nearest first; none when no name is near.
+    /// The codes whose names are nearest, three at most, the nearest first; none when no name is
+    /// near.
     #[must_use]
     pub fn near(&self) -> Vec<Code> {
         let shares_word = |code: &Code| {

@@ -6,9 +6,9 @@ use crate::vet::Code;
 pub struct Explanation {
     /// What it means, why it matters and what to do: its section of `docs/vet.md`, in Markdown.
     pub text: &'static str,
-    /// Resources of which it is told, at the lines that end in `# <-` or follow a `# <-next`.
+    /// Resources that get the note, at the lines that end in `# <-` or follow a `# <-next`.
     pub example: &'static str,
-    /// The same put right: nothing is told of these.
+    /// The same resources corrected: these get no note.
     pub remedy: &'static str,
 }
 

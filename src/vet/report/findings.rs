@@ -6,10 +6,11 @@ use crate::vet::{Note, Severity, Silenced};
 pub struct Report {
     /// The notes.
     pub notes: Vec<Note>,
-    /// Those that somebody silenced.
+    /// The silenced notes.
     pub silenced: Vec<Silenced>,
-    /// Whether a rule names a principal or trust domain that means something else under another trust domain, and nothing says which is ours:
-    /// `cluster.local` was assumed. See [`Vet::trust_domain`].
+    /// Whether a rule names a principal or trust domain that means something else under another
+    /// trust domain, and nothing says which is ours: `cluster.local` was assumed. See
+    /// [`Vet::trust_domain`].
     pub assumes_trust_domain: bool,
 }
 

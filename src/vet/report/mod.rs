@@ -1,4 +1,4 @@
-//! Codes, notes and how they are silenced.
+//! Codes and notes, and how a resource silences them.
 
 pub(super) mod code;
 pub(super) mod explain;

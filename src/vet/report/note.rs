@@ -11,9 +11,10 @@ use crate::vet::{Code, Severity};
 pub struct Note {
     /// What it is about.
     pub code: Code,
-    /// The resource: `KIND NAMESPACE/NAME`, or `KIND NAME` of one that is in no namespace; empty when it is about a whole file.
+    /// The resource: `KIND NAMESPACE/NAME`, or `KIND NAME` of one that is in no namespace; empty
+    /// when it is about a whole file.
     pub resource: String,
-    /// Where the value stands that it is about; without a file when it is about what is missing.
+    /// Where its value is written; without a file if the note is about something missing.
     pub at: Position,
     /// What is the matter.
     pub message: String,
@@ -28,7 +29,8 @@ impl Note {
         self.code.severity()
     }
 
-    /// The note as one line of JSON, `{"code","severity","resource","file","line","column","message","help"}`.
+    /// The note as one line of JSON,
+    /// `{"code","severity","resource","file","line","column","message","help"}`.
     #[must_use]
     pub fn to_json(&self) -> String {
         self.json(self.severity().as_str(), &self.message)
@@ -62,7 +64,8 @@ impl Note {
 }
 
 impl fmt::Display for Note {
-    /// The place, the severity, the code and the message, then the resource, if there is one, and what to do, a line each.
+    /// The place, the severity, the code and the message, then the resource, if there is one, and
+    /// what to do, a line each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             code,
@@ -72,7 +75,7 @@ impl fmt::Display for Note {
             help,
         } = self;
         let severity = self.severity();
-        // What is missing stands nowhere.
+        // Something missing has no place.
         if !at.file.is_empty() {
             write!(f, "{}: ", OneLine(at))?;
         }
@@ -84,7 +87,7 @@ impl fmt::Display for Note {
     }
 }
 
-/// A note that somebody silenced, and why.
+/// A silenced note, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Silenced {
@@ -127,7 +130,8 @@ impl fmt::Display for Silenced {
     }
 }
 
-/// `KIND NAMESPACE/NAME`, or `KIND NAME` of a resource that is in no namespace; empty of what is none.
+/// `KIND NAMESPACE/NAME`, or `KIND NAME` of a resource that is in no namespace; empty of what is
+/// none.
 pub(in crate::vet) fn resource_name(meta: &Meta) -> String {
     let Meta {
         kind,

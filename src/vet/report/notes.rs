@@ -31,14 +31,14 @@ impl Notes {
         self.found.push((note, meta.at.clone()));
     }
 
-    /// Whether something was said about this place already.
+    /// Whether a check has noted this code at this place.
     pub(in crate::vet) fn has(&self, code: Code, at: &Position) -> bool {
         self.found
             .iter()
             .any(|(note, _)| note.code == code && note.at == *at)
     }
 
-    /// Whether anything was said about this line already, or anything that is an error.
+    /// Whether a check has noted anything on this line; with `as_error`, any error.
     pub(in crate::vet) fn tells(&self, at: &Position, as_error: bool) -> bool {
         self.found.iter().any(|(note, _)| {
             let is_there = note.at.line == at.line && note.at.file == at.file;
@@ -68,7 +68,7 @@ impl Notes {
     }
 }
 
-/// Notes are told by place, then by code.
+/// Notes are sorted by place, then by code.
 fn key(note: &Note) -> (Position, &'static str, String) {
     (note.at.clone(), note.code.as_str(), note.message.clone())
 }

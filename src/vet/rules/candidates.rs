@@ -4,10 +4,12 @@ use super::compiled::Compiled;
 use crate::policy::ir::Policy;
 use crate::vet::logic::{Key, Shape, Tree};
 
-/// Finds the rules that could include another one without looking at all of them: thousands of rules differ in whom or what they name.
+/// An index of rules by what they name. It finds the few rules that could include a given one, so
+/// that a check of thousands of rules need not compare each pair.
 ///
-/// INVARIANT: a test of an exact text is implied only by one of the same exact text, and a test of a start only by one of a text, a start
-/// or a template that starts so. So a rule in which one of a few keys must hold includes only rules that hold one of these, or a longer one.
+/// INVARIANT: a test of an exact text is implied only by one of the same exact text, and a test of
+/// a start only by one of a text, a start or a template that starts so. So a rule in which one of a
+/// few keys must hold includes only rules that hold one of these, or a longer one.
 #[derive(Debug, Default)]
 pub(in crate::vet) struct Candidates {
     by_key: HashMap<Key, Vec<usize>>,

@@ -1,4 +1,4 @@
-//! Values that no request and no connection carries, each by what it is compared with.
+//! Values that no request or connection can carry, by the attribute they are compared with.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -13,7 +13,7 @@ pub(in crate::vet) fn never(mesh: &MeshConfig, list: List<'_>, value: &str) -> O
     match list.field {
         Field::Header => header_value(list.name, value),
         Field::Host => host(value),
-        // Whoever forwards may write any address.
+        // A forwarding proxy may write any address.
         Field::Ip if list.name.starts_with("remote") => None,
         Field::Ip => ip(value),
         Field::Method => method(value),
@@ -36,7 +36,7 @@ pub(in crate::vet) fn never(mesh: &MeshConfig, list: List<'_>, value: &str) -> O
     }
 }
 
-/// What of a value stands for itself, where a request could carry it.
+/// A fault when a value that a request could carry is taken literally.
 pub(in crate::vet) fn as_it_stands(list: List<'_>, value: &str) -> Option<Fault> {
     match list.field {
         Field::Path if value.contains("{*") => None,

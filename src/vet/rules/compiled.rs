@@ -16,7 +16,7 @@ pub(in crate::vet) struct Compiled<'r> {
     pub(in crate::vet) tcp: Option<Policy>,
 }
 
-/// Compiles every rule, whatever workload it is for; a CUSTOM rule as what selects the requests.
+/// Compiles every rule, for any workload; a CUSTOM rule becomes the test that selects its requests.
 ///
 /// # Errors
 /// What keeps a rule from having a meaning.

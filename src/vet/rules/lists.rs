@@ -1,4 +1,4 @@
-//! The lists of a rule, whatever kind of resource it stands in.
+//! The value lists of a rule, for every kind of resource.
 
 use crate::istio::{
     AccessRule, AuthorizationPolicy, Condition, Operation, Rule, Source, Subject, Text,
@@ -202,7 +202,8 @@ pub(in crate::vet) fn condition(condition: &Condition) -> List<'_> {
     )
 }
 
-/// The lists of a ServiceRole's rule that are written. Its paths are compared with the whole target.
+/// The lists of a ServiceRole's rule that are written. Its paths are compared with the whole
+/// target.
 pub(in crate::vet) fn access(rule: &AccessRule) -> Vec<List<'_>> {
     written([
         List::new(
@@ -264,7 +265,8 @@ pub(in crate::vet) fn rule(rule: &Rule) -> impl Iterator<Item = List<'_>> {
     sources.chain(operations).chain(conditions)
 }
 
-/// The negative lists of a rule that hold also for what is absent, since no positive list that must hold beside them demands it.
+/// The negative lists of a rule that hold also for what is absent, since no positive list that must
+/// hold beside them demands it.
 pub(in crate::vet) fn lone_negatives(rule: &Rule) -> Vec<List<'_>> {
     let conditions: Vec<List<'_>> = rule.when.iter().map(condition).collect();
     let sources: Vec<Vec<List<'_>>> = rule.from.iter().map(source).collect();

@@ -1,4 +1,4 @@
-//! What rules hold: their fields as written, their values, and the rules as compiled.
+//! The rules under check: their fields as written, their values, and their compiled form.
 
 pub(super) mod candidates;
 pub(super) mod carried;

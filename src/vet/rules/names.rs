@@ -1,9 +1,10 @@
-//! The names of identities, `TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`, all of it in lower case; and those of labels.
+//! The names of identities, `TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`, all of it in lower case; and
+//! those of labels.
 
 use super::written::{Fault, Written, no_name, no_star};
 use crate::istio::MeshConfig;
 
-/// Why nobody has such a principal.
+/// Why no caller has such a principal.
 pub(in crate::vet) fn principal(mesh: &MeshConfig, value: &str) -> Option<Fault> {
     let written = Written::from_value(value)?;
     if let Some((scheme, rest)) = value.split_once("://") {
@@ -87,7 +88,8 @@ fn has_shape(parts: &[&str], written: Written<'_>) -> bool {
     })
 }
 
-/// Whether the parts are meant as an identity of Istio's, and not as one that some other authority has made in its own shape.
+/// Whether the parts are meant as an identity of Istio's, and not as one that some other authority
+/// has made in its own shape.
 fn is_meant_so(mesh: &MeshConfig, parts: &[&str], written: Written<'_>) -> bool {
     let names_a_part = parts.iter().any(|part| matches!(*part, "ns" | "sa"));
     let [domain, path @ ..] = parts else {
@@ -107,7 +109,7 @@ fn is_meant_so(mesh: &MeshConfig, parts: &[&str], written: Written<'_>) -> bool 
     names_a_part || lacks_path || is_short || starts && !path.is_empty() && is_ours()
 }
 
-/// A part in which a capital letter stands that there cannot be.
+/// A part with a capital letter where only lower case is possible.
 fn upper_case<'p>(parts: &[&'p str], written: Written<'_>) -> Option<&'p str> {
     let has_upper = |part: &&str| part.bytes().any(|byte| byte.is_ascii_uppercase());
     let domain = parts.first().filter(|_| !written.open_start).copied();
@@ -118,7 +120,7 @@ fn upper_case<'p>(parts: &[&'p str], written: Written<'_>) -> Option<&'p str> {
     })
 }
 
-/// Why no namespace is like this; stars stand for any text, wherever they are.
+/// Why no namespace has such a name; a star is any text, in every place.
 pub(in crate::vet) fn namespace(value: &str) -> Option<Fault> {
     no_name(value, "namespace").or_else(|| {
         let mut pieces = value.replace('*', "");

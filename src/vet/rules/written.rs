@@ -1,4 +1,4 @@
-//! How a value is written: where its wildcard stands, and what in it stands for itself.
+//! How a value is written: where its wildcard is, and which part is literal.
 
 /// What is wrong with a value, and what to do about it.
 #[derive(Clone, Debug)]
@@ -19,11 +19,11 @@ impl Fault {
 /// A value of a list: its text but for the one star that Istio reads.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::vet) struct Written<'v> {
-    /// What stands for itself.
+    /// The literal part.
     pub(in crate::vet) literal: &'v str,
-    /// Anything may stand before it.
+    /// Any text may come before it.
     pub(in crate::vet) open_start: bool,
-    /// Anything may stand behind it.
+    /// Any text may come after it.
     pub(in crate::vet) open_end: bool,
 }
 
@@ -42,12 +42,12 @@ impl<'v> Written<'v> {
         })
     }
 
-    /// Whether nothing may stand on either side.
+    /// Whether the literal is the whole text.
     pub(in crate::vet) fn is_whole(&self) -> bool {
         !self.open_start && !self.open_end
     }
 
-    /// A blank that stands first or last, in what is compared.
+    /// Whether the compared text starts or ends with a blank.
     pub(in crate::vet) fn outer_blank(&self) -> bool {
         !self.open_start && self.literal.starts_with(char::is_whitespace)
             || !self.open_end && self.literal.ends_with(char::is_whitespace)
@@ -104,7 +104,8 @@ pub(in crate::vet) fn no_star(value: &str, noun: &str) -> Option<Fault> {
     })
 }
 
-/// What stands for itself in a value that could come so, and was hardly meant so; `instead`: what to write for a star.
+/// A fault when part of a value is taken literally and probably not meant so; `instead` is what to
+/// write for a star.
 pub(in crate::vet) fn literally(value: &str, instead: &str) -> Option<Fault> {
     let literal = Written::from_value(value)?.literal;
     if let Some(placeholder) = placeholder(literal) {

@@ -51,7 +51,8 @@ pub(in crate::vet) fn known(stated: &[Workload], resources: &Resources) -> Vec<K
     stated.chain(deployed).collect()
 }
 
-/// What the ports of a stated workload speak: as it is stated, else as the services say that select it.
+/// What the ports of a stated workload speak: as it is stated, else as the services say that select
+/// it.
 fn spoken(workload: &Workload, services: &[DeployedService]) -> Protocols {
     let mut protocols = Protocols::default();
     for service in workload.services() {
@@ -203,7 +204,8 @@ impl<'r> World<'r> {
         })
     }
 
-    /// What the services say that stand before every workload that `scope` selects, where none of these is known.
+    /// The protocols that services state for every workload that `scope` selects, when no such
+    /// workload is known.
     pub(in crate::vet) fn said_by_services(&self, scope: Scope<'_>) -> Protocols {
         let mut said = Protocols::default();
         if self.is_known(scope) || scope.is_attached {
@@ -227,13 +229,14 @@ impl<'r> World<'r> {
         let workloads = self.workloads.iter();
         let mut namespaces = workloads.map(|known| known.workload.namespace());
         match self.is_root(scope.namespace) {
-            // Labels may be those of the root namespace's own workloads, which a deployment elsewhere says nothing about.
+            // Labels may be those of the root namespace's own workloads, which a deployment
+            // elsewhere says nothing about.
             true if scope.labels.is_empty() => !self.workloads.is_empty(),
             _ => namespaces.any(|namespace| namespace == scope.namespace),
         }
     }
 
-    /// Whether every workload that `narrow` selects is selected by `wide`, too, whatever workloads there are.
+    /// Whether `wide` selects every possible workload that `narrow` selects.
     pub(in crate::vet) fn covers(&self, wide: Scope<'_>, narrow: Scope<'_>) -> bool {
         let in_reach = wide.namespace == narrow.namespace || self.is_root(wide.namespace);
         let has = |(key, value): (&String, &Text)| narrow.labels.get(key) == Some(value);
@@ -249,7 +252,8 @@ impl<'r> World<'r> {
         in_reach && (a.is_attached || b.is_attached || a.labels.iter().all(agree))
     }
 
-    /// Whether a legacy resource of `namespace` may concern a workload that `scope` selects; no namespace is every one.
+    /// Whether a legacy resource of `namespace` may concern a workload that `scope` selects; no
+    /// namespace is every one.
     pub(in crate::vet) fn reaches(&self, namespace: &str, scope: Scope<'_>) -> bool {
         namespace.is_empty() || namespace == scope.namespace || self.is_root(scope.namespace)
     }

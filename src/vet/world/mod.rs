@@ -1,4 +1,4 @@
-//! What is known of the workloads and services that the resources are for.
+//! The known workloads and services, and which resources select them.
 
 pub(super) mod known;
 pub(super) mod protocol;

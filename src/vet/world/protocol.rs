@@ -1,4 +1,5 @@
-//! What ports speak, as Istio takes it from the names of ports and from `appProtocol`, else by their numbers.
+//! The protocol of a port: Istio reads it from the name of the port or from `appProtocol`, else
+//! from the number.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,9 @@ use std::collections::BTreeMap;
 pub(in crate::vet) struct Protocols(BTreeMap<u16, Option<&'static str>>);
 
 impl Protocols {
-    /// Adds a port that the workload listens on, the number under which clients know it, and what is said of it. Of several services on
-    /// one port the one counts that is no HTTP.
+    /// Adds a port that the workload listens on, the number under which clients know it, and the
+    /// protocol that a service states. Of several services on one port the one counts that is no
+    /// HTTP.
     pub(in crate::vet) fn add(&mut self, port: u16, of_service: Option<u16>, said: &str) {
         let protocol = match Protocol::said(said) {
             Some(Protocol::Http) => None,
@@ -19,14 +21,14 @@ impl Protocols {
         *known = known.or(protocol);
     }
 
-    /// Adds those of ports of which nothing is known yet.
+    /// Adds the protocols of ports that are not known yet.
     pub(super) fn complete(&mut self, others: Self) {
         for (port, protocol) in others.0 {
             self.0.entry(port).or_insert(protocol);
         }
     }
 
-    /// Whether a service stands on the port.
+    /// Whether a service has the port.
     pub(in crate::vet) fn knows(&self, port: u16) -> bool {
         self.0.contains_key(&port)
     }
@@ -91,7 +93,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("ssh", "SSH"),
 ];
 
-/// Ports on which hardly anybody speaks HTTP; Istio itself takes 25, 53, 3306 and 27017 for TCP where nothing is said.
+/// Ports that rarely carry HTTP. Istio itself takes 25, 53, 3306 and 27017 for TCP without a stated
+/// protocol.
 const CUSTOMARY: &[(u16, &str)] = &[
     (22, "SSH"),
     (25, "SMTP"),

@@ -1,5 +1,5 @@
-//! Workloads of which nothing is known but that some resource is for them, so that what is said of them holds for every workload that the
-//! resource is for.
+//! Hypothetical workloads: one for each resource, with only the labels that its selector demands. A
+//! note about such a workload holds for every workload that the resource selects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use super::known::{Scope, World};
 use crate::identity::Workload;
 use crate::istio::{PeerAuthentication, PortSelector, Resources};
 
-/// Such workloads, each with the resources that could not be for one of them without being in conflict.
+/// Such workloads, each with the resources that could not be for one of them without being in
+/// conflict.
 pub(in crate::vet) fn supposed(world: World<'_>) -> Vec<(Workload, Resources)> {
     let mut supposed = by_labels(world);
     supposed.extend(by_services(world));
@@ -35,7 +36,7 @@ fn by_labels(world: World<'_>) -> Vec<(Workload, Resources)> {
         let workload = labels.iter().fold(workload, |workload, (key, value)| {
             workload.label(*key, *value)
         });
-        // Whoever else selects it asks first for one of its labels.
+        // Every other resource that selects it demands one of its labels.
         let of_label = labels
             .iter()
             .filter_map(|label| by_first.get(&(namespace, Some(*label))));
@@ -65,7 +66,8 @@ fn labels(peer: &PeerAuthentication) -> impl Iterator<Item = (&str, &str)> {
     labels.map(|(key, value)| (key.as_str(), value.as_str()))
 }
 
-/// A workload for each namespace of resources of 2018: behind every service that a Policy names, each on a port of its own.
+/// A workload for each namespace of resources of 2018: behind every service that a Policy names,
+/// each on a port of its own.
 fn by_services(world: World<'_>) -> Vec<(Workload, Resources)> {
     let Resources {
         legacy_policies,

@@ -1,4 +1,4 @@
-//! Commands that this build does not have, each in the name of the feature that brings it.
+//! Commands that this build lacks; each names the feature that adds it.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -26,7 +26,7 @@ Exit status: 2.";
 
 impl Pki {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        // Whatever was asked for, it is not there.
+        // No option of the command can work.
         drop(self.words);
         Err(without("pki"))
     }

@@ -1,4 +1,4 @@
-//! `tower-mesh check`: what would be decided.
+//! `tower-mesh check`: judges requests.
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -37,8 +37,9 @@ pub(crate) struct Check {
     /// The peer's principal, with or without spiffe://; without one the request comes in plaintext
     #[arg(long = "as", value_name = "PRINCIPAL", conflicts_with = "requests")]
     principal: Option<String>,
-    /// A claim of a verified token. A value that is JSON has its JSON type (true, 5, null, ["a"], {"a": 1}), save for the texts that iss,
-    /// sub, azp and jti always are; everything else is a text, and so is what stands in quotes: 'level="5"'
+    /// A claim of a verified token. A value that is JSON has its JSON type (true, 5, null, ["a"],
+    /// {"a": 1}), save for the texts that iss, sub, azp and jti always are; everything else is a
+    /// text, and so is what stands in quotes: 'level="5"'
     #[arg(long = "claim", value_name = "KEY=VALUE", value_parser = key_and_value, conflicts_with = "requests")]
     claims: Vec<(String, String)>,
     /// A header line
@@ -187,7 +188,8 @@ impl Check {
     }
 }
 
-/// A claim's value with the type it is written in; issuers and subjects are texts, whatever they look like (RFC 7519).
+/// A claim's value with the type it is written in; issuers and subjects are texts, whatever they
+/// look like (RFC 7519).
 fn typed(name: &str, text: &str) -> Value {
     let is_text = TEXTS.contains(&name) && !text.starts_with('"');
     let json = (!is_text).then(|| serde_json::from_str(text).ok());

@@ -1,4 +1,4 @@
-//! `tower-mesh completions`: what a shell needs to complete our words.
+//! `tower-mesh completions`: prints the completions of a shell.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `tower-mesh convert`: the resources of 2018 in today's form.
+//! `tower-mesh convert`: rewrites the resources of 2018 in today's form.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -20,7 +20,8 @@ use crate::input::world::tell_unread;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Convert {
-    /// The old resources: a file, or a directory of *.yaml, *.yml and *.json; may be given several times
+    /// The old resources: a file, or a directory of *.yaml, *.yml and *.json; may be given several
+    /// times
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
@@ -28,7 +29,8 @@ pub(crate) struct Convert {
     mesh_config: Option<PathBuf>,
     #[command(flatten)]
     domain: Domain,
-    /// The labels of the workloads behind a service and a port they listen on; may be given several times [default: app=NAME, any port]
+    /// The labels of the workloads behind a service and a port they listen on; may be given several
+    /// times [default: app=NAME, any port]
     #[arg(
         long = "service",
         value_name = "NAME[.NS][:PORT][=KEY=VALUE,..]",
@@ -38,7 +40,8 @@ pub(crate) struct Convert {
     /// The namespace of resources that name none
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
-    /// A directory for the new resources, a file for each old one; - is stdout. No file is overwritten
+    /// A directory for the new resources, a file for each old one; - is stdout. No file is
+    /// overwritten
     #[arg(long, short, value_name = "DIR", default_value = "-")]
     output: PathBuf,
     /// End with status 1 when something is not quite the same
@@ -93,8 +96,8 @@ impl Known {
     }
 }
 
-/// Whether a binding has a name of `cluster.local`: it stood for itself, and becomes a principal, of which that domain is ours whatever it is
-/// called.
+/// Whether a binding has a name of `cluster.local`: it stood for itself, and becomes a principal,
+/// of which that domain is ours whatever it is called.
 fn names_ours(binding: &ServiceRoleBinding) -> bool {
     let subjects = binding.subjects.iter();
     let mut names = subjects.flat_map(|subject| subject.names.iter().chain(&subject.not_names));

@@ -1,4 +1,4 @@
-//! `tower-mesh coverage`: which rules the requests of a file put to the test.
+//! `tower-mesh coverage`: shows which rules the requests of a file test.
 
 use std::collections::HashMap;
 use std::io::{self, Write};

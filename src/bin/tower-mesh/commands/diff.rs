@@ -1,4 +1,4 @@
-//! `tower-mesh diff`: what two configurations answer differently.
+//! `tower-mesh diff`: finds requests that two configurations answer differently.
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -27,13 +27,15 @@ pub(crate) struct Diff {
     /// The configuration as it will be
     #[arg(value_name = "NEW")]
     new: PathBuf,
-    /// Compare the answers to the requests of a file (- is stdin), lines as check takes them; without it, requests are derived from the rules
+    /// Compare the answers to the requests of a file (- is stdin), lines as check takes them;
+    /// without it, requests are derived from the rules
     #[arg(long, value_name = "FILE")]
     requests: Option<PathBuf>,
     /// How to print what differs: a table, or one JSON object a line
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Only whether a request passes counts, not by which rule or with which status, nor audits and dry runs
+    /// Only whether a request passes counts, not by which rule or with which status, nor audits and
+    /// dry runs
     #[arg(long)]
     access_only: bool,
     /// Derive requests of HTTP, or raw TCP connections
@@ -137,7 +139,7 @@ impl Diff {
         Ok(ExitCode::from(if is_bad || compares_nothing {
             2
         } else {
-            // What differs beside the rules differs, though no derived request can show it.
+            // A change outside the rules is a difference, though no derived request can show it.
             u8::from(differ || (self.requests.is_none() && !other.is_empty()))
         }))
     }
@@ -179,8 +181,9 @@ impl Diff {
     }
 }
 
-/// Whether no rule of either side is asked about the workload. Where neither side has rules at all, for whomever, none can have been missed:
-/// how connections and tokens are taken is then what is compared, if anything says so and no rule for tokens is missed.
+/// Whether no rule of either side is asked about the workload. Where neither side has rules at all,
+/// for whomever, none can have been missed: how connections and tokens are taken is then what is
+/// compared, if anything says so and no rule for tokens is missed.
 fn is_beside((old, new): &(World<'_>, World<'_>)) -> bool {
     let has_rules = old.has_rules() || new.has_rules();
     let holds_rules = old.holds_rules() || new.holds_rules();

@@ -1,4 +1,4 @@
-//! `tower-mesh envoy`: what runs, as Envoy's configuration.
+//! `tower-mesh envoy`: prints the compiled program as Envoy's configuration.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

@@ -16,7 +16,8 @@ pub(crate) struct Man {
     /// The command; without one the page is the program's
     #[arg(value_name = "COMMAND", conflicts_with = "dir")]
     command: Option<String>,
-    /// Write the pages of the program and of every command into a directory, which is made when it is not there
+    /// Write the pages of the program and of every command into a directory, which is made when it
+    /// is not there
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The commands, a file each.
+//! The commands, one file each.
 
 #[cfg(not(feature = "pki"))]
 pub(crate) mod absent;

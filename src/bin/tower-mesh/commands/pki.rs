@@ -1,4 +1,4 @@
-//! `tower-mesh pki`: certificates for development, by an authority of one's own.
+//! `tower-mesh pki`: makes certificates for development, signed by a local authority.
 
 use std::error::Error;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -74,8 +74,8 @@ impl Pki {
         let mut out = io::stdout().lock();
         if is_new {
             create_dir(&self.dir)?;
-            // A root without its key is refused the next time, so the key comes first. Of runs at the
-            // same time, whose key it is makes the root.
+            // A root without its key is refused the next time, so the key comes first. Of runs at
+            // the same time, whose key it is makes the root.
             write_first(&self.key_file(), root.key_pem().as_bytes())?;
             write(&self.root_file(), root.root_pem().as_bytes(), Eyes::All)?;
             let (root, key) = (self.root_file(), self.key_file());
@@ -220,7 +220,8 @@ fn refuse_open(dir: &Path, key: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// In a directory that everybody may write to, everybody may put a key of theirs in the place of ours.
+/// In a directory that everybody may write to, everybody may put a key of theirs in the place of
+/// ours.
 #[cfg(unix)]
 fn refuse_open_directory(dir: &Path, what: &str) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt;
@@ -263,7 +264,7 @@ fn refuse_name(name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whose certificates are in a directory, if any are: nobody else's are overwritten.
+/// Whose certificates are in a directory; another workload's are not overwritten.
 fn refuse_others(dir: &Path, root: &str) -> Result<(), Failure> {
     let there = ["ca.crt", "tls.crt", "tls.key"].map(|name| dir.join(name));
     let is_ours = read(&dir.join("ca.crt"))?.is_some_and(|known| known == root);

@@ -1,4 +1,4 @@
-//! `tower-mesh vet`: what is wrong with policies that load.
+//! `tower-mesh vet`: finds mistakes in policies that load.
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;

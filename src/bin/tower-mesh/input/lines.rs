@@ -1,4 +1,4 @@
-//! Requests in a file, one JSON object a line.
+//! Reads a file of requests line by line.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -67,8 +67,9 @@ impl Lines {
         }
     }
 
-    /// The next line that is not blank; a line that is too long comes [cut](is_cut). `out` is flushed before there is anything to wait for:
-    /// whoever waits for an answer before the next question gets it.
+    /// The next line that is not blank; a line that is too long comes [cut](is_cut). `out` is
+    /// flushed before there is anything to wait for: whoever waits for an answer before the next
+    /// question gets it.
     pub(crate) fn next(&mut self, out: &mut impl Write) -> io::Result<Option<&[u8]>> {
         if self.is_cut {
             self.input.skip_until(b'\n')?;

@@ -1,4 +1,4 @@
-//! What commands read: options, questions, lines of input, the configuration.
+//! What commands read: options, requests, lines of input, the configuration.
 
 pub(crate) mod lines;
 pub(crate) mod options;

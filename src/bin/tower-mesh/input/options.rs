@@ -1,4 +1,4 @@
-//! The options that every command that judges takes.
+//! The options of every command that judges requests.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,8 @@ use tower_mesh::istio::MeshConfig;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Configuration")]
 pub(crate) struct Options {
-    /// Istio resources: a file, or a directory of *.yaml, *.yml and *.json; may be given several times
+    /// Istio resources: a file, or a directory of *.yaml, *.yml and *.json; may be given several
+    /// times
     #[arg(long, value_name = "PATH", required = true)]
     config: Vec<PathBuf>,
     #[command(flatten)]
@@ -33,7 +34,8 @@ pub(crate) struct Guarded {
     /// A label of the workload, for selectors; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_and_value)]
     labels: Vec<(String, String)>,
-    /// A service that the workload stands behind; legacy resources select by it. Without a port: on whatever port is asked about
+    /// A service that the workload stands behind; legacy resources select by it. Without a port: on
+    /// whatever port is asked about
     #[arg(long = "service", value_name = "NAME[:PORT]", value_parser = ServiceName::parse)]
     services: Vec<ServiceName>,
     /// The port the workload listens on [default: 80]
@@ -44,7 +46,8 @@ pub(crate) struct Guarded {
 /// The trust domain that policies mean by ours.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Domain {
-    /// The trust domain of the workload's certificate, where no MeshConfig writes `trustDomain` [default: cluster.local]
+    /// The trust domain of the workload's certificate, where no MeshConfig writes `trustDomain`
+    /// [default: cluster.local]
     #[arg(long, value_name = "DOMAIN")]
     trust_domain: Option<TrustDomain>,
 }
@@ -63,7 +66,8 @@ pub(crate) enum Format {
 /// What a workload without any policy counts for.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct NoPolicy {
-    /// Take it for what is meant when no authorization policy selects the workload; otherwise that ends with exit status 2
+    /// Take it for what is meant when no authorization policy selects the workload; otherwise that
+    /// ends with exit status 2
     #[arg(long)]
     allow_no_policy: bool,
 }
@@ -123,7 +127,7 @@ impl Options {
         &self.config
     }
 
-    /// For whom it is judged.
+    /// The workload to judge for.
     pub(crate) fn guarded(&self) -> &Guarded {
         &self.guarded
     }

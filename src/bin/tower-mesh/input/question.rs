@@ -1,4 +1,4 @@
-//! Requests as they are asked about on the command line, one JSON object a line.
+//! Requests to judge, one JSON object per line.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -230,7 +230,7 @@ impl Source {
     }
 }
 
-/// What is wrong in one line, which is the first for whoever reads nothing else.
+/// What is wrong in one line, as the first line: a parser sees no other.
 fn in_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {

@@ -1,4 +1,4 @@
-//! The configuration, and an engine for each way to look at it.
+//! The loaded configuration, and one engine for each set of services and port.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -117,8 +117,8 @@ impl<'o> World<'o> {
         }
     }
 
-    /// Whether an authorization rule is asked about some request to the workload: an AuthorizationPolicy selects it (that of a dry run,
-    /// too), or RBAC of 2018 is on for it.
+    /// Whether an authorization rule is asked about some request to the workload: an
+    /// AuthorizationPolicy selects it (that of a dry run, too), or RBAC of 2018 is on for it.
     pub(crate) fn has_rules(&self) -> bool {
         let program = self.engine.program();
         [&program.http, &program.tcp].into_iter().any(|chains| {
@@ -150,7 +150,8 @@ impl<'o> World<'o> {
             || policies.any(|policy| !policy.origins.is_empty())
     }
 
-    /// Whether something besides rules applies to the workload: it says which connections it accepts, or which tokens are good.
+    /// Whether something besides rules applies to the workload: it says which connections it
+    /// accepts, or which tokens are good.
     pub(crate) fn has_authentication(&self) -> bool {
         let mtls = &self.engine.program().mtls;
         let mut modes = std::iter::once(&mtls.default).chain(mtls.by_port.values());
@@ -219,7 +220,7 @@ impl<'o> World<'o> {
     }
 }
 
-/// Says on stderr which files are passed over, and which documents are none of ours.
+/// Prints on stderr which files and documents are not used.
 pub(crate) fn tell_unread(configuration: &Configuration) {
     let notes = &configuration.resources.notes;
     for file in &configuration.passed_over {

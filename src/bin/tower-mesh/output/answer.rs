@@ -1,4 +1,4 @@
-//! What is said about a request: one line for people, one JSON object for programs.
+//! The answer to a request: one line for people, one JSON object for programs.
 
 use std::fmt;
 

@@ -62,7 +62,8 @@ fn line(command: &str, at: &Position, title: &str, message: &str) -> String {
     format!("::{command} {}::{}", properties.join(","), data(message))
 }
 
-/// As `@actions/core` escapes what is behind the second pair of colons. Of other control characters it leaves what a terminal would obey.
+/// As `@actions/core` escapes what is behind the second pair of colons. Of other control characters
+/// it leaves what a terminal would obey.
 fn data(text: &str) -> String {
     let mut data = String::with_capacity(text.len());
     for letter in text.chars() {

@@ -1,4 +1,4 @@
-//! Who gains access and who loses it, for people.
+//! A table of the callers that gain access and those that lose it.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::answer::Answer;
 use crate::printable::printable;
 
-/// Of more in one section only the number is told.
+/// Rows of a section; of any more the table shows only the number.
 const ROWS: usize = 25;
 
 /// Changed answers by what they mean for the caller.
