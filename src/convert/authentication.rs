@@ -392,7 +392,7 @@ fn note_triggers(writer: &mut Writer<'_>, policy: &LegacyPolicy) {
         let message = "differ in their triggerRules, so that each one's tokens were good on its own paths only; today all are good on every path; give all the same triggerRules";
         writer.refuse(&policy.meta.at, field, message);
     } else if !first.is_empty() {
-        let message = "outside of its paths no token was looked at: a bad one passed, and a good one was nobody; today a bad one is refused with 401, and a good one counts for request.auth";
+        let message = "outside of its paths no token was looked at: a bad one passed, and a good one gave no identity; today a bad one is refused with 401, and a good one counts for request.auth";
         writer.note(&policy.meta.at, field, message);
     }
 }

@@ -147,7 +147,7 @@ fn note_patterns(
             known.join(", ")
         };
         let message = format!(
-            "stands for the services known here that it covered ({known}); --service NAME adds others"
+            "means the services known here that it covered ({known}); --service NAME adds others"
         );
         writer.note(pattern.at(), format!("spec.rules[{index}]"), message);
     }

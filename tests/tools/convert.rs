@@ -250,7 +250,7 @@ fn what_is_not_quite_the_same_is_noted_with_its_place() {
         (role(ALL, "notNames: [allUsers]"), "shuts everyone out"),
         (
             role(ALL, "user: a, properties: {nobody.has: x}"),
-            "a property that nobody has",
+            "a property that no caller has",
         ),
         (role(ALL, "ips: [10.0.0.0/8]"), "PROXY protocol"),
         (role(ALL, "groups: [a]"), "a list of anything but texts"),

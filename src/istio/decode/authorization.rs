@@ -214,7 +214,7 @@ fn source(at: &Cursor<'_, '_>, action: Option<Action>, traits: &mut Traits) -> O
     if let Some(accounts) = accounts
         && wide.into_iter().any(|name| fields.listed(name).is_some())
     {
-        accounts.wrong("cannot stand beside principals or namespaces; write two sources");
+        accounts.wrong("cannot be combined with principals or namespaces; write two sources");
     }
     let any = |name| fields.texts(name, value::anything);
     Some(Source {

@@ -135,11 +135,11 @@ fn subject(key: &str) -> Result<Subject, String> {
         .and_then(|rest| rest.strip_suffix(']'));
     match inner {
         Some(inner) if name == "request.auth.claims" && format!("][{inner}][").contains("][][") => {
-            Err(format!("`{key}`: a name is due in each pair of brackets"))
+            Err(format!("`{key}`: write a name in each pair of brackets"))
         }
         Some(inner) if !inner.is_empty() => Ok(subject),
         _ => Err(format!(
-            "`{key}`: a name in brackets is due, write {name}[NAME]"
+            "`{key}`: write {name}[NAME], with a name in brackets"
         )),
     }
 }

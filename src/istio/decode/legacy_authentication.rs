@@ -184,7 +184,7 @@ fn origin(at: &Cursor<'_, '_>) -> Option<LegacyJwt> {
     if let Some(jwks) = fields.get("jwks")
         && fields.get("jwksUri").is_some()
     {
-        jwks.wrong("cannot stand beside jwksUri; keep one");
+        jwks.wrong("cannot be combined with jwksUri; keep one");
     }
     Some(LegacyJwt {
         rule,

@@ -90,7 +90,7 @@ fn jwt_rule(at: &Cursor<'_, '_>) -> Option<JwtRule> {
     if let Some(jwks) = fields.get("jwks")
         && fields.get("jwksUri").is_some()
     {
-        jwks.wrong("cannot stand beside jwksUri; keep one");
+        jwks.wrong("cannot be combined with jwksUri; keep one");
     }
     if let Some(claims) = fields.get("spaceDelimitedClaims")
         && claims.items().len() > 64

@@ -183,7 +183,7 @@ impl Loader {
     fn document(&mut self, at: &Cursor<'_, '_>) {
         let node = at.node();
         if node.entries().is_none() {
-            return at.wrong(format!("this is {}; a resource is due", node.describe()));
+            return at.wrong(format!("this is {}; write a resource", node.describe()));
         }
         let Some(head) = at.any_fields() else { return };
         let (version, kind) = (

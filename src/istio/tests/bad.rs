@@ -43,12 +43,12 @@ fn authorization_policies_are_held_to_istios_rules() {
         // action
         ("{action: ^PERMIT}", "spec.action", "ALLOW, DENY, AUDIT, CUSTOM"),
         ("{action: ^allow}", "spec.action", "ALLOW, DENY, AUDIT, CUSTOM"),
-        ("{action: ^1}", "spec.action", "text is due"),
+        ("{action: ^1}", "spec.action", "to make it text"),
         // rules
         ("^{action: DENY}", "spec.rules", "DENY without rules"),
         ("^{action: CUSTOM, provider: {name: x}, rules: []}", "spec.rules", "CUSTOM without rules"),
         ("{rules: [^null]}", "spec.rules[0]", "null"),
-        ("{rules: ^{}}", "spec.rules", "a list is due"),
+        ("{rules: ^{}}", "spec.rules", "write a list"),
         ("{rules: [^x]}", "spec.rules[0]", "this is text; a map"),
         // provider
         ("{provider: ^{name: x}}", "spec.provider", "only action CUSTOM"),
@@ -281,7 +281,7 @@ fn legacy_switches_are_held_to_istios_rules() {
 fn documents_are_held_to_their_frame() {
     #[rustfmt::skip] // one row a line
     let table = [
-        ("a", "1:1: ", "a resource is due"),
+        ("a", "1:1: ", "write a resource"),
         ("kind: X", "1:1: apiVersion: ", "missing"),
         ("apiVersion: security.istio.io/v1", "1:1: kind: ", "missing"),
         ("apiVersion: security.istio.io/v2\nkind: AuthorizationPolicy", "1:13: apiVersion: ", "write security.istio.io/v1"),
@@ -447,7 +447,7 @@ fn mesh_configs_are_held_to_istios_rules() {
         ("extensionProviders: [{name: a, x: {}}, {name: a, x: {}}]", "1:47: extensionProviders: ", "twice"),
         ("apiVersion: v1\nkind: Secret", "1:1: ", "no MeshConfig"),
         ("a: b\n---\na: b", "3:1: ", "second"),
-        ("[]", "1:1: ", "a map is due"),
+        ("[]", "1:1: ", "write a map"),
         ("a: [", "1:4: ", "not YAML"),
     ];
     for (text, place, piece) in table {

@@ -189,7 +189,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
     /// reported.
     pub(crate) fn pairs<'c>(&'c self) -> impl Iterator<Item = (&'c str, Cursor<'t, 'c>)> {
         if self.node.entries().is_none() {
-            self.wrong(format!("this is {}; a map is due", self.node.describe()));
+            self.wrong(format!("this is {}; write a map", self.node.describe()));
         }
         let entries = self.node.entries().unwrap_or_default();
         entries
@@ -203,7 +203,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
             Value::List(items) => items,
             Value::Map(_) | Value::Scalar(_) => {
                 self.wrong(format!(
-                    "this is {}; a list is due, even for one value",
+                    "this is {}; write a list, even for one value",
                     self.node.describe()
                 ));
                 &[]
@@ -218,19 +218,19 @@ impl<'t, 'p> Cursor<'t, 'p> {
     /// Text. Anything else is reported and gives `None`.
     pub(crate) fn str(&self) -> Option<&'p str> {
         let Some(scalar) = self.node.scalar() else {
-            self.wrong(format!("this is {}; text is due", self.node.describe()));
+            self.wrong(format!("this is {}; write text", self.node.describe()));
             return None;
         };
         let text: &'p str = &scalar.text;
         match scalar.meaning() {
             Plain::Text => {}
             Plain::Null if text.is_empty() => {
-                self.wrong("nothing stands here; text is due");
+                self.wrong("is empty; write text");
                 return None;
             }
             _ => {
                 self.wrong(format!(
-                    "YAML reads {text} as {}; text is due, write \"{text}\" in quotes",
+                    "YAML reads {text} as {}; write \"{text}\" in quotes to make it text",
                     self.node.describe()
                 ));
                 return None;

@@ -24,7 +24,7 @@ pub enum ProblemKind {
     /// It does not.
     #[default]
     Unreadable,
-    /// A word processor's quotation marks stand around a value.
+    /// A value is in a word processor's quotation marks.
     TypographicQuotes,
     /// A resource is written a second time.
     Duplicate,

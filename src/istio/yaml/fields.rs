@@ -133,7 +133,7 @@ impl<'t> Cursor<'t, '_> {
     pub(crate) fn fields<'c>(&'c self, known: &'static [&'static str]) -> Option<Fields<'t, 'c>> {
         let Some(entries) = self.node().entries() else {
             self.wrong(format!(
-                "this is {}; a map with the fields {} is due",
+                "this is {}; write a map with the fields {}",
                 self.node().describe(),
                 known.join(", ")
             ));
@@ -168,7 +168,7 @@ impl<'t> Cursor<'t, '_> {
     /// The fields of a map that may hold others than we know.
     pub(crate) fn any_fields<'c>(&'c self) -> Option<Fields<'t, 'c>> {
         if self.node().entries().is_none() {
-            self.wrong(format!("this is {}; a map is due", self.node().describe()));
+            self.wrong(format!("this is {}; write a map", self.node().describe()));
             return None;
         }
         Some(Fields::new(self))

@@ -91,10 +91,10 @@ fn positives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
         };
         let values = texts(list.values);
         let message = format!(
-            "`{}` is what the caller sends: whoever leaves {what} out, or writes it otherwise than {values}, is not denied",
+            "`{}` is what the caller sends: a request that leaves {what} out, or writes it otherwise than {values}, is not denied",
             list.name
         );
-        let help = "deny by notValues whatever is not good, or allow by values what is";
+        let help = "deny by notValues all that is not good, or allow by values what is";
         notes.add(
             Code::PositiveInDeny,
             &policy.meta,
@@ -442,7 +442,7 @@ fn users(world: World<'_>, binding: &ServiceRoleBinding, notes: &mut Notes) {
     let (code, effect) = match policy.mtls.as_ref().map(|mtls| mtls.mode) {
         None => (
             Code::IdentityWithoutMtls,
-            "turns mutual TLS off: no caller has an identity, so this is nobody",
+            "turns mutual TLS off: no caller has an identity, so this matches no caller",
         ),
         Some(MtlsMode::Permissive) => (
             Code::IdentityInPermissive,

@@ -241,7 +241,7 @@ fn properties(world: World<'_>, notes: &mut Notes) {
                 Code::ValueNeverMatches,
                 &binding.meta,
                 value.at(),
-                format!("nobody has the property `{key}`, so this subject is nobody"),
+                format!("no caller has the property `{key}`, so this subject matches no caller"),
                 "write one of source.principal, source.namespace, source.ip, request.auth.principal, request.auth.audiences, \
                  request.auth.presenter, request.auth.claims[..] and request.headers[..]",
             );

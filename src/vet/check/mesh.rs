@@ -145,7 +145,7 @@ fn unasked(world: World<'_>, known: &Known, program: &Program, notes: &mut Notes
                 Code::ProviderNotAsked,
                 &policy.meta,
                 provider.at(),
-                format!("a mesh within the application asks no provider: whatever the rules match is refused, as if `{provider}` could not be reached"),
+                format!("a mesh within the application asks no provider: every request that the rules match is refused, as if `{provider}` could not be reached"),
                 "refuse by DENY and allow by ALLOW what these can say, or leave this workload to a sidecar",
             );
         }

@@ -154,7 +154,7 @@ impl<'r> Rules<'r> {
             } else {
                 (
                     Code::ShadowedRule,
-                    "makes no difference: whatever it matches is matched by the broader rule at",
+                    "makes no difference: all its requests are matched by the broader rule at",
                 )
             };
             let message = match same {
@@ -165,7 +165,7 @@ impl<'r> Rules<'r> {
             notes.add(code, &policy.meta, &rule.rule.at, message, help);
         } else if let Some(other) = denied {
             let message = format!(
-                "this rule allows nothing: whatever it matches is refused by the DENY rule at {}",
+                "this rule allows nothing: all its requests are refused by the DENY rule at {}",
                 place(other)
             );
             let help = "narrow the DENY rule, or take this rule out";
@@ -216,7 +216,7 @@ impl<'r> Rules<'r> {
                 Code::GetWithoutHead,
                 &get.policy.meta,
                 get.at.at(),
-                "GET is denied here and HEAD is not, though HEAD runs the handler of GET: whether a thing is there, and its headers, are told to all",
+                "GET is denied here and HEAD is not, though HEAD runs the handler of GET: every caller can learn whether a thing exists, and its headers",
                 "add HEAD to the methods",
             );
         }

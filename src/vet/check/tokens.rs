@@ -84,7 +84,7 @@ fn unchecked(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) 
                 Code::TokenWithoutAuthentication,
                 &policy.meta,
                 value.at(),
-                format!("`{key}` asks for a token, and no RequestAuthentication accepts tokens for the {whom}: nobody has one"),
+                format!("`{key}` asks for a token, and no RequestAuthentication accepts tokens for the {whom}: no caller has one"),
                 "add a RequestAuthentication with the issuer and its keys for the same workloads",
             );
         }
@@ -117,7 +117,7 @@ fn issuers(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
                 &policy.meta,
                 value.at(),
                 format!(
-                    "`{value}` is nobody: it is split at its last slash into issuer and subject, and tokens are accepted of {} only",
+                    "`{value}` matches no caller: it is split at its last slash into issuer and subject, and tokens are accepted of {} only",
                     known.join(", ")
                 ),
                 format!("write ISSUER/SUBJECT, for example `{example}/*`"),
@@ -168,7 +168,7 @@ fn jwt_rule(meta: &Meta, rule: &JwtRule, notes: &mut Notes) {
             Code::PrivateKeyInJwks,
             meta,
             jwks.at(),
-            "this key set holds a private or symmetric key: whoever reads the configuration can forge tokens",
+            "this key set holds a private or symmetric key: a reader of the configuration can forge tokens",
             "list public keys only, and exchange this one",
         );
     }
@@ -192,7 +192,7 @@ fn refused(meta: &Meta, rule: &JwtRule, problem: &Problem, notes: &mut Notes) {
         (_, Some(host)) => (
             Code::JwksOverHttp,
             format!(
-                "the keys of `{host}` come in plaintext: whoever sits on the way can exchange them and forge tokens"
+                "the keys of `{host}` come in plaintext: an attacker on the network path can replace them and forge tokens"
             ),
             "write the address with https://",
         ),

@@ -135,7 +135,7 @@ fn unguarded(world: World<'_>, notes: &mut Notes) {
             Code::UnguardedWorkload,
             &meta,
             &meta.at,
-            "no ALLOW policy selects this workload, so whatever no DENY refuses is allowed",
+            "no ALLOW policy selects this workload, so every request that no DENY refuses is allowed",
             "write an ALLOW policy for it; one without rules allows nothing",
         );
     }

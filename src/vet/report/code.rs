@@ -131,7 +131,7 @@ codes! {
     MethodUnknown "method-unknown" Warning
         "An HTTP method is none that is registered."
     NegativeInAllow "negative-in-allow" Warning
-        "An ALLOW rule goes by what is not there, and lets pass whatever does not say."
+        "An ALLOW rule depends on something absent, and allows every request without it."
     PathEncoded "path-encoded" Warning
         "A path holds an encoded character, and the same path can be spelled otherwise."
     PathNotNormalized "path-not-normalized" Error
@@ -141,7 +141,7 @@ codes! {
     PeerSelectorInRoot "peer-selector-in-root" Warning
         "A PeerAuthentication of the root namespace has a selector, and is ignored."
     PositiveInDeny "positive-in-deny" Warning
-        "A DENY rule goes by what the caller sends, and lets pass whoever leaves it out."
+        "A DENY rule depends on what the caller sends, and lets a caller pass who leaves it out."
     PrivateKeyInJwks "private-key-in-jwks" Error
         "A key set holds a key that tokens can be forged with."
     ProviderNotAsked "provider-not-asked" Warning
@@ -153,7 +153,7 @@ codes! {
     RequestPrincipalWithoutIssuer "request-principal-without-issuer" Error
         "A request principal is of an issuer whose tokens are not accepted."
     RoleUnbound "role-unbound" Warning
-        "A ServiceRole is bound by nobody."
+        "A ServiceRole has no binding."
     RuleNeverMatches "rule-never-matches" Error
         "A rule, or a part of one, can never match."
     SelectorMatchesNothing "selector-matches-nothing" Warning
@@ -165,7 +165,7 @@ codes! {
     SilenceUnused "silence-unused" Warning
         "An annotation silences a note that is not there."
     TakenLiterally "taken-literally" Warning
-        "A star, a blank or a placeholder in a value stands for itself."
+        "A star, a blank or a placeholder in a value is taken literally."
     TargetRefsElsewhere "target-refs-elsewhere" Warning
         "A resource is attached by targetRefs to what is no workload of the mesh, and is for none."
     TokenNotRequired "token-not-required" Warning
@@ -173,7 +173,7 @@ codes! {
     TokenWithoutAuthentication "token-without-authentication" Error
         "A rule asks for a token's facts where no RequestAuthentication accepts tokens."
     TypographicQuotes "typographic-quotes" Error
-        "A word processor's quotation marks stand around a value."
+        "A value is in a word processor's quotation marks."
     UnguardedWorkload "unguarded-workload" Warning
         "No policy that allows selects a known workload, so that everything is allowed."
     UnknownProvider "unknown-provider" Error

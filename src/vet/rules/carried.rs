@@ -92,7 +92,7 @@ fn host(value: &str) -> Option<Fault> {
     }
     if !authority::is_legal(literal.as_bytes()) {
         return Some(Fault::new(
-            format!("`{value}` is no host: whoever sends it as one is answered with 400"),
+            format!("`{value}` is no host: a request that names it is answered with 400"),
             "write the host alone",
         ));
     }
@@ -193,7 +193,7 @@ fn ip(value: &str) -> Option<Fault> {
             let bits = if address.is_ipv4() { 32 } else { 128 };
             (address.is_unspecified() && range.prefix() == bits).then(|| {
                 Fault::new(
-                    format!("`{value}` is the address of nobody"),
+                    format!("`{value}` is no address of a caller"),
                     format!("write `{value}/0` for every address of its family"),
                 )
             })
@@ -212,7 +212,7 @@ fn request_principal(value: &str) -> Option<Fault> {
     };
     lacks_subject.then(|| {
         Fault::new(
-            format!("`{value}` is nobody: it names an issuer and no subject"),
+            format!("`{value}` matches no caller: it names an issuer and no subject"),
             format!(
                 "write ISSUER/SUBJECT, or `{}/*` for all of an issuer",
                 value.trim_end_matches('/')

@@ -9,7 +9,9 @@ pub(in crate::vet) fn principal(mesh: &MeshConfig, value: &str) -> Option<Fault>
     let written = Written::from_value(value)?;
     if let Some((scheme, rest)) = value.split_once("://") {
         return Some(Fault::new(
-            format!("`{value}` is nobody: Istio puts spiffe:// before what is written here"),
+            format!(
+                "`{value}` matches no caller: Istio puts spiffe:// before what is written here"
+            ),
             if scheme.eq_ignore_ascii_case("spiffe") {
                 format!("write `{rest}`")
             } else {

@@ -48,7 +48,7 @@ pub(crate) struct Check {
     /// Judge the requests of a file (- is stdin), one JSON object a line
     #[arg(long, value_name = "FILE")]
     requests: Option<PathBuf>,
-    /// Say what each rule said, and of those that did not match which clause failed
+    /// Print the result of each rule, and for rules that did not match the failed clause
     #[arg(long)]
     explain: bool,
     /// How to print the decisions

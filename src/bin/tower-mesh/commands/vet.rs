@@ -219,9 +219,9 @@ fn explain(name: &str) -> Result<ExitCode, Failure> {
     } = code.explanation();
     let mut out = io::stdout().lock();
     writeln!(out, "{code}\n\n{text}\n")?;
-    writeln!(out, "Told of (the lines marked with <-):\n")?;
+    writeln!(out, "Gets the note (at the lines marked with <-):\n")?;
     indent(example, &mut out)?;
-    writeln!(out, "\nNot told of:\n")?;
+    writeln!(out, "\nGets no note:\n")?;
     indent(remedy, &mut out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -287,7 +287,7 @@ impl Args for Workloads {
                     .value_name("NAME:PORT[/PROTOCOL]")
                     .value_parser(value_parser!(Service))
                     .requires("workload")
-                    .help("A service that the workload before it stands behind; the protocol (tcp, mysql, redis, …) unless it is HTTP; http, too, on a port that is known for another"),
+                    .help("A service in front of the workload before it; the protocol (tcp, mysql, redis, …) unless it is HTTP; http, too, on a port that is known for another"),
             )
     }
 

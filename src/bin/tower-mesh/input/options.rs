@@ -34,8 +34,8 @@ pub(crate) struct Guarded {
     /// A label of the workload, for selectors; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_and_value)]
     labels: Vec<(String, String)>,
-    /// A service that the workload stands behind; legacy resources select by it. Without a port: on
-    /// whatever port is asked about
+    /// A service in front of the workload; legacy resources select by it. Without a port: on the
+    /// port of each request
     #[arg(long = "service", value_name = "NAME[:PORT]", value_parser = ServiceName::parse)]
     services: Vec<ServiceName>,
     /// The port the workload listens on [default: 80]
@@ -66,8 +66,8 @@ pub(crate) enum Format {
 /// What a workload without any policy counts for.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct NoPolicy {
-    /// Take it for what is meant when no authorization policy selects the workload; otherwise that
-    /// ends with exit status 2
+    /// Accept that no authorization policy selects the workload; otherwise that ends with exit
+    /// status 2
     #[arg(long)]
     allow_no_policy: bool,
 }
