@@ -147,13 +147,7 @@ fn a_derived_request_is_a_line_for_check() {
         .iter()
         .map(|line| format!("{}\n", line["request"]))
         .collect();
-    let words = [
-        "check",
-        "--config",
-        &config,
-        "--workload",
-        "foo/web",
-    ];
+    let words = ["check", "--config", &config, "--workload", "foo/web"];
     let json = ["--format", "json", "--requests", "-"];
     let checked = run(&[&words[..], &json].concat(), &input);
     let answers = text(&checked.stdout);

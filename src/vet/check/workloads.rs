@@ -16,35 +16,22 @@ pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
         peer_authentications,
         ..
     } = world.resources;
-    for policy in authorization_policies {
-        selector(
-            world,
-            &policy.meta,
-            &policy.selector,
-            (&**policy).into(),
-            notes,
-        );
-        if world.mesh_is_known {
+    let mut check = |meta: &Meta, written: &Selector, scope: Scope<'_>| {
+        selector(world, meta, written, scope, notes);
+    };
+    for one in authorization_policies {
+        check(&one.meta, &one.selector, (&**one).into());
+    }
+    for one in request_authentications {
+        check(&one.meta, &one.selector, (&**one).into());
+    }
+    for one in peer_authentications {
+        check(&one.meta, &one.selector, (&**one).into());
+    }
+    if world.mesh_is_known {
+        for policy in authorization_policies {
             provider(world.mesh, policy, notes);
         }
-    }
-    for resource in request_authentications {
-        selector(
-            world,
-            &resource.meta,
-            &resource.selector,
-            (&**resource).into(),
-            notes,
-        );
-    }
-    for resource in peer_authentications {
-        selector(
-            world,
-            &resource.meta,
-            &resource.selector,
-            (&**resource).into(),
-            notes,
-        );
     }
     unguarded(world, notes);
 }
