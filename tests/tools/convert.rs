@@ -227,7 +227,7 @@ fn what_is_not_quite_the_same_is_noted_with_its_place() {
         ),
         (
             role("services: [w*]", "user: a"),
-            "stands for the services known here",
+            "means the services known here",
         ),
         (
             role("services: [web]", "user: a"),
