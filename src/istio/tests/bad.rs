@@ -49,7 +49,7 @@ fn authorization_policies_are_held_to_istios_rules() {
         ("^{action: CUSTOM, provider: {name: x}, rules: []}", "spec.rules", "CUSTOM without rules"),
         ("{rules: [^null]}", "spec.rules[0]", "null"),
         ("{rules: ^{}}", "spec.rules", "write a list"),
-        ("{rules: [^x]}", "spec.rules[0]", "this is text; a map"),
+        ("{rules: [^x]}", "spec.rules[0]", "this is text; write a map"),
         // provider
         ("{provider: ^{name: x}}", "spec.provider", "only action CUSTOM"),
         ("^{action: CUSTOM, rules: [{}]}", "spec.provider", "missing"),
@@ -145,7 +145,7 @@ fn request_authentications_are_held_to_istios_rules() {
         ("{jwtRules: [{jwksUri: ^'https://[::1]:x/b'}]}", "spec.jwtRules[0].jwksUri", "port"),
         ("{jwtRules: [{issuer: a, jwks: ^keys}]}", "spec.jwtRules[0].jwks", "JWK set"),
         ("{jwtRules: [{issuer: a, jwks: ^'{\"keys\":[{}]}'}]}", "spec.jwtRules[0].jwks", "kty"),
-        ("{jwtRules: [{issuer: a, jwksUri: https://a, jwks: ^'{\"keys\":[{\"kty\":\"RSA\"}]}'}]}", "spec.jwtRules[0].jwks", "beside jwksUri"),
+        ("{jwtRules: [{issuer: a, jwksUri: https://a, jwks: ^'{\"keys\":[{\"kty\":\"RSA\"}]}'}]}", "spec.jwtRules[0].jwks", "combined with jwksUri"),
         ("{jwtRules: [{issuer: a, audiences: [^'']}]}", "spec.jwtRules[0].audiences[0]", "empty"),
         ("{jwtRules: [{issuer: a, fromParams: [^'']}]}", "spec.jwtRules[0].fromParams[0]", "empty"),
         ("{jwtRules: [{issuer: a, fromCookies: [^'']}]}", "spec.jwtRules[0].fromCookies[0]", "empty"),
@@ -225,14 +225,14 @@ fn legacy_roles_and_bindings_are_held_to_istios_rules() {
     let rows: &[Row] = &[
         ("^{}", "spec.rules", "missing"),
         ("{rules: [^{methods: [GET]}]}", "spec.rules[0].services", "missing"),
-        ("{rules: [{services: ['*'], methods: [GET], notMethods: ^[PUT]}]}", "spec.rules[0].notMethods", "beside methods"),
-        ("{rules: [{services: ['*'], ports: [80], notPorts: ^[81]}]}", "spec.rules[0].notPorts", "beside ports"),
+        ("{rules: [{services: ['*'], methods: [GET], notMethods: ^[PUT]}]}", "spec.rules[0].notMethods", "combined with methods"),
+        ("{rules: [{services: ['*'], ports: [80], notPorts: ^[81]}]}", "spec.rules[0].notPorts", "combined with ports"),
         ("{rules: [{services: ['*'], ports: [^0]}]}", "spec.rules[0].ports[0]", "1 to 65535"),
         ("{rules: [{services: ['*'], ports: [^70000]}]}", "spec.rules[0].ports[0]", "1 to 65535"),
         ("{rules: [{services: ['*'], constraints: [^{values: [a]}]}]}", "spec.rules[0].constraints[0].key", "missing"),
         ("{rules: [{services: ['*'], constraints: [^{key: destination.name}]}]}", "spec.rules[0].constraints[0].values", "missing"),
         ("{rules: [{services: ['*'], constraints: [{key: ^weather, values: [a]}]}]}", "spec.rules[0].constraints[0].key", "unknown key"),
-        ("{rules: [{services: ['*'], ports: [80], constraints: [^{key: destination.port, values: ['80']}]}]}", "spec.rules[0].constraints[0]", "beside ports"),
+        ("{rules: [{services: ['*'], ports: [80], constraints: [^{key: destination.port, values: ['80']}]}]}", "spec.rules[0].constraints[0]", "combined with ports"),
         ("{rules: [{services: ['*'], methods: [^“PUT”]}]}", "spec.rules[0].methods[0]", "U+201C"),
     ];
     check(RBAC, "ServiceRole", "r", rows);

@@ -10,11 +10,10 @@ use std::process::ExitCode;
 use clap::Args;
 use tower_mesh::convert::{Conversion, Services, convert};
 use tower_mesh::istio::ServiceRoleBinding;
-use tower_mesh::source::Directory;
 
 use crate::failure::Failure;
 use crate::input::options::{Domain, ServiceName, key_and_value, tell_assumed_trust_domain};
-use crate::input::world::tell_unread;
+use crate::input::world::{directory, tell_unread};
 
 /// Write security.istio.io/v1 for the v1alpha1 resources of 2018, with the same decisions
 #[derive(Debug, Args)]
@@ -106,14 +105,7 @@ fn names_ours(binding: &ServiceRoleBinding) -> bool {
 
 impl Convert {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let mut paths = self.paths.iter();
-        let mut directory = Directory::new(paths.next().cloned().unwrap_or_default());
-        for path in paths {
-            directory = directory.and(path);
-        }
-        if let Some(file) = &self.mesh_config {
-            directory = directory.mesh_config(file);
-        }
+        let directory = directory(&self.paths, self.mesh_config.as_ref());
         let configuration = directory.read(&self.namespace)?;
         let services = self.services.iter().fold(Services::new(), |all, known| {
             let Known {

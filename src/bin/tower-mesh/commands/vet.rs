@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum, value_parser};
 use tower_mesh::Workload;
 use tower_mesh::istio::{Position, Problem};
-use tower_mesh::source::Directory;
 use tower_mesh::vet::{self, Code, Explanation, Report, Severity, UnknownCode};
 
 use crate::failure::Failure;
 use crate::input::options::{
     ASSUMED_TRUST_DOMAIN, Domain, key_and_value, namespace_and_account, tell_assumed_trust_domain,
 };
+use crate::input::world::directory;
 use crate::output::github;
 
 /// Tell what is wrong with policies, with file and line, and what to do about it
@@ -139,13 +139,7 @@ impl Vet {
 
     /// What was found, and the files that were passed over without a note in it.
     fn report(&self) -> Result<(Report, Vec<Problem>), Failure> {
-        let mut paths = self.paths.iter();
-        // INVARIANT: one path at least is required.
-        let first = paths.next().cloned().unwrap_or_default();
-        let mut directory = paths.fold(Directory::new(first), Directory::and);
-        if let Some(file) = &self.mesh_config {
-            directory = directory.mesh_config(file);
-        }
+        let directory = directory(&self.paths, self.mesh_config.as_ref());
         let (configuration, readable) = directory.survey(&self.namespace)?;
         self.domain.tell_if_unused(&configuration.mesh_config);
         let mut vet = vet::Vet::new();

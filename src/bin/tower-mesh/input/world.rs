@@ -35,17 +35,7 @@ impl<'o> World<'o> {
 
     /// The same for the configuration at these paths.
     pub(crate) fn read(paths: &[PathBuf], guarded: &'o Guarded) -> Result<Self, Problems> {
-        let mut directory: Option<Directory> = None;
-        for path in paths {
-            directory = Some(match directory {
-                None => Directory::new(path),
-                Some(directory) => directory.and(path),
-            });
-        }
-        let mut directory = directory.unwrap_or_else(|| Directory::new("."));
-        if let Some(file) = guarded.mesh_config() {
-            directory = directory.mesh_config(file);
-        }
+        let directory = directory(paths, guarded.mesh_config());
         let configuration = directory.read(guarded.namespace())?;
         let engine = engine(guarded, &configuration, guarded.services(), guarded.port())?;
         let world = Self {
@@ -217,6 +207,18 @@ impl<'o> World<'o> {
         if !unused.is_empty() {
             eprintln!("note: fields of MeshConfig not used: {}", unused.join(", "));
         }
+    }
+}
+
+/// Everything at these paths, with the mesh's settings of a file.
+pub(crate) fn directory(paths: &[PathBuf], mesh_config: Option<&PathBuf>) -> Directory {
+    let mut paths = paths.iter();
+    // INVARIANT: every command demands one path at least.
+    let first = paths.next().cloned().unwrap_or_else(|| ".".into());
+    let all = paths.fold(Directory::new(first), Directory::and);
+    match mesh_config {
+        Some(file) => all.mesh_config(file),
+        None => all,
     }
 }
 
