@@ -21,7 +21,7 @@ pub(super) struct Policies<'a> {
 
 impl<'a> Policies<'a> {
     /// Sorts the Policies by what they cover.
-    pub(super) fn new(writer: &mut Writer<'a>) -> Self {
+    pub(super) fn of(writer: &mut Writer<'a>) -> Self {
         let mut policies = Self::default();
         for policy in &writer.resources.legacy_policies {
             let policy = &**policy;
@@ -104,7 +104,7 @@ fn ports(writer: &mut Writer<'_>, selectors: &[PortSelector]) -> Vec<Option<u16>
     ports
 }
 
-/// The older of two Policies for one place; without times it is unknown.
+/// The older of two Policies for one place; without times nobody can say which.
 fn older<'a>(
     writer: &mut Writer<'_>,
     known: Option<&'a LegacyPolicy>,
@@ -135,7 +135,7 @@ fn older<'a>(
     first
 }
 
-/// Policies as PeerAuthentications, RequestAuthentications and a DENY for requests without a token.
+/// Policies as PeerAuthentications, RequestAuthentications and a DENY for whoever brings no token.
 pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
     let Some(first) = writer.resources.legacy_policies.first() else {
         return;
@@ -199,7 +199,7 @@ fn check<'p>(
     broader: impl IntoIterator<Item = &'p LegacyPolicy>,
 ) {
     for broad in broader {
-        let (own, theirs) = (Demand::new(policy), Demand::new(broad));
+        let (own, theirs) = (Demand::of(policy), Demand::of(broad));
         if theirs != Demand::Nothing && own != Demand::Always && own != theirs {
             let message = format!(
                 "lets requests pass without a token for which a broader one (at {}) demands one, and a DENY for all cannot be taken back for some; give the broader one targets",
@@ -367,7 +367,7 @@ impl<'s> Scope<'s> {
                 spec,
             );
         }
-        let rules = Demand::new(policy).rules(writer, policy, &self.ports);
+        let rules = Demand::of(policy).rules(writer, policy, &self.ports);
         if !rules.is_empty() {
             let spec = Yaml::map([
                 ("selector", selector(&self.labels)),
@@ -392,7 +392,7 @@ fn note_triggers(writer: &mut Writer<'_>, policy: &LegacyPolicy) {
         let message = "differ in their triggerRules, so that each one's tokens were good on its own paths only; today all are good on every path; give all the same triggerRules";
         writer.refuse(&policy.meta.at, field, message);
     } else if !first.is_empty() {
-        let message = "outside of its paths no token was looked at: a bad one passed, and a good one gave no identity; today a bad one is refused with 401, and a good one counts for request.auth";
+        let message = "outside of its paths no token was looked at: a bad one passed, and a good one was nobody; today a bad one is refused with 401, and a good one counts for request.auth";
         writer.note(&policy.meta.at, field, message);
     }
 }

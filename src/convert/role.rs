@@ -104,13 +104,13 @@ fn slots(
             );
             writer.note(&rule.at, field("services"), message);
         }
-        slots.extend(fitting.into_iter().filter(counts).map(Slot::for_place));
+        slots.extend(fitting.into_iter().filter(counts).map(Slot::of));
     }
     with_labels(writer, index, rule, slots)
 }
 
 impl Slot {
-    pub(super) fn for_place(place: &Place) -> Self {
+    pub(super) fn of(place: &Place) -> Self {
         Self {
             labels: place.labels.clone(),
             ports: place.ports.clone(),
@@ -147,7 +147,7 @@ fn note_patterns(
             known.join(", ")
         };
         let message = format!(
-            "means the services known here that it covered ({known}); --service NAME adds others"
+            "stands for the services known here that it covered ({known}); --service NAME adds others"
         );
         writer.note(pattern.at(), format!("spec.rules[{index}]"), message);
     }
@@ -219,8 +219,7 @@ fn operation(
         "notPorts",
         numbers(&rule.not_ports.iter().copied().collect()),
     );
-    // Hosts were compared with case and paths with their query, as these headers still are; `hosts`
-    // and `paths` are not.
+    // Hosts were compared with case and paths with their query, as these headers still are; `hosts` and `paths` are not.
     let (host, path) = ("request.headers[:authority]", "request.headers[:path]");
     part.when(host, texts(&rule.hosts));
     part.when_not(host, texts(&rule.not_hosts));

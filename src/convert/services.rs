@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is known of services: which labels their workloads carry, and on which ports they listen.
-/// The old resources name services, the new ones select by labels.
+/// What is known of services: which labels their workloads carry, and on which ports they listen. The old resources name services, the
+/// new ones select by labels.
 ///
-/// A service without stated labels is taken to select `app: NAME`, with a note.
+/// A service that nothing is said of is taken to select `app: NAME`, and that is noted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Services(Vec<Said>);
 
@@ -23,9 +23,8 @@ impl Services {
         Self::default()
     }
 
-    /// States a service's labels, and one port on which its workloads listen; may be said again for
-    /// more ports. Without a namespace it is true of services of this name everywhere; without
-    /// labels they are `app: NAME`.
+    /// States a service's labels, and one port on which its workloads listen; may be said again for more ports. Without a namespace it is
+    /// true of services of this name everywhere; without labels they are `app: NAME`.
     #[must_use]
     pub fn with(
         mut self,
@@ -86,7 +85,7 @@ pub(super) struct Place {
     pub(super) labels: BTreeMap<String, String>,
     /// Empty: not known.
     pub(super) ports: BTreeSet<u16>,
-    /// Its labels are not stated but assumed.
+    /// Nobody said what it selects.
     pub(super) is_assumed: bool,
 }
 

@@ -74,7 +74,7 @@ impl Caller<'_, '_> {
             self.note(
                 all.at(),
                 "notNames",
-                "shuts everyone out: the subject matches no caller and is left out",
+                "shuts everyone out: the subject is nobody and is left out",
             );
             return None;
         }
@@ -135,7 +135,7 @@ impl Caller<'_, '_> {
     fn plain_namespace(&mut self, value: &Text, field: &str) {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_/*".contains(c);
         if !value.chars().all(plain) {
-            let message = "was a regular expression, and today's namespaces are not; write the namespaces it means";
+            let message = "was a regular expression, and today's namespaces are not; write the namespaces it stands for";
             self.refuse(value.at(), field, message);
         }
     }
@@ -154,7 +154,7 @@ impl Caller<'_, '_> {
     }
 
     fn proxied(&mut self, value: &Text, field: &str) {
-        let message = "behind a load balancer that speaks the PROXY protocol this was the address that it states; ipBlocks is the balancer's own";
+        let message = "behind a load balancer that speaks the PROXY protocol this was the address that it tells; ipBlocks is the balancer's own";
         self.note(value.at(), field, message);
     }
 
@@ -226,7 +226,8 @@ impl Caller<'_, '_> {
                 self.part.when(key, values);
             }
             _ => {
-                let message = "is a property that no caller has: the subject matches no caller and is left out";
+                let message =
+                    "is a property that nobody has: the subject is nobody and is left out";
                 self.note(value.at(), &field, message);
                 return None;
             }
@@ -240,8 +241,7 @@ impl Caller<'_, '_> {
             [PrincipalBinding::UsePeer] | [] => {
                 self.unaliased(std::slice::from_ref(value), field);
                 self.principals(vec![value.as_str().to_owned()]);
-                // As everything of a request it let no raw connection in, and every request has a
-                // method.
+                // As everything of a request it let no raw connection in, and every request has a method.
                 self.part
                     .when("request.headers[:method]", vec!["*".to_owned()]);
                 return Some(());
@@ -256,7 +256,7 @@ impl Caller<'_, '_> {
         self.note(value.at(), field, message);
         let values = self.issuer_and_subject(value);
         if values.is_empty() {
-            let message = "is no ISSUER/SUBJECT of an issuer whose tokens are good: the subject matches no caller and is left out";
+            let message = "is no ISSUER/SUBJECT of an issuer whose tokens are good: the subject is nobody and is left out";
             self.note(value.at(), field, message);
             return None;
         }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::Report;
-use super::rules::{self, Asked, CountedRule, Rules, permission_tests, principal_tests};
+use super::rules::{self, Asked, Rule, Rules, permission_tests, principal_tests};
 use crate::istio::Action;
 use crate::policy::ir::Policy;
 use crate::policy::{Attributes, Chain, Chains, Engine, Judgement, PerPort, Request, eval};
@@ -101,8 +101,7 @@ impl Coverage {
         }
     }
 
-    /// Adds what was observed on other rules, or on the same ones: a rule is the same when its
-    /// action and name are.
+    /// Adds what was observed on other rules, or on the same ones: a rule is the same when its action and name are.
     pub fn merge(&mut self, other: Self) {
         self.requests += other.requests;
         self.rules.absorb(other.rules);
@@ -111,7 +110,7 @@ impl Coverage {
     /// What is covered so far.
     #[must_use]
     pub fn report(&self) -> Report {
-        Report::new(&self.rules.list, self.requests)
+        Report::of(&self.rules.list, self.requests)
     }
 }
 
@@ -138,7 +137,7 @@ fn rank(action: Action) -> u8 {
 }
 
 /// Notes what a rule says to a request, and which of its clauses its answer hangs on.
-fn note(rule: &mut CountedRule, asked: &Asked, policy: &Policy, request: &Request) {
+fn note(rule: &mut Rule, asked: &Asked, policy: &Policy, request: &Request) {
     let permissions: Vec<Vec<bool>> = policy
         .permissions
         .iter()
@@ -206,8 +205,7 @@ impl<'a> Side<'a> {
         side
     }
 
-    /// For each clause the entries that hold it, so that each is looked at no oftener than it has
-    /// clauses.
+    /// For each clause the entries that hold it, so that each is looked at no oftener than it has clauses.
     fn places(&self, count: usize) -> Vec<Vec<usize>> {
         let mut places = vec![Vec::new(); count];
         for (entry, clauses) in self.clauses.iter().enumerate() {

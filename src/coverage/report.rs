@@ -3,14 +3,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::rules::{Clause, CountedRule};
+use super::rules::{Clause, Rule};
 
 /// What is covered, file by file: prints for people what is not, serializes for programs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The share of covered points in percent, rounded down to one decimal; `None` when there is no
-    /// rule.
+    /// The share of covered points in percent, rounded down to one decimal; `None` when there is no rule.
     pub percent: Option<f64>,
     /// Covered points.
     pub covered: usize,
@@ -75,14 +74,14 @@ pub struct ClauseCoverage {
 }
 
 impl Report {
-    pub(super) fn new(rules: &[CountedRule], requests: u64) -> Self {
-        let mut by_file: BTreeMap<&str, Vec<&CountedRule>> = BTreeMap::new();
+    pub(super) fn of(rules: &[Rule], requests: u64) -> Self {
+        let mut by_file: BTreeMap<&str, Vec<&Rule>> = BTreeMap::new();
         for rule in rules {
             by_file.entry(&rule.at.file).or_default().push(rule);
         }
         let files: Vec<_> = by_file
             .into_iter()
-            .map(|(file, rules)| FileCoverage::new(file, rules))
+            .map(|(file, rules)| FileCoverage::of(file, rules))
             .collect();
         let covered = files.iter().map(|file| file.covered).sum();
         let points = files.iter().map(|file| file.points).sum();
@@ -95,8 +94,7 @@ impl Report {
         }
     }
 
-    /// Whether at least this share is covered, in percent. Never when there is no rule: nothing was
-    /// tested then.
+    /// Whether at least this share is covered, in percent. Never when there is no rule: nothing was tested then.
     #[must_use]
     pub fn is_at_least(&self, percent: f64) -> bool {
         self.points > 0 && share(self.covered, self.points) >= percent
@@ -104,9 +102,9 @@ impl Report {
 }
 
 impl FileCoverage {
-    fn new(file: &str, mut rules: Vec<&CountedRule>) -> Self {
+    fn of(file: &str, mut rules: Vec<&Rule>) -> Self {
         rules.sort_by(|a, b| (&a.at, &a.key.policy).cmp(&(&b.at, &b.key.policy)));
-        let rules: Vec<_> = rules.into_iter().map(RuleCoverage::new).collect();
+        let rules: Vec<_> = rules.into_iter().map(RuleCoverage::of).collect();
         let covered = rules.iter().map(RuleCoverage::covered).sum();
         let points = rules.iter().map(RuleCoverage::points).sum();
         Self {
@@ -120,7 +118,7 @@ impl FileCoverage {
 }
 
 impl RuleCoverage {
-    fn new(rule: &CountedRule) -> Self {
+    fn of(rule: &Rule) -> Self {
         let mut clauses: Vec<&Clause> = rule.clauses.iter().collect();
         clauses.sort_by(|a, b| (&a.at, &a.field).cmp(&(&b.at, &b.field)));
         Self {

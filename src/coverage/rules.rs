@@ -19,7 +19,7 @@ pub(super) struct RuleKey {
 
 /// What was seen of a rule.
 #[derive(Clone, Debug)]
-pub(super) struct CountedRule {
+pub(super) struct Rule {
     pub(super) key: RuleKey,
     pub(super) at: Position,
     pub(super) matched: u64,
@@ -35,7 +35,7 @@ pub(super) struct Clause {
     pub(super) decisive: bool,
 }
 
-impl CountedRule {
+impl Rule {
     /// The number of the clause that is written there.
     fn clause(&mut self, at: &Position, field: &str) -> usize {
         let is_it = |clause: &Clause| clause.at == *at && clause.field == field;
@@ -66,7 +66,7 @@ impl CountedRule {
 /// Rules, each once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
-    pub(super) list: Vec<CountedRule>,
+    pub(super) list: Vec<Rule>,
     numbers: HashMap<RuleKey, usize>,
 }
 
@@ -87,7 +87,7 @@ impl Rules {
         }
         let number = self.list.len();
         self.numbers.insert(key.clone(), number);
-        self.list.push(CountedRule {
+        self.list.push(Rule {
             key: key.clone(),
             at: at.clone(),
             matched: 0,
@@ -98,8 +98,7 @@ impl Rules {
     }
 }
 
-/// A rule as one chain asks it: for each of its entries, the clauses whose tests it is the `and`
-/// of.
+/// A rule as one chain asks it: for each of its entries, the clauses whose tests it is the `and` of.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) rule: usize,
@@ -107,7 +106,7 @@ pub(super) struct Asked {
     pub(super) principals: Vec<Vec<usize>>,
 }
 
-/// Lists the rules of a chain, in its order; `None` for the implied entry of an empty rule list.
+/// Lists the rules of a chain, in its order; `None` for what nobody wrote: the entry of an empty rule list.
 pub(super) fn list(
     rules: &mut Rules,
     origins: &Origins,
@@ -168,10 +167,9 @@ fn one(
     asked
 }
 
-/// The numbers of an entry's clauses: by the places where they were written, else (legacy roles) by
-/// what they say.
+/// The numbers of an entry's clauses: by the places where they were written, else (legacy roles) by what they say.
 fn clauses(
-    rule: &mut CountedRule,
+    rule: &mut Rule,
     rule_at: &Position,
     places: &[&ClauseOrigin],
     tests: impl ExactSizeIterator<Item = String>,

@@ -227,7 +227,7 @@ fn what_is_not_quite_the_same_is_noted_with_its_place() {
         ),
         (
             role("services: [w*]", "user: a"),
-            "means the services known here",
+            "stands for the services known here",
         ),
         (
             role("services: [web]", "user: a"),
@@ -250,7 +250,7 @@ fn what_is_not_quite_the_same_is_noted_with_its_place() {
         (role(ALL, "notNames: [allUsers]"), "shuts everyone out"),
         (
             role(ALL, "user: a, properties: {nobody.has: x}"),
-            "a property that no caller has",
+            "a property that nobody has",
         ),
         (role(ALL, "ips: [10.0.0.0/8]"), "PROXY protocol"),
         (role(ALL, "groups: [a]"), "a list of anything but texts"),
