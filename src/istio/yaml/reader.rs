@@ -292,7 +292,8 @@ impl<'t> Builder<'t> {
     /// Writes an alias out. The copy keeps the places of what it copies.
     fn alias(&mut self, id: usize, line: u32, column: u32) -> Result<Option<Node<'t>>, Fault> {
         let Some((node, size)) = self.anchors.get(&id) else {
-            let message = "the alias stands inside what it names; write the value out".to_owned();
+            let message =
+                "the alias is inside the value that it names; write the value out".to_owned();
             return Err(Fault::new(line, column, message));
         };
         let (node, size) = (node.clone(), *size);
@@ -307,7 +308,7 @@ impl<'t> Builder<'t> {
             return Ok(());
         }
         let message = format!(
-            "the anchors and aliases of this document stand for more than {} values; write them out",
+            "the anchors and aliases of this document expand to more than {} values; write them out",
             self.limits.aliased
         );
         Err(Fault::last(line, column, message))

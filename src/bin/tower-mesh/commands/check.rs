@@ -38,8 +38,8 @@ pub(crate) struct Check {
     #[arg(long = "as", value_name = "PRINCIPAL", conflicts_with = "requests")]
     principal: Option<String>,
     /// A claim of a verified token. A value that is JSON has its JSON type (true, 5, null, ["a"],
-    /// {"a": 1}), save for the texts that iss, sub, azp and jti always are; everything else is a
-    /// text, and so is what stands in quotes: 'level="5"'
+    /// {"a": 1}), except iss, sub, azp and jti, which are always text; any other value is text,
+    /// and so is a value in quotes: 'level="5"'
     #[arg(long = "claim", value_name = "KEY=VALUE", value_parser = key_and_value, conflicts_with = "requests")]
     claims: Vec<(String, String)>,
     /// A header line

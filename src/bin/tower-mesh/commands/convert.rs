@@ -43,7 +43,7 @@ pub(crate) struct Convert {
     /// overwritten
     #[arg(long, short, value_name = "DIR", default_value = "-")]
     output: PathBuf,
-    /// End with status 1 when something is not quite the same
+    /// Exit with 1 when a note says that something is not quite the same
     #[arg(long)]
     strict: bool,
 }

@@ -22,7 +22,7 @@ pub(crate) struct Coverage {
     /// The requests (- is stdin), one JSON object a line, as `check` takes them
     #[arg(long, value_name = "FILE")]
     requests: PathBuf,
-    /// How to say it
+    /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Exit with 1 when less than this share is covered

@@ -13,11 +13,11 @@ use crate::failure::Failure;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Man {
-    /// The command; without one the page is the program's
+    /// The command; without it, the page of the program
     #[arg(value_name = "COMMAND", conflicts_with = "dir")]
     command: Option<String>,
-    /// Write the pages of the program and of every command into a directory, which is made when it
-    /// is not there
+    /// Write the pages of the program and of every command into a directory, which is created if
+    /// needed
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

@@ -30,7 +30,7 @@ pub(crate) struct Pki {
     /// The trust domain that the root vouches for
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     trust_domain: TrustDomain,
-    /// How many days the workloads' certificates are good for; the root is for ten years
+    /// Days that the workloads' certificates are valid; the root is valid for ten years
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=MOST_DAYS))]
     days: u32,
 }

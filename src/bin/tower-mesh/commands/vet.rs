@@ -16,26 +16,26 @@ use crate::input::options::{
 use crate::input::world::directory;
 use crate::output::github;
 
-/// Tell what is wrong with policies, with file and line, and what to do about it
+/// Find mistakes in policies, with file, line and remedy
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Vet {
     /// Istio resources: files, and directories of *.yaml, *.yml and *.json
     #[arg(value_name = "PATH", required_unless_present = "explain")]
     paths: Vec<PathBuf>,
-    /// Say what a code means, why it matters and what to do, with an example, and vet nothing
+    /// Explain a code with an example, and vet nothing
     #[arg(long, value_name = "CODE", conflicts_with = "paths")]
     explain: Option<String>,
-    /// For people, one JSON object a line, or annotations of GitHub Actions
+    /// How to print notes: for people, one JSON object a line, or annotations of GitHub Actions
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Warnings count as errors do
+    /// Count warnings as errors
     #[arg(long)]
     deny_warnings: bool,
     /// Silence a code everywhere, and say why; may be given several times
     #[arg(long, value_name = "CODE=REASON", value_parser = code_and_reason)]
     allow: Vec<(Code, String)>,
-    /// List the notes that are silenced, too, with the reason
+    /// List silenced notes, too, with their reasons
     #[arg(long)]
     show_silenced: bool,
     /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
@@ -43,7 +43,7 @@ pub(crate) struct Vet {
     mesh_config: Option<PathBuf>,
     #[command(flatten)]
     domain: Domain,
-    /// Where resources belong that name no namespace
+    /// The namespace of resources that name none
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
     #[command(flatten)]
