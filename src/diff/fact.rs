@@ -1,3 +1,5 @@
+//! One fact about a request, and how to put it into a request.
+
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};

@@ -1,3 +1,5 @@
+//! Removes near-duplicates from the findings.
+
 use std::collections::HashSet;
 
 use super::fact::texts;

@@ -1,3 +1,5 @@
+//! The parts of SPIFFE ids that rules name, and ids joined from them.
+
 /// More of a kind are not joined.
 const MOST: usize = 6;
 

@@ -1,3 +1,5 @@
+//! The texts, addresses and ports that rules name, as facts a request can state.
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,3 +1,5 @@
+//! The rules of both sides, and which of them differ.
+
 use std::collections::{BTreeSet, HashSet};
 
 use crate::policy::ir::Policy;

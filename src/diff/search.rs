@@ -1,3 +1,5 @@
+//! The options of a search, and what it returns.
+
 use super::rules::Side;
 use super::witness::Witness;
 use crate::policy::{Engine, Judgement, Request};

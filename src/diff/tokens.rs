@@ -1,3 +1,5 @@
+//! Compares which tokens two configurations accept.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Lists the changes that no answer to a request shows.
+
 use std::collections::BTreeSet;
 
 use super::tokens::Tokens;

@@ -1,3 +1,5 @@
+//! A request that both sides answer differently.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;

@@ -1,3 +1,5 @@
+//! Descriptions of test certificates, good or wrong in a chosen way.
+
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 

@@ -1,3 +1,5 @@
+//! A token issuer for tests.
+
 #![expect(
     clippy::expect_used,
     reason = "a test that cannot make a key or a signature should stop"

@@ -1,3 +1,5 @@
+//! A server of key sets for tests.
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;

@@ -1,3 +1,5 @@
+//! A certificate authority for tests.
+
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};

@@ -1,3 +1,5 @@
+//! The error of the test authority.
+
 use std::fmt;
 
 /// A certificate that could not be made.

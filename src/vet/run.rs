@@ -1,3 +1,5 @@
+//! Runs all checks over a set of resources.
+
 use super::check::{callers, legacy, mesh, ports, redundancy, tokens, values, workloads};
 use super::report::notes::Notes;
 use super::report::silence::Silences;

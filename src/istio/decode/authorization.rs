@@ -1,3 +1,5 @@
+//! Decodes AuthorizationPolicy.
+
 use super::condition::{Subject, condition};
 use super::meta::{dry_run, selector, target_refs};
 use super::value;

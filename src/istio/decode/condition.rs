@@ -1,3 +1,5 @@
+//! Decodes the conditions of rules.
+
 use super::value;
 use crate::istio::yaml::cursor::Cursor;
 use crate::istio::yaml::fields::Fields;

@@ -1,3 +1,5 @@
+//! Decodes Policy and MeshPolicy of 2018.
+
 use super::meta::no_dry_run;
 use super::value::{self, checked, required};
 use crate::istio::yaml::cursor::Cursor;

@@ -1,3 +1,5 @@
+//! Decodes ClusterRbacConfig, ServiceRole and ServiceRoleBinding of 2018.
+
 use std::collections::BTreeMap;
 
 use super::meta::no_dry_run;

@@ -1,3 +1,5 @@
+//! Decodes MeshConfig.
+
 use std::collections::BTreeMap;
 
 use crate::istio::yaml::cursor::{Cursor, digits};

@@ -1,3 +1,5 @@
+//! Decodes metadata, selectors and targetRefs.
+
 use std::collections::BTreeMap;
 
 use crate::istio::yaml::cursor::Cursor;

@@ -1,3 +1,5 @@
+//! Decodes PeerAuthentication.
+
 use std::collections::BTreeMap;
 
 use super::meta::{no_dry_run, selector};

@@ -1,3 +1,5 @@
+//! Decodes RequestAuthentication.
+
 use std::time::Duration;
 
 use super::meta::{no_dry_run, selector, target_refs};

@@ -1,3 +1,5 @@
+//! The API groups, versions and kinds that this crate reads.
+
 use crate::istio::decode::Scope;
 use crate::istio::yaml::suggest::nearest;
 

@@ -1,3 +1,5 @@
+//! Loads documents of one or more texts as resources.
+
 use std::sync::Arc;
 
 use super::embedded::{embedded_mesh_config, is_mesh_config_map, mesh, resembles_mesh_config_map};

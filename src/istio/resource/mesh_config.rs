@@ -1,3 +1,5 @@
+//! The fields of MeshConfig that decide something.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

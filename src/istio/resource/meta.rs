@@ -1,3 +1,5 @@
+//! The metadata and the selectors of resources.
+
 use std::collections::BTreeMap;
 
 use crate::istio::{Position, Text};

@@ -1,3 +1,5 @@
+//! Everything that was read from a configuration.
+
 use std::sync::Arc;
 
 use super::mesh_config::names_mesh_config;

@@ -1,3 +1,5 @@
+//! A problem with its place and field, and a list of them.
+
 use std::fmt;
 
 use crate::istio::{OneLine, Position};

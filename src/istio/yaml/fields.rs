@@ -1,3 +1,5 @@
+//! Reads the fields of a map by name.
+
 use std::fmt::Write as _;
 
 use super::cursor::{Cursor, Step, is_quotation_mark};

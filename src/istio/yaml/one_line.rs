@@ -1,3 +1,5 @@
+//! Escapes a value for one line of output.
+
 use std::fmt::{self, Write};
 
 /// Shows a value in one line. Control characters are escaped, so that a value of a configuration

@@ -1,3 +1,5 @@
+//! Positions in files, and texts that keep theirs.
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Finds the known word nearest to a misspelt one.
+
 /// The known word that `word` was probably meant to be.
 pub(in crate::istio) fn nearest<'k>(
     word: &str,

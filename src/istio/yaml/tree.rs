@@ -1,3 +1,5 @@
+//! The tree of a document: maps, lists and scalars with positions.
+
 use std::borrow::Cow;
 
 /// One node of a document, with the place it was written at (both counted from 1).

@@ -1,3 +1,5 @@
+//! The codes of notes: name, severity, summary and fixtures, one row each.
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,3 +1,5 @@
+//! The explanation of a code: its section of `docs/vet.md`, and its fixtures.
+
 use crate::vet::Code;
 
 /// What a [`Code`] means, as `tower-mesh vet --explain` prints it; given by [`Code::explanation`].

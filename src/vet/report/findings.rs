@@ -1,3 +1,5 @@
+//! The report that Vet returns.
+
 use crate::vet::{Note, Severity, Silenced};
 
 /// What was found, sorted by place and then by code.

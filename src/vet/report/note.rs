@@ -1,3 +1,5 @@
+//! A note and its text, for people and as JSON.
+
 use std::fmt;
 
 use serde::Serialize;

@@ -1,3 +1,5 @@
+//! Collects the notes of all checks, and makes the report of them.
+
 use std::collections::HashSet;
 
 use super::note::resource_name;

@@ -1,3 +1,5 @@
+//! Reads annotations that silence notes, and remembers which are used.
+
 use std::collections::HashMap;
 
 use super::note::resource_name;

@@ -1,3 +1,5 @@
+//! An index of compiled rules, for the search of broader ones.
+
 use std::collections::{BTreeSet, HashMap};
 
 use super::compiled::Compiled;

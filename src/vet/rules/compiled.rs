@@ -1,3 +1,5 @@
+//! Compiles every rule as the engine does, next to the rule as written.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

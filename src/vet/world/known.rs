@@ -1,3 +1,5 @@
+//! The known workloads, the mesh settings, and which resources select which workloads.
+
 use std::collections::BTreeMap;
 
 use super::protocol::Protocols;
