@@ -27,6 +27,7 @@ mod issuer;
 mod jwks_server;
 #[cfg(any(feature = "testing", feature = "pki"))]
 mod pki;
+#[cfg(any(feature = "testing", feature = "pki"))]
 mod pki_error;
 #[cfg(feature = "policy-testing")]
 pub mod policy;
@@ -39,4 +40,5 @@ pub use issuer::{Issuer, Token};
 pub use jwks_server::JwksServer;
 #[cfg(any(feature = "testing", feature = "pki"))]
 pub use pki::{Issued, Pki};
+#[cfg(any(feature = "testing", feature = "pki"))]
 pub use pki_error::PkiError;
