@@ -307,7 +307,7 @@ fn documents_are_held_to_their_frame() {
         ("? [a]\n: b", "1:3: ", "a key must be text"),
         ("a: !!binary aGk=", "1:13: ", "the tag `!!binary`"),
         ("a: *b", "1:4: ", "not YAML"),
-        ("a: &a [*a]", "1:8: ", "inside what it names"),
+        ("a: &a [*a]", "1:8: ", "inside the value that it names"),
         ("a:\n\tb: c", "2:2: ", "; indent with spaces"),
         // Templates of YAML
         ("{{- if .Values.mesh }}\na: b\n{{- end }}", "1:1: ", "render it first: helm template"),
