@@ -33,7 +33,7 @@ use tower_mesh::tls::{Files, Mode};
 
 #[path = "sidecar/guarded.rs"]
 mod guarded;
-#[path = "../src/bin/tower-mesh/options.rs"]
+#[path = "../src/bin/tower-mesh/input/options.rs"]
 #[allow(dead_code, reason = "the command line uses the rest")]
 mod options;
 #[path = "sidecar/trailers.rs"]

@@ -8,11 +8,15 @@
     clippy::string_slice,
     reason = "a test may panic"
 )]
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
+
+#[path = "tools/program.rs"]
+mod program;
+
+use program::{run, text};
 
 const READERS: &str = "
 apiVersion: security.istio.io/v1
@@ -558,21 +562,9 @@ impl World {
 
     fn run(&self, command: &str, words: &[&str], input: &str) -> Output {
         let config: &Path = &self.0.path().join("config");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tower-mesh"))
-            .arg(command)
-            .arg("--config")
-            .arg(config)
-            .args(["--workload", "foo/web"])
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input.as_bytes()).unwrap();
-        drop(stdin);
-        child.wait_with_output().unwrap()
+        let config = config.to_str().unwrap();
+        let first = [command, "--config", config, "--workload", "foo/web"];
+        run(&[&first[..], words].concat(), input)
     }
 
     fn judge(&self, requests: &[Value], words: &[&str]) -> Output {
@@ -580,10 +572,6 @@ impl World {
         let json = ["--format", "json", "--requests", "-"];
         self.run("check", &[&json[..], words].concat(), &lines)
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 fn answers(output: &Output) -> Vec<Value> {

@@ -280,3 +280,64 @@ fn the_first_page_is_made_of_commands_files_and_what_is_printed() {
     ];
     assert_eq!(files, BTreeSet::from(expected));
 }
+
+/// Each id that a comment of `src` names has a row on the page, and each test on the page exists.
+#[test]
+fn the_rules_page_has_every_id_and_names_tests_that_exist() {
+    let mut source = String::new();
+    read_code(&root().join("src"), &mut source);
+    let mut code = source.clone();
+    read_code(&root().join("tests"), &mut code);
+    let page = Page::read("docs/rules.md");
+    let mut rows = BTreeSet::new();
+    for line in page.text.lines() {
+        let Some((id, rest)) = line
+            .strip_prefix("| ")
+            .and_then(|line| line.split_once(" | "))
+        else {
+            continue;
+        };
+        if rule_ids(id).is_empty() {
+            continue;
+        }
+        assert!(rows.insert(id.to_owned()), "{id} has two rows");
+        let tests = rest.rsplit(" | ").next().unwrap().trim_end_matches(" |");
+        for name in tests.split(", ").filter(|name| *name != "none of its own") {
+            let name = name.trim_matches('`');
+            assert!(code.contains(&format!("fn {name}(")), "{id}: {name}");
+        }
+    }
+    let missing: Vec<_> = rule_ids(&source).difference(&rows).cloned().collect();
+    assert!(missing.is_empty(), "no row for {missing:?}");
+    assert!(rows.len() > 100, "{}", rows.len());
+}
+
+/// A capital letter, a hyphen and two digits, on their own: `J-25`.
+fn rule_ids(text: &str) -> BTreeSet<String> {
+    let is_word = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    let bytes = text.as_bytes();
+    let mut ids = BTreeSet::new();
+    for (at, four) in bytes.windows(4).enumerate() {
+        let [letter, b'-', tens, ones] = four else {
+            continue;
+        };
+        let is_id = letter.is_ascii_uppercase() && tens.is_ascii_digit() && ones.is_ascii_digit();
+        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+        if is_id && !is_word(before) && !is_word(bytes.get(at + 4)) {
+            ids.insert(text[at..at + 4].to_owned());
+        }
+    }
+    ids
+}
+
+/// The Rust code of every file below a folder.
+fn read_code(folder: &Path, code: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_code(&path, code);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            code.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}

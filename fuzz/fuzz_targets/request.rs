@@ -4,11 +4,11 @@
 #![no_main]
 #![allow(dead_code)]
 
-#[path = "../../src/bin/tower-mesh/lines.rs"]
+#[path = "../../src/bin/tower-mesh/input/lines.rs"]
 mod lines;
-#[path = "../../src/bin/tower-mesh/options.rs"]
+#[path = "../../src/bin/tower-mesh/input/options.rs"]
 mod options;
-#[path = "../../src/bin/tower-mesh/question.rs"]
+#[path = "../../src/bin/tower-mesh/input/question.rs"]
 mod question;
 
 use std::sync::LazyLock;
@@ -45,7 +45,9 @@ fuzz_target!(|line: &str| {
 });
 
 /// What the command gives up with, as `lines` knows it.
-#[derive(Debug)]
-enum Failure {
-    Question(String),
+mod failure {
+    #[derive(Debug)]
+    pub(crate) enum Failure {
+        Question(String),
+    }
 }

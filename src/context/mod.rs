@@ -44,7 +44,7 @@
 //! use tower_mesh::identity::PeerCertificate;
 //!
 //! let mut tls = TlsFacts::default();
-//! tls.certificate = Some(PeerCertificate::of("spiffe://cluster.local/ns/default/sa/desk".parse()?));
+//! tls.certificate = Some(PeerCertificate::from_spiffe_id("spiffe://cluster.local/ns/default/sa/desk".parse()?));
 //! let peer = Peer::tls("10.0.0.1:4711".parse()?, "10.0.0.2:8443".parse()?, tls);
 //! let mut request = Request::get("/patients/7").extension(peer).body(())?;
 //!

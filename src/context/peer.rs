@@ -79,7 +79,7 @@ impl Peer {
     /// for it: policy takes the id for verified.
     #[must_use]
     pub fn proven(remote: SocketAddr, local: SocketAddr, spiffe_id: SpiffeId) -> Self {
-        let certificate = Some(PeerCertificate::of(spiffe_id));
+        let certificate = Some(PeerCertificate::from_spiffe_id(spiffe_id));
         let facts = TlsFacts {
             certificate,
             ..TlsFacts::default()

@@ -1,3 +1,5 @@
+//! One fact about a request, and how to put it into a request.
+
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
@@ -41,7 +43,7 @@ pub(super) enum Fact {
 }
 
 impl Fact {
-    /// The request with this instead of what it said.
+    /// The request with this fact in place of its own.
     pub(super) fn in_place(&self, witness: &Witness) -> Witness {
         let mut changed = witness.clone();
         match self.clone() {

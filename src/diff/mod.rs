@@ -1,17 +1,23 @@
-//! Two configurations beside one another: which requests get another answer.
+//! Compares two configurations: finds requests that they answer differently.
 //!
-//! Recorded requests show what changes for yesterday's traffic. [`Search`] needs none: from the rules of both sides it derives requests that
-//! show a change of meaning, whoever would send them. Take it before a change ships; the command is `tower-mesh diff`.
+//! Recorded requests show what changes for yesterday's traffic. [`Search`] needs no recording: it
+//! derives requests from the rules of both sides. Run it before a change ships; the command is
+//! `tower-mesh diff`.
 //!
-//! How it looks: every literal of the rules gives texts on both sides of it (itself, a byte more, a byte less, the other case, a joined
-//! start and end, nothing at all). For each rule that is not the same on both sides it makes a request that the rule matches, steers it
-//! past whatever else hides the rule's effect (a DENY of the same side, an ALLOW of the other), and then says otherwise one thing at a
-//! time; what is left of its budget goes into mixtures. Whatever differs is stripped of all that does not matter. It is a search: that
-//! it finds nothing is strong evidence and no proof, and [`Found::is_cut`] tells when it ended early. It asks the same every time.
+//! How it searches: every literal of a rule gives texts that match and texts that do not (the
+//! literal itself, one byte more, one byte less, the other case, start and end joined, nothing).
+//! For each rule that differs between the sides, the search makes a request that the rule matches.
+//! It steers the request past everything that hides the effect of the rule (a DENY of the same
+//! side, an ALLOW of the other), and then changes one attribute at a time. It spends the rest of
+//! its budget on mixtures. From each request it finds, it removes all that does not matter. A
+//! search without findings is strong evidence and no proof; [`Found::is_cut`] says whether it ended
+//! early. The same input gives the same questions every time.
 //!
-//! Rules that are the same on both sides cost nothing, so a small change of a large configuration is looked at closely.
+//! Rules that are the same on both sides cost nothing, so a small change of a large configuration
+//! gets a close look.
 //!
-//! What decides before the rules do is not in an answer; [`beside`] tells of it: mutual TLS by port, which tokens are good.
+//! Some settings decide before the rules do and show in no answer: mutual TLS by port, and which
+//! tokens are good. [`unanswerable_changes`] lists what differs there.
 //!
 //! # Example
 //!
@@ -40,20 +46,19 @@
 //! # Ok::<(), tower_mesh::istio::Problems>(())
 //! ```
 
-mod beside;
 mod fact;
+mod minimal_findings;
 mod names;
 mod node;
 mod pool;
-mod random;
 mod rules;
 mod run;
 mod sample;
 mod search;
-mod telling;
 mod tokens;
+mod unanswerable_changes;
 mod witness;
 
-pub use beside::beside;
 pub use search::{Found, Search};
+pub use unanswerable_changes::unanswerable_changes;
 pub use witness::Witness;

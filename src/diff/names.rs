@@ -1,7 +1,10 @@
+//! The parts of SPIFFE ids that rules name, and ids joined from them.
+
 /// More of a kind are not joined.
 const MOST: usize = 6;
 
-/// The parts of SPIFFE ids that rules name, joined in every way: a rule may ask for a namespace, an account and a trust domain apart.
+/// The parts of SPIFFE ids that rules name, joined in every way: a rule may ask for a namespace, an
+/// account and a trust domain apart.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     domains: Vec<String>,

@@ -1,3 +1,5 @@
+//! The texts, addresses and ports that rules name, as facts a request can state.
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,7 +19,8 @@ const MOST_FACTS: usize = 400;
 /// Of so many of the texts seen before, each is joined with a new one.
 const PARTNERS: usize = 8;
 
-/// What requests can say, gathered from the literals of rules: each literal, its neighbours, and nothing.
+/// What requests can say, gathered from the literals of rules: each literal, its neighbours, and
+/// nothing.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     facts: BTreeMap<Dimension, Vec<Fact>>,
@@ -26,7 +29,7 @@ pub(super) struct Pool {
     ends: BTreeMap<Dimension, Vec<String>>,
     literals: BTreeMap<Dimension, Vec<String>>,
     names: Names,
-    /// What rules name, as far as it can be said, and not what lies beside it.
+    /// The texts that rules name, as far as they can be written, without near misses.
     named: Vec<Fact>,
     /// Paths are written in other ways, too: both sides normalize them differently.
     pub(super) respell: bool,
@@ -49,7 +52,7 @@ impl Pool {
     }
 
     /// Everything known of a dimension.
-    pub(super) fn of(&self, dimension: &Dimension) -> &[Fact] {
+    pub(super) fn get(&self, dimension: &Dimension) -> &[Fact] {
         self.facts.get(dimension).map_or(&[], Vec::as_slice)
     }
 

@@ -1,3 +1,5 @@
+//! The rules of both sides, and which of them differ.
+
 use std::collections::{BTreeSet, HashSet};
 
 use crate::policy::ir::Policy;
@@ -79,7 +81,8 @@ pub(super) fn issuers(old: &Engine, new: &Engine, port: u16) -> Vec<String> {
     names
 }
 
-/// The rules of either side that the other does not have: by what they say, and where names count by their names, too.
+/// The rules of either side that the other does not have: by what they say, and where names count
+/// by their names, too.
 pub(super) fn changed<'a>(old: &'a Chain, new: &'a Chain, by_name: bool) -> Vec<Rule<'a>> {
     let (old, new) = (rules(Side::Old, old), rules(Side::New, new));
     let key = |rule: &Rule<'_>| {

@@ -2,14 +2,13 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::beside::same_origins;
 use super::fact::{Dimension, Fact, simpler};
+use super::minimal_findings::minimal_findings;
 use super::node::{Leaf, Node, Shape};
 use super::pool::Pool;
-use super::random::Random;
 use super::rules::{Rule, Side, Stage, chain, changed, issuers, ports, rules};
 use super::search::{Found, Search};
-use super::telling::telling;
+use super::unanswerable_changes::same_origins;
 use super::witness::Witness;
 use crate::policy::ir::Policy;
 use crate::policy::{Judgement, Triggers};
@@ -28,10 +27,10 @@ const CROWD: usize = 64;
 const LEAST: usize = 4;
 
 /// A search under way.
-pub(super) struct Run<'a> {
+struct Run<'a> {
     search: &'a Search<'a>,
     pool: Pool,
-    /// Whose tokens come as far as the rules; empty: anybody's.
+    /// Issuers whose tokens reach the rules; empty: all issuers.
     issuers: Vec<String>,
     /// Requests that meet changed rules.
     bases: Vec<Witness>,
@@ -45,6 +44,28 @@ pub(super) struct Run<'a> {
     was_cut: bool,
 }
 
+impl Search<'_> {
+    /// Runs the search.
+    #[must_use]
+    pub fn run(&self) -> Found {
+        let mut run = Run::new(self);
+        let ports = ports(self.old, self.new, self.port);
+        let count = ports.len().max(1);
+        for (index, port) in ports.into_iter().enumerate() {
+            // What one port leaves over, the next may use.
+            run.port(port, self.limit / count * (index + 1));
+        }
+        let mut witnesses = minimal_findings(&run.pool, &run.found);
+        witnesses.sort_by_cached_key(|witness| witness.to_string().len());
+        Found {
+            witnesses,
+            asked: run.asked,
+            is_cut: run.was_cut,
+            is_full: run.found.len() >= self.at_most,
+        }
+    }
+}
+
 /// Something that must stay as it is.
 #[derive(Clone, Copy)]
 struct Held<'a> {
@@ -54,7 +75,7 @@ struct Held<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(search: &'a Search<'a>) -> Self {
+    fn new(search: &'a Search<'a>) -> Self {
         let mut pool = Pool::default();
         pool.respell = search.old.path_normalization() != search.new.path_normalization();
         Self {
@@ -68,24 +89,6 @@ impl<'a> Run<'a> {
             tried: 0,
             pause: 0,
             was_cut: false,
-        }
-    }
-
-    pub(super) fn run(mut self) -> Found {
-        let ports = ports(self.search.old, self.search.new, self.search.port);
-        let count = ports.len().max(1);
-        for (index, port) in ports.into_iter().enumerate() {
-            // What one port leaves over, the next may use.
-            let share = self.search.limit / count * (index + 1);
-            self.port(port, share);
-        }
-        let mut witnesses = telling(&self.pool, &self.found);
-        witnesses.sort_by_cached_key(|witness| witness.to_string().len());
-        Found {
-            witnesses,
-            asked: self.asked,
-            is_cut: self.was_cut,
-            is_full: self.found.len() >= self.search.at_most,
         }
     }
 
@@ -176,20 +179,17 @@ impl<'a> Run<'a> {
         true
     }
 
-    /// Whether a request comes as far as the rules: its token is somebody's whose tokens are good.
+    /// Whether a request reaches the rules: it has no token, or one of an accepted issuer.
     fn can_come_in(&self, witness: &Witness) -> bool {
         let Some(claims) = &witness.claims else {
             return true;
         };
         let issuer = claims.get("iss").and_then(Value::as_str);
-        self.issuers.is_empty()
-            || self
-                .issuers
-                .iter()
-                .any(|known| Some(known.as_str()) == issuer)
+        let mut known = self.issuers.iter();
+        self.issuers.is_empty() || known.any(|known| Some(known.as_str()) == issuer)
     }
 
-    /// The request with a fact; a token that it brings is somebody's.
+    /// The request with a fact; a token that it brings gets an issuer.
     fn say(&self, fact: &Fact, witness: &Witness) -> Witness {
         let mut changed = fact.in_place(witness);
         if let (Some(claims), Some(issuer)) = (&mut changed.claims, self.issuers.first()) {
@@ -199,7 +199,7 @@ impl<'a> Run<'a> {
         changed
     }
 
-    /// Takes away whatever does not change either answer.
+    /// Removes every fact that changes neither answer.
     fn strip(
         &self,
         mut witness: Witness,
@@ -222,7 +222,7 @@ impl<'a> Run<'a> {
     fn vary(&mut self, base: &Witness) {
         let dimensions: Vec<_> = self.pool.dimensions().cloned().collect();
         for dimension in dimensions {
-            for fact in self.pool.of(&dimension).to_vec() {
+            for fact in self.pool.get(&dimension).to_vec() {
                 if self.is_paused() {
                     self.was_cut = true;
                     return;
@@ -234,23 +234,23 @@ impl<'a> Run<'a> {
 
     /// Says otherwise two to four things at once, as long as questions are left.
     fn mix(&mut self, plain: &Witness) {
-        let mut random = Random::new();
+        // A fixed seed: the same choices every time.
+        let mut random = fastrand::Rng::with_seed(0x70_77_65_72);
         let dimensions: Vec<_> = self.pool.dimensions().cloned().collect();
         if dimensions.is_empty() {
             return;
         }
         self.bases.push(plain.clone());
         let bases = std::mem::take(&mut self.bases);
-        while !self.is_paused() {
-            let Some(base) = random.pick(&bases) else {
-                return;
-            };
+        while !self.is_paused()
+            && let Some(base) = random.choice(&bases)
+        {
             let mut witness = base.clone();
-            let count = random.pick(&[2, 2, 3, 4]).copied().unwrap_or(2);
+            let count = random.choice(&[2, 2, 3, 4]).copied().unwrap_or(2);
             for _ in 0..count {
                 let fact = random
-                    .pick(&dimensions)
-                    .and_then(|dimension| random.pick(self.pool.of(dimension)));
+                    .choice(&dimensions)
+                    .and_then(|dimension| random.choice(self.pool.get(dimension)));
                 if let Some(fact) = fact {
                     witness = self.say(fact, &witness);
                 }
@@ -284,7 +284,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Past what hides a rule, as far as that can be done; the last of what comes back are the best.
+    /// Leads past what hides a rule, as far as possible; the best results come last.
     fn lead(&mut self, met: Witness, held: &[Held<'a>], rule: Rule<'a>) -> Vec<Witness> {
         let mut open = vec![(met, held.to_vec(), 0)];
         let mut ends = Vec::new();
@@ -347,7 +347,7 @@ impl<'a> Run<'a> {
             return Vec::new();
         }
         if answer.status == Some(401) {
-            let tokens = self.pool.of(&Dimension::Token).to_vec();
+            let tokens = self.pool.get(&Dimension::Token).to_vec();
             let with = tokens.iter().map(|fact| self.say(fact, witness));
             let with = with.filter(|with| with.claims.is_some());
             return with.map(|with| (with, held.to_vec())).take(1).collect();
@@ -453,7 +453,7 @@ impl<'a> Run<'a> {
     ) -> Option<Witness> {
         let dimensions = leaf.dimensions();
         for dimension in &dimensions {
-            for fact in self.pool.of(dimension).to_vec() {
+            for fact in self.pool.get(dimension).to_vec() {
                 let changed = self.say(&fact, witness);
                 self.tried += 1;
                 if self.holds(&changed, &[one]) && self.holds(&changed, held) {
@@ -465,9 +465,9 @@ impl<'a> Run<'a> {
         let [first, second, ..] = dimensions.as_slice() else {
             return None;
         };
-        for fact in self.pool.of(first).to_vec() {
+        for fact in self.pool.get(first).to_vec() {
             let half = self.say(&fact, witness);
-            for fact in self.pool.of(second).to_vec() {
+            for fact in self.pool.get(second).to_vec() {
                 if self.is_done() {
                     return None;
                 }

@@ -1,4 +1,4 @@
-//! Texts that a matcher takes, and texts beside them that it should not.
+//! Texts that a matcher accepts, and near misses that it should not.
 
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind};
@@ -43,7 +43,7 @@ pub(super) fn texts(matcher: &StringMatcher) -> Vec<String> {
     texts
 }
 
-/// Paths of a template, and paths beside them.
+/// Paths that match a template, and near misses.
 pub(super) fn paths(template: &PathTemplate) -> Vec<String> {
     let text = template.as_str();
     let filled = |one: &str, any: &str| text.replace("{**}", any).replace("{*}", one);

@@ -1,5 +1,6 @@
+//! The options of a search, and what it returns.
+
 use super::rules::Side;
-use super::run::Run;
 use super::witness::Witness;
 use crate::policy::{Engine, Judgement, Request};
 
@@ -17,7 +18,8 @@ pub struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// A search over HTTP requests to port 80 and the ports that either side names, with at most 20,000 questions and 1,000 findings.
+    /// A search over HTTP requests to port 80 and the ports that either side names, with at most
+    /// 20,000 questions and 1,000 findings.
     pub fn new(old: &'a Engine, new: &'a Engine) -> Self {
         Self {
             old,
@@ -54,16 +56,11 @@ impl<'a> Search<'a> {
         self
     }
 
-    /// Only whether a request passes counts, not by which rule or with which status, nor audits and dry runs.
+    /// Only whether a request passes counts, not by which rule or with which status, nor audits and
+    /// dry runs.
     pub fn access_only(mut self) -> Self {
         self.access_only = true;
         self
-    }
-
-    /// Looks.
-    #[must_use]
-    pub fn run(&self) -> Found {
-        Run::new(self).run()
     }
 
     pub(super) fn engine(&self, side: Side) -> &'a Engine {
@@ -100,12 +97,15 @@ impl<'a> Search<'a> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Found {
-    /// Requests that are answered differently, each without anything that does not matter, the simplest first.
+    /// Requests that are answered differently, each without anything that does not matter, the
+    /// simplest first.
     pub witnesses: Vec<Witness>,
     /// How many requests were asked about.
     pub asked: usize,
-    /// Not all that the search had in mind was asked: it ended at its limit, or it shared its questions among many rules.
+    /// Not all that the search had in mind was asked: it ended at its limit, or it shared its
+    /// questions among many rules.
     pub is_cut: bool,
-    /// The search ended because it had found as much as [`Search::at_most`] says; a higher limit of questions finds no more.
+    /// The search ended because it had found as much as [`Search::at_most`] says; a higher limit of
+    /// questions finds no more.
     pub is_full: bool,
 }

@@ -1,3 +1,5 @@
+//! Compares which tokens two configurations accept.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -9,10 +11,10 @@ use crate::policy::{Authentication, LegacyAuthentication, fold_audience};
 /// Which end-user tokens a port takes and what becomes of them, however the resources spell it.
 ///
 /// Whether a token is demanded is not here: answers show it.
-pub(super) struct Tokens(Vec<Rule>);
+pub(super) struct Tokens(Vec<TokenRule>);
 
 /// What one rule comes to.
-struct Rule {
+struct TokenRule {
     issuer: Option<String>,
     audiences: BTreeSet<String>,
     keys: Keys,
@@ -47,12 +49,12 @@ enum BadPasses {
 
 impl Tokens {
     /// The rules of a port, by issuer; a rule that is written twice counts once.
-    pub(super) fn of(authentication: &Authentication) -> Self {
-        let rules = authentication.rules.iter().map(Rule::of);
+    pub(super) fn new(authentication: &Authentication) -> Self {
+        let rules = authentication.rules.iter().map(TokenRule::new);
         let legacy = authentication.legacy.iter();
         let origins = legacy.flat_map(|policy| {
             let origins = policy.origins.iter();
-            origins.map(|origin| Rule::of_origin(origin, policy))
+            origins.map(|origin| TokenRule::of_origin(origin, policy))
         });
         let mut rules: Vec<_> = rules.chain(origins).collect();
         rules.sort_by(|a, b| a.issuer.cmp(&b.issuer));
@@ -64,7 +66,7 @@ impl Tokens {
     pub(super) fn change(&self, new: &Self) -> Option<String> {
         let (old, new) = (&self.0, &new.0);
         if issuers(old) != issuers(new) {
-            let list = |rules: &[Rule]| match issuers(rules) {
+            let list = |rules: &[TokenRule]| match issuers(rules) {
                 names if names.is_empty() => "none".to_owned(),
                 names => names.join(", "),
             };
@@ -84,8 +86,8 @@ impl Tokens {
     }
 }
 
-impl Rule {
-    fn of(rule: &JwtRule) -> Self {
+impl TokenRule {
+    fn new(rule: &JwtRule) -> Self {
         let texts = |list: &[crate::istio::Text]| -> Vec<String> {
             list.iter().map(|text| text.as_str().to_owned()).collect()
         };
@@ -127,7 +129,7 @@ impl Rule {
                 .iter()
                 .map(|name| fold_audience(name).to_owned())
                 .collect(),
-            keys: Keys::of(rule),
+            keys: Keys::new(rule),
             timeout: rule.timeout,
             places,
             forwards: rule.forward_original_token,
@@ -149,7 +151,7 @@ impl Rule {
             forwards: true,
             split: None,
             bad_passes,
-            ..Self::of(&origin.rule)
+            ..Self::new(&origin.rule)
         }
     }
 
@@ -177,7 +179,7 @@ impl Rule {
 
 impl Keys {
     /// Inline keys win over a URI.
-    fn of(rule: &JwtRule) -> Self {
+    fn new(rule: &JwtRule) -> Self {
         match (&rule.jwks, &rule.jwks_uri) {
             (Some(text), _) => Self::Inline(KeySet(
                 serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str())),
@@ -207,10 +209,10 @@ impl PartialEq for KeySet {
     }
 }
 
-fn issuers(rules: &[Rule]) -> Vec<&str> {
+fn issuers(rules: &[TokenRule]) -> Vec<&str> {
     rules.iter().map(name).collect()
 }
 
-fn name(rule: &Rule) -> &str {
+fn name(rule: &TokenRule) -> &str {
     rule.issuer.as_deref().unwrap_or("any")
 }

@@ -1,3 +1,5 @@
+//! A request that both sides answer differently.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -7,7 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::identity::PeerCertificate;
 use crate::policy::Request;
 
-/// A request, or a connection, that shows something: what it says, and nothing that it need not say.
+/// A request, or a connection, that shows something: what it says, and nothing that it need not
+/// say.
 ///
 /// [`request`](Self::request) asks an engine about it; [`to_json`](Self::to_json) is the line that `tower-mesh check --requests` reads.
 #[derive(Clone, Debug, PartialEq)]

@@ -51,6 +51,9 @@ pub mod layers {}
 #[doc = include_str!("../../docs/observability.md")]
 pub mod observability {}
 
+#[doc = include_str!("../../docs/rules.md")]
+pub mod rules {}
+
 /// [getting started]: getting_started
 /// [tls]: tls
 /// [troubleshooting]: troubleshooting

@@ -2,8 +2,9 @@ use super::SpiffeId;
 
 /// What a peer's verified certificate says about the peer, as policy sees it.
 ///
-/// Several URI names, DNS names and a subject occur only where the engine judges a certificate that another TLS stack let in: the verifiers of
-/// this crate accept exactly one URI name, and what a [`Peer`](crate::context::Peer) of theirs shows is that name alone.
+/// Several URI names, DNS names and a subject occur only where the engine judges a certificate that
+/// another TLS stack let in: the verifiers of this crate accept exactly one URI name, and what a
+/// [`Peer`](crate::context::Peer) of theirs shows is that name alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCertificate {
@@ -20,7 +21,7 @@ pub struct PeerCertificate {
 impl PeerCertificate {
     /// The facts of a certificate that holds this one identity and nothing else.
     #[must_use]
-    pub fn of(spiffe_id: SpiffeId) -> Self {
+    pub fn from_spiffe_id(spiffe_id: SpiffeId) -> Self {
         Self {
             uri_sans: vec![spiffe_id.as_str().to_owned()],
             spiffe_id: Some(spiffe_id),

@@ -6,8 +6,9 @@ use super::TrustDomain;
 
 /// The identity of a workload: `spiffe://<trust domain>/<path>`.
 ///
-/// Parsing follows the SPIFFE-ID standard strictly: nothing is folded, decoded or normalized, and an id without a path (legal only
-/// for a trust domain itself) is refused. The Istio shape `/ns/<namespace>/sa/<service account>` is recognized structurally.
+/// Parsing follows the SPIFFE-ID standard strictly: nothing is folded, decoded or normalized, and
+/// an id without a path (legal only for a trust domain itself) is refused. The Istio shape
+/// `/ns/<namespace>/sa/<service account>` is recognized structurally.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpiffeId {
     /// The whole id, scheme included.
@@ -19,7 +20,8 @@ impl SpiffeId {
     /// Parses an id with its scheme.
     ///
     /// # Errors
-    /// When the text is not a SPIFFE id of a workload; the error says which rule it breaks and never repeats the text.
+    /// When the text is not a SPIFFE id of a workload; the error says which rule it breaks and
+    /// never repeats the text.
     pub fn new(uri: &str) -> Result<Self, SpiffeIdError> {
         if uri.len() > MAX_LENGTH {
             return Err(SpiffeIdError::TooLong);
@@ -36,7 +38,8 @@ impl SpiffeId {
         })
     }
 
-    /// The id Istio gives to a service account: `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`.
+    /// The id Istio gives to a service account:
+    /// `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`.
     ///
     /// # Errors
     /// When a part is not a legal path segment.
@@ -88,7 +91,8 @@ impl SpiffeId {
         self.istio_parts().map(|(_, account)| account)
     }
 
-    /// Exactly `/ns/NS/sa/SA`: a longer path has no namespace, so that none can be smuggled in (ISTIO-SECURITY-2026-003).
+    /// Exactly `/ns/NS/sa/SA`: a longer path has no namespace, so that none can be smuggled in
+    /// (ISTIO-SECURITY-2026-003).
     fn istio_parts(&self) -> Option<(&str, &str)> {
         let (namespace, account) = self.path().strip_prefix("/ns/")?.split_once("/sa/")?;
         (!namespace.contains('/') && !account.contains('/')).then_some((namespace, account))

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 /// The name of a root of trust: the authority part of a [`SpiffeId`](super::SpiffeId).
 ///
-/// Lower-case letters, digits, `.`, `-` and `_`, 1 to 255 bytes (SPIFFE-ID §2.1). Upper case is refused, never folded.
+/// Lower-case letters, digits, `.`, `-` and `_`, 1 to 255 bytes (SPIFFE-ID §2.1). Upper case is
+/// refused, never folded.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrustDomain(Arc<str>);
 

@@ -22,7 +22,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// A workload of `namespace` that runs as `service_account`; its name is its service account unless [`name`](Self::name) says otherwise.
+    /// A workload of `namespace` that runs as `service_account`; its name is its service account
+    /// unless [`name`](Self::name) says otherwise.
     #[must_use]
     pub fn new(namespace: impl Into<String>, service_account: impl Into<String>) -> Self {
         Self {
@@ -50,7 +51,7 @@ impl Workload {
         self
     }
 
-    /// States that this workload stands behind a service of its namespace, on the port it listens on.
+    /// States that this workload is behind a service of its namespace, on the port it listens on.
     ///
     /// Legacy `v1alpha1` resources select by service; metrics name the service behind the port.
     #[must_use]
@@ -88,9 +89,11 @@ impl Workload {
 
     /// Sets the trust domain of our own identity, for tools and policy tests.
     ///
-    /// For what policies mean, a MeshConfig that writes `trustDomain` has precedence. A running mesh takes its certificate's trust domain
-    /// instead of this one; [`Guards`](crate::Guards), which have no certificate, take this one. Without any of these it is
-    /// `cluster.local`. The id that a mesh in plaintext shows ([`Mesh::spiffe_id`](crate::Mesh::spiffe_id)) is of this one first.
+    /// For what policies mean, a MeshConfig that writes `trustDomain` has precedence. A running
+    /// mesh takes its certificate's trust domain instead of this one; [`Guards`](crate::Guards),
+    /// which have no certificate, take this one. Without any of these it is `cluster.local`. The id
+    /// that a mesh in plaintext shows ([`Mesh::spiffe_id`](crate::Mesh::spiffe_id)) is of this one
+    /// first.
     #[must_use]
     pub fn trust_domain(mut self, trust_domain: TrustDomain) -> Self {
         self.trust_domain = Some(trust_domain);
@@ -121,7 +124,7 @@ impl Workload {
         &self.labels
     }
 
-    /// The services this workload stands behind.
+    /// The services in front of this workload.
     #[must_use]
     pub fn services(&self) -> &[ServicePort] {
         &self.services
@@ -139,8 +142,8 @@ impl Workload {
         self.trust_domain.as_ref()
     }
 
-    /// The canonical service: the first label present of `service.istio.io/canonical-name`, `app.kubernetes.io/name` and `app`,
-    /// else the workload's name.
+    /// The canonical service: the first label present of `service.istio.io/canonical-name`,
+    /// `app.kubernetes.io/name` and `app`, else the workload's name.
     #[must_use]
     pub fn canonical_service(&self) -> &str {
         self.first_label(&[
@@ -151,8 +154,8 @@ impl Workload {
         .unwrap_or_else(|| self.workload_name())
     }
 
-    /// The canonical revision: the first label present of `service.istio.io/canonical-revision`, `app.kubernetes.io/version` and
-    /// `version`, else `latest`.
+    /// The canonical revision: the first label present of `service.istio.io/canonical-revision`,
+    /// `app.kubernetes.io/version` and `version`, else `latest`.
     #[must_use]
     pub fn canonical_revision(&self) -> &str {
         self.first_label(&[
@@ -178,7 +181,7 @@ impl Workload {
     }
 }
 
-/// A service that a [`Workload`] stands behind, by its short name in the workload's namespace.
+/// A service in front of a [`Workload`], by its short name in the workload's namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServicePort {

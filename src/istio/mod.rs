@@ -1,29 +1,38 @@
-//! Istio's resources as written: `security.istio.io` (v1, v1beta1), the 2018 `authentication.istio.io/v1alpha1` and
-//! `rbac.istio.io/v1alpha1`, and the parts of MeshConfig that decide.
+//! Istio's resources as written: `security.istio.io` (v1, v1beta1), the 2018
+//! `authentication.istio.io/v1alpha1` and `rbac.istio.io/v1alpha1`, and the parts of MeshConfig
+//! that decide.
 //!
-//! This room reads text and says what is wrong with it, with file, line, column and field. What the resources *mean* is decided by
+//! This room reads text and says what is wrong with it, with file, line, column and field. What the
+//! resources *mean* is decided by
 //! [`policy`](crate::policy). Every text keeps the [`Position`] it was written at, so that later stages can point at it too.
 //!
 //! [`parse`] reads one text, a [`Loader`] several, [`parse_mesh_config`] the mesh's settings. Documents are YAML or JSON, as many as
-//! a text holds, `List` kinds included. Documents of other API groups are listed under [`Resources::skipped`], so that the dump of a
-//! cluster can be read, and of those of Kubernetes that deploy workloads what policies refer to is kept in [`Resources::workloads`];
-//! `status` and everything of `metadata` is accepted. In a `spec` nothing is passed over: an unknown field, kind or word is an error, all of
-//! them are told at once, and [`Resources::notes`] lists what is allowed and probably not meant.
+//! a text holds, `List` kinds included. Documents of other API groups are listed under
+//! [`Resources::skipped`], so that the dump of a cluster can be read, and of those of Kubernetes
+//! that deploy workloads what policies refer to is kept in [`Resources::workloads`]; `status` and
+//! everything of `metadata` is accepted. In a `spec` nothing is passed over: an unknown field, kind
+//! or word is an error, all of them are reported at once, and [`Resources::notes`] lists what is
+//! allowed and probably not meant.
 //!
-//! A document is someone else's only when it plainly is. One of our kinds without a group or version, under another group of Istio's
-//! (`config.istio.io` had a ServiceRole), under a group that is no domain name or names Istio, is an error that says what to write, and so
-//! is whatever stands under a misspelling of our groups. Under another domain, such as Linkerd's `policy.linkerd.io`, it is skipped with a note.
+//! A document is someone else's only when it plainly is. One of our kinds without a group or
+//! version, under another group of Istio's (`config.istio.io` had a ServiceRole), under a group
+//! that is no domain name or names Istio, is an error that says what to write, and so is every
+//! document under a misspelling of our groups. Under another domain, such as Linkerd's
+//! `policy.linkerd.io`, it is skipped with a note.
 //!
-//! A text has at most 64 MiB, a document at most two million values, nested at most 100 deep in each of YAML's two styles, of which
-//! 10,000 may come from aliases; what is beyond is an error.
+//! A text has at most 64 MiB, a document at most two million values, nested at most 100 deep in
+//! each of YAML's two styles, of which 10,000 may come from aliases; what is beyond is an error.
 //!
 //! # Differences from Envoy/Istio
 //!
-//! - What Istio's webhook or its schema rejects is rejected here, too, and so are unknown fields, which a server may prune silently.
-//! - `presence: REQUIRED`, `mtls.allowTls: true`, a legacy rule without `services` and unknown constraint keys are refused: their
-//!   meaning is unsettled, or differed between versions.
-//! - A path template must start with a single `/`; Istio lets others pass, which Envoy then refuses.
-//! - Two PeerAuthentications for one whole namespace need a `creationTimestamp` each, because only the older one counts.
+//! - What Istio's webhook or its schema rejects is rejected here, too, and so are unknown fields,
+//!   which a server may prune silently.
+//! - `presence: REQUIRED`, `mtls.allowTls: true`, a legacy rule without `services` and unknown
+//!   constraint keys are refused: their meaning is unsettled, or differed between versions.
+//! - A path template must start with a single `/`; Istio lets others pass, which Envoy then
+//!   refuses.
+//! - Two PeerAuthentications for one whole namespace need a `creationTimestamp` each, because only
+//!   the older one counts.
 //!
 //! # Example
 //!
@@ -44,64 +53,47 @@
 //! # Ok::<(), istio::Problems>(())
 //! ```
 
-mod cursor;
 mod decode;
-mod embedded;
-mod error;
-mod fields;
-mod kind;
-mod kubernetes;
-mod legacy;
 mod load;
-mod mesh_config;
-mod meta;
-mod one_line;
-mod position;
-mod reader;
 mod resource;
-mod security;
-mod slip;
-mod suggest;
-mod template;
-mod tree;
-mod unique;
-mod uri;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
 
 #[cfg(feature = "vet")]
 pub(crate) use decode::DENIES_TCP;
-pub use error::{Problem, ProblemKind, Problems};
-pub use kubernetes::{Deployed, DeployedPort, DeployedService};
-pub use legacy::{
+pub(crate) use load::kind::{is_istio, is_our_kind};
+pub(crate) use load::loader::is_blank_mesh_config;
+pub use load::loader::{Loader, parse, parse_mesh_config};
+pub(crate) use load::unique::contradictions;
+pub use resource::kubernetes::{Deployed, DeployedPort, DeployedService};
+pub use resource::legacy::{
     AccessRule, Constraint, EnforcementMode, LegacyJwt, LegacyMtls, LegacyPolicy, LegacyTarget,
     PortSelector, PrincipalBinding, RbacConfig, RbacMode, RbacTarget, ServiceRole,
     ServiceRoleBinding, StringMatch, Subject, TriggerRule,
 };
-pub(crate) use load::is_blank_mesh_config;
-pub use load::{Loader, parse, parse_mesh_config};
-pub use mesh_config::{
+pub(crate) use resource::mesh_config::{CONFIG_MAP, names_mesh_config};
+pub use resource::mesh_config::{
     ExtensionProvider, MeshConfig, PathNormalization, ProviderKind, RequestBodyInCheck,
 };
-pub use meta::{Meta, Selector, TargetRef};
-pub(crate) use one_line::OneLine;
-pub use position::{Position, Text, Within};
-pub use resource::{Resources, Skipped};
-pub use security::{
+pub use resource::meta::{Meta, Selector, TargetRef};
+pub use resource::resources::{Resources, Skipped};
+pub use resource::security::{
     Action, AuthorizationPolicy, ClaimToHeader, Condition, JwtHeader, JwtRule, MtlsMode, Operation,
     PeerAuthentication, RequestAuthentication, Rule, Source,
 };
-pub(crate) use suggest::distance;
-pub(crate) use unique::contradictions;
-pub(crate) use uri::shown_uri;
+pub(crate) use resource::uri::shown_uri;
+pub use yaml::error::{Problem, ProblemKind, Problems};
+pub(crate) use yaml::one_line::OneLine;
+pub use yaml::position::{Position, Text, Within};
+pub(crate) use yaml::suggest::distance;
 // Files of kustomize and Helm are YAML, too.
-pub(crate) use {
+pub(crate) use yaml::{
     cursor::Sink,
-    kind::{is_istio, is_our_kind},
     reader::{Limits, documents},
     tree::{Node, Value},
 };
 // The tables of policy tests are YAML, too, and say as well what is wrong with them.
 #[cfg(feature = "policy-testing")]
-pub(crate) use {cursor::Cursor, fields::Fields, tree::Plain};
+pub(crate) use yaml::{cursor::Cursor, fields::Fields, tree::Plain};

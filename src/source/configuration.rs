@@ -9,10 +9,13 @@ use crate::istio::{Loader, MeshConfig, Problem, Problems, Resources};
 pub struct Configuration {
     /// The resources.
     pub resources: Resources,
-    /// The mesh's settings: those given explicitly, else those of a ConfigMap `istio` among the resources, else the defaults.
+    /// The mesh's settings: those given explicitly, else those of a ConfigMap `istio` among the
+    /// resources, else the defaults.
     pub mesh_config: Arc<MeshConfig>,
-    /// The files of a [`Directory`](super::Directory) that were passed over, and why: `kustomization.yaml` and the patches that it lists,
-    /// `Chart.yaml`, `values.yaml` and `values-*.yaml`. Where one of them would change a resource that is read, that is a note of the
+    /// The files of a [`Directory`](super::Directory) that were passed over, and why:
+    /// `kustomization.yaml` and the patches that it lists, `Chart.yaml`, `values.yaml` and
+    /// `values-*.yaml`. Where one of them would change a resource that is read, that is a note of
+    /// the
     /// [resources](Resources::notes), too.
     pub passed_over: Vec<Problem>,
     /// Which files held any of it, when it was read from a [`Directory`](super::Directory).

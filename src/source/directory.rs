@@ -12,8 +12,9 @@ use super::{Configuration, OnOpening, Watch};
 
 /// Configuration in files: one file, or every `*.yaml`, `*.yml` and `*.json` below a directory.
 ///
-/// Files of kustomize and Helm that hold no resources are passed over with a [note](Configuration::passed_over) each: neither tool is run.
-/// A Helm template is an error, since it may hold rules that nobody would miss.
+/// Files of kustomize and Helm that hold no resources are passed over with a
+/// [note](Configuration::passed_over) each: neither tool is run. A Helm template is an error, since
+/// it may hold rules whose absence would go unnoticed.
 #[derive(Clone, Debug)]
 pub struct Directory {
     paths: Vec<PathBuf>,
@@ -57,15 +58,17 @@ impl Directory {
         self
     }
 
-    /// The file of the mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one. It wins over a ConfigMap `istio` among
-    /// the resources, and is not itself read as a resource when it lies in the directory.
+    /// The file of the mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one. It
+    /// wins over a ConfigMap `istio` among the resources, and is not itself read as a resource when
+    /// it lies in the directory.
     #[must_use]
     pub fn mesh_config(mut self, file: impl Into<PathBuf>) -> Self {
         self.mesh_config = Some(file.into());
         self
     }
 
-    /// What a mesh that watches this does with a change that is damaged or opens the workload; [`OnOpening::Refuse`] by default.
+    /// What a mesh that watches this does with a change that is damaged or opens the workload;
+    /// [`OnOpening::Refuse`] by default.
     #[must_use]
     pub fn on_opening(mut self, on_opening: OnOpening) -> Self {
         self.on_opening = on_opening;
@@ -76,14 +79,16 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with any file, and every file that cannot be read: missing, larger than 64 MiB, not UTF-8, a
-    /// symbolic link that leads nowhere or in a circle. A directory without any configuration file is an error, too: it would be
-    /// the configuration that allows everything. So is one of which every file is passed over.
+    /// Everything that is wrong with any file, and every file that cannot be read: missing, larger
+    /// than 64 MiB, not UTF-8, a symbolic link that leads nowhere or in a circle. A directory
+    /// without any configuration file is an error, too: it would be the configuration that allows
+    /// everything. So is a directory whose files are all passed over.
     pub fn read(&self, default_namespace: &str) -> Result<Configuration, Problems> {
         Self::parse(&self.gather(), default_namespace)
     }
 
-    /// Reads everything as it was meant, for tools that judge a configuration and do not run it; see [`Loader::survey`].
+    /// Reads everything as it was meant, for tools that judge a configuration and do not run it;
+    /// see [`Loader::survey`].
     ///
     /// # Errors
     ///
@@ -143,8 +148,9 @@ impl Directory {
             passed_over,
         } = Self::loader(gathered, default_namespace);
         let resources = loader.finish()?;
-        // What is passed over is blank: a file that held documents and is passed over now has lost them.
-        let mut holdings = Holdings::of(gathered.files.iter().map(|file| &*file.name), &resources);
+        // What is passed over is blank: a file that held documents and is passed over now has lost
+        // them.
+        let mut holdings = Holdings::new(gathered.files.iter().map(|file| &*file.name), &resources);
         if let Some(file) = &gathered.mesh_config
             && let Ok(text) = &file.text
         {

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use crate::istio::{Position, Problem, Resources};
 
-/// Which files of a configuration hold documents, and which hold none. What comes from no files has no holdings.
+/// Which files of a configuration hold documents, and which hold none. What comes from no files has
+/// no holdings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     resources: Files,
@@ -18,7 +19,7 @@ struct Files {
 
 impl Holdings {
     /// Of all files that were read, those that something was read from are full.
-    pub(super) fn of<'f>(files: impl Iterator<Item = &'f str>, resources: &Resources) -> Self {
+    pub(super) fn new<'f>(files: impl Iterator<Item = &'f str>, resources: &Resources) -> Self {
         let own = resources.metas().map(|meta| &meta.at.file);
         let skipped = resources.skipped.iter().map(|skipped| &skipped.at.file);
         let full: BTreeSet<_> = own.chain(skipped).cloned().collect();
@@ -51,8 +52,9 @@ impl Holdings {
         self.settings.append(more.settings);
     }
 
-    /// What is damaged in the holdings that follow these: each file that held documents (or settings) and holds none, and the whole, when no
-    /// file holds any more documents. A file that is gone is no damage while others hold something.
+    /// What is damaged in the holdings that follow these: each file that held documents (or
+    /// settings) and holds none, and the whole, when no file holds any more documents. A file that
+    /// is gone is no damage while others hold something.
     #[must_use]
     pub fn damage(&self, after: &Self) -> Vec<Problem> {
         let mut problems = self.resources.emptied(&after.resources);

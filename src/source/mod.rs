@@ -1,11 +1,14 @@
-//! Where configuration comes from: texts in memory, a file, a directory, a directory that is watched.
+//! Where configuration comes from: texts in memory, a file, a directory, a watched directory.
 //!
-//! Every source gives a whole [`Configuration`] or says everything that is wrong with it; there is no half configuration. A
+//! Every source gives a whole [`Configuration`] or says everything that is wrong with it; there is
+//! no half configuration. A
 //! [`Directory`] reads the files `*.yaml`, `*.yml` and `*.json` below a path in the byte order of their paths, follows symbolic links
-//! (a mounted Kubernetes ConfigMap is made of them) and skips hidden entries. Files of kustomize and Helm that hold no resources are
+//! (a mounted Kubernetes ConfigMap is made of them) and skips hidden entries. Files of kustomize
+//! and Helm that hold no resources are
 //! [passed over](Configuration::passed_over), each with a note. A [`Watch`] over it looks again when it is asked to, and
-//! hands out what it finds only when that differs from what it handed out before; it has no clock and no thread of its own. What a mesh
-//! does with a change that opens the workload is the directory's [`OnOpening`].
+//! hands out what it finds only when that differs from what it handed out before; it has no clock
+//! and no thread of its own. What a mesh does with a change that opens the workload is the
+//! directory's [`OnOpening`].
 //!
 //! # Example
 //!

@@ -1,14 +1,17 @@
-//! Files of kustomize and Helm that hold no whole resources: they are passed over, each with a note.
+//! Finds files of kustomize and Helm that hold no whole resources, and passes them over with a
+//! note.
 //!
-//! A file is passed over only when it plainly is one of theirs. What cannot be read, or holds a document with a kind of its own, is read as
-//! every other file, and a Helm template is no YAML yet and stays an error.
+//! A file is passed over only when it plainly is one of theirs. What cannot be read, or holds a
+//! document with a kind of its own, is read as every other file, and a Helm template is no YAML yet
+//! and stays an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use super::files::Contents;
 use crate::istio::{
-    Limits, Node, Position, Problem, Sink, Value, documents, is_istio, is_our_kind,
+    CONFIG_MAP, Limits, Node, Position, Problem, Sink, Value, documents, is_istio, is_our_kind,
+    names_mesh_config,
 };
 
 /// Why a file is passed over.
@@ -81,7 +84,8 @@ struct Listed {
     resources: BTreeSet<PathBuf>,
 }
 
-/// Asks about the documents of a file; one that cannot be read, or holds none, is no file of theirs.
+/// Asks about the documents of a file; one that cannot be read, or holds none, is no file of
+/// theirs.
 fn read(
     file: &Contents,
     ask: impl FnOnce(&[Node<'_>]) -> Option<PassedOver>,
@@ -175,7 +179,8 @@ fn kustomization(
     })
 }
 
-/// Whether what a patch is for is, or may be, one of our kinds, or the ConfigMap of the mesh's settings.
+/// Whether what a patch is for is, or may be, one of our kinds, or the ConfigMap of the mesh's
+/// settings.
 fn targets_ours(item: &Node<'_>) -> bool {
     let Some(target) = item.get("target") else {
         return true;
@@ -190,7 +195,9 @@ fn targets_ours(item: &Node<'_>) -> bool {
     let name = asked("name");
     match (asked("group"), asked("kind")) {
         (Some(group), _) if is_istio(group) || is_pattern(group) => true,
-        (_, Some("ConfigMap")) => name.is_none_or(|name| name == "istio" || is_pattern(name)),
+        (_, Some(CONFIG_MAP)) => {
+            name.is_none_or(|name| names_mesh_config(CONFIG_MAP, name) || is_pattern(name))
+        }
         (Some(_), _) => false,
         (None, Some(kind)) => is_our_kind(kind) || !kind.chars().all(char::is_alphanumeric),
         (None, None) => true,
@@ -216,7 +223,8 @@ fn changes_ours(root: &Node<'_>, targets_ours: bool) -> bool {
     };
     let is_settings = || {
         let name = root.get("metadata").and_then(|meta| text(meta, "name"));
-        text(root, "kind") == Some("ConfigMap") && name == Some("istio")
+        let kind = text(root, "kind");
+        names_mesh_config(kind.unwrap_or_default(), name.unwrap_or_default())
     };
     let mut inner = items(root, "items").iter();
     is_istio(version) || is_settings() || inner.any(|item| changes_ours(item, targets_ours))
@@ -256,7 +264,7 @@ fn values(roots: &[Node<'_>]) -> Option<PassedOver> {
     })
 }
 
-/// Whether a resource of ours stands somewhere among values, as charts take them for extra objects.
+/// Whether values hold a resource of ours, as charts accept extra objects.
 fn holds_ours(node: &Node<'_>) -> bool {
     match &node.value {
         Value::Scalar(scalar) => OUR_VERSIONS
@@ -267,7 +275,8 @@ fn holds_ours(node: &Node<'_>) -> bool {
     }
 }
 
-/// Whether the name is that of a file of values. `values.yaml` is one everywhere, `values-prod.yaml` beside a chart.
+/// Whether the name is that of a file of values. `values.yaml` is one everywhere,
+/// `values-prod.yaml` next to a chart.
 fn is_values(path: &Path, is_in_chart: bool) -> bool {
     match name(path) {
         "values.yaml" | "values.yml" => true,
@@ -325,7 +334,8 @@ const OUR_VERSIONS: &[&str] = &[
     "rbac.istio.io/",
 ];
 
-/// What a kustomization does to resources, and whether that makes some, or may decide what a policy says and which workloads it is for.
+/// What a kustomization does to resources, and whether that makes some, or may decide what a policy
+/// says and which workloads it is for.
 const CHANGES: &[(&str, bool)] = &[
     ("components", false),
     ("generators", true),

@@ -3,17 +3,19 @@ use crate::istio::Problems;
 use super::directory::Gathered;
 use super::{Configuration, Directory, OnOpening};
 
-/// A [`Directory`] that is looked at again and again; whoever owns it decides when.
+/// A [`Directory`] that is looked at again and again, when its owner says so.
 ///
-/// Files are compared by their content: no change is missed because a clock stood still, and a file written anew with the same text
-/// is no change. What is found is judged only when it differs from what was found before, so a broken file is reported once and
-/// not at every look.
+/// Files are compared by their content: no change is missed because a clock stood still, and a file
+/// written anew with the same text is no change. What is found is judged only when it differs from
+/// what was found before, so a broken file is reported once and not at every look.
 ///
-/// A change counts once two looks in a row have found the same: whatever part of a file is seen while somebody writes it is not yet what
-/// they mean, and nothing at all, the first part of every file, would be the configuration that allows everything.
+/// A change counts once two looks in a row have found the same: whatever part of a file is seen
+/// while somebody writes it is not yet what they mean, and nothing at all, the first part of every
+/// file, would be the configuration that allows everything.
 ///
-/// A watch hands out whatever is written well. Whether a change is *damaged*, or *opens* a workload, is for the mesh to judge, which knows the
-/// workload and what it serves by; see [`OnOpening`].
+/// A watch hands out whatever is written well. Whether a change is *damaged*, or *opens* a
+/// workload, is for the mesh to judge, which knows the workload and what it serves by; see
+/// [`OnOpening`].
 #[derive(Debug)]
 pub struct Watch {
     directory: Directory,
@@ -52,8 +54,8 @@ impl Watch {
         self.unsettled.is_some()
     }
 
-    /// Looks: the configuration, or what is wrong with it, when something has changed and is as the look before found it; the first look
-    /// always tells.
+    /// Looks: the configuration, or what is wrong with it, when something has changed and is as the
+    /// look before found it; the first look always tells.
     ///
     /// It reads all files, so call it where blocking is allowed.
     pub fn changed(&mut self, default_namespace: &str) -> Option<Result<Configuration, Problems>> {

@@ -1,3 +1,5 @@
+//! Descriptions of test certificates, good or wrong in a chosen way.
+
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -9,10 +11,11 @@ use rcgen::{
 
 use crate::identity::TrustDomain;
 
-use super::pki::PkiError;
+use super::pki_error::PkiError;
 
-/// What a certificate shall say: begins as a good SVID (key usage digitalSignature, critical; client and server authentication; no CA;
-/// from an hour ago for an hour) and is made worse by choice.
+/// What a certificate shall say: begins as a good SVID (key usage digitalSignature, critical;
+/// client and server authentication; no CA; from an hour ago for an hour) and is made worse by
+/// choice.
 #[derive(Clone, Debug)]
 pub struct Leaf {
     uris: Vec<String>,
@@ -168,7 +171,7 @@ impl Leaf {
         self
     }
 
-    /// For anything, said by the one purpose that means all.
+    /// For any use, by the one purpose that means all.
     #[must_use]
     pub fn any_purpose(mut self) -> Self {
         self.extended = vec![ExtendedKeyUsagePurpose::Any];
@@ -182,7 +185,7 @@ impl Leaf {
         self
     }
 
-    /// Holds a critical extension that nobody knows.
+    /// Holds an unknown critical extension.
     #[must_use]
     pub fn with_unknown_critical_extension(mut self) -> Self {
         self.unknown_critical = true;
@@ -237,7 +240,8 @@ impl Leaf {
     }
 }
 
-/// What the certificate of an authority shall say: begins as a good one and is made worse by choice.
+/// What the certificate of an authority shall say: begins as a good one and is made worse by
+/// choice.
 #[derive(Clone, Debug)]
 pub struct Authority {
     name: String,
@@ -336,7 +340,8 @@ impl Authority {
     }
 }
 
-/// NameConstraints with one permitted subtree, a URI's host (RFC 5280 §4.2.1.10); hosts of up to 100 bytes.
+/// NameConstraints with one permitted subtree, a URI's host (RFC 5280 §4.2.1.10); hosts of up to
+/// 100 bytes.
 fn uri_constraint(host: &str) -> CustomExtension {
     let mut der = host.as_bytes().to_vec();
     der.truncate(100);

@@ -1,3 +1,5 @@
+//! A token issuer for tests.
+
 #![expect(
     clippy::expect_used,
     reason = "a test that cannot make a key or a signature should stop"
@@ -42,7 +44,8 @@ enum Key {
 }
 
 impl Issuer {
-    /// An issuer whose tokens are signed with ECDSA on P-256. Quick to make: the one to use when the algorithm does not matter.
+    /// An issuer whose tokens are signed with ECDSA on P-256. Quick to make: the one to use when
+    /// the algorithm does not matter.
     #[must_use]
     pub fn es256(name: impl Into<String>) -> Self {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
@@ -63,7 +66,8 @@ impl Issuer {
         Self::new(name, Key::Ed25519(key))
     }
 
-    /// An issuer whose tokens are signed with RSA (2048 bits), PKCS#1 v1.5 and SHA-256. Slow to make.
+    /// An issuer whose tokens are signed with RSA (2048 bits), PKCS#1 v1.5 and SHA-256. Slow to
+    /// make.
     #[must_use]
     pub fn rs256(name: impl Into<String>) -> Self {
         let key = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
@@ -98,7 +102,7 @@ impl Issuer {
         &self.name
     }
 
-    /// A token of this issuer, good for an hour unless told otherwise.
+    /// A token of this issuer, good for an hour unless changed.
     #[must_use]
     pub fn token(&self) -> Token<'_> {
         let mut claims = Map::new();
@@ -127,7 +131,8 @@ impl Issuer {
                 json!({"kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref())})
             }
             Key::Rsa(_, key) => {
-                // RFC 8017 §A.1.1 for 2048 bits: two headers of 4 bytes, a zero, the modulus, and 65537 at the end.
+                // RFC 8017 §A.1.1 for 2048 bits: two headers of 4 bytes, a zero, the modulus, and
+                // 65537 at the end.
                 let der = key.public_key().as_ref();
                 let modulus = der.get(9..9 + 256).unwrap_or_default();
                 json!({"kty": "RSA", "n": encode(modulus), "e": "AQAB"})
@@ -203,7 +208,7 @@ impl Token<'_> {
         self.claim("sub", subject)
     }
 
-    /// Says whom the token is meant for. Called again it adds another one.
+    /// Adds an audience.
     #[must_use]
     pub fn audience(self, audience: impl Into<String>) -> Self {
         let audience: String = audience.into();
@@ -270,7 +275,8 @@ impl Token<'_> {
         self.sign_texts(&json_text(&self.header), &json_text(&self.claims))
     }
 
-    /// A well-signed token of these header and payload texts, for what no builder would write: a member twice, a payload that is a list.
+    /// A well-signed token of these header and payload texts, for what no builder would write: a
+    /// member twice, a payload that is a list.
     #[must_use]
     pub fn sign_texts(&self, header: &str, payload: &str) -> String {
         self.sign_segments(
@@ -279,7 +285,8 @@ impl Token<'_> {
         )
     }
 
-    /// A well-signed token of these two segments as they are written, for what no encoder would write: padding, white space.
+    /// A well-signed token of these two segments as they are written, for what no encoder would
+    /// write: padding, white space.
     #[must_use]
     pub fn sign_segments(&self, header: &str, payload: &str) -> String {
         let signed = format!("{header}.{payload}");

@@ -1,3 +1,5 @@
+//! A server of key sets for tests.
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -20,8 +22,9 @@ use tokio_rustls::TlsAcceptor;
 use super::{Issuer, Leaf, Pki};
 use crate::live::Live;
 
-/// An ordinary HTTPS server outside the mesh that publishes an issuer's keys at any path, as an identity provider does, or one over plain
-/// HTTP, as on a developer's machine. Stops when it is dropped.
+/// An ordinary HTTPS server outside the mesh that publishes an issuer's keys at any path, as an
+/// identity provider does, or one over plain HTTP, as on a developer's machine. Stops when it is
+/// dropped.
 #[derive(Debug)]
 pub struct JwksServer {
     address: SocketAddr,
@@ -30,7 +33,8 @@ pub struct JwksServer {
 }
 
 impl JwksServer {
-    /// Serves the keys of an issuer on loopback, with a certificate of this authority for `host`, a name or an address.
+    /// Serves the keys of an issuer on loopback, with a certificate of this authority for `host`, a
+    /// name or an address.
     ///
     /// # Errors
     /// When there is no port, or `host` cannot be in a certificate.
@@ -77,7 +81,7 @@ impl JwksServer {
         self.address
     }
 
-    /// Answers with this text from now on, whatever it is.
+    /// Answers with this text from now on, valid or not.
     pub fn answer(&self, body: impl Into<String>) {
         self.body.store(body.into());
     }

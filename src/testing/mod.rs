@@ -1,4 +1,4 @@
-//! What tests need: questions to policies, a throw-away PKI, a test issuer, a key server.
+//! Helpers for tests: requests to policies, a throw-away PKI, a token issuer, a key server.
 //!
 //! [`policy`] comes with the feature `policy-testing` and needs nothing else: no TLS, no runtime, no C compiler. The rest comes with
 //! `testing`, which includes it. [`Pki`] also comes with `pki`, the feature of the command
@@ -27,6 +27,8 @@ mod issuer;
 mod jwks_server;
 #[cfg(any(feature = "testing", feature = "pki"))]
 mod pki;
+#[cfg(any(feature = "testing", feature = "pki"))]
+mod pki_error;
 #[cfg(feature = "policy-testing")]
 pub mod policy;
 
@@ -37,4 +39,6 @@ pub use issuer::{Issuer, Token};
 #[cfg(feature = "testing")]
 pub use jwks_server::JwksServer;
 #[cfg(any(feature = "testing", feature = "pki"))]
-pub use pki::{Issued, Pki, PkiError};
+pub use pki::{Issued, Pki};
+#[cfg(any(feature = "testing", feature = "pki"))]
+pub use pki_error::PkiError;

@@ -1,3 +1,5 @@
+//! A certificate authority for tests.
+
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -16,8 +18,10 @@ use crate::identity::{SpiffeId, TrustDomain};
 use crate::tls::{Identity, TrustBundles, X509Svid};
 
 use super::certificate::{Authority, Leaf};
+use super::pki_error::PkiError;
 
-/// A throw-away certificate authority for one trust domain, made in memory; its keys are ECDSA P-256.
+/// A throw-away certificate authority for one trust domain, made in memory; its keys are ECDSA
+/// P-256.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -89,7 +93,9 @@ impl Pki {
         let key = KeyPair::from_pem(key).map_err(PkiError::new)?;
         let again = Self::signing_with(trust_domain, root, key)?;
         if name_and_key(&stored)? != name_and_key(&again.root)? {
-            return Err(PkiError("the root has another name or another key".into()));
+            return Err(PkiError::from_text(
+                "the root has another name or another key",
+            ));
         }
         Ok(Self {
             root: stored,
@@ -140,7 +146,8 @@ impl Pki {
         Zeroizing::new(pem("PRIVATE KEY", &key))
     }
 
-    /// The identity of an Istio service account, good for an hour, for names `localhost` and `127.0.0.1` too, trusting this root alone.
+    /// The identity of an Istio service account, good for an hour, for names `localhost` and
+    /// `127.0.0.1` too, trusting this root alone.
     ///
     /// # Errors
     /// When a part cannot be in a SPIFFE id.
@@ -164,7 +171,8 @@ impl Pki {
         bundles.map_err(PkiError::new)
     }
 
-    /// A revocation list as PEM: holds these certificates, an hour old, to be replaced by `next_update`.
+    /// A revocation list as PEM: holds these certificates, an hour old, to be replaced by
+    /// `next_update`.
     ///
     /// # Errors
     /// When a certificate cannot be read.
@@ -275,28 +283,6 @@ impl fmt::Debug for Issued {
         f.debug_struct("Issued")
             .field("chain", &self.chain.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// A certificate that could not be made.
-#[derive(Debug)]
-pub struct PkiError(Box<dyn std::error::Error + Send + Sync>);
-
-impl PkiError {
-    pub(super) fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self(Box::new(error))
-    }
-}
-
-impl fmt::Display for PkiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the certificate cannot be made")
-    }
-}
-
-impl std::error::Error for PkiError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.0)
     }
 }
 

@@ -188,7 +188,7 @@ pub(super) fn peer<S>(
         _ => None,
     };
     let facts = TlsFacts {
-        certificate: Some(PeerCertificate::of(leaf.id)),
+        certificate: Some(PeerCertificate::from_spiffe_id(leaf.id)),
         not_after: Some(leaf.not_after),
         version,
         cipher_suite: state

@@ -1,37 +1,46 @@
-//! Tells what is wrong with policies that load: with file, line and column, and what to do about it.
+//! Finds mistakes in policies that load, with file, line, column and a remedy.
 //!
-//! A policy can be read and still not do what was meant: a binding names a role that is not there, a method is in lower case, a rule
-//! can never match. [`Vet`] looks at all resources together and returns a [`Report`] of [`Note`]s. Each note has a [`Code`], whose name
-//! is stable, and a [`Severity`]: an error does not do what is written, a warning probably not what was meant. The page
-//! `docs/vet.md` explains every code, and so does [`Code::explanation`], with an example.
+//! A policy can load and still not do what its author meant: a binding names a role that does not
+//! exist, a method is in lower case, a rule can never match. [`Vet`] looks at all resources
+//! together and returns a [`Report`] of [`Note`]s. Each note has a [`Code`], whose name is stable,
+//! and a
+//! [`Severity`]. An error means that the policy does not do what it says. A warning means that it
+//! does, and that its author probably meant something else. The page `docs/vet.md` and
+//! [`Code::explanation`] explain every code with an example.
 //!
-//! Use it in a test, beside the tests of the policies themselves, or as `tower-mesh vet PATH...` on the command line.
+//! Use it in a test next to the tests of the policies, or as `tower-mesh vet PATH...`.
 //!
 //! # What is certain, and what is known
 //!
-//! Rules are compared as they are compiled, and what is said of them (that one never matches, that another makes it superfluous) holds
-//! for every request. Which workloads there are is another matter: resources only name labels. Without further knowledge a note is
-//! given when no workload could escape it. Once workloads of a namespace are known, because they are stated ([`Vet::workload`]) or because
-//! the same files deploy them, they are taken to be all of that namespace, and the notes become exact: selectors that match none of them, workloads that no policy guards, tokens that nobody checks
-//! on one of them.
+//! Rules are compared as they are compiled. A note that a rule never matches, or that another rule
+//! makes it superfluous, holds for every request. Workloads are less certain, because resources
+//! name only labels. Without further knowledge Vet gives a note only if it applies to every
+//! possible workload. As soon as one workload of a namespace is known, because it is stated
+//! ([`Vet::workload`]) or because the same files deploy it, Vet takes the known ones to be all
+//! workloads of that namespace. Its notes then become exact: selectors that match no workload,
+//! workloads without a policy, workloads on which no policy checks tokens.
 //!
-//! Without a PeerAuthentication the mode of mutual TLS is Istio's PERMISSIVE; that is told only where it lets a caller in.
+//! Without a PeerAuthentication the mode of mutual TLS is Istio's PERMISSIVE. Vet says so only
+//! where that lets a caller in.
 //!
 //! # Silencing
 //!
-//! A resource silences notes about itself with the annotation `tower-mesh.io/vet-ignore`, a line `CODE: reason` for each code;
-//! [`Vet::allow`] silences a code everywhere. What is silenced is kept in [`Report::silenced`]. A silence without a reason is an error,
-//! and silences nothing.
+//! A resource silences notes about itself with the annotation `tower-mesh.io/vet-ignore`, a line
+//! `CODE: reason` for each code; [`Vet::allow`] silences a code everywhere. [`Report::silenced`]
+//! keeps the silenced notes. A silence without a reason is an error, and silences nothing.
 //!
 //! # What a mesh says
 //!
-//! For each known workload the compiler of the mesh ([`policy::compile`](crate::policy::compile)) runs on the same resources, and the rules of tokens are
-//! checked as the mesh checks them: what a mesh refuses is an error at the same line, and what it warns of a note. `docs/vet.md` lists the exceptions.
+//! For each known workload Vet runs the compiler of the mesh
+//! ([`policy::compile`](crate::policy::compile)) on the same resources, and checks token rules as
+//! the mesh does. What a mesh refuses is an error at the same line; what it warns of is a note.
+//! `docs/vet.md` lists the exceptions.
 //!
 //! # Edges
 //!
-//! What cannot be read is refused, as everywhere. Three mistakes that leave the text readable are notes here: typographic quotation
-//! marks, a resource that is written twice, and two PeerAuthentications of which neither is the older.
+//! A text that cannot be read is refused, as in every other room. Three mistakes that leave the
+//! text readable are notes here: typographic quotation marks, a resource that is written twice, and
+//! two PeerAuthentications that cover the same workloads without saying which one is older.
 //!
 //! # Example
 //!
@@ -57,33 +66,15 @@
 //! # Ok::<(), tower_mesh::istio::Problems>(())
 //! ```
 
-mod callers;
-mod candidates;
-mod carried;
-mod code;
-mod compiled;
-mod explain;
-mod hosts;
-mod legacy;
-mod lists;
+mod check;
 mod logic;
-mod meaning;
-mod mesh;
-mod names;
-mod note;
-mod notes;
-mod ports;
-mod protocol;
+mod report;
+mod rules;
 mod run;
-mod silence;
-mod supposed;
-mod tokens;
-mod values;
-mod workloads;
 mod world;
-mod written;
 
-pub use code::{Code, Severity, UnknownCode};
-pub use explain::Explanation;
-pub use note::{Note, Silenced};
-pub use run::{Report, Vet};
+pub use report::code::{Code, Severity, UnknownCode};
+pub use report::explain::Explanation;
+pub use report::findings::Report;
+pub use report::note::{Note, Silenced};
+pub use run::Vet;

@@ -1,14 +1,15 @@
-use super::notes::Notes;
-use super::silence::Silences;
-use super::world::{World, known};
-use super::{
-    Code, Note, Severity, Silenced, callers, legacy, meaning, mesh, ports, tokens, values,
-    workloads,
-};
+//! Runs all checks over a set of resources.
+
+use super::check::{callers, legacy, mesh, ports, redundancy, tokens, values, workloads};
+use super::report::notes::Notes;
+use super::report::silence::Silences;
+use super::world::known::{World, known};
+use super::{Code, Report};
 use crate::identity::{TrustDomain, Workload};
 use crate::istio::{Loader, MeshConfig, Problem, Problems, Resources};
 
-/// Judges configurations: what is known beside them, and what is not to be told.
+/// Judges configurations. Holds what is known about them from elsewhere, and which codes are
+/// silenced.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Vet {
@@ -24,7 +25,8 @@ impl Vet {
         Self::default()
     }
 
-    /// Adds a workload to those that the resources deploy. As soon as one of a namespace is known, all of that namespace are taken to be.
+    /// Adds a workload to those that the resources deploy. As soon as one of a namespace is known,
+    /// all of that namespace are taken to be.
     pub fn workload(mut self, workload: Workload) -> Self {
         self.workloads.push(workload);
         self
@@ -39,20 +41,22 @@ impl Vet {
         self
     }
 
-    /// Sets the mesh's settings; otherwise those of the ConfigMap `istio` among the resources count, else Istio's defaults.
+    /// Sets the mesh's settings; otherwise those of the ConfigMap `istio` among the resources
+    /// count, else Istio's defaults.
     pub fn mesh_config(mut self, mesh: MeshConfig) -> Self {
         self.mesh = Some(mesh);
         self
     }
 
-    /// Sets the trust domain that counts when no MeshConfig writes `trustDomain`; `cluster.local` by default. Without it, that of the first
-    /// stated workload that has one.
+    /// Sets the trust domain that counts when no MeshConfig writes `trustDomain`; `cluster.local`
+    /// by default. Without it, that of the first stated workload that has one.
     pub fn trust_domain(mut self, trust_domain: TrustDomain) -> Self {
         self.trust_domain = Some(trust_domain);
         self
     }
 
-    /// Vets the resources of a YAML text; `file` is what notes call it. Resources without a namespace are put into `default_namespace`.
+    /// Vets the resources of a YAML text; `file` is what notes call it. Resources without a
+    /// namespace are put into `default_namespace`.
     ///
     /// # Errors
     /// Everything that makes the text unreadable.
@@ -68,7 +72,8 @@ impl Vet {
         self.resources(&resources, &readable)
     }
 
-    /// Vets resources; `readable` is what was wrong and yet readable, as [`Loader::survey`] tells.
+    /// Vets resources; `readable` lists the mistakes that left the text readable, from
+    /// [`Loader::survey`].
     ///
     /// # Errors
     /// What keeps a resource from having a meaning.
@@ -92,17 +97,17 @@ impl Vet {
         let mut notes = Notes::default();
         mesh::readable(world, readable, &mut notes);
         values::check(world, &mut notes);
-        meaning::check(world, &mut notes)?;
+        redundancy::check(world, &mut notes)?;
         callers::check(world, &mut notes);
         tokens::check(world, &mut notes);
         workloads::check(world, &mut notes);
         ports::check(world, &mut notes);
         legacy::check(world, &mut notes);
-        // Last: it tells what is not told yet.
+        // Last: it notes only what no other check has noted.
         mesh::check(world, readable, &mut notes);
         Ok(Report {
             assumes_trust_domain: callers::assume_trust_domain(world),
-            ..notes.into_report(Silences::of(&self.allowed, resources))
+            ..notes.into_report(Silences::new(&self.allowed, resources))
         })
     }
 
@@ -110,34 +115,5 @@ impl Vet {
         let mut stated = self.workloads.iter();
         let stated = || stated.find_map(Workload::own_trust_domain);
         self.trust_domain.as_ref().or_else(stated)
-    }
-}
-
-/// What was found, sorted by place and then by code.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Report {
-    /// The notes.
-    pub notes: Vec<Note>,
-    /// Those that somebody silenced.
-    pub silenced: Vec<Silenced>,
-    /// Whether a rule names a principal or trust domain that means something else under another trust domain, and nothing says which is ours:
-    /// `cluster.local` was assumed. See [`Vet::trust_domain`].
-    pub assumes_trust_domain: bool,
-}
-
-impl Report {
-    /// Whether a note is an error.
-    #[must_use]
-    pub fn has_errors(&self) -> bool {
-        let mut notes = self.notes.iter();
-        notes.any(|note| note.severity() == Severity::Error)
-    }
-
-    /// How many notes there are of a severity.
-    #[must_use]
-    pub fn count(&self, severity: Severity) -> usize {
-        let notes = self.notes.iter();
-        notes.filter(|note| note.severity() == severity).count()
     }
 }

@@ -22,7 +22,7 @@ fn peer() -> Peer {
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let id = SpiffeId::new("spiffe://cluster.local/ns/shop/sa/web").unwrap();
     let mut facts = TlsFacts::default();
-    facts.certificate = Some(PeerCertificate::of(id));
+    facts.certificate = Some(PeerCertificate::from_spiffe_id(id));
     Peer::tls(at(50_000), at(8443), facts)
 }
 

@@ -7,6 +7,7 @@ use tower_mesh::Workload;
 use tower_mesh::coverage::{Coverage, Report};
 use tower_mesh::policy::{Engine, Request, eval};
 
+use crate::files::Files;
 use crate::program::{run, text};
 
 const ALICE: &str = "cluster.local/ns/foo/sa/alice";
@@ -449,10 +450,10 @@ proptest! {
 }
 
 fn ask(lines: &[Value], more: &[&str]) -> (Option<i32>, String, String) {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("ward.yaml"), READERS).unwrap();
+    let files = Files::new(&[("ward.yaml", READERS)]);
     let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    let config = directory.path().to_str().unwrap();
+    let file = files.path("ward.yaml");
+    let config = file.trim_end_matches("/ward.yaml");
     let words = [
         "coverage",
         "--config",
@@ -573,14 +574,9 @@ fn bad_lines_and_workloads_without_rules_do_not_pass() {
     let (code, said, why) = ask(&[], &["--workload", "bar/web", "--fail-under", "0"]);
     assert_eq!(code, Some(2), "{said}{why}");
     assert_eq!(ask(&[], &["--fail-under", "101"]).0, Some(2));
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("ward.yaml");
-    std::fs::write(
-        &file,
-        READERS.replace("readers}", "readers, namespace: foo}"),
-    )
-    .unwrap();
-    let config = file.to_str().unwrap();
+    let named = READERS.replace("readers}", "readers, namespace: foo}");
+    let files = Files::new(&[("ward.yaml", named)]);
+    let config = &*files.path("ward.yaml");
     let words = [
         "coverage",
         "--config",

@@ -4,6 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
+use crate::files::Files;
 use crate::program::{run, text};
 
 const OLD: &str = "
@@ -17,19 +18,15 @@ spec:
 ";
 
 /// Two configurations in files.
-struct Pair(tempfile::TempDir);
+struct Pair(Files);
 
 impl Pair {
     fn new(old: &str, new: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("old.yaml"), old).unwrap();
-        std::fs::write(directory.path().join("new.yaml"), new).unwrap();
-        Self(directory)
+        Self(Files::new(&[("old.yaml", old), ("new.yaml", new)]))
     }
 
     fn run(&self, words: &[&str], input: &str) -> Output {
-        let path = |name| self.0.path().join(name).to_str().unwrap().to_owned();
-        let (old, new) = (path("old.yaml"), path("new.yaml"));
+        let (old, new) = (self.0.path("old.yaml"), self.0.path("new.yaml"));
         let fixed = ["diff", &old, &new, "--workload", "foo/web"];
         let format = if words.contains(&"--format") {
             &[][..]
@@ -145,18 +142,12 @@ fn a_derived_request_is_a_line_for_check() {
     let pair = Pair::new(OLD, &OLD.replace("[GET]", "[GET, DELETE]"));
     let output = pair.run(&[], "");
     let lines = lines(&output);
-    let config = pair.0.path().join("new.yaml");
+    let config = pair.0.path("new.yaml");
     let input: String = lines
         .iter()
         .map(|line| format!("{}\n", line["request"]))
         .collect();
-    let words = [
-        "check",
-        "--config",
-        config.to_str().unwrap(),
-        "--workload",
-        "foo/web",
-    ];
+    let words = ["check", "--config", &config, "--workload", "foo/web"];
     let json = ["--format", "json", "--requests", "-"];
     let checked = run(&[&words[..], &json].concat(), &input);
     let answers = text(&checked.stdout);
@@ -384,7 +375,7 @@ fn the_table_comes_through_a_pipe_too() {
     for words in [&["--format", "text"][..], &["--format", "table"]] {
         assert!(text(&pair.run(words, "").stdout).starts_with("Gains access ("));
     }
-    let path = |name| pair.0.path().join(name).to_str().unwrap().to_owned();
+    let path = |name| pair.0.path(name);
     let (old, new) = (path("old.yaml"), path("new.yaml"));
     let output = run(&["diff", &old, &new, "--workload", "foo/web"], "");
     assert!(text(&output.stdout).starts_with("Gains access ("));
@@ -520,10 +511,8 @@ fn a_policy_of_2018_and_what_replaces_it_let_the_same_in() {
     let old = policy(&format!(
         "peers: [{{mtls: {{}}}}], origins: [{{jwt: {{{jwt}}}}}]"
     ));
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("old.yaml");
-    std::fs::write(&file, &old).unwrap();
-    let written = run(&["convert", file.to_str().unwrap()], "");
+    let files = Files::new(&[("old.yaml", &old)]);
+    let written = run(&["convert", &files.path("old.yaml")], "");
     let output = Pair::new(&old, &text(&written.stdout)).run(&words, "");
     assert!(!text(&output.stderr).contains("note:"));
     // Today's resources cannot tell an empty header from one with a value, by which a preflight is known.
@@ -531,8 +520,8 @@ fn a_policy_of_2018_and_what_replaces_it_let_the_same_in() {
     assert!(lines(&output).iter().all(is_preflight));
     // An optional token that is bad passed, and does no more.
     let lenient = old.replace("peers:", "originIsOptional: true, peers:");
-    std::fs::write(&file, &lenient).unwrap();
-    let written = run(&["convert", file.to_str().unwrap()], "");
+    let file = files.write("old.yaml", &lenient);
+    let written = run(&["convert", &file], "");
     let output = Pair::new(&lenient, &text(&written.stdout)).run(&words, "");
     assert_eq!(code(&output), 1);
     assert!(text(&output.stderr).contains("other answers to bad tokens"));

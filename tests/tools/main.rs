@@ -14,6 +14,7 @@ mod asked;
 mod convert;
 mod coverage;
 mod diff;
+mod files;
 mod legacy;
 mod mistakes;
 mod origins;

@@ -41,7 +41,7 @@ fn desk() -> Request {
 }
 
 /// What a failing assertion says.
-fn said(assertion: impl FnOnce()) -> String {
+pub(crate) fn said(assertion: impl FnOnce()) -> String {
     let failed = catch_unwind(AssertUnwindSafe(assertion));
     let payload = failed.expect_err("the assertion held");
     payload.downcast_ref::<String>().unwrap().clone()

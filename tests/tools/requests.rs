@@ -1,9 +1,9 @@
 //! Files of requests as people hand them in: `check`, `coverage` and `diff` read them alike.
 
-use std::fs;
 use std::io::Read;
 use std::process::{Command, Output, Stdio};
 
+use crate::files::Files;
 use crate::program::{run, text};
 
 const READERS: &str = "
@@ -18,18 +18,18 @@ spec:
 const GOOD: &str = "{\"method\": \"GET\", \"path\": \"/x\"}\n";
 
 /// A policy, and requests beside it.
-struct Place(tempfile::TempDir);
+struct Place(Files);
 
 impl Place {
     fn new(requests: &[u8]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("policy.yaml"), READERS).unwrap();
-        fs::write(directory.path().join("requests.jsonl"), requests).unwrap();
-        Self(directory)
+        Self(Files::new(&[
+            ("policy.yaml", READERS.as_bytes()),
+            ("requests.jsonl", requests),
+        ]))
     }
 
     fn path(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
+        self.0.path(name)
     }
 
     /// What each of the three commands says of the requests in this file.

@@ -169,6 +169,7 @@ fn mesh(has_aliases: bool, has_own_root: bool) -> MeshConfig {
     parse_mesh_config("mesh.yaml", &text.to_string()).unwrap()
 }
 
-fn number(variable: &str, otherwise: usize) -> usize {
+/// A whole number of the environment.
+pub(crate) fn number(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a whole number"))
 }

@@ -10,6 +10,7 @@ use tower_mesh::policy::{Engine, Request};
 
 use crate::asked;
 use crate::random::{self, Random};
+use crate::same::number;
 use crate::world::{Issuers, World};
 
 const PORT: u16 = 8080;
@@ -310,8 +311,4 @@ fn remove(value: &mut Value, pointer: &str) {
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     let parent = value.pointer_mut(parent).unwrap();
     parent.as_object_mut().unwrap().remove(key);
-}
-
-fn number(variable: &str, otherwise: usize) -> usize {
-    std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a whole number"))
 }

@@ -1,9 +1,8 @@
 //! Documents of other people's kinds among ours: every command says that it passed them over, and of which it speaks.
 
-use std::fs;
-
 use serde_json::Value;
 
+use crate::files::Files;
 use crate::program::{run, text};
 
 const OURS: &str = "apiVersion: security.istio.io/v1
@@ -32,11 +31,9 @@ metadata: {name: other}
 
 #[test]
 fn what_is_passed_over_is_told_of_by_its_own_name() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     for (name, before) in [("alone.yaml", ""), ("behind.yaml", OURS)] {
-        let file = path(name);
-        fs::write(&file, format!("{before}{THEIRS}")).unwrap();
+        let files = Files::new(&[(name, format!("{before}{THEIRS}"))]);
+        let file = files.path(name);
         let output = run(&["vet", &file, "--format", "json"], "");
         let notes: Vec<Value> = text(&output.stdout)
             .lines()
@@ -51,11 +48,11 @@ fn what_is_passed_over_is_told_of_by_its_own_name() {
 
 #[test]
 fn every_command_lists_what_it_passes_over() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let (file, legacy) = (path("a.yaml"), path("b.yaml"));
-    fs::write(&file, format!("{OURS}{THEIRS}")).unwrap();
-    fs::write(&legacy, format!("{LEGACY}{THEIRS}")).unwrap();
+    let files = Files::new(&[
+        ("a.yaml", format!("{OURS}{THEIRS}")),
+        ("b.yaml", format!("{LEGACY}{THEIRS}")),
+    ]);
+    let (file, legacy) = (files.path("a.yaml"), files.path("b.yaml"));
     let workload = ["--workload", "foo/web"];
     for words in [
         &["check", "--config", &file, "GET", "/"][..],
@@ -85,12 +82,12 @@ fn every_command_lists_what_it_passes_over() {
 /// The ConfigMap of the mesh's settings is used, though it is no resource of ours, unless a file of its own wins.
 #[test]
 fn the_config_map_of_the_settings_is_not_told_as_unused() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let (file, own) = (path("a.yaml"), path("mesh.yaml"));
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio}\ndata: {mesh: 'trustDomain: a.example'}\n";
-    fs::write(&file, format!("{OURS}{map}")).unwrap();
-    fs::write(&own, "trustDomain: b.example\n").unwrap();
+    let files = Files::new(&[
+        ("a.yaml", &*format!("{OURS}{map}")),
+        ("mesh.yaml", "trustDomain: b.example\n"),
+    ]);
+    let (file, own) = (files.path("a.yaml"), files.path("mesh.yaml"));
     let words = [
         "check",
         "--config",

@@ -1,12 +1,12 @@
 //! Which trust domain the tools and policy tests mean by the mesh's own.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use tower_mesh::Workload;
 use tower_mesh::identity::TrustDomain;
 use tower_mesh::testing::policy::{Expectation, Matrix, Policies, Table, TableFile, request};
 use tower_mesh::vet::Vet;
 
+use crate::files::Files;
+use crate::policy_tests::said;
 use crate::program::{run, text};
 
 const POLICY: &str = "\
@@ -18,25 +18,9 @@ spec: {rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/desk]}
 const ASSUMED: &str = "note: policies name the mesh's own trust domain, which is taken for cluster.local; \
     --trust-domain or a MeshConfig says otherwise\n";
 
-struct Site(tempfile::TempDir);
-
-impl Site {
-    fn new(files: &[(&str, &str)]) -> Self {
-        let site = Self(tempfile::tempdir().unwrap());
-        for (name, text) in files {
-            std::fs::write(site.0.path().join(name), text).unwrap();
-        }
-        site
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
-}
-
 #[test]
 fn check_takes_mesh_config_then_the_option_then_cluster_local() {
-    let site = Site::new(&[
+    let site = Files::new(&[
         ("a.yaml", POLICY),
         ("silent.yaml", "rootNamespace: root\n"),
         ("mesh.yaml", "trustDomain: mesh.example\n"),
@@ -92,7 +76,7 @@ fn the_assumption_is_told_only_where_it_matters() {
     };
     let other = line("clinic.example/ns/default/sa/desk");
     for (principal, is_told) in table {
-        let site = Site::new(&[
+        let site = Files::new(&[
             ("a.yaml", &free(principal)),
             ("b.yaml", &free(principal).replace("/x", "/y")),
         ]);
@@ -144,12 +128,6 @@ fn vet_knows_the_trust_domain_of_the_workloads() {
     assert_eq!(told(of_workload), 1);
 }
 
-fn said(assertion: impl FnOnce()) -> String {
-    let failed = catch_unwind(AssertUnwindSafe(assertion));
-    let payload = failed.expect_err("the assertion held");
-    payload.downcast_ref::<String>().unwrap().clone()
-}
-
 #[test]
 fn policy_tests_say_what_they_assume_where_a_caller_is_of_elsewhere() {
     const NOTE: &str = "which is taken for cluster.local; Workload::trust_domain";
@@ -189,7 +167,7 @@ fn policy_tests_say_what_they_assume_where_a_caller_is_of_elsewhere() {
 
 #[test]
 fn a_table_states_the_trust_domain() {
-    let site = Site::new(&[("a.yaml", POLICY)]);
+    let site = Files::new(&[("a.yaml", POLICY)]);
     let table = |domain: &str| {
         format!(
             "workload: default/app\ntrustDomain: {domain}\nconfig: [a.yaml]\ntests:\n- {{as: clinic.example/ns/default/sa/desk, request: GET /x, expect: allowed}}\n"

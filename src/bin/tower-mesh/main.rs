@@ -1,35 +1,28 @@
-//! The command line of tower-mesh: asks the engine in a shell what it would decide, and prints what runs as Envoy's configuration.
+//! The command line of tower-mesh: asks the engine for decisions, and prints a program as Envoy's
+//! configuration.
 
-#[cfg(not(feature = "pki"))]
-mod absent;
-mod answer;
-mod check;
-mod completions;
-mod convert;
-mod coverage;
-mod diff;
-mod envoy;
-mod github;
-mod lines;
-mod man;
-mod options;
-#[cfg(feature = "pki")]
-mod pki;
-mod question;
-mod table;
-mod vet;
-mod world;
+mod commands;
+mod failure;
+mod input;
+mod output;
+mod printable;
 
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use tower_mesh::istio::Problems;
+use clap::{CommandFactory, Parser, Subcommand};
+
+#[cfg(not(feature = "pki"))]
+use crate::commands::absent;
+#[cfg(feature = "pki")]
+use crate::commands::pki;
+use crate::commands::{check, completions, convert, coverage, diff, envoy, man, vet};
+use crate::failure::Failure;
 
 /// Istio's policies without a sidecar: what they decide, why, and as Envoy runs them
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
-pub(crate) struct CommandLine {
+struct CommandLine {
     #[command(subcommand)]
     command: Command,
 }
@@ -62,55 +55,22 @@ enum Command {
 fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
         Command::Check(check) => check.run(),
-        Command::Completions(completions) => completions.run(),
+        Command::Completions(completions) => completions.run(CommandLine::command()),
         Command::Convert(convert) => convert.run(),
         Command::Coverage(coverage) => coverage.run(),
         Command::Diff(diff) => diff.run(),
         Command::Envoy(envoy) => envoy.run(),
-        Command::Man(man) => man.run(),
+        Command::Man(man) => man.run(CommandLine::command()),
         Command::Pki(pki) => pki.run(),
         Command::Vet(vet) => vet.run(),
     };
     match done {
         Ok(code) => code,
-        // Whoever read our output has seen enough; what the rest would have come to is not said.
+        // The reader of our output has closed it; the result of the rest is unknown.
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(2),
         Err(failure) => {
             eprintln!("{failure}");
             ExitCode::from(2)
         }
-    }
-}
-
-/// Why a command gave up.
-#[derive(Debug)]
-enum Failure {
-    /// The configuration is wrong.
-    Configuration(Problems),
-    /// The question is wrong.
-    Question(String),
-    /// Input or output does not work.
-    Io(io::Error),
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Configuration(problems) => problems.fmt(f),
-            Self::Question(message) => write!(f, "error: {message}"),
-            Self::Io(error) => write!(f, "error: {error}"),
-        }
-    }
-}
-
-impl From<Problems> for Failure {
-    fn from(problems: Problems) -> Self {
-        Self::Configuration(problems)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
     }
 }

@@ -1,8 +1,10 @@
+//! Decodes AuthorizationPolicy.
+
 use super::condition::{Subject, condition};
 use super::meta::{dry_run, selector, target_refs};
 use super::value;
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
 use crate::istio::{Action, AuthorizationPolicy, Meta, Operation, Rule, Source, Text};
 
 const SPEC: &[&str] = &[
@@ -214,7 +216,7 @@ fn source(at: &Cursor<'_, '_>, action: Option<Action>, traits: &mut Traits) -> O
     if let Some(accounts) = accounts
         && wide.into_iter().any(|name| fields.listed(name).is_some())
     {
-        accounts.wrong("cannot stand beside principals or namespaces; write two sources");
+        accounts.wrong("cannot be combined with principals or namespaces; write two sources");
     }
     let any = |name| fields.texts(name, value::anything);
     Some(Source {

@@ -1,7 +1,9 @@
+//! Decodes the conditions of rules.
+
 use super::value;
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
-use crate::istio::suggest::nearest;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
+use crate::istio::yaml::suggest::nearest;
 use crate::istio::{Condition, Text};
 
 /// What a `when.key` speaks of, as far as validation needs to know.
@@ -135,11 +137,11 @@ fn subject(key: &str) -> Result<Subject, String> {
         .and_then(|rest| rest.strip_suffix(']'));
     match inner {
         Some(inner) if name == "request.auth.claims" && format!("][{inner}][").contains("][][") => {
-            Err(format!("`{key}`: a name is due in each pair of brackets"))
+            Err(format!("`{key}`: write a name in each pair of brackets"))
         }
         Some(inner) if !inner.is_empty() => Ok(subject),
         _ => Err(format!(
-            "`{key}`: a name in brackets is due, write {name}[NAME]"
+            "`{key}`: write {name}[NAME], with a name in brackets"
         )),
     }
 }

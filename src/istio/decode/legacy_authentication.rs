@@ -1,7 +1,9 @@
+//! Decodes Policy and MeshPolicy of 2018.
+
 use super::meta::no_dry_run;
 use super::value::{self, checked, required};
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
 use crate::istio::{
     JwtHeader, JwtRule, LegacyJwt, LegacyMtls, LegacyPolicy, LegacyTarget, Meta, MtlsMode,
     PortSelector, PrincipalBinding, StringMatch, Text, TriggerRule, Within,
@@ -184,7 +186,7 @@ fn origin(at: &Cursor<'_, '_>) -> Option<LegacyJwt> {
     if let Some(jwks) = fields.get("jwks")
         && fields.get("jwksUri").is_some()
     {
-        jwks.wrong("cannot stand beside jwksUri; keep one");
+        jwks.wrong("cannot be combined with jwksUri; keep one");
     }
     Some(LegacyJwt {
         rule,

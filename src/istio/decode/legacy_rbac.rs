@@ -1,9 +1,11 @@
+//! Decodes ClusterRbacConfig, ServiceRole and ServiceRoleBinding of 2018.
+
 use std::collections::BTreeMap;
 
 use super::meta::no_dry_run;
 use super::value::{self, required};
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
 use crate::istio::{
     AccessRule, Constraint, EnforcementMode, Meta, RbacConfig, RbacMode, RbacTarget, ServiceRole,
     ServiceRoleBinding, Subject, Text,
@@ -115,7 +117,7 @@ fn access_rule(at: &Cursor<'_, '_>) -> Option<AccessRule> {
         if let Some(not) = fields.listed(other)
             && fields.listed(one).is_some()
         {
-            not.wrong(format!("cannot stand beside {one}; keep one"));
+            not.wrong(format!("cannot be combined with {one}; keep one"));
         }
     }
     let any = |name| fields.texts(name, value::anything);
@@ -159,7 +161,7 @@ fn constraint(at: &Cursor<'_, '_>, has_ports: bool) -> Option<Constraint> {
         }
     });
     if has_ports && key.as_deref() == Some("destination.port") {
-        at.wrong("destination.port cannot stand beside ports or notPorts; keep one");
+        at.wrong("destination.port cannot be combined with ports or notPorts; keep one");
     }
     if fields.listed("values").is_none() {
         at.missing("values", "is missing; write at least one value");
@@ -244,7 +246,7 @@ fn subject(at: &Cursor<'_, '_>) -> Option<Subject> {
         .iter()
         .all(|name| fields.listed(name).is_none() || empty_map(name))
     {
-        at.wrong("is empty, which is nobody; write for example a user");
+        at.wrong("is empty and so matches no caller; write for example a user");
     }
     Some(Subject {
         user: fields.filled("user"),
@@ -300,7 +302,7 @@ fn properties(fields: Fields<'_, '_>) -> BTreeMap<String, Text> {
         ];
         let keyed = bracketed(key, "request.auth.claims") || bracketed(key, "request.headers");
         if !keyed && !known.contains(&key) {
-            value.note("is a property that nobody has, so this subject is nobody");
+            value.note("is a property that no caller has, so this subject matches no caller");
         }
         result.insert(key.to_owned(), text);
     }

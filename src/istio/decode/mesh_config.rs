@@ -1,7 +1,9 @@
+//! Decodes MeshConfig.
+
 use std::collections::BTreeMap;
 
-use crate::istio::cursor::{Cursor, digits};
-use crate::istio::fields::Fields;
+use crate::istio::yaml::cursor::{Cursor, digits};
+use crate::istio::yaml::fields::Fields;
 use crate::istio::{
     ExtensionProvider, MeshConfig, PathNormalization, ProviderKind, RequestBodyInCheck,
 };

@@ -1,7 +1,9 @@
+//! Decodes metadata, selectors and targetRefs.
+
 use std::collections::BTreeMap;
 
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
 use crate::istio::{Meta, Selector, TargetRef, Text};
 
 /// The fields of a document.
@@ -80,7 +82,8 @@ fn string(fields: Fields<'_, '_>, name: &'static str) -> String {
         .map_or_else(String::new, |text| text.as_str().to_owned())
 }
 
-/// Names become parts of policy names (`ns[..]-policy[..]-rule[..]`), which must stay readable and unambiguous.
+/// Names become parts of policy names (`ns[..]-policy[..]-rule[..]`), which must stay readable and
+/// unambiguous.
 fn is_name(at: &Cursor<'_, '_>, text: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
     let ok = text.len() <= 253 && text.chars().all(good);
@@ -132,7 +135,8 @@ fn timestamp(at: &Cursor<'_, '_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// `istio.io/dry-run`, on a resource that may carry it when `allowed`; otherwise `why` says what to do instead.
+/// `istio.io/dry-run`, on a resource that may carry it when `allowed`; otherwise `why` says what to
+/// do instead.
 pub(super) fn dry_run(meta: &Meta, at: &Cursor<'_, '_>, allowed: Result<(), &str>) -> bool {
     const NAME: &str = "istio.io/dry-run";
     let Some(value) = meta.annotations.get(NAME) else {
@@ -202,7 +206,8 @@ pub(super) fn selector(spec: Fields<'_, '_>) -> Selector {
     Selector { match_labels, at }
 }
 
-/// `spec.targetRef` and `spec.targetRefs`, of which only one may be written, and that without a selector.
+/// `spec.targetRef` and `spec.targetRefs`, of which only one may be written, and that without a
+/// selector.
 pub(super) fn target_refs(spec: Fields<'_, '_>) -> Vec<TargetRef> {
     let written = ["selector", "targetRef", "targetRefs"]
         .into_iter()

@@ -1,4 +1,4 @@
-//! Trees into typed resources, by the rules of Istio's validation.
+//! Decodes trees into typed resources, by the rules of Istio's validation.
 
 mod authorization;
 mod condition;

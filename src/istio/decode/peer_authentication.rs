@@ -1,8 +1,10 @@
+//! Decodes PeerAuthentication.
+
 use std::collections::BTreeMap;
 
 use super::meta::{no_dry_run, selector};
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
 use crate::istio::{Meta, MtlsMode, PeerAuthentication};
 
 const MODES: &[(&str, MtlsMode)] = &[

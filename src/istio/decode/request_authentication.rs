@@ -1,9 +1,11 @@
+//! Decodes RequestAuthentication.
+
 use std::time::Duration;
 
 use super::meta::{no_dry_run, selector, target_refs};
 use super::value::{self, checked, required};
-use crate::istio::cursor::Cursor;
-use crate::istio::fields::Fields;
+use crate::istio::yaml::cursor::Cursor;
+use crate::istio::yaml::fields::Fields;
 use crate::istio::{ClaimToHeader, JwtHeader, JwtRule, Meta, RequestAuthentication, Within};
 
 const SPEC: &[&str] = &[
@@ -49,7 +51,8 @@ pub(in crate::istio) fn request_authentication(
     })
 }
 
-/// `presence: REQUIRED` is in a newer schema and read by no control plane yet; taking it and not keeping it would be worse than an error.
+/// `presence: REQUIRED` is in a newer schema and read by no control plane yet; taking it and not
+/// keeping it would be worse than an error.
 fn refuse_presence(fields: Fields<'_, '_>) {
     let Some(presence) = fields.get("presence") else {
         return;
@@ -89,7 +92,7 @@ fn jwt_rule(at: &Cursor<'_, '_>) -> Option<JwtRule> {
     if let Some(jwks) = fields.get("jwks")
         && fields.get("jwksUri").is_some()
     {
-        jwks.wrong("cannot stand beside jwksUri; keep one");
+        jwks.wrong("cannot be combined with jwksUri; keep one");
     }
     if let Some(claims) = fields.get("spaceDelimitedClaims")
         && claims.items().len() > 64

@@ -1,11 +1,11 @@
-//! What single values must look like.
+//! Validates single values.
 
 use std::net::IpAddr;
 
 use crate::istio::Text;
-use crate::istio::cursor::{Cursor, digits};
-use crate::istio::fields::Fields;
-use crate::istio::uri::shown_uri;
+use crate::istio::resource::uri::shown_uri;
+use crate::istio::yaml::cursor::{Cursor, digits};
+use crate::istio::yaml::fields::Fields;
 
 /// An address or a CIDR block.
 pub(super) fn ip_block(at: &Cursor<'_, '_>, text: &str) {
@@ -43,12 +43,15 @@ pub(super) fn path(at: &Cursor<'_, '_>, text: &str) {
 fn check_path(text: &str) -> Result<(), &'static str> {
     let literal = text.replace("{**}", "").replace("{*}", "");
     if literal.contains(['{', '}']) {
-        return Err("braces stand only in {*} (one segment) and {**} (any number of segments)");
+        return Err(
+            "braces are allowed only in {*} (one segment) and {**} (any number of segments)",
+        );
     }
     if literal.len() == text.len() {
         return Ok(());
     }
-    // Istio trims outer slashes first and so lets pass what Envoy refuses: no slash at the start, or several.
+    // Istio trims outer slashes first and so lets pass what Envoy refuses: no slash at the start,
+    // or several.
     let Some(inner) = text.strip_prefix('/').filter(|rest| !rest.starts_with('/')) else {
         return Err("a path with {*} or {**} must start with a single /");
     };
@@ -70,7 +73,7 @@ fn check_path(text: &str) -> Result<(), &'static str> {
         }
         if !operator && !segment.bytes().all(is_template_literal) {
             return Err(
-                "beside {*} and {**} a segment holds only letters, digits and -._~%!$&'()+,;:@=",
+                "outside {*} and {**} a segment holds only letters, digits and -._~%!$&'()+,;:@=",
             );
         }
     }
@@ -98,10 +101,11 @@ pub(super) fn service_account(at: &Cursor<'_, '_>, text: &str) {
 /// How many service accounts one list takes.
 pub(super) const MAX_SERVICE_ACCOUNTS: usize = 16;
 
-/// A caller's identity without its scheme. Istio puts `spiffe://` before it, so one that is written can never match.
+/// A caller's identity without its scheme. Istio puts `spiffe://` before it, so one that is written
+/// can never match.
 pub(super) fn principal(at: &Cursor<'_, '_>, text: &str) {
     if text.starts_with("spiffe://") {
-        at.note("matches nobody: the scheme is added by Istio; leave spiffe:// out");
+        at.note("matches no caller: the scheme is added by Istio; leave spiffe:// out");
     }
 }
 
@@ -173,7 +177,7 @@ pub(super) fn jwks(at: &Cursor<'_, '_>, text: &str) {
     }
     let secret = |key: &serde_json::Value| key.get("d").is_some() || key.get("k").is_some();
     if keys.iter().any(secret) {
-        at.note("holds a private or symmetric key: whoever reads this configuration can forge tokens; list public keys only");
+        at.note("holds a private or symmetric key: a reader of this configuration can forge tokens; list public keys only");
     }
 }
 
@@ -192,7 +196,7 @@ pub(super) fn plain_header_name(at: &Cursor<'_, '_>, text: &str) {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if !text.bytes().all(good) {
         at.wrong(format!(
-            "`{text}`: only letters, digits, - and _ may stand here"
+            "`{text}`: only letters, digits, - and _ are allowed here"
         ));
     }
 }

@@ -43,13 +43,13 @@ fn authorization_policies_are_held_to_istios_rules() {
         // action
         ("{action: ^PERMIT}", "spec.action", "ALLOW, DENY, AUDIT, CUSTOM"),
         ("{action: ^allow}", "spec.action", "ALLOW, DENY, AUDIT, CUSTOM"),
-        ("{action: ^1}", "spec.action", "text is due"),
+        ("{action: ^1}", "spec.action", "to make it text"),
         // rules
         ("^{action: DENY}", "spec.rules", "DENY without rules"),
         ("^{action: CUSTOM, provider: {name: x}, rules: []}", "spec.rules", "CUSTOM without rules"),
         ("{rules: [^null]}", "spec.rules[0]", "null"),
-        ("{rules: ^{}}", "spec.rules", "a list is due"),
-        ("{rules: [^x]}", "spec.rules[0]", "this is text; a map"),
+        ("{rules: ^{}}", "spec.rules", "write a list"),
+        ("{rules: [^x]}", "spec.rules[0]", "this is text; write a map"),
         // provider
         ("{provider: ^{name: x}}", "spec.provider", "only action CUSTOM"),
         ("^{action: CUSTOM, rules: [{}]}", "spec.provider", "missing"),
@@ -145,7 +145,7 @@ fn request_authentications_are_held_to_istios_rules() {
         ("{jwtRules: [{jwksUri: ^'https://[::1]:x/b'}]}", "spec.jwtRules[0].jwksUri", "port"),
         ("{jwtRules: [{issuer: a, jwks: ^keys}]}", "spec.jwtRules[0].jwks", "JWK set"),
         ("{jwtRules: [{issuer: a, jwks: ^'{\"keys\":[{}]}'}]}", "spec.jwtRules[0].jwks", "kty"),
-        ("{jwtRules: [{issuer: a, jwksUri: https://a, jwks: ^'{\"keys\":[{\"kty\":\"RSA\"}]}'}]}", "spec.jwtRules[0].jwks", "beside jwksUri"),
+        ("{jwtRules: [{issuer: a, jwksUri: https://a, jwks: ^'{\"keys\":[{\"kty\":\"RSA\"}]}'}]}", "spec.jwtRules[0].jwks", "combined with jwksUri"),
         ("{jwtRules: [{issuer: a, audiences: [^'']}]}", "spec.jwtRules[0].audiences[0]", "empty"),
         ("{jwtRules: [{issuer: a, fromParams: [^'']}]}", "spec.jwtRules[0].fromParams[0]", "empty"),
         ("{jwtRules: [{issuer: a, fromCookies: [^'']}]}", "spec.jwtRules[0].fromCookies[0]", "empty"),
@@ -225,14 +225,14 @@ fn legacy_roles_and_bindings_are_held_to_istios_rules() {
     let rows: &[Row] = &[
         ("^{}", "spec.rules", "missing"),
         ("{rules: [^{methods: [GET]}]}", "spec.rules[0].services", "missing"),
-        ("{rules: [{services: ['*'], methods: [GET], notMethods: ^[PUT]}]}", "spec.rules[0].notMethods", "beside methods"),
-        ("{rules: [{services: ['*'], ports: [80], notPorts: ^[81]}]}", "spec.rules[0].notPorts", "beside ports"),
+        ("{rules: [{services: ['*'], methods: [GET], notMethods: ^[PUT]}]}", "spec.rules[0].notMethods", "combined with methods"),
+        ("{rules: [{services: ['*'], ports: [80], notPorts: ^[81]}]}", "spec.rules[0].notPorts", "combined with ports"),
         ("{rules: [{services: ['*'], ports: [^0]}]}", "spec.rules[0].ports[0]", "1 to 65535"),
         ("{rules: [{services: ['*'], ports: [^70000]}]}", "spec.rules[0].ports[0]", "1 to 65535"),
         ("{rules: [{services: ['*'], constraints: [^{values: [a]}]}]}", "spec.rules[0].constraints[0].key", "missing"),
         ("{rules: [{services: ['*'], constraints: [^{key: destination.name}]}]}", "spec.rules[0].constraints[0].values", "missing"),
         ("{rules: [{services: ['*'], constraints: [{key: ^weather, values: [a]}]}]}", "spec.rules[0].constraints[0].key", "unknown key"),
-        ("{rules: [{services: ['*'], ports: [80], constraints: [^{key: destination.port, values: ['80']}]}]}", "spec.rules[0].constraints[0]", "beside ports"),
+        ("{rules: [{services: ['*'], ports: [80], constraints: [^{key: destination.port, values: ['80']}]}]}", "spec.rules[0].constraints[0]", "combined with ports"),
         ("{rules: [{services: ['*'], methods: [^“PUT”]}]}", "spec.rules[0].methods[0]", "U+201C"),
     ];
     check(RBAC, "ServiceRole", "r", rows);
@@ -281,7 +281,7 @@ fn legacy_switches_are_held_to_istios_rules() {
 fn documents_are_held_to_their_frame() {
     #[rustfmt::skip] // one row a line
     let table = [
-        ("a", "1:1: ", "a resource is due"),
+        ("a", "1:1: ", "write a resource"),
         ("kind: X", "1:1: apiVersion: ", "missing"),
         ("apiVersion: security.istio.io/v1", "1:1: kind: ", "missing"),
         ("apiVersion: security.istio.io/v2\nkind: AuthorizationPolicy", "1:13: apiVersion: ", "write security.istio.io/v1"),
@@ -307,7 +307,7 @@ fn documents_are_held_to_their_frame() {
         ("? [a]\n: b", "1:3: ", "a key must be text"),
         ("a: !!binary aGk=", "1:13: ", "the tag `!!binary`"),
         ("a: *b", "1:4: ", "not YAML"),
-        ("a: &a [*a]", "1:8: ", "inside what it names"),
+        ("a: &a [*a]", "1:8: ", "inside the value that it names"),
         ("a:\n\tb: c", "2:2: ", "; indent with spaces"),
         // Templates of YAML
         ("{{- if .Values.mesh }}\na: b\n{{- end }}", "1:1: ", "render it first: helm template"),
@@ -447,7 +447,7 @@ fn mesh_configs_are_held_to_istios_rules() {
         ("extensionProviders: [{name: a, x: {}}, {name: a, x: {}}]", "1:47: extensionProviders: ", "twice"),
         ("apiVersion: v1\nkind: Secret", "1:1: ", "no MeshConfig"),
         ("a: b\n---\na: b", "3:1: ", "second"),
-        ("[]", "1:1: ", "a map is due"),
+        ("[]", "1:1: ", "write a map"),
         ("a: [", "1:4: ", "not YAML"),
     ];
     for (text, place, piece) in table {

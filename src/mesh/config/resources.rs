@@ -16,7 +16,7 @@ pub(in crate::mesh) fn tell(configuration: &Configuration, program: &Program) {
     // It wins only where no file of its own holds the settings.
     let is_map_used = resources.mesh_config.as_ref() == Some(&configuration.mesh_config);
     let skipped = resources.skipped.iter();
-    let skipped = skipped.filter(|one| !(is_map_used && is_mesh_config_map(one)));
+    let skipped = skipped.filter(|one| !(is_map_used && one.is_mesh_config()));
     let (istios, others): (Vec<_>, Vec<_>) = skipped.partition(|one| is_istio(&one.api_version));
     for one in bounded(&others) {
         let Skipped {
@@ -46,11 +46,6 @@ pub(in crate::mesh) fn tell(configuration: &Configuration, program: &Program) {
     more(others.len(), "more documents skipped");
     unsupported(&istios);
     unused(&configuration.mesh_config);
-}
-
-/// Whether it is the ConfigMap of the mesh's settings, which are read apart.
-fn is_mesh_config_map(one: &Skipped) -> bool {
-    (&*one.api_version, &*one.kind, &*one.name) == ("v1", "ConfigMap", "istio")
 }
 
 /// Istio's own kinds are meant for the mesh, which does nothing about them: one line for each kind.

@@ -42,7 +42,7 @@ fn plaintext() -> Peer {
 fn mtls(id: &str) -> Peer {
     let (remote, local) = addresses();
     let facts = TlsFacts {
-        certificate: Some(PeerCertificate::of(SpiffeId::new(id).unwrap())),
+        certificate: Some(PeerCertificate::from_spiffe_id(SpiffeId::new(id).unwrap())),
         ..TlsFacts::default()
     };
     Peer::tls(remote, local, facts)

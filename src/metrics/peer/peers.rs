@@ -209,7 +209,7 @@ mod tests {
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let id = format!("spiffe://cluster.local/ns/shop/sa/{account}");
         let facts = TlsFacts {
-            certificate: Some(PeerCertificate::of(SpiffeId::new(&id).unwrap())),
+            certificate: Some(PeerCertificate::from_spiffe_id(SpiffeId::new(&id).unwrap())),
             ..TlsFacts::default()
         };
         Peer::tls(at, at, facts)

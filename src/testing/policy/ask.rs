@@ -1,6 +1,6 @@
 use crate::policy::Request;
 
-/// An HTTP request, `GET /` in plaintext until it is said otherwise.
+/// An HTTP request, `GET /` in plaintext unless changed.
 ///
 /// ```
 /// use tower_mesh::testing::policy::request;
@@ -18,7 +18,7 @@ pub fn request() -> Request {
     Request::new()
 }
 
-/// A raw TCP connection in plaintext to port 80, until it is said otherwise.
+/// A raw TCP connection in plaintext to port 80, unless changed.
 ///
 /// ```
 /// use tower_mesh::testing::policy::connection;

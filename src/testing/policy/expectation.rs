@@ -22,18 +22,18 @@ enum Verdict {
 impl Expectation {
     /// It may pass.
     pub fn allowed() -> Self {
-        Self::of(Verdict::Allowed)
+        Self::new(Verdict::Allowed)
     }
 
-    /// It is refused, with whatever status.
+    /// It is refused, with any status.
     pub fn denied() -> Self {
-        Self::of(Verdict::Denied)
+        Self::new(Verdict::Denied)
     }
 
-    /// A server answers with this status: 200 when it may pass, 400 for its path, 401 for a missing token, 403 for the rest. A raw TCP
-    /// connection has none.
+    /// A server answers with this status: 200 when it may pass, 400 for its path, 401 for a missing
+    /// token, 403 for the rest. A raw TCP connection has none.
     pub fn answered(status: u16) -> Self {
-        Self::of(Verdict::Answered(status))
+        Self::new(Verdict::Answered(status))
     }
 
     /// This rule is what decides.
@@ -61,7 +61,8 @@ impl Expectation {
         }
     }
 
-    /// Compares with what the engine answers; the error is all a reader needs to know why it differs.
+    /// Compares with what the engine answers; the error is all a reader needs to know why it
+    /// differs.
     ///
     /// # Errors
     /// When the answer or the rule is another one.
@@ -84,7 +85,7 @@ impl Expectation {
         answered && self.by.as_ref().is_none_or(|by| by.is(decided))
     }
 
-    fn of(verdict: Verdict) -> Self {
+    fn new(verdict: Verdict) -> Self {
         Self { verdict, by: None }
     }
 }

@@ -1,8 +1,10 @@
-/// Makes a test of each row of a table: what is asked, what it should be answered with, and by which rule.
+/// Makes a test of each row of a table: what is asked, what it should be answered with, and by
+/// which rule.
 ///
 /// The first expression gives the [`Policies`](crate::testing::policy::Policies). A row is
-/// `name: request => allowed | denied | STATUS`, and `by "POLICY/RULE"` if it matters which rule decides. With `coverage PERCENT` one
-/// more test, `rules_are_covered`, asks that the rows put so much of the rules to the test.
+/// `name: request => allowed | denied | STATUS`, and `by "POLICY/RULE"` if it matters which rule
+/// decides. With `coverage PERCENT` one more test, `rules_are_covered`, asks that the rows put so
+/// much of the rules to the test.
 ///
 /// # Example
 /// ```

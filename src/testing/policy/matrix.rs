@@ -50,12 +50,12 @@ impl fmt::Debug for Operation {
 }
 
 impl Matrix {
-    /// Nobody asks for anything yet.
+    /// A matrix without callers and operations.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a caller: a request as this caller would send it, whatever it asks for.
+    /// Adds a caller: a request with its identity and any operation.
     pub fn caller(mut self, name: impl Into<String>, request: Request) -> Self {
         self.callers.push((name.into(), request));
         self
@@ -142,7 +142,8 @@ impl Access {
     /// The table is this one, blanks aside.
     ///
     /// # Panics
-    /// When it is another one; the message shows the lines that differ and the table as it is, to be pasted once it is read.
+    /// When it is another one; the message shows the lines that differ and the table as it is, to
+    /// be pasted once it is read.
     #[track_caller]
     pub fn assert_is(&self, expected: &str) {
         let words = |text: &str| -> Vec<String> {

@@ -1,16 +1,19 @@
-//! Policies under test: who may do what, asked of the cluster's own YAML in `cargo test`.
+//! Policy tests in `cargo test`, against the cluster's own YAML.
 //!
-//! - [`Policies`] loads the resources of one workload, and [`expect`](Policies::expect) begins a sentence about one request.
-//! - [`policy_tests!`](crate::policy_tests) makes a test of each row of a table; a [`Suite`] does so for tables in YAML files, which
-//!   people who write no Rust can read and amend.
+//! - [`Policies`] loads the resources of one workload, and [`expect`](Policies::expect) begins a
+//!   sentence about one request.
+//! - [`policy_tests!`](crate::policy_tests) makes a test of each row of a table; a [`Suite`] does
+//!   so for tables in YAML files, which people who write no Rust can read and amend.
 //! - A [`Matrix`] asks every caller for every operation and prints the access table.
 //! - Every table and matrix can say which rules it put to the test ([`coverage`](crate::coverage)).
 //!
-//! A caller is a name and a user is a handful of claims: no certificate is issued and no token is signed, because the engine judges what
-//! is left of them after both were verified. Whether certificates and tokens are verified well is for a test of the whole mesh.
+//! A caller is a name and a user is a handful of claims: no certificate is issued and no token is
+//! signed, because the engine judges what is left of them after both were verified. Whether
+//! certificates and tokens are verified well is for a test of the whole mesh.
 //!
-//! A request is judged as [`Engine::judge`](crate::policy::Engine::judge) does it: external providers (CUSTOM) are taken as allowing, and
-//! PeerAuthentication is not asked, so a plaintext request is judged as one that was let in. Tokens count as good and meant for us.
+//! A request is judged as [`Engine::judge`](crate::policy::Engine::judge) does it: external
+//! providers (CUSTOM) are taken as allowing, and PeerAuthentication is not asked, so a plaintext
+//! request is judged as one that was let in. Tokens count as good and meant for us.
 //!
 //! [The guide](crate::guide::testing_policies) leads through all of it in five minutes.
 //!

@@ -32,11 +32,12 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// The policies in a file, or in a directory's `*.yaml`, `*.yml` and `*.json`. Under `cargo test` a relative path starts at the
-    /// package's root.
+    /// The policies in a file, or in a directory's `*.yaml`, `*.yml` and `*.json`. Under
+    /// `cargo test` a relative path starts at the package's root.
     ///
     /// # Panics
-    /// When they cannot be read, or are wrong; the message lists each problem with file, line, column and field.
+    /// When they cannot be read, or are wrong; the message lists each problem with file, line,
+    /// column and field.
     #[track_caller]
     #[must_use]
     pub fn read(workload: &Workload, path: impl Into<PathBuf>) -> Self {
@@ -92,8 +93,9 @@ impl From<Engine> for Policies {
 
 /// A request whose answer is about to be compared; made by [`Policies::expect`].
 ///
-/// Each method panics when the answer is another one. The message names the request, what was expected and what came, and lists every rule
-/// with its file and line and the clause that kept it from matching.
+/// Each method panics when the answer is another one. The message names the request, what was
+/// expected and what came, and lists every rule with its file and line and the clause that kept it
+/// from matching.
 #[derive(Debug)]
 pub struct Expect<'p> {
     engine: &'p Engine,
@@ -117,7 +119,7 @@ impl Expect<'_> {
         self.to_be(Expectation::allowed())
     }
 
-    /// It is refused, with whatever status.
+    /// It is refused, with any status.
     ///
     /// # Panics
     /// When it may pass.
@@ -135,7 +137,8 @@ impl Expect<'_> {
         self.to_be(Expectation::answered(status))
     }
 
-    /// The answer just stated comes from this rule: `check-in/0`, `none` and what else [`By`] reads.
+    /// The answer just stated comes from this rule: `check-in/0`, `none` and what else [`By`]
+    /// reads.
     ///
     /// # Panics
     /// When another rule decides, or the text names no rule.
@@ -181,7 +184,8 @@ impl Expect<'_> {
         self
     }
 
-    /// An external provider is asked about it (a CUSTOM rule matches); the other answers then say what follows when it allows.
+    /// An external provider is asked about it (a CUSTOM rule matches); the other answers then say
+    /// what follows when it allows.
     ///
     /// # Panics
     /// When this provider is not asked.

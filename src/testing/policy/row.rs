@@ -1,4 +1,4 @@
-//! One row of a table in YAML.
+//! Reads one row of a table in YAML.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -151,7 +151,7 @@ fn request(at: &Cursor<'_, '_>, fields: Fields<'_, '_>, names: &Names) -> Option
     Some(request)
 }
 
-/// The principal of a caller, by its name or as it stands.
+/// The principal of a caller, by its name or written out.
 fn principal<'n>(at: &Cursor<'_, 'n>, names: &'n Names) -> Option<&'n str> {
     let text: &'n str = at.str()?;
     match names.callers.get(text) {
@@ -160,7 +160,7 @@ fn principal<'n>(at: &Cursor<'_, 'n>, names: &'n Names) -> Option<&'n str> {
         None => {
             let known = list(names.callers.keys());
             at.wrong(format!(
-                "nobody in `callers` is called `{text}` ({known}); write a name from there, or a principal such as cluster.local/ns/default/sa/web"
+                "`callers` has no `{text}` ({known}); write a name from there, or a principal such as cluster.local/ns/default/sa/web"
             ));
             None
         }
@@ -189,7 +189,7 @@ fn with_token(request: Request, fields: Fields<'_, '_>, names: &Names) -> Option
             if token.is_none() {
                 let known = list(names.users.keys());
                 at.wrong(format!(
-                    "nobody in `users` is called `{text}` ({known}); write a name from there, or ISSUER/SUBJECT"
+                    "`users` has no `{text}` ({known}); write a name from there, or ISSUER/SUBJECT"
                 ));
                 return None;
             }

@@ -27,8 +27,8 @@ use super::{Policies, TableFile};
 /// }
 /// ```
 ///
-/// `cargo test` then lists and filters the rows as it does with other tests. A file that cannot be read is a failing test, too, and so is
-/// a directory without tables.
+/// `cargo test` then lists and filters the rows as it does with other tests. A file that cannot be
+/// read is a failing test, too, and so is a directory without tables.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Suite {
@@ -37,7 +37,8 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// The tables in a file, or in a directory's `*.yaml` and `*.yml`. A relative path starts at the package's root.
+    /// The tables in a file, or in a directory's `*.yaml` and `*.yml`. A relative path starts at
+    /// the package's root.
     pub fn new(tables: impl Into<PathBuf>) -> Self {
         Self {
             tables: tables.into(),
@@ -45,7 +46,8 @@ impl Suite {
         }
     }
 
-    /// Asks the policies at this path instead of those that the tables name: a proposed change, another cluster's.
+    /// Asks the policies at this path instead of those that the tables name: a proposed change,
+    /// another cluster's.
     pub fn config(self, path: impl Into<PathBuf>) -> Self {
         Self {
             config: Some(path.into()),

@@ -1,8 +1,7 @@
-//! What a failing test says.
+//! The text of a failed test.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
-use super::Expectation;
 use crate::istio::Action;
 use crate::policy::{Attributes, Engine, Judgement, PolicyId, Request, RuleReport};
 
@@ -67,7 +66,7 @@ pub(super) fn answer_line(engine: &Engine, judgement: &Judgement) -> String {
 pub(super) fn difference(
     engine: &Engine,
     request: &Request,
-    expected: &Expectation,
+    expected: impl Display,
     judgement: &Judgement,
 ) -> String {
     let mut text = format!(
@@ -89,7 +88,8 @@ pub(super) fn difference(
     text.trim_end().to_owned()
 }
 
-/// Whether a rule depends on a trust domain that nothing states, and the caller is of another one than is assumed.
+/// Whether a rule depends on a trust domain that nothing states, and the caller is of another one
+/// than is assumed.
 pub(super) fn assumes_trust_domain(engine: &Engine, request: &Request) -> bool {
     engine.program().assumes_trust_domain_of(request)
 }

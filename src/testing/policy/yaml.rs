@@ -1,4 +1,4 @@
-//! Tables in YAML.
+//! Reads tables in YAML.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};

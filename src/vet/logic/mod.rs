@@ -1,10 +1,11 @@
-//! What follows from rules alone, whatever is asked: that one implies another, that two exclude each other, that one always or never
-//! matches. Every answer `true` is certain; `false` means that it is not known.
+//! What follows from rules alone, for every request: one rule implies another, two rules exclude
+//! each other, a rule always or never matches. An answer `true` is certain; `false` means "not
+//! known".
 
 mod attribute;
 mod text;
 mod tree;
 
 pub(super) use attribute::Key;
-pub(super) use text::{excludes, includes};
+pub(super) use text::{excludes, includes, pattern_matches};
 pub(super) use tree::{Logic, Shape, Tree};

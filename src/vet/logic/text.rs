@@ -1,6 +1,7 @@
 use crate::matcher::{StringMatcher, StringPattern};
 
-/// Whether every text that `narrow` matches is matched by `wide`. `plain`: no text holds a line feed, as in paths, headers and names.
+/// Whether every text that `narrow` matches is matched by `wide`. `plain`: no text holds a line
+/// feed, as in paths, headers and names.
 pub(in crate::vet) fn includes(narrow: &StringMatcher, wide: &StringMatcher, plain: bool) -> bool {
     use StringPattern::{Contains, Exact, Prefix, Regex, Suffix};
     if narrow == wide || matches_all(wide, plain) {
@@ -98,6 +99,16 @@ pub(super) fn is_non_empty(matcher: &StringMatcher) -> bool {
 fn is_flat(regex: &str) -> bool {
     !regex.contains(['|', '(', '[', '\\'])
         || regex.contains('\\') && !regex.replace("\\.", "").contains(['|', '(', '[', '\\'])
+}
+
+/// Whether a pattern takes this text.
+pub(in crate::vet) fn pattern_matches(pattern: &str, text: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(""), _) => true,
+        (Some(end), _) => text.ends_with(end),
+        (None, Some(start)) => text.starts_with(start),
+        (None, None) => pattern == text,
+    }
 }
 
 #[cfg(test)]

@@ -224,7 +224,7 @@ pub(crate) fn unproven() -> Peer {
 pub(crate) fn proven(account: &str) -> Peer {
     let id = SpiffeId::new(&format!("spiffe://cluster.local/ns/default/sa/{account}"));
     let mut facts = TlsFacts::default();
-    facts.certificate = Some(PeerCertificate::of(id.unwrap()));
+    facts.certificate = Some(PeerCertificate::from_spiffe_id(id.unwrap()));
     let (remote, local) = ends();
     Peer::tls(remote, local, facts)
 }

@@ -42,7 +42,7 @@ fn peer(account: &str) -> Peer {
 fn named(id: &str) -> Peer {
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut facts = TlsFacts::default();
-    facts.certificate = Some(PeerCertificate::of(SpiffeId::new(id).unwrap()));
+    facts.certificate = Some(PeerCertificate::from_spiffe_id(SpiffeId::new(id).unwrap()));
     Peer::tls(at(50_000), at(8443), facts)
 }
 

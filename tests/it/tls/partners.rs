@@ -144,7 +144,7 @@ async fn peers() -> Vec<(String, Peer)> {
 #[tokio::test]
 async fn a_peer_shows_its_one_id_and_no_other_name() {
     for (leaf, peer) in peers().await {
-        let expected = PeerCertificate::of(id(THEIRS));
+        let expected = PeerCertificate::from_spiffe_id(id(THEIRS));
         assert_eq!(peer.certificate(), Some(&expected), "{leaf}");
         assert_eq!(peer.namespace(), Some("their"), "{leaf}");
     }

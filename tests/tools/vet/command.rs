@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::files::Files;
 use crate::program::{run, text};
 
 const METHODS: &str = "
@@ -17,22 +18,6 @@ spec:
     - operation: {methods: [get, GETT]}
 ";
 
-struct Files(tempfile::TempDir);
-
-impl Files {
-    fn of(files: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            std::fs::write(directory.path().join(name), text).unwrap();
-        }
-        Self(directory)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
-}
-
 /// Exit status and output.
 fn vet(words: &[&str]) -> (i32, String) {
     let output = run(&[&["vet"], words].concat(), "");
@@ -41,7 +26,7 @@ fn vet(words: &[&str]) -> (i32, String) {
 
 #[test]
 fn errors_fail_and_warnings_do_not() {
-    let files = Files::of(&[("a.yaml", METHODS)]);
+    let files = Files::new(&[("a.yaml", METHODS)]);
     let path = files.path("a.yaml");
     let (code, out) = vet(&[&path]);
     assert_eq!(code, 1);
@@ -63,7 +48,7 @@ fn errors_fail_and_warnings_do_not() {
 
 #[test]
 fn json_is_one_object_a_line_with_the_same_keys() {
-    let files = Files::of(&[("a.yaml", METHODS), ("b.json", "{}\n")]);
+    let files = Files::new(&[("a.yaml", METHODS), ("b.json", "{}\n")]);
     let path = files.path("a.yaml");
     let words = [
         &*path,
@@ -98,7 +83,7 @@ fn json_is_one_object_a_line_with_the_same_keys() {
 
 #[test]
 fn what_cannot_be_read_is_told_on_stderr() {
-    let files = Files::of(&[("a.yaml", METHODS), ("b.yaml", "kind: [")]);
+    let files = Files::new(&[("a.yaml", METHODS), ("b.yaml", "kind: [")]);
     for path in [files.path("b.yaml"), files.path("c.yaml"), files.path(".")] {
         let output = run(&["vet", &path], "");
         assert_eq!(output.status.code(), Some(2), "{path}");
@@ -108,7 +93,7 @@ fn what_cannot_be_read_is_told_on_stderr() {
         );
     }
     let unknown = METHODS.replace("methods", "method");
-    let files = Files::of(&[("a.yaml", &unknown)]);
+    let files = Files::new(&[("a.yaml", &unknown)]);
     let output = run(&["vet", &files.path("a.yaml")], "");
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("did you mean `methods`"));
@@ -116,7 +101,7 @@ fn what_cannot_be_read_is_told_on_stderr() {
 
 #[test]
 fn a_silence_needs_a_code_and_a_reason() {
-    let files = Files::of(&[("a.yaml", METHODS)]);
+    let files = Files::new(&[("a.yaml", METHODS)]);
     let path = files.path("a.yaml");
     for wrong in [
         "method-unknown",
@@ -130,7 +115,7 @@ fn a_silence_needs_a_code_and_a_reason() {
 
 #[test]
 fn labels_and_services_belong_to_the_workload_before_them() {
-    let files = Files::of(&[("a.yaml", METHODS)]);
+    let files = Files::new(&[("a.yaml", METHODS)]);
     let path = files.path("a.yaml");
     let unmatched = |words: &[&str]| {
         let (_, out) = vet(&[&[&*path][..], words].concat());
@@ -185,7 +170,7 @@ fn several_paths_are_judged_together() {
     let binding = "apiVersion: rbac.istio.io/v1alpha1\nkind: ServiceRoleBinding\nmetadata: {name: desk}\n\
                    spec: {subjects: [{user: cluster.local/ns/default/sa/desk}], roleRef: {kind: ServiceRole, name: reader}}\n";
     let config = "apiVersion: rbac.istio.io/v1alpha1\nkind: ClusterRbacConfig\nmetadata: {name: default}\nspec: {mode: 'ON'}\n";
-    let files = Files::of(&[
+    let files = Files::new(&[
         ("role.yaml", role),
         ("binding.yaml", binding),
         ("config.yaml", config),
@@ -285,7 +270,7 @@ spec:
         ),
         (refused, 0, "8:31: warning[host-without-port]"),
     ] {
-        let files = Files::of(&[("a.yaml", text)]);
+        let files = Files::new(&[("a.yaml", text)]);
         let path = files.path("a.yaml");
         let (code, out) = vet(&[
             &path,

@@ -1,0 +1,368 @@
+//! `tower-mesh vet`: finds mistakes in policies that load.
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum, value_parser};
+use tower_mesh::Workload;
+use tower_mesh::istio::{Position, Problem};
+use tower_mesh::vet::{self, Code, Explanation, Report, Severity, UnknownCode};
+
+use crate::failure::Failure;
+use crate::input::options::{
+    ASSUMED_TRUST_DOMAIN, Domain, key_and_value, namespace_and_account, tell_assumed_trust_domain,
+};
+use crate::input::world::directory;
+use crate::output::github;
+
+/// Find mistakes in policies, with file, line and remedy
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Vet {
+    /// Istio resources: files, and directories of *.yaml, *.yml and *.json
+    #[arg(value_name = "PATH", required_unless_present = "explain")]
+    paths: Vec<PathBuf>,
+    /// Explain a code with an example, and vet nothing
+    #[arg(long, value_name = "CODE", conflicts_with = "paths")]
+    explain: Option<String>,
+    /// How to print notes: for people, one JSON object a line, or annotations of GitHub Actions
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Count warnings as errors
+    #[arg(long)]
+    deny_warnings: bool,
+    /// Silence a code everywhere, and say why; may be given several times
+    #[arg(long, value_name = "CODE=REASON", value_parser = code_and_reason)]
+    allow: Vec<(Code, String)>,
+    /// List silenced notes, too, with their reasons
+    #[arg(long)]
+    show_silenced: bool,
+    /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
+    #[arg(long, value_name = "FILE")]
+    mesh_config: Option<PathBuf>,
+    #[command(flatten)]
+    domain: Domain,
+    /// The namespace of resources that name none
+    #[arg(long, value_name = "NAMESPACE", default_value = "default")]
+    namespace: String,
+    #[command(flatten)]
+    workloads: Workloads,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Github,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tower-mesh vet policies/
+  tower-mesh vet policies/ --format github --deny-warnings
+  tower-mesh vet --explain method-lower-case
+  tower-mesh vet policies/ \\
+      --workload default/patients --label app=patients --service patients:8443 \\
+      --workload default/store --label app=store --service store:5432/tcp
+  tower-mesh vet policies/ --allow jwt-without-audiences='the issuer has one service'
+
+Workloads make the notes exact. Those that Deployments and the like in PATH
+deploy are known; others are stated, all of a namespace or none of it. The
+labels and services of a workload follow it.
+
+A resource silences notes about itself by an annotation, a line for each code:
+  tower-mesh.io/vet-ignore: \"CODE: reason\"
+What each code means: --explain CODE, or docs/vet.md.
+
+A line of JSON has the keys code, severity (error, warning; silenced with
+--show-silenced), resource, file, line, column, message and help.
+
+Exit status: 0 no errors (warnings do not count unless --deny-warnings is
+given), 1 errors, 2 unreadable, or no such code.";
+
+impl Vet {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        if let Some(name) = &self.explain {
+            return explain(name);
+        }
+        let mut out = BufWriter::new(io::stdout().lock());
+        let (report, passed_over) = match self.report() {
+            Ok(found) => found,
+            Err(Failure::Configuration(problems)) if self.format == Format::Github => {
+                for problem in problems.as_slice() {
+                    writeln!(out, "{}", github::problem(problem))?;
+                }
+                out.flush()?;
+                return Err(Failure::Configuration(problems));
+            }
+            Err(failure) => return Err(failure),
+        };
+        match self.format {
+            Format::Text => self.text(&report, &mut out)?,
+            Format::Json => {
+                for note in &report.notes {
+                    writeln!(out, "{}", note.to_json())?;
+                }
+                for silenced in self.silenced(&report) {
+                    writeln!(out, "{}", silenced.to_json())?;
+                }
+            }
+            Format::Github => {
+                for note in &report.notes {
+                    writeln!(out, "{}", github::note(note))?;
+                }
+                for silenced in self.silenced(&report) {
+                    writeln!(out, "{}", github::silenced(silenced))?;
+                }
+                for file in &passed_over {
+                    writeln!(out, "{}", github::notice(&file.at, &file.message))?;
+                }
+                if report.assumes_trust_domain {
+                    let nowhere = Position::default();
+                    writeln!(out, "{}", github::notice(&nowhere, ASSUMED_TRUST_DOMAIN))?;
+                }
+            }
+        }
+        out.flush()?;
+        if self.format != Format::Github {
+            for file in &passed_over {
+                eprintln!("note: {file}");
+            }
+            if report.assumes_trust_domain {
+                tell_assumed_trust_domain();
+            }
+        }
+        let fails = report.has_errors() || self.deny_warnings && !report.notes.is_empty();
+        Ok(ExitCode::from(u8::from(fails)))
+    }
+
+    /// What was found, and the files that were passed over without a note in it.
+    fn report(&self) -> Result<(Report, Vec<Problem>), Failure> {
+        let directory = directory(&self.paths, self.mesh_config.as_ref());
+        let (configuration, readable) = directory.survey(&self.namespace)?;
+        self.domain.tell_if_unused(&configuration.mesh_config);
+        let mut vet = vet::Vet::new();
+        if let Some(domain) = self.domain.stated() {
+            vet = vet.trust_domain(domain.clone());
+        }
+        let mesh_is_known =
+            self.mesh_config.is_some() || configuration.resources.mesh_config.is_some();
+        if mesh_is_known {
+            vet = vet.mesh_config((*configuration.mesh_config).clone());
+        }
+        let allowed = self.allow.iter().cloned();
+        let vet = allowed.fold(vet, |vet, (code, reason)| vet.allow(code, reason));
+        let workloads = self.workloads.0.iter().cloned();
+        let vet = workloads.fold(vet, vet::Vet::workload);
+        let report = vet.resources(&configuration.resources, &readable)?;
+        let notes = &configuration.resources.notes;
+        let mut passed_over = configuration.passed_over;
+        passed_over.retain(|file| !notes.contains(file));
+        Ok((report, passed_over))
+    }
+
+    fn text(&self, report: &Report, out: &mut impl Write) -> io::Result<()> {
+        for note in &report.notes {
+            writeln!(out, "{note}")?;
+        }
+        for silenced in self.silenced(report) {
+            writeln!(out, "{silenced}")?;
+        }
+        let count = |severity, word: &str| match report.count(severity) {
+            1 => format!("1 {word}"),
+            count => format!("{count} {word}s"),
+        };
+        writeln!(
+            out,
+            "{}, {}, {} silenced",
+            count(Severity::Error, "error"),
+            count(Severity::Warning, "warning"),
+            report.silenced.len()
+        )
+    }
+
+    fn silenced<'r>(&self, report: &'r Report) -> &'r [vet::Silenced] {
+        if self.show_silenced {
+            &report.silenced
+        } else {
+            &[]
+        }
+    }
+}
+
+/// Prints what a code means.
+fn explain(name: &str) -> Result<ExitCode, Failure> {
+    let code: Code = name.parse().map_err(|error: UnknownCode| {
+        let near: Vec<_> = error
+            .near()
+            .iter()
+            .map(|code| format!("`{code}`"))
+            .collect();
+        let near = match near.as_slice() {
+            [] => "docs/vet.md lists them".to_owned(),
+            near => format!("near it: {}", near.join(", ")),
+        };
+        Failure::Question(format!("{error}; {near}"))
+    })?;
+    let Explanation {
+        text,
+        example,
+        remedy,
+        ..
+    } = code.explanation();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{code}\n\n{text}\n")?;
+    writeln!(out, "Gets the note (at the lines marked with <-):\n")?;
+    indent(example, &mut out)?;
+    writeln!(out, "\nGets no note:\n")?;
+    indent(remedy, &mut out)?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn indent(text: &str, out: &mut impl Write) -> io::Result<()> {
+    for line in text.lines() {
+        writeln!(out, "{}", format!("    {line}").trim_end())?;
+    }
+    Ok(())
+}
+
+fn code_and_reason(text: &str) -> Result<(Code, String), String> {
+    let (code, reason) = key_and_value(text).map_err(|_| "write CODE=REASON".to_owned())?;
+    let code: Code = code
+        .parse()
+        .map_err(|error| format!("{error}; docs/vet.md lists them"))?;
+    if reason.trim().is_empty() {
+        return Err(format!("write why: {code}=REASON"));
+    }
+    Ok((code, reason))
+}
+
+/// The workloads that are known; each label and service belongs to the workload before it.
+#[derive(Clone, Debug)]
+struct Workloads(Vec<Workload>);
+
+/// A word of the command line about a workload.
+enum Word {
+    Workload((String, String)),
+    Label((String, String)),
+    Service(Service),
+}
+
+/// `NAME:PORT`, `NAME:PORT/PROTOCOL`.
+#[derive(Clone, Debug)]
+struct Service {
+    name: String,
+    port: u16,
+    protocol: Option<String>,
+}
+
+impl Args for Workloads {
+    fn augment_args(command: Command) -> Command {
+        let arg = |name: &'static str| Arg::new(name).long(name).action(ArgAction::Append);
+        command
+            .next_help_heading("Known workloads")
+            .arg(
+                arg("workload")
+                    .value_name("NS/SA")
+                    .value_parser(namespace_and_account)
+                    .help("A workload: its namespace and service account; may be given several times"),
+            )
+            .arg(
+                arg("label")
+                    .value_name("KEY=VALUE")
+                    .value_parser(key_and_value)
+                    .requires("workload")
+                    .help("A label of the workload before it, for selectors"),
+            )
+            .arg(
+                arg("service")
+                    .value_name("NAME:PORT[/PROTOCOL]")
+                    .value_parser(value_parser!(Service))
+                    .requires("workload")
+                    .help("A service in front of the workload before it; the protocol (tcp, mysql, redis, …) unless it is HTTP; http, too, on a port that is known for another"),
+            )
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Workloads {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut words: Vec<(usize, Word)> = Vec::new();
+        collect(matches, "workload", &mut words, Word::Workload);
+        collect(matches, "label", &mut words, Word::Label);
+        collect(matches, "service", &mut words, Word::Service);
+        words.sort_by_key(|(place, _)| *place);
+        let mut workloads: Vec<Workload> = Vec::new();
+        for (_, word) in words {
+            let last = match word {
+                Word::Workload((namespace, account)) => {
+                    workloads.push(Workload::new(namespace, account));
+                    continue;
+                }
+                Word::Label(_) | Word::Service(_) => workloads.pop(),
+            };
+            let Some(workload) = last else {
+                let message = "a --label or --service belongs to the --workload before it\n";
+                return Err(clap::Error::raw(
+                    clap::error::ErrorKind::MissingRequiredArgument,
+                    message,
+                ));
+            };
+            workloads.push(match word {
+                Word::Label((key, value)) => workload.label(key, value),
+                Word::Service(Service {
+                    name,
+                    port,
+                    protocol: Some(protocol),
+                }) => workload.service_with_port_name(name, port, protocol),
+                Word::Service(Service { name, port, .. }) => workload.service(name, port),
+                Word::Workload(_) => workload,
+            });
+        }
+        Ok(Self(workloads))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The values of an argument, each with its place on the command line.
+fn collect<T: Clone + Send + Sync + 'static>(
+    matches: &ArgMatches,
+    name: &str,
+    words: &mut Vec<(usize, Word)>,
+    word: fn(T) -> Word,
+) {
+    let values = matches.get_many::<T>(name).into_iter().flatten();
+    let places = matches.indices_of(name).into_iter().flatten();
+    words.extend(places.zip(values.cloned().map(word)));
+}
+
+impl std::str::FromStr for Service {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let due = || format!("`{text}`: write NAME:PORT or NAME:PORT/PROTOCOL");
+        let (name, rest) = text.split_once(':').ok_or_else(due)?;
+        let (port, protocol) = match rest.split_once('/') {
+            Some((port, protocol)) if !protocol.is_empty() => (port, Some(protocol.to_owned())),
+            Some(_) => return Err(due()),
+            None => (rest, None),
+        };
+        if name.is_empty() || name.contains(['.', '/']) {
+            return Err(due());
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            port: port.parse().map_err(|_| due())?,
+            protocol,
+        })
+    }
+}

@@ -1,0 +1,219 @@
+//! The options of every command that judges requests.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use tower_mesh::Workload;
+use tower_mesh::identity::TrustDomain;
+use tower_mesh::istio::MeshConfig;
+
+/// What is judged for whom.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Configuration")]
+pub(crate) struct Options {
+    /// Istio resources: a file, or a directory of *.yaml, *.yml and *.json; may be given several
+    /// times
+    #[arg(long, value_name = "PATH", required = true)]
+    config: Vec<PathBuf>,
+    #[command(flatten)]
+    guarded: Guarded,
+}
+
+/// The workload that is guarded, and the mesh it lives in.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Configuration")]
+pub(crate) struct Guarded {
+    /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
+    #[arg(long, value_name = "FILE")]
+    mesh_config: Option<PathBuf>,
+    #[command(flatten)]
+    domain: Domain,
+    /// The workload that is guarded: its namespace and service account
+    #[arg(long, value_name = "NS/SA", value_parser = namespace_and_account)]
+    workload: (String, String),
+    /// A label of the workload, for selectors; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    labels: Vec<(String, String)>,
+    /// A service in front of the workload; legacy resources select by it. Without a port: on the
+    /// port of each request
+    #[arg(long = "service", value_name = "NAME[:PORT]", value_parser = ServiceName::parse)]
+    services: Vec<ServiceName>,
+    /// The port the workload listens on [default: 80]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+}
+
+/// The trust domain that policies mean by ours.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Domain {
+    /// The trust domain of the workload's certificate, where no MeshConfig writes `trustDomain`
+    /// [default: cluster.local]
+    #[arg(long, value_name = "DOMAIN")]
+    trust_domain: Option<TrustDomain>,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    #[value(alias = "table")]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// What a workload without any policy counts for.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct NoPolicy {
+    /// Accept that no authorization policy selects the workload; otherwise that ends with exit
+    /// status 2
+    #[arg(long)]
+    allow_no_policy: bool,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    Http,
+    Tcp,
+}
+
+/// A service, and the port when one is given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ServiceName {
+    pub(crate) name: String,
+    pub(crate) port: Option<u16>,
+}
+
+impl Domain {
+    /// The one that is stated.
+    pub(crate) fn stated(&self) -> Option<&TrustDomain> {
+        self.trust_domain.as_ref()
+    }
+
+    /// Says on stderr when the settings have another one than is stated.
+    pub(crate) fn tell_if_unused(&self, mesh: &MeshConfig) {
+        if let (Some(written), Some(stated)) = (&mesh.trust_domain, self.stated())
+            && written != stated.as_str()
+        {
+            // It may hold what would command a terminal.
+            let written = written.escape_debug();
+            eprintln!(
+                "note: MeshConfig's trustDomain {written} counts, and not --trust-domain {stated}"
+            );
+        }
+    }
+}
+
+/// Says on stderr which trust domain is assumed where nothing states one.
+pub(crate) fn tell_assumed_trust_domain() {
+    eprintln!("note: {ASSUMED_TRUST_DOMAIN}");
+}
+
+pub(crate) const ASSUMED_TRUST_DOMAIN: &str = "policies name the mesh's own trust domain, which is taken for cluster.local; \
+    --trust-domain or a MeshConfig says otherwise";
+
+impl NoPolicy {
+    /// Whether it is taken for what is meant.
+    pub(crate) fn is_allowed(self) -> bool {
+        self.allow_no_policy
+    }
+}
+
+impl Options {
+    /// Where the resources are: one path at least.
+    pub(crate) fn config(&self) -> &[PathBuf] {
+        &self.config
+    }
+
+    /// The workload to judge for.
+    pub(crate) fn guarded(&self) -> &Guarded {
+        &self.guarded
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.guarded.port()
+    }
+}
+
+impl Guarded {
+    pub(crate) fn mesh_config(&self) -> Option<&PathBuf> {
+        self.mesh_config.as_ref()
+    }
+
+    pub(crate) fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.workload.0
+    }
+
+    pub(crate) fn services(&self) -> &[ServiceName] {
+        &self.services
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port.unwrap_or(80)
+    }
+
+    /// The workload, behind these services; those without a port stand on `port`.
+    pub(crate) fn workload(&self, services: &[ServiceName], port: u16) -> Workload {
+        let (namespace, account) = &self.workload;
+        let mut workload = Workload::new(namespace, account);
+        if let Some(domain) = self.domain.stated() {
+            workload = workload.trust_domain(domain.clone());
+        }
+        let labelled = self.labels.iter().fold(workload, |workload, (key, value)| {
+            workload.label(key, value)
+        });
+        services.iter().fold(labelled, |workload, service| {
+            workload.service(&service.name, service.port.unwrap_or(port))
+        })
+    }
+}
+
+impl ServiceName {
+    /// Reads `NAME` or `NAME:PORT`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (name, port) = match text.rsplit_once(':') {
+            None => (text, None),
+            Some((name, port)) => {
+                let port = port
+                    .parse()
+                    .map_err(|_| format!("`{port}` is no port; write NAME or NAME:PORT"))?;
+                (name, Some(port))
+            }
+        };
+        if name.is_empty() || name.contains(['.', ':', '/']) {
+            return Err(format!(
+                "`{name}` is no short name of a service; write NAME or NAME:PORT"
+            ));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            port,
+        })
+    }
+}
+
+/// Reads `KEY=VALUE`; the value may be empty.
+pub(crate) fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+/// Reads `NAMESPACE/SERVICE-ACCOUNT`.
+pub(crate) fn namespace_and_account(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, account))
+            if !namespace.is_empty() && !account.is_empty() && !account.contains('/') =>
+        {
+            Ok((namespace.to_owned(), account.to_owned()))
+        }
+        _ => Err("write NAMESPACE/SERVICE-ACCOUNT".to_owned()),
+    }
+}

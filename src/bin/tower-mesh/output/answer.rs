@@ -1,0 +1,188 @@
+//! The answer to a request: one line for people, one JSON object for programs.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+use tower_mesh::istio::Action;
+use tower_mesh::policy::{DryRun, Engine, Explanation, Judgement, PolicyId, Request};
+
+use crate::input::question::Question;
+use crate::input::world::World;
+
+/// A decision, or why there is none; every key is always there.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Answer {
+    id: Value,
+    allowed: bool,
+    status: Option<u16>,
+    policy: Option<String>,
+    action: Option<&'static str>,
+    audit: Vec<String>,
+    custom: Vec<Asked>,
+    dry_run: DryRuns,
+    error: Option<String>,
+    /// Outside: whether it was asked for; inside: whether there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<Option<Explanation>>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Asked {
+    provider: String,
+    policy: String,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize)]
+struct DryRuns {
+    allow: Option<DryRunResult>,
+    deny: Option<DryRunResult>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct DryRunResult {
+    result: &'static str,
+    policy: Option<String>,
+}
+
+impl Answer {
+    /// Judges a request.
+    pub(crate) fn to(id: Value, engine: &Engine, request: &Request, explain: bool) -> Self {
+        let Judgement {
+            status,
+            decision,
+            custom,
+            ..
+        } = engine.judge(request);
+        let marks = decision.marks.as_deref();
+        let names = |names: &[PolicyId]| names.iter().map(PolicyId::to_string).collect();
+        Self {
+            id,
+            allowed: decision.allowed,
+            status,
+            policy: decision.policy.as_ref().map(PolicyId::to_string),
+            action: Some(decision.action.map_or("NONE", Action::as_str)),
+            audit: marks.map(|marks| names(&marks.audit)).unwrap_or_default(),
+            custom: custom
+                .into_iter()
+                .map(|asked| Asked {
+                    provider: asked.provider,
+                    policy: asked.policy.to_string(),
+                })
+                .collect(),
+            dry_run: DryRuns {
+                allow: marks.and_then(|marks| DryRunResult::from_run(marks.dry_run_allow.as_ref())),
+                deny: marks.and_then(|marks| DryRunResult::from_run(marks.dry_run_deny.as_ref())),
+            },
+            error: None,
+            explain: explain.then(|| engine.explain_judgement(request)),
+        }
+    }
+
+    /// Judges a request that is one JSON object; a bad one is answered, too.
+    pub(crate) fn to_line(world: &mut World<'_>, line: &[u8], explain: bool) -> Self {
+        let judged =
+            Question::read(line).and_then(|question| Self::to_question(world, question, explain));
+        judged.unwrap_or_else(|message| {
+            let value: Option<Value> = serde_json::from_slice(line).ok();
+            let id = value.and_then(|value| value.get("id").cloned());
+            Self::unanswered(id.unwrap_or_default(), message, explain)
+        })
+    }
+
+    fn to_question(
+        world: &mut World<'_>,
+        mut question: Question,
+        explain: bool,
+    ) -> Result<Self, String> {
+        let id = question.take_id();
+        let port = question.port(world.port());
+        let services = question.services()?;
+        let request = question.into_request(port)?;
+        world.meet(&request);
+        let engine = world
+            .engine_for(services, port)
+            .map_err(|problems| problems.to_string())?;
+        Ok(Self::to(id, engine, &request, explain))
+    }
+
+    /// Says why a request cannot be judged.
+    fn unanswered(id: Value, message: String, explain: bool) -> Self {
+        Self {
+            id,
+            error: Some(message),
+            explain: explain.then_some(None),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn is_allowed(&self) -> bool {
+        self.allowed
+    }
+
+    /// Whether it is denied because no rule allows it.
+    pub(crate) fn is_denied_by_default(&self) -> bool {
+        !self.allowed && self.status == Some(403) && self.policy.is_none()
+    }
+
+    /// Why there is no decision.
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    pub(crate) fn id(&self) -> &Value {
+        &self.id
+    }
+
+    /// Whether another answer to the same request says something else.
+    pub(crate) fn differs(&self, other: &Self, access_only: bool) -> bool {
+        self.allowed != other.allowed || (!access_only && self != other)
+    }
+
+    pub(crate) fn explanation(&self) -> Option<&Explanation> {
+        self.explain.as_ref()?.as_ref()
+    }
+}
+
+impl DryRunResult {
+    fn from_run(run: Option<&DryRun>) -> Option<Self> {
+        run.map(|run| Self {
+            result: if run.allowed { "allowed" } else { "denied" },
+            policy: run.policy.as_ref().map(PolicyId::to_string),
+        })
+    }
+}
+
+impl fmt::Display for Answer {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = self.action.unwrap_or("NONE");
+        f.write_str(if self.allowed { "allowed" } else { "denied" })?;
+        if let Some(status) = self.status.filter(|_| !self.allowed) {
+            write!(f, " {status}")?;
+        }
+        match (&self.policy, self.status) {
+            (Some(policy), _) => write!(f, ": {action} {policy}")?,
+            (None, Some(400)) => write!(f, ": the request target is refused")?,
+            (None, Some(401)) => write!(f, ": a token is demanded")?,
+            (None, _) if action == "ALLOW" => write!(f, ": no ALLOW rule matches")?,
+            (None, _) if self.allowed => write!(f, ": no ALLOW policy applies")?,
+            (None, _) => write!(f, ": refused before any rule was asked")?,
+        }
+        for name in &self.audit {
+            write!(f, "; audit {name}")?;
+        }
+        for asked in &self.custom {
+            write!(f, "; if {} allows ({})", asked.provider, asked.policy)?;
+        }
+        for (name, outcome) in [("ALLOW", &self.dry_run.allow), ("DENY", &self.dry_run.deny)] {
+            if let Some(outcome) = outcome {
+                write!(f, "; dry run of {name}: {}", outcome.result)?;
+                if let Some(policy) = &outcome.policy {
+                    write!(f, " by {policy}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

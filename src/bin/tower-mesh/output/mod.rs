@@ -1,0 +1,5 @@
+//! What commands print.
+
+pub(crate) mod answer;
+pub(crate) mod github;
+pub(crate) mod table;

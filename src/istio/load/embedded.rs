@@ -1,0 +1,64 @@
+//! The ConfigMap in which Istio keeps its MeshConfig as YAML text.
+
+use crate::istio::MeshConfig;
+use crate::istio::decode;
+use crate::istio::resource::mesh_config::{CONFIG_MAP, CONFIG_MAP_NAME};
+use crate::istio::yaml::cursor::{Cursor, Sink};
+use crate::istio::yaml::reader::{Limits, documents};
+use crate::istio::yaml::suggest::nearest;
+use crate::istio::yaml::tree::{Node, Style};
+
+/// Whether this is the ConfigMap `istio` with a MeshConfig in it.
+pub(super) fn is_mesh_config_map(document: &Node<'_>) -> bool {
+    is_named_istio(document)
+        && text(document.get("apiVersion")) == Some("v1")
+        && text(document.get("kind")) == Some(CONFIG_MAP)
+}
+
+/// Whether this was meant to be that ConfigMap and, by its kind or version, is not.
+pub(super) fn resembles_mesh_config_map(document: &Node<'_>) -> bool {
+    let is_near = |kind| nearest(kind, [CONFIG_MAP]).is_some();
+    is_named_istio(document)
+        && !is_mesh_config_map(document)
+        && text(document.get("kind")).is_some_and(is_near)
+}
+
+fn is_named_istio(document: &Node<'_>) -> bool {
+    let metadata = document.get("metadata");
+    text(metadata.and_then(|metadata| metadata.get("name"))) == Some(CONFIG_MAP_NAME)
+        && mesh(document).is_some()
+}
+
+fn text<'n>(node: Option<&'n Node<'_>>) -> Option<&'n str> {
+    node.and_then(Node::scalar).map(|scalar| &*scalar.text)
+}
+
+/// The text of the MeshConfig in a ConfigMap.
+pub(in crate::istio) fn mesh<'n, 't>(document: &'n Node<'t>) -> Option<&'n Node<'t>> {
+    document.get("data").and_then(|data| data.get("mesh"))
+}
+
+/// The MeshConfig inside; problems with it point at the line of the ConfigMap where a block
+/// (`mesh: |`) allows that.
+pub(super) fn embedded_mesh_config(document: &Node<'_>, sink: &Sink) -> Option<MeshConfig> {
+    let node = mesh(document)?;
+    let text = node.scalar()?;
+    let inner = if text.style == Style::Block {
+        sink.inside(node.line.saturating_sub(1), node.column.saturating_sub(1))
+    } else {
+        sink.inside(node.line.saturating_sub(1), 0)
+    };
+    let config = match documents(&text.text, Limits::default(), &inner).next() {
+        Some(root) if !root.is_null() => decode::mesh_config(&Cursor::root(&root, &inner)),
+        _ => Some(MeshConfig::default()),
+    };
+    let (problems, notes) = inner.into_parts();
+    for mut problem in problems {
+        problem.field = format!("data.mesh: {}", problem.field)
+            .trim_end_matches(": ")
+            .to_owned();
+        sink.report(problem);
+    }
+    notes.into_iter().for_each(|note| sink.note(note));
+    config
+}

@@ -1,0 +1,7 @@
+//! Loads texts as resources: finds the kind of each document, and checks all of them together.
+
+pub(super) mod embedded;
+pub(super) mod kind;
+pub(super) mod loader;
+pub(super) mod slip;
+pub(super) mod unique;

@@ -1,0 +1,11 @@
+//! The checks, one file per subject; each adds its notes.
+
+pub(super) mod callers;
+pub(super) mod hosts;
+pub(super) mod legacy;
+pub(super) mod mesh;
+pub(super) mod ports;
+pub(super) mod redundancy;
+pub(super) mod tokens;
+pub(super) mod values;
+pub(super) mod workloads;

@@ -1,0 +1,186 @@
+//! An index of compiled rules, for the search of broader ones.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::compiled::Compiled;
+use crate::policy::ir::Policy;
+use crate::vet::logic::{Key, Shape, Tree};
+
+/// An index of rules by what they name. It finds the few rules that could include a given one, so
+/// that a check of thousands of rules need not compare each pair.
+///
+/// INVARIANT: a test of an exact text is implied only by one of the same exact text, and a test of
+/// a start only by one of a text, a start or a template that starts so. So a rule in which one of a
+/// few keys must hold includes only rules that hold one of these, or a longer one.
+#[derive(Debug, Default)]
+pub(in crate::vet) struct Candidates {
+    by_key: HashMap<Key, Vec<usize>>,
+    /// How long the starts among the keys are.
+    lengths: BTreeSet<usize>,
+    /// Rules in which no key must hold.
+    others: Vec<usize>,
+}
+
+impl Candidates {
+    pub(in crate::vet) fn new(rules: &[Compiled<'_>]) -> Self {
+        let mut frequency: HashMap<Key, usize> = HashMap::new();
+        for rule in rules {
+            for key in keys(&rule.http) {
+                *frequency.entry(key).or_default() += 1;
+            }
+        }
+        let mut candidates = Self::default();
+        for (index, rule) in rules.iter().enumerate() {
+            let permissions = needed_of(&rule.http.permissions, &frequency);
+            let principals = needed_of(&rule.http.principals, &frequency);
+            match rarest([permissions, principals].into_iter().flatten(), &frequency) {
+                None => candidates.others.push(index),
+                Some(keys) => {
+                    for key in keys {
+                        if let Key::Start(start) = &key {
+                            candidates.lengths.insert(start.len());
+                        }
+                        candidates.by_key.entry(key).or_default().push(index);
+                    }
+                }
+            }
+        }
+        candidates
+    }
+
+    /// The rules that could include this one, in order, each once.
+    pub(in crate::vet) fn for_rule(&self, rule: &Compiled<'_>) -> Vec<usize> {
+        let mut found = self.others.clone();
+        for key in keys(&rule.http) {
+            let (Key::Whole(text) | Key::Start(text)) = &key;
+            let starts = self.lengths.iter().filter_map(|length| text.get(..*length));
+            let starts = starts.map(|start| Key::Start(start.to_owned()));
+            let whole = matches!(key, Key::Whole(_)).then_some(&key);
+            let of_start = starts.filter_map(|start| self.by_key.get(&start));
+            found.extend(of_start.flatten());
+            found.extend(
+                whole
+                    .and_then(|key| self.by_key.get(key))
+                    .into_iter()
+                    .flatten(),
+            );
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+/// Keys of which one must hold, whichever of the nodes does.
+fn needed_of<N: Tree>(any: &[N], frequency: &HashMap<Key, usize>) -> Option<Vec<Key>> {
+    let keys: Option<Vec<_>> = any.iter().map(|node| needed(node, frequency)).collect();
+    keys.map(|keys| keys.concat())
+}
+
+/// Keys of which one must hold where the node does.
+fn needed<N: Tree>(node: &N, frequency: &HashMap<Key, usize>) -> Option<Vec<Key>> {
+    match node.shape() {
+        Shape::Any | Shape::Not(_) => None,
+        Shape::Is(attribute) => attribute.key().map(|key| vec![key]),
+        Shape::Or(any) => needed_of(any, frequency),
+        Shape::And(all) => rarest(
+            all.iter().filter_map(|node| needed(node, frequency)),
+            frequency,
+        ),
+    }
+}
+
+fn rarest(
+    options: impl Iterator<Item = Vec<Key>>,
+    frequency: &HashMap<Key, usize>,
+) -> Option<Vec<Key>> {
+    let rules =
+        |keys: &Vec<Key>| -> usize { keys.iter().filter_map(|key| frequency.get(key)).sum() };
+    options.min_by_key(rules)
+}
+
+/// Every key of a rule.
+fn keys(rule: &Policy) -> Vec<Key> {
+    let mut keys = Vec::new();
+    rule.permissions
+        .iter()
+        .for_each(|node| collect(node, &mut keys));
+    rule.principals
+        .iter()
+        .for_each(|node| collect(node, &mut keys));
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+fn collect<N: Tree>(node: &N, keys: &mut Vec<Key>) {
+    match node.shape() {
+        Shape::Any => {}
+        Shape::Is(attribute) => keys.extend(attribute.key()),
+        Shape::Not(inner) => collect(inner, keys),
+        Shape::And(nodes) | Shape::Or(nodes) => nodes.iter().for_each(|node| collect(node, keys)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::istio::{self, MeshConfig, PathNormalization};
+    use crate::vet::logic::Logic;
+    use crate::vet::rules::compiled::compile_rules;
+
+    #[test]
+    fn no_rule_that_includes_another_is_missed() {
+        let from = [
+            "",
+            "from: [{source: {principals: [td/ns/foo/sa/a]}}], ",
+            "from: [{source: {principals: [td/ns/foo/sa/a, td/ns/foo/sa/b]}}], ",
+            "from: [{source: {principals: ['td/ns/foo/*']}}], ",
+            "from: [{source: {principals: ['*']}}, {source: {namespaces: [foo]}}], ",
+            "from: [{source: {notPrincipals: [td/ns/foo/sa/a]}}], ",
+            "from: [{source: {requestPrincipals: [idp/u]}}], ",
+        ];
+        let to = [
+            "",
+            "to: [{operation: {methods: [GET]}}]",
+            "to: [{operation: {methods: [GET, POST], hosts: [A.example]}}]",
+            "to: [{operation: {hosts: [a.EXAMPLE]}}]",
+            "to: [{operation: {paths: [/a/b]}}, {operation: {paths: [/c]}}]",
+            "to: [{operation: {paths: ['/a/{*}']}}]",
+            "to: [{operation: {paths: ['/a/b/{*}', '/a/{*}']}}]",
+            "to: [{operation: {paths: ['/a/*']}}]",
+            "to: [{operation: {paths: ['/a/b*', '/c*']}}]",
+            "to: [{operation: {paths: ['/a*'], notPaths: [/a/b]}}]",
+            "to: [{operation: {ports: ['80']}}], when: [{key: 'request.headers[x-a]', values: ['1']}]",
+            "when: [{key: 'request.headers[x-a]', values: ['1', '*2']}]",
+        ];
+        let rules: Vec<String> = from
+            .iter()
+            .flat_map(|from| to.iter().map(move |to| format!("  - {{{from}{to}}}\n")))
+            .collect();
+        let text = format!(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: all}}\nspec:\n  rules:\n{}",
+            rules.concat()
+        );
+        let resources = istio::parse("all.yaml", &text, "foo").unwrap();
+        let policies = resources.authorization_policies.iter();
+        let rules = compile_rules(policies.map(|policy| &**policy), &MeshConfig::default());
+        let rules = rules.unwrap();
+        let candidates = Candidates::new(&rules);
+        let logic = Logic {
+            paths: PathNormalization::Base,
+        };
+        let mut included = 0;
+        for narrow in &rules {
+            let found = candidates.for_rule(narrow);
+            for (index, wide) in rules.iter().enumerate() {
+                if logic.rule_implies(&narrow.http, &wide.http) {
+                    included += 1;
+                    assert!(found.contains(&index), "{narrow:?}\n{wide:?}");
+                }
+            }
+        }
+        assert!(included > 2 * rules.len(), "{included}");
+        assert!(candidates.others.len() < rules.len() / 2);
+    }
+}
