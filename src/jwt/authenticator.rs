@@ -5,14 +5,14 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
+use super::encoding::Reading;
 use super::few::Few;
 use super::legacy::{self, Asked, Legacy, TriggerPath};
 use super::rule::Rule;
 use super::seen::{EntryKey, SeenTokens};
-use super::token::Reading;
+use super::token::{Jws, verify, without_parameters};
 use super::verified::{Standing, Verified, beside};
-use super::verify;
-use super::{Counts, Keyring, Refusal, answer, location};
+use super::{Counts, Keyring, Refusal, answer};
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
 use crate::log_limit::limited;
@@ -377,13 +377,13 @@ impl Authenticator {
             self.counts.remembered();
             return Ok(verified);
         }
-        let check_signature = |jws: &super::token::Jws<'_>, signature: &Vec<u8>| {
+        let check_signature = |jws: &Jws<'_>, signature: &Vec<u8>| {
             key.keys = rule.jwks.check(now, |keys| {
                 keys.verify(jws.algorithm, jws.key_id(), reading, &jws.signed, signature)
             })?;
             Ok(())
         };
-        let passed = verify::verify(token, &rule.demands, reading, now, check_signature)?;
+        let passed = verify(token, &rule.demands, reading, now, check_signature)?;
         let mut headers = Vec::new();
         if let Some(name) = &rule.payload_header
             && let Ok(payload) = HeaderValue::from_bytes(passed.payload)
@@ -416,14 +416,14 @@ impl Authenticator {
     /// These are the parameters in which the rules look, `access_token`, and those whose value has the form of a token.
     #[must_use]
     pub fn without_tokens(&self, target: &Uri) -> Option<Uri> {
-        location::without_parameters(target, |key, value| {
+        without_parameters(target, |key, value| {
             self.is_hidden(key) || query::is_token(key, value)
         })
     }
 
     /// As [`without_tokens`](Self::without_tokens), also without the parameters in which the guards before this one look.
     fn shown(&self, target: &Uri, exchange: &Exchange) -> Option<Uri> {
-        location::without_parameters(target, |key, value| {
+        without_parameters(target, |key, value| {
             let mut hidden = exchange.hidden_parameters();
             self.is_hidden(key)
                 || query::is_token(key, value)

@@ -3,8 +3,8 @@ use http::request::Parts;
 
 use super::Keyring;
 use super::authenticator::{Authenticator, Outcome};
+use super::encoding::Reading;
 use super::rule::Rule;
-use super::token::Reading;
 use super::verified::{Standing, Verified};
 use crate::context::{Exchange, Peer};
 use crate::istio::{LegacyJwt, MtlsMode, PrincipalBinding, Problem};

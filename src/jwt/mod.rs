@@ -82,37 +82,21 @@
 
 mod answer;
 mod authenticator;
-mod base64url;
-mod counts;
 mod effect;
-mod fetch;
+mod encoding;
 mod few;
-mod key;
-mod key_source;
-mod keyring;
 mod keys;
 mod layer;
 mod legacy;
-mod location;
 mod refusal;
-mod remote;
 mod rule;
-mod schedule;
 mod seen;
 mod token;
 mod verified;
-mod verifier;
-mod verify;
 mod weight;
 
-use crate::policy::json;
-
 pub use authenticator::Authenticator;
-pub use counts::Counts;
-pub use fetch::{FetchError, Fetcher};
-pub use key_source::KeySource;
-pub use keyring::{Jwks, Keyring, Moved};
-pub use keys::{KeySet, KeySetError};
+pub use keys::{Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved};
 pub use layer::{Jwt, JwtLayer, ResponseFuture};
 pub use refusal::Refusal;
-pub use verify::verify_jws;
+pub use token::verify_jws;

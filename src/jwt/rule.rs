@@ -3,13 +3,11 @@ use http::{HeaderMap, Uri};
 use serde_json::{Map, Value};
 
 use super::effect::{self, ClaimHeader};
+use super::encoding::Reading;
 use super::few::Few;
-use super::key_source::KeySource;
-use super::keyring::Home;
-use super::location::{Found, Place};
-use super::token::Reading;
-use super::verify::Demands;
-use super::{Jwks, KeySet, Keyring};
+use super::keys::Home;
+use super::token::{Demands, Found, Place};
+use super::{Jwks, KeySet, KeySource, Keyring};
 use crate::istio::{JwtRule, Problem, Text};
 use crate::policy::{fold_audience, rule_problems};
 

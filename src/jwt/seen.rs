@@ -8,7 +8,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
-use super::verify::Window;
+use super::token::Window;
 use super::weight::{self, Weigh};
 
 /// Longer tokens are verified each time.

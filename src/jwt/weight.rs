@@ -104,7 +104,7 @@ mod tests {
         for text in texts {
             let text = format!(r#"{{"iss":"i","x":{text}}}"#);
             let mut claims = None;
-            let held = measure(|| claims = super::super::json::object(text.as_bytes(), 40));
+            let held = measure(|| claims = crate::policy::json::object(text.as_bytes(), 40));
             let held = usize::try_from(held.bytes_current).unwrap();
             let weight = claims.unwrap().weight();
             let shown = text.get(..40).unwrap_or(&text);

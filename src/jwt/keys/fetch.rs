@@ -15,14 +15,14 @@ use tokio::sync::Notify;
 use tokio::time;
 use tower_service::Service;
 
+use super::key_set::{KeySet, KeySetError};
 use super::key_source::{KeySource, check_uri};
-use super::keyring::WeakJwks;
-use super::keys::KeySetError;
+use super::keyring::{Jwks, WeakJwks};
 use super::remote::Remote;
 use super::schedule::{Clocks, Schedule, rest};
-use super::{Jwks, KeySet, json};
 use crate::error_chain::ErrorChain;
 use crate::istio::shown_uri;
+use crate::jwt::encoding::json;
 use crate::policy::{MAX_BYTES, PlainHttp};
 
 /// Nesting of a discovery document.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
-use super::KeySet;
+use super::key_set::KeySet;
 use super::key_source::KeySource;
 use crate::policy::PlainHttp;
 

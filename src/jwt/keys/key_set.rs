@@ -5,9 +5,9 @@ use jsonwebtoken::Algorithm;
 use jsonwebtoken::signature::Verifier;
 use serde_json::Value;
 
-use super::Refusal;
 use super::key::Key;
-use super::token::Reading;
+use crate::jwt::Refusal;
+use crate::jwt::encoding::Reading;
 use crate::policy::{KeySetFault as Kind, Unfit, keys};
 
 /// Keys that are tried on a token which names none.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Refusal;
+use crate::jwt::Refusal;
 
 /// How often tokens were found good, and requests refused: plain numbers of the caller's. Clones count together.
 ///

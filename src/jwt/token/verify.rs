@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::token::{Jws, Reading};
-use super::{KeySet, Refusal};
+use super::Jws;
+use crate::jwt::encoding::Reading;
+use crate::jwt::{KeySet, Refusal};
 use crate::policy::fold_audience;
 
 /// How far clocks may be apart, in seconds.

@@ -6,9 +6,9 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Uri, header};
 
-use super::few::Few;
-use super::token::Reading;
 use crate::context::Exchange;
+use crate::jwt::encoding::Reading;
+use crate::jwt::few::Few;
 use crate::matcher::header::is_joined;
 use crate::matcher::query::{self, is_name, parameters, percent_decode};
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::counts::Counts;
+use super::key_set::KeySet;
 use super::key_source::{KeySource, check_uri};
 use super::remote::{Held, Remote};
-use super::{Counts, KeySet, Refusal};
 use crate::istio::JwtRule;
+use crate::jwt::Refusal;
 use crate::policy::PlainHttp;
 
 /// Bound on one fetch when the rule gives none.

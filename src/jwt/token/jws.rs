@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-use super::verifier;
-use super::{Refusal, base64url, json};
+use crate::jwt::Refusal;
+use crate::jwt::encoding::{Reading, json};
+use crate::jwt::keys::algorithm;
 
 /// Bytes of a token, and of its decoded header (rule J-14).
 const MAX_TOKEN: usize = 16 << 10;
@@ -14,15 +15,6 @@ const MAX_HEADER: usize = 4 << 10;
 const MAX_KEY_ID: usize = 256;
 /// Nesting of header and payload.
 const MAX_DEPTH: usize = 32;
-
-/// How literally the texts are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// As Envoy: padding, white space and empty parts are tolerated.
-    Envoy,
-    /// As RFC 7515 (rule J-13).
-    Strict,
-}
 
 /// The three parts, with a header that this crate understands. Nothing of it is verified yet.
 pub(crate) struct Jws<'t> {
@@ -98,15 +90,6 @@ impl<'t> Jws<'t> {
     }
 }
 
-impl Reading {
-    fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
-        match self {
-            Self::Envoy => base64url::decode_lenient(text),
-            Self::Strict => base64url::decode_strict(text),
-        }
-    }
-}
-
 /// Exactly three parts; Envoy skips empty ones. The payload of a JWS may be empty (RFC 7515 §2), which as a token's is no JSON.
 fn split(token: &[u8], reading: Reading) -> Option<[&[u8]; 3]> {
     let skips = reading == Reading::Envoy;
@@ -123,7 +106,7 @@ fn check_header(header: &Map<String, Value>) -> Result<Algorithm, Refusal> {
     let Some(Value::String(name)) = header.get("alg") else {
         return Err(Refusal::AlgorithmType);
     };
-    let algorithm = verifier::algorithm(name).ok_or(Refusal::Algorithm)?;
+    let algorithm = algorithm(name).ok_or(Refusal::Algorithm)?;
     match header.get("kid") {
         None => {}
         Some(Value::String(id)) if id.len() <= MAX_KEY_ID => {}
