@@ -4,7 +4,7 @@ use http::Uri;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::context::{Exchange, Peer};
 use crate::message::LocalReply;
 

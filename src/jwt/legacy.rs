@@ -1,9 +1,9 @@
 use http::StatusCode;
 use http::request::Parts;
 
-use super::Keyring;
-use super::authenticator::{Authenticator, Outcome};
+use super::check::{Outcome, TokenCheck};
 use super::encoding::Reading;
+use super::keys::Keyring;
 use super::rule::Rule;
 use super::verified::{Standing, Verified};
 use crate::context::{Exchange, Peer};
@@ -56,7 +56,7 @@ impl Legacy {
     /// What an origin found good before it failed on another token leaves nothing behind.
     pub(crate) fn authenticate(
         &self,
-        authenticator: &Authenticator,
+        check: &TokenCheck,
         head: &mut Parts,
         exchange: &Exchange,
         asked: Asked<'_>,
@@ -76,7 +76,7 @@ impl Legacy {
             };
         }
         if asked.reading == Reading::Strict {
-            return self.authenticate_strictly(authenticator, head, exchange, asked, now);
+            return self.authenticate_strictly(check, head, exchange, asked, now);
         }
         let mut triggered = false;
         for (index, origin) in self.origins.iter().enumerate() {
@@ -85,7 +85,7 @@ impl Legacy {
             }
             triggered = true;
             let mut standing = Standing::default();
-            let outcome = authenticator.apply(index, &origin.rule, head, now, &mut standing);
+            let outcome = check.apply(index, &origin.rule, head, now, &mut standing);
             if outcome == Outcome::Good {
                 return Ok(standing.into_verified());
             }
@@ -100,7 +100,7 @@ impl Legacy {
     /// where it is optional.
     fn authenticate_strictly(
         &self,
-        authenticator: &Authenticator,
+        check: &TokenCheck,
         head: &mut Parts,
         exchange: &Exchange,
         asked: Asked<'_>,
@@ -112,7 +112,7 @@ impl Legacy {
             .map(|(index, origin)| (index, &origin.rule))
             .collect();
         let may_miss = self.origin_is_optional || triggered.is_empty();
-        match authenticator.by_all_rules(triggered.into_iter(), head, now) {
+        match check.by_all_rules(triggered.into_iter(), head, now) {
             Ok(None) if !may_miss => Err(refuse("Origin authentication failed.")),
             verdict => verdict.map_err(|_| refuse("Origin authentication failed.")),
         }
@@ -173,6 +173,8 @@ impl Origin {
     ) -> Option<Self> {
         let mut rule = Rule::compile(&origin.rule, keyring, problems)?;
         rule.forwards = true;
+        // The conditions of a legacy policy split every claim themselves.
+        rule.space_delimited.clear();
         Some(Self {
             rule,
             triggers: Triggers::of(origin),

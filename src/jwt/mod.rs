@@ -82,9 +82,9 @@
 
 mod answer;
 mod authenticator;
+mod check;
 mod effect;
 mod encoding;
-mod few;
 mod keys;
 mod layer;
 mod legacy;

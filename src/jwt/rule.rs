@@ -1,13 +1,12 @@
 use http::header::HeaderName;
 use http::{HeaderMap, Uri};
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
 use super::effect::{self, ClaimHeader};
 use super::encoding::Reading;
-use super::few::Few;
-use super::keys::Home;
+use super::keys::{Home, Jwks, KeySet, KeySource, Keyring};
 use super::token::{Demands, Found, Place};
-use super::{Jwks, KeySet, KeySource, Keyring};
 use crate::istio::{JwtRule, Problem, Text};
 use crate::policy::{fold_audience, rule_problems};
 
@@ -21,7 +20,8 @@ pub(crate) struct Rule {
     pub(crate) forwards: bool,
     pub(crate) payload_header: Option<HeaderName>,
     pub(crate) claim_headers: Vec<ClaimHeader>,
-    space_delimited: Vec<Box<str>>,
+    /// Claims that policy sees as lists of words.
+    pub(crate) space_delimited: Vec<Box<str>>,
 }
 
 impl Rule {
@@ -79,8 +79,8 @@ impl Rule {
         uri: &'r Uri,
         headers: &'r HeaderMap,
         reading: Reading,
-    ) -> Few<Found<'r, 'p>> {
-        let mut found = Few::new();
+    ) -> SmallVec<[Found<'r, 'p>; 1]> {
+        let mut found = SmallVec::new();
         for place in &self.places {
             place.find(uri, headers, reading, &mut found);
         }

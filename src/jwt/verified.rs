@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
-use super::Refusal;
+use super::refusal::Refusal;
 use super::weight::{self, Weigh};
 use crate::context::{Claims, Exchange};
 

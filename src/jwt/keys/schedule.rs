@@ -1,4 +1,3 @@
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time;
@@ -19,18 +18,18 @@ const APART: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
     failures: u32,
-    random: u64,
+    random: fastrand::Rng,
 }
 
 impl Schedule {
     pub(crate) fn new() -> Self {
-        Self::with_seed(RandomState::new().hash_one(0_u8))
+        Self::with_random(fastrand::Rng::new())
     }
 
-    fn with_seed(seed: u64) -> Self {
+    fn with_random(random: fastrand::Rng) -> Self {
         Self {
             failures: 0,
-            random: seed | 1,
+            random,
         }
     }
 
@@ -51,12 +50,7 @@ impl Schedule {
     }
 
     fn jittered(&mut self, wait: Duration, share: f64) -> Duration {
-        // Xorshift: nothing depends on its quality.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let unit = (self.random >> 11) as f64 / (1_u64 << 53) as f64;
-        wait.mul_f64(1.0 - share + 2.0 * share * unit)
+        wait.mul_f64(1.0 - share + 2.0 * share * self.random.f64())
     }
 }
 
@@ -138,7 +132,7 @@ mod tests {
     /// J-42
     #[test]
     fn good_keys_are_refreshed_every_twenty_minutes_or_as_the_issuer_says() {
-        let mut schedule = Schedule::with_seed(7);
+        let mut schedule = Schedule::with_random(fastrand::Rng::with_seed(7));
         let mut waits: Vec<_> = (0..1_000).map(|_| schedule.after_success(None)).collect();
         waits.sort();
         assert!(waits[0] >= Duration::from_secs(18 * 60));
@@ -159,7 +153,7 @@ mod tests {
     /// J-41
     #[test]
     fn failures_are_retried_ever_later_up_to_five_minutes() {
-        let mut schedule = Schedule::with_seed(7);
+        let mut schedule = Schedule::with_random(fastrand::Rng::with_seed(7));
         for failure in 0..40 {
             let expected = f64::from(1_u32 << failure.min(9)).min(300.0);
             let wait = schedule.after_failure().as_secs_f64();

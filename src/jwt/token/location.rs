@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Uri, header};
+use smallvec::SmallVec;
 
 use crate::context::Exchange;
 use crate::jwt::encoding::Reading;
-use crate::jwt::few::Few;
 use crate::matcher::header::is_joined;
 use crate::matcher::query::{self, is_name, parameters, percent_decode};
 
@@ -59,7 +59,7 @@ impl Place {
         uri: &'r Uri,
         headers: &'r HeaderMap,
         reading: Reading,
-        found: &mut Few<Found<'r, 'p>>,
+        found: &mut SmallVec<[Found<'r, 'p>; 1]>,
     ) {
         let mut push = |token: Cow<'r, [u8]>| found.push(Found { token, place: self });
         match self {

@@ -1,0 +1,226 @@
+//! Verifies the tokens that rules find, and remembers the good ones.
+
+use http::HeaderValue;
+use http::request::Parts;
+use smallvec::SmallVec;
+
+use super::encoding::Reading;
+use super::keys::Counts;
+use super::refusal::Refusal;
+use super::rule::Rule;
+use super::seen::{EntryKey, SeenTokens};
+use super::token::{Jws, Place, verify};
+use super::verified::{Standing, Verified};
+use crate::context::Claims;
+use crate::log_limit::limited;
+
+/// What applying one rule to a request came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The request holds no token where the rule looks.
+    Missed,
+    /// All its tokens are good.
+    Good,
+    /// One is bad.
+    Bad(Refusal),
+}
+
+/// Checks tokens by rules: what the rules of RequestAuthentications and the origins of a legacy
+/// Policy have in common.
+#[derive(Debug)]
+pub(crate) struct TokenCheck {
+    seen: SeenTokens<Verified>,
+    pub(crate) counts: Counts,
+}
+
+impl TokenCheck {
+    pub(crate) fn new(counts: Counts) -> Self {
+        Self {
+            seen: SeenTokens::new(),
+            counts,
+        }
+    }
+
+    /// The algorithm for several rules: the first one whose tokens are all good decides; else every one must be good or find nothing.
+    ///
+    /// What stands is the token that was found good last, as in Envoy, where each one replaces the metadata of the one before: also one
+    /// whose rule failed on another token and then, when it was taken out, finds nothing any more.
+    pub(crate) fn by_rules(
+        &self,
+        rules: &[Rule],
+        head: &mut Parts,
+        reading: Reading,
+        now: f64,
+    ) -> Result<Option<Verified>, Refusal> {
+        if reading == Reading::Strict {
+            return self.by_all_rules(rules.iter().enumerate(), head, now);
+        }
+        let mut standing = Standing::default();
+        let mut worst = Refusal::Issuer;
+        let mut note = |refusal| {
+            if refusal != Refusal::Issuer {
+                worst = refusal;
+            }
+        };
+        let mut missed_all = true;
+        for (index, rule) in rules.iter().enumerate() {
+            match self.apply(index, rule, head, now, &mut standing) {
+                Outcome::Good => return Ok(standing.into_verified()),
+                Outcome::Missed => {}
+                Outcome::Bad(refusal) => {
+                    note(refusal);
+                    missed_all = false;
+                }
+            }
+        }
+        if missed_all {
+            return Ok(None);
+        }
+        if let [_] = rules {
+            return Err(worst);
+        }
+        // Again, on the request as it now is: tokens that were good have been taken out of it.
+        for (index, rule) in rules.iter().enumerate() {
+            if let Outcome::Bad(refusal) = self.apply(index, rule, head, now, &mut standing) {
+                note(refusal);
+                return Err(worst);
+            }
+        }
+        Ok(standing.into_verified())
+    }
+
+    /// Rule J-21: every token of the request must be good by some rule, and all must speak of one principal.
+    pub(crate) fn by_all_rules<'r>(
+        &self,
+        rules: impl Iterator<Item = (usize, &'r Rule)>,
+        head: &mut Parts,
+        now: f64,
+    ) -> Result<Option<Verified>, Refusal> {
+        let mut good: Vec<(Vec<u8>, Verified)> = Vec::new();
+        let mut bad: Vec<(Vec<u8>, Refusal)> = Vec::new();
+        let mut taken_out = Vec::new();
+        for (index, rule) in rules {
+            for found in rule.find(&head.uri, &head.headers, Reading::Strict).iter() {
+                let token = found.token.to_vec();
+                match self.verify(index, rule, &token, Reading::Strict, now) {
+                    Ok(verified) => {
+                        good.push((token, verified));
+                        taken_out.extend((!rule.forwards).then_some(found.place));
+                    }
+                    Err(refusal) => bad.push((token, refusal)),
+                }
+            }
+        }
+        bad.retain(|(token, _)| good.iter().all(|(other, _)| other != token));
+        let known = bad.iter().rfind(|(_, refusal)| *refusal != Refusal::Issuer);
+        if let Some((_, refusal)) = known.or_else(|| bad.last()) {
+            return Err(*refusal);
+        }
+        let Some((token, standing)) = good.first() else {
+            return Ok(None);
+        };
+        let is_same = |(other, verified): &(Vec<u8>, Verified)| {
+            other == token || verified.is_of_principal(&standing.claims)
+        };
+        if !good.iter().all(is_same) {
+            return Err(Refusal::Ambiguous);
+        }
+        for place in taken_out {
+            place.remove(head);
+        }
+        Ok(Some(standing.clone()))
+    }
+
+    /// Verifies every token that a rule finds, the last first. Each good one is taken out, unless the rule forwards it, and stands until
+    /// another one does; the first bad one ends it.
+    pub(crate) fn apply(
+        &self,
+        index: usize,
+        rule: &Rule,
+        head: &mut Parts,
+        now: f64,
+        standing: &mut Standing,
+    ) -> Outcome {
+        let found = rule.find(&head.uri, &head.headers, Reading::Envoy);
+        if found.is_empty() {
+            return Outcome::Missed;
+        }
+        if found.len() > 1 {
+            limited!(
+                WARN,
+                tokens = found.len(),
+                "a request carries several tokens"
+            );
+        }
+        let mut outcome = Outcome::Good;
+        let mut last = None;
+        let mut taken_out = SmallVec::<[&Place; 1]>::new();
+        for found in found.iter().rev() {
+            match self.verify(index, rule, &found.token, Reading::Envoy, now) {
+                Ok(verified) => {
+                    last = Some((verified, &found.token));
+                    if !rule.forwards {
+                        taken_out.push(found.place);
+                    }
+                }
+                Err(refusal) => {
+                    outcome = Outcome::Bad(refusal);
+                    break;
+                }
+            }
+        }
+        if let Some((verified, token)) = last {
+            standing.replace(verified, token, outcome == Outcome::Good);
+        }
+        for place in taken_out {
+            place.remove(head);
+        }
+        outcome
+    }
+
+    /// One token by one rule: as it was remembered, else by its signature.
+    fn verify(
+        &self,
+        index: usize,
+        rule: &Rule,
+        token: &[u8],
+        reading: Reading,
+        now: f64,
+    ) -> Result<Verified, Refusal> {
+        let mut key = EntryKey {
+            rule: index,
+            keys: rule.jwks.generation(now).unwrap_or_default(),
+            strict: reading == Reading::Strict,
+        };
+        if let Some(verified) = self.seen.get(token, key, now) {
+            self.counts.remembered();
+            return Ok(verified);
+        }
+        let check_signature = |jws: &Jws<'_>, signature: &Vec<u8>| {
+            key.keys = rule.jwks.check(now, |keys| {
+                keys.verify(jws.algorithm, jws.key_id(), reading, &jws.signed, signature)
+            })?;
+            Ok(())
+        };
+        let passed = verify(token, &rule.demands, reading, now, check_signature)?;
+        let mut headers = Vec::new();
+        if let Some(name) = &rule.payload_header
+            && let Ok(payload) = HeaderValue::from_bytes(passed.payload)
+        {
+            headers.push((name.clone(), payload));
+        }
+        for output in &rule.claim_headers {
+            if let Some(value) = output.value(&passed.claims) {
+                headers.push((output.header.clone(), value));
+            }
+        }
+        let verified = Verified {
+            claims: Claims::new(rule.policy_claims(passed.claims)),
+            headers: (!headers.is_empty()).then(|| headers.into()),
+        };
+        self.seen
+            .put(token, key, passed.window, now, verified.clone());
+        self.counts.verified();
+        Ok(verified)
+    }
+}
