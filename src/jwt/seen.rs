@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwapOption, Guard};
 use foldhash::SharedSeed;
@@ -16,19 +16,26 @@ const MAX_TOKEN: usize = 4 << 10;
 /// Bytes that everything which is kept takes on the heap, and what one token with its claims may take of them.
 const MAX_WEIGHT: usize = 32 << 20;
 const MAX_ENTRY: usize = 64 << 10;
+/// The bytes at a token's end that decide where it is kept: signatures differ there.
+const TAIL: usize = 32;
 const WAYS: usize = 16;
 /// 16 ways each: 9,984 tokens in all.
 const SETS: usize = 624;
-/// Places that are looked at for something to forget, when there is no room.
+/// Slots that are looked at for something to forget, when there is no room.
 const SWEEP: usize = 256;
 
-/// A cache, bounded in tokens and in bytes, that is read without locks and without waiting. Only a token that is equal to the last byte is
-/// found.
+/// A cache, bounded in tokens and in bytes, that is read without locks and without waiting. It
+/// finds a token only if every byte is equal.
+///
+/// A token is looked up in one set of 16 ways, by a hash of its last bytes. The tags of a set fill
+/// one cache line; the way to try first is known from the hash, so that the processor fetches tag
+/// and slot at once. A look-up reads these two lines, the entry and the token's text. Whoever sends
+/// many texts with one end, which only variants of a good signature can have, fills one set.
 ///
 /// It belongs to one generation of the rules and dies with it.
 pub(crate) struct SeenTokens<V> {
     hasher: SeedableRandomState,
-    tags: Box<[[AtomicU64; WAYS]]>,
+    tags: Box<[Tags]>,
     slots: Slots<V>,
     next: AtomicUsize,
     /// INVARIANT: the sum of the weights of all entries in `slots`, and of those about to be there.
@@ -37,7 +44,19 @@ pub(crate) struct SeenTokens<V> {
     hand: AtomicUsize,
 }
 
+/// The tags of one set, in one cache line. Zero marks a way that was never used.
+#[derive(Default)]
+#[repr(align(64))]
+struct Tags([AtomicU32; WAYS]);
+
 type Slots<V> = Box<[[ArcSwapOption<Entry<V>>; WAYS]]>;
+
+/// Where a token is kept: its set, and its tag among those of the set.
+#[derive(Clone, Copy)]
+struct Spot {
+    set: usize,
+    tag: u32,
+}
 
 struct Entry<V> {
     token: Box<[u8]>,
@@ -70,15 +89,17 @@ impl<V: Clone + Weigh> SeenTokens<V> {
         }
     }
 
-    /// What was kept for this token, if it still counts. One that does not is forgotten: should the clock go back, it is verified anew.
+    /// What was kept for this token, if it still counts. An entry that does not is forgotten: should
+    /// the clock go back, the token is verified anew.
     pub(crate) fn get(&self, token: &[u8], key: EntryKey, now: f64) -> Option<V> {
-        let tag = self.tag(token);
-        let (tags, slots) = self.set(tag)?;
-        for place in places(tag) {
-            if tags.get(place)?.load(Ordering::Relaxed) != tag {
+        let spot = self.spot(token);
+        let tags = self.tags.get(spot.set)?;
+        let slots = self.slots.get(spot.set)?;
+        for way in spot.ways() {
+            if tags.0.get(way)?.load(Ordering::Relaxed) != spot.tag {
                 continue;
             }
-            let slot = slots.get(place)?;
+            let slot = slots.get(way)?;
             let kept = slot.load();
             if let Some(entry) = kept.as_deref()
                 && entry.key == key
@@ -93,8 +114,8 @@ impl<V: Clone + Weigh> SeenTokens<V> {
         None
     }
 
-    /// Keeps a good token: in its own old place, a free or outdated one of its set, else in place of another. One that takes too much room
-    /// is not kept.
+    /// Keeps a good token: in its own old way, a free or outdated one of its set, else in place of
+    /// another token. One that takes too much room is not kept.
     pub(crate) fn put(&self, token: &[u8], key: EntryKey, window: Window, now: f64, value: V) {
         if token.len() > MAX_TOKEN {
             return;
@@ -104,8 +125,8 @@ impl<V: Clone + Weigh> SeenTokens<V> {
         if weight > MAX_ENTRY {
             return;
         }
-        let tag = self.tag(token);
-        let Some((tags, slots)) = self.set(tag) else {
+        let spot = self.spot(token);
+        let (Some(tags), Some(slots)) = (self.tags.get(spot.set), self.slots.get(spot.set)) else {
             return;
         };
         let is_spent = |slot: &ArcSwapOption<Entry<V>>| {
@@ -115,10 +136,11 @@ impl<V: Clone + Weigh> SeenTokens<V> {
                         && (entry.key.keys != key.keys || *entry.token == *token))
             })
         };
-        let place = places(tag)
-            .find(|place| slots.get(*place).is_some_and(is_spent))
+        let way = spot
+            .ways()
+            .find(|way| slots.get(*way).is_some_and(is_spent))
             .unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed) % WAYS);
-        if let (Some(place_tag), Some(slot)) = (tags.get(place), slots.get(place)) {
+        if let (Some(tag), Some(slot)) = (tags.0.get(way), slots.get(way)) {
             self.release(slot.swap(None));
             if !self.reserve(weight) {
                 return;
@@ -130,12 +152,13 @@ impl<V: Clone + Weigh> SeenTokens<V> {
                 value,
                 weight,
             }))));
-            // A reader that sees the old tag misses; one that sees the new tag with the old entry compares the tokens and misses.
-            place_tag.store(tag, Ordering::Relaxed);
+            // A reader that sees the old tag misses; one that sees the new tag with the old entry
+            // compares the tokens and misses.
+            tag.store(spot.tag, Ordering::Relaxed);
         }
     }
 
-    /// Makes room by forgetting others, whichever come next in turn.
+    /// Makes room by forgetting the entries that come next in turn.
     fn reserve(&self, weight: usize) -> bool {
         let add = |total: usize| {
             let total = total.checked_add(weight)?;
@@ -176,24 +199,25 @@ impl<V: Clone + Weigh> SeenTokens<V> {
         }
     }
 
-    fn tag(&self, token: &[u8]) -> u64 {
+    fn spot(&self, token: &[u8]) -> Spot {
         let mut hasher = self.hasher.build_hasher();
-        hasher.write(token);
-        // Zero marks a place that was never used.
-        hasher.finish().max(1)
-    }
-
-    #[expect(clippy::type_complexity, reason = "two rows of the same set")]
-    fn set(&self, tag: u64) -> Option<(&[AtomicU64; WAYS], &[ArcSwapOption<Entry<V>>; WAYS])> {
-        let index = usize::try_from(((tag >> 32) * SETS as u64) >> 32).ok()?;
-        Some((self.tags.get(index)?, self.slots.get(index)?))
+        hasher.write(token.last_chunk::<TAIL>().map_or(token, |tail| tail));
+        let hash = hasher.finish();
+        let [a, b, c, d, high @ ..] = hash.to_le_bytes();
+        let set = (u64::from(u32::from_le_bytes(high)) * SETS as u64) >> 32;
+        Spot {
+            set: usize::try_from(set).unwrap_or_default(),
+            tag: u32::from_le_bytes([a, b, c, d]).max(1),
+        }
     }
 }
 
-/// The places of a set, beginning with the one that a token with this tag most likely has.
-fn places(tag: u64) -> impl Iterator<Item = usize> {
-    let [.., low] = tag.to_be_bytes();
-    (0..WAYS).map(move |step| (usize::from(low) + step) % WAYS)
+impl Spot {
+    /// The ways of the set, beginning with the one that the token most likely has.
+    fn ways(self) -> impl Iterator<Item = usize> {
+        let [first, ..] = self.tag.to_le_bytes();
+        (0..WAYS).map(move |step| (usize::from(first) + step) % WAYS)
+    }
 }
 
 impl<V> std::fmt::Debug for SeenTokens<V> {
