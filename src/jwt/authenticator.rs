@@ -9,10 +9,10 @@ use super::answer;
 use super::check::TokenCheck;
 use super::encoding::Reading;
 use super::keys::Keyring;
-use super::legacy::{self, Asked, Legacy, TriggerPath};
-use super::rule::Rule;
+use super::legacy::{self, Circumstances, Legacy, TriggerPath};
+use super::rule::TokenRule;
 use super::token::without_parameters;
-use super::verified::beside;
+use super::verified::check_principal;
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
 use crate::matcher::query;
@@ -25,7 +25,7 @@ use crate::policy::Authentication;
 /// It never demands a token; policies do.
 #[derive(Debug)]
 pub struct Authenticator {
-    rules: Vec<Rule>,
+    rules: Vec<TokenRule>,
     legacy: Option<Legacy>,
     /// Headers that only this guard may set.
     outputs: Vec<HeaderName>,
@@ -51,7 +51,7 @@ impl Authenticator {
         let rules: Vec<_> = authentication
             .rules
             .iter()
-            .filter_map(|rule| Rule::compile(rule, keyring, &mut problems))
+            .filter_map(|rule| TokenRule::compile(rule, keyring, &mut problems))
             .collect();
         let legacy = authentication
             .legacy
@@ -161,23 +161,23 @@ impl Authenticator {
         let now = now
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs() as f64);
-        let asked = Asked {
+        let circumstances = Circumstances {
             path,
             is_preflight,
             reading,
         };
         let verdict = match (&self.legacy, self.rules.as_slice()) {
             (Some(legacy), []) => legacy
-                .authenticate(check, head, exchange, asked, now)
-                .and_then(|standing| {
+                .authenticate(check, head, exchange, circumstances, now)
+                .and_then(|last_good| {
                     let refuse = |_| legacy::refuse("Origin authentication failed.");
-                    beside(standing, exchange).map_err(refuse)
+                    check_principal(last_good, exchange).map_err(refuse)
                 })
                 .inspect_err(|_| check.counts.refused(None)),
             (_, _) if is_preflight => return Ok(None),
             (_, rules) => check
                 .by_rules(rules, head, reading, now)
-                .and_then(|standing| beside(standing, exchange))
+                .and_then(|last_good| check_principal(last_good, exchange))
                 .inspect_err(|refusal| check.counts.refused(Some(*refusal)))
                 .map_err(|refusal| {
                     let stripped = self.shown(&head.uri, exchange);
@@ -186,7 +186,7 @@ impl Authenticator {
                 }),
         };
         match verdict {
-            Ok(standing) => Ok(standing.map(|verified| verified.stand(head, exchange))),
+            Ok(last_good) => Ok(last_good.map(|verified| verified.publish(head, exchange))),
             Err(reply) => {
                 exchange.set_details(Arc::clone(reply.details()));
                 Err(reply)

@@ -7,18 +7,18 @@ use smallvec::SmallVec;
 use super::encoding::Reading;
 use super::keys::Counts;
 use super::refusal::Refusal;
-use super::rule::Rule;
+use super::rule::TokenRule;
 use super::seen::{EntryKey, SeenTokens};
-use super::token::{Jws, Place, verify};
-use super::verified::{Standing, Verified};
+use super::token::{Jws, Location, verify};
+use super::verified::{LastGood, Verified};
 use crate::context::Claims;
 use crate::log_limit::limited;
 
 /// What applying one rule to a request came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum RuleVerdict {
     /// The request holds no token where the rule looks.
-    Missed,
+    NoToken,
     /// All its tokens are good.
     Good,
     /// One is bad.
@@ -47,7 +47,7 @@ impl TokenCheck {
     /// whose rule failed on another token and then, when it was taken out, finds nothing any more.
     pub(crate) fn by_rules(
         &self,
-        rules: &[Rule],
+        rules: &[TokenRule],
         head: &mut Parts,
         reading: Reading,
         now: f64,
@@ -55,7 +55,7 @@ impl TokenCheck {
         if reading == Reading::Strict {
             return self.by_all_rules(rules.iter().enumerate(), head, now);
         }
-        let mut standing = Standing::default();
+        let mut last_good = LastGood::default();
         let mut worst = Refusal::Issuer;
         let mut note = |refusal| {
             if refusal != Refusal::Issuer {
@@ -64,10 +64,10 @@ impl TokenCheck {
         };
         let mut missed_all = true;
         for (index, rule) in rules.iter().enumerate() {
-            match self.apply(index, rule, head, now, &mut standing) {
-                Outcome::Good => return Ok(standing.into_verified()),
-                Outcome::Missed => {}
-                Outcome::Bad(refusal) => {
+            match self.apply(index, rule, head, now, &mut last_good) {
+                RuleVerdict::Good => return Ok(last_good.into_verified()),
+                RuleVerdict::NoToken => {}
+                RuleVerdict::Bad(refusal) => {
                     note(refusal);
                     missed_all = false;
                 }
@@ -81,18 +81,18 @@ impl TokenCheck {
         }
         // Again, on the request as it now is: tokens that were good have been taken out of it.
         for (index, rule) in rules.iter().enumerate() {
-            if let Outcome::Bad(refusal) = self.apply(index, rule, head, now, &mut standing) {
+            if let RuleVerdict::Bad(refusal) = self.apply(index, rule, head, now, &mut last_good) {
                 note(refusal);
                 return Err(worst);
             }
         }
-        Ok(standing.into_verified())
+        Ok(last_good.into_verified())
     }
 
     /// Rule J-21: every token of the request must be good by some rule, and all must speak of one principal.
     pub(crate) fn by_all_rules<'r>(
         &self,
-        rules: impl Iterator<Item = (usize, &'r Rule)>,
+        rules: impl Iterator<Item = (usize, &'r TokenRule)>,
         head: &mut Parts,
         now: f64,
     ) -> Result<Option<Verified>, Refusal> {
@@ -105,7 +105,7 @@ impl TokenCheck {
                 match self.verify(index, rule, &token, Reading::Strict, now) {
                     Ok(verified) => {
                         good.push((token, verified));
-                        taken_out.extend((!rule.forwards).then_some(found.place));
+                        taken_out.extend((!rule.forwards).then_some(found.location));
                     }
                     Err(refusal) => bad.push((token, refusal)),
                 }
@@ -116,19 +116,19 @@ impl TokenCheck {
         if let Some((_, refusal)) = known.or_else(|| bad.last()) {
             return Err(*refusal);
         }
-        let Some((token, standing)) = good.first() else {
+        let Some((token, first)) = good.first() else {
             return Ok(None);
         };
         let is_same = |(other, verified): &(Vec<u8>, Verified)| {
-            other == token || verified.is_of_principal(&standing.claims)
+            other == token || verified.is_of_principal(&first.claims)
         };
         if !good.iter().all(is_same) {
             return Err(Refusal::Ambiguous);
         }
-        for place in taken_out {
-            place.remove(head);
+        for location in taken_out {
+            location.remove(head);
         }
-        Ok(Some(standing.clone()))
+        Ok(Some(first.clone()))
     }
 
     /// Verifies every token that a rule finds, the last first. Each good one is taken out, unless the rule forwards it, and stands until
@@ -136,14 +136,14 @@ impl TokenCheck {
     pub(crate) fn apply(
         &self,
         index: usize,
-        rule: &Rule,
+        rule: &TokenRule,
         head: &mut Parts,
         now: f64,
-        standing: &mut Standing,
-    ) -> Outcome {
+        last_good: &mut LastGood,
+    ) -> RuleVerdict {
         let found = rule.find(&head.uri, &head.headers, Reading::Envoy);
         if found.is_empty() {
-            return Outcome::Missed;
+            return RuleVerdict::NoToken;
         }
         if found.len() > 1 {
             limited!(
@@ -152,37 +152,37 @@ impl TokenCheck {
                 "a request carries several tokens"
             );
         }
-        let mut outcome = Outcome::Good;
+        let mut verdict = RuleVerdict::Good;
         let mut last = None;
-        let mut taken_out = SmallVec::<[&Place; 1]>::new();
+        let mut taken_out = SmallVec::<[&Location; 1]>::new();
         for found in found.iter().rev() {
             match self.verify(index, rule, &found.token, Reading::Envoy, now) {
                 Ok(verified) => {
                     last = Some((verified, &found.token));
                     if !rule.forwards {
-                        taken_out.push(found.place);
+                        taken_out.push(found.location);
                     }
                 }
                 Err(refusal) => {
-                    outcome = Outcome::Bad(refusal);
+                    verdict = RuleVerdict::Bad(refusal);
                     break;
                 }
             }
         }
         if let Some((verified, token)) = last {
-            standing.replace(verified, token, outcome == Outcome::Good);
+            last_good.replace(verified, token, verdict == RuleVerdict::Good);
         }
-        for place in taken_out {
-            place.remove(head);
+        for location in taken_out {
+            location.remove(head);
         }
-        outcome
+        verdict
     }
 
     /// One token by one rule: as it was remembered, else by its signature.
     fn verify(
         &self,
         index: usize,
-        rule: &Rule,
+        rule: &TokenRule,
         token: &[u8],
         reading: Reading,
         now: f64,

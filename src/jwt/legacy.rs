@@ -1,11 +1,11 @@
 use http::StatusCode;
 use http::request::Parts;
 
-use super::check::{Outcome, TokenCheck};
+use super::check::{RuleVerdict, TokenCheck};
 use super::encoding::Reading;
 use super::keys::Keyring;
-use super::rule::Rule;
-use super::verified::{Standing, Verified};
+use super::rule::TokenRule;
+use super::verified::{LastGood, Verified};
 use crate::context::{Exchange, Peer};
 use crate::istio::{LegacyJwt, MtlsMode, PrincipalBinding, Problem};
 use crate::matcher::path::{self, Normalization};
@@ -23,7 +23,7 @@ pub(crate) struct Legacy {
 
 #[derive(Debug)]
 struct Origin {
-    rule: Rule,
+    rule: TokenRule,
     triggers: Triggers,
 }
 
@@ -46,7 +46,7 @@ impl Legacy {
         })
     }
 
-    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &TokenRule> {
         self.origins.iter().map(|origin| &origin.rule)
     }
 
@@ -59,13 +59,13 @@ impl Legacy {
         check: &TokenCheck,
         head: &mut Parts,
         exchange: &Exchange,
-        asked: Asked<'_>,
+        circumstances: Circumstances<'_>,
         now: f64,
     ) -> Result<Option<Verified>, LocalReply> {
         if self.demands_peer && exchange.peer().and_then(Peer::certificate).is_none() {
             return Err(refuse("Peer authentication failed."));
         }
-        if asked.is_preflight {
+        if circumstances.is_preflight {
             return Ok(None);
         }
         if self.origins.is_empty() {
@@ -75,19 +75,22 @@ impl Legacy {
                 false => Ok(None),
             };
         }
-        if asked.reading == Reading::Strict {
-            return self.authenticate_strictly(check, head, exchange, asked, now);
+        if circumstances.reading == Reading::Strict {
+            return self.authenticate_strictly(check, head, exchange, circumstances, now);
         }
         let mut triggered = false;
         for (index, origin) in self.origins.iter().enumerate() {
-            if !asked.path.triggers(&origin.triggers, head, exchange) {
+            if !circumstances
+                .path
+                .triggers(&origin.triggers, head, exchange)
+            {
                 continue;
             }
             triggered = true;
-            let mut standing = Standing::default();
-            let outcome = check.apply(index, &origin.rule, head, now, &mut standing);
-            if outcome == Outcome::Good {
-                return Ok(standing.into_verified());
+            let mut last_good = LastGood::default();
+            let verdict = check.apply(index, &origin.rule, head, now, &mut last_good);
+            if verdict == RuleVerdict::Good {
+                return Ok(last_good.into_verified());
             }
         }
         if triggered && !self.origin_is_optional {
@@ -103,12 +106,16 @@ impl Legacy {
         check: &TokenCheck,
         head: &mut Parts,
         exchange: &Exchange,
-        asked: Asked<'_>,
+        circumstances: Circumstances<'_>,
         now: f64,
     ) -> Result<Option<Verified>, LocalReply> {
         let origins = self.origins.iter().enumerate();
         let triggered: Vec<_> = origins
-            .filter(|(_, origin)| asked.path.triggers(&origin.triggers, head, exchange))
+            .filter(|(_, origin)| {
+                circumstances
+                    .path
+                    .triggers(&origin.triggers, head, exchange)
+            })
             .map(|(index, origin)| (index, &origin.rule))
             .collect();
         let may_miss = self.origin_is_optional || triggered.is_empty();
@@ -121,13 +128,13 @@ impl Legacy {
 
 /// How a request asks to be let in.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'p> {
+pub(crate) struct Circumstances<'p> {
     pub(crate) path: TriggerPath<'p>,
     pub(crate) is_preflight: bool,
     pub(crate) reading: Reading,
 }
 
-/// The path that trigger rules are asked about.
+/// The path that trigger rules match.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TriggerPath<'p> {
     /// This one, which the guard in front of us has normalized; the URI's own where it names none.
@@ -171,7 +178,7 @@ impl Origin {
         keyring: &mut Keyring,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
-        let mut rule = Rule::compile(&origin.rule, keyring, problems)?;
+        let mut rule = TokenRule::compile(&origin.rule, keyring, problems)?;
         rule.forwards = true;
         // The conditions of a legacy policy split every claim themselves.
         rule.space_delimited.clear();

@@ -5,18 +5,18 @@ use smallvec::SmallVec;
 
 use super::effect::{self, ClaimHeader};
 use super::encoding::Reading;
-use super::keys::{Home, Jwks, KeySet, KeySource, Keyring};
-use super::token::{Demands, Found, Place};
+use super::keys::{Jwks, KeyOwner, KeySet, KeySource, Keyring};
+use super::token::{Demands, Found, Location};
 use crate::istio::{JwtRule, Problem, Text};
 use crate::policy::{fold_audience, rule_problems};
 
 /// One `jwtRules` entry, ready to be applied.
 #[derive(Clone, Debug)]
-pub(crate) struct Rule {
+pub(crate) struct TokenRule {
     pub(crate) demands: Demands,
     pub(crate) jwks: Jwks,
     /// In Envoy's order: headers by name and prefix, parameters by name, cookies by name.
-    places: Vec<Place>,
+    locations: Vec<Location>,
     pub(crate) forwards: bool,
     pub(crate) payload_header: Option<HeaderName>,
     pub(crate) claim_headers: Vec<ClaimHeader>,
@@ -24,7 +24,7 @@ pub(crate) struct Rule {
     pub(crate) space_delimited: Vec<Box<str>>,
 }
 
-impl Rule {
+impl TokenRule {
     /// Checks and prepares a rule. What is wrong is added to `problems`.
     pub(crate) fn compile(
         rule: &JwtRule,
@@ -37,7 +37,7 @@ impl Rule {
             return None;
         }
         let jwks = compile_keys(rule, keyring, problems);
-        let places = compile_places(rule, problems);
+        let locations = compile_locations(rule, problems);
         let payload_header = rule
             .output_payload_to_header
             .as_ref()
@@ -62,7 +62,7 @@ impl Rule {
                     .collect(),
             },
             jwks: jwks?,
-            places: places?,
+            locations: locations?,
             forwards: rule.forward_original_token,
             payload_header: match payload_header {
                 None => None,
@@ -73,7 +73,7 @@ impl Rule {
         })
     }
 
-    /// The tokens of a request, in the order of the rule's places.
+    /// The tokens of a request, in the order of the rule's locations.
     pub(crate) fn find<'r, 'p>(
         &'p self,
         uri: &'r Uri,
@@ -81,8 +81,8 @@ impl Rule {
         reading: Reading,
     ) -> SmallVec<[Found<'r, 'p>; 1]> {
         let mut found = SmallVec::new();
-        for place in &self.places {
-            place.find(uri, headers, reading, &mut found);
+        for location in &self.locations {
+            location.find(uri, headers, reading, &mut found);
         }
         found
     }
@@ -101,8 +101,8 @@ impl Rule {
 
     /// Query parameters that may hold a token.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = &str> {
-        self.places.iter().filter_map(|place| match place {
-            Place::Parameter(name) => Some(name.as_ref()),
+        self.locations.iter().filter_map(|location| match location {
+            Location::Parameter(name) => Some(name.as_ref()),
             _ => None,
         })
     }
@@ -141,7 +141,7 @@ fn compile_keys(
             return None;
         }
     };
-    match keyring.remote(source, rule.timeout, Home::of(rule)) {
+    match keyring.remote(source, rule.timeout, KeyOwner::from_rule(rule)) {
         Ok(jwks) => Some(jwks),
         Err(message) => {
             problems.push(Problem::new(at.clone(), field, message));
@@ -150,7 +150,7 @@ fn compile_keys(
     }
 }
 
-fn compile_places(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<Place>> {
+fn compile_locations(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<Location>> {
     let mut headers = Vec::new();
     for location in &rule.from_headers {
         match HeaderName::from_bytes(location.name.as_bytes()) {
@@ -170,16 +170,20 @@ fn compile_places(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<Pla
         names.dedup();
         names
     };
-    let mut places: Vec<_> = headers
+    let mut locations: Vec<_> = headers
         .into_iter()
-        .map(|(name, prefix)| Place::header(name, prefix))
+        .map(|(name, prefix)| Location::header(name, prefix))
         .collect();
-    places.extend(sorted(&rule.from_params).into_iter().map(Place::Parameter));
-    places.extend(sorted(&rule.from_cookies).into_iter().map(Place::Cookie));
-    if places.is_empty() {
-        places = Place::defaults();
+    locations.extend(
+        sorted(&rule.from_params)
+            .into_iter()
+            .map(Location::Parameter),
+    );
+    locations.extend(sorted(&rule.from_cookies).into_iter().map(Location::Cookie));
+    if locations.is_empty() {
+        locations = Location::defaults();
     }
-    Some(places)
+    Some(locations)
 }
 
 /// The name as HTTP's library has it; which names a claim may fill was checked before.

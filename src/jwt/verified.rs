@@ -19,7 +19,7 @@ pub(crate) struct Verified {
 
 impl Verified {
     /// Tells the application and policy of the token, both: it is the one decision about whose request this is.
-    pub(crate) fn stand(self, head: &mut Parts, exchange: &Exchange) -> Claims {
+    pub(crate) fn publish(self, head: &mut Parts, exchange: &Exchange) -> Claims {
         if let Some(headers) = self.headers {
             for (name, value) in headers.iter() {
                 head.headers.insert(name.clone(), value.clone());
@@ -49,13 +49,13 @@ impl Weigh for Verified {
 
 /// The token that was found good last: it stands until another one does.
 #[derive(Default)]
-pub(crate) struct Standing {
+pub(crate) struct LastGood {
     verified: Option<Verified>,
     /// The token itself, as long as another rule may find it.
     token: Vec<u8>,
 }
 
-impl Standing {
+impl LastGood {
     /// Lets another token stand; where it is the same one, found by another rule, the headers of both rules are its own.
     pub(crate) fn replace(&mut self, mut verified: Verified, token: &[u8], is_final: bool) {
         if let Some(before) = self.verified.take()
@@ -75,16 +75,16 @@ impl Standing {
 }
 
 /// A guard further out may have found a token, whose claims are what policy sees: headers of another user must not stand beside them.
-pub(crate) fn beside(
-    standing: Option<Verified>,
+pub(crate) fn check_principal(
+    last_good: Option<Verified>,
     exchange: &Exchange,
 ) -> Result<Option<Verified>, Refusal> {
-    match (&standing, exchange.claims()) {
+    match (&last_good, exchange.claims()) {
         (Some(verified), Some(known))
             if verified.claims.payload() != known.payload() && !verified.is_of_principal(known) =>
         {
             Err(Refusal::Ambiguous)
         }
-        _ => Ok(standing),
+        _ => Ok(last_good),
     }
 }

@@ -18,7 +18,7 @@ use tower_service::Service;
 use super::key_set::{KeySet, KeySetError};
 use super::key_source::{KeySource, check_uri};
 use super::keyring::{Jwks, WeakJwks};
-use super::remote::Remote;
+use super::remote::RemoteKeys;
 use super::schedule::{Clocks, Schedule, rest};
 use crate::error_chain::ErrorChain;
 use crate::istio::shown_uri;
@@ -112,14 +112,14 @@ impl<S> Fetcher<S> {
             poll_fn(
                 |cx| match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))) {
                     Ok(poll) => poll,
-                    Err(_) => Poll::Ready(Ok(Err(Kind::Panicked))),
+                    Err(_) => Poll::Ready(Ok(Err(FetchFailure::Panicked))),
                 },
             )
             .await
-            .unwrap_or(Err(Kind::Timeout))
+            .unwrap_or(Err(FetchFailure::Timeout))
         };
         let published = fetched.and_then(|(text, max_age)| {
-            let keys = KeySet::parse(&text).map_err(Kind::Keys)?;
+            let keys = KeySet::parse(&text).map_err(FetchFailure::Keys)?;
             if keys.private() > 0 {
                 tracing::error!(source = %remote.source, "an issuer publishes private keys");
             }
@@ -130,9 +130,9 @@ impl<S> Fetcher<S> {
             Ok(max_age)
         });
         remote.count(published.is_ok());
-        published.map_err(|kind| FetchError {
+        published.map_err(|failure| FetchError {
             uri: remote.source.to_string(),
-            kind,
+            failure,
         })
     }
 }
@@ -140,8 +140,8 @@ impl<S> Fetcher<S> {
 /// The text of a key set, by way of the discovery document when the source is one.
 async fn download<S, ReqBody, ResBody>(
     client: &mut S,
-    remote: &Remote,
-) -> Result<(String, Option<Duration>), Kind>
+    remote: &RemoteKeys,
+) -> Result<(String, Option<Duration>), FetchFailure>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -149,7 +149,7 @@ where
     ResBody: Body,
     ResBody::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let first = check_uri(&remote.source.uri(), remote.http).map_err(Kind::Discovery)?;
+    let first = check_uri(&remote.source.uri(), remote.http).map_err(FetchFailure::Discovery)?;
     let uri = match &remote.source {
         KeySource::Uri(_) => first,
         KeySource::Discovery(_) => {
@@ -165,8 +165,8 @@ where
                 .and_then(|members| members.get("jwks_uri"));
             let uri = uri
                 .and_then(Value::as_str)
-                .ok_or_else(|| Kind::Discovery("no `jwks_uri`".into()))?;
-            check_uri(uri, http).map_err(Kind::Discovery)?
+                .ok_or_else(|| FetchFailure::Discovery("no `jwks_uri`".into()))?;
+            check_uri(uri, http).map_err(FetchFailure::Discovery)?
         }
     };
     get(client, uri).await
@@ -175,7 +175,7 @@ where
 async fn get<S, ReqBody, ResBody>(
     client: &mut S,
     uri: Uri,
-) -> Result<(String, Option<Duration>), Kind>
+) -> Result<(String, Option<Duration>), FetchFailure>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -185,7 +185,7 @@ where
 {
     let failed = {
         let uri = uri.clone();
-        move |error: Box<dyn Error + Send + Sync>| Kind::Client(told(&*error, &uri))
+        move |error: Box<dyn Error + Send + Sync>| FetchFailure::Client(redacted(&*error, &uri))
     };
     let request = Request::get(uri)
         .header(header::ACCEPT, "application/json")
@@ -200,7 +200,7 @@ where
         .map_err(|error| failed(error.into()))?;
     // A redirect is not followed: it could lead anywhere (rule J-47).
     if response.status() != StatusCode::OK {
-        return Err(Kind::Status(response.status()));
+        return Err(FetchFailure::Status(response.status()));
     }
     let max_age = max_age(response.headers());
     let mut body = pin!(response.into_body());
@@ -211,7 +211,7 @@ where
             continue;
         };
         if text.len() + data.remaining() > MAX_BYTES {
-            return Err(Kind::TooLarge);
+            return Err(FetchFailure::TooLarge);
         }
         while data.has_remaining() {
             let chunk = data.chunk();
@@ -225,10 +225,10 @@ where
 }
 
 /// What a client says went wrong, level by level. Many say which URI, too, and whole: it is shown as elsewhere.
-fn told(error: &dyn Error, uri: &Uri) -> Told {
-    Told {
+fn redacted(error: &dyn Error, uri: &Uri) -> RedactedError {
+    RedactedError {
         text: shown(error.to_string(), uri),
-        cause: error.source().map(|cause| Box::new(told(cause, uri))),
+        cause: error.source().map(|cause| Box::new(redacted(cause, uri))),
     }
 }
 
@@ -270,12 +270,12 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 #[derive(Debug)]
 pub struct FetchError {
     uri: String,
-    kind: Kind,
+    failure: FetchFailure,
 }
 
 #[derive(Debug)]
-enum Kind {
-    Client(Told),
+enum FetchFailure {
+    Client(RedactedError),
     Discovery(String),
     Keys(KeySetError),
     Panicked,
@@ -286,7 +286,7 @@ enum Kind {
 
 /// One level of a client's error, without what is secret in the URI.
 #[derive(Debug)]
-struct Told {
+struct RedactedError {
     text: String,
     cause: Option<Box<Self>>,
 }
@@ -294,39 +294,39 @@ struct Told {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.uri)?;
-        match &self.kind {
-            Kind::Client(_) => f.write_str("the request failed"),
-            Kind::Discovery(message) => write!(f, "discovery of the keys: {message}"),
-            Kind::Keys(_) => f.write_str("the answer is no set of keys"),
-            Kind::Panicked => f.write_str("the client panicked"),
-            Kind::Status(status) => write!(f, "answered {status}"),
-            Kind::Timeout => f.write_str("took too long"),
-            Kind::TooLarge => write!(f, "more than {MAX_BYTES} bytes"),
+        match &self.failure {
+            FetchFailure::Client(_) => f.write_str("the request failed"),
+            FetchFailure::Discovery(message) => write!(f, "discovery of the keys: {message}"),
+            FetchFailure::Keys(_) => f.write_str("the answer is no set of keys"),
+            FetchFailure::Panicked => f.write_str("the client panicked"),
+            FetchFailure::Status(status) => write!(f, "answered {status}"),
+            FetchFailure::Timeout => f.write_str("took too long"),
+            FetchFailure::TooLarge => write!(f, "more than {MAX_BYTES} bytes"),
         }
     }
 }
 
 impl Error for FetchError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.kind {
-            Kind::Client(told) => Some(told),
-            Kind::Keys(error) => Some(error),
-            Kind::Discovery(_)
-            | Kind::Panicked
-            | Kind::Status(_)
-            | Kind::Timeout
-            | Kind::TooLarge => None,
+        match &self.failure {
+            FetchFailure::Client(redacted) => Some(redacted),
+            FetchFailure::Keys(error) => Some(error),
+            FetchFailure::Discovery(_)
+            | FetchFailure::Panicked
+            | FetchFailure::Status(_)
+            | FetchFailure::Timeout
+            | FetchFailure::TooLarge => None,
         }
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for RedactedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl Error for Told {
+impl Error for RedactedError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.as_deref().map(|cause| cause as _)
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::key::Key;
 use crate::jwt::Refusal;
 use crate::jwt::encoding::Reading;
-use crate::policy::{KeySetFault as Kind, Unfit, keys};
+use crate::policy::{KeySetFault, Unfit, keys};
 
 /// Keys that are tried on a token which names none.
 const MAX_CANDIDATES: usize = 8;
@@ -54,7 +54,7 @@ impl KeySet {
             }
         }
         if parsed.keys.is_empty() {
-            return Err(KeySetError(Kind::NoUsableKey));
+            return Err(KeySetError(KeySetFault::NoUsableKey));
         }
         parsed.doubled = doubled(&parsed.keys);
         Ok(parsed)
@@ -143,7 +143,7 @@ impl fmt::Debug for KeySet {
 
 /// Why a JWK set was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeySetError(Kind);
+pub struct KeySetError(KeySetFault);
 
 impl fmt::Display for KeySetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use super::counts::Counts;
 use super::key_set::KeySet;
 use super::key_source::{KeySource, check_uri};
-use super::remote::{Held, Remote};
+use super::remote::{FetchedKeys, RemoteKeys};
 use crate::istio::JwtRule;
 use crate::jwt::Refusal;
 use crate::policy::PlainHttp;
@@ -19,25 +19,28 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The keys of one issuer: inline ones, or a cell that a [`Fetcher`](super::Fetcher) fills. Clones share the cell.
 #[derive(Clone)]
 pub struct Jwks {
-    cell: Arc<Cell>,
+    cell: Arc<KeyCell>,
     /// Whoever uses the keys; `None` in the hands of whoever fetches them.
-    seat: Option<Arc<Seat>>,
+    key_use: Option<Arc<KeyUse>>,
 }
 
-enum Cell {
+enum KeyCell {
     Inline(KeySet),
-    Remote(Remote),
+    Remote(RemoteKeys),
 }
 
 impl Jwks {
     /// Keys that never change.
     #[must_use]
     pub fn inline(keys: KeySet) -> Self {
-        Self::new(Arc::new(Cell::Inline(keys)))
+        Self::new(Arc::new(KeyCell::Inline(keys)))
     }
 
-    fn new(cell: Arc<Cell>) -> Self {
-        Self { cell, seat: None }
+    fn new(cell: Arc<KeyCell>) -> Self {
+        Self {
+            cell,
+            key_use: None,
+        }
     }
 
     /// Where the keys are fetched; `None` for inline ones.
@@ -61,22 +64,22 @@ impl Jwks {
     /// How many fetches have ended, and how many of them failed.
     #[must_use]
     pub fn fetches(&self) -> (u64, u64) {
-        self.remote().map_or((0, 0), Remote::fetches)
+        self.remote().map_or((0, 0), RemoteKeys::fetches)
     }
 
     pub(crate) fn downgrade(&self) -> WeakJwks {
         WeakJwks(Arc::downgrade(&self.cell))
     }
 
-    pub(crate) fn remote(&self) -> Option<&Remote> {
+    pub(crate) fn remote(&self) -> Option<&RemoteKeys> {
         self.cell.remote()
     }
 
     /// A number that changes whenever the keys do; `None` when there are no keys that count.
     pub(crate) fn generation(&self, now: f64) -> Option<u64> {
         match &*self.cell {
-            Cell::Inline(_) => Some(0),
-            Cell::Remote(remote) => remote.read(self.before(), now, |held| held.generation),
+            KeyCell::Inline(_) => Some(0),
+            KeyCell::Remote(remote) => remote.read(self.before(), now, |held| held.generation),
         }
     }
 
@@ -87,9 +90,9 @@ impl Jwks {
         check: impl FnOnce(&KeySet) -> Result<(), Refusal>,
     ) -> Result<u64, Refusal> {
         match &*self.cell {
-            Cell::Inline(keys) => check(keys).map(|()| 0),
-            Cell::Remote(remote) => {
-                let read = |held: &Held| check(&held.keys).map(|()| held.generation);
+            KeyCell::Inline(keys) => check(keys).map(|()| 0),
+            KeyCell::Remote(remote) => {
+                let read = |held: &FetchedKeys| check(&held.keys).map(|()| held.generation);
                 let verdict = remote
                     .read(self.before(), now, read)
                     .unwrap_or(Err(Refusal::NoKeySet));
@@ -101,22 +104,22 @@ impl Jwks {
         }
     }
 
-    fn before(&self) -> Option<&Held> {
-        self.seat.as_deref()?.before.as_deref()
+    fn before(&self) -> Option<&FetchedKeys> {
+        self.key_use.as_deref()?.before.as_deref()
     }
 }
 
 impl fmt::Debug for Jwks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.cell {
-            Cell::Inline(keys) => f.debug_tuple("Jwks").field(keys).finish(),
-            Cell::Remote(remote) => f.debug_tuple("Jwks").field(&remote.source).finish(),
+            KeyCell::Inline(keys) => f.debug_tuple("Jwks").field(keys).finish(),
+            KeyCell::Remote(remote) => f.debug_tuple("Jwks").field(&remote.source).finish(),
         }
     }
 }
 
-impl Cell {
-    fn remote(&self) -> Option<&Remote> {
+impl KeyCell {
+    fn remote(&self) -> Option<&RemoteKeys> {
         match self {
             Self::Inline(_) => None,
             Self::Remote(remote) => Some(remote),
@@ -125,35 +128,35 @@ impl Cell {
 }
 
 /// The rules of one issuer in one resource that have their keys from one place. It lives as long as they do.
-struct Seat {
-    cell: Arc<Cell>,
+struct KeyUse {
+    cell: Arc<KeyCell>,
     /// Keys of the place before, which serve until this one has answered once (rule J-48).
-    before: Option<Arc<Held>>,
+    before: Option<Arc<FetchedKeys>>,
 }
 
-impl Seat {
+impl KeyUse {
     /// What serves here.
-    fn keys(&self) -> Option<Arc<Held>> {
+    fn keys(&self) -> Option<Arc<FetchedKeys>> {
         let own = self.cell.remote()?.held();
         own.or_else(|| self.before.clone())
     }
 
     fn waits(&self) -> bool {
-        let answered = self.cell.remote().and_then(Remote::held).is_some();
+        let answered = self.cell.remote().and_then(RemoteKeys::held).is_some();
         self.before.is_some() && !answered
     }
 }
 
 /// One issuer in one resource: whose keys stay the same keys when their address moves.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Home {
+pub(crate) struct KeyOwner {
     resource: Arc<str>,
     issuer: Option<Box<str>>,
 }
 
-impl Home {
+impl KeyOwner {
     /// `None` for a rule that is part of no resource.
-    pub(crate) fn of(rule: &JwtRule) -> Option<Self> {
+    pub(crate) fn from_rule(rule: &JwtRule) -> Option<Self> {
         Some(Self {
             resource: Arc::clone(rule.within.resource()?),
             issuer: rule.issuer.as_deref().map(Box::from),
@@ -163,22 +166,25 @@ impl Home {
 
 /// Keys whose address has moved, for whoever shows them. Clones are one.
 #[derive(Clone, Default)]
-pub struct Moved(Arc<ArcSwap<Vec<Weak<Seat>>>>);
+pub struct Moved(Arc<ArcSwap<Vec<Weak<KeyUse>>>>);
 
 impl Moved {
-    fn add(&self, seat: &Arc<Seat>) {
-        let seats = self.0.load();
-        let living = seats.iter().filter(|seat| seat.strong_count() > 0).cloned();
-        let seats = living.chain([Arc::downgrade(seat)]).collect();
-        self.0.store(Arc::new(seats));
+    fn add(&self, key_use: &Arc<KeyUse>) {
+        let uses = self.0.load();
+        let living = uses
+            .iter()
+            .filter(|key_use| key_use.strong_count() > 0)
+            .cloned();
+        let uses = living.chain([Arc::downgrade(key_use)]).collect();
+        self.0.store(Arc::new(uses));
     }
 
     /// In how many resources an issuer's new address has not answered yet, so that the keys of the one before serve.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        let seats = self.0.load();
-        let living = seats.iter().filter_map(Weak::upgrade);
-        living.filter(|seat| seat.waits()).count()
+        let uses = self.0.load();
+        let living = uses.iter().filter_map(Weak::upgrade);
+        living.filter(|key_use| key_use.waits()).count()
     }
 }
 
@@ -195,7 +201,7 @@ impl fmt::Debug for Moved {
 #[derive(Default)]
 pub struct Keyring {
     remote: BTreeMap<KeySource, WeakJwks>,
-    seats: BTreeMap<Home, Vec<Weak<Seat>>>,
+    uses: BTreeMap<KeyOwner, Vec<Weak<KeyUse>>>,
     moved: Moved,
     unfetched: Vec<Jwks>,
     http: PlainHttp,
@@ -203,7 +209,7 @@ pub struct Keyring {
 }
 
 /// Keys that may be gone.
-pub(crate) struct WeakJwks(Weak<Cell>);
+pub(crate) struct WeakJwks(Weak<KeyCell>);
 
 impl WeakJwks {
     pub(crate) fn upgrade(&self) -> Option<Jwks> {
@@ -264,9 +270,9 @@ impl Keyring {
     /// The key sets that were added since the last call and that rules use: each wants a [`Fetcher`](super::Fetcher) of its own.
     #[must_use]
     pub fn take_unfetched(&mut self) -> Vec<Jwks> {
-        self.seats.retain(|_, seats| {
-            seats.retain(|seat| seat.strong_count() > 0);
-            !seats.is_empty()
+        self.uses.retain(|_, uses| {
+            uses.retain(|key_use| key_use.strong_count() > 0);
+            !uses.is_empty()
         });
         let mut added = std::mem::take(&mut self.unfetched);
         // Rules that were refused leave theirs to nobody.
@@ -274,7 +280,8 @@ impl Keyring {
         added
     }
 
-    /// The key set of a source, for a rule of this home; a new one starts with the keys that the home had from another place, if it had any.
+    /// The key set of a source, for a rule of this owner. Until a new one has been fetched, the keys
+    /// serve that the owner had from another address, if it had any.
     ///
     /// # Errors
     ///
@@ -283,54 +290,57 @@ impl Keyring {
         &mut self,
         source: KeySource,
         timeout: Option<Duration>,
-        home: Option<Home>,
+        owner: Option<KeyOwner>,
     ) -> Result<Jwks, String> {
         check_uri(&source.uri(), self.http)?;
         let mut jwks = match self.remote.get(&source).and_then(WeakJwks::upgrade) {
             Some(jwks) => jwks,
             None => self.add(source, timeout.unwrap_or(TIMEOUT)),
         };
-        jwks.seat = home.map(|home| self.seat(home, &jwks.cell));
+        jwks.key_use = owner.map(|owner| self.key_use(owner, &jwks.cell));
         Ok(jwks)
     }
 
     fn add(&mut self, source: KeySource, timeout: Duration) -> Jwks {
-        let remote = Remote::new(source.clone(), timeout, self.http);
-        let jwks = Jwks::new(Arc::new(Cell::Remote(remote)));
+        let remote = RemoteKeys::new(source.clone(), timeout, self.http);
+        let jwks = Jwks::new(Arc::new(KeyCell::Remote(remote)));
         self.remote.retain(|_, weak| weak.0.strong_count() > 0);
         self.remote.insert(source, jwks.downgrade());
         self.unfetched.push(jwks.clone());
         jwks
     }
 
-    /// The seat of a home at these keys. With more than one other place that the home has keys from, nobody can tell which has moved.
-    fn seat(&mut self, home: Home, cell: &Arc<Cell>) -> Arc<Seat> {
-        let seats = self.seats.entry(home).or_default();
-        seats.retain(|seat| seat.strong_count() > 0);
-        let living: Vec<_> = seats.iter().filter_map(Weak::upgrade).collect();
-        let own = living.iter().find(|seat| Arc::ptr_eq(&seat.cell, cell));
-        if let Some(seat) = own {
-            return Arc::clone(seat);
+    /// The use that an owner makes of these keys. An owner that uses keys of several other
+    /// addresses gets none of them to begin with: which address has moved is not known.
+    fn key_use(&mut self, owner: KeyOwner, cell: &Arc<KeyCell>) -> Arc<KeyUse> {
+        let uses = self.uses.entry(owner).or_default();
+        uses.retain(|key_use| key_use.strong_count() > 0);
+        let living: Vec<_> = uses.iter().filter_map(Weak::upgrade).collect();
+        let own = living
+            .iter()
+            .find(|key_use| Arc::ptr_eq(&key_use.cell, cell));
+        if let Some(key_use) = own {
+            return Arc::clone(key_use);
         }
         let before = match living.as_slice() {
             [only] => only.keys(),
             _ => None,
         };
-        let seat = Arc::new(Seat {
+        let key_use = Arc::new(KeyUse {
             cell: Arc::clone(cell),
             before: before.map(|held| Arc::new(held.elsewhere())),
         });
-        if seat.waits() {
-            let source = |cell: &Cell| cell.remote().map(|remote| remote.source.to_string());
+        if key_use.waits() {
+            let source = |cell: &KeyCell| cell.remote().map(|remote| remote.source.to_string());
             tracing::warn!(
-                before = living.first().and_then(|seat| source(&seat.cell)),
+                before = living.first().and_then(|key_use| source(&key_use.cell)),
                 now = source(cell),
                 "the address of an issuer's keys has moved; the keys from before serve until it answers, for a day at most"
             );
-            self.moved.add(&seat);
+            self.moved.add(&key_use);
         }
-        seats.push(Arc::downgrade(&seat));
-        seat
+        uses.push(Arc::downgrade(&key_use));
+        key_use
     }
 }
 

@@ -14,6 +14,6 @@ pub use counts::Counts;
 pub use fetch::{FetchError, Fetcher};
 pub use key_set::{KeySet, KeySetError};
 pub use key_source::KeySource;
-pub(crate) use keyring::Home;
+pub(crate) use keyring::KeyOwner;
 pub use keyring::{Jwks, Keyring, Moved};
 pub(crate) use verifier::algorithm;

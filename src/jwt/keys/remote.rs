@@ -19,12 +19,12 @@ const ASK_EVERY: u64 = 30;
 const ELSEWHERE: u64 = u64::MAX;
 
 /// The keys that a fetcher brings from one place.
-pub(crate) struct Remote {
+pub(crate) struct RemoteKeys {
     pub(crate) source: KeySource,
     pub(crate) timeout: Duration,
     /// Over what it may be fetched.
     pub(crate) http: PlainHttp,
-    held: ArcSwapOption<Held>,
+    held: ArcSwapOption<FetchedKeys>,
     generation: AtomicU64,
     asked: AtomicU64,
     /// What the clock of whoever asked last said, until the fetch begins; 0: nobody asked.
@@ -37,7 +37,7 @@ pub(crate) struct Remote {
 
 /// Keys that were fetched.
 #[derive(Clone)]
-pub(crate) struct Held {
+pub(crate) struct FetchedKeys {
     pub(crate) keys: Arc<KeySet>,
     /// What they were parsed from.
     text: Arc<str>,
@@ -56,7 +56,7 @@ enum Age {
     TooOld,
 }
 
-impl Held {
+impl FetchedKeys {
     /// The keys count in another place until that one answers.
     pub(crate) fn elsewhere(&self) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl Held {
     }
 }
 
-impl Remote {
+impl RemoteKeys {
     pub(crate) fn new(source: KeySource, timeout: Duration, http: PlainHttp) -> Self {
         Self {
             source,
@@ -101,16 +101,16 @@ impl Remote {
     }
 
     /// The keys that were fetched last, whether or not they still count.
-    pub(crate) fn held(&self) -> Option<Arc<Held>> {
+    pub(crate) fn held(&self) -> Option<Arc<FetchedKeys>> {
         self.held.load_full()
     }
 
     /// Reads the keys if they count; `before` stands in until there are any. A clock that has jumped asks for new ones.
     pub(crate) fn read<T>(
         &self,
-        before: Option<&Held>,
+        before: Option<&FetchedKeys>,
         now: f64,
-        read: impl FnOnce(&Held) -> T,
+        read: impl FnOnce(&FetchedKeys) -> T,
     ) -> Option<T> {
         let held = self.held.load();
         let Some(held) = held.as_deref() else {
@@ -132,7 +132,7 @@ impl Remote {
                 self.generation.fetch_add(1, Ordering::Relaxed) + 1,
             ),
         };
-        self.held.store(Some(Arc::new(Held {
+        self.held.store(Some(Arc::new(FetchedKeys {
             keys,
             text: text.into(),
             generation,
@@ -188,7 +188,7 @@ impl Remote {
     }
 }
 
-impl Drop for Remote {
+impl Drop for RemoteKeys {
     /// Lets the fetcher notice that nobody uses the keys any more.
     fn drop(&mut self) {
         self.wanted.notify_one();

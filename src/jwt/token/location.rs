@@ -12,9 +12,9 @@ use crate::jwt::encoding::Reading;
 use crate::matcher::header::is_joined;
 use crate::matcher::query::{self, is_name, parameters, percent_decode};
 
-/// One place that may hold a token.
+/// One location that may hold a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     /// A header, and what stands before the token in it.
     Header {
         name: HeaderName,
@@ -28,14 +28,14 @@ pub(crate) enum Place {
     Cookie(Box<str>),
 }
 
-/// A token and the place it was found in.
+/// A token and the location it was found in.
 #[derive(Debug)]
 pub(crate) struct Found<'r, 'p> {
     pub(crate) token: Cow<'r, [u8]>,
-    pub(crate) place: &'p Place,
+    pub(crate) location: &'p Location,
 }
 
-impl Place {
+impl Location {
     /// A header location.
     pub(crate) fn header(name: HeaderName, prefix: &str) -> Self {
         Self::Header {
@@ -53,7 +53,7 @@ impl Place {
         ]
     }
 
-    /// Adds the tokens of this place to `found`.
+    /// Adds the tokens of this location to `found`.
     pub(crate) fn find<'r, 'p>(
         &'p self,
         uri: &'r Uri,
@@ -61,7 +61,12 @@ impl Place {
         reading: Reading,
         found: &mut SmallVec<[Found<'r, 'p>; 1]>,
     ) {
-        let mut push = |token: Cow<'r, [u8]>| found.push(Found { token, place: self });
+        let mut push = |token: Cow<'r, [u8]>| {
+            found.push(Found {
+                token,
+                location: self,
+            })
+        };
         match self {
             Self::Header {
                 name,
@@ -101,7 +106,7 @@ impl Place {
         }
     }
 
-    /// Takes the tokens of this place out of the request, also where axum's routers keep its target. Cookies stay, as in Envoy.
+    /// Takes the tokens of this location out of the request, also where axum's routers keep its target. Cookies stay, as in Envoy.
     pub(crate) fn remove(&self, head: &mut Parts) {
         match self {
             Self::Header { name, .. } => {

@@ -5,6 +5,6 @@ mod location;
 mod verify;
 
 pub(crate) use jws::Jws;
-pub(crate) use location::{Found, Place, without_parameters};
+pub(crate) use location::{Found, Location, without_parameters};
 pub use verify::verify_jws;
 pub(crate) use verify::{Demands, Window, verify};
