@@ -19,8 +19,9 @@ use crate::matcher::query;
 use crate::message::LocalReply;
 use crate::policy::Authentication;
 
-/// Decides which end-user tokens are good: the rules of every RequestAuthentication (or legacy Policy) that applies, with the tokens they
-/// have lately seen.
+/// Decides which end-user tokens are good: holds the rules of every RequestAuthentication (or of
+/// the legacy Policy) that applies to one port, and remembers the tokens that it has lately
+/// verified.
 ///
 /// It never demands a token; policies do.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ pub struct Authenticator {
     legacy: Option<Legacy>,
     /// Headers that only this guard may set.
     outputs: Vec<HeaderName>,
-    /// Query parameters that may hold a token, besides those that nobody shows: they must not show in replies, logs or spans.
+    /// Query parameters that may hold a token, apart from those that are never shown. They must not
+    /// appear in replies, logs or spans.
     hidden: Arc<[Box<str>]>,
     /// `None` where there are no rules.
     check: Option<TokenCheck>,
@@ -38,11 +40,12 @@ pub struct Authenticator {
 impl Authenticator {
     /// Prepares the rules of one port.
     ///
-    /// Key sets that have to be fetched are taken from `keyring`, or put on it.
+    /// Takes key sets that have to be fetched from `keyring`, or adds them to it.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the rules: inline keys that cannot be used, key URIs that are not `https`, header names that are none.
+    /// Everything that is wrong with the rules: inline keys that cannot be used, key URIs that are
+    /// not `https`, invalid header names.
     pub fn compile(
         authentication: &Authentication,
         keyring: &mut Keyring,
@@ -85,13 +88,16 @@ impl Authenticator {
         })
     }
 
-    /// The guard's step: verifies the tokens of a request by Istio's rules, takes them out as the rules say, and sets output headers.
+    /// The guard's step: verifies the tokens of a request by Istio's rules, removes them as the
+    /// rules say, and sets output headers.
     ///
-    /// The claims of a good token are left in `exchange` and returned; `None` without a token. `now` decides about expiry.
+    /// Leaves the claims of a good token in `exchange` and returns them; returns `None` without a
+    /// token. `now` decides about expiry.
     ///
     /// # Errors
     ///
-    /// The reply to give instead of calling the application: 401, or 403 for a token that is meant for others.
+    /// The reply to give instead of calling the application: 401, or 403 for a token with another
+    /// audience.
     pub fn authenticate(
         &self,
         head: &mut Parts,
@@ -101,8 +107,8 @@ impl Authenticator {
         self.step(head, exchange, now, Reading::Envoy, TriggerPath::AsSent)
     }
 
-    /// [`authenticate`](Self::authenticate), of a request whose path the guard in front of us has normalized: to this, where it is not the
-    /// URI's own.
+    /// As [`authenticate`](Self::authenticate), for a request whose path an earlier guard has
+    /// normalized. `path` is the result; `None` if it is the URI's own path.
     ///
     /// # Errors
     ///
@@ -118,8 +124,8 @@ impl Authenticator {
         self.step(head, exchange, now, Reading::Envoy, path)
     }
 
-    /// [`authenticate`](Self::authenticate) by the letter of the RFCs, where Istio is lenient: see
-    /// [`JwtLayer::strict`](super::JwtLayer::strict).
+    /// As [`authenticate`](Self::authenticate), but by the letter of the RFCs where Istio is
+    /// lenient: see [`JwtLayer::strict`](super::JwtLayer::strict).
     ///
     /// # Errors
     ///
@@ -133,7 +139,7 @@ impl Authenticator {
         self.step(head, exchange, now, Reading::Strict, TriggerPath::AsSent)
     }
 
-    /// Whether there is anything that a request can be refused by.
+    /// Whether there are rules by which a request can be refused.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn has_rules(&self) -> bool {
         self.check.is_some()
@@ -152,7 +158,7 @@ impl Authenticator {
         let Some(check) = &self.check else {
             return Ok(None);
         };
-        // A legacy Policy may be of peers alone, and take no token.
+        // A legacy Policy may concern peers alone, and take no token.
         let legacy = self.legacy.as_ref();
         if !self.rules.is_empty() || legacy.is_some_and(|it| it.rules().next().is_some()) {
             exchange.set_verifies_tokens();
@@ -194,7 +200,8 @@ impl Authenticator {
         }
     }
 
-    /// No client may set what only this guard sets, with or without a token (rule J-26); what a guard further out has told stays.
+    /// Removes headers that only this guard may set, with or without a token (rule J-26). The value
+    /// that an outer guard has set stays.
     fn take_off_outputs(&self, headers: &mut HeaderMap, exchange: &Exchange) {
         for name in &self.outputs {
             match exchange.output(name) {
@@ -208,9 +215,11 @@ impl Authenticator {
         }
     }
 
-    /// The target without query parameters that may hold a token (rule J-25): what may be logged. `None` when there is nothing to hide.
+    /// The target without the query parameters that may hold a token (rule J-25): safe to log.
+    /// `None` when there is nothing to hide.
     ///
-    /// These are the parameters in which the rules look, `access_token`, and those whose value has the form of a token.
+    /// These are the parameters where the rules look for tokens, `access_token`, and those whose
+    /// value has the form of a token.
     #[must_use]
     pub fn without_tokens(&self, target: &Uri) -> Option<Uri> {
         without_parameters(target, |key, value| {
@@ -218,7 +227,8 @@ impl Authenticator {
         })
     }
 
-    /// As [`without_tokens`](Self::without_tokens), also without the parameters in which the guards before this one look.
+    /// As [`without_tokens`](Self::without_tokens), also without the parameters where earlier
+    /// guards look.
     fn shown(&self, target: &Uri, exchange: &Exchange) -> Option<Uri> {
         without_parameters(target, |key, value| {
             let mut hidden = exchange.hidden_parameters();
@@ -232,7 +242,8 @@ impl Authenticator {
         self.hidden.iter().any(|name| query::is_name(key, name))
     }
 
-    /// Tells those outside, who see the target as it was sent, which parameters they must not show.
+    /// Records which parameters the outer layers, which see the target as it was sent, must not
+    /// show.
     pub(crate) fn hide(&self, head: &Parts, exchange: &Exchange) {
         let target = exchange
             .target()
@@ -245,7 +256,7 @@ impl Authenticator {
     }
 }
 
-/// A CORS preflight carries no credentials: browsers send none.
+/// A CORS preflight: browsers send it without credentials.
 fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     let has = |name: HeaderName| headers.get(name).is_some_and(|value| !value.is_empty());
     method == Method::OPTIONS && has(header::ORIGIN) && has(header::ACCESS_CONTROL_REQUEST_METHOD)

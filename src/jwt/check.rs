@@ -14,14 +14,14 @@ use super::verified::{LastGood, Verified};
 use crate::context::Claims;
 use crate::log_limit::limited;
 
-/// What applying one rule to a request came to.
+/// The result of applying one rule to a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RuleVerdict {
-    /// The request holds no token where the rule looks.
+    /// The request has no token where the rule looks.
     NoToken,
     /// All its tokens are good.
     Good,
-    /// One is bad.
+    /// One of its tokens is bad.
     Bad(Refusal),
 }
 
@@ -41,10 +41,12 @@ impl TokenCheck {
         }
     }
 
-    /// The algorithm for several rules: the first one whose tokens are all good decides; else every one must be good or find nothing.
+    /// Applies several rules: the first one whose tokens are all good decides. If there is none,
+    /// every rule must be good or find no token.
     ///
-    /// What stands is the token that was found good last, as in Envoy, where each one replaces the metadata of the one before: also one
-    /// whose rule failed on another token and then, when it was taken out, finds nothing any more.
+    /// The result is the token that was found good last, as in Envoy, where each good token
+    /// replaces the metadata of the one before it. That includes a good token of a rule that failed
+    /// on another token and finds none in the second pass, because the good one was removed.
     pub(crate) fn by_rules(
         &self,
         rules: &[TokenRule],
@@ -79,7 +81,7 @@ impl TokenCheck {
         if let [_] = rules {
             return Err(worst);
         }
-        // Again, on the request as it now is: tokens that were good have been taken out of it.
+        // The second pass looks at the request as it is now: good tokens have been removed.
         for (index, rule) in rules.iter().enumerate() {
             if let RuleVerdict::Bad(refusal) = self.apply(index, rule, head, now, &mut last_good) {
                 note(refusal);
@@ -89,7 +91,8 @@ impl TokenCheck {
         Ok(last_good.into_verified())
     }
 
-    /// Rule J-21: every token of the request must be good by some rule, and all must speak of one principal.
+    /// Rule J-21: every token of the request must be good by some rule, and all must name one
+    /// principal.
     pub(crate) fn by_all_rules<'r>(
         &self,
         rules: impl Iterator<Item = (usize, &'r TokenRule)>,
@@ -131,8 +134,8 @@ impl TokenCheck {
         Ok(Some(first.clone()))
     }
 
-    /// Verifies every token that a rule finds, the last first. Each good one is taken out, unless the rule forwards it, and stands until
-    /// another one does; the first bad one ends it.
+    /// Verifies every token that a rule finds, the last one first. Removes each good one, unless
+    /// the rule forwards it, and keeps it as the last good one. Stops at the first bad one.
     pub(crate) fn apply(
         &self,
         index: usize,
@@ -178,7 +181,7 @@ impl TokenCheck {
         verdict
     }
 
-    /// One token by one rule: as it was remembered, else by its signature.
+    /// Checks one token by one rule: takes the remembered result, or verifies the signature.
     fn verify(
         &self,
         index: usize,

@@ -12,7 +12,8 @@ use crate::matcher::path::{self, Normalization};
 use crate::message::LocalReply;
 use crate::policy::{LegacyAuthentication, Triggers};
 
-/// The effective `authentication.istio.io/v1alpha1` Policy: unlike a RequestAuthentication it demands a token.
+/// The effective `authentication.istio.io/v1alpha1` Policy. It demands a token, which a
+/// RequestAuthentication does not.
 #[derive(Debug)]
 pub(crate) struct Legacy {
     origins: Vec<Origin>,
@@ -50,10 +51,10 @@ impl Legacy {
         self.origins.iter().map(|origin| &origin.rule)
     }
 
-    /// The peer first, then the first triggered origin whose tokens are good; a missing token is as bad as a bad one. A CORS preflight needs
-    /// no token, but the peer that is demanded.
+    /// Checks the peer, then takes the first triggered origin whose tokens are all good. A missing
+    /// token is refused like a bad one. A CORS preflight needs the demanded peer, but no token.
     ///
-    /// What an origin found good before it failed on another token leaves nothing behind.
+    /// A good token leaves no claims if its origin then fails on another token.
     pub(crate) fn authenticate(
         &self,
         check: &TokenCheck,
@@ -69,7 +70,7 @@ impl Legacy {
             return Ok(None);
         }
         if self.origins.is_empty() {
-            // Nobody can be the principal that the policy binds to.
+            // Without origins no request has the principal that the policy binds to.
             return match self.binds_origin && !self.origin_is_optional {
                 true => Err(refuse("Origin authentication failed.")),
                 false => Ok(None),
@@ -99,8 +100,8 @@ impl Legacy {
         Ok(None)
     }
 
-    /// Every token that a triggered origin finds must be good by some of them, and all must name one principal; none may be missing only
-    /// where it is optional.
+    /// Every token that a triggered origin finds must be good by some triggered origin, and all
+    /// must name one principal. A missing token is accepted only if origins are optional.
     fn authenticate_strictly(
         &self,
         check: &TokenCheck,
@@ -126,7 +127,7 @@ impl Legacy {
     }
 }
 
-/// How a request asks to be let in.
+/// What a request's verdict depends on, apart from its head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Circumstances<'p> {
     pub(crate) path: TriggerPath<'p>,
@@ -137,10 +138,10 @@ pub(crate) struct Circumstances<'p> {
 /// The path that trigger rules match.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TriggerPath<'p> {
-    /// This one, which the guard in front of us has normalized; the URI's own where it names none.
+    /// The path as an earlier guard has normalized it; `None` if it is the URI's own path.
     Normalized(Option<&'p str>),
-    /// The one that was sent. How the configuration would have it normalized, and what a router in front of us took it for, is not known
-    /// here: a token too many is demanded rather than one too few.
+    /// The path that was sent. How the configuration would normalize it, and what an earlier router
+    /// took it for, is not known here: the policy triggers if any reading of the path does.
     AsSent,
 }
 
@@ -161,7 +162,7 @@ impl TriggerPath<'_> {
     }
 }
 
-/// The least and the most that normalization makes of a path.
+/// The least and the most that normalization changes in a path.
 const READINGS: [Normalization; 3] = [
     Normalization::Base,
     Normalization::MergeSlashes,

@@ -25,7 +25,7 @@ pub(crate) struct TokenRule {
 }
 
 impl TokenRule {
-    /// Checks and prepares a rule. What is wrong is added to `problems`.
+    /// Checks and prepares a rule. Adds what is wrong with it to `problems`.
     pub(crate) fn compile(
         rule: &JwtRule,
         keyring: &mut Keyring,
@@ -93,7 +93,7 @@ impl TokenRule {
         claims
     }
 
-    /// Headers that no client may set, because the rule does.
+    /// The headers that the rule sets, and that clients must not.
     pub(crate) fn output_headers(&self) -> impl Iterator<Item = &HeaderName> {
         let claims = self.claim_headers.iter().map(|output| &output.header);
         self.payload_header.iter().chain(claims)
@@ -186,7 +186,7 @@ fn compile_locations(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<
     Some(locations)
 }
 
-/// The name as HTTP's library has it; which names a claim may fill was checked before.
+/// The name as a `HeaderName`. Which names a claim may fill has been checked before.
 fn output_header(name: &Text, field: &str, problems: &mut Vec<Problem>) -> Option<HeaderName> {
     let header = HeaderName::from_bytes(name.as_bytes()).ok();
     if header.is_none() {

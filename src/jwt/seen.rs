@@ -1,4 +1,5 @@
-//! Tokens that were good a moment ago (rule J-28): a signature costs 15 to 40 µs, remembering it 100 ns.
+//! Remembers good tokens (rule J-28): verifying a signature takes 15 to 40 µs, finding a token here
+//! some 100 ns.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -13,15 +14,15 @@ use super::weight::{self, Weigh};
 
 /// Longer tokens are verified each time.
 const MAX_TOKEN: usize = 4 << 10;
-/// Bytes that everything which is kept takes on the heap, and what one token with its claims may take of them.
+/// The most heap bytes that all entries may take, and one entry with its claims.
 const MAX_WEIGHT: usize = 32 << 20;
 const MAX_ENTRY: usize = 64 << 10;
-/// The bytes at a token's end that decide where it is kept: signatures differ there.
+/// How many bytes at a token's end choose its set and way. They are part of the signature.
 const TAIL: usize = 32;
 const WAYS: usize = 16;
 /// 16 ways each: 9,984 tokens in all.
 const SETS: usize = 624;
-/// Slots that are looked at for something to forget, when there is no room.
+/// How many slots are searched for an entry to drop when there is no room.
 const SWEEP: usize = 256;
 
 /// A cache, bounded in tokens and in bytes, that is read without locks and without waiting. It
@@ -51,7 +52,7 @@ struct Tags([AtomicU32; WAYS]);
 
 type Slots<V> = Box<[[ArcSwapOption<Entry<V>>; WAYS]]>;
 
-/// Where a token is kept: its set, and its tag among those of the set.
+/// Where a token is kept: its set, and its tag within the set.
 #[derive(Clone, Copy)]
 struct Spot {
     set: usize,
@@ -66,7 +67,7 @@ struct Entry<V> {
     weight: usize,
 }
 
-/// Under which circumstances a token was found good.
+/// The circumstances under which a token was found good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EntryKey {
     pub(crate) rule: usize,
@@ -77,7 +78,7 @@ pub(crate) struct EntryKey {
 
 impl<V: Clone + Weigh> SeenTokens<V> {
     pub(crate) fn new() -> Self {
-        // Seeded by the standard library's random keys, so that nobody outside can aim at one set.
+        // Random keys of the standard library are the seed, so that clients cannot choose a set.
         let seed = RandomState::new().build_hasher().finish();
         Self {
             hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_random()),
@@ -89,8 +90,8 @@ impl<V: Clone + Weigh> SeenTokens<V> {
         }
     }
 
-    /// What was kept for this token, if it still counts. An entry that does not is forgotten: should
-    /// the clock go back, the token is verified anew.
+    /// The value of this token, if it is still valid. Drops an outdated entry: if the clock goes
+    /// back, the token is verified again.
     pub(crate) fn get(&self, token: &[u8], key: EntryKey, now: f64) -> Option<V> {
         let spot = self.spot(token);
         let tags = self.tags.get(spot.set)?;
@@ -114,8 +115,8 @@ impl<V: Clone + Weigh> SeenTokens<V> {
         None
     }
 
-    /// Keeps a good token: in its own old way, a free or outdated one of its set, else in place of
-    /// another token. One that takes too much room is not kept.
+    /// Keeps a good token: in its old way, in a free or outdated way of its set, or in place of
+    /// another token. Does not keep one that takes too much room.
     pub(crate) fn put(&self, token: &[u8], key: EntryKey, window: Window, now: f64, value: V) {
         if token.len() > MAX_TOKEN {
             return;
@@ -158,7 +159,7 @@ impl<V: Clone + Weigh> SeenTokens<V> {
         }
     }
 
-    /// Makes room by forgetting the entries that come next in turn.
+    /// Makes room by dropping the entries that come next in turn.
     fn reserve(&self, weight: usize) -> bool {
         let add = |total: usize| {
             let total = total.checked_add(weight)?;
@@ -182,7 +183,7 @@ impl<V: Clone + Weigh> SeenTokens<V> {
         false
     }
 
-    /// Takes an entry out, unless another is there by now.
+    /// Removes an entry, unless another has replaced it.
     fn forget(&self, slot: &ArcSwapOption<Entry<V>>, kept: &Guard<Option<Arc<Entry<V>>>>) {
         let found = slot.compare_and_swap(kept, None);
         if let (Some(found), Some(kept)) = (&*found, &**kept)
@@ -192,7 +193,7 @@ impl<V: Clone + Weigh> SeenTokens<V> {
         }
     }
 
-    /// Gives back the room of what was taken out.
+    /// Subtracts the weight of a removed entry.
     fn release(&self, entry: Option<Arc<Entry<V>>>) {
         if let Some(entry) = entry {
             self.weight.fetch_sub(entry.weight, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! base64url as Envoy reads it, and as RFC 7515 §2 writes it.
+//! Decodes base64url, as leniently as Envoy or as strictly as RFC 7515 §2.
 
 use std::borrow::Cow;
 
@@ -7,12 +7,12 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{NO_PAD, URL_SAFE_NO_PAD};
 
-/// RFC 7515: no padding, no white space, no stray bits.
+/// As RFC 7515: without padding, white space and stray bits.
 pub(crate) fn decode_strict(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// Envoy: white space is skipped, stray bits are dropped, and all of the padding may be there, never a part of it.
+/// As Envoy: skips white space, drops stray bits, and accepts padding if it is complete.
 pub(crate) fn decode_lenient(text: &[u8]) -> Option<Vec<u8>> {
     const ENVOY: GeneralPurpose =
         GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
@@ -28,7 +28,7 @@ pub(crate) fn decode_lenient(text: &[u8]) -> Option<Vec<u8>> {
     ENVOY.decode(without_padding(&dense)?).ok()
 }
 
-/// The text in front of its padding; `None` when that is not what fills the last group of four.
+/// The text without its padding; `None` when the padding does not fill the last group of four.
 fn without_padding(text: &[u8]) -> Option<&[u8]> {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let is_whole = padding == 0 || (padding <= 2 && text.len().is_multiple_of(4));

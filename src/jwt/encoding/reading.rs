@@ -1,9 +1,9 @@
 use super::base64url;
 
-/// How literally the texts are taken.
+/// How strictly texts are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// As Envoy: padding, white space and empty parts are tolerated.
+    /// As Envoy does: tolerates padding, white space and empty parts.
     Envoy,
     /// As RFC 7515 (rule J-13).
     Strict,

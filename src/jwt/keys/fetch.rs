@@ -25,13 +25,14 @@ use crate::istio::shown_uri;
 use crate::jwt::encoding::json;
 use crate::policy::{MAX_BYTES, PlainHttp};
 
-/// Nesting of a discovery document.
+/// How deep a discovery document may nest.
 const MAX_DEPTH: usize = 16;
 
 /// Keeps one remote key set fresh, through any HTTP client that is a tower service.
 ///
-/// The client decides which addresses and certificates are good; it must not follow redirects. Fetches are bounded in time (the rule's
-/// `timeout`, else 5 s) and size (1 MiB). A failed fetch keeps the keys that are there.
+/// The client decides which addresses and certificates are good; it must not follow redirects.
+/// Fetches are bounded in time (the rule's `timeout`, else 5 s) and size (1 MiB). A failed fetch
+/// keeps the keys that are there.
 #[derive(Debug)]
 pub struct Fetcher<S> {
     jwks: WeakJwks,
@@ -40,7 +41,8 @@ pub struct Fetcher<S> {
 }
 
 impl<S> Fetcher<S> {
-    /// A fetcher for keys that [`Keyring::take_unfetched`](super::Keyring::take_unfetched) handed out; `None` for inline keys.
+    /// A fetcher for keys that [`Keyring::take_unfetched`](super::Keyring::take_unfetched) handed
+    /// out; `None` for inline keys.
     #[must_use]
     pub fn new(jwks: &Jwks, client: S) -> Option<Self> {
         Some(Self {
@@ -50,9 +52,10 @@ impl<S> Fetcher<S> {
         })
     }
 
-    /// Fetches now, then every 20 minutes (or as the issuer's `cache-control` says, within 1 to 60 minutes), and when a token names a key
-    /// that is not there or comes when the keys are too old, at most every 30 seconds. After a failure it tries again soon, then ever later;
-    /// when the machine slept or its clock was set, within ten seconds. Ends when nobody uses the keys.
+    /// Fetches now, then every 20 minutes (or as the issuer's `cache-control` says, within 1 to 60
+    /// minutes), and when a token names a key that is not there or comes when the keys are too old,
+    /// at most every 30 seconds. After a failure it tries again soon, then ever later; when the
+    /// machine slept or its clock was set, within ten seconds. Ends when nobody uses the keys.
     pub async fn run<ReqBody, ResBody>(mut self)
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
@@ -108,7 +111,7 @@ impl<S> Fetcher<S> {
                 remote.timeout,
                 download(&mut self.client, remote)
             ));
-            // A client that panics is one more failed fetch (rule J-49).
+            // A panic of the client is one more failed fetch (rule J-49).
             poll_fn(
                 |cx| match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))) {
                     Ok(poll) => poll,
@@ -153,7 +156,7 @@ where
     let uri = match &remote.source {
         KeySource::Uri(_) => first,
         KeySource::Discovery(_) => {
-            // An issuer elsewhere sends nobody to this machine.
+            // A remote issuer must not send us to this machine.
             let http = match remote.http {
                 PlainHttp::Loopback if first.scheme_str() != Some("http") => PlainHttp::Refused,
                 http => http,
@@ -224,7 +227,8 @@ where
     Ok((text, max_age))
 }
 
-/// What a client says went wrong, level by level. Many say which URI, too, and whole: it is shown as elsewhere.
+/// The client's error, level by level. Many clients print the whole URI: it is shortened here as
+/// elsewhere.
 fn redacted(error: &dyn Error, uri: &Uri) -> RedactedError {
     RedactedError {
         text: shown(error.to_string(), uri),
@@ -247,7 +251,7 @@ fn shown(mut message: String, uri: &Uri) -> String {
     message
 }
 
-/// How long a reply may be kept (RFC 9111 §5.2.2); one that must not be kept at all, not at all.
+/// How long a reply may be kept (RFC 9111 §5.2.2); zero if it must not be kept.
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all(header::CACHE_CONTROL);
     let directives = lines
@@ -266,7 +270,7 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// Why keys could not be fetched. Says from where, without userinfo and query.
+/// Why keys could not be fetched. Names the URI without userinfo and query.
 #[derive(Debug)]
 pub struct FetchError {
     uri: String,

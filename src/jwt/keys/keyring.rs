@@ -13,14 +13,15 @@ use crate::istio::JwtRule;
 use crate::jwt::Refusal;
 use crate::policy::PlainHttp;
 
-/// Bound on one fetch when the rule gives none.
+/// The most time for one fetch when the rule gives none.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The keys of one issuer: inline ones, or a cell that a [`Fetcher`](super::Fetcher) fills. Clones share the cell.
+/// The keys of one issuer: inline ones, or a cell that a [`Fetcher`](super::Fetcher) fills. Clones
+/// share the cell.
 #[derive(Clone)]
 pub struct Jwks {
     cell: Arc<KeyCell>,
-    /// Whoever uses the keys; `None` in the hands of whoever fetches them.
+    /// The use that a rule makes of the keys; `None` for fetchers.
     key_use: Option<Arc<KeyUse>>,
 }
 
@@ -43,13 +44,14 @@ impl Jwks {
         }
     }
 
-    /// Where the keys are fetched; `None` for inline ones.
+    /// The address of the keys; `None` for inline ones.
     #[must_use]
     pub fn source(&self) -> Option<&KeySource> {
         self.remote().map(|remote| &remote.source)
     }
 
-    /// When the keys in use were fetched, in seconds since 1970; `None` for inline keys and before the first good fetch.
+    /// When the keys in use were fetched, in seconds since 1970; `None` for inline keys and before
+    /// the first good fetch.
     #[must_use]
     pub fn fetched(&self) -> Option<u64> {
         let held = self.remote()?.held();
@@ -75,7 +77,7 @@ impl Jwks {
         self.cell.remote()
     }
 
-    /// A number that changes whenever the keys do; `None` when there are no keys that count.
+    /// A number that changes whenever the keys do; `None` when there are no valid keys.
     pub(crate) fn generation(&self, now: f64) -> Option<u64> {
         match &*self.cell {
             KeyCell::Inline(_) => Some(0),
@@ -83,7 +85,7 @@ impl Jwks {
         }
     }
 
-    /// Runs `check` on the keys. A token that fits none of them may ask for a fetch.
+    /// Runs `check` on the keys. If no key fits the token, this may start a fetch.
     pub(crate) fn check(
         &self,
         now: f64,
@@ -127,15 +129,16 @@ impl KeyCell {
     }
 }
 
-/// The rules of one issuer in one resource that have their keys from one place. It lives as long as they do.
+/// The use of one address by the rules of one issuer in one resource. It lives as long as those
+/// rules.
 struct KeyUse {
     cell: Arc<KeyCell>,
-    /// Keys of the place before, which serve until this one has answered once (rule J-48).
+    /// Keys of the address before, which serve until this one has answered once (rule J-48).
     before: Option<Arc<FetchedKeys>>,
 }
 
 impl KeyUse {
-    /// What serves here.
+    /// The keys that are in use.
     fn keys(&self) -> Option<Arc<FetchedKeys>> {
         let own = self.cell.remote()?.held();
         own.or_else(|| self.before.clone())
@@ -147,7 +150,7 @@ impl KeyUse {
     }
 }
 
-/// One issuer in one resource: whose keys stay the same keys when their address moves.
+/// One issuer in one resource: the owner of keys stays the same when their address moves.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyOwner {
     resource: Arc<str>,
@@ -155,7 +158,7 @@ pub(crate) struct KeyOwner {
 }
 
 impl KeyOwner {
-    /// `None` for a rule that is part of no resource.
+    /// `None` for a rule that belongs to no resource.
     pub(crate) fn from_rule(rule: &JwtRule) -> Option<Self> {
         Some(Self {
             resource: Arc::clone(rule.within.resource()?),
@@ -164,7 +167,7 @@ impl KeyOwner {
     }
 }
 
-/// Keys whose address has moved, for whoever shows them. Clones are one.
+/// The keys whose address has moved, for monitoring. Clones share them.
 #[derive(Clone, Default)]
 pub struct Moved(Arc<ArcSwap<Vec<Weak<KeyUse>>>>);
 
@@ -179,7 +182,8 @@ impl Moved {
         self.0.store(Arc::new(uses));
     }
 
-    /// In how many resources an issuer's new address has not answered yet, so that the keys of the one before serve.
+    /// The number of resources in which an issuer's new address has not answered yet, so that the
+    /// keys of the one before serve.
     #[must_use]
     pub fn waiting(&self) -> usize {
         let uses = self.0.load();
@@ -194,10 +198,12 @@ impl fmt::Debug for Moved {
     }
 }
 
-/// The key sets that are fetched, by their source, so that rules and reloads share them. Kept by whoever compiles the rules.
+/// The key sets that are fetched, by their source. Rules share them, also across reloads. The owner
+/// compiles all rules with one keyring.
 ///
-/// When the `jwksUri` of an issuer changes in a resource and the rules from before are still there, their keys serve the new ones until
-/// the new URI has answered once, for a day after they were fetched at most.
+/// When the `jwksUri` of an issuer changes in a resource while the rules from before are still
+/// there, their keys serve the new rules until the new URI has answered once, but at most for a day
+/// after they were fetched.
 #[derive(Default)]
 pub struct Keyring {
     remote: BTreeMap<KeySource, WeakJwks>,
@@ -208,7 +214,7 @@ pub struct Keyring {
     counts: Counts,
 }
 
-/// Keys that may be gone.
+/// Keys that may have been dropped.
 pub(crate) struct WeakJwks(Weak<KeyCell>);
 
 impl WeakJwks {
@@ -224,21 +230,23 @@ impl fmt::Debug for WeakJwks {
 }
 
 impl Keyring {
-    /// A keyring with nothing on it.
+    /// An empty keyring.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets keys be fetched over plain HTTP too. Whoever sits on the way can then sign tokens: for tests and trusted wires only.
+    /// Accepts keys over plain HTTP from any server. An attacker on the network can then sign
+    /// tokens: for tests and trusted networks only.
     #[must_use]
     pub fn danger_accept_http(mut self) -> Self {
         self.http = PlainHttp::Accepted;
         self
     }
 
-    /// Lets keys of servers on this machine be fetched over plain HTTP too, for development: of `localhost` and of loopback addresses, by
-    /// what the URI says. Whether `localhost` leads to loopback is for the [`Fetcher`](super::Fetcher)'s client to see to, as that of
+    /// Accepts keys over plain HTTP from servers on this machine, for development: from `localhost`
+    /// and loopback addresses, as the URI says. The client of the [`Fetcher`](super::Fetcher) must
+    /// make sure that `localhost` resolves to loopback, as that of
     /// [`MeshBuilder::loopback_http_jwks`](crate::MeshBuilder::loopback_http_jwks) does.
     #[must_use]
     pub fn loopback_http(mut self) -> Self {
@@ -246,7 +254,7 @@ impl Keyring {
         self
     }
 
-    /// Lets the authenticators that are compiled with this keyring count here.
+    /// Uses these counts in the authenticators that are compiled with this keyring.
     #[must_use]
     pub fn counting(mut self, counts: Counts) -> Self {
         self.counts = counts;
@@ -261,13 +269,14 @@ impl Keyring {
         &self.counts
     }
 
-    /// Those whose address has moved, now and later.
+    /// The keys whose address has moved, now and later.
     #[must_use]
     pub fn moved(&self) -> Moved {
         self.moved.clone()
     }
 
-    /// The key sets that were added since the last call and that rules use: each wants a [`Fetcher`](super::Fetcher) of its own.
+    /// The key sets that were added since the last call and that rules use. Each needs a
+    /// [`Fetcher`](super::Fetcher) of its own.
     #[must_use]
     pub fn take_unfetched(&mut self) -> Vec<Jwks> {
         self.uses.retain(|_, uses| {
@@ -275,13 +284,13 @@ impl Keyring {
             !uses.is_empty()
         });
         let mut added = std::mem::take(&mut self.unfetched);
-        // Rules that were refused leave theirs to nobody.
+        // Key sets of refused rules have no other owner.
         added.retain(|jwks| Arc::strong_count(&jwks.cell) > 1);
         added
     }
 
-    /// The key set of a source, for a rule of this owner. Until a new one has been fetched, the keys
-    /// serve that the owner had from another address, if it had any.
+    /// The key set of a source, for a rule of this owner. Until a new one has been fetched, the
+    /// keys serve that the owner had from another address, if it had any.
     ///
     /// # Errors
     ///

@@ -2,19 +2,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time;
 
-/// How long fetched keys are used before the next fetch, when the issuer does not say (istiod's interval; rule J-42).
+/// The time between two fetches when the issuer gives none (istiod's interval; rule J-42).
 const REFRESH: Duration = Duration::from_secs(20 * 60);
-/// What an issuer may ask for instead.
+/// The shortest and longest time that an issuer may ask for.
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// The first and the longest wait after a failure (rule J-41).
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(5 * 60);
-/// How often a wait looks at the clocks, and how far they may drift apart meanwhile.
+/// How often a wait reads the clocks, and how far they may drift apart meanwhile.
 const GLANCE: Duration = Duration::from_secs(10);
 const APART: Duration = Duration::from_secs(60);
 
-/// When to fetch next: pure, told what happened, and random enough that a fleet does not ask in step.
+/// Decides when to fetch next: no clock, no I/O. It is random enough that many instances do not
+/// fetch in step.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
     failures: u32,
@@ -69,7 +70,8 @@ impl Clocks {
         }
     }
 
-    /// Whether the machine slept, or its clock was set, between two readings: the steady clock knows neither.
+    /// Whether the machine slept or its clock was set between two readings: the steady clock shows
+    /// neither.
     fn jumped_before(self, later: Self) -> bool {
         let steady = later.steady.saturating_duration_since(self.steady);
         match later.wall.duration_since(self.wall) {
@@ -79,7 +81,7 @@ impl Clocks {
     }
 }
 
-/// Waits so long, but no longer than until the clocks are found to have jumped.
+/// Waits this long, or until the clocks have jumped.
 pub(crate) async fn rest(wait: Duration, mut clocks: impl FnMut() -> Clocks) {
     let end = time::Instant::now() + wait;
     let start = clocks();

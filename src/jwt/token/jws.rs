@@ -1,4 +1,4 @@
-//! A token's text taken apart, in Envoy's order, before anything of it is believed.
+//! Takes a token's text apart, in Envoy's order, before anything in it is trusted.
 
 use std::borrow::Cow;
 
@@ -9,22 +9,22 @@ use crate::jwt::Refusal;
 use crate::jwt::encoding::{Reading, json};
 use crate::jwt::keys::algorithm;
 
-/// Bytes of a token, and of its decoded header (rule J-14).
+/// The most bytes of a token, and of its decoded header (rule J-14).
 const MAX_TOKEN: usize = 16 << 10;
 const MAX_HEADER: usize = 4 << 10;
 const MAX_KEY_ID: usize = 256;
-/// Nesting of header and payload.
+/// How deep header and payload may nest.
 const MAX_DEPTH: usize = 32;
 
-/// The three parts, with a header that this crate understands. Nothing of it is verified yet.
+/// The three parts, with a header that this crate understands. No part is verified yet.
 pub(crate) struct Jws<'t> {
-    /// What the signature covers, as sent.
+    /// The signed text, as sent.
     pub(crate) signed: Cow<'t, [u8]>,
     /// The payload segment, as sent.
     pub(crate) payload: &'t [u8],
     signature: &'t [u8],
     header: Map<String, Value>,
-    /// What the header says the signature is made with.
+    /// The algorithm that the header names.
     pub(crate) algorithm: Algorithm,
     reading: Reading,
 }
@@ -44,7 +44,7 @@ impl<'t> Jws<'t> {
         let algorithm = check_header(&header)?;
         let length = header_text.len() + 1 + payload.len();
         let signed = match token.get(..length) {
-            // The usual form: both segments lie side by side.
+            // The usual form: header and payload are adjacent.
             Some(start) if start.starts_with(header_text) && start.ends_with(payload) => {
                 Cow::Borrowed(start)
             }
@@ -60,13 +60,13 @@ impl<'t> Jws<'t> {
         })
     }
 
-    /// The key the header names; an empty name is none.
+    /// The key id in the header; an empty one counts as missing.
     pub(crate) fn key_id(&self) -> Option<&str> {
         let id = self.header.get("kid")?.as_str()?;
         (!id.is_empty()).then_some(id)
     }
 
-    /// The decoded payload, whatever it holds.
+    /// The decoded payload.
     pub(crate) fn payload_bytes(&self) -> Result<Vec<u8>, Refusal> {
         self.reading
             .decode(self.payload)
@@ -90,7 +90,8 @@ impl<'t> Jws<'t> {
     }
 }
 
-/// Exactly three parts; Envoy skips empty ones. The payload of a JWS may be empty (RFC 7515 §2), which as a token's is no JSON.
+/// Splits a token into exactly three parts; Envoy skips empty ones. The payload of a JWS may be
+/// empty (RFC 7515 §2); as a token's it is then refused as JSON.
 fn split(token: &[u8], reading: Reading) -> Option<[&[u8]; 3]> {
     let skips = reading == Reading::Envoy;
     let mut parts = token
@@ -121,7 +122,7 @@ fn check_header(header: &Map<String, Value>) -> Result<Algorithm, Refusal> {
     }
 }
 
-/// Rule J-11: what is signed says that it is a token, or does not say what it is.
+/// Rule J-11: `typ` and `cty` must be a token's, or absent.
 fn check_type(header: &Map<String, Value>) -> Result<(), Refusal> {
     let is_token = |kind: &str| {
         let kind = kind.to_ascii_lowercase();
