@@ -96,7 +96,12 @@ impl Location {
                     }
                 }
             }
-            Self::Parameter(name) => parameters(uri.query().unwrap_or_default())
+            // A shorter query cannot hold the name, however it is escaped.
+            Self::Parameter(name) => uri
+                .query()
+                .filter(|query| query.len() > name.len())
+                .into_iter()
+                .flat_map(parameters)
                 .filter(|(key, _)| is_name(key, name))
                 .take(reading.most_of_a_name())
                 .for_each(|(_, value)| push(percent_decode(value))),
