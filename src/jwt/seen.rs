@@ -313,6 +313,25 @@ mod tests {
         assert!(kept > 4_050, "{kept}");
     }
 
+    /// J-28: only a token's end chooses its set, but all of it is compared.
+    #[test]
+    fn tokens_with_the_same_end_are_told_apart() {
+        let seen = SeenTokens::new();
+        let token = |number: u32| format!("{number}.{}", "s".repeat(TAIL));
+        seen.put(b"other", key(0, 1), window(9.0), 1.0, 7_u32);
+        for number in 0..40_u32 {
+            let token = token(number);
+            seen.put(token.as_bytes(), key(0, 1), window(9.0), 1.0, number);
+            let kept = seen.get(token.as_bytes(), key(0, 1), 1.0);
+            assert_eq!(kept, Some(number));
+        }
+        let get = |number: u32| seen.get(token(number).as_bytes(), key(0, 1), 1.0);
+        let kept: Vec<_> = (0..40).filter_map(get).collect();
+        assert!((WAYS - 1..=WAYS).contains(&kept.len()), "{kept:?}");
+        assert_eq!(get(40), None);
+        assert_eq!(seen.get(b"other", key(0, 1), 1.0), Some(7));
+    }
+
     #[test]
     fn a_token_that_is_too_long_is_not_kept() {
         let seen = SeenTokens::new();
