@@ -1,5 +1,7 @@
 //! Verifies the tokens that rules find, and remembers the good ones.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 use http::request::Parts;
 use smallvec::SmallVec;
@@ -175,6 +177,7 @@ impl TokenCheck {
         if let Some((verified, token)) = last {
             last_good.replace(verified, token, verdict == RuleVerdict::Good);
         }
+        drop(found);
         for location in taken_out {
             location.remove(head);
         }
@@ -201,11 +204,26 @@ impl TokenCheck {
         }
         let check_signature = |jws: &Jws<'_>, signature: &Vec<u8>| {
             key.keys = rule.jwks.check(now, |keys| {
-                keys.verify(jws.algorithm, jws.key_id(), reading, &jws.signed, signature)
+                let (algorithm, id) = (jws.header.algorithm, jws.header.key_id());
+                keys.verify(algorithm, id, reading, &jws.signed, signature)
             })?;
             Ok(())
         };
-        let passed = verify(token, &rule.demands, reading, now, check_signature)?;
+        let known = rule.last_header.load();
+        let passed = verify(
+            token,
+            &rule.demands,
+            known.as_ref(),
+            reading,
+            now,
+            check_signature,
+        )?;
+        if known
+            .as_ref()
+            .is_none_or(|known| !Arc::ptr_eq(known, &passed.header))
+        {
+            rule.last_header.store(Some(passed.header));
+        }
         let mut headers = Vec::new();
         if let Some(name) = &rule.payload_header
             && let Ok(payload) = HeaderValue::from_bytes(passed.payload)

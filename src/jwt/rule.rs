@@ -1,3 +1,4 @@
+use arc_swap::ArcSwapOption;
 use http::header::HeaderName;
 use http::{HeaderMap, Uri};
 use serde_json::{Map, Value};
@@ -6,12 +7,12 @@ use smallvec::SmallVec;
 use super::effect::{self, ClaimHeader};
 use super::encoding::Reading;
 use super::keys::{Jwks, KeyOwner, KeySet, KeySource, Keyring};
-use super::token::{Demands, Found, Location};
+use super::token::{Demands, Found, Header, Location};
 use crate::istio::{JwtRule, Problem, Text};
 use crate::policy::{fold_audience, rule_problems};
 
 /// One `jwtRules` entry, ready to be applied.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct TokenRule {
     pub(crate) demands: Demands,
     pub(crate) jwks: Jwks,
@@ -22,6 +23,8 @@ pub(crate) struct TokenRule {
     pub(crate) claim_headers: Vec<ClaimHeader>,
     /// Claims that policy sees as lists of words.
     pub(crate) space_delimited: Vec<Box<str>>,
+    /// The header of the last good token, which the next one most likely has, too.
+    pub(crate) last_header: ArcSwapOption<Header>,
 }
 
 impl TokenRule {
@@ -70,6 +73,7 @@ impl TokenRule {
             },
             claim_headers: claim_headers.into_iter().collect::<Option<_>>()?,
             space_delimited,
+            last_header: ArcSwapOption::empty(),
         })
     }
 

@@ -1,19 +1,17 @@
 //! Takes a token's text apart, in Envoy's order, before anything in it is trusted.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
+use super::header::Header;
 use crate::jwt::Refusal;
 use crate::jwt::encoding::{Reading, json};
-use crate::jwt::keys::algorithm;
 
-/// The most bytes of a token, and of its decoded header (rule J-14).
+/// The most bytes of a token (rule J-14).
 const MAX_TOKEN: usize = 16 << 10;
-const MAX_HEADER: usize = 4 << 10;
-const MAX_KEY_ID: usize = 256;
-/// How deep header and payload may nest.
+/// How deep a payload may nest.
 const MAX_DEPTH: usize = 32;
 
 /// The three parts, with a header that this crate understands. No part is verified yet.
@@ -23,25 +21,25 @@ pub(crate) struct Jws<'t> {
     /// The payload segment, as sent.
     pub(crate) payload: &'t [u8],
     signature: &'t [u8],
-    header: Map<String, Value>,
-    /// The algorithm that the header names.
-    pub(crate) algorithm: Algorithm,
+    pub(crate) header: Arc<Header>,
     reading: Reading,
 }
 
 impl<'t> Jws<'t> {
-    /// Splits a compact serialization and reads its header.
-    pub(crate) fn parse(token: &'t [u8], reading: Reading) -> Result<Self, Refusal> {
+    /// Splits a compact serialization and reads its header, unless it is the `known` one.
+    pub(crate) fn parse(
+        token: &'t [u8],
+        reading: Reading,
+        known: Option<&Arc<Header>>,
+    ) -> Result<Self, Refusal> {
         if token.len() > MAX_TOKEN {
             return Err(Refusal::TooLarge);
         }
         let [header_text, payload, signature] = split(token, reading).ok_or(Refusal::Form)?;
-        let header = reading.decode(header_text).ok_or(Refusal::HeaderBase64)?;
-        if header.len() > MAX_HEADER {
-            return Err(Refusal::TooLarge);
-        }
-        let header = json::object(&header, MAX_DEPTH).ok_or(Refusal::HeaderJson)?;
-        let algorithm = check_header(&header)?;
+        let header = match known.filter(|known| known.is_of(header_text, reading)) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(Header::parse(header_text, reading)?),
+        };
         let length = header_text.len() + 1 + payload.len();
         let signed = match token.get(..length) {
             // The usual form: header and payload are adjacent.
@@ -55,15 +53,8 @@ impl<'t> Jws<'t> {
             payload,
             signature,
             header,
-            algorithm,
             reading,
         })
-    }
-
-    /// The key id in the header; an empty one counts as missing.
-    pub(crate) fn key_id(&self) -> Option<&str> {
-        let id = self.header.get("kid")?.as_str()?;
-        (!id.is_empty()).then_some(id)
     }
 
     /// The decoded payload.
@@ -78,7 +69,7 @@ impl<'t> Jws<'t> {
         let payload = self.payload_bytes()?;
         let claims = json::object(&payload, MAX_DEPTH).ok_or(Refusal::PayloadJson)?;
         check_claims(&claims)?;
-        check_type(&self.header)?;
+        self.header.types?;
         Ok(claims)
     }
 
@@ -93,52 +84,18 @@ impl<'t> Jws<'t> {
 /// Splits a token into exactly three parts; Envoy skips empty ones. The payload of a JWS may be
 /// empty (RFC 7515 §2); as a token's it is then refused as JSON.
 fn split(token: &[u8], reading: Reading) -> Option<[&[u8]; 3]> {
+    let mut rest = Some(token);
+    let mut next = || {
+        let text = rest?;
+        let dot = memchr::memchr(b'.', text);
+        rest = dot.and_then(|dot| text.get(dot + 1..));
+        dot.map_or(Some(text), |dot| text.get(..dot))
+    };
     let skips = reading == Reading::Envoy;
-    let mut parts = token
-        .split(|byte| *byte == b'.')
-        .filter(|part| !(skips && part.is_empty()));
+    let mut parts = std::iter::from_fn(&mut next).filter(|part| !(skips && part.is_empty()));
     let [header, payload, signature] = [parts.next()?, parts.next()?, parts.next()?];
     let is_whole = parts.next().is_none() && !header.is_empty() && !signature.is_empty();
     is_whole.then_some([header, payload, signature])
-}
-
-/// Rules J-01, J-02, J-05, J-09, J-10. `jwk`, `jku`, `x5u` and `x5c` are never read (J-08).
-fn check_header(header: &Map<String, Value>) -> Result<Algorithm, Refusal> {
-    let Some(Value::String(name)) = header.get("alg") else {
-        return Err(Refusal::AlgorithmType);
-    };
-    let algorithm = algorithm(name).ok_or(Refusal::Algorithm)?;
-    match header.get("kid") {
-        None => {}
-        Some(Value::String(id)) if id.len() <= MAX_KEY_ID => {}
-        Some(_) => return Err(Refusal::KeyId),
-    }
-    match ["crit", "b64", "zip", "enc"]
-        .into_iter()
-        .find(|name| header.contains_key(*name))
-    {
-        Some(name) => Err(Refusal::Header(name)),
-        None => Ok(algorithm),
-    }
-}
-
-/// Rule J-11: `typ` and `cty` must be a token's, or absent.
-fn check_type(header: &Map<String, Value>) -> Result<(), Refusal> {
-    let is_token = |kind: &str| {
-        let kind = kind.to_ascii_lowercase();
-        let kind = kind.strip_prefix("application/").unwrap_or(&kind);
-        matches!(kind, "jwt" | "jose" | "at+jwt")
-    };
-    match header.get("typ") {
-        None => {}
-        Some(Value::String(kind)) if is_token(kind) => {}
-        Some(_) => return Err(Refusal::Header("typ")),
-    }
-    match header.get("cty") {
-        Some(Value::String(kind)) if !is_token(kind) => Ok(()),
-        None => Ok(()),
-        Some(_) => Err(Refusal::Header("cty")),
-    }
 }
 
 /// `iss sub jti` strings, `iat nbf exp` numbers of at least 0, `aud` a string or a list of strings.
@@ -169,4 +126,27 @@ fn check_claims(claims: &Map<String, Value>) -> Result<(), Refusal> {
         return Err(Refusal::ControlCharacters);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// J-13: what was read leniently is not known to strict rules.
+    #[test]
+    fn a_known_header_is_taken_for_the_same_text_and_reading_only() {
+        let padded = b"eyJhbGciOiJFUzI1NiJ9ICAgICAgICAgICAgIA==.e30.c2ln";
+        let lenient = Jws::parse(padded, Reading::Envoy, None).unwrap().header;
+        let parse = |token, reading| Jws::parse(token, reading, Some(&lenient));
+        let again = parse(&padded[..], Reading::Envoy).unwrap().header;
+        assert!(Arc::ptr_eq(&again, &lenient));
+        assert!(parse(padded, Reading::Strict).is_err());
+        let other = parse(
+            b"eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.e30.c2ln",
+            Reading::Envoy,
+        );
+        let other = other.unwrap().header;
+        assert_eq!(other.key_id(), Some("a"));
+        assert_ne!(other.algorithm, lenient.algorithm);
+    }
 }

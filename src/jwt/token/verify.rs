@@ -1,8 +1,11 @@
 //! Verifies one token by one rule: no clock, no I/O.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
-use super::Jws;
+use super::header::Header;
+use super::jws::Jws;
 use crate::jwt::encoding::Reading;
 use crate::jwt::{KeySet, Refusal};
 use crate::policy::fold_audience;
@@ -27,6 +30,7 @@ pub(crate) struct Passed<'t> {
     pub(crate) claims: Map<String, Value>,
     /// The payload segment, as sent.
     pub(crate) payload: &'t [u8],
+    pub(crate) header: Arc<Header>,
     pub(crate) window: Window,
 }
 
@@ -57,11 +61,12 @@ impl Window {
 pub(crate) fn verify<'t>(
     token: &'t [u8],
     demands: &Demands,
+    known: Option<&Arc<Header>>,
     reading: Reading,
     now: f64,
     check_signature: impl FnOnce(&Jws<'_>, &Vec<u8>) -> Result<(), Refusal>,
 ) -> Result<Passed<'t>, Refusal> {
-    let jws = Jws::parse(token, reading)?;
+    let jws = Jws::parse(token, reading, known)?;
     let claims = jws.claims()?;
     let signature = jws.signature()?;
     let window = if reading == Reading::Strict {
@@ -88,6 +93,7 @@ pub(crate) fn verify<'t>(
     Ok(Passed {
         claims,
         payload: jws.payload,
+        header: jws.header,
         window,
     })
 }
@@ -115,10 +121,16 @@ pub(crate) fn verify<'t>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn verify_jws(keys: &KeySet, jws: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let jws = Jws::parse(jws, Reading::Strict)?;
+    let jws = Jws::parse(jws, Reading::Strict, None)?;
     let signature = jws.signature()?;
-    let (id, reading) = (jws.key_id(), Reading::Envoy);
-    keys.verify(jws.algorithm, id, reading, &jws.signed, &signature)?;
+    let (header, reading) = (&jws.header, Reading::Envoy);
+    keys.verify(
+        header.algorithm,
+        header.key_id(),
+        reading,
+        &jws.signed,
+        &signature,
+    )?;
     jws.payload_bytes()
 }
 
