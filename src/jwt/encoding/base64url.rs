@@ -1,7 +1,5 @@
 //! Decodes base64url, as leniently as Envoy or as strictly as RFC 7515 §2.
 
-use std::borrow::Cow;
-
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::GeneralPurpose;
@@ -13,21 +11,23 @@ pub(crate) fn decode_strict(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// As Envoy: skips white space, drops stray bits, and accepts padding if it is complete.
+///
+/// White space is looked for only in a text that does not decode: it is in no alphabet.
 pub(crate) fn decode_lenient(text: &[u8]) -> Option<Vec<u8>> {
+    decode_dense(text).or_else(|| {
+        let dense: Vec<_> = text
+            .iter()
+            .copied()
+            .filter(|byte| !is_white(*byte))
+            .collect();
+        decode_dense(&dense)
+    })
+}
+
+fn decode_dense(text: &[u8]) -> Option<Vec<u8>> {
     const ENVOY: GeneralPurpose =
         GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
-    // Looks at every byte rather than up to the first: without a way out the loop is vectorized.
-    let has_white = text.iter().fold(false, |has, byte| has | is_white(*byte));
-    let dense = match has_white {
-        true => Cow::Owned(
-            text.iter()
-                .copied()
-                .filter(|byte| !is_white(*byte))
-                .collect(),
-        ),
-        false => Cow::Borrowed(text),
-    };
-    ENVOY.decode(without_padding(&dense)?).ok()
+    ENVOY.decode(without_padding(text)?).ok()
 }
 
 /// The text without its padding; `None` when the padding does not fill the last group of four.
