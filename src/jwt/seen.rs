@@ -18,7 +18,7 @@ const MAX_TOKEN: usize = 4 << 10;
 const MAX_WEIGHT: usize = 32 << 20;
 const MAX_ENTRY: usize = 64 << 10;
 /// How many bytes at a token's end choose its set and way. They are part of the signature.
-const TAIL: usize = 32;
+const TAIL: usize = 16;
 const WAYS: usize = 16;
 /// 16 ways each: 9,984 tokens in all.
 const SETS: usize = 624;
