@@ -55,7 +55,7 @@ impl<S> Fetcher<S> {
     /// Fetches now, then every 20 minutes (or as the issuer's `cache-control` says, within 1 to 60
     /// minutes), and when a token names a key that is not there or comes when the keys are too old,
     /// at most every 30 seconds. After a failure it tries again soon, then ever later; when the
-    /// machine slept or its clock was set, within ten seconds. Ends when nobody uses the keys.
+    /// machine slept or its clock was set, within ten seconds. Ends when the keys are no longer used.
     pub async fn run<ReqBody, ResBody>(mut self)
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
