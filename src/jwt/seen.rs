@@ -142,7 +142,9 @@ impl<V: Clone + Weigh> SeenTokens<V> {
             .find(|way| slots.get(*way).is_some_and(is_spent))
             .unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed) % WAYS);
         if let (Some(tag), Some(slot)) = (tags.0.get(way), slots.get(way)) {
-            self.release(slot.swap(None));
+            if slot.load().is_some() {
+                self.release(slot.swap(None));
+            }
             if !self.reserve(weight) {
                 return;
             }
