@@ -1,4 +1,4 @@
-//! The effects of a good token: claims as policy sees them, and headers for the application.
+//! The headers that a good token gives the application.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -44,13 +44,5 @@ fn number_text(number: f64) -> String {
         format!("{number:.0}")
     } else {
         format!("{number:.6}")
-    }
-}
-
-/// Splits the top-level text claims with these names into lists of words, at single spaces. A text
-/// of blanks alone stays.
-pub(crate) fn split_space_delimited(claims: &mut Map<String, Value>, names: &[Box<str>]) {
-    for name in names {
-        crate::policy::split_words(claims, name);
     }
 }

@@ -24,7 +24,7 @@
 //!   authenticator    the step for one request: by rules, or by the legacy policy
 //!     legacy         the policy of 2018: peer, triggers, origins
 //!       check        tokens by rules; asks `seen` first
-//!         rule       one jwtRules entry; effect: what its tokens leave in the request
+//!         rule       one jwtRules entry; effect: the headers that its tokens set
 //!         seen       remembers good tokens; weight: how much memory they take
 //!     answer         the reply to a bad token; refusal: why it is bad
 //! token/             where tokens are in a request, their parts, their claims

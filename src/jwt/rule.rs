@@ -4,12 +4,12 @@ use http::{HeaderMap, Uri};
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
-use super::effect::{self, ClaimHeader};
+use super::effect::ClaimHeader;
 use super::encoding::Reading;
 use super::keys::{Jwks, KeyOwner, KeySet, KeySource, Keyring};
 use super::token::{Demands, Found, Header, Location};
 use crate::istio::{JwtRule, Problem, Text};
-use crate::policy::{fold_audience, rule_problems};
+use crate::policy::{fold_audience, rule_problems, split_words};
 
 /// One `jwtRules` entry, ready to be applied.
 #[derive(Debug)]
@@ -91,9 +91,12 @@ impl TokenRule {
         found
     }
 
-    /// The claims as policy sees them.
+    /// The claims as policy sees them: top-level text claims with certain names are lists of words,
+    /// split at single spaces. A text of blanks alone stays.
     pub(crate) fn policy_claims(&self, mut claims: Map<String, Value>) -> Map<String, Value> {
-        effect::split_space_delimited(&mut claims, &self.space_delimited);
+        for name in &self.space_delimited {
+            split_words(&mut claims, name);
+        }
         claims
     }
 

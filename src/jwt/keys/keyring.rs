@@ -215,17 +215,12 @@ pub struct Keyring {
 }
 
 /// Keys that may have been dropped.
+#[derive(Debug)]
 pub(crate) struct WeakJwks(Weak<KeyCell>);
 
 impl WeakJwks {
     pub(crate) fn upgrade(&self) -> Option<Jwks> {
         self.0.upgrade().map(Jwks::new)
-    }
-}
-
-impl fmt::Debug for WeakJwks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Jwks")
     }
 }
 
