@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use http::request::Parts;
@@ -26,7 +27,7 @@ struct Cells {
     hidden: OnceLock<Hidden>,
     trace: OnceLock<TraceContext>,
     claims: OnceLock<Claims>,
-    verifies_tokens: OnceLock<()>,
+    verifies_tokens: AtomicBool,
     outputs: OnceLock<Arc<[(HeaderName, HeaderValue)]>>,
     decision: OnceLock<Decision>,
     route: OnceLock<Arc<str>>,
@@ -191,7 +192,7 @@ impl Exchange {
     /// verified, whatever the caller sends.
     #[must_use]
     pub fn verifies_tokens(&self) -> bool {
-        self.0.verifies_tokens.get().is_some()
+        self.0.verifies_tokens.load(Ordering::Relaxed)
     }
 
     /// What policy decided, when it left a record.
@@ -218,7 +219,7 @@ impl Exchange {
     /// [`Guards::rbac`](crate::Guards::rbac) asks policies although its own token guard has not
     /// seen the request.
     pub fn set_verifies_tokens(&self) {
-        let _ = self.0.verifies_tokens.set(());
+        self.0.verifies_tokens.store(true, Ordering::Relaxed);
     }
 
     /// Sets the peer. Only the first call counts, and none does where the server of the connection

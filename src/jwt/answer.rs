@@ -1,19 +1,20 @@
-//! How a refusal reads on the wire.
+//! The reply to a bad token: status, text and challenge.
 
 use http::Uri;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::context::{Exchange, Peer};
 use crate::message::LocalReply;
 
-/// Bytes of path and query in the realm.
+/// Bytes of path and query that the realm shows.
 const REALM_PATH: usize = 256;
 
 /// Envoy's reply to a bad token: the status text, and a challenge that names the resource.
 ///
-/// Unlike Envoy's, the realm leaves out query parameters that may hold a token: `shown` is the target without them.
+/// The realm of the challenge leaves out query parameters that may hold a token, which Envoy's does
+/// not: `shown` is the target without them.
 pub(crate) fn refuse(
     refusal: Refusal,
     head: &Parts,

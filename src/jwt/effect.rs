@@ -1,4 +1,4 @@
-//! What a good token leaves behind: claims as policy sees them, and headers for the application.
+//! The headers that a good token gives the application.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,12 +9,13 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimHeader {
     pub(crate) header: HeaderName,
-    /// Names from the payload down through objects.
+    /// The names of the claim and of the objects around it, from the payload inwards.
     pub(crate) path: Vec<Box<str>>,
 }
 
 impl ClaimHeader {
-    /// The header's value; `None` when the claim is absent, null, empty, or cannot stand in a header (rule J-27).
+    /// The header's value; `None` when the claim is absent, null, empty, or invalid as a header
+    /// value (rule J-27).
     pub(crate) fn value(&self, claims: &Map<String, Value>) -> Option<HeaderValue> {
         let (last, objects) = self.path.split_last()?;
         let mut object = claims;
@@ -35,19 +36,13 @@ impl ClaimHeader {
     }
 }
 
-/// Envoy keeps numbers as doubles: whole ones of 0 and above print as integers, others with six decimals.
+/// Prints a number as Envoy does, which keeps doubles: whole numbers of 0 and above as integers,
+/// others with six decimals.
 fn number_text(number: f64) -> String {
     const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
     if number.fract() == 0.0 && (0.0..TWO_TO_64).contains(&number) {
         format!("{number:.0}")
     } else {
         format!("{number:.6}")
-    }
-}
-
-/// Splits top-level text claims on single spaces into lists of words, for these names; a text of blanks stays.
-pub(crate) fn split_space_delimited(claims: &mut Map<String, Value>, names: &[Box<str>]) {
-    for name in names {
-        crate::policy::split_words(claims, name);
     }
 }

@@ -1,18 +1,19 @@
 use http::StatusCode;
 use http::request::Parts;
 
-use super::Keyring;
-use super::authenticator::{Authenticator, Outcome};
-use super::rule::Rule;
-use super::token::Reading;
-use super::verified::{Standing, Verified};
+use super::check::{RuleVerdict, TokenCheck};
+use super::encoding::Reading;
+use super::keys::Keyring;
+use super::rule::TokenRule;
+use super::verified::{LastGood, Verified};
 use crate::context::{Exchange, Peer};
 use crate::istio::{LegacyJwt, MtlsMode, PrincipalBinding, Problem};
 use crate::matcher::path::{self, Normalization};
 use crate::message::LocalReply;
 use crate::policy::{LegacyAuthentication, Triggers};
 
-/// The effective `authentication.istio.io/v1alpha1` Policy: unlike a RequestAuthentication it demands a token.
+/// The effective `authentication.istio.io/v1alpha1` Policy. It demands a token, which a
+/// RequestAuthentication does not.
 #[derive(Debug)]
 pub(crate) struct Legacy {
     origins: Vec<Origin>,
@@ -23,7 +24,7 @@ pub(crate) struct Legacy {
 
 #[derive(Debug)]
 struct Origin {
-    rule: Rule,
+    rule: TokenRule,
     triggers: Triggers,
 }
 
@@ -46,48 +47,51 @@ impl Legacy {
         })
     }
 
-    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &TokenRule> {
         self.origins.iter().map(|origin| &origin.rule)
     }
 
-    /// The peer first, then the first triggered origin whose tokens are good; a missing token is as bad as a bad one. A CORS preflight needs
-    /// no token, but the peer that is demanded.
+    /// Checks the peer, then takes the first triggered origin whose tokens are all good. A missing
+    /// token is refused like a bad one. A CORS preflight needs the demanded peer, but no token.
     ///
-    /// What an origin found good before it failed on another token leaves nothing behind.
+    /// A good token leaves no claims if its origin then fails on another token.
     pub(crate) fn authenticate(
         &self,
-        authenticator: &Authenticator,
+        check: &TokenCheck,
         head: &mut Parts,
         exchange: &Exchange,
-        asked: Asked<'_>,
+        circumstances: Circumstances<'_>,
         now: f64,
     ) -> Result<Option<Verified>, LocalReply> {
         if self.demands_peer && exchange.peer().and_then(Peer::certificate).is_none() {
             return Err(refuse("Peer authentication failed."));
         }
-        if asked.is_preflight {
+        if circumstances.is_preflight {
             return Ok(None);
         }
         if self.origins.is_empty() {
-            // Nobody can be the principal that the policy binds to.
+            // Without origins no request has the principal that the policy binds to.
             return match self.binds_origin && !self.origin_is_optional {
                 true => Err(refuse("Origin authentication failed.")),
                 false => Ok(None),
             };
         }
-        if asked.reading == Reading::Strict {
-            return self.authenticate_strictly(authenticator, head, exchange, asked, now);
+        if circumstances.reading == Reading::Strict {
+            return self.authenticate_strictly(check, head, exchange, circumstances, now);
         }
         let mut triggered = false;
         for (index, origin) in self.origins.iter().enumerate() {
-            if !asked.path.triggers(&origin.triggers, head, exchange) {
+            if !circumstances
+                .path
+                .triggers(&origin.triggers, head, exchange)
+            {
                 continue;
             }
             triggered = true;
-            let mut standing = Standing::default();
-            let outcome = authenticator.apply(index, &origin.rule, head, now, &mut standing);
-            if outcome == Outcome::Good {
-                return Ok(standing.into_verified());
+            let mut last_good = LastGood::default();
+            let verdict = check.apply(index, &origin.rule, head, now, &mut last_good);
+            if verdict == RuleVerdict::Good {
+                return Ok(last_good.into_verified());
             }
         }
         if triggered && !self.origin_is_optional {
@@ -96,44 +100,48 @@ impl Legacy {
         Ok(None)
     }
 
-    /// Every token that a triggered origin finds must be good by some of them, and all must name one principal; none may be missing only
-    /// where it is optional.
+    /// Every token that a triggered origin finds must be good by some triggered origin, and all
+    /// must name one principal. A missing token is accepted only if origins are optional.
     fn authenticate_strictly(
         &self,
-        authenticator: &Authenticator,
+        check: &TokenCheck,
         head: &mut Parts,
         exchange: &Exchange,
-        asked: Asked<'_>,
+        circumstances: Circumstances<'_>,
         now: f64,
     ) -> Result<Option<Verified>, LocalReply> {
         let origins = self.origins.iter().enumerate();
         let triggered: Vec<_> = origins
-            .filter(|(_, origin)| asked.path.triggers(&origin.triggers, head, exchange))
+            .filter(|(_, origin)| {
+                circumstances
+                    .path
+                    .triggers(&origin.triggers, head, exchange)
+            })
             .map(|(index, origin)| (index, &origin.rule))
             .collect();
         let may_miss = self.origin_is_optional || triggered.is_empty();
-        match authenticator.by_all_rules(triggered.into_iter(), head, now) {
+        match check.by_all_rules(triggered.into_iter(), head, now) {
             Ok(None) if !may_miss => Err(refuse("Origin authentication failed.")),
             verdict => verdict.map_err(|_| refuse("Origin authentication failed.")),
         }
     }
 }
 
-/// How a request asks to be let in.
+/// What a request's verdict depends on, apart from its head.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'p> {
+pub(crate) struct Circumstances<'p> {
     pub(crate) path: TriggerPath<'p>,
     pub(crate) is_preflight: bool,
     pub(crate) reading: Reading,
 }
 
-/// The path that trigger rules are asked about.
+/// The path that trigger rules match.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TriggerPath<'p> {
-    /// This one, which the guard in front of us has normalized; the URI's own where it names none.
+    /// The path as an earlier guard has normalized it; `None` if it is the URI's own path.
     Normalized(Option<&'p str>),
-    /// The one that was sent. How the configuration would have it normalized, and what a router in front of us took it for, is not known
-    /// here: a token too many is demanded rather than one too few.
+    /// The path that was sent. How the configuration would normalize it, and what an earlier router
+    /// took it for, is not known here: the policy triggers if any reading of the path does.
     AsSent,
 }
 
@@ -154,7 +162,7 @@ impl TriggerPath<'_> {
     }
 }
 
-/// The least and the most that normalization makes of a path.
+/// The least and the most that normalization changes in a path.
 const READINGS: [Normalization; 3] = [
     Normalization::Base,
     Normalization::MergeSlashes,
@@ -171,8 +179,10 @@ impl Origin {
         keyring: &mut Keyring,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
-        let mut rule = Rule::compile(&origin.rule, keyring, problems)?;
+        let mut rule = TokenRule::compile(&origin.rule, keyring, problems)?;
         rule.forwards = true;
+        // The conditions of a legacy policy split every claim themselves.
+        rule.space_delimited.clear();
         Some(Self {
             rule,
             triggers: Triggers::of(origin),

@@ -1,18 +1,36 @@
-//! Guard for end-user tokens: Istio's RequestAuthentication, and the `origins` of its legacy Policy.
+//! Guard for end-user tokens: Istio's RequestAuthentication, and the `origins` of its legacy
+//! Policy.
 //!
-//! The guard answers one question: is every token that was sent good? It never demands one (the legacy Policy does); an
-//! AuthorizationPolicy demands a token with `requestPrincipals: ["*"]`. A good token leaves its [`Claims`](crate::context::Claims) in the
-//! request's [`Exchange`](crate::context::Exchange), is taken out of the request unless it is to be forwarded, and fills the output
-//! headers. A bad one is answered with 401 (403 when it is meant for others), in Envoy's words.
+//! The guard answers one question: is every token that was sent good? It never demands one (the
+//! legacy Policy does); an AuthorizationPolicy demands a token with `requestPrincipals: ["*"]`. A
+//! good token leaves its [`Claims`](crate::context::Claims) in the request's
+//! [`Exchange`](crate::context::Exchange), is taken out of the request unless it is to be
+//! forwarded, and fills the output headers. A bad one is answered with 401 (403 if it has another
+//! audience), in Envoy's words.
 //!
-//! [`Authenticator`] holds the rules of one port and has the synchronous step that the composed mesh runs; [`JwtLayer`] runs the same step
-//! as a tower layer. Keys are inline or fetched: a [`Keyring`] hands out key sets, and a [`Fetcher`] keeps one of them fresh through any
-//! HTTP client. Until keys are there, tokens are refused and requests without one are not affected. When an issuer's `jwksUri` moves, its
-//! keys from before serve until the new one answers.
+//! [`Authenticator`] holds the rules of one port and has the synchronous step that the composed
+//! mesh runs; [`JwtLayer`] runs the same step as a tower layer. Keys are inline or fetched: a
+//! [`Keyring`] hands out key sets, and a [`Fetcher`] keeps one of them fresh through any HTTP
+//! client. Until keys are there, tokens are refused and requests without one are not affected. When
+//! an issuer's `jwksUri` moves, its keys from before serve until the new one answers.
 //!
 //! [`Guards`](crate::Guards) keep rules and keys fresh for a layer without a mesh.
 //!
-//! Tokens that were good are remembered, up to 10,000 of them and 32 MiB with their claims, until they expire or the rules or keys change.
+//! Tokens that were good are remembered, up to 10,000 of them and 32 MiB with their claims, until
+//! they expire or the rules or keys change.
+//!
+//! ```text
+//! layer              the guard as a tower layer
+//!   authenticator    the step for one request: by rules, or by the legacy policy
+//!     legacy         the policy of 2018: peer, triggers, origins
+//!       check        tokens by rules; asks `seen` first
+//!         rule       one jwtRules entry; effect: the headers that its tokens set
+//!         seen       remembers good tokens; weight: how much memory they take
+//!     answer         the reply to a bad token; refusal: why it is bad
+//! token/             where tokens are in a request, their parts, their claims
+//! keys/              JWK sets, where they are fetched and when
+//! encoding/          base64url and JSON
+//! ```
 //!
 //! # Example
 //!
@@ -56,63 +74,55 @@
 //!
 //! Stricter, always:
 //!
-//! - HMAC algorithms and keys are refused: who can verify could sign. So are ES512 and keys on P-521.
-//! - A token that names a key (`kid`) is verified by a key of that id only, or by the one usable key of a set when that has no id (by the
-//!   letter, [`JwtLayer::strict`]: not even by that). Keys that share an id and an algorithm verify no token that names them.
-//! - `crit`, `b64`, `zip`, `enc` in the header, and a `typ` or `cty` that is not a token's, are refused.
-//! - `iat` more than a minute ahead is refused; so are control characters in `sub`, tokens of more than 16 KiB, JSON nested deeper than
-//!   32 or wider than 256 members.
-//! - A signature by ECDSA has exactly the length of its curve's (RFC 7518 §3.4); Envoy does not look at a byte behind it.
+//! - HMAC algorithms and keys are refused: who can verify could sign. So are ES512 and keys on
+//!   P-521.
+//! - A token that names a key (`kid`) is verified by a key of that id only, or by the one usable
+//!   key of a set when that has no id (by the letter, [`JwtLayer::strict`]: not even by that). Keys
+//!   that share an id and an algorithm verify no token that names them.
+//! - `crit`, `b64`, `zip`, `enc` in the header, and a `typ` or `cty` that is not a token's, are
+//!   refused.
+//! - `iat` more than a minute ahead is refused; so are control characters in `sub`, tokens of more
+//!   than 16 KiB, JSON nested deeper than 32 or wider than 256 members.
+//! - A signature by ECDSA has exactly the length of its curve's (RFC 7518 §3.4); Envoy does not
+//!   look at a byte behind it.
 //! - Weak, private and malformed keys are left out of a set; key URIs must be `https`.
-//! - The realm of a challenge leaves out query parameters that may hold a token. `authorization`, `host` and the headers that frame a
-//!   message cannot be filled.
-//! - Claims and output headers are of one token, or there are neither. Where several tokens of a request are good, policy sees the claims
-//!   that it sees in Envoy, and the application gets the headers of that token, once. Envoy adds a line for each good token, also of a
-//!   rule that then fails, and takes off the headers of a token that was good when it looks again and finds it gone.
+//! - The realm of a challenge leaves out query parameters that may hold a token. `authorization`,
+//!   `host` and the headers that frame a message cannot be filled.
+//! - Claims and output headers are of one token, or there are neither. Where several tokens of a
+//!   request are good, policy sees the claims that it sees in Envoy, and the application gets the
+//!   headers of that token, once. Envoy adds a line for each good token, also of a rule that then
+//!   fails, and takes off the headers of a token that was good when it looks again and finds it
+//!   gone.
 //! - A guard inside another one refuses a token of another principal than the outer one found.
 //!
-//! Otherwise: when a token is taken out of the query, the other parameters stay as they were written (Envoy sorts and re-encodes them).
-//! [`JwtLayer::strict`] adds what Istio is too lenient about. Keys are fetched by the process, as Envoy can, but on istiod's schedule; the
-//! last good ones count for a day, not a week.
+//! Otherwise: when a token is taken out of the query, the other parameters stay as they were
+//! written (Envoy sorts and re-encodes them). [`JwtLayer::strict`] adds what Istio is too lenient
+//! about. Keys are fetched by the process, as Envoy can, but on istiod's schedule; the last good
+//! ones count for a day, not a week.
 //!
-//! RFC 8725, clause by clause: §3.1 and §3.2 the key decides the algorithm, and `none` and HMAC are none; §3.3 and §3.7 header and payload
-//! are strict JSON in UTF-8; §3.4 points must lie on their curve; §3.5 weak keys are refused; §3.6 tokens are never decompressed; §3.8 and
-//! §3.9 issuer and audience are the rule's; §3.10 `kid` only selects a key, and `jku` and its kin are never read; §3.11 `typ` is checked;
-//! §3.12 keys belong to their rule.
+//! RFC 8725, clause by clause: §3.1 and §3.2 the key decides the algorithm, and `none` and HMAC are
+//! none; §3.3 and §3.7 header and payload are strict JSON in UTF-8; §3.4 points must lie on their
+//! curve; §3.5 weak keys are refused; §3.6 tokens are never decompressed; §3.8 and §3.9 issuer and
+//! audience are the rule's; §3.10 `kid` only selects a key, and `jku` and its kin are never read;
+//! §3.11 `typ` is checked; §3.12 keys belong to their rule.
 
 mod answer;
 mod authenticator;
-mod base64url;
-mod counts;
+mod check;
 mod effect;
-mod fetch;
-mod few;
-mod key;
-mod key_source;
-mod keyring;
+mod encoding;
 mod keys;
 mod layer;
 mod legacy;
-mod location;
 mod refusal;
-mod remote;
 mod rule;
-mod schedule;
 mod seen;
 mod token;
 mod verified;
-mod verifier;
-mod verify;
 mod weight;
 
-use crate::policy::json;
-
 pub use authenticator::Authenticator;
-pub use counts::Counts;
-pub use fetch::{FetchError, Fetcher};
-pub use key_source::KeySource;
-pub use keyring::{Jwks, Keyring, Moved};
-pub use keys::{KeySet, KeySetError};
+pub use keys::{Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved};
 pub use layer::{Jwt, JwtLayer, ResponseFuture};
 pub use refusal::Refusal;
-pub use verify::verify_jws;
+pub use token::verify_jws;

@@ -2,51 +2,53 @@ use std::fmt;
 
 use http::StatusCode;
 
-/// Why a token is no good. Prints Envoy's status text, which is also the body of the answer and tells nothing of the token or the keys.
+/// Why a token is refused. Prints Envoy's status text, which is also the body of the reply and
+/// reveals nothing of the token or the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Not three parts.
+    /// The token does not have three parts.
     Form,
-    /// Larger than this crate reads: 16 KiB, or 4 KiB of header.
+    /// The token or its header exceeds this crate's limit: 16 KiB, 4 KiB for the header.
     TooLarge,
-    /// The header is no base64url.
+    /// The header is not base64url.
     HeaderBase64,
-    /// The header is no JSON object, or has a member twice.
+    /// The header is not a JSON object, or has a member twice.
     HeaderJson,
-    /// `alg` is missing or no string.
+    /// `alg` is missing or not a string.
     AlgorithmType,
-    /// `alg` names nothing that is accepted: `none`, HMAC, unknown.
+    /// `alg` names an algorithm that is not accepted: `none`, HMAC, or an unknown one.
     Algorithm,
-    /// `kid` is no string, or longer than 256 bytes.
+    /// `kid` is not a string, or is longer than 256 bytes.
     KeyId,
-    /// The header asks for what is not understood: `crit`, `b64`, `zip`, `enc`, `typ` or `cty` of something else than a token.
+    /// The header asks for a feature that is not supported: `crit`, `b64`, `zip`, `enc`, or a `typ`
+    /// or `cty` that is not a token's.
     Header(&'static str),
-    /// The payload is no base64url.
+    /// The payload is not base64url.
     PayloadBase64,
-    /// The payload is no JSON object, or has a member twice.
+    /// The payload is not a JSON object, or has a member twice.
     PayloadJson,
-    /// A claim is no string.
+    /// A claim is not a string.
     NotString(&'static str),
-    /// A claim is no number.
+    /// A claim is not a number.
     NotInteger(&'static str),
     /// A claim is a number out of range.
     NotPositive(&'static str),
     /// `aud` is neither a string nor a list of strings.
     NotStringList,
-    /// A claim that must be there is not (strict rules only).
+    /// A required claim is missing (strict rules only).
     Missing(&'static str),
     /// `sub` holds control characters.
     ControlCharacters,
-    /// The signature is no base64url.
+    /// The signature is not base64url.
     SignatureBase64,
-    /// No rule knows the issuer.
+    /// No rule accepts the issuer.
     Issuer,
-    /// Not valid yet, or issued in the future.
+    /// The token is not valid yet, or was issued in the future.
     NotYetValid,
-    /// Expired.
+    /// The token has expired.
     Expired,
-    /// Meant for others.
+    /// The token has another audience.
     Audience,
     /// The keys of the issuer have not been fetched yet, or are too old.
     NoKeySet,
@@ -59,7 +61,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// 403 for a good token that is meant for others, else 401.
+    /// 403 for a token with another audience, else 401.
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {

@@ -1,33 +1,34 @@
+use arc_swap::ArcSwapOption;
 use http::header::HeaderName;
 use http::{HeaderMap, Uri};
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
-use super::effect::{self, ClaimHeader};
-use super::few::Few;
-use super::key_source::KeySource;
-use super::keyring::Home;
-use super::location::{Found, Place};
-use super::token::Reading;
-use super::verify::Demands;
-use super::{Jwks, KeySet, Keyring};
+use super::effect::ClaimHeader;
+use super::encoding::Reading;
+use super::keys::{Jwks, KeyOwner, KeySet, KeySource, Keyring};
+use super::token::{Demands, Found, Header, Location};
 use crate::istio::{JwtRule, Problem, Text};
-use crate::policy::{fold_audience, rule_problems};
+use crate::policy::{fold_audience, rule_problems, split_words};
 
 /// One `jwtRules` entry, ready to be applied.
-#[derive(Clone, Debug)]
-pub(crate) struct Rule {
+#[derive(Debug)]
+pub(crate) struct TokenRule {
     pub(crate) demands: Demands,
     pub(crate) jwks: Jwks,
     /// In Envoy's order: headers by name and prefix, parameters by name, cookies by name.
-    places: Vec<Place>,
+    locations: Vec<Location>,
     pub(crate) forwards: bool,
     pub(crate) payload_header: Option<HeaderName>,
     pub(crate) claim_headers: Vec<ClaimHeader>,
-    space_delimited: Vec<Box<str>>,
+    /// Claims that policy sees as lists of words.
+    pub(crate) space_delimited: Vec<Box<str>>,
+    /// The header of the last good token, which the next one most likely has, too.
+    pub(crate) last_header: ArcSwapOption<Header>,
 }
 
-impl Rule {
-    /// Checks and prepares a rule. What is wrong is added to `problems`.
+impl TokenRule {
+    /// Checks and prepares a rule. Adds what is wrong with it to `problems`.
     pub(crate) fn compile(
         rule: &JwtRule,
         keyring: &mut Keyring,
@@ -39,7 +40,7 @@ impl Rule {
             return None;
         }
         let jwks = compile_keys(rule, keyring, problems);
-        let places = compile_places(rule, problems);
+        let locations = compile_locations(rule, problems);
         let payload_header = rule
             .output_payload_to_header
             .as_ref()
@@ -64,7 +65,7 @@ impl Rule {
                     .collect(),
             },
             jwks: jwks?,
-            places: places?,
+            locations: locations?,
             forwards: rule.forward_original_token,
             payload_header: match payload_header {
                 None => None,
@@ -72,30 +73,34 @@ impl Rule {
             },
             claim_headers: claim_headers.into_iter().collect::<Option<_>>()?,
             space_delimited,
+            last_header: ArcSwapOption::empty(),
         })
     }
 
-    /// The tokens of a request, in the order of the rule's places.
+    /// The tokens of a request, in the order of the rule's locations.
     pub(crate) fn find<'r, 'p>(
         &'p self,
         uri: &'r Uri,
         headers: &'r HeaderMap,
         reading: Reading,
-    ) -> Few<Found<'r, 'p>> {
-        let mut found = Few::new();
-        for place in &self.places {
-            place.find(uri, headers, reading, &mut found);
+    ) -> SmallVec<[Found<'r, 'p>; 1]> {
+        let mut found = SmallVec::new();
+        for location in &self.locations {
+            location.find(uri, headers, reading, &mut found);
         }
         found
     }
 
-    /// The claims as policy sees them.
+    /// The claims as policy sees them: top-level text claims with certain names are lists of words,
+    /// split at single spaces. A text of blanks alone stays.
     pub(crate) fn policy_claims(&self, mut claims: Map<String, Value>) -> Map<String, Value> {
-        effect::split_space_delimited(&mut claims, &self.space_delimited);
+        for name in &self.space_delimited {
+            split_words(&mut claims, name);
+        }
         claims
     }
 
-    /// Headers that no client may set, because the rule does.
+    /// The headers that the rule sets, and that clients must not.
     pub(crate) fn output_headers(&self) -> impl Iterator<Item = &HeaderName> {
         let claims = self.claim_headers.iter().map(|output| &output.header);
         self.payload_header.iter().chain(claims)
@@ -103,8 +108,8 @@ impl Rule {
 
     /// Query parameters that may hold a token.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = &str> {
-        self.places.iter().filter_map(|place| match place {
-            Place::Parameter(name) => Some(name.as_ref()),
+        self.locations.iter().filter_map(|location| match location {
+            Location::Parameter(name) => Some(name.as_ref()),
             _ => None,
         })
     }
@@ -143,7 +148,7 @@ fn compile_keys(
             return None;
         }
     };
-    match keyring.remote(source, rule.timeout, Home::of(rule)) {
+    match keyring.remote(source, rule.timeout, KeyOwner::from_rule(rule)) {
         Ok(jwks) => Some(jwks),
         Err(message) => {
             problems.push(Problem::new(at.clone(), field, message));
@@ -152,7 +157,7 @@ fn compile_keys(
     }
 }
 
-fn compile_places(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<Place>> {
+fn compile_locations(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<Location>> {
     let mut headers = Vec::new();
     for location in &rule.from_headers {
         match HeaderName::from_bytes(location.name.as_bytes()) {
@@ -172,19 +177,23 @@ fn compile_places(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<Pla
         names.dedup();
         names
     };
-    let mut places: Vec<_> = headers
+    let mut locations: Vec<_> = headers
         .into_iter()
-        .map(|(name, prefix)| Place::header(name, prefix))
+        .map(|(name, prefix)| Location::header(name, prefix))
         .collect();
-    places.extend(sorted(&rule.from_params).into_iter().map(Place::Parameter));
-    places.extend(sorted(&rule.from_cookies).into_iter().map(Place::Cookie));
-    if places.is_empty() {
-        places = Place::defaults();
+    locations.extend(
+        sorted(&rule.from_params)
+            .into_iter()
+            .map(Location::Parameter),
+    );
+    locations.extend(sorted(&rule.from_cookies).into_iter().map(Location::Cookie));
+    if locations.is_empty() {
+        locations = Location::defaults();
     }
-    Some(places)
+    Some(locations)
 }
 
-/// The name as HTTP's library has it; which names a claim may fill was checked before.
+/// The name as a `HeaderName`. Which names a claim may fill has been checked before.
 fn output_header(name: &Text, field: &str, problems: &mut Vec<Problem>) -> Option<HeaderName> {
     let header = HeaderName::from_bytes(name.as_bytes()).ok();
     if header.is_none() {

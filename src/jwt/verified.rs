@@ -1,25 +1,25 @@
-//! What good tokens of a request leave in it.
+//! The result of verifying a token, and how it gets into the request.
 
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
-use super::Refusal;
+use super::refusal::Refusal;
 use super::weight::{self, Weigh};
 use crate::context::{Claims, Exchange};
 
-/// What a good token leaves in the request. Cheap to clone.
+/// The claims and headers of a good token. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Verified {
     pub(crate) claims: Claims,
-    /// `None` when the rule fills none.
+    /// `None` when the rule sets no headers.
     pub(crate) headers: Option<Arc<[(HeaderName, HeaderValue)]>>,
 }
 
 impl Verified {
-    /// Tells the application and policy of the token, both: it is the one decision about whose request this is.
-    pub(crate) fn stand(self, head: &mut Parts, exchange: &Exchange) -> Claims {
+    /// Gives policy the claims and the application the headers of the same token.
+    pub(crate) fn publish(self, head: &mut Parts, exchange: &Exchange) -> Claims {
         if let Some(headers) = self.headers {
             for (name, value) in headers.iter() {
                 head.headers.insert(name.clone(), value.clone());
@@ -30,7 +30,7 @@ impl Verified {
         self.claims
     }
 
-    /// Whether these claims are of the same principal; a token that names none is nobody's.
+    /// Whether the token and these claims name the same principal; `false` if the token names none.
     pub(crate) fn is_of_principal(&self, other: &Claims) -> bool {
         let [own, other] =
             [&self.claims, other].map(|claims| claims.issuer().zip(claims.subject()));
@@ -47,16 +47,17 @@ impl Weigh for Verified {
     }
 }
 
-/// The token that was found good last: it stands until another one does.
+/// The token that was found good last.
 #[derive(Default)]
-pub(crate) struct Standing {
+pub(crate) struct LastGood {
     verified: Option<Verified>,
-    /// The token itself, as long as another rule may find it.
+    /// The text of the token, as long as another rule may find it again.
     token: Vec<u8>,
 }
 
-impl Standing {
-    /// Lets another token stand; where it is the same one, found by another rule, the headers of both rules are its own.
+impl LastGood {
+    /// Replaces the last good token. If another rule has found the same token again, the headers of
+    /// both rules are set.
     pub(crate) fn replace(&mut self, mut verified: Verified, token: &[u8], is_final: bool) {
         if let Some(before) = self.verified.take()
             && self.token == token
@@ -74,17 +75,18 @@ impl Standing {
     }
 }
 
-/// A guard further out may have found a token, whose claims are what policy sees: headers of another user must not stand beside them.
-pub(crate) fn beside(
-    standing: Option<Verified>,
+/// Refuses a token of another principal than an outer guard has found: policy would see the claims
+/// of one user and the application the headers of another.
+pub(crate) fn check_principal(
+    last_good: Option<Verified>,
     exchange: &Exchange,
 ) -> Result<Option<Verified>, Refusal> {
-    match (&standing, exchange.claims()) {
+    match (&last_good, exchange.claims()) {
         (Some(verified), Some(known))
             if verified.claims.payload() != known.payload() && !verified.is_of_principal(known) =>
         {
             Err(Refusal::Ambiguous)
         }
-        _ => Ok(standing),
+        _ => Ok(last_good),
     }
 }

@@ -1,23 +1,23 @@
-//! What values take on the heap: never less than they do, whatever they hold.
+//! How much heap memory values take: an upper bound.
 
 use std::mem::size_of;
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-/// A value that knows how much of the heap it holds, in bytes.
+/// A value that knows how many heap bytes it holds.
 pub(crate) trait Weigh {
-    /// At least as much as it really is.
+    /// The bytes, never less than they really are.
     fn weight(&self) -> usize;
 }
 
-/// What an allocation takes beside its bytes: the allocator's own, and what it rounds up by.
+/// What an allocation takes in addition to its bytes: the allocator's header and rounding.
 pub(crate) const CHUNK: usize = 32;
-/// A node of a `BTreeMap`: eleven members, as many children and one, a parent and two counts.
+/// The bytes of a `BTreeMap` node: eleven members, twelve children, a parent and two counts.
 const NODE: usize = MEMBERS * (size_of::<String>() + size_of::<Value>())
     + (MEMBERS + 3) * size_of::<usize>()
     + CHUNK;
-/// Members that a node has at most, and what every node but the root has at least.
+/// The most members of a node, and the fewest of any node but the root.
 const MEMBERS: usize = 11;
 const FEWEST: usize = 5;
 
@@ -59,7 +59,7 @@ impl Weigh for [(HeaderName, HeaderValue)] {
     }
 }
 
-/// So many bytes in an allocation of their own; none need none.
+/// The bytes of an allocation of this size; zero bytes need none.
 pub(crate) fn bytes(count: usize) -> usize {
     if count == 0 { 0 } else { count + CHUNK }
 }
@@ -104,7 +104,7 @@ mod tests {
         for text in texts {
             let text = format!(r#"{{"iss":"i","x":{text}}}"#);
             let mut claims = None;
-            let held = measure(|| claims = super::super::json::object(text.as_bytes(), 40));
+            let held = measure(|| claims = crate::policy::json::object(text.as_bytes(), 40));
             let held = usize::try_from(held.bytes_current).unwrap();
             let weight = claims.unwrap().weight();
             let shown = text.get(..40).unwrap_or(&text);

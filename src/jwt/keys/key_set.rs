@@ -5,18 +5,18 @@ use jsonwebtoken::Algorithm;
 use jsonwebtoken::signature::Verifier;
 use serde_json::Value;
 
-use super::Refusal;
 use super::key::Key;
-use super::token::Reading;
-use crate::policy::{KeySetFault as Kind, Unfit, keys};
+use crate::jwt::Refusal;
+use crate::jwt::encoding::Reading;
+use crate::policy::{KeySetFault, Unfit, keys};
 
-/// Keys that are tried on a token which names none.
+/// How many keys are tried on a token that names none.
 const MAX_CANDIDATES: usize = 8;
 
 /// The public keys of an issuer, parsed from a JWK set (RFC 7517 §5).
 ///
-/// Keys that cannot verify a token are left out and counted: symmetric ones, private ones, weak ones, those for another use. A key
-/// without `alg` verifies every algorithm of its type, as in Envoy.
+/// Keys that cannot verify a token are left out and counted: symmetric, private and weak ones, and
+/// those for another use. A key without `alg` verifies every algorithm of its type, as in Envoy.
 #[non_exhaustive]
 pub struct KeySet {
     keys: Vec<Key>,
@@ -30,8 +30,8 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// When the text is not such an object, has a member twice, nests deeper than 16, holds more than 1 MiB, 10,000 values or 100 keys, or
-    /// none that can verify a token.
+    /// When the text is not such an object, has a member twice, nests deeper than 16, holds more
+    /// than 1 MiB, 10,000 values or 100 keys, or none that can verify a token.
     pub fn parse(text: &str) -> Result<Self, KeySetError> {
         let list = keys(text).map_err(KeySetError)?;
         let mut parsed = Self {
@@ -54,7 +54,7 @@ impl KeySet {
             }
         }
         if parsed.keys.is_empty() {
-            return Err(KeySetError(Kind::NoUsableKey));
+            return Err(KeySetError(KeySetFault::NoUsableKey));
         }
         parsed.doubled = doubled(&parsed.keys);
         Ok(parsed)
@@ -84,7 +84,8 @@ impl KeySet {
         self.private
     }
 
-    /// How many key ids belong to several keys that verify the same algorithm; a token of that algorithm can name none of them.
+    /// How many key ids belong to several keys that verify the same algorithm; a token of that
+    /// algorithm can name none of them.
     #[must_use]
     pub fn doubled(&self) -> usize {
         self.doubled
@@ -120,7 +121,8 @@ impl KeySet {
     }
 }
 
-/// Rule J-06: an id is ambiguous where two keys could be meant, and nowhere else (RFC 7517 §4.5).
+/// Counts ambiguous ids (rule J-06): those that several keys share for one algorithm (RFC 7517
+/// §4.5).
 fn doubled(keys: &[Key]) -> usize {
     let twins = keys.iter().enumerate().filter_map(|(index, key)| {
         let id = key.id()?;
@@ -143,7 +145,7 @@ impl fmt::Debug for KeySet {
 
 /// Why a JWK set was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeySetError(Kind);
+pub struct KeySetError(KeySetFault);
 
 impl fmt::Display for KeySetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,20 +12,21 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 /// A public key with the one algorithm that it verifies here.
 ///
-/// The library's own verifiers keep a key's bytes and parse them for every token, and cannot be shared between threads.
+/// The library's own verifiers parse the key for every token, and cannot be shared between threads.
 pub(crate) struct ParsedKey {
     algorithm: Algorithm,
     key: ParsedPublicKey,
 }
 
-/// The algorithm of a name, compared with case. HMAC is none (J-02): a key that verifies must not sign.
+/// The algorithm of this name, case-sensitive. HMAC is not accepted (J-02): a key that verifies
+/// must not sign.
 pub(crate) fn algorithm(name: &str) -> Option<Algorithm> {
     let algorithm: Algorithm = name.parse().ok()?;
     (algorithm.family() != AlgorithmFamily::Hmac).then_some(algorithm)
 }
 
 impl ParsedKey {
-    /// An RSA key; `None` when the numbers are no key or the algorithm is not RSA's.
+    /// An RSA key; `None` when the numbers are not a key or the algorithm is not for RSA.
     pub(crate) fn rsa(
         algorithm: Algorithm,
         components: &RsaPublicKeyComponents<Vec<u8>>,
@@ -43,7 +44,8 @@ impl ParsedKey {
         Some(Self { algorithm, key })
     }
 
-    /// A key on the algorithm's curve; `None` when the point is not on it or the algorithm has none.
+    /// A key on the algorithm's curve; `None` when the point is not on it or the algorithm has no
+    /// curve.
     pub(crate) fn on_curve(algorithm: Algorithm, point: &[u8]) -> Option<Self> {
         let key = match algorithm {
             Algorithm::ES256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point),

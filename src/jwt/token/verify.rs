@@ -1,35 +1,40 @@
-//! One token against one rule: pure, no clock, no I/O.
+//! Verifies one token by one rule: no clock, no I/O.
+
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::token::{Jws, Reading};
-use super::{KeySet, Refusal};
+use super::header::Header;
+use super::jws::Jws;
+use crate::jwt::encoding::Reading;
+use crate::jwt::{KeySet, Refusal};
 use crate::policy::fold_audience;
 
 /// How far clocks may be apart, in seconds.
 const LEEWAY: f64 = 60.0;
-/// Beyond this a double does not count seconds one by one.
+/// From here on a double cannot count single seconds.
 const TWO_TO_53: f64 = 9_007_199_254_740_992.0;
 
-/// What a rule demands of a token's claims.
+/// The claims that a rule demands.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Demands {
-    /// The only good issuer; `None`: any, even none.
+    /// The only accepted issuer; `None` accepts any, and tokens without one.
     pub(crate) issuer: Option<Box<str>>,
-    /// Good audiences, folded; empty: not checked.
+    /// Accepted audiences, folded; empty accepts any.
     pub(crate) audiences: Vec<Box<str>>,
 }
 
-/// A token that passed, and until when it may be remembered.
+/// A token that passed, and how long it may be remembered.
 #[derive(Debug)]
 pub(crate) struct Passed<'t> {
     pub(crate) claims: Map<String, Value>,
     /// The payload segment, as sent.
     pub(crate) payload: &'t [u8],
+    pub(crate) header: Arc<Header>,
     pub(crate) window: Window,
 }
 
-/// When a token is good, leeway included, in seconds since 1970.
+/// The time in which a token is valid, leeway included, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Window {
     from: f64,
@@ -42,23 +47,26 @@ impl Window {
         Self { from, until }
     }
 
-    /// Whether now is inside.
+    /// Whether the token is valid now.
     pub(crate) fn contains(self, now: f64) -> bool {
         self.from <= now && now <= self.until
     }
 }
 
-/// Verifies a token in Envoy's order: form, types, issuer, time, audience, key. The keys are asked for only when all else is good.
+/// Verifies a token in Envoy's order: form, types, issuer, time, audience, signature. The keys are
+/// read only when all else is good.
 ///
-/// [`Reading::Strict`] checks the signature before any claim counts (J-30) and demands `exp` (J-15).
+/// [`Reading::Strict`] checks the signature before any claim counts (J-30) and demands `exp`
+/// (J-15).
 pub(crate) fn verify<'t>(
     token: &'t [u8],
     demands: &Demands,
+    known: Option<&Arc<Header>>,
     reading: Reading,
     now: f64,
     check_signature: impl FnOnce(&Jws<'_>, &Vec<u8>) -> Result<(), Refusal>,
 ) -> Result<Passed<'t>, Refusal> {
-    let jws = Jws::parse(token, reading)?;
+    let jws = Jws::parse(token, reading, known)?;
     let claims = jws.claims()?;
     let signature = jws.signature()?;
     let window = if reading == Reading::Strict {
@@ -67,7 +75,7 @@ pub(crate) fn verify<'t>(
         require_expiry(&claims)?;
         let window = check_time(&claims, now)?;
         demands.check_audience(&claims)?;
-        // The end itself is outside.
+        // The end itself is too late.
         if now >= window.until {
             return Err(Refusal::Expired);
         }
@@ -85,14 +93,16 @@ pub(crate) fn verify<'t>(
     Ok(Passed {
         claims,
         payload: jws.payload,
+        header: jws.header,
         window,
     })
 }
 
-/// Verifies the signature of a JWS in compact form (RFC 7515 §5.2) with a JWK set, and returns its payload.
+/// Verifies the signature of a JWS in compact form (RFC 7515 §5.2) with a JWK set, and returns its
+/// payload.
 ///
-/// Nothing is asked of the payload: this is the signature step of a token check alone, by the letter of the RFC. `crit`, `b64: false`
-/// and HMAC are refused.
+/// The payload is not examined: this is the signature step of a token check alone, by the letter of
+/// the RFC. `crit`, `b64: false` and HMAC are refused.
 ///
 /// # Errors
 ///
@@ -111,10 +121,16 @@ pub(crate) fn verify<'t>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn verify_jws(keys: &KeySet, jws: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let jws = Jws::parse(jws, Reading::Strict)?;
+    let jws = Jws::parse(jws, Reading::Strict, None)?;
     let signature = jws.signature()?;
-    let (id, reading) = (jws.key_id(), Reading::Envoy);
-    keys.verify(jws.algorithm, id, reading, &jws.signed, &signature)?;
+    let (header, reading) = (&jws.header, Reading::Envoy);
+    keys.verify(
+        header.algorithm,
+        header.key_id(),
+        reading,
+        &jws.signed,
+        &signature,
+    )?;
     jws.payload_bytes()
 }
 
@@ -148,7 +164,8 @@ impl Demands {
     }
 }
 
-/// `nbf` and `iat` at most a minute ahead (J-16), `exp` at most a minute ago; an absent or zero `exp` never ends.
+/// `nbf` and `iat` may be a minute ahead at most (J-16), `exp` a minute past; without `exp`, or
+/// with zero, the token never expires.
 fn check_time(claims: &Map<String, Value>, now: f64) -> Result<Window, Refusal> {
     // Envoy drops the fraction.
     let seconds = |claim: &str| claims.get(claim).and_then(Value::as_f64).map(f64::trunc);
@@ -173,7 +190,7 @@ fn require_expiry(claims: &Map<String, Value>) -> Result<(), Refusal> {
     match claims.get("exp").and_then(Value::as_f64) {
         None => Err(Refusal::Missing("exp")),
         Some(expiry) if expiry > TWO_TO_53 => Err(Refusal::NotPositive("exp")),
-        // Envoy's "never".
+        // Zero means "never" to Envoy.
         Some(expiry) if expiry < 1.0 => Err(Refusal::Expired),
         Some(_) => Ok(()),
     }

@@ -15,23 +15,24 @@ use tokio::sync::Notify;
 use tokio::time;
 use tower_service::Service;
 
+use super::key_set::{KeySet, KeySetError};
 use super::key_source::{KeySource, check_uri};
-use super::keyring::WeakJwks;
-use super::keys::KeySetError;
-use super::remote::Remote;
+use super::keyring::{Jwks, WeakJwks};
+use super::remote::RemoteKeys;
 use super::schedule::{Clocks, Schedule, rest};
-use super::{Jwks, KeySet, json};
 use crate::error_chain::ErrorChain;
 use crate::istio::shown_uri;
+use crate::jwt::encoding::json;
 use crate::policy::{MAX_BYTES, PlainHttp};
 
-/// Nesting of a discovery document.
+/// How deep a discovery document may nest.
 const MAX_DEPTH: usize = 16;
 
 /// Keeps one remote key set fresh, through any HTTP client that is a tower service.
 ///
-/// The client decides which addresses and certificates are good; it must not follow redirects. Fetches are bounded in time (the rule's
-/// `timeout`, else 5 s) and size (1 MiB). A failed fetch keeps the keys that are there.
+/// The client decides which addresses and certificates are good; it must not follow redirects.
+/// Fetches are bounded in time (the rule's `timeout`, else 5 s) and size (1 MiB). A failed fetch
+/// keeps the keys that are there.
 #[derive(Debug)]
 pub struct Fetcher<S> {
     jwks: WeakJwks,
@@ -40,7 +41,8 @@ pub struct Fetcher<S> {
 }
 
 impl<S> Fetcher<S> {
-    /// A fetcher for keys that [`Keyring::take_unfetched`](super::Keyring::take_unfetched) handed out; `None` for inline keys.
+    /// A fetcher for keys that [`Keyring::take_unfetched`](super::Keyring::take_unfetched) handed
+    /// out; `None` for inline keys.
     #[must_use]
     pub fn new(jwks: &Jwks, client: S) -> Option<Self> {
         Some(Self {
@@ -50,9 +52,10 @@ impl<S> Fetcher<S> {
         })
     }
 
-    /// Fetches now, then every 20 minutes (or as the issuer's `cache-control` says, within 1 to 60 minutes), and when a token names a key
-    /// that is not there or comes when the keys are too old, at most every 30 seconds. After a failure it tries again soon, then ever later;
-    /// when the machine slept or its clock was set, within ten seconds. Ends when nobody uses the keys.
+    /// Fetches now, then every 20 minutes (or as the issuer's `cache-control` says, within 1 to 60
+    /// minutes), and when a token names a key that is not there or comes when the keys are too old,
+    /// at most every 30 seconds. After a failure it tries again soon, then ever later; when the
+    /// machine slept or its clock was set, within ten seconds. Ends when the keys are no longer used.
     pub async fn run<ReqBody, ResBody>(mut self)
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
@@ -108,18 +111,18 @@ impl<S> Fetcher<S> {
                 remote.timeout,
                 download(&mut self.client, remote)
             ));
-            // A client that panics is one more failed fetch (rule J-49).
+            // A panic of the client is one more failed fetch (rule J-49).
             poll_fn(
                 |cx| match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))) {
                     Ok(poll) => poll,
-                    Err(_) => Poll::Ready(Ok(Err(Kind::Panicked))),
+                    Err(_) => Poll::Ready(Ok(Err(FetchFailure::Panicked))),
                 },
             )
             .await
-            .unwrap_or(Err(Kind::Timeout))
+            .unwrap_or(Err(FetchFailure::Timeout))
         };
         let published = fetched.and_then(|(text, max_age)| {
-            let keys = KeySet::parse(&text).map_err(Kind::Keys)?;
+            let keys = KeySet::parse(&text).map_err(FetchFailure::Keys)?;
             if keys.private() > 0 {
                 tracing::error!(source = %remote.source, "an issuer publishes private keys");
             }
@@ -130,9 +133,9 @@ impl<S> Fetcher<S> {
             Ok(max_age)
         });
         remote.count(published.is_ok());
-        published.map_err(|kind| FetchError {
+        published.map_err(|failure| FetchError {
             uri: remote.source.to_string(),
-            kind,
+            failure,
         })
     }
 }
@@ -140,8 +143,8 @@ impl<S> Fetcher<S> {
 /// The text of a key set, by way of the discovery document when the source is one.
 async fn download<S, ReqBody, ResBody>(
     client: &mut S,
-    remote: &Remote,
-) -> Result<(String, Option<Duration>), Kind>
+    remote: &RemoteKeys,
+) -> Result<(String, Option<Duration>), FetchFailure>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -149,11 +152,11 @@ where
     ResBody: Body,
     ResBody::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let first = check_uri(&remote.source.uri(), remote.http).map_err(Kind::Discovery)?;
+    let first = check_uri(&remote.source.uri(), remote.http).map_err(FetchFailure::Discovery)?;
     let uri = match &remote.source {
         KeySource::Uri(_) => first,
         KeySource::Discovery(_) => {
-            // An issuer elsewhere sends nobody to this machine.
+            // A remote issuer must not send us to this machine.
             let http = match remote.http {
                 PlainHttp::Loopback if first.scheme_str() != Some("http") => PlainHttp::Refused,
                 http => http,
@@ -165,8 +168,8 @@ where
                 .and_then(|members| members.get("jwks_uri"));
             let uri = uri
                 .and_then(Value::as_str)
-                .ok_or_else(|| Kind::Discovery("no `jwks_uri`".into()))?;
-            check_uri(uri, http).map_err(Kind::Discovery)?
+                .ok_or_else(|| FetchFailure::Discovery("no `jwks_uri`".into()))?;
+            check_uri(uri, http).map_err(FetchFailure::Discovery)?
         }
     };
     get(client, uri).await
@@ -175,7 +178,7 @@ where
 async fn get<S, ReqBody, ResBody>(
     client: &mut S,
     uri: Uri,
-) -> Result<(String, Option<Duration>), Kind>
+) -> Result<(String, Option<Duration>), FetchFailure>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -185,7 +188,7 @@ where
 {
     let failed = {
         let uri = uri.clone();
-        move |error: Box<dyn Error + Send + Sync>| Kind::Client(told(&*error, &uri))
+        move |error: Box<dyn Error + Send + Sync>| FetchFailure::Client(redacted(&*error, &uri))
     };
     let request = Request::get(uri)
         .header(header::ACCEPT, "application/json")
@@ -200,7 +203,7 @@ where
         .map_err(|error| failed(error.into()))?;
     // A redirect is not followed: it could lead anywhere (rule J-47).
     if response.status() != StatusCode::OK {
-        return Err(Kind::Status(response.status()));
+        return Err(FetchFailure::Status(response.status()));
     }
     let max_age = max_age(response.headers());
     let mut body = pin!(response.into_body());
@@ -211,7 +214,7 @@ where
             continue;
         };
         if text.len() + data.remaining() > MAX_BYTES {
-            return Err(Kind::TooLarge);
+            return Err(FetchFailure::TooLarge);
         }
         while data.has_remaining() {
             let chunk = data.chunk();
@@ -224,11 +227,12 @@ where
     Ok((text, max_age))
 }
 
-/// What a client says went wrong, level by level. Many say which URI, too, and whole: it is shown as elsewhere.
-fn told(error: &dyn Error, uri: &Uri) -> Told {
-    Told {
+/// The client's error, level by level. Many clients print the whole URI: it is shortened here as
+/// elsewhere.
+fn redacted(error: &dyn Error, uri: &Uri) -> RedactedError {
+    RedactedError {
         text: shown(error.to_string(), uri),
-        cause: error.source().map(|cause| Box::new(told(cause, uri))),
+        cause: error.source().map(|cause| Box::new(redacted(cause, uri))),
     }
 }
 
@@ -247,7 +251,7 @@ fn shown(mut message: String, uri: &Uri) -> String {
     message
 }
 
-/// How long a reply may be kept (RFC 9111 §5.2.2); one that must not be kept at all, not at all.
+/// How long a reply may be kept (RFC 9111 §5.2.2); zero if it must not be kept.
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all(header::CACHE_CONTROL);
     let directives = lines
@@ -266,16 +270,16 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// Why keys could not be fetched. Says from where, without userinfo and query.
+/// Why keys could not be fetched. Names the URI without userinfo and query.
 #[derive(Debug)]
 pub struct FetchError {
     uri: String,
-    kind: Kind,
+    failure: FetchFailure,
 }
 
 #[derive(Debug)]
-enum Kind {
-    Client(Told),
+enum FetchFailure {
+    Client(RedactedError),
     Discovery(String),
     Keys(KeySetError),
     Panicked,
@@ -286,7 +290,7 @@ enum Kind {
 
 /// One level of a client's error, without what is secret in the URI.
 #[derive(Debug)]
-struct Told {
+struct RedactedError {
     text: String,
     cause: Option<Box<Self>>,
 }
@@ -294,39 +298,39 @@ struct Told {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.uri)?;
-        match &self.kind {
-            Kind::Client(_) => f.write_str("the request failed"),
-            Kind::Discovery(message) => write!(f, "discovery of the keys: {message}"),
-            Kind::Keys(_) => f.write_str("the answer is no set of keys"),
-            Kind::Panicked => f.write_str("the client panicked"),
-            Kind::Status(status) => write!(f, "answered {status}"),
-            Kind::Timeout => f.write_str("took too long"),
-            Kind::TooLarge => write!(f, "more than {MAX_BYTES} bytes"),
+        match &self.failure {
+            FetchFailure::Client(_) => f.write_str("the request failed"),
+            FetchFailure::Discovery(message) => write!(f, "discovery of the keys: {message}"),
+            FetchFailure::Keys(_) => f.write_str("the answer is no set of keys"),
+            FetchFailure::Panicked => f.write_str("the client panicked"),
+            FetchFailure::Status(status) => write!(f, "answered {status}"),
+            FetchFailure::Timeout => f.write_str("took too long"),
+            FetchFailure::TooLarge => write!(f, "more than {MAX_BYTES} bytes"),
         }
     }
 }
 
 impl Error for FetchError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.kind {
-            Kind::Client(told) => Some(told),
-            Kind::Keys(error) => Some(error),
-            Kind::Discovery(_)
-            | Kind::Panicked
-            | Kind::Status(_)
-            | Kind::Timeout
-            | Kind::TooLarge => None,
+        match &self.failure {
+            FetchFailure::Client(redacted) => Some(redacted),
+            FetchFailure::Keys(error) => Some(error),
+            FetchFailure::Discovery(_)
+            | FetchFailure::Panicked
+            | FetchFailure::Status(_)
+            | FetchFailure::Timeout
+            | FetchFailure::TooLarge => None,
         }
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for RedactedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl Error for Told {
+impl Error for RedactedError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.as_deref().map(|cause| cause as _)
     }

@@ -13,7 +13,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Reads one JWK (RFC 7517); what it must be like is said by [`Jwk::read`].
+    /// Reads one JWK (RFC 7517); [`Jwk::read`] checks it.
     pub(crate) fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, Unfit> {
         let jwk = Jwk::read(jwk)?;
         let verifiers = read_verifiers(jwk.key, jwk.algorithm.as_deref())

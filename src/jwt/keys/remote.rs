@@ -5,31 +5,31 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
-use super::KeySet;
+use super::key_set::KeySet;
 use super::key_source::KeySource;
 use crate::policy::PlainHttp;
 
-/// How long keys count without a successful fetch (rule J-41), in seconds.
+/// How long keys are valid without a successful fetch (rule J-41), in seconds.
 const MAX_STALE: f64 = 24.0 * 3600.0;
-/// How far behind the fetch a clock may be before it must have been set back.
+/// How far a clock may be behind the time of the fetch before it must have been set back.
 const LEEWAY: f64 = 60.0;
-/// How often requests may cause a fetch (rule J-43), in seconds.
+/// The shortest time between fetches that requests ask for (rule J-43), in seconds.
 const ASK_EVERY: u64 = 30;
-/// The generation of keys that were fetched elsewhere; a cell's own count from 1.
+/// The generation of keys that came from another address; those of this address count from 1.
 const ELSEWHERE: u64 = u64::MAX;
 
-/// The keys that a fetcher brings from one place.
-pub(crate) struct Remote {
+/// The keys that a fetcher brings from one address.
+pub(crate) struct RemoteKeys {
     pub(crate) source: KeySource,
     pub(crate) timeout: Duration,
-    /// Over what it may be fetched.
+    /// Whether they may be fetched over plain HTTP.
     pub(crate) http: PlainHttp,
-    held: ArcSwapOption<Held>,
+    held: ArcSwapOption<FetchedKeys>,
     generation: AtomicU64,
     asked: AtomicU64,
-    /// What the clock of whoever asked last said, until the fetch begins; 0: nobody asked.
+    /// The clock of the request that asked last, until the fetch begins; 0 if none asked.
     clock: AtomicU64,
-    /// Outlives the keys in their fetcher's hands.
+    /// The fetcher keeps this longer than the keys.
     pub(crate) wanted: Arc<Notify>,
     fetches: AtomicU64,
     failures: AtomicU64,
@@ -37,9 +37,9 @@ pub(crate) struct Remote {
 
 /// Keys that were fetched.
 #[derive(Clone)]
-pub(crate) struct Held {
+pub(crate) struct FetchedKeys {
     pub(crate) keys: Arc<KeySet>,
-    /// What they were parsed from.
+    /// The text that they were parsed from.
     text: Arc<str>,
     pub(crate) generation: u64,
     /// By the wall clock, in seconds since 1970, and by the steady one.
@@ -47,17 +47,17 @@ pub(crate) struct Held {
     since: Instant,
 }
 
-/// How old keys are, for whoever has a clock.
+/// The age of keys by some clock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Age {
     Good,
-    /// Good as well, but from the future: the clock was set back.
+    /// Good, but fetched in the future: the clock was set back.
     Ahead,
     TooOld,
 }
 
-impl Held {
-    /// The keys count in another place until that one answers.
+impl FetchedKeys {
+    /// The same keys, for use at another address until that one answers.
     pub(crate) fn elsewhere(&self) -> Self {
         Self {
             generation: ELSEWHERE,
@@ -69,7 +69,8 @@ impl Held {
         self.age(now) != Age::TooOld
     }
 
-    /// The wall clock decides, since the steady one stands still while the machine sleeps; but when it was set back it knows no age.
+    /// The wall clock decides, since the steady one stops while the machine sleeps. If the wall
+    /// clock was set back, the steady one decides.
     fn age(&self, now: f64) -> Age {
         let age = now - self.fetched;
         if age > MAX_STALE {
@@ -84,7 +85,7 @@ impl Held {
     }
 }
 
-impl Remote {
+impl RemoteKeys {
     pub(crate) fn new(source: KeySource, timeout: Duration, http: PlainHttp) -> Self {
         Self {
             source,
@@ -100,17 +101,18 @@ impl Remote {
         }
     }
 
-    /// The keys that were fetched last, whether or not they still count.
-    pub(crate) fn held(&self) -> Option<Arc<Held>> {
+    /// The keys that were fetched last, valid or not.
+    pub(crate) fn held(&self) -> Option<Arc<FetchedKeys>> {
         self.held.load_full()
     }
 
-    /// Reads the keys if they count; `before` stands in until there are any. A clock that has jumped asks for new ones.
+    /// Reads the keys if they are valid; `before` serves until there are any. Asks for a fetch if
+    /// the clock has jumped.
     pub(crate) fn read<T>(
         &self,
-        before: Option<&Held>,
+        before: Option<&FetchedKeys>,
         now: f64,
-        read: impl FnOnce(&Held) -> T,
+        read: impl FnOnce(&FetchedKeys) -> T,
     ) -> Option<T> {
         let held = self.held.load();
         let Some(held) = held.as_deref() else {
@@ -123,7 +125,8 @@ impl Remote {
         (age != Age::TooOld).then(|| read(held))
     }
 
-    /// Publishes freshly fetched keys. The same text again only grows younger, so that remembered tokens stay good.
+    /// Publishes fetched keys. If the text has not changed, only their age does, so that remembered
+    /// tokens stay valid.
     pub(crate) fn store(&self, keys: KeySet, text: String, fetched: f64) {
         let (keys, generation) = match self.held.load().as_deref() {
             Some(held) if *held.text == *text => (Arc::clone(&held.keys), held.generation),
@@ -132,7 +135,7 @@ impl Remote {
                 self.generation.fetch_add(1, Ordering::Relaxed) + 1,
             ),
         };
-        self.held.store(Some(Arc::new(Held {
+        self.held.store(Some(Arc::new(FetchedKeys {
             keys,
             text: text.into(),
             generation,
@@ -164,7 +167,8 @@ impl Remote {
     pub(crate) fn ask(&self, now: f64) {
         let now = now as u64;
         let asked = self.asked.load(Ordering::Relaxed);
-        // In either direction: a clock that was ahead must not silence us until it is there again.
+        // Compares in both directions: a clock that was ahead must not block fetches until that
+        // time comes.
         if now.abs_diff(asked) >= ASK_EVERY
             && self
                 .asked
@@ -176,7 +180,8 @@ impl Remote {
         }
     }
 
-    /// When a fetch that begins now is made: by the clock of whoever asked for it, so that its age is told by the same one.
+    /// The time at which a fetch begins: by the clock of the request that asked for it, so that the
+    /// same clock measures its age.
     pub(crate) fn begin(&self) -> f64 {
         match self.clock.swap(0, Ordering::Relaxed) {
             0 => {
@@ -188,8 +193,8 @@ impl Remote {
     }
 }
 
-impl Drop for Remote {
-    /// Lets the fetcher notice that nobody uses the keys any more.
+impl Drop for RemoteKeys {
+    /// Wakes the fetcher, which ends when the keys are no longer used.
     fn drop(&mut self) {
         self.wanted.notify_one();
     }

@@ -1,25 +1,25 @@
-//! Where tokens are found in a request, and how they are taken out of it.
+//! Finds tokens in a request, and removes them.
 
 use std::borrow::Cow;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Uri, header};
+use smallvec::SmallVec;
 
-use super::few::Few;
-use super::token::Reading;
 use crate::context::Exchange;
+use crate::jwt::encoding::Reading;
 use crate::matcher::header::is_joined;
 use crate::matcher::query::{self, is_name, parameters, percent_decode};
 
-/// One place that may hold a token.
+/// A part of the request that may hold a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// A header, and what stands before the token in it.
+pub(crate) enum Location {
+    /// A header, and the prefix before the token.
     Header {
         name: HeaderName,
         prefix: Box<str>,
-        /// Envoy keeps one line of it: several are joined with a comma.
+        /// Envoy joins several lines of this header with a comma.
         joined: bool,
     },
     /// A query parameter.
@@ -28,15 +28,15 @@ pub(crate) enum Place {
     Cookie(Box<str>),
 }
 
-/// A token and the place it was found in.
+/// A token and the location it was found in.
 #[derive(Debug)]
 pub(crate) struct Found<'r, 'p> {
     pub(crate) token: Cow<'r, [u8]>,
-    pub(crate) place: &'p Place,
+    pub(crate) location: &'p Location,
 }
 
-impl Place {
-    /// A header location.
+impl Location {
+    /// A token in a header.
     pub(crate) fn header(name: HeaderName, prefix: &str) -> Self {
         Self::Header {
             joined: is_joined(name.as_str()),
@@ -45,7 +45,7 @@ impl Place {
         }
     }
 
-    /// Where a rule looks that says nothing of it.
+    /// The locations of a rule that names none.
     pub(crate) fn defaults() -> Vec<Self> {
         vec![
             Self::header(header::AUTHORIZATION, "Bearer "),
@@ -53,15 +53,20 @@ impl Place {
         ]
     }
 
-    /// Adds the tokens of this place to `found`.
+    /// Adds the tokens of this location to `found`.
     pub(crate) fn find<'r, 'p>(
         &'p self,
         uri: &'r Uri,
         headers: &'r HeaderMap,
         reading: Reading,
-        found: &mut Few<Found<'r, 'p>>,
+        found: &mut SmallVec<[Found<'r, 'p>; 1]>,
     ) {
-        let mut push = |token: Cow<'r, [u8]>| found.push(Found { token, place: self });
+        let mut push = |token: Cow<'r, [u8]>| {
+            found.push(Found {
+                token,
+                location: self,
+            })
+        };
         match self {
             Self::Header {
                 name,
@@ -76,7 +81,8 @@ impl Place {
                 if *joined && let Some(second) = lines.next() {
                     let line = match reading {
                         Reading::Envoy => join([first, second].into_iter().chain(lines)),
-                        // It is no list (RFC 9110 §5.3), and the application may read either line: a token that is none.
+                        // The header is not a list (RFC 9110 §5.3), and the application may read
+                        // either line: an empty token, which is refused.
                         Reading::Strict => return push(Cow::Borrowed(b"")),
                     };
                     if let Some(token) = after_prefix(&line, prefix, reading) {
@@ -90,7 +96,12 @@ impl Place {
                     }
                 }
             }
-            Self::Parameter(name) => parameters(uri.query().unwrap_or_default())
+            // A shorter query cannot hold the name, however it is escaped.
+            Self::Parameter(name) => uri
+                .query()
+                .filter(|query| query.len() > name.len())
+                .into_iter()
+                .flat_map(parameters)
                 .filter(|(key, _)| is_name(key, name))
                 .take(reading.most_of_a_name())
                 .for_each(|(_, value)| push(percent_decode(value))),
@@ -101,7 +112,8 @@ impl Place {
         }
     }
 
-    /// Takes the tokens of this place out of the request, also where axum's routers keep its target. Cookies stay, as in Envoy.
+    /// Removes the tokens of this location from the request, and from the URI that axum's routers
+    /// keep. Cookies stay, as in Envoy.
     pub(crate) fn remove(&self, head: &mut Parts) {
         match self {
             Self::Header { name, .. } => {
@@ -121,7 +133,8 @@ impl Place {
 }
 
 impl Reading {
-    /// How many parameters or cookies of one name are looked at: Envoy takes the first, an application may take any.
+    /// How many parameters or cookies of one name are read: Envoy takes the first, an application
+    /// may take any.
     fn most_of_a_name(self) -> usize {
         match self {
             Self::Envoy => 1,
@@ -130,7 +143,8 @@ impl Reading {
     }
 }
 
-/// The target without the query parameters that `is_dropped` says of; `None` when it has none of them.
+/// The target without the query parameters for which `is_dropped` is true; `None` when it has none
+/// of them.
 pub(crate) fn without_parameters(
     uri: &Uri,
     is_dropped: impl Fn(&[u8], &[u8]) -> bool,
@@ -144,7 +158,8 @@ pub(crate) fn without_parameters(
     Uri::from_parts(parts).ok()
 }
 
-/// What follows the first occurrence of the prefix, from the first character that a token may have; `None` when the prefix is missing.
+/// The text after the first occurrence of the prefix, from the first byte that a token may have;
+/// `None` when the prefix is missing.
 fn after_prefix<'v>(value: &'v [u8], prefix: &str, reading: Reading) -> Option<&'v [u8]> {
     if prefix.is_empty() {
         return Some(value);
@@ -160,8 +175,8 @@ fn after_prefix<'v>(value: &'v [u8], prefix: &str, reading: Reading) -> Option<&
     rest.get(start.unwrap_or(rest.len())..)
 }
 
-/// Rule J-24: the prefix stands first; a scheme (a prefix that ends in a space) is compared without case and followed by any number of
-/// spaces. A scheme with nothing behind it is an empty token.
+/// Rule J-24: the value must start with the prefix. A scheme (a prefix that ends in a space) is
+/// compared without case; any number of spaces may follow it. A scheme alone is an empty token.
 fn after_scheme<'v>(value: &'v [u8], prefix: &str) -> Option<&'v [u8]> {
     let Some(scheme) = prefix.strip_suffix(' ') else {
         return value.strip_prefix(prefix.as_bytes());
@@ -175,7 +190,7 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
-/// Several lines of a header that Envoy keeps once: with commas between them, but none beside an empty line.
+/// Joins several lines of a header as Envoy does: with commas, but none next to an empty line.
 fn join<'v>(lines: impl Iterator<Item = &'v [u8]>) -> Vec<u8> {
     let mut joined = Vec::new();
     for line in lines {
@@ -187,7 +202,8 @@ fn join<'v>(lines: impl Iterator<Item = &'v [u8]>) -> Vec<u8> {
     joined
 }
 
-/// Names and values, values without the quotes around them. Envoy takes nothing off but the blanks in front of a name; applications do.
+/// The names and values of cookies, without the quotes around values. Envoy strips only the blanks
+/// before a name; applications strip more.
 fn cookies(headers: &HeaderMap, reading: Reading) -> impl Iterator<Item = (&[u8], &[u8])> {
     headers
         .get_all(header::COOKIE)

@@ -1,36 +1,36 @@
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time;
 
-/// How long fetched keys are used before the next fetch, when the issuer does not say (istiod's interval; rule J-42).
+/// The time between two fetches when the issuer gives none (istiod's interval; rule J-42).
 const REFRESH: Duration = Duration::from_secs(20 * 60);
-/// What an issuer may ask for instead.
+/// The shortest and longest time that an issuer may ask for.
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// The first and the longest wait after a failure (rule J-41).
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(5 * 60);
-/// How often a wait looks at the clocks, and how far they may drift apart meanwhile.
+/// How often a wait reads the clocks, and how far they may drift apart meanwhile.
 const GLANCE: Duration = Duration::from_secs(10);
 const APART: Duration = Duration::from_secs(60);
 
-/// When to fetch next: pure, told what happened, and random enough that a fleet does not ask in step.
+/// Decides when to fetch next: no clock, no I/O. It is random enough that many instances do not
+/// fetch in step.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
     failures: u32,
-    random: u64,
+    random: fastrand::Rng,
 }
 
 impl Schedule {
     pub(crate) fn new() -> Self {
-        Self::with_seed(RandomState::new().hash_one(0_u8))
+        Self::with_random(fastrand::Rng::new())
     }
 
-    fn with_seed(seed: u64) -> Self {
+    fn with_random(random: fastrand::Rng) -> Self {
         Self {
             failures: 0,
-            random: seed | 1,
+            random,
         }
     }
 
@@ -51,12 +51,7 @@ impl Schedule {
     }
 
     fn jittered(&mut self, wait: Duration, share: f64) -> Duration {
-        // Xorshift: nothing depends on its quality.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let unit = (self.random >> 11) as f64 / (1_u64 << 53) as f64;
-        wait.mul_f64(1.0 - share + 2.0 * share * unit)
+        wait.mul_f64(1.0 - share + 2.0 * share * self.random.f64())
     }
 }
 
@@ -75,7 +70,8 @@ impl Clocks {
         }
     }
 
-    /// Whether the machine slept, or its clock was set, between two readings: the steady clock knows neither.
+    /// Whether the machine slept or its clock was set between two readings: the steady clock shows
+    /// neither.
     fn jumped_before(self, later: Self) -> bool {
         let steady = later.steady.saturating_duration_since(self.steady);
         match later.wall.duration_since(self.wall) {
@@ -85,7 +81,7 @@ impl Clocks {
     }
 }
 
-/// Waits so long, but no longer than until the clocks are found to have jumped.
+/// Waits this long, or until the clocks have jumped.
 pub(crate) async fn rest(wait: Duration, mut clocks: impl FnMut() -> Clocks) {
     let end = time::Instant::now() + wait;
     let start = clocks();
@@ -138,7 +134,7 @@ mod tests {
     /// J-42
     #[test]
     fn good_keys_are_refreshed_every_twenty_minutes_or_as_the_issuer_says() {
-        let mut schedule = Schedule::with_seed(7);
+        let mut schedule = Schedule::with_random(fastrand::Rng::with_seed(7));
         let mut waits: Vec<_> = (0..1_000).map(|_| schedule.after_success(None)).collect();
         waits.sort();
         assert!(waits[0] >= Duration::from_secs(18 * 60));
@@ -159,7 +155,7 @@ mod tests {
     /// J-41
     #[test]
     fn failures_are_retried_ever_later_up_to_five_minutes() {
-        let mut schedule = Schedule::with_seed(7);
+        let mut schedule = Schedule::with_random(fastrand::Rng::with_seed(7));
         for failure in 0..40 {
             let expected = f64::from(1_u32 << failure.min(9)).min(300.0);
             let wait = schedule.after_failure().as_secs_f64();

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Refusal;
+use crate::jwt::Refusal;
 
-/// How often tokens were found good, and requests refused: plain numbers of the caller's. Clones count together.
+/// Counts good tokens and refused requests, in atomics that the caller owns. Clones share them.
 ///
-/// They are put on a [`Keyring`](super::Keyring), so that authenticators go on counting where those before them stopped.
+/// A [`Keyring`](super::Keyring) hands them to each authenticator, so that counts go on when rules
+/// are replaced.
 #[derive(Clone, Debug)]
 pub struct Counts {
     verified: Arc<AtomicU64>,
@@ -14,8 +15,9 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Takes a number for good tokens that were `verified` by their signature, one for those that were `remembered`, and one for the
-    /// requests that were refused for each of [`REASONS`](Self::REASONS).
+    /// Takes a counter for good tokens that were `verified` by their signature, one for those that
+    /// were `remembered`, and one for the requests that were refused for each of
+    /// [`REASONS`](Self::REASONS).
     #[must_use]
     pub fn new(
         good: impl Fn(&'static str) -> Arc<AtomicU64>,
@@ -28,7 +30,7 @@ impl Counts {
         }
     }
 
-    /// Why requests are refused, in few words: what a label may say.
+    /// Why requests are refused, as short label values.
     pub const REASONS: [&'static str; 12] = [
         "malformed",
         "header",
@@ -52,7 +54,7 @@ impl Counts {
         self.remembered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request that was refused; `None`: by the legacy Policy, which gives no reason.
+    /// Counts a refused request; `None` if the legacy Policy refused it, which gives no reason.
     pub(crate) fn refused(&self, refusal: Option<Refusal>) {
         let reason = refusal.map_or("policy", reason);
         let mut counts = self.refused.iter().zip(Self::REASONS);
@@ -63,7 +65,7 @@ impl Counts {
 }
 
 impl Default for Counts {
-    /// Numbers that nobody reads.
+    /// Counters that are never read.
     fn default() -> Self {
         Self::new(|_| Arc::default(), |_| Arc::default())
     }

@@ -5,9 +5,10 @@ use http::Uri;
 use crate::istio::shown_uri;
 use crate::policy::{PlainHttp, check_key_uri, discovery_uri};
 
-/// Where keys are fetched. The text is the one of the rule: keys of one place never verify for another (rule J-48).
+/// Where keys are fetched. The text is that of the rule: keys of one address never verify tokens
+/// for another (rule J-48).
 ///
-/// It is shown without userinfo and query, which may be secret.
+/// Prints neither userinfo nor query, which may be secret.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeySource {
     /// A JWK set.
@@ -17,7 +18,7 @@ pub enum KeySource {
 }
 
 impl KeySource {
-    /// The URI to ask first, whole.
+    /// The URI to ask first, complete.
     #[must_use]
     pub fn uri(&self) -> String {
         match self {
@@ -26,7 +27,7 @@ impl KeySource {
         }
     }
 
-    /// Whether it is asked over plain HTTP, which a [`Keyring`](super::Keyring) takes only when it is told to.
+    /// Whether it is asked over plain HTTP, which a [`Keyring`](super::Keyring) refuses by default.
     #[must_use]
     pub fn is_plaintext(&self) -> bool {
         let (Self::Uri(uri) | Self::Discovery(uri)) = self;
@@ -53,7 +54,7 @@ impl fmt::Debug for KeySource {
     }
 }
 
-/// Rule J-47: https only, unless told otherwise.
+/// Rule J-47: only https, unless plain HTTP was allowed.
 pub(crate) fn check_uri(uri: &str, http: PlainHttp) -> Result<Uri, String> {
     check_key_uri(uri, http)?;
     uri.parse().map_err(|_| "not a URI".to_owned())

@@ -1,0 +1,19 @@
+//! Keys: parsed from JWK sets, kept on a keyring, fetched on a schedule.
+
+mod counts;
+mod fetch;
+mod key;
+mod key_set;
+mod key_source;
+mod keyring;
+mod remote;
+mod schedule;
+mod verifier;
+
+pub use counts::Counts;
+pub use fetch::{FetchError, Fetcher};
+pub use key_set::{KeySet, KeySetError};
+pub use key_source::KeySource;
+pub(crate) use keyring::KeyOwner;
+pub use keyring::{Jwks, Keyring, Moved};
+pub(crate) use verifier::algorithm;
