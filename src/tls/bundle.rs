@@ -9,7 +9,7 @@ use webpki::{BorrowedCertRevocationList, CertRevocationList, OwnedCertRevocation
 
 use crate::identity::TrustDomain;
 
-use super::identity::IdentityError;
+use super::identity_error::IdentityError;
 use super::leaf;
 use super::pem::{self, At};
 use super::place::Place;

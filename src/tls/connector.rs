@@ -16,6 +16,7 @@ use super::accepted::Accepted;
 use super::credentials::Credentials;
 use super::handshake::{self, HandshakeError};
 use super::lifetime::{Lifetimes, Made};
+use super::protocol::Protocol;
 use super::reason::{LimitByReason, Reason, Refusal};
 use super::stream::Stream;
 use super::tally::Tally;
@@ -192,7 +193,7 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Whoever proves one of `ids` may answer. `sni` is the server name sent ([`outbound_sni`] makes Istio's); an address sends none.
+    /// Whoever proves one of `ids` may answer. `sni` is the server name sent ([`outbound_sni`](super::outbound_sni) makes Istio's); an address sends none.
     ///
     /// # Errors
     /// When `ids` is empty, as nobody could answer, or `sni` is neither a DNS name nor an address.
@@ -241,36 +242,6 @@ impl Destination {
 fn nobody() -> HandshakeError {
     let text = "no identity is expected, so none can be accepted: name the ids that may answer";
     Refusal::with(Reason::IdNotAllowed, text).into()
-}
-
-/// Which HTTP a connection is meant for.
-///
-/// Istio's own names go first: a sidecar that also takes plaintext asks only clients that offer them for a certificate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// The server picks; HTTP/1.1 when it picks none.
-    #[default]
-    Either,
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2.
-    Http2,
-}
-
-impl Protocol {
-    pub(super) fn alpn(self) -> &'static [&'static [u8]] {
-        match self {
-            Self::Either => &[b"istio-h2", b"istio-http/1.1", b"istio", b"h2", b"http/1.1"],
-            Self::Http1 => &[b"istio-http/1.1", b"istio", b"http/1.1"],
-            Self::Http2 => &[b"istio-h2", b"istio", b"h2"],
-        }
-    }
-}
-
-/// The server name that Istio's sidecars send for a service: `outbound_.<port>_._.<host>`.
-#[must_use]
-pub fn outbound_sni(host: &str, port: u16) -> String {
-    format!("outbound_.{port}_._.{host}")
 }
 
 static REFUSED: LimitByReason = LimitByReason::new();

@@ -12,10 +12,11 @@ use crate::live::{Live, Snapshot};
 use super::bundle::TrustBundles;
 use super::dates::{Long, On};
 use super::generation::Generation;
-use super::identity::{Identity, IdentityError};
-use super::lifetime::Replaced;
+use super::identity::Identity;
+use super::identity_error::IdentityError;
 use super::reason::{Reason, Refusal};
-use super::settings::{Clock, Settings};
+use super::clock::Clock;
+use super::settings::Settings;
 use super::verifier::{Expected, Role, Verifier};
 
 /// The identity in use, shared by every acceptor and connector; cheap to clone.
@@ -208,3 +209,6 @@ impl fmt::Debug for Credentials {
             .finish_non_exhaustive()
     }
 }
+
+/// Tells who waits that the identity was replaced.
+pub(super) type Replaced = watch::Receiver<()>;

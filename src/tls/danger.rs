@@ -12,10 +12,10 @@ use crate::identity::SpiffeId;
 
 use super::accepted::Accepted;
 use super::bundle::TrustBundles;
-use super::connector::Protocol;
+use super::protocol::Protocol;
 use super::credentials::Credentials;
 use super::generation::{Generation, without_memory};
-use super::identity::IdentityError;
+use super::identity_error::IdentityError;
 use super::own_resolver::OwnResolver;
 use super::reason::Reason;
 use super::settings::Settings;

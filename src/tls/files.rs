@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 use crate::identity::TrustDomain;
 
 use super::bundle::TrustBundles;
-use super::identity::{Identity, IdentityError, X509Svid, read_chain, read_key};
+use super::identity::{Identity, X509Svid, read_chain, read_key};
+use super::identity_error::IdentityError;
 use super::source::{NextIdentity, Source, SourceError};
 
 /// An identity in PEM files that somebody else renews: cert-manager, a Kubernetes secret, Istio's agent, SPIFFE's helper.

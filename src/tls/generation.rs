@@ -12,7 +12,8 @@ use crate::identity::SpiffeId;
 
 use super::accepted::Accepted;
 use super::bundle::TrustBundles;
-use super::identity::{Identity, IdentityError};
+use super::identity::Identity;
+use super::identity_error::IdentityError;
 use super::own_resolver::OwnResolver;
 use super::reason::{Reason, Refusal};
 use super::settings::Settings;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls_pki_types::CertificateDer;
-use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::context::Peer;
@@ -12,7 +11,7 @@ use crate::live::{Live, Snapshot};
 
 use super::accepted::Accepted;
 use super::bundle::TrustBundles;
-use super::credentials::Credentials;
+use super::credentials::{Credentials, Replaced};
 use super::generation::Generation;
 use super::jitter::{FOREVER, jitter};
 use super::mode::{Mode, Modes};
@@ -392,9 +391,6 @@ impl fmt::Display for End {
         f.write_str(self.as_str())
     }
 }
-
-/// Tells who waits that the identity was replaced.
-pub(super) type Replaced = watch::Receiver<()>;
 
 const LOOK: Duration = Duration::from_secs(60);
 const LOOK_AT_LIST: Duration = Duration::from_secs(1);

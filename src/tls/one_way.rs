@@ -8,10 +8,10 @@ use tokio::time::{Duration, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::bundle::read_roots;
-use super::connector::Protocol;
+use super::protocol::Protocol;
 use super::generation::without_memory;
 use super::handshake::HandshakeError;
-use super::identity::IdentityError;
+use super::identity_error::IdentityError;
 use super::lifetime::Lifetimes;
 use super::reason::{Reason, Refusal};
 use super::settings::Settings;

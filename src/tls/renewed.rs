@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::identity::Identity;
 use super::jitter::jitter;
-use super::settings::Clock;
+use super::clock::Clock;
 use super::source::{NextIdentity, Source, SourceError};
 
 /// An identity that we must ask for ourselves, again and again: from a certificate authority's own interface, say.

@@ -7,8 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
-use super::handshake::HandshakeError;
-use super::reason::Reason;
+use super::reason::{Reason, Refusal};
 
 /// One connection of a client that has said nothing, or half a hello, until this is dropped: one of its source's, that may take its time
 /// while there is room for others.
@@ -86,16 +85,14 @@ impl Silent {
 pub(super) async fn in_silence<F: Future>(
     silent: &mut Option<Silent>,
     said: F,
-) -> Result<F::Output, HandshakeError> {
+) -> Result<F::Output, Refusal> {
     let mut said = pin!(said);
     poll_fn(|cx| {
         if let Poll::Ready(said) = said.as_mut().poll(cx) {
             return Poll::Ready(Ok(said));
         }
         match silent {
-            Some(silent) => silent
-                .poll_over(cx)
-                .map(|()| Err(HandshakeError::new(Reason::Timeout))),
+            Some(silent) => silent.poll_over(cx).map(|()| Err(Reason::Timeout.into())),
             None => Poll::Pending,
         }
     })

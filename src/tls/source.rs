@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
-use super::identity::{Identity, IdentityError};
+use super::identity::Identity;
+use super::identity_error::IdentityError;
 use super::reason::Reason;
 
 /// Where our identity comes from, and its successors.
