@@ -43,82 +43,47 @@
 //! # Ok(()) }
 //! ```
 
-mod accepted;
-mod acceptor;
-mod admission;
-#[cfg(feature = "axum")]
-mod axum;
-mod bundle;
 mod clock;
 mod connection;
-mod connector;
 mod credentials;
-mod danger;
 mod dates;
-mod deadline;
-mod files;
-mod frames;
-mod generation;
-mod handshake;
-mod head;
+mod endpoint;
 mod identity;
-mod identity_error;
-mod incoming;
 mod jitter;
-mod leaf;
-mod lifetime;
-mod listener;
 mod mode;
-mod one_way;
-mod own_resolver;
-mod pace;
-mod pem;
-mod place;
 mod protocol;
 mod reason;
-mod renewed;
-mod rotation;
-mod settings;
-mod silence;
 mod source;
-mod stream;
-mod tally;
-#[cfg(feature = "tonic")]
-mod tonic;
-mod unsigned;
-mod verifier;
-#[cfg(feature = "workload-api")]
-mod workload_api;
 
-pub use accepted::{Accepted, DangerousAccepted};
-pub use acceptor::Acceptor;
-pub use admission::Limits;
-pub use bundle::TrustBundles;
 pub use clock::Clock;
-pub use connection::Connection;
-pub use connector::{Connector, Destination};
-pub use credentials::Credentials;
-pub use danger::{DangerousCredentials, OwnResolvers};
+pub use connection::deadline::Deadline;
+pub use connection::inbound::Connection;
+pub use connection::lifetime::{End, Ended, Lifetime, Lifetimes};
+pub use connection::pace::HttpTimes;
+pub use connection::stream::Stream;
+pub use connection::tally::Tally;
+pub use credentials::danger::{DangerousCredentials, OwnResolvers};
+pub use credentials::in_use::Credentials;
+pub use credentials::rotation::{Rotation, RotationTally};
+pub use credentials::settings::{Provider, Settings};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use dates::Rfc3339;
-pub use deadline::Deadline;
-pub use files::Files;
-pub use handshake::{HandshakeError, HandshakeTimeouts};
-pub use identity::{Identity, X509Svid};
-pub use identity_error::IdentityError;
-pub use incoming::Incoming;
-pub use lifetime::{End, Ended, Lifetime, Lifetimes};
-pub use listener::Listener;
+pub use endpoint::acceptor::Acceptor;
+pub use endpoint::admission::Limits;
+pub use endpoint::connector::{Connector, Destination};
+pub use endpoint::handshake::{HandshakeError, HandshakeTimeouts};
+pub use endpoint::incoming::Incoming;
+pub use endpoint::listener::Listener;
+pub use endpoint::one_way::OneWayConnector;
+pub use identity::allowed::{Accepted, DangerousAccepted};
+pub use identity::bundle::TrustBundles;
+pub use identity::error::IdentityError;
+pub use identity::svid::{Identity, X509Svid};
 pub use mode::{Mode, Modes};
-pub use one_way::OneWayConnector;
-pub use pace::HttpTimes;
 pub use protocol::{Protocol, outbound_sni};
 pub use reason::{Reason, Refusal};
-pub use renewed::Renewed;
-pub use rotation::{Rotation, RotationTally};
-pub use settings::{Provider, Settings};
-pub use source::{Fixed, NextIdentity, Source, SourceError};
-pub use stream::Stream;
-pub use tally::Tally;
+pub use source::contract::{Fixed, NextIdentity, Source, SourceError};
+pub use source::files::Files;
+pub use source::renewed::Renewed;
 #[cfg(feature = "workload-api")]
-pub use workload_api::WorkloadApi;
+pub use source::workload_api::WorkloadApi;

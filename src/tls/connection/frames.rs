@@ -1,0 +1,156 @@
+/// Where the bytes of an HTTP/2 client stand, after its preface: within which frame (RFC 9113 §4.1).
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    head: [u8; HEAD],
+    /// How much of the frame's head has come.
+    came: usize,
+    /// How much of its payload has not.
+    left: usize,
+    /// A frame has come whole.
+    is_open: bool,
+    /// Headers are to be continued.
+    in_headers: bool,
+}
+
+impl Frames {
+    /// Takes the next bytes; whether somewhere in them nothing was under way.
+    pub(in crate::tls) fn come(&mut self, mut bytes: &[u8]) -> bool {
+        let mut rested = false;
+        while let [first, rest @ ..] = bytes {
+            if self.left > 0 {
+                let (_, later) = bytes.split_at(self.left.min(bytes.len()));
+                self.left -= bytes.len() - later.len();
+                bytes = later;
+            } else {
+                if let Some(place) = self.head.get_mut(self.came) {
+                    *place = *first;
+                }
+                self.came += 1;
+                bytes = rest;
+                if self.came == HEAD {
+                    let [high, middle, low, ..] = self.head;
+                    let length = u32::from_be_bytes([0, high, middle, low]);
+                    self.left = usize::try_from(length).unwrap_or(usize::MAX);
+                }
+            }
+            if self.came == HEAD && self.left == 0 {
+                self.whole();
+                rested |= !self.is_under_way();
+            }
+        }
+        rested
+    }
+
+    /// Whether something has begun that is not whole: a frame, or headers.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.is_open || self.in_headers || self.came > 0
+    }
+
+    /// Whether that is a piece of a body.
+    pub(super) fn is_in_body(&self) -> bool {
+        self.is_open && !self.in_headers && self.came == HEAD && self.kind() == DATA
+    }
+
+    fn whole(&mut self) {
+        let [_, _, _, kind, flags, ..] = self.head;
+        if matches!(kind, HEADERS | CONTINUATION) {
+            self.in_headers = flags & END_HEADERS == 0;
+        }
+        self.came = 0;
+        self.is_open = true;
+    }
+
+    fn kind(&self) -> u8 {
+        let [_, _, _, kind, ..] = self.head;
+        kind
+    }
+}
+
+const HEAD: usize = 9;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, length: u8) -> Vec<u8> {
+        let mut bytes = vec![0, 0, length, kind, flags, 0, 0, 0, 1];
+        bytes.resize(HEAD + usize::from(length), 0);
+        bytes
+    }
+
+    #[test]
+    fn what_is_under_way_is_told_from_a_body() {
+        let settings = frame(4, 0, 0);
+        let open = frame(HEADERS, END_HEADERS, 3);
+        let begun = frame(HEADERS, 0, 3);
+        let more = frame(CONTINUATION, 0, 2);
+        let last = frame(CONTINUATION, END_HEADERS, 2);
+        let data = frame(DATA, 0, 5);
+        let part = |bytes: &[u8], count| bytes.get(..count).unwrap().to_vec();
+        for (name, frames, expected) in [
+            ("nothing", vec![], true),
+            ("half of the first", vec![part(&settings, 5)], true),
+            ("the first", vec![settings.clone()], false),
+            ("headers", vec![settings.clone(), open.clone()], false),
+            (
+                "half a frame",
+                vec![settings.clone(), part(&open, 10)],
+                true,
+            ),
+            ("half a head", vec![settings.clone(), part(&data, 8)], true),
+            (
+                "half a body",
+                vec![settings.clone(), open.clone(), part(&data, 9)],
+                false,
+            ),
+            (
+                "most of a body",
+                vec![settings.clone(), open.clone(), part(&data, 13)],
+                false,
+            ),
+            (
+                "headers without end",
+                vec![settings.clone(), begun.clone()],
+                true,
+            ),
+            (
+                "and more",
+                vec![settings.clone(), begun.clone(), more.clone()],
+                true,
+            ),
+            (
+                "and the end",
+                vec![settings.clone(), begun, more, last],
+                false,
+            ),
+            ("a body", vec![settings, open, data], false),
+        ] {
+            let bytes = frames.concat();
+            let mut whole = Frames::default();
+            whole.come(&bytes);
+            let has_begun = |frames: &Frames| frames.is_under_way() && !frames.is_in_body();
+            assert_eq!(has_begun(&whole), expected, "{name}");
+            let mut by_byte = Frames::default();
+            for byte in bytes {
+                by_byte.come(&[byte]);
+            }
+            assert_eq!(has_begun(&by_byte), expected, "{name}, byte by byte");
+        }
+    }
+
+    #[test]
+    fn what_ends_and_begins_in_one_read_has_begun_anew() {
+        let mut frames = Frames::default();
+        assert!(frames.come(&frame(4, 0, 0)));
+        let (first, second) = (frame(HEADERS, END_HEADERS, 3), frame(HEADERS, 0, 3));
+        assert!(!frames.come(first.get(..5).unwrap()));
+        let rest = [first.get(5..).unwrap(), second.get(..5).unwrap()].concat();
+        assert!(frames.come(&rest));
+        assert!(frames.is_under_way());
+        assert!(!frames.come(second.get(5..).unwrap()), "it goes on");
+    }
+}

@@ -1,0 +1,210 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::context::Peer;
+use crate::tls::reason::Reason;
+
+use super::deadline::Deadline;
+use super::pace::Pace;
+use super::silence::Silent;
+use super::stream::Stream;
+use super::tally::Tally;
+
+/// A connection that a [`Listener`](crate::tls::Listener) accepted: bytes, and who is at the other end.
+///
+/// It counts against [`Limits::connections`](crate::tls::Limits::connections) until it is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream<TcpStream>,
+    peer: Peer,
+    tally: Arc<Tally>,
+    deadline: Option<Deadline>,
+    /// Until the client has said something.
+    silent: Option<Silent>,
+    /// Where its server watches no clock.
+    pace: Option<Box<Pace>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    pub(in crate::tls) fn new(
+        stream: Stream<TcpStream>,
+        peer: Peer,
+        place: OwnedSemaphorePermit,
+        tally: Arc<Tally>,
+    ) -> Self {
+        Self {
+            stream,
+            peer,
+            tally,
+            deadline: None,
+            silent: None,
+            pace: None,
+            _place: place,
+        }
+    }
+
+    /// Of a client that has said nothing yet.
+    pub(in crate::tls) fn silent(mut self, silent: Option<Silent>) -> Self {
+        self.silent = silent;
+        self
+    }
+
+    /// Cuts itself when its client takes too long.
+    pub(in crate::tls) fn in_pace(mut self, pace: Option<Pace>) -> Self {
+        self.pace = pace.map(Box::new);
+        self
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Cuts the connection itself once an identity on it is no longer good, a certificate ends that it was made with, or it is plaintext and its port no
+    /// longer takes that: for servers that nobody tells of a [`Lifetime`](crate::tls::Lifetime), such as axum's and tonic's. Rotations and age do
+    /// not end it, as nothing could be finished first.
+    #[must_use]
+    pub fn cut_when_no_longer_good(mut self) -> Self {
+        self.deadline = Some(Deadline::of(self.stream.lifetime().while_good()));
+        self
+    }
+
+    /// Its stream, unless the connection is to be cut. Asked before each read and write: who has bytes to read, or reads none while a body is
+    /// full, would otherwise never learn of it.
+    fn in_time(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Stream<TcpStream>>> {
+        let tally = &self.tally;
+        if let Some(deadline) = &mut self.deadline
+            && deadline
+                .poll_cut(cx, |ended| tally.count_ended(ended.reason))
+                .is_ready()
+        {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(Pin::new(&mut self.stream))
+    }
+
+    /// Bytes came from the client.
+    fn heard(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.silent = None;
+        if let Some(pace) = &mut self.pace {
+            pace.heard(bytes);
+        }
+    }
+
+    /// Nothing came for now: ready when the client has had time enough.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(silent) = &mut self.silent
+            && silent.poll_over(cx).is_ready()
+        {
+            self.tally.count(Some(Reason::Timeout));
+            return Poll::Ready(());
+        }
+        match &mut self.pace {
+            Some(pace) => pace.poll_overdue(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn written<R>(
+        &mut self,
+        polled: Poll<io::Result<R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<R>> {
+        match &mut self.pace {
+            Some(pace) => pace.written(polled, cx),
+            None => polled,
+        }
+    }
+
+    fn wrote(
+        &mut self,
+        polled: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let (Poll::Ready(Ok(1..)), Some(pace)) = (&polled, &mut self.pace) {
+            pace.wrote();
+        }
+        self.written(polled, cx)
+    }
+
+    /// The stream underneath.
+    #[must_use]
+    pub fn stream(&self) -> &Stream<TcpStream> {
+        &self.stream
+    }
+
+    /// Where its listener counts.
+    #[must_use]
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.tally.count_closed();
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = self.in_time(cx)?.poll_read(cx, buf);
+        if polled.is_pending() {
+            let overdue = self.poll_overdue(cx);
+            return overdue.map(|()| Err(io::ErrorKind::TimedOut.into()));
+        }
+        let (_, heard) = buf.filled().split_at(before);
+        self.heard(heard);
+        polled
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = self.in_time(cx)?.poll_write(cx, buf);
+        self.wrote(polled, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = self.in_time(cx)?.poll_write_vectored(cx, bufs);
+        self.wrote(polled, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = self.in_time(cx)?.poll_flush(cx);
+        self.written(polled, cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.written(polled, cx)
+    }
+}

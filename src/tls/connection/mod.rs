@@ -1,0 +1,23 @@
+//! A connection after its handshake, and when it must end.
+//!
+//! ```text
+//! inbound        a connection that a listener accepted
+//!   pace         how long an HTTP client may take
+//!     head       how far a head of HTTP/1 has come
+//!     frames     how far a frame of HTTP/2 has come
+//!   silence      how long a client may say nothing
+//!   tally        counters, read for metrics
+//!   stream       TLS of either direction, or plaintext
+//!   deadline     cuts a connection that cannot be asked to finish
+//!     lifetime   how long a connection may go on
+//! ```
+
+pub(super) mod deadline;
+mod frames;
+mod head;
+pub(super) mod inbound;
+pub(super) mod lifetime;
+pub(super) mod pace;
+pub(super) mod silence;
+pub(super) mod stream;
+pub(super) mod tally;

@@ -1,0 +1,247 @@
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::Version;
+use rustls::CommonState;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::context::Peer;
+use crate::live::Live;
+use crate::tls::credentials::verifier::Role;
+use crate::tls::mode::Modes;
+
+use super::lifetime::{Lifetime, Lifetimes, Made};
+
+/// A connection after its handshake: TLS of either direction, or plaintext where a port takes it.
+pub struct Stream<S> {
+    kind: Kind<S>,
+    /// With which identity of ours; none where we showed none.
+    made: Option<Made>,
+    /// Of a connection without identities, the port that it was accepted on.
+    port: Option<(Live<Modes>, u16)>,
+    lifetimes: Lifetimes,
+    /// Who is at the other end, once that was read from the certificate.
+    peer: Option<Peer>,
+}
+
+enum Kind<S> {
+    /// What was read while the first byte was awaited, then the rest.
+    Plain(Box<[u8]>, S),
+    // The TLS state is a kilobyte: boxed, so that a plaintext stream is not.
+    Server(Box<tokio_rustls::server::TlsStream<S>>),
+    Client(Box<tokio_rustls::client::TlsStream<S>>),
+}
+
+impl<S> Stream<S> {
+    pub(in crate::tls) fn plaintext(read: &[u8], io: S, lifetimes: Lifetimes) -> Self {
+        Self {
+            lifetimes,
+            ..Kind::Plain(read.into(), io).into()
+        }
+    }
+
+    /// Bytes as they are, to or from somebody who is not of the mesh.
+    #[must_use]
+    pub fn unprotected(io: S) -> Self {
+        Self::plaintext(&[], io, Lifetimes::default())
+    }
+
+    /// For as long as this port takes connections without identities.
+    pub(in crate::tls) fn while_taken(mut self, modes: Live<Modes>, port: u16) -> Self {
+        self.port = Some((modes, port));
+        self
+    }
+
+    pub(in crate::tls) fn server(
+        stream: tokio_rustls::server::TlsStream<S>,
+        lifetimes: Lifetimes,
+    ) -> Self {
+        Self {
+            lifetimes,
+            ..Kind::Server(Box::new(stream)).into()
+        }
+    }
+
+    pub(in crate::tls) fn client(
+        stream: tokio_rustls::client::TlsStream<S>,
+        lifetimes: Lifetimes,
+    ) -> Self {
+        Self {
+            lifetimes,
+            ..Kind::Client(Box::new(stream)).into()
+        }
+    }
+
+    /// Mutual: each side has shown who it is.
+    pub(in crate::tls) fn made(mut self, made: Made) -> Self {
+        self.made = Some(made);
+        self
+    }
+
+    pub(in crate::tls) fn with(mut self, peer: Peer) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// How long the connection may go on from now.
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        let role = match &self.kind {
+            Kind::Plain(..) | Kind::Server(_) => Role::Client,
+            Kind::Client(_) => Role::Server,
+        };
+        let chain = self.tls().and_then(CommonState::peer_certificates);
+        match (&self.made, chain, &self.peer, &self.port) {
+            (Some(made), Some(chain), Some(peer), _) => Lifetime::of_mutual(
+                self.lifetimes,
+                made.clone(),
+                role,
+                chain.to_vec(),
+                peer.clone(),
+            ),
+            (_, _, _, Some((modes, port))) => {
+                Lifetime::of_port(self.lifetimes, modes.clone(), *port)
+            }
+            _ => Lifetime::of_any(self.lifetimes),
+        }
+    }
+
+    /// The transport underneath.
+    #[must_use]
+    pub fn transport(&self) -> &S {
+        match &self.kind {
+            Kind::Plain(_, io) => io,
+            Kind::Server(tls) => tls.get_ref().0,
+            Kind::Client(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Whether both ends agreed on HTTP/2.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.agreed_version() == Some(Version::HTTP_2)
+    }
+
+    /// The version of HTTP that both ends agreed on, if they did.
+    pub(crate) fn agreed_version(&self) -> Option<Version> {
+        match self.tls()?.alpn_protocol()? {
+            b"h2" | b"istio-h2" => Some(Version::HTTP_2),
+            b"http/1.1" | b"istio-http/1.1" => Some(Version::HTTP_11),
+            _ => None,
+        }
+    }
+
+    /// What the handshake of the mesh settled; `None` on plaintext, and on TLS that is the application's own.
+    pub(in crate::tls) fn mutual(&self) -> Option<&CommonState> {
+        self.made.as_ref().and_then(|_| self.tls())
+    }
+
+    fn tls(&self) -> Option<&CommonState> {
+        match &self.kind {
+            Kind::Plain(..) => None,
+            Kind::Server(tls) => Some(tls.get_ref().1),
+            Kind::Client(tls) => Some(tls.get_ref().1),
+        }
+    }
+
+    pub(in crate::tls) fn server_name(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Server(tls) => tls.get_ref().1.server_name(),
+            Kind::Plain(..) | Kind::Client(_) => None,
+        }
+    }
+}
+
+impl<S> From<Kind<S>> for Stream<S> {
+    fn from(kind: Kind<S>) -> Self {
+        Self {
+            kind,
+            made: None,
+            port: None,
+            lifetimes: Lifetimes::default(),
+            peer: None,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.kind {
+            Kind::Plain(read, io) if read.is_empty() => Pin::new(io).poll_read(cx, buf),
+            Kind::Plain(read, _) => {
+                let (now, later) = read.split_at(read.len().min(buf.remaining()));
+                buf.put_slice(now);
+                *read = later.into();
+                Poll::Ready(Ok(()))
+            }
+            Kind::Server(tls) => Pin::new(tls).poll_read(cx, buf),
+            Kind::Client(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.kind {
+            Kind::Plain(_, io) => Pin::new(io).poll_write(cx, buf),
+            Kind::Server(tls) => Pin::new(tls).poll_write(cx, buf),
+            Kind::Client(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.kind {
+            Kind::Plain(_, io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Kind::Server(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+            Kind::Client(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.kind {
+            Kind::Plain(_, io) => io.is_write_vectored(),
+            Kind::Server(tls) => tls.is_write_vectored(),
+            Kind::Client(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.kind {
+            Kind::Plain(_, io) => Pin::new(io).poll_flush(cx),
+            Kind::Server(tls) => Pin::new(tls).poll_flush(cx),
+            Kind::Client(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.kind {
+            Kind::Plain(_, io) => Pin::new(io).poll_shutdown(cx),
+            Kind::Server(tls) => Pin::new(tls).poll_shutdown(cx),
+            Kind::Client(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
+
+impl<S> fmt::Debug for Stream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.kind {
+            Kind::Plain(..) => "Stream(plaintext)",
+            Kind::Server(_) => "Stream(TLS server)",
+            Kind::Client(_) => "Stream(TLS client)",
+        })
+    }
+}

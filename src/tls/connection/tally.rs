@@ -1,0 +1,133 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::tls::reason::Reason;
+
+use super::lifetime::End;
+
+/// What became of the handshakes of a listener or a connector, and of the connections that came of them: counters, read for metrics.
+#[derive(Debug)]
+pub struct Tally {
+    handshakes: AtomicU64,
+    plaintext: AtomicU64,
+    refused: [AtomicU64; Reason::ALL.len()],
+    ended: [AtomicU64; End::ALL.len()],
+    closed: AtomicU64,
+    cut: AtomicU64,
+    pub(in crate::tls) full: AtomicU64,
+    pub(in crate::tls) accept_errors: AtomicU64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            handshakes: AtomicU64::new(0),
+            plaintext: AtomicU64::new(0),
+            refused: std::array::from_fn(|_| AtomicU64::new(0)),
+            ended: std::array::from_fn(|_| AtomicU64::new(0)),
+            closed: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
+            full: AtomicU64::new(0),
+            accept_errors: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Tally {
+    pub(in crate::tls) fn count(&self, refused: Option<Reason>) {
+        let counter = match refused {
+            Some(reason) => self
+                .refused
+                .get(reason.index())
+                .unwrap_or(&self.accept_errors),
+            None => &self.handshakes,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(in crate::tls) fn count_plaintext(&self) {
+        self.plaintext.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that was accepted or made, and is gone.
+    pub(super) fn count_closed(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection whose [`Lifetime`](crate::tls::Lifetime) ended; for those who serve.
+    pub fn count_ended(&self, reason: End) {
+        if let Some(counter) = self.ended.get(reason.index()) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts requests that were under way on a connection that was cut; for those who serve.
+    pub fn count_cut(&self, requests: usize) {
+        self.cut.fetch_add(requests as u64, Ordering::Relaxed);
+    }
+
+    /// Requests that were under way on connections that were cut.
+    #[must_use]
+    pub fn cut(&self) -> u64 {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were accepted or made, plaintext ones included.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.handshakes() + self.plaintext()
+    }
+
+    /// Those of them that speak TLS.
+    #[must_use]
+    pub fn handshakes(&self) -> u64 {
+        self.handshakes.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that are plaintext, or the application's own TLS, which is no business of the mesh's.
+    #[must_use]
+    pub fn plaintext(&self) -> u64 {
+        self.plaintext.load(Ordering::Relaxed)
+    }
+
+    /// Connections that a listener accepted and that are still open.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        // Closed is read first: what closes meanwhile was accepted before.
+        let closed = self.closed.load(Ordering::Relaxed);
+        self.accepted().saturating_sub(closed)
+    }
+
+    /// Connections refused for a reason.
+    #[must_use]
+    pub fn refused(&self, reason: Reason) -> u64 {
+        let counter = self.refused.get(reason.index());
+        counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// Connections refused, by reason; reasons that never occurred are left out.
+    pub fn refusals(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let counts = Reason::ALL
+            .iter()
+            .map(|&reason| (reason, self.refused(reason)));
+        counts.filter(|(_, count)| *count > 0)
+    }
+
+    /// Connections whose lifetime ended for a reason.
+    #[must_use]
+    pub fn ended(&self, reason: End) -> u64 {
+        let counter = self.ended.get(reason.index());
+        counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// How often a listener stopped accepting, as no more connections may be open.
+    #[must_use]
+    pub fn full(&self) -> u64 {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// How often the socket itself failed, mostly for want of file descriptors.
+    #[must_use]
+    pub fn accept_errors(&self) -> u64 {
+        self.accept_errors.load(Ordering::Relaxed)
+    }
+}

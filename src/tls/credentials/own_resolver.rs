@@ -1,0 +1,113 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use crate::identity::SpiffeId;
+use crate::log_limit::limited;
+use crate::tls::identity::leaf::Leaf;
+use crate::tls::reason::{Reason, Refusal};
+
+use super::settings::Settings;
+
+/// An application's own way to its certificates and keys, looked at each time: what it yields must be ours, and good now.
+pub(super) struct OwnResolver {
+    id: SpiffeId,
+    server: Arc<dyn ResolvesServerCert>,
+    client: Arc<dyn ResolvesClientCert>,
+    settings: Settings,
+}
+
+impl OwnResolver {
+    pub(in crate::tls) fn new(
+        id: SpiffeId,
+        server: Arc<dyn ResolvesServerCert>,
+        client: Arc<dyn ResolvesClientCert>,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            id,
+            server,
+            client,
+            settings,
+        }
+    }
+
+    pub(in crate::tls) fn id(&self) -> &SpiffeId {
+        &self.id
+    }
+
+    /// What a server would be shown now.
+    pub(super) fn certified(&self) -> Result<Arc<CertifiedKey>, Refusal> {
+        let algorithms = &self.settings.provider.crypto;
+        let schemes = algorithms
+            .signature_verification_algorithms
+            .supported_schemes();
+        let certified = self.client.resolve(&[], &schemes);
+        let certified = certified.ok_or(Reason::NoCertificate)?;
+        self.check(&certified)?;
+        Ok(certified)
+    }
+
+    /// When it ends.
+    pub(in crate::tls) fn not_after(&self) -> Option<SystemTime> {
+        let certified = self.certified().ok()?;
+        self.check(&certified).ok()
+    }
+
+    fn check(&self, certified: &CertifiedKey) -> Result<SystemTime, Refusal> {
+        let leaf = certified.cert.first().ok_or(Reason::NoCertificate)?;
+        let leaf = Leaf::read(leaf)?;
+        leaf.check()?;
+        if leaf.id != self.id {
+            let text = format_args!(
+                "expected {}, got {}: the resolver must yield our own certificate",
+                self.id, leaf.id
+            );
+            return Err(Refusal::with(Reason::IdNotAllowed, text));
+        }
+        if self.settings.clock.now() > leaf.not_after {
+            return Err(Reason::OwnIdentityExpired.into());
+        }
+        Ok(leaf.not_after)
+    }
+
+    /// Another's certificate, or one that has ended, is as good as none: the handshake fails.
+    fn only_ours(&self, certified: Option<Arc<CertifiedKey>>) -> Option<Arc<CertifiedKey>> {
+        certified.filter(|certified| match self.check(certified) {
+            Ok(_) => true,
+            Err(refusal) => {
+                limited!(target: "tower_mesh::tls", ERROR, reason = %refusal.reason(), error = %refusal, "the application's resolver gave a certificate that cannot be shown");
+                false
+            }
+        })
+    }
+}
+
+impl ResolvesServerCert for OwnResolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.only_ours(self.server.resolve(hello))
+    }
+}
+
+impl ResolvesClientCert for OwnResolver {
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.only_ours(self.client.resolve(hints, schemes))
+    }
+
+    fn has_certs(&self) -> bool {
+        self.client.has_certs()
+    }
+}
+
+impl fmt::Debug for OwnResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnResolver")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,389 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use webpki::{
+    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth,
+    RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
+};
+
+use crate::identity::{SpiffeId, TrustDomain};
+use crate::tls::dates::{Long, On};
+use crate::tls::identity::allowed::{Accepted, few};
+use crate::tls::identity::bundle::TrustBundles;
+use crate::tls::identity::leaf::{self, Leaf};
+use crate::tls::reason::{Reason, Refusal};
+
+use super::unsigned::{self, Judges};
+
+/// Judges the chain of a peer, in either direction, by SPIFFE's rules.
+///
+/// In this order: how many certificates, the leaf's one id, the bundle of that id's trust domain, a path to one of its roots, the rules
+/// on leaf and intermediates that a path builder does not know, and whether the id is one of those expected. The name the client asked for
+/// plays no part, and DNS names none beyond having to be such. The stock verifiers know none of this, so neither is used.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    bundles: Arc<TrustBundles>,
+    algorithms: WebPkiSupportedAlgorithms,
+    expected: Expected,
+}
+
+/// Whose identity is good.
+#[derive(Clone, Debug)]
+pub(super) enum Expected {
+    /// Anybody's whom a bundle vouches for; policy decides the rest.
+    Anyone,
+    /// Only who may answer at a destination.
+    Accepted(Accepted),
+}
+
+/// Which side of the handshake the peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tls) enum Role {
+    Client,
+    Server,
+}
+
+impl Verifier {
+    pub(in crate::tls) fn new(
+        bundles: Arc<TrustBundles>,
+        algorithms: WebPkiSupportedAlgorithms,
+        expected: Expected,
+    ) -> Self {
+        Self {
+            bundles,
+            algorithms,
+            expected,
+        }
+    }
+
+    pub(super) fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        role: Role,
+        now: UnixTime,
+    ) -> Result<SpiffeId, Refusal> {
+        // Counted before anything is parsed: path building over a hundred look-alikes costs a tenth of a second (RUSTSEC-2023-0053).
+        if intermediates.len() >= MAX_CERTIFICATES {
+            return Err(Reason::ChainTooLong.into());
+        }
+        let read = Leaf::read(leaf)?;
+        match self.judge(&read, leaf, intermediates, role, now) {
+            Ok(()) => Ok(read.id),
+            // It names whom it got.
+            Err(refusal) if refusal.reason() == Reason::IdNotAllowed => Err(refusal),
+            // Whom a refusal was about; not proven when it is one of the chain.
+            Err(refusal) => Err(refusal.about(&read.id)),
+        }
+    }
+
+    fn judge(
+        &self,
+        read: &Leaf,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        role: Role,
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
+        let domain = read.id.trust_domain();
+        let anchors = self.bundles.anchors(domain, system_time(now));
+        let anchors = anchors.ok_or_else(|| untrusted(domain, &self.bundles))?;
+        // The path builder takes a root for good, whatever it says of its end.
+        if anchors.is_empty() {
+            let last = self.bundles.not_after(domain);
+            return Err(roots_ended(domain, last, system_time(now)));
+        }
+        let usage = match role {
+            Role::Client => KeyUsage::client_auth(),
+            Role::Server => KeyUsage::server_auth(),
+        };
+        let refusal = |error: webpki::Error| match refusal(&error, read) {
+            known if known.reason() == Reason::UnknownIssuer => {
+                let judges = Judges {
+                    domain,
+                    roots: &anchors,
+                    ended: self.bundles.ended(domain, system_time(now)),
+                    algorithms: self.algorithms.all,
+                    now: system_time(now),
+                };
+                unsigned::refusal(leaf, intermediates, &judges)
+            }
+            known => known,
+        };
+        let parsed = EndEntityCert::try_from(leaf).map_err(refusal)?;
+        let verify = |lists: &[&CertRevocationList<'_>], unknown_passes| {
+            let revocation = revocation(lists, unknown_passes);
+            let path = parsed.verify_for_usage(
+                self.algorithms.all,
+                &anchors,
+                intermediates,
+                now,
+                usage,
+                revocation,
+                Some(&intermediates_may_sign),
+            );
+            path.map(drop)
+        };
+        let lists: Vec<_> = self.bundles.revoked(domain).iter().collect();
+        verify(&lists, self.bundles.unknown_passes(domain)).map_err(refusal)?;
+        // Of several lists of one issuer the path builder asks the first: the others are asked one by one, for what they revoke.
+        for (index, list) in lists.iter().enumerate() {
+            let mut before = lists.iter().take(index);
+            let is_later = before.any(|other| other.issuer() == list.issuer());
+            if is_later && matches!(verify(&[list], true), Err(webpki::Error::CertRevoked)) {
+                return Err(Reason::Revoked.into());
+            }
+        }
+        read.check()?;
+        match &self.expected {
+            Expected::Accepted(accepted) if !accepted.accepts(&read.id) => {
+                Err(another(&accepted.in_words(), &read.id))
+            }
+            Expected::Anyone | Expected::Accepted(_) => Ok(()),
+        }
+    }
+}
+
+fn system_time(time: UnixTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs())
+}
+
+/// Every certificate below the root is looked up; unknown and outdated count as revoked unless they pass. No lists: nothing is looked up.
+fn revocation<'a>(
+    lists: &'a [&'a CertRevocationList<'a>],
+    unknown_passes: bool,
+) -> Option<RevocationOptions<'a>> {
+    let (unknown, ended) = if unknown_passes {
+        (UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore)
+    } else {
+        (UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce)
+    };
+    let options = RevocationOptionsBuilder::new(lists).ok()?;
+    let options = options
+        .with_depth(RevocationCheckDepth::Chain)
+        .with_status_policy(unknown)
+        .with_expiration_policy(ended);
+    Some(options.build())
+}
+
+/// The path builder asks for CA:TRUE only; a CA that may not sign certificates must not either (RFC 5280 §4.2.1.3).
+fn intermediates_may_sign(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+    let mut intermediates = path.intermediate_certificates();
+    if intermediates.all(|certificate| leaf::may_sign(&certificate.der())) {
+        Ok(())
+    } else {
+        Err(webpki::Error::EndEntityUsedAsCa)
+    }
+}
+
+/// What the path builder found; what the leaf itself is known to lack says more.
+fn refusal(error: &webpki::Error, leaf: &Leaf) -> Refusal {
+    use webpki::Error;
+    let reason = match error {
+        Error::CertExpired { time, not_after } => {
+            return ended(leaf, system_time(*not_after), system_time(*time));
+        }
+        Error::CertNotValidYet { time, not_before } => {
+            return not_begun(leaf, system_time(*not_before), system_time(*time));
+        }
+        Error::UnsupportedCriticalExtension => {
+            return Refusal::with(
+                Reason::BadCertificate,
+                "a certificate of the chain has a critical extension that is not known: \
+                 issue it without that, or with it as one that is not critical",
+            );
+        }
+        Error::InvalidCertValidity => {
+            return Refusal::with(
+                Reason::BadCertificate,
+                "a certificate of the chain ends before it begins: issue it anew",
+            );
+        }
+        Error::CaUsedAsEndEntity => Reason::LeafIsCa,
+        Error::EndEntityUsedAsCa | Error::PathLenConstraintViolated => Reason::Intermediate,
+        Error::SignatureAlgorithmMismatch
+        | Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Reason::BadSignature,
+        Error::MaximumPathBuildCallsExceeded
+        | Error::MaximumPathDepthExceeded
+        | Error::MaximumSignatureChecksExceeded => Reason::ChainTooLong,
+        Error::MalformedNameConstraint
+        | Error::MaximumNameConstraintComparisonsExceeded
+        | Error::NameConstraintViolation => Reason::NameConstraints,
+        Error::EmptyEkuExtension | Error::RequiredEkuNotFoundContext(_) => Reason::ExtendedKeyUsage,
+        Error::CertRevoked => Reason::Revoked,
+        Error::UnknownRevocationStatus
+        | Error::CrlExpired { .. }
+        | Error::InvalidCrlSignatureForPublicKey
+        | Error::IssuerNotCrlSigner => Reason::Revocation,
+        // Authorities of one name and different keys are common (each Istio mesh has its `O=cluster.local`), so a signature that does not hold
+        // mostly means that another one signed.
+        Error::InvalidSignatureForPublicKey | Error::UnknownIssuer => Reason::UnknownIssuer,
+        _ => Reason::BadCertificate,
+    };
+    match leaf.check() {
+        Err(refusal) if refusal.reason() == reason => refusal,
+        _ => Refusal::new(reason),
+    }
+}
+
+fn ended(leaf: &Leaf, end: SystemTime, now: SystemTime) -> Refusal {
+    let which = which(leaf.not_after == end);
+    let ago = Long(now.duration_since(end).unwrap_or_default());
+    Refusal::with(
+        Reason::Expired,
+        format_args!(
+            "{which} ended on {}, {ago} ago by our clock: issue it anew, or set the clock right",
+            On(end)
+        ),
+    )
+}
+
+fn not_begun(leaf: &Leaf, begin: SystemTime, now: SystemTime) -> Refusal {
+    let which = which(leaf.not_before == begin);
+    let ahead = Long(begin.duration_since(now).unwrap_or_default());
+    Refusal::with(
+        Reason::NotYetValid,
+        format_args!(
+            "{which} begins on {}, in {ahead} by our clock: wait, or set the clock right, ours or its issuer's",
+            On(begin)
+        ),
+    )
+}
+
+fn which(is_leaf: bool) -> &'static str {
+    if is_leaf {
+        "the leaf"
+    } else {
+        "an intermediate certificate"
+    }
+}
+
+fn roots_ended(domain: &TrustDomain, last: Option<SystemTime>, now: SystemTime) -> Refusal {
+    let last = last.unwrap_or(SystemTime::UNIX_EPOCH);
+    let ago = Long(now.duration_since(last).unwrap_or_default());
+    Refusal::with(
+        Reason::Expired,
+        format_args!(
+            "every root of trust domain {domain} has ended, the last on {}, {ago} ago by our clock: \
+             give the roots that are in use now, or set the clock right",
+            On(last)
+        ),
+    )
+}
+
+fn untrusted(domain: &TrustDomain, bundles: &TrustBundles) -> Refusal {
+    let known: Vec<_> = bundles.trust_domains().collect();
+    let known = match known.as_slice() {
+        [] => "nor for any other".to_owned(),
+        known => format!("only for {}", few(known, "and")),
+    };
+    Refusal::with(
+        Reason::UntrustedDomain,
+        format_args!(
+            "no roots are held for trust domain {domain}, {known}: \
+             give its roots, as `tls::Files::trust` does, or use a certificate of a trust domain that has some"
+        ),
+    )
+}
+
+fn another(expected: &str, got: &SpiffeId) -> Refusal {
+    Refusal::with(
+        Reason::IdNotAllowed,
+        format_args!(
+            "expected {expected}, got {got}: another workload answers at this address, or the id expected there is wrong"
+        ),
+    )
+}
+
+/// What rustls carries to the caller; the peer sees a bare alert.
+pub(super) fn to_rustls(refusal: Refusal) -> rustls::Error {
+    CertificateError::Other(OtherError(Arc::new(refusal))).into()
+}
+
+impl ClientCertVerifier for Verifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // None: a client that picks its certificate by issuer name would need the hints of every domain.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.verify(end_entity, intermediates, Role::Client, now)
+            .map(|_| ClientCertVerified::assertion())
+            .map_err(to_rustls)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.verify(end_entity, intermediates, Role::Server, now)
+            .map(|_| ServerCertVerified::assertion())
+            .map_err(to_rustls)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Leaf included. The path builder itself stops at six intermediates.
+const MAX_CERTIFICATES: usize = 8;

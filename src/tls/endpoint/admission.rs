@@ -1,0 +1,327 @@
+use std::collections::HashMap;
+use std::mem;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Duration, timeout};
+
+use crate::matcher::Cidr;
+use crate::tls::connection::silence::{Counted, Room, Silent};
+use crate::tls::reason::Reason;
+
+use super::handshake::HandshakeError;
+
+/// How much a listener takes on at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Open connections, those in their handshake included; beyond it, connections wait in the socket's backlog. 10,000, or half the
+    /// file descriptors of the process when that is less.
+    pub connections: usize,
+    /// Handshakes at once, of clients that have said their hello; 256 by default.
+    pub handshakes: usize,
+    /// Handshakes at once from one address (of IPv6, one /64); 64 by default.
+    pub handshakes_per_source: usize,
+    /// Connections at once from one address (of IPv6, one /64) that have not said their hello, nor, on a plaintext port, anything; 256 by
+    /// default. One more is closed at once, and counted as [`Reason::TooManySilent`]. Not for
+    /// [load balancers](crate::tls::Listener::load_balancers).
+    ///
+    /// How long each may be silent is bounded by [`HandshakeTimeouts::first_byte`](crate::tls::HandshakeTimeouts::first_byte); and once fewer than half
+    /// of [`connections`](Self::connections) are free, by what shrinks from 10 s to 2 s as they run out.
+    pub silent_per_source: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: descriptors()
+                .map_or(MOST_CONNECTIONS, |all| MOST_CONNECTIONS.min(all / 2)),
+            handshakes: 256,
+            handshakes_per_source: 64,
+            silent_per_source: 256,
+        }
+    }
+}
+
+/// Hands out the right to connect, and then to make a handshake.
+#[derive(Debug)]
+pub(super) struct Admission {
+    limits: Limits,
+    all: Arc<Semaphore>,
+    by_source: HashMap<IpAddr, Source>,
+    /// Whose connections may all be silent.
+    exempt: Box<[Cidr]>,
+    /// At how many sources those that are gone are forgotten.
+    forget_at: usize,
+}
+
+impl Admission {
+    pub(in crate::tls) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            all: places(limits.handshakes),
+            by_source: HashMap::new(),
+            exempt: Box::default(),
+            forget_at: few(limits),
+        }
+    }
+
+    /// Other limits for the connections to come.
+    pub(super) fn bound(&mut self, limits: Limits) {
+        let exempt = mem::take(&mut self.exempt);
+        *self = Self::new(limits);
+        self.exempt = exempt;
+    }
+
+    pub(super) fn exempt(&mut self, ranges: Box<[Cidr]>) {
+        self.exempt = ranges;
+    }
+
+    /// Lets one more connection in, which is silent at first; `None` when its source has too many that are.
+    pub(super) fn admit(
+        &mut self,
+        source: IpAddr,
+        open: &Arc<Semaphore>,
+    ) -> Option<(Tickets, Silent)> {
+        self.forget();
+        let source = source.to_canonical();
+        let limits = self.limits;
+        let of = self
+            .by_source
+            .entry(network(source))
+            .or_insert_with(|| Source::new(limits));
+        let is_exempt = self.exempt.iter().any(|range| range.contains(source));
+        let counted = match is_exempt {
+            true => None,
+            false => Some(Counted::among(&of.silent, limits.silent_per_source)?),
+        };
+        let room = Room {
+            open: Arc::clone(open),
+            most: most(limits.connections),
+        };
+        let tickets = Tickets {
+            all: Arc::clone(&self.all),
+            source: Arc::clone(&of.handshakes),
+        };
+        Some((tickets, Silent::new(counted, room)))
+    }
+
+    /// Forgets the sources that are gone, so that there are no more of them than of connections.
+    fn forget(&mut self) {
+        if self.by_source.len() <= self.forget_at {
+            return;
+        }
+        self.by_source.retain(|_, source| source.is_there());
+        // Looked through again once there are twice as many, so that many silent ones do not make each connection dear.
+        self.forget_at = few(self.limits).max(self.by_source.len().saturating_mul(2));
+        self.by_source.shrink_to(self.forget_at);
+    }
+}
+
+/// What one source has under way.
+#[derive(Debug)]
+struct Source {
+    handshakes: Arc<Semaphore>,
+    silent: Arc<AtomicUsize>,
+}
+
+impl Source {
+    fn new(limits: Limits) -> Self {
+        Self {
+            handshakes: places(limits.handshakes_per_source),
+            silent: Arc::default(),
+        }
+    }
+
+    /// Whoever is silent, makes a handshake or may still wait for one holds a second reference.
+    fn is_there(&self) -> bool {
+        Arc::strong_count(&self.handshakes) > 1 || Arc::strong_count(&self.silent) > 1
+    }
+}
+
+/// More than there can be are as many as there can be.
+pub(in crate::tls) fn places(count: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(most(count)))
+}
+
+fn most(places: usize) -> usize {
+    places.min(Semaphore::MAX_PERMITS)
+}
+
+fn few(limits: Limits) -> usize {
+    limits.handshakes.saturating_mul(4)
+}
+
+/// Where one connection takes its turn.
+#[derive(Debug)]
+pub(super) struct Tickets {
+    all: Arc<Semaphore>,
+    source: Arc<Semaphore>,
+}
+
+impl Tickets {
+    /// Waits for a turn, a second at most.
+    pub(in crate::tls) async fn take(self) -> Result<[OwnedSemaphorePermit; 2], HandshakeError> {
+        let turn = async {
+            let source = self.source.acquire_owned().await;
+            Ok([source?, self.all.acquire_owned().await?])
+        };
+        match timeout(LONGEST_WAIT, turn).await {
+            Ok(Ok::<_, tokio::sync::AcquireError>(tickets)) => Ok(tickets),
+            Ok(Err(_)) | Err(_) => Err(HandshakeError::new(Reason::TooMany)),
+        }
+    }
+}
+
+/// What one client can be expected to hold: an IPv4 address, or the /64 that an IPv6 host picks its addresses from.
+fn network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        v4 @ IpAddr::V4(_) => v4,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    }
+}
+
+/// The soft limit on open files, where the system tells it in a file.
+fn descriptors() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+const MOST_CONNECTIONS: usize = 10_000;
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn admission() -> Admission {
+        Admission::new(Limits {
+            connections: 100,
+            handshakes: 3,
+            handshakes_per_source: 2,
+            silent_per_source: 3,
+        })
+    }
+
+    impl Admission {
+        fn tickets(&mut self, source: IpAddr) -> Tickets {
+            self.admit(source, &places(100)).unwrap().0
+        }
+
+        fn silent(&mut self, source: &str) -> Option<Silent> {
+            self.admit(address(source), &places(100))
+                .map(|(_, silent)| silent)
+        }
+    }
+
+    ///
+    #[tokio::test]
+    async fn one_source_cannot_be_silent_without_end() {
+        let mut admission = admission();
+        let mut held: Vec<_> = (0..3).map(|_| admission.silent("192.0.2.1")).collect();
+        assert!(held.iter().all(Option::is_some));
+        assert!(admission.silent("192.0.2.1").is_none());
+        assert!(admission.silent("::ffff:192.0.2.1").is_none(), "the same");
+        assert!(admission.silent("192.0.2.2").is_some());
+        held.pop();
+        assert!(admission.silent("192.0.2.1").is_some());
+        let _v6: Vec<_> = (1..=3)
+            .map(|host| admission.silent(&format!("2001:db8::{host}")).unwrap())
+            .collect();
+        assert!(admission.silent("2001:db8::ffff:0:0:9").is_none());
+        assert!(admission.silent("2001:db8:0:1::1").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_load_balancer_may_have_many_silent_connections() {
+        let mut admission = admission();
+        let ranges = ["192.0.2.0/24", "2001:db8::/32"].map(|range| Cidr::parse(range).unwrap());
+        admission.exempt(ranges.into());
+        for (source, expected) in [
+            ("192.0.2.7", true),
+            ("::ffff:192.0.2.7", true),
+            ("2001:db8:7::1", true),
+            ("198.51.100.1", false),
+            ("2001:db9::1", false),
+        ] {
+            let held: Vec<_> = (0..4).map(|_| admission.silent(source)).collect();
+            assert_eq!(held.iter().all(Option::is_some), expected, "{source}");
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_connect_and_go_leave_nothing() {
+        let mut admission = admission();
+        for host in 0..100_000_u32 {
+            let _ = admission.admit(Ipv4Addr::from_bits(host).into(), &places(1));
+        }
+        assert!(admission.by_source.len() <= 13);
+        assert!(admission.by_source.capacity() < 100);
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    ///
+    #[tokio::test(start_paused = true)]
+    async fn one_source_cannot_take_every_turn() {
+        let mut admission = admission();
+        let greedy = address("192.0.2.1");
+        let _first = admission.tickets(greedy).take().await.unwrap();
+        let second = admission.tickets(greedy).take().await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let refused = admission.tickets(greedy).take().await.unwrap_err();
+        assert_eq!(refused.reason(), Reason::TooMany);
+        assert_eq!(begun.elapsed(), LONGEST_WAIT);
+
+        let _other = admission
+            .tickets(address("192.0.2.2"))
+            .take()
+            .await
+            .unwrap();
+        drop(second);
+        assert!(admission.tickets(greedy).take().await.is_ok());
+    }
+
+    ///
+    #[tokio::test(start_paused = true)]
+    async fn all_sources_together_have_a_bound_too() {
+        let mut admission = admission();
+        let mut held = Vec::new();
+        for source in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+            held.push(admission.tickets(address(source)).take().await.unwrap());
+        }
+        let fourth = admission.tickets(address("192.0.2.4")).take();
+        assert_eq!(fourth.await.unwrap_err().reason(), Reason::TooMany);
+    }
+
+    #[test]
+    fn an_ipv6_host_counts_with_its_whole_network() {
+        assert_eq!(
+            network(address("2001:db8:0:1::1")),
+            network(address("2001:db8:0:1:ffff::2"))
+        );
+        assert_ne!(
+            network(address("2001:db8:0:1::1")),
+            network(address("2001:db8:0:2::1"))
+        );
+        assert_eq!(network(address("::ffff:192.0.2.1")), address("192.0.2.1"));
+    }
+
+    #[tokio::test]
+    async fn sources_that_are_gone_are_forgotten() {
+        let mut admission = admission();
+        for host in 0..=u8::MAX {
+            drop(admission.tickets(IpAddr::from([192, 0, 2, host])));
+        }
+        assert!(admission.by_source.len() <= 13);
+    }
+}

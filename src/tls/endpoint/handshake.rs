@@ -1,0 +1,228 @@
+//! What acceptor and connector share: the error, and the facts that a finished handshake leaves.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustls::{AlertDescription, CertificateError, InvalidMessage, ProtocolVersion};
+
+use crate::context::{Peer, TlsFacts};
+use crate::identity::PeerCertificate;
+use crate::tls::connection::stream::Stream;
+use crate::tls::credentials::settings::{GROUPS, SUITES};
+use crate::tls::credentials::unsigned::harmless;
+use crate::tls::identity::leaf::Leaf;
+use crate::tls::reason::{Reason, Refusal};
+
+/// A handshake that came to nothing.
+///
+/// [`reason`](Self::reason) names the rule; it is for our own logs and metrics: the peer sees a bare TLS alert.
+#[derive(Debug)]
+pub struct HandshakeError {
+    refusal: Refusal,
+    source: Option<io::Error>,
+    is_plaintext: bool,
+}
+
+impl HandshakeError {
+    pub(in crate::tls) fn new(reason: Reason) -> Self {
+        Refusal::new(reason).into()
+    }
+
+    /// There is not even a TCP connection.
+    pub(in crate::tls) fn unreachable(error: io::Error) -> Self {
+        Self {
+            refusal: Refusal::new(Reason::Unreachable),
+            source: Some(error),
+            is_plaintext: false,
+        }
+    }
+
+    /// Which rule refused.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.refusal.reason()
+    }
+
+    /// Whether what the other side sent is no record of TLS, as when it speaks plaintext.
+    #[must_use]
+    pub fn is_plaintext(&self) -> bool {
+        self.is_plaintext
+    }
+}
+
+impl From<Refusal> for HandshakeError {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            source: None,
+            is_plaintext: false,
+        }
+    }
+}
+
+impl From<&rustls::Error> for HandshakeError {
+    fn from(error: &rustls::Error) -> Self {
+        Self {
+            // All that it says is in the refusal.
+            refusal: refusal(error),
+            source: None,
+            is_plaintext: matches!(
+                error,
+                rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)
+            ),
+        }
+    }
+}
+
+impl From<rustls::Error> for HandshakeError {
+    fn from(error: rustls::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        let inner = error.get_ref();
+        match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(tls) => tls.into(),
+            None => Self {
+                refusal: Refusal::new(Reason::Closed),
+                source: Some(error),
+                is_plaintext: false,
+            },
+        }
+    }
+}
+
+/// The reason behind what rustls reports; ours come back as we gave them.
+fn refusal(error: &rustls::Error) -> Refusal {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other
+            .0
+            .downcast_ref::<Refusal>()
+            .cloned()
+            .unwrap_or_else(|| Refusal::new(Reason::BadCertificate)),
+        rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
+            Refusal::new(Reason::BadSignature)
+        }
+        rustls::Error::InvalidCertificate(error) => {
+            Refusal::with(Reason::BadCertificate, of_outside(error))
+        }
+        rustls::Error::NoCertificatesPresented => Refusal::new(Reason::NoCertificate),
+        rustls::Error::NoApplicationProtocol
+        | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            Refusal::new(Reason::Alpn)
+        }
+        rustls::Error::AlertReceived(alert) => Refusal::with(
+            Reason::PeerRefused,
+            format_args!("the other side refused us with the alert {alert:?}: its log says why"),
+        ),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Refusal::with(
+            Reason::Tls,
+            "what came is no TLS: does the other side speak plaintext on this port?",
+        ),
+        other => Refusal::with(Reason::Tls, harmless(&other.to_string())),
+    }
+}
+
+/// What is wrong with the certificate of a server outside the mesh, as the provider's own verifier
+/// judges it.
+fn of_outside(error: &CertificateError) -> String {
+    let text = match error {
+        CertificateError::UnknownIssuer => {
+            "the server's certificate is signed by none of the roots that are trusted for it: \
+             trust the root that signed it, or have the server show its whole chain"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has ended: have it renewed, or set the clock right"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate has not begun: set the clock right"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "the server's certificate is not for the host that is called: call it by a name that it has"
+        }
+        other => {
+            return format!(
+                "the server's certificate is refused: {}",
+                harmless(&other.to_string())
+            );
+        }
+    };
+    text.to_owned()
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.reason() == Reason::Unreachable {
+            return write!(f, "{}", self.refusal);
+        }
+        write!(f, "TLS handshake failed: {}", self.refusal)
+    }
+}
+
+impl std::error::Error for HandshakeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|error| error as _)
+    }
+}
+
+/// Who is at the other end of a stream whose handshake is done.
+pub(in crate::tls) fn peer<S>(
+    stream: &Stream<S>,
+    remote: SocketAddr,
+    local: SocketAddr,
+) -> Result<Peer, HandshakeError> {
+    let Some(state) = stream.mutual() else {
+        return Ok(Peer::plaintext(remote, local));
+    };
+    let leaf = state.peer_certificates().and_then(<[_]>::first);
+    // INVARIANT: both verifiers demand a certificate and have read this very leaf; a handshake without one does not get here.
+    let leaf = Leaf::read(leaf.ok_or_else(|| Refusal::new(Reason::NoCertificate))?)?;
+    let version = match state.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => Some("TLSv1.2"),
+        Some(ProtocolVersion::TLSv1_3) => Some("TLSv1.3"),
+        _ => None,
+    };
+    let facts = TlsFacts {
+        certificate: Some(PeerCertificate::of(leaf.id)),
+        not_after: Some(leaf.not_after),
+        version,
+        cipher_suite: state
+            .negotiated_cipher_suite()
+            .and_then(|suite| name_of(SUITES, &suite.suite())),
+        key_exchange: state
+            .negotiated_key_exchange_group()
+            .and_then(|group| name_of(GROUPS, &group.name())),
+        sni: stream
+            .server_name()
+            .map(|name| name.to_ascii_lowercase().into()),
+        alpn: state.alpn_protocol().map(Into::into),
+    };
+    Ok(Peer::tls(remote, local, facts))
+}
+
+fn name_of<T: PartialEq>(names: &[(T, &'static str)], wanted: &T) -> Option<&'static str> {
+    let found = names.iter().find(|(known, _)| known == wanted);
+    found.map(|(_, name)| *name)
+}
+
+/// How long a handshake may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandshakeTimeouts {
+    /// Until the first byte; 10 s by default.
+    pub first_byte: Duration,
+    /// From then until the end; 10 s by default.
+    pub handshake: Duration,
+}
+
+impl Default for HandshakeTimeouts {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::context::Peer;
+use crate::error_chain::ErrorChain;
+use crate::log_limit::limited;
+use crate::tls::connection::inbound::Connection;
+use crate::tls::connection::pace::{HttpTimes, Pace};
+use crate::tls::connection::silence::Silent;
+use crate::tls::connection::stream::Stream;
+use crate::tls::connection::tally::Tally;
+use crate::tls::reason::REFUSED;
+
+use super::acceptor::Acceptor;
+use super::admission::Tickets;
+use super::handshake::HandshakeError;
+
+/// A connection that a [`Listener`](crate::tls::Listener) took from its socket, with the handshake yet to be made.
+///
+/// For servers that spawn a task for each connection anyway: a handshake that is made there needs no task of its own, and its connection
+/// need not be handed from one to the other. It counts against [`Limits::connections`](crate::tls::Limits::connections) until it is dropped.
+#[derive(Debug)]
+#[must_use = "the client waits for its handshake"]
+pub struct Incoming {
+    pub(super) tcp: TcpStream,
+    pub(super) remote: SocketAddr,
+    /// Where the listener listens.
+    pub(super) listening: SocketAddr,
+    pub(in crate::tls) acceptor: Acceptor,
+    pub(super) tickets: Tickets,
+    pub(in crate::tls) silent: Silent,
+    pub(in crate::tls) times: Option<HttpTimes>,
+    pub(in crate::tls) place: OwnedSemaphorePermit,
+    pub(in crate::tls) tally: Arc<Tally>,
+}
+
+impl Incoming {
+    /// Makes the handshake, in the listener's bounds of time and number. `None` when the client was refused or is gone; that has then been
+    /// counted and logged.
+    ///
+    /// What it needs is on the heap, and gone when it is over: as a part of the task that awaits it, it would stay there while the connection does.
+    pub fn handshake(self) -> impl Future<Output = Option<Connection>> + Send + Unpin + 'static {
+        Box::pin(self.make())
+    }
+
+    async fn make(self) -> Option<Connection> {
+        let Self {
+            tcp,
+            remote,
+            listening,
+            acceptor,
+            tickets,
+            silent,
+            times,
+            place,
+            tally,
+        } = self;
+        let mut silent = Some(silent);
+        match handshake(tcp, remote, &acceptor, &mut silent, tickets).await {
+            Ok((stream, peer)) => {
+                if peer.is_tls() {
+                    tally.count(None);
+                } else {
+                    tally.count_plaintext();
+                }
+                let pace = times.map(|times| Pace::new(times, peer.clone()));
+                let connection = Connection::new(stream, peer, place, tally);
+                Some(connection.silent(silent).in_pace(pace))
+            }
+            Err(error) => {
+                tally.count(Some(error.reason()));
+                limited!(limit: REFUSED.of(error.reason()), target: "tower_mesh::tls", DEBUG, %remote, local = %listening, reason = %error.reason(), error = %ErrorChain(&error), "connection refused");
+                None
+            }
+        }
+    }
+}
+
+async fn handshake(
+    tcp: TcpStream,
+    remote: SocketAddr,
+    acceptor: &Acceptor,
+    silent: &mut Option<Silent>,
+    tickets: Tickets,
+) -> Result<(Stream<TcpStream>, Peer), HandshakeError> {
+    // Nagle's algorithm only delays what a server of requests has to say.
+    tcp.set_nodelay(true)?;
+    let local = tcp.local_addr()?;
+    let turn = tickets.take();
+    acceptor
+        .accept_in_turn(tcp, remote, local, silent, turn)
+        .await
+}

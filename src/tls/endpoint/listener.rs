@@ -1,0 +1,238 @@
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Sleep, sleep};
+
+use crate::log_limit::limited;
+use crate::matcher::Cidr;
+use crate::tls::connection::inbound::Connection;
+use crate::tls::connection::pace::HttpTimes;
+use crate::tls::connection::tally::Tally;
+use crate::tls::reason::{REFUSED, Reason};
+
+use super::acceptor::Acceptor;
+use super::admission::{Admission, Limits, places};
+use super::incoming::Incoming;
+
+/// Accepts TCP connections and yields those whose handshake is done.
+///
+/// Handshakes run beside one another, away from the accept path: a slow client delays nobody, and one that has not said its hello takes
+/// nobody's turn. They are bounded in time by the [`Acceptor`] and in number by [`Limits`]. A refused handshake is counted and logged, never an error of the listener; running out of file
+/// descriptors pauses it, nothing ends it. Dropping it closes the socket and aborts the handshakes under way.
+///
+/// Nothing happens while nobody polls [`accept`](Self::accept) or [`incoming`](Self::incoming). With feature `axum` it is a listener for `axum::serve`, with `tonic` the stream for
+/// `serve_with_incoming`.
+pub struct Listener {
+    tcp: TcpListener,
+    local: SocketAddr,
+    acceptor: Acceptor,
+    limits: Limits,
+    times: Option<HttpTimes>,
+    tally: Arc<Tally>,
+    handshakes: JoinSet<Option<Connection>>,
+    admission: Admission,
+    /// Connections that may be open at once.
+    open: Arc<Semaphore>,
+    /// Room for the connection that is accepted next.
+    place: Option<OwnedSemaphorePermit>,
+    /// The wait for it, at the cap.
+    waiting: Option<Waiting>,
+    is_full: bool,
+    /// Until when not to accept, after an error.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+type Waiting = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+
+impl Listener {
+    /// Listens on an address.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn bind(
+        address: impl tokio::net::ToSocketAddrs,
+        acceptor: Acceptor,
+    ) -> io::Result<Self> {
+        Self::new(TcpListener::bind(address).await?, acceptor)
+    }
+
+    /// Accepts on a socket that listens already.
+    ///
+    /// # Errors
+    /// When the socket has no local address.
+    pub fn new(tcp: TcpListener, acceptor: Acceptor) -> io::Result<Self> {
+        let local = tcp.local_addr()?;
+        let limits = Limits::default();
+        Ok(Self {
+            tcp,
+            local,
+            acceptor,
+            tally: Arc::default(),
+            handshakes: JoinSet::new(),
+            admission: Admission::new(limits),
+            open: places(limits.connections),
+            times: None,
+            place: None,
+            waiting: None,
+            is_full: false,
+            pause: None,
+            limits,
+        })
+    }
+
+    /// Bounds handshakes and connections in number.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.admission.bound(limits);
+        self.open = places(limits.connections);
+        self.limits = limits;
+        self
+    }
+
+    /// Whose many connections are not those of one client: load balancers and gateways, that open connections ahead of need. Of them
+    /// [`Limits::silent_per_source`] does not count.
+    #[must_use]
+    pub fn load_balancers(mut self, ranges: impl IntoIterator<Item = Cidr>) -> Self {
+        self.admission.exempt(ranges.into_iter().collect());
+        self
+    }
+
+    /// Its connections speak HTTP, under a server that watches no clock: each keeps these times itself. Without, as for other protocols and for
+    /// servers that see to it, only handshakes are bounded in time.
+    #[must_use]
+    pub fn http_times(mut self, times: HttpTimes) -> Self {
+        self.times = Some(times);
+        self
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// What became of its handshakes, for metrics; outlives the listener.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
+    /// The next connection whose handshake is done. May be dropped and called again without losing one.
+    pub async fn accept(&mut self) -> Connection {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// As [`accept`](Self::accept), for those who poll.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Connection> {
+        loop {
+            match self.handshakes.poll_join_next(cx) {
+                Poll::Ready(Some(Ok(Some(connection)))) => return Poll::Ready(connection),
+                Poll::Ready(Some(_)) => continue,
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            let incoming = ready!(self.poll_incoming(cx));
+            self.handshakes.spawn(incoming.handshake());
+        }
+    }
+
+    /// The next connection whose handshake is yet to be made, by the caller. May be dropped and called again without losing one.
+    pub async fn incoming(&mut self) -> Incoming {
+        poll_fn(|cx| self.poll_incoming(cx)).await
+    }
+
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        loop {
+            ready!(self.poll_place(cx));
+            let (tcp, remote) = ready!(self.poll_tcp(cx));
+            let Some((tickets, silent)) = self.admission.admit(remote.ip(), &self.open) else {
+                self.tally.count(Some(Reason::TooManySilent));
+                limited!(limit: REFUSED.of(Reason::TooManySilent), target: "tower_mesh::tls", DEBUG, %remote, local = %self.local, reason = %Reason::TooManySilent, "connection refused");
+                continue;
+            };
+            if let Some(place) = self.place.take() {
+                return Poll::Ready(Incoming {
+                    tcp,
+                    remote,
+                    listening: self.local,
+                    acceptor: self.acceptor.clone(),
+                    tickets,
+                    silent,
+                    times: self.times,
+                    place,
+                    tally: Arc::clone(&self.tally),
+                });
+            }
+        }
+    }
+
+    /// Waits until one more connection may be open.
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.place.is_none() {
+            let open = &self.open;
+            let waiting = self
+                .waiting
+                .get_or_insert_with(|| Box::pin(Arc::clone(open).acquire_owned()));
+            let polled = waiting.as_mut().poll(cx);
+            if polled.is_pending() && !self.is_full {
+                self.is_full = true;
+                self.tally.full.fetch_add(1, Ordering::Relaxed);
+                limited!(target: "tower_mesh::tls", WARN, local = %self.local, most = self.limits.connections, "no more connections may be open, the next ones wait");
+            }
+            // Nobody closes the semaphore, so this is a place.
+            self.place = ready!(polled).ok();
+            self.is_full = false;
+            self.waiting = None;
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_tcp(&mut self, cx: &mut Context<'_>) -> Poll<(TcpStream, SocketAddr)> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            match ready!(self.tcp.poll_accept(cx)) {
+                Ok(accepted) => return Poll::Ready(accepted),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    // Out of file descriptors or memory: others must go first. Retrying at once would only burn the processor.
+                    limited!(WARN, %error, "cannot accept connections, pausing");
+                    self.tally.accept_errors.fetch_add(1, Ordering::Relaxed);
+                    self.pause = Some(Box::pin(sleep(PAUSE)));
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("local", &self.local)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An error that the client of one connection caused; the next may be fine.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+const PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,19 @@
+//! What identities are made of, and what they may be.
+//!
+//! ```text
+//! svid           our certificate chain and key, read from PEM or DER
+//!   bundle       the roots and revocation lists of each trust domain
+//!     leaf       what a leaf certificate says, and SPIFFE's rules for it
+//!     pem        PEM text, of which no byte is lost
+//!     error      why an identity cannot be used
+//!       place    the file and line where it was read
+//! allowed        the ids that may answer a call
+//! ```
+
+pub(super) mod allowed;
+pub(super) mod bundle;
+pub(super) mod error;
+pub(super) mod leaf;
+mod pem;
+mod place;
+pub(super) mod svid;

@@ -1,0 +1,56 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where a part of an identity was read: a text of some kind, or the file that held it, and the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    text: &'static str,
+    file: Option<PathBuf>,
+    line: Option<usize>,
+}
+
+impl Place {
+    /// In a text, which is named by what it holds.
+    pub(in crate::tls) fn text(text: &'static str) -> Self {
+        Self {
+            text,
+            file: None,
+            line: None,
+        }
+    }
+
+    pub(in crate::tls) fn line(mut self, line: usize) -> Self {
+        self.line = Some(line);
+        self
+    }
+
+    /// The text is that of a file.
+    pub(in crate::tls) fn file(mut self, file: &Path) -> Self {
+        self.file = Some(file.to_owned());
+        self
+    }
+
+    /// What the text holds.
+    pub(in crate::tls) fn what(&self) -> &'static str {
+        self.text
+    }
+
+    pub(super) fn to_file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    pub(super) fn to_line(&self) -> Option<usize> {
+        self.line
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{}: line {line}", file.display()),
+            (Some(file), None) => write!(f, "{}", file.display()),
+            (None, Some(line)) => write!(f, "{}, line {line}", self.text),
+            (None, None) => f.write_str(self.text),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+use std::fmt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroize;
+
+use crate::identity::SpiffeId;
+use crate::tls::reason::{Reason, Refusal};
+
+use super::bundle::TrustBundles;
+use super::error::IdentityError;
+use super::leaf::Leaf;
+use super::pem::{self, At};
+use super::place::Place;
+
+/// Who we are and whom we trust, as one unit: what a source delivers and what is swapped whole.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    svid: X509Svid,
+    bundles: TrustBundles,
+}
+
+impl Identity {
+    /// An identity with the roots to judge others by.
+    #[must_use]
+    pub fn new(svid: X509Svid, bundles: TrustBundles) -> Self {
+        Self { svid, bundles }
+    }
+
+    /// Our certificate and key.
+    #[must_use]
+    pub fn svid(&self) -> &X509Svid {
+        &self.svid
+    }
+
+    /// The roots we judge others by.
+    #[must_use]
+    pub fn bundles(&self) -> &TrustBundles {
+        &self.bundles
+    }
+}
+
+/// A SPIFFE X.509 identity document with its private key: the certificate chain, leaf first, and the key of the leaf.
+///
+/// The key is wiped from memory on drop, and never printed.
+#[derive(Clone)]
+pub struct X509Svid {
+    id: SpiffeId,
+    not_before: SystemTime,
+    not_after: SystemTime,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKey,
+    places: Box<Places>,
+}
+
+/// Where the leaf and the key were read, when they were in a text.
+#[derive(Clone, Default)]
+struct Places {
+    leaf: Option<Place>,
+    key: Option<Place>,
+}
+
+impl X509Svid {
+    /// An identity from its chain, leaf first, and the leaf's key.
+    ///
+    /// That the key belongs to the chain, and that the chain holds, is judged when the identity is put to use.
+    ///
+    /// # Errors
+    /// When the chain is empty, or its leaf has no SPIFFE id or breaks a rule of X.509-SVID.
+    pub fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, IdentityError> {
+        let chain = chain.into_iter().map(|value| At { line: 0, value });
+        let key = At {
+            line: 0,
+            value: key,
+        };
+        Self::placed(chain.collect(), key, Places::default())
+    }
+
+    /// An identity from PEM text: the chain, leaf first, which is every certificate of the one text, and the one key of the other (PKCS #8, SEC 1
+    /// or PKCS #1, not encrypted). Both may be the same text.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when a text holds a second key, a revocation list, or anything else of which not every byte is understood; the
+    /// error names the line. No error holds anything of the key's text.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
+        Self::from_blocks(read_chain(chain)?, read_key(key)?, [None; 2])
+    }
+
+    /// From the blocks of two texts, which may be those of files.
+    pub(in crate::tls) fn from_blocks(
+        chain: Vec<At<CertificateDer<'static>>>,
+        key: At<PrivateKeyDer<'static>>,
+        [chain_file, key_file]: [Option<&Path>; 2],
+    ) -> Result<Self, IdentityError> {
+        let place = |text, line, file: Option<&Path>| {
+            let place = Place::text(text).line(line);
+            file.map_or_else(|| place.clone(), |file| place.clone().file(file))
+        };
+        let places = Places {
+            leaf: chain
+                .first()
+                .map(|leaf| place(CHAIN, leaf.line, chain_file)),
+            key: Some(place(KEY, key.line, key_file)),
+        };
+        Self::placed(chain, key, places)
+    }
+
+    fn placed(
+        chain: Vec<At<CertificateDer<'static>>>,
+        key: At<PrivateKeyDer<'static>>,
+        places: Places,
+    ) -> Result<Self, IdentityError> {
+        let key = PrivateKey(key.value);
+        let chain: Vec<_> = chain.into_iter().map(|block| block.value).collect();
+        let leaf = first_leaf(&chain)
+            .map_err(|refusal| IdentityError::from(refusal).maybe_at(places.leaf.as_ref()))?;
+        Ok(Self {
+            id: leaf.id,
+            not_before: leaf.not_before,
+            not_after: leaf.not_after,
+            chain,
+            key,
+            places: Box::new(places),
+        })
+    }
+
+    /// The id that the leaf holds.
+    #[must_use]
+    pub fn spiffe_id(&self) -> &SpiffeId {
+        &self.id
+    }
+
+    /// When the leaf begins to be valid.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
+    /// When the leaf ends.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    /// The certificates, leaf first.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    pub(in crate::tls) fn key(&self) -> &PrivateKeyDer<'static> {
+        &self.key.0
+    }
+
+    /// An error about the chain, which was read where this was.
+    pub(in crate::tls) fn chain_error(&self, error: impl Into<IdentityError>) -> IdentityError {
+        error.into().maybe_at(self.places.leaf.as_ref())
+    }
+
+    /// An error about the key.
+    pub(in crate::tls) fn key_error(&self, error: impl Into<IdentityError>) -> IdentityError {
+        error.into().maybe_at(self.places.key.as_ref())
+    }
+
+    /// The file of the chain, for words.
+    pub(in crate::tls) fn chain_file(&self) -> Option<&Path> {
+        self.places.leaf.as_ref()?.to_file()
+    }
+}
+
+impl fmt::Debug for X509Svid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("X509Svid")
+            .field("id", &self.id)
+            .field("not_after", &self.not_after)
+            .field("chain", &self.chain.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The leaf of a chain, which stands first in it.
+fn first_leaf(chain: &[CertificateDer<'_>]) -> Result<Leaf, Refusal> {
+    let read = |der| {
+        let leaf = Leaf::read(der)?;
+        leaf.check()?;
+        Ok(leaf)
+    };
+    let (first, rest) = chain.split_first().ok_or_else(no_certificate)?;
+    read(first).map_err(|refusal: Refusal| {
+        let later = rest.iter().position(|der| read(der).is_ok());
+        let Some(index) = later else {
+            return refusal;
+        };
+        let (number, count) = (index + 2, chain.len());
+        Refusal::with(
+            refusal.reason(),
+            format_args!(
+                "the chain begins with another certificate than its leaf, which is number {number} of {count}: \
+                 put the leaf first, and after each certificate the one that signed it"
+            ),
+        )
+    })
+}
+
+fn no_certificate() -> Refusal {
+    Refusal::with(
+        Reason::NoCertificate,
+        "no certificate found: give the chain, leaf first, each certificate as a -----BEGIN CERTIFICATE----- block",
+    )
+}
+
+/// The certificates of a PEM text, one at least.
+pub(in crate::tls) fn read_chain(
+    text: &[u8],
+) -> Result<Vec<At<CertificateDer<'static>>>, IdentityError> {
+    let chain = pem::certificates(text)
+        .map_err(|error| IdentityError::pem(Reason::BadCertificate, CHAIN, error))?;
+    if chain.is_empty() {
+        let refusal = if has(text, "PRIVATE KEY-----") {
+            Refusal::with(Reason::NoCertificate, KEY_FOR_CHAIN)
+        } else {
+            no_certificate()
+        };
+        return Err(IdentityError::from(refusal).at(Place::text(CHAIN)));
+    }
+    Ok(chain)
+}
+
+/// The private key of a PEM text.
+pub(in crate::tls) fn read_key(text: &[u8]) -> Result<At<PrivateKeyDer<'static>>, IdentityError> {
+    let key = pem::private_key(text)
+        .map_err(|error| IdentityError::pem(Reason::KeyMismatch, KEY, error))?;
+    key.ok_or_else(|| {
+        let said = if has(text, "CERTIFICATE-----") {
+            CHAIN_FOR_KEY
+        } else {
+            "no private key found: give the leaf's key as a -----BEGIN PRIVATE KEY----- block"
+        };
+        IdentityError::new(Reason::KeyMismatch, said).at(Place::text(KEY))
+    })
+}
+
+/// Whether a text holds a word; what is around it is not looked at.
+fn has(text: &[u8], word: &str) -> bool {
+    text.windows(word.len())
+        .any(|found| found == word.as_bytes())
+}
+
+const KEY_FOR_CHAIN: &str =
+    "no certificate found, but a private key: give the chain here, and the key in its own file";
+const CHAIN_FOR_KEY: &str = "no private key found, but a certificate: give the leaf's key here, and the chain in its own file";
+
+/// Key bytes that are wiped on drop, which the bare type does not do.
+struct PrivateKey(PrivateKeyDer<'static>);
+
+impl Clone for PrivateKey {
+    fn clone(&self) -> Self {
+        Self(self.0.clone_key())
+    }
+}
+
+impl Drop for PrivateKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// What the two texts are called.
+const CHAIN: &str = "the chain";
+const KEY: &str = "the private key";
