@@ -7,7 +7,7 @@
 //!
 //! An identity comes from a [`Source`]: [`Files`], the SPIFFE Workload API, [`Renewed`] for those that must be asked for, or one of your own; a
 //! [`Rotation`] puts each new one to use. A connection's [`Lifetime`] ends soon after an identity on it was replaced, ended, was revoked or is no
-//! longer [`Accepted`]. What cannot be had within these rules (a key that no memory holds, a client with a TLS of its own) goes through
+//! longer [`AllowedIds`]. What cannot be had within these rules (a key that no memory holds, a client with a TLS of its own) goes through
 //! [`Credentials::danger`].
 //!
 //! # Differences from Envoy/Istio
@@ -18,7 +18,7 @@
 //! - A connection ends after about an hour, and before the first certificate on it does.
 //! - Of a peer's names, policy sees its SPIFFE id alone. Envoy goes on to DNS names and the subject, into which the authority of a federated
 //!   trust domain may write an id of ours; a DNS name with a byte outside `[A-Za-z0-9.*_-]` is refused.
-//! - An exact list of ids is expected of a server; what a prefix would be is [`Accepted::danger`]'s.
+//! - An exact list of ids is expected of a server; what a prefix would be is [`AllowedIds::danger`]'s.
 //! - A revocation list must be there and in time for every issuer once there are any; ztunnel lets pass what it does not know.
 //! - A chain with more than 8 certificates, or with URI name constraints, is refused.
 //!
@@ -58,13 +58,13 @@ mod source;
 pub use clock::Clock;
 pub use connection::deadline::Deadline;
 pub use connection::inbound::Connection;
-pub use connection::lifetime::{End, Ended, Lifetime, Lifetimes};
+pub use connection::lifetime::{CloseNotice, CloseReason, Lifetime, Lifetimes};
 pub use connection::pace::HttpTimes;
+pub use connection::stats::HandshakeStats;
 pub use connection::stream::Stream;
-pub use connection::tally::Tally;
 pub use credentials::danger::{DangerousCredentials, OwnResolvers};
 pub use credentials::in_use::Credentials;
-pub use credentials::rotation::{Rotation, RotationTally};
+pub use credentials::rotation::{Rotation, RotationStats};
 pub use credentials::settings::{Provider, Settings};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use dates::Rfc3339;
@@ -75,7 +75,7 @@ pub use endpoint::handshake::{HandshakeError, HandshakeTimeouts};
 pub use endpoint::incoming::Incoming;
 pub use endpoint::listener::Listener;
 pub use endpoint::one_way::OneWayConnector;
-pub use identity::allowed::{Accepted, DangerousAccepted};
+pub use identity::allowed::{AllowedIds, DangerousAllowedIds};
 pub use identity::bundle::TrustBundles;
 pub use identity::error::IdentityError;
 pub use identity::svid::{Identity, X509Svid};

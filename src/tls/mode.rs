@@ -84,7 +84,7 @@ impl Modes {
 
     /// The mode of a port.
     #[must_use]
-    pub fn of(&self, port: u16) -> Mode {
+    pub fn for_port(&self, port: u16) -> Mode {
         self.ports.get(&port).copied().unwrap_or(self.otherwise)
     }
 }

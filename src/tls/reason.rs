@@ -236,7 +236,7 @@ impl Reason {
         }
     }
 
-    /// Its place in [`ALL`](Self::ALL).
+    /// Its index in [`ALL`](Self::ALL).
     #[must_use]
     pub fn index(self) -> usize {
         self as usize
@@ -258,7 +258,7 @@ impl LimitByReason {
         Self([const { LogLimit::new() }; Reason::ALL.len()])
     }
 
-    pub(super) fn of(&self, reason: Reason) -> &LogLimit {
+    pub(super) fn get(&self, reason: Reason) -> &LogLimit {
         let [first, ..] = &self.0;
         self.0.get(reason.index()).unwrap_or(first)
     }

@@ -5,33 +5,33 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::lifetime::{Ended, Lifetime};
+use super::lifetime::{CloseNotice, Lifetime};
 
 /// When to cut a connection whose server or client cannot be told to end it: its [`Lifetime`], and then what is granted to finish, less once
 /// an identity on it is no longer good.
 pub struct Deadline {
-    lifetime: Ending,
+    lifetime: NextNotice,
     grace: Option<Pin<Box<Sleep>>>,
 }
 
-type Ending = Pin<Box<dyn Future<Output = (Ended, Lifetime)> + Send>>;
+type NextNotice = Pin<Box<dyn Future<Output = (CloseNotice, Lifetime)> + Send>>;
 
 impl Deadline {
     /// The deadline of a connection.
     #[must_use]
-    pub fn of(lifetime: Lifetime) -> Self {
+    pub fn new(lifetime: Lifetime) -> Self {
         Self {
-            lifetime: ending(lifetime),
+            lifetime: next_notice(lifetime),
             grace: None,
         }
     }
 
     /// Ready when the connection must be cut; tells once that it begins to end.
-    pub fn poll_cut(&mut self, cx: &mut Context<'_>, tell: impl FnOnce(Ended)) -> Poll<()> {
+    pub fn poll_cut(&mut self, cx: &mut Context<'_>, tell: impl FnOnce(CloseNotice)) -> Poll<()> {
         let mut tell = Some(tell);
         // It ends twice at most.
         while let Poll::Ready((ended, lifetime)) = self.lifetime.as_mut().poll(cx) {
-            self.lifetime = ending(lifetime);
+            self.lifetime = next_notice(lifetime);
             let cut = Instant::now() + ended.grace;
             match &mut self.grace {
                 Some(grace) if grace.deadline() <= cut => {}
@@ -51,7 +51,7 @@ impl Deadline {
     }
 }
 
-fn ending(mut lifetime: Lifetime) -> Ending {
+fn next_notice(mut lifetime: Lifetime) -> NextNotice {
     Box::pin(async move {
         let ended = lifetime.ended().await;
         (ended, lifetime)

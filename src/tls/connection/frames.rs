@@ -5,7 +5,7 @@ pub(super) struct Frames {
     /// How much of the frame's head has come.
     came: usize,
     /// How much of its payload has not.
-    left: usize,
+    remaining: usize,
     /// A frame has come whole.
     is_open: bool,
     /// Headers are to be continued.
@@ -17,23 +17,23 @@ impl Frames {
     pub(in crate::tls) fn come(&mut self, mut bytes: &[u8]) -> bool {
         let mut rested = false;
         while let [first, rest @ ..] = bytes {
-            if self.left > 0 {
-                let (_, later) = bytes.split_at(self.left.min(bytes.len()));
-                self.left -= bytes.len() - later.len();
+            if self.remaining > 0 {
+                let (_, later) = bytes.split_at(self.remaining.min(bytes.len()));
+                self.remaining -= bytes.len() - later.len();
                 bytes = later;
             } else {
-                if let Some(place) = self.head.get_mut(self.came) {
-                    *place = *first;
+                if let Some(slot) = self.head.get_mut(self.came) {
+                    *slot = *first;
                 }
                 self.came += 1;
                 bytes = rest;
                 if self.came == HEAD {
                     let [high, middle, low, ..] = self.head;
                     let length = u32::from_be_bytes([0, high, middle, low]);
-                    self.left = usize::try_from(length).unwrap_or(usize::MAX);
+                    self.remaining = usize::try_from(length).unwrap_or(usize::MAX);
                 }
             }
-            if self.came == HEAD && self.left == 0 {
+            if self.came == HEAD && self.remaining == 0 {
                 self.whole();
                 rested |= !self.is_under_way();
             }
@@ -48,21 +48,21 @@ impl Frames {
 
     /// Whether that is a piece of a body.
     pub(super) fn is_in_body(&self) -> bool {
-        self.is_open && !self.in_headers && self.came == HEAD && self.kind() == DATA
+        self.is_open && !self.in_headers && self.came == HEAD && self.frame_type() == DATA
     }
 
     fn whole(&mut self) {
-        let [_, _, _, kind, flags, ..] = self.head;
-        if matches!(kind, HEADERS | CONTINUATION) {
+        let [_, _, _, frame_type, flags, ..] = self.head;
+        if matches!(frame_type, HEADERS | CONTINUATION) {
             self.in_headers = flags & END_HEADERS == 0;
         }
         self.came = 0;
         self.is_open = true;
     }
 
-    fn kind(&self) -> u8 {
-        let [_, _, _, kind, ..] = self.head;
-        kind
+    fn frame_type(&self) -> u8 {
+        let [_, _, _, frame_type, ..] = self.head;
+        frame_type
     }
 }
 
@@ -76,8 +76,8 @@ const END_HEADERS: u8 = 4;
 mod tests {
     use super::*;
 
-    fn frame(kind: u8, flags: u8, length: u8) -> Vec<u8> {
-        let mut bytes = vec![0, 0, length, kind, flags, 0, 0, 0, 1];
+    fn frame(frame_type: u8, flags: u8, length: u8) -> Vec<u8> {
+        let mut bytes = vec![0, 0, length, frame_type, flags, 0, 0, 0, 1];
         bytes.resize(HEAD + usize::from(length), 0);
         bytes
     }

@@ -3,10 +3,10 @@
 /// It ends where hyper takes it to end, and never before: at an empty line after a line that is not, lines ending in LF or CRLF (RFC 9112 §2.2).
 /// Bytes that hyper refuses end the connection anyway.
 #[derive(Debug, Default)]
-pub(super) struct Head(At);
+pub(super) struct Head(Progress);
 
 #[derive(Clone, Copy, Debug, Default)]
-enum At {
+enum Progress {
     /// Nothing but the empty lines that may come before.
     #[default]
     Before,
@@ -22,11 +22,11 @@ impl Head {
     pub(super) fn ends_in(&mut self, bytes: &[u8]) -> bool {
         for &byte in bytes {
             self.0 = match (self.0, byte) {
-                (At::Before, b'\r' | b'\n') => At::Before,
-                (At::Start | At::Return, b'\n') => return true,
-                (_, b'\n') => At::Start,
-                (At::Start, b'\r') => At::Return,
-                _ => At::Line,
+                (Progress::Before, b'\r' | b'\n') => Progress::Before,
+                (Progress::Start | Progress::Return, b'\n') => return true,
+                (_, b'\n') => Progress::Start,
+                (Progress::Start, b'\r') => Progress::Return,
+                _ => Progress::Line,
             };
         }
         false

@@ -13,8 +13,8 @@ use crate::tls::reason::Reason;
 use super::deadline::Deadline;
 use super::pace::Pace;
 use super::silence::Silent;
+use super::stats::HandshakeStats;
 use super::stream::Stream;
-use super::tally::Tally;
 
 /// A connection that a [`Listener`](crate::tls::Listener) accepted: bytes, and who is at the other end.
 ///
@@ -23,30 +23,30 @@ use super::tally::Tally;
 pub struct Connection {
     stream: Stream<TcpStream>,
     peer: Peer,
-    tally: Arc<Tally>,
+    stats: Arc<HandshakeStats>,
     deadline: Option<Deadline>,
     /// Until the client has said something.
     silent: Option<Silent>,
     /// Where its server watches no clock.
     pace: Option<Box<Pace>>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
     pub(in crate::tls) fn new(
         stream: Stream<TcpStream>,
         peer: Peer,
-        place: OwnedSemaphorePermit,
-        tally: Arc<Tally>,
+        permit: OwnedSemaphorePermit,
+        stats: Arc<HandshakeStats>,
     ) -> Self {
         Self {
             stream,
             peer,
-            tally,
+            stats,
             deadline: None,
             silent: None,
             pace: None,
-            _place: place,
+            _permit: permit,
         }
     }
 
@@ -73,17 +73,17 @@ impl Connection {
     /// not end it, as nothing could be finished first.
     #[must_use]
     pub fn cut_when_no_longer_good(mut self) -> Self {
-        self.deadline = Some(Deadline::of(self.stream.lifetime().while_good()));
+        self.deadline = Some(Deadline::new(self.stream.lifetime().while_good()));
         self
     }
 
     /// Its stream, unless the connection is to be cut. Asked before each read and write: who has bytes to read, or reads none while a body is
     /// full, would otherwise never learn of it.
     fn in_time(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Stream<TcpStream>>> {
-        let tally = &self.tally;
+        let stats = &self.stats;
         if let Some(deadline) = &mut self.deadline
             && deadline
-                .poll_cut(cx, |ended| tally.count_ended(ended.reason))
+                .poll_cut(cx, |ended| stats.count_ended(ended.reason))
                 .is_ready()
         {
             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -107,7 +107,7 @@ impl Connection {
         if let Some(silent) = &mut self.silent
             && silent.poll_over(cx).is_ready()
         {
-            self.tally.count(Some(Reason::Timeout));
+            self.stats.count(Some(Reason::Timeout));
             return Poll::Ready(());
         }
         match &mut self.pace {
@@ -146,14 +146,14 @@ impl Connection {
 
     /// Where its listener counts.
     #[must_use]
-    pub fn tally(&self) -> &Arc<Tally> {
-        &self.tally
+    pub fn stats(&self) -> &Arc<HandshakeStats> {
+        &self.stats
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.tally.count_closed();
+        self.stats.count_closed();
     }
 }
 

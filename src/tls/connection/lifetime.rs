@@ -11,7 +11,7 @@ use crate::live::{Live, Snapshot};
 use crate::tls::credentials::generation::Generation;
 use crate::tls::credentials::in_use::{Credentials, Replaced};
 use crate::tls::credentials::verifier::Role;
-use crate::tls::identity::allowed::Accepted;
+use crate::tls::identity::allowed::AllowedIds;
 use crate::tls::identity::bundle::TrustBundles;
 use crate::tls::jitter::{FOREVER, jitter};
 use crate::tls::mode::{Mode, Modes};
@@ -59,13 +59,13 @@ pub struct Lifetime {
     /// It has ended as it must, and there is no worse.
     is_over: bool,
     lifetimes: Lifetimes,
-    tls: Option<Tls>,
+    tls: Option<Mutual>,
     /// Of a plaintext connection, the port that must go on taking such.
     port: Option<(Live<Modes>, u16)>,
 }
 
-struct Tls {
-    made: Made,
+struct Mutual {
+    facts: HandshakeFacts,
     role: Role,
     chain: Vec<CertificateDer<'static>>,
     peer: Peer,
@@ -77,7 +77,7 @@ struct Tls {
 
 /// With which identity of ours a connection was made, and to whom it may be.
 #[derive(Clone)]
-pub(in crate::tls) struct Made {
+pub(in crate::tls) struct HandshakeFacts {
     pub(in crate::tls) credentials: Credentials,
     /// When the certificate ends that was shown.
     pub(in crate::tls) not_after: SystemTime,
@@ -85,12 +85,12 @@ pub(in crate::tls) struct Made {
     pub(in crate::tls) generation: u64,
     pub(in crate::tls) bundles: Arc<TrustBundles>,
     /// Of a connection of ours, as a client.
-    pub(in crate::tls) accepted: Option<Accepted>,
+    pub(in crate::tls) allowed: Option<AllowedIds>,
 }
 
 impl Lifetime {
     /// Of a connection without two identities, which only ages.
-    pub(super) fn of_any(lifetimes: Lifetimes) -> Self {
+    pub(super) fn new(lifetimes: Lifetimes) -> Self {
         Self {
             until: Instant::now() + jitter(lifetimes.max_age, 10),
             while_good: false,
@@ -106,32 +106,32 @@ impl Lifetime {
     }
 
     /// Of a plaintext connection to a port whose mode may come to be STRICT.
-    pub(super) fn of_port(lifetimes: Lifetimes, modes: Live<Modes>, port: u16) -> Self {
+    pub(super) fn for_port(lifetimes: Lifetimes, modes: Live<Modes>, port: u16) -> Self {
         Self {
             port: Some((modes, port)),
-            ..Self::of_any(lifetimes)
+            ..Self::new(lifetimes)
         }
     }
 
     /// Of a connection with this peer, which in this role showed this chain.
-    pub(super) fn of_mutual(
+    pub(super) fn for_mutual(
         lifetimes: Lifetimes,
-        made: Made,
+        facts: HandshakeFacts,
         role: Role,
         chain: Vec<CertificateDer<'static>>,
         peer: Peer,
     ) -> Self {
-        let now = made.credentials.settings().clock.now();
+        let now = facts.credentials.settings().clock.now();
         let ahead = |not_after: Option<SystemTime>| {
             let left = not_after.and_then(|not_after| not_after.duration_since(now).ok());
             lifetimes.cut.min(left.unwrap_or_default() / 10)
         };
         let ahead = [
             ahead(not_after(&peer)),
-            ahead(Some(made.credentials.not_after())),
+            ahead(Some(facts.credentials.not_after())),
         ];
-        let tls = Tls {
-            made,
+        let tls = Mutual {
+            facts,
             role,
             chain,
             peer,
@@ -140,7 +140,7 @@ impl Lifetime {
         };
         Self {
             tls: Some(tls),
-            ..Self::of_any(lifetimes)
+            ..Self::new(lifetimes)
         }
     }
 
@@ -156,13 +156,13 @@ impl Lifetime {
     ///
     /// May be awaited again while the connection ends: of age, or as we have another certificate, both identities on it are still good, and it
     /// then resolves once more when one no longer is. After any other end it never does.
-    pub async fn ended(&mut self) -> Ended {
+    pub async fn ended(&mut self) -> CloseNotice {
         if self.is_over {
             return pending().await;
         }
         let tls = self.tls.as_ref();
         // Before the first look, so that nothing is missed between.
-        let mut replaced = tls.map(|tls| tls.made.credentials.subscribe());
+        let mut replaced = tls.map(|tls| tls.facts.credentials.subscribe());
         loop {
             let now = Instant::now();
             if let Some(reason) = self.no_longer_good() {
@@ -186,29 +186,29 @@ impl Lifetime {
     }
 
     /// What is under way may take so long to finish, and no certificate is outlived by that.
-    fn end(&self, reason: End, grace: Duration) -> Ended {
-        let left = self.tls.as_ref().map(Tls::left);
+    fn end(&self, reason: CloseReason, grace: Duration) -> CloseNotice {
+        let left = self.tls.as_ref().map(Mutual::time_left);
         let grace = left.map_or(grace, |left| grace.min(left));
-        Ended { reason, grace }
+        CloseNotice { reason, grace }
     }
 
     /// Why the connection must end.
-    fn no_longer_good(&mut self) -> Option<End> {
+    fn no_longer_good(&mut self) -> Option<CloseReason> {
         if let Some((modes, port)) = &self.port
-            && modes.load().of(*port) == Mode::Strict
+            && modes.load().for_port(*port) == Mode::Strict
         {
-            return Some(End::ModeChanged);
+            return Some(CloseReason::ModeChanged);
         }
         self.tls.as_mut()?.no_longer_good()
     }
 
     /// Why the connection should end, good as it is.
-    fn outlived(&self, now: Instant) -> Option<End> {
+    fn outlived(&self, now: Instant) -> Option<CloseReason> {
         let rotated = self.tls.as_ref().is_some_and(|tls| tls.rotated);
         match (self.while_good, now >= self.until) {
             (true, _) => None,
-            (false, true) => Some(End::Age),
-            (false, false) => rotated.then_some(End::Rotated),
+            (false, true) => Some(CloseReason::Age),
+            (false, false) => rotated.then_some(CloseReason::Rotated),
         }
     }
 
@@ -232,10 +232,10 @@ async fn changed(replaced: &mut Option<Replaced>) {
     }
 }
 
-impl Tls {
+impl Mutual {
     /// Why the connection must end.
-    fn no_longer_good(&mut self) -> Option<End> {
-        let credentials = &self.made.credentials;
+    fn no_longer_good(&mut self) -> Option<CloseReason> {
+        let credentials = &self.facts.credentials;
         let now = credentials.settings().clock.now();
         let is_about_to_end = |not_after: SystemTime, ahead| {
             let left = not_after.duration_since(now).unwrap_or_default();
@@ -243,44 +243,44 @@ impl Tls {
         };
         let [peers, own] = self.ahead;
         if not_after(&self.peer).is_some_and(|not_after| is_about_to_end(not_after, peers)) {
-            return Some(End::PeerExpired);
+            return Some(CloseReason::PeerExpired);
         }
         let held = credentials.held();
-        if held.generation() != self.made.generation {
+        if held.generation() != self.facts.generation {
             if !self.would_let_in(&held) {
-                return Some(End::PeerUntrusted);
+                return Some(CloseReason::PeerUntrusted);
             }
             // Of the generation that was judged: one that came since is seen as another.
-            self.made.generation = held.generation();
-            self.made.bundles = Arc::clone(held.bundles());
+            self.facts.generation = held.generation();
+            self.facts.bundles = Arc::clone(held.bundles());
             self.rotated = true;
         }
-        if !self.made.credentials.is_valid() || is_about_to_end(self.own_not_after(), own) {
-            return Some(End::OwnExpired);
+        if !self.facts.credentials.is_valid() || is_about_to_end(self.own_not_after(), own) {
+            return Some(CloseReason::OwnExpired);
         }
-        let accepted = match (&self.made.accepted, self.peer.spiffe_id()) {
-            (Some(accepted), Some(id)) => accepted.accepts(id),
+        let allowed = match (&self.facts.allowed, self.peer.spiffe_id()) {
+            (Some(allowed), Some(id)) => allowed.allows(id),
             _ => true,
         };
-        (!accepted).then_some(End::PeerNotAccepted)
+        (!allowed).then_some(CloseReason::PeerNotAccepted)
     }
 
     /// We have another identity or other roots: would the peer still be let in?
     fn would_let_in(&self, held: &Snapshot<Generation>) -> bool {
-        let credentials = &self.made.credentials;
-        **held.bundles() == *self.made.bundles
+        let credentials = &self.facts.credentials;
+        **held.bundles() == *self.facts.bundles
             || credentials.vouches_for(held.bundles(), &self.chain, self.role)
     }
 
     /// When the first of the certificates ends that we show: the connection's own, and what we hold by now.
     fn own_not_after(&self) -> SystemTime {
-        let held = self.made.credentials.not_after();
-        self.made.not_after.min(held)
+        let held = self.facts.credentials.not_after();
+        self.facts.not_after.min(held)
     }
 
     /// Until the first of both sides' certificates ends.
-    fn left(&self) -> Duration {
-        let now = self.made.credentials.settings().clock.now();
+    fn time_left(&self) -> Duration {
+        let now = self.facts.credentials.settings().clock.now();
         let own = self.own_not_after();
         let first = not_after(&self.peer).map_or(own, |peers| peers.min(own));
         first.duration_since(now).unwrap_or_default()
@@ -288,7 +288,7 @@ impl Tls {
 
     /// Until the first of both sides' certificates is about to end.
     fn remaining(&self) -> Duration {
-        let now = self.made.credentials.settings().clock.now();
+        let now = self.facts.credentials.settings().clock.now();
         let left = |not_after: SystemTime, ahead| {
             let left = not_after.duration_since(now).unwrap_or_default();
             left.saturating_sub(ahead)
@@ -301,8 +301,8 @@ impl Tls {
     }
 
     fn look(&self) -> Duration {
-        let accepted = self.made.accepted.as_ref();
-        if accepted.is_some_and(Accepted::changes) {
+        let allowed = self.facts.allowed.as_ref();
+        if allowed.is_some_and(AllowedIds::changes) {
             LOOK_AT_LIST
         } else {
             LOOK
@@ -325,9 +325,9 @@ impl fmt::Debug for Lifetime {
 /// That a connection should end: [`Lifetime::ended`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Ended {
+pub struct CloseNotice {
     /// Why.
-    pub reason: End,
+    pub reason: CloseReason,
     /// How long what is under way may take to finish.
     pub grace: Duration,
 }
@@ -335,7 +335,7 @@ pub struct Ended {
 /// Why a connection should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum End {
+pub enum CloseReason {
     /// It has lived long enough.
     Age,
     /// Our certificate has ended, the one that it was made with or the one we have now, or was withdrawn.
@@ -352,7 +352,7 @@ pub enum End {
     Rotated,
 }
 
-impl End {
+impl CloseReason {
     /// Every reason, in the order of [`index`](Self::index).
     pub const ALL: &'static [Self] = &[
         Self::Age,
@@ -385,7 +385,7 @@ impl End {
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

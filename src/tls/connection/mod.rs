@@ -6,7 +6,7 @@
 //!     head       how far a head of HTTP/1 has come
 //!     frames     how far a frame of HTTP/2 has come
 //!   silence      how long a client may say nothing
-//!   tally        counters, read for metrics
+//!   stats        counters, read for metrics
 //!   stream       TLS of either direction, or plaintext
 //!   deadline     cuts a connection that cannot be asked to finish
 //!     lifetime   how long a connection may go on
@@ -19,5 +19,5 @@ pub(super) mod inbound;
 pub(super) mod lifetime;
 pub(super) mod pace;
 pub(super) mod silence;
+pub(super) mod stats;
 pub(super) mod stream;
-pub(super) mod tally;

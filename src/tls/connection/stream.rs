@@ -12,13 +12,13 @@ use crate::live::Live;
 use crate::tls::credentials::verifier::Role;
 use crate::tls::mode::Modes;
 
-use super::lifetime::{Lifetime, Lifetimes, Made};
+use super::lifetime::{HandshakeFacts, Lifetime, Lifetimes};
 
 /// A connection after its handshake: TLS of either direction, or plaintext where a port takes it.
 pub struct Stream<S> {
-    kind: Kind<S>,
+    inner: Inner<S>,
     /// With which identity of ours; none where we showed none.
-    made: Option<Made>,
+    facts: Option<HandshakeFacts>,
     /// Of a connection without identities, the port that it was accepted on.
     port: Option<(Live<Modes>, u16)>,
     lifetimes: Lifetimes,
@@ -26,7 +26,7 @@ pub struct Stream<S> {
     peer: Option<Peer>,
 }
 
-enum Kind<S> {
+enum Inner<S> {
     /// What was read while the first byte was awaited, then the rest.
     Plain(Box<[u8]>, S),
     // The TLS state is a kilobyte: boxed, so that a plaintext stream is not.
@@ -38,7 +38,7 @@ impl<S> Stream<S> {
     pub(in crate::tls) fn plaintext(read: &[u8], io: S, lifetimes: Lifetimes) -> Self {
         Self {
             lifetimes,
-            ..Kind::Plain(read.into(), io).into()
+            ..Inner::Plain(read.into(), io).into()
         }
     }
 
@@ -60,7 +60,7 @@ impl<S> Stream<S> {
     ) -> Self {
         Self {
             lifetimes,
-            ..Kind::Server(Box::new(stream)).into()
+            ..Inner::Server(Box::new(stream)).into()
         }
     }
 
@@ -70,13 +70,13 @@ impl<S> Stream<S> {
     ) -> Self {
         Self {
             lifetimes,
-            ..Kind::Client(Box::new(stream)).into()
+            ..Inner::Client(Box::new(stream)).into()
         }
     }
 
     /// Mutual: each side has shown who it is.
-    pub(in crate::tls) fn made(mut self, made: Made) -> Self {
-        self.made = Some(made);
+    pub(in crate::tls) fn with_facts(mut self, facts: HandshakeFacts) -> Self {
+        self.facts = Some(facts);
         self
     }
 
@@ -88,33 +88,33 @@ impl<S> Stream<S> {
     /// How long the connection may go on from now.
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
-        let role = match &self.kind {
-            Kind::Plain(..) | Kind::Server(_) => Role::Client,
-            Kind::Client(_) => Role::Server,
+        let role = match &self.inner {
+            Inner::Plain(..) | Inner::Server(_) => Role::Client,
+            Inner::Client(_) => Role::Server,
         };
         let chain = self.tls().and_then(CommonState::peer_certificates);
-        match (&self.made, chain, &self.peer, &self.port) {
-            (Some(made), Some(chain), Some(peer), _) => Lifetime::of_mutual(
+        match (&self.facts, chain, &self.peer, &self.port) {
+            (Some(facts), Some(chain), Some(peer), _) => Lifetime::for_mutual(
                 self.lifetimes,
-                made.clone(),
+                facts.clone(),
                 role,
                 chain.to_vec(),
                 peer.clone(),
             ),
             (_, _, _, Some((modes, port))) => {
-                Lifetime::of_port(self.lifetimes, modes.clone(), *port)
+                Lifetime::for_port(self.lifetimes, modes.clone(), *port)
             }
-            _ => Lifetime::of_any(self.lifetimes),
+            _ => Lifetime::new(self.lifetimes),
         }
     }
 
     /// The transport underneath.
     #[must_use]
     pub fn transport(&self) -> &S {
-        match &self.kind {
-            Kind::Plain(_, io) => io,
-            Kind::Server(tls) => tls.get_ref().0,
-            Kind::Client(tls) => tls.get_ref().0,
+        match &self.inner {
+            Inner::Plain(_, io) => io,
+            Inner::Server(tls) => tls.get_ref().0,
+            Inner::Client(tls) => tls.get_ref().0,
         }
     }
 
@@ -135,30 +135,30 @@ impl<S> Stream<S> {
 
     /// What the handshake of the mesh settled; `None` on plaintext, and on TLS that is the application's own.
     pub(in crate::tls) fn mutual(&self) -> Option<&CommonState> {
-        self.made.as_ref().and_then(|_| self.tls())
+        self.facts.as_ref().and_then(|_| self.tls())
     }
 
     fn tls(&self) -> Option<&CommonState> {
-        match &self.kind {
-            Kind::Plain(..) => None,
-            Kind::Server(tls) => Some(tls.get_ref().1),
-            Kind::Client(tls) => Some(tls.get_ref().1),
+        match &self.inner {
+            Inner::Plain(..) => None,
+            Inner::Server(tls) => Some(tls.get_ref().1),
+            Inner::Client(tls) => Some(tls.get_ref().1),
         }
     }
 
     pub(in crate::tls) fn server_name(&self) -> Option<&str> {
-        match &self.kind {
-            Kind::Server(tls) => tls.get_ref().1.server_name(),
-            Kind::Plain(..) | Kind::Client(_) => None,
+        match &self.inner {
+            Inner::Server(tls) => tls.get_ref().1.server_name(),
+            Inner::Plain(..) | Inner::Client(_) => None,
         }
     }
 }
 
-impl<S> From<Kind<S>> for Stream<S> {
-    fn from(kind: Kind<S>) -> Self {
+impl<S> From<Inner<S>> for Stream<S> {
+    fn from(inner: Inner<S>) -> Self {
         Self {
-            kind,
-            made: None,
+            inner,
+            facts: None,
             port: None,
             lifetimes: Lifetimes::default(),
             peer: None,
@@ -172,16 +172,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.kind {
-            Kind::Plain(read, io) if read.is_empty() => Pin::new(io).poll_read(cx, buf),
-            Kind::Plain(read, _) => {
+        match &mut self.inner {
+            Inner::Plain(read, io) if read.is_empty() => Pin::new(io).poll_read(cx, buf),
+            Inner::Plain(read, _) => {
                 let (now, later) = read.split_at(read.len().min(buf.remaining()));
                 buf.put_slice(now);
                 *read = later.into();
                 Poll::Ready(Ok(()))
             }
-            Kind::Server(tls) => Pin::new(tls).poll_read(cx, buf),
-            Kind::Client(tls) => Pin::new(tls).poll_read(cx, buf),
+            Inner::Server(tls) => Pin::new(tls).poll_read(cx, buf),
+            Inner::Client(tls) => Pin::new(tls).poll_read(cx, buf),
         }
     }
 }
@@ -192,10 +192,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.kind {
-            Kind::Plain(_, io) => Pin::new(io).poll_write(cx, buf),
-            Kind::Server(tls) => Pin::new(tls).poll_write(cx, buf),
-            Kind::Client(tls) => Pin::new(tls).poll_write(cx, buf),
+        match &mut self.inner {
+            Inner::Plain(_, io) => Pin::new(io).poll_write(cx, buf),
+            Inner::Server(tls) => Pin::new(tls).poll_write(cx, buf),
+            Inner::Client(tls) => Pin::new(tls).poll_write(cx, buf),
         }
     }
 
@@ -204,44 +204,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.kind {
-            Kind::Plain(_, io) => Pin::new(io).poll_write_vectored(cx, bufs),
-            Kind::Server(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-            Kind::Client(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        match &mut self.inner {
+            Inner::Plain(_, io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Inner::Server(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+            Inner::Client(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.kind {
-            Kind::Plain(_, io) => io.is_write_vectored(),
-            Kind::Server(tls) => tls.is_write_vectored(),
-            Kind::Client(tls) => tls.is_write_vectored(),
+        match &self.inner {
+            Inner::Plain(_, io) => io.is_write_vectored(),
+            Inner::Server(tls) => tls.is_write_vectored(),
+            Inner::Client(tls) => tls.is_write_vectored(),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.kind {
-            Kind::Plain(_, io) => Pin::new(io).poll_flush(cx),
-            Kind::Server(tls) => Pin::new(tls).poll_flush(cx),
-            Kind::Client(tls) => Pin::new(tls).poll_flush(cx),
+        match &mut self.inner {
+            Inner::Plain(_, io) => Pin::new(io).poll_flush(cx),
+            Inner::Server(tls) => Pin::new(tls).poll_flush(cx),
+            Inner::Client(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.kind {
-            Kind::Plain(_, io) => Pin::new(io).poll_shutdown(cx),
-            Kind::Server(tls) => Pin::new(tls).poll_shutdown(cx),
-            Kind::Client(tls) => Pin::new(tls).poll_shutdown(cx),
+        match &mut self.inner {
+            Inner::Plain(_, io) => Pin::new(io).poll_shutdown(cx),
+            Inner::Server(tls) => Pin::new(tls).poll_shutdown(cx),
+            Inner::Client(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }
 }
 
 impl<S> fmt::Debug for Stream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.kind {
-            Kind::Plain(..) => "Stream(plaintext)",
-            Kind::Server(_) => "Stream(TLS server)",
-            Kind::Client(_) => "Stream(TLS client)",
+        f.write_str(match &self.inner {
+            Inner::Plain(..) => "Stream(plaintext)",
+            Inner::Server(_) => "Stream(TLS server)",
+            Inner::Client(_) => "Stream(TLS client)",
         })
     }
 }

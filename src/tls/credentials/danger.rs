@@ -9,7 +9,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::identity::SpiffeId;
-use crate::tls::identity::allowed::Accepted;
+use crate::tls::identity::allowed::AllowedIds;
 use crate::tls::identity::bundle::TrustBundles;
 use crate::tls::identity::error::IdentityError;
 use crate::tls::protocol::Protocol;
@@ -60,7 +60,7 @@ impl DangerousCredentials {
         } = resolvers;
         let resolver = OwnResolver::new(id, server, client, settings.clone());
         let first = Generation::resolved(resolver, &bundles, &settings)?;
-        Ok(Credentials::of(first, settings))
+        Ok(Credentials::from_first(first, settings))
     }
 
     /// A rustls configuration for clients that bring their own connector, as reqwest does: by
@@ -76,14 +76,14 @@ impl DangerousCredentials {
     pub fn client_config(
         self,
         credentials: &Credentials,
-        accepted: Accepted,
+        allowed: AllowedIds,
         protocol: Protocol,
     ) -> Result<ClientConfig, IdentityError> {
         let settings = credentials.settings();
         let crypto = &settings.provider.crypto;
         let current = Arc::new(Current {
             credentials: credentials.clone(),
-            accepted,
+            allowed,
             algorithms: crypto.signature_verification_algorithms,
         });
         let builder = ClientConfig::builder_with_details(
@@ -114,7 +114,7 @@ impl Credentials {
 #[derive(Debug)]
 struct Current {
     credentials: Credentials,
-    accepted: Accepted,
+    allowed: AllowedIds,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -140,7 +140,7 @@ impl ServerCertVerifier for Current {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let generation = self.credentials.current().map_err(to_rustls)?;
         let bundles = Arc::clone(generation.bundles());
-        let expected = Expected::Accepted(self.accepted.clone());
+        let expected = Expected::Allowed(self.allowed.clone());
         Verifier::new(bundles, self.algorithms, expected).verify_server_cert(
             end_entity,
             intermediates,

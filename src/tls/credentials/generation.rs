@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::CertificateDer;
 
 use crate::identity::SpiffeId;
-use crate::tls::identity::allowed::Accepted;
+use crate::tls::identity::allowed::AllowedIds;
 use crate::tls::identity::bundle::TrustBundles;
 use crate::tls::identity::error::IdentityError;
 use crate::tls::identity::svid::Identity;
@@ -146,10 +146,10 @@ impl Generation {
         }
     }
 
-    /// For one connection to whoever is accepted there.
+    /// For one connection to whoever is allowed there.
     pub(in crate::tls) fn client_config(
         &self,
-        accepted: Accepted,
+        allowed: AllowedIds,
         alpn: &[&[u8]],
         settings: &Settings,
     ) -> Result<ClientConfig, rustls::Error> {
@@ -157,7 +157,7 @@ impl Generation {
         let verifier = Verifier::new(
             Arc::clone(&self.bundles),
             crypto.signature_verification_algorithms,
-            Expected::Accepted(accepted),
+            Expected::Allowed(allowed),
         );
         let mut config = ClientConfig::builder_with_details(
             Arc::clone(crypto),

@@ -54,10 +54,10 @@ impl Credentials {
     /// When its key is not the certificate's, it is not valid now, or its own bundles do not vouch for it as a peer's would.
     pub fn new(identity: &Identity, settings: Settings) -> Result<Self, IdentityError> {
         let first = Generation::new(identity, &settings)?;
-        Ok(Self::of(first, settings))
+        Ok(Self::from_first(first, settings))
     }
 
-    pub(in crate::tls) fn of(first: Generation, settings: Settings) -> Self {
+    pub(in crate::tls) fn from_first(first: Generation, settings: Settings) -> Self {
         Self(Arc::new(Shared {
             settings,
             current: Live::new(first),

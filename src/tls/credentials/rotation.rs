@@ -39,7 +39,7 @@ pub struct Rotation {
     credentials: Credentials,
     /// Was refused only because our clock is behind its beginning.
     early: Option<Identity>,
-    tally: Arc<RotationTally>,
+    stats: Arc<RotationStats>,
 }
 
 impl Rotation {
@@ -58,15 +58,15 @@ impl Rotation {
             source,
             credentials: credentials.clone(),
             early: None,
-            tally: Arc::new(RotationTally::begin()),
+            stats: Arc::new(RotationStats::begin()),
         };
         Ok((credentials, rotation))
     }
 
     /// What became of the identities that the source yielded, for metrics; outlives the rotation.
     #[must_use]
-    pub fn tally(&self) -> Arc<RotationTally> {
-        Arc::clone(&self.tally)
+    pub fn stats(&self) -> Arc<RotationStats> {
+        Arc::clone(&self.stats)
     }
 
     /// Rotates for ever.
@@ -89,7 +89,7 @@ impl Rotation {
                     () = sleep(LOOK_AGAIN) => {
                         if let Ok(is_new) = self.credentials.replace(early) {
                             self.early = None;
-                            used(&self.credentials, &self.tally, is_new);
+                            used(&self.credentials, &self.stats, is_new);
                         }
                     }
                 }
@@ -98,7 +98,7 @@ impl Rotation {
         match next {
             Ok(identity) => self.try_out(identity),
             Err(error) if error.is_withdrawn() => {
-                self.tally.heard();
+                self.stats.heard();
                 self.early = None;
                 self.credentials.withdraw();
                 tracing::error!("our identity was withdrawn, no handshake is made");
@@ -117,7 +117,7 @@ impl Rotation {
         match self.credentials.replace(&identity) {
             Ok(is_new) => {
                 self.early = None;
-                used(&self.credentials, &self.tally, is_new);
+                used(&self.credentials, &self.stats, is_new);
             }
             Err(error) => {
                 self.source.refused();
@@ -128,16 +128,16 @@ impl Rotation {
     }
 
     fn failed(&self, error: &SourceError) {
-        self.tally.failed(error.reason());
+        self.stats.failed(error.reason());
         let reason = error.reason().map_or("source", |reason| reason.as_str());
         tracing::warn!(error = %ErrorChain(error), reason, "identity not rotated, the one in use stays");
     }
 }
 
-fn used(credentials: &Credentials, tally: &RotationTally, is_new: bool) {
-    tally.heard();
+fn used(credentials: &Credentials, stats: &RotationStats, is_new: bool) {
+    stats.heard();
     if is_new {
-        tally.rotations.fetch_add(1, Ordering::Relaxed);
+        stats.rotations.fetch_add(1, Ordering::Relaxed);
         let generation = credentials.generation();
         tracing::info!(generation, id = %credentials.spiffe_id(), "identity rotated");
     }
@@ -164,7 +164,7 @@ impl fmt::Debug for Rotation {
 
 /// What became of the identities that a [`Rotation`] was given.
 #[derive(Debug)]
-pub struct RotationTally {
+pub struct RotationStats {
     begun: Instant,
     rotations: AtomicU64,
     /// The source had nothing to give.
@@ -175,7 +175,7 @@ pub struct RotationTally {
     is_down: AtomicBool,
 }
 
-impl RotationTally {
+impl RotationStats {
     fn begin() -> Self {
         Self {
             begun: Instant::now(),

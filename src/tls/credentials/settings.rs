@@ -16,7 +16,7 @@ use crate::tls::identity::bundle::TrustBundles;
 pub struct Settings {
     pub(in crate::tls) provider: Provider,
     pub(in crate::tls) clock: Clock,
-    min_tls_1_3: bool,
+    tls_1_3_only: bool,
     trust_domains: Option<Vec<TrustDomain>>,
 }
 
@@ -27,15 +27,15 @@ impl Settings {
         Self {
             provider,
             clock: Clock::system(),
-            min_tls_1_3: false,
+            tls_1_3_only: false,
             trust_domains: None,
         }
     }
 
     /// Refuses TLS 1.2. Off by default: a stock Envoy client offers nothing newer.
     #[must_use]
-    pub fn min_tls_1_3(mut self, only: bool) -> Self {
-        self.min_tls_1_3 = only;
+    pub fn tls_1_3_only(mut self) -> Self {
+        self.tls_1_3_only = true;
         self
     }
 
@@ -44,7 +44,7 @@ impl Settings {
     #[must_use]
     pub fn post_quantum_only(mut self) -> Self {
         self.provider = self.provider.post_quantum_only();
-        self.min_tls_1_3 = true;
+        self.tls_1_3_only = true;
         self
     }
 
@@ -71,7 +71,7 @@ impl Settings {
     }
 
     pub(in crate::tls) fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
-        if self.min_tls_1_3 { NEWEST } else { BOTH }
+        if self.tls_1_3_only { NEWEST } else { BOTH }
     }
 }
 

@@ -28,10 +28,10 @@ pub(super) fn refusal(
     intermediates: &[CertificateDer<'_>],
     judges: &Judges<'_>,
 ) -> Refusal {
-    let Some(leaf) = Link::of(leaf) else {
+    let Some(leaf) = Link::read(leaf) else {
         return Reason::UnknownIssuer.into();
     };
-    let between: Vec<_> = intermediates.iter().filter_map(Link::of).collect();
+    let between: Vec<_> = intermediates.iter().filter_map(Link::read).collect();
     let mut checks = Checks {
         algorithms: judges.algorithms,
         left: MOST_CHECKS,
@@ -88,7 +88,7 @@ struct Link<'a> {
 }
 
 impl<'a> Link<'a> {
-    fn of(der: &'a CertificateDer<'_>) -> Option<Self> {
+    fn read(der: &'a CertificateDer<'_>) -> Option<Self> {
         let parsed = parse(der).ok()?;
         Some(Self { der, parsed })
     }
@@ -130,7 +130,7 @@ fn ended(
     roots: &[&CertificateDer<'_>],
     checks: &mut Checks<'_>,
 ) -> Option<SystemTime> {
-    let roots = roots.iter().filter_map(|root| Link::of(root));
+    let roots = roots.iter().filter_map(|root| Link::read(root));
     let mut named = roots.filter(|root| root.is_named_by(top));
     named
         .find(|root| checks.is_signed(top, root.der))

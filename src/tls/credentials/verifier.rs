@@ -15,7 +15,7 @@ use webpki::{
 
 use crate::identity::{SpiffeId, TrustDomain};
 use crate::tls::dates::{Long, On};
-use crate::tls::identity::allowed::{Accepted, few};
+use crate::tls::identity::allowed::{AllowedIds, few};
 use crate::tls::identity::bundle::TrustBundles;
 use crate::tls::identity::leaf::{self, Leaf};
 use crate::tls::reason::{Reason, Refusal};
@@ -40,7 +40,7 @@ pub(super) enum Expected {
     /// Anybody's whom a bundle vouches for; policy decides the rest.
     Anyone,
     /// Only who may answer at a destination.
-    Accepted(Accepted),
+    Allowed(AllowedIds),
 }
 
 /// Which side of the handshake the peer is.
@@ -143,10 +143,10 @@ impl Verifier {
         }
         read.check()?;
         match &self.expected {
-            Expected::Accepted(accepted) if !accepted.accepts(&read.id) => {
-                Err(another(&accepted.in_words(), &read.id))
+            Expected::Allowed(allowed) if !allowed.allows(&read.id) => {
+                Err(another(&allowed.in_words(), &read.id))
             }
-            Expected::Anyone | Expected::Accepted(_) => Ok(()),
+            Expected::Anyone | Expected::Allowed(_) => Ok(()),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio_rustls::StartHandshake;
 
 use crate::context::Peer;
 use crate::live::Live;
-use crate::tls::connection::lifetime::{Lifetimes, Made};
+use crate::tls::connection::lifetime::{HandshakeFacts, Lifetimes};
 use crate::tls::connection::silence::{Silent, in_silence};
 use crate::tls::connection::stream::Stream;
 use crate::tls::credentials::in_use::Credentials;
@@ -129,7 +129,7 @@ impl Acceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mode = || self.modes.load().of(local.port());
+        let mode = || self.modes.load().for_port(local.port());
         let plaintext = |read: &[u8], stream| {
             let stream = Stream::plaintext(read, stream, self.lifetimes);
             let stream = stream.while_taken(self.modes.clone(), local.port());
@@ -187,11 +187,11 @@ impl Acceptor {
         *silent = None;
         let turn = turn.await?;
         let own_tls = self.own_tls.as_ref().filter(|_| mode() == Mode::Permissive);
-        let (config, made) = match own_tls {
+        let (config, facts) = match own_tls {
             Some(config) if !is_of_istio(&accepted.client_hello()) => (Arc::clone(config), None),
             _ => {
-                let (config, made) = self.mutual(&accepted.client_hello())?;
-                (config, Some(made))
+                let (config, facts) = self.mutual(&accepted.client_hello())?;
+                (config, Some(facts))
             }
         };
         let handshake = StartHandshake::from_parts(accepted, stream);
@@ -203,26 +203,29 @@ impl Acceptor {
             Err(_) => handshake.await?,
         };
         let stream = Stream::server(stream, self.lifetimes);
-        Ok(match made {
-            Some(made) => stream.made(made),
+        Ok(match facts {
+            Some(facts) => stream.with_facts(facts),
             None => stream,
         })
     }
 
     /// As whom this client is met, and how it must show who it is.
-    fn mutual(&self, hello: &ClientHello<'_>) -> Result<(Arc<ServerConfig>, Made), HandshakeError> {
+    fn mutual(
+        &self,
+        hello: &ClientHello<'_>,
+    ) -> Result<(Arc<ServerConfig>, HandshakeFacts), HandshakeError> {
         let Some(credentials) = &self.credentials else {
             return Err(HandshakeError::new(Reason::NoIdentity));
         };
         let generation = credentials.current()?;
-        let made = Made {
+        let facts = HandshakeFacts {
             credentials: credentials.clone(),
             not_after: generation.not_after(),
             generation: generation.generation(),
             bundles: Arc::clone(generation.bundles()),
-            accepted: None,
+            allowed: None,
         };
-        Ok((generation.server_config(hello), made))
+        Ok((generation.server_config(hello), facts))
     }
 }
 

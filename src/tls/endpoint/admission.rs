@@ -50,7 +50,7 @@ impl Default for Limits {
 pub(super) struct Admission {
     limits: Limits,
     all: Arc<Semaphore>,
-    by_source: HashMap<IpAddr, Source>,
+    by_source: HashMap<IpAddr, PerSource>,
     /// Whose connections may all be silent.
     exempt: Box<[Cidr]>,
     /// At how many sources those that are gone are forgotten.
@@ -61,7 +61,7 @@ impl Admission {
     pub(in crate::tls) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            all: places(limits.handshakes),
+            all: permits(limits.handshakes),
             by_source: HashMap::new(),
             exempt: Box::default(),
             forget_at: few(limits),
@@ -91,7 +91,7 @@ impl Admission {
         let of = self
             .by_source
             .entry(network(source))
-            .or_insert_with(|| Source::new(limits));
+            .or_insert_with(|| PerSource::new(limits));
         let is_exempt = self.exempt.iter().any(|range| range.contains(source));
         let counted = match is_exempt {
             true => None,
@@ -122,15 +122,15 @@ impl Admission {
 
 /// What one source has under way.
 #[derive(Debug)]
-struct Source {
+struct PerSource {
     handshakes: Arc<Semaphore>,
     silent: Arc<AtomicUsize>,
 }
 
-impl Source {
+impl PerSource {
     fn new(limits: Limits) -> Self {
         Self {
-            handshakes: places(limits.handshakes_per_source),
+            handshakes: permits(limits.handshakes_per_source),
             silent: Arc::default(),
         }
     }
@@ -142,7 +142,7 @@ impl Source {
 }
 
 /// More than there can be are as many as there can be.
-pub(in crate::tls) fn places(count: usize) -> Arc<Semaphore> {
+pub(in crate::tls) fn permits(count: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(most(count)))
 }
 
@@ -212,11 +212,11 @@ mod tests {
 
     impl Admission {
         fn tickets(&mut self, source: IpAddr) -> Tickets {
-            self.admit(source, &places(100)).unwrap().0
+            self.admit(source, &permits(100)).unwrap().0
         }
 
         fn silent(&mut self, source: &str) -> Option<Silent> {
-            self.admit(address(source), &places(100))
+            self.admit(address(source), &permits(100))
                 .map(|(_, silent)| silent)
         }
     }
@@ -260,7 +260,7 @@ mod tests {
     async fn those_who_connect_and_go_leave_nothing() {
         let mut admission = admission();
         for host in 0..100_000_u32 {
-            let _ = admission.admit(Ipv4Addr::from_bits(host).into(), &places(1));
+            let _ = admission.admit(Ipv4Addr::from_bits(host).into(), &permits(1));
         }
         assert!(admission.by_source.len() <= 13);
         assert!(admission.by_source.capacity() < 100);

@@ -11,11 +11,11 @@ use crate::context::Peer;
 use crate::error_chain::ErrorChain;
 use crate::identity::SpiffeId;
 use crate::log_limit::limited;
-use crate::tls::connection::lifetime::{Lifetimes, Made};
+use crate::tls::connection::lifetime::{HandshakeFacts, Lifetimes};
+use crate::tls::connection::stats::HandshakeStats;
 use crate::tls::connection::stream::Stream;
-use crate::tls::connection::tally::Tally;
 use crate::tls::credentials::in_use::Credentials;
-use crate::tls::identity::allowed::Accepted;
+use crate::tls::identity::allowed::AllowedIds;
 use crate::tls::protocol::Protocol;
 use crate::tls::reason::{LimitByReason, Reason, Refusal};
 
@@ -31,7 +31,7 @@ pub struct Connector {
     credentials: Option<Credentials>,
     timeout: Duration,
     lifetimes: Lifetimes,
-    tally: Arc<Tally>,
+    stats: Arc<HandshakeStats>,
 }
 
 impl Connector {
@@ -52,7 +52,7 @@ impl Connector {
             credentials,
             timeout: Duration::from_secs(10),
             lifetimes: Lifetimes::default(),
-            tally: Arc::default(),
+            stats: Arc::default(),
         }
     }
 
@@ -63,17 +63,17 @@ impl Connector {
         self
     }
 
-    /// Counts the handshakes here, instead of in a tally of its own.
+    /// Counts the handshakes here, instead of in counters of its own.
     #[must_use]
-    pub fn counting(mut self, tally: Arc<Tally>) -> Self {
-        self.tally = tally;
+    pub fn counting(mut self, stats: Arc<HandshakeStats>) -> Self {
+        self.stats = stats;
         self
     }
 
     /// What became of its handshakes, and of those of its clones.
     #[must_use]
-    pub fn tally(&self) -> Arc<Tally> {
-        Arc::clone(&self.tally)
+    pub fn stats(&self) -> Arc<HandshakeStats> {
+        Arc::clone(&self.stats)
     }
 
     /// Bounds the TCP connection and the handshake, each.
@@ -115,8 +115,8 @@ impl Connector {
     }
 
     fn refused(&self, remote: SocketAddr, error: HandshakeError) -> HandshakeError {
-        self.tally.count(Some(error.reason()));
-        limited!(limit: REFUSED.of(error.reason()), target: "tower_mesh::tls", DEBUG, %remote, reason = %error.reason(), error = %ErrorChain(&error), "no connection");
+        self.stats.count(Some(error.reason()));
+        limited!(limit: REFUSED.get(error.reason()), target: "tower_mesh::tls", DEBUG, %remote, reason = %error.reason(), error = %ErrorChain(&error), "no connection");
         error
     }
 
@@ -136,7 +136,7 @@ impl Connector {
     {
         match self.shake(stream, remote, local, destination).await {
             Ok(connected) => {
-                self.tally.count(None);
+                self.stats.count(None);
                 Ok(connected)
             }
             Err(error) => Err(self.refused(remote, error)),
@@ -153,7 +153,7 @@ impl Connector {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if destination.accepted.is_empty() {
+        if destination.allowed.is_empty() {
             return Err(nobody());
         }
         let Some(credentials) = &self.credentials else {
@@ -161,7 +161,7 @@ impl Connector {
         };
         let generation = credentials.current()?;
         let config = generation.client_config(
-            destination.accepted.clone(),
+            destination.allowed.clone(),
             destination.protocol.alpn(),
             credentials.settings(),
         )?;
@@ -171,14 +171,14 @@ impl Connector {
         let stream = connecting
             .await
             .map_err(|_| HandshakeError::new(Reason::Timeout))??;
-        let made = Made {
+        let facts = HandshakeFacts {
             credentials: credentials.clone(),
             not_after: generation.not_after(),
             generation: generation.generation(),
             bundles: Arc::clone(generation.bundles()),
-            accepted: Some(destination.accepted.clone()),
+            allowed: Some(destination.allowed.clone()),
         };
-        let stream = Stream::client(stream, self.lifetimes).made(made);
+        let stream = Stream::client(stream, self.lifetimes).with_facts(facts);
         let peer = handshake::peer(&stream, remote, local)?;
         Ok((stream.with(peer.clone()), peer))
     }
@@ -187,7 +187,7 @@ impl Connector {
 /// Where a connection goes: who may answer, and in which protocol.
 #[derive(Clone, Debug)]
 pub struct Destination {
-    accepted: Accepted,
+    allowed: AllowedIds,
     sni: ServerName<'static>,
     protocol: Protocol,
 }
@@ -202,19 +202,19 @@ impl Destination {
         sni: &str,
         protocol: Protocol,
     ) -> Result<Self, HandshakeError> {
-        let accepted: Accepted = ids.into_iter().collect();
-        if accepted.is_empty() {
+        let allowed: AllowedIds = ids.into_iter().collect();
+        if allowed.is_empty() {
             return Err(nobody());
         }
-        Self::accepting(accepted, sni, protocol)
+        Self::accepting(allowed, sni, protocol)
     }
 
-    /// As [`new`](Self::new), for whoever is accepted. A list that is empty when it is asked refuses the connection then.
+    /// As [`new`](Self::new), for whoever is allowed. A list that is empty when it is asked refuses the connection then.
     ///
     /// # Errors
     /// When `sni` is neither a DNS name nor an address.
     pub fn accepting(
-        accepted: Accepted,
+        allowed: AllowedIds,
         sni: &str,
         protocol: Protocol,
     ) -> Result<Self, HandshakeError> {
@@ -225,7 +225,7 @@ impl Destination {
             )
         })?;
         Ok(Self {
-            accepted,
+            allowed,
             sni,
             protocol,
         })
@@ -233,12 +233,12 @@ impl Destination {
 
     /// Who may answer.
     #[must_use]
-    pub fn accepted(&self) -> &Accepted {
-        &self.accepted
+    pub fn allowed_ids(&self) -> &AllowedIds {
+        &self.allowed
     }
 }
 
-/// M-29: where nobody is expected nobody can be accepted, nor anybody refused.
+/// M-29: an empty list can neither accept nor refuse a server, so it is an error.
 fn nobody() -> HandshakeError {
     let text = "no identity is expected, so none can be accepted: name the ids that may answer";
     Refusal::with(Reason::IdNotAllowed, text).into()

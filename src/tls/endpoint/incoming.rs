@@ -10,8 +10,8 @@ use crate::log_limit::limited;
 use crate::tls::connection::inbound::Connection;
 use crate::tls::connection::pace::{HttpTimes, Pace};
 use crate::tls::connection::silence::Silent;
+use crate::tls::connection::stats::HandshakeStats;
 use crate::tls::connection::stream::Stream;
-use crate::tls::connection::tally::Tally;
 use crate::tls::reason::REFUSED;
 
 use super::acceptor::Acceptor;
@@ -33,8 +33,8 @@ pub struct Incoming {
     pub(super) tickets: Tickets,
     pub(in crate::tls) silent: Silent,
     pub(in crate::tls) times: Option<HttpTimes>,
-    pub(in crate::tls) place: OwnedSemaphorePermit,
-    pub(in crate::tls) tally: Arc<Tally>,
+    pub(in crate::tls) permit: OwnedSemaphorePermit,
+    pub(in crate::tls) stats: Arc<HandshakeStats>,
 }
 
 impl Incoming {
@@ -55,24 +55,24 @@ impl Incoming {
             tickets,
             silent,
             times,
-            place,
-            tally,
+            permit,
+            stats,
         } = self;
         let mut silent = Some(silent);
         match handshake(tcp, remote, &acceptor, &mut silent, tickets).await {
             Ok((stream, peer)) => {
                 if peer.is_tls() {
-                    tally.count(None);
+                    stats.count(None);
                 } else {
-                    tally.count_plaintext();
+                    stats.count_plaintext();
                 }
                 let pace = times.map(|times| Pace::new(times, peer.clone()));
-                let connection = Connection::new(stream, peer, place, tally);
+                let connection = Connection::new(stream, peer, permit, stats);
                 Some(connection.silent(silent).in_pace(pace))
             }
             Err(error) => {
-                tally.count(Some(error.reason()));
-                limited!(limit: REFUSED.of(error.reason()), target: "tower_mesh::tls", DEBUG, %remote, local = %listening, reason = %error.reason(), error = %ErrorChain(&error), "connection refused");
+                stats.count(Some(error.reason()));
+                limited!(limit: REFUSED.get(error.reason()), target: "tower_mesh::tls", DEBUG, %remote, local = %listening, reason = %error.reason(), error = %ErrorChain(&error), "connection refused");
                 None
             }
         }

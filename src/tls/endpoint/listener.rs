@@ -16,11 +16,11 @@ use crate::log_limit::limited;
 use crate::matcher::Cidr;
 use crate::tls::connection::inbound::Connection;
 use crate::tls::connection::pace::HttpTimes;
-use crate::tls::connection::tally::Tally;
+use crate::tls::connection::stats::HandshakeStats;
 use crate::tls::reason::{REFUSED, Reason};
 
 use super::acceptor::Acceptor;
-use super::admission::{Admission, Limits, places};
+use super::admission::{Admission, Limits, permits};
 use super::incoming::Incoming;
 
 /// Accepts TCP connections and yields those whose handshake is done.
@@ -37,13 +37,13 @@ pub struct Listener {
     acceptor: Acceptor,
     limits: Limits,
     times: Option<HttpTimes>,
-    tally: Arc<Tally>,
+    stats: Arc<HandshakeStats>,
     handshakes: JoinSet<Option<Connection>>,
     admission: Admission,
     /// Connections that may be open at once.
     open: Arc<Semaphore>,
     /// Room for the connection that is accepted next.
-    place: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
     /// The wait for it, at the cap.
     waiting: Option<Waiting>,
     is_full: bool,
@@ -76,12 +76,12 @@ impl Listener {
             tcp,
             local,
             acceptor,
-            tally: Arc::default(),
+            stats: Arc::default(),
             handshakes: JoinSet::new(),
             admission: Admission::new(limits),
-            open: places(limits.connections),
+            open: permits(limits.connections),
             times: None,
-            place: None,
+            permit: None,
             waiting: None,
             is_full: false,
             pause: None,
@@ -93,7 +93,7 @@ impl Listener {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.admission.bound(limits);
-        self.open = places(limits.connections);
+        self.open = permits(limits.connections);
         self.limits = limits;
         self
     }
@@ -122,8 +122,8 @@ impl Listener {
 
     /// What became of its handshakes, for metrics; outlives the listener.
     #[must_use]
-    pub fn tally(&self) -> Arc<Tally> {
-        Arc::clone(&self.tally)
+    pub fn stats(&self) -> Arc<HandshakeStats> {
+        Arc::clone(&self.stats)
     }
 
     /// The next connection whose handshake is done. May be dropped and called again without losing one.
@@ -151,14 +151,14 @@ impl Listener {
 
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         loop {
-            ready!(self.poll_place(cx));
+            ready!(self.poll_permit(cx));
             let (tcp, remote) = ready!(self.poll_tcp(cx));
             let Some((tickets, silent)) = self.admission.admit(remote.ip(), &self.open) else {
-                self.tally.count(Some(Reason::TooManySilent));
-                limited!(limit: REFUSED.of(Reason::TooManySilent), target: "tower_mesh::tls", DEBUG, %remote, local = %self.local, reason = %Reason::TooManySilent, "connection refused");
+                self.stats.count(Some(Reason::TooManySilent));
+                limited!(limit: REFUSED.get(Reason::TooManySilent), target: "tower_mesh::tls", DEBUG, %remote, local = %self.local, reason = %Reason::TooManySilent, "connection refused");
                 continue;
             };
-            if let Some(place) = self.place.take() {
+            if let Some(permit) = self.permit.take() {
                 return Poll::Ready(Incoming {
                     tcp,
                     remote,
@@ -167,16 +167,16 @@ impl Listener {
                     tickets,
                     silent,
                     times: self.times,
-                    place,
-                    tally: Arc::clone(&self.tally),
+                    permit,
+                    stats: Arc::clone(&self.stats),
                 });
             }
         }
     }
 
     /// Waits until one more connection may be open.
-    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.place.is_none() {
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.permit.is_none() {
             let open = &self.open;
             let waiting = self
                 .waiting
@@ -184,11 +184,11 @@ impl Listener {
             let polled = waiting.as_mut().poll(cx);
             if polled.is_pending() && !self.is_full {
                 self.is_full = true;
-                self.tally.full.fetch_add(1, Ordering::Relaxed);
+                self.stats.full.fetch_add(1, Ordering::Relaxed);
                 limited!(target: "tower_mesh::tls", WARN, local = %self.local, most = self.limits.connections, "no more connections may be open, the next ones wait");
             }
-            // Nobody closes the semaphore, so this is a place.
-            self.place = ready!(polled).ok();
+            // Nobody closes the semaphore, so this is one.
+            self.permit = ready!(polled).ok();
             self.is_full = false;
             self.waiting = None;
         }
@@ -207,7 +207,7 @@ impl Listener {
                 Err(error) => {
                     // Out of file descriptors or memory: others must go first. Retrying at once would only burn the processor.
                     limited!(WARN, %error, "cannot accept connections, pausing");
-                    self.tally.accept_errors.fetch_add(1, Ordering::Relaxed);
+                    self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
                     self.pause = Some(Box::pin(sleep(PAUSE)));
                 }
             }

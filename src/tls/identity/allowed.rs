@@ -7,56 +7,56 @@ use crate::identity::{SpiffeId, TrustDomain};
 ///
 /// ```
 /// use tower_mesh::identity::SpiffeId;
-/// use tower_mesh::tls::Accepted;
+/// use tower_mesh::tls::AllowedIds;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let charts = SpiffeId::new("spiffe://cluster.local/ns/default/sa/charts")?;
 /// // As it stands in configuration …
-/// let fixed: Accepted = [charts.clone()].into_iter().collect();
+/// let fixed: AllowedIds = [charts.clone()].into_iter().collect();
 /// // … or as a registry of the application's says whenever it is asked.
-/// let asked = Accepted::listed_by(move || vec![charts.clone()]);
+/// let asked = AllowedIds::listed_by(move || vec![charts.clone()]);
 /// # let _ = (fixed, asked);
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Accepted(Kind);
+pub struct AllowedIds(Ids);
 
 #[derive(Clone)]
-enum Kind {
-    These(Arc<[SpiffeId]>),
-    Listed(Arc<dyn Fn() -> Vec<SpiffeId> + Send + Sync>),
+enum Ids {
+    Exact(Arc<[SpiffeId]>),
+    ListedBy(Arc<dyn Fn() -> Vec<SpiffeId> + Send + Sync>),
     AnyoneOf(TrustDomain),
 }
 
-impl Accepted {
+impl AllowedIds {
     /// The list that a function returns. It is called for every handshake, and every second for each connection that stands: one whose id is
     /// no longer listed is closed within five. It must not block. An empty list accepts nobody.
     #[must_use]
     pub fn listed_by(list: impl Fn() -> Vec<SpiffeId> + Send + Sync + 'static) -> Self {
-        Self(Kind::Listed(Arc::new(list)))
+        Self(Ids::ListedBy(Arc::new(list)))
     }
 
     /// What accepts more than names that somebody wrote down.
     #[must_use]
-    pub fn danger() -> DangerousAccepted {
-        DangerousAccepted(())
+    pub fn danger() -> DangerousAllowedIds {
+        DangerousAllowedIds(())
     }
 
     /// Whether nobody could answer, now.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match &self.0 {
-            Kind::These(ids) => ids.is_empty(),
-            Kind::Listed(list) => list().is_empty(),
-            Kind::AnyoneOf(_) => false,
+            Ids::Exact(ids) => ids.is_empty(),
+            Ids::ListedBy(list) => list().is_empty(),
+            Ids::AnyoneOf(_) => false,
         }
     }
 
-    pub(in crate::tls) fn accepts(&self, id: &SpiffeId) -> bool {
+    pub(in crate::tls) fn allows(&self, id: &SpiffeId) -> bool {
         match &self.0 {
-            Kind::These(ids) => ids.contains(id),
-            Kind::Listed(list) => list().contains(id),
-            Kind::AnyoneOf(domain) => id.trust_domain() == domain,
+            Ids::Exact(ids) => ids.contains(id),
+            Ids::ListedBy(list) => list().contains(id),
+            Ids::AnyoneOf(domain) => id.trust_domain() == domain,
         }
     }
 
@@ -64,12 +64,12 @@ impl Accepted {
     pub(in crate::tls) fn in_words(&self) -> String {
         let listed;
         let ids = match &self.0 {
-            Kind::These(ids) => &**ids,
-            Kind::Listed(list) => {
+            Ids::Exact(ids) => &**ids,
+            Ids::ListedBy(list) => {
                 listed = list();
                 &*listed
             }
-            Kind::AnyoneOf(domain) => return format!("any workload of trust domain {domain}"),
+            Ids::AnyoneOf(domain) => return format!("any workload of trust domain {domain}"),
         };
         few(ids, "or")
     }
@@ -77,7 +77,7 @@ impl Accepted {
     /// Whether the answer may be another one later: [`listed_by`](Self::listed_by).
     #[must_use]
     pub fn changes(&self) -> bool {
-        matches!(self.0, Kind::Listed(_))
+        matches!(self.0, Ids::ListedBy(_))
     }
 }
 
@@ -92,32 +92,32 @@ pub(in crate::tls) fn few(names: &[impl fmt::Display], last: &str) -> String {
     }
 }
 
-impl FromIterator<SpiffeId> for Accepted {
+impl FromIterator<SpiffeId> for AllowedIds {
     fn from_iter<T: IntoIterator<Item = SpiffeId>>(ids: T) -> Self {
-        Self(Kind::These(ids.into_iter().collect()))
+        Self(Ids::Exact(ids.into_iter().collect()))
     }
 }
 
-impl fmt::Debug for Accepted {
+impl fmt::Debug for AllowedIds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::These(ids) => f.debug_list().entries(ids.iter()).finish(),
-            Kind::Listed(_) => f.write_str("Listed"),
-            Kind::AnyoneOf(domain) => write!(f, "AnyoneOf({domain})"),
+            Ids::Exact(ids) => f.debug_list().entries(ids.iter()).finish(),
+            Ids::ListedBy(_) => f.write_str("Listed"),
+            Ids::AnyoneOf(domain) => write!(f, "AnyoneOf({domain})"),
         }
     }
 }
 
-/// Ways to accept whom nobody named: [`Accepted::danger`].
+/// Ways to accept whom nobody named: [`AllowedIds::danger`].
 #[derive(Debug)]
-pub struct DangerousAccepted(());
+pub struct DangerousAllowedIds(());
 
-impl DangerousAccepted {
+impl DangerousAllowedIds {
     /// Every workload of a trust domain, `spiffe://TD/` and whatever follows. Whoever gets any certificate in it can then stand in for this
     /// destination, by a wrong address or a poisoned name, and read what is sent there.
     #[must_use]
-    pub fn anyone_of(self, trust_domain: TrustDomain) -> Accepted {
-        Accepted(Kind::AnyoneOf(trust_domain))
+    pub fn anyone_of(self, trust_domain: TrustDomain) -> AllowedIds {
+        AllowedIds(Ids::AnyoneOf(trust_domain))
     }
 }
 

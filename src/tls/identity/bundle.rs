@@ -12,8 +12,8 @@ use crate::tls::reason::Reason;
 
 use super::error::IdentityError;
 use super::leaf;
-use super::pem::{self, At};
-use super::place::Place;
+use super::location::TextLocation;
+use super::pem::{self, Located};
 
 /// The roots that vouch for identities: one set per trust domain, never one pool (SPIFFE X.509-SVID §5).
 ///
@@ -78,7 +78,7 @@ impl TrustBundles {
     pub fn with_pem(self, trust_domain: TrustDomain, pem: &[u8]) -> Result<Self, IdentityError> {
         let roots = read_roots(pem, |root| webpki::anchor_from_trusted_cert(root).is_ok())?;
         self.with(trust_domain, roots)
-            .map_err(|error| error.at(Place::text(ROOTS)))
+            .map_err(|error| error.at(TextLocation::text(ROOTS)))
     }
 
     /// Adds revocation lists of a trust domain, from PEM text, to those it has: every list in it. Text between blocks is skipped.
@@ -117,7 +117,7 @@ impl TrustBundles {
         unknown_passes: bool,
     ) -> Result<Self, IdentityError> {
         let wrong = |text: &dyn fmt::Display| {
-            IdentityError::new(Reason::Revocation, text).at(Place::text(LISTS))
+            IdentityError::new(Reason::Revocation, text).at(TextLocation::text(LISTS))
         };
         let bundle = self.0.get_mut(trust_domain).ok_or_else(|| {
             wrong(&format_args!(
@@ -131,10 +131,10 @@ impl TrustBundles {
                 &"no revocation list found: give each as a -----BEGIN X509 CRL----- block",
             ));
         }
-        for At { line, value } in &lists {
+        for Located { line, value } in &lists {
             if BorrowedCertRevocationList::from_der(value).is_err() {
                 let error = IdentityError::new(Reason::Revocation, "no list that can be read");
-                return Err(error.at(Place::text(LISTS).line(*line)));
+                return Err(error.at(TextLocation::text(LISTS).line(*line)));
             }
         }
         bundle.unknown_passes =
@@ -239,7 +239,7 @@ pub(in crate::tls) fn read_roots(
         .map_err(|error| IdentityError::pem(Reason::BadCertificate, ROOTS, error))?;
     if let Some(bad) = roots.iter().find(|root| !is_root(&root.value)) {
         let error = IdentityError::new(Reason::BadCertificate, NO_ROOT);
-        return Err(error.at(Place::text(ROOTS).line(bad.line)));
+        return Err(error.at(TextLocation::text(ROOTS).line(bad.line)));
     }
     Ok(roots.into_iter().map(|root| root.value).collect())
 }

@@ -3,15 +3,15 @@ use std::path::Path;
 
 use crate::tls::reason::{Reason, Refusal};
 
+use super::location::TextLocation;
 use super::pem::PemError;
-use super::place::Place;
 
 /// Why an identity cannot be used: what is wrong, where it was read, and how to put it right.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IdentityError {
     refusal: Refusal,
     /// Boxed, so that results stay small.
-    place: Option<Box<Place>>,
+    location: Option<Box<TextLocation>>,
 }
 
 impl IdentityError {
@@ -21,28 +21,28 @@ impl IdentityError {
 
     /// A text of PEM that cannot be read.
     pub(super) fn pem(reason: Reason, text: &'static str, error: PemError) -> Self {
-        Self::new(reason, error).at(Place::text(text).line(error.line()))
+        Self::new(reason, error).at(TextLocation::text(text).line(error.line()))
     }
 
-    pub(super) fn at(self, place: Place) -> Self {
+    pub(super) fn at(self, location: TextLocation) -> Self {
         Self {
-            place: self.place.or_else(|| Some(Box::new(place))),
+            location: self.location.or_else(|| Some(Box::new(location))),
             ..self
         }
     }
 
-    pub(super) fn maybe_at(self, place: Option<&Place>) -> Self {
-        match place {
-            Some(place) => self.at(place.clone()),
+    pub(super) fn maybe_at(self, location: Option<&TextLocation>) -> Self {
+        match location {
+            Some(location) => self.at(location.clone()),
             None => self,
         }
     }
 
     /// What was read was the text of a file.
     pub(in crate::tls) fn in_file(mut self, file: &Path) -> Self {
-        let place = self.place.take();
-        let place = place.map_or_else(|| Place::text(""), |place| *place);
-        self.place = Some(Box::new(place.file(file)));
+        let location = self.location.take();
+        let location = location.map_or_else(|| TextLocation::text(""), |location| *location);
+        self.location = Some(Box::new(location.file(file)));
         self
     }
 
@@ -61,14 +61,14 @@ impl IdentityError {
     /// The file that is to be put right; `None` when what is wrong did not come from a file.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
-        self.place.as_ref()?.to_file()
+        self.location.as_ref()?.to_file()
     }
 
     /// The line that is to be put right, counted from 1: where the wrong certificate or key begins, or
     /// where the text cannot be read. `None` when no single line is wrong.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
-        self.place.as_ref()?.to_line()
+        self.location.as_ref()?.to_line()
     }
 }
 
@@ -76,15 +76,15 @@ impl From<Refusal> for IdentityError {
     fn from(refusal: Refusal) -> Self {
         Self {
             refusal,
-            place: None,
+            location: None,
         }
     }
 }
 
 impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            write!(f, "{place}: ")?;
+        if let Some(location) = &self.location {
+            write!(f, "{location}: ")?;
         }
         self.refusal.fmt(f)
     }
@@ -93,7 +93,10 @@ impl fmt::Display for IdentityError {
 impl fmt::Debug for IdentityError {
     /// For people, as `unwrap` and a `main` that returns an error print it; nothing of the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = self.place.as_ref().map_or("", |place| place.what());
+        let what = self
+            .location
+            .as_ref()
+            .map_or("", |location| location.what());
         write!(f, "IdentityError({}, {what:?}, {self})", self.reason())
     }
 }

@@ -6,7 +6,7 @@
 //!     leaf       what a leaf certificate says, and SPIFFE's rules for it
 //!     pem        PEM text, of which no byte is lost
 //!     error      why an identity cannot be used
-//!       place    the file and line where it was read
+//!       location    the file and line where it was read
 //! allowed        the ids that may answer a call
 //! ```
 
@@ -14,6 +14,6 @@ pub(super) mod allowed;
 pub(super) mod bundle;
 pub(super) mod error;
 pub(super) mod leaf;
+mod location;
 mod pem;
-mod place;
 pub(super) mod svid;

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 /// Something that was read, and the line at which it begins.
 #[derive(Debug)]
-pub(in crate::tls) struct At<T> {
+pub(in crate::tls) struct Located<T> {
     pub(in crate::tls) line: usize,
     pub(super) value: T,
 }
@@ -21,16 +21,16 @@ pub(in crate::tls) struct At<T> {
 /// read it.
 pub(in crate::tls) fn certificates(
     text: &[u8],
-) -> Result<Vec<At<CertificateDer<'static>>>, PemError> {
+) -> Result<Vec<Located<CertificateDer<'static>>>, PemError> {
     let mut certificates = Vec::new();
     for block in blocks(text)? {
-        match Kind::of(block.label) {
-            Kind::Certificate | Kind::TrustedCertificate => {}
-            Kind::RevocationList => return Err(block.error(Fault::ListAmongCertificates)),
-            Kind::Unknown => return Err(block.error(Fault::UnknownKind)),
-            Kind::Key(_) | Kind::EncryptedKey | Kind::Skipped => continue,
+        match BlockKind::from_label(block.label) {
+            BlockKind::Certificate | BlockKind::TrustedCertificate => {}
+            BlockKind::RevocationList => return Err(block.error(Fault::ListAmongCertificates)),
+            BlockKind::Unknown => return Err(block.error(Fault::UnknownKind)),
+            BlockKind::Key(_) | BlockKind::EncryptedKey | BlockKind::Skipped => continue,
         }
-        certificates.push(At {
+        certificates.push(Located {
             line: block.line,
             value: CertificateDer::from(unwiped(block.der()?)),
         });
@@ -41,13 +41,16 @@ pub(in crate::tls) fn certificates(
 /// Every revocation list; any block of another kind is refused.
 pub(super) fn revocation_lists(
     text: &[u8],
-) -> Result<Vec<At<CertificateRevocationListDer<'static>>>, PemError> {
+) -> Result<Vec<Located<CertificateRevocationListDer<'static>>>, PemError> {
     let mut lists = Vec::new();
     for block in blocks(text)? {
-        if !matches!(Kind::of(block.label), Kind::RevocationList) {
+        if !matches!(
+            BlockKind::from_label(block.label),
+            BlockKind::RevocationList
+        ) {
             return Err(block.error(Fault::NoList));
         }
-        lists.push(At {
+        lists.push(Located {
             line: block.line,
             value: CertificateRevocationListDer::from(unwiped(block.der()?)),
         });
@@ -59,15 +62,15 @@ pub(super) fn revocation_lists(
 /// would read it.
 pub(in crate::tls) fn private_key(
     text: &[u8],
-) -> Result<Option<At<PrivateKeyDer<'static>>>, PemError> {
+) -> Result<Option<Located<PrivateKeyDer<'static>>>, PemError> {
     let mut found = None;
     for block in blocks(text)? {
-        let as_key = match Kind::of(block.label) {
-            Kind::Key(as_key) => as_key,
-            Kind::EncryptedKey => return Err(block.error(Fault::Encrypted)),
-            Kind::Unknown => return Err(block.error(Fault::UnknownKind)),
-            Kind::RevocationList => return Err(block.error(Fault::ListBesideKey)),
-            Kind::Certificate | Kind::TrustedCertificate | Kind::Skipped => continue,
+        let as_key = match BlockKind::from_label(block.label) {
+            BlockKind::Key(as_key) => as_key,
+            BlockKind::EncryptedKey => return Err(block.error(Fault::Encrypted)),
+            BlockKind::Unknown => return Err(block.error(Fault::UnknownKind)),
+            BlockKind::RevocationList => return Err(block.error(Fault::ListBesideKey)),
+            BlockKind::Certificate | BlockKind::TrustedCertificate | BlockKind::Skipped => continue,
         };
         if found.is_some() {
             return Err(block.error(Fault::SecondKey));
@@ -75,7 +78,7 @@ pub(in crate::tls) fn private_key(
         // Whoever takes the key wipes it.
         found = Some((block.line, as_key, block.der()?));
     }
-    Ok(found.map(|(line, as_key, der)| At {
+    Ok(found.map(|(line, as_key, der)| Located {
         line,
         value: as_key(unwiped(der)),
     }))
@@ -87,7 +90,7 @@ fn unwiped(mut bytes: Zeroizing<Vec<u8>>) -> Vec<u8> {
 }
 
 /// What a label stands for.
-enum Kind {
+enum BlockKind {
     Certificate,
     /// OpenSSL's, which may carry whom to trust for what.
     TrustedCertificate,
@@ -99,8 +102,8 @@ enum Kind {
     Unknown,
 }
 
-impl Kind {
-    fn of(label: &[u8]) -> Self {
+impl BlockKind {
+    fn from_label(label: &[u8]) -> Self {
         match label {
             b"CERTIFICATE" | b"X509 CERTIFICATE" => Self::Certificate,
             b"TRUSTED CERTIFICATE" => Self::TrustedCertificate,
@@ -138,7 +141,7 @@ fn blocks(text: &[u8]) -> Result<Vec<Block<'_>>, PemError> {
             return Err(PemError::new(number, Fault::Nul));
         }
         let line = line.trim_ascii();
-        match (open.take(), Line::of(line)) {
+        match (open.take(), Line::parse(line)) {
             (_, Line::Broken) => return Err(PemError::new(number, Fault::BrokenMarker)),
             (None, Line::Begin(label)) => {
                 open = Some(Block {
@@ -187,7 +190,12 @@ impl Block<'_> {
         match after_sequence(&der) {
             None => Err(self.error(Fault::NotWhole)),
             Some([]) => Ok(der),
-            Some(_) if matches!(Kind::of(self.label), Kind::TrustedCertificate) => {
+            Some(_)
+                if matches!(
+                    BlockKind::from_label(self.label),
+                    BlockKind::TrustedCertificate
+                ) =>
+            {
                 // They may say that the certificate is *not* to be trusted.
                 Err(self.error(Fault::TrustSettings))
             }
@@ -206,7 +214,7 @@ enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn of(line: &'a [u8]) -> Self {
+    fn parse(line: &'a [u8]) -> Self {
         let marked = |marker: &[u8]| {
             let label = line.strip_prefix(marker)?.strip_suffix(DASHES)?;
             let is_label = !contains(label, b"--") && !label.is_empty();

@@ -11,8 +11,8 @@ use crate::tls::reason::{Reason, Refusal};
 use super::bundle::TrustBundles;
 use super::error::IdentityError;
 use super::leaf::Leaf;
-use super::pem::{self, At};
-use super::place::Place;
+use super::location::TextLocation;
+use super::pem::{self, Located};
 
 /// Who we are and whom we trust, as one unit: what a source delivers and what is swapped whole.
 #[derive(Clone, Debug)]
@@ -51,14 +51,14 @@ pub struct X509Svid {
     not_after: SystemTime,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKey,
-    places: Box<Places>,
+    locations: Box<Locations>,
 }
 
 /// Where the leaf and the key were read, when they were in a text.
 #[derive(Clone, Default)]
-struct Places {
-    leaf: Option<Place>,
-    key: Option<Place>,
+struct Locations {
+    leaf: Option<TextLocation>,
+    key: Option<TextLocation>,
 }
 
 impl X509Svid {
@@ -72,12 +72,12 @@ impl X509Svid {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, IdentityError> {
-        let chain = chain.into_iter().map(|value| At { line: 0, value });
-        let key = At {
+        let chain = chain.into_iter().map(|value| Located { line: 0, value });
+        let key = Located {
             line: 0,
             value: key,
         };
-        Self::placed(chain.collect(), key, Places::default())
+        Self::located(chain.collect(), key, Locations::default())
     }
 
     /// An identity from PEM text: the chain, leaf first, which is every certificate of the one text, and the one key of the other (PKCS #8, SEC 1
@@ -92,39 +92,39 @@ impl X509Svid {
 
     /// From the blocks of two texts, which may be those of files.
     pub(in crate::tls) fn from_blocks(
-        chain: Vec<At<CertificateDer<'static>>>,
-        key: At<PrivateKeyDer<'static>>,
+        chain: Vec<Located<CertificateDer<'static>>>,
+        key: Located<PrivateKeyDer<'static>>,
         [chain_file, key_file]: [Option<&Path>; 2],
     ) -> Result<Self, IdentityError> {
-        let place = |text, line, file: Option<&Path>| {
-            let place = Place::text(text).line(line);
-            file.map_or_else(|| place.clone(), |file| place.clone().file(file))
+        let location = |text, line, file: Option<&Path>| {
+            let location = TextLocation::text(text).line(line);
+            file.map_or_else(|| location.clone(), |file| location.clone().file(file))
         };
-        let places = Places {
+        let locations = Locations {
             leaf: chain
                 .first()
-                .map(|leaf| place(CHAIN, leaf.line, chain_file)),
-            key: Some(place(KEY, key.line, key_file)),
+                .map(|leaf| location(CHAIN, leaf.line, chain_file)),
+            key: Some(location(KEY, key.line, key_file)),
         };
-        Self::placed(chain, key, places)
+        Self::located(chain, key, locations)
     }
 
-    fn placed(
-        chain: Vec<At<CertificateDer<'static>>>,
-        key: At<PrivateKeyDer<'static>>,
-        places: Places,
+    fn located(
+        chain: Vec<Located<CertificateDer<'static>>>,
+        key: Located<PrivateKeyDer<'static>>,
+        locations: Locations,
     ) -> Result<Self, IdentityError> {
         let key = PrivateKey(key.value);
         let chain: Vec<_> = chain.into_iter().map(|block| block.value).collect();
         let leaf = first_leaf(&chain)
-            .map_err(|refusal| IdentityError::from(refusal).maybe_at(places.leaf.as_ref()))?;
+            .map_err(|refusal| IdentityError::from(refusal).maybe_at(locations.leaf.as_ref()))?;
         Ok(Self {
             id: leaf.id,
             not_before: leaf.not_before,
             not_after: leaf.not_after,
             chain,
             key,
-            places: Box::new(places),
+            locations: Box::new(locations),
         })
     }
 
@@ -158,17 +158,17 @@ impl X509Svid {
 
     /// An error about the chain, which was read where this was.
     pub(in crate::tls) fn chain_error(&self, error: impl Into<IdentityError>) -> IdentityError {
-        error.into().maybe_at(self.places.leaf.as_ref())
+        error.into().maybe_at(self.locations.leaf.as_ref())
     }
 
     /// An error about the key.
     pub(in crate::tls) fn key_error(&self, error: impl Into<IdentityError>) -> IdentityError {
-        error.into().maybe_at(self.places.key.as_ref())
+        error.into().maybe_at(self.locations.key.as_ref())
     }
 
     /// The file of the chain, for words.
     pub(in crate::tls) fn chain_file(&self) -> Option<&Path> {
-        self.places.leaf.as_ref()?.to_file()
+        self.locations.leaf.as_ref()?.to_file()
     }
 }
 
@@ -216,7 +216,7 @@ fn no_certificate() -> Refusal {
 /// The certificates of a PEM text, one at least.
 pub(in crate::tls) fn read_chain(
     text: &[u8],
-) -> Result<Vec<At<CertificateDer<'static>>>, IdentityError> {
+) -> Result<Vec<Located<CertificateDer<'static>>>, IdentityError> {
     let chain = pem::certificates(text)
         .map_err(|error| IdentityError::pem(Reason::BadCertificate, CHAIN, error))?;
     if chain.is_empty() {
@@ -225,13 +225,15 @@ pub(in crate::tls) fn read_chain(
         } else {
             no_certificate()
         };
-        return Err(IdentityError::from(refusal).at(Place::text(CHAIN)));
+        return Err(IdentityError::from(refusal).at(TextLocation::text(CHAIN)));
     }
     Ok(chain)
 }
 
 /// The private key of a PEM text.
-pub(in crate::tls) fn read_key(text: &[u8]) -> Result<At<PrivateKeyDer<'static>>, IdentityError> {
+pub(in crate::tls) fn read_key(
+    text: &[u8],
+) -> Result<Located<PrivateKeyDer<'static>>, IdentityError> {
     let key = pem::private_key(text)
         .map_err(|error| IdentityError::pem(Reason::KeyMismatch, KEY, error))?;
     key.ok_or_else(|| {
@@ -240,7 +242,7 @@ pub(in crate::tls) fn read_key(text: &[u8]) -> Result<At<PrivateKeyDer<'static>>
         } else {
             "no private key found: give the leaf's key as a -----BEGIN PRIVATE KEY----- block"
         };
-        IdentityError::new(Reason::KeyMismatch, said).at(Place::text(KEY))
+        IdentityError::new(Reason::KeyMismatch, said).at(TextLocation::text(KEY))
     })
 }
 

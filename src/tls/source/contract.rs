@@ -60,13 +60,13 @@ impl Source for Fixed {
 #[derive(Debug)]
 pub struct SourceError {
     file: Option<PathBuf>,
-    kind: Kind,
+    failure: Failure,
 }
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug)]
-enum Kind {
+enum Failure {
     Identity(IdentityError),
     Io(io::Error),
     Other(String, Option<Cause>),
@@ -79,14 +79,14 @@ impl SourceError {
     pub(in crate::tls) fn io(file: &Path, error: io::Error) -> Self {
         Self {
             file: Some(file.to_owned()),
-            kind: Kind::Io(error),
+            failure: Failure::Io(error),
         }
     }
 
     pub(in crate::tls) fn rule(file: &Path, rule: &'static str) -> Self {
         Self {
             file: Some(file.to_owned()),
-            kind: Kind::Rule(rule),
+            failure: Failure::Rule(rule),
         }
     }
 
@@ -95,7 +95,7 @@ impl SourceError {
     pub fn new(text: impl Into<String>) -> Self {
         Self {
             file: None,
-            kind: Kind::Other(text.into(), None),
+            failure: Failure::Other(text.into(), None),
         }
     }
 
@@ -108,7 +108,7 @@ impl SourceError {
     ) -> Self {
         Self {
             file: None,
-            kind: Kind::Other(text.into(), Some(cause.into())),
+            failure: Failure::Other(text.into(), Some(cause.into())),
         }
     }
 
@@ -117,25 +117,25 @@ impl SourceError {
     pub fn withdrawn() -> Self {
         Self {
             file: None,
-            kind: Kind::Withdrawn,
+            failure: Failure::Withdrawn,
         }
     }
 
     /// Whether it is [`withdrawn`](Self::withdrawn).
     #[must_use]
     pub fn is_withdrawn(&self) -> bool {
-        matches!(self.kind, Kind::Withdrawn)
+        matches!(self.failure, Failure::Withdrawn)
     }
 
     pub(in crate::tls) fn panicked() -> Self {
         Self {
             file: None,
-            kind: Kind::Panicked,
+            failure: Failure::Panicked,
         }
     }
 
     pub(in crate::tls) fn is_panic(&self) -> bool {
-        matches!(self.kind, Kind::Panicked)
+        matches!(self.failure, Failure::Panicked)
     }
 
     /// Which rule the identity breaks; `None` when it could not even be had.
@@ -147,11 +147,13 @@ impl SourceError {
     /// What is wrong with the identity; `None` when it could not even be had.
     #[must_use]
     pub fn identity(&self) -> Option<&IdentityError> {
-        match &self.kind {
-            Kind::Identity(error) => Some(error),
-            Kind::Io(_) | Kind::Other(..) | Kind::Rule(_) | Kind::Withdrawn | Kind::Panicked => {
-                None
-            }
+        match &self.failure {
+            Failure::Identity(error) => Some(error),
+            Failure::Io(_)
+            | Failure::Other(..)
+            | Failure::Rule(_)
+            | Failure::Withdrawn
+            | Failure::Panicked => None,
         }
     }
 }
@@ -160,7 +162,7 @@ impl From<IdentityError> for SourceError {
     fn from(error: IdentityError) -> Self {
         Self {
             file: None,
-            kind: Kind::Identity(error),
+            failure: Failure::Identity(error),
         }
     }
 }
@@ -170,25 +172,27 @@ impl fmt::Display for SourceError {
         if let Some(file) = &self.file {
             write!(f, "{}: ", file.display())?;
         }
-        match &self.kind {
+        match &self.failure {
             // Its own words, not a level above them.
-            Kind::Identity(error) => error.fmt(f),
-            Kind::Io(_) => f.write_str("the file cannot be read"),
-            Kind::Other(text, _) => f.write_str(text),
-            Kind::Rule(rule) => f.write_str(rule),
-            Kind::Withdrawn => f.write_str("the identity was withdrawn"),
-            Kind::Panicked => f.write_str("the source panicked"),
+            Failure::Identity(error) => error.fmt(f),
+            Failure::Io(_) => f.write_str("the file cannot be read"),
+            Failure::Other(text, _) => f.write_str(text),
+            Failure::Rule(rule) => f.write_str(rule),
+            Failure::Withdrawn => f.write_str("the identity was withdrawn"),
+            Failure::Panicked => f.write_str("the source panicked"),
         }
     }
 }
 
 impl std::error::Error for SourceError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.kind {
-            Kind::Io(error) => Some(error),
-            Kind::Identity(error) => error.source(),
-            Kind::Other(_, Some(cause)) => Some(&**cause),
-            Kind::Other(_, None) | Kind::Rule(_) | Kind::Withdrawn | Kind::Panicked => None,
+        match &self.failure {
+            Failure::Io(error) => Some(error),
+            Failure::Identity(error) => error.source(),
+            Failure::Other(_, Some(cause)) => Some(&**cause),
+            Failure::Other(_, None) | Failure::Rule(_) | Failure::Withdrawn | Failure::Panicked => {
+                None
+            }
         }
     }
 }

@@ -45,13 +45,13 @@ struct Revoked {
 /// What was last read, or tried.
 #[derive(Debug)]
 struct Seen {
-    state: Vec<Option<State>>,
+    state: Vec<Option<FileState>>,
     at: Instant,
 }
 
 /// What tells one version of a file from the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct State {
+struct FileState {
     path: PathBuf,
     length: u64,
     modified: Option<SystemTime>,
@@ -229,7 +229,7 @@ impl Files {
         }
     }
 
-    async fn state(&self) -> Vec<Option<State>> {
+    async fn state(&self) -> Vec<Option<FileState>> {
         let others = self.others.iter().map(|(_, file)| file);
         let others = others.chain(self.revoked.iter().map(|revoked| &revoked.file));
         let mut states = Vec::new();
@@ -237,7 +237,7 @@ impl Files {
             .into_iter()
             .chain(others)
         {
-            states.push(State::of(file).await.ok());
+            states.push(FileState::read(file).await.ok());
         }
         states
     }
@@ -263,8 +263,8 @@ impl Source for Files {
     }
 }
 
-impl State {
-    async fn of(file: &Path) -> io::Result<Self> {
+impl FileState {
+    async fn read(file: &Path) -> io::Result<Self> {
         // The path behind every symlink: Kubernetes swaps a directory of the path, not the file.
         let path = fs::canonicalize(file).await?;
         let metadata = fs::metadata(&path).await?;

@@ -88,8 +88,8 @@ proptest! {
 fn every_character_of_base64_and_no_other_has_its_value() {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for byte in 0..=u8::MAX {
-        let place = alphabet.iter().position(|&known| known == byte);
-        let wanted = place.map_or(-1, |place| i32::try_from(place).unwrap());
+        let location = alphabet.iter().position(|&known| known == byte);
+        let wanted = location.map_or(-1, |location| i32::try_from(location).unwrap());
         assert_eq!(sextet(byte), wanted, "{byte}");
     }
 }

@@ -3,13 +3,13 @@ use std::path::{Path, PathBuf};
 
 /// Where a part of an identity was read: a text of some kind, or the file that held it, and the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct TextLocation {
     text: &'static str,
     file: Option<PathBuf>,
     line: Option<usize>,
 }
 
-impl Place {
+impl TextLocation {
     /// In a text, which is named by what it holds.
     pub(in crate::tls) fn text(text: &'static str) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for TextLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.file, self.line) {
             (Some(file), Some(line)) => write!(f, "{}: line {line}", file.display()),

@@ -2,22 +2,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::tls::reason::Reason;
 
-use super::lifetime::End;
+use super::lifetime::CloseReason;
 
 /// What became of the handshakes of a listener or a connector, and of the connections that came of them: counters, read for metrics.
 #[derive(Debug)]
-pub struct Tally {
+pub struct HandshakeStats {
     handshakes: AtomicU64,
     plaintext: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
-    ended: [AtomicU64; End::ALL.len()],
+    ended: [AtomicU64; CloseReason::ALL.len()],
     closed: AtomicU64,
     cut: AtomicU64,
     pub(in crate::tls) full: AtomicU64,
     pub(in crate::tls) accept_errors: AtomicU64,
 }
 
-impl Default for Tally {
+impl Default for HandshakeStats {
     fn default() -> Self {
         Self {
             handshakes: AtomicU64::new(0),
@@ -32,7 +32,7 @@ impl Default for Tally {
     }
 }
 
-impl Tally {
+impl HandshakeStats {
     pub(in crate::tls) fn count(&self, refused: Option<Reason>) {
         let counter = match refused {
             Some(reason) => self
@@ -54,7 +54,7 @@ impl Tally {
     }
 
     /// Counts a connection whose [`Lifetime`](crate::tls::Lifetime) ended; for those who serve.
-    pub fn count_ended(&self, reason: End) {
+    pub fn count_ended(&self, reason: CloseReason) {
         if let Some(counter) = self.ended.get(reason.index()) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
@@ -114,7 +114,7 @@ impl Tally {
 
     /// Connections whose lifetime ended for a reason.
     #[must_use]
-    pub fn ended(&self, reason: End) -> u64 {
+    pub fn ended(&self, reason: CloseReason) -> u64 {
         let counter = self.ended.get(reason.index());
         counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
