@@ -1,11 +1,8 @@
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// This time, at random up to so many percent more or less: what began together shall not go on together.
 pub(super) fn jitter(time: Duration, percent: u32) -> Duration {
-    // Randomness enough to spread load, and no one's secret.
-    let random = RandomState::new().build_hasher().finish() % 2001;
-    let share = f64::from(u32::try_from(random).unwrap_or(1000)) / 1000.0 - 1.0;
+    let share = fastrand::f64() * 2.0 - 1.0;
     time.min(FOREVER)
         .mul_f64(1.0 + share * f64::from(percent) / 100.0)
 }

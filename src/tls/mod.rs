@@ -45,6 +45,7 @@
 
 mod clock;
 mod connection;
+mod counters;
 mod credentials;
 mod dates;
 mod endpoint;
@@ -56,15 +57,17 @@ mod reason;
 mod source;
 
 pub use clock::Clock;
+pub use connection::close::{CloseNotice, CloseReason};
 pub use connection::deadline::Deadline;
 pub use connection::inbound::Connection;
-pub use connection::lifetime::{CloseNotice, CloseReason, Lifetime, Lifetimes};
+pub use connection::lifetime::{Lifetime, Lifetimes};
 pub use connection::pace::HttpTimes;
 pub use connection::stats::HandshakeStats;
 pub use connection::stream::Stream;
 pub use credentials::danger::{DangerousCredentials, OwnResolvers};
 pub use credentials::in_use::Credentials;
-pub use credentials::rotation::{Rotation, RotationStats};
+pub use credentials::rotation::Rotation;
+pub use credentials::rotation_stats::RotationStats;
 pub use credentials::settings::{Provider, Settings};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use dates::Rfc3339;

@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::lifetime::{CloseNotice, Lifetime};
+use super::close::CloseNotice;
+use super::lifetime::Lifetime;
 
 /// When to cut a connection whose server or client cannot be told to end it: its [`Lifetime`], and then what is granted to finish, less once
 /// an identity on it is no longer good.

@@ -9,12 +9,14 @@ use tokio::time::{Duration, Instant, sleep_until};
 use crate::context::Peer;
 use crate::live::{Live, Snapshot};
 use crate::tls::credentials::generation::Generation;
-use crate::tls::credentials::in_use::{Credentials, Replaced};
-use crate::tls::credentials::verifier::Role;
+use crate::tls::credentials::in_use::Replaced;
+use crate::tls::credentials::rustls_verifier::Role;
 use crate::tls::identity::allowed::AllowedIds;
-use crate::tls::identity::bundle::TrustBundles;
 use crate::tls::jitter::{FOREVER, jitter};
 use crate::tls::mode::{Mode, Modes};
+
+use super::close::{CloseNotice, CloseReason};
+use super::facts::HandshakeFacts;
 
 /// How long connections go on, and how long what is under way on them may take to finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,19 +75,6 @@ struct Mutual {
     ahead: [Duration; 2],
     /// Our identity was replaced since.
     rotated: bool,
-}
-
-/// With which identity of ours a connection was made, and to whom it may be.
-#[derive(Clone)]
-pub(in crate::tls) struct HandshakeFacts {
-    pub(in crate::tls) credentials: Credentials,
-    /// When the certificate ends that was shown.
-    pub(in crate::tls) not_after: SystemTime,
-    /// The last generation by which the peer was judged, and its roots.
-    pub(in crate::tls) generation: u64,
-    pub(in crate::tls) bundles: Arc<TrustBundles>,
-    /// Of a connection of ours, as a client.
-    pub(in crate::tls) allowed: Option<AllowedIds>,
 }
 
 impl Lifetime {
@@ -319,75 +308,6 @@ impl fmt::Debug for Lifetime {
         f.debug_struct("Lifetime")
             .field("until", &self.until)
             .finish_non_exhaustive()
-    }
-}
-
-/// That a connection should end: [`Lifetime::ended`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CloseNotice {
-    /// Why.
-    pub reason: CloseReason,
-    /// How long what is under way may take to finish.
-    pub grace: Duration,
-}
-
-/// Why a connection should end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// It has lived long enough.
-    Age,
-    /// Our certificate has ended, the one that it was made with or the one we have now, or was withdrawn.
-    OwnExpired,
-    /// It has no identities (plaintext, or the application's own TLS), and its port has become STRICT.
-    ModeChanged,
-    /// The peer's certificate has ended.
-    PeerExpired,
-    /// The peer's id is no longer one of those that may answer there.
-    PeerNotAccepted,
-    /// The roots that vouched for the peer are gone, or it was revoked.
-    PeerUntrusted,
-    /// We have another certificate or other roots by now.
-    Rotated,
-}
-
-impl CloseReason {
-    /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: &'static [Self] = &[
-        Self::Age,
-        Self::OwnExpired,
-        Self::ModeChanged,
-        Self::PeerExpired,
-        Self::PeerNotAccepted,
-        Self::PeerUntrusted,
-        Self::Rotated,
-    ];
-
-    /// The reason as metrics and logs write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Age => "age",
-            Self::OwnExpired => "own_expired",
-            Self::ModeChanged => "mode_changed",
-            Self::PeerExpired => "peer_expired",
-            Self::PeerNotAccepted => "peer_not_accepted",
-            Self::PeerUntrusted => "peer_untrusted",
-            Self::Rotated => "rotated",
-        }
-    }
-
-    /// Its place in [`ALL`](Self::ALL).
-    #[must_use]
-    pub fn index(self) -> usize {
-        self as usize
-    }
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -10,9 +10,13 @@
 //!   stream       TLS of either direction, or plaintext
 //!   deadline     cuts a connection that cannot be asked to finish
 //!     lifetime   how long a connection may go on
+//!       close    why a connection should end, and how soon
+//!       facts    what its handshake used
 //! ```
 
+pub(super) mod close;
 pub(super) mod deadline;
+pub(super) mod facts;
 mod frames;
 mod head;
 pub(super) mod inbound;

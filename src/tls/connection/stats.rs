@@ -1,47 +1,29 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::tls::counters::Counters;
 use crate::tls::reason::Reason;
 
-use super::lifetime::CloseReason;
+use super::close::CloseReason;
 
 /// What became of the handshakes of a listener or a connector, and of the connections that came of them: counters, read for metrics.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct HandshakeStats {
     handshakes: AtomicU64,
     plaintext: AtomicU64,
-    refused: [AtomicU64; Reason::ALL.len()],
-    ended: [AtomicU64; CloseReason::ALL.len()],
+    refused: Counters<{ Reason::ALL.len() }>,
+    ended: Counters<{ CloseReason::ALL.len() }>,
     closed: AtomicU64,
     cut: AtomicU64,
     pub(in crate::tls) full: AtomicU64,
     pub(in crate::tls) accept_errors: AtomicU64,
 }
 
-impl Default for HandshakeStats {
-    fn default() -> Self {
-        Self {
-            handshakes: AtomicU64::new(0),
-            plaintext: AtomicU64::new(0),
-            refused: std::array::from_fn(|_| AtomicU64::new(0)),
-            ended: std::array::from_fn(|_| AtomicU64::new(0)),
-            closed: AtomicU64::new(0),
-            cut: AtomicU64::new(0),
-            full: AtomicU64::new(0),
-            accept_errors: AtomicU64::new(0),
-        }
-    }
-}
-
 impl HandshakeStats {
     pub(in crate::tls) fn count(&self, refused: Option<Reason>) {
-        let counter = match refused {
-            Some(reason) => self
-                .refused
-                .get(reason.index())
-                .unwrap_or(&self.accept_errors),
-            None => &self.handshakes,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        match refused {
+            Some(reason) => self.refused.add_one(reason.index()),
+            None => drop(self.handshakes.fetch_add(1, Ordering::Relaxed)),
+        }
     }
 
     pub(in crate::tls) fn count_plaintext(&self) {
@@ -55,9 +37,7 @@ impl HandshakeStats {
 
     /// Counts a connection whose [`Lifetime`](crate::tls::Lifetime) ended; for those who serve.
     pub fn count_ended(&self, reason: CloseReason) {
-        if let Some(counter) = self.ended.get(reason.index()) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.ended.add_one(reason.index());
     }
 
     /// Counts requests that were under way on a connection that was cut; for those who serve.
@@ -100,8 +80,7 @@ impl HandshakeStats {
     /// Connections refused for a reason.
     #[must_use]
     pub fn refused(&self, reason: Reason) -> u64 {
-        let counter = self.refused.get(reason.index());
-        counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
+        self.refused.get(reason.index())
     }
 
     /// Connections refused, by reason; reasons that never occurred are left out.
@@ -115,8 +94,7 @@ impl HandshakeStats {
     /// Connections whose lifetime ended for a reason.
     #[must_use]
     pub fn ended(&self, reason: CloseReason) -> u64 {
-        let counter = self.ended.get(reason.index());
-        counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
+        self.ended.get(reason.index())
     }
 
     /// How often a listener stopped accepting, as no more connections may be open.

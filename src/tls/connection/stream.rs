@@ -9,10 +9,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::context::Peer;
 use crate::live::Live;
-use crate::tls::credentials::verifier::Role;
+use crate::tls::credentials::rustls_verifier::Role;
 use crate::tls::mode::Modes;
 
-use super::lifetime::{HandshakeFacts, Lifetime, Lifetimes};
+use super::facts::HandshakeFacts;
+use super::lifetime::{Lifetime, Lifetimes};
 
 /// A connection after its handshake: TLS of either direction, or plaintext where a port takes it.
 pub struct Stream<S> {
@@ -186,17 +187,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     }
 }
 
+/// Calls the same method of whichever stream there is.
+macro_rules! with_io {
+    ($inner:expr, $io:ident => $call:expr) => {
+        match $inner {
+            Inner::Plain(_, $io) => $call,
+            Inner::Server($io) => $call,
+            Inner::Client($io) => $call,
+        }
+    };
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.inner {
-            Inner::Plain(_, io) => Pin::new(io).poll_write(cx, buf),
-            Inner::Server(tls) => Pin::new(tls).poll_write(cx, buf),
-            Inner::Client(tls) => Pin::new(tls).poll_write(cx, buf),
-        }
+        with_io!(&mut self.inner, io => Pin::new(io).poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -204,35 +212,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.inner {
-            Inner::Plain(_, io) => Pin::new(io).poll_write_vectored(cx, bufs),
-            Inner::Server(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-            Inner::Client(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-        }
+        with_io!(&mut self.inner, io => Pin::new(io).poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.inner {
-            Inner::Plain(_, io) => io.is_write_vectored(),
-            Inner::Server(tls) => tls.is_write_vectored(),
-            Inner::Client(tls) => tls.is_write_vectored(),
-        }
+        with_io!(&self.inner, io => io.is_write_vectored())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.inner {
-            Inner::Plain(_, io) => Pin::new(io).poll_flush(cx),
-            Inner::Server(tls) => Pin::new(tls).poll_flush(cx),
-            Inner::Client(tls) => Pin::new(tls).poll_flush(cx),
-        }
+        with_io!(&mut self.inner, io => Pin::new(io).poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.inner {
-            Inner::Plain(_, io) => Pin::new(io).poll_shutdown(cx),
-            Inner::Server(tls) => Pin::new(tls).poll_shutdown(cx),
-            Inner::Client(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
+        with_io!(&mut self.inner, io => Pin::new(io).poll_shutdown(cx))
     }
 }
 

@@ -1,25 +1,24 @@
 use std::sync::Arc;
 
 use rustls::client::ResolvesClientCert;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, SignatureScheme};
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::identity::SpiffeId;
 use crate::tls::identity::allowed::AllowedIds;
 use crate::tls::identity::bundle::TrustBundles;
 use crate::tls::identity::error::IdentityError;
 use crate::tls::protocol::Protocol;
-use crate::tls::reason::Reason;
+use crate::tls::reason::{Reason, Refusal};
 
-use super::generation::{Generation, without_memory};
+use super::generation::{Generation, client_config};
 use super::in_use::Credentials;
 use super::own_resolver::OwnResolver;
+use super::rustls_verifier::{JudgeChain, Role};
 use super::settings::Settings;
-use super::verifier::{Expected, Verifier, to_rustls};
+use super::verifier::{Expected, Verifier};
 
 /// Ways around what [`Credentials`] keep safe, in the terms of rustls: [`Credentials::danger`].
 #[derive(Debug)]
@@ -80,25 +79,13 @@ impl DangerousCredentials {
         protocol: Protocol,
     ) -> Result<ClientConfig, IdentityError> {
         let settings = credentials.settings();
-        let crypto = &settings.provider.crypto;
-        let current = Arc::new(Current {
+        let current = Current {
             credentials: credentials.clone(),
             allowed,
-            algorithms: crypto.signature_verification_algorithms,
-        });
-        let builder = ClientConfig::builder_with_details(
-            Arc::clone(crypto),
-            Arc::new(settings.clock.clone()),
-        );
-        let mut config = builder
-            .with_protocol_versions(settings.versions())
-            .map_err(|error| IdentityError::new(Reason::Tls, error))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&current) as _)
-            .with_client_cert_resolver(current);
-        without_memory(&mut config);
-        config.alpn_protocols = protocol.alpn().iter().map(|name| name.to_vec()).collect();
-        Ok(config)
+        };
+        let shown = Arc::new(current.clone());
+        client_config(settings, current, shown, protocol.alpn())
+            .map_err(|error| IdentityError::new(Reason::Tls, error))
     }
 }
 
@@ -111,11 +98,10 @@ impl Credentials {
 }
 
 /// The credentials as they are at each handshake.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Current {
     credentials: Credentials,
     allowed: AllowedIds,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ResolvesClientCert for Current {
@@ -129,46 +115,17 @@ impl ResolvesClientCert for Current {
     }
 }
 
-impl ServerCertVerifier for Current {
-    fn verify_server_cert(
+impl JudgeChain for Current {
+    fn verify(
         &self,
-        end_entity: &CertificateDer<'_>,
+        leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        role: Role,
         now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let generation = self.credentials.current().map_err(to_rustls)?;
-        let bundles = Arc::clone(generation.bundles());
+    ) -> Result<SpiffeId, Refusal> {
+        let bundles = Arc::clone(self.credentials.current()?.bundles());
         let expected = Expected::Allowed(self.allowed.clone());
-        Verifier::new(bundles, self.algorithms, expected).verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        )
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        let verifier = Verifier::new(bundles, self.credentials.settings(), expected);
+        verifier.verify(leaf, intermediates, role, now)
     }
 }

@@ -16,8 +16,9 @@ use crate::tls::identity::svid::Identity;
 use crate::tls::reason::{Reason, Refusal};
 
 use super::own_resolver::OwnResolver;
+use super::rustls_verifier::{JudgeChain, Role, RustlsVerifier};
 use super::settings::Settings;
-use super::verifier::{Expected, Role, Verifier};
+use super::verifier::{Expected, Verifier};
 
 /// One identity, made ready for handshakes.
 pub(in crate::tls) struct Generation {
@@ -153,23 +154,9 @@ impl Generation {
         alpn: &[&[u8]],
         settings: &Settings,
     ) -> Result<ClientConfig, rustls::Error> {
-        let crypto = &settings.provider.crypto;
-        let verifier = Verifier::new(
-            Arc::clone(&self.bundles),
-            crypto.signature_verification_algorithms,
-            Expected::Allowed(allowed),
-        );
-        let mut config = ClientConfig::builder_with_details(
-            Arc::clone(crypto),
-            Arc::new(settings.clock.clone()),
-        )
-        .with_protocol_versions(settings.versions())?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(self.to_servers());
-        without_memory(&mut config);
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        Ok(config)
+        let expected = Expected::Allowed(allowed);
+        let verifier = Verifier::new(Arc::clone(&self.bundles), settings, expected);
+        client_config(settings, verifier, self.to_servers(), alpn)
     }
 
     /// What is shown to servers.
@@ -204,17 +191,33 @@ pub(in crate::tls) fn without_memory(config: &mut ClientConfig) {
     config.cert_decompressors = Vec::new();
 }
 
+/// The configuration of a client: `judge` decides about servers, and `shown` is what they see.
+pub(super) fn client_config(
+    settings: &Settings,
+    judge: impl JudgeChain + 'static,
+    shown: Arc<dyn ResolvesClientCert>,
+    alpn: &[&[u8]],
+) -> Result<ClientConfig, rustls::Error> {
+    let crypto = Arc::clone(&settings.provider.crypto);
+    let verifier = RustlsVerifier::new(judge, settings);
+    let mut config = ClientConfig::builder_with_details(crypto, Arc::new(settings.clock.clone()))
+        .with_protocol_versions(settings.versions())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(shown);
+    without_memory(&mut config);
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Ok(config)
+}
+
 fn server_config(
     bundles: &Arc<TrustBundles>,
     shown: Arc<dyn ResolvesServerCert>,
     settings: &Settings,
 ) -> Result<ServerConfig, IdentityError> {
     let crypto = &settings.provider.crypto;
-    let verifier = Verifier::new(
-        Arc::clone(bundles),
-        crypto.signature_verification_algorithms,
-        Expected::Anyone,
-    );
+    let verifier = Verifier::new(Arc::clone(bundles), settings, Expected::Anyone);
+    let verifier = RustlsVerifier::new(verifier, settings);
     let mut config =
         ServerConfig::builder_with_details(Arc::clone(crypto), Arc::new(settings.clock.clone()))
             .with_protocol_versions(settings.versions())
@@ -236,8 +239,7 @@ fn judge_as_peers_will(
     bundles: &Arc<TrustBundles>,
     settings: &Settings,
 ) -> Result<(), Refusal> {
-    let algorithms = settings.provider.crypto.signature_verification_algorithms;
-    let verifier = Verifier::new(Arc::clone(bundles), algorithms, Expected::Anyone);
+    let verifier = Verifier::new(Arc::clone(bundles), settings, Expected::Anyone);
     let (leaf, rest) = chain.split_first().ok_or(Reason::NoCertificate)?;
     for role in [Role::Client, Role::Server] {
         verifier.verify(leaf, rest, role, settings.clock.unix())?;

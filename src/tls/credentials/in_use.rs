@@ -16,8 +16,9 @@ use crate::tls::identity::svid::Identity;
 use crate::tls::reason::{Reason, Refusal};
 
 use super::generation::Generation;
+use super::rustls_verifier::{JudgeChain, Role};
 use super::settings::Settings;
-use super::verifier::{Expected, Role, Verifier};
+use super::verifier::{Expected, Verifier};
 
 /// The identity in use, shared by every acceptor and connector; cheap to clone.
 ///
@@ -173,8 +174,7 @@ impl Credentials {
         role: Role,
     ) -> bool {
         let settings = &self.0.settings;
-        let algorithms = settings.provider.crypto.signature_verification_algorithms;
-        let verifier = Verifier::new(Arc::clone(bundles), algorithms, Expected::Anyone);
+        let verifier = Verifier::new(Arc::clone(bundles), settings, Expected::Anyone);
         chain.split_first().is_some_and(|(leaf, rest)| {
             let verdict = verifier.verify(leaf, rest, role, settings.clock.unix());
             verdict.is_ok()

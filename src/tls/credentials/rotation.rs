@@ -4,10 +4,9 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, sleep};
 
 use crate::error_chain::ErrorChain;
 use crate::tls::identity::svid::Identity;
@@ -15,6 +14,7 @@ use crate::tls::reason::Reason;
 use crate::tls::source::contract::{Source, SourceError};
 
 use super::in_use::Credentials;
+use super::rotation_stats::RotationStats;
 use super::settings::Settings;
 
 /// Keeps [`Credentials`] fresh from a [`Source`].
@@ -137,7 +137,7 @@ impl Rotation {
 fn used(credentials: &Credentials, stats: &RotationStats, is_new: bool) {
     stats.heard();
     if is_new {
-        stats.rotations.fetch_add(1, Ordering::Relaxed);
+        stats.count_rotation();
         let generation = credentials.generation();
         tracing::info!(generation, id = %credentials.spiffe_id(), "identity rotated");
     }
@@ -159,84 +159,6 @@ impl fmt::Debug for Rotation {
         f.debug_struct("Rotation")
             .field("credentials", &self.credentials)
             .finish_non_exhaustive()
-    }
-}
-
-/// What became of the identities that a [`Rotation`] was given.
-#[derive(Debug)]
-pub struct RotationStats {
-    begun: Instant,
-    rotations: AtomicU64,
-    /// The source had nothing to give.
-    unheard: AtomicU64,
-    rejected: [AtomicU64; Reason::ALL.len()],
-    /// Milliseconds from the beginning to the source's last good word.
-    heard: AtomicU64,
-    is_down: AtomicBool,
-}
-
-impl RotationStats {
-    fn begin() -> Self {
-        Self {
-            begun: Instant::now(),
-            rotations: AtomicU64::new(0),
-            unheard: AtomicU64::new(0),
-            rejected: std::array::from_fn(|_| AtomicU64::new(0)),
-            heard: AtomicU64::new(0),
-            is_down: AtomicBool::new(false),
-        }
-    }
-
-    fn heard(&self) {
-        let since = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heard.store(since, Ordering::Relaxed);
-        self.is_down.store(false, Ordering::Relaxed);
-    }
-
-    fn failed(&self, reason: Option<Reason>) {
-        self.is_down.store(true, Ordering::Relaxed);
-        let rejected = reason.and_then(|reason| self.rejected.get(reason.index()));
-        let counter = rejected.unwrap_or(&self.unheard);
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How often another identity was put to use.
-    #[must_use]
-    pub fn rotations(&self) -> u64 {
-        self.rotations.load(Ordering::Relaxed)
-    }
-
-    /// How often the source failed or gave one that cannot be used.
-    #[must_use]
-    pub fn errors(&self) -> u64 {
-        let rejected = Reason::ALL.iter().map(|&reason| self.rejected(reason));
-        self.unheard() + rejected.sum::<u64>()
-    }
-
-    /// How often the source itself failed.
-    #[must_use]
-    pub fn unheard(&self) -> u64 {
-        self.unheard.load(Ordering::Relaxed)
-    }
-
-    /// How often it gave an identity that cannot be used, for a reason.
-    #[must_use]
-    pub fn rejected(&self, reason: Reason) -> u64 {
-        let counter = self.rejected.get(reason.index());
-        counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
-    }
-
-    /// How long ago the source last said something that could be used.
-    #[must_use]
-    pub fn age(&self) -> Duration {
-        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
-        self.begun.elapsed().saturating_sub(heard)
-    }
-
-    /// Whether its last word was an error; the identity in use stays until it ends.
-    #[must_use]
-    pub fn is_down(&self) -> bool {
-        self.is_down.load(Ordering::Relaxed)
     }
 }
 

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::sign::SigningKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, NamedGroup, SupportedProtocolVersion};
@@ -68,6 +68,10 @@ impl Settings {
             Some(domains) => bundles.only(domains),
             None => bundles.clone(),
         }
+    }
+
+    pub(super) fn algorithms(&self) -> WebPkiSupportedAlgorithms {
+        self.provider.crypto.signature_verification_algorithms
     }
 
     pub(in crate::tls) fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {

@@ -1,13 +1,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
-};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth,
     RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
@@ -16,10 +11,12 @@ use webpki::{
 use crate::identity::{SpiffeId, TrustDomain};
 use crate::tls::dates::{Long, On};
 use crate::tls::identity::allowed::{AllowedIds, few};
-use crate::tls::identity::bundle::TrustBundles;
+use crate::tls::identity::bundle::{TrustBundles, UnknownStatus};
 use crate::tls::identity::leaf::{self, Leaf};
 use crate::tls::reason::{Reason, Refusal};
 
+use super::rustls_verifier::{JudgeChain, Role};
+use super::settings::Settings;
 use super::unsigned::{self, Judges};
 
 /// Judges the chain of a peer, in either direction, by SPIFFE's rules.
@@ -43,27 +40,8 @@ pub(super) enum Expected {
     Allowed(AllowedIds),
 }
 
-/// Which side of the handshake the peer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::tls) enum Role {
-    Client,
-    Server,
-}
-
-impl Verifier {
-    pub(in crate::tls) fn new(
-        bundles: Arc<TrustBundles>,
-        algorithms: WebPkiSupportedAlgorithms,
-        expected: Expected,
-    ) -> Self {
-        Self {
-            bundles,
-            algorithms,
-            expected,
-        }
-    }
-
-    pub(super) fn verify(
+impl JudgeChain for Verifier {
+    fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -81,6 +59,20 @@ impl Verifier {
             Err(refusal) if refusal.reason() == Reason::IdNotAllowed => Err(refusal),
             // Whom a refusal was about; not proven when it is one of the chain.
             Err(refusal) => Err(refusal.about(&read.id)),
+        }
+    }
+}
+
+impl Verifier {
+    pub(in crate::tls) fn new(
+        bundles: Arc<TrustBundles>,
+        settings: &Settings,
+        expected: Expected,
+    ) -> Self {
+        Self {
+            bundles,
+            algorithms: settings.algorithms(),
+            expected,
         }
     }
 
@@ -118,8 +110,8 @@ impl Verifier {
             known => known,
         };
         let parsed = EndEntityCert::try_from(leaf).map_err(refusal)?;
-        let verify = |lists: &[&CertRevocationList<'_>], unknown_passes| {
-            let revocation = revocation(lists, unknown_passes);
+        let verify = |lists: &[&CertRevocationList<'_>], unknown| {
+            let revocation = revocation(lists, unknown);
             let path = parsed.verify_for_usage(
                 self.algorithms.all,
                 &anchors,
@@ -132,12 +124,17 @@ impl Verifier {
             path.map(drop)
         };
         let lists: Vec<_> = self.bundles.revoked(domain).iter().collect();
-        verify(&lists, self.bundles.unknown_passes(domain)).map_err(refusal)?;
+        verify(&lists, self.bundles.unknown_status(domain)).map_err(refusal)?;
         // Of several lists of one issuer the path builder asks the first: the others are asked one by one, for what they revoke.
         for (index, list) in lists.iter().enumerate() {
             let mut before = lists.iter().take(index);
             let is_later = before.any(|other| other.issuer() == list.issuer());
-            if is_later && matches!(verify(&[list], true), Err(webpki::Error::CertRevoked)) {
+            if is_later
+                && matches!(
+                    verify(&[list], UnknownStatus::Passes),
+                    Err(webpki::Error::CertRevoked)
+                )
+            {
                 return Err(Reason::Revoked.into());
             }
         }
@@ -158,12 +155,11 @@ fn system_time(time: UnixTime) -> SystemTime {
 /// Every certificate below the root is looked up; unknown and outdated count as revoked unless they pass. No lists: nothing is looked up.
 fn revocation<'a>(
     lists: &'a [&'a CertRevocationList<'a>],
-    unknown_passes: bool,
+    unknown: UnknownStatus,
 ) -> Option<RevocationOptions<'a>> {
-    let (unknown, ended) = if unknown_passes {
-        (UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore)
-    } else {
-        (UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce)
+    let (unknown, ended) = match unknown {
+        UnknownStatus::Passes => (UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore),
+        UnknownStatus::Refused => (UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce),
     };
     let options = RevocationOptionsBuilder::new(lists).ok()?;
     let options = options
@@ -301,88 +297,6 @@ fn another(expected: &str, got: &SpiffeId) -> Refusal {
             "expected {expected}, got {got}: another workload answers at this address, or the id expected there is wrong"
         ),
     )
-}
-
-/// What rustls carries to the caller; the peer sees a bare alert.
-pub(super) fn to_rustls(refusal: Refusal) -> rustls::Error {
-    CertificateError::Other(OtherError(Arc::new(refusal))).into()
-}
-
-impl ClientCertVerifier for Verifier {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        // None: a client that picks its certificate by issuer name would need the hints of every domain.
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verify(end_entity, intermediates, Role::Client, now)
-            .map(|_| ClientCertVerified::assertion())
-            .map_err(to_rustls)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.verify(end_entity, intermediates, Role::Server, now)
-            .map(|_| ServerCertVerified::assertion())
-            .map_err(to_rustls)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }
 
 /// Leaf included. The path builder itself stops at six intermediates.

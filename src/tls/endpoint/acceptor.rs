@@ -11,7 +11,8 @@ use tokio_rustls::StartHandshake;
 
 use crate::context::Peer;
 use crate::live::Live;
-use crate::tls::connection::lifetime::{HandshakeFacts, Lifetimes};
+use crate::tls::connection::facts::HandshakeFacts;
+use crate::tls::connection::lifetime::Lifetimes;
 use crate::tls::connection::silence::{Silent, in_silence};
 use crate::tls::connection::stream::Stream;
 use crate::tls::credentials::in_use::Credentials;
@@ -138,10 +139,9 @@ impl Acceptor {
         if mode() == Mode::Disable {
             return plaintext(&[], stream);
         }
-        let too_slow = |_| HandshakeError::new(Reason::Timeout);
         let mut buffer = [0; CHUNK];
         let first = timeout(self.timeouts.first_byte, stream.read(&mut buffer));
-        let read = in_silence(silent, first).await?.map_err(too_slow)??;
+        let read = in_silence(silent, first).await???;
         // As it is by now: the client may have been silent for long. So below.
         match (buffer.get(..read).unwrap_or_default(), mode()) {
             ([], _) => Err(HandshakeError::new(Reason::Closed)),
@@ -151,9 +151,7 @@ impl Acceptor {
             }
             (hello @ [TLS_HANDSHAKE, ..], _) => {
                 let handshake = self.handshake(stream, hello, mode, silent, turn);
-                let stream = timeout(self.timeouts.handshake, handshake)
-                    .await
-                    .map_err(too_slow)??;
+                let stream = timeout(self.timeouts.handshake, handshake).await??;
                 let peer = handshake::peer(&stream, remote, local)?;
                 if peer.is_tls() {
                     return Ok((stream.with(peer.clone()), peer));
@@ -218,13 +216,7 @@ impl Acceptor {
             return Err(HandshakeError::new(Reason::NoIdentity));
         };
         let generation = credentials.current()?;
-        let facts = HandshakeFacts {
-            credentials: credentials.clone(),
-            not_after: generation.not_after(),
-            generation: generation.generation(),
-            bundles: Arc::clone(generation.bundles()),
-            allowed: None,
-        };
+        let facts = HandshakeFacts::new(credentials, &generation, None);
         Ok((generation.server_config(hello), facts))
     }
 }

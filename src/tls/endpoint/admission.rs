@@ -88,14 +88,17 @@ impl Admission {
         self.forget();
         let source = source.to_canonical();
         let limits = self.limits;
-        let of = self
+        let per_source = self
             .by_source
             .entry(network(source))
             .or_insert_with(|| PerSource::new(limits));
         let is_exempt = self.exempt.iter().any(|range| range.contains(source));
         let counted = match is_exempt {
             true => None,
-            false => Some(Counted::among(&of.silent, limits.silent_per_source)?),
+            false => Some(Counted::among(
+                &per_source.silent,
+                limits.silent_per_source,
+            )?),
         };
         let room = Room {
             open: Arc::clone(open),
@@ -103,7 +106,7 @@ impl Admission {
         };
         let tickets = Tickets {
             all: Arc::clone(&self.all),
-            source: Arc::clone(&of.handshakes),
+            source: Arc::clone(&per_source.handshakes),
         };
         Some((tickets, Silent::new(counted, room)))
     }

@@ -11,7 +11,8 @@ use crate::context::Peer;
 use crate::error_chain::ErrorChain;
 use crate::identity::SpiffeId;
 use crate::log_limit::limited;
-use crate::tls::connection::lifetime::{HandshakeFacts, Lifetimes};
+use crate::tls::connection::facts::HandshakeFacts;
+use crate::tls::connection::lifetime::Lifetimes;
 use crate::tls::connection::stats::HandshakeStats;
 use crate::tls::connection::stream::Stream;
 use crate::tls::credentials::in_use::Credentials;
@@ -19,7 +20,7 @@ use crate::tls::identity::allowed::AllowedIds;
 use crate::tls::protocol::Protocol;
 use crate::tls::reason::{LimitByReason, Reason, Refusal};
 
-use super::handshake::{self, HandshakeError};
+use super::handshake::{self, HandshakeError, connect_tcp};
 
 /// Opens connections to workloads whose identity is known beforehand.
 ///
@@ -92,7 +93,7 @@ impl Connector {
         address: SocketAddr,
         destination: &Destination,
     ) -> Result<(Stream<TcpStream>, Peer), HandshakeError> {
-        let stream = match self.open(address).await {
+        let stream = match connect_tcp(address, self.timeout).await {
             Ok(stream) => stream,
             Err(error) => return Err(self.refused(address, error)),
         };
@@ -102,16 +103,6 @@ impl Connector {
             return Ok((stream, Peer::plaintext(address, local)));
         }
         self.handshake(stream, address, local, destination).await
-    }
-
-    async fn open(&self, address: SocketAddr) -> Result<TcpStream, HandshakeError> {
-        let connecting = timeout(self.timeout, TcpStream::connect(address));
-        let stream = connecting
-            .await
-            .map_err(|_| HandshakeError::new(Reason::Timeout))?
-            .map_err(HandshakeError::unreachable)?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
     }
 
     fn refused(&self, remote: SocketAddr, error: HandshakeError) -> HandshakeError {
@@ -168,16 +159,9 @@ impl Connector {
         let connector = TlsConnector::from(Arc::new(config));
         let connecting = connector.connect(destination.sni.clone(), stream);
         let connecting = timeout(self.timeout, connecting);
-        let stream = connecting
-            .await
-            .map_err(|_| HandshakeError::new(Reason::Timeout))??;
-        let facts = HandshakeFacts {
-            credentials: credentials.clone(),
-            not_after: generation.not_after(),
-            generation: generation.generation(),
-            bundles: Arc::clone(generation.bundles()),
-            allowed: Some(destination.allowed.clone()),
-        };
+        let stream = connecting.await??;
+        let facts =
+            HandshakeFacts::new(credentials, &generation, Some(destination.allowed.clone()));
         let stream = Stream::client(stream, self.lifetimes).with_facts(facts);
         let peer = handshake::peer(&stream, remote, local)?;
         Ok((stream.with(peer.clone()), peer))

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage, ProtocolVersion};
+use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
+use tokio::time::{Duration, timeout};
 
 use crate::context::{Peer, TlsFacts};
 use crate::identity::PeerCertificate;
@@ -33,9 +35,8 @@ impl HandshakeError {
     /// There is not even a TCP connection.
     pub(in crate::tls) fn unreachable(error: io::Error) -> Self {
         Self {
-            refusal: Refusal::new(Reason::Unreachable),
             source: Some(error),
-            is_plaintext: false,
+            ..Self::new(Reason::Unreachable)
         }
     }
 
@@ -65,13 +66,12 @@ impl From<Refusal> for HandshakeError {
 impl From<&rustls::Error> for HandshakeError {
     fn from(error: &rustls::Error) -> Self {
         Self {
-            // All that it says is in the refusal.
-            refusal: refusal(error),
-            source: None,
             is_plaintext: matches!(
                 error,
                 rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)
             ),
+            // The refusal repeats all that the error says, so it is not the source.
+            ..refusal(error).into()
         }
     }
 }
@@ -88,11 +88,16 @@ impl From<io::Error> for HandshakeError {
         match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(tls) => tls.into(),
             None => Self {
-                refusal: Refusal::new(Reason::Closed),
                 source: Some(error),
-                is_plaintext: false,
+                ..Self::new(Reason::Closed)
             },
         }
+    }
+}
+
+impl From<Elapsed> for HandshakeError {
+    fn from(_: Elapsed) -> Self {
+        Self::new(Reason::Timeout)
     }
 }
 
@@ -167,6 +172,17 @@ impl std::error::Error for HandshakeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|error| error as _)
     }
+}
+
+/// Opens a TCP connection within a time limit.
+pub(super) async fn connect_tcp(
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<TcpStream, HandshakeError> {
+    let connecting = timeout(limit, TcpStream::connect(address));
+    let stream = connecting.await?.map_err(HandshakeError::unreachable)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Who is at the other end of a stream whose handshake is done.

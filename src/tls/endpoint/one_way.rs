@@ -16,7 +16,7 @@ use crate::tls::identity::error::IdentityError;
 use crate::tls::protocol::Protocol;
 use crate::tls::reason::{Reason, Refusal};
 
-use super::handshake::HandshakeError;
+use super::handshake::{HandshakeError, connect_tcp};
 
 /// Ordinary TLS to a server outside the mesh: it proves its DNS name, we prove nothing. Cheap to clone.
 ///
@@ -35,13 +35,8 @@ impl OneWayConnector {
     /// error names the line.
     pub fn with_roots(settings: &Settings, pem: &[u8]) -> Result<Self, IdentityError> {
         let mut roots = RootCertStore::empty();
-        let found = read_roots(pem, |root| webpki::anchor_from_trusted_cert(root).is_ok())?;
-        for root in found {
-            roots.add(root).map_err(|_| {
-                let text = "a root cannot be read: give it as its authority gave it out";
-                IdentityError::new(Reason::BadCertificate, text)
-            })?;
-        }
+        // `read_roots` has parsed each of them already, so none is left out here.
+        roots.add_parsable_certificates(read_roots(pem)?);
         if roots.is_empty() {
             let text =
                 "the roots hold no certificate: give each as a -----BEGIN CERTIFICATE----- block";
@@ -108,15 +103,9 @@ impl OneWayConnector {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             Refusal::with(Reason::Tls, "the host is neither a DNS name nor an address")
         })?;
-        let too_slow = |_| HandshakeError::new(Reason::Timeout);
-        let connecting = timeout(self.timeout, TcpStream::connect(address));
-        let stream = connecting.await.map_err(too_slow)?;
-        let stream = stream.map_err(HandshakeError::unreachable)?;
-        stream.set_nodelay(true)?;
+        let stream = connect_tcp(address, self.timeout).await?;
         let connecting = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
-        let stream = timeout(self.timeout, connecting)
-            .await
-            .map_err(too_slow)??;
+        let stream = timeout(self.timeout, connecting).await??;
         Ok(Stream::client(stream, Lifetimes::default()))
     }
 }

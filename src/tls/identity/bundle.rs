@@ -30,8 +30,15 @@ struct TrustBundle {
     revoked: Arc<[CertRevocationList<'static>]>,
     /// The lists as they came, to tell one set from the next.
     revoked_der: Vec<CertificateRevocationListDer<'static>>,
-    /// Whether a certificate passes whose status no list tells.
-    unknown_passes: bool,
+    unknown: UnknownStatus,
+}
+
+/// What happens to a certificate whose status no revocation list tells.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::tls) enum UnknownStatus {
+    #[default]
+    Refused,
+    Passes,
 }
 
 impl TrustBundles {
@@ -76,7 +83,7 @@ impl TrustBundles {
     /// When the text holds no certificate, one that cannot be read as a root, a revocation list, or anything else of which not every byte is
     /// understood (two blocks without a line break between them, a block without its end, one of an unknown kind, …). The error names the line.
     pub fn with_pem(self, trust_domain: TrustDomain, pem: &[u8]) -> Result<Self, IdentityError> {
-        let roots = read_roots(pem, |root| webpki::anchor_from_trusted_cert(root).is_ok())?;
+        let roots = read_roots(pem)?;
         self.with(trust_domain, roots)
             .map_err(|error| error.at(TextLocation::text(ROOTS)))
     }
@@ -94,7 +101,7 @@ impl TrustBundles {
         trust_domain: &TrustDomain,
         pem: &[u8],
     ) -> Result<Self, IdentityError> {
-        self.revoked_with(trust_domain, pem, false)
+        self.revoked_with(trust_domain, pem, UnknownStatus::Refused)
     }
 
     /// As [`with_revoked_pem`](Self::with_revoked_pem), but only what is on a list is refused: a certificate passes when no list is its issuer's, and a
@@ -107,14 +114,14 @@ impl TrustBundles {
         trust_domain: &TrustDomain,
         pem: &[u8],
     ) -> Result<Self, IdentityError> {
-        self.revoked_with(trust_domain, pem, true)
+        self.revoked_with(trust_domain, pem, UnknownStatus::Passes)
     }
 
     fn revoked_with(
         mut self,
         trust_domain: &TrustDomain,
         pem: &[u8],
-        unknown_passes: bool,
+        unknown: UnknownStatus,
     ) -> Result<Self, IdentityError> {
         let wrong = |text: &dyn fmt::Display| {
             IdentityError::new(Reason::Revocation, text).at(TextLocation::text(LISTS))
@@ -137,8 +144,10 @@ impl TrustBundles {
                 return Err(error.at(TextLocation::text(LISTS).line(*line)));
             }
         }
-        bundle.unknown_passes =
-            unknown_passes && (bundle.unknown_passes || bundle.revoked_der.is_empty());
+        // The stricter of two policies holds; without a list there was none yet.
+        if bundle.revoked_der.is_empty() || unknown == UnknownStatus::Refused {
+            bundle.unknown = unknown;
+        }
         bundle
             .revoked_der
             .extend(lists.into_iter().map(|list| list.value));
@@ -189,10 +198,10 @@ impl TrustBundles {
         bundle.map_or(&[], |bundle| &bundle.revoked)
     }
 
-    /// Whether a certificate of the domain passes whose status no list tells.
-    pub(in crate::tls) fn unknown_passes(&self, trust_domain: &TrustDomain) -> bool {
+    /// What happens to a certificate of the domain whose status no list tells.
+    pub(in crate::tls) fn unknown_status(&self, trust_domain: &TrustDomain) -> UnknownStatus {
         let bundle = self.0.get(trust_domain);
-        bundle.is_some_and(|bundle| bundle.unknown_passes)
+        bundle.map_or_else(UnknownStatus::default, |bundle| bundle.unknown)
     }
 
     /// The roots of a trust domain that have ended.
@@ -233,10 +242,10 @@ fn has_ended(end: Option<&SystemTime>, now: SystemTime) -> bool {
 /// The certificates of a PEM text that are to be roots.
 pub(in crate::tls) fn read_roots(
     pem: &[u8],
-    is_root: impl Fn(&CertificateDer<'static>) -> bool,
 ) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let roots = pem::certificates(pem)
         .map_err(|error| IdentityError::pem(Reason::BadCertificate, ROOTS, error))?;
+    let is_root = |root: &CertificateDer<'_>| webpki::anchor_from_trusted_cert(root).is_ok();
     if let Some(bad) = roots.iter().find(|root| !is_root(&root.value)) {
         let error = IdentityError::new(Reason::BadCertificate, NO_ROOT);
         return Err(error.at(TextLocation::text(ROOTS).line(bad.line)));
@@ -248,7 +257,7 @@ impl PartialEq for TrustBundle {
     fn eq(&self, other: &Self) -> bool {
         self.certificates == other.certificates
             && self.revoked_der == other.revoked_der
-            && self.unknown_passes == other.unknown_passes
+            && self.unknown == other.unknown
     }
 }
 

@@ -98,7 +98,10 @@ impl X509Svid {
     ) -> Result<Self, IdentityError> {
         let location = |text, line, file: Option<&Path>| {
             let location = TextLocation::text(text).line(line);
-            file.map_or_else(|| location.clone(), |file| location.clone().file(file))
+            match file {
+                Some(file) => location.file(file),
+                None => location,
+            }
         };
         let locations = Locations {
             leaf: chain

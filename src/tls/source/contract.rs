@@ -93,10 +93,7 @@ impl SourceError {
     /// An error in words, for sources of other kinds. The words must hold nothing of a key.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self {
-            file: None,
-            failure: Failure::Other(text.into(), None),
-        }
+        Failure::Other(text.into(), None).into()
     }
 
     /// As [`new`](Self::new), with the error behind it, which is its `source()`: the words need not repeat
@@ -106,19 +103,13 @@ impl SourceError {
         text: impl Into<String>,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self {
-            file: None,
-            failure: Failure::Other(text.into(), Some(cause.into())),
-        }
+        Failure::Other(text.into(), Some(cause.into())).into()
     }
 
     /// Whoever issued our identity has none for us any more: unlike any other error, this ends the use of the one we hold.
     #[must_use]
     pub fn withdrawn() -> Self {
-        Self {
-            file: None,
-            failure: Failure::Withdrawn,
-        }
+        Failure::Withdrawn.into()
     }
 
     /// Whether it is [`withdrawn`](Self::withdrawn).
@@ -128,10 +119,7 @@ impl SourceError {
     }
 
     pub(in crate::tls) fn panicked() -> Self {
-        Self {
-            file: None,
-            failure: Failure::Panicked,
-        }
+        Failure::Panicked.into()
     }
 
     pub(in crate::tls) fn is_panic(&self) -> bool {
@@ -158,12 +146,18 @@ impl SourceError {
     }
 }
 
-impl From<IdentityError> for SourceError {
-    fn from(error: IdentityError) -> Self {
+impl From<Failure> for SourceError {
+    fn from(failure: Failure) -> Self {
         Self {
             file: None,
-            failure: Failure::Identity(error),
+            failure,
         }
+    }
+}
+
+impl From<IdentityError> for SourceError {
+    fn from(error: IdentityError) -> Self {
+        Failure::Identity(error).into()
     }
 }
 

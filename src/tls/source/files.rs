@@ -39,8 +39,11 @@ pub struct Files {
 struct Revoked {
     trust_domain: TrustDomain,
     file: PathBuf,
-    unknown_passes: bool,
+    /// The method that adds the lists, which says what happens to an unknown status.
+    add: AddLists,
 }
+
+type AddLists = fn(TrustBundles, &TrustDomain, &[u8]) -> Result<TrustBundles, IdentityError>;
 
 /// What was last read, or tried.
 #[derive(Debug)]
@@ -109,26 +112,22 @@ impl Files {
 
     /// Watches a file of revocation lists of a trust domain, which may have several; see [`TrustBundles::with_revoked_pem`].
     #[must_use]
-    pub fn revoked(mut self, trust_domain: TrustDomain, lists: impl Into<PathBuf>) -> Self {
-        self.revoked.push(Revoked {
-            trust_domain,
-            file: lists.into(),
-            unknown_passes: false,
-        });
-        self
+    pub fn revoked(self, trust_domain: TrustDomain, lists: impl Into<PathBuf>) -> Self {
+        self.with_lists(trust_domain, lists.into(), TrustBundles::with_revoked_pem)
     }
 
     /// As [`revoked`](Self::revoked), but only what is on a list is refused; see [`TrustBundles::with_revoked_pem_if_known`].
     #[must_use]
-    pub fn revoked_if_known(
-        mut self,
-        trust_domain: TrustDomain,
-        lists: impl Into<PathBuf>,
-    ) -> Self {
+    pub fn revoked_if_known(self, trust_domain: TrustDomain, lists: impl Into<PathBuf>) -> Self {
+        let add = TrustBundles::with_revoked_pem_if_known;
+        self.with_lists(trust_domain, lists.into(), add)
+    }
+
+    fn with_lists(mut self, trust_domain: TrustDomain, file: PathBuf, add: AddLists) -> Self {
         self.revoked.push(Revoked {
             trust_domain,
-            file: lists.into(),
-            unknown_passes: true,
+            file,
+            add,
         });
         self
     }
@@ -146,14 +145,14 @@ impl Files {
     /// When one cannot be read, is longer than 1 MiB, or does not hold what it should; the error names it, and the line where it is about one.
     pub async fn load(&self) -> Result<Identity, SourceError> {
         self.check_permissions().await?;
-        let of = |file: &Path| {
+        let in_file = |file: &Path| {
             let file = file.to_owned();
             move |error: IdentityError| error.in_file(&file)
         };
         let chain = read(&self.certificates).await?;
-        let chain = read_chain(&chain).map_err(of(&self.certificates))?;
+        let chain = read_chain(&chain).map_err(in_file(&self.certificates))?;
         let key = read(&self.key).await?;
-        let key = read_key(&key).map_err(of(&self.key))?;
+        let key = read_key(&key).map_err(in_file(&self.key))?;
         let files = [&self.certificates, &self.key].map(|file| Some(file.as_path()));
         let svid = X509Svid::from_blocks(chain, key, files)?;
         let mut bundles = TrustBundles::new();
@@ -162,21 +161,11 @@ impl Files {
         for (domain, file) in std::iter::once(own).chain(others) {
             bundles = bundles
                 .with_pem(domain.clone(), &read(file).await?)
-                .map_err(of(file))?;
+                .map_err(in_file(file))?;
         }
-        for Revoked {
-            trust_domain,
-            file,
-            unknown_passes,
-        } in &self.revoked
-        {
-            let pem = read(file).await?;
-            let added = if *unknown_passes {
-                bundles.with_revoked_pem_if_known(trust_domain, &pem)
-            } else {
-                bundles.with_revoked_pem(trust_domain, &pem)
-            };
-            bundles = added.map_err(of(file))?;
+        for list in &self.revoked {
+            let pem = read(&list.file).await?;
+            bundles = (list.add)(bundles, &list.trust_domain, &pem).map_err(in_file(&list.file))?;
         }
         Ok(Identity::new(svid, bundles))
     }
