@@ -44,6 +44,7 @@
 //! ```
 
 mod clock;
+mod closed_set;
 mod connection;
 mod counters;
 mod credentials;

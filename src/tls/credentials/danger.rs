@@ -51,14 +51,13 @@ impl DangerousCredentials {
         resolvers: OwnResolvers,
         settings: Settings,
     ) -> Result<Credentials, IdentityError> {
-        let OwnResolvers {
-            id,
-            bundles,
-            server,
-            client,
-        } = resolvers;
-        let resolver = OwnResolver::new(id, server, client, settings.clone());
-        let first = Generation::resolved(resolver, &bundles, &settings)?;
+        let resolver = OwnResolver {
+            id: resolvers.id,
+            server: resolvers.server,
+            client: resolvers.client,
+            settings: settings.clone(),
+        };
+        let first = Generation::resolved(resolver, &resolvers.bundles, &settings)?;
         Ok(Credentials::from_first(first, settings))
     }
 

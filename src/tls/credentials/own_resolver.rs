@@ -16,27 +16,13 @@ use super::settings::Settings;
 
 /// An application's own way to its certificates and keys, looked at each time: what it yields must be ours, and good now.
 pub(super) struct OwnResolver {
-    id: SpiffeId,
-    server: Arc<dyn ResolvesServerCert>,
-    client: Arc<dyn ResolvesClientCert>,
-    settings: Settings,
+    pub(super) id: SpiffeId,
+    pub(super) server: Arc<dyn ResolvesServerCert>,
+    pub(super) client: Arc<dyn ResolvesClientCert>,
+    pub(super) settings: Settings,
 }
 
 impl OwnResolver {
-    pub(in crate::tls) fn new(
-        id: SpiffeId,
-        server: Arc<dyn ResolvesServerCert>,
-        client: Arc<dyn ResolvesClientCert>,
-        settings: Settings,
-    ) -> Self {
-        Self {
-            id,
-            server,
-            client,
-            settings,
-        }
-    }
-
     pub(in crate::tls) fn id(&self) -> &SpiffeId {
         &self.id
     }

@@ -47,32 +47,28 @@ impl Incoming {
     }
 
     async fn make(self) -> Option<Connection> {
-        let Self {
-            tcp,
-            remote,
-            listening,
-            acceptor,
-            tickets,
-            silent,
-            times,
-            permit,
-            stats,
-        } = self;
-        let mut silent = Some(silent);
-        match handshake(tcp, remote, &acceptor, &mut silent, tickets).await {
+        let mut silent = Some(self.silent);
+        let handshake = handshake(
+            self.tcp,
+            self.remote,
+            &self.acceptor,
+            &mut silent,
+            self.tickets,
+        );
+        match handshake.await {
             Ok((stream, peer)) => {
                 if peer.is_tls() {
-                    stats.count(None);
+                    self.stats.count(None);
                 } else {
-                    stats.count_plaintext();
+                    self.stats.count_plaintext();
                 }
-                let pace = times.map(|times| Pace::new(times, peer.clone()));
-                let connection = Connection::new(stream, peer, permit, stats);
+                let pace = self.times.map(|times| Pace::new(times, peer.clone()));
+                let connection = Connection::new(stream, peer, self.permit, self.stats);
                 Some(connection.silent(silent).in_pace(pace))
             }
             Err(error) => {
-                stats.count(Some(error.reason()));
-                limited!(limit: REFUSED.get(error.reason()), target: "tower_mesh::tls", DEBUG, %remote, local = %listening, reason = %error.reason(), error = %ErrorChain(&error), "connection refused");
+                self.stats.count(Some(error.reason()));
+                limited!(limit: REFUSED.get(error.reason()), target: "tower_mesh::tls", DEBUG, remote = %self.remote, local = %self.listening, reason = %error.reason(), error = %ErrorChain(&error), "connection refused");
                 None
             }
         }
