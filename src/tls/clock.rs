@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
 
-/// The wall clock that certificates are judged by, read again for every judgement.
+/// The wall clock that judges certificates, read for every judgement.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
@@ -16,13 +16,13 @@ impl Clock {
         Self::from_fn(SystemTime::now)
     }
 
-    /// A clock of the caller's.
+    /// The caller's own clock.
     #[must_use]
     pub fn from_fn(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// What time it is.
+    /// The time now.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         (self.0)()

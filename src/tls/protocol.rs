@@ -1,9 +1,10 @@
-/// Which HTTP a connection is meant for.
+/// The version of HTTP that a connection is for.
 ///
-/// Istio's own names go first: a sidecar that also takes plaintext asks only clients that offer them for a certificate.
+/// Istio's own names come first: a sidecar that also takes plaintext asks only clients that offer
+/// them for a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// The server picks; HTTP/1.1 when it picks none.
+    /// The server chooses; HTTP/1.1 when it chooses none.
     #[default]
     Either,
     /// HTTP/1.1.

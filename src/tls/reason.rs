@@ -6,28 +6,30 @@ use crate::log_limit::LogLimit;
 use super::closed_set::closed_set;
 
 closed_set! {
-    /// Why a handshake was refused, an identity not taken, or a connection not made: a closed set, fit for a metric's label.
+    /// Why a handshake was refused, an identity not used, or a connection not made: a closed set,
+    /// fit for a metric's label.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
     pub enum Reason {
         /// No application protocol in common.
         Alpn = "alpn",
         /// The certificate cannot be read.
         BadCertificate = "bad_certificate",
-        /// A DNS name of the leaf has a byte outside `[A-Za-z0-9.*_-]`: a name of another kind in disguise.
+        /// A DNS name of the leaf has a byte outside `[A-Za-z0-9.*_-]`, so it may be another kind
+        /// of name in disguise.
         BadDnsName = "bad_dns_name",
-        /// The handshake's signature does not hold, or one is of a kind that is not accepted (SHA-1, RSA under 2048 bits).
+        /// A signature is wrong, or of a kind that is not accepted (SHA-1, RSA under 2048 bits).
         BadSignature = "bad_signature",
-        /// More certificates than are looked at, or a path too long or too costly to build.
+        /// The chain has too many certificates, or its path is too long or too costly to build.
         ChainTooLong = "chain_too_long",
         /// The connection ended during the handshake.
         Closed = "closed",
-        /// The leaf names its extended key usages, and not both of client and server authentication.
+        /// The leaf's extended key usage lacks client or server authentication.
         ExtendedKeyUsage = "extended_key_usage",
-        /// The certificate has ended.
+        /// The certificate has expired.
         Expired = "expired",
-        /// The client's first message is longer than is read.
+        /// The client's first message is too long.
         HelloTooLong = "hello_too_long",
-        /// A good identity that is not one of those expected.
+        /// A valid identity that is not one of those expected.
         IdNotAllowed = "id_not_allowed",
         /// An intermediate certificate breaks a rule (not a CA, may not sign, path length).
         Intermediate = "intermediate",
@@ -41,19 +43,20 @@ closed_set! {
         NameConstraints = "name_constraints",
         /// The peer showed no certificate.
         NoCertificate = "no_certificate",
-        /// Our own identity was withdrawn, so no handshake is made with it.
+        /// Our own identity was withdrawn, so it makes no handshake.
         NoIdentity = "no_identity",
         /// The leaf has no URI name, or one that is not the SPIFFE id of a workload.
         NoSpiffeId = "no_spiffe_id",
-        /// The certificate has not begun.
+        /// The certificate is not valid yet.
         NotYetValid = "not_yet_valid",
-        /// Our own identity has ended, so no handshake is made with it.
+        /// Our own identity has expired, so it makes no handshake.
         OwnIdentityExpired = "own_identity_expired",
         /// The peer refused us; its alert is in the error.
         PeerRefused = "peer_refused",
         /// Plaintext on a port that takes only mutual TLS.
         PlaintextRefused = "plaintext_refused",
-        /// Whether it is revoked cannot be known: no list of its issuer's, or one that has ended or does not hold.
+        /// The revocation status is unknown: the issuer has no list, or its list has expired or is
+        /// not valid.
         Revocation = "revocation",
         /// Revoked by its issuer.
         Revoked = "revoked",
@@ -61,15 +64,15 @@ closed_set! {
         SanCount = "san_count",
         /// The peer took too long.
         Timeout = "timeout",
-        /// Not TLS as it should be: garbage, no version or cipher in common, …
+        /// The bytes are not valid TLS: garbage, no common version or cipher, …
         Tls = "tls",
         /// Too many handshakes at once.
         TooMany = "too_many",
-        /// Too many connections of one source that have not said anything.
+        /// Too many connections of one source that have sent nothing.
         TooManySilent = "too_many_silent",
         /// The trust domain's bundle does not vouch for the chain.
         UnknownIssuer = "unknown_issuer",
-        /// Nobody takes a TCP connection at the address.
+        /// The TCP connection failed.
         Unreachable = "unreachable",
         /// No bundle is held for the id's trust domain.
         UntrustedDomain = "untrusted_domain",
@@ -77,7 +80,7 @@ closed_set! {
 }
 
 impl Reason {
-    /// What is wrong, and how to put it right, as far as the reason alone tells.
+    /// What is wrong and how to correct it, as far as the reason alone can say.
     fn sentence(self) -> &'static str {
         match self {
             Self::Alpn => {
@@ -165,7 +168,7 @@ impl Reason {
     }
 }
 
-/// A limit of log lines for each reason, so that many of one hide none of another.
+/// A limit on log lines for each reason, so that many lines of one reason hide no other reason.
 #[derive(Debug)]
 pub(super) struct LimitByReason([LogLimit; Reason::ALL.len()]);
 
@@ -180,14 +183,14 @@ impl LimitByReason {
     }
 }
 
-/// Of the connections that are refused.
+/// For connections that are refused.
 pub(super) static REFUSED: LimitByReason = LimitByReason::new();
 
-/// A refusal by one of the rules of this room: the reason, and a sentence that says what is wrong
-/// and how to put it right.
+/// A refusal by a rule of this module: the reason, and a sentence that says what is wrong and how
+/// to correct it.
 ///
-/// `Display` writes the sentence, with the peer's id before it where that is known. It never repeats
-/// bytes of a peer that were not checked to be harmless.
+/// `Display` writes the sentence, after the peer's id if that is known. It never repeats bytes of a
+/// peer that were not checked to be harmless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     reason: Reason,
@@ -212,13 +215,13 @@ impl Refusal {
         }
     }
 
-    /// Says first whom it is about.
+    /// Begins with the peer's id.
     pub(super) fn about(mut self, id: &SpiffeId) -> Self {
         self.about = Some(id.clone());
         self
     }
 
-    /// Which rule refused.
+    /// The rule that refused.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason

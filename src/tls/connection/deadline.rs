@@ -1,3 +1,9 @@
+//! Cuts a connection at the end of its grace period.
+//!
+//! [`Deadline::poll_cut`] is polled before each read and write. It polls the lifetime first: each
+//! notice starts a grace period or shortens the one that runs, and never extends it. Only the first
+//! notice is passed on, so that a connection is counted and drained once.
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,8 +14,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::close::CloseNotice;
 use super::lifetime::Lifetime;
 
-/// When to cut a connection whose server or client cannot be told to end it: its [`Lifetime`], and then what is granted to finish, less once
-/// an identity on it is no longer good.
+/// When to cut a connection that cannot be asked to finish by its server or client: at the end of
+/// the grace period that follows the end of its [`Lifetime`]. The grace period gets shorter when an
+/// identity on the connection stops being valid.
 pub struct Deadline {
     lifetime: NextNotice,
     grace: Option<Pin<Box<Sleep>>>,
@@ -27,10 +34,10 @@ impl Deadline {
         }
     }
 
-    /// Ready when the connection must be cut; tells once that it begins to end.
+    /// Ready when the connection must be cut. Calls `tell` once, when the grace period begins.
     pub fn poll_cut(&mut self, cx: &mut Context<'_>, tell: impl FnOnce(CloseNotice)) -> Poll<()> {
         let mut tell = Some(tell);
-        // It ends twice at most.
+        // A lifetime ends twice at most.
         while let Poll::Ready((ended, lifetime)) = self.lifetime.as_mut().poll(cx) {
             self.lifetime = next_notice(lifetime);
             let cut = Instant::now() + ended.grace;

@@ -7,8 +7,8 @@ use crate::tls::credentials::in_use::Credentials;
 use crate::tls::identity::allowed::AllowedIds;
 use crate::tls::identity::bundle::TrustBundles;
 
-/// What a handshake of the mesh used: our identity, the roots that judged the peer, and the ids that
-/// were allowed to answer.
+/// What a handshake of the mesh used: our identity, the roots that judged the peer, and the ids
+/// that were allowed to answer.
 #[derive(Clone)]
 pub(in crate::tls) struct HandshakeFacts {
     pub(super) credentials: Credentials,

@@ -1,19 +1,20 @@
-/// Where the bytes of an HTTP/2 client stand, after its preface: within which frame (RFC 9113 §4.1).
+/// Follows the bytes of an HTTP/2 client after its preface, frame by frame (RFC 9113 §4.1).
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     head: [u8; HEAD],
-    /// How much of the frame's head has come.
+    /// How many bytes of the frame's head have come.
     came: usize,
-    /// How much of its payload has not.
+    /// How many bytes of its payload have yet to come.
     remaining: usize,
-    /// A frame has come whole.
+    /// The first frame is complete.
     is_open: bool,
-    /// Headers are to be continued.
+    /// A CONTINUATION frame must follow.
     in_headers: bool,
 }
 
 impl Frames {
-    /// Takes the next bytes; whether somewhere in them nothing was under way.
+    /// Takes the next bytes. Returns whether there was a point in them at which nothing was
+    /// incomplete.
     pub(in crate::tls) fn come(&mut self, mut bytes: &[u8]) -> bool {
         let mut rested = false;
         while let [first, rest @ ..] = bytes {
@@ -41,12 +42,12 @@ impl Frames {
         rested
     }
 
-    /// Whether something has begun that is not whole: a frame, or headers.
+    /// Whether a frame, or headers with their continuations, has begun and is incomplete.
     pub(super) fn is_under_way(&self) -> bool {
         !self.is_open || self.in_headers || self.came > 0
     }
 
-    /// Whether that is a piece of a body.
+    /// Whether the incomplete frame is part of a body.
     pub(super) fn is_in_body(&self) -> bool {
         self.is_open && !self.in_headers && self.came == HEAD && self.frame_type() == DATA
     }

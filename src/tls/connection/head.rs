@@ -1,13 +1,14 @@
 /// How far the head of an HTTP/1 request has come.
 ///
-/// It ends where hyper takes it to end, and never before: at an empty line after a line that is not, lines ending in LF or CRLF (RFC 9112 §2.2).
-/// Bytes that hyper refuses end the connection anyway.
+/// The head ends where hyper ends it, and never earlier: at an empty line that follows a line with
+/// text. Lines end in LF or CRLF (RFC 9112 §2.2). Bytes that hyper refuses end the connection
+/// anyway.
 #[derive(Debug, Default)]
 pub(super) struct Head(Progress);
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Progress {
-    /// Nothing but the empty lines that may come before.
+    /// Only empty lines so far, which may precede a request.
     #[default]
     Before,
     Line,
@@ -18,7 +19,7 @@ enum Progress {
 }
 
 impl Head {
-    /// Whether it ends within these bytes, the next ones.
+    /// Takes the next bytes. Returns whether the head ends in them.
     pub(super) fn ends_in(&mut self, bytes: &[u8]) -> bool {
         for &byte in bytes {
             self.0 = match (self.0, byte) {

@@ -16,7 +16,7 @@ use super::silence::Silent;
 use super::stats::HandshakeStats;
 use super::stream::Stream;
 
-/// A connection that a [`Listener`](crate::tls::Listener) accepted: bytes, and who is at the other end.
+/// A connection that a [`Listener`](crate::tls::Listener) accepted: its bytes and its peer.
 ///
 /// It counts against [`Limits::connections`](crate::tls::Limits::connections) until it is dropped.
 #[derive(Debug)]
@@ -25,9 +25,9 @@ pub struct Connection {
     peer: Peer,
     stats: Arc<HandshakeStats>,
     deadline: Option<Deadline>,
-    /// Until the client has said something.
+    /// Until the client has sent something.
     silent: Option<Silent>,
-    /// Where its server watches no clock.
+    /// Where the server itself keeps no time limits.
     pace: Option<Box<Pace>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -50,35 +50,38 @@ impl Connection {
         }
     }
 
-    /// Of a client that has said nothing yet.
+    /// For a client that has sent nothing yet.
     pub(in crate::tls) fn silent(mut self, silent: Option<Silent>) -> Self {
         self.silent = silent;
         self
     }
 
-    /// Cuts itself when its client takes too long.
+    /// The connection cuts itself when its client takes too long.
     pub(in crate::tls) fn in_pace(mut self, pace: Option<Pace>) -> Self {
         self.pace = pace.map(Box::new);
         self
     }
 
-    /// Who is at the other end.
+    /// The other end of the connection.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// Cuts the connection itself once an identity on it is no longer good, a certificate ends that it was made with, or it is plaintext and its port no
-    /// longer takes that: for servers that nobody tells of a [`Lifetime`](crate::tls::Lifetime), such as axum's and tonic's. Rotations and age do
-    /// not end it, as nothing could be finished first.
+    /// The connection cuts itself when an identity on it stops being valid, when a certificate that
+    /// it was made with expires, or when it is plaintext and its port no longer accepts that. This
+    /// is for servers that do not watch a [`Lifetime`](crate::tls::Lifetime), such as axum's and
+    /// tonic's. Rotations and age do not cut it, because such a server could not finish its
+    /// requests first.
     #[must_use]
     pub fn cut_when_no_longer_good(mut self) -> Self {
         self.deadline = Some(Deadline::new(self.stream.lifetime().while_good()));
         self
     }
 
-    /// Its stream, unless the connection is to be cut. Asked before each read and write: who has bytes to read, or reads none while a body is
-    /// full, would otherwise never learn of it.
+    /// The stream, or an error when the connection must be cut. Called before each read and write:
+    /// a client that always has bytes to read, or that reads nothing while a body is full, would
+    /// not notice otherwise.
     fn in_time(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Stream<TcpStream>>> {
         let stats = &self.stats;
         if let Some(deadline) = &mut self.deadline
@@ -102,7 +105,7 @@ impl Connection {
         }
     }
 
-    /// Nothing came for now: ready when the client has had time enough.
+    /// No bytes have come. Ready when the client has used up its time.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(silent) = &mut self.silent
             && silent.poll_over(cx).is_ready()
@@ -144,7 +147,7 @@ impl Connection {
         &self.stream
     }
 
-    /// Where its listener counts.
+    /// The counters of its listener.
     #[must_use]
     pub fn stats(&self) -> &Arc<HandshakeStats> {
         &self.stats

@@ -1,3 +1,21 @@
+//! When a connection must end.
+//!
+//! Why: rustls checks certificates in the handshake alone, so a connection that stays open would
+//! outlive an expired certificate, a removed root, a revocation, or a changed list of ids.
+//!
+//! How: [`Lifetime::ended`] subscribes to replacements of our identity before its first look, so
+//! that none is lost between a look and the wait that follows. Each look asks two questions, in
+//! this order. Must the connection end, because an identity on it is no longer valid? Then the grace
+//! period is short ([`Lifetimes::cut`]). Should it end, because of its age or because our identity
+//! was replaced? Then it is long ([`Lifetimes::drain`]). It then waits for the first of these: a
+//! replacement, the maximum age, the moment at which a certificate is about to expire, and the next
+//! look at what sends no notice: the wall clock (60 s), a list of ids (1 s), a port's mode (2 s).
+//!
+//! A replacement alone never makes a connection invalid. The peer's chain is judged again by the new
+//! roots: if they refuse it, the reason is [`CloseReason::PeerUntrusted`], otherwise
+//! [`CloseReason::Rotated`]. A lifetime gives at most two notices: one while both identities are
+//! valid, and one when they are not.
+
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
@@ -18,16 +36,19 @@ use crate::tls::mode::{Mode, Modes};
 use super::close::{CloseNotice, CloseReason};
 use super::facts::HandshakeFacts;
 
-/// How long connections go on, and how long what is under way on them may take to finish.
+/// How long connections last, and how long their requests may take to finish when they end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lifetimes {
-    /// The age at which a connection ends, a tenth more or less, so that those made together do not end together. An hour by default.
+    /// The age at which a connection ends, give or take a tenth, so that connections made together
+    /// do not end together. 1 hour by default.
     pub max_age: Duration,
-    /// For a connection that ends of age, or because we have another certificate or other roots by now; 30 s by default.
+    /// The grace period after the maximum age, and after a rotation of our certificate or roots. 30
+    /// s by default.
     pub drain: Duration,
-    /// For a connection with an identity that is no longer good, on either side; 4 s by default, so that all is over within five. An end that
-    /// is foreseen, that of a certificate, begins this much earlier.
+    /// The grace period when an identity on either side is no longer valid. 4 s by default, so that
+    /// the connection is closed within 5 s. When a certificate is about to expire, the grace period
+    /// begins this long before.
     pub cut: Duration,
 }
 
@@ -41,10 +62,11 @@ impl Default for Lifetimes {
     }
 }
 
-/// How long a connection may go on, whatever is spoken on it.
+/// How long a connection may go on, whatever protocol it carries.
 ///
-/// Who serves or keeps a connection awaits [`ended`](Self::ended) beside it. Then the connection takes no new request, finishes those it
-/// has, and closes: an identity, a root or a certificate that is no longer good is soon used nowhere.
+/// A server or client awaits [`ended`](Self::ended) while it uses the connection. Then the
+/// connection takes no new request, finishes those in progress, and closes. So an identity, a root
+/// or a certificate that is no longer valid soon goes out of use.
 ///
 /// ```no_run
 /// # async fn serve(mut listener: tower_mesh::tls::Listener) {
@@ -58,11 +80,11 @@ impl Default for Lifetimes {
 pub struct Lifetime {
     until: Instant,
     while_good: bool,
-    /// It has ended as it must, and there is no worse.
+    /// The last notice was given: no reason is stronger than that one.
     is_over: bool,
     lifetimes: Lifetimes,
     tls: Option<Mutual>,
-    /// Of a plaintext connection, the port that must go on taking such.
+    /// For a plaintext connection: the port that it was accepted on, and the modes.
     port: Option<(Live<Modes>, u16)>,
 }
 
@@ -71,14 +93,15 @@ struct Mutual {
     role: Role,
     chain: Vec<CertificateDer<'static>>,
     peer: Peer,
-    /// How long before the end of the peer's certificate, and of ours, the connection begins to end.
+    /// How long before the peer's certificate expires, and before ours does, the connection begins
+    /// to end.
     ahead: [Duration; 2],
-    /// Our identity was replaced since.
+    /// Our identity was replaced since the handshake.
     rotated: bool,
 }
 
 impl Lifetime {
-    /// Of a connection without two identities, which only ages.
+    /// For a connection without two identities, which ends by age alone.
     pub(super) fn new(lifetimes: Lifetimes) -> Self {
         Self {
             until: Instant::now() + jitter(lifetimes.max_age, 10),
@@ -94,7 +117,7 @@ impl Lifetime {
         }
     }
 
-    /// Of a plaintext connection to a port whose mode may come to be STRICT.
+    /// For a plaintext connection to a port whose mode may become STRICT.
     pub(super) fn for_port(lifetimes: Lifetimes, modes: Live<Modes>, port: u16) -> Self {
         Self {
             port: Some((modes, port)),
@@ -102,7 +125,7 @@ impl Lifetime {
         }
     }
 
-    /// Of a connection with this peer, which in this role showed this chain.
+    /// For a connection whose peer had this role and showed this chain.
     pub(super) fn for_mutual(
         lifetimes: Lifetimes,
         facts: HandshakeFacts,
@@ -133,24 +156,26 @@ impl Lifetime {
         }
     }
 
-    /// Goes on through age and rotations: ends only when an identity on either side is no longer good. For connections of a server that cannot
-    /// be told to let a connection finish, so that each end costs it requests.
+    /// Ignores age and rotations: the connection ends only when an identity on either side is no
+    /// longer valid. For servers that cannot finish the requests of a single connection, so that
+    /// each early end would fail requests.
     #[must_use]
     pub fn while_good(mut self) -> Self {
         self.while_good = true;
         self
     }
 
-    /// Resolves when the connection should end, and says why.
+    /// Resolves when the connection should end, with the reason.
     ///
-    /// May be awaited again while the connection ends: of age, or as we have another certificate, both identities on it are still good, and it
-    /// then resolves once more when one no longer is. After any other end it never does.
+    /// May be awaited again while the connection ends. After an end by age or rotation both
+    /// identities are still valid, and it resolves once more if one stops being valid. After any
+    /// other end it never resolves again.
     pub async fn ended(&mut self) -> CloseNotice {
         if self.is_over {
             return pending().await;
         }
         let tls = self.tls.as_ref();
-        // Before the first look, so that nothing is missed between.
+        // Subscribes before the first look, so that no replacement is missed in between.
         let mut replaced = tls.map(|tls| tls.facts.credentials.subscribe());
         loop {
             let now = Instant::now();
@@ -174,14 +199,14 @@ impl Lifetime {
         }
     }
 
-    /// What is under way may take so long to finish, and no certificate is outlived by that.
+    /// The grace period is cut short when one of the connection's certificates expires first.
     fn end(&self, reason: CloseReason, grace: Duration) -> CloseNotice {
         let left = self.tls.as_ref().map(Mutual::time_left);
         let grace = left.map_or(grace, |left| grace.min(left));
         CloseNotice { reason, grace }
     }
 
-    /// Why the connection must end.
+    /// The reason why the connection must end, if there is one.
     fn no_longer_good(&mut self) -> Option<CloseReason> {
         if let Some((modes, port)) = &self.port
             && modes.load().for_port(*port) == Mode::Strict
@@ -191,7 +216,7 @@ impl Lifetime {
         self.tls.as_mut()?.no_longer_good()
     }
 
-    /// Why the connection should end, good as it is.
+    /// The reason why a connection should end whose identities are valid, if there is one.
     fn outlived(&self, now: Instant) -> Option<CloseReason> {
         let rotated = self.tls.as_ref().is_some_and(|tls| tls.rotated);
         match (self.while_good, now >= self.until) {
@@ -201,10 +226,10 @@ impl Lifetime {
         }
     }
 
-    /// When to look next.
+    /// How long to wait before the next look.
     fn look(&self) -> Duration {
         match (&self.tls, &self.port) {
-            // The wall clock may jump, so it is looked at every now and then.
+            // Looks again every now and then, because the wall clock may jump.
             (Some(tls), _) => tls.remaining().min(tls.look()),
             (None, Some(_)) => LOOK_AT_MODE,
             (None, None) => FOREVER,
@@ -212,17 +237,17 @@ impl Lifetime {
     }
 }
 
-/// Resolves when the identity was replaced, where there is one.
+/// Resolves when the identity is replaced; never resolves where there is none.
 async fn changed(replaced: &mut Option<Replaced>) {
     match replaced {
-        // Who waits holds the credentials, so it is never an error.
+        // The caller holds the credentials, so the sender is alive and this is never an error.
         Some(replaced) => drop(replaced.changed().await),
         None => pending().await,
     }
 }
 
 impl Mutual {
-    /// Why the connection must end.
+    /// The reason why the connection must end, if there is one.
     fn no_longer_good(&mut self) -> Option<CloseReason> {
         let credentials = &self.facts.credentials;
         let now = credentials.settings().clock.now();
@@ -239,7 +264,8 @@ impl Mutual {
             if !self.would_let_in(&held) {
                 return Some(CloseReason::PeerUntrusted);
             }
-            // Of the generation that was judged: one that came since is seen as another.
+            // Takes the number of the generation that was judged: one that came since has another
+            // number, and is judged next.
             self.facts.generation = held.generation();
             self.facts.bundles = Arc::clone(held.bundles());
             self.rotated = true;
@@ -254,20 +280,21 @@ impl Mutual {
         (!allowed).then_some(CloseReason::PeerNotAccepted)
     }
 
-    /// We have another identity or other roots: would the peer still be let in?
+    /// Whether the peer would still be let in, now that we hold another identity or other roots.
     fn would_let_in(&self, held: &Snapshot<Generation>) -> bool {
         let credentials = &self.facts.credentials;
         **held.bundles() == *self.facts.bundles
             || credentials.vouches_for(held.bundles(), &self.chain, self.role)
     }
 
-    /// When the first of the certificates ends that we show: the connection's own, and what we hold by now.
+    /// When the first of our certificates expires: the one that the connection was made with, or
+    /// the one that we hold now.
     fn own_not_after(&self) -> SystemTime {
         let held = self.facts.credentials.not_after();
         self.facts.not_after.min(held)
     }
 
-    /// Until the first of both sides' certificates ends.
+    /// The time until the first certificate of either side expires.
     fn time_left(&self) -> Duration {
         let now = self.facts.credentials.settings().clock.now();
         let own = self.own_not_after();
@@ -275,7 +302,7 @@ impl Mutual {
         first.duration_since(now).unwrap_or_default()
     }
 
-    /// Until the first of both sides' certificates is about to end.
+    /// The time until the connection begins to end because a certificate of either side expires.
     fn remaining(&self) -> Duration {
         let now = self.facts.credentials.settings().clock.now();
         let left = |not_after: SystemTime, ahead| {
@@ -285,7 +312,7 @@ impl Mutual {
         let [peers, own] = self.ahead;
         let own = left(self.own_not_after(), own);
         let first = not_after(&self.peer).map(|not_after| left(not_after, peers));
-        // Timers tell whole milliseconds, certificates whole seconds.
+        // Timers count whole milliseconds, certificates whole seconds.
         first.map_or(own, |peer| peer.min(own)) + Duration::from_millis(1)
     }
 

@@ -10,26 +10,32 @@ use crate::context::Peer;
 use super::frames::Frames;
 use super::head::Head;
 
-/// How long a client of HTTP may take, on the connections of a [`Listener`](crate::tls::Listener) whose server watches no clock (security rule
-///
+/// Time limits for HTTP clients, on the connections of a [`Listener`](crate::tls::Listener) whose
+/// server keeps none (security rule R-01).
 ///
-/// The connection itself keeps these times: it ends in an error of kind [`TimedOut`](io::ErrorKind::TimedOut) where one is over. When a request
-/// begins and ends it is told by the peer's [`Activity`](crate::context::Activity), of which a mesh's guard speaks.
+/// The connection itself keeps these limits. When one is exceeded, reads and writes fail with an
+/// error of kind [`TimedOut`](io::ErrorKind::TimedOut). The peer's
+/// [`Activity`](crate::context::Activity) shows when a request begins and ends; a mesh's guard
+/// updates it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpTimes {
-    /// From the end of the handshake to the end of HTTP/1's first head, or to HTTP/2's first frame; from the first byte of every other head of
-    /// HTTP/1 to its last; and of an HTTP/2 frame, but for the body of a request that is under way; headers
-    /// with their continuations are one. 10 s by default.
+    /// For HTTP/1: from the end of the handshake to the end of the first head, and from the first
+    /// byte of any later head to its last. For HTTP/2: from the end of the handshake to the first
+    /// frame, and from the first byte of any frame to its last, where headers and their
+    /// continuations count as one frame, and frames that carry the body of a request in progress do
+    /// not count. 10 s by default.
     pub head: Duration,
     /// Between two requests of an HTTP/1 connection; 60 s by default.
     pub idle: Duration,
-    /// Between two pieces of a request's body that the application waits for; 30 s by default. Kept by a mesh's guard.
+    /// Between two pieces of a request's body that the application waits for; 30 s by default. A
+    /// mesh's guard keeps this limit.
     pub body_idle: Duration,
-    /// For an HTTP/2 client to say something, while it asks for nothing; 40 s by default. It has at least [`head`](Self::head) after an answer;
-    /// where no request was told of yet, each piece of an answer gives it this time again.
+    /// For an HTTP/2 client without a request to send something; 40 s by default. After an answer
+    /// the client has at least [`head`](Self::head). Where no guard reports requests, each piece of
+    /// an answer renews this time.
     pub silence: Duration,
-    /// For the client to take what is to be sent; 60 s by default.
+    /// For the client to take bytes that are ready to be sent; 60 s by default.
     pub stalled: Duration,
 }
 
@@ -45,38 +51,39 @@ impl Default for HttpTimes {
     }
 }
 
-/// Whether the client of one connection goes on in time, as its bytes and its [`Activity`](crate::context::Activity) tell.
+/// Whether the client of one connection keeps its time limits, by its bytes and its
+/// [`Activity`](crate::context::Activity).
 #[derive(Debug)]
 pub(in crate::tls) struct Pace {
     times: HttpTimes,
     peer: Peer,
     phase: Phase,
-    /// When the head, or the frame, began that has not come whole.
+    /// When the head or frame that is incomplete began.
     since: Option<Instant>,
-    /// When a byte last came, and when one last went.
+    /// When the last byte came, and when the last one was sent.
     heard: Instant,
     wrote: Instant,
-    /// When requests were last seen to have ended: their answers may still be on their way.
+    /// When requests were last seen to have ended. Their answers may still be on their way.
     ended: Instant,
-    /// How many requests had begun at the last look, and whether one was open.
+    /// At the last look: how many requests had begun, and whether one was open.
     seen: (u32, bool),
-    /// Looks at the times again, at the latest when the next one is over.
+    /// Wakes the connection for the next look, at the latest when the next limit is reached.
     look: Option<Pin<Box<Sleep>>>,
-    /// For the client to take something.
+    /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// It is not told yet which version is spoken: what HTTP/2's preface still lacks.
+    /// The version is unknown; holds the part of HTTP/2's preface that has not come yet.
     Opening(&'static [u8]),
-    /// How far the head has come, and how many requests had begun before it.
+    /// The progress of the head, and how many requests had begun before it.
     Http1(Head, u32),
     Http2(Frames),
 }
 
 impl Pace {
-    /// Of a connection that begins now.
+    /// For a connection that begins now.
     pub(in crate::tls) fn new(times: HttpTimes, peer: Peer) -> Self {
         let now = Instant::now();
         peer.activity().bound_bodies(times.body_idle);
@@ -94,7 +101,7 @@ impl Pace {
         }
     }
 
-    /// Bytes came from the client.
+    /// Takes bytes that came from the client.
     pub(in crate::tls) fn heard(&mut self, bytes: &[u8]) {
         let now = Instant::now();
         self.heard = now;
@@ -125,7 +132,7 @@ impl Pace {
         };
         let activity = self.peer.activity();
         if activity.begun() != *before {
-            // A request has begun since, so that its head was whole.
+            // A request has begun since, so its head was complete.
             self.since = None;
             if activity.open() > 0 {
                 return;
@@ -152,7 +159,7 @@ impl Pace {
         }
     }
 
-    /// Nothing more came for now: ready when the client has had time enough.
+    /// No more bytes have come. Ready when the client has used up its time.
     pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = Instant::now();
@@ -160,10 +167,11 @@ impl Pace {
             if limit.is_some_and(|limit| limit <= now) {
                 return Poll::Ready(());
             }
-            // Also while there is no limit: on HTTP/2 nobody wakes the connection when a request has ended.
+            // Looks again even without a limit: on HTTP/2 the end of a request wakes no task that
+            // would look.
             let next = limit.unwrap_or(now + AGAIN).min(now + AGAIN);
             let look = self.look.get_or_insert_with(|| Box::pin(sleep_until(next)));
-            // One that is early does no harm, and need not be moved with every request.
+            // A timer that fires early does no harm, and this avoids a reset for every request.
             if look.is_elapsed() || next < look.deadline() {
                 look.as_mut().reset(next);
             }
@@ -171,7 +179,7 @@ impl Pace {
         }
     }
 
-    /// When the client will have had time enough; `None` while it has all the time it wants.
+    /// When the client's time will be used up; `None` while it has no limit.
     fn limit(&mut self, now: Instant) -> Option<Instant> {
         let activity = self.peer.activity();
         let (begun, is_open) = (activity.begun(), activity.open() > 0);
@@ -187,25 +195,26 @@ impl Pace {
         } = self.times;
         match self.phase {
             Phase::Http1(_, before) if begun != before => {
-                // Its head was whole.
+                // The head was complete.
                 self.since = None;
                 if is_open {
                     return None;
                 }
                 let last = self.heard.max(self.wrote).checked_add(idle)?;
-                // An end may be seen late, and is no more than what lets its answer go.
+                // The end may be noticed late, and the answer may still be on its way.
                 Some(last.max(self.ended.checked_add(head)?))
             }
             Phase::Opening(_) | Phase::Http1(..) => self.since?.checked_add(head),
             Phase::Http2(ref frames) => match self.since {
-                // What a request sends of its body is bounded with the body.
+                // The guard bounds the body of a request in progress.
                 Some(_) if frames.is_in_body() && is_open => None,
-                // Of a request that has ended, what is on its way has its time from then.
+                // After the end of a request, the rest of its body has the time of a head.
                 Some(since) if frames.is_in_body() => since.max(self.ended).checked_add(head),
                 Some(since) => since.checked_add(head),
                 None if is_open => None,
                 None => {
-                    // Where nobody tells of requests, an answer that goes on is all that shows of them.
+                    // Where no guard reports requests, only the bytes of an answer show that one is
+                    // in progress.
                     let more = if begun == 0 { silence } else { head };
                     let answered = self.wrote.checked_add(more)?;
                     let answered = answered.max(self.ended.checked_add(head)?);
@@ -215,7 +224,7 @@ impl Pace {
         }
     }
 
-    /// Something was to be written: an error once the client has taken nothing for too long.
+    /// Passes on the result of a write; an error once the client has taken nothing for too long.
     pub(in crate::tls) fn written<R>(
         &mut self,
         polled: Poll<io::Result<R>>,
@@ -233,7 +242,7 @@ impl Pace {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Bytes went to the client.
+    /// Notes that bytes went to the client.
     pub(in crate::tls) fn wrote(&mut self) {
         self.wrote = Instant::now();
     }
@@ -241,5 +250,5 @@ impl Pace {
 
 /// RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How often a connection is looked at that nothing else wakes.
+/// How often to look at a connection that no other event wakes.
 const AGAIN: Duration = Duration::from_secs(30);

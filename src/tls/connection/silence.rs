@@ -9,19 +9,19 @@ use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use crate::tls::reason::{Reason, Refusal};
 
-/// One connection of a client that has said nothing, or half a hello, until this is dropped: one of its source's, that may take its time
-/// while there is room for others.
+/// A connection whose client has sent nothing, or only part of a hello. It counts for its source
+/// until this is dropped. Its client has more time, the more room there is for other connections.
 #[derive(Debug)]
 pub(in crate::tls) struct Silent {
-    /// Where it counts; of a load balancer nowhere.
+    /// The count of its source; `None` for a load balancer.
     counted: Option<Counted>,
     room: Room,
     begun: Instant,
-    /// Looks at the room again.
+    /// Wakes the connection to look at the room again.
     look: Option<Pin<Box<Sleep>>>,
 }
 
-/// The connections that may be open at once, and how many that is.
+/// The connections that may be open at once, and their number.
 #[derive(Clone, Debug)]
 pub(in crate::tls) struct Room {
     pub(in crate::tls) open: Arc<Semaphore>,
@@ -29,7 +29,8 @@ pub(in crate::tls) struct Room {
 }
 
 impl Room {
-    /// How long a client may be silent, once fewer than half of the places are free: the shorter, the fewer there are.
+    /// How long a client may be silent when fewer than half of the places are free: the fewer are
+    /// free, the shorter. `None` without a limit.
     fn patience(&self) -> Option<Duration> {
         let free = self.open.available_permits().saturating_mul(2);
         let share = (free < self.most).then(|| free as f64 / self.most as f64)?;
@@ -37,15 +38,15 @@ impl Room {
     }
 }
 
-/// One among the silent connections of a source.
+/// One of the silent connections of a source.
 #[derive(Debug)]
 pub(in crate::tls) struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
-    /// One more, unless there are so many already.
+    /// Adds one, unless there are `most` already.
     pub(in crate::tls) fn among(silent: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
         let counted = Self(Arc::clone(silent));
-        // One too many takes itself back as it is dropped.
+        // If this is one too many, its drop subtracts it again.
         (silent.fetch_add(1, Ordering::Relaxed) < most).then_some(counted)
     }
 }
@@ -66,7 +67,7 @@ impl Silent {
         }
     }
 
-    /// Ready when others need its room.
+    /// Ready when other connections need the room.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let patience = self.room.patience();
@@ -81,7 +82,7 @@ impl Silent {
     }
 }
 
-/// Waits for what a client says, while it may be silent.
+/// Waits for the client while it may be silent.
 pub(in crate::tls) async fn in_silence<F: Future>(
     silent: &mut Option<Silent>,
     said: F,
@@ -101,7 +102,7 @@ pub(in crate::tls) async fn in_silence<F: Future>(
 
 /// With half of the places free.
 const LONGEST: Duration = Duration::from_secs(10);
-/// With none: what a client far away needs on a bad line.
+/// With no place free: enough for a distant client on a bad line.
 const SHORTEST: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(1);
 

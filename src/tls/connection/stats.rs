@@ -5,7 +5,8 @@ use crate::tls::reason::Reason;
 
 use super::close::CloseReason;
 
-/// What became of the handshakes of a listener or a connector, and of the connections that came of them: counters, read for metrics.
+/// Counts the handshakes of a listener or a connector, and the connections that they made, for
+/// metrics.
 #[derive(Debug, Default)]
 pub struct HandshakeStats {
     handshakes: AtomicU64,
@@ -30,22 +31,23 @@ impl HandshakeStats {
         self.plaintext.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection that was accepted or made, and is gone.
+    /// Counts a connection that was accepted or made, and has closed.
     pub(super) fn count_closed(&self) {
         self.closed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection whose [`Lifetime`](crate::tls::Lifetime) ended; for those who serve.
+    /// Counts a connection whose [`Lifetime`](crate::tls::Lifetime) ended. Servers and clients call
+    /// it.
     pub fn count_ended(&self, reason: CloseReason) {
         self.ended.add_one(reason.index());
     }
 
-    /// Counts requests that were under way on a connection that was cut; for those who serve.
+    /// Counts requests in progress on a connection that was cut. Servers call it.
     pub fn count_cut(&self, requests: usize) {
         self.cut.fetch_add(requests as u64, Ordering::Relaxed);
     }
 
-    /// Requests that were under way on connections that were cut.
+    /// Requests that were in progress on connections that were cut.
     #[must_use]
     pub fn cut(&self) -> u64 {
         self.cut.load(Ordering::Relaxed)
@@ -57,13 +59,13 @@ impl HandshakeStats {
         self.handshakes() + self.plaintext()
     }
 
-    /// Those of them that speak TLS.
+    /// The accepted connections that speak TLS.
     #[must_use]
     pub fn handshakes(&self) -> u64 {
         self.handshakes.load(Ordering::Relaxed)
     }
 
-    /// Those of them that are plaintext, or the application's own TLS, which is no business of the mesh's.
+    /// The accepted connections that are plaintext, or speak the application's own TLS.
     #[must_use]
     pub fn plaintext(&self) -> u64 {
         self.plaintext.load(Ordering::Relaxed)
@@ -72,7 +74,7 @@ impl HandshakeStats {
     /// Connections that a listener accepted and that are still open.
     #[must_use]
     pub fn open(&self) -> u64 {
-        // Closed is read first: what closes meanwhile was accepted before.
+        // Reads `closed` first: a connection that closes meanwhile was accepted before.
         let closed = self.closed.load(Ordering::Relaxed);
         self.accepted().saturating_sub(closed)
     }
@@ -97,13 +99,13 @@ impl HandshakeStats {
         self.ended.get(reason.index())
     }
 
-    /// How often a listener stopped accepting, as no more connections may be open.
+    /// How often a listener stopped accepting because no more connections could be open.
     #[must_use]
     pub fn full(&self) -> u64 {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// How often the socket itself failed, mostly for want of file descriptors.
+    /// How often the socket itself failed, mostly for lack of file descriptors.
     #[must_use]
     pub fn accept_errors(&self) -> u64 {
         self.accept_errors.load(Ordering::Relaxed)

@@ -18,17 +18,17 @@ use super::lifetime::{Lifetime, Lifetimes};
 /// A connection after its handshake: TLS of either direction, or plaintext where a port takes it.
 pub struct Stream<S> {
     inner: Inner<S>,
-    /// With which identity of ours; none where we showed none.
+    /// What the handshake used; `None` where we showed no identity.
     facts: Option<HandshakeFacts>,
-    /// Of a connection without identities, the port that it was accepted on.
+    /// For a connection without identities: the port that it was accepted on, and the modes.
     port: Option<(Live<Modes>, u16)>,
     lifetimes: Lifetimes,
-    /// Who is at the other end, once that was read from the certificate.
+    /// The peer, once its certificate was read.
     peer: Option<Peer>,
 }
 
 enum Inner<S> {
-    /// What was read while the first byte was awaited, then the rest.
+    /// The bytes that were read to find the protocol, then the stream.
     Plain(Box<[u8]>, S),
     // The TLS state is a kilobyte: boxed, so that a plaintext stream is not.
     Server(Box<tokio_rustls::server::TlsStream<S>>),
@@ -43,13 +43,13 @@ impl<S> Stream<S> {
         }
     }
 
-    /// Bytes as they are, to or from somebody who is not of the mesh.
+    /// A stream without TLS, to or from a peer outside the mesh.
     #[must_use]
     pub fn unprotected(io: S) -> Self {
         Self::plaintext(&[], io, Lifetimes::default())
     }
 
-    /// For as long as this port takes connections without identities.
+    /// The connection may last while this port accepts connections without identities.
     pub(in crate::tls) fn while_taken(mut self, modes: Live<Modes>, port: u16) -> Self {
         self.port = Some((modes, port));
         self
@@ -75,7 +75,7 @@ impl<S> Stream<S> {
         }
     }
 
-    /// Mutual: each side has shown who it is.
+    /// Marks the stream as mutual TLS: each side has proven its identity.
     pub(in crate::tls) fn with_facts(mut self, facts: HandshakeFacts) -> Self {
         self.facts = Some(facts);
         self
@@ -134,7 +134,8 @@ impl<S> Stream<S> {
         }
     }
 
-    /// What the handshake of the mesh settled; `None` on plaintext, and on TLS that is the application's own.
+    /// What the handshake of the mesh agreed on; `None` for plaintext and for the application's own
+    /// TLS.
     pub(in crate::tls) fn mutual(&self) -> Option<&CommonState> {
         self.facts.as_ref().and_then(|_| self.tls())
     }

@@ -20,32 +20,35 @@ use super::rustls_verifier::{JudgeChain, Role};
 use super::settings::Settings;
 use super::verifier::{Expected, Verifier};
 
-/// Ways around what [`Credentials`] keep safe, in the terms of rustls: [`Credentials::danger`].
+/// Ways around the rules of [`Credentials`], in the terms of rustls: [`Credentials::danger`].
 #[derive(Debug)]
 pub struct DangerousCredentials(());
 
 /// An application's own rustls resolvers as its identity.
 #[derive(Clone, Debug)]
 pub struct OwnResolvers {
-    /// Whose certificates they give; any other is not shown.
+    /// The id that their certificates must have; any other certificate is not shown.
     pub id: SpiffeId,
-    /// The roots that peers are judged by.
+    /// The roots that judge peers.
     pub bundles: TrustBundles,
-    /// What clients are shown.
+    /// The certificate that clients see.
     pub server: Arc<dyn ResolvesServerCert>,
-    /// What servers are shown.
+    /// The certificate that servers see.
     pub client: Arc<dyn ResolvesClientCert>,
 }
 
 impl DangerousCredentials {
-    /// An identity from resolvers of the application's, for keys that cannot leave a hardware module, say.
+    /// An identity from the application's own resolvers, for example for keys that cannot leave a
+    /// hardware module.
     ///
-    /// They are asked in each handshake and must not block. A certificate of another id, or one that has ended, is not shown. What is
-    /// lost: nobody checks that key and certificate belong together and that peers would accept the chain before it is shown, and
-    /// connections do not end when the resolvers change their mind, only with their certificate.
+    /// Each handshake calls the resolvers, which must not block. A certificate of another id, or
+    /// one that has expired, is not shown. You lose three checks: that key and certificate belong
+    /// together, that peers would accept the chain before it is shown, and that connections end
+    /// when the resolvers change their answer. Connections end only when their certificate expires.
     ///
     /// # Errors
-    /// When they give no certificate now, another id's, or one that the bundles do not vouch for.
+    /// When the resolvers return no certificate now, or one of another id, or one that the bundles
+    /// do not vouch for.
     pub fn resolved_by(
         self,
         resolvers: OwnResolvers,
@@ -65,12 +68,13 @@ impl DangerousCredentials {
     /// `tls_backend_preconfigured` of 0.13 with its feature `rustls`, by `use_preconfigured_tls` of
     /// 0.12 with `rustls-tls`.
     ///
-    /// It reads the credentials anew for each handshake, so it may be kept. It accepts the given identities whatever the client thinks it
-    /// is connecting to, hence one client for one destination. What is lost: connections are not closed when identities change, and
-    /// nothing keeps such a client from sending in plaintext when its URL says `http`.
+    /// It reads the credentials for each handshake, so it may be kept. It accepts the given
+    /// identities for every host that the client calls, so use one client for each destination. You
+    /// lose two things: connections do not close when identities change, and such a client sends in
+    /// plaintext when its URL says `http`.
     ///
     /// # Errors
-    /// When the provider cannot speak the chosen versions.
+    /// When the provider does not support the chosen versions.
     pub fn client_config(
         self,
         credentials: &Credentials,
@@ -89,14 +93,14 @@ impl DangerousCredentials {
 }
 
 impl Credentials {
-    /// What goes around the rules that this type keeps.
+    /// Ways around the rules that this type keeps.
     #[must_use]
     pub fn danger() -> DangerousCredentials {
         DangerousCredentials(())
     }
 }
 
-/// The credentials as they are at each handshake.
+/// Reads the credentials at each handshake.
 #[derive(Clone, Debug)]
 struct Current {
     credentials: Credentials,

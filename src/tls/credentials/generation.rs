@@ -29,7 +29,7 @@ pub(in crate::tls) struct Generation {
     server_without_alpn: Arc<ServerConfig>,
 }
 
-/// Where the certificate comes from that is shown in a handshake.
+/// Where the certificate of a handshake comes from.
 enum Shown {
     /// One, with its key.
     Svid {
@@ -37,7 +37,7 @@ enum Shown {
         chain: Vec<CertificateDer<'static>>,
         key: Arc<SingleCertAndKey>,
     },
-    /// Whichever the application has.
+    /// Whatever the application's resolvers return.
     Resolved(Arc<OwnResolver>),
 }
 
@@ -57,7 +57,7 @@ impl Generation {
         })?;
         let certified = CertifiedKey::new(svid.chain().to_vec(), key);
         let matches = certified.keys_match();
-        // A leaf that cannot be read for its key is judged with the chain.
+        // A leaf whose key cannot be read is judged with the chain.
         if let Err(rustls::Error::InconsistentKeys(_)) = matches {
             return Err(match svid.chain_file() {
                 Some(file) => wrong_key(format_args!(
@@ -79,7 +79,7 @@ impl Generation {
             .map_err(|error| svid.chain_error(error))
     }
 
-    /// Shows whatever the application's own resolvers yield.
+    /// Shows what the application's own resolvers return.
     pub(super) fn resolved(
         resolver: OwnResolver,
         bundles: &TrustBundles,
@@ -120,7 +120,7 @@ impl Generation {
         &self.bundles
     }
 
-    /// When our certificate ends; long ago, when the application has none that is ours.
+    /// When our certificate expires; 1970 when the application has none that is ours.
     pub(in crate::tls) fn not_after(&self) -> SystemTime {
         match &self.shown {
             Shown::Svid { not_after, .. } => *not_after,
@@ -128,10 +128,11 @@ impl Generation {
         }
     }
 
-    /// For a client that offers these protocols.
+    /// The configuration for a client that offers these protocols.
     ///
-    /// Istio's TCP clusters offer `istio-peer-exchange` and `istio` only. Such a client is answered without ALPN, and then speaks HTTP all the
-    /// same; any other without a protocol of ours is refused.
+    /// Istio's TCP clusters offer only `istio-peer-exchange` and `istio`. Such a client gets no
+    /// ALPN answer, and then speaks HTTP anyway. Any other client without a protocol of ours is
+    /// refused.
     pub(in crate::tls) fn server_config(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
         let mut istio = false;
         for protocol in hello.alpn().into_iter().flatten() {
@@ -147,7 +148,7 @@ impl Generation {
         }
     }
 
-    /// For one connection to whoever is allowed there.
+    /// The configuration for one connection to a server that may have one of these ids.
     pub(in crate::tls) fn client_config(
         &self,
         allowed: AllowedIds,
@@ -159,7 +160,7 @@ impl Generation {
         client_config(settings, verifier, self.to_servers(), alpn)
     }
 
-    /// What is shown to servers.
+    /// The certificate that servers see.
     pub(super) fn to_servers(&self) -> Arc<dyn ResolvesClientCert> {
         match &self.shown {
             Shown::Svid { key, .. } => Arc::clone(key) as _,
@@ -233,7 +234,8 @@ fn server_config(
     Ok(config)
 }
 
-/// An identity that a peer with our bundles would refuse is not put to use (it would only fail later, on every call).
+/// Refuses an identity that a peer with our bundles would refuse: it would only fail later, on
+/// every call.
 fn judge_as_peers_will(
     chain: &[CertificateDer<'_>],
     bundles: &Arc<TrustBundles>,

@@ -22,9 +22,10 @@ use super::verifier::{Expected, Verifier};
 
 /// The identity in use, shared by every acceptor and connector; cheap to clone.
 ///
-/// Each handshake reads the current generation once, so a certificate, its key and the roots always belong together, and whatever
-/// [`replace`](Self::replace) puts in is what the very next handshake uses, in both directions. Sessions are never resumed and nothing is
-/// sent early: a resumed session skips the verification of the peer's certificate, so a root that was taken away would stay good.
+/// Each handshake reads the current generation once, so a certificate, its key and the roots always
+/// belong together. After [`replace`](Self::replace) the next handshake uses the new identity, in
+/// both directions. Sessions are never resumed and no early data is sent: a resumed session skips
+/// the verification of the peer's certificate, so a root that was removed would stay trusted.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -49,10 +50,11 @@ struct Shared {
 }
 
 impl Credentials {
-    /// Puts a first identity to use.
+    /// Starts to use a first identity.
     ///
     /// # Errors
-    /// When its key is not the certificate's, it is not valid now, or its own bundles do not vouch for it as a peer's would.
+    /// When the key does not belong to the certificate, the certificate is not valid now, or the
+    /// identity's own bundles do not vouch for it.
     pub fn new(identity: &Identity, settings: Settings) -> Result<Self, IdentityError> {
         let first = Generation::new(identity, &settings)?;
         Ok(Self::from_first(first, settings))
@@ -67,11 +69,12 @@ impl Credentials {
         }))
     }
 
-    /// Puts another identity to use, whole, from the next handshake on. Says whether anything changed.
+    /// Uses another identity from the next handshake on, whole. Returns whether anything changed.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and when it holds another id, or ends earlier than the held one under the same roots and that was not withdrawn. The held one
-    /// then stays.
+    /// As [`new`](Self::new), and when the identity has another id, or expires earlier than the
+    /// current one under the same roots (unless that was withdrawn). The current identity then
+    /// stays in use.
     pub fn replace(&self, identity: &Identity) -> Result<bool, IdentityError> {
         let held = self.0.current.snapshot();
         let withdrawn = self.0.withdrawn.load(Ordering::Acquire);
@@ -88,7 +91,7 @@ impl Credentials {
             return Err(svid.chain_error(IdentityError::new(Reason::IdNotAllowed, text)));
         }
         let same_roots = self.0.settings.allowed(identity.bundles()) == **held.bundles();
-        // One that was withdrawn holds nobody to its end.
+        // After a withdrawal, an earlier end is no reason to refuse.
         if !withdrawn && same_roots && svid.not_after() < held.not_after() {
             let text = format_args!(
                 "the leaf ends on {}, earlier than the one in use, which ends on {}: an older certificate was put back; give the newest",
@@ -104,7 +107,8 @@ impl Credentials {
         Ok(true)
     }
 
-    /// Stops using the identity: no handshake is made, in either direction, until [`replace`](Self::replace) brings another.
+    /// Stops using the identity: no handshake succeeds, in either direction, until
+    /// [`replace`](Self::replace) brings another.
     pub fn withdraw(&self) {
         self.0.withdrawn.store(true, Ordering::Release);
         self.0.replaced.send_replace(());
@@ -116,7 +120,7 @@ impl Credentials {
         self.0.current.load().id().clone()
     }
 
-    /// When our certificate ends.
+    /// When our certificate expires.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.0.current.load().not_after()
@@ -128,13 +132,13 @@ impl Credentials {
         self.0.current.generation()
     }
 
-    /// Whether the identity can be used now; `false` once it has ended or was withdrawn.
+    /// Whether the identity can be used now; `false` once it has expired or was withdrawn.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.current().is_ok()
     }
 
-    /// Whether the identity was [withdrawn](Self::withdraw), and none has come since.
+    /// Whether the identity was [withdrawn](Self::withdraw) and has not been replaced since.
     #[must_use]
     pub fn is_withdrawn(&self) -> bool {
         self.0.withdrawn.load(Ordering::Acquire)
@@ -146,7 +150,7 @@ impl Credentials {
         Arc::clone(self.0.current.load().bundles())
     }
 
-    /// The clock that certificates are judged by.
+    /// The clock that judges certificates.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.0.settings.clock
@@ -156,17 +160,17 @@ impl Credentials {
         &self.0.settings
     }
 
-    /// Tells of each replacement from now on.
+    /// Notifies of each replacement from now on.
     pub(in crate::tls) fn subscribe(&self) -> Replaced {
         self.0.replaced.subscribe()
     }
 
-    /// What is in use, good or not.
+    /// The generation in use, valid or not.
     pub(in crate::tls) fn held(&self) -> Snapshot<Generation> {
         self.0.current.snapshot()
     }
 
-    /// Whether a chain that was good would be so now, by these roots.
+    /// Whether these roots vouch for a chain now.
     pub(in crate::tls) fn vouches_for(
         &self,
         bundles: &Arc<TrustBundles>,
@@ -181,7 +185,8 @@ impl Credentials {
         })
     }
 
-    /// The generation for one handshake; refused once our own certificate has ended, or was withdrawn.
+    /// The generation for one handshake. A refusal once our own certificate has expired or was
+    /// withdrawn.
     pub(in crate::tls) fn current(&self) -> Result<Snapshot<Generation>, Refusal> {
         if self.0.withdrawn.load(Ordering::Acquire) {
             return Err(Reason::NoIdentity.into());
@@ -210,5 +215,5 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Tells who waits that the identity was replaced.
+/// Notifies of replacements.
 pub(in crate::tls) type Replaced = watch::Receiver<()>;

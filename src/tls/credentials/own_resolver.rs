@@ -14,7 +14,8 @@ use crate::tls::reason::{Reason, Refusal};
 
 use super::settings::Settings;
 
-/// An application's own way to its certificates and keys, looked at each time: what it yields must be ours, and good now.
+/// Certificates and keys from the application's own resolvers. Each one is checked when it is
+/// shown: it must have our id and be valid now.
 pub(super) struct OwnResolver {
     pub(super) id: SpiffeId,
     pub(super) server: Arc<dyn ResolvesServerCert>,
@@ -27,7 +28,7 @@ impl OwnResolver {
         &self.id
     }
 
-    /// What a server would be shown now.
+    /// The certificate that a server would see now.
     pub(super) fn certified(&self) -> Result<Arc<CertifiedKey>, Refusal> {
         let algorithms = &self.settings.provider.crypto;
         let schemes = algorithms
@@ -39,7 +40,7 @@ impl OwnResolver {
         Ok(certified)
     }
 
-    /// When it ends.
+    /// When that certificate expires.
     pub(in crate::tls) fn not_after(&self) -> Option<SystemTime> {
         let certified = self.certified().ok()?;
         self.check(&certified).ok()
@@ -62,7 +63,7 @@ impl OwnResolver {
         Ok(leaf.not_after)
     }
 
-    /// Another's certificate, or one that has ended, is as good as none: the handshake fails.
+    /// Drops a certificate that has another id or has expired, so that the handshake fails.
     fn only_ours(&self, certified: Option<Arc<CertifiedKey>>) -> Option<Arc<CertifiedKey>> {
         certified.filter(|certified| match self.check(certified) {
             Ok(_) => true,

@@ -1,3 +1,13 @@
+//! Replaces the identity in use by each new one of a source.
+//!
+//! Why: a bad renewal must not replace a good identity, and a failing source must not end the use of
+//! one. So each result of the source is one of these cases. A good identity replaces the one in use,
+//! whole. A bad one is refused and counted, the source learns of it ([`Source::refused`]), and the
+//! one in use stays. An identity that is not valid yet is refused too, but kept, and tried again
+//! every 5 s until it is valid or the source returns another: the issuer's clock may be ahead of
+//! ours. A withdrawal ends the use of the current identity at once. A panic of the source counts as
+//! a failure and is followed by a pause, because the source may not pause by itself.
+
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
@@ -19,9 +29,10 @@ use super::settings::Settings;
 
 /// Keeps [`Credentials`] fresh from a [`Source`].
 ///
-/// What the source yields is judged before it is used; a bad one is counted and logged, and the identity in use stays, to its last second,
-/// unless the source says that it was withdrawn. One that is not valid yet is put to use once it is, unless another has come by then.
-/// Dropping the rotation leaves the credentials as they are.
+/// The rotation judges each identity of the source before it uses it. It counts and logs a bad one,
+/// and the identity in use stays until it expires, unless the source says that it was withdrawn. An
+/// identity that is not valid yet is kept and used once it is valid, unless another has come by
+/// then. Dropping the rotation leaves the credentials as they are.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,7 +48,7 @@ use super::settings::Settings;
 pub struct Rotation {
     source: Box<dyn Source>,
     credentials: Credentials,
-    /// Was refused only because our clock is behind its beginning.
+    /// An identity that was refused only because our clock is earlier than its beginning.
     early: Option<Identity>,
     stats: Arc<RotationStats>,
 }
@@ -46,7 +57,7 @@ impl Rotation {
     /// Loads the first identity.
     ///
     /// # Errors
-    /// When the source has none now, or one that cannot be used.
+    /// When the source has no identity now, or one that cannot be used.
     pub async fn start(
         source: impl Source + 'static,
         settings: Settings,
@@ -63,7 +74,7 @@ impl Rotation {
         Ok((credentials, rotation))
     }
 
-    /// What became of the identities that the source yielded, for metrics; outlives the rotation.
+    /// Counts of the identities that the source returned, for metrics. They outlive the rotation.
     #[must_use]
     pub fn stats(&self) -> Arc<RotationStats> {
         Arc::clone(&self.stats)
@@ -76,7 +87,7 @@ impl Rotation {
         }
     }
 
-    /// Waits for the source's next word and acts on it. May be dropped and called again.
+    /// Waits for the source's next result and acts on it. May be dropped and called again.
     pub async fn step(&mut self) {
         let next = {
             let mut next = pin!(next(&mut *self.source));
@@ -105,7 +116,7 @@ impl Rotation {
             }
             Err(error) => {
                 self.failed(&error);
-                // One that panics keeps no pauses.
+                // A source that panics may not pause by itself.
                 if error.is_panic() {
                     sleep(AFTER_PANIC).await;
                 }
@@ -143,7 +154,7 @@ fn used(credentials: &Credentials, stats: &RotationStats, is_new: bool) {
     }
 }
 
-/// The source's next word; that it panicked, if it did.
+/// The source's next result; an error if it panicked.
 async fn next(source: &mut dyn Source) -> Result<Identity, SourceError> {
     let mut next = pin!(async { source.next().await });
     poll_fn(|cx| {
@@ -162,6 +173,6 @@ impl fmt::Debug for Rotation {
     }
 }
 
-/// How often it is tried again to use an identity that was not valid yet.
+/// How often to try an identity again that was not valid yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const AFTER_PANIC: Duration = Duration::from_secs(5);

@@ -5,15 +5,15 @@ use tokio::time::{Duration, Instant};
 use crate::tls::counters::Counters;
 use crate::tls::reason::Reason;
 
-/// What became of the identities that a [`Rotation`](crate::tls::Rotation) was given.
+/// Counts of the identities that a [`Rotation`](crate::tls::Rotation) received.
 #[derive(Debug)]
 pub struct RotationStats {
     begun: Instant,
     rotations: AtomicU64,
-    /// The source had nothing to give.
+    /// How often the source had no identity.
     unheard: AtomicU64,
     rejected: Counters<{ Reason::ALL.len() }>,
-    /// Milliseconds from the beginning to the source's last good word.
+    /// Milliseconds from the beginning to the source's last good result.
     heard: AtomicU64,
     is_down: AtomicBool,
 }
@@ -48,13 +48,13 @@ impl RotationStats {
         }
     }
 
-    /// How often another identity was put to use.
+    /// How often a new identity came into use.
     #[must_use]
     pub fn rotations(&self) -> u64 {
         self.rotations.load(Ordering::Relaxed)
     }
 
-    /// How often the source failed or gave one that cannot be used.
+    /// How often the source failed or returned an identity that cannot be used.
     #[must_use]
     pub fn errors(&self) -> u64 {
         let rejected = Reason::ALL.iter().map(|&reason| self.rejected(reason));
@@ -67,20 +67,20 @@ impl RotationStats {
         self.unheard.load(Ordering::Relaxed)
     }
 
-    /// How often it gave an identity that cannot be used, for a reason.
+    /// How often the source returned an identity that cannot be used, for a reason.
     #[must_use]
     pub fn rejected(&self, reason: Reason) -> u64 {
         self.rejected.get(reason.index())
     }
 
-    /// How long ago the source last said something that could be used.
+    /// How long ago the source last returned something usable.
     #[must_use]
     pub fn age(&self) -> Duration {
         let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
         self.begun.elapsed().saturating_sub(heard)
     }
 
-    /// Whether its last word was an error; the identity in use stays until it ends.
+    /// Whether its last result was an error. The identity in use stays until it expires.
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.is_down.load(Ordering::Relaxed)

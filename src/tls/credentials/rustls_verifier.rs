@@ -36,11 +36,11 @@ pub(in crate::tls) enum Role {
 /// A judge as rustls asks for one, in both directions: the judge decides about chains, and the
 /// provider's algorithms about the signatures of the handshake.
 ///
-/// Decision: a server sends no root hints (the names of the authorities it trusts). A server of the
-/// mesh trusts one set of roots per trust domain, all sets would have to be named, and the list would
-/// show every client which domains are federated. Workloads have one certificate and show it without
-/// hints. A client that holds several certificates, and chooses by the issuer's name, must be set to
-/// the right one.
+/// Decision: a server sends no root hints (the names of the authorities that it trusts). A server
+/// of the mesh trusts one set of roots per trust domain, so it would have to name all of them, and
+/// the list would show every client which domains are federated. A workload has one certificate and
+/// needs no hint. A client that holds several certificates, and would choose by the issuer's name,
+/// must be configured with the right one.
 #[derive(Debug)]
 pub(super) struct RustlsVerifier<J> {
     judge: J,

@@ -11,7 +11,7 @@ use crate::identity::TrustDomain;
 use crate::tls::clock::Clock;
 use crate::tls::identity::bundle::TrustBundles;
 
-/// What is chosen once for all handshakes of a process: cryptography, versions, the clock.
+/// What applies to all handshakes of a process: cryptography, versions, the clock.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub(in crate::tls) provider: Provider,
@@ -21,7 +21,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings over a provider of cryptography: TLS 1.3 preferred, TLS 1.2 accepted, the system's clock.
+    /// Settings with a provider of cryptography: TLS 1.3 preferred, TLS 1.2 accepted, the system's
+    /// clock.
     #[must_use]
     pub fn new(provider: Provider) -> Self {
         Self {
@@ -39,8 +40,8 @@ impl Settings {
         self
     }
 
-    /// Allows only the post-quantum hybrid X25519MLKEM768 as key exchange, and so only TLS 1.3; no handshake succeeds with a provider that
-    /// does not have it.
+    /// Allows only the post-quantum hybrid X25519MLKEM768 as key exchange, and so only TLS 1.3.
+    /// With a provider that lacks it, every handshake fails.
     #[must_use]
     pub fn post_quantum_only(mut self) -> Self {
         self.provider = self.provider.post_quantum_only();
@@ -48,15 +49,15 @@ impl Settings {
         self
     }
 
-    /// Reads the time elsewhere; for tests of expiry and of clocks that jump.
+    /// Reads the time from another clock, for tests of expiry and of clocks that jump.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Knows only the peers of these trust domains, whatever else an identity's bundles hold; our own must be among them. All that have a
-    /// bundle, by default.
+    /// Accepts only peers of these trust domains, even if an identity's bundles hold more. Our own
+    /// must be among them. By default, all domains that have a bundle.
     #[must_use]
     pub fn trust_domains(mut self, domains: impl IntoIterator<Item = TrustDomain>) -> Self {
         self.trust_domains = Some(domains.into_iter().collect());
@@ -86,14 +87,16 @@ impl Default for Settings {
     }
 }
 
-/// Where cryptography comes from. Passed in, never the process-wide default, so that two libraries in one process cannot disagree.
+/// The implementation of cryptography. It is passed in and never the process-wide default, so that
+/// two libraries in one process cannot disagree.
 #[derive(Clone)]
 pub struct Provider {
     pub(in crate::tls) crypto: Arc<CryptoProvider>,
     pub(super) load_key: LoadKey,
 }
 
-/// Reads a key without taking it, so that its bytes can be wiped; the provider's own hook takes and forgets them.
+/// Reads a key by reference, so that its bytes can be wiped afterwards. The provider's own hook
+/// takes the bytes and does not wipe them.
 type LoadKey = fn(&PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>, rustls::Error>;
 
 impl Provider {
@@ -113,7 +116,8 @@ impl Provider {
         Self::hardened(room::default_provider(), room::sign::any_supported_type)
     }
 
-    /// Keeps TLS 1.3's suites, of TLS 1.2's those that Istio's sidecars use, and the groups X25519MLKEM768, X25519 and P-256.
+    /// Keeps TLS 1.3's suites, the TLS 1.2 suites that Istio's sidecars use, and the groups
+    /// X25519MLKEM768, X25519 and P-256.
     #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     fn hardened(mut crypto: CryptoProvider, load_key: LoadKey) -> Self {
         let good = |suite: CipherSuite| SUITES.iter().any(|(known, _)| *known == suite);

@@ -1,4 +1,4 @@
-//! Why no root vouches for a chain, for people: which issuer is missing.
+//! Explains why no root vouches for a chain: which issuer is missing.
 
 use std::time::SystemTime;
 
@@ -11,18 +11,18 @@ use crate::tls::dates::{Long, On};
 use crate::tls::identity::leaf::{not_after, parse};
 use crate::tls::reason::{Reason, Refusal};
 
-/// Whom a chain is judged by.
+/// What a chain is judged by.
 pub(super) struct Judges<'a> {
     pub(in crate::tls) domain: &'a TrustDomain,
-    /// The roots that have not ended.
+    /// The roots that have not expired.
     pub(in crate::tls) roots: &'a [TrustAnchor<'a>],
     pub(in crate::tls) ended: Vec<&'a CertificateDer<'static>>,
     pub(super) algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
     pub(in crate::tls) now: SystemTime,
 }
 
-/// What to say of a chain that ends at none of the roots of its trust domain. A peer may write what
-/// it likes into a name, so names are cut, and freed of what may harm a log.
+/// The refusal for a chain that ends at none of the roots of its trust domain. A peer may write
+/// anything into a name, so names are cut short and cleaned before they reach a log.
 pub(super) fn refusal(
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
@@ -98,15 +98,15 @@ impl<'a> Link<'a> {
     }
 }
 
-/// The last certificate on the way up whose issuer is not in the chain, or is there by name only,
-/// and whether that is so.
+/// The last certificate on the way up whose issuer is not in the chain, or is there by name only;
+/// the flag says that it is there by name only.
 fn top<'a, 'b>(
     leaf: &'a Link<'b>,
     between: &'a [Link<'b>],
     checks: &mut Checks<'_>,
 ) -> (&'a Link<'b>, bool) {
     let mut top = leaf;
-    // Each step once at most, as names may run in a ring.
+    // At most one step for each certificate, because names may form a ring.
     for _ in between {
         if top.is_named_by(top) {
             break;
@@ -124,7 +124,7 @@ fn top<'a, 'b>(
     (top, false)
 }
 
-/// When the root ended that signed a certificate, if one of these did.
+/// When the root expired that signed a certificate, if one of these did.
 fn ended(
     top: &Link<'_>,
     roots: &[&CertificateDer<'_>],
@@ -137,7 +137,7 @@ fn ended(
         .and_then(|root| not_after(root.der))
 }
 
-/// Signatures that are looked at, few enough that a peer makes no work with them.
+/// Checks signatures, but only a few, so that a peer cannot cause much work.
 struct Checks<'a> {
     algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
     left: usize,
@@ -166,7 +166,7 @@ impl Checks<'_> {
 
 const MOST_CHECKS: usize = 16;
 
-/// A name that is bounded and holds only what a log takes without harm.
+/// A name cut to a length that a log can hold, with only harmless characters.
 pub(in crate::tls) fn harmless(name: &str) -> String {
     let is_good = |c: char| c == ' ' || c.is_ascii_graphic() && !matches!(c, '"' | '\\');
     let shown = name.chars().map(|c| if is_good(c) { c } else { '?' });

@@ -21,9 +21,11 @@ use super::unsigned::{self, Judges};
 
 /// Judges the chain of a peer, in either direction, by SPIFFE's rules.
 ///
-/// In this order: how many certificates, the leaf's one id, the bundle of that id's trust domain, a path to one of its roots, the rules
-/// on leaf and intermediates that a path builder does not know, and whether the id is one of those expected. The name the client asked for
-/// plays no part, and DNS names none beyond having to be such. The stock verifiers know none of this, so neither is used.
+/// It checks in this order: the number of certificates, the leaf's one id, the bundle of that id's
+/// trust domain, a path to one of its roots, the rules for leaf and intermediates that a path
+/// builder does not know, and whether the id is one of those expected. The name that the client
+/// asked for does not matter, and DNS names only have to be well-formed. The stock verifiers know
+/// none of these rules, so neither is used.
 #[derive(Debug)]
 pub(super) struct Verifier {
     bundles: Arc<TrustBundles>,
@@ -31,12 +33,12 @@ pub(super) struct Verifier {
     expected: Expected,
 }
 
-/// Whose identity is good.
+/// The identities that are accepted.
 #[derive(Clone, Debug)]
 pub(super) enum Expected {
-    /// Anybody's whom a bundle vouches for; policy decides the rest.
+    /// Every identity that a bundle vouches for; policy decides the rest.
     Anyone,
-    /// Only who may answer at a destination.
+    /// Only the ids that may answer at a destination.
     Allowed(AllowedIds),
 }
 
@@ -48,16 +50,17 @@ impl JudgeChain for Verifier {
         role: Role,
         now: UnixTime,
     ) -> Result<SpiffeId, Refusal> {
-        // Counted before anything is parsed: path building over a hundred look-alikes costs a tenth of a second (RUSTSEC-2023-0053).
+        // Counts before parsing anything: path building over a hundred similar certificates costs a
+        // tenth of a second (RUSTSEC-2023-0053).
         if intermediates.len() >= MAX_CERTIFICATES {
             return Err(Reason::ChainTooLong.into());
         }
         let read = Leaf::read(leaf)?;
         match self.judge(&read, leaf, intermediates, role, now) {
             Ok(()) => Ok(read.id),
-            // It names whom it got.
+            // The refusal already names the id.
             Err(refusal) if refusal.reason() == Reason::IdNotAllowed => Err(refusal),
-            // Whom a refusal was about; not proven when it is one of the chain.
+            // Names the id. The id is not proven when the chain was refused.
             Err(refusal) => Err(refusal.about(&read.id)),
         }
     }
@@ -87,7 +90,7 @@ impl Verifier {
         let domain = read.id.trust_domain();
         let anchors = self.bundles.anchors(domain, system_time(now));
         let anchors = anchors.ok_or_else(|| untrusted(domain, &self.bundles))?;
-        // The path builder takes a root for good, whatever it says of its end.
+        // The path builder ignores the expiry of roots.
         if anchors.is_empty() {
             let last = self.bundles.not_after(domain);
             return Err(roots_ended(domain, last, system_time(now)));
@@ -125,7 +128,8 @@ impl Verifier {
         };
         let lists: Vec<_> = self.bundles.revoked(domain).iter().collect();
         verify(&lists, self.bundles.unknown_status(domain)).map_err(refusal)?;
-        // Of several lists of one issuer the path builder asks the first: the others are asked one by one, for what they revoke.
+        // The path builder asks only the first of several lists of one issuer. The others are asked
+        // one by one, for revoked certificates alone.
         for (index, list) in lists.iter().enumerate() {
             let mut before = lists.iter().take(index);
             let is_later = before.any(|other| other.issuer() == list.issuer());
@@ -152,7 +156,7 @@ fn system_time(time: UnixTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs())
 }
 
-/// Every certificate below the root is looked up; unknown and outdated count as revoked unless they pass. No lists: nothing is looked up.
+/// Looks up every certificate below the root. Without lists, nothing is looked up.
 fn revocation<'a>(
     lists: &'a [&'a CertRevocationList<'a>],
     unknown: UnknownStatus,
@@ -169,7 +173,8 @@ fn revocation<'a>(
     Some(options.build())
 }
 
-/// The path builder asks for CA:TRUE only; a CA that may not sign certificates must not either (RFC 5280 §4.2.1.3).
+/// The path builder checks only CA:TRUE; this also refuses a CA that may not sign certificates (RFC
+/// 5280 §4.2.1.3).
 fn intermediates_may_sign(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
     let mut intermediates = path.intermediate_certificates();
     if intermediates.all(|certificate| leaf::may_sign(&certificate.der())) {
@@ -179,7 +184,8 @@ fn intermediates_may_sign(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> 
     }
 }
 
-/// What the path builder found; what the leaf itself is known to lack says more.
+/// The refusal for an error of the path builder. A rule that the leaf is known to break says more
+/// than the error.
 fn refusal(error: &webpki::Error, leaf: &Leaf) -> Refusal {
     use webpki::Error;
     let reason = match error {
@@ -219,8 +225,8 @@ fn refusal(error: &webpki::Error, leaf: &Leaf) -> Refusal {
         | Error::CrlExpired { .. }
         | Error::InvalidCrlSignatureForPublicKey
         | Error::IssuerNotCrlSigner => Reason::Revocation,
-        // Authorities of one name and different keys are common (each Istio mesh has its `O=cluster.local`), so a signature that does not hold
-        // mostly means that another one signed.
+        // Authorities with the same name and different keys are common (each Istio mesh has its
+        // `O=cluster.local`), so a bad signature mostly means that another authority signed.
         Error::InvalidSignatureForPublicKey | Error::UnknownIssuer => Reason::UnknownIssuer,
         _ => Reason::BadCertificate,
     };

@@ -21,17 +21,22 @@ use crate::tls::reason::{Reason, Refusal};
 
 use super::handshake::{self, HandshakeError, HandshakeTimeouts};
 
-/// Accepts connections as a workload of the mesh: mutual TLS, and plaintext where the port's [`Mode`] takes it.
+/// Accepts connections as a workload of the mesh: mutual TLS, and plaintext where the port's
+/// [`Mode`] allows it.
 ///
-/// It holds no identity itself: each handshake reads the [`Credentials`] and the [`Modes`] anew. Cheap to clone.
+/// It holds no identity itself: each handshake reads the [`Credentials`] and the [`Modes`]. Cheap
+/// to clone.
 ///
-/// - The first byte decides whether the client speaks TLS; nothing is guessed from silence, so a client that says nothing is closed.
-/// - A client must show a certificate on TLS, also on a PERMISSIVE port; see [`own_tls`](Self::own_tls).
-/// - `h2` and `http/1.1` are agreed on, never Istio's own protocol names, which sidecars offer beside them.
-/// - What the server name says is kept as a fact and decides nothing.
+/// - The first byte decides whether the client speaks TLS. The acceptor never guesses from silence:
+///   it closes a client that sends nothing.
+/// - A TLS client must show a certificate, also on a PERMISSIVE port; see
+///   [`own_tls`](Self::own_tls).
+/// - It agrees on `h2` or `http/1.1`, never on Istio's own protocol names, which sidecars also
+///   offer.
+/// - The server name is kept as a fact and decides nothing.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
-    /// None of an acceptor that only takes plaintext.
+    /// `None` for an acceptor that only takes plaintext.
     credentials: Option<Credentials>,
     modes: Live<Modes>,
     timeouts: HandshakeTimeouts,
@@ -62,11 +67,14 @@ impl Acceptor {
         }
     }
 
-    /// The TLS that the application spoke before it had a mesh, for clients that are not of it yet: on a PERMISSIVE port, whoever offers none of
-    /// Istio's protocol names is served with this configuration. It is a client without identity then, as on plaintext, whatever
-    /// certificate it may have shown, and goes when the port becomes STRICT. None by default, so that a client must show a certificate of the mesh.
+    /// The TLS configuration that the application used before the mesh, for clients outside it. On
+    /// a PERMISSIVE port, a client that offers none of Istio's protocol names is served with this
+    /// configuration. It counts as a client without identity, as on plaintext, even if it shows a
+    /// certificate, and its connection ends when the port becomes STRICT. Unset by default, so that
+    /// a client must show a certificate of the mesh.
     ///
-    /// Sidecars and [`Connector`](crate::tls::Connector)s offer Istio's names and are asked who they are, as Istio tells them apart.
+    /// Sidecars and [`Connector`](crate::tls::Connector)s offer Istio's names and must show a
+    /// certificate; Istio tells its clients apart in the same way.
     #[must_use]
     pub fn own_tls(mut self, config: Arc<ServerConfig>) -> Self {
         self.own_tls = Some(config);
@@ -87,19 +95,20 @@ impl Acceptor {
         self
     }
 
-    /// How long its connections go on.
+    /// How long its connections last.
     #[must_use]
     pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
         self.lifetimes = lifetimes;
         self
     }
 
-    /// Makes the handshake of one connection: the stream to serve, and who is at its other end.
+    /// Makes the handshake of one connection: returns the stream to serve, and its peer.
     ///
-    /// `local` is the address that the client reached; its port picks the mode.
+    /// `local` is the address that the client reached; its port selects the mode.
     ///
     /// # Errors
-    /// When the client is refused, too slow, or gone; the connection is then closed and [`HandshakeError::reason`] says why.
+    /// When the client is refused, too slow, or gone. The connection is then closed, and
+    /// [`HandshakeError::reason`] gives the reason.
     pub async fn accept<S>(
         &self,
         stream: S,
@@ -114,11 +123,12 @@ impl Acceptor {
             .await
     }
 
-    /// As [`accept`](Self::accept), with a turn that is awaited once the client has said its hello, and held until the handshake is over, for
-    /// [`TURN`] at most.
+    /// As [`accept`](Self::accept), with a turn. The acceptor awaits the turn once the client's
+    /// hello is complete, and holds it until the handshake is over, for [`TURN`] at most.
     ///
-    /// Until then nothing was computed for the client, and after that it mostly waits, so one that is silent takes no turn from others for long.
-    /// Once it has said what is waited for, it is not `silent` any more; on a port that waits for nothing it stays so.
+    /// Before the hello no computation was spent on the client, and after it the acceptor mostly
+    /// waits, so a silent client does not take turns from others for long. A client stops being
+    /// `silent` when it has sent the expected bytes; on a port that expects none it stays silent.
     pub(super) async fn accept_in_turn<S, T>(
         &self,
         mut stream: S,
@@ -142,7 +152,7 @@ impl Acceptor {
         let mut buffer = [0; CHUNK];
         let first = timeout(self.timeouts.first_byte, stream.read(&mut buffer));
         let read = in_silence(silent, first).await???;
-        // As it is by now: the client may have been silent for long. So below.
+        // Reads the mode again, here and below: the client may have been silent for long.
         match (buffer.get(..read).unwrap_or_default(), mode()) {
             ([], _) => Err(HandshakeError::new(Reason::Closed)),
             (bytes, Mode::Disable) => {
@@ -207,7 +217,7 @@ impl Acceptor {
         })
     }
 
-    /// As whom this client is met, and how it must show who it is.
+    /// The configuration for this client: our certificate, and how the client proves its identity.
     fn mutual(
         &self,
         hello: &ClientHello<'_>,
@@ -227,7 +237,7 @@ fn is_of_istio(hello: &ClientHello<'_>) -> bool {
     offered.any(|protocol| protocol.starts_with(b"istio"))
 }
 
-/// Reads until the client's first message is whole, and no further than [`LONGEST_HELLO`].
+/// Reads until the client's first message is complete, up to [`LONGEST_HELLO`].
 async fn hello<S>(stream: &mut S, read: &[u8]) -> Result<Accepted, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -269,7 +279,7 @@ fn feed(hello: &mut Hello, mut bytes: &[u8]) -> Result<(), HandshakeError> {
 /// The record type that every TLS connection begins with.
 const TLS_HANDSHAKE: u8 = 0x16;
 const CHUNK: usize = 2048;
-/// More than a handshake takes with a client that goes on.
+/// Longer than a handshake takes with a client that answers.
 const TURN: Duration = Duration::from_secs(1);
-/// A hello with post-quantum key shares and a long list of names fits four times.
+/// Four times the size of a hello with post-quantum key shares and a long list of names.
 const LONGEST_HELLO: usize = 8192;

@@ -13,23 +13,25 @@ use crate::tls::reason::Reason;
 
 use super::handshake::HandshakeError;
 
-/// How much a listener takes on at once.
+/// How many connections and handshakes a listener takes on at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Open connections, those in their handshake included; beyond it, connections wait in the socket's backlog. 10,000, or half the
-    /// file descriptors of the process when that is less.
+    /// Open connections, including those in their handshake. Further connections wait in the
+    /// socket's backlog. 10,000, or half the file descriptors of the process when that is less.
     pub connections: usize,
-    /// Handshakes at once, of clients that have said their hello; 256 by default.
+    /// Handshakes at once, of clients whose hello has come; 256 by default.
     pub handshakes: usize,
     /// Handshakes at once from one address (of IPv6, one /64); 64 by default.
     pub handshakes_per_source: usize,
-    /// Connections at once from one address (of IPv6, one /64) that have not said their hello, nor, on a plaintext port, anything; 256 by
-    /// default. One more is closed at once, and counted as [`Reason::TooManySilent`]. Not for
-    /// [load balancers](crate::tls::Listener::load_balancers).
+    /// Connections at once from one address (IPv6: one /64) that have not sent their hello or, on a
+    /// plaintext port, anything; 256 by default. One more is closed at once, and counted as
+    /// [`Reason::TooManySilent`]. [Load balancers](crate::tls::Listener::load_balancers) are
+    /// exempt.
     ///
-    /// How long each may be silent is bounded by [`HandshakeTimeouts::first_byte`](crate::tls::HandshakeTimeouts::first_byte); and once fewer than half
-    /// of [`connections`](Self::connections) are free, by what shrinks from 10 s to 2 s as they run out.
+    /// [`HandshakeTimeouts::first_byte`](crate::tls::HandshakeTimeouts::first_byte) bounds how long
+    /// each may be silent. When fewer than half of [`connections`](Self::connections) are free, a
+    /// second bound applies, which shrinks from 10 s to 2 s as they run out.
     pub silent_per_source: usize,
 }
 
@@ -45,15 +47,15 @@ impl Default for Limits {
     }
 }
 
-/// Hands out the right to connect, and then to make a handshake.
+/// Grants the right to connect, and then the right to make a handshake.
 #[derive(Debug)]
 pub(super) struct Admission {
     limits: Limits,
     all: Arc<Semaphore>,
     by_source: HashMap<IpAddr, PerSource>,
-    /// Whose connections may all be silent.
+    /// Addresses whose connections may all be silent.
     exempt: Box<[Cidr]>,
-    /// At how many sources those that are gone are forgotten.
+    /// How many sources trigger a removal of those that are gone.
     forget_at: usize,
 }
 
@@ -68,7 +70,7 @@ impl Admission {
         }
     }
 
-    /// Other limits for the connections to come.
+    /// Sets other limits, for new connections.
     pub(super) fn bound(&mut self, limits: Limits) {
         let exempt = mem::take(&mut self.exempt);
         *self = Self::new(limits);
@@ -79,7 +81,8 @@ impl Admission {
         self.exempt = ranges;
     }
 
-    /// Lets one more connection in, which is silent at first; `None` when its source has too many that are.
+    /// Admits one more connection, which is silent at first; `None` when its source has too many
+    /// silent ones.
     pub(super) fn admit(
         &mut self,
         source: IpAddr,
@@ -111,19 +114,20 @@ impl Admission {
         Some((tickets, Silent::new(counted, room)))
     }
 
-    /// Forgets the sources that are gone, so that there are no more of them than of connections.
+    /// Removes the sources that are gone, so that there are no more sources than connections.
     fn forget(&mut self) {
         if self.by_source.len() <= self.forget_at {
             return;
         }
         self.by_source.retain(|_, source| source.is_there());
-        // Looked through again once there are twice as many, so that many silent ones do not make each connection dear.
+        // The next removal waits until there are twice as many, so that many silent clients do not
+        // make each new connection expensive.
         self.forget_at = few(self.limits).max(self.by_source.len().saturating_mul(2));
         self.by_source.shrink_to(self.forget_at);
     }
 }
 
-/// What one source has under way.
+/// The connections and handshakes of one source.
 #[derive(Debug)]
 struct PerSource {
     handshakes: Arc<Semaphore>,
@@ -138,13 +142,13 @@ impl PerSource {
         }
     }
 
-    /// Whoever is silent, makes a handshake or may still wait for one holds a second reference.
+    /// A connection that is silent, makes a handshake or waits for one holds a second reference.
     fn is_there(&self) -> bool {
         Arc::strong_count(&self.handshakes) > 1 || Arc::strong_count(&self.silent) > 1
     }
 }
 
-/// More than there can be are as many as there can be.
+/// The count is capped at the most that a semaphore can hold.
 pub(in crate::tls) fn permits(count: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(most(count)))
 }
@@ -157,7 +161,7 @@ fn few(limits: Limits) -> usize {
     limits.handshakes.saturating_mul(4)
 }
 
-/// Where one connection takes its turn.
+/// Where one connection waits for its turn.
 #[derive(Debug)]
 pub(super) struct Tickets {
     all: Arc<Semaphore>,
@@ -165,7 +169,7 @@ pub(super) struct Tickets {
 }
 
 impl Tickets {
-    /// Waits for a turn, a second at most.
+    /// Waits for a turn, for a second at most.
     pub(in crate::tls) async fn take(self) -> Result<[OwnedSemaphorePermit; 2], HandshakeError> {
         let turn = async {
             let source = self.source.acquire_owned().await;
@@ -178,7 +182,8 @@ impl Tickets {
     }
 }
 
-/// What one client can be expected to hold: an IPv4 address, or the /64 that an IPv6 host picks its addresses from.
+/// The addresses that one client is expected to control: an IPv4 address, or the /64 in which an
+/// IPv6 host chooses its addresses.
 fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         v4 @ IpAddr::V4(_) => v4,
@@ -186,7 +191,7 @@ fn network(source: IpAddr) -> IpAddr {
     }
 }
 
-/// The soft limit on open files, where the system tells it in a file.
+/// The soft limit on open files, where the system shows it in a file.
 fn descriptors() -> Option<usize> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits

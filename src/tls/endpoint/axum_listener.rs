@@ -9,9 +9,11 @@ use crate::tls::connection::inbound::Connection;
 
 use super::listener::Listener;
 
-/// For axum's own server. A connection whose identity is no longer good is cut, at the end of either certificate it was made with at the latest;
-/// until then age and rotations leave it, as this server cannot be told to finish a single connection (a mesh's own `serve` does that). With
-/// `into_make_service_with_connect_info::<Peer>()` handlers get the [`Peer`] as connect info, and layers and extractors of this crate find it.
+/// For axum's own server. A connection is cut when an identity on it stops being valid, at the
+/// latest when one of its certificates expires. Age and rotations do not end it, because this
+/// server cannot finish a single connection (a mesh's own `serve` can). With
+/// `into_make_service_with_connect_info::<Peer>()` handlers get the [`Peer`] as connect info, and
+/// the layers and extractors of this crate find it.
 impl axum::serve::Listener for Listener {
     type Io = Connection;
     type Addr = SocketAddr;

@@ -24,11 +24,12 @@ use super::handshake::{self, HandshakeError, connect_tcp};
 
 /// Opens connections to workloads whose identity is known beforehand.
 ///
-/// The server must prove one of the [`Destination`]'s ids; its DNS names play no part. Each connection reads the [`Credentials`] anew. It
-/// has no way to open a plaintext connection, nor to trust the roots of the system. Cheap to clone.
+/// The server must prove one of the [`Destination`]'s ids; its DNS names do not matter. Each
+/// connection reads the [`Credentials`]. The connector cannot open a plaintext connection, and
+/// cannot trust the system's roots. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    /// None only for a mesh in plaintext, which `danger()` asked for.
+    /// `None` only for a plaintext mesh, which `danger()` asked for.
     credentials: Option<Credentials>,
     timeout: Duration,
     lifetimes: Lifetimes,
@@ -42,7 +43,7 @@ impl Connector {
         Self::with(Some(credentials))
     }
 
-    /// A connector without an identity: its connections are plaintext, and whoever answers is taken.
+    /// A connector without an identity: its connections are plaintext, to any server.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn plaintext() -> Self {
         Self::with(None)
@@ -57,7 +58,7 @@ impl Connector {
         }
     }
 
-    /// How long its connections go on.
+    /// How long its connections last.
     #[must_use]
     pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
         self.lifetimes = lifetimes;
@@ -71,7 +72,7 @@ impl Connector {
         self
     }
 
-    /// What became of its handshakes, and of those of its clones.
+    /// The counters of its handshakes, and of those of its clones.
     #[must_use]
     pub fn stats(&self) -> Arc<HandshakeStats> {
         Arc::clone(&self.stats)
@@ -87,7 +88,7 @@ impl Connector {
     /// Opens a TCP connection and makes the handshake.
     ///
     /// # Errors
-    /// When nobody answers, or the handshake fails.
+    /// When no server answers, or the handshake fails.
     pub async fn connect(
         &self,
         address: SocketAddr,
@@ -111,10 +112,11 @@ impl Connector {
         error
     }
 
-    /// Makes the handshake on a connection that stands.
+    /// Makes the handshake on an open connection.
     ///
     /// # Errors
-    /// When the server is not one of those expected, refuses us, picks a protocol that was not offered, is too slow, or is gone.
+    /// When the server is not one of those expected, refuses us, picks a protocol that was not
+    /// offered, is too slow, or is gone.
     pub async fn handshake<S>(
         &self,
         stream: S,
@@ -168,7 +170,7 @@ impl Connector {
     }
 }
 
-/// Where a connection goes: who may answer, and in which protocol.
+/// Where a connection goes: the ids that may answer, and the protocol.
 #[derive(Clone, Debug)]
 pub struct Destination {
     allowed: AllowedIds,
@@ -177,10 +179,11 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Whoever proves one of `ids` may answer. `sni` is the server name sent ([`outbound_sni`](crate::tls::outbound_sni) makes Istio's); an address sends none.
+    /// A server that proves one of `ids` may answer. `sni` is the server name to send
+    /// ([`outbound_sni`](crate::tls::outbound_sni) makes Istio's); an address sends none.
     ///
     /// # Errors
-    /// When `ids` is empty, as nobody could answer, or `sni` is neither a DNS name nor an address.
+    /// When `ids` is empty, or `sni` is neither a DNS name nor an address.
     pub fn new(
         ids: impl IntoIterator<Item = SpiffeId>,
         sni: &str,
@@ -193,7 +196,8 @@ impl Destination {
         Self::accepting(allowed, sni, protocol)
     }
 
-    /// As [`new`](Self::new), for whoever is allowed. A list that is empty when it is asked refuses the connection then.
+    /// As [`new`](Self::new), with [`AllowedIds`]. If their list is empty at the time of a
+    /// connection, the connection is refused.
     ///
     /// # Errors
     /// When `sni` is neither a DNS name nor an address.
@@ -215,7 +219,7 @@ impl Destination {
         })
     }
 
-    /// Who may answer.
+    /// The ids that may answer.
     #[must_use]
     pub fn allowed_ids(&self) -> &AllowedIds {
         &self.allowed

@@ -1,4 +1,4 @@
-//! What acceptor and connector share: the error, and the facts that a finished handshake leaves.
+//! What acceptor and connector share: the error, and the peer of a finished handshake.
 
 use std::fmt;
 use std::io;
@@ -17,9 +17,10 @@ use crate::tls::credentials::unsigned::harmless;
 use crate::tls::identity::leaf::Leaf;
 use crate::tls::reason::{Reason, Refusal};
 
-/// A handshake that came to nothing.
+/// A handshake that failed.
 ///
-/// [`reason`](Self::reason) names the rule; it is for our own logs and metrics: the peer sees a bare TLS alert.
+/// [`reason`](Self::reason) names the rule, for our own logs and metrics. The peer sees a bare TLS
+/// alert.
 #[derive(Debug)]
 pub struct HandshakeError {
     refusal: Refusal,
@@ -32,7 +33,7 @@ impl HandshakeError {
         Refusal::new(reason).into()
     }
 
-    /// There is not even a TCP connection.
+    /// The TCP connection failed.
     pub(in crate::tls) fn unreachable(error: io::Error) -> Self {
         Self {
             source: Some(error),
@@ -46,7 +47,7 @@ impl HandshakeError {
         self.refusal.reason()
     }
 
-    /// Whether what the other side sent is no record of TLS, as when it speaks plaintext.
+    /// Whether the other side sent something other than TLS records, as a plaintext server does.
     #[must_use]
     pub fn is_plaintext(&self) -> bool {
         self.is_plaintext
@@ -101,7 +102,7 @@ impl From<Elapsed> for HandshakeError {
     }
 }
 
-/// The reason behind what rustls reports; ours come back as we gave them.
+/// The refusal for an error of rustls. Our own refusals come back unchanged.
 fn refusal(error: &rustls::Error) -> Refusal {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other
@@ -132,8 +133,7 @@ fn refusal(error: &rustls::Error) -> Refusal {
     }
 }
 
-/// What is wrong with the certificate of a server outside the mesh, as the provider's own verifier
-/// judges it.
+/// What the provider's own verifier finds wrong with the certificate of a server outside the mesh.
 fn of_outside(error: &CertificateError) -> String {
     let text = match error {
         CertificateError::UnknownIssuer => {
@@ -185,7 +185,7 @@ pub(super) async fn connect_tcp(
     Ok(stream)
 }
 
-/// Who is at the other end of a stream whose handshake is done.
+/// The peer of a stream whose handshake is done.
 pub(in crate::tls) fn peer<S>(
     stream: &Stream<S>,
     remote: SocketAddr,
@@ -195,7 +195,8 @@ pub(in crate::tls) fn peer<S>(
         return Ok(Peer::plaintext(remote, local));
     };
     let leaf = state.peer_certificates().and_then(<[_]>::first);
-    // INVARIANT: both verifiers demand a certificate and have read this very leaf; a handshake without one does not get here.
+    // INVARIANT: both verifiers demand a certificate and have read this very leaf; a handshake
+    // without a certificate has failed before.
     let leaf = Leaf::read(leaf.ok_or_else(|| Refusal::new(Reason::NoCertificate))?)?;
     let version = match state.protocol_version() {
         Some(ProtocolVersion::TLSv1_2) => Some("TLSv1.2"),
@@ -230,7 +231,7 @@ fn name_of<T: PartialEq>(names: &[(T, &'static str)], wanted: &T) -> Option<&'st
 pub struct HandshakeTimeouts {
     /// Until the first byte; 10 s by default.
     pub first_byte: Duration,
-    /// From then until the end; 10 s by default.
+    /// From the first byte to the end; 10 s by default.
     pub handshake: Duration,
 }
 

@@ -18,16 +18,18 @@ use super::acceptor::Acceptor;
 use super::admission::Tickets;
 use super::handshake::HandshakeError;
 
-/// A connection that a [`Listener`](crate::tls::Listener) took from its socket, with the handshake yet to be made.
+/// A connection that a [`Listener`](crate::tls::Listener) took from its socket, before its
+/// handshake.
 ///
-/// For servers that spawn a task for each connection anyway: a handshake that is made there needs no task of its own, and its connection
-/// need not be handed from one to the other. It counts against [`Limits::connections`](crate::tls::Limits::connections) until it is dropped.
+/// For servers that spawn a task for each connection: the handshake runs in that task, so it needs
+/// no task of its own and the connection does not move between tasks. The connection counts against
+/// [`Limits::connections`](crate::tls::Limits::connections) until it is dropped.
 #[derive(Debug)]
 #[must_use = "the client waits for its handshake"]
 pub struct Incoming {
     pub(super) tcp: TcpStream,
     pub(super) remote: SocketAddr,
-    /// Where the listener listens.
+    /// The address of the listener.
     pub(super) listening: SocketAddr,
     pub(in crate::tls) acceptor: Acceptor,
     pub(super) tickets: Tickets,
@@ -38,10 +40,11 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Makes the handshake, in the listener's bounds of time and number. `None` when the client was refused or is gone; that has then been
-    /// counted and logged.
+    /// Makes the handshake, within the listener's limits of time and number. `None` when the client
+    /// was refused or is gone; that is then already counted and logged.
     ///
-    /// What it needs is on the heap, and gone when it is over: as a part of the task that awaits it, it would stay there while the connection does.
+    /// The state of the handshake is on the heap and freed when it is over. As part of the caller's
+    /// task it would take memory for as long as the connection lasts.
     pub fn handshake(self) -> impl Future<Output = Option<Connection>> + Send + Unpin + 'static {
         Box::pin(self.make())
     }
@@ -82,7 +85,7 @@ async fn handshake(
     silent: &mut Option<Silent>,
     tickets: Tickets,
 ) -> Result<(Stream<TcpStream>, Peer), HandshakeError> {
-    // Nagle's algorithm only delays what a server of requests has to say.
+    // Nagle's algorithm only delays the answers of a server.
     tcp.set_nodelay(true)?;
     let local = tcp.local_addr()?;
     let turn = tickets.take();

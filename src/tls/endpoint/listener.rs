@@ -23,13 +23,16 @@ use super::acceptor::Acceptor;
 use super::admission::{Admission, Limits, permits};
 use super::incoming::Incoming;
 
-/// Accepts TCP connections and yields those whose handshake is done.
+/// Accepts TCP connections and returns those whose handshake is done.
 ///
-/// Handshakes run beside one another, away from the accept path: a slow client delays nobody, and one that has not said its hello takes
-/// nobody's turn. They are bounded in time by the [`Acceptor`] and in number by [`Limits`]. A refused handshake is counted and logged, never an error of the listener; running out of file
-/// descriptors pauses it, nothing ends it. Dropping it closes the socket and aborts the handshakes under way.
+/// Handshakes run concurrently, away from the accept path: a slow client delays no other, and a
+/// client takes a turn only once its hello has come. The [`Acceptor`] bounds their time, [`Limits`]
+/// their number. A failed handshake is counted and logged and is never an error of the listener.
+/// When the process runs out of file descriptors, the listener pauses; nothing ends it. Dropping it
+/// closes the socket and aborts the handshakes in progress.
 ///
-/// Nothing happens while nobody polls [`accept`](Self::accept) or [`incoming`](Self::incoming). With feature `axum` it is a listener for `axum::serve`, with `tonic` the stream for
+/// Nothing happens unless [`accept`](Self::accept) or [`incoming`](Self::incoming) is polled. With
+/// feature `axum` it is a listener for `axum::serve`, with `tonic` the stream for
 /// `serve_with_incoming`.
 pub struct Listener {
     tcp: TcpListener,
@@ -42,12 +45,12 @@ pub struct Listener {
     admission: Admission,
     /// Connections that may be open at once.
     open: Arc<Semaphore>,
-    /// Room for the connection that is accepted next.
+    /// The permit for the next connection.
     permit: Option<OwnedSemaphorePermit>,
-    /// The wait for it, at the cap.
+    /// The wait for that permit, when all are taken.
     waiting: Option<Waiting>,
     is_full: bool,
-    /// Until when not to accept, after an error.
+    /// A pause in accepting, after an error.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -57,7 +60,7 @@ impl Listener {
     /// Listens on an address.
     ///
     /// # Errors
-    /// When the address cannot be had.
+    /// When it cannot listen on the address.
     pub async fn bind(
         address: impl tokio::net::ToSocketAddrs,
         acceptor: Acceptor,
@@ -65,7 +68,7 @@ impl Listener {
         Self::new(TcpListener::bind(address).await?, acceptor)
     }
 
-    /// Accepts on a socket that listens already.
+    /// Accepts on a socket that already listens.
     ///
     /// # Errors
     /// When the socket has no local address.
@@ -89,7 +92,7 @@ impl Listener {
         })
     }
 
-    /// Bounds handshakes and connections in number.
+    /// Bounds the number of handshakes and connections.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.admission.bound(limits);
@@ -98,16 +101,17 @@ impl Listener {
         self
     }
 
-    /// Whose many connections are not those of one client: load balancers and gateways, that open connections ahead of need. Of them
-    /// [`Limits::silent_per_source`] does not count.
+    /// Addresses of load balancers and gateways, which open connections ahead of need.
+    /// [`Limits::silent_per_source`] does not apply to them.
     #[must_use]
     pub fn load_balancers(mut self, ranges: impl IntoIterator<Item = Cidr>) -> Self {
         self.admission.exempt(ranges.into_iter().collect());
         self
     }
 
-    /// Its connections speak HTTP, under a server that watches no clock: each keeps these times itself. Without, as for other protocols and for
-    /// servers that see to it, only handshakes are bounded in time.
+    /// Its connections speak HTTP, and their server keeps no time limits: each connection keeps
+    /// these itself. Without this, as for other protocols and for servers with their own limits,
+    /// only handshakes are bounded in time.
     #[must_use]
     pub fn http_times(mut self, times: HttpTimes) -> Self {
         self.times = Some(times);
@@ -120,18 +124,19 @@ impl Listener {
         self.local
     }
 
-    /// What became of its handshakes, for metrics; outlives the listener.
+    /// The counters of its handshakes, for metrics. They outlive the listener.
     #[must_use]
     pub fn stats(&self) -> Arc<HandshakeStats> {
         Arc::clone(&self.stats)
     }
 
-    /// The next connection whose handshake is done. May be dropped and called again without losing one.
+    /// The next connection whose handshake is done. May be dropped and called again without losing
+    /// a connection.
     pub async fn accept(&mut self) -> Connection {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    /// As [`accept`](Self::accept), for those who poll.
+    /// As [`accept`](Self::accept), to be polled.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Connection> {
         loop {
             match self.handshakes.poll_join_next(cx) {
@@ -144,7 +149,8 @@ impl Listener {
         }
     }
 
-    /// The next connection whose handshake is yet to be made, by the caller. May be dropped and called again without losing one.
+    /// The next connection, before its handshake, which the caller makes. May be dropped and called
+    /// again without losing a connection.
     pub async fn incoming(&mut self) -> Incoming {
         poll_fn(|cx| self.poll_incoming(cx)).await
     }
@@ -187,7 +193,7 @@ impl Listener {
                 self.stats.full.fetch_add(1, Ordering::Relaxed);
                 limited!(target: "tower_mesh::tls", WARN, local = %self.local, most = self.limits.connections, "no more connections may be open, the next ones wait");
             }
-            // Nobody closes the semaphore, so this is one.
+            // The semaphore is never closed, so this is a permit.
             self.permit = ready!(polled).ok();
             self.is_full = false;
             self.waiting = None;
@@ -205,7 +211,8 @@ impl Listener {
                 Ok(accepted) => return Poll::Ready(accepted),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    // Out of file descriptors or memory: others must go first. Retrying at once would only burn the processor.
+                    // Out of file descriptors or memory: other connections must close first. An
+                    // immediate retry would only use the processor.
                     limited!(WARN, %error, "cannot accept connections, pausing");
                     self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
                     self.pause = Some(Box::pin(sleep(PAUSE)));
@@ -224,7 +231,7 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// An error that the client of one connection caused; the next may be fine.
+/// An error of one connection, caused by its client; the next may succeed.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -18,9 +18,11 @@ use crate::tls::reason::{Reason, Refusal};
 
 use super::handshake::{HandshakeError, connect_tcp};
 
-/// Ordinary TLS to a server outside the mesh: it proves its DNS name, we prove nothing. Cheap to clone.
+/// Ordinary TLS to a server outside the mesh: the server proves its DNS name, and we prove nothing.
+/// Cheap to clone.
 ///
-/// It is never a stand-in for the mesh's [`Connector`](crate::tls::Connector): nothing falls back from one to the other.
+/// It never replaces the mesh's [`Connector`](crate::tls::Connector): neither falls back to the
+/// other.
 #[derive(Clone, Debug)]
 pub struct OneWayConnector {
     config: Arc<ClientConfig>,
@@ -28,11 +30,12 @@ pub struct OneWayConnector {
 }
 
 impl OneWayConnector {
-    /// Trusts the roots in this PEM text and no others: every certificate in it. Text between blocks is skipped, and so are keys.
+    /// Trusts the roots in this PEM text and no others: every certificate in it. Text between
+    /// blocks is skipped, and so are keys.
     ///
     /// # Errors
-    /// When the text holds no certificate, one that cannot be a root, a revocation list, or anything else of which not every byte is understood. The
-    /// error names the line.
+    /// When the text holds no certificate, a certificate that cannot be a root, a revocation list,
+    /// or a byte that is not understood. The error names the line.
     pub fn with_roots(settings: &Settings, pem: &[u8]) -> Result<Self, IdentityError> {
         let mut roots = RootCertStore::empty();
         // `read_roots` has parsed each of them already, so none is left out here.
@@ -48,7 +51,7 @@ impl OneWayConnector {
         ))
     }
 
-    /// Trusts what the operating system trusts.
+    /// Trusts the roots of the operating system.
     ///
     /// # Errors
     /// When the system's roots cannot be read.
@@ -94,7 +97,7 @@ impl OneWayConnector {
     /// Connects to an address where `host` is expected.
     ///
     /// # Errors
-    /// When nobody answers, or whoever does is not `host`.
+    /// When no server answers, or the server is not `host`.
     pub async fn connect(
         &self,
         address: SocketAddr,

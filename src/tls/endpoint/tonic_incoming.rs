@@ -10,8 +10,8 @@ use crate::tls::connection::inbound::Connection;
 
 use super::listener::Listener;
 
-/// For tonic's own server: `Server::builder().add_service(..).serve_with_incoming(listener)`. Never ends and never fails; ends of
-/// connections are as for axum's.
+/// For tonic's own server: `Server::builder().add_service(..).serve_with_incoming(listener)`. The
+/// stream never ends and never fails. Connections end as they do under axum's server.
 impl Stream for Listener {
     type Item = Result<Connection, Infallible>;
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::identity::{SpiffeId, TrustDomain};
 
-/// Which identities may answer at a destination: an exact list, never a pattern.
+/// The identities that may answer at a destination: an exact list, never a pattern.
 ///
 /// ```
 /// use tower_mesh::identity::SpiffeId;
@@ -11,9 +11,9 @@ use crate::identity::{SpiffeId, TrustDomain};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let charts = SpiffeId::new("spiffe://cluster.local/ns/default/sa/charts")?;
-/// // As it stands in configuration …
+/// // From configuration …
 /// let fixed: AllowedIds = [charts.clone()].into_iter().collect();
-/// // … or as a registry of the application's says whenever it is asked.
+/// // … or from a registry of the application, which is asked for each handshake.
 /// let asked = AllowedIds::listed_by(move || vec![charts.clone()]);
 /// # let _ = (fixed, asked);
 /// # Ok(()) }
@@ -29,20 +29,21 @@ enum Ids {
 }
 
 impl AllowedIds {
-    /// The list that a function returns. It is called for every handshake, and every second for each connection that stands: one whose id is
-    /// no longer listed is closed within five. It must not block. An empty list accepts nobody.
+    /// The list that a function returns. It is called for every handshake, and every second for
+    /// each open connection: a connection whose id is no longer listed is closed within 5 s. The
+    /// function must not block. An empty list refuses every server.
     #[must_use]
     pub fn listed_by(list: impl Fn() -> Vec<SpiffeId> + Send + Sync + 'static) -> Self {
         Self(Ids::ListedBy(Arc::new(list)))
     }
 
-    /// What accepts more than names that somebody wrote down.
+    /// Ways to accept more than an explicit list of ids.
     #[must_use]
     pub fn danger() -> DangerousAllowedIds {
         DangerousAllowedIds(())
     }
 
-    /// Whether nobody could answer, now.
+    /// Whether the list is empty now.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match &self.0 {
@@ -60,7 +61,7 @@ impl AllowedIds {
         }
     }
 
-    /// Who may answer, in words: a few names at most.
+    /// The ids that may answer, for errors: the first few of them.
     pub(in crate::tls) fn in_words(&self) -> String {
         let listed;
         let ids = match &self.0 {
@@ -74,7 +75,7 @@ impl AllowedIds {
         few(ids, "or")
     }
 
-    /// Whether the answer may be another one later: [`listed_by`](Self::listed_by).
+    /// Whether the list may change: [`listed_by`](Self::listed_by).
     #[must_use]
     pub fn changes(&self) -> bool {
         matches!(self.0, Ids::ListedBy(_))
@@ -108,18 +109,19 @@ impl fmt::Debug for AllowedIds {
     }
 }
 
-/// Ways to accept whom nobody named: [`AllowedIds::danger`].
+/// Ways to accept servers without listing their ids: [`AllowedIds::danger`].
 #[derive(Debug)]
 pub struct DangerousAllowedIds(());
 
 impl DangerousAllowedIds {
-    /// Every workload of a trust domain, `spiffe://TD/` and whatever follows. Whoever gets any certificate in it can then stand in for this
-    /// destination, by a wrong address or a poisoned name, and read what is sent there.
+    /// Every workload of a trust domain, that is every id that begins with `spiffe://TD/`. Any
+    /// workload that has a certificate of the domain can then answer for this destination, through
+    /// a wrong address or a poisoned name, and read what is sent there.
     #[must_use]
     pub fn anyone_of(self, trust_domain: TrustDomain) -> AllowedIds {
         AllowedIds(Ids::AnyoneOf(trust_domain))
     }
 }
 
-/// Names that a sentence lists.
+/// How many names a sentence lists.
 const MOST: usize = 4;

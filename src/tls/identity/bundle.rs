@@ -15,9 +15,11 @@ use super::leaf;
 use super::location::TextLocation;
 use super::pem::{self, Located};
 
-/// The roots that vouch for identities: one set per trust domain, never one pool (SPIFFE X.509-SVID §5).
+/// The roots that vouch for identities: one set per trust domain, never one pool (SPIFFE X.509-SVID
+/// §5).
 ///
-/// A certificate's own id picks the set it is judged by, so the roots of one domain can never vouch for another.
+/// The id in a certificate selects the set that judges it, so the roots of one domain can never
+/// vouch for another.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TrustBundles(BTreeMap<TrustDomain, TrustBundle>);
 
@@ -25,10 +27,10 @@ pub struct TrustBundles(BTreeMap<TrustDomain, TrustBundle>);
 struct TrustBundle {
     certificates: Vec<CertificateDer<'static>>,
     anchors: Vec<TrustAnchor<'static>>,
-    /// When each of them ends, which an anchor does not say.
+    /// When each root expires; an anchor does not hold that.
     ends: Vec<Option<SystemTime>>,
     revoked: Arc<[CertRevocationList<'static>]>,
-    /// The lists as they came, to tell one set from the next.
+    /// The lists as they came, for comparison.
     revoked_der: Vec<CertificateRevocationListDer<'static>>,
     unknown: UnknownStatus,
 }
@@ -42,13 +44,13 @@ pub(in crate::tls) enum UnknownStatus {
 }
 
 impl TrustBundles {
-    /// No domain at all: nobody is trusted.
+    /// No domain at all: no peer is trusted.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds the roots of a trust domain; those it had are replaced, its revocation lists stay.
+    /// Adds the roots of a trust domain, and replaces those that it had. Its revocation lists stay.
     ///
     /// # Errors
     /// When there is no certificate, or one that cannot be read as a root.
@@ -77,25 +79,30 @@ impl TrustBundles {
         Ok(self)
     }
 
-    /// Adds the roots of a trust domain from PEM text: every certificate in it. Text between blocks is skipped, and so are keys.
+    /// Adds the roots of a trust domain from PEM text: every certificate in it. Text between blocks
+    /// is skipped, and so are keys.
     ///
     /// # Errors
-    /// When the text holds no certificate, one that cannot be read as a root, a revocation list, or anything else of which not every byte is
-    /// understood (two blocks without a line break between them, a block without its end, one of an unknown kind, …). The error names the line.
+    /// When the text holds no certificate, a certificate that cannot be read as a root, a
+    /// revocation list, or a byte that is not understood (two blocks without a line break between
+    /// them, a block without its end, a block of an unknown kind, …). The error names the line.
     pub fn with_pem(self, trust_domain: TrustDomain, pem: &[u8]) -> Result<Self, IdentityError> {
         let roots = read_roots(pem)?;
         self.with(trust_domain, roots)
             .map_err(|error| error.at(TextLocation::text(ROOTS)))
     }
 
-    /// Adds revocation lists of a trust domain, from PEM text, to those it has: every list in it. Text between blocks is skipped.
+    /// Adds revocation lists of a trust domain from PEM text, to those that it has: every list in
+    /// it. Text between blocks is skipped.
     ///
-    /// From then on each certificate of a chain must be on a list of its issuer's that has not ended, and not be revoked there; a status
-    /// that cannot be known refuses, too. Of several lists of one issuer each revokes; the first also has to be one that has not ended.
+    /// From then on each certificate of a chain must be covered by a list of its issuer that has
+    /// not expired, and must not be revoked there. A certificate whose status is unknown is
+    /// refused. Of several lists of one issuer, each can revoke; the first must also be one that
+    /// has not expired.
     ///
     /// # Errors
-    /// When the domain has no roots, or the text holds no list, one that cannot be read, or any other block, or anything else of which not every
-    /// byte is understood. The error names the line.
+    /// When the domain has no roots, or the text holds no list, a list that cannot be read, another
+    /// kind of block, or a byte that is not understood. The error names the line.
     pub fn with_revoked_pem(
         self,
         trust_domain: &TrustDomain,
@@ -104,8 +111,10 @@ impl TrustBundles {
         self.revoked_with(trust_domain, pem, UnknownStatus::Refused)
     }
 
-    /// As [`with_revoked_pem`](Self::with_revoked_pem), but only what is on a list is refused: a certificate passes when no list is its issuer's, and a
-    /// list that has ended goes on to count. For where lists come late and an outage is worse. Where lists of both kinds are added, the stricter rule holds.
+    /// As [`with_revoked_pem`](Self::with_revoked_pem), but only a certificate on a list is
+    /// refused. A certificate passes when its issuer has no list, and a list that has expired still
+    /// counts. For domains whose lists may come late, where an outage would be worse. If lists were
+    /// added by both methods, the stricter rule holds.
     ///
     /// # Errors
     /// As [`with_revoked_pem`](Self::with_revoked_pem).
@@ -160,7 +169,7 @@ impl TrustBundles {
         Ok(self)
     }
 
-    /// Without the domains that are not among these.
+    /// Keeps only these domains.
     pub(in crate::tls) fn only(&self, domains: &[TrustDomain]) -> Self {
         let kept = self.0.iter().filter(|(domain, _)| domains.contains(domain));
         Self(
@@ -169,7 +178,8 @@ impl TrustBundles {
         )
     }
 
-    /// When the last root of a trust domain ends, and with it all that it vouches for; `None` when the domain is not known.
+    /// When the last root of a trust domain expires, and with it everything that it vouches for;
+    /// `None` for an unknown domain.
     #[must_use]
     pub fn not_after(&self, trust_domain: &TrustDomain) -> Option<SystemTime> {
         let roots = self.roots(trust_domain);
@@ -181,7 +191,7 @@ impl TrustBundles {
         self.0.keys()
     }
 
-    /// The root certificates of a trust domain; empty when it is not known.
+    /// The root certificates of a trust domain; empty for an unknown domain.
     #[must_use]
     pub fn roots(&self, trust_domain: &TrustDomain) -> &[CertificateDer<'static>] {
         self.0
@@ -204,7 +214,7 @@ impl TrustBundles {
         bundle.map_or_else(UnknownStatus::default, |bundle| bundle.unknown)
     }
 
-    /// The roots of a trust domain that have ended.
+    /// The roots of a trust domain that have expired.
     pub(in crate::tls) fn ended(
         &self,
         trust_domain: &TrustDomain,
@@ -218,7 +228,7 @@ impl TrustBundles {
         ended.map(|(root, _)| root).collect()
     }
 
-    /// The roots that have not ended, of a trust domain that is known.
+    /// The roots of a known trust domain that have not expired.
     pub(in crate::tls) fn anchors(
         &self,
         trust_domain: &TrustDomain,
@@ -239,7 +249,7 @@ fn has_ended(end: Option<&SystemTime>, now: SystemTime) -> bool {
     end.is_some_and(|end| *end < now)
 }
 
-/// The certificates of a PEM text that are to be roots.
+/// Reads the certificates of a PEM text as roots.
 pub(in crate::tls) fn read_roots(
     pem: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
@@ -270,7 +280,7 @@ impl fmt::Debug for TrustBundles {
     }
 }
 
-/// What the texts are called.
+/// The names of the texts, for errors.
 const ROOTS: &str = "the roots";
 const LISTS: &str = "the revocation lists";
 const NO_ROOT: &str = "no certificate that can be read as a root";

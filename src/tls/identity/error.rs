@@ -6,7 +6,7 @@ use crate::tls::reason::{Reason, Refusal};
 use super::location::TextLocation;
 use super::pem::PemError;
 
-/// Why an identity cannot be used: what is wrong, where it was read, and how to put it right.
+/// Why an identity cannot be used: what is wrong, where it was read, and how to correct it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IdentityError {
     refusal: Refusal,
@@ -19,7 +19,7 @@ impl IdentityError {
         Refusal::with(reason, text).into()
     }
 
-    /// A text of PEM that cannot be read.
+    /// A PEM text that cannot be read.
     pub(super) fn pem(reason: Reason, text: &'static str, error: PemError) -> Self {
         Self::new(reason, error).at(TextLocation::text(text).line(error.line()))
     }
@@ -38,7 +38,7 @@ impl IdentityError {
         }
     }
 
-    /// What was read was the text of a file.
+    /// Adds the file whose text was read.
     pub(in crate::tls) fn in_file(mut self, file: &Path) -> Self {
         let location = self.location.take();
         let location = location.map_or_else(|| TextLocation::text(""), |location| *location);
@@ -52,20 +52,20 @@ impl IdentityError {
         &self.refusal
     }
 
-    /// Which rule it breaks.
+    /// The rule that it breaks.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.refusal.reason()
     }
 
-    /// The file that is to be put right; `None` when what is wrong did not come from a file.
+    /// The file to correct; `None` when the problem is not in a file.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         self.location.as_ref()?.to_file()
     }
 
-    /// The line that is to be put right, counted from 1: where the wrong certificate or key begins, or
-    /// where the text cannot be read. `None` when no single line is wrong.
+    /// The line to correct, counted from 1: where the wrong certificate or key begins, or where the
+    /// text cannot be read. `None` when no single line is wrong.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         self.location.as_ref()?.to_line()
@@ -91,7 +91,8 @@ impl fmt::Display for IdentityError {
 }
 
 impl fmt::Debug for IdentityError {
-    /// For people, as `unwrap` and a `main` that returns an error print it; nothing of the key.
+    /// For people, because `unwrap` and a `main` that returns an error print it. It shows nothing
+    /// of the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = self
             .location

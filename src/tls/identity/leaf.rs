@@ -10,11 +10,12 @@ use x509_parser::time::ASN1Time;
 use crate::identity::{SpiffeId, SpiffeIdError};
 use crate::tls::reason::{Reason, Refusal};
 
-/// What a leaf certificate says, read once.
+/// The contents of a leaf certificate, read once.
 ///
-/// Reading settles only the name (SPIFFE X.509-SVID §2: exactly one URI, and that a workload's id); [`check`](Self::check) holds the
-/// rules that a path builder does not know. The id is the one name that is kept, as it alone picks the authority that must vouch for it:
-/// into every other name (DNS, subject, …) the authority of any trust domain may write what it likes.
+/// Reading checks only the name (SPIFFE X.509-SVID §2: exactly one URI, the id of a workload);
+/// [`check`](Self::check) applies the rules that a path builder does not know. Only the id is kept,
+/// because it alone selects the authority that must vouch for it. The authority of any trust domain
+/// may write anything into the other names (DNS, subject, …).
 #[derive(Clone, Debug)]
 pub(in crate::tls) struct Leaf {
     pub(in crate::tls) id: SpiffeId,
@@ -45,7 +46,8 @@ impl Leaf {
         })
     }
 
-    /// The rules of SPIFFE X.509-SVID §4 on a leaf's key usages and on its being no CA, and that its DNS names are such.
+    /// Applies the rules of SPIFFE X.509-SVID §4: a leaf's key usages are right, it is no CA, and
+    /// its DNS names are well-formed.
     pub(in crate::tls) fn check(&self) -> Result<(), Refusal> {
         self.rules.clone()
     }
@@ -59,7 +61,7 @@ pub(in crate::tls) fn may_sign(der: &CertificateDer<'_>) -> bool {
     })
 }
 
-/// When a certificate ends; `None` when it cannot be read.
+/// When a certificate expires; `None` when it cannot be read.
 pub(in crate::tls) fn not_after(der: &CertificateDer<'_>) -> Option<SystemTime> {
     let parsed = parse(der).ok()?;
     Some(time(parsed.validity().not_after))
@@ -78,7 +80,8 @@ pub(in crate::tls) fn parse<'a>(
 /// The subject alternative names, as far as they matter.
 struct Names<'a> {
     uris: Vec<&'a str>,
-    /// Whether a DNS name has a byte that no host's has: it is a name of another kind in disguise (a SPIFFE id, say).
+    /// Whether a DNS name has a byte that no host name has: such a name may be something else in
+    /// disguise, for example a SPIFFE id.
     has_bad_dns: bool,
 }
 
@@ -106,7 +109,8 @@ fn names<'a>(parsed: &'a X509Certificate<'_>) -> Result<Names<'a>, Refusal> {
     Ok(names)
 }
 
-/// Letters, digits and hyphens; the dot between labels, a wildcard, and the underscore that some hosts have against the rules.
+/// Letters, digits and hyphens; the dot between labels; the wildcard; and the underscore that some
+/// host names have against the rules.
 fn is_in_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'*' | b'_' | b'-')
 }
@@ -183,7 +187,7 @@ fn key_usage(parsed: &X509Certificate<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// A workload calls, and is called.
+/// A workload is client and server, so its leaf must allow both.
 fn both_sides(usage: &ExtendedKeyUsage<'_>) -> Result<(), Refusal> {
     let lacks = match (usage.server_auth, usage.client_auth) {
         (true, true) => return Ok(()),
@@ -201,7 +205,7 @@ fn both_sides(usage: &ExtendedKeyUsage<'_>) -> Result<(), Refusal> {
 }
 
 fn time(time: ASN1Time) -> SystemTime {
-    // Before 1970 is as far past as any rule here can tell apart.
+    // Times before 1970 count as 1970, which every rule here treats alike.
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }
 

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where a part of an identity was read: a text of some kind, or the file that held it, and the line.
+/// Where a part of an identity was read: the kind of text, or the file that held it, and the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TextLocation {
     text: &'static str,
@@ -10,7 +10,7 @@ pub(super) struct TextLocation {
 }
 
 impl TextLocation {
-    /// In a text, which is named by what it holds.
+    /// In a text, named by its contents.
     pub(in crate::tls) fn text(text: &'static str) -> Self {
         Self {
             text,
@@ -30,7 +30,7 @@ impl TextLocation {
         self
     }
 
-    /// What the text holds.
+    /// The name of the text's contents.
     pub(in crate::tls) fn what(&self) -> &'static str {
         self.text
     }

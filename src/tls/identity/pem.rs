@@ -1,6 +1,8 @@
-//! PEM text (RFC 7468), read so that nothing in it is lost: every block is taken, or known to be of another kind, or the text is refused.
+//! Reads PEM text (RFC 7468) and loses nothing: each block is used, or known to be of another kind,
+//! or the text is refused.
 //!
-//! Text between blocks is skipped, as every distribution's bundle has some; what only resembles a block's first or last line is no such text.
+//! Text between blocks is skipped, because the bundles of distributions contain some. A line that
+//! only resembles the first or last line of a block is an error.
 
 use std::fmt;
 
@@ -10,15 +12,15 @@ use rustls_pki_types::{
 };
 use zeroize::Zeroizing;
 
-/// Something that was read, and the line at which it begins.
+/// A value that was read, and the line at which it begins.
 #[derive(Debug)]
 pub(in crate::tls) struct Located<T> {
     pub(in crate::tls) line: usize,
     pub(super) value: T,
 }
 
-/// Every certificate. Keys and parameters beside them are skipped, as one file often holds both; a revocation list is refused, as nobody would
-/// read it.
+/// Reads every certificate. Skips keys and parameters, because one file often holds both. Refuses a
+/// revocation list, because it would be ignored here.
 pub(in crate::tls) fn certificates(
     text: &[u8],
 ) -> Result<Vec<Located<CertificateDer<'static>>>, PemError> {
@@ -38,7 +40,7 @@ pub(in crate::tls) fn certificates(
     Ok(certificates)
 }
 
-/// Every revocation list; any block of another kind is refused.
+/// Reads every revocation list; refuses any other kind of block.
 pub(super) fn revocation_lists(
     text: &[u8],
 ) -> Result<Vec<Located<CertificateRevocationListDer<'static>>>, PemError> {
@@ -58,8 +60,8 @@ pub(super) fn revocation_lists(
     Ok(lists)
 }
 
-/// The one private key; `None` when there is none. Certificates and parameters beside it are skipped; a revocation list is refused, as nobody
-/// would read it.
+/// Reads the one private key; `None` when there is none. Skips certificates and parameters. Refuses
+/// a revocation list, because it would be ignored here.
 pub(in crate::tls) fn private_key(
     text: &[u8],
 ) -> Result<Option<Located<PrivateKeyDer<'static>>>, PemError> {
@@ -75,7 +77,7 @@ pub(in crate::tls) fn private_key(
         if found.is_some() {
             return Err(block.error(Fault::SecondKey));
         }
-        // Whoever takes the key wipes it.
+        // The caller wipes the key.
         found = Some((block.line, as_key, block.der()?));
     }
     Ok(found.map(|(line, as_key, der)| Located {
@@ -84,20 +86,20 @@ pub(in crate::tls) fn private_key(
     }))
 }
 
-/// The bytes, without a copy that would be left behind.
+/// Takes the bytes without leaving a copy behind.
 fn unwiped(mut bytes: Zeroizing<Vec<u8>>) -> Vec<u8> {
     std::mem::take(&mut *bytes)
 }
 
-/// What a label stands for.
+/// What the label of a block means.
 enum BlockKind {
     Certificate,
-    /// OpenSSL's, which may carry whom to trust for what.
+    /// OpenSSL's format, which may contain trust settings.
     TrustedCertificate,
     RevocationList,
     Key(fn(Vec<u8>) -> PrivateKeyDer<'static>),
     EncryptedKey,
-    /// Known, and never wanted.
+    /// Known, and never needed.
     Skipped,
     Unknown,
 }
@@ -123,15 +125,15 @@ impl BlockKind {
     }
 }
 
-/// What stands between two lines that belong together.
+/// A block, from its first line to its last.
 struct Block<'a> {
-    /// Of its first line.
+    /// The number of its first line.
     line: usize,
     label: &'a [u8],
     body: Vec<&'a [u8]>,
 }
 
-/// The blocks of a text, in order. There are as many as the text has beginnings, wherever those stand.
+/// Reads the blocks of a text, in order: one for each beginning, wherever that is in a line.
 fn blocks(text: &[u8]) -> Result<Vec<Block<'_>>, PemError> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut blocks = Vec::new();
@@ -175,7 +177,7 @@ impl Block<'_> {
         PemError::new(self.line, fault)
     }
 
-    /// What it holds: one ASN.1 SEQUENCE, as certificates, lists and keys all are.
+    /// Decodes its contents: one ASN.1 SEQUENCE, as certificates, lists and keys all are.
     fn der(&self) -> Result<Zeroizing<Vec<u8>>, PemError> {
         if self.body.iter().any(|line| line.contains(&b':')) {
             let is_encrypted = |line: &&[u8]| contains(line, b"ENCRYPTED");
@@ -204,11 +206,11 @@ impl Block<'_> {
     }
 }
 
-/// What a line is, blanks around it cut off.
+/// The meaning of a line, without the blanks around it.
 enum Line<'a> {
     Begin(&'a [u8]),
     End(&'a [u8]),
-    /// It holds a first or last line, or nearly is one.
+    /// It contains a first or last line, or resembles one.
     Broken,
     Other,
 }
@@ -232,13 +234,13 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Whether the first or last line of a block stands in this one, or something that a careless hand or a word processor made of it: dashes of
-/// another number or kind, small letters.
+/// Whether a line contains the first or last line of a block, or a damaged one, as careless editing
+/// or a word processor leaves it: with another number or kind of dashes, or small letters.
 fn resembles_marker(line: &[u8]) -> bool {
     if contains(line, b"-----BEGIN") || contains(line, b"-----END") {
         return true;
     }
-    // What is not ASCII may be a dash of another kind.
+    // A character outside ASCII may be a dash of another kind.
     let has_dashes = contains(line, b"--") || !line.is_ascii();
     let upper = line.to_ascii_uppercase();
     let begins = [&b"BEGIN"[..], b"END"];
@@ -269,13 +271,15 @@ fn names_a_kind(rest: &[u8]) -> bool {
     starts.iter().any(|start| rest.starts_with(start))
 }
 
-/// Whether a line outside of every block looks like the first one inside of one: base64 of a SEQUENCE of more than 127 bytes.
+/// Whether a line between blocks looks like the first line inside a block: base64 of a SEQUENCE of
+/// more than 127 bytes.
 fn resembles_der(line: &[u8]) -> bool {
     let is_base64 = |&byte: &u8| byte == b'=' || sextet(byte) >= 0;
     line.len() >= 32 && line.starts_with(b"MI") && line.iter().all(is_base64)
 }
 
-/// Base64 with its padding, in lines of any length; `None` when it is none. Which characters a key has decides nothing about the time it takes.
+/// Decodes padded base64, in lines of any length; `None` for anything else. The time it takes does
+/// not depend on the characters of a key.
 fn decode(lines: &[&[u8]]) -> Option<Zeroizing<Vec<u8>>> {
     let characters = || lines.iter().copied().flatten().copied();
     let significant = || characters().filter(|byte| !byte.is_ascii_whitespace());
@@ -288,7 +292,7 @@ fn decode(lines: &[&[u8]]) -> Option<Zeroizing<Vec<u8>>> {
     if length % 4 != 0 || padding > 2 {
         return None;
     }
-    // All of it at once: growing would leave copies of a key behind.
+    // Allocates once: growing would leave copies of a key behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(length / 4 * 3));
     let (mut bits, mut wrong) = (0_i32, 0_i32);
     for (index, byte) in significant().take(length - padding).enumerate() {
@@ -310,10 +314,11 @@ fn low_byte(bits: i32) -> u8 {
     byte
 }
 
-/// What a character of base64 stands for, negative when it is none; without a branch or a table, which would show in time or cache.
+/// The value of a base64 character, negative for any other. It uses no branch and no table, which
+/// would show in the time or in the cache.
 fn sextet(byte: u8) -> i32 {
     let byte = i32::from(byte);
-    // All ones when it lies strictly between the two.
+    // All ones when the byte is strictly between the two.
     let between = |low: i32, high: i32| ((low - byte) & (byte - high)) >> 8;
     let mut value = -1;
     value += between(0x40, 0x5b) & (byte - 0x40);
@@ -324,7 +329,7 @@ fn sextet(byte: u8) -> i32 {
     value
 }
 
-/// What follows one SEQUENCE of definite length; `None` when there is no whole one.
+/// The bytes after one SEQUENCE of definite length; `None` when there is no complete one.
 fn after_sequence(der: &[u8]) -> Option<&[u8]> {
     let [0x30, first, rest @ ..] = der else {
         return None;

@@ -14,7 +14,8 @@ use super::leaf::Leaf;
 use super::location::TextLocation;
 use super::pem::{self, Located};
 
-/// Who we are and whom we trust, as one unit: what a source delivers and what is swapped whole.
+/// Our certificate and the roots that judge others, as one unit: a source returns it, and it is
+/// replaced as a whole.
 #[derive(Clone, Debug)]
 pub struct Identity {
     svid: X509Svid,
@@ -22,7 +23,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// An identity with the roots to judge others by.
+    /// An identity, with the roots that judge others.
     #[must_use]
     pub fn new(svid: X509Svid, bundles: TrustBundles) -> Self {
         Self { svid, bundles }
@@ -34,14 +35,15 @@ impl Identity {
         &self.svid
     }
 
-    /// The roots we judge others by.
+    /// The roots that judge others.
     #[must_use]
     pub fn bundles(&self) -> &TrustBundles {
         &self.bundles
     }
 }
 
-/// A SPIFFE X.509 identity document with its private key: the certificate chain, leaf first, and the key of the leaf.
+/// A SPIFFE X.509 identity document with its private key: the certificate chain, leaf first, and
+/// the key of the leaf.
 ///
 /// The key is wiped from memory on drop, and never printed.
 #[derive(Clone)]
@@ -54,7 +56,7 @@ pub struct X509Svid {
     locations: Box<Locations>,
 }
 
-/// Where the leaf and the key were read, when they were in a text.
+/// Where the leaf and the key were read, if they came from a text.
 #[derive(Clone, Default)]
 struct Locations {
     leaf: Option<TextLocation>,
@@ -64,7 +66,8 @@ struct Locations {
 impl X509Svid {
     /// An identity from its chain, leaf first, and the leaf's key.
     ///
-    /// That the key belongs to the chain, and that the chain holds, is judged when the identity is put to use.
+    /// Whether the key belongs to the chain, and whether the chain is valid, is checked when the
+    /// identity is first used.
     ///
     /// # Errors
     /// When the chain is empty, or its leaf has no SPIFFE id or breaks a rule of X.509-SVID.
@@ -80,17 +83,18 @@ impl X509Svid {
         Self::located(chain.collect(), key, Locations::default())
     }
 
-    /// An identity from PEM text: the chain, leaf first, which is every certificate of the one text, and the one key of the other (PKCS #8, SEC 1
-    /// or PKCS #1, not encrypted). Both may be the same text.
+    /// An identity from PEM text: every certificate of one text is the chain, leaf first, and the
+    /// one key of the other text is its key (PKCS #8, SEC 1 or PKCS #1, not encrypted). Both may be
+    /// the same text.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and when a text holds a second key, a revocation list, or anything else of which not every byte is understood; the
-    /// error names the line. No error holds anything of the key's text.
+    /// As [`new`](Self::new), and when a text holds a second key, a revocation list, or a byte that
+    /// is not understood; the error names the line. No error shows anything of the key's text.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
         Self::from_blocks(read_chain(chain)?, read_key(key)?, [None; 2])
     }
 
-    /// From the blocks of two texts, which may be those of files.
+    /// From the blocks of two texts, which may be files.
     pub(in crate::tls) fn from_blocks(
         chain: Vec<Located<CertificateDer<'static>>>,
         key: Located<PrivateKeyDer<'static>>,
@@ -143,7 +147,7 @@ impl X509Svid {
         self.not_before
     }
 
-    /// When the leaf ends.
+    /// When the leaf expires.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.not_after
@@ -159,17 +163,17 @@ impl X509Svid {
         &self.key.0
     }
 
-    /// An error about the chain, which was read where this was.
+    /// Adds to an error about the chain where the chain was read.
     pub(in crate::tls) fn chain_error(&self, error: impl Into<IdentityError>) -> IdentityError {
         error.into().maybe_at(self.locations.leaf.as_ref())
     }
 
-    /// An error about the key.
+    /// Adds to an error about the key where the key was read.
     pub(in crate::tls) fn key_error(&self, error: impl Into<IdentityError>) -> IdentityError {
         error.into().maybe_at(self.locations.key.as_ref())
     }
 
-    /// The file of the chain, for words.
+    /// The file of the chain, for errors.
     pub(in crate::tls) fn chain_file(&self) -> Option<&Path> {
         self.locations.leaf.as_ref()?.to_file()
     }
@@ -185,7 +189,7 @@ impl fmt::Debug for X509Svid {
     }
 }
 
-/// The leaf of a chain, which stands first in it.
+/// Reads the leaf of a chain, which must be its first certificate.
 fn first_leaf(chain: &[CertificateDer<'_>]) -> Result<Leaf, Refusal> {
     let read = |der| {
         let leaf = Leaf::read(der)?;
@@ -249,7 +253,7 @@ pub(in crate::tls) fn read_key(
     })
 }
 
-/// Whether a text holds a word; what is around it is not looked at.
+/// Whether a text contains a word.
 fn has(text: &[u8], word: &str) -> bool {
     text.windows(word.len())
         .any(|found| found == word.as_bytes())
@@ -274,6 +278,6 @@ impl Drop for PrivateKey {
     }
 }
 
-/// What the two texts are called.
+/// The names of the two texts, for errors.
 const CHAIN: &str = "the chain";
 const KEY: &str = "the private key";

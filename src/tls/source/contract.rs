@@ -8,16 +8,18 @@ use crate::tls::identity::error::IdentityError;
 use crate::tls::identity::svid::Identity;
 use crate::tls::reason::Reason;
 
-/// Where our identity comes from, and its successors.
+/// Where our identity and its successors come from.
 ///
-/// The first call of [`next`](Self::next) yields the identity there is; each later call waits for another. An error concerns one attempt only:
-/// whoever reads the source keeps what it has and calls again. A source sets its own pace and never fails twice without a pause between; one
-/// that cannot reach what it asks fails in time, as nobody else sees that it waits in vain.
+/// The first call of [`next`](Self::next) returns the current identity; each later call waits for
+/// another. An error concerns one attempt only: the caller keeps its identity and calls again. A
+/// source sets its own pace and pauses between failures. A source that cannot reach its origin must
+/// fail in time, because the caller cannot see that it waits in vain.
 pub trait Source: Send {
     /// The next identity. May be dropped and called again without losing one.
     fn next(&mut self) -> NextIdentity<'_>;
 
-    /// The last identity was not put to use, as it breaks a rule: for a source that would else be content with it. Does nothing by default.
+    /// The last identity was not used because it breaks a rule. For sources that would otherwise be
+    /// content with it. Does nothing by default.
     fn refused(&mut self) {}
 }
 
@@ -90,14 +92,14 @@ impl SourceError {
         }
     }
 
-    /// An error in words, for sources of other kinds. The words must hold nothing of a key.
+    /// An error in words, for other kinds of source. The words must not contain anything of a key.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Failure::Other(text.into(), None).into()
     }
 
-    /// As [`new`](Self::new), with the error behind it, which is its `source()`: the words need not repeat
-    /// what that one says. Neither may hold anything of a key.
+    /// As [`new`](Self::new), with the error that caused it, which becomes its `source()`. The
+    /// words need not repeat that error. Neither may contain anything of a key.
     #[must_use]
     pub fn caused_by(
         text: impl Into<String>,
@@ -106,7 +108,8 @@ impl SourceError {
         Failure::Other(text.into(), Some(cause.into())).into()
     }
 
-    /// Whoever issued our identity has none for us any more: unlike any other error, this ends the use of the one we hold.
+    /// The issuer no longer has an identity for us. Unlike any other error, this ends the use of
+    /// the current one.
     #[must_use]
     pub fn withdrawn() -> Self {
         Failure::Withdrawn.into()
@@ -126,13 +129,13 @@ impl SourceError {
         matches!(self.failure, Failure::Panicked)
     }
 
-    /// Which rule the identity breaks; `None` when it could not even be had.
+    /// The rule that the identity breaks; `None` when there was no identity.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.identity().map(IdentityError::reason)
     }
 
-    /// What is wrong with the identity; `None` when it could not even be had.
+    /// What is wrong with the identity; `None` when there was no identity.
     #[must_use]
     pub fn identity(&self) -> Option<&IdentityError> {
         match &self.failure {
@@ -167,7 +170,7 @@ impl fmt::Display for SourceError {
             write!(f, "{}: ", file.display())?;
         }
         match &self.failure {
-            // Its own words, not a level above them.
+            // Shows the error itself, without a level above it.
             Failure::Identity(error) => error.fmt(f),
             Failure::Io(_) => f.write_str("the file cannot be read"),
             Failure::Other(text, _) => f.write_str(text),

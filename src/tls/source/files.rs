@@ -15,14 +15,17 @@ use crate::tls::identity::svid::{Identity, X509Svid, read_chain, read_key};
 
 use super::contract::{NextIdentity, Source, SourceError};
 
-/// An identity in PEM files that somebody else renews: cert-manager, a Kubernetes secret, Istio's agent, SPIFFE's helper.
+/// An identity in PEM files that another program renews: cert-manager, a Kubernetes secret, Istio's
+/// agent, SPIFFE's helper.
 ///
-/// The files are looked at every second, and read when one of them (or a symlinked directory above it) has changed and then rested for 100 ms;
-/// once a minute they are read anyway. Certificate and key of different generations, a file cut short, or one that is gone are errors of
-/// that attempt: the identity in use stays, and the next look may find better.
+/// The source looks at the files every second. It reads them when one of them (or a symlinked
+/// directory above it) has changed and then stayed the same for 100 ms, and at least once a minute.
+/// A certificate and key of different generations, a truncated file or a missing file are errors of
+/// that attempt: the identity in use stays, and the next look may succeed.
 ///
-/// A key that everybody may read is a warning. In a directory that everybody may write to it is an error, unless the directory is sticky (`1777`,
-/// as Kubernetes mounts its volumes), so that only a file's owner may put another in its place.
+/// A key that every user may read causes a warning. A key in a directory that every user may write
+/// to is an error, unless the directory is sticky (`1777`, as Kubernetes mounts its volumes), where
+/// only the owner of a file can replace it.
 #[derive(Debug)]
 pub struct Files {
     certificates: PathBuf,
@@ -45,14 +48,14 @@ struct Revoked {
 
 type AddLists = fn(TrustBundles, &TrustDomain, &[u8]) -> Result<TrustBundles, IdentityError>;
 
-/// What was last read, or tried.
+/// The last attempt to read the files.
 #[derive(Debug)]
 struct Seen {
     state: Vec<Option<FileState>>,
     at: Instant,
 }
 
-/// What tells one version of a file from the next.
+/// Tells one version of a file from the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FileState {
     path: PathBuf,
@@ -70,7 +73,8 @@ impl Files {
     /// | Istio's agent | `cert-chain.pem` | `key.pem` | `root-cert.pem` |
     /// | SPIFFE's helper | `svid.pem` | `svid_key.pem` | `svid_bundle.pem` |
     ///
-    /// The first layout whose chain is there is taken; when none is, errors name the first.
+    /// The first layout whose chain file exists is used; if there is none, errors name the first
+    /// layout.
     #[must_use]
     pub fn watch(directory: impl AsRef<Path>) -> Self {
         let directory = directory.as_ref();
@@ -103,20 +107,22 @@ impl Files {
         }
     }
 
-    /// Watches the roots of another trust domain, whose workloads are then known too.
+    /// Watches the roots of another trust domain, whose workloads are then trusted too.
     #[must_use]
     pub fn trust(mut self, trust_domain: TrustDomain, roots: impl Into<PathBuf>) -> Self {
         self.others.push((trust_domain, roots.into()));
         self
     }
 
-    /// Watches a file of revocation lists of a trust domain, which may have several; see [`TrustBundles::with_revoked_pem`].
+    /// Watches a file of revocation lists of a trust domain; may be called several times. See
+    /// [`TrustBundles::with_revoked_pem`].
     #[must_use]
     pub fn revoked(self, trust_domain: TrustDomain, lists: impl Into<PathBuf>) -> Self {
         self.with_lists(trust_domain, lists.into(), TrustBundles::with_revoked_pem)
     }
 
-    /// As [`revoked`](Self::revoked), but only what is on a list is refused; see [`TrustBundles::with_revoked_pem_if_known`].
+    /// As [`revoked`](Self::revoked), but only a certificate on a list is refused; see
+    /// [`TrustBundles::with_revoked_pem_if_known`].
     #[must_use]
     pub fn revoked_if_known(self, trust_domain: TrustDomain, lists: impl Into<PathBuf>) -> Self {
         let add = TrustBundles::with_revoked_pem_if_known;
@@ -132,17 +138,18 @@ impl Files {
         self
     }
 
-    /// Refuses a key that everybody may read.
+    /// Refuses a key that every user may read.
     #[must_use]
     pub fn strict(mut self) -> Self {
         self.strict = true;
         self
     }
 
-    /// Reads the files as they are.
+    /// Reads the files as they are now.
     ///
     /// # Errors
-    /// When one cannot be read, is longer than 1 MiB, or does not hold what it should; the error names it, and the line where it is about one.
+    /// When a file cannot be read, is longer than 1 MiB, or does not hold what it should. The error
+    /// names the file, and the line if there is one.
     pub async fn load(&self) -> Result<Identity, SourceError> {
         self.check_permissions().await?;
         let in_file = |file: &Path| {
@@ -176,7 +183,7 @@ impl Files {
             let rule = "everybody may read the private key: `chmod 600` it";
             return Err(SourceError::rule(file, rule));
         }
-        // Where it is called so, and where it lies: Kubernetes puts a symlink between them.
+        // Checks both the given path and the real one: Kubernetes puts a symlink between them.
         let lies = fs::canonicalize(file).await.ok();
         for file in std::iter::once(file).chain(&lies) {
             // A bare file name lies in the current directory.
@@ -197,7 +204,7 @@ impl Files {
         metadata.is_ok_and(|metadata| everybody_may(READ, &metadata))
     }
 
-    /// Until the files are worth reading again.
+    /// Waits until the files should be read again.
     async fn changed(&self, seen: &Seen) {
         let anyway = seen.at + ANYWAY;
         while Instant::now() < anyway {
@@ -206,7 +213,7 @@ impl Files {
             if state == seen.state {
                 continue;
             }
-            // Whoever writes three files writes them one after the other.
+            // A program that writes three files writes them one after the other.
             loop {
                 sleep(REST).await;
                 let now = self.state().await;
@@ -238,7 +245,8 @@ impl Source for Files {
             if let Some(seen) = &self.seen {
                 self.changed(seen).await;
             }
-            // Taken before the files are read: what changes meanwhile is seen at the next look.
+            // Taken before the files are read, so that the next look notices what changes
+            // meanwhile.
             let state = self.state().await;
             let known = self.seen.as_ref().is_some_and(|seen| seen.state == state);
             if !known && self.everybody_may_read_key().await {
@@ -254,7 +262,7 @@ impl Source for Files {
 
 impl FileState {
     async fn read(file: &Path) -> io::Result<Self> {
-        // The path behind every symlink: Kubernetes swaps a directory of the path, not the file.
+        // The path behind every symlink: Kubernetes replaces a directory of the path, not the file.
         let path = fs::canonicalize(file).await?;
         let metadata = fs::metadata(&path).await?;
         Ok(Self {
@@ -265,10 +273,10 @@ impl FileState {
     }
 }
 
-/// The bytes are wiped on drop, as one of the files is a key.
+/// The bytes are wiped on drop, because one of the files is a key.
 async fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     let error = |error| SourceError::io(file, error);
-    // To open a pipe would wait for its writer.
+    // Opening a pipe would wait for its writer.
     if !fs::metadata(file).await.map_err(error)?.is_file() {
         return Err(SourceError::rule(
             file,
@@ -278,7 +286,7 @@ async fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     let opened = fs::File::open(file).await.map_err(error)?;
     let length = opened.metadata().await.map_err(error)?.len();
     let room = usize::try_from(length).unwrap_or(LARGEST).min(LARGEST) + 1;
-    // Room for all of it at once: growing would leave copies behind.
+    // Allocates once: growing would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     let mut most = opened.take(LARGEST as u64 + 1);
     most.read_to_end(&mut bytes).await.map_err(error)?;
@@ -291,7 +299,8 @@ async fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     Ok(bytes)
 }
 
-/// Whether files in a directory can be exchanged by anybody: in a sticky one, only by whoever owns them.
+/// Whether every user can replace files in a directory. In a sticky one, only the owner of a file
+/// can.
 fn everybody_may_replace(directory: &Metadata) -> bool {
     everybody_may(WRITE, directory) && !everybody_may(STICKY, directory)
 }

@@ -10,11 +10,14 @@ use crate::tls::jitter::jitter;
 
 use super::contract::{NextIdentity, Source, SourceError};
 
-/// An identity that we must ask for ourselves, again and again: from a certificate authority's own interface, say.
+/// An identity that we must request again and again, for example from the interface of a
+/// certificate authority.
 ///
-/// The next one is asked for when half of what is left of the one at hand is over, a tenth more or less, so that workloads that started
-/// together do not come together. After a failure it is asked for again in a second, then twice as long each time, up to 150 s, each a fifth
-/// more or less. An answer that does not come within a [limit](Self::limit) is a failure, and so is one that cannot be used.
+/// The source requests the next identity after half of the remaining validity, give or take a
+/// tenth, so that workloads that started together do not ask together. After a failure it asks
+/// again in 1 s, then after twice the time for each further failure, up to 150 s, each give or take
+/// a fifth. An answer that does not come within a [limit](Self::limit) is a failure, and so is an
+/// identity that cannot be used.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -40,12 +43,12 @@ pub struct Renewed<F> {
     clock: Clock,
     limit: Duration,
     due: Option<Due>,
-    /// The last answer was an identity, and nobody has refused it.
+    /// The last answer was an identity, and it was not refused.
     is_content: bool,
     pause: Duration,
 }
 
-/// When to ask next, on both clocks: the wall clock may jump either way.
+/// When to ask next, on both clocks, because the wall clock may jump either way.
 #[derive(Clone, Copy)]
 struct Due {
     wall: SystemTime,
@@ -57,7 +60,8 @@ where
     F: FnMut() -> Fut + Send,
     Fut: Future<Output = Result<Identity, SourceError>> + Send,
 {
-    /// A source that asks this function. What it returns may be dropped half-way, and is then asked for anew.
+    /// A source that calls this function. Its future may be dropped before it is done; the function
+    /// is then called again.
     pub fn new(issue: F) -> Self {
         Self {
             issue,
@@ -71,7 +75,7 @@ where
 }
 
 impl<F> Renewed<F> {
-    /// Reads the time elsewhere; for tests.
+    /// Reads the time from another clock, for tests.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;

@@ -15,15 +15,19 @@ use crate::tls::identity::svid::{Identity, X509Svid};
 
 use super::contract::{NextIdentity, Source, SourceError};
 
-/// An identity from the SPIFFE Workload API: SPIRE's agent, or another that speaks it, over its Unix socket.
+/// An identity from the SPIFFE Workload API: from SPIRE's agent or a compatible one, over its Unix
+/// socket.
 ///
-/// The agent is listened to for as long as the source is read; each answer carries certificate, key and all roots, those of federated trust
-/// domains too. When the agent is gone, or does not answer within 30 s, the identity in use stays, and the agent is asked again after 1 s,
-/// then twice as long each time, up to 30 s. An answer without any identity withdraws ours, and so does an agent that has answered and then
-/// says that it has none for us: nothing is done with it from then on, until there is another. A federated domain whose bundle is empty is
-/// trusted no more.
+/// The source keeps a stream to the agent. Each answer carries certificate, key and all roots,
+/// including those of federated trust domains. When the agent is gone, or does not answer within 30
+/// s, the identity in use stays, and the source asks again after 1 s, then after twice the time for
+/// each further failure, up to 30 s. An answer without any identity withdraws ours. So does an
+/// agent that has answered before and then says that it has no identity for us. A withdrawn
+/// identity makes no handshake until there is another. A federated domain whose bundle is empty is
+/// no longer trusted.
 ///
-/// When the agent knows several identities of ours, the first is taken, unless a [`hint`](Self::hint) asks for another.
+/// When the agent knows several identities of ours, the source uses the first, unless a
+/// [`hint`](Self::hint) selects another.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), tower_mesh::tls::SourceError> {
@@ -40,7 +44,7 @@ pub struct WorkloadApi {
     answers: Option<Answers>,
     /// Whether the stream has brought an answer.
     has_answered: bool,
-    /// How long the last wait was, and when it is over.
+    /// How long the last pause was, and when it is over.
     pause: Duration,
     again: Option<Instant>,
 }
@@ -49,7 +53,7 @@ type Answer = Result<X509Context, WorkloadApiError>;
 type Answers = Pin<Box<dyn Stream<Item = Answer> + Send>>;
 
 impl WorkloadApi {
-    /// The agent whose address `SPIFFE_ENDPOINT_SOCKET` holds, when it is asked first.
+    /// The agent whose address is in `SPIFFE_ENDPOINT_SOCKET` at the first request.
     #[must_use]
     pub fn from_env() -> Self {
         Self::new(None)
@@ -72,7 +76,7 @@ impl WorkloadApi {
         }
     }
 
-    /// Takes the identity that the agent gives this hint, and no other.
+    /// Uses the identity to which the agent gives this hint, and no other.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -120,14 +124,15 @@ impl WorkloadApi {
         Ok(poll_fn(|cx| answers.as_mut().poll_next(cx)).await)
     }
 
-    /// What an error means to whoever holds an identity.
+    /// What an error means for the identity that we hold.
     fn failed(&mut self, error: &WorkloadApiError) -> SourceError {
         use WorkloadApiError::{MissingRequiredField, NoIdentityIssued, PermissionDenied};
         match error {
-            // That is a good answer too: the agent goes on to tell what follows.
+            // This is a regular answer: the stream goes on.
             MissingRequiredField { field } if *field == IDENTITIES => SourceError::withdrawn(),
-            // SPIRE's way to say the same is to end the stream. At the beginning of one it may only mean that the agent did not recognize us
-            // this time, as it does when whoever it asks about us does not answer: then what we hold stays.
+            // SPIRE says the same by ending the stream. At the beginning of a stream it may only
+            // mean that the agent did not recognize us this time, for example because the service
+            // that it asks about us did not answer. Then our identity stays.
             NoIdentityIssued | PermissionDenied(_) if self.has_answered => {
                 self.give_up();
                 SourceError::withdrawn()
@@ -160,7 +165,8 @@ impl WorkloadApi {
         for (domain, bundle) in answer.bundle_set().iter() {
             let domain = TrustDomain::new(domain.as_str())
                 .map_err(|error| SourceError::new(ErrorChain(&error).to_string()))?;
-            // No roots are no trust: the other domains and our own identity are as good as ever.
+            // A domain without roots is not trusted. The other domains and our own identity are not
+            // affected.
             if bundle.authorities().is_empty() {
                 continue;
             }
@@ -186,7 +192,7 @@ impl fmt::Debug for WorkloadApi {
     }
 }
 
-/// Asks the agent; keys travel this way, so it is a socket of this machine or nothing.
+/// Connects to the agent. Keys travel this way, so it must be a socket of this machine.
 async fn connect(endpoint: Option<&str>) -> Result<Answers, SourceError> {
     let from_env;
     let endpoint = match endpoint {
@@ -215,7 +221,7 @@ fn owned(der: &[u8]) -> CertificateDer<'static> {
     CertificateDer::from(der.to_vec())
 }
 
-/// What an answer without any identity lacks.
+/// The field that an answer without any identity lacks.
 const IDENTITIES: &str = "X509SVIDResponse.svids";
 const ENDPOINT: &str = "SPIFFE_ENDPOINT_SOCKET";
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
