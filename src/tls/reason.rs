@@ -98,15 +98,15 @@ impl Reason {
                  use ECDSA P-256, or RSA of 2048 bits or more, with SHA-256"
             }
             Self::ChainTooLong => {
-                "the chain has more certificates than are looked at: show at most 8, the leaf first, without the root"
+                "the chain has too many certificates: show at most 8, the leaf first, without the root"
             }
             Self::Closed => "the other side closed the connection during the handshake",
             Self::ExtendedKeyUsage => {
                 "the extendedKeyUsage of a certificate in the chain does not allow this: \
                  write `extendedKeyUsage=serverAuth,clientAuth` for the leaf, and none for its issuers"
             }
-            Self::Expired => "a certificate of the chain has ended: issue it anew",
-            Self::HelloTooLong => "the client's first message is longer than is read",
+            Self::Expired => "a certificate of the chain has expired: issue a new one",
+            Self::HelloTooLong => "the client's first message is too long",
             Self::IdNotAllowed => "the id is not one of those expected",
             Self::Intermediate => {
                 "an intermediate certificate may not sign the one below it: it needs `basicConstraints=critical,CA:TRUE`, \
@@ -135,29 +135,25 @@ impl Reason {
                 "the leaf has no URI name, and SPIFFE asks for one: \
                  add `subjectAltName=URI:spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`"
             }
-            Self::NotYetValid => "a certificate of the chain has not begun: set the clocks right",
-            Self::OwnIdentityExpired => {
-                "our own certificate has ended: renew it where it is issued"
-            }
+            Self::NotYetValid => "a certificate of the chain is not valid yet: correct the clocks",
+            Self::OwnIdentityExpired => "our own certificate has expired: renew it at its issuer",
             Self::PeerRefused => "the other side refused us: its log says why",
             Self::PlaintextRefused => {
                 "plaintext on a port that takes mutual TLS alone: call it by TLS with a certificate, \
                  or set the port's PeerAuthentication to PERMISSIVE"
             }
             Self::Revocation => {
-                "whether a certificate of the chain is revoked cannot be known: \
-                 give a revocation list of each issuer that has not ended"
+                "the revocation status of a certificate of the chain is unknown: \
+                 give a revocation list of each issuer that has not expired"
             }
             Self::Revoked => "a certificate of the chain was revoked by its issuer: issue another",
             Self::SanCount => {
                 "the leaf has several URI names, and SPIFFE asks for exactly one: leave its SPIFFE id alone in subjectAltName"
             }
             Self::Timeout => "the other side took too long",
-            Self::Tls => "what came is not TLS as it should be",
+            Self::Tls => "the other side sent bytes that are not valid TLS",
             Self::TooMany => "too many handshakes at once",
-            Self::TooManySilent => {
-                "too many connections of one address that have not said anything"
-            }
+            Self::TooManySilent => "too many connections of one address that have sent nothing",
             Self::UnknownIssuer => {
                 "no root of its trust domain signed the certificate: put the missing intermediate after the leaf, \
                  or the root that signed it among the roots"

@@ -34,6 +34,9 @@ use super::handshake::{self, HandshakeError, HandshakeTimeouts};
 /// - It agrees on `h2` or `http/1.1`, never on Istio's own protocol names, which sidecars also
 ///   offer.
 /// - The server name is kept as a fact and decides nothing.
+/// - Decision: it sends no root hints, the names of the authorities that it trusts. They would have to
+///   name the roots of every trust domain, and would show each client which domains are federated. A
+///   workload has one certificate and needs no hint.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     /// `None` for an acceptor that only takes plaintext.

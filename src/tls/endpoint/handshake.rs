@@ -127,7 +127,7 @@ fn refusal(error: &rustls::Error) -> Refusal {
         ),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Refusal::with(
             Reason::Tls,
-            "what came is no TLS: does the other side speak plaintext on this port?",
+            "the other side did not send TLS: does it speak plaintext on this port?",
         ),
         other => Refusal::with(Reason::Tls, harmless(&other.to_string())),
     }
@@ -141,10 +141,10 @@ fn of_outside(error: &CertificateError) -> String {
              trust the root that signed it, or have the server show its whole chain"
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has ended: have it renewed, or set the clock right"
+            "the server's certificate has expired: have it renewed, or correct the clock"
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the server's certificate has not begun: set the clock right"
+            "the server's certificate is not valid yet: correct the clock"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "the server's certificate is not for the host that is called: call it by a name that it has"

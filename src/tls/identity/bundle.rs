@@ -137,7 +137,7 @@ impl TrustBundles {
         };
         let bundle = self.0.get_mut(trust_domain).ok_or_else(|| {
             wrong(&format_args!(
-                "no roots are held for trust domain {trust_domain}, whose lists these are: give its roots first"
+                "no roots are held for trust domain {trust_domain}, to which these lists belong: give its roots first"
             ))
         })?;
         let lists = pem::revocation_lists(pem)
@@ -149,7 +149,7 @@ impl TrustBundles {
         }
         for Located { line, value } in &lists {
             if BorrowedCertRevocationList::from_der(value).is_err() {
-                let error = IdentityError::new(Reason::Revocation, "no list that can be read");
+                let error = IdentityError::new(Reason::Revocation, "a list that cannot be read");
                 return Err(error.at(TextLocation::text(LISTS).line(*line)));
             }
         }
@@ -165,7 +165,7 @@ impl TrustBundles {
             .iter()
             .map(|der| OwnedCertRevocationList::from_der(der).map(CertRevocationList::Owned))
             .collect::<Result<_, _>>()
-            .map_err(|_| wrong(&"no list that can be read"))?;
+            .map_err(|_| wrong(&"a list that cannot be read"))?;
         Ok(self)
     }
 
@@ -283,4 +283,4 @@ impl fmt::Debug for TrustBundles {
 /// The names of the texts, for errors.
 const ROOTS: &str = "the roots";
 const LISTS: &str = "the revocation lists";
-const NO_ROOT: &str = "no certificate that can be read as a root";
+const NO_ROOT: &str = "a certificate that cannot be read as a root";

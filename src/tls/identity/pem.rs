@@ -427,7 +427,7 @@ impl fmt::Display for PemError {
                 "a revocation list beside a private key: give it as a revocation list"
             }
             Fault::NoEnd => "the block that begins here has no -----END line",
-            Fault::NoList => "a block that is no revocation list (X509 CRL)",
+            Fault::NoList => "a block that is not a revocation list (X509 CRL)",
             Fault::NotWhole => "the block that begins here does not hold a whole ASN.1 value",
             Fault::Nul => {
                 "a NUL byte, as in DER and UTF-16: write DER as PEM, with `openssl x509 -inform DER` or `openssl pkey -inform DER`, and text as UTF-8"
@@ -439,7 +439,7 @@ impl fmt::Display for PemError {
             Fault::Stray => "base64 outside of every block: its -----BEGIN line is missing",
             Fault::TooMuch => "the block that begins here holds more than one ASN.1 value",
             Fault::TrustSettings => {
-                "a TRUSTED CERTIFICATE with trust settings, which are not read: write it as CERTIFICATE, with openssl x509, say"
+                "a TRUSTED CERTIFICATE with trust settings, which are not read: write it as CERTIFICATE, for example with openssl x509"
             }
             Fault::UnknownKind => {
                 "a block of a kind that is not known: leave only CERTIFICATE, PRIVATE KEY, EC PRIVATE KEY and RSA PRIVATE KEY"

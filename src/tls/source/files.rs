@@ -280,7 +280,7 @@ async fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     if !fs::metadata(file).await.map_err(error)?.is_file() {
         return Err(SourceError::rule(
             file,
-            "no regular file: give the path of a PEM file",
+            "not a regular file: give the path of a PEM file",
         ));
     }
     let opened = fs::File::open(file).await.map_err(error)?;
@@ -293,7 +293,7 @@ async fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     if bytes.len() > LARGEST {
         return Err(SourceError::rule(
             file,
-            "longer than 1 MiB, which no PEM file of certificates is",
+            "longer than 1 MiB, too long for a PEM file of certificates",
         ));
     }
     Ok(bytes)
