@@ -1,9 +1,10 @@
 //! The notice that a connection should end.
 //!
-//! The receiver of a notice tells the other end at once that the connection takes no new requests
-//! (GOAWAY on HTTP/2, `connection: close` on HTTP/1), lets the requests in progress finish, and cuts
-//! the connection after the grace period. A second notice may come during the grace period, with a
-//! stronger reason. The connection is then cut at the earlier of the two ends.
+//! A server that gets a notice tells its client that the connection takes no new requests (GOAWAY on
+//! HTTP/2, `connection: close` on HTTP/1); a client sends no new requests on the connection. Both
+//! let the requests in progress finish, and cut the connection after the grace period. A second
+//! notice may come during the grace period, with a stronger reason. The connection is then cut at
+//! the earlier of the two ends.
 
 use std::time::Duration;
 

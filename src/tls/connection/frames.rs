@@ -15,7 +15,7 @@ pub(super) struct Frames {
 impl Frames {
     /// Takes the next bytes. Returns whether there was a point in them at which nothing was
     /// incomplete.
-    pub(in crate::tls) fn come(&mut self, mut bytes: &[u8]) -> bool {
+    pub(super) fn come(&mut self, mut bytes: &[u8]) -> bool {
         let mut rested = false;
         while let [first, rest @ ..] = bytes {
             if self.remaining > 0 {

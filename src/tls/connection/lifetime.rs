@@ -72,7 +72,7 @@ impl Default for Lifetimes {
 /// # async fn serve(mut listener: tower_mesh::tls::Listener) {
 /// let connection = listener.accept().await;
 /// let mut lifetime = connection.stream().lifetime();
-/// // ... beside serving the connection:
+/// // ... while serving the connection:
 /// let ended = lifetime.ended().await;
 /// println!("closing within {:?}: {}", ended.grace, ended.reason);
 /// # }

@@ -102,7 +102,7 @@ impl Pace {
     }
 
     /// Takes bytes that came from the client.
-    pub(in crate::tls) fn heard(&mut self, bytes: &[u8]) {
+    pub(super) fn heard(&mut self, bytes: &[u8]) {
         let now = Instant::now();
         self.heard = now;
         match &mut self.phase {
@@ -225,7 +225,7 @@ impl Pace {
     }
 
     /// Passes on the result of a write; an error once the client has taken nothing for too long.
-    pub(in crate::tls) fn written<R>(
+    pub(super) fn written<R>(
         &mut self,
         polled: Poll<io::Result<R>>,
         cx: &mut Context<'_>,
@@ -243,7 +243,7 @@ impl Pace {
     }
 
     /// Notes that bytes went to the client.
-    pub(in crate::tls) fn wrote(&mut self) {
+    pub(super) fn wrote(&mut self) {
         self.wrote = Instant::now();
     }
 }

@@ -42,10 +42,7 @@ enum Shown {
 }
 
 impl Generation {
-    pub(in crate::tls) fn new(
-        identity: &Identity,
-        settings: &Settings,
-    ) -> Result<Self, IdentityError> {
+    pub(super) fn new(identity: &Identity, settings: &Settings) -> Result<Self, IdentityError> {
         let svid = identity.svid();
         let wrong_key = |text: fmt::Arguments<'_>| {
             svid.key_error(IdentityError::new(Reason::KeyMismatch, text))
@@ -112,7 +109,7 @@ impl Generation {
         })
     }
 
-    pub(in crate::tls) fn id(&self) -> &SpiffeId {
+    pub(super) fn id(&self) -> &SpiffeId {
         &self.id
     }
 
@@ -168,7 +165,7 @@ impl Generation {
         }
     }
 
-    pub(in crate::tls) fn is(&self, identity: &Identity, settings: &Settings) -> bool {
+    pub(super) fn is(&self, identity: &Identity, settings: &Settings) -> bool {
         let Shown::Svid { chain, .. } = &self.shown else {
             return false;
         };

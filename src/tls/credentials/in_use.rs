@@ -60,7 +60,7 @@ impl Credentials {
         Ok(Self::from_first(first, settings))
     }
 
-    pub(in crate::tls) fn from_first(first: Generation, settings: Settings) -> Self {
+    pub(super) fn from_first(first: Generation, settings: Settings) -> Self {
         Self(Arc::new(Shared {
             settings,
             current: Live::new(first),

@@ -24,7 +24,7 @@ pub(super) struct OwnResolver {
 }
 
 impl OwnResolver {
-    pub(in crate::tls) fn id(&self) -> &SpiffeId {
+    pub(super) fn id(&self) -> &SpiffeId {
         &self.id
     }
 
@@ -41,7 +41,7 @@ impl OwnResolver {
     }
 
     /// When that certificate expires.
-    pub(in crate::tls) fn not_after(&self) -> Option<SystemTime> {
+    pub(super) fn not_after(&self) -> Option<SystemTime> {
         let certified = self.certified().ok()?;
         self.check(&certified).ok()
     }

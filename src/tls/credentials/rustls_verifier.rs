@@ -15,7 +15,7 @@ use crate::tls::reason::Refusal;
 use super::settings::Settings;
 
 /// Judges the chain of a peer.
-pub(in crate::tls) trait JudgeChain: fmt::Debug + Send + Sync {
+pub(super) trait JudgeChain: fmt::Debug + Send + Sync {
     /// The id that the chain proves.
     fn verify(
         &self,

@@ -13,12 +13,12 @@ use crate::tls::reason::{Reason, Refusal};
 
 /// What a chain is judged by.
 pub(super) struct Judges<'a> {
-    pub(in crate::tls) domain: &'a TrustDomain,
+    pub(super) domain: &'a TrustDomain,
     /// The roots that have not expired.
-    pub(in crate::tls) roots: &'a [TrustAnchor<'a>],
-    pub(in crate::tls) ended: Vec<&'a CertificateDer<'static>>,
+    pub(super) roots: &'a [TrustAnchor<'a>],
+    pub(super) ended: Vec<&'a CertificateDer<'static>>,
     pub(super) algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
-    pub(in crate::tls) now: SystemTime,
+    pub(super) now: SystemTime,
 }
 
 /// The refusal for a chain that ends at none of the roots of its trust domain. A peer may write

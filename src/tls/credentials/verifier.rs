@@ -67,11 +67,7 @@ impl JudgeChain for Verifier {
 }
 
 impl Verifier {
-    pub(in crate::tls) fn new(
-        bundles: Arc<TrustBundles>,
-        settings: &Settings,
-        expected: Expected,
-    ) -> Self {
+    pub(super) fn new(bundles: Arc<TrustBundles>, settings: &Settings, expected: Expected) -> Self {
         Self {
             bundles,
             algorithms: settings.algorithms(),

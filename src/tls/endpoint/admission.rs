@@ -60,7 +60,7 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    pub(in crate::tls) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
             all: permits(limits.handshakes),
@@ -149,7 +149,7 @@ impl PerSource {
 }
 
 /// The count is capped at the most that a semaphore can hold.
-pub(in crate::tls) fn permits(count: usize) -> Arc<Semaphore> {
+pub(super) fn permits(count: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(most(count)))
 }
 
@@ -170,7 +170,7 @@ pub(super) struct Tickets {
 
 impl Tickets {
     /// Waits for a turn, for a second at most.
-    pub(in crate::tls) async fn take(self) -> Result<[OwnedSemaphorePermit; 2], HandshakeError> {
+    pub(super) async fn take(self) -> Result<[OwnedSemaphorePermit; 2], HandshakeError> {
         let turn = async {
             let source = self.source.acquire_owned().await;
             Ok([source?, self.all.acquire_owned().await?])

@@ -147,7 +147,7 @@ impl Connector {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         if destination.allowed.is_empty() {
-            return Err(nobody());
+            return Err(no_ids());
         }
         let Some(credentials) = &self.credentials else {
             return Err(HandshakeError::new(Reason::NoIdentity));
@@ -191,7 +191,7 @@ impl Destination {
     ) -> Result<Self, HandshakeError> {
         let allowed: AllowedIds = ids.into_iter().collect();
         if allowed.is_empty() {
-            return Err(nobody());
+            return Err(no_ids());
         }
         Self::accepting(allowed, sni, protocol)
     }
@@ -227,7 +227,7 @@ impl Destination {
 }
 
 /// M-29: an empty list can neither accept nor refuse a server, so it is an error.
-fn nobody() -> HandshakeError {
+fn no_ids() -> HandshakeError {
     let text = "no identity is expected, so none can be accepted: name the ids that may answer";
     Refusal::with(Reason::IdNotAllowed, text).into()
 }

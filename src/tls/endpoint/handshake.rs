@@ -29,12 +29,12 @@ pub struct HandshakeError {
 }
 
 impl HandshakeError {
-    pub(in crate::tls) fn new(reason: Reason) -> Self {
+    pub(super) fn new(reason: Reason) -> Self {
         Refusal::new(reason).into()
     }
 
     /// The TCP connection failed.
-    pub(in crate::tls) fn unreachable(error: io::Error) -> Self {
+    pub(super) fn unreachable(error: io::Error) -> Self {
         Self {
             source: Some(error),
             ..Self::new(Reason::Unreachable)
@@ -186,7 +186,7 @@ pub(super) async fn connect_tcp(
 }
 
 /// The peer of a stream whose handshake is done.
-pub(in crate::tls) fn peer<S>(
+pub(super) fn peer<S>(
     stream: &Stream<S>,
     remote: SocketAddr,
     local: SocketAddr,

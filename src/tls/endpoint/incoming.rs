@@ -31,12 +31,12 @@ pub struct Incoming {
     pub(super) remote: SocketAddr,
     /// The address of the listener.
     pub(super) listening: SocketAddr,
-    pub(in crate::tls) acceptor: Acceptor,
+    pub(super) acceptor: Acceptor,
     pub(super) tickets: Tickets,
-    pub(in crate::tls) silent: Silent,
-    pub(in crate::tls) times: Option<HttpTimes>,
-    pub(in crate::tls) permit: OwnedSemaphorePermit,
-    pub(in crate::tls) stats: Arc<HandshakeStats>,
+    pub(super) silent: Silent,
+    pub(super) times: Option<HttpTimes>,
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) stats: Arc<HandshakeStats>,
 }
 
 impl Incoming {

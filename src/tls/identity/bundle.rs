@@ -35,7 +35,7 @@ struct TrustBundle {
     unknown: UnknownStatus,
 }
 
-/// What happens to a certificate whose status no revocation list tells.
+/// What happens to a certificate whose status is on no revocation list.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::tls) enum UnknownStatus {
     #[default]
@@ -208,7 +208,7 @@ impl TrustBundles {
         bundle.map_or(&[], |bundle| &bundle.revoked)
     }
 
-    /// What happens to a certificate of the domain whose status no list tells.
+    /// What happens to a certificate of the domain whose status is on no list.
     pub(in crate::tls) fn unknown_status(&self, trust_domain: &TrustDomain) -> UnknownStatus {
         let bundle = self.0.get(trust_domain);
         bundle.map_or_else(UnknownStatus::default, |bundle| bundle.unknown)

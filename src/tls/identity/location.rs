@@ -11,7 +11,7 @@ pub(super) struct TextLocation {
 
 impl TextLocation {
     /// In a text, named by its contents.
-    pub(in crate::tls) fn text(text: &'static str) -> Self {
+    pub(super) fn text(text: &'static str) -> Self {
         Self {
             text,
             file: None,
@@ -19,19 +19,19 @@ impl TextLocation {
         }
     }
 
-    pub(in crate::tls) fn line(mut self, line: usize) -> Self {
+    pub(super) fn line(mut self, line: usize) -> Self {
         self.line = Some(line);
         self
     }
 
     /// The text is that of a file.
-    pub(in crate::tls) fn file(mut self, file: &Path) -> Self {
+    pub(super) fn file(mut self, file: &Path) -> Self {
         self.file = Some(file.to_owned());
         self
     }
 
     /// The name of the text's contents.
-    pub(in crate::tls) fn what(&self) -> &'static str {
+    pub(super) fn what(&self) -> &'static str {
         self.text
     }
 

@@ -4,7 +4,7 @@
 //! svid           our certificate chain and key, read from PEM or DER
 //!   bundle       the roots and revocation lists of each trust domain
 //!     leaf       what a leaf certificate says, and SPIFFE's rules for it
-//!     pem        PEM text, of which no byte is lost
+//!     pem        reads PEM text and loses no byte of it
 //!     error      why an identity cannot be used
 //!       location    the file and line where it was read
 //! allowed        the ids that may answer a call

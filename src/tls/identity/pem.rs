@@ -15,15 +15,13 @@ use zeroize::Zeroizing;
 /// A value that was read, and the line at which it begins.
 #[derive(Debug)]
 pub(in crate::tls) struct Located<T> {
-    pub(in crate::tls) line: usize,
+    pub(super) line: usize,
     pub(super) value: T,
 }
 
 /// Reads every certificate. Skips keys and parameters, because one file often holds both. Refuses a
 /// revocation list, because it would be ignored here.
-pub(in crate::tls) fn certificates(
-    text: &[u8],
-) -> Result<Vec<Located<CertificateDer<'static>>>, PemError> {
+pub(super) fn certificates(text: &[u8]) -> Result<Vec<Located<CertificateDer<'static>>>, PemError> {
     let mut certificates = Vec::new();
     for block in blocks(text)? {
         match BlockKind::from_label(block.label) {
@@ -62,7 +60,7 @@ pub(super) fn revocation_lists(
 
 /// Reads the one private key; `None` when there is none. Skips certificates and parameters. Refuses
 /// a revocation list, because it would be ignored here.
-pub(in crate::tls) fn private_key(
+pub(super) fn private_key(
     text: &[u8],
 ) -> Result<Option<Located<PrivateKeyDer<'static>>>, PemError> {
     let mut found = None;
@@ -401,7 +399,7 @@ impl PemError {
     }
 
     /// The line, counted from 1.
-    pub(in crate::tls) fn line(self) -> usize {
+    pub(super) fn line(self) -> usize {
         self.line
     }
 }

@@ -78,14 +78,14 @@ enum Failure {
 }
 
 impl SourceError {
-    pub(in crate::tls) fn io(file: &Path, error: io::Error) -> Self {
+    pub(super) fn io(file: &Path, error: io::Error) -> Self {
         Self {
             file: Some(file.to_owned()),
             failure: Failure::Io(error),
         }
     }
 
-    pub(in crate::tls) fn rule(file: &Path, rule: &'static str) -> Self {
+    pub(super) fn rule(file: &Path, rule: &'static str) -> Self {
         Self {
             file: Some(file.to_owned()),
             failure: Failure::Rule(rule),
