@@ -15,7 +15,7 @@ pub(super) fn serving(
     address: SocketAddr,
 ) {
     let config = cells.config.snapshot();
-    let mode = cells.modes.load().of(address.port());
+    let mode = cells.modes.load().for_port(address.port());
     tracing::info!(
         target: "tower_mesh::mesh",
         id = credentials.map(|credentials| display(credentials.spiffe_id())),

@@ -31,7 +31,7 @@ use crate::propagation::Propagation;
 use crate::rbac::Guard;
 use crate::source::ConfigSource;
 use crate::tls::{
-    Accepted, Connector, HandshakeTimeouts, Lifetimes, Limits, Mode, Rotation, Settings,
+    AllowedIds, Connector, HandshakeTimeouts, Lifetimes, Limits, Mode, Rotation, Settings,
 };
 
 /// Describes a mesh: options in, a [`Mesh`] and its [`Driver`] out. Every mistake is found by [`build`](Self::build).
@@ -147,12 +147,12 @@ impl MeshBuilder {
         self.reach(host, addresses, accepted)
     }
 
-    /// As [`upstream`](Self::upstream), for whoever is [`Accepted`]: by a function of the application's, say.
+    /// As [`upstream`](Self::upstream), for whoever is [`AllowedIds`]: by a function of the application's, say.
     pub fn upstream_accepting<A: Into<UpstreamAddress>>(
         self,
         host: &str,
         addresses: impl IntoIterator<Item = A>,
-        accepted: Accepted,
+        accepted: AllowedIds,
     ) -> Self {
         self.reach(host, addresses, Ok(accepted))
     }
@@ -161,7 +161,7 @@ impl MeshBuilder {
         mut self,
         host: &str,
         addresses: impl IntoIterator<Item = A>,
-        accepted: Result<Accepted, Vec<String>>,
+        accepted: Result<AllowedIds, Vec<String>>,
     ) -> Self {
         let addresses: Vec<_> = addresses.into_iter().map(Into::into).collect();
         let namespace = self.workload.namespace();
@@ -399,7 +399,7 @@ impl MeshBuilder {
         let connector = connector
             .timeout(self.connect_timeout)
             .lifetimes(self.listening.lifetimes);
-        tls_metrics::connector(&self.registry, &connector.tally());
+        tls_metrics::connector(&self.registry, &connector.stats());
         let client = Client::new(Outbound {
             propagation: self.propagation,
             metrics: self.registry.client_as(&self.workload, &identity),
@@ -412,7 +412,7 @@ impl MeshBuilder {
             upstreams,
             response_timeout: self.response_timeout,
         });
-        let renewal = rotation.as_ref().map(Rotation::tally);
+        let renewal = rotation.as_ref().map(Rotation::stats);
         if let Some(credentials) = &credentials {
             tls_metrics::identity(&self.registry, credentials, renewal.clone());
         }

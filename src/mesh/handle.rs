@@ -27,7 +27,7 @@ use crate::metrics::Registry;
 use crate::policy::Engine;
 use crate::tls::{
     Acceptor, Credentials, HandshakeTimeouts, Lifetimes, Limits, Listener, Mode, Modes, Protocol,
-    RotationTally,
+    RotationStats,
 };
 
 /// A workload of the mesh: serves applications, calls others. Cheap to clone; made by [`Mesh::builder`].
@@ -45,7 +45,7 @@ pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) registry: Registry,
     pub(super) shutdown: Shutdown,
-    pub(super) rotation: Option<Arc<RotationTally>>,
+    pub(super) rotation: Option<Arc<RotationStats>>,
     /// Whether the driver follows all that may change.
     pub(super) pulse: Option<Arc<AtomicBool>>,
     pub(super) reloads: Reloads,
@@ -173,7 +173,7 @@ impl Mesh {
         let listener = Listener::new(socket, acceptor)?
             .limits(listening.limits)
             .load_balancers(listening.load_balancers.iter().copied());
-        tls_metrics::listener(&self.0.registry, listener.local_addr(), &listener.tally());
+        tls_metrics::listener(&self.0.registry, listener.local_addr(), &listener.stats());
         Ok(listener)
     }
 

@@ -182,7 +182,7 @@ impl Mesh {
         let mut shutdown = self.shutdown_signal();
         let stop = CancellationToken::new();
         let cut = Arc::new(AtomicUsize::new(0));
-        let (tally, address) = (listener.tally(), listener.local_addr());
+        let (tally, address) = (listener.stats(), listener.local_addr());
         let (mut asked, mut is_asked) = (self.shutdown_signal(), false);
         loop {
             tokio::select! {

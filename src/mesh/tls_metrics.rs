@@ -3,31 +3,31 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::metrics::Registry;
-use crate::tls::{Credentials, End, Reason, RotationTally, Tally};
+use crate::tls::{CloseReason, Credentials, HandshakeStats, Reason, RotationStats};
 
 /// Shows what a listener does, in Envoy's terms where it has them.
-pub(super) fn listener(registry: &Registry, local: SocketAddr, tally: &Arc<Tally>) {
+pub(super) fn listener(registry: &Registry, local: SocketAddr, tally: &Arc<HandshakeStats>) {
     let address = format!("{}_{}", local.ip(), local.port());
     let label = ("envoy_listener_address", address.as_str());
     let labels = [label];
-    let count = |name, help, count: fn(&Tally) -> u64| {
+    let count = |name, help, count: fn(&HandshakeStats) -> u64| {
         let tally = Arc::clone(tally);
         registry.counter_of(name, help, &labels, move || Some(count(&tally)));
     };
     count(
         "envoy_listener_downstream_cx_total",
         "Connections accepted.",
-        Tally::accepted,
+        HandshakeStats::accepted,
     );
     count(
         "envoy_listener_downstream_cx_overflow",
         "Times that no more connections could be open, so that the next ones waited.",
-        Tally::full,
+        HandshakeStats::full,
     );
     count(
         "envoy_listener_ssl_handshake",
         "TLS handshakes that succeeded.",
-        Tally::handshakes,
+        HandshakeStats::handshakes,
     );
     count(
         "envoy_listener_ssl_connection_error",
@@ -67,7 +67,7 @@ pub(super) fn listener(registry: &Registry, local: SocketAddr, tally: &Arc<Tally
 }
 
 /// Shows what the client's connections do.
-pub(super) fn connector(registry: &Registry, tally: &Arc<Tally>) {
+pub(super) fn connector(registry: &Registry, tally: &Arc<HandshakeStats>) {
     handshakes(registry, "outbound", &[], tally);
 }
 
@@ -76,7 +76,7 @@ fn handshakes(
     registry: &Registry,
     side: &'static str,
     labels: &[(&'static str, &str)],
-    tally: &Arc<Tally>,
+    tally: &Arc<HandshakeStats>,
 ) {
     const HANDSHAKES: &str = "TLS handshakes that succeeded, and connections refused, by reason.";
     const ENDED: &str = "Connections that had to end, by reason.";
@@ -98,7 +98,7 @@ fn handshakes(
         let refused = [("result", "refused"), ("reason", reason.as_str())];
         count(handshakes, HANDSHAKES, &refused, Count::Refused(reason));
     }
-    for &reason in End::ALL {
+    for &reason in CloseReason::ALL {
         let ended = [("reason", reason.as_str())];
         count(
             "mesh_connections_ended_total",
@@ -113,11 +113,11 @@ fn handshakes(
 enum Count {
     Good,
     Refused(Reason),
-    Ended(End),
+    Ended(CloseReason),
 }
 
 impl Count {
-    fn read(self, tally: &Tally) -> Option<u64> {
+    fn read(self, tally: &HandshakeStats) -> Option<u64> {
         let (count, always) = match self {
             Self::Good => (tally.handshakes(), true),
             Self::Refused(reason) => (tally.refused(reason), false),
@@ -131,7 +131,7 @@ impl Count {
 pub(super) fn identity(
     registry: &Registry,
     credentials: &Credentials,
-    rotation: Option<Arc<RotationTally>>,
+    rotation: Option<Arc<RotationStats>>,
 ) {
     const EXPIRY: &str = "Seconds until the certificate ends; negative once it has.";
     let gauge =
@@ -178,7 +178,7 @@ pub(super) fn identity(
     }
 }
 
-fn renewal(registry: &Registry, rotation: &Arc<RotationTally>) {
+fn renewal(registry: &Registry, rotation: &Arc<RotationStats>) {
     const ERRORS: &str =
         "Times that the source of our identity failed, or gave one that cannot be used, by reason.";
     let tally = Arc::clone(rotation);
@@ -195,7 +195,7 @@ fn renewal(registry: &Registry, rotation: &Arc<RotationTally>) {
         &[],
         move || Some(tally.age().as_secs_f64()),
     );
-    let errors = |reason: &'static str, count: Box<dyn Fn(&RotationTally) -> u64 + Send + Sync>| {
+    let errors = |reason: &'static str, count: Box<dyn Fn(&RotationStats) -> u64 + Send + Sync>| {
         let tally = Arc::clone(rotation);
         registry.counter_of(
             "mesh_identity_rotation_errors_total",
@@ -204,7 +204,7 @@ fn renewal(registry: &Registry, rotation: &Arc<RotationTally>) {
             move || Some(count(&tally)).filter(|count| *count > 0 || reason == SOURCE),
         );
     };
-    errors(SOURCE, Box::new(RotationTally::unheard));
+    errors(SOURCE, Box::new(RotationStats::unheard));
     for &reason in Reason::ALL {
         errors(
             reason.as_str(),
@@ -262,7 +262,7 @@ impl Blame {
     }
 }
 
-fn refused(tally: &Tally, which: impl Fn(Reason) -> bool) -> u64 {
+fn refused(tally: &HandshakeStats, which: impl Fn(Reason) -> bool) -> u64 {
     let refusals = tally.refusals().filter(|(reason, _)| which(*reason));
     refusals.map(|(_, count)| count).sum()
 }

@@ -1,9 +1,10 @@
-//! Times as errors write them, `2026-11-28 at 10:00:00 UTC`, how far that is from now, and times as log lines write them.
+//! Times in errors, `2026-11-28 at 10:00:00 UTC`, with their distance from now, and times in log
+//! lines.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// A moment in words.
+/// A moment, for errors.
 pub(super) struct On(pub(super) SystemTime);
 
 impl fmt::Display for On {
@@ -13,7 +14,7 @@ impl fmt::Display for On {
     }
 }
 
-/// A moment as RFC 3339 has it, in UTC and whole seconds: `2026-12-01T10:00:00Z`.
+/// A moment in RFC 3339, in UTC and whole seconds: `2026-12-01T10:00:00Z`.
 #[cfg(any(test, all(feature = "server", feature = "client")))]
 pub(crate) struct Rfc3339(pub(crate) SystemTime);
 
@@ -25,7 +26,7 @@ impl fmt::Display for Rfc3339 {
     }
 }
 
-/// A length of time in whole units, exact enough to see a clock's skew in it.
+/// A length of time in whole units, exact enough to show a clock's skew.
 pub(super) struct Long(pub(super) Duration);
 
 impl fmt::Display for Long {

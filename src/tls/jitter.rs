@@ -1,14 +1,12 @@
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// This time, at random up to so many percent more or less: what began together shall not go on together.
+/// A time, longer or shorter by a random share of up to `percent`, so that things that began
+/// together do not go on together.
 pub(super) fn jitter(time: Duration, percent: u32) -> Duration {
-    // Randomness enough to spread load, and no one's secret.
-    let random = RandomState::new().build_hasher().finish() % 2001;
-    let share = f64::from(u32::try_from(random).unwrap_or(1000)) / 1000.0 - 1.0;
+    let share = fastrand::f64() * 2.0 - 1.0;
     time.min(FOREVER)
         .mul_f64(1.0 + share * f64::from(percent) / 100.0)
 }
 
-/// As tokio means it: some thirty years. What is longer is as long, for no sum with it overflows.
+/// About thirty years, as in tokio. Longer times are cut to this, so that no sum overflows.
 pub(super) const FOREVER: Duration = Duration::from_secs(86400 * 365 * 30);

@@ -1,25 +1,32 @@
-//! Mutual TLS with SPIFFE identities: who is calling, proven, in both directions.
+//! Mutual TLS with SPIFFE identities: both ends of a connection prove who they are.
 //!
-//! [`Credentials`] hold who we are and whom we trust, and can be replaced at any time; [`Acceptor`] and [`Connector`] read them for each
-//! handshake. A [`Listener`] accepts connections for a server (also axum's and tonic's own), each with the [`Peer`](crate::context::Peer) that
-//! layers and handlers find. A peer is whoever its certificate's one SPIFFE id says, judged by the roots of that id's own trust domain; a server
-//! must prove the very identity that its [`Destination`] expects. Whatever goes wrong has a [`Reason`].
+//! [`Credentials`] hold our certificate and the roots that we trust, and can be replaced at any
+//! time. [`Acceptor`] and [`Connector`] read them for each handshake. A [`Listener`] accepts
+//! connections for a server (also for axum's and tonic's); each connection has the
+//! [`Peer`](crate::context::Peer) that layers and handlers find. The peer's identity is the one
+//! SPIFFE id in its certificate, judged by the roots of that id's own trust domain. A server must
+//! prove an identity that the [`Destination`] expects. Every failure has a [`Reason`].
 //!
-//! An identity comes from a [`Source`]: [`Files`], the SPIFFE Workload API, [`Renewed`] for those that must be asked for, or one of your own; a
-//! [`Rotation`] puts each new one to use. A connection's [`Lifetime`] ends soon after an identity on it was replaced, ended, was revoked or is no
-//! longer [`Accepted`]. What cannot be had within these rules (a key that no memory holds, a client with a TLS of its own) goes through
-//! [`Credentials::danger`].
+//! An identity comes from a [`Source`]: [`Files`], the SPIFFE Workload API, [`Renewed`] for an
+//! authority that must be asked, or your own. A [`Rotation`] starts to use each new one. A
+//! connection's [`Lifetime`] ends soon after an identity on it is replaced, expires, is revoked or
+//! is no longer among the [`AllowedIds`]. Needs outside these rules (a key in a hardware module, a
+//! client with its own TLS) go through [`Credentials::danger`].
 //!
 //! # Differences from Envoy/Istio
-//! - A port whose mode nobody set is STRICT.
-//! - Sessions are never resumed. A resumed session skips the verification of the certificate.
-//! - TLS on a PERMISSIVE port demands a client certificate even without Istio's ALPN names.
-//! - A leaf must hold a critical key usage as SPIFFE demands, and an intermediate the right to sign; Envoy's SPIFFE validator checks less.
-//! - A connection ends after about an hour, and before the first certificate on it does.
-//! - Of a peer's names, policy sees its SPIFFE id alone. Envoy goes on to DNS names and the subject, into which the authority of a federated
-//!   trust domain may write an id of ours; a DNS name with a byte outside `[A-Za-z0-9.*_-]` is refused.
-//! - An exact list of ids is expected of a server; what a prefix would be is [`Accepted::danger`]'s.
-//! - A revocation list must be there and in time for every issuer once there are any; ztunnel lets pass what it does not know.
+//! - A port without a mode is STRICT.
+//! - Sessions are never resumed, because a resumed session skips the verification of the
+//!   certificate.
+//! - A TLS client on a PERMISSIVE port must show a certificate even without Istio's ALPN names.
+//! - A leaf must have a critical key usage, as SPIFFE demands, and an intermediate must have the
+//!   right to sign. Envoy's SPIFFE validator checks less.
+//! - A connection ends after about an hour, and before the first of its certificates expires.
+//! - Policy sees only the SPIFFE id of a peer. Envoy falls back to DNS names and the subject, into
+//!   which the authority of a federated trust domain may write an id of ours. A DNS name with a
+//!   byte outside `[A-Za-z0-9.*_-]` is refused.
+//! - A server must have one id of an exact list; a whole trust domain needs [`AllowedIds::danger`].
+//! - As soon as a trust domain has revocation lists, every issuer needs one that has not expired.
+//!   ztunnel lets an unknown status pass.
 //! - A chain with more than 8 certificates, or with URI name constraints, is refused.
 //!
 //! # Example
@@ -43,76 +50,51 @@
 //! # Ok(()) }
 //! ```
 
-mod accepted;
-mod acceptor;
-mod admission;
-#[cfg(feature = "axum")]
-mod axum;
-mod bundle;
+mod clock;
+mod closed_set;
 mod connection;
-mod connector;
+mod counters;
 mod credentials;
-mod danger;
 mod dates;
-mod deadline;
-mod files;
-mod frames;
-mod generation;
-mod handshake;
-mod head;
+mod endpoint;
 mod identity;
-mod incoming;
 mod jitter;
-mod leaf;
-mod lifetime;
-mod listener;
 mod mode;
-mod one_way;
-mod own_resolver;
-mod pace;
-mod pem;
-mod place;
+mod protocol;
 mod reason;
-mod renewed;
-mod rotation;
-mod settings;
-mod silence;
 mod source;
-mod stream;
-mod tally;
-#[cfg(feature = "tonic")]
-mod tonic;
-mod unsigned;
-mod verifier;
-#[cfg(feature = "workload-api")]
-mod workload_api;
 
-pub use accepted::{Accepted, DangerousAccepted};
-pub use acceptor::Acceptor;
-pub use admission::Limits;
-pub use bundle::TrustBundles;
-pub use connection::Connection;
-pub use connector::{Connector, Destination, Protocol, outbound_sni};
-pub use credentials::Credentials;
-pub use danger::{DangerousCredentials, OwnResolvers};
+pub use clock::Clock;
+pub use connection::close::{CloseNotice, CloseReason};
+pub use connection::deadline::Deadline;
+pub use connection::inbound::Connection;
+pub use connection::lifetime::{Lifetime, Lifetimes};
+pub use connection::pace::HttpTimes;
+pub use connection::stats::HandshakeStats;
+pub use connection::stream::Stream;
+pub use credentials::danger::{DangerousCredentials, OwnResolvers};
+pub use credentials::in_use::Credentials;
+pub use credentials::rotation::Rotation;
+pub use credentials::rotation_stats::RotationStats;
+pub use credentials::settings::{Provider, Settings};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use dates::Rfc3339;
-pub use deadline::Deadline;
-pub use files::Files;
-pub use handshake::{HandshakeError, HandshakeTimeouts};
-pub use identity::{Identity, IdentityError, X509Svid};
-pub use incoming::Incoming;
-pub use lifetime::{End, Ended, Lifetime, Lifetimes};
-pub use listener::Listener;
+pub use endpoint::acceptor::Acceptor;
+pub use endpoint::admission::Limits;
+pub use endpoint::connector::{Connector, Destination};
+pub use endpoint::handshake::{HandshakeError, HandshakeTimeouts};
+pub use endpoint::incoming::Incoming;
+pub use endpoint::listener::Listener;
+pub use endpoint::one_way::OneWayConnector;
+pub use identity::allowed::{AllowedIds, DangerousAllowedIds};
+pub use identity::bundle::TrustBundles;
+pub use identity::error::IdentityError;
+pub use identity::svid::{Identity, X509Svid};
 pub use mode::{Mode, Modes};
-pub use one_way::OneWayConnector;
-pub use pace::HttpTimes;
+pub use protocol::{Protocol, outbound_sni};
 pub use reason::{Reason, Refusal};
-pub use renewed::Renewed;
-pub use rotation::{Rotation, RotationTally};
-pub use settings::{Clock, Provider, Settings};
-pub use source::{Fixed, NextIdentity, Source, SourceError};
-pub use stream::Stream;
-pub use tally::Tally;
+pub use source::contract::{Fixed, NextIdentity, Source, SourceError};
+pub use source::files::Files;
+pub use source::renewed::Renewed;
 #[cfg(feature = "workload-api")]
-pub use workload_api::WorkloadApi;
+pub use source::workload_api::WorkloadApi;

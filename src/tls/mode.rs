@@ -4,10 +4,10 @@ use std::fmt;
 use crate::istio::MtlsMode;
 use crate::policy::PerPort;
 
-/// Which connections a port takes.
+/// The kinds of connection that a port accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Plaintext only; nothing is sniffed.
+    /// Plaintext only; the first byte is not examined.
     Disable,
     /// Plaintext, and TLS with a client certificate; the first byte decides.
     Permissive,
@@ -34,7 +34,8 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The mode of every port of a workload. An acceptor reads it from a [`Live`](crate::live::Live) cell for each connection.
+/// The mode of every port of a workload. An acceptor reads it from a [`Live`](crate::live::Live)
+/// cell for each connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Modes {
     otherwise: Mode,
@@ -51,8 +52,8 @@ impl Modes {
         }
     }
 
-    /// What the resources say ([`Program::mtls`](crate::policy::Program::mtls)); `otherwise` for the ports that none of
-    /// them touches.
+    /// The modes that the resources set ([`Program::mtls`](crate::policy::Program::mtls));
+    /// `otherwise` is for ports that no PeerAuthentication covers.
     #[must_use]
     pub fn from_resources(said: &PerPort<Option<MtlsMode>>, otherwise: Mode) -> Self {
         let mode = |said: &Option<MtlsMode>| match said {
@@ -84,7 +85,7 @@ impl Modes {
 
     /// The mode of a port.
     #[must_use]
-    pub fn of(&self, port: u16) -> Mode {
+    pub fn for_port(&self, port: u16) -> Mode {
         self.ports.get(&port).copied().unwrap_or(self.otherwise)
     }
 }

@@ -3,153 +3,84 @@ use std::fmt;
 use crate::identity::SpiffeId;
 use crate::log_limit::LogLimit;
 
-/// Why a handshake was refused, an identity not taken, or a connection not made: a closed set, fit for a metric's label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Reason {
-    /// No application protocol in common.
-    Alpn,
-    /// The certificate cannot be read.
-    BadCertificate,
-    /// A DNS name of the leaf has a byte outside `[A-Za-z0-9.*_-]`: a name of another kind in disguise.
-    BadDnsName,
-    /// The handshake's signature does not hold, or one is of a kind that is not accepted (SHA-1, RSA under 2048 bits).
-    BadSignature,
-    /// More certificates than are looked at, or a path too long or too costly to build.
-    ChainTooLong,
-    /// The connection ended during the handshake.
-    Closed,
-    /// The leaf names its extended key usages, and not both of client and server authentication.
-    ExtendedKeyUsage,
-    /// The certificate has ended.
-    Expired,
-    /// The client's first message is longer than is read.
-    HelloTooLong,
-    /// A good identity that is not one of those expected.
-    IdNotAllowed,
-    /// An intermediate certificate breaks a rule (not a CA, may not sign, path length).
-    Intermediate,
-    /// The private key does not belong to the certificate.
-    KeyMismatch,
-    /// The leaf's key usage is absent, not critical, or not that of a leaf.
-    KeyUsage,
-    /// The leaf is a CA.
-    LeafIsCa,
-    /// The chain holds name constraints that cannot be judged, or are broken.
-    NameConstraints,
-    /// The peer showed no certificate.
-    NoCertificate,
-    /// Our own identity was withdrawn, so no handshake is made with it.
-    NoIdentity,
-    /// The leaf has no URI name, or one that is not the SPIFFE id of a workload.
-    NoSpiffeId,
-    /// The certificate has not begun.
-    NotYetValid,
-    /// Our own identity has ended, so no handshake is made with it.
-    OwnIdentityExpired,
-    /// The peer refused us; its alert is in the error.
-    PeerRefused,
-    /// Plaintext on a port that takes only mutual TLS.
-    PlaintextRefused,
-    /// Whether it is revoked cannot be known: no list of its issuer's, or one that has ended or does not hold.
-    Revocation,
-    /// Revoked by its issuer.
-    Revoked,
-    /// More than one URI name.
-    SanCount,
-    /// The peer took too long.
-    Timeout,
-    /// Not TLS as it should be: garbage, no version or cipher in common, …
-    Tls,
-    /// Too many handshakes at once.
-    TooMany,
-    /// Too many connections of one source that have not said anything.
-    TooManySilent,
-    /// The trust domain's bundle does not vouch for the chain.
-    UnknownIssuer,
-    /// Nobody takes a TCP connection at the address.
-    Unreachable,
-    /// No bundle is held for the id's trust domain.
-    UntrustedDomain,
+use super::closed_set::closed_set;
+
+closed_set! {
+    /// Why a handshake was refused, an identity not used, or a connection not made: a closed set,
+    /// fit for a metric's label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum Reason {
+        /// No application protocol in common.
+        Alpn = "alpn",
+        /// The certificate cannot be read.
+        BadCertificate = "bad_certificate",
+        /// A DNS name of the leaf has a byte outside `[A-Za-z0-9.*_-]`, so it may be another kind
+        /// of name in disguise.
+        BadDnsName = "bad_dns_name",
+        /// A signature is wrong, or of a kind that is not accepted (SHA-1, RSA under 2048 bits).
+        BadSignature = "bad_signature",
+        /// The chain has too many certificates, or its path is too long or too costly to build.
+        ChainTooLong = "chain_too_long",
+        /// The connection ended during the handshake.
+        Closed = "closed",
+        /// The leaf's extended key usage lacks client or server authentication.
+        ExtendedKeyUsage = "extended_key_usage",
+        /// The certificate has expired.
+        Expired = "expired",
+        /// The client's first message is too long.
+        HelloTooLong = "hello_too_long",
+        /// A valid identity that is not one of those expected.
+        IdNotAllowed = "id_not_allowed",
+        /// An intermediate certificate breaks a rule (not a CA, may not sign, path length).
+        Intermediate = "intermediate",
+        /// The private key does not belong to the certificate.
+        KeyMismatch = "key_mismatch",
+        /// The leaf's key usage is absent, not critical, or not that of a leaf.
+        KeyUsage = "key_usage",
+        /// The leaf is a CA.
+        LeafIsCa = "leaf_is_ca",
+        /// The chain holds name constraints that cannot be judged, or are broken.
+        NameConstraints = "name_constraints",
+        /// The peer showed no certificate.
+        NoCertificate = "no_certificate",
+        /// Our own identity was withdrawn, so it makes no handshake.
+        NoIdentity = "no_identity",
+        /// The leaf has no URI name, or one that is not the SPIFFE id of a workload.
+        NoSpiffeId = "no_spiffe_id",
+        /// The certificate is not valid yet.
+        NotYetValid = "not_yet_valid",
+        /// Our own identity has expired, so it makes no handshake.
+        OwnIdentityExpired = "own_identity_expired",
+        /// The peer refused us; its alert is in the error.
+        PeerRefused = "peer_refused",
+        /// Plaintext on a port that takes only mutual TLS.
+        PlaintextRefused = "plaintext_refused",
+        /// The revocation status is unknown: the issuer has no list, or its list has expired or is
+        /// not valid.
+        Revocation = "revocation",
+        /// Revoked by its issuer.
+        Revoked = "revoked",
+        /// More than one URI name.
+        SanCount = "san_count",
+        /// The peer took too long.
+        Timeout = "timeout",
+        /// The bytes are not valid TLS: garbage, no common version or cipher, …
+        Tls = "tls",
+        /// Too many handshakes at once.
+        TooMany = "too_many",
+        /// Too many connections of one source that have sent nothing.
+        TooManySilent = "too_many_silent",
+        /// The trust domain's bundle does not vouch for the chain.
+        UnknownIssuer = "unknown_issuer",
+        /// The TCP connection failed.
+        Unreachable = "unreachable",
+        /// No bundle is held for the id's trust domain.
+        UntrustedDomain = "untrusted_domain",
+    }
 }
 
 impl Reason {
-    /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: &'static [Self] = &[
-        Self::Alpn,
-        Self::BadCertificate,
-        Self::BadDnsName,
-        Self::BadSignature,
-        Self::ChainTooLong,
-        Self::Closed,
-        Self::ExtendedKeyUsage,
-        Self::Expired,
-        Self::HelloTooLong,
-        Self::IdNotAllowed,
-        Self::Intermediate,
-        Self::KeyMismatch,
-        Self::KeyUsage,
-        Self::LeafIsCa,
-        Self::NameConstraints,
-        Self::NoCertificate,
-        Self::NoIdentity,
-        Self::NoSpiffeId,
-        Self::NotYetValid,
-        Self::OwnIdentityExpired,
-        Self::PeerRefused,
-        Self::PlaintextRefused,
-        Self::Revocation,
-        Self::Revoked,
-        Self::SanCount,
-        Self::Timeout,
-        Self::Tls,
-        Self::TooMany,
-        Self::TooManySilent,
-        Self::UnknownIssuer,
-        Self::Unreachable,
-        Self::UntrustedDomain,
-    ];
-
-    /// The reason as metrics and logs write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Alpn => "alpn",
-            Self::BadCertificate => "bad_certificate",
-            Self::BadDnsName => "bad_dns_name",
-            Self::BadSignature => "bad_signature",
-            Self::ChainTooLong => "chain_too_long",
-            Self::Closed => "closed",
-            Self::ExtendedKeyUsage => "extended_key_usage",
-            Self::Expired => "expired",
-            Self::HelloTooLong => "hello_too_long",
-            Self::IdNotAllowed => "id_not_allowed",
-            Self::Intermediate => "intermediate",
-            Self::KeyMismatch => "key_mismatch",
-            Self::KeyUsage => "key_usage",
-            Self::LeafIsCa => "leaf_is_ca",
-            Self::NameConstraints => "name_constraints",
-            Self::NoCertificate => "no_certificate",
-            Self::NoIdentity => "no_identity",
-            Self::NoSpiffeId => "no_spiffe_id",
-            Self::NotYetValid => "not_yet_valid",
-            Self::OwnIdentityExpired => "own_identity_expired",
-            Self::PeerRefused => "peer_refused",
-            Self::PlaintextRefused => "plaintext_refused",
-            Self::Revocation => "revocation",
-            Self::Revoked => "revoked",
-            Self::SanCount => "san_count",
-            Self::Timeout => "timeout",
-            Self::Tls => "tls",
-            Self::TooMany => "too_many",
-            Self::TooManySilent => "too_many_silent",
-            Self::UnknownIssuer => "unknown_issuer",
-            Self::Unreachable => "unreachable",
-            Self::UntrustedDomain => "untrusted_domain",
-        }
-    }
-
-    /// What is wrong, and how to put it right, as far as the reason alone tells.
+    /// What is wrong and how to correct it, as far as the reason alone can say.
     fn sentence(self) -> &'static str {
         match self {
             Self::Alpn => {
@@ -167,15 +98,15 @@ impl Reason {
                  use ECDSA P-256, or RSA of 2048 bits or more, with SHA-256"
             }
             Self::ChainTooLong => {
-                "the chain has more certificates than are looked at: show at most 8, the leaf first, without the root"
+                "the chain has too many certificates: show at most 8, the leaf first, without the root"
             }
             Self::Closed => "the other side closed the connection during the handshake",
             Self::ExtendedKeyUsage => {
                 "the extendedKeyUsage of a certificate in the chain does not allow this: \
                  write `extendedKeyUsage=serverAuth,clientAuth` for the leaf, and none for its issuers"
             }
-            Self::Expired => "a certificate of the chain has ended: issue it anew",
-            Self::HelloTooLong => "the client's first message is longer than is read",
+            Self::Expired => "a certificate of the chain has expired: issue a new one",
+            Self::HelloTooLong => "the client's first message is too long",
             Self::IdNotAllowed => "the id is not one of those expected",
             Self::Intermediate => {
                 "an intermediate certificate may not sign the one below it: it needs `basicConstraints=critical,CA:TRUE`, \
@@ -204,29 +135,25 @@ impl Reason {
                 "the leaf has no URI name, and SPIFFE asks for one: \
                  add `subjectAltName=URI:spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`"
             }
-            Self::NotYetValid => "a certificate of the chain has not begun: set the clocks right",
-            Self::OwnIdentityExpired => {
-                "our own certificate has ended: renew it where it is issued"
-            }
+            Self::NotYetValid => "a certificate of the chain is not valid yet: correct the clocks",
+            Self::OwnIdentityExpired => "our own certificate has expired: renew it at its issuer",
             Self::PeerRefused => "the other side refused us: its log says why",
             Self::PlaintextRefused => {
                 "plaintext on a port that takes mutual TLS alone: call it by TLS with a certificate, \
                  or set the port's PeerAuthentication to PERMISSIVE"
             }
             Self::Revocation => {
-                "whether a certificate of the chain is revoked cannot be known: \
-                 give a revocation list of each issuer that has not ended"
+                "the revocation status of a certificate of the chain is unknown: \
+                 give a revocation list of each issuer that has not expired"
             }
             Self::Revoked => "a certificate of the chain was revoked by its issuer: issue another",
             Self::SanCount => {
                 "the leaf has several URI names, and SPIFFE asks for exactly one: leave its SPIFFE id alone in subjectAltName"
             }
             Self::Timeout => "the other side took too long",
-            Self::Tls => "what came is not TLS as it should be",
+            Self::Tls => "the other side sent bytes that are not valid TLS",
             Self::TooMany => "too many handshakes at once",
-            Self::TooManySilent => {
-                "too many connections of one address that have not said anything"
-            }
+            Self::TooManySilent => "too many connections of one address that have sent nothing",
             Self::UnknownIssuer => {
                 "no root of its trust domain signed the certificate: put the missing intermediate after the leaf, \
                  or the root that signed it among the roots"
@@ -235,21 +162,9 @@ impl Reason {
             Self::UntrustedDomain => "no roots are held for its trust domain",
         }
     }
-
-    /// Its place in [`ALL`](Self::ALL).
-    #[must_use]
-    pub fn index(self) -> usize {
-        self as usize
-    }
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A limit of log lines for each reason, so that many of one hide none of another.
+/// A limit on log lines for each reason, so that many lines of one reason hide no other reason.
 #[derive(Debug)]
 pub(super) struct LimitByReason([LogLimit; Reason::ALL.len()]);
 
@@ -258,20 +173,20 @@ impl LimitByReason {
         Self([const { LogLimit::new() }; Reason::ALL.len()])
     }
 
-    pub(super) fn of(&self, reason: Reason) -> &LogLimit {
+    pub(super) fn get(&self, reason: Reason) -> &LogLimit {
         let [first, ..] = &self.0;
         self.0.get(reason.index()).unwrap_or(first)
     }
 }
 
-/// Of the connections that are refused.
+/// For connections that are refused.
 pub(super) static REFUSED: LimitByReason = LimitByReason::new();
 
-/// A refusal by one of the rules of this room: the reason, and a sentence that says what is wrong
-/// and how to put it right.
+/// A refusal by a rule of this module: the reason, and a sentence that says what is wrong and how
+/// to correct it.
 ///
-/// `Display` writes the sentence, with the peer's id before it where that is known. It never repeats
-/// bytes of a peer that were not checked to be harmless.
+/// `Display` writes the sentence, after the peer's id if that is known. It never repeats bytes of a
+/// peer that were not checked to be harmless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     reason: Reason,
@@ -296,13 +211,13 @@ impl Refusal {
         }
     }
 
-    /// Says first whom it is about.
+    /// Begins with the peer's id.
     pub(super) fn about(mut self, id: &SpiffeId) -> Self {
         self.about = Some(id.clone());
         self
     }
 
-    /// Which rule refused.
+    /// The rule that refused.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason

@@ -85,11 +85,11 @@ async fn spire_may_be_gone_for_a_while_and_may_withdraw_an_identity() {
 
     spire.stop_agent().await;
     within("the stream to end", rotation.step()).await;
-    assert_eq!(rotation.tally().errors(), 1);
+    assert_eq!(rotation.stats().errors(), 1);
     assert!(ours.is_valid(), "the identity in use stays");
     spire.start_agent().await;
     within("another answer", async {
-        while rotation.tally().rotations() == 0 {
+        while rotation.stats().rotations() == 0 {
             rotation.step().await;
         }
     })

@@ -362,7 +362,7 @@ async fn running_out_of_descriptors_pauses_the_listener_and_does_not_end_it() {
     limits.connections = 1000;
     let mesh = build(app(&pki).limits(limits)).await;
     let mut listener = mesh.listen("127.0.0.1:0").await.unwrap();
-    let (address, tally) = (listener.local_addr(), listener.tally());
+    let (address, tally) = (listener.local_addr(), listener.stats());
     let accepting = tokio::spawn(async move {
         loop {
             drop(listener.accept().await);

@@ -137,7 +137,7 @@ async fn refused_handshakes_write_few_lines_and_are_all_counted() {
     let pki = Pki::new("cluster.local").unwrap();
     let acceptor = Acceptor::new(credentials(&pki, "app"));
     let mut listener = Listener::bind("127.0.0.1:0", acceptor).await.unwrap();
-    let (address, tally) = (listener.local_addr(), listener.tally());
+    let (address, tally) = (listener.local_addr(), listener.stats());
     let accepting = tokio::spawn(async move {
         loop {
             drop(listener.accept().await);
@@ -164,7 +164,7 @@ async fn silent_connections_too_many_write_few_lines_and_are_all_counted() {
     limits.silent_per_source = 0;
     let listener = Listener::bind("127.0.0.1:0", acceptor).await.unwrap();
     let mut listener = listener.limits(limits);
-    let (address, tally) = (listener.local_addr(), listener.tally());
+    let (address, tally) = (listener.local_addr(), listener.stats());
     let accepting = tokio::spawn(async move { drop(listener.accept().await) });
     let begun = Instant::now();
     for count in 1..=REFUSED {

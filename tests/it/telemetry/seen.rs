@@ -137,7 +137,7 @@ async fn a_refused_handshake_is_told_with_peer_and_reason() {
             .await
             .unwrap();
     let address = listener.local_addr();
-    let tally = listener.tally();
+    let tally = listener.stats();
     tokio::spawn(async move {
         loop {
             drop(listener.accept().await);

@@ -52,7 +52,7 @@ async fn both_ends_learn_who_the_other_is() {
 async fn strict_closes_plaintext_without_an_answer() {
     let pki = Pki::new("td").unwrap();
     let mut listener = listener(&pki).await;
-    let tally = listener.tally();
+    let tally = listener.stats();
     let mut tcp = TcpStream::connect(listener.local_addr()).await.unwrap();
     let client = async {
         tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")

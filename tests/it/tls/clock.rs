@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{
-    Acceptor, Clock, Connector, Credentials, Destination, End, Identity, Listener, Protocol,
-    Reason, Settings,
+    Acceptor, Clock, CloseReason, Connector, Credentials, Destination, Identity, Listener,
+    Protocol, Reason, Settings,
 };
 
 use super::support::{accept, chain, client_config, connect, credentials, id, server_config};
@@ -94,7 +94,7 @@ async fn certificates_are_judged_by_the_clock_as_it_is() {
 /// connections that stand are judged anew within a minute of a jump forward, and are not ended by one back.
 #[tokio::test(start_paused = true)]
 async fn a_connection_notices_a_jump_within_a_minute() {
-    for (jump, wanted) in [(DAY, Some(End::PeerExpired)), (-DAY, None)] {
+    for (jump, wanted) in [(DAY, Some(CloseReason::PeerExpired)), (-DAY, None)] {
         let pki = Pki::new("td").unwrap();
         let (clock, offset) = jumping();
         let server = ours(&pki, &clock);

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tower_mesh::identity::TrustDomain;
 use tower_mesh::testing::{Issued, Leaf, Pki};
 use tower_mesh::tls::{
-    Accepted, Acceptor, Connector, Credentials, Destination, HandshakeError, Identity,
+    Acceptor, AllowedIds, Connector, Credentials, Destination, HandshakeError, Identity,
     OwnResolvers, Protocol, Reason, Settings,
 };
 
@@ -136,7 +136,7 @@ async fn a_list_from_a_function_is_asked_each_time() {
     let pki = Pki::new("td").unwrap();
     let list = Arc::new(Mutex::new(vec![id(PEER)]));
     let asked = Arc::clone(&list);
-    let accepted = Accepted::listed_by(move || asked.lock().unwrap().clone());
+    let accepted = AllowedIds::listed_by(move || asked.lock().unwrap().clone());
     let connector = Connector::new(credentials(&pki, "ours"));
     let ask = async || {
         let server = server_config(chain(&pki.issue(&Leaf::workload(PEER)).unwrap()));
@@ -158,7 +158,7 @@ async fn a_trust_domain_is_accepted_only_by_a_dangerous_way() {
     let pki = Pki::new("td").unwrap();
     let connector = Connector::new(credentials(&pki, "ours"));
     for (domain, wanted) in [("td", Ok(())), ("other", Err(Reason::IdNotAllowed))] {
-        let accepted = Accepted::danger().anyone_of(TrustDomain::new(domain).unwrap());
+        let accepted = AllowedIds::danger().anyone_of(TrustDomain::new(domain).unwrap());
         let destination = Destination::accepting(accepted, "peer", Protocol::Http1).unwrap();
         let server = server_config(chain(&pki.issue(&Leaf::workload(PEER)).unwrap()));
         let (address, _server) = serve_once(server).await;
@@ -173,7 +173,7 @@ async fn a_trust_domain_is_accepted_only_by_a_dangerous_way() {
 async fn a_lent_configuration_follows_the_credentials() {
     let pki = Pki::new("td").unwrap();
     let ours = credentials(&pki, "ours");
-    let accepted: Accepted = [id(PEER)].into_iter().collect();
+    let accepted: AllowedIds = [id(PEER)].into_iter().collect();
     let config = Credentials::danger().client_config(&ours, accepted, Protocol::Http2);
     let config = Arc::new(config.unwrap());
     let call = async |server: ServerConfig| {

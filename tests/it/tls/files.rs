@@ -128,7 +128,7 @@ async fn notices_a_swapped_directory_and_keeps_the_last_good_pair() {
     }
     let source = Files::watch(place.path());
     let (ours, mut rotation) = Rotation::start(source, Settings::default()).await.unwrap();
-    let tally = rotation.tally();
+    let tally = rotation.stats();
 
     let two = version("two");
     fs::write(two.join("tls.key"), issue(&pki).key_pem().as_bytes()).unwrap();

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tower_mesh::live::Live;
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{
-    Acceptor, Clock, Connector, Credentials, Destination, End, Identity, Lifetime, Lifetimes, Mode,
-    Modes, Protocol, Settings,
+    Acceptor, Clock, CloseReason, Connector, Credentials, Destination, Identity, Lifetime,
+    Lifetimes, Mode, Modes, Protocol, Settings,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -60,7 +60,7 @@ async fn a_connection_ends_after_about_an_hour() {
     let begun = Instant::now();
     let [at_server, at_client] = connect(&server, &client).await;
     for mut lifetime in [at_server, at_client] {
-        assert_eq!(lifetime.ended().await.reason, End::Age);
+        assert_eq!(lifetime.ended().await.reason, CloseReason::Age);
         let age = begun.elapsed();
         let (least, most) = (HOUR.mul_f64(0.89), HOUR.mul_f64(1.11));
         assert!(age >= least && age <= most, "{age:?}");
@@ -72,8 +72,8 @@ async fn a_connection_ends_after_about_an_hour() {
 async fn a_connection_ends_with_the_first_certificate() {
     let pki = Pki::new("td").unwrap();
     for (server_lives, client_lives, server_says, client_says) in [
-        (600, 1200, End::OwnExpired, End::PeerExpired),
-        (1200, 600, End::PeerExpired, End::OwnExpired),
+        (600, 1200, CloseReason::OwnExpired, CloseReason::PeerExpired),
+        (1200, 600, CloseReason::PeerExpired, CloseReason::OwnExpired),
     ] {
         let server = credentials(&identity(&pki, "server", Duration::from_secs(server_lives)));
         let client = credentials(&identity(&pki, "client", Duration::from_secs(client_lives)));
@@ -100,7 +100,7 @@ async fn a_connection_ends_soon_after_a_rotation() {
     tokio::task::yield_now().await;
     server.replace(&identity(&pki, "server", 3 * HOUR)).unwrap();
     let ended = waiting.await.unwrap();
-    assert_eq!(ended.reason, End::Rotated);
+    assert_eq!(ended.reason, CloseReason::Rotated);
     assert_eq!(ended.grace, Duration::from_secs(30));
     // The other side has rotated nothing.
     let still = tokio::time::timeout(HOUR / 2, at_client.ended()).await;
@@ -119,7 +119,7 @@ async fn a_connection_ends_at_once_when_the_peers_root_is_gone() {
         .replace(&identity(&other, "server", 2 * HOUR))
         .unwrap();
     let ended = at_server.ended().await;
-    assert_eq!(ended.reason, End::PeerUntrusted);
+    assert_eq!(ended.reason, CloseReason::PeerUntrusted);
     assert_eq!(ended.grace, Duration::from_secs(4));
 }
 
@@ -134,7 +134,7 @@ async fn no_connection_drains_beyond_its_certificates() {
         let [mut at_server, _] = connect(&server, &client).await;
         server.replace(&identity(&pki, "server", 3 * HOUR)).unwrap();
         let ended = at_server.ended().await;
-        assert_eq!(ended.reason, End::Rotated);
+        assert_eq!(ended.reason, CloseReason::Rotated);
         assert!(ended.grace <= soon, "{:?}", ended.grace);
     }
 }
@@ -147,7 +147,7 @@ async fn a_connection_that_drains_is_watched_on() {
     let client = credentials(&identity(&pki, "client", 9 * HOUR));
     let [mut at_server, _] = connect(&server, &client).await;
     server.replace(&identity(&pki, "server", 3 * HOUR)).unwrap();
-    assert_eq!(at_server.ended().await.reason, End::Rotated);
+    assert_eq!(at_server.ended().await.reason, CloseReason::Rotated);
     let still = tokio::time::timeout(HOUR / 2, at_server.ended()).await;
     assert!(still.is_err(), "{still:?}");
     let other = Pki::new("td").unwrap();
@@ -155,7 +155,7 @@ async fn a_connection_that_drains_is_watched_on() {
         .replace(&identity(&other, "server", 3 * HOUR))
         .unwrap();
     let ended = at_server.ended().await;
-    assert_eq!(ended.reason, End::PeerUntrusted);
+    assert_eq!(ended.reason, CloseReason::PeerUntrusted);
     assert_eq!(ended.grace, Duration::from_secs(4));
     let still = tokio::time::timeout(9 * HOUR, at_server.ended()).await;
     assert!(still.is_err(), "{still:?}");
@@ -174,7 +174,7 @@ async fn no_connection_is_cut_later_than_its_certificate_ends() {
         .replace(&identity(&other, "server", 2 * HOUR))
         .unwrap();
     let ended = at_server.ended().await;
-    assert_eq!(ended.reason, End::PeerUntrusted);
+    assert_eq!(ended.reason, CloseReason::PeerUntrusted);
     assert!(ended.grace <= soon, "{:?}", ended.grace);
 }
 
@@ -187,7 +187,10 @@ async fn a_connection_that_is_left_alone_ends_with_its_own_certificate() {
     let begun = Instant::now();
     let [at_server, _] = connect(&server, &client).await;
     server.replace(&identity(&pki, "server", 9 * HOUR)).unwrap();
-    assert_eq!(at_server.while_good().ended().await.reason, End::OwnExpired);
+    assert_eq!(
+        at_server.while_good().ended().await.reason,
+        CloseReason::OwnExpired
+    );
     let age = begun.elapsed();
     assert!(
         age > 2 * HOUR - Duration::from_secs(10) && age < 2 * HOUR,
@@ -216,7 +219,7 @@ async fn a_plaintext_connection_ends_when_its_port_becomes_strict() {
     modes.store(other.with_port(8443, Mode::Strict));
     let begun = Instant::now();
     let ended = lifetime.ended().await;
-    assert_eq!(ended.reason, End::ModeChanged);
+    assert_eq!(ended.reason, CloseReason::ModeChanged);
     assert!(begun.elapsed() + ended.grace <= Duration::from_secs(6));
 }
 

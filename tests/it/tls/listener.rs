@@ -129,7 +129,7 @@ async fn silent_clients_take_no_turn_from_others() {
     }
     let (_accepted, _connected) =
         tokio::join!(listener.accept(), connect(&pki, address, Protocol::Http1),);
-    assert_eq!(listener.tally().refusals().count(), 0);
+    assert_eq!(listener.stats().refusals().count(), 0);
 }
 
 /// M-25, R-03: who goes silent after a whole hello gives its turn back in a second.
@@ -156,5 +156,5 @@ async fn who_stops_after_a_hello_keeps_its_turn_for_a_second() {
     tokio::time::advance(Duration::from_millis(1100)).await;
     let (_accepted, _connected) =
         tokio::join!(listener.accept(), connect(&pki, address, Protocol::Http1));
-    assert_eq!(listener.tally().refusals().count(), 0);
+    assert_eq!(listener.stats().refusals().count(), 0);
 }

@@ -16,8 +16,8 @@ use tower_mesh::Workload;
 use tower_mesh::mesh::{ClientBody, Mesh, MeshBuilder};
 use tower_mesh::testing::{Authority, Issued, Leaf, Pki};
 use tower_mesh::tls::{
-    Accepted, Acceptor, Clock, Connector, Credentials, Destination, End, Files, Identity, Listener,
-    Protocol, Reason, Rotation, Settings,
+    Acceptor, AllowedIds, Clock, CloseReason, Connector, Credentials, Destination, Files, Identity,
+    Listener, Protocol, Reason, Rotation, Settings,
 };
 
 use super::support::{accept, chain, client_config, connect, id, server_config};
@@ -226,7 +226,7 @@ async fn a_bad_list_keeps_the_last_good_one() {
     let source =
         Files::watch(directory.path()).revoked(pki.trust_domain().clone(), file("crl.pem"));
     let (app, mut rotation) = Rotation::start(source, Settings::default()).await.unwrap();
-    let tally = rotation.tally();
+    let tally = rotation.stats();
     let suicidal = pki.revocation_list_pem(&[&ours], soon).unwrap();
     for (errors, wrong) in [
         (1, "garbage"),
@@ -360,7 +360,7 @@ async fn an_id_that_is_struck_off_answers_no_more() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let list = Arc::new(Mutex::new(vec![id(APP)]));
         let asked = Arc::clone(&list);
-        let accepted = Accepted::listed_by(move || asked.lock().unwrap().clone());
+        let accepted = AllowedIds::listed_by(move || asked.lock().unwrap().clone());
         let desk = workload("desk", &credentials(&identity(&pki, &issue(DESK))));
         let desk = build(desk.upstream_accepting("app.default", [served.address], accepted)).await;
         let ask = async || {
@@ -443,7 +443,7 @@ async fn a_lifetime_tells_of_a_revocation() {
     let listed = Identity::new(ours.svid().unwrap(), bundles.unwrap());
     app.replace(&listed).unwrap();
     let ended = lifetime.ended().await;
-    assert_eq!(ended.reason, End::PeerUntrusted);
+    assert_eq!(ended.reason, CloseReason::PeerUntrusted);
     assert!(ended.grace <= Duration::from_secs(5));
 }
 
@@ -488,7 +488,7 @@ async fn a_foreign_server_loses_who_is_no_longer_good_and_nobody_else() {
     let app = credentials(&identity(&pki, &app_issued));
     let mesh = build(workload("app", &app)).await;
     let listener = mesh.listen("127.0.0.1:0").await.unwrap();
-    let (address, tally) = (listener.local_addr(), listener.tally());
+    let (address, tally) = (listener.local_addr(), listener.stats());
     let serving = tokio::spawn({
         let service = mesh.make(hello());
         async move { axum::serve(listener, service).await }
@@ -512,7 +512,7 @@ async fn a_foreign_server_loses_who_is_no_longer_good_and_nobody_else() {
     let listed = Identity::new(longer.svid().unwrap(), bundles.unwrap());
     assert_eq!(app.replace(&listed), Ok(true));
     assert!(seconds_until(|| bad_connection.is_finished()).await <= 5);
-    assert_eq!(tally.ended(End::PeerUntrusted), 1);
+    assert_eq!(tally.ended(CloseReason::PeerUntrusted), 1);
     assert!(!good_connection.is_finished());
     let request = Request::get("https://app/").body(Empty::new()).unwrap();
     assert_eq!(

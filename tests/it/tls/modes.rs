@@ -103,7 +103,7 @@ fn resources_say_the_mode_of_each_port() {
     }
     for otherwise in [Mode::Disable, Mode::Permissive, Mode::Strict] {
         let modes = Modes::from_resources(&said, otherwise);
-        let of: Vec<_> = (0..5).map(|port| modes.of(port)).collect();
+        let of: Vec<_> = (0..5).map(|port| modes.for_port(port)).collect();
         let said = [Mode::Disable, Mode::Permissive, Mode::Strict];
         // Where a resource leaves it open, Istio's default.
         assert_eq!(of, [otherwise, said[0], said[1], said[2], said[1]]);
@@ -169,7 +169,7 @@ fn the_nearest_mode_that_is_set_counts() {
         let of_port = set(port).unwrap_or(of_workload);
         let engine = Engine::builder(&workload).yaml(&yaml).build().unwrap();
         let modes = Modes::from_resources(&engine.program().mtls, Mode::Strict);
-        let told = (modes.of(8443), modes.of(9999));
+        let told = (modes.for_port(8443), modes.for_port(9999));
         assert_eq!(
             told,
             (of_port, of_workload),
@@ -388,7 +388,7 @@ async fn connects_only_to_an_expected_identity() {
 async fn takes_tls_1_2_unless_told_otherwise() {
     let pki = Pki::new("td").unwrap();
     let identity = pki.identity("default", "ours").unwrap();
-    let newest = Settings::default().min_tls_1_3(true);
+    let newest = Settings::default().tls_1_3_only();
     let newest = Acceptor::new(Credentials::new(&identity, newest).unwrap());
     for (acceptor, version, taken) in [
         (acceptor(&pki, Mode::Strict), &TLS12, Some("TLSv1.2")),

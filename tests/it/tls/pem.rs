@@ -489,11 +489,15 @@ fn a_block_of_another_kind_is_skipped_or_refused_but_never_a_revocation_list() {
         a_key.clone() + &list,
         &format!("line {line}: a revocation list beside a private key"),
     );
-    bad(lists, list + &certificate, "no revocation list (X509 CRL)");
+    bad(
+        lists,
+        list + &certificate,
+        "not a revocation list (X509 CRL)",
+    );
     bad(
         lists,
         lists.material.both() + &a_key,
-        "no revocation list (X509 CRL)",
+        "not a revocation list (X509 CRL)",
     );
     bad(
         lists,

@@ -582,8 +582,8 @@ async fn a_revoked_peer_and_a_list_that_has_ended_are_told_apart() {
         (
             vec![],
             SystemTime::now() - Duration::from_secs(60),
-            "whether a certificate of the chain is revoked cannot be known: \
-             give a revocation list of each issuer that has not ended",
+            "the revocation status of a certificate of the chain is unknown: \
+             give a revocation list of each issuer that has not expired",
         ),
     ] {
         let list = world
@@ -657,7 +657,7 @@ async fn a_server_that_speaks_plaintext_is_told_as_such() {
     assert_eq!(
         levels(&error),
         [
-            "TLS handshake failed: what came is no TLS: does the other side speak plaintext on this port?"
+            "TLS handshake failed: the other side did not send TLS: does it speak plaintext on this port?"
         ]
     );
 }

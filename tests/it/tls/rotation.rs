@@ -245,7 +245,7 @@ async fn rotating_under_load_fails_no_handshake() {
     let mut listener = Listener::bind("127.0.0.1:0", Acceptor::new(server.clone()))
         .await
         .unwrap();
-    let (address, tally) = (listener.local_addr(), listener.tally());
+    let (address, tally) = (listener.local_addr(), listener.stats());
     let accepting = tokio::spawn(async move {
         loop {
             drop(listener.accept().await);
@@ -277,7 +277,7 @@ async fn rotation_keeps_what_it_has_when_the_source_fails() {
     let good = || from(&pki, pki.bundles().unwrap());
     let source = Script(vec![good(), ended, good()]);
     let (ours, mut rotation) = Rotation::start(source, Settings::default()).await.unwrap();
-    let tally = rotation.tally();
+    let tally = rotation.stats();
     rotation.step().await;
     assert_eq!((tally.rotations(), tally.errors()), (0, 1));
     assert_eq!(ours.generation(), 1);
@@ -310,7 +310,7 @@ async fn a_source_that_panics_has_failed_and_is_asked_again() {
         async move { Ok(turn.expect("an authority that is there")) }
     });
     let (ours, mut rotation) = Rotation::start(source, Settings::default()).await.unwrap();
-    let tally = rotation.tally();
+    let tally = rotation.stats();
     rotation.step().await;
     assert_eq!((tally.unheard(), tally.is_down()), (1, true));
     assert!(ours.is_valid() && ours.generation() == 1);
@@ -334,7 +334,7 @@ async fn an_identity_that_is_not_valid_yet_is_used_once_it_is() {
     let source = Script(vec![first, early]);
     let settings = Settings::default().clock(clock);
     let (ours, rotation) = Rotation::start(source, settings).await.unwrap();
-    let tally = rotation.tally();
+    let tally = rotation.stats();
     let running = tokio::spawn(rotation.run());
     tokio::time::sleep(minutes(1)).await;
     assert_eq!((ours.generation(), tally.is_down()), (1, true));

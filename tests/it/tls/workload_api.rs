@@ -209,7 +209,7 @@ async fn a_friend_without_roots_is_trusted_no_more() {
     field(&mut second, 3, &entry);
     agent.answers.send(second.freeze()).await.unwrap();
     rotation.step().await;
-    assert_eq!(rotation.tally().errors(), 0);
+    assert_eq!(rotation.stats().errors(), 0);
     assert_eq!(ours.generation(), 2);
     let friends = TrustDomain::new("friend").unwrap();
     assert_eq!(ours.bundles().roots(&friends), []);
@@ -270,7 +270,7 @@ async fn a_denial_withdraws_the_identity_that_the_same_stream_brought() {
     tell(&deny).await;
     rotation.step().await;
     assert!(ours.is_valid(), "said to a stream that knew nothing");
-    assert_eq!(rotation.tally().errors(), 2);
+    assert_eq!(rotation.stats().errors(), 2);
     tell(&full).await;
     rotation.step().await;
     assert!(ours.is_valid());
@@ -299,7 +299,7 @@ async fn a_lost_stream_keeps_the_identity_and_asks_again() {
         .unwrap();
     rotation.step().await;
     assert!(ours.is_valid(), "the identity in use stays");
-    assert_eq!(rotation.tally().errors(), 1);
+    assert_eq!(rotation.stats().errors(), 1);
     agent.answers.send(full()).await.unwrap();
     rotation.step().await;
     assert_eq!(ours.generation(), 2);

@@ -24,7 +24,9 @@ use super::retired::Ends;
 use super::upstreams::{MeshUpstream, Reach, Upstreams, bare};
 use crate::context::Peer;
 use crate::log_limit::limited;
-use crate::tls::{Connector, Deadline, Destination, Protocol, Stream, Tally, outbound_sni};
+use crate::tls::{
+    Connector, Deadline, Destination, HandshakeStats, Protocol, Stream, outbound_sni,
+};
 
 /// Connects to the upstreams of a [`Mesh`](crate::Mesh), for clients of your own: [`Mesh::connector`](crate::Mesh::connector).
 ///
@@ -95,7 +97,7 @@ impl MeshConnector {
                         stream,
                         peer,
                         ends,
-                        self.connector.tally(),
+                        self.connector.stats(),
                     ));
                 }
                 Err(error) => failure = Some(Failure::at(address, error)),
@@ -184,12 +186,17 @@ struct Inside {
     peer: Peer,
     deadline: Deadline,
     ends: Arc<Ends>,
-    tally: Arc<Tally>,
+    tally: Arc<HandshakeStats>,
 }
 
 impl MeshStream {
-    fn inside(stream: Stream<TcpStream>, peer: Peer, ends: Arc<Ends>, tally: Arc<Tally>) -> Self {
-        let deadline = Deadline::of(stream.lifetime());
+    fn inside(
+        stream: Stream<TcpStream>,
+        peer: Peer,
+        ends: Arc<Ends>,
+        tally: Arc<HandshakeStats>,
+    ) -> Self {
+        let deadline = Deadline::new(stream.lifetime());
         Self {
             io: TokioIo::new(stream),
             inside: Some(Inside {

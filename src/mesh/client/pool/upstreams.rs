@@ -10,7 +10,7 @@ use super::external_host::OutsideUpstream;
 use super::names::Name;
 use super::unknown_host::UnknownHost;
 use crate::metrics::ServiceName;
-use crate::tls::{Accepted, outbound_sni};
+use crate::tls::{AllowedIds, outbound_sni};
 
 /// How a host is reached.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub(in crate::mesh) enum Reach {
 #[derive(Clone, Debug)]
 pub(in crate::mesh) struct MeshUpstream {
     addresses: Arc<[Address]>,
-    pub(in crate::mesh) accepted: Accepted,
+    pub(in crate::mesh) accepted: AllowedIds,
     /// The fully qualified name of the service, which the server name of TLS is made of.
     pub(in crate::mesh) service: Arc<str>,
 }
@@ -78,7 +78,7 @@ impl Upstreams {
         authority: &str,
         own_namespace: &str,
         addresses: &[UpstreamAddress],
-        accepted: Result<Accepted, Vec<String>>,
+        accepted: Result<AllowedIds, Vec<String>>,
     ) -> Result<(), Vec<String>> {
         let mut mistakes = Vec::new();
         let parsed = noted(parse(authority), &mut mistakes);
@@ -270,7 +270,7 @@ mod tests {
     use super::*;
     use crate::identity::SpiffeId;
 
-    fn only(id: &SpiffeId) -> Result<Accepted, Vec<String>> {
+    fn only(id: &SpiffeId) -> Result<AllowedIds, Vec<String>> {
         Ok([id.clone()].into_iter().collect())
     }
 
@@ -335,7 +335,7 @@ mod tests {
                     "a",
                     "own",
                     std::slice::from_ref(&address),
-                    Ok(Accepted::from_iter([]))
+                    Ok(AllowedIds::from_iter([]))
                 )
                 .unwrap_err()
                 .concat()

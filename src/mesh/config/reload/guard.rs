@@ -132,7 +132,7 @@ impl<'a> Guarded<'a> {
 
     fn demands_peer(self, port: Option<u16>) -> bool {
         let mode = match port {
-            Some(port) => self.modes.of(port),
+            Some(port) => self.modes.for_port(port),
             None => self.modes.otherwise(),
         };
         let legacy = self.authentication(port).legacy.as_ref();

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::state::Streams;
 use crate::error_chain::ErrorChain;
 use crate::log_limit::limited;
-use crate::tls::{Connection, End, Ended, Lifetime, Tally};
+use crate::tls::{CloseNotice, CloseReason, Connection, HandshakeStats, Lifetime};
 
 /// When a connection should end, and how that is said on it.
 pub(in crate::mesh) struct Ending {
     pub(in crate::mesh) streams: Arc<Streams>,
     lifetime: Lifetime,
     stop: CancellationToken,
-    tally: Arc<Tally>,
+    tally: Arc<HandshakeStats>,
     /// Its end was counted; that there is a worse reason later is no second one.
     is_counted: bool,
     /// Where the requests are counted that are under way when the connection is cut.
@@ -43,7 +43,7 @@ impl Ending {
             streams: Arc::new(Streams::of(connection.peer().clone())),
             lifetime: connection.stream().lifetime(),
             stop,
-            tally: Arc::clone(connection.tally()),
+            tally: Arc::clone(connection.stats()),
             is_counted: false,
             cut,
         }
@@ -155,8 +155,8 @@ impl Ending {
 }
 
 /// Whether both identities are as good as ever, so that what cannot be told to finish may go on.
-fn leaves_tunnels(reason: End) -> bool {
-    matches!(reason, End::Age | End::Rotated)
+fn leaves_tunnels(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::Age | CloseReason::Rotated)
 }
 
 /// Counts, when dropped, the requests that are then under way, unless the connection has ended by itself.
@@ -197,7 +197,7 @@ struct Time {
 }
 
 impl Time {
-    fn of(end: &Ended) -> Self {
+    fn of(end: &CloseNotice) -> Self {
         limited!(target: "tower_mesh::serve", DEBUG, reason = %end.reason, "draining a connection");
         let cut = Instant::now() + end.grace;
         Self {

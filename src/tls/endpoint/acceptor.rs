@@ -1,0 +1,288 @@
+use std::future::{Future, ready};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::{Accepted, Acceptor as Hello, ClientHello};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Duration, timeout};
+use tokio_rustls::StartHandshake;
+
+use crate::context::Peer;
+use crate::live::Live;
+use crate::tls::connection::facts::HandshakeFacts;
+use crate::tls::connection::lifetime::Lifetimes;
+use crate::tls::connection::silence::{Silent, in_silence};
+use crate::tls::connection::stream::Stream;
+use crate::tls::credentials::in_use::Credentials;
+use crate::tls::mode::{Mode, Modes};
+use crate::tls::reason::{Reason, Refusal};
+
+use super::handshake::{self, HandshakeError, HandshakeTimeouts};
+
+/// Accepts connections as a workload of the mesh: mutual TLS, and plaintext where the port's
+/// [`Mode`] allows it.
+///
+/// It holds no identity itself: each handshake reads the [`Credentials`] and the [`Modes`]. Cheap
+/// to clone.
+///
+/// - The first byte decides whether the client speaks TLS. The acceptor never guesses from silence:
+///   it closes a client that sends nothing.
+/// - A TLS client must show a certificate, also on a PERMISSIVE port; see
+///   [`own_tls`](Self::own_tls).
+/// - It agrees on `h2` or `http/1.1`, never on Istio's own protocol names, which sidecars also
+///   offer.
+/// - The server name is kept as a fact and decides nothing.
+/// - Decision: it sends no root hints, the names of the authorities that it trusts. They would have to
+///   name the roots of every trust domain, and would show each client which domains are federated. A
+///   workload has one certificate and needs no hint.
+#[derive(Clone, Debug)]
+pub struct Acceptor {
+    /// `None` for an acceptor that only takes plaintext.
+    credentials: Option<Credentials>,
+    modes: Live<Modes>,
+    timeouts: HandshakeTimeouts,
+    lifetimes: Lifetimes,
+    own_tls: Option<Arc<ServerConfig>>,
+}
+
+impl Acceptor {
+    /// An acceptor with STRICT on every port.
+    #[must_use]
+    pub fn new(credentials: Credentials) -> Self {
+        Self::with(Some(credentials), Modes::default())
+    }
+
+    /// An acceptor without an identity: it takes plaintext, and cannot make a TLS handshake.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn plaintext() -> Self {
+        Self::with(None, Modes::new(Mode::Disable))
+    }
+
+    fn with(credentials: Option<Credentials>, modes: Modes) -> Self {
+        Self {
+            credentials,
+            modes: Live::new(modes),
+            timeouts: HandshakeTimeouts::default(),
+            lifetimes: Lifetimes::default(),
+            own_tls: None,
+        }
+    }
+
+    /// The TLS configuration that the application used before the mesh, for clients outside it. On
+    /// a PERMISSIVE port, a client that offers none of Istio's protocol names is served with this
+    /// configuration. It counts as a client without identity, as on plaintext, even if it shows a
+    /// certificate, and its connection ends when the port becomes STRICT. Unset by default, so that
+    /// a client must show a certificate of the mesh.
+    ///
+    /// Sidecars and [`Connector`](crate::tls::Connector)s offer Istio's names and must show a
+    /// certificate; Istio tells its clients apart in the same way.
+    #[must_use]
+    pub fn own_tls(mut self, config: Arc<ServerConfig>) -> Self {
+        self.own_tls = Some(config);
+        self
+    }
+
+    /// Reads the mode of each connection's port from here.
+    #[must_use]
+    pub fn modes(mut self, modes: Live<Modes>) -> Self {
+        self.modes = modes;
+        self
+    }
+
+    /// Bounds handshakes in time.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: HandshakeTimeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// How long its connections last.
+    #[must_use]
+    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
+        self.lifetimes = lifetimes;
+        self
+    }
+
+    /// Makes the handshake of one connection: returns the stream to serve, and its peer.
+    ///
+    /// `local` is the address that the client reached; its port selects the mode.
+    ///
+    /// # Errors
+    /// When the client is refused, too slow, or gone. The connection is then closed, and
+    /// [`HandshakeError::reason`] gives the reason.
+    pub async fn accept<S>(
+        &self,
+        stream: S,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) -> Result<(Stream<S>, Peer), HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let at_once = ready(Ok(()));
+        self.accept_in_turn(stream, remote, local, &mut None, at_once)
+            .await
+    }
+
+    /// As [`accept`](Self::accept), with a turn. The acceptor awaits the turn once the client's
+    /// hello is complete, and holds it until the handshake is over, for [`TURN`] at most.
+    ///
+    /// Before the hello no computation was spent on the client, and after it the acceptor mostly
+    /// waits, so a silent client does not take turns from others for long. A client stops being
+    /// `silent` when it has sent the expected bytes; on a port that expects none it stays silent.
+    pub(super) async fn accept_in_turn<S, T>(
+        &self,
+        mut stream: S,
+        remote: SocketAddr,
+        local: SocketAddr,
+        silent: &mut Option<Silent>,
+        turn: impl Future<Output = Result<T, HandshakeError>>,
+    ) -> Result<(Stream<S>, Peer), HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mode = || self.modes.load().for_port(local.port());
+        let plaintext = |read: &[u8], stream| {
+            let stream = Stream::plaintext(read, stream, self.lifetimes);
+            let stream = stream.while_taken(self.modes.clone(), local.port());
+            Ok((stream, Peer::plaintext(remote, local)))
+        };
+        if mode() == Mode::Disable {
+            return plaintext(&[], stream);
+        }
+        let mut buffer = [0; CHUNK];
+        let first = timeout(self.timeouts.first_byte, stream.read(&mut buffer));
+        let read = in_silence(silent, first).await???;
+        // Reads the mode again, here and below: the client may have been silent for long.
+        match (buffer.get(..read).unwrap_or_default(), mode()) {
+            ([], _) => Err(HandshakeError::new(Reason::Closed)),
+            (bytes, Mode::Disable) => {
+                *silent = None;
+                plaintext(bytes, stream)
+            }
+            (hello @ [TLS_HANDSHAKE, ..], _) => {
+                let handshake = self.handshake(stream, hello, mode, silent, turn);
+                let stream = timeout(self.timeouts.handshake, handshake).await??;
+                let peer = handshake::peer(&stream, remote, local)?;
+                if peer.is_tls() {
+                    return Ok((stream.with(peer.clone()), peer));
+                }
+                if mode() == Mode::Strict {
+                    return Err(HandshakeError::new(Reason::PlaintextRefused));
+                }
+                let stream = stream.while_taken(self.modes.clone(), local.port());
+                Ok((stream, peer))
+            }
+            (bytes, Mode::Permissive) => {
+                *silent = None;
+                plaintext(bytes, stream)
+            }
+            (_, Mode::Strict) => Err(HandshakeError::new(Reason::PlaintextRefused)),
+        }
+    }
+
+    async fn handshake<S, T>(
+        &self,
+        mut stream: S,
+        read: &[u8],
+        mode: impl Fn() -> Mode,
+        silent: &mut Option<Silent>,
+        turn: impl Future<Output = Result<T, HandshakeError>>,
+    ) -> Result<Stream<S>, HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let accepted = in_silence(silent, hello(&mut stream, read)).await??;
+        *silent = None;
+        let turn = turn.await?;
+        let own_tls = self.own_tls.as_ref().filter(|_| mode() == Mode::Permissive);
+        let (config, facts) = match own_tls {
+            Some(config) if !is_of_istio(&accepted.client_hello()) => (Arc::clone(config), None),
+            _ => {
+                let (config, facts) = self.mutual(&accepted.client_hello())?;
+                (config, Some(facts))
+            }
+        };
+        let handshake = StartHandshake::from_parts(accepted, stream);
+        let mut handshake = pin!(handshake.into_stream(config));
+        let in_turn = timeout(TURN, handshake.as_mut()).await;
+        drop(turn);
+        let stream = match in_turn {
+            Ok(stream) => stream?,
+            Err(_) => handshake.await?,
+        };
+        let stream = Stream::server(stream, self.lifetimes);
+        Ok(match facts {
+            Some(facts) => stream.with_facts(facts),
+            None => stream,
+        })
+    }
+
+    /// The configuration for this client: our certificate, and how the client proves its identity.
+    fn mutual(
+        &self,
+        hello: &ClientHello<'_>,
+    ) -> Result<(Arc<ServerConfig>, HandshakeFacts), HandshakeError> {
+        let Some(credentials) = &self.credentials else {
+            return Err(HandshakeError::new(Reason::NoIdentity));
+        };
+        let generation = credentials.current()?;
+        let facts = HandshakeFacts::new(credentials, &generation, None);
+        Ok((generation.server_config(hello), facts))
+    }
+}
+
+/// Whether the client offers one of Istio's protocol names.
+fn is_of_istio(hello: &ClientHello<'_>) -> bool {
+    let mut offered = hello.alpn().into_iter().flatten();
+    offered.any(|protocol| protocol.starts_with(b"istio"))
+}
+
+/// Reads until the client's first message is complete, up to [`LONGEST_HELLO`].
+async fn hello<S>(stream: &mut S, read: &[u8]) -> Result<Accepted, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut hello = Hello::default();
+    let mut total = read.len();
+    feed(&mut hello, read)?;
+    loop {
+        match hello.accept() {
+            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(None) => {}
+            Err((error, mut alert)) => {
+                let mut bytes = Vec::new();
+                alert.write_all(&mut bytes)?;
+                stream.write_all(&bytes).await?;
+                return Err(error.into());
+            }
+        }
+        let mut buffer = [0; CHUNK];
+        let read = stream.read(&mut buffer).await?;
+        total += read;
+        match buffer.get(..read).unwrap_or_default() {
+            [] => return Err(Refusal::new(Reason::Closed).into()),
+            _ if total > LONGEST_HELLO => return Err(Refusal::new(Reason::HelloTooLong).into()),
+            bytes => feed(&mut hello, bytes)?,
+        }
+    }
+}
+
+fn feed(hello: &mut Hello, mut bytes: &[u8]) -> Result<(), HandshakeError> {
+    while !bytes.is_empty() {
+        if hello.read_tls(&mut bytes)? == 0 {
+            return Err(HandshakeError::new(Reason::Tls));
+        }
+    }
+    Ok(())
+}
+
+/// The record type that every TLS connection begins with.
+const TLS_HANDSHAKE: u8 = 0x16;
+const CHUNK: usize = 2048;
+/// Longer than a handshake takes with a client that answers.
+const TURN: Duration = Duration::from_secs(1);
+/// Four times the size of a hello with post-quantum key shares and a long list of names.
+const LONGEST_HELLO: usize = 8192;

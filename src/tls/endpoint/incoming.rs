@@ -1,0 +1,95 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::context::Peer;
+use crate::error_chain::ErrorChain;
+use crate::log_limit::limited;
+use crate::tls::connection::inbound::Connection;
+use crate::tls::connection::pace::{HttpTimes, Pace};
+use crate::tls::connection::silence::Silent;
+use crate::tls::connection::stats::HandshakeStats;
+use crate::tls::connection::stream::Stream;
+use crate::tls::reason::REFUSED;
+
+use super::acceptor::Acceptor;
+use super::admission::Tickets;
+use super::handshake::HandshakeError;
+
+/// A connection that a [`Listener`](crate::tls::Listener) took from its socket, before its
+/// handshake.
+///
+/// For servers that spawn a task for each connection: the handshake runs in that task, so it needs
+/// no task of its own and the connection does not move between tasks. The connection counts against
+/// [`Limits::connections`](crate::tls::Limits::connections) until it is dropped.
+#[derive(Debug)]
+#[must_use = "the client waits for its handshake"]
+pub struct Incoming {
+    pub(super) tcp: TcpStream,
+    pub(super) remote: SocketAddr,
+    /// The address of the listener.
+    pub(super) listening: SocketAddr,
+    pub(super) acceptor: Acceptor,
+    pub(super) tickets: Tickets,
+    pub(super) silent: Silent,
+    pub(super) times: Option<HttpTimes>,
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) stats: Arc<HandshakeStats>,
+}
+
+impl Incoming {
+    /// Makes the handshake, within the listener's limits of time and number. `None` when the client
+    /// was refused or is gone; that is then already counted and logged.
+    ///
+    /// The state of the handshake is on the heap and freed when it is over. As part of the caller's
+    /// task it would take memory for as long as the connection lasts.
+    pub fn handshake(self) -> impl Future<Output = Option<Connection>> + Send + Unpin + 'static {
+        Box::pin(self.make())
+    }
+
+    async fn make(self) -> Option<Connection> {
+        let mut silent = Some(self.silent);
+        let handshake = handshake(
+            self.tcp,
+            self.remote,
+            &self.acceptor,
+            &mut silent,
+            self.tickets,
+        );
+        match handshake.await {
+            Ok((stream, peer)) => {
+                if peer.is_tls() {
+                    self.stats.count(None);
+                } else {
+                    self.stats.count_plaintext();
+                }
+                let pace = self.times.map(|times| Pace::new(times, peer.clone()));
+                let connection = Connection::new(stream, peer, self.permit, self.stats);
+                Some(connection.silent(silent).in_pace(pace))
+            }
+            Err(error) => {
+                self.stats.count(Some(error.reason()));
+                limited!(limit: REFUSED.get(error.reason()), target: "tower_mesh::tls", DEBUG, remote = %self.remote, local = %self.listening, reason = %error.reason(), error = %ErrorChain(&error), "connection refused");
+                None
+            }
+        }
+    }
+}
+
+async fn handshake(
+    tcp: TcpStream,
+    remote: SocketAddr,
+    acceptor: &Acceptor,
+    silent: &mut Option<Silent>,
+    tickets: Tickets,
+) -> Result<(Stream<TcpStream>, Peer), HandshakeError> {
+    // Nagle's algorithm only delays the answers of a server.
+    tcp.set_nodelay(true)?;
+    let local = tcp.local_addr()?;
+    let turn = tickets.take();
+    acceptor
+        .accept_in_turn(tcp, remote, local, silent, turn)
+        .await
+}

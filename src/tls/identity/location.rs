@@ -1,0 +1,56 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where a part of an identity was read: the kind of text, or the file that held it, and the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TextLocation {
+    text: &'static str,
+    file: Option<PathBuf>,
+    line: Option<usize>,
+}
+
+impl TextLocation {
+    /// In a text, named by its contents.
+    pub(super) fn text(text: &'static str) -> Self {
+        Self {
+            text,
+            file: None,
+            line: None,
+        }
+    }
+
+    pub(super) fn line(mut self, line: usize) -> Self {
+        self.line = Some(line);
+        self
+    }
+
+    /// The text is that of a file.
+    pub(super) fn file(mut self, file: &Path) -> Self {
+        self.file = Some(file.to_owned());
+        self
+    }
+
+    /// The name of the text's contents.
+    pub(super) fn what(&self) -> &'static str {
+        self.text
+    }
+
+    pub(super) fn to_file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    pub(super) fn to_line(&self) -> Option<usize> {
+        self.line
+    }
+}
+
+impl fmt::Display for TextLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{}: line {line}", file.display()),
+            (Some(file), None) => write!(f, "{}", file.display()),
+            (None, Some(line)) => write!(f, "{}, line {line}", self.text),
+            (None, None) => f.write_str(self.text),
+        }
+    }
+}
