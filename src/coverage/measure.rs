@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::Report;
-use super::rules::{self, Asked, Rule, Rules, permission_tests, principal_tests};
+use super::rules::{self, Asked, Rule, Rules, tests};
 use crate::istio::Action;
 use crate::policy::ir::Policy;
 use crate::policy::{Attributes, Chain, Chains, Engine, Judgement, PerPort, Request, eval};
@@ -138,29 +138,19 @@ fn rank(action: Action) -> u8 {
 
 /// Notes what a rule says to a request, and which of its clauses its answer hangs on.
 fn note(rule: &mut Rule, asked: &Asked, policy: &Policy, request: &Request) {
-    let permissions: Vec<Vec<bool>> = policy
-        .permissions
-        .iter()
-        .map(|entry| {
-            let tests = permission_tests(entry).iter();
+    let [permissions, principals] = policy.sides().map(|side| {
+        let results = side.iter().map(|entry| {
+            let tests = tests(entry).into_iter();
             tests
-                .map(|test| eval::permission_matches(test, request))
+                .map(|test| eval::node_matches(test, request))
                 .collect()
-        })
-        .collect();
-    let principals: Vec<Vec<bool>> = policy
-        .principals
-        .iter()
-        .map(|entry| {
-            let tests = principal_tests(entry).iter();
-            tests
-                .map(|test| eval::principal_matches(test, request))
-                .collect()
-        })
-        .collect();
+        });
+        results.collect::<Vec<Vec<bool>>>()
+    });
+    let [permission_clauses, principal_clauses] = &asked.sides;
     let sides = [
-        Side::new(&asked.permissions, &permissions),
-        Side::new(&asked.principals, &principals),
+        Side::new(permission_clauses, &permissions),
+        Side::new(principal_clauses, &principals),
     ];
     let matched = sides.iter().all(|side| side.passing > 0);
     if matched {

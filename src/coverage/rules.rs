@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 
 use crate::istio::{Action, Position};
-use crate::policy::ir::{Permission, Policy, Principal};
-use crate::policy::{
-    Chain, ClauseOrigin, Origins, PolicyId, Request, RuleOrigin, permission_clause,
-    principal_clause,
-};
+use crate::policy::ir::Policy;
+use crate::policy::ir::view::{Node, Shape};
+use crate::policy::{Chain, ClauseOrigin, Origins, PolicyId, Request, RuleOrigin, node_clause};
 
 /// What names a rule among all of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,12 +96,12 @@ impl Rules {
     }
 }
 
-/// A rule as one chain asks it: for each of its entries, the clauses whose tests it is the `and` of.
+/// A rule as one chain asks it.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) rule: usize,
-    pub(super) permissions: Vec<Vec<usize>>,
-    pub(super) principals: Vec<Vec<usize>>,
+    /// For each permission, then for each principal: the clauses that its tests come from.
+    pub(super) sides: [Vec<Vec<usize>>; 2],
 }
 
 /// Lists the rules of a chain, in its order; `None` for what nobody wrote: the entry of an empty rule list.
@@ -138,12 +136,12 @@ fn one(
     let number = rules.number(key, &origin.at);
     let mut asked = Asked {
         rule: number,
-        permissions: Vec::new(),
-        principals: Vec::new(),
+        sides: [Vec::new(), Vec::new()],
     };
     let Some(rule) = rules.list.get_mut(number) else {
         return asked;
     };
+    let [permissions, principals] = policy.sides();
     let nothing = Request::tcp();
     let places = |of_principal, entry| {
         let of_entry = move |clause: &&ClauseOrigin| {
@@ -152,18 +150,16 @@ fn one(
         };
         origin.clauses.iter().filter(of_entry).collect::<Vec<_>>()
     };
-    for (entry, node) in policy.permissions.iter().enumerate() {
-        let words = |test: &Permission| permission_clause(test, &nothing).wanted();
-        let tests = permission_tests(node).iter().map(words);
-        let numbers = clauses(rule, &origin.at, &places(false, entry), tests);
-        asked.permissions.push(numbers);
-    }
-    for (entry, node) in policy.principals.iter().enumerate() {
-        let words = |test: &Principal| principal_clause(test, &nothing).wanted();
-        let tests = principal_tests(node).iter().map(words);
-        let numbers = clauses(rule, &origin.at, &places(true, entry), tests);
-        asked.principals.push(numbers);
-    }
+    asked.sides = [(false, permissions), (true, principals)].map(|(of_principal, side)| {
+        let entries = side.iter().enumerate();
+        entries
+            .map(|(entry, node)| {
+                let words = |test| node_clause(test, &nothing).wanted();
+                let tests = tests(node).into_iter().map(words);
+                clauses(rule, &origin.at, &places(of_principal, entry), tests)
+            })
+            .collect()
+    });
     asked
 }
 
@@ -183,20 +179,11 @@ fn clauses(
     tests.map(|words| rule.clause(rule_at, &words)).collect()
 }
 
-/// The tests that an entry is the `and` of; an entry for anything has none.
-pub(super) fn permission_tests(node: &Permission) -> &[Permission] {
-    match node {
-        Permission::And(all) if *all == [Permission::Any] => &[],
-        Permission::And(all) => all,
-        other => std::slice::from_ref(other),
-    }
-}
-
-/// As [`permission_tests`].
-pub(super) fn principal_tests(node: &Principal) -> &[Principal] {
-    match node {
-        Principal::And(all) if *all == [Principal::Any] => &[],
-        Principal::And(all) => all,
-        other => std::slice::from_ref(other),
+/// The tests that must all pass for an entry to match; an entry that matches anything has none.
+pub(super) fn tests(node: Node<'_>) -> Vec<Node<'_>> {
+    match node.shape() {
+        Shape::And(all) if all.only().is_some_and(Node::is_any) => Vec::new(),
+        Shape::And(all) => all.iter().collect(),
+        _ => vec![node],
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Plain and slow on purpose. What runs is the index that [`Engine`](super::Engine) builds; a property test holds the two equal.
 
+use super::ir::view::Node;
 use super::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal, Rbac};
 use super::{Attributes, PolicyId, metadata};
 use crate::matcher::StringMatcher;
@@ -80,6 +81,14 @@ pub fn principal_matches(principal: &Principal, request: &dyn Attributes) -> boo
         Principal::Header(matcher) => header_matches(matcher, request),
         Principal::UrlPath(matcher) => url_path_matches(matcher, request),
         Principal::Metadata(matcher) => metadata::matches(matcher, request),
+    }
+}
+
+/// Whether this permission or principal matches.
+pub(crate) fn node_matches(node: Node<'_>, request: &dyn Attributes) -> bool {
+    match node {
+        Node::Permission(permission) => permission_matches(permission, request),
+        Node::Principal(principal) => principal_matches(principal, request),
     }
 }
 

@@ -3,6 +3,8 @@
 //! Every kind of resource compiles to this, `eval` walks it, `index` is built from it, and it prints as Envoy's own JSON, so that a real
 //! Envoy can be given exactly what runs here.
 
+pub(crate) mod view;
+
 use std::collections::BTreeMap;
 
 use super::PolicyId;

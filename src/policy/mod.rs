@@ -96,9 +96,9 @@ pub use decision::{Decision, DryRun, Marks, PolicyId};
 #[cfg(feature = "vet")]
 pub(crate) use engine::normalization;
 pub use engine::{CustomMatch, Engine, Judgement};
-pub use explain::{Explanation, FailedClause, RuleReport};
 #[cfg(feature = "coverage")]
-pub(crate) use explain::{permission_clause, principal_clause};
+pub(crate) use explain::node_clause;
+pub use explain::{Explanation, FailedClause, RuleReport};
 pub use near_miss::near_misses;
 pub use origin::{ClauseOrigin, Origins, RuleOrigin};
 pub use program::{

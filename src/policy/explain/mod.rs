@@ -6,6 +6,6 @@ mod walk;
 
 pub use clause::FailedClause;
 #[cfg(feature = "coverage")]
-pub(crate) use clause::{permission_clause, principal_clause};
+pub(crate) use clause::node_clause;
 pub(super) use explanation::explain;
 pub use explanation::{Explanation, RuleReport};

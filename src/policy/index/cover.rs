@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::super::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal, ValueMatcher};
+use super::super::ir::view::{Leaf, Node, Shape};
+use super::super::ir::{HeaderMatcher, HeaderTest, Policy, ValueMatcher};
 use super::super::metadata;
 use super::dimension::{Dimension, Kind, MARKER, range_text};
 use crate::matcher::{Cidr, Glob, StringMatcher, StringPattern};
@@ -30,14 +31,9 @@ pub(super) fn covers<'a>(
     policy: &'a Policy,
     dimensions: &mut Dimensions,
 ) -> Option<Vec<Cover<'a>>> {
-    let permissions = any(policy
-        .permissions
-        .iter()
-        .map(|node| dimensions.permission(node)))?;
-    let principals = any(policy
-        .principals
-        .iter()
-        .map(|node| dimensions.principal(node)))?;
+    let [permissions, principals] = policy.sides();
+    let permissions = any(permissions.iter().map(|node| dimensions.node(node)))?;
+    let principals = any(principals.iter().map(|node| dimensions.node(node)))?;
     Some(both(permissions, principals))
 }
 
@@ -62,79 +58,52 @@ impl Dimensions {
         cover.into_iter().collect()
     }
 
-    fn permission<'a>(&mut self, node: &'a Permission) -> Option<Vec<Cover<'a>>> {
-        Some(match node {
-            Permission::And(nodes) => {
+    fn node<'a>(&mut self, node: Node<'a>) -> Option<Vec<Cover<'a>>> {
+        Some(match node.shape() {
+            Shape::And(nodes) => {
                 let mut covers = Vec::new();
-                for node in nodes {
-                    covers = both(covers, self.permission(node)?);
+                for node in nodes.iter() {
+                    covers = both(covers, self.node(node)?);
                 }
                 covers
             }
-            Permission::Or(nodes) => any(nodes.iter().map(|node| self.permission(node)))?,
-            Permission::Not(inner) if matches!(**inner, Permission::Any) => return None,
-            Permission::Header(matcher) => self.header(matcher),
-            Permission::UrlPath(matcher) => {
-                self.cover(&Dimension::UrlPath, text_keys(&Dimension::UrlPath, matcher))
-            }
-            Permission::UriTemplate(template) => {
-                let key = Key::new(Kind::Prefix, template.literal_prefix());
-                self.cover(&Dimension::UrlPath, Some(vec![key]))
-            }
-            Permission::DestinationPort(port) => {
-                let text = Cow::Owned(port.to_be_bytes().to_vec());
-                self.cover(
-                    &Dimension::Port,
-                    Some(vec![Key {
-                        kind: Kind::Exact,
-                        text,
-                    }]),
-                )
-            }
-            Permission::RequestedServerName(matcher) => {
-                self.cover(&Dimension::Sni, text_keys(&Dimension::Sni, matcher))
-            }
-            _ => Vec::new(),
+            Shape::Or(nodes) => any(nodes.iter().map(|node| self.node(node)))?,
+            Shape::Not(inner) if inner.is_any() => return None,
+            Shape::Any | Shape::Not(_) => Vec::new(),
+            Shape::Leaf(leaf) => self.leaf(leaf),
         })
     }
 
-    fn principal<'a>(&mut self, node: &'a Principal) -> Option<Vec<Cover<'a>>> {
-        Some(match node {
-            Principal::And(nodes) => {
-                let mut covers = Vec::new();
-                for node in nodes {
-                    covers = both(covers, self.principal(node)?);
-                }
-                covers
+    fn leaf<'a>(&mut self, leaf: Leaf<'a>) -> Vec<Cover<'a>> {
+        let (dimension, keys) = match leaf {
+            Leaf::Header(matcher) => return self.header(matcher),
+            Leaf::Path(matcher) => (Dimension::UrlPath, text_keys(&Dimension::UrlPath, matcher)),
+            Leaf::Peer(Some(matcher)) => (Dimension::Peer, text_keys(&Dimension::Peer, matcher)),
+            Leaf::ServerName(matcher) => (Dimension::Sni, text_keys(&Dimension::Sni, matcher)),
+            Leaf::Template(template) => {
+                let key = Key::new(Kind::Prefix, template.literal_prefix());
+                (Dimension::UrlPath, Some(vec![key]))
             }
-            Principal::Or(nodes) => any(nodes.iter().map(|node| self.principal(node)))?,
-            Principal::Not(inner) if matches!(**inner, Principal::Any) => return None,
-            Principal::Authenticated(Some(matcher)) => {
-                self.cover(&Dimension::Peer, text_keys(&Dimension::Peer, matcher))
-            }
-            Principal::DirectRemoteIp(range) | Principal::SourceIp(range) => {
-                self.cover(&Dimension::DirectIp, Some(vec![range_key(range)]))
-            }
-            Principal::RemoteIp(range) => {
-                self.cover(&Dimension::RemoteIp, Some(vec![range_key(range)]))
-            }
-            Principal::Header(matcher) => self.header(matcher),
-            Principal::UrlPath(matcher) => {
-                self.cover(&Dimension::UrlPath, text_keys(&Dimension::UrlPath, matcher))
-            }
-            Principal::Metadata(matcher)
+            Leaf::Ports { start, end } if end == start + 1 => (Dimension::Port, port_keys(start)),
+            Leaf::DirectIp(range) => (Dimension::DirectIp, Some(vec![range_key(&range)])),
+            Leaf::RemoteIp(range) => (Dimension::RemoteIp, Some(vec![range_key(&range)])),
+            Leaf::Metadata(matcher)
                 if !matcher.invert && matcher.filter == metadata::JWT_FILTER =>
             {
                 match matcher.path.split_first() {
                     Some((first, path)) if first == "payload" && !path.is_empty() => {
                         let dimension = Dimension::Claim(path.to_vec());
-                        self.cover(&dimension, value_keys(&dimension, &matcher.value, true))
+                        let keys = value_keys(&dimension, &matcher.value, true);
+                        (dimension, keys)
                     }
-                    _ => Vec::new(),
+                    _ => return Vec::new(),
                 }
             }
-            _ => Vec::new(),
-        })
+            Leaf::DestinationIp(_) | Leaf::Metadata(_) | Leaf::Peer(None) | Leaf::Ports { .. } => {
+                return Vec::new();
+            }
+        };
+        self.cover(&dimension, keys)
     }
 
     fn header<'a>(&mut self, matcher: &'a HeaderMatcher) -> Vec<Cover<'a>> {
@@ -293,6 +262,14 @@ fn value_keys<'a>(
         }
         _ => None,
     }
+}
+
+fn port_keys(port: u32) -> Option<Vec<Key<'static>>> {
+    let port = u16::try_from(port).ok()?;
+    Some(vec![Key {
+        kind: Kind::Exact,
+        text: Cow::Owned(port.to_be_bytes().to_vec()),
+    }])
 }
 
 fn range_key(range: &Cidr) -> Key<'static> {

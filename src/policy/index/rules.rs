@@ -1,15 +1,16 @@
 use super::super::eval;
+use super::super::ir::view::{Leaf, Node, Nodes, Shape};
 use super::super::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal};
 use super::view::View;
 use crate::matcher::{StringMatcher, StringPattern, contains};
 
-/// Rules laid out flat: one array of nodes, one pool of texts, so that judging a rule touches little memory.
+/// Rules laid out flat: one array of operations, one pool of texts, so that judging a rule touches little memory.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     /// Where each rule starts.
     roots: Vec<u32>,
-    /// Each node is followed by its children.
-    nodes: Vec<Node>,
+    /// Each operation is followed by its operands.
+    ops: Vec<Op>,
     texts: Vec<u8>,
     /// Tests that have no flat form.
     permissions: Vec<Permission>,
@@ -17,7 +18,7 @@ pub(super) struct Rules {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Node {
+enum Op {
     Never,
     Always,
     /// All children, up to this node.
@@ -61,39 +62,19 @@ enum Kind {
 }
 
 impl Rules {
-    /// Adds a rule; rules are numbered from 0 in the order they are added. Groups of one are left out, and so is a side that is open to all.
+    /// Adds a rule; rules are numbered from 0 in the order they are added. Groups of one are left
+    /// out, and so is a side that is open to all.
     pub(super) fn add(&mut self, policy: &Policy) {
         self.roots.push(self.position());
-        let (permissions, principals) = (&policy.permissions, &policy.principals);
-        let sides = [
-            !permissions.contains(&Permission::Any),
-            !principals.contains(&Principal::Any),
-        ];
-        match sides {
-            [false, false] => self.nodes.push(Node::Always),
-            [true, false] => self.any_permission(permissions),
-            [false, true] => self.any_principal(principals),
-            [true, true] => self.group(Node::All, |rules| {
-                rules.any_permission(permissions);
-                rules.any_principal(principals);
-            }),
-        }
-    }
-
-    fn any_permission(&mut self, nodes: &[Permission]) {
-        match nodes {
-            [only] => self.permission(only),
-            _ => self.group(Node::AnyOf, |rules| {
-                nodes.iter().for_each(|node| rules.permission(node))
-            }),
-        }
-    }
-
-    fn any_principal(&mut self, nodes: &[Principal]) {
-        match nodes {
-            [only] => self.principal(only),
-            _ => self.group(Node::AnyOf, |rules| {
-                nodes.iter().for_each(|node| rules.principal(node))
+        let sides = policy.sides().into_iter();
+        let closed: Vec<_> = sides
+            .filter(|side| !side.iter().any(Node::is_any))
+            .collect();
+        match closed.as_slice() {
+            [] => self.ops.push(Op::Always),
+            [side] => self.list(Op::AnyOf, *side),
+            both => self.group(Op::All, |rules| {
+                both.iter().for_each(|side| rules.list(Op::AnyOf, *side));
             }),
         }
     }
@@ -103,21 +84,21 @@ impl Rules {
         let root = usize::try_from(rule)
             .ok()
             .and_then(|rule| self.roots.get(rule));
-        root.is_some_and(|root| self.node_holds(*root, view))
+        root.is_some_and(|root| self.op_holds(*root, view))
     }
 
-    fn node_holds(&self, at: u32, view: &View<'_>) -> bool {
-        match self.node(at) {
-            Node::Never => false,
-            Node::Always => true,
-            Node::All(end) => self
+    fn op_holds(&self, at: u32, view: &View<'_>) -> bool {
+        match self.op(at) {
+            Op::Never => false,
+            Op::Always => true,
+            Op::All(end) => self
                 .children(at, end)
-                .all(|child| self.node_holds(child, view)),
-            Node::AnyOf(end) => self
+                .all(|child| self.op_holds(child, view)),
+            Op::AnyOf(end) => self
                 .children(at, end)
-                .any(|child| self.node_holds(child, view)),
-            Node::Not(_) => !self.node_holds(at + 1, view),
-            Node::Text {
+                .any(|child| self.op_holds(child, view)),
+            Op::Not(_) => !self.op_holds(at + 1, view),
+            Op::Text {
                 field,
                 kind,
                 ignore_case,
@@ -135,23 +116,23 @@ impl Rules {
                     Field::UrlPath => view.url_path.is_some_and(accepts),
                 }
             }
-            Node::Port(port) => view.request.destination_port() == Some(port),
-            Node::Permission(test) => at_index(&self.permissions, test)
+            Op::Port(port) => view.request.destination_port() == Some(port),
+            Op::Permission(test) => at_index(&self.permissions, test)
                 .is_some_and(|test| eval::permission_matches(test, view.request)),
-            Node::Principal(test) => at_index(&self.principals, test)
+            Op::Principal(test) => at_index(&self.principals, test)
                 .is_some_and(|test| eval::principal_matches(test, view.request)),
         }
     }
 
-    fn node(&self, at: u32) -> Node {
-        at_index(&self.nodes, at).copied().unwrap_or(Node::Never)
+    fn op(&self, at: u32) -> Op {
+        at_index(&self.ops, at).copied().unwrap_or(Op::Never)
     }
 
     fn children(&self, at: u32, end: u32) -> impl Iterator<Item = u32> {
         let first = (at + 1 < end).then_some(at + 1);
         std::iter::successors(first, move |child| {
-            let next = match self.node(*child) {
-                Node::All(end) | Node::AnyOf(end) | Node::Not(end) => end,
+            let next = match self.op(*child) {
+                Op::All(end) | Op::AnyOf(end) | Op::Not(end) => end,
                 _ => child + 1,
             };
             (next < end).then_some(next)
@@ -166,77 +147,68 @@ impl Rules {
     }
 
     fn position(&self) -> u32 {
-        position(self.nodes.len())
+        position(self.ops.len())
     }
 
-    /// Adds a node and its children.
-    fn group(&mut self, kind: fn(u32) -> Node, children: impl FnOnce(&mut Self)) {
-        let at = self.nodes.len();
-        self.nodes.push(Node::Never);
+    /// Adds an operation and its operands.
+    fn group(&mut self, kind: fn(u32) -> Op, children: impl FnOnce(&mut Self)) {
+        let at = self.ops.len();
+        self.ops.push(Op::Never);
         children(self);
         let end = self.position();
-        if let Some(node) = self.nodes.get_mut(at) {
-            *node = kind(end);
+        if let Some(op) = self.ops.get_mut(at) {
+            *op = kind(end);
         }
     }
 
-    fn permission(&mut self, node: &Permission) {
-        match node {
-            Permission::Any => self.nodes.push(Node::Always),
-            Permission::And(all) => match all.as_slice() {
-                [only] => self.permission(only),
-                _ => self.group(Node::All, |rules| {
-                    all.iter().for_each(|node| rules.permission(node))
-                }),
-            },
-            Permission::Or(any) => self.any_permission(any),
-            Permission::Not(inner) => self.group(Node::Not, |rules| rules.permission(inner)),
-            Permission::DestinationPort(port) => self.nodes.push(Node::Port(*port)),
-            _ => {
-                let flat = match node {
-                    Permission::Header(matcher) => self.header(matcher),
-                    Permission::UrlPath(matcher) => self.string(Field::UrlPath, matcher),
-                    Permission::RequestedServerName(matcher) => self.string(Field::Sni, matcher),
-                    _ => None,
-                };
-                let node = flat.unwrap_or_else(|| {
-                    self.permissions.push(node.clone());
-                    Node::Permission(position(self.permissions.len() - 1))
-                });
-                self.nodes.push(node);
+    fn list(&mut self, kind: fn(u32) -> Op, nodes: Nodes<'_>) {
+        match nodes.only() {
+            Some(only) => self.add_node(only),
+            None => self.group(kind, |rules| {
+                nodes.iter().for_each(|node| rules.add_node(node))
+            }),
+        }
+    }
+
+    fn add_node(&mut self, node: Node<'_>) {
+        let op = match node.shape() {
+            Shape::And(all) => return self.list(Op::All, all),
+            Shape::Or(any) => return self.list(Op::AnyOf, any),
+            Shape::Not(inner) => return self.group(Op::Not, |rules| rules.add_node(inner)),
+            Shape::Any => Op::Always,
+            Shape::Leaf(leaf) => self.flat(leaf).unwrap_or_else(|| self.whole(node)),
+        };
+        self.ops.push(op);
+    }
+
+    fn flat(&mut self, leaf: Leaf<'_>) -> Option<Op> {
+        match leaf {
+            Leaf::Header(matcher) => self.header(matcher),
+            Leaf::Path(matcher) => self.string(Field::UrlPath, matcher),
+            Leaf::Peer(Some(matcher)) => self.string(Field::Peer, matcher),
+            Leaf::Ports { start, end } if end == start + 1 => {
+                u16::try_from(start).ok().map(Op::Port)
             }
+            Leaf::ServerName(matcher) => self.string(Field::Sni, matcher),
+            _ => None,
         }
     }
 
-    fn principal(&mut self, node: &Principal) {
+    fn whole(&mut self, node: Node<'_>) -> Op {
         match node {
-            Principal::Any => self.nodes.push(Node::Always),
-            Principal::And(all) => match all.as_slice() {
-                [only] => self.principal(only),
-                _ => self.group(Node::All, |rules| {
-                    all.iter().for_each(|node| rules.principal(node))
-                }),
-            },
-            Principal::Or(any) => self.any_principal(any),
-            Principal::Not(inner) => self.group(Node::Not, |rules| rules.principal(inner)),
-            _ => {
-                let flat = match node {
-                    Principal::Header(matcher) => self.header(matcher),
-                    Principal::UrlPath(matcher) => self.string(Field::UrlPath, matcher),
-                    Principal::Authenticated(Some(matcher)) => self.string(Field::Peer, matcher),
-                    _ => None,
-                };
-                let node = flat.unwrap_or_else(|| {
-                    self.principals.push(node.clone());
-                    Node::Principal(position(self.principals.len() - 1))
-                });
-                self.nodes.push(node);
+            Node::Permission(permission) => {
+                self.permissions.push(permission.clone());
+                Op::Permission(position(self.permissions.len() - 1))
+            }
+            Node::Principal(principal) => {
+                self.principals.push(principal.clone());
+                Op::Principal(position(self.principals.len() - 1))
             }
         }
     }
 
     /// A plain test of a pseudo-header.
-    fn header(&mut self, matcher: &HeaderMatcher) -> Option<Node> {
+    fn header(&mut self, matcher: &HeaderMatcher) -> Option<Op> {
         let field = match matcher.name.as_str() {
             ":authority" | "host" => Field::Authority,
             ":method" => Field::Method,
@@ -251,7 +223,7 @@ impl Rules {
         }
     }
 
-    fn string(&mut self, field: Field, matcher: &StringMatcher) -> Option<Node> {
+    fn string(&mut self, field: Field, matcher: &StringMatcher) -> Option<Op> {
         let (kind, text) = match &matcher.pattern {
             StringPattern::Exact(text) => (Kind::Exact, text.as_bytes()),
             StringPattern::Prefix(text) => (Kind::Prefix, text.as_bytes()),
@@ -265,7 +237,7 @@ impl Rules {
         };
         let start = position(self.texts.len());
         self.texts.extend_from_slice(text);
-        Some(Node::Text {
+        Some(Op::Text {
             field,
             kind,
             ignore_case: matcher.ignore_case,
