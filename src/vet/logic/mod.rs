@@ -7,4 +7,4 @@ mod tree;
 
 pub(super) use attribute::Key;
 pub(super) use text::{excludes, includes};
-pub(super) use tree::{Logic, Shape, Tree};
+pub(super) use tree::Logic;
