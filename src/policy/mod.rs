@@ -63,48 +63,33 @@
 //! - Trust domain aliases count in the resources of 2018, too, as they do since Istio 1.4.
 //! - Without any resource that speaks of mutual TLS, connections are accepted as Istio 1.5 did (PERMISSIVE), not as 1.1 did (plaintext).
 
-mod attributes;
-mod builder;
-mod claims;
 mod compile;
-mod decision;
 mod engine;
 pub mod envoy;
-pub mod eval;
 mod explain;
 mod index;
-pub mod ir;
-mod metadata;
-mod near_miss;
-mod origin;
-mod program;
-mod request;
-mod stages;
+mod rules;
 #[cfg(any(feature = "jwt", feature = "vet"))]
 mod token;
-mod trigger;
 
-pub use attributes::Attributes;
-pub use builder::EngineBuilder;
-#[cfg(any(feature = "jwt", feature = "diff"))]
-pub(crate) use claims::fold_audience;
-pub use claims::split_words;
 pub use compile::compile;
 #[cfg(feature = "vet")]
 pub(crate) use compile::{Domains, issuer_and_subject};
-pub use decision::{Decision, DryRun, Marks, PolicyId};
+#[cfg(any(feature = "jwt", feature = "diff"))]
+pub(crate) use engine::fold_audience;
 #[cfg(feature = "vet")]
 pub(crate) use engine::normalization;
-pub use engine::{CustomMatch, Engine, Judgement};
+pub use engine::{
+    CustomMatch, Engine, EngineBuilder, Judgement, Request, Triggers, near_misses, split_words,
+};
 #[cfg(feature = "coverage")]
 pub(crate) use explain::node_clause;
 pub use explain::{Explanation, FailedClause, RuleReport};
-pub use near_miss::near_misses;
-pub use origin::{ClauseOrigin, Origins, RuleOrigin};
-pub use program::{
-    Authentication, Chain, Chains, CustomFilter, LegacyAuthentication, PerPort, Program, RuleSets,
+pub use rules::{
+    Attributes, Authentication, Chain, Chains, ClauseOrigin, CustomFilter, Decision, DryRun,
+    LegacyAuthentication, Marks, Origins, PerPort, PolicyId, Program, RuleOrigin, RuleSets, eval,
+    ir,
 };
-pub use request::Request;
 #[cfg(feature = "vet")]
 pub(crate) use token::has_secret_key;
 #[cfg(all(feature = "server", feature = "client"))]
@@ -115,4 +100,3 @@ pub(crate) use token::{
 };
 #[cfg(any(feature = "jwt", feature = "vet"))]
 pub(crate) use token::{PlainHttp, rule_problems};
-pub use trigger::Triggers;

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
-use super::super::ir::{Policy, Rbac, RbacAction};
-use super::super::{Chain, PolicyId, RuleSets};
 use super::compiler::Compiler;
 use super::custom;
+use super::policies::{Policies, name, rbac};
 use super::rule::{Clauses, OnTcp, never};
 use super::selection::select;
 use crate::istio::{Action, AuthorizationPolicy};
+use crate::policy::ir::RbacAction;
+use crate::policy::{Chain, PolicyId, RuleSets};
 
 /// The chains that every AuthorizationPolicy of the workload makes, for HTTP and for raw TCP.
 #[derive(Default)]
@@ -39,17 +40,6 @@ pub(super) fn chains(
     http.store(&mut both.http);
     tcp.store(&mut both.tcp);
     Some(both)
-}
-
-/// The policies of a set, before they are put in order.
-pub(super) type Policies = Vec<(PolicyId, Policy)>;
-
-/// A set of policies under one action.
-pub(super) fn rbac(action: RbacAction, policies: Policies) -> Rbac {
-    Rbac {
-        action,
-        policies: policies.into_iter().collect(),
-    }
 }
 
 /// What is missing or too much, as far as it would change the meaning.
@@ -91,12 +81,6 @@ fn add(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy, http: &mut Set
         tcp.push((id.clone(), never()));
         http.push((id, never()));
     }
-}
-
-/// A rule's name, as Envoy reports it.
-pub(super) fn name(policy: &AuthorizationPolicy, rule: usize) -> String {
-    let (namespace, name) = (&policy.meta.namespace, &policy.meta.name);
-    format!("ns[{namespace}]-policy[{name}]-rule[{rule}]")
 }
 
 /// The sets of one protocol; a set exists as soon as a policy is selected for it, also when none of its rules is left.

@@ -2,11 +2,11 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 
-use super::super::Origins;
 use super::trust_domain::Domains;
 use crate::identity::{TrustDomain, Workload};
 use crate::istio::{MeshConfig, Meta, Position, Problem};
 use crate::matcher::StringMatcher;
+use crate::policy::Origins;
 
 /// What every stage needs: whom the resources are compiled for, and where to put what is wrong.
 ///

@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
-use super::super::ir::RbacAction;
-use super::super::{CustomFilter, PolicyId};
-use super::authorization::{Policies, name, rbac};
 use super::compiler::Compiler;
+use super::policies::{Policies, name, rbac};
 use super::rule::{Clauses, OnTcp};
 use crate::istio::{AuthorizationPolicy, ExtensionProvider, Position, ProviderKind};
+use crate::policy::ir::RbacAction;
+use crate::policy::{CustomFilter, PolicyId};
 
 /// The CUSTOM policies of the workload, by provider.
 #[derive(Default)]

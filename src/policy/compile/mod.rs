@@ -7,35 +7,33 @@
 //! pipeline         everything, in order
 //!   selection      which resources touch this workload
 //!   authorization  AuthorizationPolicy -> chains        custom    the CUSTOM part of it
-//!     rule         one rule -> one RBAC policy for HTTP and one for TCP
+//!     policies     a set of RBAC policies and their names
+//!     rule/        one rule -> one RBAC policy for HTTP and one for TCP
+//!       clauses    all fields and conditions of it       clause    one field's values -> tests
 //!       condition  `when` keys
 //!       principal  who: source fields and keys          permission  what: operation fields and keys
-//!         text     string patterns, regexes, ports      trust_domain, claims
+//!       text       string patterns, regexes, ports      claims      tests of a token's claims
 //!   mtls           PeerAuthentication -> modes
 //!   tokens         RequestAuthentication -> rules
 //!   legacy/        the 2018 resources
+//! compiler         what all stages share: the mesh, the workload, the problems; trust_domain
 //! ```
 
 mod authorization;
-mod claims;
-mod clause;
 mod compiler;
-mod condition;
 mod custom;
 mod legacy;
 mod mtls;
-mod permission;
 mod pipeline;
-mod principal;
+mod policies;
 mod rule;
 mod selection;
-mod text;
 mod tokens;
 mod trust_domain;
 
-#[cfg(feature = "vet")]
-pub(crate) use claims::issuer_and_subject;
 pub use pipeline::compile;
+#[cfg(feature = "vet")]
+pub(crate) use rule::issuer_and_subject;
 pub(super) use selection::GATEWAY_LABEL;
 #[cfg(feature = "vet")]
 pub(crate) use trust_domain::Domains;

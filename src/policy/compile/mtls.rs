@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use super::super::PerPort;
 use super::compiler::Compiler;
 use super::selection::{has_labels, oldest};
 use crate::istio::{MtlsMode, PeerAuthentication};
+use crate::policy::PerPort;
 
 /// Which connections are accepted on each port; `None` when no PeerAuthentication covers the workload.
 ///

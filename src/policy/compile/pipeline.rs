@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use super::super::{Authentication, PerPort, Program};
 use super::compiler::Compiler;
 use super::{authorization, legacy, mtls, tokens};
 use crate::identity::Workload;
 use crate::istio::{MeshConfig, Problem, Problems, Resources};
+use crate::policy::{Authentication, PerPort, Program};
 
 /// What the resources mean for one workload, whole or not at all.
 ///

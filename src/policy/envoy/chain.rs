@@ -1,9 +1,10 @@
 use serde_json::{Value, json};
 
-use super::super::ir::Rbac;
-use super::super::{Chain, RuleSets};
 use super::external;
+use super::protocol::Protocol;
 use super::rules::{rbac, set};
+use crate::policy::ir::Rbac;
+use crate::policy::{Chain, RuleSets};
 
 /// The HTTP filters of a chain in the order they run: CUSTOM, the JWT filter that [`jwt_authn`](super::jwt_authn) made, AUDIT, DENY, ALLOW.
 ///
@@ -17,12 +18,6 @@ pub fn http_filters(chain: &Chain, jwt: Option<Value>) -> Vec<Value> {
 #[must_use]
 pub fn network_filters(chain: &Chain) -> Vec<Value> {
     filters(Protocol::Tcp, chain, None)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
-    Http,
-    Tcp,
 }
 
 fn filters(protocol: Protocol, chain: &Chain, jwt: Option<Value>) -> Vec<Value> {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::chain::Protocol;
+use super::protocol::Protocol;
 use super::rules::set;
 use crate::istio::{ExtensionProvider, ProviderKind};
 

@@ -3,9 +3,9 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::super::Authentication;
 use super::rules::set;
 use crate::istio::{JwtRule, shown_uri};
+use crate::policy::Authentication;
 
 /// The JWT filter of one port; `None` when no resource speaks of tokens. `fetched` holds the key sets of remote rules by their URI.
 ///

@@ -23,6 +23,7 @@
 mod chain;
 mod external;
 mod jwt;
+mod protocol;
 mod rules;
 
 pub use chain::{http_filters, network_filters};

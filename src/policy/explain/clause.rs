@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::ir::view::{Leaf, Node, Nodes, Shape};
-use super::super::ir::{HeaderMatcher, HeaderTest, MetadataMatcher, ValueMatcher};
-use super::super::{Attributes, eval, metadata};
 use crate::istio::Position;
 use crate::matcher::{StringMatcher, StringPattern};
+use crate::policy::ir::view::{Leaf, Node, Nodes, Shape};
+use crate::policy::ir::{HeaderMatcher, HeaderTest, MetadataMatcher, ValueMatcher};
+use crate::policy::rules::metadata;
+use crate::policy::{Attributes, eval};
 
 /// A clause of a rule that did not hold for a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

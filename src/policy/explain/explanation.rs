@@ -2,11 +2,11 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::super::ir::Rbac;
-use super::super::{Attributes, Chain, Decision, Origins, PolicyId, eval};
 use super::clause::FailedClause;
 use super::walk;
 use crate::istio::Action;
+use crate::policy::ir::Rbac;
+use crate::policy::{Attributes, Chain, Decision, Origins, PolicyId, eval};
 
 /// Why the engine decides as it does: prints for people, serializes for programs.
 ///
@@ -62,7 +62,7 @@ pub struct RuleReport {
 }
 
 /// Explains what a chain says to a request.
-pub(in super::super) fn explain(
+pub(in crate::policy) fn explain(
     chain: &Chain,
     origins: &Origins,
     decision: &Decision,

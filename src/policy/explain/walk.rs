@@ -1,9 +1,9 @@
 //! Finds the clauses that kept a rule from matching.
 
-use super::super::ir::Policy;
-use super::super::ir::view::{Node, Shape};
-use super::super::{Attributes, RuleOrigin, eval};
 use super::clause::{FailedClause, is_request_principal, node_clause};
+use crate::policy::ir::Policy;
+use crate::policy::ir::view::{Node, Shape};
+use crate::policy::{Attributes, RuleOrigin, eval};
 
 /// Of each alternative on the side that fails (what is done first, then by whom), the first clause that does not hold.
 pub(super) fn failed(

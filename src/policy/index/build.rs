@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
-use super::super::ir::Rbac;
 use super::cover::{Cover, Dimensions, Key, covers};
 use super::dimension::Kind;
 use super::lookup::{Index, MOST_KEEPS, Probe};
 use super::rules::{Rules, position};
 use super::table::{Postings, Table};
+use crate::policy::ir::Rbac;
 
 impl Index {
     /// Builds the index of a rule set.
-    pub(in super::super) fn new(rbac: &Rbac) -> Self {
+    pub(in crate::policy) fn new(rbac: &Rbac) -> Self {
         let mut rules = Rules::default();
         rbac.policies.values().for_each(|policy| rules.add(policy));
         let mut index = Self {

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::super::ir::view::{Leaf, Node, Shape};
-use super::super::ir::{HeaderMatcher, HeaderTest, Policy, ValueMatcher};
-use super::super::metadata;
 use super::dimension::{Dimension, Kind, MARKER, range_text};
 use crate::matcher::{Cidr, Glob, StringMatcher, StringPattern};
+use crate::policy::ir::view::{Leaf, Node, Shape};
+use crate::policy::ir::{HeaderMatcher, HeaderTest, Policy, ValueMatcher};
+use crate::policy::rules::metadata;
 
 /// Texts of one dimension; a request that has none of them cannot match.
 #[derive(Clone, Debug)]

@@ -1,16 +1,16 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::super::PolicyId;
 use super::dimension::{Dimension, Kind, each_marker, range_text};
 use super::rules::Rules;
 use super::table::{Postings, Table};
 use super::view::View;
 use crate::matcher::Cidr;
+use crate::policy::PolicyId;
 
 /// The rules of one action, ready to be asked.
 #[derive(Debug, Default)]
-pub(in super::super) struct Index {
+pub(in crate::policy) struct Index {
     /// In byte order; a rule's number is its place here.
     pub(super) names: Vec<PolicyId>,
     pub(super) rules: Rules,
@@ -44,7 +44,7 @@ pub(super) struct Probe {
 
 impl Index {
     /// The first rule that matches, in byte order of the names.
-    pub(in super::super) fn first(&self, view: &View<'_>) -> Option<&PolicyId> {
+    pub(in crate::policy) fn first(&self, view: &View<'_>) -> Option<&PolicyId> {
         let mut best = u32::MAX;
         self.each_candidate(view, &mut |rule| {
             if rule < best && self.rules.holds(rule, view) {
@@ -55,7 +55,7 @@ impl Index {
     }
 
     /// Every rule that matches, in byte order of the names.
-    pub(in super::super) fn all(&self, view: &View<'_>) -> Vec<PolicyId> {
+    pub(in crate::policy) fn all(&self, view: &View<'_>) -> Vec<PolicyId> {
         let mut found = Vec::new();
         self.each_candidate(view, &mut |rule| {
             if self.rules.holds(rule, view) {

@@ -1,8 +1,8 @@
-use super::super::eval;
-use super::super::ir::view::{Leaf, Node, Nodes, Shape};
-use super::super::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal};
 use super::view::View;
 use crate::matcher::{StringMatcher, StringPattern, contains};
+use crate::policy::eval;
+use crate::policy::ir::view::{Leaf, Node, Nodes, Shape};
+use crate::policy::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal};
 
 /// Rules laid out flat: one array of operations, one pool of texts, so that judging a rule touches little memory.
 #[derive(Debug, Default)]

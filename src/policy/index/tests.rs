@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::super::ir::{
-    HeaderMatcher, HeaderTest, MetadataMatcher, Permission, Policy, Principal, Rbac, RbacAction,
-    ValueMatcher,
-};
-use super::super::{PolicyId, Request, eval};
 use super::{Index, View};
 use crate::identity::PeerCertificate;
 use crate::matcher::{Cidr, PathTemplate, StringMatcher};
+use crate::policy::ir::{
+    HeaderMatcher, HeaderTest, MetadataMatcher, Permission, Policy, Principal, Rbac, RbacAction,
+    ValueMatcher,
+};
+use crate::policy::{PolicyId, Request, eval};
 
 /// A small generator (SplitMix64): the same seed, the same rules and requests, everywhere.
 struct Random(u64);

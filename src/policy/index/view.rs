@@ -1,8 +1,8 @@
-use super::super::{Attributes, eval};
 use crate::identity::PeerCertificate;
+use crate::policy::{Attributes, eval};
 
 /// A request with the answers every rule asks for at hand.
-pub(in super::super) struct View<'a> {
+pub(in crate::policy) struct View<'a> {
     pub(super) request: &'a dyn Attributes,
     pub(super) method: Option<&'a [u8]>,
     pub(super) path: Option<&'a [u8]>,
@@ -15,7 +15,7 @@ pub(in super::super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(in super::super) fn new(request: &'a dyn Attributes) -> Self {
+    pub(in crate::policy) fn new(request: &'a dyn Attributes) -> Self {
         Self {
             request,
             method: request.method().map(str::as_bytes),

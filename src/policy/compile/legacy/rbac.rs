@@ -1,16 +1,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::super::super::ir::{Permission, Policy, Principal, RbacAction};
-use super::super::super::{Chain, PolicyId, RuleOrigin};
-use super::super::authorization::{BothChains, Policies, rbac};
-use super::super::clause::{Clause, Node, all_of};
+use super::super::authorization::BothChains;
 use super::super::compiler::Compiler;
+use super::super::policies::{Policies, rbac};
+use super::super::rule::clause::{Clause, Node, all_of};
 use super::super::selection::refuse_double;
 use super::roles;
 use super::service::Service;
 use super::subjects::{self, Callers};
 use crate::istio::{EnforcementMode, ServiceRole, ServiceRoleBinding};
+use crate::policy::ir::{Permission, Policy, Principal, RbacAction};
+use crate::policy::{Chain, PolicyId, RuleOrigin};
 
 /// The roles of the workload's namespace, each with its bindings.
 pub(super) struct Roles<'r> {

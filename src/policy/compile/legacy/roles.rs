@@ -1,12 +1,12 @@
-use super::super::super::ir::{MetadataMatcher, Permission, ValueMatcher};
-use super::super::clause::{Clause, Node, one_of};
 use super::super::compiler::{Compiler, Part, Place};
-use super::super::condition::filter_metadata;
-use super::super::principal::header;
-use super::super::text::{Pattern, bracketed, cidr, pattern, port, regex};
+use super::super::rule::clause::{Clause, Node, one_of};
+use super::super::rule::condition::filter_metadata;
+use super::super::rule::principal::header;
+use super::super::rule::text::{Pattern, bracketed, cidr, pattern, port, regex};
 use super::service::Service;
 use crate::istio::{AccessRule, Constraint, Meta, ServiceRole, Text};
 use crate::matcher::StringMatcher;
+use crate::policy::ir::{MetadataMatcher, Permission, ValueMatcher};
 
 /// The clauses of each rule of a role that fits the service.
 pub(super) fn permissions(

@@ -1,11 +1,11 @@
-use super::super::super::ir::{MetadataMatcher, Principal, ValueMatcher};
-use super::super::super::metadata::LEGACY_FILTER;
-use super::super::clause::{Clause, Node, one_of};
 use super::super::compiler::{Compiler, Part, Place};
-use super::super::principal::{authenticated, header, peer};
-use super::super::text::{bracketed, cidr, regex};
+use super::super::rule::clause::{Clause, Node, one_of};
+use super::super::rule::principal::{authenticated, header, peer};
+use super::super::rule::text::{bracketed, cidr, regex};
 use super::roles::loose_pattern;
 use crate::istio::{Meta, PrincipalBinding, Subject, Text};
+use crate::policy::ir::{MetadataMatcher, Principal, ValueMatcher};
+use crate::policy::rules::metadata::LEGACY_FILTER;
 
 /// What authentication leaves of a caller on one port.
 #[derive(Clone, Copy)]

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use super::super::super::{Authentication, Chains, LegacyAuthentication, PerPort};
 use super::super::compiler::Compiler;
 use super::policies::{MESH_POLICY, check_triggers, effective, peer_mode};
 use super::rbac::Roles;
@@ -8,6 +7,7 @@ use super::service::Service;
 use super::subjects::Callers;
 use super::switch;
 use crate::istio::{LegacyPolicy, Meta, MtlsMode, PrincipalBinding, Resources};
+use crate::policy::{Authentication, Chains, LegacyAuthentication, PerPort};
 
 /// What today's resources replace.
 pub(in super::super) struct Replaced<'a> {

@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::PolicyId;
+use super::decision::PolicyId;
 use crate::istio::Position;
 
-/// Where each rule of a [`Program`](super::Program) was written, by the name under which it is reported.
+/// Where each rule of a [`Program`](crate::policy::Program) was written, by the name under which it is reported.
 ///
 /// What nobody wrote has no origin: the rule that stands for an empty rule list.
 pub type Origins = BTreeMap<PolicyId, RuleOrigin>;
@@ -15,7 +15,7 @@ pub type Origins = BTreeMap<PolicyId, RuleOrigin>;
 pub struct RuleOrigin {
     /// Where the rule starts; of a legacy role where the role starts.
     pub at: Position,
-    /// What it asks for, in the order of the rule's [`Policy`](super::ir::Policy): permissions first, then principals; each of their
+    /// What it asks for, in the order of the rule's [`Policy`](crate::policy::ir::Policy): permissions first, then principals; each of their
     /// entries is an `And` of exactly these. Empty for a legacy role, whose clauses differ from port to port.
     pub clauses: Vec<ClauseOrigin>,
 }

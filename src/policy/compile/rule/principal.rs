@@ -1,10 +1,10 @@
-use super::super::ir::{HeaderMatcher, HeaderTest, Principal};
+use super::super::compiler::{Compiler, Place};
 use super::claims;
 use super::clause::{Key, one_of};
-use super::compiler::{Compiler, Place};
 use super::text::{Pattern, cidr, pattern, quote_into, quoted, regex};
 use crate::istio::Text;
 use crate::matcher::StringMatcher;
+use crate::policy::ir::{HeaderMatcher, HeaderTest, Principal};
 
 /// Something about the caller that a rule can ask for, in `from` or in `when`.
 pub(super) enum PrincipalKey {
@@ -89,7 +89,7 @@ impl Key for PrincipalKey {
 }
 
 /// A test of one header; `*`: it is there, even empty.
-pub(super) fn header(name: &str, value: &str) -> HeaderMatcher {
+pub(in crate::policy::compile) fn header(name: &str, value: &str) -> HeaderMatcher {
     let test = match Pattern::of(value) {
         Pattern::Present => HeaderTest::Present(true),
         Pattern::Suffix(_) | Pattern::Prefix(_) | Pattern::Exact(_) => {
@@ -105,7 +105,10 @@ pub(super) fn header(name: &str, value: &str) -> HeaderMatcher {
 }
 
 /// The peer's identity, from a pattern written without its scheme; `*` takes any name that a certificate can carry.
-pub(super) fn peer(compiler: &mut Compiler<'_>, value: &str) -> Result<StringMatcher, String> {
+pub(in crate::policy::compile) fn peer(
+    compiler: &mut Compiler<'_>,
+    value: &str,
+) -> Result<StringMatcher, String> {
     match Pattern::of(value) {
         Pattern::Present => Ok(StringMatcher::non_empty()),
         Pattern::Suffix(suffix) => regex(compiler, &quoted(["spiffe://.*"], &[suffix])),
@@ -114,7 +117,7 @@ pub(super) fn peer(compiler: &mut Compiler<'_>, value: &str) -> Result<StringMat
     }
 }
 
-pub(super) fn authenticated(matcher: StringMatcher) -> Principal {
+pub(in crate::policy::compile) fn authenticated(matcher: StringMatcher) -> Principal {
     Principal::Authenticated(Some(matcher))
 }
 

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::attributes::Attributes;
 use super::ir::Rbac;
-use super::{Attributes, Origins};
+use super::origin::Origins;
 use crate::istio::{
     Action, ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization, PrincipalBinding,
     Problem,

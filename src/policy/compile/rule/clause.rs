@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use super::super::ir::{Permission, Principal};
-use super::compiler::{Compiler, Place};
+use super::super::compiler::{Compiler, Place};
 use crate::istio::{Position, Text};
+use crate::policy::ir::{Permission, Principal};
 
 /// What permissions and principals have in common.
-pub(super) trait Node: Clone {
+pub(in crate::policy::compile) trait Node: Clone {
     fn any() -> Self;
     fn and(nodes: Vec<Self>) -> Self;
     fn or(nodes: Vec<Self>) -> Self;
@@ -55,13 +55,13 @@ impl Node for Principal {
 
 /// One field or condition of a rule: tests that must all hold.
 #[derive(Clone)]
-pub(super) struct Clause<N> {
+pub(in crate::policy::compile) struct Clause<N> {
     /// Raw TCP knows nothing of it.
-    pub(super) http_only: bool,
+    pub(in crate::policy::compile) http_only: bool,
     /// The test of the positive list, the negated one of the negative list, as far as they are written.
-    pub(super) tests: Vec<N>,
+    pub(in crate::policy::compile) tests: Vec<N>,
     /// Where each test was written: its first value, its field. Empty for legacy resources.
-    pub(super) written: Vec<(Position, Arc<str>)>,
+    pub(in crate::policy::compile) written: Vec<(Position, Arc<str>)>,
 }
 
 /// What a clause asks for.
@@ -106,7 +106,7 @@ pub(super) fn clause<K: Key>(
 }
 
 /// `and` over the tests; an empty one matches anything.
-pub(super) fn all_of<N: Node>(mut tests: Vec<N>) -> N {
+pub(in crate::policy::compile) fn all_of<N: Node>(mut tests: Vec<N>) -> N {
     if tests.is_empty() {
         tests.push(N::any());
     }
@@ -114,7 +114,7 @@ pub(super) fn all_of<N: Node>(mut tests: Vec<N>) -> N {
 }
 
 /// `or` over a list's values; `None` when there are none. A value that does not compile is recorded and left out.
-pub(super) fn one_of<N: Node>(
+pub(in crate::policy::compile) fn one_of<N: Node>(
     compiler: &mut Compiler<'_>,
     values: &[Text],
     place: Place<'_>,

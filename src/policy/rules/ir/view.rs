@@ -4,7 +4,7 @@
 //! for its [`Shape`], and needs one match where it would need one for each of the two types.
 //! `eval` and `envoy` stay apart on purpose: they spell out every variant, as Envoy's protocol does.
 
-use super::{HeaderMatcher, MetadataMatcher, Permission, Policy, Principal};
+use super::tree::{HeaderMatcher, MetadataMatcher, Permission, Policy, Principal};
 use crate::matcher::{Cidr, PathTemplate, StringMatcher};
 
 /// A permission or a principal.

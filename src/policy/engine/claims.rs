@@ -1,6 +1,6 @@
 use serde_json::{Map, Value};
 
-use super::Authentication;
+use crate::policy::Authentication;
 
 /// Claims as policy sees them: `scope`, `permission` and what the issuer's rule adds are lists of words.
 pub(super) fn prepared(

@@ -1,23 +1,23 @@
 use std::sync::Arc;
 
-use super::super::ir::{Permission, Policy, Principal};
-use super::super::{ClauseOrigin, RuleOrigin};
+use super::super::compiler::{Compiler, Part, Place};
 use super::clause::{Clause, Key, Node, all_of, clause};
-use super::compiler::{Compiler, Part, Place};
 use super::condition::ConditionKey;
 use super::permission::PermissionKey;
 use super::principal::PrincipalKey;
 use crate::istio::{Condition, Meta, Operation, Position, Rule, Source, Text};
+use crate::policy::ir::{Permission, Policy, Principal};
+use crate::policy::{ClauseOrigin, RuleOrigin};
 
 /// A rule, taken apart: for each `from` and each `to`, the clauses that must hold.
-pub(super) struct Clauses {
+pub(in crate::policy::compile) struct Clauses {
     principals: Vec<Vec<Clause<Principal>>>,
     permissions: Vec<Vec<Clause<Permission>>>,
 }
 
 /// Whether a rule of raw TCP may leave out what only HTTP has.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum OnTcp {
+pub(in crate::policy::compile) enum OnTcp {
     /// ALLOW: a rule that asks for HTTP is dropped whole, so that it never grants more.
     Drop,
     /// DENY, AUDIT, CUSTOM: the HTTP clauses are dropped, so that it never refuses less.
@@ -26,7 +26,12 @@ pub(super) enum OnTcp {
 
 impl Clauses {
     /// Takes a rule of the policy `meta` apart.
-    pub(super) fn of(compiler: &mut Compiler<'_>, meta: &Meta, index: usize, rule: &Rule) -> Self {
+    pub(in crate::policy::compile) fn of(
+        compiler: &mut Compiler<'_>,
+        meta: &Meta,
+        index: usize,
+        rule: &Rule,
+    ) -> Self {
         let place = |part| Place {
             meta,
             rule: index,
@@ -72,7 +77,7 @@ impl Clauses {
     }
 
     /// Where everything was written, of a rule that starts at `at`.
-    pub(super) fn origin(&self, at: &Position) -> RuleOrigin {
+    pub(in crate::policy::compile) fn origin(&self, at: &Position) -> RuleOrigin {
         let count = count_written(&self.permissions) + count_written(&self.principals);
         let mut clauses = Vec::with_capacity(count);
         written(&self.permissions, false, &mut clauses);
@@ -84,7 +89,7 @@ impl Clauses {
     }
 
     /// The RBAC policy for raw TCP; `None` when the rule is dropped there.
-    pub(super) fn for_tcp(&self, on_tcp: OnTcp) -> Option<Policy> {
+    pub(in crate::policy::compile) fn for_tcp(&self, on_tcp: OnTcp) -> Option<Policy> {
         Some(Policy {
             permissions: on_connection(&self.permissions, on_tcp)?,
             principals: on_connection(&self.principals, on_tcp)?,
@@ -92,7 +97,7 @@ impl Clauses {
     }
 
     /// The RBAC policy for HTTP.
-    pub(super) fn for_http(self) -> Policy {
+    pub(in crate::policy::compile) fn for_http(self) -> Policy {
         Policy {
             permissions: self.permissions.into_iter().map(whole).collect(),
             principals: self.principals.into_iter().map(whole).collect(),
@@ -101,7 +106,7 @@ impl Clauses {
 }
 
 /// The RBAC policy of a rule list that is empty: selected, and never matches.
-pub(super) fn never() -> Policy {
+pub(in crate::policy::compile) fn never() -> Policy {
     Policy {
         permissions: vec![Permission::never()],
         principals: vec![Principal::never()],

@@ -1,10 +1,12 @@
 //! The reference: walks the rules as they stand, one by one, exactly as Envoy describes them.
 //!
-//! Plain and slow on purpose. What runs is the index that [`Engine`](super::Engine) builds; a property test holds the two equal.
+//! Plain and slow on purpose. What runs is the index that [`Engine`](crate::policy::Engine) builds; a property test holds the two equal.
 
+use super::attributes::Attributes;
+use super::decision::PolicyId;
 use super::ir::view::Node;
 use super::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal, Rbac};
-use super::{Attributes, PolicyId, metadata};
+use super::metadata;
 use crate::matcher::StringMatcher;
 
 /// The first policy that matches, in byte order of the names: the effective one.
@@ -94,7 +96,10 @@ pub(crate) fn node_matches(node: Node<'_>, request: &dyn Attributes) -> bool {
 
 /// Calls `visit` with each name of the peer until it returns `true`: URI SANs, DNS SANs, and the subject, which is empty on a TLS
 /// connection without a certificate. A plaintext peer has no name.
-pub(super) fn any_peer_name(request: &dyn Attributes, visit: &mut dyn FnMut(&str) -> bool) -> bool {
+pub(in crate::policy) fn any_peer_name(
+    request: &dyn Attributes,
+    visit: &mut dyn FnMut(&str) -> bool,
+) -> bool {
     if !request.is_tls() {
         return false;
     }
@@ -110,7 +115,7 @@ pub(super) fn any_peer_name(request: &dyn Attributes, visit: &mut dyn FnMut(&str
 }
 
 /// The path without its query.
-pub(super) fn url_path(request: &dyn Attributes) -> Option<&str> {
+pub(in crate::policy) fn url_path(request: &dyn Attributes) -> Option<&str> {
     let path = request.path()?;
     let end = path.bytes().position(|byte| matches!(byte, b'?' | b'#'));
     end.map_or(Some(path), |end| path.get(..end))
@@ -148,7 +153,7 @@ fn test_matches(test: &HeaderTest, value: &[u8]) -> bool {
 }
 
 /// Calls `visit` with each value of a header or pseudo-header until it returns `true`. Envoy knows `host` as `:authority`.
-pub(super) fn any_value(
+pub(in crate::policy) fn any_value(
     request: &dyn Attributes,
     name: &str,
     visit: &mut dyn FnMut(&[u8]) -> bool,

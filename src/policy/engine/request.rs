@@ -2,10 +2,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Map, Value};
 
-use super::Attributes;
 use crate::identity::PeerCertificate;
 use crate::matcher::path::PathRefusal;
 use crate::matcher::{authority, forwarded, header};
+use crate::policy::Attributes;
 
 /// A request or connection in words: for tests, for the command line, for anything that asks the engine without a server.
 ///

@@ -1,6 +1,6 @@
-use super::compile::GATEWAY_LABEL;
 use crate::identity::Workload;
 use crate::istio::{self, AuthorizationPolicy, MeshConfig, Problem, Resources};
+use crate::policy::compile::GATEWAY_LABEL;
 
 /// AuthorizationPolicies that do not select the workload: what each selects, and what the workload has instead. Those that the fewest
 /// letters keep from it come first, ten at most.

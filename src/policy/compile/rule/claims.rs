@@ -1,8 +1,8 @@
-use super::super::ir::{MetadataMatcher, Principal, ValueMatcher};
-use super::super::metadata::JWT_FILTER;
 use super::text::{Pattern, pattern};
 use crate::istio::Text;
 use crate::matcher::StringMatcher;
+use crate::policy::ir::{MetadataMatcher, Principal, ValueMatcher};
+use crate::policy::rules::metadata::JWT_FILTER;
 
 /// A request principal of the list: `iss/sub`, split at the value's last `/`.
 pub(super) fn request_principals(values: &[Text]) -> Option<Principal> {

@@ -52,7 +52,7 @@ impl ConditionKey {
 }
 
 /// The filter and the key of `experimental.envoy.filters.F[k]`.
-pub(super) fn filter_metadata(key: &str) -> Option<(&str, &str)> {
+pub(in crate::policy::compile) fn filter_metadata(key: &str) -> Option<(&str, &str)> {
     let name = key.strip_prefix("experimental.")?;
     let (filter, key) = name.strip_suffix(']')?.split_once('[')?;
     (filter.starts_with("envoy.filters.") && !key.is_empty()).then_some((filter, key))

@@ -1,13 +1,6 @@
-//! The contract of the engine: rules in the shape of Envoy's `config.rbac.v3`.
-//!
-//! Every kind of resource compiles to this, `eval` walks it, `index` is built from it, and it prints as Envoy's own JSON, so that a real
-//! Envoy can be given exactly what runs here.
-
-pub(crate) mod view;
-
 use std::collections::BTreeMap;
 
-use super::PolicyId;
+use super::super::decision::PolicyId;
 use crate::matcher::{Cidr, PathTemplate, StringMatcher};
 
 /// `envoy.config.rbac.v3.RBAC`: policies under one action. Walked in byte order of the names; the first match is the one reported.

@@ -1,6 +1,35 @@
-use super::{Engine, compile};
+use super::judge::Engine;
 use crate::identity::Workload;
 use crate::istio::{Loader, MeshConfig, Problems, Resources};
+use crate::policy::compile;
+
+impl Engine {
+    /// Starts an engine for a workload from resources.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_mesh::Workload;
+    /// use tower_mesh::policy::{Engine, Request};
+    ///
+    /// let engine = Engine::builder(&Workload::new("default", "patients")).yaml("
+    /// apiVersion: security.istio.io/v1
+    /// kind: AuthorizationPolicy
+    /// metadata: {name: readers}
+    /// spec:
+    ///   rules:
+    ///   - from: [{source: {principals: [cluster.local/ns/default/sa/front-desk]}}]
+    ///     to: [{operation: {methods: [GET], paths: [/patients/*]}}]
+    /// ").build()?;
+    ///
+    /// let request = Request::new().get("/patients/7").from("cluster.local/ns/default/sa/front-desk");
+    /// assert!(engine.decide(&request).is_allowed());
+    /// assert!(!engine.decide(&request.delete("/patients/7")).is_allowed());
+    /// # Ok::<(), tower_mesh::istio::Problems>(())
+    /// ```
+    pub fn builder(workload: &Workload) -> EngineBuilder<'_> {
+        EngineBuilder::new(workload)
+    }
+}
 
 /// Gathers configuration for an [`Engine`]; made by [`Engine::builder`].
 #[derive(Debug)]
@@ -14,7 +43,7 @@ pub struct EngineBuilder<'a> {
 }
 
 impl<'a> EngineBuilder<'a> {
-    pub(super) fn new(workload: &'a Workload) -> Self {
+    fn new(workload: &'a Workload) -> Self {
         Self {
             workload,
             loader: Loader::new(workload.namespace()),

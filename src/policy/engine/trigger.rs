@@ -1,8 +1,9 @@
 use serde_json::Value;
 
-use super::{Attributes, LegacyAuthentication, Request, eval};
+use super::request::Request;
 use crate::istio::{LegacyJwt, PrincipalBinding, StringMatch};
 use crate::matcher::{SafeRegex, StringMatcher};
+use crate::policy::{Attributes, LegacyAuthentication, eval};
 
 /// Which requests the trigger rules of a legacy origin apply to, worked out ahead of time.
 #[derive(Clone, Debug)]

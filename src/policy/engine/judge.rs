@@ -1,15 +1,14 @@
 use std::sync::Arc;
 
-use super::explain::explain;
-use super::index::View;
+use super::judgement::{CustomMatch, Judgement};
+use super::request::Request;
 use super::stages::Stages;
-use super::{
-    Attributes, Authentication, Chains, Decision, EngineBuilder, Explanation, PerPort, PolicyId,
-    Program, Request, claims, eval, trigger,
-};
-use crate::identity::Workload;
+use super::{claims, trigger};
 use crate::istio::{MtlsMode, PathNormalization};
 use crate::matcher::path::{self, Normalization, PathRefusal};
+use crate::policy::explain::{Explanation, explain};
+use crate::policy::index::View;
+use crate::policy::{Attributes, Authentication, Chains, Decision, PerPort, Program, eval};
 
 /// Judges requests and connections of one workload. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,32 +22,6 @@ struct Running {
 }
 
 impl Engine {
-    /// Starts an engine for a workload from resources.
-    ///
-    /// # Example
-    /// ```
-    /// use tower_mesh::Workload;
-    /// use tower_mesh::policy::{Engine, Request};
-    ///
-    /// let engine = Engine::builder(&Workload::new("default", "patients")).yaml("
-    /// apiVersion: security.istio.io/v1
-    /// kind: AuthorizationPolicy
-    /// metadata: {name: readers}
-    /// spec:
-    ///   rules:
-    ///   - from: [{source: {principals: [cluster.local/ns/default/sa/front-desk]}}]
-    ///     to: [{operation: {methods: [GET], paths: [/patients/*]}}]
-    /// ").build()?;
-    ///
-    /// let request = Request::new().get("/patients/7").from("cluster.local/ns/default/sa/front-desk");
-    /// assert!(engine.decide(&request).is_allowed());
-    /// assert!(!engine.decide(&request.delete("/patients/7")).is_allowed());
-    /// # Ok::<(), tower_mesh::istio::Problems>(())
-    /// ```
-    pub fn builder(workload: &Workload) -> EngineBuilder<'_> {
-        EngineBuilder::new(workload)
-    }
-
     /// An engine that runs a compiled program.
     #[must_use]
     pub fn new(program: Program) -> Self {
@@ -216,28 +189,6 @@ impl Engine {
             && !is_preflight
             && trigger::demands_token(policy, eval::url_path(request).unwrap_or_default())
     }
-}
-
-/// An external provider that must be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CustomMatch {
-    /// The provider's name.
-    pub provider: String,
-    /// The rule that asks for it.
-    pub policy: PolicyId,
-}
-
-/// What a server would answer to a [`Request`] whose handler succeeds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Judgement {
-    /// 200, or the refusal: 400 (path), 401 (a legacy Policy's token is missing), 403. `None` for a raw TCP connection.
-    pub status: Option<u16>,
-    /// What the rules decided; a refusal without action when the request never reached them.
-    pub decision: Decision,
-    /// The external providers that would be asked; taken as allowing.
-    pub custom: Vec<CustomMatch>,
 }
 
 fn port(request: &dyn Attributes) -> u16 {
