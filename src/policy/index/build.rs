@@ -6,15 +6,15 @@ use hashbrown::{HashMap, HashSet};
 
 use super::cover::{Cover, Dimensions, Key, covers};
 use super::dimension::Kind;
-use super::lookup::{Index, MOST_KEEPS, Probe};
-use super::rules::{Rules, position};
+use super::lookup::{Index, LengthSet, MOST_KEEPS, Probe};
+use super::rules::{FlatRules, position};
 use super::table::{Postings, Table};
 use crate::policy::ir::Rbac;
 
 impl Index {
     /// Builds the index of a rule set.
     pub(in crate::policy) fn new(rbac: &Rbac) -> Self {
-        let mut rules = Rules::default();
+        let mut rules = FlatRules::default();
         rbac.policies.values().for_each(|policy| rules.add(policy));
         let mut index = Self {
             names: rbac.policies.keys().cloned().collect(),
@@ -100,7 +100,7 @@ impl<'a> Builder<'a> {
                     let probe = probes.entry(cover.dimension).or_insert_with(|| Probe {
                         number: cover.dimension,
                         dimension: dimension.clone(),
-                        exact: false,
+                        exact: LengthSet::default(),
                         markers: false,
                         prefixes: Vec::new(),
                         suffixes: Vec::new(),
@@ -175,7 +175,7 @@ impl Probe {
     fn add(&mut self, key: &Key<'_>) {
         let length = key.text.len();
         match key.kind {
-            Kind::Exact => self.exact = true,
+            Kind::Exact => self.exact.insert(length),
             Kind::Marker => self.markers = true,
             Kind::Prefix if !self.prefixes.contains(&length) => self.prefixes.push(length),
             Kind::Suffix if !self.suffixes.contains(&length) => self.suffixes.push(length),

@@ -4,13 +4,22 @@ use crate::policy::eval;
 use crate::policy::ir::view::{Leaf, Node, Nodes, Shape};
 use crate::policy::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal};
 
-/// Rules laid out flat: one array of operations, one pool of texts, so that judging a rule touches little memory.
+/// Rules as flat code: one array of tests, one pool of texts, so that judging a rule touches little
+/// memory and calls no function for an AND, an OR or a NOT.
+///
+/// Each test names the one that follows when it holds and the one that follows when it fails, or
+/// [`YES`] or [`NO`]. `(a OR b) AND NOT c` becomes
+///
+/// ```text
+/// a: if it holds go to c, else to b
+/// b: if it holds go to c, else NO
+/// c: if it holds NO, else YES
+/// ```
 #[derive(Debug, Default)]
-pub(super) struct Rules {
+pub(super) struct FlatRules {
     /// Where each rule starts.
-    roots: Vec<u32>,
-    /// Each operation is followed by its operands.
-    ops: Vec<Op>,
+    starts: Vec<u32>,
+    steps: Vec<Step>,
     texts: Vec<u8>,
     /// Tests that have no flat form.
     permissions: Vec<Permission>,
@@ -18,18 +27,19 @@ pub(super) struct Rules {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Op {
-    Never,
-    Always,
-    /// All children, up to this node.
-    All(u32),
-    /// One of the children, up to this node.
-    AnyOf(u32),
-    /// Not the child, which ends before this node.
-    Not(u32),
+struct Step {
+    test: Test,
+    /// What follows when the test holds.
+    yes: u32,
+    /// What follows when it fails.
+    no: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Test {
     Text {
         field: Field,
-        kind: Kind,
+        comparison: Comparison,
         ignore_case: bool,
         start: u32,
         length: u32,
@@ -51,7 +61,7 @@ enum Field {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum Comparison {
     Exact,
     /// `.*text.*`, as namespaces are tested.
     Inside,
@@ -61,52 +71,39 @@ enum Kind {
     Suffix,
 }
 
-impl Rules {
-    /// Adds a rule; rules are numbered from 0 in the order they are added. Groups of one are left
-    /// out, and so is a side that is open to all.
+impl FlatRules {
+    /// Adds a rule; rules are numbered from 0 in the order in which they are added.
     pub(super) fn add(&mut self, policy: &Policy) {
-        self.roots.push(self.position());
-        let sides = policy.sides().into_iter();
-        let closed: Vec<_> = sides
-            .filter(|side| !side.iter().any(Node::is_any))
-            .collect();
-        match closed.as_slice() {
-            [] => self.ops.push(Op::Always),
-            [side] => self.list(Op::AnyOf, *side),
-            both => self.group(Op::All, |rules| {
-                both.iter().for_each(|side| rules.list(Op::AnyOf, *side));
-            }),
-        }
+        let [permissions, principals] = policy.sides();
+        let principals = self.any(principals, YES, NO);
+        let start = self.any(permissions, principals, NO);
+        self.starts.push(start);
     }
 
     /// Whether a rule matches.
-    pub(super) fn holds(&self, rule: u32, view: &View<'_>) -> bool {
-        let root = usize::try_from(rule)
-            .ok()
-            .and_then(|rule| self.roots.get(rule));
-        root.is_some_and(|root| self.op_holds(*root, view))
+    pub(super) fn matches(&self, rule: u32, view: &View<'_>) -> bool {
+        let mut next = at_index(&self.starts, rule).copied().unwrap_or(NO);
+        while let Some(step) = at_index(&self.steps, next) {
+            next = if self.holds(step.test, view) {
+                step.yes
+            } else {
+                step.no
+            };
+        }
+        next == YES
     }
 
-    fn op_holds(&self, at: u32, view: &View<'_>) -> bool {
-        match self.op(at) {
-            Op::Never => false,
-            Op::Always => true,
-            Op::All(end) => self
-                .children(at, end)
-                .all(|child| self.op_holds(child, view)),
-            Op::AnyOf(end) => self
-                .children(at, end)
-                .any(|child| self.op_holds(child, view)),
-            Op::Not(_) => !self.op_holds(at + 1, view),
-            Op::Text {
+    fn holds(&self, test: Test, view: &View<'_>) -> bool {
+        match test {
+            Test::Text {
                 field,
-                kind,
+                comparison,
                 ignore_case,
                 start,
                 length,
             } => {
                 let pattern = self.text(start, length);
-                let accepts = |text: &[u8]| accepts(kind, ignore_case, pattern, text);
+                let accepts = |text: &[u8]| comparison.accepts(ignore_case, pattern, text);
                 match field {
                     Field::Authority => view.authority.is_some_and(accepts),
                     Field::Method => view.method.is_some_and(accepts),
@@ -116,27 +113,12 @@ impl Rules {
                     Field::UrlPath => view.url_path.is_some_and(accepts),
                 }
             }
-            Op::Port(port) => view.request.destination_port() == Some(port),
-            Op::Permission(test) => at_index(&self.permissions, test)
+            Test::Port(port) => view.request.destination_port() == Some(port),
+            Test::Permission(test) => at_index(&self.permissions, test)
                 .is_some_and(|test| eval::permission_matches(test, view.request)),
-            Op::Principal(test) => at_index(&self.principals, test)
+            Test::Principal(test) => at_index(&self.principals, test)
                 .is_some_and(|test| eval::principal_matches(test, view.request)),
         }
-    }
-
-    fn op(&self, at: u32) -> Op {
-        at_index(&self.ops, at).copied().unwrap_or(Op::Never)
-    }
-
-    fn children(&self, at: u32, end: u32) -> impl Iterator<Item = u32> {
-        let first = (at + 1 < end).then_some(at + 1);
-        std::iter::successors(first, move |child| {
-            let next = match self.op(*child) {
-                Op::All(end) | Op::AnyOf(end) | Op::Not(end) => end,
-                _ => child + 1,
-            };
-            (next < end).then_some(next)
-        })
     }
 
     fn text(&self, start: u32, length: u32) -> &[u8] {
@@ -146,69 +128,59 @@ impl Rules {
             .unwrap_or_default()
     }
 
-    fn position(&self) -> u32 {
-        position(self.ops.len())
-    }
-
-    /// Adds an operation and its operands.
-    fn group(&mut self, kind: fn(u32) -> Op, children: impl FnOnce(&mut Self)) {
-        let at = self.ops.len();
-        self.ops.push(Op::Never);
-        children(self);
-        let end = self.position();
-        if let Some(op) = self.ops.get_mut(at) {
-            *op = kind(end);
-        }
-    }
-
-    fn list(&mut self, kind: fn(u32) -> Op, nodes: Nodes<'_>) {
-        match nodes.only() {
-            Some(only) => self.add_node(only),
-            None => self.group(kind, |rules| {
-                nodes.iter().for_each(|node| rules.add_node(node))
-            }),
-        }
-    }
-
-    fn add_node(&mut self, node: Node<'_>) {
-        let op = match node.shape() {
-            Shape::And(all) => return self.list(Op::All, all),
-            Shape::Or(any) => return self.list(Op::AnyOf, any),
-            Shape::Not(inner) => return self.group(Op::Not, |rules| rules.add_node(inner)),
-            Shape::Any => Op::Always,
+    /// Adds the steps of a node, given what follows them; says where they start. What follows must
+    /// be there first, so steps are added from the last to the first.
+    fn node(&mut self, node: Node<'_>, yes: u32, no: u32) -> u32 {
+        let test = match node.shape() {
+            Shape::Any => return yes,
+            Shape::And(all) => {
+                let nodes = all.iter().rev();
+                return nodes.fold(yes, |next, node| self.node(node, next, no));
+            }
+            Shape::Or(any) => return self.any(any, yes, no),
+            Shape::Not(inner) => return self.node(inner, no, yes),
             Shape::Leaf(leaf) => self.flat(leaf).unwrap_or_else(|| self.whole(node)),
         };
-        self.ops.push(op);
+        self.steps.push(Step { test, yes, no });
+        position(self.steps.len() - 1)
     }
 
-    fn flat(&mut self, leaf: Leaf<'_>) -> Option<Op> {
+    fn any(&mut self, nodes: Nodes<'_>, yes: u32, no: u32) -> u32 {
+        if nodes.iter().any(Node::is_any) {
+            return yes;
+        }
+        let nodes = nodes.iter().rev();
+        nodes.fold(no, |next, node| self.node(node, yes, next))
+    }
+
+    fn flat(&mut self, leaf: Leaf<'_>) -> Option<Test> {
         match leaf {
             Leaf::Header(matcher) => self.header(matcher),
             Leaf::Path(matcher) => self.string(Field::UrlPath, matcher),
             Leaf::Peer(Some(matcher)) => self.string(Field::Peer, matcher),
             Leaf::Ports { start, end } if end == start + 1 => {
-                u16::try_from(start).ok().map(Op::Port)
+                u16::try_from(start).ok().map(Test::Port)
             }
             Leaf::ServerName(matcher) => self.string(Field::Sni, matcher),
             _ => None,
         }
     }
 
-    fn whole(&mut self, node: Node<'_>) -> Op {
+    fn whole(&mut self, node: Node<'_>) -> Test {
         match node {
             Node::Permission(permission) => {
                 self.permissions.push(permission.clone());
-                Op::Permission(position(self.permissions.len() - 1))
+                Test::Permission(position(self.permissions.len() - 1))
             }
             Node::Principal(principal) => {
                 self.principals.push(principal.clone());
-                Op::Principal(position(self.principals.len() - 1))
+                Test::Principal(position(self.principals.len() - 1))
             }
         }
     }
 
     /// A plain test of a pseudo-header.
-    fn header(&mut self, matcher: &HeaderMatcher) -> Option<Op> {
+    fn header(&mut self, matcher: &HeaderMatcher) -> Option<Test> {
         let field = match matcher.name.as_str() {
             ":authority" | "host" => Field::Authority,
             ":method" => Field::Method,
@@ -223,23 +195,25 @@ impl Rules {
         }
     }
 
-    fn string(&mut self, field: Field, matcher: &StringMatcher) -> Option<Op> {
-        let (kind, text) = match &matcher.pattern {
-            StringPattern::Exact(text) => (Kind::Exact, text.as_bytes()),
-            StringPattern::Prefix(text) => (Kind::Prefix, text.as_bytes()),
-            StringPattern::Suffix(text) => (Kind::Suffix, text.as_bytes()),
-            StringPattern::Regex(regex) if regex.as_str() == ".+" => (Kind::NonEmpty, &b""[..]),
+    fn string(&mut self, field: Field, matcher: &StringMatcher) -> Option<Test> {
+        let (comparison, text) = match &matcher.pattern {
+            StringPattern::Exact(text) => (Comparison::Exact, text.as_bytes()),
+            StringPattern::Prefix(text) => (Comparison::Prefix, text.as_bytes()),
+            StringPattern::Suffix(text) => (Comparison::Suffix, text.as_bytes()),
+            StringPattern::Regex(regex) if regex.as_str() == ".+" => {
+                (Comparison::NonEmpty, &b""[..])
+            }
             StringPattern::Regex(regex) => match regex.as_globs()? {
-                [only] => (Kind::Inside, only.as_inside()?),
+                [only] => (Comparison::Inside, only.as_inside()?),
                 _ => return None,
             },
             StringPattern::Contains(_) => return None,
         };
         let start = position(self.texts.len());
         self.texts.extend_from_slice(text);
-        Some(Op::Text {
+        Some(Test::Text {
             field,
-            kind,
+            comparison,
             ignore_case: matcher.ignore_case,
             start,
             length: position(text.len()),
@@ -247,21 +221,23 @@ impl Rules {
     }
 }
 
-fn accepts(kind: Kind, ignore_case: bool, pattern: &[u8], text: &[u8]) -> bool {
-    let part = match kind {
-        Kind::Exact => Some(text),
-        Kind::Inside => return !text.contains(&b'\n') && contains(text, pattern),
-        Kind::NonEmpty => return !text.is_empty() && !text.contains(&b'\n'),
-        Kind::Prefix => text.get(..pattern.len()),
-        Kind::Suffix => text
-            .len()
-            .checked_sub(pattern.len())
-            .and_then(|start| text.get(start..)),
-    };
-    part.is_some_and(|part| match ignore_case {
-        false => part == pattern,
-        true => part.eq_ignore_ascii_case(pattern),
-    })
+impl Comparison {
+    fn accepts(self, ignore_case: bool, pattern: &[u8], text: &[u8]) -> bool {
+        let part = match self {
+            Self::Exact => Some(text),
+            Self::Inside => return contains(text, pattern) && !text.contains(&b'\n'),
+            Self::NonEmpty => return !text.is_empty() && !text.contains(&b'\n'),
+            Self::Prefix => text.get(..pattern.len()),
+            Self::Suffix => text
+                .len()
+                .checked_sub(pattern.len())
+                .and_then(|start| text.get(start..)),
+        };
+        part.is_some_and(|part| match ignore_case {
+            false => part == pattern,
+            true => part.eq_ignore_ascii_case(pattern),
+        })
+    }
 }
 
 fn at_index<T>(list: &[T], index: u32) -> Option<&T> {
@@ -272,3 +248,8 @@ fn at_index<T>(list: &[T], index: u32) -> Option<&T> {
 pub(super) fn position(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
+
+/// The rule matches.
+const YES: u32 = u32::MAX;
+/// The rule does not match.
+const NO: u32 = u32::MAX - 1;
