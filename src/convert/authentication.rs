@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::demand::Demand;
-use super::services::Place;
+use super::services::Backend;
 use super::subject::Callers;
 use super::text::bracketed;
 use super::writer::{Draft, Writer, selector};
@@ -21,7 +21,7 @@ pub(super) struct Policies<'a> {
 
 impl<'a> Policies<'a> {
     /// Sorts the Policies by what they cover.
-    pub(super) fn of(writer: &mut Writer<'a>) -> Self {
+    pub(super) fn new(writer: &mut Writer<'a>) -> Self {
         let mut policies = Self::default();
         for policy in &writer.resources.legacy_policies {
             let policy = &**policy;
@@ -46,7 +46,7 @@ impl<'a> Policies<'a> {
     }
 
     /// What is known of the callers of a place; of every service of the namespace without one.
-    pub(super) fn callers(&self, namespace: &str, place: Option<&Place>) -> Callers {
+    pub(super) fn callers(&self, namespace: &str, place: Option<&Backend>) -> Callers {
         let mut callers = Callers::default();
         let broad = self.namespaces.get(namespace).copied().or(self.mesh);
         let mut add = |policy: Option<&LegacyPolicy>| {
@@ -199,7 +199,7 @@ fn check<'p>(
     broader: impl IntoIterator<Item = &'p LegacyPolicy>,
 ) {
     for broad in broader {
-        let (own, theirs) = (Demand::of(policy), Demand::of(broad));
+        let (own, theirs) = (Demand::new(policy), Demand::new(broad));
         if theirs != Demand::Nothing && own != Demand::Always && own != theirs {
             let message = format!(
                 "lets requests pass without a token for which a broader one (at {}) demands one, and a DENY for all cannot be taken back for some; give the broader one targets",
@@ -224,7 +224,7 @@ fn target_peers(writer: &mut Writer<'_>, policies: &Policies<'_>) {
         mode: Option<MtlsMode>,
         ports: BTreeMap<u16, MtlsMode>,
         policies: Vec<&'p LegacyPolicy>,
-        places: Vec<Place>,
+        places: Vec<Backend>,
     }
     let mut groups: BTreeMap<(&str, BTreeMap<String, String>), Peers<'_>> = BTreeMap::new();
     for ((namespace, service, port), policy) in &policies.targets {
@@ -367,7 +367,7 @@ impl<'s> Scope<'s> {
                 spec,
             );
         }
-        let rules = Demand::of(policy).rules(writer, policy, &self.ports);
+        let rules = Demand::new(policy).rules(writer, policy, &self.ports);
         if !rules.is_empty() {
             let spec = Yaml::map([
                 ("selector", selector(&self.labels)),

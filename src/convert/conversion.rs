@@ -38,7 +38,7 @@ pub fn convert(
     services: &Services,
 ) -> Result<Conversion, Problems> {
     let mut writer = Writer::new(resources, mesh, services);
-    let policies = Policies::of(&mut writer);
+    let policies = Policies::new(&mut writer);
     authentication::convert(&mut writer, &policies);
     rbac::convert(&mut writer, &policies);
     writer.settle();

@@ -15,7 +15,7 @@ pub(super) enum Demand<'p> {
 }
 
 impl<'p> Demand<'p> {
-    pub(super) fn of(policy: &'p LegacyPolicy) -> Self {
+    pub(super) fn new(policy: &'p LegacyPolicy) -> Self {
         if policy.origin_is_optional {
             return Self::Nothing;
         }

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::authentication::Policies;
 use super::role::{Reach, Slot, operations};
 use super::rule::{Part, rules};
-use super::services::Place;
+use super::services::Backend;
 use super::subject::caller;
 use super::text::{is_pattern, service_of};
 use super::writer::{Draft, Writer, selector};
@@ -28,7 +28,7 @@ pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
         bindings.entry(role).or_default().push(binding);
     }
     // Of each namespace but once: all roles are looked through for them.
-    let mut known: HashMap<&str, Vec<Place>> = HashMap::new();
+    let mut known: HashMap<&str, Vec<Backend>> = HashMap::new();
     let mut roles: HashSet<(&str, &str)> = HashSet::new();
     for role in &resources.service_roles {
         let namespace = role.meta.namespace.as_str();
@@ -169,8 +169,8 @@ fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
 fn left_open(
     writer: &mut Writer<'_>,
     at: &Position,
-    place: &Place,
-    included: &[&Place],
+    place: &Backend,
+    included: &[&Backend],
 ) -> Option<Yaml> {
     let mut closed = BTreeSet::new();
     let mut is_known = true;
@@ -197,7 +197,7 @@ fn ports(field: &'static str, ports: &BTreeSet<u16>) -> Yaml {
 }
 
 /// The services of a list that its namespaces do not cover already.
-fn services(writer: &mut Writer<'_>, target: &RbacTarget, field: &str) -> Vec<(Place, String)> {
+fn services(writer: &mut Writer<'_>, target: &RbacTarget, field: &str) -> Vec<(Backend, String)> {
     let mut found = Vec::new();
     for host in &target.services {
         let Some((service, namespace)) = service_of(host) else {
@@ -238,7 +238,7 @@ fn reach(config: &RbacConfig, namespace: &str) -> Option<Reach> {
 }
 
 /// Every service that is known in a namespace: said, or named by some resource.
-pub(super) fn places(writer: &Writer<'_>, namespace: &str) -> Vec<Place> {
+pub(super) fn places(writer: &Writer<'_>, namespace: &str) -> Vec<Backend> {
     let resources = writer.resources;
     let mut names: BTreeSet<&str> = writer.services.names(namespace).collect();
     let mut hosts: Vec<&Text> = Vec::new();
@@ -284,7 +284,7 @@ fn role(
     config: &RbacConfig,
     role: &ServiceRole,
     bindings: &[&ServiceRoleBinding],
-    places: &[Place],
+    places: &[Backend],
     all_dry: bool,
 ) {
     let meta = &role.meta;

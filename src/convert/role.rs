@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rule::Part;
-use super::services::Place;
+use super::services::Backend;
 use super::text::{bracketed, is_pattern, service_of, takes};
 use super::writer::Writer;
 use crate::istio::{AccessRule, Constraint, ServiceRole, Text};
@@ -14,7 +14,7 @@ pub(super) struct Slot {
     /// Empty: all, or not known.
     pub(super) ports: BTreeSet<u16>,
     /// The service they are behind; `None`: any.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Backend>,
 }
 
 /// Where the roles of a namespace count.
@@ -30,7 +30,7 @@ pub(super) fn operations(
     role: &ServiceRole,
     index: usize,
     reach: &Reach,
-    places: &[Place],
+    places: &[Backend],
 ) -> Vec<(Slot, Part)> {
     let Some(rule) = role.rules.get(index) else {
         return Vec::new();
@@ -54,7 +54,7 @@ fn slots(
     index: usize,
     rule: &AccessRule,
     reach: &Reach,
-    places: &[Place],
+    places: &[Backend],
 ) -> Vec<Slot> {
     let namespace = role.meta.namespace.as_str();
     let field = |name: &str| format!("spec.rules[{index}].{name}");
@@ -74,13 +74,13 @@ fn slots(
     }
     let names: Vec<_> = by_key(rule, "destination.name").collect();
     let is_for_all = rule.services.iter().any(|service| &**service == "*") && names.is_empty();
-    let fits = |place: &&Place| {
+    let fits = |place: &&Backend| {
         let host = super::text::host(&place.service, namespace);
         let named =
             |name: &&Constraint| name.values.iter().any(|value| takes(value, &place.service));
         rule.services.iter().any(|service| takes(service, &host)) && names.iter().all(named)
     };
-    let counts = |place: &&Place| match reach {
+    let counts = |place: &&Backend| match reach {
         Reach::Everywhere => true,
         Reach::Services(services) => services.contains(&place.service),
     };
@@ -104,13 +104,13 @@ fn slots(
             );
             writer.note(&rule.at, field("services"), message);
         }
-        slots.extend(fitting.into_iter().filter(counts).map(Slot::of));
+        slots.extend(fitting.into_iter().filter(counts).map(Slot::new));
     }
     with_labels(writer, index, rule, slots)
 }
 
 impl Slot {
-    pub(super) fn of(place: &Place) -> Self {
+    pub(super) fn new(place: &Backend) -> Self {
         Self {
             labels: place.labels.clone(),
             ports: place.ports.clone(),
@@ -131,7 +131,7 @@ fn note_patterns(
     index: usize,
     rule: &AccessRule,
     names: &[&Constraint],
-    fitting: &[&Place],
+    fitting: &[&Backend],
 ) {
     let named = names.iter().flat_map(|name| &name.values);
     if let Some(pattern) = rule

@@ -50,10 +50,10 @@ impl Services {
     }
 
     /// A service, with what is known of it.
-    pub(super) fn find(&self, name: &str, namespace: &str) -> Place {
+    pub(super) fn find(&self, name: &str, namespace: &str) -> Backend {
         let said = self.0.iter();
         let said = said.filter(|said| said.name == name && said.is_in(namespace));
-        let mut place = Place {
+        let mut place = Backend {
             service: name.to_owned(),
             labels: BTreeMap::new(),
             ports: BTreeSet::new(),
@@ -79,7 +79,7 @@ impl Said {
 
 /// Workloads behind a service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Backend {
     /// The service's short name.
     pub(super) service: String,
     pub(super) labels: BTreeMap<String, String>,
@@ -89,7 +89,7 @@ pub(super) struct Place {
     pub(super) is_assumed: bool,
 }
 
-impl Place {
+impl Backend {
     /// Whether a workload can be behind both: no label tells them apart.
     pub(super) fn may_meet(&self, other: &Self) -> bool {
         let mut labels = self.labels.iter();

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::fmt::{self, Display};
 
-use super::services::{Place, Services};
+use super::services::{Backend, Services};
 use super::yaml::Yaml;
 use crate::istio::{MeshConfig, Position, Problem, Resources};
 
@@ -119,7 +119,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Notes, once, what follows from taking labels for a service.
-    pub(super) fn note_place(&mut self, at: &Position, namespace: &str, place: &Place) {
+    pub(super) fn note_place(&mut self, at: &Position, namespace: &str, place: &Backend) {
         let name = &place.service;
         if !self.places.insert((namespace.to_owned(), name.clone())) {
             return;

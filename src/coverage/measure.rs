@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::Report;
-use super::rules::{self, Asked, Rule, Rules, tests};
+use super::rules::{self, Asked, SeenRule, SeenRules, tests};
 use crate::istio::Action;
 use crate::policy::ir::Policy;
 use crate::policy::{Attributes, Chain, Chains, Engine, Judgement, PerPort, Request, eval};
@@ -37,7 +37,7 @@ pub struct Coverage {
     engine: Engine,
     http: PerPort<Arc<[Option<Asked>]>>,
     tcp: PerPort<Arc<[Option<Asked>]>>,
-    rules: Rules,
+    rules: SeenRules,
     requests: u64,
 }
 
@@ -45,7 +45,7 @@ impl Coverage {
     /// Nothing is covered yet of the rules that this engine runs.
     #[must_use]
     pub fn new(engine: &Engine) -> Self {
-        let mut rules = Rules::default();
+        let mut rules = SeenRules::default();
         let program = engine.program();
         let mut prepare = |chains: &Chains, is_http| {
             let mut list =
@@ -110,7 +110,7 @@ impl Coverage {
     /// What is covered so far.
     #[must_use]
     pub fn report(&self) -> Report {
-        Report::of(&self.rules.list, self.requests)
+        Report::new(&self.rules.list, self.requests)
     }
 }
 
@@ -137,7 +137,7 @@ fn rank(action: Action) -> u8 {
 }
 
 /// Notes what a rule says to a request, and which of its clauses its answer hangs on.
-fn note(rule: &mut Rule, asked: &Asked, policy: &Policy, request: &Request) {
+fn note(rule: &mut SeenRule, asked: &Asked, policy: &Policy, request: &Request) {
     let [permissions, principals] = policy.sides().map(|side| {
         let results = side.iter().map(|entry| {
             let tests = tests(entry).into_iter();

@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::rules::{Clause, Rule};
+use super::rules::{Clause, SeenRule};
 
 /// What is covered, file by file: prints for people what is not, serializes for programs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -74,14 +74,14 @@ pub struct ClauseCoverage {
 }
 
 impl Report {
-    pub(super) fn of(rules: &[Rule], requests: u64) -> Self {
-        let mut by_file: BTreeMap<&str, Vec<&Rule>> = BTreeMap::new();
+    pub(super) fn new(rules: &[SeenRule], requests: u64) -> Self {
+        let mut by_file: BTreeMap<&str, Vec<&SeenRule>> = BTreeMap::new();
         for rule in rules {
             by_file.entry(&rule.at.file).or_default().push(rule);
         }
         let files: Vec<_> = by_file
             .into_iter()
-            .map(|(file, rules)| FileCoverage::of(file, rules))
+            .map(|(file, rules)| FileCoverage::new(file, rules))
             .collect();
         let covered = files.iter().map(|file| file.covered).sum();
         let points = files.iter().map(|file| file.points).sum();
@@ -102,9 +102,9 @@ impl Report {
 }
 
 impl FileCoverage {
-    fn of(file: &str, mut rules: Vec<&Rule>) -> Self {
+    fn new(file: &str, mut rules: Vec<&SeenRule>) -> Self {
         rules.sort_by(|a, b| (&a.at, &a.key.policy).cmp(&(&b.at, &b.key.policy)));
-        let rules: Vec<_> = rules.into_iter().map(RuleCoverage::of).collect();
+        let rules: Vec<_> = rules.into_iter().map(RuleCoverage::new).collect();
         let covered = rules.iter().map(RuleCoverage::covered).sum();
         let points = rules.iter().map(RuleCoverage::points).sum();
         Self {
@@ -118,7 +118,7 @@ impl FileCoverage {
 }
 
 impl RuleCoverage {
-    fn of(rule: &Rule) -> Self {
+    fn new(rule: &SeenRule) -> Self {
         let mut clauses: Vec<&Clause> = rule.clauses.iter().collect();
         clauses.sort_by(|a, b| (&a.at, &a.field).cmp(&(&b.at, &b.field)));
         Self {

@@ -17,7 +17,7 @@ pub(super) struct RuleKey {
 
 /// What was seen of a rule.
 #[derive(Clone, Debug)]
-pub(super) struct Rule {
+pub(super) struct SeenRule {
     pub(super) key: RuleKey,
     pub(super) at: Position,
     pub(super) matched: u64,
@@ -33,7 +33,7 @@ pub(super) struct Clause {
     pub(super) decisive: bool,
 }
 
-impl Rule {
+impl SeenRule {
     /// The number of the clause that is written there.
     fn clause(&mut self, at: &Position, field: &str) -> usize {
         let is_it = |clause: &Clause| clause.at == *at && clause.field == field;
@@ -61,14 +61,14 @@ impl Rule {
     }
 }
 
-/// Rules, each once.
+/// The rules seen, each once.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rules {
-    pub(super) list: Vec<Rule>,
+pub(super) struct SeenRules {
+    pub(super) list: Vec<SeenRule>,
     numbers: HashMap<RuleKey, usize>,
 }
 
-impl Rules {
+impl SeenRules {
     /// Adds what was seen of other rules, or of the same ones elsewhere.
     pub(super) fn absorb(&mut self, other: Self) {
         for rule in other.list {
@@ -85,7 +85,7 @@ impl Rules {
         }
         let number = self.list.len();
         self.numbers.insert(key.clone(), number);
-        self.list.push(Rule {
+        self.list.push(SeenRule {
             key: key.clone(),
             at: at.clone(),
             matched: 0,
@@ -106,7 +106,7 @@ pub(super) struct Asked {
 
 /// Lists the rules of a chain, in its order; `None` for what nobody wrote: the entry of an empty rule list.
 pub(super) fn list(
-    rules: &mut Rules,
+    rules: &mut SeenRules,
     origins: &Origins,
     chain: &Chain,
     is_http: bool,
@@ -127,7 +127,7 @@ pub(super) fn list(
 }
 
 fn one(
-    rules: &mut Rules,
+    rules: &mut SeenRules,
     key: &RuleKey,
     origin: &RuleOrigin,
     policy: &Policy,
@@ -165,7 +165,7 @@ fn one(
 
 /// The numbers of an entry's clauses: by the places where they were written, else (legacy roles) by what they say.
 fn clauses(
-    rule: &mut Rule,
+    rule: &mut SeenRule,
     rule_at: &Position,
     places: &[&ClauseOrigin],
     tests: impl ExactSizeIterator<Item = String>,

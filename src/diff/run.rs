@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
         if !search.is_tcp {
             for policy in demands.into_iter().flatten() {
                 for origin in &policy.origins {
-                    self.pool.learn_triggers(&Triggers::of(origin));
+                    self.pool.learn_triggers(&Triggers::new(origin));
                 }
             }
         }

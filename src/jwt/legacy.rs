@@ -175,7 +175,7 @@ impl Origin {
         rule.forwards = true;
         Some(Self {
             rule,
-            triggers: Triggers::of(origin),
+            triggers: Triggers::new(origin),
         })
     }
 }

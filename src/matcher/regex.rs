@@ -36,13 +36,13 @@ impl SafeRegex {
                 .map(Program::Regex)
                 .map_err(|error| RegexError(error.to_string()))?,
         };
-        Ok(Self::of(pattern, program))
+        Ok(Self::from_program(pattern, program))
     }
 
     /// `.+`.
     #[must_use]
     pub fn non_empty() -> Self {
-        Self::of(".+", Program::Globs([Glob::non_empty()].into()))
+        Self::from_program(".+", Program::Globs([Glob::non_empty()].into()))
     }
 
     /// The pattern as written, without anchors.
@@ -64,7 +64,7 @@ impl SafeRegex {
 }
 
 impl SafeRegex {
-    fn of(source: &str, program: Program) -> Self {
+    fn from_program(source: &str, program: Program) -> Self {
         let source = source.into();
         Self(Arc::new(Compiled { source, program }))
     }

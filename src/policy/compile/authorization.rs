@@ -61,7 +61,7 @@ fn check(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy) {
 }
 
 fn add(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy, http: &mut Sets, tcp: &mut Sets) {
-    let (http, tcp) = (http.of(policy), tcp.of(policy));
+    let (http, tcp) = (http.for_policy(policy), tcp.for_policy(policy));
     let on_tcp = match policy.action {
         Action::Allow => OnTcp::Drop,
         Action::Audit | Action::Custom | Action::Deny => OnTcp::Widen,
@@ -69,7 +69,7 @@ fn add(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy, http: &mut Set
     let meta = &policy.meta;
     for (index, rule) in policy.rules.iter().enumerate() {
         let id = PolicyId::new(name(policy, index));
-        let clauses = Clauses::of(compiler, meta, index, rule);
+        let clauses = Clauses::new(compiler, meta, index, rule);
         compiler
             .origins
             .insert(id.clone(), clauses.origin(&rule.at));
@@ -94,7 +94,7 @@ struct Sets {
 }
 
 impl Sets {
-    fn of(&mut self, policy: &AuthorizationPolicy) -> &mut Policies {
+    fn for_policy(&mut self, policy: &AuthorizationPolicy) -> &mut Policies {
         let set = match (policy.action, policy.dry_run) {
             (Action::Audit, _) => &mut self.audit,
             (Action::Deny | Action::Custom, false) => &mut self.deny,

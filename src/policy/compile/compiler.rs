@@ -46,7 +46,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The path of the field at a place.
-    pub(super) fn field(&mut self, place: Place<'_>) -> Arc<str> {
+    pub(super) fn field(&mut self, place: FieldPlace<'_>) -> Arc<str> {
         self.field.clear();
         // A string takes everything.
         let _ = write!(self.field, "{place}");
@@ -79,7 +79,7 @@ impl<'a> Compiler<'a> {
 
 /// A list of values inside a rule, for messages.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct FieldPlace<'a> {
     /// The resource; its namespace completes short service accounts.
     pub(super) meta: &'a Meta,
     /// The rule or subject it stands in.
@@ -109,7 +109,7 @@ pub(super) enum Part {
     SubjectField,
 }
 
-impl<'a> Place<'a> {
+impl<'a> FieldPlace<'a> {
     /// The same place, another list.
     pub(super) fn list(self, list: &'a str) -> Self {
         Self { list, ..self }
@@ -124,7 +124,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Display for Place<'_> {
+impl Display for FieldPlace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rule, list) = (self.rule, self.list);
         match self.part {

@@ -41,7 +41,7 @@ impl Providers {
         for (index, rule) in policy.rules.iter().enumerate() {
             let name = name(policy, index);
             let id = PolicyId::new(format!("istio-ext-authz-{provider}-{name}"));
-            let clauses = Clauses::of(compiler, &policy.meta, index, rule);
+            let clauses = Clauses::new(compiler, &policy.meta, index, rule);
             compiler
                 .origins
                 .insert(id.clone(), clauses.origin(&rule.at));

@@ -10,7 +10,7 @@ use crate::policy::compile::GATEWAY_LABEL;
 pub fn near_misses(resources: &Resources, mesh: &MeshConfig, workload: &Workload) -> Vec<Problem> {
     let policies = resources.authorization_policies.iter();
     let mut misses: Vec<_> = policies
-        .filter_map(|policy| Miss::of(policy, mesh, workload))
+        .filter_map(|policy| Miss::for_policy(policy, mesh, workload))
         .collect();
     // Stable: of equally near ones the first written comes first.
     misses.sort_by_key(|miss| miss.distance);
@@ -25,7 +25,11 @@ struct Miss {
 }
 
 impl Miss {
-    fn of(policy: &AuthorizationPolicy, mesh: &MeshConfig, workload: &Workload) -> Option<Self> {
+    fn for_policy(
+        policy: &AuthorizationPolicy,
+        mesh: &MeshConfig,
+        workload: &Workload,
+    ) -> Option<Self> {
         let meta = &policy.meta;
         let resource = format!("AuthorizationPolicy {}/{}", meta.namespace, meta.name);
         if let [target, ..] = policy.target_refs.as_slice() {

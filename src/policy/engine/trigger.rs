@@ -19,7 +19,7 @@ impl Triggers {
     /// The triggers of one origin. A regex that is none (the compiler refuses it) makes its rule apply to every path: a token too many
     /// is demanded rather than one too few.
     #[must_use]
-    pub fn of(origin: &LegacyJwt) -> Self {
+    pub fn new(origin: &LegacyJwt) -> Self {
         let rules = origin.trigger_rules.iter();
         let triggers = rules.map(|rule| {
             let good = |list: &[StringMatch]| list.iter().map(matcher).collect::<Option<Vec<_>>>();
@@ -58,7 +58,7 @@ pub(super) fn demands_token(policy: &LegacyAuthentication, path: &str) -> bool {
     let unanswerable =
         policy.origins.is_empty() && policy.principal_binding == PrincipalBinding::UseOrigin;
     !policy.origin_is_optional
-        && (unanswerable || origins.any(|origin| Triggers::of(origin).apply_to(path)))
+        && (unanswerable || origins.any(|origin| Triggers::new(origin).apply_to(path)))
 }
 
 /// Whether some origin applies to the request and takes tokens of its claims' issuer; claims that name none are taken for good.
@@ -69,7 +69,7 @@ pub(super) fn takes_token(policy: &LegacyAuthentication, request: &Request) -> b
     policy.origins.iter().any(|origin| {
         let own = origin.rule.issuer.as_deref();
         let is_own = own.is_none() || issuer.is_none() || own == issuer;
-        is_own && Triggers::of(origin).apply_to(path)
+        is_own && Triggers::new(origin).apply_to(path)
     })
 }
 

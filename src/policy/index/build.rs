@@ -5,10 +5,10 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use super::cover::{Cover, Dimensions, Key, covers};
-use super::dimension::Kind;
+use super::dimension::KeyKind;
 use super::lookup::{Index, LengthSet, MOST_KEEPS, Probe};
 use super::rules::{FlatRules, position};
-use super::table::{Postings, Table};
+use super::table::{Postings, TextTable};
 use crate::policy::ir::Rbac;
 
 impl Index {
@@ -36,24 +36,24 @@ impl Index {
 }
 
 /// Where one rule is posted.
-enum Place<'a> {
+enum PostedUnder<'a> {
     Single(Cover<'a>),
     Double(Cover<'a>, Cover<'a>),
 }
 
 struct Builder<'a> {
     always: Vec<u32>,
-    places: Vec<(u32, Place<'a>)>,
+    posted: Vec<(u32, PostedUnder<'a>)>,
     keeps: Vec<u16>,
 }
 
 impl<'a> Builder<'a> {
-    /// Gives each rule its place: the least crowded dimension, or two where all are crowded.
+    /// Posts each rule under the least crowded dimension, or two where all are crowded.
     fn new(rules: Vec<(u32, Vec<Cover<'a>>)>) -> Self {
         let crowds = crowds(&rules);
         let mut builder = Self {
             always: Vec::new(),
-            places: Vec::with_capacity(rules.len()),
+            posted: Vec::with_capacity(rules.len()),
             keeps: Vec::new(),
         };
         for ((rule, covers), crowds) in rules.into_iter().zip(crowds) {
@@ -64,9 +64,11 @@ impl<'a> Builder<'a> {
             match (covers.next(), covers.next()) {
                 (None, _) => builder.always.push(rule),
                 (Some(first), Some(second)) if is_crowded && builder.pairs_up(&first, &second) => {
-                    builder.places.push((rule, Place::Double(first, second)));
+                    builder
+                        .posted
+                        .push((rule, PostedUnder::Double(first, second)));
                 }
-                (Some(first), _) => builder.places.push((rule, Place::Single(first))),
+                (Some(first), _) => builder.posted.push((rule, PostedUnder::Single(first))),
             }
         }
         builder
@@ -87,8 +89,8 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(self, index: &mut Index, dimensions: &Dimensions) {
-        let lengths = Lengths::of(&self.places);
-        let mut table = Table::with_capacity(self.places.len());
+        let lengths = Lengths::new(&self.posted);
+        let mut table = TextTable::with_capacity(self.posted.len());
         let mut probes: BTreeMap<u16, Probe> = BTreeMap::new();
         let (mut singles, mut doubles) = (Vec::new(), Vec::new());
         let mut crossings = HashSet::with_hasher(FixedState::default());
@@ -113,12 +115,12 @@ impl<'a> Builder<'a> {
             });
             keys.collect()
         };
-        for (rule, place) in &self.places {
-            match place {
-                Place::Single(cover) => {
+        for (rule, under) in &self.posted {
+            match under {
+                PostedUnder::Single(cover) => {
                     singles.extend(intern(cover).into_iter().map(|text| (text, *rule)));
                 }
-                Place::Double(first, second) => {
+                PostedUnder::Double(first, second) => {
                     let (left, right) = if first.dimension < second.dimension {
                         (first, second)
                     } else {
@@ -175,17 +177,17 @@ impl Probe {
     fn add(&mut self, key: &Key<'_>) {
         let length = key.text.len();
         match key.kind {
-            Kind::Exact => self.exact.insert(length),
-            Kind::Marker => self.markers = true,
-            Kind::Prefix if !self.prefixes.contains(&length) => self.prefixes.push(length),
-            Kind::Suffix if !self.suffixes.contains(&length) => self.suffixes.push(length),
-            Kind::Range => {
+            KeyKind::Exact => self.exact.insert(length),
+            KeyKind::Marker => self.markers = true,
+            KeyKind::Prefix if !self.prefixes.contains(&length) => self.prefixes.push(length),
+            KeyKind::Suffix if !self.suffixes.contains(&length) => self.suffixes.push(length),
+            KeyKind::Range => {
                 let bits = key.text.get(1).copied().unwrap_or_default();
                 if !self.ranges.contains(&bits) {
                     self.ranges.push(bits);
                 }
             }
-            Kind::Prefix | Kind::Suffix => {}
+            KeyKind::Prefix | KeyKind::Suffix => {}
         }
     }
 
@@ -197,27 +199,27 @@ impl Probe {
 }
 
 /// The lengths that prefixes and suffixes are cut to, so that a request needs few looks: the shortest and the most usual.
-struct Lengths(HashMap<(u16, Kind), Vec<usize>, FixedState>);
+struct Lengths(HashMap<(u16, KeyKind), Vec<usize>, FixedState>);
 
 impl Lengths {
-    fn of(places: &[(u32, Place<'_>)]) -> Self {
-        let mut counts: HashMap<(u16, Kind), BTreeMap<usize, usize>, _> =
+    fn new(posted: &[(u32, PostedUnder<'_>)]) -> Self {
+        let mut counts: HashMap<(u16, KeyKind), BTreeMap<usize, usize>, _> =
             HashMap::with_hasher(FixedState::default());
-        let covers = places.iter().flat_map(|(_, place)| match place {
-            Place::Single(cover) => vec![cover],
-            Place::Double(first, second) => vec![first, second],
+        let covers = posted.iter().flat_map(|(_, under)| match under {
+            PostedUnder::Single(cover) => vec![cover],
+            PostedUnder::Double(first, second) => vec![first, second],
         });
         for cover in covers {
             for key in cover
                 .keys
                 .iter()
-                .filter(|key| matches!(key.kind, Kind::Prefix | Kind::Suffix))
+                .filter(|key| matches!(key.kind, KeyKind::Prefix | KeyKind::Suffix))
             {
                 let lengths = counts.entry((cover.dimension, key.kind)).or_default();
                 *lengths.entry(key.text.len()).or_default() += 1;
             }
         }
-        let kept = counts.into_iter().map(|(place, lengths)| {
+        let kept = counts.into_iter().map(|(key, lengths)| {
             let mut lengths: Vec<_> = lengths.into_iter().collect();
             if let Some((_, usual)) = lengths.split_first_mut() {
                 usual.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -225,7 +227,7 @@ impl Lengths {
             lengths.truncate(MOST_LENGTHS);
             let mut lengths: Vec<_> = lengths.into_iter().map(|(length, _)| length).collect();
             lengths.sort_unstable();
-            (place, lengths)
+            (key, lengths)
         });
         Self(kept.collect())
     }
@@ -244,9 +246,9 @@ impl Lengths {
             .rev()
             .find(|length| **length <= key.text.len());
         let cut = length.and_then(|length| match key.kind {
-            Kind::Prefix => key.text.get(..*length),
-            Kind::Suffix => key.text.get(key.text.len() - length..),
-            Kind::Exact | Kind::Marker | Kind::Range => None,
+            KeyKind::Prefix => key.text.get(..*length),
+            KeyKind::Suffix => key.text.get(key.text.len() - length..),
+            KeyKind::Exact | KeyKind::Marker | KeyKind::Range => None,
         });
         cut.map_or(whole, |text| Key {
             kind: key.kind,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::dimension::{Dimension, Kind, MARKER, range_text};
+use super::dimension::{Dimension, KeyKind, MARKER, range_text};
 use crate::matcher::{Cidr, Glob, StringMatcher, StringPattern};
 use crate::policy::ir::view::{Leaf, Node, Shape};
 use crate::policy::ir::{HeaderMatcher, HeaderTest, Policy, ValueMatcher};
@@ -18,7 +18,7 @@ pub(super) struct Cover<'a> {
 /// A text and how it stands to the request's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key<'a> {
-    pub(super) kind: Kind,
+    pub(super) kind: KeyKind,
     pub(super) text: Cow<'a, [u8]>,
 }
 
@@ -81,7 +81,7 @@ impl Dimensions {
             Leaf::Peer(Some(matcher)) => (Dimension::Peer, text_keys(&Dimension::Peer, matcher)),
             Leaf::ServerName(matcher) => (Dimension::Sni, text_keys(&Dimension::Sni, matcher)),
             Leaf::Template(template) => {
-                let key = Key::new(Kind::Prefix, template.literal_prefix());
+                let key = Key::new(KeyKind::Prefix, template.literal_prefix());
                 (Dimension::UrlPath, Some(vec![key]))
             }
             Leaf::Ports { start, end } if end == start + 1 => (Dimension::Port, port_keys(start)),
@@ -125,7 +125,7 @@ impl Dimensions {
 }
 
 impl<'a> Key<'a> {
-    fn new(kind: Kind, text: &'a str) -> Self {
+    fn new(kind: KeyKind, text: &'a str) -> Self {
         Self {
             kind,
             text: Cow::Borrowed(text.as_bytes()),
@@ -171,9 +171,9 @@ fn text_keys<'a>(dimension: &Dimension, matcher: &'a StringMatcher) -> Option<Ve
         return None;
     }
     let mut keys = match &matcher.pattern {
-        StringPattern::Exact(text) => vec![Key::new(Kind::Exact, text)],
-        StringPattern::Prefix(text) if !text.is_empty() => vec![Key::new(Kind::Prefix, text)],
-        StringPattern::Suffix(text) if !text.is_empty() => vec![Key::new(Kind::Suffix, text)],
+        StringPattern::Exact(text) => vec![Key::new(KeyKind::Exact, text)],
+        StringPattern::Prefix(text) if !text.is_empty() => vec![Key::new(KeyKind::Prefix, text)],
+        StringPattern::Suffix(text) if !text.is_empty() => vec![Key::new(KeyKind::Suffix, text)],
         StringPattern::Regex(regex) => {
             let globs = regex.as_globs()?.iter();
             globs
@@ -201,17 +201,17 @@ fn glob_key<'a>(dimension: &Dimension, glob: &'a Glob) -> Option<Key<'a>> {
     };
     let Some((_, tail)) = glob.rest.last() else {
         return Some(Key {
-            kind: Kind::Exact,
+            kind: KeyKind::Exact,
             text: Cow::Borrowed(&glob.head),
         });
     };
     if *dimension == Dimension::Peer {
         let marker = marker(glob);
         if let Some(marker) = marker {
-            return key(Kind::Marker, marker);
+            return key(KeyKind::Marker, marker);
         }
     }
-    key(Kind::Suffix, tail).or_else(|| key(Kind::Prefix, &glob.head))
+    key(KeyKind::Suffix, tail).or_else(|| key(KeyKind::Prefix, &glob.head))
 }
 
 /// A whole `/sa/X` or `/ns/X` that every text of the pattern holds; the account is the rarer of the two.
@@ -267,14 +267,14 @@ fn value_keys<'a>(
 fn port_keys(port: u32) -> Option<Vec<Key<'static>>> {
     let port = u16::try_from(port).ok()?;
     Some(vec![Key {
-        kind: Kind::Exact,
+        kind: KeyKind::Exact,
         text: Cow::Owned(port.to_be_bytes().to_vec()),
     }])
 }
 
 fn range_key(range: &Cidr) -> Key<'static> {
     Key {
-        kind: Kind::Range,
+        kind: KeyKind::Range,
         text: Cow::Owned(range_text(range).to_vec()),
     }
 }

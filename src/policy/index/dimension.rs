@@ -25,7 +25,7 @@ pub(super) enum Dimension {
 
 /// How a posted text stands to the request's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum KeyKind {
     Exact,
     Prefix,
     Suffix,

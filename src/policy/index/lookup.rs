@@ -1,9 +1,9 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::dimension::{Dimension, Kind, each_marker, range_text};
+use super::dimension::{Dimension, KeyKind, each_marker, range_text};
 use super::rules::FlatRules;
-use super::table::{Postings, Table};
+use super::table::{Postings, TextTable};
 use super::view::View;
 use crate::matcher::Cidr;
 use crate::policy::PolicyId;
@@ -17,7 +17,7 @@ pub(in crate::policy) struct Index {
     /// Rules that every request must be judged by.
     pub(super) always: Vec<u32>,
     pub(super) probes: Vec<Probe>,
-    pub(super) table: Table,
+    pub(super) table: TextTable,
     /// Rules by the number of a text.
     pub(super) singles: Postings,
     /// Numbers of lists in `doubles`, by the numbers of two texts.
@@ -77,7 +77,7 @@ impl Index {
         if self.crossings.is_empty() {
             for probe in &self.probes {
                 probe.each_text(&self.table, view, |text| {
-                    self.singles.of(text).iter().for_each(|rule| visit(*rule));
+                    self.singles.get(text).iter().for_each(|rule| visit(*rule));
                 });
             }
             return;
@@ -86,7 +86,7 @@ impl Index {
         for probe in &self.probes {
             let mut keep = probe.keep.and_then(|keep| kept.get_mut(keep));
             probe.each_text(&self.table, view, |text| {
-                self.singles.of(text).iter().for_each(|rule| visit(*rule));
+                self.singles.get(text).iter().for_each(|rule| visit(*rule));
                 if let Some(keep) = keep.as_mut() {
                     keep.push(text);
                 }
@@ -101,7 +101,7 @@ impl Index {
                 .flat_map(|left| right.iter().map(move |right| (left, right)))
             {
                 if let Some(list) = self.pairs.get(&(left, right)) {
-                    self.doubles.of(*list).iter().for_each(|rule| visit(*rule));
+                    self.doubles.get(*list).iter().for_each(|rule| visit(*rule));
                 }
             }
         }
@@ -110,7 +110,7 @@ impl Index {
 
 impl Probe {
     /// Calls `visit` with the number of every posted text that the request meets here.
-    fn each_text(&self, table: &Table, view: &View<'_>, mut visit: impl FnMut(u32)) {
+    fn each_text(&self, table: &TextTable, view: &View<'_>, mut visit: impl FnMut(u32)) {
         let mut look = |kind, text: &[u8]| {
             if let Some(found) = table.find(self.number, kind, text) {
                 visit(found);
@@ -119,29 +119,29 @@ impl Probe {
         if let Some(address) = self.dimension.address(view) {
             for length in &self.ranges {
                 if let Ok(range) = Cidr::new(address, *length) {
-                    look(Kind::Range, &range_text(&range));
+                    look(KeyKind::Range, &range_text(&range));
                 }
             }
             return;
         }
         self.dimension.each_text(view, |text| {
             if self.exact.contains(text.len()) {
-                look(Kind::Exact, text);
+                look(KeyKind::Exact, text);
             }
             for length in &self.prefixes {
                 let Some(prefix) = text.get(..*length) else {
                     break;
                 };
-                look(Kind::Prefix, prefix);
+                look(KeyKind::Prefix, prefix);
             }
             for length in &self.suffixes {
                 let Some(start) = text.len().checked_sub(*length) else {
                     break;
                 };
-                look(Kind::Suffix, text.get(start..).unwrap_or_default());
+                look(KeyKind::Suffix, text.get(start..).unwrap_or_default());
             }
             if self.markers {
-                each_marker(text, &mut |marker| look(Kind::Marker, marker));
+                each_marker(text, &mut |marker| look(KeyKind::Marker, marker));
             }
         });
     }

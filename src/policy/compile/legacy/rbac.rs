@@ -20,7 +20,7 @@ pub(super) struct Roles<'r> {
 
 impl<'r> Roles<'r> {
     /// Brings roles and bindings of one namespace together by name.
-    pub(super) fn of(
+    pub(super) fn new(
         compiler: &mut Compiler<'_>,
         roles: &'r [Arc<ServiceRole>],
         bindings: &'r [Arc<ServiceRoleBinding>],

@@ -1,4 +1,4 @@
-use super::super::compiler::{Compiler, Part, Place};
+use super::super::compiler::{Compiler, FieldPlace, Part};
 use super::super::rule::clause::{Clause, Node, one_of};
 use super::super::rule::condition::filter_metadata;
 use super::super::rule::principal::header;
@@ -18,7 +18,7 @@ pub(super) fn permissions(
     for (index, rule) in role.rules.iter().enumerate() {
         // Compiled also where it does not fit, so that a mistake is reported wherever it stands.
         let (clauses, constraints_fit) = rule_clauses(compiler, service, &role.meta, index, rule);
-        let named = |host: &Text| Pattern::of(host).matches(&service.host);
+        let named = |host: &Text| Pattern::new(host).matches(&service.host);
         if constraints_fit && rule.services.iter().any(named) {
             fitting.push(clauses);
         }
@@ -33,7 +33,7 @@ fn rule_clauses(
     index: usize,
     rule: &AccessRule,
 ) -> (Vec<Clause<Permission>>, bool) {
-    let place = |part| Place {
+    let place = |part| FieldPlace {
         meta,
         rule: index,
         part,
@@ -144,7 +144,7 @@ impl Key {
 }
 
 fn is_met(value: Option<&str>, constraint: &Constraint) -> bool {
-    let matches = |wanted: &Text| value.is_some_and(|value| Pattern::of(wanted).matches(value));
+    let matches = |wanted: &Text| value.is_some_and(|value| Pattern::new(wanted).matches(value));
     constraint.values.iter().any(matches)
 }
 
@@ -168,7 +168,7 @@ impl Clauses {
         compiler: &mut Compiler<'_>,
         name: &str,
         values: &[Text],
-        place: Place<'_>,
+        place: FieldPlace<'_>,
         negated: bool,
     ) {
         let test = one_of(compiler, values, place, |_, value, nodes| {
@@ -193,7 +193,7 @@ impl Clauses {
         compiler: &mut Compiler<'_>,
         key: &RunKey,
         constraint: &Constraint,
-        place: Place<'_>,
+        place: FieldPlace<'_>,
     ) {
         let place = place.list("values");
         if constraint.values.is_empty() {
@@ -246,7 +246,7 @@ pub(super) fn loose_pattern(
     compiler: &mut Compiler<'_>,
     value: &str,
 ) -> Result<StringMatcher, String> {
-    match Pattern::of(value) {
+    match Pattern::new(value) {
         Pattern::Present => regex(compiler, ".*"),
         Pattern::Suffix(_) | Pattern::Prefix(_) | Pattern::Exact(_) => Ok(pattern(value)),
     }

@@ -1,4 +1,4 @@
-use super::super::compiler::{Compiler, Part, Place};
+use super::super::compiler::{Compiler, FieldPlace, Part};
 use super::super::rule::clause::{Clause, Node, one_of};
 use super::super::rule::principal::{authenticated, header, peer};
 use super::super::rule::text::{bracketed, cidr, regex};
@@ -24,13 +24,13 @@ pub(super) fn clauses(
     index: usize,
     subject: &Subject,
 ) -> Vec<Clause<Principal>> {
-    let place = Place {
+    let place = FieldPlace {
         meta,
         rule: index,
         part: Part::Subject,
         list: "",
     };
-    let single = Place {
+    let single = FieldPlace {
         part: Part::SubjectField,
         ..place
     };
@@ -172,7 +172,7 @@ impl Clauses {
         compiler: &mut Compiler<'_>,
         key: &Key<'_>,
         values: &[Text],
-        place: Place<'_>,
+        place: FieldPlace<'_>,
         negated: bool,
     ) {
         let callers = self.callers;

@@ -59,7 +59,7 @@ pub(in super::super) fn compile(
         );
         compiler.note(&config.meta.at, "", message);
     }
-    let roles = Roles::of(
+    let roles = Roles::new(
         compiler,
         &resources.service_roles,
         &resources.service_role_bindings,

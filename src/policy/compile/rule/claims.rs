@@ -53,7 +53,7 @@ pub(super) fn one_or_several<T>(mut nodes: Vec<T>, or: impl FnOnce(Vec<T>) -> T)
 /// The tests of `iss` and of `sub` that a request principal stands for.
 pub(crate) fn issuer_and_subject(value: &str) -> (StringMatcher, StringMatcher) {
     use StringMatcher as Is;
-    match (Pattern::of(value), value.rsplit_once('/')) {
+    match (Pattern::new(value), value.rsplit_once('/')) {
         (Pattern::Present, _) => (Is::non_empty(), Is::non_empty()),
         (Pattern::Suffix(_), Some((issuer, subject))) => {
             let issuer = match issuer.strip_prefix('*') {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::super::compiler::{Compiler, Place};
+use super::super::compiler::{Compiler, FieldPlace};
 use crate::istio::{Position, Text};
 use crate::policy::ir::{Permission, Principal};
 
@@ -77,7 +77,7 @@ pub(super) trait Key {
         &self,
         compiler: &mut Compiler<'_>,
         values: &[Text],
-        place: Place<'_>,
+        place: FieldPlace<'_>,
     ) -> Option<Self::Node>;
 }
 
@@ -86,9 +86,9 @@ pub(super) fn clause<K: Key>(
     compiler: &mut Compiler<'_>,
     key: &K,
     values: &[Text],
-    place: Place<'_>,
+    place: FieldPlace<'_>,
     not_values: &[Text],
-    not_place: Place<'_>,
+    not_place: FieldPlace<'_>,
 ) -> Option<Clause<K::Node>> {
     let (mut tests, mut written) = (Vec::new(), Vec::new());
     for (values, place, negated) in [(values, place, false), (not_values, not_place, true)] {
@@ -117,7 +117,7 @@ pub(in crate::policy::compile) fn all_of<N: Node>(mut tests: Vec<N>) -> N {
 pub(in crate::policy::compile) fn one_of<N: Node>(
     compiler: &mut Compiler<'_>,
     values: &[Text],
-    place: Place<'_>,
+    place: FieldPlace<'_>,
     mut each: impl FnMut(&mut Compiler<'_>, &str, &mut Vec<N>) -> Result<(), String>,
 ) -> Option<N> {
     let mut nodes = Vec::with_capacity(values.len());

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::super::compiler::{Compiler, Part, Place};
+use super::super::compiler::{Compiler, FieldPlace, Part};
 use super::clause::{Clause, Key, Node, all_of, clause};
 use super::condition::ConditionKey;
 use super::permission::PermissionKey;
@@ -26,13 +26,13 @@ pub(in crate::policy::compile) enum OnTcp {
 
 impl Clauses {
     /// Takes a rule of the policy `meta` apart.
-    pub(in crate::policy::compile) fn of(
+    pub(in crate::policy::compile) fn new(
         compiler: &mut Compiler<'_>,
         meta: &Meta,
         index: usize,
         rule: &Rule,
     ) -> Self {
-        let place = |part| Place {
+        let place = |part| FieldPlace {
             meta,
             rule: index,
             part,
@@ -162,7 +162,7 @@ type Field<'a, K> = (K, &'static str, &'a [Text], &'static str, &'a [Text]);
 fn source_clauses(
     compiler: &mut Compiler<'_>,
     source: &Source,
-    place: Place<'_>,
+    place: FieldPlace<'_>,
 ) -> Vec<Clause<Principal>> {
     let fields: [Field<'_, PrincipalKey>; 7] = [
         (
@@ -226,7 +226,7 @@ fn source_clauses(
 fn operation_clauses(
     compiler: &mut Compiler<'_>,
     operation: &Operation,
-    place: Place<'_>,
+    place: FieldPlace<'_>,
 ) -> Vec<Clause<Permission>> {
     let fields: [Field<'_, PermissionKey>; 4] = [
         (
@@ -270,7 +270,7 @@ fn condition_clause<K: Key>(
     compiler: &mut Compiler<'_>,
     key: &K,
     condition: &Condition,
-    place: Place<'_>,
+    place: FieldPlace<'_>,
 ) -> Option<Clause<K::Node>> {
     if condition.values.is_empty() && condition.not_values.is_empty() {
         let message = "write values, notValues or both; a condition without either says nothing";

@@ -1,4 +1,4 @@
-use super::super::compiler::{Compiler, Place};
+use super::super::compiler::{Compiler, FieldPlace};
 use super::claims::one_or_several;
 use super::clause::{Key, one_of};
 use super::principal::header;
@@ -33,7 +33,7 @@ impl Key for PermissionKey {
         &self,
         compiler: &mut Compiler<'_>,
         values: &[Text],
-        place: Place<'_>,
+        place: FieldPlace<'_>,
     ) -> Option<Permission> {
         match self {
             Self::DestinationIp => one_of(compiler, values, place, |_, value, nodes| {

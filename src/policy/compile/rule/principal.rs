@@ -1,4 +1,4 @@
-use super::super::compiler::{Compiler, Place};
+use super::super::compiler::{Compiler, FieldPlace};
 use super::claims;
 use super::clause::{Key, one_of};
 use super::text::{Pattern, cidr, pattern, quote_into, quoted, regex};
@@ -35,7 +35,7 @@ impl Key for PrincipalKey {
         &self,
         compiler: &mut Compiler<'_>,
         values: &[Text],
-        place: Place<'_>,
+        place: FieldPlace<'_>,
     ) -> Option<Principal> {
         match self {
             Self::Claim(path) => claims::claim(path, values),
@@ -90,7 +90,7 @@ impl Key for PrincipalKey {
 
 /// A test of one header; `*`: it is there, even empty.
 pub(in crate::policy::compile) fn header(name: &str, value: &str) -> HeaderMatcher {
-    let test = match Pattern::of(value) {
+    let test = match Pattern::new(value) {
         Pattern::Present => HeaderTest::Present(true),
         Pattern::Suffix(_) | Pattern::Prefix(_) | Pattern::Exact(_) => {
             HeaderTest::String(pattern(value))
@@ -109,7 +109,7 @@ pub(in crate::policy::compile) fn peer(
     compiler: &mut Compiler<'_>,
     value: &str,
 ) -> Result<StringMatcher, String> {
-    match Pattern::of(value) {
+    match Pattern::new(value) {
         Pattern::Present => Ok(StringMatcher::non_empty()),
         Pattern::Suffix(suffix) => regex(compiler, &quoted(["spiffe://.*"], &[suffix])),
         Pattern::Prefix(prefix) => Ok(StringMatcher::prefix(format!("spiffe://{prefix}"))),

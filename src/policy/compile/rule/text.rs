@@ -7,7 +7,7 @@ use crate::matcher::{Cidr, StringMatcher};
 
 /// A string pattern: `*` anything but the empty text, `*x` suffix, `x*` prefix, else exact. Nothing else is special.
 pub(in crate::policy::compile) fn pattern(value: &str) -> StringMatcher {
-    match Pattern::of(value) {
+    match Pattern::new(value) {
         Pattern::Present => StringMatcher::non_empty(),
         Pattern::Suffix(suffix) => StringMatcher::suffix(suffix),
         Pattern::Prefix(prefix) => StringMatcher::prefix(prefix),
@@ -29,7 +29,7 @@ pub(in crate::policy::compile) enum Pattern<'v> {
 }
 
 impl<'v> Pattern<'v> {
-    pub(in crate::policy::compile) fn of(value: &'v str) -> Self {
+    pub(in crate::policy::compile) fn new(value: &'v str) -> Self {
         if value == "*" {
             Self::Present
         } else if let Some(suffix) = value.strip_prefix('*') {
