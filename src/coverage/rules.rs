@@ -181,9 +181,12 @@ fn clauses(
 
 /// The tests that must all pass for an entry to match; an entry that matches anything has none.
 pub(super) fn tests(node: Node<'_>) -> Vec<Node<'_>> {
-    match node.shape() {
-        Shape::And(all) if all.only().is_some_and(Node::is_any) => Vec::new(),
+    let tests: Vec<_> = match node.shape() {
         Shape::And(all) => all.iter().collect(),
-        _ => vec![node],
+        _ => return vec![node],
+    };
+    match tests.as_slice() {
+        [only] if only.is_any() => Vec::new(),
+        _ => tests,
     }
 }

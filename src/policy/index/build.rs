@@ -13,6 +13,40 @@ use crate::policy::ir::Rbac;
 
 impl Index {
     /// Builds the index of a rule set.
+    ///
+    /// # Example
+    ///
+    /// Three of the rules of a set; two more are like rule 2. (A set of up to [`SMALL`] rules gets
+    /// no index: all of them are judged for every request.)
+    ///
+    /// ```yaml
+    /// 0: {from: [{source: {namespaces: [apps]}}],
+    ///     to: [{operation: {methods: [GET], paths: [/a/*]}}]}
+    /// 1: {from: [{source: {principals: [td/ns/apps/sa/x]}}],
+    ///     to: [{operation: {methods: [GET]}}]}
+    /// 2: {to: [{operation: {notPaths: [/b]}}]}
+    /// ```
+    ///
+    /// [`covers`] lists, for each rule and dimension, the texts of which a request must have one:
+    ///
+    /// | rule | `UrlPath`    | `Peer`                           | `Method`    |
+    /// |------|--------------|----------------------------------|-------------|
+    /// | 0    | prefix `/a/` | marker `/ns/apps`                | exact `GET` |
+    /// | 1    |              | exact `spiffe://td/ns/apps/sa/x` | exact `GET` |
+    /// | 2    |              |                                  |             |
+    ///
+    /// A rule is posted in the dimension where the fewest rules ask for the same text. `GET` has
+    /// two rules, so rule 0 is posted under `/a/` (the path comes before the peer) and rule 1
+    /// under its caller. Rule 2 asks for no text and goes to `always`. This makes two probes:
+    /// `UrlPath`, which looks up the first three bytes of a path, and `Peer`, which looks up names
+    /// of 24 bytes. No rule is posted under a method, so none is looked up.
+    ///
+    /// `GET /a/7` from `spiffe://td/ns/apps/sa/web` looks up one text: `/a/`, which finds rule 0.
+    /// The caller's name has 26 bytes; no posted name is that long, so it is not even hashed.
+    /// Rules 2 and 0 are then judged whole, and rule 1 is never touched.
+    ///
+    /// If more than [`CROWD`] rules asked for `/a/` and more than that for `/ns/apps`, rule 0 would
+    /// be posted under the pair of both, and a request would look up pairs of the texts it has.
     pub(in crate::policy) fn new(rbac: &Rbac) -> Self {
         let mut rules = FlatRules::default();
         rbac.policies.values().for_each(|policy| rules.add(policy));

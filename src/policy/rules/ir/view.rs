@@ -73,15 +73,6 @@ impl<'a> Nodes<'a> {
         let permissions = permissions.iter().map(Node::Permission);
         permissions.chain(principals.iter().map(Node::Principal))
     }
-
-    /// The node of a list that holds no other.
-    pub(crate) fn only(self) -> Option<Node<'a>> {
-        match self {
-            Self::Permissions([only]) => Some(Node::Permission(only)),
-            Self::Principals([only]) => Some(Node::Principal(only)),
-            Self::Permissions(_) | Self::Principals(_) => None,
-        }
-    }
 }
 
 impl<'a> Node<'a> {
