@@ -423,8 +423,9 @@ fn mtls(mode: MtlsMode) -> Yaml {
     Yaml::map([("mode", Some(Yaml::text(word)))])
 }
 
-/// The claims that roles of a namespace (of all, without one) ask for: of each the old filter split the words. Issuer and subject stay
-/// whole, which they are anyway, so that the request principal is still made of them.
+/// The claims that roles of a namespace (of all, without one) ask for: of each the old filter split
+/// the words. Issuer and subject stay whole, which they are anyway, so that the request principal
+/// is still made of them.
 fn claims(writer: &Writer<'_>, namespace: Option<&str>) -> BTreeSet<String> {
     let mut claims = BTreeSet::new();
     for binding in &writer.resources.service_role_bindings {

@@ -9,7 +9,8 @@ pub(super) struct Comment {
     pub(super) document: u32,
 }
 
-/// The comments of a text whose documents start on these lines, each with the document it stands in or before.
+/// The comments of a text whose documents start on these lines, each with the document it stands in
+/// or before.
 pub(super) fn comments(text: &str, starts: &[u32]) -> Vec<Comment> {
     let mut options = Options::default();
     options.set_emit_comments(true);

@@ -14,8 +14,8 @@ use crate::istio::{self, MeshConfig, Meta, Position, Problem, Problems, Resource
 pub struct Conversion {
     /// The resources of today.
     pub resources: Vec<Converted>,
-    /// Everything that is not quite the same, with its place in the old resources, in their order. What concerns one of the new resources
-    /// stands before it as a comment, too.
+    /// Everything that is not quite the same, with its place in the old resources, in their order.
+    /// What concerns one of the new resources stands before it as a comment, too.
     pub notes: Vec<Problem>,
     /// Comments of documents that became nothing, by file.
     pub comments: BTreeMap<String, Vec<String>>,
@@ -26,8 +26,9 @@ pub struct Conversion {
 /// Writes today's resources for those of 2018.
 ///
 /// # Errors
-/// What has no counterpart that decides alike, each with its place; nothing is written then. Also resources of today that stand beside
-/// those of 2018 and replace them in part: there the converted ones would not be replaced.
+/// What has no counterpart that decides alike, each with its place; nothing is written then. Also
+/// resources of today that stand beside those of 2018 and replace them in part: there the converted
+/// ones would not be replaced.
 ///
 /// # Example
 ///
@@ -63,7 +64,8 @@ impl Conversion {
         self.starts.keys().map(String::as_str)
     }
 
-    /// Takes over the comments of a text that resources were read from, under the name it was read by.
+    /// Takes over the comments of a text that resources were read from, under the name it was read
+    /// by.
     pub fn keep_comments(&mut self, file: &str, text: &str) {
         let starts = self.starts.get(file).map_or(&[][..], Vec::as_slice);
         for comment in comments(text, starts) {
@@ -90,7 +92,8 @@ impl Conversion {
         from.cloned().unwrap_or_default()
     }
 
-    /// Reads what was written, each and all together: what our own loader refuses must not leave the house.
+    /// Reads what was written, each and all together: what our own loader refuses must not leave
+    /// the house.
     fn check(&self) -> Result<(), Problems> {
         let mut problems = Vec::new();
         for resource in &self.resources {

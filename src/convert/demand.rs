@@ -37,8 +37,9 @@ impl<'p> Demand<'p> {
         Self::When(origins.flat_map(|origin| &origin.trigger_rules).collect())
     }
 
-    /// Rules that refuse who brings no token, but for the preflight requests of browsers, which passed. There is a token exactly when there
-    /// is an issuer. Three rules, since each can leave out one thing: the method, and two headers.
+    /// Rules that refuse who brings no token, but for the preflight requests of browsers, which
+    /// passed. There is a token exactly when there is an issuer. Three rules, since each can leave
+    /// out one thing: the method, and two headers.
     pub(super) fn rules(
         &self,
         writer: &mut Writer<'_>,

@@ -164,8 +164,8 @@ fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
     writer.settle();
 }
 
-/// What an included service leaves open: the ports of no included service that may be in front of the same workload, since what one
-/// ALLOW lets in, no other takes back.
+/// What an included service leaves open: the ports of no included service that may be in front of
+/// the same workload, since what one ALLOW lets in, no other takes back.
 fn left_open(
     writer: &mut Writer<'_>,
     at: &Position,

@@ -219,7 +219,8 @@ fn operation(
         "notPorts",
         numbers(&rule.not_ports.iter().copied().collect()),
     );
-    // Hosts were compared with case and paths with their query, as these headers still are; `hosts` and `paths` are not.
+    // Hosts were compared with case and paths with their query, as these headers still are; `hosts`
+    // and `paths` are not.
     let (host, path) = ("request.headers[:authority]", "request.headers[:path]");
     part.when(host, texts(&rule.hosts));
     part.when_not(host, texts(&rule.not_hosts));

@@ -47,8 +47,8 @@ impl Part {
     }
 }
 
-/// Each caller with each operation. Those with equal conditions share a rule; what raw TCP knows and what it does not never do, since
-/// there a rule with anything of HTTP in it is dropped whole.
+/// Each caller with each operation. Those with equal conditions share a rule; what raw TCP knows
+/// and what it does not never do, since there a rule with anything of HTTP in it is dropped whole.
 pub(super) fn rules(callers: &[Part], operations: &[Part]) -> Vec<Yaml> {
     let mut rules = Vec::new();
     for callers in groups(callers) {

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is known of services: which labels their workloads carry, and on which ports they listen. The old resources name services, the
-/// new ones select by labels.
+/// What is known of services: which labels their workloads carry, and on which ports they listen.
+/// The old resources name services, the new ones select by labels.
 ///
 /// A service that nothing is said of is taken to select `app: NAME`, and that is noted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,9 @@ impl Services {
         Self::default()
     }
 
-    /// States a service's labels, and one port on which its workloads listen; may be said again for more ports. Without a namespace it is
-    /// true of services of this name everywhere; without labels they are `app: NAME`.
+    /// States a service's labels, and one port on which its workloads listen; may be said again for
+    /// more ports. Without a namespace it is true of services of this name everywhere; without
+    /// labels they are `app: NAME`.
     #[must_use]
     pub fn with(
         mut self,

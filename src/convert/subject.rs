@@ -241,7 +241,8 @@ impl Caller<'_, '_> {
             [PrincipalBinding::UsePeer] | [] => {
                 self.unaliased(std::slice::from_ref(value), field);
                 self.principals(vec![value.as_str().to_owned()]);
-                // As everything of a request it let no raw connection in, and every request has a method.
+                // As everything of a request it let no raw connection in, and every request has a
+                // method.
                 self.part
                     .when("request.headers[:method]", vec!["*".to_owned()]);
                 return Some(());

@@ -18,7 +18,8 @@ pub(super) struct Draft<'a> {
     pub(super) from: Vec<Position>,
 }
 
-/// A resource of today that stands for resources of 2018. Prints as a YAML document, comments first.
+/// A resource of today that stands for resources of 2018. Prints as a YAML document, comments
+/// first.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Converted {
@@ -143,7 +144,8 @@ impl<'a> Writer<'a> {
         self.notes.append(&mut self.pending);
     }
 
-    /// Refuses what would stand in the root namespace, which was one like any other, and where resources are for the whole mesh today.
+    /// Refuses what would stand in the root namespace, which was one like any other, and where
+    /// resources are for the whole mesh today.
     pub(super) fn refuse_in_root(&mut self, at: &Position, field: &str) {
         let message = format!(
             "would be written into `{}`, the root namespace, where today it is for the whole mesh (a PeerAuthentication with a selector is ignored there); convert with --mesh-config and a rootNamespace that holds nothing else",

@@ -101,7 +101,8 @@ impl Coverage {
         }
     }
 
-    /// Adds what was observed on other rules, or on the same ones: a rule is the same when its action and name are.
+    /// Adds what was observed on other rules, or on the same ones: a rule is the same when its
+    /// action and name are.
     pub fn merge(&mut self, other: Self) {
         self.requests += other.requests;
         self.rules.absorb(other.rules);
@@ -195,7 +196,8 @@ impl<'a> Side<'a> {
         side
     }
 
-    /// For each clause the entries that hold it, so that each is looked at no oftener than it has clauses.
+    /// For each clause the entries that hold it, so that each is looked at no oftener than it has
+    /// clauses.
     fn places(&self, count: usize) -> Vec<Vec<usize>> {
         let mut places = vec![Vec::new(); count];
         for (entry, clauses) in self.clauses.iter().enumerate() {

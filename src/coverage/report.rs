@@ -9,7 +9,8 @@ use super::rules::{Clause, SeenRule};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The share of covered points in percent, rounded down to one decimal; `None` when there is no rule.
+    /// The share of covered points in percent, rounded down to one decimal; `None` when there is no
+    /// rule.
     pub percent: Option<f64>,
     /// Covered points.
     pub covered: usize,
@@ -94,7 +95,8 @@ impl Report {
         }
     }
 
-    /// Whether at least this share is covered, in percent. Never when there is no rule: nothing was tested then.
+    /// Whether at least this share is covered, in percent. Never when there is no rule: nothing was
+    /// tested then.
     #[must_use]
     pub fn is_at_least(&self, percent: f64) -> bool {
         self.points > 0 && share(self.covered, self.points) >= percent

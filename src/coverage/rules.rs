@@ -104,7 +104,8 @@ pub(super) struct Asked {
     pub(super) sides: [Vec<Vec<usize>>; 2],
 }
 
-/// Lists the rules of a chain, in its order; `None` for what nobody wrote: the entry of an empty rule list.
+/// Lists the rules of a chain, in its order; `None` for what nobody wrote: the entry of an empty
+/// rule list.
 pub(super) fn list(
     rules: &mut SeenRules,
     origins: &Origins,
@@ -163,7 +164,8 @@ fn one(
     asked
 }
 
-/// The numbers of an entry's clauses: by the places where they were written, else (legacy roles) by what they say.
+/// The numbers of an entry's clauses: by the places where they were written, else (legacy roles) by
+/// what they say.
 fn clauses(
     rule: &mut SeenRule,
     rule_at: &Position,

@@ -1,6 +1,7 @@
 use super::authority;
 
-/// Whether a `referer` is one: a URL or a relative reference without user and fragment (RFC 9110 §10.1.3). Envoy takes off any other.
+/// Whether a `referer` is one: a URL or a relative reference without user and fragment (RFC 9110
+/// §10.1.3). Envoy takes off any other.
 pub(super) fn is_one(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else {
         return false;

@@ -1,20 +1,27 @@
-//! The policy engine: Istio's resources in, Envoy's decisions out. Pure: no HTTP, no runtime, no clock.
+//! The policy engine: Istio's resources in, Envoy's decisions out. Pure: no HTTP, no runtime, no
+//! clock.
 //!
-//! An [`Engine`] is compiled once for one [`Workload`](crate::Workload), from the same resources that a cluster holds: AuthorizationPolicy,
-//! RequestAuthentication, PeerAuthentication, and the `v1alpha1` family of 2018. It answers the questions that the sidecar answers:
+//! An [`Engine`] is compiled once for one [`Workload`](crate::Workload), from the same resources
+//! that a cluster holds: AuthorizationPolicy, RequestAuthentication, PeerAuthentication, and the
+//! `v1alpha1` family of 2018. It answers the questions that the sidecar answers:
 //!
-//! - [`decide`](Engine::decide): may this request pass, and which rule says so? Enforced policies decide; AUDIT and dry runs leave
-//!   [`Marks`]. [`decide_tcp`](Engine::decide_tcp) asks the same of a raw connection.
+//! - [`decide`](Engine::decide): may this request pass, and which rule says so? Enforced policies
+//!   decide; AUDIT and dry runs leave [`Marks`]. [`decide_tcp`](Engine::decide_tcp) asks the same
+//!   of a raw connection.
 //! - [`custom`](Engine::custom): which external providers must be asked first?
-//! - [`explain`](Engine::explain): why? Every rule, and of each that does not match the first clause that failed and what it saw.
-//! - [`authentication`](Engine::authentication) and [`mtls`](Engine::mtls): which tokens are good, which connections are accepted?
+//! - [`explain`](Engine::explain): why? Every rule, and of each that does not match the first
+//!   clause that failed and what it saw.
+//! - [`authentication`](Engine::authentication) and [`mtls`](Engine::mtls): which tokens are good,
+//!   which connections are accepted?
 //!
-//! Whatever can answer [`Attributes`] can be judged. [`Request`] does so in words, for tests and tools, and [`judge`](Engine::judge) puts it
-//! through all that a server does: it normalizes the path, demands a legacy Policy's token, asks the rules, and names the status.
+//! Whatever can answer [`Attributes`] can be judged. [`Request`] does so in words, for tests and
+//! tools, and [`judge`](Engine::judge) puts it through all that a server does: it normalizes the
+//! path, demands a legacy Policy's token, asks the rules, and names the status.
 //!
-//! Resources compile to rules ([`ir`]) shaped like Envoy's own, which [`envoy`] prints as its configuration. [`eval`] walks them and is the
-//! reference. What runs is an index over them: it visits the rules that could match, so that the cost of a decision does not grow with
-//! the number of policies that cannot, and allows without allocating.
+//! Resources compile to rules ([`ir`]) shaped like Envoy's own, which [`envoy`] prints as its
+//! configuration. [`eval`] walks them and is the reference. What runs is an index over them: it
+//! visits the rules that could match, so that the cost of a decision does not grow with the number
+//! of policies that cannot, and allows without allocating.
 //!
 //! # Example
 //!
@@ -50,18 +57,29 @@
 //!
 //! Decisions are Envoy's, as they were in version 1.40. These differences are chosen:
 //!
-//! - Every AUDIT rule that matches is reported, and the outcome of each action is kept apart; Envoy's metadata hold the last one written.
-//! - Resources for other workloads' gateways (`targetRefs`) are listed in [`Program::notes`], where Istio passes over them in silence.
-//! - Two providers for CUSTOM make both unusable, as in Istio unless a flag says otherwise; there is no such flag.
-//! - A refusal for an unusable provider is reported as [`Action::Custom`](crate::istio::Action::Custom); to Envoy it is a DENY.
-//! - A file has no age: two PeerAuthentications for one scope need a `creationTimestamp` each, so that it is clear which is older.
-//! - A path template starts with one `/`. Istio lets `{*}/x` pass, and Envoy then refuses all the configuration it comes with.
-//! - Unknown keys in the constraints of a ServiceRole are refused: Istio ignored them, and so granted more than was written.
-//! - A ServiceRole's rule names its services, or `"*"`; an empty list meant none in Istio 1.1 and all since 1.3.
-//! - `mtls.allowTls` is refused: it meant different things by version. `mode: PERMISSIVE` says what is probably meant.
-//! - The property `source.principal: "*"` is any peer identity, as in Istio 1.1; from 1.3 on it was anyone, even in plaintext.
+//! - Every AUDIT rule that matches is reported, and the outcome of each action is kept apart;
+//!   Envoy's metadata hold the last one written.
+//! - Resources for other workloads' gateways (`targetRefs`) are listed in [`Program::notes`], where
+//!   Istio passes over them in silence.
+//! - Two providers for CUSTOM make both unusable, as in Istio unless a flag says otherwise; there
+//!   is no such flag.
+//! - A refusal for an unusable provider is reported as
+//!   [`Action::Custom`](crate::istio::Action::Custom); to Envoy it is a DENY.
+//! - A file has no age: two PeerAuthentications for one scope need a `creationTimestamp` each, so
+//!   that it is clear which is older.
+//! - A path template starts with one `/`. Istio lets `{*}/x` pass, and Envoy then refuses all the
+//!   configuration it comes with.
+//! - Unknown keys in the constraints of a ServiceRole are refused: Istio ignored them, and so
+//!   granted more than was written.
+//! - A ServiceRole's rule names its services, or `"*"`; an empty list meant none in Istio 1.1 and
+//!   all since 1.3.
+//! - `mtls.allowTls` is refused: it meant different things by version. `mode: PERMISSIVE` says what
+//!   is probably meant.
+//! - The property `source.principal: "*"` is any peer identity, as in Istio 1.1; from 1.3 on it was
+//!   anyone, even in plaintext.
 //! - Trust domain aliases count in the resources of 2018, too, as they do since Istio 1.4.
-//! - Without any resource that speaks of mutual TLS, connections are accepted as Istio 1.5 did (PERMISSIVE), not as 1.1 did (plaintext).
+//! - Without any resource that speaks of mutual TLS, connections are accepted as Istio 1.5 did
+//!   (PERMISSIVE), not as 1.1 did (plaintext).
 
 mod compile;
 mod engine;

@@ -83,7 +83,8 @@ fn add(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy, http: &mut Set
     }
 }
 
-/// The sets of one protocol; a set exists as soon as a policy is selected for it, also when none of its rules is left.
+/// The sets of one protocol; a set exists as soon as a policy is selected for it, also when none of
+/// its rules is left.
 #[derive(Default)]
 struct Sets {
     audit: Option<Policies>,

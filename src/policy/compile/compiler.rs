@@ -10,12 +10,14 @@ use crate::policy::Origins;
 
 /// What every stage needs: whom the resources are compiled for, and where to put what is wrong.
 ///
-/// A stage that meets a mistake records it and goes on, so that all of them are reported at once; whatever it returned is then never used.
+/// A stage that meets a mistake records it and goes on, so that all of them are reported at once;
+/// whatever it returned is then never used.
 pub(super) struct Compiler<'a> {
     pub(super) mesh: &'a MeshConfig,
     pub(super) workload: &'a Workload,
     pub(super) domains: Domains<'a>,
-    /// A rule names a principal or trust domain that means something else where ours is not the assumed one.
+    /// A rule names a principal or trust domain that means something else where ours is not the
+    /// assumed one.
     pub(super) assumes_trust_domain: bool,
     /// Regexes by text: the same namespace occurs in many policies, and compiling one is dear.
     pub(super) regexes: HashMap<String, StringMatcher>,

@@ -53,8 +53,8 @@ impl Providers {
 
     /// The filters for HTTP and for raw TCP, in byte order of the providers.
     ///
-    /// Requests that a provider cannot be asked about are refused. Istio supports one provider for a workload, so that of several none is
-    /// usable.
+    /// Requests that a provider cannot be asked about are refused. Istio supports one provider for
+    /// a workload, so that of several none is usable.
     pub(super) fn filters(
         self,
         compiler: &mut Compiler<'_>,

@@ -1,7 +1,9 @@
-//! From resources as written to a [`Program`](super::Program): which of them apply to one workload, and what they mean in Envoy's terms.
+//! From resources as written to a [`Program`](super::Program): which of them apply to one workload,
+//! and what they mean in Envoy's terms.
 //!
-//! The shape of what comes out is the one that Istio's control plane sends to a sidecar: per rule one RBAC policy, `and` over fields, `or`
-//! over values, `not(or)` over negative lists, named `ns[..]-policy[..]-rule[..]`. So it can be printed, compared and given to an Envoy.
+//! The shape of what comes out is the one that Istio's control plane sends to a sidecar: per rule
+//! one RBAC policy, `and` over fields, `or` over values, `not(or)` over negative lists, named
+//! `ns[..]-policy[..]-rule[..]`. So it can be printed, compared and given to an Envoy.
 //!
 //! ```text
 //! pipeline         everything, in order

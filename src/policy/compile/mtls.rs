@@ -5,9 +5,11 @@ use super::selection::{has_labels, oldest};
 use crate::istio::{MtlsMode, PeerAuthentication};
 use crate::policy::PerPort;
 
-/// Which connections are accepted on each port; `None` when no PeerAuthentication covers the workload.
+/// Which connections are accepted on each port; `None` when no PeerAuthentication covers the
+/// workload.
 ///
-/// Port beats workload beats namespace beats mesh; an unset mode inherits, and the mesh's own default is PERMISSIVE.
+/// Port beats workload beats namespace beats mesh; an unset mode inherits, and the mesh's own
+/// default is PERMISSIVE.
 pub(super) fn modes(
     compiler: &mut Compiler<'_>,
     resources: &[Arc<PeerAuthentication>],

@@ -42,7 +42,8 @@ impl Selecting for RequestAuthentication {
     }
 }
 
-/// The resources that touch the workload, in the order they were written. Two of the same name are a mistake.
+/// The resources that touch the workload, in the order they were written. Two of the same name are
+/// a mistake.
 pub(super) fn select<'r, R: Selecting>(
     compiler: &mut Compiler<'_>,
     resources: &'r [Arc<R>],
@@ -118,7 +119,8 @@ pub(super) fn age(meta: &Meta) -> (&str, &str) {
     (meta.created.as_deref().unwrap_or_default(), &meta.name)
 }
 
-/// The oldest of the resources that compete for one place; the others are noted. Without creation times nobody can say which it is.
+/// The oldest of the resources that compete for one place; the others are noted. Without creation
+/// times nobody can say which it is.
 pub(super) fn oldest<'r, R>(
     compiler: &mut Compiler<'_>,
     mut resources: Vec<&'r R>,

@@ -53,8 +53,9 @@ impl<'a> EngineBuilder<'a> {
         }
     }
 
-    /// Adds the resources of a YAML text, one document or several. Those without a namespace belong to the workload's. Problems call the
-    /// texts `yaml#1`, `yaml#2` and so on; [`named_yaml`](Self::named_yaml) gives them better names.
+    /// Adds the resources of a YAML text, one document or several. Those without a namespace belong
+    /// to the workload's. Problems call the texts `yaml#1`, `yaml#2` and so on;
+    /// [`named_yaml`](Self::named_yaml) gives them better names.
     pub fn yaml(mut self, text: &str) -> Self {
         self.texts += 1;
         let name = format!("yaml#{}", self.texts);
@@ -73,8 +74,9 @@ impl<'a> EngineBuilder<'a> {
         self
     }
 
-    /// Sets the mesh's settings; otherwise those of the ConfigMap `istio` among the resources count, else Istio's defaults. Where they name no
-    /// trust domain it is the workload's, see [`Workload::trust_domain`].
+    /// Sets the mesh's settings; otherwise those of the ConfigMap `istio` among the resources
+    /// count, else Istio's defaults. Where they name no trust domain it is the workload's, see
+    /// [`Workload::trust_domain`].
     pub fn mesh_config(mut self, mesh: MeshConfig) -> Self {
         self.mesh = Some(mesh);
         self
@@ -83,7 +85,8 @@ impl<'a> EngineBuilder<'a> {
     /// Compiles everything.
     ///
     /// # Errors
-    /// Everything that is wrong, all at once: fields that do not exist, values that mean nothing. Nothing is half loaded.
+    /// Everything that is wrong, all at once: fields that do not exist, values that mean nothing.
+    /// Nothing is half loaded.
     pub fn build(self) -> Result<Engine, Problems> {
         let mut resources = self.loader.finish()?;
         resources.append(self.resources);

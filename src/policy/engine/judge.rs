@@ -71,14 +71,15 @@ impl Engine {
             .decide(&View::new(connection))
     }
 
-    /// The external providers to ask about an HTTP request, in byte order of their names, before its token is verified.
+    /// The external providers to ask about an HTTP request, in byte order of their names, before
+    /// its token is verified.
     #[must_use]
     pub fn custom(&self, request: &dyn Attributes) -> Vec<CustomMatch> {
         self.0.http.get(port(request)).custom(&View::new(request))
     }
 
-    /// Treats a request as a server would: absolute targets taken apart, the path normalized, external providers listed, a legacy Policy's
-    /// token demanded, then the rules asked.
+    /// Treats a request as a server would: absolute targets taken apart, the path normalized,
+    /// external providers listed, a legacy Policy's token demanded, then the rules asked.
     #[must_use]
     pub fn judge(&self, request: &Request) -> Judgement {
         let refused = |status, custom| Judgement {
@@ -114,8 +115,9 @@ impl Engine {
         }
     }
 
-    /// A request as the rules see it: an absolute target taken apart, the path normalized, space-delimited claims split, and without claims
-    /// where a legacy Policy looks at no token of their issuer.
+    /// A request as the rules see it: an absolute target taken apart, the path normalized,
+    /// space-delimited claims split, and without claims where a legacy Policy looks at no token of
+    /// their issuer.
     ///
     /// # Errors
     /// When a server answers 400.
@@ -138,7 +140,8 @@ impl Engine {
         })
     }
 
-    /// Says why [`decide`](Self::decide) decides as it does: every rule, and of each that does not match the clauses that failed.
+    /// Says why [`decide`](Self::decide) decides as it does: every rule, and of each that does not
+    /// match the clauses that failed.
     #[must_use]
     pub fn explain(&self, request: &dyn Attributes) -> Explanation {
         explain(
@@ -160,7 +163,8 @@ impl Engine {
         )
     }
 
-    /// Says why [`judge`](Self::judge) answers as it does; `None` when the request never reaches a rule, because its path is refused.
+    /// Says why [`judge`](Self::judge) answers as it does; `None` when the request never reaches a
+    /// rule, because its path is refused.
     #[must_use]
     pub fn explain_judgement(&self, request: &Request) -> Option<Explanation> {
         let judgement = self.judge(request);
@@ -176,7 +180,8 @@ impl Engine {
         Some(explanation)
     }
 
-    /// Whether a legacy Policy demands a token that the request does not bring. CORS preflights pass without.
+    /// Whether a legacy Policy demands a token that the request does not bring. CORS preflights
+    /// pass without.
     fn lacks_token(&self, request: &Request) -> bool {
         let Some(policy) = &self.authentication(port(request)).legacy else {
             return false;

@@ -14,7 +14,8 @@ pub struct CustomMatch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Judgement {
-    /// 200, or the refusal: 400 (path), 401 (a legacy Policy's token is missing), 403. `None` for a raw TCP connection.
+    /// 200, or the refusal: 400 (path), 401 (a legacy Policy's token is missing), 403. `None` for a
+    /// raw TCP connection.
     pub status: Option<u16>,
     /// What the rules decided; a refusal without action when the request never reached them.
     pub decision: Decision,

@@ -2,10 +2,11 @@ use crate::identity::Workload;
 use crate::istio::{self, AuthorizationPolicy, MeshConfig, Problem, Resources};
 use crate::policy::compile::GATEWAY_LABEL;
 
-/// AuthorizationPolicies that do not select the workload: what each selects, and what the workload has instead. Those that the fewest
-/// letters keep from it come first, ten at most.
+/// AuthorizationPolicies that do not select the workload: what each selects, and what the workload
+/// has instead. Those that the fewest letters keep from it come first, ten at most.
 ///
-/// Ask when no policy applies where one was expected: a misspelt label opens a workload without a word.
+/// Ask when no policy applies where one was expected: a misspelt label opens a workload without a
+/// word.
 #[must_use]
 pub fn near_misses(resources: &Resources, mesh: &MeshConfig, workload: &Workload) -> Vec<Problem> {
     let policies = resources.authorization_policies.iter();

@@ -73,7 +73,8 @@ impl Stages {
         ))
     }
 
-    /// Asks unusable CUSTOM providers, AUDIT, DENY, ALLOW; a refusal ends it, so that a DENY hides what ALLOW would have said.
+    /// Asks unusable CUSTOM providers, AUDIT, DENY, ALLOW; a refusal ends it, so that a DENY hides
+    /// what ALLOW would have said.
     pub(super) fn decide(&self, view: &View<'_>) -> Decision {
         if let Some(refusal) = self.refused_by_custom(view) {
             return refusal;

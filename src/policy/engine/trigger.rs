@@ -16,8 +16,8 @@ struct Trigger {
 }
 
 impl Triggers {
-    /// The triggers of one origin. A regex that is none (the compiler refuses it) makes its rule apply to every path: a token too many
-    /// is demanded rather than one too few.
+    /// The triggers of one origin. A regex that is none (the compiler refuses it) makes its rule
+    /// apply to every path: a token too many is demanded rather than one too few.
     #[must_use]
     pub fn new(origin: &LegacyJwt) -> Self {
         let rules = origin.trigger_rules.iter();
@@ -52,7 +52,8 @@ impl Triggers {
     }
 }
 
-/// Whether a request for this path must carry a token of the legacy Policy; with `USE_ORIGIN` and no origin none is ever good.
+/// Whether a request for this path must carry a token of the legacy Policy; with `USE_ORIGIN` and
+/// no origin none is ever good.
 pub(super) fn demands_token(policy: &LegacyAuthentication, path: &str) -> bool {
     let mut origins = policy.origins.iter();
     let unanswerable =
@@ -61,7 +62,8 @@ pub(super) fn demands_token(policy: &LegacyAuthentication, path: &str) -> bool {
         && (unanswerable || origins.any(|origin| Triggers::new(origin).apply_to(path)))
 }
 
-/// Whether some origin applies to the request and takes tokens of its claims' issuer; claims that name none are taken for good.
+/// Whether some origin applies to the request and takes tokens of its claims' issuer; claims that
+/// name none are taken for good.
 pub(super) fn takes_token(policy: &LegacyAuthentication, request: &Request) -> bool {
     let issuer = Attributes::claims(request).and_then(|claims| claims.get("iss"));
     let issuer = issuer.and_then(Value::as_str);

@@ -23,20 +23,21 @@ pub struct FailedClause {
     pub negated: bool,
     /// The values, as Istio writes them where they have such a form.
     pub values: Vec<String>,
-    /// How each value is read where that is not plain to see: the issuer and the subject that a request principal is cut into, at its
-    /// last `/`. Empty, or one for each of `values`.
+    /// How each value is read where that is not plain to see: the issuer and the subject that a
+    /// request principal is cut into, at its last `/`. Empty, or one for each of `values`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub read_as: Vec<String>,
     /// What the request had; `None` when it had nothing.
     pub saw: Option<String>,
-    /// The JSON type of a claim that the request had: `string`, `number`, `boolean`, `null`, `list` or `object`. Patterns match strings,
-    /// and lists that hold one; no other type.
+    /// The JSON type of a claim that the request had: `string`, `number`, `boolean`, `null`, `list`
+    /// or `object`. Patterns match strings, and lists that hold one; no other type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saw_type: Option<&'static str>,
     /// Issuer and subject of the token, for a request principal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saw_as: Option<String>,
-    /// Where the list stands whose clause this is; `None` in legacy resources and in rules of no known text.
+    /// Where the list stands whose clause this is; `None` in legacy resources and in rules of no
+    /// known text.
     #[serde(skip)]
     pub at: Option<Position>,
 }

@@ -57,7 +57,8 @@ pub struct RuleReport {
     pub policy: String,
     /// Whether it matches.
     pub matched: bool,
-    /// Of each alternative that could have made it match, the first clause that did not hold; empty when it matches.
+    /// Of each alternative that could have made it match, the first clause that did not hold; empty
+    /// when it matches.
     pub failed: Vec<FailedClause>,
 }
 

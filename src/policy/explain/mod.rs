@@ -1,4 +1,5 @@
-//! Why a request was allowed or refused: every rule that was asked, and the first clause of each that did not hold.
+//! Why a request was allowed or refused: every rule that was asked, and the first clause of each
+//! that did not hold.
 
 mod clause;
 mod explanation;

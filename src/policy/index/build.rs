@@ -232,7 +232,8 @@ impl Probe {
     }
 }
 
-/// The lengths that prefixes and suffixes are cut to, so that a request needs few looks: the shortest and the most usual.
+/// The lengths that prefixes and suffixes are cut to, so that a request needs few looks: the
+/// shortest and the most usual.
 struct Lengths(HashMap<(u16, KeyKind), Vec<usize>, FixedState>);
 
 impl Lengths {
@@ -266,7 +267,8 @@ impl Lengths {
         Self(kept.collect())
     }
 
-    /// A key cut to a length that is looked up: what starts with the whole text starts with its beginning.
+    /// A key cut to a length that is looked up: what starts with the whole text starts with its
+    /// beginning.
     fn fit<'k>(&self, dimension: u16, key: &'k Key<'_>) -> Key<'k> {
         let whole = Key {
             kind: key.kind,

@@ -1,4 +1,5 @@
-//! What a rule cannot do without: in each dimension, texts of which a request must have one for the rule to match.
+//! What a rule cannot do without: in each dimension, texts of which a request must have one for the
+//! rule to match.
 
 use std::borrow::Cow;
 
@@ -26,7 +27,8 @@ pub(super) struct Key<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Dimensions(pub(super) Vec<Dimension>);
 
-/// The covers of a rule, at most one for a dimension; `None` when the rule can never match. Without any, the rule must always be judged.
+/// The covers of a rule, at most one for a dimension; `None` when the rule can never match. Without
+/// any, the rule must always be judged.
 pub(super) fn covers<'a>(
     policy: &'a Policy,
     dimensions: &mut Dimensions,
@@ -148,7 +150,8 @@ fn both<'a>(mut left: Vec<Cover<'a>>, right: Vec<Cover<'a>>) -> Vec<Cover<'a>> {
     left
 }
 
-/// Only what covers every alternative covers their OR; alternatives that can never match do not count. `None` when none can.
+/// Only what covers every alternative covers their OR; alternatives that can never match do not
+/// count. `None` when none can.
 fn any<'a>(alternatives: impl Iterator<Item = Option<Vec<Cover<'a>>>>) -> Option<Vec<Cover<'a>>> {
     alternatives.flatten().reduce(|mut left, right| {
         left.retain_mut(|cover| {
@@ -214,7 +217,8 @@ fn glob_key<'a>(dimension: &Dimension, glob: &'a Glob) -> Option<Key<'a>> {
     key(KeyKind::Suffix, tail).or_else(|| key(KeyKind::Prefix, &glob.head))
 }
 
-/// A whole `/sa/X` or `/ns/X` that every text of the pattern holds; the account is the rarer of the two.
+/// A whole `/sa/X` or `/ns/X` that every text of the pattern holds; the account is the rarer of the
+/// two.
 fn marker(glob: &Glob) -> Option<&[u8]> {
     let count = glob.rest.len();
     let middle = std::iter::once((glob.head.as_slice(), false));
@@ -279,5 +283,6 @@ fn range_key(range: &Cidr) -> Key<'static> {
     }
 }
 
-/// Each dimension costs every request a look; rules on more headers and claims than this are judged unposted or under others.
+/// Each dimension costs every request a look; rules on more headers and claims than this are judged
+/// unposted or under others.
 const MOST_DIMENSIONS: usize = 64;

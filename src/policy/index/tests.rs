@@ -428,7 +428,8 @@ fn named(policies: impl IntoIterator<Item = Policy>) -> Rbac {
     }
 }
 
-/// A crowd in every dimension is told apart by pairs; more found texts than fit are kept all the same.
+/// A crowd in every dimension is told apart by pairs; more found texts than fit are kept all the
+/// same.
 #[test]
 fn crowded_rules_are_found_by_pairs() {
     let path =

@@ -28,7 +28,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Calls `visit` with each name of the peer until it returns `true`; see [`eval::any_peer_name`].
+    /// Calls `visit` with each name of the peer until it returns `true`; see
+    /// [`eval::any_peer_name`].
     pub(super) fn any_peer_name(&self, mut visit: impl FnMut(&'a [u8]) -> bool) -> bool {
         match self.certificate {
             _ if !self.is_tls => false,

@@ -1,6 +1,7 @@
 //! The reference: walks the rules as they stand, one by one, exactly as Envoy describes them.
 //!
-//! Plain and slow on purpose. What runs is the index that [`Engine`](crate::policy::Engine) builds; a property test holds the two equal.
+//! Plain and slow on purpose. What runs is the index that [`Engine`](crate::policy::Engine) builds;
+//! a property test holds the two equal.
 
 use super::attributes::Attributes;
 use super::decision::PolicyId;
@@ -94,8 +95,8 @@ pub(crate) fn node_matches(node: Node<'_>, request: &dyn Attributes) -> bool {
     }
 }
 
-/// Calls `visit` with each name of the peer until it returns `true`: URI SANs, DNS SANs, and the subject, which is empty on a TLS
-/// connection without a certificate. A plaintext peer has no name.
+/// Calls `visit` with each name of the peer until it returns `true`: URI SANs, DNS SANs, and the
+/// subject, which is empty on a TLS connection without a certificate. A plaintext peer has no name.
 pub(in crate::policy) fn any_peer_name(
     request: &dyn Attributes,
     visit: &mut dyn FnMut(&str) -> bool,
@@ -152,7 +153,8 @@ fn test_matches(test: &HeaderTest, value: &[u8]) -> bool {
     }
 }
 
-/// Calls `visit` with each value of a header or pseudo-header until it returns `true`. Envoy knows `host` as `:authority`.
+/// Calls `visit` with each value of a header or pseudo-header until it returns `true`. Envoy knows
+/// `host` as `:authority`.
 pub(in crate::policy) fn any_value(
     request: &dyn Attributes,
     name: &str,

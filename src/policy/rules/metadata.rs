@@ -7,9 +7,10 @@ use super::ir::{MetadataMatcher, ValueMatcher};
 
 /// The filter whose metadata are a verified token's claims, under the key `payload`.
 pub(in crate::policy) const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
-/// The filter of Istio 1.0 to 1.5 that left its facts for the legacy rules. They are worked out from the claims when a rule asks:
-/// `request.auth.principal` (`iss/sub`), `request.auth.audiences` (the first), `request.auth.presenter` (`azp`) and
-/// `request.auth.claims` (every claim a list of words).
+/// The filter of Istio 1.0 to 1.5 that left its facts for the legacy rules. They are worked out
+/// from the claims when a rule asks: `request.auth.principal` (`iss/sub`), `request.auth.audiences`
+/// (the first), `request.auth.presenter` (`azp`) and `request.auth.claims` (every claim a list of
+/// words).
 pub(in crate::policy) const LEGACY_FILTER: &str = "istio_authn";
 
 /// Whether the matcher accepts the metadata of a request.

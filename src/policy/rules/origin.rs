@@ -4,7 +4,8 @@ use std::sync::Arc;
 use super::decision::PolicyId;
 use crate::istio::Position;
 
-/// Where each rule of a [`Program`](crate::policy::Program) was written, by the name under which it is reported.
+/// Where each rule of a [`Program`](crate::policy::Program) was written, by the name under which it
+/// is reported.
 ///
 /// What nobody wrote has no origin: the rule that stands for an empty rule list.
 pub type Origins = BTreeMap<PolicyId, RuleOrigin>;
@@ -15,8 +16,9 @@ pub type Origins = BTreeMap<PolicyId, RuleOrigin>;
 pub struct RuleOrigin {
     /// Where the rule starts; of a legacy role where the role starts.
     pub at: Position,
-    /// What it asks for, in the order of the rule's [`Policy`](crate::policy::ir::Policy): permissions first, then principals; each of their
-    /// entries is an `And` of exactly these. Empty for a legacy role, whose clauses differ from port to port.
+    /// What it asks for, in the order of the rule's [`Policy`](crate::policy::ir::Policy):
+    /// permissions first, then principals; each of their entries is an `And` of exactly these.
+    /// Empty for a legacy role, whose clauses differ from port to port.
     pub clauses: Vec<ClauseOrigin>,
 }
 
@@ -26,7 +28,8 @@ pub struct RuleOrigin {
 pub struct ClauseOrigin {
     /// Where its first value stands.
     pub at: Position,
-    /// The field's path (`spec.rules[0].to[0].operation.paths`). A condition in `when` occurs once for each entry that it narrows.
+    /// The field's path (`spec.rules[0].to[0].operation.paths`). A condition in `when` occurs once
+    /// for each entry that it narrows.
     pub field: Arc<str>,
     /// Raw TCP knows nothing of it.
     pub http_only: bool,

@@ -71,7 +71,8 @@ pub(super) fn check(text: &str) -> Result<(), KeySetFault> {
     }
 }
 
-/// Whether a text that is meant as a JWK set holds a key that tokens can be made with: a private one, or a symmetric one.
+/// Whether a text that is meant as a JWK set holds a key that tokens can be made with: a private
+/// one, or a symmetric one.
 #[cfg(feature = "vet")]
 pub(crate) fn has_secret_key(text: &str) -> bool {
     // However broken it is otherwise: the key is out.

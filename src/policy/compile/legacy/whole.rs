@@ -164,7 +164,8 @@ struct First<'r> {
     by_service: bool,
 }
 
-/// The first resource of 2018 that can concern a workload of the namespace; before others one that selects by service.
+/// The first resource of 2018 that can concern a workload of the namespace; before others one that
+/// selects by service.
 fn first_of<'r>(resources: &'r Resources, namespace: &str) -> Option<First<'r>> {
     let is_ours = |meta: &Meta| meta.namespace == namespace;
     let policies = resources.legacy_policies.iter();

@@ -32,7 +32,8 @@ pub(super) fn claim(path: &[String], values: &[Text]) -> Option<Principal> {
     })))
 }
 
-/// The names between brackets: `[a][b]` is a path of two; a text that is no clean chain is one name without its outer brackets.
+/// The names between brackets: `[a][b]` is a path of two; a text that is no clean chain is one name
+/// without its outer brackets.
 pub(super) fn claim_path(brackets: &str) -> Option<Vec<String>> {
     let whole = brackets.strip_prefix('[')?.strip_suffix(']')?;
     let names: Vec<_> = whole.split("][").map(str::to_owned).collect();

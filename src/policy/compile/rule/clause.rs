@@ -58,7 +58,8 @@ impl Node for Principal {
 pub(in crate::policy::compile) struct Clause<N> {
     /// Raw TCP knows nothing of it.
     pub(in crate::policy::compile) http_only: bool,
-    /// The test of the positive list, the negated one of the negative list, as far as they are written.
+    /// The test of the positive list, the negated one of the negative list, as far as they are
+    /// written.
     pub(in crate::policy::compile) tests: Vec<N>,
     /// Where each test was written: its first value, its field. Empty for legacy resources.
     pub(in crate::policy::compile) written: Vec<(Position, Arc<str>)>,
@@ -113,7 +114,8 @@ pub(in crate::policy::compile) fn all_of<N: Node>(mut tests: Vec<N>) -> N {
     N::and(tests)
 }
 
-/// `or` over a list's values; `None` when there are none. A value that does not compile is recorded and left out.
+/// `or` over a list's values; `None` when there are none. A value that does not compile is recorded
+/// and left out.
 pub(in crate::policy::compile) fn one_of<N: Node>(
     compiler: &mut Compiler<'_>,
     values: &[Text],

@@ -1,4 +1,5 @@
-//! The keys of `when`. A new key is one arm here and, for a new fact, one in [`PrincipalKey`] or [`PermissionKey`].
+//! The keys of `when`. A new key is one arm here and, for a new fact, one in [`PrincipalKey`] or
+//! [`PermissionKey`].
 
 use super::claims::claim_path;
 use super::permission::PermissionKey;

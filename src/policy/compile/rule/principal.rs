@@ -104,7 +104,8 @@ pub(in crate::policy::compile) fn header(name: &str, value: &str) -> HeaderMatch
     }
 }
 
-/// The peer's identity, from a pattern written without its scheme; `*` takes any name that a certificate can carry.
+/// The peer's identity, from a pattern written without its scheme; `*` takes any name that a
+/// certificate can carry.
 pub(in crate::policy::compile) fn peer(
     compiler: &mut Compiler<'_>,
     value: &str,
@@ -134,7 +135,8 @@ fn namespace_regex(namespace: &str) -> String {
     regex
 }
 
-/// `ns/sa`, or `sa` in the policy's own namespace; any trust domain, and path segments may stand before `sa/` and at the end.
+/// `ns/sa`, or `sa` in the policy's own namespace; any trust domain, and path segments may stand
+/// before `sa/` and at the end.
 fn service_account_regex(own_namespace: &str, value: &str) -> String {
     let (namespace, account) = value.split_once('/').unwrap_or((own_namespace, value));
     quoted(

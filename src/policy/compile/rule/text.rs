@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use super::super::compiler::Compiler;
 use crate::matcher::{Cidr, StringMatcher};
 
-/// A string pattern: `*` anything but the empty text, `*x` suffix, `x*` prefix, else exact. Nothing else is special.
+/// A string pattern: `*` anything but the empty text, `*x` suffix, `x*` prefix, else exact. Nothing
+/// else is special.
 pub(in crate::policy::compile) fn pattern(value: &str) -> StringMatcher {
     match Pattern::new(value) {
         Pattern::Present => StringMatcher::non_empty(),
@@ -66,7 +67,8 @@ pub(in crate::policy::compile) fn regex(
     Ok(matcher)
 }
 
-/// Writes `text` so that a regex takes it literally, with the very escapes of Go's `regexp.QuoteMeta`: the text is shown to Envoy.
+/// Writes `text` so that a regex takes it literally, with the very escapes of Go's
+/// `regexp.QuoteMeta`: the text is shown to Envoy.
 pub(super) fn quote_into(regex: &mut String, text: &str) {
     for character in text.chars() {
         if r"\.+*?()|[]{}^$".contains(character) {

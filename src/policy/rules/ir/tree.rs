@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use super::super::decision::PolicyId;
 use crate::matcher::{Cidr, PathTemplate, StringMatcher};
 
-/// `envoy.config.rbac.v3.RBAC`: policies under one action. Walked in byte order of the names; the first match is the one reported.
+/// `envoy.config.rbac.v3.RBAC`: policies under one action. Walked in byte order of the names; the
+/// first match is the one reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rbac {
     /// What a match means.
@@ -79,13 +80,15 @@ pub enum Principal {
     Or(Vec<Self>),
     /// Not this.
     Not(Box<Self>),
-    /// The peer's certificate: any URI SAN, else any DNS SAN, else the subject. Without a matcher: any TLS connection.
+    /// The peer's certificate: any URI SAN, else any DNS SAN, else the subject. Without a matcher:
+    /// any TLS connection.
     Authenticated(Option<StringMatcher>),
     /// The TCP peer's address.
     DirectRemoteIp(Cidr),
     /// The address after `x-forwarded-for` or the PROXY protocol.
     RemoteIp(Cidr),
-    /// The connection's remote address (PROXY protocol yes, `x-forwarded-for` no); legacy resources use it.
+    /// The connection's remote address (PROXY protocol yes, `x-forwarded-for` no); legacy resources
+    /// use it.
     SourceIp(Cidr),
     /// A header.
     Header(HeaderMatcher),

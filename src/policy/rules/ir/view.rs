@@ -1,8 +1,8 @@
 //! One view of permissions and principals, for all code that walks them except `eval` and `envoy`.
 //!
 //! Both are trees of the same shape and share most of their tests. A walker takes a [`Node`], asks
-//! for its [`Shape`], and needs one match where it would need one for each of the two types.
-//! `eval` and `envoy` stay apart on purpose: they spell out every variant, as Envoy's protocol does.
+//! for its [`Shape`], and needs one match where it would need one for each of the two types. `eval`
+//! and `envoy` stay apart on purpose: they spell out every variant, as Envoy's protocol does.
 
 use super::tree::{HeaderMatcher, MetadataMatcher, Permission, Policy, Principal};
 use crate::matcher::{Cidr, PathTemplate, StringMatcher};
