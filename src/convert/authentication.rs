@@ -96,7 +96,8 @@ fn ports(writer: &mut Writer<'_>, selectors: &[PortSelector]) -> Vec<Option<u16>
         match selector {
             PortSelector::Number(number) => ports.push(Some(*number)),
             PortSelector::Name(name) => {
-                let message = "a port's name means nothing to portLevelMtls; write the number on which the workload listens";
+                let message = "a port's name means nothing to portLevelMtls; write the number on \
+                    which the workload listens";
                 writer.refuse(name.at(), "spec.targets", message);
             }
         }
@@ -116,7 +117,8 @@ fn older<'a>(
     let age = |policy: &LegacyPolicy| (policy.meta.created.clone(), policy.meta.name.clone());
     if known.meta.created.is_none() || policy.meta.created.is_none() {
         let message = format!(
-            "covers what another covers (at {}), and without creation times neither is the older; keep one",
+            "covers what another covers (at {}), and without creation times neither is the older; \
+             keep one",
             known.meta.at
         );
         writer.refuse(&policy.meta.at, "", message);
@@ -146,7 +148,8 @@ pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
     let tokens = tokens.map(|tokens| &tokens.meta);
     for meta in peers.chain(tokens) {
         let message = format!(
-            "replaces parts of the Policies (the first at {}) where both apply, while converted ones would be added to it; convert the old resources apart",
+            "replaces parts of the Policies (the first at {}) where both apply, while converted \
+             ones would be added to it; convert the old resources apart",
             first.meta.at
         );
         writer.refuse(&meta.at, "", message);
@@ -171,7 +174,8 @@ pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
         if let Some(port) = port {
             place.ports = BTreeSet::from([port]);
             if !policy.origins.is_empty() {
-                let message = "was for single ports, and a RequestAuthentication is for all ports of a workload";
+                let message = "was for single ports, and a RequestAuthentication is for all ports \
+                    of a workload";
                 writer.note(&policy.meta.at, "spec.targets", message);
             }
         }
@@ -202,7 +206,8 @@ fn check<'p>(
         let (own, theirs) = (Demand::new(policy), Demand::new(broad));
         if theirs != Demand::Nothing && own != Demand::Always && own != theirs {
             let message = format!(
-                "lets requests pass without a token for which a broader one (at {}) demands one, and a DENY for all cannot be taken back for some; give the broader one targets",
+                "lets requests pass without a token for which a broader one (at {}) demands one, \
+                 and a DENY for all cannot be taken back for some; give the broader one targets",
                 broad.meta.at
             );
             writer.refuse(&policy.meta.at, "spec.origins", message);
@@ -248,7 +253,8 @@ fn target_peers(writer: &mut Writer<'_>, policies: &Policies<'_>) {
             }
             None if place.ports.is_empty() => {
                 if peers.mode.is_some_and(|known| known != mode) {
-                    let message = "services of the same workloads have different modes; --service NAME:PORT says on which port each is";
+                    let message = "services of the same workloads have different modes; --service \
+                        NAME:PORT says on which port each is";
                     writer.refuse(&policy.meta.at, "spec.peers", message);
                 }
                 peers.mode = Some(mode);
@@ -389,17 +395,21 @@ fn note_triggers(writer: &mut Writer<'_>, policy: &LegacyPolicy) {
     };
     let field = "spec.origins";
     if origins.any(|other| other != first) {
-        let message = "differ in their triggerRules, so that each one's tokens were good on its own paths only; today all are good on every path; give all the same triggerRules";
+        let message = "differ in their triggerRules, so that each one's tokens were good on its \
+            own paths only; today all are good on every path; give all the same triggerRules";
         writer.refuse(&policy.meta.at, field, message);
     } else if !first.is_empty() {
-        let message = "outside of its paths no token was looked at: a bad one passed, and a good one was nobody; today a bad one is refused with 401, and a good one counts for request.auth";
+        let message = "outside of its paths no token was looked at: a bad one passed, and a good \
+            one was nobody; today a bad one is refused with 401, and a good one counts for \
+            request.auth";
         writer.note(&policy.meta.at, field, message);
     }
 }
 
 fn note_peers(writer: &mut Writer<'_>, policy: &LegacyPolicy) {
     if policy.peer_is_optional && mode(policy) != MtlsMode::Disable {
-        let message = "a caller whose certificate did not pass was let in without an identity; today the handshake fails";
+        let message = "a caller whose certificate did not pass was let in without an identity; \
+            today the handshake fails";
         writer.note(&policy.meta.at, "spec.peerIsOptional", message);
     }
 }

@@ -55,7 +55,8 @@ impl<'p> Demand<'p> {
                 .collect(),
         };
         let at = &policy.meta.at;
-        let message = "a missing token was answered with 401, and is with 403 by the DENY policy; a bad one still is with 401, but one for a wrong audience with 403";
+        let message = "a missing token was answered with 401, and is with 403 by the DENY policy; \
+            a bad one still is with 401, but one for a wrong audience with 403";
         writer.note(at, "spec.origins", message);
         let message = "the DENY policy refuses raw TCP connections to the same ports";
         writer.note(at, "spec.origins", message);
@@ -98,7 +99,8 @@ fn operation(writer: &mut Writer<'_>, trigger: &TriggerRule) -> Part {
                     | StringMatch::Suffix(text)
                     | StringMatch::Regex(text)) = written;
                     let message = format!(
-                        "{:?} is no path, start or end of one that today's paths can say; write exact, prefix or suffix, without * and braces",
+                        "{:?} is no path, start or end of one that today's paths can say; write \
+                         exact, prefix or suffix, without * and braces",
                         text.as_str()
                     );
                     writer.refuse(text.at(), "spec.origins", message);

@@ -74,7 +74,9 @@ fn switch<'a>(writer: &mut Writer<'a>) -> Option<&'a RbacConfig> {
         Some(config) if config.mode != RbacMode::Off => {
             if let Some(policy) = resources.authorization_policies.first() {
                 let message = format!(
-                    "replaces all of rbac.istio.io (at {}) for the workloads it selects, while converted policies would be added to it; convert the old resources apart, and say then which of both the workloads are to have",
+                    "replaces all of rbac.istio.io (at {}) for the workloads it selects, while \
+                     converted policies would be added to it; convert the old resources apart, and \
+                     say then which of both the workloads are to have",
                     config.meta.at
                 );
                 writer.refuse(&policy.meta.at, "", message);
@@ -84,7 +86,8 @@ fn switch<'a>(writer: &mut Writer<'a>) -> Option<&'a RbacConfig> {
         off => {
             let roles = resources.service_roles.first().map(|role| &role.meta.at);
             if let Some(at) = off.map(|config| &config.meta.at).or(roles) {
-                let message = "RBAC is off: roles and bindings grant and refuse nothing, and no policy is written for them";
+                let message = "RBAC is off: roles and bindings grant and refuse nothing, and no \
+                    policy is written for them";
                 writer.note(at, "", message);
             }
             writer.settle();
@@ -114,7 +117,8 @@ fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
         draft(writer, namespace, name, false, spec);
     };
     let everywhere = |writer: &mut Writer<'_>| {
-        let message = "also closes gateways and workloads behind no service, which the old control plane left alone: RBAC was for services";
+        let message = "also closes gateways and workloads behind no service, which the old control \
+            plane left alone: RBAC was for services";
         writer.note(at, "spec.mode", message);
         draft(writer, &root, "default-deny", true, nothing());
     };
@@ -180,7 +184,8 @@ fn left_open(
         let adds = other.ports.is_empty() || !other.ports.is_subset(&place.ports);
         if other.labels != place.labels && adds {
             let message = format!(
-                "the workloads behind `{}` may be behind `{}`, too: what is closed for either is closed on all of them",
+                "the workloads behind `{}` may be behind `{}`, too: what is closed for either is \
+                 closed on all of them",
                 place.service, other.service
             );
             writer.note(at, "spec.inclusion.services", message);
@@ -201,7 +206,8 @@ fn services(writer: &mut Writer<'_>, target: &RbacTarget, field: &str) -> Vec<(B
     let mut found = Vec::new();
     for host in &target.services {
         let Some((service, namespace)) = service_of(host) else {
-            let message = "is no service's full name (NAME.NAMESPACE.svc.cluster.local): it covers nothing and is left out";
+            let message = "is no service's full name (NAME.NAMESPACE.svc.cluster.local): it covers \
+                nothing and is left out";
             writer.note(host.at(), format!("spec.{field}.services"), message);
             continue;
         };

@@ -61,7 +61,8 @@ fn slots(
     for constraint in &rule.constraints {
         let name = &*constraint.key;
         if name == "destination.user" && constraint.values.iter().all(|value| &**value != "*") {
-            let message = "selected workloads by their service account, which a selector cannot; write destination.labels that they carry";
+            let message = "selected workloads by their service account, which a selector cannot; \
+                write destination.labels that they carry";
             writer.refuse(constraint.key.at(), field("constraints"), message);
         }
         let met = |value: &Text| takes(value, namespace);
@@ -93,7 +94,8 @@ fn slots(
         for service in &rule.services {
             let is_here = service_of(service).is_some_and(|(_, of)| of == namespace);
             if !is_pattern(service) && !is_here {
-                let message = "is no service of the role's namespace (NAME.NAMESPACE.svc.cluster.local): it grants nothing and is left out";
+                let message = "is no service of the role's namespace \
+                    (NAME.NAMESPACE.svc.cluster.local): it grants nothing and is left out";
                 writer.note(service.at(), field("services"), message);
             }
         }
@@ -147,7 +149,8 @@ fn note_patterns(
             known.join(", ")
         };
         let message = format!(
-            "stands for the services known here that it covered ({known}); --service NAME adds others"
+            "stands for the services known here that it covered ({known}); --service NAME adds \
+             others"
         );
         writer.note(pattern.at(), format!("spec.rules[{index}]"), message);
     }
@@ -175,7 +178,8 @@ fn with_labels(
             for slot in &slots {
                 let known = slot.labels.get(label);
                 if known.is_some_and(|known| **known != **value) {
-                    let message = "is another value than the service's workloads carry: the rule grants nothing there";
+                    let message = "is another value than the service's workloads carry: the rule \
+                        grants nothing there";
                     writer.note(value.at(), &field, message);
                     continue;
                 }

@@ -112,7 +112,8 @@ impl Caller<'_, '_> {
             name.bytes().filter(|byte| *byte == b'/').count() == 4 && !name.starts_with("*/")
         };
         if let Some(name) = names.iter().find(is_exchanged) {
-            let message = "was taken as written; in `principals` its trust domain is exchanged for the mesh's own and its aliases, when it is one of them";
+            let message = "was taken as written; in `principals` its trust domain is exchanged for \
+                the mesh's own and its aliases, when it is one of them";
             self.note(&name.at().clone(), field, message);
         }
     }
@@ -154,7 +155,8 @@ impl Caller<'_, '_> {
     }
 
     fn proxied(&mut self, value: &Text, field: &str) {
-        let message = "behind a load balancer that speaks the PROXY protocol this was the address that it tells; ipBlocks is the balancer's own";
+        let message = "behind a load balancer that speaks the PROXY protocol this was the address \
+            that it tells; ipBlocks is the balancer's own";
         self.note(value.at(), field, message);
     }
 
@@ -180,7 +182,8 @@ impl Caller<'_, '_> {
     }
 
     fn claims_note(&mut self, value: &Text, field: &str) {
-        let message = "a claim that is a list of anything but texts was no claim, and of blanks none either; today the texts in it count, and \"*\" passes over empty ones";
+        let message = "a claim that is a list of anything but texts was no claim, and of blanks \
+            none either; today the texts in it count, and \"*\" passes over empty ones";
         self.note(value.at(), field, message);
     }
 
@@ -215,7 +218,8 @@ impl Caller<'_, '_> {
             }
             "request.auth.principal" => self.request_principal(value, &field)?,
             "request.auth.audiences" => {
-                let message = "was a token's first audience only, and of that the first word; today any of its audiences";
+                let message = "was a token's first audience only, and of that the first word; \
+                    today any of its audiences";
                 self.note(value.at(), &field, message);
                 self.part.when(key, values);
             }
@@ -248,16 +252,20 @@ impl Caller<'_, '_> {
                 return Some(());
             }
             _ => {
-                let message = "is the caller on some of the ports that the role is for and the end user on others; write a role for each";
+                let message = "is the caller on some of the ports that the role is for and the end \
+                    user on others; write a role for each";
                 self.refuse(value.at(), field, message);
                 return Some(());
             }
         }
-        let message = "was compared with ISSUER/SUBJECT as one text, of each the first word; today it is split at its last slash, so a subject with a slash in it is met only by * patterns";
+        let message = "was compared with ISSUER/SUBJECT as one text, of each the first word; today \
+            it is split at its last slash, so a subject with a slash in it is met only by * \
+            patterns";
         self.note(value.at(), field, message);
         let values = self.issuer_and_subject(value);
         if values.is_empty() {
-            let message = "is no ISSUER/SUBJECT of an issuer whose tokens are good: the subject is nobody and is left out";
+            let message = "is no ISSUER/SUBJECT of an issuer whose tokens are good: the subject is \
+                nobody and is left out";
             self.note(value.at(), field, message);
             return None;
         }

@@ -127,13 +127,15 @@ impl<'a> Writer<'a> {
         }
         if place.is_assumed {
             let message = format!(
-                "the workloads behind the service `{name}` are taken to carry the label app={name}; --service {name}=KEY=VALUE says which they carry"
+                "the workloads behind the service `{name}` are taken to carry the label \
+                 app={name}; --service {name}=KEY=VALUE says which they carry"
             );
             self.note(at, "", message);
         }
         if place.ports.is_empty() {
             let message = format!(
-                "all ports of the workloads behind the service `{name}` are covered, where the old resources meant the service's own; --service {name}:PORT says which it is"
+                "all ports of the workloads behind the service `{name}` are covered, where the old \
+                 resources meant the service's own; --service {name}:PORT says which it is"
             );
             self.note(at, "", message);
         }
@@ -148,7 +150,9 @@ impl<'a> Writer<'a> {
     /// resources are for the whole mesh today.
     pub(super) fn refuse_in_root(&mut self, at: &Position, field: &str) {
         let message = format!(
-            "would be written into `{}`, the root namespace, where today it is for the whole mesh (a PeerAuthentication with a selector is ignored there); convert with --mesh-config and a rootNamespace that holds nothing else",
+            "would be written into `{}`, the root namespace, where today it is for the whole mesh \
+             (a PeerAuthentication with a selector is ignored there); convert with --mesh-config \
+             and a rootNamespace that holds nothing else",
             self.mesh.root_namespace
         );
         let problem = Problem::new(at.clone(), field.to_owned(), message);

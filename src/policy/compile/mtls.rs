@@ -59,7 +59,8 @@ impl<'r> Scopes<'r> {
             (true, true) => self.mesh.push(resource),
             (true, false) => {
                 let message = format!(
-                    "PeerAuthentication {}/{} is ignored: in the root namespace a selector selects nothing",
+                    "PeerAuthentication {}/{} is ignored: in the root namespace a selector selects \
+                     nothing",
                     meta.namespace, meta.name
                 );
                 compiler.note(&resource.selector.at, "spec.selector", message);

@@ -134,7 +134,8 @@ pub(super) fn oldest<'r, R>(
         let named = |meta: &Meta| format!("{} {}/{}", meta.kind, meta.namespace, meta.name);
         if winner.created.is_none() || other.created.is_none() {
             let message = format!(
-                "{} and {} (at {}) cover the same, and without creation times neither is the older; keep one",
+                "{} and {} (at {}) cover the same, and without creation times neither is the \
+                 older; keep one",
                 named(other),
                 named(winner),
                 winner.at

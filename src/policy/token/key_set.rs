@@ -31,7 +31,8 @@ impl fmt::Display for KeySetFault {
         match self {
             Self::TooLarge => write!(f, "larger than {MAX_BYTES} bytes"),
             Self::Json => f.write_str(
-                "not a JSON object, or one with a member twice, nested too deep or of too many values",
+                "not a JSON object, or one with a member twice, nested too deep or of too many \
+                 values",
             ),
             Self::NoList => f.write_str("no list `keys`"),
             Self::TooMany => write!(f, "more than {MAX_KEYS} keys"),

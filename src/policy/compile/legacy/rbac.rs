@@ -97,7 +97,8 @@ fn check(compiler: &mut Compiler<'_>, binding: &ServiceRoleBinding, roles: &Hash
     } else if !roles.contains(binding.role.as_str()) {
         let (name, role) = (&binding.meta.name, binding.role.as_str());
         let message = format!(
-            "ServiceRoleBinding {name:?} names the ServiceRole {role:?}, which its namespace does not have, and grants nothing"
+            "ServiceRoleBinding {name:?} names the ServiceRole {role:?}, which its namespace does \
+             not have, and grants nothing"
         );
         compiler.note(binding.role.at(), "spec.roleRef.name", message);
     }

@@ -41,7 +41,8 @@ fn rule_clauses(
     };
     let at = place(Part::Role);
     if rule.services.is_empty() {
-        let message = "name the services the rule is for, or \"*\" for all; Istio read a missing list as none or as all, by version";
+        let message = "name the services the rule is for, or \"*\" for all; Istio read a missing \
+            list as none or as all, by version";
         compiler.refuse(&rule.at, at.list("services"), message);
     }
     let mut clauses = Clauses(Vec::new());

@@ -41,7 +41,8 @@ pub(in super::super) fn compile(
     if compiler.workload.services().is_empty() && first.by_service {
         let meta = first.meta;
         let message = format!(
-            "{} {:?} selects by service, and the workload states no services; state each with its port \
+            "{} {:?} selects by service, and the workload states no services; state each with its \
+             port \
              (Workload::service, --service NAME:PORT)",
             meta.kind, meta.name
         );
@@ -54,7 +55,8 @@ pub(in super::super) fn compile(
     let config = switch::config(compiler, &resources.rbac_configs);
     if let (true, Some(config)) = (replaced.authorization, config) {
         let message = format!(
-            "{} is ignored: an AuthorizationPolicy selects this workload and replaces all of rbac.istio.io",
+            "{} is ignored: an AuthorizationPolicy selects this workload and replaces all of \
+             rbac.istio.io",
             config.meta.kind
         );
         compiler.note(&config.meta.at, "", message);

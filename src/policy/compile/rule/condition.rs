@@ -61,7 +61,8 @@ pub(in crate::policy::compile) fn filter_metadata(key: &str) -> Option<(&str, &s
 
 fn unknown(key: &str) -> String {
     format!(
-        "unknown key {key:?}; known are source.ip, remote.ip, source.namespace, source.principal, source.serviceAccount, \
+        "unknown key {key:?}; known are source.ip, remote.ip, source.namespace, source.principal, \
+         source.serviceAccount, \
          source.trustDomain, request.headers[..], request.auth.principal, request.auth.audiences, request.auth.presenter, \
          request.auth.claims[..], destination.ip, destination.port, connection.sni and experimental.envoy.filters.*[..]"
     )
