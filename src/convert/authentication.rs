@@ -45,7 +45,7 @@ impl<'a> Policies<'a> {
         policies
     }
 
-    /// What is known of the callers of a place; of every service of the namespace without one.
+    /// The known callers of a backend, or of every service of the namespace.
     pub(super) fn callers(&self, namespace: &str, place: Option<&Backend>) -> Callers {
         let mut callers = Callers::default();
         let broad = self.namespaces.get(namespace).copied().or(self.mesh);
@@ -86,7 +86,7 @@ impl<'a> Policies<'a> {
     }
 }
 
-/// Ports of a target; `None` stands for all.
+/// Ports of a target; `None` means all.
 fn ports(writer: &mut Writer<'_>, selectors: &[PortSelector]) -> Vec<Option<u16>> {
     if selectors.is_empty() {
         return vec![None];
@@ -105,7 +105,7 @@ fn ports(writer: &mut Writer<'_>, selectors: &[PortSelector]) -> Vec<Option<u16>
     ports
 }
 
-/// The older of two Policies for one place; without times nobody can say which.
+/// The older of two Policies for one backend; unknown without creation times.
 fn older<'a>(
     writer: &mut Writer<'_>,
     known: Option<&'a LegacyPolicy>,
@@ -137,7 +137,8 @@ fn older<'a>(
     first
 }
 
-/// Policies as PeerAuthentications, RequestAuthentications and a DENY for whoever brings no token.
+/// Writes Policies as PeerAuthentications, RequestAuthentications and a DENY for requests without a
+/// token.
 pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
     let Some(first) = writer.resources.legacy_policies.first() else {
         return;

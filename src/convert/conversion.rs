@@ -15,7 +15,7 @@ pub struct Conversion {
     /// The resources of today.
     pub resources: Vec<Converted>,
     /// Everything that is not quite the same, with its place in the old resources, in their order.
-    /// What concerns one of the new resources stands before it as a comment, too.
+    /// A note about one of the new resources is also printed as a comment before it.
     pub notes: Vec<Problem>,
     /// Comments of documents that became nothing, by file.
     pub comments: BTreeMap<String, Vec<String>>,
@@ -27,8 +27,8 @@ pub struct Conversion {
 ///
 /// # Errors
 /// What has no counterpart that decides alike, each with its place; nothing is written then. Also
-/// resources of today that stand beside those of 2018 and replace them in part: there the converted
-/// ones would not be replaced.
+/// resources of today that replace those of 2018 in part: they would not replace the converted
+/// ones.
 ///
 /// # Example
 ///
@@ -79,7 +79,7 @@ impl Conversion {
         }
     }
 
-    /// Where the resource that stands on a line of the whole came from.
+    /// Where the resource on a line of the output came from.
     fn origin_of(&self, at: &Position) -> Position {
         let mut end = 0;
         let mut resources = self.resources.iter();
@@ -136,7 +136,7 @@ impl fmt::Display for Conversion {
     }
 }
 
-/// Where each document starts, whatever it is.
+/// Where each document starts, of any kind.
 fn starts(resources: &Resources) -> BTreeMap<String, Vec<u32>> {
     fn metas<'r, R: 'r>(
         list: &'r [std::sync::Arc<R>],

@@ -20,7 +20,7 @@ impl<'p> Demand<'p> {
             return Self::Nothing;
         }
         if policy.origins.is_empty() {
-            // Nobody could ever be the end user that is asked for.
+            // No token could ever be accepted.
             return match policy.principal_binding {
                 PrincipalBinding::UseOrigin => Self::Always,
                 PrincipalBinding::UsePeer => Self::Nothing,

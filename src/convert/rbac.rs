@@ -96,7 +96,7 @@ fn switch<'a>(writer: &mut Writer<'a>) -> Option<&'a RbacConfig> {
     }
 }
 
-/// What RBAC closes by being on, and what is left open.
+/// The services that RBAC closes by being on, and those it leaves open.
 fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
     let root = writer.mesh.root_namespace.clone();
     let nothing = || Yaml::Map(Vec::new());
@@ -243,7 +243,7 @@ fn reach(config: &RbacConfig, namespace: &str) -> Option<Reach> {
     }
 }
 
-/// Every service that is known in a namespace: said, or named by some resource.
+/// Every known service of a namespace: stated by the caller, or named by a resource.
 pub(super) fn places(writer: &Writer<'_>, namespace: &str) -> Vec<Backend> {
     let resources = writer.resources;
     let mut names: BTreeSet<&str> = writer.services.names(namespace).collect();
@@ -334,7 +334,7 @@ fn role(
         }
         let several = by_mode.len() > 1;
         for (dry_run, (subjects, bound)) in by_mode {
-            // Nobody is let in; but on trial even that is reported.
+            // No caller is let in; a trial reports even that.
             if subjects.is_empty() && (all_dry || !dry_run) {
                 continue;
             }

@@ -1,6 +1,6 @@
 use super::yaml::Yaml;
 
-/// A caller, or an operation: fields that must all hold, and conditions beside them.
+/// A caller, or an operation: fields that must all hold, and conditions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Part {
     /// Fields of `source` or of `operation`; none: anyone, anything.
@@ -77,7 +77,7 @@ fn groups(parts: &[Part]) -> Vec<Vec<&Part>> {
 
 fn rule(callers: &[&Part], operations: &[&Part]) -> Yaml {
     let entries = |parts: &[&Part], name: &str| {
-        // One that asks for nothing is anyone, whatever stands beside it.
+        // One that asks for nothing matches anyone, whatever the others ask for.
         let asks = parts.iter().all(|part| !part.fields.is_empty());
         let entries = parts.iter().map(|part| {
             let fields = part.fields.iter();

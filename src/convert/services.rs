@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is known of services: which labels their workloads carry, and on which ports they listen.
+/// Describes services: which labels their workloads carry, and on which ports they listen.
 /// The old resources name services, the new ones select by labels.
 ///
-/// A service that nothing is said of is taken to select `app: NAME`, and that is noted.
+/// A service without a description is assumed to select `app: NAME`, and a note says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Services(Vec<Said>);
 
@@ -43,14 +43,14 @@ impl Services {
         self
     }
 
-    /// The names said of a namespace.
+    /// The names stated for a namespace.
     pub(super) fn names(&self, namespace: &str) -> impl Iterator<Item = &str> {
         let said = self.0.iter();
         said.filter(move |said| said.is_in(namespace))
             .map(|said| said.name.as_str())
     }
 
-    /// A service, with what is known of it.
+    /// A service, with its labels and ports.
     pub(super) fn find(&self, name: &str, namespace: &str) -> Backend {
         let said = self.0.iter();
         let said = said.filter(|said| said.name == name && said.is_in(namespace));
@@ -86,7 +86,7 @@ pub(super) struct Backend {
     pub(super) labels: BTreeMap<String, String>,
     /// Empty: not known.
     pub(super) ports: BTreeSet<u16>,
-    /// Nobody said what it selects.
+    /// Its labels are assumed.
     pub(super) is_assumed: bool,
 }
 

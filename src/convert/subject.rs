@@ -3,7 +3,7 @@ use super::text::bracketed;
 use super::writer::Writer;
 use crate::istio::{Position, PrincipalBinding, ServiceRoleBinding, Subject, Text};
 
-/// What is known of the callers of the workloads that a role is for.
+/// The known callers of the workloads that a role is for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Callers {
     /// Every binding that some port of theirs has.
@@ -12,7 +12,7 @@ pub(super) struct Callers {
     pub(super) issuers: Vec<String>,
 }
 
-/// Who a subject is; `None`: nobody.
+/// The callers that a subject matches; `None` for none.
 pub(super) fn caller(
     writer: &mut Writer<'_>,
     binding: &ServiceRoleBinding,
@@ -83,14 +83,14 @@ impl Caller<'_, '_> {
         Some(())
     }
 
-    /// Peers, one of whom it must be; `allUsers` among them is anyone.
+    /// The caller must be one of these peers; `allUsers` is anyone.
     fn peers(&mut self, names: &[Text]) {
         if names.iter().all(|name| &**name != ALL) {
             self.principals(names.iter().map(|name| peer(name)).collect());
         }
     }
 
-    /// Principals, one of whom it must be, besides those before.
+    /// The caller must also be one of these principals.
     fn principals(&mut self, names: Vec<String>) {
         if names.is_empty() {
             return;
@@ -102,7 +102,7 @@ impl Caller<'_, '_> {
         }
     }
 
-    /// Today a trust domain of ours stands for all of ours; here it stood for itself.
+    /// Today one of our trust domains means all of ours; in 2018 it meant itself.
     fn unaliased(&mut self, names: &[Text], field: &str) {
         let mesh = self.writer.mesh;
         if mesh.trust_domain_or(None) == "cluster.local" && mesh.trust_domain_aliases.is_empty() {
@@ -274,7 +274,7 @@ impl Caller<'_, '_> {
         Some(())
     }
 
-    /// Today's patterns for what one text with a star at its end meant; empty: nobody.
+    /// Today's patterns for what one text with a star at its end meant; empty: no caller.
     fn issuer_and_subject(&self, value: &str) -> Vec<String> {
         let issuers = &self.callers.issuers;
         let Some(start) = value

@@ -1,4 +1,4 @@
-//! Texts of the old resources.
+//! Reads texts of the old resources.
 
 /// Whether a pattern of a service or a name (`*`, `x*`, `*x`, else exact) takes a text that is
 /// known already.

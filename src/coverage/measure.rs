@@ -70,7 +70,8 @@ impl Coverage {
         }
     }
 
-    /// Judges a request as [`Engine::judge`] does, and notes what the rules said that it reached.
+    /// Judges a request as [`Engine::judge`] does, and records the answers of the rules that it
+    /// reached.
     pub fn observe(&mut self, request: &Request) {
         self.requests += 1;
         let judgement = self.engine.judge(request);
@@ -108,7 +109,7 @@ impl Coverage {
         self.rules.absorb(other.rules);
     }
 
-    /// What is covered so far.
+    /// The coverage so far.
     #[must_use]
     pub fn report(&self) -> Report {
         Report::new(&self.rules.list, self.requests)
@@ -175,9 +176,9 @@ fn note(rule: &mut SeenRule, asked: &Asked, policy: &Policy, request: &Request) 
     }
 }
 
-/// What the entries of one side of a rule say, of which one is enough.
+/// The answers of the entries on one side of a rule; one matching entry is enough.
 struct Side<'a> {
-    /// Which clause each test of an entry stands for.
+    /// The clause of each test of each entry.
     clauses: &'a [Vec<usize>],
     holds: &'a [Vec<bool>],
     /// How many entries pass.

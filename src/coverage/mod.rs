@@ -1,5 +1,4 @@
-//! Which rules of a workload's policies the judged requests put to the test, and which they left
-//! untouched.
+//! Measures which rules of a workload's policies were exercised by the requests that were judged.
 //!
 //! Use it to find the rule that no test exercises before someone widens it unnoticed: in `cargo
 //! test` through the policy tests of the `testing` room, on recorded traffic with `tower-mesh
@@ -18,9 +17,9 @@
 //! | a rule did not match | it did not match some request that reached it; a rule without clauses matches everything and has no such point |
 //! | a clause was decisive | for some request that reached the rule, its opposite would have turned the rule's answer |
 //!
-//! So a clause is decisive when all others let the answer hang on it: when it alone keeps a request
-//! out, or when it is needed to let one in and no alternative would have done so. A condition in
-//! `when` narrows every `from`; its opposite is taken everywhere at once.
+//! So a clause is decisive when the answer depends on it alone: when nothing else in the rule keeps
+//! a request out, or when no alternative would have let one in. A condition in `when` narrows every
+//! `from`; its opposite is taken everywhere at once.
 //!
 //! The figure is the share of covered points. Without any rule there is no figure, and no threshold
 //! is met: a misspelt label or workload must not pass for full coverage.

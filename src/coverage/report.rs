@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::rules::{Clause, SeenRule};
 
-/// What is covered, file by file: prints for people what is not, serializes for programs.
+/// The coverage of each file. Prints the gaps for people, serializes for programs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
@@ -66,9 +66,9 @@ pub struct RuleCoverage {
 pub struct ClauseCoverage {
     /// The field's path; of a legacy role what the clause asks for.
     pub field: String,
-    /// Where its first value stands; of a legacy role where the role starts.
+    /// Where its first value was written; for a legacy role, where the role starts.
     pub line: u32,
-    /// Where its first value stands.
+    /// Where its first value was written.
     pub column: u32,
     /// Whether some request's answer hung on it.
     pub decisive: bool,
@@ -172,7 +172,7 @@ fn percent(covered: usize, points: usize) -> Option<f64> {
 }
 
 impl fmt::Display for Report {
-    /// A line for each file, below it what is not covered, and the total.
+    /// Prints a line for each file, its gaps below it, and the total.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.files.iter().try_for_each(|file| file.fmt(f))?;
         let Some(percent) = self.percent else {

@@ -104,8 +104,7 @@ pub(super) struct Asked {
     pub(super) sides: [Vec<Vec<usize>>; 2],
 }
 
-/// Lists the rules of a chain, in its order; `None` for what nobody wrote: the entry of an empty
-/// rule list.
+/// Lists the rules of a chain, in its order; `None` for the entry that replaces an empty rule list.
 pub(super) fn list(
     rules: &mut SeenRules,
     origins: &Origins,

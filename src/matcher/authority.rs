@@ -11,7 +11,7 @@ pub fn is_legal(authority: &[u8]) -> bool {
         .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@[]".contains(byte))
 }
 
-/// The `host[:port]` in the authority of an absolute request target: what stands there instead of
+/// The `host[:port]` in the authority of an absolute request target: the text that replaces
 /// the `Host` header. User and password are taken off.
 ///
 /// `None` where Envoy answers 400: the host must be letters, digits, `.` and `-`, or an IPv6

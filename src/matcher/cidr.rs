@@ -9,7 +9,7 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// Parses an address (`10.0.0.1`, `::1`), which stands for itself alone, or a range
+    /// Parses an address (`10.0.0.1`, `::1`), which is a range of one, or a range
     /// (`10.0.0.0/8`).
     ///
     /// # Errors

@@ -85,7 +85,7 @@ pub fn changing() -> impl Iterator<Item = &'static str> {
     OF_ONE_HOP.iter().chain(&INTERNAL).copied()
 }
 
-/// Where a name stands among those of [`changing`].
+/// The position of a name among those of [`changing`].
 #[must_use]
 pub fn changing_rank(name: &str) -> Option<usize> {
     let steers_envoy = || {
@@ -119,8 +119,8 @@ pub fn is_joined(name: &str) -> bool {
     JOINED.binary_search(&name).is_ok()
 }
 
-/// Whether policy never sees a header of this name, in lower case, whoever sends it and over
-/// whatever connection.
+/// Whether policy never sees a header of this name (in lower case), for any caller and any
+/// connection.
 #[must_use]
 pub fn never_comes(name: &str) -> bool {
     matches!(
@@ -169,7 +169,7 @@ fn elements<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> impl Iterator<Item
 enum Added {
     /// Where the header is not there.
     Instead(&'static [u8]),
-    /// Behind what is there.
+    /// Appended to the value that is there.
     Behind(&'static [u8]),
 }
 
@@ -203,8 +203,8 @@ const OF_ONE_HOP: [&str; 9] = [
     "referer",
 ];
 
-/// Headers that steer Envoy, taken off unless the caller is internal, which nobody is to a sidecar.
-/// Sorted.
+/// Headers that steer Envoy. Envoy removes them unless the caller is internal, and no caller of a
+/// sidecar is. Sorted.
 const INTERNAL: [&str; 16] = [
     "x-envoy-expected-rq-timeout-ms",
     "x-envoy-force-trace",

@@ -32,7 +32,7 @@ pub enum PathRefusal {
     NulByte,
     /// It does not start with `/`.
     NotAbsolute,
-    /// The host, in the target or beside it, is none.
+    /// The host, in the target or in `:authority`, is not a legal host.
     Authority,
 }
 
@@ -102,7 +102,7 @@ pub fn normalize(target: &str, how: Normalization) -> Result<Cow<'_, str>, PathR
     Ok(Cow::Owned(normalized))
 }
 
-/// What an absolute request target says beside its path.
+/// The parts of an absolute request target before its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin<'t> {
@@ -262,7 +262,7 @@ fn merge(mut path: Vec<u8>) -> Vec<u8> {
     path
 }
 
-/// The byte that two hex digits at the start of the text stand for.
+/// The byte that two hex digits at the start of the text encode.
 fn escaped(text: &[u8]) -> Option<u8> {
     let [high, low, ..] = text else { return None };
     let digit = |byte: u8| {

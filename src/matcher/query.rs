@@ -16,7 +16,7 @@ pub fn is_name(key: &[u8], name: &str) -> bool {
     key == name.as_bytes() || (key.contains(&b'%') && *percent_decode(key) == *name.as_bytes())
 }
 
-/// `%XX` as the byte it stands for; a `%` without two digits stays.
+/// Decodes `%XX` to its byte; a `%` without two digits stays.
 #[must_use]
 pub fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'%') {
@@ -46,7 +46,7 @@ pub fn without(target: &str, is_dropped: impl Fn(&[u8], &[u8]) -> bool) -> Optio
     Some(kept)
 }
 
-/// Whether a parameter may hold a bearer token, wherever nobody said which ones do (security rule
+/// Whether a parameter may hold a bearer token, where no rule names the parameters (security rule
 /// J-25): by the name that RFC 6750 §2.3 gives it, or by its value, which has the form of a JWS
 /// (RFC 7515 §7.1).
 ///

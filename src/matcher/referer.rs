@@ -22,7 +22,7 @@ fn is_scheme(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
-/// A `:` may not stand in the first segment (RFC 3986 §4.2).
+/// The first segment may not contain a `:` (RFC 3986 §4.2).
 fn is_relative(text: &str) -> bool {
     let first = text.split('/').next().unwrap_or_default();
     let is_taken =

@@ -182,7 +182,7 @@ impl Glob {
     }
 }
 
-/// Whether a literal stands somewhere in the text.
+/// Whether the text contains a literal.
 pub(crate) fn contains(text: &[u8], literal: &[u8]) -> bool {
     after_first(text, literal).is_some()
 }

@@ -1,5 +1,5 @@
-//! The policy engine: Istio's resources in, Envoy's decisions out. Pure: no HTTP, no runtime, no
-//! clock.
+//! The policy engine reads Istio's resources and makes Envoy's decisions. It needs no HTTP library,
+//! no runtime and no clock.
 //!
 //! An [`Engine`] is compiled once for one [`Workload`](crate::Workload), from the same resources
 //! that a cluster holds: AuthorizationPolicy, RequestAuthentication, PeerAuthentication, and the
@@ -9,19 +9,19 @@
 //!   decide; AUDIT and dry runs leave [`Marks`]. [`decide_tcp`](Engine::decide_tcp) asks the same
 //!   of a raw connection.
 //! - [`custom`](Engine::custom): which external providers must be asked first?
-//! - [`explain`](Engine::explain): why? Every rule, and of each that does not match the first
-//!   clause that failed and what it saw.
+//! - [`explain`](Engine::explain): why? It lists every rule, and for each
+//!   that does not match, the first clause that failed and what that clause saw.
 //! - [`authentication`](Engine::authentication) and [`mtls`](Engine::mtls): which tokens are good,
 //!   which connections are accepted?
 //!
-//! Whatever can answer [`Attributes`] can be judged. [`Request`] does so in words, for tests and
-//! tools, and [`judge`](Engine::judge) puts it through all that a server does: it normalizes the
-//! path, demands a legacy Policy's token, asks the rules, and names the status.
+//! The engine judges any type that implements [`Attributes`]. [`Request`] is one for tests and
+//! tools, and [`judge`](Engine::judge) treats it as a server would: it normalizes the path, demands
+//! a legacy Policy's token, asks the rules, and names the status.
 //!
 //! Resources compile to rules ([`ir`]) shaped like Envoy's own, which [`envoy`] prints as its
-//! configuration. [`eval`] walks them and is the reference. What runs is an index over them: it
-//! visits the rules that could match, so that the cost of a decision does not grow with the number
-//! of policies that cannot, and allows without allocating.
+//! configuration. [`eval`] walks them one by one and is the reference. The engine runs an index
+//! over them that visits only rules that could match, so policies that cannot match cost a decision
+//! nothing, and allowing a request allocates nothing.
 //!
 //! # Example
 //!
@@ -73,8 +73,8 @@
 //!   granted more than was written.
 //! - A ServiceRole's rule names its services, or `"*"`; an empty list meant none in Istio 1.1 and
 //!   all since 1.3.
-//! - `mtls.allowTls` is refused: it meant different things by version. `mode: PERMISSIVE` says what
-//!   is probably meant.
+//! - `mtls.allowTls` is refused: it meant different things by version. Write `mode: PERMISSIVE`,
+//!   which is probably what was meant.
 //! - The property `source.principal: "*"` is any peer identity, as in Istio 1.1; from 1.3 on it was
 //!   anyone, even in plaintext.
 //! - Trust domain aliases count in the resources of 2018, too, as they do since Istio 1.4.

@@ -42,7 +42,7 @@ pub(super) fn chains(
     Some(both)
 }
 
-/// What is missing or too much, as far as it would change the meaning.
+/// Refuses a policy that lacks something, or has too much, where that would change its meaning.
 fn check(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy) {
     let refuses = matches!(policy.action, Action::Deny | Action::Custom);
     if policy.rules.is_empty() && refuses {

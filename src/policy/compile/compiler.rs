@@ -8,10 +8,10 @@ use crate::istio::{MeshConfig, Meta, Position, Problem};
 use crate::matcher::StringMatcher;
 use crate::policy::Origins;
 
-/// What every stage needs: whom the resources are compiled for, and where to put what is wrong.
+/// The state that all stages share: the workload, the mesh, and the mistakes found so far.
 ///
 /// A stage that meets a mistake records it and goes on, so that all of them are reported at once;
-/// whatever it returned is then never used.
+/// its result is then never used.
 pub(super) struct Compiler<'a> {
     pub(super) mesh: &'a MeshConfig,
     pub(super) workload: &'a Workload,
@@ -84,7 +84,7 @@ impl<'a> Compiler<'a> {
 pub(super) struct FieldPlace<'a> {
     /// The resource; its namespace completes short service accounts.
     pub(super) meta: &'a Meta,
-    /// The rule or subject it stands in.
+    /// The rule or subject that holds it.
     pub(super) rule: usize,
     /// Which part of it.
     pub(super) part: Part,

@@ -1,9 +1,9 @@
-//! From resources as written to a [`Program`](super::Program): which of them apply to one workload,
-//! and what they mean in Envoy's terms.
+//! Compiles resources to a [`Program`](super::Program): selects those that apply to one workload
+//! and translates them to Envoy's terms.
 //!
-//! The shape of what comes out is the one that Istio's control plane sends to a sidecar: per rule
-//! one RBAC policy, `and` over fields, `or` over values, `not(or)` over negative lists, named
-//! `ns[..]-policy[..]-rule[..]`. So it can be printed, compared and given to an Envoy.
+//! The result has the shape that Istio's control plane sends to a sidecar: one RBAC policy per
+//! rule, `and` over fields, `or` over values, `not(or)` over negative lists, named
+//! `ns[..]-policy[..]-rule[..]`. So the program can be printed, compared and given to an Envoy.
 //!
 //! ```text
 //! pipeline         everything, in order

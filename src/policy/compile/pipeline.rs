@@ -6,7 +6,7 @@ use crate::identity::Workload;
 use crate::istio::{MeshConfig, Problem, Problems, Resources};
 use crate::policy::{Authentication, PerPort, Program};
 
-/// What the resources mean for one workload, whole or not at all.
+/// Compiles the resources for one workload, completely or not at all.
 ///
 /// Rules that name our trust domain mean the one that `mesh` writes, else the one that the workload
 /// states ([`Workload::trust_domain`]), else `cluster.local`; [`Program::assumes_trust_domain`]
@@ -63,7 +63,8 @@ pub fn compile(
     }
 }
 
-/// Sorted by place, each once: what is compiled for several ports is found several times.
+/// Sorts by place and removes duplicates: a resource compiled for several ports reports a mistake
+/// several times.
 fn distinct(mut found: Vec<Problem>) -> Vec<Problem> {
     let key = |problem: &Problem| {
         (

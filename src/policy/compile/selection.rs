@@ -65,7 +65,7 @@ pub(super) fn select<'r, R: Selecting>(
     selected
 }
 
-/// Whether a resource stands in the workload's namespace or in the root namespace.
+/// Whether a resource is in the workload's namespace or in the root namespace.
 fn is_candidate(compiler: &Compiler<'_>, meta: &Meta) -> bool {
     meta.namespace == compiler.workload.namespace()
         || meta.namespace == compiler.mesh.root_namespace
@@ -120,7 +120,7 @@ pub(super) fn age(meta: &Meta) -> (&str, &str) {
 }
 
 /// The oldest of the resources that compete for one place; the others are noted. Without creation
-/// times nobody can say which it is.
+/// times none is known to be the oldest.
 pub(super) fn oldest<'r, R>(
     compiler: &mut Compiler<'_>,
     mut resources: Vec<&'r R>,

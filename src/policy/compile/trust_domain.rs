@@ -20,7 +20,7 @@ impl<'m> Domains<'m> {
         }
     }
 
-    /// The values that a written principal stands for: its trust domain is exchanged for our own
+    /// The values that a written principal means: its trust domain is exchanged for our own
     /// and each of its aliases, when it is one of them.
     ///
     /// Istio treats only texts of five parts (`td/ns/N/sa/S`) so, and takes a written
@@ -47,7 +47,7 @@ impl<'m> Domains<'m> {
         values
     }
 
-    /// The trust domains that a written one stands for: all of ours, when it is one of them.
+    /// The trust domains that a written one means: all of ours, when it is one of them.
     pub(super) fn trust_domains<'v>(self, value: &'v str) -> Vec<&'v str>
     where
         'm: 'v,

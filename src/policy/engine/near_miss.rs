@@ -92,7 +92,7 @@ impl Miss {
 
 /// How many letters two words differ by; one at least.
 fn slip(wanted: &str, found: &str) -> usize {
-    // The distance costs the square of what is compared.
+    // Computing the distance takes time quadratic in the length.
     if wanted.len().max(found.len()) > LONG {
         return LONG;
     }
@@ -103,5 +103,5 @@ fn slip(wanted: &str, found: &str) -> usize {
 const LONG: usize = 64;
 /// More are no help.
 const MOST: usize = 10;
-/// Behind whatever a label or a namespace keeps away.
+/// Sorts after every policy that a label or a namespace keeps away.
 const FAR: usize = usize::MAX;

@@ -242,7 +242,7 @@ impl Request {
         }
     }
 
-    /// The same request of nobody.
+    /// The same request without a token.
     pub(super) fn without_claims(mut self) -> Self {
         self.claims = None;
         self

@@ -36,8 +36,8 @@ pub struct FailedClause {
     /// Issuer and subject of the token, for a request principal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saw_as: Option<String>,
-    /// Where the list stands whose clause this is; `None` in legacy resources and in rules of no
-    /// known text.
+    /// Where this clause's list was written; `None` in legacy resources and in rules without a
+    /// known source.
     #[serde(skip)]
     pub at: Option<Position>,
 }

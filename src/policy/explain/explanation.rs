@@ -10,7 +10,7 @@ use crate::policy::{Attributes, Chain, Decision, Origins, PolicyId, eval};
 
 /// Why the engine decides as it does: prints for people, serializes for programs.
 ///
-/// It repeats what the request said (paths, headers, claims): show it to operators, not to callers.
+/// It repeats parts of the request (paths, headers, claims): show it to operators, not to callers.
 ///
 /// # Example
 /// ```
@@ -45,7 +45,7 @@ pub struct Explanation {
     pub rules: Vec<RuleReport>,
 }
 
-/// What one rule said.
+/// The answer of one rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RuleReport {

@@ -5,8 +5,8 @@ use crate::policy::ir::Policy;
 use crate::policy::ir::view::{Node, Shape};
 use crate::policy::{Attributes, RuleOrigin, eval};
 
-/// Of each alternative on the side that fails (what is done first, then by whom), the first clause
-/// that does not hold.
+/// For each alternative on the side that fails (permissions are tried before principals), the first
+/// clause that does not hold.
 pub(super) fn failed(
     policy: &Policy,
     origin: Option<&RuleOrigin>,

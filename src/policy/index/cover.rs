@@ -1,5 +1,5 @@
-//! What a rule cannot do without: in each dimension, texts of which a request must have one for the
-//! rule to match.
+//! The covers of a rule: lists of texts, one list per dimension; a request that matches the rule
+//! has a text of each list.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ pub(super) struct Cover<'a> {
     pub(super) keys: Vec<Key<'a>>,
 }
 
-/// A text and how it stands to the request's.
+/// A text, and how the request's text must relate to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key<'a> {
     pub(super) kind: KeyKind,
@@ -167,7 +167,8 @@ fn any<'a>(alternatives: impl Iterator<Item = Option<Vec<Cover<'a>>>>) -> Option
     })
 }
 
-/// The texts of which one must be there for a test to hold; `None` when there is no such list.
+/// The texts that make a test hold: the request must have one of them. `None` when there is no such
+/// list.
 fn text_keys<'a>(dimension: &Dimension, matcher: &'a StringMatcher) -> Option<Vec<Key<'a>>> {
     let folds = *dimension == Dimension::Authority;
     if matcher.ignore_case && !folds {

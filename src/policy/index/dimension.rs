@@ -23,7 +23,7 @@ pub(super) enum Dimension {
     UrlPath,
 }
 
-/// How a posted text stands to the request's.
+/// How a posted text relates to the request's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum KeyKind {
     Exact,

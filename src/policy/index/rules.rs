@@ -244,7 +244,7 @@ fn at_index<T>(list: &[T], index: u32) -> Option<&T> {
     list.get(index as usize)
 }
 
-/// A place in one of the arrays; four billion nodes do not fit into memory anyway.
+/// A position in one of the arrays; four billion nodes do not fit into memory anyway.
 pub(super) fn position(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }

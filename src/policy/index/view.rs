@@ -1,7 +1,7 @@
 use crate::identity::PeerCertificate;
 use crate::policy::{Attributes, eval};
 
-/// A request with the answers every rule asks for at hand.
+/// A request whose answers are read once, because most rules ask for them.
 pub(in crate::policy) struct View<'a> {
     pub(super) request: &'a dyn Attributes,
     pub(super) method: Option<&'a [u8]>,

@@ -9,7 +9,7 @@ use crate::istio::Action;
 pub struct PolicyId(Arc<str>);
 
 impl PolicyId {
-    /// A rule's name as it stands.
+    /// Takes a rule's name unchanged.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
@@ -83,7 +83,7 @@ impl Decision {
     }
 }
 
-/// What was seen beside the decision: audit matches and dry runs.
+/// The outcome of rules that do not decide: audit matches and dry runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Marks {

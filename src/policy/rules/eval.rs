@@ -1,7 +1,7 @@
-//! The reference: walks the rules as they stand, one by one, exactly as Envoy describes them.
+//! The reference implementation: walks the rules one by one, exactly as Envoy describes them.
 //!
-//! Plain and slow on purpose. What runs is the index that [`Engine`](crate::policy::Engine) builds;
-//! a property test holds the two equal.
+//! It is plain and slow on purpose. [`Engine`](crate::policy::Engine) runs an index instead; a
+//! property test checks that both give the same answers.
 
 use super::attributes::Attributes;
 use super::decision::PolicyId;

@@ -19,7 +19,7 @@ pub(in crate::policy) fn matches(matcher: &MetadataMatcher, request: &dyn Attrib
     found != matcher.invert
 }
 
-/// What stands at the matcher's path.
+/// The value at the matcher's path.
 pub(in crate::policy) fn fact<'a>(
     matcher: &MetadataMatcher,
     request: &'a dyn Attributes,
@@ -40,7 +40,7 @@ pub(in crate::policy) fn fact<'a>(
 
 /// A piece of metadata.
 pub(in crate::policy) enum Fact<'a> {
-    /// A JSON value as it stands.
+    /// A JSON value, unchanged.
     Json(&'a Value),
     /// A whole JSON object.
     Object,

@@ -7,7 +7,7 @@ use crate::istio::Position;
 /// Where each rule of a [`Program`](crate::policy::Program) was written, by the name under which it
 /// is reported.
 ///
-/// What nobody wrote has no origin: the rule that stands for an empty rule list.
+/// A rule that no resource contains has no origin: the one that replaces an empty rule list.
 pub type Origins = BTreeMap<PolicyId, RuleOrigin>;
 
 /// Where one rule was written.
@@ -26,7 +26,7 @@ pub struct RuleOrigin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClauseOrigin {
-    /// Where its first value stands.
+    /// Where its first value was written.
     pub at: Position,
     /// The field's path (`spec.rules[0].to[0].operation.paths`). A condition in `when` occurs once
     /// for each entry that it narrows.

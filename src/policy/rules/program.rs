@@ -129,7 +129,7 @@ impl Chain {
 pub struct RuleSets {
     /// What counts; `None`: nothing is enforced.
     pub enforced: Option<Rbac>,
-    /// What is only reported (dry run).
+    /// Rules that are only reported (dry run).
     pub shadow: Option<Rbac>,
 }
 

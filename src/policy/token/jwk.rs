@@ -31,7 +31,7 @@ pub(crate) enum PublicKey {
 /// Why a JWK is left out of its set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfit {
-    /// A private key where only public ones belong: whoever published it should know.
+    /// A private key where only public keys belong; its publisher should be informed.
     Private,
     /// Symmetric, of another use, of an unknown kind, weak or malformed.
     Other,

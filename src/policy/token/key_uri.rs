@@ -28,7 +28,7 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         || host.parse::<Ipv6Addr>().is_ok_and(|v6| v6.is_loopback())
 }
 
-/// Rule J-47: keys are fetched over https only, unless told otherwise.
+/// Rule J-47: keys are fetched over https only, unless an option allows more.
 ///
 /// # Errors
 /// What is wrong with the URI.

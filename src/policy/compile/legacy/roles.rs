@@ -16,7 +16,7 @@ pub(super) fn permissions(
 ) -> Vec<Vec<Clause<Permission>>> {
     let mut fitting = Vec::new();
     for (index, rule) in role.rules.iter().enumerate() {
-        // Compiled also where it does not fit, so that a mistake is reported wherever it stands.
+        // Compiled also where it does not fit, so that a mistake is reported in any case.
         let (clauses, constraints_fit) = rule_clauses(compiler, service, &role.meta, index, rule);
         let named = |host: &Text| Pattern::new(host).matches(&service.host);
         if constraints_fit && rule.services.iter().any(named) {

@@ -16,7 +16,7 @@ pub(super) struct Callers {
     pub(super) binding: PrincipalBinding,
 }
 
-/// The clauses of a subject; all must hold. An empty subject is nobody.
+/// The clauses of a subject; all must hold. An empty subject matches no caller.
 pub(super) fn clauses(
     compiler: &mut Compiler<'_>,
     callers: Callers,
@@ -116,7 +116,7 @@ fn fields(subject: &Subject) -> [Field<'_>; 5] {
     ]
 }
 
-/// What is asked about the caller.
+/// The fact about the caller that is tested.
 enum Key<'k> {
     /// A string claim of the token: audience, presenter.
     Auth(&'k str),
@@ -241,7 +241,7 @@ impl Callers {
         Ok(())
     }
 
-    /// The peer's identity; nobody has one where the effective Policy turns mutual TLS off.
+    /// The peer's identity; no peer has one where the effective Policy turns mutual TLS off.
     fn peer(self, compiler: &mut Compiler<'_>, value: &str) -> Result<Principal, String> {
         let matcher = peer(compiler, value)?;
         Ok(self.identified(authenticated(matcher)))

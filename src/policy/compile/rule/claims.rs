@@ -43,7 +43,7 @@ pub(super) fn claim_path(brackets: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// A single alternative stands alone, as Istio prints it.
+/// A single alternative is not wrapped, as Istio prints it.
 pub(super) fn one_or_several<T>(mut nodes: Vec<T>, or: impl FnOnce(Vec<T>) -> T) -> Option<T> {
     match nodes.len() {
         0 | 1 => nodes.pop(),
@@ -51,7 +51,7 @@ pub(super) fn one_or_several<T>(mut nodes: Vec<T>, or: impl FnOnce(Vec<T>) -> T)
     }
 }
 
-/// The tests of `iss` and of `sub` that a request principal stands for.
+/// The tests of `iss` and of `sub` that a request principal is cut into.
 pub(crate) fn issuer_and_subject(value: &str) -> (StringMatcher, StringMatcher) {
     use StringMatcher as Is;
     match (Pattern::new(value), value.rsplit_once('/')) {

@@ -67,7 +67,7 @@ pub(in crate::policy::compile) struct Clause<N> {
 
 /// What a clause asks for.
 pub(super) trait Key {
-    /// Where its tests stand.
+    /// Where its tests were written.
     type Node: Node;
 
     /// Whether raw TCP knows nothing of it.

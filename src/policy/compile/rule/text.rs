@@ -1,4 +1,4 @@
-//! Values as Istio writes them.
+//! Parses values as Istio writes them.
 
 use std::fmt::Write as _;
 
@@ -78,7 +78,7 @@ pub(super) fn quote_into(regex: &mut String, text: &str) {
     }
 }
 
-/// A template in which `{}` stands for the next of `parts`, quoted.
+/// Puts the quoted `parts` between the pieces of a template.
 pub(super) fn quoted<const N: usize>(template: [&str; N], parts: &[&str]) -> String {
     let mut regex = String::with_capacity(64);
     let mut parts = parts.iter();

@@ -29,7 +29,7 @@ pub enum RbacAction {
 pub struct Policy {
     /// What may be done; ORed, at least one.
     pub permissions: Vec<Permission>,
-    /// By whom; ORed, at least one.
+    /// Who may do it; ORed, at least one.
     pub principals: Vec<Principal>,
 }
 
@@ -68,7 +68,7 @@ pub enum Permission {
     Metadata(Box<MetadataMatcher>),
 }
 
-/// By whom it may be done.
+/// Who may do it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Principal {
