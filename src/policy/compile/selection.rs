@@ -9,36 +9,19 @@ use crate::istio::{
 
 /// A resource that selects workloads.
 pub(super) trait Selecting {
-    fn meta(&self) -> &Meta;
-    fn selector(&self) -> &Selector;
-    fn target_refs(&self) -> &[TargetRef];
+    /// Its name, its selector, and what it is attached to.
+    fn parts(&self) -> (&Meta, &Selector, &[TargetRef]);
 }
 
 impl Selecting for AuthorizationPolicy {
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    fn selector(&self) -> &Selector {
-        &self.selector
-    }
-
-    fn target_refs(&self) -> &[TargetRef] {
-        &self.target_refs
+    fn parts(&self) -> (&Meta, &Selector, &[TargetRef]) {
+        (&self.meta, &self.selector, &self.target_refs)
     }
 }
 
 impl Selecting for RequestAuthentication {
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    fn selector(&self) -> &Selector {
-        &self.selector
-    }
-
-    fn target_refs(&self) -> &[TargetRef] {
-        &self.target_refs
+    fn parts(&self) -> (&Meta, &Selector, &[TargetRef]) {
+        (&self.meta, &self.selector, &self.target_refs)
     }
 }
 
@@ -51,7 +34,7 @@ pub(super) fn select<'r, R: Selecting>(
     let mut names = HashSet::new();
     let mut selected = Vec::new();
     for resource in resources {
-        let meta = resource.meta();
+        let (meta, ..) = resource.parts();
         if !is_candidate(compiler, meta) {
             continue;
         }
@@ -72,9 +55,9 @@ fn is_candidate(compiler: &Compiler<'_>, meta: &Meta) -> bool {
 }
 
 fn touches<R: Selecting>(compiler: &mut Compiler<'_>, resource: &R) -> bool {
-    let (meta, workload) = (resource.meta(), compiler.workload);
-    let [first, ..] = resource.target_refs() else {
-        return has_labels(workload, resource.selector());
+    let (workload, (meta, selector, target_refs)) = (compiler.workload, resource.parts());
+    let [first, ..] = target_refs else {
+        return has_labels(workload, selector);
     };
     let gateway = workload.labels().get(GATEWAY_LABEL);
     let is_ours = |target: &TargetRef| {
@@ -82,7 +65,7 @@ fn touches<R: Selecting>(compiler: &mut Compiler<'_>, resource: &R) -> bool {
             && Some(&target.name) == gateway
             && meta.namespace == workload.namespace()
     };
-    let ours = resource.target_refs().iter().any(is_ours);
+    let ours = target_refs.iter().any(is_ours);
     if !ours {
         let message = format!(
             "{} {}/{} is not for this workload: targetRefs attach to gateways; use a selector",

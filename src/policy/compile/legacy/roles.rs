@@ -1,5 +1,5 @@
 use super::super::compiler::{Compiler, FieldPlace, Part};
-use super::super::rule::clause::{Clause, Node, one_of};
+use super::super::rule::clause::{Clause, Node, not_name, one_of};
 use super::super::rule::condition::filter_metadata;
 use super::super::rule::principal::header;
 use super::super::rule::text::{Pattern, bracketed, cidr, pattern, port, regex};
@@ -46,37 +46,16 @@ fn rule_clauses(
         compiler.refuse(&rule.at, at.list("services"), message);
     }
     let mut clauses = Clauses(Vec::new());
-    clauses.headers(compiler, ":authority", &rule.hosts, at.list("hosts"), false);
-    clauses.headers(
-        compiler,
-        ":authority",
-        &rule.not_hosts,
-        at.list("notHosts"),
-        true,
-    );
-    clauses.headers(
-        compiler,
-        ":method",
-        &rule.methods,
-        at.list("methods"),
-        false,
-    );
-    clauses.headers(
-        compiler,
-        ":method",
-        &rule.not_methods,
-        at.list("notMethods"),
-        true,
-    );
-    // The raw target with its query: these resources knew no other path.
-    clauses.headers(compiler, ":path", &rule.paths, at.list("paths"), false);
-    clauses.headers(
-        compiler,
-        ":path",
-        &rule.not_paths,
-        at.list("notPaths"),
-        true,
-    );
+    for (header, list, values, not_values) in [
+        (":authority", "hosts", &rule.hosts, &rule.not_hosts),
+        (":method", "methods", &rule.methods, &rule.not_methods),
+        // The raw target with its query: these resources knew no other path.
+        (":path", "paths", &rule.paths, &rule.not_paths),
+    ] {
+        let not_list = not_name(list, not_values);
+        clauses.headers(compiler, header, values, at.list(list), false);
+        clauses.headers(compiler, header, not_values, at.list(&not_list), true);
+    }
     clauses.ports(&rule.ports, false);
     clauses.ports(&rule.not_ports, true);
 
@@ -154,14 +133,7 @@ struct Clauses(Vec<Clause<Permission>>);
 
 impl Clauses {
     fn push(&mut self, http_only: bool, test: Option<Permission>, negated: bool) {
-        let test = test.map(|test| if negated { Permission::not(test) } else { test });
-        if let Some(test) = test {
-            self.0.push(Clause {
-                http_only,
-                tests: vec![test],
-                written: Vec::new(),
-            });
-        }
+        self.0.extend(Clause::legacy(http_only, test, negated));
     }
 
     fn headers(

@@ -1,5 +1,5 @@
 use super::super::compiler::{Compiler, FieldPlace, Part};
-use super::super::rule::clause::{Clause, Node, one_of};
+use super::super::rule::clause::{Clause, Node, not_name, one_of};
 use super::super::rule::principal::{authenticated, header, peer};
 use super::super::rule::text::{bracketed, cidr, regex};
 use super::roles::loose_pattern;
@@ -40,9 +40,28 @@ pub(super) fn clauses(
     };
     let user = subject.user.as_slice();
     clauses.add(compiler, &Key::User, user, single.list("user"), false);
-    for (key, list, values, not_list, not_values) in fields(subject) {
+    // In Istio's order.
+    let fields: [(Key<'_>, &str, &[_], &[_]); 5] = [
+        (Key::Name, "names", &subject.names, &subject.not_names),
+        (Key::Claim("groups"), "group", subject.group.as_slice(), &[]),
+        (
+            Key::Claim("groups"),
+            "groups",
+            &subject.groups,
+            &subject.not_groups,
+        ),
+        (
+            Key::Namespace,
+            "namespaces",
+            &subject.namespaces,
+            &subject.not_namespaces,
+        ),
+        (Key::Ip, "ips", &subject.ips, &subject.not_ips),
+    ];
+    for (key, list, values, not_values) in fields {
+        let not_list = not_name(list, not_values);
         clauses.add(compiler, &key, values, place.list(list), false);
-        clauses.add(compiler, &key, not_values, place.list(not_list), true);
+        clauses.add(compiler, &key, not_values, place.list(&not_list), true);
     }
     for (name, value) in &subject.properties {
         let list = format!("properties[{name}]");
@@ -63,57 +82,9 @@ pub(super) fn clauses(
     }
     let mut clauses = clauses.clauses;
     if clauses.is_empty() {
-        clauses.push(Clause {
-            http_only: false,
-            tests: vec![Principal::never()],
-            written: Vec::new(),
-        });
+        clauses.extend(Clause::legacy(false, Some(Principal::never()), false));
     }
     clauses
-}
-
-/// A key with its positive and its negative list, each with its name.
-type Field<'a> = (
-    Key<'static>,
-    &'static str,
-    &'a [Text],
-    &'static str,
-    &'a [Text],
-);
-
-/// In Istio's order.
-fn fields(subject: &Subject) -> [Field<'_>; 5] {
-    [
-        (
-            Key::Name,
-            "names",
-            &subject.names,
-            "notNames",
-            &subject.not_names,
-        ),
-        (
-            Key::Claim("groups"),
-            "group",
-            subject.group.as_slice(),
-            "",
-            &[],
-        ),
-        (
-            Key::Claim("groups"),
-            "groups",
-            &subject.groups,
-            "notGroups",
-            &subject.not_groups,
-        ),
-        (
-            Key::Namespace,
-            "namespaces",
-            &subject.namespaces,
-            "notNamespaces",
-            &subject.not_namespaces,
-        ),
-        (Key::Ip, "ips", &subject.ips, "notIps", &subject.not_ips),
-    ]
 }
 
 /// The fact about the caller that is tested.
@@ -179,14 +150,8 @@ impl Clauses {
         let test = one_of(compiler, values, place, |compiler, value, nodes| {
             callers.test(compiler, key, value, nodes)
         });
-        let test = test.map(|test| if negated { Principal::not(test) } else { test });
-        if let Some(test) = test {
-            self.clauses.push(Clause {
-                http_only: key.is_http_only(),
-                tests: vec![test],
-                written: Vec::new(),
-            });
-        }
+        let clause = Clause::legacy(key.is_http_only(), test, negated);
+        self.clauses.extend(clause);
     }
 }
 

@@ -17,41 +17,29 @@ pub(in crate::policy::compile) trait Node: Clone {
     }
 }
 
-impl Node for Permission {
-    fn any() -> Self {
-        Self::Any
-    }
+macro_rules! node {
+    ($($tree:ty),*) => {$(
+        impl Node for $tree {
+            fn any() -> Self {
+                Self::Any
+            }
 
-    fn and(nodes: Vec<Self>) -> Self {
-        Self::And(nodes)
-    }
+            fn and(nodes: Vec<Self>) -> Self {
+                Self::And(nodes)
+            }
 
-    fn or(nodes: Vec<Self>) -> Self {
-        Self::Or(nodes)
-    }
+            fn or(nodes: Vec<Self>) -> Self {
+                Self::Or(nodes)
+            }
 
-    fn not(node: Self) -> Self {
-        Self::Not(Box::new(node))
-    }
+            fn not(node: Self) -> Self {
+                Self::Not(Box::new(node))
+            }
+        }
+    )*};
 }
 
-impl Node for Principal {
-    fn any() -> Self {
-        Self::Any
-    }
-
-    fn and(nodes: Vec<Self>) -> Self {
-        Self::And(nodes)
-    }
-
-    fn or(nodes: Vec<Self>) -> Self {
-        Self::Or(nodes)
-    }
-
-    fn not(node: Self) -> Self {
-        Self::Not(Box::new(node))
-    }
-}
+node!(Permission, Principal);
 
 /// One field or condition of a rule: tests that must all hold.
 #[derive(Clone)]
@@ -63,6 +51,33 @@ pub(in crate::policy::compile) struct Clause<N> {
     pub(in crate::policy::compile) tests: Vec<N>,
     /// Where each test was written: its first value, its field. Empty for legacy resources.
     pub(in crate::policy::compile) written: Vec<(Position, Arc<str>)>,
+}
+
+impl<N: Node> Clause<N> {
+    /// The clause of one list of a legacy resource; `None` where the list is empty.
+    pub(in crate::policy::compile) fn legacy(
+        http_only: bool,
+        test: Option<N>,
+        negated: bool,
+    ) -> Option<Self> {
+        let test = test?;
+        Some(Self {
+            http_only,
+            tests: vec![if negated { N::not(test) } else { test }],
+            written: Vec::new(),
+        })
+    }
+}
+
+/// The name of a list's negative counterpart (`notPaths` for `paths`), where that has values.
+pub(in crate::policy::compile) fn not_name(name: &str, not_values: &[Text]) -> String {
+    let mut letters = name.chars();
+    match letters.next() {
+        Some(first) if !not_values.is_empty() => {
+            format!("not{}{}", first.to_ascii_uppercase(), letters.as_str())
+        }
+        _ => String::new(),
+    }
 }
 
 /// What a clause asks for.
