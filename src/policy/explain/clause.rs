@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::istio::Position;
 use crate::matcher::{StringMatcher, StringPattern};
-use crate::policy::ir::view::{Leaf, Node, Nodes, Shape};
+use crate::policy::ir::view::{Leaf, Node, Nodes, Shape, only_port};
 use crate::policy::ir::{HeaderMatcher, HeaderTest, MetadataMatcher, ValueMatcher};
 use crate::policy::rules::metadata;
 use crate::policy::{Attributes, eval};
@@ -157,10 +157,9 @@ fn describe_leaf(
         Leaf::Path(matcher) => (path_field, pattern(matcher), path()),
         Leaf::Template(template) => (path_field, template.as_str().to_owned(), path()),
         Leaf::Ports { start, end } => {
-            let value = if end == start + 1 {
-                start.to_string()
-            } else {
-                format!("{start}..{end}")
+            let value = match only_port(start, end) {
+                Some(port) => port.to_string(),
+                None => format!("{start}..{end}"),
             };
             let saw = request.destination_port().map(|port| port.to_string());
             ("to.operation.ports", value, saw)

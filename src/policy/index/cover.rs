@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::dimension::{Dimension, KeyKind, MARKER, range_text};
 use crate::matcher::{Cidr, Glob, StringMatcher, StringPattern};
-use crate::policy::ir::view::{Leaf, Node, Shape};
+use crate::policy::ir::view::{Leaf, Node, Shape, only_port};
 use crate::policy::ir::{HeaderMatcher, HeaderTest, Policy, ValueMatcher};
 use crate::policy::rules::metadata;
 
@@ -86,7 +86,7 @@ impl Dimensions {
                 let key = Key::new(KeyKind::Prefix, template.literal_prefix());
                 (Dimension::UrlPath, Some(vec![key]))
             }
-            Leaf::Ports { start, end } if end == start + 1 => (Dimension::Port, port_keys(start)),
+            Leaf::Ports { start, end } => (Dimension::Port, port_keys(start, end)),
             Leaf::DirectIp(range) => (Dimension::DirectIp, Some(vec![range_key(&range)])),
             Leaf::RemoteIp(range) => (Dimension::RemoteIp, Some(vec![range_key(&range)])),
             Leaf::Metadata(matcher)
@@ -101,7 +101,7 @@ impl Dimensions {
                     _ => return Vec::new(),
                 }
             }
-            Leaf::DestinationIp(_) | Leaf::Metadata(_) | Leaf::Peer(None) | Leaf::Ports { .. } => {
+            Leaf::DestinationIp(_) | Leaf::Metadata(_) | Leaf::Peer(None) => {
                 return Vec::new();
             }
         };
@@ -269,8 +269,8 @@ fn value_keys<'a>(
     }
 }
 
-fn port_keys(port: u32) -> Option<Vec<Key<'static>>> {
-    let port = u16::try_from(port).ok()?;
+fn port_keys(start: u32, end: u32) -> Option<Vec<Key<'static>>> {
+    let port = only_port(start, end)?;
     Some(vec![Key {
         kind: KeyKind::Exact,
         text: Cow::Owned(port.to_be_bytes().to_vec()),

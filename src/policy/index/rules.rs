@@ -1,7 +1,7 @@
 use super::view::View;
 use crate::matcher::{StringMatcher, StringPattern, contains};
 use crate::policy::eval;
-use crate::policy::ir::view::{Leaf, Node, Nodes, Shape};
+use crate::policy::ir::view::{Leaf, Node, Nodes, Shape, only_port};
 use crate::policy::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal};
 
 /// Rules as flat code: one array of tests, one pool of texts, so that judging a rule touches little
@@ -158,9 +158,7 @@ impl FlatRules {
             Leaf::Header(matcher) => self.header(matcher),
             Leaf::Path(matcher) => self.string(Field::UrlPath, matcher),
             Leaf::Peer(Some(matcher)) => self.string(Field::Peer, matcher),
-            Leaf::Ports { start, end } if end == start + 1 => {
-                u16::try_from(start).ok().map(Test::Port)
-            }
+            Leaf::Ports { start, end } => only_port(start, end).map(Test::Port),
             Leaf::ServerName(matcher) => self.string(Field::Sni, matcher),
             _ => None,
         }

@@ -522,3 +522,25 @@ fn long_texts_are_told_apart() {
         assert_eq!(index.first(&view), expected, "{length}");
     }
 }
+
+#[test]
+fn port_ranges_of_any_numbers_are_judged() {
+    let ranges = [
+        (80, 81),
+        (0, 0),
+        (81, 80),
+        (0, u32::MAX),
+        (u32::MAX, 0),
+        (u32::MAX, u32::MAX),
+    ];
+    let rules = named(ranges.map(|(start, end)| {
+        let range = Permission::DestinationPortRange { start, end };
+        policy(vec![range], vec![Principal::Any])
+    }));
+    let index = Index::new(&rules);
+    for port in [0, 79, 80, 81, u16::MAX] {
+        let request = Request::new().port(port);
+        let expected: Vec<_> = eval::all_matches(&rules, &request).cloned().collect();
+        assert_eq!(index.all(&View::new(&request)), expected, "{port}");
+    }
+}

@@ -101,6 +101,12 @@ impl<'a> Node<'a> {
     }
 }
 
+/// The port of a range that holds no other.
+pub(crate) fn only_port(start: u32, end: u32) -> Option<u16> {
+    let port = u16::try_from(start).ok()?;
+    (end.checked_sub(1) == Some(start)).then_some(port)
+}
+
 fn permission_shape(permission: &Permission) -> Shape<'_> {
     Shape::Leaf(match permission {
         Permission::Any => return Shape::Any,
