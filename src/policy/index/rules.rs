@@ -82,6 +82,7 @@ impl FlatRules {
 
     /// Whether a rule matches.
     pub(super) fn matches(&self, rule: u32, view: &View<'_>) -> bool {
+        // INVARIANT: a step names only steps that were added before it, so a rule comes to an end.
         let mut next = at_index(&self.starts, rule).copied().unwrap_or(NO);
         while let Some(step) = at_index(&self.steps, next) {
             next = if self.holds(step.test, view) {
@@ -248,6 +249,6 @@ pub(super) fn position(index: usize) -> u32 {
 }
 
 /// The rule matches.
-const YES: u32 = u32::MAX;
-/// The rule does not match.
-const NO: u32 = u32::MAX - 1;
+const YES: u32 = u32::MAX - 1;
+/// The rule does not match; also what [`position`] says of a step beyond all numbers.
+const NO: u32 = u32::MAX;
