@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::demand::Demand;
-use super::services::Place;
+use super::services::Backend;
 use super::subject::Callers;
 use super::text::bracketed;
 use super::writer::{Draft, Writer, selector};
@@ -21,7 +21,7 @@ pub(super) struct Policies<'a> {
 
 impl<'a> Policies<'a> {
     /// Sorts the Policies by what they cover.
-    pub(super) fn of(writer: &mut Writer<'a>) -> Self {
+    pub(super) fn new(writer: &mut Writer<'a>) -> Self {
         let mut policies = Self::default();
         for policy in &writer.resources.legacy_policies {
             let policy = &**policy;
@@ -45,8 +45,8 @@ impl<'a> Policies<'a> {
         policies
     }
 
-    /// What is known of the callers of a place; of every service of the namespace without one.
-    pub(super) fn callers(&self, namespace: &str, place: Option<&Place>) -> Callers {
+    /// The known callers of a backend, or of every service of the namespace.
+    pub(super) fn callers(&self, namespace: &str, place: Option<&Backend>) -> Callers {
         let mut callers = Callers::default();
         let broad = self.namespaces.get(namespace).copied().or(self.mesh);
         let mut add = |policy: Option<&LegacyPolicy>| {
@@ -86,7 +86,7 @@ impl<'a> Policies<'a> {
     }
 }
 
-/// Ports of a target; `None` stands for all.
+/// Ports of a target; `None` means all.
 fn ports(writer: &mut Writer<'_>, selectors: &[PortSelector]) -> Vec<Option<u16>> {
     if selectors.is_empty() {
         return vec![None];
@@ -96,7 +96,8 @@ fn ports(writer: &mut Writer<'_>, selectors: &[PortSelector]) -> Vec<Option<u16>
         match selector {
             PortSelector::Number(number) => ports.push(Some(*number)),
             PortSelector::Name(name) => {
-                let message = "a port's name means nothing to portLevelMtls; write the number on which the workload listens";
+                let message = "a port's name means nothing to portLevelMtls; write the number on \
+                    which the workload listens";
                 writer.refuse(name.at(), "spec.targets", message);
             }
         }
@@ -104,7 +105,7 @@ fn ports(writer: &mut Writer<'_>, selectors: &[PortSelector]) -> Vec<Option<u16>
     ports
 }
 
-/// The older of two Policies for one place; without times nobody can say which.
+/// The older of two Policies for one backend; unknown without creation times.
 fn older<'a>(
     writer: &mut Writer<'_>,
     known: Option<&'a LegacyPolicy>,
@@ -116,7 +117,8 @@ fn older<'a>(
     let age = |policy: &LegacyPolicy| (policy.meta.created.clone(), policy.meta.name.clone());
     if known.meta.created.is_none() || policy.meta.created.is_none() {
         let message = format!(
-            "covers what another covers (at {}), and without creation times neither is the older; keep one",
+            "covers what another covers (at {}), and without creation times neither is the older; \
+             keep one",
             known.meta.at
         );
         writer.refuse(&policy.meta.at, "", message);
@@ -135,7 +137,8 @@ fn older<'a>(
     first
 }
 
-/// Policies as PeerAuthentications, RequestAuthentications and a DENY for whoever brings no token.
+/// Writes Policies as PeerAuthentications, RequestAuthentications and a DENY for requests without a
+/// token.
 pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
     let Some(first) = writer.resources.legacy_policies.first() else {
         return;
@@ -146,7 +149,8 @@ pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
     let tokens = tokens.map(|tokens| &tokens.meta);
     for meta in peers.chain(tokens) {
         let message = format!(
-            "replaces parts of the Policies (the first at {}) where both apply, while converted ones would be added to it; convert the old resources apart",
+            "replaces parts of the Policies (the first at {}) where both apply, while converted \
+             ones would be added to it; convert the old resources apart",
             first.meta.at
         );
         writer.refuse(&meta.at, "", message);
@@ -171,7 +175,8 @@ pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
         if let Some(port) = port {
             place.ports = BTreeSet::from([port]);
             if !policy.origins.is_empty() {
-                let message = "was for single ports, and a RequestAuthentication is for all ports of a workload";
+                let message = "was for single ports, and a RequestAuthentication is for all ports \
+                    of a workload";
                 writer.note(&policy.meta.at, "spec.targets", message);
             }
         }
@@ -199,10 +204,11 @@ fn check<'p>(
     broader: impl IntoIterator<Item = &'p LegacyPolicy>,
 ) {
     for broad in broader {
-        let (own, theirs) = (Demand::of(policy), Demand::of(broad));
+        let (own, theirs) = (Demand::new(policy), Demand::new(broad));
         if theirs != Demand::Nothing && own != Demand::Always && own != theirs {
             let message = format!(
-                "lets requests pass without a token for which a broader one (at {}) demands one, and a DENY for all cannot be taken back for some; give the broader one targets",
+                "lets requests pass without a token for which a broader one (at {}) demands one, \
+                 and a DENY for all cannot be taken back for some; give the broader one targets",
                 broad.meta.at
             );
             writer.refuse(&policy.meta.at, "spec.origins", message);
@@ -224,7 +230,7 @@ fn target_peers(writer: &mut Writer<'_>, policies: &Policies<'_>) {
         mode: Option<MtlsMode>,
         ports: BTreeMap<u16, MtlsMode>,
         policies: Vec<&'p LegacyPolicy>,
-        places: Vec<Place>,
+        places: Vec<Backend>,
     }
     let mut groups: BTreeMap<(&str, BTreeMap<String, String>), Peers<'_>> = BTreeMap::new();
     for ((namespace, service, port), policy) in &policies.targets {
@@ -248,7 +254,8 @@ fn target_peers(writer: &mut Writer<'_>, policies: &Policies<'_>) {
             }
             None if place.ports.is_empty() => {
                 if peers.mode.is_some_and(|known| known != mode) {
-                    let message = "services of the same workloads have different modes; --service NAME:PORT says on which port each is";
+                    let message = "services of the same workloads have different modes; --service \
+                        NAME:PORT says on which port each is";
                     writer.refuse(&policy.meta.at, "spec.peers", message);
                 }
                 peers.mode = Some(mode);
@@ -367,7 +374,7 @@ impl<'s> Scope<'s> {
                 spec,
             );
         }
-        let rules = Demand::of(policy).rules(writer, policy, &self.ports);
+        let rules = Demand::new(policy).rules(writer, policy, &self.ports);
         if !rules.is_empty() {
             let spec = Yaml::map([
                 ("selector", selector(&self.labels)),
@@ -389,17 +396,21 @@ fn note_triggers(writer: &mut Writer<'_>, policy: &LegacyPolicy) {
     };
     let field = "spec.origins";
     if origins.any(|other| other != first) {
-        let message = "differ in their triggerRules, so that each one's tokens were good on its own paths only; today all are good on every path; give all the same triggerRules";
+        let message = "differ in their triggerRules, so that each one's tokens were good on its \
+            own paths only; today all are good on every path; give all the same triggerRules";
         writer.refuse(&policy.meta.at, field, message);
     } else if !first.is_empty() {
-        let message = "outside of its paths no token was looked at: a bad one passed, and a good one was nobody; today a bad one is refused with 401, and a good one counts for request.auth";
+        let message = "outside of its paths no token was looked at: a bad one passed, and a good \
+            one was nobody; today a bad one is refused with 401, and a good one counts for \
+            request.auth";
         writer.note(&policy.meta.at, field, message);
     }
 }
 
 fn note_peers(writer: &mut Writer<'_>, policy: &LegacyPolicy) {
     if policy.peer_is_optional && mode(policy) != MtlsMode::Disable {
-        let message = "a caller whose certificate did not pass was let in without an identity; today the handshake fails";
+        let message = "a caller whose certificate did not pass was let in without an identity; \
+            today the handshake fails";
         writer.note(&policy.meta.at, "spec.peerIsOptional", message);
     }
 }
@@ -423,8 +434,9 @@ fn mtls(mode: MtlsMode) -> Yaml {
     Yaml::map([("mode", Some(Yaml::text(word)))])
 }
 
-/// The claims that roles of a namespace (of all, without one) ask for: of each the old filter split the words. Issuer and subject stay
-/// whole, which they are anyway, so that the request principal is still made of them.
+/// The claims that roles of a namespace (of all, without one) ask for: of each the old filter split
+/// the words. Issuer and subject stay whole, which they are anyway, so that the request principal
+/// is still made of them.
 fn claims(writer: &Writer<'_>, namespace: Option<&str>) -> BTreeSet<String> {
     let mut claims = BTreeSet::new();
     for binding in &writer.resources.service_role_bindings {

@@ -3,13 +3,14 @@ use granit_parser::{Event, Options, Parser};
 /// A comment of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Comment {
-    /// What stands after the `#`.
+    /// The text after the `#`.
     pub(super) text: String,
     /// The line on which the document it belongs to starts: that of the first field.
     pub(super) document: u32,
 }
 
-/// The comments of a text whose documents start on these lines, each with the document it stands in or before.
+/// The comments of a text whose documents start on these lines, each with its document
+/// or before.
 pub(super) fn comments(text: &str, starts: &[u32]) -> Vec<Comment> {
     let mut options = Options::default();
     options.set_emit_comments(true);

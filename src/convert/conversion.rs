@@ -14,8 +14,8 @@ use crate::istio::{self, MeshConfig, Meta, Position, Problem, Problems, Resource
 pub struct Conversion {
     /// The resources of today.
     pub resources: Vec<Converted>,
-    /// Everything that is not quite the same, with its place in the old resources, in their order. What concerns one of the new resources
-    /// stands before it as a comment, too.
+    /// Everything that is not quite the same, with its place in the old resources, in their order.
+    /// A note about one of the new resources is also printed as a comment before it.
     pub notes: Vec<Problem>,
     /// Comments of documents that became nothing, by file.
     pub comments: BTreeMap<String, Vec<String>>,
@@ -26,8 +26,9 @@ pub struct Conversion {
 /// Writes today's resources for those of 2018.
 ///
 /// # Errors
-/// What has no counterpart that decides alike, each with its place; nothing is written then. Also resources of today that stand beside
-/// those of 2018 and replace them in part: there the converted ones would not be replaced.
+/// What has no counterpart that decides alike, each with its place; nothing is written then. Also
+/// resources of today that replace those of 2018 in part: they would not replace the converted
+/// ones.
 ///
 /// # Example
 ///
@@ -38,7 +39,7 @@ pub fn convert(
     services: &Services,
 ) -> Result<Conversion, Problems> {
     let mut writer = Writer::new(resources, mesh, services);
-    let policies = Policies::of(&mut writer);
+    let policies = Policies::new(&mut writer);
     authentication::convert(&mut writer, &policies);
     rbac::convert(&mut writer, &policies);
     writer.settle();
@@ -63,7 +64,8 @@ impl Conversion {
         self.starts.keys().map(String::as_str)
     }
 
-    /// Takes over the comments of a text that resources were read from, under the name it was read by.
+    /// Takes over the comments of a text that resources were read from, under the name it was read
+    /// by.
     pub fn keep_comments(&mut self, file: &str, text: &str) {
         let starts = self.starts.get(file).map_or(&[][..], Vec::as_slice);
         for comment in comments(text, starts) {
@@ -77,7 +79,7 @@ impl Conversion {
         }
     }
 
-    /// Where the resource that stands on a line of the whole came from.
+    /// Where the resource on a line of the output came from.
     fn origin_of(&self, at: &Position) -> Position {
         let mut end = 0;
         let mut resources = self.resources.iter();
@@ -90,7 +92,8 @@ impl Conversion {
         from.cloned().unwrap_or_default()
     }
 
-    /// Reads what was written, each and all together: what our own loader refuses must not leave the house.
+    /// Reads what was written, each and all together: what our own loader refuses must not leave
+    /// the house.
     fn check(&self) -> Result<(), Problems> {
         let mut problems = Vec::new();
         for resource in &self.resources {
@@ -133,7 +136,7 @@ impl fmt::Display for Conversion {
     }
 }
 
-/// Where each document starts, whatever it is.
+/// Where each document starts, of any kind.
 fn starts(resources: &Resources) -> BTreeMap<String, Vec<u32>> {
     fn metas<'r, R: 'r>(
         list: &'r [std::sync::Arc<R>],

@@ -15,12 +15,12 @@ pub(super) enum Demand<'p> {
 }
 
 impl<'p> Demand<'p> {
-    pub(super) fn of(policy: &'p LegacyPolicy) -> Self {
+    pub(super) fn new(policy: &'p LegacyPolicy) -> Self {
         if policy.origin_is_optional {
             return Self::Nothing;
         }
         if policy.origins.is_empty() {
-            // Nobody could ever be the end user that is asked for.
+            // No token could ever be accepted.
             return match policy.principal_binding {
                 PrincipalBinding::UseOrigin => Self::Always,
                 PrincipalBinding::UsePeer => Self::Nothing,
@@ -37,8 +37,9 @@ impl<'p> Demand<'p> {
         Self::When(origins.flat_map(|origin| &origin.trigger_rules).collect())
     }
 
-    /// Rules that refuse who brings no token, but for the preflight requests of browsers, which passed. There is a token exactly when there
-    /// is an issuer. Three rules, since each can leave out one thing: the method, and two headers.
+    /// Rules that refuse who brings no token, but for the preflight requests of browsers, which
+    /// passed. There is a token exactly when there is an issuer. Three rules, since each can leave
+    /// out one thing: the method, and two headers.
     pub(super) fn rules(
         &self,
         writer: &mut Writer<'_>,
@@ -54,7 +55,8 @@ impl<'p> Demand<'p> {
                 .collect(),
         };
         let at = &policy.meta.at;
-        let message = "a missing token was answered with 401, and is with 403 by the DENY policy; a bad one still is with 401, but one for a wrong audience with 403";
+        let message = "a missing token was answered with 401, and is with 403 by the DENY policy; \
+            a bad one still is with 401, but one for a wrong audience with 403";
         writer.note(at, "spec.origins", message);
         let message = "the DENY policy refuses raw TCP connections to the same ports";
         writer.note(at, "spec.origins", message);
@@ -97,7 +99,8 @@ fn operation(writer: &mut Writer<'_>, trigger: &TriggerRule) -> Part {
                     | StringMatch::Suffix(text)
                     | StringMatch::Regex(text)) = written;
                     let message = format!(
-                        "{:?} is no path, start or end of one that today's paths can say; write exact, prefix or suffix, without * and braces",
+                        "{:?} is no path, start or end of one that today's paths can say; write \
+                         exact, prefix or suffix, without * and braces",
                         text.as_str()
                     );
                     writer.refuse(text.at(), "spec.origins", message);

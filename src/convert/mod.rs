@@ -1,14 +1,19 @@
-//! The resources of 2018 (`authentication.istio.io`, `rbac.istio.io`, both `v1alpha1`) in today's form, with the same decisions.
+//! Converts the resources of 2018 (`authentication.istio.io`, `rbac.istio.io`, both `v1alpha1`) to
+//! today's form, with the same decisions.
 //!
-//! [`convert`] writes `security.istio.io/v1` for them; the command is `tower-mesh convert`. What today's resources can say exactly they say,
-//! be it in a longer way: a path that was compared with its query becomes a condition on `request.headers[:path]`. What is not quite the
-//! same is noted, with file, line and column of the old resource, and in a comment above the new one. What would let in more, or has no
-//! counterpart, is refused, and nothing is written. `docs/convert.md` lists every field.
+//! [`convert`] writes `security.istio.io/v1` for them; the command is `tower-mesh convert`. Where
+//! today's resources can express the same, they do, if at greater length: a path that was compared
+//! with its query becomes a condition on `request.headers[:path]`. A small difference is noted,
+//! with file, line and column of the old resource, and in a comment above the new one. A resource
+//! that would let in more, or has no counterpart, is refused, and nothing is written.
+//! `docs/convert.md` lists every field.
 //!
-//! Old resources name services and new ones select by labels: [`Services`] says which labels, and on which ports; without it a service's
-//! workloads are taken to carry `app: NAME`, and that is noted.
+//! Old resources name services and new ones select by labels: [`Services`] maps services to labels
+//! and ports. For a service that it does not know, the labels `app: NAME` are assumed, and a note
+//! says so.
 //!
-//! Resources of today beside the old ones are refused where they replace a part of them: they replace nothing of what is converted.
+//! Resources of today are refused where they replace a part of the old ones: they would not replace
+//! the converted ones.
 //!
 //! # Example
 //!

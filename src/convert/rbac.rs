@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::authentication::Policies;
 use super::role::{Reach, Slot, operations};
 use super::rule::{Part, rules};
-use super::services::Place;
+use super::services::Backend;
 use super::subject::caller;
 use super::text::{is_pattern, service_of};
 use super::writer::{Draft, Writer, selector};
@@ -28,7 +28,7 @@ pub(super) fn convert(writer: &mut Writer<'_>, policies: &Policies<'_>) {
         bindings.entry(role).or_default().push(binding);
     }
     // Of each namespace but once: all roles are looked through for them.
-    let mut known: HashMap<&str, Vec<Place>> = HashMap::new();
+    let mut known: HashMap<&str, Vec<Backend>> = HashMap::new();
     let mut roles: HashSet<(&str, &str)> = HashSet::new();
     for role in &resources.service_roles {
         let namespace = role.meta.namespace.as_str();
@@ -74,7 +74,9 @@ fn switch<'a>(writer: &mut Writer<'a>) -> Option<&'a RbacConfig> {
         Some(config) if config.mode != RbacMode::Off => {
             if let Some(policy) = resources.authorization_policies.first() {
                 let message = format!(
-                    "replaces all of rbac.istio.io (at {}) for the workloads it selects, while converted policies would be added to it; convert the old resources apart, and say then which of both the workloads are to have",
+                    "replaces all of rbac.istio.io (at {}) for the workloads it selects, while \
+                     converted policies would be added to it; convert the old resources apart, and \
+                     say then which of both the workloads are to have",
                     config.meta.at
                 );
                 writer.refuse(&policy.meta.at, "", message);
@@ -84,7 +86,8 @@ fn switch<'a>(writer: &mut Writer<'a>) -> Option<&'a RbacConfig> {
         off => {
             let roles = resources.service_roles.first().map(|role| &role.meta.at);
             if let Some(at) = off.map(|config| &config.meta.at).or(roles) {
-                let message = "RBAC is off: roles and bindings grant and refuse nothing, and no policy is written for them";
+                let message = "RBAC is off: roles and bindings grant and refuse nothing, and no \
+                    policy is written for them";
                 writer.note(at, "", message);
             }
             writer.settle();
@@ -93,7 +96,7 @@ fn switch<'a>(writer: &mut Writer<'a>) -> Option<&'a RbacConfig> {
     }
 }
 
-/// What RBAC closes by being on, and what is left open.
+/// The services that RBAC closes by being on, and those it leaves open.
 fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
     let root = writer.mesh.root_namespace.clone();
     let nothing = || Yaml::Map(Vec::new());
@@ -114,7 +117,8 @@ fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
         draft(writer, namespace, name, false, spec);
     };
     let everywhere = |writer: &mut Writer<'_>| {
-        let message = "also closes gateways and workloads behind no service, which the old control plane left alone: RBAC was for services";
+        let message = "also closes gateways and workloads behind no service, which the old control \
+            plane left alone: RBAC was for services";
         writer.note(at, "spec.mode", message);
         draft(writer, &root, "default-deny", true, nothing());
     };
@@ -164,13 +168,13 @@ fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
     writer.settle();
 }
 
-/// What an included service leaves open: the ports of no included service that may be in front of the same workload, since what one
-/// ALLOW lets in, no other takes back.
+/// What an included service leaves open: the ports of no included service that may be in front of
+/// the same workload, since what one ALLOW lets in, no other takes back.
 fn left_open(
     writer: &mut Writer<'_>,
     at: &Position,
-    place: &Place,
-    included: &[&Place],
+    place: &Backend,
+    included: &[&Backend],
 ) -> Option<Yaml> {
     let mut closed = BTreeSet::new();
     let mut is_known = true;
@@ -180,7 +184,8 @@ fn left_open(
         let adds = other.ports.is_empty() || !other.ports.is_subset(&place.ports);
         if other.labels != place.labels && adds {
             let message = format!(
-                "the workloads behind `{}` may be behind `{}`, too: what is closed for either is closed on all of them",
+                "the workloads behind `{}` may be behind `{}`, too: what is closed for either is \
+                 closed on all of them",
                 place.service, other.service
             );
             writer.note(at, "spec.inclusion.services", message);
@@ -197,11 +202,12 @@ fn ports(field: &'static str, ports: &BTreeSet<u16>) -> Yaml {
 }
 
 /// The services of a list that its namespaces do not cover already.
-fn services(writer: &mut Writer<'_>, target: &RbacTarget, field: &str) -> Vec<(Place, String)> {
+fn services(writer: &mut Writer<'_>, target: &RbacTarget, field: &str) -> Vec<(Backend, String)> {
     let mut found = Vec::new();
     for host in &target.services {
         let Some((service, namespace)) = service_of(host) else {
-            let message = "is no service's full name (NAME.NAMESPACE.svc.cluster.local): it covers nothing and is left out";
+            let message = "is no service's full name (NAME.NAMESPACE.svc.cluster.local): it covers \
+                nothing and is left out";
             writer.note(host.at(), format!("spec.{field}.services"), message);
             continue;
         };
@@ -237,8 +243,8 @@ fn reach(config: &RbacConfig, namespace: &str) -> Option<Reach> {
     }
 }
 
-/// Every service that is known in a namespace: said, or named by some resource.
-pub(super) fn places(writer: &Writer<'_>, namespace: &str) -> Vec<Place> {
+/// Every known service of a namespace: stated by the caller, or named by a resource.
+pub(super) fn places(writer: &Writer<'_>, namespace: &str) -> Vec<Backend> {
     let resources = writer.resources;
     let mut names: BTreeSet<&str> = writer.services.names(namespace).collect();
     let mut hosts: Vec<&Text> = Vec::new();
@@ -284,7 +290,7 @@ fn role(
     config: &RbacConfig,
     role: &ServiceRole,
     bindings: &[&ServiceRoleBinding],
-    places: &[Place],
+    places: &[Backend],
     all_dry: bool,
 ) {
     let meta = &role.meta;
@@ -328,7 +334,7 @@ fn role(
         }
         let several = by_mode.len() > 1;
         for (dry_run, (subjects, bound)) in by_mode {
-            // Nobody is let in; but on trial even that is reported.
+            // No caller is let in; a trial reports even that.
             if subjects.is_empty() && (all_dry || !dry_run) {
                 continue;
             }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rule::Part;
-use super::services::Place;
+use super::services::Backend;
 use super::text::{bracketed, is_pattern, service_of, takes};
 use super::writer::Writer;
 use crate::istio::{AccessRule, Constraint, ServiceRole, Text};
@@ -14,7 +14,7 @@ pub(super) struct Slot {
     /// Empty: all, or not known.
     pub(super) ports: BTreeSet<u16>,
     /// The service they are behind; `None`: any.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Backend>,
 }
 
 /// Where the roles of a namespace count.
@@ -30,7 +30,7 @@ pub(super) fn operations(
     role: &ServiceRole,
     index: usize,
     reach: &Reach,
-    places: &[Place],
+    places: &[Backend],
 ) -> Vec<(Slot, Part)> {
     let Some(rule) = role.rules.get(index) else {
         return Vec::new();
@@ -54,14 +54,15 @@ fn slots(
     index: usize,
     rule: &AccessRule,
     reach: &Reach,
-    places: &[Place],
+    places: &[Backend],
 ) -> Vec<Slot> {
     let namespace = role.meta.namespace.as_str();
     let field = |name: &str| format!("spec.rules[{index}].{name}");
     for constraint in &rule.constraints {
         let name = &*constraint.key;
         if name == "destination.user" && constraint.values.iter().all(|value| &**value != "*") {
-            let message = "selected workloads by their service account, which a selector cannot; write destination.labels that they carry";
+            let message = "selected workloads by their service account, which a selector cannot; \
+                write destination.labels that they carry";
             writer.refuse(constraint.key.at(), field("constraints"), message);
         }
         let met = |value: &Text| takes(value, namespace);
@@ -74,13 +75,13 @@ fn slots(
     }
     let names: Vec<_> = by_key(rule, "destination.name").collect();
     let is_for_all = rule.services.iter().any(|service| &**service == "*") && names.is_empty();
-    let fits = |place: &&Place| {
+    let fits = |place: &&Backend| {
         let host = super::text::host(&place.service, namespace);
         let named =
             |name: &&Constraint| name.values.iter().any(|value| takes(value, &place.service));
         rule.services.iter().any(|service| takes(service, &host)) && names.iter().all(named)
     };
-    let counts = |place: &&Place| match reach {
+    let counts = |place: &&Backend| match reach {
         Reach::Everywhere => true,
         Reach::Services(services) => services.contains(&place.service),
     };
@@ -93,7 +94,8 @@ fn slots(
         for service in &rule.services {
             let is_here = service_of(service).is_some_and(|(_, of)| of == namespace);
             if !is_pattern(service) && !is_here {
-                let message = "is no service of the role's namespace (NAME.NAMESPACE.svc.cluster.local): it grants nothing and is left out";
+                let message = "is no service of the role's namespace \
+                    (NAME.NAMESPACE.svc.cluster.local): it grants nothing and is left out";
                 writer.note(service.at(), field("services"), message);
             }
         }
@@ -104,13 +106,13 @@ fn slots(
             );
             writer.note(&rule.at, field("services"), message);
         }
-        slots.extend(fitting.into_iter().filter(counts).map(Slot::of));
+        slots.extend(fitting.into_iter().filter(counts).map(Slot::new));
     }
     with_labels(writer, index, rule, slots)
 }
 
 impl Slot {
-    pub(super) fn of(place: &Place) -> Self {
+    pub(super) fn new(place: &Backend) -> Self {
         Self {
             labels: place.labels.clone(),
             ports: place.ports.clone(),
@@ -131,7 +133,7 @@ fn note_patterns(
     index: usize,
     rule: &AccessRule,
     names: &[&Constraint],
-    fitting: &[&Place],
+    fitting: &[&Backend],
 ) {
     let named = names.iter().flat_map(|name| &name.values);
     if let Some(pattern) = rule
@@ -147,7 +149,8 @@ fn note_patterns(
             known.join(", ")
         };
         let message = format!(
-            "stands for the services known here that it covered ({known}); --service NAME adds others"
+            "stands for the services known here that it covered ({known}); --service NAME adds \
+             others"
         );
         writer.note(pattern.at(), format!("spec.rules[{index}]"), message);
     }
@@ -175,7 +178,8 @@ fn with_labels(
             for slot in &slots {
                 let known = slot.labels.get(label);
                 if known.is_some_and(|known| **known != **value) {
-                    let message = "is another value than the service's workloads carry: the rule grants nothing there";
+                    let message = "is another value than the service's workloads carry: the rule \
+                        grants nothing there";
                     writer.note(value.at(), &field, message);
                     continue;
                 }
@@ -219,7 +223,8 @@ fn operation(
         "notPorts",
         numbers(&rule.not_ports.iter().copied().collect()),
     );
-    // Hosts were compared with case and paths with their query, as these headers still are; `hosts` and `paths` are not.
+    // Hosts were compared with case and paths with their query, as these headers still are; `hosts`
+    // and `paths` are not.
     let (host, path) = ("request.headers[:authority]", "request.headers[:path]");
     part.when(host, texts(&rule.hosts));
     part.when_not(host, texts(&rule.not_hosts));

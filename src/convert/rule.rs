@@ -1,6 +1,6 @@
 use super::yaml::Yaml;
 
-/// A caller, or an operation: fields that must all hold, and conditions beside them.
+/// A caller, or an operation: fields that must all hold, and conditions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Part {
     /// Fields of `source` or of `operation`; none: anyone, anything.
@@ -47,8 +47,8 @@ impl Part {
     }
 }
 
-/// Each caller with each operation. Those with equal conditions share a rule; what raw TCP knows and what it does not never do, since
-/// there a rule with anything of HTTP in it is dropped whole.
+/// Each caller with each operation. Those with equal conditions share a rule; what raw TCP knows
+/// and what it does not never do, since there a rule with anything of HTTP in it is dropped whole.
 pub(super) fn rules(callers: &[Part], operations: &[Part]) -> Vec<Yaml> {
     let mut rules = Vec::new();
     for callers in groups(callers) {
@@ -77,7 +77,7 @@ fn groups(parts: &[Part]) -> Vec<Vec<&Part>> {
 
 fn rule(callers: &[&Part], operations: &[&Part]) -> Yaml {
     let entries = |parts: &[&Part], name: &str| {
-        // One that asks for nothing is anyone, whatever stands beside it.
+        // One that asks for nothing matches anyone, whatever the others ask for.
         let asks = parts.iter().all(|part| !part.fields.is_empty());
         let entries = parts.iter().map(|part| {
             let fields = part.fields.iter();

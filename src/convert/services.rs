@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is known of services: which labels their workloads carry, and on which ports they listen. The old resources name services, the
-/// new ones select by labels.
+/// Describes services: which labels their workloads carry, and on which ports they listen.
+/// The old resources name services, the new ones select by labels.
 ///
-/// A service that nothing is said of is taken to select `app: NAME`, and that is noted.
+/// A service without a description is assumed to select `app: NAME`, and a note says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Services(Vec<Said>);
 
@@ -23,8 +23,9 @@ impl Services {
         Self::default()
     }
 
-    /// States a service's labels, and one port on which its workloads listen; may be said again for more ports. Without a namespace it is
-    /// true of services of this name everywhere; without labels they are `app: NAME`.
+    /// States a service's labels, and one port on which its workloads listen; may be said again for
+    /// more ports. Without a namespace it is true of services of this name everywhere; without
+    /// labels they are `app: NAME`.
     #[must_use]
     pub fn with(
         mut self,
@@ -42,18 +43,18 @@ impl Services {
         self
     }
 
-    /// The names said of a namespace.
+    /// The names stated for a namespace.
     pub(super) fn names(&self, namespace: &str) -> impl Iterator<Item = &str> {
         let said = self.0.iter();
         said.filter(move |said| said.is_in(namespace))
             .map(|said| said.name.as_str())
     }
 
-    /// A service, with what is known of it.
-    pub(super) fn find(&self, name: &str, namespace: &str) -> Place {
+    /// A service, with its labels and ports.
+    pub(super) fn find(&self, name: &str, namespace: &str) -> Backend {
         let said = self.0.iter();
         let said = said.filter(|said| said.name == name && said.is_in(namespace));
-        let mut place = Place {
+        let mut place = Backend {
             service: name.to_owned(),
             labels: BTreeMap::new(),
             ports: BTreeSet::new(),
@@ -79,17 +80,17 @@ impl Said {
 
 /// Workloads behind a service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Backend {
     /// The service's short name.
     pub(super) service: String,
     pub(super) labels: BTreeMap<String, String>,
     /// Empty: not known.
     pub(super) ports: BTreeSet<u16>,
-    /// Nobody said what it selects.
+    /// Its labels are assumed.
     pub(super) is_assumed: bool,
 }
 
-impl Place {
+impl Backend {
     /// Whether a workload can be behind both: no label tells them apart.
     pub(super) fn may_meet(&self, other: &Self) -> bool {
         let mut labels = self.labels.iter();

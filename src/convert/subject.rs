@@ -3,7 +3,7 @@ use super::text::bracketed;
 use super::writer::Writer;
 use crate::istio::{Position, PrincipalBinding, ServiceRoleBinding, Subject, Text};
 
-/// What is known of the callers of the workloads that a role is for.
+/// The known callers of the workloads that a role is for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Callers {
     /// Every binding that some port of theirs has.
@@ -12,7 +12,7 @@ pub(super) struct Callers {
     pub(super) issuers: Vec<String>,
 }
 
-/// Who a subject is; `None`: nobody.
+/// The callers that a subject matches; `None` for none.
 pub(super) fn caller(
     writer: &mut Writer<'_>,
     binding: &ServiceRoleBinding,
@@ -83,14 +83,14 @@ impl Caller<'_, '_> {
         Some(())
     }
 
-    /// Peers, one of whom it must be; `allUsers` among them is anyone.
+    /// The caller must be one of these peers; `allUsers` is anyone.
     fn peers(&mut self, names: &[Text]) {
         if names.iter().all(|name| &**name != ALL) {
             self.principals(names.iter().map(|name| peer(name)).collect());
         }
     }
 
-    /// Principals, one of whom it must be, besides those before.
+    /// The caller must also be one of these principals.
     fn principals(&mut self, names: Vec<String>) {
         if names.is_empty() {
             return;
@@ -102,7 +102,7 @@ impl Caller<'_, '_> {
         }
     }
 
-    /// Today a trust domain of ours stands for all of ours; here it stood for itself.
+    /// Today one of our trust domains means all of ours; in 2018 it meant itself.
     fn unaliased(&mut self, names: &[Text], field: &str) {
         let mesh = self.writer.mesh;
         if mesh.trust_domain_or(None) == "cluster.local" && mesh.trust_domain_aliases.is_empty() {
@@ -112,7 +112,8 @@ impl Caller<'_, '_> {
             name.bytes().filter(|byte| *byte == b'/').count() == 4 && !name.starts_with("*/")
         };
         if let Some(name) = names.iter().find(is_exchanged) {
-            let message = "was taken as written; in `principals` its trust domain is exchanged for the mesh's own and its aliases, when it is one of them";
+            let message = "was taken as written; in `principals` its trust domain is exchanged for \
+                the mesh's own and its aliases, when it is one of them";
             self.note(&name.at().clone(), field, message);
         }
     }
@@ -154,7 +155,8 @@ impl Caller<'_, '_> {
     }
 
     fn proxied(&mut self, value: &Text, field: &str) {
-        let message = "behind a load balancer that speaks the PROXY protocol this was the address that it tells; ipBlocks is the balancer's own";
+        let message = "behind a load balancer that speaks the PROXY protocol this was the address \
+            that it tells; ipBlocks is the balancer's own";
         self.note(value.at(), field, message);
     }
 
@@ -180,7 +182,8 @@ impl Caller<'_, '_> {
     }
 
     fn claims_note(&mut self, value: &Text, field: &str) {
-        let message = "a claim that is a list of anything but texts was no claim, and of blanks none either; today the texts in it count, and \"*\" passes over empty ones";
+        let message = "a claim that is a list of anything but texts was no claim, and of blanks \
+            none either; today the texts in it count, and \"*\" passes over empty ones";
         self.note(value.at(), field, message);
     }
 
@@ -215,7 +218,8 @@ impl Caller<'_, '_> {
             }
             "request.auth.principal" => self.request_principal(value, &field)?,
             "request.auth.audiences" => {
-                let message = "was a token's first audience only, and of that the first word; today any of its audiences";
+                let message = "was a token's first audience only, and of that the first word; \
+                    today any of its audiences";
                 self.note(value.at(), &field, message);
                 self.part.when(key, values);
             }
@@ -241,22 +245,27 @@ impl Caller<'_, '_> {
             [PrincipalBinding::UsePeer] | [] => {
                 self.unaliased(std::slice::from_ref(value), field);
                 self.principals(vec![value.as_str().to_owned()]);
-                // As everything of a request it let no raw connection in, and every request has a method.
+                // As everything of a request it let no raw connection in, and every request has a
+                // method.
                 self.part
                     .when("request.headers[:method]", vec!["*".to_owned()]);
                 return Some(());
             }
             _ => {
-                let message = "is the caller on some of the ports that the role is for and the end user on others; write a role for each";
+                let message = "is the caller on some of the ports that the role is for and the end \
+                    user on others; write a role for each";
                 self.refuse(value.at(), field, message);
                 return Some(());
             }
         }
-        let message = "was compared with ISSUER/SUBJECT as one text, of each the first word; today it is split at its last slash, so a subject with a slash in it is met only by * patterns";
+        let message = "was compared with ISSUER/SUBJECT as one text, of each the first word; today \
+            it is split at its last slash, so a subject with a slash in it is met only by * \
+            patterns";
         self.note(value.at(), field, message);
         let values = self.issuer_and_subject(value);
         if values.is_empty() {
-            let message = "is no ISSUER/SUBJECT of an issuer whose tokens are good: the subject is nobody and is left out";
+            let message = "is no ISSUER/SUBJECT of an issuer whose tokens are good: the subject is \
+                nobody and is left out";
             self.note(value.at(), field, message);
             return None;
         }
@@ -265,7 +274,7 @@ impl Caller<'_, '_> {
         Some(())
     }
 
-    /// Today's patterns for what one text with a star at its end meant; empty: nobody.
+    /// Today's patterns for what one text with a star at its end meant; empty: no caller.
     fn issuer_and_subject(&self, value: &str) -> Vec<String> {
         let issuers = &self.callers.issuers;
         let Some(start) = value

@@ -1,6 +1,7 @@
-//! Texts of the old resources.
+//! Reads texts of the old resources.
 
-/// Whether a pattern of a service or a name (`*`, `x*`, `*x`, else exact) takes a text that is known already.
+/// Whether a pattern of a service or a name (`*`, `x*`, `*x`, else exact) takes a text that is
+/// known already.
 pub(super) fn takes(pattern: &str, text: &str) -> bool {
     match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
         (Some(suffix), _) => text.ends_with(suffix),

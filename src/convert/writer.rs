@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::fmt::{self, Display};
 
-use super::services::{Place, Services};
+use super::services::{Backend, Services};
 use super::yaml::Yaml;
 use crate::istio::{MeshConfig, Position, Problem, Resources};
 
@@ -11,14 +11,15 @@ pub(super) struct Draft<'a> {
     pub(super) namespace: &'a str,
     pub(super) name: String,
     pub(super) dry_run: bool,
-    /// The old resources meant the whole mesh, so that it may stand in the root namespace.
+    /// The old resources meant the whole mesh, so it may be written into the root namespace.
     pub(super) for_mesh: bool,
     pub(super) spec: Yaml,
     /// The documents it is made of.
     pub(super) from: Vec<Position>,
 }
 
-/// A resource of today that stands for resources of 2018. Prints as a YAML document, comments first.
+/// A resource of today that replaces resources of 2018. Prints as a YAML document, comments
+/// first.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Converted {
@@ -30,7 +31,7 @@ pub struct Converted {
     pub name: String,
     /// The documents it is made of; never empty.
     pub from: Vec<Position>,
-    /// What is not quite the same, with the place in the old resource.
+    /// Small differences, each with its place in the old resource.
     pub notes: Vec<Problem>,
     /// Comments of the old documents.
     pub comments: Vec<String>,
@@ -44,7 +45,7 @@ impl Display for Converted {
             writeln!(f, "#{comment}")?;
         }
         for note in &self.notes {
-            // A message is one line; whatever it quotes must not end the comment.
+            // A message is one line; a quoted line break must not end the comment.
             let note = note.to_string().replace(char::is_control, " ");
             writeln!(f, "# NOTE {note}")?;
         }
@@ -66,7 +67,7 @@ impl Display for Converted {
     }
 }
 
-/// What is written, and what there is to say about it.
+/// The new resources, and the notes about them.
 pub(super) struct Writer<'a> {
     pub(super) resources: &'a Resources,
     pub(super) mesh: &'a MeshConfig,
@@ -79,7 +80,7 @@ pub(super) struct Writer<'a> {
     /// What was noted already: place, field and message.
     noted: HashSet<(Position, String, String)>,
     names: HashSet<(&'static str, String, String)>,
-    /// Services of which it is told already what they are taken for.
+    /// Services whose assumed labels were noted already.
     places: HashSet<(String, String)>,
 }
 
@@ -103,7 +104,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Something that cannot be said today: nothing is written then.
+    /// Refuses a thing that today's resources cannot express; nothing is written then.
     pub(super) fn refuse(&mut self, at: &Position, field: impl Display, message: impl Display) {
         let problem = Problem::new(at.clone(), field.to_string(), message.to_string());
         self.problems.push(problem);
@@ -119,20 +120,22 @@ impl<'a> Writer<'a> {
     }
 
     /// Notes, once, what follows from taking labels for a service.
-    pub(super) fn note_place(&mut self, at: &Position, namespace: &str, place: &Place) {
+    pub(super) fn note_place(&mut self, at: &Position, namespace: &str, place: &Backend) {
         let name = &place.service;
         if !self.places.insert((namespace.to_owned(), name.clone())) {
             return;
         }
         if place.is_assumed {
             let message = format!(
-                "the workloads behind the service `{name}` are taken to carry the label app={name}; --service {name}=KEY=VALUE says which they carry"
+                "the workloads behind the service `{name}` are taken to carry the label \
+                 app={name}; --service {name}=KEY=VALUE says which they carry"
             );
             self.note(at, "", message);
         }
         if place.ports.is_empty() {
             let message = format!(
-                "all ports of the workloads behind the service `{name}` are covered, where the old resources meant the service's own; --service {name}:PORT says which it is"
+                "all ports of the workloads behind the service `{name}` are covered, where the old \
+                 resources meant the service's own; --service {name}:PORT says which it is"
             );
             self.note(at, "", message);
         }
@@ -143,10 +146,13 @@ impl<'a> Writer<'a> {
         self.notes.append(&mut self.pending);
     }
 
-    /// Refuses what would stand in the root namespace, which was one like any other, and where resources are for the whole mesh today.
+    /// Refuses a resource for the root namespace, which was one like any other, and where
+    /// resources are for the whole mesh today.
     pub(super) fn refuse_in_root(&mut self, at: &Position, field: &str) {
         let message = format!(
-            "would be written into `{}`, the root namespace, where today it is for the whole mesh (a PeerAuthentication with a selector is ignored there); convert with --mesh-config and a rootNamespace that holds nothing else",
+            "would be written into `{}`, the root namespace, where today it is for the whole mesh \
+             (a PeerAuthentication with a selector is ignored there); convert with --mesh-config \
+             and a rootNamespace that holds nothing else",
             self.mesh.root_namespace
         );
         let problem = Problem::new(at.clone(), field.to_owned(), message);

@@ -57,7 +57,7 @@ impl Yaml {
         }
     }
 
-    /// Writes the value; the cursor stands where its first line begins, indented by `indent`.
+    /// Writes the value; the cursor is where its first line begins, indented by `indent`.
     fn block(&self, out: &mut impl Write, indent: usize) -> fmt::Result {
         match self {
             Self::Map(fields) if !fields.is_empty() => {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::Report;
-use super::rules::{self, Asked, Rule, Rules, permission_tests, principal_tests};
+use super::rules::{self, Asked, SeenRule, SeenRules, tests};
 use crate::istio::Action;
 use crate::policy::ir::Policy;
 use crate::policy::{Attributes, Chain, Chains, Engine, Judgement, PerPort, Request, eval};
@@ -37,7 +37,7 @@ pub struct Coverage {
     engine: Engine,
     http: PerPort<Arc<[Option<Asked>]>>,
     tcp: PerPort<Arc<[Option<Asked>]>>,
-    rules: Rules,
+    rules: SeenRules,
     requests: u64,
 }
 
@@ -45,7 +45,7 @@ impl Coverage {
     /// Nothing is covered yet of the rules that this engine runs.
     #[must_use]
     pub fn new(engine: &Engine) -> Self {
-        let mut rules = Rules::default();
+        let mut rules = SeenRules::default();
         let program = engine.program();
         let mut prepare = |chains: &Chains, is_http| {
             let mut list =
@@ -70,7 +70,8 @@ impl Coverage {
         }
     }
 
-    /// Judges a request as [`Engine::judge`] does, and notes what the rules said that it reached.
+    /// Judges a request as [`Engine::judge`] does, and records the answers of the rules that it
+    /// reached.
     pub fn observe(&mut self, request: &Request) {
         self.requests += 1;
         let judgement = self.engine.judge(request);
@@ -101,16 +102,17 @@ impl Coverage {
         }
     }
 
-    /// Adds what was observed on other rules, or on the same ones: a rule is the same when its action and name are.
+    /// Adds what was observed on other rules, or on the same ones: a rule is the same when its
+    /// action and name are.
     pub fn merge(&mut self, other: Self) {
         self.requests += other.requests;
         self.rules.absorb(other.rules);
     }
 
-    /// What is covered so far.
+    /// The coverage so far.
     #[must_use]
     pub fn report(&self) -> Report {
-        Report::of(&self.rules.list, self.requests)
+        Report::new(&self.rules.list, self.requests)
     }
 }
 
@@ -137,30 +139,20 @@ fn rank(action: Action) -> u8 {
 }
 
 /// Notes what a rule says to a request, and which of its clauses its answer hangs on.
-fn note(rule: &mut Rule, asked: &Asked, policy: &Policy, request: &Request) {
-    let permissions: Vec<Vec<bool>> = policy
-        .permissions
-        .iter()
-        .map(|entry| {
-            let tests = permission_tests(entry).iter();
+fn note(rule: &mut SeenRule, asked: &Asked, policy: &Policy, request: &Request) {
+    let [permissions, principals] = policy.sides().map(|side| {
+        let results = side.iter().map(|entry| {
+            let tests = tests(entry).into_iter();
             tests
-                .map(|test| eval::permission_matches(test, request))
+                .map(|test| eval::node_matches(test, request))
                 .collect()
-        })
-        .collect();
-    let principals: Vec<Vec<bool>> = policy
-        .principals
-        .iter()
-        .map(|entry| {
-            let tests = principal_tests(entry).iter();
-            tests
-                .map(|test| eval::principal_matches(test, request))
-                .collect()
-        })
-        .collect();
+        });
+        results.collect::<Vec<Vec<bool>>>()
+    });
+    let [permission_clauses, principal_clauses] = &asked.sides;
     let sides = [
-        Side::new(&asked.permissions, &permissions),
-        Side::new(&asked.principals, &principals),
+        Side::new(permission_clauses, &permissions),
+        Side::new(principal_clauses, &principals),
     ];
     let matched = sides.iter().all(|side| side.passing > 0);
     if matched {
@@ -184,9 +176,9 @@ fn note(rule: &mut Rule, asked: &Asked, policy: &Policy, request: &Request) {
     }
 }
 
-/// What the entries of one side of a rule say, of which one is enough.
+/// The answers of the entries on one side of a rule; one matching entry is enough.
 struct Side<'a> {
-    /// Which clause each test of an entry stands for.
+    /// The clause of each test of each entry.
     clauses: &'a [Vec<usize>],
     holds: &'a [Vec<bool>],
     /// How many entries pass.
@@ -205,7 +197,8 @@ impl<'a> Side<'a> {
         side
     }
 
-    /// For each clause the entries that hold it, so that each is looked at no oftener than it has clauses.
+    /// For each clause the entries that hold it, so that each is looked at no oftener than it has
+    /// clauses.
     fn places(&self, count: usize) -> Vec<Vec<usize>> {
         let mut places = vec![Vec::new(); count];
         for (entry, clauses) in self.clauses.iter().enumerate() {

@@ -1,13 +1,15 @@
-//! Which rules of a workload's policies the judged requests put to the test, and which they left untouched.
+//! Measures which rules of a workload's policies were exercised by the requests that were judged.
 //!
-//! Use it to find the rule that no test exercises before someone widens it unnoticed: in `cargo test` through the policy tests of the
-//! `testing` room, on recorded traffic with `tower-mesh coverage`, or directly with [`Coverage`].
+//! Use it to find the rule that no test exercises before someone widens it unnoticed: in `cargo
+//! test` through the policy tests of the `testing` room, on recorded traffic with `tower-mesh
+//! coverage`, or directly with [`Coverage`].
 //!
 //! # What counts
 //!
-//! A **rule** is one entry of an AuthorizationPolicy's `rules`, or one legacy ServiceRole with its bindings, that applies to the workload,
-//! enforced or on trial. A **clause** is one list of a rule as written: `to[0].operation.methods`, `from[1].source.notNamespaces`, the
-//! `values` of a condition. Each has points to be covered:
+//! A **rule** is one entry of an AuthorizationPolicy's `rules`, or one legacy ServiceRole with its
+//! bindings, that applies to the workload, enforced or on trial. A **clause** is one list of a rule
+//! as written: `to[0].operation.methods`, `from[1].source.notNamespaces`, the `values` of a
+//! condition. Each has points to be covered:
 //!
 //! | Point | Covered when |
 //! |---|---|
@@ -15,17 +17,19 @@
 //! | a rule did not match | it did not match some request that reached it; a rule without clauses matches everything and has no such point |
 //! | a clause was decisive | for some request that reached the rule, its opposite would have turned the rule's answer |
 //!
-//! So a clause is decisive when all others let the answer hang on it: when it alone keeps a request out, or when it is needed to let one
-//! in and no alternative would have done so. A condition in `when` narrows every `from`; its opposite is taken everywhere at once.
+//! So a clause is decisive when the answer depends on it alone: when nothing else in the rule keeps
+//! a request out, or when no alternative would have let one in. A condition in `when` narrows every
+//! `from`; its opposite is taken everywhere at once.
 //!
-//! The figure is the share of covered points. Without any rule there is no figure, and no threshold is met: a misspelt label or workload
-//! must not pass for full coverage.
+//! The figure is the share of covered points. Without any rule there is no figure, and no threshold
+//! is met: a misspelt label or workload must not pass for full coverage.
 //!
 //! # Which requests reach a rule
 //!
-//! The order is the server's: CUSTOM, AUDIT, DENY, ALLOW. What a DENY refused never reached the ALLOW rules, so it says nothing about
-//! them; a bad path reaches no rule at all, and a missing token of a legacy Policy ends after CUSTOM. A raw TCP connection tests what is
-//! left of a rule there.
+//! The order is the server's: CUSTOM, AUDIT, DENY, ALLOW. What a DENY refused never reached the
+//! ALLOW rules, so it says nothing about them; a bad path reaches no rule at all, and a missing
+//! token of a legacy Policy ends after CUSTOM. A raw TCP connection tests what is left of a rule
+//! there.
 //!
 //! # Example
 //!

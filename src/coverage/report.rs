@@ -3,13 +3,14 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::rules::{Clause, Rule};
+use super::rules::{Clause, SeenRule};
 
-/// What is covered, file by file: prints for people what is not, serializes for programs.
+/// The coverage of each file. Prints the gaps for people, serializes for programs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The share of covered points in percent, rounded down to one decimal; `None` when there is no rule.
+    /// The share of covered points in percent, rounded down to one decimal; `None` when there is no
+    /// rule.
     pub percent: Option<f64>,
     /// Covered points.
     pub covered: usize,
@@ -65,23 +66,23 @@ pub struct RuleCoverage {
 pub struct ClauseCoverage {
     /// The field's path; of a legacy role what the clause asks for.
     pub field: String,
-    /// Where its first value stands; of a legacy role where the role starts.
+    /// Where its first value was written; for a legacy role, where the role starts.
     pub line: u32,
-    /// Where its first value stands.
+    /// Where its first value was written.
     pub column: u32,
     /// Whether some request's answer hung on it.
     pub decisive: bool,
 }
 
 impl Report {
-    pub(super) fn of(rules: &[Rule], requests: u64) -> Self {
-        let mut by_file: BTreeMap<&str, Vec<&Rule>> = BTreeMap::new();
+    pub(super) fn new(rules: &[SeenRule], requests: u64) -> Self {
+        let mut by_file: BTreeMap<&str, Vec<&SeenRule>> = BTreeMap::new();
         for rule in rules {
             by_file.entry(&rule.at.file).or_default().push(rule);
         }
         let files: Vec<_> = by_file
             .into_iter()
-            .map(|(file, rules)| FileCoverage::of(file, rules))
+            .map(|(file, rules)| FileCoverage::new(file, rules))
             .collect();
         let covered = files.iter().map(|file| file.covered).sum();
         let points = files.iter().map(|file| file.points).sum();
@@ -94,7 +95,8 @@ impl Report {
         }
     }
 
-    /// Whether at least this share is covered, in percent. Never when there is no rule: nothing was tested then.
+    /// Whether at least this share is covered, in percent. Never when there is no rule: nothing was
+    /// tested then.
     #[must_use]
     pub fn is_at_least(&self, percent: f64) -> bool {
         self.points > 0 && share(self.covered, self.points) >= percent
@@ -102,9 +104,9 @@ impl Report {
 }
 
 impl FileCoverage {
-    fn of(file: &str, mut rules: Vec<&Rule>) -> Self {
+    fn new(file: &str, mut rules: Vec<&SeenRule>) -> Self {
         rules.sort_by(|a, b| (&a.at, &a.key.policy).cmp(&(&b.at, &b.key.policy)));
-        let rules: Vec<_> = rules.into_iter().map(RuleCoverage::of).collect();
+        let rules: Vec<_> = rules.into_iter().map(RuleCoverage::new).collect();
         let covered = rules.iter().map(RuleCoverage::covered).sum();
         let points = rules.iter().map(RuleCoverage::points).sum();
         Self {
@@ -118,7 +120,7 @@ impl FileCoverage {
 }
 
 impl RuleCoverage {
-    fn of(rule: &Rule) -> Self {
+    fn new(rule: &SeenRule) -> Self {
         let mut clauses: Vec<&Clause> = rule.clauses.iter().collect();
         clauses.sort_by(|a, b| (&a.at, &a.field).cmp(&(&b.at, &b.field)));
         Self {
@@ -170,7 +172,7 @@ fn percent(covered: usize, points: usize) -> Option<f64> {
 }
 
 impl fmt::Display for Report {
-    /// A line for each file, below it what is not covered, and the total.
+    /// Prints a line for each file, its gaps below it, and the total.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.files.iter().try_for_each(|file| file.fmt(f))?;
         let Some(percent) = self.percent else {

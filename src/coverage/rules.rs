@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 
 use crate::istio::{Action, Position};
-use crate::policy::ir::{Permission, Policy, Principal};
-use crate::policy::{
-    Chain, ClauseOrigin, Origins, PolicyId, Request, RuleOrigin, permission_clause,
-    principal_clause,
-};
+use crate::policy::ir::Policy;
+use crate::policy::ir::view::{Node, Shape};
+use crate::policy::{Chain, ClauseOrigin, Origins, PolicyId, Request, RuleOrigin, node_clause};
 
 /// What names a rule among all of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,7 +17,7 @@ pub(super) struct RuleKey {
 
 /// What was seen of a rule.
 #[derive(Clone, Debug)]
-pub(super) struct Rule {
+pub(super) struct SeenRule {
     pub(super) key: RuleKey,
     pub(super) at: Position,
     pub(super) matched: u64,
@@ -35,7 +33,7 @@ pub(super) struct Clause {
     pub(super) decisive: bool,
 }
 
-impl Rule {
+impl SeenRule {
     /// The number of the clause that is written there.
     fn clause(&mut self, at: &Position, field: &str) -> usize {
         let is_it = |clause: &Clause| clause.at == *at && clause.field == field;
@@ -63,14 +61,14 @@ impl Rule {
     }
 }
 
-/// Rules, each once.
+/// The rules seen, each once.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rules {
-    pub(super) list: Vec<Rule>,
+pub(super) struct SeenRules {
+    pub(super) list: Vec<SeenRule>,
     numbers: HashMap<RuleKey, usize>,
 }
 
-impl Rules {
+impl SeenRules {
     /// Adds what was seen of other rules, or of the same ones elsewhere.
     pub(super) fn absorb(&mut self, other: Self) {
         for rule in other.list {
@@ -87,7 +85,7 @@ impl Rules {
         }
         let number = self.list.len();
         self.numbers.insert(key.clone(), number);
-        self.list.push(Rule {
+        self.list.push(SeenRule {
             key: key.clone(),
             at: at.clone(),
             matched: 0,
@@ -98,17 +96,17 @@ impl Rules {
     }
 }
 
-/// A rule as one chain asks it: for each of its entries, the clauses whose tests it is the `and` of.
+/// A rule as one chain asks it.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) rule: usize,
-    pub(super) permissions: Vec<Vec<usize>>,
-    pub(super) principals: Vec<Vec<usize>>,
+    /// For each permission, then for each principal: the clauses that its tests come from.
+    pub(super) sides: [Vec<Vec<usize>>; 2],
 }
 
-/// Lists the rules of a chain, in its order; `None` for what nobody wrote: the entry of an empty rule list.
+/// Lists the rules of a chain, in its order; `None` for the entry that replaces an empty rule list.
 pub(super) fn list(
-    rules: &mut Rules,
+    rules: &mut SeenRules,
     origins: &Origins,
     chain: &Chain,
     is_http: bool,
@@ -129,7 +127,7 @@ pub(super) fn list(
 }
 
 fn one(
-    rules: &mut Rules,
+    rules: &mut SeenRules,
     key: &RuleKey,
     origin: &RuleOrigin,
     policy: &Policy,
@@ -138,12 +136,12 @@ fn one(
     let number = rules.number(key, &origin.at);
     let mut asked = Asked {
         rule: number,
-        permissions: Vec::new(),
-        principals: Vec::new(),
+        sides: [Vec::new(), Vec::new()],
     };
     let Some(rule) = rules.list.get_mut(number) else {
         return asked;
     };
+    let [permissions, principals] = policy.sides();
     let nothing = Request::tcp();
     let places = |of_principal, entry| {
         let of_entry = move |clause: &&ClauseOrigin| {
@@ -152,24 +150,23 @@ fn one(
         };
         origin.clauses.iter().filter(of_entry).collect::<Vec<_>>()
     };
-    for (entry, node) in policy.permissions.iter().enumerate() {
-        let words = |test: &Permission| permission_clause(test, &nothing).wanted();
-        let tests = permission_tests(node).iter().map(words);
-        let numbers = clauses(rule, &origin.at, &places(false, entry), tests);
-        asked.permissions.push(numbers);
-    }
-    for (entry, node) in policy.principals.iter().enumerate() {
-        let words = |test: &Principal| principal_clause(test, &nothing).wanted();
-        let tests = principal_tests(node).iter().map(words);
-        let numbers = clauses(rule, &origin.at, &places(true, entry), tests);
-        asked.principals.push(numbers);
-    }
+    asked.sides = [(false, permissions), (true, principals)].map(|(of_principal, side)| {
+        let entries = side.iter().enumerate();
+        entries
+            .map(|(entry, node)| {
+                let words = |test| node_clause(test, &nothing).wanted();
+                let tests = tests(node).into_iter().map(words);
+                clauses(rule, &origin.at, &places(of_principal, entry), tests)
+            })
+            .collect()
+    });
     asked
 }
 
-/// The numbers of an entry's clauses: by the places where they were written, else (legacy roles) by what they say.
+/// The numbers of an entry's clauses: by the places where they were written, else (legacy roles) by
+/// what they say.
 fn clauses(
-    rule: &mut Rule,
+    rule: &mut SeenRule,
     rule_at: &Position,
     places: &[&ClauseOrigin],
     tests: impl ExactSizeIterator<Item = String>,
@@ -183,20 +180,14 @@ fn clauses(
     tests.map(|words| rule.clause(rule_at, &words)).collect()
 }
 
-/// The tests that an entry is the `and` of; an entry for anything has none.
-pub(super) fn permission_tests(node: &Permission) -> &[Permission] {
-    match node {
-        Permission::And(all) if *all == [Permission::Any] => &[],
-        Permission::And(all) => all,
-        other => std::slice::from_ref(other),
-    }
-}
-
-/// As [`permission_tests`].
-pub(super) fn principal_tests(node: &Principal) -> &[Principal] {
-    match node {
-        Principal::And(all) if *all == [Principal::Any] => &[],
-        Principal::And(all) => all,
-        other => std::slice::from_ref(other),
+/// The tests that must all pass for an entry to match; an entry that matches anything has none.
+pub(super) fn tests(node: Node<'_>) -> Vec<Node<'_>> {
+    let tests: Vec<_> = match node.shape() {
+        Shape::And(all) => all.iter().collect(),
+        _ => return vec![node],
+    };
+    match tests.as_slice() {
+        [only] if only.is_any() => Vec::new(),
+        _ => tests,
     }
 }

@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::fact::{Dimension, Fact};
 use super::names::Names;
-use super::node::{Leaf, leaves};
+use super::node::leaves;
 use super::sample;
 use super::witness::Peer;
 use crate::matcher::{Cidr, StringMatcher, StringPattern};
 use crate::policy::Triggers;
+use crate::policy::ir::view::Leaf;
 use crate::policy::ir::{HeaderTest, MetadataMatcher, Policy, ValueMatcher};
 
 /// More of one dimension is not kept.
@@ -125,12 +126,14 @@ impl Pool {
                     self.peers(matcher);
                 }
             }
-            Leaf::SourceIp(range) => self.addresses(&Dimension::SourceIp, range, Fact::SourceIp),
-            Leaf::RemoteIp(range) => self.addresses(&Dimension::RemoteIp, range, Fact::RemoteIp),
+            Leaf::DirectIp(range) => self.addresses(&Dimension::SourceIp, &range, Fact::SourceIp),
+            Leaf::RemoteIp(range) => self.addresses(&Dimension::RemoteIp, &range, Fact::RemoteIp),
             Leaf::DestinationIp(range) => {
-                self.addresses(&Dimension::DestinationIp, range, Fact::DestinationIp);
+                self.addresses(&Dimension::DestinationIp, &range, Fact::DestinationIp);
             }
-            Leaf::Ports(start, last) => {
+            Leaf::Ports { start, end } => {
+                let port = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+                let (start, last) = (port(start), port(end.saturating_sub(1)));
                 let ports = [start, last, start.saturating_sub(1), last.saturating_add(1)];
                 for port in ports {
                     self.add(Dimension::Port, Fact::Port(port));

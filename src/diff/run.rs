@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::fact::{Dimension, Fact, simpler};
 use super::minimal_findings::minimal_findings;
-use super::node::{Leaf, Node, Shape};
 use super::pool::Pool;
 use super::rules::{Rule, Side, Stage, chain, changed, issuers, ports, rules};
 use super::search::{Found, Search};
 use super::unanswerable_changes::same_origins;
 use super::witness::Witness;
 use crate::policy::ir::Policy;
-use crate::policy::{Judgement, Triggers};
+use crate::policy::ir::view::{Leaf, Node, Shape};
+use crate::policy::{Judgement, Triggers, eval};
 
 /// Alternatives of a rule that are each met.
 const ALTERNATIVES: usize = 4;
@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
         if !search.is_tcp {
             for policy in demands.into_iter().flatten() {
                 for origin in &policy.origins {
-                    self.pool.learn_triggers(&Triggers::of(origin));
+                    self.pool.learn_triggers(&Triggers::new(origin));
                 }
             }
         }
@@ -406,14 +406,10 @@ impl<'a> Run<'a> {
             node,
             want: false,
         };
-        let permissions = policy.permissions.iter().map(Node::Permission);
-        let permissions: Vec<_> = permissions.map(unwanted).collect();
-        if let Some(missed) = self.meet(witness.clone(), &permissions, held) {
-            return Some(missed);
-        }
-        let principals = policy.principals.iter().map(Node::Principal);
-        let principals: Vec<_> = principals.map(unwanted).collect();
-        self.meet(witness.clone(), &principals, held)
+        policy.sides().into_iter().find_map(|side| {
+            let unwanted: Vec<_> = side.iter().map(unwanted).collect();
+            self.meet(witness.clone(), &unwanted, held)
+        })
     }
 
     /// Changes a request until a node says what is wanted, with everything held.
@@ -432,12 +428,12 @@ impl<'a> Run<'a> {
                 };
                 self.make(witness, inner, held)
             }
-            (Shape::All(nodes), true) | (Shape::One(nodes), false) => {
-                let parts: Vec<_> = nodes.into_iter().map(part).collect();
+            (Shape::And(nodes), true) | (Shape::Or(nodes), false) => {
+                let parts: Vec<_> = nodes.iter().map(part).collect();
                 self.meet(witness, &parts, held)
             }
-            (Shape::One(nodes), true) | (Shape::All(nodes), false) => nodes
-                .into_iter()
+            (Shape::Or(nodes), true) | (Shape::And(nodes), false) => nodes
+                .iter()
                 .find_map(|node| self.make(witness.clone(), part(node), held)),
             (Shape::Leaf(leaf), _) => self.turn(&witness, leaf, one, held),
         }
@@ -494,7 +490,7 @@ impl<'a> Run<'a> {
             let seen =
                 place.get_or_insert_with(|| self.search.engine(one.side).prepare(&request).ok());
             seen.as_ref()
-                .is_some_and(|seen| one.node.holds(seen) == one.want)
+                .is_some_and(|seen| eval::node_matches(one.node, seen) == one.want)
         })
     }
 }

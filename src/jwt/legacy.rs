@@ -185,7 +185,7 @@ impl Origin {
         rule.space_delimited.clear();
         Some(Self {
             rule,
-            triggers: Triggers::of(origin),
+            triggers: Triggers::new(origin),
         })
     }
 }

@@ -2,7 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-/// Whether a `Host` header or an `:authority` holds only bytes that Envoy's codec takes there (RFC 3986's `authority`); an empty one does.
+/// Whether a `Host` header or an `:authority` holds only bytes that Envoy's codec takes there (RFC
+/// 3986's `authority`); an empty one does.
 #[must_use]
 pub fn is_legal(authority: &[u8]) -> bool {
     authority
@@ -10,10 +11,11 @@ pub fn is_legal(authority: &[u8]) -> bool {
         .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@[]".contains(byte))
 }
 
-/// The `host[:port]` in the authority of an absolute request target: what stands there instead of the `Host` header. User and password are
-/// taken off.
+/// The `host[:port]` in the authority of an absolute request target: the text that replaces
+/// the `Host` header. User and password are taken off.
 ///
-/// `None` where Envoy answers 400: the host must be letters, digits, `.` and `-`, or an IPv6 address in brackets, the port a number.
+/// `None` where Envoy answers 400: the host must be letters, digits, `.` and `-`, or an IPv6
+/// address in brackets, the port a number.
 #[must_use]
 pub fn of_target(authority: &str) -> Option<&str> {
     let host_and_port = match authority.split_once('@') {

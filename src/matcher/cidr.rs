@@ -9,10 +9,12 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// Parses an address (`10.0.0.1`, `::1`), which stands for itself alone, or a range (`10.0.0.0/8`).
+    /// Parses an address (`10.0.0.1`, `::1`), which is a range of one, or a range
+    /// (`10.0.0.0/8`).
     ///
     /// # Errors
-    /// When the text is neither: also with a zone (`fe80::1%eth0`), leading zeros, or a prefix longer than the address.
+    /// When the text is neither: also with a zone (`fe80::1%eth0`), leading zeros, or a prefix
+    /// longer than the address.
     pub fn parse(text: &str) -> Result<Self, CidrError> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
@@ -52,8 +54,8 @@ impl Cidr {
         self.prefix
     }
 
-    /// Whether the address is inside. IPv4 and IPv6 never meet: a socket's `::ffff:a.b.c.d` must be made IPv4 first
-    /// ([`forwarded::socket_ip`](super::forwarded::socket_ip)).
+    /// Whether the address is inside. IPv4 and IPv6 never meet: a socket's `::ffff:a.b.c.d` must be
+    /// made IPv4 first ([`forwarded::socket_ip`](super::forwarded::socket_ip)).
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.address.is_ipv4() == address.is_ipv4() && masked(address, self.prefix) == self.address

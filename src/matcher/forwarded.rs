@@ -10,11 +10,12 @@ pub fn socket_ip(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-/// Envoy's `remote_ip` of a sidecar (`use_remote_address: false`): the last element of `x-forwarded-for`, trimmed, when it is a bare IP
-/// literal; else the connection's own address.
+/// Envoy's `remote_ip` of a sidecar (`use_remote_address: false`): the last element of
+/// `x-forwarded-for`, trimmed, when it is a bare IP literal; else the connection's own address.
 ///
-/// `forwarded` holds every value of the header in the order they came; lines are one list. A client that reaches the workload directly
-/// can choose this address; only a gateway in front makes it true.
+/// `forwarded` holds every value of the header in the order they came; lines are one list. A client
+/// that reaches the workload directly can choose this address; only a gateway in front makes it
+/// true.
 #[must_use]
 pub fn remote_ip<'a>(forwarded: impl IntoIterator<Item = &'a [u8]>, peer: IpAddr) -> IpAddr {
     // An empty line adds nothing, not even a comma.

@@ -18,7 +18,8 @@ pub enum Stored<'v> {
 
 /// How Envoy stores a header before policy sees it.
 ///
-/// `name` is in lower case and no pseudo-header; `lines` gives the values of a header by its name, trimmed, in the order they came.
+/// `name` is in lower case and no pseudo-header; `lines` gives the values of a header by its name,
+/// trimmed, in the order they came.
 pub fn stored<'n, 'v, L>(name: &'n str, is_tls: bool, lines: impl Fn(&'n str) -> L) -> Stored<'v>
 where
     L: IntoIterator<Item = &'v [u8]>,
@@ -38,7 +39,8 @@ where
     }
 }
 
-/// Calls `visit` with each value of a header, as Envoy's matchers see them, until it returns `true`; says whether it did.
+/// Calls `visit` with each value of a header, as Envoy's matchers see them, until it returns
+/// `true`; says whether it did.
 ///
 /// As [`stored`], and headers that Envoy sets come also when they were not sent.
 pub fn any_value<'n, 'v, L>(
@@ -77,12 +79,13 @@ fn joined<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> Option<Cow<'v, [u8]>
     Some(joined)
 }
 
-/// The headers that may be taken off or repaired though they came in one line only: each before those that [`stored`] judges it by.
+/// The headers that may be taken off or repaired though they came in one line only: each before
+/// those that [`stored`] judges it by.
 pub fn changing() -> impl Iterator<Item = &'static str> {
     OF_ONE_HOP.iter().chain(&INTERNAL).copied()
 }
 
-/// Where a name stands among those of [`changing`].
+/// The position of a name among those of [`changing`].
 #[must_use]
 pub fn changing_rank(name: &str) -> Option<usize> {
     let steers_envoy = || {
@@ -94,7 +97,8 @@ pub fn changing_rank(name: &str) -> Option<usize> {
     of_one_hop.or_else(steers_envoy)
 }
 
-/// `:scheme` of a request whose target names none: what `x-forwarded-proto` says if that is one, else how the connection is.
+/// `:scheme` of a request whose target names none: what `x-forwarded-proto` says if that is one,
+/// else how the connection is.
 pub fn scheme<'v>(is_tls: bool, forwarded: impl IntoIterator<Item = &'v [u8]>) -> &'static str {
     let mut forwarded = forwarded.into_iter().filter(|line| !line.is_empty());
     let said = match (forwarded.next(), forwarded.next()) {
@@ -106,7 +110,8 @@ pub fn scheme<'v>(is_tls: bool, forwarded: impl IntoIterator<Item = &'v [u8]>) -
     said.unwrap_or(if is_tls { "https" } else { "http" })
 }
 
-/// Whether Envoy stores this header once, so that several lines of it reach the matchers as one value joined with `,`.
+/// Whether Envoy stores this header once, so that several lines of it reach the matchers as one
+/// value joined with `,`.
 ///
 /// `name` is in lower case. All other headers are tested value by value.
 #[must_use]
@@ -114,7 +119,8 @@ pub fn is_joined(name: &str) -> bool {
     JOINED.binary_search(&name).is_ok()
 }
 
-/// Whether policy never sees a header of this name, in lower case, whoever sends it and over whatever connection.
+/// Whether policy never sees a header of this name (in lower case), for any caller and any
+/// connection.
 #[must_use]
 pub fn never_comes(name: &str) -> bool {
     matches!(
@@ -123,9 +129,10 @@ pub fn never_comes(name: &str) -> bool {
     ) || INTERNAL.binary_search(&name).is_ok()
 }
 
-/// Whether Envoy takes the header off before policy sees the request: headers of one hop, unless they upgrade the connection, `te`
-/// other than `trailers`, `x-forwarded-client-cert` from a plaintext peer, and what only a mesh's own proxies may ask Envoy for. An upgrade
-/// to `h2c` is none.
+/// Whether Envoy takes the header off before policy sees the request: headers of one hop, unless
+/// they upgrade the connection, `te` other than `trailers`, `x-forwarded-client-cert` from a
+/// plaintext peer, and what only a mesh's own proxies may ask Envoy for. An upgrade to `h2c` is
+/// none.
 fn is_removed<'n, 'v, L>(name: &'n str, is_tls: bool, lines: impl Fn(&'n str) -> L) -> bool
 where
     L: IntoIterator<Item = &'v [u8]>,
@@ -162,12 +169,13 @@ fn elements<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> impl Iterator<Item
 enum Added {
     /// Where the header is not there.
     Instead(&'static [u8]),
-    /// Behind what is there.
+    /// Appended to the value that is there.
     Behind(&'static [u8]),
 }
 
-/// A request always has a `x-forwarded-proto` and some `x-request-id`, and over TLS what Envoy knows of the peer's certificate. The values
-/// of the latter two are stand-ins; the real ones are not known before they are made.
+/// A request always has a `x-forwarded-proto` and some `x-request-id`, and over TLS what Envoy
+/// knows of the peer's certificate. The values of the latter two are stand-ins; the real ones are
+/// not known before they are made.
 fn added(name: &str, is_tls: bool) -> Option<Added> {
     Some(match name {
         "x-forwarded-proto" if is_tls => Added::Instead(b"https"),
@@ -181,7 +189,8 @@ fn added(name: &str, is_tls: bool) -> Option<Added> {
 /// The one thing that `te` may ask for.
 const TRAILERS: &[u8] = b"trailers";
 
-/// What concerns one connection only, or says who was at its other end; and `referer`, which has to be one.
+/// What concerns one connection only, or says who was at its other end; and `referer`, which has to
+/// be one.
 const OF_ONE_HOP: [&str; 9] = [
     "http2-settings",
     "te",
@@ -194,7 +203,8 @@ const OF_ONE_HOP: [&str; 9] = [
     "referer",
 ];
 
-/// Headers that steer Envoy, taken off unless the caller is internal, which nobody is to a sidecar. Sorted.
+/// Headers that steer Envoy. Envoy removes them unless the caller is internal, and no caller of a
+/// sidecar is. Sorted.
 const INTERNAL: [&str; 16] = [
     "x-envoy-expected-rq-timeout-ms",
     "x-envoy-force-trace",

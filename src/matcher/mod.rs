@@ -1,7 +1,7 @@
 //! Matchers for texts, paths, addresses and templates, exact to Envoy's byte.
 //!
-//! All of them are pure and linear in the text they look at: no pattern that a resource can hold and no request that a peer can send
-//! makes them slow.
+//! Every matcher takes time linear in the text: no pattern in a resource and no request of a peer
+//! makes it slow.
 //!
 //! # Example
 //! ```

@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::authority;
 
-/// How far paths are normalized (MeshConfig's `pathNormalization.normalization`; Istio's `DEFAULT` is [`Base`](Self::Base)).
+/// How far paths are normalized (MeshConfig's `pathNormalization.normalization`; Istio's `DEFAULT`
+/// is [`Base`](Self::Base)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Normalization {
     /// Not at all; a `#` is still refused.
@@ -31,7 +32,7 @@ pub enum PathRefusal {
     NulByte,
     /// It does not start with `/`.
     NotAbsolute,
-    /// The host, in the target or beside it, is none.
+    /// The host, in the target or in `:authority`, is not a legal host.
     Authority,
 }
 
@@ -60,7 +61,8 @@ impl fmt::Display for PathRefusal {
 
 impl std::error::Error for PathRefusal {}
 
-/// Normalizes a request target (path and query, as sent) the way the sidecar does; only the part before `?` changes.
+/// Normalizes a request target (path and query, as sent) the way the sidecar does; only the part
+/// before `?` changes.
 ///
 /// Borrowed, and without any allocation, when nothing changes.
 ///
@@ -100,7 +102,7 @@ pub fn normalize(target: &str, how: Normalization) -> Result<Cow<'_, str>, PathR
     Ok(Cow::Owned(normalized))
 }
 
-/// What an absolute request target says beside its path.
+/// The parts of an absolute request target before its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin<'t> {
@@ -110,7 +112,8 @@ pub struct Origin<'t> {
     pub host: &'t str,
 }
 
-/// Takes an absolute request target (`http://host/path`) apart: its origin, and path and query. Any other target is given back as it is.
+/// Takes an absolute request target (`http://host/path`) apart: its origin, and path and query. Any
+/// other target is given back as it is.
 ///
 /// # Errors
 /// [`PathRefusal::Authority`] when the host is none; see [`authority::of_target`].
@@ -177,7 +180,8 @@ fn decode_slashes(path: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// `.;x` and `..;x` become `.` and `..`: some servers take parameters off before they resolve dots. A `\` does not yet end a segment here.
+/// `.;x` and `..;x` become `.` and `..`: some servers take parameters off before they resolve dots.
+/// A `\` does not yet end a segment here.
 fn without_dot_parameters(path: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(path.len());
     for segment in path.split_inclusive(|byte| *byte == b'/') {
@@ -221,7 +225,8 @@ fn canonical_bytes(path: &[u8]) -> Result<Vec<u8>, PathRefusal> {
     Ok(canonical)
 }
 
-/// Resolves `.` and `..`; empty segments are segments, and what would climb above the root stays there.
+/// Resolves `.` and `..`; empty segments are segments, and what would climb above the root stays
+/// there.
 fn without_dot_segments(path: &[u8]) -> Vec<u8> {
     let mut kept: Vec<&[u8]> = Vec::new();
     let mut open = false;
@@ -246,7 +251,8 @@ fn without_dot_segments(path: &[u8]) -> Vec<u8> {
     resolved
 }
 
-/// Runs of `/` become one. A path of nothing else keeps two: Envoy keeps the first and the last `/`, which are different ones there.
+/// Runs of `/` become one. A path of nothing else keeps two: Envoy keeps the first and the last
+/// `/`, which are different ones there.
 fn merge(mut path: Vec<u8>) -> Vec<u8> {
     let only_slashes = path.len() > 1 && path.iter().all(|byte| *byte == b'/');
     path.dedup_by(|a, b| *a == b'/' && *b == b'/');
@@ -256,7 +262,7 @@ fn merge(mut path: Vec<u8>) -> Vec<u8> {
     path
 }
 
-/// The byte that two hex digits at the start of the text stand for.
+/// The byte that two hex digits at the start of the text encode.
 fn escaped(text: &[u8]) -> Option<u8> {
     let [high, low, ..] = text else { return None };
     let digit = |byte: u8| {
@@ -427,8 +433,9 @@ mod tests {
             }
         }
 
-        /// A second round changes nothing. Where Envoy's own does (`%2e%2e;` is a dot segment only once it is decoded, and a lone `%`
-        /// can meet digits that were escaped) ours does as well, so neither is drawn here.
+        /// A second round changes nothing. Where Envoy's own does (`%2e%2e;` is a dot segment only
+        /// once it is decoded, and a lone `%` can meet digits that were escaped) ours does as well,
+        /// so neither is drawn here.
         #[test]
         fn what_is_normal_stays_as_it_is(target in "/([a-c./\\\\?<]|%2[eEfF]|%5[cC]|%41|%25a){0,14}", how in prop::sample::select(vec![Raw, Base, MergeSlashes, DecodeAndMergeSlashes])) {
             if let Ok(normal) = normalize(&target, how) {

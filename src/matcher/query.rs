@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 /// The parameters of a query: keys and values as they were written, cut at the first `=`.
 ///
-/// Bytes are looked at one by one: every request with a query comes this way, and queries are short.
+/// Bytes are looked at one by one: every request with a query comes this way, and queries are
+/// short.
 pub fn parameters(query: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
     query.split('&').map(parameter)
 }
@@ -15,7 +16,7 @@ pub fn is_name(key: &[u8], name: &str) -> bool {
     key == name.as_bytes() || (key.contains(&b'%') && *percent_decode(key) == *name.as_bytes())
 }
 
-/// `%XX` as the byte it stands for; a `%` without two digits stays.
+/// Decodes `%XX` to its byte; a `%` without two digits stays.
 #[must_use]
 pub fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'%') {
@@ -24,8 +25,8 @@ pub fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decoded(text).collect())
 }
 
-/// A target, from its path on, without the parameters that `is_dropped` says of, given key and value; `None` when there are none of
-/// them. The others stay as they were written.
+/// A target, from its path on, without the parameters that `is_dropped` says of, given key and
+/// value; `None` when there are none of them. The others stay as they were written.
 pub fn without(target: &str, is_dropped: impl Fn(&[u8], &[u8]) -> bool) -> Option<String> {
     let (path, query) = target.split_once('?')?;
     if !parameters(query).any(|(key, value)| is_dropped(key, value)) {
@@ -45,11 +46,13 @@ pub fn without(target: &str, is_dropped: impl Fn(&[u8], &[u8]) -> bool) -> Optio
     Some(kept)
 }
 
-/// Whether a parameter may hold a bearer token, wherever nobody said which ones do (security rule J-25): by the name that RFC 6750 §2.3
-/// gives it, or by its value, which has the form of a JWS (RFC 7515 §7.1).
+/// Whether a parameter may hold a bearer token, where no rule names the parameters (security rule
+/// J-25): by the name that RFC 6750 §2.3 gives it, or by its value, which has the form of a JWS
+/// (RFC 7515 §7.1).
 ///
-/// The form is what a guard may accept: three parts with dots between them, of base64url, white space and padding, with any of it as
-/// percent signs, and not so short that it cannot be signed. A name of a host with three labels can look like one.
+/// The form is what a guard may accept: three parts with dots between them, of base64url, white
+/// space and padding, with any of it as percent signs, and not so short that it cannot be signed. A
+/// name of a host with three labels can look like one.
 #[must_use]
 pub fn is_token(key: &[u8], value: &[u8]) -> bool {
     const SHORTEST: usize = 32;

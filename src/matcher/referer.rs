@@ -1,6 +1,7 @@
 use super::authority;
 
-/// Whether a `referer` is one: a URL or a relative reference without user and fragment (RFC 9110 §10.1.3). Envoy takes off any other.
+/// Whether a `referer` is one: a URL or a relative reference without user and fragment (RFC 9110
+/// §10.1.3). Envoy takes off any other.
 pub(super) fn is_one(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else {
         return false;
@@ -21,7 +22,7 @@ fn is_scheme(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
-/// A `:` may not stand in the first segment (RFC 3986 §4.2).
+/// The first segment may not contain a `:` (RFC 3986 §4.2).
 fn is_relative(text: &str) -> bool {
     let first = text.split('/').next().unwrap_or_default();
     let is_taken =

@@ -3,10 +3,12 @@ use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-/// A regular expression on bytes that must cover the whole text (Envoy's `safe_regex`, RE2 in Latin-1 mode): `.` is any byte but `\n`.
+/// A regular expression on bytes that must cover the whole text (Envoy's `safe_regex`, RE2 in
+/// Latin-1 mode): `.` is any byte but `\n`.
 ///
-/// What Istio's resources compile to is mostly literals around `.*` and `.+`; those are matched without a regex engine, so that ten
-/// thousand of them cost no more than their text. Clones share it.
+/// What Istio's resources compile to is mostly literals around `.*` and `.+`; those are matched
+/// without a regex engine, so that ten thousand of them cost no more than their text. Clones share
+/// it.
 #[derive(Clone)]
 pub struct SafeRegex(Arc<Compiled>);
 
@@ -36,13 +38,13 @@ impl SafeRegex {
                 .map(Program::Regex)
                 .map_err(|error| RegexError(error.to_string()))?,
         };
-        Ok(Self::of(pattern, program))
+        Ok(Self::from_program(pattern, program))
     }
 
     /// `.+`.
     #[must_use]
     pub fn non_empty() -> Self {
-        Self::of(".+", Program::Globs([Glob::non_empty()].into()))
+        Self::from_program(".+", Program::Globs([Glob::non_empty()].into()))
     }
 
     /// The pattern as written, without anchors.
@@ -64,12 +66,13 @@ impl SafeRegex {
 }
 
 impl SafeRegex {
-    fn of(source: &str, program: Program) -> Self {
+    fn from_program(source: &str, program: Program) -> Self {
         let source = source.into();
         Self(Arc::new(Compiled { source, program }))
     }
 
-    /// The wildcard patterns this is made of, when it is made of nothing else. None of them matches a text with a `\n` in it.
+    /// The wildcard patterns this is made of, when it is made of nothing else. None of them matches
+    /// a text with a `\n` in it.
     pub(crate) fn as_globs(&self) -> Option<&[Glob]> {
         match &self.0.program {
             Program::Globs(globs) => Some(globs),
@@ -109,7 +112,8 @@ impl std::error::Error for RegexError {}
 pub(crate) struct Glob {
     /// What the text starts with, before the first run.
     pub(crate) head: Vec<u8>,
-    /// Each run's least length and the literal after it; the last literal ends the text. Empty: the head is the whole text.
+    /// Each run's least length and the literal after it; the last literal ends the text. Empty: the
+    /// head is the whole text.
     pub(crate) rest: Vec<(usize, Vec<u8>)>,
 }
 
@@ -121,8 +125,8 @@ impl Glob {
         }
     }
 
-    /// Whether the text fits; the caller has made sure that it holds no `\n`. The earliest place for each literal is the best one,
-    /// because every run may be as long as it likes.
+    /// Whether the text fits; the caller has made sure that it holds no `\n`. The earliest place
+    /// for each literal is the best one, because every run may be as long as it likes.
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let Some(mut text) = text.strip_prefix(self.head.as_slice()) else {
             return false;
@@ -178,7 +182,7 @@ impl Glob {
     }
 }
 
-/// Whether a literal stands somewhere in the text.
+/// Whether the text contains a literal.
 pub(crate) fn contains(text: &[u8], literal: &[u8]) -> bool {
     after_first(text, literal).is_some()
 }
@@ -198,7 +202,8 @@ fn after_first<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
-/// Reads a pattern of literals, escaped punctuation, `.*`, `.+`, `(A|B)` and `(A)?` without nesting; `None` when it holds anything else.
+/// Reads a pattern of literals, escaped punctuation, `.*`, `.+`, `(A|B)` and `(A)?` without
+/// nesting; `None` when it holds anything else.
 fn globs(pattern: &str) -> Option<Vec<Glob>> {
     let mut rest = pattern.as_bytes();
     let mut alternatives = vec![Glob {

@@ -64,7 +64,8 @@ impl StringMatcher {
         SafeRegex::non_empty().into()
     }
 
-    /// The same test without regard to the case of ASCII letters. A regex stays as it is: Envoy refuses the combination.
+    /// The same test without regard to the case of ASCII letters. A regex stays as it is: Envoy
+    /// refuses the combination.
     #[must_use]
     pub fn ignoring_case(mut self) -> Self {
         self.ignore_case = !matches!(self.pattern, StringPattern::Regex(_));

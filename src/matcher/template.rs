@@ -28,9 +28,10 @@ impl PathTemplate {
     /// Parses a template as Istio writes it (`/patients/{*}/{**}`).
     ///
     /// # Errors
-    /// When the text does not start with a single `/`, is longer than 256 bytes in Envoy's language, has an empty segment inside, an operator that is not a
-    /// segment of its own, one after `{**}`, or a literal with characters that a path cannot have. Stricter than Istio where Envoy
-    /// would refuse the outcome (`{*}/x`, `//{*}`).
+    /// When the text does not start with a single `/`, is longer than 256 bytes in Envoy's
+    /// language, has an empty segment inside, an operator that is not a segment of its own, one
+    /// after `{**}`, or a literal with characters that a path cannot have. Stricter than Istio
+    /// where Envoy would refuse the outcome (`{*}/x`, `//{*}`).
     pub fn new(text: &str) -> Result<Self, PathTemplateError> {
         let error = |why| Err(PathTemplateError(why));
         if to_envoy(text).len() > MAX_LENGTH {

@@ -1,20 +1,27 @@
-//! The policy engine: Istio's resources in, Envoy's decisions out. Pure: no HTTP, no runtime, no clock.
+//! The policy engine reads Istio's resources and makes Envoy's decisions. It needs no HTTP library,
+//! no runtime and no clock.
 //!
-//! An [`Engine`] is compiled once for one [`Workload`](crate::Workload), from the same resources that a cluster holds: AuthorizationPolicy,
-//! RequestAuthentication, PeerAuthentication, and the `v1alpha1` family of 2018. It answers the questions that the sidecar answers:
+//! An [`Engine`] is compiled once for one [`Workload`](crate::Workload), from the same resources
+//! that a cluster holds: AuthorizationPolicy, RequestAuthentication, PeerAuthentication, and the
+//! `v1alpha1` family of 2018. It answers the questions that the sidecar answers:
 //!
-//! - [`decide`](Engine::decide): may this request pass, and which rule says so? Enforced policies decide; AUDIT and dry runs leave
-//!   [`Marks`]. [`decide_tcp`](Engine::decide_tcp) asks the same of a raw connection.
+//! - [`decide`](Engine::decide): may this request pass, and which rule says so? Enforced policies
+//!   decide; AUDIT and dry runs leave [`Marks`]. [`decide_tcp`](Engine::decide_tcp) asks the same
+//!   of a raw connection.
 //! - [`custom`](Engine::custom): which external providers must be asked first?
-//! - [`explain`](Engine::explain): why? Every rule, and of each that does not match the first clause that failed and what it saw.
-//! - [`authentication`](Engine::authentication) and [`mtls`](Engine::mtls): which tokens are good, which connections are accepted?
+//! - [`explain`](Engine::explain): why? It lists every rule, and for each
+//!   that does not match, the first clause that failed and what that clause saw.
+//! - [`authentication`](Engine::authentication) and [`mtls`](Engine::mtls): which tokens are good,
+//!   which connections are accepted?
 //!
-//! Whatever can answer [`Attributes`] can be judged. [`Request`] does so in words, for tests and tools, and [`judge`](Engine::judge) puts it
-//! through all that a server does: it normalizes the path, demands a legacy Policy's token, asks the rules, and names the status.
+//! The engine judges any type that implements [`Attributes`]. [`Request`] is one for tests and
+//! tools, and [`judge`](Engine::judge) treats it as a server would: it normalizes the path, demands
+//! a legacy Policy's token, asks the rules, and names the status.
 //!
-//! Resources compile to rules ([`ir`]) shaped like Envoy's own, which [`envoy`] prints as its configuration. [`eval`] walks them and is the
-//! reference. What runs is an index over them: it visits the rules that could match, so that the cost of a decision does not grow with
-//! the number of policies that cannot, and allows without allocating.
+//! Resources compile to rules ([`ir`]) shaped like Envoy's own, which [`envoy`] prints as its
+//! configuration. [`eval`] walks them one by one and is the reference. The engine runs an index
+//! over them that visits only rules that could match, so policies that cannot match cost a decision
+//! nothing, and allowing a request allocates nothing.
 //!
 //! # Example
 //!
@@ -50,61 +57,57 @@
 //!
 //! Decisions are Envoy's, as they were in version 1.40. These differences are chosen:
 //!
-//! - Every AUDIT rule that matches is reported, and the outcome of each action is kept apart; Envoy's metadata hold the last one written.
-//! - Resources for other workloads' gateways (`targetRefs`) are listed in [`Program::notes`], where Istio passes over them in silence.
-//! - Two providers for CUSTOM make both unusable, as in Istio unless a flag says otherwise; there is no such flag.
-//! - A refusal for an unusable provider is reported as [`Action::Custom`](crate::istio::Action::Custom); to Envoy it is a DENY.
-//! - A file has no age: two PeerAuthentications for one scope need a `creationTimestamp` each, so that it is clear which is older.
-//! - A path template starts with one `/`. Istio lets `{*}/x` pass, and Envoy then refuses all the configuration it comes with.
-//! - Unknown keys in the constraints of a ServiceRole are refused: Istio ignored them, and so granted more than was written.
-//! - A ServiceRole's rule names its services, or `"*"`; an empty list meant none in Istio 1.1 and all since 1.3.
-//! - `mtls.allowTls` is refused: it meant different things by version. `mode: PERMISSIVE` says what is probably meant.
-//! - The property `source.principal: "*"` is any peer identity, as in Istio 1.1; from 1.3 on it was anyone, even in plaintext.
+//! - Every AUDIT rule that matches is reported, and the outcome of each action is kept apart;
+//!   Envoy's metadata hold the last one written.
+//! - Resources for other workloads' gateways (`targetRefs`) are listed in [`Program::notes`], where
+//!   Istio passes over them in silence.
+//! - Two providers for CUSTOM make both unusable, as in Istio unless a flag says otherwise; there
+//!   is no such flag.
+//! - A refusal for an unusable provider is reported as
+//!   [`Action::Custom`](crate::istio::Action::Custom); to Envoy it is a DENY.
+//! - A file has no age: two PeerAuthentications for one scope need a `creationTimestamp` each, so
+//!   that it is clear which is older.
+//! - A path template starts with one `/`. Istio lets `{*}/x` pass, and Envoy then refuses all the
+//!   configuration it comes with.
+//! - Unknown keys in the constraints of a ServiceRole are refused: Istio ignored them, and so
+//!   granted more than was written.
+//! - A ServiceRole's rule names its services, or `"*"`; an empty list meant none in Istio 1.1 and
+//!   all since 1.3.
+//! - `mtls.allowTls` is refused: it meant different things by version. Write `mode: PERMISSIVE`,
+//!   which is probably what was meant.
+//! - The property `source.principal: "*"` is any peer identity, as in Istio 1.1; from 1.3 on it was
+//!   anyone, even in plaintext.
 //! - Trust domain aliases count in the resources of 2018, too, as they do since Istio 1.4.
-//! - Without any resource that speaks of mutual TLS, connections are accepted as Istio 1.5 did (PERMISSIVE), not as 1.1 did (plaintext).
+//! - Without any resource that speaks of mutual TLS, connections are accepted as Istio 1.5 did
+//!   (PERMISSIVE), not as 1.1 did (plaintext).
 
-mod attributes;
-mod builder;
-mod claims;
 mod compile;
-mod decision;
 mod engine;
 pub mod envoy;
-pub mod eval;
 mod explain;
 mod index;
-pub mod ir;
-mod metadata;
-mod near_miss;
-mod origin;
-mod program;
-mod request;
-mod stages;
+mod rules;
 #[cfg(any(feature = "jwt", feature = "vet"))]
 mod token;
-mod trigger;
 
-pub use attributes::Attributes;
-pub use builder::EngineBuilder;
-#[cfg(any(feature = "jwt", feature = "diff"))]
-pub(crate) use claims::fold_audience;
-pub use claims::split_words;
 pub use compile::compile;
 #[cfg(feature = "vet")]
 pub(crate) use compile::{Domains, issuer_and_subject};
-pub use decision::{Decision, DryRun, Marks, PolicyId};
+#[cfg(any(feature = "jwt", feature = "diff"))]
+pub(crate) use engine::fold_audience;
 #[cfg(feature = "vet")]
 pub(crate) use engine::normalization;
-pub use engine::{CustomMatch, Engine, Judgement};
-pub use explain::{Explanation, FailedClause, RuleReport};
-#[cfg(feature = "coverage")]
-pub(crate) use explain::{permission_clause, principal_clause};
-pub use near_miss::near_misses;
-pub use origin::{ClauseOrigin, Origins, RuleOrigin};
-pub use program::{
-    Authentication, Chain, Chains, CustomFilter, LegacyAuthentication, PerPort, Program, RuleSets,
+pub use engine::{
+    CustomMatch, Engine, EngineBuilder, Judgement, Request, Triggers, near_misses, split_words,
 };
-pub use request::Request;
+#[cfg(feature = "coverage")]
+pub(crate) use explain::node_clause;
+pub use explain::{Explanation, FailedClause, RuleReport};
+pub use rules::{
+    Attributes, Authentication, Chain, Chains, ClauseOrigin, CustomFilter, Decision, DryRun,
+    LegacyAuthentication, Marks, Origins, PerPort, PolicyId, Program, RuleOrigin, RuleSets, eval,
+    ir,
+};
 #[cfg(feature = "vet")]
 pub(crate) use token::has_secret_key;
 #[cfg(all(feature = "server", feature = "client"))]
@@ -115,4 +118,3 @@ pub(crate) use token::{
 };
 #[cfg(any(feature = "jwt", feature = "vet"))]
 pub(crate) use token::{PlainHttp, rule_problems};
-pub use trigger::Triggers;

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
-use super::super::ir::{Policy, Rbac, RbacAction};
-use super::super::{Chain, PolicyId, RuleSets};
 use super::compiler::Compiler;
 use super::custom;
+use super::policies::{Policies, name, rbac};
 use super::rule::{Clauses, OnTcp, never};
 use super::selection::select;
 use crate::istio::{Action, AuthorizationPolicy};
+use crate::policy::ir::RbacAction;
+use crate::policy::{Chain, PolicyId, RuleSets};
 
 /// The chains that every AuthorizationPolicy of the workload makes, for HTTP and for raw TCP.
 #[derive(Default)]
@@ -41,18 +42,7 @@ pub(super) fn chains(
     Some(both)
 }
 
-/// The policies of a set, before they are put in order.
-pub(super) type Policies = Vec<(PolicyId, Policy)>;
-
-/// A set of policies under one action.
-pub(super) fn rbac(action: RbacAction, policies: Policies) -> Rbac {
-    Rbac {
-        action,
-        policies: policies.into_iter().collect(),
-    }
-}
-
-/// What is missing or too much, as far as it would change the meaning.
+/// Refuses a policy that lacks something, or has too much, where that would change its meaning.
 fn check(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy) {
     let refuses = matches!(policy.action, Action::Deny | Action::Custom);
     if policy.rules.is_empty() && refuses {
@@ -71,7 +61,7 @@ fn check(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy) {
 }
 
 fn add(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy, http: &mut Sets, tcp: &mut Sets) {
-    let (http, tcp) = (http.of(policy), tcp.of(policy));
+    let (http, tcp) = (http.for_policy(policy), tcp.for_policy(policy));
     let on_tcp = match policy.action {
         Action::Allow => OnTcp::Drop,
         Action::Audit | Action::Custom | Action::Deny => OnTcp::Widen,
@@ -79,7 +69,7 @@ fn add(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy, http: &mut Set
     let meta = &policy.meta;
     for (index, rule) in policy.rules.iter().enumerate() {
         let id = PolicyId::new(name(policy, index));
-        let clauses = Clauses::of(compiler, meta, index, rule);
+        let clauses = Clauses::new(compiler, meta, index, rule);
         compiler
             .origins
             .insert(id.clone(), clauses.origin(&rule.at));
@@ -93,13 +83,8 @@ fn add(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy, http: &mut Set
     }
 }
 
-/// A rule's name, as Envoy reports it.
-pub(super) fn name(policy: &AuthorizationPolicy, rule: usize) -> String {
-    let (namespace, name) = (&policy.meta.namespace, &policy.meta.name);
-    format!("ns[{namespace}]-policy[{name}]-rule[{rule}]")
-}
-
-/// The sets of one protocol; a set exists as soon as a policy is selected for it, also when none of its rules is left.
+/// The sets of one protocol; a set exists as soon as a policy is selected for it, also when none of
+/// its rules is left.
 #[derive(Default)]
 struct Sets {
     audit: Option<Policies>,
@@ -110,7 +95,7 @@ struct Sets {
 }
 
 impl Sets {
-    fn of(&mut self, policy: &AuthorizationPolicy) -> &mut Policies {
+    fn for_policy(&mut self, policy: &AuthorizationPolicy) -> &mut Policies {
         let set = match (policy.action, policy.dry_run) {
             (Action::Audit, _) => &mut self.audit,
             (Action::Deny | Action::Custom, false) => &mut self.deny,

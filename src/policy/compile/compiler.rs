@@ -2,20 +2,22 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 
-use super::super::Origins;
 use super::trust_domain::Domains;
 use crate::identity::{TrustDomain, Workload};
 use crate::istio::{MeshConfig, Meta, Position, Problem};
 use crate::matcher::StringMatcher;
+use crate::policy::Origins;
 
-/// What every stage needs: whom the resources are compiled for, and where to put what is wrong.
+/// The state that all stages share: the workload, the mesh, and the mistakes found so far.
 ///
-/// A stage that meets a mistake records it and goes on, so that all of them are reported at once; whatever it returned is then never used.
+/// A stage that meets a mistake records it and goes on, so that all of them are reported at once;
+/// its result is then never used.
 pub(super) struct Compiler<'a> {
     pub(super) mesh: &'a MeshConfig,
     pub(super) workload: &'a Workload,
     pub(super) domains: Domains<'a>,
-    /// A rule names a principal or trust domain that means something else where ours is not the assumed one.
+    /// A rule names a principal or trust domain that means something else where ours is not the
+    /// assumed one.
     pub(super) assumes_trust_domain: bool,
     /// Regexes by text: the same namespace occurs in many policies, and compiling one is dear.
     pub(super) regexes: HashMap<String, StringMatcher>,
@@ -46,7 +48,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The path of the field at a place.
-    pub(super) fn field(&mut self, place: Place<'_>) -> Arc<str> {
+    pub(super) fn field(&mut self, place: FieldPlace<'_>) -> Arc<str> {
         self.field.clear();
         // A string takes everything.
         let _ = write!(self.field, "{place}");
@@ -79,10 +81,10 @@ impl<'a> Compiler<'a> {
 
 /// A list of values inside a rule, for messages.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct FieldPlace<'a> {
     /// The resource; its namespace completes short service accounts.
     pub(super) meta: &'a Meta,
-    /// The rule or subject it stands in.
+    /// The rule or subject that holds it.
     pub(super) rule: usize,
     /// Which part of it.
     pub(super) part: Part,
@@ -109,7 +111,7 @@ pub(super) enum Part {
     SubjectField,
 }
 
-impl<'a> Place<'a> {
+impl<'a> FieldPlace<'a> {
     /// The same place, another list.
     pub(super) fn list(self, list: &'a str) -> Self {
         Self { list, ..self }
@@ -124,7 +126,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Display for Place<'_> {
+impl Display for FieldPlace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rule, list) = (self.rule, self.list);
         match self.part {

@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
-use super::super::ir::RbacAction;
-use super::super::{CustomFilter, PolicyId};
-use super::authorization::{Policies, name, rbac};
 use super::compiler::Compiler;
+use super::policies::{Policies, name, rbac};
 use super::rule::{Clauses, OnTcp};
 use crate::istio::{AuthorizationPolicy, ExtensionProvider, Position, ProviderKind};
+use crate::policy::ir::RbacAction;
+use crate::policy::{CustomFilter, PolicyId};
 
 /// The CUSTOM policies of the workload, by provider.
 #[derive(Default)]
@@ -41,7 +41,7 @@ impl Providers {
         for (index, rule) in policy.rules.iter().enumerate() {
             let name = name(policy, index);
             let id = PolicyId::new(format!("istio-ext-authz-{provider}-{name}"));
-            let clauses = Clauses::of(compiler, &policy.meta, index, rule);
+            let clauses = Clauses::new(compiler, &policy.meta, index, rule);
             compiler
                 .origins
                 .insert(id.clone(), clauses.origin(&rule.at));
@@ -53,8 +53,8 @@ impl Providers {
 
     /// The filters for HTTP and for raw TCP, in byte order of the providers.
     ///
-    /// Requests that a provider cannot be asked about are refused. Istio supports one provider for a workload, so that of several none is
-    /// usable.
+    /// Requests that a provider cannot be asked about are refused. Istio supports one provider for
+    /// a workload, so that of several none is usable.
     pub(super) fn filters(
         self,
         compiler: &mut Compiler<'_>,

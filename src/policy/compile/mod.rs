@@ -1,41 +1,41 @@
-//! From resources as written to a [`Program`](super::Program): which of them apply to one workload, and what they mean in Envoy's terms.
+//! Compiles resources to a [`Program`](super::Program): selects those that apply to one workload
+//! and translates them to Envoy's terms.
 //!
-//! The shape of what comes out is the one that Istio's control plane sends to a sidecar: per rule one RBAC policy, `and` over fields, `or`
-//! over values, `not(or)` over negative lists, named `ns[..]-policy[..]-rule[..]`. So it can be printed, compared and given to an Envoy.
+//! The result has the shape that Istio's control plane sends to a sidecar: one RBAC policy per
+//! rule, `and` over fields, `or` over values, `not(or)` over negative lists, named
+//! `ns[..]-policy[..]-rule[..]`. So the program can be printed, compared and given to an Envoy.
 //!
 //! ```text
 //! pipeline         everything, in order
 //!   selection      which resources touch this workload
 //!   authorization  AuthorizationPolicy -> chains        custom    the CUSTOM part of it
-//!     rule         one rule -> one RBAC policy for HTTP and one for TCP
+//!     policies     a set of RBAC policies and their names
+//!     rule/        one rule -> one RBAC policy for HTTP and one for TCP
+//!       clauses    all fields and conditions of it       clause    one field's values -> tests
 //!       condition  `when` keys
 //!       principal  who: source fields and keys          permission  what: operation fields and keys
-//!         text     string patterns, regexes, ports      trust_domain, claims
+//!       text       string patterns, regexes, ports      claims      tests of a token's claims
 //!   mtls           PeerAuthentication -> modes
 //!   tokens         RequestAuthentication -> rules
 //!   legacy/        the 2018 resources
+//! compiler         what all stages share: the mesh, the workload, the problems; trust_domain
 //! ```
 
 mod authorization;
-mod claims;
-mod clause;
 mod compiler;
-mod condition;
 mod custom;
 mod legacy;
 mod mtls;
-mod permission;
 mod pipeline;
-mod principal;
+mod policies;
 mod rule;
 mod selection;
-mod text;
 mod tokens;
 mod trust_domain;
 
-#[cfg(feature = "vet")]
-pub(crate) use claims::issuer_and_subject;
 pub use pipeline::compile;
+#[cfg(feature = "vet")]
+pub(crate) use rule::issuer_and_subject;
 pub(super) use selection::GATEWAY_LABEL;
 #[cfg(feature = "vet")]
 pub(crate) use trust_domain::Domains;

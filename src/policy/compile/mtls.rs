@@ -1,13 +1,15 @@
 use std::sync::Arc;
 
-use super::super::PerPort;
 use super::compiler::Compiler;
 use super::selection::{has_labels, oldest};
 use crate::istio::{MtlsMode, PeerAuthentication};
+use crate::policy::PerPort;
 
-/// Which connections are accepted on each port; `None` when no PeerAuthentication covers the workload.
+/// Which connections are accepted on each port; `None` when no PeerAuthentication covers the
+/// workload.
 ///
-/// Port beats workload beats namespace beats mesh; an unset mode inherits, and the mesh's own default is PERMISSIVE.
+/// Port beats workload beats namespace beats mesh; an unset mode inherits, and the mesh's own
+/// default is PERMISSIVE.
 pub(super) fn modes(
     compiler: &mut Compiler<'_>,
     resources: &[Arc<PeerAuthentication>],
@@ -57,7 +59,8 @@ impl<'r> Scopes<'r> {
             (true, true) => self.mesh.push(resource),
             (true, false) => {
                 let message = format!(
-                    "PeerAuthentication {}/{} is ignored: in the root namespace a selector selects nothing",
+                    "PeerAuthentication {}/{} is ignored: in the root namespace a selector selects \
+                     nothing",
                     meta.namespace, meta.name
                 );
                 compiler.note(&resource.selector.at, "spec.selector", message);

@@ -1,26 +1,29 @@
 use std::sync::Arc;
 
-use super::super::{Authentication, PerPort, Program};
 use super::compiler::Compiler;
 use super::{authorization, legacy, mtls, tokens};
 use crate::identity::Workload;
 use crate::istio::{MeshConfig, Problem, Problems, Resources};
+use crate::policy::{Authentication, PerPort, Program};
 
-/// What the resources mean for one workload, whole or not at all.
+/// Compiles the resources for one workload, completely or not at all.
 ///
-/// Rules that name our trust domain mean the one that `mesh` writes, else the one that the workload states
-/// ([`Workload::trust_domain`]), else `cluster.local`; [`Program::assumes_trust_domain`] tells of the last.
+/// Rules that name our trust domain mean the one that `mesh` writes, else the one that the workload
+/// states ([`Workload::trust_domain`]), else `cluster.local`; [`Program::assumes_trust_domain`]
+/// tells of the last.
 ///
 /// # Errors
-/// Everything that keeps the resources from having a meaning, each with its place: values that are no addresses, ports or templates,
-/// unknown keys, two resources where only one can count, legacy resources for a workload that states no services.
+/// Everything that keeps the resources from having a meaning, each with its place: values that are
+/// no addresses, ports or templates, unknown keys, two resources where only one can count, legacy
+/// resources for a workload that states no services.
 ///
 /// # Differences from Istio
-/// - Two PeerAuthentications of one scope (two legacy Policies of one target) without creation times are refused: a file has no times, and
-///   without them Istio's "the oldest counts" has no answer.
+/// - Two PeerAuthentications of one scope (two legacy Policies of one target) without creation
+///   times are refused: a file has no times, and without them Istio's "the oldest counts" has no
+///   answer.
 /// - Two resources of one kind, namespace and name are refused; in a cluster there cannot be two.
-/// - Legacy: a constraint with an unknown key is refused (Istio left it out, which widened the grant), and so is a rule that names no
-///   services (Istio 1.1 took it for none, 1.3 for all).
+/// - Legacy: a constraint with an unknown key is refused (Istio left it out, which widened the
+///   grant), and so is a rule that names no services (Istio 1.1 took it for none, 1.3 for all).
 ///
 /// # Example
 /// ```
@@ -60,7 +63,8 @@ pub fn compile(
     }
 }
 
-/// Sorted by place, each once: what is compiled for several ports is found several times.
+/// Sorts by place and removes duplicates: a resource compiled for several ports reports a mistake
+/// several times.
 fn distinct(mut found: Vec<Problem>) -> Vec<Problem> {
     let key = |problem: &Problem| {
         (

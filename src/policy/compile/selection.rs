@@ -9,40 +9,24 @@ use crate::istio::{
 
 /// A resource that selects workloads.
 pub(super) trait Selecting {
-    fn meta(&self) -> &Meta;
-    fn selector(&self) -> &Selector;
-    fn target_refs(&self) -> &[TargetRef];
+    /// Its name, its selector, and what it is attached to.
+    fn parts(&self) -> (&Meta, &Selector, &[TargetRef]);
 }
 
 impl Selecting for AuthorizationPolicy {
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    fn selector(&self) -> &Selector {
-        &self.selector
-    }
-
-    fn target_refs(&self) -> &[TargetRef] {
-        &self.target_refs
+    fn parts(&self) -> (&Meta, &Selector, &[TargetRef]) {
+        (&self.meta, &self.selector, &self.target_refs)
     }
 }
 
 impl Selecting for RequestAuthentication {
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    fn selector(&self) -> &Selector {
-        &self.selector
-    }
-
-    fn target_refs(&self) -> &[TargetRef] {
-        &self.target_refs
+    fn parts(&self) -> (&Meta, &Selector, &[TargetRef]) {
+        (&self.meta, &self.selector, &self.target_refs)
     }
 }
 
-/// The resources that touch the workload, in the order they were written. Two of the same name are a mistake.
+/// The resources that touch the workload, in the order they were written. Two of the same name are
+/// a mistake.
 pub(super) fn select<'r, R: Selecting>(
     compiler: &mut Compiler<'_>,
     resources: &'r [Arc<R>],
@@ -50,7 +34,7 @@ pub(super) fn select<'r, R: Selecting>(
     let mut names = HashSet::new();
     let mut selected = Vec::new();
     for resource in resources {
-        let meta = resource.meta();
+        let (meta, ..) = resource.parts();
         if !is_candidate(compiler, meta) {
             continue;
         }
@@ -64,16 +48,16 @@ pub(super) fn select<'r, R: Selecting>(
     selected
 }
 
-/// Whether a resource stands in the workload's namespace or in the root namespace.
+/// Whether a resource is in the workload's namespace or in the root namespace.
 fn is_candidate(compiler: &Compiler<'_>, meta: &Meta) -> bool {
     meta.namespace == compiler.workload.namespace()
         || meta.namespace == compiler.mesh.root_namespace
 }
 
 fn touches<R: Selecting>(compiler: &mut Compiler<'_>, resource: &R) -> bool {
-    let (meta, workload) = (resource.meta(), compiler.workload);
-    let [first, ..] = resource.target_refs() else {
-        return has_labels(workload, resource.selector());
+    let (workload, (meta, selector, target_refs)) = (compiler.workload, resource.parts());
+    let [first, ..] = target_refs else {
+        return has_labels(workload, selector);
     };
     let gateway = workload.labels().get(GATEWAY_LABEL);
     let is_ours = |target: &TargetRef| {
@@ -81,7 +65,7 @@ fn touches<R: Selecting>(compiler: &mut Compiler<'_>, resource: &R) -> bool {
             && Some(&target.name) == gateway
             && meta.namespace == workload.namespace()
     };
-    let ours = resource.target_refs().iter().any(is_ours);
+    let ours = target_refs.iter().any(is_ours);
     if !ours {
         let message = format!(
             "{} {}/{} is not for this workload: targetRefs attach to gateways; use a selector",
@@ -118,7 +102,8 @@ pub(super) fn age(meta: &Meta) -> (&str, &str) {
     (meta.created.as_deref().unwrap_or_default(), &meta.name)
 }
 
-/// The oldest of the resources that compete for one place; the others are noted. Without creation times nobody can say which it is.
+/// The oldest of the resources that compete for one place; the others are noted. Without creation
+/// times none is known to be the oldest.
 pub(super) fn oldest<'r, R>(
     compiler: &mut Compiler<'_>,
     mut resources: Vec<&'r R>,
@@ -132,7 +117,8 @@ pub(super) fn oldest<'r, R>(
         let named = |meta: &Meta| format!("{} {}/{}", meta.kind, meta.namespace, meta.name);
         if winner.created.is_none() || other.created.is_none() {
             let message = format!(
-                "{} and {} (at {}) cover the same, and without creation times neither is the older; keep one",
+                "{} and {} (at {}) cover the same, and without creation times neither is the \
+                 older; keep one",
                 named(other),
                 named(winner),
                 winner.at

@@ -4,8 +4,8 @@ use super::compiler::Compiler;
 use super::selection::{age, select};
 use crate::istio::{JwtRule, RequestAuthentication};
 
-/// The rules of every RequestAuthentication that selects the workload: its namespace's first, older first, then sorted by issuer.
-/// `None` when there is none.
+/// The rules of every RequestAuthentication that selects the workload: its namespace's first, older
+/// first, then sorted by issuer. `None` when there is none.
 pub(super) fn rules(
     compiler: &mut Compiler<'_>,
     resources: &[Arc<RequestAuthentication>],

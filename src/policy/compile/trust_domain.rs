@@ -20,10 +20,11 @@ impl<'m> Domains<'m> {
         }
     }
 
-    /// The values that a written principal stands for: its trust domain is exchanged for our own and each of its aliases, when it is one of them.
+    /// The values that a written principal means: its trust domain is exchanged for our own
+    /// and each of its aliases, when it is one of them.
     ///
-    /// Istio treats only texts of five parts (`td/ns/N/sa/S`) so, and takes a written `cluster.local` for "our own trust domain, whatever it is
-    /// called".
+    /// Istio treats only texts of five parts (`td/ns/N/sa/S`) so, and takes a written
+    /// `cluster.local` for "our own trust domain, whatever it is called".
     pub(super) fn principals<'v>(self, value: &'v str) -> Vec<Cow<'v, str>> {
         let Some((domain, path)) = value.split_once('/') else {
             return vec![value.into()];
@@ -46,7 +47,7 @@ impl<'m> Domains<'m> {
         values
     }
 
-    /// The trust domains that a written one stands for: all of ours, when it is one of them.
+    /// The trust domains that a written one means: all of ours, when it is one of them.
     pub(super) fn trust_domains<'v>(self, value: &'v str) -> Vec<&'v str>
     where
         'm: 'v,
@@ -58,7 +59,8 @@ impl<'m> Domains<'m> {
         }
     }
 
-    /// Whether our trust domain is assumed, and a written principal would mean something else under another one.
+    /// Whether our trust domain is assumed, and a written principal would mean something else under
+    /// another one.
     pub(crate) fn decide_principal(self, value: &str) -> bool {
         self.is_assumed && self.principals(value) != self.unknown().principals(value)
     }

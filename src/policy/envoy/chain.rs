@@ -1,11 +1,13 @@
 use serde_json::{Value, json};
 
-use super::super::ir::Rbac;
-use super::super::{Chain, RuleSets};
 use super::external;
+use super::protocol::Protocol;
 use super::rules::{rbac, set};
+use crate::policy::ir::Rbac;
+use crate::policy::{Chain, RuleSets};
 
-/// The HTTP filters of a chain in the order they run: CUSTOM, the JWT filter that [`jwt_authn`](super::jwt_authn) made, AUDIT, DENY, ALLOW.
+/// The HTTP filters of a chain in the order they run: CUSTOM, the JWT filter that
+/// [`jwt_authn`](super::jwt_authn) made, AUDIT, DENY, ALLOW.
 ///
 /// Each is `{"name", "typed_config": {"@type", ..}}`. No router: the caller ends the chain.
 #[must_use]
@@ -13,16 +15,11 @@ pub fn http_filters(chain: &Chain, jwt: Option<Value>) -> Vec<Value> {
     filters(Protocol::Http, chain, jwt)
 }
 
-/// The network filters of a chain for raw TCP, in the order they run. No `tcp_proxy`: the caller ends the chain.
+/// The network filters of a chain for raw TCP, in the order they run. No `tcp_proxy`: the caller
+/// ends the chain.
 #[must_use]
 pub fn network_filters(chain: &Chain) -> Vec<Value> {
     filters(Protocol::Tcp, chain, None)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
-    Http,
-    Tcp,
 }
 
 fn filters(protocol: Protocol, chain: &Chain, jwt: Option<Value>) -> Vec<Value> {

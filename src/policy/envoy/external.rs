@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::chain::Protocol;
+use super::protocol::Protocol;
 use super::rules::set;
 use crate::istio::{ExtensionProvider, ProviderKind};
 
-/// The ext_authz filter that asks a provider about the requests its shadow rules marked; `None` where the provider cannot be asked.
+/// The ext_authz filter that asks a provider about the requests its shadow rules marked; `None`
+/// where the provider cannot be asked.
 pub(super) fn filter(
     protocol: Protocol,
     name: &str,

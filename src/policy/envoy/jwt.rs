@@ -3,16 +3,18 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::super::Authentication;
 use super::rules::set;
 use crate::istio::{JwtRule, shown_uri};
+use crate::policy::Authentication;
 
-/// The JWT filter of one port; `None` when no resource speaks of tokens. `fetched` holds the key sets of remote rules by their URI.
+/// The JWT filter of one port; `None` when no resource speaks of tokens. `fetched` holds the key
+/// sets of remote rules by their URI.
 ///
 /// A legacy Policy prints with its tokens mandatory, as it means them.
 ///
 /// # Errors
-/// When the keys of a remote rule are not among `fetched`, and when a legacy Policy has trigger rules, which this filter cannot express.
+/// When the keys of a remote rule are not among `fetched`, and when a legacy Policy has trigger
+/// rules, which this filter cannot express.
 pub fn jwt_authn(
     authentication: &Authentication,
     fetched: &BTreeMap<String, String>,
@@ -157,7 +159,8 @@ impl JwtAuthnError {
         Self(Reason::MissingKeys(uri.to_owned()))
     }
 
-    /// The URI whose keys are missing, when that is the reason: whole, to look it up. Shown, it has no userinfo and no query.
+    /// The URI whose keys are missing, when that is the reason: whole, to look it up. Shown, it has
+    /// no userinfo and no query.
     #[must_use]
     pub fn missing_uri(&self) -> Option<&str> {
         match &self.0 {

@@ -1,5 +1,5 @@
-//! What the engine runs, as Envoy's own configuration (proto3 JSON, field names as in the `.proto` files), so that a real Envoy can be given
-//! it and must answer the same.
+//! Prints what the engine runs as Envoy's own configuration (proto3 JSON, field names as in the
+//! `.proto` files), so that a real Envoy can run it and must answer the same.
 //!
 //! # Example
 //! ```
@@ -23,6 +23,7 @@
 mod chain;
 mod external;
 mod jwt;
+mod protocol;
 mod rules;
 
 pub use chain::{http_filters, network_filters};

@@ -1,10 +1,10 @@
 use serde_json::{Map, Value, json};
 
-use super::super::ir::{
+use crate::matcher::{Cidr, StringMatcher, StringPattern};
+use crate::policy::ir::{
     HeaderMatcher, HeaderTest, MetadataMatcher, Permission, Policy, Principal, Rbac, RbacAction,
     ValueMatcher,
 };
-use crate::matcher::{Cidr, StringMatcher, StringPattern};
 
 /// `envoy.config.rbac.v3.RBAC`, policies in byte order of their names.
 pub(super) fn rbac(rules: &Rbac) -> Value {

@@ -1,16 +1,17 @@
 //! Clauses in Istio's words.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::ir::{
-    HeaderMatcher, HeaderTest, MetadataMatcher, Permission, Principal, ValueMatcher,
-};
-use super::super::{Attributes, eval, metadata};
 use crate::istio::Position;
 use crate::matcher::{StringMatcher, StringPattern};
+use crate::policy::ir::view::{Leaf, Node, Nodes, Shape, only_port};
+use crate::policy::ir::{HeaderMatcher, HeaderTest, MetadataMatcher, ValueMatcher};
+use crate::policy::rules::metadata;
+use crate::policy::{Attributes, eval};
 
 /// A clause of a rule that did not hold for a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -22,20 +23,21 @@ pub struct FailedClause {
     pub negated: bool,
     /// The values, as Istio writes them where they have such a form.
     pub values: Vec<String>,
-    /// How each value is read where that is not plain to see: the issuer and the subject that a request principal is cut into, at its
-    /// last `/`. Empty, or one for each of `values`.
+    /// How each value is read where that is not plain to see: the issuer and the subject that a
+    /// request principal is cut into, at its last `/`. Empty, or one for each of `values`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub read_as: Vec<String>,
     /// What the request had; `None` when it had nothing.
     pub saw: Option<String>,
-    /// The JSON type of a claim that the request had: `string`, `number`, `boolean`, `null`, `list` or `object`. Patterns match strings,
-    /// and lists that hold one; no other type.
+    /// The JSON type of a claim that the request had: `string`, `number`, `boolean`, `null`, `list`
+    /// or `object`. Patterns match strings, and lists that hold one; no other type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saw_type: Option<&'static str>,
     /// Issuer and subject of the token, for a request principal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saw_as: Option<String>,
-    /// Where the list stands whose clause this is; `None` in legacy resources and in rules of no known text.
+    /// Where this clause's list was written; `None` in legacy resources and in rules without a
+    /// known source.
     #[serde(skip)]
     pub at: Option<Position>,
 }
@@ -73,17 +75,10 @@ impl fmt::Display for FailedClause {
     }
 }
 
-/// The words for a permission that does not hold.
-pub(crate) fn permission_clause(node: &Permission, request: &dyn Attributes) -> FailedClause {
+/// The words for a permission or a principal that does not hold.
+pub(crate) fn node_clause(node: Node<'_>, request: &dyn Attributes) -> FailedClause {
     let mut clause = FailedClause::default();
-    describe_permission(node, request, &mut clause);
-    clause.named("rule")
-}
-
-/// The words for a principal that does not hold.
-pub(crate) fn principal_clause(node: &Principal, request: &dyn Attributes) -> FailedClause {
-    let mut clause = FailedClause::default();
-    describe_principal(node, request, &mut clause);
+    describe(node, request, &mut clause);
     clause.named("rule")
 }
 
@@ -112,139 +107,136 @@ impl FailedClause {
     }
 }
 
-fn describe_permission(node: &Permission, request: &dyn Attributes, clause: &mut FailedClause) {
-    let text = |text: Option<&str>| text.map(str::to_owned);
-    match node {
-        Permission::Any => {}
-        Permission::And(nodes) | Permission::Or(nodes) => {
+fn describe(node: Node<'_>, request: &dyn Attributes, clause: &mut FailedClause) {
+    match node.shape() {
+        Shape::Any => {}
+        Shape::And(pair) if is_request_principal(node) => {
+            describe_request_principal(pair, request, clause);
+        }
+        Shape::And(nodes) | Shape::Or(nodes) => {
             nodes
                 .iter()
-                .for_each(|node| describe_permission(node, request, clause));
+                .for_each(|node| describe(node, request, clause));
         }
-        Permission::Not(inner) => {
+        Shape::Not(inner) => {
             clause.negated = !clause.negated;
-            describe_permission(inner, request, clause);
+            describe(inner, request, clause);
         }
-        Permission::Header(matcher) => {
-            let field = match matcher.name.as_str() {
-                ":method" => "to.operation.methods".to_owned(),
-                ":authority" => "to.operation.hosts".to_owned(),
-                ":path" => "paths (with the query)".to_owned(),
-                name => format!("when request.headers[{name}]"),
-            };
-            clause.add(field, header_value(matcher), header_seen(matcher, request));
+        Shape::Leaf(leaf) => {
+            let of_permission = matches!(node, Node::Permission(_));
+            describe_leaf(leaf, of_permission, request, clause);
         }
-        Permission::UrlPath(matcher) => {
-            clause.add(
-                "to.operation.paths",
-                pattern(matcher),
-                text(eval::url_path(request)),
-            );
-        }
-        Permission::UriTemplate(template) => {
-            clause.add(
-                "to.operation.paths",
-                template.as_str(),
-                text(eval::url_path(request)),
-            );
-        }
-        Permission::DestinationIp(range) => {
-            let saw = request.destination_ip().map(|ip| ip.to_string());
-            clause.add("when destination.ip", range.to_string(), saw);
-        }
-        Permission::DestinationPort(port) => {
-            let saw = request.destination_port().map(|port| port.to_string());
-            clause.add("to.operation.ports", port.to_string(), saw);
-        }
-        Permission::DestinationPortRange { start, end } => {
-            let saw = request.destination_port().map(|port| port.to_string());
-            clause.add("to.operation.ports", format!("{start}..{end}"), saw);
-        }
-        Permission::RequestedServerName(matcher) => {
-            clause.add(
-                "when connection.sni",
-                pattern(matcher),
-                text(Some(request.sni())),
-            );
-        }
-        Permission::Metadata(matcher) => describe_metadata(matcher, request, clause),
     }
 }
 
-fn describe_principal(node: &Principal, request: &dyn Attributes, clause: &mut FailedClause) {
-    match node {
-        Principal::Any => {}
-        Principal::And(pair) if is_request_principal(node) => {
-            let part = |node: &Principal| match node {
-                Principal::Metadata(matcher) => value_words(&matcher.value).join("|"),
-                _ => String::new(),
+fn describe_leaf(
+    leaf: Leaf<'_>,
+    of_permission: bool,
+    request: &dyn Attributes,
+    clause: &mut FailedClause,
+) {
+    let path_field = if of_permission {
+        "to.operation.paths"
+    } else {
+        "path"
+    };
+    let path = || eval::url_path(request).map(str::to_owned);
+    let ip = |ip: Option<IpAddr>| ip.map(|ip| ip.to_string());
+    let (field, value, saw) = match leaf {
+        Leaf::Header(matcher) => {
+            let field = match matcher.name.as_str() {
+                ":method" if of_permission => "to.operation.methods".to_owned(),
+                ":authority" if of_permission => "to.operation.hosts".to_owned(),
+                ":path" if of_permission => "paths (with the query)".to_owned(),
+                name => format!("when request.headers[{name}]"),
             };
-            let parts: Vec<_> = pair.iter().map(part).collect();
-            let claim = |name| request.claims()?.get(name)?.as_str();
-            let saw = request.claims().map(|_| {
-                format!(
-                    "{}/{}",
-                    claim("iss").unwrap_or_default(),
-                    claim("sub").unwrap_or_default()
-                )
-            });
-            clause.add("from.source.requestPrincipals", parts.join("/"), saw);
-            if let [issuer, subject] = parts.as_slice() {
-                let read_as = format!("iss {}, sub {}", wanted_part(issuer), wanted_part(subject));
-                clause.read_as.push(read_as);
-            }
-            clause.saw_as = request.claims().map(|claims| {
-                format!(
-                    "iss {}, sub {}",
-                    seen(claims.get("iss")),
-                    seen(claims.get("sub"))
-                )
-            });
+            let saw = header_seen(matcher, request);
+            return clause.add(field, header_value(matcher), saw);
         }
-        Principal::And(nodes) | Principal::Or(nodes) => {
-            nodes
-                .iter()
-                .for_each(|node| describe_principal(node, request, clause));
+        Leaf::Metadata(matcher) => return describe_metadata(matcher, request, clause),
+        Leaf::Path(matcher) => (path_field, pattern(matcher), path()),
+        Leaf::Template(template) => (path_field, template.as_str().to_owned(), path()),
+        Leaf::Ports { start, end } => {
+            let value = match only_port(start, end) {
+                Some(port) => port.to_string(),
+                None => format!("{start}..{end}"),
+            };
+            let saw = request.destination_port().map(|port| port.to_string());
+            ("to.operation.ports", value, saw)
         }
-        Principal::Not(inner) => {
-            clause.negated = !clause.negated;
-            describe_principal(inner, request, clause);
+        Leaf::ServerName(matcher) => {
+            let saw = Some(request.sni().to_owned());
+            ("when connection.sni", pattern(matcher), saw)
         }
-        Principal::Authenticated(None) => clause.add("from.source", "any TLS connection", None),
-        Principal::Authenticated(Some(matcher)) => {
+        Leaf::Peer(None) => ("from.source", "any TLS connection".to_owned(), None),
+        Leaf::Peer(Some(matcher)) => {
             let (field, value) = peer_words(matcher);
-            clause.add(field, value, peer_seen(request));
+            (field, value, peer_seen(request))
         }
-        Principal::DirectRemoteIp(range) | Principal::SourceIp(range) => {
-            let saw = request.direct_remote_ip().map(|ip| ip.to_string());
-            clause.add("from.source.ipBlocks", range.to_string(), saw);
+        Leaf::DestinationIp(range) => {
+            let saw = ip(request.destination_ip());
+            ("when destination.ip", range.to_string(), saw)
         }
-        Principal::RemoteIp(range) => {
-            let saw = request.remote_ip().map(|ip| ip.to_string());
-            clause.add("from.source.remoteIpBlocks", range.to_string(), saw);
+        Leaf::DirectIp(range) => {
+            let saw = ip(request.direct_remote_ip());
+            ("from.source.ipBlocks", range.to_string(), saw)
         }
-        Principal::Header(matcher) => {
-            let field = format!("when request.headers[{}]", matcher.name);
-            clause.add(field, header_value(matcher), header_seen(matcher, request));
+        Leaf::RemoteIp(range) => {
+            let saw = ip(request.remote_ip());
+            ("from.source.remoteIpBlocks", range.to_string(), saw)
         }
-        Principal::UrlPath(matcher) => {
-            let saw = eval::url_path(request).map(str::to_owned);
-            clause.add("path", pattern(matcher), saw);
-        }
-        Principal::Metadata(matcher) => describe_metadata(matcher, request, clause),
+    };
+    clause.add(field, value, saw);
+}
+
+fn describe_request_principal(
+    pair: Nodes<'_>,
+    request: &dyn Attributes,
+    clause: &mut FailedClause,
+) {
+    let parts = pair.iter().filter_map(metadata_of);
+    let parts: Vec<_> = parts
+        .map(|matcher| value_words(&matcher.value).join("|"))
+        .collect();
+    let claim = |name| request.claims()?.get(name)?.as_str();
+    let saw = request.claims().map(|_| {
+        format!(
+            "{}/{}",
+            claim("iss").unwrap_or_default(),
+            claim("sub").unwrap_or_default()
+        )
+    });
+    clause.add("from.source.requestPrincipals", parts.join("/"), saw);
+    if let [issuer, subject] = parts.as_slice() {
+        let read_as = format!("iss {}, sub {}", wanted_part(issuer), wanted_part(subject));
+        clause.read_as.push(read_as);
     }
+    clause.saw_as = request.claims().map(|claims| {
+        format!(
+            "iss {}, sub {}",
+            seen(claims.get("iss")),
+            seen(claims.get("sub"))
+        )
+    });
 }
 
 /// `requestPrincipals` is one clause although it tests two claims.
-pub(super) fn is_request_principal(node: &Principal) -> bool {
-    let Principal::And(pair) = node else {
+pub(super) fn is_request_principal(node: Node<'_>) -> bool {
+    let (Node::Principal(_), Shape::And(pair)) = (node, node.shape()) else {
         return false;
     };
-    let claim = |node: &Principal| match node {
-        Principal::Metadata(matcher) => matcher.path.get(1).cloned(),
+    let claims = pair.iter().map(|node| {
+        let matcher = metadata_of(node)?;
+        matcher.path.get(1).map(String::as_str)
+    });
+    claims.eq([Some("iss"), Some("sub")])
+}
+
+fn metadata_of(node: Node<'_>) -> Option<&MetadataMatcher> {
+    match node.shape() {
+        Shape::Leaf(Leaf::Metadata(matcher)) => Some(matcher),
         _ => None,
-    };
-    matches!(pair.as_slice(), [issuer, subject] if claim(issuer).as_deref() == Some("iss") && claim(subject).as_deref() == Some("sub"))
+    }
 }
 
 fn describe_metadata(

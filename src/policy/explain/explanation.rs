@@ -2,15 +2,15 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::super::ir::Rbac;
-use super::super::{Attributes, Chain, Decision, Origins, PolicyId, eval};
 use super::clause::FailedClause;
 use super::walk;
 use crate::istio::Action;
+use crate::policy::ir::Rbac;
+use crate::policy::{Attributes, Chain, Decision, Origins, PolicyId, eval};
 
 /// Why the engine decides as it does: prints for people, serializes for programs.
 ///
-/// It repeats what the request said (paths, headers, claims): show it to operators, not to callers.
+/// It repeats parts of the request (paths, headers, claims): show it to operators, not to callers.
 ///
 /// # Example
 /// ```
@@ -45,7 +45,7 @@ pub struct Explanation {
     pub rules: Vec<RuleReport>,
 }
 
-/// What one rule said.
+/// The answer of one rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RuleReport {
@@ -57,12 +57,13 @@ pub struct RuleReport {
     pub policy: String,
     /// Whether it matches.
     pub matched: bool,
-    /// Of each alternative that could have made it match, the first clause that did not hold; empty when it matches.
+    /// Of each alternative that could have made it match, the first clause that did not hold; empty
+    /// when it matches.
     pub failed: Vec<FailedClause>,
 }
 
 /// Explains what a chain says to a request.
-pub(in super::super) fn explain(
+pub(in crate::policy) fn explain(
     chain: &Chain,
     origins: &Origins,
     decision: &Decision,

@@ -1,4 +1,5 @@
-//! Why a request was allowed or refused: every rule that was asked, and the first clause of each that did not hold.
+//! Why a request was allowed or refused: every rule that was asked, and the first clause of each
+//! that did not hold.
 
 mod clause;
 mod explanation;
@@ -6,6 +7,6 @@ mod walk;
 
 pub use clause::FailedClause;
 #[cfg(feature = "coverage")]
-pub(crate) use clause::{permission_clause, principal_clause};
+pub(crate) use clause::node_clause;
 pub(super) use explanation::explain;
 pub use explanation::{Explanation, RuleReport};

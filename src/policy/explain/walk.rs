@@ -1,39 +1,34 @@
 //! Finds the clauses that kept a rule from matching.
 
-use super::super::ir::{Permission, Policy, Principal};
-use super::super::{Attributes, RuleOrigin, eval};
-use super::clause::{FailedClause, is_request_principal, permission_clause, principal_clause};
+use super::clause::{FailedClause, is_request_principal, node_clause};
+use crate::policy::ir::Policy;
+use crate::policy::ir::view::{Node, Shape};
+use crate::policy::{Attributes, RuleOrigin, eval};
 
-/// Of each alternative on the side that fails (what is done first, then by whom), the first clause that does not hold.
+/// For each alternative on the side that fails (permissions are tried before principals), the first
+/// clause that does not hold.
 pub(super) fn failed(
     policy: &Policy,
     origin: Option<&RuleOrigin>,
     request: &dyn Attributes,
 ) -> Vec<FailedClause> {
-    let holds = |node: &Permission| eval::permission_matches(node, request);
-    if !policy.permissions.iter().any(holds) {
-        let entries = policy.permissions.iter().enumerate();
-        return entries
-            .map(|(entry, node)| {
-                let clause = permission_clause(first_permission(node, request), request);
-                let tests = match node {
-                    Permission::And(all) => all.iter().map(holds).collect(),
-                    _ => Vec::new(),
-                };
-                placed(clause, origin, (false, entry), &tests, request)
-            })
-            .collect();
-    }
-    let holds = |node: &Principal| eval::principal_matches(node, request);
-    let entries = policy.principals.iter().enumerate();
+    let [permissions, principals] = policy.sides();
+    let holds = |node| eval::node_matches(node, request);
+    let of_principal = permissions.iter().any(holds);
+    let side = if of_principal {
+        principals
+    } else {
+        permissions
+    };
+    let entries = side.iter().enumerate();
     entries
         .map(|(entry, node)| {
-            let clause = principal_clause(first_principal(node, request), request);
-            let tests = match node {
-                Principal::And(all) => all.iter().map(holds).collect(),
+            let clause = node_clause(first_failing(node, request), request);
+            let tests = match node.shape() {
+                Shape::And(all) => all.iter().map(holds).collect(),
                 _ => Vec::new(),
             };
-            placed(clause, origin, (true, entry), &tests, request)
+            placed(clause, origin, (of_principal, entry), &tests, request)
         })
         .collect()
 }
@@ -60,29 +55,13 @@ fn placed(
     clause
 }
 
-fn first_permission<'a>(node: &'a Permission, request: &dyn Attributes) -> &'a Permission {
-    let Permission::And(all) = node else {
+fn first_failing<'a>(node: Node<'a>, request: &dyn Attributes) -> Node<'a> {
+    let Shape::And(all) = node.shape() else {
         return node;
     };
-    match all
-        .iter()
-        .find(|each| !eval::permission_matches(each, request))
-    {
-        Some(failing) => first_permission(failing, request),
-        None => node,
-    }
-}
-
-fn first_principal<'a>(node: &'a Principal, request: &dyn Attributes) -> &'a Principal {
-    let Principal::And(all) = node else {
-        return node;
-    };
-    match all
-        .iter()
-        .find(|each| !eval::principal_matches(each, request))
-    {
-        Some(failing) if !is_request_principal(failing) => first_principal(failing, request),
-        Some(failing) => failing,
+    match all.iter().find(|each| !eval::node_matches(*each, request)) {
+        Some(failing) if is_request_principal(failing) => failing,
+        Some(failing) => first_failing(failing, request),
         None => node,
     }
 }

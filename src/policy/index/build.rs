@@ -4,17 +4,51 @@ use std::collections::BTreeMap;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
-use super::super::ir::Rbac;
 use super::cover::{Cover, Dimensions, Key, covers};
-use super::dimension::Kind;
-use super::lookup::{Index, MOST_KEEPS, Probe};
-use super::rules::{Rules, position};
-use super::table::{Postings, Table};
+use super::dimension::KeyKind;
+use super::lookup::{Index, LengthSet, MOST_KEEPS, Probe};
+use super::rules::{FlatRules, position};
+use super::table::{Postings, TextTable};
+use crate::policy::ir::Rbac;
 
 impl Index {
     /// Builds the index of a rule set.
-    pub(in super::super) fn new(rbac: &Rbac) -> Self {
-        let mut rules = Rules::default();
+    ///
+    /// # Example
+    ///
+    /// Three of the rules of a set; two more are like rule 2. (A set of up to [`SMALL`] rules gets
+    /// no index: all of them are judged for every request.)
+    ///
+    /// ```yaml
+    /// 0: {from: [{source: {namespaces: [apps]}}],
+    ///     to: [{operation: {methods: [GET], paths: [/a/*]}}]}
+    /// 1: {from: [{source: {principals: [td/ns/apps/sa/x]}}],
+    ///     to: [{operation: {methods: [GET]}}]}
+    /// 2: {to: [{operation: {notPaths: [/b]}}]}
+    /// ```
+    ///
+    /// [`covers`] lists, for each rule and dimension, the texts of which a request must have one:
+    ///
+    /// | rule | `UrlPath`    | `Peer`                           | `Method`    |
+    /// |------|--------------|----------------------------------|-------------|
+    /// | 0    | prefix `/a/` | marker `/ns/apps`                | exact `GET` |
+    /// | 1    |              | exact `spiffe://td/ns/apps/sa/x` | exact `GET` |
+    /// | 2    |              |                                  |             |
+    ///
+    /// A rule is posted in the dimension where the fewest rules ask for the same text. `GET` has
+    /// two rules, so rule 0 is posted under `/a/` (the path comes before the peer) and rule 1
+    /// under its caller. Rule 2 asks for no text and goes to `always`. This makes two probes:
+    /// `UrlPath`, which looks up the first three bytes of a path, and `Peer`, which looks up names
+    /// of 24 bytes. No rule is posted under a method, so none is looked up.
+    ///
+    /// `GET /a/7` from `spiffe://td/ns/apps/sa/web` looks up one text: `/a/`, which finds rule 0.
+    /// The caller's name has 26 bytes; no posted name is that long, so it is not even hashed.
+    /// Rules 2 and 0 are then judged whole, and rule 1 is never touched.
+    ///
+    /// If more than [`CROWD`] rules asked for `/a/` and more than that for `/ns/apps`, rule 0 would
+    /// be posted under the pair of both, and a request would look up pairs of the texts it has.
+    pub(in crate::policy) fn new(rbac: &Rbac) -> Self {
+        let mut rules = FlatRules::default();
         rbac.policies.values().for_each(|policy| rules.add(policy));
         let mut index = Self {
             names: rbac.policies.keys().cloned().collect(),
@@ -36,24 +70,24 @@ impl Index {
 }
 
 /// Where one rule is posted.
-enum Place<'a> {
+enum PostedUnder<'a> {
     Single(Cover<'a>),
     Double(Cover<'a>, Cover<'a>),
 }
 
 struct Builder<'a> {
     always: Vec<u32>,
-    places: Vec<(u32, Place<'a>)>,
+    posted: Vec<(u32, PostedUnder<'a>)>,
     keeps: Vec<u16>,
 }
 
 impl<'a> Builder<'a> {
-    /// Gives each rule its place: the least crowded dimension, or two where all are crowded.
+    /// Posts each rule under the least crowded dimension, or two where all are crowded.
     fn new(rules: Vec<(u32, Vec<Cover<'a>>)>) -> Self {
         let crowds = crowds(&rules);
         let mut builder = Self {
             always: Vec::new(),
-            places: Vec::with_capacity(rules.len()),
+            posted: Vec::with_capacity(rules.len()),
             keeps: Vec::new(),
         };
         for ((rule, covers), crowds) in rules.into_iter().zip(crowds) {
@@ -64,9 +98,11 @@ impl<'a> Builder<'a> {
             match (covers.next(), covers.next()) {
                 (None, _) => builder.always.push(rule),
                 (Some(first), Some(second)) if is_crowded && builder.pairs_up(&first, &second) => {
-                    builder.places.push((rule, Place::Double(first, second)));
+                    builder
+                        .posted
+                        .push((rule, PostedUnder::Double(first, second)));
                 }
-                (Some(first), _) => builder.places.push((rule, Place::Single(first))),
+                (Some(first), _) => builder.posted.push((rule, PostedUnder::Single(first))),
             }
         }
         builder
@@ -87,8 +123,8 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(self, index: &mut Index, dimensions: &Dimensions) {
-        let lengths = Lengths::of(&self.places);
-        let mut table = Table::with_capacity(self.places.len());
+        let lengths = Lengths::new(&self.posted);
+        let mut table = TextTable::with_capacity(self.posted.len());
         let mut probes: BTreeMap<u16, Probe> = BTreeMap::new();
         let (mut singles, mut doubles) = (Vec::new(), Vec::new());
         let mut crossings = HashSet::with_hasher(FixedState::default());
@@ -100,7 +136,7 @@ impl<'a> Builder<'a> {
                     let probe = probes.entry(cover.dimension).or_insert_with(|| Probe {
                         number: cover.dimension,
                         dimension: dimension.clone(),
-                        exact: false,
+                        exact: LengthSet::default(),
                         markers: false,
                         prefixes: Vec::new(),
                         suffixes: Vec::new(),
@@ -113,12 +149,12 @@ impl<'a> Builder<'a> {
             });
             keys.collect()
         };
-        for (rule, place) in &self.places {
-            match place {
-                Place::Single(cover) => {
+        for (rule, under) in &self.posted {
+            match under {
+                PostedUnder::Single(cover) => {
                     singles.extend(intern(cover).into_iter().map(|text| (text, *rule)));
                 }
-                Place::Double(first, second) => {
+                PostedUnder::Double(first, second) => {
                     let (left, right) = if first.dimension < second.dimension {
                         (first, second)
                     } else {
@@ -175,17 +211,17 @@ impl Probe {
     fn add(&mut self, key: &Key<'_>) {
         let length = key.text.len();
         match key.kind {
-            Kind::Exact => self.exact = true,
-            Kind::Marker => self.markers = true,
-            Kind::Prefix if !self.prefixes.contains(&length) => self.prefixes.push(length),
-            Kind::Suffix if !self.suffixes.contains(&length) => self.suffixes.push(length),
-            Kind::Range => {
+            KeyKind::Exact => self.exact.insert(length),
+            KeyKind::Marker => self.markers = true,
+            KeyKind::Prefix if !self.prefixes.contains(&length) => self.prefixes.push(length),
+            KeyKind::Suffix if !self.suffixes.contains(&length) => self.suffixes.push(length),
+            KeyKind::Range => {
                 let bits = key.text.get(1).copied().unwrap_or_default();
                 if !self.ranges.contains(&bits) {
                     self.ranges.push(bits);
                 }
             }
-            Kind::Prefix | Kind::Suffix => {}
+            KeyKind::Prefix | KeyKind::Suffix => {}
         }
     }
 
@@ -196,28 +232,29 @@ impl Probe {
     }
 }
 
-/// The lengths that prefixes and suffixes are cut to, so that a request needs few looks: the shortest and the most usual.
-struct Lengths(HashMap<(u16, Kind), Vec<usize>, FixedState>);
+/// The lengths that prefixes and suffixes are cut to, so that a request needs few looks: the
+/// shortest and the most usual.
+struct Lengths(HashMap<(u16, KeyKind), Vec<usize>, FixedState>);
 
 impl Lengths {
-    fn of(places: &[(u32, Place<'_>)]) -> Self {
-        let mut counts: HashMap<(u16, Kind), BTreeMap<usize, usize>, _> =
+    fn new(posted: &[(u32, PostedUnder<'_>)]) -> Self {
+        let mut counts: HashMap<(u16, KeyKind), BTreeMap<usize, usize>, _> =
             HashMap::with_hasher(FixedState::default());
-        let covers = places.iter().flat_map(|(_, place)| match place {
-            Place::Single(cover) => vec![cover],
-            Place::Double(first, second) => vec![first, second],
+        let covers = posted.iter().flat_map(|(_, under)| match under {
+            PostedUnder::Single(cover) => vec![cover],
+            PostedUnder::Double(first, second) => vec![first, second],
         });
         for cover in covers {
             for key in cover
                 .keys
                 .iter()
-                .filter(|key| matches!(key.kind, Kind::Prefix | Kind::Suffix))
+                .filter(|key| matches!(key.kind, KeyKind::Prefix | KeyKind::Suffix))
             {
                 let lengths = counts.entry((cover.dimension, key.kind)).or_default();
                 *lengths.entry(key.text.len()).or_default() += 1;
             }
         }
-        let kept = counts.into_iter().map(|(place, lengths)| {
+        let kept = counts.into_iter().map(|(key, lengths)| {
             let mut lengths: Vec<_> = lengths.into_iter().collect();
             if let Some((_, usual)) = lengths.split_first_mut() {
                 usual.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -225,12 +262,13 @@ impl Lengths {
             lengths.truncate(MOST_LENGTHS);
             let mut lengths: Vec<_> = lengths.into_iter().map(|(length, _)| length).collect();
             lengths.sort_unstable();
-            (place, lengths)
+            (key, lengths)
         });
         Self(kept.collect())
     }
 
-    /// A key cut to a length that is looked up: what starts with the whole text starts with its beginning.
+    /// A key cut to a length that is looked up: what starts with the whole text starts with its
+    /// beginning.
     fn fit<'k>(&self, dimension: u16, key: &'k Key<'_>) -> Key<'k> {
         let whole = Key {
             kind: key.kind,
@@ -244,9 +282,9 @@ impl Lengths {
             .rev()
             .find(|length| **length <= key.text.len());
         let cut = length.and_then(|length| match key.kind {
-            Kind::Prefix => key.text.get(..*length),
-            Kind::Suffix => key.text.get(key.text.len() - length..),
-            Kind::Exact | Kind::Marker | Kind::Range => None,
+            KeyKind::Prefix => key.text.get(..*length),
+            KeyKind::Suffix => key.text.get(key.text.len() - length..),
+            KeyKind::Exact | KeyKind::Marker | KeyKind::Range => None,
         });
         cut.map_or(whole, |text| Key {
             kind: key.kind,

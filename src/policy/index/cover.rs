@@ -1,11 +1,13 @@
-//! What a rule cannot do without: in each dimension, texts of which a request must have one for the rule to match.
+//! The covers of a rule: lists of texts, one list per dimension; a request that matches the rule
+//! has a text of each list.
 
 use std::borrow::Cow;
 
-use super::super::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal, ValueMatcher};
-use super::super::metadata;
-use super::dimension::{Dimension, Kind, MARKER, range_text};
+use super::dimension::{Dimension, KeyKind, MARKER, range_text};
 use crate::matcher::{Cidr, Glob, StringMatcher, StringPattern};
+use crate::policy::ir::view::{Leaf, Node, Shape, only_port};
+use crate::policy::ir::{HeaderMatcher, HeaderTest, Policy, ValueMatcher};
+use crate::policy::rules::metadata;
 
 /// Texts of one dimension; a request that has none of them cannot match.
 #[derive(Clone, Debug)]
@@ -14,10 +16,10 @@ pub(super) struct Cover<'a> {
     pub(super) keys: Vec<Key<'a>>,
 }
 
-/// A text and how it stands to the request's.
+/// A text, and how the request's text must relate to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key<'a> {
-    pub(super) kind: Kind,
+    pub(super) kind: KeyKind,
     pub(super) text: Cow<'a, [u8]>,
 }
 
@@ -25,19 +27,15 @@ pub(super) struct Key<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Dimensions(pub(super) Vec<Dimension>);
 
-/// The covers of a rule, at most one for a dimension; `None` when the rule can never match. Without any, the rule must always be judged.
+/// The covers of a rule, at most one for a dimension; `None` when the rule can never match. Without
+/// any, the rule must always be judged.
 pub(super) fn covers<'a>(
     policy: &'a Policy,
     dimensions: &mut Dimensions,
 ) -> Option<Vec<Cover<'a>>> {
-    let permissions = any(policy
-        .permissions
-        .iter()
-        .map(|node| dimensions.permission(node)))?;
-    let principals = any(policy
-        .principals
-        .iter()
-        .map(|node| dimensions.principal(node)))?;
+    let [permissions, principals] = policy.sides();
+    let permissions = any(permissions.iter().map(|node| dimensions.node(node)))?;
+    let principals = any(principals.iter().map(|node| dimensions.node(node)))?;
     Some(both(permissions, principals))
 }
 
@@ -62,79 +60,52 @@ impl Dimensions {
         cover.into_iter().collect()
     }
 
-    fn permission<'a>(&mut self, node: &'a Permission) -> Option<Vec<Cover<'a>>> {
-        Some(match node {
-            Permission::And(nodes) => {
+    fn node<'a>(&mut self, node: Node<'a>) -> Option<Vec<Cover<'a>>> {
+        Some(match node.shape() {
+            Shape::And(nodes) => {
                 let mut covers = Vec::new();
-                for node in nodes {
-                    covers = both(covers, self.permission(node)?);
+                for node in nodes.iter() {
+                    covers = both(covers, self.node(node)?);
                 }
                 covers
             }
-            Permission::Or(nodes) => any(nodes.iter().map(|node| self.permission(node)))?,
-            Permission::Not(inner) if matches!(**inner, Permission::Any) => return None,
-            Permission::Header(matcher) => self.header(matcher),
-            Permission::UrlPath(matcher) => {
-                self.cover(&Dimension::UrlPath, text_keys(&Dimension::UrlPath, matcher))
-            }
-            Permission::UriTemplate(template) => {
-                let key = Key::new(Kind::Prefix, template.literal_prefix());
-                self.cover(&Dimension::UrlPath, Some(vec![key]))
-            }
-            Permission::DestinationPort(port) => {
-                let text = Cow::Owned(port.to_be_bytes().to_vec());
-                self.cover(
-                    &Dimension::Port,
-                    Some(vec![Key {
-                        kind: Kind::Exact,
-                        text,
-                    }]),
-                )
-            }
-            Permission::RequestedServerName(matcher) => {
-                self.cover(&Dimension::Sni, text_keys(&Dimension::Sni, matcher))
-            }
-            _ => Vec::new(),
+            Shape::Or(nodes) => any(nodes.iter().map(|node| self.node(node)))?,
+            Shape::Not(inner) if inner.is_any() => return None,
+            Shape::Any | Shape::Not(_) => Vec::new(),
+            Shape::Leaf(leaf) => self.leaf(leaf),
         })
     }
 
-    fn principal<'a>(&mut self, node: &'a Principal) -> Option<Vec<Cover<'a>>> {
-        Some(match node {
-            Principal::And(nodes) => {
-                let mut covers = Vec::new();
-                for node in nodes {
-                    covers = both(covers, self.principal(node)?);
-                }
-                covers
+    fn leaf<'a>(&mut self, leaf: Leaf<'a>) -> Vec<Cover<'a>> {
+        let (dimension, keys) = match leaf {
+            Leaf::Header(matcher) => return self.header(matcher),
+            Leaf::Path(matcher) => (Dimension::UrlPath, text_keys(&Dimension::UrlPath, matcher)),
+            Leaf::Peer(Some(matcher)) => (Dimension::Peer, text_keys(&Dimension::Peer, matcher)),
+            Leaf::ServerName(matcher) => (Dimension::Sni, text_keys(&Dimension::Sni, matcher)),
+            Leaf::Template(template) => {
+                let key = Key::new(KeyKind::Prefix, template.literal_prefix());
+                (Dimension::UrlPath, Some(vec![key]))
             }
-            Principal::Or(nodes) => any(nodes.iter().map(|node| self.principal(node)))?,
-            Principal::Not(inner) if matches!(**inner, Principal::Any) => return None,
-            Principal::Authenticated(Some(matcher)) => {
-                self.cover(&Dimension::Peer, text_keys(&Dimension::Peer, matcher))
-            }
-            Principal::DirectRemoteIp(range) | Principal::SourceIp(range) => {
-                self.cover(&Dimension::DirectIp, Some(vec![range_key(range)]))
-            }
-            Principal::RemoteIp(range) => {
-                self.cover(&Dimension::RemoteIp, Some(vec![range_key(range)]))
-            }
-            Principal::Header(matcher) => self.header(matcher),
-            Principal::UrlPath(matcher) => {
-                self.cover(&Dimension::UrlPath, text_keys(&Dimension::UrlPath, matcher))
-            }
-            Principal::Metadata(matcher)
+            Leaf::Ports { start, end } => (Dimension::Port, port_keys(start, end)),
+            Leaf::DirectIp(range) => (Dimension::DirectIp, Some(vec![range_key(&range)])),
+            Leaf::RemoteIp(range) => (Dimension::RemoteIp, Some(vec![range_key(&range)])),
+            Leaf::Metadata(matcher)
                 if !matcher.invert && matcher.filter == metadata::JWT_FILTER =>
             {
                 match matcher.path.split_first() {
                     Some((first, path)) if first == "payload" && !path.is_empty() => {
                         let dimension = Dimension::Claim(path.to_vec());
-                        self.cover(&dimension, value_keys(&dimension, &matcher.value, true))
+                        let keys = value_keys(&dimension, &matcher.value, true);
+                        (dimension, keys)
                     }
-                    _ => Vec::new(),
+                    _ => return Vec::new(),
                 }
             }
-            _ => Vec::new(),
-        })
+            Leaf::DestinationIp(_) | Leaf::Metadata(_) | Leaf::Peer(None) => {
+                return Vec::new();
+            }
+        };
+        self.cover(&dimension, keys)
     }
 
     fn header<'a>(&mut self, matcher: &'a HeaderMatcher) -> Vec<Cover<'a>> {
@@ -156,7 +127,7 @@ impl Dimensions {
 }
 
 impl<'a> Key<'a> {
-    fn new(kind: Kind, text: &'a str) -> Self {
+    fn new(kind: KeyKind, text: &'a str) -> Self {
         Self {
             kind,
             text: Cow::Borrowed(text.as_bytes()),
@@ -179,7 +150,8 @@ fn both<'a>(mut left: Vec<Cover<'a>>, right: Vec<Cover<'a>>) -> Vec<Cover<'a>> {
     left
 }
 
-/// Only what covers every alternative covers their OR; alternatives that can never match do not count. `None` when none can.
+/// Only what covers every alternative covers their OR; alternatives that can never match do not
+/// count. `None` when none can.
 fn any<'a>(alternatives: impl Iterator<Item = Option<Vec<Cover<'a>>>>) -> Option<Vec<Cover<'a>>> {
     alternatives.flatten().reduce(|mut left, right| {
         left.retain_mut(|cover| {
@@ -195,16 +167,17 @@ fn any<'a>(alternatives: impl Iterator<Item = Option<Vec<Cover<'a>>>>) -> Option
     })
 }
 
-/// The texts of which one must be there for a test to hold; `None` when there is no such list.
+/// The texts that make a test hold: the request must have one of them. `None` when there is no such
+/// list.
 fn text_keys<'a>(dimension: &Dimension, matcher: &'a StringMatcher) -> Option<Vec<Key<'a>>> {
     let folds = *dimension == Dimension::Authority;
     if matcher.ignore_case && !folds {
         return None;
     }
     let mut keys = match &matcher.pattern {
-        StringPattern::Exact(text) => vec![Key::new(Kind::Exact, text)],
-        StringPattern::Prefix(text) if !text.is_empty() => vec![Key::new(Kind::Prefix, text)],
-        StringPattern::Suffix(text) if !text.is_empty() => vec![Key::new(Kind::Suffix, text)],
+        StringPattern::Exact(text) => vec![Key::new(KeyKind::Exact, text)],
+        StringPattern::Prefix(text) if !text.is_empty() => vec![Key::new(KeyKind::Prefix, text)],
+        StringPattern::Suffix(text) if !text.is_empty() => vec![Key::new(KeyKind::Suffix, text)],
         StringPattern::Regex(regex) => {
             let globs = regex.as_globs()?.iter();
             globs
@@ -232,20 +205,21 @@ fn glob_key<'a>(dimension: &Dimension, glob: &'a Glob) -> Option<Key<'a>> {
     };
     let Some((_, tail)) = glob.rest.last() else {
         return Some(Key {
-            kind: Kind::Exact,
+            kind: KeyKind::Exact,
             text: Cow::Borrowed(&glob.head),
         });
     };
     if *dimension == Dimension::Peer {
         let marker = marker(glob);
         if let Some(marker) = marker {
-            return key(Kind::Marker, marker);
+            return key(KeyKind::Marker, marker);
         }
     }
-    key(Kind::Suffix, tail).or_else(|| key(Kind::Prefix, &glob.head))
+    key(KeyKind::Suffix, tail).or_else(|| key(KeyKind::Prefix, &glob.head))
 }
 
-/// A whole `/sa/X` or `/ns/X` that every text of the pattern holds; the account is the rarer of the two.
+/// A whole `/sa/X` or `/ns/X` that every text of the pattern holds; the account is the rarer of the
+/// two.
 fn marker(glob: &Glob) -> Option<&[u8]> {
     let count = glob.rest.len();
     let middle = std::iter::once((glob.head.as_slice(), false));
@@ -295,12 +269,21 @@ fn value_keys<'a>(
     }
 }
 
+fn port_keys(start: u32, end: u32) -> Option<Vec<Key<'static>>> {
+    let port = only_port(start, end)?;
+    Some(vec![Key {
+        kind: KeyKind::Exact,
+        text: Cow::Owned(port.to_be_bytes().to_vec()),
+    }])
+}
+
 fn range_key(range: &Cidr) -> Key<'static> {
     Key {
-        kind: Kind::Range,
+        kind: KeyKind::Range,
         text: Cow::Owned(range_text(range).to_vec()),
     }
 }
 
-/// Each dimension costs every request a look; rules on more headers and claims than this are judged unposted or under others.
+/// Each dimension costs every request a look; rules on more headers and claims than this are judged
+/// unposted or under others.
 const MOST_DIMENSIONS: usize = 64;

@@ -23,9 +23,9 @@ pub(super) enum Dimension {
     UrlPath,
 }
 
-/// How a posted text stands to the request's.
+/// How a posted text relates to the request's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum KeyKind {
     Exact,
     Prefix,
     Suffix,
@@ -37,7 +37,7 @@ pub(super) enum Kind {
 
 impl Dimension {
     /// Calls `visit` with each text the request has here.
-    pub(super) fn each_text(&self, view: &View<'_>, visit: &mut dyn FnMut(&[u8])) {
+    pub(super) fn each_text(&self, view: &View<'_>, mut visit: impl FnMut(&[u8])) {
         let one = match self {
             Self::Authority => return folded(view.authority, visit),
             Self::Method => view.method,
@@ -59,7 +59,7 @@ impl Dimension {
                 None
             }
             Self::Claim(path) => {
-                each_claim(view, path, visit);
+                each_claim(view, path, &mut visit);
                 None
             }
             Self::Port => {
@@ -87,9 +87,11 @@ impl Dimension {
 }
 
 /// Calls `visit` with the text in lower case.
-fn folded(text: Option<&[u8]>, visit: &mut dyn FnMut(&[u8])) {
+fn folded(text: Option<&[u8]>, mut visit: impl FnMut(&[u8])) {
     let Some(text) = text else { return };
-    if !text.iter().any(u8::is_ascii_uppercase) {
+    // Without a way out of the loop the compiler looks at many bytes at once.
+    let upper = |found, byte: &u8| found | byte.is_ascii_uppercase();
+    if !text.iter().fold(false, upper) {
         return visit(text);
     }
     let mut buffer = [0; 256];

@@ -1,23 +1,23 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::super::PolicyId;
-use super::dimension::{Dimension, Kind, each_marker, range_text};
-use super::rules::Rules;
-use super::table::{Postings, Table};
+use super::dimension::{Dimension, KeyKind, each_marker, range_text};
+use super::rules::FlatRules;
+use super::table::{Postings, TextTable};
 use super::view::View;
 use crate::matcher::Cidr;
+use crate::policy::PolicyId;
 
 /// The rules of one action, ready to be asked.
 #[derive(Debug, Default)]
-pub(in super::super) struct Index {
+pub(in crate::policy) struct Index {
     /// In byte order; a rule's number is its place here.
     pub(super) names: Vec<PolicyId>,
-    pub(super) rules: Rules,
+    pub(super) rules: FlatRules,
     /// Rules that every request must be judged by.
     pub(super) always: Vec<u32>,
     pub(super) probes: Vec<Probe>,
-    pub(super) table: Table,
+    pub(super) table: TextTable,
     /// Rules by the number of a text.
     pub(super) singles: Postings,
     /// Numbers of lists in `doubles`, by the numbers of two texts.
@@ -32,7 +32,8 @@ pub(in super::super) struct Index {
 pub(super) struct Probe {
     pub(super) number: u16,
     pub(super) dimension: Dimension,
-    pub(super) exact: bool,
+    /// Lengths of whole texts.
+    pub(super) exact: LengthSet,
     pub(super) markers: bool,
     /// Lengths of prefixes, of suffixes, and of address ranges.
     pub(super) prefixes: Vec<usize>,
@@ -44,10 +45,10 @@ pub(super) struct Probe {
 
 impl Index {
     /// The first rule that matches, in byte order of the names.
-    pub(in super::super) fn first(&self, view: &View<'_>) -> Option<&PolicyId> {
+    pub(in crate::policy) fn first(&self, view: &View<'_>) -> Option<&PolicyId> {
         let mut best = u32::MAX;
-        self.each_candidate(view, &mut |rule| {
-            if rule < best && self.rules.holds(rule, view) {
+        self.each_candidate(view, |rule| {
+            if rule < best && self.rules.matches(rule, view) {
                 best = rule;
             }
         });
@@ -55,10 +56,10 @@ impl Index {
     }
 
     /// Every rule that matches, in byte order of the names.
-    pub(in super::super) fn all(&self, view: &View<'_>) -> Vec<PolicyId> {
+    pub(in crate::policy) fn all(&self, view: &View<'_>) -> Vec<PolicyId> {
         let mut found = Vec::new();
-        self.each_candidate(view, &mut |rule| {
-            if self.rules.holds(rule, view) {
+        self.each_candidate(view, |rule| {
+            if self.rules.matches(rule, view) {
                 found.push(rule);
             }
         });
@@ -71,12 +72,12 @@ impl Index {
     }
 
     /// Calls `visit` with every rule that might match, some of them more than once.
-    pub(super) fn each_candidate(&self, view: &View<'_>, visit: &mut dyn FnMut(u32)) {
+    pub(super) fn each_candidate(&self, view: &View<'_>, mut visit: impl FnMut(u32)) {
         self.always.iter().for_each(|rule| visit(*rule));
         if self.crossings.is_empty() {
             for probe in &self.probes {
-                probe.each_text(&self.table, view, &mut |text| {
-                    self.singles.of(text).iter().for_each(|rule| visit(*rule));
+                probe.each_text(&self.table, view, |text| {
+                    self.singles.get(text).iter().for_each(|rule| visit(*rule));
                 });
             }
             return;
@@ -84,8 +85,8 @@ impl Index {
         let mut kept: [Kept; MOST_KEEPS] = Default::default();
         for probe in &self.probes {
             let mut keep = probe.keep.and_then(|keep| kept.get_mut(keep));
-            probe.each_text(&self.table, view, &mut |text| {
-                self.singles.of(text).iter().for_each(|rule| visit(*rule));
+            probe.each_text(&self.table, view, |text| {
+                self.singles.get(text).iter().for_each(|rule| visit(*rule));
                 if let Some(keep) = keep.as_mut() {
                     keep.push(text);
                 }
@@ -100,7 +101,7 @@ impl Index {
                 .flat_map(|left| right.iter().map(move |right| (left, right)))
             {
                 if let Some(list) = self.pairs.get(&(left, right)) {
-                    self.doubles.of(*list).iter().for_each(|rule| visit(*rule));
+                    self.doubles.get(*list).iter().for_each(|rule| visit(*rule));
                 }
             }
         }
@@ -109,7 +110,7 @@ impl Index {
 
 impl Probe {
     /// Calls `visit` with the number of every posted text that the request meets here.
-    fn each_text(&self, table: &Table, view: &View<'_>, visit: &mut dyn FnMut(u32)) {
+    fn each_text(&self, table: &TextTable, view: &View<'_>, mut visit: impl FnMut(u32)) {
         let mut look = |kind, text: &[u8]| {
             if let Some(found) = table.find(self.number, kind, text) {
                 visit(found);
@@ -118,31 +119,50 @@ impl Probe {
         if let Some(address) = self.dimension.address(view) {
             for length in &self.ranges {
                 if let Ok(range) = Cidr::new(address, *length) {
-                    look(Kind::Range, &range_text(&range));
+                    look(KeyKind::Range, &range_text(&range));
                 }
             }
             return;
         }
-        self.dimension.each_text(view, &mut |text| {
-            if self.exact {
-                look(Kind::Exact, text);
+        self.dimension.each_text(view, |text| {
+            if self.exact.contains(text.len()) {
+                look(KeyKind::Exact, text);
             }
             for length in &self.prefixes {
                 let Some(prefix) = text.get(..*length) else {
                     break;
                 };
-                look(Kind::Prefix, prefix);
+                look(KeyKind::Prefix, prefix);
             }
             for length in &self.suffixes {
                 let Some(start) = text.len().checked_sub(*length) else {
                     break;
                 };
-                look(Kind::Suffix, text.get(start..).unwrap_or_default());
+                look(KeyKind::Suffix, text.get(start..).unwrap_or_default());
             }
             if self.markers {
-                each_marker(text, &mut |marker| look(Kind::Marker, marker));
+                each_marker(text, &mut |marker| look(KeyKind::Marker, marker));
             }
         });
+    }
+}
+
+/// A set of lengths, in which all beyond 62 are one. It spares a request the hash of a text that is
+/// as long as no text of the rules.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LengthSet(u64);
+
+impl LengthSet {
+    pub(super) fn insert(&mut self, length: usize) {
+        self.0 |= Self::bit(length);
+    }
+
+    fn contains(self, length: usize) -> bool {
+        self.0 & Self::bit(length) != 0
+    }
+
+    fn bit(length: usize) -> u64 {
+        1 << length.min(63)
     }
 }
 

@@ -1,11 +1,15 @@
-//! What runs: the rules of one action, found by what they cannot do without.
+//! The rules of one action, indexed by the texts that a request must have to match them. The engine
+//! asks this, not `eval`.
 //!
-//! A rule that asks for certain texts (a path, a caller, a host, …) is *posted* under them, in the dimension where fewest other rules ask
-//! for the same: a request looks its own texts up and meets only rules that could match it. Where every dimension is crowded, a rule is
-//! posted under pairs of texts. Rules that cannot be posted (everything negative, only ranges or presence) are candidates for every
-//! request, and so is every rule of a small set. All candidates are judged whole: being posted is never more than a hint.
+//! A rule that asks for certain texts (a path, a caller, a host, …) is *posted* under them, in the
+//! dimension where the fewest other rules ask for the same. A request looks up its own texts and so
+//! meets only rules that could match it. Where every dimension is crowded, a rule is posted under
+//! pairs of texts. Rules that cannot be posted (all their tests are negative, or ask only for a
+//! range or for presence) are candidates for every request, and so is every rule of a small set.
+//! Every candidate is judged whole, so a posting is only ever a hint.
 //!
-//! Nothing is allocated and nothing locked while a request is judged, short of a request that matches dozens of texts in one dimension.
+//! Judging a request takes no lock and allocates nothing, unless the request matches dozens of
+//! texts in one dimension. [`Index::new`] has an example.
 
 mod build;
 mod cover;

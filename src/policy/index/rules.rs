@@ -1,15 +1,25 @@
-use super::super::eval;
-use super::super::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal};
 use super::view::View;
 use crate::matcher::{StringMatcher, StringPattern, contains};
+use crate::policy::eval;
+use crate::policy::ir::view::{Leaf, Node, Nodes, Shape, only_port};
+use crate::policy::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal};
 
-/// Rules laid out flat: one array of nodes, one pool of texts, so that judging a rule touches little memory.
+/// Rules as flat code: one array of tests, one pool of texts, so that judging a rule touches little
+/// memory and calls no function for an AND, an OR or a NOT.
+///
+/// Each test names the one that follows when it holds and the one that follows when it fails, or
+/// [`YES`] or [`NO`]. `(a OR b) AND NOT c` becomes
+///
+/// ```text
+/// a: if it holds go to c, else to b
+/// b: if it holds go to c, else NO
+/// c: if it holds NO, else YES
+/// ```
 #[derive(Debug, Default)]
-pub(super) struct Rules {
+pub(super) struct FlatRules {
     /// Where each rule starts.
-    roots: Vec<u32>,
-    /// Each node is followed by its children.
-    nodes: Vec<Node>,
+    starts: Vec<u32>,
+    steps: Vec<Step>,
     texts: Vec<u8>,
     /// Tests that have no flat form.
     permissions: Vec<Permission>,
@@ -17,18 +27,19 @@ pub(super) struct Rules {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Node {
-    Never,
-    Always,
-    /// All children, up to this node.
-    All(u32),
-    /// One of the children, up to this node.
-    AnyOf(u32),
-    /// Not the child, which ends before this node.
-    Not(u32),
+struct Step {
+    test: Test,
+    /// What follows when the test holds.
+    yes: u32,
+    /// What follows when it fails.
+    no: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Test {
     Text {
         field: Field,
-        kind: Kind,
+        comparison: Comparison,
         ignore_case: bool,
         start: u32,
         length: u32,
@@ -50,7 +61,7 @@ enum Field {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum Comparison {
     Exact,
     /// `.*text.*`, as namespaces are tested.
     Inside,
@@ -60,72 +71,40 @@ enum Kind {
     Suffix,
 }
 
-impl Rules {
-    /// Adds a rule; rules are numbered from 0 in the order they are added. Groups of one are left out, and so is a side that is open to all.
+impl FlatRules {
+    /// Adds a rule; rules are numbered from 0 in the order in which they are added.
     pub(super) fn add(&mut self, policy: &Policy) {
-        self.roots.push(self.position());
-        let (permissions, principals) = (&policy.permissions, &policy.principals);
-        let sides = [
-            !permissions.contains(&Permission::Any),
-            !principals.contains(&Principal::Any),
-        ];
-        match sides {
-            [false, false] => self.nodes.push(Node::Always),
-            [true, false] => self.any_permission(permissions),
-            [false, true] => self.any_principal(principals),
-            [true, true] => self.group(Node::All, |rules| {
-                rules.any_permission(permissions);
-                rules.any_principal(principals);
-            }),
-        }
-    }
-
-    fn any_permission(&mut self, nodes: &[Permission]) {
-        match nodes {
-            [only] => self.permission(only),
-            _ => self.group(Node::AnyOf, |rules| {
-                nodes.iter().for_each(|node| rules.permission(node))
-            }),
-        }
-    }
-
-    fn any_principal(&mut self, nodes: &[Principal]) {
-        match nodes {
-            [only] => self.principal(only),
-            _ => self.group(Node::AnyOf, |rules| {
-                nodes.iter().for_each(|node| rules.principal(node))
-            }),
-        }
+        let [permissions, principals] = policy.sides();
+        let principals = self.any(principals, YES, NO);
+        let start = self.any(permissions, principals, NO);
+        self.starts.push(start);
     }
 
     /// Whether a rule matches.
-    pub(super) fn holds(&self, rule: u32, view: &View<'_>) -> bool {
-        let root = usize::try_from(rule)
-            .ok()
-            .and_then(|rule| self.roots.get(rule));
-        root.is_some_and(|root| self.node_holds(*root, view))
+    pub(super) fn matches(&self, rule: u32, view: &View<'_>) -> bool {
+        // INVARIANT: a step names only steps that were added before it, so a rule comes to an end.
+        let mut next = at_index(&self.starts, rule).copied().unwrap_or(NO);
+        while let Some(step) = at_index(&self.steps, next) {
+            next = if self.holds(step.test, view) {
+                step.yes
+            } else {
+                step.no
+            };
+        }
+        next == YES
     }
 
-    fn node_holds(&self, at: u32, view: &View<'_>) -> bool {
-        match self.node(at) {
-            Node::Never => false,
-            Node::Always => true,
-            Node::All(end) => self
-                .children(at, end)
-                .all(|child| self.node_holds(child, view)),
-            Node::AnyOf(end) => self
-                .children(at, end)
-                .any(|child| self.node_holds(child, view)),
-            Node::Not(_) => !self.node_holds(at + 1, view),
-            Node::Text {
+    fn holds(&self, test: Test, view: &View<'_>) -> bool {
+        match test {
+            Test::Text {
                 field,
-                kind,
+                comparison,
                 ignore_case,
                 start,
                 length,
             } => {
                 let pattern = self.text(start, length);
-                let accepts = |text: &[u8]| accepts(kind, ignore_case, pattern, text);
+                let accepts = |text: &[u8]| comparison.accepts(ignore_case, pattern, text);
                 match field {
                     Field::Authority => view.authority.is_some_and(accepts),
                     Field::Method => view.method.is_some_and(accepts),
@@ -135,27 +114,12 @@ impl Rules {
                     Field::UrlPath => view.url_path.is_some_and(accepts),
                 }
             }
-            Node::Port(port) => view.request.destination_port() == Some(port),
-            Node::Permission(test) => at_index(&self.permissions, test)
+            Test::Port(port) => view.request.destination_port() == Some(port),
+            Test::Permission(test) => at_index(&self.permissions, test)
                 .is_some_and(|test| eval::permission_matches(test, view.request)),
-            Node::Principal(test) => at_index(&self.principals, test)
+            Test::Principal(test) => at_index(&self.principals, test)
                 .is_some_and(|test| eval::principal_matches(test, view.request)),
         }
-    }
-
-    fn node(&self, at: u32) -> Node {
-        at_index(&self.nodes, at).copied().unwrap_or(Node::Never)
-    }
-
-    fn children(&self, at: u32, end: u32) -> impl Iterator<Item = u32> {
-        let first = (at + 1 < end).then_some(at + 1);
-        std::iter::successors(first, move |child| {
-            let next = match self.node(*child) {
-                Node::All(end) | Node::AnyOf(end) | Node::Not(end) => end,
-                _ => child + 1,
-            };
-            (next < end).then_some(next)
-        })
     }
 
     fn text(&self, start: u32, length: u32) -> &[u8] {
@@ -165,78 +129,57 @@ impl Rules {
             .unwrap_or_default()
     }
 
-    fn position(&self) -> u32 {
-        position(self.nodes.len())
-    }
-
-    /// Adds a node and its children.
-    fn group(&mut self, kind: fn(u32) -> Node, children: impl FnOnce(&mut Self)) {
-        let at = self.nodes.len();
-        self.nodes.push(Node::Never);
-        children(self);
-        let end = self.position();
-        if let Some(node) = self.nodes.get_mut(at) {
-            *node = kind(end);
-        }
-    }
-
-    fn permission(&mut self, node: &Permission) {
-        match node {
-            Permission::Any => self.nodes.push(Node::Always),
-            Permission::And(all) => match all.as_slice() {
-                [only] => self.permission(only),
-                _ => self.group(Node::All, |rules| {
-                    all.iter().for_each(|node| rules.permission(node))
-                }),
-            },
-            Permission::Or(any) => self.any_permission(any),
-            Permission::Not(inner) => self.group(Node::Not, |rules| rules.permission(inner)),
-            Permission::DestinationPort(port) => self.nodes.push(Node::Port(*port)),
-            _ => {
-                let flat = match node {
-                    Permission::Header(matcher) => self.header(matcher),
-                    Permission::UrlPath(matcher) => self.string(Field::UrlPath, matcher),
-                    Permission::RequestedServerName(matcher) => self.string(Field::Sni, matcher),
-                    _ => None,
-                };
-                let node = flat.unwrap_or_else(|| {
-                    self.permissions.push(node.clone());
-                    Node::Permission(position(self.permissions.len() - 1))
-                });
-                self.nodes.push(node);
+    /// Adds the steps of a node, given what follows them; says where they start. What follows must
+    /// be there first, so steps are added from the last to the first.
+    fn node(&mut self, node: Node<'_>, yes: u32, no: u32) -> u32 {
+        let test = match node.shape() {
+            Shape::Any => return yes,
+            Shape::And(all) => {
+                let nodes = all.iter().rev();
+                return nodes.fold(yes, |next, node| self.node(node, next, no));
             }
+            Shape::Or(any) => return self.any(any, yes, no),
+            Shape::Not(inner) => return self.node(inner, no, yes),
+            Shape::Leaf(leaf) => self.flat(leaf).unwrap_or_else(|| self.whole(node)),
+        };
+        self.steps.push(Step { test, yes, no });
+        position(self.steps.len() - 1)
+    }
+
+    fn any(&mut self, nodes: Nodes<'_>, yes: u32, no: u32) -> u32 {
+        if nodes.iter().any(Node::is_any) {
+            return yes;
+        }
+        let nodes = nodes.iter().rev();
+        nodes.fold(no, |next, node| self.node(node, yes, next))
+    }
+
+    fn flat(&mut self, leaf: Leaf<'_>) -> Option<Test> {
+        match leaf {
+            Leaf::Header(matcher) => self.header(matcher),
+            Leaf::Path(matcher) => self.string(Field::UrlPath, matcher),
+            Leaf::Peer(Some(matcher)) => self.string(Field::Peer, matcher),
+            Leaf::Ports { start, end } => only_port(start, end).map(Test::Port),
+            Leaf::ServerName(matcher) => self.string(Field::Sni, matcher),
+            _ => None,
         }
     }
 
-    fn principal(&mut self, node: &Principal) {
+    fn whole(&mut self, node: Node<'_>) -> Test {
         match node {
-            Principal::Any => self.nodes.push(Node::Always),
-            Principal::And(all) => match all.as_slice() {
-                [only] => self.principal(only),
-                _ => self.group(Node::All, |rules| {
-                    all.iter().for_each(|node| rules.principal(node))
-                }),
-            },
-            Principal::Or(any) => self.any_principal(any),
-            Principal::Not(inner) => self.group(Node::Not, |rules| rules.principal(inner)),
-            _ => {
-                let flat = match node {
-                    Principal::Header(matcher) => self.header(matcher),
-                    Principal::UrlPath(matcher) => self.string(Field::UrlPath, matcher),
-                    Principal::Authenticated(Some(matcher)) => self.string(Field::Peer, matcher),
-                    _ => None,
-                };
-                let node = flat.unwrap_or_else(|| {
-                    self.principals.push(node.clone());
-                    Node::Principal(position(self.principals.len() - 1))
-                });
-                self.nodes.push(node);
+            Node::Permission(permission) => {
+                self.permissions.push(permission.clone());
+                Test::Permission(position(self.permissions.len() - 1))
+            }
+            Node::Principal(principal) => {
+                self.principals.push(principal.clone());
+                Test::Principal(position(self.principals.len() - 1))
             }
         }
     }
 
     /// A plain test of a pseudo-header.
-    fn header(&mut self, matcher: &HeaderMatcher) -> Option<Node> {
+    fn header(&mut self, matcher: &HeaderMatcher) -> Option<Test> {
         let field = match matcher.name.as_str() {
             ":authority" | "host" => Field::Authority,
             ":method" => Field::Method,
@@ -251,23 +194,25 @@ impl Rules {
         }
     }
 
-    fn string(&mut self, field: Field, matcher: &StringMatcher) -> Option<Node> {
-        let (kind, text) = match &matcher.pattern {
-            StringPattern::Exact(text) => (Kind::Exact, text.as_bytes()),
-            StringPattern::Prefix(text) => (Kind::Prefix, text.as_bytes()),
-            StringPattern::Suffix(text) => (Kind::Suffix, text.as_bytes()),
-            StringPattern::Regex(regex) if regex.as_str() == ".+" => (Kind::NonEmpty, &b""[..]),
+    fn string(&mut self, field: Field, matcher: &StringMatcher) -> Option<Test> {
+        let (comparison, text) = match &matcher.pattern {
+            StringPattern::Exact(text) => (Comparison::Exact, text.as_bytes()),
+            StringPattern::Prefix(text) => (Comparison::Prefix, text.as_bytes()),
+            StringPattern::Suffix(text) => (Comparison::Suffix, text.as_bytes()),
+            StringPattern::Regex(regex) if regex.as_str() == ".+" => {
+                (Comparison::NonEmpty, &b""[..])
+            }
             StringPattern::Regex(regex) => match regex.as_globs()? {
-                [only] => (Kind::Inside, only.as_inside()?),
+                [only] => (Comparison::Inside, only.as_inside()?),
                 _ => return None,
             },
             StringPattern::Contains(_) => return None,
         };
         let start = position(self.texts.len());
         self.texts.extend_from_slice(text);
-        Some(Node::Text {
+        Some(Test::Text {
             field,
-            kind,
+            comparison,
             ignore_case: matcher.ignore_case,
             start,
             length: position(text.len()),
@@ -275,28 +220,35 @@ impl Rules {
     }
 }
 
-fn accepts(kind: Kind, ignore_case: bool, pattern: &[u8], text: &[u8]) -> bool {
-    let part = match kind {
-        Kind::Exact => Some(text),
-        Kind::Inside => return !text.contains(&b'\n') && contains(text, pattern),
-        Kind::NonEmpty => return !text.is_empty() && !text.contains(&b'\n'),
-        Kind::Prefix => text.get(..pattern.len()),
-        Kind::Suffix => text
-            .len()
-            .checked_sub(pattern.len())
-            .and_then(|start| text.get(start..)),
-    };
-    part.is_some_and(|part| match ignore_case {
-        false => part == pattern,
-        true => part.eq_ignore_ascii_case(pattern),
-    })
+impl Comparison {
+    fn accepts(self, ignore_case: bool, pattern: &[u8], text: &[u8]) -> bool {
+        let part = match self {
+            Self::Exact => Some(text),
+            Self::Inside => return contains(text, pattern) && !text.contains(&b'\n'),
+            Self::NonEmpty => return !text.is_empty() && !text.contains(&b'\n'),
+            Self::Prefix => text.get(..pattern.len()),
+            Self::Suffix => text
+                .len()
+                .checked_sub(pattern.len())
+                .and_then(|start| text.get(start..)),
+        };
+        part.is_some_and(|part| match ignore_case {
+            false => part == pattern,
+            true => part.eq_ignore_ascii_case(pattern),
+        })
+    }
 }
 
 fn at_index<T>(list: &[T], index: u32) -> Option<&T> {
     list.get(index as usize)
 }
 
-/// A place in one of the arrays; four billion nodes do not fit into memory anyway.
+/// A position in one of the arrays; four billion nodes do not fit into memory anyway.
 pub(super) fn position(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
+
+/// The rule matches.
+const YES: u32 = u32::MAX - 1;
+/// The rule does not match; also what [`position`] says of a step beyond all numbers.
+const NO: u32 = u32::MAX;

@@ -5,12 +5,12 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::cover::Key;
-use super::dimension::Kind;
+use super::dimension::KeyKind;
 use super::rules::position;
 
 /// Every text that rules are posted under, found by hash.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(super) struct TextTable {
     hasher: FixedState,
     slots: HashTable<Slot>,
     texts: Vec<u8>,
@@ -22,12 +22,12 @@ pub(super) struct Slot {
     /// The text's number.
     pub(super) atom: u32,
     dimension: u16,
-    kind: Kind,
+    kind: KeyKind,
     start: u32,
     length: u32,
 }
 
-impl Table {
+impl TextTable {
     /// Makes room for that many texts.
     pub(super) fn with_capacity(texts: usize) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Table {
     }
 
     /// The number of a text.
-    pub(super) fn find(&self, dimension: u16, kind: Kind, text: &[u8]) -> Option<u32> {
+    pub(super) fn find(&self, dimension: u16, kind: KeyKind, text: &[u8]) -> Option<u32> {
         let hash = self.hash(dimension, kind, text);
         let found = self.slots.find(hash, |slot| {
             slot.dimension == dimension && slot.kind == kind && text_of(&self.texts, slot) == text
@@ -71,7 +71,7 @@ impl Table {
         found.map(|slot| slot.atom)
     }
 
-    fn hash(&self, dimension: u16, kind: Kind, text: &[u8]) -> u64 {
+    fn hash(&self, dimension: u16, kind: KeyKind, text: &[u8]) -> u64 {
         hash_of(&self.hasher, dimension, kind, text)
     }
 }
@@ -83,7 +83,7 @@ fn text_of<'a>(texts: &'a [u8], slot: &Slot) -> &'a [u8] {
         .unwrap_or_default()
 }
 
-fn hash_of(hasher: &FixedState, dimension: u16, kind: Kind, text: &[u8]) -> u64 {
+fn hash_of(hasher: &FixedState, dimension: u16, kind: KeyKind, text: &[u8]) -> u64 {
     let mut hasher = hasher.build_hasher();
     hasher.write_u32(u32::from(dimension) << 8 | kind as u32);
     hasher.write(text);
@@ -117,7 +117,7 @@ impl Postings {
     }
 
     /// The rules of a list.
-    pub(super) fn of(&self, list: u32) -> &[u32] {
+    pub(super) fn get(&self, list: u32) -> &[u32] {
         let list = list as usize;
         let range = || -> Option<Range<usize>> {
             Some(*self.starts.get(list)? as usize..*self.starts.get(list + 1)? as usize)

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::super::ir::{
+use super::{Index, View};
+use crate::identity::{PeerCertificate, Workload};
+use crate::matcher::{Cidr, PathTemplate, StringMatcher};
+use crate::policy::ir::{
     HeaderMatcher, HeaderTest, MetadataMatcher, Permission, Policy, Principal, Rbac, RbacAction,
     ValueMatcher,
 };
-use super::super::{PolicyId, Request, eval};
-use super::{Index, View};
-use crate::identity::PeerCertificate;
-use crate::matcher::{Cidr, PathTemplate, StringMatcher};
+use crate::policy::{Engine, PolicyId, Request, eval};
 
 /// A small generator (SplitMix64): the same seed, the same rules and requests, everywhere.
 struct Random(u64);
@@ -428,7 +428,8 @@ fn named(policies: impl IntoIterator<Item = Policy>) -> Rbac {
     }
 }
 
-/// A crowd in every dimension is told apart by pairs; more found texts than fit are kept all the same.
+/// A crowd in every dimension is told apart by pairs; more found texts than fit are kept all the
+/// same.
 #[test]
 fn crowded_rules_are_found_by_pairs() {
     let path =
@@ -468,4 +469,78 @@ fn a_request_meets_only_rules_that_could_match_it() {
     let request = Request::new().get("/77");
     index.each_candidate(&View::new(&request), &mut |_| met += 1);
     assert_eq!(met, 1);
+}
+
+/// The example in the documentation of [`Index::new`].
+#[test]
+fn the_worked_example_looks_up_one_text() {
+    let workload = Workload::new("default", "w");
+    let engine = Engine::builder(&workload).yaml(
+        "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: p}
+spec:
+  rules:
+  - from: [{source: {namespaces: [apps]}}]
+    to: [{operation: {methods: [GET], paths: [/a/*]}}]
+  - from: [{source: {principals: [td/ns/apps/sa/x]}}]
+    to: [{operation: {methods: [GET]}}]
+  - to: [{operation: {notPaths: [/b]}}]
+  - to: [{operation: {notPaths: [/c]}}]
+  - to: [{operation: {notPaths: [/d]}}]
+",
+    );
+    let engine = engine.build().unwrap();
+    let rules = engine.program().http.get(80).allow.enforced.clone();
+    let index = Index::new(&rules.unwrap());
+    let met = |request: &Request| {
+        let mut met = Vec::new();
+        index.each_candidate(&View::new(request), |rule| met.push(rule));
+        met
+    };
+    let request = Request::new().get("/a/7").from("td/ns/apps/sa/web");
+    assert_eq!(met(&request), [2, 3, 4, 0]);
+    let request = Request::new().get("/else").from("td/ns/apps/sa/x");
+    assert_eq!(met(&request), [2, 3, 4, 1]);
+    assert_eq!(index.probes.len(), 2);
+}
+
+/// Long texts share a length in the filter, not a place in the table.
+#[test]
+fn long_texts_are_told_apart() {
+    let path = |length: usize| format!("/{}", "x".repeat(length));
+    let rules = named((60..80).map(|length| {
+        let exact = StringMatcher::exact(path(length));
+        policy(vec![Permission::UrlPath(exact)], vec![Principal::Any])
+    }));
+    let index = Index::new(&rules);
+    for length in 58..82 {
+        let request = Request::new().get(path(length));
+        let view = View::new(&request);
+        let expected = eval::first_match(&rules, &request);
+        assert_eq!(index.first(&view), expected, "{length}");
+    }
+}
+
+#[test]
+fn port_ranges_of_any_numbers_are_judged() {
+    let ranges = [
+        (80, 81),
+        (0, 0),
+        (81, 80),
+        (0, u32::MAX),
+        (u32::MAX, 0),
+        (u32::MAX, u32::MAX),
+    ];
+    let rules = named(ranges.map(|(start, end)| {
+        let range = Permission::DestinationPortRange { start, end };
+        policy(vec![range], vec![Principal::Any])
+    }));
+    let index = Index::new(&rules);
+    for port in [0, 79, 80, 81, u16::MAX] {
+        let request = Request::new().port(port);
+        let expected: Vec<_> = eval::all_matches(&rules, &request).cloned().collect();
+        assert_eq!(index.all(&View::new(&request)), expected, "{port}");
+    }
 }

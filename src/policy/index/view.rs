@@ -1,8 +1,8 @@
-use super::super::{Attributes, eval};
 use crate::identity::PeerCertificate;
+use crate::policy::{Attributes, eval};
 
-/// A request with the answers every rule asks for at hand.
-pub(in super::super) struct View<'a> {
+/// A request whose answers are read once, because most rules ask for them.
+pub(in crate::policy) struct View<'a> {
     pub(super) request: &'a dyn Attributes,
     pub(super) method: Option<&'a [u8]>,
     pub(super) path: Option<&'a [u8]>,
@@ -15,7 +15,7 @@ pub(in super::super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(in super::super) fn new(request: &'a dyn Attributes) -> Self {
+    pub(in crate::policy) fn new(request: &'a dyn Attributes) -> Self {
         Self {
             request,
             method: request.method().map(str::as_bytes),
@@ -28,7 +28,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Calls `visit` with each name of the peer until it returns `true`; see [`eval::any_peer_name`].
+    /// Calls `visit` with each name of the peer until it returns `true`; see
+    /// [`eval::any_peer_name`].
     pub(super) fn any_peer_name(&self, mut visit: impl FnMut(&'a [u8]) -> bool) -> bool {
         match self.certificate {
             _ if !self.is_tls => false,

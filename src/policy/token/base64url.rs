@@ -1,8 +1,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 
-/// The bytes that base64url text stands for (RFC 4648 §5); `None` when it is none, or has stray bits at its end. Padding may be there,
-/// whole, as some issuers write it against RFC 7515 §2.
+/// Decodes base64url text to bytes (RFC 4648 §5); `None` when it is none, or has stray
+/// bits at its end. Padding may be there, whole, as some issuers write it against RFC 7515 §2.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let engine = if text.ends_with('=') {
         URL_SAFE

@@ -1,4 +1,5 @@
-//! Whether a point lies on a curve of NIST's (SP 800-186): a few additions and multiplications, of public numbers, once for each key.
+//! Whether a point lies on a curve of NIST's (SP 800-186): a few additions and multiplications, of
+//! public numbers, once for each key.
 
 /// The number, little end first.
 type Number = [u64; 6];

@@ -1,4 +1,5 @@
-//! JSON without tricks: an object, no member twice at any depth, bounded depth, width and size (rules J-12, J-14, J-46).
+//! JSON without tricks: an object, no member twice at any depth, bounded depth, width and size
+//! (rules J-12, J-14, J-46).
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,10 +10,12 @@ use serde_json::{Map, Number, Value};
 /// Members that one object may have.
 const MAX_MEMBERS: usize = 256;
 
-/// Values of a text, whatever holds them: one takes up to a hundred times its bytes (rule R-28). More than the longest token can hold.
+/// Values of a text, whatever holds them: one takes up to a hundred times its bytes (rule R-28).
+/// More than the longest token can hold.
 const MAX_VALUES: usize = 10_000;
 
-/// Parses one object; `None` when the text is anything else. `depth` counts nested objects and lists, the outermost included.
+/// Parses one object; `None` when the text is anything else. `depth` counts nested objects and
+/// lists, the outermost included.
 pub(crate) fn object(text: &[u8], depth: usize) -> Option<Map<String, Value>> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let values = Cell::new(MAX_VALUES);

@@ -3,7 +3,8 @@ use serde_json::{Map, Value};
 use super::base64url::decode;
 use super::curve::{P256, P384};
 
-/// One public key that may verify tokens, as its JWK says (RFC 7517); no signature has been looked at.
+/// One public key that may verify tokens, as its JWK says (RFC 7517); no signature has been looked
+/// at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Jwk {
     /// `kid`.
@@ -30,7 +31,7 @@ pub(crate) enum PublicKey {
 /// Why a JWK is left out of its set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfit {
-    /// A private key where only public ones belong: whoever published it should know.
+    /// A private key where only public keys belong; its publisher should be informed.
     Private,
     /// Symmetric, of another use, of an unknown kind, weak or malformed.
     Other,
@@ -70,7 +71,8 @@ pub(super) fn is_private(jwk: &Map<String, Value>) -> bool {
         .any(|private| jwk.contains_key(*private))
 }
 
-/// Whether `use` and `key_ops` let the key verify signatures (RFC 7517 §4.2, §4.3: together they must agree).
+/// Whether `use` and `key_ops` let the key verify signatures (RFC 7517 §4.2, §4.3: together they
+/// must agree).
 fn verifies(jwk: &Map<String, Value>) -> bool {
     let public_use = match jwk.get("use") {
         None => None,
@@ -129,7 +131,8 @@ fn strip_zeros(number: Vec<u8>) -> Vec<u8> {
     number.into_iter().skip(zeros).collect()
 }
 
-/// 2048 to 8192 bits, an odd exponent of 3 to 2^33, and no ROCA fingerprint. Both numbers come without leading zeros.
+/// 2048 to 8192 bits, an odd exponent of 3 to 2^33, and no ROCA fingerprint. Both numbers come
+/// without leading zeros.
 fn is_strong_rsa(n: &[u8], e: &[u8]) -> bool {
     let bits = n
         .first()
@@ -145,7 +148,8 @@ fn is_strong_rsa(n: &[u8], e: &[u8]) -> bool {
         && !has_roca_fingerprint(n)
 }
 
-/// Whether the modulus is what Infineon's broken generator makes (CVE-2017-15361): a power of 65537 modulo every small prime.
+/// Whether the modulus is what Infineon's broken generator makes (CVE-2017-15361): a power of 65537
+/// modulo every small prime.
 fn has_roca_fingerprint(n: &[u8]) -> bool {
     const PRIMES: [u32; 38] = [
         3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89,

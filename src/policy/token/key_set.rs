@@ -31,7 +31,8 @@ impl fmt::Display for KeySetFault {
         match self {
             Self::TooLarge => write!(f, "larger than {MAX_BYTES} bytes"),
             Self::Json => f.write_str(
-                "not a JSON object, or one with a member twice, nested too deep or of too many values",
+                "not a JSON object, or one with a member twice, nested too deep or of too many \
+                 values",
             ),
             Self::NoList => f.write_str("no list `keys`"),
             Self::TooMany => write!(f, "more than {MAX_KEYS} keys"),
@@ -71,7 +72,8 @@ pub(super) fn check(text: &str) -> Result<(), KeySetFault> {
     }
 }
 
-/// Whether a text that is meant as a JWK set holds a key that tokens can be made with: a private one, or a symmetric one.
+/// Whether a text that is meant as a JWK set holds a key that tokens can be made with: a private
+/// one, or a symmetric one.
 #[cfg(feature = "vet")]
 pub(crate) fn has_secret_key(text: &str) -> bool {
     // However broken it is otherwise: the key is out.

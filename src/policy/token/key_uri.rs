@@ -20,14 +20,15 @@ pub(crate) fn discovery_uri(issuer: &str) -> String {
     format!("{issuer}/.well-known/openid-configuration")
 }
 
-/// Whether a host is this machine by what it says, not by where it leads: `localhost`, or an address of 127.0.0.0/8 or ::1, without brackets.
+/// Whether a host is this machine by what it says, not by where it leads: `localhost`, or an
+/// address of 127.0.0.0/8 or ::1, without brackets.
 pub(crate) fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<Ipv4Addr>().is_ok_and(|v4| v4.is_loopback())
         || host.parse::<Ipv6Addr>().is_ok_and(|v6| v6.is_loopback())
 }
 
-/// Rule J-47: keys are fetched over https only, unless told otherwise.
+/// Rule J-47: keys are fetched over https only, unless an option allows more.
 ///
 /// # Errors
 /// What is wrong with the URI.

@@ -1,5 +1,6 @@
-//! What a token rule (`jwtRules`, or an origin of 2018) must be like before anybody applies it, as far as that can be said without
-//! cryptography: the layer that applies rules and the tools that judge them ask the same functions.
+//! Checks token rules (`jwtRules`, or an origin of 2018) before they are applied, as far as that
+//! needs no cryptography. The layer that applies rules and the tools that check them call the same
+//! functions.
 //!
 //! ```text
 //! rule        one rule: its keys, its header names

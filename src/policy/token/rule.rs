@@ -2,8 +2,9 @@ use super::key_set;
 use super::key_uri::{PlainHttp, check_key_uri, discovery_uri};
 use crate::istio::{JwtRule, Problem, Text};
 
-/// What keeps a rule from being applied: keys that verify nothing or that anybody could exchange, names that are no header's or that no
-/// claim may fill. Whoever applies the rule finds nothing more to refuse.
+/// Lists what keeps a rule from being applied: keys that verify nothing or that an attacker could
+/// exchange, names that are no header's or that no claim may fill. Whoever applies the rule finds
+/// nothing more to refuse.
 pub(crate) fn rule_problems(rule: &JwtRule, http: PlainHttp) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(key_problem(rule, http));

@@ -53,16 +53,10 @@ impl<'r> Rules<'r> {
         let Compiled {
             policy, rule, http, ..
         } = compiled;
-        let permissions: Vec<_> = http
-            .permissions
-            .iter()
-            .map(|n| self.logic.never(n))
-            .collect();
-        let principals: Vec<_> = http
-            .principals
-            .iter()
-            .map(|n| self.logic.never(n))
-            .collect();
+        let [permissions, principals] = http.sides().map(|side| -> Vec<_> {
+            let reasons = side.iter().map(|node| self.logic.never(node));
+            reasons.collect()
+        });
         let dead =
             permissions.iter().all(Option::is_some) || principals.iter().all(Option::is_some);
         let mut say = |at: &Position, what: &str, why: String| {

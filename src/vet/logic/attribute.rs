@@ -1,25 +1,9 @@
 use super::text::{excludes, includes, is_non_empty, matches_all};
 use crate::istio::PathNormalization;
-use crate::matcher::{Cidr, PathTemplate, StringMatcher, StringPattern, path};
-use crate::policy::ir::{HeaderMatcher, HeaderTest, MetadataMatcher, ValueMatcher};
+use crate::matcher::{StringMatcher, StringPattern, path};
+use crate::policy::ir::view::Leaf;
+use crate::policy::ir::{HeaderMatcher, HeaderTest, ValueMatcher};
 use crate::policy::normalization;
-
-/// A test of one fact about a request.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::vet) enum Attribute<'r> {
-    DestinationIp(Cidr),
-    DirectIp(Cidr),
-    Header(&'r HeaderMatcher),
-    Metadata(&'r MetadataMatcher),
-    Path(&'r StringMatcher),
-    /// A name of the peer; without a matcher: the connection is TLS.
-    Peer(Option<&'r StringMatcher>),
-    /// `start <= port < end`.
-    Port(u32, u32),
-    RemoteIp(Cidr),
-    ServerName(&'r StringMatcher),
-    Template(&'r PathTemplate),
-}
 
 /// A text in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +14,7 @@ pub(in crate::vet) enum Key {
     Start(String),
 }
 
-impl Attribute<'_> {
+impl Leaf<'_> {
     /// What something must be, or start with, to pass; `None` where that is nothing certain, or nothing that says more than `/`.
     pub(in crate::vet) fn key(self) -> Option<Key> {
         let start = |text: &str| {
@@ -70,7 +54,7 @@ impl Attribute<'_> {
                     || *matcher == StringMatcher::prefix("/")
             }
             Self::ServerName(matcher) => matches_all(matcher, true),
-            Self::Port(start, end) => start == 0 && end > u32::from(u16::MAX),
+            Self::Ports { start, end } => start == 0 && end > u32::from(u16::MAX),
             _ => false,
         }
     }
@@ -92,7 +76,7 @@ impl Attribute<'_> {
                 }
                 _ => false,
             },
-            Self::Port(start, end) => start >= end,
+            Self::Ports { start, end } => start >= end,
             _ => false,
         }
     }
@@ -105,7 +89,13 @@ impl Attribute<'_> {
             | (Self::RemoteIp(a), Self::RemoteIp(b)) => {
                 a.prefix() >= b.prefix() && b.contains(a.address())
             }
-            (Self::Port(start, end), Self::Port(first, last)) => first <= start && end <= last,
+            (
+                Self::Ports { start, end },
+                Self::Ports {
+                    start: first,
+                    end: last,
+                },
+            ) => first <= start && end <= last,
             (Self::Path(a), Self::Path(b)) | (Self::ServerName(a), Self::ServerName(b)) => {
                 includes(a, b, true)
             }
@@ -138,7 +128,13 @@ impl Attribute<'_> {
             | (Self::RemoteIp(a), Self::RemoteIp(b)) => {
                 !a.contains(b.address()) && !b.contains(a.address())
             }
-            (Self::Port(start, end), Self::Port(first, last)) => end <= first || last <= start,
+            (
+                Self::Ports { start, end },
+                Self::Ports {
+                    start: first,
+                    end: last,
+                },
+            ) => end <= first || last <= start,
             (Self::Path(a), Self::Path(b)) | (Self::ServerName(a), Self::ServerName(b)) => {
                 excludes(a, b)
             }

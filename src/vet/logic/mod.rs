@@ -8,4 +8,4 @@ mod tree;
 
 pub(super) use attribute::Key;
 pub(super) use text::{excludes, includes, pattern_matches};
-pub(super) use tree::{Logic, Shape, Tree};
+pub(super) use tree::Logic;

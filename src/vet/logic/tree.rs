@@ -1,9 +1,9 @@
 use std::fmt;
 
-use super::attribute::Attribute;
 use crate::istio::PathNormalization;
 use crate::matcher::{StringMatcher, StringPattern};
-use crate::policy::ir::{HeaderTest, Permission, Policy, Principal, ValueMatcher};
+use crate::policy::ir::view::{Leaf, Node, Nodes, Shape};
+use crate::policy::ir::{HeaderTest, Policy, ValueMatcher};
 
 /// Reasons over the rules of a mesh.
 #[derive(Clone, Copy, Debug)]
@@ -14,38 +14,33 @@ pub(in crate::vet) struct Logic {
 impl Logic {
     /// Whether whatever matches `narrow` matches `wide`, too.
     pub(in crate::vet) fn rule_implies(self, narrow: &Policy, wide: &Policy) -> bool {
-        let permissions = narrow.permissions.iter().all(|narrow| {
-            wide.permissions
-                .iter()
-                .any(|wide| self.implies(narrow, wide))
-        });
-        permissions
-            && narrow.principals.iter().all(|narrow| {
-                wide.principals
-                    .iter()
-                    .any(|wide| self.implies(narrow, wide))
-            })
+        let mut sides = narrow.sides().into_iter().zip(wide.sides());
+        sides.all(|(narrow, wide)| {
+            let mut narrow = narrow.iter();
+            narrow.all(|narrow| wide.iter().any(|wide| self.implies(narrow, wide)))
+        })
     }
 
     /// Whether nothing matches both.
     pub(in crate::vet) fn rules_exclude(self, a: &Policy, b: &Policy) -> bool {
-        let mut permissions = a.permissions.iter();
-        let mut principals = a.principals.iter();
-        permissions.all(|a| b.permissions.iter().all(|b| self.clash(a, b).is_some()))
-            || principals.all(|a| b.principals.iter().all(|b| self.clash(a, b).is_some()))
+        let mut sides = a.sides().into_iter().zip(b.sides());
+        sides.any(|(a, b)| {
+            let mut a = a.iter();
+            a.all(|a| b.iter().all(|b| self.clash(a, b).is_some()))
+        })
     }
 
     /// Whether every HTTP request matches.
     pub(in crate::vet) fn rule_always(self, rule: &Policy) -> bool {
-        let permissions = rule.permissions.iter().any(|node| self.always(node));
-        permissions && rule.principals.iter().any(|node| self.always(node))
+        let mut sides = rule.sides().into_iter();
+        sides.all(|side| side.iter().any(|node| self.always(node)))
     }
 
     /// Why no HTTP request passes, when that is certain.
-    pub(in crate::vet) fn never<'n, N: Tree>(self, node: &'n N) -> Option<Why<'n>> {
+    pub(in crate::vet) fn never<'n>(self, node: Node<'n>) -> Option<Why<'n>> {
         match node.shape() {
             Shape::Any => None,
-            Shape::Is(attribute) => attribute.never(self.paths).then_some(Why::Never(attribute)),
+            Shape::Leaf(attribute) => attribute.never(self.paths).then_some(Why::Never(attribute)),
             Shape::Not(inner) => self.always(inner).then_some(Why::NotAlways),
             Shape::Or(any) => {
                 let mut reasons = any.iter().map(|node| self.never(node));
@@ -56,7 +51,8 @@ impl Logic {
                 let own = all.iter().find_map(|node| self.never(node));
                 own.or_else(|| {
                     all.iter().enumerate().find_map(|(index, a)| {
-                        all.iter().skip(index + 1).find_map(|b| self.clash(a, b))
+                        let mut later = all.iter().skip(index + 1);
+                        later.find_map(|b| self.clash(a, b))
                     })
                 })
             }
@@ -64,17 +60,17 @@ impl Logic {
     }
 
     /// Whether every HTTP request passes.
-    fn always<N: Tree>(self, node: &N) -> bool {
+    fn always(self, node: Node<'_>) -> bool {
         match node.shape() {
             Shape::Any => true,
-            Shape::Is(attribute) => attribute.always(),
+            Shape::Leaf(attribute) => attribute.always(),
             Shape::Not(inner) => self.never(inner).is_some(),
             Shape::And(all) => all.iter().all(|node| self.always(node)),
             Shape::Or(any) => any.iter().any(|node| self.always(node)) || is_every_address(any),
         }
     }
 
-    fn implies<N: Tree>(self, narrow: &N, wide: &N) -> bool {
+    fn implies(self, narrow: Node<'_>, wide: Node<'_>) -> bool {
         if narrow == wide || self.always(wide) {
             return true;
         }
@@ -89,13 +85,13 @@ impl Logic {
             (Shape::And(all), _) => all.iter().any(|narrow| self.implies(narrow, wide)),
             (Shape::Not(narrow), Shape::Not(wide)) => self.implies(wide, narrow),
             (_, Shape::Not(wide)) => self.clash(narrow, wide).is_some(),
-            (Shape::Is(narrow), Shape::Is(wide)) => narrow.implies(wide),
-            (Shape::Any | Shape::Not(_), _) | (Shape::Is(_), Shape::Any) => false,
+            (Shape::Leaf(narrow), Shape::Leaf(wide)) => narrow.implies(wide),
+            (Shape::Any | Shape::Not(_), _) | (Shape::Leaf(_), Shape::Any) => false,
         }
     }
 
     /// Why nothing passes both, when that is certain.
-    fn clash<'n, N: Tree>(self, a: &'n N, b: &'n N) -> Option<Why<'n>> {
+    fn clash<'n>(self, a: Node<'n>, b: Node<'n>) -> Option<Why<'n>> {
         match (a.shape(), b.shape()) {
             // Before what is asked for is taken apart: all of it together may be what is left out.
             (Shape::Not(inner), _) if self.implies(b, inner) => Some(Why::ButNot(first(b))),
@@ -112,18 +108,18 @@ impl Logic {
                 let first = reasons.next()??;
                 reasons.all(|reason| reason.is_some()).then_some(first)
             }
-            (Shape::Is(a), Shape::Is(b)) => a.excludes(b).then_some(Why::Both(a, b)),
+            (Shape::Leaf(a), Shape::Leaf(b)) => a.excludes(b).then_some(Why::Both(a, b)),
             (Shape::Any | Shape::Not(_), _) | (_, Shape::Any | Shape::Not(_)) => None,
         }
     }
 }
 
 /// The ranges of all IPv4 and of all IPv6 addresses together leave nobody out.
-fn is_every_address<N: Tree>(any: &[N]) -> bool {
+fn is_every_address(any: Nodes<'_>) -> bool {
     let ranges = any.iter().filter_map(|node| match node.shape() {
-        Shape::Is(Attribute::DirectIp(range)) => Some((0, range)),
-        Shape::Is(Attribute::RemoteIp(range)) => Some((1, range)),
-        Shape::Is(Attribute::DestinationIp(range)) => Some((2, range)),
+        Shape::Leaf(Leaf::DirectIp(range)) => Some((0, range)),
+        Shape::Leaf(Leaf::RemoteIp(range)) => Some((1, range)),
+        Shape::Leaf(Leaf::DestinationIp(range)) => Some((2, range)),
         _ => None,
     });
     let whole: Vec<_> = ranges
@@ -134,24 +130,23 @@ fn is_every_address<N: Tree>(any: &[N]) -> bool {
 }
 
 /// The first test in a tree.
-fn first<N: Tree>(node: &N) -> Option<Attribute<'_>> {
-    match node.shape() {
-        Shape::Any => None,
-        Shape::Is(attribute) => Some(attribute),
-        Shape::Not(inner) => first(inner),
-        Shape::And(nodes) | Shape::Or(nodes) => nodes.iter().find_map(first),
-    }
+fn first(node: Node<'_>) -> Option<Leaf<'_>> {
+    let mut first = None;
+    node.each_leaf(&mut |leaf| {
+        first.get_or_insert(leaf);
+    });
+    first
 }
 
 /// Why a rule cannot match.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::vet) enum Why<'n> {
     /// Both must hold, and nothing is both.
-    Both(Attribute<'n>, Attribute<'n>),
+    Both(Leaf<'n>, Leaf<'n>),
     /// This must hold, and what is left out leaves nothing of it.
-    ButNot(Option<Attribute<'n>>),
+    ButNot(Option<Leaf<'n>>),
     /// Nothing is like this.
-    Never(Attribute<'n>),
+    Never(Leaf<'n>),
     /// Everything is left out.
     NotAlways,
 }
@@ -174,7 +169,7 @@ impl fmt::Display for Why<'_> {
     }
 }
 
-impl fmt::Display for Attribute<'_> {
+impl fmt::Display for Leaf<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DestinationIp(range) => write!(f, "the destination address {range}"),
@@ -197,7 +192,7 @@ impl fmt::Display for Attribute<'_> {
             Self::Path(path) => write!(f, "the path {}", Written(path)),
             Self::Peer(Some(name)) => write!(f, "the identity {}", Written(name)),
             Self::Peer(None) => f.write_str("an encrypted connection"),
-            Self::Port(start, _) => write!(f, "the port {start}"),
+            Self::Ports { start, .. } => write!(f, "the port {start}"),
             Self::ServerName(name) => write!(f, "the server name {}", Written(name)),
             Self::Template(template) => write!(f, "a path like {}", template.as_str()),
         }
@@ -227,55 +222,5 @@ impl fmt::Display for Written<'_> {
             StringPattern::Contains(text) => write!(f, "*{text}*"),
             StringPattern::Regex(regex) => f.write_str(regex.as_str()),
         }
-    }
-}
-
-/// A node of a permission or of a principal, one level deep.
-pub(in crate::vet) enum Shape<'n, N> {
-    Any,
-    And(&'n [N]),
-    Is(Attribute<'n>),
-    Not(&'n N),
-    Or(&'n [N]),
-}
-
-/// What permissions and principals have in common.
-pub(in crate::vet) trait Tree: PartialEq + Sized {
-    fn shape(&self) -> Shape<'_, Self>;
-}
-
-impl Tree for Permission {
-    fn shape(&self) -> Shape<'_, Self> {
-        Shape::Is(match self {
-            Self::Any => return Shape::Any,
-            Self::And(all) => return Shape::And(all),
-            Self::Or(any) => return Shape::Or(any),
-            Self::Not(inner) => return Shape::Not(inner),
-            Self::Header(header) => Attribute::Header(header),
-            Self::UrlPath(path) => Attribute::Path(path),
-            Self::UriTemplate(template) => Attribute::Template(template),
-            Self::DestinationIp(range) => Attribute::DestinationIp(*range),
-            Self::DestinationPort(port) => Attribute::Port(u32::from(*port), u32::from(*port) + 1),
-            Self::DestinationPortRange { start, end } => Attribute::Port(*start, *end),
-            Self::RequestedServerName(name) => Attribute::ServerName(name),
-            Self::Metadata(metadata) => Attribute::Metadata(metadata),
-        })
-    }
-}
-
-impl Tree for Principal {
-    fn shape(&self) -> Shape<'_, Self> {
-        Shape::Is(match self {
-            Self::Any => return Shape::Any,
-            Self::And(all) => return Shape::And(all),
-            Self::Or(any) => return Shape::Or(any),
-            Self::Not(inner) => return Shape::Not(inner),
-            Self::Authenticated(name) => Attribute::Peer(name.as_ref()),
-            Self::DirectRemoteIp(range) | Self::SourceIp(range) => Attribute::DirectIp(*range),
-            Self::RemoteIp(range) => Attribute::RemoteIp(*range),
-            Self::Header(header) => Attribute::Header(header),
-            Self::UrlPath(path) => Attribute::Path(path),
-            Self::Metadata(metadata) => Attribute::Metadata(metadata),
-        })
     }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::compiled::Compiled;
 use crate::policy::ir::Policy;
-use crate::vet::logic::{Key, Shape, Tree};
+use crate::policy::ir::view::{Node, Nodes, Shape};
+use crate::vet::logic::Key;
 
 /// An index of rules by what they name. It finds the few rules that could include a given one, so
 /// that a check of thousands of rules need not compare each pair.
@@ -31,9 +32,9 @@ impl Candidates {
         }
         let mut candidates = Self::default();
         for (index, rule) in rules.iter().enumerate() {
-            let permissions = needed_of(&rule.http.permissions, &frequency);
-            let principals = needed_of(&rule.http.principals, &frequency);
-            match rarest([permissions, principals].into_iter().flatten(), &frequency) {
+            let sides = rule.http.sides().into_iter();
+            let needed = sides.filter_map(|side| needed_of(side, &frequency));
+            match rarest(needed, &frequency) {
                 None => candidates.others.push(index),
                 Some(keys) => {
                     for key in keys {
@@ -72,16 +73,16 @@ impl Candidates {
 }
 
 /// Keys of which one must hold, whichever of the nodes does.
-fn needed_of<N: Tree>(any: &[N], frequency: &HashMap<Key, usize>) -> Option<Vec<Key>> {
+fn needed_of(any: Nodes<'_>, frequency: &HashMap<Key, usize>) -> Option<Vec<Key>> {
     let keys: Option<Vec<_>> = any.iter().map(|node| needed(node, frequency)).collect();
     keys.map(|keys| keys.concat())
 }
 
 /// Keys of which one must hold where the node does.
-fn needed<N: Tree>(node: &N, frequency: &HashMap<Key, usize>) -> Option<Vec<Key>> {
+fn needed(node: Node<'_>, frequency: &HashMap<Key, usize>) -> Option<Vec<Key>> {
     match node.shape() {
         Shape::Any | Shape::Not(_) => None,
-        Shape::Is(attribute) => attribute.key().map(|key| vec![key]),
+        Shape::Leaf(attribute) => attribute.key().map(|key| vec![key]),
         Shape::Or(any) => needed_of(any, frequency),
         Shape::And(all) => rarest(
             all.iter().filter_map(|node| needed(node, frequency)),
@@ -102,24 +103,12 @@ fn rarest(
 /// Every key of a rule.
 fn keys(rule: &Policy) -> Vec<Key> {
     let mut keys = Vec::new();
-    rule.permissions
-        .iter()
-        .for_each(|node| collect(node, &mut keys));
-    rule.principals
-        .iter()
-        .for_each(|node| collect(node, &mut keys));
+    for node in rule.sides().into_iter().flat_map(Nodes::iter) {
+        node.each_leaf(&mut |leaf| keys.extend(leaf.key()));
+    }
     keys.sort_unstable();
     keys.dedup();
     keys
-}
-
-fn collect<N: Tree>(node: &N, keys: &mut Vec<Key>) {
-    match node.shape() {
-        Shape::Any => {}
-        Shape::Is(attribute) => keys.extend(attribute.key()),
-        Shape::Not(inner) => collect(inner, keys),
-        Shape::And(nodes) | Shape::Or(nodes) => nodes.iter().for_each(|node| collect(node, keys)),
-    }
 }
 
 #[cfg(test)]

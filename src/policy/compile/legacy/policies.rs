@@ -45,7 +45,8 @@ pub(super) fn check_triggers(compiler: &mut Compiler<'_>, policy: &LegacyPolicy)
     }
 }
 
-/// The mode of a Policy's peer method; `None` when it has none, and then the port has no mutual TLS.
+/// The mode of a Policy's peer method; `None` when it has none, and then the port has no mutual
+/// TLS.
 pub(super) fn peer_mode(policy: &LegacyPolicy) -> Option<MtlsMode> {
     let mode = policy.mtls.as_ref()?.mode;
     Some(match mode {

@@ -1,16 +1,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::super::super::ir::{Permission, Policy, Principal, RbacAction};
-use super::super::super::{Chain, PolicyId, RuleOrigin};
-use super::super::authorization::{BothChains, Policies, rbac};
-use super::super::clause::{Clause, Node, all_of};
+use super::super::authorization::BothChains;
 use super::super::compiler::Compiler;
+use super::super::policies::{Policies, rbac};
+use super::super::rule::clause::{Clause, Node, all_of};
 use super::super::selection::refuse_double;
 use super::roles;
 use super::service::Service;
 use super::subjects::{self, Callers};
 use crate::istio::{EnforcementMode, ServiceRole, ServiceRoleBinding};
+use crate::policy::ir::{Permission, Policy, Principal, RbacAction};
+use crate::policy::{Chain, PolicyId, RuleOrigin};
 
 /// The roles of the workload's namespace, each with its bindings.
 pub(super) struct Roles<'r> {
@@ -19,7 +20,7 @@ pub(super) struct Roles<'r> {
 
 impl<'r> Roles<'r> {
     /// Brings roles and bindings of one namespace together by name.
-    pub(super) fn of(
+    pub(super) fn new(
         compiler: &mut Compiler<'_>,
         roles: &'r [Arc<ServiceRole>],
         bindings: &'r [Arc<ServiceRoleBinding>],
@@ -96,7 +97,8 @@ fn check(compiler: &mut Compiler<'_>, binding: &ServiceRoleBinding, roles: &Hash
     } else if !roles.contains(binding.role.as_str()) {
         let (name, role) = (&binding.meta.name, binding.role.as_str());
         let message = format!(
-            "ServiceRoleBinding {name:?} names the ServiceRole {role:?}, which its namespace does not have, and grants nothing"
+            "ServiceRoleBinding {name:?} names the ServiceRole {role:?}, which its namespace does \
+             not have, and grants nothing"
         );
         compiler.note(binding.role.at(), "spec.roleRef.name", message);
     }

@@ -1,12 +1,12 @@
-use super::super::super::ir::{MetadataMatcher, Permission, ValueMatcher};
-use super::super::clause::{Clause, Node, one_of};
-use super::super::compiler::{Compiler, Part, Place};
-use super::super::condition::filter_metadata;
-use super::super::principal::header;
-use super::super::text::{Pattern, bracketed, cidr, pattern, port, regex};
+use super::super::compiler::{Compiler, FieldPlace, Part};
+use super::super::rule::clause::{Clause, Node, not_name, one_of};
+use super::super::rule::condition::filter_metadata;
+use super::super::rule::principal::header;
+use super::super::rule::text::{Pattern, bracketed, cidr, pattern, port, regex};
 use super::service::Service;
 use crate::istio::{AccessRule, Constraint, Meta, ServiceRole, Text};
 use crate::matcher::StringMatcher;
+use crate::policy::ir::{MetadataMatcher, Permission, ValueMatcher};
 
 /// The clauses of each rule of a role that fits the service.
 pub(super) fn permissions(
@@ -16,9 +16,9 @@ pub(super) fn permissions(
 ) -> Vec<Vec<Clause<Permission>>> {
     let mut fitting = Vec::new();
     for (index, rule) in role.rules.iter().enumerate() {
-        // Compiled also where it does not fit, so that a mistake is reported wherever it stands.
+        // Compiled also where it does not fit, so that a mistake is reported in any case.
         let (clauses, constraints_fit) = rule_clauses(compiler, service, &role.meta, index, rule);
-        let named = |host: &Text| Pattern::of(host).matches(&service.host);
+        let named = |host: &Text| Pattern::new(host).matches(&service.host);
         if constraints_fit && rule.services.iter().any(named) {
             fitting.push(clauses);
         }
@@ -33,7 +33,7 @@ fn rule_clauses(
     index: usize,
     rule: &AccessRule,
 ) -> (Vec<Clause<Permission>>, bool) {
-    let place = |part| Place {
+    let place = |part| FieldPlace {
         meta,
         rule: index,
         part,
@@ -41,41 +41,21 @@ fn rule_clauses(
     };
     let at = place(Part::Role);
     if rule.services.is_empty() {
-        let message = "name the services the rule is for, or \"*\" for all; Istio read a missing list as none or as all, by version";
+        let message = "name the services the rule is for, or \"*\" for all; Istio read a missing \
+            list as none or as all, by version";
         compiler.refuse(&rule.at, at.list("services"), message);
     }
     let mut clauses = Clauses(Vec::new());
-    clauses.headers(compiler, ":authority", &rule.hosts, at.list("hosts"), false);
-    clauses.headers(
-        compiler,
-        ":authority",
-        &rule.not_hosts,
-        at.list("notHosts"),
-        true,
-    );
-    clauses.headers(
-        compiler,
-        ":method",
-        &rule.methods,
-        at.list("methods"),
-        false,
-    );
-    clauses.headers(
-        compiler,
-        ":method",
-        &rule.not_methods,
-        at.list("notMethods"),
-        true,
-    );
-    // The raw target with its query: these resources knew no other path.
-    clauses.headers(compiler, ":path", &rule.paths, at.list("paths"), false);
-    clauses.headers(
-        compiler,
-        ":path",
-        &rule.not_paths,
-        at.list("notPaths"),
-        true,
-    );
+    for (header, list, values, not_values) in [
+        (":authority", "hosts", &rule.hosts, &rule.not_hosts),
+        (":method", "methods", &rule.methods, &rule.not_methods),
+        // The raw target with its query: these resources knew no other path.
+        (":path", "paths", &rule.paths, &rule.not_paths),
+    ] {
+        let not_list = not_name(list, not_values);
+        clauses.headers(compiler, header, values, at.list(list), false);
+        clauses.headers(compiler, header, not_values, at.list(&not_list), true);
+    }
     clauses.ports(&rule.ports, false);
     clauses.ports(&rule.not_ports, true);
 
@@ -144,7 +124,7 @@ impl Key {
 }
 
 fn is_met(value: Option<&str>, constraint: &Constraint) -> bool {
-    let matches = |wanted: &Text| value.is_some_and(|value| Pattern::of(wanted).matches(value));
+    let matches = |wanted: &Text| value.is_some_and(|value| Pattern::new(wanted).matches(value));
     constraint.values.iter().any(matches)
 }
 
@@ -153,14 +133,7 @@ struct Clauses(Vec<Clause<Permission>>);
 
 impl Clauses {
     fn push(&mut self, http_only: bool, test: Option<Permission>, negated: bool) {
-        let test = test.map(|test| if negated { Permission::not(test) } else { test });
-        if let Some(test) = test {
-            self.0.push(Clause {
-                http_only,
-                tests: vec![test],
-                written: Vec::new(),
-            });
-        }
+        self.0.extend(Clause::legacy(http_only, test, negated));
     }
 
     fn headers(
@@ -168,7 +141,7 @@ impl Clauses {
         compiler: &mut Compiler<'_>,
         name: &str,
         values: &[Text],
-        place: Place<'_>,
+        place: FieldPlace<'_>,
         negated: bool,
     ) {
         let test = one_of(compiler, values, place, |_, value, nodes| {
@@ -193,7 +166,7 @@ impl Clauses {
         compiler: &mut Compiler<'_>,
         key: &RunKey,
         constraint: &Constraint,
-        place: Place<'_>,
+        place: FieldPlace<'_>,
     ) {
         let place = place.list("values");
         if constraint.values.is_empty() {
@@ -246,7 +219,7 @@ pub(super) fn loose_pattern(
     compiler: &mut Compiler<'_>,
     value: &str,
 ) -> Result<StringMatcher, String> {
-    match Pattern::of(value) {
+    match Pattern::new(value) {
         Pattern::Present => regex(compiler, ".*"),
         Pattern::Suffix(_) | Pattern::Prefix(_) | Pattern::Exact(_) => Ok(pattern(value)),
     }

@@ -13,7 +13,8 @@ pub(super) struct Service<'w> {
 }
 
 impl<'w> Service<'w> {
-    /// What stands on the ports that no service names: nothing but namespace-wide and mesh-wide resources reach it.
+    /// What stands on the ports that no service names: nothing but namespace-wide and mesh-wide
+    /// resources reach it.
     pub(super) fn none() -> Self {
         Self {
             name: "",
@@ -23,7 +24,8 @@ impl<'w> Service<'w> {
         }
     }
 
-    /// One service for each port that the workload states: of several on one port the first counts, as in Istio.
+    /// One service for each port that the workload states: of several on one port the first counts,
+    /// as in Istio.
     pub(super) fn of_ports(workload: &'w Workload) -> Vec<Self> {
         let mut services: Vec<Self> = Vec::new();
         for service in workload.services() {

@@ -1,11 +1,11 @@
-use super::super::super::ir::{MetadataMatcher, Principal, ValueMatcher};
-use super::super::super::metadata::LEGACY_FILTER;
-use super::super::clause::{Clause, Node, one_of};
-use super::super::compiler::{Compiler, Part, Place};
-use super::super::principal::{authenticated, header, peer};
-use super::super::text::{bracketed, cidr, regex};
+use super::super::compiler::{Compiler, FieldPlace, Part};
+use super::super::rule::clause::{Clause, Node, not_name, one_of};
+use super::super::rule::principal::{authenticated, header, peer};
+use super::super::rule::text::{bracketed, cidr, regex};
 use super::roles::loose_pattern;
 use crate::istio::{Meta, PrincipalBinding, Subject, Text};
+use crate::policy::ir::{MetadataMatcher, Principal, ValueMatcher};
+use crate::policy::rules::metadata::LEGACY_FILTER;
 
 /// What authentication leaves of a caller on one port.
 #[derive(Clone, Copy)]
@@ -16,7 +16,7 @@ pub(super) struct Callers {
     pub(super) binding: PrincipalBinding,
 }
 
-/// The clauses of a subject; all must hold. An empty subject is nobody.
+/// The clauses of a subject; all must hold. An empty subject matches no caller.
 pub(super) fn clauses(
     compiler: &mut Compiler<'_>,
     callers: Callers,
@@ -24,13 +24,13 @@ pub(super) fn clauses(
     index: usize,
     subject: &Subject,
 ) -> Vec<Clause<Principal>> {
-    let place = Place {
+    let place = FieldPlace {
         meta,
         rule: index,
         part: Part::Subject,
         list: "",
     };
-    let single = Place {
+    let single = FieldPlace {
         part: Part::SubjectField,
         ..place
     };
@@ -40,9 +40,28 @@ pub(super) fn clauses(
     };
     let user = subject.user.as_slice();
     clauses.add(compiler, &Key::User, user, single.list("user"), false);
-    for (key, list, values, not_list, not_values) in fields(subject) {
+    // In Istio's order.
+    let fields: [(Key<'_>, &str, &[_], &[_]); 5] = [
+        (Key::Name, "names", &subject.names, &subject.not_names),
+        (Key::Claim("groups"), "group", subject.group.as_slice(), &[]),
+        (
+            Key::Claim("groups"),
+            "groups",
+            &subject.groups,
+            &subject.not_groups,
+        ),
+        (
+            Key::Namespace,
+            "namespaces",
+            &subject.namespaces,
+            &subject.not_namespaces,
+        ),
+        (Key::Ip, "ips", &subject.ips, &subject.not_ips),
+    ];
+    for (key, list, values, not_values) in fields {
+        let not_list = not_name(list, not_values);
         clauses.add(compiler, &key, values, place.list(list), false);
-        clauses.add(compiler, &key, not_values, place.list(not_list), true);
+        clauses.add(compiler, &key, not_values, place.list(&not_list), true);
     }
     for (name, value) in &subject.properties {
         let list = format!("properties[{name}]");
@@ -63,60 +82,12 @@ pub(super) fn clauses(
     }
     let mut clauses = clauses.clauses;
     if clauses.is_empty() {
-        clauses.push(Clause {
-            http_only: false,
-            tests: vec![Principal::never()],
-            written: Vec::new(),
-        });
+        clauses.extend(Clause::legacy(false, Some(Principal::never()), false));
     }
     clauses
 }
 
-/// A key with its positive and its negative list, each with its name.
-type Field<'a> = (
-    Key<'static>,
-    &'static str,
-    &'a [Text],
-    &'static str,
-    &'a [Text],
-);
-
-/// In Istio's order.
-fn fields(subject: &Subject) -> [Field<'_>; 5] {
-    [
-        (
-            Key::Name,
-            "names",
-            &subject.names,
-            "notNames",
-            &subject.not_names,
-        ),
-        (
-            Key::Claim("groups"),
-            "group",
-            subject.group.as_slice(),
-            "",
-            &[],
-        ),
-        (
-            Key::Claim("groups"),
-            "groups",
-            &subject.groups,
-            "notGroups",
-            &subject.not_groups,
-        ),
-        (
-            Key::Namespace,
-            "namespaces",
-            &subject.namespaces,
-            "notNamespaces",
-            &subject.not_namespaces,
-        ),
-        (Key::Ip, "ips", &subject.ips, "notIps", &subject.not_ips),
-    ]
-}
-
-/// What is asked about the caller.
+/// The fact about the caller that is tested.
 enum Key<'k> {
     /// A string claim of the token: audience, presenter.
     Auth(&'k str),
@@ -172,21 +143,15 @@ impl Clauses {
         compiler: &mut Compiler<'_>,
         key: &Key<'_>,
         values: &[Text],
-        place: Place<'_>,
+        place: FieldPlace<'_>,
         negated: bool,
     ) {
         let callers = self.callers;
         let test = one_of(compiler, values, place, |compiler, value, nodes| {
             callers.test(compiler, key, value, nodes)
         });
-        let test = test.map(|test| if negated { Principal::not(test) } else { test });
-        if let Some(test) = test {
-            self.clauses.push(Clause {
-                http_only: key.is_http_only(),
-                tests: vec![test],
-                written: Vec::new(),
-            });
-        }
+        let clause = Clause::legacy(key.is_http_only(), test, negated);
+        self.clauses.extend(clause);
     }
 }
 
@@ -241,7 +206,7 @@ impl Callers {
         Ok(())
     }
 
-    /// The peer's identity; nobody has one where the effective Policy turns mutual TLS off.
+    /// The peer's identity; no peer has one where the effective Policy turns mutual TLS off.
     fn peer(self, compiler: &mut Compiler<'_>, value: &str) -> Result<Principal, String> {
         let matcher = peer(compiler, value)?;
         Ok(self.identified(authenticated(matcher)))

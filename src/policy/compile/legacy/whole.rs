@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use super::super::super::{Authentication, Chains, LegacyAuthentication, PerPort};
 use super::super::compiler::Compiler;
 use super::policies::{MESH_POLICY, check_triggers, effective, peer_mode};
 use super::rbac::Roles;
@@ -8,6 +7,7 @@ use super::service::Service;
 use super::subjects::Callers;
 use super::switch;
 use crate::istio::{LegacyPolicy, Meta, MtlsMode, PrincipalBinding, Resources};
+use crate::policy::{Authentication, Chains, LegacyAuthentication, PerPort};
 
 /// What today's resources replace.
 pub(in super::super) struct Replaced<'a> {
@@ -41,7 +41,8 @@ pub(in super::super) fn compile(
     if compiler.workload.services().is_empty() && first.by_service {
         let meta = first.meta;
         let message = format!(
-            "{} {:?} selects by service, and the workload states no services; state each with its port \
+            "{} {:?} selects by service, and the workload states no services; state each with its \
+             port \
              (Workload::service, --service NAME:PORT)",
             meta.kind, meta.name
         );
@@ -54,12 +55,13 @@ pub(in super::super) fn compile(
     let config = switch::config(compiler, &resources.rbac_configs);
     if let (true, Some(config)) = (replaced.authorization, config) {
         let message = format!(
-            "{} is ignored: an AuthorizationPolicy selects this workload and replaces all of rbac.istio.io",
+            "{} is ignored: an AuthorizationPolicy selects this workload and replaces all of \
+             rbac.istio.io",
             config.meta.kind
         );
         compiler.note(&config.meta.at, "", message);
     }
-    let roles = Roles::of(
+    let roles = Roles::new(
         compiler,
         &resources.service_roles,
         &resources.service_role_bindings,
@@ -164,7 +166,8 @@ struct First<'r> {
     by_service: bool,
 }
 
-/// The first resource of 2018 that can concern a workload of the namespace; before others one that selects by service.
+/// The first resource of 2018 that can concern a workload of the namespace; before others one that
+/// selects by service.
 fn first_of<'r>(resources: &'r Resources, namespace: &str) -> Option<First<'r>> {
     let is_ours = |meta: &Meta| meta.namespace == namespace;
     let policies = resources.legacy_policies.iter();

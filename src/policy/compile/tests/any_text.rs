@@ -65,7 +65,8 @@ proptest! {
         }
     }
 
-    /// Addresses, ports, templates and keys can be wrong by their text; names and patterns always mean something.
+    /// Addresses, ports, templates and keys can be wrong by their text; names and patterns always
+    /// mean something.
     #[test]
     fn names_and_patterns_are_never_refused(value in text()) {
         let list = || texts(&[&value]);

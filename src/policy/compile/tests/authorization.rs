@@ -61,7 +61,8 @@ fn the_root_namespace_may_be_the_workloads_own() {
     assert_eq!(names(allow), ["ns[foo]-policy[p]-rule[0]"]);
 }
 
-/// Spec §1.1: a policy with targetRefs is nothing to a workload that is no gateway, and is reported.
+/// Spec §1.1: a policy with targetRefs is nothing to a workload that is no gateway, and is
+/// reported.
 #[test]
 fn target_refs_reach_gateways_only() {
     let target = |kind: &str| {

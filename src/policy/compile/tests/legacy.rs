@@ -420,7 +420,8 @@ fn permissive_bindings_and_configs_only_report() {
     );
 }
 
-/// Spec §7.2: a role without a binding and a binding to a missing role grant nothing, and are noted.
+/// Spec §7.2: a role without a binding and a binding to a missing role grant nothing, and are
+/// noted.
 #[test]
 fn names_that_do_not_meet_grant_nothing_and_are_noted() {
     let mut resources = granting(rule(|_| ()), user("*"));

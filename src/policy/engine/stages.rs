@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use super::index::{Index, View};
-use super::ir::Rbac;
-use super::{Chain, CustomMatch, Decision, DryRun, Marks, PolicyId};
+use super::judgement::CustomMatch;
 use crate::istio::Action;
+use crate::policy::index::{Index, View};
+use crate::policy::ir::Rbac;
+use crate::policy::{Chain, Decision, DryRun, Marks, PolicyId};
 
 /// A chain made ready to run: each rule set with its index, in the order they are asked.
 #[derive(Debug)]
@@ -72,7 +73,8 @@ impl Stages {
         ))
     }
 
-    /// Asks unusable CUSTOM providers, AUDIT, DENY, ALLOW; a refusal ends it, so that a DENY hides what ALLOW would have said.
+    /// Asks unusable CUSTOM providers, AUDIT, DENY, ALLOW; a refusal ends it, so that a DENY hides
+    /// what ALLOW would have said.
     pub(super) fn decide(&self, view: &View<'_>) -> Decision {
         if let Some(refusal) = self.refused_by_custom(view) {
             return refusal;

@@ -1,15 +1,14 @@
 use std::sync::Arc;
 
-use super::explain::explain;
-use super::index::View;
+use super::judgement::{CustomMatch, Judgement};
+use super::request::Request;
 use super::stages::Stages;
-use super::{
-    Attributes, Authentication, Chains, Decision, EngineBuilder, Explanation, PerPort, PolicyId,
-    Program, Request, claims, eval, trigger,
-};
-use crate::identity::Workload;
+use super::{claims, trigger};
 use crate::istio::{MtlsMode, PathNormalization};
 use crate::matcher::path::{self, Normalization, PathRefusal};
+use crate::policy::explain::{Explanation, explain};
+use crate::policy::index::View;
+use crate::policy::{Attributes, Authentication, Chains, Decision, PerPort, Program, eval};
 
 /// Judges requests and connections of one workload. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,32 +22,6 @@ struct Running {
 }
 
 impl Engine {
-    /// Starts an engine for a workload from resources.
-    ///
-    /// # Example
-    /// ```
-    /// use tower_mesh::Workload;
-    /// use tower_mesh::policy::{Engine, Request};
-    ///
-    /// let engine = Engine::builder(&Workload::new("default", "patients")).yaml("
-    /// apiVersion: security.istio.io/v1
-    /// kind: AuthorizationPolicy
-    /// metadata: {name: readers}
-    /// spec:
-    ///   rules:
-    ///   - from: [{source: {principals: [cluster.local/ns/default/sa/front-desk]}}]
-    ///     to: [{operation: {methods: [GET], paths: [/patients/*]}}]
-    /// ").build()?;
-    ///
-    /// let request = Request::new().get("/patients/7").from("cluster.local/ns/default/sa/front-desk");
-    /// assert!(engine.decide(&request).is_allowed());
-    /// assert!(!engine.decide(&request.delete("/patients/7")).is_allowed());
-    /// # Ok::<(), tower_mesh::istio::Problems>(())
-    /// ```
-    pub fn builder(workload: &Workload) -> EngineBuilder<'_> {
-        EngineBuilder::new(workload)
-    }
-
     /// An engine that runs a compiled program.
     #[must_use]
     pub fn new(program: Program) -> Self {
@@ -98,14 +71,15 @@ impl Engine {
             .decide(&View::new(connection))
     }
 
-    /// The external providers to ask about an HTTP request, in byte order of their names, before its token is verified.
+    /// The external providers to ask about an HTTP request, in byte order of their names, before
+    /// its token is verified.
     #[must_use]
     pub fn custom(&self, request: &dyn Attributes) -> Vec<CustomMatch> {
         self.0.http.get(port(request)).custom(&View::new(request))
     }
 
-    /// Treats a request as a server would: absolute targets taken apart, the path normalized, external providers listed, a legacy Policy's
-    /// token demanded, then the rules asked.
+    /// Treats a request as a server would: absolute targets taken apart, the path normalized,
+    /// external providers listed, a legacy Policy's token demanded, then the rules asked.
     #[must_use]
     pub fn judge(&self, request: &Request) -> Judgement {
         let refused = |status, custom| Judgement {
@@ -141,8 +115,9 @@ impl Engine {
         }
     }
 
-    /// A request as the rules see it: an absolute target taken apart, the path normalized, space-delimited claims split, and without claims
-    /// where a legacy Policy looks at no token of their issuer.
+    /// A request as the rules see it: an absolute target taken apart, the path normalized,
+    /// space-delimited claims split, and without claims where a legacy Policy looks at no token of
+    /// their issuer.
     ///
     /// # Errors
     /// When a server answers 400.
@@ -165,7 +140,8 @@ impl Engine {
         })
     }
 
-    /// Says why [`decide`](Self::decide) decides as it does: every rule, and of each that does not match the clauses that failed.
+    /// Says why [`decide`](Self::decide) decides as it does: every rule, and of each that does not
+    /// match the clauses that failed.
     #[must_use]
     pub fn explain(&self, request: &dyn Attributes) -> Explanation {
         explain(
@@ -187,7 +163,8 @@ impl Engine {
         )
     }
 
-    /// Says why [`judge`](Self::judge) answers as it does; `None` when the request never reaches a rule, because its path is refused.
+    /// Says why [`judge`](Self::judge) answers as it does; `None` when the request never reaches a
+    /// rule, because its path is refused.
     #[must_use]
     pub fn explain_judgement(&self, request: &Request) -> Option<Explanation> {
         let judgement = self.judge(request);
@@ -203,7 +180,8 @@ impl Engine {
         Some(explanation)
     }
 
-    /// Whether a legacy Policy demands a token that the request does not bring. CORS preflights pass without.
+    /// Whether a legacy Policy demands a token that the request does not bring. CORS preflights
+    /// pass without.
     fn lacks_token(&self, request: &Request) -> bool {
         let Some(policy) = &self.authentication(port(request)).legacy else {
             return false;
@@ -216,28 +194,6 @@ impl Engine {
             && !is_preflight
             && trigger::demands_token(policy, eval::url_path(request).unwrap_or_default())
     }
-}
-
-/// An external provider that must be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CustomMatch {
-    /// The provider's name.
-    pub provider: String,
-    /// The rule that asks for it.
-    pub policy: PolicyId,
-}
-
-/// What a server would answer to a [`Request`] whose handler succeeds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Judgement {
-    /// 200, or the refusal: 400 (path), 401 (a legacy Policy's token is missing), 403. `None` for a raw TCP connection.
-    pub status: Option<u16>,
-    /// What the rules decided; a refusal without action when the request never reached them.
-    pub decision: Decision,
-    /// The external providers that would be asked; taken as allowing.
-    pub custom: Vec<CustomMatch>,
 }
 
 fn port(request: &dyn Attributes) -> u16 {

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::PolicyId;
+use super::decision::PolicyId;
 use crate::istio::Position;
 
-/// Where each rule of a [`Program`](super::Program) was written, by the name under which it is reported.
+/// Where each rule of a [`Program`](crate::policy::Program) was written, by the name under which it
+/// is reported.
 ///
-/// What nobody wrote has no origin: the rule that stands for an empty rule list.
+/// A rule that no resource contains has no origin: the one that replaces an empty rule list.
 pub type Origins = BTreeMap<PolicyId, RuleOrigin>;
 
 /// Where one rule was written.
@@ -15,8 +16,9 @@ pub type Origins = BTreeMap<PolicyId, RuleOrigin>;
 pub struct RuleOrigin {
     /// Where the rule starts; of a legacy role where the role starts.
     pub at: Position,
-    /// What it asks for, in the order of the rule's [`Policy`](super::ir::Policy): permissions first, then principals; each of their
-    /// entries is an `And` of exactly these. Empty for a legacy role, whose clauses differ from port to port.
+    /// What it asks for, in the order of the rule's [`Policy`](crate::policy::ir::Policy):
+    /// permissions first, then principals; each of their entries is an `And` of exactly these.
+    /// Empty for a legacy role, whose clauses differ from port to port.
     pub clauses: Vec<ClauseOrigin>,
 }
 
@@ -24,9 +26,10 @@ pub struct RuleOrigin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClauseOrigin {
-    /// Where its first value stands.
+    /// Where its first value was written.
     pub at: Position,
-    /// The field's path (`spec.rules[0].to[0].operation.paths`). A condition in `when` occurs once for each entry that it narrows.
+    /// The field's path (`spec.rules[0].to[0].operation.paths`). A condition in `when` occurs once
+    /// for each entry that it narrows.
     pub field: Arc<str>,
     /// Raw TCP knows nothing of it.
     pub http_only: bool,

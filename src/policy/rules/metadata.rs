@@ -2,24 +2,28 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::Attributes;
+use super::attributes::Attributes;
 use super::ir::{MetadataMatcher, ValueMatcher};
 
 /// The filter whose metadata are a verified token's claims, under the key `payload`.
-pub(super) const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
-/// The filter of Istio 1.0 to 1.5 that left its facts for the legacy rules. They are worked out from the claims when a rule asks:
-/// `request.auth.principal` (`iss/sub`), `request.auth.audiences` (the first), `request.auth.presenter` (`azp`) and
-/// `request.auth.claims` (every claim a list of words).
-pub(super) const LEGACY_FILTER: &str = "istio_authn";
+pub(in crate::policy) const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
+/// The filter of Istio 1.0 to 1.5 that left its facts for the legacy rules. They are worked out
+/// from the claims when a rule asks: `request.auth.principal` (`iss/sub`), `request.auth.audiences`
+/// (the first), `request.auth.presenter` (`azp`) and `request.auth.claims` (every claim a list of
+/// words).
+pub(in crate::policy) const LEGACY_FILTER: &str = "istio_authn";
 
 /// Whether the matcher accepts the metadata of a request.
-pub(super) fn matches(matcher: &MetadataMatcher, request: &dyn Attributes) -> bool {
+pub(in crate::policy) fn matches(matcher: &MetadataMatcher, request: &dyn Attributes) -> bool {
     let found = fact(matcher, request).is_some_and(|fact| fact_matches(&matcher.value, &fact));
     found != matcher.invert
 }
 
-/// What stands at the matcher's path.
-pub(super) fn fact<'a>(matcher: &MetadataMatcher, request: &'a dyn Attributes) -> Option<Fact<'a>> {
+/// The value at the matcher's path.
+pub(in crate::policy) fn fact<'a>(
+    matcher: &MetadataMatcher,
+    request: &'a dyn Attributes,
+) -> Option<Fact<'a>> {
     let (first, rest) = matcher.path.split_first()?;
     match matcher.filter.as_str() {
         JWT_FILTER => {
@@ -35,8 +39,8 @@ pub(super) fn fact<'a>(matcher: &MetadataMatcher, request: &'a dyn Attributes) -
 }
 
 /// A piece of metadata.
-pub(super) enum Fact<'a> {
-    /// A JSON value as it stands.
+pub(in crate::policy) enum Fact<'a> {
+    /// A JSON value, unchanged.
     Json(&'a Value),
     /// A whole JSON object.
     Object,
@@ -48,7 +52,7 @@ pub(super) enum Fact<'a> {
 
 impl Fact<'_> {
     /// The JSON type of a claim; facts that are worked out have none.
-    pub(super) fn json_type(&self) -> Option<&'static str> {
+    pub(in crate::policy) fn json_type(&self) -> Option<&'static str> {
         match self {
             Self::Json(value) => Some(json_type(value)),
             Self::Object => Some("object"),
@@ -58,7 +62,7 @@ impl Fact<'_> {
 }
 
 /// What a JSON value is called.
-pub(super) fn json_type(value: &Value) -> &'static str {
+pub(in crate::policy) fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -121,7 +125,7 @@ fn first_word(value: &Value) -> Option<&str> {
 }
 
 /// Whether the test accepts a fact.
-pub(super) fn fact_matches(test: &ValueMatcher, fact: &Fact<'_>) -> bool {
+pub(in crate::policy) fn fact_matches(test: &ValueMatcher, fact: &Fact<'_>) -> bool {
     match (fact, test) {
         (Fact::Json(value), test) => value_matches(test, value),
         (_, ValueMatcher::Or(tests)) => tests.iter().any(|test| fact_matches(test, fact)),

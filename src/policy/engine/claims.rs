@@ -1,8 +1,9 @@
 use serde_json::{Map, Value};
 
-use super::Authentication;
+use crate::policy::Authentication;
 
-/// Claims as policy sees them: `scope`, `permission` and what the issuer's rule adds are lists of words.
+/// Claims as policy sees them: `scope`, `permission` and what the issuer's rule adds are lists of
+/// words.
 pub(super) fn prepared(
     mut claims: Map<String, Value>,
     authentication: &Authentication,
@@ -24,8 +25,8 @@ pub(super) fn prepared(
     claims
 }
 
-/// Makes a top-level text a list of its words, split on single spaces; a text of blanks stays as it is (Envoy's
-/// `space_delimited_claims`).
+/// Makes a top-level text a list of its words, split on single spaces; a text of blanks stays as it
+/// is (Envoy's `space_delimited_claims`).
 pub fn split_words(claims: &mut Map<String, Value>, name: &str) {
     if let Some(value) = claims.get_mut(name)
         && let Some(text) = value.as_str()
@@ -42,7 +43,8 @@ pub fn split_words(claims: &mut Map<String, Value>, name: &str) {
 }
 
 #[cfg(any(feature = "jwt", feature = "diff"))]
-/// The audience or issuer without one leading scheme and one trailing slash, as Envoy compares audiences.
+/// The audience or issuer without one leading scheme and one trailing slash, as Envoy compares
+/// audiences.
 pub(crate) fn fold_audience(audience: &str) -> &str {
     let rest = audience
         .strip_prefix("https://")

@@ -1,9 +1,13 @@
-//! The reference: walks the rules as they stand, one by one, exactly as Envoy describes them.
+//! The reference implementation: walks the rules one by one, exactly as Envoy describes them.
 //!
-//! Plain and slow on purpose. What runs is the index that [`Engine`](super::Engine) builds; a property test holds the two equal.
+//! It is plain and slow on purpose. [`Engine`](crate::policy::Engine) runs an index instead; a
+//! property test checks that both give the same answers.
 
+use super::attributes::Attributes;
+use super::decision::PolicyId;
+use super::ir::view::Node;
 use super::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal, Rbac};
-use super::{Attributes, PolicyId, metadata};
+use super::metadata;
 use crate::matcher::StringMatcher;
 
 /// The first policy that matches, in byte order of the names: the effective one.
@@ -83,9 +87,20 @@ pub fn principal_matches(principal: &Principal, request: &dyn Attributes) -> boo
     }
 }
 
-/// Calls `visit` with each name of the peer until it returns `true`: URI SANs, DNS SANs, and the subject, which is empty on a TLS
-/// connection without a certificate. A plaintext peer has no name.
-pub(super) fn any_peer_name(request: &dyn Attributes, visit: &mut dyn FnMut(&str) -> bool) -> bool {
+/// Whether this permission or principal matches.
+pub(crate) fn node_matches(node: Node<'_>, request: &dyn Attributes) -> bool {
+    match node {
+        Node::Permission(permission) => permission_matches(permission, request),
+        Node::Principal(principal) => principal_matches(principal, request),
+    }
+}
+
+/// Calls `visit` with each name of the peer until it returns `true`: URI SANs, DNS SANs, and the
+/// subject, which is empty on a TLS connection without a certificate. A plaintext peer has no name.
+pub(in crate::policy) fn any_peer_name(
+    request: &dyn Attributes,
+    visit: &mut dyn FnMut(&str) -> bool,
+) -> bool {
     if !request.is_tls() {
         return false;
     }
@@ -101,7 +116,7 @@ pub(super) fn any_peer_name(request: &dyn Attributes, visit: &mut dyn FnMut(&str
 }
 
 /// The path without its query.
-pub(super) fn url_path(request: &dyn Attributes) -> Option<&str> {
+pub(in crate::policy) fn url_path(request: &dyn Attributes) -> Option<&str> {
     let path = request.path()?;
     let end = path.bytes().position(|byte| matches!(byte, b'?' | b'#'));
     end.map_or(Some(path), |end| path.get(..end))
@@ -138,8 +153,9 @@ fn test_matches(test: &HeaderTest, value: &[u8]) -> bool {
     }
 }
 
-/// Calls `visit` with each value of a header or pseudo-header until it returns `true`. Envoy knows `host` as `:authority`.
-pub(super) fn any_value(
+/// Calls `visit` with each value of a header or pseudo-header until it returns `true`. Envoy knows
+/// `host` as `:authority`.
+pub(in crate::policy) fn any_value(
     request: &dyn Attributes,
     name: &str,
     visit: &mut dyn FnMut(&[u8]) -> bool,

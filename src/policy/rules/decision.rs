@@ -3,12 +3,13 @@ use std::sync::Arc;
 
 use crate::istio::Action;
 
-/// The name of the rule that decided: `ns[foo]-policy[bar]-rule[0]`, or a legacy ServiceRole's name.
+/// The name of the rule that decided: `ns[foo]-policy[bar]-rule[0]`, or a legacy ServiceRole's
+/// name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PolicyId(Arc<str>);
 
 impl PolicyId {
-    /// A rule's name as it stands.
+    /// Takes a rule's name unchanged.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
@@ -45,8 +46,9 @@ impl fmt::Debug for PolicyId {
 pub struct Decision {
     /// Whether the request may pass.
     pub allowed: bool,
-    /// Which stage decided: [`Action::Deny`] when a DENY rule matched, [`Action::Allow`] when an ALLOW rule matched or none of the
-    /// selected ones did, [`Action::Custom`] when an unusable provider refused; `None` when no ALLOW policy was selected.
+    /// Which stage decided: [`Action::Deny`] when a DENY rule matched, [`Action::Allow`] when an
+    /// ALLOW rule matched or none of the selected ones did, [`Action::Custom`] when an unusable
+    /// provider refused; `None` when no ALLOW policy was selected.
     pub action: Option<Action>,
     /// The rule that decided; `None` on an implicit deny and when no policy was selected.
     pub policy: Option<PolicyId>,
@@ -72,7 +74,8 @@ impl Decision {
         self.allowed
     }
 
-    /// Envoy's response code details of a refusal: `rbac_access_denied_matched_policy[NAME]`, `[none]` on an implicit deny.
+    /// Envoy's response code details of a refusal: `rbac_access_denied_matched_policy[NAME]`,
+    /// `[none]` on an implicit deny.
     #[must_use]
     pub fn details(&self) -> String {
         let name = self.policy.as_ref().map_or("none", PolicyId::as_str);
@@ -80,7 +83,7 @@ impl Decision {
     }
 }
 
-/// What was seen beside the decision: audit matches and dry runs.
+/// The outcome of rules that do not decide: audit matches and dry runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Marks {

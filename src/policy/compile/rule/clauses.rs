@@ -1,23 +1,23 @@
 use std::sync::Arc;
 
-use super::super::ir::{Permission, Policy, Principal};
-use super::super::{ClauseOrigin, RuleOrigin};
-use super::clause::{Clause, Key, Node, all_of, clause};
-use super::compiler::{Compiler, Part, Place};
+use super::super::compiler::{Compiler, FieldPlace, Part};
+use super::clause::{Clause, Key, Node, all_of, clause, not_name};
 use super::condition::ConditionKey;
 use super::permission::PermissionKey;
 use super::principal::PrincipalKey;
 use crate::istio::{Condition, Meta, Operation, Position, Rule, Source, Text};
+use crate::policy::ir::{Permission, Policy, Principal};
+use crate::policy::{ClauseOrigin, RuleOrigin};
 
 /// A rule, taken apart: for each `from` and each `to`, the clauses that must hold.
-pub(super) struct Clauses {
+pub(in crate::policy::compile) struct Clauses {
     principals: Vec<Vec<Clause<Principal>>>,
     permissions: Vec<Vec<Clause<Permission>>>,
 }
 
 /// Whether a rule of raw TCP may leave out what only HTTP has.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum OnTcp {
+pub(in crate::policy::compile) enum OnTcp {
     /// ALLOW: a rule that asks for HTTP is dropped whole, so that it never grants more.
     Drop,
     /// DENY, AUDIT, CUSTOM: the HTTP clauses are dropped, so that it never refuses less.
@@ -26,8 +26,13 @@ pub(super) enum OnTcp {
 
 impl Clauses {
     /// Takes a rule of the policy `meta` apart.
-    pub(super) fn of(compiler: &mut Compiler<'_>, meta: &Meta, index: usize, rule: &Rule) -> Self {
-        let place = |part| Place {
+    pub(in crate::policy::compile) fn new(
+        compiler: &mut Compiler<'_>,
+        meta: &Meta,
+        index: usize,
+        rule: &Rule,
+    ) -> Self {
+        let place = |part| FieldPlace {
             meta,
             rule: index,
             part,
@@ -47,24 +52,12 @@ impl Clauses {
                 Err(message) => compiler.refuse(condition.key.at(), place.list("key"), message),
             }
         }
-        let mut principals = Vec::with_capacity(rule.from.len().max(1));
-        for (index, source) in rule.from.iter().enumerate() {
-            let mut clauses = source_clauses(compiler, source, place(Part::From(index)));
-            clauses.extend(for_principals.iter().cloned());
-            principals.push(clauses);
-        }
-        if principals.is_empty() {
-            principals.push(for_principals);
-        }
-        let mut permissions = Vec::with_capacity(rule.to.len().max(1));
-        for (index, operation) in rule.to.iter().enumerate() {
-            let mut clauses = operation_clauses(compiler, operation, place(Part::To(index)));
-            clauses.extend(for_permissions.iter().cloned());
-            permissions.push(clauses);
-        }
-        if permissions.is_empty() {
-            permissions.push(for_permissions);
-        }
+        let principals = entries(&rule.from, for_principals, |index, source| {
+            source_clauses(compiler, source, place(Part::From(index)))
+        });
+        let permissions = entries(&rule.to, for_permissions, |index, operation| {
+            operation_clauses(compiler, operation, place(Part::To(index)))
+        });
         Self {
             principals,
             permissions,
@@ -72,7 +65,7 @@ impl Clauses {
     }
 
     /// Where everything was written, of a rule that starts at `at`.
-    pub(super) fn origin(&self, at: &Position) -> RuleOrigin {
+    pub(in crate::policy::compile) fn origin(&self, at: &Position) -> RuleOrigin {
         let count = count_written(&self.permissions) + count_written(&self.principals);
         let mut clauses = Vec::with_capacity(count);
         written(&self.permissions, false, &mut clauses);
@@ -84,7 +77,7 @@ impl Clauses {
     }
 
     /// The RBAC policy for raw TCP; `None` when the rule is dropped there.
-    pub(super) fn for_tcp(&self, on_tcp: OnTcp) -> Option<Policy> {
+    pub(in crate::policy::compile) fn for_tcp(&self, on_tcp: OnTcp) -> Option<Policy> {
         Some(Policy {
             permissions: on_connection(&self.permissions, on_tcp)?,
             principals: on_connection(&self.principals, on_tcp)?,
@@ -92,7 +85,7 @@ impl Clauses {
     }
 
     /// The RBAC policy for HTTP.
-    pub(super) fn for_http(self) -> Policy {
+    pub(in crate::policy::compile) fn for_http(self) -> Policy {
         Policy {
             permissions: self.permissions.into_iter().map(whole).collect(),
             principals: self.principals.into_iter().map(whole).collect(),
@@ -101,11 +94,28 @@ impl Clauses {
 }
 
 /// The RBAC policy of a rule list that is empty: selected, and never matches.
-pub(super) fn never() -> Policy {
+pub(in crate::policy::compile) fn never() -> Policy {
     Policy {
         permissions: vec![Permission::never()],
         principals: vec![Principal::never()],
     }
+}
+
+/// The clauses of each part of a rule, with the conditions that hold for all parts.
+fn entries<T, N: Node>(
+    parts: &[T],
+    conditions: Vec<Clause<N>>,
+    mut clauses: impl FnMut(usize, &T) -> Vec<Clause<N>>,
+) -> Vec<Vec<Clause<N>>> {
+    if parts.is_empty() {
+        return vec![conditions];
+    }
+    let entry = |(index, part)| {
+        let mut clauses = clauses(index, part);
+        clauses.extend(conditions.iter().cloned());
+        clauses
+    };
+    parts.iter().enumerate().map(entry).collect()
 }
 
 fn count_written<N>(entries: &[Vec<Clause<N>>]) -> usize {
@@ -150,112 +160,64 @@ fn on_connection<N: Node>(entries: &[Vec<Clause<N>>], on_tcp: OnTcp) -> Option<V
     Some(entries.iter().map(known).collect())
 }
 
-/// A key with its positive and its negative list, each with its name.
-type Field<'a, K> = (K, &'static str, &'a [Text], &'static str, &'a [Text]);
-
 /// In the order in which Istio prints them.
 fn source_clauses(
     compiler: &mut Compiler<'_>,
     source: &Source,
-    place: Place<'_>,
+    place: FieldPlace<'_>,
 ) -> Vec<Clause<Principal>> {
-    let fields: [Field<'_, PrincipalKey>; 7] = [
-        (
-            PrincipalKey::Principal,
-            "principals",
-            &source.principals,
-            "notPrincipals",
-            &source.not_principals,
-        ),
-        (
-            PrincipalKey::RequestPrincipal,
-            "requestPrincipals",
-            &source.request_principals,
-            "notRequestPrincipals",
-            &source.not_request_principals,
-        ),
-        (
-            PrincipalKey::TrustDomain,
-            "trustDomains",
-            &source.trust_domains,
-            "notTrustDomains",
-            &source.not_trust_domains,
-        ),
-        (
-            PrincipalKey::ServiceAccount,
-            "serviceAccounts",
-            &source.service_accounts,
-            "notServiceAccounts",
-            &source.not_service_accounts,
-        ),
-        (
-            PrincipalKey::Namespace,
-            "namespaces",
-            &source.namespaces,
-            "notNamespaces",
-            &source.not_namespaces,
-        ),
-        (
-            PrincipalKey::RemoteIp,
-            "remoteIpBlocks",
-            &source.remote_ip_blocks,
-            "notRemoteIpBlocks",
-            &source.not_remote_ip_blocks,
-        ),
-        (
-            PrincipalKey::SourceIp,
-            "ipBlocks",
-            &source.ip_blocks,
-            "notIpBlocks",
-            &source.not_ip_blocks,
-        ),
+    let fields = [
+        (PrincipalKey::Principal, "principals"),
+        (PrincipalKey::RequestPrincipal, "requestPrincipals"),
+        (PrincipalKey::TrustDomain, "trustDomains"),
+        (PrincipalKey::ServiceAccount, "serviceAccounts"),
+        (PrincipalKey::Namespace, "namespaces"),
+        (PrincipalKey::RemoteIp, "remoteIpBlocks"),
+        (PrincipalKey::SourceIp, "ipBlocks"),
     ];
-    let mut clauses = Vec::new();
-    for (key, list, values, not_list, not_values) in fields {
-        let (place, not_place) = (place.list(list), place.list(not_list));
-        clauses.extend(clause(compiler, &key, values, place, not_values, not_place));
-    }
-    clauses
+    let lists: [(&[_], &[_]); 7] = [
+        (&source.principals, &source.not_principals),
+        (&source.request_principals, &source.not_request_principals),
+        (&source.trust_domains, &source.not_trust_domains),
+        (&source.service_accounts, &source.not_service_accounts),
+        (&source.namespaces, &source.not_namespaces),
+        (&source.remote_ip_blocks, &source.not_remote_ip_blocks),
+        (&source.ip_blocks, &source.not_ip_blocks),
+    ];
+    field_clauses(compiler, place, fields, lists)
 }
 
 fn operation_clauses(
     compiler: &mut Compiler<'_>,
     operation: &Operation,
-    place: Place<'_>,
+    place: FieldPlace<'_>,
 ) -> Vec<Clause<Permission>> {
-    let fields: [Field<'_, PermissionKey>; 4] = [
-        (
-            PermissionKey::Host,
-            "hosts",
-            &operation.hosts,
-            "notHosts",
-            &operation.not_hosts,
-        ),
-        (
-            PermissionKey::Method,
-            "methods",
-            &operation.methods,
-            "notMethods",
-            &operation.not_methods,
-        ),
-        (
-            PermissionKey::Path,
-            "paths",
-            &operation.paths,
-            "notPaths",
-            &operation.not_paths,
-        ),
-        (
-            PermissionKey::DestinationPort,
-            "ports",
-            &operation.ports,
-            "notPorts",
-            &operation.not_ports,
-        ),
+    let fields = [
+        (PermissionKey::Host, "hosts"),
+        (PermissionKey::Method, "methods"),
+        (PermissionKey::Path, "paths"),
+        (PermissionKey::DestinationPort, "ports"),
     ];
+    let lists: [(&[_], &[_]); 4] = [
+        (&operation.hosts, &operation.not_hosts),
+        (&operation.methods, &operation.not_methods),
+        (&operation.paths, &operation.not_paths),
+        (&operation.ports, &operation.not_ports),
+    ];
+    field_clauses(compiler, place, fields, lists)
+}
+
+/// A clause for each field: a key, the name of its list, and its positive and negative values.
+fn field_clauses<K: Key, const N: usize>(
+    compiler: &mut Compiler<'_>,
+    place: FieldPlace<'_>,
+    fields: [(K, &str); N],
+    lists: [(&[Text], &[Text]); N],
+) -> Vec<Clause<K::Node>> {
     let mut clauses = Vec::new();
-    for (key, list, values, not_list, not_values) in fields {
-        let (place, not_place) = (place.list(list), place.list(not_list));
+    for ((key, name), (values, not_values)) in fields.into_iter().zip(lists) {
+        let not_name = not_name(name, not_values);
+        let (place, not_place) = (place.list(name), place.list(&not_name));
         clauses.extend(clause(compiler, &key, values, place, not_values, not_place));
     }
     clauses
@@ -265,7 +227,7 @@ fn condition_clause<K: Key>(
     compiler: &mut Compiler<'_>,
     key: &K,
     condition: &Condition,
-    place: Place<'_>,
+    place: FieldPlace<'_>,
 ) -> Option<Clause<K::Node>> {
     if condition.values.is_empty() && condition.not_values.is_empty() {
         let message = "write values, notValues or both; a condition without either says nothing";

@@ -1,14 +1,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::attributes::Attributes;
 use super::ir::Rbac;
-use super::{Attributes, Origins};
+use super::origin::Origins;
 use crate::istio::{
     Action, ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization, PrincipalBinding,
     Problem,
 };
 
-/// What the resources mean for one workload: the compiler's output, in Envoy's terms, before anything is indexed.
+/// What the resources mean for one workload: the compiler's output, in Envoy's terms, before
+/// anything is indexed.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Program {
@@ -18,22 +20,24 @@ pub struct Program {
     pub tcp: Chains,
     /// Which end-user tokens are good.
     pub authentication: PerPort<Authentication>,
-    /// Which connections are accepted, as PeerAuthentication and the legacy Policy say; `None` where no resource says anything.
+    /// Which connections are accepted, as PeerAuthentication and the legacy Policy say; `None`
+    /// where no resource says anything.
     pub mtls: PerPort<Option<MtlsMode>>,
     /// How request paths are normalized before they are judged.
     pub path_normalization: PathNormalization,
     /// Where the rules were written.
     pub origins: Origins,
-    /// Whether a rule names a principal or trust domain that means something else under another trust domain, and neither MeshConfig nor the
-    /// workload says which is ours: `cluster.local` was assumed.
+    /// Whether a rule names a principal or trust domain that means something else under another
+    /// trust domain, and neither MeshConfig nor the workload says which is ours: `cluster.local`
+    /// was assumed.
     pub assumes_trust_domain: bool,
     /// What loads but deserves a word (a resource that does not apply, an unusable provider, …).
     pub notes: Vec<Problem>,
 }
 
 impl Program {
-    /// Whether the assumption may matter for this caller: it has an identity of another trust domain than `cluster.local`, and
-    /// [`assumes_trust_domain`](Self::assumes_trust_domain).
+    /// Whether the assumption may matter for this caller: it has an identity of another trust
+    /// domain than `cluster.local`, and [`assumes_trust_domain`](Self::assumes_trust_domain).
     #[must_use]
     pub fn assumes_trust_domain_of(&self, caller: &impl Attributes) -> bool {
         let names = caller.certificate().into_iter();
@@ -102,7 +106,8 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// The rule sets in the order in which they are asked, each with its action and whether it is only reported.
+    /// The rule sets in the order in which they are asked, each with its action and whether it is
+    /// only reported.
     pub fn sets(&self) -> impl Iterator<Item = (Action, bool, &Rbac)> {
         let custom = self.custom.iter();
         let custom = custom.map(|filter| (Action::Custom, false, Some(&filter.rules)));
@@ -124,7 +129,7 @@ impl Chain {
 pub struct RuleSets {
     /// What counts; `None`: nothing is enforced.
     pub enforced: Option<Rbac>,
-    /// What is only reported (dry run).
+    /// Rules that are only reported (dry run).
     pub shadow: Option<Rbac>,
 }
 
@@ -134,7 +139,8 @@ pub struct RuleSets {
 pub struct CustomFilter {
     /// The provider's name.
     pub provider: String,
-    /// The provider; `None` when it is unknown or cannot authorize, so that every matching request is refused.
+    /// The provider; `None` when it is unknown or cannot authorize, so that every matching request
+    /// is refused.
     pub usable: Option<ExtensionProvider>,
     /// The rules: a DENY set; a shadow set when the provider is usable.
     pub rules: Rbac,
@@ -154,11 +160,13 @@ pub struct Authentication {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LegacyAuthentication {
-    /// The origin methods, tried in order; a token is mandatory unless [`origin_is_optional`](Self::origin_is_optional).
+    /// The origin methods, tried in order; a token is mandatory unless
+    /// [`origin_is_optional`](Self::origin_is_optional).
     pub origins: Vec<LegacyJwt>,
     /// A missing or bad token passes, without a principal.
     pub origin_is_optional: bool,
-    /// A peer certificate is demanded: [`MtlsMode::Strict`] or [`MtlsMode::Permissive`]; `None`: the port has no peer identity.
+    /// A peer certificate is demanded: [`MtlsMode::Strict`] or [`MtlsMode::Permissive`]; `None`:
+    /// the port has no peer identity.
     pub peer: Option<MtlsMode>,
     /// A failed peer check does not refuse.
     pub peer_is_optional: bool,

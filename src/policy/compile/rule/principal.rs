@@ -1,10 +1,10 @@
-use super::super::ir::{HeaderMatcher, HeaderTest, Principal};
+use super::super::compiler::{Compiler, FieldPlace};
 use super::claims;
 use super::clause::{Key, one_of};
-use super::compiler::{Compiler, Place};
 use super::text::{Pattern, cidr, pattern, quote_into, quoted, regex};
 use crate::istio::Text;
 use crate::matcher::StringMatcher;
+use crate::policy::ir::{HeaderMatcher, HeaderTest, Principal};
 
 /// Something about the caller that a rule can ask for, in `from` or in `when`.
 pub(super) enum PrincipalKey {
@@ -35,7 +35,7 @@ impl Key for PrincipalKey {
         &self,
         compiler: &mut Compiler<'_>,
         values: &[Text],
-        place: Place<'_>,
+        place: FieldPlace<'_>,
     ) -> Option<Principal> {
         match self {
             Self::Claim(path) => claims::claim(path, values),
@@ -89,8 +89,8 @@ impl Key for PrincipalKey {
 }
 
 /// A test of one header; `*`: it is there, even empty.
-pub(super) fn header(name: &str, value: &str) -> HeaderMatcher {
-    let test = match Pattern::of(value) {
+pub(in crate::policy::compile) fn header(name: &str, value: &str) -> HeaderMatcher {
+    let test = match Pattern::new(value) {
         Pattern::Present => HeaderTest::Present(true),
         Pattern::Suffix(_) | Pattern::Prefix(_) | Pattern::Exact(_) => {
             HeaderTest::String(pattern(value))
@@ -104,9 +104,13 @@ pub(super) fn header(name: &str, value: &str) -> HeaderMatcher {
     }
 }
 
-/// The peer's identity, from a pattern written without its scheme; `*` takes any name that a certificate can carry.
-pub(super) fn peer(compiler: &mut Compiler<'_>, value: &str) -> Result<StringMatcher, String> {
-    match Pattern::of(value) {
+/// The peer's identity, from a pattern written without its scheme; `*` takes any name that a
+/// certificate can carry.
+pub(in crate::policy::compile) fn peer(
+    compiler: &mut Compiler<'_>,
+    value: &str,
+) -> Result<StringMatcher, String> {
+    match Pattern::new(value) {
         Pattern::Present => Ok(StringMatcher::non_empty()),
         Pattern::Suffix(suffix) => regex(compiler, &quoted(["spiffe://.*"], &[suffix])),
         Pattern::Prefix(prefix) => Ok(StringMatcher::prefix(format!("spiffe://{prefix}"))),
@@ -114,7 +118,7 @@ pub(super) fn peer(compiler: &mut Compiler<'_>, value: &str) -> Result<StringMat
     }
 }
 
-pub(super) fn authenticated(matcher: StringMatcher) -> Principal {
+pub(in crate::policy::compile) fn authenticated(matcher: StringMatcher) -> Principal {
     Principal::Authenticated(Some(matcher))
 }
 
@@ -131,7 +135,8 @@ fn namespace_regex(namespace: &str) -> String {
     regex
 }
 
-/// `ns/sa`, or `sa` in the policy's own namespace; any trust domain, and path segments may stand before `sa/` and at the end.
+/// `ns/sa`, or `sa` in the policy's own namespace; any trust domain, and path segments may stand
+/// before `sa/` and at the end.
 fn service_account_regex(own_namespace: &str, value: &str) -> String {
     let (namespace, account) = value.split_once('/').unwrap_or((own_namespace, value));
     quoted(

@@ -1,13 +1,14 @@
-//! Values as Istio writes them.
+//! Parses values as Istio writes them.
 
 use std::fmt::Write as _;
 
-use super::compiler::Compiler;
+use super::super::compiler::Compiler;
 use crate::matcher::{Cidr, StringMatcher};
 
-/// A string pattern: `*` anything but the empty text, `*x` suffix, `x*` prefix, else exact. Nothing else is special.
-pub(super) fn pattern(value: &str) -> StringMatcher {
-    match Pattern::of(value) {
+/// A string pattern: `*` anything but the empty text, `*x` suffix, `x*` prefix, else exact. Nothing
+/// else is special.
+pub(in crate::policy::compile) fn pattern(value: &str) -> StringMatcher {
+    match Pattern::new(value) {
         Pattern::Present => StringMatcher::non_empty(),
         Pattern::Suffix(suffix) => StringMatcher::suffix(suffix),
         Pattern::Prefix(prefix) => StringMatcher::prefix(prefix),
@@ -17,7 +18,7 @@ pub(super) fn pattern(value: &str) -> StringMatcher {
 
 /// The four shapes of a value, in the order Istio checks them.
 #[derive(Clone, Copy)]
-pub(super) enum Pattern<'v> {
+pub(in crate::policy::compile) enum Pattern<'v> {
     /// `*`.
     Present,
     /// `*x`, without its star.
@@ -29,7 +30,7 @@ pub(super) enum Pattern<'v> {
 }
 
 impl<'v> Pattern<'v> {
-    pub(super) fn of(value: &'v str) -> Self {
+    pub(in crate::policy::compile) fn new(value: &'v str) -> Self {
         if value == "*" {
             Self::Present
         } else if let Some(suffix) = value.strip_prefix('*') {
@@ -42,7 +43,7 @@ impl<'v> Pattern<'v> {
     }
 
     /// Whether a text that is known at load matches.
-    pub(super) fn matches(self, text: &str) -> bool {
+    pub(in crate::policy::compile) fn matches(self, text: &str) -> bool {
         match self {
             Self::Present => true,
             Self::Suffix(suffix) => text.ends_with(suffix),
@@ -53,7 +54,10 @@ impl<'v> Pattern<'v> {
 }
 
 /// A whole-text regex, compiled once per text.
-pub(super) fn regex(compiler: &mut Compiler<'_>, text: &str) -> Result<StringMatcher, String> {
+pub(in crate::policy::compile) fn regex(
+    compiler: &mut Compiler<'_>,
+    text: &str,
+) -> Result<StringMatcher, String> {
     if let Some(known) = compiler.regexes.get(text) {
         return Ok(known.clone());
     }
@@ -63,7 +67,8 @@ pub(super) fn regex(compiler: &mut Compiler<'_>, text: &str) -> Result<StringMat
     Ok(matcher)
 }
 
-/// Writes `text` so that a regex takes it literally, with the very escapes of Go's `regexp.QuoteMeta`: the text is shown to Envoy.
+/// Writes `text` so that a regex takes it literally, with the very escapes of Go's
+/// `regexp.QuoteMeta`: the text is shown to Envoy.
 pub(super) fn quote_into(regex: &mut String, text: &str) {
     for character in text.chars() {
         if r"\.+*?()|[]{}^$".contains(character) {
@@ -73,7 +78,7 @@ pub(super) fn quote_into(regex: &mut String, text: &str) {
     }
 }
 
-/// A template in which `{}` stands for the next of `parts`, quoted.
+/// Puts the quoted `parts` between the pieces of a template.
 pub(super) fn quoted<const N: usize>(template: [&str; N], parts: &[&str]) -> String {
     let mut regex = String::with_capacity(64);
     let mut parts = parts.iter();
@@ -87,7 +92,7 @@ pub(super) fn quoted<const N: usize>(template: [&str; N], parts: &[&str]) -> Str
 }
 
 /// An address or a CIDR range.
-pub(super) fn cidr(value: &str) -> Result<Cidr, String> {
+pub(in crate::policy::compile) fn cidr(value: &str) -> Result<Cidr, String> {
     Cidr::parse(value).map_err(|_| {
         format!(
             "{value:?} is neither an IP address nor a CIDR range; write one like 10.0.0.0/8 or ::1"
@@ -96,14 +101,14 @@ pub(super) fn cidr(value: &str) -> Result<Cidr, String> {
 }
 
 /// A port, `0` to `65535` in decimal digits.
-pub(super) fn port(value: &str) -> Result<u16, String> {
+pub(in crate::policy::compile) fn port(value: &str) -> Result<u16, String> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     let port = digits.then(|| value.parse().ok()).flatten();
     port.ok_or_else(|| format!("{value:?} is not a port; write a number from 0 to 65535"))
 }
 
 /// `name` of `prefix[name]`.
-pub(super) fn bracketed<'k>(key: &'k str, prefix: &str) -> Option<&'k str> {
+pub(in crate::policy::compile) fn bracketed<'k>(key: &'k str, prefix: &str) -> Option<&'k str> {
     key.strip_prefix(prefix)?
         .strip_prefix('[')?
         .strip_suffix(']')

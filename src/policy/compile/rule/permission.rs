@@ -1,11 +1,11 @@
-use super::super::ir::{HeaderMatcher, HeaderTest, MetadataMatcher, Permission, ValueMatcher};
+use super::super::compiler::{Compiler, FieldPlace};
 use super::claims::one_or_several;
 use super::clause::{Key, one_of};
-use super::compiler::{Compiler, Place};
 use super::principal::header;
 use super::text::{cidr, pattern, port};
 use crate::istio::Text;
 use crate::matcher::PathTemplate;
+use crate::policy::ir::{HeaderMatcher, HeaderTest, MetadataMatcher, Permission, ValueMatcher};
 
 /// Something about the call that a rule can ask for, in `to` or in `when`.
 pub(super) enum PermissionKey {
@@ -33,7 +33,7 @@ impl Key for PermissionKey {
         &self,
         compiler: &mut Compiler<'_>,
         values: &[Text],
-        place: Place<'_>,
+        place: FieldPlace<'_>,
     ) -> Option<Permission> {
         match self {
             Self::DestinationIp => one_of(compiler, values, place, |_, value, nodes| {

@@ -6,8 +6,8 @@ use crate::identity::PeerCertificate;
 
 /// The questions the engine may ask of a request or a connection.
 ///
-/// Implementations answer from what they already hold; the engine asks each question at most a few times and never stores an answer.
-/// For a raw TCP connection the HTTP questions answer `None`.
+/// Implementations answer from what they already hold; the engine asks each question at most a few
+/// times and never stores an answer. For a raw TCP connection the HTTP questions answer `None`.
 pub trait Attributes {
     /// `:method`, as sent.
     fn method(&self) -> Option<&str>;
@@ -23,8 +23,9 @@ pub trait Attributes {
         None
     }
 
-    /// Calls `visit` with each value of a header, as Envoy's matchers would see them, until it returns `true`; says whether it did.
-    /// `name` is in lower case and never a pseudo-header. Values of headers that Envoy stores once come joined with `,`.
+    /// Calls `visit` with each value of a header, as Envoy's matchers would see them, until it
+    /// returns `true`; says whether it did. `name` is in lower case and never a pseudo-header.
+    /// Values of headers that Envoy stores once come joined with `,`.
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool;
 
     /// Whether the connection is TLS.
@@ -48,7 +49,8 @@ pub trait Attributes {
     /// The TLS server name, lower case; empty when there was none.
     fn sni(&self) -> &str;
 
-    /// The payload of the verified token as policy sees it (space-delimited claims already split); `None` without a token.
+    /// The payload of the verified token as policy sees it (space-delimited claims already split);
+    /// `None` without a token.
     fn claims(&self) -> Option<&Map<String, Value>>;
 
     /// Dynamic metadata of another filter (`experimental.envoy.filters.*`).

@@ -1,4 +1,5 @@
-//! The keys of `when`. A new key is one arm here and, for a new fact, one in [`PrincipalKey`] or [`PermissionKey`].
+//! The keys of `when`. A new key is one arm here and, for a new fact, one in [`PrincipalKey`] or
+//! [`PermissionKey`].
 
 use super::claims::claim_path;
 use super::permission::PermissionKey;
@@ -52,7 +53,7 @@ impl ConditionKey {
 }
 
 /// The filter and the key of `experimental.envoy.filters.F[k]`.
-pub(super) fn filter_metadata(key: &str) -> Option<(&str, &str)> {
+pub(in crate::policy::compile) fn filter_metadata(key: &str) -> Option<(&str, &str)> {
     let name = key.strip_prefix("experimental.")?;
     let (filter, key) = name.strip_suffix(']')?.split_once('[')?;
     (filter.starts_with("envoy.filters.") && !key.is_empty()).then_some((filter, key))
@@ -60,7 +61,8 @@ pub(super) fn filter_metadata(key: &str) -> Option<(&str, &str)> {
 
 fn unknown(key: &str) -> String {
     format!(
-        "unknown key {key:?}; known are source.ip, remote.ip, source.namespace, source.principal, source.serviceAccount, \
+        "unknown key {key:?}; known are source.ip, remote.ip, source.namespace, source.principal, \
+         source.serviceAccount, \
          source.trustDomain, request.headers[..], request.auth.principal, request.auth.audiences, request.auth.presenter, \
          request.auth.claims[..], destination.ip, destination.port, connection.sni and experimental.envoy.filters.*[..]"
     )

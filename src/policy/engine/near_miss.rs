@@ -1,16 +1,17 @@
-use super::compile::GATEWAY_LABEL;
 use crate::identity::Workload;
 use crate::istio::{self, AuthorizationPolicy, MeshConfig, Problem, Resources};
+use crate::policy::compile::GATEWAY_LABEL;
 
-/// AuthorizationPolicies that do not select the workload: what each selects, and what the workload has instead. Those that the fewest
-/// letters keep from it come first, ten at most.
+/// AuthorizationPolicies that do not select the workload: what each selects, and what the workload
+/// has instead. Those that the fewest letters keep from it come first, ten at most.
 ///
-/// Ask when no policy applies where one was expected: a misspelt label opens a workload without a word.
+/// Ask when no policy applies where one was expected: a misspelt label opens a workload without a
+/// word.
 #[must_use]
 pub fn near_misses(resources: &Resources, mesh: &MeshConfig, workload: &Workload) -> Vec<Problem> {
     let policies = resources.authorization_policies.iter();
     let mut misses: Vec<_> = policies
-        .filter_map(|policy| Miss::of(policy, mesh, workload))
+        .filter_map(|policy| Miss::for_policy(policy, mesh, workload))
         .collect();
     // Stable: of equally near ones the first written comes first.
     misses.sort_by_key(|miss| miss.distance);
@@ -25,7 +26,11 @@ struct Miss {
 }
 
 impl Miss {
-    fn of(policy: &AuthorizationPolicy, mesh: &MeshConfig, workload: &Workload) -> Option<Self> {
+    fn for_policy(
+        policy: &AuthorizationPolicy,
+        mesh: &MeshConfig,
+        workload: &Workload,
+    ) -> Option<Self> {
         let meta = &policy.meta;
         let resource = format!("AuthorizationPolicy {}/{}", meta.namespace, meta.name);
         if let [target, ..] = policy.target_refs.as_slice() {
@@ -87,7 +92,7 @@ impl Miss {
 
 /// How many letters two words differ by; one at least.
 fn slip(wanted: &str, found: &str) -> usize {
-    // The distance costs the square of what is compared.
+    // Computing the distance takes time quadratic in the length.
     if wanted.len().max(found.len()) > LONG {
         return LONG;
     }
@@ -98,5 +103,5 @@ fn slip(wanted: &str, found: &str) -> usize {
 const LONG: usize = 64;
 /// More are no help.
 const MOST: usize = 10;
-/// Behind whatever a label or a namespace keeps away.
+/// Sorts after every policy that a label or a namespace keeps away.
 const FAR: usize = usize::MAX;

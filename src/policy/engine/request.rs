@@ -2,16 +2,18 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Map, Value};
 
-use super::Attributes;
 use crate::identity::PeerCertificate;
 use crate::matcher::path::PathRefusal;
 use crate::matcher::{authority, forwarded, header};
+use crate::policy::Attributes;
 
-/// A request or connection in words: for tests, for the command line, for anything that asks the engine without a server.
+/// A request or connection in words: for tests, for the command line, for anything that asks the
+/// engine without a server.
 ///
-/// A new one is `GET /` in plaintext from `127.0.0.1` to port 80 of `127.0.0.1`, without a token. [`Engine::judge`](super::Engine::judge)
-/// treats it as a server would: it normalizes the path and splits space-delimited claims. [`Engine::decide`](super::Engine::decide) takes
-/// both as they stand.
+/// A new one is `GET /` in plaintext from `127.0.0.1` to port 80 of `127.0.0.1`, without a token.
+/// [`Engine::judge`](super::Engine::judge) treats it as a server would: it normalizes the path and
+/// splits space-delimited claims. [`Engine::decide`](super::Engine::decide) takes both as they
+/// stand.
 ///
 /// # Example
 /// ```
@@ -117,7 +119,8 @@ impl Request {
         self
     }
 
-    /// Adds a header line. Blanks around the value are trimmed, as codecs do; `host` sets the authority.
+    /// Adds a header line. Blanks around the value are trimmed, as codecs do; `host` sets the
+    /// authority.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let name = name.to_ascii_lowercase();
@@ -130,7 +133,8 @@ impl Request {
         self
     }
 
-    /// Sent over mutual TLS by this principal (`cluster.local/ns/default/sa/web`, with or without `spiffe://`).
+    /// Sent over mutual TLS by this principal (`cluster.local/ns/default/sa/web`, with or without
+    /// `spiffe://`).
     #[must_use]
     pub fn from(self, principal: &str) -> Self {
         let principal = principal.strip_prefix("spiffe://").unwrap_or(principal);
@@ -238,7 +242,7 @@ impl Request {
         }
     }
 
-    /// The same request of nobody.
+    /// The same request without a token.
     pub(super) fn without_claims(mut self) -> Self {
         self.claims = None;
         self
@@ -253,7 +257,8 @@ impl Request {
         self
     }
 
-    /// The same request with its absolute target taken apart: the scheme, if it was one, and the rest.
+    /// The same request with its absolute target taken apart: the scheme, if it was one, and the
+    /// rest.
     pub(super) fn with_target(&self, scheme: Option<&'static str>, target: &str) -> Self {
         Self {
             scheme,

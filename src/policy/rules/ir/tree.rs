@@ -1,14 +1,10 @@
-//! The contract of the engine: rules in the shape of Envoy's `config.rbac.v3`.
-//!
-//! Every kind of resource compiles to this, `eval` walks it, `index` is built from it, and it prints as Envoy's own JSON, so that a real
-//! Envoy can be given exactly what runs here.
-
 use std::collections::BTreeMap;
 
-use super::PolicyId;
+use super::super::decision::PolicyId;
 use crate::matcher::{Cidr, PathTemplate, StringMatcher};
 
-/// `envoy.config.rbac.v3.RBAC`: policies under one action. Walked in byte order of the names; the first match is the one reported.
+/// `envoy.config.rbac.v3.RBAC`: policies under one action. Walked in byte order of the names; the
+/// first match is the one reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rbac {
     /// What a match means.
@@ -33,7 +29,7 @@ pub enum RbacAction {
 pub struct Policy {
     /// What may be done; ORed, at least one.
     pub permissions: Vec<Permission>,
-    /// By whom; ORed, at least one.
+    /// Who may do it; ORed, at least one.
     pub principals: Vec<Principal>,
 }
 
@@ -72,7 +68,7 @@ pub enum Permission {
     Metadata(Box<MetadataMatcher>),
 }
 
-/// By whom it may be done.
+/// Who may do it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Principal {
@@ -84,13 +80,15 @@ pub enum Principal {
     Or(Vec<Self>),
     /// Not this.
     Not(Box<Self>),
-    /// The peer's certificate: any URI SAN, else any DNS SAN, else the subject. Without a matcher: any TLS connection.
+    /// The peer's certificate: any URI SAN, else any DNS SAN, else the subject. Without a matcher:
+    /// any TLS connection.
     Authenticated(Option<StringMatcher>),
     /// The TCP peer's address.
     DirectRemoteIp(Cidr),
     /// The address after `x-forwarded-for` or the PROXY protocol.
     RemoteIp(Cidr),
-    /// The connection's remote address (PROXY protocol yes, `x-forwarded-for` no); legacy resources use it.
+    /// The connection's remote address (PROXY protocol yes, `x-forwarded-for` no); legacy resources
+    /// use it.
     SourceIp(Cidr),
     /// A header.
     Header(HeaderMatcher),

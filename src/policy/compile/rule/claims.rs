@@ -1,8 +1,8 @@
-use super::super::ir::{MetadataMatcher, Principal, ValueMatcher};
-use super::super::metadata::JWT_FILTER;
 use super::text::{Pattern, pattern};
 use crate::istio::Text;
 use crate::matcher::StringMatcher;
+use crate::policy::ir::{MetadataMatcher, Principal, ValueMatcher};
+use crate::policy::rules::metadata::JWT_FILTER;
 
 /// A request principal of the list: `iss/sub`, split at the value's last `/`.
 pub(super) fn request_principals(values: &[Text]) -> Option<Principal> {
@@ -32,7 +32,8 @@ pub(super) fn claim(path: &[String], values: &[Text]) -> Option<Principal> {
     })))
 }
 
-/// The names between brackets: `[a][b]` is a path of two; a text that is no clean chain is one name without its outer brackets.
+/// The names between brackets: `[a][b]` is a path of two; a text that is no clean chain is one name
+/// without its outer brackets.
 pub(super) fn claim_path(brackets: &str) -> Option<Vec<String>> {
     let whole = brackets.strip_prefix('[')?.strip_suffix(']')?;
     let names: Vec<_> = whole.split("][").map(str::to_owned).collect();
@@ -42,7 +43,7 @@ pub(super) fn claim_path(brackets: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// A single alternative stands alone, as Istio prints it.
+/// A single alternative is not wrapped, as Istio prints it.
 pub(super) fn one_or_several<T>(mut nodes: Vec<T>, or: impl FnOnce(Vec<T>) -> T) -> Option<T> {
     match nodes.len() {
         0 | 1 => nodes.pop(),
@@ -50,10 +51,10 @@ pub(super) fn one_or_several<T>(mut nodes: Vec<T>, or: impl FnOnce(Vec<T>) -> T)
     }
 }
 
-/// The tests of `iss` and of `sub` that a request principal stands for.
+/// The tests of `iss` and of `sub` that a request principal is cut into.
 pub(crate) fn issuer_and_subject(value: &str) -> (StringMatcher, StringMatcher) {
     use StringMatcher as Is;
-    match (Pattern::of(value), value.rsplit_once('/')) {
+    match (Pattern::new(value), value.rsplit_once('/')) {
         (Pattern::Present, _) => (Is::non_empty(), Is::non_empty()),
         (Pattern::Suffix(_), Some((issuer, subject))) => {
             let issuer = match issuer.strip_prefix('*') {

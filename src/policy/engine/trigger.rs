@@ -1,8 +1,9 @@
 use serde_json::Value;
 
-use super::{Attributes, LegacyAuthentication, Request, eval};
+use super::request::Request;
 use crate::istio::{LegacyJwt, PrincipalBinding, StringMatch};
 use crate::matcher::{SafeRegex, StringMatcher};
+use crate::policy::{Attributes, LegacyAuthentication, eval};
 
 /// Which requests the trigger rules of a legacy origin apply to, worked out ahead of time.
 #[derive(Clone, Debug)]
@@ -15,10 +16,10 @@ struct Trigger {
 }
 
 impl Triggers {
-    /// The triggers of one origin. A regex that is none (the compiler refuses it) makes its rule apply to every path: a token too many
-    /// is demanded rather than one too few.
+    /// The triggers of one origin. A regex that is none (the compiler refuses it) makes its rule
+    /// apply to every path: a token too many is demanded rather than one too few.
     #[must_use]
-    pub fn of(origin: &LegacyJwt) -> Self {
+    pub fn new(origin: &LegacyJwt) -> Self {
         let rules = origin.trigger_rules.iter();
         let triggers = rules.map(|rule| {
             let good = |list: &[StringMatch]| list.iter().map(matcher).collect::<Option<Vec<_>>>();
@@ -51,16 +52,18 @@ impl Triggers {
     }
 }
 
-/// Whether a request for this path must carry a token of the legacy Policy; with `USE_ORIGIN` and no origin none is ever good.
+/// Whether a request for this path must carry a token of the legacy Policy; with `USE_ORIGIN` and
+/// no origin none is ever good.
 pub(super) fn demands_token(policy: &LegacyAuthentication, path: &str) -> bool {
     let mut origins = policy.origins.iter();
     let unanswerable =
         policy.origins.is_empty() && policy.principal_binding == PrincipalBinding::UseOrigin;
     !policy.origin_is_optional
-        && (unanswerable || origins.any(|origin| Triggers::of(origin).apply_to(path)))
+        && (unanswerable || origins.any(|origin| Triggers::new(origin).apply_to(path)))
 }
 
-/// Whether some origin applies to the request and takes tokens of its claims' issuer; claims that name none are taken for good.
+/// Whether some origin applies to the request and takes tokens of its claims' issuer; claims that
+/// name none are taken for good.
 pub(super) fn takes_token(policy: &LegacyAuthentication, request: &Request) -> bool {
     let issuer = Attributes::claims(request).and_then(|claims| claims.get("iss"));
     let issuer = issuer.and_then(Value::as_str);
@@ -68,7 +71,7 @@ pub(super) fn takes_token(policy: &LegacyAuthentication, request: &Request) -> b
     policy.origins.iter().any(|origin| {
         let own = origin.rule.issuer.as_deref();
         let is_own = own.is_none() || issuer.is_none() || own == issuer;
-        is_own && Triggers::of(origin).apply_to(path)
+        is_own && Triggers::new(origin).apply_to(path)
     })
 }
 

@@ -1,0 +1,6 @@
+/// Which listener the filters are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http,
+    Tcp,
+}
