@@ -1,14 +1,13 @@
 //! Which file of `src` imports which, with re-exports seen through.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A module's path below the crate: `["tls", "source", "files"]`. The crate itself is empty.
 pub(crate) type Module = Vec<String>;
 
 /// One file of `src`.
-pub(crate) struct File {
-    pub(crate) path: PathBuf,
+struct File {
     /// Its code without comments and unit tests.
     code: String,
     uses: Vec<Use>,
@@ -22,8 +21,8 @@ struct Use {
 
 /// The files of `src`, and which of them each one imports.
 pub(crate) struct Graph {
-    pub(crate) files: BTreeMap<Module, File>,
-    pub(crate) imports: BTreeMap<Module, BTreeSet<Module>>,
+    files: BTreeMap<Module, File>,
+    imports: BTreeMap<Module, BTreeSet<Module>>,
 }
 
 impl Graph {
@@ -46,7 +45,7 @@ impl Graph {
             }
             let code = code(&std::fs::read_to_string(&path).unwrap());
             let uses = uses(&code);
-            files.insert(module, File { path, code, uses });
+            files.insert(module, File { code, uses });
         }
         let mut graph = Self {
             files,
@@ -196,10 +195,10 @@ fn statements(code: &str) -> Vec<String> {
     while let Some(start) = rest.find("use ") {
         let line = rest[..start].rfind('\n').map_or(0, |at| at + 1);
         let before = rest[line..start].trim();
-        let is_statement =
-            before.is_empty() || (before.starts_with("pub") && !before.contains("fn "));
+        let is_statement = before.is_empty() || before.starts_with("pub");
         let end = rest[start..].find(';').map_or(rest.len(), |at| start + at);
-        if is_statement {
+        let is_path = |letter: char| letter.is_alphanumeric() || "_:{},* \n".contains(letter);
+        if is_statement && rest[start..end].chars().all(is_path) {
             found.push(rest[line..end].to_owned());
             rest = &rest[end..];
         } else {

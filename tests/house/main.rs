@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
     ("context", &["identity", "policy", "log_limit"]),
-    ("message", &["matcher"]),
+    ("message", &[]),
     (
         "access",
         &["istio", "context", "message", "policy", "log_limit"],
@@ -49,7 +49,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "jwt",
         &[
-            "identity",
             "matcher",
             "istio",
             "policy",
@@ -73,19 +72,15 @@ const ARROWS: &[(&str, &[&str])] = &[
             "access",
             "live",
             "log_limit",
-            "error_chain",
         ],
     ),
     (
         "propagation",
-        &["identity", "matcher", "context", "message", "live"],
+        &["identity", "matcher", "context", "message"],
     ),
-    (
-        "metrics",
-        &["identity", "context", "message", "live", "policy"],
-    ),
-    ("source", &["identity", "istio", "policy", "live"]),
-    ("coverage", &["identity", "matcher", "istio", "policy"]),
+    ("metrics", &["identity", "context", "message"]),
+    ("source", &["istio", "policy"]),
+    ("coverage", &["istio", "policy"]),
     ("vet", &["identity", "matcher", "istio", "policy"]),
     ("diff", &["identity", "matcher", "istio", "policy"]),
     ("convert", &["istio"]),

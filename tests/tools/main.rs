@@ -10,14 +10,10 @@
     reason = "a test may panic, and prints what it counted"
 )]
 
+mod analyze;
 mod asked;
-mod convert;
-mod coverage;
-mod diff;
 mod files;
-mod legacy;
 mod mistakes;
-mod origins;
 #[cfg(all(unix, feature = "pki"))]
 mod pki;
 mod policy_tests;
@@ -26,9 +22,7 @@ mod program;
 #[expect(dead_code, reason = "not every test asks for all of it")]
 mod random;
 mod rendered;
-mod requests;
 mod same;
-mod search;
 mod shell;
 mod skipped;
 mod testing_page;

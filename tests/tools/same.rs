@@ -8,8 +8,9 @@ use tower_mesh::convert::{Services, convert};
 use tower_mesh::istio::{self, MeshConfig, MtlsMode, parse_mesh_config};
 use tower_mesh::policy::{Attributes, Engine, Judgement, Request};
 
+use crate::analyze::legacy;
+use crate::asked;
 use crate::random::Random;
-use crate::{asked, legacy};
 
 /// `TOWER_MESH_CONVERT_SETS` and `TOWER_MESH_CONVERT_SEED` choose more sets, or others.
 #[test]

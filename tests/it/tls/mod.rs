@@ -1,21 +1,3 @@
-mod acceptor;
-mod clock;
-mod danger;
-mod files;
-mod lifetime;
-mod listener;
-mod living;
-mod matrix;
-mod modes;
-mod own_tls;
-mod partners;
-mod pem;
-mod remedies;
-mod renewed;
-mod rotation;
-mod scopes;
-mod secrets;
-mod served;
+mod connection;
+mod identity;
 pub(crate) mod support;
-#[cfg(all(unix, feature = "workload-api"))]
-mod workload_api;

@@ -26,7 +26,7 @@ use tower_mesh::tls::{
     Settings, Stream, outbound_sni,
 };
 
-use super::support::{
+use crate::tls::support::{
     accept, chain, client_config, connect, credentials, id, provider, server_config, trust_anyone,
 };
 
@@ -341,7 +341,7 @@ async fn offers_istios_names_before_http() {
     ] {
         let mut server = server_config(shown());
         server.alpn_protocols = vec![picked.as_bytes().to_vec()];
-        let (address, _server) = super::support::serve_once(server).await;
+        let (address, _server) = crate::tls::support::serve_once(server).await;
         let destination = Destination::new([id(PEER)], "peer", protocol).unwrap();
         let (stream, peer) = ours.connect(address, &destination).await.unwrap();
         let alpn = peer.tls_facts().unwrap().alpn.as_deref();

@@ -19,8 +19,8 @@ use tower_mesh::source::{Directory, Fixed};
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{Acceptor, Credentials, Mode, Modes, Settings};
 
-use super::support::{chain, client_config, provider, server_config};
 use crate::support::mesh::{app, build, pass, policy, serve, write};
+use crate::tls::support::{chain, client_config, provider, server_config};
 
 /// What the application had before the mesh: a certificate of an authority that the mesh knows nothing of.
 struct Before {

@@ -14,7 +14,7 @@ use tower_mesh::tls::{
 };
 use tower_mesh::{Mesh, Workload};
 
-use super::support::{accept, chain, client_config, connect, id, server_config};
+use crate::tls::support::{accept, chain, client_config, connect, id, server_config};
 
 const OURS: &str = "spiffe://td/ns/default/sa/ours";
 

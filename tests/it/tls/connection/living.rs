@@ -20,8 +20,8 @@ use tower_mesh::tls::{
     Listener, Protocol, Reason, Rotation, Settings,
 };
 
-use super::support::{accept, chain, client_config, connect, id, server_config};
 use crate::support::mesh::{build, pass, serve};
+use crate::tls::support::{accept, chain, client_config, connect, id, server_config};
 
 const APP: &str = "spiffe://cluster.local/ns/default/sa/app";
 const DESK: &str = "spiffe://cluster.local/ns/default/sa/desk";

@@ -16,7 +16,7 @@ use tower_mesh::tls::{
     OwnResolvers, Protocol, Reason, Settings,
 };
 
-use super::support::{
+use crate::tls::support::{
     accept, chain, client_config, connect, credentials, id, provider, serve_once, server_config,
 };
 

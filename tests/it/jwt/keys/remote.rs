@@ -19,7 +19,7 @@ use tower_mesh::jwt::{Authenticator, Fetcher, Jwks, JwtLayer, Keyring};
 use tower_mesh::live::Live;
 use tower_mesh::testing::Issuer;
 
-use super::support::{authentication, bearer, get, send};
+use crate::jwt::support::{authentication, bearer, get, send};
 
 const URI: &str = "https://issuer.example/keys";
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tower_mesh::testing::{Authority, Leaf, Pki};
 use tower_mesh::tls::{Acceptor, Connector, Credentials, Identity, Reason, Settings};
 
-use super::support::{
+use crate::tls::support::{
     accept, both_ways, chain, client_config, connect, credentials, id, server_config,
 };
 

@@ -8,7 +8,7 @@ use tower_mesh::live::Live;
 use tower_mesh::testing::Pki;
 use tower_mesh::tls::{Acceptor, Connector, Destination, Listener, Mode, Modes, Protocol, Reason};
 
-use super::support::{accept, client_config, credentials};
+use crate::tls::support::{accept, client_config, credentials};
 
 async fn listener(pki: &Pki) -> Listener {
     let acceptor = Acceptor::new(credentials(pki, "server"));

@@ -11,7 +11,7 @@ use tower_mesh::tls::{
     SourceError,
 };
 
-use super::support::{accept, chain, client_config, connect, id, server_config};
+use crate::tls::support::{accept, chain, client_config, connect, id, server_config};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);

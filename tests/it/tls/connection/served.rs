@@ -24,8 +24,8 @@ use tower_mesh::tls::{
     Connector, Destination, Files, Identity, Lifetimes, NextIdentity, Protocol, Source,
 };
 
-use super::support::{credentials, id};
 use crate::support::mesh::until;
+use crate::tls::support::{credentials, id};
 
 const OURS: &str = "spiffe://cluster.local/ns/default/sa/ours";
 

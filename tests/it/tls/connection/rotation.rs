@@ -13,7 +13,7 @@ use tower_mesh::tls::{
     Reason, Renewed, Rotation, Settings, TrustBundles,
 };
 
-use super::support::{accept, chain, client_config, connect, credentials, id, server_config};
+use crate::tls::support::{accept, chain, client_config, connect, credentials, id, server_config};
 
 const OURS: &str = "spiffe://td/ns/default/sa/ours";
 const PEER: &str = "spiffe://td/ns/default/sa/peer";
@@ -50,11 +50,11 @@ async fn a_root_taken_away_counts_for_a_client_that_was_here_before() {
 
 /// The same client with one version only, and with its store of sessions.
 fn only(client: ClientConfig, version: &'static rustls::SupportedProtocolVersion) -> ClientConfig {
-    let mut limited = ClientConfig::builder_with_provider(super::support::provider())
+    let mut limited = ClientConfig::builder_with_provider(crate::tls::support::provider())
         .with_protocol_versions(&[version])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(super::support::trust_anyone())
+        .with_custom_certificate_verifier(crate::tls::support::trust_anyone())
         .with_client_cert_resolver(Arc::clone(&client.client_auth_cert_resolver));
     limited.resumption = client.resumption;
     limited.alpn_protocols = client.alpn_protocols;

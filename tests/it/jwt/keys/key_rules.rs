@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tower_mesh::jwt::{KeySet, Refusal, verify_jws};
 use tower_mesh::testing::Issuer;
 
-use super::support::{bearer, layer, rule, send};
+use crate::jwt::support::{bearer, layer, rule, send};
 
 fn set(keys: &[Value]) -> KeySet {
     KeySet::parse(&json!({ "keys": keys }).to_string()).unwrap()

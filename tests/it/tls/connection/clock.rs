@@ -12,8 +12,8 @@ use tower_mesh::tls::{
     Protocol, Reason, Settings,
 };
 
-use super::support::{accept, chain, client_config, connect, credentials, id, server_config};
 use crate::support::mesh::{app, build, dial, empty, get, http1, policy, serve};
+use crate::tls::support::{accept, chain, client_config, connect, credentials, id, server_config};
 
 const OURS: &str = "spiffe://td/ns/default/sa/ours";
 const PEER: &str = "spiffe://td/ns/default/sa/peer";

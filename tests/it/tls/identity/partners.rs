@@ -15,7 +15,7 @@ use tower_mesh::rbac::RbacLayer;
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{Acceptor, Connector, Credentials, Identity, Settings, X509Svid};
 
-use super::support::{accept, both_ways, chain, client_config, connect, id, server_config};
+use crate::tls::support::{accept, both_ways, chain, client_config, connect, id, server_config};
 
 const PEER: &str = "spiffe://td/ns/default/sa/peer";
 const OURS: &str = "spiffe://cluster.local/ns/default/sa/admin";

@@ -15,7 +15,7 @@ use tower_mesh::tls::{
     Protocol, Rotation, Settings, SourceError, TrustBundles, X509Svid,
 };
 
-use super::support::{accept, chain, client_config, connect, id, server_config};
+use crate::tls::support::{accept, chain, client_config, connect, id, server_config};
 
 const OURS: &str = "spiffe://td/ns/default/sa/ours";
 const PEER: &str = "spiffe://td/ns/default/sa/peer";

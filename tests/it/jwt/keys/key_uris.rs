@@ -16,7 +16,7 @@ use tower_mesh::policy::{Engine, envoy};
 use tower_mesh::testing::Issuer;
 use tracing::Level;
 
-use super::support::authentication;
+use crate::jwt::support::authentication;
 use crate::support::log::Log;
 
 const URI: &str = "https://user:hunter2@issuer.example:8443/keys/a@b?sig=hunter2&x=/@#hunter2";

@@ -660,7 +660,7 @@ fn bad_words_are_errors() {
 /// Every row of the page says what happens to it, and the words are those that the page explains.
 #[test]
 fn the_page_gives_every_row_a_verdict() {
-    let page = include_str!("../../docs/convert.md");
+    let page = include_str!("../../../docs/convert.md");
     let rows = page
         .lines()
         .filter(|line| line.starts_with("| ") && !line.starts_with("| Old"));

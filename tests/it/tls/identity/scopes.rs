@@ -11,8 +11,8 @@ use tower_mesh::testing::Pki;
 use tower_mesh::tls::{Connector, Destination, Protocol};
 use tower_mesh::{Mesh, Workload};
 
-use super::support::{credentials, id};
 use crate::support::mesh::build;
+use crate::tls::support::{credentials, id};
 
 /// From the widest to the narrowest.
 const SCOPES: [&str; 4] = ["mesh", "namespace", "workload", "port"];

@@ -18,7 +18,7 @@ use tower_mesh::context::Peer;
 use tower_mesh::testing::Pki;
 use tower_mesh::tls::{Acceptor, Connector, Destination, Limits, Listener, Protocol, Stream};
 
-use super::support::{client_config, credentials, id};
+use crate::tls::support::{client_config, credentials, id};
 
 const SERVER: &str = "spiffe://td/ns/default/sa/server";
 
