@@ -8,3 +8,4 @@ mod laws;
 mod legacy;
 mod rbac;
 mod rows;
+mod rows_of_peers;

@@ -342,7 +342,7 @@ async fn of_too_many_connections_exactly_those_that_fit_are_served() {
 #[tokio::test]
 async fn running_out_of_descriptors_pauses_the_listener_and_does_not_end_it() {
     const NAME: &str =
-        "mesh_limits::running_out_of_descriptors_pauses_the_listener_and_does_not_end_it";
+        "server::limits::running_out_of_descriptors_pauses_the_listener_and_does_not_end_it";
     if std::env::var_os("FEW_DESCRIPTORS").is_none() {
         // In a process of its own, whose limit harms no other test.
         let test = std::env::current_exe().unwrap();

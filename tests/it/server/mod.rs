@@ -3,6 +3,7 @@
 mod faults;
 mod limits;
 mod own_servers;
+mod panics;
 mod quiet_streams;
 mod serve;
 mod shutdown;

@@ -666,7 +666,7 @@ fn the_environment_has_the_last_word_on_the_resource() {
         for name in ["POD_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME"] {
             command.env_remove(name);
         }
-        let name = "semantic_conventions::resource_of_a_workload";
+        let name = "telemetry::semantic_conventions::resource_of_a_workload";
         command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
         let output = command.envs(variables.iter().copied()).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();

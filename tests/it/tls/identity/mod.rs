@@ -4,6 +4,7 @@ mod files;
 mod partners;
 mod pem;
 mod remedies;
+mod remedies_of_peers;
 mod renewed;
 mod scopes;
 mod secrets;
