@@ -28,7 +28,7 @@ use crate::identity::{SpiffeId, Workload};
 use crate::matcher::Cidr;
 use crate::metrics::Registry;
 use crate::propagation::Propagation;
-use crate::rbac::Guard;
+use crate::rbac::PolicyCheck;
 use crate::source::Configuration;
 use crate::tls::{
     Accepted, Connector, HandshakeTimeouts, Lifetimes, Limits, Mode, Rotation, Settings,
@@ -382,7 +382,7 @@ impl MeshBuilder {
             config: cells.config.clone(),
             propagation: self.propagation.clone(),
             metrics: self.registry.server_as(&self.workload, &identity),
-            rbac: Guard::new().record_allows(self.records_allows),
+            rbac: PolicyCheck::new().record_allows(self.records_allows),
             quiet: self.listening.quiet.clone(),
             observer: self.observer.0,
         });

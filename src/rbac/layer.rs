@@ -6,7 +6,7 @@ use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Guard;
+use super::PolicyCheck;
 use crate::access;
 use crate::context::Exchange;
 use crate::live::Live;
@@ -21,7 +21,7 @@ pub type ResponseFuture<F, B> = GuardFuture<F, B>;
 #[derive(Clone, Debug)]
 pub struct RbacLayer {
     rules: Rules,
-    guard: Guard,
+    guard: PolicyCheck,
     rewrites: bool,
 }
 
@@ -41,7 +41,7 @@ impl RbacLayer {
     /// A layer that asks this engine, whatever generation of it is current when a request comes.
     #[must_use]
     pub fn new(engine: Live<Engine>) -> Self {
-        Guard::warn_of_unasked_providers(&engine.load());
+        PolicyCheck::warn_of_unasked_providers(&engine.load());
         Self::by(Rules::Live(engine))
     }
 
@@ -57,12 +57,12 @@ impl RbacLayer {
     fn by(rules: Rules) -> Self {
         Self {
             rules,
-            guard: Guard::new(),
+            guard: PolicyCheck::new(),
             rewrites: false,
         }
     }
 
-    /// Whether a plain allow leaves its decision in the exchange too; see [`Guard::record_allows`].
+    /// Whether a plain allow leaves its decision in the exchange too; see [`PolicyCheck::record_allows`].
     #[must_use]
     pub fn record_allows(mut self, records: bool) -> Self {
         self.guard = self.guard.record_allows(records);

@@ -8,7 +8,7 @@ use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
 use crate::mesh::trust_domain;
 use crate::policy::{Engine, PerPort, Program, compile};
-use crate::rbac::Guard;
+use crate::rbac::PolicyCheck;
 use crate::source::{Configuration, Holdings};
 use crate::tls::{Mode, Modes};
 
@@ -78,7 +78,7 @@ impl Compiler {
         }
         let authenticators = self.authenticators(&program)?;
         let engine = Engine::new(program);
-        Guard::warn_of_unasked_providers(&engine);
+        PolicyCheck::warn_of_unasked_providers(&engine);
         let resources = &configuration.resources;
         Ok(Config {
             engine,

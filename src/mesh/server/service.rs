@@ -26,7 +26,7 @@ use crate::message::{ByteCount, CountingBody, LocalReply};
 use crate::metrics::ServerMetrics;
 use crate::policy::Engine;
 use crate::propagation::Propagation;
-use crate::rbac::Guard;
+use crate::rbac::PolicyCheck;
 
 /// The whole inbound stack as one layer: [`Mesh::server`](crate::Mesh::server).
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) config: Live<Config>,
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) metrics: ServerMetrics,
-    pub(in crate::mesh) rbac: Guard,
+    pub(in crate::mesh) rbac: PolicyCheck,
     pub(in crate::mesh) quiet: QuietStreams,
     pub(in crate::mesh) observer: Option<Observer>,
 }
@@ -213,9 +213,9 @@ impl Inbound {
         if standing.wants_host {
             refuse_nameless(head)?;
         }
-        let path = Guard::admit(engine, head, exchange, standing.in_front)?;
+        let path = PolicyCheck::admit(engine, head, exchange, standing.in_front)?;
         let path = path.as_deref();
-        Guard::check_custom_at(engine, head, path, exchange)?;
+        PolicyCheck::check_custom_at(engine, head, path, exchange)?;
         authenticator.authenticate_normalized(path, head, exchange, now)?;
         self.rbac.finish(engine, head, path, exchange)
     }
