@@ -113,6 +113,6 @@ pub use fetch::{FetchError, Fetcher};
 pub use key_source::KeySource;
 pub use keyring::{Jwks, Keyring, Moved};
 pub use keys::{KeySet, KeySetError};
-pub use layer::{Jwt, JwtLayer, ResponseFuture};
+pub use layer::{Jwt, JwtGuard, JwtLayer, ResponseFuture};
 pub use refusal::Refusal;
 pub use verify::verify_jws;

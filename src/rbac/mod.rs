@@ -63,5 +63,5 @@ mod request;
 mod target;
 
 pub use check::PolicyCheck;
-pub use layer::{Rbac, RbacLayer, ResponseFuture};
+pub use layer::{Rbac, RbacGuard, RbacLayer, ResponseFuture};
 pub use request::RequestAttributes;
