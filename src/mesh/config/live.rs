@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::applying::applying;
 use super::resources;
+use crate::context::Exchange;
 use crate::identity::Workload;
 use crate::istio::{MeshConfig, MtlsMode, Position, Problem, Problems, Resources};
 use crate::jwt::{Authenticator, Keyring};
@@ -24,6 +25,12 @@ pub(in crate::mesh) struct Config {
 }
 
 impl Config {
+    /// The token rules of the port that a request came in by.
+    pub(in crate::mesh) fn authenticator(&self, exchange: &Exchange) -> &Authenticator {
+        let port = exchange.peer().map_or(0, |peer| peer.local_addr().port());
+        self.authenticators.get(port)
+    }
+
     /// How many policies apply to the workload.
     pub(in crate::mesh) fn applying(&self) -> usize {
         applying(self.engine.program()).len()
