@@ -26,14 +26,15 @@ use crate::rbac::PolicyCheck;
 /// order that the builder got them; then the application is called. A new room that judges requests
 /// is one line here, and the function that the line names.
 const STEPS: [Step; 6] = [
-    // Whoever sends it, and whatever for: is it one request to one host?
     connection_header,
     host_is_named,
+    // The gate and limits by address go here: they read no path, and refuse for little.
     target_and_headers,
-    // An external provider is asked before tokens are looked at, as by a sidecar.
+    // A sidecar asks external providers before it looks at tokens.
     custom_policies,
     tokens,
     policies,
+    // Quotas go here: they know the caller and its claims.
 ];
 
 type Step = fn(&mut Judged<'_>) -> Result<(), Stop>;
