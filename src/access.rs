@@ -53,6 +53,23 @@ pub(crate) fn refused(
     );
 }
 
+/// The engine that refused a request, as [`keep_judge`] left it in the request.
+pub(crate) fn judged_by(head: &Parts) -> Option<&Engine> {
+    head.extensions.get().map(|JudgedBy(engine)| engine)
+}
+
+/// Keeps, in a request that is refused, the engine of the generation that refused it: the event names its rules.
+#[cfg_attr(
+    not(feature = "rbac"),
+    allow(dead_code, reason = "for the guard of policies")
+)]
+pub(crate) fn keep_judge(head: &mut Parts, engine: &Engine) {
+    head.extensions.insert(JudgedBy(engine.clone()));
+}
+
+#[derive(Clone)]
+struct JudgedBy(Engine);
+
 /// Lines of one kind hide none of another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {

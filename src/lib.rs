@@ -37,6 +37,8 @@ pub mod coverage;
 pub mod diff;
 #[cfg(any(feature = "jwt", feature = "tls"))]
 mod error_chain;
+#[cfg(any(feature = "jwt", feature = "rbac"))]
+pub mod guard;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 pub mod identity;

@@ -95,6 +95,12 @@ impl<T> fmt::Debug for Live<T> {
 pub struct Loaded<T>(Guard<Arc<Versioned<T>>>);
 
 impl<T> Loaded<T> {
+    /// The same value, to be kept for as long as needed.
+    #[must_use]
+    pub fn into_snapshot(self) -> Snapshot<T> {
+        Snapshot(Guard::into_inner(self.0))
+    }
+
     /// The number of this value, counted from 1.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -160,6 +166,15 @@ mod tests {
             (kept.as_str(), live.load().as_str(), live.generation()),
             ("a", "b", 2)
         );
+    }
+
+    #[test]
+    fn what_was_loaded_can_be_kept() {
+        let live = Live::new(String::from("a"));
+        let loaded = live.load();
+        live.store("b".into());
+        let kept = loaded.into_snapshot();
+        assert_eq!((kept.as_str(), kept.generation()), ("a", 1));
     }
 
     #[test]

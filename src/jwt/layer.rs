@@ -1,27 +1,35 @@
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use http::request::Parts;
-use http::{Extensions, Request, Response, StatusCode};
+use http::{Extensions, StatusCode};
 use tower_layer::Layer;
-use tower_service::Service;
 
 use super::Authenticator;
-use crate::access;
 use crate::context::Exchange;
+use crate::guard::{self, Guard, Guarded, Verdict};
 use crate::live::Live;
 use crate::log_limit::limited;
-use crate::message::{GuardBody, GuardFuture, LocalReply};
+use crate::message::LocalReply;
 use crate::policy::PerPort;
 
 /// The response future of [`Jwt`].
-pub type ResponseFuture<F, B> = GuardFuture<F, B>;
+pub type ResponseFuture<S, ReqBody, ResBody> = guard::ResponseFuture<S, ReqBody, ResBody>;
+
+/// Verifies end-user tokens before it calls the inner service, and answers in its place when one is bad.
+///
+/// The claims of a good token are in the request's [`Exchange`], for the layers and handlers inside. Trigger rules of a legacy Policy are asked
+/// about the whole path as it was sent, whatever nested routers have left of it, and about each form that normalization may give it.
+pub type Jwt<S> = Guarded<S, JwtGuard>;
 
 /// Applies [`Jwt`].
 #[derive(Clone, Debug)]
-pub struct JwtLayer {
+pub struct JwtLayer(JwtGuard);
+
+/// The guard of a [`JwtLayer`].
+#[derive(Clone, Debug)]
+pub struct JwtGuard {
     rules: Rules,
     strict: bool,
 }
@@ -41,10 +49,10 @@ impl JwtLayer {
     /// A layer that judges tokens by these rules, by whatever generation of them is current when a request comes.
     #[must_use]
     pub fn new(authenticator: Live<Authenticator>) -> Self {
-        Self {
+        Self(JwtGuard {
             rules: Rules::Same(authenticator),
             strict: false,
-        }
+        })
     }
 
     /// A layer that asks for the rules of each request, and judges by those of the port that it came in by.
@@ -53,10 +61,10 @@ impl JwtLayer {
         allow(dead_code, reason = "for the guards of a mesh")
     )]
     pub(crate) fn following(follow: Arc<Follow>) -> Self {
-        Self {
+        Self(JwtGuard {
             rules: Rules::Followed(follow),
             strict: false,
-        }
+        })
     }
 
     /// Goes by the letter of the RFCs where Istio is lenient:
@@ -71,59 +79,8 @@ impl JwtLayer {
     /// - a token that names a key is verified by a key of that name, even where there is only one, without a name.
     #[must_use]
     pub fn strict(mut self) -> Self {
-        self.strict = true;
+        self.0.strict = true;
         self
-    }
-
-    fn judge(&self, head: &mut Parts, exchange: &Exchange) -> Result<(), LocalReply> {
-        match &self.rules {
-            Rules::Same(live) => self.judge_by(&live.load(), head, exchange),
-            Rules::Followed(follow) => {
-                let rules = follow(&mut head.extensions);
-                let port = exchange.peer().map(|peer| peer.local_addr().port());
-                if port.is_none() && !rules.by_port.is_empty() {
-                    return Err(refuse_without_port(exchange));
-                }
-                self.judge_by(rules.get(port.unwrap_or_default()), head, exchange)
-            }
-        }
-    }
-
-    fn judge_by(
-        &self,
-        authenticator: &Authenticator,
-        head: &mut Parts,
-        exchange: &Exchange,
-    ) -> Result<(), LocalReply> {
-        let now = SystemTime::now();
-        let verdict = if self.strict {
-            authenticator.authenticate_strictly(head, exchange, now)
-        } else {
-            authenticator.authenticate(head, exchange, now)
-        };
-        verdict.map(drop)
-    }
-}
-
-/// Nobody can tell which port's rules are those of the request: by another port's a token might
-/// pass that its own port does not take.
-fn refuse_without_port(exchange: &Exchange) -> LocalReply {
-    limited!(
-        target: "tower_mesh::access",
-        ERROR,
-        "a request without a peer reached the token guard, and ports have rules of their own: put the PeerLayer outside of the JwtLayer"
-    );
-    let reply = LocalReply::new(StatusCode::FORBIDDEN, "", "jwt_authn_access_denied_no_peer");
-    exchange.set_details(Arc::clone(reply.details()));
-    reply
-}
-
-impl fmt::Debug for Rules {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Same(live) => f.debug_tuple("Same").field(live).finish(),
-            Self::Followed(_) => f.write_str("Followed"),
-        }
     }
 }
 
@@ -131,44 +88,59 @@ impl<S> Layer<S> for JwtLayer {
     type Service = Jwt<S>;
 
     fn layer(&self, inner: S) -> Jwt<S> {
-        Jwt {
-            inner,
-            layer: self.clone(),
+        Guarded::new(inner, self.0.clone())
+    }
+}
+
+impl Guard for JwtGuard {
+    fn judge(&self, head: &mut Parts, exchange: &Exchange) -> Verdict {
+        match &self.rules {
+            Rules::Same(live) => self.judge_by(&live.load(), head, exchange),
+            Rules::Followed(follow) => {
+                let rules = follow(&mut head.extensions);
+                let port = exchange.peer().map(|peer| peer.local_addr().port());
+                if port.is_none() && !rules.by_port.is_empty() {
+                    return Verdict::Refuse(refuse_without_port());
+                }
+                self.judge_by(rules.get(port.unwrap_or_default()), head, exchange)
+            }
         }
     }
 }
 
-/// Verifies end-user tokens before it calls the inner service, and answers in its place when one is bad.
-///
-/// The claims of a good token are in the request's [`Exchange`], for the layers and handlers inside. Trigger rules of a legacy Policy are asked
-/// about the whole path as it was sent, whatever nested routers have left of it, and about each form that normalization may give it.
-#[derive(Clone, Debug)]
-pub struct Jwt<S> {
-    inner: S,
-    layer: JwtLayer,
+impl JwtGuard {
+    fn judge_by(
+        &self,
+        authenticator: &Authenticator,
+        head: &mut Parts,
+        exchange: &Exchange,
+    ) -> Verdict {
+        let now = SystemTime::now();
+        let verdict = if self.strict {
+            authenticator.authenticate_strictly(head, exchange, now)
+        } else {
+            authenticator.authenticate(head, exchange, now)
+        };
+        verdict.map(drop).into()
+    }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Jwt<S>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-{
-    type Response = Response<GuardBody<ResBody>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, ResBody>;
+/// Nobody can tell which port's rules are those of the request: by another port's a token might
+/// pass that its own port does not take.
+fn refuse_without_port() -> LocalReply {
+    limited!(
+        target: "tower_mesh::access",
+        ERROR,
+        "a request without a peer reached the token guard, and ports have rules of their own: put the PeerLayer outside of the JwtLayer"
+    );
+    LocalReply::new(StatusCode::FORBIDDEN, "", "jwt_authn_access_denied_no_peer")
+}
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (mut head, body) = request.into_parts();
-        let exchange = Exchange::from_request(&mut head);
-        match self.layer.judge(&mut head, &exchange) {
-            Ok(()) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
-            Err(reply) => {
-                access::refused(&head, &exchange, &reply, None);
-                GuardFuture::refused(reply, &head.method, &head.headers)
-            }
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same(live) => f.debug_tuple("Same").field(live).finish(),
+            Self::Followed(_) => f.write_str("Followed"),
         }
     }
 }

@@ -123,6 +123,6 @@ mod weight;
 
 pub use authenticator::Authenticator;
 pub use keys::{Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved};
-pub use layer::{Jwt, JwtLayer, ResponseFuture};
+pub use layer::{Jwt, JwtGuard, JwtLayer, ResponseFuture};
 pub use refusal::Refusal;
 pub use token::verify_jws;

@@ -19,7 +19,7 @@ use super::own_identity;
 use super::plaintext::{Plaintext, unproven_id};
 use super::server::connection::limits::HttpLimits;
 use super::server::connection::quiet_streams::QuietStreams;
-use super::server::{Inbound, Observer, ServerLayer};
+use super::server::{AppGuards, Inbound, Observer, ServerLayer};
 use super::shutdown::Shutdown;
 use super::tls_metrics;
 use super::trust_domain;
@@ -28,7 +28,7 @@ use crate::identity::{SpiffeId, Workload};
 use crate::matcher::Cidr;
 use crate::metrics::Registry;
 use crate::propagation::Propagation;
-use crate::rbac::Guard;
+use crate::rbac::PolicyCheck;
 use crate::source::ConfigSource;
 use crate::tls::{
     AllowedIds, Connector, HandshakeTimeouts, Lifetimes, Limits, Mode, Rotation, Settings,
@@ -49,6 +49,7 @@ pub struct MeshBuilder {
     mistakes: Vec<String>,
     records_allows: bool,
     pub(super) observer: Observers,
+    pub(super) guards: AppGuards,
     pub(super) fetch: FetchOptions,
     modes: ModeChoice,
     listening: Listening,
@@ -75,6 +76,7 @@ impl MeshBuilder {
             mistakes: Vec::new(),
             records_allows: false,
             observer: Observers::default(),
+            guards: AppGuards::default(),
             fetch: FetchOptions::default(),
             modes: ModeChoice::default(),
             listening: Listening::default(),
@@ -382,7 +384,8 @@ impl MeshBuilder {
             config: cells.config.clone(),
             propagation: self.propagation.clone(),
             metrics: self.registry.server_as(&self.workload, &identity),
-            rbac: Guard::new().record_allows(self.records_allows),
+            rbac: PolicyCheck::new().record_allows(self.records_allows),
+            guards: self.guards,
             quiet: self.listening.quiet.clone(),
             observer: self.observer.0,
         });

@@ -23,7 +23,6 @@ mod eos;
 mod flags;
 mod grpc;
 mod grpc_messages;
-mod guard;
 mod reply;
 
 pub use body::GuardBody;
@@ -31,5 +30,4 @@ pub use counting::{ByteCount, CountingBody};
 pub use eos::{End, EndKind, EosBody, OnEnd};
 pub use flags::ResponseFlags;
 pub use grpc::{GrpcStatus, is_grpc};
-pub use guard::GuardFuture;
 pub use reply::LocalReply;

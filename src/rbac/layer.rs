@@ -1,33 +1,42 @@
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{Extensions, Request, Response};
+use http::Extensions;
+use http::request::Parts;
 use tower_layer::Layer;
-use tower_service::Service;
 
-use super::Guard;
+use super::PolicyCheck;
 use crate::access;
 use crate::context::Exchange;
+use crate::guard::{self, Guard, Guarded, Verdict};
 use crate::live::Live;
 use crate::log_limit::limited;
-use crate::message::{GuardBody, GuardFuture, LocalReply};
+use crate::message::LocalReply;
 use crate::policy::Engine;
 
 /// The response future of [`Rbac`].
-pub type ResponseFuture<F, B> = GuardFuture<F, B>;
+pub type ResponseFuture<S, ReqBody, ResBody> = guard::ResponseFuture<S, ReqBody, ResBody>;
+
+/// Asks the policy engine before it calls the inner service, and answers in its place when the engine refuses.
+///
+/// Requests without a [`Peer`](crate::context::Peer) are refused.
+pub type Rbac<S> = Guarded<S, RbacGuard>;
 
 /// Applies [`Rbac`].
 #[derive(Clone, Debug)]
-pub struct RbacLayer {
-    rules: Rules,
-    guard: Guard,
+pub struct RbacLayer(RbacGuard);
+
+/// The guard of an [`RbacLayer`].
+#[derive(Clone, Debug)]
+pub struct RbacGuard {
+    engine: Source,
+    check: PolicyCheck,
     rewrites: bool,
 }
 
 /// Where the engine for a request comes from.
 #[derive(Clone)]
-enum Rules {
+enum Source {
     Live(Live<Engine>),
     Followed(Arc<Follow>),
 }
@@ -41,8 +50,8 @@ impl RbacLayer {
     /// A layer that asks this engine, whatever generation of it is current when a request comes.
     #[must_use]
     pub fn new(engine: Live<Engine>) -> Self {
-        Guard::warn_of_unasked_providers(&engine.load());
-        Self::by(Rules::Live(engine))
+        PolicyCheck::warn_of_unasked_providers(&engine.load());
+        Self::by(Source::Live(engine))
     }
 
     /// A layer that asks for the engine of each request.
@@ -51,21 +60,21 @@ impl RbacLayer {
         allow(dead_code, reason = "for the guards of a mesh")
     )]
     pub(crate) fn following(follow: Arc<Follow>) -> Self {
-        Self::by(Rules::Followed(follow))
+        Self::by(Source::Followed(follow))
     }
 
-    fn by(rules: Rules) -> Self {
-        Self {
-            rules,
-            guard: Guard::new(),
+    fn by(engine: Source) -> Self {
+        Self(RbacGuard {
+            engine,
+            check: PolicyCheck::new(),
             rewrites: false,
-        }
+        })
     }
 
-    /// Whether a plain allow leaves its decision in the exchange too; see [`Guard::record_allows`].
+    /// Whether a plain allow leaves its decision in the exchange too; see [`PolicyCheck::record_allows`].
     #[must_use]
     pub fn record_allows(mut self, records: bool) -> Self {
-        self.guard = self.guard.record_allows(records);
+        self.0.check = self.0.check.record_allows(records);
         self
     }
 
@@ -73,7 +82,7 @@ impl RbacLayer {
     /// every router. Without it, a target whose segments would change is answered with 400, and so is a request of two hosts.
     #[must_use]
     pub fn in_front_of_router(mut self) -> Self {
-        self.rewrites = true;
+        self.0.rewrites = true;
         self
     }
 }
@@ -96,7 +105,7 @@ fn warn_of_unseen_tokens(engine: &Engine, exchange: &Exchange) {
     }
 }
 
-impl fmt::Debug for Rules {
+impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Live(live) => f.debug_tuple("Live").field(live).finish(),
@@ -109,62 +118,32 @@ impl<S> Layer<S> for RbacLayer {
     type Service = Rbac<S>;
 
     fn layer(&self, inner: S) -> Rbac<S> {
-        Rbac {
-            inner,
-            layer: self.clone(),
-        }
+        Guarded::new(inner, self.0.clone())
     }
 }
 
-/// Asks the policy engine before it calls the inner service, and answers in its place when the engine refuses.
-///
-/// Needs to know the [`Peer`](crate::context::Peer): one that no acceptor or test told of is refused.
-#[derive(Clone, Debug)]
-pub struct Rbac<S> {
-    inner: S,
-    layer: RbacLayer,
-}
-
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Rbac<S>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-{
-    type Response = Response<GuardBody<ResBody>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, ResBody>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (mut head, body) = request.into_parts();
-        let exchange = Exchange::from_extensions(&mut head.extensions);
-        let (loaded, followed);
-        let engine: Result<&Engine, LocalReply> = match &self.layer.rules {
-            Rules::Live(live) => {
-                loaded = live.load();
-                warn_of_unseen_tokens(&loaded, &exchange);
-                Ok(&loaded)
+impl Guard for RbacGuard {
+    fn judge(&self, head: &mut Parts, exchange: &Exchange) -> Verdict {
+        match &self.engine {
+            Source::Live(live) => {
+                let engine = live.load();
+                warn_of_unseen_tokens(&engine, exchange);
+                self.judge_by(&engine, head, exchange)
             }
-            Rules::Followed(follow) => match follow(&mut head.extensions, &exchange) {
-                Ok(engine) => {
-                    followed = engine;
-                    Ok(&followed)
-                }
-                Err(reply) => Err(reply),
+            Source::Followed(follow) => match follow(&mut head.extensions, exchange) {
+                Ok(engine) => self.judge_by(&engine, head, exchange),
+                Err(reply) => Verdict::Refuse(reply),
             },
-        };
-        let (guard, in_front) = (&self.layer.guard, self.layer.rewrites);
-        let asked = engine.as_ref().ok().copied();
-        let verdict = engine.and_then(|engine| guard.judge(engine, &mut head, &exchange, in_front));
-        match verdict {
-            Ok(()) => GuardFuture::inner(self.inner.call(Request::from_parts(head, body))),
-            Err(reply) => {
-                exchange.set_details(reply.details().clone());
-                access::refused(&head, &exchange, &reply, asked);
-                GuardFuture::refused(reply, &head.method, &head.headers)
-            }
         }
+    }
+}
+
+impl RbacGuard {
+    fn judge_by(&self, engine: &Engine, head: &mut Parts, exchange: &Exchange) -> Verdict {
+        let checked = self.check.judge(engine, head, exchange, self.rewrites);
+        if checked.is_err() {
+            access::keep_judge(head, engine);
+        }
+        checked.into()
     }
 }

@@ -1,7 +1,7 @@
 //! Guard that asks the policy engine: Istio's AuthorizationPolicy, and the legacy ServiceRole.
 //!
-//! [`Guard`] has the two synchronous steps that the composed mesh runs, [`normalize`](Guard::normalize) in front of the router and
-//! [`check`](Guard::check) after the token; [`RbacLayer`] runs them as a tower layer. A refusal is Envoy's: 403 `RBAC: access denied`, or
+//! [`PolicyCheck`] has the two synchronous steps that the composed mesh runs, [`normalize`](PolicyCheck::normalize) in front of the router and
+//! [`check`](PolicyCheck::check) after the token; [`RbacLayer`] runs them as a tower layer. A refusal is Envoy's: 403 `RBAC: access denied`, or
 //! `grpc-status: 7`, and says nothing of the policy; the rule that decided is in the exchange ([`Decision`](crate::policy::Decision)) and
 //! in the response code details.
 //!
@@ -55,13 +55,13 @@
 //!   header for both (RFC 9113 §8.2.3).
 //! - Requests that a CUSTOM policy sends to a provider are refused: external authorization is not there yet.
 
-mod guard;
+mod check;
 mod headers;
 mod host;
 mod layer;
 mod request;
 mod target;
 
-pub use guard::Guard;
-pub use layer::{Rbac, RbacLayer, ResponseFuture};
+pub use check::PolicyCheck;
+pub use layer::{Rbac, RbacGuard, RbacLayer, ResponseFuture};
 pub use request::RequestAttributes;

@@ -16,7 +16,7 @@ use tower_mesh::context::{Exchange, Peer};
 use tower_mesh::jwt::{Authenticator, Keyring};
 use tower_mesh::message::LocalReply;
 use tower_mesh::policy::Engine;
-use tower_mesh::rbac::Guard;
+use tower_mesh::rbac::PolicyCheck;
 use tower_mesh::testing::Issuer;
 
 use crate::compare::Tally;
@@ -592,7 +592,7 @@ impl Guards {
     }
 
     fn judge(&self, head: &mut Parts, exchange: &Exchange) -> Result<(), LocalReply> {
-        let guard = Guard::new();
+        let guard = PolicyCheck::new();
         guard.normalize(&self.engine, head)?;
         self.authenticator
             .authenticate(head, exchange, SystemTime::now())?;

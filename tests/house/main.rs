@@ -32,6 +32,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         "access",
         &["istio", "context", "message", "policy", "log_limit"],
     ),
+    // What decides about a request before a service is called: the guards of floor 3 are its kinds.
+    ("guard", &["context", "message", "access"]),
     // Floor 3: layers and feeds, side by side.
     (
         "tls",
@@ -55,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "context",
             "message",
             "access",
+            "guard",
             "live",
             "log_limit",
             "error_chain",
@@ -70,6 +73,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "context",
             "message",
             "access",
+            "guard",
             "live",
             "log_limit",
         ],

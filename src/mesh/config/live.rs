@@ -2,13 +2,14 @@ use std::sync::Arc;
 
 use super::applying::applying;
 use super::resources;
+use crate::context::Exchange;
 use crate::identity::Workload;
 use crate::istio::{MeshConfig, MtlsMode, Position, Problem, Problems, Resources};
 use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
 use crate::mesh::trust_domain;
 use crate::policy::{Engine, PerPort, Program, compile};
-use crate::rbac::Guard;
+use crate::rbac::PolicyCheck;
 use crate::source::{Configuration, Holdings};
 use crate::tls::{Mode, Modes};
 
@@ -24,6 +25,12 @@ pub(in crate::mesh) struct Config {
 }
 
 impl Config {
+    /// The token rules of the port that a request came in by.
+    pub(in crate::mesh) fn authenticator(&self, exchange: &Exchange) -> &Authenticator {
+        let port = exchange.peer().map_or(0, |peer| peer.local_addr().port());
+        self.authenticators.get(port)
+    }
+
     /// How many policies apply to the workload.
     pub(in crate::mesh) fn applying(&self) -> usize {
         applying(self.engine.program()).len()
@@ -78,7 +85,7 @@ impl Compiler {
         }
         let authenticators = self.authenticators(&program)?;
         let engine = Engine::new(program);
-        Guard::warn_of_unasked_providers(&engine);
+        PolicyCheck::warn_of_unasked_providers(&engine);
         let resources = &configuration.resources;
         Ok(Config {
             engine,

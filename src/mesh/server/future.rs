@@ -1,67 +1,147 @@
+use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::thread;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::request::Parts;
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
+use tower_service::Service;
 
+use super::inbound::Inbound;
 use super::record::Record;
-use crate::message::{End, EosBody, GrpcStatus, GuardBody, LocalReply};
+use super::steps::Waiting;
+use crate::context::Exchange;
+use crate::guard::{ended, panicked};
+use crate::message::{CountingBody, End, EosBody, GuardBody, LocalReply};
 use crate::propagation::TaskBody;
 
-/// The future of [`Server`](super::Server): the application's, or the answer of a layer in its place.
+/// The future of [`Server`](super::Server): the application's, the answer of a layer in its place,
+/// or a request that waits for a guard's question.
+///
+/// # Panics
+///
+/// When it is polled after it has ended.
 #[pin_project(PinnedDrop)]
-#[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<F, B> {
+pub struct ResponseFuture<S, ReqBody, ResBody>
+where
+    S: Service<Request<CountingBody<ReqBody>>>,
+{
     #[pin]
-    state: State<F, B>,
+    state: State<S, ReqBody, ResBody>,
     record: Record,
     /// How the caller must be told of a panic.
     is_grpc: bool,
 }
 
 #[pin_project(project = StateProj, project_replace = StateReplace)]
-#[derive(Debug)]
-enum State<F, B> {
-    Inner(#[pin] F),
-    Local(Response<GuardBody<B>>),
-    Done,
+enum State<S, ReqBody, ResBody>
+where
+    S: Service<Request<CountingBody<ReqBody>>>,
+{
+    Inner(#[pin] S::Future),
+    /// Boxed, so that a request that asks nobody has no larger future.
+    Asking(Box<Asking<S, ReqBody>>),
+    Local(Response<GuardBody<ResBody>>),
+    Ended,
 }
 
-impl<F, B> ResponseFuture<F, B> {
-    pub(super) fn inner(future: F, record: Record, is_grpc: bool) -> Self {
+/// A request that waits, with the ready service that is to get it.
+pub(super) struct Asking<S, ReqBody> {
+    pub(super) waiting: Waiting,
+    pub(super) inbound: Arc<Inbound>,
+    pub(super) exchange: Exchange,
+    pub(super) head: Parts,
+    pub(super) body: CountingBody<ReqBody>,
+    pub(super) service: S,
+}
+
+/// Calls the application, in the request's task: one that panics takes its own request down, and no
+/// other.
+pub(super) fn call<F>(record: &mut Record, call: impl FnOnce() -> F) -> thread::Result<F> {
+    let _entered = record.enter();
+    catch_unwind(AssertUnwindSafe(call))
+}
+
+impl<S, ReqBody, ResBody> ResponseFuture<S, ReqBody, ResBody>
+where
+    S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
+{
+    pub(super) fn called(called: thread::Result<S::Future>, record: Record, is_grpc: bool) -> Self {
+        match called {
+            Ok(future) => Self {
+                state: State::Inner(future),
+                record,
+                is_grpc,
+            },
+            Err(_) => Self::local(panicked(), record, is_grpc),
+        }
+    }
+
+    pub(super) fn asking(asking: Asking<S, ReqBody>, record: Record, is_grpc: bool) -> Self {
         Self {
-            state: State::Inner(future),
+            state: State::Asking(Box::new(asking)),
             record,
             is_grpc,
         }
     }
 
     pub(super) fn local(reply: LocalReply, mut record: Record, is_grpc: bool) -> Self {
-        record.refused(&reply);
-        let response = reply.into_response_as(is_grpc, &record.method());
         Self {
-            state: State::Local(response),
+            state: State::Local(refuse(reply, &mut record, is_grpc)),
             record,
             is_grpc,
         }
     }
 }
 
-impl<F, B, E> Future for ResponseFuture<F, B>
+impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody, ResBody>
 where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body<Data = Bytes>,
+    S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
+    ResBody: Body<Data = Bytes>,
 {
-    type Output = Result<Response<ResponseBody<B>>, E>;
+    type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        if let StateProj::Asking(asking) = this.state.as_mut().project() {
+            let judged = {
+                let Asking {
+                    waiting,
+                    inbound,
+                    exchange,
+                    head,
+                    ..
+                } = &mut **asking;
+                ready!(waiting.poll(cx, inbound, head, exchange, this.record))
+            };
+            let StateReplace::Asking(asking) = this.state.as_mut().project_replace(State::Ended)
+            else {
+                ended("ResponseFuture")
+            };
+            let Asking {
+                head,
+                body,
+                mut service,
+                ..
+            } = *asking;
+            let called = judged.map(|()| {
+                let call_it = move || service.call(Request::from_parts(head, body));
+                call(this.record, call_it)
+            });
+            this.state.set(match called {
+                Ok(Ok(future)) => State::Inner(future),
+                Ok(Err(_)) => State::Local(refuse(panicked(), this.record, *this.is_grpc)),
+                Err(reply) => State::Local(refuse(reply, this.record, *this.is_grpc)),
+            });
+        }
         let response = match this.state.as_mut().project() {
             StateProj::Inner(future) => {
                 let polled = {
@@ -76,59 +156,61 @@ where
                         {
                             let _entered = this.record.enter_drop();
                             // The error is the answer, whatever else its future still does.
-                            let _ = catch_unwind(AssertUnwindSafe(|| this.state.set(State::Done)));
+                            let _ = catch_unwind(AssertUnwindSafe(|| this.state.set(State::Ended)));
                         }
                         this.record.end(End::failed());
                         return Poll::Ready(Err(error));
                     }
-                    Err(_) => panicked(this.record, *this.is_grpc),
+                    Err(_) => refuse(panicked(), this.record, *this.is_grpc),
                 }
             }
-            StateProj::Local(_) => match this.state.as_mut().project_replace(State::Done) {
+            _ => match this.state.as_mut().project_replace(State::Ended) {
                 StateReplace::Local(response) => response,
-                StateReplace::Inner(_) | StateReplace::Done => return Poll::Pending,
+                _ => ended("ResponseFuture"),
             },
-            StateProj::Done => return Poll::Pending,
         };
         let dropped = {
             let _entered = this.record.enter_drop();
-            catch_unwind(AssertUnwindSafe(|| this.state.set(State::Done)))
+            catch_unwind(AssertUnwindSafe(|| this.state.set(State::Ended)))
         };
         let response = match dropped {
             Ok(()) => response,
-            Err(_) => panicked(this.record, *this.is_grpc),
+            Err(_) => refuse(panicked(), this.record, *this.is_grpc),
         };
         Poll::Ready(Ok(ResponseBody::wrap(response, mem::take(this.record))))
     }
 }
 
-/// What the application made for a request that nobody waits for any more is dropped as that request.
+/// What was made for a request that its caller has left is dropped as that request.
 #[pinned_drop]
-impl<F, B> PinnedDrop for ResponseFuture<F, B> {
+impl<S, ReqBody, ResBody> PinnedDrop for ResponseFuture<S, ReqBody, ResBody>
+where
+    S: Service<Request<CountingBody<ReqBody>>>,
+{
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         let _entered = this.record.enter_drop();
-        this.state.set(State::Done);
+        this.state.set(State::Ended);
     }
 }
 
-/// The answer to a handler's panic.
-pub(super) fn panic_reply() -> LocalReply {
-    LocalReply::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "internal error",
-        "handler_panicked",
-    )
-    .grpc_status(GrpcStatus::INTERNAL)
+impl<S, ReqBody, ResBody> fmt::Debug for ResponseFuture<S, ReqBody, ResBody>
+where
+    S: Service<Request<CountingBody<ReqBody>>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
 }
 
-fn panicked<B>(record: &mut Record, is_grpc: bool) -> Response<GuardBody<B>> {
-    let reply = panic_reply();
+/// Answers in the application's place.
+fn refuse<B>(reply: LocalReply, record: &mut Record, is_grpc: bool) -> Response<GuardBody<B>> {
     record.refused(&reply);
     reply.into_response_as(is_grpc, &record.method())
 }
 
-/// The body of [`Server`](super::Server)'s responses: polled as its request, and its end is the end of the request.
+/// The body of [`Server`](super::Server)'s responses: polled as its request, and its end is the end
+/// of the request.
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseBody<B>(#[pin] EosBody<TaskBody<GuardBody<B>>, Record>);

@@ -1,7 +1,11 @@
-//! Inbound, in its one order: gate, propagation, metrics, JWT, RBAC, then the application. One future and one body for all of them.
+//! Inbound: propagation and metrics begin, then the request is judged in the one order of [`steps`], then the
+//! application is called. One future and one body for all of them.
 
+mod app_guards;
 pub(super) mod connection;
 mod future;
+mod guard;
+mod inbound;
 #[cfg(feature = "axum")]
 pub(super) mod make;
 pub(super) mod on_complete;
@@ -9,10 +13,12 @@ mod one_hop;
 mod own_body;
 mod record;
 mod service;
+mod steps;
 
 pub use future::{ResponseBody, ResponseFuture};
 pub use record::Completed;
 pub use service::{ConnectionServer, Server, ServerLayer};
 
+pub(super) use app_guards::AppGuards;
+pub(super) use inbound::Inbound;
 pub(super) use record::Observer;
-pub(super) use service::Inbound;

@@ -301,7 +301,7 @@ async fn every_error_type_is_on_the_list() {
         "Faults",
         "Level",
         "PemError",
-        "Told",
+        "RedactedError",
         // After 30 seconds of a scrape.
         "ScrapeError",
         // An extractor's, outside a mesh.

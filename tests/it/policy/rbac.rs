@@ -16,7 +16,7 @@ use tower_mesh::Workload;
 use tower_mesh::context::{Claims, Exchange, Peer};
 use tower_mesh::live::Live;
 use tower_mesh::policy::Engine;
-use tower_mesh::rbac::{Guard, RbacLayer};
+use tower_mesh::rbac::{PolicyCheck, RbacLayer};
 
 fn engine(rules: &str) -> Engine {
     Engine::builder(&Workload::new("foo", "app"))
@@ -355,7 +355,7 @@ async fn a_request_that_a_provider_should_judge_is_refused() {
         .yaml(custom)
         .build()
         .unwrap();
-    assert!(Guard::unasked_providers(&engine).contains("opa"));
+    assert!(PolicyCheck::unasked_providers(&engine).contains("opa"));
     let layer = layer(engine);
     for layer in [layer.clone(), layer.in_front_of_router()] {
         assert_eq!(send(&layer, request("/free")).await.status, 200);

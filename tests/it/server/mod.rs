@@ -1,5 +1,6 @@
 //! The serving side: connections, limits, shutdown and faults.
 
+mod asking;
 mod faults;
 mod limits;
 mod own_servers;

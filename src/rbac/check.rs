@@ -15,11 +15,11 @@ use crate::policy::{Attributes, Decision, Engine};
 
 /// The guard's steps: normalize the request, then ask the engine. The layer of this room and the composed mesh both run them.
 #[derive(Clone, Debug, Default)]
-pub struct Guard {
+pub struct PolicyCheck {
     records_allows: bool,
 }
 
-impl Guard {
+impl PolicyCheck {
     /// A guard that leaves a record of refusals, audit marks and dry runs.
     #[must_use]
     pub fn new() -> Self {

@@ -1,0 +1,189 @@
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::request::Parts;
+use http::{Request, Response};
+use pin_project::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::verdict::{Guard, Question, Verdict, ended, judge};
+use crate::access;
+use crate::context::Exchange;
+use crate::message::{GuardBody, LocalReply};
+
+/// Applies [`Guarded`]: asks one guard in front of a service.
+#[derive(Clone, Debug)]
+pub struct GuardLayer<G> {
+    guard: G,
+}
+
+impl<G> GuardLayer<G> {
+    /// A layer that asks this guard. One that is dear to clone goes into an `Arc`.
+    #[must_use]
+    pub fn new(guard: G) -> Self {
+        Self { guard }
+    }
+}
+
+impl<S, G: Clone> Layer<S> for GuardLayer<G> {
+    type Service = Guarded<S, G>;
+
+    fn layer(&self, inner: S) -> Guarded<S, G> {
+        Guarded::new(inner, self.guard.clone())
+    }
+}
+
+/// Asks a guard before it calls the inner service, and answers in its place when the guard refuses.
+///
+/// The inner service must be `Clone`, as one whose guard asks moves the ready service into the
+/// future of the request; it is cloned for that alone. A refusal leaves its
+/// [details](Exchange::details) in the exchange and one event in the log, target
+/// `tower_mesh::access`.
+#[derive(Clone, Debug)]
+pub struct Guarded<S, G> {
+    inner: S,
+    guard: G,
+}
+
+impl<S, G> Guarded<S, G> {
+    /// Puts a guard in front of a service.
+    pub fn new(inner: S, guard: G) -> Self {
+        Self { inner, guard }
+    }
+
+    /// The service behind the guard.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service behind the guard, to be changed.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service without its guard.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, G, ReqBody, ResBody> Service<Request<ReqBody>> for Guarded<S, G>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    G: Guard,
+{
+    type Response = Response<GuardBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        let exchange = Exchange::from_request(&mut head);
+        ResponseFuture(match judge(&self.guard, &mut head, &exchange) {
+            Verdict::Pass => State::Inner(self.inner.call(Request::from_parts(head, body))),
+            Verdict::Refuse(reply) => State::Refused(refuse(reply, &head, &exchange)),
+            Verdict::Ask(question) => {
+                let clone = self.inner.clone();
+                State::Asking(Box::new(Asking {
+                    question,
+                    request: Request::from_parts(head, body),
+                    // INVARIANT: this one is ready, its clone may not be.
+                    service: mem::replace(&mut self.inner, clone),
+                    exchange,
+                }))
+            }
+        })
+    }
+}
+
+fn refuse<B>(reply: LocalReply, head: &Parts, exchange: &Exchange) -> Response<GuardBody<B>> {
+    exchange.set_details(reply.details().clone());
+    access::refused(head, exchange, &reply, access::judged_by(head));
+    reply.into_response(&head.method, &head.headers)
+}
+
+/// The future of [`Guarded`]: the inner service's, a refusal that is ready at once, or a request
+/// that waits for either. The inner service is not called when a guard refuses.
+///
+/// # Panics
+///
+/// When it is polled after it has ended.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<S, ReqBody, ResBody>(#[pin] State<S, ReqBody, ResBody>)
+where
+    S: Service<Request<ReqBody>>;
+
+#[pin_project(project = StateProj, project_replace = StateReplace)]
+enum State<S, ReqBody, ResBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    Inner(#[pin] S::Future),
+    /// Boxed, so that a request that asks nobody has no larger future.
+    Asking(Box<Asking<S, ReqBody>>),
+    Refused(Response<GuardBody<ResBody>>),
+    Ended,
+}
+
+/// A request that waits for the answer to a question, with the ready service that is to get it.
+struct Asking<S, ReqBody> {
+    question: Question,
+    request: Request<ReqBody>,
+    service: S,
+    exchange: Exchange,
+}
+
+impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody, ResBody>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+{
+    type Output = Result<Response<GuardBody<ResBody>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().0;
+        if let StateProj::Asking(asking) = state.as_mut().project() {
+            let answer = ready!(Pin::new(&mut asking.question).poll(cx));
+            let StateReplace::Asking(asking) = state.as_mut().project_replace(State::Ended) else {
+                ended("ResponseFuture")
+            };
+            let Asking {
+                request,
+                mut service,
+                exchange,
+                ..
+            } = *asking;
+            let (mut head, body) = request.into_parts();
+            state.set(match answer.apply(&mut head, &exchange) {
+                Ok(()) => State::Inner(service.call(Request::from_parts(head, body))),
+                Err(reply) => State::Refused(refuse(reply, &head, &exchange)),
+            });
+        }
+        if let StateProj::Inner(future) = state.as_mut().project() {
+            let response = ready!(future.poll(cx))?;
+            return Poll::Ready(Ok(response.map(GuardBody::inner)));
+        }
+        match state.project_replace(State::Ended) {
+            StateReplace::Refused(response) => Poll::Ready(Ok(response)),
+            StateReplace::Inner(_) | StateReplace::Asking(_) | StateReplace::Ended => {
+                ended("ResponseFuture")
+            }
+        }
+    }
+}
+
+impl<S, ReqBody, ResBody> fmt::Debug for ResponseFuture<S, ReqBody, ResBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

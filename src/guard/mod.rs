@@ -1,0 +1,73 @@
+//! Guards: what decides, before a service is called, whether a request may reach it.
+//!
+//! A [`Guard`] judges the head of a request and gives a [`Verdict`]: pass, refuse with a
+//! [`LocalReply`](crate::message::LocalReply), or ask. A guard that asks gives a [`Question`], a
+//! future; the request waits until it has an [`Answer`], with its body untouched, and only such a
+//! request pays for the wait.
+//!
+//! [`GuardLayer`] puts one guard in front of a service. The layers of [`rbac`](crate::rbac) and
+//! [`jwt`](crate::jwt) are guards behind it. A whole [`Mesh`](crate::Mesh) runs its guards in one
+//! order, and takes those of an application with [`MeshBuilder::guard`](crate::MeshBuilder::guard).
+//!
+//! # Example
+//!
+//! Tenants are looked up in a service of their own, and the application learns the plan of each:
+//!
+//! ```
+//! use http::request::Parts;
+//! use http::{HeaderValue, Request, Response, StatusCode};
+//! use http_body_util::Empty;
+//! use tower::{Layer, ServiceExt};
+//! use tower_mesh::context::Exchange;
+//! use tower_mesh::guard::{Answer, Guard, GuardLayer, Question, Verdict};
+//! use tower_mesh::message::LocalReply;
+//!
+//! #[derive(Clone)]
+//! struct Tenants;
+//!
+//! /// Stands for a call.
+//! async fn plan_of(tenant: &str) -> Option<&'static str> {
+//!     (tenant == "north").then_some("gold")
+//! }
+//!
+//! impl Guard for Tenants {
+//!     fn judge(&self, head: &mut Parts, _: &Exchange) -> Verdict {
+//!         // What is known at once needs no wait.
+//!         let Some(tenant) = head.headers.get("x-tenant").and_then(|name| name.to_str().ok()) else {
+//!             return Verdict::Refuse(LocalReply::new(StatusCode::BAD_REQUEST, "no tenant", "no_tenant"));
+//!         };
+//!         let tenant = tenant.to_owned();
+//!         Verdict::Ask(Question::new(async move {
+//!             match plan_of(&tenant).await {
+//!                 Some(plan) => Answer::change(move |head, _| {
+//!                     head.headers.insert("x-plan", HeaderValue::from_static(plan));
+//!                     Ok(())
+//!                 }),
+//!                 None => Answer::Refuse(LocalReply::new(StatusCode::FORBIDDEN, "unknown tenant", "unknown_tenant")),
+//!             }
+//!         }))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = tower::service_fn(|request: Request<()>| async move {
+//!     assert_eq!(request.headers()["x-plan"], "gold");
+//!     Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
+//! });
+//! let app = GuardLayer::new(Tenants).layer(app);
+//!
+//! let of = |tenant| Request::get("/").header("x-tenant", tenant).body(());
+//! assert_eq!(app.clone().oneshot(of("north")?).await?.status(), 200);
+//! assert_eq!(app.clone().oneshot(of("south")?).await?.status(), 403);
+//! assert_eq!(app.oneshot(Request::get("/").body(())?).await?.status(), 400);
+//! # Ok(()) }
+//! ```
+
+mod layer;
+mod verdict;
+
+pub use layer::{GuardLayer, Guarded, ResponseFuture};
+pub use verdict::{Answer, Change, Guard, Question, Verdict};
+
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use verdict::{ended, judge, panicked};

@@ -1,0 +1,27 @@
+use std::fmt;
+
+use super::app_guards::AppGuards;
+use super::connection::quiet_streams::QuietStreams;
+use super::record::Observer;
+use crate::live::Live;
+use crate::mesh::config::live::Config;
+use crate::metrics::ServerMetrics;
+use crate::propagation::Propagation;
+use crate::rbac::PolicyCheck;
+
+/// What every inbound request goes through.
+pub(in crate::mesh) struct Inbound {
+    pub(in crate::mesh) config: Live<Config>,
+    pub(in crate::mesh) propagation: Propagation,
+    pub(in crate::mesh) metrics: ServerMetrics,
+    pub(in crate::mesh) rbac: PolicyCheck,
+    pub(in crate::mesh) guards: AppGuards,
+    pub(in crate::mesh) quiet: QuietStreams,
+    pub(in crate::mesh) observer: Option<Observer>,
+}
+
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound").finish_non_exhaustive()
+    }
+}

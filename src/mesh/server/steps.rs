@@ -1,0 +1,265 @@
+//! The order in which inbound requests are judged, written once.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use http::StatusCode;
+use http::header::HOST;
+use http::request::Parts;
+
+use super::inbound::Inbound;
+use super::record::Record;
+use crate::access;
+use crate::context::Exchange;
+use crate::guard::{self, Question, Verdict};
+use crate::live::{Loaded, Snapshot};
+use crate::mesh::config::live::Config;
+use crate::message::LocalReply;
+use crate::rbac::PolicyCheck;
+
+/// The steps of every inbound request, first to last. The first step that refuses answers in the
+/// application's place; one that asks lets the request wait, and the steps behind it run once the
+/// answer is there.
+///
+/// The guards of the application follow ([`MeshBuilder::guard`](crate::MeshBuilder::guard)), in the
+/// order that the builder got them; then the application is called. A new room that judges requests
+/// is one line here, and the function that the line names.
+const STEPS: [Step; 6] = [
+    connection_header,
+    host_is_named,
+    // The gate and limits by address go here: they read no path, and refuse for little.
+    target_and_headers,
+    // A sidecar asks external providers before it looks at tokens.
+    custom_policies,
+    tokens,
+    policies,
+    // Quotas go here: they know the caller and its claims.
+];
+
+type Step = fn(&mut Judged<'_>) -> Result<(), Stop>;
+
+/// Why a request does not go on to the next step.
+enum Stop {
+    Refuse(LocalReply),
+    Ask(Question),
+}
+
+impl From<LocalReply> for Stop {
+    fn from(reply: LocalReply) -> Self {
+        Self::Refuse(reply)
+    }
+}
+
+/// What `connection` names has been taken off before the request's record began, unless it could
+/// not be.
+fn connection_header(judged: &mut Judged<'_>) -> Result<(), Stop> {
+    match judged.way.unfit.take() {
+        None => Ok(()),
+        Some(reply) => Err(reply.into()),
+    }
+}
+
+/// Envoy's 400 to a request that names no host.
+fn host_is_named(judged: &mut Judged<'_>) -> Result<(), Stop> {
+    let head = &judged.head;
+    if !judged.way.arrival.wants_host
+        || head.uri.authority().is_some()
+        || head.headers.contains_key(HOST)
+    {
+        return Ok(());
+    }
+    Err(LocalReply::new(StatusCode::BAD_REQUEST, "", "missing_host_header").into())
+}
+
+fn target_and_headers(judged: &mut Judged<'_>) -> Result<(), Stop> {
+    let (engine, in_front) = (&judged.config.engine, judged.way.arrival.in_front);
+    judged.way.path = PolicyCheck::admit(engine, judged.head, judged.exchange, in_front)?;
+    Ok(())
+}
+
+fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Stop> {
+    let (engine, path) = (&judged.config.engine, judged.way.path.as_deref());
+    PolicyCheck::check_custom_at(engine, judged.head, path, judged.exchange)?;
+    Ok(())
+}
+
+fn tokens(judged: &mut Judged<'_>) -> Result<(), Stop> {
+    let (path, now) = (judged.way.path.as_deref(), judged.way.now);
+    let authenticator = judged.config.authenticator(judged.exchange);
+    authenticator.authenticate_normalized(path, judged.head, judged.exchange, now)?;
+    Ok(())
+}
+
+fn policies(judged: &mut Judged<'_>) -> Result<(), Stop> {
+    let (engine, path) = (&judged.config.engine, judged.way.path.as_deref());
+    let rbac = &judged.inbound.rbac;
+    rbac.finish(engine, judged.head, path, judged.exchange)?;
+    Ok(())
+}
+
+/// Where a request is met.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    /// No router has chosen yet, so that requests may be rewritten.
+    pub(super) in_front: bool,
+    pub(super) wants_host: bool,
+}
+
+/// How far a request has come, and what steps have left for those behind them.
+#[derive(Debug)]
+pub(super) struct Way {
+    /// The first step that has not run, counted through [`STEPS`] and the guards of the
+    /// application.
+    next: usize,
+    arrival: Arrival,
+    /// The refusal that is known before the first step.
+    unfit: Option<LocalReply>,
+    now: SystemTime,
+    /// The path that is judged, where it is not that of the request.
+    path: Option<String>,
+}
+
+impl Way {
+    pub(super) fn new(arrival: Arrival, unfit: Option<LocalReply>, now: SystemTime) -> Self {
+        Self {
+            next: 0,
+            arrival,
+            unfit,
+            now,
+            path: None,
+        }
+    }
+}
+
+/// A request that is being judged by one generation of configuration.
+struct Judged<'a> {
+    inbound: &'a Inbound,
+    config: &'a Config,
+    head: &'a mut Parts,
+    exchange: &'a Exchange,
+    way: &'a mut Way,
+}
+
+impl Judged<'_> {
+    /// Runs the steps that have not run. A refusal leaves its event in the log.
+    fn run(mut self, record: &mut Record) -> Result<(), Stop> {
+        let mut run = self.crate_steps();
+        if run.is_ok() && !self.inbound.guards.is_empty() {
+            run = self.application_guards(record);
+        }
+        if let Err(Stop::Refuse(reply)) = &run {
+            self.refused(reply);
+        }
+        run
+    }
+
+    fn crate_steps(&mut self) -> Result<(), Stop> {
+        while let Some(step) = STEPS.get(self.way.next) {
+            self.way.next += 1;
+            step(self)?;
+        }
+        Ok(())
+    }
+
+    /// Asks the guards of the application, in the request's task: what they call belongs to its
+    /// trace.
+    fn application_guards(&mut self, record: &mut Record) -> Result<(), Stop> {
+        let _entered = record.enter();
+        while let Some(guard) = self.inbound.guards.get(self.way.next - STEPS.len()) {
+            self.way.next += 1;
+            match guard::judge(guard, self.head, self.exchange) {
+                Verdict::Pass => {}
+                Verdict::Refuse(reply) => return Err(Stop::Refuse(reply)),
+                Verdict::Ask(question) => return Err(Stop::Ask(question)),
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(&self, reply: &LocalReply) {
+        access::refused(self.head, self.exchange, reply, Some(&self.config.engine));
+    }
+}
+
+/// What has become of a request that was judged.
+pub(super) enum Outcome {
+    Pass,
+    Refuse(LocalReply),
+    Wait(Waiting),
+}
+
+/// Judges a request that has just come in by this generation of configuration.
+pub(super) fn judge(
+    inbound: &Inbound,
+    config: Loaded<Config>,
+    mut way: Way,
+    head: &mut Parts,
+    exchange: &Exchange,
+    record: &mut Record,
+) -> Outcome {
+    let judged = Judged {
+        inbound,
+        config: &config,
+        head,
+        exchange,
+        way: &mut way,
+    };
+    match judged.run(record) {
+        Ok(()) => Outcome::Pass,
+        Err(Stop::Refuse(reply)) => Outcome::Refuse(reply),
+        Err(Stop::Ask(question)) => Outcome::Wait(Waiting {
+            question,
+            way,
+            config: config.into_snapshot(),
+        }),
+    }
+}
+
+/// A request that waits for an answer: it keeps the generation of configuration that it is judged
+/// by.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    question: Question,
+    way: Way,
+    config: Snapshot<Config>,
+}
+
+impl Waiting {
+    /// Waits for the answer, and for those to the questions that the guards behind ask; the error
+    /// is the refusal.
+    ///
+    /// The question is polled in the request's task.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        inbound: &Inbound,
+        head: &mut Parts,
+        exchange: &Exchange,
+        record: &mut Record,
+    ) -> Poll<Result<(), LocalReply>> {
+        loop {
+            let changed = {
+                let _entered = record.enter();
+                let answer = ready!(Pin::new(&mut self.question).poll(cx));
+                answer.apply(head, exchange)
+            };
+            let judged = Judged {
+                inbound,
+                config: &self.config,
+                head,
+                exchange,
+                way: &mut self.way,
+            };
+            if let Err(reply) = changed {
+                judged.refused(&reply);
+                return Poll::Ready(Err(reply));
+            }
+            match judged.run(record) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(Stop::Refuse(reply)) => return Poll::Ready(Err(reply)),
+                Err(Stop::Ask(question)) => self.question = question,
+            }
+        }
+    }
+}
