@@ -60,6 +60,17 @@ impl Accepted {
         }
     }
 
+    /// Whether it is the same list; two functions that list are not compared by what they say.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::These(these), Kind::These(others)) => these == others,
+            (Kind::Listed(this), Kind::Listed(other)) => Arc::ptr_eq(this, other),
+            (Kind::AnyoneOf(this), Kind::AnyoneOf(other)) => this == other,
+            _ => false,
+        }
+    }
+
     /// Who may answer, in words: a few names at most.
     pub(super) fn in_words(&self) -> String {
         let listed;
