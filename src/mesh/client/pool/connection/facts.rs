@@ -123,7 +123,7 @@ mod tests {
         };
         assert_eq!(pass(600).await, 0, "while a call is under way");
         busy.set(false);
-        assert_eq!(pass(35).await, 0);
+        assert_eq!(pass(25).await, 0);
         facts.touch();
         assert_eq!(pass(41).await, 0);
         assert_eq!(pass(8).await, 1);

@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::super::connect_error::NoConnection;
 use super::facts::ConnectionFacts;
@@ -48,6 +48,9 @@ pub(in crate::mesh) struct Http2 {
 struct Streams {
     active: AtomicUsize,
     limit: AtomicUsize,
+    /// A first response has come, and before it the server's limit.
+    is_answered: AtomicBool,
+    answered: Notify,
 }
 
 /// A call's place on a connection, until its response has been read or dropped.
@@ -201,14 +204,19 @@ impl SharedConnections {
         let streams = Arc::new(Streams {
             active: AtomicUsize::new(0),
             limit: AtomicUsize::new(connection.current_max_send_streams()),
+            is_answered: AtomicBool::new(false),
+            answered: Notify::new(),
         });
         let (pool, own) = (Arc::downgrade(self), Arc::clone(&facts));
         let counted = Arc::clone(&streams);
         TokioExecutor::new().execute(async move {
             let connection = async {
                 let mut connection = pin!(connection);
+                let mut answered = Some(Box::pin(counted.answered.notified()));
                 // The calls that are under way hear of an error.
                 let _ = poll_fn(|cx| {
+                    // Else this is polled for requests alone: hyper reads in a task of its own.
+                    answered.take_if(|answered| answered.as_mut().poll(cx).is_ready());
                     let polled = connection.as_mut().poll(cx);
                     let limit = connection.current_max_send_streams();
                     counted.limit.store(limit, Ordering::Relaxed);
@@ -263,7 +271,12 @@ impl Http2 {
     ) -> Result<Response<Incoming>, TrySendError<Request<ClientBody>>> {
         self.facts.touch();
         let mut sender = self.sender.clone();
-        sender.try_send_request(request).await
+        let sent = sender.try_send_request(request).await;
+        let is_answered = &self.streams.is_answered;
+        if !is_answered.load(Ordering::Relaxed) && !is_answered.swap(true, Ordering::Relaxed) {
+            self.streams.answered.notify_one();
+        }
+        sent
     }
 }
 
