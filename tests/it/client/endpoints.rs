@@ -102,6 +102,8 @@ async fn a_connection_that_ages_retires_itself_alone() {
             assert_eq!(ask(&desk, "app.default", version).await, young);
             seconds(20).await;
         }
+        assert_eq!(ask(&desk, "app.default", version).await, old);
+        assert_eq!(ask(&desk, "app.default", version).await, young);
         assert_eq!(ask(&desk, "other.default", version).await, others);
         seconds(35).await;
         let renewed = ask(&desk, "app.default", version).await;
