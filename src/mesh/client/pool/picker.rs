@@ -71,9 +71,17 @@ mod tests {
     use super::Health::{Down, Due, Up};
     use super::*;
 
+    /// Health, turn, what was tried; and the endpoint with the one to probe.
+    type Row = (
+        &'static [Health],
+        usize,
+        &'static [usize],
+        Option<(usize, Option<usize>)>,
+    );
+
     #[test]
     fn picks_in_turn_and_what_is_down_last() {
-        let rows: [(&[Health], usize, &[usize], Option<(usize, Option<usize>)>); 14] = [
+        let rows: [Row; 14] = [
             (&[], 0, &[], None),
             (&[Up], 7, &[], Some((0, None))),
             (&[Up, Up, Up], 0, &[], Some((0, None))),
