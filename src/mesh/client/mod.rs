@@ -1,4 +1,5 @@
-//! Outbound, in its one order: propagation, metrics, then a connection to the destination's identity.
+//! Outbound: a call (`call`: span, metrics, upstream) is one or more attempts (`attempts`: time,
+//! retry, replay), and each attempt picks an endpoint and sends (`attempt`, over `pool`).
 
 mod attempt;
 mod attempts;
