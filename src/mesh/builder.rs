@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::pool::address::{UpstreamAddress, UpstreamId};
-use super::client::pool::external_host::Outside;
+use super::client::pool::connection::dial::Dialer;
+use super::client::pool::external_host::ExternalHost;
 use super::client::pool::names::{Names, Resolver};
-use super::client::pool::pools::Pools;
 use super::client::pool::upstreams::{Upstreams, shown};
 use super::client::{Client, Outbound};
 use super::config::driver::Driver;
@@ -25,6 +25,7 @@ use super::tls_metrics;
 use super::trust_domain;
 use crate::error_chain::ErrorChain;
 use crate::identity::{SpiffeId, Workload};
+use crate::live::Live;
 use crate::matcher::Cidr;
 use crate::metrics::Registry;
 use crate::propagation::Propagation;
@@ -56,7 +57,7 @@ pub struct MeshBuilder {
     connect_timeout: Duration,
     response_timeout: Option<Duration>,
     resolver: Resolver,
-    outside: Vec<(String, Outside)>,
+    outside: Vec<(String, ExternalHost)>,
     requires_policy: bool,
     /// Ids of our own certificate that need not be those of the workload.
     pub(super) allowed: Vec<SpiffeId>,
@@ -184,7 +185,7 @@ impl MeshBuilder {
     }
 
     /// A host outside the mesh that the client may call, `host[:port]`, and how.
-    pub fn outside(mut self, host: &str, outside: Outside) -> Self {
+    pub fn outside(mut self, host: &str, outside: ExternalHost) -> Self {
         self.outside.push((host.to_owned(), outside));
         self
     }
@@ -343,7 +344,7 @@ impl MeshBuilder {
             let ready = outside.ready(&self.tls);
             let added = ready
                 .map_err(|error| ErrorChain(&error).to_string())
-                .and_then(|ready| self.upstreams.add_outside(&host, ready));
+                .and_then(|ready| self.upstreams.add_external(&host, ready));
             let host = shown(&host);
             faults.option(added.map_err(|mistake| format!("outside {host:?}: {mistake}")));
         }
@@ -394,7 +395,6 @@ impl MeshBuilder {
             upstreams: self.upstreams.inside(),
         });
         let mut names = Names::new(self.upstreams.names(), &self.resolver, &self.registry);
-        let upstreams = Arc::new(self.upstreams);
         let connector = match &credentials {
             Some(credentials) => Connector::new(credentials.clone()),
             None => Connector::plaintext(),
@@ -406,13 +406,12 @@ impl MeshBuilder {
         let client = Client::new(Outbound {
             propagation: self.propagation,
             metrics: self.registry.client_as(&self.workload, &identity),
-            pools: Pools::new(
+            upstreams: Live::new(self.upstreams),
+            dialer: Arc::new(Dialer::new(
                 connector,
                 credentials.clone(),
-                Arc::clone(&upstreams),
                 self.connect_timeout,
-            ),
-            upstreams,
+            )),
             response_timeout: self.response_timeout,
         });
         let renewal = rotation.as_ref().map(Rotation::stats);

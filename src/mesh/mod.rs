@@ -6,7 +6,7 @@
 //! - Inbound: [`Mesh::serve`], or [`Mesh::protect`] and [`Mesh::listen`] under your own server. TLS leaves a
 //!   [`Peer`](crate::context::Peer); propagation and metrics begin; tokens are verified; policy decides; then the application runs.
 //!   Whatever refuses, the layers outside it still count and trace the refusal.
-//! - Outbound: [`Mesh::client`]; [`Mesh::connector`] under a client of your own. [`Outside`] is how hosts without the mesh are reached.
+//! - Outbound: [`Mesh::client`]; [`Mesh::connector`] under a client of your own. [`ExternalHost`] is how hosts without the mesh are reached.
 //! - Configuration that is watched: a change takes the place of what serves when it is good and opens nothing by accident; see
 //!   [`OnOpening`](crate::source::OnOpening), [`RefusedReload`] and [`MeshBuilder::require_policy`].
 //! - Without it: [`Guards`] keep token rules and policies fresh for layers that you compose yourself.
@@ -83,8 +83,9 @@ pub use builder::MeshBuilder;
 pub use client::body::outgoing::ClientBody;
 pub use client::pool::address::{UpstreamAddress, UpstreamId};
 pub use client::pool::connect_error::ConnectError;
-pub use client::pool::connector::{MeshConnector, MeshStream};
-pub use client::pool::external_host::Outside;
+pub use client::pool::connection::stream::MeshStream;
+pub use client::pool::connector::MeshConnector;
+pub use client::pool::external_host::ExternalHost;
 pub use client::{
     BodyError as ClientBodyError, Client, ClientError, IntoUri, RequestBuilder,
     ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture,

@@ -1,10 +1,10 @@
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::{Authority, InvalidUri};
 use http::{StatusCode, Uri};
-use hyper_util::client::legacy;
 
 use super::head_timeout::Over;
 use super::pool::connect_error::ConnectError;
@@ -32,10 +32,13 @@ enum Kind {
         #[cfg(feature = "tonic")]
         status: Option<tonic::Status>,
     },
-    Hyper {
+    /// There was a connection, and it ended or broke HTTP.
+    Broken {
         authority: Box<str>,
-        error: legacy::Error,
+        error: Arc<hyper::Error>,
     },
+    /// The runtime that made the connection has ended.
+    Abandoned(Box<str>),
 }
 
 impl ClientError {
@@ -82,9 +85,18 @@ impl ClientError {
         })
     }
 
-    pub(super) fn hyper(authority: Option<&Authority>, error: legacy::Error) -> Self {
+    pub(super) fn broken(authority: Option<&Authority>, error: Arc<hyper::Error>) -> Self {
         let authority = named(authority);
-        Self(Kind::Hyper { authority, error })
+        Self(Kind::Broken { authority, error })
+    }
+
+    pub(super) fn abandoned(authority: Option<&Authority>) -> Self {
+        Self(Kind::Abandoned(named(authority)))
+    }
+
+    /// A future that had its end.
+    pub(super) fn ended() -> Self {
+        Self::malformed("the future of a call is polled after its end")
     }
 
     /// Whether no upstream is configured for the host of the call.
@@ -96,13 +108,7 @@ impl ClientError {
     /// Whether no connection could be made, so that nothing of the call was sent.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        match &self.0 {
-            Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) | Kind::Timeout { .. } => {
-                false
-            }
-            Kind::Connect(_) => true,
-            Kind::Hyper { error, .. } => error.is_connect(),
-        }
+        matches!(self.0, Kind::Connect(_) | Kind::Abandoned(_))
     }
 
     /// Whether the head of the response did not come in time: see
@@ -116,51 +122,16 @@ impl ClientError {
     /// Why there is no connection, when that is why the call failed.
     #[must_use]
     pub fn connect_error(&self) -> Option<&ConnectError> {
-        let error = match &self.0 {
-            Kind::Connect(error) => return Some(error),
-            Kind::Hyper { error, .. } => error,
-            Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) | Kind::Timeout { .. } => {
-                return None;
-            }
-        };
-        let mut source = error.source();
-        while let Some(error) = source {
-            if let Some(error) = error.downcast_ref() {
-                return Some(error);
-            }
-            source = error.source();
+        match &self.0 {
+            Kind::Connect(error) => Some(error),
+            _ => None,
         }
-        None
     }
 
     /// Why the TLS handshake failed, when it did.
     #[must_use]
     pub fn handshake(&self) -> Option<&HandshakeError> {
         self.connect_error().and_then(ConnectError::handshake)
-    }
-
-    /// Whether the server says that it has not touched the call (RFC 9113 §6.8 and §8.7), so that it may be sent again whatever it is.
-    pub(super) fn is_untouched(&self) -> bool {
-        let mut source = self.source();
-        while let Some(error) = source {
-            if let Some(error) = error.downcast_ref::<h2::Error>() {
-                let goes_away = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-                let refused =
-                    error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-                return error.is_remote() && (goes_away || refused);
-            }
-            source = error.source();
-        }
-        false
-    }
-
-    /// Whether it waited for a connection that another call was making, which failed or gave up. hyper's pool says so in words alone.
-    pub(super) fn is_abandoned(&self) -> bool {
-        let Kind::Hyper { error, .. } = &self.0 else {
-            return false;
-        };
-        let source = error.source();
-        error.is_connect() && source.is_some_and(|source| source.to_string() == ABANDONED)
     }
 
     /// Envoy's response flags for it: `NR`, `UF`, `UH` (DNS knows no address of the upstream), `UT` or `UC`.
@@ -176,11 +147,8 @@ impl ClientError {
         match &self.0 {
             Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => ResponseFlags::NO_ROUTE,
             Kind::Timeout { .. } => ResponseFlags::UPSTREAM_TIMEOUT,
-            Kind::Connect(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
-            Kind::Hyper { error, .. } if error.is_connect() => {
-                ResponseFlags::UPSTREAM_CONNECTION_FAILURE
-            }
-            Kind::Hyper { .. } => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+            Kind::Connect(_) | Kind::Abandoned(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+            Kind::Broken { .. } => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
         }
     }
 
@@ -190,16 +158,15 @@ impl ClientError {
         match &self.0 {
             Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => StatusCode::NOT_FOUND,
             Kind::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Connect(_) | Kind::Hyper { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Connect(_) | Kind::Broken { .. } | Kind::Abandoned(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(error) = self.connect_error() {
-            return error.fmt(f);
-        }
         match &self.0 {
             Kind::Malformed(mistake) => f.write_str(mistake),
             Kind::Uri(_) => f.write_str("the URI of the call cannot be read"),
@@ -210,10 +177,11 @@ impl fmt::Display for ClientError {
             } => {
                 write!(f, "no response from {authority} within {after:?}")
             }
-            Kind::Hyper { authority, error } if error.is_connect() => {
-                write!(f, "no connection to {authority}")
-            }
-            Kind::Hyper { authority, .. } => {
+            Kind::Abandoned(authority) => write!(
+                f,
+                "no connection to {authority}: the runtime that made it has ended"
+            ),
+            Kind::Broken { authority, .. } => {
                 write!(
                     f,
                     "the connection to {authority} ended before a response came"
@@ -225,21 +193,20 @@ impl fmt::Display for ClientError {
 
 impl Error for ClientError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // `Display` has written its own words already.
-        if let Some(error) = self.connect_error() {
-            return error.source();
-        }
         match &self.0 {
             #[cfg(feature = "tonic")]
             Kind::Timeout {
                 status: Some(status),
                 ..
             } => Some(status),
-            Kind::Malformed(_) | Kind::UnknownHost(_) | Kind::Timeout { .. } => None,
+            Kind::Malformed(_)
+            | Kind::UnknownHost(_)
+            | Kind::Timeout { .. }
+            | Kind::Abandoned(_) => None,
             Kind::Uri(error) => Some(error),
+            // `Display` has written its own words already.
             Kind::Connect(error) => error.source(),
-            // hyper's own first level says nothing more.
-            Kind::Hyper { error, .. } => error.source(),
+            Kind::Broken { error, .. } => Some(&**error),
         }
     }
 }
@@ -250,5 +217,4 @@ fn named(authority: Option<&Authority>) -> Box<str> {
     authority.rsplit('@').next().unwrap_or_default().into()
 }
 
-const ABANDONED: &str = "request was canceled";
 const LONGEST_SHOWN: usize = 120;

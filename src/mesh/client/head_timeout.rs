@@ -4,10 +4,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::HeaderMap;
+use http_body::Body;
 use pin_project::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use crate::message::ByteCount;
+use crate::message::{ByteCount, CountingBody};
 
 /// How long a call may wait for the head of its response.
 #[derive(Clone, Copy, Debug)]
@@ -48,23 +49,51 @@ pub(super) struct HeadTimeout {
 }
 
 impl HeadTimeout {
-    pub(super) fn never() -> Self {
+    /// What bounds a call with this body; `usual` is the mesh's own bound.
+    pub(super) fn of_call<B: Body>(
+        bound: Bound,
+        usual: Option<Duration>,
+        headers: &HeaderMap,
+        body: &CountingBody<B>,
+        sent: &ByteCount,
+    ) -> Self {
+        let usual = match bound {
+            Bound::Exactly(time) => return Self::after(time),
+            Bound::Unbounded => None,
+            // A stream of gRPC may send its head with a first message that takes long.
+            Bound::Usual if body.is_grpc() => {
+                return Self::deadline(headers);
+            }
+            Bound::Usual => usual,
+        };
+        let Some(time) = usual else {
+            return Self::never();
+        };
+        let size = body.size_hint().exact();
+        if size.is_some_and(|size| size <= AT_ONCE) {
+            Self::after(time)
+        } else {
+            Self::after_upload(time, sent.clone())
+        }
+    }
+
+    fn never() -> Self {
         Self::new(None, None)
     }
 
-    pub(super) fn after(time: Duration) -> Self {
+    fn after(time: Duration) -> Self {
         Self::new(Some(time), None)
     }
 
     /// For as long as the call of gRPC says itself, if it does.
-    pub(super) fn deadline(headers: &HeaderMap) -> Self {
+    fn deadline(headers: &HeaderMap) -> Self {
         let mut timeout = Self::new(grpc_deadline(headers), None);
         timeout.is_deadline = true;
         timeout
     }
 
     /// For as long as nothing of this body has moved.
-    pub(super) fn after_upload(time: Duration, sent: ByteCount) -> Self {
+    fn after_upload(time: Duration, sent: ByteCount) -> Self {
         Self::new(Some(time), Some((sent, 0)))
     }
 
@@ -124,6 +153,9 @@ fn grpc_deadline(headers: &HeaderMap) -> Option<Duration> {
         _ => None,
     }
 }
+
+/// A body of so many bytes is sent at once; of a larger one the progress counts.
+const AT_ONCE: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,11 @@
-//! Outbound, in its one order: propagation, metrics, then a connection to the destination's identity.
+//! Outbound: a call (`call`: span, metrics, upstream) is one or more attempts (`attempts`: time,
+//! retry, replay), and each attempt picks an endpoint and sends (`attempt`, over `pool`).
 
+mod attempt;
+mod attempts;
 pub(super) mod body;
+mod call;
 mod error;
-mod future;
 mod head_timeout;
 mod into_uri;
 pub(super) mod pool;
@@ -10,12 +13,14 @@ mod read;
 mod record;
 mod request;
 mod resend;
+mod response_body;
 mod service;
 
+pub(super) use call::Outbound;
+pub use call::ResponseFuture;
 pub use error::ClientError;
-pub use future::{ResponseBody, ResponseFuture};
 pub use into_uri::IntoUri;
 pub use read::BodyError;
 pub use request::RequestBuilder;
+pub use response_body::ResponseBody;
 pub use service::Client;
-pub(super) use service::Outbound;

@@ -8,7 +8,7 @@ use http_body::Body;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::future::{LIMIT, ResponseBody};
+use super::response_body::{LIMIT, ResponseBody};
 
 impl ResponseBody {
     /// How many bytes [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json) read at

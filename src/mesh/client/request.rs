@@ -6,10 +6,11 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use serde::Serialize;
 
+use super::call::ResponseFuture;
 use super::error::ClientError;
-use super::future::{ResponseBody, ResponseFuture};
 use super::head_timeout::Bound;
 use super::into_uri::IntoUri;
+use super::response_body::ResponseBody;
 use super::service::Client;
 use crate::mesh::ClientBody;
 

@@ -1,29 +1,17 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::body::outgoing::streamed;
-use super::body::replay::Left;
+use super::call::{Outbound, ResponseFuture};
 use super::error::ClientError;
-use super::future::{ResponseBody, ResponseFuture};
-use super::head_timeout::{Bound, HeadTimeout};
+use super::head_timeout::Bound;
 use super::pool::connector::MeshConnector;
-use super::pool::pools::Pools;
-use super::pool::upstreams::{Reach, Upstreams};
-use super::record::Record;
-use super::resend::{Again, Chances};
-use crate::context;
-use crate::mesh::ClientBody;
-use crate::message::{ByteCount, CountingBody};
-use crate::metrics::ClientMetrics;
-use crate::propagation::Propagation;
+use super::response_body::ResponseBody;
 use crate::tls::Protocol;
 
 /// Calls other workloads of the mesh: mutual TLS to an expected identity, and the trace, request id and metrics of the call.
@@ -40,15 +28,6 @@ use crate::tls::Protocol;
 #[derive(Clone)]
 pub struct Client(Arc<Outbound>);
 
-pub(in crate::mesh) struct Outbound {
-    pub(in crate::mesh) propagation: Propagation,
-    pub(in crate::mesh) metrics: ClientMetrics,
-    pub(in crate::mesh) upstreams: Arc<Upstreams>,
-    pub(in crate::mesh) pools: Pools,
-    /// To the head of a response.
-    pub(in crate::mesh) response_timeout: Option<Duration>,
-}
-
 impl Client {
     pub(in crate::mesh) fn new(outbound: Outbound) -> Self {
         Self(Arc::new(outbound))
@@ -56,7 +35,11 @@ impl Client {
 
     /// A connector to the same hosts, for a client of one's own.
     pub(in crate::mesh) fn connector(&self, protocol: Protocol) -> MeshConnector {
-        self.0.pools.connector(protocol, &Arc::default())
+        MeshConnector {
+            dialer: Arc::clone(&self.0.dialer),
+            upstreams: self.0.upstreams.clone(),
+            protocol,
+        }
     }
 
     /// Makes a call that is described as an [`http::Request`].
@@ -79,74 +62,7 @@ impl Client {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let now = Instant::now();
-        let outbound = &self.0;
-        let (mut head, body) = request.into_parts();
-        let (body, sent) = CountingBody::under(&head.headers, body);
-        let timeout = outbound.head_timeout(bound, &head.headers, &body, &sent);
-        let exchange = context::current();
-        let span = outbound
-            .propagation
-            .begin_call(&mut head, exchange.as_ref(), SystemTime::now);
-        let reach = outbound.upstreams.find(&head.uri);
-        let measured = match reach {
-            Some(Reach::Outside(_)) => outbound.metrics.begin_outside(&mut head, sent, now),
-            Some(Reach::Mesh(_)) | None => outbound.metrics.begin(&mut head, sent, now),
-        };
-        let record = Record::new(span, outbound.metrics.clone(), measured);
-        if let Some(mistake) = mistake(&head) {
-            return ResponseFuture::refused(mistake, record);
-        }
-        if reach.is_none() {
-            let unknown = outbound.upstreams.unknown(&head.uri);
-            return ResponseFuture::refused(ClientError::unknown_host(unknown), record);
-        }
-        let method = head.method.clone();
-        let authority = head.uri.authority().cloned();
-        let is_http2 = head.version == Version::HTTP_2 || body.is_grpc();
-        // What it costs to be able to send a call once more is paid where HTTP/2 may ask for it.
-        let (request, again) = if is_http2 {
-            let head = Request::from_parts(head, ());
-            let left = streamed(body).map(Left::whole);
-            let (request, again) = Again::keep(outbound, head, left, Chances::USUAL);
-            (request, Some(again))
-        } else {
-            (Request::from_parts(head, ClientBody::stream(body)), None)
-        };
-        let sending = outbound.pools.send(request, is_http2);
-        ResponseFuture::sending(sending, again, record, method)
-            .to(authority)
-            .within(timeout)
-    }
-}
-
-impl Outbound {
-    /// What bounds a call with this body.
-    fn head_timeout<B: Body>(
-        &self,
-        bound: Bound,
-        headers: &HeaderMap,
-        body: &CountingBody<B>,
-        sent: &ByteCount,
-    ) -> HeadTimeout {
-        let usual = match bound {
-            Bound::Exactly(time) => return HeadTimeout::after(time),
-            Bound::Unbounded => None,
-            // A stream of gRPC may send its head with a first message that takes long.
-            Bound::Usual if body.is_grpc() => {
-                return HeadTimeout::deadline(headers);
-            }
-            Bound::Usual => self.response_timeout,
-        };
-        let Some(time) = usual else {
-            return HeadTimeout::never();
-        };
-        let size = body.size_hint().exact();
-        if size.is_some_and(|size| size <= AT_ONCE) {
-            HeadTimeout::after(time)
-        } else {
-            HeadTimeout::after_upload(time, sent.clone())
-        }
+        self.0.call(request, bound)
     }
 }
 
@@ -174,15 +90,115 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Why such a request can be sent nowhere.
-fn mistake(head: &Parts) -> Option<ClientError> {
-    if head.uri.scheme().is_none() && head.method != Method::CONNECT {
-        return Some(ClientError::no_scheme(Some(&head.uri)));
-    }
-    let spoken = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2];
-    let is_spoken = spoken.contains(&head.version);
-    (!is_spoken).then(|| ClientError::malformed("a call is made over HTTP/1 or HTTP/2"))
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::SocketAddr;
 
-/// A body of so many bytes is sent at once; of a larger one the progress counts.
-const AT_ONCE: u64 = 64 * 1024;
+    use axum::Router;
+    use axum::routing::any;
+    use http::Version;
+    use tokio::net::TcpListener;
+
+    use super::super::pool::upstreams::Upstreams;
+    use super::*;
+    use crate::testing::Pki;
+    use crate::{Mesh, Peer, Workload};
+
+    async fn mesh(builder: crate::MeshBuilder) -> Mesh {
+        let (mesh, driver) = builder.build().await.unwrap();
+        tokio::spawn(driver.run());
+        mesh
+    }
+
+    /// A server that says which connection a request came on.
+    async fn served(pki: &Pki) -> SocketAddr {
+        let app = Mesh::builder(Workload::new("default", "app"));
+        let mesh = mesh(app.identity(pki.identity("default", "app").unwrap())).await;
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let whence = any(|peer: Peer| async move { peer.remote_addr().to_string() });
+        let app = Router::new().fallback(whence);
+        tokio::spawn(async move { mesh.serve_on(socket, app).await });
+        address
+    }
+
+    fn upstreams(hosts: &[(&str, &[SocketAddr], &str)]) -> Upstreams {
+        let mut upstreams = Upstreams::default();
+        for (host, addresses, account) in hosts {
+            let id = format!("spiffe://cluster.local/ns/default/sa/{account}");
+            let id = crate::identity::SpiffeId::new(&id).unwrap();
+            let addresses: Vec<crate::mesh::UpstreamAddress> =
+                addresses.iter().map(|address| (*address).into()).collect();
+            let accepted = Ok([id].into_iter().collect());
+            upstreams
+                .add(host, "default", &addresses, accepted)
+                .unwrap();
+        }
+        upstreams
+    }
+
+    async fn ask(client: &Client, host: &str, version: Version) -> Result<String, ClientError> {
+        let call = client.get(format!("http://{host}/")).version(version);
+        let text = call.await?.into_body().text().await.unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        Ok(text)
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_stays_keeps_its_connections_when_upstreams_are_replaced() {
+        let pki = Pki::new("cluster.local").unwrap();
+        let (one, two) = (served(&pki).await, served(&pki).await);
+        let desk = Mesh::builder(Workload::new("default", "desk"));
+        let desk = mesh(desk.identity(pki.identity("default", "desk").unwrap())).await;
+        let client = desk.client();
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            client.0.replace(upstreams(&[("a", &[one], "app")]));
+            let first = ask(client, "a", version).await.unwrap();
+            assert!(
+                ask(client, "b", version)
+                    .await
+                    .unwrap_err()
+                    .is_unknown_host()
+            );
+            let both: &[_] = &[two, one];
+            client
+                .0
+                .replace(upstreams(&[("a", both, "app"), ("b", &[one], "app")]));
+            let mut seen = BTreeSet::new();
+            for _ in 0..4 {
+                seen.insert(ask(client, "a", version).await.unwrap());
+            }
+            assert!(
+                seen.len() == 2 && seen.contains(&first),
+                "{version:?}: {seen:?}"
+            );
+            assert!(ask(client, "b", version).await.is_ok());
+            // An endpoint that is gone is called no more, and who must answer is never mixed up.
+            client
+                .0
+                .replace(upstreams(&[("a", &[two], "app"), ("b", &[one], "other")]));
+            let last = ask(client, "a", version).await.unwrap();
+            assert!(
+                last != first && seen.contains(&last),
+                "{version:?}: {last}, {seen:?}"
+            );
+            assert!(
+                ask(client, "b", version)
+                    .await
+                    .unwrap_err()
+                    .handshake()
+                    .is_some()
+            );
+            client.0.replace(upstreams(&[]));
+            assert!(
+                ask(client, "a", version)
+                    .await
+                    .unwrap_err()
+                    .is_unknown_host()
+            );
+        }
+    }
+}

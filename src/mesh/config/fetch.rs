@@ -8,20 +8,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pin_project::pin_project;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
 use crate::error_chain::ErrorChain;
 use crate::mesh::ClientBody;
-use crate::mesh::client::pool::upstreams::bare;
+use crate::mesh::client::pool::connection::dial::in_plaintext;
+use crate::mesh::client::pool::connection::stream::MeshStream;
+use crate::mesh::client::pool::ports::bare;
 use crate::policy::is_loopback;
-use crate::tls::{OneWayConnector, Reason, Settings, Stream};
+use crate::tls::{OneWayConnector, Reason, Settings};
 
 /// Where and how keys are fetched.
 #[derive(Clone, Debug, Default)]
@@ -76,7 +73,7 @@ pub(in crate::mesh) struct KeyConnector {
 }
 
 impl KeyConnector {
-    async fn connect(self, uri: Uri) -> io::Result<KeyStream> {
+    async fn connect(self, uri: Uri) -> io::Result<MeshStream> {
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
         let mut addresses = match uri.scheme_str() {
             Some("https") => self.addresses(&host, uri.port_u16().unwrap_or(443)).await?,
@@ -97,21 +94,18 @@ impl KeyConnector {
         let mut failure = io::Error::new(io::ErrorKind::NotFound, none);
         for address in addresses {
             let connected = match is_plain {
-                true => plain(address).await,
-                false => self.tls(address, bare(&host)).await,
+                true => in_plaintext(address, CONNECT_TIMEOUT).await,
+                false => {
+                    let connected = self.tls.connect(address, bare(&host)).await;
+                    connected.map_err(io::Error::other)
+                }
             };
             match connected {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => return Ok(MeshStream::external(stream)),
                 Err(error) => failure = error,
             }
         }
         Err(failure)
-    }
-
-    async fn tls(&self, address: SocketAddr, host: &str) -> io::Result<KeyStream> {
-        let stream = self.tls.connect(address, host).await;
-        let stream = stream.map_err(io::Error::other)?;
-        Ok(KeyStream::Tls(TokioIo::new(stream)))
     }
 
     async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -122,15 +116,10 @@ impl KeyConnector {
     }
 }
 
-async fn plain(address: SocketAddr) -> io::Result<KeyStream> {
-    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
-    Ok(KeyStream::Plain(TokioIo::new(stream)))
-}
-
 impl Service<Uri> for KeyConnector {
-    type Response = KeyStream;
+    type Response = MeshStream;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<KeyStream>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<MeshStream>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -138,59 +127,6 @@ impl Service<Uri> for KeyConnector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(self.clone().connect(uri))
-    }
-}
-
-/// A connection to a server of keys.
-#[pin_project(project = Projected)]
-pub(in crate::mesh) enum KeyStream {
-    Tls(#[pin] TokioIo<Stream<TcpStream>>),
-    Plain(#[pin] TokioIo<TcpStream>),
-}
-
-impl Connection for KeyStream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for KeyStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.project() {
-            Projected::Tls(stream) => stream.poll_read(cx, buf),
-            Projected::Plain(stream) => stream.poll_read(cx, buf),
-        }
-    }
-}
-
-impl Write for KeyStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.project() {
-            Projected::Tls(stream) => stream.poll_write(cx, buf),
-            Projected::Plain(stream) => stream.poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.project() {
-            Projected::Tls(stream) => stream.poll_flush(cx),
-            Projected::Plain(stream) => stream.poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.project() {
-            Projected::Tls(stream) => stream.poll_shutdown(cx),
-            Projected::Plain(stream) => stream.poll_shutdown(cx),
-        }
     }
 }
 

@@ -61,6 +61,17 @@ impl AllowedIds {
         }
     }
 
+    /// Whether it is the same list. Two functions that list are not compared by what they return.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Ids::Exact(these), Ids::Exact(others)) => these == others,
+            (Ids::ListedBy(this), Ids::ListedBy(other)) => Arc::ptr_eq(this, other),
+            (Ids::AnyoneOf(this), Ids::AnyoneOf(other)) => this == other,
+            _ => false,
+        }
+    }
+
     /// The ids that may answer, for errors: the first few of them.
     pub(in crate::tls) fn in_words(&self) -> String {
         let listed;

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::routing::any;
 use http::{Request, StatusCode, Version};
 use tokio::net::TcpListener;
-use tower_mesh::mesh::{ClientBody, ClientError, Outside};
+use tower_mesh::mesh::{ClientBody, ClientError, ExternalHost};
 use tower_mesh::message::ResponseFlags;
 use tower_mesh::testing::Pki;
 use tower_mesh::tls::Mode;
@@ -23,8 +23,8 @@ const APP: [&str; 1] = ["spiffe://cluster.local/ns/default/sa/app"];
 async fn desk(pki: &Pki, address: SocketAddr) -> Mesh {
     let mut builder = Mesh::builder(Workload::new("default", "desk"))
         .identity(pki.identity("default", "desk").unwrap())
-        .outside("legacy.example", Outside::plaintext().at([address]))
-        .outside("nowhere.invalid", Outside::plaintext());
+        .outside("legacy.example", ExternalHost::plaintext().at([address]))
+        .outside("nowhere.invalid", ExternalHost::plaintext());
     for host in [
         "charts.default",
         "charts.default:9090",
@@ -143,7 +143,7 @@ async fn a_server_that_speaks_plaintext_is_recognised() {
                 "no connection to app.default at {address}: the server speaks plaintext, not TLS"
             );
             assert!(said[0].starts_with(&first), "{said:?}");
-            assert!(said[0].contains("Outside::plaintext"), "{said:?}");
+            assert!(said[0].contains("ExternalHost::plaintext"), "{said:?}");
             assert_eq!(error.flags(), ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
         }
     }

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tonic::transport::Endpoint;
 use tower::{Service, ServiceExt};
 use tower_mesh::context::RequestFacts;
-use tower_mesh::mesh::{ClientBody, ClientError, Outside};
+use tower_mesh::mesh::{ClientBody, ClientError, ExternalHost};
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{Protocol, Reason};
 use tower_mesh::{Mesh, Peer, Workload};
@@ -89,7 +89,7 @@ async fn ask(mesh: &Mesh, uri: &str, version: Version) -> Result<String, ClientE
 async fn a_host_outside_is_reached_by_tls_only_where_that_is_said() {
     let (inside, outside) = (pki(), Pki::new("outside").unwrap());
     let address = https(&outside).await;
-    let trusting = |roots: &Pki| Outside::tls_with_roots(roots.root_pem()).at([address]);
+    let trusting = |roots: &Pki| ExternalHost::tls_with_roots(roots.root_pem()).at([address]);
     let mesh = build(
         app(&inside)
             .outside("localhost", trusting(&outside))
@@ -125,10 +125,10 @@ async fn plaintext_leaves_only_for_a_host_that_is_configured_so() {
     let address = http().await;
     let mesh = build(
         app(&inside)
-            .outside("legacy.example", Outside::plaintext().at([address]))
+            .outside("legacy.example", ExternalHost::plaintext().at([address]))
             .outside(
                 &format!("localhost:{}", address.port()),
-                Outside::plaintext(),
+                ExternalHost::plaintext(),
             ),
     )
     .await;
@@ -204,7 +204,7 @@ async fn a_host_outside_is_not_told_who_we_are() {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let legacy = tokio::spawn(async move { axum::serve(socket, names).await });
-    let there = Outside::plaintext().at([address]);
+    let there = ExternalHost::plaintext().at([address]);
     let mesh = build(app(&inside).outside("legacy.default", there)).await;
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let told = ask(&mesh, "http://legacy.default/", version).await;
@@ -224,10 +224,10 @@ async fn a_host_cannot_be_both_inside_and_outside() {
             [address],
             [expected.svid().spiffe_id().clone()],
         )
-        .outside("APP.default", Outside::plaintext());
+        .outside("APP.default", ExternalHost::plaintext());
     let error = builder.build().await.unwrap_err().to_string();
     assert!(error.contains("given before"), "{error}");
-    let garbage = app(&inside).outside("a.example", Outside::tls_with_roots("garbage"));
+    let garbage = app(&inside).outside("a.example", ExternalHost::tls_with_roots("garbage"));
     assert!(garbage.build().await.is_err());
 }
 

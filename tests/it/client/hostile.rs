@@ -14,7 +14,7 @@ use http_body_util::Empty;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tower_mesh::mesh::{ClientBody, Outside};
+use tower_mesh::mesh::{ClientBody, ExternalHost};
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, Peer, Workload};
 
@@ -40,7 +40,7 @@ where
     let pki = Pki::new("cluster.local").unwrap();
     let builder = Mesh::builder(Workload::new("default", "desk"))
         .identity(pki.identity("default", "desk").unwrap())
-        .outside("legacy.example", Outside::plaintext().at([address]));
+        .outside("legacy.example", ExternalHost::plaintext().at([address]));
     build(builder).await
 }
 
@@ -138,7 +138,7 @@ async fn a_timeout_ends_a_connection_of_http1_and_none_of_http2() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_polled_after_its_end_ends_once() {
+async fn a_call_that_is_polled_after_its_end_errs_and_ends_once() {
     let pki = Pki::new("cluster.local").unwrap();
     let served = serve(&build(app(&pki)).await, whence()).await;
     let desk = caller(&pki, "desk", served.address).await;
@@ -147,8 +147,11 @@ async fn a_call_that_is_polled_after_its_end_ends_once() {
         let mut call = pin!(call.timeout(SHORT).into_future());
         let ended = call.as_mut().await.map(|answer| drop(answer.into_body()));
         assert_eq!(ended.is_ok(), path.is_empty());
-        let polled = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await;
-        assert!(polled, "{path:?}");
+        let polled = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+        let Poll::Ready(Err(error)) = polled else {
+            panic!("{path:?}: no waker would be called");
+        };
+        assert!(error.to_string().contains("after its end"), "{error}");
         let counted = lines(&desk, "istio_requests_total", &[]);
         assert_eq!(counted.len(), count, "{counted:?}");
         assert!(

@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tower_mesh::mesh::{ClientBody, ClientError, ClientResponseBody, Outside};
+use tower_mesh::mesh::{ClientBody, ClientError, ClientResponseBody, ExternalHost};
 use tower_mesh::message::{EndKind, ResponseFlags};
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
@@ -121,7 +121,7 @@ async fn the_connection_counts_and_hosts_outside_are_bounded_too() {
     let address = silent.local_addr().unwrap();
     let hour = Duration::from_secs(3600);
     let mesh = desk(&pki, address).connect_timeout(hour);
-    let mesh = build(mesh.outside("legacy.example", Outside::plaintext().at([address]))).await;
+    let mesh = build(mesh.outside("legacy.example", ExternalHost::plaintext().at([address]))).await;
     for uri in [URI, "http://legacy.example/"] {
         for version in [Version::HTTP_11, Version::HTTP_2] {
             let call = mesh.client().get(uri).version(version);

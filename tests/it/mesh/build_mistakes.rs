@@ -9,7 +9,7 @@ use axum::routing::any;
 use http::{Request, StatusCode};
 use tempfile::TempDir;
 use tower::ServiceExt;
-use tower_mesh::mesh::{BuildError, Outside};
+use tower_mesh::mesh::{BuildError, ExternalHost};
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::{Issuer, JwksServer, Pki};
 use tower_mesh::tls::{Files, Mode, NextIdentity, Source};
@@ -45,8 +45,8 @@ async fn mistakes_of_options_are_told_all_at_once_with_their_methods() {
         .upstream("twice.default", [address], [id.clone()])
         .upstream("TWICE.default", [address], [id.clone()])
         .upstream("nobody.default", [address], [] as [&str; 0])
-        .outside("api.example", Outside::tls_with_roots("no PEM"))
-        .outside("twice.default", Outside::plaintext())
+        .outside("api.example", ExternalHost::tls_with_roots("no PEM"))
+        .outside("twice.default", ExternalHost::plaintext())
         .load_balancers(["10.0.0.0/33", "lb.internal"])
         .quiet_grpc(["a.B/Watch", "/a.B/Watch", "*"])
         .jwks_roots("no PEM");

@@ -17,7 +17,7 @@ use tower_mesh::istio::{self, JwtRule};
 use tower_mesh::jwt::{Authenticator, FetchError, Fetcher, KeySet, Keyring, Refusal};
 use tower_mesh::matcher::path::{Normalization, normalize};
 use tower_mesh::matcher::{Cidr, PathTemplate, SafeRegex};
-use tower_mesh::mesh::Outside;
+use tower_mesh::mesh::ExternalHost;
 use tower_mesh::policy::Authentication;
 use tower_mesh::policy::envoy::jwt_authn;
 use tower_mesh::source::{self, Configuration, Fixed};
@@ -203,7 +203,7 @@ async fn called(pki: &Pki) -> Vec<(&'static str, Made)> {
         .upstream("gone.default", [gone], app_id)
         .upstream("plain.default", [address], app_id)
         .upstream("nowhere.default", ["nowhere.invalid:1"], app_id)
-        .outside("cut.example", Outside::plaintext().at([address]));
+        .outside("cut.example", ExternalHost::plaintext().at([address]));
     let desk = build(desk).await;
     let mut all: Vec<(&'static str, Made)> = Vec::new();
     for uri in [

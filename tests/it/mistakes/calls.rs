@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::any;
 use tokio::net::TcpListener;
 use tower_mesh::Mesh;
-use tower_mesh::mesh::Outside;
+use tower_mesh::mesh::ExternalHost;
 
 use super::{Seen, levels, pki, proven};
 use crate::support::mesh::{app, build, serve};
@@ -51,7 +51,10 @@ pub(super) async fn make(seen: &mut Seen) {
             ["spiffe://cluster.local/ns/default/sa/charts"],
         )
         .upstream("nowhere.default", ["nowhere.invalid:8443"], APP)
-        .outside("legacy.example", Outside::plaintext().at([plain_address]));
+        .outside(
+            "legacy.example",
+            ExternalHost::plaintext().at([plain_address]),
+        );
     let desk = build(desk).await;
     for (id, uri) in [
         ("host-misspelt", "http://chrats.default/7"),

@@ -9,7 +9,7 @@ use http::Request;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tower::ServiceExt;
-use tower_mesh::mesh::Outside;
+use tower_mesh::mesh::ExternalHost;
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::Identity;
@@ -46,7 +46,7 @@ async fn connections(seen: &mut Seen) {
     let told = line(&log, &refused("reason=plaintext_refused"), plain).await;
     seen.push(("caller-of-plaintext", told));
 
-    let outsider = Outside::tls_with_roots(pki.root_pem()).at([address]);
+    let outsider = ExternalHost::tls_with_roots(pki.root_pem()).at([address]);
     let outsider = build(proven(&pki).outside("patients.default", outsider)).await;
     let bare = async || drop(outsider.client().get("http://patients.default/").await);
     let told = line(&log, &refused("reason=no_certificate"), bare).await;

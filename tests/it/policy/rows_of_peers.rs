@@ -1,6 +1,5 @@
 //! Rows of the policy page, by who calls: peers, addresses, claims.
 
-
 use serde_json::json;
 use tower_mesh::Workload;
 use tower_mesh::identity::PeerCertificate;

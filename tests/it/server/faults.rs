@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower_mesh::context::Peer;
 use tower_mesh::identity::SpiffeId;
-use tower_mesh::mesh::{BuildError, ClientBody, Outside};
+use tower_mesh::mesh::{BuildError, ClientBody, ExternalHost};
 use tower_mesh::message::{EndKind, ResponseFlags};
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::{Issuer, JwksServer, Leaf, Pki};
@@ -85,8 +85,8 @@ async fn a_call_that_cannot_be_made_says_which_and_why() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
-    let plain = Outside::plaintext().at([address]);
-    let tls = Outside::tls_with_roots(pki.root_pem()).at([address]);
+    let plain = ExternalHost::plaintext().at([address]);
+    let tls = ExternalHost::tls_with_roots(pki.root_pem()).at([address]);
     let desk = Mesh::builder(Workload::new("default", "desk"))
         .identity(pki.identity("default", "desk").unwrap())
         .upstream("app.default", [address], [id("app")])
@@ -198,7 +198,7 @@ async fn upstreams_that_cannot_be_meant_fail_the_build() {
         let built = app(&pki).upstream(host, [address], [id.clone()]).build();
         assert!(built.await.unwrap_err().to_string().contains(host));
         if host != long {
-            let built = app(&pki).outside(host, Outside::plaintext()).build();
+            let built = app(&pki).outside(host, ExternalHost::plaintext()).build();
             assert!(built.await.unwrap_err().to_string().contains(host));
         }
     }
@@ -210,7 +210,7 @@ async fn upstreams_that_cannot_be_meant_fail_the_build() {
         "a.b:1",
     ] {
         let built = app(&pki).upstream(host, [address], [id.clone()]);
-        let built = built.outside("some_host:1", Outside::plaintext());
+        let built = built.outside("some_host:1", ExternalHost::plaintext());
         assert!(built.build().await.is_ok(), "{host}");
     }
     let nowhere: [SocketAddr; 0] = [];

@@ -14,9 +14,7 @@ use tower::{ServiceExt, service_fn};
 use tower_mesh::context::Peer;
 use tower_mesh::message::EndKind;
 
-use crate::support::mesh::{
-    Log, app, build, empty, get, get2, http1, http2, lines, read, serve,
-};
+use crate::support::mesh::{Log, app, build, empty, get, get2, http1, http2, lines, read, serve};
 
 use super::faults::pki;
 

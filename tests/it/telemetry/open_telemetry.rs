@@ -13,11 +13,9 @@ use opentelemetry_sdk::trace::{
     SpanData,
 };
 use tower::{Layer, ServiceExt, service_fn};
-use tower_mesh::context::{self};
-use tower_mesh::propagation::{
-    OpenTelemetry, Propagation,
-};
 use tower_mesh::Workload;
+use tower_mesh::context::{self};
+use tower_mesh::propagation::{OpenTelemetry, Propagation};
 use tracing::{Event, Instrument, Subscriber, info_span};
 use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};

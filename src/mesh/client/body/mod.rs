@@ -2,3 +2,4 @@
 
 pub(in crate::mesh) mod outgoing;
 pub(in crate::mesh) mod replay;
+pub(in crate::mesh) mod streamed;

@@ -9,23 +9,23 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 
-use super::outgoing::Streamed;
+use super::streamed::{BoxError, Streamed};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// A body whose beginning is kept until the response is there, so that the request can be sent once more when the server has not touched it.
+/// A body whose beginning is kept until the response is there, so that the request can be sent once
+/// more when the server has not touched it.
 ///
-/// Dropped, it hands over what is left of it, and all that was read; nothing, when that was more than [`ROOM`] or an error.
-pub(in crate::mesh) struct KeptBody {
-    left: Left,
+/// When it is dropped it hands over what was read of it and what was not; nothing, when more than
+/// [`ROOM`] was read, or an error.
+pub(in crate::mesh) struct ReplayBody {
+    unsent: Unsent,
     /// What was read, while it fits.
     read: Vec<Piece>,
     room: usize,
-    back: Option<oneshot::Sender<Left>>,
+    back: Option<oneshot::Sender<Unsent>>,
 }
 
 /// What is still to be sent.
-pub(in crate::mesh) struct Left {
+pub(in crate::mesh) struct Unsent {
     /// First these, which were read before.
     again: VecDeque<Piece>,
     rest: Option<Streamed>,
@@ -38,7 +38,7 @@ enum Piece {
     Trailers(HeaderMap),
 }
 
-impl Left {
+impl Unsent {
     pub(in crate::mesh) fn whole(body: Streamed) -> Self {
         Self {
             again: VecDeque::new(),
@@ -61,12 +61,12 @@ impl Left {
     }
 }
 
-impl KeptBody {
+impl ReplayBody {
     /// The body, and where it arrives again once it was dropped.
-    pub(in crate::mesh) fn new(left: Left) -> (Self, oneshot::Receiver<Left>) {
+    pub(in crate::mesh) fn new(unsent: Unsent) -> (Self, oneshot::Receiver<Unsent>) {
         let (back, again) = oneshot::channel();
         let body = Self {
-            left,
+            unsent,
             read: Vec::new(),
             room: ROOM,
             back: Some(back),
@@ -91,7 +91,7 @@ impl KeptBody {
     }
 }
 
-impl Body for KeptBody {
+impl Body for ReplayBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -100,7 +100,7 @@ impl Body for KeptBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let piece = ready!(this.left.poll(cx));
+        let piece = ready!(this.unsent.poll(cx));
         match &piece {
             Some(Ok(piece)) => this.keep(piece),
             Some(Err(_)) => this.forget(),
@@ -110,14 +110,14 @@ impl Body for KeptBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let rest = self.left.rest.as_ref();
-        self.left.again.is_empty() && rest.is_none_or(|rest| rest.is_end_stream())
+        let rest = self.unsent.rest.as_ref();
+        self.unsent.again.is_empty() && rest.is_none_or(|rest| rest.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.left.rest.as_ref();
+        let rest = self.unsent.rest.as_ref();
         let rest = rest.map_or_else(|| SizeHint::with_exact(0), |rest| rest.size_hint());
-        let again: u64 = self.left.again.iter().map(Piece::bytes).sum();
+        let again: u64 = self.unsent.again.iter().map(Piece::bytes).sum();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(again));
         if let Some(upper) = rest.upper() {
@@ -127,16 +127,16 @@ impl Body for KeptBody {
     }
 }
 
-impl Drop for KeptBody {
+impl Drop for ReplayBody {
     fn drop(&mut self) {
         let Some(back) = self.back.take() else {
             return;
         };
         let mut again: VecDeque<_> = mem::take(&mut self.read).into();
-        again.append(&mut self.left.again);
-        let rest = self.left.rest.take();
+        again.append(&mut self.unsent.again);
+        let rest = self.unsent.rest.take();
         // Nobody waits for it once there is a response.
-        let _ = back.send(Left { again, rest });
+        let _ = back.send(Unsent { again, rest });
     }
 }
 
@@ -171,9 +171,9 @@ impl Piece {
     }
 }
 
-impl fmt::Debug for KeptBody {
+impl fmt::Debug for ReplayBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeptBody").finish_non_exhaustive()
+        f.debug_struct("ReplayBody").finish_non_exhaustive()
     }
 }
 

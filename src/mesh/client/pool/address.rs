@@ -13,10 +13,9 @@ use crate::identity::{SpiffeId, SpiffeIdError};
 ///
 /// A DNS name means all the addresses that DNS knows for it, the first 256 in their order.
 /// The [`Driver`](crate::mesh::Driver) asks every 30 seconds or so, sooner after a failure, and keeps the
-/// last good answer while DNS fails. New connections take the addresses in turn; one that is open
-/// stays, also to an address that DNS no longer gives, and HTTP/2 sends all calls over one. TLS
-/// expects the identities of the upstream at each address: a wrong answer of DNS leads to no one
-/// else.
+/// last good answer while DNS fails. Calls take the addresses in turn. An address that DNS no longer
+/// gives gets no new call, and what is under way on its connections goes on. TLS expects the
+/// identities of the upstream at each address: a wrong answer of DNS leads to no one else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamAddress(Written);
 

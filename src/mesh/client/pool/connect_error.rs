@@ -17,7 +17,29 @@ pub struct ConnectError(Arc<Called>);
 struct Called {
     /// Host and port of the call.
     authority: Box<str>,
-    failure: Failure,
+    failure: Arc<Failure>,
+}
+
+/// Why there is no connection for a call; each call that waited for it gets its own copy.
+#[derive(Clone, Debug)]
+pub(in crate::mesh) enum NoConnection {
+    Dial(Arc<Failure>),
+    /// There is one, and HTTP could not begin on it.
+    Http(Arc<hyper::Error>),
+    /// The runtime that was to make it has ended.
+    Abandoned,
+}
+
+impl From<Failure> for NoConnection {
+    fn from(failure: Failure) -> Self {
+        Self::Dial(Arc::new(failure))
+    }
+}
+
+impl From<hyper::Error> for NoConnection {
+    fn from(error: hyper::Error) -> Self {
+        Self::Http(Arc::new(error))
+    }
 }
 
 /// Why it failed, and where.
@@ -39,12 +61,12 @@ pub(in crate::mesh) enum Kind {
 }
 
 impl ConnectError {
-    pub(in crate::mesh) fn new(authority: &str, failure: Failure) -> Self {
+    pub(in crate::mesh) fn new(authority: &str, failure: impl Into<Arc<Failure>>) -> Self {
         // A user that the URI names belongs in no log.
         let host = authority.rsplit('@').next().unwrap_or_default();
         Self(Arc::new(Called {
             authority: host.into(),
-            failure,
+            failure: failure.into(),
         }))
     }
 
@@ -141,7 +163,7 @@ impl fmt::Display for ConnectError {
             Kind::Unresolved(names) => write!(f, ": DNS knows no address of {names}"),
             Kind::Lookup(name, _) => write!(f, ": DNS gives no address of {name}"),
             Kind::Handshake(error) if error.is_plaintext() => f.write_str(
-                ": the server speaks plaintext, not TLS: let it serve by mutual TLS (Mesh::serve), or call it as MeshBuilder::outside with Outside::plaintext",
+                ": the server speaks plaintext, not TLS: let it serve by mutual TLS (Mesh::serve), or call it as MeshBuilder::outside with ExternalHost::plaintext",
             ),
             Kind::Handshake(_) => Ok(()),
         }

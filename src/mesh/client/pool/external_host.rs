@@ -3,25 +3,28 @@ use std::sync::Arc;
 
 use http::Uri;
 
-use crate::tls::{IdentityError, OneWayConnector, Protocol, Settings};
+use super::cluster::{Cluster, Source};
+use super::connection::dial::{Address, ExternalTls, Target};
+use super::ports::{Ports, bare_host};
+use crate::tls::{IdentityError, OneWayConnector, Settings};
 
 /// How a host outside the mesh is reached: [`MeshBuilder::outside`](crate::mesh::MeshBuilder::outside).
 ///
 /// Such a host has no identity of ours to prove, and we show it none. Nothing else makes the client leave the mesh: a host that is configured
 /// nowhere is an error, and one of the mesh is never spoken to in any other way.
 #[derive(Clone, Debug)]
-pub struct Outside {
+pub struct ExternalHost {
     how: How,
     addresses: Vec<SocketAddr>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum How {
     Plaintext,
     Tls(Option<Vec<u8>>),
 }
 
-impl Outside {
+impl ExternalHost {
     /// Ordinary TLS: the host proves its DNS name to the roots that the operating system trusts. Also for `http` URIs, as Istio's TLS
     /// origination does.
     #[must_use]
@@ -58,44 +61,65 @@ impl Outside {
     pub(in crate::mesh) fn ready(
         self,
         settings: &Settings,
-    ) -> Result<OutsideUpstream, IdentityError> {
-        let tls = match self.how {
+    ) -> Result<ExternalUpstream, IdentityError> {
+        let tls = match &self.how {
             How::Plaintext => None,
             How::Tls(None) => Some(OneWayConnector::with_system_roots(settings)?),
-            How::Tls(Some(pem)) => Some(OneWayConnector::with_roots(settings, &pem)?),
+            How::Tls(Some(pem)) => Some(OneWayConnector::with_roots(settings, pem)?),
         };
-        Ok(OutsideUpstream {
-            tls: tls.map(|tls| {
-                let http2 = tls.clone().protocol(Protocol::Http2);
-                Arc::new((tls.protocol(Protocol::Http1), http2))
-            }),
-            addresses: self.addresses.into(),
+        Ok(ExternalUpstream {
+            tls: tls.map(ExternalTls::new),
+            how: self.how,
+            addresses: self.addresses,
+            ports: Ports::default(),
         })
     }
 }
 
 /// A host outside the mesh, ready to be called.
-#[derive(Clone, Debug)]
-pub(in crate::mesh) struct OutsideUpstream {
-    /// For HTTP/1.1 and HTTP/2; none in plaintext.
-    tls: Option<Arc<(OneWayConnector, OneWayConnector)>>,
+#[derive(Debug)]
+pub(in crate::mesh) struct ExternalUpstream {
+    how: How,
+    tls: Option<ExternalTls>,
     /// DNS is asked when there are none.
-    pub(in crate::mesh) addresses: Arc<[SocketAddr]>,
+    addresses: Vec<SocketAddr>,
+    ports: Ports,
 }
 
-impl OutsideUpstream {
-    /// What makes its TLS; none in plaintext.
-    pub(in crate::mesh) fn connector(&self, protocol: Protocol) -> Option<&OneWayConnector> {
-        let (http1, http2) = self.tls.as_deref()?;
-        Some(match protocol {
-            Protocol::Http2 => http2,
-            Protocol::Either | Protocol::Http1 => http1,
+impl ExternalUpstream {
+    /// The host as this URI calls it.
+    pub(in crate::mesh) fn cluster(&self, uri: &Uri) -> Arc<Cluster> {
+        let usual = if self.tls.is_some() { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(usual);
+        self.ports.get(port, || {
+            let host: Box<str> = bare_host(uri).to_ascii_lowercase().into();
+            let sources = self.sources(&host, port);
+            let tls = self.tls.clone();
+            Cluster::new(Target::External { host, tls }, sources)
         })
     }
 
-    pub(in crate::mesh) fn port(&self, uri: &Uri) -> u16 {
-        let usual = if self.tls.is_some() { 443 } else { 80 };
-        uri.port_u16().unwrap_or(usual)
+    fn sources(&self, host: &str, port: u16) -> Arc<[Source]> {
+        if self.addresses.is_empty() {
+            let host = host.into();
+            return [Source::Fixed(Address::Dns { host, port })].into();
+        }
+        let fixed = |address: &SocketAddr| Source::Fixed(Address::Socket(*address));
+        self.addresses.iter().map(fixed).collect()
+    }
+
+    /// Takes over the connections of the same host, where it is called in the same way.
+    pub(in crate::mesh) fn take_over(&self, before: &Self) {
+        // An address of DNS stays what it is; those given here replace each other.
+        let is_same =
+            self.how == before.how && self.addresses.is_empty() == before.addresses.is_empty();
+        if is_same {
+            self.ports
+                .take_over(&before.ports, |cluster| match *self.addresses {
+                    [] => Arc::clone(cluster),
+                    _ => Arc::new(cluster.moved_to(self.sources("", 0))),
+                });
+        }
     }
 
     /// Whether a URI may be sent there: only what says `http` goes in plaintext, not `https` or `wss`.

@@ -1,12 +1,14 @@
 //! Where calls go: the hosts that may be called, their addresses, and the connections to them.
 
 pub(in crate::mesh) mod address;
+pub(in crate::mesh) mod cluster;
 pub(in crate::mesh) mod connect_error;
+pub(in crate::mesh) mod connection;
 pub(in crate::mesh) mod connector;
+pub(in crate::mesh) mod endpoint;
 pub(in crate::mesh) mod external_host;
-pub(in crate::mesh) mod failures;
 pub(in crate::mesh) mod names;
-pub(in crate::mesh) mod pools;
-pub(in crate::mesh) mod retired;
+mod picker;
+pub(in crate::mesh) mod ports;
 pub(in crate::mesh) mod unknown_host;
 pub(in crate::mesh) mod upstreams;

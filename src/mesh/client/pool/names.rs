@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::connection::dial::Address;
 use crate::error_chain::ErrorChain;
 use crate::live::Live;
 use crate::metrics::{Counter, Registry};
@@ -37,8 +38,18 @@ impl Name {
     }
 
     /// The addresses now; none while DNS has never given any.
-    pub(in crate::mesh) fn add_to(&self, addresses: &mut Vec<SocketAddr>) {
-        addresses.extend_from_slice(&self.found.load());
+    pub(in crate::mesh) fn add_to(&self, addresses: &mut Vec<Address>) {
+        addresses.extend(self.found.load().iter().copied().map(Address::Socket));
+    }
+
+    /// Another number once DNS has given other addresses.
+    pub(in crate::mesh) fn version(&self) -> u64 {
+        self.found.generation()
+    }
+
+    /// Whether it is the same name and port.
+    pub(in crate::mesh) fn is_same(&self, other: &Self) -> bool {
+        self.is(&other.host, other.port)
     }
 }
 
@@ -280,7 +291,7 @@ mod tests {
     fn known(name: &Name) -> Vec<String> {
         let mut addresses = Vec::new();
         name.add_to(&mut addresses);
-        addresses.iter().map(SocketAddr::to_string).collect()
+        addresses.iter().map(Address::to_string).collect()
     }
 
     #[tokio::test(start_paused = true)]

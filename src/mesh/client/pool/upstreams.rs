@@ -1,66 +1,105 @@
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Uri;
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 
 use super::address::{Place, UpstreamAddress, is_server_name};
-use super::external_host::OutsideUpstream;
+use super::cluster::{Cluster, Source};
+use super::connection::dial::{Address, Target};
+use super::external_host::ExternalUpstream;
 use super::names::Name;
+use super::ports::{Ports, bare, bare_host};
 use super::unknown_host::UnknownHost;
 use crate::metrics::ServiceName;
 use crate::tls::{AllowedIds, outbound_sni};
 
 /// How a host is reached.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::mesh) enum Reach {
     Mesh(MeshUpstream),
-    Outside(OutsideUpstream),
+    External(ExternalUpstream),
 }
 
 /// Where a host's workloads listen and who may answer there.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::mesh) struct MeshUpstream {
-    addresses: Arc<[Address]>,
-    pub(in crate::mesh) accepted: AllowedIds,
+    sources: Arc<[Source]>,
+    accepted: AllowedIds,
     /// The fully qualified name of the service, which the server name of TLS is made of.
-    pub(in crate::mesh) service: Arc<str>,
+    service: Box<str>,
+    ports: Ports,
 }
 
-#[derive(Clone, Debug)]
-enum Address {
-    Fixed(SocketAddr),
-    Named(Arc<Name>),
+impl Reach {
+    /// The upstream as this URI calls it.
+    pub(in crate::mesh) fn cluster(&self, uri: &Uri) -> Arc<Cluster> {
+        match self {
+            Self::Mesh(upstream) => upstream.cluster(uri),
+            Self::External(upstream) => upstream.cluster(uri),
+        }
+    }
+
+    /// Takes over the connections of what is the same: who may answer there, and how it is proven.
+    fn take_over(&self, before: &Self) {
+        match (self, before) {
+            (Self::Mesh(new), Self::Mesh(old)) => new.take_over(old),
+            (Self::External(new), Self::External(old)) => new.take_over(old),
+            _ => {}
+        }
+    }
 }
 
 impl MeshUpstream {
-    /// The addresses now, each once. Asked for each new connection, not for each call.
-    pub(in crate::mesh) fn addresses(&self) -> Vec<SocketAddr> {
-        let mut addresses = Vec::new();
-        for address in &*self.addresses {
-            match address {
-                Address::Fixed(address) => addresses.push(*address),
-                Address::Named(name) => name.add_to(&mut addresses),
-            }
-        }
-        let mut seen = BTreeSet::new();
-        addresses.retain(|address| seen.insert(*address));
-        addresses
+    fn cluster(&self, uri: &Uri) -> Arc<Cluster> {
+        let port = port(uri);
+        self.ports.get(port, || {
+            let server_name = match bare_host(uri).parse::<IpAddr>() {
+                // An address is no server name (RFC 6066 §3); none is sent.
+                Ok(address) => address.to_string(),
+                Err(_) => outbound_sni(&self.service, port),
+            };
+            let target = Target::Mesh {
+                accepted: self.accepted.clone(),
+                server_name: server_name.into(),
+            };
+            Cluster::new(target, Arc::clone(&self.sources))
+        })
     }
 
-    /// The DNS names that addresses come from, as words.
-    pub(in crate::mesh) fn names(&self) -> String {
-        let names = self.addresses.iter().filter_map(|address| match address {
-            Address::Fixed(_) => None,
-            Address::Named(name) => Some(name.to_string()),
+    fn take_over(&self, before: &Self) {
+        if self.service == before.service && self.accepted.is_same(&before.accepted) {
+            self.ports.take_over(&before.ports, |cluster| {
+                Arc::new(cluster.moved_to(Arc::clone(&self.sources)))
+            });
+        }
+    }
+
+    /// Follows these names instead of its own.
+    fn share_names(&mut self, known: &[Arc<Name>]) {
+        let shared = self.sources.iter().map(|source| match source {
+            Source::Named(name) => Source::Named(shared(name, known)),
+            Source::Fixed(_) => source.clone(),
         });
-        names.collect::<Vec<_>>().join(", ")
+        self.sources = shared.collect();
     }
 }
 
+/// The same name as it is known, with what DNS has answered for it.
+fn shared(name: &Arc<Name>, known: &[Arc<Name>]) -> Arc<Name> {
+    let known = known.iter().find(|known| known.is_same(name));
+    Arc::clone(known.unwrap_or(name))
+}
+
+/// The port that is called.
+fn port(uri: &Uri) -> u16 {
+    let is_https = uri.scheme() == Some(&Scheme::HTTPS);
+    uri.port_u16().unwrap_or(if is_https { 443 } else { 80 })
+}
+
 /// The hosts that the client may call: a name is either here or an error.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(in crate::mesh) struct Upstreams {
     by_authority: BTreeMap<String, Reach>,
     /// Hosts of the mesh are called without TLS.
@@ -112,29 +151,44 @@ impl Upstreams {
             )]);
         }
         let upstream = MeshUpstream {
-            addresses: places
-                .into_iter()
-                .map(|place| self.address(place))
-                .collect(),
+            sources: places.into_iter().map(|place| self.source(place)).collect(),
             accepted,
             service: service.into(),
+            ports: Ports::default(),
         };
         self.insert(authority, Reach::Mesh(upstream))
             .map_err(|mistake| vec![mistake])
     }
 
     /// A name of several upstreams is asked for once.
-    fn address(&mut self, place: Place) -> Address {
+    fn source(&mut self, place: Place) -> Source {
         let (host, port) = match place {
-            Place::Socket(address) => return Address::Fixed(address),
+            Place::Socket(address) => return Source::Fixed(Address::Socket(address)),
             Place::Name { host, port } => (host, port),
         };
         let known = self.names.iter().find(|name| name.is(&host, port));
-        Address::Named(known.cloned().unwrap_or_else(|| {
+        Source::Named(known.cloned().unwrap_or_else(|| {
             let name = Arc::new(Name::new(host, port));
             self.names.push(Arc::clone(&name));
             name
         }))
+    }
+
+    /// These hosts in place of others: an endpoint that both have keeps its connections, and one
+    /// that only `before` has ends with its calls.
+    pub(in crate::mesh) fn in_place_of(mut self, before: &Self) -> Self {
+        for name in &mut self.names {
+            *name = shared(name, &before.names);
+        }
+        for (host, reach) in &mut self.by_authority {
+            if let Reach::Mesh(upstream) = reach {
+                upstream.share_names(&before.names);
+            }
+            if let Some(before) = before.by_authority.get(host) {
+                reach.take_over(before);
+            }
+        }
+        self
     }
 
     /// The DNS names of all upstreams.
@@ -146,13 +200,13 @@ impl Upstreams {
     ///
     /// # Errors
     /// When the host is no authority or was added before.
-    pub(in crate::mesh) fn add_outside(
+    pub(in crate::mesh) fn add_external(
         &mut self,
         authority: &str,
-        upstream: OutsideUpstream,
+        upstream: ExternalUpstream,
     ) -> Result<(), String> {
         parse(authority)?;
-        self.insert(authority, Reach::Outside(upstream))
+        self.insert(authority, Reach::External(upstream))
     }
 
     /// How many hosts of the mesh there are.
@@ -181,7 +235,7 @@ impl Upstreams {
             .filter(|reach| match reach {
                 // In plaintext goes only what says so, as outside the mesh.
                 Reach::Mesh(_) => !self.is_plaintext || uri.scheme_str() == Some("http"),
-                Reach::Outside(upstream) => upstream.may_carry(uri),
+                Reach::External(upstream) => upstream.may_carry(uri),
             })
     }
 
@@ -200,8 +254,8 @@ impl Upstreams {
                 let by = "MeshBuilder::danger().plaintext()";
                 return UnknownHost::in_plaintext(authority.host(), by);
             }
-            Some(Reach::Outside(_)) => {
-                return UnknownHost::in_plaintext(authority.host(), "Outside::plaintext");
+            Some(Reach::External(_)) => {
+                return UnknownHost::in_plaintext(authority.host(), "ExternalHost::plaintext");
             }
             None => {}
         }
@@ -233,11 +287,6 @@ fn parse(authority: &str) -> Result<Authority, String> {
     let parsed: Option<Authority> = authority.parse().ok().filter(is_plain);
     let named = parsed.filter(|parsed| is_server_name(bare(parsed.host())));
     named.ok_or_else(|| NO_HOST.to_owned())
-}
-
-/// A host without the brackets that only a URI writes around an IPv6 address.
-pub(in crate::mesh) fn bare(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// A host, and a port in its one spelling. By another spelling, or with a user before it, the entry would be missed that is meant, and perhaps

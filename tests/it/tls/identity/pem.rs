@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 use tower_mesh::identity::TrustDomain;
-use tower_mesh::mesh::Outside;
+use tower_mesh::mesh::ExternalHost;
 use tower_mesh::testing::{Authority, Leaf, Pki};
 use tower_mesh::tls::{
     Acceptor, Connector, Credentials, Files, Identity, OneWayConnector, Reason, Settings,
@@ -577,7 +577,7 @@ async fn a_mesh_with_roots_that_lose_one_is_not_built_and_says_which() {
     for (builder, wanted) in [
         (builder().jwks_roots(glued.clone()), "jwks_roots"),
         (
-            builder().outside("api.example", Outside::tls_with_roots(glued.clone())),
+            builder().outside("api.example", ExternalHost::tls_with_roots(glued.clone())),
             "api.example",
         ),
     ] {

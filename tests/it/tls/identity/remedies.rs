@@ -11,7 +11,6 @@ use tower_mesh::tls::{
     Clock, Credentials, Files, Identity, Rotation, Settings, TrustBundles, X509Svid,
 };
 
-
 pub(super) const OURS: &str = "spiffe://td/ns/default/sa/ours";
 pub(super) const PEER: &str = "spiffe://td/ns/default/sa/peer";
 

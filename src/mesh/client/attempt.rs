@@ -1,0 +1,252 @@
+//! One attempt of a call: pick an endpoint, send, and note how it went.
+
+use std::error::Error;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::header::HOST;
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Uri};
+
+use super::body::outgoing::ClientBody;
+use super::error::ClientError;
+use super::pool::cluster::Cluster;
+use super::pool::connect_error::{ConnectError, Failure, NoConnection};
+use super::pool::connection::dial::Dialer;
+use super::pool::endpoint::Answer;
+use super::resend::Cause;
+
+/// Where a call goes, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub(super) dialer: Arc<Dialer>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) is_http2: bool,
+}
+
+/// An attempt under way; in a box, as hyper's own future has no name.
+pub(super) type Attempt = Pin<Box<dyn Future<Output = Result<Answer, Failed>> + Send>>;
+
+/// Why an attempt got no response.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The upstream has no address.
+    NoEndpoint(Failure),
+    /// No endpoint could be reached: why the last one could not.
+    NoConnection(NoConnection),
+    /// The connection ended, or HTTP was broken on it.
+    Broken(Arc<hyper::Error>),
+    /// The future of the call had ended before.
+    Ended,
+}
+
+/// Sends a request to an endpoint that can be reached.
+pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt {
+    write_target(&mut request, route.is_http2);
+    Box::pin(async move {
+        let mut tour = route.cluster.tour();
+        let mut failure = None;
+        // A deadline for each try belongs around what follows.
+        while let Some(stop) = tour.next(Some((&route.dialer, route.is_http2))) {
+            let checkout = stop.endpoint.checkout(&route.dialer, route.is_http2);
+            let connection = match checkout.await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    failure = Some(error);
+                    tour.passed(&stop);
+                    continue;
+                }
+            };
+            let is_reused = connection.is_reused;
+            // The outcome of a request is known here: a detector of outliers belongs after it.
+            let mut error = match connection.send(request).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            match error.take_message() {
+                // The server had closed the connection while it was idle. It is in the pool no
+                // more, so that this comes to an end.
+                Some(unsent) if is_reused => request = unsent,
+                _ => return Err(Failed::Broken(Arc::new(error.into_error()))),
+            }
+        }
+        Err(match failure {
+            Some(error) => Failed::NoConnection(error),
+            None => Failed::NoEndpoint(Failure::unresolved(route.cluster.names())),
+        })
+    })
+}
+
+impl Failed {
+    /// What the caller reads.
+    pub(super) fn of_call_to(self, authority: Option<&Authority>) -> ClientError {
+        let connect = |failure: Arc<Failure>| {
+            let authority = authority.map_or("", Authority::as_str);
+            ClientError::connect(ConnectError::new(authority, failure))
+        };
+        match self {
+            Self::NoEndpoint(failure) => connect(Arc::new(failure)),
+            Self::NoConnection(NoConnection::Dial(failure)) => connect(failure),
+            Self::NoConnection(NoConnection::Http(error)) | Self::Broken(error) => {
+                ClientError::broken(authority, error)
+            }
+            Self::NoConnection(NoConnection::Abandoned) => ClientError::abandoned(authority),
+            Self::Ended => ClientError::ended(),
+        }
+    }
+}
+
+impl From<&Failed> for Cause {
+    fn from(failed: &Failed) -> Self {
+        let error = match failed {
+            Failed::NoConnection(NoConnection::Http(error)) | Failed::Broken(error) => error,
+            Failed::NoConnection(_) | Failed::NoEndpoint(_) | Failed::Ended => return Self::Other,
+        };
+        let mut source = error.source();
+        while let Some(error) = source {
+            if let Some(error) = error.downcast_ref::<h2::Error>() {
+                let goes_away = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+                let refused =
+                    error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+                return match error.is_remote() && (goes_away || refused) {
+                    true => Self::Untouched,
+                    false => Self::Other,
+                };
+            }
+            source = error.source();
+        }
+        Self::Other
+    }
+}
+
+/// Writes the target of a request as its protocol does, and for HTTP/1 the host.
+fn write_target(request: &mut Request<ClientBody>, is_http2: bool) {
+    let is_connect = request.method() == Method::CONNECT;
+    let mut parts = mem::take(request.uri_mut()).into_parts();
+    if is_connect && parts.scheme.is_none() {
+        let port = parts.authority.as_ref().and_then(Authority::port_u16);
+        let is_secure = port == Some(443);
+        parts.scheme = Some(if is_secure {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        });
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    }
+    if !is_http2 {
+        let host = host_header(&parts);
+        let headers = request.headers_mut();
+        if let Some(host) = host
+            && !headers.contains_key(HOST)
+        {
+            headers.insert(HOST, host);
+        }
+        parts.scheme = None;
+        if is_connect {
+            parts.path_and_query = None;
+        } else {
+            parts.authority = None;
+        }
+    }
+    // What remains of a URI is one.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+}
+
+/// The host, and the port where it is not the scheme's own.
+fn host_header(parts: &Parts) -> Option<HeaderValue> {
+    let authority = parts.authority.as_ref()?;
+    let scheme = parts.scheme.as_ref().map(Scheme::as_str);
+    let usual = match scheme {
+        Some("https" | "wss") => 443,
+        _ => 80,
+    };
+    // A user before the host is refused earlier, so that the authority is host and port.
+    let text = match authority.port_u16() {
+        Some(port) if port != usual => authority.as_str(),
+        _ => authority.host(),
+    };
+    HeaderValue::from_str(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_written_as_its_protocol_does() {
+        let rows = [
+            (
+                "GET",
+                "http://a.default/x?y",
+                "/x?y",
+                Some("a.default"),
+                "http://a.default/x?y",
+            ),
+            (
+                "GET",
+                "http://a.default",
+                "/",
+                Some("a.default"),
+                "http://a.default/",
+            ),
+            (
+                "GET",
+                "http://a.default:80/",
+                "/",
+                Some("a.default"),
+                "http://a.default:80/",
+            ),
+            ("GET", "https://a:80/", "/", Some("a:80"), "https://a:80/"),
+            ("GET", "https://a:443/", "/", Some("a"), "https://a:443/"),
+            ("GET", "wss://a:443/", "/", Some("a"), "wss://a:443/"),
+            (
+                "GET",
+                "http://[::1]:8080/",
+                "/",
+                Some("[::1]:8080"),
+                "http://[::1]:8080/",
+            ),
+            (
+                "CONNECT",
+                "a.default:80",
+                "a.default:80",
+                Some("a.default"),
+                "http://a.default:80/",
+            ),
+            (
+                "CONNECT",
+                "a.default:443",
+                "a.default:443",
+                Some("a.default"),
+                "https://a.default:443/",
+            ),
+            (
+                "CONNECT",
+                "http://a.default/",
+                "a.default",
+                Some("a.default"),
+                "http://a.default/",
+            ),
+        ];
+        for (method, uri, target, host, second) in rows {
+            for is_http2 in [false, true] {
+                let request = Request::builder().method(method).uri(uri);
+                let mut request = request.body(ClientBody::empty()).unwrap();
+                write_target(&mut request, is_http2);
+                let wanted = if is_http2 { second } else { target };
+                assert_eq!(request.uri().to_string(), wanted, "{method} {uri}");
+                let written = request
+                    .headers()
+                    .get(HOST)
+                    .map(|host| host.to_str().unwrap());
+                assert_eq!(written, host.filter(|_| !is_http2), "{method} {uri}");
+            }
+        }
+        let request = Request::get("http://a.default/").header("host", "other");
+        let mut request = request.body(ClientBody::empty()).unwrap();
+        write_target(&mut request, false);
+        assert_eq!(request.headers()[HOST], "other");
+    }
+}

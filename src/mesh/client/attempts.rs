@@ -1,0 +1,195 @@
+//! A call as one or more attempts: within its time, sent once more where that is safe, with the body
+//! that it had.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http::uri::Authority;
+use http_body::Body;
+use pin_project::pin_project;
+use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
+
+use super::attempt::{Attempt, Failed, Route, attempt};
+use super::body::outgoing::ClientBody;
+use super::body::replay::Unsent;
+use super::body::streamed::{BoxError, streamed};
+use super::error::ClientError;
+use super::head_timeout::HeadTimeout;
+use super::pool::endpoint::Answer;
+use super::resend::{Cause, Resend, RetryDecision};
+
+/// The attempts of one call, to the head of its response.
+#[pin_project]
+#[derive(Debug)]
+pub(super) struct Attempts {
+    #[pin]
+    state: State,
+    #[pin]
+    deadline: HeadTimeout,
+    policy: Resend,
+    replay: Option<Box<Replay>>,
+    /// For errors.
+    authority: Option<Authority>,
+}
+
+#[pin_project(project = StateProj)]
+enum State {
+    Sending(Attempt),
+    /// What was sent is coming back, to be sent again; else this is the error.
+    TakingBack(Option<Failed>),
+    Ended,
+}
+
+/// What it takes to send a call once more.
+struct Replay {
+    route: Route,
+    head: Request<()>,
+    /// The body, when the attempt before has dropped it; none for a call without.
+    body: Option<oneshot::Receiver<Unsent>>,
+    /// For that to happen.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl Attempts {
+    pub(super) fn new<B>(route: Route, request: Request<B>, deadline: HeadTimeout) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let authority = request.uri().authority().cloned();
+        let policy = Resend::new(route.is_http2);
+        let (head, body) = request.into_parts();
+        // What it costs to be able to send a call once more is paid where the policy may say so.
+        let (attempt, replay) = if policy.keeps_request() {
+            let unsent = streamed(body).map(Unsent::whole);
+            let (attempt, replay) = Replay::begin(route, Request::from_parts(head, ()), unsent);
+            (attempt, Some(replay))
+        } else {
+            let request = Request::from_parts(head, ClientBody::stream(body));
+            (attempt(route, request), None)
+        };
+        Self {
+            state: State::Sending(attempt),
+            deadline,
+            policy,
+            replay,
+            authority,
+        }
+    }
+
+    fn poll_attempts(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Answer, Failed>> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProj::Sending(attempt) => {
+                    let error = match ready!(attempt.as_mut().poll(cx)) {
+                        Ok(answer) => return Poll::Ready(Ok(answer)),
+                        Err(error) => error,
+                    };
+                    match this.policy.decide(Cause::from(&error)) {
+                        RetryDecision::GiveUp => return Poll::Ready(Err(error)),
+                        RetryDecision::Resend => this.state.set(State::TakingBack(Some(error))),
+                    }
+                }
+                StateProj::TakingBack(error) => {
+                    let unsent = match this.replay.as_mut() {
+                        Some(replay) => ready!(replay.poll_unsent(cx)),
+                        None => Err(Gone),
+                    };
+                    let (Ok(unsent), Some(replay)) = (unsent, this.replay.take()) else {
+                        return Poll::Ready(Err(error.take().unwrap_or(Failed::Ended)));
+                    };
+                    let (attempt, replay) = Replay::begin(replay.route, replay.head, unsent);
+                    *this.replay = Some(replay);
+                    this.state.set(State::Sending(attempt));
+                }
+                StateProj::Ended => return Poll::Ready(Err(Failed::Ended)),
+            }
+        }
+    }
+}
+
+impl Future for Attempts {
+    type Output = Result<Answer, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.as_mut().poll_attempts(cx);
+        let mut this = self.project();
+        let authority = this.authority.as_ref();
+        let result = match polled {
+            Poll::Ready(result) => result.map_err(|error| error.of_call_to(authority)),
+            Poll::Pending => {
+                let over = ready!(this.deadline.as_mut().poll_over(cx));
+                Err(ClientError::timeout(authority, over))
+            }
+        };
+        // To drop what was sent cancels it at the server.
+        this.state.set(State::Ended);
+        *this.replay = None;
+        Poll::Ready(result)
+    }
+}
+
+/// The body cannot be sent again.
+struct Gone;
+
+impl Replay {
+    /// An attempt, and what it takes to make another one.
+    fn begin(route: Route, head: Request<()>, unsent: Option<Unsent>) -> (Attempt, Box<Self>) {
+        let mut copy = Request::new(());
+        *copy.method_mut() = head.method().clone();
+        *copy.uri_mut() = head.uri().clone();
+        *copy.version_mut() = head.version();
+        *copy.headers_mut() = head.headers().clone();
+        let (body, again) = match unsent.map(ClientBody::replay) {
+            Some((body, again)) => (body, Some(again)),
+            None => (ClientBody::empty(), None),
+        };
+        let replay = Self {
+            route: route.clone(),
+            head: copy,
+            body: again,
+            patience: None,
+        };
+        (attempt(route, head.map(|()| body)), Box::new(replay))
+    }
+
+    /// What there is to send again; the task that was sending it drops it a moment later.
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Unsent>, Gone>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(Ok(None));
+        };
+        let patience = self
+            .patience
+            .get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        if patience.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(Gone));
+        }
+        let unsent = ready!(Pin::new(body).poll(cx));
+        Poll::Ready(unsent.map(Some).map_err(|_| Gone))
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sending(_) => "Sending",
+            Self::TakingBack(_) => "TakingBack",
+            Self::Ended => "Ended",
+        })
+    }
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay").finish_non_exhaustive()
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(1);

@@ -1,0 +1,165 @@
+//! A call from its beginning to its response: the span, the metrics and the log of it, and the
+//! upstream that it goes to.
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response, Version};
+use http_body::Body;
+use pin_project::pin_project;
+
+use super::attempt::Route;
+use super::attempts::Attempts;
+use super::body::streamed::BoxError;
+use super::error::ClientError;
+use super::head_timeout::{Bound, HeadTimeout};
+use super::pool::connection::dial::Dialer;
+use super::pool::upstreams::{Reach, Upstreams};
+use super::record::Record;
+use super::response_body::ResponseBody;
+use crate::context;
+use crate::live::Live;
+use crate::message::CountingBody;
+use crate::metrics::ClientMetrics;
+use crate::propagation::Propagation;
+
+/// What all calls of a client share.
+pub(in crate::mesh) struct Outbound {
+    pub(in crate::mesh) propagation: Propagation,
+    pub(in crate::mesh) metrics: ClientMetrics,
+    pub(in crate::mesh) upstreams: Live<Upstreams>,
+    pub(in crate::mesh) dialer: Arc<Dialer>,
+    /// To the head of a response.
+    pub(in crate::mesh) response_timeout: Option<Duration>,
+}
+
+impl Outbound {
+    /// Calls from now on go to these hosts. Endpoints that are still there keep their connections.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "upstreams are given once, so far")
+    )]
+    pub(in crate::mesh) fn replace(&self, upstreams: Upstreams) {
+        let upstreams = upstreams.in_place_of(&self.upstreams.load());
+        self.upstreams.store(upstreams);
+    }
+
+    /// Begins a call: its span and its metrics, then its way to the upstream of its host.
+    pub(super) fn call<B>(&self, request: Request<B>, bound: Bound) -> ResponseFuture
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let now = Instant::now();
+        let (mut head, body) = request.into_parts();
+        let (body, sent) = CountingBody::under(&head.headers, body);
+        let timeout =
+            HeadTimeout::of_call(bound, self.response_timeout, &head.headers, &body, &sent);
+        let exchange = context::current();
+        let span = self
+            .propagation
+            .begin_call(&mut head, exchange.as_ref(), SystemTime::now);
+        let upstreams = self.upstreams.load();
+        let reach = upstreams.find(&head.uri);
+        let measured = match reach {
+            Some(Reach::External(_)) => self.metrics.begin_outside(&mut head, sent, now),
+            Some(Reach::Mesh(_)) | None => self.metrics.begin(&mut head, sent, now),
+        };
+        let record = Record::new(span, self.metrics.clone(), measured);
+        if let Some(mistake) = mistake(&head) {
+            return ResponseFuture::refused(mistake, record);
+        }
+        let Some(reach) = reach else {
+            let unknown = upstreams.unknown(&head.uri);
+            return ResponseFuture::refused(ClientError::unknown_host(unknown), record);
+        };
+        let method = head.method.clone();
+        let route = Route {
+            dialer: Arc::clone(&self.dialer),
+            cluster: reach.cluster(&head.uri),
+            is_http2: head.version == Version::HTTP_2 || body.is_grpc(),
+        };
+        let attempts = Attempts::new(route, Request::from_parts(head, body), timeout);
+        ResponseFuture {
+            attempts: Some(attempts),
+            refused: None,
+            record,
+            method,
+        }
+    }
+}
+
+/// Why such a request can be sent nowhere.
+fn mistake(head: &Parts) -> Option<ClientError> {
+    if head.uri.scheme().is_none() && head.method != Method::CONNECT {
+        return Some(ClientError::no_scheme(Some(&head.uri)));
+    }
+    match head.version {
+        Version::HTTP_10 if head.method == Method::CONNECT => {
+            Some(ClientError::malformed("CONNECT is not of HTTP/1.0"))
+        }
+        Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2 => None,
+        _ => Some(ClientError::malformed(
+            "a call is made over HTTP/1 or HTTP/2",
+        )),
+    }
+}
+
+/// The future of a call.
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture {
+    #[pin]
+    attempts: Option<Attempts>,
+    /// Why there are none.
+    refused: Option<ClientError>,
+    record: Record,
+    method: Method,
+}
+
+impl ResponseFuture {
+    fn refused(error: ClientError, record: Record) -> Self {
+        Self {
+            attempts: None,
+            refused: Some(error),
+            record,
+            method: Method::GET,
+        }
+    }
+
+    /// A call that cannot be described, so that there is nothing to record.
+    pub(super) fn mistaken(error: ClientError) -> Self {
+        Self::refused(error, Record::default())
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>, ClientError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let result = match this.attempts.as_mut().as_pin_mut() {
+            Some(attempts) => {
+                let _entered = this.record.enter();
+                ready!(attempts.poll(cx))
+            }
+            None => Err(this.refused.take().unwrap_or_else(ClientError::ended)),
+        };
+        this.attempts.set(None);
+        let record = mem::take(this.record);
+        Poll::Ready(match result {
+            Ok(answer) => Ok(ResponseBody::wrap(answer, this.method, record)),
+            Err(error) => {
+                record.failed(&error);
+                Err(error)
+            }
+        })
+    }
+}

@@ -1,0 +1,183 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use hyper::rt::Executor;
+use hyper_util::rt::TokioExecutor;
+
+use super::connection::dial::{Address, Dialer, Target};
+use super::endpoint::Endpoint;
+use super::names::Name;
+use super::picker::Balance;
+
+/// An upstream as it is called on one port: its endpoints, and whose turn it is.
+#[derive(Debug)]
+pub(in crate::mesh) struct Cluster {
+    target: Arc<Target>,
+    sources: Arc<[Source]>,
+    balance: Balance,
+    turn: AtomicUsize,
+    endpoints: ArcSwap<Endpoints>,
+}
+
+/// Where addresses of an upstream come from.
+#[derive(Clone, Debug)]
+pub(in crate::mesh) enum Source {
+    Fixed(Address),
+    Named(Arc<Name>),
+}
+
+/// The endpoints that follow from one answer of DNS.
+#[derive(Debug)]
+struct Endpoints {
+    /// What [`Cluster::version`] was.
+    version: u64,
+    list: Vec<Arc<Endpoint>>,
+}
+
+/// The way of one call through the endpoints, until one of them can be reached.
+#[derive(Debug)]
+pub(in crate::mesh) struct Tour {
+    endpoints: Arc<Endpoints>,
+    balance: Balance,
+    turn: usize,
+    tried: Vec<usize>,
+}
+
+impl Cluster {
+    pub(super) fn new(target: Target, sources: Arc<[Source]>) -> Self {
+        Self::with(Arc::new(target), sources, &[])
+    }
+
+    /// The same upstream with these addresses: an endpoint that stays keeps its connections.
+    pub(super) fn moved_to(&self, sources: Arc<[Source]>) -> Self {
+        let known = self.endpoints.load();
+        Self::with(Arc::clone(&self.target), sources, &known.list)
+    }
+
+    fn with(target: Arc<Target>, sources: Arc<[Source]>, known: &[Arc<Endpoint>]) -> Self {
+        let first = Endpoints {
+            version: version(&sources),
+            list: endpoints(&sources, &target, known),
+        };
+        Self {
+            target,
+            sources,
+            balance: Balance::default(),
+            turn: AtomicUsize::new(0),
+            endpoints: ArcSwap::from_pointee(first),
+        }
+    }
+
+    /// Begins a call's way through the endpoints that there are now.
+    pub(in crate::mesh) fn tour(&self) -> Tour {
+        Tour {
+            endpoints: self.current(),
+            balance: self.balance,
+            turn: self.turn.fetch_add(1, Ordering::Relaxed),
+            tried: Vec::new(),
+        }
+    }
+
+    fn current(&self) -> Arc<Endpoints> {
+        let version = version(&self.sources);
+        let current = self.endpoints.load();
+        if current.version == version {
+            return Arc::clone(&current);
+        }
+        // DNS has another answer. Who calls at the same moment does the same, and one of them wins.
+        self.endpoints.rcu(|current| Endpoints {
+            version,
+            list: endpoints(&self.sources, &self.target, &current.list),
+        });
+        self.endpoints.load_full()
+    }
+
+    /// The DNS names that addresses come from, as words.
+    pub(in crate::mesh) fn names(&self) -> String {
+        let names = self.sources.iter().map(|source| match source {
+            Source::Fixed(address) => address.to_string(),
+            Source::Named(name) => name.to_string(),
+        });
+        names.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Another one once DNS has given another answer for any name. Read before the addresses are, so
+/// that a list is never taken for younger than it is.
+fn version(sources: &[Source]) -> u64 {
+    let versions = sources.iter().map(|source| match source {
+        Source::Fixed(_) => 0,
+        Source::Named(name) => name.version(),
+    });
+    versions.sum()
+}
+
+/// An endpoint for each address, those that are known as they are.
+fn endpoints(
+    sources: &[Source],
+    target: &Arc<Target>,
+    known: &[Arc<Endpoint>],
+) -> Vec<Arc<Endpoint>> {
+    let mut addresses = Vec::new();
+    for source in sources {
+        match source {
+            Source::Fixed(address) => addresses.push(address.clone()),
+            Source::Named(name) => name.add_to(&mut addresses),
+        }
+    }
+    let mut seen = BTreeSet::new();
+    addresses.retain(|address| seen.insert(address.clone()));
+    let endpoint = |address: Address| {
+        let known = known.iter().find(|known| known.address == address);
+        known
+            .cloned()
+            .unwrap_or_else(|| Arc::new(Endpoint::new(address, Arc::clone(target))))
+    };
+    addresses.into_iter().map(endpoint).collect()
+}
+
+impl Tour {
+    /// The endpoint to try next; none when all have been tried, or there is none. Whoever has pools
+    /// gives a `prober`.
+    pub(in crate::mesh) fn next(&self, prober: Option<(&Arc<Dialer>, bool)>) -> Option<Stop> {
+        let list = &self.endpoints.list;
+        let health = |index: usize| list.get(index).map(|endpoint| endpoint.health());
+        let health = |index| health(index).unwrap_or_default();
+        let pick = self
+            .balance
+            .pick(list.len(), self.turn, &self.tried, health)?;
+        if let Some((dialer, is_http2)) = prober
+            && let Some(due) = pick.probe.and_then(|index| list.get(index))
+            && due.begin_probe()
+        {
+            probe(Arc::clone(due), Arc::clone(dialer), is_http2);
+        }
+        let endpoint = list.get(pick.index)?;
+        Some(Stop {
+            endpoint: Arc::clone(endpoint),
+            index: pick.index,
+        })
+    }
+
+    /// The endpoint could not be reached.
+    pub(in crate::mesh) fn passed(&mut self, stop: &Stop) {
+        self.tried.push(stop.index);
+    }
+}
+
+/// An endpoint on a call's way.
+pub(in crate::mesh) struct Stop {
+    pub(in crate::mesh) endpoint: Arc<Endpoint>,
+    index: usize,
+}
+
+/// Tries to connect to an endpoint that was down, without a call that would wait for it.
+fn probe(endpoint: Arc<Endpoint>, dialer: Arc<Dialer>, is_http2: bool) {
+    TokioExecutor::new().execute(async move {
+        if let Ok(checkout) = endpoint.checkout(&dialer, is_http2).await {
+            checkout.keep();
+        }
+    });
+}

@@ -1,0 +1,129 @@
+#![expect(
+    clippy::disallowed_types,
+    reason = "held to push or pop one entry of one endpoint's list, never across I/O or an await"
+)]
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioExecutor;
+
+use super::super::connect_error::NoConnection;
+use super::facts::ConnectionFacts;
+use super::stream::MeshStream;
+use crate::mesh::ClientBody;
+
+/// The connections of HTTP/1 to one endpoint that wait for a next call.
+///
+/// The one used last goes first, so that the others can age. A call takes a connection out and puts
+/// it back after its response, which is why the list has a lock and not an `ArcSwap`: an entry has
+/// one owner at a time. The lock is one endpoint's, and held for the push or pop alone.
+#[derive(Default)]
+pub(in crate::mesh) struct IdleList(Mutex<Vec<Http1>>);
+
+/// A connection that one call has for itself.
+pub(in crate::mesh) struct Http1 {
+    sender: http1::SendRequest<ClientBody>,
+    pub(in crate::mesh) facts: Arc<ConnectionFacts>,
+}
+
+impl IdleList {
+    /// A connection that is open and shows our present identity.
+    pub(in crate::mesh) fn take(&self, generation: u64) -> Option<Http1> {
+        let mut idle = self.list();
+        while let Some(connection) = idle.pop() {
+            if connection.sender.is_ready() && connection.facts.takes_calls(generation) {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn put(&self, connection: Http1) {
+        connection.facts.touch();
+        let mut idle = self.list();
+        if idle.len() < MOST_IDLE {
+            idle.push(connection);
+        }
+    }
+
+    fn forget(&self, facts: &Arc<ConnectionFacts>) {
+        self.list()
+            .retain(|connection| !Arc::ptr_eq(&connection.facts, facts));
+    }
+
+    fn list(&self) -> std::sync::MutexGuard<'_, Vec<Http1>> {
+        // A list of whole entries is good at any time.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins HTTP/1 on a connection, whose task runs until its end.
+    pub(in crate::mesh) async fn begin(
+        self: &Arc<Self>,
+        stream: MeshStream,
+        generation: u64,
+    ) -> Result<Http1, NoConnection> {
+        let peer = stream.peer().cloned();
+        let facts = ConnectionFacts::new(peer, generation, stream.retired());
+        let facts = Arc::new(facts);
+        let (sender, connection) = http1::handshake(stream).await?;
+        let (idle, own) = (Arc::downgrade(self), Arc::clone(&facts));
+        TokioExecutor::new().execute(async move {
+            let connection = async {
+                // The call that is under way hears of an error.
+                let _ = connection.with_upgrades().await;
+            };
+            let forget = || {
+                if let Some(idle) = idle.upgrade() {
+                    idle.forget(&own);
+                }
+            };
+            // One that a call has is not in the list.
+            own.run(connection, || false, forget).await;
+        });
+        Ok(Http1 { sender, facts })
+    }
+
+    /// Keeps a connection once it can take a next request: when the response has been read.
+    pub(in crate::mesh) fn put_back(self: &Arc<Self>, mut connection: Http1) {
+        if connection.sender.is_ready() {
+            return self.put(connection);
+        }
+        let idle = Arc::downgrade(self);
+        TokioExecutor::new().execute(async move {
+            let ready = poll_fn(|cx| connection.sender.poll_ready(cx)).await;
+            if let (Ok(()), Some(idle)) = (ready, idle.upgrade()) {
+                idle.put(connection);
+            }
+        });
+    }
+}
+
+impl Http1 {
+    pub(in crate::mesh) async fn send(
+        &mut self,
+        request: Request<ClientBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<ClientBody>>> {
+        self.sender.try_send_request(request).await
+    }
+}
+
+impl fmt::Debug for IdleList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdleList({})", self.list().len())
+    }
+}
+
+impl fmt::Debug for Http1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http1").finish_non_exhaustive()
+    }
+}
+
+/// As many connections as Envoy opens to one cluster.
+const MOST_IDLE: usize = 1024;

@@ -1,0 +1,320 @@
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http2};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::{Notify, watch};
+
+use super::super::connect_error::NoConnection;
+use super::facts::ConnectionFacts;
+use super::stream::MeshStream;
+use crate::mesh::ClientBody;
+
+/// The connections of HTTP/2 to one endpoint: one that all calls share, and a further one when the
+/// server allows no more streams on those that are open.
+///
+/// A connection is made by a task of its own, for all calls that wait for it: a call that gives up
+/// takes nothing from the others, and a failure reaches each of them with its cause.
+#[derive(Debug, Default)]
+pub(in crate::mesh) struct SharedConnections(ArcSwap<State>);
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    open: Vec<Arc<Http2>>,
+    /// At most one is being made.
+    making: Option<Making>,
+}
+
+/// What becomes of a connection that is being made; `None` while it is not known.
+type Making = watch::Receiver<Option<Result<Arc<Http2>, NoConnection>>>;
+
+/// A connection that calls share.
+pub(in crate::mesh) struct Http2 {
+    sender: http2::SendRequest<ClientBody>,
+    pub(in crate::mesh) facts: Arc<ConnectionFacts>,
+    streams: Arc<Streams>,
+}
+
+/// How many streams there are on a connection, and how many the server allows.
+#[derive(Debug)]
+struct Streams {
+    active: AtomicUsize,
+    limit: AtomicUsize,
+    /// A first response has come, and before it the server's limit.
+    is_answered: AtomicBool,
+    answered: Notify,
+}
+
+/// A call's place on a connection, until its response has been read or dropped.
+#[derive(Debug)]
+pub(in crate::mesh) struct StreamGuard(Arc<Streams>);
+
+/// A connection for one call.
+pub(in crate::mesh) struct Joined {
+    pub(in crate::mesh) connection: Arc<Http2>,
+    pub(in crate::mesh) stream: StreamGuard,
+    /// It was open before this call asked.
+    pub(in crate::mesh) is_reused: bool,
+}
+
+impl SharedConnections {
+    /// A connection with room for one more stream; made by `connect` where there is none.
+    ///
+    /// `connect` is called at most once for each connection that this call has to make.
+    pub(in crate::mesh) async fn join<F>(
+        self: &Arc<Self>,
+        generation: u64,
+        connect: impl Fn() -> F,
+    ) -> Result<Joined, NoConnection>
+    where
+        F: Future<Output = Result<MeshStream, NoConnection>> + Send + 'static,
+    {
+        let mut abandoned = 0;
+        loop {
+            let mut making = match self.find(generation) {
+                Found::Room(joined) => return Ok(joined),
+                Found::Making(making) => making,
+                Found::None(state) => {
+                    let Some(making) = self.make(&state, generation, &connect) else {
+                        // Another call was first.
+                        continue;
+                    };
+                    making
+                }
+            };
+            let made = making.wait_for(Option::is_some).await;
+            let made = made.ok().and_then(|made| made.clone());
+            match made {
+                Some(Ok(connection)) => {
+                    if let Some(stream) = connection.streams.enter() {
+                        return Ok(Joined {
+                            connection,
+                            stream,
+                            is_reused: false,
+                        });
+                    }
+                }
+                Some(Err(error)) => return Err(error),
+                // The runtime that its task was on has ended.
+                None => {
+                    self.update(|state| {
+                        let is_it = |other: &Making| other.same_channel(&making);
+                        state.making.take_if(|other| is_it(other));
+                    });
+                    abandoned += 1;
+                    if abandoned > MOST_ABANDONED {
+                        return Err(NoConnection::Abandoned);
+                    }
+                }
+            }
+        }
+    }
+
+    fn find(&self, generation: u64) -> Found {
+        let state = self.0.load();
+        let usable = || {
+            let open = state.open.iter();
+            open.filter(|connection| connection.takes_calls(generation))
+        };
+        let joined = |connection: &Arc<Http2>, stream| Joined {
+            connection: Arc::clone(connection),
+            stream,
+            is_reused: true,
+        };
+        for connection in usable() {
+            if let Some(stream) = connection.streams.enter() {
+                return Found::Room(joined(connection, stream));
+            }
+        }
+        if let Some(making) = &state.making {
+            return Found::Making(making.clone());
+        }
+        // All are full and more would be too many: hyper lets the call wait for a stream.
+        let least = usable().min_by_key(|connection| connection.streams.active());
+        if let Some(least) = least
+            && usable().count() >= MOST_OPEN
+        {
+            return Found::Room(joined(least, least.streams.enter_anyway()));
+        }
+        Found::None(arc_swap::Guard::into_inner(state))
+    }
+
+    /// Begins to make a connection, unless what is known has changed since.
+    fn make<F>(
+        self: &Arc<Self>,
+        before: &Arc<State>,
+        generation: u64,
+        connect: impl Fn() -> F,
+    ) -> Option<Making>
+    where
+        F: Future<Output = Result<MeshStream, NoConnection>> + Send + 'static,
+    {
+        let (tell, making) = watch::channel(None);
+        let open = before.open.iter();
+        let open = open.filter(|connection| connection.takes_calls(generation));
+        let next = State {
+            open: open.cloned().collect(),
+            making: Some(making.clone()),
+        };
+        let was = self.0.compare_and_swap(before, Arc::new(next));
+        if !Arc::ptr_eq(&was, before) {
+            return None;
+        }
+        let (pool, connecting) = (Arc::clone(self), connect());
+        TokioExecutor::new().execute(async move {
+            let made = match connecting.await {
+                Ok(stream) => pool.begin(stream, generation).await,
+                Err(error) => Err(error),
+            };
+            pool.update(|state| {
+                state.making = None;
+                if let Ok(connection) = &made {
+                    state.open.push(Arc::clone(connection));
+                }
+            });
+            // Each call that waited may have given up.
+            let _ = tell.send(Some(made));
+        });
+        Some(making)
+    }
+
+    /// Begins HTTP/2 on a connection, whose task runs until its end.
+    async fn begin(
+        self: &Arc<Self>,
+        stream: MeshStream,
+        generation: u64,
+    ) -> Result<Arc<Http2>, NoConnection> {
+        let peer = stream.peer().cloned();
+        let facts = ConnectionFacts::new(peer, generation, stream.retired());
+        let facts = Arc::new(facts);
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .handshake(stream)
+            .await?;
+        let streams = Arc::new(Streams {
+            active: AtomicUsize::new(0),
+            limit: AtomicUsize::new(connection.current_max_send_streams()),
+            is_answered: AtomicBool::new(false),
+            answered: Notify::new(),
+        });
+        let (pool, own) = (Arc::downgrade(self), Arc::clone(&facts));
+        let counted = Arc::clone(&streams);
+        TokioExecutor::new().execute(async move {
+            let connection = async {
+                let mut connection = pin!(connection);
+                let mut answered = Some(Box::pin(counted.answered.notified()));
+                // The calls that are under way hear of an error.
+                let _ = poll_fn(|cx| {
+                    // Else this is polled for requests alone: hyper reads in a task of its own.
+                    answered.take_if(|answered| answered.as_mut().poll(cx).is_ready());
+                    let polled = connection.as_mut().poll(cx);
+                    let limit = connection.current_max_send_streams();
+                    counted.limit.store(limit, Ordering::Relaxed);
+                    polled
+                })
+                .await;
+            };
+            let forget = || {
+                if let Some(pool) = pool.upgrade() {
+                    pool.forget(&own);
+                }
+            };
+            own.run(connection, || counted.active() > 0, forget).await;
+        });
+        Ok(Arc::new(Http2 {
+            sender,
+            facts,
+            streams,
+        }))
+    }
+
+    fn forget(&self, facts: &Arc<ConnectionFacts>) {
+        let is_it = |connection: &Arc<Http2>| Arc::ptr_eq(&connection.facts, facts);
+        if self.0.load().open.iter().any(is_it) {
+            self.update(|state| state.open.retain(|connection| !is_it(connection)));
+        }
+    }
+
+    fn update(&self, change: impl Fn(&mut State)) {
+        self.0.rcu(|state| {
+            let mut next = State::clone(state);
+            change(&mut next);
+            next
+        });
+    }
+}
+
+enum Found {
+    Room(Joined),
+    Making(Making),
+    None(Arc<State>),
+}
+
+impl Http2 {
+    fn takes_calls(&self, generation: u64) -> bool {
+        !self.sender.is_closed() && self.facts.takes_calls(generation)
+    }
+
+    pub(in crate::mesh) async fn send(
+        &self,
+        request: Request<ClientBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<ClientBody>>> {
+        self.facts.touch();
+        let mut sender = self.sender.clone();
+        let sent = sender.try_send_request(request).await;
+        let is_answered = &self.streams.is_answered;
+        if !is_answered.load(Ordering::Relaxed) && !is_answered.swap(true, Ordering::Relaxed) {
+            self.streams.answered.notify_one();
+        }
+        sent
+    }
+}
+
+impl Streams {
+    fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// A place, if there is one.
+    fn enter(self: &Arc<Self>) -> Option<StreamGuard> {
+        let guard = self.enter_anyway();
+        // The guard counts itself.
+        (self.active() <= self.limit.load(Ordering::Relaxed)).then_some(guard)
+    }
+
+    fn enter_anyway(self: &Arc<Self>) -> StreamGuard {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        StreamGuard(Arc::clone(self))
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Http2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http2")
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Both between two pings, and until the answer to one.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Connections to one endpoint.
+const MOST_OPEN: usize = 16;
+/// Connections whose runtime ended while this call waited for them.
+const MOST_ABANDONED: u32 = 3;

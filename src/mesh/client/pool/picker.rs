@@ -1,0 +1,106 @@
+//! Which endpoint of an upstream takes a call: pure, all it knows is in its arguments.
+
+/// How calls are shared out among endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::mesh) enum Balance {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+}
+
+/// What is known of an endpoint's last attempt to connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::mesh) enum Health {
+    /// It succeeded, or there was none.
+    #[default]
+    Up,
+    /// It failed a short time ago.
+    Down,
+    /// It failed, and it is time to try again.
+    Due,
+}
+
+/// The choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::mesh) struct Pick {
+    /// The endpoint that takes the call.
+    pub(in crate::mesh) index: usize,
+    /// An endpoint that was passed over, to be tried beside the call: no call waits for one that is
+    /// perhaps still down.
+    pub(in crate::mesh) probe: Option<usize>,
+}
+
+impl Balance {
+    /// Picks one of `count` endpoints for the call whose turn it is, none of those `tried` before.
+    /// One that is not up is picked only when no other is left.
+    pub(in crate::mesh) fn pick(
+        self,
+        count: usize,
+        turn: usize,
+        tried: &[usize],
+        health: impl Fn(usize) -> Health,
+    ) -> Option<Pick> {
+        let first = match self {
+            Self::RoundRobin => turn.checked_rem(count)?,
+        };
+        let mut left = (first..count)
+            .chain(0..first)
+            .filter(|index| !tried.contains(index));
+        let next = left.clone().next()?;
+        let mut probe = None;
+        let up = left.find(|index| match health(*index) {
+            Health::Up => true,
+            Health::Down => false,
+            Health::Due => {
+                probe.get_or_insert(*index);
+                false
+            }
+        });
+        Some(match up {
+            Some(index) => Pick { index, probe },
+            None => Pick {
+                index: next,
+                probe: None,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Health::{Down, Due, Up};
+    use super::*;
+
+    /// Health, turn, what was tried; and the endpoint with the one to probe.
+    type Row = (
+        &'static [Health],
+        usize,
+        &'static [usize],
+        Option<(usize, Option<usize>)>,
+    );
+
+    #[test]
+    fn picks_in_turn_and_what_is_down_last() {
+        let rows: [Row; 14] = [
+            (&[], 0, &[], None),
+            (&[Up], 7, &[], Some((0, None))),
+            (&[Up, Up, Up], 0, &[], Some((0, None))),
+            (&[Up, Up, Up], 1, &[], Some((1, None))),
+            (&[Up, Up, Up], 5, &[], Some((2, None))),
+            (&[Up, Up, Up], usize::MAX, &[0], Some((1, None))),
+            (&[Up, Down, Up], 1, &[], Some((2, None))),
+            (&[Up, Due, Up], 1, &[], Some((2, Some(1)))),
+            (&[Up, Due, Due], 1, &[], Some((0, Some(1)))),
+            (&[Up, Up, Due], 1, &[], Some((1, None))),
+            (&[Down, Due, Down], 2, &[], Some((2, None))),
+            (&[Up, Down, Up], 0, &[0, 2], Some((1, None))),
+            (&[Down, Down], 1, &[1], Some((0, None))),
+            (&[Up, Up], 0, &[0, 1], None),
+        ];
+        for (healths, turn, tried, wanted) in rows {
+            let pick = Balance::RoundRobin.pick(healths.len(), turn, tried, |index| healths[index]);
+            let wanted = wanted.map(|(index, probe)| Pick { index, probe });
+            assert_eq!(pick, wanted, "{healths:?}, turn {turn}, tried {tried:?}");
+        }
+    }
+}
