@@ -104,7 +104,7 @@ async fn chart(peer: Peer, trace: TraceContext, Path(id): Path<u64>) -> String {
 
 fn workload(pki: &Pki, name: &str) -> Result<MeshBuilder, BoxError> {
     let workload = Workload::new("default", name).label("app", name);
-    Ok(Mesh::builder(workload).identity(pki.identity("default", name)?))
+    Ok(Mesh::builder(workload, pki.identity("default", name)?))
 }
 
 fn calling(builder: MeshBuilder, charts: &(std::net::SocketAddr, SpiffeId)) -> MeshBuilder {

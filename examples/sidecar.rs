@@ -145,25 +145,27 @@ impl Sidecar {
         let own = workload.own_trust_domain().map(TrustDomain::as_str);
         let trust_domain = configuration.mesh_config.trust_domain_or(own).to_owned();
         let account = workload.service_account().to_owned();
-        let builder = Mesh::builder(workload).config(configuration);
         let builder = match (&self.cert, &self.key, &self.ca) {
-            (Some(cert), Some(key), Some(ca)) => builder
-                .identity(Files::named(cert, key, ca))
-                .mode_otherwise(Mode::Permissive),
+            (Some(cert), Some(key), Some(ca)) => {
+                Mesh::builder(workload, Files::named(cert, key, ca))
+                    .mode_otherwise(Mode::Permissive)
+            }
             // Nobody sees this identity: plaintext is all that is spoken.
             _ if matches!(self.mode, None | Some(ModeName::Disable)) => {
                 TrustDomain::new(&trust_domain)?;
-                builder
-                    .identity(Pki::new(&trust_domain)?.identity(&namespace, &account)?)
+                let identity = Pki::new(&trust_domain)?.identity(&namespace, &account)?;
+                Mesh::builder(workload, identity)
+                    .danger()
                     .mode(Mode::Disable)
             }
             _ => return Err("--mode strict and permissive need --cert, --key and --ca".into()),
         };
+        let builder = builder.config(configuration);
         let builder = match self.mode {
             None => builder,
             Some(ModeName::Strict) => builder.mode(Mode::Strict),
             Some(ModeName::Permissive) => builder.mode(Mode::Permissive),
-            Some(ModeName::Disable) => builder.mode(Mode::Disable),
+            Some(ModeName::Disable) => builder.danger().mode(Mode::Disable),
         };
         let built = builder.build().await;
         let (mesh, driver) = built.map_err(|error| match error.problems() {

@@ -173,7 +173,7 @@ impl Member {
     ) -> Result<Self, BoxError> {
         let (handed, source) = mpsc::channel(1);
         handed.send(authority.identity(name)?).await?;
-        let builder = Mesh::builder(Workload::new("default", name)).identity(Handed(source));
+        let builder = Mesh::builder(Workload::new("default", name), Handed(source));
         let (mesh, driver) = options(builder).build().await?;
         tokio::spawn(driver.run());
         Ok(Self { mesh, name, handed })

@@ -75,7 +75,10 @@ async fn main() -> Result<(), BoxError> {
 }
 
 fn workload(pki: &Pki, name: &str) -> Result<MeshBuilder, BoxError> {
-    Ok(Mesh::builder(Workload::new("default", name)).identity(pki.identity("default", name)?))
+    Ok(Mesh::builder(
+        Workload::new("default", name),
+        pki.identity("default", name)?,
+    ))
 }
 
 async fn start(builder: MeshBuilder) -> Result<Mesh, BoxError> {

@@ -83,16 +83,18 @@ async fn knows_its_callers_by_their_certificates() {
     let sidecar = Sidecar::start(directory.path(), application().await, &files);
 
     for (caller, expected) in [("desk", 200), ("other", 403)] {
-        let (mesh, driver) = Mesh::builder(Workload::new("default", caller))
-            .identity(pki.identity("default", caller).unwrap())
-            .upstream(
-                "front.default",
-                [sidecar.address],
-                [SpiffeId::new(id).unwrap()],
-            )
-            .build()
-            .await
-            .unwrap();
+        let (mesh, driver) = Mesh::builder(
+            Workload::new("default", caller),
+            pki.identity("default", caller).unwrap(),
+        )
+        .upstream(
+            "front.default",
+            [sidecar.address],
+            [SpiffeId::new(id).unwrap()],
+        )
+        .build()
+        .await
+        .unwrap();
         tokio::spawn(driver.run());
         let response = mesh
             .client()

@@ -118,8 +118,10 @@ impl Server {
                 }
             }
             Self::Mesh | Self::MeshOfPolicies => {
-                let mut builder = Mesh::builder(Workload::new("default", "patients"))
-                    .identity(Files::watch(directory));
+                let mut builder = Mesh::builder(
+                    Workload::new("default", "patients"),
+                    Files::watch(directory),
+                );
                 if self == Self::MeshOfPolicies {
                     builder = builder.config(Fixed::yaml("bench.yaml", policies(10_000)));
                 }

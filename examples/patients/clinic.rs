@@ -96,8 +96,7 @@ impl Clinic {
         let id = identity.svid().spiffe_id();
         let namespace = id.namespace().unwrap_or("default").to_owned();
         let account = id.service_account().unwrap_or("caller").to_owned();
-        let (mesh, driver) = Mesh::builder(Workload::new(namespace, account))
-            .identity(identity)
+        let (mesh, driver) = Mesh::builder(Workload::new(namespace, account), identity)
             .upstream(
                 "patients.default",
                 [self.patients.address],
@@ -164,15 +163,22 @@ impl Opening<'_> {
             &OpenTelemetry::resource(&workload),
         );
         let decisions = Arc::clone(&self.decisions);
-        let mut builder = Mesh::builder(workload)
-            .identity(self.pki.identity("default", name)?)
+        let mut builder = Mesh::builder(workload, self.pki.identity("default", name)?)
             .config(self.configuration.clone())
-            .jwks_roots(self.pki.root_pem())
-            .resolve(&format!("{ISSUER_HOST}:443"), self.keys)
-            .propagation(Propagation::new().sample_percent(100.0).export_to(spans))
-            .metrics(self.registry.clone())
-            .record_allows()
-            .on_complete(move |request| keep(&decisions, name, request));
+            .tokens(|tokens| {
+                tokens
+                    .jwks_roots(self.pki.root_pem())
+                    .resolve(&format!("{ISSUER_HOST}:443"), self.keys)
+            })
+            .telemetry(|telemetry| {
+                {
+                    telemetry
+                        .propagation(Propagation::new().sample_percent(100.0).export_to(spans))
+                        .metrics(self.registry.clone())
+                }
+                .record_allows()
+                .on_complete(move |request| keep(&decisions, name, request))
+            });
         for (host, address, id) in &self.upstreams {
             builder = builder.upstream(&format!("{host}.default"), [*address], [id.clone()]);
         }

@@ -85,18 +85,21 @@ impl BuildError {
 }
 
 impl Faults {
-    /// Of a builder, with the mistakes of options that it knows already.
-    pub(super) fn of(builder: &'static str, mistakes: &[String]) -> Self {
-        let mut faults = Self {
+    /// None yet, of this builder.
+    pub(super) fn new(builder: &'static str) -> Self {
+        Self {
             builder,
             mistakes: Vec::new(),
             identity: None,
             configuration: None,
-        };
-        for mistake in mistakes {
-            faults.mistake(mistake);
         }
-        faults
+    }
+
+    /// Adds the mistakes of a group of options, which has this name.
+    pub(super) fn mistakes(&mut self, group: &str, mistakes: &[String]) {
+        for mistake in mistakes {
+            self.mistake(&format!("{group}{mistake}"));
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -111,6 +114,11 @@ impl Faults {
     /// What an option gives, unless it is a mistake.
     pub(super) fn option<T>(&mut self, result: Result<T, String>) -> Option<T> {
         result.map_err(|mistake| self.mistake(&mistake)).ok()
+    }
+
+    /// As [`option`](Self::option), for an option that has another way than the builder's methods.
+    pub(super) fn foreign_option<T>(&mut self, result: Result<T, String>) -> Option<T> {
+        result.map_err(|mistake| self.mistakes.push(mistake)).ok()
     }
 
     /// What the configuration gives, unless it has problems; those of two steps are kept together.

@@ -1,19 +1,19 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, ToSocketAddrs};
 
-use super::MeshBuilder;
-use super::announce;
-use super::client::Client;
 use super::client::pool::connector::MeshConnector;
-use super::config::live::Cells;
+use super::client::pool::names::WantedNames;
+use super::client::{Client, Upstreams};
+use super::config::announce;
+use super::config::live::LiveConfig;
 use super::config::reload::Reloads;
-use super::readiness::{IdentityState, Readiness};
+use super::error::{BuildError, Faults};
+use super::options::ListenerOptions;
 use super::server::connection::bind::bind;
 use super::server::connection::limits::HttpLimits;
 use super::server::connection::quiet_streams::QuietStreams;
@@ -22,21 +22,22 @@ use super::shutdown::{Last, Running, Shutdown, Signal};
 use super::tls_metrics;
 use crate::identity::{SpiffeId, Workload};
 use crate::live::Live;
-use crate::matcher::Cidr;
 use crate::metrics::Registry;
 use crate::policy::Engine;
 use crate::tls::{
-    Acceptor, Credentials, HandshakeTimeouts, Lifetimes, Limits, Listener, Mode, Modes, Protocol,
-    RotationStats,
+    Acceptor, Credentials, Lifetimes, Listener, Mode, Modes, Protocol, RotationStats, Settings,
 };
 
 /// A workload of the mesh: serves applications, calls others. Cheap to clone; made by [`Mesh::builder`].
 #[derive(Clone)]
-pub struct Mesh(Arc<Parts>);
+pub struct Mesh {
+    parts: Arc<Parts>,
+    listener: Arc<ListenerOptions>,
+}
 
 pub(super) struct Parts {
     pub(super) workload: Workload,
-    pub(super) cells: Cells,
+    pub(super) cells: LiveConfig,
     /// None in plaintext.
     pub(super) credentials: Option<Credentials>,
     /// That of the credentials when they were first read, or what Istio would give this workload.
@@ -49,35 +50,28 @@ pub(super) struct Parts {
     /// Whether the driver follows all that may change.
     pub(super) pulse: Option<Arc<AtomicBool>>,
     pub(super) reloads: Reloads,
-    pub(super) listening: Listening,
-}
-
-/// How connections come in, and what bounds them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Listening {
-    pub(super) limits: Limits,
-    pub(super) timeouts: HandshakeTimeouts,
+    /// How TLS is spoken with hosts outside the mesh.
+    pub(super) tls: Settings,
+    pub(super) names: WantedNames,
     pub(super) lifetimes: Lifetimes,
-    pub(super) http: HttpLimits,
-    pub(super) own_tls: Option<Arc<ServerConfig>>,
-    pub(super) load_balancers: Vec<Cidr>,
-    pub(super) quiet: QuietStreams,
 }
 
 impl Mesh {
-    /// Begins to describe a mesh for this workload.
-    pub fn builder(workload: Workload) -> MeshBuilder {
-        MeshBuilder::new(workload)
+    pub(super) fn new(parts: Parts, listener: ListenerOptions) -> Self {
+        Self {
+            parts: Arc::new(parts),
+            listener: Arc::new(listener),
+        }
     }
 
-    pub(super) fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+    pub(super) fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// The client for calls to other workloads.
     #[must_use]
     pub fn client(&self) -> &Client {
-        &self.0.client
+        &self.parts.client
     }
 
     /// A connector to the same hosts, with the same identities expected there, for a client of your own that takes one: `hyper_util`'s, or
@@ -88,7 +82,7 @@ impl Mesh {
     /// configuration, as reqwest does, gets one from [`DangerousCredentials::client_config`](crate::tls::DangerousCredentials::client_config).
     #[must_use]
     pub fn connector(&self, protocol: Protocol) -> MeshConnector {
-        self.0.client.connector(protocol)
+        self.parts.client.connector(protocol)
     }
 
     /// The whole inbound stack as one layer, for those who compose themselves.
@@ -101,7 +95,7 @@ impl Mesh {
     /// refused.
     #[must_use]
     pub fn server(&self) -> ServerLayer {
-        self.0.server.clone()
+        self.parts.server.clone()
     }
 
     /// Guards a finished service with the whole inbound stack.
@@ -109,7 +103,7 @@ impl Mesh {
     /// It stands in front of every router, and rewrites requests as a sidecar does: the target to its normalized form, the host to the one
     /// that was judged. Put into a router after all, it refuses like [`server`](Self::server).
     pub fn protect<S>(&self, service: S) -> Server<S> {
-        self.0.server.protect(service)
+        self.parts.server.protect(service)
     }
 
     /// A listener whose connections have proven who they are: for `axum::serve`, tonic's `serve_with_incoming`, or your own loop.
@@ -134,7 +128,7 @@ impl Mesh {
     /// When the socket has no local address.
     pub fn listen_on(&self, socket: TcpListener) -> io::Result<Listener> {
         let listener = self.listen_for_serve(socket)?;
-        Ok(listener.http_times(self.0.listening.http.times()))
+        Ok(listener.http_times(self.listener.http.times()))
     }
 
     /// For a server that sees to the times itself.
@@ -144,7 +138,7 @@ impl Mesh {
             cells,
             credentials,
             ..
-        } = &*self.0;
+        } = &*self.parts;
         let listener = self.listener(socket, cells.modes.clone())?;
         announce::serving(workload, credentials.as_ref(), cells, listener.local_addr());
         Ok(listener)
@@ -153,12 +147,12 @@ impl Mesh {
     /// No TLS, whatever resources say.
     pub(super) fn listen_in_plaintext(&self, socket: TcpListener) -> io::Result<Listener> {
         let listener = self.listener(socket, Live::new(Modes::new(Mode::Disable)))?;
-        announce::serving_in_plaintext(&self.0.workload, listener.local_addr());
+        announce::serving_in_plaintext(&self.parts.workload, listener.local_addr());
         Ok(listener)
     }
 
     fn listener(&self, socket: TcpListener, modes: Live<Modes>) -> io::Result<Listener> {
-        let listening = &self.0.listening;
+        let listening = &*self.listener;
         let acceptor = match self.credentials() {
             Some(credentials) => Acceptor::new(credentials.clone()),
             None => Acceptor::plaintext(),
@@ -166,14 +160,18 @@ impl Mesh {
         let mut acceptor = acceptor
             .modes(modes)
             .timeouts(listening.timeouts)
-            .lifetimes(listening.lifetimes);
+            .lifetimes(self.parts.lifetimes);
         if let Some(config) = &listening.own_tls {
             acceptor = acceptor.own_tls(Arc::clone(config));
         }
         let listener = Listener::new(socket, acceptor)?
             .limits(listening.limits)
             .load_balancers(listening.load_balancers.iter().copied());
-        tls_metrics::listener(&self.0.registry, listener.local_addr(), &listener.stats());
+        tls_metrics::listener(
+            &self.parts.registry,
+            listener.local_addr(),
+            &listener.stats(),
+        );
         Ok(listener)
     }
 
@@ -187,94 +185,141 @@ impl Mesh {
     /// As [`shutdown`](Self::shutdown), with notice: first the mesh only says that it is not ready, for as long as it takes others to notice
     /// and to send nobody here any more.
     pub fn shutdown_after(&self, notice: Duration, grace: Duration) {
-        self.0.shutdown.request(notice, grace);
+        self.parts.shutdown.request(notice, grace);
     }
 
-    /// Whether this mesh should get traffic: its identity is good, what may change is followed, and no shutdown was asked for.
-    #[must_use]
-    pub fn readiness(&self) -> Readiness {
-        let rotation = self.0.rotation.as_ref();
-        let pulse = self.0.pulse.as_ref();
-        Readiness {
-            identity: match self.credentials() {
-                None => IdentityState::Plaintext,
-                Some(credentials) if credentials.is_withdrawn() => IdentityState::Withdrawn,
-                Some(credentials) if credentials.is_valid() => IdentityState::Valid,
-                Some(_) => IdentityState::Expired,
-            },
-            source_down_for: rotation
-                .filter(|tally| tally.is_down())
-                .map(|tally| tally.age()),
-            unattended: pulse.is_some_and(|pulse| !pulse.load(Ordering::Acquire)),
-            generation: self.0.cells.config.generation(),
-            configured_at: self.0.reloads.taken(),
-            refused_at: self.0.reloads.refused_at(),
-            refused: self.0.reloads.refused(),
-            draining: self.0.shutdown.is_requested(),
+    /// The same mesh, whose listeners take connections with other options than those of the builder:
+    /// what [`serve`](Self::serve), [`listen`](Self::listen) and the like of the mesh that is given
+    /// back listen with.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_mesh::{Mesh, mesh::HttpLimits};
+    /// # fn uploads(mesh: &Mesh) -> Result<(), tower_mesh::mesh::BuildError> {
+    /// let limits = HttpLimits {
+    ///     body_idle: Duration::from_secs(300),
+    ///     ..HttpLimits::default()
+    /// };
+    /// let uploads = mesh.with_listener(|listener| listener.http(limits))?;
+    /// # let _ = uploads;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// All mistakes of these options.
+    pub fn with_listener(
+        &self,
+        set: impl FnOnce(ListenerOptions) -> ListenerOptions,
+    ) -> Result<Self, BuildError> {
+        let listener = set((*self.listener).clone());
+        let mut faults = Faults::new("Mesh");
+        faults.mistakes("with_listener: ", &listener.mistakes);
+        if self.parts.credentials.is_none() && listener.own_tls.is_some() {
+            faults.mistake("with_listener: own_tls: this asks for TLS, and the mesh speaks plaintext: leave it out");
         }
+        match faults.is_empty() {
+            true => Ok(Self {
+                parts: Arc::clone(&self.parts),
+                listener: Arc::new(listener),
+            }),
+            false => Err(faults.into()),
+        }
+    }
+
+    /// Calls go to these hosts from now on, and to no others.
+    ///
+    /// Calls under way are not disturbed. An address that both the old and the new upstreams have,
+    /// for the same host and identities, keeps its connections; the others end with their calls.
+    /// New DNS names are asked for first, for five seconds at most; the
+    /// [`Driver`](crate::Driver) follows them then.
+    ///
+    /// # Errors
+    /// All mistakes of the upstreams. Nothing is changed then.
+    pub async fn replace_upstreams(&self, upstreams: Upstreams) -> Result<(), BuildError> {
+        let Parts {
+            workload,
+            cells,
+            credentials,
+            tls,
+            names,
+            ..
+        } = &*self.parts;
+        let mut mistakes = Vec::new();
+        let is_plaintext = credentials.is_none();
+        let outbound = upstreams.compile(workload.namespace(), tls, is_plaintext, &mut mistakes);
+        let mut faults = Faults::new("Mesh");
+        faults.mistakes("replace_upstreams: ", &mistakes);
+        if !faults.is_empty() {
+            return Err(faults.into());
+        }
+        let outbound = outbound.in_place_of(&cells.outbound.load());
+        names.first(outbound.names()).await;
+        cells.publish_outbound(outbound);
+        names.follow(cells.outbound.load().names());
+        Ok(())
     }
 
     /// The metrics of this workload, to be rendered or added to.
     #[must_use]
     pub fn metrics(&self) -> &Registry {
-        &self.0.registry
+        &self.parts.registry
     }
 
     /// The policy engine as it is configured now.
     #[must_use]
     pub fn engine(&self) -> Engine {
-        self.0.cells.config.load().engine.clone()
+        self.parts.cells.inbound.load().engine.clone()
     }
 
-    /// The identity in use. In [plaintext](crate::mesh::DangerousMeshBuilder::plaintext) nothing proves one: it is then the id that Istio would
+    /// The identity in use. In [plaintext](crate::mesh::DangerousMesh::plaintext) nothing proves one: it is then the id that Istio would
     /// give this workload, `spiffe://<trust domain>/ns/<namespace>/sa/<account>`, so that the same
-    /// [`upstream`](MeshBuilder::upstream) calls serve with and without certificates.
+    /// [`upstream`](crate::MeshBuilder::upstream) calls serve with and without certificates.
     #[must_use]
     pub fn spiffe_id(&self) -> SpiffeId {
         let proven = self.credentials().map(Credentials::spiffe_id);
-        proven.unwrap_or_else(|| self.0.otherwise.clone())
+        proven.unwrap_or_else(|| self.parts.otherwise.clone())
     }
 
     /// The certificate, key and roots in use; [`replace`](Credentials::replace) rotates them. `None` in
-    /// [plaintext](crate::mesh::DangerousMeshBuilder::plaintext), where there are none.
+    /// [plaintext](crate::mesh::DangerousMesh::plaintext), where there are none.
     #[must_use]
     pub fn credentials(&self) -> Option<&Credentials> {
-        self.0.credentials.as_ref()
+        self.parts.credentials.as_ref()
     }
 
     /// Who we are.
     #[must_use]
     pub fn workload(&self) -> &Workload {
-        &self.0.workload
+        &self.parts.workload
     }
 
     pub(super) fn quiet_streams(&self) -> QuietStreams {
-        self.0.listening.quiet.clone()
+        self.listener.quiet.clone()
     }
 
     pub(super) fn http_limits(&self) -> HttpLimits {
-        self.0.listening.http
+        self.listener.http
     }
 
     pub(super) fn shutdown_signal(&self) -> Signal {
-        self.0.shutdown.signal()
+        self.parts.shutdown.signal()
     }
 
     /// A server with guards runs for as long as this is kept.
     pub(super) fn running(&self) -> Running {
-        self.0.shutdown.guarded()
+        self.parts.shutdown.guarded()
     }
 
     /// For a server that outlives those with guards.
     pub(super) fn last(&self) -> Last {
-        self.0.shutdown.last()
+        self.parts.shutdown.last()
     }
 }
 
 impl fmt::Debug for Mesh {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mesh")
-            .field("workload", &self.0.workload)
+            .field("workload", &self.parts.workload)
             .finish_non_exhaustive()
     }
 }

@@ -12,7 +12,7 @@
 //! - Without it: [`Guards`] keep token rules and policies fresh for layers that you compose yourself.
 //! - What is seen of it: one line of log for each port at its start, each change of configuration
 //!   and each drain (targets `tower_mesh::mesh` and `tower_mesh::config`), one event for each
-//!   refusal (`tower_mesh::access`), and [`MeshBuilder::on_complete`] for every request.
+//!   refusal (`tower_mesh::access`), and [`TelemetryOptions::on_complete`] for every request.
 //! - Around it: [`Mesh::readiness`] and [`Mesh::probe`] for [`Mesh::serve_plaintext`], [`Mesh::metrics`], [`Mesh::shutdown`].
 //!
 //! # Example
@@ -61,15 +61,16 @@
 //! # Ok(()) }
 //! ```
 
-mod allow;
 mod announce;
-mod builder;
+#[cfg(feature = "axum")]
+mod axum_server;
+mod build;
 mod client;
 mod config;
-mod danger;
 mod error;
 mod guards;
 mod handle;
+mod options;
 mod own_identity;
 mod plaintext;
 mod readiness;
@@ -79,7 +80,9 @@ mod shutdown;
 mod tls_metrics;
 mod trust_domain;
 
-pub use builder::MeshBuilder;
+#[cfg(feature = "axum")]
+pub use axum_server::{AxumFuture, AxumServer, MakeServer};
+pub use build::{DangerousMesh, DangerousMeshBuilder, MeshBuilder};
 pub use client::body::outgoing::ClientBody;
 pub use client::pool::address::{UpstreamAddress, UpstreamId};
 pub use client::pool::connect_error::ConnectError;
@@ -88,19 +91,17 @@ pub use client::pool::connector::MeshConnector;
 pub use client::pool::external_host::ExternalHost;
 pub use client::{
     BodyError as ClientBodyError, Client, ClientError, IntoUri, RequestBuilder,
-    ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture,
+    ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture, Upstreams,
 };
 pub use config::driver::Driver;
 pub use config::reload::{RefusalReason, RefusedReload};
 pub use config::sources::IdentitySource;
-pub use danger::DangerousMeshBuilder;
 pub use error::BuildError;
 pub use guards::{Guards, GuardsBuilder};
 pub use handle::Mesh;
+pub use options::{ClientOptions, ListenerOptions, TelemetryOptions, TokenOptions};
 pub use readiness::{IdentityState, Probe, Readiness};
 pub use serve::{Drained, RequestBody};
 pub use server::connection::limits::HttpLimits;
 pub use server::connection::served_body::ServedBody;
-#[cfg(feature = "axum")]
-pub use server::make::{AxumFuture, AxumServer, MakeServer};
 pub use server::{Completed, ConnectionServer, ResponseBody, ResponseFuture, Server, ServerLayer};

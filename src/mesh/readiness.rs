@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Ready, ready};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -10,8 +11,8 @@ use http::{Request, Response, StatusCode};
 use tower_service::Service;
 
 use super::ClientBody;
-use super::Mesh;
 use super::config::reload::RefusedReload;
+use super::handle::Mesh;
 use crate::metrics::Scrape;
 
 /// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`], [`Guards::readiness`](crate::mesh::Guards::readiness).
@@ -50,8 +51,34 @@ pub enum IdentityState {
     Withdrawn,
     /// There is none that could end: [`Guards`](crate::mesh::Guards) have no TLS of their own.
     Absent,
-    /// There is none: this mesh speaks [plaintext](crate::mesh::DangerousMeshBuilder::plaintext).
+    /// There is none: this mesh speaks [plaintext](crate::mesh::DangerousMesh::plaintext).
     Plaintext,
+}
+
+impl Mesh {
+    /// Whether this mesh should get traffic: its identity is good, what may change is followed, and no shutdown was asked for.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        let rotation = self.parts().rotation.as_ref();
+        let pulse = self.parts().pulse.as_ref();
+        Readiness {
+            identity: match self.credentials() {
+                None => IdentityState::Plaintext,
+                Some(credentials) if credentials.is_withdrawn() => IdentityState::Withdrawn,
+                Some(credentials) if credentials.is_valid() => IdentityState::Valid,
+                Some(_) => IdentityState::Expired,
+            },
+            source_down_for: rotation
+                .filter(|tally| tally.is_down())
+                .map(|tally| tally.age()),
+            unattended: pulse.is_some_and(|pulse| !pulse.load(Ordering::Acquire)),
+            generation: self.parts().cells.inbound.generation(),
+            configured_at: self.parts().reloads.taken(),
+            refused_at: self.parts().reloads.refused_at(),
+            refused: self.parts().reloads.refused(),
+            draining: self.parts().shutdown.is_requested(),
+        }
+    }
 }
 
 impl Readiness {

@@ -55,7 +55,7 @@ impl JwksServer {
     }
 
     /// Serves the keys of an issuer on 127.0.0.1 over plain HTTP, for
-    /// [`MeshBuilder::loopback_http_jwks`](crate::MeshBuilder::loopback_http_jwks).
+    /// [`TokenOptions::loopback_http_jwks`](crate::mesh::TokenOptions::loopback_http_jwks).
     ///
     /// # Errors
     /// When there is no port.

@@ -56,7 +56,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "policy",
             "context",
             "message",
-            "access",
             "guard",
             "live",
             "log_limit",

@@ -299,14 +299,16 @@ async fn caller(pki: &Pki, port: u16, expected: &[&str]) -> Mesh {
 
 async fn caller_with(settings: Settings, pki: &Pki, port: u16, expected: &[&str]) -> Mesh {
     let ids = expected.iter().map(|id| SpiffeId::new(id).unwrap());
-    let builder = Mesh::builder(Workload::new("default", "ours"))
-        .identity(pki.identity("default", "ours").unwrap())
-        .tls(settings)
-        .upstream(
-            "theirs:8080",
-            [SocketAddr::from(([127, 0, 0, 1], port))],
-            ids,
-        );
+    let builder = Mesh::builder(
+        Workload::new("default", "ours"),
+        pki.identity("default", "ours").unwrap(),
+    )
+    .tls(settings)
+    .upstream(
+        "theirs:8080",
+        [SocketAddr::from(([127, 0, 0, 1], port))],
+        ids,
+    );
     let (mesh, _driver) = builder.build().await.unwrap();
     mesh
 }

@@ -45,7 +45,11 @@ async fn h2spec_finds_nothing_where_alpn_settles_the_version() {
         .with_single_cert(issued.chain().to_vec(), issued.key())
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let mesh = |builder: MeshBuilder| builder.mode(Mode::Permissive).own_tls(Arc::new(config));
+    let mesh = |builder: MeshBuilder| {
+        builder
+            .mode(Mode::Permissive)
+            .listener(|listener| listener.own_tls(Arc::new(config)))
+    };
     if let Some(failed) = judge(&["--tls", "--insecure"], mesh).await {
         assert_eq!(failed, [""; 0]);
     }

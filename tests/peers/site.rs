@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower_mesh::context::Peer;
 use tower_mesh::testing::Pki;
+use tower_mesh::tls::Identity;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
 
 pub(crate) const OURS: &str = "spiffe://cluster.local/ns/default/sa/ours";
@@ -34,13 +35,27 @@ impl Site {
     /// With options of the mesh's.
     pub(crate) async fn with(options: impl FnOnce(MeshBuilder) -> MeshBuilder) -> Self {
         let pki = Pki::new("cluster.local").unwrap();
+        let identity = pki.identity("default", "ours").unwrap();
+        Self::new(pki, identity, options).await
+    }
+
+    /// With an identity of its own.
+    pub(crate) async fn with_identity(identity: Identity) -> Self {
+        let pki = Pki::new("cluster.local").unwrap();
+        Self::new(pki, identity, |builder| builder).await
+    }
+
+    async fn new(
+        pki: Pki,
+        identity: Identity,
+        options: impl FnOnce(MeshBuilder) -> MeshBuilder,
+    ) -> Self {
         let foreign = Pki::new("cluster.local").unwrap();
         let files = TempDir::new().unwrap();
         write(files.path(), "theirs", &pki, THEIRS);
         write(files.path(), "foreign", &foreign, THEIRS);
 
-        let builder = Mesh::builder(Workload::new("default", "ours"))
-            .identity(pki.identity("default", "ours").unwrap());
+        let builder = Mesh::builder(Workload::new("default", "ours"), identity);
         let (mesh, driver) = options(builder).build().await.unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();

@@ -144,7 +144,7 @@ impl Member {
         let start = Instant::now();
         let (mesh, driver) = loop {
             let source = WorkloadApi::at(spire.address()).hint(name);
-            let mut builder = Mesh::builder(Workload::new("default", name)).identity(source);
+            let mut builder = Mesh::builder(Workload::new("default", name), source);
             if let Some(address) = calls {
                 let expected = tower_mesh::identity::SpiffeId::new(OURS).unwrap();
                 builder = builder.upstream("ours.default", [address], [expected]);

@@ -105,7 +105,7 @@ async fn weak_keys_and_digests_are_refused() {
     let bundles = TrustBundles::new().with_pem(ours.trust_domain().clone(), trusted.as_bytes());
     let svid = ours.issue(&Leaf::workload(OURS)).unwrap().svid().unwrap();
     let identity = Identity::new(svid, bundles.unwrap());
-    let site = Site::with(|builder| builder.identity(identity)).await;
+    let site = Site::with_identity(identity).await;
     let roots = authority.file("ours.ca");
     std::fs::write(&roots, ours.root_pem()).unwrap();
 

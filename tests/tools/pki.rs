@@ -86,8 +86,8 @@ async fn two_meshes_talk_with_what_it_wrote() {
     let place = Place::new();
     place.make(&["default/patients", "default/check-in", "--days", "1"]);
     let files = |name: &str| Files::watch(place.file(name)).strict();
-    let patients = Mesh::builder(Workload::new("default", "patients"));
-    let patients = patients.identity(files("default/patients"));
+    let workload = Workload::new("default", "patients");
+    let patients = Mesh::builder(workload, files("default/patients"));
     let (patients, driver) = patients.build().await.unwrap();
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -101,12 +101,14 @@ async fn two_meshes_talk_with_what_it_wrote() {
     let id: tower_mesh::identity::SpiffeId = "spiffe://cluster.local/ns/default/sa/patients"
         .parse()
         .unwrap();
-    let (desk, _driver) = Mesh::builder(Workload::new("default", "check-in"))
-        .identity(files("default/check-in"))
-        .upstream("patients.default", [address], [id])
-        .build()
-        .await
-        .unwrap();
+    let (desk, _driver) = Mesh::builder(
+        Workload::new("default", "check-in"),
+        files("default/check-in"),
+    )
+    .upstream("patients.default", [address], [id])
+    .build()
+    .await
+    .unwrap();
     let request = Request::get("http://patients.default/").body(ClientBody::empty());
     let response = desk.client().request(request.unwrap()).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);

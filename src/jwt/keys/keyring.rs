@@ -242,7 +242,7 @@ impl Keyring {
     /// Accepts keys over plain HTTP from servers on this machine, for development: from `localhost`
     /// and loopback addresses, as the URI says. The client of the [`Fetcher`](super::Fetcher) must
     /// make sure that `localhost` resolves to loopback, as that of
-    /// [`MeshBuilder::loopback_http_jwks`](crate::MeshBuilder::loopback_http_jwks) does.
+    /// [`TokenOptions::loopback_http_jwks`](crate::mesh::TokenOptions::loopback_http_jwks) does.
     #[must_use]
     pub fn loopback_http(mut self) -> Self {
         self.http = PlainHttp::Loopback;

@@ -20,7 +20,7 @@ use super::body::streamed::BoxError;
 use super::error::ClientError;
 use super::head_timeout::{Bound, HeadTimeout};
 use super::pool::connection::dial::Dialer;
-use super::pool::upstreams::{Reach, Upstreams};
+use super::pool::upstreams::{CompiledOutbound, Reach};
 use super::record::Record;
 use super::response_body::ResponseBody;
 use crate::context;
@@ -33,23 +33,13 @@ use crate::propagation::Propagation;
 pub(in crate::mesh) struct Outbound {
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) metrics: ClientMetrics,
-    pub(in crate::mesh) upstreams: Live<Upstreams>,
+    pub(in crate::mesh) upstreams: Live<CompiledOutbound>,
     pub(in crate::mesh) dialer: Arc<Dialer>,
     /// To the head of a response.
     pub(in crate::mesh) response_timeout: Option<Duration>,
 }
 
 impl Outbound {
-    /// Calls from now on go to these hosts. Endpoints that are still there keep their connections.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "upstreams are given once, so far")
-    )]
-    pub(in crate::mesh) fn replace(&self, upstreams: Upstreams) {
-        let upstreams = upstreams.in_place_of(&self.upstreams.load());
-        self.upstreams.store(upstreams);
-    }
-
     /// Begins a call: its span and its metrics, then its way to the upstream of its host.
     pub(super) fn call<B>(&self, request: Request<B>, bound: Bound) -> ResponseFuture
     where

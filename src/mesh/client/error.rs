@@ -112,7 +112,7 @@ impl ClientError {
     }
 
     /// Whether the head of the response did not come in time: see
-    /// [`MeshBuilder::response_timeout`](crate::mesh::MeshBuilder::response_timeout). The server
+    /// [`ClientOptions::response_timeout`](crate::mesh::ClientOptions::response_timeout). The server
     /// may have done what it was asked for.
     #[must_use]
     pub fn is_timeout(&self) -> bool {

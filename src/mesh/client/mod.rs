@@ -15,6 +15,7 @@ mod request;
 mod resend;
 mod response_body;
 mod service;
+mod upstreams;
 
 pub(super) use call::Outbound;
 pub use call::ResponseFuture;
@@ -24,3 +25,4 @@ pub use read::BodyError;
 pub use request::RequestBuilder;
 pub use response_body::ResponseBody;
 pub use service::Client;
+pub use upstreams::Upstreams;

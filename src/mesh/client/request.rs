@@ -155,7 +155,7 @@ impl RequestBuilder {
     }
 
     /// How long the call may wait for the head of its response, whatever it is, in place of
-    /// [`MeshBuilder::response_timeout`](crate::mesh::MeshBuilder::response_timeout): connections,
+    /// [`ClientOptions::response_timeout`](crate::mesh::ClientOptions::response_timeout): connections,
     /// everything sent, and what is sent again included. Reading the body is not bounded.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.bound = Bound::Exactly(timeout);

@@ -22,7 +22,7 @@ use crate::tls::Protocol;
 /// The version of a request picks the protocol: `HTTP/2` when it says so or is gRPC, else `HTTP/1.1`. Cheap to clone.
 ///
 /// A call waits up to 30 seconds for the head of its response, or as
-/// [`response_timeout`](crate::mesh::MeshBuilder::response_timeout) says.
+/// [`response_timeout`](crate::mesh::ClientOptions::response_timeout) says.
 ///
 /// It is also a tower [`Service`], so that tonic's generated clients can use it.
 #[derive(Clone)]
@@ -100,7 +100,7 @@ mod tests {
     use http::Version;
     use tokio::net::TcpListener;
 
-    use super::super::pool::upstreams::Upstreams;
+    use super::super::Upstreams;
     use super::*;
     use crate::testing::Pki;
     use crate::{Mesh, Peer, Workload};
@@ -113,8 +113,8 @@ mod tests {
 
     /// A server that says which connection a request came on.
     async fn served(pki: &Pki) -> SocketAddr {
-        let app = Mesh::builder(Workload::new("default", "app"));
-        let mesh = mesh(app.identity(pki.identity("default", "app").unwrap())).await;
+        let identity = pki.identity("default", "app").unwrap();
+        let mesh = mesh(Mesh::builder(Workload::new("default", "app"), identity)).await;
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let whence = any(|peer: Peer| async move { peer.remote_addr().to_string() });
@@ -124,18 +124,13 @@ mod tests {
     }
 
     fn upstreams(hosts: &[(&str, &[SocketAddr], &str)]) -> Upstreams {
-        let mut upstreams = Upstreams::default();
-        for (host, addresses, account) in hosts {
-            let id = format!("spiffe://cluster.local/ns/default/sa/{account}");
-            let id = crate::identity::SpiffeId::new(&id).unwrap();
-            let addresses: Vec<crate::mesh::UpstreamAddress> =
-                addresses.iter().map(|address| (*address).into()).collect();
-            let accepted = Ok([id].into_iter().collect());
-            upstreams
-                .add(host, "default", &addresses, accepted)
-                .unwrap();
-        }
-        upstreams
+        let none = Upstreams::new();
+        hosts
+            .iter()
+            .fold(none, |upstreams, (host, addresses, account)| {
+                let id = format!("spiffe://cluster.local/ns/default/sa/{account}");
+                upstreams.upstream(host, addresses.iter().copied(), [id.as_str()])
+            })
     }
 
     async fn ask(client: &Client, host: &str, version: Version) -> Result<String, ClientError> {
@@ -151,11 +146,13 @@ mod tests {
     async fn an_endpoint_that_stays_keeps_its_connections_when_upstreams_are_replaced() {
         let pki = Pki::new("cluster.local").unwrap();
         let (one, two) = (served(&pki).await, served(&pki).await);
-        let desk = Mesh::builder(Workload::new("default", "desk"));
-        let desk = mesh(desk.identity(pki.identity("default", "desk").unwrap())).await;
+        let identity = pki.identity("default", "desk").unwrap();
+        let desk = mesh(Mesh::builder(Workload::new("default", "desk"), identity)).await;
         let client = desk.client();
         for version in [Version::HTTP_11, Version::HTTP_2] {
-            client.0.replace(upstreams(&[("a", &[one], "app")]));
+            desk.replace_upstreams(upstreams(&[("a", &[one], "app")]))
+                .await
+                .unwrap();
             let first = ask(client, "a", version).await.unwrap();
             assert!(
                 ask(client, "b", version)
@@ -164,9 +161,9 @@ mod tests {
                     .is_unknown_host()
             );
             let both: &[_] = &[two, one];
-            client
-                .0
-                .replace(upstreams(&[("a", both, "app"), ("b", &[one], "app")]));
+            desk.replace_upstreams(upstreams(&[("a", both, "app"), ("b", &[one], "app")]))
+                .await
+                .unwrap();
             let mut seen = BTreeSet::new();
             for _ in 0..4 {
                 seen.insert(ask(client, "a", version).await.unwrap());
@@ -177,9 +174,9 @@ mod tests {
             );
             assert!(ask(client, "b", version).await.is_ok());
             // An endpoint that is gone is called no more, and who must answer is never mixed up.
-            client
-                .0
-                .replace(upstreams(&[("a", &[two], "app"), ("b", &[one], "other")]));
+            desk.replace_upstreams(upstreams(&[("a", &[two], "app"), ("b", &[one], "other")]))
+                .await
+                .unwrap();
             let last = ask(client, "a", version).await.unwrap();
             assert!(
                 last != first && seen.contains(&last),
@@ -192,7 +189,7 @@ mod tests {
                     .handshake()
                     .is_some()
             );
-            client.0.replace(upstreams(&[]));
+            desk.replace_upstreams(upstreams(&[])).await.unwrap();
             assert!(
                 ask(client, "a", version)
                     .await

@@ -1,17 +1,16 @@
 use std::convert::Infallible;
 use std::future::pending;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::announce;
 use super::fetch::Fetch;
 use super::keys::Keys;
-use super::live::{Cells, Compiler};
+use super::live::{Compiler, LiveConfig};
 use super::reload::Judge;
-use crate::mesh::announce;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::plaintext::Plaintext;
 use crate::source::{ConfigSource, Update};
@@ -28,13 +27,13 @@ use crate::tls::Rotation;
 #[must_use = "configuration, keys and identity are only kept fresh while the driver runs"]
 pub struct Driver {
     compiler: Compiler,
-    cells: Cells,
+    cells: LiveConfig,
     judge: Judge,
     source: Option<ConfigSource>,
     keys: Keys,
     rotation: Option<Rotation>,
     plaintext: Option<Plaintext>,
-    names: Names,
+    names: Option<Names>,
     pulse: Pulse,
 }
 
@@ -57,7 +56,7 @@ impl Drop for Pulse {
 impl Driver {
     pub(in crate::mesh) fn new(
         compiler: Compiler,
-        cells: Cells,
+        cells: LiveConfig,
         judge: Judge,
         source: Option<ConfigSource>,
         fetch: Fetch,
@@ -71,7 +70,7 @@ impl Driver {
             keys: Keys::new(fetch),
             rotation,
             plaintext: None,
-            names: Names::default(),
+            names: None,
             pulse: Pulse(Arc::new(AtomicBool::new(true))),
         }
     }
@@ -83,7 +82,7 @@ impl Driver {
 
     /// Follows these names of upstreams, too.
     pub(in crate::mesh) fn names(mut self, names: Names) -> Self {
-        self.names = names;
+        self.names = Some(names);
         self
     }
 
@@ -92,7 +91,7 @@ impl Driver {
         let follows = self.source.is_some()
             || self.rotation.is_some()
             || !self.keys.is_empty()
-            || !self.names.is_empty();
+            || self.names.as_ref().is_some_and(|names| !names.is_empty());
         follows.then(|| Arc::clone(&self.pulse.0))
     }
 
@@ -113,11 +112,11 @@ impl Driver {
     pub async fn run(mut self) {
         let rotation = self.rotation.take();
         let plaintext = self.plaintext.take();
-        let mut names = mem::take(&mut self.names);
+        let names = self.names.take();
         // Beside the rest and never dropped half-way: a source may take longer than the next look is away.
         tokio::join!(
             rotate(rotation),
-            names.refresh(),
+            refresh_names(names),
             self.refresh(),
             Plaintext::remind(plaintext)
         );
@@ -173,6 +172,14 @@ impl Driver {
 async fn next(source: &mut Option<ConfigSource>, namespace: &str) -> Option<Update> {
     match source {
         Some(source) => source.as_source().next(namespace).await,
+        None => pending().await,
+    }
+}
+
+/// Follows the DNS names of upstreams, for ever.
+async fn refresh_names(names: Option<Names>) -> Infallible {
+    match names {
+        Some(mut names) => names.refresh().await,
         None => pending().await,
     }
 }

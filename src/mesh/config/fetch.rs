@@ -17,19 +17,9 @@ use crate::mesh::ClientBody;
 use crate::mesh::client::pool::connection::dial::in_plaintext;
 use crate::mesh::client::pool::connection::stream::MeshStream;
 use crate::mesh::client::pool::ports::bare;
+use crate::mesh::options::TokenOptions;
 use crate::policy::is_loopback;
 use crate::tls::{OneWayConnector, Reason, Settings};
-
-/// Where and how keys are fetched.
-#[derive(Clone, Debug, Default)]
-pub(in crate::mesh) struct FetchOptions {
-    /// PEM; the system's roots when absent.
-    pub(in crate::mesh) roots: Option<Vec<u8>>,
-    /// Hosts that DNS is not asked for.
-    pub(in crate::mesh) addresses: BTreeMap<String, SocketAddr>,
-    /// Whether plain HTTP is spoken with this machine.
-    pub(in crate::mesh) loopback_http: bool,
-}
 
 /// The client that fetches keys.
 pub(in crate::mesh) type Fetch = Client<KeyConnector, ClientBody>;
@@ -38,7 +28,7 @@ pub(in crate::mesh) type Fetch = Client<KeyConnector, ClientBody>;
 ///
 /// # Errors
 /// The mistake of the option that is to blame.
-pub(in crate::mesh) fn client(options: FetchOptions, settings: &Settings) -> Result<Fetch, String> {
+pub(in crate::mesh) fn client(options: TokenOptions, settings: &Settings) -> Result<Fetch, String> {
     let tls = match &options.roots {
         Some(pem) => OneWayConnector::with_roots(settings, pem),
         None => OneWayConnector::with_system_roots(settings),
@@ -46,9 +36,9 @@ pub(in crate::mesh) fn client(options: FetchOptions, settings: &Settings) -> Res
     let tls = tls.map_err(|error| {
         let what = ErrorChain(&error);
         match (error.reason(), &options.roots) {
-            (Reason::BadCertificate, Some(_)) => format!("jwks_roots: {what}"),
+            (Reason::BadCertificate, Some(_)) => format!("tokens: jwks_roots: {what}"),
             (Reason::BadCertificate, None) => {
-                format!("jwks_roots is not called, and {what}; give it roots")
+                format!("tokens: jwks_roots is not called, and {what}; give it roots")
             }
             _ => format!("tls: {what}"),
         }

@@ -7,6 +7,7 @@ use crate::identity::Workload;
 use crate::istio::{MeshConfig, MtlsMode, Position, Problem, Problems, Resources};
 use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
+use crate::mesh::client::pool::upstreams::CompiledOutbound;
 use crate::mesh::trust_domain;
 use crate::policy::{Engine, PerPort, Program, compile};
 use crate::rbac::PolicyCheck;
@@ -15,7 +16,7 @@ use crate::tls::{Mode, Modes};
 
 /// What the layers read: one generation of configuration, whole.
 #[derive(Debug)]
-pub(in crate::mesh) struct Config {
+pub(in crate::mesh) struct CompiledInbound {
     pub(in crate::mesh) engine: Engine,
     pub(in crate::mesh) authenticators: Arc<PerPort<Authenticator>>,
     /// Which files it was read from.
@@ -24,7 +25,7 @@ pub(in crate::mesh) struct Config {
     pub(in crate::mesh) policies: usize,
 }
 
-impl Config {
+impl CompiledInbound {
     /// The token rules of the port that a request came in by.
     pub(in crate::mesh) fn authenticator(&self, exchange: &Exchange) -> &Authenticator {
         let port = exchange.peer().map_or(0, |peer| peer.local_addr().port());
@@ -37,10 +38,19 @@ impl Config {
     }
 }
 
-/// The cells that the layers read and the driver fills.
+/// One configuration, compiled: what requests are judged by, and where calls go.
+#[derive(Debug)]
+pub(in crate::mesh) struct CompiledConfig {
+    pub(in crate::mesh) inbound: CompiledInbound,
+    pub(in crate::mesh) outbound: CompiledOutbound,
+}
+
+/// The configuration in use, each half of which is replaced while the mesh runs. A request loads
+/// `inbound` once, a call `outbound`, and an accepted connection `modes`.
 #[derive(Clone, Debug)]
-pub(in crate::mesh) struct Cells {
-    pub(in crate::mesh) config: Live<Config>,
+pub(in crate::mesh) struct LiveConfig {
+    pub(in crate::mesh) inbound: Live<CompiledInbound>,
+    pub(in crate::mesh) outbound: Live<CompiledOutbound>,
     pub(in crate::mesh) modes: Live<Modes>,
     choice: ModeChoice,
 }
@@ -73,7 +83,7 @@ impl Compiler {
     pub(in crate::mesh) fn compile(
         &mut self,
         configuration: &Configuration,
-    ) -> Result<Config, Problems> {
+    ) -> Result<CompiledInbound, Problems> {
         let program = match self.program(&configuration.resources, &configuration.mesh_config) {
             Ok(program) => program,
             Err(problems) => return Err(self.with_tokens(problems, configuration)),
@@ -87,7 +97,7 @@ impl Compiler {
         let engine = Engine::new(program);
         PolicyCheck::warn_of_unasked_providers(&engine);
         let resources = &configuration.resources;
-        Ok(Config {
+        Ok(CompiledInbound {
             engine,
             authenticators: Arc::new(authenticators),
             holdings: configuration.holdings.clone(),
@@ -149,28 +159,40 @@ impl Compiler {
     }
 }
 
-impl Cells {
-    pub(in crate::mesh) fn new(config: Config, choice: ModeChoice) -> Self {
-        let modes = Live::new(choice.modes(&config.engine));
-        choice.tell(&config.engine);
+impl LiveConfig {
+    pub(in crate::mesh) fn new(config: CompiledConfig, choice: ModeChoice) -> Self {
+        let CompiledConfig { inbound, outbound } = config;
+        let modes = Live::new(choice.modes(&inbound.engine));
+        choice.tell(&inbound.engine);
         Self {
-            config: Live::new(config),
+            inbound: Live::new(inbound),
+            outbound: Live::new(outbound),
             modes,
             choice,
         }
     }
 
     /// The modes that a configuration makes.
-    pub(in crate::mesh) fn modes_of(&self, config: &Config) -> Modes {
+    pub(in crate::mesh) fn modes_of(&self, config: &CompiledInbound) -> Modes {
         self.choice.modes(&config.engine)
     }
 
-    /// Publishes a generation: modes first where they grow stricter matters less than the rules that read identities.
-    pub(in crate::mesh) fn publish(&self, config: Config) {
-        let modes = self.modes_of(&config);
-        self.choice.tell(&config.engine);
-        self.config.store(config);
+    /// Publishes the rules for requests, then the TLS modes. The order does not matter for safety:
+    /// a rule that reads identities matches no connection without one.
+    ///
+    /// What rules refer to is there before them: the keys of their issuers have been fetched, or
+    /// had their time.
+    pub(in crate::mesh) fn publish(&self, inbound: CompiledInbound) {
+        let modes = self.modes_of(&inbound);
+        self.choice.tell(&inbound.engine);
+        self.inbound.store(inbound);
         self.modes.store(modes);
+    }
+
+    /// Calls go to these hosts from now on. Endpoints that both have keep their connections.
+    pub(in crate::mesh) fn publish_outbound(&self, outbound: CompiledOutbound) {
+        let outbound = outbound.in_place_of(&self.outbound.load());
+        self.outbound.store(outbound);
     }
 }
 

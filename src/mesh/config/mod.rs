@@ -1,10 +1,10 @@
 //! The configuration of a running mesh: where it comes from, what it compiles to, and how a change is published.
 
+pub(super) mod announce;
 pub(super) mod applying;
 pub(super) mod driver;
 pub(super) mod fetch;
 pub(super) mod first_answer;
-pub(super) mod key_servers;
 pub(super) mod keys;
 pub(super) mod live;
 pub(super) mod reload;

@@ -3,17 +3,19 @@
 use tokio::time::timeout;
 
 use super::driver::Driver;
-use super::fetch::{self, Fetch, FetchOptions};
+use super::fetch::{self, Fetch};
 use super::first_answer::{BESIDE_FAULTS, first_answer};
 use super::keys;
-use super::live::{Cells, Compiler, ModeChoice};
+use super::live::{CompiledConfig, Compiler, LiveConfig, ModeChoice};
 use super::reload::{
     Guarded, Judge, Reloads, refuse_strict, require_allow, warn_of_foreign, warn_without_allow,
 };
 use crate::identity::Workload;
 use crate::istio::{Position, Problem, Problems};
 use crate::jwt::{Counts, Keyring};
+use crate::mesh::client::pool::upstreams::CompiledOutbound;
 use crate::mesh::error::Faults;
+use crate::mesh::options::TokenOptions;
 use crate::metrics::Registry;
 use crate::source::{ConfigSource, Configuration, Source};
 use crate::tls::{Credentials, Rotation, Settings};
@@ -25,7 +27,7 @@ pub(in crate::mesh) struct Rules<'a> {
     /// Whether no port may be STRICT.
     pub(in crate::mesh) is_plaintext: bool,
     pub(in crate::mesh) requires_policy: bool,
-    pub(in crate::mesh) fetch: FetchOptions,
+    pub(in crate::mesh) tokens: TokenOptions,
     /// How TLS is spoken with the servers of keys.
     pub(in crate::mesh) tls: &'a Settings,
 }
@@ -43,7 +45,7 @@ pub(in crate::mesh) struct ReadRules {
 
 /// What was compiled and found good. Nothing has begun yet.
 pub(in crate::mesh) struct GoodRules {
-    cells: Cells,
+    cells: LiveConfig,
     compiler: Compiler,
     configuration: Configuration,
     is_plaintext: bool,
@@ -55,7 +57,7 @@ pub(in crate::mesh) struct GoodRules {
 
 /// What was loaded, and all that a driver needs to keep it fresh.
 pub(in crate::mesh) struct LoadedRules {
-    pub(in crate::mesh) cells: Cells,
+    pub(in crate::mesh) cells: LiveConfig,
     pub(in crate::mesh) reloads: Reloads,
     compiler: Compiler,
     judge: Judge,
@@ -69,8 +71,8 @@ impl Rules<'_> {
         let mut source = self.source;
         let first = first_update(source.as_source(), namespace, faults).await;
         ReadRules {
-            loopback_http: self.fetch.loopback_http,
-            fetch: faults.option(fetch::client(self.fetch, self.tls)),
+            loopback_http: self.tokens.loopback_http,
+            fetch: faults.option(fetch::client(self.tokens, self.tls)),
             configuration: first.and_then(|first| faults.configuration(first)),
             modes: self.modes,
             is_plaintext: self.is_plaintext,
@@ -91,6 +93,7 @@ impl ReadRules {
     pub(in crate::mesh) fn compile(
         self,
         workload: &Workload,
+        outbound: CompiledOutbound,
         registry: &Registry,
         faults: &mut Faults,
     ) -> Option<GoodRules> {
@@ -104,11 +107,11 @@ impl ReadRules {
             },
         };
         let configuration = self.configuration?;
-        let config = faults.configuration(compiler.compile(&configuration))?;
-        let cells = Cells::new(config, self.modes);
+        let inbound = faults.configuration(compiler.compile(&configuration))?;
+        let cells = LiveConfig::new(CompiledConfig { inbound, outbound }, self.modes);
         let kept = match self.is_plaintext {
             true => {
-                let config = cells.config.snapshot();
+                let config = cells.inbound.snapshot();
                 refuse_strict(config.engine.program(), &configuration, workload)
             }
             false => Ok(()),
@@ -151,11 +154,11 @@ impl GoodRules {
         }
         keys::metrics(registry, compiler.keyring.moved());
         if let Some(credentials) = credentials {
-            let config = cells.config.snapshot();
+            let config = cells.inbound.snapshot();
             warn_of_foreign(config.engine.program(), &configuration, credentials);
         }
         let reloads = Reloads::new();
-        let config = cells.config.clone();
+        let config = cells.inbound.clone();
         reloads.show(registry, move || config.generation());
         let judge = Judge::new(reloads.clone(), self.requires_policy, credentials.cloned());
         LoadedRules {
@@ -210,12 +213,12 @@ const ENDED: &str = "the source of the configuration has ended before it gave an
 
 /// Whether some ALLOW policy selects the workload; an error where one is required, else a word in the log.
 fn check_presence(
-    cells: &Cells,
+    cells: &LiveConfig,
     configuration: &Configuration,
     workload: &Workload,
     is_required: bool,
 ) -> Result<(), Problems> {
-    let (config, modes) = (cells.config.snapshot(), cells.modes.snapshot());
+    let (config, modes) = (cells.inbound.snapshot(), cells.modes.snapshot());
     let guarded = Guarded {
         program: config.engine.program(),
         modes: &modes,

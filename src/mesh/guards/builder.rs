@@ -1,13 +1,13 @@
-use std::net::SocketAddr;
-
-use super::handle::{Guards, Parts};
+use super::handle::Guards;
+use super::parts::Parts;
 use crate::identity::Workload;
-use crate::mesh::announce;
+use crate::mesh::client::pool::upstreams::CompiledOutbound;
+use crate::mesh::config::announce;
 use crate::mesh::config::driver::Driver;
-use crate::mesh::config::fetch::FetchOptions;
 use crate::mesh::config::live::ModeChoice;
 use crate::mesh::config::rules::Rules;
 use crate::mesh::error::{BuildError, Faults};
+use crate::mesh::options::TokenOptions;
 use crate::metrics::Registry;
 use crate::source::ConfigSource;
 use crate::tls::Settings;
@@ -23,8 +23,15 @@ pub struct GuardsBuilder {
     source: ConfigSource,
     registry: Registry,
     requires_policy: bool,
-    fetch: FetchOptions,
+    tokens: TokenOptions,
     tls: Settings,
+}
+
+impl Guards {
+    /// Begins to describe the guards of this workload.
+    pub fn builder(workload: Workload) -> GuardsBuilder {
+        GuardsBuilder::new(workload)
+    }
 }
 
 impl GuardsBuilder {
@@ -34,7 +41,7 @@ impl GuardsBuilder {
             source: ConfigSource::default(),
             registry: Registry::new(),
             requires_policy: false,
-            fetch: FetchOptions::default(),
+            tokens: TokenOptions::default(),
             tls: Settings::default(),
         }
     }
@@ -68,25 +75,9 @@ impl GuardsBuilder {
         self
     }
 
-    /// Trusts these roots (PEM), and only these, for the HTTPS servers that keys are fetched from;
-    /// the system's by default.
-    pub fn jwks_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.fetch.roots = Some(pem.into());
-        self
-    }
-
-    /// Fetches keys of this host, `host:port`, from a fixed address instead of asking DNS.
-    pub fn resolve(mut self, host: &str, address: SocketAddr) -> Self {
-        self.fetch
-            .addresses
-            .insert(host.to_ascii_lowercase(), address);
-        self
-    }
-
-    /// Fetches keys over plain HTTP, too, of servers on this machine, for development: see
-    /// [`MeshBuilder::loopback_http_jwks`](crate::MeshBuilder::loopback_http_jwks).
-    pub fn loopback_http_jwks(mut self) -> Self {
-        self.fetch.loopback_http = true;
+    /// How the keys of end-user tokens are fetched.
+    pub fn tokens(mut self, set: impl FnOnce(TokenOptions) -> TokenOptions) -> Self {
+        self.tokens = set(self.tokens);
         self
     }
 
@@ -106,18 +97,23 @@ impl GuardsBuilder {
             },
             is_plaintext: false,
             requires_policy: self.requires_policy,
-            fetch: self.fetch,
+            tokens: self.tokens,
             tls: &self.tls,
         };
-        let mut faults = Faults::of("GuardsBuilder", &[]);
+        let mut faults = Faults::new("GuardsBuilder");
         let rules = rules.read(self.workload.namespace(), &mut faults).await;
-        let rules = rules.compile(&self.workload, &self.registry, &mut faults);
+        let rules = rules.compile(
+            &self.workload,
+            CompiledOutbound::default(),
+            &self.registry,
+            &mut faults,
+        );
         let (Some(rules), true) = (rules, faults.is_empty()) else {
             return Err(faults.into());
         };
         let rules = rules.begin(&self.registry, None);
         announce::guarding(&self.workload, &rules.cells);
-        let (config, reloads) = (rules.cells.config.clone(), rules.reloads.clone());
+        let (config, reloads) = (rules.cells.inbound.clone(), rules.reloads.clone());
         let driver = rules.driver(None).await;
         let guards = Guards::new(Parts {
             workload: self.workload,

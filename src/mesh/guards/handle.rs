@@ -1,15 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use super::GuardsBuilder;
 use super::order::check_order;
+use super::parts::Parts;
 use super::pinned::{has_met_tokens, meet_tokens, pinned};
 use crate::identity::Workload;
 use crate::jwt::JwtLayer;
-use crate::live::{Live, Snapshot};
-use crate::mesh::config::live::Config;
-use crate::mesh::config::reload::Reloads;
 use crate::mesh::readiness::{IdentityState, Readiness};
 use crate::metrics::Registry;
 use crate::policy::Engine;
@@ -92,21 +89,7 @@ use crate::rbac::RbacLayer;
 #[derive(Clone)]
 pub struct Guards(Arc<Parts>);
 
-pub(super) struct Parts {
-    pub(super) workload: Workload,
-    pub(super) config: Live<Config>,
-    pub(super) registry: Registry,
-    pub(super) reloads: Reloads,
-    /// Whether the driver follows all that may change.
-    pub(super) pulse: Option<Arc<AtomicBool>>,
-}
-
 impl Guards {
-    /// Begins to describe the guards of this workload.
-    pub fn builder(workload: Workload) -> GuardsBuilder {
-        GuardsBuilder::new(workload)
-    }
-
     pub(super) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
     }
@@ -117,8 +100,8 @@ impl Guards {
     pub fn jwt(&self) -> JwtLayer {
         let guards = self.clone();
         JwtLayer::following(Arc::new(move |extensions| {
-            let config = pinned(&guards, extensions);
-            meet_tokens(&guards, extensions);
+            let config = pinned(&guards.0, extensions);
+            meet_tokens(&guards.0, extensions);
             Arc::clone(&config.authenticators)
         }))
     }
@@ -134,8 +117,8 @@ impl Guards {
     pub fn rbac(&self) -> RbacLayer {
         let guards = self.clone();
         RbacLayer::following(Arc::new(move |extensions, exchange| {
-            let config = pinned(&guards, extensions);
-            if !has_met_tokens(&guards, extensions) {
+            let config = pinned(&guards.0, extensions);
+            if !has_met_tokens(&guards.0, extensions) {
                 check_order(&config, exchange)?;
             }
             Ok(config.engine.clone())
@@ -175,14 +158,6 @@ impl Guards {
     #[must_use]
     pub fn workload(&self) -> &Workload {
         &self.0.workload
-    }
-
-    pub(super) fn snapshot(&self) -> Snapshot<Config> {
-        self.0.config.snapshot()
-    }
-
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

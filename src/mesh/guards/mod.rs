@@ -3,6 +3,7 @@
 mod builder;
 mod handle;
 mod order;
+mod parts;
 mod pinned;
 
 pub use builder::GuardsBuilder;

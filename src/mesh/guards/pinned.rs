@@ -2,17 +2,17 @@ use std::sync::{Arc, OnceLock};
 
 use http::Extensions;
 
-use super::Guards;
+use super::parts::Parts;
 use crate::live::Snapshot;
-use crate::mesh::config::live::Config;
+use crate::mesh::config::live::CompiledInbound;
 
 /// The generation that a request is judged by: the one that was current when it met the first layer
 /// of its guards. Without it, a reload between two layers would combine the token rules of one
 /// configuration with the policies of another.
 #[derive(Clone)]
 struct Pinned {
-    guards: Guards,
-    config: Snapshot<Config>,
+    guards: Arc<Parts>,
+    config: Snapshot<CompiledInbound>,
     /// Whether the request has met the token rules.
     has_met_tokens: OnceLock<()>,
     /// That of other guards, further out.
@@ -20,15 +20,18 @@ struct Pinned {
 }
 
 /// The generation of a request, for the layers of these guards.
-pub(super) fn pinned(guards: &Guards, extensions: &mut Extensions) -> Snapshot<Config> {
+pub(super) fn pinned(
+    guards: &Arc<Parts>,
+    extensions: &mut Extensions,
+) -> Snapshot<CompiledInbound> {
     if let Some(pinned) = find(guards, extensions) {
         return pinned.config.clone();
     }
-    let config = guards.snapshot();
+    let config = guards.config.snapshot();
     let outer = extensions.remove::<Pinned>().map(Arc::new);
     // One allocation per request, by the extensions.
     extensions.insert(Pinned {
-        guards: guards.clone(),
+        guards: Arc::clone(guards),
         config: config.clone(),
         has_met_tokens: OnceLock::new(),
         outer,
@@ -37,21 +40,21 @@ pub(super) fn pinned(guards: &Guards, extensions: &mut Extensions) -> Snapshot<C
 }
 
 /// Notes that a request meets the token rules of these guards.
-pub(super) fn meet_tokens(guards: &Guards, extensions: &Extensions) {
+pub(super) fn meet_tokens(guards: &Arc<Parts>, extensions: &Extensions) {
     if let Some(pinned) = find(guards, extensions) {
         let _ = pinned.has_met_tokens.set(());
     }
 }
 
 /// Whether a request has met the token rules of these guards.
-pub(super) fn has_met_tokens(guards: &Guards, extensions: &Extensions) -> bool {
+pub(super) fn has_met_tokens(guards: &Arc<Parts>, extensions: &Extensions) -> bool {
     find(guards, extensions).is_some_and(|pinned| pinned.has_met_tokens.get().is_some())
 }
 
-fn find<'e>(guards: &Guards, extensions: &'e Extensions) -> Option<&'e Pinned> {
+fn find<'e>(guards: &Arc<Parts>, extensions: &'e Extensions) -> Option<&'e Pinned> {
     let mut known = extensions.get::<Pinned>();
     while let Some(pinned) = known
-        && !pinned.guards.is_same(guards)
+        && !Arc::ptr_eq(&pinned.guards, guards)
     {
         known = pinned.outer.as_deref();
     }

@@ -4,14 +4,14 @@ use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
 use super::record::Observer;
 use crate::live::Live;
-use crate::mesh::config::live::Config;
+use crate::mesh::config::live::CompiledInbound;
 use crate::metrics::ServerMetrics;
 use crate::propagation::Propagation;
 use crate::rbac::PolicyCheck;
 
 /// What every inbound request goes through.
 pub(in crate::mesh) struct Inbound {
-    pub(in crate::mesh) config: Live<Config>,
+    pub(in crate::mesh) config: Live<CompiledInbound>,
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) metrics: ServerMetrics,
     pub(in crate::mesh) rbac: PolicyCheck,

@@ -4,11 +4,7 @@
 mod app_guards;
 pub(super) mod connection;
 mod future;
-mod guard;
 mod inbound;
-#[cfg(feature = "axum")]
-pub(super) mod make;
-pub(super) mod on_complete;
 mod one_hop;
 mod own_body;
 mod record;

@@ -17,7 +17,7 @@ use super::own_body;
 use super::record::Record;
 use super::steps::{self, Arrival, Outcome, Way};
 use crate::context::{Exchange, Peer};
-use crate::mesh::config::live::Config;
+use crate::mesh::config::live::CompiledInbound;
 use crate::message::{ByteCount, CountingBody};
 
 /// The whole inbound stack as one layer: [`Mesh::server`](crate::Mesh::server).
@@ -152,7 +152,7 @@ impl Inbound {
     /// along.
     fn open(
         &self,
-        config: &Config,
+        config: &CompiledInbound,
         head: &mut Parts,
         exchange: &Exchange,
         received: ByteCount,

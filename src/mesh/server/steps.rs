@@ -14,7 +14,7 @@ use crate::access;
 use crate::context::Exchange;
 use crate::guard::{self, Question, Verdict};
 use crate::live::{Loaded, Snapshot};
-use crate::mesh::config::live::Config;
+use crate::mesh::config::live::CompiledInbound;
 use crate::message::LocalReply;
 use crate::rbac::PolicyCheck;
 
@@ -135,7 +135,7 @@ impl Way {
 /// A request that is being judged by one generation of configuration.
 struct Judged<'a> {
     inbound: &'a Inbound,
-    config: &'a Config,
+    config: &'a CompiledInbound,
     head: &'a mut Parts,
     exchange: &'a Exchange,
     way: &'a mut Way,
@@ -192,7 +192,7 @@ pub(super) enum Outcome {
 /// Judges a request that has just come in by this generation of configuration.
 pub(super) fn judge(
     inbound: &Inbound,
-    config: Loaded<Config>,
+    config: Loaded<CompiledInbound>,
     mut way: Way,
     head: &mut Parts,
     exchange: &Exchange,
@@ -222,7 +222,7 @@ pub(super) fn judge(
 pub(super) struct Waiting {
     question: Question,
     way: Way,
-    config: Snapshot<Config>,
+    config: Snapshot<CompiledInbound>,
 }
 
 impl Waiting {

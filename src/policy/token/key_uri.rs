@@ -107,5 +107,5 @@ fn is_target(target: &str) -> bool {
         .all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte))
 }
 
-const FORGEABLE: &str = "keys fetched over plain HTTP can be forged on the way; use https, MeshBuilder::loopback_http_jwks where the server is on a loopback address, or jwt::Keyring::danger_accept_http";
+const FORGEABLE: &str = "keys fetched over plain HTTP can be forged on the way; use https, TokenOptions::loopback_http_jwks where the server is on a loopback address, or jwt::Keyring::danger_accept_http";
 const MAX_LENGTH: usize = 8192;

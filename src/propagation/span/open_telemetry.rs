@@ -52,7 +52,7 @@ use crate::propagation::format::headers::text;
 /// let lines = tracing_subscriber::fmt::layer();
 /// tracing_subscriber::registry().with(filter).with(lines).with(application).init();
 /// let propagation = Propagation::new().semantic_conventions().export_to(spans);
-/// let mesh = Mesh::builder(workload).propagation(propagation); // .identity(..) and so on
+/// let mesh = Mesh::builder(workload, identity).telemetry(|telemetry| telemetry.propagation(propagation));
 /// // At the end, so that no span is left behind:
 /// provider.shutdown()?;
 /// ```

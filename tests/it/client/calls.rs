@@ -42,13 +42,11 @@ async fn a_rotated_identity_is_used_by_the_next_call() {
     let credentials = Credentials::new(&identity, Settings::default()).unwrap();
     let expected = pki.identity("default", "app").unwrap();
     let desk = build(
-        Mesh::builder(Workload::new("default", "desk"))
-            .identity(credentials.clone())
-            .upstream(
-                "app.default",
-                [served.address],
-                [expected.svid().spiffe_id().clone()],
-            ),
+        Mesh::builder(Workload::new("default", "desk"), credentials.clone()).upstream(
+            "app.default",
+            [served.address],
+            [expected.svid().spiffe_id().clone()],
+        ),
     )
     .await;
     for version in [Version::HTTP_11, Version::HTTP_2] {
@@ -82,7 +80,7 @@ async fn a_servers_rotation_loses_no_call() {
     let identity = pki.identity("default", "app").unwrap();
     let credentials = Credentials::new(&identity, Settings::default()).unwrap();
     let workload = Workload::new("default", "app");
-    let mesh = build(Mesh::builder(workload).identity(credentials.clone())).await;
+    let mesh = build(Mesh::builder(workload, credentials.clone())).await;
     let arrived = Arc::new(Barrier::new(2));
     let (here, go) = (Arc::clone(&arrived), Arc::new(tokio::sync::Notify::new()));
     let waits = Arc::clone(&go);
@@ -276,10 +274,12 @@ async fn an_address_that_is_down_is_passed_over() {
         .svid()
         .spiffe_id()
         .clone();
-    let desk = Mesh::builder(Workload::new("default", "desk"))
-        .identity(pki.identity("default", "desk").unwrap())
-        .upstream("app.default", [gone, served.address], [expected.clone()])
-        .upstream("gone.default", [gone], [expected]);
+    let desk = Mesh::builder(
+        Workload::new("default", "desk"),
+        pki.identity("default", "desk").unwrap(),
+    )
+    .upstream("app.default", [gone, served.address], [expected.clone()])
+    .upstream("gone.default", [gone], [expected]);
     let desk = build(desk).await;
     let mut connections = HashSet::new();
     for _ in 0..4 {

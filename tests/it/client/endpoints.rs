@@ -10,7 +10,7 @@ use axum::routing::any;
 use http::Version;
 use tokio::net::TcpListener;
 use tokio::sync::{Barrier, mpsc};
-use tower_mesh::mesh::ExternalHost;
+use tower_mesh::mesh::{ExternalHost, Upstreams};
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{Acceptor, Credentials, Identity, Lifetimes, Settings};
 use tower_mesh::{Mesh, MeshBuilder, Peer, Workload};
@@ -36,8 +36,10 @@ async fn served(pki: &Pki) -> SocketAddr {
 }
 
 fn desk(pki: &Pki) -> MeshBuilder {
-    Mesh::builder(Workload::new("default", "desk"))
-        .identity(pki.identity("default", "desk").unwrap())
+    Mesh::builder(
+        Workload::new("default", "desk"),
+        pki.identity("default", "desk").unwrap(),
+    )
 }
 
 /// The connection that a call took.
@@ -184,7 +186,7 @@ async fn an_endpoint_that_is_down_is_tried_beside_the_calls() {
     let down = socket.local_addr().unwrap();
     let desk = desk(&pki)
         .upstream("app.default", [down, up], APP)
-        .connect_timeout(Duration::from_secs(3));
+        .client(|client| client.connect_timeout(Duration::from_secs(3)));
     let desk = build(desk).await;
     let _still = still();
     // It takes a connection and never speaks.
@@ -261,4 +263,40 @@ async fn a_full_connection_of_http2_gets_another_one_beside_it() {
     accepted.recv().await.unwrap();
     until("the second connection", || accepted.try_recv().is_ok()).await;
     assert!(accepted.try_recv().is_err(), "both are used again");
+}
+
+/// The unit tests of the client hold what becomes of each connection.
+#[tokio::test]
+async fn upstreams_are_replaced_while_the_mesh_runs_or_not_at_all() {
+    let pki = pki();
+    let (one, two) = (served(&pki).await, served(&pki).await);
+    let desk = build(desk(&pki).upstream("app.default", [one], APP)).await;
+    let before = ask(&desk, "app.default", Version::HTTP_2).await;
+    let calls = async || ask(&desk, "app.default", Version::HTTP_2).await;
+
+    let mistaken = Upstreams::new()
+        .upstream("a b", [two], APP)
+        .upstream("app.default", [two], [] as [&str; 0])
+        .outside("api.example", ExternalHost::tls_with_roots("no PEM"));
+    let error = desk.replace_upstreams(mistaken).await.unwrap_err();
+    let begins = |piece: &str| {
+        let is_told = |mistake: &String| mistake.starts_with(piece);
+        error.mistakes().iter().any(is_told)
+    };
+    for piece in [
+        "Mesh::replace_upstreams: upstream \"a b\"",
+        "Mesh::replace_upstreams: upstream \"app.default\"",
+        "Mesh::replace_upstreams: outside \"api.example\"",
+    ] {
+        assert!(begins(piece), "{piece}: {error:?}");
+    }
+    assert_eq!(calls().await, before, "nothing is changed");
+
+    let named = format!("localhost:{}", two.port());
+    let others = Upstreams::new().upstream("other.default", [named.as_str()], APP);
+    desk.replace_upstreams(others).await.unwrap();
+    let gone = desk.client().get("http://app.default/").await;
+    assert!(gone.unwrap_err().is_unknown_host());
+    let other = ask(&desk, "other.default", Version::HTTP_2).await;
+    assert!(other.ends_with(&two.to_string()), "{other}");
 }

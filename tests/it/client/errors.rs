@@ -21,10 +21,12 @@ use crate::support::mesh::{app, build, serve};
 const APP: [&str; 1] = ["spiffe://cluster.local/ns/default/sa/app"];
 
 async fn desk(pki: &Pki, address: SocketAddr) -> Mesh {
-    let mut builder = Mesh::builder(Workload::new("default", "desk"))
-        .identity(pki.identity("default", "desk").unwrap())
-        .outside("legacy.example", ExternalHost::plaintext().at([address]))
-        .outside("nowhere.invalid", ExternalHost::plaintext());
+    let mut builder = Mesh::builder(
+        Workload::new("default", "desk"),
+        pki.identity("default", "desk").unwrap(),
+    )
+    .outside("legacy.example", ExternalHost::plaintext().at([address]))
+    .outside("nowhere.invalid", ExternalHost::plaintext());
     for host in [
         "charts.default",
         "charts.default:9090",
@@ -156,8 +158,10 @@ async fn each_level_of_an_error_says_its_own_words_only() {
     let pki = Pki::new("cluster.local").unwrap();
     let gone = nobody().await;
     let desk_of_gone = desk(&pki, gone).await;
-    let impostor = Mesh::builder(Workload::new("default", "impostor"))
-        .identity(pki.identity("default", "impostor").unwrap());
+    let impostor = Mesh::builder(
+        Workload::new("default", "impostor"),
+        pki.identity("default", "impostor").unwrap(),
+    );
     let cut = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let cut_address = cut.local_addr().unwrap();
     let cutting = tokio::spawn(async move { while cut.accept().await.is_ok() {} });

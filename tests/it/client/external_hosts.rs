@@ -163,13 +163,15 @@ async fn an_upstream_may_be_named_by_its_address() {
     let served = serve(&build(app(&inside)).await, whom()).await;
     let expected = inside.identity("default", "app").unwrap();
     for host in ["10.0.0.1:8443", "[2001:db8::1]:8443"] {
-        let desk = Mesh::builder(Workload::new("default", "desk"))
-            .identity(inside.identity("default", "desk").unwrap())
-            .upstream(
-                host,
-                [served.address],
-                [expected.svid().spiffe_id().clone()],
-            );
+        let desk = Mesh::builder(
+            Workload::new("default", "desk"),
+            inside.identity("default", "desk").unwrap(),
+        )
+        .upstream(
+            host,
+            [served.address],
+            [expected.svid().spiffe_id().clone()],
+        );
         let desk = build(desk).await;
         let uri = format!("http://{host}/");
         let text = ask(&desk, &uri, Version::HTTP_2).await.unwrap();
@@ -373,10 +375,12 @@ async fn a_silent_server_is_given_up_in_time() {
     let address = silent.local_addr().unwrap();
     let expected = pki.identity("default", "app").unwrap();
     let expected = [expected.svid().spiffe_id().clone()];
-    let desk = Mesh::builder(Workload::new("default", "desk"))
-        .identity(pki.identity("default", "desk").unwrap())
-        .connect_timeout(Duration::from_secs(3))
-        .upstream("app.default", [address], expected);
+    let desk = Mesh::builder(
+        Workload::new("default", "desk"),
+        pki.identity("default", "desk").unwrap(),
+    )
+    .client(|client| client.connect_timeout(Duration::from_secs(3)))
+    .upstream("app.default", [address], expected);
     let desk = build(desk).await;
     let call =
         tokio::spawn(async move { ask(&desk, "http://app.default/", Version::HTTP_11).await });

@@ -38,9 +38,11 @@ where
         speak(stream).await;
     });
     let pki = Pki::new("cluster.local").unwrap();
-    let builder = Mesh::builder(Workload::new("default", "desk"))
-        .identity(pki.identity("default", "desk").unwrap())
-        .outside("legacy.example", ExternalHost::plaintext().at([address]));
+    let builder = Mesh::builder(
+        Workload::new("default", "desk"),
+        pki.identity("default", "desk").unwrap(),
+    )
+    .outside("legacy.example", ExternalHost::plaintext().at([address]));
     build(builder).await
 }
 

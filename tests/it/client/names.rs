@@ -14,8 +14,10 @@ use crate::support::mesh::{app, build, lines, serve};
 const APP: &str = "spiffe://cluster.local/ns/default/sa/app";
 
 fn desk(pki: &Pki) -> MeshBuilder {
-    Mesh::builder(Workload::new("default", "desk"))
-        .identity(pki.identity("default", "desk").unwrap())
+    Mesh::builder(
+        Workload::new("default", "desk"),
+        pki.identity("default", "desk").unwrap(),
+    )
 }
 
 #[tokio::test]

@@ -200,9 +200,11 @@ async fn everybody_who_waited_hears_why_there_is_no_connection() {
     let served = serve(&build(app(&pki)).await, Router::new()).await;
     let (address, go) = held_up(served.address).await;
     let wrong = pki.identity("default", "wrong").unwrap();
-    let builder = Mesh::builder(Workload::new("default", "desk"))
-        .identity(pki.identity("default", "desk").unwrap())
-        .upstream("app.default", [address], [wrong.svid().spiffe_id().clone()]);
+    let builder = Mesh::builder(
+        Workload::new("default", "desk"),
+        pki.identity("default", "desk").unwrap(),
+    )
+    .upstream("app.default", [address], [wrong.svid().spiffe_id().clone()]);
     let desk = build(builder).await;
     let mut calls = JoinSet::new();
     for _ in 0..10 {

@@ -25,13 +25,15 @@ use crate::support::mesh::{
 const URI: &str = "http://app.default/";
 
 fn desk(pki: &Pki, address: std::net::SocketAddr) -> MeshBuilder {
-    Mesh::builder(Workload::new("default", "desk"))
-        .identity(pki.identity("default", "desk").unwrap())
-        .upstream(
-            "app.default",
-            [address],
-            ["spiffe://cluster.local/ns/default/sa/app"],
-        )
+    Mesh::builder(
+        Workload::new("default", "desk"),
+        pki.identity("default", "desk").unwrap(),
+    )
+    .upstream(
+        "app.default",
+        [address],
+        ["spiffe://cluster.local/ns/default/sa/app"],
+    )
 }
 
 /// Says that a request has come, and never answers it.
@@ -48,7 +50,8 @@ async fn a_late_response_is_a_504_that_is_counted_once_and_cancelled_at_the_serv
     let pki = Pki::new("cluster.local").unwrap();
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let log = Log::default();
-        let mesh = build(app(&pki).on_complete(log.observe())).await;
+        let mesh =
+            build(app(&pki).telemetry(|telemetry| telemetry.on_complete(log.observe()))).await;
         let served = serve(&mesh, never(&Arc::default())).await;
         let desk = caller(&pki, "desk", served.address).await;
         let call = desk.client().post(URI).version(version).body("hello");
@@ -87,8 +90,8 @@ async fn the_usual_timeout_is_thirty_seconds_and_can_be_changed() {
         let builder = desk(&pki, served.address);
         let builder = match change {
             None => builder,
-            Some(Some(time)) => builder.response_timeout(time),
-            Some(None) => builder.no_response_timeout(),
+            Some(Some(time)) => builder.client(|client| client.response_timeout(time)),
+            Some(None) => builder.client(|client| client.no_response_timeout()),
         };
         let mesh = build(builder).await;
         let call = mesh.client().get(URI);
@@ -120,7 +123,7 @@ async fn the_connection_counts_and_hosts_outside_are_bounded_too() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     let hour = Duration::from_secs(3600);
-    let mesh = desk(&pki, address).connect_timeout(hour);
+    let mesh = desk(&pki, address).client(|client| client.connect_timeout(hour));
     let mesh = build(mesh.outside("legacy.example", ExternalHost::plaintext().at([address]))).await;
     for uri in [URI, "http://legacy.example/"] {
         for version in [Version::HTTP_11, Version::HTTP_2] {
@@ -164,7 +167,8 @@ async fn uploading() -> (
     let read = any(|body: Bytes| async move { format!("read {}", body.len()) });
     let served = serve(&build(app(&pki)).await, Router::new().fallback(read)).await;
     let fifteen = Duration::from_secs(15);
-    let mesh = build(desk(&pki, served.address).response_timeout(fifteen)).await;
+    let mesh =
+        build(desk(&pki, served.address).client(|client| client.response_timeout(fifteen))).await;
     let (feed, fed) = mpsc::unbounded_channel();
     let request = Request::post(URI).version(Version::HTTP_2);
     let request = request.body(ClientBody::stream(Fed(fed))).unwrap();

@@ -91,14 +91,19 @@ async fn a_token_in_the_query_shows_nowhere() {
     let pki = Pki::new("cluster.local").unwrap();
     for forwards in [false, true] {
         let observed = shown.clone();
-        let (mesh, _driver) = Mesh::builder(Workload::new("default", "patients"))
-            .identity(pki.identity("default", "patients").unwrap())
-            .config(policies(&issuer, forwards))
-            .propagation(
-                Propagation::new()
-                    .sample_percent(100.0)
-                    .export_to(Kept(shown.clone())),
-            )
+        let (mesh, _driver) = Mesh::builder(
+            Workload::new("default", "patients"),
+            pki.identity("default", "patients").unwrap(),
+        )
+        .config(policies(&issuer, forwards))
+        .telemetry(|telemetry| {
+            {
+                telemetry.propagation(
+                    Propagation::new()
+                        .sample_percent(100.0)
+                        .export_to(Kept(shown.clone())),
+                )
+            }
             .record_allows()
             .on_complete(move |request| {
                 let target = request.exchange.target().unwrap();
@@ -106,9 +111,10 @@ async fn a_token_in_the_query_shows_nowhere() {
                     .send(format!("observer: {target} {request:?}"))
                     .unwrap();
             })
-            .build()
-            .await
-            .unwrap();
+        })
+        .build()
+        .await
+        .unwrap();
         let good = issuer.token().subject("alice").sign();
         let bad = issuer.token().tampered();
         for (token, status) in [(&good, StatusCode::OK), (&bad, StatusCode::UNAUTHORIZED)] {

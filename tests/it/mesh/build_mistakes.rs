@@ -40,16 +40,23 @@ async fn mistakes_of_options_are_told_all_at_once_with_their_methods() {
     let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let id = pki.identity("default", "app").unwrap();
     let id = id.svid().spiffe_id().clone();
-    let builder = Mesh::builder(Workload::new("default", "app"))
-        .upstream("a b", [address], [id.clone()])
-        .upstream("twice.default", [address], [id.clone()])
-        .upstream("TWICE.default", [address], [id.clone()])
-        .upstream("nobody.default", [address], [] as [&str; 0])
-        .outside("api.example", ExternalHost::tls_with_roots("no PEM"))
-        .outside("twice.default", ExternalHost::plaintext())
-        .load_balancers(["10.0.0.0/33", "lb.internal"])
-        .quiet_grpc(["a.B/Watch", "/a.B/Watch", "*"])
-        .jwks_roots("no PEM");
+    let builder = Mesh::builder(
+        Workload::new("default", "app"),
+        pki.identity("default", "app").unwrap(),
+    )
+    .mode(Mode::Disable)
+    .upstream("a b", [address], [id.clone()])
+    .upstream("twice.default", [address], [id.clone()])
+    .upstream("TWICE.default", [address], [id.clone()])
+    .upstream("nobody.default", [address], [] as [&str; 0])
+    .outside("api.example", ExternalHost::tls_with_roots("no PEM"))
+    .outside("twice.default", ExternalHost::plaintext())
+    .listener(|listener| {
+        listener
+            .load_balancers(["10.0.0.0/33", "lb.internal"])
+            .quiet_grpc(["a.B/Watch", "/a.B/Watch", "*"])
+    })
+    .tokens(|tokens| tokens.jwks_roots("no PEM"));
     let error = refused(builder).await;
     let mistakes = error.mistakes();
     let wanted = [
@@ -58,12 +65,15 @@ async fn mistakes_of_options_are_told_all_at_once_with_their_methods() {
         ("upstream", "\"nobody.default\""),
         ("outside", "\"api.example\""),
         ("outside", "\"twice.default\""),
-        ("load_balancers", "\"10.0.0.0/33\" is neither an IP address"),
-        ("load_balancers", "\"lb.internal\""),
-        ("quiet_grpc", "\"a.B/Watch\""),
-        ("quiet_grpc", "\"*\""),
-        ("jwks_roots", "no certificate"),
-        ("identity", "tls::Files::watch"),
+        (
+            "listener: load_balancers",
+            "\"10.0.0.0/33\" is neither an IP address",
+        ),
+        ("listener: load_balancers", "\"lb.internal\""),
+        ("listener: quiet_grpc", "\"a.B/Watch\""),
+        ("listener: quiet_grpc", "\"*\""),
+        ("tokens: jwks_roots", "no certificate"),
+        ("mode", "danger().mode(Mode::Disable)"),
     ];
     for (method, piece) in wanted {
         let method = format!("MeshBuilder::{method}");
@@ -80,10 +90,9 @@ async fn mistakes_of_options_are_told_all_at_once_with_their_methods() {
 #[tokio::test]
 async fn options_identity_and_configuration_are_judged_beside_each_other() {
     let empty = TempDir::new().unwrap();
-    let builder = Mesh::builder(Workload::new("default", "app"))
-        .identity(Files::watch(empty.path()))
+    let builder = Mesh::builder(Workload::new("default", "app"), Files::watch(empty.path()))
         .config(Fixed::yaml("ward.yaml", BROKEN))
-        .quiet_grpc(["*"]);
+        .listener(|listener| listener.quiet_grpc(["*"]));
     let error = refused(builder).await;
     assert_eq!(error.mistakes().len(), 1, "{error:?}");
     assert!(error.identity_source().is_some(), "{error:?}");
@@ -101,7 +110,7 @@ async fn options_identity_and_configuration_are_judged_beside_each_other() {
     let lines: Vec<_> = shown.lines().collect();
     assert_eq!(lines.len(), 4, "{shown}");
     for (line, start) in lines[1..].iter().zip([
-        "  MeshBuilder::quiet_grpc: ",
+        "  MeshBuilder::listener: quiet_grpc: ",
         "  the identity cannot be had: ",
         "  ward.yaml:4:8: ",
     ]) {
@@ -115,8 +124,10 @@ async fn options_identity_and_configuration_are_judged_beside_each_other() {
 async fn policies_and_token_rules_are_judged_beside_each_other() {
     let switch = "apiVersion: rbac.istio.io/v1alpha1\nkind: ClusterRbacConfig\nmetadata: {name: default}\nspec: {mode: 'ON'}\n---\n";
     let yaml = switch.to_owned() + &users("http://issuer.example/keys");
-    let serviceless = Mesh::builder(Workload::new("default", "app"))
-        .identity(pki().identity("default", "app").unwrap());
+    let serviceless = Mesh::builder(
+        Workload::new("default", "app"),
+        pki().identity("default", "app").unwrap(),
+    );
     let error = refused(serviceless.config(Fixed::yaml("p.yaml", yaml))).await;
     assert_eq!(error.to_string(), "the configuration is refused");
     let problems = error.problems().unwrap().to_string();
@@ -140,8 +151,7 @@ impl Source for Never {
 #[tokio::test(start_paused = true)]
 async fn an_identity_that_does_not_come_hides_no_mistake() {
     let begun = tokio::time::Instant::now();
-    let builder = Mesh::builder(Workload::new("default", "app"))
-        .identity(Never)
+    let builder = Mesh::builder(Workload::new("default", "app"), Never)
         .config(Fixed::yaml("ward.yaml", BROKEN));
     let error = refused(builder).await;
     assert!(error.problems().is_some(), "{error:?}");
@@ -152,7 +162,7 @@ async fn an_identity_that_does_not_come_hides_no_mistake() {
 #[tokio::test(start_paused = true)]
 async fn an_identity_that_does_not_come_is_told_while_it_is_waited_for() {
     let (log, _guard) = Log::listen(tracing::Level::WARN);
-    let builder = Mesh::builder(Workload::new("default", "app")).identity(Never);
+    let builder = Mesh::builder(Workload::new("default", "app"), Never);
     let build = tokio::time::timeout(Duration::from_secs(100), builder.build());
     assert!(build.await.is_err());
     let told = log.with(&["WARN tower_mesh::mesh", "waiting for our own identity"]);
@@ -170,8 +180,8 @@ async fn an_identity_that_does_not_come_is_told_while_it_is_waited_for() {
 #[tokio::test]
 async fn in_plaintext_all_that_a_configuration_lacks_is_told() {
     let strict = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {mtls: {mode: STRICT}}\n";
-    let builder = Mesh::builder(Workload::new("default", "app"));
-    let builder = builder.danger().plaintext().require_policy();
+    let builder = Mesh::danger().plaintext(Workload::new("default", "app"));
+    let builder = builder.require_policy();
     let error = refused(builder.config(Fixed::yaml("p.yaml", strict))).await;
     let problems = error.problems().unwrap().to_string();
     for piece in ["p.yaml:1:1", "STRICT", "require_policy"] {
@@ -197,11 +207,11 @@ async fn a_problem_is_one_line_whatever_a_document_holds() {
 
 #[tokio::test]
 async fn a_single_mistake_is_the_error() {
-    let error = refused(app(&pki()).quiet_grpc(["*"])).await;
+    let error = refused(app(&pki()).listener(|listener| listener.quiet_grpc(["*"]))).await;
     assert!(error.source().is_none());
     assert_eq!(
         error.to_string(),
-        "MeshBuilder::quiet_grpc: \"*\" is neither /package.Service/Method nor /package.Service/"
+        "MeshBuilder::listener: quiet_grpc: \"*\" is neither /package.Service/Method nor /package.Service/"
     );
     assert_eq!(format!("{error:?}"), error.to_string());
 }
@@ -239,11 +249,11 @@ async fn keys_come_over_plain_http_from_loopback_by_the_option_alone() {
         let error = refused(open(&users(&uri))).await;
         let problems = error.problems().unwrap().to_string();
         assert!(
-            problems.contains("MeshBuilder::loopback_http_jwks"),
+            problems.contains("TokenOptions::loopback_http_jwks"),
             "{problems}"
         );
         let (log, _guard) = Log::listen(tracing::Level::WARN);
-        let mesh = build(open(&users(&uri)).loopback_http_jwks()).await;
+        let mesh = build(open(&users(&uri)).tokens(|tokens| tokens.loopback_http_jwks())).await;
         assert_eq!(ask(&mesh, &issuer).await, 200, "{uri}: {}", log.text());
         let on = log.with(&["WARN", "loopback_http_jwks"]);
         assert_eq!(on.len(), 1, "{}", log.text());
@@ -273,13 +283,17 @@ async fn nothing_else_is_loopback() {
         "[::2]",
     ] {
         let yaml = users(&format!("http://{host}:80/keys"));
-        let error = refused(open(&yaml).loopback_http_jwks()).await;
+        let error = refused(open(&yaml).tokens(|tokens| tokens.loopback_http_jwks())).await;
         assert!(error.problems().is_some(), "{host}: {error:?}");
     }
     for host in ["127.9.9.9", "[::1]", "localhost", "u:p@localhost"] {
         let yaml = users(&format!("http://{host}:1/keys"));
         assert!(
-            open(&yaml).loopback_http_jwks().build().await.is_ok(),
+            open(&yaml)
+                .tokens(|tokens| tokens.loopback_http_jwks())
+                .build()
+                .await
+                .is_ok(),
             "{host}"
         );
     }
@@ -291,9 +305,11 @@ async fn localhost_that_leads_elsewhere_is_not_asked() {
     let issuer = Issuer::es256(ISSUER);
     let elsewhere = "192.0.2.1:80".parse().unwrap();
     let (log, _guard) = Log::listen(tracing::Level::WARN);
-    let builder = open(&users("http://localhost/keys"))
-        .loopback_http_jwks()
-        .resolve("localhost:80", elsewhere);
+    let builder = open(&users("http://localhost/keys")).tokens(|tokens| {
+        tokens
+            .loopback_http_jwks()
+            .resolve("localhost:80", elsewhere)
+    });
     let mesh = build(builder).await;
     assert_eq!(ask(&mesh, &issuer).await, 401);
     let failed = log.with(&["keys could not be fetched", "no loopback address"]);
@@ -315,10 +331,12 @@ async fn discovery_over_https_does_not_lead_to_plain_http() {
     ));
     let yaml = users("").replace(", jwksUri: ''", "");
     let (log, _guard) = Log::listen(tracing::Level::WARN);
-    let builder = open(&yaml)
-        .loopback_http_jwks()
-        .jwks_roots(pki.root_pem())
-        .resolve("issuer.test:443", discovery.address());
+    let builder = open(&yaml).tokens(|tokens| {
+        tokens
+            .loopback_http_jwks()
+            .jwks_roots(pki.root_pem())
+            .resolve("issuer.test:443", discovery.address())
+    });
     let mesh = build(builder).await;
     assert_eq!(ask(&mesh, &issuer).await, 401);
     let failed = log.with(&["keys could not be fetched", "forged on the way"]);

@@ -112,21 +112,21 @@ async fn made() -> Vec<(&'static str, Made)> {
     let pki = Pki::new("cluster.local").unwrap();
     let broken = || Fixed::yaml("p.yaml", "kind: x");
     let empty = TempDir::new().unwrap();
-    let nobody = || Mesh::builder(Workload::new("default", "app"));
+    let workload = || Workload::new("default", "app");
     let expired = Leaf::workload("spiffe://cluster.local/ns/default/sa/app").expired();
     let expired = pki.issue(&expired).unwrap().svid().unwrap();
     let expired = Identity::new(expired, pki.bundles().unwrap());
     let mut built: Vec<Made> = Vec::new();
     for builder in [
         app(&pki).config(broken()),
-        app(&pki).quiet_grpc(["*"]),
-        app(&pki).quiet_grpc(["*", "?"]),
-        nobody().identity(expired),
-        nobody().identity(Unheard),
-        nobody()
-            .identity(Files::watch(empty.path()))
-            .config(broken()),
-        nobody().config(broken()).quiet_grpc(["*"]),
+        app(&pki).listener(|listener| listener.quiet_grpc(["*"])),
+        app(&pki).listener(|listener| listener.quiet_grpc(["*", "?"])),
+        Mesh::builder(workload(), expired),
+        Mesh::builder(workload(), Unheard),
+        Mesh::builder(workload(), Files::watch(empty.path())).config(broken()),
+        app(&pki)
+            .config(broken())
+            .listener(|listener| listener.quiet_grpc(["*"])),
     ] {
         built.push(Box::new(builder.build().await.map(drop).unwrap_err()));
     }

@@ -320,8 +320,11 @@ async fn keys_are_fetched_and_followed() {
     );
     let guards = builder()
         .config(Fixed::yaml("p.yaml", users + &allow("desk", "alice")))
-        .jwks_roots(pki.root_pem())
-        .resolve("keys.test:443", server.address());
+        .tokens(|tokens| {
+            tokens
+                .jwks_roots(pki.root_pem())
+                .resolve("keys.test:443", server.address())
+        });
     let guards = build(guards).await;
     let app = guarded(&guards);
     let token = issuer.token().subject("alice").sign();
@@ -403,7 +406,10 @@ async fn what_is_wrong_or_open_is_told_at_build() {
     assert!(wrong.build().await.unwrap_err().problems().is_some());
     let required = builder().require_policy().build().await.unwrap_err();
     assert!(required.problems().is_some(), "{required}");
-    let roots = builder().jwks_roots("no certificate").build().await;
+    let roots = builder()
+        .tokens(|tokens| tokens.jwks_roots("no certificate"))
+        .build()
+        .await;
     assert!(roots.unwrap_err().problems().is_none());
 
     let (log, _listening) = Log::listen(Level::WARN);

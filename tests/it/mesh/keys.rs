@@ -101,9 +101,12 @@ impl World {
         app(&self.pki)
             .mode(Mode::Permissive)
             .config(Directory::watch(self.directory.path()))
-            .jwks_roots(self.pki.root_pem())
-            .resolve("old.test:443", self.addresses[0])
-            .resolve("new.test:443", self.addresses[1])
+            .tokens(|tokens| {
+                tokens
+                    .jwks_roots(self.pki.root_pem())
+                    .resolve("old.test:443", self.addresses[0])
+                    .resolve("new.test:443", self.addresses[1])
+            })
     }
 }
 

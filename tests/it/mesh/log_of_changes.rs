@@ -26,7 +26,7 @@ fn workload() -> Workload {
 }
 
 fn app(pki: &Pki) -> MeshBuilder {
-    Mesh::builder(workload()).identity(pki.identity("default", "app").unwrap())
+    Mesh::builder(workload(), pki.identity("default", "app").unwrap())
 }
 
 fn selecting(labels: &str, action: &str) -> String {
@@ -210,7 +210,7 @@ async fn a_mesh_that_requires_a_policy_does_not_start_without() {
     };
     let legacy = |mode: &str| {
         let workload = workload().service("app", 8443);
-        let builder = Mesh::builder(workload).identity(pki.identity("default", "app").unwrap());
+        let builder = Mesh::builder(workload, pki.identity("default", "app").unwrap());
         builder
             .require_policy()
             .config(Fixed::yaml("p.yaml", switch(mode)))

@@ -186,8 +186,7 @@ async fn a_refusal_stands_while_the_identity_is_renewed() {
     issue();
     let mut mount = Mount::new(&[("policies.yaml", &caller("desk"))]);
     let workload = Workload::new("default", "app").service("app", 8443);
-    let builder = Mesh::builder(workload)
-        .identity(Files::watch(identity.path()))
+    let builder = Mesh::builder(workload, Files::watch(identity.path()))
         .config(Directory::watch(mount.path()));
     let mesh = build(builder).await;
     let rotations = || lines(&mesh, "mesh_identity_rotations_total ", &[]).join("\n");

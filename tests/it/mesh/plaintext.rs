@@ -13,7 +13,7 @@ use tower_mesh::identity::TrustDomain;
 use tower_mesh::mesh::{ClientBody, IdentityState, RefusalReason};
 use tower_mesh::propagation::{EdgeTrace, Propagation};
 use tower_mesh::source::{Directory, Fixed, Watch};
-use tower_mesh::testing::{Issuer, Pki};
+use tower_mesh::testing::Issuer;
 use tower_mesh::tls::{Mode, Protocol};
 use tower_mesh::{Mesh, MeshBuilder, Peer, Workload};
 use tracing::Level;
@@ -25,7 +25,7 @@ use crate::support::mesh::{
 
 fn plaintext(name: &str) -> MeshBuilder {
     let workload = Workload::new("default", name).service(name, 8443);
-    Mesh::builder(workload).danger().plaintext()
+    Mesh::danger().plaintext(workload)
 }
 
 /// Says the version of each request, and who called.
@@ -165,7 +165,9 @@ async fn traces_go_on_from_workload_to_workload() {
     for (edge_trace, goes_on) in [(None, true), (Some(EdgeTrace::Restart), false)] {
         let mut builder = plaintext("app");
         if let Some(edge_trace) = edge_trace {
-            builder = builder.propagation(Propagation::new().edge_trace(edge_trace));
+            builder = builder.telemetry(|telemetry| {
+                telemetry.propagation(Propagation::new().edge_trace(edge_trace))
+            });
         }
         let mesh = build(builder).await;
         let served = serve(&mesh, app.clone()).await;
@@ -230,7 +232,7 @@ async fn the_id_in_plaintext_is_of_the_trust_domain_that_is_stated() {
         if let Some(own) = own {
             workload = workload.trust_domain(own);
         }
-        let builder = Mesh::builder(workload).danger().plaintext();
+        let builder = Mesh::danger().plaintext(workload);
         let open = policy("open", "ALLOW", "[{}]");
         let source = Fixed::yaml("p.yaml", open).mesh_config("mesh.yaml", mesh_config);
         let mesh = build(builder.config(source)).await;
@@ -249,10 +251,7 @@ async fn only_http_uris_are_called_in_plaintext() {
 
 #[tokio::test]
 async fn what_asks_for_tls_beside_plaintext_is_a_mistake() {
-    let pki = Pki::new("cluster.local").unwrap();
-    let identity = || pki.identity("default", "app").unwrap();
     let rows = [
-        ("identity", plaintext("app").identity(identity())),
         ("mode", plaintext("app").mode(Mode::Strict)),
         ("mode", plaintext("app").mode(Mode::Permissive)),
     ];
@@ -297,7 +296,7 @@ async fn strict_resources_are_refused_with_their_place_and_a_remedy() {
     let labelled = || {
         let workload = Workload::new("default", "app").label("app", "app");
         let workload = workload.service("app", 8443);
-        Mesh::builder(workload).danger().plaintext()
+        Mesh::danger().plaintext(workload)
     };
     for resource in refused {
         let text = first.clone() + &resource;
@@ -361,7 +360,7 @@ async fn only_what_makes_a_port_strict_is_blamed() {
     ] {
         let workload = Workload::new("default", "app").label("app", "app");
         let workload = workload.service("app", 8443);
-        let builder = Mesh::builder(workload).danger().plaintext();
+        let builder = Mesh::danger().plaintext(workload);
         let built = builder.config(Fixed::yaml("modes.yaml", &resources));
         let error = built.build().await.map(drop).unwrap_err();
         let problems = error.problems().unwrap().to_string();

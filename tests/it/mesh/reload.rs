@@ -92,8 +92,7 @@ impl Ward {
         let workload = Workload::new("default", "app")
             .label("app", "app")
             .service("app", address.port());
-        let builder = Mesh::builder(workload)
-            .identity(pki.identity("default", "app").unwrap())
+        let builder = Mesh::builder(workload, pki.identity("default", "app").unwrap())
             .config(watch(Watch::new(policies)));
         let mesh = build(with(builder)).await;
         let app = Router::new().fallback(any(|| async { "hello" }));

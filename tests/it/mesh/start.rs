@@ -124,7 +124,7 @@ async fn a_reload_is_told_with_what_it_changes_and_counted_with_its_time() {
         &(selected + &policy("one", "ALLOW", "[{}]")),
     );
     let workload = Workload::new("default", "app").label("a", "b");
-    let builder = Mesh::builder(workload).identity(pki.identity("default", "app").unwrap());
+    let builder = Mesh::builder(workload, pki.identity("default", "app").unwrap());
     let before = SystemTime::now() - Duration::from_secs(1);
     let watch = Directory::watch(directory.path()).on_opening(tower_mesh::source::OnOpening::Warn);
     let mesh = build(builder.config(watch)).await;
@@ -220,7 +220,7 @@ async fn policies_that_name_a_trust_domain_that_nobody_has_are_warned_of() {
         let text = others + &policy("callers", "ALLOW", &rules);
         let source = Fixed::yaml("p.yaml", text);
         let source = source.mesh_config("mesh.yaml", "trustDomainAliases: [alias.example]");
-        let builder = Mesh::builder(Workload::new("default", "app")).identity(identity.clone());
+        let builder = Mesh::builder(Workload::new("default", "app"), identity.clone());
         let _mesh = build(builder.config(source)).await;
         let told = log.with(&["WARN tower_mesh::config", "trust domain"]);
         match foreign {
@@ -307,7 +307,7 @@ async fn the_certificate_of_another_workload_is_refused_unless_it_is_named() {
         // No namespace and no account to compare.
         ("spiffe://cluster.local/vm/web", None, true),
     ] {
-        let builder = Mesh::builder(Workload::new("default", "app")).identity(issue(uri));
+        let builder = Mesh::builder(Workload::new("default", "app"), issue(uri));
         let builder = match allowed {
             Some(id) => builder.allow_identity(SpiffeId::new(id).unwrap()),
             None => builder,
@@ -349,7 +349,7 @@ async fn a_rotation_to_another_workload_is_refused_and_the_last_good_identity_st
     let (say, told) = mpsc::unbounded_channel();
     say.send(pki.identity("default", "app").unwrap()).unwrap();
     let other = SpiffeId::new("spiffe://cluster.local/ns/default/sa/web").unwrap();
-    let builder = Mesh::builder(Workload::new("default", "app")).identity(Told(told));
+    let builder = Mesh::builder(Workload::new("default", "app"), Told(told));
     let mesh = build(builder.allow_identity(other)).await;
     say.send(pki.identity("default", "web").unwrap()).unwrap();
     let refused = ["WARN", "identity not rotated, the one in use stays"];

@@ -32,12 +32,7 @@ async fn mesh(workload: Workload, domain: &str, mesh_config: Option<&str>) -> Me
     }
     let configuration = source.load("default").unwrap();
     let identity = pki.identity("default", "app").unwrap();
-    build(
-        Mesh::builder(workload)
-            .identity(identity)
-            .config(configuration),
-    )
-    .await
+    build(Mesh::builder(workload, identity).config(configuration)).await
 }
 
 #[tokio::test]
@@ -97,9 +92,11 @@ async fn a_reload_keeps_the_certificates_trust_domain() {
     let file = directory.path().join("policies.yaml");
     fs::write(&file, desks("x")).unwrap();
     let mesh = build(
-        Mesh::builder(Workload::new("default", "app"))
-            .identity(pki.identity("default", "app").unwrap())
-            .config(Directory::watch(directory.path())),
+        Mesh::builder(
+            Workload::new("default", "app"),
+            pki.identity("default", "app").unwrap(),
+        )
+        .config(Directory::watch(directory.path())),
     )
     .await;
     fs::write(&file, desks("y")).unwrap();
@@ -120,9 +117,11 @@ async fn each_file_that_is_passed_over_is_in_the_log_and_is_no_loss() {
     write("kustomization.yaml", "resources: [policies.yaml]\n");
     write("values.yaml", "replicas: 2\n");
     let mesh = build(
-        Mesh::builder(Workload::new("default", "app"))
-            .identity(pki.identity("default", "app").unwrap())
-            .config(Directory::watch(directory.path())),
+        Mesh::builder(
+            Workload::new("default", "app"),
+            pki.identity("default", "app").unwrap(),
+        )
+        .config(Directory::watch(directory.path())),
     )
     .await;
     for name in [
@@ -205,9 +204,11 @@ async fn tools_answer_as_the_mesh_with_such_a_certificate() {
                 .configuration(&configuration)
                 .build()
                 .unwrap();
-            let mesh = Mesh::builder(Workload::new("default", "app"))
-                .identity(pki.identity("default", "app").unwrap())
-                .config(configuration);
+            let mesh = Mesh::builder(
+                Workload::new("default", "app"),
+                pki.identity("default", "app").unwrap(),
+            )
+            .config(configuration);
             let mesh = build(mesh).await.engine();
             for caller in domains {
                 for path in 0..rules.len() {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use tempfile::TempDir;
+use tower_mesh::Mesh;
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::Files;
 
@@ -57,10 +58,10 @@ pub(super) async fn make(seen: &mut Seen) {
         write("tls.crt", &chain);
         write("tls.key", &key);
         write("ca.crt", &roots);
-        let builder = patients().identity(Files::watch(directory.path()));
+        let builder = Mesh::builder(patients(), Files::watch(directory.path()));
         seen.push((id, refused(builder).await));
     }
     let empty = TempDir::new().unwrap();
-    let builder = patients().identity(Files::watch(empty.path()));
+    let builder = Mesh::builder(patients(), Files::watch(empty.path()));
     seen.push(("no-file", refused(builder).await));
 }

@@ -42,14 +42,14 @@ fn pki() -> Pki {
     Pki::new("cluster.local").unwrap()
 }
 
-/// A newcomer's workload, without an identity.
-fn patients() -> MeshBuilder {
-    Mesh::builder(Workload::new("default", "patients").label("app", "patients"))
+/// A newcomer's workload.
+fn patients() -> Workload {
+    Workload::new("default", "patients").label("app", "patients")
 }
 
 /// The same with a certificate of its own.
 fn proven(pki: &Pki) -> MeshBuilder {
-    patients().identity(pki.identity("default", "patients").unwrap())
+    Mesh::builder(patients(), pki.identity("default", "patients").unwrap())
 }
 
 /// What `main` prints of the error that it returns.

@@ -3,7 +3,9 @@
 use axum::Router;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tower_mesh::Mesh;
 use tower_mesh::source::{Directory, Fixed};
+use tower_mesh::tls::Mode;
 
 use super::{Seen, levels, patients, pki, proven, refused};
 use crate::support::mesh::build;
@@ -16,7 +18,7 @@ pub(super) async fn make(seen: &mut Seen) {
     let app = || proven(&pki);
     let charts = "charts.default";
     let rows = [
-        ("no-identity", patients()),
+        ("mode-disable", app().mode(Mode::Disable)),
         (
             "upstream-as-uri",
             app().upstream("http://charts.default", ADDRESS, ID),
@@ -47,17 +49,17 @@ pub(super) async fn make(seen: &mut Seen) {
             "upstream-bad-id",
             app().upstream(charts, ADDRESS, ["cluster.local/ns/default/sa/charts"]),
         ),
-        ("plaintext-with-identity", app().danger().plaintext()),
         (
             "plaintext-beside-strict",
-            patients().danger().plaintext().config(Fixed::yaml(
+            Mesh::danger().plaintext(patients()).config(Fixed::yaml(
                 "policies/mtls.yaml",
                 "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: all}\nspec: {mtls: {mode: STRICT}}\n",
             )),
         ),
         (
             "several",
-            patients()
+            app()
+                .mode_otherwise(Mode::Disable)
                 .upstream(charts, ["charts.internal"], ID)
                 .config(Fixed::yaml("policies/reads.yaml", "kind: [\n")),
         ),

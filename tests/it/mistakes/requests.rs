@@ -31,7 +31,7 @@ async fn connections(seen: &mut Seen) {
         Leaf::workload("spiffe://cluster.local/ns/default/sa/patients").dns("patients.default");
     let svid = pki.issue(&leaf).unwrap().svid().unwrap();
     let own = Identity::new(svid, pki.bundles().unwrap());
-    let builder = Mesh::builder(Workload::new("default", "patients")).identity(own);
+    let builder = Mesh::builder(Workload::new("default", "patients"), own);
     let address = serve(&build(builder).await, Router::new()).await.address;
 
     let (log, _guard) = Log::listen(Level::DEBUG);
@@ -70,7 +70,7 @@ async fn stranger(other: &Pki, pki: &Pki, address: SocketAddr) -> Mesh {
         .unwrap()
         .with(pki.trust_domain().clone(), both.concat());
     let identity = Identity::new(identity.svid().clone(), bundles.unwrap());
-    let builder = Mesh::builder(Workload::new("default", "desk")).identity(identity);
+    let builder = Mesh::builder(Workload::new("default", "desk"), identity);
     let patients = ["spiffe://cluster.local/ns/default/sa/patients"];
     build(builder.upstream("patients.default", [address], patients)).await
 }

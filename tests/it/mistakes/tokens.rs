@@ -115,7 +115,7 @@ async fn keys(seen: &mut Seen) {
             .unwrap();
         server.answer("<html>Not here</html>".to_owned());
         let uri = format!("http://{}/keys", server.address());
-        let _mesh = build(of(&uri).loopback_http_jwks()).await;
+        let _mesh = build(of(&uri).tokens(|tokens| tokens.loopback_http_jwks())).await;
         seen.push((
             "keys-are-none",
             wait(&log, &["tower_mesh::jwt", "could not be fetched"]).await,
@@ -123,7 +123,10 @@ async fn keys(seen: &mut Seen) {
     }
     let (log, _guard) = Log::listen(Level::INFO);
     let gone = super::calls::nobody().await;
-    let _mesh = build(of("https://issuer.test/keys").resolve("issuer.test:443", gone)).await;
+    let _mesh = build(
+        of("https://issuer.test/keys").tokens(|tokens| tokens.resolve("issuer.test:443", gone)),
+    )
+    .await;
     let pieces = [
         "tower_mesh::jwt",
         "could not be fetched",

@@ -192,7 +192,7 @@ impl Ward {
     async fn serving(router: Router, with: impl FnOnce(MeshBuilder) -> MeshBuilder) -> Self {
         let pki = Pki::new("cluster.local").unwrap();
         let log = Log::default();
-        let builder = app(&pki).on_complete(log.observe());
+        let builder = app(&pki).telemetry(|telemetry| telemetry.on_complete(log.observe()));
         let mesh = build(with(builder)).await;
         let served = serve(&mesh, router).await;
         Self {

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
+use tower_mesh::mesh::HttpLimits;
 use tower_mesh::testing::Pki;
 use tower_mesh::tls::{Limits, Mode, Protocol};
 
@@ -303,7 +304,7 @@ async fn of_too_many_connections_exactly_those_that_fit_are_served() {
     let mut limits = Limits::default();
     limits.connections = MOST;
     limits.handshakes_per_source = 256;
-    let mesh = build(app(&pki).limits(limits)).await;
+    let mesh = build(app(&pki).listener(|listener| listener.limits(limits))).await;
     let (inside, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
     let (count, wait) = (Arc::clone(&inside), Arc::clone(&go));
     let slow = any(move || async move {
@@ -360,7 +361,7 @@ async fn running_out_of_descriptors_pauses_the_listener_and_does_not_end_it() {
     let pki = pki();
     let mut limits = Limits::default();
     limits.connections = 1000;
-    let mesh = build(app(&pki).limits(limits)).await;
+    let mesh = build(app(&pki).listener(|listener| listener.limits(limits))).await;
     let mut listener = mesh.listen("127.0.0.1:0").await.unwrap();
     let (address, tally) = (listener.local_addr(), listener.stats());
     let accepting = tokio::spawn(async move {
@@ -571,4 +572,38 @@ async fn a_shut_window_resets(path: &str) {
     assert!(seconds >= 58, "reset after {seconds} s");
     assert!(!reading.is_finished(), "the connection stands");
     reading.abort();
+}
+
+/// Two listeners of one mesh, each with options of its own.
+#[tokio::test]
+async fn a_listener_has_options_of_its_own() {
+    let pki = pki();
+    let mesh = build(app(&pki)).await;
+    let mut http = HttpLimits::default();
+    http.head_bytes = 8192;
+    let narrow = mesh.with_listener(|listener| listener.http(http)).unwrap();
+    let (usual, narrow) = (serve(&mesh, reader()).await, serve(&narrow, reader()).await);
+    for (address, status) in [(usual.address, 200), (narrow.address, 431)] {
+        let mut sender = http1(&pki, "desk", address).await;
+        let request = get("/").header("x-filler", "x".repeat(20_000));
+        let response = sender.send_request(empty(request)).await.unwrap();
+        assert_eq!(response.status(), status, "{address}");
+    }
+
+    let error = mesh.with_listener(|listener| listener.load_balancers(["lb"]).quiet_grpc(["*"]));
+    let error = error.unwrap_err();
+    let starts = |piece| {
+        let is_told = |mistake: &&String| mistake.starts_with(piece);
+        error.mistakes().iter().filter(is_told).count()
+    };
+    assert_eq!(
+        starts("Mesh::with_listener: load_balancers: \"lb\""),
+        1,
+        "{error:?}"
+    );
+    assert_eq!(
+        starts("Mesh::with_listener: quiet_grpc: \"*\""),
+        1,
+        "{error:?}"
+    );
 }

@@ -57,7 +57,7 @@ impl Drop for PanickingDrop {
 async fn a_future_that_panics_when_it_is_dropped_is_a_panic_like_others() {
     let pki = pki();
     let log = Log::default();
-    let mesh = build(app(&pki).on_complete(log.observe())).await;
+    let mesh = build(app(&pki).telemetry(|telemetry| telemetry.on_complete(log.observe()))).await;
     let bomb = service_fn(|_: Request<_>| PanickingDrop);
     let peer = Peer::plaintext("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
     let request = Request::get("/").header("host", "app").extension(peer);
@@ -94,7 +94,7 @@ fn panics() -> Router {
 async fn a_handler_that_panics_takes_its_own_request_down_and_no_other() {
     let pki = pki();
     let log = Log::default();
-    let mesh = build(app(&pki).on_complete(log.observe())).await;
+    let mesh = build(app(&pki).telemetry(|telemetry| telemetry.on_complete(log.observe()))).await;
     let served = serve(&mesh, panics()).await;
     let mut sender = http2(&pki, "desk", served.address).await;
     for path in ["/call", "/future"] {

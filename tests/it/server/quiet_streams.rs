@@ -123,7 +123,11 @@ async fn a_hundred_streams_of_a_connection_may_be_quiet() {
     let pki = pki();
     let mut limits = HttpLimits::default();
     limits.streams = 200;
-    let served = serve(&build(app(&pki).http(limits)).await, reader()).await;
+    let served = serve(
+        &build(app(&pki).listener(|listener| listener.http(limits))).await,
+        reader(),
+    )
+    .await;
     let mut calls = many(served.address, &pki, 102).await;
     let others = many(served.address, &pki, 2).await;
     seconds(45).await;
@@ -145,7 +149,11 @@ async fn a_stream_that_ends_leaves_its_place() {
     let pki = pki();
     let mut limits = HttpLimits::default();
     limits.streams = 200;
-    let served = serve(&build(app(&pki).http(limits)).await, reader()).await;
+    let served = serve(
+        &build(app(&pki).listener(|listener| listener.http(limits))).await,
+        reader(),
+    )
+    .await;
     let mut sender = http2(&pki, "desk", served.address).await;
     for _ in 0..150 {
         let (feed, answer) = call(&mut sender, "POST", "/a.B/Watch", GRPC);
@@ -167,7 +175,7 @@ async fn a_stream_that_ends_leaves_its_place() {
 async fn only_listed_methods_may_be_quiet() {
     let _still = still();
     let pki = pki();
-    let mesh = app(&pki).quiet_grpc(["/a.B/Watch", "/a.C/"]);
+    let mesh = app(&pki).listener(|listener| listener.quiet_grpc(["/a.B/Watch", "/a.C/"]));
     let served = serve(&build(mesh).await, reader()).await;
     let mut sender = http2(&pki, "desk", served.address).await;
     for (path, expected) in [
@@ -181,7 +189,10 @@ async fn only_listed_methods_may_be_quiet() {
         let rests = may_rest(&mut sender, "POST", path, GRPC).await;
         assert_eq!(rests, expected, "{path}");
     }
-    let error = app(&pki).quiet_grpc(["a.B/Watch"]).build().await;
+    let error = app(&pki)
+        .listener(|listener| listener.quiet_grpc(["a.B/Watch"]))
+        .build()
+        .await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("quiet_grpc: \"a.B/Watch\""), "{error}");
 }

@@ -67,7 +67,12 @@ async fn who_speaks_or_goes_is_not_silent_any_more() {
         let pki = pki();
         let mut limits = Limits::default();
         limits.silent_per_source = 2;
-        let mesh = build(app(&pki).mode(mode).limits(limits)).await;
+        let mesh = build(
+            app(&pki)
+                .mode(mode)
+                .listener(|listener| listener.limits(limits)),
+        )
+        .await;
         let address = serve(&mesh, hello()).await.address;
         for _ in 0..4 {
             let stream = match mode {
@@ -104,7 +109,12 @@ async fn another_source_has_places_of_its_own() {
     let pki = pki();
     let mut limits = Limits::default();
     limits.silent_per_source = 2;
-    let mesh = build(app(&pki).limits(limits).mode(Mode::Disable)).await;
+    let mesh = build(
+        app(&pki)
+            .listener(|listener| listener.limits(limits))
+            .mode(Mode::Disable),
+    )
+    .await;
     let listener = mesh.listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr();
     tokio::spawn(axum::serve(listener, mesh.make(hello())).into_future());
@@ -124,9 +134,11 @@ async fn a_load_balancer_has_no_bound() {
     let pki = pki();
     let mut limits = Limits::default();
     limits.silent_per_source = 2;
-    let mesh = app(&pki)
-        .limits(limits)
-        .load_balancers(["192.0.2.1", "127.0.0.0/8"]);
+    let mesh = app(&pki).listener(|listener| {
+        listener
+            .limits(limits)
+            .load_balancers(["192.0.2.1", "127.0.0.0/8"])
+    });
     let mesh = build(mesh).await;
     let address = serve(&mesh, hello()).await.address;
     let held = silent(address, 20).await;
@@ -139,7 +151,11 @@ async fn a_load_balancer_has_no_bound() {
         "10.0.0.1:80",
         "::ffff:10.0.0.1",
     ] {
-        let error = app(&pki).load_balancers([range]).build().await.unwrap_err();
+        let error = app(&pki)
+            .listener(|listener| listener.load_balancers([range]))
+            .build()
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains(&format!("{range:?}")), "{error}");
     }
 }
@@ -152,7 +168,12 @@ async fn silent_clients_make_room_when_places_run_out() {
             let pki = pki();
             let mut limits = Limits::default();
             limits.connections = 20;
-            let mesh = build(app(&pki).mode(mode).limits(limits)).await;
+            let mesh = build(
+                app(&pki)
+                    .mode(mode)
+                    .listener(|listener| listener.limits(limits)),
+            )
+            .await;
             let address = serve(&mesh, hello()).await.address;
             let mut held = silent(address, count).await;
             settle().await;
@@ -176,7 +197,7 @@ async fn half_a_hello_is_silence() {
     let pki = pki();
     let mut limits = Limits::default();
     limits.silent_per_source = 2;
-    let mesh = build(app(&pki).limits(limits)).await;
+    let mesh = build(app(&pki).listener(|listener| listener.limits(limits))).await;
     let address = serve(&mesh, hello()).await.address;
     let mut held = silent(address, 2).await;
     for stream in &mut held {
@@ -196,7 +217,7 @@ async fn a_listener_in_plaintext_has_the_bound() {
     let pki = pki();
     let mut limits = Limits::default();
     limits.silent_per_source = 2;
-    let mesh = build(app(&pki).limits(limits)).await;
+    let mesh = build(app(&pki).listener(|listener| listener.limits(limits))).await;
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let probe = mesh.probe();

@@ -290,7 +290,7 @@ async fn a_bad_identity_ends_an_upgraded_connection() {
         };
         let identity = ours(2, pki.bundles().unwrap());
         let credentials = Credentials::new(&identity, settings).unwrap();
-        let builder = Mesh::builder(Workload::new("default", "app")).identity(credentials);
+        let builder = Mesh::builder(Workload::new("default", "app"), credentials);
         let mesh = build(builder).await;
         let (mirror, mut ends) = mirror();
         let served = serve(&mesh, mirror).await;

@@ -181,8 +181,10 @@ pub(crate) async fn pass_until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// The workload `app` of namespace `default`.
 pub(crate) fn app(pki: &Pki) -> MeshBuilder {
-    Mesh::builder(Workload::new("default", "app").service("app", 8443))
-        .identity(pki.identity("default", "app").unwrap())
+    Mesh::builder(
+        Workload::new("default", "app").service("app", 8443),
+        pki.identity("default", "app").unwrap(),
+    )
 }
 
 pub(crate) async fn build(builder: MeshBuilder) -> Mesh {
@@ -194,9 +196,11 @@ pub(crate) async fn build(builder: MeshBuilder) -> Mesh {
 /// Another workload, whose client knows `app.default` at this address.
 pub(crate) async fn caller(pki: &Pki, name: &str, app: SocketAddr) -> Mesh {
     let expected = pki.identity("default", "app").unwrap();
-    let builder = Mesh::builder(Workload::new("default", name))
-        .identity(pki.identity("default", name).unwrap())
-        .upstream("app.default", [app], [expected.svid().spiffe_id().clone()]);
+    let builder = Mesh::builder(
+        Workload::new("default", name),
+        pki.identity("default", name).unwrap(),
+    )
+    .upstream("app.default", [app], [expected.svid().spiffe_id().clone()]);
     build(builder).await
 }
 

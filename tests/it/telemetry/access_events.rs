@@ -215,7 +215,12 @@ async fn layers_alone_leave_one_event_as_the_mesh_does() {
     // The mesh leaves the decision by which it lets a request pass.
     let pki = Pki::new("cluster.local").unwrap();
     let policies = Fixed::yaml("policies.yaml", policies(&issuer));
-    let mesh = build(app(&pki).config(policies).record_allows()).await;
+    let mesh = build(
+        app(&pki)
+            .config(policies)
+            .telemetry(|telemetry| telemetry.record_allows()),
+    )
+    .await;
     let closed = || rbac("[{to: [{operation: {paths: [/inner*]}}]}]");
     let token = issuer.token().subject("alice").sign();
     let good = format!("Bearer {token}");
@@ -363,7 +368,7 @@ async fn the_path_of_an_event_is_the_one_that_was_judged() {
 #[tokio::test]
 async fn odd_requests_on_the_wire_leave_one_event_each() {
     let workload = Workload::new("default", "app").service("app", 8443);
-    let builder = Mesh::builder(workload).danger().plaintext();
+    let builder = Mesh::danger().plaintext(workload);
     let nothing = policy(
         "nothing",
         "ALLOW",

@@ -88,7 +88,7 @@ async fn every_answer_is_counted_once_in_all_families() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let log = Log::default();
         let builder = app(&pki).config(Fixed::yaml("p.yaml", rules.clone()));
-        let mesh = build(builder.on_complete(log.observe())).await;
+        let mesh = build(builder.telemetry(|telemetry| telemetry.on_complete(log.observe()))).await;
         let served = serve(&mesh, routes()).await;
         let mut h1 = http1(&pki, "desk", served.address).await;
         let mut h2 = http2(&pki, "desk", served.address).await;

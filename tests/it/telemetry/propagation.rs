@@ -105,12 +105,14 @@ async fn a_span_ends_when_the_body_has_ended_and_knows_both_sizes() {
 async fn the_whole_stack_knows_both_sizes_too() {
     let (propagation, spans) = recording();
     let pki = Pki::new("cluster.local").unwrap();
-    let (mesh, _driver) = Mesh::builder(Workload::new("default", "patients"))
-        .identity(pki.identity("default", "patients").unwrap())
-        .propagation(propagation)
-        .build()
-        .await
-        .unwrap();
+    let (mesh, _driver) = Mesh::builder(
+        Workload::new("default", "patients"),
+        pki.identity("default", "patients").unwrap(),
+    )
+    .telemetry(|telemetry| telemetry.propagation(propagation))
+    .build()
+    .await
+    .unwrap();
     let at = ([127, 0, 0, 1], 8443).into();
     let service = mesh
         .protect(service_fn(

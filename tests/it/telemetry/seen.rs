@@ -273,9 +273,8 @@ async fn what_stands_with_our_identity_is_seen() {
     };
     let (say, said) = tokio::sync::mpsc::channel(8);
     say.send(Ok(issue(3600))).await.unwrap();
-    let builder = Mesh::builder(Workload::new("default", "app"));
-    let builder = builder.tls(Settings::default().clock(clock.clone()));
-    let mesh = build(builder.identity(Told(said))).await;
+    let builder = Mesh::builder(Workload::new("default", "app"), Told(said));
+    let mesh = build(builder.tls(Settings::default().clock(clock.clone()))).await;
     let generation = |mesh: &Mesh| value(mesh, "mesh_identity_generation", &[]);
     let expiry = |resource: &str| {
         let label = format!("resource_name=\"{resource}\"");
@@ -342,8 +341,8 @@ async fn a_driver_that_is_gone_is_seen() {
     let (say, said) = tokio::sync::mpsc::channel(8);
     let identity = || pki.identity("default", "app").unwrap();
     say.send(Ok(identity())).await.unwrap();
-    let builder = Mesh::builder(Workload::new("default", "app"));
-    let (mesh, driver) = builder.identity(Told(said)).build().await.unwrap();
+    let builder = Mesh::builder(Workload::new("default", "app"), Told(said));
+    let (mesh, driver) = builder.build().await.unwrap();
     assert!(mesh.readiness().is_ready(), "not run yet");
     let driver = tokio::spawn(driver.run());
     assert!(mesh.readiness().is_ready());
@@ -355,8 +354,8 @@ async fn a_driver_that_is_gone_is_seen() {
     assert_eq!(said, "not ready; the driver is gone, nothing is kept fresh");
     assert!(mesh.credentials().unwrap().is_valid(), "served on");
     // Where nothing may change there is nothing to follow.
-    let builder = Mesh::builder(Workload::new("default", "app"));
-    let (mesh, driver) = builder.identity(identity()).build().await.unwrap();
+    let builder = Mesh::builder(Workload::new("default", "app"), identity());
+    let (mesh, driver) = builder.build().await.unwrap();
     drop(driver);
     assert!(mesh.readiness().is_ready());
 }
@@ -378,7 +377,7 @@ async fn a_plaintext_listener_serves_only_what_it_is_given() {
     let pki = pki();
     let identity = pki.identity("default", "app").unwrap();
     let ours = Credentials::new(&identity, Settings::default()).unwrap();
-    let mesh = build(Mesh::builder(Workload::new("default", "app")).identity(ours.clone())).await;
+    let mesh = build(Mesh::builder(Workload::new("default", "app"), ours.clone())).await;
     let guarded = serve(
         &mesh,
         Router::new().route("/secret", on_get(|| async { "secret" })),

@@ -498,7 +498,10 @@ async fn futures_poll<F: Future>(mut future: Pin<&mut F>) -> bool {
 async fn the_spans_of_whole_meshes_follow_the_conventions() {
     let pki = Pki::new("cluster.local").unwrap();
     let (propagation, kept) = recording();
-    let mesh = build(app(&pki).propagation(propagation.semantic_conventions())).await;
+    let mesh = build(
+        app(&pki).telemetry(|telemetry| telemetry.propagation(propagation.semantic_conventions())),
+    )
+    .await;
     let routes = Router::new().route("/patients/{id}", any(|| async { "a patient" }));
     let routes = routes.route_layer(from_fn(
         |path: MatchedPath, request: axum::extract::Request, next: Next| {
@@ -508,10 +511,12 @@ async fn the_spans_of_whole_meshes_follow_the_conventions() {
     ));
     let served = serve(&mesh, routes).await;
     let (propagation, calls) = recording();
-    let desk = Mesh::builder(Workload::new("default", "desk"))
-        .identity(pki.identity("default", "desk").unwrap())
-        .propagation(propagation.semantic_conventions())
-        .upstream("app.default", [served.address], [mesh.spiffe_id()]);
+    let desk = Mesh::builder(
+        Workload::new("default", "desk"),
+        pki.identity("default", "desk").unwrap(),
+    )
+    .telemetry(|telemetry| telemetry.propagation(propagation.semantic_conventions()))
+    .upstream("app.default", [served.address], [mesh.spiffe_id()]);
     let desk = build(desk).await;
     let answer = desk
         .client()

@@ -428,14 +428,13 @@ fn mesh(text: &str, workload: Workload) -> Said {
     );
     let pki = Pki::new("cluster.local").unwrap();
     let identity = pki.identity(workload.namespace(), workload.service_account());
-    let mut builder = Mesh::builder(workload)
-        .identity(identity.unwrap())
-        .jwks_roots(pki.root_pem())
+    let mut builder = Mesh::builder(workload, identity.unwrap())
+        .tokens(|tokens| tokens.jwks_roots(pki.root_pem()))
         .config(Fixed::yaml("p.yaml", text.to_owned()));
     // Nobody is there, and nobody is asked where that is.
     let nobody: SocketAddr = (Ipv4Addr::LOCALHOST, 1).into();
     for host in hosts(text) {
-        builder = builder.resolve(&format!("{host}:443"), nobody);
+        builder = builder.tokens(|tokens| tokens.resolve(&format!("{host}:443"), nobody));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

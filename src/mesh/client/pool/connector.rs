@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::connect_error::{ConnectError, Failure};
 use super::connection::dial::Dialer;
 use super::connection::stream::MeshStream;
-use super::upstreams::Upstreams;
+use super::upstreams::CompiledOutbound;
 use crate::live::Live;
 use crate::tls::Protocol;
 
@@ -21,7 +21,7 @@ use crate::tls::Protocol;
 #[derive(Clone, Debug)]
 pub struct MeshConnector {
     pub(in crate::mesh) dialer: Arc<Dialer>,
-    pub(in crate::mesh) upstreams: Live<Upstreams>,
+    pub(in crate::mesh) upstreams: Live<CompiledOutbound>,
     pub(in crate::mesh) protocol: Protocol,
 }
 

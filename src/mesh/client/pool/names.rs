@@ -1,7 +1,6 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -10,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::dial::Address;
@@ -96,33 +96,107 @@ impl fmt::Debug for Resolver {
 }
 
 /// Keeps the addresses of the upstreams' DNS names fresh.
-#[derive(Debug, Default)]
-pub(in crate::mesh) struct Names(Vec<Followed>);
+#[derive(Debug)]
+pub(in crate::mesh) struct Names {
+    followed: Vec<Followed>,
+    asking: Asking,
+    /// The names of the upstreams in use.
+    wanted: watch::Receiver<Arc<[Arc<Name>]>>,
+}
+
+/// Says which names are to be followed.
+#[derive(Debug)]
+pub(in crate::mesh) struct WantedNames {
+    asking: Asking,
+    names: watch::Sender<Arc<[Arc<Name>]>>,
+}
+
+/// How DNS is asked, and where that is counted.
+#[derive(Clone, Debug)]
+struct Asking {
+    resolver: Resolver,
+    registry: Registry,
+}
+
+impl WantedNames {
+    /// Asks once for those of these names that are not followed yet, within [`FIRST`].
+    pub(in crate::mesh) async fn first(&self, names: &[Arc<Name>]) {
+        let known = Arc::clone(&self.names.borrow());
+        let is_new = |name: &&Arc<Name>| !known.iter().any(|known| Arc::ptr_eq(known, name));
+        let mut new = self.asking.follow(names.iter().filter(is_new));
+        all(new.iter_mut().map(|name| name.ask(FIRST)).collect()).await;
+    }
+
+    /// Follows these names from now on, and no others.
+    pub(in crate::mesh) fn follow(&self, names: &[Arc<Name>]) {
+        if self.names.send(names.into()).is_err() && !names.is_empty() {
+            tracing::warn!(
+                target: "tower_mesh::client",
+                "upstreams have DNS names, and no driver runs that would follow them: their addresses stay as they are"
+            );
+        }
+    }
+}
+
+impl Asking {
+    fn follow<'n>(&self, names: impl Iterator<Item = &'n Arc<Name>>) -> Vec<Followed> {
+        names
+            .map(|name| Followed::new(Arc::clone(name), &self.resolver, &self.registry))
+            .collect()
+    }
+}
 
 impl Names {
     pub(in crate::mesh) fn new(
         names: &[Arc<Name>],
         resolver: &Resolver,
         registry: &Registry,
-    ) -> Self {
-        let follow = |name: &Arc<Name>| Followed::new(Arc::clone(name), resolver, registry);
-        Self(names.iter().map(follow).collect())
+    ) -> (Self, WantedNames) {
+        let asking = Asking {
+            resolver: resolver.clone(),
+            registry: registry.clone(),
+        };
+        let (sender, wanted) = watch::channel(names.into());
+        let followed = Self {
+            followed: asking.follow(names.iter()),
+            asking: asking.clone(),
+            wanted,
+        };
+        let names = sender;
+        (followed, WantedNames { asking, names })
     }
 
     pub(in crate::mesh) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.followed.is_empty()
     }
 
     /// Asks for all of them once, within [`FIRST`]. What does not come then is asked for again.
     pub(in crate::mesh) async fn first(&mut self) {
-        let asked = self.0.iter_mut().map(|name| name.ask(FIRST));
+        let asked = self.followed.iter_mut().map(|name| name.ask(FIRST));
         all(asked.collect()).await;
     }
 
     /// Asks for each of them again and again, for ever.
     pub(in crate::mesh) async fn refresh(&mut self) -> Infallible {
-        all(self.0.iter_mut().map(Followed::follow).collect()).await;
-        pending().await
+        loop {
+            let asked = self.followed.iter_mut().map(Followed::follow).collect();
+            tokio::select! {
+                // Without a mesh nobody wants other names.
+                Ok(()) = self.wanted.changed() => {}
+                () = forever(asked) => {}
+            }
+            let wanted = Arc::clone(&self.wanted.borrow_and_update());
+            self.followed
+                .retain(|known| wanted.iter().any(|name| Arc::ptr_eq(name, &known.name)));
+            let is_new = |name: &&Arc<Name>| {
+                !self
+                    .followed
+                    .iter()
+                    .any(|known| Arc::ptr_eq(&known.name, name))
+            };
+            let new = self.asking.follow(wanted.iter().filter(is_new));
+            self.followed.extend(new);
+        }
     }
 }
 
@@ -217,6 +291,12 @@ impl Followed {
     }
 }
 
+/// Polls all of them, and never ends.
+async fn forever<F: Future<Output = ()>>(futures: Vec<F>) {
+    all(futures).await;
+    pending().await
+}
+
 /// Polls all of them until the last one has ended.
 async fn all<F: Future<Output = ()>>(futures: Vec<F>) {
     let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
@@ -233,8 +313,7 @@ async fn all<F: Future<Output = ()>>(futures: Vec<F>) {
 
 /// Up to a fifth more or less, so that processes that began together do not ask together.
 fn around(time: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish() % 401;
-    time * (800 + u32::try_from(random).unwrap_or(200)) / 1000
+    time * fastrand::u32(800..=1200) / 1000
 }
 
 /// What `build` waits at most.
@@ -284,7 +363,7 @@ mod tests {
 
     fn names(resolver: &Resolver, registry: &Registry) -> (Arc<Name>, Names) {
         let name = Arc::new(Name::new("charts.internal".into(), 8443));
-        let names = Names::new(&[Arc::clone(&name)], resolver, registry);
+        let (names, _) = Names::new(&[Arc::clone(&name)], resolver, registry);
         (name, names)
     }
 
@@ -338,9 +417,9 @@ mod tests {
 
     /// A server of this answer; the guard ends it.
     async fn served(pki: &Pki, answer: &'static str) -> (SocketAddr, JoinHandle<()>) {
-        let builder = Mesh::builder(Workload::new("default", "app"));
         let identity = pki.identity("default", "app").unwrap();
-        let (mesh, _) = builder.identity(identity).build().await.unwrap();
+        let builder = Mesh::builder(Workload::new("default", "app"), identity);
+        let (mesh, _) = builder.build().await.unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let app = axum::Router::new().fallback(move || async move { answer });
@@ -361,14 +440,14 @@ mod tests {
             let known = *asked.lock().unwrap();
             Box::pin(async move { Ok(known.into_iter().collect()) })
         });
-        let (mesh, driver) = Mesh::builder(Workload::new("default", "desk"))
-            .identity(pki.identity("default", "desk").unwrap())
+        let identity = pki.identity("default", "desk").unwrap();
+        let (mesh, driver) = Mesh::builder(Workload::new("default", "desk"), identity)
             .upstream(
                 "app.default",
                 ["app.internal:1"],
                 ["spiffe://cluster.local/ns/default/sa/app"],
             )
-            .resolver(resolver)
+            .client(|client| client.resolver(resolver))
             .build()
             .await
             .unwrap();

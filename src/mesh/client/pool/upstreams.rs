@@ -100,14 +100,14 @@ fn port(uri: &Uri) -> u16 {
 
 /// The hosts that the client may call: a name is either here or an error.
 #[derive(Debug, Default)]
-pub(in crate::mesh) struct Upstreams {
+pub(in crate::mesh) struct CompiledOutbound {
     by_authority: BTreeMap<String, Reach>,
     /// Hosts of the mesh are called without TLS.
     pub(in crate::mesh) is_plaintext: bool,
     names: Vec<Arc<Name>>,
 }
 
-impl Upstreams {
+impl CompiledOutbound {
     /// Adds a host of the mesh, with or without a port; hosts compare without case.
     ///
     /// # Errors
@@ -251,7 +251,7 @@ impl Upstreams {
         let known = self.get(authority.as_str());
         match known.or_else(|| self.get(authority.host())) {
             Some(Reach::Mesh(_)) => {
-                let by = "MeshBuilder::danger().plaintext()";
+                let by = "Mesh::danger().plaintext(..)";
                 return UnknownHost::in_plaintext(authority.host(), by);
             }
             Some(Reach::External(_)) => {
@@ -323,8 +323,8 @@ mod tests {
         Ok([id.clone()].into_iter().collect())
     }
 
-    fn table() -> Upstreams {
-        let mut upstreams = Upstreams::default();
+    fn table() -> CompiledOutbound {
+        let mut upstreams = CompiledOutbound::default();
         let id = SpiffeId::new("spiffe://cluster.local/ns/default/sa/patients").unwrap();
         for host in ["patients.default", "patients.default:9090"] {
             upstreams
@@ -370,7 +370,7 @@ mod tests {
         let uri = "https://patients.default/".parse().unwrap();
         assert!(upstreams.find(&uri).is_none());
         let said = upstreams.unknown(&uri).to_string();
-        assert!(said.contains("danger().plaintext()"), "{said}");
+        assert!(said.contains("danger().plaintext("), "{said}");
     }
 
     #[test]
@@ -425,7 +425,7 @@ mod tests {
     fn all_that_is_wrong_is_said_at_once() {
         let addresses = ["charts.internal", "127.0.0.1:0"].map(UpstreamAddress::from);
         let accepted = Err(vec!["identity \"x\"".to_owned()]);
-        let mut upstreams = Upstreams::default();
+        let mut upstreams = CompiledOutbound::default();
         let mistakes = upstreams.add("http://charts", "own", &addresses, accepted);
         let said = mistakes.unwrap_err();
         for (mistake, words) in said

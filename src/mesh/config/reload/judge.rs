@@ -10,7 +10,7 @@ use super::presence::{near, require_allow, warn_without_allow};
 use super::standing::{RefusalReason, Reloads};
 use super::strict::refuse_strict;
 use crate::istio::{Problem, Problems};
-use crate::mesh::config::live::{Cells, Compiler, Config};
+use crate::mesh::config::live::{CompiledInbound, Compiler, LiveConfig};
 use crate::source::{OnOpening, Update};
 use crate::tls::Credentials;
 
@@ -57,8 +57,8 @@ impl Judge {
         &mut self,
         update: Update,
         compiler: &mut Compiler,
-        cells: &Cells,
-    ) -> Result<Config, Arc<Problems>> {
+        cells: &LiveConfig,
+    ) -> Result<CompiledInbound, Arc<Problems>> {
         self.verdict(update, compiler, cells)
             .map_err(|(reason, problems)| {
                 let problems = Arc::new(problems);
@@ -86,12 +86,12 @@ impl Judge {
         &self,
         update: Update,
         compiler: &mut Compiler,
-        cells: &Cells,
-    ) -> Result<Config, (RefusalReason, Problems)> {
+        cells: &LiveConfig,
+    ) -> Result<CompiledInbound, (RefusalReason, Problems)> {
         let invalid = |problems| (RefusalReason::Invalid, problems);
         let on_opening = update.on_opening;
         let configuration = update.configuration.map_err(invalid)?;
-        let serving = cells.config.snapshot();
+        let serving = cells.inbound.snapshot();
         let damage = serving.holdings.damage(&configuration.holdings);
         if on_opening == OnOpening::Refuse {
             refuse(RefusalReason::Damage, damage.clone())?;

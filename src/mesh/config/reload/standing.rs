@@ -33,7 +33,7 @@ pub enum RefusalReason {
     NoPolicy,
     /// Less is guarded than before; see [`OnOpening`](crate::source::OnOpening).
     Opening,
-    /// A port is STRICT, and the mesh speaks [plaintext](crate::mesh::DangerousMeshBuilder::plaintext).
+    /// A port is STRICT, and the mesh speaks [plaintext](crate::mesh::DangerousMesh::plaintext).
     Strict,
 }
 

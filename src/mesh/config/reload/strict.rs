@@ -70,7 +70,7 @@ fn problem(meta: &Meta, ports: &str) -> Problem {
 fn message(what: &str, ports: &str) -> String {
     format!(
         "{what} makes {ports} STRICT, and the mesh speaks plaintext (`danger().plaintext()`), so no caller could prove who it \
-         is; give the mesh an identity (`MeshBuilder::identity`, `tower-mesh pki` makes certificates), or for development write `mode: PERMISSIVE`"
+         is; give the mesh an identity (`Mesh::builder`, `tower-mesh pki` makes certificates), or for development write `mode: PERMISSIVE`"
     )
 }
 

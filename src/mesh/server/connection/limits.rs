@@ -16,7 +16,7 @@ pub struct HttpLimits {
     /// Between two requests of an HTTP/1 connection; 60 s by default.
     pub idle: Duration,
     /// Between two pieces of a request's body that the application waits for; 30 s by default. A hundred streams of gRPC on each connection may be
-    /// idle for longer: see [`MeshBuilder::quiet_grpc`](crate::mesh::MeshBuilder::quiet_grpc).
+    /// idle for longer: see [`ListenerOptions::quiet_grpc`](crate::mesh::ListenerOptions::quiet_grpc).
     pub body_idle: Duration,
     /// For the client to take what we have to send; 60 s by default. After that an HTTP/2 stream is reset, an HTTP/1 connection closed.
     pub stalled: Duration,

@@ -39,7 +39,7 @@ fn credentials(identity: &Identity) -> Credentials {
 }
 
 fn workload(name: &str, credentials: &Credentials) -> MeshBuilder {
-    Mesh::builder(Workload::new("default", name)).identity(credentials.clone())
+    Mesh::builder(Workload::new("default", name), credentials.clone())
 }
 
 fn hello() -> Router {
@@ -199,7 +199,8 @@ async fn a_mesh_without_bounds_serves_and_ends() {
     let mut limits = tower_mesh::tls::Limits::default();
     (limits.connections, limits.handshakes) = (usize::MAX, usize::MAX);
     limits.handshakes_per_source = usize::MAX;
-    let mesh = workload("app", &credentials(&identity(&pki, &issue(APP)))).limits(limits);
+    let mesh = workload("app", &credentials(&identity(&pki, &issue(APP))))
+        .listener(|listener| listener.limits(limits));
     let mesh = build(mesh).await;
     let served = serve(&mesh, hello()).await;
     let desk = credentials(&identity(&pki, &issue(DESK)));

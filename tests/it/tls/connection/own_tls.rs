@@ -91,7 +91,7 @@ async fn who_offers_no_protocol_of_istio_meets_the_applications_own_certificate(
     let builder = app(&pki)
         .config(Fixed::yaml("p.yaml", policy("closed", "DENY", callers)))
         .mode(Mode::Permissive)
-        .own_tls(Arc::clone(&before.config));
+        .listener(|listener| listener.own_tls(Arc::clone(&before.config)));
     let mesh = build(builder).await;
     let served = serve(&mesh, echo()).await;
 
@@ -131,7 +131,7 @@ async fn without_it_and_on_a_strict_port_nobody_does() {
     for (mode, given) in [(Mode::Permissive, false), (Mode::Strict, true)] {
         let mut builder = app(&pki).mode(mode);
         if given {
-            builder = builder.own_tls(Arc::clone(&before.config));
+            builder = builder.listener(|listener| listener.own_tls(Arc::clone(&before.config)));
         }
         let served = serve(&build(builder).await, echo()).await;
         let known = ask(before.client(), "/", served.address).await;
@@ -155,7 +155,7 @@ async fn it_goes_when_the_port_becomes_strict() {
     mode("PERMISSIVE");
     let builder = app(&pki)
         .config(Directory::watch(directory.path()))
-        .own_tls(Arc::clone(&before.config));
+        .listener(|listener| listener.own_tls(Arc::clone(&before.config)));
     let mesh = build(builder).await;
     let served = serve(&mesh, echo()).await;
     let mut stream = dial(before.client(), served.address).await.unwrap();

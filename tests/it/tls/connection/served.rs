@@ -57,7 +57,7 @@ fn get() -> Request<Empty<Bytes>> {
 async fn a_rotation_drains_connections_and_fails_no_request() {
     let pki = Pki::new("cluster.local").unwrap();
     let ours = credentials(&pki, "ours");
-    let builder = Mesh::builder(Workload::new("default", "ours")).identity(ours.clone());
+    let builder = Mesh::builder(Workload::new("default", "ours"), ours.clone());
     let (mesh, _driver) = builder.build().await.unwrap();
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -107,7 +107,7 @@ async fn a_rotation_drains_connections_and_fails_no_request() {
 async fn a_rotation_lets_an_http1_connection_answer_once_more() {
     let pki = Pki::new("cluster.local").unwrap();
     let ours = credentials(&pki, "ours");
-    let builder = Mesh::builder(Workload::new("default", "ours")).identity(ours.clone());
+    let builder = Mesh::builder(Workload::new("default", "ours"), ours.clone());
     let (mesh, _driver) = builder.build().await.unwrap();
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -146,7 +146,7 @@ async fn a_rotation_lets_an_http1_connection_answer_once_more() {
 async fn a_rotation_before_the_first_request_loses_nothing() {
     let pki = Pki::new("cluster.local").unwrap();
     let ours = credentials(&pki, "ours");
-    let builder = Mesh::builder(Workload::new("default", "ours")).identity(ours.clone());
+    let builder = Mesh::builder(Workload::new("default", "ours"), ours.clone());
     let (mesh, _driver) = builder.build().await.unwrap();
     let tally = |mesh: &Mesh| mesh.metrics().render(tower_mesh::metrics::Format::Text);
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -191,8 +191,10 @@ async fn a_thousand_rotations_fail_no_request() {
     let (mut lifetimes, mut http) = (Lifetimes::default(), HttpLimits::default());
     lifetimes.drain = Duration::from_secs(3600);
     http.keep_alive = Duration::from_secs(3600);
-    let builder = Mesh::builder(Workload::new("default", "ours")).identity(ours.clone());
-    let builder = builder.lifetimes(lifetimes).http(http);
+    let builder = Mesh::builder(Workload::new("default", "ours"), ours.clone());
+    let builder = builder
+        .lifetimes(lifetimes)
+        .listener(|listener| listener.http(http));
     let (mesh, _driver) = builder.build().await.unwrap();
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -264,8 +266,10 @@ async fn a_mesh_follows_the_files_of_its_identity() {
     let pki = Pki::new("cluster.local").unwrap();
     let directory = TempDir::new().unwrap();
     write(&directory, &pki);
-    let builder =
-        Mesh::builder(Workload::new("default", "ours")).identity(Files::watch(directory.path()));
+    let builder = Mesh::builder(
+        Workload::new("default", "ours"),
+        Files::watch(directory.path()),
+    );
     let (mesh, driver) = builder.build().await.unwrap();
     let driver = tokio::spawn(driver.run());
     assert_eq!(mesh.credentials().unwrap().generation(), 1);
@@ -297,9 +301,11 @@ async fn a_slow_source_is_heard_beside_a_watched_configuration() {
     let policies = TempDir::new().unwrap();
     let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {action: ALLOW}\n";
     fs::write(policies.path().join("p.yaml"), policy).unwrap();
-    let builder = Mesh::builder(Workload::new("default", "ours"))
-        .identity(Slow(Pki::new("cluster.local").unwrap()))
-        .config(Directory::watch(policies.path()));
+    let builder = Mesh::builder(
+        Workload::new("default", "ours"),
+        Slow(Pki::new("cluster.local").unwrap()),
+    )
+    .config(Directory::watch(policies.path()));
     let (mesh, driver) = builder.build().await.unwrap();
     let driver = tokio::spawn(driver.run());
     let rotated = timeout(Duration::from_secs(30), async {
@@ -314,8 +320,10 @@ async fn a_slow_source_is_heard_beside_a_watched_configuration() {
 #[tokio::test]
 async fn a_mesh_without_its_files_is_not_built() {
     let directory = TempDir::new().unwrap();
-    let builder =
-        Mesh::builder(Workload::new("default", "ours")).identity(Files::watch(directory.path()));
+    let builder = Mesh::builder(
+        Workload::new("default", "ours"),
+        Files::watch(directory.path()),
+    );
     let error = format!("{:?}", builder.build().await.unwrap_err());
     assert!(error.contains("tls.crt"), "{error}");
 }

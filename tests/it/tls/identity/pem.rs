@@ -571,11 +571,16 @@ async fn a_mesh_with_roots_that_lose_one_is_not_built_and_says_which() {
     let pki = Pki::new("td").unwrap();
     let glued = pki.root_pem().trim_end().to_owned() + &pki.root_pem();
     let builder = || {
-        Mesh::builder(Workload::new("default", "ours"))
-            .identity(pki.identity("default", "ours").unwrap())
+        Mesh::builder(
+            Workload::new("default", "ours"),
+            pki.identity("default", "ours").unwrap(),
+        )
     };
     for (builder, wanted) in [
-        (builder().jwks_roots(glued.clone()), "jwks_roots"),
+        (
+            builder().tokens(|tokens| tokens.jwks_roots(glued.clone())),
+            "jwks_roots",
+        ),
         (
             builder().outside("api.example", ExternalHost::tls_with_roots(glued.clone())),
             "api.example",

@@ -87,8 +87,7 @@ async fn the_narrowest_mode_that_is_set_is_met_at_the_port() {
                 .label("app", "app")
                 .service("app", address.port());
             let yaml = resources(said, address.port());
-            let builder = Mesh::builder(workload)
-                .identity(pki.identity("default", "app").unwrap())
+            let builder = Mesh::builder(workload, pki.identity("default", "app").unwrap())
                 .config(Fixed::yaml("modes.yaml", yaml));
             let mesh = build(builder).await;
             let app = Router::new().fallback(any(|| async { "hello" }));

@@ -1,5 +1,5 @@
+use super::builder::MeshBuilder;
 use crate::guard::Guard;
-use crate::mesh::MeshBuilder;
 
 impl MeshBuilder {
     /// Asks this guard about every inbound request that tokens and policies let pass, before the
@@ -65,8 +65,8 @@ impl MeshBuilder {
     ///     }
     /// }
     ///
-    /// let (mesh, driver) = Mesh::builder(Workload::new("default", "patients"))
-    ///     .identity(Pki::new("cluster.local")?.identity("default", "patients")?)
+    /// let identity = Pki::new("cluster.local")?.identity("default", "patients")?;
+    /// let (mesh, driver) = Mesh::builder(Workload::new("default", "patients"), identity)
     ///     .guard(Quotas)
     ///     .build()
     ///     .await?;

@@ -1,21 +1,24 @@
 use super::builder::MeshBuilder;
+use crate::identity::Workload;
+use crate::mesh::handle::Mesh;
+use crate::tls::Mode;
 
-/// Ways around what a mesh keeps safe: [`MeshBuilder::danger`].
+/// Ways to a mesh that goes without what a mesh is for: [`Mesh::danger`](crate::Mesh::danger).
 #[derive(Debug)]
 #[must_use = "nothing is chosen until a method is called"]
-pub struct DangerousMeshBuilder(MeshBuilder);
+pub struct DangerousMesh(());
 
-impl MeshBuilder {
-    /// What goes around the rules that a mesh keeps.
-    pub fn danger(self) -> DangerousMeshBuilder {
-        DangerousMeshBuilder(self)
+impl Mesh {
+    /// Ways to a mesh that goes without what a mesh is for.
+    pub fn danger() -> DangerousMesh {
+        DangerousMesh(())
     }
 }
 
-impl DangerousMeshBuilder {
+impl DangerousMesh {
     /// For development without certificates: no TLS in either direction, on any port, and no identities.
     ///
-    /// The mesh takes no [`identity`](MeshBuilder::identity); one that is given as well is a mistake. Callers have no identity, so a rule that names
+    /// Callers have no identity, so a rule that names
     /// principals or namespaces matches none of them, as on a plaintext connection in Istio: an ALLOW policy by principals allows no request, and
     /// a DENY policy by principals denies none. One that names those that are *not* meant (`notPrincipals`, `notNamespaces`) matches all of
     /// them: a DENY policy by it denies every request, and an ALLOW policy by it allows every one. All other rules hold: tokens, paths, methods,
@@ -33,18 +36,41 @@ impl DangerousMeshBuilder {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use tower_mesh::{Mesh, Workload};
     ///
-    /// let (mesh, driver) = Mesh::builder(Workload::new("default", "patients"))
-    ///     .danger()
-    ///     .plaintext()
+    /// let (mesh, driver) = Mesh::danger()
+    ///     .plaintext(Workload::new("default", "patients"))
     ///     .build()
     ///     .await?;
     /// tokio::spawn(driver.run());
     /// assert!(mesh.credentials().is_none());
     /// # Ok(()) }
     /// ```
-    pub fn plaintext(self) -> MeshBuilder {
-        let Self(mut builder) = self;
-        builder.is_plaintext = true;
-        builder
+    pub fn plaintext(self, workload: Workload) -> MeshBuilder {
+        MeshBuilder::new(workload, None)
+    }
+}
+
+/// Ways around what a mesh keeps safe: [`MeshBuilder::danger`].
+#[derive(Debug)]
+#[must_use = "nothing is chosen until a method is called"]
+pub struct DangerousMeshBuilder(MeshBuilder);
+
+impl MeshBuilder {
+    /// Options that go around the rules that a mesh keeps.
+    pub fn danger(self) -> DangerousMeshBuilder {
+        DangerousMeshBuilder(self)
+    }
+}
+
+impl DangerousMeshBuilder {
+    /// As [`MeshBuilder::mode`], with [`Mode::Disable`], too: every port takes plaintext only.
+    pub fn mode(mut self, mode: Mode) -> MeshBuilder {
+        self.0.modes.forced = Some(mode);
+        self.0
+    }
+
+    /// As [`MeshBuilder::mode_otherwise`], with [`Mode::Disable`], too.
+    pub fn mode_otherwise(mut self, mode: Mode) -> MeshBuilder {
+        self.0.modes.otherwise = mode;
+        self.0
     }
 }

@@ -1,4 +1,4 @@
-use super::MeshBuilder;
+use super::builder::MeshBuilder;
 use crate::identity::SpiffeId;
 
 impl MeshBuilder {
@@ -14,11 +14,13 @@ impl MeshBuilder {
     ///
     /// ```
     /// use tower_mesh::identity::SpiffeId;
+    /// use tower_mesh::tls::Files;
     /// use tower_mesh::{Mesh, Workload};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let shared = SpiffeId::new("spiffe://cluster.local/ns/platform/sa/batch")?;
-    /// let builder = Mesh::builder(Workload::new("clinic", "nightly")).allow_identity(shared);
+    /// let workload = Workload::new("clinic", "nightly");
+    /// let builder = Mesh::builder(workload, Files::watch("certs")).allow_identity(shared);
     /// # let _ = builder;
     /// # Ok(()) }
     /// ```

@@ -1,10 +1,33 @@
+use std::fmt;
 use std::sync::Arc;
 
-use super::Completed;
-use crate::mesh::MeshBuilder;
-use crate::mesh::builder::Observers;
+use crate::mesh::server::{Completed, Observer};
+use crate::metrics::Registry;
+use crate::propagation::Propagation;
 
-impl MeshBuilder {
+/// What a mesh lets its owners see: [`MeshBuilder::telemetry`](crate::MeshBuilder::telemetry).
+#[derive(Clone, Debug, Default)]
+#[must_use = "options do nothing until a builder has them"]
+pub struct TelemetryOptions {
+    pub(in crate::mesh) propagation: Propagation,
+    pub(in crate::mesh) registry: Registry,
+    pub(in crate::mesh) records_allows: bool,
+    pub(in crate::mesh) observer: Observers,
+}
+
+impl TelemetryOptions {
+    /// How traces travel: formats, sampling, what is trusted, where spans go.
+    pub fn propagation(mut self, propagation: Propagation) -> Self {
+        self.propagation = propagation;
+        self
+    }
+
+    /// A registry of metrics that is shared with others.
+    pub fn metrics(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
     /// Calls this once at the end of every inbound request, allowed or refused, answered or cut:
     /// for an audit log, or metrics of your own. The last observer that is given counts.
     ///
@@ -26,6 +49,7 @@ impl MeshBuilder {
     /// use axum::{Router, routing::get};
     /// use http::Request;
     /// use tower::ServiceExt;
+    /// use tower_mesh::mesh::Completed;
     /// use tower_mesh::source::Fixed;
     /// use tower_mesh::testing::Pki;
     /// use tower_mesh::{Mesh, Peer, Workload};
@@ -37,22 +61,23 @@ impl MeshBuilder {
     /// spec: {rules: [{to: [{operation: {methods: [GET]}}]}]}
     /// ";
     /// let (audit, mut lines) = tokio::sync::mpsc::channel(1024);
-    /// let (mesh, driver) = Mesh::builder(Workload::new("default", "patients"))
-    ///     .identity(Pki::new("cluster.local")?.identity("default", "patients")?)
+    /// let identity = Pki::new("cluster.local")?.identity("default", "patients")?;
+    /// let observe = move |completed: &Completed<'_>| {
+    ///     let exchange = completed.exchange;
+    ///     let line = format!(
+    ///         "{} {} {} by {}: {}",
+    ///         completed.status.map_or(0, |status| status.as_u16()),
+    ///         completed.method,
+    ///         exchange.path().unwrap_or_default(),
+    ///         exchange.peer().and_then(|peer| peer.principal()).unwrap_or("no identity"),
+    ///         exchange.details().map_or("the application's answer", |details| details),
+    ///     );
+    ///     // A full channel drops the line, and never the request's time.
+    ///     let _ = audit.try_send(line);
+    /// };
+    /// let (mesh, driver) = Mesh::builder(Workload::new("default", "patients"), identity)
     ///     .config(Fixed::yaml("policies.yaml", policies))
-    ///     .on_complete(move |completed| {
-    ///         let exchange = completed.exchange;
-    ///         let line = format!(
-    ///             "{} {} {} by {}: {}",
-    ///             completed.status.map_or(0, |status| status.as_u16()),
-    ///             completed.method,
-    ///             exchange.path().unwrap_or_default(),
-    ///             exchange.peer().and_then(|peer| peer.principal()).unwrap_or("no identity"),
-    ///             exchange.details().map_or("the application's answer", |details| details),
-    ///         );
-    ///         // A full channel drops the line, and never the request's time.
-    ///         let _ = audit.try_send(line);
-    ///     })
+    ///     .telemetry(|telemetry| telemetry.on_complete(observe))
     ///     .build()
     ///     .await?;
     /// tokio::spawn(driver.run());
@@ -81,5 +106,21 @@ impl MeshBuilder {
     ) -> Self {
         self.observer = Observers(Some(Arc::new(observer)));
         self
+    }
+
+    /// Keeps a record of what allowed a request, too; what refused one is always kept.
+    pub fn record_allows(mut self) -> Self {
+        self.records_allows = true;
+        self
+    }
+}
+
+/// The observer, if any; apart so that it has a `Debug`.
+#[derive(Clone, Default)]
+pub(in crate::mesh) struct Observers(pub(in crate::mesh) Option<Observer>);
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observers").field(&self.0.is_some()).finish()
     }
 }

@@ -11,8 +11,8 @@ use http_body::Body;
 use pin_project::pin_project;
 use tower_service::Service;
 
-use crate::mesh::Mesh;
-use crate::mesh::server::{ConnectionServer, Server};
+use super::handle::Mesh;
+use super::server::{ConnectionServer, Server};
 use crate::tls::Listener;
 
 impl Mesh {

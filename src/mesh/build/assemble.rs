@@ -1,0 +1,172 @@
+use std::sync::Arc;
+
+use super::builder::MeshBuilder;
+use crate::mesh::client::pool::connection::dial::Dialer;
+use crate::mesh::client::pool::names::Names;
+use crate::mesh::client::{Client, Outbound};
+use crate::mesh::config::driver::Driver;
+use crate::mesh::config::rules::Rules;
+use crate::mesh::error::{BuildError, Faults};
+use crate::mesh::handle::{Mesh, Parts};
+use crate::mesh::own_identity;
+use crate::mesh::plaintext::{Plaintext, unproven_id};
+use crate::mesh::server::{Inbound, ServerLayer};
+use crate::mesh::shutdown::Shutdown;
+use crate::mesh::tls_metrics;
+use crate::mesh::trust_domain;
+use crate::rbac::PolicyCheck;
+use crate::tls::{Connector, Mode, Rotation};
+
+impl MeshBuilder {
+    /// Loads everything once.
+    ///
+    /// Key sets that are fetched get up to five seconds; one that does not come is tried again by the driver, and until it is there
+    /// its tokens are refused with 401 while requests without a token are not affected. DNS names of upstreams get as long; calls to one
+    /// without an address fail with 503 until DNS knows it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the options, the configuration and the identity, at once. When something else is wrong already, a source
+    /// has five seconds to give the identity, and one that does not is left out of the error. What policies mean depends on the trust domain
+    /// of our own identity, so what is wrong with that is known once the identity is there.
+    pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
+        let is_plaintext = self.identity.is_none();
+        if is_plaintext {
+            self.go_plaintext();
+        }
+        let mut faults = Faults::new("MeshBuilder");
+        faults.mistakes("", &self.mistakes);
+        faults.mistakes("listener: ", &self.listener.mistakes);
+        let mut mistakes = Vec::new();
+        let namespace = self.workload.namespace();
+        let outbound = self
+            .upstreams
+            .compile(namespace, &self.tls, is_plaintext, &mut mistakes);
+        faults.mistakes("", &mistakes);
+        let rules = Rules {
+            is_plaintext,
+            source: self.source,
+            modes: self.modes,
+            requires_policy: self.requires_policy,
+            tokens: self.tokens,
+            tls: &self.tls,
+        };
+        let rules = rules.read(self.workload.namespace(), &mut faults).await;
+        let own = match self.identity {
+            Some(origin) => own_identity::load(origin, &self.tls, &mut faults).await,
+            None => None,
+        };
+        let (credentials, rotation) = match own {
+            Some((credentials, rotation)) => (Some(credentials), rotation),
+            None => (None, None),
+        };
+        if let Some(credentials) = &credentials {
+            let id = credentials.spiffe_id();
+            let checked = own_identity::check(&self.workload, &id, &self.allowed);
+            faults.foreign_option(checked.map_err(|mistake| format!("Mesh::builder: {mistake}")));
+            self.workload = trust_domain::of_certificate(self.workload, &id);
+        }
+        let identity = match &credentials {
+            Some(credentials) => Some(credentials.spiffe_id()),
+            None if is_plaintext => {
+                let id = unproven_id(&self.workload, rules.stated_trust_domain());
+                faults.foreign_option(
+                    id.map_err(|mistake| format!("Mesh::danger().plaintext: {mistake}")),
+                )
+            }
+            None => None,
+        };
+        let registry = &self.telemetry.registry;
+        let rules = rules.compile(&self.workload, outbound, registry, &mut faults);
+        let (Some(identity), Some(rules), true) = (identity, rules, faults.is_empty()) else {
+            return Err(faults.into());
+        };
+        let rules = rules.begin(registry, credentials.as_ref());
+        let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
+
+        let propagation = self.telemetry.propagation.workload(&self.workload);
+        let server = ServerLayer::new(Inbound {
+            config: cells.inbound.clone(),
+            propagation: propagation.clone(),
+            metrics: registry.server_as(&self.workload, &identity),
+            rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),
+            guards: self.guards,
+            quiet: self.listener.quiet.clone(),
+            observer: self.telemetry.observer.0,
+        });
+        let plaintext = is_plaintext.then(|| Plaintext {
+            upstreams: cells.outbound.load().inside(),
+        });
+        let (mut names, wanted) = Names::new(
+            cells.outbound.load().names(),
+            &self.client.resolver,
+            registry,
+        );
+        let connector = match &credentials {
+            Some(credentials) => Connector::new(credentials.clone()),
+            None => Connector::plaintext(),
+        };
+        let connector = connector
+            .timeout(self.client.connect_timeout)
+            .lifetimes(self.lifetimes);
+        tls_metrics::connector(registry, &connector.stats());
+        let client = Client::new(Outbound {
+            propagation,
+            metrics: registry.client_as(&self.workload, &identity),
+            upstreams: cells.outbound.clone(),
+            dialer: Arc::new(Dialer::new(
+                connector,
+                credentials.clone(),
+                self.client.connect_timeout,
+            )),
+            response_timeout: self.client.response_timeout,
+        });
+        let renewal = rotation.as_ref().map(Rotation::stats);
+        if let Some(credentials) = &credentials {
+            tls_metrics::identity(registry, credentials, renewal.clone());
+        }
+        if let Some(plaintext) = &plaintext {
+            plaintext.warn();
+        }
+        let (driver, ()) = tokio::join!(rules.driver(rotation), names.first());
+        let driver = driver.remind_of(plaintext).names(names);
+        let parts = Parts {
+            workload: self.workload,
+            cells,
+            credentials,
+            otherwise: identity,
+            server,
+            client,
+            registry: registry.clone(),
+            tls: self.tls,
+            names: wanted,
+            lifetimes: self.lifetimes,
+            shutdown: Shutdown::new(),
+            rotation: renewal,
+            pulse: driver.pulse(),
+            reloads,
+        };
+        let mesh = Mesh::new(parts, self.listener);
+        Ok((mesh, driver))
+    }
+
+    /// Every port takes plaintext; what asks for TLS all the same is a mistake.
+    fn go_plaintext(&mut self) {
+        let telemetry = &mut self.telemetry;
+        telemetry.propagation = telemetry.propagation.clone().among_strangers();
+        let forced = self.modes.forced.replace(Mode::Disable);
+        let asked = [
+            self.listener
+                .own_tls
+                .is_some()
+                .then_some("listener: own_tls"),
+            forced
+                .is_some_and(|mode| mode != Mode::Disable)
+                .then_some("mode"),
+        ];
+        for option in asked.into_iter().flatten() {
+            self.mistakes.push(format!(
+                "{option}: this asks for TLS, and `danger().plaintext()` for none: leave one of them out"
+            ));
+        }
+    }
+}

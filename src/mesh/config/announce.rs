@@ -1,0 +1,68 @@
+//! What the log says of where a mesh serves, and under which policies.
+
+use std::net::SocketAddr;
+
+use super::live::LiveConfig;
+use crate::identity::Workload;
+use crate::tls::{Credentials, Modes, Rfc3339};
+
+/// Says who serves where, and under which policies.
+pub(in crate::mesh) fn serving(
+    workload: &Workload,
+    credentials: Option<&Credentials>,
+    cells: &LiveConfig,
+    address: SocketAddr,
+) {
+    let config = cells.inbound.snapshot();
+    let mode = cells.modes.load().for_port(address.port());
+    tracing::info!(
+        target: "tower_mesh::mesh",
+        id = credentials.map(|credentials| display(credentials.spiffe_id())),
+        workload = %format_args!("{}/{}", workload.namespace(), workload.workload_name()),
+        certificate_ends = credentials.map(|credentials| display(Rfc3339(credentials.not_after()))),
+        %address,
+        mode = %mode,
+        policies = config.policies,
+        apply = config.applying(),
+        generation = cells.inbound.generation(),
+        "serving"
+    );
+}
+
+/// Says which policies guard layers that have no listener of ours.
+pub(in crate::mesh) fn guarding(workload: &Workload, cells: &LiveConfig) {
+    let config = cells.inbound.snapshot();
+    tracing::info!(
+        target: "tower_mesh::mesh",
+        workload = %format_args!("{}/{}", workload.namespace(), workload.workload_name()),
+        policies = config.policies,
+        apply = config.applying(),
+        generation = cells.inbound.generation(),
+        "guards are ready for layers"
+    );
+}
+
+/// Says where anyone may connect.
+pub(in crate::mesh) fn serving_in_plaintext(workload: &Workload, address: SocketAddr) {
+    tracing::info!(
+        target: "tower_mesh::mesh",
+        workload = %format_args!("{}/{}", workload.namespace(), workload.workload_name()),
+        %address,
+        "serving in plaintext, without any guard"
+    );
+}
+
+/// Says that another configuration is in use, and what it changes of how ports are served.
+pub(in crate::mesh) fn replaced(cells: &LiveConfig, before: &Modes) {
+    let config = cells.inbound.snapshot();
+    let modes = cells.modes.load();
+    let modes = (*modes != *before).then(|| format!("{before} before, now {}", *modes));
+    tracing::info!(
+        target: "tower_mesh::config",
+        generation = cells.inbound.generation(),
+        policies = config.policies,
+        apply = config.applying(),
+        modes,
+        "configuration replaced"
+    );
+}

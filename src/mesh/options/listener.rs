@@ -1,0 +1,84 @@
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use crate::matcher::Cidr;
+use crate::mesh::server::connection::limits::HttpLimits;
+use crate::mesh::server::connection::quiet_streams::QuietStreams;
+use crate::tls::{HandshakeTimeouts, Limits};
+
+/// How a listener takes connections, and what bounds them.
+///
+/// [`MeshBuilder::listener`](crate::MeshBuilder::listener) sets it for every listener of a mesh, and
+/// [`Mesh::with_listener`](crate::Mesh::with_listener) for some of them.
+#[derive(Clone, Debug, Default)]
+#[must_use = "options do nothing until a builder has them"]
+pub struct ListenerOptions {
+    pub(in crate::mesh) limits: Limits,
+    pub(in crate::mesh) timeouts: HandshakeTimeouts,
+    pub(in crate::mesh) http: HttpLimits,
+    pub(in crate::mesh) own_tls: Option<Arc<ServerConfig>>,
+    pub(in crate::mesh) load_balancers: Vec<Cidr>,
+    pub(in crate::mesh) quiet: QuietStreams,
+    /// Each begins with the name of its method.
+    pub(in crate::mesh) mistakes: Vec<String>,
+}
+
+impl ListenerOptions {
+    /// How many connections and handshakes a listener takes on at once.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long a client may take for its handshake.
+    pub fn handshake_timeouts(mut self, timeouts: HandshakeTimeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// What a client may make us hold over HTTP, and for how long.
+    pub fn http(mut self, limits: HttpLimits) -> Self {
+        self.http = limits;
+        self
+    }
+
+    /// Load balancers and gateways, addresses or ranges (`10.0.0.0/8`): of them
+    /// [`Limits::silent_per_source`] does not count, as they open connections ahead of need.
+    pub fn load_balancers<R: AsRef<str>>(mut self, ranges: impl IntoIterator<Item = R>) -> Self {
+        for range in ranges {
+            let range = range.as_ref();
+            match Cidr::parse(range) {
+                Ok(mapped) if mapped.address().to_canonical() != mapped.address() => {
+                    self.mistakes
+                        .push(format!("load_balancers: {range:?}: write it as IPv4"));
+                }
+                Ok(range) => self.load_balancers.push(range),
+                Err(error) => self
+                    .mistakes
+                    .push(format!("load_balancers: {range:?} is {error}")),
+            }
+        }
+        self
+    }
+
+    /// The only methods of gRPC whose streams a client may leave silent for longer than [`HttpLimits::body_idle`]: `/package.Service/Method`, or
+    /// `/package.Service/` for all of a service. Without a word of this it is every method.
+    ///
+    /// In either case they must be gRPC (HTTP/2, POST, `te: trailers`, content type `application/grpc` or `application/grpc+…`), and no more than a
+    /// hundred at once on a connection; all others keep the bound.
+    pub fn quiet_grpc<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
+        match QuietStreams::only(paths) {
+            Ok(quiet) => self.quiet = quiet,
+            Err(mistakes) => self.mistakes.extend(mistakes),
+        }
+        self
+    }
+
+    /// Serves clients that are not of the mesh yet with the application's own TLS, on PERMISSIVE ports: see
+    /// [`Acceptor::own_tls`](crate::tls::Acceptor::own_tls). Its protocol names (`alpn_protocols`) decide whether HTTP/2 is spoken.
+    pub fn own_tls(mut self, config: Arc<ServerConfig>) -> Self {
+        self.own_tls = Some(config);
+        self
+    }
+}
