@@ -10,7 +10,7 @@ pub struct CustomMatch {
     pub policy: PolicyId,
 }
 
-/// What a server would answer to a [`Request`] whose handler succeeds.
+/// What a server would answer to a [`Request`](crate::policy::Request) whose handler succeeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Judgement {

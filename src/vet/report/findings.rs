@@ -12,7 +12,7 @@ pub struct Report {
     pub silenced: Vec<Silenced>,
     /// Whether a rule names a principal or trust domain that means something else under another
     /// trust domain, and nothing says which is ours: `cluster.local` was assumed. See
-    /// [`Vet::trust_domain`].
+    /// [`Vet::trust_domain`](crate::vet::Vet::trust_domain).
     pub assumes_trust_domain: bool,
 }
 

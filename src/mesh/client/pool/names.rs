@@ -156,14 +156,14 @@ impl Names {
             resolver: resolver.clone(),
             registry: registry.clone(),
         };
-        let (sender, wanted) = watch::channel(names.into());
-        let followed = Self {
-            followed: asking.follow(names.iter()),
+        let followed = asking.follow(names.iter());
+        let (names, wanted) = watch::channel(names.into());
+        let following = Self {
+            followed,
             asking: asking.clone(),
             wanted,
         };
-        let names = sender;
-        (followed, WantedNames { asking, names })
+        (following, WantedNames { asking, names })
     }
 
     pub(in crate::mesh) fn is_empty(&self) -> bool {
