@@ -4,11 +4,9 @@ use super::demand::Demand;
 use super::services::Backend;
 use super::subject::Callers;
 use super::text::bracketed;
-use super::writer::{Draft, Writer, selector};
+use super::writer::{Converted, Writer, selector};
 use super::yaml::Yaml;
-use crate::istio::{
-    JwtRule, LegacyPolicy, MtlsMode, PortSelector, Position, PrincipalBinding, Text,
-};
+use crate::istio::{JwtRule, LegacyPolicy, MtlsMode, PortSelector, PrincipalBinding, Text};
 
 /// The Policy of each place; the narrowest counts, and nothing was merged.
 #[derive(Default)]
@@ -114,7 +112,7 @@ fn older<'a>(
     let Some(known) = known else {
         return policy;
     };
-    let age = |policy: &LegacyPolicy| (policy.meta.created.clone(), policy.meta.name.clone());
+    let age = |policy: &'a LegacyPolicy| (&policy.meta.created, &policy.meta.name);
     if known.meta.created.is_none() || policy.meta.created.is_none() {
         let message = format!(
             "covers what another covers (at {}), and without creation times neither is the older; \
@@ -225,6 +223,7 @@ fn check<'p>(
 
 /// Modes of services: one PeerAuthentication for each set of workloads.
 fn target_peers(writer: &mut Writer<'_>, policies: &Policies<'_>) {
+    #[derive(Default)]
     struct Peers<'p> {
         name: String,
         mode: Option<MtlsMode>,
@@ -239,10 +238,7 @@ fn target_peers(writer: &mut Writer<'_>, policies: &Policies<'_>) {
         let key = (*namespace, place.labels.clone());
         let peers = groups.entry(key).or_insert_with(|| Peers {
             name: (*service).to_owned(),
-            mode: None,
-            ports: BTreeMap::new(),
-            policies: Vec::new(),
-            places: Vec::new(),
+            ..Peers::default()
         });
         peers.policies.push(policy);
         match port {
@@ -272,32 +268,20 @@ fn target_peers(writer: &mut Writer<'_>, policies: &Policies<'_>) {
             note_peers(writer, policy);
         }
         let ports = peers.ports.iter();
-        let ports = ports.map(|(port, mode)| (port.to_string(), mtls(*mode)));
-        let ports = (!peers.ports.is_empty()).then(|| Yaml::Map(ports.collect()));
+        let ports = ports.map(|(port, mode)| (port.to_string(), Some(mtls(*mode))));
+        let ports = (!peers.ports.is_empty()).then(|| Yaml::map(ports));
         let spec = Yaml::map([
             ("selector", selector(&labels)),
             ("mtls", peers.mode.map(mtls)),
             ("portLevelMtls", ports),
         ]);
-        writer.write(Draft {
-            kind: "PeerAuthentication",
-            namespace,
-            name: peers.name,
-            dry_run: false,
-            for_mesh: false,
-            spec,
-            from: places_of(&peers.policies),
-        });
+        let policies = peers.policies.iter();
+        let mut from: Vec<_> = policies.map(|policy| policy.meta.at.clone()).collect();
+        from.dedup();
+        let name = peers.name;
+        let peers = Converted::new("PeerAuthentication", namespace, name, spec, from);
+        writer.write(peers, false);
     }
-}
-
-fn places_of(policies: &[&LegacyPolicy]) -> Vec<Position> {
-    let mut places: Vec<_> = policies
-        .iter()
-        .map(|policy| policy.meta.at.clone())
-        .collect();
-    places.dedup();
-    places
 }
 
 /// The workloads of a Policy.
@@ -322,31 +306,20 @@ impl<'s> Scope<'s> {
         &self,
         writer: &mut Writer<'_>,
         kind: &'static str,
-        name: String,
+        suffix: &str,
         policy: &LegacyPolicy,
         spec: Yaml,
     ) {
-        writer.write(Draft {
-            kind,
-            namespace: self.namespace,
-            name,
-            dry_run: false,
-            for_mesh: policy.meta.kind == "MeshPolicy",
-            spec,
-            from: vec![policy.meta.at.clone()],
-        });
+        let name = format!("{}{suffix}", self.name);
+        let from = vec![policy.meta.at.clone()];
+        let resource = Converted::new(kind, self.namespace, name, spec, from);
+        writer.write(resource, policy.meta.kind == "MeshPolicy");
     }
 
     fn peers(&self, writer: &mut Writer<'_>, policy: &LegacyPolicy) {
         note_peers(writer, policy);
         let spec = Yaml::map([("mtls", Some(mtls(mode(policy))))]);
-        self.write(
-            writer,
-            "PeerAuthentication",
-            self.name.clone(),
-            policy,
-            spec,
-        );
+        self.write(writer, "PeerAuthentication", "", policy, spec);
     }
 
     /// The origins, and the demand for a token.
@@ -359,20 +332,12 @@ impl<'s> Scope<'s> {
             note_triggers(writer, policy);
             let claims = claims(writer, namespace);
             let rules = policy.origins.iter();
-            let rules = rules
-                .map(|origin| jwt_rule(&origin.rule, &claims))
-                .collect();
+            let rules = rules.map(|origin| jwt_rule(&origin.rule, &claims));
             let spec = Yaml::map([
                 ("selector", selector(&self.labels)),
-                ("jwtRules", Some(Yaml::List(rules))),
+                ("jwtRules", Yaml::list(rules)),
             ]);
-            self.write(
-                writer,
-                "RequestAuthentication",
-                self.name.clone(),
-                policy,
-                spec,
-            );
+            self.write(writer, "RequestAuthentication", "", policy, spec);
         }
         let rules = Demand::new(policy).rules(writer, policy, &self.ports);
         if !rules.is_empty() {
@@ -381,8 +346,13 @@ impl<'s> Scope<'s> {
                 ("action", Some(Yaml::text("DENY"))),
                 ("rules", Some(Yaml::List(rules))),
             ]);
-            let name = format!("{}-requires-token", self.name);
-            self.write(writer, "AuthorizationPolicy", name, policy, spec);
+            self.write(
+                writer,
+                "AuthorizationPolicy",
+                "-requires-token",
+                policy,
+                spec,
+            );
         }
         writer.settle();
     }
@@ -461,10 +431,7 @@ fn claims(writer: &Writer<'_>, namespace: Option<&str>) -> BTreeSet<String> {
 }
 
 fn jwt_rule(rule: &JwtRule, claims: &BTreeSet<String>) -> Yaml {
-    let text = |text: &Option<Text>| text.as_ref().map(|text| Yaml::text(text.as_str()));
-    let list = |texts: &[Text]| {
-        (!texts.is_empty()).then(|| Yaml::texts(texts.iter().map(|text| text.as_str())))
-    };
+    let text = |text: &Option<Text>| text.as_deref().map(Yaml::text);
     let headers = rule.from_headers.iter().map(|header| {
         let prefix = (!header.prefix.is_empty()).then(|| Yaml::text(&*header.prefix));
         Yaml::map([
@@ -472,22 +439,15 @@ fn jwt_rule(rule: &JwtRule, claims: &BTreeSet<String>) -> Yaml {
             ("prefix", prefix),
         ])
     });
-    let headers: Vec<_> = headers.collect();
     Yaml::map([
         ("issuer", text(&rule.issuer)),
-        ("audiences", list(&rule.audiences)),
+        ("audiences", Yaml::texts(&rule.audiences)),
         ("jwksUri", text(&rule.jwks_uri)),
         ("jwks", text(&rule.jwks)),
-        (
-            "fromHeaders",
-            (!headers.is_empty()).then_some(Yaml::List(headers)),
-        ),
-        ("fromParams", list(&rule.from_params)),
+        ("fromHeaders", Yaml::list(headers)),
+        ("fromParams", Yaml::texts(&rule.from_params)),
         // The old resource knew nothing else.
         ("forwardOriginalToken", Some(Yaml::Bool(true))),
-        (
-            "spaceDelimitedClaims",
-            (!claims.is_empty()).then(|| Yaml::texts(claims.iter().cloned())),
-        ),
+        ("spaceDelimitedClaims", Yaml::texts(claims)),
     ])
 }

@@ -6,7 +6,7 @@ use super::comments::comments;
 use super::rbac;
 use super::services::Services;
 use super::writer::{Converted, Writer};
-use crate::istio::{self, MeshConfig, Meta, Position, Problem, Problems, Resources};
+use crate::istio::{self, MeshConfig, Position, Problem, Problems, Resources};
 
 /// What resources of 2018 became. Prints as YAML, document by document.
 #[derive(Clone, Debug)]
@@ -95,29 +95,25 @@ impl Conversion {
     /// Reads what was written, each and all together: what our own loader refuses must not leave
     /// the house.
     fn check(&self) -> Result<(), Problems> {
+        let refused = |at, problem: Problem, how| {
+            let message = format!("has no counterpart that loads{how}: {}", problem.message);
+            Problem::new(at, problem.field, message)
+        };
         let mut problems = Vec::new();
         for resource in &self.resources {
             let at = resource.from.first().cloned().unwrap_or_default();
             let read = istio::parse("converted", &resource.to_string(), &resource.namespace);
-            for problem in read.err().into_iter().flatten() {
-                let message = format!("has no counterpart that loads: {}", problem.message);
-                problems.push(Problem::new(at.clone(), problem.field, message));
-            }
+            let found = read.err().into_iter().flatten();
+            problems.extend(found.map(|problem| refused(at.clone(), problem, "")));
         }
         if problems.is_empty() {
             let set = istio::parse("converted", &self.to_string(), "default");
-            problems.extend(set.err().into_iter().flatten().map(|problem| {
-                let message = format!(
-                    "has no counterpart that loads as a whole: {}",
-                    problem.message
-                );
-                Problem::new(self.origin_of(&problem.at), problem.field, message)
-            }));
+            let found = set.err().into_iter().flatten();
+            problems.extend(
+                found.map(|problem| refused(self.origin_of(&problem.at), problem, " as a whole")),
+            );
         }
-        match Problems::from_list(problems) {
-            Some(problems) => Err(problems),
-            None => Ok(()),
-        }
+        Problems::from_list(problems).map_or(Ok(()), Err)
     }
 }
 
@@ -138,28 +134,10 @@ impl fmt::Display for Conversion {
 
 /// Where each document starts, of any kind.
 fn starts(resources: &Resources) -> BTreeMap<String, Vec<u32>> {
-    fn metas<'r, R: 'r>(
-        list: &'r [std::sync::Arc<R>],
-        meta: fn(&R) -> &Meta,
-    ) -> impl Iterator<Item = &'r Position> {
-        list.iter().map(move |resource| &meta(resource).at)
-    }
+    let read = resources.metas().map(|meta| &meta.at);
+    let skipped = resources.skipped.iter().map(|skipped| &skipped.at);
     let mut starts: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-    let all = metas(&resources.authorization_policies, |resource| &resource.meta)
-        .chain(metas(&resources.request_authentications, |resource| {
-            &resource.meta
-        }))
-        .chain(metas(&resources.peer_authentications, |resource| {
-            &resource.meta
-        }))
-        .chain(metas(&resources.legacy_policies, |resource| &resource.meta))
-        .chain(metas(&resources.rbac_configs, |resource| &resource.meta))
-        .chain(metas(&resources.service_roles, |resource| &resource.meta))
-        .chain(metas(&resources.service_role_bindings, |resource| {
-            &resource.meta
-        }))
-        .chain(resources.skipped.iter().map(|skipped| &skipped.at));
-    for at in all {
+    for at in read.chain(skipped) {
         starts.entry(at.file.to_string()).or_default().push(at.line);
     }
     starts

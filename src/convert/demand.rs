@@ -26,15 +26,11 @@ impl<'p> Demand<'p> {
                 PrincipalBinding::UsePeer => Self::Nothing,
             };
         }
-        if policy
-            .origins
-            .iter()
-            .any(|origin| origin.trigger_rules.is_empty())
-        {
+        let triggers = policy.origins.iter().map(|origin| &origin.trigger_rules);
+        if triggers.clone().any(Vec::is_empty) {
             return Self::Always;
         }
-        let origins = policy.origins.iter();
-        Self::When(origins.flat_map(|origin| &origin.trigger_rules).collect())
+        Self::When(triggers.flatten().collect())
     }
 
     /// Rules that refuse who brings no token, but for the preflight requests of browsers, which
@@ -54,29 +50,27 @@ impl<'p> Demand<'p> {
                 .map(|trigger| operation(writer, trigger))
                 .collect(),
         };
-        let at = &policy.meta.at;
-        let message = "a missing token was answered with 401, and is with 403 by the DENY policy; \
-            a bad one still is with 401, but one for a wrong audience with 403";
-        writer.note(at, "spec.origins", message);
-        let message = "the DENY policy refuses raw TCP connections to the same ports";
-        writer.note(at, "spec.origins", message);
-        let message =
-            "a preflight request passes with an empty Origin or Access-Control-Request-Method, too";
-        writer.note(at, "spec.origins", message);
-        for operation in &mut operations {
-            operation.field("ports", ports.iter().map(u16::to_string).collect());
+        for message in [
+            "a missing token was answered with 401, and is with 403 by the DENY policy; a bad one \
+             still is with 401, but one for a wrong audience with 403",
+            "the DENY policy refuses raw TCP connections to the same ports",
+            "a preflight request passes with an empty Origin or Access-Control-Request-Method, too",
+        ] {
+            writer.note(&policy.meta.at, "spec.origins", message);
         }
-        let star = || vec!["*".to_owned()];
+        for operation in &mut operations {
+            operation.field("ports", ports);
+        }
         let mut nobody = Part::default();
-        nobody.when_not("request.auth.claims[iss]", star());
+        nobody.when_not("request.auth.claims[iss]", ["*"]);
         let mut other_methods = operations.clone();
         for operation in &mut other_methods {
-            operation.field("notMethods", vec!["OPTIONS".to_owned()]);
+            operation.field("notMethods", ["OPTIONS"]);
         }
         let mut all = rules(std::slice::from_ref(&nobody), &other_methods);
         for header in ["origin", "access-control-request-method"] {
             let mut without = nobody.clone();
-            without.when_not(format!("request.headers[{header}]"), star());
+            without.when_not(&format!("request.headers[{header}]"), ["*"]);
             all.extend(rules(&[without], &operations));
         }
         all

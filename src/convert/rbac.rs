@@ -6,7 +6,7 @@ use super::rule::{Part, rules};
 use super::services::Backend;
 use super::subject::caller;
 use super::text::{is_pattern, service_of};
-use super::writer::{Draft, Writer, selector};
+use super::writer::{Converted, Writer, selector};
 use super::yaml::Yaml;
 use crate::istio::{
     EnforcementMode, Position, RbacConfig, RbacMode, RbacTarget, ServiceRole, ServiceRoleBinding,
@@ -100,22 +100,25 @@ fn switch<'a>(writer: &mut Writer<'a>) -> Option<&'a RbacConfig> {
 fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
     let root = writer.mesh.root_namespace.clone();
     let nothing = || Yaml::Map(Vec::new());
-    let anything = || Yaml::map([("rules", Some(Yaml::List(vec![nothing()])))]);
     let at = &config.meta.at;
     let draft = |writer: &mut Writer<'_>, namespace: &str, name: &str, for_mesh, spec: Yaml| {
-        writer.write(Draft {
-            kind: "AuthorizationPolicy",
-            namespace,
-            name: name.to_owned(),
-            dry_run,
-            for_mesh,
-            spec,
-            from: vec![at.clone()],
-        });
+        let name = name.to_owned();
+        let policy = authorization(namespace, name, dry_run, spec, vec![at.clone()]);
+        writer.write(policy, for_mesh);
     };
     let write = |writer: &mut Writer<'_>, namespace: &str, name: &str, spec: Yaml| {
         draft(writer, namespace, name, false, spec);
     };
+    let whole =
+        |writer: &mut Writer<'_>, target: &RbacTarget, field: &str, name: &str, spec: Yaml| {
+            for namespace in &target.namespaces {
+                if **namespace == *root {
+                    writer.refuse_in_root(namespace.at(), &format!("spec.{field}.namespaces"));
+                } else {
+                    write(writer, namespace, name, spec.clone());
+                }
+            }
+        };
     let everywhere = |writer: &mut Writer<'_>| {
         let message = "also closes gateways and workloads behind no service, which the old control \
             plane left alone: RBAC was for services";
@@ -126,14 +129,9 @@ fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
         RbacMode::Off => {}
         RbacMode::On => everywhere(writer),
         RbacMode::OnWithInclusion => {
-            for namespace in &config.inclusion.namespaces {
-                if **namespace == *root {
-                    writer.refuse_in_root(namespace.at(), "spec.inclusion.namespaces");
-                    continue;
-                }
-                write(writer, namespace, "default-deny", nothing());
-            }
-            let included = services(writer, &config.inclusion, "inclusion");
+            let inclusion = &config.inclusion;
+            whole(writer, inclusion, "inclusion", "default-deny", nothing());
+            let included = services(writer, inclusion, "inclusion");
             for (place, namespace) in &included {
                 let beside = included.iter().filter(|(_, of)| of == namespace);
                 let beside: Vec<_> = beside.map(|(place, _)| place).collect();
@@ -145,14 +143,10 @@ fn closed(writer: &mut Writer<'_>, config: &RbacConfig, dry_run: bool) {
         }
         RbacMode::OnWithExclusion => {
             everywhere(writer);
-            for namespace in &config.exclusion.namespaces {
-                if **namespace == *root {
-                    writer.refuse_in_root(namespace.at(), "spec.exclusion.namespaces");
-                    continue;
-                }
-                write(writer, namespace, "rbac-off", anything());
-            }
-            for (place, namespace) in services(writer, &config.exclusion, "exclusion") {
+            let anything = Yaml::map([("rules", Some(Yaml::List(vec![nothing()])))]);
+            let exclusion = &config.exclusion;
+            whole(writer, exclusion, "exclusion", "rbac-off", anything);
+            for (place, namespace) in services(writer, exclusion, "exclusion") {
                 let open = if place.ports.is_empty() {
                     Yaml::List(vec![nothing()])
                 } else {
@@ -197,7 +191,7 @@ fn left_open(
 /// A rule for some ports.
 fn ports(field: &'static str, ports: &BTreeSet<u16>) -> Yaml {
     let mut part = Part::default();
-    part.field(field, ports.iter().map(u16::to_string).collect());
+    part.field(field, ports);
     Yaml::List(rules(&[Part::default()], &[part]))
 }
 
@@ -211,11 +205,7 @@ fn services(writer: &mut Writer<'_>, target: &RbacTarget, field: &str) -> Vec<(B
             writer.note(host.at(), format!("spec.{field}.services"), message);
             continue;
         };
-        if target
-            .namespaces
-            .iter()
-            .any(|covered| **covered == *namespace)
-        {
+        if lists(target, namespace) {
             continue;
         }
         let place = writer.services.find(service, namespace);
@@ -225,14 +215,20 @@ fn services(writer: &mut Writer<'_>, target: &RbacTarget, field: &str) -> Vec<(B
     found
 }
 
+fn lists(target: &RbacTarget, namespace: &str) -> bool {
+    let mut names = target.namespaces.iter();
+    names.any(|name| **name == *namespace)
+}
+
 /// Where roles of a namespace count; `None`: nowhere.
 fn reach(config: &RbacConfig, namespace: &str) -> Option<Reach> {
-    let lists = |target: &RbacTarget| target.namespaces.iter().any(|name| **name == *namespace);
     match config.mode {
         RbacMode::Off => None,
         RbacMode::On => Some(Reach::Everywhere),
-        RbacMode::OnWithExclusion => (!lists(&config.exclusion)).then_some(Reach::Everywhere),
-        RbacMode::OnWithInclusion if lists(&config.inclusion) => Some(Reach::Everywhere),
+        RbacMode::OnWithExclusion => {
+            (!lists(&config.exclusion, namespace)).then_some(Reach::Everywhere)
+        }
+        RbacMode::OnWithInclusion if lists(&config.inclusion, namespace) => Some(Reach::Everywhere),
         RbacMode::OnWithInclusion => {
             let services = config.inclusion.services.iter();
             let own = services.filter_map(|host| service_of(host));
@@ -255,33 +251,26 @@ pub(super) fn places(writer: &Writer<'_>, namespace: &str) -> Vec<Backend> {
     for role in &resources.service_roles {
         for rule in &role.rules {
             hosts.extend(&rule.services);
-            let constraints = rule.constraints.iter();
-            let named = constraints.filter(|constraint| &*constraint.key == "destination.name");
             if role.meta.namespace == namespace {
+                let constraints = rule.constraints.iter();
+                let named = constraints.filter(|constraint| &*constraint.key == "destination.name");
                 let values = named.flat_map(|constraint| &constraint.values);
-                names.extend(
-                    values
-                        .map(|value| &**value)
-                        .filter(|value| !is_pattern(value)),
-                );
+                names.extend(values.map(Text::as_str));
             }
         }
     }
     let hosts = hosts.into_iter().filter_map(|host| service_of(host));
-    names.extend(
-        hosts
-            .filter(|(_, of)| *of == namespace)
-            .map(|(service, _)| service),
-    );
+    let own = hosts.filter(|(_, of)| *of == namespace);
+    names.extend(own.map(|(service, _)| service));
     for policy in &resources.legacy_policies {
         if policy.meta.namespace == namespace {
             names.extend(policy.targets.iter().map(|target| &*target.name));
         }
     }
-    let names = names.into_iter().filter(|name| !is_pattern(name));
-    names
-        .map(|name| writer.services.find(name, namespace))
-        .collect()
+    names.retain(|name| !is_pattern(name));
+    let names = names.into_iter();
+    let places = names.map(|name| writer.services.find(name, namespace));
+    places.collect()
 }
 
 fn role(
@@ -308,8 +297,8 @@ fn role(
         return;
     };
     let mut slots: Vec<(Slot, Vec<Part>)> = Vec::new();
-    for index in 0..role.rules.len() {
-        for (slot, part) in operations(writer, role, index, &reach, places) {
+    for (index, rule) in role.rules.iter().enumerate() {
+        for (slot, part) in operations(writer, role, index, rule, &reach, places) {
             match slots.iter_mut().find(|(known, _)| *known == slot) {
                 Some((_, parts)) => parts.push(part),
                 None => slots.push((slot, vec![part])),
@@ -328,8 +317,8 @@ fn role(
             let dry_run = all_dry || binding.mode == EnforcementMode::Permissive;
             let (subjects, from) = by_mode.entry(dry_run).or_default();
             from.push(binding.meta.at.clone());
-            for index in 0..binding.subjects.len() {
-                subjects.extend(caller(writer, binding, index, &callers));
+            for (index, subject) in binding.subjects.iter().enumerate() {
+                subjects.extend(caller(writer, index, subject, &callers));
             }
         }
         let several = by_mode.len() > 1;
@@ -338,19 +327,26 @@ fn role(
             if subjects.is_empty() && (all_dry || !dry_run) {
                 continue;
             }
-            let rules = rules(&subjects, &parts);
-            let rules = (!rules.is_empty()).then_some(Yaml::List(rules));
+            let rules = Yaml::list(rules(&subjects, &parts));
             let spec = Yaml::map([("selector", selector(&slot.labels)), ("rules", rules)]);
             let suffix = if dry_run && several { "-dry-run" } else { "" };
-            writer.write(Draft {
-                kind: "AuthorizationPolicy",
-                namespace: &meta.namespace,
-                name: format!("{name}{suffix}"),
-                dry_run,
-                for_mesh: false,
-                spec,
-                from: std::iter::once(meta.at.clone()).chain(bound).collect(),
-            });
+            let name = format!("{name}{suffix}");
+            let from = std::iter::once(meta.at.clone()).chain(bound).collect();
+            let policy = authorization(&meta.namespace, name, dry_run, spec, from);
+            writer.write(policy, false);
         }
+    }
+}
+
+fn authorization(
+    namespace: &str,
+    name: String,
+    dry_run: bool,
+    spec: Yaml,
+    from: Vec<Position>,
+) -> Converted {
+    Converted {
+        dry_run,
+        ..Converted::new("AuthorizationPolicy", namespace, name, spec, from)
     }
 }

@@ -29,12 +29,10 @@ pub(super) fn operations(
     writer: &mut Writer<'_>,
     role: &ServiceRole,
     index: usize,
+    rule: &AccessRule,
     reach: &Reach,
     places: &[Backend],
 ) -> Vec<(Slot, Part)> {
-    let Some(rule) = role.rules.get(index) else {
-        return Vec::new();
-    };
     let mut operations = Vec::new();
     for slot in slots(writer, role, index, rule, reach, places) {
         if let Some(place) = &slot.place {
@@ -73,7 +71,10 @@ fn slots(
             return Vec::new();
         }
     }
-    let names: Vec<_> = by_key(rule, "destination.name").collect();
+    let names = rule.constraints.iter();
+    let names: Vec<_> = names
+        .filter(|name| &*name.key == "destination.name")
+        .collect();
     let is_for_all = rule.services.iter().any(|service| &**service == "*") && names.is_empty();
     let fits = |place: &&Backend| {
         let host = super::text::host(&place.service, namespace);
@@ -121,12 +122,6 @@ impl Slot {
     }
 }
 
-fn by_key<'r>(rule: &'r AccessRule, key: &'r str) -> impl Iterator<Item = &'r Constraint> {
-    rule.constraints
-        .iter()
-        .filter(move |constraint| &*constraint.key == key)
-}
-
 /// A pattern of services means those that are known.
 fn note_patterns(
     writer: &mut Writer<'_>,
@@ -136,17 +131,12 @@ fn note_patterns(
     fitting: &[&Backend],
 ) {
     let named = names.iter().flat_map(|name| &name.values);
-    if let Some(pattern) = rule
-        .services
-        .iter()
-        .chain(named)
-        .find(|text| is_pattern(text))
-    {
+    let mut texts = rule.services.iter().chain(named);
+    if let Some(pattern) = texts.find(|text| is_pattern(text)) {
         let known: Vec<_> = fitting.iter().map(|place| place.service.as_str()).collect();
-        let known = if known.is_empty() {
-            "none".to_owned()
-        } else {
-            known.join(", ")
+        let known = match known.as_slice() {
+            [] => "none".to_owned(),
+            known => known.join(", "),
         };
         let message = format!(
             "stands for the services known here that it covered ({known}); --service NAME adds \
@@ -205,8 +195,8 @@ fn operation(
         is_http: !(rule.methods.is_empty() && rule.not_methods.is_empty()),
         ..Part::default()
     };
-    part.field("methods", texts(&rule.methods));
-    part.field("notMethods", texts(&rule.not_methods));
+    part.field("methods", &rule.methods);
+    part.field("notMethods", &rule.not_methods);
     let written: BTreeSet<u16> = rule.ports.iter().copied().collect();
     let ports: BTreeSet<u16> = match (slot.ports.is_empty(), written.is_empty()) {
         (true, _) => written,
@@ -218,18 +208,15 @@ fn operation(
         writer.note(&rule.at, format!("spec.rules[{index}].ports"), message);
         return None;
     }
-    part.field("ports", numbers(&ports));
-    part.field(
-        "notPorts",
-        numbers(&rule.not_ports.iter().copied().collect()),
-    );
+    part.field("ports", &ports);
+    part.field("notPorts", rule.not_ports.iter().collect::<BTreeSet<_>>());
     // Hosts were compared with case and paths with their query, as these headers still are; `hosts`
     // and `paths` are not.
     let (host, path) = ("request.headers[:authority]", "request.headers[:path]");
-    part.when(host, texts(&rule.hosts));
-    part.when_not(host, texts(&rule.not_hosts));
-    part.when(path, texts(&rule.paths));
-    part.when_not(path, texts(&rule.not_paths));
+    part.when(host, &rule.hosts);
+    part.when_not(host, &rule.not_hosts);
+    part.when(path, &rule.paths);
+    part.when_not(path, &rule.not_paths);
     for constraint in &rule.constraints {
         run_constraint(writer, index, constraint, &mut part);
     }
@@ -240,22 +227,18 @@ fn operation(
 fn run_constraint(writer: &mut Writer<'_>, index: usize, constraint: &Constraint, part: &mut Part) {
     let key = &*constraint.key;
     let field = format!("spec.rules[{index}].constraints");
-    let values = texts(&constraint.values);
+    let values = &constraint.values;
     match key {
-        "destination.ip" | "destination.port" => part.when(key, values),
         // The star took the empty name, too, which a connection without one has.
-        "connection.sni" if values.iter().any(|value| value == "*") => {}
-        "connection.sni" => part.when(key, values),
+        "connection.sni" if values.iter().any(|value| &**value == "*") => {}
+        "connection.sni" | "destination.ip" | "destination.port" => part.when(key, values),
         _ if bracketed(key, "request.headers").is_some() => part.when(key, values),
         _ if key.starts_with("experimental.envoy.filters.") => {
-            let inner = |value: &str| {
-                let inner = value
+            for value in values {
+                let element = value
                     .strip_prefix('[')
-                    .and_then(|value| value.strip_suffix(']'));
-                inner.unwrap_or(value).to_owned()
-            };
-            for value in &constraint.values {
-                let inner = inner(value);
+                    .and_then(|rest| rest.strip_suffix(']'));
+                let inner = element.unwrap_or(value);
                 if inner.contains(['[', ']']) {
                     let message = "a value with brackets inside cannot be written today";
                     writer.refuse(value.at(), &field, message);
@@ -270,12 +253,4 @@ fn run_constraint(writer: &mut Writer<'_>, index: usize, constraint: &Constraint
         // Decided when the rule was read.
         _ => {}
     }
-}
-
-fn numbers(ports: &BTreeSet<u16>) -> Vec<String> {
-    ports.iter().map(u16::to_string).collect()
-}
-
-fn texts(values: &[Text]) -> Vec<String> {
-    values.iter().map(|text| text.as_str().to_owned()).collect()
 }

@@ -19,32 +19,41 @@ pub(super) struct When {
 }
 
 impl Part {
-    pub(super) fn field(&mut self, name: &'static str, values: Vec<String>) {
+    pub(super) fn field<T: ToString>(
+        &mut self,
+        name: &'static str,
+        values: impl IntoIterator<Item = T>,
+    ) {
+        let values = strings(values);
         if !values.is_empty() {
             self.fields.push((name, values));
         }
     }
 
-    pub(super) fn when(&mut self, key: impl Into<String>, values: Vec<String>) {
-        self.condition(key, values, Vec::new());
+    pub(super) fn when<T: ToString>(&mut self, key: &str, values: impl IntoIterator<Item = T>) {
+        self.condition(key, strings(values), Vec::new());
     }
 
-    pub(super) fn when_not(&mut self, key: impl Into<String>, values: Vec<String>) {
-        self.condition(key, Vec::new(), values);
+    pub(super) fn when_not<T: ToString>(&mut self, key: &str, values: impl IntoIterator<Item = T>) {
+        self.condition(key, Vec::new(), strings(values));
     }
 
-    fn condition(&mut self, key: impl Into<String>, values: Vec<String>, not_values: Vec<String>) {
+    fn condition(&mut self, key: &str, values: Vec<String>, not_values: Vec<String>) {
         if values.is_empty() && not_values.is_empty() {
             return;
         }
-        let key = key.into();
         self.is_http |= key.starts_with("request.");
         self.when.push(When {
-            key,
+            key: key.to_owned(),
             values,
             not_values,
         });
     }
+}
+
+fn strings<T: ToString>(values: impl IntoIterator<Item = T>) -> Vec<String> {
+    let values = values.into_iter();
+    values.map(|value| value.to_string()).collect()
 }
 
 /// Each caller with each operation. Those with equal conditions share a rule; what raw TCP knows
@@ -81,26 +90,24 @@ fn rule(callers: &[&Part], operations: &[&Part]) -> Yaml {
         let asks = parts.iter().all(|part| !part.fields.is_empty());
         let entries = parts.iter().map(|part| {
             let fields = part.fields.iter();
-            let fields =
-                fields.map(|(name, values)| ((*name).to_owned(), Yaml::texts(values.clone())));
-            Yaml::map([(name, Some(Yaml::Map(fields.collect())))])
+            let fields = Yaml::map(fields.map(|(name, values)| (*name, Yaml::texts(values))));
+            Yaml::map([(name, Some(fields))])
         });
         asks.then(|| Yaml::List(entries.collect()))
     };
     let when = [callers.first(), operations.first()].into_iter().flatten();
-    let when: Vec<_> = when.flat_map(|part| &part.when).map(condition).collect();
+    let when = when.flat_map(|part| &part.when).map(condition);
     Yaml::map([
         ("from", entries(callers, "source")),
         ("to", entries(operations, "operation")),
-        ("when", (!when.is_empty()).then_some(Yaml::List(when))),
+        ("when", Yaml::list(when)),
     ])
 }
 
 fn condition(when: &When) -> Yaml {
-    let list = |texts: &[String]| (!texts.is_empty()).then(|| Yaml::texts(texts.to_vec()));
     Yaml::map([
         ("key", Some(Yaml::text(&*when.key))),
-        ("values", list(&when.values)),
-        ("notValues", list(&when.not_values)),
+        ("values", Yaml::texts(&when.values)),
+        ("notValues", Yaml::texts(&when.not_values)),
     ])
 }

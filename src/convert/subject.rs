@@ -1,7 +1,7 @@
 use super::rule::Part;
 use super::text::bracketed;
 use super::writer::Writer;
-use crate::istio::{Position, PrincipalBinding, ServiceRoleBinding, Subject, Text};
+use crate::istio::{Position, PrincipalBinding, Subject, Text};
 
 /// The known callers of the workloads that a role is for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,11 +15,10 @@ pub(super) struct Callers {
 /// The callers that a subject matches; `None` for none.
 pub(super) fn caller(
     writer: &mut Writer<'_>,
-    binding: &ServiceRoleBinding,
     index: usize,
+    subject: &Subject,
     callers: &Callers,
 ) -> Option<Part> {
-    let subject = binding.subjects.get(index)?;
     let mut caller = Caller {
         writer,
         subject,
@@ -71,14 +70,11 @@ impl Caller<'_, '_> {
         self.peers(&subject.names);
         self.unaliased(&subject.not_names, "notNames");
         if let Some(all) = subject.not_names.iter().find(|name| &***name == ALL) {
-            self.note(
-                all.at(),
-                "notNames",
-                "shuts everyone out: the subject is nobody and is left out",
-            );
+            let message = "shuts everyone out: the subject is nobody and is left out";
+            self.note(all.at(), "notNames", message);
             return None;
         }
-        let names = subject.not_names.iter().map(|name| peer(name)).collect();
+        let names = subject.not_names.iter().map(|name| peer(name));
         self.part.field("notPrincipals", names);
         Some(())
     }
@@ -86,12 +82,13 @@ impl Caller<'_, '_> {
     /// The caller must be one of these peers; `allUsers` is anyone.
     fn peers(&mut self, names: &[Text]) {
         if names.iter().all(|name| &**name != ALL) {
-            self.principals(names.iter().map(|name| peer(name)).collect());
+            let names: Vec<_> = names.iter().map(|name| peer(name)).collect();
+            self.principals(&names);
         }
     }
 
     /// The caller must also be one of these principals.
-    fn principals(&mut self, names: Vec<String>) {
+    fn principals(&mut self, names: &[&str]) {
         if names.is_empty() {
             return;
         }
@@ -125,10 +122,10 @@ impl Caller<'_, '_> {
             ("notNamespaces", &subject.not_namespaces),
         ];
         for (name, values) in lists {
-            values
-                .iter()
-                .for_each(|value| self.plain_namespace(value, name));
-            self.part.field(name, texts(values));
+            for value in values {
+                self.plain_namespace(value, name);
+            }
+            self.part.field(name, values);
         }
     }
 
@@ -150,7 +147,7 @@ impl Caller<'_, '_> {
             if let Some(first) = values.first() {
                 self.proxied(first, field);
             }
-            self.part.field(name, texts(values));
+            self.part.field(name, values);
         }
     }
 
@@ -173,10 +170,9 @@ impl Caller<'_, '_> {
             };
             self.claims_note(first, field);
             let key = "request.auth.claims[groups]";
-            if negated {
-                self.part.when_not(key, texts(values));
-            } else {
-                self.part.when(key, texts(values));
+            match negated {
+                true => self.part.when_not(key, values),
+                false => self.part.when(key, values),
             }
         }
     }
@@ -189,14 +185,11 @@ impl Caller<'_, '_> {
 
     fn property(&mut self, key: &str, value: &Text) -> Option<()> {
         let field = format!("properties[{key}]");
-        let values = vec![value.as_str().to_owned()];
+        let values = [value.as_str()];
         if let Some(claim) = bracketed(key, "request.auth.claims") {
             if claim.contains(['[', ']']) {
-                self.refuse(
-                    value.at(),
-                    &field,
-                    "a claim with brackets in its name cannot be named today",
-                );
+                let message = "a claim with brackets in its name cannot be named today";
+                self.refuse(value.at(), &field, message);
             }
             self.claims_note(value, &field);
             self.part.when(key, values);
@@ -207,7 +200,7 @@ impl Caller<'_, '_> {
             return Some(());
         }
         match key {
-            "source.principal" | "source.user" => self.principals(values),
+            "source.principal" | "source.user" => self.principals(&values),
             "source.namespace" => {
                 self.plain_namespace(value, &field);
                 self.part.field("namespaces", values);
@@ -244,11 +237,10 @@ impl Caller<'_, '_> {
             [PrincipalBinding::UseOrigin] => {}
             [PrincipalBinding::UsePeer] | [] => {
                 self.unaliased(std::slice::from_ref(value), field);
-                self.principals(vec![value.as_str().to_owned()]);
+                self.principals(&[value.as_str()]);
                 // As everything of a request it let no raw connection in, and every request has a
                 // method.
-                self.part
-                    .when("request.headers[:method]", vec!["*".to_owned()]);
+                self.part.when("request.headers[:method]", ["*"]);
                 return Some(());
             }
             _ => {
@@ -300,16 +292,11 @@ impl Caller<'_, '_> {
 }
 
 /// A peer as `principals` writes it.
-fn peer(name: &str) -> String {
-    if name == "allAuthenticatedUsers" {
-        "*".to_owned()
-    } else {
-        name.to_owned()
+fn peer(name: &str) -> &str {
+    match name {
+        "allAuthenticatedUsers" => "*",
+        name => name,
     }
-}
-
-fn texts(values: &[Text]) -> Vec<String> {
-    values.iter().map(|text| text.as_str().to_owned()).collect()
 }
 
 const ALL: &str = "allUsers";

@@ -5,19 +5,6 @@ use super::services::{Backend, Services};
 use super::yaml::Yaml;
 use crate::istio::{MeshConfig, Position, Problem, Resources};
 
-/// A resource of today, to be written.
-pub(super) struct Draft<'a> {
-    pub(super) kind: &'static str,
-    pub(super) namespace: &'a str,
-    pub(super) name: String,
-    pub(super) dry_run: bool,
-    /// The old resources meant the whole mesh, so it may be written into the root namespace.
-    pub(super) for_mesh: bool,
-    pub(super) spec: Yaml,
-    /// The documents it is made of.
-    pub(super) from: Vec<Position>,
-}
-
 /// A resource of today that replaces resources of 2018. Prints as a YAML document, comments
 /// first.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +24,28 @@ pub struct Converted {
     pub comments: Vec<String>,
     pub(super) dry_run: bool,
     pub(super) spec: Yaml,
+}
+
+impl Converted {
+    /// A resource that is enforced, made of these documents.
+    pub(super) fn new(
+        kind: &'static str,
+        namespace: &str,
+        name: String,
+        spec: Yaml,
+        from: Vec<Position>,
+    ) -> Self {
+        Self {
+            kind,
+            namespace: namespace.to_owned(),
+            name,
+            from,
+            notes: Vec::new(),
+            comments: Vec::new(),
+            dry_run: false,
+            spec,
+        }
+    }
 }
 
 impl Display for Converted {
@@ -161,33 +170,25 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes a resource, under a name that is free.
-    pub(super) fn write(&mut self, draft: Draft<'_>) {
-        if draft.namespace == self.mesh.root_namespace && !draft.for_mesh {
-            for at in draft.from.iter().take(1) {
+    /// Writes a resource, under a name that is free. One that is `for_mesh` may be written into the
+    /// root namespace: the old resources meant the whole mesh.
+    pub(super) fn write(&mut self, mut resource: Converted, for_mesh: bool) {
+        if resource.namespace == self.mesh.root_namespace && !for_mesh {
+            for at in resource.from.iter().take(1) {
                 self.refuse_in_root(at, "metadata.namespace");
             }
             return;
         }
-        let notes = std::mem::take(&mut self.pending);
-        self.notes.extend(notes.iter().cloned());
-        let mut name = draft.name.clone();
+        resource.notes = std::mem::take(&mut self.pending);
+        self.notes.extend(resource.notes.iter().cloned());
+        let wanted = resource.name.clone();
         let mut count = 1;
-        let key = |name: &str| (draft.kind, draft.namespace.to_owned(), name.to_owned());
-        while !self.names.insert(key(&name)) {
+        let key = |made: &Converted| (made.kind, made.namespace.clone(), made.name.clone());
+        while !self.names.insert(key(&resource)) {
             count += 1;
-            name = format!("{}-{count}", draft.name);
+            resource.name = format!("{wanted}-{count}");
         }
-        self.written.push(Converted {
-            kind: draft.kind,
-            namespace: draft.namespace.to_owned(),
-            name,
-            from: draft.from,
-            notes,
-            comments: Vec::new(),
-            dry_run: draft.dry_run,
-            spec: draft.spec,
-        });
+        self.written.push(resource);
     }
 }
 
@@ -196,9 +197,8 @@ pub(super) fn selector<'l>(
     labels: impl IntoIterator<Item = (&'l String, &'l String)>,
 ) -> Option<Yaml> {
     let labels = labels.into_iter();
-    let labels: Vec<_> = labels
-        .map(|(key, value)| (key.clone(), Yaml::text(&**value)))
-        .collect();
-    let labels = (!labels.is_empty()).then_some(Yaml::Map(labels))?;
-    Some(Yaml::map([("matchLabels", Some(labels))]))
+    let labels = labels.map(|(key, value)| (key.as_str(), Some(Yaml::text(value.as_str()))));
+    let mut labels = labels.peekable();
+    labels.peek()?;
+    Some(Yaml::map([("matchLabels", Some(Yaml::map(labels)))]))
 }

@@ -14,18 +14,25 @@ impl Yaml {
         Self::Text(text.into())
     }
 
-    pub(super) fn texts<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Self {
-        Self::List(texts.into_iter().map(Self::text).collect())
+    /// A list of texts; `None` without any.
+    pub(super) fn texts<T: ToString>(texts: impl IntoIterator<Item = T>) -> Option<Self> {
+        let texts = texts.into_iter();
+        Self::list(texts.map(|text| Self::Text(text.to_string())))
+    }
+
+    /// A list of values; `None` without any.
+    pub(super) fn list(items: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let items: Vec<_> = items.into_iter().collect();
+        (!items.is_empty()).then_some(Self::List(items))
     }
 
     /// A map of the fields that are there.
-    pub(super) fn map<const N: usize>(fields: [(&str, Option<Self>); N]) -> Self {
+    pub(super) fn map<K: Into<String>>(
+        fields: impl IntoIterator<Item = (K, Option<Self>)>,
+    ) -> Self {
         let fields = fields.into_iter();
-        Self::Map(
-            fields
-                .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-                .collect(),
-        )
+        let fields = fields.filter_map(|(name, value)| Some((name.into(), value?)));
+        Self::Map(fields.collect())
     }
 
     /// Whether it fits on the line of its key.
@@ -141,7 +148,7 @@ mod tests {
                 "from",
                 Some(Yaml::List(vec![Yaml::map([(
                     "source",
-                    Some(Yaml::map([("principals", Some(Yaml::texts(["*", "a/b"])))])),
+                    Some(Yaml::map([("principals", Yaml::texts(["*", "a/b"]))])),
                 )])])),
             ),
             ("to", None),

@@ -4,7 +4,7 @@ use super::Report;
 use super::rules::{self, Asked, SeenRule, SeenRules, tests};
 use crate::istio::Action;
 use crate::policy::ir::Policy;
-use crate::policy::{Attributes, Chain, Chains, Engine, Judgement, PerPort, Request, eval};
+use crate::policy::{Attributes, Chains, Engine, Judgement, PerPort, Request, eval};
 
 /// Watches requests being judged, and says what of the rules they put to the test.
 ///
@@ -48,15 +48,8 @@ impl Coverage {
         let mut rules = SeenRules::default();
         let program = engine.program();
         let mut prepare = |chains: &Chains, is_http| {
-            let mut list =
-                |chain: &Chain| rules::list(&mut rules, &program.origins, chain, is_http).into();
-            let default: Arc<[_]> = list(&chains.default);
-            chains.clone().map(|chain| {
-                if Arc::ptr_eq(&chain, &chains.default) {
-                    Arc::clone(&default)
-                } else {
-                    list(&chain)
-                }
+            chains.map_shared(|chain| {
+                rules::list(&mut rules, &program.origins, chain, is_http).into()
             })
         };
         let http = prepare(&program.http, true);
@@ -143,9 +136,8 @@ fn note(rule: &mut SeenRule, asked: &Asked, policy: &Policy, request: &Request) 
     let [permissions, principals] = policy.sides().map(|side| {
         let results = side.iter().map(|entry| {
             let tests = tests(entry).into_iter();
-            tests
-                .map(|test| eval::node_matches(test, request))
-                .collect()
+            let holds = tests.map(|test| eval::node_matches(test, request));
+            holds.collect()
         });
         results.collect::<Vec<Vec<bool>>>()
     });
@@ -224,10 +216,8 @@ impl<'a> Side<'a> {
 
     /// Whether some entry passes with the clause `turned`, which these entries hold.
     fn passes_turned(&self, turned: usize, entries: &[usize]) -> bool {
-        let changed = entries.iter().filter(|entry| self.passes(**entry, None));
-        self.passing > changed.count()
-            || entries
-                .iter()
-                .any(|entry| self.passes(*entry, Some(turned)))
+        let mut entries = entries.iter();
+        let changed = entries.clone().filter(|entry| self.passes(**entry, None));
+        self.passing > changed.count() || entries.any(|entry| self.passes(*entry, Some(turned)))
     }
 }

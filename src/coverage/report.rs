@@ -80,10 +80,9 @@ impl Report {
         for rule in rules {
             by_file.entry(&rule.at.file).or_default().push(rule);
         }
-        let files: Vec<_> = by_file
-            .into_iter()
-            .map(|(file, rules)| FileCoverage::new(file, rules))
-            .collect();
+        let files = by_file.into_iter();
+        let files = files.map(|(file, rules)| FileCoverage::new(file, rules));
+        let files: Vec<_> = files.collect();
         let covered = files.iter().map(|file| file.covered).sum();
         let points = files.iter().map(|file| file.points).sum();
         Self {
@@ -195,11 +194,9 @@ impl fmt::Display for FileCoverage {
         let percent = self.percent.unwrap_or_default();
         let (file, covered, points) = (&self.file, self.covered, self.points);
         writeln!(f, "{file}: {percent:.1}% ({covered} of {points})")?;
-        let gaps = self
-            .rules
-            .iter()
-            .filter(|rule| rule.covered() < rule.points());
-        gaps.into_iter().try_for_each(|rule| rule.fmt(f))
+        let rules = self.rules.iter();
+        let mut gaps = rules.filter(|rule| rule.covered() < rule.points());
+        gaps.try_for_each(|rule| rule.fmt(f))
     }
 }
 
@@ -216,13 +213,8 @@ impl fmt::Display for RuleCoverage {
             writeln!(f, "    no request made it fail to match")?;
         }
         let idle = self.clauses.iter().filter(|clause| !clause.decisive);
-        for ClauseCoverage {
-            field,
-            line,
-            column,
-            ..
-        } in idle
-        {
+        for clause in idle {
+            let (line, column, field) = (clause.line, clause.column, &clause.field);
             writeln!(f, "    {line}:{column} {field} was never decisive")?;
         }
         Ok(())

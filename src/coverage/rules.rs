@@ -172,10 +172,10 @@ fn clauses(
     tests: impl ExactSizeIterator<Item = String>,
 ) -> Vec<usize> {
     if places.len() == tests.len() {
-        let written = places.iter();
-        return written
-            .map(|place| rule.clause(&place.at, &place.field))
-            .collect();
+        let written = places
+            .iter()
+            .map(|place| rule.clause(&place.at, &place.field));
+        return written.collect();
     }
     tests.map(|words| rule.clause(rule_at, &words)).collect()
 }

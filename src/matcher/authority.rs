@@ -22,25 +22,32 @@ pub fn of_target(authority: &str) -> Option<&str> {
         None => authority,
         Some((user, rest)) => user.bytes().all(is_user).then_some(rest)?,
     };
+    let (host, _) = split_port(host_and_port)?;
+    // Of hosts only an IPv6 address has colons.
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:".contains(&byte);
+    (!host.is_empty() && host.bytes().all(is_host)).then_some(host_and_port)
+}
+
+/// The host and the port of `host[:port]`, an IPv6 address without its brackets. `None` when the
+/// port is no number or brackets hold no such address.
+pub(crate) fn split_port(host_and_port: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match host_and_port.strip_prefix('[') {
         Some(bracketed) => {
             let (address, port) = bracketed.split_once(']')?;
             address.parse::<Ipv6Addr>().ok()?;
-            ("v6", port)
+            (address, port)
         }
         None => {
             let end = host_and_port.find(':').unwrap_or(host_and_port.len());
             host_and_port.split_at_checked(end)?
         }
     };
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    let good_port = match port.strip_prefix(':') {
-        None => port.is_empty(),
-        Some(digits) => {
-            digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
-        }
-    };
-    (good_port && !host.is_empty() && host.bytes().all(is_host)).then_some(host_and_port)
+    if port.is_empty() {
+        return Some((host, None));
+    }
+    let digits = port.strip_prefix(':')?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    Some((host, Some(is_number.then(|| digits.parse().ok())??)))
 }
 
 /// An authority without the user and password before its last `@`, who are no part of the host.

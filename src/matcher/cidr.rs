@@ -16,16 +16,13 @@ impl Cidr {
     /// When the text is neither: also with a zone (`fe80::1%eth0`), leading zeros, or a prefix
     /// longer than the address.
     pub fn parse(text: &str) -> Result<Self, CidrError> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
+        let (address, digits) = match text.split_once('/') {
+            Some((address, digits)) => (address, Some(digits)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| CidrError(()))?;
-        let prefix = match prefix {
-            Some(digits) => prefix_length(digits).ok_or(CidrError(()))?,
-            None => width(address),
-        };
-        Self::new(address, prefix)
+        let prefix = digits.map_or_else(|| Some(width(address)), prefix_length);
+        Self::new(address, prefix.ok_or(CidrError(()))?)
     }
 
     /// The range of all addresses that share the first `prefix` bits with `address`.
@@ -77,15 +74,11 @@ fn masked(address: IpAddr, prefix: u8) -> IpAddr {
     let prefix = u32::from(prefix);
     match address {
         IpAddr::V4(v4) => {
-            let mask = u32::MAX
-                .checked_shl(32_u32.saturating_sub(prefix))
-                .unwrap_or(0);
+            let mask = !u32::MAX.checked_shr(prefix).unwrap_or(0);
             Ipv4Addr::from_bits(v4.to_bits() & mask).into()
         }
         IpAddr::V6(v6) => {
-            let mask = u128::MAX
-                .checked_shl(128_u32.saturating_sub(prefix))
-                .unwrap_or(0);
+            let mask = !u128::MAX.checked_shr(prefix).unwrap_or(0);
             Ipv6Addr::from_bits(v6.to_bits() & mask).into()
         }
     }

@@ -138,11 +138,8 @@ where
     L: IntoIterator<Item = &'v [u8]>,
 {
     let upgrade = || {
-        let is_asked =
-            elements(lines("connection")).any(|one| one.eq_ignore_ascii_case(b"upgrade"));
-        is_asked
-            .then(|| lines("upgrade").into_iter().next())
-            .flatten()
+        elements(lines("connection")).find(|one| one.eq_ignore_ascii_case(b"upgrade"))?;
+        lines("upgrade").into_iter().next()
     };
     let is_h2c = |protocol: &[u8]| protocol.eq_ignore_ascii_case(b"h2c");
     let upgrades = || upgrade().is_some_and(|protocol| !is_h2c(protocol));

@@ -185,10 +185,7 @@ fn decode_slashes(path: &[u8]) -> Vec<u8> {
 fn without_dot_parameters(path: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(path.len());
     for segment in path.split_inclusive(|byte| *byte == b'/') {
-        let (name, separator) = match segment.split_last() {
-            Some((b'/', name)) => (name, Some(b'/')),
-            _ => (segment, None),
-        };
+        let name = segment.strip_suffix(b"/").unwrap_or(segment);
         let dots: &[u8] = if name.starts_with(b".;") {
             b"."
         } else if name.starts_with(b"..;") {
@@ -197,7 +194,7 @@ fn without_dot_parameters(path: &[u8]) -> Vec<u8> {
             name
         };
         plain.extend_from_slice(dots);
-        plain.extend(separator);
+        plain.extend(segment.get(name.len()..).unwrap_or_default());
     }
     plain
 }
@@ -263,14 +260,10 @@ fn merge(mut path: Vec<u8>) -> Vec<u8> {
 }
 
 /// The byte that two hex digits at the start of the text encode.
-fn escaped(text: &[u8]) -> Option<u8> {
+pub(super) fn escaped(text: &[u8]) -> Option<u8> {
     let [high, low, ..] = text else { return None };
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
-    Some(digit(*high)? << 4 | digit(*low)?)
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 fn is_unreserved(byte: u8) -> bool {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::path::escaped;
+
 /// The parameters of a query: keys and values as they were written, cut at the first `=`.
 ///
 /// Bytes are looked at one by one: every request with a query comes this way, and queries are
@@ -87,20 +89,14 @@ fn parameter(pair: &str) -> (&[u8], &[u8]) {
 }
 
 fn decoded(mut rest: &[u8]) -> impl Iterator<Item = u8> {
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
     std::iter::from_fn(move || {
         let (byte, after) = rest.split_first()?;
         rest = after;
         if *byte == b'%'
-            && let [high, low, after @ ..] = after
-            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
+            && let Some(byte) = escaped(after)
         {
-            rest = after;
-            return Some(high << 4 | low);
+            rest = after.get(2..).unwrap_or_default();
+            return Some(byte);
         }
         Some(*byte)
     })

@@ -108,7 +108,7 @@ impl fmt::Display for RegexError {
 impl std::error::Error for RegexError {}
 
 /// Literals with runs of any bytes between them; `.*` and `.+` are runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Glob {
     /// What the text starts with, before the first run.
     pub(crate) head: Vec<u8>,
@@ -206,10 +206,7 @@ fn after_first<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
 /// nesting; `None` when it holds anything else.
 fn globs(pattern: &str) -> Option<Vec<Glob>> {
     let mut rest = pattern.as_bytes();
-    let mut alternatives = vec![Glob {
-        head: Vec::new(),
-        rest: Vec::new(),
-    }];
+    let mut alternatives = vec![Glob::default()];
     while let Some((first, after)) = rest.split_first() {
         if *first != b'(' {
             rest = atom(rest, &mut alternatives)?;
@@ -219,22 +216,16 @@ fn globs(pattern: &str) -> Option<Vec<Glob>> {
         let (inside, after) = (after.get(..end)?, after.get(end + 1..)?);
         let mut choices = Vec::new();
         for choice in inside.split(|byte| *byte == b'|') {
-            let mut one = vec![Glob {
-                head: Vec::new(),
-                rest: Vec::new(),
-            }];
+            let mut one = [Glob::default()];
             let mut text = choice;
             while !text.is_empty() {
                 text = atom(text, &mut one)?;
             }
-            choices.append(&mut one);
+            choices.extend(one);
         }
         rest = after;
         if let Some(after) = rest.strip_prefix(b"?") {
-            choices.push(Glob {
-                head: Vec::new(),
-                rest: Vec::new(),
-            });
+            choices.push(Glob::default());
             rest = after;
         }
         alternatives = product(&alternatives, &choices)?;
@@ -281,23 +272,7 @@ fn atom<'a>(text: &'a [u8], globs: &mut [Glob]) -> Option<&'a [u8]> {
 
 /// Bytes that mean something in a regular expression, and the line feed, which no run may cross.
 fn is_meta(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'.' | b'*'
-            | b'+'
-            | b'?'
-            | b'('
-            | b')'
-            | b'['
-            | b']'
-            | b'{'
-            | b'}'
-            | b'|'
-            | b'^'
-            | b'$'
-            | b'\\'
-            | b'\n'
-    )
+    b".*+?()[]{}|^$\\\n".contains(&byte)
 }
 
 const MOST_ALTERNATIVES: usize = 8;

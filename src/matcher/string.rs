@@ -75,21 +75,25 @@ impl StringMatcher {
     /// Whether the text matches.
     #[must_use]
     pub fn matches(&self, text: &[u8]) -> bool {
-        match (&self.pattern, self.ignore_case) {
-            (StringPattern::Exact(exact), false) => text == exact.as_bytes(),
-            (StringPattern::Exact(exact), true) => text.eq_ignore_ascii_case(exact.as_bytes()),
-            (StringPattern::Prefix(prefix), false) => text.starts_with(prefix.as_bytes()),
-            (StringPattern::Prefix(prefix), true) => text
-                .get(..prefix.len())
-                .is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes())),
-            (StringPattern::Suffix(suffix), false) => text.ends_with(suffix.as_bytes()),
-            (StringPattern::Suffix(suffix), true) => text
-                .len()
-                .checked_sub(suffix.len())
-                .and_then(|start| text.get(start..))
-                .is_some_and(|tail| tail.eq_ignore_ascii_case(suffix.as_bytes())),
-            (StringPattern::Contains(part), ignore_case) => contains(text, part, ignore_case),
-            (StringPattern::Regex(regex), _) => regex.matches(text),
+        let is_same = |part: &[u8], wanted: &str| match self.ignore_case {
+            false => part == wanted.as_bytes(),
+            true => part.eq_ignore_ascii_case(wanted.as_bytes()),
+        };
+        match &self.pattern {
+            StringPattern::Exact(exact) => is_same(text, exact),
+            StringPattern::Prefix(prefix) => {
+                let head = text.get(..prefix.len());
+                head.is_some_and(|head| is_same(head, prefix))
+            }
+            StringPattern::Suffix(suffix) => {
+                let start = text.len().checked_sub(suffix.len());
+                let tail = start.and_then(|start| text.get(start..));
+                tail.is_some_and(|tail| is_same(tail, suffix))
+            }
+            StringPattern::Contains(part) => {
+                part.is_empty() || text.windows(part.len()).any(|window| is_same(window, part))
+            }
+            StringPattern::Regex(regex) => regex.matches(text),
         }
     }
 
@@ -105,20 +109,6 @@ impl From<SafeRegex> for StringMatcher {
     fn from(regex: SafeRegex) -> Self {
         Self::new(StringPattern::Regex(regex))
     }
-}
-
-fn contains(text: &[u8], part: &str, ignore_case: bool) -> bool {
-    let part = part.as_bytes();
-    if part.is_empty() {
-        return true;
-    }
-    text.windows(part.len()).any(|window| {
-        if ignore_case {
-            window.eq_ignore_ascii_case(part)
-        } else {
-            window == part
-        }
-    })
 }
 
 #[cfg(test)]

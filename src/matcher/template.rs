@@ -41,19 +41,20 @@ impl PathTemplate {
             return error("it must start with '/'");
         };
         let count = inside.split('/').count();
-        let mut front = Vec::new();
-        let mut back: Option<String> = None;
+        let mut template = Self {
+            source: text.to_owned(),
+            front: Vec::new(),
+            back: None,
+        };
         for (index, segment) in inside.split('/').enumerate() {
             let last = index + 1 == count;
-            let slash = |back: &mut Option<String>, front: &mut Vec<Part>, text: &str| match back {
-                Some(back) => *back += text,
-                None => literal(front, text),
-            };
-            slash(&mut back, &mut front, "/");
+            template.push("/");
             match segment {
-                "{*}" | "{**}" if back.is_some() => return error("no operator may follow '{**}'"),
-                "{*}" => front.push(Part::Segment),
-                "{**}" => back = Some(String::new()),
+                "{*}" | "{**}" if template.back.is_some() => {
+                    return error("no operator may follow '{**}'");
+                }
+                "{*}" => template.front.push(Part::Segment),
+                "{**}" => template.back = Some(String::new()),
                 "" if last => {}
                 "" => return error("it has an empty segment"),
                 _ if segment.contains("{*}") || segment.contains("{**}") => {
@@ -62,14 +63,18 @@ impl PathTemplate {
                 _ if !segment.bytes().all(is_literal_byte) => {
                     return error("a segment has a character outside [a-zA-Z0-9-._~%!$&'()+,;:@=]");
                 }
-                _ => slash(&mut back, &mut front, segment),
+                _ => template.push(segment),
             }
         }
-        Ok(Self {
-            source: text.to_owned(),
-            front,
-            back,
-        })
+        Ok(template)
+    }
+
+    /// Adds a literal.
+    fn push(&mut self, text: &str) {
+        match (&mut self.back, self.front.last_mut()) {
+            (Some(literal), _) | (None, Some(Part::Literal(literal))) => *literal += text,
+            (None, _) => self.front.push(Part::Literal(text.to_owned())),
+        }
     }
 
     /// The template as Istio writes it.
@@ -97,42 +102,30 @@ impl PathTemplate {
     pub fn matches(&self, path: &[u8]) -> bool {
         let mut rest = path;
         for part in &self.front {
-            rest = match part {
-                Part::Literal(text) => match rest.strip_prefix(text.as_bytes()) {
-                    Some(after) => after,
-                    None => return false,
-                },
+            let after = match part {
+                Part::Literal(text) => rest.strip_prefix(text.as_bytes()),
                 Part::Segment => {
-                    let length = rest
-                        .iter()
-                        .take_while(|byte| is_segment_byte(**byte))
-                        .count();
-                    match rest.get(length..) {
-                        Some(after) if length > 0 => after,
-                        _ => return false,
-                    }
+                    let segment = rest.iter().take_while(|byte| is_segment_byte(**byte));
+                    let length = segment.count();
+                    rest.get(length..).filter(|_| length > 0)
                 }
             };
+            let Some(after) = after else { return false };
+            rest = after;
         }
         match &self.back {
             None => rest.is_empty(),
-            Some(back) => rest.strip_suffix(back.as_bytes()).is_some_and(|any| {
-                any.iter()
-                    .all(|byte| *byte == b'/' || is_segment_byte(*byte))
-            }),
+            Some(back) => {
+                let is_any = |byte: &u8| *byte == b'/' || is_segment_byte(*byte);
+                let any = rest.strip_suffix(back.as_bytes());
+                any.is_some_and(|any| any.iter().all(is_any))
+            }
         }
     }
 }
 
 fn to_envoy(template: &str) -> String {
     template.replace("{**}", "**").replace("{*}", "*")
-}
-
-fn literal(front: &mut Vec<Part>, text: &str) {
-    match front.last_mut() {
-        Some(Part::Literal(literal)) => *literal += text,
-        _ => front.push(Part::Literal(text.to_owned())),
-    }
 }
 
 /// What `{*}` runs over: the characters of a path segment, `%` and `*` included.

@@ -70,12 +70,10 @@ impl PolicyCheck {
     }
 
     fn rewrite(engine: &Engine, head: &mut Parts, exchange: &Exchange) -> Result<(), LocalReply> {
-        let normalized = {
-            let target = target::text(&head.uri);
-            match target::normalized(head, target, engine.path_normalization())? {
-                Cow::Borrowed(_) => None,
-                Cow::Owned(normalized) => Some(normalized),
-            }
+        let target = target::text(&head.uri);
+        let normalized = match target::normalized(head, target, engine.path_normalization())? {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(normalized) => Some(normalized),
         };
         host::unite(head)?;
         if let Some(normalized) = normalized {
@@ -179,8 +177,8 @@ impl PolicyCheck {
         if engine.program().http.get(port).custom.is_empty() {
             return Ok(());
         }
-        let target = path.map(|path| target::with_query(path, &head.uri));
-        let verdict = match attributes(head, target.as_deref(), exchange) {
+        let target = target::judged(path, &head.uri);
+        let verdict = match RequestAttributes::with_path(head, &target, exchange) {
             Some(request) => refuse_custom(engine, &request, exchange),
             None => Ok(()),
         };
@@ -213,8 +211,8 @@ impl PolicyCheck {
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
         // The query is the request's own: a guard before this one may have taken a token out of it.
-        let target = path.map(|path| target::with_query(path, &head.uri));
-        let verdict = match attributes(head, target.as_deref(), exchange) {
+        let target = target::judged(path, &head.uri);
+        let verdict = match RequestAttributes::with_path(head, &target, exchange) {
             Some(request) => {
                 warn_without_port(exchange);
                 self.decide(engine, &request, exchange)
@@ -249,23 +247,10 @@ impl PolicyCheck {
     }
 }
 
-fn attributes<'a>(
-    head: &'a Parts,
-    target: Option<&'a str>,
-    exchange: &'a Exchange,
-) -> Option<RequestAttributes<'a>> {
-    match target {
-        None => RequestAttributes::new(head, exchange),
-        Some(target) => RequestAttributes::with_path(head, target, exchange),
-    }
-}
-
 /// No listener has port 0, so that a DENY of one port would be passed over in silence.
 fn warn_without_port(exchange: &Exchange) {
-    if exchange
-        .peer()
-        .is_some_and(|peer| peer.local_addr().port() == 0)
-    {
+    let port = exchange.peer().map(|peer| peer.local_addr().port());
+    if port == Some(0) {
         limited!(
             WARN,
             "a peer that was made by hand has the local port 0: policies of single ports do not apply to its requests"
@@ -287,15 +272,10 @@ fn refuse_custom(
     let Some(custom) = engine.custom(attributes).into_iter().next() else {
         return Ok(());
     };
-    let details = format!(
-        "ext_authz_error{{provider[{}]_cannot_be_asked}}",
-        custom.provider
-    );
-    exchange.set_decision(Decision::new(
-        false,
-        Some(Action::Custom),
-        Some(custom.policy),
-    ));
+    let provider = custom.provider;
+    let details = format!("ext_authz_error{{provider[{provider}]_cannot_be_asked}}");
+    let decision = Decision::new(false, Some(Action::Custom), Some(custom.policy));
+    exchange.set_decision(decision);
     Err(LocalReply::new(StatusCode::FORBIDDEN, "", details)
         .flags(ResponseFlags::UNAUTHORIZED_EXTERNAL))
 }

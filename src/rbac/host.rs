@@ -3,8 +3,9 @@
 use http::header::{HOST, HeaderValue};
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, StatusCode, Uri, Version};
+use http::{HeaderMap, Uri, Version};
 
+use super::target;
 use crate::matcher::authority;
 use crate::matcher::path::PathRefusal;
 use crate::message::LocalReply;
@@ -111,9 +112,5 @@ fn is_http1(head: &Parts) -> bool {
 }
 
 fn refuse() -> LocalReply {
-    LocalReply::new(
-        StatusCode::BAD_REQUEST,
-        "",
-        PathRefusal::Authority.details(),
-    )
+    target::refuse(PathRefusal::Authority)
 }

@@ -56,10 +56,8 @@ impl<'a> RequestAttributes<'a> {
     }
 
     fn lines(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers
-            .get_all(name)
-            .iter()
-            .map(|value| value.as_bytes().trim_ascii())
+        let lines = self.headers.get_all(name).iter();
+        lines.map(|value| value.as_bytes().trim_ascii())
     }
 }
 

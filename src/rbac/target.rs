@@ -7,6 +7,7 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 
 use crate::matcher::path::{self, Normalization, PathRefusal};
+use crate::matcher::query::percent_decode;
 use crate::message::LocalReply;
 
 /// A request target, normalized; borrowed when nothing changes.
@@ -36,12 +37,11 @@ pub(crate) fn rewrite(uri: &mut Uri, normalized: &str) -> Result<(), LocalReply>
 
 /// Rule B-30: 400 when a router that saw the raw path may have seen other segments than policy does. Escapes of single characters pass.
 pub(crate) fn refuse_other_segments(raw: &str, normalized: &str) -> Result<(), LocalReply> {
-    let same = raw.split('/').count() == normalized.split('/').count()
-        && raw
-            .split('/')
-            .zip(normalized.split('/'))
-            .all(|(a, b)| decoded(a).eq(decoded(b)));
-    if same { Ok(()) } else { Err(refuse_odd()) }
+    let segments = raw.split('/').map(decoded);
+    match segments.eq(normalized.split('/').map(decoded)) {
+        true => Ok(()),
+        false => Err(refuse_odd()),
+    }
 }
 
 /// 400 to a target in which a router may have seen other segments than policy does.
@@ -67,15 +67,17 @@ pub(crate) fn text(uri: &Uri) -> &str {
     uri.path_and_query().map_or("", PathAndQuery::as_str)
 }
 
-/// A path with the query of a request.
-pub(crate) fn with_query<'p>(path: &'p str, uri: &Uri) -> Cow<'p, str> {
-    match uri.query() {
-        None => Cow::Borrowed(path),
-        Some(query) => Cow::Owned(format!("{path}?{query}")),
+/// The path and query that policy judges: those of the request, or another path with its query.
+pub(super) fn judged<'p>(path: Option<&'p str>, uri: &'p Uri) -> Cow<'p, str> {
+    match (path, uri.query()) {
+        (None, _) => Cow::Borrowed(uri.path_and_query().map_or("/", PathAndQuery::as_str)),
+        (Some(path), None) => Cow::Borrowed(path),
+        (Some(path), Some(query)) => Cow::Owned(format!("{path}?{query}")),
     }
 }
 
-fn refuse(refusal: PathRefusal) -> LocalReply {
+/// 400 to a target or a host that Envoy refuses.
+pub(super) fn refuse(refusal: PathRefusal) -> LocalReply {
     bad_request(refusal.details())
 }
 
@@ -83,19 +85,6 @@ fn bad_request(details: &'static str) -> LocalReply {
     LocalReply::new(StatusCode::BAD_REQUEST, "", details)
 }
 
-/// The bytes of a segment, escapes decoded.
-fn decoded(segment: &str) -> impl Iterator<Item = u8> {
-    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
-    let mut rest = segment.as_bytes();
-    std::iter::from_fn(move || {
-        let (byte, after) = rest.split_first()?;
-        rest = after;
-        if *byte == b'%'
-            && let (Some(high), Some(low)) = (digit(after.first()), digit(after.get(1)))
-        {
-            rest = after.get(2..).unwrap_or_default();
-            return u8::try_from(high * 16 + low).ok();
-        }
-        Some(*byte)
-    })
+fn decoded(segment: &str) -> Cow<'_, [u8]> {
+    percent_decode(segment.as_bytes())
 }

@@ -2,12 +2,11 @@ use std::sync::Arc;
 
 use super::compiler::Compiler;
 use super::custom;
-use super::policies::{Policies, name, rbac};
-use super::rule::{Clauses, OnTcp, never};
+use super::policies::{Policies, add_rules};
 use super::selection::select;
 use crate::istio::{Action, AuthorizationPolicy};
-use crate::policy::ir::RbacAction;
-use crate::policy::{Chain, PolicyId, RuleSets};
+use crate::policy::Chain;
+use crate::policy::ir::{Rbac, RbacAction};
 
 /// The chains that every AuthorizationPolicy of the workload makes, for HTTP and for raw TCP.
 #[derive(Default)]
@@ -26,19 +25,17 @@ pub(super) fn chains(
         return None;
     }
     let mut both = BothChains::default();
-    let (mut http, mut tcp) = (Sets::default(), Sets::default());
     let mut custom = custom::Providers::default();
     for policy in selected {
         check(compiler, policy);
         if policy.action == Action::Custom {
             custom.add(compiler, policy);
         } else {
-            add(compiler, policy, &mut http, &mut tcp);
+            let (http, tcp) = (set(&mut both.http, policy), set(&mut both.tcp, policy));
+            add_rules(compiler, policy, "", http, tcp);
         }
     }
     (both.http.custom, both.tcp.custom) = custom.filters(compiler);
-    http.store(&mut both.http);
-    tcp.store(&mut both.tcp);
     Some(both)
 }
 
@@ -60,65 +57,21 @@ fn check(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy) {
     }
 }
 
-fn add(compiler: &mut Compiler<'_>, policy: &AuthorizationPolicy, http: &mut Sets, tcp: &mut Sets) {
-    let (http, tcp) = (http.for_policy(policy), tcp.for_policy(policy));
-    let on_tcp = match policy.action {
-        Action::Allow => OnTcp::Drop,
-        Action::Audit | Action::Custom | Action::Deny => OnTcp::Widen,
+/// The set of a chain that a policy belongs to. It exists as soon as a policy is selected for it,
+/// also when none of its rules is left.
+fn set<'c>(chain: &'c mut Chain, policy: &AuthorizationPolicy) -> &'c mut Policies {
+    let (action, set) = match (policy.action, policy.dry_run) {
+        (Action::Audit, _) => (RbacAction::Log, &mut chain.audit),
+        (Action::Deny | Action::Custom, false) => (RbacAction::Deny, &mut chain.deny.enforced),
+        (Action::Deny | Action::Custom, true) => (RbacAction::Deny, &mut chain.deny.shadow),
+        (Action::Allow, false) => (RbacAction::Allow, &mut chain.allow.enforced),
+        (Action::Allow, true) => (RbacAction::Allow, &mut chain.allow.shadow),
     };
-    let meta = &policy.meta;
-    for (index, rule) in policy.rules.iter().enumerate() {
-        let id = PolicyId::new(name(policy, index));
-        let clauses = Clauses::new(compiler, meta, index, rule);
-        compiler
-            .origins
-            .insert(id.clone(), clauses.origin(&rule.at));
-        tcp.extend(clauses.for_tcp(on_tcp).map(|rule| (id.clone(), rule)));
-        http.push((id, clauses.for_http()));
-    }
-    if policy.rules.is_empty() {
-        let id = PolicyId::new(name(policy, 0));
-        tcp.push((id.clone(), never()));
-        http.push((id, never()));
-    }
-}
-
-/// The sets of one protocol; a set exists as soon as a policy is selected for it, also when none of
-/// its rules is left.
-#[derive(Default)]
-struct Sets {
-    audit: Option<Policies>,
-    deny: Option<Policies>,
-    deny_shadow: Option<Policies>,
-    allow: Option<Policies>,
-    allow_shadow: Option<Policies>,
-}
-
-impl Sets {
-    fn for_policy(&mut self, policy: &AuthorizationPolicy) -> &mut Policies {
-        let set = match (policy.action, policy.dry_run) {
-            (Action::Audit, _) => &mut self.audit,
-            (Action::Deny | Action::Custom, false) => &mut self.deny,
-            (Action::Deny | Action::Custom, true) => &mut self.deny_shadow,
-            (Action::Allow, false) => &mut self.allow,
-            (Action::Allow, true) => &mut self.allow_shadow,
-        };
-        set.get_or_insert_default()
-    }
-
-    fn store(self, chain: &mut Chain) {
-        let set =
-            |action, policies: Option<Policies>| policies.map(|policies| rbac(action, policies));
-        chain.audit = set(RbacAction::Log, self.audit);
-        chain.deny = RuleSets {
-            enforced: set(RbacAction::Deny, self.deny),
-            shadow: set(RbacAction::Deny, self.deny_shadow),
-        };
-        chain.allow = RuleSets {
-            enforced: set(RbacAction::Allow, self.allow),
-            shadow: set(RbacAction::Allow, self.allow_shadow),
-        };
-    }
+    let set = set.get_or_insert_with(|| Rbac {
+        action,
+        policies: Policies::new(),
+    });
+    &mut set.policies
 }
 
 const DRY_RUN: &str = "istio.io/dry-run";

@@ -62,21 +62,17 @@ impl<'a> Compiler<'a> {
 
     /// Records a mistake: nothing of this configuration will be used.
     pub(super) fn refuse(&mut self, at: &Position, field: impl Display, message: impl Display) {
-        self.problems.push(Problem::new(
-            at.clone(),
-            field.to_string(),
-            message.to_string(),
-        ));
+        self.problems.push(problem(at, field, message));
     }
 
     /// Records something that loads but deserves a word.
     pub(super) fn note(&mut self, at: &Position, field: impl Display, message: impl Display) {
-        self.notes.push(Problem::new(
-            at.clone(),
-            field.to_string(),
-            message.to_string(),
-        ));
+        self.notes.push(problem(at, field, message));
     }
+}
+
+fn problem(at: &Position, field: impl Display, message: impl Display) -> Problem {
+    Problem::new(at.clone(), field.to_string(), message.to_string())
 }
 
 /// A list of values inside a rule, for messages.
@@ -112,6 +108,16 @@ pub(super) enum Part {
 }
 
 impl<'a> FieldPlace<'a> {
+    /// A part of a rule or subject of a resource, before any list of it is named.
+    pub(super) fn new(meta: &'a Meta, rule: usize, part: Part) -> Self {
+        Self {
+            meta,
+            rule,
+            part,
+            list: "",
+        }
+    }
+
     /// The same place, another list.
     pub(super) fn list(self, list: &'a str) -> Self {
         Self { list, ..self }

@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
 
 use super::compiler::Compiler;
-use super::policies::{Policies, name, rbac};
-use super::rule::{Clauses, OnTcp};
+use super::policies::{Policies, add_rules};
 use crate::istio::{AuthorizationPolicy, ExtensionProvider, Position, ProviderKind};
-use crate::policy::ir::RbacAction;
+use crate::policy::ir::{Rbac, RbacAction};
 use crate::policy::{CustomFilter, PolicyId};
 
 /// The CUSTOM policies of the workload, by provider.
@@ -38,17 +37,8 @@ impl Providers {
                 tcp: Policies::new(),
                 at: provider.at().clone(),
             });
-        for (index, rule) in policy.rules.iter().enumerate() {
-            let name = name(policy, index);
-            let id = PolicyId::new(format!("istio-ext-authz-{provider}-{name}"));
-            let clauses = Clauses::new(compiler, &policy.meta, index, rule);
-            compiler
-                .origins
-                .insert(id.clone(), clauses.origin(&rule.at));
-            let on_tcp = clauses.for_tcp(OnTcp::Widen);
-            asked.tcp.extend(on_tcp.map(|rule| (id.clone(), rule)));
-            asked.http.push((id, clauses.for_http()));
-        }
+        let prefix = format!("istio-ext-authz-{provider}-");
+        add_rules(compiler, policy, &prefix, &mut asked.http, &mut asked.tcp);
     }
 
     /// The filters for HTTP and for raw TCP, in byte order of the providers.
@@ -94,20 +84,22 @@ fn filter(
     mut policies: Policies,
 ) -> CustomFilter {
     if usable.is_none() {
-        for (id, _) in &mut policies {
-            *id = unusable_name(id);
-        }
+        let named = policies.into_iter();
+        policies = named.map(|(id, rule)| (unusable_name(&id), rule)).collect();
     }
     CustomFilter {
         provider,
         usable,
-        rules: rbac(RbacAction::Deny, policies),
+        rules: Rbac {
+            action: RbacAction::Deny,
+            policies,
+        },
     }
 }
 
 /// Lets the rules of an unusable provider be found under the names by which they are reported.
 fn rename_origins(compiler: &mut Compiler<'_>, policies: &Policies) {
-    for (id, _) in policies {
+    for id in policies.keys() {
         if let Some(origin) = compiler.origins.remove(id) {
             compiler.origins.insert(unusable_name(id), origin);
         }

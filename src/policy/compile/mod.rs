@@ -9,7 +9,7 @@
 //! pipeline         everything, in order
 //!   selection      which resources touch this workload
 //!   authorization  AuthorizationPolicy -> chains        custom    the CUSTOM part of it
-//!     policies     a set of RBAC policies and their names
+//!     policies     the rules of a policy, added to a set under their names
 //!     rule/        one rule -> one RBAC policy for HTTP and one for TCP
 //!       clauses    all fields and conditions of it       clause    one field's values -> tests
 //!       condition  `when` keys

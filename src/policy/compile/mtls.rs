@@ -18,22 +18,14 @@ pub(super) fn modes(
     for resource in resources {
         scopes.place(compiler, resource);
     }
-    let mesh = oldest(compiler, scopes.mesh, |resource| &resource.meta);
-    let namespace = oldest(compiler, scopes.namespace, |resource| &resource.meta);
-    let workload = oldest(compiler, scopes.workload, |resource| &resource.meta);
-    let chosen: Vec<_> = [mesh, namespace, workload].into_iter().flatten().collect();
-    if chosen.is_empty() {
-        return None;
-    }
-    let inherited = chosen.iter().fold(MtlsMode::Permissive, |mode, resource| {
-        set_or(resource.mode, mode)
-    });
+    let scopes = [scopes.mesh, scopes.namespace, scopes.workload];
+    let chosen = scopes.map(|scope| oldest(compiler, scope, |resource| &resource.meta));
+    let modes = chosen.iter().flatten().map(|resource| resource.mode);
+    let inherited = modes.reduce(|broader, mode| set_or(mode, broader))?;
+    let inherited = set_or(inherited, MtlsMode::Permissive);
+    let [.., workload] = chosen;
     let mut modes = PerPort::same(inherited);
-    for (port, mode) in workload
-        .map(|resource| &resource.port_level)
-        .into_iter()
-        .flatten()
-    {
+    for (port, mode) in workload.iter().flat_map(|resource| &resource.port_level) {
         modes.by_port.insert(*port, set_or(*mode, inherited));
     }
     Some(modes)
@@ -75,7 +67,8 @@ impl<'r> Scopes<'r> {
     }
 }
 
-fn set_or(mode: MtlsMode, inherited: MtlsMode) -> MtlsMode {
+/// The mode, or the inherited one where it is unset.
+pub(super) fn set_or(mode: MtlsMode, inherited: MtlsMode) -> MtlsMode {
     match mode {
         MtlsMode::Unset => inherited,
         MtlsMode::Disable | MtlsMode::Permissive | MtlsMode::Strict => mode,

@@ -67,9 +67,9 @@ fn touches<R: Selecting>(compiler: &mut Compiler<'_>, resource: &R) -> bool {
     };
     let ours = target_refs.iter().any(is_ours);
     if !ours {
+        let resource = named(meta);
         let message = format!(
-            "{} {}/{} is not for this workload: targetRefs attach to gateways; use a selector",
-            meta.kind, meta.namespace, meta.name
+            "{resource} is not for this workload: targetRefs attach to gateways; use a selector"
         );
         compiler.note(&first.at, "spec.targetRefs", message);
     }
@@ -79,22 +79,22 @@ fn touches<R: Selecting>(compiler: &mut Compiler<'_>, resource: &R) -> bool {
 /// Every listed label, exactly; an empty selector selects all.
 pub(super) fn has_labels(workload: &Workload, selector: &Selector) -> bool {
     let labels = workload.labels();
-    selector
-        .match_labels
-        .iter()
-        .all(|(key, value)| labels.get(key).is_some_and(|label| *label == **value))
+    let mut wanted = selector.match_labels.iter();
+    wanted.all(|(key, value)| labels.get(key).is_some_and(|label| *label == **value))
 }
 
 /// Records that a resource was already written.
 pub(super) fn refuse_double(compiler: &mut Compiler<'_>, meta: &Meta) {
-    let message = format!(
-        "{} {}/{} is defined more than once; remove one or rename it",
-        meta.kind, meta.namespace, meta.name
-    );
+    let resource = named(meta);
+    let message = format!("{resource} is defined more than once; remove one or rename it");
     let problem = Problem::new(meta.at.clone(), "metadata.name", message);
     compiler
         .problems
         .push(problem.of_kind(ProblemKind::Duplicate));
+}
+
+fn named(meta: &Meta) -> String {
+    format!("{} {}/{}", meta.kind, meta.namespace, meta.name)
 }
 
 /// Oldest first, then by name; a resource without a creation time counts as old, as in Istio.
@@ -114,26 +114,19 @@ pub(super) fn oldest<'r, R>(
     let winner = meta(first);
     for other in others {
         let other = meta(other);
-        let named = |meta: &Meta| format!("{} {}/{}", meta.kind, meta.namespace, meta.name);
+        let (loser, older, older_at) = (named(other), named(winner), &winner.at);
         if winner.created.is_none() || other.created.is_none() {
             let message = format!(
-                "{} and {} (at {}) cover the same, and without creation times neither is the \
-                 older; keep one",
-                named(other),
-                named(winner),
-                winner.at
+                "{loser} and {older} (at {older_at}) cover the same, and without creation \
+                 times neither is the older; keep one"
             );
             let problem = Problem::new(other.at.clone(), "metadata.name", message);
             compiler
                 .problems
                 .push(problem.of_kind(ProblemKind::Ageless));
         } else {
-            let message = format!(
-                "{} is ignored: {} (at {}) covers the same and is older",
-                named(other),
-                named(winner),
-                winner.at
-            );
+            let message =
+                format!("{loser} is ignored: {older} (at {older_at}) covers the same and is older");
             compiler.note(&other.at, "metadata.name", message);
         }
     }

@@ -1,6 +1,7 @@
 use serde_json::{Map, Value};
 
 use crate::policy::Authentication;
+use crate::policy::rules::metadata::words;
 
 /// Claims as policy sees them: `scope`, `permission` and what the issuer's rule adds are lists of
 /// words.
@@ -8,18 +9,13 @@ pub(super) fn prepared(
     mut claims: Map<String, Value>,
     authentication: &Authentication,
 ) -> Map<String, Value> {
-    let issuer = claims
-        .get("iss")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
+    let issuer = claims.get("iss").and_then(Value::as_str);
+    let issuer = issuer.unwrap_or_default().to_owned();
     let rules = authentication.rules.iter();
     let rules = rules.filter(|rule| rule.issuer.as_deref().is_none_or(|known| *known == issuer));
     let names = rules.flat_map(|rule| &rule.space_delimited_claims);
-    for name in ["scope", "permission"]
-        .into_iter()
-        .chain(names.map(|name| &**name))
-    {
+    let always = ["scope", "permission"].into_iter();
+    for name in always.chain(names.map(|name| &**name)) {
         split_words(&mut claims, name);
     }
     claims
@@ -31,11 +27,7 @@ pub fn split_words(claims: &mut Map<String, Value>, name: &str) {
     if let Some(value) = claims.get_mut(name)
         && let Some(text) = value.as_str()
     {
-        let words: Vec<Value> = text
-            .split(' ')
-            .filter(|word| !word.is_empty())
-            .map(Value::from)
-            .collect();
+        let words: Vec<_> = words(text).map(Value::from).collect();
         if !words.is_empty() {
             *value = Value::Array(words);
         }

@@ -25,6 +25,7 @@ impl Engine {
     /// An engine that runs a compiled program.
     #[must_use]
     pub fn new(program: Program) -> Self {
+        let stages = |chains: &Chains| chains.map_shared(|chain| Arc::new(Stages::new(chain)));
         Self(Arc::new(Running {
             http: stages(&program.http),
             tcp: stages(&program.tcp),
@@ -65,10 +66,8 @@ impl Engine {
     /// Judges a raw TCP connection.
     #[must_use]
     pub fn decide_tcp(&self, connection: &dyn Attributes) -> Decision {
-        self.0
-            .tcp
-            .get(port(connection))
-            .decide(&View::new(connection))
+        let stages = self.0.tcp.get(port(connection));
+        stages.decide(&View::new(connection))
     }
 
     /// The external providers to ask about an HTTP request, in byte order of their names, before
@@ -144,23 +143,17 @@ impl Engine {
     /// match the clauses that failed.
     #[must_use]
     pub fn explain(&self, request: &dyn Attributes) -> Explanation {
-        explain(
-            self.0.program.http.get(port(request)),
-            &self.0.program.origins,
-            &self.decide(request),
-            request,
-        )
+        let (program, decision) = (self.program(), self.decide(request));
+        let chain = program.http.get(port(request));
+        explain(chain, &program.origins, &decision, request)
     }
 
     /// Says why [`decide_tcp`](Self::decide_tcp) decides as it does.
     #[must_use]
     pub fn explain_tcp(&self, connection: &dyn Attributes) -> Explanation {
-        explain(
-            self.0.program.tcp.get(port(connection)),
-            &self.0.program.origins,
-            &self.decide_tcp(connection),
-            connection,
-        )
+        let (program, decision) = (self.program(), self.decide_tcp(connection));
+        let chain = program.tcp.get(port(connection));
+        explain(chain, &program.origins, &decision, connection)
     }
 
     /// Says why [`judge`](Self::judge) answers as it does; `None` when the request never reaches a
@@ -198,18 +191,6 @@ impl Engine {
 
 fn port(request: &dyn Attributes) -> u16 {
     request.destination_port().unwrap_or_default()
-}
-
-/// Makes every chain ready; ports that share a chain share its stages.
-fn stages(chains: &Chains) -> PerPort<Arc<Stages>> {
-    let default = Arc::new(Stages::new(&chains.default));
-    chains.clone().map(|chain| {
-        if Arc::ptr_eq(&chain, &chains.default) {
-            Arc::clone(&default)
-        } else {
-            Arc::new(Stages::new(&chain))
-        }
-    })
 }
 
 /// MeshConfig's setting in the matcher's words.

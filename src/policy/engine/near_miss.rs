@@ -11,83 +11,71 @@ use crate::policy::compile::GATEWAY_LABEL;
 pub fn near_misses(resources: &Resources, mesh: &MeshConfig, workload: &Workload) -> Vec<Problem> {
     let policies = resources.authorization_policies.iter();
     let mut misses: Vec<_> = policies
-        .filter_map(|policy| Miss::for_policy(policy, mesh, workload))
+        .filter_map(|policy| near_miss(policy, mesh, workload))
         .collect();
     // Stable: of equally near ones the first written comes first.
-    misses.sort_by_key(|miss| miss.distance);
+    misses.sort_by_key(|(distance, _)| *distance);
     misses.truncate(MOST);
-    misses.into_iter().map(|miss| miss.problem).collect()
+    misses.into_iter().map(|(_, problem)| problem).collect()
 }
 
-/// A policy that selects other workloads.
-struct Miss {
-    distance: usize,
-    problem: Problem,
-}
-
-impl Miss {
-    fn for_policy(
-        policy: &AuthorizationPolicy,
-        mesh: &MeshConfig,
-        workload: &Workload,
-    ) -> Option<Self> {
-        let meta = &policy.meta;
-        let resource = format!("AuthorizationPolicy {}/{}", meta.namespace, meta.name);
-        if let [target, ..] = policy.target_refs.as_slice() {
-            if workload.labels().contains_key(GATEWAY_LABEL) {
-                return None;
-            }
-            let (kind, name) = (&target.kind, &target.name);
-            let message = format!("{resource} is attached to the {kind} {name} by targetRefs");
-            return Some(Self {
-                distance: FAR,
-                problem: Problem::new(target.at.clone(), "spec.targetRefs", message),
-            });
-        }
-        let (namespace, labels) = (workload.namespace(), workload.labels());
-        let mut words = Vec::new();
-        let mut distance = 0;
-        let is_ours = meta.namespace == namespace || meta.namespace == mesh.root_namespace;
-        if !is_ours {
-            words.push(format!("the workload is in namespace {namespace}"));
-            distance += slip(&meta.namespace, namespace);
-        }
-        for (key, wanted) in &policy.selector.match_labels {
-            match labels.get(key) {
-                Some(label) if *label == **wanted => {}
-                Some(label) => {
-                    words.push(format!("the workload has {key}={label}"));
-                    distance += slip(wanted, label);
-                }
-                None => {
-                    words.push(format!("the workload has no label {key}"));
-                    let keys = labels.keys().map(|known| slip(key, known));
-                    distance += keys.min().unwrap_or(LONG);
-                }
-            }
-        }
-        if words.is_empty() {
+/// How far a policy is from the workload, and what keeps it away; `None` when it selects it.
+fn near_miss(
+    policy: &AuthorizationPolicy,
+    mesh: &MeshConfig,
+    workload: &Workload,
+) -> Option<(usize, Problem)> {
+    let meta = &policy.meta;
+    let resource = format!("AuthorizationPolicy {}/{}", meta.namespace, meta.name);
+    if let [target, ..] = policy.target_refs.as_slice() {
+        if workload.labels().contains_key(GATEWAY_LABEL) {
             return None;
         }
-        let selected = policy.selector.match_labels.iter();
-        let selected: Vec<_> = selected
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        let selected = match selected.as_slice() {
-            [] => format!("the workloads of namespace {}", meta.namespace),
-            labels => labels.join(", "),
-        };
-        let (at, field) = if is_ours {
-            (&policy.selector.at, "spec.selector")
-        } else {
-            (&meta.at, "metadata.namespace")
-        };
-        let message = format!("{resource} selects {selected}; {}", words.join(", "));
-        Some(Self {
-            distance,
-            problem: Problem::new(at.clone(), field, message),
-        })
+        let (kind, name) = (&target.kind, &target.name);
+        let message = format!("{resource} is attached to the {kind} {name} by targetRefs");
+        let problem = Problem::new(target.at.clone(), "spec.targetRefs", message);
+        return Some((FAR, problem));
     }
+    let (namespace, labels) = (workload.namespace(), workload.labels());
+    let mut words = Vec::new();
+    let mut distance = 0;
+    let is_ours = meta.namespace == namespace || meta.namespace == mesh.root_namespace;
+    if !is_ours {
+        words.push(format!("the workload is in namespace {namespace}"));
+        distance += slip(&meta.namespace, namespace);
+    }
+    for (key, wanted) in &policy.selector.match_labels {
+        match labels.get(key) {
+            Some(label) if *label == **wanted => {}
+            Some(label) => {
+                words.push(format!("the workload has {key}={label}"));
+                distance += slip(wanted, label);
+            }
+            None => {
+                words.push(format!("the workload has no label {key}"));
+                let keys = labels.keys().map(|known| slip(key, known));
+                distance += keys.min().unwrap_or(LONG);
+            }
+        }
+    }
+    if words.is_empty() {
+        return None;
+    }
+    let labels = policy.selector.match_labels.iter();
+    let labels: Vec<_> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let selected = match labels.as_slice() {
+        [] => format!("the workloads of namespace {}", meta.namespace),
+        labels => labels.join(", "),
+    };
+    let (at, field) = if is_ours {
+        (&policy.selector.at, "spec.selector")
+    } else {
+        (&meta.at, "metadata.namespace")
+    };
+    let message = format!("{resource} selects {selected}; {}", words.join(", "));
+    Some((distance, Problem::new(at.clone(), field, message)))
 }
 
 /// How many letters two words differ by; one at least.

@@ -66,11 +66,8 @@ impl Stages {
     pub(super) fn refused_by_custom(&self, view: &View<'_>) -> Option<Decision> {
         let mut unusable = self.custom.iter().filter(|provider| !provider.is_usable);
         let name = unusable.find_map(|provider| provider.rules.first(view))?;
-        Some(Decision::new(
-            false,
-            Some(Action::Custom),
-            Some(name.clone()),
-        ))
+        let name = Some(name.clone());
+        Some(Decision::new(false, Some(Action::Custom), name))
     }
 
     /// Asks unusable CUSTOM providers, AUDIT, DENY, ALLOW; a refusal ends it, so that a DENY hides
@@ -84,12 +81,8 @@ impl Stages {
             marks.audit = audit.all(view);
         }
         marks.dry_run_deny = self.deny.dry_run(view, false);
-        let denied = self
-            .deny
-            .enforced
-            .as_ref()
-            .and_then(|rules| rules.first(view));
-        let mut decision = match denied {
+        let deny = self.deny.enforced.as_ref();
+        let mut decision = match deny.and_then(|rules| rules.first(view)) {
             Some(name) => Decision::new(false, Some(Action::Deny), Some(name.clone())),
             None => {
                 marks.dry_run_allow = self.allow.dry_run(view, true);

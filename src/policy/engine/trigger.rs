@@ -9,7 +9,7 @@ use crate::policy::{Attributes, LegacyAuthentication, eval};
 #[derive(Clone, Debug)]
 pub struct Triggers(Vec<Trigger>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Trigger {
     excluded: Vec<StringMatcher>,
     included: Vec<StringMatcher>,
@@ -25,10 +25,7 @@ impl Triggers {
             let good = |list: &[StringMatch]| list.iter().map(matcher).collect::<Option<Vec<_>>>();
             match (good(&rule.excluded_paths), good(&rule.included_paths)) {
                 (Some(excluded), Some(included)) => Trigger { excluded, included },
-                _ => Trigger {
-                    excluded: Vec::new(),
-                    included: Vec::new(),
-                },
+                _ => Trigger::default(),
             }
         });
         Self(triggers.collect())

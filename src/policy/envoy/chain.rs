@@ -25,25 +25,17 @@ pub fn network_filters(chain: &Chain) -> Vec<Value> {
 fn filters(protocol: Protocol, chain: &Chain, jwt: Option<Value>) -> Vec<Value> {
     let mut filters = Vec::new();
     for custom in &chain.custom {
-        match &custom.usable {
-            None => filters.push(filter(protocol, Some(&custom.rules), None)),
-            Some(provider) => {
-                filters.push(filter(
-                    protocol,
-                    None,
-                    Some((&custom.rules, "istio_ext_authz_")),
-                ));
-                filters.extend(external::filter(protocol, &custom.provider, provider));
-            }
-        }
+        let Some(provider) = &custom.usable else {
+            filters.push(filter(protocol, Some(&custom.rules), None));
+            continue;
+        };
+        let marking = Some((&custom.rules, "istio_ext_authz_"));
+        filters.push(filter(protocol, None, marking));
+        filters.extend(external::filter(protocol, &custom.provider, provider));
     }
     filters.extend(jwt);
-    filters.extend(
-        chain
-            .audit
-            .as_ref()
-            .map(|rules| filter(protocol, Some(rules), None)),
-    );
+    let audit = chain.audit.iter();
+    filters.extend(audit.map(|rules| filter(protocol, Some(rules), None)));
     filters.extend(stage(protocol, &chain.deny, "istio_dry_run_deny_"));
     filters.extend(stage(protocol, &chain.allow, "istio_dry_run_allow_"));
     filters
@@ -57,19 +49,7 @@ fn stage(protocol: Protocol, sets: &RuleSets, prefix: &'static str) -> Option<Va
 
 /// One RBAC filter; shadow rules come with the prefix of what they report.
 fn filter(protocol: Protocol, rules: Option<&Rbac>, shadow: Option<(&Rbac, &str)>) -> Value {
-    let (name, mut config) = match protocol {
-        Protocol::Http => (
-            "envoy.filters.http.rbac",
-            json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"}),
-        ),
-        Protocol::Tcp => (
-            "envoy.filters.network.rbac",
-            json!({
-                "@type": "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC",
-                "stat_prefix": "tcp.",
-            }),
-        ),
-    };
+    let mut config = json!({});
     if let Some(rules) = rules {
         set(&mut config, "rules", rbac(rules));
     }
@@ -77,5 +57,5 @@ fn filter(protocol: Protocol, rules: Option<&Rbac>, shadow: Option<(&Rbac, &str)
         set(&mut config, "shadow_rules", rbac(rules));
         set(&mut config, "shadow_rules_stat_prefix", prefix.into());
     }
-    json!({"name": name, "typed_config": config})
+    protocol.filter("rbac", "RBAC", config)
 }

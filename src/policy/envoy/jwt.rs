@@ -3,8 +3,9 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::rules::set;
-use crate::istio::{JwtRule, shown_uri};
+use super::protocol::Protocol;
+use super::rules::{set, sparse};
+use crate::istio::{JwtRule, Text, shown_uri};
 use crate::policy::Authentication;
 
 /// The JWT filter of one port; `None` when no resource speaks of tokens. `fetched` holds the key
@@ -20,20 +21,16 @@ pub fn jwt_authn(
     fetched: &BTreeMap<String, String>,
 ) -> Result<Option<Value>, JwtAuthnError> {
     let legacy = authentication.legacy.as_ref();
-    let origins = legacy
-        .map(|policy| policy.origins.as_slice())
-        .unwrap_or_default();
+    let origins = legacy.into_iter().flat_map(|policy| &policy.origins);
     if origins
-        .iter()
+        .clone()
         .any(|origin| !origin.trigger_rules.is_empty())
     {
         return Err(JwtAuthnError(Reason::TriggerRules));
     }
     let is_optional = legacy.is_none_or(|policy| policy.origin_is_optional);
-    let rules = authentication
-        .rules
-        .iter()
-        .chain(origins.iter().map(|origin| &origin.rule));
+    let rules = authentication.rules.iter();
+    let rules = rules.chain(origins.map(|origin| &origin.rule));
     let mut providers = Map::new();
     let mut names = Vec::new();
     for (index, rule) in rules.enumerate() {
@@ -44,15 +41,13 @@ pub fn jwt_authn(
     if names.is_empty() {
         return Ok(None);
     }
-    Ok(Some(json!({
-        "name": "envoy.filters.http.jwt_authn",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-            "providers": providers,
-            "rules": [{"match": {"prefix": "/"}, "requires": requirement(&names, is_optional)}],
-            "bypass_cors_preflight": true,
-        },
-    })))
+    let config = json!({
+        "providers": providers,
+        "rules": [{"match": {"prefix": "/"}, "requires": requirement(&names, is_optional)}],
+        "bypass_cors_preflight": true,
+    });
+    let filter = Protocol::Http.filter("jwt_authn", "JwtAuthentication", config);
+    Ok(Some(filter))
 }
 
 /// One of the providers; if none, each of them good or missing.
@@ -75,72 +70,43 @@ fn requirement(names: &[String], is_optional: bool) -> Value {
 }
 
 fn provider(rule: &JwtRule, fetched: &BTreeMap<String, String>) -> Result<Value, JwtAuthnError> {
+    let find = |uri: &str| {
+        let keys = fetched.get(uri).map(String::as_str);
+        keys.ok_or_else(|| JwtAuthnError(Reason::MissingKeys(uri.to_owned())))
+    };
     let keys = match (&rule.jwks, &rule.jwks_uri) {
         (Some(inline), _) => inline.as_str(),
-        (None, Some(uri)) => fetched
-            .get(uri.as_str())
-            .ok_or_else(|| JwtAuthnError::missing(uri))?,
+        (None, Some(uri)) => find(uri)?,
         (None, None) => {
-            let issuer = rule
-                .issuer
-                .as_ref()
-                .map(|issuer| issuer.as_str())
-                .unwrap_or_default();
-            let uri = format!(
-                "{}/.well-known/openid-configuration",
-                issuer.trim_end_matches('/')
-            );
-            fetched
-                .get(&uri)
-                .ok_or_else(|| JwtAuthnError::missing(&uri))?
+            let issuer = rule.issuer.as_deref().unwrap_or_default();
+            let issuer = issuer.trim_end_matches('/');
+            find(&format!("{issuer}/.well-known/openid-configuration"))?
         }
     };
-    let extra = rule
-        .space_delimited_claims
-        .iter()
-        .map(|claim| claim.as_str());
+    let extra = rule.space_delimited_claims.iter();
+    let extra = extra.map(Text::as_str);
     let split: BTreeSet<&str> = ["permission", "scope"].into_iter().chain(extra).collect();
-    let mut provider = json!({
+    let texts = |list: &[Text]| -> Value { list.iter().map(Text::as_str).collect() };
+    let headers = rule.from_headers.iter();
+    let headers =
+        headers.map(|header| json!({"name": header.name.as_str(), "value_prefix": header.prefix}));
+    let outputs = rule.output_claim_to_headers.iter().map(|output| {
+        json!({"header_name": output.header.as_str(), "claim_name": output.claim.as_str()})
+    });
+    let mut provider = sparse(json!({
+        "issuer": rule.issuer.as_deref(),
+        "audiences": texts(&rule.audiences),
         "local_jwks": {"inline_string": keys},
+        "from_headers": headers.collect::<Value>(),
+        "from_params": texts(&rule.from_params),
+        "from_cookies": texts(&rule.from_cookies),
         "payload_in_metadata": "payload",
         "normalize_payload_in_metadata": {"space_delimited_claims": split},
-        "forward": rule.forward_original_token,
-    });
-    let texts =
-        |list: &[crate::istio::Text]| -> Value { list.iter().map(|text| text.as_str()).collect() };
-    if let Some(issuer) = &rule.issuer {
-        set(&mut provider, "issuer", issuer.as_str().into());
-    }
-    if let Some(header) = &rule.output_payload_to_header {
-        set(
-            &mut provider,
-            "forward_payload_header",
-            header.as_str().into(),
-        );
-    }
-    for (field, list) in [
-        ("audiences", texts(&rule.audiences)),
-        ("from_params", texts(&rule.from_params)),
-        ("from_cookies", texts(&rule.from_cookies)),
-        (
-            "from_headers",
-            rule.from_headers
-                .iter()
-                .map(|header| json!({"name": header.name.as_str(), "value_prefix": header.prefix}))
-                .collect(),
-        ),
-        (
-            "claim_to_headers",
-            rule.output_claim_to_headers
-                .iter()
-                .map(|output| json!({"header_name": output.header.as_str(), "claim_name": output.claim.as_str()}))
-                .collect(),
-        ),
-    ] {
-        if list.as_array().is_some_and(|list| !list.is_empty()) {
-            set(&mut provider, field, list);
-        }
-    }
+        "forward_payload_header": rule.output_payload_to_header.as_deref(),
+        "claim_to_headers": outputs.collect::<Value>(),
+    }));
+    // Written also where it is false.
+    set(&mut provider, "forward", rule.forward_original_token.into());
     Ok(provider)
 }
 
@@ -155,10 +121,6 @@ enum Reason {
 }
 
 impl JwtAuthnError {
-    fn missing(uri: &str) -> Self {
-        Self(Reason::MissingKeys(uri.to_owned()))
-    }
-
     /// The URI whose keys are missing, when that is the reason: whole, to look it up. Shown, it has
     /// no userinfo and no query.
     #[must_use]

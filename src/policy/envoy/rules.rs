@@ -98,10 +98,11 @@ fn header(matcher: &HeaderMatcher) -> Value {
     };
     set(&mut printed, "name", matcher.name.as_str().into());
     flag(&mut printed, "invert_match", matcher.invert);
+    let missing_as_empty = matcher.treat_missing_as_empty;
     flag(
         &mut printed,
         "treat_missing_header_as_empty",
-        matcher.treat_missing_as_empty,
+        missing_as_empty,
     );
     printed
 }
@@ -139,8 +140,21 @@ fn list<T>(nodes: &[T], print: impl Fn(&T) -> Value) -> Value {
     nodes.iter().map(print).collect()
 }
 
+/// Leaves out the fields of a message that are null, false, or an empty list or object.
+pub(super) fn sparse(mut message: Value) -> Value {
+    if let Some(fields) = message.as_object_mut() {
+        fields.retain(|_, value| match value {
+            Value::Null | Value::Bool(false) => false,
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(fields) => !fields.is_empty(),
+            Value::Bool(true) | Value::Number(_) | Value::String(_) => true,
+        });
+    }
+    message
+}
+
 /// Sets a field whose `false` goes without saying.
-fn flag(message: &mut Value, field: &str, value: bool) {
+pub(super) fn flag(message: &mut Value, field: &str, value: bool) {
     if value {
         set(message, field, value.into());
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::istio::Position;
-use crate::matcher::{StringMatcher, StringPattern};
+use crate::matcher::{Cidr, StringMatcher, StringPattern};
 use crate::policy::ir::view::{Leaf, Node, Nodes, Shape, only_port};
 use crate::policy::ir::{HeaderMatcher, HeaderTest, MetadataMatcher, ValueMatcher};
 use crate::policy::rules::metadata;
@@ -114,9 +114,8 @@ fn describe(node: Node<'_>, request: &dyn Attributes, clause: &mut FailedClause)
             describe_request_principal(pair, request, clause);
         }
         Shape::And(nodes) | Shape::Or(nodes) => {
-            nodes
-                .iter()
-                .for_each(|node| describe(node, request, clause));
+            let nodes = nodes.iter();
+            nodes.for_each(|node| describe(node, request, clause));
         }
         Shape::Not(inner) => {
             clause.negated = !clause.negated;
@@ -135,13 +134,15 @@ fn describe_leaf(
     request: &dyn Attributes,
     clause: &mut FailedClause,
 ) {
-    let path_field = if of_permission {
-        "to.operation.paths"
-    } else {
-        "path"
+    let path_field = match of_permission {
+        true => "to.operation.paths",
+        false => "path",
     };
     let path = || eval::url_path(request).map(str::to_owned);
-    let ip = |ip: Option<IpAddr>| ip.map(|ip| ip.to_string());
+    let ip = |field, range: Cidr, ip: Option<IpAddr>| {
+        let saw = ip.map(|ip| ip.to_string());
+        (field, range.to_string(), saw)
+    };
     let (field, value, saw) = match leaf {
         Leaf::Header(matcher) => {
             let field = match matcher.name.as_str() {
@@ -173,18 +174,9 @@ fn describe_leaf(
             let (field, value) = peer_words(matcher);
             (field, value, peer_seen(request))
         }
-        Leaf::DestinationIp(range) => {
-            let saw = ip(request.destination_ip());
-            ("when destination.ip", range.to_string(), saw)
-        }
-        Leaf::DirectIp(range) => {
-            let saw = ip(request.direct_remote_ip());
-            ("from.source.ipBlocks", range.to_string(), saw)
-        }
-        Leaf::RemoteIp(range) => {
-            let saw = ip(request.remote_ip());
-            ("from.source.remoteIpBlocks", range.to_string(), saw)
-        }
+        Leaf::DestinationIp(range) => ip("when destination.ip", range, request.destination_ip()),
+        Leaf::DirectIp(range) => ip("from.source.ipBlocks", range, request.direct_remote_ip()),
+        Leaf::RemoteIp(range) => ip("from.source.remoteIpBlocks", range, request.remote_ip()),
     };
     clause.add(field, value, saw);
 }
@@ -198,25 +190,18 @@ fn describe_request_principal(
     let parts: Vec<_> = parts
         .map(|matcher| value_words(&matcher.value).join("|"))
         .collect();
-    let claim = |name| request.claims()?.get(name)?.as_str();
-    let saw = request.claims().map(|_| {
-        format!(
-            "{}/{}",
-            claim("iss").unwrap_or_default(),
-            claim("sub").unwrap_or_default()
-        )
-    });
+    let claims = request.claims();
+    let text = |name| claims.and_then(|claims| claims.get(name)?.as_str());
+    let [issuer, subject] = ["iss", "sub"].map(|name| text(name).unwrap_or_default());
+    let saw = claims.map(|_| format!("{issuer}/{subject}"));
     clause.add("from.source.requestPrincipals", parts.join("/"), saw);
     if let [issuer, subject] = parts.as_slice() {
         let read_as = format!("iss {}, sub {}", wanted_part(issuer), wanted_part(subject));
         clause.read_as.push(read_as);
     }
-    clause.saw_as = request.claims().map(|claims| {
-        format!(
-            "iss {}, sub {}",
-            seen(claims.get("iss")),
-            seen(claims.get("sub"))
-        )
+    clause.saw_as = claims.map(|claims| {
+        let [issuer, subject] = ["iss", "sub"].map(|name| seen(claims.get(name)));
+        format!("iss {issuer}, sub {subject}")
     });
 }
 
@@ -268,11 +253,11 @@ fn describe_metadata(
 }
 
 /// What one half of a request principal asks for.
-fn wanted_part(pattern: &str) -> String {
+fn wanted_part(pattern: &str) -> &str {
     match pattern {
-        "" => "empty".to_owned(),
-        "*" => "any".to_owned(),
-        pattern => pattern.to_owned(),
+        "" => "empty",
+        "*" => "any",
+        pattern => pattern,
     }
 }
 
@@ -340,39 +325,29 @@ fn header_seen(matcher: &HeaderMatcher, request: &dyn Attributes) -> Option<Stri
 fn peer_words(matcher: &StringMatcher) -> (&'static str, String) {
     let plain = |text: &str| text.strip_prefix("spiffe://").unwrap_or(text).to_owned();
     match &matcher.pattern {
-        StringPattern::Exact(text) => ("from.source.principals", plain(text)),
-        StringPattern::Prefix(text) => ("from.source.principals", format!("{}*", plain(text))),
+        StringPattern::Exact(text) => (PRINCIPALS, plain(text)),
+        StringPattern::Prefix(text) => (PRINCIPALS, format!("{}*", plain(text))),
         StringPattern::Regex(regex) => {
-            let source = regex.as_str();
-            let namespace = source
-                .strip_prefix(".*/ns/")
-                .and_then(|rest| rest.strip_suffix("/.*"));
-            let account = source
-                .strip_prefix("spiffe://.+/ns/")
-                .and_then(|rest| rest.strip_suffix("(/.+)?"));
-            let suffix = source.strip_prefix("spiffe://.*");
-            if let Some(namespace) = namespace {
-                (
-                    "from.source.namespaces",
-                    unquoted(&namespace.replace(".*", "*")),
-                )
-            } else if let Some((namespace, account)) =
-                account.and_then(|rest| rest.split_once("/(.+/|)sa/"))
-            {
-                (
-                    "from.source.serviceAccounts",
-                    unquoted(&format!("{namespace}/{account}")),
-                )
-            } else if let Some(suffix) = suffix {
-                ("from.source.principals", format!("*{}", unquoted(suffix)))
-            } else {
-                ("from.source.principals", pattern(matcher))
-            }
+            regex_words(regex.as_str()).unwrap_or_else(|| (PRINCIPALS, pattern(matcher)))
         }
-        StringPattern::Suffix(_) | StringPattern::Contains(_) => {
-            ("from.source.principals", pattern(matcher))
-        }
+        StringPattern::Suffix(_) | StringPattern::Contains(_) => (PRINCIPALS, pattern(matcher)),
     }
+}
+
+/// The list whose values the compiler turns into regexes of this form, and the value.
+fn regex_words(regex: &str) -> Option<(&'static str, String)> {
+    let between = |start, end| regex.strip_prefix(start)?.strip_suffix(end);
+    if let Some(namespace) = between(".*/ns/", "/.*") {
+        let namespace = unquoted(&namespace.replace(".*", "*"));
+        return Some(("from.source.namespaces", namespace));
+    }
+    let account = between("spiffe://.+/ns/", "(/.+)?");
+    if let Some((namespace, account)) = account.and_then(|rest| rest.split_once("/(.+/|)sa/")) {
+        let account = unquoted(&format!("{namespace}/{account}"));
+        return Some(("from.source.serviceAccounts", account));
+    }
+    let suffix = regex.strip_prefix("spiffe://.*")?;
+    Some((PRINCIPALS, format!("*{}", unquoted(suffix))))
 }
 
 fn unquoted(regex: &str) -> String {
@@ -402,4 +377,5 @@ impl fmt::Display for metadata::Fact<'_> {
     }
 }
 
+const PRINCIPALS: &str = "from.source.principals";
 const MOST_SHOWN: usize = 8;

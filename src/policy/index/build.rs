@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use foldhash::fast::FixedState;
@@ -69,15 +68,16 @@ impl Index {
     }
 }
 
-/// Where one rule is posted.
-enum PostedUnder<'a> {
-    Single(Cover<'a>),
-    Double(Cover<'a>, Cover<'a>),
+/// A rule, posted under the texts of one cover, or under the pairs of two.
+struct Posted<'a> {
+    rule: u32,
+    cover: Cover<'a>,
+    other: Option<Cover<'a>>,
 }
 
 struct Builder<'a> {
     always: Vec<u32>,
-    posted: Vec<(u32, PostedUnder<'a>)>,
+    posted: Vec<Posted<'a>>,
     keeps: Vec<u16>,
 }
 
@@ -95,25 +95,20 @@ impl<'a> Builder<'a> {
             covers.sort_by_key(|(cover, crowd)| (*crowd, cover.keys.len()));
             let is_crowded = covers.first().is_some_and(|(_, crowd)| *crowd > CROWD);
             let mut covers = covers.into_iter().map(|(cover, _)| cover);
-            match (covers.next(), covers.next()) {
-                (None, _) => builder.always.push(rule),
-                (Some(first), Some(second)) if is_crowded && builder.pairs_up(&first, &second) => {
-                    builder
-                        .posted
-                        .push((rule, PostedUnder::Double(first, second)));
-                }
-                (Some(first), _) => builder.posted.push((rule, PostedUnder::Single(first))),
-            }
+            let Some(cover) = covers.next() else {
+                builder.always.push(rule);
+                continue;
+            };
+            let other = covers.next();
+            let other = other.filter(|other| is_crowded && builder.pairs_up(&cover, other));
+            builder.posted.push(Posted { rule, cover, other });
         }
         builder
     }
 
     fn pairs_up(&mut self, first: &Cover<'a>, second: &Cover<'a>) -> bool {
-        let new = [first.dimension, second.dimension];
-        let new = new
-            .into_iter()
-            .filter(|number| !self.keeps.contains(number));
-        let new: Vec<_> = new.collect();
+        let mut new = vec![first.dimension, second.dimension];
+        new.retain(|number| !self.keeps.contains(number));
         let fits = first.keys.len() * second.keys.len() <= MOST_PAIRS
             && self.keeps.len() + new.len() <= MOST_KEEPS;
         if fits {
@@ -149,26 +144,23 @@ impl<'a> Builder<'a> {
             });
             keys.collect()
         };
-        for (rule, under) in &self.posted {
-            match under {
-                PostedUnder::Single(cover) => {
-                    singles.extend(intern(cover).into_iter().map(|text| (text, *rule)));
-                }
-                PostedUnder::Double(first, second) => {
-                    let (left, right) = if first.dimension < second.dimension {
-                        (first, second)
-                    } else {
-                        (second, first)
-                    };
-                    crossings.insert((left.dimension, right.dimension));
-                    let rights = intern(right);
-                    for left in intern(left) {
-                        for right in &rights {
-                            let lists = position(index.pairs.len());
-                            let list = *index.pairs.entry((left, *right)).or_insert(lists);
-                            doubles.push((list, *rule));
-                        }
-                    }
+        for Posted { rule, cover, other } in &self.posted {
+            let Some(other) = other else {
+                singles.extend(intern(cover).into_iter().map(|text| (text, *rule)));
+                continue;
+            };
+            let (left, right) = if cover.dimension < other.dimension {
+                (cover, other)
+            } else {
+                (other, cover)
+            };
+            crossings.insert((left.dimension, right.dimension));
+            let rights = intern(right);
+            for left in intern(left) {
+                for right in &rights {
+                    let lists = position(index.pairs.len());
+                    let list = *index.pairs.entry((left, *right)).or_insert(lists);
+                    doubles.push((list, *rule));
                 }
             }
         }
@@ -195,14 +187,12 @@ fn crowds(rules: &[(u32, Vec<Cover<'_>>)]) -> Vec<Vec<usize>> {
         }
     }
     let crowd = |cover: &Cover<'_>| {
-        let counts = cover
-            .keys
-            .iter()
-            .filter_map(|key| counts.get(&(cover.dimension, key)));
+        let keys = cover.keys.iter();
+        let counts = keys.filter_map(|key| counts.get(&(cover.dimension, key)));
         counts.max().copied().unwrap_or(0)
     };
+    let rules = rules.iter();
     rules
-        .iter()
         .map(|(_, covers)| covers.iter().map(crowd).collect())
         .collect()
 }
@@ -237,21 +227,17 @@ impl Probe {
 struct Lengths(HashMap<(u16, KeyKind), Vec<usize>, FixedState>);
 
 impl Lengths {
-    fn new(posted: &[(u32, PostedUnder<'_>)]) -> Self {
+    fn new(posted: &[Posted<'_>]) -> Self {
         let mut counts: HashMap<(u16, KeyKind), BTreeMap<usize, usize>, _> =
             HashMap::with_hasher(FixedState::default());
-        let covers = posted.iter().flat_map(|(_, under)| match under {
-            PostedUnder::Single(cover) => vec![cover],
-            PostedUnder::Double(first, second) => vec![first, second],
-        });
+        let covers = posted.iter();
+        let covers = covers.flat_map(|posted| std::iter::once(&posted.cover).chain(&posted.other));
         for cover in covers {
-            for key in cover
-                .keys
-                .iter()
-                .filter(|key| matches!(key.kind, KeyKind::Prefix | KeyKind::Suffix))
-            {
-                let lengths = counts.entry((cover.dimension, key.kind)).or_default();
-                *lengths.entry(key.text.len()).or_default() += 1;
+            for key in &cover.keys {
+                if matches!(key.kind, KeyKind::Prefix | KeyKind::Suffix) {
+                    let lengths = counts.entry((cover.dimension, key.kind)).or_default();
+                    *lengths.entry(key.text.len()).or_default() += 1;
+                }
             }
         }
         let kept = counts.into_iter().map(|(key, lengths)| {
@@ -270,26 +256,14 @@ impl Lengths {
     /// A key cut to a length that is looked up: what starts with the whole text starts with its
     /// beginning.
     fn fit<'k>(&self, dimension: u16, key: &'k Key<'_>) -> Key<'k> {
-        let whole = Key {
-            kind: key.kind,
-            text: Cow::Borrowed(&*key.text),
-        };
-        let Some(lengths) = self.0.get(&(dimension, key.kind)) else {
-            return whole;
-        };
-        let length = lengths
-            .iter()
-            .rev()
-            .find(|length| **length <= key.text.len());
+        let lengths = self.0.get(&(dimension, key.kind)).into_iter().flatten();
+        let length = lengths.rev().find(|length| **length <= key.text.len());
         let cut = length.and_then(|length| match key.kind {
             KeyKind::Prefix => key.text.get(..*length),
             KeyKind::Suffix => key.text.get(key.text.len() - length..),
             KeyKind::Exact | KeyKind::Marker | KeyKind::Range => None,
         });
-        cut.map_or(whole, |text| Key {
-            kind: key.kind,
-            text: Cow::Borrowed(text),
-        })
+        Key::new(key.kind, cut.unwrap_or(&key.text))
     }
 }
 

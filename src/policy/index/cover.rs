@@ -83,7 +83,7 @@ impl Dimensions {
             Leaf::Peer(Some(matcher)) => (Dimension::Peer, text_keys(&Dimension::Peer, matcher)),
             Leaf::ServerName(matcher) => (Dimension::Sni, text_keys(&Dimension::Sni, matcher)),
             Leaf::Template(template) => {
-                let key = Key::new(KeyKind::Prefix, template.literal_prefix());
+                let key = Key::new(KeyKind::Prefix, template.literal_prefix().as_bytes());
                 (Dimension::UrlPath, Some(vec![key]))
             }
             Leaf::Ports { start, end } => (Dimension::Port, port_keys(start, end)),
@@ -101,9 +101,7 @@ impl Dimensions {
                     _ => return Vec::new(),
                 }
             }
-            Leaf::DestinationIp(_) | Leaf::Metadata(_) | Leaf::Peer(None) => {
-                return Vec::new();
-            }
+            Leaf::DestinationIp(_) | Leaf::Metadata(_) | Leaf::Peer(None) => return Vec::new(),
         };
         self.cover(&dimension, keys)
     }
@@ -127,21 +125,17 @@ impl Dimensions {
 }
 
 impl<'a> Key<'a> {
-    fn new(kind: KeyKind, text: &'a str) -> Self {
-        Self {
-            kind,
-            text: Cow::Borrowed(text.as_bytes()),
-        }
+    pub(super) fn new(kind: KeyKind, text: impl Into<Cow<'a, [u8]>>) -> Self {
+        let text = text.into();
+        Self { kind, text }
     }
 }
 
 /// Either side's covers hold; of two in one dimension the shorter serves better.
 fn both<'a>(mut left: Vec<Cover<'a>>, right: Vec<Cover<'a>>) -> Vec<Cover<'a>> {
     for cover in right {
-        match left
-            .iter_mut()
-            .find(|known| known.dimension == cover.dimension)
-        {
+        let mut known = left.iter_mut();
+        match known.find(|known| known.dimension == cover.dimension) {
             Some(known) if known.keys.len() > cover.keys.len() => *known = cover,
             Some(_) => {}
             None => left.push(cover),
@@ -155,9 +149,8 @@ fn both<'a>(mut left: Vec<Cover<'a>>, right: Vec<Cover<'a>>) -> Vec<Cover<'a>> {
 fn any<'a>(alternatives: impl Iterator<Item = Option<Vec<Cover<'a>>>>) -> Option<Vec<Cover<'a>>> {
     alternatives.flatten().reduce(|mut left, right| {
         left.retain_mut(|cover| {
-            let other = right
-                .iter()
-                .find(|other| other.dimension == cover.dimension);
+            let mut others = right.iter();
+            let other = others.find(|other| other.dimension == cover.dimension);
             other.is_some_and(|other| {
                 cover.keys.extend(other.keys.iter().cloned());
                 true
@@ -175,18 +168,15 @@ fn text_keys<'a>(dimension: &Dimension, matcher: &'a StringMatcher) -> Option<Ve
         return None;
     }
     let mut keys = match &matcher.pattern {
-        StringPattern::Exact(text) => vec![Key::new(KeyKind::Exact, text)],
-        StringPattern::Prefix(text) if !text.is_empty() => vec![Key::new(KeyKind::Prefix, text)],
-        StringPattern::Suffix(text) if !text.is_empty() => vec![Key::new(KeyKind::Suffix, text)],
+        StringPattern::Exact(text) => vec![Key::new(KeyKind::Exact, text.as_bytes())],
+        StringPattern::Prefix(text) => vec![filled(KeyKind::Prefix, text.as_bytes())?],
+        StringPattern::Suffix(text) => vec![filled(KeyKind::Suffix, text.as_bytes())?],
         StringPattern::Regex(regex) => {
-            let globs = regex.as_globs()?.iter();
-            globs
-                .map(|glob| glob_key(dimension, glob))
-                .collect::<Option<_>>()?
+            let keys = regex.as_globs()?.iter();
+            let keys = keys.map(|glob| glob_key(dimension, glob));
+            keys.collect::<Option<_>>()?
         }
-        StringPattern::Prefix(_) | StringPattern::Suffix(_) | StringPattern::Contains(_) => {
-            return None;
-        }
+        StringPattern::Contains(_) => return None,
     };
     if folds {
         for key in &mut keys {
@@ -199,23 +189,20 @@ fn text_keys<'a>(dimension: &Dimension, matcher: &'a StringMatcher) -> Option<Ve
 }
 
 fn glob_key<'a>(dimension: &Dimension, glob: &'a Glob) -> Option<Key<'a>> {
-    let key = |kind, text: &'a [u8]| {
-        let text = Cow::Borrowed(text);
-        (!text.is_empty()).then_some(Key { kind, text })
-    };
     let Some((_, tail)) = glob.rest.last() else {
-        return Some(Key {
-            kind: KeyKind::Exact,
-            text: Cow::Borrowed(&glob.head),
-        });
+        return Some(Key::new(KeyKind::Exact, &*glob.head));
     };
-    if *dimension == Dimension::Peer {
-        let marker = marker(glob);
-        if let Some(marker) = marker {
-            return key(KeyKind::Marker, marker);
-        }
+    if *dimension == Dimension::Peer
+        && let Some(marker) = marker(glob)
+    {
+        return Some(Key::new(KeyKind::Marker, marker));
     }
-    key(KeyKind::Suffix, tail).or_else(|| key(KeyKind::Prefix, &glob.head))
+    filled(KeyKind::Suffix, tail).or_else(|| filled(KeyKind::Prefix, &glob.head))
+}
+
+/// A key of a text that is not empty: every text starts and ends with the empty one.
+fn filled(kind: KeyKind, text: &[u8]) -> Option<Key<'_>> {
+    (!text.is_empty()).then(|| Key::new(kind, text))
 }
 
 /// A whole `/sa/X` or `/ns/X` that every text of the pattern holds; the account is the rarer of the
@@ -270,18 +257,12 @@ fn value_keys<'a>(
 }
 
 fn port_keys(start: u32, end: u32) -> Option<Vec<Key<'static>>> {
-    let port = only_port(start, end)?;
-    Some(vec![Key {
-        kind: KeyKind::Exact,
-        text: Cow::Owned(port.to_be_bytes().to_vec()),
-    }])
+    let port = only_port(start, end)?.to_be_bytes();
+    Some(vec![Key::new(KeyKind::Exact, port.to_vec())])
 }
 
 fn range_key(range: &Cidr) -> Key<'static> {
-    Key {
-        kind: KeyKind::Range,
-        text: Cow::Owned(range_text(range).to_vec()),
-    }
+    Key::new(KeyKind::Range, range_text(range).to_vec())
 }
 
 /// Each dimension costs every request a look; rules on more headers and claims than this are judged

@@ -129,14 +129,10 @@ pub(super) fn each_marker(name: &[u8], visit: &mut dyn FnMut(&[u8])) {
     let mut rest = name;
     while let Some(at) = rest.iter().position(|byte| *byte == b'/') {
         let from = rest.get(at..).unwrap_or_default();
-        if let Some(value) = from
-            .strip_prefix(b"/ns/")
-            .or_else(|| from.strip_prefix(b"/sa/"))
-        {
-            let length = value
-                .iter()
-                .position(|byte| *byte == b'/')
-                .unwrap_or(value.len());
+        let account = || from.strip_prefix(b"/sa/");
+        if let Some(value) = from.strip_prefix(b"/ns/").or_else(account) {
+            let end = value.iter().position(|byte| *byte == b'/');
+            let length = end.unwrap_or(value.len());
             visit(from.get(..MARKER + length).unwrap_or_default());
         }
         rest = from.get(1..).unwrap_or_default();

@@ -66,8 +66,8 @@ impl Index {
         found.sort_unstable();
         found.dedup();
         let names = found
-            .into_iter()
-            .filter_map(|rule| self.names.get(rule as usize));
+            .iter()
+            .filter_map(|rule| self.names.get(*rule as usize));
         names.cloned().collect()
     }
 
@@ -96,12 +96,11 @@ impl Index {
             let (Some(left), Some(right)) = (kept.get(*left), kept.get(*right)) else {
                 continue;
             };
-            for (left, right) in left
-                .iter()
-                .flat_map(|left| right.iter().map(move |right| (left, right)))
-            {
-                if let Some(list) = self.pairs.get(&(left, right)) {
-                    self.doubles.get(*list).iter().for_each(|rule| visit(*rule));
+            for left in left.iter() {
+                for right in right.iter() {
+                    if let Some(list) = self.pairs.get(&(left, right)) {
+                        self.doubles.get(*list).iter().for_each(|rule| visit(*rule));
+                    }
                 }
             }
         }
@@ -186,11 +185,8 @@ impl Kept {
     }
 
     fn iter(&self) -> impl Iterator<Item = u32> {
-        self.inline
-            .iter()
-            .take(self.length)
-            .chain(&self.spill)
-            .copied()
+        let inline = self.inline.iter().take(self.length);
+        inline.chain(&self.spill).copied()
     }
 }
 

@@ -103,7 +103,7 @@ impl FlatRules {
                 start,
                 length,
             } => {
-                let pattern = self.text(start, length);
+                let pattern = part(&self.texts, start, length);
                 let accepts = |text: &[u8]| comparison.accepts(ignore_case, pattern, text);
                 match field {
                     Field::Authority => view.authority.is_some_and(accepts),
@@ -120,13 +120,6 @@ impl FlatRules {
             Test::Principal(test) => at_index(&self.principals, test)
                 .is_some_and(|test| eval::principal_matches(test, view.request)),
         }
-    }
-
-    fn text(&self, start: u32, length: u32) -> &[u8] {
-        let start = start as usize;
-        self.texts
-            .get(start..start + length as usize)
-            .unwrap_or_default()
     }
 
     /// Adds the steps of a node, given what follows them; says where they start. What follows must
@@ -241,6 +234,12 @@ impl Comparison {
 
 fn at_index<T>(list: &[T], index: u32) -> Option<&T> {
     list.get(index as usize)
+}
+
+/// One of the texts that lie end to end.
+pub(super) fn part(texts: &[u8], start: u32, length: u32) -> &[u8] {
+    let (start, length) = (start as usize, length as usize);
+    texts.get(start..start + length).unwrap_or_default()
 }
 
 /// A position in one of the arrays; four billion nodes do not fit into memory anyway.

@@ -1,12 +1,11 @@
 use std::hash::{BuildHasher, Hasher};
-use std::ops::Range;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::cover::Key;
 use super::dimension::KeyKind;
-use super::rules::position;
+use super::rules::{part, position};
 
 /// Every text that rules are posted under, found by hash.
 #[derive(Debug, Default)]
@@ -77,10 +76,7 @@ impl TextTable {
 }
 
 fn text_of<'a>(texts: &'a [u8], slot: &Slot) -> &'a [u8] {
-    let start = slot.start as usize;
-    texts
-        .get(start..start + slot.length as usize)
-        .unwrap_or_default()
+    part(texts, slot.start, slot.length)
 }
 
 fn hash_of(hasher: &FixedState, dimension: u16, kind: KeyKind, text: &[u8]) -> u64 {
@@ -118,12 +114,10 @@ impl Postings {
 
     /// The rules of a list.
     pub(super) fn get(&self, list: u32) -> &[u32] {
-        let list = list as usize;
-        let range = || -> Option<Range<usize>> {
-            Some(*self.starts.get(list)? as usize..*self.starts.get(list + 1)? as usize)
+        let (start, end) = match self.starts.get(list as usize..) {
+            Some([start, end, ..]) => (*start as usize, *end as usize),
+            _ => return &[],
         };
-        range()
-            .and_then(|range| self.rules.get(range))
-            .unwrap_or_default()
+        self.rules.get(start..end).unwrap_or_default()
     }
 }

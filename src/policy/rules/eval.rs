@@ -29,15 +29,8 @@ pub fn all_matches<'a>(
 /// Whether one of the permissions and one of the principals match.
 #[must_use]
 pub fn policy_matches(policy: &Policy, request: &dyn Attributes) -> bool {
-    let permitted = policy
-        .permissions
-        .iter()
-        .any(|permission| permission_matches(permission, request));
-    permitted
-        && policy
-            .principals
-            .iter()
-            .any(|principal| principal_matches(principal, request))
+    let mut sides = policy.sides().into_iter();
+    sides.all(|side| side.iter().any(|node| node_matches(node, request)))
 }
 
 /// Whether this is what the request wants to do.

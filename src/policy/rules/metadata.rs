@@ -89,20 +89,14 @@ fn legacy_fact<'a>(
     first: &str,
     rest: &[String],
 ) -> Option<Fact<'a>> {
+    let word = |name: &str| first_word(claims.get(name)?);
     match (first, rest) {
         ("request.auth.principal", []) => {
-            let (issuer, subject) = (
-                first_word(claims.get("iss")?)?,
-                first_word(claims.get("sub")?)?,
-            );
+            let (issuer, subject) = (word("iss")?, word("sub")?);
             Some(Fact::Text(format!("{issuer}/{subject}").into()))
         }
-        ("request.auth.audiences", []) => {
-            first_word(claims.get("aud")?).map(|text| Fact::Text(text.into()))
-        }
-        ("request.auth.presenter", []) => {
-            first_word(claims.get("azp")?).map(|text| Fact::Text(text.into()))
-        }
+        ("request.auth.audiences", []) => Some(Fact::Text(word("aud")?.into())),
+        ("request.auth.presenter", []) => Some(Fact::Text(word("azp")?.into())),
         ("request.auth.claims", [name]) => match claims.get(name)? {
             Value::String(words) => Some(Fact::Words(words)),
             list @ Value::Array(items) if items.iter().all(Value::is_string) => {
@@ -121,7 +115,12 @@ fn first_word(value: &Value) -> Option<&str> {
         Value::Array(items) => items.first()?.as_str()?,
         _ => return None,
     };
-    text.split(' ').find(|word| !word.is_empty())
+    words(text).next()
+}
+
+/// The words between single spaces.
+pub(in crate::policy) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(' ').filter(|word| !word.is_empty())
 }
 
 /// Whether the test accepts a fact.
@@ -131,10 +130,9 @@ pub(in crate::policy) fn fact_matches(test: &ValueMatcher, fact: &Fact<'_>) -> b
         (_, ValueMatcher::Or(tests)) => tests.iter().any(|test| fact_matches(test, fact)),
         (_, ValueMatcher::Present(present)) => *present,
         (Fact::Text(text), ValueMatcher::String(matcher)) => matcher.matches(text.as_bytes()),
-        (Fact::Words(words), ValueMatcher::ListOneOf(test)) => words
-            .split(' ')
-            .filter(|word| !word.is_empty())
-            .any(|word| fact_matches(test, &Fact::Text(word.into()))),
+        (Fact::Words(text), ValueMatcher::ListOneOf(test)) => {
+            words(text).any(|word| fact_matches(test, &Fact::Text(word.into())))
+        }
         (Fact::Object | Fact::Text(_) | Fact::Words(_), _) => false,
     }
 }

@@ -75,19 +75,34 @@ impl<T> PerPort<T> {
     /// Another value for every port.
     #[must_use]
     pub fn map<U>(self, mut each: impl FnMut(T) -> U) -> PerPort<U> {
-        PerPort {
-            default: each(self.default),
-            by_port: self
-                .by_port
-                .into_iter()
-                .map(|(port, value)| (port, each(value)))
-                .collect(),
-        }
+        let default = each(self.default);
+        let by_port = self.by_port.into_iter();
+        let by_port = by_port.map(|(port, value)| (port, each(value))).collect();
+        PerPort { default, by_port }
     }
 
     /// The value for a port.
     pub fn get(&self, port: u16) -> &T {
         self.by_port.get(&port).unwrap_or(&self.default)
+    }
+}
+
+impl<T> PerPort<Arc<T>> {
+    /// What is made of each value; ports that share a value share what is made of it.
+    pub(crate) fn map_shared<U>(&self, mut make: impl FnMut(&T) -> Arc<U>) -> PerPort<Arc<U>>
+    where
+        U: ?Sized,
+    {
+        let default = make(&self.default);
+        let by_port = self.by_port.iter().map(|(port, value)| {
+            let is_default = Arc::ptr_eq(value, &self.default);
+            let made = is_default.then(|| Arc::clone(&default));
+            (*port, made.unwrap_or_else(|| make(value)))
+        });
+        PerPort {
+            by_port: by_port.collect(),
+            default,
+        }
     }
 }
 

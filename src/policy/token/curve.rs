@@ -98,23 +98,22 @@ fn is_below(a: &Number, b: &Number) -> bool {
 }
 
 fn add(a: &Number, b: &Number) -> (Number, bool) {
-    let (mut sum, mut carry) = (Number::default(), false);
-    for ((sum, a), b) in sum.iter_mut().zip(a).zip(b) {
-        let (half, first) = a.overflowing_add(*b);
-        let (whole, second) = half.overflowing_add(u64::from(carry));
-        (*sum, carry) = (whole, first || second);
-    }
-    (sum, carry)
+    limb_by_limb(a, b, u64::overflowing_add)
 }
 
 fn subtract(a: &Number, b: &Number) -> (Number, bool) {
-    let (mut rest, mut borrow) = (Number::default(), false);
-    for ((rest, a), b) in rest.iter_mut().zip(a).zip(b) {
-        let (half, first) = a.overflowing_sub(*b);
-        let (whole, second) = half.overflowing_sub(u64::from(borrow));
-        (*rest, borrow) = (whole, first || second);
+    limb_by_limb(a, b, u64::overflowing_sub)
+}
+
+/// Applies `step` to the limbs, with the carry or the borrow of those below.
+fn limb_by_limb(a: &Number, b: &Number, step: fn(u64, u64) -> (u64, bool)) -> (Number, bool) {
+    let (mut result, mut over) = (Number::default(), false);
+    for ((result, a), b) in result.iter_mut().zip(a).zip(b) {
+        let (half, first) = step(*a, *b);
+        let (whole, second) = step(half, u64::from(over));
+        (*result, over) = (whole, first || second);
     }
-    (rest, borrow)
+    (result, over)
 }
 
 #[cfg(test)]

@@ -134,13 +134,10 @@ fn strip_zeros(number: Vec<u8>) -> Vec<u8> {
 /// 2048 to 8192 bits, an odd exponent of 3 to 2^33, and no ROCA fingerprint. Both numbers come
 /// without leading zeros.
 fn is_strong_rsa(n: &[u8], e: &[u8]) -> bool {
-    let bits = n
-        .first()
-        .map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
+    let zeros = n.first().map_or(0, |first| first.leading_zeros() as usize);
+    let bits = n.len() * 8 - zeros;
     let exponent = e.iter().try_fold(0_u64, |number, byte| {
-        number
-            .checked_mul(256)
-            .map(|number| number | u64::from(*byte))
+        Some(number.checked_mul(256)? | u64::from(*byte))
     });
     (2048..=8192).contains(&bits)
         && exponent.is_some_and(|e| e % 2 == 1 && (3..=1 << 33).contains(&e))

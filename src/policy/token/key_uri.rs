@@ -1,5 +1,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::matcher::authority::{split_port, without_user};
+
 /// Which keys may be fetched over plain HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
@@ -57,20 +59,13 @@ impl PlainHttp {
     fn lets(self, authority: &str) -> bool {
         match self {
             Self::Refused => false,
-            Self::Loopback => is_loopback(host(authority)),
+            // What is no authority is refused for that.
+            Self::Loopback => {
+                split_port(without_user(authority)).is_none_or(|(host, _)| is_loopback(host))
+            }
             Self::Accepted => true,
         }
     }
-}
-
-/// The host of a good authority, without brackets.
-fn host(authority: &str) -> &str {
-    let (_, rest) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let end = match rest.strip_prefix('[') {
-        Some(bracketed) => return bracketed.split(']').next().unwrap_or_default(),
-        None => rest.find(':').unwrap_or(rest.len()),
-    };
-    rest.get(..end).unwrap_or_default()
 }
 
 fn is_authority(authority: &str) -> bool {
@@ -79,26 +74,11 @@ fn is_authority(authority: &str) -> bool {
     if !user.bytes().all(is_user) || user.matches(':').count() > 8 {
         return false;
     }
-    let (host_is_good, port) = match host_and_port.strip_prefix('[') {
-        Some(bracketed) => match bracketed.split_once(']') {
-            Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
-            None => return false,
-        },
-        None => {
-            let end = host_and_port.find(':').unwrap_or(host_and_port.len());
-            let (host, port) = host_and_port.split_at_checked(end).unwrap_or_default();
-            let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-            (!host.is_empty() && host.bytes().all(is_host), port)
-        }
-    };
-    let port_is_good = match port.strip_prefix(':') {
-        None => port.is_empty(),
-        Some(digits) => {
-            digits.bytes().all(|byte| byte.is_ascii_digit())
-                && digits.parse::<u16>().is_ok_and(|port| port > 0)
-        }
-    };
-    host_is_good && port_is_good
+    // Of hosts only an IPv6 address has colons.
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    split_port(host_and_port).is_some_and(|(host, port)| {
+        !host.is_empty() && host.bytes().all(is_host) && port != Some(0)
+    })
 }
 
 fn is_target(target: &str) -> bool {

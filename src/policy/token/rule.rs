@@ -43,12 +43,10 @@ fn key_problem(rule: &JwtRule, http: PlainHttp) -> Option<Problem> {
 
 /// Rule J-27: a name that a claim may fill without changing what the request is.
 fn output_problem(name: &Text, field: &str) -> Option<Problem> {
+    let is_reserved = |reserved: &&str| name.eq_ignore_ascii_case(reserved);
     let message = if !is_header_name(name) {
         "not a header name"
-    } else if RESERVED
-        .iter()
-        .any(|reserved| name.eq_ignore_ascii_case(reserved))
-    {
+    } else if RESERVED.iter().any(is_reserved) {
         "a claim may not be written to this header"
     } else {
         return None;

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::super::compiler::Compiler;
+use super::super::mtls::set_or;
 use super::super::selection::oldest;
 use super::service::Service;
 use crate::istio::{LegacyPolicy, LegacyTarget, MtlsMode, PortSelector, StringMatch};
@@ -12,34 +13,26 @@ pub(super) fn effective<'r>(
     policies: &'r [Arc<LegacyPolicy>],
     service: &Service<'_>,
 ) -> Option<&'r LegacyPolicy> {
-    let mut narrowest: Option<Breadth> = None;
-    let mut candidates: Vec<&LegacyPolicy> = Vec::new();
-    for policy in policies {
-        let Some(breadth) = breadth(compiler, policy, service) else {
-            continue;
-        };
-        if narrowest.is_none_or(|known| breadth < known) {
-            narrowest = Some(breadth);
-            candidates.clear();
-        }
-        if narrowest == Some(breadth) {
-            candidates.push(policy);
-        }
-    }
+    let covering = policies.iter().map(|policy| &**policy);
+    let covering =
+        covering.filter_map(|policy| Some((breadth(compiler, policy, service)?, policy)));
+    let covering: Vec<_> = covering.collect();
+    let (narrowest, _) = covering.iter().min_by_key(|(breadth, _)| *breadth)?;
+    let candidates = covering.iter().filter(|(breadth, _)| breadth == narrowest);
+    let candidates = candidates.map(|(_, policy)| *policy).collect();
     oldest(compiler, candidates, |policy| &policy.meta)
 }
 
 /// Records trigger rules that are no regexes of this engine's.
 pub(super) fn check_triggers(compiler: &mut Compiler<'_>, policy: &LegacyPolicy) {
     for (index, origin) in policy.origins.iter().enumerate() {
-        for rule in &origin.trigger_rules {
-            for path in rule.excluded_paths.iter().chain(&rule.included_paths) {
-                if let StringMatch::Regex(text) = path
-                    && let Err(error) = SafeRegex::new(text)
-                {
-                    let field = format!("spec.origins[{index}].jwt.triggerRules");
-                    compiler.refuse(text.at(), field, error);
-                }
+        let rules = origin.trigger_rules.iter();
+        for path in rules.flat_map(|rule| rule.excluded_paths.iter().chain(&rule.included_paths)) {
+            if let StringMatch::Regex(text) = path
+                && let Err(error) = SafeRegex::new(text)
+            {
+                let field = format!("spec.origins[{index}].jwt.triggerRules");
+                compiler.refuse(text.at(), field, error);
             }
         }
     }
@@ -48,15 +41,11 @@ pub(super) fn check_triggers(compiler: &mut Compiler<'_>, policy: &LegacyPolicy)
 /// The mode of a Policy's peer method; `None` when it has none, and then the port has no mutual
 /// TLS.
 pub(super) fn peer_mode(policy: &LegacyPolicy) -> Option<MtlsMode> {
-    let mode = policy.mtls.as_ref()?.mode;
-    Some(match mode {
-        MtlsMode::Unset => MtlsMode::Strict,
-        MtlsMode::Disable | MtlsMode::Permissive | MtlsMode::Strict => mode,
-    })
+    Some(set_or(policy.mtls.as_ref()?.mode, MtlsMode::Strict))
 }
 
 /// How much a policy covers; the narrower one counts.
-#[derive(Clone, Copy, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Breadth {
     Port,
     Service,
@@ -78,13 +67,11 @@ fn breadth(
     if policy.targets.is_empty() {
         return Some(Breadth::Namespace);
     }
-    let named = policy
-        .targets
-        .iter()
-        .filter(|target| !service.name.is_empty() && *target.name == *service.name);
+    let targets = policy.targets.iter();
+    let named = targets.filter(|target| !service.name.is_empty() && *target.name == *service.name);
     named
         .filter_map(|target| target_breadth(target, service))
-        .reduce(|a, b| if a < b { a } else { b })
+        .min()
 }
 
 fn target_breadth(target: &LegacyTarget, service: &Service<'_>) -> Option<Breadth> {

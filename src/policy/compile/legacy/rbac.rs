@@ -3,14 +3,14 @@ use std::sync::Arc;
 
 use super::super::authorization::BothChains;
 use super::super::compiler::Compiler;
-use super::super::policies::{Policies, rbac};
+use super::super::policies::Policies;
 use super::super::rule::clause::{Clause, Node, all_of};
 use super::super::selection::refuse_double;
 use super::roles;
 use super::service::Service;
 use super::subjects::{self, Callers};
 use crate::istio::{EnforcementMode, ServiceRole, ServiceRoleBinding};
-use crate::policy::ir::{Permission, Policy, Principal, RbacAction};
+use crate::policy::ir::{Permission, Policy, Principal, Rbac, RbacAction};
 use crate::policy::{Chain, PolicyId, RuleOrigin};
 
 /// The roles of the workload's namespace, each with its bindings.
@@ -74,7 +74,10 @@ impl<'r> Roles<'r> {
             enforced.add(compiler, callers, role, &permissions, &binding);
             shadow.add(compiler, callers, role, &permissions, &permissive);
         }
-        let set = |policies| rbac(RbacAction::Allow, policies);
+        let set = |policies| Rbac {
+            action: RbacAction::Allow,
+            policies,
+        };
         let chain = |enforced: Policies, shadow: Policies| {
             let mut chain = Chain::default();
             let on_trial = mode == EnforcementMode::Permissive;
@@ -122,15 +125,10 @@ impl Both {
     ) {
         let mut principals = Vec::new();
         for binding in bindings {
-            for (index, subject) in binding.subjects.iter().enumerate() {
-                principals.push(subjects::clauses(
-                    compiler,
-                    callers,
-                    &binding.meta,
-                    index,
-                    subject,
-                ));
-            }
+            let subjects = binding.subjects.iter().enumerate();
+            principals.extend(subjects.map(|(index, subject)| {
+                subjects::clauses(compiler, callers, &binding.meta, index, subject)
+            }));
         }
         let id = PolicyId::new(role.meta.name.as_str());
         let origin = RuleOrigin {
@@ -138,11 +136,10 @@ impl Both {
             ..RuleOrigin::default()
         };
         compiler.origins.insert(id.clone(), origin);
-        let policy = |http| policy(permissions, &principals, http);
-        self.http
-            .extend(policy(true).map(|policy| (id.clone(), policy)));
-        self.tcp
-            .extend(policy(false).map(|policy| (id.clone(), policy)));
+        for (set, http) in [(&mut self.http, true), (&mut self.tcp, false)] {
+            let policy = policy(permissions, &principals, http);
+            set.extend(policy.map(|policy| (id.clone(), policy)));
+        }
     }
 }
 
@@ -163,10 +160,8 @@ fn entries<N: Node>(entries: &[Vec<Clause<N>>], http: bool) -> Option<Vec<N>> {
     let mut nodes = Vec::new();
     for clauses in entries {
         if http || !clauses.iter().any(|clause| clause.http_only) {
-            let tests = clauses
-                .iter()
-                .flat_map(|clause| clause.tests.iter().cloned());
-            nodes.push(all_of(tests.collect()));
+            let tests = clauses.iter().flat_map(|clause| &clause.tests);
+            nodes.push(all_of(tests.cloned().collect()));
         }
     }
     (!nodes.is_empty()).then_some(nodes)

@@ -33,12 +33,7 @@ fn rule_clauses(
     index: usize,
     rule: &AccessRule,
 ) -> (Vec<Clause<Permission>>, bool) {
-    let place = |part| FieldPlace {
-        meta,
-        rule: index,
-        part,
-        list: "",
-    };
+    let place = |part| FieldPlace::new(meta, index, part);
     let at = place(Part::Role);
     if rule.services.is_empty() {
         let message = "name the services the rule is for, or \"*\" for all; Istio read a missing \
@@ -144,20 +139,15 @@ impl Clauses {
         place: FieldPlace<'_>,
         negated: bool,
     ) {
-        let test = one_of(compiler, values, place, |_, value, nodes| {
-            nodes.push(Permission::Header(header(name, value)));
-            Ok(())
+        let test = one_of(compiler, values, place, |_, value| {
+            Ok(Permission::Header(header(name, value)))
         });
         self.push(true, test, negated);
     }
 
     fn ports(&mut self, ports: &[u16], negated: bool) {
-        let nodes: Vec<_> = ports
-            .iter()
-            .copied()
-            .map(Permission::DestinationPort)
-            .collect();
-        let test = (!nodes.is_empty()).then(|| Permission::or(nodes));
+        let nodes = ports.iter().copied().map(Permission::DestinationPort);
+        let test = (!ports.is_empty()).then(|| Permission::or(nodes.collect()));
         self.push(false, test, negated);
     }
 
@@ -170,21 +160,12 @@ impl Clauses {
     ) {
         let place = place.list("values");
         if constraint.values.is_empty() {
-            compiler.refuse(
-                constraint.key.at(),
-                place,
-                "write the values that are allowed",
-            );
+            let message = "write the values that are allowed";
+            compiler.refuse(constraint.key.at(), place, message);
         }
-        let test = one_of(
-            compiler,
-            &constraint.values,
-            place,
-            |compiler, value, nodes| {
-                nodes.push(key.test(compiler, value)?);
-                Ok(())
-            },
-        );
+        let test = one_of(compiler, &constraint.values, place, |compiler, value| {
+            key.test(compiler, value)
+        });
         self.push(matches!(key, RunKey::Header(_)), test, false);
     }
 }
@@ -200,15 +181,11 @@ impl RunKey {
                 let element = value.strip_prefix('[').and_then(|v| v.strip_suffix(']'));
                 let text = element.unwrap_or(value);
                 let string = ValueMatcher::String(loose_pattern(compiler, text)?);
-                Permission::Metadata(Box::new(MetadataMatcher {
-                    filter: filter.clone(),
-                    path: vec![key.clone()],
-                    value: match element {
-                        Some(_) => ValueMatcher::ListOneOf(Box::new(string)),
-                        None => string,
-                    },
-                    invert: false,
-                }))
+                let value = match element {
+                    Some(_) => ValueMatcher::ListOneOf(Box::new(string)),
+                    None => string,
+                };
+                Permission::Metadata(MetadataMatcher::new(filter, [key], value))
             }
         })
     }

@@ -1,6 +1,8 @@
 use crate::identity::Workload;
 
-/// The service through which a port of the workload is looked at.
+/// The service through which a port of the workload is looked at. The default is that of the ports
+/// that no service names: only namespace-wide and mesh-wide resources reach it.
+#[derive(Default)]
 pub(super) struct Service<'w> {
     /// Its short name; empty for ports that no service names.
     pub(super) name: &'w str,
@@ -13,37 +15,21 @@ pub(super) struct Service<'w> {
 }
 
 impl<'w> Service<'w> {
-    /// What stands on the ports that no service names: nothing but namespace-wide and mesh-wide
-    /// resources reach it.
-    pub(super) fn none() -> Self {
-        Self {
-            name: "",
-            port: None,
-            port_name: None,
-            host: String::new(),
-        }
-    }
-
     /// One service for each port that the workload states: of several on one port the first counts,
     /// as in Istio.
     pub(super) fn of_ports(workload: &'w Workload) -> Vec<Self> {
         let mut services: Vec<Self> = Vec::new();
         for service in workload.services() {
-            if services
-                .iter()
-                .any(|known| known.port == Some(service.port))
-            {
+            let port = Some(service.port);
+            if services.iter().any(|known| known.port == port) {
                 continue;
             }
+            let (name, namespace) = (service.name.as_str(), workload.namespace());
             services.push(Self {
-                name: &service.name,
-                port: Some(service.port),
+                name,
+                port,
                 port_name: service.port_name.as_deref(),
-                host: format!(
-                    "{}.{}.svc.cluster.local",
-                    service.name,
-                    workload.namespace()
-                ),
+                host: format!("{name}.{namespace}.svc.cluster.local"),
             });
         }
         services

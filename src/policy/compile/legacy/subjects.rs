@@ -1,5 +1,5 @@
 use super::super::compiler::{Compiler, FieldPlace, Part};
-use super::super::rule::clause::{Clause, Node, not_name, one_of};
+use super::super::rule::clause::{Clause, Node, not_name, some_of};
 use super::super::rule::principal::{authenticated, header, peer};
 use super::super::rule::text::{bracketed, cidr, regex};
 use super::roles::loose_pattern;
@@ -24,16 +24,8 @@ pub(super) fn clauses(
     index: usize,
     subject: &Subject,
 ) -> Vec<Clause<Principal>> {
-    let place = FieldPlace {
-        meta,
-        rule: index,
-        part: Part::Subject,
-        list: "",
-    };
-    let single = FieldPlace {
-        part: Part::SubjectField,
-        ..place
-    };
+    let place = FieldPlace::new(meta, index, Part::Subject);
+    let single = FieldPlace::new(meta, index, Part::SubjectField);
     let mut clauses = Clauses {
         callers,
         clauses: Vec::new(),
@@ -66,13 +58,8 @@ pub(super) fn clauses(
     for (name, value) in &subject.properties {
         let list = format!("properties[{name}]");
         let key = Key::property(name);
-        clauses.add(
-            compiler,
-            &key,
-            std::slice::from_ref(value),
-            single.list(&list),
-            false,
-        );
+        let values = std::slice::from_ref(value);
+        clauses.add(compiler, &key, values, single.list(&list), false);
         if let Key::Unknown(_) = key {
             let message = format!(
                 "unknown property {name:?}: nothing ever has it, so the subject matches nobody"
@@ -147,7 +134,7 @@ impl Clauses {
         negated: bool,
     ) {
         let callers = self.callers;
-        let test = one_of(compiler, values, place, |compiler, value, nodes| {
+        let test = some_of(compiler, values, place, |compiler, value, nodes| {
             callers.test(compiler, key, value, nodes)
         });
         let clause = Clause::legacy(key.is_http_only(), test, negated);
@@ -196,12 +183,14 @@ impl Callers {
             Key::Header(name) => Principal::Header(header(name, value)),
             Key::Ip => Principal::SourceIp(cidr(value)?),
             Key::Namespace => self.namespace(compiler, value)?,
-            Key::Unknown(name) => Principal::Metadata(Box::new(MetadataMatcher {
-                filter: "envoy.filters.http.rbac".to_owned(),
-                path: vec![(*name).to_owned()],
-                value: string(compiler, value)?,
-                invert: false,
-            })),
+            Key::Unknown(name) => {
+                let value = string(compiler, value)?;
+                Principal::Metadata(MetadataMatcher::new(
+                    "envoy.filters.http.rbac",
+                    [*name],
+                    value,
+                ))
+            }
         });
         Ok(())
     }
@@ -233,12 +222,8 @@ fn string(compiler: &mut Compiler<'_>, value: &str) -> Result<ValueMatcher, Stri
 
 /// A test of what Istio's own authentication filter left of a token.
 fn authn(path: &[&str], value: ValueMatcher) -> Principal {
-    Principal::Metadata(Box::new(MetadataMatcher {
-        filter: LEGACY_FILTER.to_owned(),
-        path: path.iter().map(|key| (*key).to_owned()).collect(),
-        value,
-        invert: false,
-    }))
+    let path = path.iter().copied();
+    Principal::Metadata(MetadataMatcher::new(LEGACY_FILTER, path, value))
 }
 
 const CLAIMS: &str = "request.auth.claims";

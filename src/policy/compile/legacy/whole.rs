@@ -35,18 +35,18 @@ pub(in super::super) fn compile(
     replaced: &Replaced<'_>,
 ) -> Legacy {
     let mut legacy = Legacy::default();
-    let Some(first) = first_of(resources, compiler.workload.namespace()) else {
+    let Some((first, selects_by_service)) = first_of(resources, compiler.workload.namespace())
+    else {
         return legacy;
     };
-    if compiler.workload.services().is_empty() && first.by_service {
-        let meta = first.meta;
+    if compiler.workload.services().is_empty() && selects_by_service {
         let message = format!(
             "{} {:?} selects by service, and the workload states no services; state each with its \
              port \
              (Workload::service, --service NAME:PORT)",
-            meta.kind, meta.name
+            first.kind, first.name
         );
-        compiler.refuse(&meta.at, "", message);
+        compiler.refuse(&first.at, "", message);
         return legacy;
     }
     for policy in &resources.legacy_policies {
@@ -92,7 +92,7 @@ pub(in super::super) fn compile(
         legacy.tcp.default,
         legacy.authentication.default,
         legacy.modes.default,
-    ) = port(compiler, &Service::none());
+    ) = port(compiler, &Service::default());
     for service in Service::of_ports(compiler.workload) {
         let (http, tcp, authentication, mode) = port(compiler, &service);
         let Some(number) = service.port else { continue };
@@ -146,29 +146,19 @@ impl Port<'_> {
 
     /// How a certificate is demanded; `None`: not at all, and there is no peer identity.
     fn peer(&self) -> Option<MtlsMode> {
-        match self.replaced.modes {
-            Some(modes) => {
-                let mode = match self.service.port {
-                    Some(port) => *modes.get(port),
-                    None => modes.default,
-                };
-                (mode != MtlsMode::Disable).then_some(mode)
-            }
-            None => peer_mode(self.policy?),
-        }
+        let Some(modes) = self.replaced.modes else {
+            return peer_mode(self.policy?);
+        };
+        let port = self.service.port;
+        let mode = port.map_or(modes.default, |port| *modes.get(port));
+        (mode != MtlsMode::Disable).then_some(mode)
     }
 }
 
-/// A resource of 2018 that can concern a workload.
-struct First<'r> {
-    meta: &'r Meta,
-    /// It selects by service; a Policy of the whole namespace and a MeshPolicy do not.
-    by_service: bool,
-}
-
-/// The first resource of 2018 that can concern a workload of the namespace; before others one that
-/// selects by service.
-fn first_of<'r>(resources: &'r Resources, namespace: &str) -> Option<First<'r>> {
+/// The first resource of 2018 that can concern a workload of the namespace, and whether it selects
+/// by service, as a Policy of the whole namespace and a MeshPolicy do not; before others one that
+/// does.
+fn first_of<'r>(resources: &'r Resources, namespace: &str) -> Option<(&'r Meta, bool)> {
     let is_ours = |meta: &Meta| meta.namespace == namespace;
     let policies = resources.legacy_policies.iter();
     let policies =
@@ -181,11 +171,8 @@ fn first_of<'r>(resources: &'r Resources, namespace: &str) -> Option<First<'r>> 
     let bindings = resources.service_role_bindings.iter();
     let bindings = bindings.map(|binding| &binding.meta);
     let roles = roles.chain(bindings).filter(|meta| is_ours(meta));
-    let first = |meta, by_service| First { meta, by_service };
-    let mut by_service = targeted.chain(configs).chain(roles);
-    let mut broad = policies.map(|policy| &policy.meta);
-    by_service
-        .next()
-        .map(|meta| first(meta, true))
-        .or_else(|| broad.next().map(|meta| first(meta, false)))
+    let by_service = targeted.chain(configs).chain(roles);
+    let broad = policies.map(|policy| &policy.meta);
+    let by_service = by_service.map(|meta| (meta, true));
+    by_service.chain(broad.map(|meta| (meta, false))).next()
 }

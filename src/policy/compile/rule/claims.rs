@@ -19,17 +19,12 @@ pub(super) fn claim(path: &[String], values: &[Text]) -> Option<Principal> {
         .iter()
         .map(|value| ValueMatcher::String(pattern(value)));
     let value = one_or_several(strings.collect(), ValueMatcher::Or)?;
-    Some(Principal::Metadata(Box::new(MetadataMatcher {
-        filter: JWT_FILTER.to_owned(),
-        path: std::iter::once(PAYLOAD.to_owned())
-            .chain(path.iter().cloned())
-            .collect(),
-        value: ValueMatcher::Or(vec![
-            ValueMatcher::ListOneOf(Box::new(value.clone())),
-            value,
-        ]),
-        invert: false,
-    })))
+    let in_list = ValueMatcher::ListOneOf(Box::new(value.clone()));
+    let path = std::iter::once(PAYLOAD).chain(path.iter().map(String::as_str));
+    let value = ValueMatcher::Or(vec![in_list, value]);
+    Some(Principal::Metadata(MetadataMatcher::new(
+        JWT_FILTER, path, value,
+    )))
 }
 
 /// The names between brackets: `[a][b]` is a path of two; a text that is no clean chain is one name
@@ -78,12 +73,8 @@ pub(crate) fn issuer_and_subject(value: &str) -> (StringMatcher, StringMatcher) 
 }
 
 fn claim_is(name: &str, matcher: StringMatcher) -> Principal {
-    Principal::Metadata(Box::new(MetadataMatcher {
-        filter: JWT_FILTER.to_owned(),
-        path: vec![PAYLOAD.to_owned(), name.to_owned()],
-        value: ValueMatcher::String(matcher),
-        invert: false,
-    }))
+    let value = ValueMatcher::String(matcher);
+    Principal::Metadata(MetadataMatcher::new(JWT_FILTER, [PAYLOAD, name], value))
 }
 
 /// Envoy's JWT filter leaves all claims in its metadata, under this key.

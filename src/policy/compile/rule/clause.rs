@@ -135,7 +135,20 @@ pub(in crate::policy::compile) fn one_of<N: Node>(
     compiler: &mut Compiler<'_>,
     values: &[Text],
     place: FieldPlace<'_>,
-    mut each: impl FnMut(&mut Compiler<'_>, &str, &mut Vec<N>) -> Result<(), String>,
+    each: impl Fn(&mut Compiler<'_>, &str) -> Result<N, String>,
+) -> Option<N> {
+    some_of(compiler, values, place, |compiler, value, nodes| {
+        nodes.push(each(compiler, value)?);
+        Ok(())
+    })
+}
+
+/// As [`one_of`], for values of which each can make several alternatives or none.
+pub(in crate::policy::compile) fn some_of<N: Node>(
+    compiler: &mut Compiler<'_>,
+    values: &[Text],
+    place: FieldPlace<'_>,
+    each: impl Fn(&mut Compiler<'_>, &str, &mut Vec<N>) -> Result<(), String>,
 ) -> Option<N> {
     let mut nodes = Vec::with_capacity(values.len());
     for (index, value) in values.iter().enumerate() {

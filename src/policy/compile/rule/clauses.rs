@@ -32,12 +32,7 @@ impl Clauses {
         index: usize,
         rule: &Rule,
     ) -> Self {
-        let place = |part| FieldPlace {
-            meta,
-            rule: index,
-            part,
-            list: "",
-        };
+        let place = |part| FieldPlace::new(meta, index, part);
         let mut for_principals = Vec::new();
         let mut for_permissions = Vec::new();
         for (index, condition) in rule.when.iter().enumerate() {
@@ -66,10 +61,10 @@ impl Clauses {
 
     /// Where everything was written, of a rule that starts at `at`.
     pub(in crate::policy::compile) fn origin(&self, at: &Position) -> RuleOrigin {
-        let count = count_written(&self.permissions) + count_written(&self.principals);
-        let mut clauses = Vec::with_capacity(count);
+        let mut clauses = Vec::new();
         written(&self.permissions, false, &mut clauses);
         written(&self.principals, true, &mut clauses);
+        clauses.shrink_to_fit();
         RuleOrigin {
             at: at.clone(),
             clauses,
@@ -118,11 +113,6 @@ fn entries<T, N: Node>(
     parts.iter().enumerate().map(entry).collect()
 }
 
-fn count_written<N>(entries: &[Vec<Clause<N>>]) -> usize {
-    let clauses = entries.iter().flatten();
-    clauses.map(|clause| clause.written.len()).sum()
-}
-
 fn written<N>(entries: &[Vec<Clause<N>>], of_principal: bool, origins: &mut Vec<ClauseOrigin>) {
     for (entry, clauses) in entries.iter().enumerate() {
         for clause in clauses {
@@ -151,11 +141,8 @@ fn on_connection<N: Node>(entries: &[Vec<Clause<N>>], on_tcp: OnTcp) -> Option<V
     }
     let known = |clauses: &Vec<Clause<N>>| {
         let known = clauses.iter().filter(|clause| !clause.http_only);
-        all_of(
-            known
-                .flat_map(|clause| clause.tests.iter().cloned())
-                .collect(),
-        )
+        let tests = known.flat_map(|clause| clause.tests.iter().cloned());
+        all_of(tests.collect())
     };
     Some(entries.iter().map(known).collect())
 }

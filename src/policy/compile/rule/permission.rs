@@ -35,33 +35,16 @@ impl Key for PermissionKey {
         values: &[Text],
         place: FieldPlace<'_>,
     ) -> Option<Permission> {
-        match self {
-            Self::DestinationIp => one_of(compiler, values, place, |_, value, nodes| {
-                nodes.push(Permission::DestinationIp(cidr(value)?));
-                Ok(())
-            }),
-            Self::DestinationPort => one_of(compiler, values, place, |_, value, nodes| {
-                nodes.push(Permission::DestinationPort(port(value)?));
-                Ok(())
-            }),
-            Self::Host => one_of(compiler, values, place, |_, value, nodes| {
-                nodes.push(Permission::Header(host(value)));
-                Ok(())
-            }),
-            Self::Method => one_of(compiler, values, place, |_, value, nodes| {
-                nodes.push(Permission::Header(header(":method", value)));
-                Ok(())
-            }),
-            Self::Path => one_of(compiler, values, place, |_, value, nodes| {
-                nodes.push(path(value)?);
-                Ok(())
-            }),
-            Self::ServerName => one_of(compiler, values, place, |_, value, nodes| {
-                nodes.push(Permission::RequestedServerName(pattern(value)));
-                Ok(())
-            }),
-            Self::Metadata { filter, key } => metadata(filter, key, values),
-        }
+        let test: fn(&str) -> Result<Permission, String> = match self {
+            Self::DestinationIp => |value| Ok(Permission::DestinationIp(cidr(value)?)),
+            Self::DestinationPort => |value| Ok(Permission::DestinationPort(port(value)?)),
+            Self::Host => |value| Ok(Permission::Header(host(value))),
+            Self::Method => |value| Ok(Permission::Header(header(":method", value))),
+            Self::Path => path,
+            Self::ServerName => |value| Ok(Permission::RequestedServerName(pattern(value))),
+            Self::Metadata { filter, key } => return metadata(filter, key, values),
+        };
+        one_of(compiler, values, place, |_, value| test(value))
     }
 }
 
@@ -95,10 +78,10 @@ fn metadata_value(value: &Text) -> ValueMatcher {
 
 fn metadata(filter: &str, key: &str, values: &[Text]) -> Option<Permission> {
     let matchers = values.iter().map(metadata_value).collect();
-    Some(Permission::Metadata(Box::new(MetadataMatcher {
-        filter: filter.to_owned(),
-        path: vec![key.to_owned()],
-        value: one_or_several(matchers, ValueMatcher::Or)?,
-        invert: false,
-    })))
+    let value = one_or_several(matchers, ValueMatcher::Or)?;
+    Some(Permission::Metadata(MetadataMatcher::new(
+        filter,
+        [key],
+        value,
+    )))
 }

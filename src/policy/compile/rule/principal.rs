@@ -1,6 +1,6 @@
 use super::super::compiler::{Compiler, FieldPlace};
 use super::claims;
-use super::clause::{Key, one_of};
+use super::clause::{Key, one_of, some_of};
 use super::text::{Pattern, cidr, pattern, quote_into, quoted, regex};
 use crate::istio::Text;
 use crate::matcher::StringMatcher;
@@ -37,53 +37,40 @@ impl Key for PrincipalKey {
         values: &[Text],
         place: FieldPlace<'_>,
     ) -> Option<Principal> {
+        let domains = compiler.domains;
+        let mut one = |test: &dyn Fn(&mut Compiler<'_>, &str) -> Result<Principal, String>| {
+            one_of(compiler, values, place, test)
+        };
         match self {
             Self::Claim(path) => claims::claim(path, values),
             Self::RequestPrincipal => claims::request_principals(values),
-            Self::Header(name) => one_of(compiler, values, place, |_, value, nodes| {
-                nodes.push(Principal::Header(header(name, value)));
-                Ok(())
-            }),
-            Self::SourceIp => one_of(compiler, values, place, |_, value, nodes| {
-                nodes.push(Principal::DirectRemoteIp(cidr(value)?));
-                Ok(())
-            }),
-            Self::RemoteIp => one_of(compiler, values, place, |_, value, nodes| {
-                nodes.push(Principal::RemoteIp(cidr(value)?));
-                Ok(())
-            }),
-            Self::Namespace => one_of(compiler, values, place, |compiler, value, nodes| {
-                nodes.push(authenticated(regex(compiler, &namespace_regex(value))?));
-                Ok(())
-            }),
-            Self::ServiceAccount => one_of(compiler, values, place, |compiler, value, nodes| {
+            Self::Header(name) => one(&|_, value| Ok(Principal::Header(header(name, value)))),
+            Self::SourceIp => one(&|_, value| Ok(Principal::DirectRemoteIp(cidr(value)?))),
+            Self::RemoteIp => one(&|_, value| Ok(Principal::RemoteIp(cidr(value)?))),
+            Self::Namespace => {
+                one(&|compiler, value| Ok(authenticated(regex(compiler, &namespace_regex(value))?)))
+            }
+            Self::ServiceAccount => one(&|compiler, value| {
                 let text = service_account_regex(&place.meta.namespace, value);
-                nodes.push(authenticated(regex(compiler, &text)?));
-                Ok(())
+                Ok(authenticated(regex(compiler, &text)?))
             }),
-            Self::Principal => one_of(compiler, values, place, |compiler, value, nodes| {
-                let domains = compiler.domains;
+            Self::Principal => some_of(compiler, values, place, |compiler, value, nodes| {
                 compiler.assumes_trust_domain |= domains.decide_principal(value);
                 for value in domains.principals(value) {
                     nodes.push(authenticated(peer(compiler, &value)?));
                 }
                 Ok(())
             }),
-            Self::TrustDomain => {
-                let domains = compiler.domains;
-                let mut seen = Vec::new();
-                one_of(compiler, values, place, |compiler, value, nodes| {
-                    compiler.assumes_trust_domain |= domains.decide_trust_domain(value);
-                    for value in domains.trust_domains(value) {
-                        let matcher = in_trust_domain(compiler, value)?;
-                        if !seen.contains(&matcher) {
-                            seen.push(matcher.clone());
-                            nodes.push(authenticated(matcher));
-                        }
+            Self::TrustDomain => some_of(compiler, values, place, |compiler, value, nodes| {
+                compiler.assumes_trust_domain |= domains.decide_trust_domain(value);
+                for value in domains.trust_domains(value) {
+                    let node = authenticated(in_trust_domain(compiler, value)?);
+                    if !nodes.contains(&node) {
+                        nodes.push(node);
                     }
-                    Ok(())
-                })
-            }
+                }
+                Ok(())
+            }),
         }
     }
 }

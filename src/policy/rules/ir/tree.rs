@@ -141,6 +141,21 @@ pub struct MetadataMatcher {
     pub invert: bool,
 }
 
+impl MetadataMatcher {
+    pub(in crate::policy) fn new<P: Into<String>>(
+        filter: &str,
+        path: impl IntoIterator<Item = P>,
+        value: ValueMatcher,
+    ) -> Box<Self> {
+        Box::new(Self {
+            filter: filter.to_owned(),
+            path: path.into_iter().map(Into::into).collect(),
+            value,
+            invert: false,
+        })
+    }
+}
+
 /// `envoy.type.matcher.v3.ValueMatcher`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
