@@ -130,12 +130,12 @@ impl Sidecar {
     }
 
     async fn mesh(&self, port: u16) -> Result<Mesh, Box<dyn std::error::Error>> {
-        let guarded = self.options.guarded();
-        let workload = guarded.workload(guarded.services(), port);
-        let mut paths = self.options.config().iter();
+        let guarded = &self.options.guarded;
+        let workload = guarded.workload(&guarded.services, port);
+        let mut paths = self.options.config.iter();
         let first = paths.next().ok_or("--config is missing")?;
         let mut directory = paths.fold(Directory::new(first), Directory::and);
-        if let Some(file) = guarded.mesh_config() {
+        if let Some(file) = &guarded.mesh_config {
             directory = directory.mesh_config(file);
         }
         let namespace = workload.namespace().to_owned();

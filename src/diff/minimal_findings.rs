@@ -35,8 +35,6 @@ pub(super) fn minimal_findings(
         });
         place += 1;
     }
-    found
-        .into_iter()
-        .map(|(witness, _)| witness.clone())
-        .collect()
+    let found = found.into_iter();
+    found.map(|(witness, _)| witness.clone()).collect()
 }

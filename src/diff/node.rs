@@ -24,14 +24,19 @@ impl Leaf<'_> {
             Self::RemoteIp(_) => Dimension::RemoteIp,
             Self::ServerName(_) => Dimension::ServerName,
             Self::DirectIp(_) => Dimension::SourceIp,
-            Self::Header(matcher) => match matcher.name.as_str() {
-                ":method" => Dimension::Method,
-                ":path" => Dimension::Target,
-                ":authority" | "host" => Dimension::Authority,
-                name => Dimension::Header(name.to_owned()),
-            },
+            Self::Header(matcher) => of_header(&matcher.name),
             Self::Metadata(matcher) => return of_metadata(matcher),
         }]
+    }
+}
+
+/// What a header of this name, or a pseudo-header, says.
+pub(super) fn of_header(name: &str) -> Dimension {
+    match name {
+        ":method" => Dimension::Method,
+        ":path" => Dimension::Target,
+        ":authority" | "host" => Dimension::Authority,
+        name => Dimension::Header(name.to_owned()),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::fact::{Dimension, Fact};
 use super::names::Names;
-use super::node::leaves;
+use super::node::{leaves, of_header};
 use super::sample;
 use super::witness::Peer;
 use crate::matcher::{Cidr, StringMatcher, StringPattern};
@@ -93,12 +93,7 @@ impl Pool {
     fn leaf(&mut self, leaf: Leaf<'_>) {
         match leaf {
             Leaf::Header(matcher) => {
-                let dimension = match matcher.name.as_str() {
-                    ":method" => Dimension::Method,
-                    ":path" => Dimension::Target,
-                    ":authority" | "host" => Dimension::Authority,
-                    name => Dimension::Header(name.to_owned()),
-                };
+                let dimension = of_header(&matcher.name);
                 self.absence(&dimension);
                 match &matcher.test {
                     HeaderTest::String(test) => self.texts(&dimension, test),
@@ -164,10 +159,7 @@ impl Pool {
                 Fact::Header(name.clone(), Vec::new())
             }
             Dimension::Peer => {
-                let named = Peer {
-                    uris: Vec::new(),
-                    dns: vec!["host.example".to_owned()],
-                };
+                let named = Peer::dns("host.example".to_owned());
                 self.add(Dimension::Peer, Fact::Peer(Some(named)));
                 Fact::Peer(None)
             }
@@ -198,15 +190,13 @@ impl Pool {
         match &matcher.pattern {
             StringPattern::Prefix(start) => {
                 for end in partners(&self.ends) {
-                    self.text(dimension, &format!("{start}{end}"));
-                    self.text(dimension, &format!("{start}x{end}"));
+                    self.joined(dimension, start, &end);
                 }
                 keep(&mut self.starts, dimension, start);
             }
             StringPattern::Suffix(end) => {
                 for start in partners(&self.starts) {
-                    self.text(dimension, &format!("{start}{end}"));
-                    self.text(dimension, &format!("{start}x{end}"));
+                    self.joined(dimension, &start, end);
                 }
                 keep(&mut self.ends, dimension, end);
             }
@@ -214,11 +204,15 @@ impl Pool {
         }
     }
 
+    fn joined(&mut self, dimension: &Dimension, start: &str, end: &str) {
+        self.text(dimension, &format!("{start}{end}"));
+        self.text(dimension, &format!("{start}x{end}"));
+    }
+
     /// Remembers that a rule names a text.
     fn named(&mut self, dimension: &Dimension, text: &str) {
         self.named.push(match dimension {
-            Dimension::Target if text.starts_with('/') => Fact::Target(text.to_owned()),
-            Dimension::Target => Fact::Target(format!("/{text}")),
+            Dimension::Target => Fact::Target(path_of(text)),
             Dimension::Authority => Fact::Authority(Some(text.to_owned())),
             Dimension::Header(name) => Fact::Header(name.clone(), vec![text.to_owned()]),
             Dimension::Peer => Fact::Peer(Some(Peer::uri(text))),
@@ -262,11 +256,7 @@ impl Pool {
     }
 
     fn target(&mut self, text: &str) {
-        let path = if text.starts_with('/') {
-            text.to_owned()
-        } else {
-            format!("/{text}")
-        };
+        let path = path_of(text);
         if self.respell {
             let respelled = [
                 path.replacen('/', "//", 2),
@@ -300,11 +290,7 @@ impl Pool {
             if text.starts_with("spiffe://") {
                 self.add(Dimension::Peer, Fact::Peer(Some(Peer::uri(text))));
             } else if !text.is_empty() {
-                let named = Peer {
-                    uris: Vec::new(),
-                    dns: vec![text],
-                };
-                self.add(Dimension::Peer, Fact::Peer(Some(named)));
+                self.add(Dimension::Peer, Fact::Peer(Some(Peer::dns(text))));
             }
         }
     }
@@ -391,6 +377,12 @@ impl Pool {
             }
         }
     }
+}
+
+/// The text as a path: with a slash at its start.
+fn path_of(text: &str) -> String {
+    let slash = if text.starts_with('/') { "" } else { "/" };
+    format!("{slash}{text}")
 }
 
 fn owned_path(path: &[&str]) -> Vec<String> {

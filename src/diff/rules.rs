@@ -98,36 +98,18 @@ pub(super) fn changed<'a>(old: &'a Chain, new: &'a Chain, by_name: bool) -> Vec<
 
 /// Every rule of a chain.
 pub(super) fn rules(side: Side, chain: &Chain) -> Vec<Rule<'_>> {
-    let custom = chain
-        .custom
-        .iter()
-        .map(|filter| (Stage::Custom, &filter.rules));
+    let custom = chain.custom.iter();
+    let custom = custom.map(|filter| (Stage::Custom, Some(&filter.rules)));
     let others = [
-        chain.audit.as_ref().map(|rules| (Stage::Audit, rules)),
-        chain
-            .deny
-            .enforced
-            .as_ref()
-            .map(|rules| (Stage::Deny, rules)),
-        chain
-            .deny
-            .shadow
-            .as_ref()
-            .map(|rules| (Stage::DenyDry, rules)),
-        chain
-            .allow
-            .enforced
-            .as_ref()
-            .map(|rules| (Stage::Allow, rules)),
-        chain
-            .allow
-            .shadow
-            .as_ref()
-            .map(|rules| (Stage::AllowDry, rules)),
+        (Stage::Audit, chain.audit.as_ref()),
+        (Stage::Deny, chain.deny.enforced.as_ref()),
+        (Stage::DenyDry, chain.deny.shadow.as_ref()),
+        (Stage::Allow, chain.allow.enforced.as_ref()),
+        (Stage::AllowDry, chain.allow.shadow.as_ref()),
     ];
-    let sets = custom.chain(others.into_iter().flatten());
+    let sets = custom.chain(others);
     let rules = sets.flat_map(|(stage, rules)| {
-        let policies = rules.policies.iter();
+        let policies = rules.into_iter().flat_map(|rules| &rules.policies);
         policies.map(move |(name, policy)| Rule {
             side,
             stage,

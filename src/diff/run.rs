@@ -74,6 +74,22 @@ struct Held<'a> {
     want: bool,
 }
 
+/// The alternatives of a rule that are each met: a permission and a principal.
+fn ways(side: Side, policy: &Policy) -> impl Iterator<Item = [Held<'_>; 2]> {
+    let held = move |node| Held {
+        side,
+        node,
+        want: true,
+    };
+    let permissions = policy.permissions.iter().take(ALTERNATIVES);
+    permissions.flat_map(move |permission| {
+        let principals = policy.principals.iter().take(ALTERNATIVES);
+        principals.map(move |principal| {
+            [Node::Permission(permission), Node::Principal(principal)].map(held)
+        })
+    })
+}
+
 impl<'a> Run<'a> {
     fn new(search: &'a Search<'a>) -> Self {
         let mut pool = Pool::default();
@@ -261,25 +277,17 @@ impl<'a> Run<'a> {
 
     /// Meets a changed rule in each of its ways, and leads the request to where the rule matters.
     fn rule(&mut self, rule: Rule<'a>, plain: &Witness) {
-        for permission in rule.policy.permissions.iter().take(ALTERNATIVES) {
-            for principal in rule.policy.principals.iter().take(ALTERNATIVES) {
-                if self.is_paused() {
-                    return;
-                }
-                let held = [Node::Permission(permission), Node::Principal(principal)];
-                let held = held.map(|node| Held {
-                    side: rule.side,
-                    node,
-                    want: true,
-                });
-                let Some(met) = self.meet(plain.clone(), &held, &[]) else {
-                    continue;
-                };
-                self.bases.push(met.clone());
-                for led in self.lead(met, &held, rule) {
-                    self.vary(&led);
-                    self.bases.push(led);
-                }
+        for held in ways(rule.side, rule.policy) {
+            if self.is_paused() {
+                return;
+            }
+            let Some(met) = self.meet(plain.clone(), &held, &[]) else {
+                continue;
+            };
+            self.bases.push(met.clone());
+            for led in self.lead(met, &held, rule) {
+                self.vary(&led);
+                self.bases.push(led);
             }
         }
     }
@@ -331,14 +339,11 @@ impl<'a> Run<'a> {
         let chain = chain(self.search.engine(side), witness.port(), is_tcp);
         if let Some(name) = &answer.decision.policy {
             // The rule that is in the way.
-            let known = rules(side, chain);
-            let blocker = known
-                .iter()
-                .find(|rule| rule.name == name && matches!(rule.stage, Stage::Deny | Stage::Allow));
-            let Some(blocker) = blocker else {
+            let is_asked = |rule: &Rule<'_>| matches!(rule.stage, Stage::Deny | Stage::Allow);
+            let mut known = rules(side, chain).into_iter().filter(is_asked);
+            let Some(Rule { policy, .. }) = known.find(|rule| rule.name == name) else {
                 return Vec::new();
             };
-            let policy = blocker.policy;
             self.pool.learn(policy);
             let past = self.miss(witness, side, policy, held);
             return past.map(|past| (past, held.to_vec())).into_iter().collect();
@@ -359,21 +364,10 @@ impl<'a> Run<'a> {
         let mut next = Vec::new();
         for helper in helpers {
             self.pool.learn(helper.policy);
-            'helper: for permission in helper.policy.permissions.iter().take(ALTERNATIVES) {
-                for principal in helper.policy.principals.iter().take(ALTERNATIVES) {
-                    let more = [Node::Permission(permission), Node::Principal(principal)];
-                    let more = more.map(|node| Held {
-                        side,
-                        node,
-                        want: true,
-                    });
-                    if let Some(helped) = self.meet(witness.clone(), &more, held) {
-                        let all = held.iter().chain(&more).copied().collect();
-                        next.push((helped, all));
-                        break 'helper;
-                    }
-                }
-            }
+            next.extend(ways(side, helper.policy).find_map(|more| {
+                let helped = self.meet(witness.clone(), &more, held)?;
+                Some((helped, [held, &more].concat()))
+            }));
         }
         next
     }

@@ -83,10 +83,9 @@ fn other_case(text: &str) -> String {
             return c;
         }
         turned = true;
-        if c.is_ascii_lowercase() {
-            c.to_ascii_uppercase()
-        } else {
-            c.to_ascii_lowercase()
+        match c.is_ascii_lowercase() {
+            true => c.to_ascii_uppercase(),
+            false => c.to_ascii_lowercase(),
         }
     };
     text.chars().map(turn).collect()
@@ -107,13 +106,11 @@ fn of_hir(hir: &Hir) -> Vec<String> {
         HirKind::Capture(capture) => of_hir(&capture.sub),
         HirKind::Repetition(repetition) => {
             let inner = of_hir(&repetition.sub);
-            let least = usize::try_from(repetition.min)
-                .unwrap_or(usize::MAX)
-                .min(16);
-            let usual = if repetition.max == Some(0) {
-                0
-            } else {
-                least.max(1)
+            let least = usize::try_from(repetition.min).unwrap_or(usize::MAX);
+            let least = least.min(16);
+            let usual = match repetition.max {
+                Some(0) => 0,
+                _ => least.max(1),
             };
             let mut texts: Vec<_> = inner.iter().map(|text| text.repeat(usual)).collect();
             if least < usual {

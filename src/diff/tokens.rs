@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::istio::{JwtRule, LegacyJwt, TriggerRule};
+use crate::istio::{JwtRule, LegacyJwt, Text, TriggerRule};
 use crate::policy::{Authentication, LegacyAuthentication, fold_audience};
 
 /// Which end-user tokens a port takes and what becomes of them, however the resources spell it.
@@ -77,20 +77,14 @@ impl Tokens {
             (!aspects.is_empty()).then_some((old, aspects))
         });
         changed.map(|(rule, aspects)| {
-            format!(
-                "of the issuer {} other {}",
-                name(rule),
-                aspects.join(" and ")
-            )
+            let aspects = aspects.join(" and ");
+            format!("of the issuer {} other {aspects}", name(rule))
         })
     }
 }
 
 impl TokenRule {
     fn new(rule: &JwtRule) -> Self {
-        let texts = |list: &[crate::istio::Text]| -> Vec<String> {
-            list.iter().map(|text| text.as_str().to_owned()).collect()
-        };
         let mut places = BTreeSet::new();
         for header in &rule.from_headers {
             let name = header.name.to_ascii_lowercase();
@@ -117,18 +111,13 @@ impl TokenRule {
         let mut outputs: Vec<_> = payload.chain(claims).collect();
         // Stable: of two that fill one header, the order counts.
         outputs.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut split: BTreeSet<_> = texts(&rule.space_delimited_claims).into_iter().collect();
+        let audiences = rule.audiences.iter();
+        let audiences = audiences.map(|name| fold_audience(name).to_owned());
+        let mut split: BTreeSet<_> = texts(&rule.space_delimited_claims).collect();
         split.extend(["scope".to_owned(), "permission".to_owned()]);
         Self {
-            issuer: rule
-                .issuer
-                .as_ref()
-                .map(|issuer| issuer.as_str().to_owned()),
-            audiences: rule
-                .audiences
-                .iter()
-                .map(|name| fold_audience(name).to_owned())
-                .collect(),
+            issuer: rule.issuer.clone().map(String::from),
+            audiences: audiences.collect(),
             keys: Keys::new(rule),
             timeout: rule.timeout,
             places,
@@ -181,9 +170,10 @@ impl Keys {
     /// Inline keys win over a URI.
     fn new(rule: &JwtRule) -> Self {
         match (&rule.jwks, &rule.jwks_uri) {
-            (Some(text), _) => Self::Inline(KeySet(
-                serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str())),
-            )),
+            (Some(text), _) => {
+                let keys = serde_json::from_str(text);
+                Self::Inline(KeySet(keys.unwrap_or_else(|_| Value::from(text.as_str()))))
+            }
             (None, Some(uri)) => Self::Uri(uri.as_str().to_owned()),
             (None, None) => Self::Discovered,
         }
@@ -207,6 +197,10 @@ impl PartialEq for KeySet {
             _ => self.0 == other.0,
         }
     }
+}
+
+fn texts(list: &[Text]) -> impl Iterator<Item = String> {
+    list.iter().map(|text| text.as_str().to_owned())
 }
 
 fn issuers(rules: &[TokenRule]) -> Vec<&str> {

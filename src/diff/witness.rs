@@ -43,6 +43,13 @@ impl Peer {
             dns: Vec::new(),
         }
     }
+
+    pub(super) fn dns(name: String) -> Self {
+        Self {
+            uris: Vec::new(),
+            dns: vec![name],
+        }
+    }
 }
 
 impl Witness {
@@ -132,15 +139,13 @@ impl Witness {
         if let Some(authority) = &self.authority {
             say("authority", json!(authority));
         }
-        let headers: Map<String, Value> = self
-            .headers
-            .iter()
-            .filter_map(|(name, lines)| match lines.as_slice() {
-                [] => None,
-                [one] => Some((name.clone(), json!(one))),
-                several => Some((name.clone(), json!(several))),
-            })
-            .collect();
+        let headers = self.headers.iter();
+        let headers = headers.filter_map(|(name, lines)| match lines.as_slice() {
+            [] => None,
+            [one] => Some((name.clone(), json!(one))),
+            several => Some((name.clone(), json!(several))),
+        });
+        let headers: Map<String, Value> = headers.collect();
         if !headers.is_empty() {
             say("headers", headers.into());
         }
@@ -168,17 +173,13 @@ impl Witness {
             source.insert(key.to_owned(), value);
         };
         if let Some(peer) = &self.peer {
-            let scheme = "spiffe://";
-            match peer.uris.as_slice() {
-                [] => {}
-                [one]
-                    if one
-                        .strip_prefix(scheme)
-                        .is_some_and(|rest| !rest.is_empty()) =>
-                {
-                    say("principal", json!(one.strip_prefix(scheme)));
-                }
-                uris => say("uri_sans", json!(uris)),
+            let rest = |one: &str| one.strip_prefix("spiffe://").map(str::to_owned);
+            let uris = peer.uris.as_slice();
+            let principal = uris.first().and_then(|one| rest(one));
+            match principal.filter(|rest| uris.len() == 1 && !rest.is_empty()) {
+                Some(principal) => say("principal", json!(principal)),
+                None if uris.is_empty() => {}
+                None => say("uri_sans", json!(uris)),
             }
             if !peer.dns.is_empty() {
                 say("dns_sans", json!(peer.dns));

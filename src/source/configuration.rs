@@ -37,15 +37,6 @@ impl Configuration {
             holdings: Holdings::default(),
         }
     }
-
-    /// What a loader and a reader of settings found; the problems of both.
-    pub(super) fn finish(
-        mut loader: Loader,
-        mesh_config: Option<Result<MeshConfig, Problems>>,
-    ) -> Result<Self, Problems> {
-        let mesh_config = settings(&mut loader, mesh_config);
-        Ok(Self::new(loader.finish()?, mesh_config))
-    }
 }
 
 /// The settings that were read; what is wrong with them is the loader's to tell.
@@ -54,9 +45,8 @@ pub(super) fn settings(
     mesh_config: Option<Result<MeshConfig, Problems>>,
 ) -> Option<MeshConfig> {
     mesh_config.transpose().unwrap_or_else(|problems| {
-        problems
-            .into_iter()
-            .for_each(|problem| loader.report(problem));
+        let problems = problems.into_iter();
+        problems.for_each(|problem| loader.report(problem));
         None
     })
 }

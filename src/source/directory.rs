@@ -112,28 +112,18 @@ impl Directory {
 
     /// The contents of all files, without judging them.
     pub(super) fn gather(&self) -> Gathered {
-        let settings = self
-            .mesh_config
-            .as_ref()
-            .and_then(|file| file.canonicalize().ok());
+        let settings = self.mesh_config.as_deref();
+        let real = settings.and_then(|file| file.canonicalize().ok());
+        let is_settings = |path: &Path| real.is_some() && path.canonicalize().ok() == real;
         let mut found = Found::default();
         for path in &self.paths {
             find(path, &mut found);
         }
-        let is_settings = |path: &Path| {
-            settings
-                .as_deref()
-                .is_some_and(|own| path.canonicalize().is_ok_and(|path| path == own))
-        };
+        let files = found.files.iter().filter(|path| !is_settings(path));
         Gathered {
-            files: found
-                .files
-                .iter()
-                .filter(|path| !is_settings(path))
-                .map(|path| read(path))
-                .collect(),
+            files: files.map(|path| read(path)).collect(),
             problems: found.problems,
-            mesh_config: self.mesh_config.as_deref().map(read),
+            mesh_config: settings.map(read),
         }
     }
 
@@ -142,12 +132,8 @@ impl Directory {
         gathered: &Gathered,
         default_namespace: &str,
     ) -> Result<Configuration, Problems> {
-        let Loaded {
-            loader,
-            mesh_config,
-            passed_over,
-        } = Self::loader(gathered, default_namespace);
-        let resources = loader.finish()?;
+        let loaded = Self::loader(gathered, default_namespace);
+        let resources = loaded.loader.finish()?;
         // What is passed over is blank: a file that held documents and is passed over now has lost
         // them.
         let mut holdings = Holdings::new(gathered.files.iter().map(|file| &*file.name), &resources);
@@ -157,9 +143,9 @@ impl Directory {
             holdings = holdings.with_settings(&file.name, is_blank_mesh_config(text));
         }
         Ok(Configuration {
-            passed_over,
+            passed_over: loaded.passed_over,
             holdings,
-            ..Configuration::new(resources, mesh_config)
+            ..Configuration::new(resources, loaded.mesh_config)
         })
     }
 

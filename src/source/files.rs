@@ -35,10 +35,8 @@ pub(super) fn find(path: &Path, found: &mut Found) {
             let mut above = HashSet::new();
             descend(path, &mut above, found);
             if found.files.len() + found.problems.len() == before {
-                found.problems.push(problem(
-                    path,
-                    "holds no file *.yaml, *.yml or *.json; name the right directory",
-                ));
+                let message = "holds no file *.yaml, *.yml or *.json; name the right directory";
+                found.problems.push(problem(path, message));
             }
         }
         Ok(_) => found.files.push(path.to_owned()),
@@ -53,16 +51,12 @@ fn descend(directory: &Path, above: &mut HashSet<PathBuf>, found: &mut Found) {
         Err(error) => return found.problems.push(unreadable(directory, &error)),
     };
     if above.contains(&real) {
-        return found.problems.push(problem(
-            directory,
-            "a symbolic link leads back to a directory above it; remove it",
-        ));
+        let message = "a symbolic link leads back to a directory above it; remove it";
+        return found.problems.push(problem(directory, message));
     }
     if above.len() >= MAX_DEPTH {
-        return found.problems.push(problem(
-            directory,
-            format!("lies more than {MAX_DEPTH} directories deep"),
-        ));
+        let message = format!("lies more than {MAX_DEPTH} directories deep");
+        return found.problems.push(problem(directory, message));
     }
     let entries = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let mut entries = match entries {
@@ -80,16 +74,14 @@ fn descend(directory: &Path, above: &mut HashSet<PathBuf>, found: &mut Found) {
         let is_kustomization = entry.file_name() == "Kustomization";
         let wanted = is_configuration(&path);
         match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() && wanted => found.problems.push(problem(
-                &path,
-                "is a directory with the name of a file; rename it",
-            )),
+            Ok(metadata) if metadata.is_dir() && wanted => {
+                let message = "is a directory with the name of a file; rename it";
+                found.problems.push(problem(&path, message));
+            }
             Ok(metadata) if metadata.is_dir() => descend(&path, above, found),
             Ok(_) if (wanted || is_kustomization) && found.files.len() >= MAX_FILES => {
-                found.problems.push(problem(
-                    &path,
-                    format!("is one file more than the {MAX_FILES} that are read"),
-                ));
+                let message = format!("is one file more than the {MAX_FILES} that are read");
+                found.problems.push(problem(&path, message));
                 break;
             }
             Ok(_) if wanted || is_kustomization => found.files.push(path),
@@ -104,11 +96,9 @@ fn descend(directory: &Path, above: &mut HashSet<PathBuf>, found: &mut Found) {
 }
 
 fn is_configuration(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| {
-        ["yaml", "yml", "json"]
-            .iter()
-            .any(|known| extension.eq_ignore_ascii_case(known))
-    })
+    let mut known = ["yaml", "yml", "json"].iter();
+    path.extension()
+        .is_some_and(|extension| known.any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
 /// Reads a file as text; a byte order mark is taken off.
@@ -128,14 +118,10 @@ fn read_text(path: &Path) -> Result<String, Problem> {
     let file = fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     // The size that the file system tells may change while it is read.
-    file.take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(problem(
-            path,
-            format!("is larger than {} MiB; split it", MAX_FILE >> 20),
-        ));
+    let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
+    if read.map_err(unreadable)? as u64 > MAX_FILE {
+        let message = format!("is larger than {} MiB; split it", MAX_FILE >> 20);
+        return Err(problem(path, message));
     }
     decode(bytes).map_err(|(line, column, message)| {
         let at = Position::new(path.display().to_string().into(), line, column);
@@ -149,10 +135,10 @@ fn decode(bytes: Vec<u8>) -> Result<String, (u32, u32, String)> {
         return Err((1, 1, "is UTF-16; save it as UTF-8".to_owned()));
     }
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(match text.strip_prefix('\u{FEFF}') {
-            Some(rest) => rest.to_owned(),
-            None => text,
-        }),
+        Ok(text) => match text.strip_prefix('\u{FEFF}') {
+            Some(rest) => Ok(rest.to_owned()),
+            None => Ok(text),
+        },
         Err(error) => {
             let good = error.utf8_error().valid_up_to();
             let before = String::from_utf8_lossy(error.as_bytes().get(..good).unwrap_or_default());
@@ -171,6 +157,5 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
 }
 
 fn problem(path: &Path, message: impl Into<String>) -> Problem {
-    let at = Position::new(path.display().to_string().into(), 0, 0);
-    Problem::new(at, "", message)
+    Problem::of_file(path.display().to_string(), message)
 }

@@ -1,6 +1,7 @@
 use crate::istio::{Loader, Problems, parse_mesh_config};
 
 use super::Configuration;
+use super::configuration::settings;
 
 /// Configuration that is part of the program, or made up in a test.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +42,8 @@ impl Fixed {
             loader.read(name, text);
         }
         let mesh_config = self.mesh_config.as_ref();
-        Configuration::finish(
-            loader,
-            mesh_config.map(|(name, text)| parse_mesh_config(name, text)),
-        )
+        let mesh_config = mesh_config.map(|(name, text)| parse_mesh_config(name, text));
+        let mesh_config = settings(&mut loader, mesh_config);
+        Ok(Configuration::new(loader.finish()?, mesh_config))
     }
 }

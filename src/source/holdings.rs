@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::istio::{Position, Problem, Resources};
+use crate::istio::{Problem, Resources};
 
 /// Which files of a configuration hold documents, and which hold none. What comes from no files has
 /// no holdings.
@@ -37,10 +37,9 @@ impl Holdings {
     /// The file of the mesh's settings, and whether it says nothing.
     pub(super) fn with_settings(mut self, file: &str, is_blank: bool) -> Self {
         let files = &mut self.settings;
-        let list = if is_blank {
-            &mut files.blank
-        } else {
-            &mut files.full
+        let list = match is_blank {
+            true => &mut files.blank,
+            false => &mut files.full,
         };
         list.insert(file.into());
         self
@@ -61,10 +60,8 @@ impl Holdings {
         problems.extend(self.settings.emptied(&after.settings));
         let (held, holds) = (&self.resources.full, &after.resources.full);
         if let (Some(one), true, true) = (held.first(), holds.is_empty(), problems.is_empty()) {
-            problems.push(problem(
-                one,
-                "held documents, and no file holds any now; put them back",
-            ));
+            let message = "held documents, and no file holds any now; put them back";
+            problems.push(Problem::of_file(Arc::clone(one), message));
         }
         problems
     }
@@ -80,10 +77,7 @@ impl Files {
         let emptied = self.full.intersection(&after.blank);
         let message =
             "held documents and holds none now; put them back, or delete the file if it is to go";
-        emptied.map(|file| problem(file, message)).collect()
+        let problem = |file| Problem::of_file(Arc::clone(file), message);
+        emptied.map(problem).collect()
     }
-}
-
-fn problem(file: &Arc<str>, message: &str) -> Problem {
-    Problem::new(Position::new(Arc::clone(file), 0, 0), "", message)
 }

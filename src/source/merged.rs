@@ -117,9 +117,8 @@ impl Part {
 async fn first(parts: &mut [Part], namespace: &str) -> (usize, Option<Update>) {
     let live = parts.iter_mut().enumerate();
     let live = live.filter(|(_, part)| !part.has_ended);
-    let mut waiting: Vec<_> = live
-        .map(|(index, part)| (index, part.source.0.next(namespace)))
-        .collect();
+    let waiting = live.map(|(index, part)| (index, part.source.0.next(namespace)));
+    let mut waiting: Vec<_> = waiting.collect();
     if waiting.is_empty() {
         return pending().await;
     }
@@ -152,10 +151,7 @@ fn merge(latest: &[&Update]) -> Update {
     if problems.is_empty() {
         problems = contradictions(&whole.resources);
     }
-    let configuration = match Problems::from_list(problems) {
-        None => Ok(whole),
-        Some(problems) => Err(problems),
-    };
+    let configuration = Problems::from_list(problems).map_or(Ok(whole), Err);
     Update::new(configuration).on_opening(on_opening)
 }
 

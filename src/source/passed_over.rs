@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::files::Contents;
 use crate::istio::{
-    CONFIG_MAP, Limits, Node, Position, Problem, Sink, Value, documents, is_istio, is_our_kind,
+    CONFIG_MAP, Limits, Node, Problem, Sink, Value, documents, is_istio, is_our_kind,
     names_mesh_config,
 };
 
@@ -33,7 +33,7 @@ impl PassedOver {
     /// The note about the file of this name.
     pub(super) fn note(&self, file: &str) -> Problem {
         let message = format!("passed over: {}", self.reason);
-        Problem::new(Position::new(file.into(), 0, 0), "", message)
+        Problem::of_file(file, message)
     }
 }
 
@@ -41,10 +41,8 @@ impl PassedOver {
 pub(super) fn passed_over(files: &[Contents]) -> BTreeMap<usize, PassedOver> {
     let mut passed = BTreeMap::new();
     let mut listed = Listed::default();
-    let all: BTreeSet<_> = files
-        .iter()
-        .map(|file| plain(Path::new(&file.name)))
-        .collect();
+    let all = files.iter().map(|file| plain(Path::new(&file.name)));
+    let all: BTreeSet<_> = all.collect();
     let mut charts: BTreeSet<&Path> = BTreeSet::new();
     for (index, file) in files.iter().enumerate() {
         let path = Path::new(&file.name);
@@ -92,13 +90,10 @@ fn read(
 ) -> Option<PassedOver> {
     let text = file.text.as_ref().ok()?;
     let sink = Sink::new(&file.name);
-    let roots: Vec<_> = documents(text, Limits::default(), &sink)
-        .filter(|root| !root.is_null())
-        .collect();
-    if roots.is_empty() || !sink.is_good() {
-        return None;
-    }
-    ask(&roots)
+    let roots = documents(text, Limits::default(), &sink);
+    let roots: Vec<_> = roots.filter(|root| !root.is_null()).collect();
+    let is_read = !roots.is_empty() && sink.is_good();
+    is_read.then(|| ask(&roots)).flatten()
 }
 
 fn kustomization(
@@ -108,8 +103,8 @@ fn kustomization(
     listed: &mut Listed,
 ) -> Option<PassedOver> {
     let is_theirs = |root: &Node<'_>| {
-        let version = text(root, "apiVersion");
-        let kind = text(root, "kind");
+        let version = root.text("apiVersion");
+        let kind = root.text("kind");
         root.entries().is_some()
             && version.is_none_or(|version| version.starts_with("kustomize.config.k8s.io/"))
             && kind.is_none_or(|kind| matches!(kind, "Kustomization" | "Component"))
@@ -129,7 +124,7 @@ fn kustomization(
             }
         }
         for key in ["resources", "bases", "components"] {
-            for one in items(root, key).iter().filter_map(scalar) {
+            for one in root.items(key).iter().filter_map(scalar) {
                 let path = plain(&folder.join(one));
                 let below = all.range(path.clone()..).next();
                 if !below.is_some_and(|below| below.starts_with(&path)) {
@@ -139,17 +134,16 @@ fn kustomization(
             }
         }
         for key in ["patches", "patchesJson6902", "patchesStrategicMerge"] {
-            for item in items(root, key) {
+            for item in root.items(key) {
                 let targets_ours = targets_ours(item);
-                match scalar(item).or_else(|| text(item, "path")) {
-                    Some(path) if !path.contains(['\n', '{']) => {
-                        listed
-                            .patches
-                            .insert(plain(&folder.join(path)), targets_ours);
+                let named = scalar(item).or_else(|| item.text("path"));
+                match named.filter(|path| !path.contains(['\n', '{'])) {
+                    Some(path) => {
+                        let path = plain(&folder.join(path));
+                        listed.patches.insert(path, targets_ours);
                     }
-                    Some(inline) => changes_ours |= inline_changes_ours(inline, targets_ours),
                     None => {
-                        let inline = text(item, "patch").unwrap_or_default();
+                        let inline = named.or_else(|| item.text("patch")).unwrap_or_default();
                         changes_ours |= inline_changes_ours(inline, targets_ours);
                     }
                 }
@@ -185,13 +179,10 @@ fn targets_ours(item: &Node<'_>) -> bool {
     let Some(target) = item.get("target") else {
         return true;
     };
-    let asked = |key| text(target, key).filter(|text| !text.is_empty());
+    let asked = |key| target.text(key).filter(|text| !text.is_empty());
     // A pattern, as kustomize takes it, is not worked out.
-    let is_pattern = |text: &str| {
-        !text
-            .chars()
-            .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-'))
-    };
+    let is_pattern =
+        |text: &str| text.contains(|c: char| !c.is_alphanumeric() && !matches!(c, '.' | '-'));
     let name = asked("name");
     match (asked("group"), asked("kind")) {
         (Some(group), _) if is_istio(group) || is_pattern(group) => true,
@@ -218,15 +209,14 @@ fn changes_ours(root: &Node<'_>, targets_ours: bool) -> bool {
     if matches!(root.value, Value::List(_)) {
         return targets_ours;
     }
-    let Some(version) = text(root, "apiVersion") else {
+    let Some(version) = root.text("apiVersion") else {
         return targets_ours;
     };
     let is_settings = || {
-        let name = root.get("metadata").and_then(|meta| text(meta, "name"));
-        let kind = text(root, "kind");
+        let (kind, name) = (root.text("kind"), root.name());
         names_mesh_config(kind.unwrap_or_default(), name.unwrap_or_default())
     };
-    let mut inner = items(root, "items").iter();
+    let mut inner = root.items("items").iter();
     is_istio(version) || is_settings() || inner.any(|item| changes_ours(item, targets_ours))
 }
 
@@ -240,15 +230,14 @@ fn inline_changes_ours(inline: &str, targets_ours: bool) -> bool {
 
 fn chart(roots: &[Node<'_>]) -> Option<PassedOver> {
     let is_theirs = |root: &Node<'_>| {
-        let version = text(root, "apiVersion");
+        let version = root.text("apiVersion");
         root.get("kind").is_none()
-            && text(root, "name").is_some()
+            && root.text("name").is_some()
             && version.is_none_or(|version| matches!(version, "v1" | "v2"))
     };
-    roots
-        .iter()
-        .all(is_theirs)
-        .then(|| PassedOver::new("it describes a Helm chart; give what `helm template` prints"))
+    let reason = "it describes a Helm chart; give what `helm template` prints";
+    let is_chart = roots.iter().all(is_theirs);
+    is_chart.then(|| PassedOver::new(reason))
 }
 
 fn values(roots: &[Node<'_>]) -> Option<PassedOver> {
@@ -267,9 +256,10 @@ fn values(roots: &[Node<'_>]) -> Option<PassedOver> {
 /// Whether values hold a resource of ours, as charts accept extra objects.
 fn holds_ours(node: &Node<'_>) -> bool {
     match &node.value {
-        Value::Scalar(scalar) => OUR_VERSIONS
-            .iter()
-            .any(|version| scalar.text.contains(version)),
+        Value::Scalar(scalar) => {
+            let mut ours = OUR_VERSIONS.iter();
+            ours.any(|version| scalar.text.contains(version))
+        }
         Value::List(items) => items.iter().any(holds_ours),
         Value::Map(entries) => entries.iter().any(|entry| holds_ours(&entry.value)),
     }
@@ -312,19 +302,8 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-fn text<'n>(node: &'n Node<'_>, key: &str) -> Option<&'n str> {
-    node.get(key).and_then(scalar)
-}
-
 fn scalar<'n>(node: &'n Node<'_>) -> Option<&'n str> {
     node.scalar().map(|scalar| &*scalar.text)
-}
-
-fn items<'n, 't>(node: &'n Node<'t>, key: &str) -> &'n [Node<'t>] {
-    match node.get(key).map(|node| &node.value) {
-        Some(Value::List(items)) => items,
-        _ => &[],
-    }
 }
 
 /// How the `apiVersion` of a resource of ours begins.

@@ -162,11 +162,10 @@ impl Issuer {
     fn sign(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &self.key {
-            Key::Ecdsa(.., key) => key
-                .sign(&random, message)
-                .expect("a signature")
-                .as_ref()
-                .to_vec(),
+            Key::Ecdsa(.., key) => {
+                let signature = key.sign(&random, message);
+                signature.expect("a signature").as_ref().to_vec()
+            }
             Key::Ed25519(key) => key.sign(message).as_ref().to_vec(),
             Key::Rsa(algorithm, key) => {
                 let padding: &dyn aws_lc_rs::signature::RsaEncoding = match *algorithm {
@@ -226,18 +225,18 @@ impl Token<'_> {
     /// Says how long from now the token is good.
     #[must_use]
     pub fn expires_in(self, time: Duration) -> Self {
-        let expiry = (SystemTime::now() + time)
-            .duration_since(UNIX_EPOCH)
-            .expect("a clock after 1970");
-        self.claim("exp", expiry.as_secs())
+        self.expires_at(SystemTime::now() + time)
     }
 
     /// Lets the token have expired so long ago.
     #[must_use]
     pub fn expired_ago(self, time: Duration) -> Self {
-        let expiry = (SystemTime::now() - time)
-            .duration_since(UNIX_EPOCH)
-            .expect("a clock after 1970");
+        self.expires_at(SystemTime::now() - time)
+    }
+
+    fn expires_at(self, time: SystemTime) -> Self {
+        let expiry = time.duration_since(UNIX_EPOCH);
+        let expiry = expiry.expect("a clock after 1970");
         self.claim("exp", expiry.as_secs())
     }
 
@@ -279,10 +278,8 @@ impl Token<'_> {
     /// member twice, a payload that is a list.
     #[must_use]
     pub fn sign_texts(&self, header: &str, payload: &str) -> String {
-        self.sign_segments(
-            &URL_SAFE_NO_PAD.encode(header),
-            &URL_SAFE_NO_PAD.encode(payload),
-        )
+        let [header, payload] = [header, payload].map(|text| URL_SAFE_NO_PAD.encode(text));
+        self.sign_segments(&header, &payload)
     }
 
     /// A well-signed token of these two segments as they are written, for what no encoder would
@@ -309,11 +306,9 @@ impl Token<'_> {
     #[must_use]
     pub fn unsigned(&self) -> String {
         let token = self.clone().header("alg", "none");
-        format!(
-            "{}.{}.AA",
-            URL_SAFE_NO_PAD.encode(json_text(&token.header)),
-            URL_SAFE_NO_PAD.encode(json_text(&token.claims))
-        )
+        let segments = [&token.header, &token.claims];
+        let [header, claims] = segments.map(|object| URL_SAFE_NO_PAD.encode(json_text(object)));
+        format!("{header}.{claims}.AA")
     }
 }
 

@@ -93,9 +93,8 @@ impl Pki {
         let key = KeyPair::from_pem(key).map_err(PkiError::new)?;
         let again = Self::signing_with(trust_domain, root, key)?;
         if name_and_key(&stored)? != name_and_key(&again.root)? {
-            return Err(PkiError::from_text(
-                "the root has another name or another key",
-            ));
+            let message = "the root has another name or another key";
+            return Err(PkiError::from_text(message));
         }
         Ok(Self {
             root: stored,
@@ -209,11 +208,8 @@ impl Pki {
     /// When the certificate cannot be made.
     pub fn issue(&self, leaf: &Leaf) -> Result<Issued, PkiError> {
         let key = key()?;
-        let certificate = leaf
-            .params()?
-            .signed_by(&key, &self.authority)
-            .map_err(PkiError::new)?;
-        let mut chain = vec![certificate.der().clone()];
+        let certificate = leaf.params()?.signed_by(&key, &self.authority);
+        let mut chain = vec![certificate.map_err(PkiError::new)?.der().clone()];
         chain.extend_from_slice(&self.intermediates);
         Ok(Issued {
             chain,
@@ -304,8 +300,5 @@ fn pem(label: &str, der: &[u8]) -> String {
         text.extend(line.iter().map(|&byte| char::from(byte)));
         text.push('\n');
     }
-    text.push_str("-----END ");
-    text.push_str(label);
-    text.push_str("-----\n");
-    text
+    text + &format!("-----END {label}-----\n")
 }

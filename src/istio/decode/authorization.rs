@@ -15,38 +15,55 @@ const SPEC: &[&str] = &[
     "provider",
     "rules",
 ];
-const SOURCE: &[&str] = &[
-    "principals",
-    "notPrincipals",
-    "requestPrincipals",
-    "notRequestPrincipals",
-    "namespaces",
-    "notNamespaces",
-    "serviceAccounts",
-    "notServiceAccounts",
-    "trustDomains",
-    "notTrustDomains",
-    "ipBlocks",
-    "notIpBlocks",
-    "remoteIpBlocks",
-    "notRemoteIpBlocks",
-];
-const OPERATION: &[&str] = &[
-    "hosts",
-    "notHosts",
-    "ports",
-    "notPorts",
-    "methods",
-    "notMethods",
-    "paths",
-    "notPaths",
-];
 const ACTIONS: &[(&str, Action)] = &[
     ("ALLOW", Action::Allow),
     ("DENY", Action::Deny),
     ("AUDIT", Action::Audit),
     ("CUSTOM", Action::Custom),
 ];
+
+/// Declares the lists that an entry may hold, and how they are read: the field, its name in YAML,
+/// and what each value must be.
+macro_rules! entry {
+    ($names:ident, $read:ident -> $entry:ident: $($field:ident $name:literal $check:ident,)*) => {
+        const $names: &[&str] = &[$($name),*];
+
+        fn $read(fields: Fields<'_, '_>) -> $entry {
+            $entry {
+                $($field: fields.texts($name, value::$check),)*
+                at: fields.whole().at(),
+            }
+        }
+    };
+}
+
+entry! { SOURCE, source_lists -> Source:
+    principals "principals" principal,
+    not_principals "notPrincipals" principal,
+    request_principals "requestPrincipals" anything,
+    not_request_principals "notRequestPrincipals" anything,
+    namespaces "namespaces" anything,
+    not_namespaces "notNamespaces" anything,
+    service_accounts "serviceAccounts" service_account,
+    not_service_accounts "notServiceAccounts" service_account,
+    trust_domains "trustDomains" trust_domain,
+    not_trust_domains "notTrustDomains" trust_domain,
+    ip_blocks "ipBlocks" ip_block,
+    not_ip_blocks "notIpBlocks" ip_block,
+    remote_ip_blocks "remoteIpBlocks" ip_block,
+    not_remote_ip_blocks "notRemoteIpBlocks" ip_block,
+}
+
+entry! { OPERATION, operation_lists -> Operation:
+    hosts "hosts" anything,
+    not_hosts "notHosts" anything,
+    ports "ports" port,
+    not_ports "notPorts" port,
+    methods "methods" anything,
+    not_methods "notMethods" anything,
+    paths "paths" path,
+    not_paths "notPaths" path,
+}
 
 /// How long the lists of rules and of sources may be (Istio's schema).
 const MAX_ENTRIES: usize = 512;
@@ -64,11 +81,10 @@ pub(in crate::istio) fn authorization_policy(
     };
     let dry_run = match action {
         Some(Action::Allow | Action::Deny) => dry_run(&meta, spec, Ok(())),
-        Some(_) => dry_run(
-            &meta,
-            spec,
-            Err("only ALLOW and DENY can run dry; leave the annotation out"),
-        ),
+        Some(_) => {
+            let why = "only ALLOW and DENY can run dry; leave the annotation out";
+            dry_run(&meta, spec, Err(why))
+        }
         None => false,
     };
     Some(AuthorizationPolicy {
@@ -89,23 +105,16 @@ fn provider(fields: Fields<'_, '_>, action: Option<Action>) -> Option<Text> {
             provider.wrong("only action CUSTOM takes a provider; leave it out, or write CUSTOM");
         }
         (None, Some(Action::Custom)) => {
-            fields.whole().missing(
-                "provider",
-                "is missing; CUSTOM needs the name of one of MeshConfig's extensionProviders",
-            );
+            let message =
+                "is missing; CUSTOM needs the name of one of MeshConfig's extensionProviders";
+            fields.whole().missing("provider", message);
         }
         _ => {}
     }
     let provider = provider?;
-    let fields = provider.fields(&["name"])?;
-    let name = fields.get("name");
-    if name.is_none() {
-        provider.missing(
-            "name",
-            "is missing; write the name of one of MeshConfig's extensionProviders",
-        );
-    }
-    name?.filled()
+    let message = "is missing; write the name of one of MeshConfig's extensionProviders";
+    let name = provider.fields(&["name"])?.demand("name", message)?;
+    name.filled()
 }
 
 fn rules(fields: Fields<'_, '_>, action: Option<Action>) -> Vec<Rule> {
@@ -190,7 +199,7 @@ impl Traits {
 }
 
 fn source(at: &Cursor<'_, '_>, action: Option<Action>, traits: &mut Traits) -> Option<Source> {
-    let at = inner(at, "source")?;
+    let at = inner(at, &["source"])?;
     let fields = at.fields(SOURCE)?;
     if fields.is_empty() {
         at.wrong("is empty; write at least one list, for example principals");
@@ -209,37 +218,19 @@ fn source(at: &Cursor<'_, '_>, action: Option<Action>, traits: &mut Traits) -> O
             list.wrong("has more than 16 service accounts; write several sources");
         }
     }
-    let accounts = ["serviceAccounts", "notServiceAccounts"]
-        .into_iter()
-        .find_map(|name| fields.listed(name));
+    let mut accounts = ["serviceAccounts", "notServiceAccounts"].into_iter();
+    let accounts = accounts.find_map(|name| fields.listed(name));
     let wide = ["principals", "notPrincipals", "namespaces", "notNamespaces"];
     if let Some(accounts) = accounts
         && wide.into_iter().any(|name| fields.listed(name).is_some())
     {
         accounts.wrong("cannot be combined with principals or namespaces; write two sources");
     }
-    let any = |name| fields.texts(name, value::anything);
-    Some(Source {
-        principals: fields.texts("principals", value::principal),
-        not_principals: fields.texts("notPrincipals", value::principal),
-        request_principals: any("requestPrincipals"),
-        not_request_principals: any("notRequestPrincipals"),
-        namespaces: any("namespaces"),
-        not_namespaces: any("notNamespaces"),
-        service_accounts: fields.texts("serviceAccounts", value::service_account),
-        not_service_accounts: fields.texts("notServiceAccounts", value::service_account),
-        trust_domains: fields.texts("trustDomains", value::trust_domain),
-        not_trust_domains: fields.texts("notTrustDomains", value::trust_domain),
-        ip_blocks: fields.texts("ipBlocks", value::ip_block),
-        not_ip_blocks: fields.texts("notIpBlocks", value::ip_block),
-        remote_ip_blocks: fields.texts("remoteIpBlocks", value::ip_block),
-        not_remote_ip_blocks: fields.texts("notRemoteIpBlocks", value::ip_block),
-        at: at.at(),
-    })
+    Some(source_lists(fields))
 }
 
 fn operation(at: &Cursor<'_, '_>, traits: &mut Traits) -> Option<Operation> {
-    let at = inner(at, "operation")?;
+    let at = inner(at, &["operation"])?;
     let fields = at.fields(OPERATION)?;
     if fields.is_empty() {
         at.wrong("is empty; write at least one list, for example paths");
@@ -251,29 +242,16 @@ fn operation(at: &Cursor<'_, '_>, traits: &mut Traits) -> Option<Operation> {
             traits.see(!port, port);
         }
     }
-    let any = |name| fields.texts(name, value::anything);
-    Some(Operation {
-        hosts: any("hosts"),
-        not_hosts: any("notHosts"),
-        ports: fields.texts("ports", value::port),
-        not_ports: fields.texts("notPorts", value::port),
-        methods: any("methods"),
-        not_methods: any("notMethods"),
-        paths: fields.texts("paths", value::path),
-        not_paths: fields.texts("notPaths", value::path),
-        at: at.at(),
-    })
+    Some(operation_lists(fields))
 }
 
 /// The one field that an entry of `from` or `to` wraps.
-fn inner<'t, 'c>(at: &'c Cursor<'t, 'c>, name: &'static str) -> Option<Cursor<'t, 'c>> {
-    let known: &'static [&'static str] = if name == "source" {
-        &["source"]
-    } else {
-        &["operation"]
-    };
-    let fields = at.fields(known)?;
-    let inner = fields.get(name);
+fn inner<'t, 'c>(
+    at: &'c Cursor<'t, 'c>,
+    known: &'static [&'static str; 1],
+) -> Option<Cursor<'t, 'c>> {
+    let [name] = *known;
+    let inner = at.fields(known)?.get(name);
     if inner.is_none() {
         at.missing(name, format!("is missing; write `- {name}:` and its lists"));
     }

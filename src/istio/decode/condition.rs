@@ -61,21 +61,11 @@ const OLD: &[&str] = &[
 /// `when[]`; with the condition comes what it speaks of.
 pub(super) fn condition(at: &Cursor<'_, '_>) -> Option<(Condition, Subject)> {
     let fields = at.fields(&["key", "values", "notValues"])?;
-    let Some(cursor) = fields.get("key") else {
-        at.missing(
-            "key",
-            "is missing; write for example request.headers[x-user]",
-        );
-        return None;
-    };
+    let message = "is missing; write for example request.headers[x-user]";
+    let cursor = fields.demand("key", message)?;
     let key = cursor.filled()?;
-    let subject = match subject(&key) {
-        Ok(subject) => subject,
-        Err(message) => {
-            cursor.wrong(message);
-            return None;
-        }
-    };
+    let subject = subject(&key).map_err(|message| cursor.wrong(message));
+    let subject = subject.ok()?;
     let condition = Condition {
         values: values(fields, "values", &key),
         not_values: values(fields, "notValues", &key),

@@ -1,12 +1,12 @@
 //! Decodes Policy and MeshPolicy of 2018.
 
 use super::meta::no_dry_run;
-use super::value::{self, checked, required};
+use super::value::{self, checked, is_label, jwks, required};
 use crate::istio::yaml::cursor::Cursor;
 use crate::istio::yaml::fields::Fields;
 use crate::istio::{
     JwtHeader, JwtRule, LegacyJwt, LegacyMtls, LegacyPolicy, LegacyTarget, Meta, MtlsMode,
-    PortSelector, PrincipalBinding, StringMatch, Text, TriggerRule, Within,
+    PortSelector, PrincipalBinding, Problem, StringMatch, Text, TriggerRule, Within,
 };
 
 const SPEC: &[&str] = &[
@@ -50,7 +50,7 @@ pub(in crate::istio) fn legacy_policy(
         {
             let message =
                 format!("the issuer `{issuer}` is already in this list; write each issuer once");
-            let problem = crate::istio::Problem::new(issuer.at().clone(), "spec.origins", message);
+            let problem = Problem::new(issuer.at().clone(), "spec.origins", message);
             spec.sink().report(problem);
         }
     }
@@ -103,12 +103,7 @@ fn target(at: &Cursor<'_, '_>) -> Option<LegacyTarget> {
 }
 
 fn dns_label(at: &Cursor<'_, '_>, text: &str) {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let good = text.len() <= 63
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-');
-    if !good {
+    if !is_label(text) {
         at.wrong(format!(
             "`{text}` is no service name; write the short name, without namespace and domain"
         ));
@@ -163,31 +158,20 @@ fn peer(at: &Cursor<'_, '_>) -> Option<LegacyMtls> {
 
 fn origin(at: &Cursor<'_, '_>) -> Option<LegacyJwt> {
     let fields = at.fields(&["jwt"])?;
-    let Some(jwt) = fields.get("jwt") else {
-        at.missing("jwt", "is missing; write `- jwt:` and its issuer");
-        return None;
-    };
+    let jwt = fields.demand("jwt", "is missing; write `- jwt:` and its issuer")?;
     let fields = jwt.fields(JWT)?;
+    let headers = fields.texts("jwtHeaders", value::header_name);
     let rule = JwtRule {
         issuer: required(fields, "issuer", value::anything),
         audiences: fields.texts("audiences", value::anything),
         jwks_uri: checked(fields, "jwksUri", value::http_uri),
-        jwks: checked(fields, "jwks", value::jwks),
-        from_headers: fields
-            .texts("jwtHeaders", value::header_name)
-            .into_iter()
-            .map(header)
-            .collect(),
+        jwks: jwks(fields),
+        from_headers: headers.into_iter().map(header).collect(),
         from_params: fields.texts("jwtParams", value::anything),
         forward_original_token: true,
         at: jwt.at(),
         ..JwtRule::default()
     };
-    if let Some(jwks) = fields.get("jwks")
-        && fields.get("jwksUri").is_some()
-    {
-        jwks.wrong("cannot be combined with jwksUri; keep one");
-    }
     Some(LegacyJwt {
         rule,
         trigger_rules: fields.each("triggerRules", trigger_rule),
@@ -196,15 +180,11 @@ fn origin(at: &Cursor<'_, '_>) -> Option<LegacyJwt> {
 
 /// The token is the whole value, but for one header that Istio's ingress once set.
 fn header(name: Text) -> JwtHeader {
-    let prefix = if name.eq_ignore_ascii_case("ingress-authorization") {
-        "istio"
-    } else {
-        ""
+    let prefix = match name.eq_ignore_ascii_case("ingress-authorization") {
+        true => "istio".to_owned(),
+        false => String::new(),
     };
-    JwtHeader {
-        name,
-        prefix: prefix.to_owned(),
-    }
+    JwtHeader { name, prefix }
 }
 
 fn trigger_rule(at: &Cursor<'_, '_>) -> Option<TriggerRule> {
@@ -220,7 +200,7 @@ fn string_match(at: &Cursor<'_, '_>) -> Option<StringMatch> {
     let fields = at.fields(KINDS)?;
     let mut written = KINDS
         .iter()
-        .filter_map(|kind| fields.get(kind).map(|value| (*kind, value)));
+        .filter_map(|kind| Some((*kind, fields.get(kind)?)));
     let (Some((kind, value)), None) = (written.next(), written.next()) else {
         at.wrong("write exactly one of exact, prefix, suffix and regex");
         return None;

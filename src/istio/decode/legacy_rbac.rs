@@ -80,16 +80,14 @@ pub(in crate::istio) fn rbac_config(meta: Meta, spec: &Cursor<'_, '_>) -> Option
 }
 
 fn rbac_target(fields: Fields<'_, '_>, name: &'static str) -> RbacTarget {
-    let Some(target) = fields.get(name) else {
-        return RbacTarget::default();
-    };
-    let Some(fields) = target.fields(&["services", "namespaces"]) else {
-        return RbacTarget::default();
-    };
-    RbacTarget {
-        services: fields.texts("services", value::anything),
-        namespaces: fields.texts("namespaces", value::anything),
+    let mut read = RbacTarget::default();
+    if let Some(target) = fields.get(name)
+        && let Some(fields) = target.fields(&["services", "namespaces"])
+    {
+        read.services = fields.texts("services", value::anything);
+        read.namespaces = fields.texts("namespaces", value::anything);
     }
+    read
 }
 
 /// `ServiceRole`, `spec`.
@@ -121,9 +119,8 @@ fn access_rule(at: &Cursor<'_, '_>) -> Option<AccessRule> {
         }
     }
     let any = |name| fields.texts(name, value::anything);
-    let has_ports = ["ports", "notPorts"]
-        .into_iter()
-        .any(|name| fields.listed(name).is_some());
+    let mut ports = ["ports", "notPorts"].into_iter();
+    let has_ports = ports.any(|name| fields.listed(name).is_some());
     Some(AccessRule {
         services: any("services"),
         hosts: any("hosts"),
@@ -192,16 +189,11 @@ pub(in crate::istio) fn service_role_binding(
     no_dry_run(&meta, spec);
     let fields = spec.fields(&["subjects", "roleRef", "role", "actions", "mode"])?;
     if fields.listed("subjects").is_none() {
-        spec.missing(
-            "subjects",
-            "is missing; a binding without subjects grants nothing",
-        );
+        let message = "is missing; a binding without subjects grants nothing";
+        spec.missing("subjects", message);
     }
-    let written = ["roleRef", "role", "actions"]
-        .into_iter()
-        .filter(|name| fields.listed(name).is_some())
-        .count();
-    if written != 1 {
+    let written = ["roleRef", "role", "actions"].into_iter();
+    if written.filter(|name| fields.listed(name).is_some()).count() != 1 {
         spec.wrong("write exactly one of roleRef, role and actions");
     }
     Some(ServiceRoleBinding {
@@ -218,11 +210,8 @@ fn role(fields: Fields<'_, '_>) -> Option<Text> {
         return fields.filled("role");
     };
     let fields = reference.fields(&["kind", "name"])?;
-    match fields.get("kind") {
-        None => reference.missing("kind", "is missing; write ServiceRole"),
-        Some(kind) => {
-            kind.word(&[("ServiceRole", ())]);
-        }
+    if let Some(kind) = fields.demand("kind", "is missing; write ServiceRole") {
+        kind.word(&[("ServiceRole", ())]);
     }
     required(fields, "name", value::anything)
 }
@@ -237,15 +226,9 @@ fn subject(at: &Cursor<'_, '_>) -> Option<Subject> {
             }
         })
     };
-    let empty_map = |name| {
-        fields
-            .get(name)
-            .is_some_and(|map| map.node().entries().is_some_and(<[_]>::is_empty))
-    };
-    if SUBJECT
-        .iter()
-        .all(|name| fields.listed(name).is_none() || empty_map(name))
-    {
+    let says_nothing = |value: Cursor<'_, '_>| value.node().entries().is_some_and(<[_]>::is_empty);
+    let mut written = SUBJECT.iter().filter_map(|name| fields.listed(name));
+    if written.all(says_nothing) {
         at.wrong("is empty and so matches no caller; write for example a user");
     }
     Some(Subject {
@@ -276,17 +259,15 @@ const DOUBLED: &[(&str, &[&str])] = &[
 ];
 
 fn properties(fields: Fields<'_, '_>) -> BTreeMap<String, Text> {
-    let Some(properties) = fields.get("properties") else {
-        return BTreeMap::new();
-    };
     let mut result = BTreeMap::new();
+    let Some(properties) = fields.get("properties") else {
+        return result;
+    };
     for (key, value) in properties.pairs() {
         let Some(text) = value.filled() else { continue };
-        let doubled = DOUBLED
-            .iter()
-            .find(|(name, _)| *name == key)
-            .and_then(|(_, names)| names.iter().find(|name| fields.listed(name).is_some()));
-        if let Some(name) = doubled {
+        let same = DOUBLED.iter().filter(|(name, _)| *name == key);
+        let mut same = same.flat_map(|(_, names)| *names);
+        if let Some(name) = same.find(|name| fields.listed(name).is_some()) {
             value.wrong(format!("says the same as {name}; keep one"));
         }
         if key == "source.ip" {

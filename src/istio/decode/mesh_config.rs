@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::value::is_label;
 use crate::istio::yaml::cursor::{Cursor, digits};
 use crate::istio::yaml::fields::Fields;
 use crate::istio::{
-    ExtensionProvider, MeshConfig, PathNormalization, ProviderKind, RequestBodyInCheck,
+    ExtensionProvider, MeshConfig, PathNormalization, Problem, ProviderKind, RequestBodyInCheck,
 };
 
 const NORMALIZATIONS: &[(&str, PathNormalization)] = &[
@@ -22,14 +23,15 @@ const NORMALIZATIONS: &[(&str, PathNormalization)] = &[
 /// MeshConfig's own fields.
 pub(in crate::istio) fn mesh_config(at: &Cursor<'_, '_>) -> Option<MeshConfig> {
     let fields = at.any_fields()?;
-    let mut config = MeshConfig::default();
-    if let Some(domain) = fields.filled("trustDomain") {
-        config.trust_domain = Some(domain.as_str().to_owned());
-    }
+    let mut config = MeshConfig {
+        trust_domain: fields.filled("trustDomain").map(String::from),
+        ..MeshConfig::default()
+    };
     if let Some(namespace) = fields.filled("rootNamespace") {
-        namespace.as_str().clone_into(&mut config.root_namespace);
+        config.root_namespace = namespace.into();
     }
-    config.trust_domain_aliases = strings(fields, "trustDomainAliases");
+    let aliases = |alias: &Cursor<'_, '_>| alias.filled().map(String::from);
+    config.trust_domain_aliases = fields.each("trustDomainAliases", aliases);
     if let Some(paths) = fields.get("pathNormalization")
         && let Some(paths) = paths.fields(&["normalization"])
     {
@@ -39,15 +41,11 @@ pub(in crate::istio) fn mesh_config(at: &Cursor<'_, '_>) -> Option<MeshConfig> {
     for (index, provider) in config.extension_providers.iter().enumerate() {
         let mut earlier = config.extension_providers.iter().take(index);
         if earlier.any(|other| other.name == provider.name) {
-            let message = format!(
-                "the provider `{}` is written twice; rename one",
-                provider.name
-            );
-            at.sink().report(crate::istio::Problem::new(
-                provider.name.at().clone(),
-                "extensionProviders",
-                message,
-            ));
+            let name = &provider.name;
+            let message = format!("the provider `{name}` is written twice; rename one");
+            let at_name = provider.name.at().clone();
+            let problem = Problem::new(at_name, "extensionProviders", message);
+            at.sink().report(problem);
         }
     }
     config.unused = fields.other_than(&[
@@ -60,18 +58,9 @@ pub(in crate::istio) fn mesh_config(at: &Cursor<'_, '_>) -> Option<MeshConfig> {
     Some(config)
 }
 
-fn strings(fields: Fields<'_, '_>, name: &'static str) -> Vec<String> {
-    fields.each(name, |item| {
-        item.filled().map(|text| text.as_str().to_owned())
-    })
-}
-
 fn provider(at: &Cursor<'_, '_>) -> Option<ExtensionProvider> {
     let fields = at.any_fields()?;
-    let Some(name) = fields.get("name") else {
-        at.missing("name", "is missing; write a name");
-        return None;
-    };
+    let name = fields.demand("name", "is missing; write a name")?;
     let text = name.filled()?;
     let kind = if let Some(grpc) = fields.get("envoyExtAuthzGrpc") {
         check_name(&name, &text);
@@ -87,8 +76,7 @@ fn provider(at: &Cursor<'_, '_>) -> Option<ExtensionProvider> {
 
 /// The name becomes a prefix of policy names.
 fn check_name(at: &Cursor<'_, '_>, text: &str) {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if text.len() > 63 || !text.bytes().all(inner) || text.starts_with('-') || text.ends_with('-') {
+    if !is_label(text) {
         at.wrong(format!(
             "`{text}` is no provider name; write 1 to 63 of a-z, 0-9 and -, no hyphen at the ends"
         ));
@@ -97,27 +85,19 @@ fn check_name(at: &Cursor<'_, '_>, text: &str) {
 
 fn ext_authz(at: &Cursor<'_, '_>, is_http: bool) -> Option<ProviderKind> {
     let fields = at.any_fields()?;
-    let Some(service) = fields.filled("service") else {
-        at.missing(
-            "service",
-            "is missing; write the host of the service, or NAMESPACE/HOST",
-        );
+    let Some(service) = fields.filled("service").map(String::from) else {
+        let message = "is missing; write the host of the service, or NAMESPACE/HOST";
+        at.missing("service", message);
         return None;
     };
-    let Some(port) = fields.get("port") else {
-        at.missing("port", "is missing; write the service's port");
-        return None;
-    };
-    let service = service.as_str().to_owned();
+    let port = fields.demand("port", "is missing; write the service's port")?;
     let port = port.port()?;
     let timeout = fields.get("timeout").and_then(|timeout| timeout.duration());
     let fail_open = fields.boolean("failOpen");
-    let status_on_error = fields
-        .get("statusOnError")
-        .and_then(|status| http_status(&status));
-    let include_request_body = fields
-        .get("includeRequestBodyInCheck")
-        .and_then(|body| request_body(&body));
+    let status = fields.get("statusOnError");
+    let status_on_error = status.and_then(|status| http_status(&status));
+    let body = fields.get("includeRequestBodyInCheck");
+    let include_request_body = body.and_then(|body| request_body(&body));
     let clear_route_cache = fields.boolean("clearRouteCache");
     if !is_http {
         return Some(ProviderKind::ExtAuthzGrpc {
@@ -141,9 +121,7 @@ fn ext_authz(at: &Cursor<'_, '_>, is_http: bool) -> Option<ProviderKind> {
         timeout,
         fail_open,
         status_on_error,
-        path_prefix: fields
-            .text("pathPrefix")
-            .map_or_else(String::new, |text| text.as_str().to_owned()),
+        path_prefix: fields.string("pathPrefix"),
         include_request_body,
         clear_route_cache,
         include_request_headers_in_check: headers,
@@ -161,7 +139,7 @@ fn header_patterns(fields: Fields<'_, '_>, name: &'static str) -> Vec<String> {
         if text.as_str() == "*" {
             item.wrong("a single `*` is not supported; write a prefix such as x-* or a suffix such as *-id");
         }
-        Some(text.as_str().to_owned())
+        Some(text.into())
     })
 }
 
@@ -177,10 +155,7 @@ fn additional_headers(fields: Fields<'_, '_>) -> BTreeMap<String, String> {
 
 fn request_body(at: &Cursor<'_, '_>) -> Option<RequestBodyInCheck> {
     let fields = at.fields(&["maxRequestBytes", "allowPartialMessage", "packAsBytes"])?;
-    let Some(max) = fields.get("maxRequestBytes") else {
-        at.missing("maxRequestBytes", "is missing; write a number of bytes");
-        return None;
-    };
+    let max = fields.demand("maxRequestBytes", "is missing; write a number of bytes")?;
     let bytes = max.node().scalar().and_then(|scalar| digits(&scalar.text));
     let Some(max_request_bytes) = bytes.filter(|bytes| *bytes > 0) else {
         max.wrong("is no number of bytes; write for example 4096");

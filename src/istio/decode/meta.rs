@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::istio::yaml::cursor::Cursor;
 use crate::istio::yaml::fields::Fields;
-use crate::istio::{Meta, Selector, TargetRef, Text};
+use crate::istio::{Meta, Problem, Selector, TargetRef, Text};
 
 /// The fields of a document.
 pub(in crate::istio) const DOCUMENT: &[&str] =
@@ -43,16 +43,9 @@ pub(in crate::istio) fn meta(
     scope: Scope,
     default_namespace: &str,
 ) -> Option<Meta> {
-    let at = document.whole();
-    let Some(metadata) = document.get("metadata") else {
-        at.missing("metadata", "is missing; write a map with a name");
-        return None;
-    };
+    let metadata = document.demand("metadata", "is missing; write a map with a name")?;
     let metadata = metadata.fields(METADATA)?;
-    let Some(name) = metadata.get("name") else {
-        metadata.whole().missing("name", "is missing; write a name");
-        return None;
-    };
+    let name = metadata.demand("name", "is missing; write a name")?;
     let name = name.filled().filter(|text| is_name(&name, text))?;
     // An empty namespace is what a template without a value leaves; Kubernetes takes it as none.
     let namespace = match metadata.get("namespace") {
@@ -64,22 +57,14 @@ pub(in crate::istio) fn meta(
         None => default_namespace.to_owned(),
     };
     Some(Meta {
-        kind: string(document, "kind"),
-        api_version: string(document, "apiVersion"),
-        name: name.as_str().to_owned(),
+        kind: document.string("kind"),
+        api_version: document.string("apiVersion"),
+        name: name.into(),
         namespace,
         annotations: annotations(metadata),
-        created: metadata
-            .get("creationTimestamp")
-            .and_then(|at| timestamp(&at)),
-        at: at.at(),
+        created: timestamp(metadata),
+        at: document.whole().at(),
     })
-}
-
-fn string(fields: Fields<'_, '_>, name: &'static str) -> String {
-    fields
-        .text(name)
-        .map_or_else(String::new, |text| text.as_str().to_owned())
 }
 
 /// Names become parts of policy names (`ns[..]-policy[..]-rule[..]`), which must stay readable and
@@ -114,18 +99,19 @@ fn annotations(metadata: Fields<'_, '_>) -> BTreeMap<String, Text> {
         .collect()
 }
 
-/// A time as Kubernetes writes it, so that times sort as text.
-fn timestamp(at: &Cursor<'_, '_>) -> Option<String> {
+/// When the resource was created, as Kubernetes writes it, so that times sort as text.
+fn timestamp(metadata: Fields<'_, '_>) -> Option<String> {
+    let at = metadata.get("creationTimestamp")?;
     let text = at.str()?;
     let pattern = "0000-00-00T00:00:00Z";
     let fits = text.len() == pattern.len()
-        && text.bytes().zip(pattern.bytes()).all(|(byte, due)| {
-            if due == b'0' {
-                byte.is_ascii_digit()
-            } else {
-                byte == due
-            }
-        });
+        && text
+            .bytes()
+            .zip(pattern.bytes())
+            .all(|(byte, due)| match due {
+                b'0' => byte.is_ascii_digit(),
+                _ => byte == due,
+            });
     if !fits {
         at.wrong(format!(
             "`{text}` is no time as Kubernetes writes it; write for example 2024-05-31T08:00:00Z or leave it out"
@@ -144,11 +130,8 @@ pub(super) fn dry_run(meta: &Meta, at: &Cursor<'_, '_>, allowed: Result<(), &str
     };
     let report = |message: String| {
         let field = format!("metadata.annotations[{NAME}]");
-        at.sink().report(crate::istio::Problem::new(
-            value.at().clone(),
-            field,
-            message,
-        ));
+        let problem = Problem::new(value.at().clone(), field, message);
+        at.sink().report(problem);
         false
     };
     if let Err(why) = allowed {
@@ -165,11 +148,8 @@ pub(super) fn dry_run(meta: &Meta, at: &Cursor<'_, '_>, allowed: Result<(), &str
 
 /// That a resource that cannot be tried out does not ask for it.
 pub(super) fn no_dry_run(meta: &Meta, at: &Cursor<'_, '_>) {
-    dry_run(
-        meta,
-        at,
-        Err("only an AuthorizationPolicy can run dry; leave the annotation out"),
-    );
+    let why = "only an AuthorizationPolicy can run dry; leave the annotation out";
+    dry_run(meta, at, Err(why));
 }
 
 /// `spec.selector`.
@@ -209,9 +189,8 @@ pub(super) fn selector(spec: Fields<'_, '_>) -> Selector {
 /// `spec.targetRef` and `spec.targetRefs`, of which only one may be written, and that without a
 /// selector.
 pub(super) fn target_refs(spec: Fields<'_, '_>) -> Vec<TargetRef> {
-    let written = ["selector", "targetRef", "targetRefs"]
-        .into_iter()
-        .filter_map(|name| spec.get(name));
+    let written = ["selector", "targetRef", "targetRefs"].into_iter();
+    let written = written.filter_map(|name| spec.get(name));
     if let Some(second) = written.skip(1).last() {
         second.wrong("only one of selector, targetRef and targetRefs may be written");
     }
@@ -227,11 +206,10 @@ pub(super) fn target_refs(spec: Fields<'_, '_>) -> Vec<TargetRef> {
 
 fn target_ref(at: &Cursor<'_, '_>) -> Option<TargetRef> {
     let fields = at.fields(&["group", "kind", "name", "namespace"])?;
-    let text = |name| string(fields, name);
     let target = TargetRef {
-        group: text("group"),
-        kind: text("kind"),
-        name: text("name"),
+        group: fields.string("group"),
+        kind: fields.string("kind"),
+        name: fields.string("name"),
         at: at.at(),
     };
     let known = matches!(
@@ -250,9 +228,8 @@ fn target_ref(at: &Cursor<'_, '_>) -> Option<TargetRef> {
     if target.name.is_empty() {
         at.missing("name", "is missing; write the target's name");
     }
-    if let Some(namespace) = fields
-        .get("namespace")
-        .filter(|namespace| namespace.str() != Some(""))
+    if let Some(namespace) = fields.get("namespace")
+        && namespace.str() != Some("")
     {
         namespace.wrong("a target is in the resource's own namespace; leave this out");
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::meta::{no_dry_run, selector, target_refs};
-use super::value::{self, checked, required};
+use super::value::{self, checked, jwks, required};
 use crate::istio::yaml::cursor::Cursor;
 use crate::istio::yaml::fields::Fields;
 use crate::istio::{ClaimToHeader, JwtHeader, JwtRule, Meta, RequestAuthentication, Within};
@@ -71,7 +71,7 @@ fn jwt_rule(at: &Cursor<'_, '_>) -> Option<JwtRule> {
         issuer: fields.filled("issuer"),
         audiences: fields.texts("audiences", value::anything),
         jwks_uri: checked(fields, "jwksUri", value::http_uri),
-        jwks: checked(fields, "jwks", value::jwks),
+        jwks: jwks(fields),
         from_headers: fields.each("fromHeaders", from_header),
         from_params: fields.texts("fromParams", value::anything),
         from_cookies: fields.texts("fromCookies", value::anything),
@@ -89,11 +89,6 @@ fn jwt_rule(at: &Cursor<'_, '_>) -> Option<JwtRule> {
             "is missing; only a rule with jwksUri can do without an issuer",
         );
     }
-    if let Some(jwks) = fields.get("jwks")
-        && fields.get("jwksUri").is_some()
-    {
-        jwks.wrong("cannot be combined with jwksUri; keep one");
-    }
     if let Some(claims) = fields.get("spaceDelimitedClaims")
         && claims.items().len() > 64
     {
@@ -105,9 +100,7 @@ fn jwt_rule(at: &Cursor<'_, '_>) -> Option<JwtRule> {
 fn from_header(at: &Cursor<'_, '_>) -> Option<JwtHeader> {
     let fields = at.fields(&["name", "prefix"])?;
     let name = required(fields, "name", value::header_name)?;
-    let prefix = fields
-        .text("prefix")
-        .map_or_else(String::new, |text| text.as_str().to_owned());
+    let prefix = fields.string("prefix");
     Some(JwtHeader { name, prefix })
 }
 

@@ -161,13 +161,21 @@ pub(super) fn http_uri(at: &Cursor<'_, '_>, text: &str) {
     }
 }
 
+/// `jwks`, which may be written only where `jwksUri` is not.
+pub(super) fn jwks(fields: Fields<'_, '_>) -> Option<Text> {
+    let jwks = checked(fields, "jwks", jwk_set);
+    if let Some(jwks) = fields.get("jwks")
+        && fields.get("jwksUri").is_some()
+    {
+        jwks.wrong("cannot be combined with jwksUri; keep one");
+    }
+    jwks
+}
+
 /// A JWK set as JSON text. Its keys never appear in a message.
-pub(super) fn jwks(at: &Cursor<'_, '_>, text: &str) {
+fn jwk_set(at: &Cursor<'_, '_>, text: &str) {
     let set: Option<serde_json::Value> = serde_json::from_str(text).ok();
-    let keys = set
-        .as_ref()
-        .and_then(|set| set.get("keys"))
-        .and_then(|keys| keys.as_array());
+    let keys = set.as_ref().and_then(|set| set.get("keys")?.as_array());
     let Some(keys) = keys else {
         return at.wrong("is no JWK set; write a JSON object with a list `keys`");
     };
@@ -179,6 +187,12 @@ pub(super) fn jwks(at: &Cursor<'_, '_>, text: &str) {
     if keys.iter().any(secret) {
         at.note("holds a private or symmetric key: a reader of this configuration can forge tokens; list public keys only");
     }
+}
+
+/// Whether a text is a label of DNS: a short name.
+pub(super) fn is_label(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    text.len() <= 63 && text.bytes().all(good) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// A header's name, as HTTP allows it.
@@ -219,10 +233,7 @@ pub(in crate::istio) fn required(
     name: &'static str,
     check: fn(&Cursor<'_, '_>, &str),
 ) -> Option<Text> {
-    let Some(at) = fields.get(name) else {
-        fields.whole().missing(name, "is missing; write a value");
-        return None;
-    };
+    let at = fields.demand(name, "is missing; write a value")?;
     let text = at.filled()?;
     check(&at, &text);
     Some(text)

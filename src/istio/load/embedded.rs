@@ -11,8 +11,8 @@ use crate::istio::yaml::tree::{Node, Style};
 /// Whether this is the ConfigMap `istio` with a MeshConfig in it.
 pub(super) fn is_mesh_config_map(document: &Node<'_>) -> bool {
     is_named_istio(document)
-        && text(document.get("apiVersion")) == Some("v1")
-        && text(document.get("kind")) == Some(CONFIG_MAP)
+        && document.text("apiVersion") == Some("v1")
+        && document.text("kind") == Some(CONFIG_MAP)
 }
 
 /// Whether this was meant to be that ConfigMap and, by its kind or version, is not.
@@ -20,17 +20,11 @@ pub(super) fn resembles_mesh_config_map(document: &Node<'_>) -> bool {
     let is_near = |kind| nearest(kind, [CONFIG_MAP]).is_some();
     is_named_istio(document)
         && !is_mesh_config_map(document)
-        && text(document.get("kind")).is_some_and(is_near)
+        && document.text("kind").is_some_and(is_near)
 }
 
 fn is_named_istio(document: &Node<'_>) -> bool {
-    let metadata = document.get("metadata");
-    text(metadata.and_then(|metadata| metadata.get("name"))) == Some(CONFIG_MAP_NAME)
-        && mesh(document).is_some()
-}
-
-fn text<'n>(node: Option<&'n Node<'_>>) -> Option<&'n str> {
-    node.and_then(Node::scalar).map(|scalar| &*scalar.text)
+    document.name() == Some(CONFIG_MAP_NAME) && mesh(document).is_some()
 }
 
 /// The text of the MeshConfig in a ConfigMap.
@@ -43,11 +37,11 @@ pub(in crate::istio) fn mesh<'n, 't>(document: &'n Node<'t>) -> Option<&'n Node<
 pub(super) fn embedded_mesh_config(document: &Node<'_>, sink: &Sink) -> Option<MeshConfig> {
     let node = mesh(document)?;
     let text = node.scalar()?;
-    let inner = if text.style == Style::Block {
-        sink.inside(node.line.saturating_sub(1), node.column.saturating_sub(1))
-    } else {
-        sink.inside(node.line.saturating_sub(1), 0)
+    let columns = match text.style {
+        Style::Block => node.at.column.saturating_sub(1),
+        Style::Plain | Style::Quoted => 0,
     };
+    let inner = sink.inside(node.at.line.saturating_sub(1), columns);
     let config = match documents(&text.text, Limits::default(), &inner).next() {
         Some(root) if !root.is_null() => decode::mesh_config(&Cursor::root(&root, &inner)),
         _ => Some(MeshConfig::default()),

@@ -110,48 +110,32 @@ impl ResourceKind {
             let message = format!("`{group}` is no API group of Istio's security");
             return Err(("apiVersion", message));
         };
+        let own = group.name;
         let known = group.kinds.iter().map(|(name, _)| *name);
         let found = group.kinds.iter().find(|(name, _)| *name == kind);
         if found.is_none()
             && let Some((name, api_version)) = meant(kind)
             && name == kind
         {
-            let message = format!(
-                "{} has no {kind}; for this kind write {api_version}",
-                group.name
-            );
+            let message = format!("{own} has no {kind}; for this kind write {api_version}");
             return Err(("kind", message));
         }
-        if version.is_empty() {
-            let message = format!(
-                "`{}` has no version; write {}",
-                group.name,
-                group.api_version()
-            );
-            return Err(("apiVersion", message));
-        }
         if !group.versions.contains(&version) {
-            let message = format!(
-                "apiVersion `{}/{version}` is not supported; write {}",
-                group.name,
-                group.api_version()
-            );
+            let what = match version {
+                "" => format!("`{own}` has no version"),
+                version => format!("apiVersion `{own}/{version}` is not supported"),
+            };
+            let message = format!("{what}; write {}", group.api_version());
             return Err(("apiVersion", message));
         }
         if let Some((_, found)) = found {
             return Ok(*found);
         }
-        let message = match nearest(kind, known.clone()) {
-            Some(meant) => format!(
-                "unknown kind `{kind}` of {}; did you mean {meant}?",
-                group.name
-            ),
-            None => format!(
-                "unknown kind `{kind}` of {}; known are {}",
-                group.name,
-                known.collect::<Vec<_>>().join(", ")
-            ),
+        let remedy = match nearest(kind, known.clone()) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("known are {}", known.collect::<Vec<_>>().join(", ")),
         };
+        let message = format!("unknown kind `{kind}` of {own}; {remedy}");
         Err(("kind", message))
     }
 

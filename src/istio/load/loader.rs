@@ -10,7 +10,6 @@ use crate::istio::decode;
 use crate::istio::resource::kubernetes::{Deployment, deployment};
 use crate::istio::yaml::cursor::{Cursor, Sink};
 use crate::istio::yaml::reader::{Limits, documents};
-use crate::istio::yaml::tree::Node;
 use crate::istio::{MeshConfig, Position, Problem, ProblemKind, Problems, Resources, Skipped};
 
 /// Reads one text: YAML documents, JSON, `List` kinds.
@@ -69,21 +68,13 @@ pub fn parse_mesh_config(file: &str, text: &str) -> Result<MeshConfig, Problems>
         (None, _) => Some(MeshConfig::default()),
         (Some((config, _)), None) => config,
         (Some(_), Some((_, second))) => {
-            sink.report(Problem::new(
-                second,
-                "",
-                "a second MeshConfig; keep one document",
-            ));
+            let message = "a second MeshConfig; keep one document";
+            sink.report(Problem::new(second, "", message));
             None
         }
     };
-    let (problems, _) = sink.into_parts();
-    match (Problems::from_list(problems), config) {
-        (None, Some(config)) => Ok(config),
-        (Some(problems), _) => Err(problems),
-        // INVARIANT: what could not be decoded was reported.
-        (None, None) => Err(Problem::new(Position::default(), "", "is no MeshConfig").into()),
-    }
+    // INVARIANT: what could not be decoded was reported.
+    sink.finish(config, "is no MeshConfig")
 }
 
 /// Whether a text that [`parse_mesh_config`] reads says nothing at all. What cannot be read says
@@ -154,10 +145,7 @@ impl Loader {
     /// Everything that is wrong, two resources of one kind, namespace and name included.
     pub fn finish(mut self) -> Result<Resources, Problems> {
         self.problems.extend(contradictions(&self.resources));
-        match Problems::from_list(self.problems) {
-            None => Ok(self.resources),
-            Some(problems) => Err(problems),
-        }
+        Problems::from_list(self.problems).map_or(Ok(self.resources), Err)
     }
 
     /// Everything that was read, as it was meant: for tools that judge a configuration and do not
@@ -235,18 +223,12 @@ impl Loader {
 
     /// A document of another API group. MeshConfig's own ConfigMap is read, too.
     fn skip(&mut self, at: &Cursor<'_, '_>) {
-        let string = |node: Option<&Node<'_>>| {
-            node.and_then(Node::scalar)
-                .map_or_else(String::new, |scalar| scalar.text.clone().into_owned())
-        };
         let node = at.node();
+        let string = |text: Option<&str>| text.unwrap_or_default().to_owned();
         self.resources.skipped.push(Skipped {
-            api_version: string(node.get("apiVersion")),
-            kind: string(node.get("kind")),
-            name: string(
-                node.get("metadata")
-                    .and_then(|metadata| metadata.get("name")),
-            ),
+            api_version: string(node.text("apiVersion")),
+            kind: string(node.text("kind")),
+            name: string(node.name()),
             at: at.at(),
         });
         match deployment(node, &self.default_namespace, at.at()) {
@@ -281,41 +263,35 @@ impl Loader {
         let spec = &document.get_or("spec", &empty);
         let into = &mut self.resources;
         match kind {
-            ResourceKind::AuthorizationPolicy => push(
-                &mut into.authorization_policies,
-                named,
-                decode::authorization_policy(meta, spec),
-            ),
-            ResourceKind::RequestAuthentication => push(
-                &mut into.request_authentications,
-                named,
-                decode::request_authentication(meta, spec),
-            ),
-            ResourceKind::PeerAuthentication => push(
-                &mut into.peer_authentications,
-                named,
-                decode::peer_authentication(meta, spec),
-            ),
-            ResourceKind::Policy | ResourceKind::MeshPolicy => push(
-                &mut into.legacy_policies,
-                named,
-                decode::legacy_policy(meta, spec, kind == ResourceKind::MeshPolicy),
-            ),
-            ResourceKind::ClusterRbacConfig | ResourceKind::RbacConfig => push(
-                &mut into.rbac_configs,
-                named,
-                decode::rbac_config(meta, spec),
-            ),
-            ResourceKind::ServiceRole => push(
-                &mut into.service_roles,
-                named,
-                decode::service_role(meta, spec),
-            ),
-            ResourceKind::ServiceRoleBinding => push(
-                &mut into.service_role_bindings,
-                named,
-                decode::service_role_binding(meta, spec),
-            ),
+            ResourceKind::AuthorizationPolicy => {
+                let policy = decode::authorization_policy(meta, spec);
+                push(&mut into.authorization_policies, named, policy);
+            }
+            ResourceKind::RequestAuthentication => {
+                let resource = decode::request_authentication(meta, spec);
+                push(&mut into.request_authentications, named, resource);
+            }
+            ResourceKind::PeerAuthentication => {
+                let resource = decode::peer_authentication(meta, spec);
+                push(&mut into.peer_authentications, named, resource);
+            }
+            ResourceKind::Policy | ResourceKind::MeshPolicy => {
+                let is_mesh_wide = kind == ResourceKind::MeshPolicy;
+                let policy = decode::legacy_policy(meta, spec, is_mesh_wide);
+                push(&mut into.legacy_policies, named, policy);
+            }
+            ResourceKind::ClusterRbacConfig | ResourceKind::RbacConfig => {
+                let config = decode::rbac_config(meta, spec);
+                push(&mut into.rbac_configs, named, config);
+            }
+            ResourceKind::ServiceRole => {
+                let role = decode::service_role(meta, spec);
+                push(&mut into.service_roles, named, role);
+            }
+            ResourceKind::ServiceRoleBinding => {
+                let binding = decode::service_role_binding(meta, spec);
+                push(&mut into.service_role_bindings, named, binding);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use super::kind::{is_our_group, meant, our_groups};
 use crate::istio::yaml::suggest::within;
-use crate::istio::yaml::tree::{Node, Value};
+use crate::istio::yaml::tree::Node;
 
 /// What a document under none of our groups is.
 #[derive(Debug)]
@@ -62,22 +62,15 @@ impl Foreign {
 
 /// Whether a document holds ours in `items` without being a list of a kind that is read.
 pub(super) fn is_unread_list(document: &Node<'_>) -> bool {
-    let Some(Value::List(items)) = document.get("items").map(|items| &items.value) else {
-        return false;
-    };
-    items.iter().any(is_ours)
+    document.items("items").iter().any(is_ours)
 }
 
 fn is_ours(item: &Node<'_>) -> bool {
-    let text = |name| item.get(name).and_then(Node::scalar);
-    let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
+    let (Some(api_version), Some(kind)) = (item.text("apiVersion"), item.text("kind")) else {
         return false;
     };
-    is_our_group(group(&api_version.text))
-        || matches!(
-            Foreign::classify(&api_version.text, &kind.text),
-            Foreign::Slip(_)
-        )
+    let foreign = || Foreign::classify(api_version, kind);
+    is_our_group(group(api_version)) || matches!(foreign(), Foreign::Slip(_))
 }
 
 /// The group of an `apiVersion`; all of it where there is no version, which makes `v1`, the core
@@ -96,12 +89,8 @@ fn tidy(group: &str) -> String {
 /// Whether a group is a domain name that has nothing to do with Istio's.
 fn is_someone_elses(group: &str) -> bool {
     let labels = || group.split('.');
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    };
+    let in_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(in_label);
     let is_domain = group.contains('.') && labels().all(is_label);
     let names_istio = group
         .split(['.', '-'])

@@ -79,7 +79,7 @@ pub(in crate::istio) fn deployment(
                 name,
                 namespace,
                 selector: texts(spec.get("selector")),
-                ports: items(spec.get("ports")).filter_map(port).collect(),
+                ports: spec.items("ports").iter().filter_map(port).collect(),
             }));
         }
         ("v1", "Pod") => document,
@@ -95,11 +95,10 @@ pub(in crate::istio) fn deployment(
         }
     };
     let pod = template.get("spec")?;
-    let labels = template
-        .get("metadata")
-        .and_then(|metadata| metadata.get("labels"));
-    let containers = items(pod.get("containers"));
-    let ports = containers.flat_map(|container| items(container.get("ports")));
+    let metadata = template.get("metadata");
+    let labels = metadata.and_then(|metadata| metadata.get("labels"));
+    let containers = pod.items("containers").iter();
+    let ports = containers.flat_map(|container| container.items("ports"));
     let account = text(pod.get("serviceAccountName"));
     Some(Deployment::Workload(Deployed {
         kind,
@@ -142,14 +141,6 @@ fn texts(node: Option<&Node<'_>>) -> BTreeMap<String, String> {
         .iter()
         .filter_map(|entry| Some((entry.key.clone().into_owned(), text(Some(&entry.value))?)))
         .collect()
-}
-
-fn items<'n, 't>(node: Option<&'n Node<'t>>) -> impl Iterator<Item = &'n Node<'t>> {
-    let items: &[Node<'t>] = match node.map(|node| &node.value) {
-        Some(Value::List(items)) => items,
-        _ => &[],
-    };
-    items.iter()
 }
 
 #[cfg(test)]

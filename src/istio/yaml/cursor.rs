@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::suggest::nearest;
-use super::tree::{Node, Plain, Style, Value};
-use crate::istio::{Position, Problem, ProblemKind, Text};
+use super::tree::{Mark, Node, Plain, Style, Value};
+use crate::istio::{Position, Problem, ProblemKind, Problems, Text};
 
 /// Where problems and notes of one text go.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sink {
     file: Arc<str>,
     problems: RefCell<Vec<Problem>>,
@@ -28,10 +28,7 @@ impl Sink {
     pub(crate) fn new(file: &str) -> Self {
         Self {
             file: file.into(),
-            problems: RefCell::default(),
-            notes: RefCell::default(),
-            line_offset: 0,
-            column_offset: 0,
+            ..Self::default()
         }
     }
 
@@ -39,19 +36,16 @@ impl Sink {
     pub(crate) fn inside(&self, lines: u32, columns: u32) -> Self {
         Self {
             file: Arc::clone(&self.file),
-            problems: RefCell::default(),
-            notes: RefCell::default(),
             line_offset: self.line_offset.saturating_add(lines),
             column_offset: self.column_offset.saturating_add(columns),
+            ..Self::default()
         }
     }
 
-    pub(crate) fn position(&self, line: u32, column: u32) -> Position {
-        Position::new(
-            Arc::clone(&self.file),
-            line.saturating_add(self.line_offset),
-            column.saturating_add(self.column_offset),
-        )
+    pub(super) fn position(&self, at: Mark) -> Position {
+        let line = at.line.saturating_add(self.line_offset);
+        let column = at.column.saturating_add(self.column_offset);
+        Position::new(Arc::clone(&self.file), line, column)
     }
 
     pub(crate) fn report(&self, problem: Problem) {
@@ -69,6 +63,14 @@ impl Sink {
     /// Whether nothing is wrong so far.
     pub(crate) fn is_good(&self) -> bool {
         self.problems.borrow().is_empty()
+    }
+
+    /// What was made of the text, or what is wrong with it; `nothing` when neither is there.
+    pub(crate) fn finish<T>(self, made: Option<T>, nothing: &str) -> Result<T, Problems> {
+        match Problems::from_list(self.problems.into_inner()) {
+            Some(problems) => Err(problems),
+            None => made.ok_or_else(|| Problem::of_file(self.file, nothing).into()),
+        }
     }
 
     /// The problems and the notes.
@@ -109,9 +111,8 @@ impl fmt::Display for Path<'_> {
         if let Some(parent) = self.parent {
             parent.fmt(f)?;
         }
-        let at_start = self
-            .parent
-            .is_none_or(|parent| matches!(parent.step, Step::Root));
+        let is_root = |parent: &Self| matches!(parent.step, Step::Root);
+        let at_start = self.parent.is_none_or(is_root);
         match self.step {
             Step::Root => Ok(()),
             Step::Field(name) if at_start => f.write_str(name),
@@ -160,7 +161,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
     }
 
     pub(crate) fn at(&self) -> Position {
-        self.sink.position(self.node.line, self.node.column)
+        self.sink.position(self.node.at)
     }
 
     /// Reports that this value is wrong.
@@ -191,10 +192,8 @@ impl<'t, 'p> Cursor<'t, 'p> {
         if self.node.entries().is_none() {
             self.wrong(format!("this is {}; write a map", self.node.describe()));
         }
-        let entries = self.node.entries().unwrap_or_default();
-        entries
-            .iter()
-            .map(|entry| (&*entry.key, self.child(&entry.value, Step::Key(&entry.key))))
+        let entries = self.node.entries().unwrap_or_default().iter();
+        entries.map(|entry| (&*entry.key, self.child(&entry.value, Step::Key(&entry.key))))
     }
 
     /// The items of a list. Empty when this is no list, which is reported.
@@ -202,17 +201,13 @@ impl<'t, 'p> Cursor<'t, 'p> {
         let items: &[Node<'t>] = match &self.node.value {
             Value::List(items) => items,
             Value::Map(_) | Value::Scalar(_) => {
-                self.wrong(format!(
-                    "this is {}; write a list, even for one value",
-                    self.node.describe()
-                ));
+                let is = self.node.describe();
+                self.wrong(format!("this is {is}; write a list, even for one value"));
                 &[]
             }
         };
-        items
-            .iter()
-            .enumerate()
-            .map(|(index, node)| self.child(node, Step::Index(index)))
+        let items = items.iter().enumerate();
+        items.map(|(index, node)| self.child(node, Step::Index(index)))
     }
 
     /// Text. Anything else is reported and gives `None`.
@@ -269,10 +264,8 @@ impl<'t, 'p> Cursor<'t, 'p> {
         match self.node.scalar().map(|scalar| scalar.meaning()) {
             Some(Plain::Boolean(value)) => Some(value),
             _ => {
-                self.wrong(format!(
-                    "this is {}; write true or false, without quotes",
-                    self.node.describe()
-                ));
+                let is = self.node.describe();
+                self.wrong(format!("this is {is}; write true or false, without quotes"));
                 None
             }
         }
@@ -361,9 +354,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
         seconds += number.parse::<f64>().ok()? * scale;
         rest = tail;
     }
-    (!text.is_empty())
-        .then(|| Duration::try_from_secs_f64(seconds).ok())
-        .flatten()
+    let duration = Duration::try_from_secs_f64(seconds).ok();
+    duration.filter(|_| !text.is_empty())
 }
 
 #[cfg(test)]

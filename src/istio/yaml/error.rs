@@ -1,6 +1,7 @@
 //! A problem with its place and field, and a list of them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::istio::{OneLine, Position};
 
@@ -45,6 +46,11 @@ impl Problem {
             message: message.into(),
             kind: ProblemKind::Unreadable,
         }
+    }
+
+    /// A problem with a whole file.
+    pub(crate) fn of_file(file: impl Into<Arc<str>>, message: impl Into<String>) -> Self {
+        Self::new(Position::new(file.into(), 0, 0), "", message)
     }
 
     /// The same problem, of another kind.

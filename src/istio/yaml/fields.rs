@@ -39,8 +39,7 @@ impl<'t, 'c> Fields<'t, 'c> {
 
     /// A field that is not an empty list, which counts as absent.
     pub(crate) fn listed(self, name: &'static str) -> Option<Cursor<'t, 'c>> {
-        self.get(name)
-            .filter(|value| !matches!(&value.node().value, Value::List(items) if items.is_empty()))
+        self.get(name).filter(|value| !is_empty_list(value.node()))
     }
 
     /// The map itself.
@@ -61,10 +60,23 @@ impl<'t, 'c> Fields<'t, 'c> {
     /// Whether no field is there, empty lists counted as absent.
     pub(crate) fn is_empty(self) -> bool {
         let entries = self.cursor.node().entries().unwrap_or_default();
-        entries.iter().all(|entry| {
-            entry.value.is_null()
-                || matches!(&entry.value.value, Value::List(items) if items.is_empty())
-        })
+        let mut values = entries.iter().map(|entry| &entry.value);
+        values.all(|value| value.is_null() || is_empty_list(value))
+    }
+
+    /// A field that must be there; `message` says what to write where it is not.
+    pub(crate) fn demand(self, name: &'static str, message: &str) -> Option<Cursor<'t, 'c>> {
+        let field = self.get(name);
+        if field.is_none() {
+            self.cursor.missing(name, message);
+        }
+        field
+    }
+
+    /// The text of a field; empty where it is not there.
+    pub(in crate::istio) fn string(self, name: &'static str) -> String {
+        let text = self.text(name).map(String::from);
+        text.unwrap_or_default()
     }
 
     pub(crate) fn text(self, name: &'static str) -> Option<Text> {
@@ -76,9 +88,8 @@ impl<'t, 'c> Fields<'t, 'c> {
     }
 
     pub(crate) fn boolean(self, name: &'static str) -> bool {
-        self.get(name)
-            .and_then(|value| value.boolean())
-            .unwrap_or_default()
+        let value = self.get(name).and_then(|value| value.boolean());
+        value.unwrap_or_default()
     }
 
     pub(crate) fn word<T: Copy + Default>(
@@ -86,9 +97,8 @@ impl<'t, 'c> Fields<'t, 'c> {
         name: &'static str,
         words: &[(&'static str, T)],
     ) -> T {
-        self.get(name)
-            .and_then(|value| value.word(words))
-            .unwrap_or_default()
+        let value = self.get(name).and_then(|value| value.word(words));
+        value.unwrap_or_default()
     }
 
     /// What `decode` makes of each item of a list; items it refuses are left out. Null items are
@@ -130,6 +140,10 @@ impl<'t, 'c> Fields<'t, 'c> {
     }
 }
 
+fn is_empty_list(node: &Node<'_>) -> bool {
+    matches!(&node.value, Value::List(items) if items.is_empty())
+}
+
 impl<'t> Cursor<'t, '_> {
     /// The fields of a map with a fixed set of keys; unknown ones are reported.
     pub(crate) fn fields<'c>(&'c self, known: &'static [&'static str]) -> Option<Fields<'t, 'c>> {
@@ -147,22 +161,18 @@ impl<'t> Cursor<'t, '_> {
                 break;
             }
             let field = known.iter().find(|field| is_spelling(&entry.key, field));
-            let at = || self.sink().position(entry.line, entry.column);
-            let path = self.child(&entry.value, Step::Field(&entry.key)).path;
+            let mut earlier = entries.iter().take(index);
             let message = match field {
                 None => unknown_field(&entry.key, known),
-                Some(field)
-                    if entries
-                        .iter()
-                        .take(index)
-                        .any(|e| is_spelling(&e.key, field)) =>
-                {
+                Some(field) if earlier.any(|other| is_spelling(&other.key, field)) => {
                     format!("`{field}` is written twice, in two spellings; keep one")
                 }
                 Some(_) => continue,
             };
+            let at = self.sink().position(entry.at);
+            let path = self.child(&entry.value, Step::Field(&entry.key)).path;
             self.sink()
-                .report(Problem::new(at(), path.to_string(), message));
+                .report(Problem::new(at, path.to_string(), message));
         }
         Some(Fields::new(self))
     }

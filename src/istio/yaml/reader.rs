@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use granit_parser::{
-    ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag,
+    ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag,
 };
 
 use super::cursor::Sink;
-use super::template::{At, templates};
-use super::tree::{Entry, Node, Scalar, Style, Value};
+use super::template::templates;
+use super::tree::{Entry, Mark, Node, Scalar, Style, Value};
 use crate::istio::Problem;
 
 /// What one text may cost. Kubernetes stores at most 1.5 MiB an object; a dump of a large cluster
@@ -40,8 +40,7 @@ impl Default for Limits {
 /// Something that stops one document from being read.
 #[derive(Debug)]
 struct Fault {
-    line: u32,
-    column: u32,
+    at: Mark,
     /// The way to the field that is to blame, if one is.
     field: String,
     message: String,
@@ -51,20 +50,19 @@ struct Fault {
 }
 
 impl Fault {
-    fn new(line: u32, column: u32, message: String) -> Self {
+    fn new(at: Mark, message: impl Into<String>) -> Self {
         Self {
-            line,
-            column,
+            at,
             field: String::new(),
-            message,
+            message: message.into(),
             is_last: false,
         }
     }
 
-    fn last(line: u32, column: u32, message: String) -> Self {
+    fn last(at: Mark, message: impl Into<String>) -> Self {
         Self {
             is_last: true,
-            ..Self::new(line, column, message)
+            ..Self::new(at, message)
         }
     }
 }
@@ -79,7 +77,7 @@ struct Documents<'t> {
     /// Where the document begins that is being read.
     begun: u32,
     /// Whether the text was searched for templates.
-    templates: Option<Vec<At>>,
+    templates: Option<Vec<Mark>>,
 }
 
 impl<'t> Documents<'t> {
@@ -93,7 +91,8 @@ impl<'t> Documents<'t> {
                 text.len(),
                 limits.text
             );
-            return Err(Fault::last(0, 0, message));
+            let whole = Mark { line: 0, column: 0 };
+            return Err(Fault::last(whole, message));
         }
         let mut options = Options::default();
         options.set_emit_comments(false);
@@ -120,7 +119,7 @@ impl<'t> Documents<'t> {
                 }
             };
             if matches!(event, Event::DocumentStart(..)) {
-                (self.begun, _) = place(&span);
+                self.begun = mark(&span.start).line;
             }
             match builder.take(event, &span) {
                 Ok(Some(root)) => return Some(Ok(root)),
@@ -138,14 +137,13 @@ impl<'t> Documents<'t> {
         }
         // Searched once: else a text of many bad documents would be searched for each.
         let templates = self.templates.get_or_insert_with(|| templates(self.text));
-        let upto = templates.partition_point(|at| at.line <= fault.line);
+        let line = fault.at.line;
+        let upto = templates.partition_point(|at| at.line <= line);
         let last = upto.checked_sub(1).and_then(|last| templates.get(last));
-        let is_near = |at: &&At| at.line >= self.begun && fault.line - at.line <= NEAR;
-        match last.filter(is_near) {
+        match last.filter(|at| at.line >= self.begun && line - at.line <= NEAR) {
             Some(at) => Fault::last(
-                at.line,
-                at.column,
-                "a Helm template, which is not YAML yet; render it first: helm template RELEASE CHART > rendered.yaml".to_owned(),
+                *at,
+                "a Helm template, which is not YAML yet; render it first: helm template RELEASE CHART > rendered.yaml",
             ),
             None => fault,
         }
@@ -182,20 +180,12 @@ pub(crate) fn documents<'t>(
     sink: &'t Sink,
 ) -> impl Iterator<Item = Node<'t>> {
     let report = |fault: Fault| {
-        let at = sink.position(fault.line, fault.column);
+        let at = sink.position(fault.at);
         sink.report(Problem::new(at, fault.field, fault.message));
     };
-    let documents = match Documents::new(text, limits) {
-        Ok(documents) => Some(documents),
-        Err(fault) => {
-            report(fault);
-            None
-        }
-    };
-    documents
-        .into_iter()
-        .flatten()
-        .filter_map(move |document| document.map_err(report).ok())
+    let documents = Documents::new(text, limits).map_err(report);
+    let documents = documents.into_iter().flatten();
+    documents.filter_map(move |document| document.map_err(report).ok())
 }
 
 /// Builds the tree of one document from events.
@@ -212,7 +202,7 @@ struct Open<'t> {
     node: Node<'t>,
     anchor: usize,
     /// In a map: the key that waits for its value.
-    key: Option<(Cow<'t, str>, u32, u32)>,
+    key: Option<(Cow<'t, str>, Mark)>,
     /// In a map that has grown: its keys, so that finding a double one stays linear.
     keys: Option<HashSet<Cow<'t, str>>>,
 }
@@ -233,8 +223,8 @@ impl<'t> Builder<'t> {
 
     /// Takes an event; gives the root when it is complete.
     fn take(&mut self, event: Event<'t>, span: &Span) -> Result<Option<Node<'t>>, Fault> {
-        let (line, column) = place(span);
-        let fault = |message| Fault::new(line, column, message);
+        let at = mark(&span.start);
+        let fault = |message: String| Fault::new(at, message);
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let style = scalar_style(style, tag.as_deref()).map_err(fault)?;
@@ -243,11 +233,11 @@ impl<'t> Builder<'t> {
             }
             Event::SequenceStart(_, anchor, tag) => {
                 collection_tag(tag.as_deref(), "seq").map_err(fault)?;
-                return self.begin(Value::List(Vec::new()), anchor, line, column);
+                return self.begin(Value::List(Vec::new()), anchor, at);
             }
             Event::MappingStart(_, anchor, tag) => {
                 collection_tag(tag.as_deref(), "map").map_err(fault)?;
-                return self.begin(Value::Map(Vec::new()), anchor, line, column);
+                return self.begin(Value::Map(Vec::new()), anchor, at);
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(open) = self.open.pop() else {
@@ -255,33 +245,22 @@ impl<'t> Builder<'t> {
                 };
                 return self.place(open.node, open.anchor);
             }
-            Event::Alias(id) => return self.alias(id, line, column),
+            Event::Alias(id) => return self.alias(id, at),
             _ => return Ok(None),
         };
-        self.count(1, line, column)?;
-        let node = Node {
-            value,
-            line,
-            column,
-        };
-        self.place(node, anchor)
+        self.count(1, at)?;
+        self.place(Node { value, at }, anchor)
     }
 
     fn begin(
         &mut self,
         value: Value<'t>,
         anchor: usize,
-        line: u32,
-        column: u32,
+        at: Mark,
     ) -> Result<Option<Node<'t>>, Fault> {
-        self.count(1, line, column)?;
-        let node = Node {
-            value,
-            line,
-            column,
-        };
+        self.count(1, at)?;
         self.open.push(Open {
-            node,
+            node: Node { value, at },
             anchor,
             key: None,
             keys: None,
@@ -290,19 +269,18 @@ impl<'t> Builder<'t> {
     }
 
     /// Writes an alias out. The copy keeps the places of what it copies.
-    fn alias(&mut self, id: usize, line: u32, column: u32) -> Result<Option<Node<'t>>, Fault> {
+    fn alias(&mut self, id: usize, at: Mark) -> Result<Option<Node<'t>>, Fault> {
         let Some((node, size)) = self.anchors.get(&id) else {
-            let message =
-                "the alias is inside the value that it names; write the value out".to_owned();
-            return Err(Fault::new(line, column, message));
+            let message = "the alias is inside the value that it names; write the value out";
+            return Err(Fault::new(at, message));
         };
         let (node, size) = (node.clone(), *size);
-        self.copy(size, line, column)?;
-        self.count(size, line, column)?;
+        self.copy(size, at)?;
+        self.count(size, at)?;
         self.place(node, 0)
     }
 
-    fn copy(&mut self, more: usize, line: u32, column: u32) -> Result<(), Fault> {
+    fn copy(&mut self, more: usize, at: Mark) -> Result<(), Fault> {
         self.aliased += more;
         if self.aliased <= self.limits.aliased {
             return Ok(());
@@ -311,19 +289,17 @@ impl<'t> Builder<'t> {
             "the anchors and aliases of this document expand to more than {} values; write them out",
             self.limits.aliased
         );
-        Err(Fault::last(line, column, message))
+        Err(Fault::last(at, message))
     }
 
-    fn count(&mut self, more: usize, line: u32, column: u32) -> Result<(), Fault> {
+    fn count(&mut self, more: usize, at: Mark) -> Result<(), Fault> {
         self.nodes += more;
-        if self.nodes <= self.limits.nodes {
+        let most = self.limits.nodes;
+        if self.nodes <= most {
             return Ok(());
         }
-        let message = format!(
-            "the document has more than {} values; split it",
-            self.limits.nodes
-        );
-        Err(Fault::last(line, column, message))
+        let message = format!("the document has more than {most} values; split it");
+        Err(Fault::last(at, message))
     }
 
     /// The way to a key of the map that is open.
@@ -348,7 +324,7 @@ impl<'t> Builder<'t> {
             let size = node.size();
             // An anchor keeps a copy and so counts as what it names: nested ones would otherwise
             // cost their depth times their size.
-            self.copy(size, node.line, node.column)?;
+            self.copy(size, node.at)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
         let Some(open) = self.open.last_mut() else {
@@ -364,10 +340,9 @@ impl<'t> Builder<'t> {
                         return Err(Fault { field, ..fault });
                     }
                 },
-                Some((key, line, column)) => entries.push(Entry {
+                Some((key, at)) => entries.push(Entry {
                     key,
-                    line,
-                    column,
+                    at,
                     value: node,
                 }),
             },
@@ -391,35 +366,28 @@ fn key<'t>(
     node: &Node<'t>,
     entries: &[Entry<'t>],
     keys: &mut Option<HashSet<Cow<'t, str>>>,
-) -> Result<(Cow<'t, str>, u32, u32), Fault> {
-    let fault = |message| Fault::new(node.line, node.column, message);
+) -> Result<(Cow<'t, str>, Mark), Fault> {
     let Value::Scalar(scalar) = &node.value else {
-        return Err(fault("a key must be text".to_owned()));
+        return Err(Fault::new(node.at, "a key must be text"));
     };
     let text = &scalar.text;
     let twice = match keys {
         Some(keys) => !keys.insert(text.clone()),
         None => {
             if entries.len() >= MANY_KEYS {
-                *keys = Some(
-                    entries
-                        .iter()
-                        .map(|entry| entry.key.clone())
-                        .chain([text.clone()])
-                        .collect(),
-                );
+                let known = entries.iter().map(|entry| entry.key.clone());
+                *keys = Some(known.chain([text.clone()]).collect());
             }
             entries.iter().any(|entry| entry.key == *text)
         }
     };
     if twice {
         let first = entries.iter().find(|entry| entry.key == *text);
-        let line = first.map_or(0, |entry| entry.line);
-        return Err(fault(format!(
-            "the key `{text}` was already written at line {line}; keep one"
-        )));
+        let line = first.map_or(0, |entry| entry.at.line);
+        let message = format!("the key `{text}` was already written at line {line}; keep one");
+        return Err(Fault::new(node.at, message));
     }
-    Ok((text.clone(), node.line, node.column))
+    Ok((text.clone(), node.at))
 }
 
 fn scalar_style(style: ScalarStyle, tag: Option<&Tag>) -> Result<Style, String> {
@@ -450,26 +418,27 @@ fn unknown_tag(tag: &Tag) -> String {
 }
 
 fn syntax(error: &ScanError, limits: Limits) -> Fault {
-    let marker = error.marker();
-    let (line, column) = (number(marker.line()), number(marker.col() + 1));
+    let at = mark(error.marker());
     if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
         let message = format!(
             "is nested deeper than the {} levels that are read; flatten it",
             limits.depth
         );
-        return Fault::last(line, column, message);
+        return Fault::last(at, message);
     }
     let what = error.kind().to_string();
-    let remedy = if what.starts_with("tab") {
-        "; indent with spaces"
-    } else {
-        ""
+    let remedy = match what.starts_with("tab") {
+        true => "; indent with spaces",
+        false => "",
     };
-    Fault::new(line, column, format!("not YAML: {what}{remedy}"))
+    Fault::new(at, format!("not YAML: {what}{remedy}"))
 }
 
-fn place(span: &Span) -> (u32, u32) {
-    (number(span.start.line()), number(span.start.col() + 1))
+fn mark(marker: &Marker) -> Mark {
+    Mark {
+        line: number(marker.line()),
+        column: number(marker.col() + 1),
+    }
 }
 
 fn number(n: usize) -> u32 {

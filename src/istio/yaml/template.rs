@@ -1,21 +1,16 @@
 //! Finds actions of Go templates, as Helm charts hold them, in a text that should be YAML.
 
-/// Where an action begins; lines and columns count from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct At {
-    pub(in crate::istio) line: u32,
-    pub(in crate::istio) column: u32,
-}
+use super::tree::Mark;
 
-/// The first action of each line that has one, in a place where YAML would read it: not in a
-/// comment, not behind a quotation mark.
-pub(super) fn templates(text: &str) -> Vec<At> {
+/// Where the first action of each line that has one begins, in a place where YAML would read it:
+/// not in a comment, not behind a quotation mark.
+pub(super) fn templates(text: &str) -> Vec<Mark> {
     let lines = (1..).zip(text.lines());
     let found = lines.filter_map(|(line, text)| {
         let (before, action) = text.split_once("{{")?;
         let column = u32::try_from(before.chars().count() + 1).unwrap_or(u32::MAX);
         let is_read = !before.trim_start().starts_with('#') && !before.ends_with(['"', '\'']);
-        (is_read && is_action(action)).then_some(At { line, column })
+        (is_read && is_action(action)).then_some(Mark { line, column })
     });
     found.collect()
 }

@@ -2,12 +2,18 @@
 
 use std::borrow::Cow;
 
-/// One node of a document, with the place it was written at (both counted from 1).
+/// Where something is in a text; lines and columns count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::istio) struct Mark {
+    pub(in crate::istio) line: u32,
+    pub(in crate::istio) column: u32,
+}
+
+/// One node of a document, with the place it was written at.
 #[derive(Clone, Debug)]
 pub(crate) struct Node<'t> {
     pub(crate) value: Value<'t>,
-    pub(crate) line: u32,
-    pub(crate) column: u32,
+    pub(in crate::istio) at: Mark,
 }
 
 #[derive(Clone, Debug)]
@@ -21,8 +27,7 @@ pub(crate) enum Value<'t> {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry<'t> {
     pub(crate) key: Cow<'t, str>,
-    pub(crate) line: u32,
-    pub(crate) column: u32,
+    pub(super) at: Mark,
     pub(crate) value: Node<'t>,
 }
 
@@ -56,8 +61,7 @@ impl<'t> Node<'t> {
     pub(crate) fn empty_map(&self) -> Self {
         Self {
             value: Value::Map(Vec::new()),
-            line: self.line,
-            column: self.column,
+            at: self.at,
         }
     }
 
@@ -79,6 +83,24 @@ impl<'t> Node<'t> {
             Value::Scalar(scalar) => Some(scalar),
             Value::List(_) | Value::Map(_) => None,
         }
+    }
+
+    /// The text of the scalar under a key, whatever YAML takes it for.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        Some(&self.get(key)?.scalar()?.text)
+    }
+
+    /// The items of the list under a key; none when it is no list.
+    pub(crate) fn items(&self, key: &str) -> &[Self] {
+        match self.get(key).map(|node| &node.value) {
+            Some(Value::List(items)) => items,
+            _ => &[],
+        }
+    }
+
+    /// The name in the metadata of a document.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.get("metadata")?.text("name")
     }
 
     pub(crate) fn is_null(&self) -> bool {

@@ -67,11 +67,12 @@ impl Matrix {
     /// When the text is none.
     #[track_caller]
     pub fn operation(self, operation: &str) -> Self {
-        let (method, target) = or_fail(operation.split_once(' ').ok_or_else(|| {
+        let wrong = || {
             format!(
                 "`{operation}` is no operation; write a method and a path, as in GET /patients/7"
             )
-        }));
+        };
+        let (method, target) = or_fail(operation.split_once(' ').ok_or_else(wrong));
         let (method, target) = (method.to_owned(), target.trim().to_owned());
         self.operation_with(operation, move |request| request.method(&method, &target))
     }
@@ -163,10 +164,9 @@ impl Access {
         };
         why += &only(&due, &is, "expected:");
         why += &only(&is, &due, "got:     ");
-        let note = if self.assumes_trust_domain {
-            ASSUMED
-        } else {
-            ""
+        let note = match self.assumes_trust_domain {
+            true => ASSUMED,
+            false => "",
         };
         or_fail(Err::<(), _>(format!(
             "{why}the whole table:\n{printed}{note}"
@@ -180,11 +180,8 @@ impl fmt::Display for Access {
         let first = first.max().unwrap_or_default();
         let width = |column: usize, operation: &str| {
             let cells = self.rows.iter().filter_map(|(_, cells)| cells.get(column));
-            let widest = cells
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or_default();
-            widest.max(operation.chars().count())
+            let cells = cells.map(|cell| cell.chars().count());
+            cells.fold(operation.chars().count(), usize::max)
         };
         let widths = self.operations.iter().enumerate();
         let widths: Vec<_> = widths.map(|(column, name)| width(column, name)).collect();

@@ -145,12 +145,10 @@ impl Expect<'_> {
     #[track_caller]
     pub fn by(mut self, rule: &str) -> Self {
         let rule = or_fail(By::parse(rule));
-        let stated = self.so_far.take().unwrap_or_else(|| {
-            if self.judgement.decision.allowed {
-                Expectation::allowed()
-            } else {
-                Expectation::denied()
-            }
+        let stated = self.so_far.take();
+        let stated = stated.unwrap_or_else(|| match self.judgement.decision.allowed {
+            true => Expectation::allowed(),
+            false => Expectation::denied(),
         });
         self.to_be(stated.by(rule))
     }
@@ -174,9 +172,7 @@ impl Expect<'_> {
     pub fn to_be_audited_by(self, rule: &str) -> Self {
         let wanted = or_fail(By::parse(rule));
         let marks = self.judgement.decision.marks.as_deref();
-        let audited = marks
-            .map(|marks| marks.audit.as_slice())
-            .unwrap_or_default();
+        let audited = marks.map_or(&[][..], |marks| &marks.audit);
         if !audited.iter().any(|name| wanted.is(Some(name))) {
             let expected = format!("audited by {rule}");
             self.fail(&expected, audited.iter().map(PolicyId::as_str));
@@ -201,11 +197,9 @@ impl Expect<'_> {
 
     #[track_caller]
     fn fail<'n>(&self, expected: &str, got: impl Iterator<Item = &'n str>) {
-        let got: Vec<_> = got.collect();
-        let got = if got.is_empty() {
-            "none".to_owned()
-        } else {
-            got.join(", ")
+        let got = match got.collect::<Vec<_>>().as_slice() {
+            [] => "none".to_owned(),
+            got => got.join(", "),
         };
         let line = words::request_line(&self.request);
         let answer = words::answer_line(self.engine, &self.judgement);

@@ -41,7 +41,7 @@ pub(super) fn row(
     known: &mut HashSet<String>,
 ) -> Option<(String, Request, Expectation)> {
     let fields = at.fields(ROW)?;
-    let (request, expectation) = (request(at, fields, names), expectation(at, fields));
+    let (request, expectation) = (request(fields, names), expectation(fields));
     let name = name(fields);
     if !known.insert(name.clone()) {
         at.wrong(format!(
@@ -53,8 +53,8 @@ pub(super) fn row(
 
 /// The row's name, else what it says.
 fn name(fields: Fields<'_, '_>) -> String {
-    if let Some(name) = fields.get("name").and_then(|at| at.filled()) {
-        return name.as_str().to_owned();
+    if let Some(name) = fields.filled("name") {
+        return name.into();
     }
     let word = |field| {
         let at = fields.get(field)?;
@@ -62,24 +62,16 @@ fn name(fields: Fields<'_, '_>) -> String {
         Some(scalar.text.clone().into_owned())
     };
     let who: Vec<_> = [word("as"), word("user")].into_iter().flatten().collect();
-    let who = if who.is_empty() {
-        "anyone".to_owned()
-    } else {
-        who.join(", ")
+    let who = match who.as_slice() {
+        [] => "anyone".to_owned(),
+        who => who.join(", "),
     };
-    let (request, expect) = (word("request"), word("expect"));
-    format!(
-        "{who}: {} is {}",
-        request.unwrap_or_default(),
-        expect.unwrap_or_default()
-    )
+    let [request, expect] = ["request", "expect"].map(|field| word(field).unwrap_or_default());
+    format!("{who}: {request} is {expect}")
 }
 
-fn expectation(at: &Cursor<'_, '_>, fields: Fields<'_, '_>) -> Option<Expectation> {
-    let Some(expect) = fields.get("expect") else {
-        at.missing("expect", "write allowed, denied or a status");
-        return None;
-    };
+fn expectation(fields: Fields<'_, '_>) -> Option<Expectation> {
+    let expect = fields.demand("expect", "write allowed, denied or a status")?;
     // A status looks better without quotes.
     let Some(scalar) = expect.node().scalar() else {
         expect.wrong("write allowed, denied or a status");
@@ -95,14 +87,9 @@ fn expectation(at: &Cursor<'_, '_>, fields: Fields<'_, '_>) -> Option<Expectatio
     }
 }
 
-fn request(at: &Cursor<'_, '_>, fields: Fields<'_, '_>, names: &Names) -> Option<Request> {
-    let Some(line) = fields.get("request") else {
-        at.missing(
-            "request",
-            "write a method and a path, as in GET /patients/7, or TCP",
-        );
-        return None;
-    };
+fn request(fields: Fields<'_, '_>, names: &Names) -> Option<Request> {
+    let message = "write a method and a path, as in GET /patients/7, or TCP";
+    let line = fields.demand("request", message)?;
     let text = line.filled()?;
     let is_tcp = text.as_str() == "TCP";
     let mut request = if is_tcp {
@@ -131,11 +118,8 @@ fn request(at: &Cursor<'_, '_>, fields: Fields<'_, '_>, names: &Names) -> Option
     }
     request = with_token(request, fields, names)?;
     request = with_headers(request, fields);
-    request = request.port(
-        fields
-            .get("port")
-            .map_or(Some(names.port), |at| at.port())?,
-    );
+    let port = fields.get("port");
+    request = request.port(port.map_or(Some(names.port), |at| at.port())?);
     if let Some(ip) = address(fields, "ip") {
         request = request.source_ip(ip);
     }
@@ -179,11 +163,10 @@ fn with_token(request: Request, fields: Fields<'_, '_>, names: &Names) -> Option
             let written = || {
                 let (issuer, subject) = text.rsplit_once('/')?;
                 let claim = |name: &str, value: &str| (name.to_owned(), Json::from(value));
-                Some(
-                    [claim("iss", issuer), claim("sub", subject)]
-                        .into_iter()
-                        .collect(),
-                )
+                Some(Map::from_iter([
+                    claim("iss", issuer),
+                    claim("sub", subject),
+                ]))
             };
             token = known.or_else(written);
             if token.is_none() {
@@ -215,13 +198,13 @@ fn with_headers(mut request: Request, fields: Fields<'_, '_>) -> Request {
         if name.is_empty() || !name.bytes().all(is_token_byte) {
             at.wrong(format!("{name:?} is no header name"));
         }
-        let lines: Vec<_> = if at.node().scalar().is_some() {
-            at.str().map(str::to_owned).into_iter().collect()
-        } else {
-            let items = at.items();
-            items
-                .filter_map(|item| item.str().map(str::to_owned))
-                .collect()
+        let lines: Vec<_> = match at.node().scalar() {
+            Some(_) => at.str().map(str::to_owned).into_iter().collect(),
+            None => {
+                let items = at.items();
+                let lines = items.filter_map(|item| item.str().map(str::to_owned));
+                lines.collect()
+            }
         };
         for line in lines {
             request = request.header(name, line);
@@ -240,21 +223,15 @@ fn address(fields: Fields<'_, '_>, name: &'static str) -> Option<IpAddr> {
 }
 
 fn or_report<T>(at: &Cursor<'_, '_>, outcome: Result<T, String>) -> Option<T> {
-    match outcome {
-        Ok(value) => Some(value),
-        Err(message) => {
-            at.wrong(message);
-            None
-        }
-    }
+    outcome.map_err(|message| at.wrong(message)).ok()
 }
 
 fn list<'n>(names: impl Iterator<Item = &'n String>) -> String {
     let names: Vec<_> = names.map(String::as_str).collect();
-    if names.is_empty() {
-        return "it is empty".to_owned();
+    match names.as_slice() {
+        [] => "it is empty".to_owned(),
+        names => format!("known: {}", names.join(", ")),
     }
-    format!("known: {}", names.join(", "))
 }
 
 fn is_method(text: &str) -> bool {

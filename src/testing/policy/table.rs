@@ -114,10 +114,9 @@ impl Run {
     /// When one was not; the message says of each why.
     #[track_caller]
     pub fn assert(&self) {
-        or_fail(if self.failures.is_empty() {
-            Ok(())
-        } else {
-            Err(self)
+        or_fail(match self.failures.as_slice() {
+            [] => Ok(()),
+            _ => Err(self),
         });
     }
 

@@ -19,21 +19,16 @@ pub(super) fn request_line(request: &Request) -> String {
             let names = certificate.uri_sans.iter().chain(&certificate.dns_sans);
             let name = names.map(String::as_str).next();
             let name = name.unwrap_or(&certificate.subject);
-            write!(
-                line,
-                " as {}",
-                name.strip_prefix("spiffe://").unwrap_or(name)
-            )
+            let name = name.strip_prefix("spiffe://").unwrap_or(name);
+            write!(line, " as {name}")
         }
         None if request.is_tls() => write!(line, " over TLS without a certificate"),
         None => write!(line, " in plaintext"),
     };
     if let Some(claims) = request.claims() {
         let claim = |name| {
-            claims
-                .get(name)
-                .and_then(|value| value.as_str())
-                .unwrap_or_default()
+            let value = claims.get(name).and_then(|value| value.as_str());
+            value.unwrap_or_default()
         };
         let _ = write!(line, ", user {}/{}", claim("iss"), claim("sub"));
     }
@@ -43,10 +38,9 @@ pub(super) fn request_line(request: &Request) -> String {
 /// An answer in a line: the verdict, the rule, where that is written.
 pub(super) fn answer_line(engine: &Engine, judgement: &Judgement) -> String {
     let decision = &judgement.decision;
-    let mut line = if decision.allowed {
-        "allowed".to_owned()
-    } else {
-        "denied".to_owned()
+    let mut line = match decision.allowed {
+        true => "allowed".to_owned(),
+        false => "denied".to_owned(),
     };
     if let Some(status) = judgement.status.filter(|_| !decision.allowed) {
         let _ = write!(line, " {status}");
@@ -79,9 +73,9 @@ pub(super) fn difference(
     if !rules.is_empty() {
         text.push_str("what the rules say:\n");
     }
-    rules
-        .iter()
-        .for_each(|rule| rule_lines(engine, rule, &mut text));
+    for rule in &rules {
+        rule_lines(engine, rule, &mut text);
+    }
     if assumes_trust_domain(engine, request) {
         let _ = writeln!(text, "{ASSUMED}");
     }
@@ -101,10 +95,9 @@ pub(super) const ASSUMED: &str = "note: rules name the mesh's own trust domain, 
 /// A rule, where it is written, and which of its clauses kept it from matching.
 fn rule_lines(engine: &Engine, rule: &RuleReport, text: &mut String) {
     let dry_run = if rule.dry_run { " (dry run)" } else { "" };
-    let verdict = if rule.matched {
-        "matches"
-    } else {
-        "does not match"
+    let verdict = match rule.matched {
+        true => "matches",
+        false => "does not match",
     };
     let at = place(engine, &PolicyId::new(rule.policy.as_str()));
     let (action, policy) = (rule.action, &rule.policy);

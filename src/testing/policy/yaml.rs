@@ -9,7 +9,7 @@ use super::row::{Names, claims, row};
 use super::{Policies, Table};
 use crate::Workload;
 use crate::identity::TrustDomain;
-use crate::istio::{Cursor, Fields, Limits, Position, Problem, Problems, Sink, Value, documents};
+use crate::istio::{Cursor, Fields, Limits, Problem, Problems, Sink, documents};
 use crate::source::Directory;
 
 /// A table of policy tests in a YAML file: whose policies are asked, and what each row expects.
@@ -54,10 +54,7 @@ impl TableFile {
         let name = file.display().to_string();
         match std::fs::read_to_string(file) {
             Ok(text) => Self::parse(&name, &text),
-            Err(error) => {
-                let at = Position::new(name.into(), 0, 0);
-                Err(Problem::new(at, "", format!("cannot be read: {error}")).into())
-            }
+            Err(error) => Err(Problem::of_file(name, format!("cannot be read: {error}")).into()),
         }
     }
 
@@ -76,20 +73,8 @@ impl TableFile {
             decode(&Cursor::root(&root, &sink), folder)
         });
         drop(documents);
-        let (problems, _) = sink.into_parts();
-        match (Problems::from_list(problems), table) {
-            (None, Some(table)) => Ok(table),
-            (Some(problems), _) => Err(problems),
-            (None, None) => {
-                let at = Position::new(file.into(), 0, 0);
-                Err(Problem::new(
-                    at,
-                    "",
-                    "holds no table; write `workload`, `config` and `tests`",
-                )
-                .into())
-            }
-        }
+        let nothing = "holds no table; write `workload`, `config` and `tests`";
+        sink.finish(table, nothing)
     }
 
     /// The same rows for the policies at this path.
@@ -142,17 +127,13 @@ const FILE: &[&str] = &[
 fn decode(root: &Cursor<'_, '_>, folder: &Path) -> Option<TableFile> {
     let fields = root.fields(FILE)?;
     let (workload, port) = workload(fields)?;
-    let config: Vec<_> = fields
-        .texts("config", |_, _| {})
-        .iter()
-        .map(|path| folder.join(path.as_str()))
-        .collect();
+    let config = fields.texts("config", |_, _| {});
+    let config: Vec<_> = config.iter().map(|path| folder.join(&**path)).collect();
     if config.is_empty() {
-        root.missing(
-            "config",
-            "write the paths of the policies, as in [../policies]",
-        );
+        let message = "write the paths of the policies, as in [../policies]";
+        root.missing("config", message);
     }
+    let mesh_config = fields.filled("meshConfig");
     let names = Names {
         callers: callers(fields),
         users: users(fields),
@@ -163,18 +144,13 @@ fn decode(root: &Cursor<'_, '_>, folder: &Path) -> Option<TableFile> {
     for (name, request, expectation) in fields.each("tests", |at| row(at, &names, &mut known)) {
         table = table.row(name, request, expectation);
     }
-    let is_empty = fields
-        .get("tests")
-        .is_none_or(|at| matches!(&at.node().value, Value::List(items) if items.is_empty()));
-    if is_empty {
+    if fields.listed("tests").is_none() {
         root.missing("tests", "write the rows; a table without any tests nothing");
     }
     Some(TableFile {
         workload,
         config,
-        mesh_config: fields
-            .filled("meshConfig")
-            .map(|path| folder.join(path.as_str())),
+        mesh_config: mesh_config.map(|path| folder.join(&*path)),
         table,
         coverage: fields.get("coverage").and_then(|at| percent(&at)),
     })
@@ -182,25 +158,17 @@ fn decode(root: &Cursor<'_, '_>, folder: &Path) -> Option<TableFile> {
 
 /// The workload, and the port of its first service.
 fn workload(fields: Fields<'_, '_>) -> Option<(Workload, u16)> {
-    let Some(at) = fields.get("workload") else {
-        let message = "write the namespace and the service account, as in default/patients";
-        fields.whole().missing("workload", message);
-        return None;
-    };
+    let message = "write the namespace and the service account, as in default/patients";
+    let at = fields.demand("workload", message)?;
     let text = at.filled()?;
-    let (namespace, account) = match text.split_once('/') {
-        Some((namespace, account))
-            if !namespace.is_empty() && !account.is_empty() && !account.contains('/') =>
-        {
-            (namespace, account)
-        }
-        _ => {
-            at.wrong(format!(
-                "`{}` is no workload; write NAMESPACE/SERVICE-ACCOUNT",
-                text.as_str()
-            ));
-            return None;
-        }
+    let is_named = |(namespace, account): &(&str, &str)| {
+        !namespace.is_empty() && !account.is_empty() && !account.contains('/')
+    };
+    let Some((namespace, account)) = text.split_once('/').filter(is_named) else {
+        at.wrong(format!(
+            "`{text}` is no workload; write NAMESPACE/SERVICE-ACCOUNT"
+        ));
+        return None;
     };
     let mut workload = Workload::new(namespace, account);
     if let Some(labels) = fields.get("labels") {
@@ -215,7 +183,7 @@ fn workload(fields: Fields<'_, '_>) -> Option<(Workload, u16)> {
     {
         match TrustDomain::new(&text) {
             Ok(domain) => workload = workload.trust_domain(domain),
-            Err(error) => at.wrong(format!("`{}`: {error}", text.as_str())),
+            Err(error) => at.wrong(format!("`{text}`: {error}")),
         }
     }
     let mut first_port = None;
@@ -236,25 +204,22 @@ fn workload(fields: Fields<'_, '_>) -> Option<(Workload, u16)> {
 }
 
 fn callers(fields: Fields<'_, '_>) -> BTreeMap<String, String> {
-    let mut callers = BTreeMap::new();
-    if let Some(map) = fields.get("callers") {
-        for (name, at) in map.pairs() {
-            if let Some(principal) = at.filled() {
-                callers.insert(name.to_owned(), principal.as_str().to_owned());
-            }
-        }
-    }
-    callers
+    let Some(map) = fields.get("callers") else {
+        return BTreeMap::new();
+    };
+    let principal =
+        |(name, at): (&str, Cursor<'_, '_>)| Some((name.to_owned(), at.filled()?.into()));
+    map.pairs().filter_map(principal).collect()
 }
 
 fn users(fields: Fields<'_, '_>) -> BTreeMap<String, Map<String, Json>> {
-    let mut users = BTreeMap::new();
-    if let Some(map) = fields.get("users") {
-        for (name, at) in map.pairs() {
-            users.insert(name.to_owned(), claims(&at));
-        }
-    }
+    let Some(map) = fields.get("users") else {
+        return BTreeMap::new();
+    };
+    let users = map.pairs();
     users
+        .map(|(name, at)| (name.to_owned(), claims(&at)))
+        .collect()
 }
 
 fn percent(at: &Cursor<'_, '_>) -> Option<f64> {

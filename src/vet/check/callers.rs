@@ -2,26 +2,26 @@
 
 use crate::identity::Workload;
 use crate::istio::{
-    Action, AuthorizationPolicy, LegacyPolicy, MtlsMode, Operation, PeerAuthentication, Position,
-    Rule, ServiceRoleBinding, Text,
+    Action, AuthorizationPolicy, Meta, MtlsMode, Operation, PeerAuthentication, Position, Rule,
+    ServiceRoleBinding, Text,
 };
 use crate::policy::Domains;
 use crate::vet::Code;
-use crate::vet::report::note::resource_name;
+use crate::vet::report::note::name_and_place;
 use crate::vet::report::notes::Notes;
 use crate::vet::rules::lists::{self, Field, List};
-use crate::vet::world::known::{Scope, World};
+use crate::vet::world::known::{Scope, Selects, World};
 
 /// Adds notes about callers.
 pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
     for policy in &world.resources.authorization_policies {
         for rule in &policy.rules {
             if policy.action == Action::Allow {
-                negatives(policy, rule, notes);
-                wildcards(world, policy, rule, notes);
+                negatives(&policy.meta, rule, notes);
+                wildcards(world, &policy.meta, rule, notes);
             }
             if policy.action == Action::Deny {
-                positives(policy, rule, notes);
+                positives(&policy.meta, rule, notes);
             }
             identities(world, policy, rule, notes);
         }
@@ -32,18 +32,15 @@ pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
     }
     let peers = world.resources.peer_authentications.iter();
     for peer in peers.filter(|peer| is_ignored(world, peer)) {
-        notes.add(
-            Code::PeerSelectorInRoot,
-            &peer.meta,
-            &peer.selector.at,
-            "this PeerAuthentication is ignored: in the root namespace only one without a selector counts",
-            "move it to the namespace of the workloads, or leave the selector out",
-        );
+        let (meta, at) = (&peer.meta, &peer.selector.at);
+        let message = "this PeerAuthentication is ignored: in the root namespace only one without a selector counts";
+        let help = "move it to the namespace of the workloads, or leave the selector out";
+        notes.add(Code::PeerSelectorInRoot, meta, at, message, help);
     }
 }
 
 /// Negative lists of an ALLOW rule without a positive list for the same field.
-fn negatives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
+fn negatives(meta: &Meta, rule: &Rule, notes: &mut Notes) {
     for list in lists::lone_negatives(rule) {
         let Some(first) = list.not_values.first() else {
             continue;
@@ -66,19 +63,13 @@ fn negatives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
             )
         };
         let help = "allow by positive lists, and refuse what must not pass with a DENY policy";
-        notes.add(
-            Code::NegativeInAllow,
-            &policy.meta,
-            first.at(),
-            message,
-            help,
-        );
+        notes.add(Code::NegativeInAllow, meta, first.at(), message, help);
     }
 }
 
 /// What a DENY rule asks for and the caller can leave out. Tokens are not meant: whoever leaves his
 /// out gains what an ALLOW gives to all.
-fn positives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
+fn positives(meta: &Meta, rule: &Rule, notes: &mut Notes) {
     for list in lists::rule(rule) {
         let what = match list.field {
             Field::Header => "the header",
@@ -95,13 +86,7 @@ fn positives(policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
             list.name
         );
         let help = "deny by notValues all that is not good, or allow by values what is";
-        notes.add(
-            Code::PositiveInDeny,
-            &policy.meta,
-            first.at(),
-            message,
-            help,
-        );
+        notes.add(Code::PositiveInDeny, meta, first.at(), message, help);
     }
 }
 
@@ -126,7 +111,7 @@ pub(in crate::vet) fn assume_trust_domain(world: World<'_>) -> bool {
 }
 
 /// A source that takes every identity there is, and asks for nothing else.
-fn wildcards(world: World<'_>, policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
+fn wildcards(world: World<'_>, meta: &Meta, rule: &Rule, notes: &mut Notes) {
     let domain = world.mesh.trust_domain_or(None);
     let everyone = [
         "*".to_owned(),
@@ -154,31 +139,25 @@ fn wildcards(world: World<'_>, policy: &AuthorizationPolicy, rule: &Rule, notes:
         let mut wide = None;
         let mut is_narrowed = false;
         for list in source.iter().filter(of_callers) {
-            let all = list
-                .values
-                .iter()
-                .find(|value| takes_all(list.field, value));
+            let mut values = list.values.iter();
+            let all = values.find(|value| takes_all(list.field, value));
             wide = wide.or(all);
             is_narrowed |= all.is_none() || !list.not_values.is_empty();
         }
         if let Some(value) = wide.filter(|_| !is_narrowed) {
-            notes.add(
-                Code::AdmitsEveryIdentity,
-                &policy.meta,
-                value.at(),
-                format!("`{value}` admits every identity of the mesh, whatever its namespace and service account"),
-                "name the callers, or their namespaces",
+            let message = format!(
+                "`{value}` admits every identity of the mesh, whatever its namespace and service account"
             );
+            let help = "name the callers, or their namespaces";
+            notes.add(Code::AdmitsEveryIdentity, meta, value.at(), message, help);
         }
     }
 }
 
 /// Identities that a rule asks for where there are none, or not always.
 fn identities(world: World<'_>, policy: &AuthorizationPolicy, rule: &Rule, notes: &mut Notes) {
-    let all: Vec<List<'_>> = lists::rule(rule)
-        .filter(|list| list.field.is_identity())
-        .collect();
-    let Some(first) = all.iter().find_map(|list| list.first()) else {
+    let mut all = lists::rule(rule).filter(|list| list.field.is_identity());
+    let Some(first) = all.find_map(|list| list.first()) else {
         return;
     };
     let negatives = lists::lone_negatives(rule);
@@ -188,50 +167,34 @@ fn identities(world: World<'_>, policy: &AuthorizationPolicy, rule: &Rule, notes
         Action::Deny => negative.is_none(),
         Action::Audit | Action::Custom => false,
     };
-    let Some(plaintext) = weakest(world, policy.into(), rule) else {
+    let Some(plaintext) = weakest(world, policy.scope(), rule) else {
         return;
     };
     // A default mode is noted only where it lets a caller in.
     if plaintext.by.is_none() && !is_open {
         return;
     }
-    let why = &plaintext.why;
-    let negated = negative.is_some();
-    let (code, effect) = match (plaintext.mode, negated) {
-        (MtlsMode::Disable, false) => (
-            Code::IdentityWithoutMtls,
-            "no request has an identity, so this matches none",
-        ),
-        (MtlsMode::Disable, true) => (
-            Code::IdentityWithoutMtls,
-            "no request has an identity, so the negative list holds for each",
-        ),
-        (_, false) if policy.action == Action::Deny => (
-            Code::IdentityInPermissive,
-            "a caller that comes in plaintext has no identity and is not denied",
-        ),
-        (_, false) => (
-            Code::IdentityInPermissive,
-            "a caller that comes in plaintext has no identity and is not matched",
-        ),
-        (_, true) => (
-            Code::IdentityInPermissive,
-            "a caller that comes in plaintext has no identity, so the negative list holds for it",
-        ),
+    let is_off = plaintext.mode == MtlsMode::Disable;
+    let code = match is_off {
+        true => Code::IdentityWithoutMtls,
+        false => Code::IdentityInPermissive,
     };
-    let at = if is_open {
-        negative.and_then(|list| list.first()).unwrap_or(first)
-    } else {
-        first
+    let effect = match negative {
+        None if is_off => "no request has an identity, so this matches none",
+        Some(_) if is_off => "no request has an identity, so the negative list holds for each",
+        None if policy.action == Action::Deny => {
+            "a caller that comes in plaintext has no identity and is not denied"
+        }
+        None => "a caller that comes in plaintext has no identity and is not matched",
+        Some(_) => {
+            "a caller that comes in plaintext has no identity, so the negative list holds for it"
+        }
     };
+    let of_negative = negative.filter(|_| is_open).and_then(|list| list.first());
+    let at = of_negative.unwrap_or(first).at();
+    let message = format!("{}: {effect}", plaintext.why);
     let help = "demand mutual TLS with a PeerAuthentication of mode STRICT";
-    notes.add(
-        code,
-        &policy.meta,
-        at.at(),
-        format!("{why}: {effect}"),
-        help,
-    );
+    notes.add(code, &policy.meta, at, message, help);
 }
 
 /// A mode under which plaintext comes in.
@@ -251,19 +214,15 @@ fn weakest(world: World<'_>, scope: Scope<'_>, rule: &Rule) -> Option<Plaintext>
     let found: Vec<Plaintext> = if world.is_known(scope) {
         let of_workload = |workload: &Workload| {
             let peers = world.resources.peer_authentications.iter();
-            let peers = peers.filter(|peer| world.selects(Scope::from(&***peer), workload));
+            let peers = peers.filter(|peer| world.selects(peer.scope(), workload));
             modes(world, peers.map(|peer| &**peer), rule)
         };
         world.selected(scope).flat_map(of_workload).collect()
     } else {
-        let peers: Vec<&PeerAuthentication> = world
-            .resources
-            .peer_authentications
-            .iter()
-            .map(|peer| &**peer)
-            .filter(|peer| world.may_meet((*peer).into(), scope))
-            .collect();
-        let is_narrow = |peer: &&PeerAuthentication| !Scope::from(*peer).is_wide();
+        let peers = world.resources.peer_authentications.iter();
+        let peers = peers.filter(|peer| world.may_meet(peer.scope(), scope));
+        let peers: Vec<&PeerAuthentication> = peers.map(|peer| &**peer).collect();
+        let is_narrow = |peer: &&PeerAuthentication| !peer.scope().is_wide();
         let wide = || peers.iter().copied().filter(|peer| !is_narrow(peer));
         // From the root namespace any namespace may be meant: look at each one that has a resource.
         let mut found = Vec::new();
@@ -274,7 +233,7 @@ fn weakest(world: World<'_>, scope: Scope<'_>, rule: &Rule) -> Option<Plaintext>
             found.extend(modes(world, own.chain([narrow]), rule));
         }
         let is_covered = peers.iter().any(|peer| {
-            is_narrow(peer) && !is_ignored(world, peer) && world.covers((*peer).into(), scope)
+            is_narrow(peer) && !is_ignored(world, peer) && world.covers(peer.scope(), scope)
         });
         if !is_covered {
             found.extend(modes(world, wide(), rule));
@@ -290,7 +249,7 @@ fn weakest(world: World<'_>, scope: Scope<'_>, rule: &Rule) -> Option<Plaintext>
 fn is_legacy(world: World<'_>, scope: Scope<'_>) -> bool {
     let mut policies = world.resources.legacy_policies.iter();
     let peers = world.resources.peer_authentications.iter();
-    let mut peers = peers.filter(|peer| world.may_meet(Scope::from(&***peer), scope));
+    let mut peers = peers.filter(|peer| world.may_meet(peer.scope(), scope));
     peers.next().is_none() && policies.any(|policy| world.reaches(&policy.meta.namespace, scope))
 }
 
@@ -305,7 +264,7 @@ fn modes<'r>(
     peers.sort_by_key(|peer| {
         (
             !world.is_root(&peer.meta.namespace),
-            !Scope::from(*peer).is_wide(),
+            !peer.scope().is_wide(),
         )
     });
     let (mut mode, mut by) = (MtlsMode::Permissive, None);
@@ -316,18 +275,13 @@ fn modes<'r>(
     }
     let mut found = Vec::new();
     let mut say = |mode: MtlsMode, by: Option<&PeerAuthentication>, port: Option<u16>| {
-        let word = if mode == MtlsMode::Disable {
-            "DISABLE"
-        } else {
-            "PERMISSIVE"
+        let word = match mode {
+            MtlsMode::Disable => "DISABLE",
+            _ => "PERMISSIVE",
         };
         let port = port.map_or_else(String::new, |port| format!(" on port {port}"));
-        let why = match by {
-            Some(peer) => format!(
-                "{} (at {}) sets mutual TLS to {word}{port}",
-                resource_name(&peer.meta),
-                peer.meta.at
-            ),
+        let why = match by.map(|peer| name_and_place(&peer.meta)) {
+            Some(peer) => format!("{peer} sets mutual TLS to {word}{port}"),
             None => "no PeerAuthentication demands mutual TLS, and Istio's default is PERMISSIVE"
                 .to_owned(),
         };
@@ -355,11 +309,8 @@ fn modes<'r>(
 /// The ports that a rule is for; `None`: all, or it is not known.
 fn ports(rule: &Rule) -> Option<Vec<u16>> {
     let of_operation = |operation: &Operation| -> Option<Vec<u16>> {
-        let ports: Vec<u16> = operation
-            .ports
-            .iter()
-            .filter_map(|port| port.parse().ok())
-            .collect();
+        let ports = operation.ports.iter();
+        let ports: Vec<u16> = ports.filter_map(|port| port.parse().ok()).collect();
         (!ports.is_empty()).then_some(ports)
     };
     if rule.to.is_empty() {
@@ -371,7 +322,7 @@ fn ports(rule: &Rule) -> Option<Vec<u16>> {
 
 /// In the root namespace only what has no selector counts.
 fn is_ignored(world: World<'_>, peer: &PeerAuthentication) -> bool {
-    world.is_root(&peer.meta.namespace) && !Scope::from(peer).is_wide()
+    world.is_root(&peer.meta.namespace) && !peer.scope().is_wide()
 }
 
 /// A subject of 2018 that is anyone, with a certificate or without.
@@ -401,13 +352,10 @@ fn everyone(binding: &ServiceRoleBinding, notes: &mut Notes) {
         } else {
             "anyone, also callers without any identity"
         };
-        notes.add(
-            Code::AdmitsEveryIdentity,
-            &binding.meta,
-            user.at(),
-            format!("`{user}` admits {whom}"),
-            "name the callers, or their namespaces",
-        );
+        let meta = &binding.meta;
+        let message = format!("`{user}` admits {whom}");
+        let help = "name the callers, or their namespaces";
+        notes.add(Code::AdmitsEveryIdentity, meta, user.at(), message, help);
     }
 }
 
@@ -415,30 +363,19 @@ fn everyone(binding: &ServiceRoleBinding, notes: &mut Notes) {
 /// lets plaintext in as well.
 fn users(world: World<'_>, binding: &ServiceRoleBinding, notes: &mut Notes) {
     let namespace = &binding.meta.namespace;
-    let policies = || {
-        world
-            .resources
-            .legacy_policies
-            .iter()
-            .map(|policy| &**policy)
-    };
+    let policies = || world.resources.legacy_policies.iter();
     let mut own = policies().filter(|policy| policy.meta.namespace == *namespace);
-    let has_targets = own.any(|policy| !policy.targets.is_empty());
-    let replaced = world
-        .resources
-        .peer_authentications
-        .iter()
-        .any(|peer| peer.meta.namespace == *namespace || world.is_root(&peer.meta.namespace));
+    let mut peers = world.resources.peer_authentications.iter();
+    let replaced =
+        peers.any(|peer| peer.meta.namespace == *namespace || world.is_root(&peer.meta.namespace));
     // Which Policy is effective for a service with a Policy of its own is not known.
-    if has_targets || replaced {
+    if replaced || own.clone().any(|policy| !policy.targets.is_empty()) {
         return;
     }
-    let wide = |policy: &&LegacyPolicy| policy.targets.is_empty();
-    let effective = policies()
-        .filter(wide)
-        .find(|policy| policy.meta.namespace == *namespace)
-        .or_else(|| policies().find(|policy| policy.meta.namespace.is_empty()));
-    let Some(policy) = effective else { return };
+    let of_mesh = || policies().find(|policy| policy.meta.namespace.is_empty());
+    let Some(policy) = own.next().or_else(of_mesh) else {
+        return;
+    };
     let (code, effect) = match policy.mtls.as_ref().map(|mtls| mtls.mode) {
         None => (
             Code::IdentityWithoutMtls,
@@ -452,17 +389,9 @@ fn users(world: World<'_>, binding: &ServiceRoleBinding, notes: &mut Notes) {
     };
     for subject in &binding.subjects {
         let is_name = |user: &&Text| !matches!(user.as_str(), "*" | "allUsers");
-        let mut names = subject
-            .user
-            .iter()
-            .chain(&subject.names)
-            .chain(&subject.namespaces);
-        if let Some(user) = names.find(is_name) {
-            let message = format!(
-                "{} (at {}) {effect}",
-                resource_name(&policy.meta),
-                policy.meta.at
-            );
+        let names = subject.user.iter().chain(&subject.names);
+        if let Some(user) = names.chain(&subject.namespaces).find(is_name) {
+            let message = format!("{} {effect}", name_and_place(&policy.meta));
             let help = "write `peers: [{mtls: {}}]` in the Policy";
             notes.add(code, &binding.meta, user.at(), message, help);
         }
@@ -471,11 +400,8 @@ fn users(world: World<'_>, binding: &ServiceRoleBinding, notes: &mut Notes) {
 
 /// Values as a sentence names them.
 fn texts(values: &[Text]) -> String {
-    let shown: Vec<String> = values
-        .iter()
-        .take(3)
-        .map(|value| format!("`{value}`"))
-        .collect();
+    let shown = values.iter().take(3).map(|value| format!("`{value}`"));
+    let shown: Vec<String> = shown.collect();
     let more = if values.len() > 3 { ", …" } else { "" };
     format!("{}{more}", shown.join(", "))
 }

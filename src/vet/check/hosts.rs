@@ -29,36 +29,30 @@ fn told(meta: &Meta, values: &[Text], is_guard: bool, notes: &mut Notes) {
         let Some(written) = Written::from_value(value) else {
             continue;
         };
+        let literal = written.literal;
+        // The end of a host is often meant to keep ports out, where it allows.
+        let keeps_ports_out = written.open_start && !is_guard;
         if written.open_end
-            || has_port(written.literal)
+            || keeps_ports_out
+            || has_port(literal)
+            || has_longer(values, value)
             || notes.has(Code::ValueNeverMatches, value.at())
         {
             continue;
         }
         let (message, help) = if written.open_start {
-            // The end of a host is often meant to keep ports out, where it allows.
-            if !is_guard || has_longer(values, value) {
-                continue;
-            }
-            let example = format!("x{}", written.literal);
-            (
-                format!(
-                    "`{value}` does not match `{example}:8080`, which passes: hosts are compared as sent, port and all"
-                ),
-                format!(
-                    "add `{value}:PORT` for each port that clients may write; better, allow the hosts that may pass"
-                ),
-            )
+            let message = format!(
+                "`{value}` does not match `x{literal}:8080`, which passes: hosts are compared as sent, port and all"
+            );
+            let help = format!(
+                "add `{value}:PORT` for each port that clients may write; better, allow the hosts that may pass"
+            );
+            (message, help)
         } else {
-            if has_longer(values, value) {
-                continue;
-            }
-            (
-                format!(
-                    "`{value}` does not match `{value}:8080`: hosts are compared as sent, port and all"
-                ),
-                format!("add `{value}:*` beside it"),
-            )
+            let message = format!(
+                "`{value}` does not match `{value}:8080`: hosts are compared as sent, port and all"
+            );
+            (message, format!("add `{value}:*` beside it"))
         };
         notes.add(Code::HostWithoutPort, meta, value.at(), message, help);
     }

@@ -1,12 +1,12 @@
 //! Checks the resources of 2018: bindings, whether they count, and what replaces them.
 
 use crate::identity::Workload;
-use crate::istio::{Meta, RbacMode, ServiceRole, Text};
+use crate::istio::{Meta, RbacMode, ServiceRole};
 use crate::vet::Code;
 use crate::vet::logic::pattern_matches;
-use crate::vet::report::note::resource_name;
+use crate::vet::report::note::{name_and_place, resource_name};
 use crate::vet::report::notes::Notes;
-use crate::vet::world::known::{Scope, World};
+use crate::vet::world::known::{Scope, Selects, World};
 
 /// Adds notes about the resources of 2018.
 pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
@@ -23,17 +23,15 @@ fn bindings(world: World<'_>, notes: &mut Notes) {
     let bindings = &world.resources.service_role_bindings;
     for binding in bindings.iter().filter(|binding| binding.actions.is_empty()) {
         let namespace = &binding.meta.namespace;
-        let own = || {
-            roles
-                .iter()
-                .filter(|role| role.meta.namespace == *namespace)
-        };
+        let own = roles
+            .iter()
+            .filter(|role| role.meta.namespace == *namespace);
         let wanted = binding.role.as_str();
-        if own().any(|role| role.meta.name == wanted) {
+        if own.clone().any(|role| role.meta.name == wanted) {
             continue;
         }
         let elsewhere = roles.iter().find(|role| role.meta.name == wanted);
-        let help = match (elsewhere, nearest(wanted, own().map(|role| &**role))) {
+        let help = match (elsewhere, nearest(wanted, own.map(|role| &**role))) {
             (Some(role), _) => format!(
                 "the ServiceRole {} is in another namespace, where it does not count; write it in `{namespace}`",
                 resource_name(&role.meta)
@@ -48,29 +46,20 @@ fn bindings(world: World<'_>, notes: &mut Notes) {
         let message = format!(
             "`{wanted}` is no ServiceRole of namespace `{namespace}`, so this binding grants nothing"
         );
-        notes.add(
-            Code::BindingWithoutRole,
-            &binding.meta,
-            binding.role.at(),
-            message,
-            help,
-        );
+        let (meta, at) = (&binding.meta, binding.role.at());
+        notes.add(Code::BindingWithoutRole, meta, at, message, help);
     }
     for role in roles {
         let is_bound = bindings.iter().any(|binding| {
             binding.meta.namespace == role.meta.namespace && *binding.role == *role.meta.name
         });
         if !is_bound {
-            notes.add(
-                Code::RoleUnbound,
-                &role.meta,
-                &role.meta.at,
-                "no ServiceRoleBinding of this namespace names this role, so it grants nothing",
-                format!(
-                    "bind it (`roleRef: {{kind: ServiceRole, name: {}}}`), or take it out",
-                    role.meta.name
-                ),
-            );
+            let (meta, name) = (&role.meta, &role.meta.name);
+            let message =
+                "no ServiceRoleBinding of this namespace names this role, so it grants nothing";
+            let help =
+                format!("bind it (`roleRef: {{kind: ServiceRole, name: {name}}}`), or take it out");
+            notes.add(Code::RoleUnbound, meta, &meta.at, message, help);
         }
     }
 }
@@ -94,57 +83,44 @@ fn nearest<'r>(wanted: &str, roles: impl Iterator<Item = &'r ServiceRole>) -> Op
 
 /// Roles and bindings that nothing enforces.
 fn switch(world: World<'_>, notes: &mut Notes) {
-    let mut configs = world.resources.rbac_configs.iter();
-    let is_off = configs.len() > 0 && configs.all(|config| config.mode == RbacMode::Off);
-    if !is_off && !world.resources.rbac_configs.is_empty() {
+    let configs = &world.resources.rbac_configs;
+    if configs.iter().any(|config| config.mode != RbacMode::Off) {
         return;
     }
+    let is_off = !configs.is_empty();
     let roles = world.resources.service_roles.iter().map(|role| &role.meta);
     let bindings = world.resources.service_role_bindings.iter();
     let bindings = bindings.map(|binding| &binding.meta);
     if let Some(first) = roles.chain(bindings).min_by_key(|meta| &meta.at) {
-        let why = if is_off {
-            "the mode of the ClusterRbacConfig is OFF"
-        } else {
-            "there is no ClusterRbacConfig"
+        let why = match is_off {
+            true => "the mode of the ClusterRbacConfig is OFF",
+            false => "there is no ClusterRbacConfig",
         };
-        notes.add(
-            Code::RbacNotSwitchedOn,
-            first,
-            &first.at,
-            format!("{why}, so no role and no binding is enforced, and every request is allowed"),
-            "write a ClusterRbacConfig named `default` with mode ON or ON_WITH_INCLUSION",
-        );
+        let message =
+            format!("{why}, so no role and no binding is enforced, and every request is allowed");
+        let help = "write a ClusterRbacConfig named `default` with mode ON or ON_WITH_INCLUSION";
+        notes.add(Code::RbacNotSwitchedOn, first, &first.at, message, help);
     }
 }
 
 /// Roles of a workload that an AuthorizationPolicy selects, too.
 fn replaced_roles(world: World<'_>, notes: &mut Notes) {
     for role in &world.resources.service_roles {
+        let meta = &role.meta;
+        let is_for = |short: &str| {
+            let mut services = role.rules.iter().flat_map(|rule| &rule.services);
+            services.any(|service| is_service(service, short, &meta.namespace))
+        };
         let mut policies = world.resources.authorization_policies.iter();
-        let replacing = policies.find(|policy| {
-            let scope = Scope::from(&***policy);
-            let services: Vec<&Text> = role.rules.iter().flat_map(|rule| &rule.services).collect();
-            concerns(world, scope, &role.meta.namespace, |short| {
-                services
-                    .iter()
-                    .any(|service| is_service(service, short, &role.meta.namespace))
-            })
-        });
+        let replacing =
+            policies.find(|policy| concerns(world, policy.scope(), &meta.namespace, is_for));
         if let Some(policy) = replacing {
             let message = format!(
-                "{} (at {}) selects the same workload, and where an AuthorizationPolicy does, all of rbac.istio.io is ignored",
-                resource_name(&policy.meta),
-                policy.meta.at
+                "{} selects the same workload, and where an AuthorizationPolicy does, all of rbac.istio.io is ignored",
+                name_and_place(&policy.meta)
             );
             let help = "move these rules to AuthorizationPolicies, all of them at once";
-            notes.add(
-                Code::LegacyIgnored,
-                &role.meta,
-                &role.meta.at,
-                message,
-                help,
-            );
+            notes.add(Code::LegacyIgnored, meta, &meta.at, message, help);
         }
     }
 }
@@ -158,10 +134,9 @@ fn replaced_policies(world: World<'_>, notes: &mut Notes) {
                 policy.targets.is_empty()
                     || policy.targets.iter().any(|target| *target.name == *short)
             };
-            let namespace = if meta.namespace.is_empty() {
-                scope.namespace
-            } else {
-                &meta.namespace
+            let namespace = match meta.namespace.as_str() {
+                "" => scope.namespace,
+                namespace => namespace,
             };
             if policy.targets.is_empty() && !world.is_known(scope) {
                 return world.reaches(&meta.namespace, scope) && !scope.is_attached;
@@ -170,25 +145,22 @@ fn replaced_policies(world: World<'_>, notes: &mut Notes) {
         };
         let mut say = |replacing: &Meta, part: &str| {
             let message = format!(
-                "{} (at {}) speaks of the same workload, so the `{part}` of this {} are ignored there",
-                resource_name(replacing),
-                replacing.at,
+                "{} speaks of the same workload, so the `{part}` of this {} are ignored there",
+                name_and_place(replacing),
                 meta.kind
             );
             let help = "keep one of both; today's resources are those of security.istio.io";
             notes.add(Code::LegacyIgnored, meta, &meta.at, message, help);
         };
-        let tokens = world.resources.request_authentications.iter();
-        if let Some(first) = tokens
-            .map(|r| &**r)
-            .find(|r| !policy.origins.is_empty() && is_ours((*r).into()))
+        let mut tokens = world.resources.request_authentications.iter();
+        if !policy.origins.is_empty()
+            && let Some(first) = tokens.find(|resource| is_ours(resource.scope()))
         {
             say(&first.meta, "origins");
         }
-        let peers = world.resources.peer_authentications.iter();
-        if let Some(first) = peers
-            .map(|r| &**r)
-            .find(|r| policy.mtls.is_some() && is_ours((*r).into()))
+        let mut peers = world.resources.peer_authentications.iter();
+        if policy.mtls.is_some()
+            && let Some(first) = peers.find(|resource| is_ours(resource.scope()))
         {
             say(&first.meta, "peers");
         }
@@ -208,15 +180,12 @@ fn concerns(
         return false;
     }
     let workloads = world.workloads.iter().map(|known| &known.workload);
-    let mut known = workloads
-        .filter(|workload| workload.namespace() == namespace)
-        .peekable();
+    let known = workloads.filter(|workload| workload.namespace() == namespace);
+    let mut known = known.peekable();
     if known.peek().is_some() {
         let behind = |workload: &Workload| {
-            workload
-                .services()
-                .iter()
-                .any(|service| is_service(&service.name))
+            let mut services = workload.services().iter();
+            services.any(|service| is_service(&service.name))
         };
         return known.any(|workload| world.selects(scope, workload) && behind(workload));
     }
@@ -232,19 +201,15 @@ fn is_service(pattern: &str, short: &str, namespace: &str) -> bool {
 /// Properties that no caller has.
 fn properties(world: World<'_>, notes: &mut Notes) {
     for binding in &world.resources.service_role_bindings {
-        let properties = binding
-            .subjects
-            .iter()
-            .flat_map(|subject| &subject.properties);
+        let meta = &binding.meta;
+        let subjects = binding.subjects.iter();
+        let properties = subjects.flat_map(|subject| &subject.properties);
         for (key, value) in properties.filter(|(key, _)| !is_property(key)) {
-            notes.add(
-                Code::ValueNeverMatches,
-                &binding.meta,
-                value.at(),
-                format!("no caller has the property `{key}`, so this subject matches no caller"),
-                "write one of source.principal, source.namespace, source.ip, request.auth.principal, request.auth.audiences, \
-                 request.auth.presenter, request.auth.claims[..] and request.headers[..]",
-            );
+            let message =
+                format!("no caller has the property `{key}`, so this subject matches no caller");
+            let help = "write one of source.principal, source.namespace, source.ip, request.auth.principal, request.auth.audiences, \
+                 request.auth.presenter, request.auth.claims[..] and request.headers[..]";
+            notes.add(Code::ValueNeverMatches, meta, value.at(), message, help);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::istio::{
 use crate::policy::{Program, compile};
 use crate::vet::Code;
 use crate::vet::report::notes::Notes;
-use crate::vet::world::known::{Known, Scope, World};
+use crate::vet::world::known::{Known, Scope, Selects, World};
 use crate::vet::world::supposed::supposed;
 
 /// Notes what the loader refuses, and could read all the same.
@@ -104,22 +104,15 @@ fn refused(resources: &Resources, problem: &Problem, notes: &mut Notes) {
 /// What the compiler notes about a workload, without the notes of the loader.
 fn warned(world: World<'_>, known: &Known, program: &Program, notes: &mut Notes) {
     let resources = world.resources;
-    let own = program
-        .notes
-        .iter()
-        .filter(|note| !resources.notes.contains(note));
-    for note in own {
-        let code = match note.field.as_str() {
+    let own = program.notes.iter();
+    for note in own.filter(|note| !resources.notes.contains(note)) {
+        let (code, help) = match note.field.as_str() {
             // The gateways of a workload from a Deployment are not known.
             "spec.targetRefs" if !known.is_stated() => continue,
-            "spec.targetRefs" => Code::TargetRefsElsewhere,
-            _ => Code::MeshWarns,
+            "spec.targetRefs" => (Code::TargetRefsElsewhere, BY_LABELS),
+            _ => (Code::MeshWarns, LOOK),
         };
         if !notes.tells(&note.at, false) {
-            let help = match code {
-                Code::TargetRefsElsewhere => BY_LABELS,
-                _ => LOOK,
-            };
             add(resources, code, note, help, notes);
         }
     }
@@ -136,18 +129,17 @@ fn unasked(world: World<'_>, known: &Known, program: &Program, notes: &mut Notes
         .collect();
     let policies = world.resources.authorization_policies.iter();
     let asking = policies.filter(|policy| {
-        policy.action == Action::Custom && world.selects((&***policy).into(), &known.workload)
+        policy.action == Action::Custom && world.selects(policy.scope(), &known.workload)
     });
     for policy in asking {
         let provider = policy.provider.as_ref();
         if let Some(provider) = provider.filter(|name| usable.contains(name.as_str())) {
-            notes.add(
-                Code::ProviderNotAsked,
-                &policy.meta,
-                provider.at(),
-                format!("a mesh within the application asks no provider: every request that the rules match is refused, as if `{provider}` could not be reached"),
-                "refuse by DENY and allow by ALLOW what these can say, or leave this workload to a sidecar",
+            let meta = &policy.meta;
+            let message = format!(
+                "a mesh within the application asks no provider: every request that the rules match is refused, as if `{provider}` could not be reached"
             );
+            let help = "refuse by DENY and allow by ALLOW what these can say, or leave this workload to a sidecar";
+            notes.add(Code::ProviderNotAsked, meta, provider.at(), message, help);
         }
     }
 }
@@ -159,32 +151,35 @@ fn attached(world: World<'_>, notes: &mut Notes) {
         // Which workload is a gateway only its labels say.
         let may_be_ours = targets.iter().any(|target| target.kind == "Gateway");
         if !may_be_ours && !world.is_known(scope) {
+            let message = format!(
+                "no workload of a mesh is a {}, so this is for none: targetRefs attach to gateways and waypoints",
+                first.kind
+            );
             notes.add(
                 Code::TargetRefsElsewhere,
                 meta,
                 &first.at,
-                format!("no workload of a mesh is a {}, so this is for none: targetRefs attach to gateways and waypoints", first.kind),
+                message,
                 BY_LABELS,
             );
         }
     };
     for policy in &world.resources.authorization_policies {
-        tell(&policy.meta, &policy.target_refs, (&**policy).into());
+        tell(&policy.meta, &policy.target_refs, policy.scope());
     }
     for resource in &world.resources.request_authentications {
-        tell(&resource.meta, &resource.target_refs, (&**resource).into());
+        tell(&resource.meta, &resource.target_refs, resource.scope());
     }
 }
 
 fn add(resources: &Resources, code: Code, problem: &Problem, help: &str, notes: &mut Notes) {
-    let meta =
-        passed_over(resources, &problem.at).or_else(|| owner(resources, &problem.at).cloned());
-    let meta = meta.unwrap_or_default();
+    let at = &problem.at;
+    let meta = passed_over(resources, at).or_else(|| owner(resources, at).cloned());
     let message = match problem.field.as_str() {
         "" => problem.message.clone(),
         field => format!("`{field}` {}", problem.message),
     };
-    notes.add(code, &meta, &problem.at, message, help);
+    notes.add(code, &meta.unwrap_or_default(), at, message, help);
 }
 
 /// The skipped document at a place, as a resource with only its name.

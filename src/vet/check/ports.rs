@@ -7,13 +7,13 @@ use crate::istio::{Action, AuthorizationPolicy, Rule, Text};
 use crate::vet::Code;
 use crate::vet::report::notes::Notes;
 use crate::vet::rules::lists::{self, Field, List};
-use crate::vet::world::known::{Scope, World};
+use crate::vet::world::known::{Scope, Selects, World};
 use crate::vet::world::protocol::{Protocols, customary};
 
 /// Adds notes about ports that do not speak HTTP.
 pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
     for policy in &world.resources.authorization_policies {
-        let ports = Ports::new(world, (&**policy).into());
+        let ports = Ports::new(world, policy.scope());
         for rule in &policy.rules {
             tcp_ports(&ports, policy, rule, notes);
         }
@@ -74,18 +74,11 @@ fn tcp_ports(ports: &Ports<'_>, policy: &AuthorizationPolicy, rule: &Rule, notes
                 "it is left out there, and the rule takes every connection"
             }
         };
-        let key = if list.values.is_empty() {
-            list.not_name
-        } else {
-            list.name
-        };
-        notes.add(
-            Code::HttpOnTcpPort,
-            &policy.meta,
-            value.at(),
-            format!("port {port} speaks {what}, of which `{key}` knows nothing: {effect}"),
-            "write for this port a rule of its own, with sources and ports only",
-        );
+        let (meta, key) = (&policy.meta, list.first_name());
+        let message =
+            format!("port {port} speaks {what}, of which `{key}` knows nothing: {effect}");
+        let help = "write for this port a rule of its own, with sources and ports only";
+        notes.add(Code::HttpOnTcpPort, meta, value.at(), message, help);
     }
 }
 
@@ -117,8 +110,10 @@ fn concerned(ports: &Ports<'_>, lists: &[List<'_>]) -> Option<(u16, &'static str
 
 /// For each operation of a rule the lists that hold for it.
 fn entries(rule: &Rule) -> Vec<Vec<List<'_>>> {
-    let mut common: Vec<_> = rule.from.iter().flat_map(lists::source).collect();
-    common.extend(rule.when.iter().map(lists::condition));
+    let sources = rule.from.iter().flat_map(lists::source);
+    let common: Vec<_> = sources
+        .chain(rule.when.iter().map(lists::condition))
+        .collect();
     if rule.to.is_empty() {
         return vec![common];
     }

@@ -12,7 +12,7 @@ use crate::vet::rules::candidates::Candidates;
 use crate::vet::rules::compiled::{Compiled, compile_rules};
 use crate::vet::rules::lists;
 use crate::vet::rules::lists::Field;
-use crate::vet::world::known::{Scope, World};
+use crate::vet::world::known::{Selects, World};
 
 /// Adds notes about the meaning of AuthorizationPolicies.
 ///
@@ -53,12 +53,10 @@ impl<'r> Rules<'r> {
         let Compiled {
             policy, rule, http, ..
         } = compiled;
-        let [permissions, principals] = http.sides().map(|side| -> Vec<_> {
+        let sides = http.sides().map(|side| -> Vec<_> {
             let reasons = side.iter().map(|node| self.logic.never(node));
             reasons.collect()
         });
-        let dead =
-            permissions.iter().all(Option::is_some) || principals.iter().all(Option::is_some);
         let mut say = |at: &Position, what: &str, why: String| {
             let effect = match (policy.action, what) {
                 (Action::Allow, "rule") => "it allows nothing",
@@ -66,27 +64,24 @@ impl<'r> Rules<'r> {
                 _ => "it has no effect",
             };
             let message = format!("this {what} can match no request, so {effect}: {why}");
-            let help = "correct the values, or take it out".to_owned();
+            let help = "correct the values, or take it out";
             notes.add(Code::RuleNeverMatches, &policy.meta, at, message, help);
         };
-        if dead {
-            let reasons = if permissions.iter().all(Option::is_some) {
-                &permissions
-            } else {
-                &principals
-            };
+        let dead = sides.iter().find(|side| side.iter().all(Option::is_some));
+        if let Some(reasons) = dead {
             let why = reasons.first().copied().flatten();
             let why = why.map(|why| why.to_string());
             say(&rule.at, "rule", why.unwrap_or_default());
             return true;
         }
+        let [permissions, principals] = &sides;
         // INVARIANT: each `from` makes one principal and each `to` one permission, in order.
-        for (source, why) in rule.from.iter().zip(&principals) {
+        for (source, why) in rule.from.iter().zip(principals) {
             if let Some(why) = why {
                 say(&source.at, "source", why.to_string());
             }
         }
-        for (operation, why) in rule.to.iter().zip(&permissions) {
+        for (operation, why) in rule.to.iter().zip(permissions) {
             if let Some(why) = why {
                 say(&operation.at, "operation", why.to_string());
             }
@@ -100,13 +95,10 @@ impl<'r> Rules<'r> {
             return;
         }
         if self.logic.rule_always(&compiled.http) {
-            notes.add(
-                Code::DeniesEverything,
-                &policy.meta,
-                &compiled.rule.at,
-                "this DENY rule matches every request, so that nothing else that is written for these workloads counts",
-                "name in the rule what is to be refused; to refuse what no rule allows, write an ALLOW policy without rules",
-            );
+            let (meta, at) = (&policy.meta, &compiled.rule.at);
+            let message = "this DENY rule matches every request, so that nothing else that is written for these workloads counts";
+            let help = "name in the rule what is to be refused; to refuse what no rule allows, write an ALLOW policy without rules";
+            notes.add(Code::DeniesEverything, meta, at, message, help);
         }
     }
 
@@ -135,42 +127,33 @@ impl<'r> Rules<'r> {
             }
         }
         let place = |other: &Compiled<'_>| {
-            let whose = if std::ptr::eq(other.policy, policy) {
-                "the same policy".to_owned()
-            } else {
-                resource_name(&other.policy.meta)
+            let whose = match std::ptr::eq(other.policy, policy) {
+                true => "the same policy".to_owned(),
+                false => resource_name(&other.policy.meta),
             };
             format!("{} in {whose}", other.rule.at)
         };
-        if let Some((other, same)) = broader {
-            let (code, message) = if same {
-                (Code::DuplicateRule, "says the same as")
-            } else {
-                (
-                    Code::ShadowedRule,
-                    "makes no difference: all its requests are matched by the broader rule at",
-                )
-            };
-            let message = match same {
-                true => format!("this rule {message} the rule at {}", place(other)),
-                false => format!("this rule {message} {}", place(other)),
-            };
-            let help = "take this rule out, or narrow the other one";
-            notes.add(code, &policy.meta, &rule.rule.at, message, help);
-        } else if let Some(other) = denied {
-            let message = format!(
-                "this rule allows nothing: all its requests are refused by the DENY rule at {}",
-                place(other)
-            );
-            let help = "narrow the DENY rule, or take this rule out";
-            notes.add(
-                Code::AllowAlwaysDenied,
-                &policy.meta,
-                &rule.rule.at,
-                message,
-                help,
-            );
-        }
+        let narrow = "take this rule out, or narrow the other one";
+        let (code, what, other, help) = match (broader, denied) {
+            (Some((other, true)), _) => (
+                Code::DuplicateRule,
+                "says the same as the rule",
+                other,
+                narrow,
+            ),
+            (Some((other, false)), _) => {
+                let what = "makes no difference: all its requests are matched by the broader rule";
+                (Code::ShadowedRule, what, other, narrow)
+            }
+            (None, Some(other)) => {
+                let what = "allows nothing: all its requests are refused by the DENY rule";
+                let help = "narrow the DENY rule, or take this rule out";
+                (Code::AllowAlwaysDenied, what, other, help)
+            }
+            (None, None) => return,
+        };
+        let message = format!("this rule {what} at {}", place(other));
+        notes.add(code, &policy.meta, &rule.rule.at, message, help);
     }
 
     /// Whether `wide` acts in place of `narrow` wherever that one does: an enforced rule of the
@@ -178,7 +161,10 @@ impl<'r> Rules<'r> {
     fn includes(&self, narrow: &Compiled<'_>, wide: &Compiled<'_>) -> bool {
         let (action, other) = (narrow.policy.action, wide.policy.action);
         let acts = other == action || (action, other) == (Action::Allow, Action::Deny);
-        let covers = || self.world.covers(wide.policy.into(), narrow.policy.into());
+        let covers = || {
+            self.world
+                .covers(wide.policy.scope(), narrow.policy.scope())
+        };
         let on_tcp = || match (&narrow.tcp, &wide.tcp) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -206,39 +192,35 @@ impl<'r> Rules<'r> {
             if self.is_refused(head) {
                 continue;
             }
-            notes.add(
-                Code::GetWithoutHead,
-                &get.policy.meta,
-                get.at.at(),
-                "GET is denied here and HEAD is not, though HEAD runs the handler of GET: every caller can learn whether a thing exists, and its headers",
-                "add HEAD to the methods",
-            );
+            let (meta, at) = (&get.policy.meta, get.at.at());
+            let message = "GET is denied here and HEAD is not, though HEAD runs the handler of GET: every caller can learn whether a thing exists, and its headers";
+            let help = "add HEAD to the methods";
+            notes.add(Code::GetWithoutHead, meta, at, message, help);
         }
         Ok(())
     }
 
     /// Whether requests like these are refused anyway: by a DENY, or because nothing allows them.
     fn is_refused(&self, head: &Compiled<'_>) -> bool {
-        let scope = Scope::from(head.policy);
-        let enforced = || self.rules.iter().filter(|rule| !rule.policy.dry_run);
+        let scope = head.policy.scope();
         let candidates = self.candidates.for_rule(head);
         let mut wider = candidates.iter().filter_map(|index| self.rules.get(*index));
         let denied = wider.any(|rule| {
             rule.policy.action == Action::Deny
                 && !rule.policy.dry_run
-                && self.world.covers(rule.policy.into(), scope)
+                && self.world.covers(rule.policy.scope(), scope)
                 && self.logic.rule_implies(&head.http, &rule.http)
         });
-        let policies = self.world.resources.authorization_policies.iter();
-        let mut allowing =
-            policies.filter(|policy| policy.action == Action::Allow && !policy.dry_run);
+        let allows =
+            |policy: &AuthorizationPolicy| policy.action == Action::Allow && !policy.dry_run;
+        let mut policies = self.world.resources.authorization_policies.iter();
         let must_be_allowed =
-            allowing.any(|policy| self.world.covers(Scope::from(&**policy), scope));
-        let mut allows = enforced().filter(|rule| rule.policy.action == Action::Allow);
+            policies.any(|policy| allows(policy) && self.world.covers(policy.scope(), scope));
+        let mut allowing = self.rules.iter().filter(|rule| allows(rule.policy));
         denied
             || must_be_allowed
-                && allows.all(|rule| {
-                    !self.world.may_meet(rule.policy.into(), scope)
+                && allowing.all(|rule| {
+                    !self.world.may_meet(rule.policy.scope(), scope)
                         || self.logic.rules_exclude(&head.http, &rule.http)
                 })
     }
@@ -266,10 +248,8 @@ impl<'r> Get<'r> {
                     continue;
                 };
                 let matching = |method| {
-                    methods
-                        .values
-                        .iter()
-                        .find(|value| pattern_matches(value, method))
+                    let mut values = methods.values.iter();
+                    values.find(|value| pattern_matches(value, method))
                 };
                 if let (Some(at), None) = (matching("GET"), matching("HEAD")) {
                     found.push(Self {

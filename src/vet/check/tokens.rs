@@ -9,7 +9,7 @@ use crate::vet::Code;
 use crate::vet::logic::excludes;
 use crate::vet::report::notes::Notes;
 use crate::vet::rules::lists::{self, Field};
-use crate::vet::world::known::{Scope, World};
+use crate::vet::world::known::{Scope, Selects, World};
 
 /// Adds notes about tokens.
 pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
@@ -36,10 +36,9 @@ fn authentications<'r>(
     scope: Scope<'r>,
 ) -> impl Iterator<Item = &'r RequestAuthentication> {
     let resources = world.resources.request_authentications.iter();
-    let resources = resources.map(|resource| &**resource);
-    resources.filter(move |resource| {
-        !resource.jwt_rules.is_empty() && world.may_meet((*resource).into(), scope)
-    })
+    let resources = resources.filter(|resource| !resource.jwt_rules.is_empty());
+    let resources = resources.filter(move |resource| world.may_meet(resource.scope(), scope));
+    resources.map(|resource| &**resource)
 }
 
 /// Whether a Policy of 2018 may check tokens for the workloads of a policy.
@@ -51,22 +50,19 @@ fn has_origins(world: World<'_>, scope: Scope<'_>) -> bool {
 
 /// Rules that ask for a token's facts where no token is accepted.
 fn unchecked(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
-    let scope = Scope::from(policy);
+    let scope = policy.scope();
     if scope.is_attached || has_origins(world, scope) {
         return;
     }
     let whom = if world.is_known(scope) {
         let checks = |workload: &Workload| {
-            authentications(world, scope).any(|resource| world.selects(resource.into(), workload))
+            authentications(world, scope).any(|resource| world.selects(resource.scope(), workload))
         };
         let Some(workload) = world.selected(scope).find(|workload| !checks(workload)) else {
             return;
         };
-        format!(
-            "workload {}/{}",
-            workload.namespace(),
-            workload.workload_name()
-        )
+        let (namespace, name) = (workload.namespace(), workload.workload_name());
+        format!("workload {namespace}/{name}")
     } else if authentications(world, scope).next().is_some() {
         return;
     } else {
@@ -75,29 +71,23 @@ fn unchecked(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) 
     for rule in &policy.rules {
         let list = lists::rule(rule).find(|list| list.field.is_token());
         if let Some((list, value)) = list.and_then(|list| Some((list, list.first()?))) {
-            let key = if list.values.is_empty() {
-                list.not_name
-            } else {
-                list.name
-            };
-            notes.add(
-                Code::TokenWithoutAuthentication,
-                &policy.meta,
-                value.at(),
-                format!("`{key}` asks for a token, and no RequestAuthentication accepts tokens for the {whom}: no caller has one"),
-                "add a RequestAuthentication with the issuer and its keys for the same workloads",
+            let (code, meta) = (Code::TokenWithoutAuthentication, &policy.meta);
+            let key = list.first_name();
+            let message = format!(
+                "`{key}` asks for a token, and no RequestAuthentication accepts tokens for the {whom}: no caller has one"
             );
+            let help =
+                "add a RequestAuthentication with the issuer and its keys for the same workloads";
+            notes.add(code, meta, value.at(), message, help);
         }
     }
 }
 
 /// Request principals of issuers whose tokens are not accepted.
 fn issuers(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
-    let scope = Scope::from(policy);
-    let rules: Vec<&JwtRule> = authentications(world, scope)
-        .flat_map(|resource| &resource.jwt_rules)
-        .collect();
-    let issuers: Option<Vec<&Text>> = rules.iter().map(|rule| rule.issuer.as_ref()).collect();
+    let scope = policy.scope();
+    let rules = authentications(world, scope).flat_map(|resource| &resource.jwt_rules);
+    let issuers: Option<Vec<&Text>> = rules.map(|rule| rule.issuer.as_ref()).collect();
     // A rule without an issuer accepts any.
     let Some(issuers) = issuers.filter(|issuers| !issuers.is_empty() && !has_origins(world, scope))
     else {
@@ -110,18 +100,15 @@ fn issuers(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
             .iter()
             .all(|known| excludes(&issuer, &StringMatcher::exact(known.as_str())))
         {
+            let (code, meta) = (Code::RequestPrincipalWithoutIssuer, &policy.meta);
             let known: Vec<String> = issuers.iter().map(|issuer| format!("`{issuer}`")).collect();
             let example = issuers.first().map_or("", |issuer| issuer.as_str());
-            notes.add(
-                Code::RequestPrincipalWithoutIssuer,
-                &policy.meta,
-                value.at(),
-                format!(
-                    "`{value}` matches no caller: it is split at its last slash into issuer and subject, and tokens are accepted of {} only",
-                    known.join(", ")
-                ),
-                format!("write ISSUER/SUBJECT, for example `{example}/*`"),
+            let message = format!(
+                "`{value}` matches no caller: it is split at its last slash into issuer and subject, and tokens are accepted of {} only",
+                known.join(", ")
             );
+            let help = format!("write ISSUER/SUBJECT, for example `{example}/*`");
+            notes.add(code, meta, value.at(), message, help);
         }
     }
 }
@@ -133,30 +120,23 @@ fn not_required(world: World<'_>, resource: &RequestAuthentication, notes: &mut 
     }
     let mut policies = world.resources.authorization_policies.iter();
     let asks = |policy: &AuthorizationPolicy| {
-        world.may_meet(policy.into(), resource.into())
+        world.may_meet(policy.scope(), resource.scope())
             && lists::policy(policy).any(|list| list.field.is_token())
     };
     if !policies.any(|policy| asks(policy)) {
-        notes.add(
-            Code::TokenNotRequired,
-            &resource.meta,
-            &resource.meta.at,
-            "a bad token is refused and a missing one is not: no AuthorizationPolicy for these workloads asks for one",
-            "write an AuthorizationPolicy that allows by requestPrincipals",
-        );
+        let meta = &resource.meta;
+        let message = "a bad token is refused and a missing one is not: no AuthorizationPolicy for these workloads asks for one";
+        let help = "write an AuthorizationPolicy that allows by requestPrincipals";
+        notes.add(Code::TokenNotRequired, meta, &meta.at, message, help);
     }
 }
 
 fn jwt_rule(meta: &Meta, rule: &JwtRule, notes: &mut Notes) {
     if rule.audiences.is_empty() {
         let at = rule.issuer.as_ref().map_or(&rule.at, |issuer| issuer.at());
-        notes.add(
-            Code::JwtWithoutAudiences,
-            meta,
-            at,
-            "a token that the issuer made for any other service is accepted here, too",
-            "list in `audiences` the names under which the issuer knows this service",
-        );
+        let message = "a token that the issuer made for any other service is accepted here, too";
+        let help = "list in `audiences` the names under which the issuer knows this service";
+        notes.add(Code::JwtWithoutAudiences, meta, at, message, help);
     }
     for problem in rule_problems(rule, PlainHttp::Refused) {
         refused(meta, rule, &problem, notes);
@@ -164,13 +144,9 @@ fn jwt_rule(meta: &Meta, rule: &JwtRule, notes: &mut Notes) {
     if let Some(jwks) = &rule.jwks
         && has_secret_key(jwks)
     {
-        notes.add(
-            Code::PrivateKeyInJwks,
-            meta,
-            jwks.at(),
-            "this key set holds a private or symmetric key: a reader of the configuration can forge tokens",
-            "list public keys only, and exchange this one",
-        );
+        let message = "this key set holds a private or symmetric key: a reader of the configuration can forge tokens";
+        let help = "list public keys only, and exchange this one";
+        notes.add(Code::PrivateKeyInJwks, meta, jwks.at(), message, help);
     }
 }
 
@@ -213,11 +189,10 @@ fn refused(meta: &Meta, rule: &JwtRule, problem: &Problem, notes: &mut Notes) {
             ),
             "write `jwksUri`, or `jwks`",
         ),
-        _ => (
-            Code::MeshRefuses,
-            format!("`{field}`: {message}"),
-            "correct it",
-        ),
+        _ => {
+            let message = format!("`{field}`: {message}");
+            (Code::MeshRefuses, message, "correct it")
+        }
     };
     notes.add(code, meta, at, message, help);
 }

@@ -11,6 +11,7 @@ use crate::vet::logic::{includes, pattern_matches};
 use crate::vet::report::notes::Notes;
 use crate::vet::rules::carried::{as_it_stands, never};
 use crate::vet::rules::lists::{self, Field, List};
+use crate::vet::rules::written::Fault;
 use crate::vet::world::known::World;
 
 /// Adds notes about values.
@@ -62,10 +63,9 @@ struct Values<'n> {
 impl Values<'_> {
     fn list(&mut self, meta: &Meta, list: List<'_>) {
         for value in list.all() {
-            if let Some(fault) = never(self.mesh, list, value) {
-                let (at, message) = (value.at(), fault.message);
-                self.notes
-                    .add(Code::ValueNeverMatches, meta, at, message, fault.help);
+            if let Some(Fault { message, help }) = never(self.mesh, list, value) {
+                let code = Code::ValueNeverMatches;
+                self.notes.add(code, meta, value.at(), message, help);
                 continue;
             }
             match list.field {
@@ -73,10 +73,9 @@ impl Values<'_> {
                 Field::Path | Field::Target => self.path(meta, value, list.field),
                 _ => {}
             }
-            if let Some(fault) = as_it_stands(list, value) {
-                let (at, message) = (value.at(), fault.message);
-                self.notes
-                    .add(Code::TakenLiterally, meta, at, message, fault.help);
+            if let Some(Fault { message, help }) = as_it_stands(list, value) {
+                let code = Code::TakenLiterally;
+                self.notes.add(code, meta, value.at(), message, help);
             }
         }
         for values in [list.values, list.not_values] {
@@ -90,94 +89,73 @@ impl Values<'_> {
         if is_known(value) {
             return;
         }
-        if is_known(&upper) {
-            self.notes.add(
-                Code::MethodLowerCase,
-                meta,
-                value.at(),
-                format!("`{value}` is no method: methods are compared with their case, and clients send `{upper}`"),
-                format!("write `{upper}`"),
+        let (code, message, help) = if is_known(&upper) {
+            let message = format!(
+                "`{value}` is no method: methods are compared with their case, and clients send `{upper}`"
             );
+            (Code::MethodLowerCase, message, format!("write `{upper}`"))
         } else {
-            self.notes.add(
-                Code::MethodUnknown,
-                meta,
-                value.at(),
-                format!("`{value}` is no registered HTTP method"),
-                "write the method that clients send; a gRPC method is a path, and its HTTP method is POST",
-            );
-        }
+            let message = format!("`{value}` is no registered HTTP method");
+            let help = "write the method that clients send; a gRPC method is a path, and its HTTP method is POST";
+            (Code::MethodUnknown, message, help.to_owned())
+        };
+        self.notes.add(code, meta, value.at(), message, help);
     }
 
     fn path(&mut self, meta: &Meta, value: &Text, field: Field) {
         let text = value.as_str();
         let literal = text.strip_prefix('*').unwrap_or(text);
         let is_start = literal.len() == text.len();
-        let literal = literal
-            .strip_suffix('*')
-            .filter(|_| is_start)
-            .unwrap_or(literal);
+        let open_end = literal.strip_suffix('*').filter(|_| is_start);
+        let literal = open_end.unwrap_or(literal);
+        let at = value.at();
         if is_start && !text.starts_with('/') {
-            self.notes.add(
-                Code::PathWithoutSlash,
-                meta,
-                value.at(),
-                format!("`{text}` matches no path: every path starts with a slash"),
-                match text.split_once("://") {
-                    None => format!("write `/{text}`"),
-                    Some((_, rest)) => {
-                        let path = rest.find('/').and_then(|start| rest.get(start..));
-                        format!(
-                            "write `{}`; hosts are listed in `hosts`",
-                            path.unwrap_or("/")
-                        )
-                    }
-                },
-            );
+            let message = format!("`{text}` matches no path: every path starts with a slash");
+            let help = match text.split_once("://") {
+                None => format!("write `/{text}`"),
+                Some((_, rest)) => {
+                    let path = rest.find('/').and_then(|start| rest.get(start..));
+                    let path = path.unwrap_or("/");
+                    format!("write `{path}`; hosts are listed in `hosts`")
+                }
+            };
+            self.notes
+                .add(Code::PathWithoutSlash, meta, at, message, help);
             return;
         }
         let is_whole = literal.len() == text.len() && !text.contains('{');
         let why = unusual(literal, field, self.paths);
         if let Some(why) = why.or_else(|| is_whole.then(|| changed(text, self.paths)).flatten()) {
-            self.notes.add(
-                Code::PathNotNormalized,
-                meta,
-                value.at(),
-                format!("`{text}` matches no path: {why}"),
-                "write the path as it is after normalization",
-            );
+            let message = format!("`{text}` matches no path: {why}");
+            let help = "write the path as it is after normalization";
+            self.notes
+                .add(Code::PathNotNormalized, meta, at, message, help);
         } else if let Some(escape) = first_escape(literal) {
-            self.notes.add(
-                Code::PathEncoded,
-                meta,
-                value.at(),
-                format!("`{escape}` in `{text}` is compared as it is spelled: the same character sent otherwise, or decoded before, does not match"),
-                "name the path without encoded characters, or by a prefix or template around them",
+            let message = format!(
+                "`{escape}` in `{text}` is compared as it is spelled: the same character sent otherwise, or decoded before, does not match"
             );
+            let help =
+                "name the path without encoded characters, or by a prefix or template around them";
+            self.notes.add(Code::PathEncoded, meta, at, message, help);
         }
     }
 
     /// A value that another one of the list says, too.
     fn redundant(&mut self, meta: &Meta, field: Field, values: &[Text]) {
         for (index, value) in values.iter().enumerate() {
+            // Of two that are the same, the first stays.
             let wider = values.iter().enumerate().find(|(place, other)| {
-                // Of two that are the same, the first stays.
-                let same = value.as_str() == other.as_str();
-                *place != index
-                    && if same {
-                        *place < index
-                    } else {
-                        self.is_part(value, other, field)
-                    }
+                match value.as_str() == other.as_str() {
+                    true => *place < index,
+                    false => self.is_part(value, other, field),
+                }
             });
             if let Some((_, wider)) = wider {
-                self.notes.add(
-                    Code::RedundantValue,
-                    meta,
-                    value.at(),
-                    format!("`{value}` adds nothing: `{wider}` of this list matches it, too"),
-                    "take it out, or narrow the other one",
-                );
+                let (code, at) = (Code::RedundantValue, value.at());
+                let message =
+                    format!("`{value}` adds nothing: `{wider}` of this list matches it, too");
+                let help = "take it out, or narrow the other one";
+                self.notes.add(code, meta, at, message, help);
             }
         }
     }
@@ -185,16 +163,16 @@ impl Values<'_> {
     /// Whether all that one value matches is matched by another, and more.
     fn is_part(&self, narrow: &str, wide: &str, field: Field) -> bool {
         if field == Field::Ip {
-            let (Ok(narrow), Ok(wide)) = (Cidr::parse(narrow), Cidr::parse(wide)) else {
-                return false;
+            return match (Cidr::parse(narrow), Cidr::parse(wide)) {
+                (Ok(a), Ok(b)) => a.prefix() > b.prefix() && b.contains(a.address()),
+                _ => false,
             };
-            return narrow.prefix() > wide.prefix() && wide.contains(narrow.address());
         }
-        let (Some(narrow), Some(wide)) = (self.pattern(narrow, field), self.pattern(wide, field))
-        else {
-            return false;
-        };
-        includes(&narrow, &wide, !field.is_token()) && !includes(&wide, &narrow, !field.is_token())
+        let plain = !field.is_token();
+        match (self.pattern(narrow, field), self.pattern(wide, field)) {
+            (Some(a), Some(b)) => includes(&a, &b, plain) && !includes(&b, &a, plain),
+            _ => false,
+        }
     }
 
     /// What a value matches, where that is a simple pattern.
@@ -223,13 +201,9 @@ impl Values<'_> {
             (None, Some(start)) => StringMatcher::prefix(start),
             (None, None) => StringMatcher::exact(value),
         };
-        let folded = field == Field::Host;
-        is_simple.then(|| {
-            if folded {
-                pattern.ignoring_case()
-            } else {
-                pattern
-            }
+        is_simple.then(|| match field {
+            Field::Host => pattern.ignoring_case(),
+            _ => pattern,
         })
     }
 
@@ -244,9 +218,9 @@ impl Values<'_> {
                 "`{path}` looks like a gRPC method, which is always called with POST, and the methods here are others"
             );
             let help = "write POST as the method; which gRPC method is called is in the path";
-            if !self.notes.has(Code::GrpcNotPost, method.at()) {
-                self.notes
-                    .add(Code::GrpcNotPost, meta, method.at(), message, help);
+            let (code, at) = (Code::GrpcNotPost, method.at());
+            if !self.notes.has(code, at) {
+                self.notes.add(code, meta, at, message, help);
             }
         }
     }
@@ -261,19 +235,18 @@ impl Values<'_> {
             let is_exact = path.starts_with('/') && !path.ends_with('*') && !path.contains('{');
             let longer = [";", "/"].map(|more| format!("{path}{more}"));
             let takes = |longer: &String| {
-                operation
-                    .paths
-                    .iter()
-                    .any(|other| pattern_matches(other, longer))
+                let mut paths = operation.paths.iter();
+                paths.any(|other| pattern_matches(other, longer))
             };
             if is_exact && path != "/" && !longer.iter().all(takes) {
-                self.notes.add(
-                    Code::DenyExactPath,
-                    &policy.meta,
-                    value.at(),
-                    format!("`{path};x` and `{path}/` are other paths than `{path}` to this rule, and the same to many servers"),
-                    format!("write `{path}*`, or allow what may pass instead of denying what may not"),
+                let (code, meta) = (Code::DenyExactPath, &policy.meta);
+                let message = format!(
+                    "`{path};x` and `{path}/` are other paths than `{path}` to this rule, and the same to many servers"
                 );
+                let help = format!(
+                    "write `{path}*`, or allow what may pass instead of denying what may not"
+                );
+                self.notes.add(code, meta, value.at(), message, help);
             }
         }
     }
@@ -324,10 +297,9 @@ fn unusual(text: &str, field: Field, paths: PathNormalization) -> Option<String>
         return None;
     }
     // Braces in a path are templates; the loader knows them.
-    let rewritten = if is_target {
-        "\"<>^`|\\{}"
-    } else {
-        "\"<>^`|\\"
+    let rewritten = match is_target {
+        true => "\"<>^`|\\{}",
+        false => "\"<>^`|\\",
     };
     if let Some(bad) = path.chars().find(|c| rewritten.contains(*c)) {
         return Some(format!("normalization leaves no `{bad}` in a path"));
@@ -367,15 +339,11 @@ fn is_grpc(path: &str) -> bool {
         return false;
     };
     let starts_upper = |text: &str| text.starts_with(|c: char| c.is_ascii_uppercase());
-    let name = |text: &str| {
-        text.bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    let last = service.rsplit('.').next().unwrap_or_default();
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let is_name = |text: &str| text.bytes().all(in_name);
+    let mut parts = service.split('.');
     service.contains('.')
-        && service
-            .split('.')
-            .all(|part| !part.is_empty() && name(part))
-        && starts_upper(last)
-        && (method == "*" || name(method) && starts_upper(method))
+        && parts.all(|part| !part.is_empty() && is_name(part))
+        && service.rsplit('.').next().is_some_and(starts_upper)
+        && (method == "*" || is_name(method) && starts_upper(method))
 }

@@ -90,12 +90,15 @@ impl Leaf<'_> {
                 a.prefix() >= b.prefix() && b.contains(a.address())
             }
             (
-                Self::Ports { start, end },
                 Self::Ports {
-                    start: first,
-                    end: last,
+                    start: a,
+                    end: a_end,
                 },
-            ) => first <= start && end <= last,
+                Self::Ports {
+                    start: b,
+                    end: b_end,
+                },
+            ) => b <= a && a_end <= b_end,
             (Self::Path(a), Self::Path(b)) | (Self::ServerName(a), Self::ServerName(b)) => {
                 includes(a, b, true)
             }
@@ -129,12 +132,15 @@ impl Leaf<'_> {
                 !a.contains(b.address()) && !b.contains(a.address())
             }
             (
-                Self::Ports { start, end },
                 Self::Ports {
-                    start: first,
-                    end: last,
+                    start: a,
+                    end: a_end,
                 },
-            ) => end <= first || last <= start,
+                Self::Ports {
+                    start: b,
+                    end: b_end,
+                },
+            ) => a_end <= b || b_end <= a,
             (Self::Path(a), Self::Path(b)) | (Self::ServerName(a), Self::ServerName(b)) => {
                 excludes(a, b)
             }

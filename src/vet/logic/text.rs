@@ -13,13 +13,7 @@ pub(in crate::vet) fn includes(narrow: &StringMatcher, wide: &StringMatcher, pla
     if let Exact(text) = &narrow.pattern {
         return wide.matches(text.as_bytes());
     }
-    let folded = |text: &str| {
-        if wide.ignore_case {
-            text.to_ascii_lowercase()
-        } else {
-            text.to_owned()
-        }
-    };
+    let folded = |text: &str| fold(text, wide.ignore_case);
     match (&narrow.pattern, &wide.pattern) {
         (Prefix(narrow), Prefix(wide)) => folded(narrow).starts_with(&folded(wide)),
         (Suffix(narrow), Suffix(wide)) => folded(narrow).ends_with(&folded(wide)),
@@ -46,17 +40,18 @@ pub(in crate::vet) fn includes(narrow: &StringMatcher, wide: &StringMatcher, pla
     }
 }
 
+fn fold(text: &str, ignore_case: bool) -> String {
+    match ignore_case {
+        true => text.to_ascii_lowercase(),
+        false => text.to_owned(),
+    }
+}
+
 /// Whether no text is matched by both.
 pub(in crate::vet) fn excludes(a: &StringMatcher, b: &StringMatcher) -> bool {
     use StringPattern::{Exact, Prefix, Suffix};
     let either_folds = a.ignore_case || b.ignore_case;
-    let folded = |text: &str| {
-        if either_folds {
-            text.to_ascii_lowercase()
-        } else {
-            text.to_owned()
-        }
-    };
+    let folded = |text: &str| fold(text, either_folds);
     match (&a.pattern, &b.pattern) {
         (Exact(text), _) if !a.ignore_case => !b.matches(text.as_bytes()),
         (_, Exact(text)) if !b.ignore_case => !a.matches(text.as_bytes()),

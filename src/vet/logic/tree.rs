@@ -42,11 +42,7 @@ impl Logic {
             Shape::Any => None,
             Shape::Leaf(attribute) => attribute.never(self.paths).then_some(Why::Never(attribute)),
             Shape::Not(inner) => self.always(inner).then_some(Why::NotAlways),
-            Shape::Or(any) => {
-                let mut reasons = any.iter().map(|node| self.never(node));
-                let first = reasons.next()??;
-                reasons.all(|reason| reason.is_some()).then_some(first)
-            }
+            Shape::Or(any) => first_of_all(any.iter().map(|node| self.never(node))),
             Shape::And(all) => {
                 let own = all.iter().find_map(|node| self.never(node));
                 own.or_else(|| {
@@ -98,20 +94,18 @@ impl Logic {
             (_, Shape::Not(inner)) if self.implies(a, inner) => Some(Why::ButNot(first(a))),
             (Shape::And(all), _) => all.iter().find_map(|a| self.clash(a, b)),
             (_, Shape::And(all)) => all.iter().find_map(|b| self.clash(a, b)),
-            (Shape::Or(any), _) => {
-                let mut reasons = any.iter().map(|a| self.clash(a, b));
-                let first = reasons.next()??;
-                reasons.all(|reason| reason.is_some()).then_some(first)
-            }
-            (_, Shape::Or(any)) => {
-                let mut reasons = any.iter().map(|b| self.clash(a, b));
-                let first = reasons.next()??;
-                reasons.all(|reason| reason.is_some()).then_some(first)
-            }
+            (Shape::Or(any), _) => first_of_all(any.iter().map(|a| self.clash(a, b))),
+            (_, Shape::Or(any)) => first_of_all(any.iter().map(|b| self.clash(a, b))),
             (Shape::Leaf(a), Shape::Leaf(b)) => a.excludes(b).then_some(Why::Both(a, b)),
             (Shape::Any | Shape::Not(_), _) | (_, Shape::Any | Shape::Not(_)) => None,
         }
     }
+}
+
+/// The first reason, where every alternative has one.
+fn first_of_all<'n>(mut reasons: impl Iterator<Item = Option<Why<'n>>>) -> Option<Why<'n>> {
+    let first = reasons.next()??;
+    reasons.all(|reason| reason.is_some()).then_some(first)
 }
 
 /// The ranges of all IPv4 and of all IPv6 addresses together leave nobody out.
@@ -175,12 +169,15 @@ impl fmt::Display for Leaf<'_> {
             Self::DestinationIp(range) => write!(f, "the destination address {range}"),
             Self::DirectIp(range) | Self::RemoteIp(range) => write!(f, "the address {range}"),
             Self::Header(header) => {
-                let name = match header.name.as_str() {
-                    ":method" => "the method",
-                    ":authority" => "the host",
-                    name => return write!(f, "the header {name} {}", HeaderValue(&header.test)),
-                };
-                write!(f, "{name} {}", HeaderValue(&header.test))
+                match header.name.as_str() {
+                    ":method" => f.write_str("the method ")?,
+                    ":authority" => f.write_str("the host ")?,
+                    name => write!(f, "the header {name} ")?,
+                }
+                match &header.test {
+                    HeaderTest::String(text) => Written(text).fmt(f),
+                    HeaderTest::Range { .. } | HeaderTest::Present(_) => f.write_str("*"),
+                }
             }
             Self::Metadata(metadata) => {
                 let name = metadata.path.last().map_or("", String::as_str);
@@ -195,17 +192,6 @@ impl fmt::Display for Leaf<'_> {
             Self::Ports { start, .. } => write!(f, "the port {start}"),
             Self::ServerName(name) => write!(f, "the server name {}", Written(name)),
             Self::Template(template) => write!(f, "a path like {}", template.as_str()),
-        }
-    }
-}
-
-struct HeaderValue<'n>(&'n HeaderTest);
-
-impl fmt::Display for HeaderValue<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            HeaderTest::String(text) => Written(text).fmt(f),
-            HeaderTest::Range { .. } | HeaderTest::Present(_) => f.write_str("*"),
         }
     }
 }

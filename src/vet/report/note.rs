@@ -38,7 +38,7 @@ impl Note {
         self.json(self.severity().as_str(), &self.message)
     }
 
-    pub(super) fn json(&self, severity: &str, message: &str) -> String {
+    fn json(&self, severity: &str, message: &str) -> String {
         #[derive(Serialize)]
         struct Line<'n> {
             code: &'n str,
@@ -63,29 +63,27 @@ impl Note {
         // INVARIANT: texts and numbers always serialize.
         serde_json::to_string(&line).unwrap_or_default()
     }
+
+    /// Everything but the last line: the place, the severity, the code, the message, the resource.
+    fn write(&self, f: &mut fmt::Formatter<'_>, severity: &str) -> fmt::Result {
+        // Something missing has no place.
+        if !self.at.file.is_empty() {
+            write!(f, "{}: ", OneLine(&self.at))?;
+        }
+        write!(f, "{severity}[{}]: {}", self.code, OneLine(&self.message))?;
+        if !self.resource.is_empty() {
+            write!(f, "\n  in: {}", OneLine(&self.resource))?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Note {
     /// The place, the severity, the code and the message, then the resource, if there is one, and
     /// what to do, a line each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            code,
-            resource,
-            at,
-            message,
-            help,
-        } = self;
-        let severity = self.severity();
-        // Something missing has no place.
-        if !at.file.is_empty() {
-            write!(f, "{}: ", OneLine(at))?;
-        }
-        write!(f, "{severity}[{code}]: {}", OneLine(message))?;
-        if !resource.is_empty() {
-            write!(f, "\n  in: {}", OneLine(resource))?;
-        }
-        write!(f, "\n  help: {}", OneLine(help))
+        self.write(f, self.severity().as_str())?;
+        write!(f, "\n  help: {}", OneLine(&self.help))
     }
 }
 
@@ -113,22 +111,8 @@ impl Silenced {
 
 impl fmt::Display for Silenced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Note {
-            code,
-            resource,
-            at,
-            message,
-            ..
-        } = &self.note;
-        let reason = &self.reason;
-        if !at.file.is_empty() {
-            write!(f, "{}: ", OneLine(at))?;
-        }
-        write!(f, "silenced[{code}]: {}", OneLine(message))?;
-        if !resource.is_empty() {
-            write!(f, "\n  in: {}", OneLine(resource))?;
-        }
-        write!(f, "\n  reason: {}", OneLine(reason))
+        self.note.write(f, "silenced")?;
+        write!(f, "\n  reason: {}", OneLine(&self.reason))
     }
 }
 
@@ -148,4 +132,9 @@ pub(in crate::vet) fn resource_name(meta: &Meta) -> String {
         return format!("{kind} {name}");
     }
     format!("{kind} {namespace}/{name}")
+}
+
+/// The name of a resource and where it is written, for the message of a note about another one.
+pub(in crate::vet) fn name_and_place(meta: &Meta) -> String {
+    format!("{} (at {})", resource_name(meta), meta.at)
 }

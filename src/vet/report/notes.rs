@@ -35,9 +35,8 @@ impl Notes {
 
     /// Whether a check has noted this code at this place.
     pub(in crate::vet) fn has(&self, code: Code, at: &Position) -> bool {
-        self.found
-            .iter()
-            .any(|(note, _)| note.code == code && note.at == *at)
+        let mut found = self.found.iter();
+        found.any(|(note, _)| note.code == code && note.at == *at)
     }
 
     /// Whether a check has noted anything on this line; with `as_error`, any error.
@@ -63,9 +62,8 @@ impl Notes {
         }
         report.notes.extend(silences.into_notes());
         report.notes.sort_by_cached_key(key);
-        report
-            .silenced
-            .sort_by_cached_key(|silenced| key(&silenced.note));
+        let silenced = &mut report.silenced;
+        silenced.sort_by_cached_key(|silenced| key(&silenced.note));
         report
     }
 }

@@ -56,15 +56,10 @@ impl Candidates {
             let (Key::Whole(text) | Key::Start(text)) = &key;
             let starts = self.lengths.iter().filter_map(|length| text.get(..*length));
             let starts = starts.map(|start| Key::Start(start.to_owned()));
-            let whole = matches!(key, Key::Whole(_)).then_some(&key);
-            let of_start = starts.filter_map(|start| self.by_key.get(&start));
-            found.extend(of_start.flatten());
-            found.extend(
-                whole
-                    .and_then(|key| self.by_key.get(key))
-                    .into_iter()
-                    .flatten(),
-            );
+            found.extend(starts.filter_map(|start| self.by_key.get(&start)).flatten());
+            if matches!(key, Key::Whole(_)) {
+                found.extend(self.by_key.get(&key).into_iter().flatten());
+            }
         }
         found.sort_unstable();
         found.dedup();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::identity::Workload;
 use crate::istio::{Action, AuthorizationPolicy, MeshConfig, Problems, Resources, Rule, Selector};
-use crate::policy::ir::{Policy, Rbac};
+use crate::policy::ir::Policy;
 use crate::policy::{Chain, RuleSets, compile};
 
 /// A rule, and what it compiles to.
@@ -34,10 +34,10 @@ pub(in crate::vet) fn compile_rules<'r>(
     let mut rules = Vec::new();
     for (namespace, policies) in by_namespace {
         let mut resources = Resources::default();
-        let bare = policies.iter().enumerate();
-        resources.authorization_policies = bare
-            .map(|(index, policy)| bare_policy(index, policy))
-            .collect();
+        for (index, policy) in policies.iter().enumerate() {
+            let bare = bare_policy(index, policy);
+            resources.authorization_policies.push(bare);
+        }
         let workload = Workload::new(namespace, "");
         let program = compile(&resources, mesh, &workload)?;
         for (index, policy) in policies.into_iter().enumerate() {
@@ -74,12 +74,7 @@ fn bare_policy(index: usize, policy: &AuthorizationPolicy) -> Arc<AuthorizationP
 
 fn find<'c>(chain: &'c Chain, id: &str) -> Option<&'c Policy> {
     let enforced = |set: &'c RuleSets| set.enforced.as_ref();
-    let sets: [Option<&Rbac>; 3] = [
-        chain.audit.as_ref(),
-        enforced(&chain.deny),
-        enforced(&chain.allow),
-    ];
-    sets.into_iter()
-        .flatten()
-        .find_map(|set| set.policies.get(id))
+    let (deny, allow) = (enforced(&chain.deny), enforced(&chain.allow));
+    let mut sets = [chain.audit.as_ref(), deny, allow].into_iter().flatten();
+    sets.find_map(|set| set.policies.get(id))
 }

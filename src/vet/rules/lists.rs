@@ -68,21 +68,21 @@ pub(in crate::vet) struct List<'r> {
     pub(in crate::vet) not_values: &'r [Text],
 }
 
-impl<'r> List<'r> {
-    fn new(
-        field: Field,
-        (name, values): (&'r str, &'r [Text]),
-        (not_name, not_values): (&'r str, &'r [Text]),
-    ) -> Self {
-        Self {
-            field,
-            name,
-            not_name,
-            values,
-            not_values,
-        }
-    }
+/// The pairs of lists of an entry that are written: what their values are compared with, then the
+/// name and the field of each list of the pair.
+macro_rules! lists {
+    ($entry:expr; $($field:ident: $name:literal $values:ident, $not:literal $not_values:ident;)*) => {
+        written([$(List {
+            field: Field::$field,
+            name: $name,
+            not_name: $not,
+            values: &$entry.$values,
+            not_values: &$entry.$not_values,
+        }),*])
+    };
+}
 
+impl<'r> List<'r> {
     /// The values of both lists.
     pub(in crate::vet) fn all(self) -> impl Iterator<Item = &'r Text> {
         self.values.iter().chain(self.not_values)
@@ -103,6 +103,14 @@ impl<'r> List<'r> {
         same && !other.values.is_empty()
     }
 
+    /// The name of the list that holds the [first](Self::first) value.
+    pub(in crate::vet) fn first_name(self) -> &'r str {
+        match self.values {
+            [] => self.not_name,
+            _ => self.name,
+        }
+    }
+
     /// The first value written, of either list.
     pub(in crate::vet) fn first(self) -> Option<&'r Text> {
         self.values.first().or_else(|| self.not_values.first())
@@ -111,69 +119,27 @@ impl<'r> List<'r> {
 
 /// The lists of `from[].source` that are written.
 pub(in crate::vet) fn source(source: &Source) -> Vec<List<'_>> {
-    written([
-        List::new(
-            Field::Principal,
-            ("principals", &source.principals),
-            ("notPrincipals", &source.not_principals),
-        ),
-        List::new(
-            Field::RequestPrincipal,
-            ("requestPrincipals", &source.request_principals),
-            ("notRequestPrincipals", &source.not_request_principals),
-        ),
-        List::new(
-            Field::Namespace,
-            ("namespaces", &source.namespaces),
-            ("notNamespaces", &source.not_namespaces),
-        ),
-        List::new(
-            Field::ServiceAccount,
-            ("serviceAccounts", &source.service_accounts),
-            ("notServiceAccounts", &source.not_service_accounts),
-        ),
-        List::new(
-            Field::TrustDomain,
-            ("trustDomains", &source.trust_domains),
-            ("notTrustDomains", &source.not_trust_domains),
-        ),
-        List::new(
-            Field::Ip,
-            ("ipBlocks", &source.ip_blocks),
-            ("notIpBlocks", &source.not_ip_blocks),
-        ),
-        List::new(
-            Field::Ip,
-            ("remoteIpBlocks", &source.remote_ip_blocks),
-            ("notRemoteIpBlocks", &source.not_remote_ip_blocks),
-        ),
-    ])
+    lists! { source;
+        Principal: "principals" principals, "notPrincipals" not_principals;
+        RequestPrincipal: "requestPrincipals" request_principals,
+            "notRequestPrincipals" not_request_principals;
+        Namespace: "namespaces" namespaces, "notNamespaces" not_namespaces;
+        ServiceAccount: "serviceAccounts" service_accounts,
+            "notServiceAccounts" not_service_accounts;
+        TrustDomain: "trustDomains" trust_domains, "notTrustDomains" not_trust_domains;
+        Ip: "ipBlocks" ip_blocks, "notIpBlocks" not_ip_blocks;
+        Ip: "remoteIpBlocks" remote_ip_blocks, "notRemoteIpBlocks" not_remote_ip_blocks;
+    }
 }
 
 /// The lists of `to[].operation` that are written.
 pub(in crate::vet) fn operation(operation: &Operation) -> Vec<List<'_>> {
-    written([
-        List::new(
-            Field::Host,
-            ("hosts", &operation.hosts),
-            ("notHosts", &operation.not_hosts),
-        ),
-        List::new(
-            Field::Method,
-            ("methods", &operation.methods),
-            ("notMethods", &operation.not_methods),
-        ),
-        List::new(
-            Field::Path,
-            ("paths", &operation.paths),
-            ("notPaths", &operation.not_paths),
-        ),
-        List::new(
-            Field::Port,
-            ("ports", &operation.ports),
-            ("notPorts", &operation.not_ports),
-        ),
-    ])
+    lists! { operation;
+        Host: "hosts" hosts, "notHosts" not_hosts;
+        Method: "methods" methods, "notMethods" not_methods;
+        Path: "paths" paths, "notPaths" not_paths;
+        Port: "ports" ports, "notPorts" not_ports;
+    }
 }
 
 /// The lists of `when[]`.
@@ -195,40 +161,36 @@ pub(in crate::vet) fn condition(condition: &Condition) -> List<'_> {
         _ if key.starts_with("request.headers[") => Field::Header,
         _ => Field::Other,
     };
-    List::new(
+    List {
         field,
-        (key, &condition.values),
-        (key, &condition.not_values),
-    )
+        name: key,
+        not_name: key,
+        values: &condition.values,
+        not_values: &condition.not_values,
+    }
 }
 
 /// The lists of a ServiceRole's rule that are written. Its paths are compared with the whole
 /// target.
 pub(in crate::vet) fn access(rule: &AccessRule) -> Vec<List<'_>> {
-    written([
-        List::new(
-            Field::Host,
-            ("hosts", &rule.hosts),
-            ("notHosts", &rule.not_hosts),
-        ),
-        List::new(
-            Field::Method,
-            ("methods", &rule.methods),
-            ("notMethods", &rule.not_methods),
-        ),
-        List::new(
-            Field::Target,
-            ("paths", &rule.paths),
-            ("notPaths", &rule.not_paths),
-        ),
-    ])
+    lists! { rule;
+        Host: "hosts" hosts, "notHosts" not_hosts;
+        Method: "methods" methods, "notMethods" not_methods;
+        Target: "paths" paths, "notPaths" not_paths;
+    }
 }
 
 /// The lists of a subject of 2018 that are written and say who it is.
 pub(in crate::vet) fn subject(subject: &Subject) -> Vec<List<'_>> {
-    let principals = |name, not_name, values, not_values| {
-        List::new(Field::Principal, (name, values), (not_name, not_values))
+    let of_one = |field, name, value| List {
+        field,
+        name,
+        not_name: name,
+        values: std::slice::from_ref(value),
+        not_values: &[],
     };
+    let user = subject.user.iter();
+    let user = user.map(|user| of_one(Field::Principal, "user", user));
     let properties = subject.properties.iter().filter_map(|(key, value)| {
         let field = match key.as_str() {
             "source.principal" | "source.user" => Field::Principal,
@@ -236,25 +198,14 @@ pub(in crate::vet) fn subject(subject: &Subject) -> Vec<List<'_>> {
             "source.ip" => Field::Ip,
             _ => return None,
         };
-        let value = std::slice::from_ref(value);
-        Some(List::new(field, (key, value), (key, &[])))
+        Some(of_one(field, key.as_str(), value))
     });
-    let mut lists = written([
-        principals("user", "", subject.user.as_slice(), &[]),
-        principals("names", "notNames", &subject.names, &subject.not_names),
-        List::new(
-            Field::Namespace,
-            ("namespaces", &subject.namespaces),
-            ("notNamespaces", &subject.not_namespaces),
-        ),
-        List::new(
-            Field::Ip,
-            ("ips", &subject.ips),
-            ("notIps", &subject.not_ips),
-        ),
-    ]);
-    lists.extend(properties);
-    lists
+    let lists = lists! { subject;
+        Principal: "names" names, "notNames" not_names;
+        Namespace: "namespaces" namespaces, "notNamespaces" not_namespaces;
+        Ip: "ips" ips, "notIps" not_ips;
+    };
+    user.chain(lists).chain(properties).collect()
 }
 
 /// The lists of all of a rule.
@@ -291,8 +242,6 @@ pub(in crate::vet) fn policy(policy: &AuthorizationPolicy) -> impl Iterator<Item
 }
 
 fn written<'r, const N: usize>(lists: [List<'r>; N]) -> Vec<List<'r>> {
-    lists
-        .into_iter()
-        .filter(|list| list.first().is_some())
-        .collect()
+    let written = lists.into_iter().filter(|list| list.first().is_some());
+    written.collect()
 }

@@ -74,10 +74,9 @@ pub(in crate::vet) fn no_name(value: &str, noun: &str) -> Option<Fault> {
         return Some(Fault::new(message, FILL_IN));
     }
     if let Some(blank) = literal.chars().find(|c| c.is_whitespace()) {
-        let what = if blank == '\n' {
-            "a line break"
-        } else {
-            "a blank"
+        let what = match blank {
+            '\n' => "a line break",
+            _ => "a blank",
         };
         let message = format!(
             "no {noun} is like `{}`: it holds {what}",

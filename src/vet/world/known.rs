@@ -63,13 +63,7 @@ fn spoken(workload: &Workload, services: &[DeployedService]) -> Protocols {
         }
     }
     let (namespace, labels) = (workload.namespace(), workload.labels());
-    let mut found = Protocols::default();
-    for port in before(services, namespace, labels).flat_map(|service| &service.ports) {
-        if let Ok(number) = port.target.parse() {
-            found.add(number, port.number, &port.protocol);
-        }
-    }
-    protocols.complete(found);
+    protocols.complete(said_before(services, namespace, labels));
     let mut numbers = Protocols::default();
     for service in workload.services() {
         numbers.add(service.port, Some(service.port), "");
@@ -81,8 +75,8 @@ fn spoken(workload: &Workload, services: &[DeployedService]) -> Protocols {
 /// The services that select a workload of these labels.
 fn before<'r>(
     services: &'r [DeployedService],
-    namespace: &'r str,
-    labels: &'r BTreeMap<String, String>,
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
 ) -> impl Iterator<Item = &'r DeployedService> {
     services.iter().filter(move |service| {
         let mut wanted = service.selector.iter();
@@ -90,6 +84,21 @@ fn before<'r>(
             && !service.selector.is_empty()
             && wanted.all(|(key, value)| labels.get(key) == Some(value))
     })
+}
+
+/// What the services that select a workload of these labels say of ports with a number.
+fn said_before(
+    services: &[DeployedService],
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+) -> Protocols {
+    let mut said = Protocols::default();
+    for port in before(services, namespace, labels).flat_map(|service| &service.ports) {
+        if let Ok(number) = port.target.parse() {
+            said.add(number, port.number, &port.protocol);
+        }
+    }
+    said
 }
 
 /// A deployed workload, behind the services that select it.
@@ -147,23 +156,27 @@ impl<'r> Scope<'r> {
     }
 }
 
-impl<'r> From<&'r AuthorizationPolicy> for Scope<'r> {
-    fn from(policy: &'r AuthorizationPolicy) -> Self {
-        let is_attached = !policy.target_refs.is_empty();
-        Self::new(&policy.meta, &policy.selector, is_attached)
+/// A resource that selects workloads.
+pub(in crate::vet) trait Selects {
+    /// The workloads that it selects.
+    fn scope(&self) -> Scope<'_>;
+}
+
+impl Selects for AuthorizationPolicy {
+    fn scope(&self) -> Scope<'_> {
+        Scope::new(&self.meta, &self.selector, !self.target_refs.is_empty())
     }
 }
 
-impl<'r> From<&'r RequestAuthentication> for Scope<'r> {
-    fn from(resource: &'r RequestAuthentication) -> Self {
-        let is_attached = !resource.target_refs.is_empty();
-        Self::new(&resource.meta, &resource.selector, is_attached)
+impl Selects for RequestAuthentication {
+    fn scope(&self) -> Scope<'_> {
+        Scope::new(&self.meta, &self.selector, !self.target_refs.is_empty())
     }
 }
 
-impl<'r> From<&'r PeerAuthentication> for Scope<'r> {
-    fn from(resource: &'r PeerAuthentication) -> Self {
-        Self::new(&resource.meta, &resource.selector, false)
+impl Selects for PeerAuthentication {
+    fn scope(&self) -> Scope<'_> {
+        Scope::new(&self.meta, &self.selector, false)
     }
 }
 
@@ -181,49 +194,30 @@ impl<'r> World<'r> {
     }
 
     /// The known workloads that a resource in `scope` touches.
-    pub(in crate::vet) fn selected(&self, scope: Scope<'_>) -> impl Iterator<Item = &'r Workload> {
+    pub(in crate::vet) fn selected(self, scope: Scope<'r>) -> impl Iterator<Item = &'r Workload> {
         self.selected_known(scope).map(|known| &known.workload)
     }
 
     /// As [`selected`](Self::selected), with what is known of each.
     pub(in crate::vet) fn selected_known(
-        &self,
-        scope: Scope<'_>,
+        self,
+        scope: Scope<'r>,
     ) -> impl Iterator<Item = &'r Known> {
-        let world = *self;
-        let (namespace, labels, is_attached) = (
-            scope.namespace.to_owned(),
-            scope.labels.clone(),
-            scope.is_attached,
-        );
-        self.workloads.iter().filter(move |known| {
-            let scope = Scope {
-                namespace: &namespace,
-                labels: &labels,
-                is_attached,
-            };
-            world.selects(scope, &known.workload)
-        })
+        let workloads = self.workloads.iter();
+        workloads.filter(move |known| self.selects(scope, &known.workload))
     }
 
     /// The protocols that services state for every workload that `scope` selects, when no such
     /// workload is known.
     pub(in crate::vet) fn said_by_services(&self, scope: Scope<'_>) -> Protocols {
-        let mut said = Protocols::default();
         if self.is_known(scope) || scope.is_attached {
-            return said;
+            return Protocols::default();
         }
         let labels = scope.labels.iter();
         let labels: BTreeMap<String, String> = labels
             .map(|(key, value)| (key.clone(), value.as_str().to_owned()))
             .collect();
-        let services = before(&self.resources.services, scope.namespace, &labels);
-        for port in services.flat_map(|service| &service.ports) {
-            if let Ok(number) = port.target.parse() {
-                said.add(number, port.number, &port.protocol);
-            }
-        }
-        said
+        said_before(&self.resources.services, scope.namespace, &labels)
     }
 
     /// Whether the workloads that `scope` could select are all known.

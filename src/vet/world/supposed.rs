@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::known::{Scope, World};
+use super::known::{Selects, World};
 use crate::identity::Workload;
-use crate::istio::{PeerAuthentication, PortSelector, Resources};
+use crate::istio::{Meta, PeerAuthentication, PortSelector, Resources};
 
 /// Such workloads, each with the resources that could not be for one of them without being in
 /// conflict.
@@ -28,7 +28,7 @@ fn by_labels(world: World<'_>) -> Vec<(Workload, Resources)> {
     for peer in peers {
         let namespace = peer.meta.namespace.as_str();
         let labels: Vec<(&str, &str)> = labels(peer).collect();
-        let scope = Scope::from(&**peer);
+        let scope = peer.scope();
         if labels.is_empty() || world.is_root(namespace) || world.is_known(scope) {
             continue;
         }
@@ -37,12 +37,10 @@ fn by_labels(world: World<'_>) -> Vec<(Workload, Resources)> {
             workload.label(*key, *value)
         });
         // Every other resource that selects it demands one of its labels.
-        let of_label = labels
-            .iter()
-            .filter_map(|label| by_first.get(&(namespace, Some(*label))));
-        let selecting = of_label
-            .flatten()
-            .filter(|other| world.selects(Scope::from(&****other), &workload));
+        let of_label = labels.iter();
+        let of_label = of_label.filter_map(|label| by_first.get(&(namespace, Some(*label))));
+        let selecting = of_label.flatten();
+        let selecting = selecting.filter(|other| world.selects(other.scope(), &workload));
         let resources = Resources {
             peer_authentications: selecting.map(|other| Arc::clone(other)).collect(),
             ..Resources::default()
@@ -89,46 +87,32 @@ fn by_services(world: World<'_>) -> Vec<(Workload, Resources)> {
         let mut workloads = world.workloads.iter().map(|known| &known.workload);
         workloads.any(|known| known.namespace() == namespace && !known.services().is_empty())
     };
-    let unknown = namespaces
-        .into_iter()
-        .filter(|namespace| !is_known(namespace));
-    unknown
-        .map(|namespace| {
-            let resources = Resources {
-                legacy_policies: legacy_policies
-                    .iter()
-                    .filter(|policy| {
-                        policy.meta.namespace.is_empty() || policy.meta.namespace == namespace
-                    })
-                    .cloned()
-                    .collect(),
-                service_roles: service_roles
-                    .iter()
-                    .filter(|role| role.meta.namespace == namespace)
-                    .cloned()
-                    .collect(),
-                service_role_bindings: service_role_bindings
-                    .iter()
-                    .filter(|binding| binding.meta.namespace == namespace)
-                    .cloned()
-                    .collect(),
-                rbac_configs: rbac_configs.clone(),
-                ..Resources::default()
-            };
-            (behind_all(namespace, &resources), resources)
-        })
-        .collect()
+    let mut supposed = Vec::new();
+    for namespace in namespaces.into_iter().filter(|name| !is_known(name)) {
+        let is_in = |meta: &Meta| meta.namespace == namespace;
+        let mut resources = Resources {
+            legacy_policies: legacy_policies.clone(),
+            service_roles: service_roles.clone(),
+            service_role_bindings: service_role_bindings.clone(),
+            rbac_configs: rbac_configs.clone(),
+            ..Resources::default()
+        };
+        let policies = &mut resources.legacy_policies;
+        policies.retain(|policy| policy.meta.namespace.is_empty() || is_in(&policy.meta));
+        resources.service_roles.retain(|role| is_in(&role.meta));
+        let bindings = &mut resources.service_role_bindings;
+        bindings.retain(|binding| is_in(&binding.meta));
+        supposed.push((behind_all(namespace, &resources), resources));
+    }
+    supposed
 }
 
 /// A workload behind every service that a Policy names.
 fn behind_all(namespace: &str, resources: &Resources) -> Workload {
     let mut workload = Workload::new(namespace, "");
     let mut free = 1_u16..;
-    let targets = resources
-        .legacy_policies
-        .iter()
-        .flat_map(|policy| &policy.targets);
-    for target in targets {
+    let policies = resources.legacy_policies.iter();
+    for target in policies.flat_map(|policy| &policy.targets) {
         let name = target.name.as_str();
         if target.ports.is_empty() {
             workload = workload.service(name, free.next().unwrap_or(u16::MAX));

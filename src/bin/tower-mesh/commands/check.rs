@@ -14,6 +14,7 @@ use crate::input::options::{Format, NoPolicy, Options, key_and_value};
 use crate::input::question::Question;
 use crate::input::world::World;
 use crate::output::answer::Answer;
+use crate::output::json::json_line;
 use crate::printable::printable;
 
 /// Say whether requests are allowed, by which rule, and why
@@ -88,7 +89,7 @@ impl Check {
             Some(file) => self.judge_lines(&mut world, Lines::open(file)?)?,
         };
         world.tell_if_it_has_met_others();
-        if self.no_policy.is_allowed() || world.has_rules() {
+        if self.no_policy.allow_no_policy || world.has_rules() {
             return Ok(code);
         }
         world.tell_no_policy();
@@ -103,9 +104,8 @@ impl Check {
             self.claims(),
             self.headers.clone(),
         );
-        let request = question
-            .into_request(self.options.port())
-            .map_err(Failure::Question)?;
+        let request = question.into_request(self.options.guarded.port());
+        let request = request.map_err(Failure::Question)?;
         if self.caller_can_be() {
             world.meet(&request);
         }
@@ -116,7 +116,7 @@ impl Check {
         if self.format == Format::Text && answer.is_denied_by_default() {
             self.tell_of_the_caller();
         }
-        Ok(ExitCode::from(u8::from(!answer.is_allowed())))
+        Ok(ExitCode::from(u8::from(!answer.allowed)))
     }
 
     /// Whether a certificate can be of the caller; without one it is nobody.
@@ -165,8 +165,7 @@ impl Check {
     /// Prints an answer; that to a line of a file with the line's number, unless it is JSON.
     fn print(&self, answer: &Answer, line: Option<u64>, out: &mut impl Write) -> io::Result<()> {
         if self.format == Format::Json {
-            serde_json::to_writer(&mut *out, answer)?;
-            return out.write_all(b"\n");
+            return json_line(out, answer);
         }
         if answer.error().is_some() {
             return Ok(());

@@ -107,33 +107,25 @@ impl Convert {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let directory = directory(&self.paths, self.mesh_config.as_ref());
         let configuration = directory.read(&self.namespace)?;
-        let services = self.services.iter().fold(Services::new(), |all, known| {
-            let Known {
-                service,
-                namespace,
-                labels,
-            } = known.clone();
-            all.with(service.name, namespace, service.port, labels)
+        let services = self.services.iter().cloned();
+        let services = services.fold(Services::new(), |all, known| {
+            let ServiceName { name, port } = known.service;
+            all.with(name, known.namespace, port, known.labels)
         });
         let resources = &configuration.resources;
         let mut mesh = (*configuration.mesh_config).clone();
         self.domain.tell_if_unused(&mesh);
-        let stated = self.domain.stated().map(ToString::to_string);
+        let stated = self.domain.trust_domain.as_ref().map(ToString::to_string);
         mesh.trust_domain = mesh.trust_domain.or(stated);
-        if mesh.trust_domain.is_none()
-            && resources
-                .service_role_bindings
-                .iter()
-                .any(|b| names_ours(b))
-        {
+        let mut bindings = resources.service_role_bindings.iter();
+        if mesh.trust_domain.is_none() && bindings.any(|binding| names_ours(binding)) {
             tell_assumed_trust_domain();
         }
         let mut conversion = convert(resources, &mesh, &services)?;
         let files: Vec<_> = conversion.files().map(str::to_owned).collect();
         for file in files {
-            let text = fs::read_to_string(&file).map_err(|error| {
-                Failure::Question(format!("{file} cannot be read again: {error}"))
-            })?;
+            let failed = |error| Failure::Question(format!("{file} cannot be read again: {error}"));
+            let text = fs::read_to_string(&file).map_err(failed)?;
             conversion.keep_comments(&file, &text);
         }
         for note in resources.notes.iter().chain(&conversion.notes) {
@@ -200,14 +192,10 @@ impl Convert {
 
     /// The same name below the output, with the extension of what is written.
     fn target(&self, source: &Path) -> PathBuf {
-        let inside = self
-            .paths
-            .iter()
-            .filter(|path| path.is_dir())
-            .find_map(|path| source.strip_prefix(path).ok());
+        let mut folders = self.paths.iter().filter(|path| path.is_dir());
+        let inside = folders.find_map(|path| source.strip_prefix(path).ok());
         let name = inside.or_else(|| source.file_name().map(Path::new));
-        self.output
-            .join(name.unwrap_or(source))
-            .with_extension("yaml")
+        let target = self.output.join(name.unwrap_or(source));
+        target.with_extension("yaml")
     }
 }

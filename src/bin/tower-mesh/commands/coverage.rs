@@ -13,6 +13,7 @@ use crate::input::lines::Lines;
 use crate::input::options::{Format, NoPolicy, Options, ServiceName};
 use crate::input::question::Question;
 use crate::input::world::World;
+use crate::output::json::json_line;
 use crate::printable::printable;
 
 /// Say which rules and clauses the requests of a file put to the test
@@ -64,24 +65,21 @@ impl Coverage {
         let mut out = io::stdout().lock();
         match self.format {
             Format::Text => write!(out, "{report}")?,
-            Format::Json => {
-                serde_json::to_writer(&mut out, &report).map_err(io::Error::from)?;
-                out.write_all(b"\n")?;
-            }
+            Format::Json => json_line(&mut out, &report)?,
         }
         out.flush()?;
         world.tell_if_it_has_met_others();
-        if !self.no_policy.is_allowed() && !world.has_rules() {
+        if !self.no_policy.allow_no_policy && !world.has_rules() {
             world.tell_no_policy();
             return Ok(ExitCode::from(2));
         }
-        let is_enough = self
+        let missed = self
             .fail_under
-            .is_none_or(|percent| report.is_at_least(percent));
-        if let Some(percent) = self.fail_under.filter(|_| !is_enough) {
+            .filter(|percent| !report.is_at_least(*percent));
+        if let Some(percent) = missed {
             eprintln!("{}", too_little(&report, percent));
         }
-        Ok(ExitCode::from(u8::from(!is_enough)))
+        Ok(ExitCode::from(u8::from(missed.is_some())))
     }
 
     fn report(&self, world: &mut World<'_>) -> Result<Report, Failure> {
@@ -108,10 +106,9 @@ impl Coverage {
             if elsewhere.len() >= MAX_PLACES {
                 elsewhere.drain().for_each(|(_, one)| whole.merge(one));
             }
-            elsewhere
-                .entry((services, port))
-                .or_insert_with(|| Covered::new(engine))
-                .observe(&request);
+            let place = elsewhere.entry((services, port));
+            let covered = place.or_insert_with(|| Covered::new(engine));
+            covered.observe(&request);
         }
         if world.has_rules() {
             lines.warn_if_empty();

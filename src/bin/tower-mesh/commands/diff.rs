@@ -14,6 +14,7 @@ use crate::input::lines::Lines;
 use crate::input::options::{Format, Guarded, NoPolicy, Protocol, tell_assumed_trust_domain};
 use crate::input::world::World;
 use crate::output::answer::Answer;
+use crate::output::json::json_line;
 use crate::output::table::AccessTable;
 use crate::printable::printable;
 
@@ -93,7 +94,7 @@ impl Diff {
         match &self.requests {
             Some(file) => {
                 let mut lines = Lines::open(file)?;
-                while let Some(line) = lines.next(&mut report)? {
+                while let Some(line) = lines.next(&mut report.out)? {
                     let line = line.to_vec();
                     if let Err(error) = self.compare(&mut worlds, &line, None, &mut report)? {
                         eprintln!("error: line {}: {}", lines.number(), printable(&error));
@@ -130,7 +131,7 @@ impl Diff {
         if matters(&worlds.0) || matters(&worlds.1) {
             tell_assumed_trust_domain();
         }
-        let compares_nothing = !self.no_policy.is_allowed() && is_beside(&worlds);
+        let compares_nothing = !self.no_policy.allow_no_policy && is_beside(&worlds);
         if compares_nothing {
             let (old, new) = &worlds;
             let told = if new.near().is_empty() { old } else { new };
@@ -165,10 +166,8 @@ impl Diff {
         derived: Option<Value>,
         report: &mut Report,
     ) -> Result<Result<(), String>, Failure> {
-        let (old, new) = (
-            Answer::to_line(old, line, false),
-            Answer::to_line(new, line, false),
-        );
+        let old = Answer::to_line(old, line, false);
+        let new = Answer::to_line(new, line, false);
         for answer in [&old, &new] {
             if let Some(error) = answer.error() {
                 return Ok(Err(error.to_owned()));
@@ -238,48 +237,33 @@ impl Report {
             return Ok(());
         }
         let changed = Changed {
-            id: old.id(),
+            id: &old.id,
             request: derived,
             old,
             new,
         };
-        serde_json::to_writer(&mut self.out, &changed)?;
-        self.out.write_all(b"\n")
+        json_line(&mut self.out, &changed)
     }
 
     /// Says whether anything differs.
     fn finish(mut self) -> io::Result<bool> {
         if let Some(table) = &self.table {
             write!(self.out, "{table}")?;
-            if let Some(found) = &self.derived {
-                writeln!(
-                    self.out,
-                    "{} derived requests were asked about.",
-                    found.asked
-                )?;
+            if let Some(Found { asked, .. }) = &self.derived {
+                writeln!(self.out, "{asked} derived requests were asked about.")?;
             }
         }
         self.out.flush()?;
         match &self.derived {
-            Some(found) if found.is_full => eprintln!(
-                "note: only the first {} changes are shown",
-                found.witnesses.len()
-            ),
+            Some(found) if found.is_full => {
+                let count = found.witnesses.len();
+                eprintln!("note: only the first {count} changes are shown");
+            }
             Some(found) if found.is_cut => {
                 eprintln!("note: there was more to ask about; --limit sets how much is asked");
             }
             _ => {}
         }
         Ok(self.changed > 0)
-    }
-}
-
-impl Write for Report {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }

@@ -44,7 +44,7 @@ impl Envoy {
             tell_assumed_trust_domain();
         }
         let program = world.engine().program();
-        let port = self.options.port();
+        let port = self.options.guarded.port();
         let filters = match self.protocol {
             Protocol::Tcp => envoy::network_filters(program.tcp.get(port)),
             Protocol::Http => {

@@ -66,10 +66,8 @@ impl Pki {
         refuse_open(&self.dir, &self.key_file())?;
         let (root, is_new) = self.root()?;
         // All of it is made and looked at before any of it is written.
-        let made = self
-            .workloads
-            .iter()
-            .map(|workload| self.make(&root, workload));
+        let workloads = self.workloads.iter();
+        let made = workloads.map(|workload| self.make(&root, workload));
         let made = made.collect::<Result<Vec<_>, _>>()?;
         let mut out = io::stdout().lock();
         if is_new {
@@ -79,12 +77,10 @@ impl Pki {
             write_first(&self.key_file(), root.key_pem().as_bytes())?;
             write(&self.root_file(), root.root_pem().as_bytes(), Eyes::All)?;
             let (root, key) = (self.root_file(), self.key_file());
-            let domain = &self.trust_domain;
+            let (root, key, domain) = (root.display(), key.display(), &self.trust_domain);
             writeln!(
                 out,
-                "wrote {} and {}: a root of {domain}, good for 10 years",
-                root.display(),
-                key.display()
+                "wrote {root} and {key}: a root of {domain}, good for 10 years"
             )?;
         }
         for made in &made {
@@ -99,11 +95,8 @@ impl Pki {
         }
         writeln!(out, "\nIn each workload:")?;
         for made in &made {
-            writeln!(
-                out,
-                "    .identity(tls::Files::watch({:?}))",
-                made.dir.display().to_string()
-            )?;
+            let dir = made.dir.display().to_string();
+            writeln!(out, "    .identity(tls::Files::watch({dir:?}))")?;
         }
         out.flush()?;
         Ok(ExitCode::SUCCESS)

@@ -4,10 +4,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum, value_parser};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 use tower_mesh::Workload;
 use tower_mesh::istio::{Position, Problem};
-use tower_mesh::vet::{self, Code, Explanation, Report, Severity, UnknownCode};
+use tower_mesh::vet::{self, Code, Note, Report, Severity, Silenced, UnknownCode};
 
 use crate::failure::Failure;
 use crate::input::options::{
@@ -98,23 +99,26 @@ impl Vet {
             }
             Err(failure) => return Err(failure),
         };
+        let of_note: fn(&Note) -> String = match self.format {
+            Format::Text => Note::to_string,
+            Format::Json => Note::to_json,
+            Format::Github => github::note,
+        };
+        let of_silenced: fn(&Silenced) -> String = match self.format {
+            Format::Text => Silenced::to_string,
+            Format::Json => Silenced::to_json,
+            Format::Github => github::silenced,
+        };
+        for note in &report.notes {
+            writeln!(out, "{}", of_note(note))?;
+        }
+        for silenced in report.silenced.iter().filter(|_| self.show_silenced) {
+            writeln!(out, "{}", of_silenced(silenced))?;
+        }
         match self.format {
-            Format::Text => self.text(&report, &mut out)?,
-            Format::Json => {
-                for note in &report.notes {
-                    writeln!(out, "{}", note.to_json())?;
-                }
-                for silenced in self.silenced(&report) {
-                    writeln!(out, "{}", silenced.to_json())?;
-                }
-            }
+            Format::Text => count(&report, &mut out)?,
+            Format::Json => {}
             Format::Github => {
-                for note in &report.notes {
-                    writeln!(out, "{}", github::note(note))?;
-                }
-                for silenced in self.silenced(&report) {
-                    writeln!(out, "{}", github::silenced(silenced))?;
-                }
                 for file in &passed_over {
                     writeln!(out, "{}", github::notice(&file.at, &file.message))?;
                 }
@@ -143,7 +147,7 @@ impl Vet {
         let (configuration, readable) = directory.survey(&self.namespace)?;
         self.domain.tell_if_unused(&configuration.mesh_config);
         let mut vet = vet::Vet::new();
-        if let Some(domain) = self.domain.stated() {
+        if let Some(domain) = &self.domain.trust_domain {
             vet = vet.trust_domain(domain.clone());
         }
         let mesh_is_known =
@@ -161,62 +165,37 @@ impl Vet {
         passed_over.retain(|file| !notes.contains(file));
         Ok((report, passed_over))
     }
+}
 
-    fn text(&self, report: &Report, out: &mut impl Write) -> io::Result<()> {
-        for note in &report.notes {
-            writeln!(out, "{note}")?;
-        }
-        for silenced in self.silenced(report) {
-            writeln!(out, "{silenced}")?;
-        }
-        let count = |severity, word: &str| match report.count(severity) {
-            1 => format!("1 {word}"),
-            count => format!("{count} {word}s"),
-        };
-        writeln!(
-            out,
-            "{}, {}, {} silenced",
-            count(Severity::Error, "error"),
-            count(Severity::Warning, "warning"),
-            report.silenced.len()
-        )
-    }
-
-    fn silenced<'r>(&self, report: &'r Report) -> &'r [vet::Silenced] {
-        if self.show_silenced {
-            &report.silenced
-        } else {
-            &[]
-        }
-    }
+/// Says how many notes there are.
+fn count(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let count = |severity: Severity| match report.count(severity) {
+        1 => format!("1 {severity}"),
+        count => format!("{count} {severity}s"),
+    };
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let silenced = report.silenced.len();
+    writeln!(out, "{errors}, {warnings}, {silenced} silenced")
 }
 
 /// Prints what a code means.
 fn explain(name: &str) -> Result<ExitCode, Failure> {
     let code: Code = name.parse().map_err(|error: UnknownCode| {
-        let near: Vec<_> = error
-            .near()
-            .iter()
-            .map(|code| format!("`{code}`"))
-            .collect();
-        let near = match near.as_slice() {
+        let near = error.near();
+        let near = near.iter().map(|code| format!("`{code}`"));
+        let near = match near.collect::<Vec<_>>().as_slice() {
             [] => "docs/vet.md lists them".to_owned(),
             near => format!("near it: {}", near.join(", ")),
         };
         Failure::Question(format!("{error}; {near}"))
     })?;
-    let Explanation {
-        text,
-        example,
-        remedy,
-        ..
-    } = code.explanation();
+    let explanation = code.explanation();
     let mut out = io::stdout().lock();
-    writeln!(out, "{code}\n\n{text}\n")?;
+    writeln!(out, "{code}\n\n{}\n", explanation.text)?;
     writeln!(out, "Gets the note (at the lines marked with <-):\n")?;
-    indent(example, &mut out)?;
+    indent(explanation.example, &mut out)?;
     writeln!(out, "\nGets no note:\n")?;
-    indent(remedy, &mut out)?;
+    indent(explanation.remedy, &mut out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -230,9 +209,8 @@ fn indent(text: &str, out: &mut impl Write) -> io::Result<()> {
 
 fn code_and_reason(text: &str) -> Result<(Code, String), String> {
     let (code, reason) = key_and_value(text).map_err(|_| "write CODE=REASON".to_owned())?;
-    let code: Code = code
-        .parse()
-        .map_err(|error| format!("{error}; docs/vet.md lists them"))?;
+    let code: Result<Code, _> = code.parse();
+    let code = code.map_err(|error| format!("{error}; docs/vet.md lists them"))?;
     if reason.trim().is_empty() {
         return Err(format!("write why: {code}=REASON"));
     }
@@ -244,18 +222,18 @@ fn code_and_reason(text: &str) -> Result<(Code, String), String> {
 struct Workloads(Vec<Workload>);
 
 /// A word of the command line about a workload.
-enum Word {
-    Workload((String, String)),
-    Label((String, String)),
-    Service(Service),
-}
-
-/// `NAME:PORT`, `NAME:PORT/PROTOCOL`.
 #[derive(Clone, Debug)]
-struct Service {
-    name: String,
-    port: u16,
-    protocol: Option<String>,
+enum Word {
+    /// `NAMESPACE/SERVICE-ACCOUNT`.
+    Workload(String, String),
+    /// `KEY=VALUE`.
+    Label(String, String),
+    /// `NAME:PORT`, `NAME:PORT/PROTOCOL`.
+    Service {
+        name: String,
+        port: u16,
+        protocol: Option<String>,
+    },
 }
 
 impl Args for Workloads {
@@ -266,20 +244,20 @@ impl Args for Workloads {
             .arg(
                 arg("workload")
                     .value_name("NS/SA")
-                    .value_parser(namespace_and_account)
+                    .value_parser(Word::workload)
                     .help("A workload: its namespace and service account; may be given several times"),
             )
             .arg(
                 arg("label")
                     .value_name("KEY=VALUE")
-                    .value_parser(key_and_value)
+                    .value_parser(Word::label)
                     .requires("workload")
                     .help("A label of the workload before it, for selectors"),
             )
             .arg(
                 arg("service")
                     .value_name("NAME:PORT[/PROTOCOL]")
-                    .value_parser(value_parser!(Service))
+                    .value_parser(Word::service)
                     .requires("workload")
                     .help("A service in front of the workload before it; the protocol (tcp, mysql, redis, …) unless it is HTTP; http, too, on a port that is known for another"),
             )
@@ -292,37 +270,36 @@ impl Args for Workloads {
 
 impl FromArgMatches for Workloads {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        // Each with its place on the command line.
         let mut words: Vec<(usize, Word)> = Vec::new();
-        collect(matches, "workload", &mut words, Word::Workload);
-        collect(matches, "label", &mut words, Word::Label);
-        collect(matches, "service", &mut words, Word::Service);
+        for argument in ["workload", "label", "service"] {
+            let values = matches.get_many::<Word>(argument).into_iter().flatten();
+            let places = matches.indices_of(argument).into_iter().flatten();
+            words.extend(places.zip(values.cloned()));
+        }
         words.sort_by_key(|(place, _)| *place);
         let mut workloads: Vec<Workload> = Vec::new();
         for (_, word) in words {
-            let last = match word {
-                Word::Workload((namespace, account)) => {
-                    workloads.push(Workload::new(namespace, account));
-                    continue;
-                }
-                Word::Label(_) | Word::Service(_) => workloads.pop(),
-            };
-            let Some(workload) = last else {
+            let missing = || {
                 let message = "a --label or --service belongs to the --workload before it\n";
-                return Err(clap::Error::raw(
-                    clap::error::ErrorKind::MissingRequiredArgument,
-                    message,
-                ));
+                clap::Error::raw(ErrorKind::MissingRequiredArgument, message)
             };
-            workloads.push(match word {
-                Word::Label((key, value)) => workload.label(key, value),
-                Word::Service(Service {
+            let workload = match word {
+                Word::Workload(namespace, account) => Workload::new(namespace, account),
+                Word::Label(key, value) => workloads.pop().ok_or_else(missing)?.label(key, value),
+                Word::Service {
                     name,
                     port,
-                    protocol: Some(protocol),
-                }) => workload.service_with_port_name(name, port, protocol),
-                Word::Service(Service { name, port, .. }) => workload.service(name, port),
-                Word::Workload(_) => workload,
-            });
+                    protocol,
+                } => {
+                    let workload = workloads.pop().ok_or_else(missing)?;
+                    match protocol {
+                        Some(protocol) => workload.service_with_port_name(name, port, protocol),
+                        None => workload.service(name, port),
+                    }
+                }
+            };
+            workloads.push(workload);
         }
         Ok(Self(workloads))
     }
@@ -333,22 +310,18 @@ impl FromArgMatches for Workloads {
     }
 }
 
-/// The values of an argument, each with its place on the command line.
-fn collect<T: Clone + Send + Sync + 'static>(
-    matches: &ArgMatches,
-    name: &str,
-    words: &mut Vec<(usize, Word)>,
-    word: fn(T) -> Word,
-) {
-    let values = matches.get_many::<T>(name).into_iter().flatten();
-    let places = matches.indices_of(name).into_iter().flatten();
-    words.extend(places.zip(values.cloned().map(word)));
-}
+impl Word {
+    fn workload(text: &str) -> Result<Self, String> {
+        let (namespace, account) = namespace_and_account(text)?;
+        Ok(Self::Workload(namespace, account))
+    }
 
-impl std::str::FromStr for Service {
-    type Err = String;
+    fn label(text: &str) -> Result<Self, String> {
+        let (key, value) = key_and_value(text)?;
+        Ok(Self::Label(key, value))
+    }
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn service(text: &str) -> Result<Self, String> {
         let due = || format!("`{text}`: write NAME:PORT or NAME:PORT/PROTOCOL");
         let (name, rest) = text.split_once(':').ok_or_else(due)?;
         let (port, protocol) = match rest.split_once('/') {
@@ -359,7 +332,7 @@ impl std::str::FromStr for Service {
         if name.is_empty() || name.contains(['.', '/']) {
             return Err(due());
         }
-        Ok(Self {
+        Ok(Self::Service {
             name: name.to_owned(),
             port: port.parse().map_err(|_| due())?,
             protocol,

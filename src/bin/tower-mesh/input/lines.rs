@@ -34,17 +34,15 @@ impl Lines {
             true => "stdin".to_owned(),
             false => file.display().to_string(),
         };
-        let input: Box<dyn Read> =
-            if is_stdin {
-                Box::new(io::stdin().lock())
-            } else if file.is_dir() {
-                let message = format!("{name} is a directory; name a file of requests");
-                return Err(Failure::Question(message));
-            } else {
-                Box::new(File::open(file).map_err(|error| {
-                    Failure::Question(format!("{name} cannot be read: {error}"))
-                })?)
-            };
+        let failed = |error| Failure::Question(format!("{name} cannot be read: {error}"));
+        let input: Box<dyn Read> = if is_stdin {
+            Box::new(io::stdin().lock())
+        } else if file.is_dir() {
+            let message = format!("{name} is a directory; name a file of requests");
+            return Err(Failure::Question(message));
+        } else {
+            Box::new(File::open(file).map_err(failed)?)
+        };
         Ok(Self {
             input: BufReader::new(input),
             name,

@@ -14,9 +14,9 @@ pub(crate) struct Options {
     /// Istio resources: a file, or a directory of *.yaml, *.yml and *.json; may be given several
     /// times
     #[arg(long, value_name = "PATH", required = true)]
-    config: Vec<PathBuf>,
+    pub(crate) config: Vec<PathBuf>,
     #[command(flatten)]
-    guarded: Guarded,
+    pub(crate) guarded: Guarded,
 }
 
 /// The workload that is guarded, and the mesh it lives in.
@@ -25,9 +25,9 @@ pub(crate) struct Options {
 pub(crate) struct Guarded {
     /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
     #[arg(long, value_name = "FILE")]
-    mesh_config: Option<PathBuf>,
+    pub(crate) mesh_config: Option<PathBuf>,
     #[command(flatten)]
-    domain: Domain,
+    pub(crate) domain: Domain,
     /// The workload that is guarded: its namespace and service account
     #[arg(long, value_name = "NS/SA", value_parser = namespace_and_account)]
     workload: (String, String),
@@ -37,7 +37,7 @@ pub(crate) struct Guarded {
     /// A service in front of the workload; legacy resources select by it. Without a port: on the
     /// port of each request
     #[arg(long = "service", value_name = "NAME[:PORT]", value_parser = ServiceName::parse)]
-    services: Vec<ServiceName>,
+    pub(crate) services: Vec<ServiceName>,
     /// The port the workload listens on [default: 80]
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
@@ -49,7 +49,7 @@ pub(crate) struct Domain {
     /// The trust domain of the workload's certificate, where no MeshConfig writes `trustDomain`
     /// [default: cluster.local]
     #[arg(long, value_name = "DOMAIN")]
-    trust_domain: Option<TrustDomain>,
+    pub(crate) trust_domain: Option<TrustDomain>,
 }
 
 /// How an answer is printed.
@@ -69,7 +69,7 @@ pub(crate) struct NoPolicy {
     /// Accept that no authorization policy selects the workload; otherwise that ends with exit
     /// status 2
     #[arg(long)]
-    allow_no_policy: bool,
+    pub(crate) allow_no_policy: bool,
 }
 
 /// What is spoken on a port.
@@ -87,14 +87,9 @@ pub(crate) struct ServiceName {
 }
 
 impl Domain {
-    /// The one that is stated.
-    pub(crate) fn stated(&self) -> Option<&TrustDomain> {
-        self.trust_domain.as_ref()
-    }
-
     /// Says on stderr when the settings have another one than is stated.
     pub(crate) fn tell_if_unused(&self, mesh: &MeshConfig) {
-        if let (Some(written), Some(stated)) = (&mesh.trust_domain, self.stated())
+        if let (Some(written), Some(stated)) = (&mesh.trust_domain, &self.trust_domain)
             && written != stated.as_str()
         {
             // It may hold what would command a terminal.
@@ -114,44 +109,9 @@ pub(crate) fn tell_assumed_trust_domain() {
 pub(crate) const ASSUMED_TRUST_DOMAIN: &str = "policies name the mesh's own trust domain, which is taken for cluster.local; \
     --trust-domain or a MeshConfig says otherwise";
 
-impl NoPolicy {
-    /// Whether it is taken for what is meant.
-    pub(crate) fn is_allowed(self) -> bool {
-        self.allow_no_policy
-    }
-}
-
-impl Options {
-    /// Where the resources are: one path at least.
-    pub(crate) fn config(&self) -> &[PathBuf] {
-        &self.config
-    }
-
-    /// The workload to judge for.
-    pub(crate) fn guarded(&self) -> &Guarded {
-        &self.guarded
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.guarded.port()
-    }
-}
-
 impl Guarded {
-    pub(crate) fn mesh_config(&self) -> Option<&PathBuf> {
-        self.mesh_config.as_ref()
-    }
-
-    pub(crate) fn domain(&self) -> &Domain {
-        &self.domain
-    }
-
     pub(crate) fn namespace(&self) -> &str {
         &self.workload.0
-    }
-
-    pub(crate) fn services(&self) -> &[ServiceName] {
-        &self.services
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -162,15 +122,16 @@ impl Guarded {
     pub(crate) fn workload(&self, services: &[ServiceName], port: u16) -> Workload {
         let (namespace, account) = &self.workload;
         let mut workload = Workload::new(namespace, account);
-        if let Some(domain) = self.domain.stated() {
+        if let Some(domain) = &self.domain.trust_domain {
             workload = workload.trust_domain(domain.clone());
         }
-        let labelled = self.labels.iter().fold(workload, |workload, (key, value)| {
-            workload.label(key, value)
-        });
-        services.iter().fold(labelled, |workload, service| {
-            workload.service(&service.name, service.port.unwrap_or(port))
-        })
+        for (key, value) in &self.labels {
+            workload = workload.label(key, value);
+        }
+        for service in services {
+            workload = workload.service(&service.name, service.port.unwrap_or(port));
+        }
+        workload
     }
 }
 
@@ -180,10 +141,8 @@ impl ServiceName {
         let (name, port) = match text.rsplit_once(':') {
             None => (text, None),
             Some((name, port)) => {
-                let port = port
-                    .parse()
-                    .map_err(|_| format!("`{port}` is no port; write NAME or NAME:PORT"))?;
-                (name, Some(port))
+                let wrong = |_| format!("`{port}` is no port; write NAME or NAME:PORT");
+                (name, Some(port.parse().map_err(wrong)?))
             }
         };
         if name.is_empty() || name.contains(['.', ':', '/']) {

@@ -90,10 +90,8 @@ impl Question {
     ) -> Self {
         let mut lines: BTreeMap<String, Lines> = BTreeMap::new();
         for (name, value) in headers {
-            match lines
-                .entry(name)
-                .or_insert_with(|| Lines::Several(Vec::new()))
-            {
+            let lines = lines.entry(name);
+            match lines.or_insert_with(|| Lines::Several(Vec::new())) {
                 Lines::Several(values) => values.push(value),
                 Lines::One(_) => {}
             }
@@ -118,28 +116,18 @@ impl Question {
 
     /// The services that the request says it is for.
     pub(crate) fn services(&self) -> Result<Option<Vec<ServiceName>>, String> {
-        let services = self
-            .destination
-            .as_ref()
-            .and_then(|destination| destination.services.as_ref());
-        let Some(services) = services else {
-            return Ok(None);
-        };
-        let parsed: Result<Vec<_>, _> = services
-            .iter()
-            .map(|name| ServiceName::parse(name))
-            .collect();
-        parsed
-            .map(Some)
-            .map_err(|message| format!("destination.services: {message}"))
+        let destination = self.destination.as_ref();
+        let services = destination.and_then(|destination| destination.services.as_ref());
+        let parse = |name: &String| ServiceName::parse(name);
+        let parsed = services.map(|services| services.iter().map(parse).collect());
+        let parsed: Result<Option<Vec<_>>, String> = parsed.transpose();
+        parsed.map_err(|message| format!("destination.services: {message}"))
     }
 
     /// The port it goes to.
     pub(crate) fn port(&self, default: u16) -> u16 {
-        let port = self
-            .destination
-            .as_ref()
-            .and_then(|destination| destination.port);
+        let destination = self.destination.as_ref();
+        let port = destination.and_then(|destination| destination.port);
         port.unwrap_or(default)
     }
 

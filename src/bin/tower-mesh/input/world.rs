@@ -30,14 +30,14 @@ pub(crate) struct World<'o> {
 impl<'o> World<'o> {
     /// Reads and compiles the configuration; says on stderr what is allowed and probably not meant.
     pub(crate) fn load(options: &'o Options) -> Result<Self, Problems> {
-        Self::read(options.config(), options.guarded())
+        Self::read(&options.config, &options.guarded)
     }
 
     /// The same for the configuration at these paths.
     pub(crate) fn read(paths: &[PathBuf], guarded: &'o Guarded) -> Result<Self, Problems> {
-        let directory = directory(paths, guarded.mesh_config());
+        let directory = directory(paths, guarded.mesh_config.as_ref());
         let configuration = directory.read(guarded.namespace())?;
-        let engine = engine(guarded, &configuration, guarded.services(), guarded.port())?;
+        let engine = engine(guarded, &configuration, &guarded.services, guarded.port())?;
         let world = Self {
             guarded,
             configuration,
@@ -89,11 +89,11 @@ impl<'o> World<'o> {
     ) -> Result<&Engine, Problems> {
         let is_own = services.is_none()
             && (port == self.guarded.port()
-                || self.guarded.services().iter().all(|one| one.port.is_some()));
+                || self.guarded.services.iter().all(|one| one.port.is_some()));
         if is_own {
             return Ok(&self.engine);
         }
-        let services = services.unwrap_or_else(|| self.guarded.services().to_vec());
+        let services = services.unwrap_or_else(|| self.guarded.services.clone());
         if self.others.len() >= MAX_ENGINES {
             self.others.clear();
         }
@@ -150,11 +150,8 @@ impl<'o> World<'o> {
 
     /// What nearly applies to the workload, a line each.
     pub(crate) fn near(&self) -> Vec<String> {
-        let Configuration {
-            resources,
-            mesh_config,
-            ..
-        } = &self.configuration;
+        let resources = &self.configuration.resources;
+        let mesh_config = &self.configuration.mesh_config;
         let misses = near_misses(resources, mesh_config, &self.workload());
         let mut near: Vec<_> = misses.iter().map(ToString::to_string).collect();
         let roles = resources.service_roles.len();
@@ -170,10 +167,8 @@ impl<'o> World<'o> {
     pub(crate) fn tell_no_policy(&self) {
         let workload = self.workload();
         let labels = workload.labels().iter();
-        let labels: Vec<_> = labels
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        let labels = match labels.as_slice() {
+        let labels = labels.map(|(key, value)| format!("{key}={value}"));
+        let labels = match labels.collect::<Vec<_>>().as_slice() {
             [] => "no labels".to_owned(),
             labels => format!("labels {}", labels.join(", ")),
         };
@@ -191,7 +186,7 @@ impl<'o> World<'o> {
     /// The workload as the options state it.
     fn workload(&self) -> Workload {
         let guarded = self.guarded;
-        guarded.workload(guarded.services(), guarded.port())
+        guarded.workload(&guarded.services, guarded.port())
     }
 
     fn warn(&self) {
@@ -202,7 +197,7 @@ impl<'o> World<'o> {
         }
         tell_unread(&self.configuration);
         let mesh = &self.configuration.mesh_config;
-        self.guarded.domain().tell_if_unused(mesh);
+        self.guarded.domain.tell_if_unused(mesh);
         let unused = &mesh.unused;
         if !unused.is_empty() {
             eprintln!("note: fields of MeshConfig not used: {}", unused.join(", "));
@@ -226,11 +221,10 @@ pub(crate) fn directory(paths: &[PathBuf], mesh_config: Option<&PathBuf>) -> Dir
 pub(crate) fn tell_unread(configuration: &Configuration) {
     let notes = &configuration.resources.notes;
     for file in &configuration.passed_over {
-        let changes_what_is_read = notes.contains(file);
-        let word = if changes_what_is_read {
-            "warning"
-        } else {
-            "note"
+        // It changes what is read.
+        let word = match notes.contains(file) {
+            true => "warning",
+            false => "note",
         };
         eprintln!("{word}: {file}");
     }
@@ -242,9 +236,8 @@ pub(crate) fn tell_unread(configuration: &Configuration) {
         if is_map_used && skipped.is_mesh_config() {
             continue;
         }
-        *kinds
-            .entry((&skipped.api_version, &skipped.kind))
-            .or_default() += 1;
+        let kind = (&skipped.api_version, &skipped.kind);
+        *kinds.entry(kind).or_default() += 1;
     }
     for ((version, kind), count) in kinds {
         let (version, kind) = (printable(version), printable(kind));
@@ -259,10 +252,6 @@ fn engine(
     port: u16,
 ) -> Result<Engine, Problems> {
     let workload = guarded.workload(services, port);
-    let program = compile(
-        &configuration.resources,
-        &configuration.mesh_config,
-        &workload,
-    )?;
-    Ok(Engine::new(program))
+    let (resources, mesh) = (&configuration.resources, &configuration.mesh_config);
+    Ok(Engine::new(compile(resources, mesh, &workload)?))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 use tower_mesh::istio::Action;
-use tower_mesh::policy::{DryRun, Engine, Explanation, Judgement, PolicyId, Request};
+use tower_mesh::policy::{CustomMatch, DryRun, Engine, Explanation, Judgement, PolicyId, Request};
 
 use crate::input::question::Question;
 use crate::input::world::World;
@@ -13,8 +13,8 @@ use crate::input::world::World;
 /// A decision, or why there is none; every key is always there.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Answer {
-    id: Value,
-    allowed: bool,
+    pub(crate) id: Value,
+    pub(crate) allowed: bool,
     status: Option<u16>,
     policy: Option<String>,
     action: Option<&'static str>,
@@ -55,6 +55,10 @@ impl Answer {
             ..
         } = engine.judge(request);
         let marks = decision.marks.as_deref();
+        let asked = |asked: CustomMatch| Asked {
+            provider: asked.provider,
+            policy: asked.policy.to_string(),
+        };
         let names = |names: &[PolicyId]| names.iter().map(PolicyId::to_string).collect();
         Self {
             id,
@@ -63,13 +67,7 @@ impl Answer {
             policy: decision.policy.as_ref().map(PolicyId::to_string),
             action: Some(decision.action.map_or("NONE", Action::as_str)),
             audit: marks.map(|marks| names(&marks.audit)).unwrap_or_default(),
-            custom: custom
-                .into_iter()
-                .map(|asked| Asked {
-                    provider: asked.provider,
-                    policy: asked.policy.to_string(),
-                })
-                .collect(),
+            custom: custom.into_iter().map(asked).collect(),
             dry_run: DryRuns {
                 allow: marks.and_then(|marks| DryRunResult::from_run(marks.dry_run_allow.as_ref())),
                 deny: marks.and_then(|marks| DryRunResult::from_run(marks.dry_run_deny.as_ref())),
@@ -100,9 +98,8 @@ impl Answer {
         let services = question.services()?;
         let request = question.into_request(port)?;
         world.meet(&request);
-        let engine = world
-            .engine_for(services, port)
-            .map_err(|problems| problems.to_string())?;
+        let engine = world.engine_for(services, port);
+        let engine = engine.map_err(|problems| problems.to_string())?;
         Ok(Self::to(id, engine, &request, explain))
     }
 
@@ -116,10 +113,6 @@ impl Answer {
         }
     }
 
-    pub(crate) fn is_allowed(&self) -> bool {
-        self.allowed
-    }
-
     /// Whether it is denied because no rule allows it.
     pub(crate) fn is_denied_by_default(&self) -> bool {
         !self.allowed && self.status == Some(403) && self.policy.is_none()
@@ -128,10 +121,6 @@ impl Answer {
     /// Why there is no decision.
     pub(crate) fn error(&self) -> Option<&str> {
         self.error.as_deref()
-    }
-
-    pub(crate) fn id(&self) -> &Value {
-        &self.id
     }
 
     /// Whether another answer to the same request says something else.

@@ -1,14 +1,11 @@
 //! Notes as workflow commands of GitHub Actions, which show them at the lines of a pull request.
 
 use tower_mesh::istio::{Position, Problem};
-use tower_mesh::vet::{Note, Severity, Silenced};
+use tower_mesh::vet::{Note, Silenced};
 
 /// A note; an error is `::error`, a warning `::warning`.
 pub(crate) fn note(note: &Note) -> String {
-    let command = match note.severity() {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
+    let command = note.severity().as_str();
     line(command, &note.at, note.code.as_str(), &body(note, ""))
 }
 
@@ -21,10 +18,9 @@ pub(crate) fn silenced(silenced: &Silenced) -> String {
 
 /// What keeps a file from being read, as an `::error`.
 pub(crate) fn problem(problem: &Problem) -> String {
-    let message = if problem.field.is_empty() {
-        problem.message.clone()
-    } else {
-        format!("{}: {}", problem.field, problem.message)
+    let message = match problem.field.as_str() {
+        "" => problem.message.clone(),
+        field => format!("{field}: {}", problem.message),
     };
     line("error", &problem.at, "unreadable", &message)
 }
@@ -35,17 +31,11 @@ pub(crate) fn notice(at: &Position, message: &str) -> String {
 }
 
 fn body(note: &Note, more: &str) -> String {
-    let Note {
-        message,
-        resource,
-        help,
-        ..
-    } = note;
-    let within = match resource.as_str() {
+    let within = match note.resource.as_str() {
         "" => String::new(),
         resource => format!("\nin: {resource}"),
     };
-    format!("{message}{within}\nhelp: {help}{more}")
+    format!("{}{within}\nhelp: {}{more}", note.message, note.help)
 }
 
 fn line(command: &str, at: &Position, title: &str, message: &str) -> String {

@@ -11,7 +11,7 @@ use crate::printable::printable;
 const ROWS: usize = 25;
 
 /// Changed answers by what they mean for the caller.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct AccessTable {
     /// Goes without saying.
     port: u16,
@@ -31,15 +31,13 @@ impl AccessTable {
     pub(crate) fn new(port: u16) -> Self {
         Self {
             port,
-            gains: Section::default(),
-            loses: Section::default(),
-            same: Section::default(),
+            ..Self::default()
         }
     }
 
     /// Adds a request, as a line of `check --requests` says it.
     pub(crate) fn add(&mut self, request: &Value, old: &Answer, new: &Answer) {
-        let section = match (old.is_allowed(), new.is_allowed()) {
+        let section = match (old.allowed, new.allowed) {
             (false, true) => &mut self.gains,
             (true, false) => &mut self.loses,
             _ => &mut self.same,
@@ -112,10 +110,9 @@ fn caller(request: &Value) -> String {
     let names = ["principal", "uri_sans", "dns_sans", "subject"];
     let names = names.iter().filter_map(|key| source.get(key));
     let names: Vec<_> = names.map(brief).collect();
-    let peer = if names.is_empty() {
-        "plaintext".to_owned()
-    } else {
-        names.join(" ")
+    let peer = match names.as_slice() {
+        [] => "plaintext".to_owned(),
+        names => names.join(" "),
     };
     let Some(claims) = request.get("claims").filter(|claims| claims.is_object()) else {
         return peer;
