@@ -5,9 +5,9 @@ use crate::istio::{
 };
 
 use super::configuration::settings;
-use super::files::{Contents, Found, find, read};
+use super::files::passed_over::passed_over;
+use super::files::read::{Contents, Found, find, read};
 use super::holdings::Holdings;
-use super::passed_over::passed_over;
 use super::{Configuration, OnOpening, Watch};
 
 /// Configuration in files: one file, or every `*.yaml`, `*.yml` and `*.json` below a directory.

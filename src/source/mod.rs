@@ -39,7 +39,6 @@ mod holdings;
 mod merged;
 mod on_opening;
 mod once;
-mod passed_over;
 mod update;
 mod watch;
 

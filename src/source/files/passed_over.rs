@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use super::files::Contents;
+use super::read::Contents;
 use crate::istio::{
     CONFIG_MAP, Limits, Node, Problem, Sink, Value, documents, is_istio, is_our_kind,
     names_mesh_config,
@@ -16,10 +16,10 @@ use crate::istio::{
 
 /// Why a file is passed over.
 #[derive(Debug)]
-pub(super) struct PassedOver {
+pub(in crate::source) struct PassedOver {
     reason: String,
     /// What it would change is a resource that is read without it.
-    pub(super) changes_ours: bool,
+    pub(in crate::source) changes_ours: bool,
 }
 
 impl PassedOver {
@@ -31,14 +31,14 @@ impl PassedOver {
     }
 
     /// The note about the file of this name.
-    pub(super) fn note(&self, file: &str) -> Problem {
+    pub(in crate::source) fn note(&self, file: &str) -> Problem {
         let message = format!("passed over: {}", self.reason);
         Problem::of_file(file, message)
     }
 }
 
 /// The files that are passed over, by their index.
-pub(super) fn passed_over(files: &[Contents]) -> BTreeMap<usize, PassedOver> {
+pub(in crate::source) fn passed_over(files: &[Contents]) -> BTreeMap<usize, PassedOver> {
     let mut passed = BTreeMap::new();
     let mut listed = Listed::default();
     let all = files.iter().map(|file| plain(Path::new(&file.name)));

@@ -1,6 +1,6 @@
 use std::fs;
 
-use super::super::Directory;
+use crate::source::Directory;
 
 const POLICY: &str = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: NAME}\nspec: {rules: [{}]}\n";
 

@@ -15,20 +15,20 @@ const MAX_DEPTH: usize = 32;
 
 /// One file's name and text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Contents {
-    pub(super) name: String,
-    pub(super) text: Result<String, Problem>,
+pub(in crate::source) struct Contents {
+    pub(in crate::source) name: String,
+    pub(in crate::source) text: Result<String, Problem>,
 }
 
 /// Files in the order in which they are read, and what could not be looked into.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) files: Vec<PathBuf>,
-    pub(super) problems: Vec<Problem>,
+pub(in crate::source) struct Found {
+    pub(in crate::source) files: Vec<PathBuf>,
+    pub(in crate::source) problems: Vec<Problem>,
 }
 
 /// Adds the file at `path`, or the configuration files below it.
-pub(super) fn find(path: &Path, found: &mut Found) {
+pub(in crate::source) fn find(path: &Path, found: &mut Found) {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
             let before = found.files.len() + found.problems.len();
@@ -102,7 +102,7 @@ fn is_configuration(path: &Path) -> bool {
 }
 
 /// Reads a file as text; a byte order mark is taken off.
-pub(super) fn read(path: &Path) -> Contents {
+pub(in crate::source) fn read(path: &Path) -> Contents {
     Contents {
         name: path.display().to_string(),
         text: read_text(path),
