@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -364,21 +363,16 @@ fn is_of(prefix: &str, nested: &str) -> bool {
             .all(|(segment, pattern)| segment == pattern || pattern.starts_with('{'))
 }
 
-impl fmt::Debug for Exchange {
-    /// Prints nothing of the query, as no guard may have named the parameters that hold a token
-    /// yet.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange")
-            .field("peer", &self.peer())
-            .field("path", &self.target().map(Uri::path))
-            .field("trace", &self.trace())
-            .field("claims", &self.claims())
-            .field("decision", &self.decision())
-            .field("route", &self.route())
-            .field("details", &self.details())
-            .finish_non_exhaustive()
-    }
-}
+// Nothing of the query, as no guard may have named the parameters that hold a token yet.
+debug_fields!(Exchange(exchange) {
+    peer = exchange.peer(),
+    path = exchange.target().map(Uri::path),
+    trace = exchange.trace(),
+    claims = exchange.claims(),
+    decision = exchange.decision(),
+    route = exchange.route(),
+    details = exchange.details()
+});
 
 /// The peer that a server left in a request's extensions.
 fn peer_left(extensions: &Extensions) -> Option<&Peer> {

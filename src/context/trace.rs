@@ -198,14 +198,5 @@ impl TraceContext {
     }
 }
 
-impl fmt::Debug for TraceContext {
-    /// Prints the ids; what travels with them may hold personal data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TraceContext")
-            .field("trace_id", &self.trace_id)
-            .field("span_id", &self.span_id)
-            .field("parent_span_id", &self.parent_span_id)
-            .field("sampled", &self.sampled)
-            .finish_non_exhaustive()
-    }
-}
+// The ids; what travels with them may hold personal data.
+debug_fields!(TraceContext { trace_id, span_id, parent_span_id, sampled });

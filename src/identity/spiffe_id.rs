@@ -130,37 +130,23 @@ impl fmt::Debug for SpiffeId {
     }
 }
 
-/// Why a text is not the SPIFFE id of a workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SpiffeIdError {
-    /// It has no path, so it names a trust domain and not a workload.
-    NoPath,
-    /// A path segment is empty, `.`, `..`, or holds a character outside `[A-Za-z0-9._-]`.
-    Path,
-    /// It does not start with `spiffe://`, in lower case.
-    Scheme,
-    /// It is longer than 2048 bytes.
-    TooLong,
-    /// The trust domain is not 1 to 255 characters of `[a-z0-9._-]`.
-    TrustDomain,
-}
-
-impl fmt::Display for SpiffeIdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoPath => "a workload's SPIFFE id needs a path after its trust domain",
-            Self::Path => {
-                "a SPIFFE id's path segments are non-empty, not '.' or '..', and of [A-Za-z0-9._-]"
-            }
-            Self::Scheme => "a SPIFFE id starts with spiffe://",
-            Self::TooLong => "a SPIFFE id has at most 2048 bytes",
-            Self::TrustDomain => "a SPIFFE id's trust domain is 1 to 255 characters of [a-z0-9._-]",
-        })
+errors! {
+    /// Why a text is not the SPIFFE id of a workload.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum SpiffeIdError {
+        /// It has no path, so it names a trust domain and not a workload.
+        NoPath = "a workload's SPIFFE id needs a path after its trust domain",
+        /// A path segment is empty, `.`, `..`, or holds a character outside `[A-Za-z0-9._-]`.
+        Path = "a SPIFFE id's path segments are non-empty, not '.' or '..', and of [A-Za-z0-9._-]",
+        /// It does not start with `spiffe://`, in lower case.
+        Scheme = "a SPIFFE id starts with spiffe://",
+        /// It is longer than 2048 bytes.
+        TooLong = "a SPIFFE id has at most 2048 bytes",
+        /// The trust domain is not 1 to 255 characters of `[a-z0-9._-]`.
+        TrustDomain = "a SPIFFE id's trust domain is 1 to 255 characters of [a-z0-9._-]",
     }
 }
-
-impl std::error::Error for SpiffeIdError {}
 
 const SCHEME: &str = "spiffe://";
 const MAX_LENGTH: usize = 2048;

@@ -348,11 +348,4 @@ impl Keyring {
     }
 }
 
-impl fmt::Debug for Keyring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring")
-            .field("sources", &self.remote.keys())
-            .field("unfetched", &self.unfetched)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Keyring(keyring) { sources = keyring.remote.keys(), unfetched = keyring.unfetched });

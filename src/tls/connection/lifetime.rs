@@ -16,7 +16,6 @@
 //! [`CloseReason::Rotated`]. A lifetime gives at most two notices: one while both identities are
 //! valid, and one when they are not.
 
-use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -330,13 +329,7 @@ fn not_after(peer: &Peer) -> Option<SystemTime> {
     peer.tls_facts()?.not_after
 }
 
-impl fmt::Debug for Lifetime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lifetime")
-            .field("until", &self.until)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Lifetime { until });
 
 const LOOK: Duration = Duration::from_secs(60);
 const LOOK_AT_LIST: Duration = Duration::from_secs(1);

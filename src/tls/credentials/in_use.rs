@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -205,15 +204,10 @@ impl Credentials {
     }
 }
 
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let current = self.0.current.load();
-        f.debug_struct("Credentials")
-            .field("id", current.id())
-            .field("generation", &self.generation())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Credentials(credentials) {
+    id = credentials.0.current.load().id(),
+    generation = credentials.generation()
+});
 
 /// Notifies of replacements.
 pub(in crate::tls) type Replaced = watch::Receiver<()>;

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -91,10 +90,4 @@ impl ResolvesClientCert for OwnResolver {
     }
 }
 
-impl fmt::Debug for OwnResolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnResolver")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(OwnResolver { id });

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
@@ -49,11 +48,9 @@ impl Settings {
         self
     }
 
-    /// Reads the time from another clock, for tests of expiry and of clocks that jump.
-    #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
+    setters! {
+        /// Reads the time from another clock, for tests of expiry and of clocks that jump.
+        clock: Clock,
     }
 
     /// Accepts only peers of these trust domains, even if an identity's bundles hold more. Our own
@@ -153,13 +150,7 @@ impl Default for Provider {
     }
 }
 
-impl fmt::Debug for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Provider")
-            .field("key_exchange", &self.crypto.kx_groups)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Provider(provider) { key_exchange = provider.crypto.kx_groups });
 
 static NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
 static BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];

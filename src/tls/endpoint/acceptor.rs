@@ -84,25 +84,13 @@ impl Acceptor {
         self
     }
 
-    /// Reads the mode of each connection's port from here.
-    #[must_use]
-    pub fn modes(mut self, modes: Live<Modes>) -> Self {
-        self.modes = modes;
-        self
-    }
-
-    /// Bounds handshakes in time.
-    #[must_use]
-    pub fn timeouts(mut self, timeouts: HandshakeTimeouts) -> Self {
-        self.timeouts = timeouts;
-        self
-    }
-
-    /// How long its connections last.
-    #[must_use]
-    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
-        self.lifetimes = lifetimes;
-        self
+    setters! {
+        /// Reads the mode of each connection's port from here.
+        modes: Live<Modes>,
+        /// Bounds handshakes in time.
+        timeouts: HandshakeTimeouts,
+        /// How long its connections last.
+        lifetimes: Lifetimes,
     }
 
     /// Makes the handshake of one connection: returns the stream to serve, and its peer.

@@ -58,11 +58,11 @@ impl Connector {
         }
     }
 
-    /// How long its connections last.
-    #[must_use]
-    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
-        self.lifetimes = lifetimes;
-        self
+    setters! {
+        /// How long its connections last.
+        lifetimes: Lifetimes,
+        /// Bounds the TCP connection and the handshake, each.
+        timeout: Duration,
     }
 
     /// Counts the handshakes here, instead of in counters of its own.
@@ -76,13 +76,6 @@ impl Connector {
     #[must_use]
     pub fn stats(&self) -> Arc<HandshakeStats> {
         Arc::clone(&self.stats)
-    }
-
-    /// Bounds the TCP connection and the handshake, each.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
     }
 
     /// Opens a TCP connection and makes the handshake.

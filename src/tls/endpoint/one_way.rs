@@ -87,11 +87,9 @@ impl OneWayConnector {
         self
     }
 
-    /// Bounds the TCP connection and the handshake, each; 10 s by default.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
+    setters! {
+        /// Bounds the TCP connection and the handshake, each; 10 s by default.
+        timeout: Duration,
     }
 
     /// Connects to an address where `host` is expected.

@@ -21,7 +21,7 @@ impl IdentityError {
 
     /// A PEM text that cannot be read.
     pub(super) fn pem(reason: Reason, text: &'static str, error: PemError) -> Self {
-        Self::new(reason, error).at(TextLocation::text(text).line(error.line()))
+        Self::new(reason, error.fault).at(TextLocation::text(text).line(error.line))
     }
 
     pub(super) fn at(self, location: TextLocation) -> Self {

@@ -4,8 +4,6 @@
 //! Text between blocks is skipped, because the bundles of distributions contain some. A line that
 //! only resembles the first or last line of a block is an error.
 
-use std::fmt;
-
 use rustls_pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs1KeyDer,
     PrivatePkcs8KeyDer, PrivateSec1KeyDer,
@@ -368,86 +366,43 @@ impl<'a> Iterator for Lines<'a> {
 /// Why a text was refused, and at which line. It repeats nothing of the text, which may be a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PemError {
-    line: usize,
-    fault: Fault,
+    pub(super) line: usize,
+    pub(super) fault: Fault,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    Base64,
-    BrokenMarker,
-    Encrypted,
-    EndWithoutBegin,
-    Headers,
-    ListAmongCertificates,
-    ListBesideKey,
-    NoEnd,
-    NoList,
-    NotWhole,
-    Nul,
-    OtherEnd,
-    SecondKey,
-    Stray,
-    TooMuch,
-    TrustSettings,
-    UnknownKind,
+errors! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) enum Fault {
+        Base64 = "the block that begins here is not base64, or was cut short: copy it whole",
+        BrokenMarker = "a -----BEGIN or -----END line that is not whole, or not alone on its line",
+        Encrypted = "the private key is encrypted: \
+            decrypt it first, with `openssl pkey -in KEY -out DECRYPTED`",
+        EndWithoutBegin = "an -----END line without its -----BEGIN line",
+        Headers = "the block that begins here has headers, which are not read",
+        ListAmongCertificates = "a revocation list among certificates: \
+            give it as a revocation list",
+        ListBesideKey = "a revocation list beside a private key: give it as a revocation list",
+        NoEnd = "the block that begins here has no -----END line",
+        NoList = "a block that is not a revocation list (X509 CRL)",
+        NotWhole = "the block that begins here does not hold a whole ASN.1 value",
+        Nul = "a NUL byte, as in DER and UTF-16: write DER as PEM, \
+            with `openssl x509 -inform DER` or `openssl pkey -inform DER`, and text as UTF-8",
+        OtherEnd = "the -----END line is of another kind than its -----BEGIN line",
+        SecondKey = "a second private key: leave only the one that belongs to the chain",
+        Stray = "base64 outside of every block: its -----BEGIN line is missing",
+        TooMuch = "the block that begins here holds more than one ASN.1 value",
+        TrustSettings = "a TRUSTED CERTIFICATE with trust settings, which are not read: \
+            write it as CERTIFICATE, for example with openssl x509",
+        UnknownKind = "a block of a kind that is not known: \
+            leave only CERTIFICATE, PRIVATE KEY, EC PRIVATE KEY and RSA PRIVATE KEY",
+    }
 }
 
 impl PemError {
     fn new(line: usize, fault: Fault) -> Self {
         Self { line, fault }
     }
-
-    /// The line, counted from 1.
-    pub(super) fn line(self) -> usize {
-        self.line
-    }
 }
-
-impl fmt::Display for PemError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self.fault {
-            Fault::Base64 => {
-                "the block that begins here is not base64, or was cut short: copy it whole"
-            }
-            Fault::BrokenMarker => {
-                "a -----BEGIN or -----END line that is not whole, or not alone on its line"
-            }
-            Fault::Encrypted => {
-                "the private key is encrypted: decrypt it first, with `openssl pkey -in KEY -out DECRYPTED`"
-            }
-            Fault::EndWithoutBegin => "an -----END line without its -----BEGIN line",
-            Fault::Headers => "the block that begins here has headers, which are not read",
-            Fault::ListAmongCertificates => {
-                "a revocation list among certificates: give it as a revocation list"
-            }
-            Fault::ListBesideKey => {
-                "a revocation list beside a private key: give it as a revocation list"
-            }
-            Fault::NoEnd => "the block that begins here has no -----END line",
-            Fault::NoList => "a block that is not a revocation list (X509 CRL)",
-            Fault::NotWhole => "the block that begins here does not hold a whole ASN.1 value",
-            Fault::Nul => {
-                "a NUL byte, as in DER and UTF-16: write DER as PEM, with `openssl x509 -inform DER` or `openssl pkey -inform DER`, and text as UTF-8"
-            }
-            Fault::OtherEnd => "the -----END line is of another kind than its -----BEGIN line",
-            Fault::SecondKey => {
-                "a second private key: leave only the one that belongs to the chain"
-            }
-            Fault::Stray => "base64 outside of every block: its -----BEGIN line is missing",
-            Fault::TooMuch => "the block that begins here holds more than one ASN.1 value",
-            Fault::TrustSettings => {
-                "a TRUSTED CERTIFICATE with trust settings, which are not read: write it as CERTIFICATE, for example with openssl x509"
-            }
-            Fault::UnknownKind => {
-                "a block of a kind that is not known: leave only CERTIFICATE, PRIVATE KEY, EC PRIVATE KEY and RSA PRIVATE KEY"
-            }
-        };
-        f.write_str(text)
-    }
-}
-
-impl std::error::Error for PemError {}
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const DASHES: &[u8] = b"-----";

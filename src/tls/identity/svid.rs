@@ -1,4 +1,3 @@
-use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -179,15 +178,11 @@ impl X509Svid {
     }
 }
 
-impl fmt::Debug for X509Svid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("X509Svid")
-            .field("id", &self.id)
-            .field("not_after", &self.not_after)
-            .field("chain", &self.chain.len())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(X509Svid(svid) {
+    id = svid.id,
+    not_after = svid.not_after,
+    chain = svid.chain.len()
+});
 
 /// Reads the leaf of a chain, which must be its first certificate.
 fn first_leaf(chain: &[CertificateDer<'_>]) -> Result<Leaf, Refusal> {

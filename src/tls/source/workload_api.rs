@@ -1,4 +1,3 @@
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 
@@ -183,14 +182,7 @@ impl Source for WorkloadApi {
     }
 }
 
-impl fmt::Debug for WorkloadApi {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkloadApi")
-            .field("endpoint", &self.endpoint)
-            .field("hint", &self.hint)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(WorkloadApi { endpoint, hint });
 
 /// Connects to the agent. Keys travel this way, so it must be a socket of this machine.
 async fn connect(endpoint: Option<&str>) -> Result<Answers, SourceError> {
