@@ -1,8 +1,7 @@
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use super::TrustDomain;
+use super::as_text::as_text;
 
 /// The identity of a workload: `spiffe://<trust domain>/<path>`.
 ///
@@ -104,31 +103,7 @@ fn is_segment(segment: &str) -> bool {
     !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(legal)
 }
 
-impl FromStr for SpiffeId {
-    type Err = SpiffeIdError;
-
-    fn from_str(uri: &str) -> Result<Self, Self::Err> {
-        Self::new(uri)
-    }
-}
-
-impl AsRef<str> for SpiffeId {
-    fn as_ref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl fmt::Display for SpiffeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.uri)
-    }
-}
-
-impl fmt::Debug for SpiffeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SpiffeId({})", self.uri)
-    }
-}
+as_text!(SpiffeId, SpiffeIdError);
 
 errors! {
     /// Why a text is not the SPIFFE id of a workload.

@@ -26,6 +26,19 @@ impl fmt::Display for Rfc3339 {
     }
 }
 
+/// A moment that has passed, for errors, and how long ago it was.
+pub(super) struct Ago {
+    pub(super) end: SystemTime,
+    pub(super) now: SystemTime,
+}
+
+impl fmt::Display for Ago {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let long = Long(self.now.duration_since(self.end).unwrap_or_default());
+        write!(f, "{}, {long} ago by our clock", On(self.end))
+    }
+}
+
 /// A length of time in whole units, exact enough to show a clock's skew.
 pub(super) struct Long(pub(super) Duration);
 

@@ -134,6 +134,15 @@ pub struct Refusal {
     about: Option<SpiffeId>,
 }
 
+/// A refusal with a sentence that says more than its reason does.
+macro_rules! refusal {
+    ($reason:expr, $($sentence:tt)+) => {
+        $crate::tls::reason::Refusal::with($reason, format_args!($($sentence)+))
+    };
+}
+
+pub(super) use refusal;
+
 impl Refusal {
     pub(super) fn new(reason: Reason) -> Self {
         Self {

@@ -8,14 +8,14 @@ use tokio::sync::watch;
 use crate::identity::SpiffeId;
 use crate::live::{Live, Snapshot};
 use crate::tls::clock::Clock;
-use crate::tls::dates::{Long, On};
+use crate::tls::dates::{Ago, On};
 use crate::tls::identity::bundle::TrustBundles;
 use crate::tls::identity::error::IdentityError;
 use crate::tls::identity::svid::Identity;
-use crate::tls::reason::{Reason, Refusal};
+use crate::tls::reason::{Reason, Refusal, refusal};
 
 use super::generation::Generation;
-use super::rustls_verifier::{JudgeChain, Role};
+use super::rustls_verifier::{JudgeChain, PeerChain, Role};
 use super::settings::Settings;
 use super::verifier::{Expected, Verifier};
 
@@ -82,22 +82,22 @@ impl Credentials {
         }
         let svid = identity.svid();
         if svid.spiffe_id() != held.id() {
-            let text = format_args!(
+            return Err(svid.chain_error(refusal!(
+                Reason::IdNotAllowed,
                 "expected {}, got {}: an identity is replaced by one of its own id; restart to become another workload",
                 held.id(),
                 svid.spiffe_id()
-            );
-            return Err(svid.chain_error(IdentityError::new(Reason::IdNotAllowed, text)));
+            )));
         }
         let same_roots = self.0.settings.allowed(identity.bundles()) == **held.bundles();
         // After a withdrawal, an earlier end is no reason to refuse.
         if !withdrawn && same_roots && svid.not_after() < held.not_after() {
-            let text = format_args!(
+            return Err(svid.chain_error(refusal!(
+                Reason::Expired,
                 "the leaf ends on {}, earlier than the one in use, which ends on {}: an older certificate was put back; give the newest",
                 On(svid.not_after()),
                 On(held.not_after())
-            );
-            return Err(svid.chain_error(IdentityError::new(Reason::Expired, text)));
+            )));
         }
         let next = Generation::new(identity, &self.0.settings)?;
         self.0.current.store(next);
@@ -178,9 +178,15 @@ impl Credentials {
     ) -> bool {
         let settings = &self.0.settings;
         let verifier = Verifier::new(Arc::clone(bundles), settings, Expected::Anyone);
-        chain.split_first().is_some_and(|(leaf, rest)| {
-            let verdict = verifier.verify(leaf, rest, role, settings.clock.unix());
-            verdict.is_ok()
+        let now = settings.clock.unix();
+        chain.split_first().is_some_and(|(leaf, intermediates)| {
+            let shown = PeerChain {
+                leaf,
+                intermediates,
+                role,
+                now,
+            };
+            verifier.verify(&shown).is_ok()
         })
     }
 
@@ -193,12 +199,11 @@ impl Credentials {
         let current = self.0.current.snapshot();
         let (now, end) = (self.0.settings.clock.now(), current.not_after());
         if now > end {
-            let ago = Long(now.duration_since(end).unwrap_or_default());
-            let text = format_args!(
-                "our own certificate ended on {}, {ago} ago by our clock: renew it where it is issued, or set the clock right",
-                On(end)
-            );
-            return Err(Refusal::with(Reason::OwnIdentityExpired, text));
+            return Err(refusal!(
+                Reason::OwnIdentityExpired,
+                "our own certificate ended on {}: renew it where it is issued, or set the clock right",
+                Ago { end, now }
+            ));
         }
         Ok(current)
     }

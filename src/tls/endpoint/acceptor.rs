@@ -100,15 +100,12 @@ impl Acceptor {
     /// # Errors
     /// When the client is refused, too slow, or gone. The connection is then closed, and
     /// [`HandshakeError::reason`] gives the reason.
-    pub async fn accept<S>(
+    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
         remote: SocketAddr,
         local: SocketAddr,
-    ) -> Result<(Stream<S>, Peer), HandshakeError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Result<(Stream<S>, Peer), HandshakeError> {
         let at_once = ready(Ok(()));
         self.accept_in_turn(stream, remote, local, &mut None, at_once)
             .await
@@ -120,17 +117,14 @@ impl Acceptor {
     /// Before the hello no computation was spent on the client, and after it the acceptor mostly
     /// waits, so a silent client does not take turns from others for long. A client stops being
     /// `silent` when it has sent the expected bytes; on a port that expects none it stays silent.
-    pub(super) async fn accept_in_turn<S, T>(
+    pub(super) async fn accept_in_turn<S: AsyncRead + AsyncWrite + Unpin, T>(
         &self,
         mut stream: S,
         remote: SocketAddr,
         local: SocketAddr,
         silent: &mut Option<Silent>,
         turn: impl Future<Output = Result<T, HandshakeError>>,
-    ) -> Result<(Stream<S>, Peer), HandshakeError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Result<(Stream<S>, Peer), HandshakeError> {
         let mode = || self.modes.load().for_port(local.port());
         let plaintext = |read: &[u8], stream| {
             let stream = Stream::plaintext(read, stream, self.lifetimes);
@@ -171,17 +165,14 @@ impl Acceptor {
         }
     }
 
-    async fn handshake<S, T>(
+    async fn handshake<S: AsyncRead + AsyncWrite + Unpin, T>(
         &self,
         mut stream: S,
         read: &[u8],
         mode: impl Fn() -> Mode,
         silent: &mut Option<Silent>,
         turn: impl Future<Output = Result<T, HandshakeError>>,
-    ) -> Result<Stream<S>, HandshakeError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Result<Stream<S>, HandshakeError> {
         let accepted = in_silence(silent, hello(&mut stream, read)).await??;
         *silent = None;
         let turn = turn.await?;
@@ -201,7 +192,7 @@ impl Acceptor {
             Ok(stream) => stream?,
             Err(_) => handshake.await?,
         };
-        let stream = Stream::server(stream, self.lifetimes);
+        let stream = Stream::secured(stream, self.lifetimes);
         Ok(match facts {
             Some(facts) => stream.with_facts(facts),
             None => stream,
@@ -229,10 +220,10 @@ fn is_of_istio(hello: &ClientHello<'_>) -> bool {
 }
 
 /// Reads until the client's first message is complete, up to [`LONGEST_HELLO`].
-async fn hello<S>(stream: &mut S, read: &[u8]) -> Result<Accepted, HandshakeError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    read: &[u8],
+) -> Result<Accepted, HandshakeError> {
     let mut hello = Hello::default();
     let mut total = read.len();
     feed(&mut hello, read)?;

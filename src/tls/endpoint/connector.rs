@@ -87,10 +87,8 @@ impl Connector {
         address: SocketAddr,
         destination: &Destination,
     ) -> Result<(Stream<TcpStream>, Peer), HandshakeError> {
-        let stream = match connect_tcp(address, self.timeout).await {
-            Ok(stream) => stream,
-            Err(error) => return Err(self.refused(address, error)),
-        };
+        let stream = connect_tcp(address, self.timeout).await;
+        let stream = stream.map_err(|error| self.refused(address, error))?;
         let local = stream.local_addr()?;
         if self.credentials.is_none() {
             let stream = Stream::plaintext(&[], stream, self.lifetimes);
@@ -110,35 +108,26 @@ impl Connector {
     /// # Errors
     /// When the server is not one of those expected, refuses us, picks a protocol that was not
     /// offered, is too slow, or is gone.
-    pub async fn handshake<S>(
+    pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
         remote: SocketAddr,
         local: SocketAddr,
         destination: &Destination,
-    ) -> Result<(Stream<S>, Peer), HandshakeError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        match self.shake(stream, remote, local, destination).await {
-            Ok(connected) => {
-                self.stats.count(None);
-                Ok(connected)
-            }
-            Err(error) => Err(self.refused(remote, error)),
-        }
+    ) -> Result<(Stream<S>, Peer), HandshakeError> {
+        let connected = self.shake(stream, remote, local, destination).await;
+        connected
+            .inspect(|_| self.stats.count(None))
+            .map_err(|error| self.refused(remote, error))
     }
 
-    async fn shake<S>(
+    async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
         remote: SocketAddr,
         local: SocketAddr,
         destination: &Destination,
-    ) -> Result<(Stream<S>, Peer), HandshakeError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Result<(Stream<S>, Peer), HandshakeError> {
         if destination.allowed.is_empty() {
             return Err(no_ids());
         }
@@ -157,7 +146,7 @@ impl Connector {
         let stream = connecting.await??;
         let facts =
             HandshakeFacts::new(credentials, &generation, Some(destination.allowed.clone()));
-        let stream = Stream::client(stream, self.lifetimes).with_facts(facts);
+        let stream = Stream::secured(stream, self.lifetimes).with_facts(facts);
         let peer = handshake::peer(&stream, remote, local)?;
         Ok((stream.with(peer.clone()), peer))
     }

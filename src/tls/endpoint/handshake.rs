@@ -12,10 +12,10 @@ use tokio::time::{Duration, timeout};
 use crate::context::{Peer, TlsFacts};
 use crate::identity::PeerCertificate;
 use crate::tls::connection::stream::Stream;
-use crate::tls::credentials::settings::{GROUPS, SUITES};
+use crate::tls::credentials::settings::{group_name, suite_name};
 use crate::tls::credentials::unsigned::harmless;
 use crate::tls::identity::leaf::Leaf;
-use crate::tls::reason::{Reason, Refusal};
+use crate::tls::reason::{Reason, Refusal, refusal};
 
 /// A handshake that failed.
 ///
@@ -113,17 +113,15 @@ fn refusal(error: &rustls::Error) -> Refusal {
         rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
             Refusal::new(Reason::BadSignature)
         }
-        rustls::Error::InvalidCertificate(error) => {
-            Refusal::with(Reason::BadCertificate, of_outside(error))
-        }
+        rustls::Error::InvalidCertificate(error) => of_outside(error),
         rustls::Error::NoCertificatesPresented => Refusal::new(Reason::NoCertificate),
         rustls::Error::NoApplicationProtocol
         | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
             Refusal::new(Reason::Alpn)
         }
-        rustls::Error::AlertReceived(alert) => Refusal::with(
+        rustls::Error::AlertReceived(alert) => refusal!(
             Reason::PeerRefused,
-            format_args!("the other side refused us with the alert {alert:?}: its log says why"),
+            "the other side refused us with the alert {alert:?}: its log says why"
         ),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Refusal::with(
             Reason::Tls,
@@ -134,7 +132,7 @@ fn refusal(error: &rustls::Error) -> Refusal {
 }
 
 /// What the provider's own verifier finds wrong with the certificate of a server outside the mesh.
-fn of_outside(error: &CertificateError) -> String {
+fn of_outside(error: &CertificateError) -> Refusal {
     let text = match error {
         CertificateError::UnknownIssuer => {
             "the server's certificate is signed by none of the roots that are trusted for it: \
@@ -150,13 +148,14 @@ fn of_outside(error: &CertificateError) -> String {
             "the server's certificate is not for the host that is called: call it by a name that it has"
         }
         other => {
-            return format!(
+            return refusal!(
+                Reason::BadCertificate,
                 "the server's certificate is refused: {}",
                 harmless(&other.to_string())
             );
         }
     };
-    text.to_owned()
+    Refusal::with(Reason::BadCertificate, text)
 }
 
 impl fmt::Display for HandshakeError {
@@ -209,21 +208,16 @@ pub(super) fn peer<S>(
         version,
         cipher_suite: state
             .negotiated_cipher_suite()
-            .and_then(|suite| name_of(SUITES, &suite.suite())),
+            .and_then(|suite| suite_name(suite.suite())),
         key_exchange: state
             .negotiated_key_exchange_group()
-            .and_then(|group| name_of(GROUPS, &group.name())),
+            .and_then(|group| group_name(group.name())),
         sni: stream
             .server_name()
             .map(|name| name.to_ascii_lowercase().into()),
         alpn: state.alpn_protocol().map(Into::into),
     };
     Ok(Peer::tls(remote, local, facts))
-}
-
-fn name_of<T: PartialEq>(names: &[(T, &'static str)], wanted: &T) -> Option<&'static str> {
-    let found = names.iter().find(|(known, _)| known == wanted);
-    found.map(|(_, name)| *name)
 }
 
 /// How long a handshake may take.

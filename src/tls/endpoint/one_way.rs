@@ -107,7 +107,7 @@ impl OneWayConnector {
         let stream = connect_tcp(address, self.timeout).await?;
         let connecting = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
         let stream = timeout(self.timeout, connecting).await??;
-        Ok(Stream::client(stream, Lifetimes::default()))
+        Ok(Stream::secured(stream, Lifetimes::default()))
     }
 }
 

@@ -61,14 +61,14 @@ impl IdentityError {
     /// The file to correct; `None` when the problem is not in a file.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
-        self.location.as_ref()?.to_file()
+        self.location.as_ref()?.file.as_deref()
     }
 
     /// The line to correct, counted from 1: where the wrong certificate or key begins, or where the
     /// text cannot be read. `None` when no single line is wrong.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
-        self.location.as_ref()?.to_line()
+        self.location.as_ref()?.line
     }
 }
 
@@ -94,10 +94,7 @@ impl fmt::Debug for IdentityError {
     /// For people, because `unwrap` and a `main` that returns an error print it. It shows nothing
     /// of the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = self
-            .location
-            .as_ref()
-            .map_or("", |location| location.what());
+        let what = self.location.as_ref().map_or("", |location| location.text);
         write!(f, "IdentityError({}, {what:?}, {self})", self.reason())
     }
 }

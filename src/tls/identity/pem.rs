@@ -10,6 +10,13 @@ use rustls_pki_types::{
 };
 use zeroize::Zeroizing;
 
+/// The certificates of a text.
+pub(in crate::tls) type CertificateBlocks = Vec<Located<CertificateDer<'static>>>;
+/// The private key of a text.
+pub(in crate::tls) type KeyBlock = Located<PrivateKeyDer<'static>>;
+/// The revocation lists of a text.
+type ListBlocks = Vec<Located<CertificateRevocationListDer<'static>>>;
+
 /// A value that was read, and the line at which it begins.
 #[derive(Debug)]
 pub(in crate::tls) struct Located<T> {
@@ -19,7 +26,7 @@ pub(in crate::tls) struct Located<T> {
 
 /// Reads every certificate. Skips keys and parameters, because one file often holds both. Refuses a
 /// revocation list, because it would be ignored here.
-pub(super) fn certificates(text: &[u8]) -> Result<Vec<Located<CertificateDer<'static>>>, PemError> {
+pub(super) fn certificates(text: &[u8]) -> Result<CertificateBlocks, PemError> {
     let mut certificates = Vec::new();
     for block in blocks(text)? {
         match BlockKind::from_label(block.label) {
@@ -37,9 +44,7 @@ pub(super) fn certificates(text: &[u8]) -> Result<Vec<Located<CertificateDer<'st
 }
 
 /// Reads every revocation list; refuses any other kind of block.
-pub(super) fn revocation_lists(
-    text: &[u8],
-) -> Result<Vec<Located<CertificateRevocationListDer<'static>>>, PemError> {
+pub(super) fn revocation_lists(text: &[u8]) -> Result<ListBlocks, PemError> {
     let mut lists = Vec::new();
     for block in blocks(text)? {
         if !matches!(
@@ -58,9 +63,7 @@ pub(super) fn revocation_lists(
 
 /// Reads the one private key; `None` when there is none. Skips certificates and parameters. Refuses
 /// a revocation list, because it would be ignored here.
-pub(super) fn private_key(
-    text: &[u8],
-) -> Result<Option<Located<PrivateKeyDer<'static>>>, PemError> {
+pub(super) fn private_key(text: &[u8]) -> Result<Option<KeyBlock>, PemError> {
     let mut found = None;
     for block in blocks(text)? {
         let as_key = match BlockKind::from_label(block.label) {

@@ -5,13 +5,13 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroize;
 
 use crate::identity::SpiffeId;
-use crate::tls::reason::{Reason, Refusal};
+use crate::tls::reason::{Reason, Refusal, refusal};
 
 use super::bundle::TrustBundles;
 use super::error::IdentityError;
 use super::leaf::Leaf;
 use super::location::TextLocation;
-use super::pem::{self, Located};
+use super::pem::{self, CertificateBlocks, KeyBlock};
 
 /// Our certificate and the roots that judge others, as one unit: a source returns it, and it is
 /// replaced as a whole.
@@ -74,12 +74,7 @@ impl X509Svid {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, IdentityError> {
-        let chain = chain.into_iter().map(|value| Located { line: 0, value });
-        let key = Located {
-            line: 0,
-            value: key,
-        };
-        Self::located(chain.collect(), key, Locations::default())
+        Self::located(chain, key, Locations::default())
     }
 
     /// An identity from PEM text: every certificate of one text is the chain, leaf first, and the
@@ -95,8 +90,8 @@ impl X509Svid {
 
     /// From the blocks of two texts, which may be files.
     pub(in crate::tls) fn from_blocks(
-        chain: Vec<Located<CertificateDer<'static>>>,
-        key: Located<PrivateKeyDer<'static>>,
+        chain: CertificateBlocks,
+        key: KeyBlock,
         [chain_file, key_file]: [Option<&Path>; 2],
     ) -> Result<Self, IdentityError> {
         let location = |text, line, file: Option<&Path>| {
@@ -112,16 +107,16 @@ impl X509Svid {
                 .map(|leaf| location(CHAIN, leaf.line, chain_file)),
             key: Some(location(KEY, key.line, key_file)),
         };
-        Self::located(chain, key, locations)
+        let chain = chain.into_iter().map(|block| block.value).collect();
+        Self::located(chain, key.value, locations)
     }
 
     fn located(
-        chain: Vec<Located<CertificateDer<'static>>>,
-        key: Located<PrivateKeyDer<'static>>,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
         locations: Locations,
     ) -> Result<Self, IdentityError> {
-        let key = PrivateKey(key.value);
-        let chain: Vec<_> = chain.into_iter().map(|block| block.value).collect();
+        let key = PrivateKey(key);
         let leaf = first_leaf(&chain)
             .map_err(|refusal| IdentityError::from(refusal).maybe_at(locations.leaf.as_ref()))?;
         Ok(Self {
@@ -174,7 +169,7 @@ impl X509Svid {
 
     /// The file of the chain, for errors.
     pub(in crate::tls) fn chain_file(&self) -> Option<&Path> {
-        self.locations.leaf.as_ref()?.to_file()
+        self.locations.leaf.as_ref()?.file.as_deref()
     }
 }
 
@@ -198,12 +193,10 @@ fn first_leaf(chain: &[CertificateDer<'_>]) -> Result<Leaf, Refusal> {
             return refusal;
         };
         let (number, count) = (index + 2, chain.len());
-        Refusal::with(
+        refusal!(
             refusal.reason(),
-            format_args!(
-                "the chain begins with another certificate than its leaf, which is number {number} of {count}: \
-                 put the leaf first, and after each certificate the one that signed it"
-            ),
+            "the chain begins with another certificate than its leaf, which is number {number} of {count}: \
+             put the leaf first, and after each certificate the one that signed it"
         )
     })
 }
@@ -216,9 +209,7 @@ fn no_certificate() -> Refusal {
 }
 
 /// The certificates of a PEM text, one at least.
-pub(in crate::tls) fn read_chain(
-    text: &[u8],
-) -> Result<Vec<Located<CertificateDer<'static>>>, IdentityError> {
+pub(in crate::tls) fn read_chain(text: &[u8]) -> Result<CertificateBlocks, IdentityError> {
     let chain = pem::certificates(text)
         .map_err(|error| IdentityError::pem(Reason::BadCertificate, CHAIN, error))?;
     if chain.is_empty() {
@@ -233,9 +224,7 @@ pub(in crate::tls) fn read_chain(
 }
 
 /// The private key of a PEM text.
-pub(in crate::tls) fn read_key(
-    text: &[u8],
-) -> Result<Located<PrivateKeyDer<'static>>, IdentityError> {
+pub(in crate::tls) fn read_key(text: &[u8]) -> Result<KeyBlock, IdentityError> {
     let key = pem::private_key(text)
         .map_err(|error| IdentityError::pem(Reason::KeyMismatch, KEY, error))?;
     key.ok_or_else(|| {
