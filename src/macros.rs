@@ -2,7 +2,7 @@
 
 /// Declares an error whose variants have one sentence each, which `Display` writes.
 ///
-/// A variant may hold one value, and its sentence may name it:
+/// A variant may hold values, and its sentence may name them:
 /// `Missing(claim: &'static str) = "no claim {claim}"`.
 macro_rules! errors {
     (
@@ -10,19 +10,19 @@ macro_rules! errors {
         $visible:vis enum $Error:ident {
             $(
                 $(#[$on_variant:meta])*
-                $Variant:ident $(($value:ident: $Type:ty))? = $sentence:literal,
+                $Variant:ident $(($($value:ident: $Type:ty),+))? = $sentence:literal,
             )+
         }
     ) => {
         $(#[$on_enum])*
         $visible enum $Error {
-            $($(#[$on_variant])* $Variant $(($Type))?,)+
+            $($(#[$on_variant])* $Variant $(($($Type),+))?,)+
         }
 
         impl std::fmt::Display for $Error {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 match self {
-                    $(Self::$Variant $(($value))? => write!(f, $sentence),)+
+                    $(Self::$Variant $(($($value),+))? => write!(f, $sentence),)+
                 }
             }
         }

@@ -69,8 +69,8 @@ pub(crate) fn verify<'t>(
     let jws = Jws::parse(token, reading, known)?;
     let claims = jws.claims()?;
     let signature = jws.signature()?;
+    demands.check_issuer(&claims)?;
     let window = if reading == Reading::Strict {
-        demands.check_issuer(&claims)?;
         check_signature(&jws, &signature)?;
         require_expiry(&claims)?;
         let window = check_time(&claims, now)?;
@@ -84,7 +84,6 @@ pub(crate) fn verify<'t>(
             ..window
         }
     } else {
-        demands.check_issuer(&claims)?;
         let window = check_time(&claims, now)?;
         demands.check_audience(&claims)?;
         check_signature(&jws, &signature)?;
@@ -156,11 +155,7 @@ impl Demands {
                 Some(audience) => is_good(audience),
                 None => false,
             };
-        if passes {
-            Ok(())
-        } else {
-            Err(Refusal::Audience)
-        }
+        passes.then_some(()).ok_or(Refusal::Audience)
     }
 }
 

@@ -128,12 +128,8 @@ impl Verifier {
         for (index, list) in lists.iter().enumerate() {
             let mut before = lists.iter().take(index);
             let is_later = before.any(|other| other.issuer() == list.issuer());
-            if is_later
-                && matches!(
-                    verify(&[list], UnknownStatus::Passes),
-                    Err(webpki::Error::CertRevoked)
-                )
-            {
+            let verdict = |list| verify(&[list], UnknownStatus::Passes);
+            if is_later && verdict(list) == Err(webpki::Error::CertRevoked) {
                 return Err(Reason::Revoked.into());
             }
         }
@@ -207,17 +203,13 @@ fn refusal(error: &webpki::Error, leaf: &Leaf) -> Refusal {
             );
         }
         Error::UnsupportedCriticalExtension => {
-            return Refusal::with(
-                Reason::BadCertificate,
-                "a certificate of the chain has a critical extension that is not known: \
-                 issue it without that, or with it as one that is not critical",
-            );
+            let text = "a certificate of the chain has a critical extension that is not known: \
+                issue it without that, or with it as one that is not critical";
+            return Refusal::with(Reason::BadCertificate, text);
         }
         Error::InvalidCertValidity => {
-            return Refusal::with(
-                Reason::BadCertificate,
-                "a certificate of the chain ends before it begins: issue it anew",
-            );
+            let text = "a certificate of the chain ends before it begins: issue it anew";
+            return Refusal::with(Reason::BadCertificate, text);
         }
         Error::CaUsedAsEndEntity => Reason::LeafIsCa,
         Error::EndEntityUsedAsCa | Error::PathLenConstraintViolated => Reason::Intermediate,

@@ -115,40 +115,31 @@ impl Connector {
         local: SocketAddr,
         destination: &Destination,
     ) -> Result<(Stream<S>, Peer), HandshakeError> {
-        let connected = self.shake(stream, remote, local, destination).await;
-        connected
-            .inspect(|_| self.stats.count(None))
-            .map_err(|error| self.refused(remote, error))
-    }
-
-    async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        stream: S,
-        remote: SocketAddr,
-        local: SocketAddr,
-        destination: &Destination,
-    ) -> Result<(Stream<S>, Peer), HandshakeError> {
-        if destination.allowed.is_empty() {
-            return Err(no_ids());
-        }
-        let Some(credentials) = &self.credentials else {
-            return Err(HandshakeError::new(Reason::NoIdentity));
+        let connected = async {
+            if destination.allowed.is_empty() {
+                return Err(no_ids());
+            }
+            let Some(credentials) = &self.credentials else {
+                return Err(HandshakeError::new(Reason::NoIdentity));
+            };
+            let generation = credentials.current()?;
+            let config = generation.client_config(
+                destination.allowed.clone(),
+                destination.protocol.alpn(),
+                credentials.settings(),
+            )?;
+            let connector = TlsConnector::from(Arc::new(config));
+            let connecting = connector.connect(destination.sni.clone(), stream);
+            let connecting = timeout(self.timeout, connecting);
+            let stream = connecting.await??;
+            let facts =
+                HandshakeFacts::new(credentials, &generation, Some(destination.allowed.clone()));
+            let stream = Stream::secured(stream, self.lifetimes).with_facts(facts);
+            let peer = handshake::peer(&stream, remote, local)?;
+            Ok((stream.with(peer.clone()), peer))
         };
-        let generation = credentials.current()?;
-        let config = generation.client_config(
-            destination.allowed.clone(),
-            destination.protocol.alpn(),
-            credentials.settings(),
-        )?;
-        let connector = TlsConnector::from(Arc::new(config));
-        let connecting = connector.connect(destination.sni.clone(), stream);
-        let connecting = timeout(self.timeout, connecting);
-        let stream = connecting.await??;
-        let facts =
-            HandshakeFacts::new(credentials, &generation, Some(destination.allowed.clone()));
-        let stream = Stream::secured(stream, self.lifetimes).with_facts(facts);
-        let peer = handshake::peer(&stream, remote, local)?;
-        Ok((stream.with(peer.clone()), peer))
+        let connected = connected.await.inspect(|_| self.stats.count(None));
+        connected.map_err(|error| self.refused(remote, error))
     }
 }
 
@@ -189,10 +180,8 @@ impl Destination {
         protocol: Protocol,
     ) -> Result<Self, HandshakeError> {
         let sni = ServerName::try_from(sni.to_owned()).map_err(|_| {
-            Refusal::with(
-                Reason::Tls,
-                "the server name is neither a DNS name nor an address",
-            )
+            let text = "the server name is neither a DNS name nor an address";
+            Refusal::with(Reason::Tls, text)
         })?;
         Ok(Self {
             allowed,

@@ -64,31 +64,24 @@ impl From<Refusal> for HandshakeError {
     }
 }
 
-impl From<&rustls::Error> for HandshakeError {
-    fn from(error: &rustls::Error) -> Self {
+impl From<rustls::Error> for HandshakeError {
+    fn from(error: rustls::Error) -> Self {
         Self {
             is_plaintext: matches!(
                 error,
                 rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)
             ),
             // The refusal repeats all that the error says, so it is not the source.
-            ..refusal(error).into()
+            ..refusal(&error).into()
         }
-    }
-}
-
-impl From<rustls::Error> for HandshakeError {
-    fn from(error: rustls::Error) -> Self {
-        Self::from(&error)
     }
 }
 
 impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
-        let inner = error.get_ref();
-        match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(tls) => tls.into(),
-            None => Self {
+        match error.downcast::<rustls::Error>() {
+            Ok(tls) => tls.into(),
+            Err(error) => Self {
                 source: Some(error),
                 ..Self::new(Reason::Closed)
             },
@@ -104,28 +97,25 @@ impl From<Elapsed> for HandshakeError {
 
 /// The refusal for an error of rustls. Our own refusals come back unchanged.
 fn refusal(error: &rustls::Error) -> Refusal {
+    use rustls::Error;
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other
-            .0
-            .downcast_ref::<Refusal>()
-            .cloned()
-            .unwrap_or_else(|| Refusal::new(Reason::BadCertificate)),
-        rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
-            Refusal::new(Reason::BadSignature)
+        Error::InvalidCertificate(CertificateError::Other(other)) => {
+            let own = other.0.downcast_ref::<Refusal>();
+            own.cloned()
+                .unwrap_or_else(|| Reason::BadCertificate.into())
         }
-        rustls::Error::InvalidCertificate(error) => of_outside(error),
-        rustls::Error::NoCertificatesPresented => Refusal::new(Reason::NoCertificate),
-        rustls::Error::NoApplicationProtocol
-        | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
-            Refusal::new(Reason::Alpn)
-        }
-        rustls::Error::AlertReceived(alert) => refusal!(
+        Error::InvalidCertificate(CertificateError::BadSignature) => Reason::BadSignature.into(),
+        Error::InvalidCertificate(error) => of_outside(error),
+        Error::NoCertificatesPresented => Reason::NoCertificate.into(),
+        Error::NoApplicationProtocol
+        | Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Reason::Alpn.into(),
+        Error::AlertReceived(alert) => refusal!(
             Reason::PeerRefused,
             "the other side refused us with the alert {alert:?}: its log says why"
         ),
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Refusal::with(
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => refusal!(
             Reason::Tls,
-            "the other side did not send TLS: does it speak plaintext on this port?",
+            "the other side did not send TLS: does it speak plaintext on this port?"
         ),
         other => Refusal::with(Reason::Tls, harmless(&other.to_string())),
     }

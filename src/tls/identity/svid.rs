@@ -47,9 +47,7 @@ impl Identity {
 /// The key is wiped from memory on drop, and never printed.
 #[derive(Clone)]
 pub struct X509Svid {
-    id: SpiffeId,
-    not_before: SystemTime,
-    not_after: SystemTime,
+    leaf: Leaf,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKey,
     locations: Box<Locations>,
@@ -120,9 +118,7 @@ impl X509Svid {
         let leaf = first_leaf(&chain)
             .map_err(|refusal| IdentityError::from(refusal).maybe_at(locations.leaf.as_ref()))?;
         Ok(Self {
-            id: leaf.id,
-            not_before: leaf.not_before,
-            not_after: leaf.not_after,
+            leaf,
             chain,
             key,
             locations: Box::new(locations),
@@ -132,19 +128,19 @@ impl X509Svid {
     /// The id that the leaf holds.
     #[must_use]
     pub fn spiffe_id(&self) -> &SpiffeId {
-        &self.id
+        &self.leaf.id
     }
 
     /// When the leaf begins to be valid.
     #[must_use]
     pub fn not_before(&self) -> SystemTime {
-        self.not_before
+        self.leaf.not_before
     }
 
     /// When the leaf expires.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
-        self.not_after
+        self.leaf.not_after
     }
 
     /// The certificates, leaf first.
@@ -174,8 +170,8 @@ impl X509Svid {
 }
 
 debug_fields!(X509Svid(svid) {
-    id = svid.id,
-    not_after = svid.not_after,
+    id = svid.leaf.id,
+    not_after = svid.leaf.not_after,
     chain = svid.chain.len()
 });
 
