@@ -41,10 +41,7 @@ impl JwtLayer {
     /// A layer that judges tokens by these rules, by whatever generation of them is current when a request comes.
     #[must_use]
     pub fn new(authenticator: Live<Authenticator>) -> Self {
-        Self {
-            rules: Rules::Same(authenticator),
-            strict: false,
-        }
+        Self::with(Rules::Same(authenticator))
     }
 
     /// A layer that asks for the rules of each request, and judges by those of the port that it came in by.
@@ -53,8 +50,12 @@ impl JwtLayer {
         allow(dead_code, reason = "for the guards of a mesh")
     )]
     pub(crate) fn following(follow: Arc<Follow>) -> Self {
+        Self::with(Rules::Followed(follow))
+    }
+
+    fn with(rules: Rules) -> Self {
         Self {
-            rules: Rules::Followed(follow),
+            rules,
             strict: false,
         }
     }

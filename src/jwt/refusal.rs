@@ -20,8 +20,8 @@ errors! {
         Algorithm = "Jwt header [alg] is not supported",
         /// `kid` is not a string, or is longer than 256 bytes.
         KeyId = "Jwt header [kid] field is not a string",
-        /// The header asks for a feature that is not supported: `crit`, `b64`, `zip`, `enc`, or a `typ`
-        /// or `cty` that is not a token's.
+        /// The header asks for a feature that is not supported: `crit`, `b64`, `zip`, `enc`, or a
+        /// `typ` or `cty` that is not a token's.
         Header(name: &'static str) = "Jwt header [{name}] is not supported",
         /// The payload is not base64url.
         PayloadBase64 = "Jwt payload is an invalid Base64url encoded",
@@ -32,7 +32,8 @@ errors! {
         /// A claim is not a number.
         NotInteger(claim: &'static str) = "Jwt payload [{claim}] field is not an integer",
         /// A claim is a number out of range.
-        NotPositive(claim: &'static str) = "Jwt payload [{claim}] field is not a positive 64 bit integer",
+        NotPositive(claim: &'static str) =
+            "Jwt payload [{claim}] field is not a positive 64 bit integer",
         /// `aud` is neither a string nor a list of strings.
         NotStringList = "Jwt payload [aud] field is not a string or string list",
         /// A required claim is missing (strict rules only).

@@ -104,19 +104,14 @@ impl<S> Fetcher<S> {
         };
         let begun = remote.begin();
         let fetched = {
-            let mut attempt = pin!(time::timeout(
-                remote.timeout,
-                download(&mut self.client, remote)
-            ));
+            let download = download(&mut self.client, remote);
+            let mut attempt = pin!(time::timeout(remote.timeout, download));
             // A panic of the client is one more failed fetch (rule J-49).
-            poll_fn(
-                |cx| match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))) {
-                    Ok(poll) => poll,
-                    Err(_) => Poll::Ready(Ok(Err(FetchFailure::Panicked))),
-                },
-            )
-            .await
-            .unwrap_or(Err(FetchFailure::Timeout))
+            let attempt = poll_fn(|cx| {
+                catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx)))
+                    .unwrap_or(Poll::Ready(Ok(Err(FetchFailure::Panicked))))
+            });
+            attempt.await.unwrap_or(Err(FetchFailure::Timeout))
         };
         let published = fetched.and_then(|(text, max_age)| {
             let keys = KeySet::parse(&text).map_err(FetchFailure::Keys)?;

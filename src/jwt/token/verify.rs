@@ -122,14 +122,8 @@ pub(crate) fn verify<'t>(
 pub fn verify_jws(keys: &KeySet, jws: &[u8]) -> Result<Vec<u8>, Refusal> {
     let jws = Jws::parse(jws, Reading::Strict, None)?;
     let signature = jws.signature()?;
-    let (header, reading) = (&jws.header, Reading::Envoy);
-    keys.verify(
-        header.algorithm,
-        header.key_id(),
-        reading,
-        &jws.signed,
-        &signature,
-    )?;
+    let (algorithm, id) = (jws.header.algorithm, jws.header.key_id());
+    keys.verify(algorithm, id, Reading::Envoy, &jws.signed, &signature)?;
     jws.payload_bytes()
 }
 

@@ -67,9 +67,9 @@ impl<S> Stream<S> {
         }
     }
 
-    /// Marks the stream as mutual TLS: each side has proven its identity.
-    pub(in crate::tls) fn with_facts(mut self, facts: HandshakeFacts) -> Self {
-        self.facts = Some(facts);
+    /// With facts, the stream is mutual TLS: each side has proven its identity.
+    pub(in crate::tls) fn with_facts(mut self, facts: Option<HandshakeFacts>) -> Self {
+        self.facts = facts;
         self
     }
 

@@ -94,7 +94,9 @@ impl Generation {
         settings: &Settings,
     ) -> Result<Self, IdentityError> {
         let bundles = Arc::new(settings.allowed(bundles));
-        judge_as_peers_will(chain, &bundles, settings)?;
+        // An identity that a peer with our bundles would refuse would only fail later, on every
+        // call.
+        judge(chain, &[Role::Client, Role::Server], &bundles, settings)?;
         let mut server = server_config(&bundles, shown.to_clients(), settings)?;
         let server_without_alpn = Arc::new(server.clone());
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -229,17 +231,17 @@ fn server_config(
     Ok(config)
 }
 
-/// Refuses an identity that a peer with our bundles would refuse: it would only fail later, on
-/// every call.
-fn judge_as_peers_will(
+/// Judges a chain by these roots, now, as that of a peer of each role.
+pub(super) fn judge(
     chain: &[CertificateDer<'_>],
+    roles: &[Role],
     bundles: &Arc<TrustBundles>,
     settings: &Settings,
 ) -> Result<(), Refusal> {
     let verifier = Verifier::new(Arc::clone(bundles), settings, Expected::Anyone);
     let (leaf, intermediates) = chain.split_first().ok_or(Reason::NoCertificate)?;
     let now = settings.clock.unix();
-    for role in [Role::Client, Role::Server] {
+    for &role in roles {
         verifier.verify(&PeerChain {
             leaf,
             intermediates,

@@ -14,10 +14,9 @@ use crate::tls::identity::error::IdentityError;
 use crate::tls::identity::svid::Identity;
 use crate::tls::reason::{Reason, Refusal, refusal};
 
-use super::generation::Generation;
-use super::rustls_verifier::{JudgeChain, PeerChain, Role};
+use super::generation::{Generation, judge};
+use super::rustls_verifier::Role;
 use super::settings::Settings;
-use super::verifier::{Expected, Verifier};
 
 /// The identity in use, shared by every acceptor and connector; cheap to clone.
 ///
@@ -176,18 +175,7 @@ impl Credentials {
         chain: &[CertificateDer<'_>],
         role: Role,
     ) -> bool {
-        let settings = &self.0.settings;
-        let verifier = Verifier::new(Arc::clone(bundles), settings, Expected::Anyone);
-        let now = settings.clock.unix();
-        chain.split_first().is_some_and(|(leaf, intermediates)| {
-            let shown = PeerChain {
-                leaf,
-                intermediates,
-                role,
-                now,
-            };
-            verifier.verify(&shown).is_ok()
-        })
+        judge(chain, &[role], bundles, &self.0.settings).is_ok()
     }
 
     /// The generation for one handshake. A refusal once our own certificate has expired or was

@@ -43,7 +43,8 @@ impl Settings {
     /// With a provider that lacks it, every handshake fails.
     #[must_use]
     pub fn post_quantum_only(mut self) -> Self {
-        self.provider = self.provider.post_quantum_only();
+        let groups = &mut Arc::make_mut(&mut self.provider.crypto).kx_groups;
+        groups.retain(|group| group.name() == NamedGroup::X25519MLKEM768);
         self.tls_1_3_only = true;
         self
     }
@@ -125,14 +126,6 @@ impl Provider {
             crypto: Arc::new(crypto),
             load_key,
         }
-    }
-
-    fn post_quantum_only(mut self) -> Self {
-        let crypto = Arc::make_mut(&mut self.crypto);
-        crypto
-            .kx_groups
-            .retain(|group| group.name() == NamedGroup::X25519MLKEM768);
-        self
     }
 }
 

@@ -140,11 +140,7 @@ impl Acceptor {
         // Reads the mode again, here and below: the client may have been silent for long.
         match (buffer.get(..read).unwrap_or_default(), mode()) {
             ([], _) => Err(HandshakeError::new(Reason::Closed)),
-            (bytes, Mode::Disable) => {
-                *silent = None;
-                plaintext(bytes, stream)
-            }
-            (hello @ [TLS_HANDSHAKE, ..], _) => {
+            (hello @ [TLS_HANDSHAKE, ..], Mode::Permissive | Mode::Strict) => {
                 let handshake = self.handshake(stream, hello, mode, silent, turn);
                 let stream = timeout(self.timeouts.handshake, handshake).await??;
                 let peer = handshake::peer(&stream, remote, local)?;
@@ -157,7 +153,7 @@ impl Acceptor {
                 let stream = stream.while_taken(self.modes.clone(), local.port());
                 Ok((stream, peer))
             }
-            (bytes, Mode::Permissive) => {
+            (bytes, Mode::Disable | Mode::Permissive) => {
                 *silent = None;
                 plaintext(bytes, stream)
             }
@@ -180,7 +176,11 @@ impl Acceptor {
         let (config, facts) = match own_tls {
             Some(config) if !is_of_istio(&accepted.client_hello()) => (Arc::clone(config), None),
             _ => {
-                let (config, facts) = self.mutual(&accepted.client_hello())?;
+                let credentials = self.credentials.as_ref();
+                let credentials = credentials.ok_or_else(|| Refusal::new(Reason::NoIdentity))?;
+                let generation = credentials.current()?;
+                let facts = HandshakeFacts::new(credentials, &generation, None);
+                let config = generation.server_config(&accepted.client_hello());
                 (config, Some(facts))
             }
         };
@@ -192,24 +192,7 @@ impl Acceptor {
             Ok(stream) => stream?,
             Err(_) => handshake.await?,
         };
-        let stream = Stream::secured(stream, self.lifetimes);
-        Ok(match facts {
-            Some(facts) => stream.with_facts(facts),
-            None => stream,
-        })
-    }
-
-    /// The configuration for this client: our certificate, and how the client proves its identity.
-    fn mutual(
-        &self,
-        hello: &ClientHello<'_>,
-    ) -> Result<(Arc<ServerConfig>, HandshakeFacts), HandshakeError> {
-        let Some(credentials) = &self.credentials else {
-            return Err(HandshakeError::new(Reason::NoIdentity));
-        };
-        let generation = credentials.current()?;
-        let facts = HandshakeFacts::new(credentials, &generation, None);
-        Ok((generation.server_config(hello), facts))
+        Ok(Stream::secured(stream, self.lifetimes).with_facts(facts))
     }
 }
 

@@ -115,7 +115,7 @@ impl Connector {
         local: SocketAddr,
         destination: &Destination,
     ) -> Result<(Stream<S>, Peer), HandshakeError> {
-        let connected = async {
+        let attempt = async {
             if destination.allowed.is_empty() {
                 return Err(no_ids());
             }
@@ -134,11 +134,11 @@ impl Connector {
             let stream = connecting.await??;
             let facts =
                 HandshakeFacts::new(credentials, &generation, Some(destination.allowed.clone()));
-            let stream = Stream::secured(stream, self.lifetimes).with_facts(facts);
+            let stream = Stream::secured(stream, self.lifetimes).with_facts(Some(facts));
             let peer = handshake::peer(&stream, remote, local)?;
             Ok((stream.with(peer.clone()), peer))
         };
-        let connected = connected.await.inspect(|_| self.stats.count(None));
+        let connected = attempt.await.inspect(|_| self.stats.count(None));
         connected.map_err(|error| self.refused(remote, error))
     }
 }

@@ -65,8 +65,8 @@ impl Incoming {
                     self.stats.count_plaintext();
                 }
                 let pace = self.times.map(|times| Pace::new(times, peer.clone()));
-                let connection = Connection::new(stream, peer, self.permit, self.stats);
-                Some(connection.silent(silent).in_pace(pace))
+                let (permit, stats) = (self.permit, self.stats);
+                Some(Connection::new(stream, peer, permit, stats, silent, pace))
             }
             Err(error) => {
                 self.stats.count(Some(error.reason()));

@@ -225,12 +225,10 @@ debug_fields!(Listener { local, limits });
 
 /// An error of one connection, caused by its client; the next may succeed.
 fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
+        ConnectionRefused | ConnectionAborted | ConnectionReset | Interrupted
     )
 }
 

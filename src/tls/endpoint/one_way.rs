@@ -45,10 +45,8 @@ impl OneWayConnector {
                 "the roots hold no certificate: give each as a -----BEGIN CERTIFICATE----- block";
             return Err(IdentityError::new(Reason::BadCertificate, text));
         }
-        let builder = builder(settings)?;
-        Ok(Self::new(
-            builder.with_root_certificates(roots).with_no_client_auth(),
-        ))
+        let builder = builder(settings)?.with_root_certificates(roots);
+        Ok(Self::new(builder.with_no_client_auth()))
     }
 
     /// Trusts the roots of the operating system.

@@ -40,9 +40,10 @@ impl IdentityError {
 
     /// Adds the file whose text was read.
     pub(in crate::tls) fn in_file(mut self, file: &Path) -> Self {
-        let location = self.location.take();
-        let location = location.map_or_else(|| TextLocation::text(""), |location| *location);
-        self.location = Some(Box::new(location.file(file)));
+        let location = self
+            .location
+            .get_or_insert_with(|| TextLocation::text("").into());
+        location.file = Some(file.to_owned());
         self
     }
 

@@ -1,11 +1,12 @@
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where a part of an identity was read: the kind of text, or the file that held it, and the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TextLocation {
     /// The name of the text's contents.
     pub(super) text: &'static str,
+    /// The file that holds the text.
     pub(super) file: Option<PathBuf>,
     pub(super) line: Option<usize>,
 }
@@ -22,12 +23,6 @@ impl TextLocation {
 
     pub(super) fn line(mut self, line: usize) -> Self {
         self.line = Some(line);
-        self
-    }
-
-    /// The text is that of a file.
-    pub(super) fn file(mut self, file: &Path) -> Self {
-        self.file = Some(file.to_owned());
         self
     }
 }

@@ -29,7 +29,7 @@ pub(in crate::tls) struct Located<T> {
 pub(super) fn certificates(text: &[u8]) -> Result<CertificateBlocks, PemError> {
     let mut certificates = Vec::new();
     for block in blocks(text)? {
-        match BlockKind::from_label(block.label) {
+        match block.kind() {
             BlockKind::Certificate | BlockKind::TrustedCertificate => {}
             BlockKind::RevocationList => return Err(block.error(Fault::ListAmongCertificates)),
             BlockKind::Unknown => return Err(block.error(Fault::UnknownKind)),
@@ -47,10 +47,7 @@ pub(super) fn certificates(text: &[u8]) -> Result<CertificateBlocks, PemError> {
 pub(super) fn revocation_lists(text: &[u8]) -> Result<ListBlocks, PemError> {
     let mut lists = Vec::new();
     for block in blocks(text)? {
-        if !matches!(
-            BlockKind::from_label(block.label),
-            BlockKind::RevocationList
-        ) {
+        if !matches!(block.kind(), BlockKind::RevocationList) {
             return Err(block.error(Fault::NoList));
         }
         lists.push(Located {
@@ -66,7 +63,7 @@ pub(super) fn revocation_lists(text: &[u8]) -> Result<ListBlocks, PemError> {
 pub(super) fn private_key(text: &[u8]) -> Result<Option<KeyBlock>, PemError> {
     let mut found = None;
     for block in blocks(text)? {
-        let as_key = match BlockKind::from_label(block.label) {
+        let as_key = match block.kind() {
             BlockKind::Key(as_key) => as_key,
             BlockKind::EncryptedKey => return Err(block.error(Fault::Encrypted)),
             BlockKind::Unknown => return Err(block.error(Fault::UnknownKind)),
@@ -90,7 +87,7 @@ fn unwiped(mut bytes: Zeroizing<Vec<u8>>) -> Vec<u8> {
     std::mem::take(&mut *bytes)
 }
 
-/// What the label of a block means.
+/// The kinds of block that a label names.
 enum BlockKind {
     Certificate,
     /// OpenSSL's format, which may contain trust settings.
@@ -101,27 +98,6 @@ enum BlockKind {
     /// Known, and never needed.
     Skipped,
     Unknown,
-}
-
-impl BlockKind {
-    fn from_label(label: &[u8]) -> Self {
-        match label {
-            b"CERTIFICATE" | b"X509 CERTIFICATE" => Self::Certificate,
-            b"TRUSTED CERTIFICATE" => Self::TrustedCertificate,
-            b"X509 CRL" => Self::RevocationList,
-            b"PRIVATE KEY" => Self::Key(|der| PrivatePkcs8KeyDer::from(der).into()),
-            b"RSA PRIVATE KEY" => Self::Key(|der| PrivatePkcs1KeyDer::from(der).into()),
-            b"EC PRIVATE KEY" => Self::Key(|der| PrivateSec1KeyDer::from(der).into()),
-            b"ENCRYPTED PRIVATE KEY" => Self::EncryptedKey,
-            b"EC PARAMETERS"
-            | b"DH PARAMETERS"
-            | b"PUBLIC KEY"
-            | b"RSA PUBLIC KEY"
-            | b"CERTIFICATE REQUEST"
-            | b"NEW CERTIFICATE REQUEST" => Self::Skipped,
-            _ => Self::Unknown,
-        }
-    }
 }
 
 /// A block, from its first line to its last.
@@ -172,6 +148,26 @@ fn blocks(text: &[u8]) -> Result<Vec<Block<'_>>, PemError> {
 }
 
 impl Block<'_> {
+    /// What its label means.
+    fn kind(&self) -> BlockKind {
+        match self.label {
+            b"CERTIFICATE" | b"X509 CERTIFICATE" => BlockKind::Certificate,
+            b"TRUSTED CERTIFICATE" => BlockKind::TrustedCertificate,
+            b"X509 CRL" => BlockKind::RevocationList,
+            b"PRIVATE KEY" => BlockKind::Key(|der| PrivatePkcs8KeyDer::from(der).into()),
+            b"RSA PRIVATE KEY" => BlockKind::Key(|der| PrivatePkcs1KeyDer::from(der).into()),
+            b"EC PRIVATE KEY" => BlockKind::Key(|der| PrivateSec1KeyDer::from(der).into()),
+            b"ENCRYPTED PRIVATE KEY" => BlockKind::EncryptedKey,
+            b"EC PARAMETERS"
+            | b"DH PARAMETERS"
+            | b"PUBLIC KEY"
+            | b"RSA PUBLIC KEY"
+            | b"CERTIFICATE REQUEST"
+            | b"NEW CERTIFICATE REQUEST" => BlockKind::Skipped,
+            _ => BlockKind::Unknown,
+        }
+    }
+
     fn error(&self, fault: Fault) -> PemError {
         PemError::new(self.line, fault)
     }
@@ -191,12 +187,7 @@ impl Block<'_> {
         match after_sequence(&der) {
             None => Err(self.error(Fault::NotWhole)),
             Some([]) => Ok(der),
-            Some(_)
-                if matches!(
-                    BlockKind::from_label(self.label),
-                    BlockKind::TrustedCertificate
-                ) =>
-            {
+            Some(_) if matches!(self.kind(), BlockKind::TrustedCertificate) => {
                 // They may say that the certificate is *not* to be trusted.
                 Err(self.error(Fault::TrustSettings))
             }
@@ -345,7 +336,8 @@ fn after_sequence(der: &[u8]) -> Option<&[u8]> {
     rest.split_at_checked(length).map(|(_, after)| after)
 }
 
-fn contains(text: &[u8], part: &[u8]) -> bool {
+/// Whether a text has a part.
+pub(super) fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 

@@ -92,12 +92,9 @@ impl X509Svid {
         key: KeyBlock,
         [chain_file, key_file]: [Option<&Path>; 2],
     ) -> Result<Self, IdentityError> {
-        let location = |text, line, file: Option<&Path>| {
-            let location = TextLocation::text(text).line(line);
-            match file {
-                Some(file) => location.file(file),
-                None => location,
-            }
+        let location = |text, line, file: Option<&Path>| TextLocation {
+            file: file.map(Path::to_owned),
+            ..TextLocation::text(text).line(line)
         };
         let locations = Locations {
             leaf: chain
@@ -209,7 +206,7 @@ pub(in crate::tls) fn read_chain(text: &[u8]) -> Result<CertificateBlocks, Ident
     let chain = pem::certificates(text)
         .map_err(|error| IdentityError::pem(Reason::BadCertificate, CHAIN, error))?;
     if chain.is_empty() {
-        let refusal = if has(text, "PRIVATE KEY-----") {
+        let refusal = if pem::contains(text, b"PRIVATE KEY-----") {
             Refusal::with(Reason::NoCertificate, KEY_FOR_CHAIN)
         } else {
             no_certificate()
@@ -224,19 +221,13 @@ pub(in crate::tls) fn read_key(text: &[u8]) -> Result<KeyBlock, IdentityError> {
     let key = pem::private_key(text)
         .map_err(|error| IdentityError::pem(Reason::KeyMismatch, KEY, error))?;
     key.ok_or_else(|| {
-        let said = if has(text, "CERTIFICATE-----") {
+        let said = if pem::contains(text, b"CERTIFICATE-----") {
             CHAIN_FOR_KEY
         } else {
             "no private key found: give the leaf's key as a -----BEGIN PRIVATE KEY----- block"
         };
         IdentityError::new(Reason::KeyMismatch, said).at(TextLocation::text(KEY))
     })
-}
-
-/// Whether a text contains a word.
-fn has(text: &[u8], word: &str) -> bool {
-    text.windows(word.len())
-        .any(|found| found == word.as_bytes())
 }
 
 const KEY_FOR_CHAIN: &str =

@@ -105,10 +105,7 @@ impl SourceError {
     /// As [`new`](Self::new), with the error that caused it, which becomes its `source()`. The
     /// words need not repeat that error. Neither may contain anything of a key.
     #[must_use]
-    pub fn caused_by(
-        text: impl Into<String>,
-        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn caused_by(text: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Failure::Other(text.into(), Some(cause.into())).into()
     }
 
