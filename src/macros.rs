@@ -53,7 +53,7 @@ macro_rules! debug_fields {
 }
 
 /// The setters of a builder, each of which replaces the field of its name.
-#[cfg(any(feature = "jwt", feature = "tls"))]
+#[cfg(feature = "tls")]
 macro_rules! setters {
     ($($(#[$on_setter:meta])* $field:ident: $Type:ty,)+) => {
         $(
