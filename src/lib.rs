@@ -26,6 +26,9 @@
     )
 )]
 
+#[macro_use]
+mod macros;
+
 #[cfg(any(feature = "jwt", feature = "rbac"))]
 mod access;
 pub mod context;

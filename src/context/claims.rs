@@ -55,12 +55,5 @@ impl Claims {
     }
 }
 
-impl std::fmt::Debug for Claims {
-    /// Prints issuer and subject only: other claims may hold personal data.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Claims")
-            .field("iss", &self.issuer())
-            .field("sub", &self.subject())
-            .finish_non_exhaustive()
-    }
-}
+// Issuer and subject only: other claims may hold personal data.
+debug_fields!(Claims(claims) { iss = claims.issuer(), sub = claims.subject() });

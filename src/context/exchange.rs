@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -42,6 +41,27 @@ struct Hidden {
     target: Option<Uri>,
     /// What a guard further in hides.
     next: OnceLock<Box<Self>>,
+}
+
+/// The reader and the setter of each cell that a layer fills once.
+macro_rules! cells {
+    ($(
+        $(#[$on_reader:meta])* $cell:ident: $Fact:ty,
+        $(#[$on_setter:meta])* $set:ident,
+    )+) => {
+        $(
+            $(#[$on_reader])*
+            #[must_use]
+            pub fn $cell(&self) -> Option<&$Fact> {
+                self.0.$cell.get()
+            }
+
+            $(#[$on_setter])*
+            pub fn $set(&self, $cell: $Fact) {
+                let _ = self.0.$cell.set($cell);
+            }
+        )+
+    };
 }
 
 impl Exchange {
@@ -175,16 +195,27 @@ impl Exchange {
         original_uri_mut(extensions)
     }
 
-    /// The request's place in its trace.
-    #[must_use]
-    pub fn trace(&self) -> Option<&TraceContext> {
-        self.0.trace.get()
-    }
-
-    /// The claims of the verified end-user token.
-    #[must_use]
-    pub fn claims(&self) -> Option<&Claims> {
-        self.0.claims.get()
+    cells! {
+        /// The request's place in its trace.
+        trace: TraceContext,
+        /// Sets the request's place in its trace.
+        set_trace,
+        /// The claims of the verified end-user token.
+        claims: Claims,
+        /// Keeps verified claims.
+        set_claims,
+        /// What policy decided, when it left a record.
+        decision: Decision,
+        /// Keeps what policy decided.
+        set_decision,
+        /// The route the application matched.
+        route: Arc<str>,
+        /// Keeps the matched route.
+        set_route,
+        /// Envoy's response code details of a local reply.
+        details: Arc<str>,
+        /// Keeps the details of a local reply.
+        set_details,
     }
 
     /// Whether a guard has looked for tokens, and has rules that accept some. Without
@@ -193,24 +224,6 @@ impl Exchange {
     #[must_use]
     pub fn verifies_tokens(&self) -> bool {
         self.0.verifies_tokens.load(Ordering::Relaxed)
-    }
-
-    /// What policy decided, when it left a record.
-    #[must_use]
-    pub fn decision(&self) -> Option<&Decision> {
-        self.0.decision.get()
-    }
-
-    /// The route the application matched.
-    #[must_use]
-    pub fn route(&self) -> Option<&Arc<str>> {
-        self.0.route.get()
-    }
-
-    /// Envoy's response code details of a local reply.
-    #[must_use]
-    pub fn details(&self) -> Option<&Arc<str>> {
-        self.0.details.get()
     }
 
     /// Records that a guard has applied the token rules: see
@@ -287,16 +300,6 @@ impl Exchange {
         let _ = self.0.rewritten.set(path);
     }
 
-    /// Sets the request's place in its trace.
-    pub fn set_trace(&self, trace: TraceContext) {
-        let _ = self.0.trace.set(trace);
-    }
-
-    /// Keeps verified claims.
-    pub fn set_claims(&self, claims: Claims) {
-        let _ = self.0.claims.set(claims);
-    }
-
     /// Keeps the headers in which a guard tells the application of the verified token, so that a
     /// guard further in leaves them.
     pub fn set_outputs(&self, headers: Arc<[(HeaderName, HeaderValue)]>) {
@@ -309,21 +312,6 @@ impl Exchange {
     pub fn output(&self, name: &HeaderName) -> Option<&HeaderValue> {
         let mut outputs = self.0.outputs.get()?.iter();
         outputs.find_map(|(told, value)| (told == name).then_some(value))
-    }
-
-    /// Keeps what policy decided.
-    pub fn set_decision(&self, decision: Decision) {
-        let _ = self.0.decision.set(decision);
-    }
-
-    /// Keeps the matched route.
-    pub fn set_route(&self, route: Arc<str>) {
-        let _ = self.0.route.set(route);
-    }
-
-    /// Keeps the details of a local reply.
-    pub fn set_details(&self, details: Arc<str>) {
-        let _ = self.0.details.set(details);
     }
 }
 
@@ -364,21 +352,16 @@ fn is_of(prefix: &str, nested: &str) -> bool {
             .all(|(segment, pattern)| segment == pattern || pattern.starts_with('{'))
 }
 
-impl fmt::Debug for Exchange {
-    /// Prints nothing of the query, as no guard may have named the parameters that hold a token
-    /// yet.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange")
-            .field("peer", &self.peer())
-            .field("path", &self.target().map(Uri::path))
-            .field("trace", &self.trace())
-            .field("claims", &self.claims())
-            .field("decision", &self.decision())
-            .field("route", &self.route())
-            .field("details", &self.details())
-            .finish_non_exhaustive()
-    }
-}
+// Nothing of the query, as no guard may have named the parameters that hold a token yet.
+debug_fields!(Exchange(exchange) {
+    peer = exchange.peer(),
+    path = exchange.target().map(Uri::path),
+    trace = exchange.trace(),
+    claims = exchange.claims(),
+    decision = exchange.decision(),
+    route = exchange.route(),
+    details = exchange.details()
+});
 
 /// The peer that a server left in a request's extensions.
 fn peer_left(extensions: &Extensions) -> Option<&Peer> {

@@ -1,8 +1,5 @@
 //! axum extractors for the facts of a request.
 
-use std::error::Error;
-use std::fmt;
-
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
@@ -12,47 +9,30 @@ use http::{Extensions, StatusCode};
 use super::{Claims, Exchange, Peer, TraceContext};
 use crate::log_limit::limited;
 
-/// A fact that a handler asks for and that the request does not have.
-///
-/// As a response it says so in its body. Where the caller has to send a token it is 401 with a
-/// challenge; where the application is put together so that no request can have the fact it is 500,
-/// and an event at ERROR, target `tower_mesh::access`, says the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MissingFact {
-    /// No verified token: the caller must send one.
-    Claims,
-    /// No verified token, and none would be verified: no guard for tokens has looked at the
-    /// request, or no rules for tokens apply to it.
-    TokenGuard,
-    /// No peer: the service is not behind an acceptor of this crate, nor behind a
-    /// [`PeerLayer`](super::PeerLayer).
-    Peer,
-    /// No trace: the service is not behind a propagation layer.
-    TraceContext,
-}
-
-impl fmt::Display for MissingFact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Claims => "this needs a verified end-user token, and the request has none",
-            Self::TokenGuard => {
-                "the handler asks for Claims, and no token is verified here: \
-                 serve it by Mesh::serve, or wrap it in a JwtLayer, with a RequestAuthentication that applies to it"
-            }
-            Self::Peer => {
-                "the handler asks for a Peer, and none is known: \
-                 serve it by Mesh::serve, or wrap it in a PeerLayer"
-            }
-            Self::TraceContext => {
-                "the handler asks for a TraceContext, and the request has none: \
-                 serve it by Mesh::serve, or wrap it in a PropagationLayer"
-            }
-        })
+errors! {
+    /// A fact that a handler asks for and that the request does not have.
+    ///
+    /// As a response it says so in its body. Where the caller has to send a token it is 401 with a
+    /// challenge; where the application is put together so that no request can have the fact it is
+    /// 500, and an event at ERROR, target `tower_mesh::access`, says the same.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum MissingFact {
+        /// No verified token: the caller must send one.
+        Claims = "this needs a verified end-user token, and the request has none",
+        /// No verified token, and none would be verified: no guard for tokens has looked at the
+        /// request, or no rules for tokens apply to it.
+        TokenGuard = "the handler asks for Claims, and no token is verified here: \
+            serve it by Mesh::serve, or wrap it in a JwtLayer, with a RequestAuthentication that applies to it",
+        /// No peer: the service is not behind an acceptor of this crate, nor behind a
+        /// [`PeerLayer`](super::PeerLayer).
+        Peer = "the handler asks for a Peer, and none is known: \
+            serve it by Mesh::serve, or wrap it in a PeerLayer",
+        /// No trace: the service is not behind a propagation layer.
+        TraceContext = "the handler asks for a TraceContext, and the request has none: \
+            serve it by Mesh::serve, or wrap it in a PropagationLayer",
     }
 }
-
-impl Error for MissingFact {}
 
 impl IntoResponse for MissingFact {
     fn into_response(self) -> Response {

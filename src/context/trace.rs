@@ -3,64 +3,48 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-/// A 16-byte trace id, never all zero.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TraceId([u8; 16]);
+/// Declares an id of so many bytes, which prints as hexadecimal digits.
+macro_rules! ids {
+    ($($(#[$on_id:meta])* $Id:ident: $length:literal,)+) => {
+        $(
+            $(#[$on_id])*
+            #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+            pub struct $Id([u8; $length]);
 
-/// An 8-byte span id, never all zero.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SpanId([u8; 8]);
+            impl $Id {
+                /// The id; `None` when all bytes are zero.
+                #[must_use]
+                pub fn from_bytes(bytes: [u8; $length]) -> Option<Self> {
+                    (bytes != [0; $length]).then_some(Self(bytes))
+                }
 
-impl TraceId {
-    /// A trace id; `None` when all bytes are zero.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
-        (bytes != [0; 16]).then_some(Self(bytes))
-    }
+                /// The bytes, most significant first.
+                #[must_use]
+                pub fn to_bytes(self) -> [u8; $length] {
+                    self.0
+                }
+            }
 
-    /// The bytes, most significant first.
-    #[must_use]
-    pub fn to_bytes(self) -> [u8; 16] {
-        self.0
-    }
+            impl fmt::Display for $Id {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                }
+            }
+
+            impl fmt::Debug for $Id {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    write!(f, "{}({self})", stringify!($Id))
+                }
+            }
+        )+
+    };
 }
 
-impl SpanId {
-    /// A span id; `None` when all bytes are zero.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
-        (bytes != [0; 8]).then_some(Self(bytes))
-    }
-
-    /// The bytes, most significant first.
-    #[must_use]
-    pub fn to_bytes(self) -> [u8; 8] {
-        self.0
-    }
-}
-
-impl fmt::Display for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TraceId({self})")
-    }
-}
-
-impl fmt::Display for SpanId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for SpanId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SpanId({self})")
-    }
+ids! {
+    /// A 16-byte trace id, never all zero.
+    TraceId: 16,
+    /// An 8-byte span id, never all zero.
+    SpanId: 8,
 }
 
 /// A request's place in its trace: the current span, its parent, and what travels with
@@ -198,14 +182,10 @@ impl TraceContext {
     }
 }
 
-impl fmt::Debug for TraceContext {
-    /// Prints the ids; what travels with them may hold personal data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TraceContext")
-            .field("trace_id", &self.trace_id)
-            .field("span_id", &self.span_id)
-            .field("parent_span_id", &self.parent_span_id)
-            .field("sampled", &self.sampled)
-            .finish_non_exhaustive()
-    }
-}
+// The ids; what travels with them may hold personal data.
+debug_fields!(TraceContext {
+    trace_id,
+    span_id,
+    parent_span_id,
+    sampled
+});

@@ -52,6 +52,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod as_text;
 mod certificate;
 mod spiffe_id;
 mod trust_domain;

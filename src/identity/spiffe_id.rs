@@ -1,8 +1,7 @@
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use super::TrustDomain;
+use super::as_text::as_text;
 
 /// The identity of a workload: `spiffe://<trust domain>/<path>`.
 ///
@@ -104,63 +103,25 @@ fn is_segment(segment: &str) -> bool {
     !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(legal)
 }
 
-impl FromStr for SpiffeId {
-    type Err = SpiffeIdError;
+as_text!(SpiffeId, SpiffeIdError);
 
-    fn from_str(uri: &str) -> Result<Self, Self::Err> {
-        Self::new(uri)
+errors! {
+    /// Why a text is not the SPIFFE id of a workload.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum SpiffeIdError {
+        /// It has no path, so it names a trust domain and not a workload.
+        NoPath = "a workload's SPIFFE id needs a path after its trust domain",
+        /// A path segment is empty, `.`, `..`, or holds a character outside `[A-Za-z0-9._-]`.
+        Path = "a SPIFFE id's path segments are non-empty, not '.' or '..', and of [A-Za-z0-9._-]",
+        /// It does not start with `spiffe://`, in lower case.
+        Scheme = "a SPIFFE id starts with spiffe://",
+        /// It is longer than 2048 bytes.
+        TooLong = "a SPIFFE id has at most 2048 bytes",
+        /// The trust domain is not 1 to 255 characters of `[a-z0-9._-]`.
+        TrustDomain = "a SPIFFE id's trust domain is 1 to 255 characters of [a-z0-9._-]",
     }
 }
-
-impl AsRef<str> for SpiffeId {
-    fn as_ref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl fmt::Display for SpiffeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.uri)
-    }
-}
-
-impl fmt::Debug for SpiffeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SpiffeId({})", self.uri)
-    }
-}
-
-/// Why a text is not the SPIFFE id of a workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SpiffeIdError {
-    /// It has no path, so it names a trust domain and not a workload.
-    NoPath,
-    /// A path segment is empty, `.`, `..`, or holds a character outside `[A-Za-z0-9._-]`.
-    Path,
-    /// It does not start with `spiffe://`, in lower case.
-    Scheme,
-    /// It is longer than 2048 bytes.
-    TooLong,
-    /// The trust domain is not 1 to 255 characters of `[a-z0-9._-]`.
-    TrustDomain,
-}
-
-impl fmt::Display for SpiffeIdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoPath => "a workload's SPIFFE id needs a path after its trust domain",
-            Self::Path => {
-                "a SPIFFE id's path segments are non-empty, not '.' or '..', and of [A-Za-z0-9._-]"
-            }
-            Self::Scheme => "a SPIFFE id starts with spiffe://",
-            Self::TooLong => "a SPIFFE id has at most 2048 bytes",
-            Self::TrustDomain => "a SPIFFE id's trust domain is 1 to 255 characters of [a-z0-9._-]",
-        })
-    }
-}
-
-impl std::error::Error for SpiffeIdError {}
 
 const SCHEME: &str = "spiffe://";
 const MAX_LENGTH: usize = 2048;

@@ -1,6 +1,7 @@
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
+
+use super::as_text::as_text;
 
 /// The name of a root of trust: the authority part of a [`SpiffeId`](super::SpiffeId).
 ///
@@ -29,36 +30,12 @@ impl TrustDomain {
     }
 }
 
-impl FromStr for TrustDomain {
-    type Err = TrustDomainError;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::new(name)
-    }
-}
+as_text!(TrustDomain, TrustDomainError);
 
 impl Default for TrustDomain {
     /// `cluster.local`, Istio's default.
     fn default() -> Self {
         Self("cluster.local".into())
-    }
-}
-
-impl AsRef<str> for TrustDomain {
-    fn as_ref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl fmt::Display for TrustDomain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for TrustDomain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TrustDomain({})", self.0)
     }
 }
 

@@ -209,19 +209,10 @@ impl TokenCheck {
             })?;
             Ok(())
         };
-        let known = rule.last_header.load();
-        let passed = verify(
-            token,
-            &rule.demands,
-            known.as_ref(),
-            reading,
-            now,
-            check_signature,
-        )?;
-        if known
-            .as_ref()
-            .is_none_or(|known| !Arc::ptr_eq(known, &passed.header))
-        {
+        let last = rule.last_header.load();
+        let known = last.as_ref();
+        let passed = verify(token, &rule.demands, known, reading, now, check_signature)?;
+        if known.is_none_or(|known| !Arc::ptr_eq(known, &passed.header)) {
             rule.last_header.store(Some(passed.header));
         }
         let mut headers = Vec::new();

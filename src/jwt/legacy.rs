@@ -81,10 +81,7 @@ impl Legacy {
         }
         let mut triggered = false;
         for (index, origin) in self.origins.iter().enumerate() {
-            if !circumstances
-                .path
-                .triggers(&origin.triggers, head, exchange)
-            {
+            if !origin.is_triggered(circumstances.path, head, exchange) {
                 continue;
             }
             triggered = true;
@@ -112,11 +109,7 @@ impl Legacy {
     ) -> Result<Option<Verified>, LocalReply> {
         let origins = self.origins.iter().enumerate();
         let triggered: Vec<_> = origins
-            .filter(|(_, origin)| {
-                circumstances
-                    .path
-                    .triggers(&origin.triggers, head, exchange)
-            })
+            .filter(|(_, origin)| origin.is_triggered(circumstances.path, head, exchange))
             .map(|(index, origin)| (index, &origin.rule))
             .collect();
         let may_miss = self.origin_is_optional || triggered.is_empty();
@@ -145,11 +138,14 @@ pub(crate) enum TriggerPath<'p> {
     AsSent,
 }
 
-impl TriggerPath<'_> {
-    fn triggers(self, rules: &Triggers, head: &Parts, exchange: &Exchange) -> bool {
-        match self {
-            Self::Normalized(path) => rules.apply_to(path.unwrap_or_else(|| head.uri.path())),
-            Self::AsSent => {
+impl Origin {
+    fn is_triggered(&self, path: TriggerPath<'_>, head: &Parts, exchange: &Exchange) -> bool {
+        let rules = &self.triggers;
+        match path {
+            TriggerPath::Normalized(path) => {
+                rules.apply_to(path.unwrap_or_else(|| head.uri.path()))
+            }
+            TriggerPath::AsSent => {
                 let Some(sent) = exchange.path_of(head) else {
                     return true;
                 };

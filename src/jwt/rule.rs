@@ -8,7 +8,7 @@ use super::effect::ClaimHeader;
 use super::encoding::Reading;
 use super::keys::{Jwks, KeyOwner, KeySet, KeySource, Keyring};
 use super::token::{Demands, Found, Header, Location};
-use crate::istio::{JwtRule, Problem, Text};
+use crate::istio::{JwtRule, Position, Problem, Text};
 use crate::policy::{fold_audience, rule_problems, split_words};
 
 /// One `jwtRules` entry, ready to be applied.
@@ -44,13 +44,13 @@ impl TokenRule {
         let payload_header = rule
             .output_payload_to_header
             .as_ref()
-            .map(|name| output_header(name, "outputPayloadToHeader", problems));
+            .map(|name| header_name(name, "outputPayloadToHeader", problems));
         let claim_headers: Vec<_> = rule
             .output_claim_to_headers
             .iter()
             .map(|output| {
                 Some(ClaimHeader {
-                    header: output_header(&output.header, "outputClaimToHeaders", problems)?,
+                    header: header_name(&output.header, "outputClaimToHeaders", problems)?,
                     path: output.claim.split('.').map(Box::from).collect(),
                 })
             })
@@ -129,10 +129,7 @@ fn compile_keys(
                 }
                 Some(Jwks::inline(keys))
             }
-            Err(error) => {
-                problems.push(Problem::new(text.at().clone(), "jwks", error.to_string()));
-                None
-            }
+            Err(error) => wrong(problems, text.at(), "jwks", error.to_string()),
         };
     }
     let (source, at, field) = match (&rule.jwks_uri, &rule.issuer) {
@@ -144,30 +141,20 @@ fn compile_keys(
         ),
         (None, None) => {
             let message = "a rule needs `jwks`, `jwksUri`, or an `issuer` to discover them from";
-            problems.push(Problem::new(rule.at.clone(), "jwksUri", message));
-            return None;
+            return wrong(problems, &rule.at, "jwksUri", message);
         }
     };
     match keyring.remote(source, rule.timeout, KeyOwner::from_rule(rule)) {
         Ok(jwks) => Some(jwks),
-        Err(message) => {
-            problems.push(Problem::new(at.clone(), field, message));
-            None
-        }
+        Err(message) => wrong(problems, at, field, message),
     }
 }
 
 fn compile_locations(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<Location>> {
     let mut headers = Vec::new();
     for location in &rule.from_headers {
-        match HeaderName::from_bytes(location.name.as_bytes()) {
-            Ok(name) => headers.push((name, location.prefix.as_str())),
-            Err(_) => {
-                let at = location.name.at().clone();
-                problems.push(Problem::new(at, "fromHeaders", "not a header name"));
-                return None;
-            }
-        }
+        let name = header_name(&location.name, "fromHeaders", problems)?;
+        headers.push((name, location.prefix.as_str()));
     }
     headers.sort_by_cached_key(|(name, prefix)| format!("{name}{prefix}"));
     headers.dedup();
@@ -181,12 +168,10 @@ fn compile_locations(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<
         .into_iter()
         .map(|(name, prefix)| Location::header(name, prefix))
         .collect();
-    locations.extend(
-        sorted(&rule.from_params)
-            .into_iter()
-            .map(Location::Parameter),
-    );
-    locations.extend(sorted(&rule.from_cookies).into_iter().map(Location::Cookie));
+    let parameters = sorted(&rule.from_params).into_iter();
+    locations.extend(parameters.map(Location::Parameter));
+    let cookies = sorted(&rule.from_cookies).into_iter();
+    locations.extend(cookies.map(Location::Cookie));
     if locations.is_empty() {
         locations = Location::defaults();
     }
@@ -194,12 +179,20 @@ fn compile_locations(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<
 }
 
 /// The name as a `HeaderName`. Which names a claim may fill has been checked before.
-fn output_header(name: &Text, field: &str, problems: &mut Vec<Problem>) -> Option<HeaderName> {
+fn header_name(name: &Text, field: &str, problems: &mut Vec<Problem>) -> Option<HeaderName> {
     let header = HeaderName::from_bytes(name.as_bytes()).ok();
-    if header.is_none() {
-        problems.push(Problem::new(name.at().clone(), field, "not a header name"));
-    }
-    header
+    header.or_else(|| wrong(problems, name.at(), field, "not a header name"))
+}
+
+/// Notes what is wrong with a field of a rule, so that the rule has no value for it.
+fn wrong<T>(
+    problems: &mut Vec<Problem>,
+    at: &Position,
+    field: &str,
+    message: impl Into<String>,
+) -> Option<T> {
+    problems.push(Problem::new(at.clone(), field, message));
+    None
 }
 
 fn texts(list: &[Text]) -> impl Iterator<Item = Box<str>> {

@@ -223,12 +223,8 @@ impl Spot {
     }
 }
 
-impl<V> std::fmt::Debug for SeenTokens<V> {
-    /// Prints nothing of what it holds.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SeenTokens").finish_non_exhaustive()
-    }
-}
+// Nothing of what it holds.
+debug_fields!(SeenTokens<V> {});
 
 #[cfg(test)]
 mod tests {

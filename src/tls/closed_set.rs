@@ -1,5 +1,24 @@
-/// Declares an enum whose variants are all known, each with its name in metrics and logs.
+/// Declares an enum whose variants are all known, each with its name in metrics and logs, and,
+/// where the set has them, with a sentence.
 macro_rules! closed_set {
+    (
+        $(#[$on_enum:meta])*
+        pub enum $Set:ident {
+            $($(#[$on_variant:meta])* $Variant:ident = $name:literal: $sentence:literal,)+
+        }
+    ) => {
+        closed_set! {
+            $(#[$on_enum])*
+            pub enum $Set { $($(#[$on_variant])* $Variant = $name,)+ }
+        }
+
+        impl $Set {
+            /// What is wrong and how to correct it, as far as the variant alone can say.
+            fn sentence(self) -> &'static str {
+                match self { $(Self::$Variant => $sentence,)+ }
+            }
+        }
+    };
     (
         $(#[$on_enum:meta])*
         pub enum $Set:ident { $($(#[$on_variant:meta])* $Variant:ident = $name:literal,)+ }

@@ -1,5 +1,20 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// The public readers of counters, each of which has the name of its field.
+macro_rules! readers {
+    ($($(#[$on_reader:meta])* $counter:ident,)+) => {
+        $(
+            $(#[$on_reader])*
+            #[must_use]
+            pub fn $counter(&self) -> u64 {
+                self.$counter.load(std::sync::atomic::Ordering::Relaxed)
+            }
+        )+
+    };
+}
+
+pub(super) use readers;
+
 /// One counter for each of `N` reasons, by the reason's index.
 #[derive(Debug)]
 pub(super) struct Counters<const N: usize>([AtomicU64; N]);

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use x509_parser::time::ASN1Time;
+
 /// A moment, for errors.
 pub(super) struct On(pub(super) SystemTime);
 
@@ -26,6 +28,19 @@ impl fmt::Display for Rfc3339 {
     }
 }
 
+/// A moment that has passed, for errors, and how long ago it was.
+pub(super) struct Ago {
+    pub(super) end: SystemTime,
+    pub(super) now: SystemTime,
+}
+
+impl fmt::Display for Ago {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let long = Long(self.now.duration_since(self.end).unwrap_or_default());
+        write!(f, "{}, {long} ago by our clock", On(self.end))
+    }
+}
+
 /// A length of time in whole units, exact enough to show a clock's skew.
 pub(super) struct Long(pub(super) Duration);
 
@@ -44,34 +59,20 @@ impl fmt::Display for Long {
     }
 }
 
-/// `2026-12-01` and `10:00:00`. Moments before 1970 are its first.
+/// `2026-12-01` and `10:00:00`. Moments before 1970 are its first, those after 9999 its last.
 fn date_and_time(moment: SystemTime) -> (String, String) {
-    let since = moment.duration_since(SystemTime::UNIX_EPOCH);
-    let seconds = since.unwrap_or_default().as_secs();
-    let (year, month, day) = date(seconds / DAY);
-    let (hour, minute, second) = (seconds % DAY / HOUR, seconds % HOUR / 60, seconds % 60);
+    let moment = moment.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + LAST);
+    let moment = ASN1Time::new(moment.into()).to_datetime();
+    let (year, month, day) = (moment.year(), u8::from(moment.month()), moment.day());
+    let (hour, minute, second) = moment.to_hms();
     (
         format!("{year:04}-{month:02}-{day:02}"),
         format!("{hour:02}:{minute:02}:{second:02}"),
     )
 }
 
-/// Year, month and day of a day since 1970-01-01, in the Gregorian calendar. Years are counted from
-/// March, so that the leap day is the last one, in eras of 400 years, after which all repeats.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let (month, next) = match from_march {
-        0..=9 => (from_march + 3, 0),
-        _ => (from_march - 9, 1),
-    };
-    (year_of_era + era * 400 + next, month, day)
-}
-
+/// The last second of the year 9999.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
 const DAY: u64 = 86_400;
 const HOUR: u64 = 3_600;
 const TWO_HOURS: u64 = 2 * HOUR;

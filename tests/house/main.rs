@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("live", &[]),
     ("log_limit", &[]),
     ("error_chain", &[]),
+    ("macros", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
     ("context", &["identity", "policy", "log_limit"]),

@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::Buf;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
 use http_body::Body;
-use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time;
 use tower_service::Service;
@@ -24,6 +23,8 @@ use crate::error_chain::ErrorChain;
 use crate::istio::shown_uri;
 use crate::jwt::encoding::json;
 use crate::policy::{MAX_BYTES, PlainHttp};
+
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// How deep a discovery document may nest.
 const MAX_DEPTH: usize = 16;
@@ -58,11 +59,9 @@ impl<S> Fetcher<S> {
     /// machine slept or its clock was set, within ten seconds. Ends when the keys are no longer used.
     pub async fn run<ReqBody, ResBody>(mut self)
     where
-        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        S: Service<Request<ReqBody>, Response = Response<ResBody>, Error: Into<BoxError>>,
         ReqBody: Default,
-        ResBody: Body,
-        ResBody::Error: Into<Box<dyn Error + Send + Sync>>,
+        ResBody: Body<Error: Into<BoxError>>,
     {
         let mut schedule = Schedule::new();
         while let Some(jwks) = self.jwks.upgrade() {
@@ -96,30 +95,23 @@ impl<S> Fetcher<S> {
         jwks: &Jwks,
     ) -> Result<Option<Duration>, FetchError>
     where
-        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        S: Service<Request<ReqBody>, Response = Response<ResBody>, Error: Into<BoxError>>,
         ReqBody: Default,
-        ResBody: Body,
-        ResBody::Error: Into<Box<dyn Error + Send + Sync>>,
+        ResBody: Body<Error: Into<BoxError>>,
     {
         let Some(remote) = jwks.remote() else {
             return Ok(None);
         };
         let begun = remote.begin();
         let fetched = {
-            let mut attempt = pin!(time::timeout(
-                remote.timeout,
-                download(&mut self.client, remote)
-            ));
+            let download = download(&mut self.client, remote);
+            let mut attempt = pin!(time::timeout(remote.timeout, download));
             // A panic of the client is one more failed fetch (rule J-49).
-            poll_fn(
-                |cx| match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))) {
-                    Ok(poll) => poll,
-                    Err(_) => Poll::Ready(Ok(Err(FetchFailure::Panicked))),
-                },
-            )
-            .await
-            .unwrap_or(Err(FetchFailure::Timeout))
+            let attempt = poll_fn(|cx| {
+                catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx)))
+                    .unwrap_or(Poll::Ready(Ok(Err(FetchFailure::Panicked))))
+            });
+            attempt.await.unwrap_or(Err(FetchFailure::Timeout))
         };
         let published = fetched.and_then(|(text, max_age)| {
             let keys = KeySet::parse(&text).map_err(FetchFailure::Keys)?;
@@ -146,11 +138,9 @@ async fn download<S, ReqBody, ResBody>(
     remote: &RemoteKeys,
 ) -> Result<(String, Option<Duration>), FetchFailure>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S: Service<Request<ReqBody>, Response = Response<ResBody>, Error: Into<BoxError>>,
     ReqBody: Default,
-    ResBody: Body,
-    ResBody::Error: Into<Box<dyn Error + Send + Sync>>,
+    ResBody: Body<Error: Into<BoxError>>,
 {
     let first = check_uri(&remote.source.uri(), remote.http).map_err(FetchFailure::Discovery)?;
     let uri = match &remote.source {
@@ -165,10 +155,8 @@ where
             let document = json::object(document.as_bytes(), MAX_DEPTH);
             let uri = document
                 .as_ref()
-                .and_then(|members| members.get("jwks_uri"));
-            let uri = uri
-                .and_then(Value::as_str)
-                .ok_or_else(|| FetchFailure::Discovery("no `jwks_uri`".into()))?;
+                .and_then(|members| members.get("jwks_uri")?.as_str());
+            let uri = uri.ok_or_else(|| FetchFailure::Discovery("no `jwks_uri`".into()))?;
             check_uri(uri, http).map_err(FetchFailure::Discovery)?
         }
     };
@@ -180,27 +168,19 @@ async fn get<S, ReqBody, ResBody>(
     uri: Uri,
 ) -> Result<(String, Option<Duration>), FetchFailure>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S: Service<Request<ReqBody>, Response = Response<ResBody>, Error: Into<BoxError>>,
     ReqBody: Default,
-    ResBody: Body,
-    ResBody::Error: Into<Box<dyn Error + Send + Sync>>,
+    ResBody: Body<Error: Into<BoxError>>,
 {
-    let failed = {
-        let uri = uri.clone();
-        move |error: Box<dyn Error + Send + Sync>| FetchFailure::Client(redacted(&*error, &uri))
-    };
-    let request = Request::get(uri)
+    let failed = |error: BoxError| FetchFailure::Client(redacted(&*error, &uri));
+    let request = Request::get(uri.clone())
         .header(header::ACCEPT, "application/json")
         .body(ReqBody::default())
         .map_err(|error| failed(error.into()))?;
-    poll_fn(|cx| client.poll_ready(cx))
-        .await
-        .map_err(|error| failed(error.into()))?;
-    let response = client
-        .call(request)
-        .await
-        .map_err(|error| failed(error.into()))?;
+    let ready = poll_fn(|cx| client.poll_ready(cx)).await;
+    ready.map_err(|error| failed(error.into()))?;
+    let response = client.call(request).await;
+    let response = response.map_err(|error| failed(error.into()))?;
     // A redirect is not followed: it could lead anywhere (rule J-47).
     if response.status() != StatusCode::OK {
         return Err(FetchFailure::Status(response.status()));
@@ -216,12 +196,7 @@ where
         if text.len() + data.remaining() > MAX_BYTES {
             return Err(FetchFailure::TooLarge);
         }
-        while data.has_remaining() {
-            let chunk = data.chunk();
-            text.extend_from_slice(chunk);
-            let length = chunk.len();
-            data.advance(length);
-        }
+        text.extend_from_slice(&data.copy_to_bytes(data.remaining()));
     }
     let text = String::from_utf8(text).map_err(|error| failed(error.into()))?;
     Ok((text, max_age))
@@ -277,15 +252,17 @@ pub struct FetchError {
     failure: FetchFailure,
 }
 
-#[derive(Debug)]
-enum FetchFailure {
-    Client(RedactedError),
-    Discovery(String),
-    Keys(KeySetError),
-    Panicked,
-    Status(StatusCode),
-    Timeout,
-    TooLarge,
+errors! {
+    #[derive(Debug)]
+    enum FetchFailure {
+        Client(_error: RedactedError) = "the request failed",
+        Discovery(message: String) = "discovery of the keys: {message}",
+        Keys(_error: KeySetError) = "the answer is no set of keys",
+        Panicked = "the client panicked",
+        Status(status: StatusCode) = "answered {status}",
+        Timeout = "took too long",
+        TooLarge = "more than {MAX_BYTES} bytes",
+    }
 }
 
 /// One level of a client's error, without what is secret in the URI.
@@ -297,16 +274,7 @@ struct RedactedError {
 
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.uri)?;
-        match &self.failure {
-            FetchFailure::Client(_) => f.write_str("the request failed"),
-            FetchFailure::Discovery(message) => write!(f, "discovery of the keys: {message}"),
-            FetchFailure::Keys(_) => f.write_str("the answer is no set of keys"),
-            FetchFailure::Panicked => f.write_str("the client panicked"),
-            FetchFailure::Status(status) => write!(f, "answered {status}"),
-            FetchFailure::Timeout => f.write_str("took too long"),
-            FetchFailure::TooLarge => write!(f, "more than {MAX_BYTES} bytes"),
-        }
+        write!(f, "{}: {}", self.uri, self.failure)
     }
 }
 
@@ -315,11 +283,7 @@ impl Error for FetchError {
         match &self.failure {
             FetchFailure::Client(redacted) => Some(redacted),
             FetchFailure::Keys(error) => Some(error),
-            FetchFailure::Discovery(_)
-            | FetchFailure::Panicked
-            | FetchFailure::Status(_)
-            | FetchFailure::Timeout
-            | FetchFailure::TooLarge => None,
+            _ => None,
         }
     }
 }

@@ -134,14 +134,7 @@ fn doubled(keys: &[Key]) -> usize {
     twins.collect::<BTreeSet<_>>().len()
 }
 
-impl fmt::Debug for KeySet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeySet")
-            .field("keys", &self.keys.len())
-            .field("skipped", &self.skipped)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(KeySet(set) { keys = set.keys.len(), skipped = set.skipped });
 
 /// Why a JWK set was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

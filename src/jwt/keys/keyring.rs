@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use super::counts::Counts;
 use super::key_set::KeySet;
 use super::key_source::{KeySource, check_uri};
-use super::remote::{FetchedKeys, RemoteKeys};
+use super::remote::{FetchedKeys, RemoteKeys, whole_seconds};
 use crate::istio::JwtRule;
 use crate::jwt::Refusal;
 use crate::policy::PlainHttp;
@@ -55,12 +55,7 @@ impl Jwks {
     #[must_use]
     pub fn fetched(&self) -> Option<u64> {
         let held = self.remote()?.held();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "it was made of whole seconds"
-        )]
-        held.map(|held| held.fetched as u64)
+        held.map(|held| whole_seconds(held.fetched))
     }
 
     /// How many fetches have ended, and how many of them failed.
@@ -348,11 +343,4 @@ impl Keyring {
     }
 }
 
-impl fmt::Debug for Keyring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring")
-            .field("sources", &self.remote.keys())
-            .field("unfetched", &self.unfetched)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Keyring(keyring) { sources = keyring.remote.keys(), unfetched = keyring.unfetched });

@@ -159,13 +159,8 @@ impl RemoteKeys {
     }
 
     /// Wakes the fetcher, at most once in 30 seconds.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it was made of whole seconds"
-    )]
     pub(crate) fn ask(&self, now: f64) {
-        let now = now as u64;
+        let now = whole_seconds(now);
         let asked = self.asked.load(Ordering::Relaxed);
         // Compares in both directions: a clock that was ahead must not block fetches until that
         // time comes.
@@ -191,6 +186,16 @@ impl RemoteKeys {
             asked => asked as f64,
         }
     }
+}
+
+/// A time of ours as an integer.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it was made of whole seconds"
+)]
+pub(super) fn whole_seconds(time: f64) -> u64 {
+    time as u64
 }
 
 impl Drop for RemoteKeys {

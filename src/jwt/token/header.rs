@@ -1,5 +1,3 @@
-use std::fmt;
-
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
@@ -58,13 +56,7 @@ impl Header {
     }
 }
 
-impl fmt::Debug for Header {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Header")
-            .field("algorithm", &self.algorithm)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Header { algorithm });
 
 /// Rules J-01, J-02, J-05, J-09, J-10. `jwk`, `jku`, `x5u` and `x5c` are never read (J-08).
 fn check_members(header: &Map<String, Value>) -> Result<Algorithm, Refusal> {

@@ -69,8 +69,8 @@ pub(crate) fn verify<'t>(
     let jws = Jws::parse(token, reading, known)?;
     let claims = jws.claims()?;
     let signature = jws.signature()?;
+    demands.check_issuer(&claims)?;
     let window = if reading == Reading::Strict {
-        demands.check_issuer(&claims)?;
         check_signature(&jws, &signature)?;
         require_expiry(&claims)?;
         let window = check_time(&claims, now)?;
@@ -84,7 +84,6 @@ pub(crate) fn verify<'t>(
             ..window
         }
     } else {
-        demands.check_issuer(&claims)?;
         let window = check_time(&claims, now)?;
         demands.check_audience(&claims)?;
         check_signature(&jws, &signature)?;
@@ -123,14 +122,8 @@ pub(crate) fn verify<'t>(
 pub fn verify_jws(keys: &KeySet, jws: &[u8]) -> Result<Vec<u8>, Refusal> {
     let jws = Jws::parse(jws, Reading::Strict, None)?;
     let signature = jws.signature()?;
-    let (header, reading) = (&jws.header, Reading::Envoy);
-    keys.verify(
-        header.algorithm,
-        header.key_id(),
-        reading,
-        &jws.signed,
-        &signature,
-    )?;
+    let (algorithm, id) = (jws.header.algorithm, jws.header.key_id());
+    keys.verify(algorithm, id, Reading::Envoy, &jws.signed, &signature)?;
     jws.payload_bytes()
 }
 
@@ -156,11 +149,7 @@ impl Demands {
                 Some(audience) => is_good(audience),
                 None => false,
             };
-        if passes {
-            Ok(())
-        } else {
-            Err(Refusal::Audience)
-        }
+        passes.then_some(()).ok_or(Refusal::Audience)
     }
 }
 

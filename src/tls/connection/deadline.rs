@@ -4,7 +4,6 @@
 //! notice starts a grace period or shortens the one that runs, and never extends it. Only the first
 //! notice is passed on, so that a connection is counted and drained once.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -66,10 +65,4 @@ fn next_notice(mut lifetime: Lifetime) -> NextNotice {
     })
 }
 
-impl fmt::Debug for Deadline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deadline")
-            .field("is_ending", &self.grace.is_some())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Deadline(deadline) { is_ending = deadline.grace.is_some() });

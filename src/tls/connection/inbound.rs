@@ -33,33 +33,25 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// `silent` is for a client that has sent nothing yet. With a `pace` the connection cuts itself
+    /// when its client takes too long.
     pub(in crate::tls) fn new(
         stream: Stream<TcpStream>,
         peer: Peer,
         permit: OwnedSemaphorePermit,
         stats: Arc<HandshakeStats>,
+        silent: Option<Silent>,
+        pace: Option<Pace>,
     ) -> Self {
         Self {
             stream,
             peer,
             stats,
             deadline: None,
-            silent: None,
-            pace: None,
+            silent,
+            pace: pace.map(Box::new),
             _permit: permit,
         }
-    }
-
-    /// For a client that has sent nothing yet.
-    pub(in crate::tls) fn silent(mut self, silent: Option<Silent>) -> Self {
-        self.silent = silent;
-        self
-    }
-
-    /// The connection cuts itself when its client takes too long.
-    pub(in crate::tls) fn in_pace(mut self, pace: Option<Pace>) -> Self {
-        self.pace = pace.map(Box::new);
-        self
     }
 
     /// The other end of the connection.

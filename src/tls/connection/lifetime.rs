@@ -16,7 +16,6 @@
 //! [`CloseReason::Rotated`]. A lifetime gives at most two notices: one while both identities are
 //! valid, and one when they are not.
 
-use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -296,24 +295,26 @@ impl Mutual {
 
     /// The time until the first certificate of either side expires.
     fn time_left(&self) -> Duration {
-        let now = self.facts.credentials.settings().clock.now();
-        let own = self.own_not_after();
-        let first = not_after(&self.peer).map_or(own, |peers| peers.min(own));
-        first.duration_since(now).unwrap_or_default()
+        self.time_until([Duration::ZERO; 2])
     }
 
     /// The time until the connection begins to end because a certificate of either side expires.
     fn remaining(&self) -> Duration {
+        // Timers count whole milliseconds, certificates whole seconds.
+        self.time_until(self.ahead) + Duration::from_millis(1)
+    }
+
+    /// The time until the first of two moments: so long before the peer's certificate expires, and
+    /// before ours does.
+    fn time_until(&self, [peers, own]: [Duration; 2]) -> Duration {
         let now = self.facts.credentials.settings().clock.now();
         let left = |not_after: SystemTime, ahead| {
             let left = not_after.duration_since(now).unwrap_or_default();
             left.saturating_sub(ahead)
         };
-        let [peers, own] = self.ahead;
         let own = left(self.own_not_after(), own);
         let first = not_after(&self.peer).map(|not_after| left(not_after, peers));
-        // Timers count whole milliseconds, certificates whole seconds.
-        first.map_or(own, |peer| peer.min(own)) + Duration::from_millis(1)
+        first.map_or(own, |peer| peer.min(own))
     }
 
     fn look(&self) -> Duration {
@@ -330,13 +331,7 @@ fn not_after(peer: &Peer) -> Option<SystemTime> {
     peer.tls_facts()?.not_after
 }
 
-impl fmt::Debug for Lifetime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lifetime")
-            .field("until", &self.until)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Lifetime { until });
 
 const LOOK: Duration = Duration::from_secs(60);
 const LOOK_AT_LIST: Duration = Duration::from_secs(1);

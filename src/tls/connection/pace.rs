@@ -149,14 +149,9 @@ impl Pace {
         let Phase::Http2(frames) = &mut self.phase else {
             return;
         };
-        if frames.come(bytes) {
-            self.since = None;
-        }
-        if frames.is_under_way() {
-            self.since.get_or_insert(now);
-        } else {
-            self.since = None;
-        }
+        let rested = frames.come(bytes);
+        let since = self.since.filter(|_| !rested).unwrap_or(now);
+        self.since = frames.is_under_way().then_some(since);
     }
 
     /// No more bytes have come. Ready when the client has used up its time.

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::tls::counters::Counters;
+use crate::tls::counters::{Counters, readers};
 use crate::tls::reason::Reason;
 
 use super::close::CloseReason;
@@ -47,28 +47,23 @@ impl HandshakeStats {
         self.cut.fetch_add(requests as u64, Ordering::Relaxed);
     }
 
-    /// Requests that were in progress on connections that were cut.
-    #[must_use]
-    pub fn cut(&self) -> u64 {
-        self.cut.load(Ordering::Relaxed)
+    readers! {
+        /// Requests that were in progress on connections that were cut.
+        cut,
+        /// The accepted connections that speak TLS.
+        handshakes,
+        /// The accepted connections that are plaintext, or speak the application's own TLS.
+        plaintext,
+        /// How often a listener stopped accepting because no more connections could be open.
+        full,
+        /// How often the socket itself failed, mostly for lack of file descriptors.
+        accept_errors,
     }
 
     /// Connections that were accepted or made, plaintext ones included.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.handshakes() + self.plaintext()
-    }
-
-    /// The accepted connections that speak TLS.
-    #[must_use]
-    pub fn handshakes(&self) -> u64 {
-        self.handshakes.load(Ordering::Relaxed)
-    }
-
-    /// The accepted connections that are plaintext, or speak the application's own TLS.
-    #[must_use]
-    pub fn plaintext(&self) -> u64 {
-        self.plaintext.load(Ordering::Relaxed)
     }
 
     /// Connections that a listener accepted and that are still open.
@@ -97,17 +92,5 @@ impl HandshakeStats {
     #[must_use]
     pub fn ended(&self, reason: CloseReason) -> u64 {
         self.ended.get(reason.index())
-    }
-
-    /// How often a listener stopped accepting because no more connections could be open.
-    #[must_use]
-    pub fn full(&self) -> u64 {
-        self.full.load(Ordering::Relaxed)
-    }
-
-    /// How often the socket itself failed, mostly for lack of file descriptors.
-    #[must_use]
-    pub fn accept_errors(&self) -> u64 {
-        self.accept_errors.load(Ordering::Relaxed)
     }
 }

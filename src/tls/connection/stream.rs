@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use http::Version;
 use rustls::CommonState;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsStream;
 
 use crate::context::Peer;
 use crate::live::Live;
@@ -31,16 +32,12 @@ enum Inner<S> {
     /// The bytes that were read to find the protocol, then the stream.
     Plain(Box<[u8]>, S),
     // The TLS state is a kilobyte: boxed, so that a plaintext stream is not.
-    Server(Box<tokio_rustls::server::TlsStream<S>>),
-    Client(Box<tokio_rustls::client::TlsStream<S>>),
+    Tls(Box<TlsStream<S>>),
 }
 
 impl<S> Stream<S> {
     pub(in crate::tls) fn plaintext(read: &[u8], io: S, lifetimes: Lifetimes) -> Self {
-        Self {
-            lifetimes,
-            ..Inner::Plain(read.into(), io).into()
-        }
+        Self::new(Inner::Plain(read.into(), io), lifetimes)
     }
 
     /// A stream without TLS, to or from a peer outside the mesh.
@@ -55,29 +52,24 @@ impl<S> Stream<S> {
         self
     }
 
-    pub(in crate::tls) fn server(
-        stream: tokio_rustls::server::TlsStream<S>,
-        lifetimes: Lifetimes,
-    ) -> Self {
+    /// TLS whose handshake is done.
+    pub(in crate::tls) fn secured(stream: impl Into<TlsStream<S>>, lifetimes: Lifetimes) -> Self {
+        Self::new(Inner::Tls(Box::new(stream.into())), lifetimes)
+    }
+
+    fn new(inner: Inner<S>, lifetimes: Lifetimes) -> Self {
         Self {
+            inner,
+            facts: None,
+            port: None,
             lifetimes,
-            ..Inner::Server(Box::new(stream)).into()
+            peer: None,
         }
     }
 
-    pub(in crate::tls) fn client(
-        stream: tokio_rustls::client::TlsStream<S>,
-        lifetimes: Lifetimes,
-    ) -> Self {
-        Self {
-            lifetimes,
-            ..Inner::Client(Box::new(stream)).into()
-        }
-    }
-
-    /// Marks the stream as mutual TLS: each side has proven its identity.
-    pub(in crate::tls) fn with_facts(mut self, facts: HandshakeFacts) -> Self {
-        self.facts = Some(facts);
+    /// With facts, the stream is mutual TLS: each side has proven its identity.
+    pub(in crate::tls) fn with_facts(mut self, facts: Option<HandshakeFacts>) -> Self {
+        self.facts = facts;
         self
     }
 
@@ -90,8 +82,8 @@ impl<S> Stream<S> {
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         let role = match &self.inner {
-            Inner::Plain(..) | Inner::Server(_) => Role::Client,
-            Inner::Client(_) => Role::Server,
+            Inner::Tls(tls) if matches!(**tls, TlsStream::Client(_)) => Role::Server,
+            Inner::Plain(..) | Inner::Tls(_) => Role::Client,
         };
         let chain = self.tls().and_then(CommonState::peer_certificates);
         match (&self.facts, chain, &self.peer, &self.port) {
@@ -114,8 +106,7 @@ impl<S> Stream<S> {
     pub fn transport(&self) -> &S {
         match &self.inner {
             Inner::Plain(_, io) => io,
-            Inner::Server(tls) => tls.get_ref().0,
-            Inner::Client(tls) => tls.get_ref().0,
+            Inner::Tls(tls) => tls.get_ref().0,
         }
     }
 
@@ -143,27 +134,17 @@ impl<S> Stream<S> {
     fn tls(&self) -> Option<&CommonState> {
         match &self.inner {
             Inner::Plain(..) => None,
-            Inner::Server(tls) => Some(tls.get_ref().1),
-            Inner::Client(tls) => Some(tls.get_ref().1),
+            Inner::Tls(tls) => Some(tls.get_ref().1),
         }
     }
 
     pub(in crate::tls) fn server_name(&self) -> Option<&str> {
         match &self.inner {
-            Inner::Server(tls) => tls.get_ref().1.server_name(),
-            Inner::Plain(..) | Inner::Client(_) => None,
-        }
-    }
-}
-
-impl<S> From<Inner<S>> for Stream<S> {
-    fn from(inner: Inner<S>) -> Self {
-        Self {
-            inner,
-            facts: None,
-            port: None,
-            lifetimes: Lifetimes::default(),
-            peer: None,
+            Inner::Tls(tls) => match &**tls {
+                TlsStream::Server(tls) => tls.get_ref().1.server_name(),
+                TlsStream::Client(_) => None,
+            },
+            Inner::Plain(..) => None,
         }
     }
 }
@@ -182,8 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
                 *read = later.into();
                 Poll::Ready(Ok(()))
             }
-            Inner::Server(tls) => Pin::new(tls).poll_read(cx, buf),
-            Inner::Client(tls) => Pin::new(tls).poll_read(cx, buf),
+            Inner::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
     }
 }
@@ -193,8 +173,7 @@ macro_rules! with_io {
     ($inner:expr, $io:ident => $call:expr) => {
         match $inner {
             Inner::Plain(_, $io) => $call,
-            Inner::Server($io) => $call,
-            Inner::Client($io) => $call,
+            Inner::Tls($io) => $call,
         }
     };
 }
@@ -233,8 +212,10 @@ impl<S> fmt::Debug for Stream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.inner {
             Inner::Plain(..) => "Stream(plaintext)",
-            Inner::Server(_) => "Stream(TLS server)",
-            Inner::Client(_) => "Stream(TLS client)",
+            Inner::Tls(tls) => match **tls {
+                TlsStream::Server(_) => "Stream(TLS server)",
+                TlsStream::Client(_) => "Stream(TLS client)",
+            },
         })
     }
 }

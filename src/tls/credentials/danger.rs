@@ -1,41 +1,25 @@
 use std::sync::Arc;
 
 use rustls::client::ResolvesClientCert;
-use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
-use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::identity::SpiffeId;
 use crate::tls::identity::allowed::AllowedIds;
-use crate::tls::identity::bundle::TrustBundles;
 use crate::tls::identity::error::IdentityError;
 use crate::tls::protocol::Protocol;
 use crate::tls::reason::{Reason, Refusal};
 
 use super::generation::{Generation, client_config};
 use super::in_use::Credentials;
-use super::own_resolver::OwnResolver;
-use super::rustls_verifier::{JudgeChain, Role};
+use super::own_resolver::{OwnResolver, OwnResolvers};
+use super::rustls_verifier::{JudgeChain, PeerChain};
 use super::settings::Settings;
 use super::verifier::{Expected, Verifier};
 
 /// Ways around the rules of [`Credentials`], in the terms of rustls: [`Credentials::danger`].
 #[derive(Debug)]
 pub struct DangerousCredentials(());
-
-/// An application's own rustls resolvers as its identity.
-#[derive(Clone, Debug)]
-pub struct OwnResolvers {
-    /// The id that their certificates must have; any other certificate is not shown.
-    pub id: SpiffeId,
-    /// The roots that judge peers.
-    pub bundles: TrustBundles,
-    /// The certificate that clients see.
-    pub server: Arc<dyn ResolvesServerCert>,
-    /// The certificate that servers see.
-    pub client: Arc<dyn ResolvesClientCert>,
-}
 
 impl DangerousCredentials {
     /// An identity from the application's own resolvers, for example for keys that cannot leave a
@@ -54,13 +38,7 @@ impl DangerousCredentials {
         resolvers: OwnResolvers,
         settings: Settings,
     ) -> Result<Credentials, IdentityError> {
-        let resolver = OwnResolver {
-            id: resolvers.id,
-            server: resolvers.server,
-            client: resolvers.client,
-            settings: settings.clone(),
-        };
-        let first = Generation::resolved(resolver, &resolvers.bundles, &settings)?;
+        let first = Generation::resolved(OwnResolver::new(resolvers, &settings), &settings)?;
         Ok(Credentials::from_first(first, settings))
     }
 
@@ -119,16 +97,9 @@ impl ResolvesClientCert for Current {
 }
 
 impl JudgeChain for Current {
-    fn verify(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        role: Role,
-        now: UnixTime,
-    ) -> Result<SpiffeId, Refusal> {
+    fn verify(&self, shown: &PeerChain<'_>) -> Result<SpiffeId, Refusal> {
         let bundles = Arc::clone(self.credentials.current()?.bundles());
         let expected = Expected::Allowed(self.allowed.clone());
-        let verifier = Verifier::new(bundles, self.credentials.settings(), expected);
-        verifier.verify(leaf, intermediates, role, now)
+        Verifier::new(bundles, self.credentials.settings(), expected).verify(shown)
     }
 }

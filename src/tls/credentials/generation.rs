@@ -16,7 +16,7 @@ use crate::tls::identity::svid::Identity;
 use crate::tls::reason::{Reason, Refusal};
 
 use super::own_resolver::OwnResolver;
-use super::rustls_verifier::{JudgeChain, Role, RustlsVerifier};
+use super::rustls_verifier::{JudgeChain, PeerChain, Role, RustlsVerifier};
 use super::settings::Settings;
 use super::verifier::{Expected, Verifier};
 
@@ -56,15 +56,13 @@ impl Generation {
         let matches = certified.keys_match();
         // A leaf whose key cannot be read is judged with the chain.
         if let Err(rustls::Error::InconsistentKeys(_)) = matches {
-            return Err(match svid.chain_file() {
-                Some(file) => wrong_key(format_args!(
-                    "the private key does not belong to the leaf in {}: give the one that it was issued for",
-                    file.display()
-                )),
-                None => wrong_key(format_args!(
-                    "the private key does not belong to the leaf: give the one that it was issued for"
-                )),
-            });
+            let leaf = match svid.chain_file() {
+                Some(file) => format!("the leaf in {}", file.display()),
+                None => "the leaf".to_owned(),
+            };
+            return Err(wrong_key(format_args!(
+                "the private key does not belong to {leaf}: give the one that it was issued for"
+            )));
         }
         let shown = Shown::Svid {
             not_after: svid.not_after(),
@@ -79,12 +77,12 @@ impl Generation {
     /// Shows what the application's own resolvers return.
     pub(super) fn resolved(
         resolver: OwnResolver,
-        bundles: &TrustBundles,
         settings: &Settings,
     ) -> Result<Self, IdentityError> {
         let first = resolver.certified()?;
-        let id = resolver.id().clone();
-        let shown = Shown::Resolved(Arc::new(resolver));
+        let resolver = Arc::new(resolver);
+        let (id, bundles) = (resolver.resolvers.id.clone(), &resolver.resolvers.bundles);
+        let shown = Shown::Resolved(Arc::clone(&resolver));
         Self::showing(id, shown, &first.cert, bundles, settings)
     }
 
@@ -96,7 +94,9 @@ impl Generation {
         settings: &Settings,
     ) -> Result<Self, IdentityError> {
         let bundles = Arc::new(settings.allowed(bundles));
-        judge_as_peers_will(chain, &bundles, settings)?;
+        // An identity that a peer with our bundles would refuse would only fail later, on every
+        // call.
+        judge(chain, &[Role::Client, Role::Server], &bundles, settings)?;
         let mut server = server_config(&bundles, shown.to_clients(), settings)?;
         let server_without_alpn = Arc::new(server.clone());
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -231,17 +231,23 @@ fn server_config(
     Ok(config)
 }
 
-/// Refuses an identity that a peer with our bundles would refuse: it would only fail later, on
-/// every call.
-fn judge_as_peers_will(
+/// Judges a chain by these roots, now, as that of a peer of each role.
+pub(super) fn judge(
     chain: &[CertificateDer<'_>],
+    roles: &[Role],
     bundles: &Arc<TrustBundles>,
     settings: &Settings,
 ) -> Result<(), Refusal> {
     let verifier = Verifier::new(Arc::clone(bundles), settings, Expected::Anyone);
-    let (leaf, rest) = chain.split_first().ok_or(Reason::NoCertificate)?;
-    for role in [Role::Client, Role::Server] {
-        verifier.verify(leaf, rest, role, settings.clock.unix())?;
+    let (leaf, intermediates) = chain.split_first().ok_or(Reason::NoCertificate)?;
+    let now = settings.clock.unix();
+    for &role in roles {
+        verifier.verify(&PeerChain {
+            leaf,
+            intermediates,
+            role,
+            now,
+        })?;
     }
     Ok(())
 }

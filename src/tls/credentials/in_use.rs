@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -9,16 +8,15 @@ use tokio::sync::watch;
 use crate::identity::SpiffeId;
 use crate::live::{Live, Snapshot};
 use crate::tls::clock::Clock;
-use crate::tls::dates::{Long, On};
+use crate::tls::dates::{Ago, On};
 use crate::tls::identity::bundle::TrustBundles;
 use crate::tls::identity::error::IdentityError;
 use crate::tls::identity::svid::Identity;
-use crate::tls::reason::{Reason, Refusal};
+use crate::tls::reason::{Reason, Refusal, refusal};
 
-use super::generation::Generation;
-use super::rustls_verifier::{JudgeChain, Role};
+use super::generation::{Generation, judge};
+use super::rustls_verifier::Role;
 use super::settings::Settings;
-use super::verifier::{Expected, Verifier};
 
 /// The identity in use, shared by every acceptor and connector; cheap to clone.
 ///
@@ -83,22 +81,22 @@ impl Credentials {
         }
         let svid = identity.svid();
         if svid.spiffe_id() != held.id() {
-            let text = format_args!(
+            return Err(svid.chain_error(refusal!(
+                Reason::IdNotAllowed,
                 "expected {}, got {}: an identity is replaced by one of its own id; restart to become another workload",
                 held.id(),
                 svid.spiffe_id()
-            );
-            return Err(svid.chain_error(IdentityError::new(Reason::IdNotAllowed, text)));
+            )));
         }
         let same_roots = self.0.settings.allowed(identity.bundles()) == **held.bundles();
         // After a withdrawal, an earlier end is no reason to refuse.
         if !withdrawn && same_roots && svid.not_after() < held.not_after() {
-            let text = format_args!(
+            return Err(svid.chain_error(refusal!(
+                Reason::Expired,
                 "the leaf ends on {}, earlier than the one in use, which ends on {}: an older certificate was put back; give the newest",
                 On(svid.not_after()),
                 On(held.not_after())
-            );
-            return Err(svid.chain_error(IdentityError::new(Reason::Expired, text)));
+            )));
         }
         let next = Generation::new(identity, &self.0.settings)?;
         self.0.current.store(next);
@@ -177,12 +175,7 @@ impl Credentials {
         chain: &[CertificateDer<'_>],
         role: Role,
     ) -> bool {
-        let settings = &self.0.settings;
-        let verifier = Verifier::new(Arc::clone(bundles), settings, Expected::Anyone);
-        chain.split_first().is_some_and(|(leaf, rest)| {
-            let verdict = verifier.verify(leaf, rest, role, settings.clock.unix());
-            verdict.is_ok()
-        })
+        judge(chain, &[role], bundles, &self.0.settings).is_ok()
     }
 
     /// The generation for one handshake. A refusal once our own certificate has expired or was
@@ -194,26 +187,20 @@ impl Credentials {
         let current = self.0.current.snapshot();
         let (now, end) = (self.0.settings.clock.now(), current.not_after());
         if now > end {
-            let ago = Long(now.duration_since(end).unwrap_or_default());
-            let text = format_args!(
-                "our own certificate ended on {}, {ago} ago by our clock: renew it where it is issued, or set the clock right",
-                On(end)
-            );
-            return Err(Refusal::with(Reason::OwnIdentityExpired, text));
+            return Err(refusal!(
+                Reason::OwnIdentityExpired,
+                "our own certificate ended on {}: renew it where it is issued, or set the clock right",
+                Ago { end, now }
+            ));
         }
         Ok(current)
     }
 }
 
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let current = self.0.current.load();
-        f.debug_struct("Credentials")
-            .field("id", current.id())
-            .field("generation", &self.generation())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Credentials(credentials) {
+    id = credentials.0.current.load().id(),
+    generation = credentials.generation()
+});
 
 /// Notifies of replacements.
 pub(in crate::tls) type Replaced = watch::Receiver<()>;

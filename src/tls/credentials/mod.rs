@@ -16,7 +16,7 @@
 pub(super) mod danger;
 pub(super) mod generation;
 pub(super) mod in_use;
-mod own_resolver;
+pub(super) mod own_resolver;
 pub(super) mod rotation;
 pub(super) mod rotation_stats;
 pub(super) mod rustls_verifier;

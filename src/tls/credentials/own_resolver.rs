@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,32 +8,45 @@ use rustls::sign::CertifiedKey;
 
 use crate::identity::SpiffeId;
 use crate::log_limit::limited;
+use crate::tls::identity::bundle::TrustBundles;
 use crate::tls::identity::leaf::Leaf;
-use crate::tls::reason::{Reason, Refusal};
+use crate::tls::reason::{Reason, Refusal, refusal};
 
 use super::settings::Settings;
 
+/// An application's own rustls resolvers as its identity.
+#[derive(Clone, Debug)]
+pub struct OwnResolvers {
+    /// The id that their certificates must have; any other certificate is not shown.
+    pub id: SpiffeId,
+    /// The roots that judge peers.
+    pub bundles: TrustBundles,
+    /// The certificate that clients see.
+    pub server: Arc<dyn ResolvesServerCert>,
+    /// The certificate that servers see.
+    pub client: Arc<dyn ResolvesClientCert>,
+}
+
 /// Certificates and keys from the application's own resolvers. Each one is checked when it is
 /// shown: it must have our id and be valid now.
+#[derive(Debug)]
 pub(super) struct OwnResolver {
-    pub(super) id: SpiffeId,
-    pub(super) server: Arc<dyn ResolvesServerCert>,
-    pub(super) client: Arc<dyn ResolvesClientCert>,
-    pub(super) settings: Settings,
+    pub(super) resolvers: OwnResolvers,
+    settings: Settings,
 }
 
 impl OwnResolver {
-    pub(super) fn id(&self) -> &SpiffeId {
-        &self.id
+    pub(super) fn new(resolvers: OwnResolvers, settings: &Settings) -> Self {
+        Self {
+            resolvers,
+            settings: settings.clone(),
+        }
     }
 
     /// The certificate that a server would see now.
     pub(super) fn certified(&self) -> Result<Arc<CertifiedKey>, Refusal> {
-        let algorithms = &self.settings.provider.crypto;
-        let schemes = algorithms
-            .signature_verification_algorithms
-            .supported_schemes();
-        let certified = self.client.resolve(&[], &schemes);
+        let schemes = self.settings.algorithms().supported_schemes();
+        let certified = self.resolvers.client.resolve(&[], &schemes);
         let certified = certified.ok_or(Reason::NoCertificate)?;
         self.check(&certified)?;
         Ok(certified)
@@ -50,12 +62,13 @@ impl OwnResolver {
         let leaf = certified.cert.first().ok_or(Reason::NoCertificate)?;
         let leaf = Leaf::read(leaf)?;
         leaf.check()?;
-        if leaf.id != self.id {
-            let text = format_args!(
-                "expected {}, got {}: the resolver must yield our own certificate",
-                self.id, leaf.id
-            );
-            return Err(Refusal::with(Reason::IdNotAllowed, text));
+        let own = &self.resolvers.id;
+        if leaf.id != *own {
+            return Err(refusal!(
+                Reason::IdNotAllowed,
+                "expected {own}, got {}: the resolver must yield our own certificate",
+                leaf.id
+            ));
         }
         if self.settings.clock.now() > leaf.not_after {
             return Err(Reason::OwnIdentityExpired.into());
@@ -77,24 +90,16 @@ impl OwnResolver {
 
 impl ResolvesServerCert for OwnResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.only_ours(self.server.resolve(hello))
+        self.only_ours(self.resolvers.server.resolve(hello))
     }
 }
 
 impl ResolvesClientCert for OwnResolver {
     fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.only_ours(self.client.resolve(hints, schemes))
+        self.only_ours(self.resolvers.client.resolve(hints, schemes))
     }
 
     fn has_certs(&self) -> bool {
-        self.client.has_certs()
-    }
-}
-
-impl fmt::Debug for OwnResolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnResolver")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        self.resolvers.client.has_certs()
     }
 }

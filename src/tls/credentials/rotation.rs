@@ -9,7 +9,6 @@
 //! a failure and is followed by a pause, because the source may not pause by itself.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -165,13 +164,7 @@ async fn next(source: &mut dyn Source) -> Result<Identity, SourceError> {
     .await
 }
 
-impl fmt::Debug for Rotation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rotation")
-            .field("credentials", &self.credentials)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Rotation { credentials });
 
 /// How often to try an identity again that was not valid yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);

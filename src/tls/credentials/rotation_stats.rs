@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::time::{Duration, Instant};
 
-use crate::tls::counters::Counters;
+use crate::tls::counters::{Counters, readers};
 use crate::tls::reason::Reason;
 
 /// Counts of the identities that a [`Rotation`](crate::tls::Rotation) received.
@@ -48,10 +48,11 @@ impl RotationStats {
         }
     }
 
-    /// How often a new identity came into use.
-    #[must_use]
-    pub fn rotations(&self) -> u64 {
-        self.rotations.load(Ordering::Relaxed)
+    readers! {
+        /// How often a new identity came into use.
+        rotations,
+        /// How often the source itself failed.
+        unheard,
     }
 
     /// How often the source failed or returned an identity that cannot be used.
@@ -59,12 +60,6 @@ impl RotationStats {
     pub fn errors(&self) -> u64 {
         let rejected = Reason::ALL.iter().map(|&reason| self.rejected(reason));
         self.unheard() + rejected.sum::<u64>()
-    }
-
-    /// How often the source itself failed.
-    #[must_use]
-    pub fn unheard(&self) -> u64 {
-        self.unheard.load(Ordering::Relaxed)
     }
 
     /// How often the source returned an identity that cannot be used, for a reason.

@@ -17,13 +17,16 @@ use super::settings::Settings;
 /// Judges the chain of a peer.
 pub(super) trait JudgeChain: fmt::Debug + Send + Sync {
     /// The id that the chain proves.
-    fn verify(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        role: Role,
-        now: UnixTime,
-    ) -> Result<SpiffeId, Refusal>;
+    fn verify(&self, shown: &PeerChain<'_>) -> Result<SpiffeId, Refusal>;
+}
+
+/// The chain that a peer shows in a handshake.
+#[derive(Clone, Copy)]
+pub(super) struct PeerChain<'a> {
+    pub(super) leaf: &'a CertificateDer<'a>,
+    pub(super) intermediates: &'a [CertificateDer<'a>],
+    pub(super) role: Role,
+    pub(super) now: UnixTime,
 }
 
 /// Which side of the handshake the peer is.
@@ -55,14 +58,8 @@ impl<J: JudgeChain> RustlsVerifier<J> {
         }
     }
 
-    fn verify(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        role: Role,
-        now: UnixTime,
-    ) -> Result<(), rustls::Error> {
-        match self.judge.verify(leaf, intermediates, role, now) {
+    fn verify(&self, shown: &PeerChain<'_>) -> Result<(), rustls::Error> {
+        match self.judge.verify(shown) {
             Ok(_) => Ok(()),
             // Our own error carries the refusal; the peer sees a bare alert.
             Err(refusal) => Err(CertificateError::Other(OtherError(Arc::new(refusal))).into()),
@@ -104,11 +101,16 @@ impl<J: JudgeChain> ClientCertVerifier for RustlsVerifier<J> {
 
     fn verify_client_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
+        leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verify(end_entity, intermediates, Role::Client, now)?;
+        self.verify(&PeerChain {
+            leaf,
+            intermediates,
+            role: Role::Client,
+            now,
+        })?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -118,13 +120,18 @@ impl<J: JudgeChain> ClientCertVerifier for RustlsVerifier<J> {
 impl<J: JudgeChain> ServerCertVerifier for RustlsVerifier<J> {
     fn verify_server_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
+        leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.verify(end_entity, intermediates, Role::Server, now)?;
+        self.verify(&PeerChain {
+            leaf,
+            intermediates,
+            role: Role::Server,
+            now,
+        })?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
@@ -44,16 +43,15 @@ impl Settings {
     /// With a provider that lacks it, every handshake fails.
     #[must_use]
     pub fn post_quantum_only(mut self) -> Self {
-        self.provider = self.provider.post_quantum_only();
+        let groups = &mut Arc::make_mut(&mut self.provider.crypto).kx_groups;
+        groups.retain(|group| group.name() == NamedGroup::X25519MLKEM768);
         self.tls_1_3_only = true;
         self
     }
 
-    /// Reads the time from another clock, for tests of expiry and of clocks that jump.
-    #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
+    setters! {
+        /// Reads the time from another clock, for tests of expiry and of clocks that jump.
+        clock: Clock,
     }
 
     /// Accepts only peers of these trust domains, even if an identity's bundles hold more. Our own
@@ -120,22 +118,14 @@ impl Provider {
     /// X25519MLKEM768, X25519 and P-256.
     #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     fn hardened(mut crypto: CryptoProvider, load_key: LoadKey) -> Self {
-        let good = |suite: CipherSuite| SUITES.iter().any(|(known, _)| *known == suite);
-        crypto.cipher_suites.retain(|suite| good(suite.suite()));
-        let good = |group: NamedGroup| GROUPS.iter().any(|(known, _)| *known == group);
-        crypto.kx_groups.retain(|group| good(group.name()));
+        let suites = &mut crypto.cipher_suites;
+        suites.retain(|suite| SUITES.contains(&suite.suite()));
+        let groups = &mut crypto.kx_groups;
+        groups.retain(|group| group_name(group.name()).is_some());
         Self {
             crypto: Arc::new(crypto),
             load_key,
         }
-    }
-
-    fn post_quantum_only(mut self) -> Self {
-        let crypto = Arc::make_mut(&mut self.crypto);
-        crypto
-            .kx_groups
-            .retain(|group| group.name() == NamedGroup::X25519MLKEM768);
-        self
     }
 }
 
@@ -153,52 +143,38 @@ impl Default for Provider {
     }
 }
 
-impl fmt::Debug for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Provider")
-            .field("key_exchange", &self.crypto.kx_groups)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Provider(provider) { key_exchange = provider.crypto.kx_groups });
 
 static NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
 static BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 
-/// The suites in use, with their IANA names.
-pub(in crate::tls) const SUITES: &[(CipherSuite, &str)] = &[
-    (
-        CipherSuite::TLS13_AES_128_GCM_SHA256,
-        "TLS_AES_128_GCM_SHA256",
-    ),
-    (
-        CipherSuite::TLS13_AES_256_GCM_SHA384,
-        "TLS_AES_256_GCM_SHA384",
-    ),
-    (
-        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
-        "TLS_CHACHA20_POLY1305_SHA256",
-    ),
-    (
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-    ),
-    (
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-    ),
-    (
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
-    ),
-    (
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-    ),
+/// The suites in use.
+const SUITES: [CipherSuite; 7] = [
+    CipherSuite::TLS13_AES_128_GCM_SHA256,
+    CipherSuite::TLS13_AES_256_GCM_SHA384,
+    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 ];
 
-/// The key exchange groups in use, with their IANA names.
-pub(in crate::tls) const GROUPS: &[(NamedGroup, &str)] = &[
-    (NamedGroup::X25519MLKEM768, "X25519MLKEM768"),
-    (NamedGroup::X25519, "x25519"),
-    (NamedGroup::secp256r1, "secp256r1"),
-];
+/// The IANA name of a suite in use. The library names those of TLS 1.3 in its own way.
+pub(in crate::tls) fn suite_name(suite: CipherSuite) -> Option<&'static str> {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => Some("TLS_AES_128_GCM_SHA256"),
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => Some("TLS_AES_256_GCM_SHA384"),
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some("TLS_CHACHA20_POLY1305_SHA256"),
+        other => SUITES.contains(&other).then(|| other.as_str())?,
+    }
+}
+
+/// The IANA name of a key exchange group in use.
+pub(in crate::tls) fn group_name(group: NamedGroup) -> Option<&'static str> {
+    match group {
+        NamedGroup::X25519MLKEM768 => Some("X25519MLKEM768"),
+        NamedGroup::X25519 => Some("x25519"),
+        NamedGroup::secp256r1 => Some("secp256r1"),
+        _ => None,
+    }
+}

@@ -7,7 +7,7 @@ use webpki::EndEntityCert;
 use x509_parser::certificate::X509Certificate;
 
 use crate::identity::TrustDomain;
-use crate::tls::dates::{Long, On};
+use crate::tls::dates::Ago;
 use crate::tls::identity::leaf::{not_after, parse};
 use crate::tls::reason::{Reason, Refusal};
 
@@ -56,11 +56,13 @@ pub(super) fn refusal(
              put the one that did in its place, or issue the certificate anew"
         )
     } else if let Some(end) = ended(top, &judges.ended, &mut checks) {
-        let ago = Long(judges.now.duration_since(end).unwrap_or_default());
         format!(
-            "{begin} that has not ended: the root that signed it, \"{issuer}\", ended on {}, {ago} ago by our clock; \
+            "{begin} that has not ended: the root that signed it, \"{issuer}\", ended on {}; \
              issue the certificate by a root that is in use now, or set the clock right",
-            On(end)
+            Ago {
+                end,
+                now: judges.now
+            }
         )
     } else if judges.roots.iter().any(has_name) {
         format!(

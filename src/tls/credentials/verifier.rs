@@ -2,20 +2,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::UnixTime;
 use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth,
     RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
 };
 
 use crate::identity::{SpiffeId, TrustDomain};
-use crate::tls::dates::{Long, On};
+use crate::tls::dates::{Ago, Long, On};
 use crate::tls::identity::allowed::{AllowedIds, few};
 use crate::tls::identity::bundle::{TrustBundles, UnknownStatus};
 use crate::tls::identity::leaf::{self, Leaf};
-use crate::tls::reason::{Reason, Refusal};
+use crate::tls::reason::{Reason, Refusal, refusal};
 
-use super::rustls_verifier::{JudgeChain, Role};
+use super::rustls_verifier::{JudgeChain, PeerChain, Role};
 use super::settings::Settings;
 use super::unsigned::{self, Judges};
 
@@ -43,20 +43,14 @@ pub(super) enum Expected {
 }
 
 impl JudgeChain for Verifier {
-    fn verify(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        role: Role,
-        now: UnixTime,
-    ) -> Result<SpiffeId, Refusal> {
+    fn verify(&self, shown: &PeerChain<'_>) -> Result<SpiffeId, Refusal> {
         // Counts before parsing anything: path building over a hundred similar certificates costs a
         // tenth of a second (RUSTSEC-2023-0053).
-        if intermediates.len() >= MAX_CERTIFICATES {
+        if shown.intermediates.len() >= MAX_CERTIFICATES {
             return Err(Reason::ChainTooLong.into());
         }
-        let read = Leaf::read(leaf)?;
-        match self.judge(&read, leaf, intermediates, role, now) {
+        let read = Leaf::read(shown.leaf)?;
+        match self.judge(&read, shown) {
             Ok(()) => Ok(read.id),
             // The refusal already names the id.
             Err(refusal) if refusal.reason() == Reason::IdNotAllowed => Err(refusal),
@@ -75,23 +69,23 @@ impl Verifier {
         }
     }
 
-    fn judge(
-        &self,
-        read: &Leaf,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        role: Role,
-        now: UnixTime,
-    ) -> Result<(), Refusal> {
+    fn judge(&self, read: &Leaf, shown: &PeerChain<'_>) -> Result<(), Refusal> {
         let domain = read.id.trust_domain();
-        let anchors = self.bundles.anchors(domain, system_time(now));
+        let now = system_time(shown.now);
+        let anchors = self.bundles.anchors(domain, now);
         let anchors = anchors.ok_or_else(|| untrusted(domain, &self.bundles))?;
         // The path builder ignores the expiry of roots.
         if anchors.is_empty() {
-            let last = self.bundles.not_after(domain);
-            return Err(roots_ended(domain, last, system_time(now)));
+            let end = self.bundles.not_after(domain);
+            let end = end.unwrap_or(SystemTime::UNIX_EPOCH);
+            return Err(refusal!(
+                Reason::Expired,
+                "every root of trust domain {domain} has ended, the last on {}: \
+                 give the roots that are in use now, or set the clock right",
+                Ago { end, now }
+            ));
         }
-        let usage = match role {
+        let usage = match shown.role {
             Role::Client => KeyUsage::client_auth(),
             Role::Server => KeyUsage::server_auth(),
         };
@@ -100,49 +94,53 @@ impl Verifier {
                 let judges = Judges {
                     domain,
                     roots: &anchors,
-                    ended: self.bundles.ended(domain, system_time(now)),
+                    ended: self.bundles.ended(domain, now),
                     algorithms: self.algorithms.all,
-                    now: system_time(now),
+                    now,
                 };
-                unsigned::refusal(leaf, intermediates, &judges)
+                unsigned::refusal(shown.leaf, shown.intermediates, &judges)
             }
             known => known,
         };
-        let parsed = EndEntityCert::try_from(leaf).map_err(refusal)?;
+        let parsed = EndEntityCert::try_from(shown.leaf).map_err(refusal)?;
         let verify = |lists: &[&CertRevocationList<'_>], unknown| {
             let revocation = revocation(lists, unknown);
             let path = parsed.verify_for_usage(
                 self.algorithms.all,
                 &anchors,
-                intermediates,
-                now,
+                shown.intermediates,
+                shown.now,
                 usage,
                 revocation,
                 Some(&intermediates_may_sign),
             );
             path.map(drop)
         };
-        let lists: Vec<_> = self.bundles.revoked(domain).iter().collect();
+        let lists: Vec<_> = self
+            .bundles
+            .revoked(domain)
+            .iter()
+            .map(Arc::as_ref)
+            .collect();
         verify(&lists, self.bundles.unknown_status(domain)).map_err(refusal)?;
         // The path builder asks only the first of several lists of one issuer. The others are asked
         // one by one, for revoked certificates alone.
         for (index, list) in lists.iter().enumerate() {
             let mut before = lists.iter().take(index);
             let is_later = before.any(|other| other.issuer() == list.issuer());
-            if is_later
-                && matches!(
-                    verify(&[list], UnknownStatus::Passes),
-                    Err(webpki::Error::CertRevoked)
-                )
-            {
+            let verdict = |list| verify(&[list], UnknownStatus::Passes);
+            if is_later && verdict(list) == Err(webpki::Error::CertRevoked) {
                 return Err(Reason::Revoked.into());
             }
         }
         read.check()?;
         match &self.expected {
-            Expected::Allowed(allowed) if !allowed.allows(&read.id) => {
-                Err(another(&allowed.in_words(), &read.id))
-            }
+            Expected::Allowed(allowed) if !allowed.allows(&read.id) => Err(refusal!(
+                Reason::IdNotAllowed,
+                "expected {}, got {}: another workload answers at this address, or the id expected there is wrong",
+                allowed.in_words(),
+                read.id
+            )),
             Expected::Anyone | Expected::Allowed(_) => Ok(()),
         }
     }
@@ -186,23 +184,32 @@ fn refusal(error: &webpki::Error, leaf: &Leaf) -> Refusal {
     use webpki::Error;
     let reason = match error {
         Error::CertExpired { time, not_after } => {
-            return ended(leaf, system_time(*not_after), system_time(*time));
+            let (end, now) = (system_time(*not_after), system_time(*time));
+            return refusal!(
+                Reason::Expired,
+                "{} ended on {}: issue it anew, or set the clock right",
+                which(leaf.not_after == end),
+                Ago { end, now }
+            );
         }
         Error::CertNotValidYet { time, not_before } => {
-            return not_begun(leaf, system_time(*not_before), system_time(*time));
+            let (begin, now) = (system_time(*not_before), system_time(*time));
+            return refusal!(
+                Reason::NotYetValid,
+                "{} begins on {}, in {} by our clock: wait, or set the clock right, ours or its issuer's",
+                which(leaf.not_before == begin),
+                On(begin),
+                Long(begin.duration_since(now).unwrap_or_default())
+            );
         }
         Error::UnsupportedCriticalExtension => {
-            return Refusal::with(
-                Reason::BadCertificate,
-                "a certificate of the chain has a critical extension that is not known: \
-                 issue it without that, or with it as one that is not critical",
-            );
+            let text = "a certificate of the chain has a critical extension that is not known: \
+                issue it without that, or with it as one that is not critical";
+            return Refusal::with(Reason::BadCertificate, text);
         }
         Error::InvalidCertValidity => {
-            return Refusal::with(
-                Reason::BadCertificate,
-                "a certificate of the chain ends before it begins: issue it anew",
-            );
+            let text = "a certificate of the chain ends before it begins: issue it anew";
+            return Refusal::with(Reason::BadCertificate, text);
         }
         Error::CaUsedAsEndEntity => Reason::LeafIsCa,
         Error::EndEntityUsedAsCa | Error::PathLenConstraintViolated => Reason::Intermediate,
@@ -232,30 +239,6 @@ fn refusal(error: &webpki::Error, leaf: &Leaf) -> Refusal {
     }
 }
 
-fn ended(leaf: &Leaf, end: SystemTime, now: SystemTime) -> Refusal {
-    let which = which(leaf.not_after == end);
-    let ago = Long(now.duration_since(end).unwrap_or_default());
-    Refusal::with(
-        Reason::Expired,
-        format_args!(
-            "{which} ended on {}, {ago} ago by our clock: issue it anew, or set the clock right",
-            On(end)
-        ),
-    )
-}
-
-fn not_begun(leaf: &Leaf, begin: SystemTime, now: SystemTime) -> Refusal {
-    let which = which(leaf.not_before == begin);
-    let ahead = Long(begin.duration_since(now).unwrap_or_default());
-    Refusal::with(
-        Reason::NotYetValid,
-        format_args!(
-            "{which} begins on {}, in {ahead} by our clock: wait, or set the clock right, ours or its issuer's",
-            On(begin)
-        ),
-    )
-}
-
 fn which(is_leaf: bool) -> &'static str {
     if is_leaf {
         "the leaf"
@@ -264,40 +247,16 @@ fn which(is_leaf: bool) -> &'static str {
     }
 }
 
-fn roots_ended(domain: &TrustDomain, last: Option<SystemTime>, now: SystemTime) -> Refusal {
-    let last = last.unwrap_or(SystemTime::UNIX_EPOCH);
-    let ago = Long(now.duration_since(last).unwrap_or_default());
-    Refusal::with(
-        Reason::Expired,
-        format_args!(
-            "every root of trust domain {domain} has ended, the last on {}, {ago} ago by our clock: \
-             give the roots that are in use now, or set the clock right",
-            On(last)
-        ),
-    )
-}
-
 fn untrusted(domain: &TrustDomain, bundles: &TrustBundles) -> Refusal {
     let known: Vec<_> = bundles.trust_domains().collect();
     let known = match known.as_slice() {
         [] => "nor for any other".to_owned(),
         known => format!("only for {}", few(known, "and")),
     };
-    Refusal::with(
+    refusal!(
         Reason::UntrustedDomain,
-        format_args!(
-            "no roots are held for trust domain {domain}, {known}: \
-             give its roots, as `tls::Files::trust` does, or use a certificate of a trust domain that has some"
-        ),
-    )
-}
-
-fn another(expected: &str, got: &SpiffeId) -> Refusal {
-    Refusal::with(
-        Reason::IdNotAllowed,
-        format_args!(
-            "expected {expected}, got {got}: another workload answers at this address, or the id expected there is wrong"
-        ),
+        "no roots are held for trust domain {domain}, {known}: \
+         give its roots, as `tls::Files::trust` does, or use a certificate of a trust domain that has some"
     )
 }
 

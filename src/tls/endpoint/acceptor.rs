@@ -84,25 +84,13 @@ impl Acceptor {
         self
     }
 
-    /// Reads the mode of each connection's port from here.
-    #[must_use]
-    pub fn modes(mut self, modes: Live<Modes>) -> Self {
-        self.modes = modes;
-        self
-    }
-
-    /// Bounds handshakes in time.
-    #[must_use]
-    pub fn timeouts(mut self, timeouts: HandshakeTimeouts) -> Self {
-        self.timeouts = timeouts;
-        self
-    }
-
-    /// How long its connections last.
-    #[must_use]
-    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
-        self.lifetimes = lifetimes;
-        self
+    setters! {
+        /// Reads the mode of each connection's port from here.
+        modes: Live<Modes>,
+        /// Bounds handshakes in time.
+        timeouts: HandshakeTimeouts,
+        /// How long its connections last.
+        lifetimes: Lifetimes,
     }
 
     /// Makes the handshake of one connection: returns the stream to serve, and its peer.
@@ -112,15 +100,12 @@ impl Acceptor {
     /// # Errors
     /// When the client is refused, too slow, or gone. The connection is then closed, and
     /// [`HandshakeError::reason`] gives the reason.
-    pub async fn accept<S>(
+    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
         remote: SocketAddr,
         local: SocketAddr,
-    ) -> Result<(Stream<S>, Peer), HandshakeError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Result<(Stream<S>, Peer), HandshakeError> {
         let at_once = ready(Ok(()));
         self.accept_in_turn(stream, remote, local, &mut None, at_once)
             .await
@@ -132,17 +117,14 @@ impl Acceptor {
     /// Before the hello no computation was spent on the client, and after it the acceptor mostly
     /// waits, so a silent client does not take turns from others for long. A client stops being
     /// `silent` when it has sent the expected bytes; on a port that expects none it stays silent.
-    pub(super) async fn accept_in_turn<S, T>(
+    pub(super) async fn accept_in_turn<S: AsyncRead + AsyncWrite + Unpin, T>(
         &self,
         mut stream: S,
         remote: SocketAddr,
         local: SocketAddr,
         silent: &mut Option<Silent>,
         turn: impl Future<Output = Result<T, HandshakeError>>,
-    ) -> Result<(Stream<S>, Peer), HandshakeError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Result<(Stream<S>, Peer), HandshakeError> {
         let mode = || self.modes.load().for_port(local.port());
         let plaintext = |read: &[u8], stream| {
             let stream = Stream::plaintext(read, stream, self.lifetimes);
@@ -158,11 +140,7 @@ impl Acceptor {
         // Reads the mode again, here and below: the client may have been silent for long.
         match (buffer.get(..read).unwrap_or_default(), mode()) {
             ([], _) => Err(HandshakeError::new(Reason::Closed)),
-            (bytes, Mode::Disable) => {
-                *silent = None;
-                plaintext(bytes, stream)
-            }
-            (hello @ [TLS_HANDSHAKE, ..], _) => {
+            (hello @ [TLS_HANDSHAKE, ..], Mode::Permissive | Mode::Strict) => {
                 let handshake = self.handshake(stream, hello, mode, silent, turn);
                 let stream = timeout(self.timeouts.handshake, handshake).await??;
                 let peer = handshake::peer(&stream, remote, local)?;
@@ -175,7 +153,7 @@ impl Acceptor {
                 let stream = stream.while_taken(self.modes.clone(), local.port());
                 Ok((stream, peer))
             }
-            (bytes, Mode::Permissive) => {
+            (bytes, Mode::Disable | Mode::Permissive) => {
                 *silent = None;
                 plaintext(bytes, stream)
             }
@@ -183,17 +161,14 @@ impl Acceptor {
         }
     }
 
-    async fn handshake<S, T>(
+    async fn handshake<S: AsyncRead + AsyncWrite + Unpin, T>(
         &self,
         mut stream: S,
         read: &[u8],
         mode: impl Fn() -> Mode,
         silent: &mut Option<Silent>,
         turn: impl Future<Output = Result<T, HandshakeError>>,
-    ) -> Result<Stream<S>, HandshakeError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Result<Stream<S>, HandshakeError> {
         let accepted = in_silence(silent, hello(&mut stream, read)).await??;
         *silent = None;
         let turn = turn.await?;
@@ -201,7 +176,11 @@ impl Acceptor {
         let (config, facts) = match own_tls {
             Some(config) if !is_of_istio(&accepted.client_hello()) => (Arc::clone(config), None),
             _ => {
-                let (config, facts) = self.mutual(&accepted.client_hello())?;
+                let credentials = self.credentials.as_ref();
+                let credentials = credentials.ok_or_else(|| Refusal::new(Reason::NoIdentity))?;
+                let generation = credentials.current()?;
+                let facts = HandshakeFacts::new(credentials, &generation, None);
+                let config = generation.server_config(&accepted.client_hello());
                 (config, Some(facts))
             }
         };
@@ -213,24 +192,7 @@ impl Acceptor {
             Ok(stream) => stream?,
             Err(_) => handshake.await?,
         };
-        let stream = Stream::server(stream, self.lifetimes);
-        Ok(match facts {
-            Some(facts) => stream.with_facts(facts),
-            None => stream,
-        })
-    }
-
-    /// The configuration for this client: our certificate, and how the client proves its identity.
-    fn mutual(
-        &self,
-        hello: &ClientHello<'_>,
-    ) -> Result<(Arc<ServerConfig>, HandshakeFacts), HandshakeError> {
-        let Some(credentials) = &self.credentials else {
-            return Err(HandshakeError::new(Reason::NoIdentity));
-        };
-        let generation = credentials.current()?;
-        let facts = HandshakeFacts::new(credentials, &generation, None);
-        Ok((generation.server_config(hello), facts))
+        Ok(Stream::secured(stream, self.lifetimes).with_facts(facts))
     }
 }
 
@@ -241,10 +203,10 @@ fn is_of_istio(hello: &ClientHello<'_>) -> bool {
 }
 
 /// Reads until the client's first message is complete, up to [`LONGEST_HELLO`].
-async fn hello<S>(stream: &mut S, read: &[u8]) -> Result<Accepted, HandshakeError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    read: &[u8],
+) -> Result<Accepted, HandshakeError> {
     let mut hello = Hello::default();
     let mut total = read.len();
     feed(&mut hello, read)?;

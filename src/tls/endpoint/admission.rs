@@ -73,8 +73,10 @@ impl Admission {
     /// Sets other limits, for new connections.
     pub(super) fn bound(&mut self, limits: Limits) {
         let exempt = mem::take(&mut self.exempt);
-        *self = Self::new(limits);
-        self.exempt = exempt;
+        *self = Self {
+            exempt,
+            ..Self::new(limits)
+        };
     }
 
     pub(super) fn exempt(&mut self, ranges: Box<[Cidr]>) {

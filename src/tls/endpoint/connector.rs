@@ -58,11 +58,11 @@ impl Connector {
         }
     }
 
-    /// How long its connections last.
-    #[must_use]
-    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
-        self.lifetimes = lifetimes;
-        self
+    setters! {
+        /// How long its connections last.
+        lifetimes: Lifetimes,
+        /// Bounds the TCP connection and the handshake, each.
+        timeout: Duration,
     }
 
     /// Counts the handshakes here, instead of in counters of its own.
@@ -78,13 +78,6 @@ impl Connector {
         Arc::clone(&self.stats)
     }
 
-    /// Bounds the TCP connection and the handshake, each.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
     /// Opens a TCP connection and makes the handshake.
     ///
     /// # Errors
@@ -94,10 +87,8 @@ impl Connector {
         address: SocketAddr,
         destination: &Destination,
     ) -> Result<(Stream<TcpStream>, Peer), HandshakeError> {
-        let stream = match connect_tcp(address, self.timeout).await {
-            Ok(stream) => stream,
-            Err(error) => return Err(self.refused(address, error)),
-        };
+        let stream = connect_tcp(address, self.timeout).await;
+        let stream = stream.map_err(|error| self.refused(address, error))?;
         let local = stream.local_addr()?;
         if self.credentials.is_none() {
             let stream = Stream::plaintext(&[], stream, self.lifetimes);
@@ -117,56 +108,38 @@ impl Connector {
     /// # Errors
     /// When the server is not one of those expected, refuses us, picks a protocol that was not
     /// offered, is too slow, or is gone.
-    pub async fn handshake<S>(
+    pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
         remote: SocketAddr,
         local: SocketAddr,
         destination: &Destination,
-    ) -> Result<(Stream<S>, Peer), HandshakeError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        match self.shake(stream, remote, local, destination).await {
-            Ok(connected) => {
-                self.stats.count(None);
-                Ok(connected)
+    ) -> Result<(Stream<S>, Peer), HandshakeError> {
+        let attempt = async {
+            if destination.allowed.is_empty() {
+                return Err(no_ids());
             }
-            Err(error) => Err(self.refused(remote, error)),
-        }
-    }
-
-    async fn shake<S>(
-        &self,
-        stream: S,
-        remote: SocketAddr,
-        local: SocketAddr,
-        destination: &Destination,
-    ) -> Result<(Stream<S>, Peer), HandshakeError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        if destination.allowed.is_empty() {
-            return Err(no_ids());
-        }
-        let Some(credentials) = &self.credentials else {
-            return Err(HandshakeError::new(Reason::NoIdentity));
+            let Some(credentials) = &self.credentials else {
+                return Err(HandshakeError::new(Reason::NoIdentity));
+            };
+            let generation = credentials.current()?;
+            let config = generation.client_config(
+                destination.allowed.clone(),
+                destination.protocol.alpn(),
+                credentials.settings(),
+            )?;
+            let connector = TlsConnector::from(Arc::new(config));
+            let connecting = connector.connect(destination.sni.clone(), stream);
+            let connecting = timeout(self.timeout, connecting);
+            let stream = connecting.await??;
+            let facts =
+                HandshakeFacts::new(credentials, &generation, Some(destination.allowed.clone()));
+            let stream = Stream::secured(stream, self.lifetimes).with_facts(Some(facts));
+            let peer = handshake::peer(&stream, remote, local)?;
+            Ok((stream.with(peer.clone()), peer))
         };
-        let generation = credentials.current()?;
-        let config = generation.client_config(
-            destination.allowed.clone(),
-            destination.protocol.alpn(),
-            credentials.settings(),
-        )?;
-        let connector = TlsConnector::from(Arc::new(config));
-        let connecting = connector.connect(destination.sni.clone(), stream);
-        let connecting = timeout(self.timeout, connecting);
-        let stream = connecting.await??;
-        let facts =
-            HandshakeFacts::new(credentials, &generation, Some(destination.allowed.clone()));
-        let stream = Stream::client(stream, self.lifetimes).with_facts(facts);
-        let peer = handshake::peer(&stream, remote, local)?;
-        Ok((stream.with(peer.clone()), peer))
+        let connected = attempt.await.inspect(|_| self.stats.count(None));
+        connected.map_err(|error| self.refused(remote, error))
     }
 }
 
@@ -207,10 +180,8 @@ impl Destination {
         protocol: Protocol,
     ) -> Result<Self, HandshakeError> {
         let sni = ServerName::try_from(sni.to_owned()).map_err(|_| {
-            Refusal::with(
-                Reason::Tls,
-                "the server name is neither a DNS name nor an address",
-            )
+            let text = "the server name is neither a DNS name nor an address";
+            Refusal::with(Reason::Tls, text)
         })?;
         Ok(Self {
             allowed,

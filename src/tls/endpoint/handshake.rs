@@ -12,10 +12,10 @@ use tokio::time::{Duration, timeout};
 use crate::context::{Peer, TlsFacts};
 use crate::identity::PeerCertificate;
 use crate::tls::connection::stream::Stream;
-use crate::tls::credentials::settings::{GROUPS, SUITES};
+use crate::tls::credentials::settings::{group_name, suite_name};
 use crate::tls::credentials::unsigned::harmless;
 use crate::tls::identity::leaf::Leaf;
-use crate::tls::reason::{Reason, Refusal};
+use crate::tls::reason::{Reason, Refusal, refusal};
 
 /// A handshake that failed.
 ///
@@ -64,31 +64,24 @@ impl From<Refusal> for HandshakeError {
     }
 }
 
-impl From<&rustls::Error> for HandshakeError {
-    fn from(error: &rustls::Error) -> Self {
+impl From<rustls::Error> for HandshakeError {
+    fn from(error: rustls::Error) -> Self {
         Self {
             is_plaintext: matches!(
                 error,
                 rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)
             ),
             // The refusal repeats all that the error says, so it is not the source.
-            ..refusal(error).into()
+            ..refusal(&error).into()
         }
-    }
-}
-
-impl From<rustls::Error> for HandshakeError {
-    fn from(error: rustls::Error) -> Self {
-        Self::from(&error)
     }
 }
 
 impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
-        let inner = error.get_ref();
-        match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(tls) => tls.into(),
-            None => Self {
+        match error.downcast::<rustls::Error>() {
+            Ok(tls) => tls.into(),
+            Err(error) => Self {
                 source: Some(error),
                 ..Self::new(Reason::Closed)
             },
@@ -104,37 +97,32 @@ impl From<Elapsed> for HandshakeError {
 
 /// The refusal for an error of rustls. Our own refusals come back unchanged.
 fn refusal(error: &rustls::Error) -> Refusal {
+    use rustls::Error;
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other
-            .0
-            .downcast_ref::<Refusal>()
-            .cloned()
-            .unwrap_or_else(|| Refusal::new(Reason::BadCertificate)),
-        rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
-            Refusal::new(Reason::BadSignature)
+        Error::InvalidCertificate(CertificateError::Other(other)) => {
+            let own = other.0.downcast_ref::<Refusal>();
+            own.cloned()
+                .unwrap_or_else(|| Reason::BadCertificate.into())
         }
-        rustls::Error::InvalidCertificate(error) => {
-            Refusal::with(Reason::BadCertificate, of_outside(error))
-        }
-        rustls::Error::NoCertificatesPresented => Refusal::new(Reason::NoCertificate),
-        rustls::Error::NoApplicationProtocol
-        | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
-            Refusal::new(Reason::Alpn)
-        }
-        rustls::Error::AlertReceived(alert) => Refusal::with(
+        Error::InvalidCertificate(CertificateError::BadSignature) => Reason::BadSignature.into(),
+        Error::InvalidCertificate(error) => of_outside(error),
+        Error::NoCertificatesPresented => Reason::NoCertificate.into(),
+        Error::NoApplicationProtocol
+        | Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Reason::Alpn.into(),
+        Error::AlertReceived(alert) => refusal!(
             Reason::PeerRefused,
-            format_args!("the other side refused us with the alert {alert:?}: its log says why"),
+            "the other side refused us with the alert {alert:?}: its log says why"
         ),
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Refusal::with(
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => refusal!(
             Reason::Tls,
-            "the other side did not send TLS: does it speak plaintext on this port?",
+            "the other side did not send TLS: does it speak plaintext on this port?"
         ),
         other => Refusal::with(Reason::Tls, harmless(&other.to_string())),
     }
 }
 
 /// What the provider's own verifier finds wrong with the certificate of a server outside the mesh.
-fn of_outside(error: &CertificateError) -> String {
+fn of_outside(error: &CertificateError) -> Refusal {
     let text = match error {
         CertificateError::UnknownIssuer => {
             "the server's certificate is signed by none of the roots that are trusted for it: \
@@ -150,13 +138,14 @@ fn of_outside(error: &CertificateError) -> String {
             "the server's certificate is not for the host that is called: call it by a name that it has"
         }
         other => {
-            return format!(
+            return refusal!(
+                Reason::BadCertificate,
                 "the server's certificate is refused: {}",
                 harmless(&other.to_string())
             );
         }
     };
-    text.to_owned()
+    Refusal::with(Reason::BadCertificate, text)
 }
 
 impl fmt::Display for HandshakeError {
@@ -209,21 +198,16 @@ pub(super) fn peer<S>(
         version,
         cipher_suite: state
             .negotiated_cipher_suite()
-            .and_then(|suite| name_of(SUITES, &suite.suite())),
+            .and_then(|suite| suite_name(suite.suite())),
         key_exchange: state
             .negotiated_key_exchange_group()
-            .and_then(|group| name_of(GROUPS, &group.name())),
+            .and_then(|group| group_name(group.name())),
         sni: stream
             .server_name()
             .map(|name| name.to_ascii_lowercase().into()),
         alpn: state.alpn_protocol().map(Into::into),
     };
     Ok(Peer::tls(remote, local, facts))
-}
-
-fn name_of<T: PartialEq>(names: &[(T, &'static str)], wanted: &T) -> Option<&'static str> {
-    let found = names.iter().find(|(known, _)| known == wanted);
-    found.map(|(_, name)| *name)
 }
 
 /// How long a handshake may take.

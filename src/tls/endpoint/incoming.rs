@@ -4,19 +4,16 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::context::Peer;
 use crate::error_chain::ErrorChain;
 use crate::log_limit::limited;
 use crate::tls::connection::inbound::Connection;
 use crate::tls::connection::pace::{HttpTimes, Pace};
 use crate::tls::connection::silence::Silent;
 use crate::tls::connection::stats::HandshakeStats;
-use crate::tls::connection::stream::Stream;
 use crate::tls::reason::REFUSED;
 
 use super::acceptor::Acceptor;
 use super::admission::Tickets;
-use super::handshake::HandshakeError;
 
 /// A connection that a [`Listener`](crate::tls::Listener) took from its socket, before its
 /// handshake.
@@ -51,13 +48,15 @@ impl Incoming {
 
     async fn make(self) -> Option<Connection> {
         let mut silent = Some(self.silent);
-        let handshake = handshake(
-            self.tcp,
-            self.remote,
-            &self.acceptor,
-            &mut silent,
-            self.tickets,
-        );
+        let handshake = async {
+            // Nagle's algorithm only delays the answers of a server.
+            self.tcp.set_nodelay(true)?;
+            let local = self.tcp.local_addr()?;
+            let turn = self.tickets.take();
+            self.acceptor
+                .accept_in_turn(self.tcp, self.remote, local, &mut silent, turn)
+                .await
+        };
         match handshake.await {
             Ok((stream, peer)) => {
                 if peer.is_tls() {
@@ -66,8 +65,8 @@ impl Incoming {
                     self.stats.count_plaintext();
                 }
                 let pace = self.times.map(|times| Pace::new(times, peer.clone()));
-                let connection = Connection::new(stream, peer, self.permit, self.stats);
-                Some(connection.silent(silent).in_pace(pace))
+                let (permit, stats) = (self.permit, self.stats);
+                Some(Connection::new(stream, peer, permit, stats, silent, pace))
             }
             Err(error) => {
                 self.stats.count(Some(error.reason()));
@@ -76,20 +75,4 @@ impl Incoming {
             }
         }
     }
-}
-
-async fn handshake(
-    tcp: TcpStream,
-    remote: SocketAddr,
-    acceptor: &Acceptor,
-    silent: &mut Option<Silent>,
-    tickets: Tickets,
-) -> Result<(Stream<TcpStream>, Peer), HandshakeError> {
-    // Nagle's algorithm only delays the answers of a server.
-    tcp.set_nodelay(true)?;
-    let local = tcp.local_addr()?;
-    let turn = tickets.take();
-    acceptor
-        .accept_in_turn(tcp, remote, local, silent, turn)
-        .await
 }

@@ -45,10 +45,8 @@ impl OneWayConnector {
                 "the roots hold no certificate: give each as a -----BEGIN CERTIFICATE----- block";
             return Err(IdentityError::new(Reason::BadCertificate, text));
         }
-        let builder = builder(settings)?;
-        Ok(Self::new(
-            builder.with_root_certificates(roots).with_no_client_auth(),
-        ))
+        let builder = builder(settings)?.with_root_certificates(roots);
+        Ok(Self::new(builder.with_no_client_auth()))
     }
 
     /// Trusts the roots of the operating system.
@@ -87,11 +85,9 @@ impl OneWayConnector {
         self
     }
 
-    /// Bounds the TCP connection and the handshake, each; 10 s by default.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
+    setters! {
+        /// Bounds the TCP connection and the handshake, each; 10 s by default.
+        timeout: Duration,
     }
 
     /// Connects to an address where `host` is expected.
@@ -109,7 +105,7 @@ impl OneWayConnector {
         let stream = connect_tcp(address, self.timeout).await?;
         let connecting = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
         let stream = timeout(self.timeout, connecting).await??;
-        Ok(Stream::client(stream, Lifetimes::default()))
+        Ok(Stream::secured(stream, Lifetimes::default()))
     }
 }
 

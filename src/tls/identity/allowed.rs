@@ -74,16 +74,11 @@ impl AllowedIds {
 
     /// The ids that may answer, for errors: the first few of them.
     pub(in crate::tls) fn in_words(&self) -> String {
-        let listed;
-        let ids = match &self.0 {
-            Ids::Exact(ids) => &**ids,
-            Ids::ListedBy(list) => {
-                listed = list();
-                &*listed
-            }
-            Ids::AnyoneOf(domain) => return format!("any workload of trust domain {domain}"),
-        };
-        few(ids, "or")
+        match &self.0 {
+            Ids::Exact(ids) => few(ids, "or"),
+            Ids::ListedBy(list) => few(&list(), "or"),
+            Ids::AnyoneOf(domain) => format!("any workload of trust domain {domain}"),
+        }
     }
 
     /// Whether the list may change: [`listed_by`](Self::listed_by).

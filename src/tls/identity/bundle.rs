@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
-use webpki::{BorrowedCertRevocationList, CertRevocationList, OwnedCertRevocationList};
+use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 use crate::identity::TrustDomain;
-use crate::tls::reason::Reason;
+use crate::tls::reason::{Reason, refusal};
 
 use super::error::IdentityError;
 use super::leaf;
@@ -29,7 +29,7 @@ struct TrustBundle {
     anchors: Vec<TrustAnchor<'static>>,
     /// When each root expires; an anchor does not hold that.
     ends: Vec<Option<SystemTime>>,
-    revoked: Arc<[CertRevocationList<'static>]>,
+    revoked: Vec<Arc<CertRevocationList<'static>>>,
     /// The lists as they came, for comparison.
     revoked_der: Vec<CertificateRevocationListDer<'static>>,
     unknown: UnknownStatus,
@@ -61,11 +61,12 @@ impl TrustBundles {
     ) -> Result<Self, IdentityError> {
         let certificates: Vec<_> = roots.into_iter().collect();
         if certificates.is_empty() {
-            let text = format_args!(
+            return Err(refusal!(
+                Reason::UntrustedDomain,
                 "no root certificate found for trust domain {trust_domain}: \
                  give each as a -----BEGIN CERTIFICATE----- block"
-            );
-            return Err(IdentityError::new(Reason::UntrustedDomain, text));
+            )
+            .into());
         }
         let anchors = certificates
             .iter()
@@ -132,40 +133,32 @@ impl TrustBundles {
         pem: &[u8],
         unknown: UnknownStatus,
     ) -> Result<Self, IdentityError> {
-        let wrong = |text: &dyn fmt::Display| {
-            IdentityError::new(Reason::Revocation, text).at(TextLocation::text(LISTS))
-        };
+        let lists_text = TextLocation::text(LISTS);
         let bundle = self.0.get_mut(trust_domain).ok_or_else(|| {
-            wrong(&format_args!(
+            let refusal = refusal!(
+                Reason::Revocation,
                 "no roots are held for trust domain {trust_domain}, to which these lists belong: give its roots first"
-            ))
+            );
+            IdentityError::from(refusal).at(lists_text.clone())
         })?;
         let lists = pem::revocation_lists(pem)
             .map_err(|error| IdentityError::pem(Reason::Revocation, LISTS, error))?;
         if lists.is_empty() {
-            return Err(wrong(
-                &"no revocation list found: give each as a -----BEGIN X509 CRL----- block",
-            ));
-        }
-        for Located { line, value } in &lists {
-            if BorrowedCertRevocationList::from_der(value).is_err() {
-                let error = IdentityError::new(Reason::Revocation, "a list that cannot be read");
-                return Err(error.at(TextLocation::text(LISTS).line(*line)));
-            }
+            let text = "no revocation list found: give each as a -----BEGIN X509 CRL----- block";
+            return Err(IdentityError::new(Reason::Revocation, text).at(lists_text));
         }
         // The stricter of two policies holds; without a list there was none yet.
         if bundle.revoked_der.is_empty() || unknown == UnknownStatus::Refused {
             bundle.unknown = unknown;
         }
-        bundle
-            .revoked_der
-            .extend(lists.into_iter().map(|list| list.value));
-        bundle.revoked = bundle
-            .revoked_der
-            .iter()
-            .map(|der| OwnedCertRevocationList::from_der(der).map(CertRevocationList::Owned))
-            .collect::<Result<_, _>>()
-            .map_err(|_| wrong(&"a list that cannot be read"))?;
+        for Located { line, value } in lists {
+            let list = OwnedCertRevocationList::from_der(&value).map_err(|_| {
+                let error = IdentityError::new(Reason::Revocation, "a list that cannot be read");
+                error.at(TextLocation::text(LISTS).line(line))
+            })?;
+            bundle.revoked.push(Arc::new(list.into()));
+            bundle.revoked_der.push(value);
+        }
         Ok(self)
     }
 
@@ -203,7 +196,7 @@ impl TrustBundles {
     pub(in crate::tls) fn revoked(
         &self,
         trust_domain: &TrustDomain,
-    ) -> &[CertRevocationList<'static>] {
+    ) -> &[Arc<CertRevocationList<'static>>] {
         let bundle = self.0.get(trust_domain);
         bundle.map_or(&[], |bundle| &bundle.revoked)
     }

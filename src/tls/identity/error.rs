@@ -21,7 +21,7 @@ impl IdentityError {
 
     /// A PEM text that cannot be read.
     pub(super) fn pem(reason: Reason, text: &'static str, error: PemError) -> Self {
-        Self::new(reason, error).at(TextLocation::text(text).line(error.line()))
+        Self::new(reason, error.fault).at(TextLocation::text(text).line(error.line))
     }
 
     pub(super) fn at(self, location: TextLocation) -> Self {
@@ -40,9 +40,10 @@ impl IdentityError {
 
     /// Adds the file whose text was read.
     pub(in crate::tls) fn in_file(mut self, file: &Path) -> Self {
-        let location = self.location.take();
-        let location = location.map_or_else(|| TextLocation::text(""), |location| *location);
-        self.location = Some(Box::new(location.file(file)));
+        let location = self
+            .location
+            .get_or_insert_with(|| TextLocation::text("").into());
+        location.file = Some(file.to_owned());
         self
     }
 
@@ -61,14 +62,14 @@ impl IdentityError {
     /// The file to correct; `None` when the problem is not in a file.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
-        self.location.as_ref()?.to_file()
+        self.location.as_ref()?.file.as_deref()
     }
 
     /// The line to correct, counted from 1: where the wrong certificate or key begins, or where the
     /// text cannot be read. `None` when no single line is wrong.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
-        self.location.as_ref()?.to_line()
+        self.location.as_ref()?.line
     }
 }
 
@@ -94,10 +95,7 @@ impl fmt::Debug for IdentityError {
     /// For people, because `unwrap` and a `main` that returns an error print it. It shows nothing
     /// of the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = self
-            .location
-            .as_ref()
-            .map_or("", |location| location.what());
+        let what = self.location.as_ref().map_or("", |location| location.text);
         write!(f, "IdentityError({}, {what:?}, {self})", self.reason())
     }
 }

@@ -3,12 +3,12 @@ use std::time::{Duration, SystemTime};
 use rustls_pki_types::CertificateDer;
 use x509_parser::asn1_rs::Tag;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension};
+use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
-use crate::identity::{SpiffeId, SpiffeIdError};
-use crate::tls::reason::{Reason, Refusal};
+use crate::identity::SpiffeId;
+use crate::tls::reason::{Reason, Refusal, refusal};
 
 /// The contents of a leaf certificate, read once.
 ///
@@ -30,8 +30,21 @@ impl Leaf {
         let names = names(&parsed)?;
         let id = match names.uris.as_slice() {
             [] => return Err(Reason::NoSpiffeId.into()),
-            [only] => SpiffeId::new(only).map_err(no_id)?,
-            several @ [_, _, ..] => return Err(too_many(several.len())),
+            [only] => SpiffeId::new(only).map_err(|error| {
+                refusal!(
+                    Reason::NoSpiffeId,
+                    "the leaf's URI name is not the SPIFFE id of a workload: {error}; \
+                     write `subjectAltName=URI:spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`"
+                )
+            })?,
+            several @ [_, _, ..] => {
+                return Err(refusal!(
+                    Reason::SanCount,
+                    "the leaf has {} URI names, and SPIFFE asks for exactly one: \
+                     leave its SPIFFE id as the only `URI:` of subjectAltName",
+                    several.len()
+                ));
+            }
         };
         let rules = if names.has_bad_dns {
             Err(Reason::BadDnsName.into())
@@ -115,26 +128,6 @@ fn is_in_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'*' | b'_' | b'-')
 }
 
-fn no_id(error: SpiffeIdError) -> Refusal {
-    Refusal::with(
-        Reason::NoSpiffeId,
-        format_args!(
-            "the leaf's URI name is not the SPIFFE id of a workload: {error}; \
-             write `subjectAltName=URI:spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`"
-        ),
-    )
-}
-
-fn too_many(count: usize) -> Refusal {
-    Refusal::with(
-        Reason::SanCount,
-        format_args!(
-            "the leaf has {count} URI names, and SPIFFE asks for exactly one: \
-             leave its SPIFFE id as the only `URI:` of subjectAltName"
-        ),
-    )
-}
-
 fn usage(parsed: &X509Certificate<'_>) -> Result<(), Refusal> {
     if parsed.is_ca() {
         return Err(Reason::LeafIsCa.into());
@@ -146,12 +139,10 @@ fn usage(parsed: &X509Certificate<'_>) -> Result<(), Refusal> {
     if let Some(extended) = extended {
         both_sides(extended.value)?;
     }
-    let unread =
-        |extension: &ParsedExtension<'_>| matches!(extension, ParsedExtension::ParseError { .. });
-    if parsed
+    let mut extensions = parsed
         .iter_extensions()
-        .any(|e| unread(e.parsed_extension()))
-    {
+        .map(X509Extension::parsed_extension);
+    if extensions.any(|extension| matches!(extension, ParsedExtension::ParseError { .. })) {
         return Err(Reason::BadCertificate.into());
     }
     Ok(())
@@ -161,10 +152,7 @@ fn usage(parsed: &X509Certificate<'_>) -> Result<(), Refusal> {
 fn key_usage(parsed: &X509Certificate<'_>) -> Result<(), Refusal> {
     let wrong = |text: &str| {
         let good = "`keyUsage=critical,digitalSignature`";
-        Err(Refusal::with(
-            Reason::KeyUsage,
-            format_args!("{text} {good}"),
-        ))
+        Err(refusal!(Reason::KeyUsage, "{text} {good}"))
     };
     let usage = parsed.key_usage().map_err(|_| Reason::BadCertificate)?;
     let Some(usage) = usage else {
@@ -195,12 +183,10 @@ fn both_sides(usage: &ExtendedKeyUsage<'_>) -> Result<(), Refusal> {
         (true, false) => "clientAuth",
         (false, false) => "serverAuth and clientAuth",
     };
-    Err(Refusal::with(
+    Err(refusal!(
         Reason::ExtendedKeyUsage,
-        format_args!(
-            "the leaf's extendedKeyUsage lacks {lacks}, and a workload is both server and client: \
-             write `extendedKeyUsage=serverAuth,clientAuth`"
-        ),
+        "the leaf's extendedKeyUsage lacks {lacks}, and a workload is both server and client: \
+         write `extendedKeyUsage=serverAuth,clientAuth`"
     ))
 }
 

@@ -1,12 +1,14 @@
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where a part of an identity was read: the kind of text, or the file that held it, and the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TextLocation {
-    text: &'static str,
-    file: Option<PathBuf>,
-    line: Option<usize>,
+    /// The name of the text's contents.
+    pub(super) text: &'static str,
+    /// The file that holds the text.
+    pub(super) file: Option<PathBuf>,
+    pub(super) line: Option<usize>,
 }
 
 impl TextLocation {
@@ -22,25 +24,6 @@ impl TextLocation {
     pub(super) fn line(mut self, line: usize) -> Self {
         self.line = Some(line);
         self
-    }
-
-    /// The text is that of a file.
-    pub(super) fn file(mut self, file: &Path) -> Self {
-        self.file = Some(file.to_owned());
-        self
-    }
-
-    /// The name of the text's contents.
-    pub(super) fn what(&self) -> &'static str {
-        self.text
-    }
-
-    pub(super) fn to_file(&self) -> Option<&Path> {
-        self.file.as_deref()
-    }
-
-    pub(super) fn to_line(&self) -> Option<usize> {
-        self.line
     }
 }
 

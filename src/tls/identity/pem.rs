@@ -4,13 +4,18 @@
 //! Text between blocks is skipped, because the bundles of distributions contain some. A line that
 //! only resembles the first or last line of a block is an error.
 
-use std::fmt;
-
 use rustls_pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs1KeyDer,
     PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
 use zeroize::Zeroizing;
+
+/// The certificates of a text.
+pub(in crate::tls) type CertificateBlocks = Vec<Located<CertificateDer<'static>>>;
+/// The private key of a text.
+pub(in crate::tls) type KeyBlock = Located<PrivateKeyDer<'static>>;
+/// The revocation lists of a text.
+type ListBlocks = Vec<Located<CertificateRevocationListDer<'static>>>;
 
 /// A value that was read, and the line at which it begins.
 #[derive(Debug)]
@@ -21,10 +26,10 @@ pub(in crate::tls) struct Located<T> {
 
 /// Reads every certificate. Skips keys and parameters, because one file often holds both. Refuses a
 /// revocation list, because it would be ignored here.
-pub(super) fn certificates(text: &[u8]) -> Result<Vec<Located<CertificateDer<'static>>>, PemError> {
+pub(super) fn certificates(text: &[u8]) -> Result<CertificateBlocks, PemError> {
     let mut certificates = Vec::new();
     for block in blocks(text)? {
-        match BlockKind::from_label(block.label) {
+        match block.kind() {
             BlockKind::Certificate | BlockKind::TrustedCertificate => {}
             BlockKind::RevocationList => return Err(block.error(Fault::ListAmongCertificates)),
             BlockKind::Unknown => return Err(block.error(Fault::UnknownKind)),
@@ -39,15 +44,10 @@ pub(super) fn certificates(text: &[u8]) -> Result<Vec<Located<CertificateDer<'st
 }
 
 /// Reads every revocation list; refuses any other kind of block.
-pub(super) fn revocation_lists(
-    text: &[u8],
-) -> Result<Vec<Located<CertificateRevocationListDer<'static>>>, PemError> {
+pub(super) fn revocation_lists(text: &[u8]) -> Result<ListBlocks, PemError> {
     let mut lists = Vec::new();
     for block in blocks(text)? {
-        if !matches!(
-            BlockKind::from_label(block.label),
-            BlockKind::RevocationList
-        ) {
+        if !matches!(block.kind(), BlockKind::RevocationList) {
             return Err(block.error(Fault::NoList));
         }
         lists.push(Located {
@@ -60,12 +60,10 @@ pub(super) fn revocation_lists(
 
 /// Reads the one private key; `None` when there is none. Skips certificates and parameters. Refuses
 /// a revocation list, because it would be ignored here.
-pub(super) fn private_key(
-    text: &[u8],
-) -> Result<Option<Located<PrivateKeyDer<'static>>>, PemError> {
+pub(super) fn private_key(text: &[u8]) -> Result<Option<KeyBlock>, PemError> {
     let mut found = None;
     for block in blocks(text)? {
-        let as_key = match BlockKind::from_label(block.label) {
+        let as_key = match block.kind() {
             BlockKind::Key(as_key) => as_key,
             BlockKind::EncryptedKey => return Err(block.error(Fault::Encrypted)),
             BlockKind::Unknown => return Err(block.error(Fault::UnknownKind)),
@@ -89,7 +87,7 @@ fn unwiped(mut bytes: Zeroizing<Vec<u8>>) -> Vec<u8> {
     std::mem::take(&mut *bytes)
 }
 
-/// What the label of a block means.
+/// The kinds of block that a label names.
 enum BlockKind {
     Certificate,
     /// OpenSSL's format, which may contain trust settings.
@@ -100,27 +98,6 @@ enum BlockKind {
     /// Known, and never needed.
     Skipped,
     Unknown,
-}
-
-impl BlockKind {
-    fn from_label(label: &[u8]) -> Self {
-        match label {
-            b"CERTIFICATE" | b"X509 CERTIFICATE" => Self::Certificate,
-            b"TRUSTED CERTIFICATE" => Self::TrustedCertificate,
-            b"X509 CRL" => Self::RevocationList,
-            b"PRIVATE KEY" => Self::Key(|der| PrivatePkcs8KeyDer::from(der).into()),
-            b"RSA PRIVATE KEY" => Self::Key(|der| PrivatePkcs1KeyDer::from(der).into()),
-            b"EC PRIVATE KEY" => Self::Key(|der| PrivateSec1KeyDer::from(der).into()),
-            b"ENCRYPTED PRIVATE KEY" => Self::EncryptedKey,
-            b"EC PARAMETERS"
-            | b"DH PARAMETERS"
-            | b"PUBLIC KEY"
-            | b"RSA PUBLIC KEY"
-            | b"CERTIFICATE REQUEST"
-            | b"NEW CERTIFICATE REQUEST" => Self::Skipped,
-            _ => Self::Unknown,
-        }
-    }
 }
 
 /// A block, from its first line to its last.
@@ -171,6 +148,26 @@ fn blocks(text: &[u8]) -> Result<Vec<Block<'_>>, PemError> {
 }
 
 impl Block<'_> {
+    /// What its label means.
+    fn kind(&self) -> BlockKind {
+        match self.label {
+            b"CERTIFICATE" | b"X509 CERTIFICATE" => BlockKind::Certificate,
+            b"TRUSTED CERTIFICATE" => BlockKind::TrustedCertificate,
+            b"X509 CRL" => BlockKind::RevocationList,
+            b"PRIVATE KEY" => BlockKind::Key(|der| PrivatePkcs8KeyDer::from(der).into()),
+            b"RSA PRIVATE KEY" => BlockKind::Key(|der| PrivatePkcs1KeyDer::from(der).into()),
+            b"EC PRIVATE KEY" => BlockKind::Key(|der| PrivateSec1KeyDer::from(der).into()),
+            b"ENCRYPTED PRIVATE KEY" => BlockKind::EncryptedKey,
+            b"EC PARAMETERS"
+            | b"DH PARAMETERS"
+            | b"PUBLIC KEY"
+            | b"RSA PUBLIC KEY"
+            | b"CERTIFICATE REQUEST"
+            | b"NEW CERTIFICATE REQUEST" => BlockKind::Skipped,
+            _ => BlockKind::Unknown,
+        }
+    }
+
     fn error(&self, fault: Fault) -> PemError {
         PemError::new(self.line, fault)
     }
@@ -190,12 +187,7 @@ impl Block<'_> {
         match after_sequence(&der) {
             None => Err(self.error(Fault::NotWhole)),
             Some([]) => Ok(der),
-            Some(_)
-                if matches!(
-                    BlockKind::from_label(self.label),
-                    BlockKind::TrustedCertificate
-                ) =>
-            {
+            Some(_) if matches!(self.kind(), BlockKind::TrustedCertificate) => {
                 // They may say that the certificate is *not* to be trusted.
                 Err(self.error(Fault::TrustSettings))
             }
@@ -344,7 +336,8 @@ fn after_sequence(der: &[u8]) -> Option<&[u8]> {
     rest.split_at_checked(length).map(|(_, after)| after)
 }
 
-fn contains(text: &[u8], part: &[u8]) -> bool {
+/// Whether a text has a part.
+pub(super) fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
@@ -368,86 +361,43 @@ impl<'a> Iterator for Lines<'a> {
 /// Why a text was refused, and at which line. It repeats nothing of the text, which may be a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PemError {
-    line: usize,
-    fault: Fault,
+    pub(super) line: usize,
+    pub(super) fault: Fault,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    Base64,
-    BrokenMarker,
-    Encrypted,
-    EndWithoutBegin,
-    Headers,
-    ListAmongCertificates,
-    ListBesideKey,
-    NoEnd,
-    NoList,
-    NotWhole,
-    Nul,
-    OtherEnd,
-    SecondKey,
-    Stray,
-    TooMuch,
-    TrustSettings,
-    UnknownKind,
+errors! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) enum Fault {
+        Base64 = "the block that begins here is not base64, or was cut short: copy it whole",
+        BrokenMarker = "a -----BEGIN or -----END line that is not whole, or not alone on its line",
+        Encrypted = "the private key is encrypted: \
+            decrypt it first, with `openssl pkey -in KEY -out DECRYPTED`",
+        EndWithoutBegin = "an -----END line without its -----BEGIN line",
+        Headers = "the block that begins here has headers, which are not read",
+        ListAmongCertificates = "a revocation list among certificates: \
+            give it as a revocation list",
+        ListBesideKey = "a revocation list beside a private key: give it as a revocation list",
+        NoEnd = "the block that begins here has no -----END line",
+        NoList = "a block that is not a revocation list (X509 CRL)",
+        NotWhole = "the block that begins here does not hold a whole ASN.1 value",
+        Nul = "a NUL byte, as in DER and UTF-16: write DER as PEM, \
+            with `openssl x509 -inform DER` or `openssl pkey -inform DER`, and text as UTF-8",
+        OtherEnd = "the -----END line is of another kind than its -----BEGIN line",
+        SecondKey = "a second private key: leave only the one that belongs to the chain",
+        Stray = "base64 outside of every block: its -----BEGIN line is missing",
+        TooMuch = "the block that begins here holds more than one ASN.1 value",
+        TrustSettings = "a TRUSTED CERTIFICATE with trust settings, which are not read: \
+            write it as CERTIFICATE, for example with openssl x509",
+        UnknownKind = "a block of a kind that is not known: \
+            leave only CERTIFICATE, PRIVATE KEY, EC PRIVATE KEY and RSA PRIVATE KEY",
+    }
 }
 
 impl PemError {
     fn new(line: usize, fault: Fault) -> Self {
         Self { line, fault }
     }
-
-    /// The line, counted from 1.
-    pub(super) fn line(self) -> usize {
-        self.line
-    }
 }
-
-impl fmt::Display for PemError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self.fault {
-            Fault::Base64 => {
-                "the block that begins here is not base64, or was cut short: copy it whole"
-            }
-            Fault::BrokenMarker => {
-                "a -----BEGIN or -----END line that is not whole, or not alone on its line"
-            }
-            Fault::Encrypted => {
-                "the private key is encrypted: decrypt it first, with `openssl pkey -in KEY -out DECRYPTED`"
-            }
-            Fault::EndWithoutBegin => "an -----END line without its -----BEGIN line",
-            Fault::Headers => "the block that begins here has headers, which are not read",
-            Fault::ListAmongCertificates => {
-                "a revocation list among certificates: give it as a revocation list"
-            }
-            Fault::ListBesideKey => {
-                "a revocation list beside a private key: give it as a revocation list"
-            }
-            Fault::NoEnd => "the block that begins here has no -----END line",
-            Fault::NoList => "a block that is not a revocation list (X509 CRL)",
-            Fault::NotWhole => "the block that begins here does not hold a whole ASN.1 value",
-            Fault::Nul => {
-                "a NUL byte, as in DER and UTF-16: write DER as PEM, with `openssl x509 -inform DER` or `openssl pkey -inform DER`, and text as UTF-8"
-            }
-            Fault::OtherEnd => "the -----END line is of another kind than its -----BEGIN line",
-            Fault::SecondKey => {
-                "a second private key: leave only the one that belongs to the chain"
-            }
-            Fault::Stray => "base64 outside of every block: its -----BEGIN line is missing",
-            Fault::TooMuch => "the block that begins here holds more than one ASN.1 value",
-            Fault::TrustSettings => {
-                "a TRUSTED CERTIFICATE with trust settings, which are not read: write it as CERTIFICATE, for example with openssl x509"
-            }
-            Fault::UnknownKind => {
-                "a block of a kind that is not known: leave only CERTIFICATE, PRIVATE KEY, EC PRIVATE KEY and RSA PRIVATE KEY"
-            }
-        };
-        f.write_str(text)
-    }
-}
-
-impl std::error::Error for PemError {}
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const DASHES: &[u8] = b"-----";

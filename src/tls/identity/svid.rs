@@ -1,4 +1,3 @@
-use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -6,13 +5,13 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroize;
 
 use crate::identity::SpiffeId;
-use crate::tls::reason::{Reason, Refusal};
+use crate::tls::reason::{Reason, Refusal, refusal};
 
 use super::bundle::TrustBundles;
 use super::error::IdentityError;
 use super::leaf::Leaf;
 use super::location::TextLocation;
-use super::pem::{self, Located};
+use super::pem::{self, CertificateBlocks, KeyBlock};
 
 /// Our certificate and the roots that judge others, as one unit: a source returns it, and it is
 /// replaced as a whole.
@@ -48,9 +47,7 @@ impl Identity {
 /// The key is wiped from memory on drop, and never printed.
 #[derive(Clone)]
 pub struct X509Svid {
-    id: SpiffeId,
-    not_before: SystemTime,
-    not_after: SystemTime,
+    leaf: Leaf,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKey,
     locations: Box<Locations>,
@@ -75,12 +72,7 @@ impl X509Svid {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, IdentityError> {
-        let chain = chain.into_iter().map(|value| Located { line: 0, value });
-        let key = Located {
-            line: 0,
-            value: key,
-        };
-        Self::located(chain.collect(), key, Locations::default())
+        Self::located(chain, key, Locations::default())
     }
 
     /// An identity from PEM text: every certificate of one text is the chain, leaf first, and the
@@ -96,16 +88,13 @@ impl X509Svid {
 
     /// From the blocks of two texts, which may be files.
     pub(in crate::tls) fn from_blocks(
-        chain: Vec<Located<CertificateDer<'static>>>,
-        key: Located<PrivateKeyDer<'static>>,
+        chain: CertificateBlocks,
+        key: KeyBlock,
         [chain_file, key_file]: [Option<&Path>; 2],
     ) -> Result<Self, IdentityError> {
-        let location = |text, line, file: Option<&Path>| {
-            let location = TextLocation::text(text).line(line);
-            match file {
-                Some(file) => location.file(file),
-                None => location,
-            }
+        let location = |text, line, file: Option<&Path>| TextLocation {
+            file: file.map(Path::to_owned),
+            ..TextLocation::text(text).line(line)
         };
         let locations = Locations {
             leaf: chain
@@ -113,22 +102,20 @@ impl X509Svid {
                 .map(|leaf| location(CHAIN, leaf.line, chain_file)),
             key: Some(location(KEY, key.line, key_file)),
         };
-        Self::located(chain, key, locations)
+        let chain = chain.into_iter().map(|block| block.value).collect();
+        Self::located(chain, key.value, locations)
     }
 
     fn located(
-        chain: Vec<Located<CertificateDer<'static>>>,
-        key: Located<PrivateKeyDer<'static>>,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
         locations: Locations,
     ) -> Result<Self, IdentityError> {
-        let key = PrivateKey(key.value);
-        let chain: Vec<_> = chain.into_iter().map(|block| block.value).collect();
+        let key = PrivateKey(key);
         let leaf = first_leaf(&chain)
             .map_err(|refusal| IdentityError::from(refusal).maybe_at(locations.leaf.as_ref()))?;
         Ok(Self {
-            id: leaf.id,
-            not_before: leaf.not_before,
-            not_after: leaf.not_after,
+            leaf,
             chain,
             key,
             locations: Box::new(locations),
@@ -138,19 +125,19 @@ impl X509Svid {
     /// The id that the leaf holds.
     #[must_use]
     pub fn spiffe_id(&self) -> &SpiffeId {
-        &self.id
+        &self.leaf.id
     }
 
     /// When the leaf begins to be valid.
     #[must_use]
     pub fn not_before(&self) -> SystemTime {
-        self.not_before
+        self.leaf.not_before
     }
 
     /// When the leaf expires.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
-        self.not_after
+        self.leaf.not_after
     }
 
     /// The certificates, leaf first.
@@ -175,19 +162,15 @@ impl X509Svid {
 
     /// The file of the chain, for errors.
     pub(in crate::tls) fn chain_file(&self) -> Option<&Path> {
-        self.locations.leaf.as_ref()?.to_file()
+        self.locations.leaf.as_ref()?.file.as_deref()
     }
 }
 
-impl fmt::Debug for X509Svid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("X509Svid")
-            .field("id", &self.id)
-            .field("not_after", &self.not_after)
-            .field("chain", &self.chain.len())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(X509Svid(svid) {
+    id = svid.leaf.id,
+    not_after = svid.leaf.not_after,
+    chain = svid.chain.len()
+});
 
 /// Reads the leaf of a chain, which must be its first certificate.
 fn first_leaf(chain: &[CertificateDer<'_>]) -> Result<Leaf, Refusal> {
@@ -203,12 +186,10 @@ fn first_leaf(chain: &[CertificateDer<'_>]) -> Result<Leaf, Refusal> {
             return refusal;
         };
         let (number, count) = (index + 2, chain.len());
-        Refusal::with(
+        refusal!(
             refusal.reason(),
-            format_args!(
-                "the chain begins with another certificate than its leaf, which is number {number} of {count}: \
-                 put the leaf first, and after each certificate the one that signed it"
-            ),
+            "the chain begins with another certificate than its leaf, which is number {number} of {count}: \
+             put the leaf first, and after each certificate the one that signed it"
         )
     })
 }
@@ -221,13 +202,11 @@ fn no_certificate() -> Refusal {
 }
 
 /// The certificates of a PEM text, one at least.
-pub(in crate::tls) fn read_chain(
-    text: &[u8],
-) -> Result<Vec<Located<CertificateDer<'static>>>, IdentityError> {
+pub(in crate::tls) fn read_chain(text: &[u8]) -> Result<CertificateBlocks, IdentityError> {
     let chain = pem::certificates(text)
         .map_err(|error| IdentityError::pem(Reason::BadCertificate, CHAIN, error))?;
     if chain.is_empty() {
-        let refusal = if has(text, "PRIVATE KEY-----") {
+        let refusal = if pem::contains(text, b"PRIVATE KEY-----") {
             Refusal::with(Reason::NoCertificate, KEY_FOR_CHAIN)
         } else {
             no_certificate()
@@ -238,25 +217,17 @@ pub(in crate::tls) fn read_chain(
 }
 
 /// The private key of a PEM text.
-pub(in crate::tls) fn read_key(
-    text: &[u8],
-) -> Result<Located<PrivateKeyDer<'static>>, IdentityError> {
+pub(in crate::tls) fn read_key(text: &[u8]) -> Result<KeyBlock, IdentityError> {
     let key = pem::private_key(text)
         .map_err(|error| IdentityError::pem(Reason::KeyMismatch, KEY, error))?;
     key.ok_or_else(|| {
-        let said = if has(text, "CERTIFICATE-----") {
+        let said = if pem::contains(text, b"CERTIFICATE-----") {
             CHAIN_FOR_KEY
         } else {
             "no private key found: give the leaf's key as a -----BEGIN PRIVATE KEY----- block"
         };
         IdentityError::new(Reason::KeyMismatch, said).at(TextLocation::text(KEY))
     })
-}
-
-/// Whether a text contains a word.
-fn has(text: &[u8], word: &str) -> bool {
-    text.windows(word.len())
-        .any(|found| found == word.as_bytes())
 }
 
 const KEY_FOR_CHAIN: &str =

@@ -67,28 +67,32 @@ pub struct SourceError {
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-#[derive(Debug)]
-enum Failure {
-    Identity(IdentityError),
-    Io(io::Error),
-    Other(String, Option<Cause>),
-    Rule(&'static str),
-    Withdrawn,
-    Panicked,
+errors! {
+    #[derive(Debug)]
+    enum Failure {
+        // The error itself, without a level above it.
+        Identity(error: IdentityError) = "{error}",
+        Io(_error: io::Error) = "the file cannot be read",
+        Other(text: String, _cause: Option<Cause>) = "{text}",
+        Rule(rule: &'static str) = "{rule}",
+        Withdrawn = "the identity was withdrawn",
+        Panicked = "the source panicked",
+    }
 }
 
 impl SourceError {
     pub(super) fn io(file: &Path, error: io::Error) -> Self {
-        Self {
-            file: Some(file.to_owned()),
-            failure: Failure::Io(error),
-        }
+        Self::in_file(file, Failure::Io(error))
     }
 
     pub(super) fn rule(file: &Path, rule: &'static str) -> Self {
+        Self::in_file(file, Failure::Rule(rule))
+    }
+
+    fn in_file(file: &Path, failure: Failure) -> Self {
         Self {
             file: Some(file.to_owned()),
-            failure: Failure::Rule(rule),
+            failure,
         }
     }
 
@@ -101,10 +105,7 @@ impl SourceError {
     /// As [`new`](Self::new), with the error that caused it, which becomes its `source()`. The
     /// words need not repeat that error. Neither may contain anything of a key.
     #[must_use]
-    pub fn caused_by(
-        text: impl Into<String>,
-        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn caused_by(text: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Failure::Other(text.into(), Some(cause.into())).into()
     }
 
@@ -140,11 +141,7 @@ impl SourceError {
     pub fn identity(&self) -> Option<&IdentityError> {
         match &self.failure {
             Failure::Identity(error) => Some(error),
-            Failure::Io(_)
-            | Failure::Other(..)
-            | Failure::Rule(_)
-            | Failure::Withdrawn
-            | Failure::Panicked => None,
+            _ => None,
         }
     }
 }
@@ -169,15 +166,7 @@ impl fmt::Display for SourceError {
         if let Some(file) = &self.file {
             write!(f, "{}: ", file.display())?;
         }
-        match &self.failure {
-            // Shows the error itself, without a level above it.
-            Failure::Identity(error) => error.fmt(f),
-            Failure::Io(_) => f.write_str("the file cannot be read"),
-            Failure::Other(text, _) => f.write_str(text),
-            Failure::Rule(rule) => f.write_str(rule),
-            Failure::Withdrawn => f.write_str("the identity was withdrawn"),
-            Failure::Panicked => f.write_str("the source panicked"),
-        }
+        self.failure.fmt(f)
     }
 }
 
@@ -187,9 +176,7 @@ impl std::error::Error for SourceError {
             Failure::Io(error) => Some(error),
             Failure::Identity(error) => error.source(),
             Failure::Other(_, Some(cause)) => Some(&**cause),
-            Failure::Other(_, None) | Failure::Rule(_) | Failure::Withdrawn | Failure::Panicked => {
-                None
-            }
+            _ => None,
         }
     }
 }

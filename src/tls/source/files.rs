@@ -278,10 +278,8 @@ async fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     let error = |error| SourceError::io(file, error);
     // Opening a pipe would wait for its writer.
     if !fs::metadata(file).await.map_err(error)?.is_file() {
-        return Err(SourceError::rule(
-            file,
-            "not a regular file: give the path of a PEM file",
-        ));
+        let rule = "not a regular file: give the path of a PEM file";
+        return Err(SourceError::rule(file, rule));
     }
     let opened = fs::File::open(file).await.map_err(error)?;
     let length = opened.metadata().await.map_err(error)?.len();
@@ -291,10 +289,8 @@ async fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     let mut most = opened.take(LARGEST as u64 + 1);
     most.read_to_end(&mut bytes).await.map_err(error)?;
     if bytes.len() > LARGEST {
-        return Err(SourceError::rule(
-            file,
-            "longer than 1 MiB, too long for a PEM file of certificates",
-        ));
+        let rule = "longer than 1 MiB, too long for a PEM file of certificates";
+        return Err(SourceError::rule(file, rule));
     }
     Ok(bytes)
 }

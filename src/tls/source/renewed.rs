@@ -1,4 +1,3 @@
-use std::fmt;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
@@ -75,18 +74,11 @@ where
 }
 
 impl<F> Renewed<F> {
-    /// Reads the time from another clock, for tests.
-    #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// How long an answer may take; 60 s by default.
-    #[must_use]
-    pub fn limit(mut self, limit: Duration) -> Self {
-        self.limit = limit;
-        self
+    setters! {
+        /// Reads the time from another clock, for tests.
+        clock: Clock,
+        /// How long an answer may take; 60 s by default.
+        limit: Duration,
     }
 
     fn has_identity(&mut self, not_after: SystemTime) {
@@ -155,13 +147,7 @@ where
     }
 }
 
-impl<F> fmt::Debug for Renewed<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Renewed")
-            .field("pause", &self.pause)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Renewed<F> { pause });
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 
@@ -92,18 +91,12 @@ impl WorkloadApi {
             self.answer().await
         } else {
             let first = timeout(FIRST_ANSWER, self.answer()).await;
-            first.unwrap_or_else(|_| {
-                self.give_up();
-                Err(SourceError::new("the agent does not answer"))
-            })
+            first.unwrap_or_else(|_| Err(self.gone("the agent does not answer")))
         };
         let answer = match answer? {
             Some(Ok(answer)) => answer,
             Some(Err(error)) => return Err(self.failed(&error)),
-            None => {
-                self.give_up();
-                return Err(SourceError::new("the agent ended the stream"));
-            }
+            None => return Err(self.gone("the agent ended the stream")),
         };
         self.has_answered = true;
         self.pause = Duration::ZERO;
@@ -137,11 +130,14 @@ impl WorkloadApi {
                 self.give_up();
                 SourceError::withdrawn()
             }
-            error => {
-                self.give_up();
-                SourceError::new(ErrorChain(error).to_string())
-            }
+            error => self.gone(ErrorChain(error).to_string()),
         }
+    }
+
+    /// The agent is gone, for this reason.
+    fn gone(&mut self, text: impl Into<String>) -> SourceError {
+        self.give_up();
+        SourceError::new(text)
     }
 
     fn give_up(&mut self) {
@@ -183,34 +179,23 @@ impl Source for WorkloadApi {
     }
 }
 
-impl fmt::Debug for WorkloadApi {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkloadApi")
-            .field("endpoint", &self.endpoint)
-            .field("hint", &self.hint)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(WorkloadApi { endpoint, hint });
 
 /// Connects to the agent. Keys travel this way, so it must be a socket of this machine.
 async fn connect(endpoint: Option<&str>) -> Result<Answers, SourceError> {
-    let from_env;
     let endpoint = match endpoint {
-        Some(endpoint) => endpoint,
-        None => {
-            from_env = std::env::var(ENDPOINT).map_err(|_| {
-                SourceError::new(format!(
-                    "{ENDPOINT} is not set: set it to unix:///PATH, the socket of the agent"
-                ))
-            })?;
-            &from_env
-        }
+        Some(endpoint) => endpoint.to_owned(),
+        None => std::env::var(ENDPOINT).map_err(|_| {
+            SourceError::new(format!(
+                "{ENDPOINT} is not set: set it to unix:///PATH, the socket of the agent"
+            ))
+        })?,
     };
     if !endpoint.starts_with("unix:") {
         let text = "the Workload API's address does not begin with unix: write unix:///PATH, the socket of the agent";
         return Err(SourceError::new(text));
     }
-    let client = WorkloadApiClient::connect_to(endpoint).await;
+    let client = WorkloadApiClient::connect_to(&endpoint).await;
     let client = client.map_err(|error| SourceError::new(ErrorChain(&error).to_string()))?;
     let answers = client.stream_x509_contexts().await;
     let answers = answers.map_err(|error| SourceError::new(ErrorChain(&error).to_string()))?;

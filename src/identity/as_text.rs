@@ -1,0 +1,32 @@
+/// The conversions of a name that is a checked text: from it, to it, and printed as it is.
+macro_rules! as_text {
+    ($Name:ident, $Error:ident) => {
+        impl std::str::FromStr for $Name {
+            type Err = $Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::new(text)
+            }
+        }
+
+        impl AsRef<str> for $Name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl std::fmt::Display for $Name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::fmt::Debug for $Name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}({self})", stringify!($Name))
+            }
+        }
+    };
+}
+
+pub(super) use as_text;
