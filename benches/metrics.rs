@@ -19,7 +19,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use tower_mesh::Workload;
 use tower_mesh::context::{Peer, TlsFacts};
 use tower_mesh::identity::{PeerCertificate, SpiffeId};
-use tower_mesh::message::{ByteCount, End, EosBody, OnEnd};
+use tower_mesh::message::{ByteCount, End, EosBody, OnEnd, Watch as _};
 use tower_mesh::metrics::{Registry, ServerMetrics, ServerRecord};
 
 fn server() -> ServerMetrics {
@@ -50,8 +50,8 @@ fn request() -> Parts {
 /// One request from its head to the end of its body, the clock not read.
 fn count(metrics: &ServerMetrics, peer: &Peer, request: &mut Parts, now: Instant) {
     let mut record = metrics.begin(request, Some(peer), ByteCount::default(), now);
-    metrics.answer(&mut record, &mut Response::new(()).into_parts().0);
-    metrics.finish(record, End::cancelled(), now);
+    record.answered(&mut Response::new(()).into_parts().0);
+    record.finish(End::cancelled(), now);
 }
 
 fn families(criterion: &mut Criterion) {
@@ -66,7 +66,7 @@ fn families(criterion: &mut Criterion) {
     group.bench_function("families of one request, series known", |bencher| {
         bencher.iter_batched(
             || begin(&mut request()),
-            |record| metrics.finish(record, End::cancelled(), now),
+            |record| record.finish(End::cancelled(), now),
             criterion::BatchSize::LargeInput,
         );
     });
@@ -78,7 +78,7 @@ fn families(criterion: &mut Criterion) {
     let (mut said, ()) = said.unwrap().into_parts();
     let client = Registry::new().client(&Workload::new("shop", "web"));
     let sent = client.begin(&mut said, ByteCount::default(), now);
-    client.finish(sent, End::cancelled(), now);
+    sent.finish(End::cancelled(), now);
     let said: [(HeaderName, HeaderValue); 2] =
         ["x-envoy-peer-metadata", "x-envoy-peer-metadata-id"]
             .map(|name| (HeaderName::from_static(name), said.headers[name].clone()));
@@ -116,7 +116,7 @@ fn contended(criterion: &mut Criterion) {
 fn body(criterion: &mut Criterion) {
     struct Nobody;
     impl OnEnd for Nobody {
-        fn on_end(self, end: End) {
+        fn on_end(&mut self, end: End) {
             black_box(end);
         }
     }

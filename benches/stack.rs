@@ -421,12 +421,12 @@ fn metrics(table: &Table, fixture: &Fixture) {
         let (mut request, _) = head.request().into_parts();
         server.begin(&mut request, Some(&fixture.peer), ByteCount::default(), now)
     };
-    server.finish(begin(), End::cancelled(), now);
+    begin().finish(End::cancelled(), now);
     let families = |count: usize| {
         let records: Vec<_> = (0..count).map(|_| begin()).collect();
         let started = Instant::now();
         for record in records {
-            server.finish(record, End::cancelled(), now);
+            record.finish(End::cancelled(), now);
         }
         started.elapsed()
     };
@@ -446,7 +446,7 @@ fn metrics(table: &Table, fixture: &Fixture) {
     let (stop, mine) = (AtomicBool::new(false), self::server());
     let count = |metrics: &ServerMetrics, request: &mut Parts| {
         let record = metrics.begin(request, Some(&fixture.peer), ByteCount::default(), now);
-        metrics.finish(record, End::cancelled(), now);
+        record.finish(End::cancelled(), now);
     };
     std::thread::scope(|scope| {
         scope.spawn(|| {

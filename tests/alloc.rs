@@ -125,7 +125,7 @@ fn clients_that_stop_are_held_cheaply_and_then_freed() {
             .enable_all()
             .build()
             .unwrap();
-        let mesh = Fixture::new().mesh(|builder| builder.mode(mode));
+        let mesh = Fixture::new().mesh(|builder| builder.danger().mode(mode));
         let socket = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = socket.local_addr().unwrap();
         runtime.spawn(async move { mesh.serve_on(socket, fixture::router()).await });

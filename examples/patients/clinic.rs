@@ -14,7 +14,7 @@ use opentelemetry_sdk::trace::{
 };
 use tokio::net::TcpListener;
 use tower_mesh::identity::SpiffeId;
-use tower_mesh::mesh::Completed;
+use tower_mesh::message::Report;
 use tower_mesh::metrics::{Registry, Scrape};
 use tower_mesh::propagation::{OpenTelemetry, Propagation};
 use tower_mesh::source::{Configuration, Directory};
@@ -197,19 +197,20 @@ impl Opening<'_> {
 }
 
 /// Notes who decided, for the table.
-fn keep(decisions: &Decisions, name: &'static str, request: &Completed<'_>) {
-    let Some(id) = request
-        .exchange
+fn keep(decisions: &Decisions, name: &'static str, report: &Report<'_>) {
+    let Some(exchange) = report.exchange else {
+        return;
+    };
+    let Some(id) = exchange
         .trace()
         .and_then(|trace| trace.request_id()?.to_str().ok())
     else {
         return;
     };
-    let policy = request
-        .exchange
+    let policy = exchange
         .decision()
         .and_then(|decision| decision.policy.as_ref());
-    let by = match (policy, request.exchange.details()) {
+    let by = match (policy, exchange.details()) {
         (Some(policy), _) => policy.to_string(),
         (None, Some(details)) => details.to_string(),
         (None, None) => "no policy applies".to_owned(),

@@ -9,10 +9,10 @@ use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::verdict::{Guard, Question, Verdict, ended, judge};
+use super::verdict::{Guard, Question, Verdict, judge};
 use crate::access;
 use crate::context::Exchange;
-use crate::message::{GuardBody, LocalReply};
+use crate::message::{GuardBody, LocalReply, polled_too_late};
 
 /// Applies [`Guarded`]: asks one guard in front of a service.
 #[derive(Clone, Debug)]
@@ -152,7 +152,7 @@ where
         if let StateProj::Asking(asking) = state.as_mut().project() {
             let answer = ready!(Pin::new(&mut asking.question).poll(cx));
             let StateReplace::Asking(asking) = state.as_mut().project_replace(State::Ended) else {
-                ended("ResponseFuture")
+                polled_too_late("ResponseFuture")
             };
             let Asking {
                 request,
@@ -173,7 +173,7 @@ where
         match state.project_replace(State::Ended) {
             StateReplace::Refused(response) => Poll::Ready(Ok(response)),
             StateReplace::Inner(_) | StateReplace::Asking(_) | StateReplace::Ended => {
-                ended("ResponseFuture")
+                polled_too_late("ResponseFuture")
             }
         }
     }

@@ -70,4 +70,4 @@ pub use layer::{GuardLayer, Guarded, ResponseFuture};
 pub use verdict::{Answer, Change, Guard, Question, Verdict};
 
 #[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use verdict::{ended, judge, panicked};
+pub(crate) use verdict::{judge, panicked};

@@ -8,7 +8,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::context::Exchange;
-use crate::message::{GrpcStatus, LocalReply};
+use crate::message::{GrpcStatus, LocalReply, polled_too_late};
 
 /// Decides whether a request may reach the service behind it.
 ///
@@ -148,7 +148,7 @@ impl Future for Question {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         let polled = match &mut self.0 {
             Kind::Boxed(future) => catch(|| future.as_mut().poll(cx)),
-            Kind::Answered => ended("Question"),
+            Kind::Answered => polled_too_late("Question"),
         };
         let answer = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -191,14 +191,4 @@ pub(crate) fn panicked() -> LocalReply {
         "handler_panicked",
     )
     .grpc_status(GrpcStatus::INTERNAL)
-}
-
-/// A future that has given its output was polled again: `Pending` without a waker would hang its
-/// caller for ever.
-#[expect(
-    clippy::panic,
-    reason = "a mistake of the caller's, as for every future"
-)]
-pub(crate) fn ended(what: &str) -> ! {
-    panic!("`{what}` was polled after it had ended")
 }

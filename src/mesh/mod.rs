@@ -12,7 +12,8 @@
 //! - Without it: [`Guards`] keep token rules and policies fresh for layers that you compose yourself.
 //! - What is seen of it: one line of log for each port at its start, each change of configuration
 //!   and each drain (targets `tower_mesh::mesh` and `tower_mesh::config`), one event for each
-//!   refusal (`tower_mesh::access`), and [`TelemetryOptions::on_complete`] for every request.
+//!   refusal (`tower_mesh::access`), [`TelemetryOptions::on_complete`] for every request, and
+//!   [`TelemetryOptions::on_call_complete`] for every call.
 //! - Around it: [`Mesh::readiness`] and [`Mesh::probe`] for [`Mesh::serve_plaintext`], [`Mesh::metrics`], [`Mesh::shutdown`].
 //!
 //! # Example
@@ -79,6 +80,7 @@ mod server;
 mod shutdown;
 mod tls_metrics;
 mod trust_domain;
+mod watches;
 
 #[cfg(feature = "axum")]
 pub use axum_server::{AxumFuture, AxumServer, MakeServer};
@@ -104,4 +106,4 @@ pub use readiness::{IdentityState, Probe, Readiness};
 pub use serve::{Drained, RequestBody};
 pub use server::connection::limits::HttpLimits;
 pub use server::connection::served_body::ServedBody;
-pub use server::{Completed, ConnectionServer, ResponseBody, ResponseFuture, Server, ServerLayer};
+pub use server::{ConnectionServer, ResponseBody, ResponseFuture, Server, ServerLayer};

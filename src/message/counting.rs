@@ -26,7 +26,19 @@ pub struct CountingBody<B> {
 
 /// How much a [`CountingBody`] has let through. Cheap to clone; all clones read the same count.
 #[derive(Clone, Debug, Default)]
-pub struct ByteCount(Option<Arc<Counts>>);
+pub struct ByteCount(Count);
+
+#[derive(Clone, Debug)]
+enum Count {
+    Shared(Arc<Counts>),
+    Announced(u64),
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Self::Announced(0)
+    }
+}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -53,7 +65,10 @@ impl<B: Body> CountingBody<B> {
 
     /// As [`wrap`](Self::wrap), of a body that is not gRPC.
     pub fn new(inner: B) -> (Self, ByteCount) {
-        let count = ByteCount((!inner.is_end_stream()).then(Arc::default));
+        let count = match inner.is_end_stream() {
+            true => ByteCount::default(),
+            false => ByteCount(Count::Shared(Arc::default())),
+        };
         let body = Self {
             inner,
             count: count.clone(),
@@ -72,18 +87,26 @@ impl ByteCount {
     /// The bytes so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.load(|counts| &counts.bytes)
+        match &self.0 {
+            Count::Shared(counts) => counts.bytes.load(Ordering::Relaxed),
+            Count::Announced(bytes) => *bytes,
+        }
     }
 
     /// The gRPC messages that have begun so far.
     #[must_use]
     pub fn messages(&self) -> u64 {
-        self.load(|counts| &counts.messages)
+        match &self.0 {
+            Count::Shared(counts) => counts.messages.load(Ordering::Relaxed),
+            Count::Announced(_) => 0,
+        }
     }
 
-    fn load(&self, count: impl Fn(&Counts) -> &AtomicU64) -> u64 {
-        let load = |counts: &Arc<Counts>| count(counts).load(Ordering::Relaxed);
-        self.0.as_ref().map_or(0, load)
+    /// Counts nothing: the size that a body has announced, 0 where it has not.
+    #[must_use]
+    pub fn announced(body: &impl Body) -> Self {
+        let length = body.size_hint().exact();
+        Self(Count::Announced(length.unwrap_or_default()))
     }
 }
 
@@ -98,7 +121,7 @@ impl<B: Body> Body for CountingBody<B> {
         let this = self.project();
         let polled = ready!(this.inner.poll_frame(cx));
         if let Some(Ok(frame)) = &polled
-            && let (Some(data), Some(counts)) = (frame.data_ref(), &this.count.0)
+            && let (Some(data), Count::Shared(counts)) = (frame.data_ref(), &this.count.0)
         {
             let bytes = data.remaining() as u64;
             counts.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -147,7 +170,7 @@ mod tests {
     fn an_empty_body_shares_no_count() {
         let (body, count) = CountingBody::new(Empty::<Bytes>::new());
         assert!(body.is_end_stream());
-        assert!(count.0.is_none());
+        assert!(matches!(count.0, Count::Announced(0)));
         assert_eq!(count.bytes(), 0);
     }
 

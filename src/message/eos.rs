@@ -1,3 +1,4 @@
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -14,6 +15,16 @@ use super::{GrpcStatus, ResponseFlags};
 ///
 /// It is a trait and not a closure so that bodies, and the futures that make them, have names.
 pub trait OnEnd {
+    /// Runs one poll of the body: where a body is polled as its request, this enters the request.
+    fn within<R>(&mut self, poll: impl FnOnce() -> R) -> R {
+        poll()
+    }
+
+    /// Runs the drop of the body, as [`within`](Self::within) its polls.
+    fn dropping(&mut self, drop: impl FnOnce()) {
+        drop();
+    }
+
     /// Called after each piece of a gRPC body's data, with the messages that have begun so far: streams may live long, and who reports
     /// them wants to report before their end.
     fn on_messages(&mut self, messages: u64) {
@@ -21,7 +32,7 @@ pub trait OnEnd {
     }
 
     /// Called exactly once, often from a `Drop`: it must not panic and must not block.
-    fn on_end(self, end: End);
+    fn on_end(&mut self, end: End);
 }
 
 /// How a body ended.
@@ -103,7 +114,7 @@ pub enum EndKind {
 /// struct Tell<'a>(&'a Cell<Option<EndKind>>);
 ///
 /// impl OnEnd for Tell<'_> {
-///     fn on_end(self, end: End) {
+///     fn on_end(&mut self, end: End) {
 ///         self.0.set(Some(end.kind));
 ///     }
 /// }
@@ -116,15 +127,17 @@ pub enum EndKind {
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
 pub struct EosBody<B, F: OnEnd> {
+    /// `None` once it is dropped.
     #[pin]
-    inner: B,
-    watch: Watch<F>,
+    inner: Option<B>,
+    tally: Tally<F>,
 }
 
 /// The counting half: apart from the body so that both can be borrowed at once.
 #[derive(Debug)]
-struct Watch<F> {
-    on_end: Option<F>,
+struct Tally<F> {
+    on_end: F,
+    is_told: bool,
     bytes: u64,
     /// How many bytes make the body whole even if nobody polls further; `Some(0)` where there may be no body.
     whole: Option<u64>,
@@ -160,8 +173,9 @@ impl<B: Body, F: OnEnd> EosBody<B, F> {
         } else {
             Some(0)
         };
-        let mut watch = Watch {
-            on_end: Some(on_end),
+        let mut tally = Tally {
+            on_end,
+            is_told: false,
             bytes: 0,
             whole,
             messages: announced.is_grpc.then(GrpcMessages::default),
@@ -169,23 +183,17 @@ impl<B: Body, F: OnEnd> EosBody<B, F> {
             is_polling: false,
         };
         if inner.is_end_stream() {
-            watch.tell(EndKind::Complete);
+            tally.tell(EndKind::Complete);
         }
-        Self { inner, watch }
+        let inner = Some(inner);
+        Self { inner, tally }
     }
 }
 
-impl<B, F: OnEnd> EosBody<B, F> {
-    /// The body inside.
-    pub fn inner(&self) -> &B {
-        &self.inner
-    }
-}
-
-impl<F: OnEnd> Watch<F> {
+impl<F: OnEnd> Tally<F> {
     fn tell(&mut self, kind: EndKind) {
-        if let Some(on_end) = self.on_end.take() {
-            on_end.on_end(End {
+        if !mem::replace(&mut self.is_told, true) {
+            self.on_end.on_end(End {
                 kind,
                 bytes: self.bytes,
                 messages: self.messages.map_or(0, |messages| messages.count()),
@@ -209,9 +217,9 @@ impl<F: OnEnd> Watch<F> {
 
     fn see_data(&mut self, data: &impl Buf) {
         self.bytes = self.bytes.saturating_add(data.remaining() as u64);
-        if let (Some(messages), Some(on_end)) = (&mut self.messages, &mut self.on_end) {
+        if let (Some(messages), false) = (&mut self.messages, self.is_told) {
             messages.see(data);
-            on_end.on_messages(messages.count());
+            self.on_end.on_messages(messages.count());
         }
     }
 
@@ -239,32 +247,39 @@ impl<B: Body, F: OnEnd> Body for EosBody<B, F> {
             // The end has been told, and nobody inside has more to say.
             return Poll::Ready(None);
         }
-        let mut this = self.project();
-        this.watch.is_polling = true;
-        let polled = this.inner.as_mut().poll_frame(cx);
-        this.watch.is_polling = false;
+        let this = self.project();
+        let (tally, Some(mut inner)) = (this.tally, this.inner.as_pin_mut()) else {
+            return Poll::Ready(None);
+        };
+        tally.is_polling = true;
+        let polled = tally.on_end.within(|| inner.as_mut().poll_frame(cx));
+        tally.is_polling = false;
         let polled = ready!(polled);
         match &polled {
-            Some(Ok(frame)) => this.watch.see(frame, this.inner.is_end_stream()),
-            Some(Err(_)) => this.watch.tell(EndKind::Failed),
-            None => this.watch.tell(EndKind::Complete),
+            Some(Ok(frame)) => tally.see(frame, inner.is_end_stream()),
+            Some(Err(_)) => tally.tell(EndKind::Failed),
+            None => tally.tell(EndKind::Complete),
         }
         Poll::Ready(polled)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.watch.on_end.is_none() && self.inner.is_end_stream()
+        self.tally.is_told && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let inner = self.inner.as_ref();
+        inner.map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 
 #[pinned_drop]
 impl<B, F: OnEnd> PinnedDrop for EosBody<B, F> {
+    /// The end is told first; then the body is dropped as the request that it belongs to.
     fn drop(self: Pin<&mut Self>) {
-        self.project().watch.dropped();
+        let mut this = self.project();
+        this.tally.dropped();
+        this.tally.on_end.dropping(|| this.inner.set(None));
     }
 }
 

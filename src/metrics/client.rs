@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
-use http::{StatusCode, header, request, response};
+use http::{Request, StatusCode, header, request, response};
+use http_body::Body;
 
 use super::connection::Connection;
-use super::measure::{Measure, Steps};
 use super::measurement::{Fields, Measurement};
 use super::peer::local_labels::LocalLabels;
 use super::peer::memo::Memo;
@@ -22,15 +22,17 @@ use super::store::append_only_map::AppendOnlyMap;
 use super::store::labels::BaseLabels;
 use super::store::series::BaseId;
 use super::store::table::{Interned, OnMissing};
-use crate::context::Peer;
+use crate::context::{self, Peer};
 use crate::identity::{SpiffeId, Workload};
-use crate::message::{ByteCount, End, EndKind, ResponseFlags};
+use crate::message::{
+    Begin, ByteCount, CountingBody, Direction, End, EndKind, Record, Report, Watch,
+};
 
 /// The metrics of the calls that go out: Istio's series with `reporter="source"`. Cheap to clone.
 ///
-/// [`MetricsLayer`](super::MetricsLayer) counts with them. Code that composes its own layers takes
-/// the same steps: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the
-/// response head or [`ClientRecord::fail`] if there is none, and [`finish`](Self::finish) once.
+/// [`MetricsLayer`](super::MetricsLayer) counts with them. Code that composes its own layers gives
+/// what [`begin`](Self::begin) returns to a [`Record`], alone or as a field of its own
+/// [`Watch`].
 #[derive(Clone)]
 pub struct ClientMetrics(Arc<Client>);
 
@@ -53,10 +55,11 @@ struct Destination {
     peers: Peers,
 }
 
-/// One request that went out and has not ended. It is counted when it is given to
-/// [`ClientMetrics::finish`].
+/// One request that went out and has not ended. It is counted when a [`Record`] reports its end, or
+/// when it is [finished](Self::finish) by hand.
 #[must_use = "a record that is not finished is not counted"]
 pub struct ClientRecord {
+    metrics: ClientMetrics,
     measurement: Measurement,
     destination: Arc<Destination>,
     base: Option<BaseId>,
@@ -147,51 +150,11 @@ impl ClientMetrics {
         }
         let fields = Fields::read(&request.headers, request.version);
         ClientRecord {
+            metrics: self.clone(),
             measurement: Measurement::new(request, &fields, sent, now),
             destination,
             base: None,
         }
-    }
-
-    /// The response head has arrived: keeps its status and size, removes the peer metadata headers,
-    /// and finds the series.
-    ///
-    /// `peer` is the server as the TLS connector verified it.
-    pub fn answer(
-        &self,
-        record: &mut ClientRecord,
-        response: &mut response::Parts,
-        peer: Option<&Peer>,
-    ) {
-        let fields = record.measurement.answered(response);
-        let given = ReceivedMetadata::take(&mut response.headers, fields.has_metadata);
-        let now = record.measurement.start();
-        record.base = Some(self.0.base_of(&record.destination, peer, &given, now));
-    }
-
-    /// A gRPC response has brought so many messages by now. The messages of both directions are
-    /// reported at most every five seconds, and the rest at the end.
-    pub fn progress(&self, record: &mut ClientRecord, messages: u64, now: Instant) {
-        if let Some(base) = record.base {
-            let table = self.0.registry.table();
-            record.measurement.progressed(table, base, messages, now);
-        }
-    }
-
-    /// The exchange has ended: counts it, in all families at once.
-    ///
-    /// Without [`answer`](Self::answer) or [`ClientRecord::fail`] before, the response code is `0`.
-    pub fn finish(&self, mut record: ClientRecord, end: End, now: Instant) {
-        let Client {
-            registry, overflow, ..
-        } = &*self.0;
-        let nothing = ReceivedMetadata::default();
-        let base = record
-            .base
-            .unwrap_or_else(|| self.0.base_of(&record.destination, None, &nothing, now));
-        record
-            .measurement
-            .add_to(registry.table(), base, *overflow, end, now);
     }
 
     /// A connection that carries no HTTP was opened to this host; `peer` is the server as the TLS
@@ -206,48 +169,76 @@ impl ClientMetrics {
 }
 
 impl ClientRecord {
-    /// The bytes of the request's body that have been sent so far.
-    #[must_use]
-    pub fn request_bytes(&self) -> u64 {
-        self.measurement.request_bytes()
+    /// The exchange has ended, and no [`Record`] reports it: counts it, in all families at once.
+    ///
+    /// Without a response head before, the response code is `0`.
+    pub fn finish(mut self, end: End, now: Instant) {
+        self.count(end, now);
     }
 
-    /// No response will come: sets what Envoy would have answered in its place, such as 503 and
-    /// `UF`.
-    pub fn fail(&mut self, status: StatusCode, flags: ResponseFlags) {
-        self.measurement.failed(status, flags);
+    /// A gRPC response has brought so many messages by now. The messages of both directions are
+    /// reported at most every five seconds, and the rest at the end.
+    pub fn progressed(&mut self, messages: u64, now: Instant) {
+        if let Some(base) = self.base {
+            let table = self.metrics.0.registry.table();
+            self.measurement.progressed(table, base, messages, now);
+        }
     }
 
-    /// Adds response flags.
-    pub fn add_flags(&mut self, flags: ResponseFlags) {
-        self.measurement.add_flags(flags);
+    fn count(&mut self, end: End, now: Instant) {
+        let client = &*self.metrics.0;
+        let nothing = ReceivedMetadata::default();
+        let base = self
+            .base
+            .unwrap_or_else(|| client.base_of(&self.destination, None, &nothing, now));
+        self.measurement
+            .add_to(client.registry.table(), base, client.overflow, end, now);
     }
 }
 
-impl Measure for ClientMetrics {}
-
-impl Steps for ClientMetrics {
-    type Record = ClientRecord;
-
-    fn begin(&self, head: &mut request::Parts, body: ByteCount, now: Instant) -> ClientRecord {
-        Self::begin(self, head, body, now)
+impl Watch for ClientRecord {
+    /// Keeps the status and size of the response, removes its peer metadata headers, and finds the
+    /// series of the server, the [`Peer`] in the extensions of the response.
+    fn answered(&mut self, head: &mut response::Parts) {
+        let fields = self.measurement.answered(head);
+        let given = ReceivedMetadata::take(&mut head.headers, fields.has_metadata);
+        let peer = head.extensions.get::<Peer>();
+        let now = self.measurement.start();
+        let base = self.metrics.0.base_of(&self.destination, peer, &given, now);
+        self.base = Some(base);
     }
 
-    fn answered(&self, record: &mut ClientRecord, head: &mut response::Parts) {
-        let peer = head.extensions.get::<Peer>().cloned();
-        self.answer(record, head, peer.as_ref());
+    fn progress(&mut self, messages: u64) {
+        self.progressed(messages, Instant::now());
     }
 
-    fn progress(&self, record: &mut ClientRecord, messages: u64, now: Instant) {
-        Self::progress(self, record, messages, now);
-    }
-
-    fn finish(&self, mut record: ClientRecord, end: End, now: Instant) {
-        if end.kind == EndKind::Failed && !record.measurement.is_answered() {
-            let flags = ResponseFlags::UPSTREAM_CONNECTION_TERMINATION;
-            record.fail(StatusCode::SERVICE_UNAVAILABLE, flags);
+    /// Of a call that failed without an answer, and whose client does not know better, the answer
+    /// would have been 503.
+    fn ended(&mut self, report: &Report<'_>) {
+        let mut report = *report;
+        if report.end.kind == EndKind::Failed && report.counted_status.is_none() {
+            report.counted_status = Some(StatusCode::SERVICE_UNAVAILABLE);
         }
-        Self::finish(self, record, end, now);
+        self.measurement.reported(&report);
+        self.count(report.end, report.ended);
+    }
+}
+
+impl Begin for ClientMetrics {
+    type Watch = ClientRecord;
+    type Body<B: Body> = CountingBody<B>;
+
+    fn begin<B: Body>(
+        &self,
+        request: Request<B>,
+    ) -> (Request<CountingBody<B>>, Record<ClientRecord>) {
+        let now = Instant::now();
+        let (request, body) = CountingBody::wrap(request);
+        let (mut head, inner) = request.into_parts();
+        let watch = Self::begin(self, &mut head, body.clone(), now);
+        let exchange = context::current();
+        let record = Record::new(Direction::Outbound, &head, exchange, body, now, watch);
+        (Request::from_parts(head, inner), record)
     }
 }
 

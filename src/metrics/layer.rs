@@ -1,16 +1,5 @@
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Instant;
-
-use http::{Method, Request, Response};
-use http_body::Body;
-use pin_project::pin_project;
-use tower_layer::Layer;
-use tower_service::Service;
-
-use super::measure::Measure;
 use super::server::ServerMetrics;
-use crate::message::{CountingBody, End, EosBody, OnEnd};
+use crate::message::{WatchLayer, Watched};
 
 /// Counts the calls that come in to a service, or those that go out through a client, by the
 /// metrics that it is given: [`ServerMetrics`] or [`ClientMetrics`](super::ClientMetrics).
@@ -47,136 +36,10 @@ use crate::message::{CountingBody, End, EosBody, OnEnd};
 ///     }));
 /// # drop((app, client));
 /// ```
-#[derive(Clone, Debug)]
-pub struct MetricsLayer<M = ServerMetrics> {
-    metrics: M,
-}
+pub type MetricsLayer<M = ServerMetrics> = WatchLayer<M>;
 
-impl<M: Measure> MetricsLayer<M> {
-    /// Counts into these metrics.
-    #[must_use]
-    pub const fn new(metrics: M) -> Self {
-        Self { metrics }
-    }
-}
-
-impl<S, M: Measure> Layer<S> for MetricsLayer<M> {
-    type Service = Metrics<S, M>;
-
-    fn layer(&self, inner: S) -> Metrics<S, M> {
-        Metrics {
-            inner,
-            metrics: self.metrics.clone(),
-        }
-    }
-}
-
-/// The service that [`MetricsLayer`] makes.
-#[derive(Clone, Debug)]
-pub struct Metrics<S, M = ServerMetrics> {
-    inner: S,
-    metrics: M,
-}
-
-impl<S, M, ReqBody, ResBody> Service<Request<ReqBody>> for Metrics<S, M>
-where
-    S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
-    M: Measure,
-    ReqBody: Body,
-    ResBody: Body,
-{
-    type Response = Response<ResponseBody<ResBody, M>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, M>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let now = Instant::now();
-        let (mut head, body) = request.into_parts();
-        let (body, count) = CountingBody::under(&head.headers, body);
-        let record = self.metrics.begin(&mut head, count, now);
-        ResponseFuture {
-            method: head.method.clone(),
-            inner: self.inner.call(Request::from_parts(head, body)),
-            record: OpenRecord(Some((self.metrics.clone(), record))),
-        }
-    }
-}
-
-/// The future of [`Metrics`].
-#[pin_project]
-#[derive(Debug)]
-pub struct ResponseFuture<F, M: Measure = ServerMetrics> {
-    #[pin]
-    inner: F,
-    method: Method,
-    record: OpenRecord<M>,
-}
-
-impl<F, M, ResBody, E> Future for ResponseFuture<F, M>
-where
-    F: Future<Output = Result<Response<ResBody>, E>>,
-    M: Measure,
-    ResBody: Body,
-{
-    type Output = Result<Response<ResponseBody<ResBody, M>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let answer = ready!(this.inner.poll(cx));
-        let mut record = OpenRecord(this.record.0.take());
-        Poll::Ready(match answer {
-            Ok(response) => {
-                let (mut head, body) = response.into_parts();
-                if let Some((metrics, record)) = &mut record.0 {
-                    metrics.answered(record, &mut head);
-                }
-                let body = EosBody::new(body, head.status, &head.headers, this.method, record);
-                Ok(Response::from_parts(head, body))
-            }
-            Err(error) => {
-                record.finish(End::failed());
-                Err(error)
-            }
-        })
-    }
-}
-
-/// The response body of [`Metrics`]: the body inside, whose end is counted.
-pub type ResponseBody<B, M = ServerMetrics> = EosBody<B, OpenRecord<M>>;
-
-/// The record of a call that has not ended. Dropped, it counts a cancelled call.
-#[derive(Debug)]
-pub struct OpenRecord<M: Measure>(Option<(M, M::Record)>);
-
-impl<M: Measure> OpenRecord<M> {
-    fn finish(&mut self, end: End) {
-        if let Some((metrics, record)) = self.0.take() {
-            metrics.finish(record, end, Instant::now());
-        }
-    }
-}
-
-impl<M: Measure> OnEnd for OpenRecord<M> {
-    fn on_messages(&mut self, messages: u64) {
-        if let Some((metrics, record)) = &mut self.0 {
-            metrics.progress(record, messages, Instant::now());
-        }
-    }
-
-    fn on_end(mut self, end: End) {
-        self.finish(end);
-    }
-}
-
-impl<M: Measure> Drop for OpenRecord<M> {
-    fn drop(&mut self) {
-        self.finish(End::cancelled());
-    }
-}
+/// The service of [`MetricsLayer`].
+pub type Metrics<S, M = ServerMetrics> = Watched<S, M>;
 
 #[cfg(test)]
 mod tests;

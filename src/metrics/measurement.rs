@@ -7,7 +7,7 @@ use super::store::histogram::Observed;
 use super::store::labels::{OutcomeLabels, Protocol};
 use super::store::series::{BaseId, Messages};
 use super::store::table::SeriesTable;
-use crate::message::{ByteCount, End, ResponseFlags, is_grpc};
+use crate::message::{ByteCount, End, Report, ResponseFlags, is_grpc};
 
 /// What the records of both directions have in common: clock, sizes and outcome.
 #[derive(Debug)]
@@ -54,33 +54,21 @@ impl Measurement {
         self.start
     }
 
-    pub(super) fn request_bytes(&self) -> u64 {
-        self.request_body.bytes()
-    }
-
-    /// Whether a response head came, or a status was set in its place.
-    pub(super) const fn is_answered(&self) -> bool {
-        self.status.is_some()
-    }
-
     /// The response head is known. Returns its fields.
     pub(super) fn answered(&mut self, response: &response::Parts) -> Fields {
         self.status = Some(response.status);
         let fields = Fields::read(&response.headers, response.version);
         self.response_head = fields.bytes + STATUS_LINE;
         if let Some(flags) = response.extensions.get::<ResponseFlags>() {
-            self.add_flags(*flags);
+            self.flags = *flags;
         }
         fields
     }
 
-    pub(super) fn failed(&mut self, status: StatusCode, flags: ResponseFlags) {
-        self.status = Some(status);
-        self.add_flags(flags);
-    }
-
-    pub(super) fn add_flags(&mut self, flags: ResponseFlags) {
-        self.flags = self.flags.union(flags);
+    /// A report knows at least as much.
+    pub(super) fn reported(&mut self, report: &Report<'_>) {
+        self.status = report.counted_status;
+        self.flags = report.flags;
     }
 
     /// Reports the gRPC messages since the last report, when that is long enough ago.

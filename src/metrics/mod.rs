@@ -62,7 +62,6 @@ mod client;
 mod connection;
 mod expose;
 mod layer;
-mod measure;
 mod measurement;
 mod peer;
 mod registry;
@@ -74,8 +73,7 @@ mod store;
 pub use client::{ClientMetrics, ClientRecord};
 pub use connection::Connection;
 pub use expose::format::Format;
-pub use layer::{Metrics, MetricsLayer, OpenRecord, ResponseBody, ResponseFuture};
-pub use measure::Measure;
+pub use layer::{Metrics, MetricsLayer};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use peer::service_name::ServiceName;
 pub use registry::Registry;

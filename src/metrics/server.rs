@@ -2,10 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{request, response};
+use http::{Request, request, response};
+use http_body::Body;
 
 use super::connection::Connection;
-use super::measure::{Measure, Steps};
 use super::measurement::{Fields, Measurement};
 use super::peer::local_labels::LocalLabels;
 use super::peer::memo::Memo;
@@ -19,15 +19,14 @@ use super::store::series::BaseId;
 use super::store::table::{Interned, OnMissing};
 use crate::context::{Exchange, Peer};
 use crate::identity::{SpiffeId, Workload};
-use crate::message::{ByteCount, End, ResponseFlags};
+use crate::message::{Begin, ByteCount, CountingBody, Direction, End, Record, Report, Watch};
 
 /// The metrics of the calls that come in: Istio's series with `reporter="destination"`. Cheap to
 /// clone.
 ///
-/// [`MetricsLayer`](super::MetricsLayer) counts with them. Code that composes its own layers takes
-/// the same steps: [`begin`](Self::begin) with the request, [`answer`](Self::answer) with the
-/// response head, and [`finish`](Self::finish) once, when the response body has ended or the
-/// exchange was dropped.
+/// [`MetricsLayer`](super::MetricsLayer) counts with them. Code that composes its own layers gives
+/// what [`begin`](Self::begin) returns to a [`Record`], alone or as a field of its own
+/// [`Watch`].
 #[derive(Clone)]
 pub struct ServerMetrics(Arc<Server>);
 
@@ -48,11 +47,12 @@ struct Port {
     peers: Peers,
 }
 
-/// One request that came in and has not ended. It is counted when it is given to
-/// [`ServerMetrics::finish`].
+/// One request that came in and has not ended. It is counted when a [`Record`] reports its end, or
+/// when it is [finished](Self::finish) by hand.
 #[derive(Debug)]
 #[must_use = "a record that is not finished is not counted"]
 pub struct ServerRecord {
+    metrics: ServerMetrics,
     measurement: Measurement,
     base: BaseId,
     asked: PresentHeaders,
@@ -110,6 +110,7 @@ impl ServerMetrics {
         let measurement = Measurement::new(request, &fields, received, now);
         let given = ReceivedMetadata::take(&mut request.headers, fields.has_metadata);
         ServerRecord {
+            metrics: self.clone(),
             measurement,
             base: self.0.base_of(peer, &given, now),
             asked: match given.asked() {
@@ -117,41 +118,6 @@ impl ServerMetrics {
                 _ => PresentHeaders::default(),
             },
         }
-    }
-
-    /// The response head is known: keeps its status and size. A caller that has proven an identity
-    /// and sent peer metadata headers gets the same headers back, with the metadata of this
-    /// workload.
-    ///
-    /// [`ResponseFlags`] in the extensions of the response are added to those of the record.
-    pub fn answer(&self, record: &mut ServerRecord, response: &mut response::Parts) {
-        if let Some(metadata) = &self.0.metadata {
-            metadata.add(&mut response.headers, record.asked);
-        }
-        record.measurement.answered(response);
-    }
-
-    /// A gRPC response has sent so many messages by now. The messages of both directions are
-    /// reported at most every five seconds, and the rest at the end.
-    pub fn progress(&self, record: &mut ServerRecord, messages: u64, now: Instant) {
-        let table = self.0.registry.table();
-        record
-            .measurement
-            .progressed(table, record.base, messages, now);
-    }
-
-    /// The exchange has ended: counts it, in all families at once.
-    ///
-    /// Without [`answer`](Self::answer) before, the response code is `0`. A cancelled end adds the
-    /// flag `DC`. A failed end adds `UC` if no flag says more.
-    pub fn finish(&self, mut record: ServerRecord, end: End, now: Instant) {
-        let Server {
-            registry, overflow, ..
-        } = &*self.0;
-        let table = registry.table();
-        record
-            .measurement
-            .add_to(table, record.base, *overflow, end, now);
     }
 
     /// A connection that carries no HTTP was opened to this workload.
@@ -165,38 +131,66 @@ impl ServerMetrics {
 }
 
 impl ServerRecord {
-    /// The bytes of the request's body that have been read so far.
-    #[must_use]
-    pub fn request_bytes(&self) -> u64 {
-        self.measurement.request_bytes()
+    /// The exchange has ended, and no [`Record`] reports it: counts it, in all families at once.
+    ///
+    /// Without a response head before, the response code is `0`. A cancelled end adds the flag
+    /// `DC`. A failed end adds `UC` if no flag says more.
+    pub fn finish(mut self, end: End, now: Instant) {
+        self.count(end, now);
     }
 
-    /// Adds response flags.
-    pub fn add_flags(&mut self, flags: ResponseFlags) {
-        self.measurement.add_flags(flags);
+    /// A gRPC response has sent so many messages by now. The messages of both directions are
+    /// reported at most every five seconds, and the rest at the end.
+    pub fn progressed(&mut self, messages: u64, now: Instant) {
+        let table = self.metrics.0.registry.table();
+        self.measurement.progressed(table, self.base, messages, now);
+    }
+
+    fn count(&mut self, end: End, now: Instant) {
+        let Server {
+            registry, overflow, ..
+        } = &*self.metrics.0;
+        let table = registry.table();
+        self.measurement
+            .add_to(table, self.base, *overflow, end, now);
     }
 }
 
-impl Measure for ServerMetrics {}
-
-impl Steps for ServerMetrics {
-    type Record = ServerRecord;
-
-    fn begin(&self, head: &mut request::Parts, body: ByteCount, now: Instant) -> ServerRecord {
-        let exchange = Exchange::from_request(head);
-        Self::begin(self, head, exchange.peer(), body, now)
+impl Watch for ServerRecord {
+    /// Keeps the status and size of the response. A caller that has proven an identity and sent
+    /// peer metadata headers gets the same headers back, with the metadata of this workload.
+    fn answered(&mut self, head: &mut response::Parts) {
+        if let Some(metadata) = &self.metrics.0.metadata {
+            metadata.add(&mut head.headers, self.asked);
+        }
+        self.measurement.answered(head);
     }
 
-    fn answered(&self, record: &mut ServerRecord, head: &mut response::Parts) {
-        self.answer(record, head);
+    fn progress(&mut self, messages: u64) {
+        self.progressed(messages, Instant::now());
     }
 
-    fn progress(&self, record: &mut ServerRecord, messages: u64, now: Instant) {
-        Self::progress(self, record, messages, now);
+    fn ended(&mut self, report: &Report<'_>) {
+        self.measurement.reported(report);
+        self.count(report.end, report.ended);
     }
+}
 
-    fn finish(&self, record: ServerRecord, end: End, now: Instant) {
-        Self::finish(self, record, end, now);
+impl Begin for ServerMetrics {
+    type Watch = ServerRecord;
+    type Body<B: Body> = CountingBody<B>;
+
+    fn begin<B: Body>(
+        &self,
+        request: Request<B>,
+    ) -> (Request<CountingBody<B>>, Record<ServerRecord>) {
+        let now = Instant::now();
+        let (request, body) = CountingBody::wrap(request);
+        let (mut head, inner) = request.into_parts();
+        let exchange = Exchange::from_request(&mut head);
+        let watch = Self::begin(self, &mut head, exchange.peer(), body.clone(), now);
+        let record = Record::new(Direction::Inbound, &head, Some(exchange), body, now, watch);
+        (Request::from_parts(head, inner), record)
     }
 }
 

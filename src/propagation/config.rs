@@ -12,14 +12,14 @@ use crate::identity::Workload;
 ///
 /// ```
 /// use tower_mesh::Workload;
-/// use tower_mesh::propagation::{ClientPropagationLayer, Format, Propagation, PropagationLayer};
+/// use tower_mesh::propagation::{Format, Propagation};
 ///
 /// let workload = Workload::new("default", "patients").service("patients", 8443);
 /// let propagation = Propagation::new()
 ///     .workload(&workload)
 ///     .formats([Format::B3, Format::W3c])
 ///     .sample_percent(100.0);
-/// let layers = (PropagationLayer::new(propagation.clone()), ClientPropagationLayer::new(propagation));
+/// let layers = (propagation.server_layer(), propagation.client_layer());
 /// # let _ = layers;
 /// ```
 #[derive(Clone, Debug)]

@@ -1,18 +1,18 @@
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use http::{HeaderValue, request, response};
+use http::{HeaderValue, Request, request, response};
+use http_body::Body;
 
 use super::config::{Propagation, Settings};
 use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
 use super::format::outside::strip_outside;
 use super::open::{Trust, open};
-use super::side::{Side, Span};
 use super::span::finished::SpanKind;
-use super::span::outcome::Outcome;
 use super::span::recording::{Beginning, Recording};
 use super::task::Task;
 use crate::context::Exchange;
+use crate::message::{Begin, ByteCount, Direction, Record, Report, Watch};
 
 impl Propagation {
     /// Opens the server span of a request: the step of the server layer.
@@ -91,10 +91,8 @@ impl Propagation {
     }
 }
 
-/// A server span that has begun: kept by the future of the request, then by the body of its
-/// response.
-///
-/// When it is dropped without an end, it ends as the caller's disconnect.
+/// A server span that has begun. A [`Record`] takes it to its end, alone or as a field of a
+/// [`Watch`] of your own; one that is dropped before is not exported.
 #[derive(Debug, Default)]
 pub struct ServerSpan {
     task: Task,
@@ -109,44 +107,45 @@ struct Answer {
     operation: Option<HeaderValue>,
 }
 
-/// The side of a server.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Inbound;
-
-impl Side for Inbound {
-    type Span = ServerSpan;
-
-    fn begin(propagation: &Propagation, request: &mut request::Parts) -> ServerSpan {
-        let exchange = Exchange::from_request(request);
-        propagation.begin(request, &exchange, SystemTime::now)
-    }
-}
-
-impl Span for ServerSpan {
-    fn task(&mut self) -> &mut Task {
-        &mut self.task
+impl Watch for ServerSpan {
+    fn within<R>(&mut self, poll: impl FnOnce() -> R) -> R {
+        let _entered = self.task.enter();
+        poll()
     }
 
-    fn is_recording(&self) -> bool {
-        self.recording.is_on()
+    fn dropping(&mut self, drop: impl FnOnce()) {
+        let _entered = self.task.enter_drop();
+        drop();
     }
 
     /// Adds what the caller should see to the head of the response.
-    fn respond(&mut self, response: &mut response::Parts) -> Task {
-        if self.recording.is_on() {
-            self.recording.respond(&response.headers);
-        }
+    fn answered(&mut self, head: &mut response::Parts) {
+        self.recording.respond(&head.headers);
         if let Some(id) = self.answer.request_id.take() {
-            response.headers.insert(X_REQUEST_ID, id);
+            head.headers.insert(X_REQUEST_ID, id);
         }
         if let Some(operation) = self.answer.operation.take() {
-            response.headers.insert(DECORATOR, operation);
+            head.headers.insert(DECORATOR, operation);
         }
-        std::mem::take(&mut self.task)
     }
 
-    fn end(mut self, outcome: &Outcome, now: SystemTime) {
-        self.recording.end(outcome, now);
+    fn ended(&mut self, report: &Report<'_>) {
+        self.recording.end(report);
+    }
+}
+
+impl Begin for Propagation {
+    type Watch = ServerSpan;
+    type Body<B: Body> = B;
+
+    fn begin<B: Body>(&self, request: Request<B>) -> (Request<B>, Record<ServerSpan>) {
+        let now = Instant::now();
+        let (mut head, body) = request.into_parts();
+        let exchange = Exchange::from_request(&mut head);
+        let span = Self::begin(self, &mut head, &exchange, SystemTime::now);
+        let (size, exchange) = (ByteCount::announced(&body), Some(exchange));
+        let record = Record::new(Direction::Inbound, &head, exchange, size, now, span);
+        (Request::from_parts(head, body), record)
     }
 }
 

@@ -102,35 +102,24 @@
 //! # });
 //! ```
 
-mod body;
 mod config;
 mod format;
-mod future;
 mod ids;
 mod inbound;
 mod layer;
 mod open;
 mod outbound;
-mod side;
 mod span;
 mod task;
 
-pub use body::{ResponseBody, TaskBody};
 pub use config::{EdgeTrace, Propagation};
 pub use format::extract::Format;
-pub use future::ResponseFuture;
-pub use inbound::{Inbound, ServerSpan};
-pub use layer::{
-    ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation, SpanLayer,
-    Spanned,
-};
-pub use outbound::{ClientSpan, Outbound};
-pub use side::{Side, Span};
+pub use inbound::ServerSpan;
+pub use layer::{ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation};
+pub use outbound::{ClientSpan, ClientSpans};
 pub use span::finished::{FinishedSpan, SpanKind, SpanSink, TagValue};
 #[cfg(feature = "opentelemetry")]
 pub use span::open_telemetry::OpenTelemetry;
-pub use span::outcome::Outcome;
-pub use task::{Entered, Task};
 
 #[cfg(test)]
 mod tests;

@@ -1,19 +1,19 @@
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use http::{request, response};
+use http::{Request, request, response};
+use http_body::Body;
 
 use super::config::Propagation;
 use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
 use super::ids::random;
 use super::open::root;
-use super::side::{Side, Span};
 use super::span::attach::{ActiveSpan, active_span};
 use super::span::finished::SpanKind;
-use super::span::outcome::Outcome;
 use super::span::recording::{Beginning, Recording};
 use super::span::target::authority;
 use super::task::Task;
 use crate::context::{self, Exchange, Peer, TraceContext};
+use crate::message::{Begin, ByteCount, Direction, Record, Report, Watch};
 
 impl Propagation {
     /// Opens the client span of a call: the step of the client layer.
@@ -69,7 +69,8 @@ impl Propagation {
     }
 }
 
-/// A client span that has begun: kept by the future of the call, then by the body of its response.
+/// A client span that has begun. A [`Record`] takes it to its end, alone or as a field of a
+/// [`Watch`] of your own; one that is dropped before is not exported.
 #[derive(Debug, Default)]
 pub struct ClientSpan {
     task: Task,
@@ -85,31 +86,41 @@ impl ClientSpan {
     }
 }
 
-/// The side of a client.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Outbound;
+/// Opens the client span of each call, for [`ClientPropagationLayer`](super::ClientPropagationLayer).
+#[derive(Clone, Debug, Default)]
+pub struct ClientSpans(pub(super) Propagation);
 
-impl Side for Outbound {
-    type Span = ClientSpan;
+impl Begin for ClientSpans {
+    type Watch = ClientSpan;
+    type Body<B: Body> = B;
 
-    fn begin(propagation: &Propagation, request: &mut request::Parts) -> ClientSpan {
+    fn begin<B: Body>(&self, request: Request<B>) -> (Request<B>, Record<ClientSpan>) {
+        let now = Instant::now();
+        let (mut head, body) = request.into_parts();
         let exchange = context::current();
-        propagation.begin_call(request, exchange.as_ref(), SystemTime::now)
+        let span = self
+            .0
+            .begin_call(&mut head, exchange.as_ref(), SystemTime::now);
+        let size = ByteCount::announced(&body);
+        let record = Record::new(Direction::Outbound, &head, exchange, size, now, span);
+        (Request::from_parts(head, body), record)
     }
 }
 
-impl Span for ClientSpan {
-    fn task(&mut self) -> &mut Task {
-        &mut self.task
+impl Watch for ClientSpan {
+    fn within<R>(&mut self, poll: impl FnOnce() -> R) -> R {
+        let _entered = self.task.enter();
+        poll()
     }
 
-    fn is_recording(&self) -> bool {
-        self.recording.is_on()
+    fn dropping(&mut self, drop: impl FnOnce()) {
+        let _entered = self.task.enter_drop();
+        drop();
     }
 
     /// Takes the header out in which the server names the operation.
-    fn respond(&mut self, response: &mut response::Parts) -> Task {
-        let headers = &mut response.headers;
+    fn answered(&mut self, head: &mut response::Parts) {
+        let headers = &mut head.headers;
         // Most servers outside the mesh name none, and a glance at the few names costs less than to
         // look a long one up.
         let is_named = headers.keys().any(|name| *name == DECORATOR);
@@ -120,17 +131,16 @@ impl Span for ClientSpan {
             {
                 self.recording.rename(name);
             }
-            if let Some(peer) = response.extensions.get::<Peer>() {
+            if let Some(peer) = head.extensions.get::<Peer>() {
                 self.recording.peer(peer);
             }
-            self.recording.respond(&response.headers);
-            self.recording.answered(response);
+            self.recording.respond(&head.headers);
+            self.recording.answered(head);
         }
-        std::mem::take(&mut self.task)
     }
 
-    fn end(mut self, outcome: &Outcome, now: SystemTime) {
-        self.recording.end(outcome, now);
+    fn ended(&mut self, report: &Report<'_>) {
+        self.recording.end(report);
     }
 }
 

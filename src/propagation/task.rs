@@ -7,7 +7,7 @@ use crate::context::{Exchange, Lent, Scope, TraceContext};
 /// That is the current exchange of the task (see [`context::current`](crate::context::current))
 /// and, with the feature `opentelemetry`, an OpenTelemetry context with our ids.
 #[derive(Debug, Default)]
-pub struct Task {
+pub(super) struct Task {
     exchange: Option<Exchange>,
     attachment: Attachment,
 }
@@ -28,15 +28,9 @@ impl Task {
         }
     }
 
-    /// The request that is entered.
-    #[cfg(all(feature = "server", feature = "client"))]
-    pub(crate) fn exchange(&self) -> Option<&Exchange> {
-        self.exchange.as_ref()
-    }
-
     /// Enters the request until the guard is dropped: a swap of a thread-local, and a push on
     /// OpenTelemetry's stack.
-    pub fn enter(&mut self) -> Entered<'_> {
+    pub(super) fn enter(&mut self) -> Entered<'_> {
         Entered {
             _attached: self.attachment.attach(),
             _lent: self.lend(),
@@ -44,7 +38,7 @@ impl Task {
     }
 
     /// Enters for a drop, in which OpenTelemetry's stack may already be gone.
-    pub(crate) fn enter_drop(&mut self) -> Option<Lent<'_>> {
+    pub(super) fn enter_drop(&mut self) -> Option<Lent<'_>> {
         self.lend()
     }
 
@@ -58,7 +52,7 @@ impl Task {
 /// While this lives, the request is the current one. Held around one poll, never across an await.
 #[derive(Debug)]
 #[must_use]
-pub struct Entered<'a> {
+pub(super) struct Entered<'a> {
     _attached: Attached,
     _lent: Option<Lent<'a>>,
 }

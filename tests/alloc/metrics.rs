@@ -12,7 +12,7 @@ use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use tower_mesh::context::TlsFacts;
 use tower_mesh::identity::{PeerCertificate, SpiffeId};
-use tower_mesh::message::{ByteCount, End};
+use tower_mesh::message::{ByteCount, End, Watch as _};
 use tower_mesh::metrics::{Registry, Scrape, ServerMetrics};
 use tower_mesh::{Peer, Workload};
 
@@ -36,8 +36,8 @@ fn count(metrics: &ServerMetrics, from: &Peer, said: HeaderValue) {
     head.headers.insert(METADATA, said);
     let now = Instant::now();
     let mut record = metrics.begin(&mut head, Some(from), ByteCount::default(), now);
-    metrics.answer(&mut record, &mut Response::new(()).into_parts().0);
-    metrics.finish(record, End::cancelled(), now);
+    record.answered(&mut Response::new(()).into_parts().0);
+    record.finish(End::cancelled(), now);
 }
 
 /// What the client of this workload says.
@@ -46,7 +46,7 @@ fn said(workload: &Workload) -> HeaderValue {
     let (mut request, ()) = request.unwrap().into_parts();
     let client = Registry::new().client(workload);
     let record = client.begin(&mut request, ByteCount::default(), Instant::now());
-    client.finish(record, End::cancelled(), Instant::now());
+    record.finish(End::cancelled(), Instant::now());
     request.headers.remove(METADATA).unwrap()
 }
 
@@ -100,7 +100,7 @@ fn a_scrape_that_nobody_reads_is_small() {
         let request = Request::get(format!("http://h{host}.example.com/"));
         let (mut head, ()) = request.body(()).unwrap().into_parts();
         let record = metrics.begin(&mut head, ByteCount::default(), Instant::now());
-        metrics.finish(record, End::cancelled(), Instant::now());
+        record.finish(End::cancelled(), Instant::now());
     }
     let whole = registry.render(tower_mesh::metrics::Format::Text).len();
     assert!(whole > 20_000_000, "{whole}");

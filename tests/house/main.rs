@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
     ("context", &["identity", "policy", "log_limit"]),
-    ("message", &[]),
+    ("message", &["context"]),
     (
         "access",
         &["istio", "context", "message", "policy", "log_limit"],

@@ -108,7 +108,7 @@ async fn curl_without_a_good_certificate_is_not_answered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn curl_in_plaintext_is_answered_where_the_mode_allows_it() {
     for mode in [Mode::Permissive, Mode::Disable] {
-        let Some(curl) = Curl::with(|builder| builder.mode(mode)).await else {
+        let Some(curl) = Curl::with(|builder| builder.danger().mode(mode)).await else {
             return;
         };
         for (option, version) in [

@@ -265,7 +265,7 @@ async fn envoy_in_plaintext_is_answered_where_the_mode_allows_it() {
         return;
     };
     let permissive = Site::with(|builder| builder.mode(Mode::Permissive)).await;
-    let disabled = Site::with(|builder| builder.mode(Mode::Disable)).await;
+    let disabled = Site::with(|builder| builder.danger().mode(Mode::Disable)).await;
     let strict = Site::start().await;
     let mut cases = Vec::new();
     for (alpn, http, version) in [

@@ -58,7 +58,7 @@ async fn h2spec_finds_nothing_where_alpn_settles_the_version() {
 /// Where the first bytes decide, what is no preface is HTTP/1's, and is answered in its words before the connection ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h2spec_finds_only_an_answer_in_http1_where_the_first_bytes_do() {
-    let failed = judge(&[], |builder| builder.mode(Mode::Disable)).await;
+    let failed = judge(&[], |builder| builder.danger().mode(Mode::Disable)).await;
     if let Some(failed) = failed {
         assert_eq!(failed, ["× 2: Sends invalid connection preface"]);
     }

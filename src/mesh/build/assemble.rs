@@ -91,7 +91,7 @@ impl MeshBuilder {
             rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),
             guards: self.guards,
             quiet: self.listener.quiet.clone(),
-            observer: self.telemetry.observer.0,
+            observers: self.telemetry.request_observers,
         });
         let plaintext = is_plaintext.then(|| Plaintext {
             upstreams: cells.outbound.load().inside(),
@@ -112,6 +112,7 @@ impl MeshBuilder {
         let client = Client::new(Outbound {
             propagation,
             metrics: registry.client_as(&self.workload, &identity),
+            observers: self.telemetry.call_observers,
             upstreams: cells.outbound.clone(),
             dialer: Arc::new(Dialer::new(
                 connector,

@@ -25,7 +25,8 @@ use super::record::Record;
 use super::response_body::ResponseBody;
 use crate::context;
 use crate::live::Live;
-use crate::message::CountingBody;
+use crate::mesh::watches::{Observers, Watches};
+use crate::message::{CountingBody, Direction, OnEnd as _};
 use crate::metrics::ClientMetrics;
 use crate::propagation::Propagation;
 
@@ -33,6 +34,7 @@ use crate::propagation::Propagation;
 pub(in crate::mesh) struct Outbound {
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) metrics: ClientMetrics,
+    pub(in crate::mesh) observers: Observers,
     pub(in crate::mesh) upstreams: Live<CompiledOutbound>,
     pub(in crate::mesh) dialer: Arc<Dialer>,
     /// To the head of a response.
@@ -58,10 +60,19 @@ impl Outbound {
         let upstreams = self.upstreams.load();
         let reach = upstreams.find(&head.uri);
         let measured = match reach {
-            Some(Reach::External(_)) => self.metrics.begin_outside(&mut head, sent, now),
-            Some(Reach::Mesh(_)) | None => self.metrics.begin(&mut head, sent, now),
+            Some(Reach::External(_)) => self.metrics.begin_outside(&mut head, sent.clone(), now),
+            Some(Reach::Mesh(_)) | None => self.metrics.begin(&mut head, sent.clone(), now),
         };
-        let record = Record::new(span, self.metrics.clone(), measured);
+        let watches = Watches {
+            span,
+            metrics: measured,
+            observers: self.observers.clone(),
+            under_way: None,
+        };
+        let mut record = Record::new(Direction::Outbound, &head, exchange, sent, now, watches);
+        if !self.observers.is_empty() {
+            record = record.with_target(&head);
+        }
         if let Some(mistake) = mistake(&head) {
             return ResponseFuture::refused(mistake, record);
         }
@@ -69,7 +80,6 @@ impl Outbound {
             let unknown = upstreams.unknown(&head.uri);
             return ResponseFuture::refused(ClientError::unknown_host(unknown), record);
         };
-        let method = head.method.clone();
         let route = Route {
             dialer: Arc::clone(&self.dialer),
             cluster: reach.cluster(&head.uri),
@@ -80,7 +90,6 @@ impl Outbound {
             attempts: Some(attempts),
             refused: None,
             record,
-            method,
         }
     }
 }
@@ -111,7 +120,6 @@ pub struct ResponseFuture {
     /// Why there are none.
     refused: Option<ClientError>,
     record: Record,
-    method: Method,
 }
 
 impl ResponseFuture {
@@ -120,7 +128,6 @@ impl ResponseFuture {
             attempts: None,
             refused: Some(error),
             record,
-            method: Method::GET,
         }
     }
 
@@ -136,18 +143,14 @@ impl Future for ResponseFuture {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let result = match this.attempts.as_mut().as_pin_mut() {
-            Some(attempts) => {
-                let _entered = this.record.enter();
-                ready!(attempts.poll(cx))
-            }
+            Some(attempts) => ready!(this.record.within(|| attempts.poll(cx))),
             None => Err(this.refused.take().unwrap_or_else(ClientError::ended)),
         };
         this.attempts.set(None);
-        let record = mem::take(this.record);
         Poll::Ready(match result {
-            Ok(answer) => Ok(ResponseBody::wrap(answer, this.method, record)),
+            Ok(answer) => Ok(ResponseBody::wrap(answer, mem::take(this.record))),
             Err(error) => {
-                record.failed(&error);
+                this.record.failed(error.status(), error.flags());
                 Err(error)
             }
         })

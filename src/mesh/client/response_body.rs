@@ -2,7 +2,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project::pin_project;
@@ -11,34 +11,26 @@ use super::pool::connection::http2::StreamGuard;
 use super::pool::endpoint::Answer;
 use super::record::Record;
 use crate::message::EosBody;
-use crate::propagation::TaskBody;
 
 /// The body of a call's response; its end is the end of the call.
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseBody {
     #[pin]
-    inner: EosBody<TaskBody<Incoming>, Record>,
+    inner: EosBody<Incoming, Record>,
     pub(super) limit: usize,
     /// Its place on a connection of HTTP/2.
     stream: Option<StreamGuard>,
 }
 
 impl ResponseBody {
-    pub(super) fn wrap(answer: Answer, method: &Method, mut record: Record) -> Response<Self> {
-        let (mut head, inner) = answer.response.into_parts();
-        let inner = TaskBody::new(inner, record.answered(&mut head));
-        let inner = EosBody::new(inner, head.status, &head.headers, method, record);
-        let limit = LIMIT;
-        let stream = answer.stream;
-        Response::from_parts(
-            head,
-            Self {
-                inner,
-                limit,
-                stream,
-            },
-        )
+    pub(super) fn wrap(answer: Answer, record: Record) -> Response<Self> {
+        let Answer { response, stream } = answer;
+        record.answer(response).map(|inner| Self {
+            inner,
+            limit: LIMIT,
+            stream,
+        })
     }
 }
 

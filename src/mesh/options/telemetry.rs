@@ -1,7 +1,5 @@
-use std::fmt;
-use std::sync::Arc;
-
-use crate::mesh::server::{Completed, Observer};
+use crate::mesh::watches::Observers;
+use crate::message::Report;
 use crate::metrics::Registry;
 use crate::propagation::Propagation;
 
@@ -12,7 +10,8 @@ pub struct TelemetryOptions {
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) registry: Registry,
     pub(in crate::mesh) records_allows: bool,
-    pub(in crate::mesh) observer: Observers,
+    pub(in crate::mesh) request_observers: Observers,
+    pub(in crate::mesh) call_observers: Observers,
 }
 
 impl TelemetryOptions {
@@ -29,18 +28,20 @@ impl TelemetryOptions {
     }
 
     /// Calls this once at the end of every inbound request, allowed or refused, answered or cut:
-    /// for an audit log, or metrics of your own. The last observer that is given counts.
+    /// for an audit log, or metrics of your own. Each call adds an observer; they are called in the
+    /// order in which they were added.
     ///
-    /// [`Completed`] has the method, the status, how the body ended, Envoy's flags, the whole
-    /// duration, and the [`Exchange`](crate::context::Exchange): the peer, the claims of a
-    /// verified token, the trace, the target without tokens, Envoy's response code details, and
-    /// the [`Decision`](crate::policy::Decision) of policy. A refusal by policy always has one;
+    /// The [`Report`] has the method, the status, how the body ended, Envoy's flags, when it began
+    /// and how long it took, the bytes of both bodies, and the
+    /// [`Exchange`](crate::context::Exchange): the peer, the claims of a verified token, the trace,
+    /// the target without tokens, Envoy's response code details, and the
+    /// [`Decision`](crate::policy::Decision) of policy. A refusal by policy always has one;
     /// what was allowed has one only with [`record_allows`](Self::record_allows), or where an
     /// AUDIT policy or a dry run has marked it.
     ///
-    /// It runs on the request path, in the task of the connection: it must not block, wait or
-    /// panic. Hand what is slow to a bounded channel with `try_send`, and count what does not fit.
-    /// A request pays two counts of references for it and no allocation, and nothing where there
+    /// It runs on the request path, in the task of the connection: it must not block or wait. A
+    /// panic is contained, and costs neither the request nor the other observers. Hand what is slow to a bounded channel with `try_send`, and count what does not fit.
+    /// A request pays a few counts of references for it and no allocation, and nothing where there
     /// is no observer. Claims and targets may be personal data: keep no more than you need. Where
     /// only refusals matter, the log has them already, target `tower_mesh::access`.
     ///
@@ -49,7 +50,7 @@ impl TelemetryOptions {
     /// use axum::{Router, routing::get};
     /// use http::Request;
     /// use tower::ServiceExt;
-    /// use tower_mesh::mesh::Completed;
+    /// use tower_mesh::message::Report;
     /// use tower_mesh::source::Fixed;
     /// use tower_mesh::testing::Pki;
     /// use tower_mesh::{Mesh, Peer, Workload};
@@ -62,15 +63,15 @@ impl TelemetryOptions {
     /// ";
     /// let (audit, mut lines) = tokio::sync::mpsc::channel(1024);
     /// let identity = Pki::new("cluster.local")?.identity("default", "patients")?;
-    /// let observe = move |completed: &Completed<'_>| {
-    ///     let exchange = completed.exchange;
+    /// let observe = move |report: &Report<'_>| {
+    ///     let details = report.exchange.and_then(|exchange| exchange.details());
     ///     let line = format!(
     ///         "{} {} {} by {}: {}",
-    ///         completed.status.map_or(0, |status| status.as_u16()),
-    ///         completed.method,
-    ///         exchange.path().unwrap_or_default(),
-    ///         exchange.peer().and_then(|peer| peer.principal()).unwrap_or("no identity"),
-    ///         exchange.details().map_or("the application's answer", |details| details),
+    ///         report.status.map_or(0, |status| status.as_u16()),
+    ///         report.method,
+    ///         report.path.unwrap_or_default(),
+    ///         report.peer.and_then(|peer| peer.principal()).unwrap_or("no identity"),
+    ///         details.map_or("the application's answer", |details| details),
     ///     );
     ///     // A full channel drops the line, and never the request's time.
     ///     let _ = audit.try_send(line);
@@ -100,11 +101,41 @@ impl TelemetryOptions {
     /// );
     /// # Ok(()) }
     /// ```
-    pub fn on_complete(
+    pub fn on_complete(mut self, observer: impl Fn(&Report<'_>) + Send + Sync + 'static) -> Self {
+        self.request_observers.add(observer);
+        self
+    }
+
+    /// As [`on_complete`](Self::on_complete), for the calls of [`Mesh::client`](crate::Mesh::client):
+    /// once at the end of each, answered, failed or cut.
+    ///
+    /// A call that is sent again by itself is one call. One that fails without a response has no
+    /// status; its [`counted_status`](Report::counted_status) and its flags say why. The
+    /// [`peer`](Report::peer) is the server that answered, and the exchange is that of the request
+    /// during which the call was made.
+    ///
+    /// ```
+    /// use tower_mesh::mesh::TelemetryOptions;
+    ///
+    /// let options = TelemetryOptions::default().on_call_complete(|report| {
+    ///     println!(
+    ///         "{} {}{} {} after {:?}, {} bytes up and {} down",
+    ///         report.method,
+    ///         report.authority.unwrap_or_default(),
+    ///         report.path.unwrap_or_default(),
+    ///         report.flags,
+    ///         report.duration,
+    ///         report.request_bytes,
+    ///         report.response_bytes(),
+    ///     );
+    /// });
+    /// # drop(options);
+    /// ```
+    pub fn on_call_complete(
         mut self,
-        observer: impl Fn(&Completed<'_>) + Send + Sync + 'static,
+        observer: impl Fn(&Report<'_>) + Send + Sync + 'static,
     ) -> Self {
-        self.observer = Observers(Some(Arc::new(observer)));
+        self.call_observers.add(observer);
         self
     }
 
@@ -112,15 +143,5 @@ impl TelemetryOptions {
     pub fn record_allows(mut self) -> Self {
         self.records_allows = true;
         self
-    }
-}
-
-/// The observer, if any; apart so that it has a `Debug`.
-#[derive(Clone, Default)]
-pub(in crate::mesh) struct Observers(pub(in crate::mesh) Option<Observer>);
-
-impl fmt::Debug for Observers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Observers").field(&self.0.is_some()).finish()
     }
 }

@@ -18,9 +18,10 @@ use super::inbound::Inbound;
 use super::record::Record;
 use super::steps::Waiting;
 use crate::context::Exchange;
-use crate::guard::{ended, panicked};
-use crate::message::{CountingBody, End, EosBody, GuardBody, LocalReply};
-use crate::propagation::TaskBody;
+use crate::guard::panicked;
+use crate::message::{
+    CountingBody, End, EosBody, GuardBody, LocalReply, OnEnd as _, contained, polled_too_late,
+};
 
 /// The future of [`Server`](super::Server): the application's, the answer of a layer in its place,
 /// or a request that waits for a guard's question.
@@ -66,8 +67,7 @@ pub(super) struct Asking<S, ReqBody> {
 /// Calls the application, in the request's task: one that panics takes its own request down, and no
 /// other.
 pub(super) fn call<F>(record: &mut Record, call: impl FnOnce() -> F) -> thread::Result<F> {
-    let _entered = record.enter();
-    catch_unwind(AssertUnwindSafe(call))
+    record.within(|| catch_unwind(AssertUnwindSafe(call)))
 }
 
 impl<S, ReqBody, ResBody> ResponseFuture<S, ReqBody, ResBody>
@@ -124,7 +124,7 @@ where
             };
             let StateReplace::Asking(asking) = this.state.as_mut().project_replace(State::Ended)
             else {
-                ended("ResponseFuture")
+                polled_too_late("ResponseFuture")
             };
             let Asking {
                 head,
@@ -144,20 +144,15 @@ where
         }
         let response = match this.state.as_mut().project() {
             StateProj::Inner(future) => {
-                let polled = {
-                    let _entered = this.record.enter();
-                    // A handler that panics takes its own request down, and no other.
-                    catch_unwind(AssertUnwindSafe(|| future.poll(cx)))
-                };
-                match polled {
+                // A handler that panics takes its own request down, and no other.
+                match call(this.record, || future.poll(cx)) {
                     Ok(Poll::Pending) => return Poll::Pending,
                     Ok(Poll::Ready(Ok(response))) => response.map(GuardBody::inner),
                     Ok(Poll::Ready(Err(error))) => {
-                        {
-                            let _entered = this.record.enter_drop();
-                            // The error is the answer, whatever else its future still does.
-                            let _ = catch_unwind(AssertUnwindSafe(|| this.state.set(State::Ended)));
-                        }
+                        // The error is the answer, whatever else its future still does.
+                        let state = &mut this.state;
+                        this.record
+                            .dropping(|| contained(|| state.set(State::Ended)));
                         this.record.end(End::failed());
                         return Poll::Ready(Err(error));
                     }
@@ -166,18 +161,23 @@ where
             }
             _ => match this.state.as_mut().project_replace(State::Ended) {
                 StateReplace::Local(response) => response,
-                _ => ended("ResponseFuture"),
+                _ => polled_too_late("ResponseFuture"),
             },
         };
-        let dropped = {
-            let _entered = this.record.enter_drop();
-            catch_unwind(AssertUnwindSafe(|| this.state.set(State::Ended)))
+        let mut is_dropped = false;
+        let (record, state) = (&mut *this.record, &mut this.state);
+        record.dropping(|| {
+            contained(|| {
+                state.set(State::Ended);
+                is_dropped = true;
+            });
+        });
+        let response = match is_dropped {
+            true => response,
+            false => refuse(panicked(), this.record, *this.is_grpc),
         };
-        let response = match dropped {
-            Ok(()) => response,
-            Err(_) => refuse(panicked(), this.record, *this.is_grpc),
-        };
-        Poll::Ready(Ok(ResponseBody::wrap(response, mem::take(this.record))))
+        let answer = mem::take(this.record).answer(response);
+        Poll::Ready(Ok(answer.map(ResponseBody)))
     }
 }
 
@@ -189,8 +189,7 @@ where
 {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let _entered = this.record.enter_drop();
-        this.state.set(State::Ended);
+        this.record.dropping(|| this.state.set(State::Ended));
     }
 }
 
@@ -213,20 +212,7 @@ fn refuse<B>(reply: LocalReply, record: &mut Record, is_grpc: bool) -> Response<
 /// of the request.
 #[pin_project]
 #[derive(Debug)]
-pub struct ResponseBody<B>(#[pin] EosBody<TaskBody<GuardBody<B>>, Record>);
-
-impl<B> ResponseBody<B>
-where
-    B: Body<Data = Bytes>,
-{
-    fn wrap(response: Response<GuardBody<B>>, mut record: Record) -> Response<Self> {
-        let (mut head, inner) = response.into_parts();
-        let inner = TaskBody::new(inner, record.answered(&mut head));
-        let method = record.method();
-        let body = EosBody::new(inner, head.status, &head.headers, &method, record);
-        Response::from_parts(head, Self(body))
-    }
-}
+pub struct ResponseBody<B>(#[pin] EosBody<GuardBody<B>, Record>);
 
 impl<B> Body for ResponseBody<B>
 where

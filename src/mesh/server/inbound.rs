@@ -2,9 +2,9 @@ use std::fmt;
 
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
-use super::record::Observer;
 use crate::live::Live;
 use crate::mesh::config::live::CompiledInbound;
+use crate::mesh::watches::Observers;
 use crate::metrics::ServerMetrics;
 use crate::propagation::Propagation;
 use crate::rbac::PolicyCheck;
@@ -17,7 +17,7 @@ pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) rbac: PolicyCheck,
     pub(in crate::mesh) guards: AppGuards,
     pub(in crate::mesh) quiet: QuietStreams,
-    pub(in crate::mesh) observer: Option<Observer>,
+    pub(in crate::mesh) observers: Observers,
 }
 
 impl fmt::Debug for Inbound {

@@ -12,9 +12,7 @@ mod service;
 mod steps;
 
 pub use future::{ResponseBody, ResponseFuture};
-pub use record::Completed;
 pub use service::{ConnectionServer, Server, ServerLayer};
 
 pub(super) use app_guards::AppGuards;
 pub(super) use inbound::Inbound;
-pub(super) use record::Observer;

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Extensions, Request, Response, Version};
+use http::{Extensions, Request, Response};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -18,7 +18,8 @@ use super::record::Record;
 use super::steps::{self, Arrival, Outcome, Way};
 use crate::context::{Exchange, Peer};
 use crate::mesh::config::live::CompiledInbound;
-use crate::message::{ByteCount, CountingBody};
+use crate::mesh::watches::{OnConnection, Watches};
+use crate::message::{ByteCount, CountingBody, Direction};
 
 /// The whole inbound stack as one layer: [`Mesh::server`](crate::Mesh::server).
 #[derive(Clone, Debug)]
@@ -166,15 +167,19 @@ impl Inbound {
         exchange.set_target(shown.unwrap_or_else(|| sent.clone()));
         authenticator.hide(head, exchange);
         let span = self.propagation.begin(head, exchange, || now);
-        let measured = self.metrics.begin(head, exchange.peer(), received, started);
-        let observer = self.observer.clone();
-        let observer = observer.map(|observer| (observer, exchange.clone()));
-        let (method, metrics) = (head.method.clone(), self.metrics.clone());
-        let under_way = exchange.peer().map(Peer::begin_request);
-        let under_way = (under_way, head.version < Version::HTTP_2);
-        Record::new(
-            method, span, metrics, measured, observer, started, under_way,
-        )
+        let peer = exchange.peer();
+        let watches = Watches {
+            span,
+            metrics: self.metrics.begin(head, peer, received.clone(), started),
+            observers: self.observers.clone(),
+            under_way: peer.map(|peer| OnConnection::begin(peer, head)),
+        };
+        let kept = Some(exchange.clone());
+        let record = Record::new(Direction::Inbound, head, kept, received, started, watches);
+        match self.observers.is_empty() {
+            true => record,
+            false => record.with_target(head),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::context::Exchange;
 use crate::guard::{self, Question, Verdict};
 use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
-use crate::message::LocalReply;
+use crate::message::{LocalReply, OnEnd as _};
 use crate::rbac::PolicyCheck;
 
 /// The steps of every inbound request, first to last. The first step that refuses answers in the
@@ -146,7 +146,7 @@ impl Judged<'_> {
     fn run(mut self, record: &mut Record) -> Result<(), Stop> {
         let mut run = self.crate_steps();
         if run.is_ok() && !self.inbound.guards.is_empty() {
-            run = self.application_guards(record);
+            run = record.within(|| self.application_guards());
         }
         if let Err(Stop::Refuse(reply)) = &run {
             self.refused(reply);
@@ -164,8 +164,7 @@ impl Judged<'_> {
 
     /// Asks the guards of the application, in the request's task: what they call belongs to its
     /// trace.
-    fn application_guards(&mut self, record: &mut Record) -> Result<(), Stop> {
-        let _entered = record.enter();
+    fn application_guards(&mut self) -> Result<(), Stop> {
         while let Some(guard) = self.inbound.guards.get(self.way.next - STEPS.len()) {
             self.way.next += 1;
             match guard::judge(guard, self.head, self.exchange) {
@@ -239,11 +238,11 @@ impl Waiting {
         record: &mut Record,
     ) -> Poll<Result<(), LocalReply>> {
         loop {
-            let changed = {
-                let _entered = record.enter();
-                let answer = ready!(Pin::new(&mut self.question).poll(cx));
-                answer.apply(head, exchange)
-            };
+            let question = Pin::new(&mut self.question);
+            let changed = ready!(record.within(|| {
+                let answer = question.poll(cx);
+                answer.map(|answer| answer.apply(head, exchange))
+            }));
             let judged = Judged {
                 inbound,
                 config: &self.config,

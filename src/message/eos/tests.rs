@@ -14,7 +14,7 @@ type Told = Rc<RefCell<Vec<End>>>;
 struct Tell(Told);
 
 impl OnEnd for Tell {
-    fn on_end(self, end: End) {
+    fn on_end(&mut self, end: End) {
         self.0.borrow_mut().push(end);
     }
 }
@@ -221,7 +221,7 @@ async fn the_messages_of_a_grpc_body_are_told_as_they_come() {
         fn on_messages(&mut self, messages: u64) {
             self.0.borrow_mut().push(messages);
         }
-        fn on_end(self, end: End) {
+        fn on_end(&mut self, end: End) {
             self.0.borrow_mut().push(100 + end.messages);
         }
     }
@@ -269,7 +269,7 @@ fn it_may_cross_threads() {
     #[derive(Debug)]
     struct Nothing;
     impl OnEnd for Nothing {
-        fn on_end(self, _: End) {}
+        fn on_end(&mut self, _: End) {}
     }
     fn check<T: Send + Sync + std::fmt::Debug>() {}
     check::<EosBody<Full<Bytes>, Nothing>>();

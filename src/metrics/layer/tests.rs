@@ -3,15 +3,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use http::StatusCode;
+use std::time::Instant;
+
+use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use tower::{ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::*;
 use crate::Workload;
 use crate::context::{Peer, TlsFacts};
 use crate::identity::{PeerCertificate, SpiffeId};
-use crate::message::{LocalReply, ResponseFlags};
+use crate::message::{CountingBody, End, LocalReply, ResponseFlags, Watch as _, Watched};
 use crate::metrics::{ClientMetrics, Format, Registry};
 
 type Request = http::Request<Full<Bytes>>;
@@ -300,14 +302,14 @@ async fn a_peer_that_keeps_changing_its_story_is_known_by_its_name_alone() {
         let (mut request, ()) = request.unwrap().into_parts();
         let client = Registry::new().client(&workload);
         let sent = client.begin(&mut request, Default::default(), Instant::now());
-        client.finish(sent, End::cancelled(), Instant::now());
+        sent.finish(End::cancelled(), Instant::now());
         let record = metrics.begin(
             &mut request,
             Some(&peer),
             Default::default(),
             Instant::now(),
         );
-        metrics.finish(record, End::cancelled(), Instant::now());
+        record.finish(End::cancelled(), Instant::now());
     }
     let series = samples(&registry, "istio_requests_total");
     assert_eq!(series.len(), 1);
@@ -403,7 +405,7 @@ fn any_number_of_hosts_makes_a_bounded_number_of_series() {
         let request = http::Request::get(uri).body(());
         let (mut request, ()) = request.unwrap().into_parts();
         let record = metrics.begin(&mut request, Default::default(), Instant::now());
-        metrics.finish(record, End::cancelled(), Instant::now());
+        record.finish(End::cancelled(), Instant::now());
     }
     let series = samples(&registry, "istio_requests_total");
     assert!(series.len() <= 1100, "{}", series.len());
@@ -449,7 +451,7 @@ fn messages_are_reported_every_five_seconds_and_at_the_end() {
     let after = |seconds| start + std::time::Duration::from_secs(seconds);
     let (mut request, _) = grpc(from(mtls(WEB))).into_parts();
     let mut record = metrics.begin(&mut request, Some(&mtls(WEB)), Default::default(), start);
-    metrics.answer(&mut record, &mut Response::new(()).into_parts().0);
+    record.answered(&mut Response::new(()).into_parts().0);
     let reported = || match samples(&registry, "istio_response_messages_total").as_slice() {
         [] => 0,
         [(labels, count)] => {
@@ -459,13 +461,13 @@ fn messages_are_reported_every_five_seconds_and_at_the_end() {
         other => panic!("{other:#?}"),
     };
     for (second, messages, shown) in [(1, 1, 0), (4, 4, 0), (5, 5, 5), (9, 9, 5), (10, 10, 10)] {
-        metrics.progress(&mut record, messages, after(second));
+        record.progressed(messages, after(second));
         assert_eq!(reported(), shown, "after {second} s");
     }
     assert!(samples(&registry, "istio_requests_total").is_empty());
     let mut end = End::cancelled();
     end.messages = 12;
-    metrics.finish(record, end, after(12));
+    record.finish(end, after(12));
     assert_eq!(reported(), 12);
     assert!(only_labels(&registry).contains("request_protocol=\"grpc\""));
 }
@@ -474,7 +476,7 @@ fn messages_are_reported_every_five_seconds_and_at_the_end() {
 fn the_types_may_be_shared() {
     fn check<T: Send + Sync + Clone>() {}
     check::<Registry>();
-    check::<Metrics<()>>();
-    check::<Metrics<(), ClientMetrics>>();
+    check::<Watched<(), ServerMetrics>>();
+    check::<Watched<(), ClientMetrics>>();
     check::<crate::metrics::Scrape>();
 }

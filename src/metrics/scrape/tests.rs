@@ -10,7 +10,7 @@ use http_body::Body;
 
 use super::*;
 use crate::Workload;
-use crate::message::{ByteCount, End, ResponseFlags};
+use crate::message::{ByteCount, End, ResponseFlags, Watch as _};
 
 /// A registry with a call in, a call out, a connection and a counter.
 fn eventful() -> Registry {
@@ -22,16 +22,19 @@ fn eventful() -> Registry {
     let server = registry.server(&workload);
     let (mut request, ()) = Request::get("/").body(()).unwrap().into_parts();
     let mut record = server.begin(&mut request, None, ByteCount::default(), start);
-    server.answer(&mut record, &mut Response::new(()).into_parts().0);
-    server.finish(record, End::cancelled(), later);
+    record.answered(&mut Response::new(()).into_parts().0);
+    record.finish(End::cancelled(), later);
 
     let client = registry.client(&workload);
     let request = Request::get("http://charts.default/").body(());
     let (mut request, ()) = request.unwrap().into_parts();
     let mut record = client.begin(&mut request, ByteCount::default(), start);
     let flags = ResponseFlags::UPSTREAM_CONNECTION_FAILURE;
-    record.fail(StatusCode::SERVICE_UNAVAILABLE, flags);
-    client.finish(record, End::failed(), start + Duration::from_secs(2));
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.extensions_mut().insert(flags);
+    record.answered(&mut response.into_parts().0);
+    record.finish(End::failed(), start + Duration::from_secs(2));
     drop(client.connection("db.default", None));
 
     registry

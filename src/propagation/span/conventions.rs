@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::{StatusCode, Version, header, request, response};
 
+use super::errors::Errors;
 use super::finished::SpanKind;
-use super::outcome::{Errors, Outcome};
 use super::tags::{Call, Tags, URL_FULL, URL_QUERY};
 use super::target::{authority, cut, known, url, without_tokens};
 use crate::context::{Exchange, Peer};
-use crate::message::{GrpcStatus, ResponseFlags};
+use crate::message::{GrpcStatus, Report, ResponseFlags};
 
 /// What a span is named after, once it is known how the call ended.
 #[derive(Debug)]
@@ -52,11 +52,11 @@ impl Operation {
     pub(super) fn has_method(
         &self,
         exchange: Option<&Exchange>,
-        outcome: &Outcome,
+        report: &Report<'_>,
         kind: SpanKind,
     ) -> bool {
         let is_refused = exchange.is_some_and(|exchange| exchange.details().is_some());
-        let is_unknown = outcome.grpc_status.map(GrpcStatus::code) == Some(UNIMPLEMENTED);
+        let is_unknown = report.end.grpc_status.map(GrpcStatus::code) == Some(UNIMPLEMENTED);
         kind == SpanKind::Client || (self.is_answered && !is_refused && !is_unknown)
     }
 }
@@ -122,17 +122,17 @@ impl Tags {
         &mut self,
         operation: &Operation,
         route: Option<&Arc<str>>,
-        outcome: &Outcome,
+        report: &Report<'_>,
         errors: Errors,
         has_method: bool,
     ) {
         if let Some(route) = route {
             self.shared("http.route", route);
         }
-        if let Some(status) = outcome.status {
+        if let Some(status) = report.status {
             self.number("http.response.status_code", status.as_u16().into());
         }
-        let status = outcome.status.filter(|_| !is_broken(outcome));
+        let status = report.status.filter(|_| !is_broken(report));
         let mut error = status.map(|status| status.as_str().to_owned());
         if let Some(rpc) = &operation.rpc {
             if has_method {
@@ -141,13 +141,13 @@ impl Tags {
                 self.fixed("rpc.method", OTHER);
                 self.owned("rpc.method_original", rpc.to_string());
             }
-            if let Some(status) = outcome.grpc_status {
+            if let Some(status) = report.end.grpc_status {
                 self.owned("rpc.response.status_code", name(status));
                 error = Some(name(status));
             }
         }
         if errors.status {
-            let flags = Some(outcome.flags).filter(|flags| !flags.is_empty());
+            let flags = Some(report.flags).filter(|flags| !flags.is_empty());
             let without_status = || flags.map_or_else(|| OTHER.to_owned(), |it| it.to_string());
             self.owned("error.type", error.unwrap_or_else(without_status));
         }
@@ -193,11 +193,11 @@ impl Tags {
 
 /// Whether the body of a good response failed: by the conventions an error, which the status does
 /// not tell.
-pub(super) fn is_broken(outcome: &Outcome) -> bool {
+pub(super) fn is_broken(report: &Report<'_>) -> bool {
     let is_good = |status: StatusCode| !status.is_client_error() && !status.is_server_error();
-    outcome.flags == ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
-        && outcome.grpc_status.is_none()
-        && outcome.status.is_some_and(is_good)
+    report.flags == ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
+        && report.end.grpc_status.is_none()
+        && report.status.is_some_and(is_good)
 }
 
 /// The name of a gRPC status; its number where it has none.

@@ -6,11 +6,11 @@ pub(super) mod attach;
 #[path = "attach_nothing.rs"]
 pub(super) mod attach;
 pub(super) mod conventions;
+pub(super) mod errors;
 pub(super) mod finished;
 pub(super) mod identity;
 #[cfg(feature = "opentelemetry")]
 pub(super) mod open_telemetry;
-pub(super) mod outcome;
 pub(super) mod recording;
 #[cfg(feature = "opentelemetry")]
 mod resource_attributes;

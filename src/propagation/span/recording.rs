@@ -4,12 +4,12 @@ use std::time::SystemTime;
 use http::{HeaderMap, request, response};
 
 use super::conventions::{Operation, is_broken};
+use super::errors::Errors;
 use super::finished::{FinishedSpan, SpanKind, SpanSink};
 use super::identity::Identity;
-use super::outcome::Outcome;
 use super::tags::{Call, Tags};
 use crate::context::{Exchange, Peer, SpanId, TraceContext, TraceId};
-use crate::message::is_grpc;
+use crate::message::{Report, is_grpc};
 
 /// Which spans are recorded, and what they show of this process.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +81,7 @@ impl Recorder {
     }
 }
 
-/// A span that is being recorded. It is exported once, at the latest when it is dropped.
+/// A span that is being recorded. It is exported once, at its end.
 #[derive(Debug, Default)]
 pub(in crate::propagation) struct Recording(Option<Box<Started>>);
 
@@ -144,7 +144,7 @@ impl Recording {
         }
     }
 
-    pub(in crate::propagation) fn end(&mut self, outcome: &Outcome, now: SystemTime) {
+    pub(in crate::propagation) fn end(&mut self, report: &Report<'_>) {
         let Some(started) = self.0.take() else {
             return;
         };
@@ -164,15 +164,15 @@ impl Recording {
         if let Some(exchange) = &exchange {
             tags.hide(exchange);
         }
-        let mut errors = outcome.errors(kind, is_grpc);
-        tags.outcome(outcome, errors, is_grpc);
-        errors.status |= operation.is_some() && is_broken(outcome);
+        let mut errors = Errors::new(report, kind, is_grpc);
+        tags.outcome(report, errors, is_grpc);
+        errors.status |= operation.is_some() && is_broken(report);
         let name = match operation {
             None => name,
             Some(operation) => {
                 let route = exchange.as_ref().and_then(Exchange::route);
-                let has_method = operation.has_method(exchange.as_ref(), outcome, kind);
-                tags.ended(&operation, route, outcome, errors, has_method);
+                let has_method = operation.has_method(exchange.as_ref(), report, kind);
+                tags.ended(&operation, route, report, errors, has_method);
                 operation.name(route.map(|route| &**route), has_method)
             }
         };
@@ -184,17 +184,9 @@ impl Recording {
             link,
             start,
             // A clock that was set back must not make a span that ends before it starts.
-            end: now.max(start),
+            end: SystemTime::now().max(start),
             is_error: errors.status,
             tags: tags.into_inner(),
         });
-    }
-}
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        if self.is_on() {
-            self.end(&Outcome::cancelled(), SystemTime::now());
-        }
     }
 }

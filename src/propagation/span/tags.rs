@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
+use super::errors::Errors;
 use super::finished::{SpanKind, TagValue};
 use super::identity::Identity;
-use super::outcome::{Errors, Outcome};
 use super::target::{authority, cut, known, url, without_tokens};
 use crate::context::{Exchange, Peer};
+use crate::message::Report;
 use crate::propagation::format::headers::text;
 
 /// A request that comes in or goes out, as its span shows it.
@@ -114,16 +115,16 @@ impl Tags {
     }
 
     /// What is known when the response has ended.
-    pub(super) fn outcome(&mut self, outcome: &Outcome, errors: Errors, is_grpc: bool) {
-        self.status(outcome.status);
-        self.size("request_size", outcome.request_bytes);
-        self.size("response_size", outcome.response_bytes);
-        if outcome.flags.is_empty() {
+    pub(super) fn outcome(&mut self, report: &Report<'_>, errors: Errors, is_grpc: bool) {
+        self.status(report.status);
+        self.size("request_size", report.request_bytes);
+        self.size("response_size", report.end.bytes);
+        if report.flags.is_empty() {
             self.fixed("response_flags", "-");
         } else {
-            self.owned("response_flags", outcome.flags.to_string());
+            self.owned("response_flags", report.flags.to_string());
         }
-        if let Some(status) = outcome.grpc_status.filter(|_| is_grpc) {
+        if let Some(status) = report.end.grpc_status.filter(|_| is_grpc) {
             self.owned("grpc.status_code", status.code().to_string());
         }
         if errors.tag {

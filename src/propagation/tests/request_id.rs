@@ -4,7 +4,8 @@ use super::fixture::{
     SPAN, TRACE, UUID, answer, begin_with, epoch, insider, outsider, request, shown,
 };
 use crate::context::Exchange;
-use crate::propagation::{Propagation, Span};
+use crate::message::Watch as _;
+use crate::propagation::Propagation;
 
 /// H-14.
 #[test]
@@ -129,7 +130,7 @@ fn returns_the_request_id_only_when_asked() {
         let mut response = answer();
         propagation
             .begin(&mut request(headers), exchange, epoch)
-            .respond(&mut response);
+            .answered(&mut response);
         response.headers.contains_key("x-request-id")
     };
     let force = [("x-envoy-force-trace", "1")];

@@ -1,7 +1,8 @@
 use super::fixture::{SPAN, TRACE, answer, begin_with, epoch, insider, outsider, request, shown};
 use crate::context::Exchange;
 use crate::identity::Workload;
-use crate::propagation::{EdgeTrace, Propagation, Span};
+use crate::message::Watch as _;
+use crate::propagation::{EdgeTrace, Propagation};
 
 /// H-15: what a caller without identity says of traces.
 #[test]
@@ -54,7 +55,7 @@ fn operations_are_named_after_services() {
     let mut response = answer();
     propagation
         .begin(&mut request(&[]), &insider(), epoch)
-        .respond(&mut response);
+        .answered(&mut response);
     assert_eq!(
         shown(&response.headers, "x-envoy-decorator-operation"),
         "patients.default.svc.cluster.local:8443/*"
@@ -62,6 +63,6 @@ fn operations_are_named_after_services() {
     let mut response = answer();
     propagation
         .begin(&mut request(&[]), &outsider(), epoch)
-        .respond(&mut response);
+        .answered(&mut response);
     assert!(response.headers.is_empty(), "strangers are told nothing");
 }

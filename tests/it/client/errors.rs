@@ -134,7 +134,11 @@ async fn a_server_that_speaks_plaintext_is_recognised() {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let plain = socket.local_addr().unwrap();
     let serving = tokio::spawn(async move { axum::serve(socket, hello()).await });
-    let disabled = serve(&build(app(&pki).mode(Mode::Disable)).await, hello()).await;
+    let disabled = serve(
+        &build(app(&pki).danger().mode(Mode::Disable)).await,
+        hello(),
+    )
+    .await;
     for address in [plain, disabled.address] {
         let desk = desk(&pki, address).await;
         for version in [Version::HTTP_11, Version::HTTP_2] {

@@ -106,7 +106,7 @@ async fn a_token_in_the_query_shows_nowhere() {
             }
             .record_allows()
             .on_complete(move |request| {
-                let target = request.exchange.target().unwrap();
+                let target = request.exchange.unwrap().target().unwrap();
                 observed
                     .send(format!("observer: {target} {request:?}"))
                     .unwrap();

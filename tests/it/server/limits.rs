@@ -151,7 +151,7 @@ async fn a_client_that_stops_anywhere_is_let_go_in_time() {
     let pki = pki();
     let mesh = build(app(&pki)).await;
     let open = build(app(&pki).mode(Mode::Permissive)).await;
-    let bare = build(app(&pki).mode(Mode::Disable)).await;
+    let bare = build(app(&pki).danger().mode(Mode::Disable)).await;
     let guarded = serve(&mesh, reader()).await.address;
     let both = serve(&open, reader()).await.address;
     let plain = serve(&bare, reader()).await.address;

@@ -107,7 +107,7 @@ fn stalls(h1: Option<Protocol>, h2: Option<Protocol>, idle: u32) -> Vec<Stall> {
 /// wherever a client stops, it is let go when its time is over and not before, as under `mesh.serve`.
 async fn who_stops_is_let_go(framework: Framework, mode: Mode) {
     let pki = pki();
-    let mesh = build(app(&pki).mode(mode)).await;
+    let mesh = build(app(&pki).danger().mode(mode)).await;
     let address = serve_with(framework, &mesh, reader()).await;
     let (h1, h2) = match mode {
         Mode::Strict => (Some(Protocol::Http1), Some(Protocol::Http2)),
@@ -181,7 +181,7 @@ async fn drip(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), bytes: &
 async fn dripping_a_head_gains_no_time() {
     let _still = still();
     let pki = pki();
-    let mesh = build(app(&pki).mode(Mode::Disable)).await;
+    let mesh = build(app(&pki).danger().mode(Mode::Disable)).await;
     for framework in BOTH {
         let address = serve_with(framework, &mesh, reader()).await;
         let half2 = frame(HEADERS, END_STREAM, 1, &head("/"));
@@ -582,7 +582,7 @@ async fn an_answer_after_a_long_silence_is_written() {
 async fn requests_sent_ahead_are_answered_in_turn() {
     let _still = still();
     let pki = pki();
-    let mesh = build(app(&pki).mode(Mode::Disable)).await;
+    let mesh = build(app(&pki).danger().mode(Mode::Disable)).await;
     for framework in BOTH {
         for cut in [2, 4, 20] {
             let slow = slow();
@@ -612,7 +612,7 @@ async fn requests_sent_ahead_are_answered_in_turn() {
 async fn a_body_that_waits_to_be_asked_for_is_read() {
     let _still = still();
     let pki = pki();
-    let mesh = build(app(&pki).mode(Mode::Disable)).await;
+    let mesh = build(app(&pki).danger().mode(Mode::Disable)).await;
     for framework in BOTH {
         let address = serve_with(framework, &mesh, reader()).await;
         let mut stream = TcpStream::connect(address).await.unwrap();

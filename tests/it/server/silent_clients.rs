@@ -45,7 +45,7 @@ async fn is_closed(name: &str, stream: &mut TcpStream) {
 async fn one_source_has_a_bound_of_silent_connections() {
     for mode in [Mode::Strict, Mode::Permissive, Mode::Disable] {
         let pki = pki();
-        let mesh = build(app(&pki).mode(mode)).await;
+        let mesh = build(app(&pki).danger().mode(mode)).await;
         let address = serve(&mesh, hello()).await.address;
         let held = silent(address, 256).await;
         let mut more = silent(address, 3).await;
@@ -69,6 +69,7 @@ async fn who_speaks_or_goes_is_not_silent_any_more() {
         limits.silent_per_source = 2;
         let mesh = build(
             app(&pki)
+                .danger()
                 .mode(mode)
                 .listener(|listener| listener.limits(limits)),
         )
@@ -112,6 +113,7 @@ async fn another_source_has_places_of_its_own() {
     let mesh = build(
         app(&pki)
             .listener(|listener| listener.limits(limits))
+            .danger()
             .mode(Mode::Disable),
     )
     .await;
@@ -170,6 +172,7 @@ async fn silent_clients_make_room_when_places_run_out() {
             limits.connections = 20;
             let mesh = build(
                 app(&pki)
+                    .danger()
                     .mode(mode)
                     .listener(|listener| listener.limits(limits)),
             )

@@ -22,10 +22,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tower_mesh::context::TlsFacts;
+use tower_mesh::context::{Exchange, TlsFacts};
 use tower_mesh::identity::{PeerCertificate, SpiffeId};
-use tower_mesh::mesh::{Completed, Drained};
-use tower_mesh::message::{EndKind, ResponseFlags};
+use tower_mesh::mesh::Drained;
+use tower_mesh::message::{EndKind, Report, ResponseFlags};
 use tower_mesh::metrics::Format;
 use tower_mesh::testing::{Issuer, Pki};
 use tower_mesh::tls::{Connector, Credentials, Destination, Protocol, Settings, Stream};
@@ -47,14 +47,15 @@ pub(crate) struct Seen {
 pub(crate) struct Log(Arc<Mutex<Vec<Seen>>>);
 
 impl Log {
-    pub(crate) fn observe(&self) -> impl Fn(&Completed<'_>) + Send + Sync + 'static {
+    pub(crate) fn observe(&self) -> impl Fn(&Report<'_>) + Send + Sync + 'static {
         let log = self.clone();
-        move |completed| {
+        move |report| {
+            let details = report.exchange.and_then(Exchange::details);
             log.0.lock().unwrap().push(Seen {
-                status: completed.status.map(|status| status.as_u16()),
-                end: completed.end.kind,
-                flags: completed.flags,
-                details: completed.exchange.details().map(|text| text.to_string()),
+                status: report.status.map(|status| status.as_u16()),
+                end: report.end.kind,
+                flags: report.flags,
+                details: details.map(|text| text.to_string()),
             });
         }
     }

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use tower::Service;
 use tower_mesh::context::TlsFacts;
 use tower_mesh::identity::{PeerCertificate, SpiffeId};
-use tower_mesh::message::{ByteCount, End, GrpcStatus, ResponseFlags};
+use tower_mesh::message::{ByteCount, End, GrpcStatus, ResponseFlags, Watch as _};
 use tower_mesh::metrics::{ClientMetrics, Format, Registry, ServerMetrics};
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::Pki;
@@ -157,11 +157,10 @@ fn serve(
     }
     let (mut head, ()) = request.into_parts();
     let mut record = metrics.begin(&mut head, Some(from), ByteCount::default(), now);
-    record.add_flags(outcome.flags);
     if let Some(mut response) = outcome.response() {
-        metrics.answer(&mut record, &mut response);
+        record.answered(&mut response);
     }
-    metrics.finish(record, outcome.end(), now);
+    record.finish(outcome.end(), now);
 }
 
 /// One call that went out.
@@ -176,14 +175,14 @@ fn call(
     outcome.ask(request.headers_mut());
     let (mut head, ()) = request.into_parts();
     let mut record = metrics.begin(&mut head, ByteCount::default(), now);
-    record.add_flags(outcome.flags);
     if let Some(mut response) = outcome.response() {
         if let Some(said) = said {
             response.headers.insert(METADATA, said);
         }
-        metrics.answer(&mut record, &mut response, Some(to));
+        response.extensions.insert(to.clone());
+        record.answered(&mut response);
     }
-    metrics.finish(record, outcome.end(), now);
+    record.finish(outcome.end(), now);
 }
 
 /// How a call ends.
@@ -223,6 +222,7 @@ impl Outcome {
     fn response(&self) -> Option<http::response::Parts> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(self.code).ok()?;
+        response.extensions_mut().insert(self.flags);
         Some(response.into_parts().0)
     }
 
@@ -347,8 +347,8 @@ fn whatever_else_a_request_holds_adds_little_to_a_scrape() {
             .header(METADATA, workload("web", "v1"));
         let (mut head, ()) = request.body(()).unwrap().into_parts();
         let mut record = metrics.begin(&mut head, Some(&web), ByteCount::default(), now);
-        metrics.answer(&mut record, &mut Outcome::code(200).response().unwrap());
-        metrics.finish(record, Outcome::code(200).end(), now);
+        record.answered(&mut Outcome::code(200).response().unwrap());
+        record.finish(Outcome::code(200).end(), now);
     }
     let (sets, counted) = sets(&registry);
     assert_eq!((sets.len(), counted), (1, 10_000));

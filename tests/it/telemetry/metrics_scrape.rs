@@ -21,7 +21,7 @@ fn full() -> Registry {
         let (mut head, ()) = request.body(()).unwrap().into_parts();
         let now = Instant::now();
         let record = metrics.begin(&mut head, ByteCount::default(), now);
-        metrics.finish(record, End::cancelled(), now);
+        record.finish(End::cancelled(), now);
         drop(metrics.connection(&format!("db{host}.default"), None));
     }
     for result in ["ok", "failed"] {

@@ -6,6 +6,7 @@ mod log_limits;
 mod metrics;
 mod metrics_bounds;
 mod metrics_scrape;
+mod observers;
 mod open_telemetry;
 mod propagation;
 mod seen;

@@ -14,9 +14,11 @@ use http_body_util::{BodyExt, Empty, Full};
 use tokio::sync::Barrier;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_mesh::context::{self, Peer};
-use tower_mesh::message::{CountingBody, GuardBody, LocalReply, ResponseFlags};
+use tower_mesh::message::{
+    CountingBody, GuardBody, LocalReply, ResponseFlags, Watched, WatchedBody, WatchedFuture,
+};
 use tower_mesh::propagation::{
-    FinishedSpan, OpenTelemetry, Propagation, ResponseBody, SpanKind, SpanSink,
+    FinishedSpan, OpenTelemetry, Propagation, ServerSpan, SpanKind, SpanSink,
 };
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, Workload};
@@ -550,16 +552,11 @@ fn types_are_what_servers_need() {
     fn is_sent<T: Send + 'static>() {}
     is_shared::<Propagation>();
     is_shared::<tower_mesh::propagation::PropagationLayer>();
-    is_shared::<tower_mesh::propagation::ServerPropagation<()>>();
-    is_shared::<tower_mesh::propagation::ClientPropagation<()>>();
+    is_shared::<tower_mesh::propagation::ClientPropagationLayer>();
+    is_shared::<Watched<(), Propagation>>();
     is_shared::<OpenTelemetry>();
-    is_sent::<ResponseBody<Full<Bytes>, tower_mesh::propagation::ServerSpan>>();
-    is_sent::<
-        tower_mesh::propagation::ResponseFuture<
-            std::future::Ready<()>,
-            tower_mesh::propagation::ServerSpan,
-        >,
-    >();
+    is_sent::<WatchedBody<Full<Bytes>, ServerSpan>>();
+    is_sent::<WatchedFuture<std::future::Ready<()>, ServerSpan>>();
 }
 
 #[tokio::test]

@@ -419,7 +419,7 @@ async fn a_plaintext_listener_serves_only_what_it_is_given() {
 #[tokio::test]
 async fn tls_on_a_port_without_it_is_a_bad_request() {
     let pki = pki();
-    let mesh = build(app(&pki).mode(Mode::Disable)).await;
+    let mesh = build(app(&pki).danger().mode(Mode::Disable)).await;
     let served = serve(&mesh, hello()).await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();
     stream

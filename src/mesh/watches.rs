@@ -1,0 +1,106 @@
+//! What watches the requests that come in and the calls that go out.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{StatusCode, Version, request, response};
+
+use crate::context::{Peer, UnderWay};
+use crate::message::{Report, Watch, contained};
+
+/// All that watches one request or call of the mesh.
+///
+/// At the end the observers are last, so that they find span and metrics in place.
+#[derive(Debug)]
+pub(in crate::mesh) struct Watches<S, M> {
+    pub(in crate::mesh) span: S,
+    pub(in crate::mesh) metrics: M,
+    pub(in crate::mesh) observers: Observers,
+    /// Only a request that came in is under way on its connection.
+    pub(in crate::mesh) under_way: Option<OnConnection>,
+}
+
+impl<S: Watch, M: Watch> Watch for Watches<S, M> {
+    fn within<R>(&mut self, poll: impl FnOnce() -> R) -> R {
+        self.span.within(poll)
+    }
+
+    fn dropping(&mut self, drop: impl FnOnce()) {
+        self.span.dropping(drop);
+    }
+
+    fn answered(&mut self, head: &mut response::Parts) {
+        if let Some(under_way) = &mut self.under_way {
+            under_way.answered(head.status);
+        }
+        self.metrics.answered(head);
+        self.span.answered(head);
+    }
+
+    fn progress(&mut self, messages: u64) {
+        self.metrics.progress(messages);
+    }
+
+    fn ended(&mut self, report: &Report<'_>) {
+        contained(|| self.span.ended(report));
+        contained(|| self.metrics.ended(report));
+        self.observers.ended(report);
+        self.under_way = None;
+    }
+}
+
+/// What the application is called with at the end of each request, or of each call, in this order.
+#[derive(Clone, Default)]
+pub(in crate::mesh) struct Observers(Option<Arc<Vec<Observer>>>);
+
+type Observer = Arc<dyn Fn(&Report<'_>) + Send + Sync>;
+
+impl Observers {
+    pub(in crate::mesh) fn add(&mut self, observer: impl Fn(&Report<'_>) + Send + Sync + 'static) {
+        let observers = self.0.get_or_insert_default();
+        Arc::make_mut(observers).push(Arc::new(observer));
+    }
+
+    pub(in crate::mesh) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl Watch for Observers {
+    fn ended(&mut self, report: &Report<'_>) {
+        for observer in self.0.iter().flat_map(|observers| observers.iter()) {
+            contained(|| observer(report));
+        }
+    }
+}
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.as_ref().map_or(0, |observers| observers.len());
+        f.debug_tuple("Observers").field(&count).finish()
+    }
+}
+
+/// A request that is under way on the connection that it came by.
+#[derive(Debug)]
+pub(in crate::mesh) struct OnConnection {
+    under_way: UnderWay,
+    may_upgrade: bool,
+}
+
+impl OnConnection {
+    pub(in crate::mesh) fn begin(peer: &Peer, head: &request::Parts) -> Self {
+        Self {
+            under_way: peer.begin_request(),
+            may_upgrade: head.version < Version::HTTP_2,
+        }
+    }
+
+    fn answered(&mut self, status: StatusCode) {
+        // RFC 9110 §7.8; CONNECT is refused. HTTP/2 has neither (RFC 9113 §8.6), whatever an
+        // application answers.
+        if self.may_upgrade && status == StatusCode::SWITCHING_PROTOCOLS {
+            self.under_way.upgraded();
+        }
+    }
+}

@@ -1,0 +1,262 @@
+use std::fmt;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::uri::Authority;
+use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, header, request, response};
+use http_body::Body;
+
+use super::watch::{Direction, Report, Watch};
+use super::{ByteCount, End, EosBody, LocalReply, OnEnd, ResponseFlags};
+use crate::context::{Exchange, Peer};
+
+/// An exchange that has begun and has not ended, and the [`Watch`] that waits for its end.
+///
+/// The future of the exchange keeps it, then the [body](Self::answer) of the response. The watch
+/// gets one [`Report`], whichever way the exchange ends: with its body, with an error, by a panic,
+/// or as it is dropped, which is a cancelled exchange.
+///
+/// # Example
+/// ```
+/// use std::sync::mpsc;
+/// use std::time::Instant;
+///
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower_mesh::message::{ByteCount, Direction, Record, Report, Watch};
+///
+/// struct Log(mpsc::Sender<String>);
+///
+/// impl Watch for Log {
+///     fn ended(&mut self, report: &Report<'_>) {
+///         let _ = self.0.send(format!("{} {:?} {}", report.method, report.status, report.flags));
+///     }
+/// }
+///
+/// let (log, lines) = mpsc::channel();
+/// let (head, ()) = Request::new(()).into_parts();
+/// let now = Instant::now();
+/// let record = Record::new(Direction::Inbound, &head, None, ByteCount::default(), now, Log(log));
+/// let response = record.answer(Response::new(Full::<bytes::Bytes>::from("never read")));
+/// drop(response);
+/// assert_eq!(lines.iter().collect::<Vec<_>>(), ["GET Some(200) DC"]);
+/// ```
+pub struct Record<W: Watch>(Option<Open<W>>);
+
+struct Open<W> {
+    watch: W,
+    direction: Direction,
+    method: Method,
+    version: Version,
+    exchange: Option<Exchange>,
+    /// Who answered a call.
+    peer: Option<Peer>,
+    target: Target,
+    request_body: ByteCount,
+    started: Instant,
+    status: Option<StatusCode>,
+    /// What stands for the status of a call that has none.
+    failure: Option<StatusCode>,
+    flags: ResponseFlags,
+    is_over: bool,
+}
+
+/// What of a target is kept.
+enum Target {
+    Unknown,
+    Host(HeaderValue),
+    Uri(Uri),
+}
+
+impl<W: Watch> Record<W> {
+    /// Begins the record of a request with this head. `body` counts what is read of its body.
+    pub fn new(
+        direction: Direction,
+        head: &request::Parts,
+        exchange: Option<Exchange>,
+        body: ByteCount,
+        now: Instant,
+        watch: W,
+    ) -> Self {
+        Self(Some(Open {
+            watch,
+            direction,
+            method: head.method.clone(),
+            version: head.version,
+            exchange,
+            peer: None,
+            target: Target::Unknown,
+            request_body: body,
+            started: now,
+            status: None,
+            failure: None,
+            flags: ResponseFlags::none(),
+            is_over: false,
+        }))
+    }
+
+    /// Keeps the authority and the path of the request for the [`Report`].
+    #[must_use]
+    pub fn with_target(mut self, head: &request::Parts) -> Self {
+        if let Some(open) = &mut self.0 {
+            open.target = match (open.direction, head.headers.get(header::HOST)) {
+                (Direction::Inbound, Some(host)) if head.uri.authority().is_none() => {
+                    Target::Host(host.clone())
+                }
+                _ => Target::Uri(head.uri.clone()),
+            };
+        }
+        self
+    }
+
+    /// What watches; `None` for the record of nothing, which [`Default`] makes.
+    pub fn watch(&mut self) -> Option<&mut W> {
+        self.0.as_mut().map(|open| &mut open.watch)
+    }
+
+    /// The method of the request.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        let open = self.0.as_ref();
+        open.map_or_else(Method::default, |open| open.method.clone())
+    }
+
+    /// A layer answers with this reply in the service's place.
+    pub fn refused(&mut self, reply: &LocalReply) {
+        if let Some(open) = &mut self.0 {
+            if let Some(exchange) = &open.exchange {
+                exchange.set_details(Arc::clone(reply.details()));
+            }
+            open.flags = open.flags.union(reply.response_flags());
+        }
+    }
+
+    /// There will be no response. The status is the one that Envoy would have answered with.
+    pub fn failed(&mut self, status: StatusCode, flags: ResponseFlags) {
+        if let Some(open) = &mut self.0 {
+            open.failure = Some(status);
+            open.flags = open.flags.union(flags);
+        }
+        self.end(End::failed());
+    }
+
+    /// The head of the response is known. Its extensions may hold [`ResponseFlags`], and those of
+    /// the response to a call the [`Peer`] that answered.
+    pub fn answered(&mut self, head: &mut response::Parts) {
+        if let Some(open) = &mut self.0 {
+            open.status = Some(head.status);
+            if let Some(flags) = head.extensions.get::<ResponseFlags>() {
+                open.flags = open.flags.union(*flags);
+            }
+            if open.direction == Direction::Outbound {
+                open.peer = head.extensions.get::<Peer>().cloned();
+                open.version = head.version;
+            }
+            open.watch.answered(head);
+        }
+    }
+
+    /// The service has answered: the end of the body will be the end of the exchange.
+    pub fn answer<B: Body>(mut self, response: Response<B>) -> Response<EosBody<B, Self>> {
+        let (mut head, body) = response.into_parts();
+        self.answered(&mut head);
+        EosBody::wrap(Response::from_parts(head, body), &self.method(), self)
+    }
+
+    /// The exchange has ended. Only the first call counts.
+    pub fn end(&mut self, end: End) {
+        let Some(open) = &mut self.0 else {
+            return;
+        };
+        if mem::replace(&mut open.is_over, true) {
+            return;
+        }
+        let ended = Instant::now();
+        let exchange = open.exchange.as_ref();
+        let caller = || exchange.and_then(Exchange::peer);
+        let (authority, path) = match &open.target {
+            Target::Unknown => (None, None),
+            Target::Host(host) => (host.to_str().ok(), None),
+            Target::Uri(uri) => (uri.authority().map(Authority::as_str), Some(uri.path())),
+        };
+        let (peer, path) = match open.direction {
+            Direction::Inbound => (caller(), exchange.and_then(Exchange::path).or(path)),
+            Direction::Outbound => (open.peer.as_ref(), path),
+        };
+        let report = Report {
+            direction: open.direction,
+            exchange,
+            peer,
+            method: &open.method,
+            version: open.version,
+            authority,
+            path,
+            status: open.status,
+            counted_status: open.status.or(open.failure),
+            end,
+            flags: end.flags(open.flags),
+            request_bytes: open.request_body.bytes(),
+            duration: ended.saturating_duration_since(open.started),
+            ended,
+        };
+        let watch = &mut open.watch;
+        contained(|| watch.ended(&report));
+    }
+}
+
+/// Runs this and contains its panic, which the hook of the process has told by then: one observer
+/// must not cost the others what they wait for, nor abort a thread that unwinds already.
+pub fn contained(run: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(run));
+}
+
+/// Polls, and drops, in the task of the request.
+impl<W: Watch> OnEnd for Record<W> {
+    fn within<R>(&mut self, poll: impl FnOnce() -> R) -> R {
+        match &mut self.0 {
+            Some(open) => open.watch.within(poll),
+            None => poll(),
+        }
+    }
+
+    fn dropping(&mut self, drop: impl FnOnce()) {
+        match &mut self.0 {
+            Some(open) => open.watch.dropping(drop),
+            None => drop(),
+        }
+    }
+
+    fn on_messages(&mut self, messages: u64) {
+        if let Some(open) = &mut self.0 {
+            open.watch.progress(messages);
+        }
+    }
+
+    fn on_end(&mut self, end: End) {
+        self.end(end);
+    }
+}
+
+/// The record of nothing.
+impl<W: Watch> Default for Record<W> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<W: Watch> Drop for Record<W> {
+    fn drop(&mut self) {
+        self.end(End::cancelled());
+    }
+}
+
+impl<W: Watch> fmt::Debug for Record<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
