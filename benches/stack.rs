@@ -228,6 +228,52 @@ fn inbound(table: &Table, fixture: &Fixture) {
     }
 }
 
+/// P-1 as a loaded server pays it: something else has used the caches since the last request. A row
+/// adds what its request touches beyond the router, which no warm loop shows.
+fn cold(table: &Table, fixture: &Fixture) {
+    let table = table.of_single_requests();
+    let token = fixture::token(&fixture.issuer, 0);
+    let without_ids = Head::of(&[
+        ("host", "patients.default"),
+        ("user-agent", "bench/1.0"),
+        ("accept", "*/*"),
+        ("authorization", &format!("Bearer {token}")),
+    ]);
+    for (name, head) in [("ids", &fixture.head), ("no ids", &without_ids)] {
+        let mesh = fixture.mesh(|builder| builder);
+        let composed = mesh.protect(fixture::router()).of(fixture.peer.clone());
+        table.row(
+            "P-1",
+            Target::None,
+            side("bare router, cold", swept(through(head, fixture::router()))),
+            side(
+                format!("whole, composed, cold, {name}"),
+                swept(through(head, composed)),
+            ),
+        );
+    }
+}
+
+/// Sweeps the caches before each run: writes more memory than they hold.
+fn swept(mut run: impl FnMut(usize) -> Duration) -> impl FnMut(usize) -> Duration {
+    let mut memory = vec![1_u8; last_level_cache() / 4 * 5];
+    move |count| {
+        for line in memory.chunks_mut(64) {
+            line[0] = black_box(line[0]).wrapping_add(1);
+        }
+        run(count)
+    }
+}
+
+/// The bytes of the last level of caches, as Linux tells; 32 MiB where it does not.
+fn last_level_cache() -> usize {
+    let told = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size");
+    let kibibytes = told
+        .ok()
+        .and_then(|text| text.trim().strip_suffix('K')?.parse().ok());
+    kibibytes.map_or(32 << 20, |kibibytes: usize| kibibytes << 10)
+}
+
 /// P-9: propagation and its server span over a service that answers at once.
 fn propagation(table: &Table, fixture: &Fixture) {
     let token = fixture::token(&fixture.issuer, 0);
@@ -516,6 +562,7 @@ fn main() {
     let fixture = Fixture::new();
     let table = Table::new(Box::new(through(&fixture.head, fixture::router())));
     inbound(&table, &fixture);
+    cold(&table, &fixture);
     propagation(&table, &fixture);
     outbound(&table, &fixture);
     seen_tokens(&table, &fixture);

@@ -47,6 +47,8 @@ pub(crate) enum Target {
 pub(crate) struct Table {
     only: Option<String>,
     per_round: usize,
+    /// Whether the middle of the rounds counts, and not the fastest.
+    takes_middle: bool,
     /// How much slower this machine is than the one of the targets.
     slowness: f64,
 }
@@ -64,7 +66,19 @@ impl Table {
         Self {
             only: std::env::args().skip(1).find(|arg| !arg.starts_with('-')),
             per_round,
+            takes_middle: false,
             slowness,
+        }
+    }
+
+    /// The same table, where the middle of the rounds counts: for single requests, of which the
+    /// fastest is the one that was lucky.
+    pub(crate) fn of_single_requests(&self) -> Self {
+        Self {
+            only: self.only.clone(),
+            per_round: 1,
+            takes_middle: true,
+            slowness: self.slowness,
         }
     }
 
@@ -79,15 +93,20 @@ impl Table {
         if !self.only.as_ref().is_none_or(is_wanted) {
             return;
         }
-        let (mut beside, mut took) = (Duration::MAX, Duration::MAX);
+        let (mut beside, mut took) = (Vec::new(), Vec::new());
         let (mut of_yardstick, mut of_subject) = (yardstick.run, subject.run);
         for round in 0..WARM_UP + ROUNDS {
             let once = (of_yardstick(self.per_round), of_subject(self.per_round));
             if round >= WARM_UP {
-                (beside, took) = (beside.min(once.0), took.min(once.1));
+                beside.push(once.0);
+                took.push(once.1);
             }
         }
-        let [beside, took] = [beside, took].map(|time| nanoseconds(time, self.per_round));
+        let at = if self.takes_middle { ROUNDS / 2 } else { 0 };
+        let [beside, took] = [beside, took].map(|mut times| {
+            times.sort_unstable();
+            nanoseconds(times[at], self.per_round)
+        });
         let (adds, times) = (took - beside, took / beside);
         let idle = adds / self.slowness;
         let target = match target {

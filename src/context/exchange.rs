@@ -17,12 +17,15 @@ pub struct Exchange(Arc<Cells>);
 
 #[derive(Default)]
 struct Cells {
-    /// The peer as the server of the connection knows it; it counts before any other.
+    /// The peer as the server of the connection knows it; it counts before any other. Known from
+    /// the start, or learned by an exchange that was there before.
+    known: Option<Peer>,
     connection: OnceLock<Peer>,
     peer: OnceLock<Peer>,
     target: OnceLock<Uri>,
     path: OnceLock<PathAndQuery>,
-    rewritten: OnceLock<PathAndQuery>,
+    /// Boxed, as it is rare: what every request has should touch little memory.
+    rewritten: OnceLock<Box<PathAndQuery>>,
     hidden: OnceLock<Hidden>,
     trace: OnceLock<TraceContext>,
     claims: OnceLock<Claims>,
@@ -38,7 +41,7 @@ struct Hidden {
     /// Query parameters that must not show.
     parameters: Arc<[Box<str>]>,
     /// The target without them; `None` when it was not known, or has none of them.
-    target: Option<Uri>,
+    target: Option<Box<Uri>>,
     /// What a guard further in hides.
     next: OnceLock<Box<Self>>,
 }
@@ -99,13 +102,15 @@ impl Exchange {
     /// [set](Self::set_peer) before.
     pub fn from_peer(extensions: &mut Extensions, peer: &Peer) -> Self {
         if let Some(exchange) = extensions.get::<Self>() {
-            let _ = exchange.0.connection.set(peer.clone());
+            if exchange.0.known.is_none() {
+                let _ = exchange.0.connection.set(peer.clone());
+            }
             return exchange.clone();
         }
         Self::open(
             extensions,
             Cells {
-                connection: OnceLock::from(peer.clone()),
+                known: Some(peer.clone()),
                 ..Cells::default()
             },
         )
@@ -123,7 +128,11 @@ impl Exchange {
     /// The other end of the connection; `None` when no acceptor of this crate (or test) has set it.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
-        self.0.connection.get().or_else(|| self.0.peer.get())
+        let Cells {
+            known, connection, ..
+        } = &*self.0;
+        let known = known.as_ref().or_else(|| connection.get());
+        known.or_else(|| self.0.peer.get())
     }
 
     /// The peer of a request, as far as its extensions tell: its exchange's, else the one that a
@@ -139,7 +148,7 @@ impl Exchange {
     /// that may hold a token, as soon as a guard for tokens has seen it.
     #[must_use]
     pub fn target(&self) -> Option<&Uri> {
-        let shown = self.hidden().filter_map(|hidden| hidden.target.as_ref());
+        let shown = self.hidden().filter_map(|hidden| hidden.target.as_deref());
         shown.last().or_else(|| self.0.target.get())
     }
 
@@ -148,7 +157,8 @@ impl Exchange {
     /// kept it.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
-        let kept = self.0.rewritten.get().or_else(|| self.0.path.get());
+        let kept = self.0.rewritten.get().map(Box::as_ref);
+        let kept = kept.or_else(|| self.0.path.get());
         let kept = kept.map(PathAndQuery::path);
         kept.or_else(|| self.target().map(Uri::path))
     }
@@ -252,7 +262,7 @@ impl Exchange {
     pub fn hide(&self, parameters: &Arc<[Box<str>]>, target: Option<Uri>) {
         let mut said = Hidden {
             parameters: Arc::clone(parameters),
-            target,
+            target: target.map(Box::new),
             next: OnceLock::new(),
         };
         let Err(back) = self.0.hidden.set(said) else {
@@ -297,7 +307,7 @@ impl Exchange {
     /// Keeps the path that a guard in front of every router has rewritten, instead of the one that
     /// was sent; its query does not count.
     pub fn set_path(&self, path: PathAndQuery) {
-        let _ = self.0.rewritten.set(path);
+        let _ = self.0.rewritten.set(Box::new(path));
     }
 
     /// Keeps the headers in which a guard tells the application of the verified token, so that a

@@ -104,6 +104,7 @@ impl Authenticator {
         exchange: &Exchange,
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
+        self.hide(head, exchange);
         self.step(head, exchange, now, Reading::Envoy, TriggerPath::AsSent)
     }
 
@@ -114,6 +115,21 @@ impl Authenticator {
     ///
     /// As [`authenticate`](Self::authenticate).
     pub fn authenticate_normalized(
+        &self,
+        path: Option<&str>,
+        head: &mut Parts,
+        exchange: &Exchange,
+        now: SystemTime,
+    ) -> Result<Option<Claims>, LocalReply> {
+        self.hide(head, exchange);
+        let path = TriggerPath::Normalized(path);
+        self.step(head, exchange, now, Reading::Envoy, path)
+    }
+
+    /// As [`authenticate_normalized`](Self::authenticate_normalized), for a request whose target
+    /// this authenticator has already [shown](Self::show).
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn authenticate_shown(
         &self,
         path: Option<&str>,
         head: &mut Parts,
@@ -136,6 +152,7 @@ impl Authenticator {
         exchange: &Exchange,
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
+        self.hide(head, exchange);
         self.step(head, exchange, now, Reading::Strict, TriggerPath::AsSent)
     }
 
@@ -153,7 +170,6 @@ impl Authenticator {
         reading: Reading,
         path: TriggerPath<'_>,
     ) -> Result<Option<Claims>, LocalReply> {
-        self.hide(head, exchange);
         self.take_off_outputs(&mut head.headers, exchange);
         let Some(check) = &self.check else {
             return Ok(None);
@@ -242,17 +258,37 @@ impl Authenticator {
         self.hidden.iter().any(|name| query::is_name(key, name))
     }
 
+    /// Keeps the target for spans and observers, without what may hold a token (rule J-25).
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn show(&self, head: &Parts, exchange: &Exchange) {
+        if exchange.target().is_some() {
+            // A layer further out has kept it.
+            self.hide(head, exchange);
+            return;
+        }
+        let sent = Exchange::sent_uri(head);
+        let shown = self.shown(sent, exchange);
+        exchange.set_target(shown.unwrap_or_else(|| sent.clone()));
+        if self.may_hold_one(head) {
+            exchange.hide(&self.hidden, None);
+        }
+    }
+
     /// Records which parameters the outer layers, which see the target as it was sent, must not
     /// show.
-    pub(crate) fn hide(&self, head: &Parts, exchange: &Exchange) {
+    fn hide(&self, head: &Parts, exchange: &Exchange) {
         let target = exchange
             .target()
             .and_then(|target| self.shown(target, exchange));
-        let may_hold_one = !self.hidden.is_empty()
-            && (head.uri.query().is_some() || head.headers.contains_key("x-envoy-original-path"));
-        if target.is_some() || may_hold_one {
+        if target.is_some() || self.may_hold_one(head) {
             exchange.hide(&self.hidden, target);
         }
+    }
+
+    /// Whether a parameter that the rules name may come with this request.
+    fn may_hold_one(&self, head: &Parts) -> bool {
+        !self.hidden.is_empty()
+            && (head.uri.query().is_some() || head.headers.contains_key("x-envoy-original-path"))
     }
 }
 

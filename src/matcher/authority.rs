@@ -8,8 +8,26 @@ use std::net::Ipv6Addr;
 pub fn is_legal(authority: &[u8]) -> bool {
     authority
         .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@[]".contains(byte))
+        .all(|byte| byte.is_ascii() && LEGAL >> byte & 1 == 1)
 }
+
+/// A bit for each byte of ASCII that an authority may have: every request asks for each of its
+/// host's.
+const LEGAL: u128 = {
+    let mut legal = 0;
+    let mut byte = 0;
+    while byte < 128_u8 {
+        let mut others = b"-._~%!$&'()*+,;=:@[]".as_slice();
+        let mut is_legal = byte.is_ascii_alphanumeric();
+        while let [other, rest @ ..] = others {
+            is_legal |= byte == *other;
+            others = rest;
+        }
+        legal |= (is_legal as u128) << byte;
+        byte += 1;
+    }
+    legal
+};
 
 /// The `host[:port]` in the authority of an absolute request target: the text that replaces
 /// the `Host` header. User and password are taken off.
@@ -53,9 +71,9 @@ pub(crate) fn split_port(host_and_port: &str) -> Option<(&str, Option<u16>)> {
 /// An authority without the user and password before its last `@`, who are no part of the host.
 #[must_use]
 pub fn without_user(authority: &str) -> &str {
-    authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host)
+    let at = authority.bytes().rposition(|byte| byte == b'@');
+    let host = at.and_then(|at| authority.get(at + 1..));
+    host.unwrap_or(authority)
 }
 
 fn is_user(byte: u8) -> bool {

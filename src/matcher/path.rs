@@ -72,17 +72,16 @@ pub fn normalize(target: &str, how: Normalization) -> Result<Cow<'_, str>, PathR
     if !target.starts_with('/') {
         return Err(PathRefusal::NotAbsolute);
     }
-    for byte in target.bytes() {
+    let mut query_at = target.len();
+    for (at, byte) in target.bytes().enumerate() {
         match byte {
+            b'?' => query_at = query_at.min(at),
             b'#' => return Err(PathRefusal::Fragment),
             0x21..=0x7e => {}
             _ => return Err(PathRefusal::IllegalByte),
         }
     }
-    let (path, query) = match target.find('?') {
-        Some(at) => target.split_at(at),
-        None => (target, ""),
-    };
+    let (path, query) = target.split_at(query_at);
     if how == Normalization::None || !changes(path.as_bytes(), how) {
         return Ok(Cow::Borrowed(target));
     }

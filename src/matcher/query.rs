@@ -9,7 +9,7 @@ use super::path::escaped;
 /// Bytes are looked at one by one: every request with a query comes this way, and queries are
 /// short.
 pub fn parameters(query: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
-    query.split('&').map(parameter)
+    query.as_bytes().split(|byte| *byte == b'&').map(parameter)
 }
 
 /// Whether a key as it was written is this name.
@@ -30,7 +30,8 @@ pub fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
 /// A target, from its path on, without the parameters that `is_dropped` says of, given key and
 /// value; `None` when there are none of them. The others stay as they were written.
 pub fn without(target: &str, is_dropped: impl Fn(&[u8], &[u8]) -> bool) -> Option<String> {
-    let (path, query) = target.split_once('?')?;
+    let (path, query) = target.split_at_checked(target.bytes().position(|byte| byte == b'?')?)?;
+    let query = query.get(1..)?;
     if !parameters(query).any(|(key, value)| is_dropped(key, value)) {
         return None;
     }
@@ -38,7 +39,7 @@ pub fn without(target: &str, is_dropped: impl Fn(&[u8], &[u8]) -> bool) -> Optio
     kept.push_str(path);
     let mut mark = '?';
     for pair in query.split('&') {
-        let (key, value) = parameter(pair);
+        let (key, value) = parameter(pair.as_bytes());
         if !is_dropped(key, value) {
             kept.push(mark);
             kept.push_str(pair);
@@ -83,9 +84,10 @@ pub fn is_token(key: &[u8], value: &[u8]) -> bool {
 /// White space in C's sense, which Rust's does not have.
 const VERTICAL_TAB: u8 = 0x0b;
 
-fn parameter(pair: &str) -> (&[u8], &[u8]) {
-    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-    (key.as_bytes(), value.as_bytes())
+fn parameter(pair: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = pair.splitn(2, |byte| *byte == b'=');
+    let mut next = || parts.next().unwrap_or_default();
+    (next(), next())
 }
 
 fn decoded(mut rest: &[u8]) -> impl Iterator<Item = u8> {

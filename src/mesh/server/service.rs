@@ -161,11 +161,7 @@ impl Inbound {
     ) -> Record {
         let started = Instant::now();
         let authenticator = config.authenticator(exchange);
-        // What is kept of the target is shown to spans and observers (security rule J-25).
-        let sent = Exchange::sent_uri(head);
-        let shown = authenticator.without_tokens(sent);
-        exchange.set_target(shown.unwrap_or_else(|| sent.clone()));
-        authenticator.hide(head, exchange);
+        authenticator.show(head, exchange);
         let span = self.propagation.begin(head, exchange, || now);
         let peer = exchange.peer();
         let watches = Watches {

@@ -87,7 +87,7 @@ fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Stop> {
 fn tokens(judged: &mut Judged<'_>) -> Result<(), Stop> {
     let (path, now) = (judged.way.path.as_deref(), judged.way.now);
     let authenticator = judged.config.authenticator(judged.exchange);
-    authenticator.authenticate_normalized(path, judged.head, judged.exchange, now)?;
+    authenticator.authenticate_shown(path, judged.head, judged.exchange, now)?;
     Ok(())
 }
 
@@ -155,6 +155,21 @@ impl Judged<'_> {
     }
 
     fn crate_steps(&mut self) -> Result<(), Stop> {
+        if self.way.next > 0 {
+            return self.later_steps();
+        }
+        // The compiler unrolls this loop, as it knows where it begins: a request that asks nobody
+        // calls no function by its pointer.
+        for (step, next) in STEPS.iter().zip(1..) {
+            self.way.next = next;
+            step(self)?;
+        }
+        Ok(())
+    }
+
+    /// The steps that are left behind one that asked.
+    #[cold]
+    fn later_steps(&mut self) -> Result<(), Stop> {
         while let Some(step) = STEPS.get(self.way.next) {
             self.way.next += 1;
             step(self)?;

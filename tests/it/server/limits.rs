@@ -197,6 +197,14 @@ async fn a_client_that_stops_anywhere_is_let_go_in_time() {
         ),
         ("TLS h1: half a body", guarded, h1, half_body, 30),
         ("TLS h1: idle after a request", guarded, h1, request, 60),
+        // The second request comes after 50 seconds, and the wait begins anew.
+        (
+            "TLS h1: idle after a late request",
+            guarded,
+            h1,
+            request,
+            110,
+        ),
         ("TLS h2: nothing", guarded, h2, b"", 10),
         ("TLS h2: half a preface", guarded, h2, half_preface, 10),
         ("TLS h2: the preface alone", guarded, h2, &settings, 40),
@@ -214,6 +222,7 @@ async fn a_client_that_stops_anywhere_is_let_go_in_time() {
         ("h1: half a second head", plain, None, request, 10),
         ("h1: half a body", plain, None, half_body, 30),
         ("h1: idle after a request", plain, None, request, 60),
+        ("h1: idle after a late request", plain, None, request, 110),
         ("h2: half a preface", plain, None, half_preface, 10),
         ("h2: the preface alone", plain, None, &settings, 40),
         ("h2: half of the headers", plain, None, &half_headers, 40),
@@ -229,6 +238,16 @@ async fn a_client_that_stops_anywhere_is_let_go_in_time() {
             assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
             stream.write_all(half_head).await.unwrap();
             stream.flush().await.unwrap();
+        }
+        if name.ends_with("late request") {
+            assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+            for _ in 0..50 {
+                pass(Duration::from_secs(1)).await;
+                tokio::task::yield_now().await;
+            }
+            stream.write_all(request).await.unwrap();
+            stream.flush().await.unwrap();
+            assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
         }
         closed_within(name, stream, limit + 2).await;
         let held = begun.elapsed().as_secs();

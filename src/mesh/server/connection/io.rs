@@ -2,12 +2,12 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::limits::HttpLimits;
@@ -16,8 +16,10 @@ use super::state::Streams;
 /// A connection whose client must go on in time.
 ///
 /// hyper's timers start with the first byte that tells the version; until then a client could say nothing, or half of HTTP/2's
-/// preface, and be held for ever. Its one timer for HTTP/1 covers both the time between requests and that of a request's head, which are of
-/// different length; and it has none for a client that reads nothing (security rule R-01).
+/// preface, and be held for ever. Its one timer for HTTP/1 covers both the time between requests
+/// and that of a request's head, which are of different length, and is made anew for each request;
+/// so it is off, and both times are kept here. hyper has no timer for a client that reads nothing
+/// (security rule R-01).
 ///
 /// hyper also goes by the first bytes alone. A client that agreed on one version in its handshake and speaks the other is let go, as Envoy does
 /// (RFC 9113 §3.4).
@@ -28,6 +30,8 @@ pub(in crate::mesh) struct Patience<T> {
     io: T,
     /// For a head to be whole.
     head: Duration,
+    /// For HTTP/1's next request to begin.
+    between: Duration,
     /// For the client to take what we have to send.
     unread: Duration,
     streams: Arc<Streams>,
@@ -36,10 +40,24 @@ pub(in crate::mesh) struct Patience<T> {
     phase: Phase,
     /// For the phase, while it has one.
     limit: Option<Pin<Box<Sleep>>>,
+    /// Between two requests.
+    idle: Option<Idle>,
     /// For the client to read something.
     stalled: Option<Pin<Box<Sleep>>>,
     /// Of an upgraded connection.
     cut: Option<Box<Cut>>,
+}
+
+/// The time that HTTP/1 waits for the next request.
+///
+/// One timer serves all requests of a connection. It is not touched while requests come: once it
+/// fires, it is set to the end of the wait that is then under way.
+#[derive(Debug)]
+struct Idle {
+    /// The wait that follows so many requests.
+    begun: u32,
+    since: Instant,
+    timer: Pin<Box<Sleep>>,
 }
 
 /// Resolve when the connection is cut: for who reads and for who writes, which may be two tasks.
@@ -69,7 +87,9 @@ impl<T> Patience<T> {
         Self {
             io,
             limit: Some(Box::pin(sleep(limits.head))),
+            idle: None,
             head: limits.head,
+            between: limits.idle.max(limits.head),
             unread: limits.stalled,
             streams,
             agreed,
@@ -122,11 +142,35 @@ impl<T> Patience<T> {
             // A request has begun since, so its head was whole.
             self.phase = Phase::Http1(None);
             self.limit = None;
-            return Poll::Pending;
+            return self.waits_for_request(cx);
         }
         match self.phase {
             Phase::Http2 => Poll::Pending,
             Phase::Opening(_) | Phase::Http1(_) => expired(&mut self.limit, self.head, cx),
+        }
+    }
+
+    /// No request is under way on HTTP/1, and none has begun to come: whether the wait is over.
+    fn waits_for_request(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.streams.open() > 0 {
+            return Poll::Pending;
+        }
+        let (begun, between) = (self.streams.begun(), self.between);
+        let idle = self.idle.get_or_insert_with(|| Idle {
+            begun,
+            since: Instant::now(),
+            timer: Box::pin(sleep(between)),
+        });
+        if idle.begun != begun {
+            (idle.begun, idle.since) = (begun, Instant::now());
+        }
+        loop {
+            ready!(idle.timer.as_mut().poll(cx));
+            let end = idle.since + between;
+            if end <= idle.timer.deadline() {
+                return Poll::Ready(());
+            }
+            idle.timer.as_mut().reset(end);
         }
     }
 

@@ -65,9 +65,9 @@ impl HttpLimits {
         let mut builder = auto::Builder::new(StreamExecutor::new(self.stalled));
         builder
             .http1()
-            .timer(TokioTimer::new())
-            // hyper waits so long between requests, too; a head that has begun is watched by `Patience`.
-            .header_read_timeout(self.idle.max(self.head))
+            // `Patience` watches over requests that do not come: hyper would make a timer for each,
+            // and drop it as the request comes.
+            .header_read_timeout(None)
             // hyper has no less.
             .max_buf_size(
                 usize::try_from(self.head_bytes)

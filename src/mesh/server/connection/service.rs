@@ -168,6 +168,10 @@ impl<B: Body<Data = Bytes>> Body for FarewellBody<B> {
                 turn(Turn::Ours);
                 return polled;
             };
+            // HTTP/1 has no streams that take turns.
+            if this.most.is_none() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
             match frame.into_data() {
                 Ok(data) => *this.rest = data,
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
@@ -176,7 +180,7 @@ impl<B: Body<Data = Bytes>> Body for FarewellBody<B> {
         turn(Turn::Clients);
         let length = this.rest.len();
         let mut now = this.most.unwrap_or(length).min(length);
-        if this.most.is_some() && now == length && length > LONG && this.inner.is_end_stream() {
+        if now == length && length > LONG && this.inner.is_end_stream() {
             now -= 1;
         }
         let piece = this.rest.split_to(now);
