@@ -39,10 +39,10 @@ async fn build(args: &Args, port: u16, dir: &Path) -> Mesh {
     let percent: f64 = args.get("percent", "1").parse().unwrap();
     let rules = rules(args.num("policies", 10) as usize, dir);
     let identity = Files::named(dir.join("server.pem"), dir.join("server.key"), dir.join("ca.pem"));
-    let builder = Mesh::builder(workload)
-        .identity(identity)
+    let propagation = Propagation::new().sample_percent(percent).export_to(spans);
+    let builder = Mesh::builder(workload, identity)
         .config(Fixed::yaml("rules.yaml", rules))
-        .propagation(Propagation::new().sample_percent(percent).export_to(spans));
+        .telemetry(|telemetry| telemetry.propagation(propagation));
     let (mesh, driver) = builder.build().await.unwrap();
     tokio::spawn(driver.run());
     mesh
