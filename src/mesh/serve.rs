@@ -18,12 +18,12 @@ use tower_service::Service;
 use super::Mesh;
 use super::announce;
 use super::server::connection::bind::bind;
-use super::server::connection::drain::{Ending, Left};
-use super::server::connection::io::Patience;
+use super::server::connection::drain::{AfterHttp, DrainController};
+use super::server::connection::io::IoTimeouts;
 use super::server::connection::limits::HttpLimits;
 use super::server::connection::quiet_streams::QuietStreams;
 use super::server::connection::served_body::ServedBody;
-use super::server::connection::service::Farewell;
+use super::server::connection::service::ConnectionService;
 use super::shutdown::{Last, Signal};
 use crate::context::Peer;
 use crate::message::CountingBody;
@@ -207,7 +207,7 @@ impl Mesh {
                             let serving = pin!(http.serve_connection_with_upgrades(io, service));
                             ending.serve(serving).await
                         };
-                        if let Left::Tunnel(last) = left {
+                        if let AfterHttp::Tunnel(last) = left {
                             Box::pin(ending.watch(last)).await;
                         }
                     });
@@ -247,21 +247,17 @@ fn parts<S>(
     stop: CancellationToken,
     cut: Arc<AtomicUsize>,
 ) -> (
-    Ending,
-    TokioIo<Patience<Connection>>,
-    TowerToHyperService<Farewell<S>>,
+    DrainController,
+    TokioIo<IoTimeouts<Connection>>,
+    TowerToHyperService<ConnectionService<S>>,
 ) {
-    let ending = Ending::of(&connection, stop, cut);
-    let streams = &ending.streams;
+    let ending = DrainController::new(&connection, stop, cut);
+    let state = &ending.state;
     let agreed = connection.stream().agreed_version();
     let service = service(connection.peer());
-    let service = Farewell::new(
-        service,
-        Arc::clone(streams),
-        quiet.clone(),
-        limits.body_idle,
-    );
-    let io = Patience::new(connection, agreed, limits, Arc::clone(streams));
+    let service =
+        ConnectionService::new(service, Arc::clone(state), quiet.clone(), limits.body_idle);
+    let io = IoTimeouts::new(connection, agreed, limits, Arc::clone(state));
     (ending, TokioIo::new(io), TowerToHyperService::new(service))
 }
 

@@ -9,14 +9,14 @@ use hyper_util::server::graceful::GracefulConnection;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::state::Streams;
+use super::state::ConnectionState;
 use crate::error_chain::ErrorChain;
 use crate::log_limit::limited;
 use crate::tls::{CloseNotice, CloseReason, Connection, HandshakeStats, Lifetime};
 
 /// When a connection should end, and how that is said on it.
-pub(in crate::mesh) struct Ending {
-    pub(in crate::mesh) streams: Arc<Streams>,
+pub(in crate::mesh) struct DrainController {
+    pub(in crate::mesh) state: Arc<ConnectionState>,
     lifetime: Lifetime,
     stop: CancellationToken,
     tally: Arc<HandshakeStats>,
@@ -27,20 +27,20 @@ pub(in crate::mesh) struct Ending {
 }
 
 /// What is left when HTTP has ended on a connection.
-pub(in crate::mesh) enum Left {
+pub(in crate::mesh) enum AfterHttp {
     Nothing,
     /// An upgraded connection, which must be cut by then.
     Tunnel(Option<Instant>),
 }
 
-impl Ending {
-    pub(in crate::mesh) fn of(
+impl DrainController {
+    pub(in crate::mesh) fn new(
         connection: &Connection,
         stop: CancellationToken,
         cut: Arc<AtomicUsize>,
     ) -> Self {
         Self {
-            streams: Arc::new(Streams::of(connection.peer().clone())),
+            state: Arc::new(ConnectionState::new(connection.peer().clone())),
             lifetime: connection.stream().lifetime(),
             stop,
             tally: Arc::clone(connection.stats()),
@@ -50,12 +50,12 @@ impl Ending {
     }
 
     /// Serves a connection to its end: its client's, that of its certificates, or ours. The last two let it finish what it is doing.
-    pub(in crate::mesh) async fn serve<C>(&mut self, mut serving: Pin<&mut C>) -> Left
+    pub(in crate::mesh) async fn serve<C>(&mut self, mut serving: Pin<&mut C>) -> AfterHttp
     where
         C: GracefulConnection<Error = Box<dyn Error + Send + Sync>>,
     {
-        let streams = &*self.streams;
-        let count = CountCut::of(streams, &self.cut);
+        let state = &*self.state;
+        let count = CountCut::new(state, &self.cut);
         // When an idle one goes and when all is over, once it is to end; and when even an upgraded one must be over.
         let [mut close, mut cut, mut last] = [None; 3];
         // Whether hyper was told to end it, and whether a shutdown asked for that.
@@ -65,7 +65,7 @@ impl Ending {
             let step = poll_fn(|cx| {
                 let polled = serving.as_mut().poll(cx);
                 // Before the preface was read hyper would drop the connection, and with it the request that comes behind.
-                if polled.is_pending() && close.is_some() && !told && streams.is_http2() {
+                if polled.is_pending() && close.is_some() && !told && state.is_http2() {
                     told = true;
                     serving.as_mut().graceful_shutdown();
                     return serving.as_mut().poll(cx);
@@ -76,25 +76,25 @@ impl Ending {
                 ended = step => {
                     count.ended();
                     return match ended {
-                        Ok(()) if streams.tunnel().is_some() => Left::Tunnel(last),
+                        Ok(()) if state.tunnel().is_some() => AfterHttp::Tunnel(last),
                         Ok(()) => {
-                            streams.refuse_upgrade();
-                            Left::Nothing
+                            state.refuse_upgrade();
+                            AfterHttp::Nothing
                         }
                         Err(error) => {
                             // What a client does to its own connection is the client's business, counted where it matters.
                             limited!(target: "tower_mesh::serve", DEBUG, error = %ErrorChain(&*error), "connection ended");
-                            Left::Nothing
+                            AfterHttp::Nothing
                         }
                     };
                 }
                 end = self.lifetime.ended() => {
-                    streams.end();
+                    state.end();
                     if !self.is_counted {
                         self.is_counted = true;
                         self.tally.count_ended(end.reason);
                     }
-                    let time = Time::of(&end);
+                    let time = Time::from_notice(&end);
                     (close, cut) = (sooner(close, time.close), sooner(cut, time.cut));
                     if !leaves_tunnels(end.reason) {
                         last = cut;
@@ -103,8 +103,8 @@ impl Ending {
                 // Whoever drains them all cuts them all, and counts.
                 () = self.stop.cancelled(), if !asked => {
                     asked = true;
-                    streams.end();
-                    if streams.begun() == 0 {
+                    state.end();
+                    if state.begun() == 0 {
                         close = sooner(close, Instant::now() + FIRST_REQUEST);
                     } else if !told {
                         told = true;
@@ -122,20 +122,20 @@ impl Ending {
                 }
             }
         }
-        self.tally.count_cut(streams.open());
+        self.tally.count_cut(state.open());
         count.ended();
-        Left::Nothing
+        AfterHttp::Nothing
     }
 
     /// Watches over a connection that was upgraded, until whoever has it drops it. It is told nothing, as nobody knows what is spoken on it: age and
     /// rotations leave it, an identity that is no longer good and the end of a shutdown cut it.
     pub(in crate::mesh) async fn watch(self, mut last: Option<Instant>) {
-        let Some(tunnel) = self.streams.tunnel() else {
+        let Some(tunnel) = self.state.tunnel() else {
             return;
         };
         // Also when this is dropped, as at the end of a shutdown.
         let _cut = tunnel.cut.drop_guard_ref();
-        let count = CountCut::of(&self.streams, &self.cut);
+        let count = CountCut::new(&self.state, &self.cut);
         let mut lifetime = self.lifetime.while_good();
         loop {
             tokio::select! {
@@ -144,12 +144,12 @@ impl Ending {
                     if !self.is_counted {
                         self.tally.count_ended(end.reason);
                     }
-                    last = Some(Time::of(&end).cut);
+                    last = Some(Time::from_notice(&end).cut);
                 }
                 () = reach(last) => break,
             }
         }
-        self.tally.count_cut(self.streams.open());
+        self.tally.count_cut(self.state.open());
         count.ended();
     }
 }
@@ -161,15 +161,15 @@ fn leaves_tunnels(reason: CloseReason) -> bool {
 
 /// Counts, when dropped, the requests that are then under way, unless the connection has ended by itself.
 struct CountCut<'a> {
-    streams: &'a Streams,
+    state: &'a ConnectionState,
     cut: &'a AtomicUsize,
     has_ended: bool,
 }
 
 impl<'a> CountCut<'a> {
-    fn of(streams: &'a Streams, cut: &'a AtomicUsize) -> Self {
+    fn new(state: &'a ConnectionState, cut: &'a AtomicUsize) -> Self {
         Self {
-            streams,
+            state,
             cut,
             has_ended: false,
         }
@@ -184,7 +184,7 @@ impl Drop for CountCut<'_> {
     fn drop(&mut self) {
         // A handler that panics ends its connection by itself.
         if !self.has_ended && !std::thread::panicking() {
-            self.cut.fetch_add(self.streams.open(), Ordering::Relaxed);
+            self.cut.fetch_add(self.state.open(), Ordering::Relaxed);
         }
     }
 }
@@ -197,7 +197,7 @@ struct Time {
 }
 
 impl Time {
-    fn of(end: &CloseNotice) -> Self {
+    fn from_notice(end: &CloseNotice) -> Self {
         limited!(target: "tower_mesh::serve", DEBUG, reason = %end.reason, "draining a connection");
         let cut = Instant::now() + end.grace;
         Self {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::limits::HttpLimits;
-use super::state::Streams;
+use super::state::ConnectionState;
 
 /// A connection whose client must go on in time.
 ///
@@ -26,7 +26,7 @@ use super::state::Streams;
 ///
 /// Upgraded, it belongs to the application, and is cut here when it must end.
 #[derive(Debug)]
-pub(in crate::mesh) struct Patience<T> {
+pub(in crate::mesh) struct IoTimeouts<T> {
     io: T,
     /// For a head to be whole.
     head: Duration,
@@ -34,7 +34,7 @@ pub(in crate::mesh) struct Patience<T> {
     between: Duration,
     /// For the client to take what we have to send.
     unread: Duration,
-    streams: Arc<Streams>,
+    state: Arc<ConnectionState>,
     /// The version that ALPN settled, if it did.
     agreed: Option<Version>,
     phase: Phase,
@@ -73,16 +73,16 @@ enum Phase {
     Opening(&'static [u8]),
     /// HTTP/1; with how many requests begun, bytes of another came.
     Http1(Option<u32>),
-    /// Watched by hyper's pings.
+    /// TimedStream by hyper's pings.
     Http2,
 }
 
-impl<T> Patience<T> {
+impl<T> IoTimeouts<T> {
     pub(in crate::mesh) fn new(
         io: T,
         agreed: Option<Version>,
         limits: &HttpLimits,
-        streams: Arc<Streams>,
+        state: Arc<ConnectionState>,
     ) -> Self {
         Self {
             io,
@@ -91,7 +91,7 @@ impl<T> Patience<T> {
             head: limits.head,
             between: limits.idle.max(limits.head),
             unread: limits.stalled,
-            streams,
+            state,
             agreed,
             phase: Phase::Opening(PREFACE),
             stalled: None,
@@ -106,18 +106,18 @@ impl<T> Patience<T> {
                 _ if bytes.starts_with(missing) => {
                     self.check_agreed(Version::HTTP_2)?;
                     self.phase = Phase::Http2;
-                    self.streams.speak_http2();
+                    self.state.speak_http2();
                     self.limit = None;
                 }
                 _ => {
                     self.check_agreed(Version::HTTP_11)?;
                     // The time for its head is running already.
-                    self.phase = Phase::Http1(Some(self.streams.begun()));
+                    self.phase = Phase::Http1(Some(self.state.begun()));
                 }
             },
             // What comes after an upgrade, which stays open, is no head.
-            Phase::Http1(_) if self.streams.open() == 0 => {
-                self.phase = Phase::Http1(Some(self.streams.begun()));
+            Phase::Http1(_) if self.state.open() == 0 => {
+                self.phase = Phase::Http1(Some(self.state.begun()));
             }
             Phase::Http1(_) | Phase::Http2 => {}
         }
@@ -137,7 +137,7 @@ impl<T> Patience<T> {
     /// Nothing more to read for now: whether the client has had time enough.
     fn waits(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Phase::Http1(at) = self.phase
-            && at != Some(self.streams.begun())
+            && at != Some(self.state.begun())
         {
             // A request has begun since, so its head was whole.
             self.phase = Phase::Http1(None);
@@ -152,10 +152,10 @@ impl<T> Patience<T> {
 
     /// No request is under way on HTTP/1, and none has begun to come: whether the wait is over.
     fn waits_for_request(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.streams.open() > 0 {
+        if self.state.open() > 0 {
             return Poll::Pending;
         }
-        let (begun, between) = (self.streams.begun(), self.between);
+        let (begun, between) = (self.state.begun(), self.between);
         let idle = self.idle.get_or_insert_with(|| Idle {
             begun,
             since: Instant::now(),
@@ -180,7 +180,7 @@ impl<T> Patience<T> {
         which: impl FnOnce(&mut Cut) -> &mut Pin<Box<WaitForCancellationFutureOwned>>,
         cx: &mut Context<'_>,
     ) -> io::Result<()> {
-        let Some(tunnel) = self.streams.tunnel() else {
+        let Some(tunnel) = self.state.tunnel() else {
             return Ok(());
         };
         let cut = self.cut.get_or_insert_with(|| {
@@ -209,9 +209,9 @@ impl<T> Patience<T> {
     }
 }
 
-impl<T> Drop for Patience<T> {
+impl<T> Drop for IoTimeouts<T> {
     fn drop(&mut self) {
-        self.streams.drop_tunnel();
+        self.state.drop_tunnel();
     }
 }
 
@@ -220,7 +220,7 @@ fn expired(limit: &mut Option<Pin<Box<Sleep>>>, time: Duration, cx: &mut Context
     limit.as_mut().poll(cx)
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Patience<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for IoTimeouts<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -240,7 +240,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patience<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Patience<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for IoTimeouts<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

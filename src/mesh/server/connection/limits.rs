@@ -3,7 +3,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 
-use super::stream_timeout::StreamExecutor;
+use super::stream_timeout::StreamTimeout;
 use crate::tls::HttpTimes;
 
 /// What a client may make us hold over HTTP, and for how long (security rules ).
@@ -61,11 +61,11 @@ impl HttpLimits {
         }
     }
 
-    pub(in crate::mesh) fn server(&self) -> auto::Builder<StreamExecutor> {
-        let mut builder = auto::Builder::new(StreamExecutor::new(self.stalled));
+    pub(in crate::mesh) fn server(&self) -> auto::Builder<StreamTimeout> {
+        let mut builder = auto::Builder::new(StreamTimeout::new(self.stalled));
         builder
             .http1()
-            // `Patience` watches over requests that do not come: hyper would make a timer for each,
+            // `IoTimeouts` watches over requests that do not come: hyper would make a timer for each,
             // and drop it as the request comes.
             .header_read_timeout(None)
             // hyper has no less.

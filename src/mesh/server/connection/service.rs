@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::quiet_streams::QuietStreams;
 use super::served_body::ServedBody;
-use super::state::Streams;
+use super::state::ConnectionState;
 use super::stream_timeout::{Turn, turn};
 
 /// The service of one connection as hyper calls it: counts what is under way on it, and says `connection: close` in HTTP/1 responses once the
@@ -24,34 +24,34 @@ use super::stream_timeout::{Turn, turn};
 /// HTTP/1 has no other word for it. A server that closes an idle connection instead may close it upon a request that is on its way, which
 /// then fails.
 #[derive(Clone, Debug)]
-pub(in crate::mesh) struct Farewell<S> {
+pub(in crate::mesh) struct ConnectionService<S> {
     inner: S,
-    streams: Arc<Streams>,
+    state: Arc<ConnectionState>,
     quiet: QuietStreams,
     body_idle: Duration,
 }
 
-impl<S> Farewell<S> {
+impl<S> ConnectionService<S> {
     pub(in crate::mesh) fn new(
         inner: S,
-        streams: Arc<Streams>,
+        state: Arc<ConnectionState>,
         quiet: QuietStreams,
         body_idle: Duration,
     ) -> Self {
         Self {
             inner,
-            streams,
+            state,
             quiet,
             body_idle,
         }
     }
 }
 
-impl<S, ResBody> Service<Request<Incoming>> for Farewell<S>
+impl<S, ResBody> Service<Request<Incoming>> for ConnectionService<S>
 where
     S: Service<Request<ServedBody>, Response = Response<ResBody>>,
 {
-    type Response = Response<FarewellBody<ResBody>>;
+    type Response = Response<ConnectionBody<ResBody>>;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
@@ -60,16 +60,16 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> ResponseFuture<S::Future> {
-        let under_way = UnderWay::new(&self.streams);
+        let under_way = UnderWay::new(&self.state);
         let is_http1 = request.version() < Version::HTTP_2;
         let is_connect = request.method() == Method::CONNECT;
         if is_http1 && request.extensions().get::<OnUpgrade>().is_some() {
-            self.streams.ask_for_upgrade();
+            self.state.ask_for_upgrade();
         }
         let (head, body) = request.into_parts();
         let body = self
             .quiet
-            .bound(&head, body, &self.streams.peer, self.body_idle);
+            .bound(&head, body, &self.state.peer, self.body_idle);
         let request = Request::from_parts(head, body);
         ResponseFuture {
             is_http1,
@@ -82,12 +82,12 @@ where
 
 /// A request that has begun, until this is dropped.
 #[derive(Debug)]
-struct UnderWay(Arc<Streams>);
+struct UnderWay(Arc<ConnectionState>);
 
 impl UnderWay {
-    fn new(streams: &Arc<Streams>) -> Self {
-        streams.begin();
-        Self(Arc::clone(streams))
+    fn new(state: &Arc<ConnectionState>) -> Self {
+        state.begin();
+        Self(Arc::clone(state))
     }
 }
 
@@ -97,7 +97,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// The future of [`Farewell`].
+/// The future of [`ConnectionService`].
 #[pin_project]
 pub(in crate::mesh) struct ResponseFuture<F> {
     #[pin]
@@ -111,26 +111,26 @@ impl<F, ResBody, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<ResBody>, E>>,
 {
-    type Output = Result<Response<FarewellBody<ResBody>>, E>;
+    type Output = Result<Response<ConnectionBody<ResBody>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
         let under_way = this.under_way.take();
-        if let Some(UnderWay(streams)) = &under_way
+        if let Some(UnderWay(state)) = &under_way
             && *this.is_http1
         {
             // RFC 9110 §7.8 and §9.3.6.
             let status = response.status();
             let tunnels = *this.is_connect && status.is_success();
             if status == StatusCode::SWITCHING_PROTOCOLS || tunnels {
-                streams.upgrade();
-            } else if streams.is_ending() {
+                state.upgrade();
+            } else if state.is_ending() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
         }
-        Poll::Ready(Ok(response.map(|inner| FarewellBody {
+        Poll::Ready(Ok(response.map(|inner| ConnectionBody {
             inner,
             under_way,
             rest: Bytes::new(),
@@ -144,7 +144,7 @@ where
 /// On HTTP/2 a long piece is handed over in short ones, so that a client that takes it slowly is told from one that takes nothing. Of a last piece
 /// that is long, one byte is kept until the client has taken the others: once hyper has it all, nobody asks any more.
 #[pin_project]
-pub(in crate::mesh) struct FarewellBody<B> {
+pub(in crate::mesh) struct ConnectionBody<B> {
     // Dropped first: who is told of the inner body's end must find the request gone.
     under_way: Option<UnderWay>,
     #[pin]
@@ -153,7 +153,7 @@ pub(in crate::mesh) struct FarewellBody<B> {
     most: Option<usize>,
 }
 
-impl<B: Body<Data = Bytes>> Body for FarewellBody<B> {
+impl<B: Body<Data = Bytes>> Body for ConnectionBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 

@@ -7,7 +7,7 @@ use crate::context::Peer;
 
 /// What a connection's parts know of one another: the bytes, the requests on it, and whoever ends it.
 #[derive(Debug)]
-pub(in crate::mesh) struct Streams {
+pub(in crate::mesh) struct ConnectionState {
     pub(in crate::mesh) peer: Peer,
     /// It should end: HTTP/1 responses say so.
     ending: AtomicBool,
@@ -30,8 +30,8 @@ pub(in crate::mesh) struct Tunnel {
     pub(in crate::mesh) gone: CancellationToken,
 }
 
-impl Streams {
-    pub(in crate::mesh) fn of(peer: Peer) -> Self {
+impl ConnectionState {
+    pub(in crate::mesh) fn new(peer: Peer) -> Self {
         Self {
             peer,
             ending: AtomicBool::new(false),

@@ -12,22 +12,22 @@ use tokio::time::{Sleep, sleep};
 /// hyper asks a body for its next piece once the client has room for more; a client that opens its window by nothing keeps the
 /// stream and all that was read for it. The body says when it has handed over a piece and when it is asked again.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::mesh) struct StreamExecutor {
+pub(in crate::mesh) struct StreamTimeout {
     stalled: Duration,
 }
 
-impl StreamExecutor {
+impl StreamTimeout {
     pub(in crate::mesh) fn new(stalled: Duration) -> Self {
         Self { stalled }
     }
 }
 
-impl<F> hyper::rt::Executor<F> for StreamExecutor
+impl<F> hyper::rt::Executor<F> for StreamTimeout
 where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(Watched {
+        tokio::spawn(TimedStream {
             stream,
             stalled: self.stalled,
             waits_for_client: false,
@@ -58,7 +58,7 @@ pub(in crate::mesh) fn turn(turn: Turn) {
 
 /// The future of one stream.
 #[pin_project]
-struct Watched<F> {
+struct TimedStream<F> {
     #[pin]
     stream: F,
     stalled: Duration,
@@ -66,7 +66,7 @@ struct Watched<F> {
     limit: Option<Pin<Box<Sleep>>>,
 }
 
-impl<F: Future> Future for Watched<F> {
+impl<F: Future> Future for TimedStream<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
