@@ -35,8 +35,8 @@
 //!     to: [{operation: {methods: [GET]}}]
 //! ";
 //! let pki = Pki::new("cluster.local")?;
-//! let (mesh, driver) = Mesh::builder(Workload::new("default", "patients").service("patients", 8443))
-//!     .identity(pki.identity("default", "patients")?)
+//! let workload = Workload::new("default", "patients").service("patients", 8443);
+//! let (mesh, driver) = Mesh::builder(workload, pki.identity("default", "patients")?)
 //!     .config(Fixed::yaml("policies.yaml", policies))
 //!     .build()
 //!     .await?;
@@ -51,8 +51,8 @@
 //! });
 //!
 //! // Another workload, that may read.
-//! let (desk, driver) = Mesh::builder(Workload::new("default", "desk"))
-//!     .identity(pki.identity("default", "desk")?)
+//! let workload = Workload::new("default", "desk");
+//! let (desk, driver) = Mesh::builder(workload, pki.identity("default", "desk")?)
 //!     .upstream("patients.default", [address], [mesh.spiffe_id()])
 //!     .build()
 //!     .await?;

@@ -70,8 +70,8 @@ fn it_says_what_it_wrote_and_the_line_that_uses_it() {
          wrote DIR/clinic/check-in/{tls.crt,tls.key,ca.crt}: spiffe://cluster.local/ns/clinic/sa/check-in, good for 30 days\n\
          \n\
          In each workload:\n    \
-         .identity(tls::Files::watch(\"DIR/default/patients\"))\n    \
-         .identity(tls::Files::watch(\"DIR/clinic/check-in\"))\n"
+         Mesh::builder(workload, tls::Files::watch(\"DIR/default/patients\"))\n    \
+         Mesh::builder(workload, tls::Files::watch(\"DIR/clinic/check-in\"))\n"
     );
     for key in ["ca.key", "default/patients/tls.key"] {
         assert_eq!(mode(&place.file(key)), 0o600, "{key}");

@@ -73,7 +73,7 @@ enum Phase {
     Opening(&'static [u8]),
     /// HTTP/1; with how many requests begun, bytes of another came.
     Http1(Option<u32>),
-    /// TimedStream by hyper's pings.
+    /// Watched by hyper's pings.
     Http2,
 }
 
