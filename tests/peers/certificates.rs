@@ -197,7 +197,7 @@ async fn certificates_with_a_mistake_are_told_with_the_remedy() {
 fn certificates_page_shows_what_is_said() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/certificates.md");
     let page = std::fs::read_to_string(page).unwrap();
-    let (_, table) = page.split_once("## What is said of a mistake").unwrap();
+    let (_, table) = page.split_once("## Messages").unwrap();
     let said: String = MISTAKES
         .iter()
         .map(|(_, _, said)| format!("{said}\n"))
