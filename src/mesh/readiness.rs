@@ -27,7 +27,7 @@ pub struct Readiness {
     /// Set while the source of our identity fails: how long ago it last gave a usable answer. The
     /// identity that we have is good until it expires.
     pub source_down_for: Option<Duration>,
-    /// Configuration, keys or our identity may change, and nothing follows them: the
+    /// Configuration, keys or our identity may change, and no driver follows them: the
     /// [`Driver`](crate::mesh::Driver) was dropped, or a source has ended. What we have stays in
     /// use and gets old.
     pub unattended: bool,
@@ -53,7 +53,7 @@ pub enum IdentityState {
     Valid,
     /// It has expired, and there is no other: the mesh refuses all connections and makes none.
     Expired,
-    /// Its issuer gives us none any more.
+    /// Its issuer no longer gives us one.
     Withdrawn,
     /// There is no identity: [`Guards`](crate::mesh::Guards) have no TLS of their own.
     Absent,

@@ -98,14 +98,14 @@ impl Mesh {
     }
 
     /// Serves a service on an address in plaintext and **without any guard**: for clients without a
-    /// certificate, as the kubelet or a load balancer. Give it a service of its own, for example
-    /// [`probe`](Self::probe), never the application.
+    /// certificate, such as the kubelet or a load balancer. Give it a service of its own, for
+    /// example [`probe`](Self::probe), never the application.
     ///
     /// The bounds on connections and on HTTP are those of [`serve`](Self::serve). After a
     /// [`shutdown`](Self::shutdown) it goes on until every [`serve`](Self::serve) of this mesh has
-    /// drained, so that [`probe`](Self::probe) can report meanwhile that the mesh is not ready, and
-    /// show the last metrics. Then it drains, too. Where no `serve` runs, as under another server,
-    /// it ends with the shutdown; in every case it ends with the grace period.
+    /// drained, so that [`probe`](Self::probe) can meanwhile report that the mesh is not ready, and
+    /// show the last metrics. Then it drains, too. Where no `serve` runs, for example under another
+    /// server, it ends with the shutdown; in every case it ends when the grace period is over.
     ///
     /// ```no_run
     /// # async fn example(mesh: tower_mesh::Mesh, app: axum::Router) -> std::io::Result<()> {
@@ -237,7 +237,7 @@ impl Mesh {
     }
 }
 
-/// Resolves when the server must stop to accept connections.
+/// Resolves when the server must stop accepting connections.
 async fn stopped(shutdown: &mut Signal, last: Option<&mut Last>) {
     match last {
         Some(last) => last.stop(shutdown).await,

@@ -17,7 +17,7 @@ pub(super) struct Shutdown {
 /// The times of a shutdown.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
-    /// Servers stop to accept connections.
+    /// Servers stop accepting connections.
     stop: Instant,
     /// Servers cut the connections that are left.
     cut: Instant,
@@ -115,7 +115,7 @@ impl Signal {
         }
     }
 
-    /// Resolves when servers must stop to accept connections.
+    /// Resolves when servers must stop accepting connections.
     pub(super) async fn stop(&mut self) {
         self.reach(|plan| plan.stop).await;
     }

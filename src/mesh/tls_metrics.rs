@@ -48,8 +48,8 @@ pub(super) fn listener(registry: &Registry, local: SocketAddr, stats: &Arc<Hands
     );
     count(
         "envoy_listener_ssl_fail_verify_san",
-        "TLS handshakes that failed as the client's certificate has not the one name that it \
-         should.",
+        "TLS handshakes that failed as the client's certificate does not have \
+         the identity that it should.",
         |stats| refused(stats, |reason| Blame::of(reason) == Blame::Name),
     );
     let open = Arc::clone(stats);
@@ -195,7 +195,7 @@ fn renewal(registry: &Registry, rotation: &Arc<RotationStats>) {
     let stats = Arc::clone(rotation);
     registry.gauge_of(
         "mesh_identity_age_seconds",
-        "Seconds since the source of our identity said something of use.",
+        "Seconds since the source of our identity last gave a usable answer.",
         &[],
         move || Some(stats.age().as_secs_f64()),
     );

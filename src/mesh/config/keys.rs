@@ -66,7 +66,7 @@ impl Keys {
                 tracing::warn!(
                     target: "tower_mesh::jwt",
                     %source,
-                    "keys do not come in time; what needs them begins without them"
+                    "keys were not fetched in time; the rules that need them begin without them"
                 );
             }
         }

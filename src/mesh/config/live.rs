@@ -6,15 +6,16 @@
 //! rules), `modes` (TLS modes of ports) and `outbound` (the client's hosts, which change on their
 //! own). One change is published in this order:
 //!
-//! 1. The driver fetches the keys of new issuers, within a bound. Thus a token that is good by the
-//! new rules is not refused for want of its key. 2. `inbound` is stored: requests that begin from
-//! now on are judged by the new rules. A request loads the cell once, so one generation judges it
-//! to the end. 3. `modes` is stored: connections that are accepted from now on are handled by the
-//! new modes.
+//! - First the driver fetches the keys of new issuers, within a bound. Thus a token that is good by
+//!   the new rules is not refused because its key is missing.
+//! - Then `inbound` is stored: requests that begin from now on are judged by the new rules. A
+//!   request loads the cell once, so one generation judges it to the end.
+//! - Then `modes` is stored: connections that are accepted from now on are handled by the new
+//!   modes.
 //!
-//! Between 2 and 3 the new rules judge requests on connections of the old mode. That is safe in
-//! either direction: when a mode grows laxer, the new rules are in force before it; when it grows
-//! stricter, a connection without an identity matches no rule that names identities.
+//! Between the last two steps the new rules judge requests on connections of the old mode. That is
+//! safe in either direction: when a mode grows laxer, the new rules are in force before it; when it
+//! grows stricter, a connection without an identity matches no rule that names identities.
 
 use std::sync::Arc;
 
@@ -232,9 +233,9 @@ impl ModeChoice {
         if self.elsewhere && all.any(|mode| *mode == Some(MtlsMode::Strict)) {
             tracing::warn!(
                 target: "tower_mesh::config",
-                "PeerAuthentication says STRICT for this workload, and guards have no listener \
-                 that could enforce it: let your TLS terminator refuse plaintext and callers \
-                 without a certificate"
+                "PeerAuthentication makes this workload STRICT, and guards have no listener that \
+                 could enforce it: let your TLS terminator refuse plaintext and callers without a \
+                 certificate"
             );
         }
     }

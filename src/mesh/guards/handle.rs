@@ -77,7 +77,7 @@ use crate::rbac::RbacLayer;
 ///     .layer(MetricsLayer::new(guards.metrics().server(&workload)))
 ///     .layer(PropagationLayer::new(Propagation::new().workload(&workload)));
 ///
-/// // For each connection, who has proven to be at its other end.
+/// // For each connection, the caller that proved its identity.
 /// let peer = Peer::proven(
 ///     "10.0.0.7:40312".parse()?,
 ///     "10.0.0.9:8443".parse()?,

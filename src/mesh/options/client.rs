@@ -24,7 +24,7 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
-    /// Sets how long TCP and the TLS handshake may each take, at each address that a call tries; 10
+    /// Sets how long TCP and the TLS handshake may each take at each address that a call tries; 10
     /// s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use crate::guard::Guard;
 
-/// The guards of the application, in the order in which requests are judged by them.
+/// The guards of the application, in the order in which they judge requests.
 #[derive(Default)]
 pub(in crate::mesh) struct AppGuards(Vec<AppGuard>);
 

@@ -130,8 +130,7 @@ impl Judge {
             tracing::warn!(
                 target: "tower_mesh::config",
                 %problems,
-                "the changed configuration is damaged or opens this workload, and counts all the \
-                 same"
+                "the changed configuration is damaged or opens this workload, and is used anyway"
             );
         }
         for change in losses.fewer {

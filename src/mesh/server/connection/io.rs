@@ -12,6 +12,7 @@
 //!   timer serves all requests of the connection, and no request touches it: when it fires, it is
 //!   set to the end of the wait that is then under way, and ends the connection only if that is
 //!   past.
+//! - *HTTP/1, request under way*: no timer for reads; the request's body has one of its own.
 //! - *HTTP/2*: no timer for reads; hyper's pings find clients that are gone.
 //!
 //! `stalled` runs in every phase, while a write, flush or shutdown is pending, which polls it.

@@ -13,16 +13,16 @@ use crate::tls::HttpTimes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpLimits {
-    /// How long a request's head may take, from the start of the connection, or from the first byte
-    /// of HTTP/1's next request, to its last byte. Also how long HTTP/2's preface may take. 10 s by
-    /// default.
+    /// How long a request's head may take, from the start of the connection (or the first byte of
+    /// HTTP/1's next request) to its last byte; 10 s by default. Also how long HTTP/2's preface may
+    /// take.
     pub head: Duration,
     /// How long an HTTP/1 connection may be idle between two requests; at least
     /// [`head`](Self::head). 60 s by default.
     pub idle: Duration,
-    /// How long a client may pause within a request's body while the application waits for more; 30
-    /// s by default. Up to a hundred gRPC streams of each connection may pause for longer: see
-    /// [`ListenerOptions::quiet_grpc`](crate::mesh::ListenerOptions::quiet_grpc).
+    /// How long a client may pause within a request's body, while the application waits for more of
+    /// it; 30 s by default. Up to a hundred gRPC streams of each connection may pause for longer:
+    /// see [`ListenerOptions::quiet_grpc`](crate::mesh::ListenerOptions::quiet_grpc).
     pub body_idle: Duration,
     /// How long a client may take nothing of a response that is ready to be sent; 60 s by default.
     /// Then an HTTP/2 stream is reset, and an HTTP/1 connection closed.

@@ -8,14 +8,14 @@
 //! the wrapper can reset the stream, but neither can reach the other through hyper. A thread-local
 //! carries the answer:
 //!
-//! 1. `TimedStream::poll` sets it to [`Turn::Silent`] and polls hyper's future. 2. Within that
-//! call, and so on the same thread, hyper may poll the body (`ConnectionBody`), which calls
-//! [`turn`]: `Clients` with each frame that it gives, `Ours` when it has no frame. 3.
-//! `TimedStream::poll` reads it. `Clients` starts the timer anew, `Ours` stops it, `Silent` lets it
-//! run on. The stream is dropped, and so reset, when the timer fires.
+//! - `TimedStream::poll` sets it to [`Turn::Silent`] and polls hyper's future.
+//! - Within that call, and so on the same thread, hyper may poll the body (`ConnectionBody`), which
+//!   calls [`turn`]: `Clients` with each frame that it gives, `Ours` when it has no frame.
+//! - `TimedStream::poll` reads it. `Clients` starts the timer anew, `Ours` stops it, `Silent` lets
+//!   it run on. When the timer fires, the stream is dropped, which resets it.
 //!
-//! The value is valid only within one poll, so no stream sees that of another. HTTP/1 does not use
-//! the executor: what its bodies set is not read.
+//! The value is valid only within one poll, so streams cannot see each other's, and it needs no
+//! lock and no allocation. HTTP/1 does not use the executor: what its bodies set is not read.
 
 use std::cell::Cell;
 use std::future::Future;
