@@ -24,8 +24,8 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
-    /// Sets how long TCP and the TLS handshake may each take at each address that a call tries; 10
-    /// s by default.
+    /// Sets how long TCP and the TLS handshake may each take (10 s by default), at each address
+    /// that a call tries.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self

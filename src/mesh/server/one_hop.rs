@@ -1,4 +1,5 @@
-//! What a `Connection` header names is for one hop, and ours is its end.
+//! Removes the headers that a `Connection` header names: they are for one hop, which ends at this
+//! server.
 
 use http::header::{self, HeaderMap, HeaderName};
 

@@ -101,7 +101,7 @@ fn policies(judged: &mut Judged<'_>) -> Result<(), Stop> {
 /// Where a request reached the stack.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
-    /// No router has chosen yet, so that requests may be rewritten.
+    /// Whether no router has chosen a route yet, so that requests may be rewritten.
     pub(super) in_front: bool,
     pub(super) wants_host: bool,
 }

@@ -155,7 +155,8 @@ impl<'a> Guarded<'a> {
     }
 }
 
-/// Without an origin there is no good token, where the principal must be an end user.
+/// A legacy Policy requires a token when it has origins that are not optional. When the principal
+/// must be an end user and there is no origin, no token is good, and every request is refused.
 fn demands_token(policy: &LegacyAuthentication) -> bool {
     let unanswerable = policy.principal_binding == PrincipalBinding::UseOrigin;
     !policy.origin_is_optional && (!policy.origins.is_empty() || unanswerable)
