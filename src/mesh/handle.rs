@@ -214,10 +214,8 @@ impl Mesh {
     /// # use std::time::Duration;
     /// # use tower_mesh::{Mesh, mesh::HttpLimits};
     /// # fn uploads(mesh: &Mesh) -> Result<(), tower_mesh::mesh::BuildError> {
-    /// let limits = HttpLimits {
-    ///     body_idle: Duration::from_secs(300),
-    ///     ..HttpLimits::default()
-    /// };
+    /// let mut limits = HttpLimits::default();
+    /// limits.body_idle = Duration::from_secs(300);
     /// let uploads = mesh.with_listener(|listener| listener.http(limits))?;
     /// # let _ = uploads;
     /// # Ok(()) }
