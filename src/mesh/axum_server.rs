@@ -1,3 +1,5 @@
+//! The guarded service in the shape that `axum::serve` takes.
+
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -16,7 +18,8 @@ use super::server::{ConnectionServer, Server};
 use crate::tls::Listener;
 
 impl Mesh {
-    /// Guards a finished service for axum's own server: `axum::serve(mesh.listen(address).await?, mesh.make(app))`.
+    /// Guards a finished service for axum's own server: `axum::serve(mesh.listen(address).await?,
+    /// mesh.make(app))`.
     pub fn make<S>(&self, service: S) -> MakeServer<S> {
         MakeServer(self.protect(service))
     }
@@ -42,7 +45,8 @@ impl<S: Clone> Service<IncomingStream<'_, Listener>> for MakeServer<S> {
     }
 }
 
-/// The guarded service of one connection, with the one body that `axum::serve` takes: a box per response.
+/// The guarded service of one connection, with the body type that `axum::serve` takes: one box per
+/// response.
 #[derive(Clone, Debug)]
 pub struct AxumServer<S>(ConnectionServer<S>);
 

@@ -1,3 +1,5 @@
+//! Why a mesh could not be built: all faults of options, configuration and identity together.
+
 use std::error::Error;
 use std::fmt;
 
@@ -5,14 +7,15 @@ use crate::error_chain::ErrorChain;
 use crate::istio::Problems;
 use crate::tls::{IdentityError, SourceError};
 
-/// Why a mesh, or guards without one, could not be built: everything that is wrong with the options, the configuration and our own identity, as far as one can be
-/// judged without another.
+/// Why a mesh, or guards without one, could not be built: everything that is wrong with the
+/// options, the configuration and our own identity, except for what can be checked only after
+/// another fault is mended.
 ///
-/// `Display` is one level, and [`source`](Error::source) the next. `Debug`, which `unwrap` and a `main` that returns an error print, writes
-/// all levels, a line for each thing that is wrong.
+/// `Display` shows one level, and [`source`](Error::source) returns the next. `Debug`, which
+/// `unwrap` and a `main` that returns an error print, shows all levels, one line for each fault.
 pub struct BuildError(Box<Faults>);
 
-/// All that is wrong, found so far. As an error it is the level below a [`BuildError`] that has several causes.
+/// All faults found so far. As an error it is the level below a [`BuildError`] with several causes.
 #[derive(Debug)]
 pub(super) struct Faults {
     builder: &'static str,
@@ -29,16 +32,16 @@ pub(super) enum IdentityFault {
 
 /// The level that a [`BuildError`] has below it.
 enum Cause<'a> {
-    /// There is one mistake, which the error itself tells.
+    /// The error itself shows its one mistake.
     None,
     One(&'a (dyn Error + 'static)),
-    /// No error has several sources, so one lists them.
+    /// An error has at most one source, so this one lists all faults.
     Several(&'a Faults),
 }
 
 impl BuildError {
-    /// The options that are wrong, each with the method of [`MeshBuilder`](crate::mesh::MeshBuilder) and what to do instead. A missing identity is
-    /// one of them.
+    /// The options that are wrong, each with the method of
+    /// [`MeshBuilder`](crate::mesh::MeshBuilder) and a remedy. A missing identity is one of them.
     #[must_use]
     pub fn mistakes(&self) -> &[String] {
         &self.0.mistakes
@@ -50,7 +53,7 @@ impl BuildError {
         self.0.configuration.as_ref()
     }
 
-    /// Why our own identity is refused, if it could be had and is.
+    /// Why our own identity is refused, if the source gave one and it is refused.
     #[must_use]
     pub fn identity(&self) -> Option<&IdentityError> {
         match &self.0.identity {
@@ -59,7 +62,7 @@ impl BuildError {
         }
     }
 
-    /// Why the [source](crate::tls::Source) of our own identity gave none, if it did not.
+    /// Why the [source](crate::tls::Source) of our own identity gave none, if it failed.
     #[must_use]
     pub fn identity_source(&self) -> Option<&SourceError> {
         match &self.0.identity {
@@ -85,7 +88,7 @@ impl BuildError {
 }
 
 impl Faults {
-    /// None yet, of this builder.
+    /// No faults yet, for the builder of this name.
     pub(super) fn new(builder: &'static str) -> Self {
         Self {
             builder,
@@ -95,7 +98,7 @@ impl Faults {
         }
     }
 
-    /// Adds the mistakes of a group of options, which has this name.
+    /// Adds the mistakes of the group of options that has this name.
     pub(super) fn mistakes(&mut self, group: &str, mistakes: &[String]) {
         for mistake in mistakes {
             self.mistake(&format!("{group}{mistake}"));
@@ -106,22 +109,22 @@ impl Faults {
         self.mistakes.is_empty() && self.identity.is_none() && self.configuration.is_none()
     }
 
-    /// Adds a mistake of an option. It begins with the name of the builder's method, and says what is wrong and what to do.
+    /// Adds a mistake of an option: the name of the builder's method, what is wrong, and a remedy.
     pub(super) fn mistake(&mut self, mistake: &str) {
         self.mistakes.push(format!("{}::{mistake}", self.builder));
     }
 
-    /// What an option gives, unless it is a mistake.
+    /// Returns the value of an option, or adds its mistake.
     pub(super) fn option<T>(&mut self, result: Result<T, String>) -> Option<T> {
         result.map_err(|mistake| self.mistake(&mistake)).ok()
     }
 
-    /// As [`option`](Self::option), for an option that has another way than the builder's methods.
+    /// As [`option`](Self::option), for a mistake that names its own method.
     pub(super) fn foreign_option<T>(&mut self, result: Result<T, String>) -> Option<T> {
         result.map_err(|mistake| self.mistakes.push(mistake)).ok()
     }
 
-    /// What the configuration gives, unless it has problems; those of two steps are kept together.
+    /// Returns what the configuration gives, or adds its problems to those of earlier steps.
     pub(super) fn configuration<T>(&mut self, result: Result<T, Problems>) -> Option<T> {
         let problems = match result {
             Ok(good) => return Some(good),
@@ -133,7 +136,7 @@ impl Faults {
         None
     }
 
-    /// The identity, unless it is refused or cannot be had.
+    /// Returns the identity, or adds why it is refused or the source gave none.
     pub(super) fn identity<T>(&mut self, result: Result<T, IdentityFault>) -> Option<T> {
         result.map_err(|fault| self.identity = Some(fault)).ok()
     }
@@ -215,7 +218,7 @@ impl Error for BuildError {
 }
 
 impl fmt::Debug for BuildError {
-    /// All levels, for people.
+    /// All levels, for human readers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
         let Some(cause) = self.source() else {
@@ -230,7 +233,7 @@ impl fmt::Debug for BuildError {
 }
 
 impl fmt::Display for Faults {
-    /// A line for each.
+    /// One line for each fault.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = self.mistakes.clone();
         if let Some(fault) = &self.identity {

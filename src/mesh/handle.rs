@@ -1,3 +1,5 @@
+//! The handle of a mesh: it serves, calls, and gives access to the parts.
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -28,7 +30,8 @@ use crate::tls::{
     Acceptor, Credentials, Lifetimes, Listener, Mode, Modes, Protocol, RotationStats, Settings,
 };
 
-/// A workload of the mesh: serves applications, calls others. Cheap to clone; made by [`Mesh::builder`].
+/// A workload of the mesh: serves applications, calls others. Cheap to clone; made by
+/// [`Mesh::builder`].
 #[derive(Clone)]
 pub struct Mesh {
     parts: Arc<Parts>,
@@ -38,19 +41,20 @@ pub struct Mesh {
 pub(super) struct Parts {
     pub(super) workload: Workload,
     pub(super) cells: LiveConfig,
-    /// None in plaintext.
+    /// `None` in plaintext.
     pub(super) credentials: Option<Credentials>,
-    /// That of the credentials when they were first read, or what Istio would give this workload.
+    /// The identity to show without credentials: the one first read, or the one that Istio would
+    /// give this workload.
     pub(super) otherwise: SpiffeId,
     pub(super) server: ServerLayer,
     pub(super) client: Client,
     pub(super) registry: Registry,
     pub(super) shutdown: Shutdown,
     pub(super) rotation: Option<Arc<RotationStats>>,
-    /// Whether the driver follows all that may change.
+    /// True while the driver follows all that may change; `None` when nothing can change.
     pub(super) pulse: Option<Arc<AtomicBool>>,
     pub(super) reloads: Reloads,
-    /// How TLS is spoken with hosts outside the mesh.
+    /// The TLS settings for hosts outside the mesh.
     pub(super) tls: Settings,
     pub(super) names: WantedNames,
     pub(super) lifetimes: Lifetimes,
@@ -74,25 +78,31 @@ impl Mesh {
         &self.parts.client
     }
 
-    /// A connector to the same hosts, with the same identities expected there, for a client of your own that takes one: `hyper_util`'s, or
-    /// tonic's `Endpoint::connect_with_connector` (with [`Protocol::Http2`]).
+    /// A connector to the same hosts, which expects the same identities there, for a client of your
+    /// own that takes one: `hyper_util`'s, or tonic's `Endpoint::connect_with_connector` (with
+    /// [`Protocol::Http2`]).
     ///
-    /// Such calls have no metrics and no trace, and a connection that ends is closed under the client when its time is over. Where a client
-    /// takes a service instead, as tonic's generated ones do, prefer [`client`](Self::client). A client that takes neither but a rustls
-    /// configuration, as reqwest does, gets one from [`DangerousCredentials::client_config`](crate::tls::DangerousCredentials::client_config).
+    /// Such calls have no metrics and no trace, and a connection that reaches the end of its
+    /// lifetime is closed without the client's knowledge. Where a client takes a service instead,
+    /// as tonic's generated ones do, prefer [`client`](Self::client). A client that takes only a
+    /// rustls configuration, as reqwest does, gets one from
+    /// [`DangerousCredentials::client_config`](crate::tls::DangerousCredentials::client_config).
     #[must_use]
     pub fn connector(&self, protocol: Protocol) -> MeshConnector {
         self.parts.client.connector(protocol)
     }
 
-    /// The whole inbound stack as one layer, for those who compose themselves.
+    /// The whole inbound stack as one layer, for applications that compose their layers themselves.
     ///
-    /// It guards what it wraps and nothing else: with axum's `Router::layer`, routes, merges and fallbacks that are added *after* it
-    /// have no guard. The router has already chosen by the path as it was sent, so nothing is rewritten: what [`protect`](Self::protect)
-    /// would rewrite, a path with `..` or a second host say, is answered with 400. Inside a nested router the whole target is judged,
-    /// which is known where axum's router, or another layer of this crate, has kept it. [`protect`](Self::protect) the finished service
-    /// instead, where you can. Requests must carry the [`Peer`](crate::context::Peer) of a [`Listener`] of this crate; one without is
-    /// refused.
+    /// It guards what it wraps and nothing else: with axum's `Router::layer`, routes, merges and
+    /// fallbacks that are added *after* it have no guard. Requests must carry the
+    /// [`Peer`](crate::context::Peer) of a [`Listener`] of this crate; others are refused.
+    ///
+    /// The router has already chosen by the path as it was sent, so this layer rewrites nothing: it
+    /// answers 400 where [`protect`](Self::protect) would rewrite, for example a path with `..` or
+    /// a second host. Inside a nested router it judges the whole target, which it knows where
+    /// axum's router, or another layer of this crate, has kept it. Where you can,
+    /// [`protect`](Self::protect) the finished service instead.
     #[must_use]
     pub fn server(&self) -> ServerLayer {
         self.parts.server.clone()
@@ -100,21 +110,29 @@ impl Mesh {
 
     /// Guards a finished service with the whole inbound stack.
     ///
-    /// It stands in front of every router, and rewrites requests as a sidecar does: the target to its normalized form, the host to the one
-    /// that was judged. Put into a router after all, it refuses like [`server`](Self::server).
+    /// It goes in front of every router, and rewrites requests as a sidecar does: the target to its
+    /// normalized form, the host to the one that was judged. Inside a router it refuses like
+    /// [`server`](Self::server).
     pub fn protect<S>(&self, service: S) -> Server<S> {
         self.parts.server.protect(service)
     }
 
-    /// A listener whose connections have proven who they are: for `axum::serve`, tonic's `serve_with_incoming`, or your own loop.
+    /// A listener whose connections have passed the handshake: for `axum::serve`, tonic's
+    /// `serve_with_incoming`, or your own loop. For other protocols than HTTP take a
+    /// [`tls::Listener`](Listener).
     ///
-    /// Its connections speak HTTP, and keep the times of [`HttpLimits`] themselves, whatever their server does: see
-    /// [`tls::HttpTimes`](crate::tls::HttpTimes). They know of a request by the mesh's guard ([`make`](Self::make), [`protect`](Self::protect),
-    /// [`server`](Self::server)). What differs from [`serve`](Self::serve): no HTTP/2 client is asked whether it is there, so that one without a
-    /// request is closed after 40 s without a word, and one that has vanished during a request stays until its server notices; a stream
-    /// of HTTP/2 whose answer the client leaves no room for is not bounded; the numbers of [`HttpLimits`] are for the server to set; and a request
-    /// that passes no guard is not seen: the connection may be closed under it on HTTP/2 once it is silent for 40 s, and goes without a bound
-    /// on HTTP/1. For other protocols take a [`tls::Listener`](Listener).
+    /// Its connections keep the times of [`HttpLimits`] themselves, whatever their server does: see
+    /// [`tls::HttpTimes`](crate::tls::HttpTimes). They learn of a request from the mesh's guard
+    /// ([`make`](Self::make), [`protect`](Self::protect), [`server`](Self::server)). The
+    /// differences from [`serve`](Self::serve):
+    ///
+    /// - HTTP/2 clients get no pings. A client without a request is closed after 40 s of silence
+    ///   (twice [`HttpLimits::keep_alive`]), and one that vanishes during a request stays until its
+    ///   server notices.
+    /// - An HTTP/2 stream whose client leaves no room for the response is not bounded.
+    /// - The counts and sizes of [`HttpLimits`] are for the server to set.
+    /// - A request that passes no guard is not seen: on HTTP/2 its connection may be closed after
+    ///   40 s of silence, and on HTTP/1 it has no bound.
     ///
     /// # Errors
     /// When the address cannot be listened on.
@@ -131,7 +149,7 @@ impl Mesh {
         Ok(listener.http_times(self.listener.http.times()))
     }
 
-    /// For a server that sees to the times itself.
+    /// A listener for a server that keeps the times itself.
     pub(super) fn listen_for_serve(&self, socket: TcpListener) -> io::Result<Listener> {
         let Parts {
             workload,
@@ -144,7 +162,7 @@ impl Mesh {
         Ok(listener)
     }
 
-    /// No TLS, whatever resources say.
+    /// A listener without TLS, whatever mode resources set.
     pub(super) fn listen_in_plaintext(&self, socket: TcpListener) -> io::Result<Listener> {
         let listener = self.listener(socket, Live::new(Modes::new(Mode::Disable)))?;
         announce::serving_in_plaintext(&self.parts.workload, listener.local_addr());
@@ -175,31 +193,29 @@ impl Mesh {
         Ok(listener)
     }
 
-    /// Ends every [`serve`](Self::serve): no connection is accepted any more, those that are open finish what they are doing within
-    /// `grace`, and are then cut. [`readiness`](Self::readiness) says so at once. Asked again, whatever is sooner counts, so that a second
-    /// signal can end it with no grace.
+    /// Ends every [`serve`](Self::serve): servers accept no more connections, and those that are
+    /// open get `grace` to finish what they are doing; then they are cut.
+    /// [`readiness`](Self::readiness) shows it at once. Of several calls the earliest times count,
+    /// so that a second signal can end it without grace.
     pub fn shutdown(&self, grace: Duration) {
         self.shutdown_after(Duration::ZERO, grace);
     }
 
-    /// As [`shutdown`](Self::shutdown), with notice: first the mesh only says that it is not ready, for as long as it takes others to notice
-    /// and to send nobody here any more.
+    /// As [`shutdown`](Self::shutdown), after `notice`: until then the mesh still serves and only
+    /// reports that it is not ready, so that load balancers can stop sending requests.
     pub fn shutdown_after(&self, notice: Duration, grace: Duration) {
         self.parts.shutdown.request(notice, grace);
     }
 
-    /// The same mesh, whose listeners take connections with other options than those of the builder:
-    /// what [`serve`](Self::serve), [`listen`](Self::listen) and the like of the mesh that is given
-    /// back listen with.
+    /// The same mesh, with other options for the listeners of the returned handle: those of its
+    /// [`serve`](Self::serve), [`listen`](Self::listen) and the like.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use tower_mesh::{Mesh, mesh::HttpLimits};
     /// # fn uploads(mesh: &Mesh) -> Result<(), tower_mesh::mesh::BuildError> {
-    /// let limits = HttpLimits {
-    ///     body_idle: Duration::from_secs(300),
-    ///     ..HttpLimits::default()
-    /// };
+    /// let mut limits = HttpLimits::default();
+    /// limits.body_idle = Duration::from_secs(300);
     /// let uploads = mesh.with_listener(|listener| listener.http(limits))?;
     /// # let _ = uploads;
     /// # Ok(()) }
@@ -215,7 +231,10 @@ impl Mesh {
         let mut faults = Faults::new("Mesh");
         faults.mistakes("with_listener: ", &listener.mistakes);
         if self.parts.credentials.is_none() && listener.own_tls.is_some() {
-            faults.mistake("with_listener: own_tls: this asks for TLS, and the mesh speaks plaintext: leave it out");
+            faults.mistake(
+                "with_listener: own_tls: this asks for TLS, and the mesh speaks plaintext: \
+                 leave it out",
+            );
         }
         match faults.is_empty() {
             true => Ok(Self {
@@ -226,15 +245,15 @@ impl Mesh {
         }
     }
 
-    /// Calls go to these hosts from now on, and to no others.
+    /// Replaces the hosts that the client may call; it calls no others from now on.
     ///
-    /// Calls under way are not disturbed. An address that both the old and the new upstreams have,
-    /// for the same host and identities, keeps its connections; the others end with their calls.
-    /// New DNS names are asked for first, for five seconds at most; the
-    /// [`Driver`](crate::Driver) follows them then.
+    /// Calls under way go on. An address that both the old and the new upstreams have, for the same
+    /// host and identities, keeps its connections; other connections end with their calls. New DNS
+    /// names are looked up first, for five seconds at most; then the [`Driver`](crate::Driver)
+    /// follows them.
     ///
     /// # Errors
-    /// All mistakes of the upstreams. Nothing is changed then.
+    /// All mistakes of the upstreams; nothing is changed then.
     pub async fn replace_upstreams(&self, upstreams: Upstreams) -> Result<(), BuildError> {
         let Parts {
             workload,
@@ -265,29 +284,30 @@ impl Mesh {
         &self.parts.registry
     }
 
-    /// The policy engine as it is configured now.
+    /// The policy engine in use; a reload replaces it.
     #[must_use]
     pub fn engine(&self) -> Engine {
         self.parts.cells.inbound.load().engine.clone()
     }
 
-    /// The identity in use. In [plaintext](crate::mesh::DangerousMesh::plaintext) nothing proves one: it is then the id that Istio would
-    /// give this workload, `spiffe://<trust domain>/ns/<namespace>/sa/<account>`, so that the same
-    /// [`upstream`](crate::MeshBuilder::upstream) calls serve with and without certificates.
+    /// The identity in use. In [plaintext](crate::mesh::DangerousMesh::plaintext) there is no
+    /// proven one: this is then the id that Istio would give this workload, `spiffe://<trust
+    /// domain>/ns/<namespace>/sa/<account>`, so that the same
+    /// [`upstream`](crate::MeshBuilder::upstream) calls work with and without certificates.
     #[must_use]
     pub fn spiffe_id(&self) -> SpiffeId {
         let proven = self.credentials().map(Credentials::spiffe_id);
         proven.unwrap_or_else(|| self.parts.otherwise.clone())
     }
 
-    /// The certificate, key and roots in use; [`replace`](Credentials::replace) rotates them. `None` in
-    /// [plaintext](crate::mesh::DangerousMesh::plaintext), where there are none.
+    /// The certificate, key and roots in use; [`replace`](Credentials::replace) rotates them.
+    /// `None` in [plaintext](crate::mesh::DangerousMesh::plaintext).
     #[must_use]
     pub fn credentials(&self) -> Option<&Credentials> {
         self.parts.credentials.as_ref()
     }
 
-    /// Who we are.
+    /// The workload that this mesh is for.
     #[must_use]
     pub fn workload(&self) -> &Workload {
         &self.parts.workload
@@ -305,12 +325,12 @@ impl Mesh {
         self.parts.shutdown.signal()
     }
 
-    /// A server with guards runs for as long as this is kept.
+    /// Counts a server with guards as running until dropped.
     pub(super) fn running(&self) -> Running {
         self.parts.shutdown.guarded()
     }
 
-    /// For a server that outlives those with guards.
+    /// What a server waits for that must outlive those with guards.
     pub(super) fn last(&self) -> Last {
         self.parts.shutdown.last()
     }

@@ -1,20 +1,27 @@
 //! The composed mesh: every layer in its one right order, from one builder.
 //!
-//! [`Mesh::builder`] takes who we are, how we prove it and what the policies say, loads everything once, and fails there. What comes out
-//! is a [`Mesh`], a cheap handle that serves and calls, and a [`Driver`], the one future that keeps configuration and keys fresh.
+//! [`Mesh::builder`] takes the workload, its identity and the source of its policies. `build` loads
+//! everything once, and fails if anything is wrong. It returns a [`Mesh`], a cheap handle that
+//! serves and calls, and a [`Driver`], the one future that keeps configuration, keys and identity
+//! up to date.
 //!
-//! - Inbound: [`Mesh::serve`], or [`Mesh::protect`] and [`Mesh::listen`] under your own server. TLS leaves a
-//!   [`Peer`](crate::context::Peer); propagation and metrics begin; tokens are verified; policy decides; then the application runs.
-//!   Whatever refuses, the layers outside it still count and trace the refusal.
-//! - Outbound: [`Mesh::client`]; [`Mesh::connector`] under a client of your own. [`ExternalHost`] is how hosts without the mesh are reached.
-//! - Configuration that is watched: a change takes the place of what serves when it is good and opens nothing by accident; see
-//!   [`OnOpening`](crate::source::OnOpening), [`RefusedReload`] and [`MeshBuilder::require_policy`].
-//! - Without it: [`Guards`] keep token rules and policies fresh for layers that you compose yourself.
-//! - What is seen of it: one line of log for each port at its start, each change of configuration
-//!   and each drain (targets `tower_mesh::mesh` and `tower_mesh::config`), one event for each
-//!   refusal (`tower_mesh::access`), [`TelemetryOptions::on_complete`] for every request, and
+//! - Inbound: [`Mesh::serve`], or [`Mesh::protect`] and [`Mesh::listen`] under your own server. TLS
+//!   leaves a [`Peer`](crate::context::Peer); propagation and metrics begin; tokens are verified;
+//!   policies decide; then the application runs. When one of these refuses a request, the layers
+//!   outside it still count and trace the refusal.
+//! - Outbound: [`Mesh::client`], or [`Mesh::connector`] under a client of your own.
+//!   [`ExternalHost`] describes a host outside the mesh.
+//! - Watched configuration: a change replaces the configuration in use if it is valid and does not
+//!   open the workload by accident; see [`OnOpening`](crate::source::OnOpening), [`RefusedReload`]
+//!   and [`MeshBuilder::require_policy`].
+//! - Without a mesh: [`Guards`] keep token rules and policies up to date for layers that you
+//!   compose yourself.
+//! - Logs and observers: one line for each port at its start, each change of configuration and each
+//!   drain (targets `tower_mesh::mesh` and `tower_mesh::config`), one event for each refusal
+//!   (`tower_mesh::access`), [`TelemetryOptions::on_complete`] for every request, and
 //!   [`TelemetryOptions::on_call_complete`] for every call.
-//! - Around it: [`Mesh::readiness`] and [`Mesh::probe`] for [`Mesh::serve_plaintext`], [`Mesh::metrics`], [`Mesh::shutdown`].
+//! - Operation: [`Mesh::readiness`], [`Mesh::probe`] for [`Mesh::serve_plaintext`],
+//!   [`Mesh::metrics`] and [`Mesh::shutdown`].
 //!
 //! # Example
 //!

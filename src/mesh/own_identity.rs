@@ -1,4 +1,4 @@
-//! Our own identity: loaded, and compared with the workload that we say we are.
+//! Loads our own identity, and compares it with the workload that the application names.
 
 use tokio::time::timeout;
 
@@ -8,14 +8,15 @@ use super::error::{Faults, IdentityFault};
 use crate::identity::{SpiffeId, Workload};
 use crate::tls::{Credentials, Rotation, Settings};
 
-/// Refuses the certificate of another workload: policies would be chosen for one, and peers would
-/// see the other.
+/// Refuses the certificate of another workload: policies would be chosen for the workload, and
+/// peers would see the certificate.
 ///
-/// Ids of another shape than `/ns/NAMESPACE/sa/ACCOUNT` name neither, and are not compared.
+/// Ids of another shape than `/ns/NAMESPACE/sa/ACCOUNT` name no namespace and account, and are not
+/// compared.
 ///
 /// # Errors
 ///
-/// What both are, and what to do.
+/// The id of the certificate, the workload, and a remedy.
 pub(super) fn check(
     workload: &Workload,
     id: &SpiffeId,
@@ -30,14 +31,15 @@ pub(super) fn check(
         return Ok(());
     }
     Err(format!(
-        "the certificate is of {id} (namespace {namespace:?}, service account {account:?}), but the workload is of \
-         namespace {own_namespace:?}, service account {own_account:?}: write \
-         Workload::new({namespace:?}, {account:?}), or give the workload a certificate of its own; where both are \
-         meant, name the id in MeshBuilder::allow_identity"
+        "the certificate is of {id} (namespace {namespace:?}, service account {account:?}), but \
+         the workload is of namespace {own_namespace:?}, service account {own_account:?}: write \
+         Workload::new({namespace:?}, {account:?}), or give the workload a certificate of \
+         its own; where both are meant, name the id in MeshBuilder::allow_identity"
     ))
 }
 
-/// Our own identity, and what follows it; none when that is at fault, or does not come while something else is wrong.
+/// Loads our own identity, and starts what follows it. `None` when it is wrong, or when something
+/// else is wrong already and the source does not answer in time.
 pub(super) async fn load(
     origin: Origin,
     settings: &Settings,

@@ -1,3 +1,5 @@
+//! A mesh without TLS: its warnings, and the id that nothing proves.
+
 use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
@@ -6,25 +8,26 @@ use tokio::time::sleep;
 
 use crate::identity::{SpiffeId, TrustDomain, Workload};
 
-/// That a mesh speaks plaintext, which the log says at the start and from time to time.
+/// Warns in the log that a mesh speaks plaintext, at the start and each hour.
 #[derive(Debug)]
 pub(super) struct Plaintext {
-    /// How many hosts are called without a check of who answers.
+    /// How many hosts the client calls without checking their identity.
     pub(super) upstreams: usize,
 }
 
 impl Plaintext {
-    /// Says so now.
+    /// Logs the warning.
     pub(super) fn warn(&self) {
         let upstreams = self.upstreams;
         tracing::warn!(
             target: "tower_mesh::mesh",
             upstreams,
-            "plaintext: no TLS, callers have no identity, so principals match no caller, and the identities of upstreams are not checked; for development only"
+            "plaintext: no TLS, callers have no identity, so principals match no caller, and the \
+             identities of upstreams are not checked; for development only"
         );
     }
 
-    /// Says so each hour, for ever.
+    /// Logs the warning each hour; never returns.
     pub(super) async fn remind(this: Option<Self>) -> Infallible {
         let Some(plaintext) = this else {
             return pending().await;
@@ -36,7 +39,8 @@ impl Plaintext {
     }
 }
 
-/// The id that Istio would give to the workload, which nothing proves: in the trust domain that the workload states, else in the MeshConfig's.
+/// The id that Istio would give to the workload, in the trust domain that the workload states, else
+/// in the MeshConfig's, else in `cluster.local`. Nothing proves it.
 ///
 /// # Errors
 /// When its namespace or service account cannot be part of a SPIFFE id.
@@ -44,7 +48,7 @@ pub(super) fn unproven_id(
     workload: &Workload,
     mesh_config: Option<&str>,
 ) -> Result<SpiffeId, String> {
-    // MeshConfig may hold a pattern, which is nobody's id.
+    // The MeshConfig may hold a pattern, which cannot be part of an id.
     let stated = mesh_config.and_then(|domain| TrustDomain::new(domain).ok());
     let trust_domain = match workload.own_trust_domain().cloned().or(stated) {
         Some(own) => own,

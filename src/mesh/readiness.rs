@@ -1,3 +1,5 @@
+//! Whether a mesh should get traffic, and the service that shows it to probes.
+
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Ready, ready};
@@ -15,48 +17,53 @@ use super::config::reload::RefusedReload;
 use super::handle::Mesh;
 use crate::metrics::Scrape;
 
-/// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`], [`Guards::readiness`](crate::mesh::Guards::readiness).
+/// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`],
+/// [`Guards::readiness`](crate::mesh::Guards::readiness).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readiness {
-    /// What stands with our identity.
+    /// The state of our identity.
     pub identity: IdentityState,
-    /// The source of our identity failed when it last spoke, and how long ago it said something of use. What we have is good until it ends.
+    /// Set while the source of our identity fails: how long ago it last gave a usable answer. The
+    /// identity that we have is good until it expires.
     pub source_down_for: Option<Duration>,
-    /// Something is to be followed, configuration, keys or our identity, and nobody does: the [`Driver`](crate::mesh::Driver) was dropped or broke off.
-    /// What we have is served on, but grows old.
+    /// Configuration, keys or our identity may change, and no driver follows them: the
+    /// [`Driver`](crate::mesh::Driver) was dropped, or a source has ended. What we have stays in
+    /// use and gets old.
     pub unattended: bool,
-    /// How many configurations have been in use: 1 for the one that was built with.
+    /// How many configurations have been in use; 1 is the one of the build.
     pub generation: u64,
-    /// When the configuration in use came into use, to the second.
+    /// When the configuration in use was published, to the second.
     pub configured_at: SystemTime,
-    /// When a changed configuration was last refused, to the second; also one that was mended since.
+    /// When a changed configuration was last refused, to the second, also if a later change was
+    /// accepted.
     pub refused_at: Option<SystemTime>,
-    /// The configuration has changed, and what it is now is refused. What served before serves on, so this does not count against the mesh;
-    /// but after a restart nothing is there to serve on, so somebody has to see to it.
+    /// The configuration has changed and is refused now. The one before stays in use, so the mesh
+    /// is still ready; but a restart would fail, so an operator has to act.
     pub refused: Option<RefusedReload>,
-    /// A shutdown was asked for.
+    /// A shutdown was requested.
     pub draining: bool,
 }
 
-/// What stands with our identity.
+/// The state of our identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IdentityState {
-    /// It can be used.
+    /// It is good.
     Valid,
-    /// It has ended, and there is no other: nobody is served, nobody is called.
+    /// It has expired, and there is no other: the mesh refuses all connections and makes none.
     Expired,
-    /// Whoever issued it has none for us any more.
+    /// Its issuer no longer gives us one.
     Withdrawn,
-    /// There is none that could end: [`Guards`](crate::mesh::Guards) have no TLS of their own.
+    /// There is no identity: [`Guards`](crate::mesh::Guards) have no TLS of their own.
     Absent,
-    /// There is none: this mesh speaks [plaintext](crate::mesh::DangerousMesh::plaintext).
+    /// There is no identity: this mesh speaks [plaintext](crate::mesh::DangerousMesh::plaintext).
     Plaintext,
 }
 
 impl Mesh {
-    /// Whether this mesh should get traffic: its identity is good, what may change is followed, and no shutdown was asked for.
+    /// Whether this mesh should get traffic: its identity is good, the driver follows what may
+    /// change, and no shutdown was requested.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let rotation = self.parts().rotation.as_ref();
@@ -69,8 +76,8 @@ impl Mesh {
                 Some(_) => IdentityState::Expired,
             },
             source_down_for: rotation
-                .filter(|tally| tally.is_down())
-                .map(|tally| tally.age()),
+                .filter(|stats| stats.is_down())
+                .map(|stats| stats.age()),
             unattended: pulse.is_some_and(|pulse| !pulse.load(Ordering::Acquire)),
             generation: self.parts().cells.inbound.generation(),
             configured_at: self.parts().reloads.taken(),
@@ -82,8 +89,8 @@ impl Mesh {
 }
 
 impl Readiness {
-    /// Whether the mesh should get traffic. A source that is down does not count against it, and neither does a changed configuration that is
-    /// refused: what we have is still good.
+    /// Whether the mesh should get traffic. A source that fails and a changed configuration that is
+    /// refused do not count against it: what we have is still good.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let has_identity = matches!(
@@ -94,7 +101,7 @@ impl Readiness {
     }
 }
 
-/// One line, fit for a probe's answer.
+/// One line, for the answer to a probe.
 impl fmt::Display for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_ready() {
@@ -137,17 +144,19 @@ impl fmt::Display for Readiness {
 }
 
 impl Mesh {
-    /// Answers probes and scrapes, for [`serve_plaintext`](Self::serve_plaintext): `/metrics` with the [metrics](Self::metrics), as
-    /// [`Scrape`](crate::metrics::Scrape) does, and every other path with [`Readiness`], 200 or 503.
+    /// Answers probes and scrapes, for [`serve_plaintext`](Self::serve_plaintext): `/metrics` with
+    /// the [metrics](Self::metrics), as [`Scrape`](crate::metrics::Scrape) does, and every other
+    /// path with [`Readiness`], status 200 or 503.
     ///
-    /// Whoever reaches the port reads the metrics: bind it where only the scraper and the kubelet come.
+    /// Every client that reaches the port can read the metrics: bind it where only the scraper and
+    /// the kubelet can connect.
     #[must_use]
     pub fn probe(&self) -> Probe {
         Probe(self.clone())
     }
 }
 
-/// A service that tells whether a mesh is ready, and shows its metrics: [`Mesh::probe`].
+/// A service that shows whether a mesh is ready, and its metrics: [`Mesh::probe`].
 #[derive(Clone, Debug)]
 pub struct Probe(Mesh);
 
@@ -177,5 +186,5 @@ impl<B> Service<Request<B>> for Probe {
     }
 }
 
-/// Where a probe shows metrics, as Prometheus looks for them by default.
+/// The path of metrics, Prometheus's default.
 const METRICS: &str = "/metrics";

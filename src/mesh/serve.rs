@@ -1,3 +1,6 @@
+//! Serves an application: accepts connections, runs one task for each, and drains them at a
+//! shutdown.
+
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,22 +32,22 @@ use crate::context::Peer;
 use crate::message::CountingBody;
 use crate::tls::{Connection, Listener};
 
-/// The body of a request as an application behind [`Mesh::serve`] gets it.
+/// The body of a request, as an application behind [`Mesh::serve`] gets it.
 pub type RequestBody = CountingBody<ServedBody>;
 
 impl Mesh {
     /// Serves an application on an address: TLS, telemetry and guards, then the application.
     ///
-    /// HTTP/1.1 and HTTP/2 are both spoken, as the client asks. The *finished* service is wrapped, so that no route, fallback or
-    /// nested router is left outside. Runs until [`shutdown`](Self::shutdown), then drains; dropping the future ends every connection
-    /// at once.
+    /// Clients may speak HTTP/1.1 or HTTP/2. The *finished* service is wrapped, so that every
+    /// route, fallback and nested router is guarded. Runs until [`shutdown`](Self::shutdown), then
+    /// drains; dropping the future ends every connection at once.
     ///
     /// The future owns all that it needs, so that it can be spawned:
-    /// `tokio::spawn(mesh.serve(address, app))`. It binds the address when it is first polled; the handle of a
-    /// task then says whether it could, so look at that.
+    /// `tokio::spawn(mesh.serve(address, app))`. It binds the address when it is first polled; a
+    /// task that cannot bind ends at once with the error, so look at its handle.
     ///
     /// # Errors
-    /// When the address cannot be listened on. No client can make it fail.
+    /// When the address cannot be bound. No client can make it fail.
     pub fn serve<A, S, B>(
         &self,
         address: A,
@@ -94,13 +97,15 @@ impl Mesh {
         }
     }
 
-    /// Serves something on an address in plaintext and **without any guard**: what a kubelet or a load balancer asks, that has no
-    /// certificate. Give it a service of its own, [`probe`](Self::probe) say, never the application.
+    /// Serves a service on an address in plaintext and **without any guard**: for clients without a
+    /// certificate, such as the kubelet or a load balancer. Give it a service of its own, for
+    /// example [`probe`](Self::probe), never the application.
     ///
-    /// The bounds on connections and on HTTP are those of [`serve`](Self::serve). At a [`shutdown`](Self::shutdown) it goes on until each
-    /// [`serve`](Self::serve) of this mesh has drained, so that [`probe`](Self::probe) says meanwhile that the mesh is not ready, and the last
-    /// metrics can be scraped. Then it drains itself. Where none runs (under another server, say) it ends with the shutdown, and in any case
-    /// when the grace is over.
+    /// The bounds on connections and on HTTP are those of [`serve`](Self::serve). After a
+    /// [`shutdown`](Self::shutdown) it goes on until every [`serve`](Self::serve) of this mesh has
+    /// drained, so that [`probe`](Self::probe) can meanwhile report that the mesh is not ready, and
+    /// show the last metrics. Then it drains, too. Where no `serve` runs, for example under another
+    /// server, it ends with the shutdown; in every case it ends when the grace period is over.
     ///
     /// ```no_run
     /// # async fn example(mesh: tower_mesh::Mesh, app: axum::Router) -> std::io::Result<()> {
@@ -112,7 +117,7 @@ impl Mesh {
     /// ```
     ///
     /// # Errors
-    /// When the address cannot be listened on.
+    /// When the address cannot be bound.
     pub fn serve_plaintext<A, S, B>(
         &self,
         address: A,
@@ -161,7 +166,8 @@ impl Mesh {
         }
     }
 
-    /// Accepts and serves until the shutdown, or until the `last` server with guards has ended after it, then drains.
+    /// Accepts and serves until the shutdown, then drains. With `last`, it accepts until the last
+    /// server with guards has ended after the shutdown.
     async fn run<F, S, B>(
         &self,
         mut listener: Listener,
@@ -182,7 +188,7 @@ impl Mesh {
         let mut shutdown = self.shutdown_signal();
         let stop = CancellationToken::new();
         let cut = Arc::new(AtomicUsize::new(0));
-        let (tally, address) = (listener.stats(), listener.local_addr());
+        let (stats, address) = (listener.stats(), listener.local_addr());
         let (mut asked, mut is_asked) = (self.shutdown_signal(), false);
         loop {
             tokio::select! {
@@ -190,25 +196,26 @@ impl Mesh {
                     let (http, cut) = (Arc::clone(&http), Arc::clone(&cut));
                     let (service, stop) = (for_one(), stop.child_token());
                     let handshake = incoming.handshake();
-                    // All that is large in this task is what serves, in one place: moved into one future after another, or borrowed and then
-                    // moved, it would lie in each place.
+                    // The connection is served in place: passed to another future, by value or by
+                    // reference, the large parts would take their room in this task more than once.
                     connections.spawn(async move {
                         let connection = tokio::select! {
                             connection = handshake => connection,
-                            // The client is spared the rest.
+                            // The shutdown ends handshakes that are not complete.
                             () = stop.cancelled() => None,
                         };
                         let Some(connection) = connection else {
                             return;
                         };
                         let (limits, quiet, http) = &*http;
-                        let (mut ending, io, service) = parts(connection, service, limits, quiet, stop, cut);
+                        let (mut drain, io, service) =
+                            parts(connection, service, limits, quiet, stop, cut);
                         let left = {
                             let serving = pin!(http.serve_connection_with_upgrades(io, service));
-                            ending.serve(serving).await
+                            drain.serve(serving).await
                         };
                         if let AfterHttp::Tunnel(last) = left {
-                            Box::pin(ending.watch(last)).await;
+                            Box::pin(drain.watch(last)).await;
                         }
                     });
                 }
@@ -225,12 +232,12 @@ impl Mesh {
         drop(listener);
         let drained = drained(connections, shutdown, &cut).await;
         announce::drained(address, drained.cut, drained.cut_streams, stopped.elapsed());
-        tally.count_cut(drained.cut_streams);
+        stats.count_cut(drained.cut_streams);
         drained
     }
 }
 
-/// Resolves when no connection shall be accepted any more.
+/// Resolves when the server must stop accepting connections.
 async fn stopped(shutdown: &mut Signal, last: Option<&mut Last>) {
     match last {
         Some(last) => last.stop(shutdown).await,
@@ -238,7 +245,7 @@ async fn stopped(shutdown: &mut Signal, last: Option<&mut Last>) {
     }
 }
 
-/// What serves a connection, and what ends it.
+/// Makes the parts that serve a connection, and the controller that ends it.
 fn parts<S>(
     connection: Connection,
     service: impl FnOnce(&Peer) -> S,
@@ -251,34 +258,36 @@ fn parts<S>(
     TokioIo<IoTimeouts<Connection>>,
     TowerToHyperService<ConnectionService<S>>,
 ) {
-    let ending = DrainController::new(&connection, stop, cut);
-    let state = &ending.state;
+    let drain = DrainController::new(&connection, stop, cut);
+    let state = &drain.state;
     let agreed = connection.stream().agreed_version();
     let service = service(connection.peer());
     let service =
         ConnectionService::new(service, Arc::clone(state), quiet.clone(), limits.body_idle);
     let io = IoTimeouts::new(connection, agreed, limits, Arc::clone(state));
-    (ending, TokioIo::new(io), TowerToHyperService::new(service))
+    (drain, TokioIo::new(io), TowerToHyperService::new(service))
 }
 
-/// How the connections ended after a shutdown was asked for.
+/// How the connections ended after a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// Connections that were cut, as the time for draining was over.
+    /// Connections that were cut when the time for draining was over.
     pub cut: usize,
     /// Requests that were under way on them.
     pub cut_streams: usize,
 }
 
-/// Lets connections finish what they are doing, then cuts those that have not.
+/// Waits for connections to finish what they are doing, then cuts those that have not.
 async fn drained(
     mut connections: JoinSet<()>,
     mut shutdown: Signal,
     cut_streams: &AtomicUsize,
 ) -> Drained {
     tokio::select! {
-        () = async { while connections.join_next().await.is_some() {} } => return Drained::default(),
+        () = async { while connections.join_next().await.is_some() {} } => {
+            return Drained::default();
+        }
         () = shutdown.cut() => {}
     }
     while connections.try_join_next().is_some() {}
@@ -286,7 +295,8 @@ async fn drained(
     connections.abort_all();
     let all = async { while connections.join_next().await.is_some() {} };
     let _ = timeout(ABORTED, all).await;
-    // Each that is still there has a handler that blocks its thread, and is not waited for. Those that ended by themselves left nothing.
+    // A task that is still there has a handler that blocks its thread; we do not wait for it, and
+    // count one request. Those that ended by themselves count none.
     let blocked = connections.len();
     Drained {
         cut,
@@ -294,7 +304,7 @@ async fn drained(
     }
 }
 
-/// For ten thousand connections to be dropped.
+/// Enough for ten thousand connections to be dropped.
 const ABORTED: Duration = Duration::from_secs(1);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

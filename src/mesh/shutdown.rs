@@ -1,10 +1,12 @@
+//! The plan of a shutdown, which servers and clients of a mesh wait for.
+
 use std::future::pending;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// Tells every server of a mesh to drain.
+/// Requests that every server of a mesh drains.
 #[derive(Debug)]
 pub(super) struct Shutdown {
     plan: watch::Sender<Option<Plan>>,
@@ -12,14 +14,14 @@ pub(super) struct Shutdown {
     guarded: watch::Sender<usize>,
 }
 
-/// When what happens.
+/// The times of a shutdown.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
-    /// No connection is accepted any more.
+    /// Servers stop accepting connections.
     stop: Instant,
-    /// What has not ended is cut.
+    /// Servers cut the connections that are left.
     cut: Instant,
-    /// How long servers go on first.
+    /// How long servers go on after the request.
     notice: Duration,
 }
 
@@ -31,7 +33,8 @@ impl Shutdown {
         }
     }
 
-    /// Asks for it: servers go on for `notice`, then connections get `grace` to finish. Asked again, whatever is sooner counts.
+    /// Requests a shutdown: servers go on for `notice`, then connections get `grace` to finish. Of
+    /// several requests the earliest times count.
     pub(super) fn request(&self, notice: Duration, grace: Duration) {
         let notice = notice.min(FOREVER);
         let stop = Instant::now() + notice;
@@ -54,13 +57,13 @@ impl Shutdown {
         Signal(self.plan.subscribe())
     }
 
-    /// A server with guards runs for as long as this is kept.
+    /// Counts a server with guards as running until dropped.
     pub(super) fn guarded(&self) -> Running {
         self.guarded.send_modify(|running| *running += 1);
         Running(self.guarded.clone())
     }
 
-    /// For who waits until servers with guards have ended.
+    /// Waits until the servers with guards have ended.
     pub(super) fn last(&self) -> Last {
         Last(self.guarded.subscribe())
     }
@@ -82,11 +85,12 @@ impl Drop for Running {
 pub(super) struct Last(watch::Receiver<usize>);
 
 impl Last {
-    /// Resolves when a server without guards shall stop: when no server with guards runs any more, or what is left shall be cut.
+    /// Resolves when a server without guards must stop: when no server with guards runs after the
+    /// shutdown began, or when connections are cut.
     pub(super) async fn stop(&mut self, signal: &mut Signal) {
         signal.stop().await;
         tokio::select! {
-            // It fails when the mesh is gone, and no server is left either.
+            // It fails when the mesh was dropped; then no server is left either.
             _ = self.0.wait_for(|running| *running == 0) => {}
             () = signal.cut() => {}
         }
@@ -98,7 +102,7 @@ impl Last {
 pub(super) struct Signal(watch::Receiver<Option<Plan>>);
 
 impl Signal {
-    /// Resolves when a shutdown is asked for: with the notice, and the grace after it.
+    /// Resolves when a shutdown is requested, with the notice and the grace period after it.
     pub(super) async fn asked(&mut self) -> (Duration, Duration) {
         loop {
             let plan = *self.0.borrow_and_update();
@@ -111,12 +115,12 @@ impl Signal {
         }
     }
 
-    /// Resolves when servers shall stop.
+    /// Resolves when servers must stop accepting connections.
     pub(super) async fn stop(&mut self) {
         self.reach(|plan| plan.stop).await;
     }
 
-    /// Resolves when what is left shall be cut.
+    /// Resolves when servers must cut the connections that are left.
     pub(super) async fn cut(&mut self) {
         self.reach(|plan| plan.cut).await;
     }
@@ -134,7 +138,8 @@ impl Signal {
                 biased;
                 () = reached => return,
                 changed = self.0.changed() => if changed.is_err() {
-                    // The mesh is gone, and with it whoever could ask; what was asked for stays.
+                    // The mesh was dropped, so no other request can come; the last one stays in
+                    // force.
                     match at {
                         Some(at) => return sleep_until(at).await,
                         None => pending().await,
@@ -145,5 +150,5 @@ impl Signal {
     }
 }
 
-/// Longer than any process, and yet no sum with it overflows.
+/// Longer than any process runs, and short enough that no sum with it overflows.
 const FOREVER: Duration = Duration::from_secs(86400 * 365 * 30);

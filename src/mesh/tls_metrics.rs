@@ -1,3 +1,5 @@
+//! The metrics of TLS: listeners, the client's connections, and our own identity.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -5,14 +7,14 @@ use std::time::{Duration, SystemTime};
 use crate::metrics::Registry;
 use crate::tls::{CloseReason, Credentials, HandshakeStats, Reason, RotationStats};
 
-/// Shows what a listener does, in Envoy's terms where it has them.
-pub(super) fn listener(registry: &Registry, local: SocketAddr, tally: &Arc<HandshakeStats>) {
+/// Registers the metrics of a listener, under Envoy's names where it has them.
+pub(super) fn listener(registry: &Registry, local: SocketAddr, stats: &Arc<HandshakeStats>) {
     let address = format!("{}_{}", local.ip(), local.port());
     let label = ("envoy_listener_address", address.as_str());
     let labels = [label];
     let count = |name, help, count: fn(&HandshakeStats) -> u64| {
-        let tally = Arc::clone(tally);
-        registry.counter_of(name, help, &labels, move || Some(count(&tally)));
+        let stats = Arc::clone(stats);
+        registry.counter_of(name, help, &labels, move || Some(count(&stats)));
     };
     count(
         "envoy_listener_downstream_cx_total",
@@ -32,32 +34,33 @@ pub(super) fn listener(registry: &Registry, local: SocketAddr, tally: &Arc<Hands
     count(
         "envoy_listener_ssl_connection_error",
         "TLS handshakes that failed, for another reason than the client's certificate.",
-        |tally| refused(tally, |reason| Blame::of(reason) == Blame::Connection),
+        |stats| refused(stats, |reason| Blame::of(reason) == Blame::Connection),
     );
     count(
         "envoy_listener_ssl_fail_verify_no_cert",
         "TLS handshakes that failed as the client showed no certificate.",
-        |tally| tally.refused(Reason::NoCertificate),
+        |stats| stats.refused(Reason::NoCertificate),
     );
     count(
         "envoy_listener_ssl_fail_verify_error",
         "TLS handshakes that failed as the client's certificate does not hold.",
-        |tally| refused(tally, |reason| Blame::of(reason) == Blame::Certificate),
+        |stats| refused(stats, |reason| Blame::of(reason) == Blame::Certificate),
     );
     count(
         "envoy_listener_ssl_fail_verify_san",
-        "TLS handshakes that failed as the client's certificate has not the one name that it should.",
-        |tally| refused(tally, |reason| Blame::of(reason) == Blame::Name),
+        "TLS handshakes that failed as the client's certificate does not have \
+         the identity that it should.",
+        |stats| refused(stats, |reason| Blame::of(reason) == Blame::Name),
     );
-    let open = Arc::clone(tally);
+    let open = Arc::clone(stats);
     registry.gauge_of(
         "envoy_listener_downstream_cx_active",
         "Connections open.",
         &labels,
         move || Some(number(open.open())),
     );
-    handshakes(registry, "inbound", &labels, tally);
-    let cut = Arc::clone(tally);
+    handshakes(registry, "inbound", &labels, stats);
+    let cut = Arc::clone(stats);
     registry.counter_of(
         "mesh_requests_cut_total",
         "Requests that were under way on connections that were cut.",
@@ -66,17 +69,17 @@ pub(super) fn listener(registry: &Registry, local: SocketAddr, tally: &Arc<Hands
     );
 }
 
-/// Shows what the client's connections do.
-pub(super) fn connector(registry: &Registry, tally: &Arc<HandshakeStats>) {
-    handshakes(registry, "outbound", &[], tally);
+/// Registers the metrics of the client's connections.
+pub(super) fn connector(registry: &Registry, stats: &Arc<HandshakeStats>) {
+    handshakes(registry, "outbound", &[], stats);
 }
 
-/// By result and reason; a reason that never occurred has no line.
+/// Counts by result and reason; a reason that never occurred has no line.
 fn handshakes(
     registry: &Registry,
     side: &'static str,
     labels: &[(&'static str, &str)],
-    tally: &Arc<HandshakeStats>,
+    stats: &Arc<HandshakeStats>,
 ) {
     const HANDSHAKES: &str = "TLS handshakes that succeeded, and connections refused, by reason.";
     const ENDED: &str = "Connections that had to end, by reason.";
@@ -88,8 +91,8 @@ fn handshakes(
     let count = |name, help, own: &[(&'static str, &'static str)], count: Count| {
         let mut all: Vec<(&'static str, &str)> = with(own);
         all.extend_from_slice(labels);
-        let tally = Arc::clone(tally);
-        registry.counter_of(name, help, &all, move || count.read(&tally));
+        let stats = Arc::clone(stats);
+        registry.counter_of(name, help, &all, move || count.read(&stats));
     };
     let handshakes = "mesh_tls_handshakes_total";
     let good = [("result", "ok"), ("reason", "")];
@@ -117,17 +120,18 @@ enum Count {
 }
 
 impl Count {
-    fn read(self, tally: &HandshakeStats) -> Option<u64> {
+    fn read(self, stats: &HandshakeStats) -> Option<u64> {
         let (count, always) = match self {
-            Self::Good => (tally.handshakes(), true),
-            Self::Refused(reason) => (tally.refused(reason), false),
-            Self::Ended(reason) => (tally.ended(reason), false),
+            Self::Good => (stats.handshakes(), true),
+            Self::Refused(reason) => (stats.refused(reason), false),
+            Self::Ended(reason) => (stats.ended(reason), false),
         };
         (always || count > 0).then_some(count)
     }
 }
 
-/// Shows our own identity: until when it is good, which one it is, and how its renewal goes.
+/// Registers the metrics of our own identity: when it expires, how many there have been, and how
+/// its renewal goes.
 pub(super) fn identity(
     registry: &Registry,
     credentials: &Credentials,
@@ -181,39 +185,39 @@ pub(super) fn identity(
 fn renewal(registry: &Registry, rotation: &Arc<RotationStats>) {
     const ERRORS: &str =
         "Times that the source of our identity failed, or gave one that cannot be used, by reason.";
-    let tally = Arc::clone(rotation);
+    let stats = Arc::clone(rotation);
     registry.counter_of(
         "mesh_identity_rotations_total",
         "Times that another identity was put to use.",
         &[],
-        move || Some(tally.rotations()),
+        move || Some(stats.rotations()),
     );
-    let tally = Arc::clone(rotation);
+    let stats = Arc::clone(rotation);
     registry.gauge_of(
         "mesh_identity_age_seconds",
-        "Seconds since the source of our identity said something of use.",
+        "Seconds since the source of our identity last gave a usable answer.",
         &[],
-        move || Some(tally.age().as_secs_f64()),
+        move || Some(stats.age().as_secs_f64()),
     );
     let errors = |reason: &'static str, count: Box<dyn Fn(&RotationStats) -> u64 + Send + Sync>| {
-        let tally = Arc::clone(rotation);
+        let stats = Arc::clone(rotation);
         registry.counter_of(
             "mesh_identity_rotation_errors_total",
             ERRORS,
             &[("reason", reason)],
-            move || Some(count(&tally)).filter(|count| *count > 0 || reason == SOURCE),
+            move || Some(count(&stats)).filter(|count| *count > 0 || reason == SOURCE),
         );
     };
     errors(SOURCE, Box::new(RotationStats::unheard));
     for &reason in Reason::ALL {
         errors(
             reason.as_str(),
-            Box::new(move |tally| tally.rejected(reason)),
+            Box::new(move |stats| stats.rejected(reason)),
         );
     }
 }
 
-/// Seconds from now, by the clock that certificates are judged by.
+/// Seconds from now, by the clock that judges certificates.
 fn left(credentials: &Credentials, not_after: SystemTime) -> f64 {
     let now = credentials.clock().now();
     match not_after.duration_since(now) {
@@ -222,15 +226,15 @@ fn left(credentials: &Credentials, not_after: SystemTime) -> f64 {
     }
 }
 
-/// On what Envoy blames a handshake that failed.
+/// The cause to which Envoy attributes a handshake that failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Blame {
-    /// A certificate was expected, and there was none.
+    /// The client sent no certificate.
     NoCertificate,
     Certificate,
     Name,
     Connection,
-    /// It did not come to a handshake.
+    /// There was no handshake.
     Nothing,
 }
 
@@ -262,13 +266,13 @@ impl Blame {
     }
 }
 
-fn refused(tally: &HandshakeStats, which: impl Fn(Reason) -> bool) -> u64 {
-    let refusals = tally.refusals().filter(|(reason, _)| which(*reason));
+fn refused(stats: &HandshakeStats, which: impl Fn(Reason) -> bool) -> u64 {
+    let refusals = stats.refusals().filter(|(reason, _)| which(*reason));
     refusals.map(|(_, count)| count).sum()
 }
 
 fn number(count: u64) -> f64 {
-    // What is counted so does not reach 2^53.
+    // A counter does not reach 2^53.
     count as f64
 }
 

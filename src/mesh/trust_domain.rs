@@ -1,10 +1,11 @@
-//! Which trust domain policies mean by ours.
+//! Warns when policies and our certificate disagree about our own trust domain.
 
 use crate::identity::{SpiffeId, TrustDomain, Workload};
 use crate::istio::MeshConfig;
 use crate::policy::Program;
 
-/// The workload in its certificate's trust domain, whatever it states itself; a difference is a warning in the log.
+/// Sets the workload's trust domain to that of its certificate, and warns if the workload states
+/// another.
 pub(super) fn of_certificate(workload: Workload, certificate: &SpiffeId) -> Workload {
     let domain = certificate.trust_domain();
     if let Some(stated) = workload.own_trust_domain()
@@ -14,13 +15,15 @@ pub(super) fn of_certificate(workload: Workload, certificate: &SpiffeId) -> Work
             target: "tower_mesh::config",
             %stated,
             certificate = %domain,
-            "the workload states another trust domain than its certificate; the certificate's counts"
+            "the workload states another trust domain than its certificate; the certificate's \
+             counts"
         );
     }
     workload.trust_domain(domain.clone())
 }
 
-/// Warns when policies mean another trust domain by ours than our identity has. Aliases are ours, too.
+/// Warns when the MeshConfig states a trust domain that is neither that of our identity nor an
+/// alias.
 pub(super) fn warn(mesh: &MeshConfig, workload: &Workload) {
     let Some(written) = &mesh.trust_domain else {
         return;
@@ -35,12 +38,14 @@ pub(super) fn warn(mesh: &MeshConfig, workload: &Workload) {
             target: "tower_mesh::config",
             mesh_config = written,
             ours = own,
-            "MeshConfig's trustDomain is not that of our identity; policies that name cluster.local mean MeshConfig's"
+            "MeshConfig's trustDomain is not that of our identity; policies that name \
+             cluster.local mean MeshConfig's"
         );
     }
 }
 
-/// Warns when policies name our own trust domain, and nothing says which that is.
+/// Warns when policies name our own trust domain and neither the workload nor the MeshConfig states
+/// it.
 pub(super) fn warn_of_assumed(program: &Program) {
     if program.assumes_trust_domain {
         tracing::warn!(

@@ -1,4 +1,5 @@
-//! What watches the requests that come in and the calls that go out.
+//! The observers of inbound requests and outbound calls: span, metrics, the application's
+//! functions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,15 +9,15 @@ use http::{StatusCode, Version, request, response};
 use crate::context::{Peer, UnderWay};
 use crate::message::{Report, Watch, contained};
 
-/// All that watches one request or call of the mesh.
+/// Everything that observes one request or call of the mesh.
 ///
-/// At the end the observers are last, so that they find span and metrics in place.
+/// At the end the application's observers run last, so that span and metrics are complete.
 #[derive(Debug)]
 pub(in crate::mesh) struct Watches<S, M> {
     pub(in crate::mesh) span: S,
     pub(in crate::mesh) metrics: M,
     pub(in crate::mesh) observers: Observers,
-    /// Only a request that came in is under way on its connection.
+    /// Set for inbound requests, which are under way on their connection.
     pub(in crate::mesh) under_way: Option<OnConnection>,
 }
 
@@ -49,7 +50,8 @@ impl<S: Watch, M: Watch> Watch for Watches<S, M> {
     }
 }
 
-/// What the application is called with at the end of each request, or of each call, in this order.
+/// The functions of the application that run at the end of each request, or of each call, in this
+/// order.
 #[derive(Clone, Default)]
 pub(in crate::mesh) struct Observers(Option<Arc<Vec<Observer>>>);
 
@@ -81,7 +83,7 @@ impl fmt::Debug for Observers {
     }
 }
 
-/// A request that is under way on the connection that it came by.
+/// Counts a request as under way on its connection.
 #[derive(Debug)]
 pub(in crate::mesh) struct OnConnection {
     under_way: UnderWay,
@@ -97,8 +99,8 @@ impl OnConnection {
     }
 
     fn answered(&mut self, status: StatusCode) {
-        // RFC 9110 §7.8; CONNECT is refused. HTTP/2 has neither (RFC 9113 §8.6), whatever an
-        // application answers.
+        // RFC 9110 §7.8; CONNECT is refused. HTTP/2 has neither (RFC 9113 §8.6), whatever status an
+        // application answers with.
         if self.may_upgrade && status == StatusCode::SWITCHING_PROTOCOLS {
             self.under_way.upgraded();
         }

@@ -1,16 +1,18 @@
+//! The option that allows an identity other than the workload's.
+
 use super::builder::MeshBuilder;
 use crate::identity::SpiffeId;
 
 impl MeshBuilder {
-    /// Lets our own certificate be of this id, although the workload is of another namespace or
-    /// service account. Several may be named.
+    /// Lets our own certificate have this id, although the workload has another namespace or
+    /// service account. May be called several times.
     ///
     /// Without it [`build`](Self::build) refuses the certificate of another workload, by ids of
     /// Istio's shape, `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`: policies would be chosen for the
     /// workload, and peers would see the certificate. Ids of another shape, and trust domains, are
-    /// not compared. Once built, no identity takes the place of one with another id, allowed here
-    /// or not: the last good one stays, and the log and `mesh_identity_rotation_errors_total` say
-    /// so.
+    /// not compared. After the build, an identity with another id is never put to use, allowed here
+    /// or not: the last good one stays, and the log and `mesh_identity_rotation_errors_total` show
+    /// it.
     ///
     /// ```
     /// use tower_mesh::identity::SpiffeId;

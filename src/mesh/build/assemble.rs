@@ -1,3 +1,5 @@
+//! Loads everything that the options describe, and composes the mesh.
+
 use std::sync::Arc;
 
 use super::builder::MeshBuilder;
@@ -18,16 +20,18 @@ use crate::rbac::PolicyCheck;
 use crate::tls::{Connector, Mode, Rotation};
 
 impl MeshBuilder {
-    /// Loads everything once.
+    /// Loads the configuration and the identity, fetches keys, and looks up DNS names, each once.
     ///
-    /// Key sets that are fetched get up to five seconds; one that does not come is tried again by the driver, and until it is there
-    /// its tokens are refused with 401 while requests without a token are not affected. DNS names of upstreams get as long; calls to one
-    /// without an address fail with 503 until DNS knows it.
+    /// Fetched key sets get up to five seconds. The driver fetches those that do not come in time;
+    /// until then their tokens are refused with 401, and requests without a token are not affected.
+    /// DNS names of upstreams get as long; a call to one without an address fails with 503 until
+    /// DNS knows it.
     ///
     /// # Errors
-    /// Everything that is wrong with the options, the configuration and the identity, at once. When something else is wrong already, a source
-    /// has five seconds to give the identity, and one that does not is left out of the error. What policies mean depends on the trust domain
-    /// of our own identity, so what is wrong with that is known once the identity is there.
+    /// Everything that is wrong with the options, the configuration and the identity. When
+    /// something else is wrong already, a source has five seconds to give the identity; if it gives
+    /// none, the error does not mention it. The meaning of policies depends on the trust domain of
+    /// our own identity, so their problems are known only with the identity.
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
         let is_plaintext = self.identity.is_none();
         if is_plaintext {
@@ -150,7 +154,7 @@ impl MeshBuilder {
         Ok((mesh, driver))
     }
 
-    /// Every port takes plaintext; what asks for TLS all the same is a mistake.
+    /// Makes every port take plaintext. An option that asks for TLS is a mistake.
     fn go_plaintext(&mut self) {
         let telemetry = &mut self.telemetry;
         telemetry.propagation = telemetry.propagation.clone().among_strangers();
@@ -166,7 +170,8 @@ impl MeshBuilder {
         ];
         for option in asked.into_iter().flatten() {
             self.mistakes.push(format!(
-                "{option}: this asks for TLS, and `danger().plaintext()` for none: leave one of them out"
+                "{option}: this asks for TLS, and `danger().plaintext()` for none: leave one of \
+                 them out"
             ));
         }
     }

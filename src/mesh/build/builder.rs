@@ -1,3 +1,5 @@
+//! The builder of a mesh: its own options, and the groups of options.
+
 use crate::identity::{SpiffeId, Workload};
 use crate::mesh::client::Upstreams;
 use crate::mesh::config::live::ModeChoice;
@@ -11,10 +13,10 @@ use crate::tls::{Lifetimes, Mode, Settings};
 /// Describes a mesh: options in, a [`Mesh`] and its [`Driver`](crate::Driver) out. Every mistake is
 /// found by [`build`](Self::build), which names all of them.
 ///
-/// What every mesh needs is a parameter of [`Mesh::builder`]. What most need has a method here;
+/// What every mesh needs is a parameter of [`Mesh::builder`]. Common options have a method here;
 /// the rest is in four groups: [`listener`](Self::listener), [`client`](Self::client),
-/// [`tokens`](Self::tokens) and [`telemetry`](Self::telemetry). A group's method gets the options
-/// as they are and gives them back changed:
+/// [`tokens`](Self::tokens) and [`telemetry`](Self::telemetry). A group's method passes the options
+/// as they are to your function, and keeps what it returns:
 ///
 /// ```
 /// # use std::time::Duration;
@@ -31,7 +33,7 @@ use crate::tls::{Lifetimes, Mode, Settings};
 #[must_use = "nothing happens until `build`"]
 pub struct MeshBuilder {
     pub(super) workload: Workload,
-    /// None in plaintext.
+    /// `None` in plaintext.
     pub(super) identity: Option<Origin>,
     pub(super) source: ConfigSource,
     pub(super) requires_policy: bool,
@@ -53,8 +55,9 @@ pub struct MeshBuilder {
 impl Mesh {
     /// Begins to describe a mesh for this workload and its identity.
     ///
-    /// The identity is [`tls::Files`](crate::tls::Files) or another [`tls::Source`](crate::tls::Source),
-    /// which the driver follows; a [`tls::Identity`](crate::tls::Identity) that stays; or
+    /// The identity is [`tls::Files`](crate::tls::Files) or another
+    /// [`tls::Source`](crate::tls::Source), which the driver follows; a
+    /// [`tls::Identity`](crate::tls::Identity) that stays; or
     /// [`tls::Credentials`](crate::tls::Credentials). For development without certificates there is
     /// [`Mesh::danger`].
     pub fn builder(workload: Workload, identity: impl Into<IdentitySource>) -> MeshBuilder {
@@ -83,61 +86,64 @@ impl MeshBuilder {
         }
     }
 
-    /// How listeners take connections, and what bounds them.
+    /// Sets how listeners accept connections, and the bounds on them.
     pub fn listener(mut self, set: impl FnOnce(ListenerOptions) -> ListenerOptions) -> Self {
         self.listener = set(self.listener);
         self
     }
 
-    /// How calls are made.
+    /// Sets how the client makes calls.
     pub fn client(mut self, set: impl FnOnce(ClientOptions) -> ClientOptions) -> Self {
         self.client = set(self.client);
         self
     }
 
-    /// How the keys of end-user tokens are fetched.
+    /// Sets how the keys of end-user tokens are fetched.
     pub fn tokens(mut self, set: impl FnOnce(TokenOptions) -> TokenOptions) -> Self {
         self.tokens = set(self.tokens);
         self
     }
 
-    /// What is seen of the mesh: traces, metrics, observers.
+    /// Sets traces, metrics and observers.
     pub fn telemetry(mut self, set: impl FnOnce(TelemetryOptions) -> TelemetryOptions) -> Self {
         self.telemetry = set(self.telemetry);
         self
     }
 
-    /// What the policies say: [`source::Fixed`](crate::source::Fixed), a [`Directory`](crate::source::Directory), or a
-    /// [`Watch`](crate::source::Watch) over one. Without any, every request of a mesh identity is allowed, as in
-    /// Istio; that is warned of, or refused where [`require_policy`](Self::require_policy) is asked for.
+    /// Where the policies come from: [`source::Fixed`](crate::source::Fixed), a
+    /// [`Directory`](crate::source::Directory), or a [`Watch`](crate::source::Watch) over one,
+    /// which the driver follows. Without any, every request from an identity of the mesh is
+    /// allowed, as in Istio; the log warns of that, and [`require_policy`](Self::require_policy)
+    /// refuses it.
     pub fn config(mut self, source: impl Into<ConfigSource>) -> Self {
         self.source = source.into();
         self
     }
 
-    /// Refuses every configuration without an enforced ALLOW policy that selects this workload, on each of its ports, at the start and at a
-    /// reload. Without one, whatever no DENY policy refuses is allowed, which is otherwise only warned of.
+    /// Refuses every configuration without an enforced ALLOW policy that selects this workload, on
+    /// each of its ports, at the start and at a reload. Without such a policy, all that no DENY
+    /// policy refuses is allowed; without this option the log only warns of it.
     pub fn require_policy(mut self) -> Self {
         self.requires_policy = true;
         self
     }
 
-    /// How long connections go on, in both directions, and how long they may take to end.
+    /// Sets how long connections of both directions are kept, and how long they may take to end.
     pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
         self.lifetimes = lifetimes;
         self
     }
 
-    /// How TLS is spoken.
+    /// The TLS settings of listeners and client.
     pub fn tls(mut self, settings: Settings) -> Self {
         self.tls = settings;
         self
     }
 
-    /// TLS mode for every port, in place of what PeerAuthentication says.
+    /// TLS mode for every port, which overrides PeerAuthentication.
     ///
     /// [`Mode::Disable`] is a mistake here: it takes plaintext only, so no caller can prove an
-    /// identity. It stands behind [`danger`](Self::danger).
+    /// identity. [`danger`](Self::danger) has it.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.refuse_disable("mode", mode);
         self.modes.forced = Some(mode);

@@ -1,35 +1,44 @@
+//! The ways to a mesh without TLS or identities.
+
 use super::builder::MeshBuilder;
 use crate::identity::Workload;
 use crate::mesh::handle::Mesh;
 use crate::tls::Mode;
 
-/// Ways to a mesh that goes without what a mesh is for: [`Mesh::danger`](crate::Mesh::danger).
+/// Ways to a mesh without the protection that a mesh gives: [`Mesh::danger`](crate::Mesh::danger).
 #[derive(Debug)]
 #[must_use = "nothing is chosen until a method is called"]
 pub struct DangerousMesh(());
 
 impl Mesh {
-    /// Ways to a mesh that goes without what a mesh is for.
+    /// Ways to a mesh without the protection that a mesh gives.
     pub fn danger() -> DangerousMesh {
         DangerousMesh(())
     }
 }
 
 impl DangerousMesh {
-    /// For development without certificates: no TLS in either direction, on any port, and no identities.
+    /// For development without certificates: no TLS in either direction, on any port, and no
+    /// identities.
     ///
-    /// Callers have no identity, so a rule that names
-    /// principals or namespaces matches none of them, as on a plaintext connection in Istio: an ALLOW policy by principals allows no request, and
-    /// a DENY policy by principals denies none. One that names those that are *not* meant (`notPrincipals`, `notNamespaces`) matches all of
-    /// them: a DENY policy by it denies every request, and an ALLOW policy by it allows every one. All other rules hold: tokens, paths, methods,
-    /// headers, addresses. Hosts of [`upstream`](MeshBuilder::upstream) are called in plaintext at their addresses, and only by `http://` URIs; the identities
-    /// that they were given with are not checked. HTTP/1.1 and HTTP/2 are spoken as before, without TLS by prior knowledge, so gRPC works. A caller's
-    /// trace is continued, unless [`Propagation::edge_trace`](crate::propagation::Propagation::edge_trace) says otherwise, though it comes without
-    /// an identity.
+    /// Callers have no identity, so a rule that names principals or namespaces matches none of
+    /// them, as on a plaintext connection in Istio: an ALLOW policy by principals allows no
+    /// request, and a DENY policy by principals denies none. A rule that excludes some
+    /// (`notPrincipals`, `notNamespaces`) matches all callers: a DENY policy by it denies every
+    /// request, and an ALLOW policy by it allows every one. All other rules work as before: tokens,
+    /// paths, methods, headers, addresses.
     ///
-    /// Resources that make a port of this workload STRICT (PeerAuthentication, or the peers of a legacy Policy) are refused at
-    /// [`build`](MeshBuilder::build), and at a reload, where the configuration before stays. Where no resource says a mode, plaintext holds, whatever
-    /// [`mode_otherwise`](MeshBuilder::mode_otherwise) says. A warning with target `tower_mesh::mesh` is written at the start, and each hour while the
+    /// The client calls hosts of [`upstream`](MeshBuilder::upstream) in plaintext at their
+    /// addresses, and only by `http://` URIs; it does not check their identities. HTTP/1.1 and
+    /// HTTP/2 (by prior knowledge) work as before, and gRPC with them. The trace of a caller is
+    /// continued although the caller has no identity, unless
+    /// [`Propagation::edge_trace`](crate::propagation::Propagation::edge_trace) forbids it.
+    ///
+    /// Resources that make a port of this workload STRICT (PeerAuthentication, or the peers of a
+    /// legacy Policy) are refused at [`build`](MeshBuilder::build), and at a reload, where the
+    /// configuration before stays. Ports without a mode take plaintext, and
+    /// [`mode_otherwise`](MeshBuilder::mode_otherwise) has no effect. The log warns of plaintext,
+    /// target `tower_mesh::mesh`, at the start, and each hour while the
     /// [`Driver`](crate::mesh::Driver) runs.
     ///
     /// ```
@@ -49,13 +58,13 @@ impl DangerousMesh {
     }
 }
 
-/// Ways around what a mesh keeps safe: [`MeshBuilder::danger`].
+/// Options that switch off protection of a mesh: [`MeshBuilder::danger`].
 #[derive(Debug)]
 #[must_use = "nothing is chosen until a method is called"]
 pub struct DangerousMeshBuilder(MeshBuilder);
 
 impl MeshBuilder {
-    /// Options that go around the rules that a mesh keeps.
+    /// Options that switch off protection of a mesh.
     pub fn danger(self) -> DangerousMeshBuilder {
         DangerousMeshBuilder(self)
     }

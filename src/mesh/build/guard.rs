@@ -1,24 +1,26 @@
+//! The option that adds a guard of the application.
+
 use super::builder::MeshBuilder;
 use crate::guard::Guard;
 
 impl MeshBuilder {
-    /// Asks this guard about every inbound request that tokens and policies let pass, before the
-    /// application gets it. Several guards are asked in the order given, each when the one before
-    /// it has let the request pass.
+    /// Adds a guard, which judges every inbound request that tokens and policies let pass, before
+    /// the application gets it. Several guards judge in the order in which they were added, each
+    /// when the one before it has let the request pass.
     ///
-    /// A [`Guard`] answers at once, or gives a [`Question`](crate::guard::Question): then the
+    /// A [`Guard`] answers at once, or with a [`Question`](crate::guard::Question): then the
     /// request waits, its body untouched. While it waits, it counts as under way: a shutdown gives
-    /// it the grace period, and a caller that goes away ends it, question and all. It is judged by
-    /// the configuration that was in force when it came, also when that is replaced meanwhile. What
-    /// the question calls belongs to the trace of the request. The wait has no bound of its own:
-    /// give the question one.
+    /// it the grace period, and a caller that goes away ends it together with the question. The
+    /// configuration that was in use when it came judges it, also when another one has replaced
+    /// that meanwhile. What the question calls belongs to the trace of the request. The wait has no
+    /// bound of its own: give the question one.
     ///
-    /// A refusal is counted, traced, logged and observed as one by policy is. A mesh without guards
+    /// A refusal is counted, traced, logged and observed like one by policy. A mesh without guards
     /// pays nothing for them.
     ///
     /// # Panics in callbacks
     ///
-    /// A guard that panics, or whose question does, refuses the request with 500 and the details
+    /// When a guard or its question panics, the request is refused with 500 and the details
     /// `handler_panicked`; other requests, also those of the same connection, go on.
     ///
     /// # Example
@@ -47,11 +49,13 @@ impl MeshBuilder {
     ///
     /// impl Guard for Quotas {
     ///     fn judge(&self, _: &mut Parts, exchange: &Exchange) -> Verdict {
-    ///         let Some(caller) = exchange.peer().and_then(Peer::principal).map(str::to_owned) else {
+    ///         let principal = exchange.peer().and_then(Peer::principal);
+    ///         let Some(caller) = principal.map(str::to_owned) else {
     ///             return Verdict::Pass;
     ///         };
     ///         Verdict::Ask(Question::new(async move {
-    ///             let asked = tokio::time::timeout(Duration::from_millis(200), is_within_quota(&caller));
+    ///             let within = is_within_quota(&caller);
+    ///             let asked = tokio::time::timeout(Duration::from_millis(200), within);
     ///             match asked.await {
     ///                 // A keeper that does not answer in time stops nobody.
     ///                 Ok(true) | Err(_) => Answer::Pass,

@@ -1,4 +1,4 @@
-//! From options to a running mesh.
+//! The builder of a mesh: its options, and what makes a running mesh of them.
 
 mod allow;
 mod assemble;

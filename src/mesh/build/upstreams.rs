@@ -1,17 +1,19 @@
+//! The options that name the hosts of the client.
+
 use super::builder::MeshBuilder;
 use crate::mesh::client::Upstreams;
 use crate::mesh::{ExternalHost, UpstreamAddress, UpstreamId};
 use crate::tls::AllowedIds;
 
 impl MeshBuilder {
-    /// The hosts that the client may call, in place of those that were given before;
-    /// [`Mesh::replace_upstreams`](crate::Mesh::replace_upstreams) takes others later.
+    /// The hosts that the client may call. Replaces those that were given before;
+    /// [`Mesh::replace_upstreams`](crate::Mesh::replace_upstreams) replaces them in a running mesh.
     pub fn upstreams(mut self, upstreams: Upstreams) -> Self {
         self.upstreams = upstreams;
         self
     }
 
-    /// One more host that the client may call: see [`Upstreams::upstream`].
+    /// Adds a host that the client may call: see [`Upstreams::upstream`].
     ///
     /// ```
     /// # use tower_mesh::testing::Pki;
@@ -46,7 +48,7 @@ impl MeshBuilder {
         self
     }
 
-    /// A host outside the mesh that the client may call, `host[:port]`, and how.
+    /// Adds a host outside the mesh that the client may call, `host[:port]`, and how to reach it.
     pub fn outside(mut self, host: &str, outside: ExternalHost) -> Self {
         self.upstreams = self.upstreams.outside(host, outside);
         self

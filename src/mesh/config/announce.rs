@@ -1,4 +1,4 @@
-//! What the log says of where a mesh serves, and under which policies.
+//! The log lines about where a mesh serves, and by which policies.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use super::live::LiveConfig;
 use crate::identity::Workload;
 use crate::tls::{Credentials, Modes, Rfc3339};
 
-/// Says who serves where, and under which policies.
+/// Logs who serves where, and by which policies.
 pub(in crate::mesh) fn serving(
     workload: &Workload,
     credentials: Option<&Credentials>,
@@ -29,7 +29,7 @@ pub(in crate::mesh) fn serving(
     );
 }
 
-/// Says which policies guard layers that have no listener of ours.
+/// Logs which policies guard the layers of [`Guards`](crate::mesh::Guards), which have no listener.
 pub(in crate::mesh) fn guarding(workload: &Workload, cells: &LiveConfig) {
     let config = cells.inbound.snapshot();
     tracing::info!(
@@ -42,7 +42,7 @@ pub(in crate::mesh) fn guarding(workload: &Workload, cells: &LiveConfig) {
     );
 }
 
-/// Says where anyone may connect.
+/// Logs an address that accepts every client.
 pub(in crate::mesh) fn serving_in_plaintext(workload: &Workload, address: SocketAddr) {
     tracing::info!(
         target: "tower_mesh::mesh",
@@ -52,7 +52,7 @@ pub(in crate::mesh) fn serving_in_plaintext(workload: &Workload, address: Socket
     );
 }
 
-/// Says that another configuration is in use, and what it changes of how ports are served.
+/// Logs that another configuration is in use, and how it changes the TLS modes of ports.
 pub(in crate::mesh) fn replaced(cells: &LiveConfig, before: &Modes) {
     let config = cells.inbound.snapshot();
     let modes = cells.modes.load();

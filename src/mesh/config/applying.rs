@@ -1,9 +1,11 @@
+//! The names of the policies that a compiled program holds.
+
 use std::collections::BTreeSet;
 
 use crate::policy::Program;
 use crate::policy::ir::Rbac;
 
-/// The policies that apply to the workload, on any port and with any action, dry runs among them.
+/// The policies that apply to the workload, on any port and with any action, dry runs included.
 pub(in crate::mesh) fn applying(program: &Program) -> BTreeSet<&str> {
     let http = &program.http;
     let chains = http.by_port.values().chain([&http.default]);
@@ -12,7 +14,7 @@ pub(in crate::mesh) fn applying(program: &Program) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The policies of a rule set: their rules' names without the rules' numbers.
+/// The policies of a rule set: the names of its rules, without the rules' numbers.
 pub(in crate::mesh) fn policies(rules: Option<&Rbac>) -> impl Iterator<Item = &str> {
     let names = rules
         .into_iter()

@@ -1,3 +1,5 @@
+//! The one future that follows everything that may change while a mesh runs.
+
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
@@ -16,13 +18,15 @@ use crate::mesh::plaintext::Plaintext;
 use crate::source::{ConfigSource, Update};
 use crate::tls::Rotation;
 
-/// Keeps a mesh fresh: watched configuration, fetched keys, its own identity, the addresses of upstreams that have DNS names. Or
+/// Keeps a mesh up to date: watched configuration, fetched keys, its own identity, and the
+/// addresses of upstreams that have DNS names. It does the same for
 /// [`Guards`](crate::mesh::Guards), which have no identity.
 ///
-/// [`run`](Self::run) it for as long as the mesh serves. Without it, or once it is dropped, the mesh goes on with what it has: policies
-/// stay as they were, fetched keys stay good until they are too old, and the identity until it ends. When there is anything to be kept fresh,
-/// the mesh is no longer [ready](crate::mesh::Readiness) once the driver is dropped or its task has ended;
-/// while it exists and is not run, readiness says nothing of it.
+/// [`run`](Self::run) it for as long as the mesh serves. Without it, or once it is dropped, the
+/// mesh goes on with what it has: policies stay as they were, fetched keys are good until they are
+/// too old, and the identity until it expires. Where the driver has something to follow, the mesh
+/// is no longer [ready](crate::mesh::Readiness) once the driver is dropped or its task has ended.
+/// While it exists and does not run, readiness does not show that.
 #[derive(Debug)]
 #[must_use = "configuration, keys and identity are only kept fresh while the driver runs"]
 pub struct Driver {
@@ -37,7 +41,8 @@ pub struct Driver {
     pulse: Pulse,
 }
 
-/// Whether all that may change is followed; until it is dropped, or something breaks off.
+/// True while the driver follows all that may change; false once it is dropped or a source has
+/// ended.
 #[derive(Debug)]
 struct Pulse(Arc<AtomicBool>);
 
@@ -75,18 +80,19 @@ impl Driver {
         }
     }
 
-    /// Repeats, while it runs, that the mesh speaks plaintext.
+    /// Makes the driver repeat in the log that the mesh speaks plaintext.
     pub(in crate::mesh) fn remind_of(self, plaintext: Option<Plaintext>) -> Self {
         Self { plaintext, ..self }
     }
 
-    /// Follows these names of upstreams, too.
+    /// Makes the driver follow these DNS names of upstreams, too.
     pub(in crate::mesh) fn names(mut self, names: Names) -> Self {
         self.names = Some(names);
         self
     }
 
-    /// Whether this driver follows all that may change; `None` when nothing does.
+    /// Shared with readiness: whether this driver follows all that may change; `None` when nothing
+    /// can change.
     pub(in crate::mesh) fn pulse(&self) -> Option<Arc<AtomicBool>> {
         let follows = self.source.is_some()
             || self.rotation.is_some()
@@ -95,25 +101,29 @@ impl Driver {
         follows.then(|| Arc::clone(&self.pulse.0))
     }
 
-    /// Gives every new key set its first chance to come.
+    /// Fetches every new key set once, within a bound.
     pub(in crate::mesh) async fn fetch_first(&mut self) {
         let sets = self.compiler.keyring.take_unfetched();
         self.keys.fetch_first(sets).await;
     }
 
-    /// Runs for ever; dropping the future stops everything that it does.
+    /// Runs for ever. Dropping the future stops everything that it does.
     ///
-    /// A configuration that changes is compiled whole and then replaces the one before. One that is wrong is refused, and so is one that is
-    /// damaged or opens the workload, as [`OnOpening`](crate::source::OnOpening) says: the one before stays,
-    /// [`Readiness::refused`](crate::mesh::Readiness::refused) tells, and so does the log, each minute, until the files change again.
+    /// A changed configuration is compiled whole and then replaces the one before. It is refused
+    /// when it is invalid, and when it is damaged or opens the workload, as
+    /// [`OnOpening`](crate::source::OnOpening) tells: the one before stays.
+    /// [`Readiness::refused`](crate::mesh::Readiness::refused) shows the refusal, and the log
+    /// repeats it each minute, until the files change again.
     ///
-    /// Where it names a new `jwksUri`, that is asked first, for five seconds at most; everything else goes on meanwhile. Where an issuer's
-    /// `jwksUri` moved and does not answer, its keys from before serve, and `mesh_jwt_moved_key_sets` counts it.
+    /// When it names a new `jwksUri`, the keys are fetched first, for five seconds at most;
+    /// everything else goes on meanwhile. When the `jwksUri` of an issuer has changed and does not
+    /// answer, the issuer's keys from before stay in use, and `mesh_jwt_moved_key_sets` counts it.
     pub async fn run(mut self) {
         let rotation = self.rotation.take();
         let plaintext = self.plaintext.take();
         let names = self.names.take();
-        // Beside the rest and never dropped half-way: a source may take longer than the next look is away.
+        // Concurrent with the rest and never cancelled half-way: a source may take longer than the
+        // time until the next reminder.
         tokio::join!(
             rotate(rotation),
             refresh_names(names),
@@ -122,7 +132,7 @@ impl Driver {
         );
     }
 
-    /// Follows the source of the configuration, if it may change, and fetches keys, for ever.
+    /// Follows the source of the configuration, if it may change, and fetches keys; never returns.
     async fn refresh(&mut self) {
         let namespace = self.compiler.workload.namespace().to_owned();
         let mut remind = interval(REMIND);
@@ -139,12 +149,12 @@ impl Driver {
         }
     }
 
-    /// Publishes an update or refuses it, and tells its source.
+    /// Publishes an update or refuses it, and reports the result to its source.
     async fn take(&mut self, update: Update) {
         let verdict = self.judge.judge(update, &mut self.compiler, &self.cells);
         let answer = match verdict {
             Ok(config) => {
-                // Rules that need keys are published once the keys are there or had their time.
+                // New rules are published once their keys are there or have had their time.
                 self.fetch_first().await;
                 let modes = self.cells.modes.snapshot();
                 self.cells.publish(config);
@@ -164,11 +174,14 @@ impl Driver {
     fn end_of_source(&mut self) {
         self.source = None;
         self.pulse.stop();
-        tracing::error!(target: "tower_mesh::config", "the source of the configuration has ended; the configuration stays as it is");
+        tracing::error!(
+            target: "tower_mesh::config",
+            "the source of the configuration has ended; the configuration stays as it is"
+        );
     }
 }
 
-/// The next update of a source; never, where nothing is followed.
+/// The next update of a source; never resolves without a source.
 async fn next(source: &mut Option<ConfigSource>, namespace: &str) -> Option<Update> {
     match source {
         Some(source) => source.as_source().next(namespace).await,
@@ -176,7 +189,7 @@ async fn next(source: &mut Option<ConfigSource>, namespace: &str) -> Option<Upda
     }
 }
 
-/// Follows the DNS names of upstreams, for ever.
+/// Follows the DNS names of upstreams; never returns.
 async fn refresh_names(names: Option<Names>) -> Infallible {
     match names {
         Some(mut names) => names.refresh().await,
@@ -184,7 +197,7 @@ async fn refresh_names(names: Option<Names>) -> Infallible {
     }
 }
 
-/// Follows the identity's source, if it has one, for ever.
+/// Follows the identity's source, if it has one; never returns.
 async fn rotate(rotation: Option<Rotation>) -> Infallible {
     match rotation {
         Some(rotation) => rotation.run().await,
@@ -192,5 +205,5 @@ async fn rotate(rotation: Option<Rotation>) -> Infallible {
     }
 }
 
-/// How often the judge may repeat what it refuses.
+/// How often the judge looks whether to repeat a refusal in the log.
 const REMIND: Duration = Duration::from_secs(1);

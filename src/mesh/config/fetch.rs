@@ -1,3 +1,5 @@
+//! The HTTP client that fetches the keys of token issuers.
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -24,10 +26,11 @@ use crate::tls::{OneWayConnector, Reason, Settings};
 /// The client that fetches keys.
 pub(in crate::mesh) type Fetch = Client<KeyConnector, ClientBody>;
 
-/// A client over HTTPS. Plaintext is refused, except of loopback where that is asked for.
+/// Makes a client that speaks HTTPS, and plain HTTP with loopback addresses where the options ask
+/// for it.
 ///
 /// # Errors
-/// The mistake of the option that is to blame.
+/// The mistake, which names the option that is wrong.
 pub(in crate::mesh) fn client(options: TokenOptions, settings: &Settings) -> Result<Fetch, String> {
     let tls = match &options.roots {
         Some(pem) => OneWayConnector::with_roots(settings, pem),
@@ -54,7 +57,7 @@ pub(in crate::mesh) fn client(options: TokenOptions, settings: &Settings) -> Res
         .build(connector))
 }
 
-/// Connects to the host of an `https` URI, or of an `http` one on loopback.
+/// Connects to the host of an `https` URI, or of an `http` URI on loopback.
 #[derive(Clone, Debug)]
 pub(in crate::mesh) struct KeyConnector {
     tls: OneWayConnector,
@@ -74,7 +77,8 @@ impl KeyConnector {
         };
         let is_plain = uri.scheme_str() == Some("http");
         if is_plain {
-            // `localhost` leads where the system says, which here must be to the system itself.
+            // The system may resolve `localhost` to any address; only those of loopback are
+            // accepted.
             addresses.retain(|address| address.ip().is_loopback());
         }
         let none = match is_plain {
@@ -120,6 +124,6 @@ impl Service<Uri> for KeyConnector {
     }
 }
 
-/// As that of TLS.
+/// For plain HTTP; the TLS connector has the same.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);

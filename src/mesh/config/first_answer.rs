@@ -26,8 +26,8 @@ pub(in crate::mesh) async fn first_answer<T>(
     }
 }
 
-/// How long a source may take when the mesh cannot be built anyhow.
+/// How long a source may take when something else is wrong already, so that the build fails anyhow.
 pub(in crate::mesh) const BESIDE_FAULTS: Duration = Duration::from_secs(5);
-/// How long a source may be silent before the log says so; then twice as long each time.
+/// How long a source may be silent before the log warns; the interval doubles each time.
 const SILENCE: Duration = Duration::from_secs(5);
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);

@@ -1,3 +1,5 @@
+//! The tasks that fetch key sets and keep them up to date.
+
 use std::future::pending;
 use std::time::Duration;
 
@@ -9,11 +11,11 @@ use crate::error_chain::ErrorChain;
 use crate::jwt::{Fetcher, Jwks, Moved};
 use crate::metrics::Registry;
 
-/// Keeps key sets fresh: one fetcher each, that ends when no rule uses its keys any more.
+/// Keeps key sets up to date by one task each, which ends when no rule uses its keys any more.
 #[derive(Debug)]
 pub(in crate::mesh) struct Keys {
     client: Fetch,
-    /// Not fetched regularly yet.
+    /// Key sets without a task yet.
     waiting: Vec<Jwks>,
     fetchers: JoinSet<()>,
 }
@@ -27,13 +29,14 @@ impl Keys {
         }
     }
 
-    /// Whether there is nothing to fetch.
+    /// Whether there is no key set to fetch.
     pub(in crate::mesh) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.fetchers.is_empty()
     }
 
-    /// Takes new key sets on and fetches them once, all at the same time, for five seconds at most. What does not come in time is left to
-    /// [`refresh`](Self::refresh). Meanwhile, the fetchers of the others go on.
+    /// Takes new key sets and fetches them once, all at the same time, for five seconds at most.
+    /// [`refresh`](Self::refresh) fetches those that do not come in time. The tasks of other key
+    /// sets go on meanwhile.
     pub(in crate::mesh) async fn fetch_first(&mut self, sets: Vec<Jwks>) {
         let mut first = JoinSet::new();
         for jwks in &sets {
@@ -42,26 +45,35 @@ impl Keys {
                 let jwks = jwks.clone();
                 first.spawn(async move {
                     if let Err(error) = fetcher.fetch(&jwks).await {
-                        tracing::warn!(target: "tower_mesh::jwt", error = %ErrorChain(&error), "keys could not be fetched");
+                        let error = ErrorChain(&error);
+                        tracing::warn!(
+                            target: "tower_mesh::jwt",
+                            %error,
+                            "keys could not be fetched"
+                        );
                     }
                 });
             }
         }
         let all = async { while first.join_next().await.is_some() {} };
-        // Whoever is late is cut with the set; the driver tries again.
+        // The drop of `first` ends the late fetches; the driver tries again.
         if timeout(FIRST_FETCH, all).await.is_err() {
             for source in sets
                 .iter()
                 .filter(|jwks| jwks.fetches().0 == 0)
                 .filter_map(Jwks::source)
             {
-                tracing::warn!(target: "tower_mesh::jwt", %source, "keys do not come in time; what needs them begins without them");
+                tracing::warn!(
+                    target: "tower_mesh::jwt",
+                    %source,
+                    "keys were not fetched in time; the rules that need them begin without them"
+                );
             }
         }
         self.waiting.extend(sets);
     }
 
-    /// Runs the fetchers; never ends. Dropped and called again, it goes on.
+    /// Runs the tasks; never returns. It may be dropped and called again.
     pub(in crate::mesh) async fn refresh(&mut self) {
         for jwks in self.waiting.drain(..) {
             if let Some(fetcher) = Fetcher::new(&jwks, self.client.clone()) {
@@ -73,7 +85,7 @@ impl Keys {
     }
 }
 
-/// Whatever lets it: who is on the way can sign tokens.
+/// Warns also where the option allows it: an attacker on the path could sign tokens.
 fn warn_of_http(jwks: &Jwks) {
     let source = jwks.source().filter(|source| source.is_plaintext());
     if let Some(uri) = source {
@@ -81,15 +93,16 @@ fn warn_of_http(jwks: &Jwks) {
     }
 }
 
-/// Shows how many key sets have moved and not come yet.
+/// Registers the gauge of key sets that have moved and have not been fetched from the new place.
 pub(in crate::mesh) fn metrics(registry: &Registry, moved: Moved) {
     registry.gauge_of(
         "mesh_jwt_moved_key_sets",
-        "Issuers whose jwksUri has changed and not answered yet, so that the keys from before serve.",
+        "Issuers whose jwksUri has changed and not answered yet, so that the keys from before \
+         serve.",
         &[],
         move || Some(moved.waiting() as f64),
     );
 }
 
-/// For all that are new together.
+/// The time for the first fetch of all new key sets together.
 const FIRST_FETCH: Duration = Duration::from_secs(5);

@@ -1,3 +1,22 @@
+//! The configuration in use: how it is compiled, and the order in which its parts are published.
+//!
+//! # The order of publishing
+//!
+//! A configuration is live in three cells, each replaced at once: `inbound` (rules and token
+//! rules), `modes` (TLS modes of ports) and `outbound` (the client's hosts, which change on their
+//! own). One change is published in this order:
+//!
+//! - First the driver fetches the keys of new issuers, within a bound. Thus a token that is good by
+//!   the new rules is not refused because its key is missing.
+//! - Then `inbound` is stored: requests that begin from now on are judged by the new rules. A
+//!   request loads the cell once, so one generation judges it to the end.
+//! - Then `modes` is stored: connections that are accepted from now on are handled by the new
+//!   modes.
+//!
+//! Between the last two steps the new rules judge requests on connections of the old mode. That is
+//! safe in either direction: when a mode grows laxer, the new rules are in force before it; when it
+//! grows stricter, a connection without an identity matches no rule that names identities.
+
 use std::sync::Arc;
 
 use super::applying::applying;
@@ -14,19 +33,19 @@ use crate::rbac::PolicyCheck;
 use crate::source::{Configuration, Holdings};
 use crate::tls::{Mode, Modes};
 
-/// What the layers read: one generation of configuration, whole.
+/// One generation of inbound configuration, as the layers read it.
 #[derive(Debug)]
 pub(in crate::mesh) struct CompiledInbound {
     pub(in crate::mesh) engine: Engine,
     pub(in crate::mesh) authenticators: Arc<PerPort<Authenticator>>,
-    /// Which files it was read from.
+    /// The files that it was read from, and which of them hold documents.
     pub(in crate::mesh) holdings: Holdings,
-    /// How many policies were read, for whichever workload.
+    /// How many policies were read, for any workload.
     pub(in crate::mesh) policies: usize,
 }
 
 impl CompiledInbound {
-    /// The token rules of the port that a request came in by.
+    /// The token rules of the port that the request's connection was accepted on.
     pub(in crate::mesh) fn authenticator(&self, exchange: &Exchange) -> &Authenticator {
         let port = exchange.peer().map_or(0, |peer| peer.local_addr().port());
         self.authenticators.get(port)
@@ -38,15 +57,15 @@ impl CompiledInbound {
     }
 }
 
-/// One configuration, compiled: what requests are judged by, and where calls go.
+/// A compiled configuration: what judges requests, and where calls go.
 #[derive(Debug)]
 pub(in crate::mesh) struct CompiledConfig {
     pub(in crate::mesh) inbound: CompiledInbound,
     pub(in crate::mesh) outbound: CompiledOutbound,
 }
 
-/// The configuration in use, each half of which is replaced while the mesh runs. A request loads
-/// `inbound` once, a call `outbound`, and an accepted connection `modes`.
+/// The configuration in use. Each part is replaced while the mesh runs: a request loads `inbound`
+/// once, a call `outbound`, and an accepted connection `modes`.
 #[derive(Clone, Debug)]
 pub(in crate::mesh) struct LiveConfig {
     pub(in crate::mesh) inbound: Live<CompiledInbound>,
@@ -55,31 +74,34 @@ pub(in crate::mesh) struct LiveConfig {
     choice: ModeChoice,
 }
 
-/// How the modes of the ports come about.
+/// How the TLS modes of ports are chosen.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::mesh) struct ModeChoice {
-    /// On every port, whatever resources say.
+    /// The mode of every port, which overrides resources.
     pub(in crate::mesh) forced: Option<Mode>,
-    /// Where no resource says anything: STRICT, unless another is asked for (security rule M-20).
+    /// The mode of ports that no resource covers: STRICT, unless the application chooses another
+    /// (security rule M-20).
     pub(in crate::mesh) otherwise: Mode,
-    /// Something else terminates TLS, and has to enforce the modes.
+    /// Whether something else terminates TLS, and has to enforce the modes.
     pub(in crate::mesh) elsewhere: bool,
 }
 
-/// Turns configuration into what the layers read.
+/// Compiles configuration into what the layers read.
 #[derive(Debug)]
 pub(in crate::mesh) struct Compiler {
     pub(in crate::mesh) workload: Workload,
     pub(in crate::mesh) keyring: Keyring,
-    /// Whether callers prove no identity, so that no policy can depend on a trust domain.
+    /// Whether the mesh speaks plaintext: callers have no identity, so no policy can depend on a
+    /// trust domain.
     pub(in crate::mesh) is_plaintext: bool,
 }
 
 impl Compiler {
-    /// Compiles a configuration; nothing is published.
+    /// Compiles a configuration; publishes nothing.
     ///
     /// # Errors
-    /// Everything that is wrong with it. Token rules are judged even where other resources already have no meaning.
+    /// Everything that is wrong with it. Token rules are checked even when other resources do not
+    /// compile.
     pub(in crate::mesh) fn compile(
         &mut self,
         configuration: &Configuration,
@@ -128,14 +150,14 @@ impl Compiler {
         if let Some(problems) = Problems::from_list(problems) {
             return Err(problems);
         }
-        // INVARIANT: without a problem all compiled.
+        // INVARIANT: without problems, all of them compiled.
         let default = default.ok_or_else(|| Problem::new(Position::default(), "", "no rules"))?;
         let mut authenticators = PerPort::same(default);
         authenticators.by_port.extend(by_port);
         Ok(authenticators)
     }
 
-    /// The problems of resources that do not compile, and beside them those of the token rules.
+    /// Adds the problems of the token rules to those of resources that do not compile.
     fn with_tokens(&mut self, problems: Problems, configuration: &Configuration) -> Problems {
         let Configuration {
             resources,
@@ -163,7 +185,7 @@ impl LiveConfig {
     pub(in crate::mesh) fn new(config: CompiledConfig, choice: ModeChoice) -> Self {
         let CompiledConfig { inbound, outbound } = config;
         let modes = Live::new(choice.modes(&inbound.engine));
-        choice.tell(&inbound.engine);
+        choice.warn_of_strict(&inbound.engine);
         Self {
             inbound: Live::new(inbound),
             outbound: Live::new(outbound),
@@ -172,24 +194,24 @@ impl LiveConfig {
         }
     }
 
-    /// The modes that a configuration makes.
+    /// The TLS modes that follow from a configuration.
     pub(in crate::mesh) fn modes_of(&self, config: &CompiledInbound) -> Modes {
         self.choice.modes(&config.engine)
     }
 
-    /// Publishes the rules for requests, then the TLS modes. The order does not matter for safety:
-    /// a rule that reads identities matches no connection without one.
+    /// Publishes the rules for requests, then the TLS modes. The module's documentation gives the
+    /// reasons for the order.
     ///
-    /// What rules refer to is there before them: the keys of their issuers have been fetched, or
-    /// had their time.
+    /// The caller has fetched the keys of new issuers, within a bound.
     pub(in crate::mesh) fn publish(&self, inbound: CompiledInbound) {
         let modes = self.modes_of(&inbound);
-        self.choice.tell(&inbound.engine);
+        self.choice.warn_of_strict(&inbound.engine);
         self.inbound.store(inbound);
         self.modes.store(modes);
     }
 
-    /// Calls go to these hosts from now on. Endpoints that both have keep their connections.
+    /// Publishes the client's hosts. Endpoints that both the old and the new have keep their
+    /// connections.
     pub(in crate::mesh) fn publish_outbound(&self, outbound: CompiledOutbound) {
         let outbound = outbound.in_place_of(&self.outbound.load());
         self.outbound.store(outbound);
@@ -204,14 +226,16 @@ impl ModeChoice {
         Modes::from_resources(&engine.program().mtls, self.otherwise)
     }
 
-    /// Says so when a port is STRICT that no listener of ours has.
-    fn tell(self, engine: &Engine) {
-        let said = &engine.program().mtls;
-        let mut all = said.by_port.values().chain([&said.default]);
+    /// Warns when a port is STRICT and something else terminates TLS.
+    fn warn_of_strict(self, engine: &Engine) {
+        let mtls = &engine.program().mtls;
+        let mut all = mtls.by_port.values().chain([&mtls.default]);
         if self.elsewhere && all.any(|mode| *mode == Some(MtlsMode::Strict)) {
             tracing::warn!(
                 target: "tower_mesh::config",
-                "PeerAuthentication says STRICT for this workload, and guards have no listener that could enforce it: let your TLS terminator refuse plaintext and callers without a certificate"
+                "PeerAuthentication makes this workload STRICT, and guards have no listener that \
+                 could enforce it: let your TLS terminator refuse plaintext and callers without a \
+                 certificate"
             );
         }
     }

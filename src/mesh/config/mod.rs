@@ -1,4 +1,5 @@
-//! The configuration of a running mesh: where it comes from, what it compiles to, and how a change is published.
+//! The configuration of a running mesh: its sources, what it compiles to, and how a change is
+//! published.
 
 pub(super) mod announce;
 pub(super) mod applying;

@@ -1,4 +1,4 @@
-//! What the log says of a configuration that was read.
+//! The log lines about a configuration that was read: notes, skipped documents, unused fields.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use crate::istio::{MeshConfig, Skipped, is_istio};
 use crate::policy::Program;
 use crate::source::Configuration;
 
-/// Tells what loads but deserves a word, and what is not ours and was passed over.
+/// Logs the notes on what was loaded, and the documents that are not Istio's and were skipped.
 pub(in crate::mesh) fn tell(configuration: &Configuration, program: &Program) {
-    // The program's notes hold those of the resources, too.
+    // The program's notes include those of the resources.
     for note in bounded(&program.notes) {
         tracing::warn!(target: "tower_mesh::config", %note);
     }
     let resources = &configuration.resources;
-    // It wins only where no file of its own holds the settings.
+    // The MeshConfig of a ConfigMap is used only where no file holds one.
     let is_map_used = resources.mesh_config.as_ref() == Some(&configuration.mesh_config);
     let skipped = resources.skipped.iter();
     let skipped = skipped.filter(|one| !(is_map_used && one.is_mesh_config()));
@@ -48,7 +48,7 @@ pub(in crate::mesh) fn tell(configuration: &Configuration, program: &Program) {
     unused(&configuration.mesh_config);
 }
 
-/// Istio's own kinds are meant for the mesh, which does nothing about them: one line for each kind.
+/// Istio's kinds are meant for the mesh, which does not act on these: one line for each kind.
 fn unsupported(skipped: &[&Skipped]) {
     let mut kinds: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for one in skipped {
@@ -77,7 +77,11 @@ fn unused(mesh_config: &MeshConfig) {
     if !unused.is_empty() {
         let fields: Vec<_> = bounded(unused).iter().map(|field| start(field)).collect();
         let fields = fields.join(", ");
-        tracing::warn!(target: "tower_mesh::config", fields, "fields of the MeshConfig that are not supported: they have no effect here");
+        tracing::warn!(
+            target: "tower_mesh::config",
+            fields,
+            "fields of the MeshConfig that are not supported: they have no effect here"
+        );
     }
 }
 
@@ -91,12 +95,12 @@ fn more(count: usize, what: &str) {
     }
 }
 
-/// A word of a document of someone else's, which may be of any length.
+/// The start of a text from a document, which may be of any length.
 pub(in crate::mesh) fn start(text: &str) -> &str {
     let end = text.char_indices().nth(LONGEST).map(|(index, _)| index);
     end.and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
-/// So many lines of each sort; the dump of a cluster has thousands.
+/// The most lines of each sort; the dump of a cluster has thousands of documents.
 const MOST: usize = 50;
 const LONGEST: usize = 100;

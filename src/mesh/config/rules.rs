@@ -1,4 +1,5 @@
-//! What a mesh and guards without one share: a configuration that is loaded, judged, and kept fresh by a driver.
+//! The steps from a source to live rules, for a mesh and for guards without one: read, compile,
+//! begin, and make the driver.
 
 use tokio::time::timeout;
 
@@ -20,19 +21,19 @@ use crate::metrics::Registry;
 use crate::source::{ConfigSource, Configuration, Source};
 use crate::tls::{Credentials, Rotation, Settings};
 
-/// What is to be loaded, and how.
+/// The options that decide what is loaded, and how.
 pub(in crate::mesh) struct Rules<'a> {
     pub(in crate::mesh) source: ConfigSource,
     pub(in crate::mesh) modes: ModeChoice,
-    /// Whether no port may be STRICT.
+    /// Whether the mesh speaks plaintext, so that no port may be STRICT.
     pub(in crate::mesh) is_plaintext: bool,
     pub(in crate::mesh) requires_policy: bool,
     pub(in crate::mesh) tokens: TokenOptions,
-    /// How TLS is spoken with the servers of keys.
+    /// The TLS settings for the servers of keys.
     pub(in crate::mesh) tls: &'a Settings,
 }
 
-/// What was read. Its faults are known, and what it means to a workload is not.
+/// What was read, before it is compiled for a workload.
 pub(in crate::mesh) struct ReadRules {
     configuration: Option<Configuration>,
     modes: ModeChoice,
@@ -43,7 +44,7 @@ pub(in crate::mesh) struct ReadRules {
     loopback_http: bool,
 }
 
-/// What was compiled and found good. Nothing has begun yet.
+/// What was compiled without problems. Nothing runs yet.
 pub(in crate::mesh) struct GoodRules {
     cells: LiveConfig,
     compiler: Compiler,
@@ -55,7 +56,7 @@ pub(in crate::mesh) struct GoodRules {
     loopback_http: bool,
 }
 
-/// What was loaded, and all that a driver needs to keep it fresh.
+/// The live rules, and what a driver needs to keep them up to date.
 pub(in crate::mesh) struct LoadedRules {
     pub(in crate::mesh) cells: LiveConfig,
     pub(in crate::mesh) reloads: Reloads,
@@ -66,7 +67,8 @@ pub(in crate::mesh) struct LoadedRules {
 }
 
 impl Rules<'_> {
-    /// Reads the configuration. `faults` gets everything that is wrong with it, and with the options for the servers of keys.
+    /// Reads the configuration. Adds everything that is wrong with it, and with the options for the
+    /// servers of keys, to `faults`.
     pub(in crate::mesh) async fn read(self, namespace: &str, faults: &mut Faults) -> ReadRules {
         let mut source = self.source;
         let first = first_update(source.as_source(), namespace, faults).await;
@@ -83,13 +85,14 @@ impl Rules<'_> {
 }
 
 impl ReadRules {
-    /// What the MeshConfig calls the trust domain, where it does.
+    /// The trust domain that the MeshConfig states, if it does.
     pub(in crate::mesh) fn stated_trust_domain(&self) -> Option<&str> {
         let configuration = self.configuration.as_ref()?;
         configuration.mesh_config.trust_domain.as_deref()
     }
 
-    /// Compiles the configuration for a workload whose trust domain is settled. `faults` gets everything that is wrong with it.
+    /// Compiles the configuration for a workload whose trust domain is known. Adds everything that
+    /// is wrong with it to `faults`.
     pub(in crate::mesh) fn compile(
         self,
         workload: &Workload,
@@ -133,8 +136,9 @@ impl ReadRules {
 }
 
 impl GoodRules {
-    /// Shows the metrics of what becomes of the configuration, and warns of what is good and yet dangerous. `credentials` are our own
-    /// identity; none where another terminates TLS, and in plaintext.
+    /// Registers the metrics of the configuration, and logs warnings about what is valid and yet
+    /// dangerous. `credentials` is our own identity; `None` where something else terminates TLS,
+    /// and in plaintext.
     pub(in crate::mesh) fn begin(
         self,
         registry: &Registry,
@@ -149,7 +153,8 @@ impl GoodRules {
         if self.loopback_http {
             tracing::warn!(
                 target: "tower_mesh::jwt",
-                "keys are fetched over plain HTTP from loopback addresses (`loopback_http_jwks`): for development only"
+                "keys are fetched over plain HTTP from loopback addresses (`loopback_http_jwks`): \
+                 for development only"
             );
         }
         keys::metrics(registry, compiler.keyring.moved());
@@ -173,7 +178,8 @@ impl GoodRules {
 }
 
 impl LoadedRules {
-    /// The driver that keeps the rules fresh, and an identity that is followed; every key set has had its first chance to come.
+    /// Makes the driver of the rules, and of an identity that is followed. Every key set has been
+    /// fetched once by then, or has had its time.
     pub(in crate::mesh) async fn driver(self, rotation: Option<Rotation>) -> Driver {
         let Self {
             cells,
@@ -192,7 +198,7 @@ impl LoadedRules {
     }
 }
 
-/// The first update; `None` when it does not come while something else is wrong.
+/// The first update; `None` when something else is wrong already and it does not come in time.
 async fn first_update(
     source: &mut dyn Source,
     namespace: &str,
@@ -211,7 +217,8 @@ async fn first_update(
 
 const ENDED: &str = "the source of the configuration has ended before it gave any";
 
-/// Whether some ALLOW policy selects the workload; an error where one is required, else a word in the log.
+/// Checks that an ALLOW policy selects the workload: an error where one is required, else a warning
+/// in the log.
 fn check_presence(
     cells: &LiveConfig,
     configuration: &Configuration,
@@ -230,7 +237,7 @@ fn check_presence(
     Ok(())
 }
 
-/// What becomes of end-user tokens, as metrics.
+/// Registers the counters of end-user tokens.
 fn token_counts(registry: &Registry) -> Counts {
     const GOOD: &str = "End-user tokens found good, by signature or because they were good before.";
     const REFUSED: &str = "Requests refused for their end-user tokens.";

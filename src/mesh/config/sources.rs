@@ -1,17 +1,19 @@
+//! Where a mesh gets its own identity from.
+
 use std::fmt;
 
 use crate::tls::{Credentials, Identity, Source};
 
-/// Where a mesh's own identity comes from: an [`Identity`] that stays, any [`Source`] that the driver then follows, or
-/// [`Credentials`] that the application keeps fresh itself.
+/// Where a mesh gets its own identity from: an [`Identity`] that never changes, a [`Source`] that
+/// the driver follows, or [`Credentials`] that the application replaces itself.
 #[derive(Debug)]
 pub struct IdentitySource(pub(in crate::mesh) Origin);
 
 pub(in crate::mesh) enum Origin {
     Fixed(Identity),
-    /// The driver replaces it with what the source yields.
+    /// The driver replaces the identity with what the source yields.
     Followed(Box<dyn Source>),
-    /// The application replaces what they hold.
+    /// The application replaces the identity in them.
     Shared(Credentials),
 }
 

@@ -1,3 +1,5 @@
+//! The builder of guards without a mesh.
+
 use super::handle::Guards;
 use super::parts::Parts;
 use crate::identity::Workload;
@@ -15,7 +17,7 @@ use crate::tls::Settings;
 /// Describes guards: options in, [`Guards`] and their [`Driver`] out. Every mistake is found by
 /// [`build`](Self::build).
 ///
-/// Each option means what that of [`MeshBuilder`](crate::MeshBuilder) by the same name does.
+/// Each option means the same as that of [`MeshBuilder`](crate::MeshBuilder) by the same name.
 #[derive(Debug)]
 #[must_use = "nothing happens until `build`"]
 pub struct GuardsBuilder {
@@ -46,11 +48,11 @@ impl GuardsBuilder {
         }
     }
 
-    /// What the policies say: [`source::Fixed`](crate::source::Fixed), a
+    /// Where the policies come from: [`source::Fixed`](crate::source::Fixed), a
     /// [`Directory`](crate::source::Directory), or a [`Watch`](crate::source::Watch) over one,
     /// which the driver follows. Without any, every request whose [`Peer`](crate::context::Peer) is
-    /// known is allowed; that is warned of, or refused where
-    /// [`require_policy`](Self::require_policy) is asked for.
+    /// known is allowed; the log warns of that, and [`require_policy`](Self::require_policy)
+    /// refuses it.
     pub fn config(mut self, source: impl Into<ConfigSource>) -> Self {
         self.source = source.into();
         self
@@ -63,31 +65,31 @@ impl GuardsBuilder {
         self
     }
 
-    /// A registry of metrics that is shared with others.
+    /// Uses a registry of metrics that is shared with others.
     pub fn metrics(mut self, registry: Registry) -> Self {
         self.registry = registry;
         self
     }
 
-    /// How TLS is spoken with the servers that keys are fetched from.
+    /// The TLS settings for the servers that keys are fetched from.
     pub fn tls(mut self, settings: Settings) -> Self {
         self.tls = settings;
         self
     }
 
-    /// How the keys of end-user tokens are fetched.
+    /// Sets how the keys of end-user tokens are fetched.
     pub fn tokens(mut self, set: impl FnOnce(TokenOptions) -> TokenOptions) -> Self {
         self.tokens = set(self.tokens);
         self
     }
 
-    /// Loads everything once.
+    /// Loads the configuration and fetches keys once.
     ///
-    /// Key sets that are fetched get up to five seconds; one that does not come is tried again by
-    /// the driver, and until it is there its tokens are refused with 401.
+    /// Fetched key sets get up to five seconds. The driver fetches those that do not come in time;
+    /// until then their tokens are refused with 401.
     ///
     /// # Errors
-    /// Everything that is wrong with the configuration and the options, at once.
+    /// Everything that is wrong with the configuration and the options.
     pub async fn build(self) -> Result<(Guards, Driver), BuildError> {
         let rules = Rules {
             source: self.source,

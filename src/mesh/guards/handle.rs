@@ -1,3 +1,5 @@
+//! The handle of guards without a mesh, and the layers that it makes.
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,26 +17,26 @@ use crate::rbac::RbacLayer;
 /// Token rules and policies of a workload for layers that you compose yourself, kept fresh by a
 /// [`Driver`](crate::Driver). Cheap to clone.
 ///
-/// For an application that has another TLS terminator, or an order of layers of its own. There is
-/// no identity and no listener here: what accepts connections says who calls, by a
+/// For an application that has another TLS terminator, or its own order of layers. There is no
+/// identity and no listener here: what accepts connections names the caller, by a
 /// [`Peer`](crate::context::Peer) of a [`tls::Listener`](crate::tls::Listener) or of a
-/// [`PeerLayer`](crate::context::PeerLayer). A [`Mesh`](crate::Mesh) has identity, listener and all
-/// layers in their order: take that one where you can.
+/// [`PeerLayer`](crate::context::PeerLayer). Prefer a [`Mesh`](crate::Mesh) where you can: it has
+/// identity, listener and all layers in their order.
 ///
 /// # How it behaves
 ///
 /// - The layers follow the configuration: a reload also changes the decisions of layers that were
 ///   made before it.
-/// - A request is judged by one generation. The first of the [`jwt`](Self::jwt) and
-///   [`rbac`](Self::rbac) layers that it meets chooses it.
-/// - What holds for a mesh's configuration holds here: it is compiled whole or refused, a change
-///   that opens the workload is refused as [`OnOpening`](crate::source::OnOpening) says, keys of
+/// - One generation of configuration judges a request: the current one when the request meets the
+///   first of the [`jwt`](Self::jwt) and [`rbac`](Self::rbac) layers.
+/// - The rules of a mesh's configuration apply: it is compiled whole or refused, a change that
+///   opens the workload is refused as [`OnOpening`](crate::source::OnOpening) tells, and keys of
 ///   new issuers are fetched before their rules are in force.
-/// - `jwt` goes outside of `rbac`: policies read the claims that it leaves. The other way round
-///   every request is refused, where token rules apply. A layer that should count and trace
+/// - `jwt` goes outside of `rbac`: policies read the claims that it leaves. In the other order,
+///   every request to which token rules apply is refused. A layer that should count and trace
 ///   refusals goes outside of both.
 /// - What terminates TLS has to enforce PeerAuthentication, as no layer can refuse a connection.
-///   STRICT is warned of in the log.
+///   The log warns of STRICT.
 ///
 /// It needs the features `server` and `client`, which are on by default.
 ///
@@ -75,14 +77,15 @@ use crate::rbac::RbacLayer;
 ///     .layer(MetricsLayer::new(guards.metrics().server(&workload)))
 ///     .layer(PropagationLayer::new(Propagation::new().workload(&workload)));
 ///
-/// // For each connection, who has proven to be at its other end.
+/// // For each connection, the caller that proved its identity.
 /// let peer = Peer::proven(
 ///     "10.0.0.7:40312".parse()?,
 ///     "10.0.0.9:8443".parse()?,
 ///     SpiffeId::new("spiffe://cluster.local/ns/default/sa/desk")?,
 /// );
 /// let service = app.layer(PeerLayer::new(peer));
-/// # let answer = service.oneshot(http::Request::get("/patients").header("host", "patients").body(axum::body::Body::empty())?).await?;
+/// # let request = http::Request::get("/patients").header("host", "patients");
+/// # let answer = service.oneshot(request.body(axum::body::Body::empty())?).await?;
 /// # assert_eq!(answer.status(), 200);
 /// # Ok(()) }
 /// ```
@@ -106,12 +109,13 @@ impl Guards {
         }))
     }
 
-    /// A layer that asks the policies.
+    /// A layer that enforces the policies.
     ///
-    /// Where token rules apply to the workload, it refuses requests that no token guard has seen,
-    /// with 403 and an event at ERROR: without the claims a DENY of some users would let them in.
+    /// Where token rules apply to the workload, it refuses a request that has passed no token guard
+    /// with 403, and logs an event at ERROR: without the claims, a DENY of some users would let
+    /// them in.
     ///
-    /// In front of every router let it rewrite requests as a sidecar does:
+    /// In front of every router, let it rewrite requests as a sidecar does:
     /// `guards.rbac().in_front_of_router()`.
     #[must_use]
     pub fn rbac(&self) -> RbacLayer {
@@ -125,13 +129,13 @@ impl Guards {
         }))
     }
 
-    /// The policy engine as it is configured now.
+    /// The policy engine in use; a reload replaces it.
     #[must_use]
     pub fn engine(&self) -> Engine {
         self.0.config.load().engine.clone()
     }
 
-    /// Whether what may change is followed, and whether a changed configuration is refused.
+    /// Whether the driver follows what may change, and whether a changed configuration is refused.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let pulse = self.0.pulse.as_ref();
@@ -154,7 +158,7 @@ impl Guards {
         &self.0.registry
     }
 
-    /// Who we are.
+    /// The workload that is guarded.
     #[must_use]
     pub fn workload(&self) -> &Workload {
         &self.0.workload

@@ -1,4 +1,4 @@
-//! Token rules and policies that are kept fresh for layers alone, without a mesh around them.
+//! Guards without a mesh: token rules and policies for layers that an application composes itself.
 
 mod builder;
 mod handle;

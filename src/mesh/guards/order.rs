@@ -1,3 +1,5 @@
+//! Refuses requests that reach the policies before a token guard.
+
 use http::StatusCode;
 
 use crate::context::Exchange;
@@ -5,12 +7,12 @@ use crate::log_limit::limited;
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::LocalReply;
 
-/// Refuses a request that has not met the token rules of this configuration, where there are some.
-/// Policies would take its user for nobody, so that a DENY of some users would not hold. A token
-/// guard of another make is as good, if it says that it
-/// [verifies tokens](Exchange::verifies_tokens).
+/// Refuses a request that has passed no token guard, where this configuration has token rules.
+/// Policies would see a request without a user, so that a DENY of some users would not hold.
+/// Another token guard is as good, if it declares that it [verifies
+/// tokens](Exchange::verifies_tokens).
 pub(super) fn check_order(config: &CompiledInbound, exchange: &Exchange) -> Result<(), LocalReply> {
-    // Without a peer it is refused anyway.
+    // Without a peer the policies refuse it anyway.
     let Some(peer) = exchange.peer() else {
         return Ok(());
     };
@@ -21,7 +23,8 @@ pub(super) fn check_order(config: &CompiledInbound, exchange: &Exchange) -> Resu
     limited!(
         target: "tower_mesh::access",
         ERROR,
-        "a request reached the policy guard before any token guard, and token rules apply to it: put Guards::jwt outside of Guards::rbac"
+        "a request reached the policy guard before any token guard, and token rules apply to it: \
+         put Guards::jwt outside of Guards::rbac"
     );
     Err(LocalReply::new(
         StatusCode::FORBIDDEN,

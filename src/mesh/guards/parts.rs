@@ -1,3 +1,5 @@
+//! What all clones of the guards share.
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 

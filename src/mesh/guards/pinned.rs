@@ -1,3 +1,5 @@
+//! Keeps one generation of configuration for a request, across the layers of its guards.
+
 use std::sync::{Arc, OnceLock};
 
 use http::Extensions;
@@ -6,20 +8,20 @@ use super::parts::Parts;
 use crate::live::Snapshot;
 use crate::mesh::config::live::CompiledInbound;
 
-/// The generation that a request is judged by: the one that was current when it met the first layer
-/// of its guards. Without it, a reload between two layers would combine the token rules of one
+/// The generation that judges a request: the current one when the request met the first layer of
+/// its guards. Without it, a reload between two layers would combine the token rules of one
 /// configuration with the policies of another.
 #[derive(Clone)]
 struct Pinned {
     guards: Arc<Parts>,
     config: Snapshot<CompiledInbound>,
-    /// Whether the request has met the token rules.
+    /// Set once the request has met the token rules.
     has_met_tokens: OnceLock<()>,
-    /// That of other guards, further out.
+    /// The entry of other guards, further out.
     outer: Option<Arc<Self>>,
 }
 
-/// The generation of a request, for the layers of these guards.
+/// The generation that judges this request, for the layers of these guards.
 pub(super) fn pinned(
     guards: &Arc<Parts>,
     extensions: &mut Extensions,
@@ -29,7 +31,7 @@ pub(super) fn pinned(
     }
     let config = guards.config.snapshot();
     let outer = extensions.remove::<Pinned>().map(Arc::new);
-    // One allocation per request, by the extensions.
+    // The extensions box it: one allocation per request.
     extensions.insert(Pinned {
         guards: Arc::clone(guards),
         config: config.clone(),

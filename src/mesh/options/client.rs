@@ -1,8 +1,10 @@
+//! The options of the client.
+
 use std::time::Duration;
 
 use crate::mesh::client::pool::names::Resolver;
 
-/// How calls are made: [`MeshBuilder::client`](crate::MeshBuilder::client).
+/// How the client makes calls: [`MeshBuilder::client`](crate::MeshBuilder::client).
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until a builder has them"]
 pub struct ClientOptions {
@@ -22,34 +24,37 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
-    /// Bounds each step of a connection that the client opens, TCP and handshake, at each address that it tries; 10 s by default.
+    /// Sets how long TCP and the TLS handshake may each take (10 s by default), at each address
+    /// that a call tries.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long a call may wait for the head of its response; 30 s by default. Connections and what
-    /// is sent again count, reading the response's body does not.
+    /// Sets how long a call may wait for the head of its response; 30 s by default. The time
+    /// includes connecting and retries, and excludes the response's body.
     ///
-    /// A call that is late ends with an error ([`ClientError::is_timeout`](crate::mesh::ClientError::is_timeout)),
-    /// is counted with 504 and Envoy's flag `UT`, and the server sees it cancelled. While the body of
-    /// a request still moves, the time begins anew, so that a long upload is not cut. Calls of gRPC
-    /// may wait as long as their own `grpc-timeout` says (tonic's `Request::set_timeout`; its clients
-    /// read `DEADLINE_EXCEEDED`, with the feature `tonic`), and without one for as long as it takes: a
+    /// A call that takes longer ends with an error
+    /// ([`ClientError::is_timeout`](crate::mesh::ClientError::is_timeout)), is counted with status
+    /// 504 and Envoy's flag `UT`, and is cancelled at the server. The time starts anew whenever the
+    /// body of the request moves, so that a long upload is not cut.
+    ///
+    /// A gRPC call has the time of its own `grpc-timeout` (tonic's `Request::set_timeout`; tonic's
+    /// clients get `DEADLINE_EXCEEDED`, with the feature `tonic`), and without one no bound, as a
     /// stream may send its head late.
-    /// [`RequestBuilder::timeout`](crate::mesh::RequestBuilder::timeout) is for one call.
+    /// [`RequestBuilder::timeout`](crate::mesh::RequestBuilder::timeout) sets the time of one call.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = Some(timeout);
         self
     }
 
-    /// Lets calls wait for their responses for as long as they take.
+    /// Lets calls wait for their responses without a bound.
     pub fn no_response_timeout(mut self) -> Self {
         self.response_timeout = None;
         self
     }
 
-    /// Asks this one for DNS names of upstreams.
+    /// Looks up DNS names of upstreams with this resolver.
     #[cfg(test)]
     pub(in crate::mesh) fn resolver(mut self, resolver: Resolver) -> Self {
         self.resolver = resolver;

@@ -1,3 +1,5 @@
+//! The options of listeners.
+
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -7,10 +9,10 @@ use crate::mesh::server::connection::limits::HttpLimits;
 use crate::mesh::server::connection::quiet_streams::QuietStreams;
 use crate::tls::{HandshakeTimeouts, Limits};
 
-/// How a listener takes connections, and what bounds them.
+/// How a listener accepts connections, and the bounds on them.
 ///
-/// [`MeshBuilder::listener`](crate::MeshBuilder::listener) sets it for every listener of a mesh, and
-/// [`Mesh::with_listener`](crate::Mesh::with_listener) for some of them.
+/// [`MeshBuilder::listener`](crate::MeshBuilder::listener) sets it for every listener of a mesh,
+/// and [`Mesh::with_listener`](crate::Mesh::with_listener) for some of them.
 #[derive(Clone, Debug, Default)]
 #[must_use = "options do nothing until a builder has them"]
 pub struct ListenerOptions {
@@ -20,31 +22,32 @@ pub struct ListenerOptions {
     pub(in crate::mesh) own_tls: Option<Arc<ServerConfig>>,
     pub(in crate::mesh) load_balancers: Vec<Cidr>,
     pub(in crate::mesh) quiet: QuietStreams,
-    /// Each begins with the name of its method.
+    /// Mistakes found so far; each begins with the name of its method.
     pub(in crate::mesh) mistakes: Vec<String>,
 }
 
 impl ListenerOptions {
-    /// How many connections and handshakes a listener takes on at once.
+    /// Bounds the connections and handshakes that a listener has at once.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// How long a client may take for its handshake.
+    /// Bounds how long a client may take for its handshake.
     pub fn handshake_timeouts(mut self, timeouts: HandshakeTimeouts) -> Self {
         self.timeouts = timeouts;
         self
     }
 
-    /// What a client may make us hold over HTTP, and for how long.
+    /// Bounds what a client may make the server hold over HTTP, and for how long.
     pub fn http(mut self, limits: HttpLimits) -> Self {
         self.http = limits;
         self
     }
 
-    /// Load balancers and gateways, addresses or ranges (`10.0.0.0/8`): of them
-    /// [`Limits::silent_per_source`] does not count, as they open connections ahead of need.
+    /// Names the load balancers and gateways, by addresses or ranges (`10.0.0.0/8`).
+    /// [`Limits::silent_per_source`] does not apply to them, as they open connections before they
+    /// need them.
     pub fn load_balancers<R: AsRef<str>>(mut self, ranges: impl IntoIterator<Item = R>) -> Self {
         for range in ranges {
             let range = range.as_ref();
@@ -62,11 +65,13 @@ impl ListenerOptions {
         self
     }
 
-    /// The only methods of gRPC whose streams a client may leave silent for longer than [`HttpLimits::body_idle`]: `/package.Service/Method`, or
-    /// `/package.Service/` for all of a service. Without a word of this it is every method.
+    /// Sets the only gRPC methods whose streams a client may leave silent for longer than
+    /// [`HttpLimits::body_idle`]: `/package.Service/Method`, or `/package.Service/` for all methods
+    /// of a service. By default every method is one of them.
     ///
-    /// In either case they must be gRPC (HTTP/2, POST, `te: trailers`, content type `application/grpc` or `application/grpc+…`), and no more than a
-    /// hundred at once on a connection; all others keep the bound.
+    /// In either case a stream must be gRPC (HTTP/2, POST, `te: trailers`, content type
+    /// `application/grpc` or `application/grpc+…`), and at most a hundred of a connection may be
+    /// silent at once; the bound applies to all others.
     pub fn quiet_grpc<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         match QuietStreams::only(paths) {
             Ok(quiet) => self.quiet = quiet,
@@ -75,8 +80,9 @@ impl ListenerOptions {
         self
     }
 
-    /// Serves clients that are not of the mesh yet with the application's own TLS, on PERMISSIVE ports: see
-    /// [`Acceptor::own_tls`](crate::tls::Acceptor::own_tls). Its protocol names (`alpn_protocols`) decide whether HTTP/2 is spoken.
+    /// Serves clients that are not in the mesh yet with the application's own TLS, on PERMISSIVE
+    /// ports: see [`Acceptor::own_tls`](crate::tls::Acceptor::own_tls). Its protocol names
+    /// (`alpn_protocols`) decide whether it speaks HTTP/2.
     pub fn own_tls(mut self, config: Arc<ServerConfig>) -> Self {
         self.own_tls = Some(config);
         self

@@ -1,5 +1,4 @@
-//! The options of a mesh, in groups: what listeners take, how calls are made, where keys of tokens
-//! come from, and what is seen.
+//! The options of a mesh, in four groups: listeners, the client, keys of tokens, and telemetry.
 
 mod client;
 mod listener;

@@ -1,9 +1,12 @@
+//! The options of traces, metrics and observers.
+
 use crate::mesh::watches::Observers;
 use crate::message::Report;
 use crate::metrics::Registry;
 use crate::propagation::Propagation;
 
-/// What a mesh lets its owners see: [`MeshBuilder::telemetry`](crate::MeshBuilder::telemetry).
+/// What a mesh reports about its requests and calls:
+/// [`MeshBuilder::telemetry`](crate::MeshBuilder::telemetry).
 #[derive(Clone, Debug, Default)]
 #[must_use = "options do nothing until a builder has them"]
 pub struct TelemetryOptions {
@@ -15,13 +18,13 @@ pub struct TelemetryOptions {
 }
 
 impl TelemetryOptions {
-    /// How traces travel: formats, sampling, what is trusted, where spans go.
+    /// Sets how traces are propagated: formats, sampling, trust, and where spans go.
     pub fn propagation(mut self, propagation: Propagation) -> Self {
         self.propagation = propagation;
         self
     }
 
-    /// A registry of metrics that is shared with others.
+    /// Uses a registry of metrics that is shared with others.
     pub fn metrics(mut self, registry: Registry) -> Self {
         self.registry = registry;
         self
@@ -39,11 +42,13 @@ impl TelemetryOptions {
     /// what was allowed has one only with [`record_allows`](Self::record_allows), or where an
     /// AUDIT policy or a dry run has marked it.
     ///
-    /// It runs on the request path, in the task of the connection: it must not block or wait. A
-    /// panic is contained, and costs neither the request nor the other observers. Hand what is slow to a bounded channel with `try_send`, and count what does not fit.
-    /// A request pays a few counts of references for it and no allocation, and nothing where there
-    /// is no observer. Claims and targets may be personal data: keep no more than you need. Where
-    /// only refusals matter, the log has them already, target `tower_mesh::access`.
+    /// It runs on the request path, in the task of the connection: it must not block or wait. Hand
+    /// slow work to a bounded channel with `try_send`, and count what does not fit. A panic is
+    /// contained, and affects neither the request nor the other observers. A request pays a few
+    /// reference counts for it and no allocation, and nothing where there is no observer.
+    ///
+    /// Claims and targets may be personal data: keep no more than you need. Where only refusals
+    /// matter, the log has them already, target `tower_mesh::access`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -106,11 +111,12 @@ impl TelemetryOptions {
         self
     }
 
-    /// As [`on_complete`](Self::on_complete), for the calls of [`Mesh::client`](crate::Mesh::client):
-    /// once at the end of each, answered, failed or cut.
+    /// As [`on_complete`](Self::on_complete), for the calls of
+    /// [`Mesh::client`](crate::Mesh::client): called once at the end of each, answered, failed or
+    /// cut.
     ///
-    /// A call that is sent again by itself is one call. One that fails without a response has no
-    /// status; its [`counted_status`](Report::counted_status) and its flags say why. The
+    /// A call that the client retries is one call. One that fails without a response has no status;
+    /// its [`counted_status`](Report::counted_status) and its flags show the reason. The
     /// [`peer`](Report::peer) is the server that answered, and the exchange is that of the request
     /// during which the call was made.
     ///
@@ -139,7 +145,7 @@ impl TelemetryOptions {
         self
     }
 
-    /// Keeps a record of what allowed a request, too; what refused one is always kept.
+    /// Keeps a record of the policy that allowed a request, too; what refused one is always kept.
     pub fn record_allows(mut self) -> Self {
         self.records_allows = true;
         self

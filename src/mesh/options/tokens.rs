@@ -1,3 +1,5 @@
+//! The options of keys for end-user tokens.
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -8,28 +10,31 @@ use std::net::SocketAddr;
 pub struct TokenOptions {
     /// PEM; the system's roots when absent.
     pub(in crate::mesh) roots: Option<Vec<u8>>,
-    /// Hosts that DNS is not asked for.
+    /// Addresses that replace DNS, by `host:port`.
     pub(in crate::mesh) addresses: BTreeMap<String, SocketAddr>,
-    /// Whether plain HTTP is spoken with this machine.
+    /// Whether keys of servers on this machine may be fetched over plain HTTP.
     pub(in crate::mesh) loopback_http: bool,
 }
 
 impl TokenOptions {
-    /// Trusts these roots (PEM), and only these, for the HTTPS servers that keys are fetched from; the system's by default.
+    /// Trusts these roots (PEM), and only these, for the HTTPS servers that keys are fetched from;
+    /// the system's roots by default.
     pub fn jwks_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots = Some(pem.into());
         self
     }
 
-    /// Fetches keys of this host, `host:port`, from a fixed address instead of asking DNS.
+    /// Fetches keys of this host, `host:port`, from a fixed address, without DNS.
     pub fn resolve(mut self, host: &str, address: SocketAddr) -> Self {
         self.addresses.insert(host.to_ascii_lowercase(), address);
         self
     }
 
-    /// Fetches keys over plain HTTP, too, of servers on this machine, for development: where a `jwksUri`, or the issuer to discover it from,
-    /// begins with `http://localhost`, `http://127.…` or `http://[::1]`, and a port follows or none. `localhost` is connected to at loopback
-    /// addresses only; any other host stays refused, wherever its name leads. The log warns of it at the start, with each such URI.
+    /// For development: also fetches keys over plain HTTP, of servers on this machine. This applies
+    /// to a `jwksUri`, or to an issuer to discover it from, that begins with `http://localhost`,
+    /// `http://127.…` or `http://[::1]`, with or without a port. `localhost` is connected to at
+    /// loopback addresses only. Any other host is refused, whatever its name resolves to. The log
+    /// warns of it at the start, and of each such URI.
     pub fn loopback_http_jwks(mut self) -> Self {
         self.loopback_http = true;
         self

@@ -1,3 +1,5 @@
+//! The future and the body of the inbound stack.
+
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -23,12 +25,12 @@ use crate::message::{
     CountingBody, End, EosBody, GuardBody, LocalReply, OnEnd as _, contained, polled_too_late,
 };
 
-/// The future of [`Server`](super::Server): the application's, the answer of a layer in its place,
-/// or a request that waits for a guard's question.
+/// The future of [`Server`](super::Server). It waits for the application's response, holds a
+/// response that a guard made in its place, or holds a request that waits for a guard's question.
 ///
 /// # Panics
 ///
-/// When it is polled after it has ended.
+/// When it is polled after it has completed.
 #[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S, ReqBody, ResBody>
@@ -38,7 +40,7 @@ where
     #[pin]
     state: State<S, ReqBody, ResBody>,
     record: Record,
-    /// How the caller must be told of a panic.
+    /// Whether a refusal or a panic is answered as gRPC.
     is_grpc: bool,
 }
 
@@ -48,13 +50,13 @@ where
     S: Service<Request<CountingBody<ReqBody>>>,
 {
     Inner(#[pin] S::Future),
-    /// Boxed, so that a request that asks nobody has no larger future.
+    /// Boxed, so that it does not enlarge the future of requests that ask no question.
     Asking(Box<Asking<S, ReqBody>>),
     Local(Response<GuardBody<ResBody>>),
     Ended,
 }
 
-/// A request that waits, with the ready service that is to get it.
+/// A request that waits for a guard's question, with the ready service that will get it.
 pub(super) struct Asking<S, ReqBody> {
     pub(super) waiting: Waiting,
     pub(super) inbound: Arc<Inbound>,
@@ -64,8 +66,8 @@ pub(super) struct Asking<S, ReqBody> {
     pub(super) service: S,
 }
 
-/// Calls the application, in the request's task: one that panics takes its own request down, and no
-/// other.
+/// Calls the application within the request's trace and contains its panics: a handler that panics
+/// fails its own request alone.
 pub(super) fn call<F>(record: &mut Record, call: impl FnOnce() -> F) -> thread::Result<F> {
     record.within(|| catch_unwind(AssertUnwindSafe(call)))
 }
@@ -144,12 +146,12 @@ where
         }
         let response = match this.state.as_mut().project() {
             StateProj::Inner(future) => {
-                // A handler that panics takes its own request down, and no other.
+                // A handler that panics fails its own request alone.
                 match call(this.record, || future.poll(cx)) {
                     Ok(Poll::Pending) => return Poll::Pending,
                     Ok(Poll::Ready(Ok(response))) => response.map(GuardBody::inner),
                     Ok(Poll::Ready(Err(error))) => {
-                        // The error is the answer, whatever else its future still does.
+                        // The error is the result, whatever the drop of the future does.
                         let state = &mut this.state;
                         this.record
                             .dropping(|| contained(|| state.set(State::Ended)));
@@ -181,7 +183,7 @@ where
     }
 }
 
-/// What was made for a request that its caller has left is dropped as that request.
+/// When the caller leaves, what was made for the request is dropped within its trace.
 #[pinned_drop]
 impl<S, ReqBody, ResBody> PinnedDrop for ResponseFuture<S, ReqBody, ResBody>
 where
@@ -208,8 +210,8 @@ fn refuse<B>(reply: LocalReply, record: &mut Record, is_grpc: bool) -> Response<
     reply.into_response_as(is_grpc, &record.method())
 }
 
-/// The body of [`Server`](super::Server)'s responses: polled as its request, and its end is the end
-/// of the request.
+/// The body of [`Server`](super::Server)'s responses. It is polled within its request's trace, and
+/// its end is the end of the request.
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseBody<B>(#[pin] EosBody<GuardBody<B>, Record>);

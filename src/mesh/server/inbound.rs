@@ -1,3 +1,5 @@
+//! What all clones of the inbound layer share.
+
 use std::fmt;
 
 use super::app_guards::AppGuards;
@@ -9,7 +11,8 @@ use crate::metrics::ServerMetrics;
 use crate::propagation::Propagation;
 use crate::rbac::PolicyCheck;
 
-/// What every inbound request goes through.
+/// What every inbound request passes, shared by all services of a
+/// [`ServerLayer`](super::ServerLayer).
 pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) config: Live<CompiledInbound>,
     pub(in crate::mesh) propagation: Propagation,

@@ -1,5 +1,5 @@
-//! Inbound: propagation and metrics begin, then the request is judged in the one order of [`steps`], then the
-//! application is called. One future and one body for all of them.
+//! The inbound stack: propagation and metrics begin, then the [`steps`] judge the request in their
+//! one order, then the application is called. All of them share one future and one body.
 
 mod app_guards;
 pub(super) mod connection;

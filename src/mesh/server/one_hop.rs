@@ -1,18 +1,21 @@
-//! What a `Connection` header names is for one hop, and ours is its end.
+//! Removes the headers that a `Connection` header names: they are for one hop, which ends at this
+//! server.
 
 use http::header::{self, HeaderMap, HeaderName};
 
 use crate::message::LocalReply;
 
-/// Takes off what the `connection` header names (RFC 9110 §7.6.1), before anybody reads it: a proxy behind the guards that did so later would
-/// take off what they have judged or set (rule H-17).
+/// Removes the headers that `connection` names (RFC 9110 §7.6.1), before any guard reads them. A
+/// proxy behind the guards that removed them later would change what the guards have judged or set
+/// (rule H-17).
 ///
-/// What frames the body stays, as the server has read it already, and so does `host`, without which nobody knows what is asked for; `te` has
-/// rules of its own.
+/// Headers that frame the body stay, as the server has read them already, and so does `host`, which
+/// names the target; `te` has rules of its own.
 ///
 /// # Errors
 ///
-/// Envoy's 400 to a header that names what says who asks, and to one that names more than it takes.
+/// Envoy's 400, when the header names one of the `x-forwarded-*` headers of the caller or a
+/// pseudo-header, or has more elements than Envoy accepts.
 pub(super) fn take_off_named(headers: &mut HeaderMap) -> Result<(), LocalReply> {
     if !headers.contains_key(header::CONNECTION) {
         return Ok(());
@@ -40,17 +43,17 @@ fn refuse() -> LocalReply {
     LocalReply::new(http::StatusCode::BAD_REQUEST, "", details)
 }
 
-/// So many names may stand in the header.
+/// The most elements of the header.
 const MOST: usize = 9;
 
-/// Without these nobody knows who asks.
+/// Headers that identify the caller: a request that wants them removed is refused.
 const TABOO: [HeaderName; 3] = [
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-proto"),
 ];
 
-/// Options of the connection, and what is dealt with elsewhere.
+/// Options of the connection, and headers that are handled elsewhere.
 const KEPT: [HeaderName; 9] = [
     HeaderName::from_static("close"),
     HeaderName::from_static("http2-settings"),

@@ -1,3 +1,5 @@
+//! Bounds request bodies that the application's own server received.
+
 #[cfg(any(feature = "axum", feature = "tonic"))]
 use std::any::Any;
 #[cfg(any(feature = "axum", feature = "tonic"))]
@@ -8,10 +10,12 @@ use http::request::Parts;
 use super::connection::quiet_streams::QuietStreams;
 use crate::context::Peer;
 
-/// Bounds the body of a request that a server of the application's received, where that is left to us.
+/// Bounds the body of a request that came in over [`Mesh::listen`](crate::Mesh::listen), where the
+/// server is the application's own and the connection leaves that bound to us.
 ///
-/// The body keeps its type, as applications name it. Those of axum and tonic are boxes of any body, and so can hold themselves, bounded: one
-/// allocation of a request with a body. Every other is left as it is.
+/// The body must keep its type, as applications name it. Those of axum and tonic are boxes of any
+/// body, so one of them can hold its bounded self: one allocation for a request with a body. Bodies
+/// of other types are left as they are.
 pub(in crate::mesh) fn bound<B: 'static>(
     quiet: &QuietStreams,
     head: &Parts,

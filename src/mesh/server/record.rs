@@ -1,3 +1,5 @@
+//! The record of one inbound request.
+
 use crate::mesh::watches::Watches;
 use crate::message;
 use crate::metrics::ServerRecord;

@@ -1,3 +1,5 @@
+//! The inbound stack as a tower layer and service.
+
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -30,7 +32,7 @@ impl ServerLayer {
         Self(Arc::new(inbound))
     }
 
-    /// Guards a finished service, in front of every router.
+    /// Guards a finished service in front of every router, where requests may be rewritten.
     pub(in crate::mesh) fn protect<S>(&self, inner: S) -> Server<S> {
         Server {
             in_front: true,
@@ -56,12 +58,12 @@ impl<S> Layer<S> for ServerLayer {
 pub struct Server<S> {
     inner: S,
     inbound: Arc<Inbound>,
-    /// No router has chosen yet, so that requests may be rewritten.
+    /// Whether no router has chosen a route yet, so that requests may be rewritten.
     in_front: bool,
 }
 
 impl<S> Server<S> {
-    /// The service as one connection sees it: every request on it comes from this peer.
+    /// The service for one connection: every request on it comes from this peer.
     pub fn of(self, peer: Peer) -> ConnectionServer<S> {
         ConnectionServer {
             inner: self,
@@ -70,7 +72,8 @@ impl<S> Server<S> {
         }
     }
 
-    /// As [`of`](Self::of), for a connection that we serve: a request on it that names no host is refused (rule B-03).
+    /// As [`of`](Self::of), for a connection that we serve: a request that names no host is refused
+    /// (rule B-03).
     pub(in crate::mesh) fn on_connection(self, peer: Peer) -> ConnectionServer<S> {
         ConnectionServer {
             wants_host: true,
@@ -120,7 +123,7 @@ impl<S> Server<S> {
                     exchange,
                     head,
                     body,
-                    // INVARIANT: this one is ready, its clone may not be.
+                    // INVARIANT: `poll_ready` made this service ready; its clone may not be.
                     service: mem::replace(&mut self.inner, clone),
                 };
                 ResponseFuture::asking(asking, record, is_grpc)
@@ -149,8 +152,8 @@ where
 }
 
 impl Inbound {
-    /// Begins the records of a request. Before it is judged: a step that panics must not take them
-    /// along.
+    /// Begins the record of a request. This comes before the judging, so that a step that panics
+    /// does not lose the record.
     fn open(
         &self,
         config: &CompiledInbound,
@@ -179,7 +182,7 @@ impl Inbound {
     }
 }
 
-/// A guarded service of one connection: tells each request who its peer is.
+/// The guarded service of one connection: it gives each request the connection's peer.
 #[derive(Clone, Debug)]
 pub struct ConnectionServer<S> {
     inner: Server<S>,
@@ -207,7 +210,7 @@ where
             peer,
             wants_host,
         } = self;
-        // Straight into the exchange: the extensions would box it once more.
+        // Put straight into the exchange: the extensions would box it once more.
         inner.answer(request, *wants_host, |extensions| {
             Exchange::from_peer(extensions, peer)
         })

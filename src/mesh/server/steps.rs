@@ -19,16 +19,16 @@ use crate::message::{LocalReply, OnEnd as _};
 use crate::rbac::PolicyCheck;
 
 /// The steps of every inbound request, first to last. The first step that refuses answers in the
-/// application's place; one that asks lets the request wait, and the steps behind it run once the
-/// answer is there.
+/// application's place. A step that asks a question makes the request wait, and the steps behind it
+/// run once the answer is there.
 ///
 /// The guards of the application follow ([`MeshBuilder::guard`](crate::MeshBuilder::guard)), in the
-/// order that the builder got them; then the application is called. A new room that judges requests
-/// is one line here, and the function that the line names.
+/// order in which the builder got them; then the application is called. A new room that judges
+/// requests adds one line here, and the function that the line names.
 const STEPS: [Step; 6] = [
     connection_header,
     host_is_named,
-    // The gate and limits by address go here: they read no path, and refuse for little.
+    // The gate and limits by address go here: they read no path, and refuse cheaply.
     target_and_headers,
     // A sidecar asks external providers before it looks at tokens.
     custom_policies,
@@ -51,8 +51,8 @@ impl From<LocalReply> for Stop {
     }
 }
 
-/// What `connection` names has been taken off before the request's record began, unless it could
-/// not be.
+/// The headers that `connection` names were removed before the request's record began; this answers
+/// a request whose header was refused then.
 fn connection_header(judged: &mut Judged<'_>) -> Result<(), Stop> {
     match judged.way.unfit.take() {
         None => Ok(()),
@@ -98,25 +98,25 @@ fn policies(judged: &mut Judged<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Where a request is met.
+/// Where a request reached the stack.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
-    /// No router has chosen yet, so that requests may be rewritten.
+    /// Whether no router has chosen a route yet, so that requests may be rewritten.
     pub(super) in_front: bool,
     pub(super) wants_host: bool,
 }
 
-/// How far a request has come, and what steps have left for those behind them.
+/// How far a request has come, and what steps left for those behind them.
 #[derive(Debug)]
 pub(super) struct Way {
-    /// The first step that has not run, counted through [`STEPS`] and the guards of the
-    /// application.
+    /// The index of the first step that has not run, counted through [`STEPS`] and then the guards
+    /// of the application.
     next: usize,
     arrival: Arrival,
-    /// The refusal that is known before the first step.
+    /// A refusal that was known before the first step.
     unfit: Option<LocalReply>,
     now: SystemTime,
-    /// The path that is judged, where it is not that of the request.
+    /// The path to judge, where it differs from the request's.
     path: Option<String>,
 }
 
@@ -132,7 +132,7 @@ impl Way {
     }
 }
 
-/// A request that is being judged by one generation of configuration.
+/// A request while one generation of configuration judges it.
 struct Judged<'a> {
     inbound: &'a Inbound,
     config: &'a CompiledInbound,
@@ -142,7 +142,7 @@ struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    /// Runs the steps that have not run. A refusal leaves its event in the log.
+    /// Runs the steps that have not run. A refusal is logged.
     fn run(mut self, record: &mut Record) -> Result<(), Stop> {
         let mut run = self.crate_steps();
         if run.is_ok() && !self.inbound.guards.is_empty() {
@@ -158,8 +158,8 @@ impl Judged<'_> {
         if self.way.next > 0 {
             return self.later_steps();
         }
-        // The compiler unrolls this loop, as it knows where it begins: a request that asks nobody
-        // calls no function by its pointer.
+        // The compiler unrolls this loop, as it starts at a known step: a request that asks no
+        // question makes no call through a function pointer.
         for (step, next) in STEPS.iter().zip(1..) {
             self.way.next = next;
             step(self)?;
@@ -167,7 +167,7 @@ impl Judged<'_> {
         Ok(())
     }
 
-    /// The steps that are left behind one that asked.
+    /// The steps behind the one that asked.
     #[cold]
     fn later_steps(&mut self) -> Result<(), Stop> {
         while let Some(step) = STEPS.get(self.way.next) {
@@ -177,8 +177,8 @@ impl Judged<'_> {
         Ok(())
     }
 
-    /// Asks the guards of the application, in the request's task: what they call belongs to its
-    /// trace.
+    /// Runs the guards of the application within the request's trace, so that their own calls
+    /// belong to it.
     fn application_guards(&mut self) -> Result<(), Stop> {
         while let Some(guard) = self.inbound.guards.get(self.way.next - STEPS.len()) {
             self.way.next += 1;
@@ -196,14 +196,14 @@ impl Judged<'_> {
     }
 }
 
-/// What has become of a request that was judged.
+/// The result of judging a request.
 pub(super) enum Outcome {
     Pass,
     Refuse(LocalReply),
     Wait(Waiting),
 }
 
-/// Judges a request that has just come in by this generation of configuration.
+/// Judges a request that has just come in, by this generation of configuration.
 pub(super) fn judge(
     inbound: &Inbound,
     config: Loaded<CompiledInbound>,
@@ -230,8 +230,7 @@ pub(super) fn judge(
     }
 }
 
-/// A request that waits for an answer: it keeps the generation of configuration that it is judged
-/// by.
+/// A request that waits for an answer. It keeps the generation of configuration that judges it.
 #[derive(Debug)]
 pub(super) struct Waiting {
     question: Question,
@@ -240,10 +239,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Waits for the answer, and for those to the questions that the guards behind ask; the error
+    /// Waits for the answer, runs the steps behind, and waits for their questions, too. The error
     /// is the refusal.
     ///
-    /// The question is polled in the request's task.
+    /// The question is polled within the request's trace.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,3 +1,5 @@
+//! Warns about policies that name callers of a trust domain without roots.
+
 use std::collections::BTreeSet;
 
 use crate::istio::{AuthorizationPolicy, MeshConfig, Rule, Text};
@@ -7,9 +9,9 @@ use crate::policy::Program;
 use crate::source::Configuration;
 use crate::tls::Credentials;
 
-/// Says which AuthorizationPolicies of ours name callers of a trust domain that is not ours and that no root of
-/// ours vouches for: no caller can be one of them, so an ALLOW rule lets none in, and a DENY rule
-/// keeps none out.
+/// Logs which AuthorizationPolicies of ours name callers of a trust domain that is not ours and
+/// that no root of ours vouches for. No caller can have such an identity, so an ALLOW rule lets
+/// none in, and a DENY rule keeps none out.
 pub(in crate::mesh) fn warn_of_foreign(
     program: &Program,
     configuration: &Configuration,
@@ -46,7 +48,8 @@ pub(in crate::mesh) fn warn_of_foreign(
                 at = %text.at(),
                 policy = %format_args!("{}/{}", policy.meta.namespace, policy.meta.name),
                 action = policy.action.as_str(),
-                "a policy writes a principal with spiffe://, and no caller is matched so: leave out the spiffe://"
+                "a policy writes a principal with spiffe://, and no caller is matched so: leave \
+                 out the spiffe://"
             );
             continue;
         }
@@ -57,7 +60,8 @@ pub(in crate::mesh) fn warn_of_foreign(
             action = policy.action.as_str(),
             domain = start(domain),
             ours = %ours(mesh, own.trust_domain().as_str()),
-            "a policy names a trust domain that is not ours and that we have no roots of: no caller can be of it"
+            "a policy names a trust domain that is not ours and that we have no roots of: no \
+             caller can be of it"
         );
     }
     if let Some(more) = foreign.len().checked_sub(MOST).filter(|more| *more > 0) {
@@ -65,7 +69,7 @@ pub(in crate::mesh) fn warn_of_foreign(
     }
 }
 
-/// The trust domains that a policy names as a whole, without a star, each with its place.
+/// The trust domains that a policy names in full, without a star, and where it names them.
 fn named(policy: &AuthorizationPolicy) -> impl Iterator<Item = (&str, &Text)> {
     let rules = policy.rules.iter();
     let in_from = rules.clone().flat_map(|rule| &rule.from).flat_map(|from| {
@@ -85,13 +89,13 @@ fn principals_in_when(rule: &Rule) -> impl Iterator<Item = &Text> {
     conditions.flat_map(|condition| condition.values.iter().chain(&condition.not_values))
 }
 
-/// A written `cluster.local` means our own trust domain, whatever that is called.
+/// In a policy `cluster.local` means our own trust domain, whatever its name.
 fn of_principal(text: &Text) -> Option<(&str, &Text)> {
     let (domain, _) = text.split_once('/')?;
     (domain != "cluster.local").then_some((domain, text))
 }
 
-/// The certificate's, and what else the MeshConfig says.
+/// Our trust domains: the certificate's, and those of the MeshConfig.
 fn ours(mesh: &MeshConfig, certificates: &str) -> String {
     let aliases = mesh.trust_domain_aliases.iter().map(String::as_str);
     let mut ours = vec![certificates];
@@ -103,7 +107,7 @@ fn ours(mesh: &MeshConfig, certificates: &str) -> String {
     ours.join(", ")
 }
 
-/// What stands before the first slash of an id that is written as in a certificate.
+/// The text before the first slash of an id that is written as in a certificate.
 const SCHEME: &str = "spiffe:";
-/// More lines are no help.
+/// The most lines that are logged.
 const MOST: usize = 20;

@@ -1,3 +1,5 @@
+//! What protects each port of a compiled configuration, as six guards that can be compared.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -6,20 +8,21 @@ use crate::mesh::config::applying::policies;
 use crate::policy::{Authentication, Chain, LegacyAuthentication, PerPort, Program};
 use crate::tls::{Mode, Modes};
 
-/// What keeps others out of a port.
+/// One way in which a port is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Guard {
-    /// An enforced ALLOW policy: whatever it does not name is refused. In 2018: RBAC is on.
+    /// An enforced ALLOW policy, which refuses all that it does not name. In Istio's RBAC of 2018:
+    /// RBAC is on.
     Allow,
     /// A CUSTOM policy.
     Custom,
     /// An enforced DENY policy.
     Deny,
-    /// A peer certificate is demanded: STRICT, or by a legacy Policy.
+    /// A peer certificate is required: by STRICT, or by a legacy Policy.
     Peer,
-    /// A token is demanded, by a legacy Policy.
+    /// A token is required, by a legacy Policy.
     Token,
-    /// Tokens are verified: by a RequestAuthentication, or by the origins of a legacy Policy.
+    /// Tokens are verified, by a RequestAuthentication or by the origins of a legacy Policy.
     Tokens,
 }
 
@@ -34,7 +37,7 @@ impl Guard {
     ];
 }
 
-/// A compiled configuration, as far as it guards.
+/// The parts of a compiled configuration that make up guards.
 #[derive(Clone, Copy)]
 pub(in crate::mesh) struct Guarded<'a> {
     pub(in crate::mesh) program: &'a Program,
@@ -42,7 +45,7 @@ pub(in crate::mesh) struct Guarded<'a> {
 }
 
 impl<'a> Guarded<'a> {
-    /// The ports that may differ from the others in this guard.
+    /// The ports for which this guard may differ from that of the other ports.
     pub(super) fn ports(self, guard: Guard) -> BTreeSet<u16> {
         fn ports<T>(of: &BTreeMap<u16, T>) -> impl Iterator<Item = u16> {
             of.keys().copied()
@@ -65,7 +68,7 @@ impl<'a> Guarded<'a> {
         }
     }
 
-    /// Whether a port, or those that nothing names, has this guard.
+    /// Whether a port has this guard; `None` is every port that no resource names.
     pub(super) fn has(self, guard: Guard, port: Option<u16>) -> bool {
         let chain = self.chain(port);
         match guard {
@@ -82,8 +85,9 @@ impl<'a> Guarded<'a> {
         }
     }
 
-    /// Whether a port that had this guard is as good as before: a RequestAuthentication replaces the origins of a legacy Policy and demands
-    /// nothing, but the rules that come with it may.
+    /// Whether a port that had this guard is protected as before. A RequestAuthentication that
+    /// replaces the origins of a legacy Policy requires no token, but the rules that come with it
+    /// may.
     pub(super) fn keeps(self, guard: Guard, port: Option<u16>) -> bool {
         let replaces = guard == Guard::Token
             && !self.authentication(port).rules.is_empty()
@@ -91,7 +95,7 @@ impl<'a> Guarded<'a> {
         replaces || self.has(guard, port)
     }
 
-    /// What makes up the guard: policies by name, issuers.
+    /// The names of what makes up the guard: of policies, or of issuers.
     pub(super) fn names(self, guard: Guard, port: Option<u16>) -> BTreeSet<&'a str> {
         let chain = self.chain(port);
         match guard {
@@ -116,7 +120,7 @@ impl<'a> Guarded<'a> {
         }
     }
 
-    /// Where the first rule of the guard was written, if it was.
+    /// Where the first rule of the guard was written, if a rule makes it up.
     pub(super) fn place(self, guard: Guard, port: Option<u16>) -> Option<Position> {
         let chain = self.chain(port);
         let rules = match guard {
@@ -151,7 +155,8 @@ impl<'a> Guarded<'a> {
     }
 }
 
-/// Without an origin there is no good token, where the principal must be an end user.
+/// A legacy Policy requires a token when it has origins that are not optional. When the principal
+/// must be an end user and there is no origin, no token is good, and every request is refused.
 fn demands_token(policy: &LegacyAuthentication) -> bool {
     let unanswerable = policy.principal_binding == PrincipalBinding::UseOrigin;
     !policy.origin_is_optional && (!policy.origins.is_empty() || unanswerable)

@@ -1,3 +1,5 @@
+//! Judges a changed configuration by the one in use: the checks, in order.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +16,15 @@ use crate::mesh::config::live::{CompiledInbound, Compiler, LiveConfig};
 use crate::source::{OnOpening, Update};
 use crate::tls::Credentials;
 
-/// Judges changed configurations by the one that serves.
+/// Judges changed configurations by the one in use.
 #[derive(Debug)]
 pub(in crate::mesh) struct Judge {
     reloads: Reloads,
     requires_policy: bool,
     credentials: Option<Credentials>,
     is_plaintext: bool,
-    /// When the refusal that stands was last told.
-    told: Option<Instant>,
+    /// When the current refusal was last logged.
+    last_logged: Option<Instant>,
 }
 
 impl Judge {
@@ -36,11 +38,11 @@ impl Judge {
             requires_policy,
             credentials,
             is_plaintext: false,
-            told: None,
+            last_logged: None,
         }
     }
 
-    /// For a mesh in plaintext, or not: STRICT ports are refused then.
+    /// Sets whether the mesh speaks plaintext, which refuses STRICT ports.
     pub(in crate::mesh) fn plaintext(self, is_plaintext: bool) -> Self {
         Self {
             is_plaintext,
@@ -48,11 +50,11 @@ impl Judge {
         }
     }
 
-    /// What to publish of a change.
+    /// Judges an update, and returns the configuration to publish.
     ///
     /// # Errors
     ///
-    /// Why the change is refused, which the log and readiness say, too.
+    /// Why the change is refused. The log and readiness show it, too.
     pub(in crate::mesh) fn judge(
         &mut self,
         update: Update,
@@ -63,22 +65,22 @@ impl Judge {
             .map_err(|(reason, problems)| {
                 let problems = Arc::new(problems);
                 self.reloads.refuse(reason, Arc::clone(&problems));
-                self.told = Some(Instant::now());
+                self.last_logged = Some(Instant::now());
                 problems
             })
     }
 
-    /// What was judged good is in use.
+    /// Notes that the judged configuration is in use.
     pub(in crate::mesh) fn published(&mut self) {
         self.reloads.accept();
-        self.told = None;
+        self.last_logged = None;
     }
 
-    /// Nothing has changed: what stands refused is told again from time to time.
+    /// Repeats the current refusal in the log, if the last line about it is old enough.
     pub(in crate::mesh) fn remind(&mut self) {
-        if self.told.is_some_and(|told| told.elapsed() >= REMIND) {
+        if self.last_logged.is_some_and(|at| at.elapsed() >= REMIND) {
             self.reloads.tell();
-            self.told = Some(Instant::now());
+            self.last_logged = Some(Instant::now());
         }
     }
 
@@ -128,11 +130,15 @@ impl Judge {
             tracing::warn!(
                 target: "tower_mesh::config",
                 %problems,
-                "the changed configuration is damaged or opens this workload, and counts all the same"
+                "the changed configuration is damaged or opens this workload, and is used anyway"
             );
         }
         for change in losses.fewer {
-            tracing::warn!(target: "tower_mesh::config", change, "fewer policies apply than before");
+            tracing::warn!(
+                target: "tower_mesh::config",
+                change,
+                "fewer policies apply than before"
+            );
         }
         if !self.requires_policy {
             warn_without_allow(guarded, &configuration, &compiler.workload);
@@ -151,5 +157,5 @@ fn refuse(reason: RefusalReason, problems: Vec<Problem>) -> Result<(), (RefusalR
     }
 }
 
-/// How often a refusal that stands is told.
+/// How often the log repeats a refusal.
 const REMIND: Duration = Duration::from_secs(60);

@@ -1,4 +1,21 @@
-//! Whether a changed configuration takes the place of the one that serves.
+//! Decides whether a changed configuration replaces the one in use.
+//!
+//! # The judge
+//!
+//! [`Judge`] compares each update with the configuration in use and answers with a compiled
+//! configuration or with a refusal; it publishes nothing. It checks in this order, and the first
+//! check that fails is the reason of the refusal:
+//!
+//! - `Invalid`: the source could not read it.
+//! - `Damage`: a file that held documents holds none.
+//! - `Invalid`: it does not compile.
+//! - `Strict`: a port is STRICT and the mesh speaks plaintext.
+//! - `NoPolicy`: no ALLOW policy selects the workload, and one is required.
+//! - `Opening`: a port loses a guard that it had.
+//!
+//! `Damage` and `Opening` are refusals only with [`OnOpening::Refuse`](crate::source::OnOpening);
+//! otherwise they are logged and counted. The refusal stays in [`Reloads`] until a change is
+//! published; meanwhile the log repeats it each minute.
 //!
 //! ```text
 //! judge        damage, then compiling, then what must be there, then what opens

@@ -1,14 +1,16 @@
+//! Compares the guards of two configurations, port by port.
+
 use std::collections::BTreeSet;
 
 use super::guard::{Guard, Guarded};
 use crate::istio::{Position, Problem};
 
-/// What a changed configuration takes away from the guards of one workload.
+/// The guards that a changed configuration takes away from one workload.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
-    /// Guards that are gone from a port.
+    /// Guards that a port had and has no more.
     pub(super) openings: Vec<Problem>,
-    /// Guards that are fewer than they were.
+    /// Guards that are still there, made up of fewer policies or issuers.
     pub(super) fewer: BTreeSet<String>,
 }
 
@@ -64,7 +66,7 @@ impl Losses {
     }
 }
 
-/// The first of a list, in words.
+/// The first names of a list, and how many more there are.
 fn some_of(names: impl ExactSizeIterator<Item = impl AsRef<str>>) -> String {
     let more = names.len().saturating_sub(MOST);
     let mut text = String::new();
@@ -80,5 +82,5 @@ fn some_of(names: impl ExactSizeIterator<Item = impl AsRef<str>>) -> String {
     text
 }
 
-/// More names are no help.
+/// The most names in a message.
 const MOST: usize = 5;

@@ -1,3 +1,5 @@
+//! Finds out whether an ALLOW policy selects the workload, and which policies nearly do.
+
 use std::collections::BTreeSet;
 
 use super::guard::{Guard, Guarded};
@@ -13,7 +15,7 @@ use crate::source::Configuration;
 ///
 /// # Errors
 ///
-/// That there is none, and the policies that nearly select the workload.
+/// Which ports have no ALLOW policy, and the policies that nearly select the workload.
 pub(in crate::mesh) fn require_allow(
     guarded: Guarded<'_>,
     configuration: &Configuration,
@@ -24,11 +26,12 @@ pub(in crate::mesh) fn require_allow(
     };
     let mut problems = near(configuration, workload);
     problems.push(problem);
-    // INVARIANT: there is the one that was just pushed.
+    // INVARIANT: the list holds at least the problem that was just pushed.
     Problems::from_list(problems).map_or(Ok(()), Err)
 }
 
-/// Says so when nothing says who may call: what no DENY policy refuses is allowed.
+/// Warns when no ALLOW policy selects the workload: all that no DENY policy refuses is allowed
+/// then.
 pub(in crate::mesh) fn warn_without_allow(
     guarded: Guarded<'_>,
     configuration: &Configuration,
@@ -41,17 +44,26 @@ pub(in crate::mesh) fn warn_without_allow(
     tracing::warn!(target: "tower_mesh::config", "{}", problem.message);
     let near = near(configuration, workload);
     for problem in near.iter().take(MOST) {
-        tracing::warn!(target: "tower_mesh::config", %problem, "a policy that nearly selects this workload");
+        tracing::warn!(
+            target: "tower_mesh::config",
+            %problem,
+            "a policy that nearly selects this workload"
+        );
     }
     if let Some(more) = near.len().checked_sub(MOST).filter(|more| *more > 0) {
-        tracing::warn!(target: "tower_mesh::config", more, "more policies nearly select this workload");
+        tracing::warn!(
+            target: "tower_mesh::config",
+            more,
+            "more policies nearly select this workload"
+        );
     }
     if near.is_empty() {
         warn_of_other_namespaces(configuration, workload);
     }
 }
 
-/// Without labels, only the namespace keeps a policy from a workload.
+/// Logs which other namespaces have ALLOW policies: a policy without labels misses a workload only
+/// by its namespace.
 fn warn_of_other_namespaces(configuration: &Configuration, workload: &Workload) {
     let root = &configuration.mesh_config.root_namespace;
     let policies = configuration.resources.authorization_policies.iter();
@@ -96,7 +108,7 @@ fn without_allow(guarded: Guarded<'_>, meaning: &str) -> Option<Problem> {
     Some(Problem::new(at, "", message))
 }
 
-/// The ALLOW policies that do not select the workload by little.
+/// The ALLOW policies that nearly select the workload.
 pub(super) fn near(configuration: &Configuration, workload: &Workload) -> Vec<Problem> {
     let Configuration {
         resources,
@@ -112,7 +124,8 @@ pub(super) fn near(configuration: &Configuration, workload: &Workload) -> Vec<Pr
     near_misses(&few, mesh_config, workload)
 }
 
-/// Whether one label, a few letters of several, or only the namespace keeps a policy from selecting the workload.
+/// Whether a policy misses the workload by one label, by a few letters of several labels, or by its
+/// namespace alone.
 fn is_near(policy: &AuthorizationPolicy, mesh: &MeshConfig, workload: &Workload) -> bool {
     if policy.action != Action::Allow || policy.dry_run || !policy.target_refs.is_empty() {
         return false;
@@ -136,7 +149,7 @@ fn is_near(policy: &AuthorizationPolicy, mesh: &MeshConfig, workload: &Workload)
     }
 }
 
-/// More namespaces are no help.
+/// The most namespaces and policies that are logged.
 const MOST: usize = 5;
-/// Letters that a misspelt word may have wrong.
+/// The most wrong letters of a misspelt word.
 const SLIPS: usize = 2;

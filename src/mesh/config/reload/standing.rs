@@ -1,3 +1,5 @@
+//! What is refused now, and what became of earlier changes: for readiness, metrics and the log.
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,15 +11,16 @@ use crate::istio::Problems;
 use crate::live::Live;
 use crate::metrics::Registry;
 
-/// A changed configuration that is refused, while the one before serves: [`Readiness::refused`](crate::mesh::Readiness::refused).
+/// A changed configuration that is refused, while the one before stays in use:
+/// [`Readiness::refused`](crate::mesh::Readiness::refused).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RefusedReload {
-    /// Why.
+    /// The check that failed.
     pub reason: RefusalReason,
-    /// All that is wrong with it.
+    /// Every problem that this check found.
     pub problems: Arc<Problems>,
-    /// For how long it has been refused.
+    /// The time since it was refused.
     pub lasts: Duration,
 }
 
@@ -25,13 +28,15 @@ pub struct RefusedReload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalReason {
-    /// A file that held documents holds none, or no file does; see [`OnOpening`](crate::source::OnOpening).
+    /// A file that held documents holds none, or no file does; see
+    /// [`OnOpening`](crate::source::OnOpening).
     Damage,
-    /// It cannot be read, or means nothing.
+    /// It cannot be read, or does not compile.
     Invalid,
-    /// No ALLOW policy selects the workload, and one is [required](crate::MeshBuilder::require_policy).
+    /// No ALLOW policy selects the workload, and the mesh [requires
+    /// one](crate::MeshBuilder::require_policy).
     NoPolicy,
-    /// Less is guarded than before; see [`OnOpening`](crate::source::OnOpening).
+    /// A port has lost a guard that it had; see [`OnOpening`](crate::source::OnOpening).
     Opening,
     /// A port is STRICT, and the mesh speaks [plaintext](crate::mesh::DangerousMesh::plaintext).
     Strict,
@@ -46,7 +51,7 @@ impl RefusalReason {
         Self::Strict,
     ];
 
-    /// The reason as metrics have it.
+    /// The value of the label `reason` of `mesh_config_refusals_total`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,12 +63,13 @@ impl RefusalReason {
         }
     }
 
-    /// What to do, and how to accept what is refused where that can be meant.
+    /// What to do about it, in one line; where the change can be intended, also how to accept it.
     #[must_use]
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Damage | Self::Opening => {
-                "put back what is gone; if it is meant, restart the workload, or watch with `on_opening(OnOpening::Warn)`"
+                "put back what is gone; if it is meant, restart the workload, or watch with \
+                 `on_opening(OnOpening::Warn)`"
             }
             Self::Invalid => "correct it",
             Self::NoPolicy => "write an ALLOW policy that selects this workload",
@@ -78,18 +84,18 @@ impl fmt::Display for RefusalReason {
     }
 }
 
-/// What became of changed configurations. Clones share it.
+/// Counts what became of changed configurations, and holds the current refusal. Clones share it.
 #[derive(Clone, Debug)]
-pub(in crate::mesh) struct Reloads(Arc<Tally>);
+pub(in crate::mesh) struct Reloads(Arc<ReloadStats>);
 
 #[derive(Debug)]
-struct Tally {
+struct ReloadStats {
     refused: Live<Option<Refused>>,
     refusals: [AtomicU64; RefusalReason::ALL.len()],
     openings: AtomicU64,
-    /// When the configuration in use came into use, in whole seconds since 1970.
+    /// When the configuration in use was published, in whole seconds since 1970.
     taken: AtomicU64,
-    /// When a change was last refused; 0: none was.
+    /// When a change was last refused; 0 if none was.
     refused_at: AtomicU64,
 }
 
@@ -102,7 +108,7 @@ struct Refused {
 
 impl Reloads {
     pub(in crate::mesh) fn new() -> Self {
-        Self(Arc::new(Tally {
+        Self(Arc::new(ReloadStats {
             refused: Live::new(None),
             refusals: Default::default(),
             openings: AtomicU64::new(0),
@@ -111,18 +117,18 @@ impl Reloads {
         }))
     }
 
-    /// When the configuration in use came into use.
+    /// When the configuration in use was published.
     pub(in crate::mesh) fn taken(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(self.0.taken.load(Ordering::Relaxed))
     }
 
-    /// When a change was last refused.
+    /// When a change was last refused; `None` if none was.
     pub(in crate::mesh) fn refused_at(&self) -> Option<SystemTime> {
         let at = self.0.refused_at.load(Ordering::Relaxed);
         (at > 0).then(|| UNIX_EPOCH + Duration::from_secs(at))
     }
 
-    /// What is refused now, if anything.
+    /// The current refusal, if any.
     pub(in crate::mesh) fn refused(&self) -> Option<RefusedReload> {
         let refused = self.0.refused.load();
         refused.as_ref().map(|refused| RefusedReload {
@@ -132,7 +138,7 @@ impl Reloads {
         })
     }
 
-    /// Shows all this.
+    /// Registers the metrics.
     pub(in crate::mesh) fn show(
         &self,
         registry: &Registry,
@@ -154,7 +160,8 @@ impl Reloads {
         let shown = self.clone();
         registry.counter_of(
             "mesh_config_openings_total",
-            "Changed configurations that were damaged or opened the workload, and counted all the same.",
+            "Changed configurations that were damaged or opened the workload, and counted all the \
+             same.",
             &[],
             move || Some(shown.0.openings.load(Ordering::Relaxed)),
         );
@@ -175,7 +182,8 @@ impl Reloads {
         let shown = self.clone();
         registry.gauge_of(
             "mesh_config_last_error_timestamp_seconds",
-            "When a changed configuration was last refused, in seconds since 1970; absent as long as none was.",
+            "When a changed configuration was last refused, in seconds since 1970; absent as long \
+             as none was.",
             &[],
             move || {
                 let at = shown.0.refused_at.load(Ordering::Relaxed);
@@ -186,12 +194,12 @@ impl Reloads {
             "mesh_config_generation",
             "How many configurations have been in use.",
             &[],
-            // What is counted so does not reach 2^53.
+            // A counter does not reach 2^53.
             move || Some(generation() as f64),
         );
     }
 
-    /// A change is refused, for as long as nothing else comes.
+    /// Notes a refusal, which is current until a change is accepted.
     pub(super) fn refuse(&self, reason: RefusalReason, problems: Arc<Problems>) {
         if let Some(count) = self.count(reason) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -205,7 +213,7 @@ impl Reloads {
         self.tell();
     }
 
-    /// Says in the log what is refused.
+    /// Logs the current refusal, if any.
     pub(super) fn tell(&self) {
         if let Some(refused) = &*self.0.refused.snapshot() {
             tracing::error!(
@@ -219,7 +227,7 @@ impl Reloads {
         }
     }
 
-    /// A change counts; nothing is refused any more.
+    /// Notes that a change was published, which ends the current refusal.
     pub(super) fn accept(&self) {
         self.0.taken.store(now(), Ordering::Relaxed);
         if self.0.refused.load().is_some() {
@@ -227,7 +235,7 @@ impl Reloads {
         }
     }
 
-    /// A change counts that opens.
+    /// Counts a change that opens the workload and is published all the same.
     pub(super) fn count_opening(&self) {
         self.0.openings.fetch_add(1, Ordering::Relaxed);
     }
@@ -244,7 +252,7 @@ fn now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// As many problems as are worth a minute's line.
+/// The first problems, one a line: as many as a log line should hold.
 fn first(problems: &Problems) -> String {
     let all = problems.as_slice();
     let mut text: Vec<_> = all.iter().take(MOST).map(ToString::to_string).collect();

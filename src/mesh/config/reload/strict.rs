@@ -1,3 +1,5 @@
+//! Refuses STRICT ports for a mesh that speaks plaintext.
+
 use std::sync::Arc;
 
 use crate::identity::Workload;
@@ -10,7 +12,7 @@ use crate::source::Configuration;
 /// Refuses, for a mesh in plaintext, a configuration that makes a port of the workload STRICT.
 ///
 /// # Errors
-/// The resources that do, each with its place and what can be done.
+/// The resources that make it STRICT, each with its place and a remedy.
 pub(in crate::mesh) fn refuse_strict(
     program: &Program,
     configuration: &Configuration,
@@ -32,7 +34,7 @@ pub(in crate::mesh) fn refuse_strict(
         .filter(|(_, alone)| strict(alone).is_some())
         .map(|(meta, _)| meta)
         .collect();
-    // One that another overrides is none of those that do.
+    // A resource that another one overrides is not to blame: without it the same ports are STRICT.
     let without = |meta: &Meta| strict(&without(&configuration.resources, &meta.at));
     let counts = |meta: &&&Meta| without(meta).as_ref() != Some(&ports);
     let guilty: Vec<_> = able.iter().filter(counts).collect();
@@ -49,7 +51,7 @@ pub(in crate::mesh) fn refuse_strict(
     Problems::from_list(problems).map_or(Ok(()), Err)
 }
 
-/// Which ports take mutual TLS only, in words.
+/// The ports that take mutual TLS only, in words; `None` if there are none.
 fn strict_ports(program: &Program) -> Option<String> {
     let mtls = &program.mtls;
     let is_strict = |mode: &Option<MtlsMode>| *mode == Some(MtlsMode::Strict);
@@ -69,12 +71,13 @@ fn problem(meta: &Meta, ports: &str) -> Problem {
 
 fn message(what: &str, ports: &str) -> String {
     format!(
-        "{what} makes {ports} STRICT, and the mesh speaks plaintext (`danger().plaintext()`), so no caller could prove who it \
-         is; give the mesh an identity (`Mesh::builder`, `tower-mesh pki` makes certificates), or for development write `mode: PERMISSIVE`"
+        "{what} makes {ports} STRICT, and the mesh speaks plaintext (`danger().plaintext()`), so \
+         no caller could prove who it is; give the mesh an identity (`Mesh::builder`, \
+         `tower-mesh pki` makes certificates), or for development write `mode: PERMISSIVE`"
     )
 }
 
-/// All resources that make modes, but the one that was written there.
+/// All resources that set modes, except the one that was written at this place.
 fn without(all: &Resources, at: &Position) -> Resources {
     let modern = all.peer_authentications.iter();
     let legacy = all.legacy_policies.iter();

@@ -1,12 +1,14 @@
+//! Binds the socket of a server, with an error that names the addresses.
+
 use std::io;
 use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 
-/// Listens on the first of these addresses that it can.
+/// Listens on the first of these addresses that the system lets us bind.
 ///
 /// # Errors
-/// With the addresses, which the system's words do not name.
+/// The system's error, with the addresses added: the system's own text does not name them.
 pub(in crate::mesh) async fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     let found = lookup_host(address).await.map_err(|error| {
         let what = format!("no address to serve on, write ip:port: {error}");

@@ -1,3 +1,29 @@
+//! Ends a served connection: when it must drain, how the client learns of it, and when it is cut.
+//!
+//! # The drain loop
+//!
+//! [`DrainController::serve`] polls hyper's connection and waits for two events: the connection's
+//! [`Lifetime`] sends a notice (its age, a rotation, a certificate that expires or is withdrawn),
+//! or the server's shutdown cancels `stop`. A connection is *open*, then *ending* (an event has
+//! come), then *draining* (`is_draining`: hyper's `graceful_shutdown` was called, which happens
+//! once), then *over*. Three deadlines drive these steps; `close` and `cut` only ever move closer:
+//!
+//! - `close`: an ending connection starts to drain at this time at the latest. A notice sets it
+//!   shortly before `cut`; a shutdown sets it to 500 ms from now for a connection without a
+//!   request.
+//! - `cut`: we drop the connection, with the requests on it. Only a notice sets it. At a shutdown,
+//!   `serve.rs` aborts the task of each connection that is left when the grace period is over;
+//!   [`CountCut`] then counts its requests.
+//! - `last`: the same for an upgraded connection (a tunnel). Only a notice of an identity that is
+//!   no longer good sets it: age and rotation leave tunnels alone.
+//!
+//! HTTP/2 drains as soon as the connection is ending and its preface is read: hyper sends GOAWAY,
+//! and the open streams finish. HTTP/1 has no such frame: the connection's service adds
+//! `connection: close` to the next response, and hyper closes the connection behind it. If no
+//! response comes before `close`, the connection drains then: hyper closes it at once when it is
+//! idle, else behind the response that is under way. A shutdown does not wait for `close` when the
+//! connection has had a request: it drains at once, in both versions.
+
 use std::error::Error;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
@@ -14,22 +40,22 @@ use crate::error_chain::ErrorChain;
 use crate::log_limit::limited;
 use crate::tls::{CloseNotice, CloseReason, Connection, HandshakeStats, Lifetime};
 
-/// When a connection should end, and how that is said on it.
+/// Decides when a connection ends, and announces the end to its client.
 pub(in crate::mesh) struct DrainController {
     pub(in crate::mesh) state: Arc<ConnectionState>,
     lifetime: Lifetime,
     stop: CancellationToken,
-    tally: Arc<HandshakeStats>,
-    /// Its end was counted; that there is a worse reason later is no second one.
+    stats: Arc<HandshakeStats>,
+    /// Whether its end was counted. A second, worse reason is not counted again.
     is_counted: bool,
-    /// Where the requests are counted that are under way when the connection is cut.
+    /// Counts the requests that are under way when a shutdown cuts the connection.
     cut: Arc<AtomicUsize>,
 }
 
-/// What is left when HTTP has ended on a connection.
+/// What is left of a connection when HTTP has ended on it.
 pub(in crate::mesh) enum AfterHttp {
     Nothing,
-    /// An upgraded connection, which must be cut by then.
+    /// An upgraded connection, and when it must be cut.
     Tunnel(Option<Instant>),
 }
 
@@ -43,30 +69,32 @@ impl DrainController {
             state: Arc::new(ConnectionState::new(connection.peer().clone())),
             lifetime: connection.stream().lifetime(),
             stop,
-            tally: Arc::clone(connection.stats()),
+            stats: Arc::clone(connection.stats()),
             is_counted: false,
             cut,
         }
     }
 
-    /// Serves a connection to its end: its client's, that of its certificates, or ours. The last two let it finish what it is doing.
+    /// Serves a connection until its client ends it, until it has drained, or until it is cut: see
+    /// the drain loop in the module's documentation.
     pub(in crate::mesh) async fn serve<C>(&mut self, mut serving: Pin<&mut C>) -> AfterHttp
     where
         C: GracefulConnection<Error = Box<dyn Error + Send + Sync>>,
     {
         let state = &*self.state;
         let count = CountCut::new(state, &self.cut);
-        // When an idle one goes and when all is over, once it is to end; and when even an upgraded one must be over.
+        // The three deadlines of the drain loop.
         let [mut close, mut cut, mut last] = [None; 3];
-        // Whether hyper was told to end it, and whether a shutdown asked for that.
-        let (mut told, mut asked) = (false, false);
+        // Whether hyper's graceful shutdown was called, and whether the server is shutting down.
+        let (mut is_draining, mut is_shutdown) = (false, false);
         loop {
-            let next = if told { cut } else { close };
+            let next = if is_draining { cut } else { close };
             let step = poll_fn(|cx| {
                 let polled = serving.as_mut().poll(cx);
-                // Before the preface was read hyper would drop the connection, and with it the request that comes behind.
-                if polled.is_pending() && close.is_some() && !told && state.is_http2() {
-                    told = true;
+                // Not before the preface is read: hyper would drop the connection, and lose the
+                // request that follows the preface.
+                if polled.is_pending() && close.is_some() && !is_draining && state.is_http2() {
+                    is_draining = true;
                     serving.as_mut().graceful_shutdown();
                     return serving.as_mut().poll(cx);
                 }
@@ -82,8 +110,15 @@ impl DrainController {
                             AfterHttp::Nothing
                         }
                         Err(error) => {
-                            // What a client does to its own connection is the client's business, counted where it matters.
-                            limited!(target: "tower_mesh::serve", DEBUG, error = %ErrorChain(&*error), "connection ended");
+                            // A client may break its own connection as it likes; the places that
+                            // care count it.
+                            let error = ErrorChain(&*error);
+                            limited!(
+                                target: "tower_mesh::serve",
+                                DEBUG,
+                                %error,
+                                "connection ended"
+                            );
                             AfterHttp::Nothing
                         }
                     };
@@ -92,7 +127,7 @@ impl DrainController {
                     state.end();
                     if !self.is_counted {
                         self.is_counted = true;
-                        self.tally.count_ended(end.reason);
+                        self.stats.count_ended(end.reason);
                     }
                     let time = Time::from_notice(&end);
                     (close, cut) = (sooner(close, time.close), sooner(cut, time.cut));
@@ -100,14 +135,15 @@ impl DrainController {
                         last = cut;
                     }
                 }
-                // Whoever drains them all cuts them all, and counts.
-                () = self.stop.cancelled(), if !asked => {
-                    asked = true;
+                // No `cut` here: the server that drains all connections aborts this task, and
+                // counts.
+                () = self.stop.cancelled(), if !is_shutdown => {
+                    is_shutdown = true;
                     state.end();
                     if state.begun() == 0 {
                         close = sooner(close, Instant::now() + FIRST_REQUEST);
-                    } else if !told {
-                        told = true;
+                    } else if !is_draining {
+                        is_draining = true;
                         serving.as_mut().graceful_shutdown();
                     }
                 }
@@ -115,25 +151,28 @@ impl DrainController {
                     if cut.is_some_and(|cut| Instant::now() >= cut) {
                         break;
                     }
-                    if !told {
-                        told = true;
+                    if !is_draining {
+                        is_draining = true;
                         serving.as_mut().graceful_shutdown();
                     }
                 }
             }
         }
-        self.tally.count_cut(state.open());
+        self.stats.count_cut(state.open());
         count.ended();
         AfterHttp::Nothing
     }
 
-    /// Watches over a connection that was upgraded, until whoever has it drops it. It is told nothing, as nobody knows what is spoken on it: age and
-    /// rotations leave it, an identity that is no longer good and the end of a shutdown cut it.
+    /// Watches an upgraded connection until the application drops it.
+    ///
+    /// The connection gets no notice, as we do not know the protocol on it. Age and rotations leave
+    /// it open; the end of either identity and the end of a shutdown cut it.
     pub(in crate::mesh) async fn watch(self, mut last: Option<Instant>) {
         let Some(tunnel) = self.state.tunnel() else {
             return;
         };
-        // Also when this is dropped, as at the end of a shutdown.
+        // The guard cuts the connection also when this future is dropped, as at the end of a
+        // shutdown.
         let _cut = tunnel.cut.drop_guard_ref();
         let count = CountCut::new(&self.state, &self.cut);
         let mut lifetime = self.lifetime.while_good();
@@ -142,24 +181,24 @@ impl DrainController {
                 () = tunnel.gone.cancelled() => return count.ended(),
                 end = lifetime.ended() => {
                     if !self.is_counted {
-                        self.tally.count_ended(end.reason);
+                        self.stats.count_ended(end.reason);
                     }
                     last = Some(Time::from_notice(&end).cut);
                 }
                 () = reach(last) => break,
             }
         }
-        self.tally.count_cut(self.state.open());
+        self.stats.count_cut(self.state.open());
         count.ended();
     }
 }
 
-/// Whether both identities are as good as ever, so that what cannot be told to finish may go on.
+/// Whether both identities are still good, so that an upgraded connection may go on.
 fn leaves_tunnels(reason: CloseReason) -> bool {
     matches!(reason, CloseReason::Age | CloseReason::Rotated)
 }
 
-/// Counts, when dropped, the requests that are then under way, unless the connection has ended by itself.
+/// Counts, when dropped, the requests that are then under way. [`ended`](Self::ended) disarms it.
 struct CountCut<'a> {
     state: &'a ConnectionState,
     cut: &'a AtomicUsize,
@@ -182,16 +221,17 @@ impl<'a> CountCut<'a> {
 
 impl Drop for CountCut<'_> {
     fn drop(&mut self) {
-        // A handler that panics ends its connection by itself.
+        // A panic of a handler ends the connection, and is no cut.
         if !self.has_ended && !std::thread::panicking() {
             self.cut.fetch_add(self.state.open(), Ordering::Relaxed);
         }
     }
 }
 
-/// What a connection that ends may still take.
+/// The deadlines that follow from a notice.
 struct Time {
-    /// An HTTP/1 connection goes with its next response. One that is idle then goes; what has begun by then has the rest.
+    /// Until then an HTTP/1 connection ends with its next response. At this time an idle one is
+    /// closed; requests that have begun get the rest of the grace period.
     close: Instant,
     cut: Instant,
 }
@@ -218,7 +258,7 @@ async fn reach(moment: Option<Instant>) {
     }
 }
 
-/// For a client that has just connected and is about to ask.
+/// A connection that has not sent a request yet gets this long to send one.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
-/// For the response that was under way when an HTTP/1 connection had to go.
+/// A response that is under way on HTTP/1 at `close` gets at most this long.
 const LAST_RESPONSE: Duration = Duration::from_secs(5);

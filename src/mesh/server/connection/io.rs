@@ -1,3 +1,22 @@
+//! Closes a served connection whose client takes too long: to send a head, to send the next
+//! request, or to read a response.
+//!
+//! The phase of a connection decides which timer runs. A read polls it when there is nothing to
+//! read:
+//!
+//! - *Opening*: nothing tells yet which version the client speaks. `limit` is set to `head` when
+//!   the connection is made, and covers HTTP/2's preface or HTTP/1's first head.
+//! - *HTTP/1, head incomplete*: bytes of a request have come, and the service was not called yet
+//!   (`begun` has not grown). `limit` runs, for `head`.
+//! - *HTTP/1, between requests*: no request is open. The [`Idle`] timer runs, for `between`. One
+//!   timer serves all requests of the connection, and no request touches it: when it fires, it is
+//!   set to the end of the wait that is then under way, and ends the connection only if that is
+//!   past.
+//! - *HTTP/1, request under way*: no timer for reads; the request's body has one of its own.
+//! - *HTTP/2*: no timer for reads; hyper's pings find clients that are gone.
+//!
+//! `stalled` runs in every phase, while a write, flush or shutdown is pending, which polls it.
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -13,54 +32,56 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::limits::HttpLimits;
 use super::state::ConnectionState;
 
-/// A connection whose client must go on in time.
+/// A connection that fails with `TimedOut` when its client is too slow.
 ///
-/// hyper's timers start with the first byte that tells the version; until then a client could say nothing, or half of HTTP/2's
-/// preface, and be held for ever. Its one timer for HTTP/1 covers both the time between requests
-/// and that of a request's head, which are of different length, and is made anew for each request;
-/// so it is off, and both times are kept here. hyper has no timer for a client that reads nothing
-/// (security rule R-01).
+/// hyper's own timers do not suffice. They start with the first byte that shows the version, so a
+/// client that sends nothing, or half of HTTP/2's preface, could hold a connection for ever. hyper
+/// has one timer for HTTP/1, which covers both the time between requests and the time of a head,
+/// though the two differ in length, and makes it anew for each request; we switch it off and keep
+/// both times here. hyper has no timer for a client that does not read (security rule R-01).
 ///
-/// hyper also goes by the first bytes alone. A client that agreed on one version in its handshake and speaks the other is let go, as Envoy does
-/// (RFC 9113 §3.4).
+/// hyper takes the version from the first bytes alone. When a client agreed on one version in its
+/// handshake and speaks the other, we close the connection, as Envoy does (RFC 9113 §3.4).
 ///
-/// Upgraded, it belongs to the application, and is cut here when it must end.
+/// An upgraded connection belongs to the application. When it must end, its reads and writes fail
+/// here.
 #[derive(Debug)]
 pub(in crate::mesh) struct IoTimeouts<T> {
     io: T,
-    /// For a head to be whole.
+    /// How long a head may take to be complete.
     head: Duration,
-    /// For HTTP/1's next request to begin.
+    /// How long HTTP/1's next request may take to begin.
     between: Duration,
-    /// For the client to take what we have to send.
+    /// How long the client may leave a write pending.
     unread: Duration,
     state: Arc<ConnectionState>,
-    /// The version that ALPN settled, if it did.
+    /// The version that ALPN chose; `None` without ALPN.
     agreed: Option<Version>,
     phase: Phase,
-    /// For the phase, while it has one.
+    /// The timer of the phase, if the phase has one.
     limit: Option<Pin<Box<Sleep>>>,
-    /// Between two requests.
+    /// The timer between two HTTP/1 requests, from the first wait on.
     idle: Option<Idle>,
-    /// For the client to read something.
+    /// The timer of a pending write.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Of an upgraded connection.
+    /// Set on the first read or write after an upgrade.
     cut: Option<Box<Cut>>,
 }
 
-/// The time that HTTP/1 waits for the next request.
+/// How long HTTP/1 has waited for the next request.
 ///
-/// One timer serves all requests of a connection. It is not touched while requests come: once it
-/// fires, it is set to the end of the wait that is then under way.
+/// One timer serves all requests of a connection. Requests do not touch it: when it fires, it is
+/// set to the end of the wait that is then under way.
 #[derive(Debug)]
 struct Idle {
-    /// The wait that follows so many requests.
+    /// How many requests had begun when the wait started.
     begun: u32,
     since: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
-/// Resolve when the connection is cut: for who reads and for who writes, which may be two tasks.
+/// Both resolve when the connection is cut. Reads and writes have one each, as the application may
+/// read and write in two tasks.
 #[derive(Debug)]
 struct Cut {
     reading: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -69,11 +90,12 @@ struct Cut {
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// It is not told yet which version is spoken: what HTTP/2's preface still lacks.
+    /// The version is not known yet; holds the bytes of HTTP/2's preface that have not come.
     Opening(&'static [u8]),
-    /// HTTP/1; with how many requests begun, bytes of another came.
+    /// HTTP/1. `Some(n)`: bytes of a request came when `n` requests had begun; `None`: no bytes of
+    /// the next request have come.
     Http1(Option<u32>),
-    /// Watched by hyper's pings.
+    /// HTTP/2, which hyper watches by its pings.
     Http2,
 }
 
@@ -111,11 +133,11 @@ impl<T> IoTimeouts<T> {
                 }
                 _ => {
                     self.check_agreed(Version::HTTP_11)?;
-                    // The time for its head is running already.
+                    // The timer of its head has run since the connection was made.
                     self.phase = Phase::Http1(Some(self.state.begun()));
                 }
             },
-            // What comes after an upgrade, which stays open, is no head.
+            // Bytes after an upgrade are no head; an upgrade keeps `open` above 0.
             Phase::Http1(_) if self.state.open() == 0 => {
                 self.phase = Phase::Http1(Some(self.state.begun()));
             }
@@ -134,12 +156,12 @@ impl<T> IoTimeouts<T> {
         }
     }
 
-    /// Nothing more to read for now: whether the client has had time enough.
+    /// Called when there is nothing to read now: ready once the client has used up its time.
     fn waits(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Phase::Http1(at) = self.phase
             && at != Some(self.state.begun())
         {
-            // A request has begun since, so its head was whole.
+            // The service was called since, so the head was complete.
             self.phase = Phase::Http1(None);
             self.limit = None;
             return self.waits_for_request(cx);
@@ -150,7 +172,7 @@ impl<T> IoTimeouts<T> {
         }
     }
 
-    /// No request is under way on HTTP/1, and none has begun to come: whether the wait is over.
+    /// For HTTP/1 without a partial head: ready once the wait for the next request is over.
     fn waits_for_request(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.state.open() > 0 {
             return Poll::Pending;
@@ -174,7 +196,8 @@ impl<T> IoTimeouts<T> {
         }
     }
 
-    /// An error once an upgraded connection was cut. Asked before each read and write: who has bytes to read would otherwise never learn of it.
+    /// Fails once an upgraded connection was cut. Called before each read and write, as a side that
+    /// always has bytes to read would otherwise not notice.
     fn check_cut(
         &mut self,
         which: impl FnOnce(&mut Cut) -> &mut Pin<Box<WaitForCancellationFutureOwned>>,
@@ -258,7 +281,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for IoTimeouts<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // It would first write what the client does not read.
+        // A shutdown would first write what the client does not read.
         self.check_cut(|cut| &mut cut.writing, cx)?;
         let polled = Pin::new(&mut self.io).poll_shutdown(cx);
         self.written(polled, cx)

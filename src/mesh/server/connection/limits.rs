@@ -1,3 +1,5 @@
+//! The bounds on what one HTTP client may make a server hold, and hyper's builder with them.
+
 use std::time::Duration;
 
 use hyper_util::rt::TokioTimer;
@@ -6,29 +8,37 @@ use hyper_util::server::conn::auto;
 use super::stream_timeout::StreamTimeout;
 use crate::tls::HttpTimes;
 
-/// What a client may make us hold over HTTP, and for how long (security rules ).
+/// Bounds on what a client may make a server hold over HTTP, and for how long (security rules R-01,
+///
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpLimits {
-    /// From the first byte of a connection, or of HTTP/1's next request, to the end of the request's head; also until HTTP/2's preface is
-    /// whole. 10 s by default.
+    /// How long a request's head may take, from the start of the connection (or the first byte of
+    /// HTTP/1's next request) to its last byte; 10 s by default. Also how long HTTP/2's preface may
+    /// take.
     pub head: Duration,
-    /// Between two requests of an HTTP/1 connection; 60 s by default.
+    /// How long an HTTP/1 connection may be idle between two requests; at least
+    /// [`head`](Self::head). 60 s by default.
     pub idle: Duration,
-    /// Between two pieces of a request's body that the application waits for; 30 s by default. A hundred streams of gRPC on each connection may be
-    /// idle for longer: see [`ListenerOptions::quiet_grpc`](crate::mesh::ListenerOptions::quiet_grpc).
+    /// How long a client may pause within a request's body, while the application waits for more of
+    /// it; 30 s by default. Up to a hundred gRPC streams of each connection may pause for longer:
+    /// see [`ListenerOptions::quiet_grpc`](crate::mesh::ListenerOptions::quiet_grpc).
     pub body_idle: Duration,
-    /// For the client to take what we have to send; 60 s by default. After that an HTTP/2 stream is reset, an HTTP/1 connection closed.
+    /// How long a client may take nothing of a response that is ready to be sent; 60 s by default.
+    /// Then an HTTP/2 stream is reset, and an HTTP/1 connection closed.
     pub stalled: Duration,
-    /// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so; 20 s by default.
+    /// The interval of pings to an HTTP/2 client, and how long it may take to answer one; 20 s by
+    /// default.
     pub keep_alive: Duration,
-    /// The bytes of a request's head; 64 KiB by default.
+    /// The most bytes of a request's head; 64 KiB by default, and at least 8 KiB on HTTP/1.
     pub head_bytes: u32,
-    /// Streams at once on an HTTP/2 connection; 100 by default.
+    /// The most concurrent streams of an HTTP/2 connection; 100 by default.
     pub streams: u32,
-    /// Streams that an HTTP/2 client reset before they were looked at, at once; 20 by default. One more ends the connection.
+    /// The most streams that an HTTP/2 client has reset and that we have not accepted yet; 20 by
+    /// default. One more ends the connection.
     pub pending_resets: usize,
-    /// Streams that we reset for an HTTP/2 client's mistakes, in all; 1024 by default. One more ends the connection.
+    /// The most streams, over the life of an HTTP/2 connection, that we reset for its client's
+    /// mistakes; 1024 by default. One more ends the connection.
     pub faulty_streams: usize,
 }
 
@@ -49,8 +59,8 @@ impl Default for HttpLimits {
 }
 
 impl HttpLimits {
-    /// What the connections of [`Mesh::listen`](crate::Mesh::listen) keep themselves. They send no pings: a client that asks for nothing has the
-    /// time in which a ping would have been answered.
+    /// The times that connections of [`Mesh::listen`](crate::Mesh::listen) keep themselves. Those
+    /// send no pings: a client without a request gets the time in which it would have answered one.
     pub(in crate::mesh) fn times(&self) -> HttpTimes {
         HttpTimes {
             head: self.head,
@@ -65,10 +75,10 @@ impl HttpLimits {
         let mut builder = auto::Builder::new(StreamTimeout::new(self.stalled));
         builder
             .http1()
-            // `IoTimeouts` watches over requests that do not come: hyper would make a timer for each,
-            // and drop it as the request comes.
+            // `IoTimeouts` bounds the time of heads: hyper would make a timer for each request, and
+            // drop it when the request comes.
             .header_read_timeout(None)
-            // hyper has no less.
+            // hyper panics below 8 KiB.
             .max_buf_size(
                 usize::try_from(self.head_bytes)
                     .unwrap_or(usize::MAX)

@@ -1,3 +1,5 @@
+//! Which gRPC streams a client may leave silent for longer than other request bodies.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +11,17 @@ use super::served_body::ServedBody;
 use crate::context::Peer;
 use crate::message::is_grpc;
 
-/// Which bodies of requests a client may leave silent for as long as it likes: those of gRPC, whose streams are quiet by right.
+/// Decides which request bodies may be silent without a bound: those of gRPC calls, whose streams
+/// are often quiet. The default lists every method.
 #[derive(Clone, Debug, Default)]
 pub(in crate::mesh) struct QuietStreams(Option<Arc<[Box<str>]>>);
 
 impl QuietStreams {
-    /// Of these methods only: `/package.Service/Method`, or `/package.Service/` for all of a service.
+    /// Lists only these methods: `/package.Service/Method`, or `/package.Service/` for all methods
+    /// of a service.
     ///
     /// # Errors
-    /// A mistake of the option for each that is neither.
+    /// One mistake of the option for each path of another shape.
     pub(in crate::mesh) fn only<P: AsRef<str>>(
         paths: impl IntoIterator<Item = P>,
     ) -> Result<Self, Vec<String>> {
@@ -39,7 +43,8 @@ impl QuietStreams {
         }
     }
 
-    /// The body of a request, which ends in an error once the client has sent nothing for so long, unless it may be silent.
+    /// Bounds the body of a request: it ends in an error when the client sends nothing for `idle`,
+    /// unless it may be silent.
     pub(in crate::mesh) fn bound<B: Body>(
         &self,
         head: &Parts,
@@ -57,7 +62,8 @@ impl QuietStreams {
         }
     }
 
-    /// Whether it is gRPC in every respect, of which a client can claim one by mistake, and of a method that may.
+    /// Whether a request is gRPC in every respect, as a client can send any one of them by mistake,
+    /// and its method is listed.
     fn has(&self, head: &Parts) -> bool {
         head.version == Version::HTTP_2
             && head.method == Method::POST
@@ -79,7 +85,8 @@ impl QuietStreams {
             .iter()
             .any(|listed| match path.strip_prefix(&**listed) {
                 Some("") => !listed.ends_with('/'),
-                // Of a service that is listed, and no path beyond it that could be read as another.
+                // The service is listed, and what follows is a plain method name, which no server
+                // reads as another path.
                 Some(method) => listed.ends_with('/') && method.bytes().all(is_of_name),
                 None => false,
             })
@@ -94,7 +101,7 @@ fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// On one connection.
+/// The most silent streams of one connection.
 const MOST: usize = 100;
 
 #[cfg(test)]

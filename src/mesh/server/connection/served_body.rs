@@ -1,3 +1,5 @@
+//! The request body that a server hands to its service, with a bound on the client's pauses.
+
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -12,17 +14,18 @@ use tokio::time::{Sleep, sleep};
 
 use crate::context::QuietPlace;
 
-/// The body of a request that a server received: ends in an error when the client stops sending it
-/// ([`HttpLimits::body_idle`](crate::mesh::HttpLimits::body_idle)).
+/// The body of a request that a server received. It ends in an error when the client stops sending
+/// it ([`HttpLimits::body_idle`](crate::mesh::HttpLimits::body_idle)).
 #[pin_project]
 pub struct ServedBody<B = Incoming> {
     #[pin]
     inner: B,
-    /// For the next piece.
+    /// How long the next frame may take; `None` without a bound.
     idle: Option<Duration>,
-    /// Of one that may be silent.
+    /// The place of a body that may be silent, until its end.
     quiet: Option<QuietPlace>,
-    /// While the application waits. Its box is one allocation of a body that is not at hand.
+    /// Runs while the application waits for a frame: one allocation for a body that is not there
+    /// yet.
     limit: Option<Pin<Box<Sleep>>>,
 }
 

@@ -1,3 +1,5 @@
+//! The service of one connection: counts its requests, and announces the end of the connection.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,11 +20,12 @@ use super::served_body::ServedBody;
 use super::state::ConnectionState;
 use super::stream_timeout::{Turn, turn};
 
-/// The service of one connection as hyper calls it: counts what is under way on it, and says `connection: close` in HTTP/1 responses once the
-/// connection should end. Not in the response that upgrades a connection, which is no longer HTTP/1's to end.
+/// The service of one connection as hyper calls it. It counts the requests under way, and adds
+/// `connection: close` to HTTP/1 responses once the connection is ending, except to the response
+/// that upgrades the connection.
 ///
-/// HTTP/1 has no other word for it. A server that closes an idle connection instead may close it upon a request that is on its way, which
-/// then fails.
+/// HTTP/1 has no other way to announce the end. A server that closes an idle connection instead may
+/// close it while a request is on its way, and that request fails.
 #[derive(Clone, Debug)]
 pub(in crate::mesh) struct ConnectionService<S> {
     inner: S,
@@ -80,7 +83,7 @@ where
     }
 }
 
-/// A request that has begun, until this is dropped.
+/// Counts a request as under way until dropped.
 #[derive(Debug)]
 struct UnderWay(Arc<ConnectionState>);
 
@@ -139,13 +142,15 @@ where
     }
 }
 
-/// The body of a response: under way until it is dropped.
+/// The body of a response. Its request counts as under way until the body is dropped.
 ///
-/// On HTTP/2 a long piece is handed over in short ones, so that a client that takes it slowly is told from one that takes nothing. Of a last piece
-/// that is long, one byte is kept until the client has taken the others: once hyper has it all, nobody asks any more.
+/// On HTTP/2 it splits long frames, so that the stream timeout can tell a client that reads slowly
+/// from one that reads nothing. When the last frame is long, it holds back one byte until the
+/// client has taken the rest: hyper does not ask a body that has ended, and so the timeout would
+/// not run.
 #[pin_project]
 pub(in crate::mesh) struct ConnectionBody<B> {
-    // Dropped first: who is told of the inner body's end must find the request gone.
+    // Dropped first: what the end of the inner body triggers must find the request gone.
     under_way: Option<UnderWay>,
     #[pin]
     inner: B,
@@ -168,7 +173,7 @@ impl<B: Body<Data = Bytes>> Body for ConnectionBody<B> {
                 turn(Turn::Ours);
                 return polled;
             };
-            // HTTP/1 has no streams that take turns.
+            // The stream timeout is for HTTP/2 alone.
             if this.most.is_none() {
                 return Poll::Ready(Some(Ok(frame)));
             }
@@ -202,7 +207,7 @@ impl<B: Body<Data = Bytes>> Body for ConnectionBody<B> {
     }
 }
 
-/// HTTP/2's own window at the start.
+/// The longest frame: the initial window of HTTP/2.
 const PIECE: usize = 64 * 1024;
-/// What may be left to hyper for each stream, however long the client takes.
+/// A last frame up to this size may be left to hyper, however long the client takes.
 const LONG: usize = 16 * 1024;

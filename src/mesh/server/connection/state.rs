@@ -1,3 +1,5 @@
+//! What the parts of one served connection know of one another.
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
@@ -5,25 +7,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Peer;
 
-/// What a connection's parts know of one another: the bytes, the requests on it, and whoever ends it.
+/// The state that the parts of a connection share: its I/O, its service, and its drain controller.
 #[derive(Debug)]
 pub(in crate::mesh) struct ConnectionState {
     pub(in crate::mesh) peer: Peer,
-    /// It should end: HTTP/1 responses say so.
+    /// Whether it is ending; HTTP/1 responses then say `connection: close`.
     ending: AtomicBool,
-    /// A request asked for another protocol: hyper then hands the connection over when HTTP ends on it, however the request was answered.
+    /// Whether a request asked for an upgrade: when HTTP ends, hyper then hands over the
+    /// connection, whatever the response was.
     asked_for_upgrade: AtomicBool,
-    /// HTTP/1 has ended on it, and something else goes on.
+    /// Set when a response has upgraded the connection.
     tunnel: OnceLock<Tunnel>,
-    /// HTTP/2 is spoken on it, as its preface has told.
+    /// Whether the client has sent HTTP/2's preface.
     http2: AtomicBool,
-    /// How many requests have begun, wrapping.
+    /// How many requests have begun; wraps.
     begun: AtomicU32,
-    /// How many have begun and not ended.
+    /// How many requests have begun and not ended; an upgraded connection is one of them.
     open: AtomicUsize,
 }
 
-/// A connection that was upgraded: the application has it, and whoever watches over it can only cut it.
+/// An upgraded connection. The application has it, and the drain controller can only cut it.
 #[derive(Debug, Default)]
 pub(in crate::mesh) struct Tunnel {
     pub(in crate::mesh) cut: CancellationToken,
@@ -51,7 +54,7 @@ impl ConnectionState {
         self.ending.load(Ordering::Relaxed)
     }
 
-    /// What goes on after an upgrade is under way until the connection is dropped.
+    /// Marks the connection as upgraded. It counts as a request under way until it is dropped.
     pub(in crate::mesh) fn upgrade(&self) -> &Tunnel {
         self.tunnel.get_or_init(|| {
             self.begin();
@@ -63,7 +66,8 @@ impl ConnectionState {
         self.asked_for_upgrade.store(true, Ordering::Relaxed);
     }
 
-    /// HTTP has ended and left nothing: whoever gets the connection of hyper all the same can do nothing with it.
+    /// Cuts what hyper hands over after a refused upgrade, so that the application can neither read
+    /// nor write it.
     pub(in crate::mesh) fn refuse_upgrade(&self) {
         if self.asked_for_upgrade.load(Ordering::Relaxed) {
             self.upgrade().cut.cancel();
@@ -74,7 +78,7 @@ impl ConnectionState {
         self.tunnel.get()
     }
 
-    /// The connection was dropped.
+    /// The connection was dropped: ends an upgraded one.
     pub(in crate::mesh) fn drop_tunnel(&self) {
         if let Some(tunnel) = self.tunnel() {
             self.finish();

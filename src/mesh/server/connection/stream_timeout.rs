@@ -1,3 +1,22 @@
+//! Resets an HTTP/2 stream whose client takes nothing of its response (security rule R-07).
+//!
+//! # Whose turn it is
+//!
+//! hyper runs each stream as a future of its own, through the executor [`StreamTimeout`], which
+//! wraps it in a [`TimedStream`]. hyper owns the response body inside that future, and asks it for
+//! the next frame when the client has opened its window. So the body knows who has to act, and only
+//! the wrapper can reset the stream, but neither can reach the other through hyper. A thread-local
+//! carries the answer:
+//!
+//! - `TimedStream::poll` sets it to [`Turn::Silent`] and polls hyper's future.
+//! - Within that call, and so on the same thread, hyper may poll the body (`ConnectionBody`), which
+//!   calls [`turn`]: `Clients` with each frame that it gives, `Ours` when it has no frame.
+//! - `TimedStream::poll` reads it. `Clients` starts the timer anew, `Ours` stops it, `Silent` lets
+//!   it run on. When the timer fires, the stream is dropped, which resets it.
+//!
+//! The value is valid only within one poll, so streams cannot see each other's, and it needs no
+//! lock and no allocation. HTTP/1 does not use the executor: what its bodies set is not read.
+
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
@@ -7,10 +26,11 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tokio::time::{Sleep, sleep};
 
-/// Runs the streams of HTTP/2 connections, and resets one whose client takes nothing of what it asked for (security rule R-07).
+/// The executor of HTTP/2 streams, which resets a stream whose client takes nothing of the response
+/// for `stalled`.
 ///
-/// hyper asks a body for its next piece once the client has room for more; a client that opens its window by nothing keeps the
-/// stream and all that was read for it. The body says when it has handed over a piece and when it is asked again.
+/// hyper has no such timer: a client that does not open its window keeps the stream, and all that
+/// was read for it, for ever.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mesh) struct StreamTimeout {
     stalled: Duration,
@@ -36,14 +56,14 @@ where
     }
 }
 
-/// What a response body tells of itself during a poll of its stream.
+/// Who has to act next on a stream, as its response body reported it during one poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mesh) enum Turn {
-    /// It was not asked.
+    /// hyper did not poll the body.
     Silent,
-    /// It handed over a piece; it is the client's turn.
+    /// The body gave a frame; the client has to take it.
     Clients,
-    /// It was asked and has nothing yet, or nothing more.
+    /// The body was polled and has no frame yet, or has ended.
     Ours,
 }
 
@@ -51,7 +71,7 @@ thread_local! {
     static TURN: Cell<Turn> = const { Cell::new(Turn::Silent) };
 }
 
-/// Says whose turn it is on the stream that is being polled.
+/// Reports whose turn it is on the stream that this thread polls.
 pub(in crate::mesh) fn turn(turn: Turn) {
     TURN.set(turn);
 }
@@ -92,7 +112,7 @@ impl<F: Future> Future for TimedStream<F> {
         let limit = this
             .limit
             .get_or_insert_with(|| Box::pin(sleep(*this.stalled)));
-        // Ready: the stream is dropped, and so reset.
+        // When it is ready, the caller drops the stream, which resets it.
         limit.as_mut().poll(cx)
     }
 }
