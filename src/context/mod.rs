@@ -1,8 +1,9 @@
-//! Facts of a request that layers share: who called ([`Peer`]), for whom ([`Claims`]), in which
+//! Facts of a request that layers share: the caller ([`Peer`]), the end user ([`Claims`]) and the
 //! trace ([`TraceContext`]).
 //!
 //! One [`Exchange`] per request carries them. The outermost layer puts it into the request's
-//! extensions, and each layer adds what it has found out; what is there is never replaced:
+//! extensions, and each layer adds the facts that it finds out. A fact that is set is never
+//! replaced:
 //!
 //! ```text
 //!  who                                     puts                                    and who reads it
@@ -18,10 +19,10 @@
 //! ```
 //!
 //! While the request's future or its body is polled, its exchange is also the *current* one of the
-//! task ([`current`], [`current_trace`]). That is how the client and log lines find it without help
-//! from the application. A task that the handler spawns is another task: hand it what it needs.
+//! task ([`current`], [`current_trace`]). The client and log lines find it there without help from
+//! the application. A task that the handler spawns is a separate task: pass it what it needs.
 //!
-//! An application gets at the facts in one of these ways:
+//! An application can read the facts in these ways:
 //!
 //! | under | how |
 //! |---|---|
@@ -30,12 +31,12 @@
 //! | any `http::Request` | [`Exchange::from_extensions`] its extensions, see below |
 //! | anywhere in the request's task | [`current`] |
 //!
-//! No fact is ever taken from a header that a caller may write. A request without a [`Peer`] is not
-//! one of a plaintext caller: guards refuse it, as they cannot know.
+//! No fact is ever taken from a header that a caller may write. Requests without a [`Peer`] are
+//! refused by guards: an unknown caller is not the same as a plaintext caller.
 //!
 //! # Example
 //!
-//! What a test or an acceptor of your own states, a handler reads:
+//! A test, or an acceptor of your own, states facts that a handler reads:
 //!
 //! ```
 //! use http::Request;

@@ -1,17 +1,17 @@
-//! Guards: what decides, before a service is called, whether a request may reach it.
+//! Guards decide whether a request may reach the service behind them.
 //!
-//! A [`Guard`] judges the head of a request and gives a [`Verdict`]: pass, refuse with a
-//! [`LocalReply`](crate::message::LocalReply), or ask. A guard that asks gives a [`Question`], a
-//! future; the request waits until it has an [`Answer`], with its body untouched, and only such a
-//! request pays for the wait.
+//! A [`Guard`] judges the head of a request and returns a [`Verdict`]: pass, refuse with a
+//! [`LocalReply`](crate::message::LocalReply), or ask. A guard that asks returns a [`Question`],
+//! which is a future. The request waits for its [`Answer`] with its body unread. Requests that need
+//! no question pay nothing for this.
 //!
 //! [`GuardLayer`] puts one guard in front of a service. The layers of [`rbac`](crate::rbac) and
-//! [`jwt`](crate::jwt) are guards behind it. A whole [`Mesh`](crate::Mesh) runs its guards in one
-//! order, and takes those of an application with [`MeshBuilder::guard`](crate::MeshBuilder::guard).
+//! [`jwt`](crate::jwt) also contain guards. A [`Mesh`](crate::Mesh) runs all its guards in one
+//! order; [`MeshBuilder::guard`](crate::MeshBuilder::guard) adds those of an application.
 //!
 //! # Example
 //!
-//! Tenants are looked up in a service of their own, and the application learns the plan of each:
+//! This guard looks up tenants in another service and sends the plan of each to the application:
 //!
 //! ```
 //! use http::request::Parts;
