@@ -23,7 +23,8 @@ errors! {
         /// No token can be verified: no token guard has seen the request, or no token rules apply
         /// to it.
         TokenGuard = "the handler asks for Claims, and no token is verified here: \
-            serve it by Mesh::serve, or wrap it in a JwtLayer, with a RequestAuthentication that applies to it",
+            serve it by Mesh::serve, or wrap it in a JwtLayer, \
+            with a RequestAuthentication that applies to it",
         /// The peer is unknown: the service is neither behind an acceptor of this crate nor behind
         /// a [`PeerLayer`](super::PeerLayer).
         Peer = "the handler asks for a Peer, and none is known: \
@@ -51,6 +52,12 @@ impl IntoResponse for MissingFact {
     }
 }
 
+/// Makes a fact an axum extractor, required or optional.
+///
+/// `extract!(Claims, claims, without_claims)` implements both extractors for `Claims`. The function
+/// `claims` finds the fact in the request's extensions. If it finds none, a handler that takes
+/// `Claims` gets the error that `without_claims` returns, and a handler that takes
+/// `Option<Claims>` gets `None`.
 macro_rules! extract {
     ($fact:ident, $find:expr, $missing:expr) => {
         impl<S: Sync> FromRequestParts<S> for $fact {

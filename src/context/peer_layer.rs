@@ -33,14 +33,15 @@ use super::{Exchange, Peer};
 /// # Example
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use http::{Request, Response};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 /// use tower_mesh::context::{Exchange, PeerLayer};
 /// use tower_mesh::identity::SpiffeId;
 /// use tower_mesh::Peer;
 ///
-/// // As an acceptor of yours has found them, for one connection.
+/// // Your acceptor knows these for each connection.
 /// let (remote, local) = ("10.0.0.7:40312".parse()?, "10.0.0.9:8443".parse()?);
 /// let desk = SpiffeId::new("spiffe://cluster.local/ns/default/sa/desk")?;
 /// let peer = Peer::proven(remote, local, desk);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-/// Declares ids of a fixed number of bytes, which are never all zero and print as hexadecimal
-/// digits.
+/// Declares ids of a fixed number of bytes, which are never all zero and print as lower-case
+/// hexadecimal digits.
 ///
 /// ```text
 /// ids! {
@@ -15,8 +15,8 @@ use http::HeaderValue;
 /// }
 /// ```
 ///
-/// This declares `pub struct TraceId` with `from_bytes([u8; 16]) -> Option<Self>`, `to_bytes`,
-/// `Display` and `Debug`.
+/// This declares `pub struct TraceId` with `from_bytes([u8; 16]) -> Option<Self>` (`None` for
+/// zeros), `to_bytes`, `Display` (32 digits) and `Debug` (`TraceId(…)`).
 macro_rules! ids {
     ($($(#[$on_id:meta])* $Id:ident: $length:literal,)+) => {
         $(

@@ -25,16 +25,18 @@
 //! #[derive(Clone)]
 //! struct Tenants;
 //!
-//! /// Stands for a call.
+//! /// A real guard would call the other service here.
 //! async fn plan_of(tenant: &str) -> Option<&'static str> {
 //!     (tenant == "north").then_some("gold")
 //! }
 //!
 //! impl Guard for Tenants {
 //!     fn judge(&self, head: &mut Parts, _: &Exchange) -> Verdict {
-//!         // What is known at once needs no wait.
-//!         let Some(tenant) = head.headers.get("x-tenant").and_then(|name| name.to_str().ok()) else {
-//!             return Verdict::Refuse(LocalReply::new(StatusCode::BAD_REQUEST, "no tenant", "no_tenant"));
+//!         let tenant = head.headers.get("x-tenant");
+//!         let Some(tenant) = tenant.and_then(|name| name.to_str().ok()) else {
+//!             // This refusal needs no question.
+//!             let reply = LocalReply::new(StatusCode::BAD_REQUEST, "no tenant", "no_tenant");
+//!             return Verdict::Refuse(reply);
 //!         };
 //!         let tenant = tenant.to_owned();
 //!         Verdict::Ask(Question::new(async move {
@@ -43,13 +45,18 @@
 //!                     head.headers.insert("x-plan", HeaderValue::from_static(plan));
 //!                     Ok(())
 //!                 }),
-//!                 None => Answer::Refuse(LocalReply::new(StatusCode::FORBIDDEN, "unknown tenant", "unknown_tenant")),
+//!                 None => Answer::Refuse(LocalReply::new(
+//!                     StatusCode::FORBIDDEN,
+//!                     "unknown tenant",
+//!                     "unknown_tenant",
+//!                 )),
 //!             }
 //!         }))
 //!     }
 //! }
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let app = tower::service_fn(|request: Request<()>| async move {
 //!     assert_eq!(request.headers()["x-plan"], "gold");
 //!     Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new()))

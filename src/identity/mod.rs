@@ -12,8 +12,8 @@
 //!          └─────┬─────┘    └──┬──┘    └──┬───┘
 //!          trust domain    namespace   service account
 //!
-//! principals: ["cluster.local/ns/default/sa/patients"]       what policies of others say of it
-//! selector: {matchLabels: {app: patients}}                   how policies find it: by namespace and labels, not by the id
+//! principals: ["cluster.local/ns/default/sa/patients"]       how policies name it as a caller
+//! selector: {matchLabels: {app: patients}}                   how its own policies select it
 //! ```
 //!
 //! - A trust domain is the set of identities that one authority signs. An id of another domain is

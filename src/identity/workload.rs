@@ -7,7 +7,9 @@ use super::{SpiffeId, SpiffeIdError, TrustDomain};
 /// ```
 /// use tower_mesh::Workload;
 ///
-/// let workload = Workload::new("default", "patients").service("patients", 8443).label("app", "patients");
+/// let workload = Workload::new("default", "patients")
+///     .service("patients", 8443)
+///     .label("app", "patients");
 /// assert_eq!(workload.namespace(), "default");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

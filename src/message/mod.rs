@@ -17,7 +17,8 @@
 //! use http_body_util::Full;
 //! use tower_mesh::message::LocalReply;
 //!
-//! let reply = LocalReply::new(StatusCode::FORBIDDEN, "RBAC: access denied", "rbac_access_denied_matched_policy[none]");
+//! let details = "rbac_access_denied_matched_policy[none]";
+//! let reply = LocalReply::new(StatusCode::FORBIDDEN, "RBAC: access denied", details);
 //! let response = reply.into_response::<Full<Bytes>>(&Method::GET, &HeaderMap::new());
 //! assert_eq!(response.status(), StatusCode::FORBIDDEN);
 //! assert_eq!(response.headers()["content-length"], "19");

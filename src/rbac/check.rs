@@ -233,7 +233,8 @@ impl PolicyCheck {
             None => {
                 limited!(
                     ERROR,
-                    "a request without a peer reached the policy guard: serve it with the mesh's listener, or put a Peer into its extensions"
+                    "a request without a peer reached the policy guard: \
+                     serve it with the mesh's listener, or put a Peer into its extensions"
                 );
                 Err(denied("rbac_access_denied_no_peer"))
             }
@@ -266,7 +267,8 @@ fn warn_without_port(exchange: &Exchange) {
     if port == Some(0) {
         limited!(
             WARN,
-            "a peer that was made by hand has the local port 0: policies of single ports do not apply to its requests"
+            "a peer that was made by hand has the local port 0: \
+             policies of single ports do not apply to its requests"
         );
     }
 }

@@ -103,7 +103,8 @@ fn warn_of_unseen_tokens(engine: &Engine, exchange: &Exchange) {
         limited!(
             target: "tower_mesh::access",
             WARN,
-            "policies are asked before any token guard, and token rules apply: no policy sees a user, and a DENY of users does not hold; put the JwtLayer outside of the RbacLayer"
+            "policies are asked before any token guard, and token rules apply: no policy sees \
+             a user, and a DENY of users does not hold; put the JwtLayer outside of the RbacLayer"
         );
     }
 }

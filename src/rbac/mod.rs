@@ -25,7 +25,8 @@
 //! use tower_mesh::policy::Engine;
 //! use tower_mesh::rbac::RbacLayer;
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::builder(&tower_mesh::Workload::new("default", "patients")).yaml("
 //! apiVersion: security.istio.io/v1
 //! kind: AuthorizationPolicy
@@ -34,7 +35,9 @@
 //!   rules:
 //!   - to: [{operation: {methods: [GET], paths: [/patients/*]}}]
 //! ").build()?;
-//! let app = tower::service_fn(|_: Request<()>| async { Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new())) });
+//! let app = tower::service_fn(|_: Request<()>| async {
+//!     Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
+//! });
 //! let app = RbacLayer::new(Live::new(engine)).layer(app);
 //!
 //! let peer = Peer::plaintext("10.0.0.1:4711".parse()?, "10.0.0.2:8080".parse()?);

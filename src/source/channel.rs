@@ -14,7 +14,8 @@ use crate::istio::Problems;
 /// # Example
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use tower_mesh::source::{self, Fixed};
 /// use tower_mesh::{Guards, Workload};
 ///

@@ -92,7 +92,8 @@ impl Restless {
             self.0 = Some(Instant::now());
             tracing::warn!(
                 target: "tower_mesh::config",
-                "the files of the configuration are different at every look, so no change counts; whoever writes them must come to rest for two seconds"
+                "the files of the configuration are different at every look, so no change is \
+                 applied; leave them unchanged for two seconds"
             );
         }
     }

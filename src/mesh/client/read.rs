@@ -137,7 +137,8 @@ impl fmt::Display for BodyError {
         match &self.0 {
             Kind::TooLarge(limit) => write!(
                 f,
-                "the body of the response is larger than the limit of {limit} bytes: see ResponseBody::limit"
+                "the body of the response is larger than the limit of {limit} bytes: \
+                 see ResponseBody::limit"
             ),
             Kind::Broken(_) => f.write_str("the body of the response broke off"),
             Kind::NotUtf8(at) => {

@@ -196,7 +196,8 @@ fn targets_ours(item: &Node<'_>) -> bool {
 
 /// A strategic merge patch is part of a resource; a JSON patch is a list of operations.
 fn patch(roots: &[Node<'_>], targets_ours: bool) -> Option<PassedOver> {
-    let reason = "a kustomization lists it as a patch, and kustomize is not run; give what `kustomize build` prints";
+    let reason = "a kustomization lists it as a patch, and kustomize is not run; \
+        give what `kustomize build` prints";
     Some(PassedOver {
         changes_ours: roots.iter().any(|root| changes_ours(root, targets_ours)),
         ..PassedOver::new(reason)

@@ -163,7 +163,8 @@ impl fmt::Display for ConnectError {
             Kind::Unresolved(names) => write!(f, ": DNS knows no address of {names}"),
             Kind::Lookup(name, _) => write!(f, ": DNS gives no address of {name}"),
             Kind::Handshake(error) if error.is_plaintext() => f.write_str(
-                ": the server speaks plaintext, not TLS: let it serve by mutual TLS (Mesh::serve), or call it as MeshBuilder::outside with ExternalHost::plaintext",
+                ": the server speaks plaintext, not TLS: let it serve by mutual TLS (Mesh::serve), \
+                 or call it as MeshBuilder::outside with ExternalHost::plaintext",
             ),
             Kind::Handshake(_) => Ok(()),
         }

@@ -12,8 +12,8 @@ use crate::tls::{IdentityError, OneWayConnector, Settings};
 /// [`MeshBuilder::outside`](crate::mesh::MeshBuilder::outside).
 ///
 /// Such a host proves no mesh identity, and the client presents none to it. This is the only way
-/// out of the mesh: calls to a host that is not configured fail, and calls to a host of the mesh
-/// always use the mesh's TLS.
+/// out of the mesh: calls to a host that is not configured fail, and a host of the mesh is never
+/// called in this way.
 #[derive(Clone, Debug)]
 pub struct ExternalHost {
     how: How,

@@ -134,7 +134,8 @@ impl WantedNames {
         if self.names.send(names.into()).is_err() && !names.is_empty() {
             tracing::warn!(
                 target: "tower_mesh::client",
-                "upstreams have DNS names, and no driver runs that would follow them: their addresses stay as they are"
+                "upstreams have DNS names, but no driver follows them: their addresses stay \
+                 as they are; run the driver that MeshBuilder::build returns"
             );
         }
     }
@@ -271,13 +272,22 @@ impl Followed {
         addresses.truncate(MOST);
         self.succeeded.add(1);
         if self.failures > 0 {
-            tracing::info!(target: "tower_mesh::client", name = %self.name, "DNS knows the upstream again");
+            tracing::info!(
+                target: "tower_mesh::client",
+                name = %self.name,
+                "DNS knows the upstream again"
+            );
         }
         (self.failures, self.warned) = (0, None);
         if **self.name.found.load() == *addresses {
             return;
         }
-        tracing::debug!(target: "tower_mesh::client", name = %self.name, ?addresses, "the upstream's addresses");
+        tracing::debug!(
+            target: "tower_mesh::client",
+            name = %self.name,
+            ?addresses,
+            "the upstream's addresses"
+        );
         self.name.found.store(addresses.into());
     }
 
@@ -291,7 +301,13 @@ impl Followed {
         }
         self.warned = Some(now);
         let kept = self.name.found.load().len();
-        tracing::warn!(target: "tower_mesh::client", name = %self.name, error = %ErrorChain(error), kept, "DNS gives no address for the upstream; those of before stay");
+        tracing::warn!(
+            target: "tower_mesh::client",
+            name = %self.name,
+            error = %ErrorChain(error),
+            kept,
+            "DNS gives no address for the upstream; the previous addresses stay"
+        );
     }
 }
 

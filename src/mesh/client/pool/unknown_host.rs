@@ -64,11 +64,13 @@ impl fmt::Display for UnknownHost {
             Why::NoHost => f.write_str("the URI of a call names a host: http://charts.default/"),
             Why::NotPlain => write!(
                 f,
-                "the URI of a call to {host:?} is host[:port] after http://, without a user, the port without a sign or leading zeros"
+                "the URI of a call to {host:?} is host[:port] after http://, without a user, \
+                 the port without a sign or leading zeros"
             ),
             Why::InPlaintext(by) => write!(
                 f,
-                "no upstream is configured for host {host:?} and TLS: it is called in plaintext ({by}), so its URI begins with http://"
+                "no upstream is configured for host {host:?} and TLS: \
+                 it is called in plaintext ({by}), so its URI begins with http://"
             ),
             Why::NotConfigured(near) => {
                 write!(f, "no upstream is configured for host {host:?}")?;
@@ -81,7 +83,8 @@ impl fmt::Display for UnknownHost {
                 }
                 write!(
                     f,
-                    " (call MeshBuilder::upstream({host:?}, ..) or MeshBuilder::outside({host:?}, ..) to add it)"
+                    " (call MeshBuilder::upstream({host:?}, ..) \
+                     or MeshBuilder::outside({host:?}, ..) to add it)"
                 )
             }
         }

@@ -152,7 +152,8 @@ impl CompiledOutbound {
         let longest = outbound_sni(&service, u16::MAX);
         if bare(parsed.host()).parse::<IpAddr>().is_err() && !is_server_name(&longest) {
             return Err(vec![format!(
-                "TLS can ask for no name as long as that of its service, {service:?}: shorten the host"
+                "TLS can ask for no name as long as that of its service, {service:?}: \
+                 shorten the host"
             )]);
         }
         let upstream = MeshUpstream {
@@ -312,10 +313,13 @@ fn is_plain_port(port: &str) -> bool {
     is_number && !is_padded && port.parse::<u16>().is_ok()
 }
 
-const NO_HOST: &str = "the host is not host[:port]: write it without scheme, user and path, as \"charts.default\" or \"charts.default:8443\"";
+const NO_HOST: &str = "the host is not host[:port]: write it without scheme, user and path, \
+    as \"charts.default\" or \"charts.default:8443\"";
 const NO_ADDRESS: &str =
     "it has no address: give one, as \"127.0.0.1:8443\" or \"charts.internal:8443\"";
-const NO_IDENTITY: &str = "it accepts no identity, so no server could prove to be the right one: give the id of each workload that may answer, as \"spiffe://cluster.local/ns/default/sa/charts\"";
+const NO_IDENTITY: &str = "it accepts no identity, so no server could prove to be the right one: \
+    give the id of each workload that may answer, \
+    as \"spiffe://cluster.local/ns/default/sa/charts\"";
 const TWICE: &str =
     "the host was given before, as upstream or outside: give it once, with all its addresses";
 

@@ -89,7 +89,12 @@ impl Inside {
         self.deadline.poll_cut(cx, |ended| {
             stats.count_ended(ended.reason);
             retired.set();
-            limited!(target: "tower_mesh::client", DEBUG, reason = %ended.reason, "draining a connection");
+            limited!(
+                target: "tower_mesh::client",
+                DEBUG,
+                reason = %ended.reason,
+                "draining a connection"
+            );
         })
     }
 }
