@@ -1,3 +1,5 @@
+//! The end user's verified claims.
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};

@@ -1,3 +1,5 @@
+//! States the peer of requests by hand, as a tower layer.
+
 use std::task::{Context, Poll};
 
 use http::Request;

@@ -1,3 +1,5 @@
+//! Puts a guard in front of a service, as a tower layer.
+
 use std::fmt;
 use std::mem;
 use std::pin::Pin;

@@ -1,3 +1,5 @@
+//! The macro for names that are checked texts.
+
 /// Implements `FromStr`, `AsRef<str>`, `Display` and `Debug` for a type that holds a checked text.
 ///
 /// The type must have `fn new(&str) -> Result<Self, Error>` and `fn as_str(&self) -> &str`. For

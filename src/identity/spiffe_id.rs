@@ -1,3 +1,5 @@
+//! Parses SPIFFE ids.
+
 use std::sync::Arc;
 
 use super::TrustDomain;

@@ -1,3 +1,5 @@
+//! Parses trust domain names.
+
 use std::fmt;
 use std::sync::Arc;
 

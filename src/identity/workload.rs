@@ -1,3 +1,5 @@
+//! What an application states about its own workload.
+
 use std::collections::BTreeMap;
 
 use super::{SpiffeId, SpiffeIdError, TrustDomain};

@@ -1,3 +1,5 @@
+//! Regular expressions on whole texts, as Envoy's `safe_regex`.
+
 use std::fmt;
 use std::sync::Arc;
 

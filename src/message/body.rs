@@ -1,3 +1,5 @@
+//! The response body of a guarded service.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

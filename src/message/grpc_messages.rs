@@ -1,3 +1,5 @@
+//! Counts gRPC messages in a stream of bytes.
+
 use bytes::Buf;
 
 /// Counts the messages of a gRPC stream as its bytes pass. Each message is preceded by one flag

@@ -1,3 +1,5 @@
+//! Records each exchange of a service for a watch, as a tower layer.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

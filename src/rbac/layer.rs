@@ -1,3 +1,5 @@
+//! The policy guard as a tower layer.
+
 use std::fmt;
 use std::sync::Arc;
 

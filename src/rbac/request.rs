@@ -1,3 +1,5 @@
+//! The attributes of a request that policy rules test.
+
 use std::net::IpAddr;
 
 use http::header::{HOST, HeaderValue};

@@ -1,3 +1,5 @@
+//! The result of reading a source: resources and mesh settings.
+
 use std::sync::Arc;
 
 use super::holdings::Holdings;

@@ -1,3 +1,5 @@
+//! Reads configuration from files.
+
 use std::path::{Path, PathBuf};
 
 use crate::istio::{

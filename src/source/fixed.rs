@@ -1,3 +1,5 @@
+//! Reads configuration from texts in memory.
+
 use crate::istio::{Loader, Problems, parse_mesh_config};
 
 use super::Configuration;

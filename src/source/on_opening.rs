@@ -1,3 +1,5 @@
+//! The choice between refusing and applying a change that guards less.
+
 /// What a mesh does with a changed configuration that is damaged, or that guards less than the one
 /// before.
 ///

@@ -1,3 +1,5 @@
+//! What directories, texts and watches give, and which changes a watch reports.
+
 use std::fs;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! The error of a call.
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Converts the argument of `client.get(..)` and its siblings to a URI.
+
 use http::Uri;
 
 use super::error::ClientError;

@@ -1,3 +1,5 @@
+//! The record of a call.
+
 use crate::mesh::watches::Watches;
 use crate::message;
 use crate::metrics::ClientRecord;

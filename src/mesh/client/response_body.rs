@@ -1,3 +1,5 @@
+//! The body that a caller reads from a response.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

@@ -1,3 +1,5 @@
+//! The client as an application and tower use it.
+
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -1,3 +1,5 @@
+//! The hosts that an application allows its client to call, as it configures them.
+
 use super::pool::address::{UpstreamAddress, UpstreamId};
 use super::pool::external_host::ExternalHost;
 use super::pool::upstreams::{CompiledOutbound, shown};

@@ -1,3 +1,5 @@
+//! The body of a request on its way out.
+
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,3 +1,5 @@
+//! A request body that can be sent again after an attempt that the server has not processed.
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;

@@ -1,3 +1,5 @@
+//! One upstream on one port, and the order in which a call tries its endpoints.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

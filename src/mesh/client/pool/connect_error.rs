@@ -1,3 +1,5 @@
+//! Why a connection to an upstream could not be made.
+
 use std::error::Error;
 use std::fmt;
 use std::io;

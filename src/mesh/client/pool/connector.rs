@@ -1,3 +1,5 @@
+//! Opens connections of the mesh for other HTTP clients.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;

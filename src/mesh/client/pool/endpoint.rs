@@ -1,3 +1,5 @@
+//! One address of an upstream, with its pool of connections and its health.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

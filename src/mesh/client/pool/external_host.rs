@@ -1,3 +1,5 @@
+//! Hosts outside the mesh, as configured and as compiled.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

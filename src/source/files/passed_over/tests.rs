@@ -1,3 +1,5 @@
+//! Which files of kustomize and Helm are skipped, and which are read or refused.
+
 use std::fs;
 
 use crate::source::Directory;

@@ -1,3 +1,5 @@
+//! Opens TCP connections, and TLS on them, to endpoints.
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;

@@ -1,3 +1,5 @@
+//! Keeps idle HTTP/1 connections for later calls.
+
 #![expect(
     clippy::disallowed_types,
     reason = "held to push or pop one entry of one endpoint's list, never across I/O or an await"

@@ -1,3 +1,5 @@
+//! Shares HTTP/2 connections among calls.
+
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;

@@ -1,3 +1,5 @@
+//! The byte stream of one connection, which is cut when an identity on it is too old.
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;
