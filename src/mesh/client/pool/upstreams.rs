@@ -133,8 +133,9 @@ impl CompiledOutbound {
             mistakes.push(NO_ADDRESS.to_owned());
         }
         let accepted = match accepted {
-            // M-29: an empty list of allowed identities could refuse no peer. A list that is
-            // queried live may fill up later.
+            // M-29: without a list of allowed identities, any server would be accepted. An empty
+            // fixed list is a mistake, because no server could match it; a list that is queried
+            // live may fill up later.
             Ok(accepted) if !accepted.changes() && accepted.is_empty() => {
                 mistakes.push(NO_IDENTITY.to_owned());
                 None

@@ -86,7 +86,8 @@ impl IdleList {
                     idle.forget(&own);
                 }
             };
-            // A connection that a call uses is not in the list, so there is nothing to check.
+            // A connection that a call uses is not in the list, so `forget` cannot harm the call
+            // and `is_busy` may always be false.
             own.run(connection, || false, forget).await;
         });
         Ok(Http1 { sender, facts })
