@@ -1,8 +1,8 @@
-//! The one event that a refusal leaves, target `tower_mesh::access`: who asked for what, and which
-//! rule says no.
+//! Writes the log event of a refused request, target `tower_mesh::access`: who asked for what, and
+//! which rule refused.
 //!
-//! Nothing of a query, of a token, or of headers that may hold either is written. What a peer
-//! sends is cut, and cannot forge a line.
+//! The event holds nothing from the query, from a token, or from headers that may hold either.
+//! Values that a peer sends are truncated and escaped, so a peer cannot forge a line.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -19,10 +19,9 @@ use crate::log_limit::{LogLimit, limited};
 use crate::message::LocalReply;
 use crate::policy::{Engine, PolicyId};
 
-/// Writes the event of a request that a guard answers in the application's place. Costs nothing
-/// where no subscriber listens.
+/// Writes the event of a request that a guard refuses. Costs nothing without a subscriber.
 ///
-/// The engine, where it was asked, knows where rules were written.
+/// `engine` is the engine that judged the request, if one did; it knows where rules were written.
 pub(crate) fn refused(
     head: &Parts,
     exchange: &Exchange,
@@ -53,12 +52,13 @@ pub(crate) fn refused(
     );
 }
 
-/// The engine that refused a request, as [`keep_judge`] left it in the request.
+/// The engine that refused a request; [`keep_judge`] has stored it in the request.
 pub(crate) fn judged_by(head: &Parts) -> Option<&Engine> {
     head.extensions.get().map(|JudgedBy(engine)| engine)
 }
 
-/// Keeps, in a request that is refused, the engine of the generation that refused it: the event names its rules.
+/// Stores, in a refused request, the engine of the generation that refused it, so that the event
+/// can name its rules.
 #[cfg_attr(
     not(feature = "rbac"),
     allow(dead_code, reason = "for the guard of policies")
@@ -70,14 +70,15 @@ pub(crate) fn keep_judge(head: &mut Parts, engine: &Engine) {
 #[derive(Clone)]
 struct JudgedBy(Engine);
 
-/// Lines of one kind hide none of another.
+/// The kinds of refusals. Each kind has its own log limit, so that one kind cannot suppress
+/// another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// What is asked for is no good request.
+    /// The request itself is malformed.
     Request,
-    /// A rule refuses it.
+    /// A rule refuses the request.
     Rule,
-    /// A token is bad, or missing where a legacy Policy demands one.
+    /// The token is invalid, or is missing where a legacy Policy demands one.
     Token,
 }
 
@@ -117,13 +118,14 @@ fn ip(peer: &Peer) -> IpAddr {
     peer.remote_addr().ip().to_canonical()
 }
 
-/// The whole path, as policy judges it where a guard has rewritten it; never the query.
+/// The whole path without the query. If a guard has rewritten the path, this is the form that
+/// policy judges.
 fn path<'a>(head: &'a Parts, exchange: &'a Exchange) -> &'a str {
     let judged = exchange.path_of(head).or_else(|| exchange.path());
     judged.unwrap_or_else(|| Exchange::sent_uri(head).path())
 }
 
-/// Without a user (and password) in front of it, and without a path or a query that stand behind it.
+/// The host, without a user and password before it and without a path or query after it.
 fn host(head: &Parts) -> Option<&str> {
     let line = || head.headers.get(HOST)?.to_str().ok();
     let host = head.uri.authority().map(Authority::as_str).or_else(line)?;
@@ -137,8 +139,8 @@ fn request_id<'a>(head: &'a Parts, exchange: &'a Exchange) -> Option<&'a str> {
     id.map(HeaderValue::to_str)?.ok()
 }
 
-/// The rule that refuses, by the reply where it names one: the exchange keeps the decision of the
-/// outermost guard that has left one.
+/// The rule that refused: from the reply if it names one, else from the decision of the outermost
+/// guard that stored one in the exchange.
 fn rule<'a>(reply: &'a LocalReply, exchange: &'a Exchange) -> Option<&'a str> {
     if let Some(matched) = matched(reply) {
         return Some(matched).filter(|rule| *rule != NO_RULE);
@@ -157,8 +159,8 @@ fn place<'a>(rule: &str, engine: Option<&'a Engine>) -> Option<impl fmt::Display
     Some(&origin.at)
 }
 
-/// The rules that might have let the request pass, and did not: those of the ALLOW policies where
-/// none matched, and those for tokens where a token is bad.
+/// The rules that could have admitted the request but did not match: the ALLOW policies, or the
+/// token rules if a token is invalid.
 fn asked<'a>(reply: &LocalReply, peer: &Peer, engine: &'a Engine) -> Option<Asked<'a>> {
     let (program, port) = (engine.program(), peer.local_addr().port());
     if Kind::of(reply) == Kind::Token {
@@ -175,14 +177,14 @@ fn asked<'a>(reply: &LocalReply, peer: &Peer, engine: &'a Engine) -> Option<Aske
     Asked::new(rules.map(|id| (id.as_str(), place(id))))
 }
 
-/// Rules by name and place.
+/// Rules with their names and positions.
 struct Asked<'a> {
     first: Vec<(&'a str, Option<&'a Position>)>,
     more: usize,
 }
 
 impl<'a> Asked<'a> {
-    /// None where there are none.
+    /// `None` if there are no rules.
     fn new(mut rules: impl Iterator<Item = (&'a str, Option<&'a Position>)>) -> Option<Self> {
         let first: Vec<_> = rules.by_ref().take(MOST_ASKED).collect();
         let more = rules.count();
@@ -206,8 +208,8 @@ impl fmt::Display for Asked<'_> {
     }
 }
 
-/// A text that a peer may have sent: its beginning, in quotation marks where it would otherwise end
-/// a field or a line, or change how either looks.
+/// A text that a peer may have sent, truncated. It is quoted if it could otherwise end a field or a
+/// line, or change how either looks.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
@@ -229,16 +231,16 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Neither a space nor a quotation mark, nor anything that a terminal or a reader may take for
-/// something else: control characters, separators of lines, marks that turn the direction of text.
+/// Whether the character may be written without quotes. Spaces, quotation marks, control
+/// characters, line separators and marks that change the direction of text may not.
 fn is_plain(character: char) -> bool {
     character == '\'' || (character != ' ' && character.escape_debug().len() == 1)
 }
 
-/// What Envoy's details of a refusal by policy begin with, before the rule and a bracket.
+/// The start of Envoy's details for a refusal by policy; the rule and a bracket follow.
 const MATCHED: &str = "rbac_access_denied_matched_policy[";
 const NO_RULE: &str = "none";
-/// Characters of a field.
+/// The largest number of characters in a field.
 const LONGEST: usize = 256;
-/// More rules are no help.
+/// The largest number of rules that are listed.
 const MOST_ASKED: usize = 5;

@@ -1,9 +1,11 @@
-//! An error and its causes in one line, for logs: each error's `Display` is one level, and its `source()` the next.
+//! Writes an error and its causes on one line, for logs. Each error's `Display` is one level, and
+//! its `source()` is the next.
 
 use std::error::Error;
 use std::fmt;
 
-/// Writes `error: its cause: the cause of that`. A level that only repeats what the one above ended with is left out.
+/// Writes `error: its cause: the cause of that`. Skips a level that only repeats how the level
+/// above it ends.
 #[derive(Debug)]
 pub(crate) struct ErrorChain<'a>(pub(crate) &'a (dyn Error + 'static));
 

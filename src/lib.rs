@@ -1,4 +1,5 @@
-// The README is read on the forge and on the registry, too, where its labels lead to files. Here the first definition of a label counts.
+// The README is also read on the forge and on the registry, where its link labels lead to files.
+// Rustdoc uses the first definition of a label, so these lead to the guide instead.
 //! [calls]: guide::calls
 //! [certificates]: guide::certificates
 //! [clinic]: https://github.com/tower-mesh/tower-mesh/tree/HEAD/examples/patients/policies/v1

@@ -1,7 +1,8 @@
-//! [`Live<T>`]: one current value that is replaced whole and read without waiting.
+//! [`Live<T>`]: one current value that is replaced as a whole and read without waiting.
 //!
-//! Whoever watches configuration holds a handle and [`store`](Live::store)s; layers hold another and [`load`](Live::load) once per request.
-//! A reader sees one value or the next, never a mixture, and keeps what it has seen alive for as long as it needs it.
+//! The code that watches configuration holds one handle and calls [`store`](Live::store). Layers
+//! hold another handle and call [`load`](Live::load) once per request. A reader sees one value or
+//! the next, never a mixture, and keeps the value that it loaded for as long as it needs it.
 //!
 //! # Example
 //!
@@ -23,7 +24,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
-/// A cell with the current value of something that changes while the process runs. Clones share the cell.
+/// A cell with the current value of something that changes while the process runs. Clones share the
+/// cell.
 pub struct Live<T>(Arc<Cell<T>>);
 
 struct Cell<T> {
@@ -49,19 +51,21 @@ impl<T> Live<T> {
         }))
     }
 
-    /// The current value. Wait-free; meant to be short-lived and never held over an await (use [`snapshot`](Self::snapshot) there).
+    /// The current value. Never waits. Drop it soon and do not hold it across an await; use
+    /// [`snapshot`](Self::snapshot) there.
     #[must_use]
     pub fn load(&self) -> Loaded<T> {
         Loaded(self.0.current.load())
     }
 
-    /// The current value, to be kept for as long as needed.
+    /// The current value, which may be kept for as long as needed.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot<T> {
         Snapshot(self.0.current.load_full())
     }
 
-    /// Replaces the value; readers that hold the old one keep it. Each cell has one writer: with two at once either may win.
+    /// Replaces the value. Readers that hold the old value keep it. Use one writer per cell: of two
+    /// concurrent writers, either may win.
     pub fn store(&self, value: T) {
         let generation = self.0.last.fetch_add(1, Ordering::Relaxed) + 1;
         self.0
@@ -69,7 +73,7 @@ impl<T> Live<T> {
             .store(Arc::new(Versioned { generation, value }));
     }
 
-    /// The number of the current value, counted from 1.
+    /// The generation of the current value, counted from 1.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.0.current.load().generation
@@ -83,7 +87,7 @@ impl<T> Clone for Live<T> {
 }
 
 impl<T> fmt::Debug for Live<T> {
-    /// Prints the generation only: what a cell holds may be secret or large.
+    /// Prints only the generation, because the value may be secret or large.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live")
             .field("generation", &self.generation())
@@ -91,17 +95,17 @@ impl<T> fmt::Debug for Live<T> {
     }
 }
 
-/// The value a cell held when it was loaded.
+/// The value that a cell held when it was loaded.
 pub struct Loaded<T>(Guard<Arc<Versioned<T>>>);
 
 impl<T> Loaded<T> {
-    /// The same value, to be kept for as long as needed.
+    /// The same value, which may be kept for as long as needed.
     #[must_use]
     pub fn into_snapshot(self) -> Snapshot<T> {
         Snapshot(Guard::into_inner(self.0))
     }
 
-    /// The number of this value, counted from 1.
+    /// The generation of this value, counted from 1.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.0.generation
@@ -126,7 +130,7 @@ impl<T: fmt::Debug> fmt::Debug for Loaded<T> {
 pub struct Snapshot<T>(Arc<Versioned<T>>);
 
 impl<T> Snapshot<T> {
-    /// The number of this value, counted from 1.
+    /// The generation of this value, counted from 1.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.0.generation

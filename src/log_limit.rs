@@ -1,15 +1,16 @@
-//! Log lines that a peer can cause: ten a second of each kind.
+//! Limits the log lines that a peer can cause to ten per second of each kind.
 //!
-//! What is left out is counted, and the next line of its kind tells how much it was, as `suppressed`. Metrics and observers count all of it.
+//! Suppressed lines are counted, and the next line of the same kind reports the count in its field
+//! `suppressed`. Metrics and observers count every event.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// How many lines of one kind were written in this second.
+/// Counts the lines of one kind in the current second.
 #[derive(Debug)]
 pub(crate) struct LogLimit {
-    /// The second that a line was last written in, and how many were written in it (the low byte).
+    /// The second of the last line, and in the low byte the number of lines written in that second.
     window: AtomicU64,
     left_out: AtomicU64,
 }
@@ -22,7 +23,8 @@ impl LogLimit {
         }
     }
 
-    /// Whether a line may be written now; if so, how many were left out since the one before, if any were. Never waits.
+    /// `Some` if a line may be written now. The inner value is the number of lines suppressed since
+    /// the last line, if there were any. Never waits.
     pub(crate) fn admit(&self) -> Option<Option<u64>> {
         self.admit_in(START.elapsed().as_secs() + 1)
     }
@@ -46,8 +48,13 @@ impl LogLimit {
     }
 }
 
-/// Writes an event as `tracing::event!` does, so often and no more: within the limit of this line, or one that is given. An event that nobody
-/// listens to is not counted as left out.
+/// Writes an event as `tracing::event!` does, at most ten times per second. The limit belongs to
+/// the line in the source, or is the [`LogLimit`] given as `limit:`. An event without a subscriber
+/// does not count as suppressed.
+///
+/// ```text
+/// limited!(target: "tower_mesh::client", DEBUG, reason = %ended.reason, "draining a connection");
+/// ```
 macro_rules! limited {
     (limit: $limit:expr, target: $target:expr, $level:ident, $($fields:tt)+) => {
         if tracing::enabled!(target: $target, tracing::Level::$level)
@@ -69,7 +76,7 @@ pub(crate) use limited;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Lines of a kind a second; fits a byte.
+/// The largest number of lines of one kind in one second; fits into a byte.
 const MOST: u64 = 10;
 
 #[cfg(test)]
@@ -85,7 +92,8 @@ mod tests {
         assert_eq!(limit.admit_in(2), Some(None));
     }
 
-    /// A thread that read the clock before another is late, and begins no second anew.
+    /// A thread that read the clock earlier than another thread, but arrives later, does not start
+    /// its second again.
     #[test]
     fn a_late_thread_begins_nothing_anew() {
         let limit = LogLimit::new();

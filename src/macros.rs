@@ -1,9 +1,25 @@
-//! What many types of the crate would otherwise write out.
+//! Macros that write code which many types of the crate need.
 
-/// Declares an error whose variants have one sentence each, which `Display` writes.
+/// Declares an error enum in which each variant has one sentence, and implements `Display` (which
+/// writes the sentence) and `Error` for it.
 ///
 /// A variant may hold values, and its sentence may name them:
-/// `Missing(claim: &'static str) = "no claim {claim}"`.
+///
+/// ```text
+/// errors! {
+///     /// Why a claim cannot be used.
+///     #[derive(Debug)]
+///     pub enum ClaimError {
+///         /// The token lacks the claim.
+///         Missing(claim: &'static str) = "no claim {claim}",
+///         /// The claim is empty.
+///         Empty = "the claim is empty",
+///     }
+/// }
+/// ```
+///
+/// `ClaimError::Missing("iss")` prints `no claim iss`. The enum gets exactly the derives that are
+/// written, so write at least `Debug`. `source()` is always `None`.
 macro_rules! errors {
     (
         $(#[$on_enum:meta])*
@@ -31,10 +47,17 @@ macro_rules! errors {
     };
 }
 
-/// Implements `Debug` for a type, by these fields alone: the others are secret, long or opaque.
+/// Implements `Debug` for a struct and shows only the listed fields, because the others are secret,
+/// long or opaque. The output ends with `..`.
 ///
-/// Where a field does not show as it is, a value takes its place:
-/// `debug_fields!(Chain(chain) { length = chain.certificates.len() })`.
+/// ```text
+/// debug_fields!(Header { algorithm });
+/// debug_fields!(SeenTokens<V> {});
+/// debug_fields!(Chain(chain) { length = chain.certificates.len() });
+/// ```
+///
+/// The first line shows the field `algorithm` as it is. The second line shows no field; the type
+/// has one type parameter. The third line names the value `chain` and computes what `length` shows.
 macro_rules! debug_fields {
     ($Type:ident $(<$Generic:ident>)? { $($field:ident),* }) => {
         debug_fields!($Type $(<$Generic>)? (this) { $($field = this.$field),* });
@@ -52,7 +75,19 @@ macro_rules! debug_fields {
     };
 }
 
-/// The setters of a builder, each of which replaces the field of its name.
+/// Declares builder setters. Each one replaces the field with its name and returns the builder.
+///
+/// ```text
+/// impl Acceptor {
+///     setters! {
+///         /// Limits how long each handshake may take.
+///         timeouts: HandshakeTimeouts,
+///     }
+/// }
+/// ```
+///
+/// This declares `pub fn timeouts(mut self, timeouts: HandshakeTimeouts) -> Self`, with
+/// `#[must_use]`.
 #[cfg(feature = "tls")]
 macro_rules! setters {
     ($($(#[$on_setter:meta])* $field:ident: $Type:ty,)+) => {

@@ -1,43 +1,46 @@
+//! Counts the requests in progress on one connection.
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What is under way on one connection. The service that answers its requests writes it; the code
-/// that watches its bytes reads it.
-/// [`Peer::activity`](super::Peer::activity) has it.
+/// The requests in progress on one connection. The service that answers requests writes it; the
+/// code that watches the connection's bytes reads it. [`Peer::activity`](super::Peer::activity)
+/// returns it.
 ///
-/// A mesh's guard records each request. A service without one records them with
+/// A mesh's guard records each request. A service without a guard records requests with
 /// [`Peer::begin_request`](super::Peer::begin_request).
 #[derive(Debug, Default)]
 pub struct Activity {
     pub(super) begun: AtomicU32,
     pub(super) open: AtomicUsize,
-    /// Bodies that may be silent.
+    /// The number of bodies that may be silent.
     pub(super) quiet: AtomicUsize,
     body_idle: OnceLock<Duration>,
 }
 
 impl Activity {
-    /// How many requests have begun, wrapping.
+    /// How many requests have begun; the count wraps around.
     #[must_use]
     pub fn begun(&self) -> u32 {
         self.begun.load(Ordering::Acquire)
     }
 
-    /// How many have begun and not ended. A connection that was upgraded has one that never ends.
+    /// How many requests have begun and not ended. An upgraded connection has one request that
+    /// never ends.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 
-    /// How long a client may take between two pieces of a request's body, where the service that
-    /// answers the request enforces it.
+    /// How long a client may pause inside a request's body, if the service that answers requests
+    /// enforces a limit.
     #[must_use]
     pub fn body_idle(&self) -> Option<Duration> {
         self.body_idle.get().copied()
     }
 
-    /// Leaves it to the service that answers the requests to bound their bodies. Only the first
+    /// States that the service that answers requests enforces this limit itself. Only the first
     /// call counts.
     pub fn bound_bodies(&self, idle: Duration) {
         let _ = self.body_idle.set(idle);

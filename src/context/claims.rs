@@ -1,3 +1,5 @@
+//! The end user's verified claims.
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -12,8 +14,8 @@ struct Facts {
 }
 
 impl Claims {
-    /// Claims that a guard has verified (or that a test states), in the form policy sees them:
-    /// space-delimited claims already split.
+    /// Claims that a guard has verified or that a test makes up, in the form that policy sees:
+    /// space-delimited claims are already split.
     #[must_use]
     pub fn new(payload: Map<String, Value>) -> Self {
         let text = |claim: &str| payload.get(claim).and_then(Value::as_str);
@@ -24,7 +26,7 @@ impl Claims {
         Self(Arc::new(Facts { payload, principal }))
     }
 
-    /// The request principal, `iss/sub`; `None` when either is missing.
+    /// The request principal, `iss/sub`; `None` if either is missing.
     #[must_use]
     pub fn principal(&self) -> Option<&str> {
         self.0.principal.as_deref()
@@ -36,7 +38,7 @@ impl Claims {
         self.get("iss")?.as_str()
     }
 
-    /// The subject: who the end user is.
+    /// The subject: the end user's identifier.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.get("sub")?.as_str()
@@ -55,5 +57,5 @@ impl Claims {
     }
 }
 
-// Issuer and subject only: other claims may hold personal data.
+// Only issuer and subject, because other claims may hold personal data.
 debug_fields!(Claims(claims) { iss = claims.issuer(), sub = claims.subject() });

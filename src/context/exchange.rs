@@ -1,3 +1,5 @@
+//! The facts of one request, which its layers share.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -8,23 +10,23 @@ use http::{Extensions, HeaderName, HeaderValue, Uri};
 use super::{Claims, Peer, TraceContext};
 use crate::policy::Decision;
 
-/// What the layers know of one request: a cheap handle to write-once cells.
+/// The facts of one request: a cheap handle to cells that are each written once.
 ///
-/// It is made by the outermost layer with [`Exchange::from_request`], lives in the request's
-/// extensions, and is shared by every layer inside.
+/// The outermost layer makes it with [`Exchange::from_request`]. It is in the request's extensions,
+/// and every inner layer shares it.
 #[derive(Clone, Default)]
 pub struct Exchange(Arc<Cells>);
 
 #[derive(Default)]
 struct Cells {
-    /// The peer as the server of the connection knows it; it counts before any other. Known from
-    /// the start, or learned by an exchange that was there before.
+    /// The peer from the server of the connection, or from an exchange that existed before. It
+    /// takes precedence over a peer that a layer sets.
     known: Option<Peer>,
     connection: OnceLock<Peer>,
     peer: OnceLock<Peer>,
     target: OnceLock<Uri>,
     path: OnceLock<PathAndQuery>,
-    /// Boxed, as it is rare: what every request has should touch little memory.
+    /// Boxed because it is rare, and every request allocates this struct.
     rewritten: OnceLock<Box<PathAndQuery>>,
     hidden: OnceLock<Hidden>,
     trace: OnceLock<TraceContext>,
@@ -36,17 +38,31 @@ struct Cells {
     details: OnceLock<Arc<str>>,
 }
 
-/// What a guard for tokens hides of the target.
+/// The parts of the target that a token guard hides.
 struct Hidden {
-    /// Query parameters that must not show.
+    /// Query parameters that must not be shown.
     parameters: Arc<[Box<str>]>,
-    /// The target without them; `None` when it was not known, or has none of them.
+    /// The target without these parameters; `None` if the target was unknown or has none of them.
     target: Option<Box<Uri>>,
-    /// What a guard further in hides.
+    /// The parts that a guard further in hides.
     next: OnceLock<Box<Self>>,
 }
 
-/// The reader and the setter of each cell that a layer fills once.
+/// Declares the reader and the setter of cells that a layer fills once.
+///
+/// Each entry names the cell with its type, and then the setter; documentation goes before each:
+///
+/// ```text
+/// cells! {
+///     /// The request's place in its trace.
+///     trace: TraceContext,
+///     /// Sets the request's place in its trace.
+///     set_trace,
+/// }
+/// ```
+///
+/// This declares `pub fn trace(&self) -> Option<&TraceContext>` and `pub fn set_trace(&self, trace:
+/// TraceContext)`. The setter ignores every call after the first.
 macro_rules! cells {
     ($(
         $(#[$on_reader:meta])* $cell:ident: $Fact:ty,
@@ -68,11 +84,10 @@ macro_rules! cells {
 }
 
 impl Exchange {
-    /// The exchange of a request: the one its extensions hold, else a new one that they hold from
-    /// now on.
+    /// The exchange of a request: the one in its extensions, or a new one that is stored there.
     ///
-    /// A [`Peer`] that the server left in the extensions becomes the exchange's; so does one that
-    /// axum's server left there as connect info, where the features `axum` and `tls` are on.
+    /// A new exchange takes over a [`Peer`] that the server left in the extensions. With the
+    /// features `axum` and `tls`, it also takes a peer that axum's server left as connect info.
     pub fn from_extensions(extensions: &mut Extensions) -> Self {
         if let Some(exchange) = extensions.get::<Self>() {
             return exchange.clone();
@@ -88,17 +103,17 @@ impl Exchange {
         )
     }
 
-    /// As [`from_extensions`](Self::from_extensions), for a layer that may be the outermost: the exchange keeps the path of
-    /// the request as it is now, so that a guard inside a nested router still judges the whole of
-    /// it. See [`path`](Self::path).
+    /// As [`from_extensions`](Self::from_extensions), for a layer that may be the outermost. The
+    /// exchange also keeps the current path of the request, so that a guard inside a nested router
+    /// can judge the whole path. See [`path`](Self::path).
     pub fn from_request(head: &mut Parts) -> Self {
         let exchange = Self::from_extensions(&mut head.extensions);
         exchange.keep_path(head);
         exchange
     }
 
-    /// As [`from_extensions`](Self::from_extensions), for the server of the connection, which knows the peer: what the
-    /// extensions say of one does not count, and neither does what a layer has
+    /// As [`from_extensions`](Self::from_extensions), for the server of the connection, which knows
+    /// the peer. This peer overrides one in the extensions and one that a layer has
     /// [set](Self::set_peer) before.
     pub fn from_peer(extensions: &mut Extensions, peer: &Peer) -> Self {
         if let Some(exchange) = extensions.get::<Self>() {
@@ -125,7 +140,8 @@ impl Exchange {
         exchange
     }
 
-    /// The other end of the connection; `None` when no acceptor of this crate (or test) has set it.
+    /// The other end of the connection; `None` unless an acceptor of this crate, a
+    /// [`PeerLayer`](super::PeerLayer) or a test has set it.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
         let Cells {
@@ -135,7 +151,7 @@ impl Exchange {
         known.or_else(|| self.0.peer.get())
     }
 
-    /// The peer of a request, as far as its extensions tell: its exchange's, else the one that a
+    /// The peer of a request, from its extensions: the exchange's peer, or else the one that a
     /// server left there.
     #[cfg(feature = "axum")]
     pub(super) fn find_peer(extensions: &Extensions) -> Option<&Peer> {
@@ -144,17 +160,17 @@ impl Exchange {
         told.or_else(|| peer_left(extensions))
     }
 
-    /// The request target as it was sent, before any router changed it; without query parameters
-    /// that may hold a token, as soon as a guard for tokens has seen it.
+    /// The request target as it was sent, before any router changed it. After a token guard has
+    /// seen it, query parameters that may hold a token are removed.
     #[must_use]
     pub fn target(&self) -> Option<&Uri> {
         let shown = self.hidden().filter_map(|hidden| hidden.target.as_deref());
         shown.last().or_else(|| self.0.target.get())
     }
 
-    /// The path of the request, without its query, before any router took a prefix off: as a guard
-    /// in front of every router has rewritten it, else as it was sent. `None` when no layer has
-    /// kept it.
+    /// The whole path of the request without its query, before any router removed a prefix. If a
+    /// guard in front of every router has rewritten the path, this is the rewritten one. `None` if
+    /// no layer has kept it.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         let kept = self.0.rewritten.get().map(Box::as_ref);
@@ -163,15 +179,18 @@ impl Exchange {
         kept.or_else(|| self.target().map(Uri::path))
     }
 
-    /// The whole path of a request inside routers: the [`path`](Self::path) that is kept, or, where
-    /// no layer has kept one or somebody has rewritten the target since, that of axum's
-    /// `OriginalUri`, where a router has left it and the feature `axum` is on. The path of its URI
-    /// where that is no remainder of either: then the request was given another target, and no
-    /// router has merely taken a prefix off.
+    /// The whole path of a request inside routers, found in this order:
     ///
-    /// `None` where the whole cannot be told: a router has taken a slash too many along with its
-    /// prefix, as axum's do of `/api//admin`, and shows other segments than were sent; or somebody
-    /// has rewritten the target around a nested router of theirs.
+    /// - The [`path`](Self::path) that a layer has kept, if the request's path is what routers
+    ///   leave of it.
+    /// - With the feature `axum`, the path in axum's `OriginalUri`, if no layer has kept a path or
+    ///   if code outside axum's routers has since rewritten the target.
+    /// - The path of the request's URI, if it is not a remainder of these. The request was then
+    ///   given another target.
+    ///
+    /// `None` if the whole path is unknown. Either a router has removed one slash too many with its
+    /// prefix, as axum's routers do with `/api//admin`, so it shows other segments than were sent.
+    /// Or code has rewritten the target of a request that is inside a nested router.
     #[must_use]
     pub fn path_of<'a>(&'a self, head: &'a Parts) -> Option<&'a str> {
         let (left, sent) = (head.uri.path(), Self::sent_uri(head).path());
@@ -192,15 +211,15 @@ impl Exchange {
         }
     }
 
-    /// The URI of a request as it was before axum's routers took a prefix off, where the feature
-    /// `axum` is on; else its URI.
+    /// The URI of a request before axum's routers removed a prefix, with the feature `axum`;
+    /// otherwise its URI.
     #[must_use]
     pub fn sent_uri(head: &Parts) -> &Uri {
         original_uri(&head.extensions).unwrap_or(&head.uri)
     }
 
-    /// The URI that axum's routers keep beside the request's own, where the feature `axum` is on:
-    /// for a guard that takes a token out of both.
+    /// The URI that axum's routers keep in addition to the request's own, with the feature `axum`.
+    /// A guard uses it to remove a token from both.
     pub fn kept_uri(extensions: &mut Extensions) -> Option<&mut Uri> {
         original_uri_mut(extensions)
     }
@@ -212,53 +231,53 @@ impl Exchange {
         set_trace,
         /// The claims of the verified end-user token.
         claims: Claims,
-        /// Keeps verified claims.
+        /// Sets the verified claims.
         set_claims,
-        /// What policy decided, when it left a record.
+        /// The decision of policy, if it was stored.
         decision: Decision,
-        /// Keeps what policy decided.
+        /// Sets the decision of policy.
         set_decision,
-        /// The route the application matched.
+        /// The route that the application matched.
         route: Arc<str>,
-        /// Keeps the matched route.
+        /// Sets the matched route.
         set_route,
         /// Envoy's response code details of a local reply.
         details: Arc<str>,
-        /// Keeps the details of a local reply.
+        /// Sets the details of a local reply.
         set_details,
     }
 
-    /// Whether a guard has looked for tokens, and has rules that accept some. Without
-    /// [`claims`](Self::claims) the caller has then sent no token. Where it is `false`, no token is
-    /// verified, whatever the caller sends.
+    /// Whether a guard has looked for tokens and has rules that accept some. If it is `true` and
+    /// there are no [`claims`](Self::claims), the caller has sent no token. If it is `false`, no
+    /// token is verified, whatever the caller sends.
     #[must_use]
     pub fn verifies_tokens(&self) -> bool {
         self.0.verifies_tokens.load(Ordering::Relaxed)
     }
 
     /// Records that a guard has applied the token rules: see
-    /// [`verifies_tokens`](Self::verifies_tokens). A guard of your own calls it for each request,
-    /// once it has verified what tokens there are: extractors then know who is at fault, and
-    /// [`Guards::rbac`](crate::Guards::rbac) asks policies although its own token guard has not
-    /// seen the request.
+    /// [`verifies_tokens`](Self::verifies_tokens). A guard of your own must call it for each
+    /// request after verifying the tokens. Then extractors can tell a missing token from a missing
+    /// guard, and [`Guards::rbac`](crate::Guards::rbac) asks policies although its own token guard
+    /// has not seen the request.
     pub fn set_verifies_tokens(&self) {
         self.0.verifies_tokens.store(true, Ordering::Relaxed);
     }
 
-    /// Sets the peer. Only the first call counts, and none does where the server of the connection
-    /// [has set it](Self::from_peer). Of the setters below, too, the first call counts.
+    /// Sets the peer. Only the first call counts; no call counts if the server of the connection
+    /// [has set it](Self::from_peer). For the setters below, too, only the first call counts.
     pub fn set_peer(&self, peer: Peer) {
         let _ = self.0.peer.set(peer);
     }
 
-    /// Keeps the request target.
+    /// Sets the request target.
     pub fn set_target(&self, target: Uri) {
         let _ = self.0.target.set(target);
     }
 
-    /// Says which query parameters may hold a token and must not show in what is told of the
-    /// request, and what the [target](Self::target) is without them, when it has any. Each guard
-    /// for tokens says so; what an earlier one said stays.
+    /// Names query parameters that may hold a token and must not be logged. `target` is the
+    /// [target](Self::target) without them, if it has any. Each token guard calls this, and the
+    /// parameters of earlier calls stay hidden.
     pub fn hide(&self, parameters: &Arc<[Box<str>]>, target: Option<Uri>) {
         let mut said = Hidden {
             parameters: Arc::clone(parameters),
@@ -283,7 +302,7 @@ impl Exchange {
         }
     }
 
-    /// The query parameters that guards have named as ones that must not show.
+    /// The query parameters that guards have hidden.
     pub fn hidden_parameters(&self) -> impl Iterator<Item = &str> {
         self.hidden()
             .flat_map(|hidden| hidden.parameters.iter().map(AsRef::as_ref))
@@ -295,7 +314,7 @@ impl Exchange {
         })
     }
 
-    /// Keeps the whole path of the request, if none is kept yet.
+    /// Keeps the whole path of the request, unless one is kept already.
     pub fn keep_path(&self, head: &Parts) {
         if self.path().is_none()
             && let Some(path) = Self::sent_uri(head).path_and_query()
@@ -304,20 +323,19 @@ impl Exchange {
         }
     }
 
-    /// Keeps the path that a guard in front of every router has rewritten, instead of the one that
-    /// was sent; its query does not count.
+    /// Sets the path that a guard in front of every router has rewritten. It replaces the path that
+    /// was sent; its query is ignored.
     pub fn set_path(&self, path: PathAndQuery) {
         let _ = self.0.rewritten.set(Box::new(path));
     }
 
-    /// Keeps the headers in which a guard tells the application of the verified token, so that a
-    /// guard further in leaves them.
+    /// Sets the headers with which a guard passes facts of the verified token to the application. A
+    /// guard further in then leaves these headers alone.
     pub fn set_outputs(&self, headers: Arc<[(HeaderName, HeaderValue)]>) {
         let _ = self.0.outputs.set(headers);
     }
 
-    /// The value that a guard has put into this header for the application, from the verified
-    /// token.
+    /// The value of such a header, which a guard has set from the verified token.
     #[must_use]
     pub fn output(&self, name: &HeaderName) -> Option<&HeaderValue> {
         let mut outputs = self.0.outputs.get()?.iter();
@@ -325,13 +343,13 @@ impl Exchange {
     }
 }
 
-/// What routers have taken off a path.
+/// What routers have removed from a path.
 enum Taken<'p> {
-    /// Whole segments at its front, or nothing.
+    /// Whole segments at the start, or nothing.
     Prefix(&'p str),
-    /// And the first of several slashes behind them.
+    /// Whole segments, and the first of several slashes after them.
     Slash,
-    /// What is left is no remainder of it.
+    /// Unknown: the remaining path is not the end of the whole path.
     Unknown,
 }
 
@@ -339,7 +357,7 @@ impl<'p> Taken<'p> {
     fn off(whole: &'p str, left: &str) -> Self {
         let prefix = match left {
             _ if whole == left => Some(""),
-            // A router that takes all of a path leaves `/`.
+            // A router that removes the whole path leaves `/`.
             "/" => Some(whole.strip_suffix('/').unwrap_or(whole)),
             _ if left.starts_with('/') => whole.strip_suffix(left),
             _ => None,
@@ -352,7 +370,7 @@ impl<'p> Taken<'p> {
     }
 }
 
-/// Whether a prefix is what a router nested here takes off: `{name}` stands for any segment.
+/// Whether a router nested at `nested` removes this prefix. `{name}` matches any segment.
 fn is_of(prefix: &str, nested: &str) -> bool {
     let nested = nested.trim_end_matches('/').split('/');
     prefix.split('/').count() == nested.clone().count()
@@ -362,7 +380,7 @@ fn is_of(prefix: &str, nested: &str) -> bool {
             .all(|(segment, pattern)| segment == pattern || pattern.starts_with('{'))
 }
 
-// Nothing of the query, as no guard may have named the parameters that hold a token yet.
+// The query is left out, because guards may not have named the parameters that hold a token yet.
 debug_fields!(Exchange(exchange) {
     peer = exchange.peer(),
     path = exchange.target().map(Uri::path),
@@ -379,7 +397,7 @@ fn peer_left(extensions: &Extensions) -> Option<&Peer> {
     peer.or_else(|| connected(extensions))
 }
 
-/// What axum's own server left, over a listener of ours.
+/// The peer that axum's own server left, behind a listener of this crate.
 #[cfg(all(feature = "axum", feature = "tls"))]
 fn connected(extensions: &Extensions) -> Option<&Peer> {
     let connected = extensions.get::<axum::extract::ConnectInfo<Peer>>()?;
@@ -413,7 +431,7 @@ fn original_uri_mut(_: &mut Extensions) -> Option<&mut Uri> {
     None
 }
 
-/// Where axum's routers have nested what the request has come to.
+/// The path at which axum's routers have nested the service that the request has reached.
 #[cfg(feature = "axum")]
 fn nested_path(extensions: &Extensions) -> Option<&str> {
     let nested = extensions.get::<axum::extract::NestedPath>()?;
@@ -425,9 +443,8 @@ fn nested_path(_: &Extensions) -> Option<&str> {
     None
 }
 
-/// Extensions that hold nothing yet and have room for more than the three facts that a first
-/// allocation has room for: a router leaves three itself, and the exchange would be the one too
-/// many for which all of them move.
+/// Empty extensions with room for more than three entries. A new map has room for three, and a
+/// router stores three itself; the exchange would be the fourth and would make all of them move.
 static ROOM: LazyLock<Extensions> = LazyLock::new(|| {
     #[derive(Clone)]
     struct Place<const N: usize>;
@@ -436,7 +453,7 @@ static ROOM: LazyLock<Extensions> = LazyLock::new(|| {
     room.insert(Place::<1>);
     room.insert(Place::<2>);
     room.insert(Place::<3>);
-    // What is cleared keeps its room, and so do its clones.
+    // A cleared map keeps its room, and so do its clones.
     room.clear();
     room
 });

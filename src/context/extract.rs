@@ -12,23 +12,24 @@ use crate::log_limit::limited;
 errors! {
     /// A fact that a handler asks for and that the request does not have.
     ///
-    /// As a response it says so in its body. Where the caller has to send a token it is 401 with a
-    /// challenge; where the application is put together so that no request can have the fact it is
-    /// 500, and an event at ERROR, target `tower_mesh::access`, says the same.
+    /// As a response, its body names the missing fact. If the caller must send a token, the status
+    /// is 401 with a challenge. If the application is set up so that no request can have the fact,
+    /// the status is 500, and the same sentence is logged at ERROR, target `tower_mesh::access`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub enum MissingFact {
-        /// No verified token: the caller must send one.
+        /// The request has no verified token; the caller must send one.
         Claims = "this needs a verified end-user token, and the request has none",
-        /// No verified token, and none would be verified: no guard for tokens has looked at the
-        /// request, or no rules for tokens apply to it.
+        /// No token can be verified: no token guard has seen the request, or no token rules apply
+        /// to it.
         TokenGuard = "the handler asks for Claims, and no token is verified here: \
-            serve it by Mesh::serve, or wrap it in a JwtLayer, with a RequestAuthentication that applies to it",
-        /// No peer: the service is not behind an acceptor of this crate, nor behind a
-        /// [`PeerLayer`](super::PeerLayer).
+            serve it by Mesh::serve, or wrap it in a JwtLayer, \
+            with a RequestAuthentication that applies to it",
+        /// The peer is unknown: the service is neither behind an acceptor of this crate nor behind
+        /// a [`PeerLayer`](super::PeerLayer).
         Peer = "the handler asks for a Peer, and none is known: \
             serve it by Mesh::serve, or wrap it in a PeerLayer",
-        /// No trace: the service is not behind a propagation layer.
+        /// The request has no trace: the service is not behind a propagation layer.
         TraceContext = "the handler asks for a TraceContext, and the request has none: \
             serve it by Mesh::serve, or wrap it in a PropagationLayer",
     }
@@ -36,12 +37,12 @@ errors! {
 
 impl IntoResponse for MissingFact {
     fn into_response(self) -> Response {
-        // The sentences are ours, with nothing of the request or the configuration in them, so that
-        // any caller may read them.
+        // These sentences hold nothing from the request or the configuration, so any caller may
+        // read them.
         let body = self.to_string();
         if self == Self::Claims {
-            // RFC 6750 §3: the scheme alone is no challenge; and without an error code, as no token
-            // was sent.
+            // RFC 6750 §3: a challenge needs a parameter besides the scheme. There is no error
+            // code, because no token was sent.
             let challenge = HeaderValue::from_static("Bearer realm=\"tower-mesh\"");
             let challenge = [(WWW_AUTHENTICATE, challenge)];
             return (StatusCode::UNAUTHORIZED, challenge, body).into_response();
@@ -51,6 +52,12 @@ impl IntoResponse for MissingFact {
     }
 }
 
+/// Makes a fact an axum extractor, required or optional.
+///
+/// `extract!(Claims, claims, without_claims)` implements both extractors for `Claims`. The function
+/// `claims` finds the fact in the request's extensions. If it finds none, a handler that takes
+/// `Claims` gets the error that `without_claims` returns, and a handler that takes
+/// `Option<Claims>` gets `None`.
 macro_rules! extract {
     ($fact:ident, $find:expr, $missing:expr) => {
         impl<S: Sync> FromRequestParts<S> for $fact {
@@ -88,7 +95,7 @@ fn trace(extensions: &Extensions) -> Option<&TraceContext> {
     extensions.get::<Exchange>()?.trace()
 }
 
-/// Whether it is the caller's to send a token, or ours to verify one.
+/// Whether the caller failed to send a token, or no guard verifies one.
 fn without_claims(extensions: &Extensions) -> MissingFact {
     let exchange = extensions.get::<Exchange>();
     if exchange.is_some_and(Exchange::verifies_tokens) {

@@ -1,41 +1,42 @@
-//! Facts of a request that layers share: who called ([`Peer`]), for whom ([`Claims`]), in which
+//! Facts of a request that layers share: the caller ([`Peer`]), the end user ([`Claims`]) and the
 //! trace ([`TraceContext`]).
 //!
 //! One [`Exchange`] per request carries them. The outermost layer puts it into the request's
-//! extensions, and each layer adds what it has found out; what is there is never replaced:
+//! extensions, and each layer adds the facts that it finds out. A fact that is set is never
+//! replaced:
 //!
 //! ```text
-//!  who                                     puts                                    and who reads it
-//!  TLS acceptor, or whatever accepts       Peer: addresses, certificate's id       policy, metrics, propagation, handlers
+//!  writer           sets                         readers
+//!  TLS acceptor     Peer (address, identity)     policy, metrics, propagation, handlers
 //!    │
-//!  propagation (PropagationLayer)          TraceContext: trace, span, request id   log lines, the client, handlers
+//!  PropagationLayer TraceContext, request id     log lines, the client, handlers
 //!    │
-//!  tokens (JwtLayer)                       Claims of the verified token            policy, handlers
+//!  JwtLayer         Claims of the token          policy, handlers
 //!    │
-//!  policy (RbacLayer)                      Decision: which rule, why               metrics, spans, on_complete
+//!  RbacLayer        Decision (rule, reason)      metrics, spans, on_complete
 //!    │
-//!  the application                         reads them                              by extractor, extension, or `current`
+//!  application      nothing; it reads the facts by extractor, extension, or `current`
 //! ```
 //!
 //! While the request's future or its body is polled, its exchange is also the *current* one of the
-//! task ([`current`], [`current_trace`]). That is how the client and log lines find it without help
-//! from the application. A task that the handler spawns is another task: hand it what it needs.
+//! task ([`current`], [`current_trace`]). The client and log lines find it there without help from
+//! the application. A task that the handler spawns is a separate task: pass it what it needs.
 //!
-//! An application gets at the facts in one of these ways:
+//! An application can read the facts in these ways:
 //!
 //! | under | how |
 //! |---|---|
-//! | axum (feature `axum`) | as arguments of a handler: `Peer`, `Claims`, `TraceContext`, or `Option` of each |
+//! | axum (feature `axum`) | handler arguments `Peer`, `Claims`, `TraceContext`, or `Option` of each |
 //! | tonic (feature `tonic`) | [`RequestFacts`], on a `tonic::Request` |
-//! | any `http::Request` | [`Exchange::from_extensions`] its extensions, see below |
+//! | any `http::Request` | [`Exchange::from_extensions`] with its extensions, see below |
 //! | anywhere in the request's task | [`current`] |
 //!
-//! No fact is ever taken from a header that a caller may write. A request without a [`Peer`] is not
-//! one of a plaintext caller: guards refuse it, as they cannot know.
+//! No fact is ever taken from a header that a caller may write. Requests without a [`Peer`] are
+//! refused by guards: an unknown caller is not the same as a plaintext caller.
 //!
 //! # Example
 //!
-//! What a test or an acceptor of your own states, a handler reads:
+//! A test, or an acceptor of your own, states facts that a handler reads:
 //!
 //! ```
 //! use http::Request;
@@ -44,7 +45,8 @@
 //! use tower_mesh::identity::PeerCertificate;
 //!
 //! let mut tls = TlsFacts::default();
-//! tls.certificate = Some(PeerCertificate::from_spiffe_id("spiffe://cluster.local/ns/default/sa/desk".parse()?));
+//! let desk = "spiffe://cluster.local/ns/default/sa/desk".parse()?;
+//! tls.certificate = Some(PeerCertificate::from_spiffe_id(desk));
 //! let peer = Peer::tls("10.0.0.1:4711".parse()?, "10.0.0.2:8443".parse()?, tls);
 //! let mut request = Request::get("/patients/7").extension(peer).body(())?;
 //!

@@ -1,3 +1,5 @@
+//! The other end of a connection, and what the TLS handshake proved about it.
+
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -6,21 +8,20 @@ use std::time::SystemTime;
 use super::activity::Activity;
 use crate::identity::{PeerCertificate, SpiffeId, TrustDomain};
 
-/// The other end of this connection: its addresses and what the TLS handshake proved. Cheap to
-/// clone; one per connection.
+/// The other end of this connection: its addresses and what the TLS handshake proved. There is one
+/// per connection, and clones are cheap.
 ///
-/// The listeners of this crate make it. Where another TLS terminator accepts, or a test asks, it is
-/// made by hand and put into requests by a
-/// [`PeerLayer`](super::PeerLayer): [`plaintext`](Self::plaintext) for a caller without identity,
-/// [`proven`](Self::proven) for a SPIFFE id that was verified, [`tls`](Self::tls) for all else that
-/// a handshake settles.
+/// The listeners of this crate make it. For another TLS terminator, or in a test, make it yourself
+/// and put it into requests with a [`PeerLayer`](super::PeerLayer): [`plaintext`](Self::plaintext)
+/// for a caller without identity, [`proven`](Self::proven) for a verified SPIFFE id, and
+/// [`tls`](Self::tls) to set every fact of a handshake.
 #[derive(Clone, Debug)]
 pub struct Peer(Arc<Facts>);
 
 #[derive(Debug)]
 struct Facts {
     remote: SocketAddr,
-    /// The address without its port as text, made when it is first asked for.
+    /// The IP address as text, made at the first use.
     remote_ip: OnceLock<Arc<str>>,
     local: SocketAddr,
     tls: Option<TlsFacts>,
@@ -29,15 +30,15 @@ struct Facts {
     memo: AtomicU64,
 }
 
-/// What the TLS handshake settled.
+/// The facts of a TLS handshake.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TlsFacts {
-    /// The peer's verified certificate; `None` when it showed none. From a handshake of this
-    /// crate's it holds the SPIFFE id and no other name: only for that one must the authority of
-    /// the peer's own trust domain vouch.
+    /// The peer's verified certificate; `None` if the peer presented none. After a handshake of
+    /// this crate it holds only the SPIFFE id, because the authority of the peer's trust domain
+    /// vouches only for that name.
     pub certificate: Option<PeerCertificate>,
-    /// When the peer's certificate ends.
+    /// When the peer's certificate expires.
     pub not_after: Option<SystemTime>,
     /// The protocol version (`TLSv1.3`).
     pub version: Option<&'static str>,
@@ -45,14 +46,15 @@ pub struct TlsFacts {
     pub cipher_suite: Option<&'static str>,
     /// The key exchange group, by its IANA name.
     pub key_exchange: Option<&'static str>,
-    /// The server name the peer asked for, in lower case. Informational: never an identity.
+    /// The server name that the peer asked for, in lower case. It is informational and never an
+    /// identity.
     pub sni: Option<Box<str>>,
-    /// The application protocol that was agreed on.
+    /// The application protocol that was negotiated.
     pub alpn: Option<Box<[u8]>>,
 }
 
 impl Peer {
-    /// A plaintext connection: no identity.
+    /// A plaintext connection, without an identity.
     #[must_use]
     pub fn plaintext(remote: SocketAddr, local: SocketAddr) -> Self {
         Self::new(remote, local, None)
@@ -75,8 +77,8 @@ impl Peer {
         }))
     }
 
-    /// A TLS connection whose caller has proven this SPIFFE id. The caller of this function vouches
-    /// for it: policy takes the id for verified.
+    /// A TLS connection whose caller has proven this SPIFFE id. The code that calls this function
+    /// vouches for the id: policy treats it as verified.
     #[must_use]
     pub fn proven(remote: SocketAddr, local: SocketAddr, spiffe_id: SpiffeId) -> Self {
         let certificate = Some(PeerCertificate::from_spiffe_id(spiffe_id));
@@ -93,27 +95,27 @@ impl Peer {
         self.0.remote
     }
 
-    /// The peer's IP address as text, the same for all requests of the connection.
+    /// The peer's IP address as text. All requests of the connection share it.
     #[must_use]
     pub fn remote_ip_text(&self) -> &Arc<str> {
         let text = || self.0.remote.ip().to_string().into();
         self.0.remote_ip.get_or_init(text)
     }
 
-    /// Our address of the connection.
+    /// Our own address on the connection.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.0.local
     }
 
-    /// What is under way on the connection.
+    /// The requests in progress on the connection.
     #[must_use]
     pub fn activity(&self) -> &Activity {
         &self.0.activity
     }
 
-    /// A number that the metrics of this process keep from one request of the connection to the
-    /// next; 0 at first. It saves a lookup and is never needed: another value may be there later.
+    /// A number that the metrics keep from one request of the connection to the next; 0 at first.
+    /// It only saves a lookup, because another value may have replaced it.
     #[cfg_attr(
         not(feature = "metrics"),
         expect(dead_code, reason = "only the metrics remember")
@@ -128,13 +130,13 @@ impl Peer {
         self.0.tls.is_some()
     }
 
-    /// What the TLS handshake settled; `None` on plaintext, and on the application's own TLS.
+    /// The facts of the TLS handshake; `None` on plaintext, and on the application's own TLS.
     #[must_use]
     pub fn tls_facts(&self) -> Option<&TlsFacts> {
         self.0.tls.as_ref()
     }
 
-    /// The peer's verified certificate: what policy judges of it. See [`TlsFacts::certificate`].
+    /// The peer's verified certificate, which policy judges. See [`TlsFacts::certificate`].
     #[must_use]
     pub fn certificate(&self) -> Option<&PeerCertificate> {
         self.0.tls.as_ref()?.certificate.as_ref()
@@ -152,19 +154,19 @@ impl Peer {
         self.spiffe_id().map(SpiffeId::principal)
     }
 
-    /// The trust domain that the peer's id is of.
+    /// The trust domain of the peer's id.
     #[must_use]
     pub fn trust_domain(&self) -> Option<&TrustDomain> {
         self.spiffe_id().map(SpiffeId::trust_domain)
     }
 
-    /// The peer's namespace, when its id has Istio's shape.
+    /// The peer's namespace, if its id has Istio's shape.
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         self.spiffe_id()?.namespace()
     }
 
-    /// The peer's service account, when its id has Istio's shape.
+    /// The peer's service account, if its id has Istio's shape.
     #[must_use]
     pub fn service_account(&self) -> Option<&str> {
         self.spiffe_id()?.service_account()

@@ -1,3 +1,5 @@
+//! States the peer of requests by hand, as a tower layer.
+
 use std::task::{Context, Poll};
 
 use http::Request;
@@ -6,40 +8,42 @@ use tower_service::Service;
 
 use super::{Exchange, Peer};
 
-/// Says by hand who calls: for tests, and where another TLS terminator accepts.
+/// States the peer of requests, for tests and for connections that another TLS terminator accepts.
 ///
-/// Layers inside it, [`RbacLayer`](crate::rbac::RbacLayer) say, and extractors see this [`Peer`].
-/// It is the outermost layer, one per connection, as each connection has a peer of its own.
+/// Inner layers, such as [`RbacLayer`](crate::rbac::RbacLayer), and extractors see this [`Peer`].
+/// Make it the outermost layer, and make one for each connection, because each connection has its
+/// own peer.
 ///
-/// It only fills a gap. A peer that is known when the request comes stays, whether a listener of
-/// this crate or another layer has put it there; and where a [`Mesh`](crate::Mesh) serves further
-/// inside, the peer of its own connection counts, and this one does not.
+/// It only fills a gap. If a listener of this crate or another layer has already set a peer, that
+/// peer stays. If a [`Mesh`](crate::Mesh) serves further inside, the peer of its own connection
+/// counts instead.
 ///
 /// # Security
 ///
-/// Policy takes this peer for proven. Make the peer from the connection that was accepted, never
-/// from what the request itself says, its headers among that: any client can write those. A caller
-/// whose certificate you have not verified is [`Peer::plaintext`].
+/// Policy treats this peer as proven. Make it from the accepted connection, never from the request
+/// or its headers: any client can write those. For a caller whose certificate you have not
+/// verified, use [`Peer::plaintext`].
 ///
 /// # Addresses
 ///
-/// `remoteIpBlocks` and `ipBlocks` are judged by the remote address, and policies of one port by
-/// the port of the local one. A Unix socket has neither: the unspecified address (`0.0.0.0:0`) as
-/// the remote one is in no block but those that hold every address, and the local one carries the
-/// port that policies are written for: those of one port pass over a local port 0, and the policy
-/// guard warns of it.
+/// `remoteIpBlocks` and `ipBlocks` test the remote address; policies for one port test the port of
+/// the local address. A Unix socket has neither. Use the unspecified address (`0.0.0.0:0`) as the
+/// remote one; it is only in blocks that hold every address. Give the local address the port that
+/// policies are written for. Policies for one port do not apply to a local port 0, and the policy
+/// guard logs a warning about it.
 ///
 /// # Example
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use http::{Request, Response};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 /// use tower_mesh::context::{Exchange, PeerLayer};
 /// use tower_mesh::identity::SpiffeId;
 /// use tower_mesh::Peer;
 ///
-/// // As an acceptor of yours has found them, for one connection.
+/// // Your acceptor knows these for each connection.
 /// let (remote, local) = ("10.0.0.7:40312".parse()?, "10.0.0.9:8443".parse()?);
 /// let desk = SpiffeId::new("spiffe://cluster.local/ns/default/sa/desk")?;
 /// let peer = Peer::proven(remote, local, desk);
@@ -61,7 +65,7 @@ pub struct PeerLayer {
 }
 
 impl PeerLayer {
-    /// A layer whose requests come from this peer, where none is known.
+    /// A layer that gives this peer to requests that have none.
     #[must_use]
     pub const fn new(peer: Peer) -> Self {
         Self { peer }

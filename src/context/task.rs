@@ -1,3 +1,5 @@
+//! The exchange of the request that the current thread is polling.
+
 use std::cell::Cell;
 use std::mem;
 
@@ -7,14 +9,14 @@ thread_local! {
     static CURRENT: Cell<Option<Exchange>> = const { Cell::new(None) };
 }
 
-/// The exchange whose future or body is being polled on this thread, if any.
+/// The exchange whose future or body this thread is polling, if any.
 #[must_use]
 pub fn current() -> Option<Exchange> {
     read(Exchange::clone)
 }
 
-/// The place in its trace of the request that is being polled on this thread, if there is one: what
-/// a log line prints.
+/// The trace context of the request that this thread is polling, if there is one. Log lines can
+/// print it.
 ///
 /// ```
 /// use tower_mesh::context;
@@ -30,7 +32,7 @@ pub fn current_trace() -> Option<TraceContext> {
 }
 
 fn read<T>(ask: impl FnOnce(&Exchange) -> T) -> Option<T> {
-    // `try_with`: a future may be dropped while its thread ends, when the cell is gone.
+    // `try_with`: a future may be dropped while its thread ends, when the thread-local is gone.
     CURRENT
         .try_with(|cell| {
             let current = cell.take();
@@ -42,14 +44,15 @@ fn read<T>(ask: impl FnOnce(&Exchange) -> T) -> Option<T> {
         .flatten()
 }
 
-/// Makes an exchange the current one until it is dropped; the one before is then current again.
+/// Makes an exchange the current one until the scope is dropped; the previous one is then current
+/// again.
 ///
-/// Held around one poll, never across an await.
+/// Hold it around one poll, never across an await.
 #[derive(Debug)]
 pub struct Scope(Option<Exchange>);
 
 impl Scope {
-    /// Enters the exchange.
+    /// Makes the exchange the current one.
     #[must_use]
     pub fn enter(exchange: Exchange) -> Self {
         let mut slot = Some(exchange);
@@ -57,8 +60,8 @@ impl Scope {
         Self(slot)
     }
 
-    /// Enters the exchange that the slot holds, if any, and gives it back when the scope ends: a
-    /// swap, no count of references.
+    /// Makes the exchange in the slot the current one, if there is one, and returns it to the slot
+    /// when the scope ends. This swaps values and changes no reference count.
     ///
     /// ```
     /// use tower_mesh::context::{self, Exchange, Scope};

@@ -1,10 +1,10 @@
-//! The facts of a request, from tonic's.
+//! Reads the facts of a request from a tonic request.
 
 use tonic::Request;
 
 use super::{Claims, Exchange, Peer, TraceContext};
 
-/// What an axum handler gets by extractors, a gRPC method asks its request for.
+/// Gives gRPC methods the facts that axum handlers get from extractors.
 ///
 /// ```
 /// use tonic::{Request, Response, Status};
@@ -18,18 +18,19 @@ use super::{Claims, Exchange, Peer, TraceContext};
 /// # let _ = admit;
 /// ```
 pub trait RequestFacts {
-    /// Who called; `None` when the service is not behind an acceptor of this crate.
+    /// The caller; `None` if the service is not behind an acceptor of this crate.
     fn peer(&self) -> Option<&Peer>;
-    /// For whom; `None` without a verified token.
+    /// The end user; `None` without a verified token.
     fn claims(&self) -> Option<&Claims>;
-    /// In which trace; `None` when the service is not behind a propagation layer.
+    /// The trace; `None` if the service is not behind a propagation layer.
     fn trace(&self) -> Option<&TraceContext>;
 }
 
 impl<T> RequestFacts for Request<T> {
     fn peer(&self) -> Option<&Peer> {
         let told = exchange(self).and_then(Exchange::peer);
-        // Under tonic's own server, without any layer of ours, the listener's word is all there is.
+        // Under tonic's own server, without any layer of this crate, only the listener has stored a
+        // peer.
         told.or_else(|| self.extensions().get())
     }
 

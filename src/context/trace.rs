@@ -1,9 +1,22 @@
+//! The trace that a request belongs to.
+
 use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderValue;
 
-/// Declares an id of so many bytes, which prints as hexadecimal digits.
+/// Declares ids of a fixed number of bytes, which are never all zero and print as lower-case
+/// hexadecimal digits.
+///
+/// ```text
+/// ids! {
+///     /// A 16-byte trace id, never all zero.
+///     TraceId: 16,
+/// }
+/// ```
+///
+/// This declares `pub struct TraceId` with `from_bytes([u8; 16]) -> Option<Self>` (`None` for
+/// zeros), `to_bytes`, `Display` (32 digits) and `Debug` (`TraceId(…)`).
 macro_rules! ids {
     ($($(#[$on_id:meta])* $Id:ident: $length:literal,)+) => {
         $(
@@ -47,10 +60,10 @@ ids! {
     SpanId: 8,
 }
 
-/// A request's place in its trace: the current span, its parent, and what travels with
-/// it.
+/// The trace context of a request: the current span, its parent, and the values that are passed on
+/// with it.
 ///
-/// A clone copies the ids and counts references; it allocates nothing.
+/// A clone copies the ids and counts references; it does not allocate.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct TraceContext {
@@ -58,24 +71,24 @@ pub struct TraceContext {
     pub trace_id: TraceId,
     /// The current span: the server span of the request, or a child of it.
     pub span_id: SpanId,
-    /// The span that caused it; `None` on a root.
+    /// The parent span; `None` for the root of a trace.
     pub parent_span_id: Option<SpanId>,
     /// Whether the trace is recorded.
     pub sampled: bool,
     pub(crate) marks: Marks,
     pub(crate) request_id: Option<HeaderValue>,
-    /// What few requests carry, so it is allocated for those only.
+    /// Behind an `Arc`, because few requests carry these values.
     pub(crate) carried: Option<Arc<Carried>>,
 }
 
-/// What came with the ids of a trace and goes out with them again.
+/// Flags that arrive with the ids of a trace and are sent on with them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
-    /// B3's debug flag: recorded whatever samplers say.
+    /// B3's debug flag: the trace is recorded whatever samplers decide.
     pub(crate) debug: bool,
     /// W3C's flag bit 1: the low 7 bytes of the trace id are random.
     pub(crate) random: bool,
-    /// B3 gave a 64-bit trace id and gets 16 digits back.
+    /// B3 sent a 64-bit trace id, so 16 digits are sent on.
     pub(crate) short: bool,
     pub(crate) formats: Formats,
 }
@@ -85,7 +98,7 @@ pub(crate) struct Marks {
 pub(crate) struct Formats(u8);
 
 impl Formats {
-    /// What a trace is written in that came from nowhere.
+    /// The formats for a trace that starts here.
     pub(crate) const USUAL: Self = Self(1 | 1 << 2);
 }
 
@@ -104,12 +117,12 @@ impl Formats {
     }
 }
 
-/// Headers that go with a trace, as they came.
+/// Headers that are passed on with a trace, unchanged.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Carried {
     pub(crate) tracestate: Option<HeaderValue>,
     pub(crate) baggage: Option<HeaderValue>,
-    /// Headers of formats we do not read, and those that the configuration names.
+    /// Headers of formats that this crate does not read, and headers that the configuration names.
     #[cfg(feature = "propagation")]
     pub(crate) verbatim: Vec<(http::HeaderName, HeaderValue)>,
 }
@@ -132,7 +145,7 @@ impl TraceContext {
         }
     }
 
-    /// A child of the current span, in the same trace and with everything that travels with it.
+    /// A child of the current span, in the same trace and with the same passed-on values.
     #[must_use]
     pub fn child(&self, span_id: SpanId) -> Self {
         Self {
@@ -142,7 +155,7 @@ impl TraceContext {
         }
     }
 
-    /// Leaves behind what belongs to one trace only.
+    /// Removes what belongs only to the current trace.
     #[cfg(feature = "propagation")]
     pub(crate) fn leave_trace(&mut self) {
         self.marks.short = false;
@@ -156,13 +169,13 @@ impl TraceContext {
         }
     }
 
-    /// The request id (`x-request-id`), as it goes out.
+    /// The request id (`x-request-id`) that is sent on.
     #[must_use]
     pub fn request_id(&self) -> Option<&HeaderValue> {
         self.request_id.as_ref()
     }
 
-    /// W3C's `tracestate`: what tracing vendors added to the trace on its way.
+    /// W3C's `tracestate`: the values that tracing vendors added to the trace.
     #[must_use]
     pub fn tracestate(&self) -> Option<&HeaderValue> {
         self.carried.as_ref()?.tracestate.as_ref()
@@ -174,15 +187,14 @@ impl TraceContext {
         self.carried.as_ref()?.baggage.as_ref()
     }
 
-    /// Whether a caller asked, by B3's debug flag, that this trace be recorded whatever samplers
-    /// say.
+    /// Whether a caller asked, with B3's debug flag, to record this trace whatever samplers decide.
     #[must_use]
     pub fn is_debug(&self) -> bool {
         self.marks.debug
     }
 }
 
-// The ids; what travels with them may hold personal data.
+// Only the ids, because the passed-on values may hold personal data.
 debug_fields!(TraceContext {
     trace_id,
     span_id,

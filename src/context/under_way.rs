@@ -1,9 +1,11 @@
+//! Marks requests and silent bodies of a connection as in progress until their handle is dropped.
+
 use std::sync::atomic::Ordering;
 
 use super::peer::Peer;
 
 impl Peer {
-    /// Says that a request of this peer's has begun; it ends when what this returns is dropped.
+    /// Records that a request of this peer has begun. It ends when the returned handle is dropped.
     pub fn begin_request(&self) -> UnderWay {
         let activity = self.activity();
         activity.open.fetch_add(1, Ordering::Release);
@@ -14,18 +16,18 @@ impl Peer {
         }
     }
 
-    /// A place for one more body of this connection that may be silent for as long as it likes;
-    /// `None` when so many have one.
+    /// Takes one of `most` places for bodies of this connection that may be silent without a time
+    /// limit; `None` if all places are taken.
     #[must_use]
     pub fn quiet_place(&self, most: usize) -> Option<QuietPlace> {
         let quiet = &self.activity().quiet;
         let place = QuietPlace(self.clone());
-        // One that finds all places taken gives its own back as it is dropped.
+        // If all places are taken, dropping `place` undoes the count.
         (quiet.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
     }
 }
 
-/// A request that has begun, until this is dropped.
+/// A request in progress; it ends when this is dropped.
 #[derive(Debug)]
 #[must_use = "the request ends when this is dropped"]
 pub struct UnderWay {
@@ -34,8 +36,8 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
-    /// HTTP has handed the connection over to something else: this request is under way for as long
-    /// as the connection is there.
+    /// Records that the connection was upgraded to another protocol: this request stays in progress
+    /// as long as the connection is open.
     pub fn upgraded(&mut self) {
         self.ends = false;
     }
@@ -49,7 +51,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// A body that may be silent, until this is dropped.
+/// A body that may be silent; its place is free again when this is dropped.
 #[derive(Debug)]
 pub struct QuietPlace(Peer);
 

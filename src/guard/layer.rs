@@ -1,3 +1,5 @@
+//! Puts a guard in front of a service, as a tower layer.
+
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
@@ -14,14 +16,14 @@ use crate::access;
 use crate::context::Exchange;
 use crate::message::{GuardBody, LocalReply, polled_too_late};
 
-/// Applies [`Guarded`]: asks one guard in front of a service.
+/// Puts a [`Guarded`] in front of a service: it asks one guard.
 #[derive(Clone, Debug)]
 pub struct GuardLayer<G> {
     guard: G,
 }
 
 impl<G> GuardLayer<G> {
-    /// A layer that asks this guard. One that is dear to clone goes into an `Arc`.
+    /// A layer that asks this guard. Wrap a guard that is expensive to clone in an `Arc`.
     #[must_use]
     pub fn new(guard: G) -> Self {
         Self { guard }
@@ -36,11 +38,11 @@ impl<S, G: Clone> Layer<S> for GuardLayer<G> {
     }
 }
 
-/// Asks a guard before it calls the inner service, and answers in its place when the guard refuses.
+/// Asks a guard before it calls the inner service, and answers in its place if the guard refuses.
 ///
-/// The inner service must be `Clone`, as one whose guard asks moves the ready service into the
-/// future of the request; it is cloned for that alone. A refusal leaves its
-/// [details](Exchange::details) in the exchange and one event in the log, target
+/// The inner service must be `Clone`. When a guard asks a question, the ready service moves into
+/// the future of the request and a clone takes its place; it is cloned only then. A refusal stores
+/// its [details](Exchange::details) in the exchange and writes one log event, target
 /// `tower_mesh::access`.
 #[derive(Clone, Debug)]
 pub struct Guarded<S, G> {
@@ -59,7 +61,7 @@ impl<S, G> Guarded<S, G> {
         &self.inner
     }
 
-    /// The service behind the guard, to be changed.
+    /// The service behind the guard, mutably.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
@@ -94,7 +96,7 @@ where
                 State::Asking(Box::new(Asking {
                     question,
                     request: Request::from_parts(head, body),
-                    // INVARIANT: this one is ready, its clone may not be.
+                    // INVARIANT: this service is ready; its clone may not be.
                     service: mem::replace(&mut self.inner, clone),
                     exchange,
                 }))
@@ -109,8 +111,9 @@ fn refuse<B>(reply: LocalReply, head: &Parts, exchange: &Exchange) -> Response<G
     reply.into_response(&head.method, &head.headers)
 }
 
-/// The future of [`Guarded`]: the inner service's, a refusal that is ready at once, or a request
-/// that waits for either. The inner service is not called when a guard refuses.
+/// The future of [`Guarded`]: the inner service's future, a refusal that is ready at once, or a
+/// request that waits for an answer to become one of these. The inner service is not called if a
+/// guard refuses.
 ///
 /// # Panics
 ///
@@ -127,13 +130,13 @@ where
     S: Service<Request<ReqBody>>,
 {
     Inner(#[pin] S::Future),
-    /// Boxed, so that a request that asks nobody has no larger future.
+    /// Boxed, so that requests without a question have a small future.
     Asking(Box<Asking<S, ReqBody>>),
     Refused(Response<GuardBody<ResBody>>),
     Ended,
 }
 
-/// A request that waits for the answer to a question, with the ready service that is to get it.
+/// A request that waits for the answer to a question, and the ready service that it goes to next.
 struct Asking<S, ReqBody> {
     question: Question,
     request: Request<ReqBody>,

@@ -1,17 +1,17 @@
-//! Guards: what decides, before a service is called, whether a request may reach it.
+//! Guards decide whether a request may reach the service behind them.
 //!
-//! A [`Guard`] judges the head of a request and gives a [`Verdict`]: pass, refuse with a
-//! [`LocalReply`](crate::message::LocalReply), or ask. A guard that asks gives a [`Question`], a
-//! future; the request waits until it has an [`Answer`], with its body untouched, and only such a
-//! request pays for the wait.
+//! A [`Guard`] judges the head of a request and returns a [`Verdict`]: pass, refuse with a
+//! [`LocalReply`](crate::message::LocalReply), or ask. A guard that asks returns a [`Question`],
+//! which is a future. The request waits for its [`Answer`] with its body unread. Requests that need
+//! no question pay nothing for this.
 //!
 //! [`GuardLayer`] puts one guard in front of a service. The layers of [`rbac`](crate::rbac) and
-//! [`jwt`](crate::jwt) are guards behind it. A whole [`Mesh`](crate::Mesh) runs its guards in one
-//! order, and takes those of an application with [`MeshBuilder::guard`](crate::MeshBuilder::guard).
+//! [`jwt`](crate::jwt) also contain guards. A [`Mesh`](crate::Mesh) runs all its guards in one
+//! order; [`MeshBuilder::guard`](crate::MeshBuilder::guard) adds those of an application.
 //!
 //! # Example
 //!
-//! Tenants are looked up in a service of their own, and the application learns the plan of each:
+//! This guard looks up tenants in another service and sends the plan of each to the application:
 //!
 //! ```
 //! use http::request::Parts;
@@ -25,16 +25,18 @@
 //! #[derive(Clone)]
 //! struct Tenants;
 //!
-//! /// Stands for a call.
+//! /// A real guard would call the other service here.
 //! async fn plan_of(tenant: &str) -> Option<&'static str> {
 //!     (tenant == "north").then_some("gold")
 //! }
 //!
 //! impl Guard for Tenants {
 //!     fn judge(&self, head: &mut Parts, _: &Exchange) -> Verdict {
-//!         // What is known at once needs no wait.
-//!         let Some(tenant) = head.headers.get("x-tenant").and_then(|name| name.to_str().ok()) else {
-//!             return Verdict::Refuse(LocalReply::new(StatusCode::BAD_REQUEST, "no tenant", "no_tenant"));
+//!         let tenant = head.headers.get("x-tenant");
+//!         let Some(tenant) = tenant.and_then(|name| name.to_str().ok()) else {
+//!             // This refusal needs no question.
+//!             let reply = LocalReply::new(StatusCode::BAD_REQUEST, "no tenant", "no_tenant");
+//!             return Verdict::Refuse(reply);
 //!         };
 //!         let tenant = tenant.to_owned();
 //!         Verdict::Ask(Question::new(async move {
@@ -43,13 +45,18 @@
 //!                     head.headers.insert("x-plan", HeaderValue::from_static(plan));
 //!                     Ok(())
 //!                 }),
-//!                 None => Answer::Refuse(LocalReply::new(StatusCode::FORBIDDEN, "unknown tenant", "unknown_tenant")),
+//!                 None => Answer::Refuse(LocalReply::new(
+//!                     StatusCode::FORBIDDEN,
+//!                     "unknown tenant",
+//!                     "unknown_tenant",
+//!                 )),
 //!             }
 //!         }))
 //!     }
 //! }
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let app = tower::service_fn(|request: Request<()>| async move {
 //!     assert_eq!(request.headers()["x-plan"], "gold");
 //!     Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new()))

@@ -1,3 +1,5 @@
+//! The trait of guards, and the verdicts, questions and answers that they give.
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -12,21 +14,22 @@ use crate::message::{GrpcStatus, LocalReply, polled_too_late};
 
 /// Decides whether a request may reach the service behind it.
 ///
-/// A guard answers at once, or asks: then it gives a future, and the request waits for its answer.
+/// A guard answers at once, or asks a question: it returns a future, and the request waits for its
+/// answer.
 ///
-/// A guard may read the exchange and change the head, and then judges what it has changed. It never
-/// sees the body.
+/// A guard may read the exchange and change the head. It must then judge what it has changed. It
+/// never sees the body.
 ///
 /// # Panics in callbacks
 ///
-/// A guard, a question or a change that panics refuses its request with 500 and the details
-/// `handler_panicked`. Other requests, also those of the same connection, go on. With `panic =
-/// "abort"` the process ends, as always.
+/// If a guard, a question or a change panics, its request is refused with 500 and the details
+/// `handler_panicked`. Other requests continue, including those on the same connection. With `panic
+/// = "abort"` the process ends, as always.
 pub trait Guard {
     /// Judges a request by its head.
     ///
-    /// Runs on the request path, in the task of the connection: it must not block. Give what takes
-    /// time as a [`Question`].
+    /// This runs in the task of the connection and must not block. Return a [`Question`] for
+    /// anything that takes time.
     fn judge(&self, head: &mut Parts, exchange: &Exchange) -> Verdict;
 }
 
@@ -42,7 +45,7 @@ impl<G: Guard + ?Sized> Guard for Box<G> {
     }
 }
 
-/// What a [`Guard`] says of a request.
+/// The verdict of a [`Guard`] on a request.
 #[derive(Debug)]
 #[must_use = "a verdict that is dropped refuses nothing"]
 pub enum Verdict {
@@ -50,7 +53,7 @@ pub enum Verdict {
     Pass,
     /// The guard answers in the application's place.
     Refuse(LocalReply),
-    /// The request waits until this is answered.
+    /// The request waits for the answer to this question.
     Ask(Question),
 }
 
@@ -63,19 +66,19 @@ impl From<Result<(), LocalReply>> for Verdict {
     }
 }
 
-/// What a [`Question`] learned about the request that waits.
+/// The result of a [`Question`] about the request that waits.
 #[must_use = "an answer that is dropped refuses nothing"]
 pub enum Answer {
     /// The request goes on.
     Pass,
     /// The guard answers in the application's place.
     Refuse(LocalReply),
-    /// The request goes on once this has changed it, or is refused with the reply that this gives.
+    /// This function changes the request, which then goes on, or returns the reply that refuses it.
     Change(Box<Change>),
 }
 
-/// Changes a request whose guard has been answered: adds the headers that a provider wants the
-/// application to see, say.
+/// Changes a request after its question was answered; for example, adds headers that a provider
+/// wants the application to see.
 pub type Change = dyn FnOnce(&mut Parts, &Exchange) -> Result<(), LocalReply> + Send;
 
 impl Answer {
@@ -86,7 +89,7 @@ impl Answer {
         Self::Change(Box::new(change))
     }
 
-    /// Does what the answer says to the request that has waited.
+    /// Applies the answer to the request that has waited.
     pub(crate) fn apply(self, head: &mut Parts, exchange: &Exchange) -> Result<(), LocalReply> {
         match self {
             Self::Pass => Ok(()),
@@ -117,21 +120,20 @@ impl fmt::Debug for Answer {
 
 /// The future that a request waits for.
 ///
-/// It is polled in the request's task, so that its calls belong to the request's trace. When the
-/// caller goes away, it is dropped. It has no deadline but its own: the caller, a shutdown's grace
-/// period, and what the future itself says end the wait.
+/// It is polled in the request's task, so calls that it makes belong to the request's trace. It is
+/// dropped when the caller disconnects. It has no timeout of its own: the wait ends when the future
+/// ends, when the caller disconnects, or when the grace period of a shutdown ends.
 #[must_use = "a question asks nothing unless a guard returns it"]
 pub struct Question(Kind);
 
-/// The futures that guards ask with. One of the crate's own gets a variant, and then costs no box.
+/// The kinds of questions. The crate's own futures can become variants here, which need no box.
 enum Kind {
     Boxed(Pin<Box<dyn Future<Output = Answer> + Send>>),
     Answered,
 }
 
 impl Question {
-    /// A question of any kind: boxes the future, the one allocation that a question needs by
-    /// itself.
+    /// A question from any future. Boxing the future is the only allocation that a question needs.
     pub fn new(future: impl Future<Output = Answer> + Send + 'static) -> Self {
         Self(Kind::Boxed(Box::pin(future)))
     }
@@ -140,7 +142,7 @@ impl Question {
 impl Future for Question {
     type Output = Answer;
 
-    /// A future that panics, while it runs or while it is dropped, refuses the request.
+    /// A panic of the future, when it is polled or dropped, refuses the request.
     ///
     /// # Panics
     ///
@@ -169,7 +171,7 @@ impl fmt::Debug for Question {
     }
 }
 
-/// Asks a guard that may panic.
+/// Asks a guard, and turns its panic into a refusal.
 pub(crate) fn judge<G: Guard + ?Sized>(
     guard: &G,
     head: &mut Parts,
@@ -178,7 +180,7 @@ pub(crate) fn judge<G: Guard + ?Sized>(
     catch(|| guard.judge(head, exchange)).unwrap_or_else(Verdict::Refuse)
 }
 
-/// A panic becomes the refusal of the one request that it was met for.
+/// Turns a panic into a refusal of the one request that caused it.
 fn catch<T>(run: impl FnOnce() -> T) -> Result<T, LocalReply> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| panicked())
 }

@@ -1,11 +1,12 @@
 //! The pages of the repository's `docs` folder.
 //!
-//! New here: [`getting_started`], then [`layers`] or [`features`], and [`troubleshooting`] when something is refused.
+//! Start with [`getting_started`], then read [`layers`] or [`features`]. If a request is refused,
+//! see [`troubleshooting`].
 //!
-//! This module exists in the documentation alone.
+//! This module exists only in the documentation.
 
-// The pages link to each other by labels whose files the forge finds. The first definition of a label counts, so those below send
-// readers of rustdoc to the module instead.
+// The pages link to each other by labels, which lead to files on the forge. Rustdoc uses the first
+// definition of a label, so the definitions below lead to these modules instead.
 
 /// [calls]: calls
 /// [certificates]: certificates

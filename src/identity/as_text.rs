@@ -1,4 +1,11 @@
-/// The conversions of a name that is a checked text: from it, to it, and printed as it is.
+//! The macro for names that are checked texts.
+
+/// Implements `FromStr`, `AsRef<str>`, `Display` and `Debug` for a type that holds a checked text.
+///
+/// The type must have `fn new(&str) -> Result<Self, Error>` and `fn as_str(&self) -> &str`. For
+/// example, `as_text!(TrustDomain, TrustDomainError)` makes
+/// `"cluster.local".parse::<TrustDomain>()` work. The value then displays as `cluster.local`, and
+/// its `Debug` form is `TrustDomain(cluster.local)`.
 macro_rules! as_text {
     ($Name:ident, $Error:ident) => {
         impl std::str::FromStr for $Name {

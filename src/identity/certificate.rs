@@ -1,25 +1,27 @@
+//! The names in a peer's certificate.
+
 use super::SpiffeId;
 
 /// What a peer's verified certificate says about the peer, as policy sees it.
 ///
-/// Several URI names, DNS names and a subject occur only where the engine judges a certificate that
-/// another TLS stack let in: the verifiers of this crate accept exactly one URI name, and what a
-/// [`Peer`](crate::context::Peer) of theirs shows is that name alone.
+/// The verifiers of this crate accept exactly one URI name, and a [`Peer`](crate::context::Peer)
+/// from them shows only that name. More URI names, DNS names and a subject occur only if another
+/// TLS stack admitted the certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCertificate {
-    /// The SPIFFE id, when the only URI name is one.
+    /// The SPIFFE id, if it is the only URI name.
     pub spiffe_id: Option<SpiffeId>,
     /// Every URI subject alternative name, in the certificate's order, as written.
     pub uri_sans: Vec<String>,
     /// Every DNS subject alternative name, in the certificate's order.
     pub dns_sans: Vec<String>,
-    /// The subject in RFC 2253 form (`CN=x,O=y`); empty when the certificate has none.
+    /// The subject in RFC 2253 form (`CN=x,O=y`); empty if the certificate has none.
     pub subject: String,
 }
 
 impl PeerCertificate {
-    /// The facts of a certificate that holds this one identity and nothing else.
+    /// The facts of a certificate that holds only this identity.
     #[must_use]
     pub fn from_spiffe_id(spiffe_id: SpiffeId) -> Self {
         Self {

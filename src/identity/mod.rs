@@ -1,5 +1,5 @@
-//! Names of workloads: [SPIFFE ids](SpiffeId), [trust domains](TrustDomain), and who this process
-//! is ([`Workload`]).
+//! Names of workloads: [SPIFFE ids](SpiffeId), [trust domains](TrustDomain), and the identity of
+//! this process ([`Workload`]).
 //!
 //! A workload has one name, and three places must agree on it: the application, which states a
 //! [`Workload`]; the certificate, whose one URI is the [`SpiffeId`]; and the policies, which write
@@ -12,20 +12,20 @@
 //!          └─────┬─────┘    └──┬──┘    └──┬───┘
 //!          trust domain    namespace   service account
 //!
-//! principals: ["cluster.local/ns/default/sa/patients"]       what policies of others say of it
-//! selector: {matchLabels: {app: patients}}                   how policies find it: by namespace and labels, not by the id
+//! principals: ["cluster.local/ns/default/sa/patients"]       how policies name it as a caller
+//! selector: {matchLabels: {app: patients}}                   how its own policies select it
 //! ```
 //!
-//! - A trust domain is what one authority vouches for. An id of another domain is judged by that
-//!   domain's roots.
+//! - A trust domain is the set of identities that one authority signs. An id of another domain is
+//!   verified with that domain's roots.
 //! - Only ids of the shape `/ns/NAMESPACE/sa/ACCOUNT` have a namespace and an account.
-//!   `namespaces:` and `serviceAccounts:` of a policy never match another shape; `principals:`
-//!   match any.
+//!   `namespaces:` and `serviceAccounts:` of a policy match only this shape; `principals:` match
+//!   any.
 //! - [`PeerCertificate`] holds the names of a verified certificate. After a handshake of this crate
-//!   that is the SPIFFE id alone: DNS names and the subject are no identity.
+//!   that is only the SPIFFE id: DNS names and the subject are not identities.
 //!
-//! Nothing here does I/O: keys and certificates are the business of [`tls`](crate::tls), and where
-//! a caller's identity is found in a request that of [`context`](crate::context).
+//! This module does no I/O. [`tls`](crate::tls) handles keys and certificates;
+//! [`context`](crate::context) finds the caller's identity in a request.
 //!
 //! # Example
 //!

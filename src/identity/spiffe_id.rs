@@ -1,3 +1,5 @@
+//! Parses SPIFFE ids.
+
 use std::sync::Arc;
 
 use super::TrustDomain;
@@ -5,9 +7,9 @@ use super::as_text::as_text;
 
 /// The identity of a workload: `spiffe://<trust domain>/<path>`.
 ///
-/// Parsing follows the SPIFFE-ID standard strictly: nothing is folded, decoded or normalized, and
-/// an id without a path (legal only for a trust domain itself) is refused. The Istio shape
-/// `/ns/<namespace>/sa/<service account>` is recognized structurally.
+/// Parsing follows the SPIFFE-ID standard strictly: nothing is case-folded, decoded or normalized.
+/// An id without a path, which is legal only for a trust domain itself, is refused. The Istio shape
+/// `/ns/<namespace>/sa/<service account>` is recognized.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpiffeId {
     /// The whole id, scheme included.
@@ -19,8 +21,8 @@ impl SpiffeId {
     /// Parses an id with its scheme.
     ///
     /// # Errors
-    /// When the text is not a SPIFFE id of a workload; the error says which rule it breaks and
-    /// never repeats the text.
+    /// When the text is not a SPIFFE id of a workload. The error names the rule that the text
+    /// breaks and does not repeat the text.
     pub fn new(uri: &str) -> Result<Self, SpiffeIdError> {
         if uri.len() > MAX_LENGTH {
             return Err(SpiffeIdError::TooLong);
@@ -90,7 +92,7 @@ impl SpiffeId {
         self.istio_parts().map(|(_, account)| account)
     }
 
-    /// Exactly `/ns/NS/sa/SA`: a longer path has no namespace, so that none can be smuggled in
+    /// Exactly `/ns/NS/sa/SA`. A longer path has no namespace, so that a peer cannot smuggle one in
     /// (ISTIO-SECURITY-2026-003).
     fn istio_parts(&self) -> Option<(&str, &str)> {
         let (namespace, account) = self.path().strip_prefix("/ns/")?.split_once("/sa/")?;
@@ -110,7 +112,7 @@ errors! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub enum SpiffeIdError {
-        /// It has no path, so it names a trust domain and not a workload.
+        /// It has no path, so it names a trust domain instead of a workload.
         NoPath = "a workload's SPIFFE id needs a path after its trust domain",
         /// A path segment is empty, `.`, `..`, or holds a character outside `[A-Za-z0-9._-]`.
         Path = "a SPIFFE id's path segments are non-empty, not '.' or '..', and of [A-Za-z0-9._-]",
@@ -132,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// The table of SPIFFE-ID §2: what a strict parser takes.
+    /// The table of SPIFFE-ID §2: what a strict parser accepts.
     #[test]
     fn accepts_every_legal_shape() {
         for good in [

@@ -1,3 +1,5 @@
+//! Parses trust domain names.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -5,8 +7,8 @@ use super::as_text::as_text;
 
 /// The name of a root of trust: the authority part of a [`SpiffeId`](super::SpiffeId).
 ///
-/// Lower-case letters, digits, `.`, `-` and `_`, 1 to 255 bytes (SPIFFE-ID §2.1). Upper case is
-/// refused, never folded.
+/// It has lower-case letters, digits, `.`, `-` and `_`, 1 to 255 bytes (SPIFFE-ID §2.1). Upper case
+/// is refused.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrustDomain(Arc<str>);
 

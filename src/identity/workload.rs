@@ -1,13 +1,17 @@
+//! What an application states about its own workload.
+
 use std::collections::BTreeMap;
 
 use super::{SpiffeId, SpiffeIdError, TrustDomain};
 
-/// Who this process is: the workload that policies select and that metrics and spans name.
+/// The identity of this process: the workload that policies select and that metrics and spans name.
 ///
 /// ```
 /// use tower_mesh::Workload;
 ///
-/// let workload = Workload::new("default", "patients").service("patients", 8443).label("app", "patients");
+/// let workload = Workload::new("default", "patients")
+///     .service("patients", 8443)
+///     .label("app", "patients");
 /// assert_eq!(workload.namespace(), "default");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,23 +41,24 @@ impl Workload {
         }
     }
 
-    /// Sets the workload's name, as metrics print it (in Kubernetes: the Deployment's).
+    /// Sets the workload's name, as metrics show it. In Kubernetes this is the Deployment's name.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Adds a label; selectors of policies compare them.
+    /// Adds a label. Selectors of policies match labels.
     #[must_use]
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(key.into(), value.into());
         self
     }
 
-    /// States that this workload is behind a service of its namespace, on the port it listens on.
+    /// Adds a service of the workload's namespace that leads to this workload, with the port that
+    /// the workload listens on.
     ///
-    /// Legacy `v1alpha1` resources select by service; metrics name the service behind the port.
+    /// Legacy `v1alpha1` resources select by service, and metrics name the service of the port.
     #[must_use]
     pub fn service(mut self, name: impl Into<String>, port: u16) -> Self {
         self.services.push(ServicePort {
@@ -80,20 +85,20 @@ impl Workload {
         self
     }
 
-    /// Sets the cluster's name for metrics; `Kubernetes` by default, as in Istio.
+    /// Sets the cluster's name in metrics; `Kubernetes` by default, as in Istio.
     #[must_use]
     pub fn cluster(mut self, cluster: impl Into<String>) -> Self {
         self.cluster = cluster.into();
         self
     }
 
-    /// Sets the trust domain of our own identity, for tools and policy tests.
+    /// Sets the trust domain of this workload's identity, for tools and policy tests.
     ///
-    /// For what policies mean, a MeshConfig that writes `trustDomain` has precedence. A running
-    /// mesh takes its certificate's trust domain instead of this one; [`Guards`](crate::Guards),
-    /// which have no certificate, take this one. Without any of these it is `cluster.local`. The id
-    /// that a mesh in plaintext shows ([`Mesh::spiffe_id`](crate::Mesh::spiffe_id)) is of this one
-    /// first.
+    /// For the meaning of policies, a MeshConfig that sets `trustDomain` takes precedence. A
+    /// running mesh uses its certificate's trust domain instead of this one.
+    /// [`Guards`](crate::Guards) have no certificate and use this one. Without any of these it is
+    /// `cluster.local`. The id of a mesh in plaintext ([`Mesh::spiffe_id`](crate::Mesh::spiffe_id))
+    /// uses this one first.
     #[must_use]
     pub fn trust_domain(mut self, trust_domain: TrustDomain) -> Self {
         self.trust_domain = Some(trust_domain);
@@ -136,7 +141,7 @@ impl Workload {
         &self.cluster
     }
 
-    /// The trust domain, when it was set.
+    /// The trust domain, if it was set.
     #[must_use]
     pub fn own_trust_domain(&self) -> Option<&TrustDomain> {
         self.trust_domain.as_ref()
@@ -189,6 +194,6 @@ pub struct ServicePort {
     pub name: String,
     /// The port.
     pub port: u16,
-    /// The service port's name, when it has one.
+    /// The name of the service's port, if it has one.
     pub port_name: Option<String>,
 }

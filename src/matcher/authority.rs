@@ -1,9 +1,9 @@
-//! Hosts, as far as Envoy's codec takes them.
+//! Checks and splits hosts as Envoy's codec does.
 
 use std::net::Ipv6Addr;
 
-/// Whether a `Host` header or an `:authority` holds only bytes that Envoy's codec takes there (RFC
-/// 3986's `authority`); an empty one does.
+/// Whether a `Host` header or an `:authority` holds only bytes that Envoy's codec accepts (RFC
+/// 3986's `authority`). An empty one is accepted.
 #[must_use]
 pub fn is_legal(authority: &[u8]) -> bool {
     authority
@@ -11,8 +11,8 @@ pub fn is_legal(authority: &[u8]) -> bool {
         .all(|byte| byte.is_ascii() && LEGAL >> byte & 1 == 1)
 }
 
-/// A bit for each byte of ASCII that an authority may have: every request asks for each of its
-/// host's.
+/// One bit for each ASCII byte that an authority may have. A bit set is fast, and every request
+/// checks its host.
 const LEGAL: u128 = {
     let mut legal = 0;
     let mut byte = 0;
@@ -29,11 +29,11 @@ const LEGAL: u128 = {
     legal
 };
 
-/// The `host[:port]` in the authority of an absolute request target: the text that replaces
-/// the `Host` header. User and password are taken off.
+/// The `host[:port]` in the authority of an absolute request target, without user and password.
+/// This text replaces the `Host` header.
 ///
-/// `None` where Envoy answers 400: the host must be letters, digits, `.` and `-`, or an IPv6
-/// address in brackets, the port a number.
+/// `None` if Envoy answers 400: the host must consist of letters, digits, `.` and `-`, or be an
+/// IPv6 address in brackets, and the port must be a number.
 #[must_use]
 pub fn of_target(authority: &str) -> Option<&str> {
     let host_and_port = match authority.split_once('@') {
@@ -41,13 +41,13 @@ pub fn of_target(authority: &str) -> Option<&str> {
         Some((user, rest)) => user.bytes().all(is_user).then_some(rest)?,
     };
     let (host, _) = split_port(host_and_port)?;
-    // Of hosts only an IPv6 address has colons.
+    // Only IPv6 addresses contain colons.
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:".contains(&byte);
     (!host.is_empty() && host.bytes().all(is_host)).then_some(host_and_port)
 }
 
-/// The host and the port of `host[:port]`, an IPv6 address without its brackets. `None` when the
-/// port is no number or brackets hold no such address.
+/// Splits `host[:port]` into host and port; an IPv6 address loses its brackets. `None` if the port
+/// is not a number or the brackets hold no IPv6 address.
 pub(crate) fn split_port(host_and_port: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match host_and_port.strip_prefix('[') {
         Some(bracketed) => {
@@ -68,7 +68,7 @@ pub(crate) fn split_port(host_and_port: &str) -> Option<(&str, Option<u16>)> {
     Some((host, Some(is_number.then(|| digits.parse().ok())??)))
 }
 
-/// An authority without the user and password before its last `@`, who are no part of the host.
+/// An authority without the user and password before its last `@`, which are not part of the host.
 #[must_use]
 pub fn without_user(authority: &str) -> &str {
     let at = authority.bytes().rposition(|byte| byte == b'@');
@@ -119,7 +119,7 @@ mod tests {
         }
     }
 
-    /// What Envoy 1.40 was seen to do.
+    /// The observed behaviour of Envoy 1.40.
     #[test]
     fn the_host_of_an_absolute_target_is_strict() {
         for (text, host) in [

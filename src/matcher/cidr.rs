@@ -1,7 +1,9 @@
+//! Ranges of IP addresses.
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A range of addresses of one family; host bits are masked away.
+/// A range of addresses of one family. Host bits are set to zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cidr {
     address: IpAddr,
@@ -9,12 +11,11 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// Parses an address (`10.0.0.1`, `::1`), which is a range of one, or a range
-    /// (`10.0.0.0/8`).
+    /// Parses an address (`10.0.0.1`, `::1`), which is a range of one, or a range (`10.0.0.0/8`).
     ///
     /// # Errors
-    /// When the text is neither: also with a zone (`fe80::1%eth0`), leading zeros, or a prefix
-    /// longer than the address.
+    /// When the text is neither. Zones (`fe80::1%eth0`), leading zeros, and a prefix longer than
+    /// the address are errors too.
     pub fn parse(text: &str) -> Result<Self, CidrError> {
         let (address, digits) = match text.split_once('/') {
             Some((address, digits)) => (address, Some(digits)),
@@ -28,7 +29,7 @@ impl Cidr {
     /// The range of all addresses that share the first `prefix` bits with `address`.
     ///
     /// # Errors
-    /// When the address has fewer bits than that.
+    /// When the address has fewer than `prefix` bits.
     pub fn new(address: IpAddr, prefix: u8) -> Result<Self, CidrError> {
         if prefix > width(address) {
             return Err(CidrError(()));
@@ -39,20 +40,21 @@ impl Cidr {
         })
     }
 
-    /// The first address.
+    /// The first address of the range.
     #[must_use]
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// How many leading bits count.
+    /// The number of leading bits that all addresses share.
     #[must_use]
     pub fn prefix(&self) -> u8 {
         self.prefix
     }
 
-    /// Whether the address is inside. IPv4 and IPv6 never meet: a socket's `::ffff:a.b.c.d` must be
-    /// made IPv4 first ([`forwarded::socket_ip`](super::forwarded::socket_ip)).
+    /// Whether the address is in the range. IPv4 ranges hold no IPv6 addresses, and the reverse. A
+    /// socket's `::ffff:a.b.c.d` must be converted to IPv4 first
+    /// ([`forwarded::socket_ip`](super::forwarded::socket_ip)).
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.address.is_ipv4() == address.is_ipv4() && masked(address, self.prefix) == self.address
@@ -90,7 +92,7 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// A text that is neither an address nor a CIDR range.
+/// The error for a text that is neither an address nor a CIDR range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CidrError(());
 
@@ -129,7 +131,7 @@ mod tests {
         }
     }
 
-    /// B-62: every address parser is fed zones and odd forms.
+    /// B-62: tests zones and unusual forms, as for every address parser.
     #[test]
     fn refuses_what_is_no_address() {
         for bad in [

@@ -1,24 +1,25 @@
-//! Which address a request came from.
+//! Finds the IP address that a request came from.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The address of a socket as matchers take it: a v4-mapped one (`::ffff:a.b.c.d`) is IPv4.
+/// The address of a socket as matchers use it: an IPv4-mapped address (`::ffff:a.b.c.d`) becomes
+/// IPv4.
 ///
-/// Only for socket addresses: the same text in `x-forwarded-for` stays IPv6.
+/// Use it only for socket addresses: the same text in `x-forwarded-for` stays IPv6.
 #[must_use]
 pub fn socket_ip(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-/// Envoy's `remote_ip` of a sidecar (`use_remote_address: false`): the last element of
-/// `x-forwarded-for`, trimmed, when it is a bare IP literal; else the connection's own address.
+/// Envoy's `remote_ip` in a sidecar (`use_remote_address: false`): the last element of
+/// `x-forwarded-for`, trimmed, if it is a bare IP address; else the connection's own address.
 ///
-/// `forwarded` holds every value of the header in the order they came; lines are one list. A client
-/// that reaches the workload directly can choose this address; only a gateway in front makes it
-/// true.
+/// `forwarded` holds every value of the header in the order in which they arrived; the lines form
+/// one list. A client that connects to the workload directly can choose this address, so trust it
+/// only behind a gateway.
 #[must_use]
 pub fn remote_ip<'a>(forwarded: impl IntoIterator<Item = &'a [u8]>, peer: IpAddr) -> IpAddr {
-    // An empty line adds nothing, not even a comma.
+    // An empty line adds nothing to the list, not even a comma.
     let lines = forwarded.into_iter().map(<[u8]>::trim_ascii);
     let last_line = lines.filter(|line| !line.is_empty()).last();
     let last_element = last_line.and_then(|line| line.rsplit(|byte| *byte == b',').next());
@@ -28,7 +29,7 @@ pub fn remote_ip<'a>(forwarded: impl IntoIterator<Item = &'a [u8]>, peer: IpAddr
         .unwrap_or_else(|| socket_ip(peer))
 }
 
-/// An address; an IPv6 one may name its scope by number, which matchers do not look at.
+/// An IP address. An IPv6 address may have a numeric scope, which matchers ignore.
 fn literal(text: &str) -> Option<IpAddr> {
     match text.split_once('%') {
         None => text.parse().ok(),

@@ -1,4 +1,4 @@
-//! How Envoy stores request headers, as far as matchers can tell.
+//! How Envoy stores request headers, as far as matchers can observe it.
 
 use std::borrow::Cow;
 
@@ -8,9 +8,9 @@ use super::referer;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stored<'v> {
-    /// Not at all: it was not sent, or is taken off.
+    /// Not stored: it was not sent, or Envoy removes it.
     Nothing,
-    /// Line by line, as they came.
+    /// Line by line, as they arrived.
     Lines,
     /// As this one line.
     One(Cow<'v, [u8]>),
@@ -18,8 +18,8 @@ pub enum Stored<'v> {
 
 /// How Envoy stores a header before policy sees it.
 ///
-/// `name` is in lower case and no pseudo-header; `lines` gives the values of a header by its name,
-/// trimmed, in the order they came.
+/// `name` is in lower case and not a pseudo-header. `lines` returns the values of a header by its
+/// name, trimmed, in the order in which they arrived.
 pub fn stored<'n, 'v, L>(name: &'n str, is_tls: bool, lines: impl Fn(&'n str) -> L) -> Stored<'v>
 where
     L: IntoIterator<Item = &'v [u8]>,
@@ -39,10 +39,10 @@ where
     }
 }
 
-/// Calls `visit` with each value of a header, as Envoy's matchers see them, until it returns
-/// `true`; says whether it did.
+/// Calls `visit` with each value of a header, as Envoy's matchers see it, until `visit` returns
+/// `true`. Returns whether that happened.
 ///
-/// As [`stored`], and headers that Envoy sets come also when they were not sent.
+/// The values are those of [`stored`], and also those of headers that Envoy adds itself.
 pub fn any_value<'n, 'v, L>(
     name: &'n str,
     is_tls: bool,
@@ -63,7 +63,7 @@ where
     }
 }
 
-/// Lines as one. Envoy puts a comma between two texts only, not where one is empty.
+/// Joins lines. Envoy puts a comma only between two non-empty texts.
 fn joined<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> Option<Cow<'v, [u8]>> {
     let mut lines = lines.into_iter();
     let mut joined = Cow::Borrowed(lines.next()?);
@@ -79,13 +79,13 @@ fn joined<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> Option<Cow<'v, [u8]>
     Some(joined)
 }
 
-/// The headers that may be taken off or repaired though they came in one line only: each before
-/// those that [`stored`] judges it by.
+/// The headers that may be removed or repaired even if they have only one line. Each comes before
+/// the headers on which [`stored`] bases its decision.
 pub fn changing() -> impl Iterator<Item = &'static str> {
     OF_ONE_HOP.iter().chain(&INTERNAL).copied()
 }
 
-/// The position of a name among those of [`changing`].
+/// The position of a name in the list of [`changing`].
 #[must_use]
 pub fn changing_rank(name: &str) -> Option<usize> {
     let steers_envoy = || {
@@ -97,8 +97,8 @@ pub fn changing_rank(name: &str) -> Option<usize> {
     of_one_hop.or_else(steers_envoy)
 }
 
-/// `:scheme` of a request whose target names none: what `x-forwarded-proto` says if that is one,
-/// else how the connection is.
+/// `:scheme` of a request whose target names none: the value of `x-forwarded-proto` if it is a
+/// scheme, else that of the connection.
 pub fn scheme<'v>(is_tls: bool, forwarded: impl IntoIterator<Item = &'v [u8]>) -> &'static str {
     let mut forwarded = forwarded.into_iter().filter(|line| !line.is_empty());
     let said = match (forwarded.next(), forwarded.next()) {
@@ -110,8 +110,8 @@ pub fn scheme<'v>(is_tls: bool, forwarded: impl IntoIterator<Item = &'v [u8]>) -
     said.unwrap_or(if is_tls { "https" } else { "http" })
 }
 
-/// Whether Envoy stores this header once, so that several lines of it reach the matchers as one
-/// value joined with `,`.
+/// Whether Envoy stores this header once, so that matchers see several lines as one value joined
+/// with `,`.
 ///
 /// `name` is in lower case. All other headers are tested value by value.
 #[must_use]
@@ -119,8 +119,7 @@ pub fn is_joined(name: &str) -> bool {
     JOINED.binary_search(&name).is_ok()
 }
 
-/// Whether policy never sees a header of this name (in lower case), for any caller and any
-/// connection.
+/// Whether policy never sees a header with this name (in lower case), on any connection.
 #[must_use]
 pub fn never_comes(name: &str) -> bool {
     matches!(
@@ -129,10 +128,10 @@ pub fn never_comes(name: &str) -> bool {
     ) || INTERNAL.binary_search(&name).is_ok()
 }
 
-/// Whether Envoy takes the header off before policy sees the request: headers of one hop, unless
-/// they upgrade the connection, `te` other than `trailers`, `x-forwarded-client-cert` from a
-/// plaintext peer, and what only a mesh's own proxies may ask Envoy for. An upgrade to `h2c` is
-/// none.
+/// Whether Envoy removes the header before policy sees the request. It removes hop-by-hop headers
+/// unless they upgrade the connection (to anything but `h2c`), `te` other than `trailers`,
+/// `x-forwarded-client-cert` from a plaintext peer, and headers with which only a mesh's own
+/// proxies may steer Envoy.
 fn is_removed<'n, 'v, L>(name: &'n str, is_tls: bool, lines: impl Fn(&'n str) -> L) -> bool
 where
     L: IntoIterator<Item = &'v [u8]>,
@@ -154,7 +153,7 @@ where
     }
 }
 
-/// The elements of a header that is a list.
+/// The elements of a header whose value is a list.
 fn elements<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> impl Iterator<Item = &'v [u8]> {
     let elements = lines
         .into_iter()
@@ -162,17 +161,17 @@ fn elements<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> impl Iterator<Item
     elements.map(<[u8]>::trim_ascii)
 }
 
-/// What Envoy adds to a request.
+/// A value that Envoy adds to a request.
 enum Added {
-    /// Where the header is not there.
+    /// Set if the header is missing.
     Instead(&'static [u8]),
-    /// Appended to the value that is there.
+    /// Appended to an existing value.
     Behind(&'static [u8]),
 }
 
-/// A request always has a `x-forwarded-proto` and some `x-request-id`, and over TLS what Envoy
-/// knows of the peer's certificate. The values of the latter two are stand-ins; the real ones are
-/// not known before they are made.
+/// What Envoy adds: every request gets `x-forwarded-proto` and an `x-request-id`; over TLS it also
+/// gets what Envoy knows about the peer's certificate. The values of the last two are placeholders,
+/// because the real ones do not exist yet.
 fn added(name: &str, is_tls: bool) -> Option<Added> {
     Some(match name {
         "x-forwarded-proto" if is_tls => Added::Instead(b"https"),
@@ -183,11 +182,11 @@ fn added(name: &str, is_tls: bool) -> Option<Added> {
     })
 }
 
-/// The one thing that `te` may ask for.
+/// The only value of `te` that Envoy keeps.
 const TRAILERS: &[u8] = b"trailers";
 
-/// What concerns one connection only, or says who was at its other end; and `referer`, which has to
-/// be one.
+/// Hop-by-hop headers, headers about the peer of one connection, and `referer`, which must be
+/// valid.
 const OF_ONE_HOP: [&str; 9] = [
     "http2-settings",
     "te",
@@ -200,8 +199,8 @@ const OF_ONE_HOP: [&str; 9] = [
     "referer",
 ];
 
-/// Headers that steer Envoy. Envoy removes them unless the caller is internal, and no caller of a
-/// sidecar is. Sorted.
+/// Headers that steer Envoy. Envoy removes them unless the caller is internal; callers of a sidecar
+/// never are. Sorted.
 const INTERNAL: [&str; 16] = [
     "x-envoy-expected-rq-timeout-ms",
     "x-envoy-force-trace",
@@ -320,7 +319,7 @@ mod tests {
         }
     }
 
-    /// What is taken off or repaired in one line is said to be.
+    /// [`changing`] lists every header that is removed or repaired with a single line.
     #[test]
     fn what_may_change_is_known() {
         let good: &[&[u8]] = &[b"a b,c"];

@@ -1,7 +1,7 @@
-//! Matchers for texts, paths, addresses and templates, exact to Envoy's byte.
+//! Matchers for texts, paths, addresses and templates that agree with Envoy byte for byte.
 //!
-//! Every matcher takes time linear in the text: no pattern in a resource and no request of a peer
-//! makes it slow.
+//! Every matcher takes linear time in the text: neither a pattern in a resource nor a peer's
+//! request can make it slow.
 //!
 //! # Example
 //! ```

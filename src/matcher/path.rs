@@ -1,4 +1,4 @@
-//! Path normalization: what a request target becomes before anything judges it.
+//! Normalizes the path of a request target before policy judges it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,12 +11,12 @@ use super::authority;
 pub enum Normalization {
     /// Not at all; a `#` is still refused.
     None,
-    /// RFC 3986: dot segments removed, unreserved escapes decoded, `\` made `/`.
+    /// RFC 3986: removes dot segments, decodes unreserved escapes, and turns `\` into `/`.
     #[default]
     Base,
-    /// And runs of `/` merged.
+    /// As `Base`, and merges runs of `/`.
     MergeSlashes,
-    /// And `%2F`, `%5C` decoded first.
+    /// As `MergeSlashes`, after decoding `%2F` and `%5C`.
     DecodeAndMergeSlashes,
 }
 
@@ -24,15 +24,16 @@ pub enum Normalization {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PathRefusal {
-    /// It holds a `#`: two readers would disagree where the path ends.
+    /// It holds a `#`: two parsers could disagree about where the path ends.
     Fragment,
-    /// It holds a byte that no request target may: a control, a space, or one beyond ASCII.
+    /// It holds a byte that request targets may not hold: a control character, a space, or a byte
+    /// beyond ASCII.
     IllegalByte,
     /// Its path holds `%00`.
     NulByte,
     /// It does not start with `/`.
     NotAbsolute,
-    /// The host, in the target or in `:authority`, is not a legal host.
+    /// The host, in the target or in `:authority`, is not valid.
     Authority,
 }
 
@@ -61,10 +62,10 @@ impl fmt::Display for PathRefusal {
 
 impl std::error::Error for PathRefusal {}
 
-/// Normalizes a request target (path and query, as sent) the way the sidecar does; only the part
-/// before `?` changes.
+/// Normalizes a request target (path and query, as sent) as the sidecar does. Only the part before
+/// `?` changes.
 ///
-/// Borrowed, and without any allocation, when nothing changes.
+/// The result is borrowed, and nothing is allocated, if nothing changes.
 ///
 /// # Errors
 /// When Envoy answers 400; see [`PathRefusal`].
@@ -111,11 +112,11 @@ pub struct Origin<'t> {
     pub host: &'t str,
 }
 
-/// Takes an absolute request target (`http://host/path`) apart: its origin, and path and query. Any
-/// other target is given back as it is.
+/// Splits an absolute request target (`http://host/path`) into its origin, and its path and query.
+/// Any other target is returned unchanged.
 ///
 /// # Errors
-/// [`PathRefusal::Authority`] when the host is none; see [`authority::of_target`].
+/// [`PathRefusal::Authority`] if the host is invalid; see [`authority::of_target`].
 pub fn split_absolute(target: &str) -> Result<(Option<Origin<'_>>, &str), PathRefusal> {
     let known = |(scheme, rest): (&str, _)| {
         let mut schemes = ["http", "https"].into_iter();
@@ -132,7 +133,7 @@ pub fn split_absolute(target: &str) -> Result<(Option<Origin<'_>>, &str), PathRe
     Ok((Some(origin), if path.is_empty() { "/" } else { path }))
 }
 
-/// Whether normalization would do anything to a path; never wrongly `false`.
+/// Whether normalization may change a path. It is never wrongly `false`.
 fn changes(path: &[u8], how: Normalization) -> bool {
     let decodes = how == Normalization::DecodeAndMergeSlashes;
     let merges = decodes || how == Normalization::MergeSlashes;
@@ -155,7 +156,7 @@ fn changes(path: &[u8], how: Normalization) -> bool {
     false
 }
 
-/// Whether the text starts with `.` or `..` as a whole segment, parameters aside.
+/// Whether the text starts with `.` or `..` as a whole segment, ignoring parameters.
 fn is_dot_segment(text: &[u8]) -> bool {
     let after = text.strip_prefix(b"..").or_else(|| text.strip_prefix(b"."));
     after.is_some_and(|after| matches!(after.first(), None | Some(b'/' | b';' | b'\\')))
@@ -179,8 +180,8 @@ fn decode_slashes(path: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// `.;x` and `..;x` become `.` and `..`: some servers take parameters off before they resolve dots.
-/// A `\` does not yet end a segment here.
+/// Turns `.;x` and `..;x` into `.` and `..`, because some servers remove parameters before they
+/// resolve dots. At this point `\` does not end a segment.
 fn without_dot_parameters(path: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(path.len());
     for segment in path.split_inclusive(|byte| *byte == b'/') {
@@ -198,7 +199,7 @@ fn without_dot_parameters(path: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// `\` to `/`, unreserved escapes decoded, unsafe bytes escaped.
+/// Turns `\` into `/`, decodes unreserved escapes, and escapes unsafe bytes.
 fn canonical_bytes(path: &[u8]) -> Result<Vec<u8>, PathRefusal> {
     let mut canonical = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -221,8 +222,7 @@ fn canonical_bytes(path: &[u8]) -> Result<Vec<u8>, PathRefusal> {
     Ok(canonical)
 }
 
-/// Resolves `.` and `..`; empty segments are segments, and what would climb above the root stays
-/// there.
+/// Resolves `.` and `..`. Empty segments count as segments, and `..` at the root has no effect.
 fn without_dot_segments(path: &[u8]) -> Vec<u8> {
     let mut kept: Vec<&[u8]> = Vec::new();
     let mut open = false;
@@ -247,8 +247,8 @@ fn without_dot_segments(path: &[u8]) -> Vec<u8> {
     resolved
 }
 
-/// Runs of `/` become one. A path of nothing else keeps two: Envoy keeps the first and the last
-/// `/`, which are different ones there.
+/// Merges runs of `/`. A path of several slashes and nothing else keeps two: Envoy keeps the first
+/// and the last `/`, which are different bytes there.
 fn merge(mut path: Vec<u8>) -> Vec<u8> {
     let only_slashes = path.len() > 1 && path.iter().all(|byte| *byte == b'/');
     path.dedup_by(|a, b| *a == b'/' && *b == b'/');
@@ -258,7 +258,7 @@ fn merge(mut path: Vec<u8>) -> Vec<u8> {
     path
 }
 
-/// The byte that two hex digits at the start of the text encode.
+/// The byte that the two hex digits at the start of the text encode.
 pub(super) fn escaped(text: &[u8]) -> Option<u8> {
     let [high, low, ..] = text else { return None };
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
@@ -280,7 +280,7 @@ mod tests {
     use super::Normalization::{Base, DecodeAndMergeSlashes, MergeSlashes, None as Raw};
     use super::*;
 
-    /// What Envoy 1.40 was seen to do.
+    /// The observed behaviour of Envoy 1.40.
     #[test]
     fn every_mode_does_what_envoy_does() {
         for (input, raw, base, merge, decode) in [
@@ -425,9 +425,9 @@ mod tests {
             }
         }
 
-        /// A second round changes nothing. Where Envoy's own does (`%2e%2e;` is a dot segment only
-        /// once it is decoded, and a lone `%` can meet digits that were escaped) ours does as well,
-        /// so neither is drawn here.
+        /// Normalizing twice changes nothing more. The generated paths avoid the inputs for which a
+        /// second run of Envoy, and of this code, does change something: `%2e%2e;` is a dot segment
+        /// only after decoding, and a lone `%` can end up before escaped digits.
         #[test]
         fn what_is_normal_stays_as_it_is(target in "/([a-c./\\\\?<]|%2[eEfF]|%5[cC]|%41|%25a){0,14}", how in prop::sample::select(vec![Raw, Base, MergeSlashes, DecodeAndMergeSlashes])) {
             if let Ok(normal) = normalize(&target, how) {
@@ -436,7 +436,7 @@ mod tests {
             }
         }
 
-        /// The short cut never hides a change.
+        /// The check that skips normalization never hides a change.
         #[test]
         fn the_short_cut_hides_nothing(target in "/[a.;/%2eEfF5cC\\\\<?]{0,14}", how in prop::sample::select(vec![Base, MergeSlashes, DecodeAndMergeSlashes])) {
             if let Ok(Cow::Borrowed(same)) = normalize(&target, how) {

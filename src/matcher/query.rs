@@ -1,24 +1,24 @@
-//! Query parameters, and which of them may hold an end user's token.
+//! Splits queries into parameters, and recognises those that may hold an end user's token.
 
 use std::borrow::Cow;
 
 use super::path::escaped;
 
-/// The parameters of a query: keys and values as they were written, cut at the first `=`.
+/// The parameters of a query: keys and values as they were written, split at the first `=`.
 ///
-/// Bytes are looked at one by one: every request with a query comes this way, and queries are
+/// This goes byte by byte, because every request with a query takes this path and queries are
 /// short.
 pub fn parameters(query: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
     query.as_bytes().split(|byte| *byte == b'&').map(parameter)
 }
 
-/// Whether a key as it was written is this name.
+/// Whether a key, as it was written, stands for this name.
 #[must_use]
 pub fn is_name(key: &[u8], name: &str) -> bool {
     key == name.as_bytes() || (key.contains(&b'%') && *percent_decode(key) == *name.as_bytes())
 }
 
-/// Decodes `%XX` to its byte; a `%` without two digits stays.
+/// Decodes `%XX` to its byte; a `%` without two hex digits stays.
 #[must_use]
 pub fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'%') {
@@ -27,8 +27,8 @@ pub fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decoded(text).collect())
 }
 
-/// A target, from its path on, without the parameters that `is_dropped` says of, given key and
-/// value; `None` when there are none of them. The others stay as they were written.
+/// A target, from its path on, without the parameters for which `is_dropped` returns `true`, given
+/// key and value. `None` if there are no such parameters. The others stay as they were written.
 pub fn without(target: &str, is_dropped: impl Fn(&[u8], &[u8]) -> bool) -> Option<String> {
     let (path, query) = target.split_at_checked(target.bytes().position(|byte| byte == b'?')?)?;
     let query = query.get(1..)?;
@@ -49,13 +49,14 @@ pub fn without(target: &str, is_dropped: impl Fn(&[u8], &[u8]) -> bool) -> Optio
     Some(kept)
 }
 
-/// Whether a parameter may hold a bearer token, where no rule names the parameters (security rule
-/// J-25): by the name that RFC 6750 §2.3 gives it, or by its value, which has the form of a JWS
-/// (RFC 7515 §7.1).
+/// Whether a parameter may hold a bearer token, for use where no rule names the parameters
+/// (security rule J-25). It may if it has the name that RFC 6750 §2.3 gives it, or if its value has
+/// the form of a JWS (RFC 7515 §7.1).
 ///
-/// The form is what a guard may accept: three parts with dots between them, of base64url, white
-/// space and padding, with any of it as percent signs, and not so short that it cannot be signed. A
-/// name of a host with three labels can look like one.
+/// That form covers everything that a guard could accept: three parts with dots between them, of
+/// base64url characters, whitespace and padding, each possibly percent-encoded, and at least 32
+/// bytes long, because a shorter text cannot hold a signature. A host name with three labels can
+/// look like a token.
 #[must_use]
 pub fn is_token(key: &[u8], value: &[u8]) -> bool {
     const SHORTEST: usize = 32;
@@ -81,7 +82,7 @@ pub fn is_token(key: &[u8], value: &[u8]) -> bool {
     parts == 3
 }
 
-/// White space in C's sense, which Rust's does not have.
+/// Whitespace in C, but not in Rust.
 const VERTICAL_TAB: u8 = 0x0b;
 
 fn parameter(pair: &[u8]) -> (&[u8], &[u8]) {

@@ -1,7 +1,9 @@
+//! Checks `referer` headers.
+
 use super::authority;
 
-/// Whether a `referer` is one: a URL or a relative reference without user and fragment (RFC 9110
-/// §10.1.3). Envoy takes off any other.
+/// Whether a `referer` is valid: a URL or a relative reference without user and fragment (RFC 9110
+/// §10.1.3). Envoy removes any other.
 pub(super) fn is_one(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else {
         return false;
@@ -34,7 +36,7 @@ fn is_relative(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What Envoy 1.40 was seen to do.
+    /// The observed behaviour of Envoy 1.40.
     #[test]
     fn a_referer_is_a_url_or_a_relative_reference() {
         for good in [

@@ -1,14 +1,16 @@
+//! Regular expressions on whole texts, as Envoy's `safe_regex`.
+
 use std::fmt;
 use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-/// A regular expression on bytes that must cover the whole text (Envoy's `safe_regex`, RE2 in
-/// Latin-1 mode): `.` is any byte but `\n`.
+/// A regular expression on bytes that must match the whole text (Envoy's `safe_regex`, RE2 in
+/// Latin-1 mode): `.` is any byte except `\n`.
 ///
-/// What Istio's resources compile to is mostly literals around `.*` and `.+`; those are matched
-/// without a regex engine, so that ten thousand of them cost no more than their text. Clones share
-/// it.
+/// Istio's resources mostly compile to literals around `.*` and `.+`. Those are matched without a
+/// regex engine, so that ten thousand of them take little more memory than their text. Clones share
+/// the compiled pattern.
 #[derive(Clone)]
 pub struct SafeRegex(Arc<Compiled>);
 
@@ -20,7 +22,7 @@ struct Compiled {
 enum Program {
     /// One of these wildcard patterns.
     Globs(Box<[Glob]>),
-    /// Anything else.
+    /// Any other pattern.
     Regex(Regex),
 }
 
@@ -28,7 +30,7 @@ impl SafeRegex {
     /// Compiles a pattern.
     ///
     /// # Errors
-    /// When the pattern is no regular expression, or one that would need more than 10 MB.
+    /// When the pattern is not a regular expression, or would need more than 10 MB.
     pub fn new(pattern: &str) -> Result<Self, RegexError> {
         let program = match globs(pattern) {
             Some(globs) => Program::Globs(globs.into()),
@@ -41,7 +43,7 @@ impl SafeRegex {
         Ok(Self::from_program(pattern, program))
     }
 
-    /// `.+`.
+    /// The pattern `.+`.
     #[must_use]
     pub fn non_empty() -> Self {
         Self::from_program(".+", Program::Globs([Glob::non_empty()].into()))
@@ -53,7 +55,7 @@ impl SafeRegex {
         &self.0.source
     }
 
-    /// Whether the pattern covers the whole text.
+    /// Whether the pattern matches the whole text.
     #[must_use]
     pub fn matches(&self, text: &[u8]) -> bool {
         match &self.0.program {
@@ -71,8 +73,8 @@ impl SafeRegex {
         Self(Arc::new(Compiled { source, program }))
     }
 
-    /// The wildcard patterns this is made of, when it is made of nothing else. None of them matches
-    /// a text with a `\n` in it.
+    /// The wildcard patterns that this pattern consists of; `None` if it contains anything else.
+    /// They do not match a text that contains `\n`.
     pub(crate) fn as_globs(&self) -> Option<&[Glob]> {
         match &self.0.program {
             Program::Globs(globs) => Some(globs),
@@ -95,7 +97,7 @@ impl fmt::Debug for SafeRegex {
     }
 }
 
-/// A text that is no usable regular expression.
+/// The error for a text that is not a usable regular expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegexError(String);
 
@@ -110,10 +112,10 @@ impl std::error::Error for RegexError {}
 /// Literals with runs of any bytes between them; `.*` and `.+` are runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Glob {
-    /// What the text starts with, before the first run.
+    /// The start of the text, before the first run.
     pub(crate) head: Vec<u8>,
-    /// Each run's least length and the literal after it; the last literal ends the text. Empty: the
-    /// head is the whole text.
+    /// For each run, its least length and the literal after it. The last literal ends the text. If
+    /// this is empty, the head is the whole text.
     pub(crate) rest: Vec<(usize, Vec<u8>)>,
 }
 
@@ -125,8 +127,8 @@ impl Glob {
         }
     }
 
-    /// Whether the text fits; the caller has made sure that it holds no `\n`. The earliest place
-    /// for each literal is the best one, because every run may be as long as it likes.
+    /// Whether the text matches; the caller has checked that it holds no `\n`. Each literal is
+    /// taken at its earliest position, which is best because every run may be arbitrarily long.
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let Some(mut text) = text.strip_prefix(self.head.as_slice()) else {
             return false;
@@ -187,7 +189,7 @@ pub(crate) fn contains(text: &[u8], literal: &[u8]) -> bool {
     after_first(text, literal).is_some()
 }
 
-/// What follows the first occurrence of a literal.
+/// The text after the first occurrence of a literal.
 fn after_first<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
     let Some((first, others)) = literal.split_first() else {
         return Some(text);
@@ -202,8 +204,8 @@ fn after_first<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
-/// Reads a pattern of literals, escaped punctuation, `.*`, `.+`, `(A|B)` and `(A)?` without
-/// nesting; `None` when it holds anything else.
+/// Parses a pattern of literals, escaped punctuation, `.*`, `.+`, and `(A|B)` and `(A)?` without
+/// nesting; `None` if it contains anything else.
 fn globs(pattern: &str) -> Option<Vec<Glob>> {
     let mut rest = pattern.as_bytes();
     let mut alternatives = vec![Glob::default()];
@@ -248,7 +250,7 @@ fn product(left: &[Glob], right: &[Glob]) -> Option<Vec<Glob>> {
     Some(joined.collect())
 }
 
-/// Reads one literal byte or one run, adds it to every glob, and gives back what follows.
+/// Reads one literal byte or one run, adds it to every glob, and returns the rest.
 fn atom<'a>(text: &'a [u8], globs: &mut [Glob]) -> Option<&'a [u8]> {
     let (least, literal, after) = match text {
         [b'.', b'*', after @ ..] => (Some(0), 0, after),
@@ -257,7 +259,7 @@ fn atom<'a>(text: &'a [u8], globs: &mut [Glob]) -> Option<&'a [u8]> {
         [byte, after @ ..] if !is_meta(*byte) => (None, *byte, after),
         _ => return None,
     };
-    // A repetition of what was just read is beyond this reader, and so is a lazy run.
+    // This parser does not handle repetitions of what was just read, nor lazy runs.
     if matches!(after.first(), Some(b'*' | b'+' | b'?' | b'{')) {
         return None;
     }
@@ -270,7 +272,7 @@ fn atom<'a>(text: &'a [u8], globs: &mut [Glob]) -> Option<&'a [u8]> {
     Some(after)
 }
 
-/// Bytes that mean something in a regular expression, and the line feed, which no run may cross.
+/// Bytes with a meaning in regular expressions, and the line feed, which no run may cross.
 fn is_meta(byte: u8) -> bool {
     b".*+?()[]{}|^$\\\n".contains(&byte)
 }

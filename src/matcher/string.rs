@@ -1,3 +1,5 @@
+//! Tests one text, as Envoy's `StringMatcher` does.
+
 use super::{RegexError, SafeRegex};
 
 /// `envoy.type.matcher.v3.StringMatcher`: a test of one text.
@@ -5,7 +7,7 @@ use super::{RegexError, SafeRegex};
 pub struct StringMatcher {
     /// What the text is compared with.
     pub pattern: StringPattern,
-    /// Compare ASCII letters without case; never set together with a regex.
+    /// Ignores the case of ASCII letters; never set together with a regex.
     pub ignore_case: bool,
 }
 
@@ -13,58 +15,58 @@ pub struct StringMatcher {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StringPattern {
-    /// The same bytes.
+    /// The text equals this one, byte for byte.
     Exact(String),
-    /// Starts so.
+    /// The text starts with this one.
     Prefix(String),
-    /// Ends so.
+    /// The text ends with this one.
     Suffix(String),
-    /// Holds it somewhere.
+    /// The text contains this one.
     Contains(String),
-    /// RE2 on bytes; the whole text.
+    /// An RE2 pattern on bytes matches the whole text.
     Regex(SafeRegex),
 }
 
 impl StringMatcher {
-    /// Matches the same bytes; may be empty.
+    /// Matches the same bytes; the text may be empty.
     #[must_use]
     pub fn exact(text: impl Into<String>) -> Self {
         Self::new(StringPattern::Exact(text.into()))
     }
 
-    /// Matches what starts so.
+    /// Matches texts that start with this one.
     #[must_use]
     pub fn prefix(text: impl Into<String>) -> Self {
         Self::new(StringPattern::Prefix(text.into()))
     }
 
-    /// Matches what ends so.
+    /// Matches texts that end with this one.
     #[must_use]
     pub fn suffix(text: impl Into<String>) -> Self {
         Self::new(StringPattern::Suffix(text.into()))
     }
 
-    /// Matches what holds it somewhere.
+    /// Matches texts that contain this one.
     #[must_use]
     pub fn contains(text: impl Into<String>) -> Self {
         Self::new(StringPattern::Contains(text.into()))
     }
 
-    /// Matches what the regular expression covers from start to end; see [`SafeRegex`].
+    /// Matches texts that the regular expression matches from start to end; see [`SafeRegex`].
     ///
     /// # Errors
-    /// When the pattern is no regular expression, or too large a one.
+    /// When the pattern is not a regular expression, or is too large.
     pub fn regex(pattern: &str) -> Result<Self, RegexError> {
         SafeRegex::new(pattern).map(Self::from)
     }
 
-    /// The test of "present": one byte or more, none of them a line feed (`.+`).
+    /// Istio's test for "present": at least one byte, and no line feed (`.+`).
     #[must_use]
     pub fn non_empty() -> Self {
         SafeRegex::non_empty().into()
     }
 
-    /// The same test without regard to the case of ASCII letters. A regex stays as it is: Envoy
+    /// The same test, ignoring the case of ASCII letters. A regex is unchanged, because Envoy
     /// refuses the combination.
     #[must_use]
     pub fn ignoring_case(mut self) -> Self {

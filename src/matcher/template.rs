@@ -1,14 +1,17 @@
+//! Path templates with `{*}` and `{**}`.
+
 use std::fmt;
 
-/// An Envoy URI template of Istio's kind: `{*}` is one path segment's text, `{**}` any text.
+/// An Envoy URI template in Istio's syntax: `{*}` stands for the text of one path segment, `{**}`
+/// for any text.
 ///
-/// Matching goes through the path once: `{*}` cannot cross a `/`, and `{**}` is the last operator.
+/// Matching reads the path once: `{*}` cannot cross a `/`, and `{**}` is the last operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTemplate {
     source: String,
-    /// Up to `{**}`, or all.
+    /// The parts before `{**}`, or all parts.
     front: Vec<Part>,
-    /// The literal after `{**}`; `None` without one.
+    /// The literal after `{**}`; `None` without a `{**}`.
     back: Option<String>,
 }
 
@@ -19,19 +22,19 @@ enum Part {
 }
 
 impl PathTemplate {
-    /// Whether a path is written as a template: it holds `{*}` or `{**}`.
+    /// Whether a path is written as a template: it contains `{*}` or `{**}`.
     #[must_use]
     pub fn is_template(path: &str) -> bool {
         path.contains("{*}") || path.contains("{**}")
     }
 
-    /// Parses a template as Istio writes it (`/patients/{*}/{**}`).
+    /// Parses a template in Istio's syntax (`/patients/{*}/{**}`).
     ///
     /// # Errors
-    /// When the text does not start with a single `/`, is longer than 256 bytes in Envoy's
-    /// language, has an empty segment inside, an operator that is not a segment of its own, one
-    /// after `{**}`, or a literal with characters that a path cannot have. Stricter than Istio
-    /// where Envoy would refuse the outcome (`{*}/x`, `//{*}`).
+    /// When the text does not start with a single `/`, is longer than 256 bytes in Envoy's syntax,
+    /// has an empty segment inside, an operator that is not a whole segment, an operator after
+    /// `{**}`, or a literal with characters that a path cannot have. It is stricter than Istio
+    /// where Envoy would refuse the result (`{*}/x`, `//{*}`).
     pub fn new(text: &str) -> Result<Self, PathTemplateError> {
         let error = |why| Err(PathTemplateError(why));
         if to_envoy(text).len() > MAX_LENGTH {
@@ -77,19 +80,19 @@ impl PathTemplate {
         }
     }
 
-    /// The template as Istio writes it.
+    /// The template in Istio's syntax.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.source
     }
 
-    /// The template in Envoy's language: `*` and `**` without braces.
+    /// The template in Envoy's syntax: `*` and `**` without braces.
     #[must_use]
     pub fn to_envoy(&self) -> String {
         to_envoy(&self.source)
     }
 
-    /// What every matching path starts with; never empty.
+    /// The start that every matching path has; never empty.
     pub(crate) fn literal_prefix(&self) -> &str {
         match self.front.first() {
             Some(Part::Literal(text)) => text,
@@ -97,7 +100,7 @@ impl PathTemplate {
         }
     }
 
-    /// Whether a path without its query fits.
+    /// Whether the template matches a path without its query.
     #[must_use]
     pub fn matches(&self, path: &[u8]) -> bool {
         let mut rest = path;
@@ -128,7 +131,7 @@ fn to_envoy(template: &str) -> String {
     template.replace("{**}", "**").replace("{*}", "*")
 }
 
-/// What `{*}` runs over: the characters of a path segment, `%` and `*` included.
+/// The bytes that `{*}` matches: the characters of a path segment, and also `%` and `*`.
 fn is_segment_byte(byte: u8) -> bool {
     is_literal_byte(byte) || byte == b'*'
 }
@@ -143,7 +146,7 @@ impl fmt::Display for PathTemplate {
     }
 }
 
-/// Why a text is no path template.
+/// Why a text is not a path template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTemplateError(&'static str);
 
@@ -164,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    /// The table of what Envoy was seen to match.
+    /// The table of paths that Envoy was observed to match.
     #[test]
     fn matches_what_envoy_matches() {
         for (template, good, bad) in [

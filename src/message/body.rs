@@ -1,3 +1,5 @@
+//! The response body of a guarded service.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -5,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-/// The body of a guarded service: the inner service's, or a local reply's.
+/// The body of a guarded service: the inner service's body, or the text of a local reply.
 #[pin_project]
 #[derive(Debug)]
 pub struct GuardBody<B>(#[pin] Kind<B>);
@@ -18,12 +20,12 @@ enum Kind<B> {
 }
 
 impl<B> GuardBody<B> {
-    /// The inner service's body.
+    /// Wraps the inner service's body.
     pub fn inner(body: B) -> Self {
         Self(Kind::Inner(body))
     }
 
-    /// A local reply's body; empty text is an empty body.
+    /// The body of a local reply; an empty text makes an empty body.
     #[must_use]
     pub fn local(text: Bytes) -> Self {
         Self(Kind::Local((!text.is_empty()).then_some(text)))

@@ -1,3 +1,5 @@
+//! Counts what is read from a request's body.
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +13,7 @@ use pin_project::pin_project;
 use super::grpc_messages::GrpcMessages;
 use super::is_grpc;
 
-/// A request body that counts the bytes, and the gRPC messages, which are read from it.
+/// A request body that counts the bytes and the gRPC messages that are read from it.
 ///
 /// What the service never reads is not counted.
 #[pin_project]
@@ -20,11 +22,11 @@ pub struct CountingBody<B> {
     #[pin]
     inner: B,
     count: ByteCount,
-    /// Only a gRPC body has messages.
+    /// `Some` only for a gRPC body.
     messages: Option<GrpcMessages>,
 }
 
-/// How much a [`CountingBody`] has let through. Cheap to clone; all clones read the same count.
+/// The count of a [`CountingBody`]. Clones are cheap and read the same count.
 #[derive(Clone, Debug, Default)]
 pub struct ByteCount(Count);
 
@@ -47,23 +49,25 @@ struct Counts {
 }
 
 impl<B: Body> CountingBody<B> {
-    /// Counts the body of a request, and its messages when the request is gRPC, and gives the handle that reads the count.
+    /// Wraps the body of a request so that it counts bytes, and messages if the request is gRPC.
+    /// Returns the handle that reads the count.
     ///
-    /// Allocates the shared count, but not for a body that has already ended (that of most GET requests).
+    /// Allocates the shared count, except for a body that has already ended, as in most GET
+    /// requests.
     pub fn wrap(request: Request<B>) -> (Request<Self>, ByteCount) {
         let (head, body) = request.into_parts();
         let (body, count) = Self::under(&head.headers, body);
         (Request::from_parts(head, body), count)
     }
 
-    /// As [`wrap`](Self::wrap), of the body of a request with these headers.
+    /// As [`wrap`](Self::wrap), for a body whose request has these headers.
     pub fn under(headers: &HeaderMap, inner: B) -> (Self, ByteCount) {
         let (mut body, count) = Self::new(inner);
         body.messages = is_grpc(headers).then(GrpcMessages::default);
         (body, count)
     }
 
-    /// As [`wrap`](Self::wrap), of a body that is not gRPC.
+    /// As [`wrap`](Self::wrap), for a body that is not gRPC.
     pub fn new(inner: B) -> (Self, ByteCount) {
         let count = match inner.is_end_stream() {
             true => ByteCount::default(),
@@ -77,14 +81,14 @@ impl<B: Body> CountingBody<B> {
         (body, count)
     }
 
-    /// Whether it is the body of a gRPC request.
+    /// Whether this is the body of a gRPC request.
     pub const fn is_grpc(&self) -> bool {
         self.messages.is_some()
     }
 }
 
 impl ByteCount {
-    /// The bytes so far.
+    /// The number of bytes so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match &self.0 {
@@ -93,7 +97,7 @@ impl ByteCount {
         }
     }
 
-    /// The gRPC messages that have begun so far.
+    /// The number of gRPC messages that have begun so far.
     #[must_use]
     pub fn messages(&self) -> u64 {
         match &self.0 {
@@ -102,7 +106,7 @@ impl ByteCount {
         }
     }
 
-    /// Counts nothing: the size that a body has announced, 0 where it has not.
+    /// A fixed count: the exact size that a body announces, or 0 if it announces none.
     #[must_use]
     pub fn announced(body: &impl Body) -> Self {
         let length = body.size_hint().exact();

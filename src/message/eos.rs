@@ -1,3 +1,5 @@
+//! Reports the end of a response body exactly once ("end of stream").
+
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,27 +13,28 @@ use super::grpc::{GRPC_STATUS, is_grpc_content_type};
 use super::grpc_messages::GrpcMessages;
 use super::{GrpcStatus, ResponseFlags};
 
-/// What wants to know how a body ended.
+/// Receives the end of a body.
 ///
-/// It is a trait and not a closure so that bodies, and the futures that make them, have names.
+/// This is a trait and not a closure so that bodies, and the futures that make them, have types
+/// with names.
 pub trait OnEnd {
-    /// Runs one poll of the body: where a body is polled as its request, this enters the request.
+    /// Runs one poll of the body. An implementation can enter the request's context around it.
     fn within<R>(&mut self, poll: impl FnOnce() -> R) -> R {
         poll()
     }
 
-    /// Runs the drop of the body, as [`within`](Self::within) its polls.
+    /// Runs the drop of the body, as [`within`](Self::within) runs a poll.
     fn dropping(&mut self, drop: impl FnOnce()) {
         drop();
     }
 
-    /// Called after each piece of a gRPC body's data, with the messages that have begun so far: streams may live long, and who reports
-    /// them wants to report before their end.
+    /// Called after each data frame of a gRPC body with the number of messages that have begun so
+    /// far. Streams may live long, so an implementation can report before the end.
     fn on_messages(&mut self, messages: u64) {
         let _ = messages;
     }
 
-    /// Called exactly once, often from a `Drop`: it must not panic and must not block.
+    /// Called exactly once, often from a `Drop`, so it must neither panic nor block.
     fn on_end(&mut self, end: End);
 }
 
@@ -39,31 +42,32 @@ pub trait OnEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct End {
-    /// In which way.
+    /// Whether the body was complete.
     pub kind: EndKind,
-    /// The data bytes that were seen; trailers do not count.
+    /// The number of data bytes seen, without trailers.
     pub bytes: u64,
-    /// The messages that began, if it is a gRPC body.
+    /// The number of messages that have begun; 0 unless the body is gRPC.
     pub messages: u64,
-    /// The gRPC status of the trailers, else that of the response head.
+    /// The gRPC status from the trailers or, without them, from the response head.
     pub grpc_status: Option<GrpcStatus>,
 }
 
 impl End {
-    /// The end of an exchange that was dropped before there was a response, or whose response never came.
+    /// The end of an exchange that was dropped before its response.
     #[must_use]
     pub const fn cancelled() -> Self {
         Self::without_body(EndKind::Cancelled)
     }
 
-    /// The end of an exchange whose service failed instead of answering.
+    /// The end of an exchange whose service returned an error.
     #[must_use]
     pub const fn failed() -> Self {
         Self::without_body(EndKind::Failed)
     }
 
-    /// The response flags of an exchange that ended so and of which `known` flags were set before: a cancelled one adds `DC`, and a
-    /// failed one is `UC` unless a flag says better why.
+    /// The response flags of an exchange with this end; `known` flags were set before. A cancelled
+    /// exchange adds `DC`. A failed exchange gets `UC` unless another flag already gives the
+    /// reason.
     #[must_use]
     pub const fn flags(&self, known: ResponseFlags) -> ResponseFlags {
         match self.kind {
@@ -83,26 +87,28 @@ impl End {
     }
 }
 
-/// The ways a body can end.
+/// How a body can end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EndKind {
-    /// It was whole.
+    /// The body was complete.
     Complete,
-    /// It yielded an error.
+    /// The body yielded an error.
     Failed,
-    /// It was dropped before its end.
+    /// The body was dropped before its end.
     Cancelled,
 }
 
-/// A body that reports its end exactly once, whichever way it ends.
+/// A body that reports its end exactly once, however it ends.
 ///
-/// The report is made at the first of these: the body has ended at birth; trailers; a frame after which the body says that it has
-/// ended; an error; the final `None`; the drop. A drop is an end like any other, and not a cancellation, when the body may have none
-/// (an answer to HEAD, a 204 or a 304) or when all bytes of its `content-length` have been seen: hyper's HTTP/1 never polls for the
-/// `None` that follows them.
+/// It reports at the first of these events: the body is empty from the start; trailers arrive; a
+/// frame arrives after which the body reports its end; an error; the final `None`; the drop.
 ///
-/// `is_end_stream` stays `false` until the report has been made, so that a server polls the body to its end; `size_hint` passes
-/// through.
+/// A drop counts as complete, and not as cancelled, in two cases: the response cannot have a body
+/// (an answer to HEAD, a 204 or a 304), or all bytes of its `content-length` have been seen. In the
+/// second case hyper's HTTP/1 never polls for the final `None`.
+///
+/// `is_end_stream` stays `false` until the report, so that a server polls the body to its end.
+/// `size_hint` is that of the inner body.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -127,24 +133,26 @@ pub enum EndKind {
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
 pub struct EosBody<B, F: OnEnd> {
-    /// `None` once it is dropped.
+    /// `None` once it has been dropped.
     #[pin]
     inner: Option<B>,
     tally: Tally<F>,
 }
 
-/// The counting half: apart from the body so that both can be borrowed at once.
+/// The counters, separate from the body so that both can be borrowed at once.
 #[derive(Debug)]
 struct Tally<F> {
     on_end: F,
     is_told: bool,
     bytes: u64,
-    /// How many bytes make the body whole even if nobody polls further; `Some(0)` where there may be no body.
+    /// The number of bytes that make the body complete even without a final poll; `Some(0)` if the
+    /// response cannot have a body.
     whole: Option<u64>,
-    /// Only a gRPC body has messages.
+    /// `Some` only for a gRPC body.
     messages: Option<GrpcMessages>,
     grpc_status: Option<GrpcStatus>,
-    /// During a poll of the body, so that a drop can tell a body that panicked from one that nobody waited for.
+    /// Set during a poll of the body. A drop can thus distinguish a body that panicked from a body
+    /// that was cancelled.
     is_polling: bool,
 }
 
@@ -156,7 +164,7 @@ impl<B: Body, F: OnEnd> EosBody<B, F> {
         Response::from_parts(head, body)
     }
 
-    /// Watches a body that goes out under this response head.
+    /// Watches a body that is sent with this response head.
     pub fn new(
         inner: B,
         status: StatusCode,
@@ -244,7 +252,7 @@ impl<B: Body, F: OnEnd> Body for EosBody<B, F> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         if self.is_end_stream() {
-            // The end has been told, and nobody inside has more to say.
+            // The end has been reported, and the inner body has ended too.
             return Poll::Ready(None);
         }
         let this = self.project();
@@ -275,7 +283,7 @@ impl<B: Body, F: OnEnd> Body for EosBody<B, F> {
 
 #[pinned_drop]
 impl<B, F: OnEnd> PinnedDrop for EosBody<B, F> {
-    /// The end is told first; then the body is dropped as the request that it belongs to.
+    /// Reports the end first, then drops the body in the context of its request.
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         this.tally.dropped();
@@ -283,7 +291,8 @@ impl<B, F: OnEnd> PinnedDrop for EosBody<B, F> {
     }
 }
 
-/// What a response head says of its body. One pass over the few headers there are costs less than a look-up for each.
+/// What a response head says about its body. Heads have few headers, so one pass over them is
+/// cheaper than several lookups.
 #[derive(Default)]
 struct Announced {
     length: Option<u64>,
@@ -292,7 +301,7 @@ struct Announced {
 }
 
 impl Announced {
-    /// The first of several headers with one name counts, as in a look-up.
+    /// Of several headers with one name the first counts, as in a lookup.
     fn in_head(headers: &HeaderMap) -> Self {
         let (mut length, mut content_type, mut grpc_status) = (None, None, None);
         for (name, value) in headers {

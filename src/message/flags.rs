@@ -1,17 +1,20 @@
+//! Envoy's response flags.
+
 use std::fmt;
 
-/// Envoy's response flags: why a reply is not simply the application's. Prints the short names, joined with commas; empty prints `-`.
+/// Envoy's response flags: why a reply is not simply the application's. `Display` prints the short
+/// names, joined with commas, or `-` if the set is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ResponseFlags(u32);
 
 impl ResponseFlags {
-    /// `URX`: the last try that was allowed failed too.
+    /// `URX`: the last allowed try also failed.
     pub const UPSTREAM_RETRY_LIMIT_EXCEEDED: Self = Self(1);
-    /// `DC`: the downstream went away before the reply had ended.
+    /// `DC`: the downstream closed its connection before the reply had ended.
     pub const DOWNSTREAM_DISCONNECT: Self = Self(1 << 1);
     /// `UF`: no connection to the upstream could be made.
     pub const UPSTREAM_CONNECTION_FAILURE: Self = Self(1 << 2);
-    /// `UO`: over a limit of the circuit breaker.
+    /// `UO`: a circuit breaker's limit was exceeded.
     pub const UPSTREAM_OVERFLOW: Self = Self(1 << 3);
     /// `UC`: the upstream's connection ended before its reply had.
     pub const UPSTREAM_CONNECTION_TERMINATION: Self = Self(1 << 4);
@@ -23,7 +26,7 @@ impl ResponseFlags {
     pub const NO_ROUTE: Self = Self(1 << 7);
     /// `UH`: no healthy host.
     pub const NO_HEALTHY_UPSTREAM: Self = Self(1 << 8);
-    /// `NC`: no such cluster.
+    /// `NC`: the cluster does not exist.
     pub const NO_CLUSTER: Self = Self(1 << 9);
     /// `UR`: the upstream reset the stream.
     pub const UPSTREAM_RESET: Self = Self(1 << 10);
@@ -55,7 +58,7 @@ impl ResponseFlags {
     pub const FAILED_LOCAL_HEALTH_CHECK: Self = Self(1 << 23);
     /// `DF`: the host's name could not be resolved.
     pub const DNS_RESOLUTION_FAILED: Self = Self(1 << 24);
-    /// `DO`: dropped, as the upstream's drop policy asks.
+    /// `DO`: dropped by the upstream's drop policy.
     pub const DROP_OVERLOAD: Self = Self(1 << 25);
     /// `UDO`: all calls to the upstream are dropped.
     pub const UNCONDITIONAL_DROP_OVERLOAD: Self = Self(1 << 26);
@@ -78,7 +81,7 @@ impl ResponseFlags {
         self.0 == 0
     }
 
-    /// The set as bits; their places are ours and may change.
+    /// The set as bits. Their positions are private to this crate and may change.
     #[cfg(feature = "metrics")]
     pub(crate) const fn bits(self) -> u32 {
         self.0
@@ -113,7 +116,8 @@ impl fmt::Display for ResponseFlags {
     }
 }
 
-/// In the order in which they print: `URX` stands before the flag of the last try, as Envoy sets it first.
+/// In the order in which they print. `URX` precedes the flag of the last try, because Envoy sets it
+/// first.
 const NAMES: [(ResponseFlags, &str); 30] = [
     (ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED, "URX"),
     (ResponseFlags::DOWNSTREAM_DISCONNECT, "DC"),

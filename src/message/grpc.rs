@@ -1,3 +1,5 @@
+//! gRPC status codes, and how to recognise gRPC messages by their headers.
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// A gRPC status code.
@@ -5,22 +7,23 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 pub struct GrpcStatus(u32);
 
 impl GrpcStatus {
-    /// A broken promise of the server: a handler that panicked, say.
+    /// The server broke its contract; for example, a handler panicked.
     pub const INTERNAL: Self = Self(13);
 
-    /// A code by its number.
+    /// The status with this code.
     #[must_use]
     pub const fn new(code: u32) -> Self {
         Self(code)
     }
 
-    /// The number.
+    /// The numeric code.
     #[must_use]
     pub const fn code(self) -> u32 {
         self.0
     }
 
-    /// The code that stands for an HTTP status, by the table that gRPC gives to clients and Envoy follows in its local replies.
+    /// The gRPC status for an HTTP status, from the table that gRPC gives to clients and that Envoy
+    /// uses in its local replies.
     #[must_use]
     pub fn from_http(status: StatusCode) -> Self {
         Self(match status.as_u16() {
@@ -33,13 +36,14 @@ impl GrpcStatus {
         })
     }
 
-    /// The status a reply carries in these headers or trailers; `None` when there is none or it is no decimal number.
+    /// The status in these headers or trailers; `None` if there is none or if it is not a decimal
+    /// number.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         Self::from_value(headers.get(GRPC_STATUS)?)
     }
 
-    /// The status that such a header's value tells.
+    /// The status in the value of a `grpc-status` header.
     pub(super) fn from_value(value: &HeaderValue) -> Option<Self> {
         let text = value.to_str().ok()?;
         if !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -49,8 +53,9 @@ impl GrpcStatus {
     }
 }
 
-/// Whether a request (or reply) with these headers is gRPC: content type `application/grpc` or `application/grpc+…`, case-sensitive and
-/// without `grpc-web`, as Envoy decides.
+/// Whether a request or reply with these headers is gRPC: its content type is `application/grpc` or
+/// `application/grpc+…`. As in Envoy, the comparison is case-sensitive, and `grpc-web` does not
+/// count.
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     headers
@@ -58,7 +63,7 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
         .is_some_and(is_grpc_content_type)
 }
 
-/// [`is_grpc`] by the value of the content type.
+/// As [`is_grpc`], from the value of the content type.
 pub(super) fn is_grpc_content_type(content_type: &HeaderValue) -> bool {
     match content_type.as_bytes().strip_prefix(b"application/grpc") {
         Some(rest) => rest.is_empty() || rest.starts_with(b"+"),

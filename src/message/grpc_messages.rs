@@ -1,25 +1,29 @@
+//! Counts gRPC messages in a stream of bytes.
+
 use bytes::Buf;
 
-/// Counts the messages of a gRPC stream while its bytes pass: before each stand a flag byte and its length in four.
+/// Counts the messages of a gRPC stream as its bytes pass. Each message is preceded by one flag
+/// byte and four bytes of length.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct GrpcMessages {
     count: u64,
-    /// How much of a prefix has passed, and the length as far as it is known.
+    /// The number of prefix bytes seen, and the part of the length that they hold.
     prefix: u8,
     length: u32,
-    /// How much of a message is still to come.
+    /// The number of bytes of the current message still to come.
     rest: u64,
 }
 
 impl GrpcMessages {
-    /// The messages that have begun.
+    /// The number of messages that have begun.
     pub(super) const fn count(&self) -> u64 {
         self.count
     }
 
-    /// Looks at the next bytes of the stream.
+    /// Reads the next bytes of the stream.
     ///
-    /// Of a buffer in several pieces only the first can be looked at; the others are taken for the rest of the message that is passing.
+    /// If the buffer has several chunks, only the first can be read. The others count as part of
+    /// the current message.
     pub(super) fn see(&mut self, data: &impl Buf) {
         let mut bytes = data.chunk();
         let unseen = data.remaining().saturating_sub(bytes.len());

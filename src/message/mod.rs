@@ -1,11 +1,14 @@
-//! The HTTP craft that all layers share: local replies, bodies that know when they end, gRPC's way of failing.
+//! HTTP basics that all layers share: local replies, bodies that report their end, and gRPC's form
+//! of errors.
 //!
-//! A guard that refuses makes a [`LocalReply`] and answers it in the caller's manner: a plain text, or a gRPC status. Its response body
-//! is a [`GuardBody`], the inner service's or the reply's. What measures wraps the response body into an [`EosBody`], which tells its
-//! end exactly once, and the request body into a [`CountingBody`].
+//! A guard that refuses a request makes a [`LocalReply`], which is sent in the caller's form: as
+//! plain text, or as a gRPC status. Its response body is a [`GuardBody`], which holds the inner
+//! service's body or the reply's. Layers that measure wrap the response body in an [`EosBody`],
+//! which reports its end exactly once, and the request body in a [`CountingBody`].
 //!
-//! Spans, metrics and observers are [`Watch`]es. A [`Record`] takes each of them through the steps of an exchange and gives it one
-//! [`Report`] at the end; a [`WatchLayer`] does that around a service of your own.
+//! Spans, metrics and observers are [`Watch`]es. A [`Record`] takes each of them through the steps
+//! of an exchange and gives it one [`Report`] at the end. A [`WatchLayer`] does the same around a
+//! service of your own.
 //!
 //! # Example
 //! ```
@@ -14,7 +17,8 @@
 //! use http_body_util::Full;
 //! use tower_mesh::message::LocalReply;
 //!
-//! let reply = LocalReply::new(StatusCode::FORBIDDEN, "RBAC: access denied", "rbac_access_denied_matched_policy[none]");
+//! let details = "rbac_access_denied_matched_policy[none]";
+//! let reply = LocalReply::new(StatusCode::FORBIDDEN, "RBAC: access denied", details);
 //! let response = reply.into_response::<Full<Bytes>>(&Method::GET, &HeaderMap::new());
 //! assert_eq!(response.status(), StatusCode::FORBIDDEN);
 //! assert_eq!(response.headers()["content-length"], "19");

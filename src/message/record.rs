@@ -1,3 +1,5 @@
+//! Follows one exchange from its request to its end, and reports the end to a [`Watch`].
+
 use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,11 +14,11 @@ use super::watch::{Direction, Report, Watch};
 use super::{ByteCount, End, EosBody, LocalReply, OnEnd, ResponseFlags};
 use crate::context::{Exchange, Peer};
 
-/// An exchange that has begun and has not ended, and the [`Watch`] that waits for its end.
+/// An exchange that has begun and has not ended, and the [`Watch`] that gets its end.
 ///
-/// The future of the exchange keeps it, then the [body](Self::answer) of the response. The watch
-/// gets one [`Report`], whichever way the exchange ends: with its body, with an error, by a panic,
-/// or as it is dropped, which is a cancelled exchange.
+/// First the future of the exchange holds it, then the [body](Self::answer) of the response. The
+/// watch gets one [`Report`], however the exchange ends: with its body, with an error, by a panic,
+/// or by a drop, which counts as cancelled.
 ///
 /// # Example
 /// ```
@@ -51,19 +53,19 @@ struct Open<W> {
     method: Method,
     version: Version,
     exchange: Option<Exchange>,
-    /// Who answered a call.
+    /// The server that answered a call.
     peer: Option<Peer>,
     target: Target,
     request_body: ByteCount,
     started: Instant,
     status: Option<StatusCode>,
-    /// What stands for the status of a call that has none.
+    /// The status that a call without a response counts with.
     failure: Option<StatusCode>,
     flags: ResponseFlags,
     is_over: bool,
 }
 
-/// What of a target is kept.
+/// What is kept of the request's target.
 enum Target {
     Unknown,
     Host(HeaderValue),
@@ -71,7 +73,8 @@ enum Target {
 }
 
 impl<W: Watch> Record<W> {
-    /// Begins the record of a request with this head. `body` counts what is read of its body.
+    /// Begins the record of a request with this head. `body` counts the bytes that are read from
+    /// the request's body.
     pub fn new(
         direction: Direction,
         head: &request::Parts,
@@ -111,7 +114,7 @@ impl<W: Watch> Record<W> {
         self
     }
 
-    /// What watches; `None` for the record of nothing, which [`Default`] makes.
+    /// The watch; `None` for the empty record that [`Default`] makes.
     pub fn watch(&mut self) -> Option<&mut W> {
         self.0.as_mut().map(|open| &mut open.watch)
     }
@@ -123,7 +126,7 @@ impl<W: Watch> Record<W> {
         open.map_or_else(Method::default, |open| open.method.clone())
     }
 
-    /// A layer answers with this reply in the service's place.
+    /// Records that a layer answers with this reply in place of the service.
     pub fn refused(&mut self, reply: &LocalReply) {
         if let Some(open) = &mut self.0 {
             if let Some(exchange) = &open.exchange {
@@ -133,7 +136,8 @@ impl<W: Watch> Record<W> {
         }
     }
 
-    /// There will be no response. The status is the one that Envoy would have answered with.
+    /// Records that there will be no response. `status` is the status that Envoy would have
+    /// answered with.
     pub fn failed(&mut self, status: StatusCode, flags: ResponseFlags) {
         if let Some(open) = &mut self.0 {
             open.failure = Some(status);
@@ -142,8 +146,8 @@ impl<W: Watch> Record<W> {
         self.end(End::failed());
     }
 
-    /// The head of the response is known. Its extensions may hold [`ResponseFlags`], and those of
-    /// the response to a call the [`Peer`] that answered.
+    /// Records the head of the response. Its extensions may hold [`ResponseFlags`] and, in the
+    /// response to a call, the [`Peer`] that answered.
     pub fn answered(&mut self, head: &mut response::Parts) {
         if let Some(open) = &mut self.0 {
             open.status = Some(head.status);
@@ -158,14 +162,14 @@ impl<W: Watch> Record<W> {
         }
     }
 
-    /// The service has answered: the end of the body will be the end of the exchange.
+    /// Attaches the record to the response: the exchange ends when the body ends.
     pub fn answer<B: Body>(mut self, response: Response<B>) -> Response<EosBody<B, Self>> {
         let (mut head, body) = response.into_parts();
         self.answered(&mut head);
         EosBody::wrap(Response::from_parts(head, body), &self.method(), self)
     }
 
-    /// The exchange has ended. Only the first call counts.
+    /// Ends the exchange. Only the first call counts.
     pub fn end(&mut self, end: End) {
         let Some(open) = &mut self.0 else {
             return;
@@ -206,13 +210,14 @@ impl<W: Watch> Record<W> {
     }
 }
 
-/// Runs this and contains its panic, which the hook of the process has told by then: one observer
-/// must not cost the others what they wait for, nor abort a thread that unwinds already.
+/// Runs `run` and contains its panic; the panic hook of the process has reported it by then. A
+/// panic of one observer thus neither robs other observers of their report nor aborts a thread that
+/// is already unwinding.
 pub fn contained(run: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(run));
 }
 
-/// Polls, and drops, in the task of the request.
+/// Polls and drops the body in the context of the request.
 impl<W: Watch> OnEnd for Record<W> {
     fn within<R>(&mut self, poll: impl FnOnce() -> R) -> R {
         match &mut self.0 {
@@ -239,7 +244,7 @@ impl<W: Watch> OnEnd for Record<W> {
     }
 }
 
-/// The record of nothing.
+/// An empty record, which reports nothing.
 impl<W: Watch> Default for Record<W> {
     fn default() -> Self {
         Self(None)

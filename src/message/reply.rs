@@ -1,3 +1,5 @@
+//! Responses that a layer makes itself, as plain text or in gRPC's form.
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -6,7 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 
 use super::{GrpcStatus, GuardBody, ResponseFlags, is_grpc};
 
-/// A response that a layer makes itself, in Envoy's shape: a plain text, or gRPC's trailers-only form for a gRPC request.
+/// A response that a layer makes itself, in Envoy's form: plain text, or gRPC's trailers-only form
+/// for a gRPC request.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct LocalReply {
@@ -14,13 +17,14 @@ pub struct LocalReply {
     body: Cow<'static, str>,
     details: Arc<str>,
     flags: ResponseFlags,
-    // Boxed, so that a verdict that may be a refusal stays small.
+    // Boxed, so that a verdict that may hold a reply stays small.
     header: Option<Box<(HeaderName, HeaderValue)>>,
     grpc_status: GrpcStatus,
 }
 
 impl LocalReply {
-    /// A reply with a plain text body; `details` are Envoy's response code details and stay inside the process.
+    /// A reply with a plain text body. `details` are Envoy's response code details; they stay
+    /// inside the process.
     pub fn new(
         status: StatusCode,
         body: impl Into<Cow<'static, str>>,
@@ -36,7 +40,8 @@ impl LocalReply {
         }
     }
 
-    /// Sets the status that a gRPC caller gets, where it is not the one that [stands for](GrpcStatus::from_http) the HTTP status.
+    /// Sets the status that a gRPC caller gets, if it differs from [the one
+    /// for](GrpcStatus::from_http) the HTTP status.
     pub fn grpc_status(mut self, status: GrpcStatus) -> Self {
         self.grpc_status = status;
         self
@@ -54,13 +59,13 @@ impl LocalReply {
         self
     }
 
-    /// The HTTP status it stands for.
+    /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The text of its body.
+    /// The text of the body.
     #[must_use]
     pub fn body(&self) -> &str {
         &self.body
@@ -72,7 +77,7 @@ impl LocalReply {
         &self.details
     }
 
-    /// Its response flags.
+    /// The response flags.
     #[must_use]
     pub fn response_flags(&self) -> ResponseFlags {
         self.flags
@@ -80,14 +85,17 @@ impl LocalReply {
 
     /// The response to a request with this method and these headers.
     ///
-    /// gRPC gets `200`, `grpc-status` and a percent-encoded `grpc-message` (none when the body is empty) in the headers; HEAD gets the headers of the text and no
-    /// text (Envoy's local replies). The flags, if any, ride in the response's extensions as [`ResponseFlags`].
+    /// A gRPC caller gets `200`, with `grpc-status` and a percent-encoded `grpc-message` in the
+    /// headers (no message if the body is empty). HEAD gets the headers of the text without the
+    /// text, as in Envoy's local replies. Any flags are in the response's extensions as
+    /// [`ResponseFlags`].
     #[must_use]
     pub fn into_response<B>(self, method: &Method, headers: &HeaderMap) -> Response<GuardBody<B>> {
         self.into_response_as(is_grpc(headers), method)
     }
 
-    /// As [`into_response`](Self::into_response), when the request is gone and only what decides the form was kept.
+    /// As [`into_response`](Self::into_response), for a request that is gone. The caller has kept
+    /// what decides the form.
     #[must_use]
     pub fn into_response_as<B>(self, is_grpc: bool, method: &Method) -> Response<GuardBody<B>> {
         let mut response = if is_grpc {
@@ -131,7 +139,8 @@ fn text_response<B>(
     response
 }
 
-/// The trailers-only form: all in the head, since a client that sees no message reads the status there.
+/// The trailers-only form. All is in the head, because a client that sees no message reads the
+/// status there.
 fn grpc_response<B>(status: GrpcStatus, text: &str) -> Response<GuardBody<B>> {
     let mut response = Response::new(GuardBody::local(Bytes::new()));
     let headers = response.headers_mut();
@@ -145,7 +154,7 @@ fn grpc_response<B>(status: GrpcStatus, text: &str) -> Response<GuardBody<B>> {
     response
 }
 
-/// gRPC's encoding of `grpc-message`: everything outside printable ASCII, and `%`, as `%XX`.
+/// gRPC's encoding of `grpc-message`: bytes outside printable ASCII, and `%`, become `%XX`.
 fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -187,7 +196,7 @@ mod tests {
         reply.into_body().collect().await.unwrap().to_bytes()
     }
 
-    /// The refusal of RBAC, as Envoy writes it.
+    /// Envoy's text of an RBAC refusal.
     #[tokio::test]
     async fn http_gets_the_status_and_a_plain_text() {
         let reply: Reply = denied().into_response(&Method::GET, &HeaderMap::new());

@@ -1,3 +1,5 @@
+//! Records each exchange of a service for a watch, as a tower layer.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,25 +14,26 @@ use super::record::Record;
 use super::watch::Watch;
 use super::{End, EosBody, OnEnd};
 
-/// What begins a [`Watch`] for each request; a [`WatchLayer`] applies it.
+/// Begins a [`Watch`] for each request; a [`WatchLayer`] applies it.
 pub trait Begin {
-    /// What watches one request.
+    /// Observes one request.
     type Watch: Watch;
-    /// The body of the request, as the service inside gets it.
+    /// The body that the inner service gets.
     type Body<B: Body>: Body;
 
-    /// A request comes in or goes out. Its head may still be changed, and its body counted.
+    /// Called when a request arrives or is sent. It may change the head and wrap the body, for
+    /// example to count it.
     fn begin<B: Body>(&self, request: Request<B>) -> (Request<Self::Body<B>>, Record<Self::Watch>);
 }
 
-/// Watches each request of a service, from its head to the end of the body of its response.
+/// Watches each request of a service, from its head to the end of the response body.
 #[derive(Clone, Debug, Default)]
 pub struct WatchLayer<W> {
     watch: W,
 }
 
 impl<W> WatchLayer<W> {
-    /// A layer whose requests are watched by what this begins.
+    /// A layer that begins a watch for each request with `watch`.
     #[must_use]
     pub const fn new(watch: W) -> Self {
         Self { watch }
@@ -80,10 +83,10 @@ where
     }
 }
 
-/// The body of a watched response; its end is the end of the exchange.
+/// The body of a watched response. The exchange ends when the body ends.
 pub type WatchedBody<B, W> = EosBody<B, Record<W>>;
 
-/// The future of [`Watched`]. The body of the response takes its record over.
+/// The future of [`Watched`]. It passes its record on to the response body.
 ///
 /// # Panics
 ///
@@ -132,15 +135,15 @@ where
 
 #[pinned_drop]
 impl<F, W: Watch> PinnedDrop for WatchedFuture<F, W> {
-    /// What a service leaves behind is dropped as the request that it belongs to.
+    /// Drops the inner future in the context of its request.
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         this.record.dropping(|| this.inner.set(None));
     }
 }
 
-/// A future that has given its output was polled again: `Pending` without a waker would hang its
-/// caller for ever.
+/// Panics because a finished future was polled again. Returning `Pending` without a waker would
+/// hang the caller forever.
 #[expect(
     clippy::panic,
     reason = "a mistake of the caller's, as for every future"

@@ -1,3 +1,5 @@
+//! The steps of the policy guard, each as a method.
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,27 +15,30 @@ use crate::log_limit::limited;
 use crate::message::{LocalReply, ResponseFlags};
 use crate::policy::{Attributes, Decision, Engine};
 
-/// The guard's steps: normalize the request, then ask the engine. The layer of this room and the composed mesh both run them.
+/// The steps of the policy guard: normalize the request, then ask the engine. Both
+/// [`RbacLayer`](super::RbacLayer) and the mesh run them.
 #[derive(Clone, Debug, Default)]
 pub struct PolicyCheck {
     records_allows: bool,
 }
 
 impl PolicyCheck {
-    /// A guard that leaves a record of refusals, audit marks and dry runs.
+    /// A guard that records refusals, audit marks and dry runs.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether a plain allow leaves its [`Decision`] in the exchange too. It costs an allocation per request.
+    /// Sets whether a plain allow also stores its [`Decision`] in the exchange. This costs one
+    /// allocation per request.
     #[must_use]
     pub fn record_allows(mut self, records: bool) -> Self {
         self.records_allows = records;
         self
     }
 
-    /// The external providers that policies want asked, while nobody can ask them: their requests are refused. Worth a word at load.
+    /// The external providers that policies name. They cannot be asked yet, so requests that need
+    /// them are refused. Callers should log them when they load policies.
     #[must_use]
     pub fn unasked_providers(engine: &Engine) -> BTreeSet<&str> {
         let chains = &engine.program().http;
@@ -45,7 +50,7 @@ impl PolicyCheck {
             .collect()
     }
 
-    /// Says at load what [`unasked_providers`](Self::unasked_providers) finds.
+    /// Logs what [`unasked_providers`](Self::unasked_providers) finds.
     pub(crate) fn warn_of_unasked_providers(engine: &Engine) {
         for provider in Self::unasked_providers(engine) {
             tracing::warn!(
@@ -55,15 +60,19 @@ impl PolicyCheck {
         }
     }
 
-    /// Brings the request into the form that policy judges, in place, so that the router behind sees the same: the target normalized, as
-    /// the engine's configuration says, one host, and the headers as Envoy stores them.
+    /// Rewrites the request to the form that policy judges, so that the router behind sees the
+    /// same: the target is normalized as the engine's configuration demands, the request names one
+    /// host, and the headers are as Envoy stores them.
     ///
-    /// Only in front of every router: one that has already chosen by the raw path would not choose again. `x-forwarded-client-cert` of a
-    /// peer over TLS stays for [`check`](Self::check); whoever calls both takes it off behind that, as the layers do.
+    /// Use this only in front of every router, because a router that has already chosen by the raw
+    /// path does not choose again. `x-forwarded-client-cert` from a peer over TLS stays for
+    /// [`check`](Self::check). A caller of both methods must remove it after `check`, as the layers
+    /// do.
     ///
     /// # Errors
     ///
-    /// The 400 that Envoy answers to a target it cannot normalize and to a host that is none or not the only one, and its 403 to CONNECT.
+    /// Envoy's 400 for a target that it cannot normalize, and for a request with an invalid host or
+    /// several hosts; its 403 for CONNECT.
     pub fn normalize(&self, engine: &Engine, head: &mut Parts) -> Result<(), LocalReply> {
         let exchange = Exchange::from_extensions(&mut head.extensions);
         Self::rewrite(engine, head, &exchange)
@@ -79,7 +88,7 @@ impl PolicyCheck {
         if let Some(normalized) = normalized {
             target::rewrite(&mut head.uri, &normalized)?;
         }
-        // Guards inside nested routers judge what this one has judged.
+        // Guards inside nested routers judge the path that this guard has judged.
         if exchange.path() != Some(head.uri.path())
             && let Some(path) = head.uri.path_and_query()
         {
@@ -89,11 +98,12 @@ impl PolicyCheck {
         Ok(())
     }
 
-    /// Brings a request into the form that policy judges: in front of every router by rewriting it, else as far as no router can have read
-    /// it, and by refusing the rest. Gives the path that is judged, where it is not that of the request.
+    /// Brings a request into the form that policy judges, and returns the path to judge if it
+    /// differs from the request's. In front of every router it rewrites the request. Behind a
+    /// router it changes only what no router can have read, and refuses the rest.
     ///
-    /// Behind a router the target as it was sent is judged (rule B-31), and refused when the router may have seen other segments (rule
-    /// B-30) or another host.
+    /// Behind a router it judges the target as it was sent (rule B-31). It refuses the request if
+    /// the router may have seen other segments (rule B-30) or another host.
     ///
     /// # Errors
     ///
@@ -104,7 +114,8 @@ impl PolicyCheck {
         exchange: &Exchange,
         in_front: bool,
     ) -> Result<Option<String>, LocalReply> {
-        // A path that somebody has shortened says that a router was there, whatever we were told.
+        // A shortened path shows that a router is in front, even if the layer is configured
+        // otherwise.
         if in_front && exchange.path_of(head) == Some(head.uri.path()) {
             return Self::rewrite(engine, head, exchange).map(|()| None);
         }
@@ -123,7 +134,7 @@ impl PolicyCheck {
         Ok(judged)
     }
 
-    /// All steps: admits a request, and asks the engine about it.
+    /// Runs all steps: admits a request, and asks the engine about it.
     pub(crate) fn judge(
         &self,
         engine: &Engine,
@@ -136,7 +147,7 @@ impl PolicyCheck {
         self.finish(engine, head, path.as_deref(), exchange)
     }
 
-    /// The last step: asks the engine, and hands the application nothing that only policy may see.
+    /// The last step: asks the engine, then removes the headers that only policy may see.
     pub(crate) fn finish(
         &self,
         engine: &Engine,
@@ -149,8 +160,9 @@ impl PolicyCheck {
         Ok(())
     }
 
-    /// Refuses what a CUSTOM policy sends to an external provider, as none can be asked. A sidecar asks it before it looks at tokens, so
-    /// this goes before the jwt guard.
+    /// Refuses a request that a CUSTOM policy sends to an external provider, because providers
+    /// cannot be asked yet. A sidecar asks the provider before it reads tokens, so call this before
+    /// the JWT guard.
     ///
     /// # Errors
     ///
@@ -164,7 +176,7 @@ impl PolicyCheck {
         Self::check_custom_at(engine, head, None, exchange)
     }
 
-    /// As [`check_custom`](Self::check_custom), with another path than the request's.
+    /// As [`check_custom`](Self::check_custom), with a path that may differ from the request's.
     pub(crate) fn check_custom_at(
         engine: &Engine,
         head: &Parts,
@@ -187,12 +199,12 @@ impl PolicyCheck {
 
     /// Asks the engine about a request whose target is normalized and whose token is verified.
     ///
-    /// Refusals, audit marks and dry runs leave their [`Decision`] in the exchange, plain allows only when [asked
-    /// to](Self::record_allows).
+    /// Refusals, audit marks and dry runs store their [`Decision`] in the exchange; plain allows do
+    /// so only when [configured](Self::record_allows).
     ///
     /// # Errors
     ///
-    /// The reply to give instead of calling the application: Envoy's 403.
+    /// The reply to send instead of calling the application: Envoy's 403.
     pub fn check(
         &self,
         engine: &Engine,
@@ -202,7 +214,7 @@ impl PolicyCheck {
         self.check_at(engine, head, None, exchange)
     }
 
-    /// As [`check`](Self::check), with another path than the request's.
+    /// As [`check`](Self::check), with a path that may differ from the request's.
     fn check_at(
         &self,
         engine: &Engine,
@@ -210,7 +222,8 @@ impl PolicyCheck {
         path: Option<&str>,
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
-        // The query is the request's own: a guard before this one may have taken a token out of it.
+        // The query is the request's own, because an earlier guard may have removed a token from
+        // it.
         let target = target::judged(path, &head.uri);
         let verdict = match RequestAttributes::with_path(head, &target, exchange) {
             Some(request) => {
@@ -220,7 +233,8 @@ impl PolicyCheck {
             None => {
                 limited!(
                     ERROR,
-                    "a request without a peer reached the policy guard: serve it with the mesh's listener, or put a Peer into its extensions"
+                    "a request without a peer reached the policy guard: \
+                     serve it with the mesh's listener, or put a Peer into its extensions"
                 );
                 Err(denied("rbac_access_denied_no_peer"))
             }
@@ -247,13 +261,14 @@ impl PolicyCheck {
     }
 }
 
-/// No listener has port 0, so that a DENY of one port would be passed over in silence.
+/// No listener has port 0, so a DENY for one port would silently not apply.
 fn warn_without_port(exchange: &Exchange) {
     let port = exchange.peer().map(|peer| peer.local_addr().port());
     if port == Some(0) {
         limited!(
             WARN,
-            "a peer that was made by hand has the local port 0: policies of single ports do not apply to its requests"
+            "a peer that was made by hand has the local port 0: \
+             policies of single ports do not apply to its requests"
         );
     }
 }
@@ -262,8 +277,8 @@ fn is_tls(exchange: &Exchange) -> bool {
     exchange.peer().is_some_and(Peer::is_tls)
 }
 
-/// A request that an external provider would have to be asked about: nobody can be, so it is refused as by Envoy when the provider
-/// cannot be reached.
+/// Refuses a request that needs an external provider, as Envoy does when the provider cannot be
+/// reached.
 fn refuse_custom(
     engine: &Engine,
     attributes: &dyn Attributes,

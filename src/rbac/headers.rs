@@ -1,4 +1,4 @@
-//! The headers of a request as the application must see them: as policy does.
+//! Makes the headers that the application sees the same as those that policy sees.
 
 use bytes::Bytes;
 use http::Version;
@@ -7,11 +7,12 @@ use http::request::Parts;
 
 use crate::matcher::header::{self, Stored};
 
-/// Brings the headers into the form in which policy sees them: takes off what Envoy takes off, repairs what it repairs, and joins the lines
-/// of what it stores once. Values lose the blanks around them, which HTTP/2 lets through.
+/// Brings the headers into the form in which policy sees them: removes what Envoy removes, repairs
+/// what it repairs, and joins the lines of headers that it stores once. Values lose surrounding
+/// whitespace, which HTTP/2 lets through.
 ///
-/// `x-forwarded-client-cert` over TLS stays for policy, and is [taken off](take_off_hearsay) behind it. Nothing is allocated where nothing
-/// changes.
+/// `x-forwarded-client-cert` over TLS stays for policy, and is [removed](take_off_hearsay) after
+/// it. Nothing is allocated if nothing changes.
 pub(crate) fn settle(head: &mut Parts, is_tls: bool) {
     let is_http2 = head.version >= Version::HTTP_2;
     let headers = &mut head.headers;
@@ -43,9 +44,10 @@ pub(crate) fn settle(head: &mut Parts, is_tls: bool) {
     }
 }
 
-/// Takes off what policy sees and the application never does (rule H-01): what a peer says of callers before it is no identity.
+/// Removes a header that policy sees and the application must not (rule H-01): what a peer says
+/// about earlier callers is not an identity.
 pub(crate) fn take_off_hearsay(headers: &mut HeaderMap) {
-    // Few names are as long as this one: to compare them costs less than to hash it.
+    // Few names have this length, so comparing them is cheaper than hashing this one.
     if headers.keys().any(|name| *name == FORWARDED_CLIENT_CERT) {
         headers.remove(FORWARDED_CLIENT_CERT);
     }
@@ -54,7 +56,8 @@ pub(crate) fn take_off_hearsay(headers: &mut HeaderMap) {
 fn settle_one(headers: &mut HeaderMap, name: &HeaderName, is_tls: bool) {
     let changed = match stored(headers, name, is_tls) {
         Stored::Lines if *name == CONNECTION => {
-            // It is kept for an upgrade only, and names nothing beside it that somebody might take off later.
+            // `connection` stays only for an upgrade. It must name no other header, or a later hop
+            // would remove that header.
             let is_bare = is_alone(headers, name, |line| line.eq_ignore_ascii_case(b"upgrade"));
             (!is_bare).then(|| Some(HeaderValue::from_static("upgrade")))
         }
@@ -70,9 +73,9 @@ fn settle_one(headers: &mut HeaderMap, name: &HeaderName, is_tls: bool) {
     }
 }
 
-/// Joins every header of several lines that is stored as one.
+/// Joins the lines of every header that is stored as one.
 fn join_lines(headers: &mut HeaderMap, is_tls: bool) {
-    // The lines of one header follow each other.
+    // The lines of one header are adjacent.
     let names = || headers.iter().map(|(name, _)| name);
     let twins = names().zip(names().skip(1)).filter(|(a, b)| a == b);
     let mut several: Vec<_> = twins
@@ -86,7 +89,7 @@ fn join_lines(headers: &mut HeaderMap, is_tls: bool) {
     }
 }
 
-/// Joins the crumbs of a cookie, which HTTP/2 may send one by one (RFC 9113 §8.2.3).
+/// Joins the pieces of a cookie, which HTTP/2 may send separately (RFC 9113 §8.2.3).
 fn join_crumbs(headers: &mut HeaderMap) {
     let mut lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
     let (Some(first), Some(second)) = (lines.next(), lines.next()) else {
@@ -170,7 +173,8 @@ mod tests {
     ];
 
     proptest! {
-        /// Rule 1 of the security page: what policy saw of the headers that were sent is what the application gets, value by value.
+        /// Rule 1 of the security page: the application gets the same values of the sent headers
+        /// that policy saw.
         #[test]
         fn the_application_gets_the_values_that_policy_saw(
             sent in proptest::collection::vec(
@@ -193,14 +197,14 @@ mod tests {
                 let after = seen(headers, name, is_tls);
                 let got: Vec<_> = headers.get_all(name).iter().map(|line| line.as_bytes().to_vec()).collect();
                 match name {
-                    // Policy sees it, and something behind it.
+                    // Policy sees it; a step after policy removes it.
                     "x-forwarded-client-cert" => prop_assert_eq!(before, after),
-                    // An upgrade, and nothing beside it.
+                    // Only an upgrade.
                     "connection" => {
                         prop_assert_eq!(before.is_empty(), got.is_empty());
                         prop_assert!(got.len() <= 1 && got.iter().all(|line| line.eq_ignore_ascii_case(b"upgrade")));
                     }
-                    // What Envoy would set.
+                    // Envoy would set it.
                     "x-request-id" if got.is_empty() => prop_assert_eq!(before, after),
                     _ => {
                         prop_assert_eq!(&before, &got, "{}", name);

@@ -1,4 +1,4 @@
-//! Which host a request is for: the one that policy judges is the one that the application reads.
+//! Makes policy and the application agree on the host that a request is for.
 
 use http::header::{HOST, HeaderValue};
 use http::request::Parts;
@@ -10,14 +10,14 @@ use crate::matcher::authority;
 use crate::matcher::path::PathRefusal;
 use crate::message::LocalReply;
 
-/// Makes the request name one host, as Envoy does: the authority of its target replaces the `Host` header (RFC 9112 §3.2.2, RFC 9113
-/// §8.3.1), and users are taken off, whom HTTP/1 may name.
+/// Makes the request name one host, as Envoy does. The authority of the target replaces the `Host`
+/// header (RFC 9112 §3.2.2, RFC 9113 §8.3.1), and a user, which HTTP/1 may name, is removed.
 ///
-/// HTTP/2 needs no `Host` beside its `:authority`, and gets none.
+/// In HTTP/2 the `:authority` is enough, so no `Host` is added.
 ///
 /// # Errors
 ///
-/// 400 to what is no host, to several, and to a user in HTTP/2.
+/// 400 for an invalid host, for several hosts, and for a user in HTTP/2.
 pub(crate) fn unite(head: &mut Parts) -> Result<(), LocalReply> {
     let is_http1 = is_http1(head);
     let line = the_line(&head.headers)?;
@@ -59,11 +59,12 @@ pub(crate) fn unite(head: &mut Parts) -> Result<(), LocalReply> {
     Ok(())
 }
 
-/// Refuses what [`unite`] would rewrite, for a guard that may stand behind somebody who has already read the host.
+/// Refuses what [`unite`] would rewrite. For a guard that may be behind a router that has already
+/// read the host.
 ///
 /// # Errors
 ///
-/// 400, as there, and where target and `Host` header differ in any byte or name a user.
+/// As [`unite`]; also 400 if the target and the `Host` header differ in any byte, or name a user.
 pub(crate) fn refuse_other(head: &Parts) -> Result<(), LocalReply> {
     let line = the_line(&head.headers)?;
     let named = head.uri.authority().map(Authority::as_str);
@@ -85,7 +86,8 @@ pub(crate) fn refuse_other(head: &Parts) -> Result<(), LocalReply> {
     }
 }
 
-/// The one `Host` line. Envoy joins several to one that no exact rule matches; RFC 9112 §3.2 demands the refusal.
+/// The one `Host` line. Envoy joins several lines to a value that no exact rule matches; RFC 9112
+/// §3.2 demands that they are refused.
 fn the_line(headers: &HeaderMap) -> Result<Option<&HeaderValue>, LocalReply> {
     let mut lines = headers.get_all(HOST).iter();
     let line = lines.next();
@@ -101,7 +103,7 @@ fn names_user(host: &[u8]) -> bool {
     host.contains(&b'@')
 }
 
-/// Whether an absolute target of HTTP/1 is of a scheme that Envoy takes there.
+/// Whether the scheme of an absolute HTTP/1 target is one that Envoy accepts.
 fn is_web(target: &Uri) -> bool {
     let scheme = target.scheme();
     scheme.is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS)

@@ -1,3 +1,5 @@
+//! The policy guard as a tower layer.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,7 +19,8 @@ use crate::policy::Engine;
 /// The response future of [`Rbac`].
 pub type ResponseFuture<S, ReqBody, ResBody> = guard::ResponseFuture<S, ReqBody, ResBody>;
 
-/// Asks the policy engine before it calls the inner service, and answers in its place when the engine refuses.
+/// Asks the policy engine before it calls the inner service, and answers in its place if the engine
+/// refuses.
 ///
 /// Requests without a [`Peer`](crate::context::Peer) are refused.
 pub type Rbac<S> = Guarded<S, RbacGuard>;
@@ -34,27 +37,27 @@ pub struct RbacGuard {
     rewrites: bool,
 }
 
-/// Where the engine for a request comes from.
+/// The source of the engine for a request.
 #[derive(Clone)]
 enum Source {
     Live(Live<Engine>),
     Followed(Arc<Follow>),
 }
 
-/// Gives the engine of the generation that a request is judged by, or the reply to a request that
-/// came by a wrong way.
+/// Returns the engine of the generation that judges the request, or a reply if the request took a
+/// wrong way here.
 pub(crate) type Follow =
     dyn Fn(&mut Extensions, &Exchange) -> Result<Engine, LocalReply> + Send + Sync;
 
 impl RbacLayer {
-    /// A layer that asks this engine, whatever generation of it is current when a request comes.
+    /// A layer that asks this engine, in the generation that is current when a request arrives.
     #[must_use]
     pub fn new(engine: Live<Engine>) -> Self {
         PolicyCheck::warn_of_unasked_providers(&engine.load());
         Self::by(Source::Live(engine))
     }
 
-    /// A layer that asks for the engine of each request.
+    /// A layer that gets the engine for each request from `follow`.
     #[cfg_attr(
         not(all(feature = "server", feature = "client")),
         allow(dead_code, reason = "for the guards of a mesh")
@@ -71,15 +74,17 @@ impl RbacLayer {
         })
     }
 
-    /// Whether a plain allow leaves its decision in the exchange too; see [`PolicyCheck::record_allows`].
+    /// Sets whether a plain allow also stores its decision in the exchange; see
+    /// [`PolicyCheck::record_allows`].
     #[must_use]
     pub fn record_allows(mut self, records: bool) -> Self {
         self.0.check = self.0.check.record_allows(records);
         self
     }
 
-    /// Lets the layer rewrite requests to their normalized form, target and host, as the sidecar does: for a layer that stands in front of
-    /// every router. Without it, a target whose segments would change is answered with 400, and so is a request of two hosts.
+    /// Lets the layer rewrite the target and host of requests to their normalized form, as the
+    /// sidecar does. Use this only in front of every router. Without it, a request whose path
+    /// segments would change, or that names two hosts, is answered with 400.
     #[must_use]
     pub fn in_front_of_router(mut self) -> Self {
         self.0.rewrites = true;
@@ -87,8 +92,8 @@ impl RbacLayer {
     }
 }
 
-/// Says so where policies are asked before any token guard, although token rules apply: a DENY of
-/// some users does not hold then.
+/// Logs a warning if token rules apply but policies are asked before any token guard: a DENY for
+/// certain users would not apply then.
 fn warn_of_unseen_tokens(engine: &Engine, exchange: &Exchange) {
     let Some(peer) = exchange.peer() else {
         return;
@@ -100,7 +105,8 @@ fn warn_of_unseen_tokens(engine: &Engine, exchange: &Exchange) {
         limited!(
             target: "tower_mesh::access",
             WARN,
-            "policies are asked before any token guard, and token rules apply: no policy sees a user, and a DENY of users does not hold; put the JwtLayer outside of the RbacLayer"
+            "policies are asked before any token guard, and token rules apply: no policy sees \
+             a user, and a DENY of users does not hold; put the JwtLayer outside of the RbacLayer"
         );
     }
 }

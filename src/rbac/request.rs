@@ -1,3 +1,5 @@
+//! The attributes of a request that policy rules test.
+
 use std::net::IpAddr;
 
 use http::header::{HOST, HeaderValue};
@@ -11,10 +13,11 @@ use crate::identity::PeerCertificate;
 use crate::matcher::{authority, forwarded, header};
 use crate::policy::Attributes;
 
-/// Shows the head of a request to the engine, as Envoy's matchers would see it.
+/// Presents the head of a request to the engine as Envoy's matchers would see it.
 ///
-/// Pseudo-headers come from method and URI, values are trimmed, and headers that Envoy takes off before policy runs are absent: those of
-/// one hop, `te` other than `trailers`, and `x-forwarded-client-cert` from a plaintext peer.
+/// Pseudo-headers come from the method and the URI, and values are trimmed. Headers that Envoy
+/// removes before policy runs are absent: hop-by-hop headers, `te` other than `trailers`, and
+/// `x-forwarded-client-cert` from a plaintext peer.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestAttributes<'a> {
     method: &'a Method,
@@ -27,16 +30,18 @@ pub struct RequestAttributes<'a> {
 }
 
 impl<'a> RequestAttributes<'a> {
-    /// A request whose target has been normalized, and what its exchange knows of the peer and the end user.
+    /// The attributes of a request whose target has been normalized. The exchange supplies the peer
+    /// and the end user.
     ///
-    /// `None` when the exchange knows no [`Peer`]: the guard is wired wrong, and no answer would be right.
+    /// `None` if the exchange has no [`Peer`]: the guard is wired incorrectly, and no decision
+    /// would be right.
     #[must_use]
     pub fn new(head: &'a Parts, exchange: &'a Exchange) -> Option<Self> {
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         Self::with_path(head, path, exchange)
     }
 
-    /// As [`new`](Self::new), with another path (and query) than the URI's.
+    /// As [`new`](Self::new), with a path and query that may differ from the URI's.
     pub(crate) fn with_path(
         head: &'a Parts,
         path: &'a str,

@@ -1,4 +1,4 @@
-//! What policy judges of a request's target, and what the application must then see of it.
+//! The request target that policy judges, and that the application must then see.
 
 use std::borrow::Cow;
 
@@ -10,11 +10,12 @@ use crate::matcher::path::{self, Normalization, PathRefusal};
 use crate::matcher::query::percent_decode;
 use crate::message::LocalReply;
 
-/// A request target, normalized; borrowed when nothing changes.
+/// Normalizes a request target; borrowed if nothing changes.
 ///
 /// # Errors
 ///
-/// The reply to what Envoy answers without asking policy: 400 to a target that cannot be normalized, 403 to CONNECT.
+/// The reply that Envoy gives without asking policy: 400 for a target that cannot be normalized,
+/// 403 for CONNECT.
 pub(crate) fn normalized<'t>(
     head: &Parts,
     target: &'t str,
@@ -26,7 +27,7 @@ pub(crate) fn normalized<'t>(
     path::normalize(target, how).map_err(refuse)
 }
 
-/// Puts a normalized path and query in place of the URI's.
+/// Replaces the path and query of the URI with the normalized ones.
 pub(crate) fn rewrite(uri: &mut Uri, normalized: &str) -> Result<(), LocalReply> {
     let path = PathAndQuery::try_from(normalized);
     let mut parts = std::mem::take(uri).into_parts();
@@ -35,7 +36,8 @@ pub(crate) fn rewrite(uri: &mut Uri, normalized: &str) -> Result<(), LocalReply>
     Ok(())
 }
 
-/// Rule B-30: 400 when a router that saw the raw path may have seen other segments than policy does. Escapes of single characters pass.
+/// Rule B-30: refuses with 400 if a router that saw the raw path may have seen other segments than
+/// policy does. Escapes of single characters are accepted.
 pub(crate) fn refuse_other_segments(raw: &str, normalized: &str) -> Result<(), LocalReply> {
     let segments = raw.split('/').map(decoded);
     match segments.eq(normalized.split('/').map(decoded)) {
@@ -44,16 +46,17 @@ pub(crate) fn refuse_other_segments(raw: &str, normalized: &str) -> Result<(), L
     }
 }
 
-/// 400 to a target in which a router may have seen other segments than policy does.
+/// The 400 for a target in which a router may have seen other segments than policy does.
 pub(crate) fn refuse_odd() -> LocalReply {
     bad_request("path_normalization_failed")
 }
 
-/// That the query holds only what a request target may; [`normalized`] has looked at the path alone.
+/// Checks that the query holds only bytes that a request target may hold; [`normalized`] has
+/// checked only the path.
 ///
 /// # Errors
 ///
-/// 400, as there.
+/// 400, as for the path.
 pub(crate) fn check_query(uri: &Uri) -> Result<(), LocalReply> {
     let mut query = uri.query().unwrap_or_default().bytes();
     match query.all(|byte| byte.is_ascii_graphic()) {
@@ -62,12 +65,13 @@ pub(crate) fn check_query(uri: &Uri) -> Result<(), LocalReply> {
     }
 }
 
-/// Path and query of a request; empty where its target has none, as `host:port` alone has not.
+/// Path and query of a request; empty if the target has none, as in `host:port`.
 pub(crate) fn text(uri: &Uri) -> &str {
     uri.path_and_query().map_or("", PathAndQuery::as_str)
 }
 
-/// The path and query that policy judges: those of the request, or another path with its query.
+/// The path and query that policy judges: the request's own, or another path with the request's
+/// query.
 pub(super) fn judged<'p>(path: Option<&'p str>, uri: &'p Uri) -> Cow<'p, str> {
     match (path, uri.query()) {
         (None, _) => Cow::Borrowed(uri.path_and_query().map_or("/", PathAndQuery::as_str)),
@@ -76,7 +80,7 @@ pub(super) fn judged<'p>(path: Option<&'p str>, uri: &'p Uri) -> Cow<'p, str> {
     }
 }
 
-/// 400 to a target or a host that Envoy refuses.
+/// The 400 for a target or a host that Envoy refuses.
 pub(super) fn refuse(refusal: PathRefusal) -> LocalReply {
     bad_request(refusal.details())
 }

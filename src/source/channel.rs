@@ -1,3 +1,5 @@
+//! A source of configuration that the application feeds.
+
 use std::fmt;
 use std::future::pending;
 
@@ -6,13 +8,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::{NextUpdate, Source, Update};
 use crate::istio::Problems;
 
-/// A source that the application feeds: it starts with `first`, and each [`Sender::send`] is a
+/// A source that the application feeds. It starts with `first`; each [`Sender::send`] delivers a
 /// change.
 ///
 /// # Example
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use tower_mesh::source::{self, Fixed};
 /// use tower_mesh::{Guards, Workload};
 ///
@@ -49,17 +52,17 @@ pub fn channel(first: impl Into<Update>) -> (Sender, Channel) {
 #[derive(Clone, Debug)]
 pub struct Sender(mpsc::Sender<(Update, Asked)>);
 
-/// Who waits for the verdict on an update.
+/// Gets the verdict on an update, on behalf of the sender that waits for it.
 type Asked = oneshot::Sender<Result<(), Problems>>;
 
 impl Sender {
-    /// Sends a change, and waits until the mesh serves by it.
+    /// Sends a change, and waits until the mesh uses it.
     ///
-    /// Dropped before it is ready, it may have sent the change or not.
+    /// If the future is dropped before it is ready, the change may or may not have been sent.
     ///
     /// # Errors
-    /// The mesh refused the change and goes on with the configuration before, or it no longer
-    /// follows this channel.
+    /// The mesh refused the change and keeps the previous configuration, or it no longer follows
+    /// this channel.
     pub async fn send(&self, update: impl Into<Update>) -> Result<(), SendError> {
         let (asked, answer) = oneshot::channel();
         let sent = self.0.send((update.into(), asked)).await;
@@ -76,7 +79,7 @@ impl Sender {
 pub struct SendError(Option<Problems>);
 
 impl SendError {
-    /// What is wrong with the configuration; `None` when nothing follows the channel.
+    /// What is wrong with the configuration; `None` if no mesh follows the channel.
     #[must_use]
     pub fn problems(&self) -> Option<&Problems> {
         self.0.as_ref()
@@ -119,7 +122,7 @@ impl Source for Channel {
                     self.asked = Some(asked);
                     Some(update)
                 }
-                // The application keeps no sender: it has nothing more to say.
+                // The application has dropped every sender, so there will be no more changes.
                 None => pending().await,
             }
         })
@@ -127,7 +130,7 @@ impl Source for Channel {
 
     fn answered(&mut self, verdict: Result<(), &Problems>) {
         if let Some(asked) = self.asked.take() {
-            // The sender need not wait for the answer.
+            // The sender may no longer wait for the verdict.
             let _ = asked.send(verdict.map_err(Clone::clone));
         }
     }

@@ -1,3 +1,5 @@
+//! The result of reading a source: resources and mesh settings.
+
 use std::sync::Arc;
 
 use super::holdings::Holdings;
@@ -12,18 +14,18 @@ pub struct Configuration {
     /// The mesh's settings: those given explicitly, else those of a ConfigMap `istio` among the
     /// resources, else the defaults.
     pub mesh_config: Arc<MeshConfig>,
-    /// The files of a [`Directory`](super::Directory) that were passed over, and why:
+    /// The files of a [`Directory`](super::Directory) that were skipped, and why:
     /// `kustomization.yaml` and the patches that it lists, `Chart.yaml`, `values.yaml` and
-    /// `values-*.yaml`. Where one of them would change a resource that is read, that is a note of
-    /// the
-    /// [resources](Resources::notes), too.
+    /// `values-*.yaml`. If such a file would change a resource that was read, the
+    /// [resources](Resources::notes) also have a note about it.
     pub passed_over: Vec<Problem>,
-    /// Which files held any of it, when it was read from a [`Directory`](super::Directory).
+    /// Which files held documents, if the configuration was read from a
+    /// [`Directory`](super::Directory).
     pub holdings: Holdings,
 }
 
 impl Configuration {
-    /// Puts resources and settings together.
+    /// Combines resources and settings.
     #[must_use]
     pub fn new(resources: Resources, mesh_config: Option<MeshConfig>) -> Self {
         let mesh_config = mesh_config
@@ -39,7 +41,7 @@ impl Configuration {
     }
 }
 
-/// The settings that were read; what is wrong with them is the loader's to tell.
+/// The settings that were read. The loader reports what is wrong with them.
 pub(super) fn settings(
     loader: &mut Loader,
     mesh_config: Option<Result<MeshConfig, Problems>>,

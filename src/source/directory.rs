@@ -1,3 +1,5 @@
+//! Reads configuration from files.
+
 use std::path::{Path, PathBuf};
 
 use crate::istio::{
@@ -10,11 +12,12 @@ use super::files::read::{Contents, Found, find, read};
 use super::holdings::Holdings;
 use super::{Configuration, OnOpening, Watch};
 
-/// Configuration in files: one file, or every `*.yaml`, `*.yml` and `*.json` below a directory.
+/// Configuration in files: one file, or every `*.yaml`, `*.yml` and `*.json` file below a
+/// directory.
 ///
-/// Files of kustomize and Helm that hold no resources are passed over with a
-/// [note](Configuration::passed_over) each: neither tool is run. A Helm template is an error, since
-/// it may hold rules whose absence would go unnoticed.
+/// Files of kustomize and Helm that hold no resources are skipped, each with a
+/// [note](Configuration::passed_over); neither tool is run. A Helm template is an error, because it
+/// may hold rules that would silently be missing.
 #[derive(Clone, Debug)]
 pub struct Directory {
     paths: Vec<PathBuf>,
@@ -45,54 +48,54 @@ impl Directory {
         Self::new(path).read(default_namespace)
     }
 
-    /// Configuration at a path that will be looked at again; see [`Watch`].
+    /// Watches configuration at a path; see [`Watch`].
     #[must_use]
     pub fn watch(path: impl Into<PathBuf>) -> Watch {
         Watch::new(Self::new(path))
     }
 
-    /// One more path, read together with the others.
+    /// Adds a path that is read together with the others.
     #[must_use]
     pub fn and(mut self, path: impl Into<PathBuf>) -> Self {
         self.paths.push(path.into());
         self
     }
 
-    /// The file of the mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one. It
-    /// wins over a ConfigMap `istio` among the resources, and is not itself read as a resource when
-    /// it lies in the directory.
+    /// Sets the file of the mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one.
+    /// It overrides a ConfigMap `istio` among the resources. If the file is inside the directory,
+    /// it is not also read as a resource.
     #[must_use]
     pub fn mesh_config(mut self, file: impl Into<PathBuf>) -> Self {
         self.mesh_config = Some(file.into());
         self
     }
 
-    /// What a mesh that watches this does with a change that is damaged or opens the workload;
-    /// [`OnOpening::Refuse`] by default.
+    /// Sets what a mesh that watches this directory does with a change that is damaged or opens the
+    /// workload; [`OnOpening::Refuse`] by default.
     #[must_use]
     pub fn on_opening(mut self, on_opening: OnOpening) -> Self {
         self.on_opening = on_opening;
         self
     }
 
-    /// Reads everything; resources without a namespace are put into `default_namespace`.
+    /// Reads all files. Resources without a namespace belong to `default_namespace`.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with any file, and every file that cannot be read: missing, larger
-    /// than 64 MiB, not UTF-8, a symbolic link that leads nowhere or in a circle. A directory
-    /// without any configuration file is an error, too: it would be the configuration that allows
-    /// everything. So is a directory whose files are all passed over.
+    /// Everything that is wrong with any file, and every file that cannot be read: a file that is
+    /// missing, larger than 64 MiB or not UTF-8, or a symbolic link that leads nowhere or in a
+    /// circle. A directory without any configuration file is also an error, because it would be the
+    /// configuration that allows everything. So is a directory in which every file is skipped.
     pub fn read(&self, default_namespace: &str) -> Result<Configuration, Problems> {
         Self::parse(&self.gather(), default_namespace)
     }
 
-    /// Reads everything as it was meant, for tools that judge a configuration and do not run it;
-    /// see [`Loader::survey`].
+    /// Reads everything leniently, for tools that judge a configuration and do not run it; see
+    /// [`Loader::survey`].
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read), but for what is wrong and yet readable.
+    /// As [`read`](Self::read), except for mistakes that leave the resource readable.
     pub fn survey(
         &self,
         default_namespace: &str,
@@ -110,7 +113,7 @@ impl Directory {
         self.on_opening
     }
 
-    /// The contents of all files, without judging them.
+    /// Reads the contents of all files without parsing them.
     pub(super) fn gather(&self) -> Gathered {
         let settings = self.mesh_config.as_deref();
         let real = settings.and_then(|file| file.canonicalize().ok());
@@ -127,15 +130,14 @@ impl Directory {
         }
     }
 
-    /// The configuration that gathered files make.
+    /// Parses gathered files into a configuration.
     pub(super) fn parse(
         gathered: &Gathered,
         default_namespace: &str,
     ) -> Result<Configuration, Problems> {
         let loaded = Self::loader(gathered, default_namespace);
         let resources = loaded.loader.finish()?;
-        // What is passed over is blank: a file that held documents and is passed over now has lost
-        // them.
+        // A skipped file counts as blank. If it held documents before, it has lost them.
         let mut holdings = Holdings::new(gathered.files.iter().map(|file| &*file.name), &resources);
         if let Some(file) = &gathered.mesh_config
             && let Ok(text) = &file.text
@@ -149,7 +151,7 @@ impl Directory {
         })
     }
 
-    /// Reads everything that is to be read.
+    /// Parses all files that are not skipped.
     fn loader(gathered: &Gathered, default_namespace: &str) -> Loaded {
         let mut loader = Loader::new(default_namespace);
         for problem in &gathered.problems {
@@ -189,14 +191,14 @@ impl Directory {
     }
 }
 
-/// What was read, before it is judged.
+/// Parsed files, before they are judged.
 struct Loaded {
     loader: Loader,
     mesh_config: Option<MeshConfig>,
     passed_over: Vec<Problem>,
 }
 
-/// What was found at one time.
+/// The files that were found in one look.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Gathered {
     files: Vec<Contents>,

@@ -1,9 +1,11 @@
+//! Gives an engine builder a whole configuration.
+
 use super::Configuration;
 use crate::policy::EngineBuilder;
 
 impl EngineBuilder<'_> {
-    /// Adds a whole configuration, as a source gives it: its resources, and its mesh settings in
-    /// place of those that were set before.
+    /// Adds a whole configuration from a source: its resources, and its mesh settings, which
+    /// replace any that were set before.
     ///
     /// # Example
     ///

@@ -1,9 +1,11 @@
+//! Reads configuration from texts in memory.
+
 use crate::istio::{Loader, Problems, parse_mesh_config};
 
 use super::Configuration;
 use super::configuration::settings;
 
-/// Configuration that is part of the program, or made up in a test.
+/// Configuration from texts in memory: part of the program, or of a test.
 #[derive(Clone, Debug, Default)]
 pub struct Fixed {
     texts: Vec<(String, String)>,
@@ -11,27 +13,27 @@ pub struct Fixed {
 }
 
 impl Fixed {
-    /// Resources as YAML or JSON text; `name` is what problems call it.
+    /// Resources as YAML or JSON text. Problems refer to the text by `name`.
     #[must_use]
     pub fn yaml(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self::default().and(name, text)
     }
 
-    /// More resources.
+    /// Adds more resources.
     #[must_use]
     pub fn and(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.texts.push((name.into(), text.into()));
         self
     }
 
-    /// The mesh's settings as YAML; they win over a ConfigMap `istio` among the resources.
+    /// Sets the mesh's settings as YAML. They override a ConfigMap `istio` among the resources.
     #[must_use]
     pub fn mesh_config(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.mesh_config = Some((name.into(), text.into()));
         self
     }
 
-    /// Reads it all; resources without a namespace are put into `default_namespace`.
+    /// Parses all texts. Resources without a namespace belong to `default_namespace`.
     ///
     /// # Errors
     ///

@@ -1,3 +1,5 @@
+//! Turns a [`Watch`] into a source by giving it a clock.
+
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -6,17 +8,17 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::{ConfigSource, Configuration, NextUpdate, Source, Update, Watch};
 use crate::istio::Problems;
 
-/// A [`Watch`] with a clock: it looks each second.
+/// A [`Watch`] with a clock: it looks at the files every second.
 struct Followed {
-    /// `None` while a look is under way, and after one that panicked.
+    /// `None` while a look is running, and after a look that panicked.
     watch: Option<Watch>,
     clock: Option<Interval>,
-    /// A look that has begun. It goes on when the future that waits for it is dropped.
+    /// A look that is running. It continues when the future that waits for it is dropped.
     look: Option<JoinHandle<Looked>>,
     restless: Restless,
 }
 
-/// The watch after a look, and what it found.
+/// The watch after a look, and the result of the look.
 type Looked = (Watch, Option<Result<Configuration, Problems>>);
 
 impl From<Watch> for ConfigSource {
@@ -47,14 +49,14 @@ impl Source for Followed {
 }
 
 impl Followed {
-    /// The next look; `None` when it panicked, which ends the source.
+    /// Waits for the next look. `None` means that the look panicked, which ends the source.
     async fn look(&mut self, namespace: &str) -> Option<Looked> {
         if self.look.is_none() {
             match &mut self.clock {
                 Some(clock) => {
                     clock.tick().await;
                 }
-                // The first look waits for nothing.
+                // The first look starts at once.
                 None => {
                     let mut clock = interval_at(Instant::now() + LOOK, LOOK);
                     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -63,7 +65,7 @@ impl Followed {
             }
             let mut watch = self.watch.take()?;
             let namespace = namespace.to_owned();
-            // Reading files blocks, so a thread for blocking work does it.
+            // Reading files blocks, so it runs on a thread for blocking work.
             self.look = Some(spawn_blocking(move || {
                 let found = watch.changed(&namespace);
                 (watch, found)
@@ -75,7 +77,7 @@ impl Followed {
     }
 }
 
-/// Since when the files have differed at every look, or since the log last said so.
+/// Since when every look has found different files, or since the log last reported that.
 #[derive(Default)]
 struct Restless(Option<Instant>);
 
@@ -90,13 +92,14 @@ impl Restless {
             self.0 = Some(Instant::now());
             tracing::warn!(
                 target: "tower_mesh::config",
-                "the files of the configuration are different at every look, so no change counts; whoever writes them must come to rest for two seconds"
+                "the files of the configuration are different at every look, so no change is \
+                 applied; leave them unchanged for two seconds"
             );
         }
     }
 }
 
-/// How often files are looked at.
+/// The time between two looks at the files.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often the log says that the files do not come to rest.
+/// The time between two log lines about files that keep changing.
 const REMIND: Duration = Duration::from_secs(60);

@@ -1,10 +1,12 @@
+//! Remembers which files held documents, to detect files that were emptied by accident.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::istio::{Problem, Resources};
 
-/// Which files of a configuration hold documents, and which hold none. What comes from no files has
-/// no holdings.
+/// Which files of a configuration hold documents, and which hold none. Configuration that does not
+/// come from files has no holdings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     resources: Files,
@@ -18,7 +20,7 @@ struct Files {
 }
 
 impl Holdings {
-    /// Of all files that were read, those that something was read from are full.
+    /// Splits the files that were read: those that gave a resource are full, the others are blank.
     pub(super) fn new<'f>(files: impl Iterator<Item = &'f str>, resources: &Resources) -> Self {
         let own = resources.metas().map(|meta| &meta.at.file);
         let skipped = resources.skipped.iter().map(|skipped| &skipped.at.file);
@@ -34,7 +36,7 @@ impl Holdings {
         }
     }
 
-    /// The file of the mesh's settings, and whether it says nothing.
+    /// Adds the file of the mesh's settings; `is_blank` tells whether it is empty.
     pub(super) fn with_settings(mut self, file: &str, is_blank: bool) -> Self {
         let files = &mut self.settings;
         let list = match is_blank {
@@ -45,15 +47,15 @@ impl Holdings {
         self
     }
 
-    /// Adds those of another source.
+    /// Adds the holdings of another source.
     pub(super) fn append(&mut self, more: Self) {
         self.resources.append(more.resources);
         self.settings.append(more.settings);
     }
 
-    /// What is damaged in the holdings that follow these: each file that held documents (or
-    /// settings) and holds none, and the whole, when no file holds any more documents. A file that
-    /// is gone is no damage while others hold something.
+    /// What the change from these holdings to `after` has damaged: each file that held documents or
+    /// settings and now holds none, and the whole configuration if no file holds documents any
+    /// more. A deleted file is no damage as long as other files hold documents.
     #[must_use]
     pub fn damage(&self, after: &Self) -> Vec<Problem> {
         let mut problems = self.resources.emptied(&after.resources);

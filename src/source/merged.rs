@@ -1,3 +1,5 @@
+//! Merges several sources of configuration into one.
+
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
@@ -5,17 +7,18 @@ use std::task::Poll;
 use super::{ConfigSource, Configuration, NextUpdate, OnOpening, Source, Update};
 use crate::istio::{MeshConfig, Position, Problem, Problems, contradictions};
 
-/// Several sources as one: the resources of all of them, for configuration with several owners.
+/// Several sources as one, for configuration with several owners. The result has the resources of
+/// all of them.
 ///
-/// A change of any of them is a change of the whole, which is judged as a whole:
+/// A change of any source is a change of the whole, which the mesh judges as a whole:
 ///
 /// - While one source gives a configuration with problems, the whole has these problems and is
-///   refused; changes of the others count again once it is corrected.
-/// - Two resources of one kind, namespace and name are a problem, and so are two different
-///   MeshConfigs: it must be clear who owns what.
-/// - A change that opens the workload is refused unless every source says [`OnOpening::Warn`].
-/// - When a source ends, its last configuration stays and the others are followed still; the log
-///   says so at ERROR.
+///   refused. Changes of the other sources take effect again once it is corrected.
+/// - Two resources with the same kind, namespace and name are a problem, and so are two different
+///   MeshConfigs: each must have one owner.
+/// - A change that opens the workload is refused unless every source sets [`OnOpening::Warn`].
+/// - When a source ends, its last configuration stays and the others are still followed. The log
+///   reports this at ERROR.
 ///
 /// # Example
 ///
@@ -34,18 +37,18 @@ struct Part {
     source: ConfigSource,
     latest: Option<Update>,
     has_ended: bool,
-    /// Whether the mesh has not judged the latest update yet.
+    /// Whether the mesh has yet to judge the latest update.
     is_open: bool,
 }
 
 impl Merged {
-    /// No sources yet.
+    /// A merged source without any parts.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more source.
+    /// Adds a source.
     #[must_use]
     pub fn and(mut self, source: impl Into<ConfigSource>) -> Self {
         self.0.push(Part {
@@ -105,7 +108,7 @@ impl Part {
                     target: "tower_mesh::config",
                     "one of several sources of the configuration has ended; its part stays as it is"
                 );
-                // One that never gave anything holds nothing back.
+                // A source that ended without giving anything does not hold up the others.
                 self.latest
                     .get_or_insert_with(|| Configuration::default().into());
             }
@@ -113,7 +116,7 @@ impl Part {
     }
 }
 
-/// The first update of any source that has not ended.
+/// The first update from any source that has not ended.
 async fn first(parts: &mut [Part], namespace: &str) -> (usize, Option<Update>) {
     let live = parts.iter_mut().enumerate();
     let live = live.filter(|(_, part)| !part.has_ended);
@@ -133,7 +136,7 @@ async fn first(parts: &mut [Part], namespace: &str) -> (usize, Option<Update>) {
     .await
 }
 
-/// One update of the latest of each source.
+/// Merges the latest update of each source into one.
 fn merge(latest: &[&Update]) -> Update {
     let warns = |update: &&Update| update.on_opening == OnOpening::Warn;
     let on_opening = match latest.iter().all(warns) {
@@ -155,7 +158,7 @@ fn merge(latest: &[&Update]) -> Update {
     Update::new(configuration).on_opening(on_opening)
 }
 
-/// Adds a part to the whole; a problem when both have settings of the mesh.
+/// Adds a part to the whole. Returns a problem if both have different mesh settings.
 fn append(whole: &mut Configuration, part: Configuration) -> Option<Problem> {
     let Configuration {
         resources,

@@ -1,14 +1,15 @@
-//! Where configuration comes from: texts in memory, a file, a directory, a watched directory.
+//! Where configuration comes from: texts in memory, a file, a directory, or a watched directory.
 //!
-//! Every source gives a whole [`Configuration`] or says everything that is wrong with it; there is
-//! no half configuration. A
-//! [`Directory`] reads the files `*.yaml`, `*.yml` and `*.json` below a path in the byte order of their paths, follows symbolic links
-//! (a mounted Kubernetes ConfigMap is made of them) and skips hidden entries. Files of kustomize
-//! and Helm that hold no resources are
-//! [passed over](Configuration::passed_over), each with a note. A [`Watch`] over it looks again when it is asked to, and
-//! hands out what it finds only when that differs from what it handed out before; it has no clock
-//! and no thread of its own. What a mesh does with a change that opens the workload is the
-//! directory's [`OnOpening`].
+//! Every source gives a whole [`Configuration`], or a list of everything that is wrong with it; it
+//! never gives half a configuration. A [`Directory`] reads the files `*.yaml`, `*.yml` and `*.json`
+//! below a path in the byte order of their paths. It follows symbolic links, because a mounted
+//! Kubernetes ConfigMap consists of them, and skips hidden entries. It also
+//! [skips](Configuration::passed_over) files of kustomize and Helm that hold no resources, each
+//! with a note.
+//!
+//! A [`Watch`] reads a directory again when it is asked to, and returns a configuration only if it
+//! differs from the last one that it returned. It has no clock and no thread of its own. The
+//! directory's [`OnOpening`] sets what a mesh does with a change that opens the workload.
 //!
 //! # Example
 //!

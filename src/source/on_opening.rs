@@ -1,23 +1,26 @@
-/// What becomes of a changed configuration that is damaged, or under which less is guarded than
+//! The choice between refusing and applying a change that guards less.
+
+/// What a mesh does with a changed configuration that is damaged, or that guards less than the one
 /// before.
 ///
-/// A file that was cut to nothing, a policy that was deleted by accident and a selector that was
-/// misspelt all look alike: fewer policies, and with the last ALLOW policy everybody is let in. A
-/// mesh compares what a change means for its workload with what it serves by:
+/// A file that was truncated to nothing, a policy that was deleted by accident and a misspelt
+/// selector all look alike: there are fewer policies, and without the last ALLOW policy every
+/// caller is admitted. So a mesh compares what the change means for its workload with the current
+/// configuration:
 ///
-/// - *damaged*: a file that held documents holds none, or no file does any more;
-/// - *opening*: no enforced ALLOW policy selects the workload where one did, or no DENY policy, no
-///   CUSTOM policy, no RequestAuthentication, no demand for a token (2018) or no STRICT where there
-///   was one, port by port.
+/// - *damaged*: a file that held documents now holds none, or no file holds any;
+/// - *opening*: on some port, the workload loses its last enforced ALLOW policy, DENY policy,
+///   CUSTOM policy, RequestAuthentication, demand for a token (2018) or STRICT mode.
 ///
-/// A policy that is one of several may go; the log says so.
+/// A policy that is one of several may be removed; the log reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnOpening {
-    /// The mesh refuses it and keeps serving the previous configuration. This is the default: to
-    /// apply such a change on purpose, restart the workload, because a start compares with nothing.
+    /// The mesh refuses the change and keeps serving the previous configuration. This is the
+    /// default. To apply such a change on purpose, restart the workload: a start has nothing to
+    /// compare with.
     #[default]
     Refuse,
-    /// It counts, with a warning in the log. For a source whose owner deletes on purpose and
-    /// without accidents.
+    /// The mesh applies the change and logs a warning. Use this for a source whose owner deletes
+    /// policies only on purpose.
     Warn,
 }

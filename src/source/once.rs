@@ -1,3 +1,5 @@
+//! Turns a configuration that never changes into a source.
+
 use std::future::pending;
 
 use super::{ConfigSource, Configuration, Directory, Fixed, NextUpdate, Source, Update};
@@ -36,7 +38,7 @@ fn once(read: impl FnMut(&str) -> Update + Send + 'static) -> ConfigSource {
 }
 
 impl Default for ConfigSource {
-    /// No resources at all.
+    /// A configuration without resources.
     fn default() -> Self {
         Configuration::default().into()
     }

@@ -1,3 +1,5 @@
+//! What directories, texts and watches give, and which changes a watch reports.
+
 use std::fs;
 use std::path::Path;
 
@@ -156,7 +158,7 @@ fn a_file_that_is_being_written_is_not_yet_a_change() {
     fs::write(&file, policy("a")).unwrap();
     let mut watch = Directory::watch(dir.path());
     assert!(watch.changed("ns").unwrap().is_ok());
-    // Every part of it, from nothing on, each seen once.
+    // Starting from nothing, every part of the text, each seen in one look.
     let whole = policy("b");
     for end in (0..whole.len()).step_by(7) {
         fs::write(&file, &whole[..end]).unwrap();
@@ -167,7 +169,7 @@ fn a_file_that_is_being_written_is_not_yet_a_change() {
     let loaded = watch.changed("ns").unwrap().unwrap();
     assert_eq!(loaded.resources.authorization_policies.len(), 1);
 
-    // Written and taken back between two looks: no change at all.
+    // A change that is undone between two looks is no change.
     fs::write(&file, "").unwrap();
     assert!(watch.changed("ns").is_none());
     fs::write(&file, &whole).unwrap();

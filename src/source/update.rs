@@ -1,3 +1,5 @@
+//! The trait of a configuration source, and the updates that it delivers.
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -5,21 +7,20 @@ use std::pin::Pin;
 use super::{Configuration, OnOpening};
 use crate::istio::Problems;
 
-/// Where configuration comes from: what there is, and each change of it.
+/// A source of configuration: it gives the current configuration, and later each change of it.
 ///
-/// A mesh asks for the first [`Update`] while it is built, and its
-/// [`Driver`](crate::Driver) for the later ones, one after the other. The mesh judges each update
-/// as a whole: it publishes the update, or refuses it and goes on with the configuration before.
-/// Either way the source gets the verdict by [`answered`](Self::answered) before it is asked for
-/// the next update.
+/// A mesh asks for the first [`Update`] while it is built. Its [`Driver`](crate::Driver) asks for
+/// the later ones, one after the other. The mesh judges each update as a whole: it publishes the
+/// update, or refuses it and keeps the previous configuration. In both cases it calls
+/// [`answered`](Self::answered) with the verdict before it asks for the next update.
 ///
 /// The sources of this crate are [`Fixed`](super::Fixed), [`Directory`](super::Directory),
-/// [`Watch`](super::Watch), [`Merged`](super::Merged) and [`channel`](super::channel()). A source of
-/// your own sets its own pace: it waits in [`next`](Self::next) until something has changed.
+/// [`Watch`](super::Watch), [`Merged`](super::Merged) and [`channel`](super::channel()). A source
+/// of your own sets its own pace: it waits in [`next`](Self::next) until something has changed.
 ///
 /// # Example
 ///
-/// A source of one configuration, that says in the log what became of it.
+/// A source of one configuration, which logs the verdict on it.
 ///
 /// ```
 /// use tower_mesh::istio::Problems;
@@ -43,23 +44,25 @@ use crate::istio::Problems;
 /// }
 /// ```
 pub trait Source: Send {
-    /// The next update. The first call gives what there is; each later call waits for a change.
+    /// Returns the next update. The first call returns the current configuration; each later call
+    /// waits for a change.
     ///
-    /// Resources without a namespace belong to `namespace`. `None` says that the source has ended:
-    /// no change will come any more, which the mesh logs at ERROR and shows as
+    /// Resources without a namespace belong to `namespace`. `None` means that the source has ended
+    /// and that there will be no more changes; the mesh logs this at ERROR and reports it as
     /// [`Readiness::unattended`](crate::mesh::Readiness::unattended). A source that has given its
-    /// only configuration is not over; it waits for ever.
+    /// only configuration has not ended; it waits forever.
     ///
-    /// The future may be dropped and the method called again; no update may be lost by that.
+    /// The mesh may drop the future and call the method again; the source must not lose an update
+    /// then.
     fn next<'a>(&'a mut self, namespace: &'a str) -> NextUpdate<'a>;
 
-    /// What became of the last update: the mesh serves by it, or refused it for these problems.
-    /// Does nothing by default.
+    /// Called with the verdict on the last update: the mesh uses it, or refused it for these
+    /// problems. Does nothing by default.
     fn answered(&mut self, verdict: Result<(), &Problems>) {
         let _ = verdict;
     }
 
-    /// Whether there may be a second update. `false` says that nothing needs to be followed.
+    /// Whether there may be another update. After `false` the mesh need not follow the source.
     fn may_change(&self) -> bool {
         true
     }
@@ -74,12 +77,12 @@ pub type NextUpdate<'a> = Pin<Box<dyn Future<Output = Option<Update>> + Send + '
 pub struct Update {
     /// The configuration, or what is wrong with it.
     pub configuration: Result<Configuration, Problems>,
-    /// What a mesh does when the update is damaged or opens the workload.
+    /// What a mesh does if the update is damaged or opens the workload.
     pub on_opening: OnOpening,
 }
 
 impl Update {
-    /// An update that is refused when it opens the workload.
+    /// An update that the mesh refuses if it opens the workload.
     #[must_use]
     pub fn new(configuration: Result<Configuration, Problems>) -> Self {
         Self {
@@ -88,7 +91,7 @@ impl Update {
         }
     }
 
-    /// What a mesh does when the update is damaged or opens the workload.
+    /// Sets what a mesh does if the update is damaged or opens the workload.
     #[must_use]
     pub fn on_opening(mut self, on_opening: OnOpening) -> Self {
         self.on_opening = on_opening;
@@ -116,7 +119,8 @@ impl<S: Source + ?Sized> Source for Box<S> {
     }
 }
 
-/// Any source of configuration, boxed: a [`Source`], or what one is made of.
+/// Any source of configuration, boxed. It is made from a [`Source`], or from a value that is turned
+/// into one.
 pub struct ConfigSource(pub(super) Box<dyn Source>);
 
 impl ConfigSource {
@@ -124,7 +128,7 @@ impl ConfigSource {
         Self(Box::new(source))
     }
 
-    /// The source itself.
+    /// The boxed source.
     pub fn as_source(&mut self) -> &mut dyn Source {
         &mut *self.0
     }

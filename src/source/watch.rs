@@ -1,26 +1,28 @@
+//! A directory of configuration that can be checked for changes.
+
 use crate::istio::Problems;
 
 use super::directory::Gathered;
 use super::{Configuration, Directory, OnOpening};
 
-/// A [`Directory`] that is looked at again and again, when its owner says so.
+/// A [`Directory`] that is read again whenever its owner calls [`changed`](Self::changed).
 ///
-/// Files are compared by their content: no change is missed because a clock stood still, and a file
-/// written anew with the same text is no change. What is found is judged only when it differs from
-/// what was found before, so a broken file is reported once and not at every look.
+/// Files are compared by content. So an unreliable clock hides no change, and a file that is
+/// rewritten with the same text is no change. A result is reported only if it differs from the last
+/// one, so a broken file is reported once and not on every look.
 ///
-/// A change counts once two looks in a row have found the same: whatever part of a file is seen
-/// while somebody writes it is not yet what they mean, and nothing at all, the first part of every
-/// file, would be the configuration that allows everything.
+/// A change takes effect once two looks in a row have found the same files. A file may be seen
+/// while it is still being written: a part of it is not what its author means, and an empty file,
+/// which is how every write begins, would be the configuration that allows everything.
 ///
-/// A watch hands out whatever is written well. Whether a change is *damaged*, or *opens* a
-/// workload, is for the mesh to judge, which knows the workload and what it serves by; see
+/// A watch returns every well-formed configuration. The mesh judges whether a change is *damaged*
+/// or *opens* the workload, because it knows the workload and the current configuration; see
 /// [`OnOpening`].
 #[derive(Debug)]
 pub struct Watch {
     directory: Directory,
     seen: Option<Gathered>,
-    /// What the last look found, when it was not what is known.
+    /// What the last look found, if it differed from what has been returned.
     unsettled: Option<Gathered>,
 }
 
@@ -42,22 +44,22 @@ impl Watch {
         self
     }
 
-    /// What becomes of a change that opens, as it was set.
+    /// What the mesh does with a change that opens the workload.
     #[must_use]
     pub fn opening(&self) -> OnOpening {
         self.directory.opening()
     }
 
-    /// Whether the last look found a change that has yet to rest.
+    /// Whether the last look found a change that the next look has yet to confirm.
     #[must_use]
     pub fn is_unsettled(&self) -> bool {
         self.unsettled.is_some()
     }
 
-    /// Looks: the configuration, or what is wrong with it, when something has changed and is as the
-    /// look before found it; the first look always tells.
+    /// Looks at the files. Returns the configuration, or what is wrong with it, if it has changed
+    /// and two looks in a row have found it. The first look always returns a result.
     ///
-    /// It reads all files, so call it where blocking is allowed.
+    /// It reads all files and blocks, so call it where blocking is allowed.
     pub fn changed(&mut self, default_namespace: &str) -> Option<Result<Configuration, Problems>> {
         let now = self.directory.gather();
         let before = self.unsettled.take();

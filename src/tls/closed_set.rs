@@ -1,5 +1,20 @@
-/// Declares an enum whose variants are all known, each with its name in metrics and logs, and,
-/// where the set has them, with a sentence.
+/// Declares an enum whose variants form a closed set, and gives each variant its name in metrics
+/// and logs.
+///
+/// ```text
+/// closed_set! {
+///     /// Why a connection should end.
+///     #[derive(Clone, Copy, Debug)]
+///     pub enum CloseReason {
+///         /// The connection has reached its maximum age.
+///         Age = "age",
+///     }
+/// }
+/// ```
+///
+/// The enum gets `ALL` (every variant in order), `as_str` (here `age`), `index` (the position in
+/// `ALL`) and `Display`. If every variant has a sentence after its name, as in `Alpn = "alpn": "no
+/// application protocol in common"`, the enum also gets the private method `sentence`.
 macro_rules! closed_set {
     (
         $(#[$on_enum:meta])*

@@ -1,6 +1,19 @@
+//! Counters of connections and rotations, and their public readers.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The public readers of counters, each of which has the name of its field.
+/// Declares public methods that read counters. Each method has the name of an `AtomicU64` field.
+///
+/// ```text
+/// impl HandshakeStats {
+///     readers! {
+///         /// The accepted connections that speak TLS.
+///         handshakes,
+///     }
+/// }
+/// ```
+///
+/// This declares `pub fn handshakes(&self) -> u64`, which loads the field `handshakes`.
 macro_rules! readers {
     ($($(#[$on_reader:meta])* $counter:ident,)+) => {
         $(

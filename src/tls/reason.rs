@@ -134,7 +134,12 @@ pub struct Refusal {
     about: Option<SpiffeId>,
 }
 
-/// A refusal with a sentence that says more than its reason does.
+/// Makes a [`Refusal`] from a [`Reason`] and a sentence that is more specific than the reason's
+/// own. The sentence takes arguments as `format!` does:
+///
+/// ```text
+/// refusal!(Reason::Expired, "the certificate expired at {not_after}")
+/// ```
 macro_rules! refusal {
     ($reason:expr, $($sentence:tt)+) => {
         $crate::tls::reason::Refusal::with($reason, format_args!($($sentence)+))

@@ -18,7 +18,7 @@ use super::pool::connection::dial::Dialer;
 use super::pool::endpoint::Answer;
 use super::resend::Cause;
 
-/// Where a call goes, and how.
+/// Where a call goes and over which protocol.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     pub(super) dialer: Arc<Dialer>,
@@ -26,7 +26,7 @@ pub(super) struct Route {
     pub(super) is_http2: bool,
 }
 
-/// An attempt under way; in a box, as hyper's own future has no name.
+/// An attempt in progress. It is boxed because hyper's own future has no name.
 pub(super) type Attempt = Pin<Box<dyn Future<Output = Result<Answer, Failed>> + Send>>;
 
 /// Why an attempt got no response.
@@ -34,21 +34,21 @@ pub(super) type Attempt = Pin<Box<dyn Future<Output = Result<Answer, Failed>> + 
 pub(super) enum Failed {
     /// The upstream has no address.
     NoEndpoint(Failure),
-    /// No endpoint could be reached: why the last one could not.
+    /// No endpoint could be reached; this is why the last one failed.
     NoConnection(NoConnection),
-    /// The connection ended, or HTTP was broken on it.
+    /// The connection ended or broke HTTP.
     Broken(Arc<hyper::Error>),
-    /// The future of the call had ended before.
+    /// The future was polled after it had ended.
     Ended,
 }
 
-/// Sends a request to an endpoint that can be reached.
+/// Sends a request to the first endpoint that can be reached.
 pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt {
     write_target(&mut request, route.is_http2);
     Box::pin(async move {
         let mut tour = route.cluster.tour();
         let mut failure = None;
-        // A deadline for each try belongs around what follows.
+        // A per-try deadline would wrap the rest of this loop.
         while let Some(stop) = tour.next(Some((&route.dialer, route.is_http2))) {
             let checkout = stop.endpoint.checkout(&route.dialer, route.is_http2);
             let connection = match checkout.await {
@@ -60,14 +60,14 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
                 }
             };
             let is_reused = connection.is_reused;
-            // The outcome of a request is known here: a detector of outliers belongs after it.
+            // The outcome of the request is known here; an outlier detector would be called next.
             let mut error = match connection.send(request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             match error.take_message() {
-                // The server had closed the connection while it was idle. It is in the pool no
-                // more, so that this comes to an end.
+                // The server closed the connection while it was idle. The pool has already dropped
+                // that connection, so this loop ends.
                 Some(unsent) if is_reused => request = unsent,
                 _ => return Err(Failed::Broken(Arc::new(error.into_error()))),
             }
@@ -80,7 +80,7 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
 }
 
 impl Failed {
-    /// What the caller reads.
+    /// The error that the caller gets.
     pub(super) fn of_call_to(self, authority: Option<&Authority>) -> ClientError {
         let connect = |failure: Arc<Failure>| {
             let authority = authority.map_or("", Authority::as_str);
@@ -121,7 +121,7 @@ impl From<&Failed> for Cause {
     }
 }
 
-/// Writes the target of a request as its protocol does, and for HTTP/1 the host.
+/// Writes the request target in the form of its protocol and, for HTTP/1, the `Host` header.
 fn write_target(request: &mut Request<ClientBody>, is_http2: bool) {
     let is_connect = request.method() == Method::CONNECT;
     let mut parts = mem::take(request.uri_mut()).into_parts();
@@ -150,11 +150,11 @@ fn write_target(request: &mut Request<ClientBody>, is_http2: bool) {
             parts.authority = None;
         }
     }
-    // What remains of a URI is one.
+    // The remaining parts always form a valid URI.
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
 }
 
-/// The host, and the port where it is not the scheme's own.
+/// The host, with the port unless it is the scheme's default.
 fn host_header(parts: &Parts) -> Option<HeaderValue> {
     let authority = parts.authority.as_ref()?;
     let scheme = parts.scheme.as_ref().map(Scheme::as_str);
@@ -162,7 +162,7 @@ fn host_header(parts: &Parts) -> Option<HeaderValue> {
         Some("https" | "wss") => 443,
         _ => 80,
     };
-    // A user before the host is refused earlier, so that the authority is host and port.
+    // A URI with a user is refused earlier, so the authority is only host and port.
     let text = match authority.port_u16() {
         Some(port) if port != usual => authority.as_str(),
         _ => authority.host(),

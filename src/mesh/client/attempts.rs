@@ -1,5 +1,5 @@
-//! A call as one or more attempts: within its time, sent once more where that is safe, with the body
-//! that it had.
+//! Makes one or more attempts at a call: bounds their time, resends the call where that is safe,
+//! and replays its body.
 
 use std::fmt;
 use std::future::Future;
@@ -24,7 +24,7 @@ use super::head_timeout::HeadTimeout;
 use super::pool::endpoint::Answer;
 use super::resend::{Cause, Resend, RetryDecision};
 
-/// The attempts of one call, to the head of its response.
+/// The attempts of one call, up to the head of its response.
 #[pin_project]
 #[derive(Debug)]
 pub(super) struct Attempts {
@@ -34,25 +34,27 @@ pub(super) struct Attempts {
     deadline: HeadTimeout,
     policy: Resend,
     replay: Option<Box<Replay>>,
-    /// For errors.
+    /// Named in errors.
     authority: Option<Authority>,
 }
 
 #[pin_project(project = StateProj)]
 enum State {
     Sending(Attempt),
-    /// What was sent is coming back, to be sent again; else this is the error.
+    /// Waits for the sent request to come back so that it can be sent again. If it cannot, the call
+    /// fails with this error.
     TakingBack(Option<Failed>),
     Ended,
 }
 
-/// What it takes to send a call once more.
+/// What is needed to send a call again.
 struct Replay {
     route: Route,
     head: Request<()>,
-    /// The body, when the attempt before has dropped it; none for a call without.
+    /// Delivers the body once the previous attempt has dropped it; `None` for a call without a
+    /// body.
     body: Option<oneshot::Receiver<Unsent>>,
-    /// For that to happen.
+    /// How long to wait for that delivery.
     patience: Option<Pin<Box<Sleep>>>,
 }
 
@@ -65,7 +67,7 @@ impl Attempts {
         let authority = request.uri().authority().cloned();
         let policy = Resend::new(route.is_http2);
         let (head, body) = request.into_parts();
-        // What it costs to be able to send a call once more is paid where the policy may say so.
+        // Only a policy that may resend the call pays for keeping it.
         let (attempt, replay) = if policy.keeps_request() {
             let unsent = streamed(body).map(Unsent::whole);
             let (attempt, replay) = Replay::begin(route, Request::from_parts(head, ()), unsent);
@@ -129,7 +131,7 @@ impl Future for Attempts {
                 Err(ClientError::timeout(authority, over))
             }
         };
-        // To drop what was sent cancels it at the server.
+        // Dropping the sent request cancels it at the server.
         this.state.set(State::Ended);
         *this.replay = None;
         Poll::Ready(result)
@@ -140,7 +142,7 @@ impl Future for Attempts {
 struct Gone;
 
 impl Replay {
-    /// An attempt, and what it takes to make another one.
+    /// Starts an attempt, and keeps what the next attempt would need.
     fn begin(route: Route, head: Request<()>, unsent: Option<Unsent>) -> (Attempt, Box<Self>) {
         let mut copy = Request::new(());
         *copy.method_mut() = head.method().clone();
@@ -160,7 +162,7 @@ impl Replay {
         (attempt(route, head.map(|()| body)), Box::new(replay))
     }
 
-    /// What there is to send again; the task that was sending it drops it a moment later.
+    /// What is left to send. The task that was sending it drops it shortly after the failure.
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Unsent>, Gone>> {
         let Some(body) = &mut self.body else {
             return Poll::Ready(Ok(None));

@@ -1,5 +1,5 @@
-//! A call from its beginning to its response: the span, the metrics and the log of it, and the
-//! upstream that it goes to.
+//! Starts a call: picks its upstream, and records its span, metrics and log lines until the
+//! response arrives.
 
 use std::future::Future;
 use std::mem;
@@ -37,12 +37,12 @@ pub(in crate::mesh) struct Outbound {
     pub(in crate::mesh) observers: Observers,
     pub(in crate::mesh) upstreams: Live<CompiledOutbound>,
     pub(in crate::mesh) dialer: Arc<Dialer>,
-    /// To the head of a response.
+    /// The longest wait for the head of a response.
     pub(in crate::mesh) response_timeout: Option<Duration>,
 }
 
 impl Outbound {
-    /// Begins a call: its span and its metrics, then its way to the upstream of its host.
+    /// Starts a call: begins its span and metrics, then sends it to the upstream of its host.
     pub(super) fn call<B>(&self, request: Request<B>, bound: Bound) -> ResponseFuture
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -94,7 +94,7 @@ impl Outbound {
     }
 }
 
-/// Why such a request can be sent nowhere.
+/// Why a request with this head cannot be sent; `None` if it can.
 fn mistake(head: &Parts) -> Option<ClientError> {
     if head.uri.scheme().is_none() && head.method != Method::CONNECT {
         return Some(ClientError::no_scheme(Some(&head.uri)));
@@ -117,7 +117,7 @@ fn mistake(head: &Parts) -> Option<ClientError> {
 pub struct ResponseFuture {
     #[pin]
     attempts: Option<Attempts>,
-    /// Why there are none.
+    /// Why the call has no attempts.
     refused: Option<ClientError>,
     record: Record,
 }
@@ -131,7 +131,7 @@ impl ResponseFuture {
         }
     }
 
-    /// A call that cannot be described, so that there is nothing to record.
+    /// A call whose description is invalid; there is nothing to record.
     pub(super) fn mistaken(error: ClientError) -> Self {
         Self::refused(error, Record::default())
     }

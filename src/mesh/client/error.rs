@@ -1,3 +1,5 @@
+//! The error of a call.
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -12,9 +14,9 @@ use super::pool::unknown_host::UnknownHost;
 use crate::message::ResponseFlags;
 use crate::tls::HandshakeError;
 
-/// A call that got no response.
+/// The error of a call that got no response.
 ///
-/// `Display` says what failed and [`source`](Error::source) why, one level each.
+/// `Display` writes what failed; [`source`](Error::source) gives the cause, one level at a time.
 #[derive(Debug)]
 pub struct ClientError(Kind);
 
@@ -28,38 +30,38 @@ enum Kind {
         /// Host and port of the call.
         authority: Box<str>,
         after: Duration,
-        /// What tonic's clients make of it.
+        /// The status that tonic's clients derive from this error.
         #[cfg(feature = "tonic")]
         status: Option<tonic::Status>,
     },
-    /// There was a connection, and it ended or broke HTTP.
+    /// The connection was made, and then ended or broke HTTP.
     Broken {
         authority: Box<str>,
         error: Arc<hyper::Error>,
     },
-    /// The runtime that made the connection has ended.
+    /// The runtime that made the connection has shut down.
     Abandoned(Box<str>),
 }
 
 impl ClientError {
-    /// A request that can be sent nowhere.
+    /// A request that cannot be sent.
     pub(super) fn malformed(mistake: impl Into<Box<str>>) -> Self {
         Self(Kind::Malformed(mistake.into()))
     }
 
-    /// A text that is no URI.
+    /// A text that is not a URI.
     pub(super) fn uri(error: InvalidUri) -> Self {
         Self(Kind::Uri(error))
     }
 
-    /// A URI that says neither `http` nor `https`; `words` are its own, with that before them.
+    /// A URI without `http` or `https`. The error shows `words`, the same URI, with `http://`.
     pub(super) fn no_scheme(words: Option<&Uri>) -> Self {
         const SENTENCE: &str = "the URI of a call begins with http:// or https://";
         let words = words.filter(|uri| !uri.to_string().contains('@'));
         let Some(authority) = words.and_then(Uri::authority) else {
             return Self::malformed(format!("{SENTENCE}: write http://charts.default/ say"));
         };
-        // A path may name people, and an error is often logged.
+        // A path may name people, and errors are often logged, so the path is left out.
         let whole = format!("http://{authority}/...");
         let shown = whole.get(..LONGEST_SHOWN).unwrap_or(&whole);
         Self::malformed(format!("{SENTENCE}: write {shown}"))
@@ -73,7 +75,7 @@ impl ClientError {
         Self(Kind::Connect(error))
     }
 
-    /// No response head came in time.
+    /// The response head did not arrive in time.
     pub(super) fn timeout(authority: Option<&Authority>, over: Over) -> Self {
         Self(Kind::Timeout {
             authority: named(authority),
@@ -94,7 +96,7 @@ impl ClientError {
         Self(Kind::Abandoned(named(authority)))
     }
 
-    /// A future that had its end.
+    /// The future was polled after it had ended.
     pub(super) fn ended() -> Self {
         Self::malformed("the future of a call is polled after its end")
     }
@@ -105,21 +107,21 @@ impl ClientError {
         matches!(self.0, Kind::UnknownHost(_))
     }
 
-    /// Whether no connection could be made, so that nothing of the call was sent.
+    /// Whether no connection could be made. Nothing of the call was sent.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(self.0, Kind::Connect(_) | Kind::Abandoned(_))
     }
 
-    /// Whether the head of the response did not come in time: see
-    /// [`ClientOptions::response_timeout`](crate::mesh::ClientOptions::response_timeout). The server
-    /// may have done what it was asked for.
+    /// Whether the response head did not arrive in time: see
+    /// [`ClientOptions::response_timeout`](crate::mesh::ClientOptions::response_timeout). The
+    /// server may have processed the request.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self.0, Kind::Timeout { .. })
     }
 
-    /// Why there is no connection, when that is why the call failed.
+    /// Why no connection could be made, if the call failed for that reason.
     #[must_use]
     pub fn connect_error(&self) -> Option<&ConnectError> {
         match &self.0 {
@@ -128,13 +130,14 @@ impl ClientError {
         }
     }
 
-    /// Why the TLS handshake failed, when it did.
+    /// Why the TLS handshake failed, if it did.
     #[must_use]
     pub fn handshake(&self) -> Option<&HandshakeError> {
         self.connect_error().and_then(ConnectError::handshake)
     }
 
-    /// Envoy's response flags for it: `NR`, `UF`, `UH` (DNS knows no address of the upstream), `UT` or `UC`.
+    /// Envoy's response flags for this error: `NR`, `UF`, `UH` (DNS knows no address of the
+    /// upstream), `UT` or `UC`.
     #[must_use]
     pub fn flags(&self) -> ResponseFlags {
         if let Some(error) = self.connect_error() {
@@ -152,7 +155,7 @@ impl ClientError {
         }
     }
 
-    /// The status that Envoy would answer with in its place.
+    /// The status that Envoy would answer with in place of this error.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match &self.0 {
@@ -204,14 +207,14 @@ impl Error for ClientError {
             | Kind::Timeout { .. }
             | Kind::Abandoned(_) => None,
             Kind::Uri(error) => Some(error),
-            // `Display` has written its own words already.
+            // `Display` has already written this error, so its cause is next.
             Kind::Connect(error) => error.source(),
             Kind::Broken { error, .. } => Some(&**error),
         }
     }
 }
 
-/// Without a user.
+/// The authority without a user.
 fn named(authority: Option<&Authority>) -> Box<str> {
     let authority = authority.map_or("the server", Authority::as_str);
     authority.rsplit('@').next().unwrap_or_default().into()

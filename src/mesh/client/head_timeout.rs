@@ -1,3 +1,5 @@
+//! Bounds how long a call waits for the head of its response.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,21 +12,21 @@ use tokio::time::{Sleep, sleep};
 
 use crate::message::{ByteCount, CountingBody};
 
-/// How long a call may wait for the head of its response.
+/// The bound of one call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bound {
-    /// What the mesh has for all calls, if anything.
+    /// The mesh's setting for all calls, if it has one.
     Usual,
-    /// This long, whatever the call is.
+    /// Exactly this long.
     Exactly(Duration),
     Unbounded,
 }
 
-/// A time that is over.
+/// A timeout that has passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Over {
     pub(super) after: Duration,
-    /// Of gRPC: the call said so itself.
+    /// Whether it was the call's own gRPC deadline.
     #[cfg_attr(
         not(feature = "tonic"),
         expect(dead_code, reason = "for tonic's clients")
@@ -32,24 +34,25 @@ pub(super) struct Over {
     pub(super) is_deadline: bool,
 }
 
-/// The clock of one call, from the first poll of its future until the response head is there.
+/// The clock of one call: from the first poll of its future until the response head arrives.
 ///
-/// The usual bound begins anew while the body of the request still moves, so that it cuts no upload
-/// that goes on; one that stops is cut after once to twice that time. Envoy, too, starts its timeout
-/// when the whole request is there.
+/// The usual bound restarts while the request body still makes progress, so a slow upload is not
+/// cut. A stalled upload is cut after one to two times the bound. Envoy also starts its timeout
+/// only when it has received the whole request.
 #[pin_project]
 #[derive(Debug)]
 pub(super) struct HeadTimeout {
     after: Option<Duration>,
     is_deadline: bool,
-    /// The body whose progress counts, and how much of it had been sent when the clock was started.
+    /// The body whose progress counts, and how many of its bytes had been sent when the clock last
+    /// started.
     upload: Option<(ByteCount, u64)>,
     #[pin]
     running: Option<Sleep>,
 }
 
 impl HeadTimeout {
-    /// What bounds a call with this body; `usual` is the mesh's own bound.
+    /// The clock for a call with this body; `usual` is the mesh's own bound.
     pub(super) fn of_call<B: Body>(
         bound: Bound,
         usual: Option<Duration>,
@@ -60,7 +63,7 @@ impl HeadTimeout {
         let usual = match bound {
             Bound::Exactly(time) => return Self::after(time),
             Bound::Unbounded => None,
-            // A stream of gRPC may send its head with a first message that takes long.
+            // A gRPC stream may send its head together with a first message that takes long.
             Bound::Usual if body.is_grpc() => {
                 return Self::deadline(headers);
             }
@@ -85,14 +88,14 @@ impl HeadTimeout {
         Self::new(Some(time), None)
     }
 
-    /// For as long as the call of gRPC says itself, if it does.
+    /// The deadline that a gRPC call names, if it names one.
     fn deadline(headers: &HeaderMap) -> Self {
         let mut timeout = Self::new(grpc_deadline(headers), None);
         timeout.is_deadline = true;
         timeout
     }
 
-    /// For as long as nothing of this body has moved.
+    /// A clock that restarts whenever this body has made progress.
     fn after_upload(time: Duration, sent: ByteCount) -> Self {
         Self::new(Some(time), Some((sent, 0)))
     }
@@ -106,7 +109,7 @@ impl HeadTimeout {
         }
     }
 
-    /// Ready, with what it was, once the time is over.
+    /// Ready once the time has passed.
     pub(super) fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Over> {
         let mut this = self.project();
         let Some(after) = *this.after else {
@@ -118,7 +121,7 @@ impl HeadTimeout {
         };
         loop {
             if this.running.is_none() {
-                // Made here, as a call may be described where no runtime is.
+                // The timer is made here because a call may be described outside a runtime.
                 this.running.set(Some(sleep(after)));
             }
             let Some(running) = this.running.as_mut().as_pin_mut() else {
@@ -134,7 +137,7 @@ impl HeadTimeout {
     }
 }
 
-/// What a call of gRPC allows for itself: `grpc-timeout`, up to eight digits and a unit.
+/// The deadline in the `grpc-timeout` header: up to eight digits and a unit.
 fn grpc_deadline(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = said.split_at_checked(said.len().checked_sub(1)?)?;
@@ -154,7 +157,7 @@ fn grpc_deadline(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// A body of so many bytes is sent at once; of a larger one the progress counts.
+/// A body up to this many bytes counts as sent at once. Progress counts only for a larger body.
 const AT_ONCE: u64 = 64 * 1024;
 
 #[cfg(test)]

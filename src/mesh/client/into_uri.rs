@@ -1,11 +1,13 @@
+//! Converts the argument of `client.get(..)` and its siblings to a URI.
+
 use http::Uri;
 
 use super::error::ClientError;
 use sealed::Sealed;
 
-/// What a call can be made to: a [`Uri`] or its text, `http://charts.default/7`.
+/// The target of a call: a [`Uri`] or its text, such as `http://charts.default/7`.
 ///
-/// A text that is no URI is an error of the call. This trait is sealed.
+/// A text that is not a URI makes the call fail when it is awaited. This trait is sealed.
 pub trait IntoUri: Sealed {}
 
 mod sealed {
@@ -63,12 +65,12 @@ impl Sealed for &str {
     }
 }
 
-/// What is wrong with `charts.default/7`, which would be a URI with `http://` before it.
+/// The error for a text like `charts.default/7`, which lacks `http://`.
 fn without_scheme(text: &str) -> Option<ClientError> {
     if text.contains("://") || text.starts_with('/') {
         return None;
     }
-    // `http:/charts.default` or `http:charts.default`: what follows is meant.
+    // `http:/charts.default` and `http:charts.default` lack slashes; the part after them is meant.
     let text = match text.split_once(':') {
         Some((scheme, rest)) if is_web(scheme) => rest.trim_start_matches('/'),
         _ => text,

@@ -1,5 +1,6 @@
-//! Outbound: a call (`call`: span, metrics, upstream) is one or more attempts (`attempts`: time,
-//! retry, replay), and each attempt picks an endpoint and sends (`attempt`, over `pool`).
+//! Outbound calls. A call (`call`: upstream, span, metrics) makes one or more attempts (`attempts`:
+//! timeout, retry, replay). Each attempt picks an endpoint and sends the request (`attempt`, over
+//! `pool`).
 
 mod attempt;
 mod attempts;

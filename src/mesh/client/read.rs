@@ -1,3 +1,5 @@
+//! Reads the whole body of a response as bytes, text or JSON.
+
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
@@ -11,8 +13,8 @@ use serde_json::error::Category;
 use super::response_body::{LIMIT, ResponseBody};
 
 impl ResponseBody {
-    /// How many bytes [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json) read at
-    /// most; 2 MiB by default. Reading it frame by frame is not bounded.
+    /// Limits how many bytes [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json)
+    /// read; 2 MiB by default. Reading frame by frame has no limit.
     #[must_use]
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
@@ -22,10 +24,10 @@ impl ResponseBody {
     /// Reads the whole body.
     ///
     /// # Errors
-    /// When it is larger than [`limit`](Self::limit), or breaks off.
+    /// When the body is larger than [`limit`](Self::limit), or the connection fails before its end.
     pub async fn bytes(self) -> Result<Bytes, BodyError> {
         let limit = self.limit;
-        // An answer to HEAD announces the length of what it has not.
+        // An answer to HEAD announces a length but has no body.
         if self.is_end_stream() {
             return Ok(Bytes::new());
         }
@@ -56,7 +58,8 @@ impl ResponseBody {
         let Some(second) = next().await? else {
             return Ok(first);
         };
-        // What a server announces it need not send: no more is taken in advance than by default.
+        // A server need not send what it announces, so no more than the default limit is allocated
+        // in advance.
         let announced = announced.min(LIMIT);
         let mut whole =
             BytesMut::with_capacity(announced.max(first.len() + second.len()).min(limit));
@@ -70,21 +73,21 @@ impl ResponseBody {
         Ok(whole.freeze())
     }
 
-    /// Reads the whole body as UTF-8, whatever charset its content type names.
+    /// Reads the whole body as UTF-8 and ignores the charset in its content type.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), and when it is not UTF-8.
+    /// As [`bytes`](Self::bytes), and when the body is not UTF-8.
     pub async fn text(self) -> Result<String, BodyError> {
         let bytes = self.bytes().await?;
         String::from_utf8(bytes.into())
             .map_err(|error| BodyError(Kind::NotUtf8(error.utf8_error().valid_up_to())))
     }
 
-    /// Reads the whole body as JSON, whatever its content type is.
+    /// Reads the whole body as JSON and ignores its content type.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), and when it is not JSON, or not of this form. The error says where,
-    /// and repeats nothing of the body, which may be a patient's data.
+    /// As [`bytes`](Self::bytes), and when the body is not JSON or does not fit `T`. The error
+    /// gives the position. It repeats nothing from the body, which may hold a patient's data.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, BodyError> {
         let bytes = self.bytes().await?;
         serde_json::from_slice(&bytes).map_err(|error| {
@@ -97,16 +100,16 @@ impl ResponseBody {
     }
 }
 
-/// Why the body of a response could not be read. It repeats nothing of the body.
+/// Why the body of a response could not be read. It repeats nothing from the body.
 #[derive(Debug)]
 pub struct BodyError(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    /// More bytes than this.
+    /// The body has more bytes than this limit.
     TooLarge(usize),
     Broken(hyper::Error),
-    /// From this byte on.
+    /// The byte offset of the first invalid sequence.
     NotUtf8(usize),
     Json {
         category: Category,
@@ -122,7 +125,7 @@ impl BodyError {
         matches!(self.0, Kind::TooLarge(_))
     }
 
-    /// Whether the body is whole, but not UTF-8 or not the JSON that was expected.
+    /// Whether the body is complete, but is not UTF-8 or not the expected JSON.
     #[must_use]
     pub fn is_unreadable(&self) -> bool {
         matches!(self.0, Kind::NotUtf8(_) | Kind::Json { .. })
@@ -134,7 +137,8 @@ impl fmt::Display for BodyError {
         match &self.0 {
             Kind::TooLarge(limit) => write!(
                 f,
-                "the body of the response is larger than the limit of {limit} bytes: see ResponseBody::limit"
+                "the body of the response is larger than the limit of {limit} bytes: \
+                 see ResponseBody::limit"
             ),
             Kind::Broken(_) => f.write_str("the body of the response broke off"),
             Kind::NotUtf8(at) => {

@@ -1,7 +1,9 @@
+//! The record of a call.
+
 use crate::mesh::watches::Watches;
 use crate::message;
 use crate::metrics::ClientRecord;
 use crate::propagation::ClientSpan;
 
-/// The record of a call: its span, its metrics, and the application's observers.
+/// Records a call for its span, its metrics and the application's observers.
 pub(super) type Record = message::Record<Watches<ClientSpan, ClientRecord>>;

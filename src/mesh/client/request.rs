@@ -1,3 +1,5 @@
+//! Methods that describe a call: its URI, headers, body and timeout.
+
 use std::fmt;
 use std::future::IntoFuture;
 use std::time::Duration;
@@ -18,8 +20,8 @@ impl Client {
     /// Gets a URI: `client.get("http://charts.default/7").await?`.
     ///
     /// # Errors
-    /// When it is awaited: when the URI cannot be parsed, its host is not configured, no server
-    /// answers there in time, or the server has not the identity that is expected.
+    /// When the call is awaited: the URI cannot be parsed, its host is not configured, no server
+    /// answers in time, or the server lacks the expected identity.
     pub fn get(&self, uri: impl IntoUri) -> RequestBuilder {
         RequestBuilder::new(self, Method::GET, uri)
     }
@@ -45,10 +47,10 @@ impl Client {
     }
 }
 
-/// A call that is described and then awaited: [`Client::get`], [`Client::post`] and their like.
+/// Describes a call, which is sent when it is awaited: see [`Client::get`] and [`Client::post`].
 ///
-/// A mistake in it, a header that is not valid say, is an error when it is awaited; nothing is sent
-/// then.
+/// A mistake in the description, such as an invalid header, is an error when the call is awaited;
+/// nothing is sent then.
 ///
 /// # Example
 ///
@@ -86,7 +88,7 @@ impl RequestBuilder {
         }
     }
 
-    /// Adds a header, and keeps others of its name.
+    /// Adds a header and keeps others of the same name.
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -96,7 +98,7 @@ impl RequestBuilder {
             let Ok(name) = name.try_into() else {
                 return Err(ClientError::malformed("the name of a header is not valid"));
             };
-            // What it says may be a secret.
+            // The value may be a secret, so the error does not repeat it.
             let Ok(value) = value.try_into() else {
                 let mistake = format!("the value of the header {name} is not valid");
                 return Err(ClientError::malformed(mistake));
@@ -106,8 +108,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends this token: `authorization: Bearer …`, in place of any other. It is marked as
-    /// sensitive, so that no `Debug` shows it.
+    /// Sends this token as `authorization: Bearer …` and replaces any other `authorization`. The
+    /// header is marked as sensitive, so `Debug` does not show it.
     pub fn bearer(self, token: impl AsRef<str>) -> Self {
         self.and(|request| {
             let value = HeaderValue::try_from(format!("Bearer {}", token.as_ref()));
@@ -120,7 +122,7 @@ impl RequestBuilder {
         })
     }
 
-    /// The body: a `&'static str`, `String`, `Vec<u8>`, `Bytes` or another [`ClientBody`]. No
+    /// Sets the body: a `&'static str`, `String`, `Vec<u8>`, `Bytes` or another [`ClientBody`]. No
     /// content type is set.
     pub fn body(self, body: impl Into<ClientBody>) -> Self {
         self.and(|request| {
@@ -129,10 +131,11 @@ impl RequestBuilder {
         })
     }
 
-    /// A value as JSON, with `content-type: application/json` unless there is one already.
+    /// Sets the body to a value as JSON, with `content-type: application/json` unless one is set
+    /// already.
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
         self.and(|request| {
-            // serde's words may hold what the value holds.
+            // serde's error may repeat parts of the value.
             let Ok(json) = serde_json::to_vec(value) else {
                 let kind = std::any::type_name::<T>();
                 let mistake = format!("a value of {kind} cannot be written as JSON");
@@ -146,7 +149,7 @@ impl RequestBuilder {
         })
     }
 
-    /// The version of HTTP; `HTTP/1.1` by default, and `HTTP/2` where it is asked for here.
+    /// Sets the HTTP version: `HTTP/1.1` by default.
     pub fn version(self, version: Version) -> Self {
         self.and(|request| {
             *request.version_mut() = version;
@@ -154,21 +157,22 @@ impl RequestBuilder {
         })
     }
 
-    /// How long the call may wait for the head of its response, whatever it is, in place of
-    /// [`ClientOptions::response_timeout`](crate::mesh::ClientOptions::response_timeout): connections,
-    /// everything sent, and what is sent again included. Reading the body is not bounded.
+    /// Limits how long the call waits for the head of its response, in place of
+    /// [`ClientOptions::response_timeout`](crate::mesh::ClientOptions::response_timeout). The limit
+    /// includes connecting, sending the whole request, and resending it. Reading the response body
+    /// is not limited.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.bound = Bound::Exactly(timeout);
         self
     }
 
-    /// Lets the call wait for its response for as long as it takes.
+    /// Removes the limit on how long the call waits for its response.
     pub fn no_timeout(mut self) -> Self {
         self.bound = Bound::Unbounded;
         self
     }
 
-    /// Changes the request; the first mistake stays.
+    /// Changes the request; only the first mistake is kept.
     fn and(
         mut self,
         change: impl FnOnce(&mut Request<ClientBody>) -> Result<(), ClientError>,

@@ -1,22 +1,23 @@
-//! Whether a call is sent once more: a pure policy, which knows neither connections nor bodies.
+//! Decides whether a call is sent again. This policy is pure: it knows neither connections nor
+//! bodies.
 
-/// How often a call may still be sent once more.
+/// How often a call may still be sent again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Resend {
     left: u32,
 }
 
-/// Why an attempt failed, as far as it matters here.
+/// Why an attempt failed, as far as the policy needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// The server says that it has not touched the call (RFC 9113 §6.8 and §8.7), so that it may be
-    /// sent again whatever it is.
+    /// The server states that it has not processed the call (RFC 9113 §6.8 and §8.7), so any call
+    /// may be sent again.
     Untouched,
-    /// Anything else.
+    /// Any other failure.
     Other,
 }
 
-/// What to do about a failure.
+/// What to do after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RetryDecision {
     Resend,
@@ -24,19 +25,19 @@ pub(super) enum RetryDecision {
 }
 
 impl Resend {
-    /// Only HTTP/2 has a way to say that a call was not touched.
+    /// Only HTTP/2 can report that a call was not processed.
     pub(super) fn new(is_http2: bool) -> Self {
         Self {
             left: if is_http2 { MOST } else { 0 },
         }
     }
 
-    /// Whether the request has to be kept, as it may be sent again.
+    /// Whether the request must be kept because it may be sent again.
     pub(super) fn keeps_request(self) -> bool {
         self.left > 0
     }
 
-    /// What to do after an attempt that failed so.
+    /// What to do after an attempt that failed with this cause.
     pub(super) fn decide(&mut self, cause: Cause) -> RetryDecision {
         match (cause, self.left.checked_sub(1)) {
             (Cause::Untouched, Some(left)) => {
@@ -48,7 +49,7 @@ impl Resend {
     }
 }
 
-/// One connection that goes away is common, one after the other is not.
+/// One connection that closes is common; several in a row are not.
 const MOST: u32 = 3;
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! The body that a caller reads from a response.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,14 +14,14 @@ use super::pool::endpoint::Answer;
 use super::record::Record;
 use crate::message::EosBody;
 
-/// The body of a call's response; its end is the end of the call.
+/// The body of a response. The call ends when the body ends.
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseBody {
     #[pin]
     inner: EosBody<Incoming, Record>,
     pub(super) limit: usize,
-    /// Its place on a connection of HTTP/2.
+    /// Its stream on an HTTP/2 connection.
     stream: Option<StreamGuard>,
 }
 
@@ -54,5 +56,5 @@ impl Body for ResponseBody {
     }
 }
 
-/// What is read of a body at most when it is read whole.
+/// The default limit when a body is read whole, in bytes.
 pub(super) const LIMIT: usize = 2 * 1024 * 1024;

@@ -1,3 +1,5 @@
+//! The client as an application and tower use it.
+
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,17 +16,19 @@ use super::pool::connector::MeshConnector;
 use super::response_body::ResponseBody;
 use crate::tls::Protocol;
 
-/// Calls other workloads of the mesh: mutual TLS to an expected identity, and the trace, request id and metrics of the call.
+/// Calls other workloads of the mesh. It uses mutual TLS to an expected identity, and adds the
+/// trace, request id and metrics to each call. Clones are cheap.
 ///
-/// A call that is made while a request is being handled belongs to that request's trace, without a word about it in the handler.
-/// Hosts are those of [`upstream`](crate::mesh::MeshBuilder::upstream), and those [`outside`](crate::mesh::MeshBuilder::outside) the mesh that
-/// somebody allowed by name; any other is an error.
-/// The version of a request picks the protocol: `HTTP/2` when it says so or is gRPC, else `HTTP/1.1`. Cheap to clone.
+/// A call that a handler makes joins the trace of the request that it handles; the handler needs no
+/// code for that. A call may go to the hosts of [`upstream`](crate::mesh::MeshBuilder::upstream)
+/// and to hosts [`outside`](crate::mesh::MeshBuilder::outside) the mesh that the application allows
+/// by name; any other host is an error. A request uses `HTTP/2` when its version is `HTTP/2` or it
+/// is gRPC, and otherwise `HTTP/1.1`.
 ///
-/// A call waits up to 30 seconds for the head of its response, or as
-/// [`response_timeout`](crate::mesh::ClientOptions::response_timeout) says.
+/// A call waits up to 30 seconds for the head of its response, or as long as
+/// [`response_timeout`](crate::mesh::ClientOptions::response_timeout) sets.
 ///
-/// It is also a tower [`Service`], so that tonic's generated clients can use it.
+/// It is also a tower [`Service`], so tonic's generated clients can use it.
 #[derive(Clone)]
 pub struct Client(Arc<Outbound>);
 
@@ -33,7 +37,7 @@ impl Client {
         Self(Arc::new(outbound))
     }
 
-    /// A connector to the same hosts, for a client of one's own.
+    /// A connector to the same hosts, for another HTTP client.
     pub(in crate::mesh) fn connector(&self, protocol: Protocol) -> MeshConnector {
         MeshConnector {
             dialer: Arc::clone(&self.0.dialer),
@@ -42,10 +46,10 @@ impl Client {
         }
     }
 
-    /// Makes a call that is described as an [`http::Request`].
+    /// Sends an [`http::Request`].
     ///
-    /// Its body is any [`Body`] of bytes; of text or bytes at hand
-    /// [`ClientBody`](crate::mesh::ClientBody) makes one: `ClientBody::from("text")`.
+    /// Its body is any [`Body`] of bytes. [`ClientBody`](crate::mesh::ClientBody) makes one from
+    /// text or bytes: `ClientBody::from("text")`.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -111,7 +115,7 @@ mod tests {
         mesh
     }
 
-    /// A server that says which connection a request came on.
+    /// A server whose responses name the connection that the request came on.
     async fn served(pki: &Pki) -> SocketAddr {
         let identity = pki.identity("default", "app").unwrap();
         let mesh = mesh(Mesh::builder(Workload::new("default", "app"), identity)).await;
@@ -173,7 +177,8 @@ mod tests {
                 "{version:?}: {seen:?}"
             );
             assert!(ask(client, "b", version).await.is_ok());
-            // An endpoint that is gone is called no more, and who must answer is never mixed up.
+            // A removed endpoint gets no more calls, and each endpoint keeps its own expected
+            // identity.
             desk.replace_upstreams(upstreams(&[("a", &[two], "app"), ("b", &[one], "other")]))
                 .await
                 .unwrap();

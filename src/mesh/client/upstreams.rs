@@ -1,14 +1,16 @@
+//! The hosts that an application allows its client to call, as it configures them.
+
 use super::pool::address::{UpstreamAddress, UpstreamId};
 use super::pool::external_host::ExternalHost;
 use super::pool::upstreams::{CompiledOutbound, shown};
 use crate::error_chain::ErrorChain;
 use crate::tls::{AllowedIds, Settings};
 
-/// The hosts that a client may call. All others are errors.
+/// The hosts that a client may call. A call to any other host is an error.
 ///
-/// [`MeshBuilder::upstreams`](crate::MeshBuilder::upstreams) takes them at the start,
-/// [`Mesh::replace_upstreams`](crate::Mesh::replace_upstreams) while the mesh runs. Mistakes are
-/// found there, all of them.
+/// [`MeshBuilder::upstreams`](crate::MeshBuilder::upstreams) sets them at the start, and
+/// [`Mesh::replace_upstreams`](crate::Mesh::replace_upstreams) replaces them while the mesh runs.
+/// Both report all mistakes at once.
 #[derive(Clone, Debug, Default)]
 #[must_use = "upstreams do nothing until a mesh has them"]
 pub struct Upstreams {
@@ -23,16 +25,17 @@ struct MeshHost {
 }
 
 impl Upstreams {
-    /// No hosts.
+    /// An empty set of hosts.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A host that the client may call, `host[:port]`: where its workloads listen, and which
-    /// identities may answer there.
+    /// Adds a host of the mesh, `host[:port]`, with the addresses of its workloads and the
+    /// identities that may answer there.
     ///
     /// Each address is a `SocketAddr` or a text, `ip:port` or `name:port`; see [`UpstreamAddress`]
-    /// for how DNS is asked. Each identity is a [`SpiffeId`](crate::identity::SpiffeId) or its text.
+    /// for when DNS is asked. Each identity is a [`SpiffeId`](crate::identity::SpiffeId) or its
+    /// text.
     ///
     /// ```
     /// use tower_mesh::mesh::Upstreams;
@@ -63,8 +66,8 @@ impl Upstreams {
         self.and(host, addresses, allowed)
     }
 
-    /// As [`upstream`](Self::upstream), for the identities that an [`AllowedIds`] allows: by a
-    /// function of the application's, say.
+    /// As [`upstream`](Self::upstream), with an [`AllowedIds`] that decides which identities may
+    /// answer, for example by a function of the application.
     pub fn upstream_accepting<A: Into<UpstreamAddress>>(
         self,
         host: &str,
@@ -86,13 +89,13 @@ impl Upstreams {
         self
     }
 
-    /// A host outside the mesh that the client may call, `host[:port]`, and how.
+    /// Adds a host outside the mesh, `host[:port]`, and how to reach it.
     pub fn outside(mut self, host: &str, outside: ExternalHost) -> Self {
         self.external.push((host.to_owned(), outside));
         self
     }
 
-    /// What calls are routed by. `mistakes` gets everything that is wrong.
+    /// Compiles the table that calls are routed by. Adds everything that is wrong to `mistakes`.
     pub(in crate::mesh) fn compile(
         self,
         namespace: &str,

@@ -1,4 +1,4 @@
-//! Every way a body can end, and that each is told once.
+//! Every way a body can end, and that each is reported once.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ impl OnEnd for Tell {
     }
 }
 
-/// A body that yields these frames; it hints at its end only if told to.
+/// A body that yields these frames; its hint about its end is optional.
 struct Script {
     frames: VecDeque<Result<Frame<Bytes>, &'static str>>,
     hints: bool,
@@ -275,7 +275,7 @@ fn it_may_cross_threads() {
     check::<EosBody<Full<Bytes>, Nothing>>();
 }
 
-/// even where the bytes that were promised have been sent.
+/// this holds even if all promised bytes have been sent.
 #[test]
 fn a_body_that_panics_has_failed() {
     struct Panics;

@@ -88,7 +88,7 @@ fn answer() -> Response<Full<Bytes>> {
     Response::new(Full::from("response"))
 }
 
-/// A service that reads its request and gives this answer.
+/// A service that reads its request and returns this response.
 fn service(
     notes: &Notes,
     answer: Answer,
@@ -179,7 +179,7 @@ async fn an_observer_that_panics_harms_neither_request_nor_process() {
     assert_eq!(body.to_bytes(), "response");
     assert_eq!(ends(&notes), ["Complete 200 - up 7 down 8"]);
 
-    // While the thread unwinds, too.
+    // This also holds while the thread unwinds.
     let unwound = catch_unwind(AssertUnwindSafe(|| {
         let _response = ready(service(&notes, Ok(answer())).oneshot(post()));
         let (_, _record) = notes.begin(post());
@@ -200,7 +200,7 @@ fn a_future_that_has_ended_panics_and_does_not_hang() {
     assert!(again.is_err());
 }
 
-/// Keeps what it is told.
+/// Keeps what is reported to it.
 #[derive(Default)]
 struct Told(Rc<RefCell<Vec<String>>>);
 

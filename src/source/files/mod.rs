@@ -1,4 +1,4 @@
-//! Files below a path: which are read, and which are passed over.
+//! The files below a path: which are read, and which are skipped.
 
 pub(super) mod passed_over;
 pub(super) mod read;

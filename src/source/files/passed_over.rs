@@ -1,9 +1,8 @@
-//! Finds files of kustomize and Helm that hold no whole resources, and passes them over with a
-//! note.
+//! Finds files of kustomize and Helm that hold no whole resources, and skips them with a note.
 //!
-//! A file is passed over only when it plainly is one of theirs. What cannot be read, or holds a
-//! document with a kind of its own, is read as every other file, and a Helm template is no YAML yet
-//! and stays an error.
+//! A file is skipped only if it clearly belongs to one of these tools. A file that cannot be
+//! parsed, or that holds a document with a `kind` of its own, is read like any other. A Helm
+//! template is not valid YAML and stays an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -14,11 +13,11 @@ use crate::istio::{
     names_mesh_config,
 };
 
-/// Why a file is passed over.
+/// Why a file is skipped.
 #[derive(Debug)]
 pub(in crate::source) struct PassedOver {
     reason: String,
-    /// What it would change is a resource that is read without it.
+    /// Whether the file would change a resource that is read without that change.
     pub(in crate::source) changes_ours: bool,
 }
 
@@ -30,14 +29,14 @@ impl PassedOver {
         }
     }
 
-    /// The note about the file of this name.
+    /// The note about the file with this name.
     pub(in crate::source) fn note(&self, file: &str) -> Problem {
         let message = format!("passed over: {}", self.reason);
         Problem::of_file(file, message)
     }
 }
 
-/// The files that are passed over, by their index.
+/// The files that are skipped, by index.
 pub(in crate::source) fn passed_over(files: &[Contents]) -> BTreeMap<usize, PassedOver> {
     let mut passed = BTreeMap::new();
     let mut listed = Listed::default();
@@ -74,16 +73,16 @@ pub(in crate::source) fn passed_over(files: &[Contents]) -> BTreeMap<usize, Pass
     passed
 }
 
-/// What the kustomizations list.
+/// The files that kustomizations list.
 #[derive(Debug, Default)]
 struct Listed {
-    /// Patches, each with whether its target is, or may be, one of our kinds.
+    /// Patches. The value tells whether the patch's target is, or may be, of one of our kinds.
     patches: BTreeMap<PathBuf, bool>,
     resources: BTreeSet<PathBuf>,
 }
 
-/// Asks about the documents of a file; one that cannot be read, or holds none, is no file of
-/// theirs.
+/// Runs `ask` on the documents of a file. A file that cannot be parsed, or holds no document,
+/// belongs to neither tool.
 fn read(
     file: &Contents,
     ask: impl FnOnce(&[Node<'_>]) -> Option<PassedOver>,
@@ -156,7 +155,7 @@ fn kustomization(
         reason += &format!(", so that {} change nothing here", idle.join(", "));
     }
     if let Some(first) = unread.first() {
-        // An address may hold a password.
+        // An address may hold a password, so it is not shown.
         let first = match first.contains(['@', ':', '?']) {
             true => "a resource from elsewhere".to_owned(),
             false => format!("{first:?}"),
@@ -173,14 +172,14 @@ fn kustomization(
     })
 }
 
-/// Whether what a patch is for is, or may be, one of our kinds, or the ConfigMap of the mesh's
+/// Whether a patch's target is, or may be, of one of our kinds, or the ConfigMap of the mesh's
 /// settings.
 fn targets_ours(item: &Node<'_>) -> bool {
     let Some(target) = item.get("target") else {
         return true;
     };
     let asked = |key| target.text(key).filter(|text| !text.is_empty());
-    // A pattern, as kustomize takes it, is not worked out.
+    // Targets may be patterns; they are not evaluated here and count as a possible match.
     let is_pattern =
         |text: &str| text.contains(|c: char| !c.is_alphanumeric() && !matches!(c, '.' | '-'));
     let name = asked("name");
@@ -195,16 +194,17 @@ fn targets_ours(item: &Node<'_>) -> bool {
     }
 }
 
-/// A strategic merge patch is a part of a resource; a JSON patch is a list of operations.
+/// A strategic merge patch is part of a resource; a JSON patch is a list of operations.
 fn patch(roots: &[Node<'_>], targets_ours: bool) -> Option<PassedOver> {
-    let reason = "a kustomization lists it as a patch, and kustomize is not run; give what `kustomize build` prints";
+    let reason = "a kustomization lists it as a patch, and kustomize is not run; \
+        give what `kustomize build` prints";
     Some(PassedOver {
         changes_ours: roots.iter().any(|root| changes_ours(root, targets_ours)),
         ..PassedOver::new(reason)
     })
 }
 
-/// Whether a patch changes, or may change, a resource of ours, or the mesh's settings.
+/// Whether a patch changes, or may change, one of our resources or the mesh's settings.
 fn changes_ours(root: &Node<'_>, targets_ours: bool) -> bool {
     if matches!(root.value, Value::List(_)) {
         return targets_ours;
@@ -220,7 +220,7 @@ fn changes_ours(root: &Node<'_>, targets_ours: bool) -> bool {
     is_istio(version) || is_settings() || inner.any(|item| changes_ours(item, targets_ours))
 }
 
-/// The same of a patch that is written into the kustomization.
+/// As [`changes_ours`], for a patch that is written inside the kustomization.
 fn inline_changes_ours(inline: &str, targets_ours: bool) -> bool {
     let sink = Sink::new("");
     let mut roots = documents(inline, Limits::default(), &sink);
@@ -253,7 +253,7 @@ fn values(roots: &[Node<'_>]) -> Option<PassedOver> {
     })
 }
 
-/// Whether values hold a resource of ours, as charts accept extra objects.
+/// Whether values hold one of our resources; charts accept extra objects as values.
 fn holds_ours(node: &Node<'_>) -> bool {
     match &node.value {
         Value::Scalar(scalar) => {
@@ -265,8 +265,8 @@ fn holds_ours(node: &Node<'_>) -> bool {
     }
 }
 
-/// Whether the name is that of a file of values. `values.yaml` is one everywhere,
-/// `values-prod.yaml` next to a chart.
+/// Whether this is the name of a values file: `values.yaml` anywhere, or `values-prod.yaml` next to
+/// a chart.
 fn is_values(path: &Path, is_in_chart: bool) -> bool {
     match name(path) {
         "values.yaml" | "values.yml" => true,
@@ -287,7 +287,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// A path without `.` and `..`, as far as it goes without looking at the disk.
+/// A path without `.` and `..`, resolved without access to the disk.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
@@ -306,15 +306,15 @@ fn scalar<'n>(node: &'n Node<'_>) -> Option<&'n str> {
     node.scalar().map(|scalar| &*scalar.text)
 }
 
-/// How the `apiVersion` of a resource of ours begins.
+/// How the `apiVersion` of our resources begins.
 const OUR_VERSIONS: &[&str] = &[
     "security.istio.io/",
     "authentication.istio.io/",
     "rbac.istio.io/",
 ];
 
-/// What a kustomization does to resources, and whether that makes some, or may decide what a policy
-/// says and which workloads it is for.
+/// The fields with which a kustomization changes resources. The value tells whether the field may
+/// create resources, or change what a policy says or which workloads it selects.
 const CHANGES: &[(&str, bool)] = &[
     ("components", false),
     ("generators", true),

@@ -1,4 +1,4 @@
-//! Finds and reads files.
+//! Finds configuration files below a path, and reads them.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 
 use crate::istio::{Position, Problem};
 
-/// More than this is no configuration of one mesh.
+/// The largest file that is read, in bytes; a larger one is not configuration of one mesh.
 const MAX_FILE: u64 = 64 << 20;
 const MAX_FILES: usize = 100_000;
-/// How deep directories are followed.
+/// The largest depth of nested directories.
 const MAX_DEPTH: usize = 32;
 
-/// One file's name and text.
+/// The name and text of one file.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::source) struct Contents {
     pub(in crate::source) name: String,
     pub(in crate::source) text: Result<String, Problem>,
 }
 
-/// Files in the order in which they are read, and what could not be looked into.
+/// Files in reading order, and the paths that could not be read.
 #[derive(Debug, Default)]
 pub(in crate::source) struct Found {
     pub(in crate::source) files: Vec<PathBuf>,
@@ -44,7 +44,8 @@ pub(in crate::source) fn find(path: &Path, found: &mut Found) {
     }
 }
 
-/// Adds what is below a directory; `above` are the real paths of the directories on the way to it.
+/// Adds what is below a directory. `above` holds the real paths of the directories that lead to it,
+/// to detect circles.
 fn descend(directory: &Path, above: &mut HashSet<PathBuf>, found: &mut Found) {
     let real = match directory.canonicalize() {
         Ok(real) => real,
@@ -66,7 +67,7 @@ fn descend(directory: &Path, above: &mut HashSet<PathBuf>, found: &mut Found) {
     entries.sort_by_key(fs::DirEntry::file_name);
     above.insert(real.clone());
     for entry in entries {
-        // A mounted ConfigMap keeps the real files under hidden names and links to them.
+        // A mounted ConfigMap keeps its real files under hidden names and links to them.
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
             continue;
         }
@@ -85,7 +86,8 @@ fn descend(directory: &Path, above: &mut HashSet<PathBuf>, found: &mut Found) {
                 break;
             }
             Ok(_) if wanted || is_kustomization => found.files.push(path),
-            // What hides behind a link that leads nowhere may have been a directory.
+            // A broken link may have led to a directory, so it is an error even without a matching
+            // name.
             Err(error) if wanted || entry.file_type().is_ok_and(|kind| kind.is_symlink()) => {
                 found.problems.push(unreadable(&path, &error));
             }
@@ -101,7 +103,7 @@ fn is_configuration(path: &Path) -> bool {
         .is_some_and(|extension| known.any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
-/// Reads a file as text; a byte order mark is taken off.
+/// Reads a file as text and removes a byte order mark.
 pub(in crate::source) fn read(path: &Path) -> Contents {
     Contents {
         name: path.display().to_string(),
@@ -111,13 +113,13 @@ pub(in crate::source) fn read(path: &Path) -> Contents {
 
 fn read_text(path: &Path) -> Result<String, Problem> {
     let unreadable = |error: io::Error| unreadable(path, &error);
-    // Asked before it is opened: opening a pipe waits for its writer.
+    // This is checked before the file is opened, because opening a pipe waits for its writer.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(problem(path, "is no regular file"));
     }
     let file = fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    // The size that the file system tells may change while it is read.
+    // The file may grow after the file system reported its size, so the read itself is limited.
     let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
     if read.map_err(unreadable)? as u64 > MAX_FILE {
         let message = format!("is larger than {} MiB; split it", MAX_FILE >> 20);
@@ -129,7 +131,7 @@ fn read_text(path: &Path) -> Result<String, Problem> {
     })
 }
 
-/// Bytes as text; otherwise line, column and what is wrong.
+/// Decodes bytes as UTF-8. The error holds line, column and message.
 fn decode(bytes: Vec<u8>) -> Result<String, (u32, u32, String)> {
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
         return Err((1, 1, "is UTF-16; save it as UTF-8".to_owned()));

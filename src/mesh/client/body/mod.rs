@@ -1,4 +1,4 @@
-//! The body of a call: streamed once, or kept to be sent again.
+//! The body of a call: streamed once, or kept so that it can be sent again.
 
 pub(in crate::mesh) mod outgoing;
 pub(in crate::mesh) mod replay;

@@ -1,3 +1,5 @@
+//! The body of a request on its way out.
+
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,9 +11,10 @@ use tokio::sync::oneshot;
 use super::replay::{ReplayBody, Unsent};
 use super::streamed::{BoxError, Streamed, streamed};
 
-/// The body of an outbound request: nothing, bytes at hand, or any other body.
+/// The body of an outbound request: empty, bytes in memory, or any other body as a stream.
 ///
-/// One type for all requests lets them share one pool of connections; only a streaming body costs a box.
+/// All requests use this one type, so they share one pool of connections. Only a streamed body is
+/// boxed.
 pub struct ClientBody(Kind);
 
 enum Kind {
@@ -21,13 +24,13 @@ enum Kind {
 }
 
 impl ClientBody {
-    /// No body.
+    /// An empty body.
     #[must_use]
     pub fn empty() -> Self {
         Self(Kind::Whole(None))
     }
 
-    /// A body that is streamed.
+    /// A body that is streamed and can be sent only once.
     pub fn stream<B>(body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -36,7 +39,7 @@ impl ClientBody {
         streamed(body).map_or_else(Self::empty, |body| Self(Kind::Stream(body)))
     }
 
-    /// A body that can be sent again: where what is unsent of it arrives once it is dropped.
+    /// A body that can be sent again. The receiver gets the unsent part when the body is dropped.
     pub(in crate::mesh) fn replay(unsent: Unsent) -> (Self, oneshot::Receiver<Unsent>) {
         let (body, again) = ReplayBody::new(unsent);
         (Self(Kind::Replay(Box::new(body))), again)

@@ -1,3 +1,5 @@
+//! A request body that can be sent again after an attempt that the server has not processed.
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
@@ -11,27 +13,27 @@ use tokio::sync::oneshot;
 
 use super::streamed::{BoxError, Streamed};
 
-/// A body whose beginning is kept until the response is there, so that the request can be sent once
-/// more when the server has not touched it.
+/// A body that keeps what has been read from it until the response arrives, so that the request can
+/// be sent again if the server has not processed it.
 ///
-/// When it is dropped it hands over what was read of it and what was not; nothing, when more than
-/// [`ROOM`] was read, or an error.
+/// When the body is dropped it hands over what was read and what was not. It hands over nothing if
+/// more than [`ROOM`] bytes were read, or if reading failed.
 pub(in crate::mesh) struct ReplayBody {
     unsent: Unsent,
-    /// What was read, while it fits.
+    /// What has been read, as long as it fits into [`ROOM`].
     read: Vec<Piece>,
     room: usize,
     back: Option<oneshot::Sender<Unsent>>,
 }
 
-/// What is still to be sent.
+/// The part of a body that must still be sent.
 pub(in crate::mesh) struct Unsent {
-    /// First these, which were read before.
+    /// Pieces that an earlier attempt has read; they are sent first.
     again: VecDeque<Piece>,
     rest: Option<Streamed>,
 }
 
-/// A [`Frame`] that can be sent again.
+/// A [`Frame`] that can be cloned and sent again.
 #[derive(Clone)]
 enum Piece {
     Data(Bytes),
@@ -62,7 +64,7 @@ impl Unsent {
 }
 
 impl ReplayBody {
-    /// The body, and where it arrives again once it was dropped.
+    /// Returns the body, and the receiver that gets its unsent part when the body is dropped.
     pub(in crate::mesh) fn new(unsent: Unsent) -> (Self, oneshot::Receiver<Unsent>) {
         let (back, again) = oneshot::channel();
         let body = Self {
@@ -135,7 +137,7 @@ impl Drop for ReplayBody {
         let mut again: VecDeque<_> = mem::take(&mut self.read).into();
         again.append(&mut self.unsent.again);
         let rest = self.unsent.rest.take();
-        // Nobody waits for it once there is a response.
+        // Once there is a response, the receiver is gone; that is no error.
         let _ = back.send(Unsent { again, rest });
     }
 }
@@ -162,7 +164,7 @@ impl Piece {
         }
     }
 
-    /// What it costs to keep.
+    /// How many bytes this piece counts against [`ROOM`].
     fn len(&self) -> usize {
         match self {
             Self::Data(data) => data.len().max(SMALLEST),
@@ -177,7 +179,7 @@ impl fmt::Debug for ReplayBody {
     }
 }
 
-/// Security rule R-08.
+/// The largest number of bytes that are kept (security rule R-08).
 const ROOM: usize = 64 * 1024;
-/// So that a thousand tiny pieces do not count as nothing.
+/// The least that one piece counts, so that many tiny pieces cannot exceed the limit unseen.
 const SMALLEST: usize = 64;

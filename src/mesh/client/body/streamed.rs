@@ -1,3 +1,5 @@
+//! Boxes any body, so that bodies of different types share one type.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -5,12 +7,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-/// Any body, in a box.
+/// Any body, boxed.
 pub(in crate::mesh) type Streamed = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 
 pub(in crate::mesh) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The body in a box, if there is any.
+/// Boxes the body; `None` if it is empty.
 pub(in crate::mesh) fn streamed<B>(body: B) -> Option<Streamed>
 where
     B: Body<Data = Bytes> + Send + 'static,

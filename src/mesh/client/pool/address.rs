@@ -1,3 +1,5 @@
+//! Addresses and identities of upstreams, as the builder takes them.
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -5,17 +7,19 @@ use rustls_pki_types::ServerName;
 
 use crate::identity::{SpiffeId, SpiffeIdError};
 
-/// Where a workload of an upstream listens: [`MeshBuilder::upstream`](crate::mesh::MeshBuilder::upstream).
+/// Where a workload of an upstream listens: see
+/// [`MeshBuilder::upstream`](crate::mesh::MeshBuilder::upstream).
 ///
-/// Made of a [`SocketAddr`], or of a text: `10.0.0.7:8443`, `[2001:db8::7]:8443`, or a DNS name
-/// with its port, `charts.internal:8443`. A text that is neither is a mistake that
-/// [`MeshBuilder::build`](crate::mesh::MeshBuilder::build) returns.
+/// It is made from a [`SocketAddr`] or from a text: `10.0.0.7:8443`, `[2001:db8::7]:8443`, or a DNS
+/// name with its port, `charts.internal:8443`.
+/// [`MeshBuilder::build`](crate::mesh::MeshBuilder::build) returns an error for any other text.
 ///
-/// A DNS name means all the addresses that DNS knows for it, the first 256 in their order.
-/// The [`Driver`](crate::mesh::Driver) asks every 30 seconds or so, sooner after a failure, and keeps the
-/// last good answer while DNS fails. Calls take the addresses in turn. An address that DNS no longer
-/// gives gets no new call, and what is under way on its connections goes on. TLS expects the
-/// identities of the upstream at each address: a wrong answer of DNS leads to no one else.
+/// A DNS name stands for all addresses that DNS returns for it, up to the first 256 in sorted
+/// order. The [`Driver`](crate::mesh::Driver) asks DNS about every 30 seconds, sooner after a
+/// failure, and keeps the last good answer while DNS fails. Calls use the addresses in turn. When
+/// DNS stops returning an address, that address gets no new calls; calls on its open connections
+/// continue. TLS demands the upstream's identities at every address, so a wrong DNS answer cannot
+/// redirect a call to another workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamAddress(Written);
 
@@ -25,11 +29,11 @@ enum Written {
     Text(Box<str>),
 }
 
-/// An address as it was meant.
+/// An address after parsing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::mesh) enum Place {
     Socket(SocketAddr),
-    /// Without case.
+    /// In lower case.
     Name {
         host: Box<str>,
         port: u16,
@@ -37,7 +41,10 @@ pub(in crate::mesh) enum Place {
 }
 
 impl UpstreamAddress {
-    /// What it says, or what is wrong with it and how to write it.
+    /// Parses the address.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and how to write it.
     pub(in crate::mesh) fn place(&self) -> Result<Place, String> {
         let text = match &self.0 {
             Written::Socket(address) if address.port() != 0 => return Ok(Place::Socket(*address)),
@@ -50,7 +57,7 @@ impl UpstreamAddress {
             return Ok(Place::Socket(address));
         }
         if text.contains('@') {
-            // A user, and perhaps a password.
+            // The text before `@` may hold a password, so the error does not repeat it.
             return Err("an address names a user: write host:port alone".into());
         }
         if let Some((_, rest)) = text.split_once("://") {
@@ -87,7 +94,7 @@ impl UpstreamAddress {
     }
 }
 
-/// Whether it is a DNS name or an address.
+/// Whether the text is a DNS name or an IP address.
 pub(in crate::mesh) fn is_server_name(host: &str) -> bool {
     ServerName::try_from(host).is_ok()
 }
@@ -129,11 +136,12 @@ impl fmt::Display for UpstreamAddress {
     }
 }
 
-/// Who may answer at an upstream: [`MeshBuilder::upstream`](crate::mesh::MeshBuilder::upstream).
+/// The identity that may answer at an upstream: see
+/// [`MeshBuilder::upstream`](crate::mesh::MeshBuilder::upstream).
 ///
-/// Made of a [`SpiffeId`], or of its text: `spiffe://cluster.local/ns/default/sa/charts`. A text
-/// that is no SPIFFE id of a workload is a mistake that
-/// [`MeshBuilder::build`](crate::mesh::MeshBuilder::build) returns.
+/// It is made from a [`SpiffeId`] or from its text: `spiffe://cluster.local/ns/default/sa/charts`.
+/// [`MeshBuilder::build`](crate::mesh::MeshBuilder::build) returns an error for a text that is not
+/// the SPIFFE id of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamId(Result<SpiffeId, (Box<str>, SpiffeIdError)>);
 
@@ -142,7 +150,10 @@ impl UpstreamId {
         Self(SpiffeId::new(text).map_err(|error| (text.into(), error)))
     }
 
-    /// The id, or what is wrong with it and how to write it.
+    /// Parses the id.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and how to write it.
     pub(in crate::mesh) fn id(self) -> Result<SpiffeId, String> {
         self.0.map_err(|(text, error)| {
             format!(

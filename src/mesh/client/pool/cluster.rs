@@ -1,3 +1,5 @@
+//! One upstream on one port, and the order in which a call tries its endpoints.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +13,7 @@ use super::endpoint::Endpoint;
 use super::names::Name;
 use super::picker::Balance;
 
-/// An upstream as it is called on one port: its endpoints, and whose turn it is.
+/// An upstream on one port: its endpoints and the counter that shares calls among them.
 #[derive(Debug)]
 pub(in crate::mesh) struct Cluster {
     target: Arc<Target>,
@@ -21,22 +23,22 @@ pub(in crate::mesh) struct Cluster {
     endpoints: ArcSwap<Endpoints>,
 }
 
-/// Where addresses of an upstream come from.
+/// A source of addresses of an upstream.
 #[derive(Clone, Debug)]
 pub(in crate::mesh) enum Source {
     Fixed(Address),
     Named(Arc<Name>),
 }
 
-/// The endpoints that follow from one answer of DNS.
+/// The endpoints that one DNS answer gives.
 #[derive(Debug)]
 struct Endpoints {
-    /// What [`Cluster::version`] was.
+    /// The value of [`Cluster::version`] when this list was made.
     version: u64,
     list: Vec<Arc<Endpoint>>,
 }
 
-/// The way of one call through the endpoints, until one of them can be reached.
+/// One call's way through the endpoints, until it reaches one.
 #[derive(Debug)]
 pub(in crate::mesh) struct Tour {
     endpoints: Arc<Endpoints>,
@@ -50,7 +52,7 @@ impl Cluster {
         Self::with(Arc::new(target), sources, &[])
     }
 
-    /// The same upstream with these addresses: an endpoint that stays keeps its connections.
+    /// The same upstream with new addresses. An endpoint that stays keeps its connections.
     pub(super) fn moved_to(&self, sources: Arc<[Source]>) -> Self {
         let known = self.endpoints.load();
         Self::with(Arc::clone(&self.target), sources, &known.list)
@@ -70,7 +72,7 @@ impl Cluster {
         }
     }
 
-    /// Begins a call's way through the endpoints that there are now.
+    /// Starts a call's tour through the current endpoints.
     pub(in crate::mesh) fn tour(&self) -> Tour {
         Tour {
             endpoints: self.current(),
@@ -86,7 +88,8 @@ impl Cluster {
         if current.version == version {
             return Arc::clone(&current);
         }
-        // DNS has another answer. Who calls at the same moment does the same, and one of them wins.
+        // DNS has a new answer. Several calls may rebuild the list at once; one of the lists is
+        // kept.
         self.endpoints.rcu(|current| Endpoints {
             version,
             list: endpoints(&self.sources, &self.target, &current.list),
@@ -94,7 +97,7 @@ impl Cluster {
         self.endpoints.load_full()
     }
 
-    /// The DNS names that addresses come from, as words.
+    /// The DNS names that addresses come from, joined for an error.
     pub(in crate::mesh) fn names(&self) -> String {
         let names = self.sources.iter().map(|source| match source {
             Source::Fixed(address) => address.to_string(),
@@ -104,8 +107,8 @@ impl Cluster {
     }
 }
 
-/// Another one once DNS has given another answer for any name. Read before the addresses are, so
-/// that a list is never taken for younger than it is.
+/// A number that changes when DNS gives a new answer for any name. It is read before the addresses
+/// are, so a list is never labelled newer than it is.
 fn version(sources: &[Source]) -> u64 {
     let versions = sources.iter().map(|source| match source {
         Source::Fixed(_) => 0,
@@ -114,7 +117,7 @@ fn version(sources: &[Source]) -> u64 {
     versions.sum()
 }
 
-/// An endpoint for each address, those that are known as they are.
+/// One endpoint for each address; endpoints that exist already are reused.
 fn endpoints(
     sources: &[Source],
     target: &Arc<Target>,
@@ -139,8 +142,8 @@ fn endpoints(
 }
 
 impl Tour {
-    /// The endpoint to try next; none when all have been tried, or there is none. Whoever has pools
-    /// gives a `prober`.
+    /// The next endpoint to try; `None` when all have been tried or there are none. A caller that
+    /// has pools passes a `prober`, which reconnects to failed endpoints.
     pub(in crate::mesh) fn next(&self, prober: Option<(&Arc<Dialer>, bool)>) -> Option<Stop> {
         let list = &self.endpoints.list;
         let health = |index: usize| list.get(index).map(|endpoint| endpoint.health());
@@ -161,19 +164,20 @@ impl Tour {
         })
     }
 
-    /// The endpoint could not be reached.
+    /// Records that the endpoint could not be reached.
     pub(in crate::mesh) fn passed(&mut self, stop: &Stop) {
         self.tried.push(stop.index);
     }
 }
 
-/// An endpoint on a call's way.
+/// An endpoint that a tour stops at.
 pub(in crate::mesh) struct Stop {
     pub(in crate::mesh) endpoint: Arc<Endpoint>,
     index: usize,
 }
 
-/// Tries to connect to an endpoint that was down, without a call that would wait for it.
+/// Tries to connect to an endpoint that was down, in a task of its own, so that no call waits for
+/// it.
 fn probe(endpoint: Arc<Endpoint>, dialer: Arc<Dialer>, is_http2: bool) {
     TokioExecutor::new().execute(async move {
         if let Ok(checkout) = endpoint.checkout(&dialer, is_http2).await {

@@ -1,3 +1,5 @@
+//! Why a connection to an upstream could not be made.
+
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -7,9 +9,9 @@ use std::sync::Arc;
 use super::unknown_host::UnknownHost;
 use crate::tls::{HandshakeError, Reason};
 
-/// Why no connection to an upstream could be made, and where it was tried last.
+/// Why no connection to an upstream could be made, and which address was tried last.
 ///
-/// `Display` says which host and address; the reason is its [`source`](Error::source).
+/// `Display` names the host and the address; [`source`](Error::source) gives the cause.
 #[derive(Clone, Debug)]
 pub struct ConnectError(Arc<Called>);
 
@@ -20,13 +22,13 @@ struct Called {
     failure: Arc<Failure>,
 }
 
-/// Why there is no connection for a call; each call that waited for it gets its own copy.
+/// Why a call has no connection. Each call that waited for the same connection gets a copy.
 #[derive(Clone, Debug)]
 pub(in crate::mesh) enum NoConnection {
     Dial(Arc<Failure>),
-    /// There is one, and HTTP could not begin on it.
+    /// The connection was made, but the HTTP handshake failed.
     Http(Arc<hyper::Error>),
-    /// The runtime that was to make it has ended.
+    /// The runtime that was making the connection has shut down.
     Abandoned,
 }
 
@@ -42,7 +44,7 @@ impl From<hyper::Error> for NoConnection {
     }
 }
 
-/// Why it failed, and where.
+/// What failed, and at which address.
 #[derive(Debug)]
 pub(in crate::mesh) struct Failure {
     address: Option<SocketAddr>,
@@ -52,9 +54,9 @@ pub(in crate::mesh) struct Failure {
 #[derive(Debug)]
 pub(in crate::mesh) enum Kind {
     UnknownHost(UnknownHost),
-    /// DNS knows no address of these names, of those that it was asked for before.
+    /// DNS has no address for these names. The driver asked for them in advance.
     Unresolved(Box<str>),
-    /// DNS was asked for this name and gave no answer.
+    /// The DNS query for this name failed.
     Lookup(Box<str>, io::Error),
     Io(io::Error),
     Handshake(HandshakeError),
@@ -62,7 +64,7 @@ pub(in crate::mesh) enum Kind {
 
 impl ConnectError {
     pub(in crate::mesh) fn new(authority: &str, failure: impl Into<Arc<Failure>>) -> Self {
-        // A user that the URI names belongs in no log.
+        // The URI may name a user, which must not be logged.
         let host = authority.rsplit('@').next().unwrap_or_default();
         Self(Arc::new(Called {
             authority: host.into(),
@@ -80,20 +82,20 @@ impl ConnectError {
         matches!(self.kind(), Kind::UnknownHost(_))
     }
 
-    /// Whether DNS knows no address of the host, or of the names of its
+    /// Whether DNS has no address for the host, or for the names of its
     /// [`upstream`](crate::mesh::MeshBuilder::upstream).
     #[must_use]
     pub fn is_unresolved(&self) -> bool {
         matches!(self.kind(), Kind::Unresolved(_) | Kind::Lookup(..))
     }
 
-    /// The address that was tried, the last one of several.
+    /// The last address that was tried.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.0.failure.address
     }
 
-    /// Why the TLS handshake failed, when it did, or no TCP connection was there for it.
+    /// Why the TLS handshake failed, or why there was no TCP connection for it.
     #[must_use]
     pub fn handshake(&self) -> Option<&HandshakeError> {
         match self.kind() {
@@ -111,12 +113,12 @@ impl Failure {
         }
     }
 
-    /// DNS knows no address of these names.
+    /// DNS has no address for these names.
     pub(in crate::mesh) fn unresolved(names: String) -> Self {
         Kind::Unresolved(names.into()).into()
     }
 
-    /// DNS could not be asked for this name.
+    /// The DNS query for this name failed.
     pub(in crate::mesh) fn lookup(name: &str, error: io::Error) -> Self {
         Kind::Lookup(name.into(), error).into()
     }
@@ -163,7 +165,8 @@ impl fmt::Display for ConnectError {
             Kind::Unresolved(names) => write!(f, ": DNS knows no address of {names}"),
             Kind::Lookup(name, _) => write!(f, ": DNS gives no address of {name}"),
             Kind::Handshake(error) if error.is_plaintext() => f.write_str(
-                ": the server speaks plaintext, not TLS: let it serve by mutual TLS (Mesh::serve), or call it as MeshBuilder::outside with ExternalHost::plaintext",
+                ": the server speaks plaintext, not TLS: let it serve by mutual TLS (Mesh::serve), \
+                 or call it as MeshBuilder::outside with ExternalHost::plaintext",
             ),
             Kind::Handshake(_) => Ok(()),
         }
@@ -175,9 +178,9 @@ impl Error for ConnectError {
         match self.kind() {
             Kind::UnknownHost(_) | Kind::Unresolved(_) => None,
             Kind::Lookup(_, error) | Kind::Io(error) => Some(error),
-            // The sentence above says it all.
+            // `Display` has already written the whole error.
             Kind::Handshake(error) if error.is_plaintext() => None,
-            // That there is no connection is said above, too.
+            // `Display` has already written that there is no connection.
             Kind::Handshake(error) if error.reason() == Reason::Unreachable => error.source(),
             Kind::Handshake(error) => Some(error),
         }

@@ -1,3 +1,5 @@
+//! Opens connections of the mesh for other HTTP clients.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,10 +16,13 @@ use super::upstreams::CompiledOutbound;
 use crate::live::Live;
 use crate::tls::Protocol;
 
-/// Connects to the upstreams of a [`Mesh`](crate::Mesh), for clients of your own: [`Mesh::connector`](crate::Mesh::connector).
+/// Connects to the upstreams of a [`Mesh`](crate::Mesh), for HTTP clients other than the mesh's
+/// own: see [`Mesh::connector`](crate::Mesh::connector).
 ///
-/// A tower service from a URI to a connection, as `hyper_util`'s client and tonic's `Endpoint::connect_with_connector` take it. A host that is not configured
-/// is an error. Each connection ends, as [`Lifetimes`](crate::tls::Lifetimes) say, some time after an identity on it was replaced or ended.
+/// It is a tower service from a URI to a connection, in the form that `hyper_util`'s client and
+/// tonic's `Endpoint::connect_with_connector` take. A host that is not configured is an error.
+/// After an identity on a connection is replaced or expires, the connection ends as
+/// [`Lifetimes`](crate::tls::Lifetimes) describes.
 #[derive(Clone, Debug)]
 pub struct MeshConnector {
     pub(in crate::mesh) dialer: Arc<Dialer>,
@@ -28,7 +33,7 @@ pub struct MeshConnector {
 impl Service<Uri> for MeshConnector {
     type Response = MeshStream;
     type Error = ConnectError;
-    // Background work: one box per connection, none per request.
+    // Each connection costs one box; requests cost none.
     type Future = Pin<Box<dyn Future<Output = Result<MeshStream, ConnectError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
@@ -63,7 +68,8 @@ impl MeshConnector {
             }
             tour.passed(&stop);
         }
-        // An upstream without any address has names, and DNS knows none of them.
+        // An upstream without an address has only DNS names, and DNS has no address for any of
+        // them.
         Err(failure.unwrap_or_else(|| Failure::unresolved(cluster.names())))
     }
 }

@@ -1,3 +1,5 @@
+//! One address of an upstream, with its pool of connections and its health.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use crate::context::Peer;
 use crate::mesh::ClientBody;
 use crate::tls::Protocol;
 
-/// One address of an upstream, who must answer there, and the connections to it.
+/// One address of an upstream, the identity that must answer there, and the connections to it.
 #[derive(Debug)]
 pub(in crate::mesh) struct Endpoint {
     pub(in crate::mesh) address: Address,
@@ -25,14 +27,15 @@ pub(in crate::mesh) struct Endpoint {
     http1: Arc<IdleList>,
     http2: Arc<SharedConnections>,
     born: Instant,
-    /// Milliseconds after `born` when to try again, once no connection could be made; else 0.
+    /// After a failed connection attempt: when to try again, in milliseconds after `born`.
+    /// Otherwise 0.
     retry_at: AtomicU64,
 }
 
-/// A connection to an endpoint, for one call.
+/// A connection to an endpoint, checked out for one call.
 pub(in crate::mesh) struct Checkout {
     kind: Kind,
-    /// It was open before the call: the server may have closed it meanwhile.
+    /// Whether it was open before the call. The server may have closed it meanwhile.
     pub(in crate::mesh) is_reused: bool,
 }
 
@@ -67,7 +70,7 @@ impl Endpoint {
         }
     }
 
-    /// Takes the right to try again; one call gets it.
+    /// Claims the right to try the endpoint again; exactly one call gets it.
     pub(super) fn begin_probe(&self) -> bool {
         let (before, next) = (self.retry_at.load(Ordering::Relaxed), self.next_retry());
         let changed =
@@ -76,13 +79,15 @@ impl Endpoint {
         before != 0 && changed.is_ok()
     }
 
-    /// A connection for a call, made if none is there. Notes whether that could be done.
+    /// Returns a connection for a call, and opens one if none is idle. Records whether that
+    /// succeeded.
     pub(in crate::mesh) async fn checkout(
         &self,
         dialer: &Arc<Dialer>,
         is_http2: bool,
     ) -> Result<Checkout, NoConnection> {
-        // Read before the connection is made: none is ever taken for younger than it is.
+        // The generation is read before the connection is made, so a connection is never labelled
+        // newer than it is.
         let generation = dialer.generation(&self.target);
         let checkout = if is_http2 {
             let connect = || {
@@ -106,7 +111,7 @@ impl Endpoint {
         checkout
     }
 
-    /// A connection that belongs to no pool.
+    /// Opens a connection that belongs to no pool.
     pub(in crate::mesh) async fn dial(
         &self,
         dialer: &Dialer,
@@ -153,7 +158,7 @@ impl Endpoint {
 }
 
 impl Checkout {
-    /// Sends a request. One that the connection has not begun to send comes back with the error.
+    /// Sends a request. If the connection had not begun to send it, the error returns it.
     pub(in crate::mesh) async fn send(
         self,
         request: Request<ClientBody>,
@@ -177,7 +182,7 @@ impl Checkout {
         Ok(Answer { response, stream })
     }
 
-    /// Keeps a connection that was made for no call.
+    /// Puts a connection that was made without a call into the pool.
     pub(super) fn keep(self) {
         if let Kind::Http1(connection, idle) = self.kind {
             idle.put_back(connection);
@@ -185,6 +190,6 @@ impl Checkout {
     }
 }
 
-/// After a connection could not be made, until the next attempt while other endpoints are up.
+/// How long an endpoint rests after a failed connection attempt while other endpoints are up.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 const RETRY_AFTER_MILLIS: u64 = RETRY_AFTER.as_secs() * 1000;

@@ -1,3 +1,5 @@
+//! Hosts outside the mesh, as configured and as compiled.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,10 +10,12 @@ use super::connection::dial::{Address, ExternalTls, Target};
 use super::ports::{Ports, bare_host};
 use crate::tls::{IdentityError, OneWayConnector, Settings};
 
-/// How a host outside the mesh is reached: [`MeshBuilder::outside`](crate::mesh::MeshBuilder::outside).
+/// How the client reaches a host outside the mesh: see
+/// [`MeshBuilder::outside`](crate::mesh::MeshBuilder::outside).
 ///
-/// Such a host has no identity of ours to prove, and we show it none. Nothing else makes the client leave the mesh: a host that is configured
-/// nowhere is an error, and one of the mesh is never spoken to in any other way.
+/// Such a host proves no mesh identity, and the client presents none to it. This is the only way
+/// out of the mesh: calls to a host that is not configured fail, and a host of the mesh is never
+/// called in this way.
 #[derive(Clone, Debug)]
 pub struct ExternalHost {
     how: How,
@@ -25,20 +29,20 @@ enum How {
 }
 
 impl ExternalHost {
-    /// Ordinary TLS: the host proves its DNS name to the roots that the operating system trusts. Also for `http` URIs, as Istio's TLS
-    /// origination does.
+    /// Ordinary TLS: the host proves its DNS name to the roots that the operating system trusts.
+    /// `http` URIs also use TLS, as with Istio's TLS origination.
     #[must_use]
     pub fn tls() -> Self {
         Self::new(How::Tls(None))
     }
 
-    /// Ordinary TLS that trusts these roots (PEM) and no others.
+    /// Ordinary TLS that trusts only these roots (PEM).
     #[must_use]
     pub fn tls_with_roots(pem: impl Into<Vec<u8>>) -> Self {
         Self::new(How::Tls(Some(pem.into())))
     }
 
-    /// No protection at all. A URI that says anything but `http` is refused.
+    /// No TLS. Calls must use an `http` URI; others are refused.
     #[must_use]
     pub fn plaintext() -> Self {
         Self::new(How::Plaintext)
@@ -76,18 +80,18 @@ impl ExternalHost {
     }
 }
 
-/// A host outside the mesh, ready to be called.
+/// A host outside the mesh, ready for calls.
 #[derive(Debug)]
 pub(in crate::mesh) struct ExternalUpstream {
     how: How,
     tls: Option<ExternalTls>,
-    /// DNS is asked when there are none.
+    /// If this is empty, DNS is asked.
     addresses: Vec<SocketAddr>,
     ports: Ports,
 }
 
 impl ExternalUpstream {
-    /// The host as this URI calls it.
+    /// The cluster for the port of this URI.
     pub(in crate::mesh) fn cluster(&self, uri: &Uri) -> Arc<Cluster> {
         let usual = if self.tls.is_some() { 443 } else { 80 };
         let port = uri.port_u16().unwrap_or(usual);
@@ -108,9 +112,9 @@ impl ExternalUpstream {
         self.addresses.iter().map(fixed).collect()
     }
 
-    /// Takes over the connections of the same host, where it is called in the same way.
+    /// Takes over the connections of the same host if it is reached in the same way.
     pub(in crate::mesh) fn take_over(&self, before: &Self) {
-        // An address of DNS stays what it is; those given here replace each other.
+        // DNS addresses stay as they are; fixed addresses replace each other.
         let is_same =
             self.how == before.how && self.addresses.is_empty() == before.addresses.is_empty();
         if is_same {
@@ -122,7 +126,8 @@ impl ExternalUpstream {
         }
     }
 
-    /// Whether a URI may be sent there: only what says `http` goes in plaintext, not `https` or `wss`.
+    /// Whether a call with this URI may go there: plaintext takes only `http`, not `https` or
+    /// `wss`.
     pub(in crate::mesh) fn may_carry(&self, uri: &Uri) -> bool {
         self.tls.is_some() || uri.scheme_str() == Some("http")
     }

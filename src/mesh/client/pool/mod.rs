@@ -1,4 +1,4 @@
-//! Where calls go: the hosts that may be called, their addresses, and the connections to them.
+//! The hosts that calls may go to, their addresses, and the connections to them.
 
 pub(in crate::mesh) mod address;
 pub(in crate::mesh) mod cluster;

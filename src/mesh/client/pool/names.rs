@@ -1,3 +1,5 @@
+//! Keeps the addresses of upstreams with DNS names up to date.
+
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
@@ -17,7 +19,7 @@ use crate::error_chain::ErrorChain;
 use crate::live::Live;
 use crate::metrics::{Counter, Registry};
 
-/// A DNS name of an upstream, and the addresses that DNS last gave for it.
+/// A DNS name of an upstream, and the addresses that DNS last returned for it.
 pub(in crate::mesh) struct Name {
     host: Box<str>,
     port: u16,
@@ -37,17 +39,17 @@ impl Name {
         (&*self.host, self.port) == (host, port)
     }
 
-    /// The addresses now; none while DNS has never given any.
+    /// Adds the current addresses; adds none until DNS has returned any.
     pub(in crate::mesh) fn add_to(&self, addresses: &mut Vec<Address>) {
         addresses.extend(self.found.load().iter().copied().map(Address::Socket));
     }
 
-    /// Another number once DNS has given other addresses.
+    /// A number that changes when DNS returns other addresses.
     pub(in crate::mesh) fn version(&self) -> u64 {
         self.found.generation()
     }
 
-    /// Whether it is the same name and port.
+    /// Whether both have the same name and port.
     pub(in crate::mesh) fn is_same(&self, other: &Self) -> bool {
         self.is(&other.host, other.port)
     }
@@ -65,7 +67,7 @@ impl fmt::Debug for Name {
     }
 }
 
-/// Asks for the addresses of a host and port.
+/// Looks up the addresses of a host and port.
 #[derive(Clone)]
 pub(in crate::mesh) struct Resolver(Arc<Ask>);
 
@@ -73,14 +75,14 @@ type Ask = dyn Fn(&str, u16) -> Answer + Send + Sync;
 type Answer = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 impl Resolver {
-    /// One that asks a function.
+    /// A resolver that calls this function.
     pub(in crate::mesh) fn new(ask: impl Fn(&str, u16) -> Answer + Send + Sync + 'static) -> Self {
         Self(Arc::new(ask))
     }
 }
 
 impl Default for Resolver {
-    /// The operating system's.
+    /// The operating system's resolver.
     fn default() -> Self {
         Self::new(|host, port| {
             let host = host.to_owned();
@@ -95,23 +97,23 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Keeps the addresses of the upstreams' DNS names fresh.
+/// Keeps the addresses of the upstreams' DNS names up to date.
 #[derive(Debug)]
 pub(in crate::mesh) struct Names {
     followed: Vec<Followed>,
     asking: Asking,
-    /// The names of the upstreams in use.
+    /// The names of the current upstreams.
     wanted: watch::Receiver<Arc<[Arc<Name>]>>,
 }
 
-/// Says which names are to be followed.
+/// Changes the set of names that are followed.
 #[derive(Debug)]
 pub(in crate::mesh) struct WantedNames {
     asking: Asking,
     names: watch::Sender<Arc<[Arc<Name>]>>,
 }
 
-/// How DNS is asked, and where that is counted.
+/// The resolver, and the counter of its queries.
 #[derive(Clone, Debug)]
 struct Asking {
     resolver: Resolver,
@@ -119,7 +121,7 @@ struct Asking {
 }
 
 impl WantedNames {
-    /// Asks once for those of these names that are not followed yet, within [`FIRST`].
+    /// Asks once for each of these names that is not followed yet, within [`FIRST`].
     pub(in crate::mesh) async fn first(&self, names: &[Arc<Name>]) {
         let known = Arc::clone(&self.names.borrow());
         let is_new = |name: &&Arc<Name>| !known.iter().any(|known| Arc::ptr_eq(known, name));
@@ -127,12 +129,13 @@ impl WantedNames {
         all(new.iter_mut().map(|name| name.ask(FIRST)).collect()).await;
     }
 
-    /// Follows these names from now on, and no others.
+    /// From now on follows these names and no others.
     pub(in crate::mesh) fn follow(&self, names: &[Arc<Name>]) {
         if self.names.send(names.into()).is_err() && !names.is_empty() {
             tracing::warn!(
                 target: "tower_mesh::client",
-                "upstreams have DNS names, and no driver runs that would follow them: their addresses stay as they are"
+                "upstreams have DNS names, but no driver follows them: their addresses stay \
+                 as they are; run the driver that MeshBuilder::build returns"
             );
         }
     }
@@ -170,18 +173,19 @@ impl Names {
         self.followed.is_empty()
     }
 
-    /// Asks for all of them once, within [`FIRST`]. What does not come then is asked for again.
+    /// Asks for all names once, within [`FIRST`]. A name without an answer by then is asked for
+    /// again later.
     pub(in crate::mesh) async fn first(&mut self) {
         let asked = self.followed.iter_mut().map(|name| name.ask(FIRST));
         all(asked.collect()).await;
     }
 
-    /// Asks for each of them again and again, for ever.
+    /// Asks for each name repeatedly and never returns.
     pub(in crate::mesh) async fn refresh(&mut self) -> Infallible {
         loop {
             let asked = self.followed.iter_mut().map(Followed::follow).collect();
             tokio::select! {
-                // Without a mesh nobody wants other names.
+                // When the mesh is gone, the set of names no longer changes.
                 Ok(()) = self.wanted.changed() => {}
                 () = forever(asked) => {}
             }
@@ -200,12 +204,12 @@ impl Names {
     }
 }
 
-/// One name, and how it went so far.
+/// One name, and the state of its lookups.
 #[derive(Debug)]
 struct Followed {
     name: Arc<Name>,
     resolver: Resolver,
-    /// One after the other.
+    /// Consecutive failures.
     failures: u32,
     warned: Option<Instant>,
     succeeded: Counter,
@@ -237,7 +241,8 @@ impl Followed {
         }
     }
 
-    /// Until the next question: short after a failure, and twice as long after each further one.
+    /// The time until the next query: short after the first failure, doubled after each further
+    /// one.
     fn pause(&self) -> Duration {
         match self.failures {
             0 => USUAL,
@@ -261,23 +266,32 @@ impl Followed {
     }
 
     fn found(&mut self, mut addresses: Vec<SocketAddr>) {
-        // DNS shuffles them; in one order they can be compared and take turns.
+        // DNS shuffles addresses; sorting makes them comparable and lets calls take turns.
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(MOST);
         self.succeeded.add(1);
         if self.failures > 0 {
-            tracing::info!(target: "tower_mesh::client", name = %self.name, "DNS knows the upstream again");
+            tracing::info!(
+                target: "tower_mesh::client",
+                name = %self.name,
+                "DNS knows the upstream again"
+            );
         }
         (self.failures, self.warned) = (0, None);
         if **self.name.found.load() == *addresses {
             return;
         }
-        tracing::debug!(target: "tower_mesh::client", name = %self.name, ?addresses, "the upstream's addresses");
+        tracing::debug!(
+            target: "tower_mesh::client",
+            name = %self.name,
+            ?addresses,
+            "the upstream's addresses"
+        );
         self.name.found.store(addresses.into());
     }
 
-    /// The addresses stay as they are.
+    /// Records a failure. The addresses stay as they are.
     fn lost(&mut self, error: &io::Error) {
         self.failed.add(1);
         self.failures = self.failures.saturating_add(1);
@@ -287,17 +301,23 @@ impl Followed {
         }
         self.warned = Some(now);
         let kept = self.name.found.load().len();
-        tracing::warn!(target: "tower_mesh::client", name = %self.name, error = %ErrorChain(error), kept, "DNS gives no address for the upstream; those of before stay");
+        tracing::warn!(
+            target: "tower_mesh::client",
+            name = %self.name,
+            error = %ErrorChain(error),
+            kept,
+            "DNS gives no address for the upstream; the previous addresses stay"
+        );
     }
 }
 
-/// Polls all of them, and never ends.
+/// Polls all futures and never returns.
 async fn forever<F: Future<Output = ()>>(futures: Vec<F>) {
     all(futures).await;
     pending().await
 }
 
-/// Polls all of them until the last one has ended.
+/// Polls all futures until the last one has ended.
 async fn all<F: Future<Output = ()>>(futures: Vec<F>) {
     let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
     poll_fn(|cx| {
@@ -311,22 +331,22 @@ async fn all<F: Future<Output = ()>>(futures: Vec<F>) {
     .await;
 }
 
-/// Up to a fifth more or less, so that processes that began together do not ask together.
+/// Varies the time by up to a fifth, so that processes that started together do not query together.
 fn around(time: Duration) -> Duration {
     time * fastrand::u32(800..=1200) / 1000
 }
 
-/// What `build` waits at most.
+/// The longest that `build` waits.
 const FIRST: Duration = Duration::from_secs(5);
-/// For an answer, later.
+/// The longest wait for any later answer.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Between two questions.
+/// The usual time between two queries.
 const USUAL: Duration = Duration::from_secs(30);
-/// After the first failure.
+/// The pause after the first failure.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// Between two warnings.
+/// The time between two warnings.
 const REMIND: Duration = Duration::from_secs(60);
-/// Addresses of one name.
+/// The largest number of addresses of one name.
 const MOST: usize = 256;
 
 #[cfg(test)]
@@ -344,7 +364,7 @@ mod tests {
     use crate::testing::Pki;
     use crate::{Mesh, Workload};
 
-    /// Gives these answers one after the other, the last one for ever.
+    /// Returns these answers one after the other, and then the last one forever.
     fn answering(answers: &[Option<&'static [&'static str]>]) -> Resolver {
         let answers: Mutex<VecDeque<_>> = Mutex::new(answers.iter().copied().collect());
         Resolver::new(move |_, port| {
@@ -409,13 +429,13 @@ mod tests {
             _ = names.refresh() => unreachable!(),
         };
         assert_eq!(known(&name), ["10.0.0.3:8443"]);
-        // Some 30 s, then one, then two.
+        // About 30 s, then one second, then two.
         let sooner = Duration::from_secs(26)..Duration::from_secs(41);
         assert!(sooner.contains(&took), "{took:?}");
         assert_eq!((asked("success"), asked("failure")), (2, 2));
     }
 
-    /// A server of this answer; the guard ends it.
+    /// A server that sends this answer until the guard is dropped.
     async fn served(pki: &Pki, answer: &'static str) -> (SocketAddr, JoinHandle<()>) {
         let identity = pki.identity("default", "app").unwrap();
         let builder = Mesh::builder(Workload::new("default", "app"), identity);
@@ -474,7 +494,7 @@ mod tests {
         *known.lock().unwrap() = Some(second);
         serving.abort();
         until("second").await;
-        // What was known stays.
+        // The known addresses stay.
         *known.lock().unwrap() = None;
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(60)).await;

@@ -1,14 +1,15 @@
-//! Which endpoint of an upstream takes a call: pure, all it knows is in its arguments.
+//! Picks the endpoint of an upstream that takes a call. This code is pure: its arguments hold all
+//! that it needs.
 
-/// How calls are shared out among endpoints.
+/// How calls are distributed over endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::mesh) enum Balance {
-    /// One after the other.
+    /// Each endpoint in turn.
     #[default]
     RoundRobin,
 }
 
-/// What is known of an endpoint's last attempt to connect.
+/// The result of the last attempt to connect to an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::mesh) enum Health {
     /// It succeeded, or there was none.
@@ -20,19 +21,19 @@ pub(in crate::mesh) enum Health {
     Due,
 }
 
-/// The choice.
+/// The result of [`pick`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mesh) struct Pick {
-    /// The endpoint that takes the call.
+    /// The index of the endpoint that takes the call.
     pub(in crate::mesh) index: usize,
-    /// An endpoint that was passed over, to be tried beside the call: no call waits for one that is
-    /// perhaps still down.
+    /// An endpoint that was skipped and should be tried in the background, so that no call waits
+    /// for an endpoint that may still be down.
     pub(in crate::mesh) probe: Option<usize>,
 }
 
 impl Balance {
-    /// Picks one of `count` endpoints for the call whose turn it is, none of those `tried` before.
-    /// One that is not up is picked only when no other is left.
+    /// Picks one of `count` endpoints for the call whose turn it is, excluding those in `tried`. It
+    /// picks an endpoint that is not up only when no other is left.
     pub(in crate::mesh) fn pick(
         self,
         count: usize,
@@ -71,7 +72,7 @@ mod tests {
     use super::Health::{Down, Due, Up};
     use super::*;
 
-    /// Health, turn, what was tried; and the endpoint with the one to probe.
+    /// Health, turn and tried endpoints; then the picked endpoint and the one to probe.
     type Row = (
         &'static [Health],
         usize,

@@ -1,3 +1,5 @@
+//! Splits an upstream by port, because its TLS server name depends on the port.
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -5,12 +7,12 @@ use http::Uri;
 
 use super::cluster::Cluster;
 
-/// An upstream as it is called on each port, which its name in TLS says.
+/// The clusters of one upstream, one for each port that calls have used.
 #[derive(Debug, Default)]
 pub(in crate::mesh) struct Ports(ArcSwap<Vec<(u16, Arc<Cluster>)>>);
 
 impl Ports {
-    /// The upstream on this port, made when it is called there first.
+    /// The cluster for this port; `make` creates it at the first call.
     pub(super) fn get(&self, port: u16, make: impl FnOnce() -> Cluster) -> Arc<Cluster> {
         if let Some(known) = find(&self.0.load(), port) {
             return known;
@@ -19,7 +21,7 @@ impl Ports {
         self.0.rcu(|known| {
             let mut next = Vec::clone(known);
             if find(known, port).is_none() {
-                // The one made first goes, and with it the connections that no call is on.
+                // The oldest cluster is removed, and its idle connections close with it.
                 next.drain(..(next.len() + 1).saturating_sub(MOST));
                 next.push((port, Arc::clone(&made)));
             }
@@ -28,7 +30,7 @@ impl Ports {
         find(&self.0.load(), port).unwrap_or(made)
     }
 
-    /// What these calls were to, as `follow` says.
+    /// Takes over the clusters of `before`, each changed by `follow`.
     pub(super) fn take_over(&self, before: &Self, follow: impl Fn(&Arc<Cluster>) -> Arc<Cluster>) {
         let before = before.0.load();
         let clusters = before
@@ -48,10 +50,10 @@ pub(super) fn bare_host(uri: &Uri) -> &str {
     bare(uri.host().unwrap_or_default())
 }
 
-/// A host without the brackets that only a URI writes around an IPv6 address.
+/// A host without brackets. Only a URI writes brackets around an IPv6 address.
 pub(in crate::mesh) fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// A caller that chooses ports cannot make us hold more.
+/// The largest number of ports, so that a caller that chooses ports cannot use unbounded memory.
 const MOST: usize = 64;

@@ -1,9 +1,11 @@
+//! The error for a host that the client may not call, with suggestions.
+
 use std::fmt;
 
 use crate::istio::distance;
 use crate::log_limit::limited;
 
-/// A host that the client may not call, and those that were perhaps meant.
+/// A host that the client may not call, and the known hosts that the caller may have meant.
 #[derive(Debug)]
 pub(in crate::mesh) struct UnknownHost {
     host: Box<str>,
@@ -12,17 +14,17 @@ pub(in crate::mesh) struct UnknownHost {
 
 #[derive(Debug)]
 enum Why {
-    /// At most [`MOST_NEAR`].
+    /// At most [`MOST_NEAR`] hosts.
     NotConfigured(Vec<Box<str>>),
     NoHost,
-    /// The URI names a user, or writes its port in another way than the usual one.
+    /// The URI names a user, or writes its port in an unusual form.
     NotPlain,
-    /// `https`, where plaintext is what is configured, by this call.
+    /// An `https` call to a host that this builder method configured for plaintext.
     InPlaintext(&'static str),
 }
 
 impl UnknownHost {
-    /// A host that is none of those known.
+    /// A host that is not among the known ones.
     pub(in crate::mesh) fn new<'k>(
         host: &str,
         known: impl Iterator<Item = &'k str> + Clone,
@@ -42,7 +44,7 @@ impl UnknownHost {
         Self::with(host, Why::NotPlain)
     }
 
-    /// A host that is called in plaintext alone, because of this call of the builder.
+    /// A host that is only called in plaintext, because of this builder method.
     pub(in crate::mesh) fn in_plaintext(host: &str, by: &'static str) -> Self {
         Self::with(host, Why::InPlaintext(by))
     }
@@ -62,11 +64,13 @@ impl fmt::Display for UnknownHost {
             Why::NoHost => f.write_str("the URI of a call names a host: http://charts.default/"),
             Why::NotPlain => write!(
                 f,
-                "the URI of a call to {host:?} is host[:port] after http://, without a user, the port without a sign or leading zeros"
+                "the URI of a call to {host:?} is host[:port] after http://, without a user, \
+                 the port without a sign or leading zeros"
             ),
             Why::InPlaintext(by) => write!(
                 f,
-                "no upstream is configured for host {host:?} and TLS: it is called in plaintext ({by}), so its URI begins with http://"
+                "no upstream is configured for host {host:?} and TLS: \
+                 it is called in plaintext ({by}), so its URI begins with http://"
             ),
             Why::NotConfigured(near) => {
                 write!(f, "no upstream is configured for host {host:?}")?;
@@ -79,14 +83,15 @@ impl fmt::Display for UnknownHost {
                 }
                 write!(
                     f,
-                    " (call MeshBuilder::upstream({host:?}, ..) or MeshBuilder::outside({host:?}, ..) to add it)"
+                    " (call MeshBuilder::upstream({host:?}, ..) \
+                     or MeshBuilder::outside({host:?}, ..) to add it)"
                 )
             }
         }
     }
 }
 
-/// What follows each other with commas.
+/// Writes the items with commas between them.
 struct List<I>(I);
 
 impl<'k, I: Iterator<Item = &'k str> + Clone> fmt::Display for List<I> {
@@ -99,9 +104,10 @@ impl<'k, I: Iterator<Item = &'k str> + Clone> fmt::Display for List<I> {
     }
 }
 
-/// The known hosts that a slip of the pen, another port, or a part of a service's full name make of this one.
+/// The known hosts that differ from this one by a typo, by the port, or by a missing part of the
+/// service's full name.
 fn nearest<'k>(host: &str, known: impl Iterator<Item = &'k str>) -> Vec<Box<str>> {
-    // A longer one is no slip, and the distance costs its square.
+    // A long host is unlikely to be a typo, and comparing costs the square of its length.
     if host.len() > LONGEST_COMPARED {
         return Vec::new();
     }
@@ -114,7 +120,7 @@ fn nearest<'k>(host: &str, known: impl Iterator<Item = &'k str>) -> Vec<Box<str>
                 return Some((0, known));
             }
             let most = 1 + bare.len() / 5;
-            // Hosts come with requests: what cannot be near costs nothing.
+            // Hosts come from requests, so hosts that cannot be near are skipped at no cost.
             if host.len().abs_diff(bare.len()) > most {
                 return None;
             }
@@ -127,7 +133,7 @@ fn nearest<'k>(host: &str, known: impl Iterator<Item = &'k str>) -> Vec<Box<str>
     near.map(|(_, known)| known.into()).collect()
 }
 
-/// Whether it is the other name, or its first labels.
+/// Whether the name is the other one, or its first labels.
 fn is_within(part: &str, name: &str) -> bool {
     let (head, rest) = name.split_at_checked(part.len()).unwrap_or_default();
     !part.is_empty()
@@ -135,9 +141,9 @@ fn is_within(part: &str, name: &str) -> bool {
         && (rest.is_empty() || rest.starts_with('.'))
 }
 
-/// The beginning of a host, as much as an error shows.
+/// The start of a host, up to the length that an error shows.
 fn shown(host: &str) -> &str {
-    // A host of a URI is ASCII.
+    // A URI's host is ASCII, so any index is a character boundary.
     host.get(..MOST_SHOWN).unwrap_or(host)
 }
 

@@ -1,3 +1,5 @@
+//! The compiled set of hosts that the client may call, and the lookup of a call's host in it.
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,18 +24,18 @@ pub(in crate::mesh) enum Reach {
     External(ExternalUpstream),
 }
 
-/// Where a host's workloads listen and who may answer there.
+/// Where a host's workloads listen, and which identities may answer there.
 #[derive(Debug)]
 pub(in crate::mesh) struct MeshUpstream {
     sources: Arc<[Source]>,
     accepted: AllowedIds,
-    /// The fully qualified name of the service, which the server name of TLS is made of.
+    /// The fully qualified name of the service; the TLS server name is derived from it.
     service: Box<str>,
     ports: Ports,
 }
 
 impl Reach {
-    /// The upstream as this URI calls it.
+    /// The cluster for the port of this URI.
     pub(in crate::mesh) fn cluster(&self, uri: &Uri) -> Arc<Cluster> {
         match self {
             Self::Mesh(upstream) => upstream.cluster(uri),
@@ -41,7 +43,8 @@ impl Reach {
         }
     }
 
-    /// Takes over the connections of what is the same: who may answer there, and how it is proven.
+    /// Takes over the connections of the same upstream, if its allowed identities and TLS are the
+    /// same.
     fn take_over(&self, before: &Self) {
         match (self, before) {
             (Self::Mesh(new), Self::Mesh(old)) => new.take_over(old),
@@ -56,7 +59,7 @@ impl MeshUpstream {
         let port = port(uri);
         self.ports.get(port, || {
             let server_name = match bare_host(uri).parse::<IpAddr>() {
-                // An address is no server name (RFC 6066 §3); none is sent.
+                // An IP address is not a server name (RFC 6066 §3), so TLS sends none.
                 Ok(address) => address.to_string(),
                 Err(_) => outbound_sni(&self.service, port),
             };
@@ -76,7 +79,7 @@ impl MeshUpstream {
         }
     }
 
-    /// Follows these names instead of its own.
+    /// Replaces its own names with these shared ones where they are the same.
     fn share_names(&mut self, known: &[Arc<Name>]) {
         let shared = self.sources.iter().map(|source| match source {
             Source::Named(name) => Source::Named(shared(name, known)),
@@ -86,32 +89,33 @@ impl MeshUpstream {
     }
 }
 
-/// The same name as it is known, with what DNS has answered for it.
+/// The shared entry for the same name, with the addresses that DNS has returned.
 fn shared(name: &Arc<Name>, known: &[Arc<Name>]) -> Arc<Name> {
     let known = known.iter().find(|known| known.is_same(name));
     Arc::clone(known.unwrap_or(name))
 }
 
-/// The port that is called.
+/// The port that the URI calls.
 fn port(uri: &Uri) -> u16 {
     let is_https = uri.scheme() == Some(&Scheme::HTTPS);
     uri.port_u16().unwrap_or(if is_https { 443 } else { 80 })
 }
 
-/// The hosts that the client may call: a name is either here or an error.
+/// The hosts that the client may call. A call to any other host is an error.
 #[derive(Debug, Default)]
 pub(in crate::mesh) struct CompiledOutbound {
     by_authority: BTreeMap<String, Reach>,
-    /// Hosts of the mesh are called without TLS.
+    /// Whether hosts of the mesh are called without TLS.
     pub(in crate::mesh) is_plaintext: bool,
     names: Vec<Arc<Name>>,
 }
 
 impl CompiledOutbound {
-    /// Adds a host of the mesh, with or without a port; hosts compare without case.
+    /// Adds a host of the mesh, with or without a port. Hosts compare case-insensitively.
     ///
     /// # Errors
-    /// All that is wrong with it and what to do: the host is no authority, was added before, or has no address or nobody may answer.
+    /// Everything that is wrong with the entry and how to correct it: the host is not an authority
+    /// or was added before, or the entry has no address or no allowed identity.
     pub(in crate::mesh) fn add(
         &mut self,
         authority: &str,
@@ -129,7 +133,9 @@ impl CompiledOutbound {
             mistakes.push(NO_ADDRESS.to_owned());
         }
         let accepted = match accepted {
-            // M-29: without a list of accepted identities nobody could be refused. A list that is asked for may fill up later.
+            // M-29: without a list of allowed identities, any server would be accepted. An empty
+            // fixed list is a mistake, because no server could match it; a list that is queried
+            // live may fill up later.
             Ok(accepted) if !accepted.changes() && accepted.is_empty() => {
                 mistakes.push(NO_IDENTITY.to_owned());
                 None
@@ -147,7 +153,8 @@ impl CompiledOutbound {
         let longest = outbound_sni(&service, u16::MAX);
         if bare(parsed.host()).parse::<IpAddr>().is_err() && !is_server_name(&longest) {
             return Err(vec![format!(
-                "TLS can ask for no name as long as that of its service, {service:?}: shorten the host"
+                "TLS can ask for no name as long as that of its service, {service:?}: \
+                 shorten the host"
             )]);
         }
         let upstream = MeshUpstream {
@@ -160,7 +167,7 @@ impl CompiledOutbound {
             .map_err(|mistake| vec![mistake])
     }
 
-    /// A name of several upstreams is asked for once.
+    /// A name that several upstreams use is looked up once.
     fn source(&mut self, place: Place) -> Source {
         let (host, port) = match place {
             Place::Socket(address) => return Source::Fixed(Address::Socket(address)),
@@ -174,7 +181,7 @@ impl CompiledOutbound {
         }))
     }
 
-    /// These hosts in place of others: an endpoint that both have keeps its connections, and one
+    /// Replaces `before` with these hosts. An endpoint that both have keeps its connections; one
     /// that only `before` has ends with its calls.
     pub(in crate::mesh) fn in_place_of(mut self, before: &Self) -> Self {
         for name in &mut self.names {
@@ -199,7 +206,7 @@ impl CompiledOutbound {
     /// Adds a host outside the mesh.
     ///
     /// # Errors
-    /// When the host is no authority or was added before.
+    /// When the host is not an authority or was added before.
     pub(in crate::mesh) fn add_external(
         &mut self,
         authority: &str,
@@ -227,19 +234,19 @@ impl CompiledOutbound {
         }
     }
 
-    /// Where a URI leads: by host and port as written, else by host alone.
+    /// Where a URI leads: first looked up by host and port as written, then by host alone.
     pub(in crate::mesh) fn find(&self, uri: &Uri) -> Option<&Reach> {
         let authority = uri.authority().filter(|authority| is_plain(authority))?;
         self.get(authority.as_str())
             .or_else(|| self.get(authority.host()))
             .filter(|reach| match reach {
-                // In plaintext goes only what says so, as outside the mesh.
+                // Plaintext takes only `http` URIs, as outside the mesh.
                 Reach::Mesh(_) => !self.is_plaintext || uri.scheme_str() == Some("http"),
                 Reach::External(upstream) => upstream.may_carry(uri),
             })
     }
 
-    /// Why a URI leads nowhere, once [`find`](Self::find) has found nothing.
+    /// Why a URI leads nowhere, after [`find`](Self::find) has returned `None`.
     pub(in crate::mesh) fn unknown(&self, uri: &Uri) -> UnknownHost {
         let Some(authority) = uri.authority() else {
             return UnknownHost::none();
@@ -247,7 +254,7 @@ impl CompiledOutbound {
         if !is_plain(authority) {
             return UnknownHost::not_plain(authority.host());
         }
-        // It is here, and is not to be called so: in plaintext, where the URI says otherwise.
+        // The host is known, but only in plaintext, and the URI asks for TLS.
         let known = self.get(authority.as_str());
         match known.or_else(|| self.get(authority.host())) {
             Some(Reach::Mesh(_)) => {
@@ -273,12 +280,12 @@ impl CompiledOutbound {
     }
 }
 
-/// What is good; else the mistake is kept.
+/// Returns the value, or adds the mistake to the list.
 fn noted<T>(result: Result<T, String>, mistakes: &mut Vec<String>) -> Option<T> {
     result.map_err(|mistake| mistakes.push(mistake)).ok()
 }
 
-/// A host as a mistake may show it: without a user, and perhaps a password, before it.
+/// A host as an error may show it: without a user and password.
 pub(in crate::mesh) fn shown(host: &str) -> &str {
     host.rsplit('@').next().unwrap_or_default()
 }
@@ -289,8 +296,8 @@ fn parse(authority: &str) -> Result<Authority, String> {
     named.ok_or_else(|| NO_HOST.to_owned())
 }
 
-/// A host, and a port in its one spelling. By another spelling, or with a user before it, the entry would be missed that is meant, and perhaps
-/// another found that leads out of the mesh.
+/// Whether the authority is only a host, with its port in the usual spelling. Another spelling, or
+/// a user, would miss the intended entry and could match one that leads out of the mesh.
 fn is_plain(authority: &Authority) -> bool {
     let Some(rest) = authority.as_str().strip_prefix(authority.host()) else {
         return false;
@@ -307,10 +314,13 @@ fn is_plain_port(port: &str) -> bool {
     is_number && !is_padded && port.parse::<u16>().is_ok()
 }
 
-const NO_HOST: &str = "the host is not host[:port]: write it without scheme, user and path, as \"charts.default\" or \"charts.default:8443\"";
+const NO_HOST: &str = "the host is not host[:port]: write it without scheme, user and path, \
+    as \"charts.default\" or \"charts.default:8443\"";
 const NO_ADDRESS: &str =
     "it has no address: give one, as \"127.0.0.1:8443\" or \"charts.internal:8443\"";
-const NO_IDENTITY: &str = "it accepts no identity, so no server could prove to be the right one: give the id of each workload that may answer, as \"spiffe://cluster.local/ns/default/sa/charts\"";
+const NO_IDENTITY: &str = "it accepts no identity, so no server could prove to be the right one: \
+    give the id of each workload that may answer, \
+    as \"spiffe://cluster.local/ns/default/sa/charts\"";
 const TWICE: &str =
     "the host was given before, as upstream or outside: give it once, with all its addresses";
 

@@ -1,3 +1,5 @@
+//! Which files of kustomize and Helm are skipped, and which are read or refused.
+
 use std::fs;
 
 use crate::source::Directory;
@@ -8,7 +10,8 @@ fn policy(name: &str) -> String {
     POLICY.replace("NAME", name)
 }
 
-/// What a directory of these files, and a policy, holds: the names of the files that are passed over, and of those that are warned of.
+/// Reads a directory with these files and a policy. Returns the names of the skipped files, and of
+/// the files that have a warning.
 fn read(files: &[(&str, &str)]) -> Result<(Vec<String>, Vec<String>), String> {
     let dir = tempfile::tempdir().unwrap();
     let own = policy("own");
@@ -61,7 +64,7 @@ fn files_of_kustomize_and_helm_are_passed_over() {
         listing("patches: [{path: p/a.json, target: {kind: ConfigMap, name: istio}}]");
     let of_another =
         listing("patches: [{path: p/a.json, target: {version: v1, kind: ConfigMap, name: app}}]");
-    // The files, those that are passed over, and those that are warned of.
+    // The files, those that are skipped, and those that have a warning.
     type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a [&'a str]);
     let table: &[Row<'_>] = &[
         (
@@ -108,7 +111,7 @@ fn files_of_kustomize_and_helm_are_passed_over() {
             &["kustomization.yaml", "p/a.json"],
             &["p/a.json"],
         ),
-        // A policy in a list, and the mesh's settings, are ours, too.
+        // A policy in a list and the mesh's settings also count as ours.
         (
             &[("kustomization.yaml", &merge), ("p/a.yaml", &list)],
             &["kustomization.yaml", "p/a.yaml"],
@@ -161,7 +164,7 @@ fn files_of_kustomize_and_helm_are_passed_over() {
             &["kustomization.yaml", "p/a.json"],
             &[],
         ),
-        // What it lists, or makes, and is not read may hold policies.
+        // Files that it lists or generates, and that are not read, may hold policies.
         (
             &[("kustomization.yaml", "resources: [own.yaml, ../base]\n")],
             &["kustomization.yaml"],
@@ -240,7 +243,7 @@ fn files_of_kustomize_and_helm_are_passed_over() {
     }
 }
 
-/// An address may hold a password, which is no matter of a log.
+/// An address may hold a password, which must not be logged.
 #[test]
 fn what_is_listed_and_not_read_is_named_without_addresses() {
     for (listed, said) in [
@@ -270,7 +273,7 @@ fn what_may_hold_rules_is_never_passed_over() {
     let chart = ("Chart.yaml", "apiVersion: v2\nname: a\n");
     let table: &[&[(&str, &str)]] = &[
         &[chart, ("templates/policy.yaml", template)],
-        // Not beside a chart it is no file of values.
+        // Without a chart in the same directory, this is not a values file.
         &[("values-prod.yaml", "a: 1\n")],
         &[("values.yaml", "kind: AuthorizationPolicy\nspec: {}\n")],
         &[("values.yaml", "- a\n")],
@@ -304,7 +307,8 @@ fn a_directory_of_which_every_file_is_passed_over_is_an_error() {
     assert!(why.contains("every file is passed over"), "{why}");
 }
 
-/// Whatever is cut, doubled or exchanged in a kustomization: it is passed over, read or refused, and nothing panics.
+/// However a kustomization is cut, doubled or reordered, it is skipped, read or refused; nothing
+/// panics.
 #[test]
 fn damaged_kustomizations_do_not_panic() {
     let whole = "apiVersion: kustomize.config.k8s.io/v1\nkind: Kustomization\nnamespace: a\npatches:\n- path: ../../p.yaml\n  target: {group: x.istio.io, kind: A|B}\n- patch: |-\n    - op: add\npatchesStrategicMerge: [a.yaml, {}, [], ~]\nresources: [., /, '']\n";

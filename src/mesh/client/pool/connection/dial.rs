@@ -1,3 +1,5 @@
+//! Opens TCP connections, and TLS on them, to endpoints.
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -18,30 +20,30 @@ use crate::tls::{
 #[derive(Debug)]
 pub(in crate::mesh) struct Dialer {
     connector: Connector,
-    /// None in plaintext.
+    /// `None` when the mesh runs in plaintext.
     credentials: Option<Credentials>,
     timeout: Duration,
-    /// Whose turn it is among the addresses that DNS gives for a host outside the mesh.
+    /// Takes turns among the addresses that DNS returns for a host outside the mesh.
     turn: AtomicUsize,
 }
 
-/// Who must answer at an endpoint, and how that is proven.
+/// The identity that must answer at an endpoint, and how it is proven.
 #[derive(Debug)]
 pub(in crate::mesh) enum Target {
     /// A workload of the mesh.
     Mesh {
         accepted: AllowedIds,
-        /// The name that TLS asks for; of an address none is sent.
+        /// The server name that TLS sends; none is sent for an IP address.
         server_name: Box<str>,
     },
-    /// A host outside the mesh; in plaintext without TLS.
+    /// A host outside the mesh; without TLS when it is called in plaintext.
     External {
         host: Box<str>,
         tls: Option<ExternalTls>,
     },
 }
 
-/// What makes the TLS of a host outside the mesh, for HTTP/1.1 and HTTP/2.
+/// The TLS connectors for a host outside the mesh: one for HTTP/1.1, one for HTTP/2.
 #[derive(Clone, Debug)]
 pub(in crate::mesh) struct ExternalTls(Arc<(OneWayConnector, OneWayConnector)>);
 
@@ -64,8 +66,8 @@ impl ExternalTls {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::mesh) enum Address {
     Socket(SocketAddr),
-    /// A host outside the mesh that DNS is asked for whenever a connection is made: one endpoint,
-    /// whatever DNS says. (Envoy calls such a cluster `LOGICAL_DNS`.)
+    /// A host outside the mesh. DNS is queried for every new connection. The host counts as one
+    /// endpoint, whatever DNS returns. (Envoy calls such a cluster `LOGICAL_DNS`.)
     Dns {
         host: Box<str>,
         port: u16,
@@ -86,8 +88,8 @@ impl Dialer {
         }
     }
 
-    /// The number of the identity that a connection to this target would show; the same always
-    /// where none is shown.
+    /// The generation of the identity that a connection to this target would present; constant for
+    /// a target that gets no identity.
     pub(in crate::mesh) fn generation(&self, target: &Target) -> u64 {
         match (target, &self.credentials) {
             (Target::Mesh { .. }, Some(credentials)) => credentials.generation(),
@@ -158,7 +160,7 @@ impl Dialer {
     }
 }
 
-/// Opens a connection without any protection.
+/// Opens a connection without TLS.
 pub(in crate::mesh) async fn in_plaintext(
     address: SocketAddr,
     limit: Duration,

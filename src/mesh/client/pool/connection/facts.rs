@@ -1,3 +1,5 @@
+//! What a pool records about each connection, and when the connection leaves the pool.
+
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,7 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::context::Peer;
 
-/// Whether a connection takes no further request: its age, or an identity on it, ends it.
+/// Whether a connection takes no more requests, because of its age or because an identity on it was
+/// replaced or expired.
 #[derive(Debug, Default)]
 pub(in crate::mesh) struct Retired(AtomicBool);
 
@@ -23,15 +26,15 @@ impl Retired {
     }
 }
 
-/// What a pool knows of one connection; shared by the pool's entry and the connection's task.
+/// What a pool knows about one connection. The pool's entry and the connection's task share it.
 #[derive(Debug)]
 pub(in crate::mesh) struct ConnectionFacts {
-    /// Who answers; none outside the mesh.
+    /// The peer that answers; `None` outside the mesh.
     pub(in crate::mesh) peer: Option<Peer>,
-    /// Which identity of ours it was made with.
+    /// The generation of our identity that the connection was made with.
     generation: u64,
     retired: Arc<Retired>,
-    /// How often its task has looked since the last call.
+    /// How many checks the connection's task has made since the last call.
     looks: AtomicU32,
 }
 
@@ -45,23 +48,24 @@ impl ConnectionFacts {
         }
     }
 
-    /// Whether a new call may be sent on it: it does not end, and shows the identity that we have
-    /// now.
+    /// Whether a new call may use the connection: it is not retired, and it presents our current
+    /// identity.
     pub(super) fn takes_calls(&self, generation: u64) -> bool {
         self.generation == generation && !self.retired.is_set()
     }
 
-    /// A call has used it.
+    /// Records that a call has used the connection.
     pub(super) fn touch(&self) {
-        // Most calls come soon after another one: the line stays shared between processors.
+        // Most calls follow soon after another call. Reading first keeps the cache line shared
+        // between processors.
         if self.looks.load(Ordering::Relaxed) != 0 {
             self.looks.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Runs the connection to its end. `forget` takes it out of its pool: at once when it is
-    /// retired, when no call has used it for [`IDLE_TIMEOUT`], and when it has ended. The pool then
-    /// holds no sender any more, so that the connection closes after the calls that are under way.
+    /// Runs the connection to its end. `forget` removes it from its pool when it is retired, when
+    /// no call has used it for [`IDLE_TIMEOUT`], and when it has ended. The pool then holds no
+    /// sender, so the connection closes after its current calls.
     pub(super) async fn run(
         &self,
         connection: impl Future<Output = ()>,
@@ -94,9 +98,9 @@ impl ConnectionFacts {
     }
 }
 
-/// Between two looks at whether a connection is used.
+/// The time between two checks for use.
 const LOOK: Duration = Duration::from_secs(10);
-/// So many without a call, [`IDLE_TIMEOUT`] in all.
+/// The number of checks without a call after which a connection is idle: [`IDLE_TIMEOUT`] in all.
 const LOOKS: u32 = 5;
 #[cfg(test)]
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);

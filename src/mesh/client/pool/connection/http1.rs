@@ -1,3 +1,5 @@
+//! Keeps idle HTTP/1 connections for later calls.
+
 #![expect(
     clippy::disallowed_types,
     reason = "held to push or pop one entry of one endpoint's list, never across I/O or an await"
@@ -18,22 +20,23 @@ use super::facts::ConnectionFacts;
 use super::stream::MeshStream;
 use crate::mesh::ClientBody;
 
-/// The connections of HTTP/1 to one endpoint that wait for a next call.
+/// The idle HTTP/1 connections to one endpoint.
 ///
-/// The one used last goes first, so that the others can age. A call takes a connection out and puts
-/// it back after its response, which is why the list has a lock and not an `ArcSwap`: an entry has
-/// one owner at a time. The lock is one endpoint's, and held for the push or pop alone.
+/// The most recently used one is taken first, so the others can expire. A call takes a connection
+/// out and puts it back after its response, so an entry has one owner at a time. That is why the
+/// list has a lock and not an `ArcSwap`. Each endpoint has its own lock, which is held only for one
+/// push or pop.
 #[derive(Default)]
 pub(in crate::mesh) struct IdleList(Mutex<Vec<Http1>>);
 
-/// A connection that one call has for itself.
+/// A connection that one call uses alone.
 pub(in crate::mesh) struct Http1 {
     sender: http1::SendRequest<ClientBody>,
     pub(in crate::mesh) facts: Arc<ConnectionFacts>,
 }
 
 impl IdleList {
-    /// A connection that is open and shows our present identity.
+    /// Takes an open connection that presents our current identity.
     pub(in crate::mesh) fn take(&self, generation: u64) -> Option<Http1> {
         let mut idle = self.list();
         while let Some(connection) = idle.pop() {
@@ -58,11 +61,11 @@ impl IdleList {
     }
 
     fn list(&self) -> std::sync::MutexGuard<'_, Vec<Http1>> {
-        // A list of whole entries is good at any time.
+        // A panic cannot leave the list half changed, so a poisoned lock is safe to use.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins HTTP/1 on a connection, whose task runs until its end.
+    /// Starts HTTP/1 on a connection and spawns its task.
     pub(in crate::mesh) async fn begin(
         self: &Arc<Self>,
         stream: MeshStream,
@@ -75,7 +78,7 @@ impl IdleList {
         let (idle, own) = (Arc::downgrade(self), Arc::clone(&facts));
         TokioExecutor::new().execute(async move {
             let connection = async {
-                // The call that is under way hears of an error.
+                // The current call gets the error; the task need not report it.
                 let _ = connection.with_upgrades().await;
             };
             let forget = || {
@@ -83,13 +86,15 @@ impl IdleList {
                     idle.forget(&own);
                 }
             };
-            // One that a call has is not in the list.
+            // A connection that a call uses is not in the list, so `forget` cannot harm the call
+            // and `is_busy` may always be false.
             own.run(connection, || false, forget).await;
         });
         Ok(Http1 { sender, facts })
     }
 
-    /// Keeps a connection once it can take a next request: when the response has been read.
+    /// Puts a connection back once it can take another request, that is, when the response has been
+    /// read.
     pub(in crate::mesh) fn put_back(self: &Arc<Self>, mut connection: Http1) {
         if connection.sender.is_ready() {
             return self.put(connection);
@@ -125,5 +130,5 @@ impl fmt::Debug for Http1 {
     }
 }
 
-/// As many connections as Envoy opens to one cluster.
+/// The largest number of idle connections to one endpoint; Envoy opens as many to one cluster.
 const MOST_IDLE: usize = 1024;

@@ -1,3 +1,5 @@
+//! Shares HTTP/2 connections among calls.
+
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -18,22 +20,22 @@ use super::facts::ConnectionFacts;
 use super::stream::MeshStream;
 use crate::mesh::ClientBody;
 
-/// The connections of HTTP/2 to one endpoint: one that all calls share, and a further one when the
-/// server allows no more streams on those that are open.
+/// The HTTP/2 connections to one endpoint. All calls share one; another one is made when the server
+/// allows no more streams on the open ones.
 ///
-/// A connection is made by a task of its own, for all calls that wait for it: a call that gives up
-/// takes nothing from the others, and a failure reaches each of them with its cause.
+/// A separate task makes each connection, on behalf of all calls that wait for it. A call that
+/// gives up does not affect the others, and a failure reaches each of them with its cause.
 #[derive(Debug, Default)]
 pub(in crate::mesh) struct SharedConnections(ArcSwap<State>);
 
 #[derive(Clone, Debug, Default)]
 struct State {
     open: Vec<Arc<Http2>>,
-    /// At most one is being made.
+    /// The connection that is being made; at most one at a time.
     making: Option<Making>,
 }
 
-/// What becomes of a connection that is being made; `None` while it is not known.
+/// The result of a connection that is being made; `None` until it is known.
 type Making = watch::Receiver<Option<Result<Arc<Http2>, NoConnection>>>;
 
 /// A connection that calls share.
@@ -43,17 +45,17 @@ pub(in crate::mesh) struct Http2 {
     streams: Arc<Streams>,
 }
 
-/// How many streams there are on a connection, and how many the server allows.
+/// How many streams a connection has, and how many the server allows.
 #[derive(Debug)]
 struct Streams {
     active: AtomicUsize,
     limit: AtomicUsize,
-    /// A first response has come, and before it the server's limit.
+    /// Whether the first response has arrived. The server's limit arrives before it.
     is_answered: AtomicBool,
     answered: Notify,
 }
 
-/// A call's place on a connection, until its response has been read or dropped.
+/// A call's stream on a connection. It is released when the response has been read or dropped.
 #[derive(Debug)]
 pub(in crate::mesh) struct StreamGuard(Arc<Streams>);
 
@@ -61,12 +63,12 @@ pub(in crate::mesh) struct StreamGuard(Arc<Streams>);
 pub(in crate::mesh) struct Joined {
     pub(in crate::mesh) connection: Arc<Http2>,
     pub(in crate::mesh) stream: StreamGuard,
-    /// It was open before this call asked.
+    /// Whether it was open before this call asked.
     pub(in crate::mesh) is_reused: bool,
 }
 
 impl SharedConnections {
-    /// A connection with room for one more stream; made by `connect` where there is none.
+    /// Returns a connection with room for one more stream; calls `connect` if there is none.
     ///
     /// `connect` is called at most once for each connection that this call has to make.
     pub(in crate::mesh) async fn join<F>(
@@ -84,7 +86,7 @@ impl SharedConnections {
                 Found::Making(making) => making,
                 Found::None(state) => {
                     let Some(making) = self.make(&state, generation, &connect) else {
-                        // Another call was first.
+                        // Another call changed the state first.
                         continue;
                     };
                     making
@@ -103,7 +105,7 @@ impl SharedConnections {
                     }
                 }
                 Some(Err(error)) => return Err(error),
-                // The runtime that its task was on has ended.
+                // The runtime of its task has shut down.
                 None => {
                     self.update(|state| {
                         let is_it = |other: &Making| other.same_channel(&making);
@@ -137,7 +139,8 @@ impl SharedConnections {
         if let Some(making) = &state.making {
             return Found::Making(making.clone());
         }
-        // All are full and more would be too many: hyper lets the call wait for a stream.
+        // All connections are full and one more would exceed the limit, so hyper makes the call
+        // wait for a stream.
         let least = usable().min_by_key(|connection| connection.streams.active());
         if let Some(least) = least
             && usable().count() >= MOST_OPEN
@@ -147,7 +150,7 @@ impl SharedConnections {
         Found::None(arc_swap::Guard::into_inner(state))
     }
 
-    /// Begins to make a connection, unless what is known has changed since.
+    /// Starts to make a connection, unless the state has changed since it was read.
     fn make<F>(
         self: &Arc<Self>,
         before: &Arc<State>,
@@ -180,13 +183,13 @@ impl SharedConnections {
                     state.open.push(Arc::clone(connection));
                 }
             });
-            // Each call that waited may have given up.
+            // All waiting calls may have given up.
             let _ = tell.send(Some(made));
         });
         Some(making)
     }
 
-    /// Begins HTTP/2 on a connection, whose task runs until its end.
+    /// Starts HTTP/2 on a connection and spawns its task.
     async fn begin(
         self: &Arc<Self>,
         stream: MeshStream,
@@ -213,9 +216,10 @@ impl SharedConnections {
             let connection = async {
                 let mut connection = pin!(connection);
                 let mut answered = Some(Box::pin(counted.answered.notified()));
-                // The calls that are under way hear of an error.
+                // The current calls get the error; the task need not report it.
                 let _ = poll_fn(|cx| {
-                    // Else this is polled for requests alone: hyper reads in a task of its own.
+                    // The first response wakes this future, so that it reads the server's limit.
+                    // Later only requests wake it, because hyper reads in a task of its own.
                     answered.take_if(|answered| answered.as_mut().poll(cx).is_ready());
                     let polled = connection.as_mut().poll(cx);
                     let limit = connection.current_max_send_streams();
@@ -285,10 +289,10 @@ impl Streams {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// A place, if there is one.
+    /// Takes a stream, if there is room for one.
     fn enter(self: &Arc<Self>) -> Option<StreamGuard> {
         let guard = self.enter_anyway();
-        // The guard counts itself.
+        // The guard has already counted itself.
         (self.active() <= self.limit.load(Ordering::Relaxed)).then_some(guard)
     }
 
@@ -312,9 +316,9 @@ impl fmt::Debug for Http2 {
     }
 }
 
-/// Both between two pings, and until the answer to one.
+/// The time between two pings, and the longest wait for an answer to one.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// Connections to one endpoint.
+/// The largest number of connections to one endpoint.
 const MOST_OPEN: usize = 16;
-/// Connections whose runtime ended while this call waited for them.
+/// How often one call may see a runtime shut down before its connection is made.
 const MOST_ABANDONED: u32 = 3;

@@ -1,4 +1,4 @@
-//! One connection: how it is opened, and how HTTP/1 and HTTP/2 keep it for later calls.
+//! One connection: opens it, and keeps it for later calls over HTTP/1 and HTTP/2.
 
 pub(in crate::mesh) mod dial;
 pub(in crate::mesh) mod facts;

@@ -1,3 +1,5 @@
+//! The byte stream of one connection, which is cut when an identity on it is too old.
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -14,13 +16,13 @@ use crate::context::Peer;
 use crate::log_limit::limited;
 use crate::tls::{Deadline, HandshakeStats, Stream};
 
-/// A connection to an upstream; tells the pool its protocol and each response who answered.
+/// A connection to an upstream. It reports its protocol to the pool, and the peer to each response.
 pub struct MeshStream {
     io: TokioIo<Stream<TcpStream>>,
     inside: Option<Inside>,
 }
 
-/// Of a connection to a workload of the mesh.
+/// What a connection to a workload of the mesh has in addition.
 struct Inside {
     peer: Peer,
     deadline: Deadline,
@@ -46,7 +48,7 @@ impl MeshStream {
         }
     }
 
-    /// To a host that proves no identity of the mesh.
+    /// A connection to a host outside the mesh, which proves no mesh identity.
     pub(in crate::mesh) fn external(stream: Stream<TcpStream>) -> Self {
         Self {
             io: TokioIo::new(stream),
@@ -54,19 +56,20 @@ impl MeshStream {
         }
     }
 
-    /// Who answers; `None` outside the mesh, where nobody has an identity.
+    /// The peer that answers; `None` outside the mesh, where hosts have no mesh identity.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
         self.inside.as_ref().map(|inside| &inside.peer)
     }
 
-    /// Set once the connection should take no new request.
+    /// Is set once the connection should take no more requests.
     pub(super) fn retired(&self) -> Arc<Retired> {
         let inside = self.inside.as_ref();
         inside.map_or_else(Arc::default, |inside| Arc::clone(&inside.retired))
     }
 
-    /// Its bytes, unless the connection is to be cut; asked before each read and write, as a client need not wait for either.
+    /// The underlying stream, unless the connection must be cut. This is checked before each read
+    /// and write, because a client may do either without ever waiting.
     fn in_time(
         &mut self,
         cx: &mut Context<'_>,
@@ -81,13 +84,19 @@ impl MeshStream {
 }
 
 impl Inside {
-    /// Ready when the connection must be cut; before, it is marked as one that takes no new request.
+    /// Ready when the connection must be cut. Earlier, it marks the connection as one that takes no
+    /// more requests.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (stats, retired) = (&self.stats, &self.retired);
         self.deadline.poll_cut(cx, |ended| {
             stats.count_ended(ended.reason);
             retired.set();
-            limited!(target: "tower_mesh::client", DEBUG, reason = %ended.reason, "draining a connection");
+            limited!(
+                target: "tower_mesh::client",
+                DEBUG,
+                reason = %ended.reason,
+                "draining a connection"
+            );
         })
     }
 }
