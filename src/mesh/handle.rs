@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::sync::Mutex;
 
 use super::client::pool::connector::MeshConnector;
 use super::client::pool::names::WantedNames;
@@ -56,7 +57,8 @@ pub(super) struct Parts {
     pub(super) reloads: Reloads,
     /// The TLS settings for hosts outside the mesh.
     pub(super) tls: Settings,
-    pub(super) names: WantedNames,
+    /// Locked while upstreams are replaced: the last call wins.
+    pub(super) names: Mutex<WantedNames>,
     pub(super) lifetimes: Lifetimes,
 }
 
@@ -271,6 +273,7 @@ impl Mesh {
         if !faults.is_empty() {
             return Err(faults.into());
         }
+        let names = names.lock().await;
         let outbound = outbound.in_place_of(&cells.outbound.load());
         names.first(outbound.names()).await;
         cells.publish_outbound(outbound);

@@ -65,19 +65,16 @@ impl Source for Merged {
     fn next<'a>(&'a mut self, namespace: &'a str) -> NextUpdate<'a> {
         Box::pin(async move {
             loop {
-                if self.0.iter().all(|part| part.has_ended) && !self.0.is_empty() {
+                if self.0.iter().all(|part| part.has_ended && !part.is_open) {
                     return None;
                 }
                 let (index, update) = first(&mut self.0, namespace).await;
                 if let Some(part) = self.0.get_mut(index) {
                     part.take(update);
                 }
-                let latest: Option<Vec<_>> =
-                    self.0.iter().map(|part| part.latest.as_ref()).collect();
-                if let Some(latest) = latest
-                    && self.0.get(index).is_some_and(|part| part.is_open)
-                {
-                    return Some(merge(&latest));
+                let is_complete = self.0.iter().all(|part| part.latest.is_some());
+                if is_complete && self.0.iter().any(|part| part.is_open) {
+                    return Some(merge(&self.0));
                 }
             }
         })
@@ -108,18 +105,25 @@ impl Part {
                     target: "tower_mesh::config",
                     "one of several sources of the configuration has ended; its part stays as it is"
                 );
-                // A source that ended without giving anything does not hold up the others.
-                self.latest
-                    .get_or_insert_with(|| Configuration::default().into());
+                if self.latest.is_none() {
+                    // Without its part fewer rules would apply than its owner wants.
+                    self.latest = Some(Update::new(Err(never_gave())));
+                    self.is_open = true;
+                }
             }
         }
     }
 }
 
-/// The first update from any source that has not ended.
+fn never_gave() -> Problems {
+    let message = "one of several sources of the configuration ended before it gave any";
+    Problem::new(Position::default(), "", message).into()
+}
+
+/// The first update from any source that has not ended and has no verdict to wait for.
 async fn first(parts: &mut [Part], namespace: &str) -> (usize, Option<Update>) {
     let live = parts.iter_mut().enumerate();
-    let live = live.filter(|(_, part)| !part.has_ended);
+    let live = live.filter(|(_, part)| !part.has_ended && !part.is_open);
     let waiting = live.map(|(index, part)| (index, part.source.0.next(namespace)));
     let mut waiting: Vec<_> = waiting.collect();
     if waiting.is_empty() {
@@ -137,15 +141,21 @@ async fn first(parts: &mut [Part], namespace: &str) -> (usize, Option<Update>) {
 }
 
 /// Merges the latest update of each source into one.
-fn merge(latest: &[&Update]) -> Update {
-    let warns = |update: &&Update| update.on_opening == OnOpening::Warn;
-    let on_opening = match latest.iter().all(warns) {
+fn merge(parts: &[Part]) -> Update {
+    // A part that cannot change opens nothing, so it has no say.
+    let changing = parts.iter().filter(|part| part.source.0.may_change());
+    let latest = || parts.iter().filter_map(|part| part.latest.as_ref());
+    let said: Vec<_> = changing
+        .filter_map(|part| Some(part.latest.as_ref()?.on_opening))
+        .collect();
+    let warns = !said.is_empty() && said.iter().all(|said| *said == OnOpening::Warn);
+    let on_opening = match warns {
         true => OnOpening::Warn,
         false => OnOpening::Refuse,
     };
     let mut whole = Configuration::default();
     let mut problems = Vec::new();
-    for update in latest {
+    for update in latest() {
         match &update.configuration {
             Ok(part) => problems.extend(append(&mut whole, part.clone())),
             Err(found) => problems.extend(found.clone()),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
+
 use super::builder::MeshBuilder;
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
@@ -143,7 +145,7 @@ impl MeshBuilder {
             client,
             registry: registry.clone(),
             tls: self.tls,
-            names: wanted,
+            names: Mutex::new(wanted),
             lifetimes: self.lifetimes,
             shutdown: Shutdown::new(),
             rotation: renewal,

@@ -1,11 +1,15 @@
 //! The one future that follows everything that may change while a mesh runs.
 
 use std::convert::Infallible;
-use std::future::pending;
+use std::future::{Future, pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::announce;
@@ -138,14 +142,23 @@ impl Driver {
         let mut remind = interval(REMIND);
         remind.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                update = next(&mut self.source, &namespace) => match update {
-                    Some(update) => self.take(update).await,
-                    None => self.end_of_source(),
-                },
-                () = self.keys.refresh() => {}
-                _ = remind.tick() => self.judge.remind(),
+            let update = {
+                // One future of the source until it is ready: a source may wait by a timer.
+                let mut next = pin!(next(&mut self.source, &namespace));
+                loop {
+                    tokio::select! {
+                        update = contained(next.as_mut()) => break update,
+                        () = self.keys.refresh() => {}
+                        _ = remind.tick() => self.judge.remind(),
+                    }
+                }
+            };
+            match update {
+                Some(update) => self.take(update).await,
+                None => self.end_of_source(),
             }
+            // A source that always has an update leaves time for the rest of the driver.
+            yield_now().await;
         }
     }
 
@@ -164,10 +177,13 @@ impl Driver {
             }
             Err(problems) => Err(problems),
         };
-        if let Some(source) = &mut self.source {
-            source
-                .as_source()
-                .answered(answer.as_ref().map(drop).map_err(|problems| &**problems));
+        let Some(source) = &mut self.source else {
+            return;
+        };
+        let answer = answer.as_ref().map(drop).map_err(|problems| &**problems);
+        let answered = catch_unwind(AssertUnwindSafe(|| source.as_source().answered(answer)));
+        if answered.is_err() {
+            self.end_of_source();
         }
     }
 
@@ -179,6 +195,16 @@ impl Driver {
             "the source of the configuration has ended; the configuration stays as it is"
         );
     }
+}
+
+/// Polls a source's future. A panic is the end of the source, and not of the driver, which also
+/// rotates the identity.
+fn contained(
+    mut next: Pin<&mut impl Future<Output = Option<Update>>>,
+) -> impl Future<Output = Option<Update>> {
+    poll_fn(move |cx| {
+        catch_unwind(AssertUnwindSafe(|| next.as_mut().poll(cx))).unwrap_or(Poll::Ready(None))
+    })
 }
 
 /// The next update of a source; never resolves without a source.

@@ -339,6 +339,11 @@ fn find(directory: &Path, found: &mut BTreeSet<String>) {
         });
         found.extend(types);
         // Those that the macro declares.
+        let text: String = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect::<Vec<_>>()
+            .join("\n");
         let declared = text.split("errors! {").skip(1);
         let declared = declared.filter_map(|block| block.split_once("enum "));
         let names = declared.map(|(_, rest)| rest.chars().take_while(|c| c.is_alphanumeric()));

@@ -10,11 +10,13 @@ use tower_mesh::policy::Request;
 use tower_mesh::source::{
     self, Configuration, Directory, Fixed, Merged, NextUpdate, OnOpening, Source, Update,
 };
-use tower_mesh::{Guards, Workload};
+use tower_mesh::testing::Pki;
+use tower_mesh::{Guards, Mesh, Workload};
 use tracing::Level;
 
 use crate::support::log::Log;
 use crate::support::mesh::{pass, pass_until, policy, settle, still, until};
+use crate::telemetry::seen::Told;
 
 /// An ALLOW policy for one path.
 fn allow(name: &str, path: &str) -> String {
@@ -257,4 +259,106 @@ async fn several_sources_may_open_only_where_each_says_so() {
     let meant = Update::from(Configuration::default()).on_opening(OnOpening::Warn);
     first.send(meant).await.unwrap();
     assert!(allows(&guards, "/anything"));
+}
+
+/// The part of an owner that is missing must not be taken for an owner without rules.
+#[tokio::test]
+async fn one_of_several_sources_that_gives_nothing_is_an_error_of_the_build() {
+    let ended = || Own {
+        updates: Vec::new(),
+        ends: true,
+        verdicts: Arc::default(),
+    };
+    let fixed = || Fixed::yaml("fixed.yaml", allow("fixed", "/fixed"));
+    for merged in [
+        Merged::new().and(ended()).and(fixed()),
+        Merged::new().and(fixed()).and(ended()),
+        Merged::new(),
+    ] {
+        let error = Guards::builder(workload()).config(merged).build().await;
+        let error = format!("{:?}", error.unwrap_err());
+        assert!(error.contains("ended before it gave any"), "{error}");
+    }
+}
+
+/// A fixed part cannot open anything, so it does not overrule the one that says `Warn`.
+#[tokio::test]
+async fn a_part_that_cannot_change_has_no_say_in_what_opens() {
+    let meant = |configuration| Update::from(configuration).on_opening(OnOpening::Warn);
+    let (sender, channel) = source::channel(meant(configuration(&allow("one", "/one"))));
+    let fixed = Fixed::yaml(
+        "fixed.yaml",
+        policy("deny", "DENY", "[{to: [{operation: {paths: [/no]}}]}]"),
+    );
+    let guards = guards(Merged::new().and(fixed).and(channel)).await;
+    sender.send(meant(Configuration::default())).await.unwrap();
+    assert!(allows(&guards, "/anything") && !allows(&guards, "/no"));
+}
+
+/// A source that waits by the clock, and then gives what it has.
+struct Slow(Vec<Update>);
+
+impl Source for Slow {
+    fn next<'a>(&'a mut self, _: &'a str) -> NextUpdate<'a> {
+        Box::pin(async move {
+            if self.0.len() == 1 {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            match self.0.is_empty() {
+                true => pending().await,
+                false => Some(self.0.remove(0)),
+            }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_may_wait_for_as_long_as_it_likes() {
+    let (one, two) = (allow("one", "/one"), allow("one", "/two"));
+    let updates = [one, two].map(|text| configuration(&text).into());
+    let guards = guards(Slow(updates.to_vec())).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(guards.readiness().generation, 2);
+}
+
+/// A source that is broken after its first update.
+struct Broken {
+    first: Option<Update>,
+    panics: bool,
+}
+
+impl Source for Broken {
+    fn next<'a>(&'a mut self, _: &'a str) -> NextUpdate<'a> {
+        Box::pin(async move {
+            if let Some(first) = self.first.take() {
+                return Some(first);
+            }
+            assert!(!self.panics, "the source is broken");
+            // The same again, at once.
+            Some(configuration(&allow("one", "/one")).into())
+        })
+    }
+}
+
+/// The driver also keeps the identity, the keys and the addresses fresh.
+#[tokio::test]
+async fn a_broken_source_does_not_stop_the_driver() {
+    let pki = Pki::new("cluster.local").unwrap();
+    for panics in [true, false] {
+        let (say, said) = tokio::sync::mpsc::channel(8);
+        let next = || pki.identity("default", "app").unwrap();
+        say.send(Ok(next())).await.unwrap();
+        let first = Some(configuration(&allow("one", "/one")).into());
+        let builder = Mesh::builder(workload(), Told(said)).config(Broken { first, panics });
+        let (mesh, driver) = builder.build().await.unwrap();
+        let driver = tokio::spawn(driver.run());
+        if panics {
+            until("the end to be noticed", || mesh.readiness().unattended).await;
+        }
+        let before = mesh.credentials().unwrap().generation();
+        say.send(Ok(next())).await.unwrap();
+        let generation = || mesh.credentials().unwrap().generation();
+        until("the identity to be replaced", || generation() > before).await;
+        driver.abort();
+    }
 }

@@ -9,6 +9,6 @@ mod metrics_scrape;
 mod observers;
 mod open_telemetry;
 mod propagation;
-mod seen;
+pub(crate) mod seen;
 mod semantic_conventions;
 mod trace_context;

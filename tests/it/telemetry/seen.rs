@@ -235,7 +235,7 @@ async fn a_skewed_clock_is_told_in_seconds() {
 }
 
 /// A source that says what it is told to.
-struct Told(tokio::sync::mpsc::Receiver<Result<Identity, SourceError>>);
+pub(crate) struct Told(pub(crate) tokio::sync::mpsc::Receiver<Result<Identity, SourceError>>);
 
 impl Source for Told {
     fn next(&mut self) -> NextIdentity<'_> {

@@ -96,7 +96,10 @@ impl Pki {
         writeln!(out, "\nIn each workload:")?;
         for made in &made {
             let dir = made.dir.display().to_string();
-            writeln!(out, "    Mesh::builder(workload, tls::Files::watch({dir:?}))")?;
+            writeln!(
+                out,
+                "    Mesh::builder(workload, tls::Files::watch({dir:?}))"
+            )?;
         }
         out.flush()?;
         Ok(ExitCode::SUCCESS)

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::net::lookup_host;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connection::dial::Address;
 use crate::error_chain::ErrorChain;
@@ -131,7 +131,17 @@ impl WantedNames {
 
     /// From now on follows these names and no others.
     pub(in crate::mesh) fn follow(&self, names: &[Arc<Name>]) {
-        if self.names.send(names.into()).is_err() && !names.is_empty() {
+        let is_same = |known: &Arc<[Arc<Name>]>| {
+            known.len() == names.len() && known.iter().zip(names).all(|(a, b)| Arc::ptr_eq(a, b))
+        };
+        self.names.send_if_modified(|known| {
+            let changes = !is_same(known);
+            if changes {
+                *known = names.into();
+            }
+            changes
+        });
+        if self.names.is_closed() && !names.is_empty() {
             tracing::warn!(
                 target: "tower_mesh::client",
                 "upstreams have DNS names, but no driver follows them: their addresses stay \
@@ -211,6 +221,8 @@ struct Followed {
     resolver: Resolver,
     /// Consecutive failures.
     failures: u32,
+    /// When DNS is asked next.
+    due: Instant,
     warned: Option<Instant>,
     succeeded: Counter,
     failed: Counter,
@@ -224,11 +236,19 @@ impl Followed {
             let labels = [("name", text.as_str()), ("result", result)];
             registry.counter("mesh_upstream_lookups_total", HELP, &labels)
         };
+        // A name without addresses could not be resolved yet.
+        let pause = if name.found.load().is_empty() {
+            SHORTEST
+        } else {
+            USUAL
+        };
+        let due = Instant::now() + around(pause);
         Self {
             succeeded: count("success"),
             failed: count("failure"),
             name,
             resolver: resolver.clone(),
+            due,
             failures: 0,
             warned: None,
         }
@@ -236,7 +256,7 @@ impl Followed {
 
     async fn follow(&mut self) {
         loop {
-            sleep(around(self.pause())).await;
+            sleep_until(self.due).await;
             self.ask(LONGEST).await;
         }
     }
@@ -263,6 +283,7 @@ impl Followed {
             Ok(_) => self.lost(&io::Error::other("the name has no address")),
             Err(error) => self.lost(&error),
         }
+        self.due = Instant::now() + around(self.pause());
     }
 
     fn found(&mut self, mut addresses: Vec<SocketAddr>) {
@@ -358,6 +379,7 @@ mod tests {
 
     use tokio::net::TcpListener;
     use tokio::task::JoinHandle;
+    use tokio::time::sleep;
 
     use super::*;
     use crate::metrics::Format;
@@ -500,6 +522,43 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         tokio::time::resume();
         until("second").await;
+    }
+
+    /// Each replacement of the upstreams names them anew; what is followed goes on.
+    #[tokio::test(start_paused = true)]
+    async fn names_that_stay_are_asked_for_however_often_upstreams_are_replaced() {
+        let resolver = answering(&[Some(&["10.0.0.1"]), Some(&["10.0.0.2"])]);
+        let name = Arc::new(Name::new("charts.internal".into(), 8443));
+        let (mut names, wanted) = Names::new(&[Arc::clone(&name)], &resolver, &Registry::new());
+        names.first().await;
+        let other = Arc::new(Name::new("other.internal".into(), 8443));
+        let replacing = async {
+            for round in 0..20 {
+                let mut all = vec![Arc::clone(&name)];
+                all.extend((round % 2 == 0).then(|| Arc::clone(&other)));
+                wanted.follow(&all);
+                sleep(Duration::from_secs(5)).await;
+            }
+        };
+        tokio::select! {
+            () = replacing => {}
+            _ = names.refresh() => unreachable!(),
+        }
+        assert_eq!(known(&name), ["10.0.0.2:8443"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_name_that_dns_does_not_know_yet_is_asked_for_again_soon() {
+        let resolver = answering(&[None, Some(&["10.0.0.1"])]);
+        let (mut names, wanted) = Names::new(&[], &resolver, &Registry::new());
+        let name = Arc::new(Name::new("charts.internal".into(), 8443));
+        wanted.first(&[Arc::clone(&name)]).await;
+        wanted.follow(&[Arc::clone(&name)]);
+        tokio::select! {
+            () = sleep(Duration::from_secs(3)) => {}
+            _ = names.refresh() => unreachable!(),
+        }
+        assert_eq!(known(&name), ["10.0.0.1:8443"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,10 +8,7 @@
 //!   the connection is made, and covers HTTP/2's preface or HTTP/1's first head.
 //! - *HTTP/1, head incomplete*: bytes of a request have come, and the service was not called yet
 //!   (`begun` has not grown). `limit` runs, for `head`.
-//! - *HTTP/1, between requests*: no request is open. The [`Idle`] timer runs, for `between`. One
-//!   timer serves all requests of the connection, and no request touches it: when it fires, it is
-//!   set to the end of the wait that is then under way, and ends the connection only if that is
-//!   past.
+//! - *HTTP/1, between requests*: no timer here; hyper's `header_read_timeout` runs.
 //! - *HTTP/1, request under way*: no timer for reads; the request's body has one of its own.
 //! - *HTTP/2*: no timer for reads; hyper's pings find clients that are gone.
 //!
@@ -21,12 +18,12 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::limits::HttpLimits;
@@ -37,8 +34,8 @@ use super::state::ConnectionState;
 /// hyper's own timers do not suffice. They start with the first byte that shows the version, so a
 /// client that sends nothing, or half of HTTP/2's preface, could hold a connection for ever. hyper
 /// has one timer for HTTP/1, which covers both the time between requests and the time of a head,
-/// though the two differ in length, and makes it anew for each request; we switch it off and keep
-/// both times here. hyper has no timer for a client that does not read (security rule R-01).
+/// though the two differ in length: it keeps the longer one, and the time of a head is kept here.
+/// hyper has no timer for a client that does not read (security rule R-01).
 ///
 /// hyper takes the version from the first bytes alone. When a client agreed on one version in its
 /// handshake and speaks the other, we close the connection, as Envoy does (RFC 9113 §3.4).
@@ -50,8 +47,6 @@ pub(in crate::mesh) struct IoTimeouts<T> {
     io: T,
     /// How long a head may take to be complete.
     head: Duration,
-    /// How long HTTP/1's next request may take to begin.
-    between: Duration,
     /// How long the client may leave a write pending.
     unread: Duration,
     state: Arc<ConnectionState>,
@@ -60,24 +55,10 @@ pub(in crate::mesh) struct IoTimeouts<T> {
     phase: Phase,
     /// The timer of the phase, if the phase has one.
     limit: Option<Pin<Box<Sleep>>>,
-    /// The timer between two HTTP/1 requests, from the first wait on.
-    idle: Option<Idle>,
     /// The timer of a pending write.
     stalled: Option<Pin<Box<Sleep>>>,
     /// Set on the first read or write after an upgrade.
     cut: Option<Box<Cut>>,
-}
-
-/// How long HTTP/1 has waited for the next request.
-///
-/// One timer serves all requests of a connection. Requests do not touch it: when it fires, it is
-/// set to the end of the wait that is then under way.
-#[derive(Debug)]
-struct Idle {
-    /// How many requests had begun when the wait started.
-    begun: u32,
-    since: Instant,
-    timer: Pin<Box<Sleep>>,
 }
 
 /// Both resolve when the connection is cut. Reads and writes have one each, as the application may
@@ -109,9 +90,7 @@ impl<T> IoTimeouts<T> {
         Self {
             io,
             limit: Some(Box::pin(sleep(limits.head))),
-            idle: None,
             head: limits.head,
-            between: limits.idle.max(limits.head),
             unread: limits.stalled,
             state,
             agreed,
@@ -138,8 +117,13 @@ impl<T> IoTimeouts<T> {
                 }
             },
             // Bytes after an upgrade are no head; an upgrade keeps `open` above 0.
-            Phase::Http1(_) if self.state.open() == 0 => {
-                self.phase = Phase::Http1(Some(self.state.begun()));
+            Phase::Http1(at) if self.state.open() == 0 => {
+                let begun = self.state.begun();
+                if at != Some(begun) {
+                    // The time of this head begins now; a timer of the head before may be left.
+                    self.limit = None;
+                    self.phase = Phase::Http1(Some(begun));
+                }
             }
             Phase::Http1(_) | Phase::Http2 => {}
         }
@@ -164,35 +148,11 @@ impl<T> IoTimeouts<T> {
             // The service was called since, so the head was complete.
             self.phase = Phase::Http1(None);
             self.limit = None;
-            return self.waits_for_request(cx);
+            return Poll::Pending;
         }
         match self.phase {
             Phase::Http2 => Poll::Pending,
             Phase::Opening(_) | Phase::Http1(_) => expired(&mut self.limit, self.head, cx),
-        }
-    }
-
-    /// For HTTP/1 without a partial head: ready once the wait for the next request is over.
-    fn waits_for_request(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.state.open() > 0 {
-            return Poll::Pending;
-        }
-        let (begun, between) = (self.state.begun(), self.between);
-        let idle = self.idle.get_or_insert_with(|| Idle {
-            begun,
-            since: Instant::now(),
-            timer: Box::pin(sleep(between)),
-        });
-        if idle.begun != begun {
-            (idle.begun, idle.since) = (begun, Instant::now());
-        }
-        loop {
-            ready!(idle.timer.as_mut().poll(cx));
-            let end = idle.since + between;
-            if end <= idle.timer.deadline() {
-                return Poll::Ready(());
-            }
-            idle.timer.as_mut().reset(end);
         }
     }
 

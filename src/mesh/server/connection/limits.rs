@@ -75,9 +75,10 @@ impl HttpLimits {
         let mut builder = auto::Builder::new(StreamTimeout::new(self.stalled));
         builder
             .http1()
-            // `IoTimeouts` bounds the time of heads: hyper would make a timer for each request, and
-            // drop it when the request comes.
-            .header_read_timeout(None)
+            .timer(TokioTimer::new())
+            // hyper waits for the next request with this timer, too; `IoTimeouts` has a shorter one
+            // for a head that has begun.
+            .header_read_timeout(self.idle.max(self.head))
             // hyper panics below 8 KiB.
             .max_buf_size(
                 usize::try_from(self.head_bytes)

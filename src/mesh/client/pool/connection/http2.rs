@@ -31,8 +31,9 @@ pub(in crate::mesh) struct SharedConnections(ArcSwap<State>);
 #[derive(Clone, Debug, Default)]
 struct State {
     open: Vec<Arc<Http2>>,
-    /// The connection that is being made; at most one at a time.
-    making: Option<Making>,
+    /// The connection that is being made, with this generation of our identity; at most one at a
+    /// time.
+    making: Option<(u64, Making)>,
 }
 
 /// The result of a connection that is being made; `None` until it is known.
@@ -108,8 +109,9 @@ impl SharedConnections {
                 // The runtime of its task has shut down.
                 None => {
                     self.update(|state| {
-                        let is_it = |other: &Making| other.same_channel(&making);
-                        state.making.take_if(|other| is_it(other));
+                        state
+                            .making
+                            .take_if(|(_, other)| other.same_channel(&making));
                     });
                     abandoned += 1;
                     if abandoned > MOST_ABANDONED {
@@ -136,7 +138,8 @@ impl SharedConnections {
                 return Found::Room(joined(connection, stream));
             }
         }
-        if let Some(making) = &state.making {
+        // One that is made with another identity of ours is not waited for.
+        if let Some((_, making)) = state.making.as_ref().filter(|(of, _)| *of == generation) {
             return Found::Making(making.clone());
         }
         // All connections are full and one more would exceed the limit, so hyper makes the call
@@ -165,20 +168,20 @@ impl SharedConnections {
         let open = open.filter(|connection| connection.takes_calls(generation));
         let next = State {
             open: open.cloned().collect(),
-            making: Some(making.clone()),
+            making: Some((generation, making.clone())),
         };
         let was = self.0.compare_and_swap(before, Arc::new(next));
         if !Arc::ptr_eq(&was, before) {
             return None;
         }
-        let (pool, connecting) = (Arc::clone(self), connect());
+        let (pool, connecting, own) = (Arc::clone(self), connect(), making.clone());
         TokioExecutor::new().execute(async move {
             let made = match connecting.await {
                 Ok(stream) => pool.begin(stream, generation).await,
                 Err(error) => Err(error),
             };
             pool.update(|state| {
-                state.making = None;
+                state.making.take_if(|(_, other)| other.same_channel(&own));
                 if let Ok(connection) = &made {
                     state.open.push(Arc::clone(connection));
                 }
