@@ -16,6 +16,7 @@ use tracing::field::{self, DisplayValue};
 use crate::context::{Claims, Exchange, Peer};
 use crate::istio::Position;
 use crate::log_limit::{LogLimit, limited};
+use crate::matcher::authority;
 use crate::message::LocalReply;
 use crate::policy::{Engine, PolicyId};
 
@@ -129,8 +130,7 @@ fn path<'a>(head: &'a Parts, exchange: &'a Exchange) -> &'a str {
 fn host(head: &Parts) -> Option<&str> {
     let line = || head.headers.get(HOST)?.to_str().ok();
     let host = head.uri.authority().map(Authority::as_str).or_else(line)?;
-    let host = host.rsplit('@').next()?;
-    host.split(['/', '?', '#']).next()
+    Some(authority::shown(host)).filter(|host| !host.is_empty())
 }
 
 fn request_id<'a>(head: &'a Parts, exchange: &'a Exchange) -> Option<&'a str> {

@@ -76,6 +76,16 @@ pub fn without_user(authority: &str) -> &str {
     host.unwrap_or(authority)
 }
 
+/// The host and port of an authority, as a log line, a span or an observer may show them: without a
+/// user and password in front of them, and without a path or query that a caller wrote behind them
+/// (rule J-25). Empty when it is unclear where a user ends.
+#[must_use]
+pub fn shown(authority: &str) -> &str {
+    let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
+    let start = authority.rfind('@').map_or(0, |at| at + 1);
+    authority.get(start..end).unwrap_or_default()
+}
+
 fn is_user(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.!~*'()%;:&=+$,".contains(&byte)
 }
@@ -102,6 +112,26 @@ mod tests {
             "a\0",
         ] {
             assert!(!is_legal(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn neither_a_user_nor_a_query_is_shown() {
+        for (text, host) in [
+            ("app:8443", "app:8443"),
+            ("[::1]:80", "[::1]:80"),
+            ("ada:secret@app:8443", "app:8443"),
+            ("a@b@app", "app"),
+            ("app/?access_token=secret", "app"),
+            ("app?secret", "app"),
+            ("app#secret", "app"),
+            ("ada:secret@app/?access_token=secret", "app"),
+            ("ada:secret/secret@app", ""),
+            ("app/?mail=ada@clinic", ""),
+            ("ada:secret@", ""),
+            ("", ""),
+        ] {
+            assert_eq!(shown(text), host, "{text}");
         }
     }
 

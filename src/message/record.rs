@@ -13,6 +13,7 @@ use http_body::Body;
 use super::watch::{Direction, Report, Watch};
 use super::{ByteCount, End, EosBody, LocalReply, OnEnd, ResponseFlags};
 use crate::context::{Exchange, Peer};
+use crate::matcher::authority::shown;
 
 /// An exchange that has begun and has not ended, and the [`Watch`] that gets its end.
 ///
@@ -189,6 +190,7 @@ impl<W: Watch> Record<W> {
             Direction::Inbound => (caller(), exchange.and_then(Exchange::path).or(path)),
             Direction::Outbound => (open.peer.as_ref(), path),
         };
+        let authority = authority.map(shown).filter(|shown| !shown.is_empty());
         let report = Report {
             direction: open.direction,
             exchange,

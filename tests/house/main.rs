@@ -28,10 +28,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
     ("context", &["identity", "policy", "log_limit"]),
-    ("message", &["context"]),
+    ("message", &["matcher", "context"]),
     (
         "access",
-        &["istio", "context", "message", "policy", "log_limit"],
+        &[
+            "istio",
+            "matcher",
+            "context",
+            "message",
+            "policy",
+            "log_limit",
+        ],
     ),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
     ("guard", &["context", "message", "access"]),

@@ -224,6 +224,34 @@ impl Watch for Told {
     }
 }
 
+/// J-25: an observer may write what it gets into a log.
+#[test]
+fn a_report_shows_no_password_and_no_query() {
+    let told = Rc::default();
+    let hosts = ["ward:s3cret@app", "app/?access_token=s3cret"];
+    let mut rows: Vec<_> = hosts.map(|host| (Direction::Inbound, "/x", host)).into();
+    let uri = "http://ward:s3cret@app/x?access_token=s3cret";
+    rows.push((Direction::Inbound, uri, "app"));
+    rows.push((Direction::Outbound, uri, "app"));
+    for (direction, uri, host) in rows {
+        let (head, ()) = Request::get(uri)
+            .header("host", host)
+            .body(())
+            .unwrap()
+            .into_parts();
+        let (body, now, watch) = (ByteCount::default(), Instant::now(), Told(Rc::clone(&told)));
+        drop(Record::new(direction, &head, None, body, now, watch).with_target(&head));
+    }
+    let told: std::cell::Ref<'_, Vec<String>> = told.borrow();
+    assert_eq!(told.len(), 4);
+    for line in told.iter() {
+        assert!(
+            line.contains(r#"Some("app")"#) && !line.contains("s3cret"),
+            "{line}"
+        );
+    }
+}
+
 #[test]
 fn a_report_tells_both_directions() {
     let told = Rc::default();

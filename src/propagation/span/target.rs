@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::{Method, Uri, header, request};
 
 use crate::context::Exchange;
+use crate::matcher::authority::shown;
 use crate::matcher::query;
 use crate::propagation::format::headers::text;
 
@@ -15,7 +16,7 @@ pub(in crate::propagation) fn authority(request: &request::Parts) -> Option<&str
         Some(authority) => authority.as_str(),
         None => request.headers.get(header::HOST).and_then(text)?,
     };
-    Some(cut(whole.rsplit_once('@').map_or(whole, |(_, host)| host)))
+    Some(cut(shown(whole)))
 }
 
 pub(in crate::propagation) fn url(
