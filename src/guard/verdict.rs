@@ -79,6 +79,9 @@ pub enum Answer {
 
 /// Changes a request after its question was answered; for example, adds headers that a provider
 /// wants the application to see.
+///
+/// It runs after the rules. Nothing judges or cleans what it writes: a changed target, host or
+/// identity header reaches the application as it is.
 pub type Change = dyn FnOnce(&mut Parts, &Exchange) -> Result<(), LocalReply> + Send;
 
 impl Answer {
@@ -122,7 +125,9 @@ impl fmt::Debug for Answer {
 ///
 /// It is polled in the request's task, so calls that it makes belong to the request's trace. It is
 /// dropped when the caller disconnects. It has no timeout of its own: the wait ends when the future
-/// ends, when the caller disconnects, or when the grace period of a shutdown ends.
+/// ends, when the caller disconnects, or when the grace period of a shutdown ends. Give it one: over
+/// HTTP/1 the server does not notice a caller that disconnects after it has sent more of its body
+/// than one piece, because nobody reads the connection while the request waits.
 #[must_use = "a question asks nothing unless a guard returns it"]
 pub struct Question(Kind);
 

@@ -210,7 +210,10 @@ impl Mesh {
     }
 
     /// The same mesh, with other options for the listeners of the returned handle: those of its
-    /// [`serve`](Self::serve), [`listen`](Self::listen) and the like.
+    /// [`serve`](Self::serve), [`listen`](Self::listen) and the like. One option is of
+    /// [`serve`](Self::serve) alone:
+    /// [`quiet_grpc`](crate::mesh::ListenerOptions::quiet_grpc). Behind [`listen`](Self::listen)
+    /// the builder's methods count, because the guard keeps that bound there.
     ///
     /// ```
     /// # use std::time::Duration;
