@@ -11,7 +11,7 @@ use pin_project::{pin_project, pinned_drop};
 
 use super::grpc::{GRPC_STATUS, is_grpc_content_type};
 use super::grpc_messages::GrpcMessages;
-use super::{GrpcStatus, ResponseFlags};
+use super::{GrpcStatus, ResponseFlags, contained};
 
 /// Receives the end of a body.
 ///
@@ -133,7 +133,7 @@ pub enum EndKind {
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
 pub struct EosBody<B, F: OnEnd> {
-    /// `None` once it has been dropped.
+    /// `None` once it has ended or has been dropped.
     #[pin]
     inner: Option<B>,
     tally: Tally<F>,
@@ -256,15 +256,13 @@ impl<B: Body, F: OnEnd> Body for EosBody<B, F> {
             return Poll::Ready(None);
         }
         let this = self.project();
-        let (tally, Some(mut inner)) = (this.tally, this.inner.as_pin_mut()) else {
-            return Poll::Ready(None);
-        };
+        let (tally, mut inner) = (this.tally, this.inner);
         tally.is_polling = true;
-        let polled = tally.on_end.within(|| inner.as_mut().poll_frame(cx));
+        let polled = tally.on_end.within(|| poll_inner(&mut inner, cx));
         tally.is_polling = false;
         let polled = ready!(polled);
         match &polled {
-            Some(Ok(frame)) => tally.see(frame, inner.is_end_stream()),
+            Some(Ok(frame)) => tally.see(frame, inner.is_none()),
             Some(Err(_)) => tally.tell(EndKind::Failed),
             None => tally.tell(EndKind::Complete),
         }
@@ -277,8 +275,29 @@ impl<B: Body, F: OnEnd> Body for EosBody<B, F> {
 
     fn size_hint(&self) -> SizeHint {
         let inner = self.inner.as_ref();
-        inner.map_or_else(SizeHint::default, Body::size_hint)
+        inner.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
+}
+
+/// Polls the body. A body that has ended is dropped at once, in the same scope of its request.
+fn poll_inner<B: Body>(
+    inner: &mut Pin<&mut Option<B>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    let Some(mut body) = inner.as_mut().as_pin_mut() else {
+        return Poll::Ready(None);
+    };
+    let polled = ready!(body.as_mut().poll_frame(cx));
+    let has_ended = match &polled {
+        Some(Ok(_)) => body.is_end_stream(),
+        Some(Err(_)) => false,
+        None => true,
+    };
+    if has_ended {
+        // Its last frame counts, whatever the drop does.
+        contained(|| inner.set(None));
+    }
+    Poll::Ready(polled)
 }
 
 #[pinned_drop]
@@ -287,7 +306,9 @@ impl<B, F: OnEnd> PinnedDrop for EosBody<B, F> {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         this.tally.dropped();
-        this.tally.on_end.dropping(|| this.inner.set(None));
+        if this.inner.is_some() {
+            this.tally.on_end.dropping(|| this.inner.set(None));
+        }
     }
 }
 

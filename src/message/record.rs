@@ -56,7 +56,8 @@ struct Open<W> {
     exchange: Option<Exchange>,
     /// The server that answered a call.
     peer: Option<Peer>,
-    target: Target,
+    /// Boxed because it is large and, without observers, not kept.
+    target: Option<Box<Target>>,
     request_body: ByteCount,
     started: Instant,
     status: Option<StatusCode>,
@@ -68,7 +69,6 @@ struct Open<W> {
 
 /// What is kept of the request's target.
 enum Target {
-    Unknown,
     Host(HeaderValue),
     Uri(Uri),
 }
@@ -91,7 +91,7 @@ impl<W: Watch> Record<W> {
             version: head.version,
             exchange,
             peer: None,
-            target: Target::Unknown,
+            target: None,
             request_body: body,
             started: now,
             status: None,
@@ -105,12 +105,13 @@ impl<W: Watch> Record<W> {
     #[must_use]
     pub fn with_target(mut self, head: &request::Parts) -> Self {
         if let Some(open) = &mut self.0 {
-            open.target = match (open.direction, head.headers.get(header::HOST)) {
+            let target = match (open.direction, head.headers.get(header::HOST)) {
                 (Direction::Inbound, Some(host)) if head.uri.authority().is_none() => {
                     Target::Host(host.clone())
                 }
                 _ => Target::Uri(head.uri.clone()),
             };
+            open.target = Some(Box::new(target));
         }
         self
     }
@@ -167,7 +168,9 @@ impl<W: Watch> Record<W> {
     pub fn answer<B: Body>(mut self, response: Response<B>) -> Response<EosBody<B, Self>> {
         let (mut head, body) = response.into_parts();
         self.answered(&mut head);
-        EosBody::wrap(Response::from_parts(head, body), &self.method(), self)
+        let method = self.method();
+        let body = EosBody::new(body, head.status, &head.headers, &method, self);
+        Response::from_parts(head, body)
     }
 
     /// Ends the exchange. Only the first call counts.
@@ -181,10 +184,10 @@ impl<W: Watch> Record<W> {
         let ended = Instant::now();
         let exchange = open.exchange.as_ref();
         let caller = || exchange.and_then(Exchange::peer);
-        let (authority, path) = match &open.target {
-            Target::Unknown => (None, None),
-            Target::Host(host) => (host.to_str().ok(), None),
-            Target::Uri(uri) => (uri.authority().map(Authority::as_str), Some(uri.path())),
+        let (authority, path) = match open.target.as_deref() {
+            None => (None, None),
+            Some(Target::Host(host)) => (host.to_str().ok(), None),
+            Some(Target::Uri(uri)) => (uri.authority().map(Authority::as_str), Some(uri.path())),
         };
         let (peer, path) = match open.direction {
             Direction::Inbound => (caller(), exchange.and_then(Exchange::path).or(path)),

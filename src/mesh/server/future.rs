@@ -145,20 +145,21 @@ where
             });
         }
         let response = match this.state.as_mut().project() {
-            StateProj::Inner(future) => {
-                // A handler that panics fails its own request alone.
-                match call(this.record, || future.poll(cx)) {
+            StateProj::Inner(_) => {
+                let state = &mut this.state;
+                match call(this.record, || poll_inner(state, cx)) {
                     Ok(Poll::Pending) => return Poll::Pending,
                     Ok(Poll::Ready(Ok(response))) => response.map(GuardBody::inner),
                     Ok(Poll::Ready(Err(error))) => {
-                        // The error is the result, whatever the drop of the future does.
-                        let state = &mut this.state;
-                        this.record
-                            .dropping(|| contained(|| state.set(State::Ended)));
                         this.record.end(End::failed());
                         return Poll::Ready(Err(error));
                     }
-                    Err(_) => refuse(panicked(), this.record, *this.is_grpc),
+                    Err(_) => {
+                        let state = &mut this.state;
+                        this.record
+                            .dropping(|| contained(|| state.set(State::Ended)));
+                        refuse(panicked(), this.record, *this.is_grpc)
+                    }
                 }
             }
             _ => match this.state.as_mut().project_replace(State::Ended) {
@@ -166,21 +167,29 @@ where
                 _ => polled_too_late("ResponseFuture"),
             },
         };
-        let mut is_dropped = false;
-        let (record, state) = (&mut *this.record, &mut this.state);
-        record.dropping(|| {
-            contained(|| {
-                state.set(State::Ended);
-                is_dropped = true;
-            });
-        });
-        let response = match is_dropped {
-            true => response,
-            false => refuse(panicked(), this.record, *this.is_grpc),
-        };
         let answer = mem::take(this.record).answer(response);
         Poll::Ready(Ok(answer.map(ResponseBody)))
     }
+}
+
+/// Polls the application's future and drops it once it is ready, so that both run in one scope of
+/// the request's trace. A panic of the drop takes the place of a response, but not of an error.
+fn poll_inner<S, ReqBody, ResBody>(
+    state: &mut Pin<&mut State<S, ReqBody, ResBody>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<ResBody>, S::Error>>
+where
+    S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
+{
+    let StateProj::Inner(future) = state.as_mut().project() else {
+        polled_too_late("ResponseFuture")
+    };
+    let polled = ready!(future.poll(cx));
+    match &polled {
+        Ok(_) => state.set(State::Ended),
+        Err(_) => contained(|| state.set(State::Ended)),
+    }
+    Poll::Ready(polled)
 }
 
 /// When the caller leaves, what was made for the request is dropped within its trace.

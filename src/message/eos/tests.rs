@@ -264,6 +264,58 @@ fn an_end_adds_a_flag_only_where_none_says_why() {
     }
 }
 
+/// A body that spans or a log follow is dropped while its request is the current one.
+#[tokio::test]
+async fn a_body_that_ends_is_dropped_in_the_scope_of_its_last_poll() {
+    type Notes = Rc<RefCell<Vec<&'static str>>>;
+    struct Scoped(Notes);
+    impl OnEnd for Scoped {
+        fn within<R>(&mut self, poll: impl FnOnce() -> R) -> R {
+            self.0.borrow_mut().push("in");
+            let polled = poll();
+            self.0.borrow_mut().push("out");
+            polled
+        }
+        fn on_end(&mut self, end: End) {
+            assert_eq!(end.kind, EndKind::Complete);
+            self.0.borrow_mut().push("end");
+        }
+    }
+    struct Noted(Script, Notes, bool);
+    impl Body for Noted {
+        type Data = Bytes;
+        type Error = &'static str;
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            Pin::new(&mut self.0).poll_frame(cx)
+        }
+        fn is_end_stream(&self) -> bool {
+            self.0.is_end_stream()
+        }
+    }
+    impl Drop for Noted {
+        fn drop(&mut self) {
+            self.1.borrow_mut().push("drop");
+            assert!(!self.2, "a drop that panics");
+        }
+    }
+    for hints in [true, false] {
+        for panics in [false, true] {
+            let notes = Notes::default();
+            let body = script(hints, [data("abc")]);
+            let response = body.map(|body| Noted(body, Rc::clone(&notes), panics));
+            let response = EosBody::wrap(response, &Method::GET, Scoped(Rc::clone(&notes)));
+            let bytes = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(bytes, "abc", "the last frame counts");
+            let last = ["in", "drop", "out", "end"];
+            let notes = notes.borrow();
+            assert_eq!(notes.get(notes.len() - 4..), Some(&last[..]), "{notes:?}");
+        }
+    }
+}
+
 #[test]
 fn it_may_cross_threads() {
     #[derive(Debug)]

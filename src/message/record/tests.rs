@@ -127,7 +127,7 @@ async fn a_body_that_is_read_ends_its_exchange() {
     assert_eq!(
         *lines,
         [
-            // The call, the poll, its head, the poll of the body, its end and its drop.
+            // The call, the poll, its head, the poll of the body, which also drops it, and its end.
             "in",
             "out",
             "in",
@@ -135,8 +135,7 @@ async fn a_body_that_is_read_ends_its_exchange() {
             "answered 200 OK",
             "in",
             "out",
-            "Complete 200 - up 7 down 8",
-            "dropping"
+            "Complete 200 - up 7 down 8"
         ]
     );
 }
