@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("context", &["identity", "policy", "log_limit"]),
     ("message", &["matcher", "context"]),
     (
-        "access",
+        "refusal_log",
         &[
             "istio",
             "matcher",
@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
-    ("guard", &["context", "message", "access"]),
+    ("guard", &["context", "message", "refusal_log"]),
     // Floor 3: layers and feeds, side by side.
     (
         "tls",
@@ -79,7 +79,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "policy",
             "context",
             "message",
-            "access",
+            "refusal_log",
             "guard",
             "live",
             "log_limit",

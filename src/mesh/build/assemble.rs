@@ -9,7 +9,7 @@ use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::client::{Client, Outbound};
 use crate::mesh::config::driver::Driver;
-use crate::mesh::config::rules::Rules;
+use crate::mesh::config::loading::Rules;
 use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;

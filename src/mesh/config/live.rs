@@ -26,7 +26,7 @@ use crate::identity::Workload;
 use crate::istio::{MeshConfig, MtlsMode, Position, Problem, Problems, Resources};
 use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
-use crate::mesh::client::pool::upstreams::CompiledOutbound;
+use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::trust_domain;
 use crate::policy::{Engine, PerPort, Program, compile};
 use crate::rbac::PolicyCheck;

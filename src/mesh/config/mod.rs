@@ -8,7 +8,7 @@ pub(super) mod fetch;
 pub(super) mod first_answer;
 pub(super) mod keys;
 pub(super) mod live;
+pub(super) mod loading;
 pub(super) mod reload;
 pub(super) mod resources;
-pub(super) mod rules;
 pub(super) mod sources;

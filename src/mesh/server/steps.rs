@@ -10,13 +10,13 @@ use http::request::Parts;
 
 use super::inbound::Inbound;
 use super::record::Record;
-use crate::access;
 use crate::context::Exchange;
 use crate::guard::{self, Question, Verdict};
 use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::{LocalReply, OnEnd as _};
 use crate::rbac::PolicyCheck;
+use crate::refusal_log;
 
 /// The steps of every inbound request, first to last. The first step that refuses answers in the
 /// application's place. A step that asks a question makes the request wait, and the steps behind it
@@ -192,7 +192,7 @@ impl Judged<'_> {
     }
 
     fn refused(&self, reply: &LocalReply) {
-        access::refused(self.head, self.exchange, reply, Some(&self.config.engine));
+        refusal_log::refused(self.head, self.exchange, reply, Some(&self.config.engine));
     }
 }
 

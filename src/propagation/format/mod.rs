@@ -4,7 +4,7 @@ pub(super) mod b3;
 pub(super) mod baggage;
 pub(super) mod extract;
 pub(super) mod headers;
-pub(super) mod outside;
 pub(super) mod parent;
 pub(super) mod request_id;
+pub(super) mod strip_untrusted;
 pub(super) mod w3c;

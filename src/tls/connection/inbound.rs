@@ -11,7 +11,7 @@ use crate::context::Peer;
 use crate::tls::reason::Reason;
 
 use super::deadline::Deadline;
-use super::pace::Pace;
+use super::http_timeouts::Pace;
 use super::silence::Silent;
 use super::stats::HandshakeStats;
 use super::stream::Stream;

@@ -6,8 +6,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error_chain::ErrorChain;
 use crate::log_limit::limited;
+use crate::tls::connection::http_timeouts::{HttpTimes, Pace};
 use crate::tls::connection::inbound::Connection;
-use crate::tls::connection::pace::{HttpTimes, Pace};
 use crate::tls::connection::silence::Silent;
 use crate::tls::connection::stats::HandshakeStats;
 use crate::tls::reason::REFUSED;

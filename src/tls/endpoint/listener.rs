@@ -13,8 +13,8 @@ use tokio::time::{Duration, Sleep, sleep};
 
 use crate::log_limit::limited;
 use crate::matcher::Cidr;
+use crate::tls::connection::http_timeouts::HttpTimes;
 use crate::tls::connection::inbound::Connection;
-use crate::tls::connection::pace::HttpTimes;
 use crate::tls::connection::stats::HandshakeStats;
 use crate::tls::reason::{REFUSED, Reason};
 

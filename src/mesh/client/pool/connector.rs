@@ -9,10 +9,10 @@ use http::Uri;
 use http::uri::Authority;
 use tower_service::Service;
 
+use super::compiled_outbound::CompiledOutbound;
 use super::connect_error::{ConnectError, Failure};
 use super::connection::dial::Dialer;
 use super::connection::stream::MeshStream;
-use super::upstreams::CompiledOutbound;
 use crate::live::Live;
 use crate::tls::Protocol;
 

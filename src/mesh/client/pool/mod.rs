@@ -2,6 +2,7 @@
 
 pub(in crate::mesh) mod address;
 pub(in crate::mesh) mod cluster;
+pub(in crate::mesh) mod compiled_outbound;
 pub(in crate::mesh) mod connect_error;
 pub(in crate::mesh) mod connection;
 pub(in crate::mesh) mod connector;
@@ -11,4 +12,3 @@ pub(in crate::mesh) mod names;
 mod picker;
 pub(in crate::mesh) mod ports;
 pub(in crate::mesh) mod unknown_host;
-pub(in crate::mesh) mod upstreams;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::foreign::warn_of_foreign;
-use super::guard::Guarded;
 use super::opening::Losses;
 use super::presence::{near, require_allow, warn_without_allow};
+use super::protection::Guarded;
 use super::standing::{RefusalReason, Reloads};
 use super::strict::refuse_strict;
 use crate::istio::{Problem, Problems};

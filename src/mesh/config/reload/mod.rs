@@ -28,17 +28,17 @@
 //! ```
 
 mod foreign;
-mod guard;
 mod judge;
 mod opening;
 mod presence;
+mod protection;
 mod standing;
 mod strict;
 
 pub(in crate::mesh) use foreign::warn_of_foreign;
-pub(in crate::mesh) use guard::Guarded;
 pub(in crate::mesh) use judge::Judge;
 pub(in crate::mesh) use presence::{require_allow, warn_without_allow};
+pub(in crate::mesh) use protection::Guarded;
 pub(in crate::mesh) use standing::Reloads;
 pub use standing::{RefusalReason, RefusedReload};
 pub(in crate::mesh) use strict::refuse_strict;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::guard::{Guard, Guarded};
+use super::protection::{Guard, Guarded};
 use crate::istio::{Position, Problem};
 
 /// The guards that a changed configuration takes away from one workload.

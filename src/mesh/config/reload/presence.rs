@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::guard::{Guard, Guarded};
+use super::protection::{Guard, Guarded};
 use crate::identity::Workload;
 use crate::istio::{
     Action, AuthorizationPolicy, MeshConfig, Position, Problem, Problems, Resources, distance,

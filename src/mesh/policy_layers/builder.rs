@@ -3,11 +3,11 @@
 use super::handle::Guards;
 use super::parts::Parts;
 use crate::identity::Workload;
-use crate::mesh::client::pool::upstreams::CompiledOutbound;
+use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::config::announce;
 use crate::mesh::config::driver::Driver;
 use crate::mesh::config::live::ModeChoice;
-use crate::mesh::config::rules::Rules;
+use crate::mesh::config::loading::Rules;
 use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::options::TokenOptions;
 use crate::metrics::Registry;

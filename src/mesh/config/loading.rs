@@ -14,7 +14,7 @@ use super::reload::{
 use crate::identity::Workload;
 use crate::istio::{Position, Problem, Problems};
 use crate::jwt::{Counts, Keyring};
-use crate::mesh::client::pool::upstreams::CompiledOutbound;
+use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::error::Faults;
 use crate::mesh::options::TokenOptions;
 use crate::metrics::Registry;
