@@ -67,7 +67,7 @@ mod source;
 pub use clock::Clock;
 pub use connection::close::{CloseNotice, CloseReason};
 pub use connection::deadline::Deadline;
-pub use connection::http_timeouts::HttpTimes;
+pub use connection::http_timeouts::HttpTimeouts;
 pub use connection::inbound::Connection;
 pub use connection::lifetime::{Lifetime, Lifetimes};
 pub use connection::stats::HandshakeStats;

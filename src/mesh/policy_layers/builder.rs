@@ -7,7 +7,7 @@ use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::config::announce;
 use crate::mesh::config::driver::Driver;
 use crate::mesh::config::live::ModeChoice;
-use crate::mesh::config::loading::Rules;
+use crate::mesh::config::loading::ConfigLoader;
 use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::options::TokenOptions;
 use crate::metrics::Registry;
@@ -91,7 +91,7 @@ impl GuardsBuilder {
     /// # Errors
     /// Everything that is wrong with the configuration and the options.
     pub async fn build(self) -> Result<(Guards, Driver), BuildError> {
-        let rules = Rules {
+        let rules = ConfigLoader {
             source: self.source,
             modes: ModeChoice {
                 elsewhere: true,
