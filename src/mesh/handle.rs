@@ -12,9 +12,9 @@ use tokio::sync::Mutex;
 use super::client::pool::connector::MeshConnector;
 use super::client::pool::names::WantedNames;
 use super::client::{Client, Upstreams};
-use super::config::announce;
 use super::config::live::LiveConfig;
 use super::config::reload::Reloads;
+use super::config::serving_log;
 use super::error::{BuildError, Faults};
 use super::options::ListenerOptions;
 use super::server::connection::bind::bind;
@@ -160,14 +160,14 @@ impl Mesh {
             ..
         } = &*self.parts;
         let listener = self.listener(socket, cells.modes.clone())?;
-        announce::serving(workload, credentials.as_ref(), cells, listener.local_addr());
+        serving_log::serving(workload, credentials.as_ref(), cells, listener.local_addr());
         Ok(listener)
     }
 
     /// A listener without TLS, whatever mode resources set.
     pub(super) fn listen_in_plaintext(&self, socket: TcpListener) -> io::Result<Listener> {
         let listener = self.listener(socket, Live::new(Modes::new(Mode::Disable)))?;
-        announce::serving_in_plaintext(&self.parts.workload, listener.local_addr());
+        serving_log::serving_in_plaintext(&self.parts.workload, listener.local_addr());
         Ok(listener)
     }
 

@@ -69,12 +69,12 @@
 //! # Ok(()) }
 //! ```
 
-mod announce;
 #[cfg(feature = "axum")]
 mod axum_server;
 mod build;
 mod client;
 mod config;
+mod drain_log;
 mod error;
 mod handle;
 mod options;
@@ -103,8 +103,8 @@ pub use client::{
     ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture, Upstreams,
 };
 pub use config::driver::Driver;
+pub use config::identity_source::IdentitySource;
 pub use config::reload::{RefusalReason, RefusedReload};
-pub use config::sources::IdentitySource;
 pub use error::BuildError;
 pub use handle::Mesh;
 pub use options::{ClientOptions, ListenerOptions, TelemetryOptions, TokenOptions};

@@ -19,8 +19,8 @@
 
 use std::sync::Arc;
 
-use super::applying::applying;
-use super::resources;
+use super::policy_names::applying;
+use super::reading_log;
 use crate::context::Exchange;
 use crate::identity::Workload;
 use crate::istio::{MeshConfig, MtlsMode, Position, Problem, Problems, Resources};
@@ -110,7 +110,7 @@ impl Compiler {
             Ok(program) => program,
             Err(problems) => return Err(self.with_tokens(problems, configuration)),
         };
-        resources::tell(configuration, &program);
+        reading_log::tell(configuration, &program);
         trust_domain::warn(&configuration.mesh_config, &self.workload);
         if !self.is_plaintext {
             trust_domain::warn_of_assumed(&program);

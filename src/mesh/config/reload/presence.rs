@@ -7,7 +7,7 @@ use crate::identity::Workload;
 use crate::istio::{
     Action, AuthorizationPolicy, MeshConfig, Position, Problem, Problems, Resources, distance,
 };
-use crate::mesh::config::resources::start;
+use crate::mesh::config::reading_log::start;
 use crate::policy::near_misses;
 use crate::source::Configuration;
 

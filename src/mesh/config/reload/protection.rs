@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::istio::{MtlsMode, Position, PrincipalBinding};
-use crate::mesh::config::applying::policies;
+use crate::mesh::config::policy_names::policies;
 use crate::policy::{Authentication, Chain, LegacyAuthentication, PerPort, Program};
 use crate::tls::{Mode, Modes};
 
