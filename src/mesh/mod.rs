@@ -1,3 +1,21 @@
+// Where does it go? `DESIGN.md` has the same table. Paths are below `src`.
+//
+// | question                                  | file                                             |
+// |-------------------------------------------|--------------------------------------------------|
+// | Where does a new guard of this crate go?  | mesh/server/steps.rs (`STEPS`)                   |
+// | How does an application add a guard?      | mesh/build/guard.rs; the trait: guard/verdict.rs |
+// | Where is a field of YAML read?            | istio/decode/, a file for each kind              |
+// | Where does such a field get its meaning?  | policy/compile/                                  |
+// | Where is a changed configuration refused? | mesh/config/reload/judge.rs                      |
+// | Where is a metric's label made?           | metrics/store/labels.rs; a peer's: metrics/peer/ |
+// | Where is a call's host looked up?         | mesh/client/pool/compiled_outbound.rs            |
+// | Where is a call's address picked?         | mesh/client/pool/picker.rs                       |
+// | Where is a call sent again?               | mesh/client/attempts.rs, mesh/client/resend.rs   |
+// | Where is a connection's age judged?       | tls/connection/lifetime.rs                       |
+// | What does a server do at that age?        | mesh/server/connection/drain.rs                  |
+// | What does a client's pool do at that age? | mesh/client/pool/connection/retirement.rs        |
+// | Where is a refused request logged?        | refusal_log.rs                                   |
+
 //! The composed mesh: every layer in its one right order, from one builder.
 //!
 //! [`Mesh::builder`] takes the workload, its identity and the source of its policies. `build` loads

@@ -233,6 +233,38 @@ fn the_arrows_of_every_folder_run_one_way() {
     assert!(both.is_empty(), "both ways:\n{}", both.join("\n"));
 }
 
+/// The table of where things are is no help when a file has moved.
+#[test]
+fn the_table_of_where_things_are_is_true() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cells = |file: &str, before: &str| -> Vec<(String, String)> {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let text = text.split_once(before).unwrap().1;
+        let rows = text.lines().map(|line| line.trim_start_matches("// "));
+        rows.skip_while(|line| !line.starts_with('|'))
+            .take_while(|line| line.starts_with('|'))
+            .skip(2)
+            .map(|line| {
+                let cells: Vec<_> = line.split('|').map(str::trim).collect();
+                (cells[1].to_owned(), cells[2].to_owned())
+            })
+            .collect()
+    };
+    let table = cells("src/mesh/mod.rs", "// Where does it go?");
+    assert_eq!(table, cells("DESIGN.md", "## Where does it go"));
+    assert!(table.len() > 9);
+    for (question, answer) in table {
+        let paths: Vec<_> = answer
+            .split([' ', ',', ';'])
+            .filter(|word| word.ends_with(".rs") || word.ends_with('/'))
+            .collect();
+        assert!(!paths.is_empty(), "{question} names no file");
+        for path in paths {
+            assert!(root.join("src").join(path).exists(), "{question} {path}");
+        }
+    }
+}
+
 /// An arrow that nobody uses is an invitation.
 #[test]
 fn every_arrow_of_the_plan_is_used() {

@@ -1,5 +1,6 @@
-//! The steps from a source to live rules, for a mesh and for guards without one: read, compile,
-//! begin, and make the driver.
+//! Loads a configuration at the start, for a mesh and for `Guards`: read, compile, begin, and make
+//! the driver. Each stage is a type: [`ConfigLoader`], [`ReadConfig`], [`ValidConfig`],
+//! [`LoadedConfig`].
 
 use tokio::time::timeout;
 

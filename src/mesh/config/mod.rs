@@ -1,5 +1,19 @@
-//! The configuration of a running mesh: its sources, what it compiles to, and how a change is
+//! The configuration of a running mesh: how it is loaded, what it compiles to, and how a change is
 //! published.
+//!
+//! ```text
+//! start   loading        read, compile, begin, make the driver
+//!          └ first_answer  how long the first read may take
+//! change  driver         waits for configuration, keys and identity, all in one future
+//!          └ reload/     decides whether a changed configuration replaces the one in use
+//! both    live           compiles rules and upstreams, and publishes them in order
+//!         keys           keeps the key sets of token issuers fresh
+//!          └ fetch       the HTTP client for them
+//! log     reading_log    notes on what was read
+//!         serving_log    where a mesh serves, and by which policies
+//!          └ policy_names  the names of the policies that apply
+//! identity_source        where our own identity comes from
+//! ```
 
 pub(super) mod driver;
 pub(super) mod fetch;

@@ -1,4 +1,4 @@
-//! The builder of guards without a mesh.
+//! The builder of [`Guards`].
 
 use super::handle::Guards;
 use super::parts::Parts;

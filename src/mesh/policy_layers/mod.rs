@@ -1,4 +1,5 @@
-//! Guards without a mesh: token rules and policies for layers that an application composes itself.
+//! Token rules and policies without a mesh, as layers that an application composes itself: the
+//! public [`Guards`]. The trait of a guard is in `src/guard`.
 
 mod builder;
 mod handle;

@@ -23,8 +23,8 @@ use crate::refusal_log;
 /// run once the answer is there.
 ///
 /// The guards of the application follow ([`MeshBuilder::guard`](crate::MeshBuilder::guard)), in the
-/// order in which the builder got them; then the application is called. A new room that judges
-/// requests adds one line here, and the function that the line names.
+/// order in which the builder got them; then the application is called. A new guard of this crate
+/// adds one line here, and the function that the line names.
 const STEPS: [Step; 6] = [
     connection_header,
     host_is_named,
