@@ -1,3 +1,5 @@
+//! The token guard as a tower layer.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;

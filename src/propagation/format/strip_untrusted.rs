@@ -1,3 +1,5 @@
+//! Removes the headers that a caller from outside the mesh may not set.
+
 use http::HeaderMap;
 
 /// Removes Envoy's own headers, which a caller from outside the mesh may not set (`spec` H-12).

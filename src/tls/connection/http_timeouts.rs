@@ -1,3 +1,5 @@
+//! How long an HTTP client may take, on connections whose server keeps no timeouts.
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;

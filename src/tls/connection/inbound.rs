@@ -1,3 +1,5 @@
+//! A connection that a listener accepted: its bytes, its peer, and when it is cut.
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

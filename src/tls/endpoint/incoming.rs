@@ -1,3 +1,5 @@
+//! A connection that was accepted and has not made its handshake yet.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

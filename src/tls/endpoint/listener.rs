@@ -1,3 +1,5 @@
+//! Accepts connections from a socket, and hands them out after their handshakes.
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
