@@ -32,7 +32,7 @@ pub struct Conversion {
 ///
 /// # Example
 ///
-/// See [the room](crate::convert).
+/// See [the module](crate::convert).
 pub fn convert(
     resources: &Resources,
     mesh: &MeshConfig,
