@@ -1,3 +1,9 @@
+// endpoint/      accepts and opens connections: handshakes
+//   connection/  a connection after its handshake; lifetime.rs judges its age
+//   credentials/ the identity in use, and how it judges a peer's certificates
+//   identity/    certificates, keys, roots
+//   source/      where our identity comes from
+
 //! Mutual TLS with SPIFFE identities: both ends of a connection prove who they are.
 //!
 //! [`Credentials`] hold our certificate and the roots that we trust, and can be replaced at any
