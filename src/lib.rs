@@ -30,8 +30,6 @@
 #[macro_use]
 mod macros;
 
-#[cfg(any(feature = "jwt", feature = "rbac"))]
-mod access;
 pub mod context;
 #[cfg(feature = "convert")]
 pub mod convert;
@@ -63,6 +61,8 @@ pub mod policy;
 pub mod propagation;
 #[cfg(feature = "rbac")]
 pub mod rbac;
+#[cfg(any(feature = "jwt", feature = "rbac"))]
+mod refusal_log;
 pub mod source;
 #[cfg(any(feature = "policy-testing", feature = "pki"))]
 pub mod testing;

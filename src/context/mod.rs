@@ -58,12 +58,12 @@
 
 mod activity;
 mod claims;
+mod current;
 mod exchange;
 #[cfg(feature = "axum")]
 mod extract;
 mod peer;
 mod peer_layer;
-mod task;
 #[cfg(feature = "tonic")]
 mod tonic_request;
 mod trace;
@@ -71,12 +71,12 @@ mod under_way;
 
 pub use activity::Activity;
 pub use claims::Claims;
+pub use current::{Lent, Scope, current, current_trace};
 pub use exchange::Exchange;
 #[cfg(feature = "axum")]
 pub use extract::MissingFact;
 pub use peer::{Peer, TlsFacts};
 pub use peer_layer::{PeerLayer, WithPeer};
-pub use task::{Lent, Scope, current, current_trace};
 #[cfg(feature = "tonic")]
 pub use tonic_request::RequestFacts;
 #[cfg(feature = "propagation")]

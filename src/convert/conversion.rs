@@ -32,7 +32,7 @@ pub struct Conversion {
 ///
 /// # Example
 ///
-/// See [the room](crate::convert).
+/// See [the module](crate::convert).
 pub fn convert(
     resources: &Resources,
     mesh: &MeshConfig,
@@ -92,8 +92,8 @@ impl Conversion {
         from.cloned().unwrap_or_default()
     }
 
-    /// Reads what was written, each and all together: what our own loader refuses must not leave
-    /// the house.
+    /// Loads the converted resources, each alone and all together, because a conversion must not
+    /// return what our own loader refuses.
     fn check(&self) -> Result<(), Problems> {
         let refused = |at, problem: Problem, how| {
             let message = format!("has no counterpart that loads{how}: {}", problem.message);

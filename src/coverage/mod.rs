@@ -1,7 +1,7 @@
 //! Measures which rules of a workload's policies were exercised by the requests that were judged.
 //!
 //! Use it to find the rule that no test exercises before someone widens it unnoticed: in `cargo
-//! test` through the policy tests of the `testing` room, on recorded traffic with `tower-mesh
+//! test` through the policy tests of the module `testing`, on recorded traffic with `tower-mesh
 //! coverage`, or directly with [`Coverage`].
 //!
 //! # What counts

@@ -443,7 +443,7 @@ fn around(range: &Cidr) -> Vec<IpAddr> {
     }
 }
 
-/// RFC 9110's `token`, of which methods are made.
+/// RFC 9110's `token`, the form of a method.
 fn is_token(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(good)

@@ -1,3 +1,5 @@
+//! Runs a search: asks both sides the questions that the rules suggest, within a budget.
+
 use std::collections::HashSet;
 
 use serde_json::Value;

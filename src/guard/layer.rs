@@ -12,9 +12,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::verdict::{Guard, Question, Verdict, judge};
-use crate::access;
 use crate::context::Exchange;
 use crate::message::{GuardBody, LocalReply, polled_too_late};
+use crate::refusal_log;
 
 /// Puts a [`Guarded`] in front of a service: it asks one guard.
 #[derive(Clone, Debug)]
@@ -107,7 +107,7 @@ where
 
 fn refuse<B>(reply: LocalReply, head: &Parts, exchange: &Exchange) -> Response<GuardBody<B>> {
     exchange.set_details(reply.details().clone());
-    access::refused(head, exchange, &reply, access::judged_by(head));
+    refusal_log::refused(head, exchange, &reply, refusal_log::judged_by(head));
     reply.into_response(&head.method, &head.headers)
 }
 

@@ -1,3 +1,6 @@
+// The trait, for guards of the crate and of applications. The order in which a mesh runs its own
+// guards is the list `STEPS` in `src/mesh/server/steps.rs`; a new one goes there.
+
 //! Guards decide whether a request may reach the service behind them.
 //!
 //! A [`Guard`] judges the head of a request and returns a [`Verdict`]: pass, refuse with a

@@ -1,27 +1,30 @@
-//! Istio's resources as written: `security.istio.io` (v1, v1beta1), the 2018
-//! `authentication.istio.io/v1alpha1` and `rbac.istio.io/v1alpha1`, and the parts of MeshConfig
-//! that decide.
+//! Reads Istio's resources as they are written: `security.istio.io` (v1, v1beta1), the
+//! `authentication.istio.io/v1alpha1` and `rbac.istio.io/v1alpha1` of 2018, and the fields of
+//! MeshConfig that affect decisions.
 //!
-//! This room reads text and says what is wrong with it, with file, line, column and field. What the
-//! resources *mean* is decided by
-//! [`policy`](crate::policy). Every text keeps the [`Position`] it was written at, so that later stages can point at it too.
+//! This module reads text and reports what is wrong with it, with file, line, column and field.
+//! [`policy`](crate::policy) decides what the resources *mean*. Every text keeps the [`Position`]
+//! at which it was written, so that later stages can name it too.
 //!
-//! [`parse`] reads one text, a [`Loader`] several, [`parse_mesh_config`] the mesh's settings. Documents are YAML or JSON, as many as
-//! a text holds, `List` kinds included. Documents of other API groups are listed under
-//! [`Resources::skipped`], so that the dump of a cluster can be read, and of those of Kubernetes
-//! that deploy workloads what policies refer to is kept in [`Resources::workloads`]; `status` and
-//! everything of `metadata` is accepted. In a `spec` nothing is passed over: an unknown field, kind
-//! or word is an error, all of them are reported at once, and [`Resources::notes`] lists what is
-//! allowed and probably not meant.
+//! [`parse`] reads one text, a [`Loader`] several, [`parse_mesh_config`] the mesh's settings. A text
+//! holds any number of documents, YAML or JSON; the kind `List` is read, too.
 //!
-//! A document is someone else's only when it plainly is. One of our kinds without a group or
-//! version, under another group of Istio's (`config.istio.io` had a ServiceRole), under a group
-//! that is no domain name or names Istio, is an error that says what to write, and so is every
-//! document under a misspelling of our groups. Under another domain, such as Linkerd's
-//! `policy.linkerd.io`, it is skipped with a note.
+//! - In a `spec` nothing is skipped: an unknown field, kind or word is an error. All errors are
+//!   reported at once. [`Resources::notes`] lists what is allowed but probably not meant.
+//! - `status` and everything in `metadata` is accepted.
+//! - Documents of other API groups are listed in [`Resources::skipped`], so that the dump of a
+//!   cluster can be read. From Kubernetes' documents that deploy workloads,
+//!   [`Resources::workloads`] keeps what policies refer to.
 //!
-//! A text has at most 64 MiB, a document at most two million values, nested at most 100 deep in
-//! each of YAML's two styles, of which 10,000 may come from aliases; what is beyond is an error.
+//! A document of one of our kinds is skipped, with a note, only under the domain of another project,
+//! such as Linkerd's `policy.linkerd.io`. It is an error, which says what to write, without a group
+//! or version, under another group of Istio (`config.istio.io` had a ServiceRole), and under a group
+//! that is no domain name or that names Istio. So is every document under a misspelling of our
+//! groups.
+//!
+//! A text larger than 64 MiB is an error. So is a document with more than two million values, with
+//! more than 10,000 values from aliases, or nested more than 100 deep in either of YAML's two
+//! styles.
 //!
 //! # Differences from Envoy/Istio
 //!

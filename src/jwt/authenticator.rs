@@ -1,3 +1,5 @@
+//! The rules for the tokens of one port, and the step that applies them to a request.
+
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,3 +1,5 @@
+//! The token guard as a tower layer.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -73,8 +75,8 @@ impl JwtLayer {
     /// - `exp` must be there and lie below 2^53;
     /// - every token of a request must be good by some rule, and all must name one principal: also with a single rule, and also the second
     ///   parameter or cookie of one name, which Istio does not look at;
-    /// - a second line of a header that is no list, as `authorization`, is refused, whatever stands in it;
-    /// - the scheme `Bearer` is compared without case, stands first, and needs a token behind it;
+    /// - a second line of a header that is no list, such as `authorization`, is refused, whatever it holds;
+    /// - the scheme `Bearer` is compared without case, comes first, and needs a token after it;
     /// - the signature is checked before time and audience;
     /// - a token that names a key is verified by a key of that name, even where there is only one, without a name.
     #[must_use]

@@ -1,3 +1,5 @@
+//! The legacy Policy of 2018: which requests need a token, and which a peer certificate.
+
 use http::StatusCode;
 use http::request::Parts;
 

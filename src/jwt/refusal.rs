@@ -1,3 +1,5 @@
+//! Why a token is refused.
+
 use http::StatusCode;
 
 errors! {

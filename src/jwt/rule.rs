@@ -1,3 +1,5 @@
+//! One `jwtRules` entry, compiled: issuer, audiences, locations, keys.
+
 use arc_swap::ArcSwapOption;
 use http::header::HeaderName;
 use http::{HeaderMap, Uri};

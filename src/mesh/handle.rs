@@ -12,9 +12,9 @@ use tokio::sync::Mutex;
 use super::client::pool::connector::MeshConnector;
 use super::client::pool::names::WantedNames;
 use super::client::{Client, Upstreams};
-use super::config::announce;
 use super::config::live::LiveConfig;
 use super::config::reload::Reloads;
+use super::config::serving_log;
 use super::error::{BuildError, Faults};
 use super::options::ListenerOptions;
 use super::server::connection::bind::bind;
@@ -123,9 +123,9 @@ impl Mesh {
     /// `serve_with_incoming`, or your own loop. For other protocols than HTTP take a
     /// [`tls::Listener`](Listener).
     ///
-    /// Its connections keep the times of [`HttpLimits`] themselves, whatever their server does: see
-    /// [`tls::HttpTimes`](crate::tls::HttpTimes). They learn of a request from the mesh's guard
-    /// ([`make`](Self::make), [`protect`](Self::protect), [`server`](Self::server)). The
+    /// Its connections keep the timeouts of [`HttpLimits`] themselves, whatever their server does:
+    /// see [`tls::HttpTimeouts`](crate::tls::HttpTimeouts). They learn of a request from the mesh's
+    /// guard ([`make`](Self::make), [`protect`](Self::protect), [`server`](Self::server)). The
     /// differences from [`serve`](Self::serve):
     ///
     /// - HTTP/2 clients get no pings. A client without a request is closed after 40 s of silence
@@ -148,7 +148,7 @@ impl Mesh {
     /// When the socket has no local address.
     pub fn listen_on(&self, socket: TcpListener) -> io::Result<Listener> {
         let listener = self.listen_for_serve(socket)?;
-        Ok(listener.http_times(self.listener.http.times()))
+        Ok(listener.http_timeouts(self.listener.http.timeouts()))
     }
 
     /// A listener for a server that keeps the times itself.
@@ -160,14 +160,14 @@ impl Mesh {
             ..
         } = &*self.parts;
         let listener = self.listener(socket, cells.modes.clone())?;
-        announce::serving(workload, credentials.as_ref(), cells, listener.local_addr());
+        serving_log::serving(workload, credentials.as_ref(), cells, listener.local_addr());
         Ok(listener)
     }
 
     /// A listener without TLS, whatever mode resources set.
     pub(super) fn listen_in_plaintext(&self, socket: TcpListener) -> io::Result<Listener> {
         let listener = self.listener(socket, Live::new(Modes::new(Mode::Disable)))?;
-        announce::serving_in_plaintext(&self.parts.workload, listener.local_addr());
+        serving_log::serving_in_plaintext(&self.parts.workload, listener.local_addr());
         Ok(listener)
     }
 

@@ -1,3 +1,21 @@
+// Where does it go? `DESIGN.md` has the same table. Paths are below `src`.
+//
+// | question                                  | file                                             |
+// |-------------------------------------------|--------------------------------------------------|
+// | Where does a new guard of this crate go?  | mesh/server/steps.rs (`STEPS`)                   |
+// | How does an application add a guard?      | mesh/build/guard.rs; the trait: guard/verdict.rs |
+// | Where is a field of YAML read?            | istio/decode/, a file for each kind              |
+// | Where does such a field get its meaning?  | policy/compile/                                  |
+// | Where is a changed configuration refused? | mesh/config/reload/judge.rs                      |
+// | Where is a metric's label made?           | metrics/store/labels.rs; a peer's: metrics/peer/ |
+// | Where is a call's host looked up?         | mesh/client/pool/compiled_outbound.rs            |
+// | Where is a call's address picked?         | mesh/client/pool/picker.rs                       |
+// | Where is a call sent again?               | mesh/client/attempts.rs, mesh/client/resend.rs   |
+// | Where is a connection's age judged?       | tls/connection/lifetime.rs                       |
+// | What does a server do at that age?        | mesh/server/connection/drain.rs                  |
+// | What does a client's pool do at that age? | mesh/client/pool/connection/retirement.rs        |
+// | Where is a refused request logged?        | refusal_log.rs                                   |
+
 //! The composed mesh: every layer in its one right order, from one builder.
 //!
 //! [`Mesh::builder`] takes the workload, its identity and the source of its policies. `build` loads
@@ -69,18 +87,18 @@
 //! # Ok(()) }
 //! ```
 
-mod announce;
 #[cfg(feature = "axum")]
 mod axum_server;
 mod build;
 mod client;
 mod config;
+mod drain_log;
 mod error;
-mod guards;
 mod handle;
 mod options;
 mod own_identity;
 mod plaintext;
+mod policy_layers;
 mod readiness;
 mod serve;
 mod server;
@@ -103,12 +121,12 @@ pub use client::{
     ResponseBody as ClientResponseBody, ResponseFuture as ClientResponseFuture, Upstreams,
 };
 pub use config::driver::Driver;
+pub use config::identity_source::IdentitySource;
 pub use config::reload::{RefusalReason, RefusedReload};
-pub use config::sources::IdentitySource;
 pub use error::BuildError;
-pub use guards::{Guards, GuardsBuilder};
 pub use handle::Mesh;
 pub use options::{ClientOptions, ListenerOptions, TelemetryOptions, TokenOptions};
+pub use policy_layers::{Guards, GuardsBuilder};
 pub use readiness::{IdentityState, Probe, Readiness};
 pub use serve::{Drained, RequestBody};
 pub use server::connection::limits::HttpLimits;

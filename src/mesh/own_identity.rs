@@ -3,7 +3,7 @@
 use tokio::time::timeout;
 
 use super::config::first_answer::{BESIDE_FAULTS, first_answer};
-use super::config::sources::Origin;
+use super::config::identity_source::Origin;
 use super::error::{Faults, IdentityFault};
 use crate::identity::{SpiffeId, Workload};
 use crate::tls::{Credentials, Rotation, Settings};

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::Mesh;
-use super::announce;
+use super::drain_log;
 use super::server::connection::bind::bind;
 use super::server::connection::drain::{AfterHttp, DrainController};
 use super::server::connection::io::IoTimeouts;
@@ -222,7 +222,7 @@ impl Mesh {
                 Some(_) = connections.join_next() => {}
                 (notice, grace) = asked.asked(), if !is_asked => {
                     is_asked = true;
-                    announce::draining(address, notice, grace, connections.len());
+                    drain_log::draining(address, notice, grace, connections.len());
                 }
                 () = stopped(&mut shutdown, last.as_mut()), if is_asked => break,
             }
@@ -231,7 +231,7 @@ impl Mesh {
         stop.cancel();
         drop(listener);
         let drained = drained(connections, shutdown, &cut).await;
-        announce::drained(address, drained.cut, drained.cut_streams, stopped.elapsed());
+        drain_log::drained(address, drained.cut, drained.cut_streams, stopped.elapsed());
         stats.count_cut(drained.cut_streams);
         drained
     }

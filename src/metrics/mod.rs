@@ -1,3 +1,8 @@
+// server, client, connection   what is counted for requests, calls and raw connections
+//   peer/                      the values of labels: our own, and those of a peer
+//   store/                     the names of labels (labels.rs), the series and their cells
+// expose/, scrape              the text for Prometheus
+
 //! Istio's standard metrics: the series that a sidecar reports, with the same names, labels and
 //! buckets.
 //!

@@ -5,9 +5,9 @@ use http::{HeaderValue, Request, request, response};
 use http_body::Body;
 
 use super::config::{Propagation, Settings};
+use super::decide_trace::{Trust, open};
 use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
-use super::format::outside::strip_outside;
-use super::open::{Trust, open};
+use super::format::strip_untrusted::strip_outside;
 use super::span::finished::SpanKind;
 use super::span::recording::{Beginning, Recording};
 use super::task::Task;

@@ -103,11 +103,11 @@
 //! ```
 
 mod config;
+mod decide_trace;
 mod format;
 mod ids;
 mod inbound;
 mod layer;
-mod open;
 mod outbound;
 mod span;
 mod task;

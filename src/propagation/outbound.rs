@@ -4,9 +4,9 @@ use http::{Request, request, response};
 use http_body::Body;
 
 use super::config::Propagation;
+use super::decide_trace::root;
 use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
 use super::ids::random;
-use super::open::root;
 use super::span::attach::{ActiveSpan, active_span};
 use super::span::finished::SpanKind;
 use super::span::recording::{Beginning, Recording};

@@ -8,13 +8,13 @@ use http::request::Parts;
 use tower_layer::Layer;
 
 use super::PolicyCheck;
-use crate::access;
 use crate::context::Exchange;
 use crate::guard::{self, Guard, Guarded, Verdict};
 use crate::live::Live;
 use crate::log_limit::limited;
 use crate::message::LocalReply;
 use crate::policy::Engine;
+use crate::refusal_log;
 
 /// The response future of [`Rbac`].
 pub type ResponseFuture<S, ReqBody, ResBody> = guard::ResponseFuture<S, ReqBody, ResBody>;
@@ -148,7 +148,7 @@ impl RbacGuard {
     fn judge_by(&self, engine: &Engine, head: &mut Parts, exchange: &Exchange) -> Verdict {
         let checked = self.check.judge(engine, head, exchange, self.rewrites);
         if checked.is_err() {
-            access::keep_judge(head, engine);
+            refusal_log::keep_judge(head, engine);
         }
         checked.into()
     }

@@ -1,3 +1,5 @@
+//! The wall clock that judges certificates; a test can replace it.
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

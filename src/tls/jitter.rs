@@ -1,3 +1,5 @@
+//! Spreads times at random, so that many instances do not act at once.
+
 use std::time::Duration;
 
 /// A time, longer or shorter by a random share of up to `percent`, so that things that began

@@ -1,3 +1,9 @@
+// endpoint/      accepts and opens connections: handshakes
+//   connection/  a connection after its handshake; lifetime.rs judges its age
+//   credentials/ the identity in use, and how it judges a peer's certificates
+//   identity/    certificates, keys, roots
+//   source/      where our identity comes from
+
 //! Mutual TLS with SPIFFE identities: both ends of a connection prove who they are.
 //!
 //! [`Credentials`] hold our certificate and the roots that we trust, and can be replaced at any
@@ -67,9 +73,9 @@ mod source;
 pub use clock::Clock;
 pub use connection::close::{CloseNotice, CloseReason};
 pub use connection::deadline::Deadline;
+pub use connection::http_timeouts::HttpTimeouts;
 pub use connection::inbound::Connection;
 pub use connection::lifetime::{Lifetime, Lifetimes};
-pub use connection::pace::HttpTimes;
 pub use connection::stats::HandshakeStats;
 pub use connection::stream::Stream;
 pub use credentials::danger::DangerousCredentials;

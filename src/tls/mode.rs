@@ -1,3 +1,5 @@
+//! What a port accepts: mutual TLS, plaintext, or both.
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! The protocols and the server name that Istio's sidecars negotiate (ALPN and SNI).
+
 /// The version of HTTP that a connection is for.
 ///
 /// Istio's own names come first: a sidecar that also takes plaintext asks only clients that offer

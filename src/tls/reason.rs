@@ -1,3 +1,5 @@
+//! Why a handshake failed, as an enum for metrics and as a sentence.
+
 use std::fmt;
 
 use crate::identity::SpiffeId;

@@ -3,9 +3,8 @@
 //! A policy can load and still not do what its author meant: a binding names a role that does not
 //! exist, a method is in lower case, a rule can never match. [`Vet`] looks at all resources
 //! together and returns a [`Report`] of [`Note`]s. Each note has a [`Code`], whose name is stable,
-//! and a
-//! [`Severity`]. An error means that the policy does not do what it says. A warning means that it
-//! does, and that its author probably meant something else. The page `docs/vet.md` and
+//! and a [`Severity`]. An error means that the policy does not do what it says. A warning means
+//! that it does, and that its author probably meant something else. The page `docs/vet.md` and
 //! [`Code::explanation`] explain every code with an example.
 //!
 //! Use it in a test next to the tests of the policies, or as `tower-mesh vet PATH...`.
@@ -38,7 +37,7 @@
 //!
 //! # Edges
 //!
-//! A text that cannot be read is refused, as in every other room. Three mistakes that leave the
+//! A text that cannot be read is refused, as in every other module. Three mistakes that leave the
 //! text readable are notes here: typographic quotation marks, a resource that is written twice, and
 //! two PeerAuthentications that cover the same workloads without saying which one is older.
 //!

@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("context", &["identity", "policy", "log_limit"]),
     ("message", &["matcher", "context"]),
     (
-        "access",
+        "refusal_log",
         &[
             "istio",
             "matcher",
@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
-    ("guard", &["context", "message", "access"]),
+    ("guard", &["context", "message", "refusal_log"]),
     // Floor 3: layers and feeds, side by side.
     (
         "tls",
@@ -79,7 +79,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "policy",
             "context",
             "message",
-            "access",
+            "refusal_log",
             "guard",
             "live",
             "log_limit",
@@ -231,6 +231,38 @@ fn no_files_import_each_other_in_a_ring() {
 fn the_arrows_of_every_folder_run_one_way() {
     let both = Graph::read().both_ways();
     assert!(both.is_empty(), "both ways:\n{}", both.join("\n"));
+}
+
+/// The table of where things are is no help when a file has moved.
+#[test]
+fn the_table_of_where_things_are_is_true() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cells = |file: &str, before: &str| -> Vec<(String, String)> {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let text = text.split_once(before).unwrap().1;
+        let rows = text.lines().map(|line| line.trim_start_matches("// "));
+        rows.skip_while(|line| !line.starts_with('|'))
+            .take_while(|line| line.starts_with('|'))
+            .skip(2)
+            .map(|line| {
+                let cells: Vec<_> = line.split('|').map(str::trim).collect();
+                (cells[1].to_owned(), cells[2].to_owned())
+            })
+            .collect()
+    };
+    let table = cells("src/mesh/mod.rs", "// Where does it go?");
+    assert_eq!(table, cells("DESIGN.md", "## Where does it go"));
+    assert!(table.len() > 9);
+    for (question, answer) in table {
+        let paths: Vec<_> = answer
+            .split([' ', ',', ';'])
+            .filter(|word| word.ends_with(".rs") || word.ends_with('/'))
+            .collect();
+        assert!(!paths.is_empty(), "{question} names no file");
+        for path in paths {
+            assert!(root.join("src").join(path).exists(), "{question} {path}");
+        }
+    }
 }
 
 /// An arrow that nobody uses is an invitation.

@@ -186,7 +186,7 @@ pub(super) fn selector(spec: Fields<'_, '_>) -> Selector {
     Selector { match_labels, at }
 }
 
-/// `spec.targetRef` and `spec.targetRefs`, of which only one may be written, and that without a
+/// Reads `spec.targetRef` and `spec.targetRefs`. Only one of them may be written, and only without a
 /// selector.
 pub(super) fn target_refs(spec: Fields<'_, '_>) -> Vec<TargetRef> {
     let written = ["selector", "targetRef", "targetRefs"].into_iter();

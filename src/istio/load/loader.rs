@@ -149,13 +149,13 @@ impl Loader {
     }
 
     /// Everything that was read, as it was meant: for tools that judge a configuration and do not
-    /// run it. Beside it comes what is wrong and yet readable, each with its
+    /// run it. The second list holds what is wrong but readable, each problem with its
     /// [`kind`](Problem::kind): typographic quotation marks, which are taken off, and resources
-    /// that stand there twice, of which both are kept.
+    /// that are written twice, both of which are kept.
     ///
     /// # Errors
     ///
-    /// Everything that is unreadable, and what is wrong beside it.
+    /// Everything that is unreadable, and everything else that is wrong.
     pub fn survey(mut self) -> Result<(Resources, Vec<Problem>), Problems> {
         self.problems.extend(contradictions(&self.resources));
         let is_readable = |problem: &Problem| problem.kind != ProblemKind::Unreadable;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::istio::{Meta, Problem, ProblemKind, Resources};
 
-/// Resources of which it is unclear which one counts.
+/// Resources that contradict each other: it is unclear which one counts.
 pub(crate) fn contradictions(resources: &Resources) -> Vec<Problem> {
     let mut problems = duplicates(resources);
     problems.extend(ageless_peers(resources));
@@ -31,8 +31,8 @@ fn duplicates(resources: &Resources) -> Vec<Problem> {
     problems
 }
 
-/// Two PeerAuthentications for the whole of one namespace, of which the older counts, where the age
-/// of one is unknown.
+/// Two PeerAuthentications for the whole of one namespace, one without a known age. The older one
+/// would count.
 ///
 /// Two that overlap on some workload through their selectors are found where workloads are known,
 /// when policies are compiled.

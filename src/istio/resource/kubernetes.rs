@@ -26,7 +26,7 @@ pub struct Deployed {
     pub at: Position,
 }
 
-/// A Service, as far as it says which ports of which Pods speak what.
+/// A Service, as far as it says which protocol each port of its Pods speaks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeployedService {
@@ -48,8 +48,8 @@ pub struct DeployedPort {
     pub target: String,
     /// `port`, the number under which clients know it.
     pub number: Option<u16>,
-    /// `appProtocol`, else the port's name, of both of which Istio takes the protocol; `udp` or
-    /// `sctp` where that is the `protocol`. Empty: none is said.
+    /// `appProtocol`, else the port's name: Istio reads the protocol from either. `udp` or `sctp`
+    /// if that is the `protocol`. Empty if none is stated.
     pub protocol: String,
 }
 

@@ -152,8 +152,8 @@ pub enum ProviderKind {
         /// Headers of the provider's answer that a refusal takes on.
         headers_to_downstream_on_deny: Vec<String>,
     },
-    /// A provider that cannot authorize (tracing, logging, …); named so that a CUSTOM policy that
-    /// uses it can be told.
+    /// A provider that cannot authorize (tracing, logging, …). It is kept so that a CUSTOM policy
+    /// that names it can be reported.
     Other,
 }
 

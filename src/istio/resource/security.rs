@@ -112,9 +112,9 @@ pub struct Operation {
 pub struct Condition {
     /// The key, as written (`request.headers[x]`, `source.ip`, …).
     pub key: Text,
-    /// Values of which one must match.
+    /// At least one of these values must match.
     pub values: Vec<Text>,
-    /// Values of which none may match.
+    /// None of these values may match.
     pub not_values: Vec<Text>,
 }
 
@@ -154,7 +154,7 @@ pub struct JwtRule {
     pub output_payload_to_header: Option<Text>,
     /// Headers that receive single claims.
     pub output_claim_to_headers: Vec<ClaimToHeader>,
-    /// Top-level string claims that are split on spaces, beside `scope` and `permission`.
+    /// Top-level string claims that are split on spaces, in addition to `scope` and `permission`.
     pub space_delimited_claims: Vec<Text>,
     /// Keep the token in the request.
     pub forward_original_token: bool,
@@ -195,7 +195,7 @@ impl fmt::Debug for JwtRule {
 pub struct JwtHeader {
     /// The header's name, as written.
     pub name: Text,
-    /// What stands before the token; empty: nothing.
+    /// The text in front of the token; may be empty.
     pub prefix: String,
 }
 

@@ -129,7 +129,7 @@ impl<'t> Documents<'t> {
         }
     }
 
-    /// What is no YAML where a template stands, or soon behind one, is the template's; it is told
+    /// A fault at a template's action, or shortly after one, is the template's. It is reported
     /// once.
     fn template_or(&mut self, fault: Fault) -> Fault {
         if fault.is_last {

@@ -30,7 +30,7 @@ fn is_action(text: &str) -> bool {
     text.starts_with(['.', '$', '(']) || text.starts_with("/*") || WORDS.contains(&word)
 }
 
-/// What actions begin with, beside values.
+/// The words that an action may begin with, if it does not begin with a value.
 const WORDS: &[&str] = &[
     "and", "block", "coalesce", "default", "define", "else", "end", "eq", "fail", "first", "if",
     "include", "index", "join", "list", "lookup", "ne", "not", "or", "print", "printf", "quote",

@@ -1,3 +1,5 @@
+//! How strictly a token is read: as Envoy reads it, or by the letter.
+
 use super::base64url;
 
 /// How strictly texts are read.

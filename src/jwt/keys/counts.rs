@@ -1,3 +1,5 @@
+//! Counts good tokens and refusals, for metrics.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,3 +1,5 @@
+//! Fetches one key set through an HTTP client, again and again.
+
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;

@@ -1,3 +1,5 @@
+//! One public key, with a verifier for each algorithm that it serves.
+
 use aws_lc_rs::signature::RsaPublicKeyComponents;
 use jsonwebtoken::crypto::JwtVerifier;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};

@@ -1,3 +1,5 @@
+//! A JWK set: which of its keys are usable, and which key fits a token.
+
 use std::collections::BTreeSet;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! Where the keys of an issuer are fetched, and which addresses are allowed.
+
 use std::fmt;
 
 use http::Uri;

@@ -1,3 +1,5 @@
+//! Hands out the keys of issuers, inline or fetched, and keeps them over a reload.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Weak};

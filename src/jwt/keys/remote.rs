@@ -1,3 +1,5 @@
+//! The keys that were fetched from one address, and how old they may get.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

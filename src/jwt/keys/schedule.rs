@@ -1,3 +1,5 @@
+//! Decides when keys are fetched next. It reads no clock and does no I/O.
+
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time;

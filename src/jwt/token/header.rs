@@ -1,3 +1,5 @@
+//! Reads the header of a token, and refuses what it must not hold.
+
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 

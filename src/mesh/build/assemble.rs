@@ -9,7 +9,7 @@ use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::client::{Client, Outbound};
 use crate::mesh::config::driver::Driver;
-use crate::mesh::config::rules::Rules;
+use crate::mesh::config::loading::ConfigLoader;
 use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
@@ -48,7 +48,7 @@ impl MeshBuilder {
             .upstreams
             .compile(namespace, &self.tls, is_plaintext, &mut mistakes);
         faults.mistakes("", &mistakes);
-        let rules = Rules {
+        let rules = ConfigLoader {
             is_plaintext,
             source: self.source,
             modes: self.modes,

@@ -2,8 +2,8 @@
 
 use crate::identity::{SpiffeId, Workload};
 use crate::mesh::client::Upstreams;
+use crate::mesh::config::identity_source::{IdentitySource, Origin};
 use crate::mesh::config::live::ModeChoice;
-use crate::mesh::config::sources::{IdentitySource, Origin};
 use crate::mesh::handle::Mesh;
 use crate::mesh::options::{ClientOptions, ListenerOptions, TelemetryOptions, TokenOptions};
 use crate::mesh::server::AppGuards;

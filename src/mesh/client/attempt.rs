@@ -46,16 +46,16 @@ pub(super) enum Failed {
 pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt {
     write_target(&mut request, route.is_http2);
     Box::pin(async move {
-        let mut tour = route.cluster.tour();
+        let mut order = route.cluster.endpoint_order();
         let mut failure = None;
         // A per-try deadline would wrap the rest of this loop.
-        while let Some(stop) = tour.next(Some((&route.dialer, route.is_http2))) {
-            let checkout = stop.endpoint.checkout(&route.dialer, route.is_http2);
+        while let Some(candidate) = order.next(Some((&route.dialer, route.is_http2))) {
+            let checkout = candidate.endpoint.checkout(&route.dialer, route.is_http2);
             let connection = match checkout.await {
                 Ok(connection) => connection,
                 Err(error) => {
                     failure = Some(error);
-                    tour.passed(&stop);
+                    order.pass_over(&candidate);
                     continue;
                 }
             };

@@ -1,8 +1,8 @@
 //! The hosts that an application allows its client to call, as it configures them.
 
 use super::pool::address::{UpstreamAddress, UpstreamId};
+use super::pool::compiled_outbound::{CompiledOutbound, shown};
 use super::pool::external_host::ExternalHost;
-use super::pool::upstreams::{CompiledOutbound, shown};
 use crate::error_chain::ErrorChain;
 use crate::tls::{AllowedIds, Settings};
 

@@ -12,11 +12,11 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::announce;
 use super::fetch::Fetch;
 use super::keys::Keys;
 use super::live::{Compiler, LiveConfig};
 use super::reload::Judge;
+use super::serving_log;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::plaintext::Plaintext;
 use crate::source::{ConfigSource, Update};
@@ -172,7 +172,7 @@ impl Driver {
                 let modes = self.cells.modes.snapshot();
                 self.cells.publish(config);
                 self.judge.published();
-                announce::replaced(&self.cells, &modes);
+                serving_log::replaced(&self.cells, &modes);
                 Ok(())
             }
             Err(problems) => Err(problems),

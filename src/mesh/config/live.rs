@@ -19,14 +19,14 @@
 
 use std::sync::Arc;
 
-use super::applying::applying;
-use super::resources;
+use super::policy_names::applying;
+use super::reading_log;
 use crate::context::Exchange;
 use crate::identity::Workload;
 use crate::istio::{MeshConfig, MtlsMode, Position, Problem, Problems, Resources};
 use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
-use crate::mesh::client::pool::upstreams::CompiledOutbound;
+use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::trust_domain;
 use crate::policy::{Engine, PerPort, Program, compile};
 use crate::rbac::PolicyCheck;
@@ -110,7 +110,7 @@ impl Compiler {
             Ok(program) => program,
             Err(problems) => return Err(self.with_tokens(problems, configuration)),
         };
-        resources::tell(configuration, &program);
+        reading_log::tell(configuration, &program);
         trust_domain::warn(&configuration.mesh_config, &self.workload);
         if !self.is_plaintext {
             trust_domain::warn_of_assumed(&program);

@@ -2,11 +2,11 @@
 //! one order, then the application is called. All of them share one future and one body.
 
 mod app_guards;
+mod app_server_body;
 pub(super) mod connection;
 mod future;
 mod inbound;
 mod one_hop;
-mod own_body;
 mod record;
 mod service;
 mod steps;

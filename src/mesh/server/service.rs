@@ -12,10 +12,10 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::app_server_body;
 use super::future::{Asking, ResponseBody, ResponseFuture, call};
 use super::inbound::Inbound;
 use super::one_hop;
-use super::own_body;
 use super::record::Record;
 use super::steps::{self, Arrival, Outcome, Way};
 use crate::context::{Exchange, Peer};
@@ -95,7 +95,7 @@ impl<S> Server<S> {
         let (mut head, mut body) = request.into_parts();
         let exchange = exchange(&mut head.extensions);
         if let Some(peer) = exchange.peer() {
-            own_body::bound(&self.inbound.quiet, &head, peer, &mut body);
+            app_server_body::bound(&self.inbound.quiet, &head, peer, &mut body);
         }
         let arrival = Arrival {
             in_front: self.in_front,

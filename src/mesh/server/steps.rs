@@ -10,21 +10,21 @@ use http::request::Parts;
 
 use super::inbound::Inbound;
 use super::record::Record;
-use crate::access;
 use crate::context::Exchange;
 use crate::guard::{self, Question, Verdict};
 use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::{LocalReply, OnEnd as _};
 use crate::rbac::PolicyCheck;
+use crate::refusal_log;
 
 /// The steps of every inbound request, first to last. The first step that refuses answers in the
 /// application's place. A step that asks a question makes the request wait, and the steps behind it
 /// run once the answer is there.
 ///
 /// The guards of the application follow ([`MeshBuilder::guard`](crate::MeshBuilder::guard)), in the
-/// order in which the builder got them; then the application is called. A new room that judges
-/// requests adds one line here, and the function that the line names.
+/// order in which the builder got them; then the application is called. A new guard of this crate
+/// adds one line here, and the function that the line names.
 const STEPS: [Step; 6] = [
     connection_header,
     host_is_named,
@@ -37,15 +37,15 @@ const STEPS: [Step; 6] = [
     // Quotas go here: they know the caller and its claims.
 ];
 
-type Step = fn(&mut Judged<'_>) -> Result<(), Stop>;
+type Step = fn(&mut Judged<'_>) -> Result<(), Halt>;
 
 /// Why a request does not go on to the next step.
-enum Stop {
+enum Halt {
     Refuse(LocalReply),
     Ask(Question),
 }
 
-impl From<LocalReply> for Stop {
+impl From<LocalReply> for Halt {
     fn from(reply: LocalReply) -> Self {
         Self::Refuse(reply)
     }
@@ -53,7 +53,7 @@ impl From<LocalReply> for Stop {
 
 /// The headers that `connection` names were removed before the request's record began; this answers
 /// a request whose header was refused then.
-fn connection_header(judged: &mut Judged<'_>) -> Result<(), Stop> {
+fn connection_header(judged: &mut Judged<'_>) -> Result<(), Halt> {
     match judged.way.unfit.take() {
         None => Ok(()),
         Some(reply) => Err(reply.into()),
@@ -61,7 +61,7 @@ fn connection_header(judged: &mut Judged<'_>) -> Result<(), Stop> {
 }
 
 /// Envoy's 400 to a request that names no host.
-fn host_is_named(judged: &mut Judged<'_>) -> Result<(), Stop> {
+fn host_is_named(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let head = &judged.head;
     if !judged.way.arrival.wants_host
         || head.uri.authority().is_some()
@@ -72,26 +72,26 @@ fn host_is_named(judged: &mut Judged<'_>) -> Result<(), Stop> {
     Err(LocalReply::new(StatusCode::BAD_REQUEST, "", "missing_host_header").into())
 }
 
-fn target_and_headers(judged: &mut Judged<'_>) -> Result<(), Stop> {
+fn target_and_headers(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (engine, in_front) = (&judged.config.engine, judged.way.arrival.in_front);
     judged.way.path = PolicyCheck::admit(engine, judged.head, judged.exchange, in_front)?;
     Ok(())
 }
 
-fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Stop> {
+fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (engine, path) = (&judged.config.engine, judged.way.path.as_deref());
     PolicyCheck::check_custom_at(engine, judged.head, path, judged.exchange)?;
     Ok(())
 }
 
-fn tokens(judged: &mut Judged<'_>) -> Result<(), Stop> {
+fn tokens(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (path, now) = (judged.way.path.as_deref(), judged.way.now);
     let authenticator = judged.config.authenticator(judged.exchange);
     authenticator.authenticate_shown(path, judged.head, judged.exchange, now)?;
     Ok(())
 }
 
-fn policies(judged: &mut Judged<'_>) -> Result<(), Stop> {
+fn policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (engine, path) = (&judged.config.engine, judged.way.path.as_deref());
     let rbac = &judged.inbound.rbac;
     rbac.finish(engine, judged.head, path, judged.exchange)?;
@@ -143,18 +143,18 @@ struct Judged<'a> {
 
 impl Judged<'_> {
     /// Runs the steps that have not run. A refusal is logged.
-    fn run(mut self, record: &mut Record) -> Result<(), Stop> {
+    fn run(mut self, record: &mut Record) -> Result<(), Halt> {
         let mut run = self.crate_steps();
         if run.is_ok() && !self.inbound.guards.is_empty() {
             run = record.within(|| self.application_guards());
         }
-        if let Err(Stop::Refuse(reply)) = &run {
+        if let Err(Halt::Refuse(reply)) = &run {
             self.refused(reply);
         }
         run
     }
 
-    fn crate_steps(&mut self) -> Result<(), Stop> {
+    fn crate_steps(&mut self) -> Result<(), Halt> {
         if self.way.next > 0 {
             return self.later_steps();
         }
@@ -169,7 +169,7 @@ impl Judged<'_> {
 
     /// The steps behind the one that asked.
     #[cold]
-    fn later_steps(&mut self) -> Result<(), Stop> {
+    fn later_steps(&mut self) -> Result<(), Halt> {
         while let Some(step) = STEPS.get(self.way.next) {
             self.way.next += 1;
             step(self)?;
@@ -179,20 +179,20 @@ impl Judged<'_> {
 
     /// Runs the guards of the application within the request's trace, so that their own calls
     /// belong to it.
-    fn application_guards(&mut self) -> Result<(), Stop> {
+    fn application_guards(&mut self) -> Result<(), Halt> {
         while let Some(guard) = self.inbound.guards.get(self.way.next - STEPS.len()) {
             self.way.next += 1;
             match guard::judge(guard, self.head, self.exchange) {
                 Verdict::Pass => {}
-                Verdict::Refuse(reply) => return Err(Stop::Refuse(reply)),
-                Verdict::Ask(question) => return Err(Stop::Ask(question)),
+                Verdict::Refuse(reply) => return Err(Halt::Refuse(reply)),
+                Verdict::Ask(question) => return Err(Halt::Ask(question)),
             }
         }
         Ok(())
     }
 
     fn refused(&self, reply: &LocalReply) {
-        access::refused(self.head, self.exchange, reply, Some(&self.config.engine));
+        refusal_log::refused(self.head, self.exchange, reply, Some(&self.config.engine));
     }
 }
 
@@ -221,8 +221,8 @@ pub(super) fn judge(
     };
     match judged.run(record) {
         Ok(()) => Outcome::Pass,
-        Err(Stop::Refuse(reply)) => Outcome::Refuse(reply),
-        Err(Stop::Ask(question)) => Outcome::Wait(Waiting {
+        Err(Halt::Refuse(reply)) => Outcome::Refuse(reply),
+        Err(Halt::Ask(question)) => Outcome::Wait(Waiting {
             question,
             way,
             config: config.into_snapshot(),
@@ -270,8 +270,8 @@ impl Waiting {
             }
             match judged.run(record) {
                 Ok(()) => return Poll::Ready(Ok(())),
-                Err(Stop::Refuse(reply)) => return Poll::Ready(Err(reply)),
-                Err(Stop::Ask(question)) => self.question = question,
+                Err(Halt::Refuse(reply)) => return Poll::Ready(Err(reply)),
+                Err(Halt::Ask(question)) => self.question = question,
             }
         }
     }

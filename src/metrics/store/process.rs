@@ -57,7 +57,7 @@ impl Gauge {
     }
 }
 
-/// The counters and gauges that rooms register.
+/// The counters and gauges that other modules register.
 #[derive(Debug, Default)]
 pub(in crate::metrics) struct Process(Mutex<BTreeMap<&'static str, Family>>);
 

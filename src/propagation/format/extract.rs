@@ -1,3 +1,5 @@
+//! Reads the caller's trace context from the headers that were found.
+
 use super::b3;
 use super::headers::{Incoming, Once};
 use super::parent::{Parent, State, Told};

@@ -1,4 +1,4 @@
-//! What the room does as a whole, by subject.
+//! What the module does as a whole, by subject.
 
 mod any_headers;
 mod b3;

@@ -1,3 +1,5 @@
+//! What a handshake used: our identity, the roots, and the ids that were allowed.
+
 use std::sync::Arc;
 use std::time::SystemTime;
 

@@ -1,3 +1,5 @@
+//! Follows the frames of an HTTP/2 client, to see whether one is incomplete.
+
 /// Follows the bytes of an HTTP/2 client after its preface, frame by frame (RFC 9113 §4.1).
 #[derive(Debug, Default)]
 pub(super) struct Frames {

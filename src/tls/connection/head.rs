@@ -1,3 +1,5 @@
+//! Follows the head of an HTTP/1 request, to see where it ends.
+
 /// How far the head of an HTTP/1 request has come.
 ///
 /// The head ends where hyper ends it, and never earlier: at an empty line that follows a line with

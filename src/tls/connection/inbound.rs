@@ -1,3 +1,5 @@
+//! A connection that a listener accepted: its bytes, its peer, and when it is cut.
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use crate::context::Peer;
 use crate::tls::reason::Reason;
 
 use super::deadline::Deadline;
-use super::pace::Pace;
+use super::http_timeouts::HttpTimer;
 use super::silence::Silent;
 use super::stats::HandshakeStats;
 use super::stream::Stream;
@@ -28,12 +30,12 @@ pub struct Connection {
     /// Until the client has sent something.
     silent: Option<Silent>,
     /// Where the server itself keeps no time limits.
-    pace: Option<Box<Pace>>,
+    timer: Option<Box<HttpTimer>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    /// `silent` is for a client that has sent nothing yet. With a `pace` the connection cuts itself
+    /// `silent` is for a client that has sent nothing yet. With a `timer` the connection cuts itself
     /// when its client takes too long.
     pub(in crate::tls) fn new(
         stream: Stream<TcpStream>,
@@ -41,7 +43,7 @@ impl Connection {
         permit: OwnedSemaphorePermit,
         stats: Arc<HandshakeStats>,
         silent: Option<Silent>,
-        pace: Option<Pace>,
+        timer: Option<HttpTimer>,
     ) -> Self {
         Self {
             stream,
@@ -49,7 +51,7 @@ impl Connection {
             stats,
             deadline: None,
             silent,
-            pace: pace.map(Box::new),
+            timer: timer.map(Box::new),
             _permit: permit,
         }
     }
@@ -92,8 +94,8 @@ impl Connection {
             return;
         }
         self.silent = None;
-        if let Some(pace) = &mut self.pace {
-            pace.heard(bytes);
+        if let Some(timer) = &mut self.timer {
+            timer.heard(bytes);
         }
     }
 
@@ -105,8 +107,8 @@ impl Connection {
             self.stats.count(Some(Reason::Timeout));
             return Poll::Ready(());
         }
-        match &mut self.pace {
-            Some(pace) => pace.poll_overdue(cx),
+        match &mut self.timer {
+            Some(timer) => timer.poll_overdue(cx),
             None => Poll::Pending,
         }
     }
@@ -116,8 +118,8 @@ impl Connection {
         polled: Poll<io::Result<R>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<R>> {
-        match &mut self.pace {
-            Some(pace) => pace.written(polled, cx),
+        match &mut self.timer {
+            Some(timer) => timer.written(polled, cx),
             None => polled,
         }
     }
@@ -127,8 +129,8 @@ impl Connection {
         polled: Poll<io::Result<usize>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        if let (Poll::Ready(Ok(1..)), Some(pace)) = (&polled, &mut self.pace) {
-            pace.wrote();
+        if let (Poll::Ready(Ok(1..)), Some(timer)) = (&polled, &mut self.timer) {
+            timer.wrote();
         }
         self.written(polled, cx)
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! inbound        a connection that a listener accepted
-//!   pace         how long an HTTP client may take
+//!   http_timeouts  how long an HTTP client may take
 //!     head       how far a head of HTTP/1 has come
 //!     frames     how far a frame of HTTP/2 has come
 //!   silence      how long a client may say nothing
@@ -19,9 +19,9 @@ pub(super) mod deadline;
 pub(super) mod facts;
 mod frames;
 mod head;
+pub(super) mod http_timeouts;
 pub(super) mod inbound;
 pub(super) mod lifetime;
-pub(super) mod pace;
 pub(super) mod silence;
 pub(super) mod stats;
 pub(super) mod stream;

@@ -1,3 +1,5 @@
+//! How long a client may say nothing before its handshake.
+
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;

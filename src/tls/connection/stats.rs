@@ -1,3 +1,5 @@
+//! Counts handshakes, and the connections that they made, for metrics.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::tls::counters::{Counters, readers};

@@ -1,3 +1,5 @@
+//! The bytes of a connection after its handshake: TLS of either direction, or plaintext.
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;

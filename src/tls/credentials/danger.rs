@@ -1,3 +1,5 @@
+//! Ways around the rules of credentials, in the terms of rustls.
+
 use std::sync::Arc;
 
 use rustls::client::ResolvesClientCert;

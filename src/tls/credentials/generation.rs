@@ -1,3 +1,5 @@
+//! One identity, made ready for handshakes: the configurations of rustls for both ends.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;

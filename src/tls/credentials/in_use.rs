@@ -1,3 +1,5 @@
+//! The credentials: the identity in use, which can be replaced at any time.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;

@@ -1,3 +1,5 @@
+//! Certificates from an application's own rustls resolvers, checked when they are shown.
+
 use std::sync::Arc;
 use std::time::SystemTime;
 

@@ -1,3 +1,5 @@
+//! Counts the identities that a source has given, for metrics.
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::time::{Duration, Instant};

@@ -1,3 +1,5 @@
+//! Fits a judge of chains to the verifier traits of rustls.
+
 use std::fmt;
 use std::sync::Arc;
 

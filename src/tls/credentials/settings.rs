@@ -1,3 +1,5 @@
+//! What applies to all handshakes: cryptography, TLS versions, the clock.
+
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};

@@ -1,3 +1,5 @@
+//! Judges a peer's chain by SPIFFE's rules, and the peer's id by what was expected.
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

@@ -1,3 +1,5 @@
+//! The server's side of a handshake: TLS or plaintext, as the mode of the port says.
+
 use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::pin::pin;

@@ -1,3 +1,5 @@
+//! How many connections and handshakes there may be at once, in all and for each source.
+
 use std::collections::HashMap;
 use std::mem;
 use std::net::{IpAddr, Ipv6Addr};

@@ -1,3 +1,5 @@
+//! A listener as `axum::serve` takes it.
+
 use std::io;
 use std::net::SocketAddr;
 

@@ -1,3 +1,5 @@
+//! The client's side of a handshake with a server of the mesh.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! A connection that was accepted and has not made its handshake yet.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -6,8 +8,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error_chain::ErrorChain;
 use crate::log_limit::limited;
+use crate::tls::connection::http_timeouts::{HttpTimeouts, HttpTimer};
 use crate::tls::connection::inbound::Connection;
-use crate::tls::connection::pace::{HttpTimes, Pace};
 use crate::tls::connection::silence::Silent;
 use crate::tls::connection::stats::HandshakeStats;
 use crate::tls::reason::REFUSED;
@@ -31,7 +33,7 @@ pub struct Incoming {
     pub(super) acceptor: Acceptor,
     pub(super) tickets: Tickets,
     pub(super) silent: Silent,
-    pub(super) times: Option<HttpTimes>,
+    pub(super) timeouts: Option<HttpTimeouts>,
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) stats: Arc<HandshakeStats>,
 }
@@ -64,9 +66,11 @@ impl Incoming {
                 } else {
                     self.stats.count_plaintext();
                 }
-                let pace = self.times.map(|times| Pace::new(times, peer.clone()));
+                let timer = self
+                    .timeouts
+                    .map(|timeouts| HttpTimer::new(timeouts, peer.clone()));
                 let (permit, stats) = (self.permit, self.stats);
-                Some(Connection::new(stream, peer, permit, stats, silent, pace))
+                Some(Connection::new(stream, peer, permit, stats, silent, timer))
             }
             Err(error) => {
                 self.stats.count(Some(error.reason()));

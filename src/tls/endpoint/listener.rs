@@ -1,3 +1,5 @@
+//! Accepts connections from a socket, and hands them out after their handshakes.
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -13,8 +15,8 @@ use tokio::time::{Duration, Sleep, sleep};
 
 use crate::log_limit::limited;
 use crate::matcher::Cidr;
+use crate::tls::connection::http_timeouts::HttpTimeouts;
 use crate::tls::connection::inbound::Connection;
-use crate::tls::connection::pace::HttpTimes;
 use crate::tls::connection::stats::HandshakeStats;
 use crate::tls::reason::{REFUSED, Reason};
 
@@ -38,7 +40,7 @@ pub struct Listener {
     local: SocketAddr,
     acceptor: Acceptor,
     limits: Limits,
-    times: Option<HttpTimes>,
+    timeouts: Option<HttpTimeouts>,
     stats: Arc<HandshakeStats>,
     handshakes: JoinSet<Option<Connection>>,
     admission: Admission,
@@ -82,7 +84,7 @@ impl Listener {
             handshakes: JoinSet::new(),
             admission: Admission::new(limits),
             open: permits(limits.connections),
-            times: None,
+            timeouts: None,
             permit: None,
             waiting: None,
             is_full: false,
@@ -112,8 +114,8 @@ impl Listener {
     /// these itself. Without this, as for other protocols and for servers with their own limits,
     /// only handshakes are bounded in time.
     #[must_use]
-    pub fn http_times(mut self, times: HttpTimes) -> Self {
-        self.times = Some(times);
+    pub fn http_timeouts(mut self, timeouts: HttpTimeouts) -> Self {
+        self.timeouts = Some(timeouts);
         self
     }
 
@@ -171,7 +173,7 @@ impl Listener {
                     acceptor: self.acceptor.clone(),
                     tickets,
                     silent,
-                    times: self.times,
+                    timeouts: self.timeouts,
                     permit,
                     stats: Arc::clone(&self.stats),
                 });

@@ -1,3 +1,5 @@
+//! TLS to a server outside the mesh, which is judged by its DNS name.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! A listener as the stream of connections that tonic takes.
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,3 +1,5 @@
+//! The ids that a server may have: a fixed list, or one that is asked for at each handshake.
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! The roots and revocation lists that judge peers, for each trust domain.
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;

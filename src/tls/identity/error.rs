@@ -1,3 +1,5 @@
+//! Why an identity cannot be used, and how to correct it.
+
 use std::fmt;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Reads a leaf certificate and applies SPIFFE's rules for it.
+
 use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;

@@ -1,3 +1,5 @@
+//! Where a part of an identity was read: the file, or the kind of text, and the line.
+
 use std::fmt;
 use std::path::PathBuf;
 

@@ -1,3 +1,5 @@
+//! Our own identity: certificate chain, key and roots, checked and replaced as one.
+
 use std::path::Path;
 use std::time::SystemTime;
 

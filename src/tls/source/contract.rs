@@ -1,3 +1,5 @@
+//! The trait of a source of identities, its error, and a source that never changes.
+
 use std::fmt;
 use std::future::{Future, pending};
 use std::io;

@@ -1,3 +1,5 @@
+//! A source that reads PEM files, again whenever they change.
+
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! A source that asks an authority for the next identity before this one expires.
+
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 

@@ -1,3 +1,5 @@
+//! A source that reads the SPIFFE Workload API, from SPIRE's agent for example.
+
 use std::future::poll_fn;
 use std::pin::Pin;
 

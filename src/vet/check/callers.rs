@@ -67,8 +67,8 @@ fn negatives(meta: &Meta, rule: &Rule, notes: &mut Notes) {
     }
 }
 
-/// What a DENY rule asks for and the caller can leave out. Tokens are not meant: whoever leaves his
-/// out gains what an ALLOW gives to all.
+/// Notes the values of a DENY rule that a caller can evade by leaving them out. Tokens are not meant:
+/// a caller that leaves out its token gets only what an ALLOW gives to every caller.
 fn positives(meta: &Meta, rule: &Rule, notes: &mut Notes) {
     for list in lists::rule(rule) {
         let what = match list.field {

@@ -85,7 +85,7 @@ pub(super) fn matches_all(matcher: &StringMatcher, plain: bool) -> bool {
     }
 }
 
-/// Whether every text but the empty one matches, line feeds aside.
+/// Whether every text but the empty one matches, apart from texts with line feeds.
 pub(super) fn is_non_empty(matcher: &StringMatcher) -> bool {
     *matcher == StringMatcher::non_empty()
 }

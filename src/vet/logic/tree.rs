@@ -108,7 +108,7 @@ fn first_of_all<'n>(mut reasons: impl Iterator<Item = Option<Why<'n>>>) -> Optio
     reasons.all(|reason| reason.is_some()).then_some(first)
 }
 
-/// The ranges of all IPv4 and of all IPv6 addresses together leave nobody out.
+/// Whether the ranges include all IPv4 and all IPv6 addresses, and so every caller.
 fn is_every_address(any: Nodes<'_>) -> bool {
     let ranges = any.iter().filter_map(|node| match node.shape() {
         Shape::Leaf(Leaf::DirectIp(range)) => Some((0, range)),

@@ -67,13 +67,13 @@ impl Candidates {
     }
 }
 
-/// Keys of which one must hold, whichever of the nodes does.
+/// Keys, at least one of which holds when any of the nodes holds.
 fn needed_of(any: Nodes<'_>, frequency: &HashMap<Key, usize>) -> Option<Vec<Key>> {
     let keys: Option<Vec<_>> = any.iter().map(|node| needed(node, frequency)).collect();
     keys.map(|keys| keys.concat())
 }
 
-/// Keys of which one must hold where the node does.
+/// Keys, at least one of which holds when the node holds.
 fn needed(node: Node<'_>, frequency: &HashMap<Key, usize>) -> Option<Vec<Key>> {
     match node.shape() {
         Shape::Any | Shape::Not(_) => None,

@@ -216,8 +216,8 @@ pub(in crate::vet) fn rule(rule: &Rule) -> impl Iterator<Item = List<'_>> {
     sources.chain(operations).chain(conditions)
 }
 
-/// The negative lists of a rule that hold also for what is absent, since no positive list that must
-/// hold beside them demands it.
+/// The negative lists of a rule that also match when the value is absent, because no positive list
+/// of the rule demands the value.
 pub(in crate::vet) fn lone_negatives(rule: &Rule) -> Vec<List<'_>> {
     let conditions: Vec<List<'_>> = rule.when.iter().map(condition).collect();
     let sources: Vec<Vec<List<'_>>> = rule.from.iter().map(source).collect();

@@ -38,9 +38,9 @@ struct Endpoints {
     list: Vec<Arc<Endpoint>>,
 }
 
-/// One call's way through the endpoints, until it reaches one.
+/// The order in which one call tries endpoints, until it reaches one.
 #[derive(Debug)]
-pub(in crate::mesh) struct Tour {
+pub(in crate::mesh) struct EndpointOrder {
     endpoints: Arc<Endpoints>,
     balance: Balance,
     turn: usize,
@@ -72,9 +72,9 @@ impl Cluster {
         }
     }
 
-    /// Starts a call's tour through the current endpoints.
-    pub(in crate::mesh) fn tour(&self) -> Tour {
-        Tour {
+    /// The order in which a new call tries the current endpoints.
+    pub(in crate::mesh) fn endpoint_order(&self) -> EndpointOrder {
+        EndpointOrder {
             endpoints: self.current(),
             balance: self.balance,
             turn: self.turn.fetch_add(1, Ordering::Relaxed),
@@ -141,10 +141,10 @@ fn endpoints(
     addresses.into_iter().map(endpoint).collect()
 }
 
-impl Tour {
+impl EndpointOrder {
     /// The next endpoint to try; `None` when all have been tried or there are none. A caller that
     /// has pools passes a `prober`, which reconnects to failed endpoints.
-    pub(in crate::mesh) fn next(&self, prober: Option<(&Arc<Dialer>, bool)>) -> Option<Stop> {
+    pub(in crate::mesh) fn next(&self, prober: Option<(&Arc<Dialer>, bool)>) -> Option<Candidate> {
         let list = &self.endpoints.list;
         let health = |index: usize| list.get(index).map(|endpoint| endpoint.health());
         let health = |index| health(index).unwrap_or_default();
@@ -158,20 +158,20 @@ impl Tour {
             probe(Arc::clone(due), Arc::clone(dialer), is_http2);
         }
         let endpoint = list.get(pick.index)?;
-        Some(Stop {
+        Some(Candidate {
             endpoint: Arc::clone(endpoint),
             index: pick.index,
         })
     }
 
     /// Records that the endpoint could not be reached.
-    pub(in crate::mesh) fn passed(&mut self, stop: &Stop) {
-        self.tried.push(stop.index);
+    pub(in crate::mesh) fn pass_over(&mut self, candidate: &Candidate) {
+        self.tried.push(candidate.index);
     }
 }
 
-/// An endpoint that a tour stops at.
-pub(in crate::mesh) struct Stop {
+/// An endpoint that a call may use.
+pub(in crate::mesh) struct Candidate {
     pub(in crate::mesh) endpoint: Arc<Endpoint>,
     index: usize,
 }

@@ -9,10 +9,10 @@ use http::Uri;
 use http::uri::Authority;
 use tower_service::Service;
 
+use super::compiled_outbound::CompiledOutbound;
 use super::connect_error::{ConnectError, Failure};
 use super::connection::dial::Dialer;
 use super::connection::stream::MeshStream;
-use super::upstreams::CompiledOutbound;
 use crate::live::Live;
 use crate::tls::Protocol;
 
@@ -59,14 +59,14 @@ impl MeshConnector {
             let reach = upstreams.find(uri).ok_or_else(|| upstreams.unknown(uri))?;
             reach.cluster(uri)
         };
-        let mut tour = cluster.tour();
+        let mut order = cluster.endpoint_order();
         let mut failure = None;
-        while let Some(stop) = tour.next(None) {
-            match stop.endpoint.dial(&self.dialer, self.protocol).await {
+        while let Some(candidate) = order.next(None) {
+            match candidate.endpoint.dial(&self.dialer, self.protocol).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => failure = Some(error),
             }
-            tour.passed(&stop);
+            order.pass_over(&candidate);
         }
         // An upstream without an address has only DNS names, and DNS has no address for any of
         // them.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::istio::{AuthorizationPolicy, MeshConfig, Rule, Text};
-use crate::mesh::config::applying::applying;
-use crate::mesh::config::resources::start;
+use crate::mesh::config::policy_names::applying;
+use crate::mesh::config::reading_log::start;
 use crate::policy::Program;
 use crate::source::Configuration;
 use crate::tls::Credentials;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::foreign::warn_of_foreign;
-use super::guard::Guarded;
 use super::opening::Losses;
 use super::presence::{near, require_allow, warn_without_allow};
+use super::protection::PortProtections;
 use super::standing::{RefusalReason, Reloads};
 use super::strict::refuse_strict;
 use crate::istio::{Problem, Problems};
@@ -100,23 +100,23 @@ impl Judge {
         }
         let config = compiler.compile(&configuration).map_err(invalid)?;
         let (old, new) = (cells.modes.snapshot(), cells.modes_of(&config));
-        let guarded = Guarded {
+        let protections = PortProtections {
             program: config.engine.program(),
             modes: &new,
         };
         if self.is_plaintext {
-            refuse_strict(guarded.program, &configuration, &compiler.workload)
+            refuse_strict(protections.program, &configuration, &compiler.workload)
                 .map_err(|problems| (RefusalReason::Strict, problems))?;
         }
         if self.requires_policy {
-            require_allow(guarded, &configuration, &compiler.workload)
+            require_allow(protections, &configuration, &compiler.workload)
                 .map_err(|problems| (RefusalReason::NoPolicy, problems))?;
         }
-        let before = Guarded {
+        let before = PortProtections {
             program: serving.engine.program(),
             modes: &old,
         };
-        let losses = Losses::between(before, guarded);
+        let losses = Losses::between(before, protections);
         let mut openings = losses.openings;
         if !openings.is_empty() {
             openings.extend(near(&configuration, &compiler.workload));
@@ -141,10 +141,10 @@ impl Judge {
             );
         }
         if !self.requires_policy {
-            warn_without_allow(guarded, &configuration, &compiler.workload);
+            warn_without_allow(protections, &configuration, &compiler.workload);
         }
         if let Some(credentials) = &self.credentials {
-            warn_of_foreign(guarded.program, &configuration, credentials);
+            warn_of_foreign(protections.program, &configuration, credentials);
         }
         Ok(config)
     }

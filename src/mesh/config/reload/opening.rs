@@ -1,52 +1,62 @@
-//! Compares the guards of two configurations, port by port.
+//! Compares what protects each port in two configurations.
 
 use std::collections::BTreeSet;
 
-use super::guard::{Guard, Guarded};
+use super::protection::{PortProtections, Protection};
 use crate::istio::{Position, Problem};
 
-/// The guards that a changed configuration takes away from one workload.
+/// The protections that a changed configuration takes away from one workload.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
-    /// Guards that a port had and has no more.
+    /// Protections that a port had and has no more.
     pub(super) openings: Vec<Problem>,
-    /// Guards that are still there, made up of fewer policies or issuers.
+    /// Protections that are still there, made up of fewer policies or issuers.
     pub(super) fewer: BTreeSet<String>,
 }
 
 impl Losses {
-    pub(super) fn between(before: Guarded<'_>, after: Guarded<'_>) -> Self {
+    pub(super) fn between(before: PortProtections<'_>, after: PortProtections<'_>) -> Self {
         let mut losses = Self::default();
-        for guard in Guard::ALL {
-            losses.compare(*guard, before, after);
+        for protection in Protection::ALL {
+            losses.compare(*protection, before, after);
         }
         losses
     }
 
-    fn compare(&mut self, guard: Guard, before: Guarded<'_>, after: Guarded<'_>) {
-        let mut named = before.ports(guard);
-        named.extend(after.ports(guard));
+    fn compare(
+        &mut self,
+        protection: Protection,
+        before: PortProtections<'_>,
+        after: PortProtections<'_>,
+    ) {
+        let mut named = before.ports(protection);
+        named.extend(after.ports(protection));
         let ports = named.iter().copied().map(Some).chain([None]);
         let mut lost = Vec::new();
         for port in ports {
-            if !before.has(guard, port) {
+            if !before.has(protection, port) {
                 continue;
             }
-            if !after.keeps(guard, port) {
+            if !after.keeps(protection, port) {
                 lost.push(port);
                 continue;
             }
-            let (old, new) = (before.names(guard, port), after.names(guard, port));
+            let (old, new) = (
+                before.names(protection, port),
+                after.names(protection, port),
+            );
             if new.len() < old.len() {
                 let gone: Vec<_> = old.difference(&new).collect();
-                self.fewer
-                    .insert(format!("no longer {guard}: {}", some_of(gone.into_iter())));
+                self.fewer.insert(format!(
+                    "no longer {protection}: {}",
+                    some_of(gone.into_iter())
+                ));
             }
         }
         let Some(first) = lost.first() else { return };
-        let place = before.place(guard, *first);
+        let place = before.place(protection, *first);
         let at = place.unwrap_or_else(|| Position::new("the configuration".into(), 0, 0));
-        let names = before.names(guard, *first);
+        let names = before.names(protection, *first);
         let had = if names.is_empty() {
             String::new()
         } else {
@@ -61,7 +71,7 @@ impl Losses {
             });
             format!(" on {}", some_of(ports))
         };
-        let message = format!("no {guard} is left for this workload{ports}{had}");
+        let message = format!("no {protection} is left for this workload{ports}{had}");
         self.openings.push(Problem::new(at, "", message));
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::guard::{Guard, Guarded};
+use super::protection::{PortProtections, Protection};
 use crate::identity::Workload;
 use crate::istio::{
     Action, AuthorizationPolicy, MeshConfig, Position, Problem, Problems, Resources, distance,
 };
-use crate::mesh::config::resources::start;
+use crate::mesh::config::reading_log::start;
 use crate::policy::near_misses;
 use crate::source::Configuration;
 
@@ -17,11 +17,11 @@ use crate::source::Configuration;
 ///
 /// Which ports have no ALLOW policy, and the policies that nearly select the workload.
 pub(in crate::mesh) fn require_allow(
-    guarded: Guarded<'_>,
+    protections: PortProtections<'_>,
     configuration: &Configuration,
     workload: &Workload,
 ) -> Result<(), Problems> {
-    let Some(problem) = without_allow(guarded, "and one is required (`require_policy`)") else {
+    let Some(problem) = without_allow(protections, "and one is required (`require_policy`)") else {
         return Ok(());
     };
     let mut problems = near(configuration, workload);
@@ -33,12 +33,12 @@ pub(in crate::mesh) fn require_allow(
 /// Warns when no ALLOW policy selects the workload: all that no DENY policy refuses is allowed
 /// then.
 pub(in crate::mesh) fn warn_without_allow(
-    guarded: Guarded<'_>,
+    protections: PortProtections<'_>,
     configuration: &Configuration,
     workload: &Workload,
 ) {
     let meaning = "so whatever no DENY policy refuses is allowed";
-    let Some(problem) = without_allow(guarded, meaning) else {
+    let Some(problem) = without_allow(protections, meaning) else {
         return;
     };
     tracing::warn!(target: "tower_mesh::config", "{}", problem.message);
@@ -86,15 +86,15 @@ fn warn_of_other_namespaces(configuration: &Configuration, workload: &Workload) 
     );
 }
 
-fn without_allow(guarded: Guarded<'_>, meaning: &str) -> Option<Problem> {
-    let ports = guarded.ports(Guard::Allow);
+fn without_allow(protections: PortProtections<'_>, meaning: &str) -> Option<Problem> {
+    let ports = protections.ports(Protection::Allow);
     let all = ports.into_iter().map(Some).chain([None]);
     let open: Vec<_> = all
-        .filter(|port| !guarded.has(Guard::Allow, *port))
+        .filter(|port| !protections.has(Protection::Allow, *port))
         .collect();
     let on = match open.as_slice() {
         [] => return None,
-        [None] if !guarded.ports(Guard::Allow).is_empty() => {
+        [None] if !protections.ports(Protection::Allow).is_empty() => {
             " on ports that no service of it names".to_owned()
         }
         [.., None] => String::new(),

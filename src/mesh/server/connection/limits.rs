@@ -6,7 +6,7 @@ use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 
 use super::stream_timeout::StreamTimeout;
-use crate::tls::HttpTimes;
+use crate::tls::HttpTimeouts;
 
 /// Bounds on what a client may make a server hold over HTTP, and for how long (security rules R-01,
 ///
@@ -59,10 +59,10 @@ impl Default for HttpLimits {
 }
 
 impl HttpLimits {
-    /// The times that connections of [`Mesh::listen`](crate::Mesh::listen) keep themselves. Those
+    /// The timeouts that connections of [`Mesh::listen`](crate::Mesh::listen) keep themselves. Those
     /// send no pings: a client without a request gets the time in which it would have answered one.
-    pub(in crate::mesh) fn times(&self) -> HttpTimes {
-        HttpTimes {
+    pub(in crate::mesh) fn timeouts(&self) -> HttpTimeouts {
+        HttpTimeouts {
             head: self.head,
             idle: self.idle,
             body_idle: self.body_idle,

@@ -16,7 +16,7 @@ use hyper::rt::Executor;
 use hyper_util::rt::TokioExecutor;
 
 use super::super::connect_error::NoConnection;
-use super::facts::ConnectionFacts;
+use super::retirement::ConnectionFacts;
 use super::stream::MeshStream;
 use crate::mesh::ClientBody;
 

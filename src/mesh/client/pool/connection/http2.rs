@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{Notify, watch};
 
 use super::super::connect_error::NoConnection;
-use super::facts::ConnectionFacts;
+use super::retirement::ConnectionFacts;
 use super::stream::MeshStream;
 use crate::mesh::ClientBody;
 

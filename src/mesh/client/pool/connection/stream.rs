@@ -11,7 +11,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::facts::Retired;
+use super::retirement::Retired;
 use crate::context::Peer;
 use crate::log_limit::limited;
 use crate::tls::{Deadline, HandshakeStats, Stream};

@@ -1,3 +1,5 @@
+//! Removes the headers that a caller from outside the mesh may not set.
+
 use http::HeaderMap;
 
 /// Removes Envoy's own headers, which a caller from outside the mesh may not set (`spec` H-12).
@@ -24,8 +26,8 @@ mod tests {
 
     use super::*;
 
-    /// As many others as Envoy's, each with two values, in an order that is worst for whoever
-    /// begins anew.
+    /// As many other headers as Envoy's, each with two values, in the order that is worst for a loop
+    /// that starts again after each removal.
     fn many(count: usize) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for prefix in ["x-other-", "x-envoy-"] {

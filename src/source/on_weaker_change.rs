@@ -1,4 +1,4 @@
-//! The choice between refusing and applying a change that guards less.
+//! What a mesh does with a change that is damaged or protects less: refuse it, or warn.
 
 /// What a mesh does with a changed configuration that is damaged, or that guards less than the one
 /// before.

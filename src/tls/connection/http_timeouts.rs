@@ -1,3 +1,5 @@
+//! How long an HTTP client may take, on connections whose server keeps no timeouts.
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -19,7 +21,7 @@ use super::head::Head;
 /// updates it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct HttpTimes {
+pub struct HttpTimeouts {
     /// For HTTP/1: from the end of the handshake to the end of the first head, and from the first
     /// byte of any later head to its last. For HTTP/2: from the end of the handshake to the first
     /// frame, and from the first byte of any frame to its last, where headers and their
@@ -39,7 +41,7 @@ pub struct HttpTimes {
     pub stalled: Duration,
 }
 
-impl Default for HttpTimes {
+impl Default for HttpTimeouts {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(10),
@@ -54,8 +56,8 @@ impl Default for HttpTimes {
 /// Whether the client of one connection keeps its time limits, by its bytes and its
 /// [`Activity`](crate::context::Activity).
 #[derive(Debug)]
-pub(in crate::tls) struct Pace {
-    times: HttpTimes,
+pub(in crate::tls) struct HttpTimer {
+    times: HttpTimeouts,
     peer: Peer,
     phase: Phase,
     /// When the head or frame that is incomplete began.
@@ -82,9 +84,9 @@ enum Phase {
     Http2(Frames),
 }
 
-impl Pace {
+impl HttpTimer {
     /// For a connection that begins now.
-    pub(in crate::tls) fn new(times: HttpTimes, peer: Peer) -> Self {
+    pub(in crate::tls) fn new(times: HttpTimeouts, peer: Peer) -> Self {
         let now = Instant::now();
         peer.activity().bound_bodies(times.body_idle);
         Self {
@@ -182,7 +184,7 @@ impl Pace {
             self.ended = now;
         }
         self.seen = (begun, is_open);
-        let HttpTimes {
+        let HttpTimeouts {
             head,
             idle,
             silence,

@@ -1,13 +1,13 @@
-//! The builder of guards without a mesh.
+//! The builder of [`Guards`].
 
 use super::handle::Guards;
 use super::parts::Parts;
 use crate::identity::Workload;
-use crate::mesh::client::pool::upstreams::CompiledOutbound;
-use crate::mesh::config::announce;
+use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::config::driver::Driver;
 use crate::mesh::config::live::ModeChoice;
-use crate::mesh::config::rules::Rules;
+use crate::mesh::config::loading::ConfigLoader;
+use crate::mesh::config::serving_log;
 use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::options::TokenOptions;
 use crate::metrics::Registry;
@@ -91,7 +91,7 @@ impl GuardsBuilder {
     /// # Errors
     /// Everything that is wrong with the configuration and the options.
     pub async fn build(self) -> Result<(Guards, Driver), BuildError> {
-        let rules = Rules {
+        let rules = ConfigLoader {
             source: self.source,
             modes: ModeChoice {
                 elsewhere: true,
@@ -114,7 +114,7 @@ impl GuardsBuilder {
             return Err(faults.into());
         };
         let rules = rules.begin(&self.registry, None);
-        announce::guarding(&self.workload, &rules.cells);
+        serving_log::guarding(&self.workload, &rules.cells);
         let (config, reloads) = (rules.cells.inbound.clone(), rules.reloads.clone());
         let driver = rules.driver(None).await;
         let guards = Guards::new(Parts {

@@ -1,16 +1,16 @@
-//! What protects each port of a compiled configuration, as six guards that can be compared.
+//! What protects each port of a compiled configuration, in six kinds that can be compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::istio::{MtlsMode, Position, PrincipalBinding};
-use crate::mesh::config::applying::policies;
+use crate::mesh::config::policy_names::policies;
 use crate::policy::{Authentication, Chain, LegacyAuthentication, PerPort, Program};
 use crate::tls::{Mode, Modes};
 
-/// One way in which a port is protected.
+/// One kind of protection of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Guard {
+pub(super) enum Protection {
     /// An enforced ALLOW policy, which refuses all that it does not name. In Istio's RBAC of 2018:
     /// RBAC is on.
     Allow,
@@ -26,7 +26,7 @@ pub(super) enum Guard {
     Tokens,
 }
 
-impl Guard {
+impl Protection {
     pub(super) const ALL: &[Self] = &[
         Self::Allow,
         Self::Custom,
@@ -37,16 +37,16 @@ impl Guard {
     ];
 }
 
-/// The parts of a compiled configuration that make up guards.
+/// The parts of a compiled configuration that protect its ports.
 #[derive(Clone, Copy)]
-pub(in crate::mesh) struct Guarded<'a> {
+pub(in crate::mesh) struct PortProtections<'a> {
     pub(in crate::mesh) program: &'a Program,
     pub(in crate::mesh) modes: &'a Modes,
 }
 
-impl<'a> Guarded<'a> {
-    /// The ports for which this guard may differ from that of the other ports.
-    pub(super) fn ports(self, guard: Guard) -> BTreeSet<u16> {
+impl<'a> PortProtections<'a> {
+    /// The ports for which this protection may differ from that of the other ports.
+    pub(super) fn ports(self, protection: Protection) -> BTreeSet<u16> {
         fn ports<T>(of: &BTreeMap<u16, T>) -> impl Iterator<Item = u16> {
             of.keys().copied()
         }
@@ -56,58 +56,60 @@ impl<'a> Guarded<'a> {
             mtls,
             ..
         } = self.program;
-        match guard {
-            Guard::Allow | Guard::Custom | Guard::Deny => ports(&http.by_port).collect(),
-            Guard::Peer => ports(&mtls.by_port)
+        match protection {
+            Protection::Allow | Protection::Custom | Protection::Deny => {
+                ports(&http.by_port).collect()
+            }
+            Protection::Peer => ports(&mtls.by_port)
                 .chain(ports(&authentication.by_port))
                 .collect(),
-            Guard::Token => ports(&authentication.by_port)
+            Protection::Token => ports(&authentication.by_port)
                 .chain(ports(&http.by_port))
                 .collect(),
-            Guard::Tokens => ports(&authentication.by_port).collect(),
+            Protection::Tokens => ports(&authentication.by_port).collect(),
         }
     }
 
-    /// Whether a port has this guard; `None` is every port that no resource names.
-    pub(super) fn has(self, guard: Guard, port: Option<u16>) -> bool {
+    /// Whether a port has this protection; `None` is every port that no resource names.
+    pub(super) fn has(self, protection: Protection, port: Option<u16>) -> bool {
         let chain = self.chain(port);
-        match guard {
-            Guard::Allow => chain.allow.enforced.is_some(),
-            Guard::Custom => !chain.custom.is_empty(),
-            Guard::Deny => chain.deny.enforced.is_some(),
-            Guard::Peer => self.demands_peer(port),
-            Guard::Token => self
+        match protection {
+            Protection::Allow => chain.allow.enforced.is_some(),
+            Protection::Custom => !chain.custom.is_empty(),
+            Protection::Deny => chain.deny.enforced.is_some(),
+            Protection::Peer => self.demands_peer(port),
+            Protection::Token => self
                 .authentication(port)
                 .legacy
                 .as_ref()
                 .is_some_and(demands_token),
-            Guard::Tokens => !self.names(guard, port).is_empty(),
+            Protection::Tokens => !self.names(protection, port).is_empty(),
         }
     }
 
-    /// Whether a port that had this guard is protected as before. A RequestAuthentication that
+    /// Whether a port that had this protection is protected as before. A RequestAuthentication that
     /// replaces the origins of a legacy Policy requires no token, but the rules that come with it
     /// may.
-    pub(super) fn keeps(self, guard: Guard, port: Option<u16>) -> bool {
-        let replaces = guard == Guard::Token
+    pub(super) fn keeps(self, protection: Protection, port: Option<u16>) -> bool {
+        let replaces = protection == Protection::Token
             && !self.authentication(port).rules.is_empty()
-            && (self.has(Guard::Allow, port) || self.has(Guard::Deny, port));
-        replaces || self.has(guard, port)
+            && (self.has(Protection::Allow, port) || self.has(Protection::Deny, port));
+        replaces || self.has(protection, port)
     }
 
-    /// The names of what makes up the guard: of policies, or of issuers.
-    pub(super) fn names(self, guard: Guard, port: Option<u16>) -> BTreeSet<&'a str> {
+    /// The names of what makes up the protection: of policies, or of issuers.
+    pub(super) fn names(self, protection: Protection, port: Option<u16>) -> BTreeSet<&'a str> {
         let chain = self.chain(port);
-        match guard {
-            Guard::Allow => policies(chain.allow.enforced.as_ref()).collect(),
-            Guard::Custom => chain
+        match protection {
+            Protection::Allow => policies(chain.allow.enforced.as_ref()).collect(),
+            Protection::Custom => chain
                 .custom
                 .iter()
                 .flat_map(|filter| policies(Some(&filter.rules)))
                 .collect(),
-            Guard::Deny => policies(chain.deny.enforced.as_ref()).collect(),
-            Guard::Peer | Guard::Token => BTreeSet::new(),
-            Guard::Tokens => {
+            Protection::Deny => policies(chain.deny.enforced.as_ref()).collect(),
+            Protection::Peer | Protection::Token => BTreeSet::new(),
+            Protection::Tokens => {
                 let authentication = self.authentication(port);
                 let legacy = authentication.legacy.iter();
                 let origins = legacy.flat_map(|legacy| legacy.origins.iter());
@@ -120,14 +122,14 @@ impl<'a> Guarded<'a> {
         }
     }
 
-    /// Where the first rule of the guard was written, if a rule makes it up.
-    pub(super) fn place(self, guard: Guard, port: Option<u16>) -> Option<Position> {
+    /// Where the first rule of the protection was written, if a rule makes it up.
+    pub(super) fn place(self, protection: Protection, port: Option<u16>) -> Option<Position> {
         let chain = self.chain(port);
-        let rules = match guard {
-            Guard::Allow => chain.allow.enforced.as_ref(),
-            Guard::Custom => chain.custom.first().map(|filter| &filter.rules),
-            Guard::Deny => chain.deny.enforced.as_ref(),
-            Guard::Peer | Guard::Token | Guard::Tokens => None,
+        let rules = match protection {
+            Protection::Allow => chain.allow.enforced.as_ref(),
+            Protection::Custom => chain.custom.first().map(|filter| &filter.rules),
+            Protection::Deny => chain.deny.enforced.as_ref(),
+            Protection::Peer | Protection::Token | Protection::Tokens => None,
         };
         let (name, _) = rules?.policies.first_key_value()?;
         let origin = self.program.origins.get(name)?;
@@ -166,7 +168,7 @@ fn of_port<T>(values: &PerPort<T>, port: Option<u16>) -> &T {
     port.map_or(&values.default, |port| values.get(port))
 }
 
-impl fmt::Display for Guard {
+impl fmt::Display for Protection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Allow => "enforced ALLOW policy",

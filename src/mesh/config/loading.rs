@@ -1,5 +1,6 @@
-//! The steps from a source to live rules, for a mesh and for guards without one: read, compile,
-//! begin, and make the driver.
+//! Loads a configuration at the start, for a mesh and for `Guards`: read, compile, begin, and make
+//! the driver. Each stage is a type: [`ConfigLoader`], [`ReadConfig`], [`ValidConfig`],
+//! [`LoadedConfig`].
 
 use tokio::time::timeout;
 
@@ -9,12 +10,13 @@ use super::first_answer::{BESIDE_FAULTS, first_answer};
 use super::keys;
 use super::live::{CompiledConfig, Compiler, LiveConfig, ModeChoice};
 use super::reload::{
-    Guarded, Judge, Reloads, refuse_strict, require_allow, warn_of_foreign, warn_without_allow,
+    Judge, PortProtections, Reloads, refuse_strict, require_allow, warn_of_foreign,
+    warn_without_allow,
 };
 use crate::identity::Workload;
 use crate::istio::{Position, Problem, Problems};
 use crate::jwt::{Counts, Keyring};
-use crate::mesh::client::pool::upstreams::CompiledOutbound;
+use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::error::Faults;
 use crate::mesh::options::TokenOptions;
 use crate::metrics::Registry;
@@ -22,7 +24,7 @@ use crate::source::{ConfigSource, Configuration, Source};
 use crate::tls::{Credentials, Rotation, Settings};
 
 /// The options that decide what is loaded, and how.
-pub(in crate::mesh) struct Rules<'a> {
+pub(in crate::mesh) struct ConfigLoader<'a> {
     pub(in crate::mesh) source: ConfigSource,
     pub(in crate::mesh) modes: ModeChoice,
     /// Whether the mesh speaks plaintext, so that no port may be STRICT.
@@ -34,7 +36,7 @@ pub(in crate::mesh) struct Rules<'a> {
 }
 
 /// What was read, before it is compiled for a workload.
-pub(in crate::mesh) struct ReadRules {
+pub(in crate::mesh) struct ReadConfig {
     configuration: Option<Configuration>,
     modes: ModeChoice,
     is_plaintext: bool,
@@ -45,7 +47,7 @@ pub(in crate::mesh) struct ReadRules {
 }
 
 /// What was compiled without problems. Nothing runs yet.
-pub(in crate::mesh) struct GoodRules {
+pub(in crate::mesh) struct ValidConfig {
     cells: LiveConfig,
     compiler: Compiler,
     configuration: Configuration,
@@ -57,7 +59,7 @@ pub(in crate::mesh) struct GoodRules {
 }
 
 /// The live rules, and what a driver needs to keep them up to date.
-pub(in crate::mesh) struct LoadedRules {
+pub(in crate::mesh) struct LoadedConfig {
     pub(in crate::mesh) cells: LiveConfig,
     pub(in crate::mesh) reloads: Reloads,
     compiler: Compiler,
@@ -66,13 +68,13 @@ pub(in crate::mesh) struct LoadedRules {
     fetch: Fetch,
 }
 
-impl Rules<'_> {
+impl ConfigLoader<'_> {
     /// Reads the configuration. Adds everything that is wrong with it, and with the options for the
     /// servers of keys, to `faults`.
-    pub(in crate::mesh) async fn read(self, namespace: &str, faults: &mut Faults) -> ReadRules {
+    pub(in crate::mesh) async fn read(self, namespace: &str, faults: &mut Faults) -> ReadConfig {
         let mut source = self.source;
         let first = first_update(source.as_source(), namespace, faults).await;
-        ReadRules {
+        ReadConfig {
             loopback_http: self.tokens.loopback_http,
             fetch: faults.option(fetch::client(self.tokens, self.tls)),
             configuration: first.and_then(|first| faults.configuration(first)),
@@ -84,7 +86,7 @@ impl Rules<'_> {
     }
 }
 
-impl ReadRules {
+impl ReadConfig {
     /// The trust domain that the MeshConfig states, if it does.
     pub(in crate::mesh) fn stated_trust_domain(&self) -> Option<&str> {
         let configuration = self.configuration.as_ref()?;
@@ -99,7 +101,7 @@ impl ReadRules {
         outbound: CompiledOutbound,
         registry: &Registry,
         faults: &mut Faults,
-    ) -> Option<GoodRules> {
+    ) -> Option<ValidConfig> {
         let keyring = Keyring::new().counting(token_counts(registry));
         let mut compiler = Compiler {
             workload: workload.clone(),
@@ -122,7 +124,7 @@ impl ReadRules {
         let kept = faults.configuration(kept);
         let present = check_presence(&cells, &configuration, workload, self.requires_policy);
         faults.configuration(present).and(kept)?;
-        Some(GoodRules {
+        Some(ValidConfig {
             cells,
             compiler,
             configuration,
@@ -135,7 +137,7 @@ impl ReadRules {
     }
 }
 
-impl GoodRules {
+impl ValidConfig {
     /// Registers the metrics of the configuration, and logs warnings about what is valid and yet
     /// dangerous. `credentials` is our own identity; `None` where something else terminates TLS,
     /// and in plaintext.
@@ -143,7 +145,7 @@ impl GoodRules {
         self,
         registry: &Registry,
         credentials: Option<&Credentials>,
-    ) -> LoadedRules {
+    ) -> LoadedConfig {
         let Self {
             cells,
             compiler,
@@ -166,7 +168,7 @@ impl GoodRules {
         let config = cells.inbound.clone();
         reloads.show(registry, move || config.generation());
         let judge = Judge::new(reloads.clone(), self.requires_policy, credentials.cloned());
-        LoadedRules {
+        LoadedConfig {
             judge: judge.plaintext(self.is_plaintext),
             cells,
             reloads,
@@ -177,7 +179,7 @@ impl GoodRules {
     }
 }
 
-impl LoadedRules {
+impl LoadedConfig {
     /// Makes the driver of the rules, and of an identity that is followed. Every key set has been
     /// fetched once by then, or has had its time.
     pub(in crate::mesh) async fn driver(self, rotation: Option<Rotation>) -> Driver {
@@ -226,14 +228,14 @@ fn check_presence(
     is_required: bool,
 ) -> Result<(), Problems> {
     let (config, modes) = (cells.inbound.snapshot(), cells.modes.snapshot());
-    let guarded = Guarded {
+    let protections = PortProtections {
         program: config.engine.program(),
         modes: &modes,
     };
     if is_required {
-        return require_allow(guarded, configuration, workload);
+        return require_allow(protections, configuration, workload);
     }
-    warn_without_allow(guarded, configuration, workload);
+    warn_without_allow(protections, configuration, workload);
     Ok(())
 }
 

@@ -1,4 +1,8 @@
-//! What a pool records about each connection, and when the connection leaves the pool.
+//! When a connection takes no more calls and leaves its pool.
+//!
+//! A connection is *retired* because of its age or an identity on it: `tls/connection/lifetime.rs`
+//! judges that, and [`stream`](super::stream) notes it in [`Retired`]. Here the pool learns of it.
+//! A connection without calls is judged here.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

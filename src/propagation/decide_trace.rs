@@ -1,3 +1,5 @@
+//! Decides the trace of a request: continues the caller's or begins one, and whether to sample it.
+
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};

@@ -1,4 +1,4 @@
-//! The handle of guards without a mesh, and the layers that it makes.
+//! [`Guards`]: the handle that makes the layers, and follows the configuration.
 
 use std::fmt;
 use std::sync::Arc;

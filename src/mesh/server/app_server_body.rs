@@ -1,4 +1,4 @@
-//! Bounds request bodies that the application's own server received.
+//! Bounds the client's pauses in a request's body where the server is the application's own.
 
 #[cfg(any(feature = "axum", feature = "tonic"))]
 use std::any::Any;
