@@ -9,9 +9,10 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 
+use super::contained::contained;
 use super::grpc::{GRPC_STATUS, is_grpc_content_type};
 use super::grpc_messages::GrpcMessages;
-use super::{GrpcStatus, ResponseFlags, contained};
+use super::{GrpcStatus, ResponseFlags};
 
 /// Receives the end of a body.
 ///

@@ -25,6 +25,7 @@
 //! ```
 
 mod body;
+mod contained;
 mod counting;
 mod eos;
 mod flags;
@@ -36,11 +37,12 @@ mod watch;
 mod watch_layer;
 
 pub use body::GuardBody;
+pub use contained::contained;
 pub use counting::{ByteCount, CountingBody};
 pub use eos::{End, EndKind, EosBody, OnEnd};
 pub use flags::ResponseFlags;
 pub use grpc::{GrpcStatus, is_grpc};
-pub use record::{Record, contained};
+pub use record::Record;
 pub use reply::LocalReply;
 pub use watch::{Direction, Report, Watch};
 pub use watch_layer::{Begin, WatchLayer, Watched, WatchedBody, WatchedFuture};

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +9,7 @@ use http::uri::Authority;
 use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, header, request, response};
 use http_body::Body;
 
+use super::contained::contained;
 use super::watch::{Direction, Report, Watch};
 use super::{ByteCount, End, EosBody, LocalReply, OnEnd, ResponseFlags};
 use crate::context::{Exchange, Peer};
@@ -213,13 +213,6 @@ impl<W: Watch> Record<W> {
         let watch = &mut open.watch;
         contained(|| watch.ended(&report));
     }
-}
-
-/// Runs `run` and contains its panic; the panic hook of the process has reported it by then. A
-/// panic of one observer thus neither robs other observers of their report nor aborts a thread that
-/// is already unwinding.
-pub fn contained(run: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(run));
 }
 
 /// Polls and drops the body in the context of the request.
