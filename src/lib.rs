@@ -4,6 +4,7 @@
 //! [certificates]: guide::certificates
 //! [clinic]: https://github.com/tower-mesh/tower-mesh/tree/HEAD/examples/patients/policies/v1
 //! [convert]: guide::convert
+//! [design]: https://github.com/tower-mesh/tower-mesh/blob/HEAD/DESIGN.md
 //! [features]: guide::features
 //! [getting started]: guide::getting_started
 //! [layers]: guide::layers

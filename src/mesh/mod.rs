@@ -8,12 +8,18 @@
 // | Where does such a field get its meaning?  | policy/compile/                                  |
 // | Where is a changed configuration refused? | mesh/config/reload/judge.rs                      |
 // | Where is a metric's label made?           | metrics/store/labels.rs; a peer's: metrics/peer/ |
+// | Where is a label of TLS metrics made?     | mesh/tls_metrics.rs                              |
 // | Where is a call's host looked up?         | mesh/client/pool/compiled_outbound.rs            |
 // | Where is a call's address picked?         | mesh/client/pool/picker.rs                       |
+// | And one of a DNS name's addresses?        | mesh/client/pool/connection/dial.rs              |
 // | Where is a call sent again?               | mesh/client/attempts.rs, mesh/client/resend.rs   |
 // | Where is a connection's age judged?       | tls/connection/lifetime.rs                       |
 // | What does a server do at that age?        | mesh/server/connection/drain.rs                  |
+// | Where does a client look at it?           | mesh/client/pool/connection/stream.rs            |
 // | What does a client's pool do at that age? | mesh/client/pool/connection/retirement.rs        |
+// | Where is a silent request body cut?       | mesh/server/connection/served_body.rs            |
+// | And behind an application's own server?   | mesh/server/app_server_body.rs                   |
+// | Where are trace headers written?          | propagation/format/inject.rs                     |
 // | Where is a refused request logged?        | refusal_log.rs                                   |
 
 //! The composed mesh: every layer in its one right order, from one builder.

@@ -1,5 +1,13 @@
 //! Decodes trees into typed resources, by the rules of Istio's validation.
 
+// authorization            AuthorizationPolicy; `when` of its rules: condition
+// peer_authentication      PeerAuthentication
+// request_authentication   RequestAuthentication
+// legacy_*                 the kinds of 2018
+// mesh_config              MeshConfig
+// meta                     what all kinds have: name, namespace, selector
+// value                    numbers, texts and lists
+
 mod authorization;
 mod condition;
 mod legacy_authentication;

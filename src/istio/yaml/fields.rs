@@ -1,4 +1,4 @@
-//! Reads the fields of a map by name.
+//! Reads the fields of a map by name. Which fields a kind has is in `decode`, a file for each kind.
 
 use std::fmt::Write as _;
 

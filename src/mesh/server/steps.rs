@@ -24,7 +24,8 @@ use crate::refusal_log;
 ///
 /// The guards of the application follow ([`MeshBuilder::guard`](crate::MeshBuilder::guard)), in the
 /// order in which the builder got them; then the application is called. A new guard of this crate
-/// adds one line here, and the function that the line names.
+/// adds one line here, and the function that the line names; what the function needs is in
+/// [`Inbound`], or in [`CompiledInbound`] if a reload replaces it.
 const STEPS: [Step; 6] = [
     connection_header,
     host_is_named,

@@ -1,3 +1,5 @@
+//! The labels of this workload, which every series has at its own end.
+
 use crate::identity::{SpiffeId, TrustDomain, Workload};
 use crate::metrics::store::labels::EndLabels;
 

@@ -1,3 +1,6 @@
+//! The labels of Istio's request and connection metrics: their names, their order, and how they are
+//! written.
+
 use std::fmt::Write;
 
 use http::StatusCode;
