@@ -4,4 +4,5 @@ pub(in crate::mesh) mod dial;
 pub(in crate::mesh) mod facts;
 pub(in crate::mesh) mod http1;
 pub(in crate::mesh) mod http2;
+pub(in crate::mesh) mod origin;
 pub(in crate::mesh) mod stream;
