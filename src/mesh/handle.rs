@@ -52,8 +52,10 @@ pub(super) struct Parts {
     pub(super) registry: Registry,
     pub(super) shutdown: Shutdown,
     pub(super) rotation: Option<Arc<RotationStats>>,
-    /// True while the driver follows all that may change; `None` when nothing can change.
-    pub(super) pulse: Option<Arc<AtomicBool>>,
+    /// True while the driver follows all that may change.
+    pub(super) pulse: Arc<AtomicBool>,
+    /// Whether something may change apart from the addresses of upstreams with DNS names.
+    pub(super) needs_driver: bool,
     pub(super) reloads: Reloads,
     /// The TLS settings for hosts outside the mesh.
     pub(super) tls: Settings,
@@ -255,7 +257,8 @@ impl Mesh {
     /// Calls under way go on. An address that both the old and the new upstreams have, for the same
     /// host and identities, keeps its connections; other connections end with their calls. New DNS
     /// names are looked up first, for five seconds at most; then the [`Driver`](crate::Driver)
-    /// follows them.
+    /// follows them. Connections of a [`connector`](Self::connector) belong to the other client
+    /// and stay: see [`MeshConnector`].
     ///
     /// # Errors
     /// All mistakes of the upstreams; nothing is changed then.

@@ -27,8 +27,8 @@ pub struct Readiness {
     /// Set while the source of our identity fails: how long ago it last gave a usable answer. The
     /// identity that we have is good until it expires.
     pub source_down_for: Option<Duration>,
-    /// Configuration, keys or our identity may change, and no driver follows them: the
-    /// [`Driver`](crate::mesh::Driver) was dropped, or a source has ended. What we have stays in
+    /// Configuration, keys, our identity or the addresses of an upstream with a DNS name may
+    /// change, and no driver follows them: the [`Driver`](crate::mesh::Driver) was dropped, or a source has ended. What we have stays in
     /// use and gets old.
     pub unattended: bool,
     /// How many configurations have been in use; 1 is the one of the build.
@@ -67,7 +67,9 @@ impl Mesh {
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let rotation = self.parts().rotation.as_ref();
-        let pulse = self.parts().pulse.as_ref();
+        let is_followed = self.parts().pulse.load(Ordering::Acquire);
+        // Upstreams can be replaced, so names are looked for now.
+        let has_names = || !self.parts().cells.outbound.load().names().is_empty();
         Readiness {
             identity: match self.credentials() {
                 None => IdentityState::Plaintext,
@@ -78,7 +80,7 @@ impl Mesh {
             source_down_for: rotation
                 .filter(|stats| stats.is_down())
                 .map(|stats| stats.age()),
-            unattended: pulse.is_some_and(|pulse| !pulse.load(Ordering::Acquire)),
+            unattended: !is_followed && (self.parts().needs_driver || has_names()),
             generation: self.parts().cells.inbound.generation(),
             configured_at: self.parts().reloads.taken(),
             refused_at: self.parts().reloads.refused_at(),

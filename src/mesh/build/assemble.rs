@@ -150,6 +150,7 @@ impl MeshBuilder {
             shutdown: Shutdown::new(),
             rotation: renewal,
             pulse: driver.pulse(),
+            needs_driver: driver.follows(),
             reloads,
         };
         let mesh = Mesh::new(parts, self.listener);

@@ -15,6 +15,7 @@ use super::error::ClientError;
 use super::pool::cluster::Cluster;
 use super::pool::connect_error::{ConnectError, Failure, NoConnection};
 use super::pool::connection::dial::Dialer;
+use super::pool::connection::origin::Origin;
 use super::pool::endpoint::Answer;
 use super::resend::Cause;
 
@@ -47,7 +48,7 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
     write_target(&mut request, route.is_http2);
     Box::pin(async move {
         let mut order = route.cluster.endpoint_order();
-        let mut failure = None;
+        let (mut failure, mut closed) = (None, 0);
         // A per-try deadline would wrap the rest of this loop.
         while let Some(candidate) = order.next(Some((&route.dialer, route.is_http2))) {
             let checkout = candidate.endpoint.checkout(&route.dialer, route.is_http2);
@@ -59,16 +60,14 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
                     continue;
                 }
             };
-            let is_reused = connection.is_reused;
+            let origin = connection.origin;
             // The outcome of the request is known here; an outlier detector would be called next.
             let mut error = match connection.send(request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             match error.take_message() {
-                // The server closed the connection while it was idle. The pool has already dropped
-                // that connection, so this loop ends.
-                Some(unsent) if is_reused => request = unsent,
+                Some(unsent) if may_send_elsewhere(origin, &mut closed) => request = unsent,
                 _ => return Err(Failed::Broken(Arc::new(error.into_error()))),
             }
         }
@@ -78,6 +77,26 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
         })
     })
 }
+
+/// Whether a request may go to another connection after its own one closed before it was sent.
+/// `closed` counts the connections for which this was another call's doing.
+fn may_send_elsewhere(origin: Origin, closed: &mut u32) -> bool {
+    match origin {
+        // The server closed it while it was idle. The pool has already dropped it, so this ends.
+        Origin::Pool => true,
+        // It was open before this call had its turn. Other calls may make the next one, too, so
+        // this is bounded.
+        Origin::OtherDial => {
+            *closed += 1;
+            *closed <= MOST_CLOSED
+        }
+        // The server closes new connections.
+        Origin::OwnDial => false,
+    }
+}
+
+/// How many connections of other calls may close before one call is sent.
+const MOST_CLOSED: u32 = 3;
 
 impl Failed {
     /// The error that the caller gets.
@@ -173,6 +192,18 @@ fn host_header(parts: &Parts) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_outlives_connections_that_close_before_it_is_sent() {
+        let mut closed = 0;
+        for _ in 0..10 {
+            assert!(may_send_elsewhere(Origin::Pool, &mut closed));
+        }
+        for allowed in [true, true, true, false] {
+            assert_eq!(may_send_elsewhere(Origin::OtherDial, &mut closed), allowed);
+        }
+        assert!(!may_send_elsewhere(Origin::OwnDial, &mut 0));
+    }
 
     #[test]
     fn a_target_is_written_as_its_protocol_does() {

@@ -21,7 +21,8 @@ pub struct ResponseBody {
     #[pin]
     inner: EosBody<Incoming, Record>,
     pub(super) limit: usize,
-    /// Its stream on an HTTP/2 connection.
+    /// Its stream on an HTTP/2 connection, until the response has ended: a caller may keep the
+    /// body for longer.
     stream: Option<StreamGuard>,
 }
 
@@ -29,9 +30,9 @@ impl ResponseBody {
     pub(super) fn wrap(answer: Answer, record: Record) -> Response<Self> {
         let Answer { response, stream } = answer;
         record.answer(response).map(|inner| Self {
+            stream: stream.filter(|_| !inner.is_end_stream()),
             inner,
             limit: LIMIT,
-            stream,
         })
     }
 }
@@ -44,7 +45,13 @@ impl Body for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.project().inner.poll_frame(cx)
+        let mut this = self.project();
+        let polled = this.inner.as_mut().poll_frame(cx);
+        let has_failed = matches!(&polled, Poll::Ready(Some(Err(_))));
+        if has_failed || this.inner.is_end_stream() {
+            *this.stream = None;
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The hosts that an application allows its client to call, as it configures them.
 
-use super::pool::address::{UpstreamAddress, UpstreamId};
-use super::pool::compiled_outbound::{CompiledOutbound, shown};
+use super::pool::address::{UpstreamAddress, UpstreamId, without_user};
+use super::pool::compiled_outbound::CompiledOutbound;
 use super::pool::external_host::ExternalHost;
 use crate::error_chain::ErrorChain;
 use crate::tls::{AllowedIds, Settings};
@@ -107,7 +107,7 @@ impl Upstreams {
         compiled.is_plaintext = is_plaintext;
         for (host, MeshHost { addresses, allowed }) in self.mesh {
             if let Err(found) = compiled.add(&host, namespace, &addresses, allowed) {
-                let host = shown(&host);
+                let host = without_user(&host);
                 let found = found.into_iter();
                 mistakes.extend(found.map(|mistake| format!("upstream {host:?}: {mistake}")));
             }
@@ -118,7 +118,7 @@ impl Upstreams {
                 .map_err(|error| ErrorChain(&error).to_string())
                 .and_then(|ready| compiled.add_external(&host, ready));
             if let Err(mistake) = added {
-                mistakes.push(format!("outside {:?}: {mistake}", shown(&host)));
+                mistakes.push(format!("outside {:?}: {mistake}", without_user(&host)));
             }
         }
         compiled

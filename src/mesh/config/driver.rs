@@ -95,14 +95,15 @@ impl Driver {
         self
     }
 
-    /// Shared with readiness: whether this driver follows all that may change; `None` when nothing
-    /// can change.
-    pub(in crate::mesh) fn pulse(&self) -> Option<Arc<AtomicBool>> {
-        let follows = self.source.is_some()
-            || self.rotation.is_some()
-            || !self.keys.is_empty()
-            || self.names.as_ref().is_some_and(|names| !names.is_empty());
-        follows.then(|| Arc::clone(&self.pulse.0))
+    /// Shared with readiness: whether this driver follows all that may change.
+    pub(in crate::mesh) fn pulse(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.pulse.0)
+    }
+
+    /// Whether configuration, keys or our identity may change. DNS names of upstreams may come and
+    /// go while the mesh runs, so they do not count here.
+    pub(in crate::mesh) fn follows(&self) -> bool {
+        self.source.is_some() || self.rotation.is_some() || !self.keys.is_empty()
     }
 
     /// Fetches every new key set once, within a bound.

@@ -122,7 +122,7 @@ impl GuardsBuilder {
             config,
             registry: self.registry,
             reloads,
-            pulse: driver.pulse(),
+            pulse: driver.follows().then(|| driver.pulse()),
         });
         Ok((guards, driver))
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::routing::any;
 use http::Version;
+use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Barrier, mpsc};
 use tower_mesh::mesh::{ExternalHost, Upstreams};
@@ -216,16 +217,15 @@ async fn an_endpoint_that_is_down_is_tried_beside_the_calls() {
     serving.abort();
 }
 
-/// A server that allows one stream at a time gets a connection for each of two calls.
-#[tokio::test]
-async fn a_full_connection_of_http2_gets_another_one_beside_it() {
-    let pki = pki();
+/// A server of HTTP/2 that allows one stream at a time on each connection; says who connects. It
+/// answers `/together` to two calls at once, and `/body` with a body.
+async fn one_stream_at_a_time(pki: &Pki) -> (SocketAddr, mpsc::UnboundedReceiver<SocketAddr>) {
     let identity = pki.identity("default", "app").unwrap();
     let acceptor = Acceptor::new(Credentials::new(&identity, Settings::default()).unwrap());
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let together = Arc::new(Barrier::new(2));
-    let (seen, mut accepted) = mpsc::unbounded_channel();
+    let (seen, accepted) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((tcp, remote)) = socket.accept().await {
             seen.send(remote).unwrap();
@@ -238,17 +238,28 @@ async fn a_full_connection_of_http2_gets_another_one_beside_it() {
                 while let Some(Ok((request, mut respond))) = connection.accept().await {
                     let together = Arc::clone(&together);
                     tokio::spawn(async move {
+                        let has_body = request.uri().path() == "/body";
                         if request.uri().path() == "/together" {
                             together.wait().await;
                         }
-                        respond
-                            .send_response(http::Response::new(()), true)
-                            .unwrap();
+                        let head = http::Response::new(());
+                        let mut sending = respond.send_response(head, !has_body).unwrap();
+                        if has_body {
+                            sending.send_data("body".into(), true).unwrap();
+                        }
                     });
                 }
             });
         }
     });
+    (address, accepted)
+}
+
+/// A server that allows one stream at a time gets a connection for each of two calls.
+#[tokio::test]
+async fn a_full_connection_of_http2_gets_another_one_beside_it() {
+    let pki = pki();
+    let (address, mut accepted) = one_stream_at_a_time(&pki).await;
     let desk = caller(&pki, "desk", address).await;
     let call = |path: &str| {
         let call = desk.client().get(format!("http://app.default{path}"));
@@ -263,6 +274,32 @@ async fn a_full_connection_of_http2_gets_another_one_beside_it() {
     accepted.recv().await.unwrap();
     until("the second connection", || accepted.try_recv().is_ok()).await;
     assert!(accepted.try_recv().is_err(), "both are used again");
+}
+
+/// Whoever keeps a response, keeps no other call from the connection.
+#[tokio::test]
+async fn a_response_that_has_ended_frees_its_stream_before_it_is_dropped() {
+    let pki = pki();
+    let (address, mut accepted) = one_stream_at_a_time(&pki).await;
+    let desk = caller(&pki, "desk", address).await;
+    let call = async |path: &str| {
+        let call = desk.client().get(format!("http://app.default{path}"));
+        call.version(Version::HTTP_2).await.unwrap()
+    };
+    let mut kept = Vec::new();
+    for path in ["/", "/", "/body", "/body", "/"] {
+        let mut body = call(path).await.into_body();
+        let mut bytes = 0;
+        while let Some(frame) = body.frame().await {
+            bytes += frame.unwrap().into_data().map_or(0, |data| data.len());
+        }
+        assert_eq!(bytes, if path == "/body" { 4 } else { 0 });
+        kept.push(body);
+        // The server frees the stream once it has polled its connection.
+        settle().await;
+    }
+    accepted.recv().await.unwrap();
+    assert!(accepted.try_recv().is_err(), "one connection serves all");
 }
 
 /// The unit tests of the client hold what becomes of each connection.

@@ -6,6 +6,7 @@ mod errors;
 mod external_hosts;
 mod hostile;
 mod names;
+mod pool;
 mod requests;
 mod resend;
 mod timeouts;

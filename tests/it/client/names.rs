@@ -3,13 +3,14 @@
 use axum::Router;
 use axum::routing::any;
 use http::{StatusCode, Version};
+use tower_mesh::mesh::Upstreams;
 use tower_mesh::message::ResponseFlags;
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
 use tracing::Level;
 
 use crate::support::log::Log;
-use crate::support::mesh::{app, build, lines, serve};
+use crate::support::mesh::{app, build, lines, serve, until};
 
 const APP: &str = "spiffe://cluster.local/ns/default/sa/app";
 
@@ -76,6 +77,60 @@ async fn without_its_driver_a_mesh_with_names_is_not_ready() {
     let (mesh, driver) = builder.build().await.unwrap();
     drop(driver);
     assert!(mesh.readiness().unattended);
+}
+
+/// Names that come later need the driver as much as those of the build.
+#[tokio::test]
+async fn without_its_driver_a_mesh_that_gets_names_is_not_ready() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (mesh, driver) = desk(&pki).build().await.unwrap();
+    drop(driver);
+    assert!(!mesh.readiness().unattended, "there is nothing to follow");
+    for (address, is_followed) in [("localhost:8443", false), ("127.0.0.1:8443", true)] {
+        let upstreams = Upstreams::new().upstream("app.default", [address], [APP]);
+        mesh.replace_upstreams(upstreams).await.unwrap();
+        assert_eq!(mesh.readiness().unattended, !is_followed, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_no_upstream_has_any_more_is_no_longer_counted() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let desk = build(desk(&pki).upstream("app.default", ["localhost:8443"], [APP])).await;
+    let counted = || lines(&desk, "mesh_upstream_lookups_total", &["localhost:8443"]);
+    assert_eq!(counted().len(), 2);
+    let again = Upstreams::new().upstream("other.default", ["localhost:8443"], [APP]);
+    desk.replace_upstreams(again).await.unwrap();
+    assert_eq!(counted().len(), 2);
+    desk.replace_upstreams(Upstreams::new()).await.unwrap();
+    until("the driver to let it go", || counted().is_empty()).await;
+}
+
+#[tokio::test]
+async fn of_two_replacements_at_once_one_holds_wholly() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let hello = Router::new().fallback(any(|| async { "hello" }));
+    let port = serve(&build(app(&pki)).await, hello).await.address.port();
+    let desk = build(desk(&pki)).await;
+    let hosts = ["one.default", "two.default"];
+    let (by_name, by_number) = (format!("localhost:{port}"), format!("127.0.0.1:{port}"));
+    for addresses in [[&by_name, &by_number], [&by_number, &by_name]] {
+        let replace = |index: usize| {
+            let upstreams = Upstreams::new().upstream(hosts[index], [addresses[index]], [APP]);
+            desk.replace_upstreams(upstreams)
+        };
+        let (one, two) = tokio::join!(replace(0), replace(1));
+        one.unwrap();
+        two.unwrap();
+        // The last one, however long its names or those of the other take.
+        let gone = desk.client().get("http://one.default/").await;
+        assert!(gone.unwrap_err().is_unknown_host());
+        let call = desk.client().get("http://two.default/");
+        assert_eq!(call.await.unwrap().status(), StatusCode::OK);
+        let followed = lines(&desk, "mesh_upstream_lookups_total", &["success"]);
+        let is_named = addresses[1] == &by_name;
+        assert_eq!(followed.len(), usize::from(is_named), "{followed:?}");
+    }
 }
 
 #[tokio::test]

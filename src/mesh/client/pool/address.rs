@@ -94,6 +94,11 @@ impl UpstreamAddress {
     }
 }
 
+/// A host as an error may show it: without a user and password.
+pub(in crate::mesh) fn without_user(host: &str) -> &str {
+    host.rsplit('@').next().unwrap_or_default()
+}
+
 /// Whether the text is a DNS name or an IP address.
 pub(in crate::mesh) fn is_server_name(host: &str) -> bool {
     ServerName::try_from(host).is_ok()
@@ -240,5 +245,11 @@ mod tests {
             assert!(mistake.contains(remedy), "{text}: {mistake}");
             assert!(!mistake.contains("secret"), "{mistake}");
         }
+    }
+
+    #[test]
+    fn a_host_is_shown_without_its_user() {
+        assert_eq!(without_user("http://ada:secret@charts"), "charts");
+        assert_eq!(without_user("charts.default:8443"), "charts.default:8443");
     }
 }

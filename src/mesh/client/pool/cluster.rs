@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use hyper::rt::Executor;
-use hyper_util::rt::TokioExecutor;
 
-use super::connection::dial::{Address, Dialer, Target};
+use super::connection::dial::{Address, Dialer, ExternalTls, Target};
 use super::endpoint::Endpoint;
 use super::names::Name;
 use super::picker::Balance;
@@ -54,8 +52,22 @@ impl Cluster {
 
     /// The same upstream with new addresses. An endpoint that stays keeps its connections.
     pub(super) fn moved_to(&self, sources: Arc<[Source]>) -> Self {
-        let known = self.endpoints.load();
-        Self::with(Arc::clone(&self.target), sources, &known.list)
+        self.aimed_at(Arc::clone(&self.target), sources)
+    }
+
+    /// The same host outside the mesh. New connections verify it by this TLS; an endpoint that
+    /// stays keeps the connections that it has.
+    pub(super) fn verified_by(
+        &self,
+        tls: Option<ExternalTls>,
+        sources: Option<Arc<[Source]>>,
+    ) -> Self {
+        let target = Arc::new(self.target.with_tls(tls));
+        self.aimed_at(target, sources.unwrap_or_else(|| Arc::clone(&self.sources)))
+    }
+
+    fn aimed_at(&self, target: Arc<Target>, sources: Arc<[Source]>) -> Self {
+        Self::with(target, sources, &self.endpoints.load().list)
     }
 
     fn with(target: Arc<Target>, sources: Arc<[Source]>, known: &[Arc<Endpoint>]) -> Self {
@@ -132,11 +144,9 @@ fn endpoints(
     }
     let mut seen = BTreeSet::new();
     addresses.retain(|address| seen.insert(address.clone()));
-    let endpoint = |address: Address| {
-        let known = known.iter().find(|known| known.address == address);
-        known
-            .cloned()
-            .unwrap_or_else(|| Arc::new(Endpoint::new(address, Arc::clone(target))))
+    let endpoint = |address: Address| match known.iter().find(|known| known.address == address) {
+        Some(known) => known.aimed_at(target),
+        None => Arc::new(Endpoint::new(address, Arc::clone(target))),
     };
     addresses.into_iter().map(endpoint).collect()
 }
@@ -153,9 +163,8 @@ impl EndpointOrder {
             .pick(list.len(), self.turn, &self.tried, health)?;
         if let Some((dialer, is_http2)) = prober
             && let Some(due) = pick.probe.and_then(|index| list.get(index))
-            && due.begin_probe()
         {
-            probe(Arc::clone(due), Arc::clone(dialer), is_http2);
+            due.probe(dialer, is_http2);
         }
         let endpoint = list.get(pick.index)?;
         Some(Candidate {
@@ -174,14 +183,4 @@ impl EndpointOrder {
 pub(in crate::mesh) struct Candidate {
     pub(in crate::mesh) endpoint: Arc<Endpoint>,
     index: usize,
-}
-
-/// Tries to connect to an endpoint that was down, in a task of its own, so that no call waits for
-/// it.
-fn probe(endpoint: Arc<Endpoint>, dialer: Arc<Dialer>, is_http2: bool) {
-    TokioExecutor::new().execute(async move {
-        if let Ok(checkout) = endpoint.checkout(&dialer, is_http2).await {
-            checkout.keep();
-        }
-    });
 }

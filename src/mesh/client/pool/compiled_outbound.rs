@@ -285,11 +285,6 @@ fn noted<T>(result: Result<T, String>, mistakes: &mut Vec<String>) -> Option<T> 
     result.map_err(|mistake| mistakes.push(mistake)).ok()
 }
 
-/// A host as an error may show it: without a user and password.
-pub(in crate::mesh) fn shown(host: &str) -> &str {
-    host.rsplit('@').next().unwrap_or_default()
-}
-
 fn parse(authority: &str) -> Result<Authority, String> {
     let parsed: Option<Authority> = authority.parse().ok().filter(is_plain);
     let named = parsed.filter(|parsed| is_server_name(bare(parsed.host())));
@@ -445,11 +440,5 @@ mod tests {
             assert!(mistake.contains(words), "{said:?}");
         }
         assert_eq!(said.len(), 4, "{said:?}");
-    }
-
-    #[test]
-    fn a_host_is_shown_without_its_user() {
-        assert_eq!(shown("http://ada:secret@charts"), "charts");
-        assert_eq!(shown("charts.default:8443"), "charts.default:8443");
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::address::without_user;
 use super::unknown_host::UnknownHost;
 use crate::tls::{HandshakeError, Reason};
 
@@ -64,10 +65,8 @@ pub(in crate::mesh) enum Kind {
 
 impl ConnectError {
     pub(in crate::mesh) fn new(authority: &str, failure: impl Into<Arc<Failure>>) -> Self {
-        // The URI may name a user, which must not be logged.
-        let host = authority.rsplit('@').next().unwrap_or_default();
         Self(Arc::new(Called {
-            authority: host.into(),
+            authority: without_user(authority).into(),
             failure: failure.into(),
         }))
     }

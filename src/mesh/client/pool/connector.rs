@@ -23,6 +23,11 @@ use crate::tls::Protocol;
 /// tonic's `Endpoint::connect_with_connector` take. A host that is not configured is an error.
 /// After an identity on a connection is replaced or expires, the connection ends as
 /// [`Lifetimes`](crate::tls::Lifetimes) describes.
+///
+/// [`Mesh::replace_upstreams`](crate::Mesh::replace_upstreams) decides about the connections that
+/// are opened from then on. A connection that was opened before belongs to the other client, and
+/// stays open until that client closes it or its lifetime is over, also if its host is no longer
+/// configured. Drop that client to end them.
 #[derive(Clone, Debug)]
 pub struct MeshConnector {
     pub(in crate::mesh) dialer: Arc<Dialer>,

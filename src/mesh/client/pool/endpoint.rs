@@ -1,19 +1,20 @@
 //! One address of an upstream, with its pool of connections and its health.
 
+use std::future::{Future, ready};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use tokio::time::Instant;
 
+use super::background::{Background, Dialing};
 use super::connect_error::{Failure, NoConnection};
 use super::connection::dial::{Address, Dialer, Target};
 use super::connection::http1::{Http1, IdleList};
-use super::connection::http2::{Joined, SharedConnections, StreamGuard};
+use super::connection::http2::{Http2, Joined, SharedConnections, StreamGuard};
+use super::connection::origin::Origin;
 use super::connection::stream::MeshStream;
+use super::health::EndpointHealth;
 use super::picker::Health;
 use crate::context::Peer;
 use crate::mesh::ClientBody;
@@ -26,17 +27,14 @@ pub(in crate::mesh) struct Endpoint {
     target: Arc<Target>,
     http1: Arc<IdleList>,
     http2: Arc<SharedConnections>,
-    born: Instant,
-    /// After a failed connection attempt: when to try again, in milliseconds after `born`.
-    /// Otherwise 0.
-    retry_at: AtomicU64,
+    health: Arc<EndpointHealth>,
+    background: Background,
 }
 
 /// A connection to an endpoint, checked out for one call.
 pub(in crate::mesh) struct Checkout {
     kind: Kind,
-    /// Whether it was open before the call. The server may have closed it meanwhile.
-    pub(in crate::mesh) is_reused: bool,
+    pub(in crate::mesh) origin: Origin,
 }
 
 enum Kind {
@@ -57,30 +55,48 @@ impl Endpoint {
             target,
             http1: Arc::default(),
             http2: Arc::default(),
-            born: Instant::now(),
-            retry_at: AtomicU64::new(0),
+            health: Arc::default(),
+            background: Background::default(),
         }
+    }
+
+    /// The same endpoint with its connections; new ones are made to `target`.
+    pub(super) fn aimed_at(self: &Arc<Self>, target: &Arc<Target>) -> Arc<Self> {
+        if Arc::ptr_eq(&self.target, target) {
+            return Arc::clone(self);
+        }
+        Arc::new(Self {
+            address: self.address.clone(),
+            target: Arc::clone(target),
+            http1: Arc::clone(&self.http1),
+            http2: Arc::clone(&self.http2),
+            health: Arc::clone(&self.health),
+            background: self.background.clone(),
+        })
     }
 
     pub(super) fn health(&self) -> Health {
-        match self.retry_at.load(Ordering::Relaxed) {
-            0 => Health::Up,
-            at if self.now() < at => Health::Down,
-            _ => Health::Due,
+        self.health.get()
+    }
+
+    /// Connects to an endpoint that was down, once that is due, without a call that waits for it.
+    ///
+    /// It never takes a connection of the pool: that one may be open while no new one can be made.
+    pub(super) fn probe(&self, dialer: &Arc<Dialer>, is_http2: bool) {
+        if !self.health.begin_probe() {
+            return;
+        }
+        let generation = dialer.generation(&self.target);
+        if is_http2 {
+            let connect = || self.connect_http2(dialer, generation);
+            self.http2.make_another(generation, connect);
+        } else {
+            // No call waits for it, so it goes on in the background.
+            drop(self.connect_http1(dialer, generation));
         }
     }
 
-    /// Claims the right to try the endpoint again; exactly one call gets it.
-    pub(super) fn begin_probe(&self) -> bool {
-        let (before, next) = (self.retry_at.load(Ordering::Relaxed), self.next_retry());
-        let changed =
-            self.retry_at
-                .compare_exchange(before, next, Ordering::Relaxed, Ordering::Relaxed);
-        before != 0 && changed.is_ok()
-    }
-
-    /// Returns a connection for a call, and opens one if none is idle. Records whether that
-    /// succeeded.
+    /// Returns a connection for a call, and opens one if none is idle.
     pub(in crate::mesh) async fn checkout(
         &self,
         dialer: &Arc<Dialer>,
@@ -89,71 +105,99 @@ impl Endpoint {
         // The generation is read before the connection is made, so a connection is never labelled
         // newer than it is.
         let generation = dialer.generation(&self.target);
-        let checkout = if is_http2 {
-            let connect = || {
-                let (dialer, target) = (Arc::clone(dialer), Arc::clone(&self.target));
-                let address = self.address.clone();
-                async move { Ok(dialer.dial(&address, &target, Protocol::Http2).await?) }
-            };
-            self.http2
-                .join(generation, connect)
-                .await
-                .map(|joined| Checkout {
-                    is_reused: joined.is_reused,
-                    kind: Kind::Http2(joined),
-                })
-        } else {
-            self.checkout_http1(dialer, generation).await
-        };
-        if !matches!(&checkout, Ok(checkout) if checkout.is_reused) {
-            self.note(checkout.is_ok());
+        if is_http2 {
+            let connect = || self.connect_http2(dialer, generation);
+            let joined = self.http2.join(generation, connect).await?;
+            return Ok(Checkout {
+                origin: joined.origin,
+                kind: Kind::Http2(joined),
+            });
         }
-        checkout
+        let (connection, origin) = self.checkout_http1(dialer, generation).await?;
+        Ok(Checkout {
+            kind: Kind::Http1(connection, Arc::clone(&self.http1)),
+            origin,
+        })
+    }
+
+    /// Takes an idle connection or makes one. A connection that another call returns meanwhile is
+    /// taken if it is there first; the one that is being made then goes to the pool.
+    async fn checkout_http1(
+        &self,
+        dialer: &Arc<Dialer>,
+        generation: u64,
+    ) -> Result<(Http1, Origin), NoConnection> {
+        if let Some(idle) = self.http1.take(generation) {
+            return Ok((idle, Origin::Pool));
+        }
+        let connecting = self.connect_http1(dialer, generation);
+        tokio::select! {
+            biased;
+            returned = self.http1.returned(generation) => Ok((returned, Origin::Pool)),
+            made = connecting => Ok((made?, Origin::OwnDial)),
+        }
+    }
+
+    fn connect_http1(
+        &self,
+        dialer: &Arc<Dialer>,
+        generation: u64,
+    ) -> Dialing<Result<Http1, NoConnection>> {
+        let (idle, pool) = (Arc::clone(&self.http1), Arc::clone(&self.http1));
+        let begin = async move |stream| idle.begin(stream, generation).await;
+        let connecting = self.connect(dialer, Protocol::Http1, begin);
+        self.background.dial(connecting, move |made| {
+            if let Ok(connection) = made {
+                pool.put_back(connection);
+            }
+        })
+    }
+
+    fn connect_http2(
+        &self,
+        dialer: &Arc<Dialer>,
+        generation: u64,
+    ) -> impl Future<Output = Result<Arc<Http2>, NoConnection>> + Send + use<> {
+        let pool = Arc::clone(&self.http2);
+        let begin = async move |stream| pool.begin(stream, generation).await;
+        self.connect(dialer, Protocol::Http2, begin)
     }
 
     /// Opens a connection that belongs to no pool.
     pub(in crate::mesh) async fn dial(
         &self,
-        dialer: &Dialer,
+        dialer: &Arc<Dialer>,
         protocol: Protocol,
     ) -> Result<MeshStream, Failure> {
-        let dialed = dialer.dial(&self.address, &self.target, protocol).await;
-        self.note(dialed.is_ok());
-        dialed
+        let dialing = self.connect(dialer, protocol, |stream| ready(Ok(stream)));
+        // The health is what remains of a dial that comes too late.
+        self.background.dial(dialing, drop).await
     }
 
-    fn note(&self, is_connected: bool) {
-        let retry_at = if is_connected { 0 } else { self.next_retry() };
-        self.retry_at.store(retry_at, Ordering::Relaxed);
-    }
-
-    async fn checkout_http1(
+    /// Opens a connection and begins its protocol. Records whether that succeeded, whoever runs the
+    /// future.
+    fn connect<T, E, F, B>(
         &self,
-        dialer: &Dialer,
-        generation: u64,
-    ) -> Result<Checkout, NoConnection> {
-        let idle = self.http1.take(generation);
-        let is_reused = idle.is_some();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => {
-                let dialing = dialer.dial(&self.address, &self.target, Protocol::Http1);
-                self.http1.begin(dialing.await?, generation).await?
-            }
-        };
-        Ok(Checkout {
-            kind: Kind::Http1(connection, Arc::clone(&self.http1)),
-            is_reused,
-        })
-    }
-
-    fn now(&self) -> u64 {
-        let age = self.born.elapsed().as_millis();
-        u64::try_from(age).unwrap_or(u64::MAX)
-    }
-
-    fn next_retry(&self) -> u64 {
-        self.now() + RETRY_AFTER_MILLIS
+        dialer: &Arc<Dialer>,
+        protocol: Protocol,
+        begin: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F, B>
+    where
+        T: Send,
+        E: From<Failure> + Send,
+        F: FnOnce(MeshStream) -> B + Send,
+        B: Future<Output = Result<T, E>> + Send,
+    {
+        let (dialer, health) = (Arc::clone(dialer), Arc::clone(&self.health));
+        let (address, target) = (self.address.clone(), Arc::clone(&self.target));
+        async move {
+            let made = match dialer.dial(&address, &target, protocol).await {
+                Ok(stream) => begin(stream).await,
+                Err(failure) => Err(failure.into()),
+            };
+            health.note(made.is_ok());
+            made
+        }
     }
 }
 
@@ -181,15 +225,4 @@ impl Checkout {
         }
         Ok(Answer { response, stream })
     }
-
-    /// Puts a connection that was made without a call into the pool.
-    pub(super) fn keep(self) {
-        if let Kind::Http1(connection, idle) = self.kind {
-            idle.put_back(connection);
-        }
-    }
 }
-
-/// How long an endpoint rests after a failed connection attempt while other endpoints are up.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
-const RETRY_AFTER_MILLIS: u64 = RETRY_AFTER.as_secs() * 1000;

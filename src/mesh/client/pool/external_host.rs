@@ -31,6 +31,10 @@ enum How {
 impl ExternalHost {
     /// Ordinary TLS: the host proves its DNS name to the roots that the operating system trusts.
     /// `http` URIs also use TLS, as with Istio's TLS origination.
+    ///
+    /// The roots are read when the mesh is built and at each
+    /// [`replace_upstreams`](crate::Mesh::replace_upstreams), for the connections that are made
+    /// from then on. A connection that is open stays, also if the system no longer trusts its root.
     #[must_use]
     pub fn tls() -> Self {
         Self::new(How::Tls(None))
@@ -114,15 +118,16 @@ impl ExternalUpstream {
 
     /// Takes over the connections of the same host if it is reached in the same way.
     pub(in crate::mesh) fn take_over(&self, before: &Self) {
-        // DNS addresses stay as they are; fixed addresses replace each other.
         let is_same =
             self.how == before.how && self.addresses.is_empty() == before.addresses.is_empty();
         if is_same {
-            self.ports
-                .take_over(&before.ports, |cluster| match *self.addresses {
-                    [] => Arc::clone(cluster),
-                    _ => Arc::new(cluster.moved_to(self.sources("", 0))),
-                });
+            self.ports.take_over(&before.ports, |cluster| {
+                // DNS addresses stay as they are; fixed addresses replace each other.
+                let moved = !self.addresses.is_empty();
+                let sources = moved.then(|| self.sources("", 0));
+                // The operating system may trust other roots by now.
+                Arc::new(cluster.verified_by(self.tls.clone(), sources))
+            });
         }
     }
 
@@ -130,5 +135,71 @@ impl ExternalUpstream {
     /// `wss`.
     pub(in crate::mesh) fn may_carry(&self, uri: &Uri) -> bool {
         self.tls.is_some() || uri.scheme_str() == Some("http")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::ServerConfig;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::super::connection::dial::Dialer;
+    use super::*;
+    use crate::testing::{Leaf, Pki};
+    use crate::tls::{Connector, Protocol};
+
+    /// A TLS server for `localhost`.
+    async fn served(pki: &Pki) -> SocketAddr {
+        let issued = pki.issue(&Leaf::without_uri().dns("localhost")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ));
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth();
+        let config = config.with_single_cert(issued.chain().to_vec(), issued.key());
+        let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = socket.accept().await {
+                let _ = acceptor.accept(tcp).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn new_connections_trust_what_the_system_trusts_by_now() {
+        let (before, after) = (Pki::new("before").unwrap(), Pki::new("after").unwrap());
+        let address = served(&after).await;
+        // As if the system's roots had changed between the two.
+        let upstream = |roots: &Pki| {
+            let pem = roots.root_pem();
+            let tls = OneWayConnector::with_roots(&Settings::default(), pem.as_bytes());
+            ExternalUpstream {
+                how: How::Tls(None),
+                tls: Some(ExternalTls::new(tls.unwrap())),
+                addresses: vec![address],
+                ports: Ports::default(),
+            }
+        };
+        let (before, after) = (upstream(&before), upstream(&after));
+        let dialer = Dialer::new(Connector::plaintext(), None, Duration::from_secs(10));
+        let dialer = Arc::new(dialer);
+        let uri = Uri::from_static("https://localhost/");
+        let dial = async |upstream: &ExternalUpstream| {
+            let candidate = upstream.cluster(&uri).endpoint_order().next(None).unwrap();
+            candidate
+                .endpoint
+                .dial(&dialer, Protocol::Http1)
+                .await
+                .is_ok()
+        };
+        assert!(!dial(&before).await);
+        after.take_over(&before);
+        assert!(dial(&after).await);
     }
 }

@@ -19,6 +19,7 @@
 //! ```
 
 pub(in crate::mesh) mod address;
+mod background;
 pub(in crate::mesh) mod cluster;
 pub(in crate::mesh) mod compiled_outbound;
 pub(in crate::mesh) mod connect_error;
@@ -26,6 +27,7 @@ pub(in crate::mesh) mod connection;
 pub(in crate::mesh) mod connector;
 pub(in crate::mesh) mod endpoint;
 pub(in crate::mesh) mod external_host;
+mod health;
 pub(in crate::mesh) mod names;
 mod picker;
 pub(in crate::mesh) mod ports;

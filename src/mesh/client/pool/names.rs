@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,13 +18,16 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::connection::dial::Address;
 use crate::error_chain::ErrorChain;
 use crate::live::Live;
-use crate::metrics::{Counter, Registry};
+use crate::metrics::Registry;
 
 /// A DNS name of an upstream, and the addresses that DNS last returned for it.
 pub(in crate::mesh) struct Name {
     host: Box<str>,
     port: u16,
     found: Live<Box<[SocketAddr]>>,
+    /// How often DNS was asked with success, and without.
+    succeeded: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Name {
@@ -32,6 +36,8 @@ impl Name {
             host,
             port,
             found: Live::new(Box::default()),
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         }
     }
 
@@ -47,6 +53,21 @@ impl Name {
     /// A number that changes when DNS returns other addresses.
     pub(in crate::mesh) fn version(&self) -> u64 {
         self.found.generation()
+    }
+
+    /// Shows how often DNS was asked for the name, for as long as an upstream has it.
+    fn count_in(self: &Arc<Self>, registry: &Registry) {
+        const HELP: &str = "Times that DNS was asked for the addresses of an upstream.";
+        let text = self.to_string();
+        let show = |result, count: fn(&Self) -> &AtomicU64| {
+            let labels = [("name", text.as_str()), ("result", result)];
+            let name = Arc::downgrade(self);
+            registry.counter_of("mesh_upstream_lookups_total", HELP, &labels, move || {
+                Some(count(&*name.upgrade()?).load(Ordering::Relaxed))
+            });
+        };
+        show("success", |name| &name.succeeded);
+        show("failure", |name| &name.failed);
     }
 
     /// Whether both have the same name and port.
@@ -179,10 +200,6 @@ impl Names {
         (following, WantedNames { asking, names })
     }
 
-    pub(in crate::mesh) fn is_empty(&self) -> bool {
-        self.followed.is_empty()
-    }
-
     /// Asks for all names once, within [`FIRST`]. A name without an answer by then is asked for
     /// again later.
     pub(in crate::mesh) async fn first(&mut self) {
@@ -224,18 +241,11 @@ struct Followed {
     /// When DNS is asked next.
     due: Instant,
     warned: Option<Instant>,
-    succeeded: Counter,
-    failed: Counter,
 }
 
 impl Followed {
     fn new(name: Arc<Name>, resolver: &Resolver, registry: &Registry) -> Self {
-        const HELP: &str = "Times that DNS was asked for the addresses of an upstream.";
-        let text = name.to_string();
-        let count = |result| {
-            let labels = [("name", text.as_str()), ("result", result)];
-            registry.counter("mesh_upstream_lookups_total", HELP, &labels)
-        };
+        name.count_in(registry);
         // A name without addresses could not be resolved yet.
         let pause = if name.found.load().is_empty() {
             SHORTEST
@@ -244,8 +254,6 @@ impl Followed {
         };
         let due = Instant::now() + around(pause);
         Self {
-            succeeded: count("success"),
-            failed: count("failure"),
             name,
             resolver: resolver.clone(),
             due,
@@ -291,7 +299,7 @@ impl Followed {
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(MOST);
-        self.succeeded.add(1);
+        self.name.succeeded.fetch_add(1, Ordering::Relaxed);
         if self.failures > 0 {
             tracing::info!(
                 target: "tower_mesh::client",
@@ -314,7 +322,7 @@ impl Followed {
 
     /// Records a failure. The addresses stay as they are.
     fn lost(&mut self, error: &io::Error) {
-        self.failed.add(1);
+        self.name.failed.fetch_add(1, Ordering::Relaxed);
         self.failures = self.failures.saturating_add(1);
         let now = Instant::now();
         if self.warned.is_some_and(|warned| now < warned + REMIND) {

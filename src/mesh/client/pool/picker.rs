@@ -41,12 +41,10 @@ impl Balance {
         tried: &[usize],
         health: impl Fn(usize) -> Health,
     ) -> Option<Pick> {
-        let first = match self {
-            Self::RoundRobin => turn.checked_rem(count)?,
+        let order = match self {
+            Self::RoundRobin => in_turn(count, turn),
         };
-        let mut left = (first..count)
-            .chain(0..first)
-            .filter(|index| !tried.contains(index));
+        let mut left = order.filter(|index| !tried.contains(index));
         let next = left.clone().next()?;
         let mut probe = None;
         let up = left.find(|index| match health(*index) {
@@ -65,6 +63,12 @@ impl Balance {
             },
         })
     }
+}
+
+/// The indexes of `count` entries, each once, beginning with the one whose turn it is.
+pub(super) fn in_turn(count: usize, turn: usize) -> impl Iterator<Item = usize> + Clone {
+    let first = turn.checked_rem(count).unwrap_or(0);
+    (first..count).chain(0..first)
 }
 
 #[cfg(test)]

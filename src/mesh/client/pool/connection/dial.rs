@@ -11,6 +11,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::super::connect_error::{Failure, Kind};
+use super::super::picker::in_turn;
 use super::stream::MeshStream;
 use crate::tls::{
     AllowedIds, Connector, Credentials, Destination, OneWayConnector, Protocol, Stream,
@@ -28,7 +29,7 @@ pub(in crate::mesh) struct Dialer {
 }
 
 /// The identity that must answer at an endpoint, and how it is proven.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::mesh) enum Target {
     /// A workload of the mesh.
     Mesh {
@@ -41,6 +42,17 @@ pub(in crate::mesh) enum Target {
         host: Box<str>,
         tls: Option<ExternalTls>,
     },
+}
+
+impl Target {
+    /// The same host outside the mesh, verified by this TLS. A workload of the mesh stays as it is.
+    pub(in crate::mesh) fn with_tls(&self, new: Option<ExternalTls>) -> Self {
+        let mut target = self.clone();
+        if let Self::External { tls, .. } = &mut target {
+            *tls = new;
+        }
+        target
+    }
 }
 
 /// The TLS connectors for a host outside the mesh: one for HTTP/1.1, one for HTTP/2.
@@ -113,10 +125,12 @@ impl Dialer {
         let found: Vec<_> = found
             .map_err(|error| Failure::lookup(host, error))?
             .collect();
-        let first = self.turn.fetch_add(1, Ordering::Relaxed);
-        let first = first.checked_rem(found.len()).unwrap_or(0);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let mut failure = None;
-        for address in found.iter().cycle().skip(first).take(found.len()) {
+        for index in in_turn(found.len(), turn) {
+            let Some(address) = found.get(index) else {
+                continue;
+            };
             match self.at(*address, target, protocol).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => failure = Some(error),

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Request, Response};
@@ -14,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioExecutor;
+use tokio::sync::Notify;
 
 use super::super::connect_error::NoConnection;
 use super::retirement::ConnectionFacts;
@@ -27,7 +29,11 @@ use crate::mesh::ClientBody;
 /// list has a lock and not an `ArcSwap`. Each endpoint has its own lock, which is held only for one
 /// push or pop.
 #[derive(Default)]
-pub(in crate::mesh) struct IdleList(Mutex<Vec<Http1>>);
+pub(in crate::mesh) struct IdleList {
+    idle: Mutex<Vec<Http1>>,
+    /// Tells a call that waits for a connection that one was put back.
+    returned: Notify,
+}
 
 /// A connection that one call uses alone.
 pub(in crate::mesh) struct Http1 {
@@ -47,12 +53,27 @@ impl IdleList {
         None
     }
 
+    /// Waits for a connection that another call puts back.
+    pub(in crate::mesh) async fn returned(&self, generation: u64) -> Http1 {
+        loop {
+            let mut returned = pin!(self.returned.notified());
+            // A connection that comes between the look and the wait wakes this call.
+            returned.as_mut().enable();
+            if let Some(connection) = self.take(generation) {
+                return connection;
+            }
+            returned.await;
+        }
+    }
+
     fn put(&self, connection: Http1) {
         connection.facts.touch();
         let mut idle = self.list();
         if idle.len() < MOST_IDLE {
             idle.push(connection);
         }
+        drop(idle);
+        self.returned.notify_one();
     }
 
     fn forget(&self, facts: &Arc<ConnectionFacts>) {
@@ -62,7 +83,7 @@ impl IdleList {
 
     fn list(&self) -> std::sync::MutexGuard<'_, Vec<Http1>> {
         // A panic cannot leave the list half changed, so a poisoned lock is safe to use.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts HTTP/1 on a connection and spawns its task.
@@ -71,9 +92,7 @@ impl IdleList {
         stream: MeshStream,
         generation: u64,
     ) -> Result<Http1, NoConnection> {
-        let peer = stream.peer().cloned();
-        let facts = ConnectionFacts::new(peer, generation, stream.retired());
-        let facts = Arc::new(facts);
+        let facts = stream.facts(generation);
         let (sender, connection) = http1::handshake(stream).await?;
         let (idle, own) = (Arc::downgrade(self), Arc::clone(&facts));
         TokioExecutor::new().execute(async move {

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{Notify, watch};
 
 use super::super::connect_error::NoConnection;
+use super::origin::Origin;
 use super::retirement::ConnectionFacts;
 use super::stream::MeshStream;
 use crate::mesh::ClientBody;
@@ -56,7 +57,7 @@ struct Streams {
     answered: Notify,
 }
 
-/// A call's stream on a connection. It is released when the response has been read or dropped.
+/// A call's stream on a connection. It is released when the response has ended or is dropped.
 #[derive(Debug)]
 pub(in crate::mesh) struct StreamGuard(Arc<Streams>);
 
@@ -64,33 +65,33 @@ pub(in crate::mesh) struct StreamGuard(Arc<Streams>);
 pub(in crate::mesh) struct Joined {
     pub(in crate::mesh) connection: Arc<Http2>,
     pub(in crate::mesh) stream: StreamGuard,
-    /// Whether it was open before this call asked.
-    pub(in crate::mesh) is_reused: bool,
+    pub(in crate::mesh) origin: Origin,
 }
 
 impl SharedConnections {
     /// Returns a connection with room for one more stream; calls `connect` if there is none.
     ///
-    /// `connect` is called at most once for each connection that this call has to make.
+    /// `connect` makes a connection and [begins](Self::begin) HTTP/2 on it. It is called at most
+    /// once for each connection that this call has to make.
     pub(in crate::mesh) async fn join<F>(
         self: &Arc<Self>,
         generation: u64,
         connect: impl Fn() -> F,
     ) -> Result<Joined, NoConnection>
     where
-        F: Future<Output = Result<MeshStream, NoConnection>> + Send + 'static,
+        F: Future<Output = Result<Arc<Http2>, NoConnection>> + Send + 'static,
     {
         let mut abandoned = 0;
         loop {
-            let mut making = match self.find(generation) {
+            let (mut making, origin) = match self.find(generation) {
                 Found::Room(joined) => return Ok(joined),
-                Found::Making(making) => making,
+                Found::Making(making) => (making, Origin::OtherDial),
                 Found::None(state) => {
                     let Some(making) = self.make(&state, generation, &connect) else {
                         // Another call changed the state first.
                         continue;
                     };
-                    making
+                    (making, Origin::OwnDial)
                 }
             };
             let made = making.wait_for(Option::is_some).await;
@@ -101,7 +102,7 @@ impl SharedConnections {
                         return Ok(Joined {
                             connection,
                             stream,
-                            is_reused: false,
+                            origin,
                         });
                     }
                 }
@@ -131,7 +132,7 @@ impl SharedConnections {
         let joined = |connection: &Arc<Http2>, stream| Joined {
             connection: Arc::clone(connection),
             stream,
-            is_reused: true,
+            origin: Origin::Pool,
         };
         for connection in usable() {
             if let Some(stream) = connection.streams.enter() {
@@ -153,6 +154,24 @@ impl SharedConnections {
         Found::None(arc_swap::Guard::into_inner(state))
     }
 
+    /// Makes a connection that no call waits for, also if there is one with room; but not while
+    /// another one is being made.
+    pub(in crate::mesh) fn make_another<F>(
+        self: &Arc<Self>,
+        generation: u64,
+        connect: impl Fn() -> F,
+    ) where
+        F: Future<Output = Result<Arc<Http2>, NoConnection>> + Send + 'static,
+    {
+        loop {
+            let state = self.0.load_full();
+            let is_made = matches!(&state.making, Some((of, _)) if *of == generation);
+            if is_made || self.make(&state, generation, &connect).is_some() {
+                return;
+            }
+        }
+    }
+
     /// Starts to make a connection, unless the state has changed since it was read.
     fn make<F>(
         self: &Arc<Self>,
@@ -161,7 +180,7 @@ impl SharedConnections {
         connect: impl Fn() -> F,
     ) -> Option<Making>
     where
-        F: Future<Output = Result<MeshStream, NoConnection>> + Send + 'static,
+        F: Future<Output = Result<Arc<Http2>, NoConnection>> + Send + 'static,
     {
         let (tell, making) = watch::channel(None);
         let open = before.open.iter();
@@ -176,10 +195,7 @@ impl SharedConnections {
         }
         let (pool, connecting, own) = (Arc::clone(self), connect(), making.clone());
         TokioExecutor::new().execute(async move {
-            let made = match connecting.await {
-                Ok(stream) => pool.begin(stream, generation).await,
-                Err(error) => Err(error),
-            };
+            let made = connecting.await;
             pool.update(|state| {
                 state.making.take_if(|(_, other)| other.same_channel(&own));
                 if let Ok(connection) = &made {
@@ -193,14 +209,12 @@ impl SharedConnections {
     }
 
     /// Starts HTTP/2 on a connection and spawns its task.
-    async fn begin(
+    pub(in crate::mesh) async fn begin(
         self: &Arc<Self>,
         stream: MeshStream,
         generation: u64,
     ) -> Result<Arc<Http2>, NoConnection> {
-        let peer = stream.peer().cloned();
-        let facts = ConnectionFacts::new(peer, generation, stream.retired());
-        let facts = Arc::new(facts);
+        let facts = stream.facts(generation);
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEP_ALIVE)
@@ -294,9 +308,13 @@ impl Streams {
 
     /// Takes a stream, if there is room for one.
     fn enter(self: &Arc<Self>) -> Option<StreamGuard> {
-        let guard = self.enter_anyway();
-        // The guard has already counted itself.
-        (self.active() <= self.limit.load(Ordering::Relaxed)).then_some(guard)
+        let limit = self.limit.load(Ordering::Relaxed);
+        // Looks and counts in one step: of several calls that want the last place, one gets it.
+        let take = |active: usize| (active < limit).then_some(active + 1);
+        let taken = self
+            .active
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.is_ok().then(|| StreamGuard(Arc::clone(self)))
     }
 
     fn enter_anyway(self: &Arc<Self>) -> StreamGuard {
@@ -325,3 +343,52 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const MOST_OPEN: usize = 16;
 /// How often one call may see a runtime shut down before its connection is made.
 const MOST_ABANDONED: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use std::{hint, thread};
+
+    use super::*;
+
+    #[test]
+    fn of_two_calls_that_want_the_last_stream_one_gets_it() {
+        let streams = Arc::new(Streams {
+            active: AtomicUsize::new(0),
+            limit: AtomicUsize::new(1),
+            is_answered: AtomicBool::new(false),
+            answered: Notify::new(),
+        });
+        let arrived = Arc::new(AtomicUsize::new(0));
+        let call = || {
+            let (streams, arrived) = (Arc::clone(&streams), Arc::clone(&arrived));
+            // Spins, because threads that have to be woken do not run at the same instant.
+            let meet = move |meeting: usize| {
+                arrived.fetch_add(1, Ordering::SeqCst);
+                let mut spins: u32 = 0;
+                while arrived.load(Ordering::SeqCst) < 2 * meeting {
+                    spins += 1;
+                    match spins % 200 {
+                        0 => thread::yield_now(),
+                        _ => hint::spin_loop(),
+                    }
+                }
+            };
+            thread::spawn(move || {
+                let mut got = Vec::new();
+                for round in 0..ROUNDS {
+                    meet(2 * round + 1);
+                    let stream = streams.enter();
+                    got.push(stream.is_some());
+                    meet(2 * round + 2);
+                }
+                got
+            })
+        };
+        let (one, two) = (call(), call());
+        let (one, two) = (one.join().unwrap(), two.join().unwrap());
+        assert!(one.iter().zip(&two).all(|(one, two)| one != two));
+        assert_eq!(streams.active(), 0);
+    }
+
+    const ROUNDS: usize = 20_000;
+}

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! http1, http2    keep connections for later calls
+//!   origin        whether a connection was open before its call, and what its failure means
 //!   retirement    when a connection takes no more calls: its age, a new identity, no use
 //!   dial          opens TCP, and TLS on it
 //!     stream      the bytes of a connection; notes its age (judged in tls/connection/lifetime)
@@ -10,5 +11,6 @@
 pub(in crate::mesh) mod dial;
 pub(in crate::mesh) mod http1;
 pub(in crate::mesh) mod http2;
+pub(in crate::mesh) mod origin;
 pub(in crate::mesh) mod retirement;
 pub(in crate::mesh) mod stream;

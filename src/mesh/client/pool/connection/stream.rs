@@ -11,7 +11,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::retirement::Retired;
+use super::retirement::{ConnectionFacts, Retired};
 use crate::context::Peer;
 use crate::log_limit::limited;
 use crate::tls::{Deadline, HandshakeStats, Stream};
@@ -62,10 +62,12 @@ impl MeshStream {
         self.inside.as_ref().map(|inside| &inside.peer)
     }
 
-    /// Is set once the connection should take no more requests.
-    pub(super) fn retired(&self) -> Arc<Retired> {
+    /// What a pool records about this connection. It was made with this generation of our identity.
+    pub(super) fn facts(&self, generation: u64) -> Arc<ConnectionFacts> {
         let inside = self.inside.as_ref();
-        inside.map_or_else(Arc::default, |inside| Arc::clone(&inside.retired))
+        let retired = inside.map_or_else(Arc::default, |inside| Arc::clone(&inside.retired));
+        let peer = self.peer().cloned();
+        Arc::new(ConnectionFacts::new(peer, generation, retired))
     }
 
     /// The underlying stream, unless the connection must be cut. This is checked before each read
@@ -100,6 +102,7 @@ impl Inside {
         })
     }
 }
+
 impl fmt::Debug for MeshStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MeshStream")
