@@ -65,6 +65,8 @@ mod reason;
 mod source;
 
 pub use clock::Clock;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use connection::alarm::Alarm;
 pub use connection::close::{CloseNotice, CloseReason};
 pub use connection::deadline::Deadline;
 pub use connection::inbound::Connection;

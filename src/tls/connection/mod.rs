@@ -12,8 +12,10 @@
 //!     lifetime   how long a connection may go on
 //!       close    why a connection should end, and how soon
 //!       facts    what its handshake used
+//! alarm          a timer that moves at no cost
 //! ```
 
+pub(super) mod alarm;
 pub(super) mod close;
 pub(super) mod deadline;
 pub(super) mod facts;

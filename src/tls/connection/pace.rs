@@ -3,10 +3,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::time::{Duration, Instant, Sleep, sleep_until};
+use tokio::time::{Duration, Instant, Sleep};
 
 use crate::context::Peer;
 
+use super::alarm::Alarm;
 use super::frames::Frames;
 use super::head::Head;
 
@@ -68,7 +69,7 @@ pub(in crate::tls) struct Pace {
     /// At the last look: how many requests had begun, and whether one was open.
     seen: (u32, bool),
     /// Wakes the connection for the next look, at the latest when the next limit is reached.
-    look: Option<Pin<Box<Sleep>>>,
+    look: Alarm,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -96,7 +97,7 @@ impl Pace {
             wrote: now,
             ended: now,
             seen: (0, false),
-            look: None,
+            look: Alarm::default(),
             stalled: None,
         }
     }
@@ -165,12 +166,7 @@ impl Pace {
             // Looks again even without a limit: on HTTP/2 the end of a request wakes no task that
             // would look.
             let next = limit.unwrap_or(now + AGAIN).min(now + AGAIN);
-            let look = self.look.get_or_insert_with(|| Box::pin(sleep_until(next)));
-            // A timer that fires early does no harm, and this avoids a reset for every request.
-            if look.is_elapsed() || next < look.deadline() {
-                look.as_mut().reset(next);
-            }
-            ready!(look.as_mut().poll(cx));
+            ready!(self.look.poll(next, cx));
         }
     }
 
