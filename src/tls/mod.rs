@@ -74,6 +74,8 @@ pub use connection::lifetime::{Lifetime, Lifetimes};
 pub use connection::pace::HttpTimes;
 pub use connection::stats::HandshakeStats;
 pub use connection::stream::Stream;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use connection::when_woken::WhenWoken;
 pub use credentials::danger::DangerousCredentials;
 pub use credentials::in_use::Credentials;
 pub use credentials::own_resolver::OwnResolvers;

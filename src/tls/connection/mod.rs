@@ -13,6 +13,7 @@
 //!       close    why a connection should end, and how soon
 //!       facts    what its handshake used
 //! alarm          a timer that moves at no cost
+//! when_woken     waits for what is rare at no cost
 //! ```
 
 pub(super) mod alarm;
@@ -27,3 +28,4 @@ pub(super) mod pace;
 pub(super) mod silence;
 pub(super) mod stats;
 pub(super) mod stream;
+pub(super) mod when_woken;
