@@ -66,7 +66,7 @@ mod source;
 
 pub use clock::Clock;
 #[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use connection::alarm::Alarm;
+pub(crate) use connection::alarm::TimeLimit;
 pub use connection::close::{CloseNotice, CloseReason};
 pub use connection::deadline::Deadline;
 pub use connection::inbound::Connection;

@@ -12,7 +12,7 @@
 //!     lifetime   how long a connection may go on
 //!       close    why a connection should end, and how soon
 //!       facts    what its handshake used
-//! alarm          a timer that moves at no cost
+//! alarm          time limits without a new timer for each wait
 //! when_woken     waits for what is rare at no cost
 //! ```
 

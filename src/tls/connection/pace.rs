@@ -1,13 +1,11 @@
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::time::{Duration, Instant, Sleep};
+use tokio::time::{Duration, Instant};
 
 use crate::context::Peer;
 
-use super::alarm::Alarm;
+use super::alarm::{Alarm, TimeLimit};
 use super::frames::Frames;
 use super::head::Head;
 
@@ -71,7 +69,7 @@ pub(in crate::tls) struct Pace {
     /// Wakes the connection for the next look, at the latest when the next limit is reached.
     look: Alarm,
     /// Runs while the client takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    stalled: TimeLimit,
 }
 
 #[derive(Debug)]
@@ -98,7 +96,7 @@ impl Pace {
             ended: now,
             seen: (0, false),
             look: Alarm::default(),
-            stalled: None,
+            stalled: TimeLimit::default(),
         }
     }
 
@@ -221,16 +219,7 @@ impl Pace {
         polled: Poll<io::Result<R>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<R>> {
-        if polled.is_ready() {
-            self.stalled = None;
-            return polled;
-        }
-        let stalled = self.times.stalled;
-        let limit = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(stalled)));
-        ready!(limit.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        self.stalled.of_write(polled, self.times.stalled, cx)
     }
 
     /// Notes that bytes went to the client.

@@ -12,8 +12,8 @@
 //! - *HTTP/1, request under way*: no limit for reads; the request's body has one of its own.
 //! - *HTTP/2*: no limit for reads; hyper's pings find clients that are gone.
 //!
-//! `until` is the moment at which the phase is over, and is set when a read first waits in it; one
-//! [`Alarm`] serves all phases. So a request costs one look at the clock.
+//! One `limit` serves all phases; it begins when a read first waits in a phase. So a request costs
+//! one look at the clock.
 //!
 //! `stalled` runs in every phase, while a write, flush or shutdown is pending, which polls it.
 
@@ -26,12 +26,11 @@ use std::time::Duration;
 
 use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::limits::HttpLimits;
 use super::state::ConnectionState;
-use crate::tls::Alarm;
+use crate::tls::TimeLimit;
 
 /// A connection that fails with `TimedOut` when its client is too slow.
 ///
@@ -60,11 +59,10 @@ pub(in crate::mesh) struct IoTimeouts<T> {
     /// The version that ALPN chose; `None` without ALPN.
     agreed: Option<Version>,
     phase: Phase,
-    /// When the phase must be over; `None` until a read waits in it.
-    until: Option<Instant>,
-    alarm: Alarm,
-    /// The timer of a pending write.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Of the phase.
+    limit: TimeLimit,
+    /// Of a pending write.
+    stalled: TimeLimit,
     /// Set on the first read or write after an upgrade.
     cut: Option<Box<Cut>>,
 }
@@ -97,15 +95,14 @@ impl<T> IoTimeouts<T> {
     ) -> Self {
         Self {
             io,
-            until: Some(Instant::now() + limits.head.min(FOREVER)),
-            alarm: Alarm::default(),
-            head: limits.head.min(FOREVER),
-            idle: limits.idle.max(limits.head).min(FOREVER),
+            limit: TimeLimit::from_now(limits.head),
+            head: limits.head,
+            idle: limits.idle.max(limits.head),
             unread: limits.stalled,
             state,
             agreed,
             phase: Phase::Opening(PREFACE),
-            stalled: None,
+            stalled: TimeLimit::default(),
             cut: None,
         }
     }
@@ -119,7 +116,7 @@ impl<T> IoTimeouts<T> {
                     self.phase = Phase::Http2;
                     self.state.speak_http2();
                     // Frees the timer: nothing else uses it on HTTP/2.
-                    self.alarm = Alarm::default();
+                    self.limit = TimeLimit::default();
                 }
                 _ => {
                     self.check_agreed(Version::HTTP_11)?;
@@ -132,7 +129,7 @@ impl<T> IoTimeouts<T> {
                 let begun = self.state.begun();
                 if at != Some(begun) {
                     // The time of this head begins now.
-                    self.until = None;
+                    self.limit.renew();
                     self.phase = Phase::Http1(Some(begun));
                 }
             }
@@ -158,19 +155,18 @@ impl<T> IoTimeouts<T> {
         {
             // The service was called since, so the head was complete.
             self.phase = Phase::Http1(None);
-            self.until = None;
+            self.limit.renew();
         }
         let time = match self.phase {
             Phase::Http2 => return Poll::Pending,
             Phase::Http1(None) if self.state.open() > 0 => {
-                self.until = None;
+                self.limit.renew();
                 return Poll::Pending;
             }
             Phase::Http1(None) => self.idle,
             Phase::Opening(_) | Phase::Http1(Some(_)) => self.head,
         };
-        let until = *self.until.get_or_insert_with(|| Instant::now() + time);
-        self.alarm.poll(until, cx)
+        self.limit.poll(time, cx)
     }
 
     /// Fails once an upgraded connection was cut. Called before each read and write, as a side that
@@ -201,14 +197,7 @@ impl<T> IoTimeouts<T> {
         polled: Poll<io::Result<R>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<R>> {
-        if polled.is_ready() {
-            self.stalled = None;
-            return polled;
-        }
-        let unread = self.unread;
-        let limit = self.stalled.get_or_insert_with(|| Box::pin(sleep(unread)));
-        let expired = limit.as_mut().poll(cx);
-        expired.map(|()| Err(io::ErrorKind::TimedOut.into()))
+        self.stalled.of_write(polled, self.unread, cx)
     }
 }
 
@@ -279,5 +268,3 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for IoTimeouts<T> {
 
 /// RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// About thirty years, as in tokio, so that no sum overflows.
-const FOREVER: Duration = Duration::from_secs(86400 * 365 * 30);
