@@ -1,3 +1,8 @@
+#![expect(
+    clippy::disallowed_types,
+    reason = "locked when another task polls, and when the event comes; never for a request"
+)]
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

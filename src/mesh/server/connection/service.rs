@@ -106,6 +106,10 @@ pub(in crate::mesh) struct ResponseFuture<S: Service<Request<ServedBody>>> {
     under_way: Option<UnderWay>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "each request takes both steps in the same place; a box would cost it an allocation"
+)]
 #[pin_project(project = StepProjection)]
 enum Step<S, F> {
     /// The service may have to get ready for the request.
