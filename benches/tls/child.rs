@@ -1,5 +1,6 @@
 //! Processes beside the one that measures: told what to do line by line, looked at from outside.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -15,7 +16,10 @@ pub(crate) struct Child {
 
 impl Child {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let program = std::env::current_exe().unwrap();
+        Self::start_program(std::env::current_exe().unwrap(), arguments)
+    }
+
+    pub(crate) fn start_program(program: impl AsRef<OsStr>, arguments: &[&str]) -> Self {
         // As many descriptors as may be had: each connection is one at either end.
         let mut process = Command::new("sh")
             .args(["-c", "ulimit -n \"$(ulimit -Hn)\"; exec \"$0\" \"$@\""])

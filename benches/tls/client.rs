@@ -94,6 +94,15 @@ impl Client {
                 });
                 summary(begun, tasks.collect()).await
             }
+            ["count", address, count, version] => {
+                let connections = self.connections(address.parse().unwrap(), 1, version);
+                let mut connection = connections.await.remove(0);
+                let count: usize = count.parse().unwrap();
+                for _ in 0..count {
+                    assert!(connection.ask().await, "no answer");
+                }
+                count.to_string()
+            }
             ["hold", address, count, version] => {
                 let connections =
                     self.connections(address.parse().unwrap(), count.parse().unwrap(), version);

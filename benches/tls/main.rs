@@ -1,6 +1,6 @@
 //! What mutual TLS costs through this crate, beside rustls and hyper put together by hand.
 //!
-//! `cargo bench --bench tls` prints all tables; `-- handshakes`, `-- requests`, `-- idle`, `-- many` or `-- slow` prints one. Linux only.
+//! `cargo bench --bench tls` prints all tables; `-- handshakes`, `-- requests`, `-- instructions`, `-- idle`, `-- many` or `-- slow` prints one. Linux only.
 //!
 //! Each server and the client are processes of their own, over loopback. What is compared takes turns in rounds of a second or so, and
 //! ratios are taken within a round, since a machine that others use too is never the same twice; the middle of them is printed, with the
@@ -56,9 +56,10 @@ fn main() {
 
 type Table = (&'static str, fn());
 
-const TABLES: [Table; 5] = [
+const TABLES: [Table; 6] = [
     ("handshakes", handshakes),
     ("requests", requests),
+    ("instructions", instructions),
     ("idle", idle),
     ("many", many),
     ("slow", slow),
@@ -86,6 +87,52 @@ fn requests() {
             client.ask(&format!("requests {address} 400 16 {version}"))
         });
     }
+}
+
+/// Instructions of the server for a request, where clocks cannot be trusted: callgrind counts a server with few requests on
+/// one connection and one with many, and the difference is the price of a request. The profiles stay, for `callgrind_annotate`.
+fn instructions() {
+    const FEW: f64 = 200.0;
+    const MANY: f64 = 1_200.0;
+    let site = Site::new();
+    let profiles = std::env::temp_dir().join(format!("instructions.{}", std::process::id()));
+    std::fs::create_dir(&profiles).unwrap();
+    tell(format!(
+        "\n## Instructions of a request, profiles in {}\n",
+        profiles.display()
+    ));
+    tell("| server | HTTP | instructions | ÷ the first |");
+    tell("|---|---|---:|---:|");
+    for version in ["1", "2"] {
+        let mut first = None;
+        for server in [Server::RustlsHyper, Server::ListenerHyper, Server::Mesh] {
+            let [few, many] = [FEW, MANY].map(|count| {
+                let profile = profiles.join(format!("{server:?}.{version}.{count}"));
+                let (counted, address) = site.serve_counted(server, &profile);
+                let asked = site
+                    .client()
+                    .ask(&format!("count {address} {count} {version}"));
+                assert_eq!(asked, count.to_string());
+                // Callgrind writes when the server ends.
+                drop(counted);
+                total(&profile)
+            });
+            let each = (many - few) / (MANY - FEW);
+            let ratio = each / *first.get_or_insert(each);
+            tell(format!(
+                "| {} | {version} | {each:.0} | {ratio:.2} |",
+                server.name()
+            ));
+        }
+    }
+}
+
+fn total(profile: &Path) -> f64 {
+    let profile = std::fs::read_to_string(profile).unwrap();
+    let totals = profile
+        .lines()
+        .find_map(|line| line.strip_prefix("totals: "));
+    totals.unwrap().trim().parse().unwrap()
 }
 
 /// P-13: what an idle server holds, and what each idle connection adds.
@@ -255,6 +302,22 @@ impl Site {
     fn serve(&self, server: Server) -> (Child, String) {
         let directory = self.0.path().to_str().unwrap();
         let mut child = Child::start(&["serve", server.name(), directory]);
+        let address = child.answer();
+        (child, address)
+    }
+
+    /// As [`serve`](Self::serve), under callgrind.
+    fn serve_counted(&self, server: Server, profile: &Path) -> (Child, String) {
+        let directory = self.0.path().to_str().unwrap();
+        let program = std::env::current_exe().unwrap();
+        let valgrind = [
+            "--tool=callgrind",
+            "--quiet",
+            &format!("--callgrind-out-file={}", profile.display()),
+            program.to_str().unwrap(),
+        ];
+        let arguments = ["serve", server.name(), directory];
+        let mut child = Child::start_program("valgrind", &[&valgrind[..], &arguments].concat());
         let address = child.answer();
         (child, address)
     }

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -256,7 +255,7 @@ fn parts<S>(
 ) -> (
     DrainController,
     TokioIo<IoTimeouts<Connection>>,
-    TowerToHyperService<ConnectionService<S>>,
+    ConnectionService<S>,
 ) {
     let drain = DrainController::new(&connection, stop, cut);
     let state = &drain.state;
@@ -265,7 +264,7 @@ fn parts<S>(
     let service =
         ConnectionService::new(service, Arc::clone(state), quiet.clone(), limits.body_idle);
     let io = IoTimeouts::new(connection, agreed, limits, Arc::clone(state));
-    (drain, TokioIo::new(io), TowerToHyperService::new(service))
+    (drain, TokioIo::new(io), service)
 }
 
 /// How the connections ended after a shutdown.

@@ -71,6 +71,8 @@ mod reason;
 mod source;
 
 pub use clock::Clock;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use connection::alarm::TimeLimit;
 pub use connection::close::{CloseNotice, CloseReason};
 pub use connection::deadline::Deadline;
 pub use connection::http_timeouts::HttpTimeouts;
@@ -78,6 +80,8 @@ pub use connection::inbound::Connection;
 pub use connection::lifetime::{Lifetime, Lifetimes};
 pub use connection::stats::HandshakeStats;
 pub use connection::stream::Stream;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use connection::when_woken::WhenWoken;
 pub use credentials::danger::DangerousCredentials;
 pub use credentials::in_use::Credentials;
 pub use credentials::own_resolver::OwnResolvers;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::close::CloseNotice;
 use super::lifetime::Lifetime;
+use super::when_woken::WhenWoken;
 
 /// When to cut a connection that cannot be asked to finish by its server or client: at the end of
 /// the grace period that follows the end of its [`Lifetime`]. The grace period gets shorter when an
@@ -21,7 +22,8 @@ pub struct Deadline {
     grace: Option<Pin<Box<Sleep>>>,
 }
 
-type NextNotice = Pin<Box<dyn Future<Output = (CloseNotice, Lifetime)> + Send>>;
+/// Polled before each read and write, and so only when it was woken.
+type NextNotice = WhenWoken<Pin<Box<dyn Future<Output = (CloseNotice, Lifetime)> + Send>>>;
 
 impl Deadline {
     /// The deadline of a connection.
@@ -37,7 +39,7 @@ impl Deadline {
     pub fn poll_cut(&mut self, cx: &mut Context<'_>, tell: impl FnOnce(CloseNotice)) -> Poll<()> {
         let mut tell = Some(tell);
         // A lifetime ends twice at most.
-        while let Poll::Ready((ended, lifetime)) = self.lifetime.as_mut().poll(cx) {
+        while let Poll::Ready((ended, lifetime)) = Pin::new(&mut self.lifetime).poll(cx) {
             self.lifetime = next_notice(lifetime);
             let cut = Instant::now() + ended.grace;
             match &mut self.grace {
@@ -59,10 +61,10 @@ impl Deadline {
 }
 
 fn next_notice(mut lifetime: Lifetime) -> NextNotice {
-    Box::pin(async move {
+    WhenWoken::new(Box::pin(async move {
         let ended = lifetime.ended().await;
         (ended, lifetime)
-    })
+    }))
 }
 
 debug_fields!(Deadline(deadline) { is_ending = deadline.grace.is_some() });

@@ -1,14 +1,13 @@
 //! How long an HTTP client may take, on connections whose server keeps no timeouts.
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::time::{Duration, Instant, Sleep, sleep_until};
+use tokio::time::{Duration, Instant};
 
 use crate::context::Peer;
 
+use super::alarm::{Alarm, TimeLimit};
 use super::frames::Frames;
 use super::head::Head;
 
@@ -70,9 +69,9 @@ pub(in crate::tls) struct HttpTimer {
     /// At the last look: how many requests had begun, and whether one was open.
     seen: (u32, bool),
     /// Wakes the connection for the next look, at the latest when the next limit is reached.
-    look: Option<Pin<Box<Sleep>>>,
+    look: Alarm,
     /// Runs while the client takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    stalled: TimeLimit,
 }
 
 #[derive(Debug)]
@@ -98,8 +97,8 @@ impl HttpTimer {
             wrote: now,
             ended: now,
             seen: (0, false),
-            look: None,
-            stalled: None,
+            look: Alarm::default(),
+            stalled: TimeLimit::default(),
         }
     }
 
@@ -167,12 +166,7 @@ impl HttpTimer {
             // Looks again even without a limit: on HTTP/2 the end of a request wakes no task that
             // would look.
             let next = limit.unwrap_or(now + AGAIN).min(now + AGAIN);
-            let look = self.look.get_or_insert_with(|| Box::pin(sleep_until(next)));
-            // A timer that fires early does no harm, and this avoids a reset for every request.
-            if look.is_elapsed() || next < look.deadline() {
-                look.as_mut().reset(next);
-            }
-            ready!(look.as_mut().poll(cx));
+            ready!(self.look.poll(next, cx));
         }
     }
 
@@ -227,16 +221,7 @@ impl HttpTimer {
         polled: Poll<io::Result<R>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<R>> {
-        if polled.is_ready() {
-            self.stalled = None;
-            return polled;
-        }
-        let stalled = self.times.stalled;
-        let limit = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(stalled)));
-        ready!(limit.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        self.stalled.of_write(polled, self.times.stalled, cx)
     }
 
     /// Notes that bytes went to the client.

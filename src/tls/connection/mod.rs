@@ -12,8 +12,11 @@
 //!     lifetime   how long a connection may go on
 //!       close    why a connection should end, and how soon
 //!       facts    what its handshake used
+//! alarm          time limits without a new timer for each wait
+//! when_woken     waits for what is rare at no cost
 //! ```
 
+pub(super) mod alarm;
 pub(super) mod close;
 pub(super) mod deadline;
 pub(super) mod facts;
@@ -25,3 +28,4 @@ pub(super) mod lifetime;
 pub(super) mod silence;
 pub(super) mod stats;
 pub(super) mod stream;
+pub(super) mod when_woken;

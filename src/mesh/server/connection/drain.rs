@@ -26,7 +26,7 @@
 
 use std::error::Error;
 use std::future::{pending, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use super::state::ConnectionState;
 use crate::error_chain::ErrorChain;
 use crate::log_limit::limited;
-use crate::tls::{CloseNotice, CloseReason, Connection, HandshakeStats, Lifetime};
+use crate::tls::{CloseNotice, CloseReason, Connection, HandshakeStats, Lifetime, WhenWoken};
 
 /// Decides when a connection ends, and announces the end to its client.
 pub(in crate::mesh) struct DrainController {
@@ -100,30 +100,28 @@ impl DrainController {
                 }
                 polled
             });
-            tokio::select! {
-                ended = step => {
-                    count.ended();
-                    return match ended {
-                        Ok(()) if state.tunnel().is_some() => AfterHttp::Tunnel(last),
-                        Ok(()) => {
-                            state.refuse_upgrade();
-                            AfterHttp::Nothing
-                        }
-                        Err(error) => {
-                            // A client may break its own connection as it likes; the places that
-                            // care count it.
-                            let error = ErrorChain(&*error);
-                            limited!(
-                                target: "tower_mesh::serve",
-                                DEBUG,
-                                %error,
-                                "connection ended"
-                            );
-                            AfterHttp::Nothing
-                        }
-                    };
+            let event = {
+                // These are rare, so the requests on the connection must not pay for asking them.
+                let rare = pin!(async {
+                    tokio::select! {
+                        end = self.lifetime.ended() => Event::Ends(end),
+                        // No `cut` here: the server that drains all connections aborts this task,
+                        // and counts.
+                        () = self.stop.cancelled(), if !is_shutdown => Event::Shutdown,
+                        () = reach(next) => Event::Reached,
+                    }
+                });
+                tokio::select! {
+                    biased;
+                    ended = step => {
+                        count.ended();
+                        return after(ended, state, last);
+                    }
+                    event = WhenWoken::new(rare) => event,
                 }
-                end = self.lifetime.ended() => {
+            };
+            match event {
+                Event::Ends(end) => {
                     state.end();
                     if !self.is_counted {
                         self.is_counted = true;
@@ -135,9 +133,7 @@ impl DrainController {
                         last = cut;
                     }
                 }
-                // No `cut` here: the server that drains all connections aborts this task, and
-                // counts.
-                () = self.stop.cancelled(), if !is_shutdown => {
+                Event::Shutdown => {
                     is_shutdown = true;
                     state.end();
                     if state.begun() == 0 {
@@ -147,7 +143,7 @@ impl DrainController {
                         serving.as_mut().graceful_shutdown();
                     }
                 }
-                () = reach(next) => {
+                Event::Reached => {
                     if cut.is_some_and(|cut| Instant::now() >= cut) {
                         break;
                     }
@@ -191,6 +187,32 @@ impl DrainController {
         self.stats.count_cut(self.state.open());
         count.ended();
     }
+}
+
+/// What can happen to a connection from outside.
+enum Event {
+    Ends(CloseNotice),
+    Shutdown,
+    /// The next of its deadlines.
+    Reached,
+}
+
+/// HTTP has ended on a connection.
+fn after(
+    ended: Result<(), Box<dyn Error + Send + Sync>>,
+    state: &ConnectionState,
+    last: Option<Instant>,
+) -> AfterHttp {
+    match ended {
+        Ok(()) if state.tunnel().is_some() => return AfterHttp::Tunnel(last),
+        Ok(()) => state.refuse_upgrade(),
+        Err(error) => {
+            // A client may break its own connection as it likes; the places that care count it.
+            let error = ErrorChain(&*error);
+            limited!(target: "tower_mesh::serve", DEBUG, %error, "connection ended");
+        }
+    }
+    AfterHttp::Nothing
 }
 
 /// Whether both identities are still good, so that an upgraded connection may go on.

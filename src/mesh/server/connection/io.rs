@@ -1,16 +1,19 @@
 //! Closes a served connection whose client takes too long: to send a head, to send the next
 //! request, or to read a response.
 //!
-//! The phase of a connection decides which timer runs. A read polls it when there is nothing to
-//! read:
+//! The phase of a connection decides how long it may take. A read looks at it when there is nothing
+//! to read:
 //!
-//! - *Opening*: nothing tells yet which version the client speaks. `limit` is set to `head` when
-//!   the connection is made, and covers HTTP/2's preface or HTTP/1's first head.
+//! - *Opening*: nothing tells yet which version the client speaks. `head` runs since the connection
+//!   was made, and covers HTTP/2's preface or HTTP/1's first head.
 //! - *HTTP/1, head incomplete*: bytes of a request have come, and the service was not called yet
-//!   (`begun` has not grown). `limit` runs, for `head`.
-//! - *HTTP/1, between requests*: no timer here; hyper's `header_read_timeout` runs.
-//! - *HTTP/1, request under way*: no timer for reads; the request's body has one of its own.
-//! - *HTTP/2*: no timer for reads; hyper's pings find clients that are gone.
+//!   (`begun` has not grown). `head` runs.
+//! - *HTTP/1, between requests*: `idle` runs.
+//! - *HTTP/1, request under way*: no limit for reads; the request's body has one of its own.
+//! - *HTTP/2*: no limit for reads; hyper's pings find clients that are gone.
+//!
+//! One `limit` serves all phases; it begins when a read first waits in a phase. So a request costs
+//! one look at the clock.
 //!
 //! `stalled` runs in every phase, while a write, flush or shutdown is pending, which polls it.
 
@@ -23,19 +26,20 @@ use std::time::Duration;
 
 use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::limits::HttpLimits;
 use super::state::ConnectionState;
+use crate::tls::TimeLimit;
 
 /// A connection that fails with `TimedOut` when its client is too slow.
 ///
 /// hyper's own timers do not suffice. They start with the first byte that shows the version, so a
 /// client that sends nothing, or half of HTTP/2's preface, could hold a connection for ever. hyper
 /// has one timer for HTTP/1, which covers both the time between requests and the time of a head,
-/// though the two differ in length: it keeps the longer one, and the time of a head is kept here.
-/// hyper has no timer for a client that does not read (security rule R-01).
+/// though the two differ in length, and it makes a new one for every request; so it is switched to
+/// one that never fires (`limits.rs`), and both times are kept here. hyper has no timer for a
+/// client that does not read (security rule R-01).
 ///
 /// hyper takes the version from the first bytes alone. When a client agreed on one version in its
 /// handshake and speaks the other, we close the connection, as Envoy does (RFC 9113 §3.4).
@@ -47,16 +51,18 @@ pub(in crate::mesh) struct IoTimeouts<T> {
     io: T,
     /// How long a head may take to be complete.
     head: Duration,
+    /// How long the client may take between two requests of HTTP/1.
+    idle: Duration,
     /// How long the client may leave a write pending.
     unread: Duration,
     state: Arc<ConnectionState>,
     /// The version that ALPN chose; `None` without ALPN.
     agreed: Option<Version>,
     phase: Phase,
-    /// The timer of the phase, if the phase has one.
-    limit: Option<Pin<Box<Sleep>>>,
-    /// The timer of a pending write.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Of the phase.
+    limit: TimeLimit,
+    /// Of a pending write.
+    stalled: TimeLimit,
     /// Set on the first read or write after an upgrade.
     cut: Option<Box<Cut>>,
 }
@@ -74,7 +80,7 @@ enum Phase {
     /// The version is not known yet; holds the bytes of HTTP/2's preface that have not come.
     Opening(&'static [u8]),
     /// HTTP/1. `Some(n)`: bytes of a request came when `n` requests had begun; `None`: no bytes of
-    /// the next request have come.
+    /// the next request have come, or a request is under way.
     Http1(Option<u32>),
     /// HTTP/2, which hyper watches by its pings.
     Http2,
@@ -89,13 +95,14 @@ impl<T> IoTimeouts<T> {
     ) -> Self {
         Self {
             io,
-            limit: Some(Box::pin(sleep(limits.head))),
+            limit: TimeLimit::from_now(limits.head),
             head: limits.head,
+            idle: limits.idle.max(limits.head),
             unread: limits.stalled,
             state,
             agreed,
             phase: Phase::Opening(PREFACE),
-            stalled: None,
+            stalled: TimeLimit::default(),
             cut: None,
         }
     }
@@ -108,11 +115,12 @@ impl<T> IoTimeouts<T> {
                     self.check_agreed(Version::HTTP_2)?;
                     self.phase = Phase::Http2;
                     self.state.speak_http2();
-                    self.limit = None;
+                    // Frees the timer: nothing else uses it on HTTP/2.
+                    self.limit = TimeLimit::default();
                 }
                 _ => {
                     self.check_agreed(Version::HTTP_11)?;
-                    // The timer of its head has run since the connection was made.
+                    // The time of its head has run since the connection was made.
                     self.phase = Phase::Http1(Some(self.state.begun()));
                 }
             },
@@ -120,8 +128,8 @@ impl<T> IoTimeouts<T> {
             Phase::Http1(at) if self.state.open() == 0 => {
                 let begun = self.state.begun();
                 if at != Some(begun) {
-                    // The time of this head begins now; a timer of the head before may be left.
-                    self.limit = None;
+                    // The time of this head begins now.
+                    self.limit.renew();
                     self.phase = Phase::Http1(Some(begun));
                 }
             }
@@ -142,18 +150,23 @@ impl<T> IoTimeouts<T> {
 
     /// Called when there is nothing to read now: ready once the client has used up its time.
     fn waits(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Phase::Http1(at) = self.phase
-            && at != Some(self.state.begun())
+        if let Phase::Http1(Some(before)) = self.phase
+            && before != self.state.begun()
         {
             // The service was called since, so the head was complete.
             self.phase = Phase::Http1(None);
-            self.limit = None;
-            return Poll::Pending;
+            self.limit.renew();
         }
-        match self.phase {
-            Phase::Http2 => Poll::Pending,
-            Phase::Opening(_) | Phase::Http1(_) => expired(&mut self.limit, self.head, cx),
-        }
+        let time = match self.phase {
+            Phase::Http2 => return Poll::Pending,
+            Phase::Http1(None) if self.state.open() > 0 => {
+                self.limit.renew();
+                return Poll::Pending;
+            }
+            Phase::Http1(None) => self.idle,
+            Phase::Opening(_) | Phase::Http1(Some(_)) => self.head,
+        };
+        self.limit.poll(time, cx)
     }
 
     /// Fails once an upgraded connection was cut. Called before each read and write, as a side that
@@ -184,11 +197,7 @@ impl<T> IoTimeouts<T> {
         polled: Poll<io::Result<R>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<R>> {
-        if polled.is_ready() {
-            self.stalled = None;
-            return polled;
-        }
-        expired(&mut self.stalled, self.unread, cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        self.stalled.of_write(polled, self.unread, cx)
     }
 }
 
@@ -196,11 +205,6 @@ impl<T> Drop for IoTimeouts<T> {
     fn drop(&mut self) {
         self.state.drop_tunnel();
     }
-}
-
-fn expired(limit: &mut Option<Pin<Box<Sleep>>>, time: Duration, cx: &mut Context<'_>) -> Poll<()> {
-    let limit = limit.get_or_insert_with(|| Box::pin(sleep(time)));
-    limit.as_mut().poll(cx)
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for IoTimeouts<T> {

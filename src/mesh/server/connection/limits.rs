@@ -5,6 +5,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 
+use super::never::Never;
 use super::stream_timeout::StreamTimeout;
 use crate::tls::HttpTimeouts;
 
@@ -75,10 +76,11 @@ impl HttpLimits {
         let mut builder = auto::Builder::new(StreamTimeout::new(self.stalled));
         builder
             .http1()
-            .timer(TokioTimer::new())
-            // hyper waits for the next request with this timer, too; `IoTimeouts` has a shorter one
-            // for a head that has begun.
-            .header_read_timeout(self.idle.max(self.head))
+            // hyper would make a timer for every request; `IoTimeouts` keeps these times with one
+            // for each connection. Not switched off with `None`: hyper would then no longer look
+            // for the next request once it has sent a response.
+            .timer(Never)
+            .header_read_timeout(Duration::ZERO)
             // hyper panics below 8 KiB.
             .max_buf_size(
                 usize::try_from(self.head_bytes)

@@ -16,6 +16,7 @@ pub(in crate::mesh) mod bind;
 pub(in crate::mesh) mod drain;
 pub(in crate::mesh) mod io;
 pub(in crate::mesh) mod limits;
+mod never;
 pub(in crate::mesh) mod quiet_streams;
 pub(in crate::mesh) mod served_body;
 pub(in crate::mesh) mod service;

@@ -1,7 +1,6 @@
 //! The request body that a server hands to its service, with a bound on the client's pauses.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,9 +9,9 @@ use std::time::Duration;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep};
 
 use crate::context::QuietPlace;
+use crate::tls::TimeLimit;
 
 /// The body of a request that a server received. It ends in an error when the client stops sending
 /// it ([`HttpLimits::body_idle`](crate::mesh::HttpLimits::body_idle)).
@@ -26,7 +25,7 @@ pub struct ServedBody<B = Incoming> {
     quiet: Option<QuietPlace>,
     /// Runs while the application waits for a frame: one allocation for a body that is not there
     /// yet.
-    limit: Option<Pin<Box<Sleep>>>,
+    limit: TimeLimit,
 }
 
 impl<B> ServedBody<B> {
@@ -49,7 +48,7 @@ impl<B> ServedBody<B> {
             inner,
             idle: None,
             quiet: None,
-            limit: None,
+            limit: TimeLimit::default(),
         }
     }
 }
@@ -68,7 +67,7 @@ where
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let this = self.project();
         if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
-            *this.limit = None;
+            this.limit.renew();
             if frame.is_none() {
                 *this.quiet = None;
             }
@@ -77,9 +76,8 @@ where
         let Some(idle) = *this.idle else {
             return Poll::Pending;
         };
-        let limit = this.limit.get_or_insert_with(|| Box::pin(sleep(idle)));
-        ready!(limit.as_mut().poll(cx));
-        *this.limit = None;
+        ready!(this.limit.poll(idle, cx));
+        this.limit.renew();
         let text = "the client stopped sending the body";
         let error = io::Error::new(io::ErrorKind::TimedOut, text);
         Poll::Ready(Some(Err(error.into())))

@@ -50,19 +50,15 @@ impl<S> ConnectionService<S> {
     }
 }
 
-impl<S, ResBody> Service<Request<Incoming>> for ConnectionService<S>
+impl<S, ResBody> hyper::service::Service<Request<Incoming>> for ConnectionService<S>
 where
-    S: Service<Request<ServedBody>, Response = Response<ResBody>>,
+    S: Service<Request<ServedBody>, Response = Response<ResBody>> + Clone,
 {
     type Response = Response<ConnectionBody<ResBody>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> ResponseFuture<S::Future> {
+    fn call(&self, request: Request<Incoming>) -> ResponseFuture<S> {
         let under_way = UnderWay::new(&self.state);
         let is_http1 = request.version() < Version::HTTP_2;
         let is_connect = request.method() == Method::CONNECT;
@@ -77,7 +73,7 @@ where
         ResponseFuture {
             is_http1,
             is_connect,
-            inner: self.inner.call(request),
+            step: Step::Ready(self.inner.clone(), Some(request)),
             under_way: Some(under_way),
         }
     }
@@ -102,23 +98,46 @@ impl Drop for UnderWay {
 
 /// The future of [`ConnectionService`].
 #[pin_project]
-pub(in crate::mesh) struct ResponseFuture<F> {
+pub(in crate::mesh) struct ResponseFuture<S: Service<Request<ServedBody>>> {
     #[pin]
-    inner: F,
+    step: Step<S, S::Future>,
     is_http1: bool,
     is_connect: bool,
     under_way: Option<UnderWay>,
 }
 
-impl<F, ResBody, E> Future for ResponseFuture<F>
+#[expect(
+    clippy::large_enum_variant,
+    reason = "each request takes both steps in the same place; a box would cost it an allocation"
+)]
+#[pin_project(project = StepProjection)]
+enum Step<S, F> {
+    /// The service may have to get ready for the request.
+    Ready(S, Option<Request<ServedBody>>),
+    Called(#[pin] F),
+}
+
+impl<S, ResBody> Future for ResponseFuture<S>
 where
-    F: Future<Output = Result<Response<ResBody>, E>>,
+    S: Service<Request<ServedBody>, Response = Response<ResBody>>,
 {
-    type Output = Result<Response<ConnectionBody<ResBody>>, E>;
+    type Output = Result<Response<ConnectionBody<ResBody>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
+        let mut this = self.project();
+        let mut response = loop {
+            let called = match this.step.as_mut().project() {
+                StepProjection::Called(called) => break ready!(called.poll(cx))?,
+                StepProjection::Ready(service, request) => {
+                    ready!(service.poll_ready(cx))?;
+                    match request.take() {
+                        Some(request) => service.call(request),
+                        None => return Poll::Pending,
+                    }
+                }
+            };
+            this.step.set(Step::Called(called));
+        };
         let under_way = this.under_way.take();
         if let Some(UnderWay(state)) = &under_way
             && *this.is_http1

@@ -8,6 +8,9 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Peer;
 
 /// The state that the parts of a connection share: its I/O, its service, and its drain controller.
+///
+/// It counts requests beside the peer's [`Activity`](crate::context::Activity), which applications
+/// may write, too: a mistake there must not move the limits that are kept here.
 #[derive(Debug)]
 pub(in crate::mesh) struct ConnectionState {
     pub(in crate::mesh) peer: Peer,

@@ -24,7 +24,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep};
+
+use crate::tls::TimeLimit;
 
 /// The executor of HTTP/2 streams, which resets a stream whose client takes nothing of the response
 /// for `stalled`.
@@ -51,7 +52,7 @@ where
             stream,
             stalled: self.stalled,
             waits_for_client: false,
-            limit: None,
+            limit: TimeLimit::default(),
         });
     }
 }
@@ -83,7 +84,7 @@ struct TimedStream<F> {
     stream: F,
     stalled: Duration,
     waits_for_client: bool,
-    limit: Option<Pin<Box<Sleep>>>,
+    limit: TimeLimit,
 }
 
 impl<F: Future> Future for TimedStream<F> {
@@ -99,20 +100,17 @@ impl<F: Future> Future for TimedStream<F> {
             Turn::Silent => {}
             Turn::Clients => {
                 *this.waits_for_client = true;
-                *this.limit = None;
+                this.limit.renew();
             }
             Turn::Ours => {
                 *this.waits_for_client = false;
-                *this.limit = None;
+                this.limit.renew();
             }
         }
         if !*this.waits_for_client {
             return Poll::Pending;
         }
-        let limit = this
-            .limit
-            .get_or_insert_with(|| Box::pin(sleep(*this.stalled)));
         // When it is ready, the caller drops the stream, which resets it.
-        limit.as_mut().poll(cx)
+        this.limit.poll(*this.stalled, cx)
     }
 }
