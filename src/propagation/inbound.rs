@@ -36,21 +36,16 @@ impl Propagation {
         let settings = self.settings();
         let trust = trust(exchange);
         let incoming = Incoming::scan(&request.headers, &settings.forward);
-        let seen = incoming.seen;
+        let found = incoming.found;
         let mut opened = open(settings, &incoming, &request.headers, trust);
         let decorator = incoming.decorator.cloned();
 
         let headers = &mut request.headers;
         let new_id = opened
             .trace
-            .write(headers, seen, opened.formats, opened.new_id);
+            .write(headers, found, opened.formats, opened.id_written);
         if new_id.is_some() {
             opened.trace.request_id = new_id;
-        }
-        if opened.has_new_request_id
-            && let Some(id) = &opened.trace.request_id
-        {
-            headers.insert(X_REQUEST_ID, id.clone());
         }
         if trust == Trust::Outside {
             strip_outside(headers);

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::b3;
@@ -26,31 +27,26 @@ impl TraceContext {
     /// assert!(headers.is_empty()); // not inside a request
     /// ```
     pub fn inject(&self, headers: &mut HeaderMap) {
-        let seen = Incoming::scan(headers, &[]).seen;
-        let _ = self.write(headers, seen, self.marks.formats, None);
-        if let Some(id) = &self.request_id {
-            headers.insert(X_REQUEST_ID, id.clone());
-        }
+        let found = Incoming::scan(headers, &[]).found;
+        let _ = self.write(headers, found, self.marks.formats, IdWritten::Own);
         self.write_carried(headers);
     }
 
-    /// Writes the ids in these formats, over and instead of those that were seen. Returns a new
-    /// request id as text, which shares their buffer, for the caller to write.
+    /// Writes the ids in these formats, over and instead of those that were found. Returns a new
+    /// request id as text.
     pub(in crate::propagation) fn write(
         &self,
         headers: &mut HeaderMap,
-        seen: Seen,
+        found: Found,
         formats: Formats,
-        request_id: Option<Uuid>,
+        request_id: IdWritten,
     ) -> Option<HeaderValue> {
         // The one buffer that all values share. Its layout is fixed: traceparent, parent, single,
         // request id.
         let mut text = Text::new();
         w3c::push_traceparent(&mut text, self);
-        let parent = self
-            .parent_span_id
-            .filter(|_| formats.has(Formats::B3_MULTI));
-        if let Some(parent) = parent {
+        let is_multi = formats.has(Formats::B3_MULTI);
+        if let Some(parent) = self.parent_span_id.filter(|_| is_multi) {
             text.push_hex(parent.to_bytes());
         }
         let single_at = text.len();
@@ -58,62 +54,61 @@ impl TraceContext {
             b3::push_single(&mut text, self);
         }
         let id_at = text.len();
-        if let Some(id) = request_id {
+        if let IdWritten::New(id) = request_id {
             id.push(&mut text);
         }
-        let text = text.freeze();
-        let cut = |from: usize, to: usize| {
-            // INVARIANT: `from <= to <= text.len()`, by the layout above; all bytes are visible ASCII.
-            HeaderValue::from_maybe_shared(text.slice(from..to)).ok()
-        };
+        // INVARIANT: each place is within what the one before has left, by the layout above.
+        let mut text = text.freeze();
+        let id = value(text.split_off(id_at));
+        let single = text.split_off(single_at);
+        let parent = text.split_off(TRACEPARENT_END);
+        let ids = is_multi.then(|| {
+            let digits = if self.marks.short { 19 } else { 3 };
+            (text.slice(digits..35), text.slice(36..52))
+        });
+
         let written = self.written(formats);
-        let new = written.without(seen).count();
+        let new = written.without(found.seen).count();
         if new > 0 {
             // A map grows once, for all headers that are new, and the request id.
             let _ = headers.try_reserve(new + 1);
         }
-        if written.has(Seen::TRACEPARENT)
-            && let Some(value) = cut(0, TRACEPARENT_END)
+        // Places are as they were found until another header is written.
+        if formats.has(Formats::W3C)
+            && let Some(traceparent) = value(text)
         {
-            if seen.has(Seen::TRACEPARENT) {
-                replace(headers, TRACEPARENT, value);
-            } else {
-                headers.insert(TRACEPARENT, value);
-            }
+            replace(headers, found.traceparent, TRACEPARENT, traceparent);
         }
-        if written.has(Seen::B3) {
-            let digits = if self.marks.short { 19 } else { 3 };
-            for (header, name, from, to) in [
-                (Seen::B3_TRACE_ID, X_B3_TRACEID, digits, 35),
-                (Seen::B3_SPAN_ID, X_B3_SPANID, 36, 52),
-                (
-                    Seen::B3_PARENT,
-                    X_B3_PARENTSPANID,
-                    TRACEPARENT_END,
-                    single_at,
-                ),
-                (Seen::B3_SINGLE, B3, single_at, id_at),
-            ] {
-                if written.has(header)
-                    && let Some(value) = cut(from, to)
-                {
-                    headers.insert(name, value);
-                }
+        let id_written = match request_id {
+            IdWritten::New(_) => id.as_ref(),
+            IdWritten::Own => self.request_id.as_ref(),
+            IdWritten::AsItCame => None,
+        };
+        if let Some(id) = id_written {
+            replace(headers, found.request_id, X_REQUEST_ID, id.clone());
+        }
+        if let Some((trace_id, span_id)) = ids {
+            put(headers, X_B3_TRACEID, trace_id);
+            put(headers, X_B3_SPANID, span_id);
+            if self.parent_span_id.is_some() {
+                put(headers, X_B3_PARENTSPANID, parent);
             }
-            if written.has(Seen::B3_SAMPLED) {
-                let state = if self.sampled { "1" } else { "0" };
-                headers.insert(X_B3_SAMPLED, HeaderValue::from_static(state));
-            }
-            if written.has(Seen::B3_FLAGS) {
-                headers.insert(X_B3_FLAGS, HeaderValue::from_static("1"));
-            }
+            let (name, state) = match (self.marks.debug, self.sampled) {
+                (true, _) => (X_B3_FLAGS, "1"),
+                (false, true) => (X_B3_SAMPLED, "1"),
+                (false, false) => (X_B3_SAMPLED, "0"),
+            };
+            headers.insert(name, HeaderValue::from_static(state));
+        }
+        if formats.has(Formats::B3_SINGLE) {
+            put(headers, B3, single);
         }
         if written.has(Seen::TRACESTATE)
             && let Some(state) = self.tracestate()
         {
             headers.insert(TRACESTATE, state.clone());
         }
-        let stale = seen.without(written);
+        let stale = found.seen.ids().without(written);
         if stale != Seen::default() {
             for (header, name) in Seen::IDS {
                 if stale.has(header) {
@@ -121,29 +116,31 @@ impl TraceContext {
                 }
             }
         }
-        request_id.and_then(|_| cut(id_at, text.len()))
+        id.filter(|_| matches!(request_id, IdWritten::New(_)))
     }
 
     /// The headers that a context has in these formats.
     fn written(&self, formats: Formats) -> Seen {
         let mut written = Seen::default();
-        let is_multi = formats.has(Formats::B3_MULTI);
-        for (header, is_written) in [
-            (Seen::TRACEPARENT, formats.has(Formats::W3C)),
-            (
-                Seen::TRACESTATE,
-                formats.has(Formats::W3C) && self.tracestate().is_some(),
-            ),
-            (Seen::B3_SINGLE, formats.has(Formats::B3_SINGLE)),
-            (Seen::B3_TRACE_ID, is_multi),
-            (Seen::B3_SPAN_ID, is_multi),
-            (Seen::B3_PARENT, is_multi && self.parent_span_id.is_some()),
-            (Seen::B3_SAMPLED, is_multi && !self.marks.debug),
-            (Seen::B3_FLAGS, is_multi && self.marks.debug),
-        ] {
-            if is_written {
-                written.add(header);
+        if formats.has(Formats::W3C) {
+            written.add(Seen::TRACEPARENT);
+            if self.tracestate().is_some() {
+                written.add(Seen::TRACESTATE);
             }
+        }
+        if formats.has(Formats::B3_SINGLE) {
+            written.add(Seen::B3_SINGLE);
+        }
+        if formats.has(Formats::B3_MULTI) {
+            written.add(Seen::B3_TRACE_ID);
+            written.add(Seen::B3_SPAN_ID);
+            if self.parent_span_id.is_some() {
+                written.add(Seen::B3_PARENT);
+            }
+            written.add(match self.marks.debug {
+                true => Seen::B3_FLAGS,
+                false => Seen::B3_SAMPLED,
+            });
         }
         written
     }
@@ -166,15 +163,64 @@ impl TraceContext {
     }
 }
 
-/// Replaces a header that is there. A glance at the few names costs less than to look it up.
-fn replace(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    let mut places = headers.iter_mut().filter(|(found, _)| **found == name);
-    if let (Some((_, place)), None) = (places.next(), places.next()) {
-        *place = value;
+fn put(headers: &mut HeaderMap, name: HeaderName, text: Bytes) {
+    if let Some(value) = value(text) {
+        headers.insert(name, value);
+    }
+}
+
+/// The value of a text of ours, all of it visible ASCII.
+fn value(text: Bytes) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(text).ok()
+}
+
+/// Puts a value where the header stands, which costs less than to look its name up.
+fn replace(headers: &mut HeaderMap, place: Place, name: HeaderName, value: HeaderValue) {
+    if let Place::At(place) = place
+        && let Some(old) = headers.values_mut().nth(place)
+    {
+        *old = value;
         return;
     }
     // More than one becomes one.
     headers.insert(name, value);
+}
+
+/// What becomes of the request id when a context is written.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::propagation) enum IdWritten {
+    AsItCame,
+    /// The context's, if it has one, replaces what came.
+    Own,
+    /// A new one replaces it.
+    New(Uuid),
+}
+
+/// The headers that a request has of those that we understand, and where those stand that are
+/// replaced in most requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::propagation) struct Found {
+    pub(in crate::propagation) seen: Seen,
+    traceparent: Place,
+    request_id: Place,
+}
+
+/// How many values stand before a header's, if it has only one.
+#[derive(Clone, Copy, Debug, Default)]
+enum Place {
+    #[default]
+    Nowhere,
+    At(usize),
+    Several,
+}
+
+impl Place {
+    fn see(&mut self, place: usize) {
+        *self = match self {
+            Self::Nowhere => Self::At(place),
+            Self::At(_) | Self::Several => Self::Several,
+        };
+    }
 }
 
 /// A set of headers that we understand.
@@ -191,7 +237,7 @@ impl Seen {
     const B3_SAMPLED: Self = Self(1 << 6);
     const B3_FLAGS: Self = Self(1 << 7);
     /// All of B3.
-    const B3: Self = Self(0b1111_1100);
+    pub(in crate::propagation) const B3: Self = Self(0b1111_1100);
     pub(in crate::propagation) const BAGGAGE: Self = Self(1 << 8);
     pub(in crate::propagation) const FORCE_TRACE: Self = Self(1 << 9);
 
@@ -211,6 +257,11 @@ impl Seen {
         self.0 & header.0 != 0
     }
 
+    /// Those that hold ids.
+    const fn ids(self) -> Self {
+        Self(self.0 & 0xff)
+    }
+
     const fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
@@ -227,7 +278,7 @@ impl Seen {
 /// All that the headers of a request say of its trace, collected in one pass.
 #[derive(Debug, Default)]
 pub(in crate::propagation) struct Incoming<'a> {
-    pub(in crate::propagation) seen: Seen,
+    pub(in crate::propagation) found: Found,
     pub(in crate::propagation) traceparent: Once<'a>,
     pub(in crate::propagation) b3: Option<&'a HeaderValue>,
     pub(in crate::propagation) b3_multi: b3::Multi<'a>,
@@ -250,17 +301,21 @@ pub(in crate::propagation) enum Once<'a> {
 impl<'a> Incoming<'a> {
     /// Looks at each header once; `forward` names further headers to carry.
     pub(in crate::propagation) fn scan(headers: &'a HeaderMap, forward: &[HeaderName]) -> Self {
-        let mut found = Self::default();
-        for (name, value) in headers {
-            found.see(name, value);
+        let mut incoming = Self::default();
+        for (place, (name, value)) in headers.iter().enumerate() {
+            incoming.see(place, name, value);
             if !forward.is_empty() && forward.contains(name) {
-                found.verbatim.push((name, value));
+                incoming.verbatim.push((name, value));
             }
         }
-        found
+        incoming
     }
 
-    fn see(&mut self, name: &'a HeaderName, value: &'a HeaderValue) {
+    pub(in crate::propagation) const fn has(&self, header: Seen) -> bool {
+        self.found.seen.has(header)
+    }
+
+    fn see(&mut self, place: usize, name: &'a HeaderName, value: &'a HeaderValue) {
         let text = name.as_str();
         // Most headers have no name that could be one of these: one glance at a letter shows it.
         if !matches!(
@@ -269,24 +324,29 @@ impl<'a> Incoming<'a> {
         ) {
             return;
         }
+        let seen = &mut self.found.seen;
         let (header, slot) = match text {
             "traceparent" => {
+                self.found.traceparent.see(place);
                 self.traceparent = match self.traceparent {
                     Once::Absent => Once::One(value),
                     Once::One(_) | Once::Several => Once::Several,
                 };
-                return self.seen.add(Seen::TRACEPARENT);
+                return seen.add(Seen::TRACEPARENT);
             }
-            "tracestate" => return self.seen.add(Seen::TRACESTATE),
-            "baggage" => return self.seen.add(Seen::BAGGAGE),
-            "x-envoy-force-trace" => return self.seen.add(Seen::FORCE_TRACE),
+            "tracestate" => return seen.add(Seen::TRACESTATE),
+            "baggage" => return seen.add(Seen::BAGGAGE),
+            "x-envoy-force-trace" => return seen.add(Seen::FORCE_TRACE),
             "b3" => (Seen::B3_SINGLE, &mut self.b3),
             "x-b3-traceid" => (Seen::B3_TRACE_ID, &mut self.b3_multi.trace_id),
             "x-b3-spanid" => (Seen::B3_SPAN_ID, &mut self.b3_multi.span_id),
             "x-b3-parentspanid" => (Seen::B3_PARENT, &mut self.b3_multi.parent_span_id),
             "x-b3-sampled" => (Seen::B3_SAMPLED, &mut self.b3_multi.sampled),
             "x-b3-flags" => (Seen::B3_FLAGS, &mut self.b3_multi.flags),
-            "x-request-id" => (Seen::default(), &mut self.request_id),
+            "x-request-id" => {
+                self.found.request_id.see(place);
+                (Seen::default(), &mut self.request_id)
+            }
             "x-client-trace-id" => (Seen::default(), &mut self.client_trace_id),
             "x-envoy-decorator-operation" => (Seen::default(), &mut self.decorator),
             "x-ot-span-context"
@@ -299,7 +359,7 @@ impl<'a> Incoming<'a> {
             | "sw8" => return self.verbatim.push((name, value)),
             _ => return,
         };
-        self.seen.add(header);
+        seen.add(header);
         // The first of several with one name counts.
         slot.get_or_insert(value);
     }
