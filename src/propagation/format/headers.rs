@@ -57,11 +57,14 @@ impl TraceContext {
         if let IdWritten::New(id) = request_id {
             id.push(&mut text);
         }
-        // INVARIANT: each place is within what the one before has left, by the layout above.
         let mut text = text.freeze();
-        let id = value(text.split_off(id_at));
-        let single = text.split_off(single_at);
-        let parent = text.split_off(TRACEPARENT_END);
+        let (mut id, mut single, mut parent) = (None, Bytes::new(), Bytes::new());
+        if text.len() > TRACEPARENT_END {
+            // INVARIANT: each place is within what the one before has left, by the layout above.
+            id = value(text.split_off(id_at));
+            single = text.split_off(single_at);
+            parent = text.split_off(TRACEPARENT_END);
+        }
         let ids = is_multi.then(|| {
             let digits = if self.marks.short { 19 } else { 3 };
             (text.slice(digits..35), text.slice(36..52))
