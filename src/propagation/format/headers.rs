@@ -166,8 +166,9 @@ impl TraceContext {
     }
 }
 
+#[inline]
 fn put(headers: &mut HeaderMap, name: HeaderName, text: Bytes) {
-    if let Some(value) = value(text) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(text) {
         headers.insert(name, value);
     }
 }
