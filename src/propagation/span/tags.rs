@@ -86,14 +86,15 @@ impl Tags {
     /// Removes the query parameters from the URL that guards further in have since named as ones
     /// that may hold a token.
     pub(in crate::propagation) fn hide(&mut self, exchange: &Exchange) {
-        // What shows a token by itself went when the span began.
-        if exchange.hidden_parameters().next().is_none() {
-            return;
-        }
+        // What shows a token by itself went when the span began, before a long text was cut.
+        let hides = exchange.hidden_parameters().next().is_some();
         for (name, value) in &mut self.0 {
             let TagValue::Owned(text) = value else {
                 continue;
             };
+            if !hides && text.len() < SHORTEST_CUT {
+                continue;
+            }
             match &**name {
                 HTTP_URL | URL_FULL => {
                     if let Cow::Owned(shown) = without_tokens(text, Some(exchange)) {
@@ -256,6 +257,8 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
+/// A text that was cut is at least so long.
+const SHORTEST_CUT: usize = 253;
 const HTTP_URL: &str = "http.url";
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
