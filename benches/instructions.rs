@@ -3,7 +3,8 @@
 //! `cargo bench --bench instructions` runs this program under `valgrind --tool=callgrind` for the
 //! bare router and for the composed mesh around it, with many requests and with few; the difference
 //! is the price of a request, and the same on every run. A cold request follows a sweep of the
-//! simulated caches, so that each cache line that it touches is counted once.
+//! simulated caches, so that each cache line that it touches is counted once. Propagation has rows of
+//! its own, over a service that answers at once (P-9, and its part of P-11).
 //!
 //! To see where the instructions go, run one of them by hand and read the profile:
 //!
@@ -24,15 +25,25 @@
 #[allow(dead_code, reason = "the fixture serves other benches, too")]
 mod fixture;
 
+use std::convert::Infallible;
+use std::future::ready;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
+use bytes::Bytes;
 use fixture::{Fixture, Head, send};
+use http::{Request, Response};
+use http_body_util::Full;
+use tower::{Layer, Service};
+use tower_mesh::context::{self, Exchange};
+use tower_mesh::propagation::{FinishedSpan, Propagation, SpanSink};
 
 /// Callgrind's events, in the order of its summary.
 type Events = Vec<f64>;
 
+const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const FEW: usize = 100;
 const MANY: usize = 2_100;
 const FEW_COLD: usize = 20;
@@ -75,18 +86,55 @@ fn run(what: &str, count: usize) {
     } else {
         &fixture.head
     };
+    let recorded = Head::new(&token, SAMPLED);
+    let head = if kind == "sampled" { &recorded } else { head };
+    let call = Head::of(&[("host", "records.default"), ("accept", "*/*")]);
+    let propagation = Propagation::new().workload(&fixture::workload());
+    let recording = propagation.clone().export_to(Forget);
+    let mut answer = answer();
+    let mut span = propagation.server_layer().layer(self::answer());
+    let mut recorded_span = recording.server_layer().layer(self::answer());
+    let mut client_span = propagation.client_layer().layer(self::answer());
+    let (mut handled, _) = fixture.head.request().into_parts();
+    let exchange = Exchange::from_peer(&mut handled.extensions, &fixture.peer);
+    let _span = propagation.begin(&mut handled, &exchange, SystemTime::now);
+    let _handling = (kind == "call").then(|| context::Scope::enter(exchange));
+    let head = if kind == "call" { &call } else { head };
     let mut swept = vec![0_u8; SWEPT];
     for _ in 0..count {
-        let request = head.request();
+        let mut request = head.request();
+        if matches!(service, "answer" | "span") && kind != "call" {
+            Exchange::from_peer(request.extensions_mut(), &fixture.peer);
+        }
         if kind == "cold" {
             sweep(&mut swept);
         }
         black_box(match service {
             "composed" => send(&mut composed, request),
             "bare" => send(&mut bare, request),
+            "answer" => send(&mut answer, request),
+            "span" => match kind {
+                "sampled" => send(&mut recorded_span, request),
+                "call" => send(&mut client_span, request),
+                _ => send(&mut span, request),
+            },
             "nothing" => u16::from(request.uri().path().is_empty()),
             _ => panic!("no service {service}"),
         });
+    }
+}
+
+fn answer<B>() -> impl Service<Request<B>, Response = Response<Full<Bytes>>, Error = Infallible> {
+    tower::service_fn(|_| ready(Ok(Response::new(Full::from("answer")))))
+}
+
+/// Takes spans and keeps none.
+#[derive(Debug)]
+struct Forget;
+
+impl SpanSink for Forget {
+    fn export(&self, span: FinishedSpan) {
+        black_box(span);
     }
 }
 
@@ -107,7 +155,7 @@ fn table() {
         let count = (many - few) as f64;
         pairs.map(|(many, few)| (many - few) / count).collect()
     };
-    let warm = |what| -> Events { per_request(what, (FEW, MANY), &[]) };
+    let warm = |what: &str| -> Events { per_request(what, (FEW, MANY), &[]) };
     let [nothing, bare, composed] = ["nothing", "bare", "composed"].map(warm);
     let first = |events: &Events| events[0];
     println!("| a request | bare router | composed | beside the router |");
@@ -126,6 +174,20 @@ fn table() {
         [&new[0], &new[1], &new[2]].map(first),
     );
 
+    println!("\n| propagation, instructions | a service | with it | adds |");
+    println!("|---|---:|---:|---:|");
+    for (what, kind) in [
+        ("server span, unsampled", ""),
+        ("server span, no ids came", "-new"),
+        ("server span, sampled", "-sampled"),
+        ("client span", "-call"),
+    ] {
+        let sides = ["nothing", "answer", "span"].map(|side| warm(&format!("{side}{kind}")));
+        row(what, [&sides[0], &sides[1], &sides[2]].map(first));
+    }
+
+    println!("\n| cold | bare router | composed | beside the router |");
+    println!("|---|---:|---:|---:|");
     let cold = |what| -> Events { per_request(what, (FEW_COLD, MANY_COLD), &CACHES) };
     let cold = ["nothing-cold", "bare-cold", "composed-cold"].map(cold);
     // Ir Dr Dw I1mr D1mr D1mw ILmr DLmr DLmw

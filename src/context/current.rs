@@ -74,6 +74,7 @@ impl Scope {
     /// assert!(context::current().is_none());
     /// assert!(exchange.is_some());
     /// ```
+    #[inline]
     pub fn lend(slot: &mut Option<Exchange>) -> Lent<'_> {
         swap(slot);
         Lent(slot)
@@ -92,11 +93,13 @@ impl Drop for Scope {
 pub struct Lent<'a>(&'a mut Option<Exchange>);
 
 impl Drop for Lent<'_> {
+    #[inline]
     fn drop(&mut self) {
         swap(self.0);
     }
 }
 
+#[inline]
 fn swap(slot: &mut Option<Exchange>) {
     let _ = CURRENT.try_with(|cell| {
         let before = cell.replace(mem::take(slot));

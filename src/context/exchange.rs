@@ -93,14 +93,9 @@ impl Exchange {
             return exchange.clone();
         }
         let peer = peer_left(extensions).cloned();
-        let peer = peer.map_or_else(OnceLock::new, OnceLock::from);
-        Self::open(
-            extensions,
-            Cells {
-                peer,
-                ..Cells::default()
-            },
-        )
+        Self::open(extensions, |cells| {
+            cells.peer = peer.map_or_else(OnceLock::new, OnceLock::from);
+        })
     }
 
     /// As [`from_extensions`](Self::from_extensions), for a layer that may be the outermost. The
@@ -122,17 +117,15 @@ impl Exchange {
             }
             return exchange.clone();
         }
-        Self::open(
-            extensions,
-            Cells {
-                known: Some(peer.clone()),
-                ..Cells::default()
-            },
-        )
+        Self::open(extensions, |cells| cells.known = Some(peer.clone()))
     }
 
-    fn open(extensions: &mut Extensions, cells: Cells) -> Self {
-        let exchange = Self(Arc::new(cells));
+    fn open(extensions: &mut Extensions, fill: impl FnOnce(&mut Cells)) -> Self {
+        // Made in place: to fill cells elsewhere first would copy all of them.
+        let mut exchange = Self::default();
+        if let Some(cells) = Arc::get_mut(&mut exchange.0) {
+            fill(cells);
+        }
         if extensions.is_empty() {
             *extensions = ROOM.clone();
         }

@@ -81,8 +81,12 @@ pub fn without_user(authority: &str) -> &str {
 /// (rule J-25). Empty when it is unclear where a user ends.
 #[must_use]
 pub fn shown(authority: &str) -> &str {
-    let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
-    let start = authority.rfind('@').map_or(0, |at| at + 1);
+    // Byte by byte: it is short, and asked for each request.
+    let mut bytes = authority.bytes();
+    let end = bytes.position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let end = end.unwrap_or(authority.len());
+    let start = authority.bytes().rposition(|byte| byte == b'@');
+    let start = start.map_or(0, |at| at + 1);
     authority.get(start..end).unwrap_or_default()
 }
 

@@ -280,11 +280,10 @@ impl<B: Body, F: OnEnd> Body for EosBody<B, F> {
     }
 }
 
+type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
+
 /// Polls the body. A body that has ended is dropped at once, in the same scope of its request.
-fn poll_inner<B: Body>(
-    inner: &mut Pin<&mut Option<B>>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+fn poll_inner<B: Body>(inner: &mut Pin<&mut Option<B>>, cx: &mut Context<'_>) -> Polled<B> {
     let Some(mut body) = inner.as_mut().as_pin_mut() else {
         return Poll::Ready(None);
     };

@@ -8,6 +8,7 @@ use super::config::{EdgeTrace, Settings};
 use super::format::baggage;
 use super::format::extract::{Extracted, extract};
 use super::format::headers::{BAGGAGE, Incoming, Seen, TRACESTATE};
+use super::format::inject::IdWritten;
 use super::format::parent::Parent;
 use super::format::request_id::{self, Reason, RequestId, Uuid};
 use super::format::w3c;
@@ -34,10 +35,8 @@ pub(super) struct Opened {
     pub(super) link: Option<(TraceId, SpanId)>,
     /// Whether `x-envoy-force-trace` was honoured.
     pub(super) was_forced: bool,
-    /// Whether the request id is not the one that came.
-    pub(super) has_new_request_id: bool,
-    /// A request id that is not text yet: the trace gets it when headers are written.
-    pub(super) new_id: Option<Uuid>,
+    /// A new request id is not text yet: the trace gets it when headers are written.
+    pub(super) id_written: IdWritten,
 }
 
 /// Continues the caller's trace, or begins one.
@@ -49,7 +48,7 @@ pub(super) fn open(
 ) -> Opened {
     let told = extract(&settings.formats, incoming);
     let (extracted, link) = judge(settings.edge_trace.unwrap_or_default(), told, trust);
-    let was_forced = incoming.seen.has(Seen::FORCE_TRACE) && trust == Trust::Inside;
+    let was_forced = incoming.has(Seen::FORCE_TRACE) && trust == Trust::Inside;
     let kept = incoming
         .request_id
         .filter(|id| may_keep(settings, id, trust));
@@ -81,8 +80,11 @@ pub(super) fn open(
         formats: extracted.came,
         link,
         was_forced,
-        has_new_request_id: is_marked || new_id.is_some(),
-        new_id,
+        id_written: match (new_id, is_marked) {
+            (Some(id), _) => IdWritten::New(id),
+            (None, true) => IdWritten::Own,
+            (None, false) => IdWritten::AsItCame,
+        },
     }
 }
 
@@ -220,11 +222,16 @@ fn carried(
     headers: &HeaderMap,
     trust: Trust,
 ) -> Option<Arc<Carried>> {
+    let has_state = extracted.is_w3c && incoming.has(Seen::TRACESTATE);
+    let has_baggage = incoming.has(Seen::BAGGAGE) && trust == Trust::Inside;
+    if !has_state && !has_baggage && incoming.verbatim.is_empty() {
+        return None;
+    }
     let carried = Carried {
-        tracestate: (extracted.is_w3c && incoming.seen.has(Seen::TRACESTATE))
+        tracestate: has_state
             .then(|| w3c::tracestate(&headers.get_all(TRACESTATE)))
             .flatten(),
-        baggage: (incoming.seen.has(Seen::BAGGAGE) && trust == Trust::Inside)
+        baggage: has_baggage
             .then(|| baggage::join(&headers.get_all(BAGGAGE)))
             .flatten(),
         verbatim: incoming

@@ -11,7 +11,7 @@ use super::format::strip_untrusted::strip_outside;
 use super::span::finished::SpanKind;
 use super::span::recording::{Beginning, Recording};
 use super::task::Task;
-use crate::context::Exchange;
+use crate::context::{Exchange, TraceContext};
 use crate::message::{Begin, ByteCount, Direction, Record, Report, Watch};
 
 impl Propagation {
@@ -36,21 +36,16 @@ impl Propagation {
         let settings = self.settings();
         let trust = trust(exchange);
         let incoming = Incoming::scan(&request.headers, &settings.forward);
-        let seen = incoming.seen;
+        let found = incoming.found;
         let mut opened = open(settings, &incoming, &request.headers, trust);
         let decorator = incoming.decorator.cloned();
 
         let headers = &mut request.headers;
         let new_id = opened
             .trace
-            .write(headers, seen, opened.formats, opened.new_id);
+            .write(headers, found, opened.formats, opened.id_written);
         if new_id.is_some() {
             opened.trace.request_id = new_id;
-        }
-        if opened.has_new_request_id
-            && let Some(id) = &opened.trace.request_id
-        {
-            headers.insert(X_REQUEST_ID, id.clone());
         }
         if trust == Trust::Outside {
             strip_outside(headers);
@@ -74,9 +69,7 @@ impl Propagation {
         let recording = settings.recorder.begin(beginning, name, now);
         let span = ServerSpan {
             answer: Answer {
-                request_id: (settings.returns_request_id || opened.was_forced)
-                    .then(|| opened.trace.request_id.clone())
-                    .flatten(),
+                tells_request_id: settings.returns_request_id || opened.was_forced,
                 operation: (trust == Trust::Inside
                     && decorator.is_none()
                     && has_identity(exchange))
@@ -103,7 +96,7 @@ pub struct ServerSpan {
 /// What the response's headers get.
 #[derive(Debug, Default)]
 struct Answer {
-    request_id: Option<HeaderValue>,
+    tells_request_id: bool,
     operation: Option<HeaderValue>,
 }
 
@@ -121,8 +114,10 @@ impl Watch for ServerSpan {
     /// Adds what the caller should see to the head of the response.
     fn answered(&mut self, head: &mut response::Parts) {
         self.recording.respond(&head.headers);
-        if let Some(id) = self.answer.request_id.take() {
-            head.headers.insert(X_REQUEST_ID, id);
+        if self.answer.tells_request_id
+            && let Some(id) = self.task.trace().and_then(TraceContext::request_id)
+        {
+            head.headers.insert(X_REQUEST_ID, id.clone());
         }
         if let Some(operation) = self.answer.operation.take() {
             head.headers.insert(DECORATOR, operation);

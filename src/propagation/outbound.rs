@@ -5,7 +5,8 @@ use http_body::Body;
 
 use super::config::Propagation;
 use super::decide_trace::root;
-use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
+use super::format::headers::{DECORATOR, Incoming, text};
+use super::format::inject::IdWritten;
 use super::ids::random;
 use super::span::attach::{ActiveSpan, active_span};
 use super::span::finished::SpanKind;
@@ -35,7 +36,7 @@ impl Propagation {
         let told = request.extensions.get::<TraceContext>();
         let inbound = told.or_else(|| exchange.and_then(Exchange::trace));
         let incoming = Incoming::scan(&request.headers, &[]);
-        let seen = incoming.seen;
+        let found = incoming.found;
         let (mut trace, new_id) = match inbound {
             Some(inbound) => (inbound.child(random::span_id()), None),
             None => root(settings, incoming.request_id),
@@ -44,12 +45,10 @@ impl Propagation {
             trace = under(trace, &active);
         }
         let headers = &mut request.headers;
-        let new_id = trace.write(headers, seen, trace.marks.formats, new_id);
+        let id_written = new_id.map_or(IdWritten::Own, IdWritten::New);
+        let new_id = trace.write(headers, found, trace.marks.formats, id_written);
         if new_id.is_some() {
             trace.request_id = new_id;
-        }
-        if let Some(id) = &trace.request_id {
-            headers.insert(X_REQUEST_ID, id.clone());
         }
         trace.write_carried(headers);
         let beginning = Beginning {

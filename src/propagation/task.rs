@@ -28,8 +28,14 @@ impl Task {
         }
     }
 
+    /// The trace of a request that came in.
+    pub(super) fn trace(&self) -> Option<&TraceContext> {
+        self.exchange.as_ref()?.trace()
+    }
+
     /// Enters the request until the guard is dropped: a swap of a thread-local, and a push on
     /// OpenTelemetry's stack.
+    #[inline]
     pub(super) fn enter(&mut self) -> Entered<'_> {
         Entered {
             _attached: self.attachment.attach(),
@@ -42,6 +48,7 @@ impl Task {
         self.lend()
     }
 
+    #[inline]
     fn lend(&mut self) -> Option<Lent<'_>> {
         self.exchange
             .is_some()

@@ -1,7 +1,7 @@
 //! Reads the caller's trace context from the headers that were found.
 
 use super::b3;
-use super::headers::{Incoming, Once};
+use super::headers::{Incoming, Once, Seen};
 use super::parent::{Parent, State, Told};
 use super::w3c;
 use crate::context::Formats;
@@ -68,6 +68,9 @@ fn told_by_w3c(incoming: &Incoming<'_>) -> Told {
 
 /// Reads B3, and returns the encoding in which the trace goes on.
 fn told_by_b3(incoming: &Incoming<'_>) -> (Told, Formats) {
+    if !incoming.has(Seen::B3) {
+        return (Told::Nothing, Formats::B3_MULTI);
+    }
     let single = incoming.b3.map(|value| b3::single(value.as_bytes()));
     match single {
         Some(told @ (Told::Parent(_) | Told::State(_))) => (told, Formats::B3_SINGLE),

@@ -5,6 +5,33 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::b3;
 
+/// The headers that a request has of those that we understand, and where those stand that are
+/// replaced in most requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::propagation) struct Found {
+    pub(in crate::propagation) seen: Seen,
+    pub(super) traceparent: Place,
+    pub(super) request_id: Place,
+}
+
+/// How many values stand before a header's, if it has only one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Place {
+    #[default]
+    Nowhere,
+    At(usize),
+    Several,
+}
+
+impl Place {
+    fn see(&mut self, place: usize) {
+        *self = match self {
+            Self::Nowhere => Self::At(place),
+            Self::At(_) | Self::Several => Self::Several,
+        };
+    }
+}
+
 /// A set of headers that we understand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::propagation) struct Seen(u16);
@@ -19,7 +46,7 @@ impl Seen {
     pub(super) const B3_SAMPLED: Self = Self(1 << 6);
     pub(super) const B3_FLAGS: Self = Self(1 << 7);
     /// All of B3.
-    pub(super) const B3: Self = Self(0b1111_1100);
+    pub(in crate::propagation) const B3: Self = Self(0b1111_1100);
     pub(in crate::propagation) const BAGGAGE: Self = Self(1 << 8);
     pub(in crate::propagation) const FORCE_TRACE: Self = Self(1 << 9);
 
@@ -39,6 +66,11 @@ impl Seen {
         self.0 & header.0 != 0
     }
 
+    /// Those that hold ids.
+    pub(super) const fn ids(self) -> Self {
+        Self(self.0 & 0xff)
+    }
+
     pub(super) const fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
@@ -55,7 +87,7 @@ impl Seen {
 /// All that the headers of a request say of its trace, collected in one pass.
 #[derive(Debug, Default)]
 pub(in crate::propagation) struct Incoming<'a> {
-    pub(in crate::propagation) seen: Seen,
+    pub(in crate::propagation) found: Found,
     pub(in crate::propagation) traceparent: Once<'a>,
     pub(in crate::propagation) b3: Option<&'a HeaderValue>,
     pub(in crate::propagation) b3_multi: b3::Multi<'a>,
@@ -78,17 +110,21 @@ pub(in crate::propagation) enum Once<'a> {
 impl<'a> Incoming<'a> {
     /// Looks at each header once; `forward` names further headers to carry.
     pub(in crate::propagation) fn scan(headers: &'a HeaderMap, forward: &[HeaderName]) -> Self {
-        let mut found = Self::default();
-        for (name, value) in headers {
-            found.see(name, value);
+        let mut incoming = Self::default();
+        for (place, (name, value)) in headers.iter().enumerate() {
+            incoming.see(place, name, value);
             if !forward.is_empty() && forward.contains(name) {
-                found.verbatim.push((name, value));
+                incoming.verbatim.push((name, value));
             }
         }
-        found
+        incoming
     }
 
-    fn see(&mut self, name: &'a HeaderName, value: &'a HeaderValue) {
+    pub(in crate::propagation) const fn has(&self, header: Seen) -> bool {
+        self.found.seen.has(header)
+    }
+
+    fn see(&mut self, place: usize, name: &'a HeaderName, value: &'a HeaderValue) {
         let text = name.as_str();
         // Most headers have no name that could be one of these: one glance at a letter shows it.
         if !matches!(
@@ -97,24 +133,29 @@ impl<'a> Incoming<'a> {
         ) {
             return;
         }
+        let seen = &mut self.found.seen;
         let (header, slot) = match text {
             "traceparent" => {
+                self.found.traceparent.see(place);
                 self.traceparent = match self.traceparent {
                     Once::Absent => Once::One(value),
                     Once::One(_) | Once::Several => Once::Several,
                 };
-                return self.seen.add(Seen::TRACEPARENT);
+                return seen.add(Seen::TRACEPARENT);
             }
-            "tracestate" => return self.seen.add(Seen::TRACESTATE),
-            "baggage" => return self.seen.add(Seen::BAGGAGE),
-            "x-envoy-force-trace" => return self.seen.add(Seen::FORCE_TRACE),
+            "tracestate" => return seen.add(Seen::TRACESTATE),
+            "baggage" => return seen.add(Seen::BAGGAGE),
+            "x-envoy-force-trace" => return seen.add(Seen::FORCE_TRACE),
             "b3" => (Seen::B3_SINGLE, &mut self.b3),
             "x-b3-traceid" => (Seen::B3_TRACE_ID, &mut self.b3_multi.trace_id),
             "x-b3-spanid" => (Seen::B3_SPAN_ID, &mut self.b3_multi.span_id),
             "x-b3-parentspanid" => (Seen::B3_PARENT, &mut self.b3_multi.parent_span_id),
             "x-b3-sampled" => (Seen::B3_SAMPLED, &mut self.b3_multi.sampled),
             "x-b3-flags" => (Seen::B3_FLAGS, &mut self.b3_multi.flags),
-            "x-request-id" => (Seen::default(), &mut self.request_id),
+            "x-request-id" => {
+                self.found.request_id.see(place);
+                (Seen::default(), &mut self.request_id)
+            }
             "x-client-trace-id" => (Seen::default(), &mut self.client_trace_id),
             "x-envoy-decorator-operation" => (Seen::default(), &mut self.decorator),
             "x-ot-span-context"
@@ -127,7 +168,7 @@ impl<'a> Incoming<'a> {
             | "sw8" => return self.verbatim.push((name, value)),
             _ => return,
         };
-        self.seen.add(header);
+        seen.add(header);
         // The first of several with one name counts.
         slot.get_or_insert(value);
     }

@@ -1,10 +1,11 @@
 //! Writes a trace context into the headers of a request.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::headers::{
-    B3, BAGGAGE, Incoming, Seen, TRACEPARENT, TRACESTATE, X_B3_FLAGS, X_B3_PARENTSPANID,
-    X_B3_SAMPLED, X_B3_SPANID, X_B3_TRACEID, X_REQUEST_ID,
+    B3, BAGGAGE, Found, Incoming, Place, Seen, TRACEPARENT, TRACESTATE, X_B3_FLAGS,
+    X_B3_PARENTSPANID, X_B3_SAMPLED, X_B3_SPANID, X_B3_TRACEID, X_REQUEST_ID,
 };
 use super::request_id::Uuid;
 use super::{b3, w3c};
@@ -31,31 +32,26 @@ impl TraceContext {
     /// assert!(headers.is_empty()); // not inside a request
     /// ```
     pub fn inject(&self, headers: &mut HeaderMap) {
-        let seen = Incoming::scan(headers, &[]).seen;
-        let _ = self.write(headers, seen, self.marks.formats, None);
-        if let Some(id) = &self.request_id {
-            headers.insert(X_REQUEST_ID, id.clone());
-        }
+        let found = Incoming::scan(headers, &[]).found;
+        let _ = self.write(headers, found, self.marks.formats, IdWritten::Own);
         self.write_carried(headers);
     }
 
-    /// Writes the ids in these formats, over and instead of those that were seen. Returns a new
-    /// request id as text, which shares their buffer, for the caller to write.
+    /// Writes the ids in these formats, over and instead of those that were found. Returns a new
+    /// request id as text.
     pub(in crate::propagation) fn write(
         &self,
         headers: &mut HeaderMap,
-        seen: Seen,
+        found: Found,
         formats: Formats,
-        request_id: Option<Uuid>,
+        request_id: IdWritten,
     ) -> Option<HeaderValue> {
         // The one buffer that all values share. Its layout is fixed: traceparent, parent, single,
         // request id.
         let mut text = Text::new();
         w3c::push_traceparent(&mut text, self);
-        let parent = self
-            .parent_span_id
-            .filter(|_| formats.has(Formats::B3_MULTI));
-        if let Some(parent) = parent {
+        let is_multi = formats.has(Formats::B3_MULTI);
+        if let Some(parent) = self.parent_span_id.filter(|_| is_multi) {
             text.push_hex(parent.to_bytes());
         }
         let single_at = text.len();
@@ -63,62 +59,64 @@ impl TraceContext {
             b3::push_single(&mut text, self);
         }
         let id_at = text.len();
-        if let Some(id) = request_id {
+        if let IdWritten::New(id) = request_id {
             id.push(&mut text);
         }
-        let text = text.freeze();
-        let cut = |from: usize, to: usize| {
-            // INVARIANT: `from <= to <= text.len()`, by the layout above; all bytes are visible ASCII.
-            HeaderValue::from_maybe_shared(text.slice(from..to)).ok()
-        };
+        let mut text = text.freeze();
+        let (mut id, mut single, mut parent) = (None, Bytes::new(), Bytes::new());
+        if text.len() > TRACEPARENT_END {
+            // INVARIANT: each place is within what the one before has left, by the layout above.
+            id = value(text.split_off(id_at));
+            single = text.split_off(single_at);
+            parent = text.split_off(TRACEPARENT_END);
+        }
+        let ids = is_multi.then(|| {
+            let digits = if self.marks.short { 19 } else { 3 };
+            (text.slice(digits..35), text.slice(36..52))
+        });
+
         let written = self.written(formats);
-        let new = written.without(seen).count();
+        let new = written.without(found.seen).count();
         if new > 0 {
             // A map grows once, for all headers that are new, and the request id.
             let _ = headers.try_reserve(new + 1);
         }
-        if written.has(Seen::TRACEPARENT)
-            && let Some(value) = cut(0, TRACEPARENT_END)
+        // Places are as they were found until another header is written.
+        if formats.has(Formats::W3C)
+            && let Some(traceparent) = value(text)
         {
-            if seen.has(Seen::TRACEPARENT) {
-                replace(headers, TRACEPARENT, value);
-            } else {
-                headers.insert(TRACEPARENT, value);
-            }
+            replace(headers, found.traceparent, TRACEPARENT, traceparent);
         }
-        if written.has(Seen::B3) {
-            let digits = if self.marks.short { 19 } else { 3 };
-            for (header, name, from, to) in [
-                (Seen::B3_TRACE_ID, X_B3_TRACEID, digits, 35),
-                (Seen::B3_SPAN_ID, X_B3_SPANID, 36, 52),
-                (
-                    Seen::B3_PARENT,
-                    X_B3_PARENTSPANID,
-                    TRACEPARENT_END,
-                    single_at,
-                ),
-                (Seen::B3_SINGLE, B3, single_at, id_at),
-            ] {
-                if written.has(header)
-                    && let Some(value) = cut(from, to)
-                {
-                    headers.insert(name, value);
-                }
+        let id_written = match request_id {
+            IdWritten::New(_) => id.as_ref(),
+            IdWritten::Own => self.request_id.as_ref(),
+            IdWritten::AsItCame => None,
+        };
+        if let Some(id) = id_written {
+            replace(headers, found.request_id, X_REQUEST_ID, id.clone());
+        }
+        if let Some((trace_id, span_id)) = ids {
+            put(headers, X_B3_TRACEID, trace_id);
+            put(headers, X_B3_SPANID, span_id);
+            if self.parent_span_id.is_some() {
+                put(headers, X_B3_PARENTSPANID, parent);
             }
-            if written.has(Seen::B3_SAMPLED) {
-                let state = if self.sampled { "1" } else { "0" };
-                headers.insert(X_B3_SAMPLED, HeaderValue::from_static(state));
-            }
-            if written.has(Seen::B3_FLAGS) {
-                headers.insert(X_B3_FLAGS, HeaderValue::from_static("1"));
-            }
+            let (name, state) = match (self.marks.debug, self.sampled) {
+                (true, _) => (X_B3_FLAGS, "1"),
+                (false, true) => (X_B3_SAMPLED, "1"),
+                (false, false) => (X_B3_SAMPLED, "0"),
+            };
+            headers.insert(name, HeaderValue::from_static(state));
+        }
+        if formats.has(Formats::B3_SINGLE) {
+            put(headers, B3, single);
         }
         if written.has(Seen::TRACESTATE)
             && let Some(state) = self.tracestate()
         {
             headers.insert(TRACESTATE, state.clone());
         }
-        let stale = seen.without(written);
+        let stale = found.seen.ids().without(written);
         if stale != Seen::default() {
             for (header, name) in Seen::IDS {
                 if stale.has(header) {
@@ -126,29 +124,31 @@ impl TraceContext {
                 }
             }
         }
-        request_id.and_then(|_| cut(id_at, text.len()))
+        id.filter(|_| matches!(request_id, IdWritten::New(_)))
     }
 
     /// The headers that a context has in these formats.
     fn written(&self, formats: Formats) -> Seen {
         let mut written = Seen::default();
-        let is_multi = formats.has(Formats::B3_MULTI);
-        for (header, is_written) in [
-            (Seen::TRACEPARENT, formats.has(Formats::W3C)),
-            (
-                Seen::TRACESTATE,
-                formats.has(Formats::W3C) && self.tracestate().is_some(),
-            ),
-            (Seen::B3_SINGLE, formats.has(Formats::B3_SINGLE)),
-            (Seen::B3_TRACE_ID, is_multi),
-            (Seen::B3_SPAN_ID, is_multi),
-            (Seen::B3_PARENT, is_multi && self.parent_span_id.is_some()),
-            (Seen::B3_SAMPLED, is_multi && !self.marks.debug),
-            (Seen::B3_FLAGS, is_multi && self.marks.debug),
-        ] {
-            if is_written {
-                written.add(header);
+        if formats.has(Formats::W3C) {
+            written.add(Seen::TRACEPARENT);
+            if self.tracestate().is_some() {
+                written.add(Seen::TRACESTATE);
             }
+        }
+        if formats.has(Formats::B3_SINGLE) {
+            written.add(Seen::B3_SINGLE);
+        }
+        if formats.has(Formats::B3_MULTI) {
+            written.add(Seen::B3_TRACE_ID);
+            written.add(Seen::B3_SPAN_ID);
+            if self.parent_span_id.is_some() {
+                written.add(Seen::B3_PARENT);
+            }
+            written.add(match self.marks.debug {
+                true => Seen::B3_FLAGS,
+                false => Seen::B3_SAMPLED,
+            });
         }
         written
     }
@@ -171,15 +171,38 @@ impl TraceContext {
     }
 }
 
-/// Replaces a header that is there. A glance at the few names costs less than to look it up.
-fn replace(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    let mut places = headers.iter_mut().filter(|(found, _)| **found == name);
-    if let (Some((_, place)), None) = (places.next(), places.next()) {
-        *place = value;
+#[inline]
+fn put(headers: &mut HeaderMap, name: HeaderName, text: Bytes) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(text) {
+        headers.insert(name, value);
+    }
+}
+
+/// The value of a text of ours, all of it visible ASCII.
+fn value(text: Bytes) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(text).ok()
+}
+
+/// Puts a value where the header stands, which costs less than to look its name up.
+fn replace(headers: &mut HeaderMap, place: Place, name: HeaderName, value: HeaderValue) {
+    if let Place::At(place) = place
+        && let Some(old) = headers.values_mut().nth(place)
+    {
+        *old = value;
         return;
     }
     // More than one becomes one.
     headers.insert(name, value);
+}
+
+/// What becomes of the request id when a context is written.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::propagation) enum IdWritten {
+    AsItCame,
+    /// The context's, if it has one, replaces what came.
+    Own,
+    /// A new one replaces it.
+    New(Uuid),
 }
 
 const TRACEPARENT_END: usize = 55;

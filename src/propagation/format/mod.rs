@@ -4,7 +4,7 @@ pub(super) mod b3;
 pub(super) mod baggage;
 pub(super) mod extract;
 pub(super) mod headers;
-mod inject;
+pub(super) mod inject;
 pub(super) mod parent;
 pub(super) mod request_id;
 pub(super) mod strip_untrusted;

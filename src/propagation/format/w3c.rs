@@ -10,19 +10,23 @@ use crate::propagation::ids::text::Text;
 
 /// Reads the one `traceparent` of a request; `None` means that the trace restarts.
 pub(in crate::propagation) fn traceparent(value: &[u8]) -> Option<Parent> {
-    let value = trim(value);
-    let (version, rest) = value.split_first_chunk::<2>()?;
-    let version: [u8; 1] = hex::lower(version)?;
-    let (trace_id, rest) = rest.strip_prefix(b"-")?.split_first_chunk::<32>()?;
-    let (span_id, rest) = rest.strip_prefix(b"-")?.split_first_chunk::<16>()?;
-    let (flags, rest) = rest.strip_prefix(b"-")?.split_first_chunk::<2>()?;
-    match (version, rest) {
-        ([0xff], _) => return None,
+    let (fixed, rest) = trim(value).split_first_chunk::<55>()?;
+    let [v1, v2, b'-', ids @ .., b'-', f1, f2] = fixed else {
+        return None;
+    };
+    let (trace_id, [b'-', span_id @ ..]) = ids.split_first_chunk::<32>()? else {
+        return None;
+    };
+    match (&[*v1, *v2], rest) {
         // Version 00 is exactly 55 bytes long; a later one may go on after a dash.
-        (_, []) | ([1..=0xfe], [b'-', ..]) => {}
+        (b"00", []) => {}
+        (b"00" | b"ff", _) => return None,
+        (version, [] | [b'-', ..]) => {
+            hex::lower::<1>(version)?;
+        }
         _ => return None,
     }
-    let [flags]: [u8; 1] = hex::lower(flags)?;
+    let [flags] = hex::lower(&[*f1, *f2])?;
     Some(Parent {
         trace_id: TraceId::from_bytes(hex::lower(trace_id)?)?,
         span_id: SpanId::from_bytes(hex::lower(span_id)?)?,

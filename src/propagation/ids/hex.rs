@@ -20,6 +20,12 @@ fn read<const N: usize>(digits: &[u8], fold: impl Fn(u64) -> u64) -> Option<[u8;
         return None;
     }
     let mut bytes = [0; N];
+    if let ([byte], [high, low]) = (bytes.as_mut_slice(), digits) {
+        let (value, is_good) = parse([b'0', b'0', b'0', b'0', b'0', b'0', *high, *low], fold);
+        let [.., value] = value;
+        *byte = value;
+        return (is_good == HIGH).then_some(bytes);
+    }
     let (eights, rest) = digits.as_chunks::<8>();
     let (fours, left) = bytes.as_chunks_mut::<4>();
     let mut good = HIGH;
@@ -45,7 +51,9 @@ fn parse(digits: [u8; 8], fold: impl Fn(u64) -> u64) -> ([u8; 4], u64) {
     let digits = fold(digits & !HIGH);
     let is_number = at_least(digits, b'0') & !at_least(digits, b'9' + 1);
     let is_letter = at_least(digits, b'a') & !at_least(digits, b'f' + 1) & HIGH;
-    let nibbles = (digits & all(0x0f)) + (is_letter >> 7) * 9;
+    // Letters have bit 6, and numbers do not.
+    let letters = (digits >> 6) & all(1);
+    let nibbles = (digits & all(0x0f)) + (letters << 3) + letters;
     let bytes = (nibbles | nibbles >> 4) & 0x00ff_00ff_00ff_00ff;
     let pairs = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
     let [_, _, _, _, value @ ..] = (pairs | pairs >> 16).to_be_bytes();

@@ -51,7 +51,7 @@ impl Text {
     /// The texts of a thread follow each other in one buffer, which is used again once the requests
     /// are over whose headers lie in it: an allocation for many texts, or for none. One that lives
     /// on keeps no more than the [`BUFFER`](Self::BUFFER) alive.
-    pub(in crate::propagation) fn freeze(self) -> Bytes {
+    pub(in crate::propagation) fn freeze(&self) -> Bytes {
         thread_local! {
             static TEXTS: Cell<BytesMut> = Cell::new(BytesMut::new());
         }

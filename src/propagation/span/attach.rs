@@ -43,6 +43,7 @@ impl Attachment {
         })))
     }
 
+    #[inline]
     pub(in crate::propagation) fn attach(&self) -> Attached {
         Attached {
             _guard: self.0.clone().map(|context| Guard(context.attach())),

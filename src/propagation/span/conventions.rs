@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{StatusCode, Version, header, request, response};
+use http::{StatusCode, Version, request, response};
 
 use super::errors::Errors;
 use super::finished::SpanKind;
@@ -70,6 +70,7 @@ impl Tags {
             kind,
             exchange,
             is_grpc,
+            shown,
         } = call;
         match known(&request.method) {
             Some(method) => self.fixed("http.request.method", method),
@@ -95,15 +96,16 @@ impl Tags {
                 }
                 self.protocol(request.version);
             }
-            SpanKind::Client => self.owned(URL_FULL, url(request, target, &path, false)),
+            SpanKind::Client => {
+                self.owned(URL_FULL, url(request, shown.host, target, &path, false))
+            }
         }
         self.server(request, peer, is_tls);
         if let Some(peer) = peer {
             self.shared("client.address", peer.remote_ip_text());
             self.other_end(peer);
         }
-        let agent = request.headers.get(header::USER_AGENT);
-        self.header("user_agent.original", agent);
+        self.header("user_agent.original", shown.user_agent);
         if is_grpc {
             self.fixed("rpc.system.name", GRPC);
         }

@@ -7,7 +7,7 @@ use super::conventions::{Operation, is_broken};
 use super::errors::Errors;
 use super::finished::{FinishedSpan, SpanKind, SpanSink};
 use super::identity::Identity;
-use super::tags::{Call, Tags};
+use super::tags::{Call, Shown, Tags};
 use crate::context::{Exchange, Peer, SpanId, TraceContext, TraceId};
 use crate::message::{Report, is_grpc};
 
@@ -50,14 +50,17 @@ impl Recorder {
         };
         let own = exchange.filter(|_| kind == SpanKind::Server);
         let peer = own.and_then(Exchange::peer);
+        let shown = Shown::find(&request.headers);
         let call = Call {
             request,
             target: own.and_then(Exchange::target).unwrap_or(&request.uri),
             kind,
             exchange,
-            is_grpc: is_grpc(&request.headers),
+            is_grpc: shown.content_type.is_some() && is_grpc(&request.headers),
+            shown,
         };
-        let mut tags = Tags::begin(call, &self.identity, peer, trace.request_id());
+        let room = if self.follows_conventions { 44 } else { 28 };
+        let mut tags = Tags::begin(call, &self.identity, peer, trace.request_id(), room);
         if let Some(peer) = peer {
             tags.upstream_cluster(&self.identity.cluster(peer.local_addr().port()));
         }

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request};
 
 use super::errors::Errors;
 use super::finished::{SpanKind, TagValue};
@@ -21,6 +21,7 @@ pub(super) struct Call<'a> {
     /// What of it must not show.
     pub(super) exchange: Option<&'a Exchange>,
     pub(super) is_grpc: bool,
+    pub(super) shown: Shown<'a>,
 }
 
 /// The tags of a span, in Istio's view: all values are texts.
@@ -34,15 +35,17 @@ impl Tags {
         identity: &Identity,
         peer: Option<&Peer>,
         request_id: Option<&HeaderValue>,
+        room: usize,
     ) -> Self {
         let Call {
             request,
             target,
             exchange,
             is_grpc,
+            shown,
             ..
         } = call;
-        let mut tags = Self(Vec::with_capacity(32));
+        let mut tags = Self(Vec::with_capacity(room));
         let headers = &request.headers;
         tags.fixed("component", "proxy");
         if let Some(node_id) = &identity.node_id {
@@ -52,13 +55,12 @@ impl Tags {
             tags.shared(name, value);
         }
         tags.header("guid:x-request-id", request_id);
-        let shown = Shown::find(headers);
         tags.header("guid:x-client-trace-id", shown.client_trace_id);
         let is_tls = peer.is_some_and(Peer::is_tls);
         let path = shown.original_path.and_then(text);
         let path = path.or_else(|| target.path_and_query().map(|path| path.as_str()));
         let path = without_tokens(path.unwrap_or("/"), exchange);
-        tags.owned(HTTP_URL, url(request, target, &path, is_tls));
+        tags.owned(HTTP_URL, url(request, shown.host, target, &path, is_tls));
         tags.method(&request.method);
         tags.fixed("http.protocol", protocol(request.version));
         tags.header_or_dash("user_agent", shown.user_agent);
@@ -71,7 +73,7 @@ impl Tags {
             if let Some(authority) = authority(request) {
                 tags.owned("grpc.authority", authority.to_owned());
             }
-            tags.header("grpc.content_type", headers.get(header::CONTENT_TYPE));
+            tags.header("grpc.content_type", shown.content_type);
             tags.header("grpc.timeout", headers.get(GRPC_TIMEOUT));
         }
         tags
@@ -84,10 +86,15 @@ impl Tags {
     /// Removes the query parameters from the URL that guards further in have since named as ones
     /// that may hold a token.
     pub(in crate::propagation) fn hide(&mut self, exchange: &Exchange) {
+        // What shows a token by itself went when the span began, before a long text was cut.
+        let hides = exchange.hidden_parameters().next().is_some();
         for (name, value) in &mut self.0 {
             let TagValue::Owned(text) = value else {
                 continue;
             };
+            if !hides && text.len() < SHORTEST_CUT {
+                continue;
+            }
             match &**name {
                 HTTP_URL | URL_FULL => {
                     if let Cow::Owned(shown) = without_tokens(text, Some(exchange)) {
@@ -185,44 +192,50 @@ impl Tags {
         }
     }
 
-    /// Texts that need no cutting share the header's.
     pub(in crate::propagation) fn header(
         &mut self,
         name: &'static str,
         value: Option<&HeaderValue>,
     ) {
-        match value.and_then(|value| Some((value, text(value)?))) {
-            Some((value, text)) if cut(text).len() == text.len() => {
-                self.0.push((name.into(), TagValue::Header(value.clone())));
-            }
-            Some((_, text)) => self.owned(name, cut(text).to_owned()),
-            None => {}
-        }
+        self.0
+            .extend(header(value).map(|value| (name.into(), value)));
     }
 
     fn header_or_dash(&mut self, name: &'static str, value: Option<&HeaderValue>) {
-        match value.filter(|value| text(value).is_some()) {
-            None => self.fixed(name, "-"),
-            value => self.header(name, value),
-        }
+        let value = header(value).unwrap_or(TagValue::Static("-"));
+        self.0.push((name.into(), value));
     }
 }
 
+/// A header's text; one that needs no cutting shares the header's.
+fn header(value: Option<&HeaderValue>) -> Option<TagValue> {
+    let value = value?;
+    let text = text(value)?;
+    Some(match cut(text) {
+        short if short.len() < text.len() => TagValue::Owned(short.to_owned()),
+        _ => TagValue::Header(value.clone()),
+    })
+}
+
 /// Headers that most spans show, found in one pass over all.
-#[derive(Default)]
-struct Shown<'a> {
+#[derive(Clone, Copy, Default)]
+pub(super) struct Shown<'a> {
+    pub(super) host: Option<&'a HeaderValue>,
+    pub(super) content_type: Option<&'a HeaderValue>,
     client_trace_id: Option<&'a HeaderValue>,
-    user_agent: Option<&'a HeaderValue>,
+    pub(super) user_agent: Option<&'a HeaderValue>,
     downstream_cluster: Option<&'a HeaderValue>,
     original_path: Option<&'a HeaderValue>,
 }
 
 impl<'a> Shown<'a> {
     /// The first of several headers with one name counts.
-    fn find(headers: &'a HeaderMap) -> Self {
+    pub(super) fn find(headers: &'a HeaderMap) -> Self {
         let mut shown = Self::default();
         for (name, value) in headers {
             let slot = match name.as_str() {
+                "host" => &mut shown.host,
+                "content-type" => &mut shown.content_type,
                 "x-client-trace-id" => &mut shown.client_trace_id,
                 "user-agent" => &mut shown.user_agent,
                 "x-envoy-downstream-service-cluster" => &mut shown.downstream_cluster,
@@ -244,6 +257,8 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
+/// A text that was cut is at least so long.
+const SHORTEST_CUT: usize = 253;
 const HTTP_URL: &str = "http.url";
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

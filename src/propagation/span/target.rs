@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{Method, Uri, header, request};
+use http::{HeaderValue, Method, Uri, header, request};
 
 use crate::context::Exchange;
 use crate::matcher::authority::shown;
@@ -12,15 +12,23 @@ use crate::propagation::format::headers::text;
 /// The authority of a request, of its target, else its `host`: as much as a span should show of it,
 /// without a password.
 pub(in crate::propagation) fn authority(request: &request::Parts) -> Option<&str> {
+    named(request, || request.headers.get(header::HOST))
+}
+
+fn named<'a>(
+    request: &'a request::Parts,
+    host: impl FnOnce() -> Option<&'a HeaderValue>,
+) -> Option<&'a str> {
     let whole = match request.uri.authority() {
         Some(authority) => authority.as_str(),
-        None => request.headers.get(header::HOST).and_then(text)?,
+        None => host().and_then(text)?,
     };
     Some(cut(shown(whole)))
 }
 
 pub(in crate::propagation) fn url(
     request: &request::Parts,
+    host: Option<&HeaderValue>,
     target: &Uri,
     path: &str,
     is_tls: bool,
@@ -29,7 +37,7 @@ pub(in crate::propagation) fn url(
         (true, _) | (false, Some("https")) => "https",
         (false, _) => "http",
     };
-    let authority = authority(request).unwrap_or_default();
+    let authority = named(request, || host).unwrap_or_default();
     let path = cut(path);
     let mut url = String::with_capacity(scheme.len() + 3 + authority.len() + path.len());
     for part in [scheme, "://", authority, path] {
@@ -51,10 +59,18 @@ pub(in crate::propagation) fn without_tokens<'p>(
     let is_dropped = |key: &[u8], value: &[u8]| {
         let mut hidden = exchange.into_iter().flat_map(Exchange::hidden_parameters);
         query::is_token(key, value)
-            || SIGNING.iter().any(|name| query::is_name(key, name))
+            || is_signing(key)
             || hidden.any(|name| query::is_name(key, name))
     };
     query::without(path, is_dropped).map_or(Cow::Borrowed(path), Cow::Owned)
+}
+
+fn is_signing(key: &[u8]) -> bool {
+    // A key without escapes is compared as it is.
+    match key.contains(&b'%') {
+        true => SIGNING.iter().any(|name| query::is_name(key, name)),
+        false => SIGNING.iter().any(|name| key == name.as_bytes()),
+    }
 }
 
 /// The parameters that the conventions for URLs call sensitive.
