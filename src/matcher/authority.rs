@@ -2,13 +2,13 @@
 
 use std::net::Ipv6Addr;
 
+use super::ascii::is_in;
+
 /// Whether a `Host` header or an `:authority` holds only bytes that Envoy's codec accepts (RFC
 /// 3986's `authority`). An empty one is accepted.
 #[must_use]
 pub fn is_legal(authority: &[u8]) -> bool {
-    authority
-        .iter()
-        .all(|byte| byte.is_ascii() && LEGAL >> byte & 1 == 1)
+    authority.iter().all(|byte| is_in(LEGAL, *byte))
 }
 
 /// One bit for each ASCII byte that an authority may have. A bit set is fast, and every request
