@@ -23,6 +23,7 @@
 
 #[allow(dead_code, reason = "the fixture serves other benches, too")]
 mod fixture;
+mod judging;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -58,6 +59,9 @@ fn main() {
 
 /// Handles so many requests; this is what callgrind counts.
 fn run(what: &str, count: usize) {
+    if let Some(part) = what.strip_prefix("part-") {
+        return judging::run(part, count);
+    }
     let fixture = Fixture::new();
     let mesh = fixture.mesh(|builder| builder);
     let mut composed = mesh.protect(fixture::router()).of(fixture.peer.clone());
@@ -107,7 +111,7 @@ fn table() {
         let count = (many - few) as f64;
         pairs.map(|(many, few)| (many - few) / count).collect()
     };
-    let warm = |what| -> Events { per_request(what, (FEW, MANY), &[]) };
+    let warm = |what: &str| -> Events { per_request(what, (FEW, MANY), &[]) };
     let [nothing, bare, composed] = ["nothing", "bare", "composed"].map(warm);
     let first = |events: &Events| events[0];
     println!("| a request | bare router | composed | beside the router |");
@@ -135,6 +139,12 @@ fn table() {
     );
     let data = [0, 1, 2].map(|side: usize| cold[side][7] + cold[side][8]);
     row("cache lines of data, cold", data);
+
+    println!("\n| alone | instructions |");
+    println!("|---|---:|");
+    for (part, name) in judging::PARTS {
+        println!("| {name} | {:.0} |", first(&warm(&format!("part-{part}"))));
+    }
 }
 
 /// What callgrind counts of this program with so many requests.
