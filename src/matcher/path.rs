@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::ascii::is_in;
+use super::ascii::AsciiSet;
 use super::authority;
 
 /// How far paths are normalized (MeshConfig's `pathNormalization.normalization`; Istio's `DEFAULT`
@@ -146,7 +146,7 @@ impl Normalization {
 /// Whether a target is legal, and its path holds no byte that could be changed, or change its
 /// neighbours, except for a second `/`. Most targets are plain, and this looks at each byte once.
 fn is_plain(target: &[u8]) -> bool {
-    let end = target.iter().position(|byte| !is_plain_byte(*byte));
+    let end = target.iter().position(|byte| !PLAIN.has(*byte));
     match end.and_then(|end| target.get(end..)) {
         None => true,
         Some([b'?', query @ ..]) => {
@@ -157,16 +157,13 @@ fn is_plain(target: &[u8]) -> bool {
     }
 }
 
-fn is_plain_byte(byte: u8) -> bool {
-    is_in(PLAIN, byte)
-}
-
 /// The bytes of [`is_plain`].
-const PLAIN: u128 = {
-    let (mut plain, mut byte) = (0, 0x21_u8);
+const PLAIN: AsciiSet = {
+    let (mut plain, mut byte) = (AsciiSet::EMPTY, 0x21);
     while byte < 0x7f {
-        let is_special = matches!(byte, b'#' | b'?' | b'%' | b'\\' | b'.') || must_escape(byte);
-        plain |= (!is_special as u128) << byte;
+        if !matches!(byte, b'#' | b'?' | b'%' | b'\\' | b'.') && !must_escape(byte) {
+            plain = plain.with(byte);
+        }
         byte += 1;
     }
     plain
