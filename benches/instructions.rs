@@ -24,6 +24,7 @@
 
 #[allow(dead_code, reason = "the fixture serves other benches, too")]
 mod fixture;
+mod judging;
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -69,6 +70,9 @@ fn main() {
 
 /// Handles so many requests; this is what callgrind counts.
 fn run(what: &str, count: usize) {
+    if let Some(part) = what.strip_prefix("part-") {
+        return judging::run(part, count);
+    }
     let fixture = Fixture::new();
     let mesh = fixture.mesh(|builder| builder);
     let mut composed = mesh.protect(fixture::router()).of(fixture.peer.clone());
@@ -197,6 +201,12 @@ fn table() {
     );
     let data = [0, 1, 2].map(|side: usize| cold[side][7] + cold[side][8]);
     row("cache lines of data, cold", data);
+
+    println!("\n| alone | instructions |");
+    println!("|---|---:|");
+    for (part, name) in judging::PARTS {
+        println!("| {name} | {:.0} |", first(&warm(&format!("part-{part}"))));
+    }
 }
 
 /// What callgrind counts of this program with so many requests.

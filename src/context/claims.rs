@@ -10,7 +10,14 @@ pub struct Claims(Arc<Facts>);
 
 struct Facts {
     payload: Map<String, Value>,
-    principal: Option<Box<str>>,
+    principal: Option<Principal>,
+}
+
+/// `iss/sub`, as every request of the user is judged by both.
+struct Principal {
+    text: Box<str>,
+    /// How many bytes of the text are the issuer.
+    issuer: usize,
 }
 
 impl Claims {
@@ -20,7 +27,10 @@ impl Claims {
     pub fn new(payload: Map<String, Value>) -> Self {
         let text = |claim: &str| payload.get(claim).and_then(Value::as_str);
         let principal = match (text("iss"), text("sub")) {
-            (Some(issuer), Some(subject)) => Some(format!("{issuer}/{subject}").into()),
+            (Some(issuer), Some(subject)) => Some(Principal {
+                text: [issuer, "/", subject].concat().into(),
+                issuer: issuer.len(),
+            }),
             _ => None,
         };
         Self(Arc::new(Facts { payload, principal }))
@@ -29,19 +39,26 @@ impl Claims {
     /// The request principal, `iss/sub`; `None` if either is missing.
     #[must_use]
     pub fn principal(&self) -> Option<&str> {
-        self.0.principal.as_deref()
+        let principal = self.0.principal.as_ref()?;
+        Some(&principal.text)
     }
 
     /// The issuer.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
-        self.get("iss")?.as_str()
+        match &self.0.principal {
+            Some(principal) => principal.text.get(..principal.issuer),
+            None => self.get("iss")?.as_str(),
+        }
     }
 
     /// The subject: the end user's identifier.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.get("sub")?.as_str()
+        match &self.0.principal {
+            Some(principal) => principal.text.get(principal.issuer + 1..),
+            None => self.get("sub")?.as_str(),
+        }
     }
 
     /// One top-level claim.
@@ -59,3 +76,31 @@ impl Claims {
 
 // Only issuer and subject, because other claims may hold personal data.
 debug_fields!(Claims(claims) { iss = claims.issuer(), sub = claims.subject() });
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn issuer_and_subject_are_those_of_the_payload() {
+        for (payload, principal) in [
+            (
+                json!({"iss": "https://a/b", "sub": "c/d"}),
+                Some("https://a/b/c/d"),
+            ),
+            (json!({"iss": "", "sub": ""}), Some("/")),
+            (json!({"iss": "é", "sub": "ü"}), Some("é/ü")),
+            (json!({"iss": "a"}), None),
+            (json!({"sub": "a", "iss": 1}), None),
+            (json!({}), None),
+        ] {
+            let claims = Claims::new(payload.as_object().cloned().unwrap_or_default());
+            let text = |claim: &str| payload.get(claim).and_then(Value::as_str);
+            assert_eq!(claims.principal(), principal, "{payload}");
+            assert_eq!(claims.issuer(), text("iss"), "{payload}");
+            assert_eq!(claims.subject(), text("sub"), "{payload}");
+        }
+    }
+}

@@ -14,7 +14,7 @@ use super::keys::Keyring;
 use super::legacy::{self, Circumstances, Legacy, TriggerPath};
 use super::rule::TokenRule;
 use super::token::without_parameters;
-use super::verified::check_principal;
+use super::verified::{Verified, check_principal};
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
 use crate::matcher::query;
@@ -107,7 +107,8 @@ impl Authenticator {
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
-        self.step(head, exchange, now, Reading::Envoy, TriggerPath::AsSent)
+        let good = self.step(head, exchange, now, Reading::Envoy, TriggerPath::AsSent)?;
+        Ok(good.map(|verified| verified.publish(head, exchange)))
     }
 
     /// As [`authenticate`](Self::authenticate), for a request whose path an earlier guard has
@@ -125,11 +126,12 @@ impl Authenticator {
     ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
         let path = TriggerPath::Normalized(path);
-        self.step(head, exchange, now, Reading::Envoy, path)
+        let good = self.step(head, exchange, now, Reading::Envoy, path)?;
+        Ok(good.map(|verified| verified.publish(head, exchange)))
     }
 
     /// As [`authenticate_normalized`](Self::authenticate_normalized), for a request whose target
-    /// this authenticator has already [shown](Self::show).
+    /// this authenticator has already [shown](Self::show). The exchange alone gets the claims.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn authenticate_shown(
         &self,
@@ -137,9 +139,12 @@ impl Authenticator {
         head: &mut Parts,
         exchange: &Exchange,
         now: SystemTime,
-    ) -> Result<Option<Claims>, LocalReply> {
+    ) -> Result<(), LocalReply> {
         let path = TriggerPath::Normalized(path);
-        self.step(head, exchange, now, Reading::Envoy, path)
+        if let Some(verified) = self.step(head, exchange, now, Reading::Envoy, path)? {
+            verified.leave(head, exchange);
+        }
+        Ok(())
     }
 
     /// As [`authenticate`](Self::authenticate), but by the letter of the RFCs where Istio is
@@ -155,7 +160,9 @@ impl Authenticator {
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
-        self.step(head, exchange, now, Reading::Strict, TriggerPath::AsSent)
+        let path = TriggerPath::AsSent;
+        let good = self.step(head, exchange, now, Reading::Strict, path)?;
+        Ok(good.map(|verified| verified.publish(head, exchange)))
     }
 
     /// Whether there are rules by which a request can be refused.
@@ -171,7 +178,7 @@ impl Authenticator {
         now: SystemTime,
         reading: Reading,
         path: TriggerPath<'_>,
-    ) -> Result<Option<Claims>, LocalReply> {
+    ) -> Result<Option<Verified>, LocalReply> {
         self.take_off_outputs(&mut head.headers, exchange);
         let Some(check) = &self.check else {
             return Ok(None);
@@ -209,13 +216,7 @@ impl Authenticator {
                     answer::refuse(refusal, head, exchange, shown)
                 }),
         };
-        match verdict {
-            Ok(last_good) => Ok(last_good.map(|verified| verified.publish(head, exchange))),
-            Err(reply) => {
-                exchange.set_details(Arc::clone(reply.details()));
-                Err(reply)
-            }
-        }
+        verdict.inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))
     }
 
     /// Removes headers that only this guard may set, with or without a token (rule J-26). The value
@@ -248,6 +249,10 @@ impl Authenticator {
     /// As [`without_tokens`](Self::without_tokens), also without the parameters where earlier
     /// guards look.
     fn shown(&self, target: &Uri, exchange: &Exchange) -> Option<Uri> {
+        let names_others = !self.hidden.is_empty() || exchange.hidden_parameters().next().is_some();
+        if target.query()?.len() < query::SHORTEST_QUERY && !names_others {
+            return None;
+        }
         without_parameters(target, |key, value| {
             let mut hidden = exchange.hidden_parameters();
             self.is_hidden(key)

@@ -137,12 +137,16 @@ impl<V: Clone + Weigh> SeenTokens<V> {
                         && (entry.key.keys != key.keys || *entry.token == *token))
             })
         };
+        let was_used = |way: usize| {
+            let tag = tags.0.get(way);
+            tag.is_some_and(|tag| tag.load(Ordering::Relaxed) != 0)
+        };
         let way = spot
             .ways()
-            .find(|way| slots.get(*way).is_some_and(is_spent))
+            .find(|way| !was_used(*way) || slots.get(*way).is_some_and(is_spent))
             .unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed) % WAYS);
         if let (Some(tag), Some(slot)) = (tags.0.get(way), slots.get(way)) {
-            if slot.load().is_some() {
+            if was_used(way) && slot.load().is_some() {
                 self.release(slot.swap(None));
             }
             if !self.reserve(weight) {

@@ -18,16 +18,23 @@ pub(crate) struct Verified {
 }
 
 impl Verified {
-    /// Gives policy the claims and the application the headers of the same token.
+    /// Gives policy the claims and the application the headers of the same token, and returns the
+    /// claims.
     pub(crate) fn publish(self, head: &mut Parts, exchange: &Exchange) -> Claims {
+        let claims = self.claims.clone();
+        self.leave(head, exchange);
+        claims
+    }
+
+    /// Gives policy the claims and the application the headers of the same token.
+    pub(crate) fn leave(self, head: &mut Parts, exchange: &Exchange) {
         if let Some(headers) = self.headers {
             for (name, value) in headers.iter() {
                 head.headers.insert(name.clone(), value.clone());
             }
             exchange.set_outputs(headers);
         }
-        exchange.set_claims(self.claims.clone());
-        self.claims
+        exchange.set_claims(self.claims);
     }
 
     /// Whether the token and these claims name the same principal; `false` if the token names none.

@@ -2,20 +2,18 @@
 
 use std::net::Ipv6Addr;
 
+use super::ascii::AsciiSet;
+
 /// Whether a `Host` header or an `:authority` holds only bytes that Envoy's codec accepts (RFC
 /// 3986's `authority`). An empty one is accepted.
 #[must_use]
 pub fn is_legal(authority: &[u8]) -> bool {
-    authority
-        .iter()
-        .all(|byte| byte.is_ascii() && LEGAL >> byte & 1 == 1)
+    authority.iter().all(|byte| LEGAL.has(*byte))
 }
 
-/// One bit for each ASCII byte that an authority may have. A bit set is fast, and every request
-/// checks its host.
-const LEGAL: u128 = {
-    let mut legal = 0;
-    let mut byte = 0;
+/// The bytes that an authority may have. Every request's host is checked.
+const LEGAL: AsciiSet = {
+    let (mut legal, mut byte) = (AsciiSet::EMPTY, 0);
     while byte < 128_u8 {
         let mut others = b"-._~%!$&'()*+,;=:@[]".as_slice();
         let mut is_legal = byte.is_ascii_alphanumeric();
@@ -23,7 +21,9 @@ const LEGAL: u128 = {
             is_legal |= byte == *other;
             others = rest;
         }
-        legal |= (is_legal as u128) << byte;
+        if is_legal {
+            legal = legal.with(byte);
+        }
         byte += 1;
     }
     legal

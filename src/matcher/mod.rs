@@ -14,6 +14,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod ascii;
 pub mod authority;
 mod cidr;
 pub mod forwarded;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::ascii::AsciiSet;
 use super::authority;
 
 /// How far paths are normalized (MeshConfig's `pathNormalization.normalization`; Istio's `DEFAULT`
@@ -73,6 +74,9 @@ pub fn normalize(target: &str, how: Normalization) -> Result<Cow<'_, str>, PathR
     if !target.starts_with('/') {
         return Err(PathRefusal::NotAbsolute);
     }
+    if is_plain(target.as_bytes()) && !(how.merges() && target.contains("//")) {
+        return Ok(Cow::Borrowed(target));
+    }
     let mut query_at = target.len();
     for (at, byte) in target.bytes().enumerate() {
         match byte {
@@ -133,10 +137,42 @@ pub fn split_absolute(target: &str) -> Result<(Option<Origin<'_>>, &str), PathRe
     Ok((Some(origin), if path.is_empty() { "/" } else { path }))
 }
 
+impl Normalization {
+    fn merges(self) -> bool {
+        matches!(self, Self::MergeSlashes | Self::DecodeAndMergeSlashes)
+    }
+}
+
+/// Whether a target is legal, and its path holds no byte that could be changed, or change its
+/// neighbours, except for a second `/`. Most targets are plain, and this looks at each byte once.
+fn is_plain(target: &[u8]) -> bool {
+    let end = target.iter().position(|byte| !PLAIN.has(*byte));
+    match end.and_then(|end| target.get(end..)) {
+        None => true,
+        Some([b'?', query @ ..]) => {
+            let mut query = query.iter();
+            query.all(|byte| byte.is_ascii_graphic() && *byte != b'#')
+        }
+        Some(_) => false,
+    }
+}
+
+/// The bytes of [`is_plain`].
+const PLAIN: AsciiSet = {
+    let (mut plain, mut byte) = (AsciiSet::EMPTY, 0x21);
+    while byte < 0x7f {
+        if !matches!(byte, b'#' | b'?' | b'%' | b'\\' | b'.') && !must_escape(byte) {
+            plain = plain.with(byte);
+        }
+        byte += 1;
+    }
+    plain
+};
+
 /// Whether normalization may change a path. It is never wrongly `false`.
 fn changes(path: &[u8], how: Normalization) -> bool {
     let decodes = how == Normalization::DecodeAndMergeSlashes;
-    let merges = decodes || how == Normalization::MergeSlashes;
+    let merges = how.merges();
     let mut rest = path;
     while let Some((byte, after)) = rest.split_first() {
         let changed = match byte {
@@ -269,7 +305,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-fn must_escape(byte: u8) -> bool {
+const fn must_escape(byte: u8) -> bool {
     matches!(byte, b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}')
 }
 

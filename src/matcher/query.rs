@@ -15,7 +15,11 @@ pub fn parameters(query: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// Whether a key, as it was written, stands for this name.
 #[must_use]
 pub fn is_name(key: &[u8], name: &str) -> bool {
-    key == name.as_bytes() || (key.contains(&b'%') && *percent_decode(key) == *name.as_bytes())
+    // Decoding only shortens a key.
+    key == name.as_bytes()
+        || (key.len() > name.len()
+            && key.contains(&b'%')
+            && *percent_decode(key) == *name.as_bytes())
 }
 
 /// Decodes `%XX` to its byte; a `%` without two hex digits stays.
@@ -48,6 +52,9 @@ pub fn without(target: &str, is_dropped: impl Fn(&[u8], &[u8]) -> bool) -> Optio
     }
     Some(kept)
 }
+
+/// The fewest bytes of a query in which [`is_token`] finds something: the name.
+pub(crate) const SHORTEST_QUERY: usize = "access_token".len();
 
 /// Whether a parameter may hold a bearer token, for use where no rule names the parameters
 /// (security rule J-25). It may if it has the name that RFC 6750 §2.3 gives it, or if its value has
@@ -86,9 +93,9 @@ pub fn is_token(key: &[u8], value: &[u8]) -> bool {
 const VERTICAL_TAB: u8 = 0x0b;
 
 fn parameter(pair: &[u8]) -> (&[u8], &[u8]) {
-    let mut parts = pair.splitn(2, |byte| *byte == b'=');
-    let mut next = || parts.next().unwrap_or_default();
-    (next(), next())
+    let equals = pair.iter().position(|byte| *byte == b'=');
+    let (key, value) = pair.split_at(equals.unwrap_or(pair.len()));
+    (key, value.get(1..).unwrap_or_default())
 }
 
 fn decoded(mut rest: &[u8]) -> impl Iterator<Item = u8> {

@@ -22,7 +22,7 @@ use crate::policy::Attributes;
 pub struct RequestAttributes<'a> {
     method: &'a Method,
     path: &'a str,
-    authority: Option<&'a str>,
+    uri_authority: Option<&'a str>,
     scheme: Option<&'a str>,
     headers: &'a HeaderMap,
     peer: &'a Peer,
@@ -47,12 +47,10 @@ impl<'a> RequestAttributes<'a> {
         path: &'a str,
         exchange: &'a Exchange,
     ) -> Option<Self> {
-        let line = || head.headers.get(HOST)?.to_str().ok();
-        let authority = head.uri.authority().map(Authority::as_str).or_else(line);
         Some(Self {
             method: &head.method,
             path,
-            authority: authority.map(|authority| authority::without_user(authority.trim())),
+            uri_authority: head.uri.authority().map(Authority::as_str),
             scheme: head.uri.scheme_str(),
             headers: &head.headers,
             peer: exchange.peer()?,
@@ -76,7 +74,9 @@ impl Attributes for RequestAttributes<'_> {
     }
 
     fn authority(&self) -> Option<&str> {
-        self.authority
+        let line = || self.headers.get(HOST)?.to_str().ok();
+        let authority = self.uri_authority.or_else(line);
+        authority.map(|authority| authority::without_user(authority.trim()))
     }
 
     fn scheme(&self) -> Option<&str> {
@@ -121,5 +121,14 @@ impl Attributes for RequestAttributes<'_> {
 
     fn claims(&self) -> Option<&Map<String, Value>> {
         self.claims.map(Claims::payload)
+    }
+
+    fn text_claim(&self, name: &str) -> Option<&str> {
+        let claims = self.claims?;
+        match name {
+            "iss" => claims.issuer(),
+            "sub" => claims.subject(),
+            _ => claims.get(name)?.as_str(),
+        }
     }
 }

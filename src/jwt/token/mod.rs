@@ -3,6 +3,7 @@
 mod header;
 mod jws;
 mod location;
+mod registered;
 mod verify;
 
 pub(crate) use header::Header;

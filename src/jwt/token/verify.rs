@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::header::Header;
 use super::jws::Jws;
+use super::registered::Registered;
 use crate::jwt::encoding::Reading;
 use crate::jwt::{KeySet, Refusal};
 use crate::policy::fold_audience;
@@ -68,13 +69,15 @@ pub(crate) fn verify<'t>(
 ) -> Result<Passed<'t>, Refusal> {
     let jws = Jws::parse(token, reading, known)?;
     let claims = jws.claims()?;
+    let registered = Registered::read(&claims)?;
+    jws.header.types?;
     let signature = jws.signature()?;
-    demands.check_issuer(&claims)?;
+    demands.check_issuer(&registered)?;
     let window = if reading == Reading::Strict {
         check_signature(&jws, &signature)?;
-        require_expiry(&claims)?;
-        let window = check_time(&claims, now)?;
-        demands.check_audience(&claims)?;
+        require_expiry(&registered)?;
+        let window = check_time(&registered, now)?;
+        demands.check_audience(&registered)?;
         // The end itself is too late.
         if now >= window.until {
             return Err(Refusal::Expired);
@@ -84,8 +87,8 @@ pub(crate) fn verify<'t>(
             ..window
         }
     } else {
-        let window = check_time(&claims, now)?;
-        demands.check_audience(&claims)?;
+        let window = check_time(&registered, now)?;
+        demands.check_audience(&registered)?;
         check_signature(&jws, &signature)?;
         window
     };
@@ -128,15 +131,14 @@ pub fn verify_jws(keys: &KeySet, jws: &[u8]) -> Result<Vec<u8>, Refusal> {
 }
 
 impl Demands {
-    fn check_issuer(&self, claims: &Map<String, Value>) -> Result<(), Refusal> {
-        let issuer = claims.get("iss").and_then(Value::as_str);
+    fn check_issuer(&self, claims: &Registered<'_>) -> Result<(), Refusal> {
         match &self.issuer {
-            Some(expected) if issuer != Some(expected) => Err(Refusal::Issuer),
+            Some(expected) if claims.issuer != Some(expected) => Err(Refusal::Issuer),
             _ => Ok(()),
         }
     }
 
-    fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), Refusal> {
+    fn check_audience(&self, claims: &Registered<'_>) -> Result<(), Refusal> {
         let is_good = |audience: &Value| {
             let audience = audience.as_str().map(fold_audience);
             self.audiences
@@ -144,7 +146,7 @@ impl Demands {
                 .any(|good| audience == Some(good.as_ref()))
         };
         let passes = self.audiences.is_empty()
-            || match claims.get("aud") {
+            || match claims.audience {
                 Some(Value::Array(list)) => list.iter().any(is_good),
                 Some(audience) => is_good(audience),
                 None => false,
@@ -155,14 +157,12 @@ impl Demands {
 
 /// `nbf` and `iat` may be a minute ahead at most (J-16), `exp` a minute past; without `exp`, or
 /// with zero, the token never expires.
-fn check_time(claims: &Map<String, Value>, now: f64) -> Result<Window, Refusal> {
+fn check_time(claims: &Registered<'_>, now: f64) -> Result<Window, Refusal> {
     // Envoy drops the fraction.
-    let seconds = |claim: &str| claims.get(claim).and_then(Value::as_f64).map(f64::trunc);
-    let from = seconds("nbf")
-        .unwrap_or(0.0)
-        .max(seconds("iat").unwrap_or(0.0))
-        - LEEWAY;
-    let until = match seconds("exp") {
+    let seconds = |claim: Option<f64>| claim.map(f64::trunc);
+    let [not_before, issued_at] = [claims.not_before, claims.issued_at].map(seconds);
+    let from = not_before.unwrap_or(0.0).max(issued_at.unwrap_or(0.0)) - LEEWAY;
+    let until = match seconds(claims.expiry) {
         None | Some(0.0) => f64::INFINITY,
         Some(expiry) => expiry + LEEWAY,
     };
@@ -175,8 +175,8 @@ fn check_time(claims: &Map<String, Value>, now: f64) -> Result<Window, Refusal> 
     }
 }
 
-fn require_expiry(claims: &Map<String, Value>) -> Result<(), Refusal> {
-    match claims.get("exp").and_then(Value::as_f64) {
+fn require_expiry(claims: &Registered<'_>) -> Result<(), Refusal> {
+    match claims.expiry {
         None => Err(Refusal::Missing("exp")),
         Some(expiry) if expiry > TWO_TO_53 => Err(Refusal::NotPositive("exp")),
         // Zero means "never" to Envoy.

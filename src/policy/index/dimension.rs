@@ -39,7 +39,7 @@ impl Dimension {
     /// Calls `visit` with each text the request has here.
     pub(super) fn each_text(&self, view: &View<'_>, mut visit: impl FnMut(&[u8])) {
         let one = match self {
-            Self::Authority => return folded(view.authority, visit),
+            Self::Authority => return folded(view.authority(), visit),
             Self::Method => view.method,
             Self::Path => view.path,
             Self::Sni => Some(view.sni),

@@ -2,7 +2,10 @@ use super::view::View;
 use crate::matcher::{StringMatcher, StringPattern, contains};
 use crate::policy::eval;
 use crate::policy::ir::view::{Leaf, Node, Nodes, Shape, only_port};
-use crate::policy::ir::{HeaderMatcher, HeaderTest, Permission, Policy, Principal};
+use crate::policy::ir::{
+    HeaderMatcher, HeaderTest, MetadataMatcher, Permission, Policy, Principal, ValueMatcher,
+};
+use crate::policy::rules::metadata;
 
 /// Rules as flat code: one array of tests, one pool of texts, so that judging a rule touches little
 /// memory and calls no function for an AND, an OR or a NOT.
@@ -53,10 +56,12 @@ enum Test {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Authority,
+    Issuer,
     Method,
     Path,
     Peer,
     Sni,
+    Subject,
     UrlPath,
 }
 
@@ -106,11 +111,13 @@ impl FlatRules {
                 let pattern = part(&self.texts, start, length);
                 let accepts = |text: &[u8]| comparison.accepts(ignore_case, pattern, text);
                 match field {
-                    Field::Authority => view.authority.is_some_and(accepts),
+                    Field::Authority => view.authority().is_some_and(accepts),
+                    Field::Issuer => view.claim("iss").is_some_and(accepts),
                     Field::Method => view.method.is_some_and(accepts),
                     Field::Path => view.path.is_some_and(accepts),
                     Field::Peer => view.any_peer_name(accepts),
                     Field::Sni => accepts(view.sni),
+                    Field::Subject => view.claim("sub").is_some_and(accepts),
                     Field::UrlPath => view.url_path.is_some_and(accepts),
                 }
             }
@@ -150,6 +157,7 @@ impl FlatRules {
     fn flat(&mut self, leaf: Leaf<'_>) -> Option<Test> {
         match leaf {
             Leaf::Header(matcher) => self.header(matcher),
+            Leaf::Metadata(matcher) => self.claim(matcher),
             Leaf::Path(matcher) => self.string(Field::UrlPath, matcher),
             Leaf::Peer(Some(matcher)) => self.string(Field::Peer, matcher),
             Leaf::Ports { start, end } => only_port(start, end).map(Test::Port),
@@ -183,6 +191,25 @@ impl FlatRules {
             HeaderTest::String(test) if !matcher.invert && !matcher.treat_missing_as_empty => {
                 self.string(field, test)
             }
+            _ => None,
+        }
+    }
+
+    /// A plain test of the claims that make a request principal.
+    fn claim(&mut self, matcher: &MetadataMatcher) -> Option<Test> {
+        if matcher.invert || matcher.filter != metadata::JWT_FILTER {
+            return None;
+        }
+        let [payload, name] = matcher.path.as_slice() else {
+            return None;
+        };
+        let field = match (payload.as_str(), name.as_str()) {
+            ("payload", "iss") => Field::Issuer,
+            ("payload", "sub") => Field::Subject,
+            _ => return None,
+        };
+        match &matcher.value {
+            ValueMatcher::String(test) => self.string(field, test),
             _ => None,
         }
     }

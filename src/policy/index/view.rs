@@ -1,3 +1,5 @@
+use std::cell::OnceCell;
+
 use crate::identity::PeerCertificate;
 use crate::policy::{Attributes, eval};
 
@@ -8,7 +10,8 @@ pub(in crate::policy) struct View<'a> {
     pub(super) path: Option<&'a [u8]>,
     /// The path without its query.
     pub(super) url_path: Option<&'a [u8]>,
-    pub(super) authority: Option<&'a [u8]>,
+    /// Read when the first rule asks: few ask for the host, which has to be looked for.
+    authority: OnceCell<Option<&'a [u8]>>,
     pub(super) sni: &'a [u8],
     is_tls: bool,
     certificate: Option<&'a PeerCertificate>,
@@ -16,16 +19,27 @@ pub(in crate::policy) struct View<'a> {
 
 impl<'a> View<'a> {
     pub(in crate::policy) fn new(request: &'a dyn Attributes) -> Self {
+        let path = request.path();
         Self {
             request,
             method: request.method().map(str::as_bytes),
-            path: request.path().map(str::as_bytes),
-            url_path: eval::url_path(request).map(str::as_bytes),
-            authority: request.authority().map(str::as_bytes),
+            path: path.map(str::as_bytes),
+            url_path: path.and_then(eval::before_query).map(str::as_bytes),
+            authority: OnceCell::new(),
             sni: request.sni().as_bytes(),
             is_tls: request.is_tls(),
             certificate: request.certificate(),
         }
+    }
+
+    pub(super) fn authority(&self) -> Option<&'a [u8]> {
+        let read = || self.request.authority().map(str::as_bytes);
+        *self.authority.get_or_init(read)
+    }
+
+    /// The text of a top-level claim.
+    pub(super) fn claim(&self, name: &str) -> Option<&'a [u8]> {
+        self.request.text_claim(name).map(str::as_bytes)
     }
 
     /// Calls `visit` with each name of the peer until it returns `true`; see

@@ -53,6 +53,11 @@ pub trait Attributes {
     /// `None` without a token.
     fn claims(&self) -> Option<&Map<String, Value>>;
 
+    /// The text of a top-level claim; `None` where it is missing or no text.
+    fn text_claim(&self, name: &str) -> Option<&str> {
+        self.claims()?.get(name)?.as_str()
+    }
+
     /// Dynamic metadata of another filter (`experimental.envoy.filters.*`).
     fn metadata(&self, filter: &str) -> Option<&Map<String, Value>> {
         let _ = filter;

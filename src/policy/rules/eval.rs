@@ -110,7 +110,11 @@ pub(in crate::policy) fn any_peer_name(
 
 /// The path without its query.
 pub(in crate::policy) fn url_path(request: &dyn Attributes) -> Option<&str> {
-    let path = request.path()?;
+    before_query(request.path()?)
+}
+
+/// The part of a path and query before its query.
+pub(in crate::policy) fn before_query(path: &str) -> Option<&str> {
     let end = path.bytes().position(|byte| matches!(byte, b'?' | b'#'));
     end.map_or(Some(path), |end| path.get(..end))
 }
