@@ -95,7 +95,10 @@ impl KeyConnector {
                 }
             };
             match connected {
-                Ok(stream) => return Ok(MeshStream::external(stream)),
+                Ok(stream) => {
+                    let lifetime = stream.lifetime();
+                    return Ok(MeshStream::external(stream, lifetime));
+                }
                 Err(error) => failure = error,
             }
         }

@@ -101,7 +101,7 @@ struct Mutual {
 
 impl Lifetime {
     /// For a connection without two identities, which ends by age alone.
-    pub(super) fn new(lifetimes: Lifetimes) -> Self {
+    pub(in crate::tls) fn of_age(lifetimes: Lifetimes) -> Self {
         Self {
             until: Instant::now() + jitter(lifetimes.max_age, 10),
             while_good: false,
@@ -120,7 +120,7 @@ impl Lifetime {
     pub(super) fn for_port(lifetimes: Lifetimes, modes: Live<Modes>, port: u16) -> Self {
         Self {
             port: Some((modes, port)),
-            ..Self::new(lifetimes)
+            ..Self::of_age(lifetimes)
         }
     }
 
@@ -151,7 +151,7 @@ impl Lifetime {
         };
         Self {
             tls: Some(tls),
-            ..Self::new(lifetimes)
+            ..Self::of_age(lifetimes)
         }
     }
 

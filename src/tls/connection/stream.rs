@@ -99,7 +99,7 @@ impl<S> Stream<S> {
             (_, _, _, Some((modes, port))) => {
                 Lifetime::for_port(self.lifetimes, modes.clone(), *port)
             }
-            _ => Lifetime::new(self.lifetimes),
+            _ => Lifetime::of_age(self.lifetimes),
         }
     }
 

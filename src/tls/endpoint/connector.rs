@@ -80,6 +80,12 @@ impl Connector {
         Arc::clone(&self.stats)
     }
 
+    /// How long a connection to a host outside the mesh may go on from now: it ends by its age.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn external_lifetime(&self) -> crate::tls::Lifetime {
+        crate::tls::Lifetime::of_age(self.lifetimes)
+    }
+
     /// Opens a TCP connection and makes the handshake.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use http::Version;
 use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Barrier, mpsc};
+use tokio::task::JoinHandle;
 use tower_mesh::mesh::{ExternalHost, Upstreams};
 use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{Acceptor, Credentials, Identity, Lifetimes, Settings};
@@ -149,11 +150,8 @@ async fn the_rotation_of_one_upstreams_certificate_costs_the_others_nothing() {
     }
 }
 
-/// Our own rotation is all connections' of the mesh, and of none outside of it.
-#[tokio::test]
-async fn our_own_rotation_leaves_connections_without_an_identity() {
-    let pki = pki();
-    let inside = served(&pki).await;
+/// A host outside the mesh, which says which connection a request came on.
+async fn served_outside() -> (SocketAddr, JoinHandle<std::io::Result<()>>) {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let outside = socket.local_addr().unwrap();
     let names = Router::new().fallback(any(
@@ -163,6 +161,40 @@ async fn our_own_rotation_leaves_connections_without_an_identity() {
     ));
     let names = names.into_make_service_with_connect_info::<SocketAddr>();
     let serving = tokio::spawn(async move { axum::serve(socket, names).await });
+    (outside, serving)
+}
+
+/// A host whose DNS answer has changed would keep its calls otherwise, as long as they come.
+#[tokio::test]
+async fn a_connection_to_a_host_outside_ages_too() {
+    let pki = pki();
+    let (outside, serving) = served_outside().await;
+    let _still = still();
+    for version in VERSIONS {
+        let mut lifetimes = Lifetimes::default();
+        lifetimes.max_age = Duration::from_secs(100);
+        let desk = desk(&pki)
+            .outside("legacy.example", ExternalHost::plaintext().at([outside]))
+            .lifetimes(lifetimes);
+        let desk = build(desk).await;
+        let old = ask(&desk, "legacy.example", version).await;
+        for _ in 0..4 {
+            seconds(20).await;
+            assert_eq!(ask(&desk, "legacy.example", version).await, old);
+        }
+        seconds(35).await;
+        let renewed = ask(&desk, "legacy.example", version).await;
+        assert_ne!(renewed, old, "{version:?}: 115 seconds old");
+    }
+    serving.abort();
+}
+
+/// Our own rotation is all connections' of the mesh, and of none outside of it.
+#[tokio::test]
+async fn our_own_rotation_leaves_connections_without_an_identity() {
+    let pki = pki();
+    let inside = served(&pki).await;
+    let (outside, serving) = served_outside().await;
     for version in VERSIONS {
         let desk = desk(&pki)
             .upstream("app.default", [inside], APP)

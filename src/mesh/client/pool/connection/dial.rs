@@ -145,6 +145,7 @@ impl Dialer {
         target: &Target,
         protocol: Protocol,
     ) -> Result<MeshStream, Failure> {
+        let external = |stream| MeshStream::external(stream, self.connector.external_lifetime());
         let connected = match target {
             Target::Mesh {
                 accepted,
@@ -163,11 +164,11 @@ impl Dialer {
             } => {
                 let connector = tls.connector(protocol).clone().timeout(self.timeout);
                 let connected = connector.connect(address, host).await;
-                connected.map(MeshStream::external).map_err(Kind::from)
+                connected.map(external).map_err(Kind::from)
             }
             Target::External { tls: None, .. } => {
                 let connected = in_plaintext(address, self.timeout).await;
-                connected.map(MeshStream::external).map_err(Kind::from)
+                connected.map(external).map_err(Kind::from)
             }
         };
         connected.map_err(|error| Failure::at(address, error))

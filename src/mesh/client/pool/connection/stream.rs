@@ -1,4 +1,4 @@
-//! The byte stream of one connection, which is cut when an identity on it is too old.
+//! The byte stream of one connection, which is cut when it or an identity on it is too old.
 
 use std::fmt;
 use std::io;
@@ -14,59 +14,53 @@ use tokio::net::TcpStream;
 use super::retirement::{ConnectionFacts, Retired};
 use crate::context::Peer;
 use crate::log_limit::limited;
-use crate::tls::{Deadline, HandshakeStats, Stream};
+use crate::tls::{Deadline, HandshakeStats, Lifetime, Stream};
 
 /// A connection to an upstream. It reports its protocol to the pool, and the peer to each response.
 pub struct MeshStream {
     io: TokioIo<Stream<TcpStream>>,
-    inside: Option<Inside>,
-}
-
-/// What a connection to a workload of the mesh has in addition.
-struct Inside {
-    peer: Peer,
+    peer: Option<Peer>,
     deadline: Deadline,
     retired: Arc<Retired>,
-    stats: Arc<HandshakeStats>,
+    /// Where the end of a connection to a workload of the mesh is counted.
+    stats: Option<Arc<HandshakeStats>>,
 }
 
 impl MeshStream {
+    /// A connection to a workload of the mesh, which has proven its identity.
     pub(super) fn inside(
         stream: Stream<TcpStream>,
         peer: Peer,
         stats: Arc<HandshakeStats>,
     ) -> Self {
-        let deadline = Deadline::new(stream.lifetime());
+        let lifetime = stream.lifetime();
         Self {
-            io: TokioIo::new(stream),
-            inside: Some(Inside {
-                peer,
-                deadline,
-                retired: Arc::default(),
-                stats,
-            }),
+            peer: Some(peer),
+            stats: Some(stats),
+            ..Self::external(stream, lifetime)
         }
     }
 
-    /// A connection to a host outside the mesh, which proves no mesh identity.
-    pub(in crate::mesh) fn external(stream: Stream<TcpStream>) -> Self {
+    /// A connection to a host outside the mesh, which proves no mesh identity. It ends by its age.
+    pub(in crate::mesh) fn external(stream: Stream<TcpStream>, lifetime: Lifetime) -> Self {
         Self {
+            deadline: Deadline::new(lifetime),
             io: TokioIo::new(stream),
-            inside: None,
+            peer: None,
+            retired: Arc::default(),
+            stats: None,
         }
     }
 
     /// The peer that answers; `None` outside the mesh, where hosts have no mesh identity.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
-        self.inside.as_ref().map(|inside| &inside.peer)
+        self.peer.as_ref()
     }
 
     /// What a pool records about this connection. It was made with this generation of our identity.
     pub(super) fn facts(&self, generation: u64) -> Arc<ConnectionFacts> {
-        let inside = self.inside.as_ref();
-        let retired = inside.map_or_else(Arc::default, |inside| Arc::clone(&inside.retired));
-        let peer = self.peer().cloned();
+        let (peer, retired) = (self.peer.clone(), Arc::clone(&self.retired));
         Arc::new(ConnectionFacts::new(peer, generation, retired))
     }
 
@@ -76,22 +70,20 @@ impl MeshStream {
         &mut self,
         cx: &mut Context<'_>,
     ) -> io::Result<Pin<&mut TokioIo<Stream<TcpStream>>>> {
-        if let Some(inside) = &mut self.inside
-            && inside.poll_cut(cx).is_ready()
-        {
-            return Err(io::ErrorKind::ConnectionAborted.into());
+        match self.poll_cut(cx) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(Pin::new(&mut self.io)),
         }
-        Ok(Pin::new(&mut self.io))
     }
-}
 
-impl Inside {
     /// Ready when the connection must be cut. Earlier, it marks the connection as one that takes no
     /// more requests.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (stats, retired) = (&self.stats, &self.retired);
         self.deadline.poll_cut(cx, |ended| {
-            stats.count_ended(ended.reason);
+            if let Some(stats) = stats {
+                stats.count_ended(ended.reason);
+            }
             retired.set();
             limited!(
                 target: "tower_mesh::client",
