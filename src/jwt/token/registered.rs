@@ -1,3 +1,5 @@
+//! Finds the registered claims in one pass over the payload.
+
 use serde_json::{Map, Value};
 
 use crate::jwt::Refusal;

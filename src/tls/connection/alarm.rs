@@ -1,3 +1,5 @@
+//! Time limits that are renewed with every request, without a new timer each time.
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;

@@ -1,3 +1,5 @@
+//! Waits for what happens once in the life of a connection, at no cost to its requests.
+
 #![expect(
     clippy::disallowed_types,
     reason = "locked when another task polls, and when the event comes; never for a request"
