@@ -81,7 +81,6 @@ impl TraceContext {
             // A map grows once, for all headers that are new, and the request id.
             let _ = headers.try_reserve(new + 1);
         }
-        // Places are as they were found until another header is written.
         if formats.has(Formats::W3C)
             && let Some(traceparent) = value(text)
         {
@@ -185,8 +184,10 @@ fn value(text: Bytes) -> Option<HeaderValue> {
 
 /// Puts a value where the header stands, which costs less than to look its name up.
 fn replace(headers: &mut HeaderMap, place: Place, name: HeaderName, value: HeaderValue) {
+    // Where another header had several lines and was written since, this one has moved.
     if let Place::At(place) = place
-        && let Some(old) = headers.values_mut().nth(place)
+        && let Some((found, old)) = headers.iter_mut().nth(place)
+        && *found == name
     {
         *old = value;
         return;

@@ -1,7 +1,7 @@
 use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
-use super::fixture::{SPAN, TRACE, begin, epoch, request};
+use super::fixture::{SPAN, TRACE, begin, begin_with, epoch, insider, outsider, request, shown};
 use crate::context::Exchange;
 use crate::propagation::Propagation;
 
@@ -57,6 +57,27 @@ fn any_header() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
 }
 
 proptest! {
+    /// A client chooses which headers it sends, how often and in which order. None of that makes us
+    /// write over a header that is not ours.
+    #[test]
+    fn other_headers_stay_as_they_are(lines in proptest::collection::vec((0..5_usize, 0..100_u8), 0..10)) {
+        let names = ["traceparent", "x-request-id", "authorization", "b3", "x-role"];
+        let values: Vec<_> = lines.iter().map(|(_, value)| format!("value-{value}")).collect();
+        let lines = lines.iter().zip(&values);
+        let sent: Vec<_> = lines.map(|((name, _), value)| (names[*name], value.as_str())).collect();
+        let before = request(&sent).headers;
+        for exchange in [Exchange::default(), outsider(), insider()] {
+            let (trace, after) = begin_with(&Propagation::new(), &exchange, &sent);
+            for name in ["authorization", "x-role"] {
+                prop_assert_eq!(shown(&after, name), shown(&before, name));
+            }
+            let id = trace.request_id().unwrap().to_str().unwrap();
+            // Several ids stay as they came, where ids from outside are not replaced.
+            prop_assert!(shown(&after, "x-request-id").split('|').any(|shown| shown == id));
+            prop_assert_eq!(after.get_all("traceparent").iter().count(), 1);
+        }
+    }
+
     #[test]
     fn any_headers_give_a_context_that_reads_back(headers in proptest::collection::vec(any_header(), 0..12)) {
         let mut inbound = request(&[]);
