@@ -79,7 +79,8 @@ impl Registry {
         self.0.process.gauge(name, help, labels)
     }
 
-    /// A gauge whose value is computed when metrics are written; without a value there is no line.
+    /// A gauge whose value is computed when metrics are written; without a value there is no line,
+    /// and the gauge is forgotten if a new one needs the place.
     /// The last gauge that was registered under a name and labels counts. `value` must not register
     /// or render metrics of this registry: it is called under the lock that both take.
     pub fn gauge_of(

@@ -304,4 +304,19 @@ mod tests {
         assert_eq!(text.lines().count(), 2 + MAX_SERIES);
         assert!(text.contains("mesh_x_total{reason=\"unknown\"} 1001\n"));
     }
+
+    /// names come and go for as long as a process runs.
+    #[test]
+    fn a_series_without_a_value_gives_its_place_to_a_new_one() {
+        let process = Process::default();
+        for name in 0..3000 {
+            let name = name.to_string();
+            let gone = Box::new(|| None);
+            process.register_callback(true, "mesh_x_total", "", &[("name", &name)], gone);
+        }
+        let here = Box::new(|| Some(7.0));
+        process.register_callback(true, "mesh_x_total", "", &[("name", "here")], here);
+        let text = shown(&process, Format::Text);
+        assert!(text.ends_with("mesh_x_total{name=\"here\"} 7\n"), "{text}");
+    }
 }

@@ -179,8 +179,14 @@ impl Process {
         };
         let mut key = text(&str::to_owned);
         let known = family.series.contains_key(&key) || family.callbacks.contains_key(&key);
-        if family.series.len() + family.callbacks.len() + 1 >= MAX_SERIES && !known {
-            key = text(&|_| UNKNOWN.to_owned());
+        if !known && family.is_full() {
+            // What is computed may be of something that is gone.
+            family
+                .callbacks
+                .retain(|_, compute| (compute.0)().is_some());
+            if family.is_full() {
+                key = text(&|_| UNKNOWN.to_owned());
+            }
         }
         Some(with(family, key))
     }
@@ -201,6 +207,11 @@ impl Process {
 }
 
 impl Family {
+    /// One place is kept for the series of what has none of its own.
+    fn is_full(&self) -> bool {
+        self.series.len() + self.callbacks.len() + 1 >= MAX_SERIES
+    }
+
     /// Written labels and value of every series that has a value now.
     pub(in crate::metrics) fn samples(&self) -> impl Iterator<Item = (&str, f64)> {
         let computed = self.callbacks.iter();

@@ -191,11 +191,12 @@ impl Endpoint {
         let (dialer, health) = (Arc::clone(dialer), Arc::clone(&self.health));
         let (address, target) = (self.address.clone(), Arc::clone(&self.target));
         async move {
+            let attempt = health.begin();
             let made = match dialer.dial(&address, &target, protocol).await {
                 Ok(stream) => begin(stream).await,
                 Err(failure) => Err(failure.into()),
             };
-            health.note(made.is_ok());
+            health.note(&attempt, made.is_ok());
             made
         }
     }

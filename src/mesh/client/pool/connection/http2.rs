@@ -165,7 +165,9 @@ impl SharedConnections {
     {
         loop {
             let state = self.0.load_full();
-            let is_made = matches!(&state.making, Some((of, _)) if *of == generation);
+            // The runtime that was to make it may be gone.
+            let is_alive = |making: &Making| making.has_changed().is_ok();
+            let is_made = matches!(&state.making, Some((of, making)) if *of == generation && is_alive(making));
             if is_made || self.make(&state, generation, &connect).is_some() {
                 return;
             }
