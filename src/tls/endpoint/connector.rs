@@ -19,6 +19,8 @@ use crate::tls::connection::stats::HandshakeStats;
 use crate::tls::connection::stream::Stream;
 use crate::tls::credentials::in_use::Credentials;
 use crate::tls::identity::allowed::AllowedIds;
+#[cfg(all(feature = "server", feature = "client"))]
+use crate::tls::jitter::FOREVER;
 use crate::tls::protocol::Protocol;
 use crate::tls::reason::{LimitByReason, Reason, Refusal};
 
@@ -80,10 +82,14 @@ impl Connector {
         Arc::clone(&self.stats)
     }
 
-    /// How long a connection to a host outside the mesh may go on from now: it ends by its age.
+    /// How long a connection to a host outside the mesh may go on from now. At its maximum age it
+    /// takes no more calls; no identity is on it, so nothing cuts the calls that it has.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn external_lifetime(&self) -> crate::tls::Lifetime {
-        crate::tls::Lifetime::of_age(self.lifetimes)
+        crate::tls::Lifetime::of_age(Lifetimes {
+            drain: FOREVER,
+            ..self.lifetimes
+        })
     }
 
     /// Opens a TCP connection and makes the handshake.

@@ -113,11 +113,13 @@ impl DrainController {
                 });
                 tokio::select! {
                     biased;
+                    // First, because a client may give hyper so much to do that tokio makes
+                    // whatever is asked behind it wait, time and again.
+                    event = WhenWoken::new(rare) => event,
                     ended = step => {
                         count.ended();
                         return after(ended, state, last);
                     }
-                    event = WhenWoken::new(rare) => event,
                 }
             };
             match event {
@@ -284,3 +286,85 @@ async fn reach(moment: Option<Instant>) {
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// A response that is under way on HTTP/1 at `close` gets at most this long.
 const LAST_RESPONSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::Future;
+    use std::io;
+    use std::task::{Context, Poll};
+
+    use http::Response;
+    use hyper::body::Incoming;
+    use hyper::rt::ReadBufCursor;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioExecutor;
+    use hyper_util::server::conn::auto::Builder;
+
+    use super::*;
+    use crate::context::Peer;
+    use crate::tls::Stream;
+
+    /// Bytes of a client that always has more to do than one poll may do.
+    struct Busy {
+        polls: u32,
+    }
+
+    impl hyper::rt::Read for Busy {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            _: ReadBufCursor<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.polls += 1;
+            assert!(self.polls < 1_000, "the event is never looked at");
+            while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+            Poll::Pending
+        }
+    }
+
+    impl hyper::rt::Write for Busy {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_busy_client_does_not_hide_what_ends_its_connection() {
+        let address = "192.0.2.1:1".parse().unwrap();
+        let peer = Peer::plaintext(address, address);
+        let state = Arc::new(ConnectionState::new(peer));
+        // A connection without a request would get some time for its first one.
+        state.begin();
+        let stop = CancellationToken::new();
+        let mut controller = DrainController {
+            state,
+            lifetime: Stream::unprotected(tokio::io::empty()).lifetime(),
+            stop: stop.clone(),
+            stats: Arc::default(),
+            is_counted: false,
+            cut: Arc::default(),
+        };
+        let builder = Builder::new(TokioExecutor::new());
+        let service = service_fn(async |_: http::Request<Incoming>| {
+            Ok::<_, Infallible>(Response::new(String::new()))
+        });
+        let connection = builder.serve_connection(Busy { polls: 0 }, service);
+        let mut connection = pin!(connection);
+        let serving = controller.serve(connection.as_mut());
+        let (after, ()) = tokio::join!(serving, async { stop.cancel() });
+        assert!(matches!(after, AfterHttp::Nothing));
+    }
+}
