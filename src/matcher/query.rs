@@ -54,6 +54,7 @@ pub fn without(target: &str, is_dropped: impl Fn(&[u8], &[u8]) -> bool) -> Optio
 }
 
 /// The fewest bytes of a query in which [`is_token`] finds something: the name.
+#[cfg(feature = "jwt")]
 pub(crate) const SHORTEST_QUERY: usize = "access_token".len();
 
 /// Whether a parameter may hold a bearer token, for use where no rule names the parameters
