@@ -38,6 +38,14 @@ impl TimeLimit {
         self.alarm.poll(until, cx)
     }
 
+    /// Nothing has to be there now. The task is woken within this time, though, so that it looks
+    /// again; this reads no clock until then.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn look_again(&mut self, time: Duration, cx: &mut Context<'_>) {
+        self.renew();
+        self.alarm.wake_within(time, cx);
+    }
+
     /// Passes on the result of a write, flush or shutdown, and is ready with an error when the
     /// other end has taken nothing for this time.
     pub(crate) fn of_write<R>(
@@ -68,6 +76,18 @@ fn after(time: Duration) -> Instant {
 pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
+    /// Wakes the task at the deadline that is set, or after this time if none is.
+    #[cfg(all(feature = "server", feature = "client"))]
+    fn wake_within(&mut self, time: Duration, cx: &mut Context<'_>) {
+        let sleep = self
+            .0
+            .get_or_insert_with(|| Box::pin(sleep_until(after(time))));
+        if sleep.as_mut().poll(cx).is_ready() {
+            sleep.as_mut().reset(after(time));
+            let _ = sleep.as_mut().poll(cx);
+        }
+    }
+
     /// Ready once this deadline has passed; otherwise the task is woken at the latest then.
     pub(super) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self

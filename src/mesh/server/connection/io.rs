@@ -9,7 +9,8 @@
 //! - *HTTP/1, head incomplete*: bytes of a request have come, and the service was not called yet
 //!   (`begun` has not grown). `head` runs.
 //! - *HTTP/1, between requests*: `idle` runs.
-//! - *HTTP/1, request under way*: no limit for reads; the request's body has one of its own.
+//! - *HTTP/1, request under way*: no limit for reads; the request's body has one of its own. A look
+//!   now and then finds that the request has ended.
 //! - *HTTP/2*: no limit for reads; hyper's pings find clients that are gone.
 //!
 //! One `limit` serves all phases; it begins when a read first waits in a phase. So a request costs
@@ -160,7 +161,8 @@ impl<T> IoTimeouts<T> {
         let time = match self.phase {
             Phase::Http2 => return Poll::Pending,
             Phase::Http1(None) if self.state.open() > 0 => {
-                self.limit.renew();
+                // hyper does not always read again when the request ends, so this looks again.
+                self.limit.look_again(self.idle, cx);
                 return Poll::Pending;
             }
             Phase::Http1(None) => self.idle,
@@ -268,3 +270,43 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for IoTimeouts<T> {
 
 /// RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+    use crate::context::Peer;
+
+    /// hyper may be told that a request has ended by nothing that makes it read.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_idle_though_nobody_reads_when_its_request_ends() {
+        let address = "192.0.2.1:1".parse().unwrap();
+        let state = Arc::new(ConnectionState::new(Peer::plaintext(address, address)));
+        let limits = HttpLimits::default();
+        let (mut client, io) = tokio::io::duplex(64);
+        let mut io = IoTimeouts::new(io, None, &limits, Arc::clone(&state));
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut bytes = [0; 64];
+        let mut read = async || {
+            poll_fn(|cx| Pin::new(&mut io).poll_read(cx, &mut ReadBuf::new(&mut bytes))).await
+        };
+        read().await.unwrap();
+        state.begin();
+        let reading = async {
+            let begun = tokio::time::Instant::now();
+            (read().await, begun.elapsed())
+        };
+        let ending = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            state.finish();
+        };
+        let both = async { tokio::join!(reading, ending) };
+        let both = tokio::time::timeout(Duration::from_secs(3600), both).await;
+        let ((read, took), ()) = both.expect("its time never ends");
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(took > limits.idle && took < 3 * limits.idle, "{took:?}");
+    }
+}
