@@ -40,7 +40,9 @@ pub mod coverage;
 pub mod diff;
 #[cfg(any(feature = "jwt", feature = "tls"))]
 mod error_chain;
-#[cfg(any(feature = "jwt", feature = "rbac"))]
+#[cfg(feature = "gate")]
+pub mod gate;
+#[cfg(any(feature = "gate", feature = "jwt"))]
 pub mod guard;
 #[cfg(any(doc, doctest))]
 pub mod guide;
@@ -49,7 +51,7 @@ pub mod istio;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 pub mod live;
-#[cfg(any(feature = "axum", feature = "jwt", feature = "rbac", feature = "tls"))]
+#[cfg(any(feature = "axum", feature = "gate", feature = "jwt", feature = "tls"))]
 mod log_limit;
 pub mod matcher;
 #[cfg(all(feature = "server", feature = "client"))]
@@ -62,7 +64,7 @@ pub mod policy;
 pub mod propagation;
 #[cfg(feature = "rbac")]
 pub mod rbac;
-#[cfg(any(feature = "jwt", feature = "rbac"))]
+#[cfg(any(feature = "gate", feature = "jwt"))]
 mod refusal_log;
 pub mod source;
 #[cfg(any(feature = "policy-testing", feature = "pki"))]

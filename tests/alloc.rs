@@ -12,6 +12,8 @@
 
 #[path = "../benches/fixture/mod.rs"]
 mod fixture;
+#[path = "alloc/gate.rs"]
+mod gate;
 #[path = "alloc/metrics.rs"]
 mod metrics;
 

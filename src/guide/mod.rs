@@ -32,6 +32,7 @@ pub mod features {}
 /// [`Guards`]: crate::Guards
 /// [`PeerLayer`]: crate::context::PeerLayer
 /// [`ClientPropagationLayer`]: crate::propagation::ClientPropagationLayer
+/// [`GateLayer`]: crate::gate::GateLayer
 /// [`JwtLayer`]: crate::jwt::JwtLayer
 /// [`MetricsLayer`]: crate::metrics::MetricsLayer
 /// [`PropagationLayer`]: crate::propagation::PropagationLayer

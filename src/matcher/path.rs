@@ -169,6 +169,27 @@ const PLAIN: AsciiSet = {
     plain
 };
 
+/// Whether a path may have this byte unescaped and without a second look: RFC 3986's `pchar`
+/// without `%` and `;`, and `/`.
+#[cfg(feature = "gate")]
+pub(crate) fn is_path_byte(byte: u8) -> bool {
+    PATH_BYTES.has(byte)
+}
+
+/// The bytes of [`is_path_byte`].
+#[cfg(feature = "gate")]
+const PATH_BYTES: AsciiSet = {
+    let (mut bytes, mut byte) = (AsciiSet::EMPTY, 0x21);
+    while byte < 0x7f {
+        let is_special = matches!(byte, b'#' | b'?' | b'%' | b'\\' | b';' | b'[' | b']');
+        if !is_special && !must_escape(byte) {
+            bytes = bytes.with(byte);
+        }
+        byte += 1;
+    }
+    bytes
+};
+
 /// Whether normalization may change a path. It is never wrongly `false`.
 fn changes(path: &[u8], how: Normalization) -> bool {
     let decodes = how == Normalization::DecodeAndMergeSlashes;
@@ -295,7 +316,7 @@ fn merge(mut path: Vec<u8>) -> Vec<u8> {
 }
 
 /// The byte that the two hex digits at the start of the text encode.
-pub(super) fn escaped(text: &[u8]) -> Option<u8> {
+pub(crate) fn escaped(text: &[u8]) -> Option<u8> {
     let [high, low, ..] = text else { return None };
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
     u8::try_from(digit(high)? << 4 | digit(low)?).ok()

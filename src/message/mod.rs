@@ -47,5 +47,5 @@ pub use reply::LocalReply;
 pub use watch::{Direction, Report, Watch};
 pub use watch_layer::{Begin, WatchLayer, Watched, WatchedBody, WatchedFuture};
 
-#[cfg(any(feature = "jwt", feature = "rbac"))]
+#[cfg(any(feature = "gate", feature = "jwt"))]
 pub(crate) use watch_layer::polled_too_late;

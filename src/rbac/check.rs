@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use http::StatusCode;
 use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{StatusCode, Uri};
 
 use super::RequestAttributes;
-use super::{headers, host, target};
+use super::headers;
 use crate::context::{Exchange, Peer};
+use crate::gate;
 use crate::istio::Action;
 use crate::log_limit::limited;
 use crate::message::{LocalReply, ResponseFlags};
@@ -79,21 +81,7 @@ impl PolicyCheck {
     }
 
     fn rewrite(engine: &Engine, head: &mut Parts, exchange: &Exchange) -> Result<(), LocalReply> {
-        let target = target::text(&head.uri);
-        let normalized = match target::normalized(head, target, engine.path_normalization())? {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(normalized) => Some(normalized),
-        };
-        host::unite(head)?;
-        if let Some(normalized) = normalized {
-            target::rewrite(&mut head.uri, &normalized)?;
-        }
-        // Guards inside nested routers judge the path that this guard has judged.
-        if exchange.path() != Some(head.uri.path())
-            && let Some(path) = head.uri.path_and_query()
-        {
-            exchange.set_path(path.clone());
-        }
+        gate::rewrite(engine.path_normalization(), head, exchange)?;
         headers::settle(head, is_tls(exchange));
         Ok(())
     }
@@ -114,22 +102,7 @@ impl PolicyCheck {
         exchange: &Exchange,
         in_front: bool,
     ) -> Result<Option<String>, LocalReply> {
-        // A shortened path shows that a router is in front, even if the layer is configured
-        // otherwise.
-        if in_front && exchange.path_of(head) == Some(head.uri.path()) {
-            return Self::rewrite(engine, head, exchange).map(|()| None);
-        }
-        exchange.keep_path(head);
-        let judged = {
-            let sent = exchange.path_of(head).ok_or_else(target::refuse_odd)?;
-            let path = target::normalized(head, sent, engine.path_normalization())?;
-            if let Cow::Owned(path) = &path {
-                target::refuse_other_segments(sent, path)?;
-            }
-            (path != head.uri.path()).then(|| path.into_owned())
-        };
-        target::check_query(&head.uri)?;
-        host::refuse_other(head)?;
+        let judged = gate::admit(engine.path_normalization(), head, exchange, in_front)?;
         headers::settle(head, is_tls(exchange));
         Ok(judged)
     }
@@ -189,7 +162,7 @@ impl PolicyCheck {
         if engine.program().http.get(port).custom.is_empty() {
             return Ok(());
         }
-        let target = target::judged(path, &head.uri);
+        let target = judged(path, &head.uri);
         let verdict = match RequestAttributes::with_path(head, &target, exchange) {
             Some(request) => refuse_custom(engine, &request, exchange),
             None => Ok(()),
@@ -224,7 +197,7 @@ impl PolicyCheck {
     ) -> Result<(), LocalReply> {
         // The query is the request's own, because an earlier guard may have removed a token from
         // it.
-        let target = target::judged(path, &head.uri);
+        let target = judged(path, &head.uri);
         let verdict = match RequestAttributes::with_path(head, &target, exchange) {
             Some(request) => {
                 warn_without_port(exchange);
@@ -293,6 +266,16 @@ fn refuse_custom(
     exchange.set_decision(decision);
     Err(LocalReply::new(StatusCode::FORBIDDEN, "", details)
         .flags(ResponseFlags::UNAUTHORIZED_EXTERNAL))
+}
+
+/// The path and query that policy judges: the request's own, or another path with the request's
+/// query.
+fn judged<'p>(path: Option<&'p str>, uri: &'p Uri) -> Cow<'p, str> {
+    match (path, uri.query()) {
+        (None, _) => Cow::Borrowed(uri.path_and_query().map_or("/", PathAndQuery::as_str)),
+        (Some(path), None) => Cow::Borrowed(path),
+        (Some(path), Some(query)) => Cow::Owned(format!("{path}?{query}")),
+    }
 }
 
 fn denied(details: impl Into<Arc<str>>) -> LocalReply {

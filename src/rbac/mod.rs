@@ -71,10 +71,8 @@
 
 mod check;
 mod headers;
-mod host;
 mod layer;
 mod request;
-mod target;
 
 pub use check::PolicyCheck;
 pub use layer::{Rbac, RbacGuard, RbacLayer, ResponseFuture};

@@ -42,6 +42,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
     ("guard", &["context", "message", "refusal_log"]),
+    // What brings a request into one form; the guards of floor 3 judge that form.
+    ("gate", &["matcher", "context", "message", "guard"]),
     // Floor 3: layers and feeds, side by side.
     (
         "tls",
@@ -81,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "message",
             "refusal_log",
             "guard",
+            "gate",
             "live",
             "log_limit",
         ],

@@ -5,10 +5,45 @@ use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Uri, Version};
 
-use super::target;
+use super::{Gate, Refusal};
 use crate::matcher::authority;
-use crate::matcher::path::PathRefusal;
-use crate::message::LocalReply;
+
+/// Checks that the request names a host (rule B-03). In `Strict` the host must be a plain one (rule
+/// B-05), and the target and `Host` must name the same (rule B-04); case makes no difference.
+pub(super) fn check(gate: Gate, head: &Parts) -> Result<(), Refusal> {
+    let line = head.headers.get(HOST).map(HeaderValue::as_bytes);
+    let named = head.uri.authority().map(|named| named.as_str().as_bytes());
+    if line.is_none() && named.is_none() {
+        return Err(Refusal::NoHost);
+    }
+    if !gate.is_strict() {
+        return Ok(());
+    }
+    if named.is_none() && line.is_some_and(<[u8]>::is_empty) {
+        return Err(Refusal::NoHost);
+    }
+    if !line.is_none_or(is_plain) || !named.is_none_or(is_plain) {
+        return Err(Refusal::Host);
+    }
+    let is_one = line
+        .zip(named)
+        .is_none_or(|(line, named)| line.eq_ignore_ascii_case(named));
+    if is_one {
+        Ok(())
+    } else {
+        Err(Refusal::OtherHost)
+    }
+}
+
+/// Whether a host is a name or an address, with or without a port, and nothing else.
+fn is_plain(host: &[u8]) -> bool {
+    let text = std::str::from_utf8(host).ok();
+    let Some((host, _)) = text.and_then(authority::split_port) else {
+        return false;
+    };
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    !host.is_empty() && host.bytes().all(is_host)
+}
 
 /// Makes the request name one host, as Envoy does. The authority of the target replaces the `Host`
 /// header (RFC 9112 §3.2.2, RFC 9113 §8.3.1), and a user, which HTTP/1 may name, is removed.
@@ -17,8 +52,8 @@ use crate::message::LocalReply;
 ///
 /// # Errors
 ///
-/// 400 for an invalid host, for several hosts, and for a user in HTTP/2.
-pub(crate) fn unite(head: &mut Parts) -> Result<(), LocalReply> {
+/// An invalid host, several hosts, and a user in HTTP/2.
+pub(super) fn unite(head: &mut Parts) -> Result<(), Refusal> {
     let is_http1 = is_http1(head);
     let line = the_line(&head.headers)?;
     let Some(named) = head.uri.authority().map(Authority::as_str) else {
@@ -28,7 +63,7 @@ pub(crate) fn unite(head: &mut Parts) -> Result<(), LocalReply> {
         }
         let host = line.to_str().map(authority::without_user);
         let host = host.ok().filter(|host| is_http1 && !host.is_empty());
-        let host = HeaderValue::from_str(host.ok_or_else(refuse)?).map_err(|_| refuse())?;
+        let host = HeaderValue::from_str(host.ok_or(Refusal::Host)?).map_err(|_| Refusal::Host)?;
         head.headers.insert(HOST, host);
         return Ok(());
     };
@@ -43,18 +78,18 @@ pub(crate) fn unite(head: &mut Parts) -> Result<(), LocalReply> {
     };
     let line_is_legal = is_http1 || line.is_none_or(|line| !names_user(line.as_bytes()));
     if !is_legal || !line_is_legal {
-        return Err(refuse());
+        return Err(Refusal::Host);
     }
     let differs = line.map_or(is_http1, |line| line.as_bytes() != host.as_bytes());
     let line = differs.then(|| HeaderValue::from_str(host));
     let bare = (host != named).then(|| Authority::try_from(host));
-    if let Some(line) = line.transpose().map_err(|_| refuse())? {
+    if let Some(line) = line.transpose().map_err(|_| Refusal::Host)? {
         head.headers.insert(HOST, line);
     }
-    if let Some(bare) = bare.transpose().map_err(|_| refuse())? {
+    if let Some(bare) = bare.transpose().map_err(|_| Refusal::Host)? {
         let mut parts = std::mem::take(&mut head.uri).into_parts();
         parts.authority = Some(bare);
-        head.uri = Uri::from_parts(parts).map_err(|_| refuse())?;
+        head.uri = Uri::from_parts(parts).map_err(|_| Refusal::Host)?;
     }
     Ok(())
 }
@@ -64,8 +99,8 @@ pub(crate) fn unite(head: &mut Parts) -> Result<(), LocalReply> {
 ///
 /// # Errors
 ///
-/// As [`unite`]; also 400 if the target and the `Host` header differ in any byte, or name a user.
-pub(crate) fn refuse_other(head: &Parts) -> Result<(), LocalReply> {
+/// As [`unite`]; also if the target and the `Host` header differ in any byte, or name a user.
+pub(super) fn refuse_other(head: &Parts) -> Result<(), Refusal> {
     let line = the_line(&head.headers)?;
     let named = head.uri.authority().map(Authority::as_str);
     let is_good = match named {
@@ -75,27 +110,27 @@ pub(crate) fn refuse_other(head: &Parts) -> Result<(), LocalReply> {
         }
         Some(named) => authority::is_legal(named.as_bytes()) && !names_user(named.as_bytes()),
     };
-    let is_one = line.is_none_or(|line| {
-        let line = line.as_bytes();
-        !names_user(line) && named.is_none_or(|named| named.as_bytes() == line)
-    });
-    if is_good && is_one {
-        Ok(())
-    } else {
-        Err(refuse())
+    let line = line.map(HeaderValue::as_bytes);
+    if !is_good || line.is_some_and(names_user) {
+        return Err(Refusal::Host);
+    }
+    match line.zip(named) {
+        Some((line, named)) if line != named.as_bytes() => Err(Refusal::OtherHost),
+        _ => Ok(()),
     }
 }
 
 /// The one `Host` line. Envoy joins several lines to a value that no exact rule matches; RFC 9112
 /// §3.2 demands that they are refused.
-fn the_line(headers: &HeaderMap) -> Result<Option<&HeaderValue>, LocalReply> {
+fn the_line(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
     let mut lines = headers.get_all(HOST).iter();
     let line = lines.next();
-    let is_legal = line.is_none_or(|line| authority::is_legal(line.as_bytes()));
-    if is_legal && lines.next().is_none() {
-        Ok(line)
-    } else {
-        Err(refuse())
+    if lines.next().is_some() {
+        return Err(Refusal::SeveralHosts);
+    }
+    match line.is_none_or(|line| authority::is_legal(line.as_bytes())) {
+        true => Ok(line),
+        false => Err(Refusal::Host),
     }
 }
 
@@ -111,8 +146,4 @@ fn is_web(target: &Uri) -> bool {
 
 fn is_http1(head: &Parts) -> bool {
     head.version < Version::HTTP_2
-}
-
-fn refuse() -> LocalReply {
-    target::refuse(PathRefusal::Authority)
 }

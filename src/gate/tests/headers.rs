@@ -1,0 +1,108 @@
+//! Headers, and the bounds of a request.
+
+use http::HeaderName;
+
+use super::*;
+
+/// B-13. The only transfer encoding is `chunked`, once.
+#[test]
+fn a_transfer_encoding_is_chunked_and_nothing_else() {
+    for encoding in [
+        "gzip, chunked",
+        "chunked, chunked",
+        "chunked,",
+        "identity",
+        "gzip",
+        "xchunked",
+        "chunked;q=1",
+        "\"chunked\"",
+        "",
+    ] {
+        let mut head = get("/");
+        add(&mut head, "transfer-encoding", encoding);
+        always(&head, Err(Refusal::TransferEncoding));
+    }
+    let mut twice = get("/");
+    add(&mut twice, "transfer-encoding", "chunked");
+    add(&mut twice, "Transfer-Encoding", "chunked");
+    always(&twice, Err(Refusal::TransferEncoding));
+    for encoding in ["chunked", "Chunked", "CHUNKED", " chunked\t"] {
+        let mut head = get("/");
+        add(&mut head, "transfer-encoding", encoding);
+        always(&head, Ok(()));
+    }
+}
+
+/// B-15. A request has at most 100 headers, counted by lines.
+#[test]
+fn more_than_a_hundred_headers_are_refused() {
+    let mut same = get("/");
+    (1..100).for_each(|_| add(&mut same, "x-a", "b"));
+    let mut different = get("/");
+    for index in 1..100 {
+        let name: HeaderName = format!("x-{index}").parse().unwrap();
+        different.headers.insert(name, "b".parse().unwrap());
+    }
+    for mut head in [same, different] {
+        assert_eq!(head.headers.len(), 100);
+        always(&head, Ok(()));
+        add(&mut head, "x-a", "b");
+        always(&head, Err(Refusal::TooManyHeaders));
+    }
+}
+
+/// B-15. Names and values of headers have at most 64 KiB together.
+#[test]
+fn more_than_64_kib_of_headers_are_refused() {
+    for lines in [1, 2, 64] {
+        let mut head = get("/");
+        let mut left = 64 * 1024 - "hostapp".len();
+        for line in 1..=lines {
+            let size = left / (lines + 1 - line);
+            left -= size;
+            add(&mut head, "x-a", &"b".repeat(size - "x-a".len()));
+        }
+        always(&head, Ok(()));
+        head.headers.insert("host", "app2".parse().unwrap());
+        always(&head, Err(Refusal::HeadersTooLarge));
+    }
+}
+
+/// B-15. A target has at most 8 KiB, wherever its bytes are.
+#[test]
+fn a_target_of_more_than_8_kib_is_refused() {
+    const LONGEST: usize = 8 * 1024;
+    for (start, origin) in [("/", ""), ("/?", ""), ("/a?b=", ""), ("/", "http://app")] {
+        let authority = if origin.is_empty() { 0 } else { "app".len() };
+        let full = "a".repeat(LONGEST - start.len() - authority);
+        always(&get(&format!("{origin}{start}{full}")), Ok(()));
+        let refused = Err(Refusal::TargetTooLong);
+        always(&get(&format!("{origin}{start}{full}a")), refused);
+    }
+}
+
+/// B-37. Headers by which frameworks take another method or path are removed by `Strict`.
+#[test]
+fn strict_removes_headers_that_override_the_method_or_the_path() {
+    for name in [
+        "X-HTTP-Method-Override",
+        "x-http-method",
+        "X-Method-Override",
+        "X-Original-URL",
+        "x-rewrite-url",
+    ] {
+        let name: HeaderName = name.parse().unwrap();
+        let mut head = get("/");
+        for value in ["DELETE", "/admin"] {
+            head.headers.append(&name, value.parse().unwrap());
+        }
+        add(&mut head, "x-original-host", "kept");
+        let mut istio = head.clone();
+        assert_eq!(behind(Gate::istio(), &mut istio), Ok(()));
+        assert_eq!(istio.headers, head.headers);
+        assert_eq!(behind(Gate::strict(), &mut head), Ok(()));
+        assert!(!head.headers.contains_key(&name));
+        assert_eq!(head.headers["x-original-host"], "kept");
+        assert_eq!(head.headers.len(), 2);
+    }
+}
