@@ -40,6 +40,7 @@ pub mod coverage;
 pub mod diff;
 #[cfg(any(feature = "jwt", feature = "tls"))]
 mod error_chain;
+pub mod gate;
 #[cfg(any(feature = "jwt", feature = "rbac"))]
 pub mod guard;
 #[cfg(any(doc, doctest))]
