@@ -506,7 +506,7 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(
             lines in proptest::collection::vec(
-                prop_oneof!["((URI|by|Subject|x)=[ab\"\\\\ ]{0,4}[;,]?){0,4}", ".{0,20}"],
+                prop_oneof!["((URI|by|x)=(\"[ab,;=\\\\]{0,4}\"|[ab=\"\\\\ ]{0,2})[;,]){0,3}DNS=a", ".{0,20}"],
                 0..3,
             ),
         ) {
