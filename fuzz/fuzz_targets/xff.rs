@@ -1,11 +1,14 @@
-//! `x-forwarded-for`: any bytes give an address, the last element's or the peer's.
-//! Twin: `src/matcher/forwarded.rs`, `any_bytes_give_the_last_element_or_the_peer`.
+//! `x-forwarded-for`: any bytes give an address, the last element's or the peer's; behind an edge,
+//! a counted element's or the peer's.
+//! Twins: `src/matcher/forwarded.rs`, `any_bytes_give_the_last_element_or_the_peer`;
+//! `src/gate/trust/forwarded_for.rs`, `any_bytes_give_the_counted_element_or_the_socket`.
 
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use libfuzzer_sys::fuzz_target;
+use tower_mesh::gate::forwarded_for;
 use tower_mesh::matcher::forwarded;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -16,4 +19,16 @@ fuzz_target!(|bytes: &[u8]| {
     let text = last.and_then(|last| std::str::from_utf8(last.trim_ascii()).ok());
     let literal = text.and_then(|text| text.parse::<IpAddr>().ok());
     assert_eq!(found, literal.unwrap_or(PEER));
+
+    let lines = || bytes.split(|byte| *byte == b'\n');
+    assert_eq!(forwarded_for::client_ip(lines(), 0, PEER), PEER);
+    let text = String::from_utf8_lossy(bytes);
+    for hops in 1..4 {
+        let found = forwarded_for::client_ip(lines(), hops, PEER);
+        let elements = text.split(['\n', ',']).map(|one| {
+            one.trim_matches(|letter: char| letter.is_ascii_whitespace() || "[]".contains(letter))
+        });
+        let mut said = elements.filter_map(|one| one.parse::<IpAddr>().ok());
+        assert!(found == PEER || said.any(|ip| ip == found));
+    }
 });

@@ -44,6 +44,13 @@
 //! In a query, every visible ASCII character passes, and escapes are not checked: applications
 //! split queries, not routers. An escape is decoded once at most, so `%252e` stays literal.
 //!
+//! # Header trust
+//!
+//! What a request's headers may say, and on whose word: [`forwarded_client_cert`] reads and writes
+//! `x-forwarded-client-cert`, and [`ForwardClientCert`] decides what of it the application sees;
+//! [`forwarded_for`] finds the client behind trusted proxies; [`strip`] removes the headers that
+//! only proxies of the mesh may send.
+//!
 //! # Example
 //!
 //! ```
@@ -78,6 +85,7 @@ mod refusal;
 mod refusals;
 mod settings;
 mod target;
+mod trust;
 
 #[cfg(feature = "rbac")]
 pub(crate) use admit::{admit, rewrite};
@@ -85,6 +93,7 @@ pub use layer::{GateGuard, GateLayer, Gated, ResponseFuture};
 pub use refusal::Refusal;
 pub use refusals::Refusals;
 pub use settings::{Gate, Profile};
+pub use trust::{ForwardClientCert, forwarded_client_cert, forwarded_for, strip};
 
 #[cfg(test)]
 mod tests;

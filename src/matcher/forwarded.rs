@@ -19,14 +19,22 @@ pub fn socket_ip(address: IpAddr) -> IpAddr {
 /// only behind a gateway.
 #[must_use]
 pub fn remote_ip<'a>(forwarded: impl IntoIterator<Item = &'a [u8]>, peer: IpAddr) -> IpAddr {
-    // An empty line adds nothing to the list, not even a comma.
-    let lines = forwarded.into_iter().map(<[u8]>::trim_ascii);
-    let last_line = lines.filter(|line| !line.is_empty()).last();
-    let last_element = last_line.and_then(|line| line.rsplit(|byte| *byte == b',').next());
-    last_element
-        .and_then(|element| std::str::from_utf8(element.trim_ascii()).ok())
+    let last = elements(forwarded).last();
+    last.and_then(|element| std::str::from_utf8(element).ok())
         .and_then(literal)
         .unwrap_or_else(|| socket_ip(peer))
+}
+
+/// The elements of the header, trimmed. Its lines form one list, to which an empty line adds
+/// nothing, not even a comma.
+pub(crate) fn elements<'a>(
+    forwarded: impl IntoIterator<Item = &'a [u8]>,
+) -> impl Iterator<Item = &'a [u8]> {
+    let lines = forwarded.into_iter().map(<[u8]>::trim_ascii);
+    lines
+        .filter(|line| !line.is_empty())
+        .flat_map(|line| line.split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
 }
 
 /// An IP address. An IPv6 address may have a numeric scope, which matchers ignore.

@@ -64,7 +64,7 @@ where
 }
 
 /// Joins lines. Envoy puts a comma only between two non-empty texts.
-fn joined<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> Option<Cow<'v, [u8]>> {
+pub(crate) fn joined<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> Option<Cow<'v, [u8]>> {
     let mut lines = lines.into_iter();
     let mut joined = Cow::Borrowed(lines.next()?);
     for line in lines.filter(|line| !line.is_empty()) {

@@ -7,11 +7,11 @@ use http_body::Body;
 use super::config::{Propagation, Settings};
 use super::decide_trace::{Trust, open};
 use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
-use super::format::strip_untrusted::strip_outside;
 use super::span::finished::SpanKind;
 use super::span::recording::{Beginning, Recording};
 use super::task::Task;
 use crate::context::{Exchange, TraceContext};
+use crate::gate::strip;
 use crate::message::{Begin, ByteCount, Direction, Record, Report, Watch};
 
 impl Propagation {
@@ -48,7 +48,7 @@ impl Propagation {
             opened.trace.request_id = new_id;
         }
         if trust == Trust::Outside {
-            strip_outside(headers);
+            strip::envoys(headers);
         } else if decorator.is_some() {
             headers.remove(DECORATOR);
         }

@@ -40,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "log_limit",
         ],
     ),
+    ("gate", &["matcher"]),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
     ("guard", &["context", "message", "refusal_log"]),
     // What brings a request into one form; the guards of floor 3 judge that form.
@@ -90,7 +91,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "propagation",
-        &["identity", "matcher", "context", "message"],
+        &["identity", "matcher", "context", "message", "gate"],
     ),
     ("metrics", &["identity", "context", "message"]),
     ("source", &["istio", "policy"]),

@@ -7,5 +7,4 @@ pub(super) mod headers;
 pub(super) mod inject;
 pub(super) mod parent;
 pub(super) mod request_id;
-pub(super) mod strip_untrusted;
 pub(super) mod w3c;

@@ -1,0 +1,9 @@
+//! Headers that speak for somebody else: which of them a caller may send, and what the application
+//! sees of them.
+
+mod client_cert_mode;
+pub mod forwarded_client_cert;
+pub mod forwarded_for;
+pub mod strip;
+
+pub use client_cert_mode::ForwardClientCert;
