@@ -4,13 +4,23 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-/// The claims of a verified end-user token. Cheap to clone.
+use crate::identity::SpiffeId;
+
+/// The claims of a verified token: of an end user, or of a workload (a JWT-SVID). Cheap to clone.
 #[derive(Clone)]
 pub struct Claims(Arc<Facts>);
 
 struct Facts {
     payload: Map<String, Value>,
     principal: Option<Principal>,
+    /// The workload that a JWT-SVID names.
+    workload: Option<Workload>,
+}
+
+struct Workload {
+    id: SpiffeId,
+    /// What policy sees in place of the payload.
+    judged: Map<String, Value>,
 }
 
 /// `iss/sub`, as every request of the user is judged by both.
@@ -33,26 +43,79 @@ impl Claims {
             }),
             _ => None,
         };
-        Self(Arc::new(Facts { payload, principal }))
+        Self(Arc::new(Facts {
+            payload,
+            principal,
+            workload: None,
+        }))
     }
 
-    /// The request principal, `iss/sub`; `None` if either is missing.
+    /// The claims of a verified JWT-SVID of this workload.
+    ///
+    /// The request principal is the workload's id. As policy cuts a principal at its last slash,
+    /// it sees the two halves of the id as `iss` and `sub` (rule J-20).
+    #[cfg(feature = "jwt")]
+    pub(crate) fn of_workload(payload: Map<String, Value>, id: SpiffeId) -> Self {
+        let mut judged = payload.clone();
+        if let Some((issuer, subject)) = id.as_str().rsplit_once('/') {
+            judged.insert("iss".into(), issuer.into());
+            judged.insert("sub".into(), subject.into());
+        }
+        Self(Arc::new(Facts {
+            payload,
+            principal: None,
+            workload: Some(Workload { id, judged }),
+        }))
+    }
+
+    /// The workload that a JWT-SVID names; `None` for the token of an end user.
+    #[must_use]
+    pub fn workload(&self) -> Option<&SpiffeId> {
+        let workload = self.0.workload.as_ref()?;
+        Some(&workload.id)
+    }
+
+    /// The claims as policy sees them.
+    #[cfg(any(feature = "jwt", feature = "rbac"))]
+    pub(crate) fn judged(&self) -> &Map<String, Value> {
+        let workload = self.0.workload.as_ref();
+        workload.map_or(&self.0.payload, |workload| &workload.judged)
+    }
+
+    /// A text claim as policy sees it.
+    #[cfg(feature = "rbac")]
+    pub(crate) fn judged_text(&self, claim: &str) -> Option<&str> {
+        match (&self.0.workload, claim) {
+            (None, "iss") => self.issuer(),
+            (None, "sub") => self.subject(),
+            _ => self.judged().get(claim)?.as_str(),
+        }
+    }
+
+    /// The request principal: `iss/sub`, or `None` if either is missing. Of a workload it is the
+    /// SPIFFE id.
     #[must_use]
     pub fn principal(&self) -> Option<&str> {
+        if let Some(id) = self.workload() {
+            return Some(id.as_str());
+        }
         let principal = self.0.principal.as_ref()?;
         Some(&principal.text)
     }
 
-    /// The issuer.
+    /// The issuer. Of a workload it is the trust domain, `spiffe://DOMAIN`, whatever `iss` says.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
+        if let Some(id) = self.workload() {
+            return id.as_str().strip_suffix(id.path());
+        }
         match &self.0.principal {
             Some(principal) => principal.text.get(..principal.issuer),
             None => self.get("iss")?.as_str(),
         }
     }
 
-    /// The subject: the end user's identifier.
+    /// The subject: the end user's identifier, or the SPIFFE id of a workload.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         match &self.0.principal {

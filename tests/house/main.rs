@@ -59,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "jwt",
         &[
+            "identity",
             "matcher",
             "istio",
             "policy",
