@@ -1,7 +1,9 @@
 //! The end user's verified claims.
 
+use std::fmt;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::identity::SpiffeId;
@@ -135,7 +137,60 @@ impl Claims {
     pub fn payload(&self) -> &Map<String, Value> {
         &self.0.payload
     }
+
+    /// The claims in a type of the application's own.
+    ///
+    /// The type sees what policy sees: `scope`, `permission` and the claims that the rule calls
+    /// space-delimited are lists of words. `aud` may be a text or a list of texts.
+    ///
+    /// # Errors
+    ///
+    /// When a claim is missing that the type needs, or has another form.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use serde::Deserialize;
+    /// use serde_json::{Map, json};
+    /// use tower_mesh::Claims;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Clinician {
+    ///     sub: String,
+    ///     #[serde(default)]
+    ///     wards: Vec<u32>,
+    /// }
+    ///
+    /// let payload = Map::from_iter([("sub".into(), json!("alice")), ("wards".into(), json!([3]))]);
+    /// let alice: Clinician = Claims::new(payload).read()?;
+    /// assert_eq!((alice.sub.as_str(), alice.wards), ("alice", vec![3]));
+    ///
+    /// let nobody = Claims::new(Map::new());
+    /// assert!(nobody.read::<Clinician>().is_err());
+    /// # Ok::<(), tower_mesh::context::ClaimsMismatch>(())
+    /// ```
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ClaimsMismatch> {
+        // The cause is dropped: it would show the claim.
+        T::deserialize(&self.0.payload).map_err(|_| ClaimsMismatch {
+            wanted: std::any::type_name::<T>(),
+        })
+    }
 }
+
+/// The claims of a good token are not what a type needs. Names the type and nothing of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimsMismatch {
+    wanted: &'static str,
+}
+
+impl fmt::Display for ClaimsMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wanted = self.wanted;
+        write!(f, "a verified token does not have the claims of a {wanted}")
+    }
+}
+
+impl std::error::Error for ClaimsMismatch {}
 
 // Only issuer and subject, because other claims may hold personal data.
 debug_fields!(Claims(claims) { iss = claims.issuer(), sub = claims.subject() });
