@@ -51,7 +51,13 @@ pub mod istio;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 pub mod live;
-#[cfg(any(feature = "axum", feature = "gate", feature = "jwt", feature = "tls"))]
+#[cfg(any(
+    feature = "axum",
+    feature = "gate",
+    feature = "jwt",
+    feature = "tls",
+    feature = "tonic"
+))]
 mod log_limit;
 pub mod matcher;
 #[cfg(all(feature = "server", feature = "client"))]

@@ -13,13 +13,17 @@ errors! {
     /// A fact that a handler asks for and that the request does not have.
     ///
     /// As a response, its body names the missing fact. If the caller must send a token, the status
-    /// is 401 with a challenge. If the application is set up so that no request can have the fact,
+    /// is 401 with a challenge. If the token lacks what the handler needs, the status is 403 with a
+    /// challenge. If the application is set up so that no request can have the fact,
     /// the status is 500, and the same sentence is logged at ERROR, target `tower_mesh::access`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub enum MissingFact {
         /// The request has no verified token; the caller must send one.
         Claims = "this needs a verified end-user token, and the request has none",
+        /// The token is good, but its claims are not those of the type that a
+        /// [`ClaimsAs`](super::ClaimsAs) names.
+        ClaimsOfType = "the verified token does not have the claims that this needs",
         /// No token can be verified: no token guard has seen the request, or no token rules apply
         /// to it.
         TokenGuard = "the handler asks for Claims, and no token is verified here: \
@@ -40,12 +44,22 @@ impl IntoResponse for MissingFact {
         // These sentences hold nothing from the request or the configuration, so any caller may
         // read them.
         let body = self.to_string();
-        if self == Self::Claims {
+        let challenged = match self {
             // RFC 6750 §3: a challenge needs a parameter besides the scheme. There is no error
             // code, because no token was sent.
-            let challenge = HeaderValue::from_static("Bearer realm=\"tower-mesh\"");
-            let challenge = [(WWW_AUTHENTICATE, challenge)];
-            return (StatusCode::UNAUTHORIZED, challenge, body).into_response();
+            Self::Claims => Some((StatusCode::UNAUTHORIZED, "Bearer realm=\"tower-mesh\"")),
+            // RFC 6750 §3.1: the token is not invalid, and a client that fetches the same one again
+            // gets no further. It needs one that says more, as claims come by scopes (OpenID
+            // Connect Core §5.4).
+            Self::ClaimsOfType => Some((
+                StatusCode::FORBIDDEN,
+                "Bearer realm=\"tower-mesh\", error=\"insufficient_scope\"",
+            )),
+            _ => None,
+        };
+        if let Some((status, challenge)) = challenged {
+            let challenge = [(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))];
+            return (status, challenge, body).into_response();
         }
         limited!(target: "tower_mesh::access", ERROR, "{self}");
         (StatusCode::INTERNAL_SERVER_ERROR, body).into_response()
@@ -87,7 +101,7 @@ extract!(Peer, Exchange::find_peer, |_| MissingFact::Peer);
 extract!(Claims, claims, without_claims);
 extract!(TraceContext, trace, |_| MissingFact::TraceContext);
 
-fn claims(extensions: &Extensions) -> Option<&Claims> {
+pub(super) fn claims(extensions: &Extensions) -> Option<&Claims> {
     extensions.get::<Exchange>()?.claims()
 }
 
@@ -96,7 +110,7 @@ fn trace(extensions: &Extensions) -> Option<&TraceContext> {
 }
 
 /// Whether the caller failed to send a token, or no guard verifies one.
-fn without_claims(extensions: &Extensions) -> MissingFact {
+pub(super) fn without_claims(extensions: &Extensions) -> MissingFact {
     let exchange = extensions.get::<Exchange>();
     if exchange.is_some_and(Exchange::verifies_tokens) {
         MissingFact::Claims

@@ -27,6 +27,7 @@
 //! | under | how |
 //! |---|---|
 //! | axum (feature `axum`) | handler arguments `Peer`, `Claims`, `TraceContext`, or `Option` of each |
+//! | axum, claims in your own type | handler argument `ClaimsAs<T>`, or `Option` of it |
 //! | tonic (feature `tonic`) | [`RequestFacts`], on a `tonic::Request` |
 //! | any `http::Request` | [`Exchange::from_extensions`] with its extensions, see below |
 //! | anywhere in the request's task | [`current`] |
@@ -58,6 +59,8 @@
 
 mod activity;
 mod claims;
+#[cfg(feature = "axum")]
+mod claims_as;
 mod current;
 mod exchange;
 #[cfg(feature = "axum")]
@@ -70,7 +73,9 @@ mod trace;
 mod under_way;
 
 pub use activity::Activity;
-pub use claims::Claims;
+pub use claims::{Claims, ClaimsMismatch};
+#[cfg(feature = "axum")]
+pub use claims_as::ClaimsAs;
 pub use current::{Lent, Scope, current, current_trace};
 pub use exchange::Exchange;
 #[cfg(feature = "axum")]

@@ -227,7 +227,10 @@ impl TokenCheck {
             }
         }
         let verified = Verified {
-            claims: Claims::new(rule.policy_claims(passed.claims)),
+            claims: match passed.workload {
+                Some(id) => Claims::of_workload(rule.policy_claims(passed.claims), id),
+                None => Claims::new(rule.policy_claims(passed.claims)),
+            },
             headers: (!headers.is_empty()).then(|| headers.into()),
         };
         self.seen

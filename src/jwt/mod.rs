@@ -70,6 +70,18 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # JWT-SVIDs
+//!
+//! A rule whose issuer is `spiffe://DOMAIN` takes the JWT-SVIDs of that trust domain instead of
+//! tokens with this `iss`. Its keys are those of the domain's bundle (a JWK set, of which
+//! `use: jwt-svid` counts), inline in `jwks` or at `jwksUri`; a bundle that the mesh has for
+//! certificates is not asked. The rule must list `audiences`. A token must have `aud`, `exp`, and a
+//! `sub` that is an id of the domain; its algorithm is RSA's or on a NIST curve; its header has
+//! `alg`, `kid` and `typ` only. The request principal is the id, `spiffe://DOMAIN/PATH`. Policy cuts
+//! it at its last slash, as every principal: `spiffe://DOMAIN/ns/wards/sa/*` matches each account of
+//! a namespace, but `spiffe://DOMAIN/*` only ids of one segment. A handler finds the id by
+//! [`Claims::workload`](crate::context::Claims::workload).
+//!
 //! # Differences from Envoy/Istio
 //!
 //! Stricter, always:
@@ -93,6 +105,7 @@
 //!   headers of that token, once. Envoy adds a line for each good token, also of a rule that then
 //!   fails, and takes off the headers of a token that was good when it looks again and finds it
 //!   gone.
+//! - A rule with an issuer `spiffe://..` is for JWT-SVIDs, see above.
 //! - A guard inside another one refuses a token of another principal than the outer one found.
 //!
 //! Otherwise: when a token is taken out of the query, the other parameters stay as they were

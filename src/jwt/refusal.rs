@@ -25,6 +25,8 @@ errors! {
         /// The header asks for a feature that is not supported: `crit`, `b64`, `zip`, `enc`, or a
         /// `typ` or `cty` that is not a token's.
         Header(name: &'static str) = "Jwt header [{name}] is not supported",
+        /// The header of a JWT-SVID has a member besides `alg`, `kid` and `typ`.
+        HeaderOfSvid = "Jwt header holds a member that a JWT-SVID does not have",
         /// The payload is not base64url.
         PayloadBase64 = "Jwt payload is an invalid Base64url encoded",
         /// The payload is not a JSON object, or has a member twice.
@@ -38,7 +40,7 @@ errors! {
             "Jwt payload [{claim}] field is not a positive 64 bit integer",
         /// `aud` is neither a string nor a list of strings.
         NotStringList = "Jwt payload [aud] field is not a string or string list",
-        /// A required claim is missing (strict rules only).
+        /// A required claim is missing (strict rules and JWT-SVIDs only).
         Missing(claim: &'static str) = "Jwt payload [{claim}] field is required",
         /// `sub` holds control characters.
         ControlCharacters = "Jwt payload [sub] field holds control characters",

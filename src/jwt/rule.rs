@@ -9,9 +9,9 @@ use smallvec::SmallVec;
 use super::effect::ClaimHeader;
 use super::encoding::Reading;
 use super::keys::{Jwks, KeyOwner, KeySet, KeySource, Keyring};
-use super::token::{Demands, Found, Header, Location};
+use super::token::{Demands, Found, Header, Issuer, Location};
 use crate::istio::{JwtRule, Position, Problem, Text};
-use crate::policy::{fold_audience, rule_problems, split_words};
+use crate::policy::{fold_audience, rule_problems, split_words, trust_domain};
 
 /// One `jwtRules` entry, ready to be applied.
 #[derive(Debug)]
@@ -61,7 +61,11 @@ impl TokenRule {
         space_delimited.extend(texts(&rule.space_delimited_claims));
         Some(Self {
             demands: Demands {
-                issuer: rule.issuer.as_ref().map(|issuer| issuer.as_str().into()),
+                issuer: match (trust_domain(rule), &rule.issuer) {
+                    (Some(domain), _) => Issuer::TrustDomain(domain),
+                    (None, Some(issuer)) => Issuer::Named(issuer.as_str().into()),
+                    (None, None) => Issuer::Any,
+                },
                 audiences: texts(&rule.audiences)
                     .map(|audience| fold_audience(&audience).into())
                     .collect(),
@@ -124,7 +128,11 @@ fn compile_keys(
 ) -> Option<Jwks> {
     // Inline keys win over a URI, as in Istio's default mode.
     if let Some(text) = &rule.jwks {
-        return match KeySet::parse(text) {
+        let keys = match trust_domain(rule) {
+            Some(_) => KeySet::parse_bundle(text),
+            None => KeySet::parse(text),
+        };
+        return match keys {
             Ok(keys) => {
                 if keys.private() > 0 {
                     tracing::error!(at = %text.at(), "a private key in `jwks`: it was left out");
@@ -135,6 +143,9 @@ fn compile_keys(
         };
     }
     let (source, at, field) = match (&rule.jwks_uri, &rule.issuer) {
+        (Some(uri), _) if trust_domain(rule).is_some() => {
+            (KeySource::Bundle(uri.as_str().into()), uri.at(), "jwksUri")
+        }
         (Some(uri), _) => (KeySource::Uri(uri.as_str().into()), uri.at(), "jwksUri"),
         (None, Some(issuer)) => (
             KeySource::Discovery(issuer.as_str().into()),

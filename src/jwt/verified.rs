@@ -50,7 +50,11 @@ impl Weigh for Verified {
         let principal = self.claims.principal().map_or(0, str::len);
         let own = size_of::<Claims>() + 10 * size_of::<usize>() + weight::CHUNK;
         let headers = self.headers.as_ref().map_or(0, |headers| headers.weight());
-        own + weight::bytes(principal) + self.claims.payload().weight() + headers
+        let judged = match self.claims.workload() {
+            Some(_) => self.claims.judged().weight(),
+            None => 0,
+        };
+        own + weight::bytes(principal) + self.claims.payload().weight() + judged + headers
     }
 }
 

@@ -120,15 +120,10 @@ impl Attributes for RequestAttributes<'_> {
     }
 
     fn claims(&self) -> Option<&Map<String, Value>> {
-        self.claims.map(Claims::payload)
+        self.claims.map(Claims::judged)
     }
 
     fn text_claim(&self, name: &str) -> Option<&str> {
-        let claims = self.claims?;
-        match name {
-            "iss" => claims.issuer(),
-            "sub" => claims.subject(),
-            _ => claims.get(name)?.as_str(),
-        }
+        self.claims?.judged_text(name)
     }
 }

@@ -62,6 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "jwt",
         &[
+            "identity",
             "matcher",
             "istio",
             "policy",

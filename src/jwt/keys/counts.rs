@@ -82,9 +82,11 @@ fn reason(refusal: Refusal) -> &'static str {
         | Refusal::PayloadBase64
         | Refusal::PayloadJson
         | Refusal::SignatureBase64 => "malformed",
-        Refusal::AlgorithmType | Refusal::Algorithm | Refusal::KeyId | Refusal::Header(_) => {
-            "header"
-        }
+        Refusal::AlgorithmType
+        | Refusal::Algorithm
+        | Refusal::KeyId
+        | Refusal::Header(_)
+        | Refusal::HeaderOfSvid => "header",
         Refusal::NotString(_)
         | Refusal::NotInteger(_)
         | Refusal::NotPositive(_)

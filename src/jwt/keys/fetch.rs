@@ -116,7 +116,11 @@ impl<S> Fetcher<S> {
             attempt.await.unwrap_or(Err(FetchFailure::Timeout))
         };
         let published = fetched.and_then(|(text, max_age)| {
-            let keys = KeySet::parse(&text).map_err(FetchFailure::Keys)?;
+            let keys = match &remote.source {
+                KeySource::Bundle(_) => KeySet::parse_bundle(&text),
+                KeySource::Uri(_) | KeySource::Discovery(_) => KeySet::parse(&text),
+            };
+            let keys = keys.map_err(FetchFailure::Keys)?;
             if keys.private() > 0 {
                 tracing::error!(source = %remote.source, "an issuer publishes private keys");
             }
@@ -146,7 +150,7 @@ where
 {
     let first = check_uri(&remote.source.uri(), remote.http).map_err(FetchFailure::Discovery)?;
     let uri = match &remote.source {
-        KeySource::Uri(_) => first,
+        KeySource::Uri(_) | KeySource::Bundle(_) => first,
         KeySource::Discovery(_) => {
             // A remote issuer must not send us to this machine.
             let http = match remote.http {

@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde_json::{Map, Value};
 
 use super::verifier::{ParsedKey, algorithm};
-use crate::policy::{Jwk, PublicKey, Unfit};
+use crate::policy::{Jwk, KeyPurpose, PublicKey, Unfit};
 
 /// One public key: parsed once, for each algorithm that it may verify.
 pub(crate) struct Key {
@@ -16,8 +16,8 @@ pub(crate) struct Key {
 
 impl Key {
     /// Reads one JWK (RFC 7517); [`Jwk::read`] checks it.
-    pub(crate) fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, Unfit> {
-        let jwk = Jwk::read(jwk)?;
+    pub(crate) fn from_jwk(jwk: &Map<String, Value>, purpose: KeyPurpose) -> Result<Self, Unfit> {
+        let jwk = Jwk::read(jwk, purpose)?;
         let verifiers = read_verifiers(jwk.key, jwk.algorithm.as_deref())
             .filter(|verifiers| !verifiers.is_empty())
             .ok_or(Unfit::Other)?;

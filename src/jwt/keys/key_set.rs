@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::key::Key;
 use crate::jwt::Refusal;
 use crate::jwt::encoding::Reading;
-use crate::policy::{KeySetFault, Unfit, keys};
+use crate::policy::{KeyPurpose, KeySetFault, Unfit, keys};
 
 /// How many keys are tried on a token that names none.
 const MAX_CANDIDATES: usize = 8;
@@ -35,6 +35,20 @@ impl KeySet {
     /// When the text is not such an object, has a member twice, nests deeper than 16, holds more
     /// than 1 MiB, 10,000 values or 100 keys, or none that can verify a token.
     pub fn parse(text: &str) -> Result<Self, KeySetError> {
+        Self::parse_for(text, KeyPurpose::Tokens)
+    }
+
+    /// Parses the bundle of a trust domain (SPIFFE Trust Domain and Bundle §4): the keys of its
+    /// JWT-SVIDs, those with `use: jwt-svid` and a `kid`. Roots of certificates are left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    pub fn parse_bundle(text: &str) -> Result<Self, KeySetError> {
+        Self::parse_for(text, KeyPurpose::Svids)
+    }
+
+    fn parse_for(text: &str, purpose: KeyPurpose) -> Result<Self, KeySetError> {
         let list = keys(text).map_err(KeySetError)?;
         let mut parsed = Self {
             keys: Vec::with_capacity(list.len()),
@@ -47,7 +61,7 @@ impl KeySet {
                 parsed.skipped += 1;
                 continue;
             };
-            match Key::from_jwk(jwk) {
+            match Key::from_jwk(jwk, purpose) {
                 Ok(key) => parsed.keys.push(key),
                 Err(unfit) => {
                     parsed.skipped += 1;

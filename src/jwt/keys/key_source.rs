@@ -17,6 +17,8 @@ pub enum KeySource {
     Uri(Box<str>),
     /// The `jwks_uri` of an issuer's `/.well-known/openid-configuration`.
     Discovery(Box<str>),
+    /// The bundle of a SPIFFE trust domain, a JWK set with the keys of its JWT-SVIDs.
+    Bundle(Box<str>),
 }
 
 impl KeySource {
@@ -24,7 +26,7 @@ impl KeySource {
     #[must_use]
     pub fn uri(&self) -> String {
         match self {
-            Self::Uri(uri) => uri.to_string(),
+            Self::Uri(uri) | Self::Bundle(uri) => uri.to_string(),
             Self::Discovery(issuer) => discovery_uri(issuer),
         }
     }
@@ -32,7 +34,7 @@ impl KeySource {
     /// Whether it is asked over plain HTTP, which a [`Keyring`](super::Keyring) refuses by default.
     #[must_use]
     pub fn is_plaintext(&self) -> bool {
-        let (Self::Uri(uri) | Self::Discovery(uri)) = self;
+        let (Self::Uri(uri) | Self::Discovery(uri) | Self::Bundle(uri)) = self;
         let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
         scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))
     }
@@ -51,6 +53,7 @@ impl fmt::Debug for KeySource {
         let (name, text) = match self {
             Self::Uri(uri) => ("Uri", uri),
             Self::Discovery(issuer) => ("Discovery", issuer),
+            Self::Bundle(uri) => ("Bundle", uri),
         };
         f.debug_tuple(name).field(&shown_uri(text)).finish()
     }

@@ -3,6 +3,7 @@
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
+use super::svid;
 use crate::jwt::Refusal;
 use crate::jwt::encoding::{Reading, json};
 use crate::jwt::keys::algorithm;
@@ -26,6 +27,8 @@ pub(crate) struct Header {
     key_id: Option<Box<str>>,
     /// Whether `typ` and `cty` are a token's, which counts only once the claims are good.
     pub(super) types: Result<(), Refusal>,
+    /// Whether a JWT-SVID may have this header.
+    pub(super) of_svid: Result<(), Refusal>,
 }
 
 impl Header {
@@ -44,6 +47,7 @@ impl Header {
             algorithm,
             key_id: key_id.filter(|id| !id.is_empty()).map(Box::from),
             types: check_types(&members),
+            of_svid: svid::check_header(algorithm, &members),
         })
     }
 

@@ -8,6 +8,7 @@ use crate::jwt::Refusal;
 /// found in one pass, as each look for a claim compares its name with those of others.
 pub(super) struct Registered<'c> {
     pub(super) issuer: Option<&'c str>,
+    pub(super) subject: Option<&'c str>,
     pub(super) issued_at: Option<f64>,
     pub(super) not_before: Option<f64>,
     pub(super) expiry: Option<f64>,
@@ -45,6 +46,7 @@ impl<'c> Registered<'c> {
         text("jti", jti)?;
         let registered = Self {
             issuer,
+            subject,
             issued_at: number("iat", iat)?,
             not_before: number("nbf", nbf)?,
             expiry: number("exp", exp)?,

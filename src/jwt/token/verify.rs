@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 use super::header::Header;
 use super::jws::Jws;
 use super::registered::Registered;
+use super::svid;
+use crate::identity::{SpiffeId, TrustDomain};
 use crate::jwt::encoding::Reading;
 use crate::jwt::{KeySet, Refusal};
 use crate::policy::fold_audience;
@@ -17,18 +19,29 @@ const LEEWAY: f64 = 60.0;
 const TWO_TO_53: f64 = 9_007_199_254_740_992.0;
 
 /// The claims that a rule demands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Demands {
-    /// The only accepted issuer; `None` accepts any, and tokens without one.
-    pub(crate) issuer: Option<Box<str>>,
+    pub(crate) issuer: Issuer,
     /// Accepted audiences, folded; empty accepts any.
     pub(crate) audiences: Vec<Box<str>>,
+}
+
+/// The only accepted issuer.
+#[derive(Clone, Debug)]
+pub(crate) enum Issuer {
+    /// Accepts any, and tokens without one.
+    Any,
+    Named(Box<str>),
+    /// Accepts the JWT-SVIDs of a trust domain, which their `sub` names; `iss` does not count.
+    TrustDomain(TrustDomain),
 }
 
 /// A token that passed, and how long it may be remembered.
 #[derive(Debug)]
 pub(crate) struct Passed<'t> {
     pub(crate) claims: Map<String, Value>,
+    /// The workload that a JWT-SVID names.
+    pub(crate) workload: Option<SpiffeId>,
     /// The payload segment, as sent.
     pub(crate) payload: &'t [u8],
     pub(crate) header: Arc<Header>,
@@ -72,7 +85,7 @@ pub(crate) fn verify<'t>(
     let registered = Registered::read(&claims)?;
     jws.header.types?;
     let signature = jws.signature()?;
-    demands.check_issuer(&registered)?;
+    let workload = demands.check_issuer(&registered, &jws.header)?;
     let window = if reading == Reading::Strict {
         check_signature(&jws, &signature)?;
         require_expiry(&registered)?;
@@ -87,6 +100,9 @@ pub(crate) fn verify<'t>(
             ..window
         }
     } else {
+        if workload.is_some() {
+            require_expiry(&registered)?;
+        }
         let window = check_time(&registered, now)?;
         demands.check_audience(&registered)?;
         check_signature(&jws, &signature)?;
@@ -94,6 +110,7 @@ pub(crate) fn verify<'t>(
     };
     Ok(Passed {
         claims,
+        workload,
         payload: jws.payload,
         header: jws.header,
         window,
@@ -131,10 +148,20 @@ pub fn verify_jws(keys: &KeySet, jws: &[u8]) -> Result<Vec<u8>, Refusal> {
 }
 
 impl Demands {
-    fn check_issuer(&self, claims: &Registered<'_>) -> Result<(), Refusal> {
+    /// The workload, if the token is to be a JWT-SVID.
+    fn check_issuer(
+        &self,
+        claims: &Registered<'_>,
+        header: &Header,
+    ) -> Result<Option<SpiffeId>, Refusal> {
         match &self.issuer {
-            Some(expected) if claims.issuer != Some(expected) => Err(Refusal::Issuer),
-            _ => Ok(()),
+            Issuer::Named(expected) if claims.issuer != Some(expected) => Err(Refusal::Issuer),
+            Issuer::Any | Issuer::Named(_) => Ok(None),
+            Issuer::TrustDomain(domain) => {
+                let id = svid::check_claims(claims, domain)?;
+                header.of_svid?;
+                Ok(Some(id))
+            }
         }
     }
 

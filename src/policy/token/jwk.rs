@@ -28,6 +28,16 @@ pub(crate) enum PublicKey {
     },
 }
 
+/// What a key is to verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyPurpose {
+    /// Tokens of an issuer: `use` is absent or `sig`.
+    Tokens,
+    /// JWT-SVIDs of a trust domain: `use` is `jwt-svid`, and there is a `kid` (SPIFFE Trust Domain
+    /// and Bundle §4.2, rule J-20).
+    Svids,
+}
+
 /// Why a JWK is left out of its set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfit {
@@ -39,16 +49,17 @@ pub(crate) enum Unfit {
 
 impl Jwk {
     /// Reads one JWK, by the rules J-02, J-03, J-04 and J-07.
-    pub(crate) fn read(jwk: &Map<String, Value>) -> Result<Self, Unfit> {
+    pub(crate) fn read(jwk: &Map<String, Value>, purpose: KeyPurpose) -> Result<Self, Unfit> {
         if is_private(jwk) {
             return Err(Unfit::Private);
         }
         let id = match jwk.get("kid") {
+            None if purpose == KeyPurpose::Svids => return Err(Unfit::Other),
             None => None,
             Some(Value::String(id)) if id.len() <= 256 => Some(id.as_str().into()),
             Some(_) => return Err(Unfit::Other),
         };
-        if !verifies(jwk) {
+        if !verifies(jwk, purpose) {
             return Err(Unfit::Other);
         }
         let (key, algorithms) = public_key(jwk).ok_or(Unfit::Other)?;
@@ -73,11 +84,12 @@ pub(super) fn is_private(jwk: &Map<String, Value>) -> bool {
 
 /// Whether `use` and `key_ops` let the key verify signatures (RFC 7517 §4.2, §4.3: together they
 /// must agree).
-fn verifies(jwk: &Map<String, Value>) -> bool {
-    let public_use = match jwk.get("use") {
-        None => None,
-        Some(Value::String(word)) if word == "sig" => Some(()),
-        Some(_) => return false,
+fn verifies(jwk: &Map<String, Value>, purpose: KeyPurpose) -> bool {
+    let public_use = match (purpose, jwk.get("use")) {
+        (KeyPurpose::Tokens, None) => None,
+        (KeyPurpose::Tokens, Some(Value::String(word))) if word == "sig" => Some(()),
+        (KeyPurpose::Svids, Some(Value::String(word))) if word == "jwt-svid" => Some(()),
+        _ => return false,
     };
     match jwk.get("key_ops") {
         None => true,

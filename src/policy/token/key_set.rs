@@ -5,9 +5,9 @@ use serde_json::Map;
 use serde_json::Value;
 
 use super::json;
-use super::jwk::Jwk;
 #[cfg(feature = "vet")]
 use super::jwk::is_private;
+use super::jwk::{Jwk, KeyPurpose};
 
 /// Bytes of a JWK set.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
@@ -63,9 +63,9 @@ pub(crate) fn keys(text: &str) -> Result<Vec<Value>, KeySetFault> {
 ///
 /// # Errors
 /// When none can, or the text is no JWK set.
-pub(super) fn check(text: &str) -> Result<(), KeySetFault> {
+pub(super) fn check(text: &str, purpose: KeyPurpose) -> Result<(), KeySetFault> {
     let is_usable =
-        |key: &Value| matches!(key, Value::Object(members) if Jwk::read(members).is_ok());
+        |key: &Value| matches!(key, Value::Object(members) if Jwk::read(members, purpose).is_ok());
     match keys(text)?.iter().any(is_usable) {
         true => Ok(()),
         false => Err(KeySetFault::NoUsableKey),

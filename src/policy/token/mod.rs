@@ -20,7 +20,7 @@ mod key_uri;
 mod rule;
 
 #[cfg(feature = "jwt")]
-pub(crate) use jwk::{Jwk, PublicKey, Unfit};
+pub(crate) use jwk::{Jwk, KeyPurpose, PublicKey, Unfit};
 #[cfg(feature = "vet")]
 pub(crate) use key_set::has_secret_key;
 #[cfg(feature = "jwt")]
@@ -31,3 +31,5 @@ pub(crate) use key_uri::is_loopback;
 #[cfg(feature = "jwt")]
 pub(crate) use key_uri::{check_key_uri, discovery_uri};
 pub(crate) use rule::rule_problems;
+#[cfg(feature = "jwt")]
+pub(crate) use rule::trust_domain;

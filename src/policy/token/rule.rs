@@ -1,5 +1,7 @@
+use super::jwk::KeyPurpose;
 use super::key_set;
 use super::key_uri::{PlainHttp, check_key_uri, discovery_uri};
+use crate::identity::TrustDomain;
 use crate::istio::{JwtRule, Problem, Text};
 
 /// Lists what keeps a rule from being applied: keys that verify nothing or that an attacker could
@@ -7,6 +9,7 @@ use crate::istio::{JwtRule, Problem, Text};
 /// nothing more to refuse.
 pub(crate) fn rule_problems(rule: &JwtRule, http: PlainHttp) -> Vec<Problem> {
     let mut problems = Vec::new();
+    problems.extend(svid_problem(rule));
     problems.extend(key_problem(rule, http));
     for location in &rule.from_headers {
         if !is_header_name(&location.name) {
@@ -23,14 +26,49 @@ pub(crate) fn rule_problems(rule: &JwtRule, http: PlainHttp) -> Vec<Problem> {
     problems
 }
 
+/// The trust domain whose JWT-SVIDs a rule takes: that of the issuer `spiffe://DOMAIN`. `None` for
+/// every other issuer.
+pub(crate) fn trust_domain(rule: &JwtRule) -> Option<TrustDomain> {
+    TrustDomain::new(rule.issuer.as_deref()?.strip_prefix(SPIFFE)?).ok()
+}
+
+/// Rule J-20: what a rule for JWT-SVIDs must say.
+fn svid_problem(rule: &JwtRule) -> Option<Problem> {
+    let issuer = rule.issuer.as_ref()?;
+    if !issuer.starts_with(SPIFFE) {
+        return None;
+    }
+    let at = issuer.at().clone();
+    if trust_domain(rule).is_none() {
+        let message = "the issuer of JWT-SVIDs is a trust domain: write spiffe://DOMAIN";
+        return Some(Problem::new(at, "issuer", message));
+    }
+    if rule.audiences.is_empty() {
+        let message = "a JWT-SVID is for an audience: list the names of this service";
+        return Some(Problem::new(at, "audiences", message));
+    }
+    if rule.jwks.is_none() && rule.jwks_uri.is_none() {
+        let message = "the keys of a trust domain are in its bundle: give that as `jwks`, or its \
+                       address as `jwksUri`";
+        return Some(Problem::new(at, "jwksUri", message));
+    }
+    None
+}
+
 fn key_problem(rule: &JwtRule, http: PlainHttp) -> Option<Problem> {
     // Inline keys win over a URI, as in Istio's default mode.
     if let Some(text) = &rule.jwks {
-        let fault = key_set::check(text).err()?;
+        let purpose = match trust_domain(rule) {
+            Some(_) => KeyPurpose::Svids,
+            None => KeyPurpose::Tokens,
+        };
+        let fault = key_set::check(text, purpose).err()?;
         return Some(Problem::new(text.at().clone(), "jwks", fault.to_string()));
     }
     let (uri, at, field) = match (&rule.jwks_uri, &rule.issuer) {
         (Some(uri), _) => (uri.as_str().to_owned(), uri.at(), "jwksUri"),
+        // Has been told.
+        (None, Some(issuer)) if issuer.starts_with(SPIFFE) => return None,
         (None, Some(issuer)) => (discovery_uri(issuer), issuer.at(), "issuer"),
         (None, None) => {
             let message = "a rule needs `jwks`, `jwksUri`, or an `issuer` to discover them from";
@@ -59,6 +97,8 @@ fn is_header_name(name: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.len() <= 4096 && name.bytes().all(is_token)
 }
+
+const SPIFFE: &str = "spiffe://";
 
 const RESERVED: [&str; 5] = [
     "authorization",

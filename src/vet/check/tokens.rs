@@ -96,10 +96,13 @@ fn issuers(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
     let lists = lists::policy(policy).filter(|list| list.field == Field::RequestPrincipal);
     for value in lists.flat_map(|list| list.all()) {
         let (issuer, _) = issuer_and_subject(value);
-        if issuers
-            .iter()
-            .all(|known| excludes(&issuer, &StringMatcher::exact(known.as_str())))
-        {
+        let is_of_other = |known: &&Text| {
+            // A JWT-SVID has the id of a workload as its principal.
+            let of_workload = StringMatcher::prefix(format!("{known}/"));
+            excludes(&issuer, &StringMatcher::exact(known.as_str()))
+                && (!known.starts_with("spiffe://") || excludes(&issuer, &of_workload))
+        };
+        if issuers.iter().all(is_of_other) {
             let (code, meta) = (Code::RequestPrincipalWithoutIssuer, &policy.meta);
             let known: Vec<String> = issuers.iter().map(|issuer| format!("`{issuer}`")).collect();
             let example = issuers.first().map_or("", |issuer| issuer.as_str());

@@ -10,5 +10,6 @@ mod second_opinion;
 mod several;
 mod shown;
 mod support;
+mod svid;
 mod tables;
 mod two_guards;

@@ -6,4 +6,5 @@ mod layers_alone;
 mod nested;
 mod one_host;
 mod seen_headers;
+mod typed_claims;
 mod whole_target;
