@@ -5,5 +5,6 @@ mod guards_that_ask;
 mod layers_alone;
 mod nested;
 mod one_host;
+mod routes;
 mod seen_headers;
 mod whole_target;
