@@ -1,4 +1,5 @@
-//! Helpers for tests: requests to policies, a throw-away PKI, a token issuer, a key server.
+//! Helpers for tests: requests to policies, a proof that no route is unguarded, a throw-away PKI, a
+//! token issuer, a key server.
 //!
 //! [`policy`] comes with the feature `policy-testing` and needs nothing else: no TLS, no runtime, no C compiler. The rest comes with
 //! `testing`, which includes it. [`Pki`] also comes with `pki`, the feature of the command
@@ -31,6 +32,8 @@ mod pki;
 mod pki_error;
 #[cfg(feature = "policy-testing")]
 pub mod policy;
+#[cfg(feature = "testing")]
+pub mod routes;
 
 #[cfg(any(feature = "testing", feature = "pki"))]
 pub use certificate::{Authority, Leaf};

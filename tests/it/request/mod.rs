@@ -5,6 +5,7 @@ mod guards_that_ask;
 mod layers_alone;
 mod nested;
 mod one_host;
+mod routes;
 mod seen_headers;
 mod typed_claims;
 mod whole_target;
