@@ -35,7 +35,7 @@ impl Clinician {
 
 fn routes() -> Router {
     let maybe = |user: Option<ClaimsAs<Clinician>>| async move {
-        user.map_or("nobody".to_owned(), |user| user.text())
+        user.map_or_else(|| "nobody".to_owned(), |user| user.text())
     };
     Router::new()
         .route(
