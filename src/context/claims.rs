@@ -22,6 +22,7 @@ struct Facts {
 struct Workload {
     id: SpiffeId,
     /// What policy sees in place of the payload.
+    #[cfg(any(feature = "jwt", feature = "rbac"))]
     judged: Map<String, Value>,
 }
 
