@@ -8,10 +8,13 @@ use std::path::Path;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{Empty, Full};
+use serde_json::Map;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::service_fn;
+use tower_mesh::context::Claims;
+use tower_mesh::gate::forwarded_client_cert;
 use tower_mesh::identity::{SpiffeId, TrustDomain};
 use tower_mesh::istio::{self, JwtRule};
 use tower_mesh::jwt::{Authenticator, FetchError, Fetcher, KeySet, Keyring, Refusal};
@@ -133,6 +136,14 @@ async fn made() -> Vec<(&'static str, Made)> {
     let nameless = pki.issue(&Leaf::without_uri()).unwrap();
     let mut all: Vec<(&'static str, Made)> = vec![
         ("CidrError", Box::new(Cidr::parse("x").unwrap_err())),
+        (
+            "ClaimsMismatch",
+            Box::new(Claims::new(Map::new()).read::<u8>().unwrap_err()),
+        ),
+        (
+            "ForwardedClientCertError",
+            Box::new(forwarded_client_cert::read([b"URI".as_slice()]).unwrap_err()),
+        ),
         ("FetchError", Box::new(fetch(Ok("no keys")).await)),
         ("FetchError", Box::new(fetch(Err("refused".into())).await)),
         (
