@@ -109,7 +109,8 @@ pub enum EndKind {
 /// second case hyper's HTTP/1 never polls for the final `None`.
 ///
 /// `is_end_stream` stays `false` until the report, so that a server polls the body to its end.
-/// `size_hint` is that of the inner body.
+/// `size_hint` is that of the inner body. An inner body that ends is dropped within its last poll,
+/// before the report.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -302,7 +303,8 @@ fn poll_inner<B: Body>(inner: &mut Pin<&mut Option<B>>, cx: &mut Context<'_>) ->
 
 #[pinned_drop]
 impl<B, F: OnEnd> PinnedDrop for EosBody<B, F> {
-    /// Reports the end first, then drops the body in the context of its request.
+    /// Of a body that has not ended, reports the end first, then drops it in the context of its
+    /// request.
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         this.tally.dropped();

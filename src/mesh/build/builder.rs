@@ -129,8 +129,8 @@ impl MeshBuilder {
     }
 
     /// Sets how long connections of both directions are kept, and how long they may take to end.
-    /// Connections to hosts outside the mesh show no identity of ours and do not end by age; they
-    /// end when no call has used them for 50 s.
+    /// A connection to a host outside the mesh shows no identity of ours, so nothing cuts it: at the
+    /// maximum age it takes no more calls, and it ends with those that it has.
     pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
         self.lifetimes = lifetimes;
         self

@@ -287,6 +287,34 @@ mod tests {
         Ok(buffer.filled().len())
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_begins_late_has_its_full_time() {
+        let address = "192.0.2.1:1".parse().unwrap();
+        let state = Arc::new(ConnectionState::new(Peer::plaintext(address, address)));
+        let limits = HttpLimits::default();
+        let (mut client, io) = tokio::io::duplex(64);
+        let mut io = IoTimeouts::new(io, None, &limits, Arc::clone(&state));
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert_eq!(read(&mut io).await.unwrap(), 18);
+        state.begin();
+        state.finish();
+        let second = Duration::from_secs(1);
+        let late = async {
+            tokio::time::sleep(limits.idle - second).await;
+            client.write_all(b"G").await.unwrap();
+        };
+        let (heard, ()) = tokio::join!(read(&mut io), late);
+        assert_eq!(heard.unwrap(), 1);
+        let begun = tokio::time::Instant::now();
+        let error = read(&mut io).await.unwrap_err();
+        let took = begun.elapsed();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(
+            took >= limits.head && took < limits.head + second,
+            "{took:?}"
+        );
+    }
+
     /// hyper may be told that a request has ended by nothing that makes it read.
     #[tokio::test(start_paused = true)]
     async fn a_client_is_idle_though_nobody_reads_when_its_request_ends() {

@@ -169,7 +169,7 @@ where
 /// not run.
 #[pin_project]
 pub(in crate::mesh) struct ConnectionBody<B> {
-    // Dropped first: what the end of the inner body triggers must find the request gone.
+    // Dropped before a body that has not ended: what its drop triggers must find the request gone.
     under_way: Option<UnderWay>,
     #[pin]
     inner: B,
