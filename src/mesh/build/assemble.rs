@@ -5,12 +5,14 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::builder::MeshBuilder;
+use crate::gate::Refusals;
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::client::{Client, Outbound};
 use crate::mesh::config::driver::Driver;
 use crate::mesh::config::loading::ConfigLoader;
 use crate::mesh::error::{BuildError, Faults};
+use crate::mesh::gate_metrics;
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
 use crate::mesh::plaintext::{Plaintext, unproven_id};
@@ -90,8 +92,12 @@ impl MeshBuilder {
         let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
 
         let propagation = self.telemetry.propagation.workload(&self.workload);
+        let refusals = Arc::new(Refusals::new());
+        gate_metrics::register(registry, &refusals);
         let server = ServerLayer::new(Inbound {
             config: cells.inbound.clone(),
+            gate: self.gate,
+            refusals,
             propagation: propagation.clone(),
             metrics: registry.server_as(&self.workload, &identity),
             rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),

@@ -1,9 +1,11 @@
 //! What all clones of the inbound layer share.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
+use crate::gate::{Gate, Refusals};
 use crate::live::Live;
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::Observers;
@@ -15,6 +17,9 @@ use crate::rbac::PolicyCheck;
 /// [`ServerLayer`](super::ServerLayer).
 pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) config: Live<CompiledInbound>,
+    /// Paths are normalized as the configuration says.
+    pub(in crate::mesh) gate: Gate,
+    pub(in crate::mesh) refusals: Arc<Refusals>,
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) metrics: ServerMetrics,
     pub(in crate::mesh) rbac: PolicyCheck,
