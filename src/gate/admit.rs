@@ -22,9 +22,18 @@ pub(crate) fn admit(
     in_front: bool,
 ) -> Result<Option<String>, Refusal> {
     // A shortened path shows that a router is in front, even if the layer is configured otherwise.
-    if in_front && exchange.path_of(head) == Some(head.uri.path()) {
-        return rewrite(how, head, exchange).map(|()| None);
+    match in_front && exchange.path_of(head) == Some(head.uri.path()) {
+        true => rewrite(how, head, exchange).map(|()| None),
+        false => refuse_other(how, head, exchange),
     }
+}
+
+/// Behind a router: returns the path to judge if it differs from the request's.
+pub(super) fn refuse_other(
+    how: Normalization,
+    head: &mut Parts,
+    exchange: &Exchange,
+) -> Result<Option<String>, Refusal> {
     exchange.keep_path(head);
     let judged = {
         let sent = exchange.path_of(head).ok_or(Refusal::OtherSegments)?;

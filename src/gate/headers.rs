@@ -12,6 +12,7 @@ pub(super) struct Scan {
     /// The length of all names and values.
     bytes: usize,
     hosts: u32,
+    pub(super) has_connection: bool,
     encodings: u32,
     /// Whether a `transfer-encoding` is something else than `chunked`.
     is_otherwise_encoded: bool,
@@ -40,6 +41,7 @@ impl Scan {
         }
         match name.len() {
             4 => self.hosts += u32::from(name == "host"),
+            10 => self.has_connection |= name == "connection",
             17 if name == "transfer-encoding" => {
                 self.encodings += 1;
                 let encoding = value.as_bytes().trim_ascii();
@@ -48,11 +50,6 @@ impl Scan {
             13.. => self.overrides |= OVERRIDES.contains(&name),
             _ => {}
         }
-    }
-
-    /// Whether the headers may have a `connection`.
-    pub(super) fn names_connection(self) -> bool {
-        header::changing_rank("connection").is_some_and(|rank| self.changing & (1 << rank) != 0)
     }
 
     pub(super) fn names_host(self) -> bool {

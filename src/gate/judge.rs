@@ -4,10 +4,9 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Version};
 
-use super::admit::admit;
 use super::headers::Scan;
 use super::settled::settle_scanned;
-use super::{Gate, Refusal, headers, host, one_hop, path};
+use super::{Gate, Refusal, admit, headers, host, one_hop, path};
 use crate::context::{Exchange, Peer};
 
 /// Where a request reached the gate.
@@ -59,7 +58,7 @@ fn judge_scanned(
     }
     check_length(head, exchange)?;
     headers::check(gate, scan, &mut head.headers)?;
-    if scan.names_connection() {
+    if scan.has_connection {
         one_hop::take_off_named(&mut head.headers)?;
     }
     if head.version < Version::HTTP_11 && !gate.accepts_http_10 {
@@ -78,9 +77,13 @@ fn judge_scanned(
         }
         .map(|()| None);
     }
-    let sent = exchange.path_of(head).unwrap_or_else(|| head.uri.path());
+    let sent = exchange.path_of(head).ok_or(Refusal::OtherSegments)?;
     path::check(gate, sent)?;
-    admit(gate.how(), head, exchange, arrival.in_front)
+    // A shortened path shows that a router is in front, even if the layer is configured otherwise.
+    match arrival.in_front && sent == head.uri.path() {
+        true => admit::rewrite(gate.how(), head, exchange).map(|()| None),
+        false => admit::refuse_other(gate.how(), head, exchange),
+    }
 }
 
 /// Rules B-01 and B-06. The type of methods has let only tokens through.
