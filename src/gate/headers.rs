@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::HeaderValue;
 
 use super::{Gate, Refusal};
-use crate::matcher::header;
+use crate::matcher::{authority, header};
 
 /// What one scan of the headers finds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,6 +12,8 @@ pub(super) struct Scan {
     /// The length of all names and values.
     bytes: usize,
     hosts: u32,
+    /// Whether the last `Host` is [bare](authority::is_bare).
+    is_host_bare: bool,
     pub(super) has_connection: bool,
     encodings: u32,
     /// Whether a `transfer-encoding` is something else than `chunked`.
@@ -40,16 +42,24 @@ impl Scan {
             self.changing |= 1 << rank;
         }
         match name.len() {
-            4 => self.hosts += u32::from(name == "host"),
-            10 => self.has_connection |= name == "connection",
+            4 if name == "host" => {
+                self.hosts += 1;
+                self.is_host_bare = authority::is_bare(value.as_bytes());
+            }
+            10 if name == "connection" => self.has_connection = true,
             17 if name == "transfer-encoding" => {
                 self.encodings += 1;
                 let encoding = value.as_bytes().trim_ascii();
                 self.is_otherwise_encoded |= !encoding.eq_ignore_ascii_case(b"chunked");
             }
-            13.. => self.overrides |= OVERRIDES.contains(&name),
+            13.. if name.starts_with("x-") => self.overrides |= OVERRIDES.contains(&name),
             _ => {}
         }
+    }
+
+    /// Whether one `Host` names a host and nothing else; it may have a port.
+    pub(super) fn names_bare_host(self) -> bool {
+        self.hosts == 1 && self.is_host_bare
     }
 
     pub(super) fn names_host(self) -> bool {
@@ -86,7 +96,7 @@ pub(super) fn check(gate: Gate, scan: Scan, headers: &mut HeaderMap) -> Result<(
 /// Whether a value has whitespace around it, which HTTP/2 lets through.
 pub(super) fn is_padded(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
-    let is_blank = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     is_blank(bytes.first()) || is_blank(bytes.last())
 }
 

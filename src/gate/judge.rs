@@ -70,6 +70,8 @@ fn judge_scanned(
     if gate.is_strict() {
         host::check_strictly(head)?;
     }
+    // The usual case, which the scan has settled.
+    let is_host_one = scan.names_bare_host() && head.uri.authority().is_none();
     if is_about_server {
         return match arrival.in_front {
             true => host::unite(head),
@@ -81,8 +83,8 @@ fn judge_scanned(
     path::check(gate, sent)?;
     // A shortened path shows that a router is in front, even if the layer is configured otherwise.
     match arrival.in_front && sent == head.uri.path() {
-        true => admit::rewrite(gate.how(), head, exchange).map(|()| None),
-        false => admit::refuse_other(gate.how(), head, exchange),
+        true => admit::rewrite(gate.how(), head, exchange, is_host_one).map(|()| None),
+        false => admit::refuse_other(gate.how(), head, exchange, is_host_one),
     }
 }
 

@@ -80,7 +80,7 @@ impl PolicyCheck {
     }
 
     fn rewrite(engine: &Engine, head: &mut Parts, exchange: &Exchange) -> Result<(), LocalReply> {
-        gate::rewrite(engine.path_normalization(), head, exchange)?;
+        gate::rewrite(engine.path_normalization(), head, exchange, false)?;
         gate::settle(head, exchange);
         Ok(())
     }
