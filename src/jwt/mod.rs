@@ -11,8 +11,10 @@
 //! [`Authenticator`] holds the rules of one port and has the synchronous step that the composed
 //! mesh runs; [`JwtLayer`] runs the same step as a tower layer. Keys are inline or fetched: a
 //! [`Keyring`] hands out key sets, and a [`Fetcher`] keeps one of them fresh through any HTTP
-//! client. Until keys are there, tokens are refused and requests without one are not affected. When
-//! an issuer's `jwksUri` moves, its keys from before serve until the new one answers.
+//! client. Until keys are there, tokens are refused and requests without one are not affected. A
+//! request with a key that nobody knows waits for one fetch ([`Fetcher::run`]), so that an issuer
+//! may sign with a key that it has just published. When an issuer's `jwksUri` moves, its keys from
+//! before serve until the new one answers.
 //!
 //! [`Guards`](crate::Guards) keep rules and keys fresh for a layer without a mesh.
 //!
@@ -135,6 +137,8 @@ mod verified;
 mod weight;
 
 pub use authenticator::Authenticator;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use authenticator::{Denied, Patience};
 pub use keys::{Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved};
 pub use layer::{Jwt, JwtGuard, JwtLayer, ResponseFuture};
 pub use refusal::Refusal;
