@@ -113,7 +113,8 @@
 //! Otherwise: when a token is taken out of the query, the other parameters stay as they were
 //! written (Envoy sorts and re-encodes them). [`JwtLayer::strict`] adds what Istio is too lenient
 //! about. Keys are fetched by the process, as Envoy can, but on istiod's schedule; the last good
-//! ones count for a day, not a week.
+//! ones count for a day, not a week. An unknown `kid` causes a fetch, for which its request waits;
+//! Envoy refuses it until the next refresh.
 //!
 //! RFC 8725, clause by clause: §3.1 and §3.2 the key decides the algorithm, and `none` and HMAC are
 //! none; §3.3 and §3.7 header and payload are strict JSON in UTF-8; §3.4 points must lie on their
