@@ -19,7 +19,7 @@ pub(crate) fn is_bare(authority: &[u8]) -> bool {
 }
 
 /// The bytes that an authority may have. Every request's host is checked.
-const LEGAL: AsciiSet = {
+static LEGAL: AsciiSet = {
     let (mut legal, mut byte) = (AsciiSet::EMPTY, 0);
     while byte < 128_u8 {
         let mut others = b"-._~%!$&'()*+,;=:@[]".as_slice();

@@ -92,7 +92,7 @@ pub fn changing_rank(name: &str) -> Option<usize> {
         let rank = INTERNAL.binary_search(&name).ok()?;
         return Some(rank + OF_ONE_HOP.len());
     }
-    // Every header of every request is asked for, and most have another length.
+    // Most headers have another length.
     if LENGTHS_OF_ONE_HOP >> name.len().min(63) & 1 == 0 {
         return None;
     }
@@ -214,7 +214,7 @@ const OF_ONE_HOP: [&str; 9] = [
 ];
 
 /// A bit for the length of each.
-const LENGTHS_OF_ONE_HOP: u64 = {
+pub(crate) const LENGTHS_OF_ONE_HOP: u64 = {
     let (mut lengths, mut rank) = (0, 0);
     while rank < OF_ONE_HOP.len() {
         lengths |= 1 << OF_ONE_HOP[rank].len();
