@@ -29,8 +29,6 @@ use crate::policy::Attributes;
 pub struct Request {
     method: Option<String>,
     target: Option<String>,
-    /// The scheme of an absolute target.
-    scheme: Option<&'static str>,
     authority: Option<String>,
     headers: Vec<(String, Vec<u8>)>,
     is_tls: bool,
@@ -60,7 +58,6 @@ impl Request {
         Self {
             method: None,
             target: None,
-            scheme: None,
             authority: None,
             headers: Vec::new(),
             is_tls: false,
@@ -257,11 +254,9 @@ impl Request {
         self
     }
 
-    /// The same request with its absolute target taken apart: the scheme, if it was one, and the
-    /// rest.
-    pub(super) fn with_target(&self, scheme: Option<&'static str>, target: &str) -> Self {
+    /// The same request with another target.
+    pub(super) fn with_target(&self, target: &str) -> Self {
         Self {
-            scheme,
             target: Some(target.to_owned()),
             ..self.clone()
         }
@@ -293,9 +288,8 @@ impl Attributes for Request {
     }
 
     fn scheme(&self) -> Option<&str> {
-        let forwarded = || header::scheme(self.is_tls, self.lines("x-forwarded-proto"));
         self.target.as_ref()?;
-        Some(self.scheme.unwrap_or_else(forwarded))
+        Some(header::scheme(self.is_tls, []))
     }
 
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
