@@ -46,6 +46,13 @@ pub mod features {}
 #[doc = include_str!("../../docs/layers.md")]
 pub mod layers {}
 
+/// [layers]: layers
+/// [policy]: policy
+/// [rules]: rules
+///
+#[doc = include_str!("../../docs/gate.md")]
+pub mod gate {}
+
 /// [getting started]: getting_started
 /// [tls]: tls
 /// [troubleshooting]: troubleshooting
