@@ -175,6 +175,7 @@ impl Refusal {
             Self::DotParameter => "B-10",
             Self::IllegalByte => "B-11",
             Self::TransferEncoding => "B-13",
+            Self::ConnectionHeader => "H-17",
             Self::TooManyHeaders | Self::HeadersTooLarge | Self::TargetTooLong => "B-15",
             Self::OtherSegments => "B-30",
         }

@@ -215,6 +215,20 @@ impl Request {
         self
     }
 
+    /// The header lines, without that of the host; names are in lower case.
+    #[cfg(feature = "gate")]
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let lines = self.headers.iter();
+        lines.map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
+    /// The same request without the headers of these names.
+    #[cfg(feature = "gate")]
+    pub(crate) fn without_lines(mut self, is_removed: impl Fn(&str) -> bool) -> Self {
+        self.headers.retain(|(name, _)| !is_removed(name));
+        self
+    }
+
     /// The request target as sent.
     pub(super) fn target(&self) -> Option<&str> {
         self.target.as_deref()
@@ -262,7 +276,7 @@ impl Request {
         }
     }
 
-    fn lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    fn lines_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let lines = self.headers.iter().filter(move |(line, _)| line == name);
         lines.map(|(_, value)| value.as_slice())
     }
@@ -293,7 +307,7 @@ impl Attributes for Request {
     }
 
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        header::any_value(name, self.is_tls, |name| self.lines(name), visit)
+        header::any_value(name, self.is_tls, |name| self.lines_of(name), visit)
     }
 
     fn is_tls(&self) -> bool {
@@ -309,7 +323,7 @@ impl Attributes for Request {
     }
 
     fn remote_ip(&self) -> Option<IpAddr> {
-        let forwarded = || forwarded::remote_ip(self.lines("x-forwarded-for"), self.source_ip);
+        let forwarded = || forwarded::remote_ip(self.lines_of("x-forwarded-for"), self.source_ip);
         Some(self.remote_ip.unwrap_or_else(forwarded))
     }
 
