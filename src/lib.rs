@@ -6,6 +6,7 @@
 //! [convert]: guide::convert
 //! [design]: https://github.com/tower-mesh/tower-mesh/blob/HEAD/DESIGN.md
 //! [features]: guide::features
+//! [gate]: guide::gate
 //! [getting started]: guide::getting_started
 //! [layers]: guide::layers
 //! [observability]: guide::observability

@@ -76,6 +76,7 @@
 //! ```
 
 mod admit;
+mod asked;
 mod headers;
 mod host;
 mod judge;

@@ -158,6 +158,30 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// The rule that the request breaks, such as `B-08`, as the page `gate` of the guide lists it.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Method => "B-01",
+            Self::SeveralHosts => "B-02",
+            Self::NoHost | Self::Http10 => "B-03",
+            Self::OtherHost => "B-04",
+            Self::Host => "B-05",
+            Self::NotAbsolute | Self::Connect => "B-06",
+            Self::Fragment => "B-07",
+            Self::Escape => "B-08",
+            Self::Backslash | Self::EscapedSlash => "B-09",
+            Self::DotParameter => "B-10",
+            Self::IllegalByte => "B-11",
+            Self::TransferEncoding => "B-13",
+            Self::ConnectionHeader => "H-17",
+            Self::TooManyHeaders | Self::HeadersTooLarge | Self::TargetTooLong => "B-15",
+            Self::OtherSegments => "B-30",
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

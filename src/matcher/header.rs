@@ -111,8 +111,8 @@ pub fn changing_rank(name: &str) -> Option<usize> {
     })
 }
 
-/// `:scheme` of a request whose target names none: the value of `x-forwarded-proto` if it is a
-/// scheme, else that of the connection.
+/// The scheme of a request: what one `x-forwarded-proto` says, if it is a scheme, else that of the
+/// connection.
 pub fn scheme<'v>(is_tls: bool, forwarded: impl IntoIterator<Item = &'v [u8]>) -> &'static str {
     let mut forwarded = forwarded.into_iter().filter(|line| !line.is_empty());
     let said = match (forwarded.next(), forwarded.next()) {

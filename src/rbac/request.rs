@@ -23,7 +23,6 @@ pub struct RequestAttributes<'a> {
     method: &'a Method,
     path: &'a str,
     uri_authority: Option<&'a str>,
-    scheme: Option<&'a str>,
     headers: &'a HeaderMap,
     peer: &'a Peer,
     claims: Option<&'a Claims>,
@@ -51,7 +50,6 @@ impl<'a> RequestAttributes<'a> {
             method: &head.method,
             path,
             uri_authority: head.uri.authority().map(Authority::as_str),
-            scheme: head.uri.scheme_str(),
             headers: &head.headers,
             peer: exchange.peer()?,
             claims: exchange.claims(),
@@ -79,9 +77,9 @@ impl Attributes for RequestAttributes<'_> {
         authority.map(|authority| authority::without_user(authority.trim()))
     }
 
+    // Rule B-14: what the target or a header says of it is the caller's own word.
     fn scheme(&self) -> Option<&str> {
-        let forwarded = || header::scheme(self.peer.is_tls(), self.lines("x-forwarded-proto"));
-        Some(self.scheme.unwrap_or_else(forwarded))
+        Some(header::scheme(self.peer.is_tls(), []))
     }
 
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {

@@ -40,11 +40,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "log_limit",
         ],
     ),
-    ("gate", &["matcher"]),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
     ("guard", &["context", "message", "refusal_log"]),
     // What brings a request into one form; the guards of floor 3 judge that form.
-    ("gate", &["matcher", "context", "message", "guard"]),
+    (
+        "gate",
+        &["matcher", "policy", "context", "message", "guard"],
+    ),
     // Floor 3: layers and feeds, side by side.
     (
         "tls",

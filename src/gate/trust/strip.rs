@@ -10,7 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::matcher::header;
 
 /// Removes what nobody outside the mesh may say, at its edge: what steers proxies and layers, and
-/// what speaks for other callers.
+/// what speaks for other callers. Every name with a `_` goes (rule B-12), because many applications
+/// take `x_role` for the `x-role` that policy has judged.
 ///
 /// `x-forwarded-for` and `x-forwarded-proto` stay, for [`client_ip`](super::forwarded_for::client_ip)
 /// and [`set_scheme`].
@@ -18,16 +19,15 @@ use crate::matcher::header;
 /// # Differences from Envoy/Istio
 ///
 /// Envoy's edge removes the headers of its own that it knows by name, keeps peer metadata and
-/// `x-forwarded-host`, and does not know the other spellings.
+/// `x-forwarded-host`, and does not know the other spellings. It passes names with a `_` on unless
+/// `headers_with_underscores_action` is set.
 pub fn from_outside(headers: &mut HeaderMap) {
     remove_where(headers, |name| {
-        let plain = plain(name);
-        let is_other_spelling = plain != name && READ_AT_THE_EDGE.contains(&&*plain);
-        is_other_spelling
+        name.contains('_')
             || OUTSIDE_PREFIXES
                 .iter()
-                .any(|prefix| plain.starts_with(prefix))
-            || OUTSIDE_NAMES.contains(&&*plain)
+                .any(|prefix| name.starts_with(prefix))
+            || OUTSIDE_NAMES.contains(&name)
     });
 }
 
@@ -92,8 +92,6 @@ const OUTSIDE_NAMES: [&str; 4] = [
     "x-forwarded-host",
     "x-forwarded-port",
 ];
-
-const READ_AT_THE_EDGE: [&str; 2] = ["x-forwarded-for", "x-forwarded-proto"];
 
 #[cfg(test)]
 mod tests {
@@ -210,9 +208,17 @@ mod tests {
             "x-forwarded-for",
             "x-forwarded-proto",
             "x-request-id",
-            "x_role",
         ];
         assert_eq!(left(from_outside, &kept), kept);
+    }
+
+    /// B-12: an application may take a name with a `_` for another one, which policy has judged.
+    #[test]
+    fn no_name_with_an_underscore_enters_at_the_edge() {
+        for name in ["x_role", "X_Role", "_", "x-a_b", "authorization_", "_host"] {
+            assert!(left(from_outside, &[name]).is_empty(), "{name}");
+            assert_eq!(left(from_mesh, &[name]), [name]);
+        }
     }
 
     /// H-12: what a sidecar keeps stays.

@@ -2,6 +2,7 @@
 
 mod extractors;
 mod gate;
+mod gate_and_policy;
 mod guards_that_ask;
 mod layers_alone;
 mod nested;
