@@ -99,7 +99,7 @@ pub use refusals::Refusals;
 pub use settings::{Gate, Profile};
 #[cfg(feature = "rbac")]
 pub(crate) use settled::{settle, take_off_hearsay};
-pub use trust::{ForwardClientCert, forwarded_client_cert, forwarded_for, strip};
+pub use trust::{Edge, ForwardClientCert, forwarded_client_cert, forwarded_for, strip};
 
 #[cfg(test)]
 mod tests;

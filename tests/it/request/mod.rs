@@ -3,6 +3,7 @@
 mod extractors;
 mod gate;
 mod guards_that_ask;
+mod header_trust;
 mod layers_alone;
 mod nested;
 mod one_host;
