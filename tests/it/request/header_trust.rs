@@ -218,7 +218,7 @@ const SAID: [(&str, &str); 12] = [
     ("x-request-id", "7e5ab2d8-0000-4000-8000-000000000000"),
     (
         "traceparent",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
     ),
     ("baggage", "role=admin"),
     ("x-istio-attributes", "said"),
