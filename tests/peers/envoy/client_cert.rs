@@ -15,7 +15,7 @@ use tower_mesh::gate::ForwardClientCert::{
 use tower_mesh::gate::forwarded_client_cert::read;
 use tower_mesh::identity::SpiffeId;
 use tower_mesh::mesh::ClientBody;
-use tower_mesh::testing::Pki;
+use tower_mesh::testing::{Leaf, Pki};
 use tower_mesh::tls::{Identity, Mode};
 use tower_mesh::{Mesh, Workload};
 
@@ -62,7 +62,7 @@ async fn each_mode_shows_what_envoy_shows() {
         .flat_map(|(_, mode)| [mutual(mode), Listener::client_cert(mode)])
         .collect();
     let envoy = Envoy::start(&program, files.path(), &listeners).await;
-    let client = pki.identity("default", "ours").unwrap();
+    let client = as_istio_issues(&pki, OURS);
     for ((mode, name), ports) in MODES.into_iter().zip(envoy.ports.chunks(2)) {
         // As Envoy, so that it is called by the same name.
         let (own, _serving) = serve(&pki, "theirs", mode).await;
@@ -99,7 +99,7 @@ async fn what_envoy_says_of_its_caller_is_read() {
         })
         .collect();
     let envoy = Envoy::start(&program, files.path(), &listeners).await;
-    let client = pki.identity("default", "desk").unwrap();
+    let client = as_istio_issues(&pki, DESK);
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &client.svid().chain()[0]);
     for ((mode, name), port) in MODES.into_iter().zip(&envoy.ports) {
         let caller = caller(&client, *port, THEIRS).await;
@@ -110,7 +110,6 @@ async fn what_envoy_says_of_its_caller_is_read() {
             };
             let adds = matches!(mode, AppendForward | SanitizeSet);
             let seen = shown(&caller, Version::HTTP_11, said).await;
-            let seen = if seen == "-" { "" } else { &seen };
             let elements = read([seen.as_bytes()]).unwrap();
             assert_eq!(elements.len(), kept + usize::from(adds), "{name}: {seen}");
             if let Some(first) = elements.first().filter(|_| kept == 1) {
@@ -141,7 +140,7 @@ async fn serve(pki: &Pki, account: &str, mode: ForwardClientCert) -> (SocketAddr
     let app = Router::new().fallback(any(|headers: HeaderMap| async move {
         let lines: Vec<_> = headers.get_all(CLIENT_CERT).iter().cloned().collect();
         let seen = match lines.as_slice() {
-            [] => HeaderValue::from_static("-"),
+            [] => HeaderValue::from_static(""),
             [seen] => seen.clone(),
             several => panic!("{several:?}"),
         };
@@ -154,6 +153,12 @@ async fn serve(pki: &Pki, account: &str, mode: ForwardClientCert) -> (SocketAddr
         }
     });
     (address, serving)
+}
+
+/// With no name but the id.
+fn as_istio_issues(pki: &Pki, id: &str) -> Identity {
+    let issued = pki.issue(&Leaf::workload(id)).unwrap();
+    Identity::new(issued.svid().unwrap(), pki.bundles().unwrap())
 }
 
 /// A caller with this very certificate, of `server` at this port.
@@ -194,7 +199,7 @@ async fn shown_in_plaintext(port: u16, said: &[&str]) -> String {
     };
     let answer = timeout(PATIENCE, asking).await.unwrap().unwrap();
     let mut lines = answer.lines();
-    let seen = lines.find_map(|line| line.strip_prefix("x-seen: "));
-    seen.unwrap_or_else(|| panic!("{said:?}: {answer}"))
-        .to_owned()
+    let seen = lines.find_map(|line| line.strip_prefix("x-seen:"));
+    let seen = seen.unwrap_or_else(|| panic!("{said:?}: {answer}"));
+    seen.trim().to_owned()
 }
