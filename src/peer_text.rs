@@ -102,7 +102,8 @@ mod tests {
         fn no_text_leaves_its_field(text in any::<String>()) {
             let shown = shown(&text);
             prop_assert!(shown.len() <= LONGEST + "\"…\"".len());
-            prop_assert!(!shown.contains(|c: char| c.is_control() || "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{2028}".contains(c)));
+            let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            prop_assert!(!shown.contains(|c: char| c.is_control() || turns(c)));
             let is_quoted = shown.starts_with('"') && shown.ends_with('"') && shown.len() > 1;
             prop_assert!(is_quoted || !shown.contains([' ', '"']));
         }
