@@ -5,9 +5,9 @@ use http::uri::Authority;
 use http::{Method, Version};
 
 use super::headers::Scan;
-use super::settled::settle_scanned;
+use super::settled::{settle_scanned, shows_client_cert};
 use super::{Gate, Refusal, admit, headers, host, one_hop, path};
-use crate::context::{Exchange, Peer};
+use crate::context::Exchange;
 
 /// Where a request reached the gate.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ pub(crate) fn judge_and_settle(
 ) -> Result<Option<String>, Refusal> {
     let scan = Scan::of(&head.headers);
     let path = judge_scanned(gate, scan, head, exchange, arrival)?;
-    settle_scanned(head, scan, exchange.peer().is_some_and(Peer::is_tls));
+    settle_scanned(head, scan, shows_client_cert(exchange));
     Ok(path)
 }
 

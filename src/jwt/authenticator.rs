@@ -17,7 +17,7 @@ use super::token::without_parameters;
 use super::verified::{Verified, check_principal};
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
-use crate::matcher::query;
+use crate::matcher::{header as header_name, query};
 use crate::message::LocalReply;
 use crate::policy::Authentication;
 
@@ -59,7 +59,7 @@ pub struct Authenticator {
     rules: Vec<TokenRule>,
     legacy: Option<Legacy>,
     /// Headers that only this guard may set.
-    outputs: Vec<HeaderName>,
+    outputs: Arc<[HeaderName]>,
     /// Query parameters that may hold a token, apart from those that are never shown. They must not
     /// appear in replies, logs or spans.
     hidden: Arc<[Box<str>]>,
@@ -112,7 +112,7 @@ impl Authenticator {
         Ok(Self {
             rules,
             legacy,
-            outputs,
+            outputs: outputs.into(),
             hidden,
             check: has_rules.then(|| TokenCheck::new(keyring.counts().clone())),
         })
@@ -284,10 +284,16 @@ impl Authenticator {
         })
     }
 
-    /// Removes headers that only this guard may set, with or without a token (rule J-26). The value
-    /// that an outer guard has set stays.
-    fn take_off_outputs(&self, headers: &mut HeaderMap, exchange: &Exchange) {
-        for name in &self.outputs {
+    /// The headers that only this guard may set.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn outputs(&self) -> &Arc<[HeaderName]> {
+        &self.outputs
+    }
+
+    /// Removes headers that only this guard may set, with or without a token (rules J-26, H-16).
+    /// The value that an outer guard has set stays.
+    pub(crate) fn take_off_outputs(&self, headers: &mut HeaderMap, exchange: &Exchange) {
+        for name in &*self.outputs {
             match exchange.output(name) {
                 Some(told) if headers.contains_key(name) => {
                     headers.insert(name.clone(), told.clone());
@@ -296,6 +302,26 @@ impl Authenticator {
                     headers.remove(name);
                 }
             }
+        }
+        if !self.outputs.is_empty() {
+            self.take_off_twins(headers, exchange);
+        }
+    }
+
+    /// Removes headers that some programs take for one of the output headers, because these
+    /// programs do not distinguish `_` from `-`.
+    fn take_off_twins(&self, headers: &mut HeaderMap, exchange: &Exchange) {
+        let is_same = |name: &HeaderName, output: &HeaderName| {
+            header_name::is_same_name(name.as_str(), output.as_str())
+        };
+        let twins: Vec<_> = headers
+            .keys()
+            .filter(|name| self.outputs.iter().any(|output| is_same(name, output)))
+            .filter(|name| !self.outputs.contains(name) && exchange.output(name).is_none())
+            .cloned()
+            .collect();
+        for twin in twins {
+            headers.remove(twin);
         }
     }
 

@@ -63,6 +63,13 @@ where
     }
 }
 
+/// Whether two names of headers, in lower case, are one for programs that take `_` for `-`.
+#[must_use]
+pub fn is_same_name(one: &str, other: &str) -> bool {
+    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    one.len() == other.len() && one.bytes().map(dashed).eq(other.bytes().map(dashed))
+}
+
 /// Joins lines. Envoy puts a comma only between two non-empty texts.
 pub(crate) fn joined<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> Option<Cow<'v, [u8]>> {
     let mut lines = lines.into_iter();
