@@ -265,7 +265,7 @@ impl Authenticator {
                 .map_err(|refused| {
                     let rule = refused.lacks_key.and_then(|index| rules.get(index));
                     let wait = match patience {
-                        Patience::MayWait => rule.and_then(|rule| rule.jwks.wait(now)),
+                        Patience::MayWait => rule.and_then(|rule| KeyWait::begin(&rule.jwks, now)),
                         Patience::None => None,
                     };
                     if wait.is_none() {
