@@ -66,6 +66,8 @@ pub mod mesh;
 pub mod message;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(any(feature = "gate", feature = "jwt"))]
+mod peer_text;
 pub mod policy;
 #[cfg(feature = "propagation")]
 pub mod propagation;

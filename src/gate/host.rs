@@ -31,11 +31,15 @@ pub(super) fn check_strictly(head: &Parts) -> Result<(), Refusal> {
 
 /// Whether a host is a name or an address, with or without a port, and nothing else.
 fn is_plain(host: &[u8]) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if host.iter().copied().all(is_name) {
+        return !host.is_empty();
+    }
     let text = std::str::from_utf8(host).ok();
     let Some((host, _)) = text.and_then(authority::split_port) else {
         return false;
     };
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    let is_host = |byte: u8| is_name(byte) || byte == b':';
     !host.is_empty() && host.bytes().all(is_host)
 }
 

@@ -5,9 +5,9 @@ use http::uri::Authority;
 use http::{Method, Version};
 
 use super::headers::Scan;
-use super::settled::settle_scanned;
+use super::settled::{settle_scanned, shows_client_cert};
 use super::{Gate, Refusal, admit, headers, host, one_hop, path};
-use crate::context::{Exchange, Peer};
+use crate::context::Exchange;
 
 /// Where a request reached the gate.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ pub(crate) fn judge_and_settle(
 ) -> Result<Option<String>, Refusal> {
     let scan = Scan::of(&head.headers);
     let path = judge_scanned(gate, scan, head, exchange, arrival)?;
-    settle_scanned(head, scan, exchange.peer().is_some_and(Peer::is_tls));
+    settle_scanned(head, scan, shows_client_cert(exchange));
     Ok(path)
 }
 
@@ -70,6 +70,8 @@ fn judge_scanned(
     if gate.is_strict() {
         host::check_strictly(head)?;
     }
+    // The usual case, which the scan has settled.
+    let is_host_one = scan.names_bare_host() && head.uri.authority().is_none();
     if is_about_server {
         return match arrival.in_front {
             true => host::unite(head),
@@ -81,8 +83,8 @@ fn judge_scanned(
     path::check(gate, sent)?;
     // A shortened path shows that a router is in front, even if the layer is configured otherwise.
     match arrival.in_front && sent == head.uri.path() {
-        true => admit::rewrite(gate.how(), head, exchange).map(|()| None),
-        false => admit::refuse_other(gate.how(), head, exchange),
+        true => admit::rewrite(gate.how(), head, exchange, is_host_one).map(|()| None),
+        false => admit::refuse_other(gate.how(), head, exchange, is_host_one),
     }
 }
 

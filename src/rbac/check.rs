@@ -80,7 +80,7 @@ impl PolicyCheck {
     }
 
     fn rewrite(engine: &Engine, head: &mut Parts, exchange: &Exchange) -> Result<(), LocalReply> {
-        gate::rewrite(engine.path_normalization(), head, exchange)?;
+        gate::rewrite(engine.path_normalization(), head, exchange, false)?;
         gate::settle(head, exchange);
         Ok(())
     }
@@ -128,7 +128,7 @@ impl PolicyCheck {
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
         self.check_at(engine, head, path, exchange)?;
-        gate::take_off_hearsay(&mut head.headers);
+        gate::take_off_hearsay(&mut head.headers, exchange);
         Ok(())
     }
 

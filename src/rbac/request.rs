@@ -26,6 +26,8 @@ pub struct RequestAttributes<'a> {
     headers: &'a HeaderMap,
     peer: &'a Peer,
     claims: Option<&'a Claims>,
+    client_ip: Option<IpAddr>,
+    keeps_client_cert: bool,
 }
 
 impl<'a> RequestAttributes<'a> {
@@ -53,6 +55,8 @@ impl<'a> RequestAttributes<'a> {
             headers: &head.headers,
             peer: exchange.peer()?,
             claims: exchange.claims(),
+            client_ip: exchange.client_ip().copied(),
+            keeps_client_cert: exchange.keeps_client_cert(),
         })
     }
 
@@ -83,6 +87,9 @@ impl Attributes for RequestAttributes<'_> {
     }
 
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        if self.keeps_client_cert && name == "x-forwarded-client-cert" {
+            return self.lines(name).any(visit);
+        }
         header::any_value(name, self.peer.is_tls(), |name| self.lines(name), visit)
     }
 
@@ -101,7 +108,8 @@ impl Attributes for RequestAttributes<'_> {
     fn remote_ip(&self) -> Option<IpAddr> {
         let lines = self.headers.get_all("x-forwarded-for");
         let lines = lines.iter().map(HeaderValue::as_bytes);
-        Some(forwarded::remote_ip(lines, self.peer.remote_addr().ip()))
+        let sidecars = || forwarded::remote_ip(lines, self.peer.remote_addr().ip());
+        Some(self.client_ip.unwrap_or_else(sidecars))
     }
 
     fn destination_ip(&self) -> Option<IpAddr> {

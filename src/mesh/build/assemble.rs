@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::builder::MeshBuilder;
-use crate::gate::Refusals;
+use crate::gate::{Gate, Refusals};
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::client::{Client, Outbound};
@@ -38,6 +38,7 @@ impl MeshBuilder {
     /// our own identity, so their problems are known only with the identity.
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
         let is_plaintext = self.identity.is_none();
+        let edge_propagation = self.telemetry.propagation.clone();
         if is_plaintext {
             self.go_plaintext();
         }
@@ -96,9 +97,12 @@ impl MeshBuilder {
         gate_metrics::register(registry, &refusals);
         let server = ServerLayer::new(Inbound {
             config: cells.inbound.clone(),
-            gate: self.gate,
+            gate: self.gate.unwrap_or_else(Gate::istio),
+            edge_gate: self.gate.unwrap_or_else(Gate::strict),
             refusals,
+            id: identity.clone(),
             propagation: propagation.clone(),
+            edge_propagation: edge_propagation.workload(&self.workload),
             metrics: registry.server_as(&self.workload, &identity),
             rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),
             guards: self.guards,
@@ -122,6 +126,7 @@ impl MeshBuilder {
             .lifetimes(self.lifetimes);
         tls_metrics::connector(registry, &connector.stats());
         let client = Client::new(Outbound {
+            trust_domain: identity.trust_domain().clone(),
             propagation,
             metrics: registry.client_as(&self.workload, &identity),
             observers: self.telemetry.call_observers,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
 use crate::gate::{Gate, Refusals};
+use crate::identity::SpiffeId;
 use crate::live::Live;
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::Observers;
@@ -19,8 +20,13 @@ pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) config: Live<CompiledInbound>,
     /// Paths are normalized as the configuration says.
     pub(in crate::mesh) gate: Gate,
+    pub(in crate::mesh) edge_gate: Gate,
     pub(in crate::mesh) refusals: Arc<Refusals>,
+    /// Our own id.
+    pub(in crate::mesh) id: SpiffeId,
     pub(in crate::mesh) propagation: Propagation,
+    /// Traces at an edge, also of a mesh without identities.
+    pub(in crate::mesh) edge_propagation: Propagation,
     pub(in crate::mesh) metrics: ServerMetrics,
     pub(in crate::mesh) rbac: PolicyCheck,
     pub(in crate::mesh) guards: AppGuards,

@@ -1,5 +1,6 @@
 //! The order in which inbound requests are judged, written once.
 
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
@@ -9,7 +10,8 @@ use http::request::Parts;
 use super::inbound::Inbound;
 use super::record::Record;
 use crate::context::Exchange;
-use crate::guard::{self, Question, Verdict};
+use crate::guard::{self, Answer, Question, Verdict};
+use crate::jwt::{Denied, Patience};
 use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::{LocalReply, OnEnd as _};
@@ -64,9 +66,27 @@ fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
 
 fn tokens(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (path, now) = (judged.way.path.as_deref(), judged.way.now);
+    let patience = match mem::replace(&mut judged.way.has_waited_for_keys, true) {
+        true => Patience::None,
+        false => Patience::MayWait,
+    };
     let authenticator = judged.config.authenticator(judged.exchange);
-    authenticator.authenticate_shown(path, judged.head, judged.exchange, now)?;
-    Ok(())
+    let verdict =
+        authenticator.authenticate_shown(path, judged.head, judged.exchange, now, patience);
+    match verdict {
+        Ok(()) => Ok(()),
+        Err(Denied { wait: None, reply }) => Err(reply.into()),
+        Err(Denied {
+            wait: Some(wait), ..
+        }) => {
+            // This step runs again once the keys are there, or are not.
+            judged.way.next -= 1;
+            Err(Halt::Ask(Question::new(async {
+                wait.end().await;
+                Answer::Pass
+            })))
+        }
+    }
 }
 
 fn policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
@@ -85,6 +105,7 @@ pub(super) struct Way {
     /// The refusal of the gate.
     refusal: Option<LocalReply>,
     now: SystemTime,
+    has_waited_for_keys: bool,
     /// The path to judge, where it differs from the request's.
     path: Option<String>,
 }
@@ -100,6 +121,7 @@ impl Way {
             next: 0,
             refusal,
             now,
+            has_waited_for_keys: false,
             path,
         }
     }
