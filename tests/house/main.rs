@@ -101,7 +101,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metrics", &["identity", "context", "message"]),
     ("source", &["istio", "policy"]),
     ("coverage", &["istio", "policy"]),
-    ("vet", &["identity", "matcher", "istio", "policy"]),
+    ("vet", &["identity", "matcher", "istio", "policy", "gate"]),
     ("diff", &["identity", "matcher", "istio", "policy"]),
     ("convert", &["istio"]),
     // Floor 5: the roof.

@@ -99,6 +99,8 @@ fn dot_segments_with_parameters_are_refused_by_strict() {
         "/x/.%2E;/admin",
         "/%2e;/admin",
         "/x/..%3b;/admin",
+        "/x/..%3b/admin",
+        "/%2e%3Bx/admin",
     ] {
         strict(&get(target), Err(Refusal::DotParameter));
     }

@@ -98,15 +98,22 @@ impl Gated {
     /// No gate.
     pub(crate) const OFF: Self = Self { gate: Profile::Off };
 
+    /// The gate, if there is one.
+    pub(crate) fn gate(self) -> Option<Gate> {
+        match self.gate {
+            Profile::Istio => Some(Gate::istio()),
+            Profile::Strict => Some(Gate::strict()),
+            Profile::Off => None,
+        }
+    }
+
     /// Judges a request, and returns it as policy sees it.
     pub(crate) fn judge(self, engine: &Engine, request: &Request) -> Result<Request, Refusal> {
-        let gate = match self.gate {
-            Profile::Istio => Gate::istio(),
-            Profile::Strict => Gate::strict(),
-            Profile::Off => return Ok(request.clone()),
-        };
-        gate.normalization(engine.path_normalization())
-            .judge(request)
+        let how = engine.path_normalization();
+        match self.gate() {
+            Some(gate) => gate.normalization(how).judge(request),
+            None => Ok(request.clone()),
+        }
     }
 }
 
