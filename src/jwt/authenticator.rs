@@ -7,25 +7,30 @@ use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
+use super::access::{RequestPath, Terms, TokenMode};
 use super::answer;
 use super::check::TokenCheck;
 use super::encoding::Reading;
-use super::keys::Keyring;
-use super::legacy::{self, Circumstances, Legacy, TriggerPath};
+use super::keys::{Counts, Keyring};
+use super::legacy::{self, Circumstances, Legacy};
+use super::refusal::Refusal;
 use super::rule::TokenRule;
 use super::token::without_parameters;
 use super::verified::{Verified, check_principal};
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
+use crate::log_limit::limited;
 use crate::matcher::query;
 use crate::message::LocalReply;
 use crate::policy::Authentication;
+use crate::refusal_log;
 
 /// Decides which end-user tokens are good: holds the rules of every RequestAuthentication (or of
 /// the legacy Policy) that applies to one port, and remembers the tokens that it has lately
 /// verified.
 ///
-/// It never demands a token; policies do.
+/// By itself it never demands a token; policies do, and guards in the mode
+/// [`TokenMode::Required`].
 #[derive(Debug)]
 pub struct Authenticator {
     rules: Vec<TokenRule>,
@@ -37,6 +42,7 @@ pub struct Authenticator {
     hidden: Arc<[Box<str>]>,
     /// `None` where there are no rules.
     check: Option<TokenCheck>,
+    counts: Counts,
 }
 
 impl Authenticator {
@@ -87,6 +93,7 @@ impl Authenticator {
             outputs,
             hidden,
             check: has_rules.then(|| TokenCheck::new(keyring.counts().clone())),
+            counts: keyring.counts().clone(),
         })
     }
 
@@ -106,9 +113,7 @@ impl Authenticator {
         exchange: &Exchange,
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
-        self.hide(head, exchange);
-        let good = self.step(head, exchange, now, Reading::Envoy, TriggerPath::AsSent)?;
-        Ok(good.map(|verified| verified.publish(head, exchange)))
+        self.authenticate_on(&Terms::default(), head, exchange, now)
     }
 
     /// As [`authenticate`](Self::authenticate), for a request whose path an earlier guard has
@@ -125,23 +130,25 @@ impl Authenticator {
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
-        let path = TriggerPath::Normalized(path);
-        let good = self.step(head, exchange, now, Reading::Envoy, path)?;
+        let path = RequestPath::Normalized(path);
+        let good = self.step(&Terms::default(), path, head, exchange, now)?;
         Ok(good.map(|verified| verified.publish(head, exchange)))
     }
 
-    /// As [`authenticate_normalized`](Self::authenticate_normalized), for a request whose target
-    /// this authenticator has already [shown](Self::show). The exchange alone gets the claims.
+    /// As [`authenticate_normalized`](Self::authenticate_normalized), with the settings of a mesh,
+    /// for a request whose target this authenticator has already [shown](Self::show). The exchange
+    /// alone gets the claims.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn authenticate_shown(
         &self,
+        terms: &Terms,
         path: Option<&str>,
         head: &mut Parts,
         exchange: &Exchange,
         now: SystemTime,
     ) -> Result<(), LocalReply> {
-        let path = TriggerPath::Normalized(path);
-        if let Some(verified) = self.step(head, exchange, now, Reading::Envoy, path)? {
+        let path = RequestPath::Normalized(path);
+        if let Some(verified) = self.step(terms, path, head, exchange, now)? {
             verified.leave(head, exchange);
         }
         Ok(())
@@ -159,9 +166,19 @@ impl Authenticator {
         exchange: &Exchange,
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
+        self.authenticate_on(&Terms::strict(), head, exchange, now)
+    }
+
+    /// As [`authenticate`](Self::authenticate), with the settings of a guard.
+    pub(crate) fn authenticate_on(
+        &self,
+        terms: &Terms,
+        head: &mut Parts,
+        exchange: &Exchange,
+        now: SystemTime,
+    ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
-        let path = TriggerPath::AsSent;
-        let good = self.step(head, exchange, now, Reading::Strict, path)?;
+        let good = self.step(terms, RequestPath::AsSent, head, exchange, now)?;
         Ok(good.map(|verified| verified.publish(head, exchange)))
     }
 
@@ -173,50 +190,96 @@ impl Authenticator {
 
     fn step(
         &self,
+        terms: &Terms,
+        path: RequestPath<'_>,
         head: &mut Parts,
         exchange: &Exchange,
         now: SystemTime,
-        reading: Reading,
-        path: TriggerPath<'_>,
     ) -> Result<Option<Verified>, LocalReply> {
         self.take_off_outputs(&mut head.headers, exchange);
-        let Some(check) = &self.check else {
+        if self.check.is_none() && terms.mode != TokenMode::Required {
             return Ok(None);
-        };
+        }
         // A legacy Policy may concern peers alone, and take no token.
         let legacy = self.legacy.as_ref();
         if !self.rules.is_empty() || legacy.is_some_and(|it| it.rules().next().is_some()) {
             exchange.set_verifies_tokens();
         }
+        let verdict = self.judge(terms, path, head, exchange, now);
+        verdict.inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))
+    }
+
+    fn judge(
+        &self,
+        terms: &Terms,
+        path: RequestPath<'_>,
+        head: &mut Parts,
+        exchange: &Exchange,
+        now: SystemTime,
+    ) -> Result<Option<Verified>, LocalReply> {
         let is_preflight = is_preflight(&head.method, &head.headers);
+        let is_free = is_preflight || terms.excludes(path, head, exchange);
         let now = now
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs() as f64);
         let circumstances = Circumstances {
             path,
             is_preflight,
-            reading,
+            reading: terms.reading,
         };
-        let verdict = match (&self.legacy, self.rules.as_slice()) {
-            (Some(legacy), []) => legacy
+        let found = match (&self.check, &self.legacy, self.rules.as_slice()) {
+            (Some(check), Some(legacy), []) => legacy
                 .authenticate(check, head, exchange, circumstances, now)
                 .and_then(|last_good| {
                     let refuse = |_| legacy::refuse("Origin authentication failed.");
                     check_principal(last_good, exchange).map_err(refuse)
                 })
-                .inspect_err(|_| check.counts.refused(None)),
-            (_, _) if is_preflight => return Ok(None),
-            (_, rules) => check
-                .by_rules(rules, head, reading, now)
-                .and_then(|last_good| check_principal(last_good, exchange))
-                .inspect_err(|refusal| check.counts.refused(Some(*refusal)))
-                .map_err(|refusal| {
-                    let stripped = self.shown(&head.uri, exchange);
-                    let shown = stripped.as_ref().unwrap_or(&head.uri);
-                    answer::refuse(refusal, head, exchange, shown)
-                }),
+                .inspect_err(|_| check.counts.refused(None))?,
+            (Some(check), _, rules) if !is_free => {
+                let found = check
+                    .by_rules(rules, head, terms.reading, now)
+                    .and_then(|last_good| check_principal(last_good, exchange));
+                match found {
+                    Err(refusal) if terms.mode == TokenMode::ReportOnly => {
+                        self.report(refusal, terms.reading, head, exchange);
+                        None
+                    }
+                    found => found.map_err(|refusal| self.refuse(refusal, head, exchange))?,
+                }
+            }
+            _ => None,
         };
-        verdict.inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))
+        let misses = found.is_none() && exchange.claims().is_none();
+        if misses && !is_free && terms.mode == TokenMode::Required {
+            self.warn_without_rules();
+            return Err(self.refuse(Refusal::NoToken, head, exchange));
+        }
+        Ok(found)
+    }
+
+    fn refuse(&self, refusal: Refusal, head: &Parts, exchange: &Exchange) -> LocalReply {
+        self.counts.refused(Some(refusal));
+        let stripped = self.shown(&head.uri, exchange);
+        let shown = stripped.as_ref().unwrap_or(&head.uri);
+        answer::refuse(refusal, head, exchange, shown)
+    }
+
+    /// Lets a request with a bad token pass as one without a token.
+    fn report(&self, refusal: Refusal, reading: Reading, head: &mut Parts, exchange: &Exchange) {
+        self.counts.reported(refusal);
+        refusal_log::token_reported(head, exchange, &refusal);
+        TokenCheck::take_out(&self.rules, head, reading);
+    }
+
+    fn warn_without_rules(&self) {
+        if self.check.is_none() {
+            limited!(
+                target: "tower_mesh::access",
+                ERROR,
+                "tokens are required, and no token rule applies: every request is refused; \
+                 add a RequestAuthentication that selects this workload"
+            );
+        }
     }
 
     /// Removes headers that only this guard may set, with or without a token (rule J-26). The value

@@ -9,6 +9,7 @@ use http::{Extensions, StatusCode};
 use tower_layer::Layer;
 
 use super::Authenticator;
+use super::access::{ExcludedPath, Terms, TokenMode};
 use crate::context::Exchange;
 use crate::guard::{self, Guard, Guarded, Verdict};
 use crate::live::Live;
@@ -33,7 +34,7 @@ pub struct JwtLayer(JwtGuard);
 #[derive(Clone, Debug)]
 pub struct JwtGuard {
     rules: Rules,
-    strict: bool,
+    terms: Terms,
 }
 
 /// Where the rules for a request come from.
@@ -53,7 +54,7 @@ impl JwtLayer {
     pub fn new(authenticator: Live<Authenticator>) -> Self {
         Self(JwtGuard {
             rules: Rules::Same(authenticator),
-            strict: false,
+            terms: Terms::default(),
         })
     }
 
@@ -62,10 +63,10 @@ impl JwtLayer {
         not(all(feature = "server", feature = "client")),
         allow(dead_code, reason = "for the guards of a mesh")
     )]
-    pub(crate) fn following(follow: Arc<Follow>) -> Self {
+    pub(crate) fn following(follow: Arc<Follow>, terms: Terms) -> Self {
         Self(JwtGuard {
             rules: Rules::Followed(follow),
-            strict: false,
+            terms,
         })
     }
 
@@ -81,7 +82,31 @@ impl JwtLayer {
     /// - a token that names a key is verified by a key of that name, even where there is only one, without a name.
     #[must_use]
     pub fn strict(mut self) -> Self {
-        self.0.strict = true;
+        self.0.terms.read_strictly();
+        self
+    }
+
+    /// Sets what becomes of requests without a good token; [`TokenMode::Optional`] by default. Logs
+    /// a warning for [`TokenMode::ReportOnly`].
+    #[must_use]
+    pub fn mode(mut self, mode: TokenMode) -> Self {
+        if mode == TokenMode::ReportOnly {
+            tracing::warn!(
+                target: "tower_mesh::jwt",
+                "bad end-user tokens are not refused: requests with one pass as requests without a token (`ReportOnly`)"
+            );
+        }
+        self.0.terms.mode = mode;
+        self
+    }
+
+    /// Neither demands nor reads tokens at this path. A token stays in the request there, unverified; headers that only the guard may set are
+    /// removed as everywhere. Policies see no request principal there, so rules that deny some users do not hold.
+    ///
+    /// A legacy Policy lists such paths itself (`excludedPaths`), and reads and demands tokens at all others.
+    #[must_use]
+    pub fn exclude(mut self, path: ExcludedPath) -> Self {
+        self.0.terms.exclude(path);
         self
     }
 }
@@ -118,11 +143,7 @@ impl JwtGuard {
         exchange: &Exchange,
     ) -> Verdict {
         let now = SystemTime::now();
-        let verdict = if self.strict {
-            authenticator.authenticate_strictly(head, exchange, now)
-        } else {
-            authenticator.authenticate(head, exchange, now)
-        };
+        let verdict = authenticator.authenticate_on(&self.terms, head, exchange, now);
         verdict.map(drop).into()
     }
 }

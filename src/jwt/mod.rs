@@ -1,9 +1,12 @@
 //! Guard for end-user tokens: Istio's RequestAuthentication, and the `origins` of its legacy
 //! Policy.
 //!
-//! The guard answers one question: is every token that was sent good? It never demands one (the
-//! legacy Policy does); an AuthorizationPolicy demands a token with `requestPrincipals: ["*"]`. A
-//! good token leaves its [`Claims`](crate::context::Claims) in the request's
+//! The guard answers one question: is every token that was sent good? By default it never demands
+//! one (the legacy Policy does); an AuthorizationPolicy demands a token with
+//! `requestPrincipals: ["*"]`. [`TokenMode`] makes the guard itself demand one, or only report bad
+//! ones, and [`ExcludedPath`] names paths where it reads none.
+//!
+//! A good token leaves its [`Claims`](crate::context::Claims) in the request's
 //! [`Exchange`](crate::context::Exchange), is taken out of the request unless it is to be
 //! forwarded, and fills the output headers. A bad one is answered with 401 (403 if it has another
 //! audience), in Envoy's words.
@@ -21,6 +24,7 @@
 //!
 //! ```text
 //! layer              the guard as a tower layer
+//!   access/          its settings: the mode, excluded paths
 //!   authenticator    the step for one request: by rules, or by the legacy policy
 //!     legacy         the policy of 2018: peer, triggers, origins
 //!       check        tokens by rules; asks `seen` first
@@ -119,6 +123,7 @@
 //! audience are the rule's; §3.10 `kid` only selects a key, and `jku` and its kin are never read;
 //! §3.11 `typ` is checked; §3.12 keys belong to their rule.
 
+mod access;
 mod answer;
 mod authenticator;
 mod check;
@@ -134,6 +139,9 @@ mod token;
 mod verified;
 mod weight;
 
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use access::Terms;
+pub use access::{ExcludedPath, ExcludedPathError, TokenMode};
 pub use authenticator::Authenticator;
 pub use keys::{Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved};
 pub use layer::{Jwt, JwtGuard, JwtLayer, ResponseFuture};

@@ -88,12 +88,14 @@ impl MeshBuilder {
         };
         let rules = rules.begin(registry, credentials.as_ref());
         let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
+        let token_mode = rules.terms.mode;
 
         let propagation = self.telemetry.propagation.workload(&self.workload);
         let server = ServerLayer::new(Inbound {
             config: cells.inbound.clone(),
             propagation: propagation.clone(),
             metrics: registry.server_as(&self.workload, &identity),
+            tokens: rules.terms.clone(),
             rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),
             guards: self.guards,
             quiet: self.listener.quiet.clone(),
@@ -152,6 +154,7 @@ impl MeshBuilder {
             pulse: driver.pulse(),
             needs_driver: driver.follows(),
             reloads,
+            token_mode,
         };
         let mesh = Mesh::new(parts, self.listener);
         Ok((mesh, driver))

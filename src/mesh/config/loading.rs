@@ -13,9 +13,10 @@ use super::reload::{
     Judge, PortProtections, Reloads, refuse_strict, require_allow, warn_of_foreign,
     warn_without_allow,
 };
+use super::token_terms;
 use crate::identity::Workload;
 use crate::istio::{Position, Problem, Problems};
-use crate::jwt::{Counts, Keyring};
+use crate::jwt::{Counts, Keyring, Terms};
 use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::error::Faults;
 use crate::mesh::options::TokenOptions;
@@ -44,6 +45,7 @@ pub(in crate::mesh) struct ReadConfig {
     source: Option<ConfigSource>,
     fetch: Option<Fetch>,
     loopback_http: bool,
+    terms: Terms,
 }
 
 /// What was compiled without problems. Nothing runs yet.
@@ -56,12 +58,15 @@ pub(in crate::mesh) struct ValidConfig {
     source: Option<ConfigSource>,
     fetch: Fetch,
     loopback_http: bool,
+    terms: Terms,
 }
 
 /// The live rules, and what a driver needs to keep them up to date.
 pub(in crate::mesh) struct LoadedConfig {
     pub(in crate::mesh) cells: LiveConfig,
     pub(in crate::mesh) reloads: Reloads,
+    /// How the guard treats end-user tokens.
+    pub(in crate::mesh) terms: Terms,
     compiler: Compiler,
     judge: Judge,
     source: Option<ConfigSource>,
@@ -73,9 +78,11 @@ impl ConfigLoader<'_> {
     /// servers of keys, to `faults`.
     pub(in crate::mesh) async fn read(self, namespace: &str, faults: &mut Faults) -> ReadConfig {
         let mut source = self.source;
+        faults.mistakes("tokens: ", &self.tokens.mistakes);
         let first = first_update(source.as_source(), namespace, faults).await;
         ReadConfig {
             loopback_http: self.tokens.loopback_http,
+            terms: self.tokens.terms.clone(),
             fetch: faults.option(fetch::client(self.tokens, self.tls)),
             configuration: first.and_then(|first| faults.configuration(first)),
             modes: self.modes,
@@ -133,6 +140,7 @@ impl ReadConfig {
             source: self.source,
             fetch: self.fetch?,
             loopback_http: self.loopback_http,
+            terms: self.terms,
         })
     }
 }
@@ -160,6 +168,7 @@ impl ValidConfig {
             );
         }
         keys::metrics(registry, compiler.keyring.moved());
+        token_terms::show(registry, &self.terms);
         if let Some(credentials) = credentials {
             let config = cells.inbound.snapshot();
             warn_of_foreign(config.engine.program(), &configuration, credentials);
@@ -172,6 +181,7 @@ impl ValidConfig {
             judge: judge.plaintext(self.is_plaintext),
             cells,
             reloads,
+            terms: self.terms,
             compiler,
             source: self.source,
             fetch: self.fetch,
@@ -243,7 +253,8 @@ fn check_presence(
 fn token_counts(registry: &Registry) -> Counts {
     const GOOD: &str = "End-user tokens found good, by signature or because they were good before.";
     const REFUSED: &str = "Requests refused for their end-user tokens.";
-    Counts::new(
+    const REPORTED: &str = "Requests that passed as without a token, although their token was bad.";
+    let counts = Counts::new(
         |result| {
             registry
                 .counter("mesh_jwt_tokens_total", GOOD, &[("result", result)])
@@ -254,5 +265,10 @@ fn token_counts(registry: &Registry) -> Counts {
                 .counter("mesh_jwt_refusals_total", REFUSED, &[("reason", reason)])
                 .into()
         },
-    )
+    );
+    counts.reporting(|reason| {
+        registry
+            .counter("mesh_jwt_reported_total", REPORTED, &[("reason", reason)])
+            .into()
+    })
 }

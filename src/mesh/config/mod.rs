@@ -12,6 +12,7 @@
 //! log     reading_log    notes on what was read
 //!         serving_log    where a mesh serves, and by which policies
 //!          └ policy_names  the names of the policies that apply
+//!         token_terms    how tokens are treated, where a sidecar would not
 //! identity_source        where our own identity comes from
 //! ```
 
@@ -26,3 +27,4 @@ pub(super) mod policy_names;
 pub(super) mod reading_log;
 pub(super) mod reload;
 pub(super) mod serving_log;
+pub(super) mod token_terms;

@@ -1,10 +1,14 @@
-//! The options of keys for end-user tokens.
+//! The options of end-user tokens: which requests need one, and where keys come from.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// How the keys of end-user tokens are fetched: [`MeshBuilder::tokens`](crate::MeshBuilder::tokens)
-/// and [`GuardsBuilder::tokens`](crate::GuardsBuilder::tokens).
+use crate::error_chain::ErrorChain;
+use crate::jwt::{Terms, TokenMode};
+
+/// Which requests need an end-user token, and how the keys of tokens are fetched:
+/// [`MeshBuilder::tokens`](crate::MeshBuilder::tokens) and
+/// [`GuardsBuilder::tokens`](crate::GuardsBuilder::tokens).
 #[derive(Clone, Debug, Default)]
 #[must_use = "options do nothing until a builder has them"]
 pub struct TokenOptions {
@@ -14,9 +18,40 @@ pub struct TokenOptions {
     pub(in crate::mesh) addresses: BTreeMap<String, SocketAddr>,
     /// Whether keys of servers on this machine may be fetched over plain HTTP.
     pub(in crate::mesh) loopback_http: bool,
+    pub(in crate::mesh) terms: Terms,
+    /// Each begins with the name of its method.
+    pub(in crate::mesh) mistakes: Vec<String>,
 }
 
 impl TokenOptions {
+    /// Sets what becomes of requests without a good token; [`TokenMode::Optional`] by default, as
+    /// in Istio. [`TokenMode::ReportOnly`] lets bad tokens pass: the log warns of it at the start,
+    /// and [`Readiness`](crate::mesh::Readiness) and the metric `mesh_jwt_mode` show it.
+    pub fn mode(mut self, mode: TokenMode) -> Self {
+        self.terms.mode = mode;
+        self
+    }
+
+    /// Neither demands nor reads tokens at this path, `/healthz` for one path or `/public/*` for
+    /// all below it; see [`ExcludedPath`](crate::jwt::ExcludedPath) and
+    /// [`JwtLayer::exclude`](crate::jwt::JwtLayer::exclude). May be called several times.
+    pub fn exclude(mut self, path: &str) -> Self {
+        match path.parse() {
+            Ok(path) => self.terms.exclude(path),
+            Err(error) => self
+                .mistakes
+                .push(format!("exclude({path:?}): {}", ErrorChain(&error))),
+        }
+        self
+    }
+
+    /// Goes by the letter of the RFCs where Istio is lenient:
+    /// [`JwtLayer::strict`](crate::jwt::JwtLayer::strict) lists what that is.
+    pub fn strict(mut self) -> Self {
+        self.terms.read_strictly();
+        self
+    }
+
     /// Trusts these roots (PEM), and only these, for the HTTPS servers that keys are fetched from;
     /// the system's roots by default.
     pub fn jwks_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
+use crate::jwt::Terms;
 use crate::live::Live;
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::Observers;
@@ -17,6 +18,8 @@ pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) config: Live<CompiledInbound>,
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) metrics: ServerMetrics,
+    /// How the guard treats end-user tokens.
+    pub(in crate::mesh) tokens: Terms,
     pub(in crate::mesh) rbac: PolicyCheck,
     pub(in crate::mesh) guards: AppGuards,
     pub(in crate::mesh) quiet: QuietStreams,

@@ -88,7 +88,8 @@ fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
 fn tokens(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (path, now) = (judged.way.path.as_deref(), judged.way.now);
     let authenticator = judged.config.authenticator(judged.exchange);
-    authenticator.authenticate_shown(path, judged.head, judged.exchange, now)?;
+    let terms = &judged.inbound.tokens;
+    authenticator.authenticate_shown(terms, path, judged.head, judged.exchange, now)?;
     Ok(())
 }
 

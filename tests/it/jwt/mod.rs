@@ -5,6 +5,7 @@ mod forms;
 mod keys;
 mod legacy;
 mod mesh;
+mod modes;
 mod one_decision;
 mod second_opinion;
 mod several;

@@ -17,7 +17,7 @@ use tower_mesh::context::Claims;
 use tower_mesh::gate::forwarded_client_cert;
 use tower_mesh::identity::{SpiffeId, TrustDomain};
 use tower_mesh::istio::{self, JwtRule};
-use tower_mesh::jwt::{Authenticator, FetchError, Fetcher, KeySet, Keyring, Refusal};
+use tower_mesh::jwt::{Authenticator, ExcludedPath, FetchError, Fetcher, KeySet, Keyring, Refusal};
 use tower_mesh::matcher::path::{Normalization, normalize};
 use tower_mesh::matcher::{Cidr, PathTemplate, SafeRegex};
 use tower_mesh::mesh::ExternalHost;
@@ -139,6 +139,10 @@ async fn made() -> Vec<(&'static str, Made)> {
         (
             "ClaimsMismatch",
             Box::new(Claims::new(Map::new()).read::<u8>().unwrap_err()),
+        ),
+        (
+            "ExcludedPathError",
+            Box::new("/*".parse::<ExcludedPath>().unwrap_err()),
         ),
         (
             "ForwardedClientCertError",
