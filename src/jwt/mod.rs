@@ -143,7 +143,10 @@ mod weight;
 pub(crate) use access::Terms;
 pub use access::{ExcludedPath, ExcludedPathError, TokenMode};
 pub use authenticator::Authenticator;
-pub use keys::{Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved};
+pub use keys::{
+    BundleError, Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved,
+    SvidKeys,
+};
 pub use layer::{Jwt, JwtGuard, JwtLayer, ResponseFuture};
 pub use refusal::Refusal;
 pub use token::verify_jws;

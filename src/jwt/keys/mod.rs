@@ -1,5 +1,6 @@
 //! Keys: parsed from JWK sets, kept on a keyring, fetched on a schedule.
 
+mod bundle;
 mod counts;
 mod fetch;
 mod key;
@@ -8,6 +9,7 @@ mod key_source;
 mod keyring;
 mod remote;
 mod schedule;
+mod svid_keys;
 mod verifier;
 
 pub use counts::Counts;
@@ -16,4 +18,5 @@ pub use key_set::{KeySet, KeySetError};
 pub use key_source::KeySource;
 pub(crate) use keyring::KeyOwner;
 pub use keyring::{Jwks, Keyring, Moved};
+pub use svid_keys::{BundleError, SvidKeys};
 pub(crate) use verifier::algorithm;

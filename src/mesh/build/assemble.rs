@@ -9,6 +9,7 @@ use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::client::{Client, Outbound};
 use crate::mesh::config::driver::Driver;
+use crate::mesh::config::identity_source::Origin;
 use crate::mesh::config::loading::ConfigLoader;
 use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::handle::{Mesh, Parts};
@@ -57,6 +58,8 @@ impl MeshBuilder {
             tls: &self.tls,
         };
         let rules = rules.read(self.workload.namespace(), &mut faults).await;
+        let bundles = self.identity.as_ref().and_then(Origin::jwt_bundles);
+        let rules = rules.svid_bundles(bundles);
         let own = match self.identity {
             Some(origin) => own_identity::load(origin, &self.tls, &mut faults).await,
             None => None,

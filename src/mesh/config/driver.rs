@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::fetch::Fetch;
 use super::keys::Keys;
 use super::live::{Compiler, LiveConfig};
 use super::reload::Judge;
@@ -68,7 +67,7 @@ impl Driver {
         cells: LiveConfig,
         judge: Judge,
         source: Option<ConfigSource>,
-        fetch: Fetch,
+        keys: Keys,
         rotation: Option<Rotation>,
     ) -> Self {
         Self {
@@ -76,7 +75,7 @@ impl Driver {
             cells,
             judge,
             source,
-            keys: Keys::new(fetch),
+            keys,
             rotation,
             plaintext: None,
             names: None,
@@ -108,8 +107,9 @@ impl Driver {
 
     /// Fetches every new key set once, within a bound.
     pub(in crate::mesh) async fn fetch_first(&mut self) {
-        let sets = self.compiler.keyring.take_unfetched();
-        self.keys.fetch_first(sets).await;
+        let keyring = &mut self.compiler.keyring;
+        let sets = keyring.take_unfetched();
+        self.keys.fetch_first(sets, keyring.wants_svid_keys()).await;
     }
 
     /// Runs for ever. Dropping the future stops everything that it does.

@@ -3,10 +3,12 @@
 use std::future::pending;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::fetch::Fetch;
+use super::svid_keys::SvidFeed;
 use crate::error_chain::ErrorChain;
 use crate::jwt::{Fetcher, Jwks, Moved};
 use crate::metrics::Registry;
@@ -17,14 +19,17 @@ pub(in crate::mesh) struct Keys {
     client: Fetch,
     /// Key sets without a task yet.
     waiting: Vec<Jwks>,
+    /// Keys of JWT-SVIDs that no rule needs yet.
+    svids: Option<SvidFeed>,
     fetchers: JoinSet<()>,
 }
 
 impl Keys {
-    pub(in crate::mesh) fn new(client: Fetch) -> Self {
+    pub(in crate::mesh) fn new(client: Fetch, svids: Option<SvidFeed>) -> Self {
         Self {
             client,
             waiting: Vec::new(),
+            svids,
             fetchers: JoinSet::new(),
         }
     }
@@ -36,9 +41,15 @@ impl Keys {
 
     /// Takes new key sets and fetches them once, all at the same time, for five seconds at most.
     /// [`refresh`](Self::refresh) fetches those that do not come in time. The tasks of other key
-    /// sets go on meanwhile.
-    pub(in crate::mesh) async fn fetch_first(&mut self, sets: Vec<Jwks>) {
+    /// sets go on meanwhile. The same for the keys of JWT-SVIDs, if rules want them now.
+    pub(in crate::mesh) async fn fetch_first(&mut self, sets: Vec<Jwks>, wants_svids: bool) {
         let mut first = JoinSet::new();
+        if wants_svids && let Some(feed) = self.svids.take() {
+            let (told, answered) = oneshot::channel();
+            // Its stream must not end when the time for the first answer does.
+            self.fetchers.spawn(feed.run(told));
+            first.spawn(async { drop(answered.await) });
+        }
         for jwks in &sets {
             warn_of_http(jwks);
             if let Some(mut fetcher) = Fetcher::new(jwks, self.client.clone()) {

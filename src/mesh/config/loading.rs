@@ -7,22 +7,23 @@ use tokio::time::timeout;
 use super::driver::Driver;
 use super::fetch::{self, Fetch};
 use super::first_answer::{BESIDE_FAULTS, first_answer};
-use super::keys;
+use super::keys::{self, Keys};
 use super::live::{CompiledConfig, Compiler, LiveConfig, ModeChoice};
 use super::reload::{
     Judge, PortProtections, Reloads, refuse_strict, require_allow, warn_of_foreign,
     warn_without_allow,
 };
+use super::svid_keys::SvidFeed;
 use super::token_terms;
 use crate::identity::Workload;
 use crate::istio::{Position, Problem, Problems};
-use crate::jwt::{Counts, Keyring, Terms};
+use crate::jwt::{Counts, Keyring, SvidKeys, Terms};
 use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::error::Faults;
 use crate::mesh::options::TokenOptions;
 use crate::metrics::Registry;
 use crate::source::{ConfigSource, Configuration, Source};
-use crate::tls::{Credentials, Rotation, Settings};
+use crate::tls::{Credentials, JwtBundleSource, Rotation, Settings};
 
 /// The options that decide what is loaded, and how.
 pub(in crate::mesh) struct ConfigLoader<'a> {
@@ -46,6 +47,8 @@ pub(in crate::mesh) struct ReadConfig {
     fetch: Option<Fetch>,
     loopback_http: bool,
     terms: Terms,
+    svid_keys: Option<SvidKeys>,
+    svids: Option<SvidFeed>,
 }
 
 /// What was compiled without problems. Nothing runs yet.
@@ -59,6 +62,7 @@ pub(in crate::mesh) struct ValidConfig {
     fetch: Fetch,
     loopback_http: bool,
     terms: Terms,
+    svids: Option<SvidFeed>,
 }
 
 /// The live rules, and what a driver needs to keep them up to date.
@@ -70,7 +74,7 @@ pub(in crate::mesh) struct LoadedConfig {
     compiler: Compiler,
     judge: Judge,
     source: Option<ConfigSource>,
-    fetch: Fetch,
+    keys: Keys,
 }
 
 impl ConfigLoader<'_> {
@@ -83,6 +87,8 @@ impl ConfigLoader<'_> {
         ReadConfig {
             loopback_http: self.tokens.loopback_http,
             terms: self.tokens.terms.clone(),
+            svid_keys: self.tokens.svid_keys.clone(),
+            svids: None,
             fetch: faults.option(fetch::client(self.tokens, self.tls)),
             configuration: first.and_then(|first| faults.configuration(first)),
             modes: self.modes,
@@ -94,6 +100,21 @@ impl ConfigLoader<'_> {
 }
 
 impl ReadConfig {
+    /// Takes keys of JWT-SVIDs from this source of bundles, unless the options have such keys.
+    pub(in crate::mesh) fn svid_bundles(
+        mut self,
+        source: Option<Box<dyn JwtBundleSource>>,
+    ) -> Self {
+        if self.svid_keys.is_none()
+            && let Some(source) = source
+        {
+            let feed = SvidFeed::new(source);
+            self.svid_keys = Some(feed.keys());
+            self.svids = Some(feed);
+        }
+        self
+    }
+
     /// The trust domain that the MeshConfig states, if it does.
     pub(in crate::mesh) fn stated_trust_domain(&self) -> Option<&str> {
         let configuration = self.configuration.as_ref()?;
@@ -109,7 +130,10 @@ impl ReadConfig {
         registry: &Registry,
         faults: &mut Faults,
     ) -> Option<ValidConfig> {
-        let keyring = Keyring::new().counting(token_counts(registry));
+        let mut keyring = Keyring::new().counting(token_counts(registry));
+        if let Some(keys) = self.svid_keys {
+            keyring = keyring.svid_keys(keys);
+        }
         let mut compiler = Compiler {
             workload: workload.clone(),
             is_plaintext: self.is_plaintext,
@@ -141,6 +165,7 @@ impl ReadConfig {
             fetch: self.fetch?,
             loopback_http: self.loopback_http,
             terms: self.terms,
+            svids: self.svids,
         })
     }
 }
@@ -184,7 +209,7 @@ impl ValidConfig {
             terms: self.terms,
             compiler,
             source: self.source,
-            fetch: self.fetch,
+            keys: Keys::new(self.fetch, self.svids),
         }
     }
 }
@@ -198,13 +223,13 @@ impl LoadedConfig {
             compiler,
             judge,
             mut source,
-            fetch,
+            keys,
             ..
         } = self;
         if let Some(source) = &mut source {
             source.as_source().answered(Ok(()));
         }
-        let mut driver = Driver::new(compiler, cells, judge, source, fetch, rotation);
+        let mut driver = Driver::new(compiler, cells, judge, source, keys, rotation);
         driver.fetch_first().await;
         driver
     }

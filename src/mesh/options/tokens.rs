@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::error_chain::ErrorChain;
-use crate::jwt::{Terms, TokenMode};
+use crate::jwt::{SvidKeys, Terms, TokenMode};
 
 /// Which requests need an end-user token, and how the keys of tokens are fetched:
 /// [`MeshBuilder::tokens`](crate::MeshBuilder::tokens) and
@@ -19,6 +19,8 @@ pub struct TokenOptions {
     /// Whether keys of servers on this machine may be fetched over plain HTTP.
     pub(in crate::mesh) loopback_http: bool,
     pub(in crate::mesh) terms: Terms,
+    /// The keys of JWT-SVIDs; those of the identity's source when absent.
+    pub(in crate::mesh) svid_keys: Option<SvidKeys>,
     /// Each begins with the name of its method.
     pub(in crate::mesh) mistakes: Vec<String>,
 }
@@ -62,6 +64,18 @@ impl TokenOptions {
     /// Fetches keys of this host, `host:port`, from a fixed address, without DNS.
     pub fn resolve(mut self, host: &str, address: SocketAddr) -> Self {
         self.addresses.insert(host.to_ascii_lowercase(), address);
+        self
+    }
+
+    /// Takes the keys of JWT-SVIDs from here, for rules whose issuer is `spiffe://DOMAIN` and that
+    /// have neither `jwks` nor `jwksUri`. The application may replace them at any time.
+    ///
+    /// By default they come from where the identity comes from, if that is the SPIFFE Workload API
+    /// or another [`tls::Source`](crate::tls::Source) with
+    /// [`jwt_bundles`](crate::tls::Source::jwt_bundles). Where there are none, such rules are
+    /// refused at the start and at a reload.
+    pub fn svid_keys(mut self, keys: SvidKeys) -> Self {
+        self.svid_keys = Some(keys);
         self
     }
 
