@@ -19,8 +19,8 @@ pub(super) struct Bundle {
 impl Bundle {
     /// Reads a version that comes after one of the sequence `held`.
     ///
-    /// A bundle without keys for JWT-SVIDs is good: its domain is revoked, or signs none. One whose
-    /// keys for them are all unusable is refused (rule J-46).
+    /// A bundle without keys, or with roots of certificates alone, is good: its domain is revoked,
+    /// or signs no JWT-SVIDs. Any other one without a usable key is refused (rule J-46).
     pub(super) fn read(text: &str, held: Option<u64>) -> Result<Self, BundleFault> {
         let bundle = SpiffeBundle::read(text).map_err(KeySetError)?;
         if let (Some(sequence), Some(held)) = (bundle.sequence, held)
@@ -29,7 +29,7 @@ impl Bundle {
             return Err(BundleFault::Older { sequence, held });
         }
         let keys = KeySet::from_list(&bundle.keys, KeyPurpose::Svids);
-        if keys.is_empty() && bundle.keys.iter().any(is_of_svids) {
+        if keys.is_empty() && !bundle.keys.iter().all(is_root) {
             return Err(KeySetError(KeySetFault::NoUsableKey).into());
         }
         Ok(Self {
@@ -41,8 +41,8 @@ impl Bundle {
     }
 }
 
-fn is_of_svids(key: &Value) -> bool {
-    key.get("use").is_some_and(|word| word == "jwt-svid")
+fn is_root(key: &Value) -> bool {
+    key.get("use").is_some_and(|word| word == "x509-svid")
 }
 
 /// Why a version of a bundle is refused.

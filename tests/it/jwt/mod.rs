@@ -12,5 +12,6 @@ mod several;
 mod shown;
 mod support;
 mod svid;
+mod svid_bundles;
 mod tables;
 mod two_guards;
