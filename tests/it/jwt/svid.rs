@@ -13,6 +13,7 @@ use tower_mesh::jwt::{Authenticator, Fetcher, JwtLayer, KeySet, Keyring};
 use tower_mesh::live::Live;
 use tower_mesh::policy::Engine;
 use tower_mesh::rbac::RbacLayer;
+use tower_mesh::testing::policy::request;
 use tower_mesh::testing::{Issuer, Token};
 use tower_mesh::{Peer, Workload};
 
@@ -110,6 +111,10 @@ async fn policy_sees_the_id_of_a_jwt_svid_as_its_principal() {
             .yaml(&policy)
             .build()
             .unwrap();
+        // Policy tests say the same of such a token without signing one.
+        let stated = request().get("/").jwt_svid(DESK);
+        let stated = engine.judge(&stated).decision;
+        assert_eq!(stated.allowed, status == 200, "{principal}");
         let guarded = RbacLayer::new(Live::new(engine)).layer(app);
         let (peer, own) = ("10.0.0.1:4711", "10.0.0.2:8080");
         let request = Request::get("/")
