@@ -1,5 +1,6 @@
 //! The facts of one request, which its layers share.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -36,6 +37,8 @@ struct Cells {
     decision: OnceLock<Decision>,
     route: OnceLock<Arc<str>>,
     details: OnceLock<Arc<str>>,
+    client_ip: OnceLock<IpAddr>,
+    keeps_client_cert: AtomicBool,
 }
 
 /// The parts of the target that a token guard hides.
@@ -186,7 +189,13 @@ impl Exchange {
     /// Or code has rewritten the target of a request that is inside a nested router.
     #[must_use]
     pub fn path_of<'a>(&'a self, head: &'a Parts) -> Option<&'a str> {
-        let (left, sent) = (head.uri.path(), Self::sent_uri(head).path());
+        let sent = Self::sent_uri(head);
+        let is_first = head.extensions.len() <= 1 && std::ptr::eq(sent, &raw const head.uri);
+        let (left, sent) = (head.uri.path(), sent.path());
+        // No router has left facts of its own: the usual case, in front of all routers.
+        if is_first && self.path().is_none_or(|kept| kept == left) {
+            return Some(left);
+        }
         let kept = self.path().unwrap_or(sent);
         let whole = match Taken::off(kept, sent) {
             Taken::Prefix(_) => kept,
@@ -238,6 +247,23 @@ impl Exchange {
         details: Arc<str>,
         /// Sets the details of a local reply.
         set_details,
+        /// The address of the client behind the trusted proxies of an edge; `None` where the
+        /// request has not come in at an edge.
+        client_ip: IpAddr,
+        /// Sets the address of the client, which policies on `remoteIpBlocks` then judge.
+        set_client_ip,
+    }
+
+    /// Whether the request's `x-forwarded-client-cert` is what the application gets. If it is not,
+    /// policy judges the header as a sidecar would, and the guards remove it.
+    #[must_use]
+    pub fn keeps_client_cert(&self) -> bool {
+        self.0.keeps_client_cert.load(Ordering::Relaxed)
+    }
+
+    /// Records that the request's `x-forwarded-client-cert` is what the application gets.
+    pub fn set_keeps_client_cert(&self) {
+        self.0.keeps_client_cert.store(true, Ordering::Relaxed);
     }
 
     /// Whether a guard has looked for tokens and has rules that accept some. If it is `true` and

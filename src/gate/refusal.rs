@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::StatusCode;
 
+use super::Profile;
 use crate::matcher::path::PathRefusal;
 use crate::message::LocalReply;
 
@@ -41,6 +42,10 @@ pub enum Refusal {
     IllegalByte,
     /// `transfer-encoding` is not `chunked` (rule B-13).
     TransferEncoding,
+    /// `connection` names a header that must stay, or too many (rule H-17).
+    ConnectionHeader,
+    /// `x-forwarded-client-cert` cannot be read, so that nothing can be appended (rule H-03).
+    ClientCertHeader,
     /// It has more than 100 headers (rule B-15).
     TooManyHeaders,
     /// Its headers have more than 64 KiB (rule B-15).
@@ -53,7 +58,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Method,
         Self::SeveralHosts,
         Self::NoHost,
@@ -69,6 +74,8 @@ impl Refusal {
         Self::DotParameter,
         Self::IllegalByte,
         Self::TransferEncoding,
+        Self::ConnectionHeader,
+        Self::ClientCertHeader,
         Self::TooManyHeaders,
         Self::HeadersTooLarge,
         Self::TargetTooLong,
@@ -94,6 +101,8 @@ impl Refusal {
             Self::DotParameter => "dot_parameter",
             Self::IllegalByte => "illegal_byte",
             Self::TransferEncoding => "transfer_encoding",
+            Self::ConnectionHeader => "connection_header",
+            Self::ClientCertHeader => "client_cert_header",
             Self::TooManyHeaders => "too_many_headers",
             Self::HeadersTooLarge => "headers_too_large",
             Self::TargetTooLong => "target_too_long",
@@ -102,7 +111,8 @@ impl Refusal {
     }
 
     /// The status of the answer: 431 for too many or too large headers, 414 for a long target,
-    /// Envoy's 403 for CONNECT, and 400 for everything else.
+    /// Envoy's 403 for CONNECT, and 400 for everything else. Where [`Profile::Istio`] refuses
+    /// HTTP/1.0, the answer is Envoy's 426.
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -113,6 +123,15 @@ impl Refusal {
             Self::Connect => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         }
+    }
+
+    /// The answer.
+    pub(crate) fn reply(self, profile: Profile) -> LocalReply {
+        let status = match (self, profile) {
+            (Self::Http10, Profile::Istio) => StatusCode::UPGRADE_REQUIRED,
+            _ => self.status(),
+        };
+        LocalReply::new(status, "", self.details())
     }
 
     /// The response code details: Envoy's, or of the same form where Envoy has none.
@@ -135,9 +154,35 @@ impl Refusal {
             | Self::DotParameter
             | Self::OtherSegments => "path_normalization_failed",
             Self::TransferEncoding => "http1.invalid_transfer_encoding",
+            Self::ConnectionHeader => "http1.connection_header_rejected",
+            Self::ClientCertHeader => "forwarded_client_cert_rejected",
             Self::TooManyHeaders => "http1.too_many_headers",
             Self::HeadersTooLarge => "http1.headers_too_large",
             Self::TargetTooLong => "http1.target_too_long",
+        }
+    }
+}
+
+impl Refusal {
+    /// The rule that the request breaks, such as `B-08`, as the page `gate` of the guide lists it.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Method => "B-01",
+            Self::SeveralHosts => "B-02",
+            Self::NoHost | Self::Http10 => "B-03",
+            Self::OtherHost => "B-04",
+            Self::Host => "B-05",
+            Self::NotAbsolute | Self::Connect => "B-06",
+            Self::Fragment => "B-07",
+            Self::Escape => "B-08",
+            Self::Backslash | Self::EscapedSlash => "B-09",
+            Self::DotParameter => "B-10",
+            Self::IllegalByte => "B-11",
+            Self::TransferEncoding => "B-13",
+            Self::ConnectionHeader => "H-17",
+            Self::TooManyHeaders | Self::HeadersTooLarge | Self::TargetTooLong => "B-15",
+            Self::OtherSegments => "B-30",
         }
     }
 }
@@ -160,6 +205,8 @@ impl fmt::Display for Refusal {
             Self::DotParameter => "the path has a dot segment with a parameter",
             Self::IllegalByte => "the target has a byte that no target may have",
             Self::TransferEncoding => "the transfer encoding is not chunked",
+            Self::ConnectionHeader => "the connection header names what must stay, or too many",
+            Self::ClientCertHeader => "x-forwarded-client-cert cannot be read",
             Self::TooManyHeaders => "the request has too many headers",
             Self::HeadersTooLarge => "the headers are too large",
             Self::TargetTooLong => "the target is too long",
@@ -184,6 +231,6 @@ impl From<PathRefusal> for Refusal {
 
 impl From<Refusal> for LocalReply {
     fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.status(), "", refusal.details())
+        refusal.reply(Profile::Strict)
     }
 }

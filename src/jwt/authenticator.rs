@@ -9,9 +9,8 @@ use http::{HeaderMap, Method, Uri};
 
 use super::access::{RequestPath, Terms, TokenMode};
 use super::answer;
-use super::check::TokenCheck;
-use super::encoding::Reading;
-use super::keys::{Counts, Keyring};
+use super::check::{Refused, TokenCheck};
+use super::keys::{Counts, KeyWait, Keyring};
 use super::legacy::{self, Circumstances, Legacy};
 use super::refusal::Refusal;
 use super::rule::TokenRule;
@@ -20,10 +19,38 @@ use super::verified::{Verified, check_principal};
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
 use crate::log_limit::limited;
-use crate::matcher::query;
+use crate::matcher::{header as header_name, query};
 use crate::message::LocalReply;
 use crate::policy::Authentication;
 use crate::refusal_log;
+
+/// Why a request does not go on.
+#[derive(Debug)]
+pub(crate) struct Denied {
+    pub(crate) reply: LocalReply,
+    /// The keys that a token needs may be on their way: instead of the reply, the request is to be
+    /// judged again when this wait is over.
+    pub(crate) wait: Option<KeyWait>,
+}
+
+impl From<LocalReply> for Denied {
+    fn from(reply: LocalReply) -> Self {
+        Self { reply, wait: None }
+    }
+}
+
+impl From<Denied> for LocalReply {
+    fn from(denied: Denied) -> Self {
+        denied.reply
+    }
+}
+
+/// Whether a request may wait for keys: once, and where its caller can let it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    MayWait,
+    None,
+}
 
 /// Decides which end-user tokens are good: holds the rules of every RequestAuthentication (or of
 /// the legacy Policy) that applies to one port, and remembers the tokens that it has lately
@@ -36,7 +63,7 @@ pub struct Authenticator {
     rules: Vec<TokenRule>,
     legacy: Option<Legacy>,
     /// Headers that only this guard may set.
-    outputs: Vec<HeaderName>,
+    outputs: Arc<[HeaderName]>,
     /// Query parameters that may hold a token, apart from those that are never shown. They must not
     /// appear in replies, logs or spans.
     hidden: Arc<[Box<str>]>,
@@ -90,7 +117,7 @@ impl Authenticator {
         Ok(Self {
             rules,
             legacy,
-            outputs,
+            outputs: outputs.into(),
             hidden,
             check: has_rules.then(|| TokenCheck::new(keyring.counts().clone())),
             counts: keyring.counts().clone(),
@@ -131,7 +158,8 @@ impl Authenticator {
     ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
         let path = RequestPath::Normalized(path);
-        let good = self.step(&Terms::default(), path, head, exchange, now)?;
+        let terms = Terms::default();
+        let good = self.step(&terms, path, head, exchange, now, Patience::None)?;
         Ok(good.map(|verified| verified.publish(head, exchange)))
     }
 
@@ -146,9 +174,29 @@ impl Authenticator {
         head: &mut Parts,
         exchange: &Exchange,
         now: SystemTime,
-    ) -> Result<(), LocalReply> {
+        patience: Patience,
+    ) -> Result<(), Denied> {
         let path = RequestPath::Normalized(path);
-        if let Some(verified) = self.step(terms, path, head, exchange, now)? {
+        let good = self.step(terms, path, head, exchange, now, patience)?;
+        if let Some(verified) = good {
+            verified.leave(head, exchange);
+        }
+        Ok(())
+    }
+
+    /// As [`authenticate`](Self::authenticate), with the settings of a guard that can let the
+    /// request wait.
+    pub(crate) fn judge(
+        &self,
+        terms: &Terms,
+        head: &mut Parts,
+        exchange: &Exchange,
+        now: SystemTime,
+        patience: Patience,
+    ) -> Result<(), Denied> {
+        self.hide(head, exchange);
+        let good = self.step(terms, RequestPath::AsSent, head, exchange, now, patience)?;
+        if let Some(verified) = good {
             verified.leave(head, exchange);
         }
         Ok(())
@@ -178,7 +226,8 @@ impl Authenticator {
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
-        let good = self.step(terms, RequestPath::AsSent, head, exchange, now)?;
+        let path = RequestPath::AsSent;
+        let good = self.step(terms, path, head, exchange, now, Patience::None)?;
         Ok(good.map(|verified| verified.publish(head, exchange)))
     }
 
@@ -195,7 +244,8 @@ impl Authenticator {
         head: &mut Parts,
         exchange: &Exchange,
         now: SystemTime,
-    ) -> Result<Option<Verified>, LocalReply> {
+        patience: Patience,
+    ) -> Result<Option<Verified>, Denied> {
         self.take_off_outputs(&mut head.headers, exchange);
         if self.check.is_none() && terms.mode != TokenMode::Required {
             return Ok(None);
@@ -205,18 +255,6 @@ impl Authenticator {
         if !self.rules.is_empty() || legacy.is_some_and(|it| it.rules().next().is_some()) {
             exchange.set_verifies_tokens();
         }
-        let verdict = self.judge(terms, path, head, exchange, now);
-        verdict.inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))
-    }
-
-    fn judge(
-        &self,
-        terms: &Terms,
-        path: RequestPath<'_>,
-        head: &mut Parts,
-        exchange: &Exchange,
-        now: SystemTime,
-    ) -> Result<Option<Verified>, LocalReply> {
         let is_preflight = is_preflight(&head.method, &head.headers);
         let is_free = is_preflight || terms.excludes(path, head, exchange);
         let now = now
@@ -227,51 +265,67 @@ impl Authenticator {
             is_preflight,
             reading: terms.reading,
         };
-        let found = match (&self.check, &self.legacy, self.rules.as_slice()) {
+        let verdict = match (&self.check, &self.legacy, self.rules.as_slice()) {
             (Some(check), Some(legacy), []) => legacy
                 .authenticate(check, head, exchange, circumstances, now)
                 .and_then(|last_good| {
                     let refuse = |_| legacy::refuse("Origin authentication failed.");
                     check_principal(last_good, exchange).map_err(refuse)
                 })
-                .inspect_err(|_| check.counts.refused(None))?,
-            (Some(check), _, rules) if !is_free => {
-                let found = check
-                    .by_rules(rules, head, terms.reading, now)
-                    .and_then(|last_good| check_principal(last_good, exchange));
-                match found {
-                    Err(refusal) if terms.mode == TokenMode::ReportOnly => {
-                        self.report(refusal, terms.reading, head, exchange);
-                        None
-                    }
-                    found => found.map_err(|refusal| self.refuse(refusal, head, exchange))?,
-                }
-            }
-            _ => None,
+                .map_err(Denied::from)
+                .inspect_err(|_| check.counts.refused(None)),
+            (Some(check), _, rules) if !is_free => check
+                .by_rules(rules, head, terms.reading, now)
+                .and_then(|last_good| Ok(check_principal(last_good, exchange)?))
+                .or_else(|refused| self.bad_token(refused, terms, head, exchange, now, patience)),
+            _ => Ok(None),
         };
-        let misses = found.is_none() && exchange.claims().is_none();
-        if misses && !is_free && terms.mode == TokenMode::Required {
-            self.warn_without_rules();
-            return Err(self.refuse(Refusal::NoToken, head, exchange));
+        let verdict = verdict.and_then(|found| {
+            let misses = found.is_none() && exchange.claims().is_none();
+            match misses && !is_free && terms.mode == TokenMode::Required {
+                true => Err(self.no_token(head, exchange).into()),
+                false => Ok(found),
+            }
+        });
+        verdict.inspect_err(|denied| {
+            if denied.wait.is_none() {
+                exchange.set_details(Arc::clone(denied.reply.details()));
+            }
+        })
+    }
+
+    /// What becomes of a request with a bad token: it waits for newer keys, or passes as one
+    /// without a token, or is refused.
+    fn bad_token(
+        &self,
+        refused: Refused,
+        terms: &Terms,
+        head: &mut Parts,
+        exchange: &Exchange,
+        now: f64,
+        patience: Patience,
+    ) -> Result<Option<Verified>, Denied> {
+        let refusal = refused.refusal;
+        let rule = refused.lacks_key.and_then(|index| self.rules.get(index));
+        let wait = match patience {
+            Patience::MayWait => rule.and_then(|rule| rule.jwks.wait(now)),
+            Patience::None => None,
+        };
+        if wait.is_some() {
+            let reply = self.reply(refusal, head, exchange);
+            return Err(Denied { reply, wait });
         }
-        Ok(found)
-    }
-
-    fn refuse(&self, refusal: Refusal, head: &Parts, exchange: &Exchange) -> LocalReply {
+        if terms.mode == TokenMode::ReportOnly {
+            self.counts.reported(refusal);
+            refusal_log::token_reported(head, exchange, &refusal);
+            TokenCheck::take_out(&self.rules, head, terms.reading);
+            return Ok(None);
+        }
         self.counts.refused(Some(refusal));
-        let stripped = self.shown(&head.uri, exchange);
-        let shown = stripped.as_ref().unwrap_or(&head.uri);
-        answer::refuse(refusal, head, exchange, shown)
+        Err(self.reply(refusal, head, exchange).into())
     }
 
-    /// Lets a request with a bad token pass as one without a token.
-    fn report(&self, refusal: Refusal, reading: Reading, head: &mut Parts, exchange: &Exchange) {
-        self.counts.reported(refusal);
-        refusal_log::token_reported(head, exchange, &refusal);
-        TokenCheck::take_out(&self.rules, head, reading);
-    }
-
-    fn warn_without_rules(&self) {
+    fn no_token(&self, head: &Parts, exchange: &Exchange) -> LocalReply {
         if self.check.is_none() {
             limited!(
                 target: "tower_mesh::access",
@@ -280,12 +334,26 @@ impl Authenticator {
                  add a RequestAuthentication that selects this workload"
             );
         }
+        self.counts.refused(Some(Refusal::NoToken));
+        self.reply(Refusal::NoToken, head, exchange)
     }
 
-    /// Removes headers that only this guard may set, with or without a token (rule J-26). The value
-    /// that an outer guard has set stays.
-    fn take_off_outputs(&self, headers: &mut HeaderMap, exchange: &Exchange) {
-        for name in &self.outputs {
+    fn reply(&self, refusal: Refusal, head: &Parts, exchange: &Exchange) -> LocalReply {
+        let stripped = self.shown(&head.uri, exchange);
+        let shown = stripped.as_ref().unwrap_or(&head.uri);
+        answer::refuse(refusal, head, exchange, shown)
+    }
+
+    /// The headers that only this guard may set.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn outputs(&self) -> &Arc<[HeaderName]> {
+        &self.outputs
+    }
+
+    /// Removes headers that only this guard may set, with or without a token (rules J-26, H-16).
+    /// The value that an outer guard has set stays.
+    pub(crate) fn take_off_outputs(&self, headers: &mut HeaderMap, exchange: &Exchange) {
+        for name in &*self.outputs {
             match exchange.output(name) {
                 Some(told) if headers.contains_key(name) => {
                     headers.insert(name.clone(), told.clone());
@@ -294,6 +362,26 @@ impl Authenticator {
                     headers.remove(name);
                 }
             }
+        }
+        if !self.outputs.is_empty() {
+            self.take_off_twins(headers, exchange);
+        }
+    }
+
+    /// Removes headers that some programs take for one of the output headers, because these
+    /// programs do not distinguish `_` from `-`.
+    fn take_off_twins(&self, headers: &mut HeaderMap, exchange: &Exchange) {
+        let is_same = |name: &HeaderName, output: &HeaderName| {
+            header_name::is_same_name(name.as_str(), output.as_str())
+        };
+        let twins: Vec<_> = headers
+            .keys()
+            .filter(|name| self.outputs.iter().any(|output| is_same(name, output)))
+            .filter(|name| !self.outputs.contains(name) && exchange.output(name).is_none())
+            .cloned()
+            .collect();
+        for twin in twins {
+            headers.remove(twin);
         }
     }
 

@@ -14,8 +14,10 @@
 //! [`Authenticator`] holds the rules of one port and has the synchronous step that the composed
 //! mesh runs; [`JwtLayer`] runs the same step as a tower layer. Keys are inline or fetched: a
 //! [`Keyring`] hands out key sets, and a [`Fetcher`] keeps one of them fresh through any HTTP
-//! client. Until keys are there, tokens are refused and requests without one are not affected. When
-//! an issuer's `jwksUri` moves, its keys from before serve until the new one answers.
+//! client. Until keys are there, tokens are refused and requests without one are not affected. A
+//! request with a key that nobody knows waits for one fetch ([`Fetcher::run`]), so that an issuer
+//! may sign with a key that it has just published. When an issuer's `jwksUri` moves, its keys from
+//! before serve until the new one answers.
 //!
 //! [`Guards`](crate::Guards) keep rules and keys fresh for a layer without a mesh.
 //!
@@ -116,7 +118,8 @@
 //! | A rule with an issuer `spiffe://..` is for JWT-SVIDs, see above. | |
 //! | A guard inside another one refuses a token of another principal than the outer one found. | |
 //! | When a token is taken out of the query, the other parameters stay as they were written; Envoy sorts and re-encodes them. | |
-//! | Keys are fetched by the process, on istiod's schedule, or as the issuer's `cache-control` says. | |
+//! | Keys are fetched by the process, on istiod's schedule or as the issuer's `cache-control` says. | [`Fetcher::at_least_every`] |
+//! | An unknown `kid` causes a fetch, for which its request waits; Envoy refuses it until the next refresh. | |
 //! | The last good keys count for a day; istiod keeps them for a week. | |
 //!
 //! RFC 8725, clause by clause: §3.1 and §3.2 the key decides the algorithm, and `none` and HMAC are
@@ -145,6 +148,8 @@ mod weight;
 pub(crate) use access::Terms;
 pub use access::{ExcludedPath, ExcludedPathError, TokenMode};
 pub use authenticator::Authenticator;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use authenticator::{Denied, Patience};
 pub use keys::{
     BundleError, Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved,
     SvidKeys,

@@ -158,7 +158,7 @@ fn is_plain(target: &[u8]) -> bool {
 }
 
 /// The bytes of [`is_plain`].
-const PLAIN: AsciiSet = {
+static PLAIN: AsciiSet = {
     let (mut plain, mut byte) = (AsciiSet::EMPTY, 0x21);
     while byte < 0x7f {
         if !matches!(byte, b'#' | b'?' | b'%' | b'\\' | b'.') && !must_escape(byte) {
@@ -178,7 +178,7 @@ pub(crate) fn is_path_byte(byte: u8) -> bool {
 
 /// The bytes of [`is_path_byte`].
 #[cfg(feature = "gate")]
-const PATH_BYTES: AsciiSet = {
+static PATH_BYTES: AsciiSet = {
     let (mut bytes, mut byte) = (AsciiSet::EMPTY, 0x21);
     while byte < 0x7f {
         let is_special = matches!(byte, b'#' | b'?' | b'%' | b'\\' | b';' | b'[' | b']');

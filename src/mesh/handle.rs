@@ -111,7 +111,7 @@ impl Mesh {
     /// [`protect`](Self::protect) the finished service instead.
     #[must_use]
     pub fn server(&self) -> ServerLayer {
-        self.parts.server.clone()
+        self.parts.server.trusting(self.listener.trust)
     }
 
     /// Guards a finished service with the whole inbound stack.
@@ -120,7 +120,7 @@ impl Mesh {
     /// normalized form, the host to the one that was judged. Inside a router it refuses like
     /// [`server`](Self::server).
     pub fn protect<S>(&self, service: S) -> Server<S> {
-        self.parts.server.protect(service)
+        self.server().protect(service)
     }
 
     /// A listener whose connections have passed the handshake: for `axum::serve`, tonic's

@@ -23,10 +23,11 @@ pub struct RequestAttributes<'a> {
     method: &'a Method,
     path: &'a str,
     uri_authority: Option<&'a str>,
-    scheme: Option<&'a str>,
     headers: &'a HeaderMap,
     peer: &'a Peer,
     claims: Option<&'a Claims>,
+    client_ip: Option<IpAddr>,
+    keeps_client_cert: bool,
 }
 
 impl<'a> RequestAttributes<'a> {
@@ -51,10 +52,11 @@ impl<'a> RequestAttributes<'a> {
             method: &head.method,
             path,
             uri_authority: head.uri.authority().map(Authority::as_str),
-            scheme: head.uri.scheme_str(),
             headers: &head.headers,
             peer: exchange.peer()?,
             claims: exchange.claims(),
+            client_ip: exchange.client_ip().copied(),
+            keeps_client_cert: exchange.keeps_client_cert(),
         })
     }
 
@@ -79,12 +81,15 @@ impl Attributes for RequestAttributes<'_> {
         authority.map(|authority| authority::without_user(authority.trim()))
     }
 
+    // Rule B-14: what the target or a header says of it is the caller's own word.
     fn scheme(&self) -> Option<&str> {
-        let forwarded = || header::scheme(self.peer.is_tls(), self.lines("x-forwarded-proto"));
-        Some(self.scheme.unwrap_or_else(forwarded))
+        Some(header::scheme(self.peer.is_tls(), []))
     }
 
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        if self.keeps_client_cert && name == "x-forwarded-client-cert" {
+            return self.lines(name).any(visit);
+        }
         header::any_value(name, self.peer.is_tls(), |name| self.lines(name), visit)
     }
 
@@ -103,7 +108,8 @@ impl Attributes for RequestAttributes<'_> {
     fn remote_ip(&self) -> Option<IpAddr> {
         let lines = self.headers.get_all("x-forwarded-for");
         let lines = lines.iter().map(HeaderValue::as_bytes);
-        Some(forwarded::remote_ip(lines, self.peer.remote_addr().ip()))
+        let sidecars = || forwarded::remote_ip(lines, self.peer.remote_addr().ip());
+        Some(self.client_ip.unwrap_or_else(sidecars))
     }
 
     fn destination_ip(&self) -> Option<IpAddr> {

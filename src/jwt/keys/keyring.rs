@@ -12,6 +12,7 @@ use super::key_set::KeySet;
 use super::key_source::{KeySource, check_uri};
 use super::remote::{FetchedKeys, RemoteKeys, whole_seconds};
 use super::svid_keys::{DomainKeys, SvidKeys};
+use super::wait::KeyWait;
 use crate::identity::TrustDomain;
 use crate::istio::JwtRule;
 use crate::jwt::Refusal;
@@ -106,6 +107,13 @@ impl Jwks {
                 verdict
             }
         }
+    }
+
+    /// The wait for the fetch that a token with an unknown key has asked for; `None` if there is
+    /// none to wait for, or too many requests wait.
+    pub(crate) fn wait(&self, now: f64) -> Option<KeyWait> {
+        let room = self.remote()?.room(now)?;
+        Some(KeyWait::new(self.clone(), room))
     }
 
     fn before(&self) -> Option<&FetchedKeys> {

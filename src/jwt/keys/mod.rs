@@ -11,6 +11,7 @@ mod remote;
 mod schedule;
 mod svid_keys;
 mod verifier;
+mod wait;
 
 pub use counts::Counts;
 pub use fetch::{FetchError, Fetcher};
@@ -20,3 +21,4 @@ pub(crate) use keyring::KeyOwner;
 pub use keyring::{Jwks, Keyring, Moved};
 pub use svid_keys::{BundleError, SvidKeys};
 pub(crate) use verifier::algorithm;
+pub(crate) use wait::KeyWait;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::builder::MeshBuilder;
+use crate::gate::{Gate, Refusals};
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::client::{Client, Outbound};
@@ -12,6 +13,7 @@ use crate::mesh::config::driver::Driver;
 use crate::mesh::config::identity_source::Origin;
 use crate::mesh::config::loading::ConfigLoader;
 use crate::mesh::error::{BuildError, Faults};
+use crate::mesh::gate_metrics;
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
 use crate::mesh::plaintext::{Plaintext, unproven_id};
@@ -37,6 +39,7 @@ impl MeshBuilder {
     /// our own identity, so their problems are known only with the identity.
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
         let is_plaintext = self.identity.is_none();
+        let edge_propagation = self.telemetry.propagation.clone();
         if is_plaintext {
             self.go_plaintext();
         }
@@ -94,9 +97,16 @@ impl MeshBuilder {
         let token_mode = rules.terms.mode;
 
         let propagation = self.telemetry.propagation.workload(&self.workload);
+        let refusals = Arc::new(Refusals::new());
+        gate_metrics::register(registry, &refusals);
         let server = ServerLayer::new(Inbound {
             config: cells.inbound.clone(),
+            gate: self.gate.unwrap_or_else(Gate::istio),
+            edge_gate: self.gate.unwrap_or_else(Gate::strict),
+            refusals,
+            id: identity.clone(),
             propagation: propagation.clone(),
+            edge_propagation: edge_propagation.workload(&self.workload),
             metrics: registry.server_as(&self.workload, &identity),
             tokens: rules.terms.clone(),
             rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),
@@ -121,6 +131,7 @@ impl MeshBuilder {
             .lifetimes(self.lifetimes);
         tls_metrics::connector(registry, &connector.stats());
         let client = Client::new(Outbound {
+            trust_domain: identity.trust_domain().clone(),
             propagation,
             metrics: registry.client_as(&self.workload, &identity),
             observers: self.telemetry.call_observers,

@@ -5,7 +5,6 @@
 use tokio::time::timeout;
 
 use super::driver::Driver;
-use super::fetch::{self, Fetch};
 use super::first_answer::{BESIDE_FAULTS, first_answer};
 use super::keys::{self, Keys};
 use super::live::{CompiledConfig, Compiler, LiveConfig, ModeChoice};
@@ -44,11 +43,10 @@ pub(in crate::mesh) struct ReadConfig {
     is_plaintext: bool,
     requires_policy: bool,
     source: Option<ConfigSource>,
-    fetch: Option<Fetch>,
+    keys: Option<Keys>,
     loopback_http: bool,
     terms: Terms,
     svid_keys: Option<SvidKeys>,
-    svids: Option<SvidFeed>,
 }
 
 /// What was compiled without problems. Nothing runs yet.
@@ -59,10 +57,9 @@ pub(in crate::mesh) struct ValidConfig {
     is_plaintext: bool,
     requires_policy: bool,
     source: Option<ConfigSource>,
-    fetch: Fetch,
+    keys: Keys,
     loopback_http: bool,
     terms: Terms,
-    svids: Option<SvidFeed>,
 }
 
 /// The live rules, and what a driver needs to keep them up to date.
@@ -88,8 +85,7 @@ impl ConfigLoader<'_> {
             loopback_http: self.tokens.loopback_http,
             terms: self.tokens.terms.clone(),
             svid_keys: self.tokens.svid_keys.clone(),
-            svids: None,
-            fetch: faults.option(fetch::client(self.tokens, self.tls)),
+            keys: faults.option(Keys::new(self.tokens, self.tls)),
             configuration: first.and_then(|first| faults.configuration(first)),
             modes: self.modes,
             is_plaintext: self.is_plaintext,
@@ -105,12 +101,10 @@ impl ReadConfig {
         mut self,
         source: Option<Box<dyn JwtBundleSource>>,
     ) -> Self {
-        if self.svid_keys.is_none()
-            && let Some(source) = source
-        {
+        if let (None, Some(source), Some(keys)) = (&self.svid_keys, source, &mut self.keys) {
             let feed = SvidFeed::new(source);
             self.svid_keys = Some(feed.keys());
-            self.svids = Some(feed);
+            keys.feed(feed);
         }
         self
     }
@@ -162,10 +156,9 @@ impl ReadConfig {
             is_plaintext: self.is_plaintext,
             requires_policy: self.requires_policy,
             source: self.source,
-            fetch: self.fetch?,
+            keys: self.keys?,
             loopback_http: self.loopback_http,
             terms: self.terms,
-            svids: self.svids,
         })
     }
 }
@@ -209,7 +202,7 @@ impl ValidConfig {
             terms: self.terms,
             compiler,
             source: self.source,
-            keys: Keys::new(self.fetch, self.svids),
+            keys: self.keys,
         }
     }
 }

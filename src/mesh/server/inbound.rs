@@ -1,9 +1,12 @@
 //! What all clones of the inbound layer share.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
+use crate::gate::{Gate, Refusals};
+use crate::identity::SpiffeId;
 use crate::jwt::Terms;
 use crate::live::Live;
 use crate::mesh::config::live::CompiledInbound;
@@ -16,7 +19,15 @@ use crate::rbac::PolicyCheck;
 /// [`ServerLayer`](super::ServerLayer).
 pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) config: Live<CompiledInbound>,
+    /// Paths are normalized as the configuration says.
+    pub(in crate::mesh) gate: Gate,
+    pub(in crate::mesh) edge_gate: Gate,
+    pub(in crate::mesh) refusals: Arc<Refusals>,
+    /// Our own id.
+    pub(in crate::mesh) id: SpiffeId,
     pub(in crate::mesh) propagation: Propagation,
+    /// Traces at an edge, also of a mesh without identities.
+    pub(in crate::mesh) edge_propagation: Propagation,
     pub(in crate::mesh) metrics: ServerMetrics,
     /// How the guard treats end-user tokens.
     pub(in crate::mesh) tokens: Terms,

@@ -5,8 +5,8 @@ mod app_guards;
 mod app_server_body;
 pub(super) mod connection;
 mod future;
+mod header_trust;
 mod inbound;
-mod one_hop;
 mod record;
 mod service;
 mod steps;
@@ -15,4 +15,5 @@ pub use future::{ResponseBody, ResponseFuture};
 pub use service::{ConnectionServer, Server, ServerLayer};
 
 pub(super) use app_guards::AppGuards;
+pub(super) use header_trust::HeaderTrust;
 pub(super) use inbound::Inbound;

@@ -14,22 +14,37 @@ use tower_service::Service;
 
 use super::app_server_body;
 use super::future::{Asking, ResponseBody, ResponseFuture, call};
+use super::header_trust::HeaderTrust;
 use super::inbound::Inbound;
-use super::one_hop;
 use super::record::Record;
-use super::steps::{self, Arrival, Outcome, Way};
+use super::steps::{self, Outcome, Way};
 use crate::context::{Exchange, Peer};
+use crate::gate::{self, Arrival, strip};
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::{OnConnection, Watches};
-use crate::message::{ByteCount, CountingBody, Direction};
+use crate::message::{ByteCount, CountingBody, Direction, LocalReply};
 
 /// The whole inbound stack as one layer: [`Mesh::server`](crate::Mesh::server).
 #[derive(Clone, Debug)]
-pub struct ServerLayer(Arc<Inbound>);
+pub struct ServerLayer {
+    inbound: Arc<Inbound>,
+    trust: HeaderTrust,
+}
 
 impl ServerLayer {
     pub(in crate::mesh) fn new(inbound: Inbound) -> Self {
-        Self(Arc::new(inbound))
+        Self {
+            inbound: Arc::new(inbound),
+            trust: HeaderTrust::default(),
+        }
+    }
+
+    /// The same stack for a listener that believes these headers.
+    pub(in crate::mesh) fn trusting(&self, trust: HeaderTrust) -> Self {
+        Self {
+            inbound: Arc::clone(&self.inbound),
+            trust,
+        }
     }
 
     /// Guards a finished service in front of every router, where requests may be rewritten.
@@ -47,7 +62,8 @@ impl<S> Layer<S> for ServerLayer {
     fn layer(&self, inner: S) -> Server<S> {
         Server {
             inner,
-            inbound: Arc::clone(&self.0),
+            inbound: Arc::clone(&self.inbound),
+            trust: self.trust,
             in_front: false,
         }
     }
@@ -58,6 +74,7 @@ impl<S> Layer<S> for ServerLayer {
 pub struct Server<S> {
     inner: S,
     inbound: Arc<Inbound>,
+    trust: HeaderTrust,
     /// Whether no router has chosen a route yet, so that requests may be rewritten.
     in_front: bool,
 }
@@ -101,13 +118,15 @@ impl<S> Server<S> {
             in_front: self.in_front,
             wants_host,
         };
-        let unfit = one_hop::take_off_named(&mut head.headers).err();
-        let (body, received) = CountingBody::under(&head.headers, body);
-        let is_grpc = body.is_grpc();
-        let (inbound, now) = (&self.inbound, SystemTime::now());
+        let (inbound, trust, now) = (&self.inbound, self.trust, SystemTime::now());
         let config = inbound.config.load();
-        let mut record = inbound.open(&config, &mut head, &exchange, received, now);
-        let way = Way::new(arrival, unfit, now);
+        let admitted = inbound.admit(&config, trust, &mut head, &exchange, arrival);
+        let (mut body, received) = CountingBody::under(&head.headers, body);
+        let written = config.authenticator(&exchange).outputs();
+        body.sift_trailers(strip::from_trailers, written);
+        let is_grpc = body.is_grpc();
+        let mut record = inbound.open(trust, &mut head, &exchange, received, now);
+        let way = Way::new(admitted, now);
         match steps::judge(inbound, config, way, &mut head, &exchange, &mut record) {
             Outcome::Pass => {
                 let request = Request::from_parts(head, body);
@@ -152,20 +171,50 @@ where
 }
 
 impl Inbound {
-    /// Begins the record of a request. This comes before the judging, so that a step that panics
-    /// does not lose the record.
-    fn open(
+    /// Lets the gate judge a request before anything else reads it, and keeps the target as it was
+    /// sent.
+    fn admit(
         &self,
         config: &CompiledInbound,
+        trust: HeaderTrust,
+        head: &mut Parts,
+        exchange: &Exchange,
+        arrival: Arrival,
+    ) -> Result<Option<String>, LocalReply> {
+        let authenticator = config.authenticator(exchange);
+        authenticator.show(head, exchange);
+        trust.announce(exchange);
+        let gate = trust.edge.map_or(self.gate, |_| self.edge_gate);
+        let gate = gate.normalization(config.engine.path_normalization());
+        let judged = gate::judge_and_settle(gate, head, exchange, arrival);
+        let judged = judged.and_then(|path| {
+            trust.settle(&self.id, head, exchange)?;
+            Ok(path)
+        });
+        // Before the trace takes headers along to calls.
+        authenticator.take_off_outputs(&mut head.headers, exchange);
+        judged.map_err(|refusal| {
+            self.refusals.add(refusal);
+            refusal.reply(gate.profile())
+        })
+    }
+
+    /// Begins the record of a request. This comes before the steps, so that one that panics does
+    /// not lose the record.
+    fn open(
+        &self,
+        trust: HeaderTrust,
         head: &mut Parts,
         exchange: &Exchange,
         received: ByteCount,
         now: SystemTime,
     ) -> Record {
         let started = Instant::now();
-        let authenticator = config.authenticator(exchange);
-        authenticator.show(head, exchange);
-        let span = self.propagation.begin(head, exchange, || now);
+        let propagation = match trust.edge {
+            Some(_) => &self.edge_propagation,
+            None => &self.propagation,
+        };
+        let span = propagation.begin(head, exchange, || now);
         let peer = exchange.peer();
         let watches = Watches {
             span,

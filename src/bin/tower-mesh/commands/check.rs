@@ -10,7 +10,7 @@ use tower_mesh::identity::SpiffeId;
 
 use crate::failure::Failure;
 use crate::input::lines::Lines;
-use crate::input::options::{Format, NoPolicy, Options, key_and_value};
+use crate::input::options::{Format, Gated, NoPolicy, Options, key_and_value};
 use crate::input::question::Question;
 use crate::input::world::World;
 use crate::output::answer::Answer;
@@ -60,6 +60,8 @@ pub(crate) struct Check {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
+    gate: Gated,
+    #[command(flatten)]
     no_policy: NoPolicy,
     #[command(flatten)]
     options: Options,
@@ -75,6 +77,7 @@ Examples:
 Exit status of one request: 0 allowed, 1 denied, 2 error.
 With --requests: 0 all judged, 2 a line is bad or the configuration is; bad
 lines are told on stderr by their number, and the others are judged.
+A request that the gate refuses (400, 403, 414 or 431) is denied; no rule is asked.
 2 also when no authorization policy selects the workload: a forgotten label
 would allow everything. --allow-no-policy accepts that.
 
@@ -114,7 +117,13 @@ impl Check {
         if self.caller_can_be() {
             world.meet(&request);
         }
-        let answer = Answer::to(Value::Null, world.engine(), &request, self.explain);
+        let answer = Answer::to(
+            Value::Null,
+            self.gate,
+            world.engine(),
+            &request,
+            self.explain,
+        );
         let mut out = io::stdout().lock();
         self.print(&answer, None, &mut out)?;
         out.flush()?;
@@ -150,7 +159,7 @@ impl Check {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut code = ExitCode::SUCCESS;
         while let Some(line) = lines.next(&mut out)? {
-            let answer = Answer::to_line(world, line, self.explain);
+            let answer = Answer::to_line(world, self.gate, line, self.explain);
             let number = lines.number();
             if let Some(error) = answer.error() {
                 // In the order of the answers, for those who read both.
