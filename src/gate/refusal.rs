@@ -181,6 +181,7 @@ impl Refusal {
             Self::IllegalByte => "B-11",
             Self::TransferEncoding => "B-13",
             Self::ConnectionHeader => "H-17",
+            Self::ClientCertHeader => "H-03",
             Self::TooManyHeaders | Self::HeadersTooLarge | Self::TargetTooLong => "B-15",
             Self::OtherSegments => "B-30",
         }

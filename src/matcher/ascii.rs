@@ -10,11 +10,14 @@ impl AsciiSet {
 
     /// The set with this byte, too; a byte beyond ASCII is not added.
     pub(super) const fn with(mut self, byte: u8) -> Self {
-        self.0[byte as usize] = byte.is_ascii();
+        if let (_, [is_in, ..]) = self.0.split_at_mut(byte as usize) {
+            *is_in = byte.is_ascii();
+        }
         self
     }
 
     pub(super) fn has(&self, byte: u8) -> bool {
-        self.0[usize::from(byte)]
+        // There is a place for every byte, so this compiles to one look.
+        self.0.get(usize::from(byte)).is_some_and(|is_in| *is_in)
     }
 }

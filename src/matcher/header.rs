@@ -222,10 +222,10 @@ const OF_ONE_HOP: [&str; 9] = [
 
 /// A bit for the length of each.
 pub(crate) const LENGTHS_OF_ONE_HOP: u64 = {
-    let (mut lengths, mut rank) = (0, 0);
-    while rank < OF_ONE_HOP.len() {
-        lengths |= 1 << OF_ONE_HOP[rank].len();
-        rank += 1;
+    let (mut lengths, mut names) = (0, OF_ONE_HOP.as_slice());
+    while let [name, rest @ ..] = names {
+        lengths |= 1 << name.len();
+        names = rest;
     }
     lengths
 };

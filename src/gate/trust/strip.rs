@@ -116,8 +116,6 @@ const PEER_METADATA: [&str; 2] = ["x-envoy-peer-metadata", "x-envoy-peer-metadat
 
 const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
-const READ_AT_THE_EDGE: [&str; 2] = ["x-forwarded-for", "x-forwarded-proto"];
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,7 +32,7 @@ fn pki() -> Pki {
 /// Answers with the lines of the request's head.
 fn heard() -> Router {
     Router::new().fallback(any(|headers: HeaderMap| async move {
-        let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
             format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))
         };
         headers.iter().map(line).collect::<String>()
