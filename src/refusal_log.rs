@@ -55,6 +55,30 @@ pub(crate) fn refused(
     );
 }
 
+/// Writes the event of a request that passes as one without a token, although its token is bad.
+#[cfg_attr(
+    not(feature = "jwt"),
+    allow(dead_code, reason = "for the guard of tokens")
+)]
+pub(crate) fn token_reported(head: &Parts, exchange: &Exchange, reason: &dyn fmt::Display) {
+    let peer = exchange.peer();
+    let trace = exchange.trace();
+    limited!(
+        target: "tower_mesh::access",
+        WARN,
+        peer = %PeerText(peer.and_then(Peer::principal).unwrap_or("none")),
+        remote = peer.map(ip).map(shown),
+        client = exchange.client_ip().map(shown),
+        method = %PeerText(head.method.as_str()),
+        path = %PeerText(path(head, exchange)),
+        host = host(head).map(text),
+        reason = %reason,
+        trace_id = trace.map(|trace| shown(trace.trace_id)),
+        request_id = request_id(head, exchange).map(text),
+        "a bad token passes as none, because the guard only reports"
+    );
+}
+
 /// The engine that refused a request; [`keep_judge`] has stored it in the request.
 pub(crate) fn judged_by(head: &Parts) -> Option<&Engine> {
     head.extensions.get().map(|JudgedBy(engine)| engine)

@@ -91,6 +91,34 @@ fn a_command_that_is_not_built_names_its_feature() {
     );
 }
 
+/// J-20. The request principal of a JWT-SVID is its id, in one word and in a line of a file.
+#[test]
+fn a_request_with_a_jwt_svid_is_asked_by_its_id() {
+    let world = World::of(
+        "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: accounts, namespace: foo}
+spec:
+  rules:
+  - from: [{source: {requestPrincipals: ['spiffe://clinic.example/ns/foo/sa/*']}}]
+",
+    );
+    for (id, status) in [
+        ("spiffe://clinic.example/ns/foo/sa/desk", 0),
+        ("spiffe://clinic.example/ns/bar/sa/desk", 1),
+        ("clinic.example/ns/foo/sa/desk", 2),
+        ("spiffe://clinic.example", 2),
+    ] {
+        let output = world.run("check", &["GET", "/", "--jwt-svid", id], "");
+        assert_eq!(output.status.code(), Some(status), "{id}");
+        let line = json!({"method": "GET", "path": "/", "jwt_svid": id}).to_string();
+        let output = world.run("check", &["--requests", "-"], &line);
+        let is_allowed = text(&output.stdout).contains("allowed: ALLOW");
+        assert_eq!(is_allowed, status == 0, "{id}: {output:?}");
+    }
+}
+
 #[test]
 fn one_request_is_answered_in_a_line_and_an_exit_code() {
     let world = World::of(READERS);

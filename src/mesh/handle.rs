@@ -24,6 +24,7 @@ use super::server::{Server, ServerLayer};
 use super::shutdown::{Last, Running, Shutdown, Signal};
 use super::tls_metrics;
 use crate::identity::{SpiffeId, Workload};
+use crate::jwt::TokenMode;
 use crate::live::Live;
 use crate::metrics::Registry;
 use crate::policy::Engine;
@@ -57,6 +58,7 @@ pub(super) struct Parts {
     /// Whether something may change apart from the addresses of upstreams with DNS names.
     pub(super) needs_driver: bool,
     pub(super) reloads: Reloads,
+    pub(super) token_mode: TokenMode,
     /// The TLS settings for hosts outside the mesh.
     pub(super) tls: Settings,
     /// Locked while upstreams are replaced: the last call wins.

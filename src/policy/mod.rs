@@ -116,8 +116,8 @@ pub(crate) use token::has_secret_key;
 pub(crate) use token::is_loopback;
 #[cfg(feature = "jwt")]
 pub(crate) use token::{
-    Jwk, KeyPurpose, KeySetFault, MAX_BYTES, PublicKey, Unfit, check_key_uri, discovery_uri, json,
-    keys, trust_domain,
+    Jwk, KeyPurpose, KeySetFault, MAX_BYTES, PublicKey, SpiffeBundle, Unfit, check_key_uri,
+    discovery_uri, json, keys,
 };
 #[cfg(any(feature = "jwt", feature = "vet"))]
-pub(crate) use token::{PlainHttp, rule_problems};
+pub(crate) use token::{PlainHttp, rule_problems, trust_domain};

@@ -72,6 +72,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "policy",
             "context",
             "message",
+            "refusal_log",
             "guard",
             "live",
             "log_limit",

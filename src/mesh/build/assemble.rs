@@ -10,6 +10,7 @@ use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::client::{Client, Outbound};
 use crate::mesh::config::driver::Driver;
+use crate::mesh::config::identity_source::Origin;
 use crate::mesh::config::loading::ConfigLoader;
 use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::gate_metrics;
@@ -60,6 +61,8 @@ impl MeshBuilder {
             tls: &self.tls,
         };
         let rules = rules.read(self.workload.namespace(), &mut faults).await;
+        let bundles = self.identity.as_ref().and_then(Origin::jwt_bundles);
+        let rules = rules.svid_bundles(bundles);
         let own = match self.identity {
             Some(origin) => own_identity::load(origin, &self.tls, &mut faults).await,
             None => None,
@@ -91,6 +94,7 @@ impl MeshBuilder {
         };
         let rules = rules.begin(registry, credentials.as_ref());
         let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
+        let token_mode = rules.terms.mode;
 
         let propagation = self.telemetry.propagation.workload(&self.workload);
         let refusals = Arc::new(Refusals::new());
@@ -104,6 +108,7 @@ impl MeshBuilder {
             propagation: propagation.clone(),
             edge_propagation: edge_propagation.workload(&self.workload),
             metrics: registry.server_as(&self.workload, &identity),
+            tokens: rules.terms.clone(),
             rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),
             guards: self.guards,
             quiet: self.listener.quiet.clone(),
@@ -163,6 +168,7 @@ impl MeshBuilder {
             pulse: driver.pulse(),
             needs_driver: driver.follows(),
             reloads,
+            token_mode,
         };
         let mesh = Mesh::new(parts, self.listener);
         Ok((mesh, driver))

@@ -102,7 +102,7 @@ impl MeshBuilder {
         self
     }
 
-    /// Sets how the keys of end-user tokens are fetched.
+    /// Sets which requests need an end-user token, and how the keys of tokens are fetched.
     pub fn tokens(mut self, set: impl FnOnce(TokenOptions) -> TokenOptions) -> Self {
         self.tokens = set(self.tokens);
         self

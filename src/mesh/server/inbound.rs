@@ -7,6 +7,7 @@ use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
 use crate::gate::{Gate, Refusals};
 use crate::identity::SpiffeId;
+use crate::jwt::Terms;
 use crate::live::Live;
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::Observers;
@@ -28,6 +29,8 @@ pub(in crate::mesh) struct Inbound {
     /// Traces at an edge, also of a mesh without identities.
     pub(in crate::mesh) edge_propagation: Propagation,
     pub(in crate::mesh) metrics: ServerMetrics,
+    /// How the guard treats end-user tokens.
+    pub(in crate::mesh) tokens: Terms,
     pub(in crate::mesh) rbac: PolicyCheck,
     pub(in crate::mesh) guards: AppGuards,
     pub(in crate::mesh) quiet: QuietStreams,

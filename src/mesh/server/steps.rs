@@ -71,8 +71,9 @@ fn tokens(judged: &mut Judged<'_>) -> Result<(), Halt> {
         false => Patience::MayWait,
     };
     let authenticator = judged.config.authenticator(judged.exchange);
+    let (terms, head) = (&judged.inbound.tokens, &mut *judged.head);
     let verdict =
-        authenticator.authenticate_shown(path, judged.head, judged.exchange, now, patience);
+        authenticator.authenticate_shown(terms, path, head, judged.exchange, now, patience);
     match verdict {
         Ok(()) => Ok(()),
         Err(Denied { wait: None, reply }) => Err(reply.into()),

@@ -207,6 +207,14 @@ impl Request {
         self.claim("iss", issuer).claim("sub", subject)
     }
 
+    /// Sent with the JWT-SVID of a workload, `spiffe://DOMAIN/PATH`: the request principal is this
+    /// id. As policy cuts it at its last slash, `iss` and `sub` are its two halves here.
+    #[must_use]
+    pub fn jwt_svid(self, id: &str) -> Self {
+        let (issuer, subject) = id.rsplit_once('/').unwrap_or((id, ""));
+        self.user(issuer, subject)
+    }
+
     /// Adds one claim of a verified token.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {

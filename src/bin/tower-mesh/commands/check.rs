@@ -43,6 +43,10 @@ pub(crate) struct Check {
     /// and so is a value in quotes: 'level="5"'
     #[arg(long = "claim", value_name = "KEY=VALUE", value_parser = key_and_value, conflicts_with = "requests")]
     claims: Vec<(String, String)>,
+    /// The id of the JWT-SVID that comes with the request, spiffe://DOMAIN/PATH: its request
+    /// principal
+    #[arg(long = "jwt-svid", value_name = "ID", conflicts_with = "requests")]
+    jwt_svid: Option<String>,
     /// A header line
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = key_and_value, conflicts_with = "requests")]
     headers: Vec<(String, String)>,
@@ -80,7 +84,7 @@ would allow everything. --allow-no-policy accepts that.
 A request is a line like
   {\"id\": 1, \"method\": \"GET\", \"path\": \"/patients/7?x=1\"}
 Its keys: id, protocol (http, tcp), method, path, authority, sni, claims,
-headers {name: value or [values]},
+jwt_svid, headers {name: value or [values]},
 source {principal, uri_sans, dns_sans, subject, ip, remote_ip},
 destination {ip, port, services}.";
 
@@ -105,6 +109,7 @@ impl Check {
             self.path.clone().unwrap_or_default(),
             self.principal.clone(),
             self.claims(),
+            self.jwt_svid.clone(),
             self.headers.clone(),
         );
         let request = question.into_request(self.options.guarded.port());
