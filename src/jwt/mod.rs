@@ -139,7 +139,7 @@ mod weight;
 
 pub use authenticator::Authenticator;
 #[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use authenticator::{Denied, Patience};
+pub(crate) use authenticator::Patience;
 pub use keys::{Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved};
 pub use layer::{Jwt, JwtGuard, JwtLayer, ResponseFuture};
 pub use refusal::Refusal;
