@@ -23,6 +23,7 @@ use super::server::connection::quiet_streams::QuietStreams;
 use super::server::{Server, ServerLayer};
 use super::shutdown::{Last, Running, Shutdown, Signal};
 use super::tls_metrics;
+use crate::context::Via;
 use crate::identity::{SpiffeId, Workload};
 use crate::live::Live;
 use crate::metrics::Registry;
@@ -57,6 +58,8 @@ pub(super) struct Parts {
     /// Whether something may change apart from the addresses of upstreams with DNS names.
     pub(super) needs_driver: bool,
     pub(super) reloads: Reloads,
+    /// The proxies whose word about their callers is believed.
+    pub(super) trusted_proxies: Arc<[Via]>,
     /// The TLS settings for hosts outside the mesh.
     pub(super) tls: Settings,
     /// Locked while upstreams are replaced: the last call wins.

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Ready, ready};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -15,6 +16,7 @@ use tower_service::Service;
 use super::ClientBody;
 use super::config::reload::RefusedReload;
 use super::handle::Mesh;
+use crate::context::Via;
 use crate::metrics::Scrape;
 
 /// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`],
@@ -43,6 +45,9 @@ pub struct Readiness {
     pub refused: Option<RefusedReload>,
     /// A shutdown was requested.
     pub draining: bool,
+    /// The proxies whose word about their callers is believed:
+    /// [`trusted_proxy`](crate::mesh::DangerousMeshBuilder::trusted_proxy).
+    pub trusted_proxies: Arc<[Via]>,
 }
 
 /// The state of our identity.
@@ -86,6 +91,7 @@ impl Mesh {
             refused_at: self.parts().reloads.refused_at(),
             refused: self.parts().reloads.refused(),
             draining: self.parts().shutdown.is_requested(),
+            trusted_proxies: Arc::clone(&self.parts().trusted_proxies),
         }
     }
 }
@@ -118,6 +124,14 @@ impl fmt::Display for Readiness {
             IdentityState::Plaintext => {
                 f.write_str("; plaintext without identities, for development only")?;
             }
+        }
+        for (index, proxy) in self.trusted_proxies.iter().enumerate() {
+            let before = if index == 0 {
+                "; trusted proxies: "
+            } else {
+                ", "
+            };
+            write!(f, "{before}{proxy}")?;
         }
         if let Some(down) = self.source_down_for {
             write!(

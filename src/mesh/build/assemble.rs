@@ -5,16 +5,18 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::builder::MeshBuilder;
+use crate::context::Via;
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::client::{Client, Outbound};
 use crate::mesh::config::driver::Driver;
 use crate::mesh::config::loading::ConfigLoader;
+use crate::mesh::dangers::Dangers;
 use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
 use crate::mesh::plaintext::{Plaintext, unproven_id};
-use crate::mesh::server::{Inbound, ServerLayer};
+use crate::mesh::server::{Inbound, ServerLayer, TrustedProxies};
 use crate::mesh::shutdown::Shutdown;
 use crate::mesh::tls_metrics;
 use crate::mesh::trust_domain;
@@ -89,6 +91,8 @@ impl MeshBuilder {
         let rules = rules.begin(registry, credentials.as_ref());
         let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
 
+        let trusted_proxies = Arc::new(TrustedProxies::new(self.trusted_proxies));
+        trusted_proxies.register(registry);
         let propagation = self.telemetry.propagation.workload(&self.workload);
         let server = ServerLayer::new(Inbound {
             config: cells.inbound.clone(),
@@ -98,10 +102,15 @@ impl MeshBuilder {
             guards: self.guards,
             quiet: self.listener.quiet.clone(),
             observers: self.telemetry.request_observers,
+            trusted_proxies: Arc::clone(&trusted_proxies),
         });
         let plaintext = is_plaintext.then(|| Plaintext {
             upstreams: cells.outbound.load().inside(),
         });
+        let dangers = Dangers {
+            plaintext,
+            proxies: Arc::clone(trusted_proxies.names()),
+        };
         let (mut names, wanted) = Names::new(
             cells.outbound.load().names(),
             &self.client.resolver,
@@ -131,11 +140,9 @@ impl MeshBuilder {
         if let Some(credentials) = &credentials {
             tls_metrics::identity(registry, credentials, renewal.clone());
         }
-        if let Some(plaintext) = &plaintext {
-            plaintext.warn();
-        }
+        dangers.warn();
         let (driver, ()) = tokio::join!(rules.driver(rotation), names.first());
-        let driver = driver.remind_of(plaintext).names(names);
+        let driver = driver.remind_of(dangers).names(names);
         let parts = Parts {
             workload: self.workload,
             cells,
@@ -152,6 +159,7 @@ impl MeshBuilder {
             pulse: driver.pulse(),
             needs_driver: driver.follows(),
             reloads,
+            trusted_proxies: Arc::clone(trusted_proxies.names()),
         };
         let mesh = Mesh::new(parts, self.listener);
         Ok((mesh, driver))
@@ -159,6 +167,14 @@ impl MeshBuilder {
 
     /// Makes every port take plaintext. An option that asks for TLS is a mistake.
     fn go_plaintext(&mut self) {
+        let believes = |proxy: &Via| matches!(proxy, Via::Identity(_));
+        if self.trusted_proxies.iter().any(believes) {
+            self.mistakes.push(
+                "danger().trusted_proxy: identities: the mesh speaks plaintext \
+                 (`danger().plaintext()`), so no proxy can prove its identity: leave one of them out"
+                    .to_owned(),
+            );
+        }
         let telemetry = &mut self.telemetry;
         telemetry.propagation = telemetry.propagation.clone().among_strangers();
         let forced = self.modes.forced.replace(Mode::Disable);

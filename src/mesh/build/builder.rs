@@ -1,5 +1,6 @@
 //! The builder of a mesh: its own options, and the groups of options.
 
+use crate::context::Via;
 use crate::identity::{SpiffeId, Workload};
 use crate::mesh::client::Upstreams;
 use crate::mesh::config::identity_source::{IdentitySource, Origin};
@@ -48,6 +49,8 @@ pub struct MeshBuilder {
     pub(super) client: ClientOptions,
     pub(super) tokens: TokenOptions,
     pub(super) telemetry: TelemetryOptions,
+    /// The proxies whose word about their callers is believed.
+    pub(super) trusted_proxies: Vec<Via>,
     /// Each begins with the name of its method, without `MeshBuilder::`.
     pub(super) mistakes: Vec<String>,
 }
@@ -82,6 +85,7 @@ impl MeshBuilder {
             client: ClientOptions::default(),
             tokens: TokenOptions::default(),
             telemetry: TelemetryOptions::default(),
+            trusted_proxies: Vec::new(),
             mistakes: Vec::new(),
         }
     }

@@ -1,9 +1,11 @@
 //! What all clones of the inbound layer share.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
+use super::trusted_proxies::TrustedProxies;
 use crate::live::Live;
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::Observers;
@@ -21,6 +23,7 @@ pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) guards: AppGuards,
     pub(in crate::mesh) quiet: QuietStreams,
     pub(in crate::mesh) observers: Observers,
+    pub(in crate::mesh) trusted_proxies: Arc<TrustedProxies>,
 }
 
 impl fmt::Debug for Inbound {

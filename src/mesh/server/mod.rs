@@ -10,9 +10,11 @@ mod one_hop;
 mod record;
 mod service;
 mod steps;
+mod trusted_proxies;
 
 pub use future::{ResponseBody, ResponseFuture};
 pub use service::{ConnectionServer, Server, ServerLayer};
 
 pub(super) use app_guards::AppGuards;
 pub(super) use inbound::Inbound;
+pub(super) use trusted_proxies::TrustedProxies;

@@ -101,7 +101,13 @@ impl<S> Server<S> {
             in_front: self.in_front,
             wants_host,
         };
-        let unfit = one_hop::take_off_named(&mut head.headers).err();
+        // First, while the headers are as the peer has sent them.
+        let introduced = self
+            .inbound
+            .trusted_proxies
+            .introduce(&head.headers, &exchange);
+        let named = one_hop::take_off_named(&mut head.headers);
+        let unfit = named.err().or(introduced.err());
         let (body, received) = CountingBody::under(&head.headers, body);
         let is_grpc = body.is_grpc();
         let (inbound, now) = (&self.inbound, SystemTime::now());

@@ -27,7 +27,7 @@ use crate::refusal_log;
 /// adds one line here, and the function that the line names; what the function needs is in
 /// [`Inbound`], or in [`CompiledInbound`] if a reload replaces it.
 const STEPS: [Step; 6] = [
-    connection_header,
+    known_unfit,
     host_is_named,
     // The gate and limits by address go here: they read no path, and refuse cheaply.
     target_and_headers,
@@ -52,9 +52,10 @@ impl From<LocalReply> for Halt {
     }
 }
 
-/// The headers that `connection` names were removed before the request's record began; this answers
-/// a request whose header was refused then.
-fn connection_header(judged: &mut Judged<'_>) -> Result<(), Halt> {
+/// The headers that `connection` names were removed before the request's record began, and the
+/// caller for whom a trusted proxy speaks was found before that. This answers a request that was
+/// refused then.
+fn known_unfit(judged: &mut Judged<'_>) -> Result<(), Halt> {
     match judged.way.unfit.take() {
         None => Ok(()),
         Some(reply) => Err(reply.into()),

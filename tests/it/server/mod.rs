@@ -9,4 +9,5 @@ mod quiet_streams;
 mod serve;
 mod shutdown;
 mod silent_clients;
+mod trusted_proxy;
 mod upgrades;
