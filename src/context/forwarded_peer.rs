@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::identity::{PeerCertificate, SpiffeId};
@@ -35,12 +36,25 @@ pub enum Via {
     /// A proxy that has proven this id by mutual TLS. Prints as policies write it:
     /// `cluster.local/ns/istio-system/sa/gateway`.
     Identity(SpiffeId),
+    /// The proxy that connects to this Unix socket. Prints `unix:/run/patients.sock`.
+    UnixSocket(Arc<Path>),
+    /// The proxy that connects to this port of a loopback address. Prints `loopback:8080`.
+    LoopbackPort(u16),
+}
+
+/// How the trusted proxy behind a socket of this host names its callers.
+#[derive(Clone, Debug)]
+pub(crate) enum ProxySocket {
+    /// Each request names its caller, in `x-forwarded-client-cert`.
+    Requests(Via),
+    /// All requests of the connection come from one caller, whom the PROXY header has named.
+    Connection(ForwardedPeer),
 }
 
 impl ForwardedPeer {
     #[cfg_attr(
-        not(all(feature = "server", feature = "client")),
-        allow(dead_code, reason = "only the mesh believes a proxy")
+        not(feature = "tls"),
+        allow(dead_code, reason = "only an acceptor and the mesh believe a proxy")
     )]
     pub(crate) fn new(id: Option<SpiffeId>, address: Option<SocketAddr>, via: Via) -> Self {
         Self(Arc::new(Facts {
@@ -93,6 +107,8 @@ impl Via {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Identity(_) => "identity",
+            Self::UnixSocket(_) => "unix_socket",
+            Self::LoopbackPort(_) => "loopback_port",
         }
     }
 }
@@ -101,6 +117,8 @@ impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Identity(id) => f.write_str(id.principal()),
+            Self::UnixSocket(path) => write!(f, "unix:{}", path.display()),
+            Self::LoopbackPort(port) => write!(f, "loopback:{port}"),
         }
     }
 }

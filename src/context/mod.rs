@@ -85,6 +85,8 @@ pub use current::{Lent, Scope, current, current_trace};
 pub use exchange::Exchange;
 #[cfg(feature = "axum")]
 pub use extract::MissingFact;
+#[cfg(feature = "tls")]
+pub(crate) use forwarded_peer::ProxySocket;
 pub use forwarded_peer::{ForwardedPeer, Via};
 pub use peer::{Peer, TlsFacts};
 pub use peer_layer::{PeerLayer, WithPeer};

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use super::activity::Activity;
+use super::forwarded_peer::ProxySocket;
 use crate::identity::{PeerCertificate, SpiffeId, TrustDomain};
 
 /// The other end of this connection: its addresses and what the TLS handshake proved. There is one
@@ -25,6 +26,8 @@ struct Facts {
     remote_ip: OnceLock<Arc<str>>,
     local: SocketAddr,
     tls: Option<TlsFacts>,
+    /// Set on the sockets of a trusted proxy.
+    proxy: Option<ProxySocket>,
     activity: Activity,
     /// See [`Peer::memo`].
     memo: AtomicU64,
@@ -57,21 +60,33 @@ impl Peer {
     /// A plaintext connection, without an identity.
     #[must_use]
     pub fn plaintext(remote: SocketAddr, local: SocketAddr) -> Self {
-        Self::new(remote, local, None)
+        Self::new(remote, local, None, None)
     }
 
     /// A TLS connection.
     #[must_use]
     pub fn tls(remote: SocketAddr, local: SocketAddr, tls: TlsFacts) -> Self {
-        Self::new(remote, local, Some(tls))
+        Self::new(remote, local, Some(tls), None)
     }
 
-    fn new(remote: SocketAddr, local: SocketAddr, tls: Option<TlsFacts>) -> Self {
+    /// A plaintext connection of a trusted proxy. It has no identity, as it has proven none.
+    #[cfg(feature = "tls")]
+    pub(crate) fn of_proxy(remote: SocketAddr, local: SocketAddr, proxy: ProxySocket) -> Self {
+        Self::new(remote, local, None, Some(proxy))
+    }
+
+    fn new(
+        remote: SocketAddr,
+        local: SocketAddr,
+        tls: Option<TlsFacts>,
+        proxy: Option<ProxySocket>,
+    ) -> Self {
         Self(Arc::new(Facts {
             remote,
             remote_ip: OnceLock::new(),
             local,
             tls,
+            proxy,
             activity: Activity::default(),
             memo: AtomicU64::new(0),
         }))
@@ -122,6 +137,15 @@ impl Peer {
     )]
     pub(crate) fn memo(&self) -> &AtomicU64 {
         &self.0.memo
+    }
+
+    /// How the trusted proxy on this connection names its callers, if it is one.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "only the mesh believes a proxy")
+    )]
+    pub(crate) fn proxy(&self) -> Option<&ProxySocket> {
+        self.0.proxy.as_ref()
     }
 
     /// Whether the connection is the mesh's TLS. The application's own TLS counts as plaintext.

@@ -91,7 +91,7 @@ impl Mesh {
             refused_at: self.parts().reloads.refused_at(),
             refused: self.parts().reloads.refused(),
             draining: self.parts().shutdown.is_requested(),
-            trusted_proxies: Arc::clone(&self.parts().trusted_proxies),
+            trusted_proxies: Arc::clone(self.parts().trusted_proxies.names()),
         }
     }
 }

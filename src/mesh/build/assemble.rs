@@ -16,7 +16,7 @@ use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
 use crate::mesh::plaintext::{Plaintext, unproven_id};
-use crate::mesh::server::{Inbound, ServerLayer, TrustedProxies};
+use crate::mesh::server::{Inbound, ServerLayer, Trusted, TrustedProxies};
 use crate::mesh::shutdown::Shutdown;
 use crate::mesh::tls_metrics;
 use crate::mesh::trust_domain;
@@ -91,7 +91,11 @@ impl MeshBuilder {
         let rules = rules.begin(registry, credentials.as_ref());
         let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
 
-        let trusted_proxies = Arc::new(TrustedProxies::new(self.trusted_proxies));
+        let trusted_proxies = Arc::new(TrustedProxies::new(
+            self.trusted_proxies,
+            identity.clone(),
+            cells.modes.clone(),
+        ));
         trusted_proxies.register(registry);
         let propagation = self.telemetry.propagation.workload(&self.workload);
         let server = ServerLayer::new(Inbound {
@@ -159,7 +163,7 @@ impl MeshBuilder {
             pulse: driver.pulse(),
             needs_driver: driver.follows(),
             reloads,
-            trusted_proxies: Arc::clone(trusted_proxies.names()),
+            trusted_proxies,
         };
         let mesh = Mesh::new(parts, self.listener);
         Ok((mesh, driver))
@@ -167,8 +171,8 @@ impl MeshBuilder {
 
     /// Makes every port take plaintext. An option that asks for TLS is a mistake.
     fn go_plaintext(&mut self) {
-        let believes = |proxy: &Via| matches!(proxy, Via::Identity(_));
-        if self.trusted_proxies.iter().any(believes) {
+        let proves = |proxy: &Trusted| matches!(proxy.via, Via::Identity(_));
+        if self.trusted_proxies.iter().any(proves) {
             self.mistakes.push(
                 "danger().trusted_proxy: identities: the mesh speaks plaintext \
                  (`danger().plaintext()`), so no proxy can prove its identity: leave one of them out"

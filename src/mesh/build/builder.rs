@@ -1,13 +1,12 @@
 //! The builder of a mesh: its own options, and the groups of options.
 
-use crate::context::Via;
 use crate::identity::{SpiffeId, Workload};
 use crate::mesh::client::Upstreams;
 use crate::mesh::config::identity_source::{IdentitySource, Origin};
 use crate::mesh::config::live::ModeChoice;
 use crate::mesh::handle::Mesh;
 use crate::mesh::options::{ClientOptions, ListenerOptions, TelemetryOptions, TokenOptions};
-use crate::mesh::server::AppGuards;
+use crate::mesh::server::{AppGuards, Trusted};
 use crate::source::ConfigSource;
 use crate::tls::{Lifetimes, Mode, Settings};
 
@@ -50,7 +49,7 @@ pub struct MeshBuilder {
     pub(super) tokens: TokenOptions,
     pub(super) telemetry: TelemetryOptions,
     /// The proxies whose word about their callers is believed.
-    pub(super) trusted_proxies: Vec<Via>,
+    pub(super) trusted_proxies: Vec<Trusted>,
     /// Each begins with the name of its method, without `MeshBuilder::`.
     pub(super) mistakes: Vec<String>,
 }

@@ -93,15 +93,19 @@ impl DangerousMeshBuilder {
     /// [`Peer`](crate::context::Peer) stays the proxy. Log lines and explanations name both,
     /// `a via b`. What all other callers say of their callers is not believed.
     ///
-    /// - A request without `x-forwarded-client-cert` has a caller without an identity, as on a
-    ///   plaintext connection in Istio: rules that name principals or namespaces match no such
-    ///   caller, and those that exclude some (`notPrincipals`) match each. A gateway lets strangers
-    ///   in, so its own identity in their place would give them its rights.
+    /// [`TrustedProxy`] says how a proxy names its caller. In `x-forwarded-client-cert`:
+    ///
+    /// - A request without the header has a caller without an identity, as on a plaintext
+    ///   connection in Istio: rules that name principals or namespaces match no such caller, and
+    ///   those that exclude some (`notPrincipals`) match each. A gateway lets strangers in, so its
+    ///   own identity in their place would give them its rights.
     /// - The header must be readable, its last element must name the proxy in `By`, and no other
     ///   element may: a name in a certificate can forge an element, because Envoy does not quote
     ///   it. The caller has one SPIFFE id, or no URI at all. Otherwise the request is refused with
     ///   400, and `mesh_trusted_proxy_refused_total` counts it by reason.
-    /// - Metrics name the proxy as the source, because nothing else is proven.
+    ///
+    /// Metrics name the peer as the source, because nothing else is proven: the proxy, or nobody
+    /// where it connects in plaintext.
     ///
     /// While it is on, the log warns of each proxy, target `tower_mesh::mesh`, at the start and
     /// each hour; [`readiness`](crate::Mesh::readiness) and the metric `mesh_trusted_proxy` name

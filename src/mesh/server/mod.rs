@@ -17,4 +17,4 @@ pub use service::{ConnectionServer, Server, ServerLayer};
 
 pub(super) use app_guards::AppGuards;
 pub(super) use inbound::Inbound;
-pub(super) use trusted_proxies::TrustedProxies;
+pub(super) use trusted_proxies::{Trusted, TrustedProxies};

@@ -1,34 +1,73 @@
 //! Finds the caller for whom a trusted proxy speaks.
 
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::context::{Exchange, ForwardedPeer, Via};
+use crate::context::{Exchange, ForwardedPeer, Peer, ProxySocket, Via};
 use crate::gate::forwarded_client_cert;
 use crate::identity::SpiffeId;
+use crate::live::Live;
 use crate::message::LocalReply;
 use crate::metrics::Registry;
+use crate::tls::{Mode, Modes, TrustedSocket};
 
 /// The proxies whose word about their callers counts, and how often it was refused.
 #[derive(Debug)]
 pub(in crate::mesh) struct TrustedProxies {
-    proxies: Arc<[Via]>,
+    proxies: Box<[Trusted]>,
+    names: Arc<[Via]>,
+    /// Our own id, which a sidecar of this workload shares.
+    own: SpiffeId,
+    modes: Live<Modes>,
     refused: [AtomicU64; Doubt::ALL.len()],
 }
 
+/// A proxy whose word about its callers counts.
+#[derive(Clone, Debug)]
+pub(in crate::mesh) struct Trusted {
+    pub(in crate::mesh) via: Via,
+    /// The port that policies for one port are written for; 0 for a proxy that proves an identity,
+    /// which connects to any.
+    pub(in crate::mesh) port: u16,
+    /// Whether its connections begin with a header of the PROXY protocol.
+    pub(in crate::mesh) has_header: bool,
+}
+
 impl TrustedProxies {
-    pub(in crate::mesh) fn new(proxies: Vec<Via>) -> Self {
+    pub(in crate::mesh) fn new(proxies: Vec<Trusted>, own: SpiffeId, modes: Live<Modes>) -> Self {
         Self {
+            names: proxies.iter().map(|proxy| proxy.via.clone()).collect(),
             proxies: proxies.into(),
+            own,
+            modes,
             refused: Default::default(),
         }
     }
 
     /// The proxies, in the order in which the builder got them.
     pub(in crate::mesh) fn names(&self) -> &Arc<[Via]> {
-        &self.proxies
+        &self.names
+    }
+
+    /// The proxy that connects to this port of a loopback address.
+    pub(in crate::mesh) fn on_port(&self, port: u16) -> Option<TrustedSocket> {
+        let proxy = self.find(|via| *via == Via::LoopbackPort(port))?;
+        Some(proxy.socket())
+    }
+
+    /// The proxy that connects to this Unix socket, and the port that policies are written for.
+    #[cfg(unix)]
+    pub(in crate::mesh) fn on_unix(&self, path: &Path) -> Option<(TrustedSocket, u16)> {
+        let proxy = self.find(|via| matches!(via, Via::UnixSocket(named) if **named == *path))?;
+        Some((proxy.socket(), proxy.port))
+    }
+
+    fn find(&self, is_it: impl Fn(&Via) -> bool) -> Option<&Trusted> {
+        self.proxies.iter().find(|proxy| is_it(&proxy.via))
     }
 
     /// Stores the caller of this request in the exchange, if a trusted proxy sends it (rule H-09).
@@ -48,19 +87,42 @@ impl TrustedProxies {
         if self.proxies.is_empty() || exchange.forwarded_peer().is_some() {
             return Ok(());
         }
-        let id = exchange.peer().and_then(|peer| peer.spiffe_id());
-        let Some((id, via)) = id.and_then(|id| Some((id, self.by_identity(id)?))) else {
+        let Some(peer) = exchange.peer() else {
             return Ok(());
         };
-        let caller = caller_of(id, headers);
-        let told = caller.as_ref().ok().cloned().flatten();
-        exchange.set_forwarded_peer(ForwardedPeer::new(told, None, via.clone()));
-        caller.map(drop).map_err(|doubt| self.refuse(doubt))
+        let caller = match (peer.proxy(), peer.spiffe_id()) {
+            (Some(ProxySocket::Connection(caller)), _) => Ok(caller.clone()),
+            (Some(ProxySocket::Requests(via)), _) => named_caller(&self.own, via, headers),
+            (None, Some(id)) => {
+                let is_it = |via: &Via| matches!(via, Via::Identity(trusted) if trusted == id);
+                match self.find(is_it) {
+                    Some(proxy) => named_caller(id, &proxy.via, headers),
+                    None => return Ok(()),
+                }
+            }
+            (None, None) => return Ok(()),
+        };
+        let caller = caller.and_then(|caller| match self.lacks_identity(peer, &caller) {
+            true => Err((Doubt::NoIdentity, caller)),
+            false => Ok(caller),
+        });
+        match caller {
+            Ok(caller) => {
+                exchange.set_forwarded_peer(caller);
+                Ok(())
+            }
+            Err((doubt, caller)) => {
+                exchange.set_forwarded_peer(caller);
+                Err(self.refuse(doubt))
+            }
+        }
     }
 
-    fn by_identity(&self, id: &SpiffeId) -> Option<&Via> {
-        let is_it = |proxy: &&Via| matches!(proxy, Via::Identity(trusted) if trusted == id);
-        self.proxies.iter().find(is_it)
+    /// Whether the port takes mutual TLS alone, and neither the proxy's connection nor its word
+    /// shows an identity.
+    fn lacks_identity(&self, peer: &Peer, caller: &ForwardedPeer) -> bool {
+        let has_identity = peer.is_tls() || caller.spiffe_id().is_some();
+        !has_identity && self.modes.load().for_port(peer.local_addr().port()) == Mode::Strict
     }
 
     #[cold]
@@ -68,12 +130,12 @@ impl TrustedProxies {
         if let Some(count) = self.refused.get(doubt as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        LocalReply::new(StatusCode::BAD_REQUEST, "", doubt.details())
+        LocalReply::new(doubt.status(), "", doubt.details())
     }
 
     /// Registers the metrics: which proxies are trusted, and how often they were not believed.
     pub(in crate::mesh) fn register(self: &Arc<Self>, registry: &Registry) {
-        for proxy in self.proxies.iter() {
+        for proxy in self.names.iter() {
             let name = proxy.to_string();
             registry.gauge_of(
                 "mesh_trusted_proxy",
@@ -97,6 +159,29 @@ impl TrustedProxies {
                 },
             );
         }
+    }
+}
+
+impl Trusted {
+    fn socket(&self) -> TrustedSocket {
+        TrustedSocket {
+            via: self.via.clone(),
+            has_header: self.has_header,
+        }
+    }
+}
+
+/// The caller of a request that a proxy with this id sends, or why its word is refused, with a
+/// caller without an identity.
+fn named_caller(
+    proxy: &SpiffeId,
+    via: &Via,
+    headers: &HeaderMap,
+) -> Result<ForwardedPeer, (Doubt, ForwardedPeer)> {
+    let caller = |id| ForwardedPeer::new(id, None, via.clone());
+    match caller_of(proxy, headers) {
+        Ok(id) => Ok(caller(id)),
+        Err(doubt) => Err((doubt, caller(None))),
     }
 }
 
@@ -135,14 +220,17 @@ enum Doubt {
     Split,
     /// The caller's certificate has several URIs, or one that is no SPIFFE id.
     NotOneId,
+    /// The caller has no identity, the port is STRICT, and the proxy connects in plaintext.
+    NoIdentity,
 }
 
 impl Doubt {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Unreadable,
         Self::OtherProxy,
         Self::Split,
         Self::NotOneId,
+        Self::NoIdentity,
     ];
 
     /// The reason as the value of a metric's label.
@@ -152,6 +240,7 @@ impl Doubt {
             Self::OtherProxy => "other_proxy",
             Self::Split => "split",
             Self::NotOneId => "not_one_id",
+            Self::NoIdentity => "no_identity",
         }
     }
 
@@ -162,6 +251,14 @@ impl Doubt {
             Self::OtherProxy => "trusted_proxy_other_proxy",
             Self::Split => "trusted_proxy_split",
             Self::NotOneId => "trusted_proxy_not_one_id",
+            Self::NoIdentity => "trusted_proxy_no_identity",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::NoIdentity => StatusCode::FORBIDDEN,
+            _ => StatusCode::BAD_REQUEST,
         }
     }
 }

@@ -10,4 +10,6 @@ mod serve;
 mod shutdown;
 mod silent_clients;
 mod trusted_proxy;
+#[cfg(unix)]
+mod trusted_sockets;
 mod upgrades;

@@ -34,7 +34,7 @@ fn element(account: &str) -> String {
 }
 
 /// Answers with who the application sees: the caller on a proxy's word, and the peer.
-fn seen() -> Router {
+pub(super) fn seen() -> Router {
     Router::new().fallback(any(
         |forwarded: Option<ForwardedPeer>, peer: Peer| async move {
             let forwarded = forwarded.map_or("-".to_owned(), |caller| caller.to_string());
