@@ -20,7 +20,7 @@ pub(in crate::mesh) fn serving(
         id = credentials.map(|credentials| display(credentials.spiffe_id())),
         workload = %format_args!("{}/{}", workload.namespace(), workload.workload_name()),
         certificate_ends = credentials.map(|credentials| display(Rfc3339(credentials.not_after()))),
-        address = listener.place(),
+        address = %listener.place(),
         mode = %mode,
         policies = config.policies,
         apply = config.applying(),
