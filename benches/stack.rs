@@ -34,6 +34,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, Service};
 use tower_mesh::context::{self, Claims, Exchange, Peer};
+use tower_mesh::gate::GateLayer;
 use tower_mesh::jwt::{Authenticator, JwtLayer, Keyring};
 use tower_mesh::live::Live;
 use tower_mesh::message::{ByteCount, End};
@@ -206,6 +207,14 @@ fn inbound(table: &Table, fixture: &Fixture) {
         let known = Known(router(), peer.clone());
         side("router that is told the peer", through(head, known))
     };
+    let gate = GateLayer::new().in_front_of_router();
+    let strict = Known(gate.layer(router()), peer.clone());
+    table.row(
+        "",
+        Target::Adds(80.0),
+        known(),
+        side("gate alone", through(head, strict)),
+    );
     let propagation = Known(
         layers.propagation.server_layer().layer(router()),
         peer.clone(),

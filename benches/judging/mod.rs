@@ -6,13 +6,19 @@ use std::time::SystemTime;
 
 use tower_mesh::Workload;
 use tower_mesh::context::Exchange;
+use tower_mesh::gate::GateGuard;
+use tower_mesh::guard::{Guard as _, Verdict};
 use tower_mesh::jwt::{Authenticator, Keyring};
 use tower_mesh::policy::{Engine, Request};
 
 use crate::fixture::{Fixture, Head, NOT_SAMPLED, policies, token, workload};
 
 /// What is counted, and under which name.
-pub(crate) const PARTS: [(&str, &str); 5] = [
+pub(crate) const PARTS: [(&str, &str); 6] = [
+    (
+        "gate",
+        "the gate, strict, whole step with an exchange of its own",
+    ),
     (
         "seen",
         "token seen before, whole step with an exchange of its own",
@@ -26,9 +32,20 @@ pub(crate) const PARTS: [(&str, &str); 5] = [
 /// Does one part so many times.
 pub(crate) fn run(part: &str, count: usize) {
     match part {
+        "gate" => gate(count),
         "seen" => seen(count),
         "new" => new(count),
         _ => decide(part, count),
+    }
+}
+
+fn gate(count: usize) {
+    let head = Fixture::new().head;
+    let gate = GateGuard::default();
+    let mut head = head.request().into_parts().0;
+    for _ in 0..count {
+        let verdict = gate.judge(&mut head, &Exchange::default());
+        assert!(matches!(black_box(verdict), Verdict::Pass));
     }
 }
 

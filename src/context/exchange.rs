@@ -213,7 +213,13 @@ impl Exchange {
     /// Or code has rewritten the target of a request that is inside a nested router.
     #[must_use]
     pub fn path_of<'a>(&'a self, head: &'a Parts) -> Option<&'a str> {
-        let (left, sent) = (head.uri.path(), Self::sent_uri(head).path());
+        let sent = Self::sent_uri(head);
+        let is_first = head.extensions.len() <= 1 && std::ptr::eq(sent, &raw const head.uri);
+        let (left, sent) = (head.uri.path(), sent.path());
+        // No router has left facts of its own: the usual case, in front of all routers.
+        if is_first && self.path().is_none_or(|kept| kept == left) {
+            return Some(left);
+        }
         let kept = self.path().unwrap_or(sent);
         let whole = match Taken::off(kept, sent) {
             Taken::Prefix(_) => kept,

@@ -22,9 +22,20 @@ pub(crate) fn admit(
     in_front: bool,
 ) -> Result<Option<String>, Refusal> {
     // A shortened path shows that a router is in front, even if the layer is configured otherwise.
-    if in_front && exchange.path_of(head) == Some(head.uri.path()) {
-        return rewrite(how, head, exchange).map(|()| None);
+    match in_front && exchange.path_of(head) == Some(head.uri.path()) {
+        true => rewrite(how, head, exchange, false).map(|()| None),
+        false => refuse_other(how, head, exchange, false),
     }
+}
+
+/// Behind a router: returns the path to judge if it differs from the request's. `is_host_one` as in
+/// [`rewrite`].
+pub(super) fn refuse_other(
+    how: Normalization,
+    head: &mut Parts,
+    exchange: &Exchange,
+    is_host_one: bool,
+) -> Result<Option<String>, Refusal> {
     exchange.keep_path(head);
     let judged = {
         let sent = exchange.path_of(head).ok_or(Refusal::OtherSegments)?;
@@ -35,22 +46,28 @@ pub(crate) fn admit(
         (path != head.uri.path()).then(|| path.into_owned())
     };
     target::check_query(&head.uri)?;
-    host::refuse_other(head)?;
+    if !is_host_one {
+        host::refuse_other(head)?;
+    }
     Ok(judged)
 }
 
-/// Rewrites the target to its normalized form, and makes the request name one host.
+/// Rewrites the target to its normalized form, and makes the request name one host, unless it is
+/// known that it does (`is_host_one`).
 pub(crate) fn rewrite(
     how: Normalization,
     head: &mut Parts,
     exchange: &Exchange,
+    is_host_one: bool,
 ) -> Result<(), Refusal> {
     let target = target::text(&head.uri);
     let normalized = match target::normalized(head, target, how)? {
         Cow::Borrowed(_) => None,
         Cow::Owned(normalized) => Some(normalized),
     };
-    host::unite(head)?;
+    if !is_host_one {
+        host::unite(head)?;
+    }
     if let Some(normalized) = normalized {
         target::rewrite(&mut head.uri, &normalized)?;
     }

@@ -1,49 +1,103 @@
 //! What the gate reads in the headers, in one scan.
 
 use http::HeaderMap;
+use http::header::HeaderValue;
 
 use super::{Gate, Refusal};
+use crate::matcher::{authority, header};
+
+/// What one scan of the headers finds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scan {
+    /// The length of all names and values.
+    bytes: usize,
+    hosts: u32,
+    /// Whether the last `Host` is [bare](authority::is_bare).
+    is_host_bare: bool,
+    pub(super) has_connection: bool,
+    encodings: u32,
+    /// Whether a `transfer-encoding` is something else than `chunked`.
+    is_otherwise_encoded: bool,
+    overrides: bool,
+    /// Whether a value has whitespace around it.
+    pub(super) is_padded: bool,
+    /// The [ranks](header::changing_rank) of the headers that Envoy may remove or repair, a bit for
+    /// each.
+    pub(super) changing: u32,
+}
+
+impl Scan {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut scan = Self::default();
+        for (name, value) in headers {
+            scan.add(name.as_str(), value);
+        }
+        scan
+    }
+
+    fn add(&mut self, name: &str, value: &HeaderValue) {
+        self.bytes += name.len() + value.len();
+        self.is_padded |= is_padded(value);
+        if let Some(rank) = header::changing_rank(name) {
+            self.changing |= 1 << rank;
+        }
+        match name.len() {
+            4 if name == "host" => {
+                self.hosts += 1;
+                self.is_host_bare = authority::is_bare(value.as_bytes());
+            }
+            10 if name == "connection" => self.has_connection = true,
+            17 if name == "transfer-encoding" => {
+                self.encodings += 1;
+                let encoding = value.as_bytes().trim_ascii();
+                self.is_otherwise_encoded |= !encoding.eq_ignore_ascii_case(b"chunked");
+            }
+            13.. if name.starts_with("x-") => self.overrides |= OVERRIDES.contains(&name),
+            _ => {}
+        }
+    }
+
+    /// Whether one `Host` names a host and nothing else; it may have a port.
+    pub(super) fn names_bare_host(self) -> bool {
+        self.hosts == 1 && self.is_host_bare
+    }
+
+    pub(super) fn names_host(self) -> bool {
+        self.hosts > 0
+    }
+}
 
 /// Checks the headers, and removes those that may not pass.
 ///
 /// # Errors
 ///
 /// Too many headers, too large ones, several hosts, or a transfer encoding that is not `chunked`.
-pub(super) fn check(gate: Gate, headers: &mut HeaderMap) -> Result<(), Refusal> {
+pub(super) fn check(gate: Gate, scan: Scan, headers: &mut HeaderMap) -> Result<(), Refusal> {
     if headers.len() > MOST {
         return Err(Refusal::TooManyHeaders);
     }
-    let (mut bytes, mut hosts, mut encodings, mut overrides) = (0, 0, 0, false);
-    for (name, value) in headers.iter() {
-        let name = name.as_str();
-        bytes += name.len() + value.len();
-        match name {
-            "host" => hosts += 1,
-            "transfer-encoding" => {
-                encodings += 1;
-                let encoding = value.as_bytes().trim_ascii();
-                if !encoding.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Refusal::TransferEncoding);
-                }
-            }
-            name => overrides |= name.starts_with("x-") && OVERRIDES.contains(&name),
-        }
-    }
-    if bytes > MOST_BYTES {
+    if scan.bytes > MOST_BYTES {
         return Err(Refusal::HeadersTooLarge);
     }
-    if hosts > 1 {
-        return Err(Refusal::SeveralHosts);
-    }
-    if encodings > 1 {
+    if scan.is_otherwise_encoded || scan.encodings > 1 {
         return Err(Refusal::TransferEncoding);
     }
-    if overrides && gate.is_strict() {
+    if scan.hosts > 1 {
+        return Err(Refusal::SeveralHosts);
+    }
+    if scan.overrides && gate.is_strict() {
         for name in OVERRIDES {
             headers.remove(name);
         }
     }
     Ok(())
+}
+
+/// Whether a value has whitespace around it, which HTTP/2 lets through.
+pub(super) fn is_padded(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_blank(bytes.first()) || is_blank(bytes.last())
 }
 
 /// The largest number of headers.

@@ -5,20 +5,14 @@ use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Uri, Version};
 
-use super::{Gate, Refusal};
+use super::Refusal;
 use crate::matcher::authority;
 
-/// Checks that the request names a host (rule B-03). In `Strict` the host must be a plain one (rule
-/// B-05), and the target and `Host` must name the same (rule B-04); case makes no difference.
-pub(super) fn check(gate: Gate, head: &Parts) -> Result<(), Refusal> {
+/// In `Strict` the host must be a plain one (rule B-05), and the target and `Host` must name the
+/// same (rule B-04); case makes no difference.
+pub(super) fn check_strictly(head: &Parts) -> Result<(), Refusal> {
     let line = head.headers.get(HOST).map(HeaderValue::as_bytes);
     let named = head.uri.authority().map(|named| named.as_str().as_bytes());
-    if line.is_none() && named.is_none() {
-        return Err(Refusal::NoHost);
-    }
-    if !gate.is_strict() {
-        return Ok(());
-    }
     if named.is_none() && line.is_some_and(<[u8]>::is_empty) {
         return Err(Refusal::NoHost);
     }
@@ -37,11 +31,15 @@ pub(super) fn check(gate: Gate, head: &Parts) -> Result<(), Refusal> {
 
 /// Whether a host is a name or an address, with or without a port, and nothing else.
 fn is_plain(host: &[u8]) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if host.iter().copied().all(is_name) {
+        return !host.is_empty();
+    }
     let text = std::str::from_utf8(host).ok();
     let Some((host, _)) = text.and_then(authority::split_port) else {
         return false;
     };
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    let is_host = |byte: u8| is_name(byte) || byte == b':';
     !host.is_empty() && host.bytes().all(is_host)
 }
 

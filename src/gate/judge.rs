@@ -4,38 +4,88 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Version};
 
-use super::admit::admit;
-use super::{Gate, Refusal, headers, host, path};
-use crate::context::Exchange;
+use super::headers::Scan;
+use super::settled::settle_scanned;
+use super::{Gate, Refusal, admit, headers, host, one_hop, path};
+use crate::context::{Exchange, Peer};
 
-/// Judges a request. In front of every router it also rewrites the target and the host.
+/// Where a request reached the gate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// Whether no router has chosen a route yet, so that the target may be rewritten.
+    pub(crate) in_front: bool,
+    /// Whether the request must name a host. A request that a program makes for its own service
+    /// need not.
+    pub(crate) wants_host: bool,
+}
+
+/// Judges a request, and returns the path that policy must judge, where it differs from the
+/// request's. In front of every router it also rewrites the target and the host.
 pub(super) fn judge(
     gate: Gate,
     head: &mut Parts,
     exchange: &Exchange,
-    in_front: bool,
-) -> Result<(), Refusal> {
+    arrival: Arrival,
+) -> Result<Option<String>, Refusal> {
+    judge_scanned(gate, Scan::of(&head.headers), head, exchange, arrival)
+}
+
+/// As [`judge`], and brings the headers into the form in which policy sees them.
+#[cfg(feature = "rbac")]
+pub(crate) fn judge_and_settle(
+    gate: Gate,
+    head: &mut Parts,
+    exchange: &Exchange,
+    arrival: Arrival,
+) -> Result<Option<String>, Refusal> {
+    let scan = Scan::of(&head.headers);
+    let path = judge_scanned(gate, scan, head, exchange, arrival)?;
+    settle_scanned(head, scan, exchange.peer().is_some_and(Peer::is_tls));
+    Ok(path)
+}
+
+fn judge_scanned(
+    gate: Gate,
+    scan: Scan,
+    head: &mut Parts,
+    exchange: &Exchange,
+    arrival: Arrival,
+) -> Result<Option<String>, Refusal> {
     check_method(&head.method)?;
     let is_about_server = is_about_server(head);
     if !is_about_server && !head.uri.path().starts_with('/') {
         return Err(Refusal::NotAbsolute);
     }
     check_length(head, exchange)?;
-    headers::check(gate, &mut head.headers)?;
+    headers::check(gate, scan, &mut head.headers)?;
+    if scan.has_connection {
+        one_hop::take_off_named(&mut head.headers)?;
+    }
     if head.version < Version::HTTP_11 && !gate.accepts_http_10 {
         return Err(Refusal::Http10);
     }
-    host::check(gate, head)?;
-    if is_about_server {
-        return if in_front {
-            host::unite(head)
-        } else {
-            host::refuse_other(head)
-        };
+    if arrival.wants_host && !scan.names_host() && head.uri.authority().is_none() {
+        return Err(Refusal::NoHost);
     }
-    let sent = exchange.path_of(head).unwrap_or_else(|| head.uri.path());
+    if gate.is_strict() {
+        host::check_strictly(head)?;
+    }
+    // The usual case, which the scan has settled.
+    let is_host_one = scan.names_bare_host() && head.uri.authority().is_none();
+    if is_about_server {
+        return match arrival.in_front {
+            true => host::unite(head),
+            false => host::refuse_other(head),
+        }
+        .map(|()| None);
+    }
+    let sent = exchange.path_of(head).ok_or(Refusal::OtherSegments)?;
     path::check(gate, sent)?;
-    admit(gate.normalization, head, exchange, in_front).map(drop)
+    // A shortened path shows that a router is in front, even if the layer is configured otherwise.
+    match arrival.in_front && sent == head.uri.path() {
+        true => admit::rewrite(gate.how(), head, exchange, is_host_one).map(|()| None),
+        false => admit::refuse_other(gate.how(), head, exchange, is_host_one),
+    }
 }
 
 /// Rules B-01 and B-06. The type of methods has let only tokens through.

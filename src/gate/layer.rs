@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use tower_layer::Layer;
 
-use super::judge::judge;
+use super::judge::{Arrival, judge};
 use super::{Gate, Refusals};
 use crate::context::Exchange;
 use crate::guard::{self, Guard, Guarded, Verdict};
@@ -38,9 +38,9 @@ impl GateLayer {
 
     /// A layer with these settings.
     #[must_use]
-    pub fn with(gate: Gate) -> Self {
+    pub fn with(gate: impl Into<Gate>) -> Self {
         Self(GateGuard {
-            gate,
+            gate: gate.into(),
             ..GateGuard::default()
         })
     }
@@ -71,11 +71,15 @@ impl<S> Layer<S> for GateLayer {
 
 impl Guard for GateGuard {
     fn judge(&self, head: &mut Parts, exchange: &Exchange) -> Verdict {
-        match judge(self.gate, head, exchange, self.rewrites) {
-            Ok(()) => Verdict::Pass,
+        let arrival = Arrival {
+            in_front: self.rewrites,
+            wants_host: true,
+        };
+        match judge(self.gate, head, exchange, arrival) {
+            Ok(_) => Verdict::Pass,
             Err(refusal) => {
                 self.refusals.add(refusal);
-                Verdict::Refuse(refusal.into())
+                Verdict::Refuse(refusal.reply(self.gate.profile()))
             }
         }
     }

@@ -20,7 +20,7 @@
 //! | B-01 | a method with lower-case letters | 400 | 400 |
 //! | B-02 | several `Host` lines | 400 | 400 |
 //! | B-03 | no host | 400 | 400 |
-//! | B-03 | HTTP/1.0 | passes | 400 ([knob](Gate::accept_http_10)) |
+//! | B-03 | HTTP/1.0 | passes; 426 by a [knob](Gate::accept_http_10) | 400 ([knob](Gate::accept_http_10)) |
 //! | B-04 | the target and `Host` name different hosts | the target replaces `Host`; 400 behind a router | 400 |
 //! | B-05 | a host with a user | the user is removed; 400 over HTTP/2 and behind a router | 400 |
 //! | B-05 | another odd host: `a,b`, `h:`, `[fe80::1%25x]` | passes in `Host`, 400 in an absolute target | 400 |
@@ -80,19 +80,25 @@ mod headers;
 mod host;
 mod judge;
 mod layer;
+mod one_hop;
 mod path;
 mod refusal;
 mod refusals;
 mod settings;
+mod settled;
 mod target;
 mod trust;
 
 #[cfg(feature = "rbac")]
 pub(crate) use admit::{admit, rewrite};
+#[cfg(feature = "server")]
+pub(crate) use judge::{Arrival, judge_and_settle};
 pub use layer::{GateGuard, GateLayer, Gated, ResponseFuture};
 pub use refusal::Refusal;
 pub use refusals::Refusals;
 pub use settings::{Gate, Profile};
+#[cfg(feature = "rbac")]
+pub(crate) use settled::{settle, take_off_hearsay};
 pub use trust::{ForwardClientCert, forwarded_client_cert, forwarded_for, strip};
 
 #[cfg(test)]

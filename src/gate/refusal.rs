@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::StatusCode;
 
+use super::Profile;
 use crate::matcher::path::PathRefusal;
 use crate::message::LocalReply;
 
@@ -41,6 +42,8 @@ pub enum Refusal {
     IllegalByte,
     /// `transfer-encoding` is not `chunked` (rule B-13).
     TransferEncoding,
+    /// `connection` names a header that must stay, or too many (rule H-17).
+    ConnectionHeader,
     /// It has more than 100 headers (rule B-15).
     TooManyHeaders,
     /// Its headers have more than 64 KiB (rule B-15).
@@ -53,7 +56,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Method,
         Self::SeveralHosts,
         Self::NoHost,
@@ -69,6 +72,7 @@ impl Refusal {
         Self::DotParameter,
         Self::IllegalByte,
         Self::TransferEncoding,
+        Self::ConnectionHeader,
         Self::TooManyHeaders,
         Self::HeadersTooLarge,
         Self::TargetTooLong,
@@ -94,6 +98,7 @@ impl Refusal {
             Self::DotParameter => "dot_parameter",
             Self::IllegalByte => "illegal_byte",
             Self::TransferEncoding => "transfer_encoding",
+            Self::ConnectionHeader => "connection_header",
             Self::TooManyHeaders => "too_many_headers",
             Self::HeadersTooLarge => "headers_too_large",
             Self::TargetTooLong => "target_too_long",
@@ -102,7 +107,8 @@ impl Refusal {
     }
 
     /// The status of the answer: 431 for too many or too large headers, 414 for a long target,
-    /// Envoy's 403 for CONNECT, and 400 for everything else.
+    /// Envoy's 403 for CONNECT, and 400 for everything else. Where [`Profile::Istio`] refuses
+    /// HTTP/1.0, the answer is Envoy's 426.
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -113,6 +119,15 @@ impl Refusal {
             Self::Connect => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         }
+    }
+
+    /// The answer.
+    pub(crate) fn reply(self, profile: Profile) -> LocalReply {
+        let status = match (self, profile) {
+            (Self::Http10, Profile::Istio) => StatusCode::UPGRADE_REQUIRED,
+            _ => self.status(),
+        };
+        LocalReply::new(status, "", self.details())
     }
 
     /// The response code details: Envoy's, or of the same form where Envoy has none.
@@ -135,6 +150,7 @@ impl Refusal {
             | Self::DotParameter
             | Self::OtherSegments => "path_normalization_failed",
             Self::TransferEncoding => "http1.invalid_transfer_encoding",
+            Self::ConnectionHeader => "http1.connection_header_rejected",
             Self::TooManyHeaders => "http1.too_many_headers",
             Self::HeadersTooLarge => "http1.headers_too_large",
             Self::TargetTooLong => "http1.target_too_long",
@@ -160,6 +176,7 @@ impl fmt::Display for Refusal {
             Self::DotParameter => "the path has a dot segment with a parameter",
             Self::IllegalByte => "the target has a byte that no target may have",
             Self::TransferEncoding => "the transfer encoding is not chunked",
+            Self::ConnectionHeader => "the connection header names what must stay, or too many",
             Self::TooManyHeaders => "the request has too many headers",
             Self::HeadersTooLarge => "the headers are too large",
             Self::TargetTooLong => "the target is too long",
@@ -184,6 +201,6 @@ impl From<PathRefusal> for Refusal {
 
 impl From<Refusal> for LocalReply {
     fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.status(), "", refusal.details())
+        refusal.reply(Profile::Strict)
     }
 }

@@ -26,7 +26,8 @@ pub enum Profile {
 #[must_use]
 pub struct Gate {
     pub(super) profile: Profile,
-    pub(super) normalization: Normalization,
+    /// `None` for the default, which another setting of a mesh may replace.
+    normalization: Option<Normalization>,
     pub(super) accepts_http_10: bool,
     pub(super) keeps_escaped_slashes: bool,
 }
@@ -37,7 +38,7 @@ impl Gate {
         let is_istio = profile == Profile::Istio;
         Self {
             profile,
-            normalization: Normalization::default(),
+            normalization: None,
             accepts_http_10: is_istio,
             keeps_escaped_slashes: is_istio,
         }
@@ -55,11 +56,13 @@ impl Gate {
 
     /// Sets how far paths are normalized. It must be what policies are judged with.
     pub fn normalization(mut self, how: Normalization) -> Self {
-        self.normalization = how;
+        self.normalization = Some(how);
         self
     }
 
-    /// Sets whether HTTP/1.0 is accepted. Such a request must name its host, too.
+    /// Sets whether HTTP/1.0 is accepted. Such a request must name its host, too. A sidecar of
+    /// Istio refuses it with 426 by default; [`Profile::Istio`] accepts it, because a server that
+    /// is no proxy loses nothing by it.
     pub fn accept_http_10(mut self, accepts: bool) -> Self {
         self.accepts_http_10 = accepts;
         self
@@ -77,8 +80,24 @@ impl Gate {
         self.profile
     }
 
+    /// Whether the settings say how paths are normalized.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn normalizes_by_itself(self) -> bool {
+        self.normalization.is_some()
+    }
+
+    pub(super) fn how(self) -> Normalization {
+        self.normalization.unwrap_or_default()
+    }
+
     pub(super) fn is_strict(self) -> bool {
         self.profile == Profile::Strict
+    }
+}
+
+impl From<Profile> for Gate {
+    fn from(profile: Profile) -> Self {
+        Self::new(profile)
     }
 }
 

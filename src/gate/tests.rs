@@ -3,7 +3,7 @@
 use http::request::Parts;
 use http::{Request, Uri, Version};
 
-use super::judge::judge;
+use super::judge::{Arrival, judge};
 use super::*;
 use crate::context::Exchange;
 
@@ -40,13 +40,20 @@ fn over_http_2(mut head: Parts) -> Parts {
 }
 
 fn in_front(gate: Gate, head: &mut Parts) -> Result<(), Refusal> {
-    let exchange = Exchange::from_request(head);
-    judge(gate, head, &exchange, true)
+    judged(gate, head, true)
 }
 
 fn behind(gate: Gate, head: &mut Parts) -> Result<(), Refusal> {
+    judged(gate, head, false)
+}
+
+fn judged(gate: Gate, head: &mut Parts, in_front: bool) -> Result<(), Refusal> {
     let exchange = Exchange::from_request(head);
-    judge(gate, head, &exchange, false)
+    let arrival = Arrival {
+        in_front,
+        wants_host: true,
+    };
+    judge(gate, head, &exchange, arrival).map(drop)
 }
 
 /// Every profile, in front of routers and behind them, gives this verdict.

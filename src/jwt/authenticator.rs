@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Uri};
 use super::answer;
 use super::check::TokenCheck;
 use super::encoding::Reading;
-use super::keys::Keyring;
+use super::keys::{KeyWait, Keyring};
 use super::legacy::{self, Circumstances, Legacy, TriggerPath};
 use super::rule::TokenRule;
 use super::token::without_parameters;
@@ -20,6 +20,34 @@ use crate::istio::Problems;
 use crate::matcher::query;
 use crate::message::LocalReply;
 use crate::policy::Authentication;
+
+/// Why a request does not go on.
+#[derive(Debug)]
+pub(crate) struct Denied {
+    pub(crate) reply: LocalReply,
+    /// The keys that a token needs may be on their way: instead of the reply, the request is to be
+    /// judged again when this wait is over.
+    pub(crate) wait: Option<KeyWait>,
+}
+
+impl From<LocalReply> for Denied {
+    fn from(reply: LocalReply) -> Self {
+        Self { reply, wait: None }
+    }
+}
+
+impl From<Denied> for LocalReply {
+    fn from(denied: Denied) -> Self {
+        denied.reply
+    }
+}
+
+/// Whether a request may wait for keys: once, and where its caller can let it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    MayWait,
+    None,
+}
 
 /// Decides which end-user tokens are good: holds the rules of every RequestAuthentication (or of
 /// the legacy Policy) that applies to one port, and remembers the tokens that it has lately
@@ -107,7 +135,8 @@ impl Authenticator {
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
-        let good = self.step(head, exchange, now, Reading::Envoy, TriggerPath::AsSent)?;
+        let path = TriggerPath::AsSent;
+        let good = self.step(head, exchange, now, Reading::Envoy, path, Patience::None)?;
         Ok(good.map(|verified| verified.publish(head, exchange)))
     }
 
@@ -126,7 +155,7 @@ impl Authenticator {
     ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
         let path = TriggerPath::Normalized(path);
-        let good = self.step(head, exchange, now, Reading::Envoy, path)?;
+        let good = self.step(head, exchange, now, Reading::Envoy, path, Patience::None)?;
         Ok(good.map(|verified| verified.publish(head, exchange)))
     }
 
@@ -139,9 +168,31 @@ impl Authenticator {
         head: &mut Parts,
         exchange: &Exchange,
         now: SystemTime,
-    ) -> Result<(), LocalReply> {
+        patience: Patience,
+    ) -> Result<(), Denied> {
         let path = TriggerPath::Normalized(path);
-        if let Some(verified) = self.step(head, exchange, now, Reading::Envoy, path)? {
+        let good = self.step(head, exchange, now, Reading::Envoy, path, patience)?;
+        if let Some(verified) = good {
+            verified.leave(head, exchange);
+        }
+        Ok(())
+    }
+
+    /// As [`authenticate`](Self::authenticate) or
+    /// [`authenticate_strictly`](Self::authenticate_strictly), for a guard that can let the request
+    /// wait.
+    pub(crate) fn judge(
+        &self,
+        head: &mut Parts,
+        exchange: &Exchange,
+        now: SystemTime,
+        reading: Reading,
+        patience: Patience,
+    ) -> Result<(), Denied> {
+        self.hide(head, exchange);
+        let path = TriggerPath::AsSent;
+        let good = self.step(head, exchange, now, reading, path, patience)?;
+        if let Some(verified) = good {
             verified.leave(head, exchange);
         }
         Ok(())
@@ -161,7 +212,7 @@ impl Authenticator {
     ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
         let path = TriggerPath::AsSent;
-        let good = self.step(head, exchange, now, Reading::Strict, path)?;
+        let good = self.step(head, exchange, now, Reading::Strict, path, Patience::None)?;
         Ok(good.map(|verified| verified.publish(head, exchange)))
     }
 
@@ -178,7 +229,8 @@ impl Authenticator {
         now: SystemTime,
         reading: Reading,
         path: TriggerPath<'_>,
-    ) -> Result<Option<Verified>, LocalReply> {
+        patience: Patience,
+    ) -> Result<Option<Verified>, Denied> {
         self.take_off_outputs(&mut head.headers, exchange);
         let Some(check) = &self.check else {
             return Ok(None);
@@ -204,19 +256,32 @@ impl Authenticator {
                     let refuse = |_| legacy::refuse("Origin authentication failed.");
                     check_principal(last_good, exchange).map_err(refuse)
                 })
+                .map_err(Denied::from)
                 .inspect_err(|_| check.counts.refused(None)),
             (_, _) if is_preflight => return Ok(None),
             (_, rules) => check
                 .by_rules(rules, head, reading, now)
-                .and_then(|last_good| check_principal(last_good, exchange))
-                .inspect_err(|refusal| check.counts.refused(Some(*refusal)))
-                .map_err(|refusal| {
+                .and_then(|last_good| Ok(check_principal(last_good, exchange)?))
+                .map_err(|refused| {
+                    let rule = refused.lacks_key.and_then(|index| rules.get(index));
+                    let wait = match patience {
+                        Patience::MayWait => rule.and_then(|rule| rule.jwks.wait(now)),
+                        Patience::None => None,
+                    };
+                    if wait.is_none() {
+                        check.counts.refused(Some(refused.refusal));
+                    }
                     let stripped = self.shown(&head.uri, exchange);
                     let shown = stripped.as_ref().unwrap_or(&head.uri);
-                    answer::refuse(refusal, head, exchange, shown)
+                    let reply = answer::refuse(refused.refusal, head, exchange, shown);
+                    Denied { reply, wait }
                 }),
         };
-        verdict.inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))
+        verdict.inspect_err(|denied| {
+            if denied.wait.is_none() {
+                exchange.set_details(Arc::clone(denied.reply.details()));
+            }
+        })
     }
 
     /// Removes headers that only this guard may set, with or without a token (rule J-26). The value

@@ -27,6 +27,41 @@ pub(crate) enum RuleVerdict {
     Bad(Refusal),
 }
 
+/// Why the tokens of a request are refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    /// The rule that lacks the key of a token, if newer keys may make the request good. It is judged
+    /// again then, so nothing may have been taken out of it.
+    pub(crate) lacks_key: Option<usize>,
+}
+
+impl Refused {
+    fn by_rule(index: usize, refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            lacks_key: (refusal == Refusal::NoKey).then_some(index),
+        }
+    }
+
+    /// The verdict on a request of which some tokens were good: they may have been taken out.
+    fn after(self, last_good: &LastGood) -> Self {
+        Self {
+            lacks_key: self.lacks_key.filter(|_| last_good.is_none()),
+            ..self
+        }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            lacks_key: None,
+        }
+    }
+}
+
 /// Checks tokens by rules: what the rules of RequestAuthentications and the origins of a legacy
 /// Policy have in common.
 #[derive(Debug)]
@@ -55,15 +90,15 @@ impl TokenCheck {
         head: &mut Parts,
         reading: Reading,
         now: f64,
-    ) -> Result<Option<Verified>, Refusal> {
+    ) -> Result<Option<Verified>, Refused> {
         if reading == Reading::Strict {
             return self.by_all_rules(rules.iter().enumerate(), head, now);
         }
         let mut last_good = LastGood::default();
-        let mut worst = Refusal::Issuer;
-        let mut note = |refusal| {
+        let mut worst = Refused::from(Refusal::Issuer);
+        let mut note = |index, refusal| {
             if refusal != Refusal::Issuer {
-                worst = refusal;
+                worst = Refused::by_rule(index, refusal);
             }
         };
         let mut missed_all = true;
@@ -72,7 +107,7 @@ impl TokenCheck {
                 RuleVerdict::Good => return Ok(last_good.into_verified()),
                 RuleVerdict::NoToken => {}
                 RuleVerdict::Bad(refusal) => {
-                    note(refusal);
+                    note(index, refusal);
                     missed_all = false;
                 }
             }
@@ -81,13 +116,13 @@ impl TokenCheck {
             return Ok(None);
         }
         if let [_] = rules {
-            return Err(worst);
+            return Err(worst.after(&last_good));
         }
         // The second pass looks at the request as it is now: good tokens have been removed.
         for (index, rule) in rules.iter().enumerate() {
             if let RuleVerdict::Bad(refusal) = self.apply(index, rule, head, now, &mut last_good) {
-                note(refusal);
-                return Err(worst);
+                note(index, refusal);
+                return Err(worst.after(&last_good));
             }
         }
         Ok(last_good.into_verified())
@@ -100,9 +135,9 @@ impl TokenCheck {
         rules: impl Iterator<Item = (usize, &'r TokenRule)>,
         head: &mut Parts,
         now: f64,
-    ) -> Result<Option<Verified>, Refusal> {
+    ) -> Result<Option<Verified>, Refused> {
         let mut good: Vec<(Vec<u8>, Verified)> = Vec::new();
-        let mut bad: Vec<(Vec<u8>, Refusal)> = Vec::new();
+        let mut bad: Vec<(Vec<u8>, Refused)> = Vec::new();
         let mut taken_out = Vec::new();
         for (index, rule) in rules {
             for found in rule.find(&head.uri, &head.headers, Reading::Strict).iter() {
@@ -112,14 +147,16 @@ impl TokenCheck {
                         good.push((token, verified));
                         taken_out.extend((!rule.forwards).then_some(found.location));
                     }
-                    Err(refusal) => bad.push((token, refusal)),
+                    Err(refusal) => bad.push((token, Refused::by_rule(index, refusal))),
                 }
             }
         }
         bad.retain(|(token, _)| good.iter().all(|(other, _)| other != token));
-        let known = bad.iter().rfind(|(_, refusal)| *refusal != Refusal::Issuer);
-        if let Some((_, refusal)) = known.or_else(|| bad.last()) {
-            return Err(*refusal);
+        let known = bad
+            .iter()
+            .rfind(|(_, refused)| refused.refusal != Refusal::Issuer);
+        if let Some((_, refused)) = known.or_else(|| bad.last()) {
+            return Err(*refused);
         }
         let Some((token, first)) = good.first() else {
             return Ok(None);
@@ -128,7 +165,7 @@ impl TokenCheck {
             other == token || verified.is_of_principal(&first.claims)
         };
         if !good.iter().all(is_same) {
-            return Err(Refusal::Ambiguous);
+            return Err(Refusal::Ambiguous.into());
         }
         for location in taken_out {
             location.remove(head);

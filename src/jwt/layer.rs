@@ -9,8 +9,10 @@ use http::{Extensions, StatusCode};
 use tower_layer::Layer;
 
 use super::Authenticator;
+use super::authenticator::{Denied, Patience};
+use super::encoding::Reading;
 use crate::context::Exchange;
-use crate::guard::{self, Guard, Guarded, Verdict};
+use crate::guard::{self, Answer, Guard, Guarded, Question, Verdict};
 use crate::live::Live;
 use crate::log_limit::limited;
 use crate::message::LocalReply;
@@ -23,6 +25,8 @@ pub type ResponseFuture<S, ReqBody, ResBody> = guard::ResponseFuture<S, ReqBody,
 ///
 /// The claims of a good token are in the request's [`Exchange`], for the layers and handlers inside. Trigger rules of a legacy Policy are asked
 /// about the whole path as it was sent, whatever nested routers have left of it, and about each form that normalization may give it.
+///
+/// A request whose token names a key that is not there waits for the fetch that this causes, as [`Fetcher::run`](super::Fetcher::run) tells.
 pub type Jwt<S> = Guarded<S, JwtGuard>;
 
 /// Applies [`Jwt`].
@@ -33,7 +37,7 @@ pub struct JwtLayer(JwtGuard);
 #[derive(Clone, Debug)]
 pub struct JwtGuard {
     rules: Rules,
-    strict: bool,
+    reading: Reading,
 }
 
 /// Where the rules for a request come from.
@@ -53,7 +57,7 @@ impl JwtLayer {
     pub fn new(authenticator: Live<Authenticator>) -> Self {
         Self(JwtGuard {
             rules: Rules::Same(authenticator),
-            strict: false,
+            reading: Reading::Envoy,
         })
     }
 
@@ -65,7 +69,7 @@ impl JwtLayer {
     pub(crate) fn following(follow: Arc<Follow>) -> Self {
         Self(JwtGuard {
             rules: Rules::Followed(follow),
-            strict: false,
+            reading: Reading::Envoy,
         })
     }
 
@@ -81,7 +85,7 @@ impl JwtLayer {
     /// - a token that names a key is verified by a key of that name, even where there is only one, without a name.
     #[must_use]
     pub fn strict(mut self) -> Self {
-        self.0.strict = true;
+        self.0.reading = Reading::Strict;
         self
     }
 }
@@ -97,14 +101,26 @@ impl<S> Layer<S> for JwtLayer {
 impl Guard for JwtGuard {
     fn judge(&self, head: &mut Parts, exchange: &Exchange) -> Verdict {
         match &self.rules {
-            Rules::Same(live) => self.judge_by(&live.load(), head, exchange),
+            Rules::Same(live) => {
+                let rules = live.load();
+                match self.judge_by(&rules, head, exchange) {
+                    Ok(()) => Verdict::Pass,
+                    Err(denied) => {
+                        self.refuse_or_wait(denied, rules.into_snapshot(), |rules| rules)
+                    }
+                }
+            }
             Rules::Followed(follow) => {
                 let rules = follow(&mut head.extensions);
                 let port = exchange.peer().map(|peer| peer.local_addr().port());
                 if port.is_none() && !rules.by_port.is_empty() {
                     return Verdict::Refuse(refuse_without_port());
                 }
-                self.judge_by(rules.get(port.unwrap_or_default()), head, exchange)
+                let port = port.unwrap_or_default();
+                match self.judge_by(rules.get(port), head, exchange) {
+                    Ok(()) => Verdict::Pass,
+                    Err(denied) => self.refuse_or_wait(denied, rules, move |rules| rules.get(port)),
+                }
             }
         }
     }
@@ -116,14 +132,30 @@ impl JwtGuard {
         authenticator: &Authenticator,
         head: &mut Parts,
         exchange: &Exchange,
-    ) -> Verdict {
+    ) -> Result<(), Denied> {
         let now = SystemTime::now();
-        let verdict = if self.strict {
-            authenticator.authenticate_strictly(head, exchange, now)
-        } else {
-            authenticator.authenticate(head, exchange, now)
+        authenticator.judge(head, exchange, now, self.reading, Patience::MayWait)
+    }
+
+    /// Refuses the request, or lets it wait for keys and judges it again, by the same rules.
+    fn refuse_or_wait<R: Send + 'static>(
+        &self,
+        denied: Denied,
+        rules: R,
+        authenticator: impl Fn(&R) -> &Authenticator + Send + 'static,
+    ) -> Verdict {
+        let reading = self.reading;
+        let Some(wait) = denied.wait else {
+            return Verdict::Refuse(denied.reply);
         };
-        verdict.map(drop).into()
+        Verdict::Ask(Question::new(async move {
+            wait.end().await;
+            Answer::change(move |head, exchange| {
+                let now = SystemTime::now();
+                let authenticator = authenticator(&rules);
+                Ok(authenticator.judge(head, exchange, now, reading, Patience::None)?)
+            })
+        }))
     }
 }
 

@@ -11,8 +11,10 @@
 //! [`Authenticator`] holds the rules of one port and has the synchronous step that the composed
 //! mesh runs; [`JwtLayer`] runs the same step as a tower layer. Keys are inline or fetched: a
 //! [`Keyring`] hands out key sets, and a [`Fetcher`] keeps one of them fresh through any HTTP
-//! client. Until keys are there, tokens are refused and requests without one are not affected. When
-//! an issuer's `jwksUri` moves, its keys from before serve until the new one answers.
+//! client. Until keys are there, tokens are refused and requests without one are not affected. A
+//! request with a key that nobody knows waits for one fetch ([`Fetcher::run`]), so that an issuer
+//! may sign with a key that it has just published. When an issuer's `jwksUri` moves, its keys from
+//! before serve until the new one answers.
 //!
 //! [`Guards`](crate::Guards) keep rules and keys fresh for a layer without a mesh.
 //!
@@ -111,7 +113,8 @@
 //! Otherwise: when a token is taken out of the query, the other parameters stay as they were
 //! written (Envoy sorts and re-encodes them). [`JwtLayer::strict`] adds what Istio is too lenient
 //! about. Keys are fetched by the process, as Envoy can, but on istiod's schedule; the last good
-//! ones count for a day, not a week.
+//! ones count for a day, not a week. An unknown `kid` causes a fetch, for which its request waits;
+//! Envoy refuses it until the next refresh.
 //!
 //! RFC 8725, clause by clause: §3.1 and §3.2 the key decides the algorithm, and `none` and HMAC are
 //! none; §3.3 and §3.7 header and payload are strict JSON in UTF-8; §3.4 points must lie on their
@@ -135,6 +138,8 @@ mod verified;
 mod weight;
 
 pub use authenticator::Authenticator;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use authenticator::{Denied, Patience};
 pub use keys::{Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved};
 pub use layer::{Jwt, JwtGuard, JwtLayer, ResponseFuture};
 pub use refusal::Refusal;

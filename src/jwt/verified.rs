@@ -81,6 +81,10 @@ impl LastGood {
         self.token = if is_final { Vec::new() } else { token.to_vec() };
     }
 
+    pub(crate) fn is_none(&self) -> bool {
+        self.verified.is_none()
+    }
+
     pub(crate) fn into_verified(self) -> Option<Verified> {
         self.verified
     }

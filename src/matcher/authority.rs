@@ -11,6 +11,13 @@ pub fn is_legal(authority: &[u8]) -> bool {
     authority.iter().all(|byte| LEGAL.has(*byte))
 }
 
+/// Whether an authority is [legal](is_legal) and names no user. Asked once for each request.
+pub(crate) fn is_bare(authority: &[u8]) -> bool {
+    authority
+        .iter()
+        .all(|byte| LEGAL.has(*byte) && *byte != b'@')
+}
+
 /// The bytes that an authority may have. Every request's host is checked.
 const LEGAL: AsciiSet = {
     let (mut legal, mut byte) = (AsciiSet::EMPTY, 0);

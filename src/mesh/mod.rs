@@ -3,6 +3,7 @@
 // | question                                  | file                                             |
 // |-------------------------------------------|--------------------------------------------------|
 // | Where does a new guard of this crate go?  | mesh/server/steps.rs (`STEPS`)                   |
+// | Where is a malformed request refused?     | gate/judge.rs                                    |
 // | How does an application add a guard?      | mesh/build/guard.rs; the trait: guard/verdict.rs |
 // | Where is a field of YAML read?            | istio/decode/, a file for each kind              |
 // | Where does such a field get its meaning?  | policy/compile/                                  |
@@ -101,6 +102,7 @@ mod config;
 mod dangers;
 mod drain_log;
 mod error;
+mod gate_metrics;
 mod handle;
 mod options;
 mod own_identity;

@@ -9,8 +9,7 @@ use http::uri::PathAndQuery;
 use http::{StatusCode, Uri};
 
 use super::RequestAttributes;
-use super::headers;
-use crate::context::{Exchange, Peer};
+use crate::context::Exchange;
 use crate::gate;
 use crate::istio::Action;
 use crate::log_limit::limited;
@@ -81,8 +80,8 @@ impl PolicyCheck {
     }
 
     fn rewrite(engine: &Engine, head: &mut Parts, exchange: &Exchange) -> Result<(), LocalReply> {
-        gate::rewrite(engine.path_normalization(), head, exchange)?;
-        headers::settle(head, is_tls(exchange));
+        gate::rewrite(engine.path_normalization(), head, exchange, false)?;
+        gate::settle(head, exchange);
         Ok(())
     }
 
@@ -103,7 +102,7 @@ impl PolicyCheck {
         in_front: bool,
     ) -> Result<Option<String>, LocalReply> {
         let judged = gate::admit(engine.path_normalization(), head, exchange, in_front)?;
-        headers::settle(head, is_tls(exchange));
+        gate::settle(head, exchange);
         Ok(judged)
     }
 
@@ -129,7 +128,7 @@ impl PolicyCheck {
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
         self.check_at(engine, head, path, exchange)?;
-        headers::take_off_hearsay(&mut head.headers);
+        gate::take_off_hearsay(&mut head.headers);
         Ok(())
     }
 
@@ -244,10 +243,6 @@ fn warn_without_port(exchange: &Exchange) {
              policies of single ports do not apply to its requests"
         );
     }
-}
-
-fn is_tls(exchange: &Exchange) -> bool {
-    exchange.peer().is_some_and(Peer::is_tls)
 }
 
 /// Refuses a request that needs an external provider, as Envoy does when the provider cannot be

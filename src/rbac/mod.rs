@@ -70,7 +70,6 @@
 //!   implemented yet.
 
 mod check;
-mod headers;
 mod layer;
 mod request;
 

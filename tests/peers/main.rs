@@ -1,8 +1,9 @@
 //! Mutual TLS with programs that are not ours: `openssl s_client`, `curl`, a real Envoy as client and as server, and identities from a real
-//! SPIRE; and HTTP/2 as h2spec would have it.
+//! SPIRE; HTTP/2 as h2spec would have it; and the tokens of a real OpenID provider.
 //!
 //! `run.sh` beside this file installs them and runs this; `spire.sh` builds SPIRE and runs what needs it. Without them, a program that is not
-//! there is not tested against, which is said; it is a failure when `PEERS_REQUIRED` is set. `ENVOY` and `H2SPEC` name those two.
+//! there is not tested against, which is said; it is a failure when `PEERS_REQUIRED` is set. `ENVOY`, `H2SPEC` and
+//! `OIDC_PROVIDER` name those three.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +11,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::disallowed_types,
     reason = "a test may panic"
 )]
 
@@ -17,6 +19,9 @@ mod certificates;
 mod curl;
 mod envoy;
 mod h2spec;
+#[path = "../it/support/log.rs"]
+mod log;
+mod oidc;
 mod openssl;
 mod site;
 #[cfg(all(unix, feature = "workload-api"))]

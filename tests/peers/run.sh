@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Speaks with openssl, curl, h2spec and a real Envoy. Installs what is missing; nothing is skipped but SPIRE, which has spire.sh.
+# Speaks with openssl, curl, h2spec, a real Envoy and a real OpenID provider. Installs what is missing; nothing is skipped but SPIRE, which has spire.sh.
 #   tests/peers/run.sh [FILTER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,6 +16,7 @@ openssl version
 curl --version | head -n 1
 ENVOY=$(scripts/install-envoy.sh)
 H2SPEC=$(scripts/install-h2spec.sh)
-export ENVOY H2SPEC
+OIDC_PROVIDER=$(scripts/install-oidc-provider.sh)
+export ENVOY H2SPEC OIDC_PROVIDER
 
 PEERS_REQUIRED=1 cargo test --all-features --test peers -- --nocapture --skip spire:: "$@"

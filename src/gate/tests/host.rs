@@ -36,7 +36,7 @@ fn a_request_names_a_host() {
     always(&over_http_2(bare("http://app/")), Ok(()));
 }
 
-/// B-03. HTTP/1.0 is for `Istio`, or by a knob.
+/// B-03. HTTP/1.0 is for `Istio`, or by a knob; where `Istio` refuses it, the status is Envoy's.
 #[test]
 fn http_1_0_is_refused_by_strict() {
     for version in [Version::HTTP_10, Version::HTTP_09] {
@@ -49,6 +49,9 @@ fn http_1_0_is_refused_by_strict() {
         let gate = Gate::istio().accept_http_10(false);
         assert_eq!(behind(gate, &mut head), Err(Refusal::Http10));
     }
+    let status = |profile| Refusal::Http10.reply(profile).status().as_u16();
+    assert_eq!(status(Profile::Istio), 426);
+    assert_eq!(status(Profile::Strict), 400);
 }
 
 /// B-04. The target and `Host` name one host; in `Istio` the target wins in front of routers.

@@ -194,7 +194,11 @@ fn the_whole_path_is_judged() {
         let exchange = Exchange::from_request(&mut head);
         head.uri = "/admin".parse().unwrap();
         for rewrites in [true, false] {
-            let verdict = judge(gate, &mut head.clone(), &exchange, rewrites);
+            let arrival = Arrival {
+                in_front: rewrites,
+                wants_host: true,
+            };
+            let verdict = judge(gate, &mut head.clone(), &exchange, arrival);
             assert_eq!(verdict, Err(Refusal::Escape));
         }
     }

@@ -40,6 +40,7 @@ const MAX_DEPTH: usize = 16;
 pub struct Fetcher<S> {
     jwks: WeakJwks,
     wanted: Arc<Notify>,
+    schedule: Schedule,
     client: S,
 }
 
@@ -51,31 +52,47 @@ impl<S> Fetcher<S> {
         Some(Self {
             jwks: jwks.downgrade(),
             wanted: Arc::clone(&jwks.remote()?.wanted),
+            schedule: Schedule::new(),
             client,
         })
     }
 
+    /// Lets [`run`](Self::run) fetch at least this often, between once a second and once an hour. A
+    /// key that the issuer has withdrawn serves until the next fetch. The issuer's `cache-control`
+    /// may still shorten the time between fetches, but no longer lengthen it. istiod's setting of
+    /// this is `PILOT_JWT_PUB_KEY_REFRESH_INTERVAL`.
+    #[must_use]
+    pub fn at_least_every(mut self, interval: Duration) -> Self {
+        self.schedule = self.schedule.at_least_every(interval);
+        self
+    }
+
     /// Fetches now, then every 20 minutes (or as the issuer's `cache-control` says, within 1 to 60
-    /// minutes), and when a token names a key that is not there or comes when the keys are too old,
-    /// at most every 30 seconds. After a failure it tries again soon, then ever later; when the
-    /// machine slept or its clock was set, within ten seconds. Ends when the keys are no longer used.
+    /// minutes; [`at_least_every`](Self::at_least_every) changes this), and when a token names a key
+    /// that is not there or comes when the keys are too old, at most every 30 seconds. After a
+    /// failure it tries again soon, then ever later; when the machine slept or its clock was set,
+    /// within ten seconds. Ends when the keys are no longer used.
+    ///
+    /// A request whose token names a key that is not there waits for the fetch that this causes, for
+    /// the time of one fetch at most, and is then judged by the keys that there are. 1,024 requests
+    /// may wait for the keys of one address; more are refused at once. So are those that come when
+    /// that fetch has ended, until there may be another one.
     pub async fn run<ReqBody, ResBody>(mut self)
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>, Error: Into<BoxError>>,
         ReqBody: Default,
         ResBody: Body<Error: Into<BoxError>>,
     {
-        let mut schedule = Schedule::new();
         while let Some(jwks) = self.jwks.upgrade() {
             let wait = match self.fetch(&jwks).await {
-                Ok(max_age) => schedule.after_success(max_age),
+                Ok(max_age) => self.schedule.after_success(max_age),
                 Err(error) => {
                     tracing::warn!(
                         target: "tower_mesh::jwt",
                         error = %ErrorChain(&error),
                         "keys could not be fetched"
                     );
-                    schedule.after_failure()
+                    self.schedule.after_failure()
                 }
             };
             // The keys must not be kept alive by the wait for the next ones.
@@ -104,7 +121,7 @@ impl<S> Fetcher<S> {
         let Some(remote) = jwks.remote() else {
             return Ok(None);
         };
-        let begun = remote.begin();
+        let (begun, asks) = (remote.begin(), remote.asks());
         let fetched = {
             let download = download(&mut self.client, remote);
             let mut attempt = pin!(time::timeout(remote.timeout, download));
@@ -131,6 +148,7 @@ impl<S> Fetcher<S> {
             Ok(max_age)
         });
         remote.count(published.is_ok());
+        remote.end(asks);
         published.map_err(|failure| FetchError {
             uri: remote.source.to_string(),
             failure,

@@ -11,6 +11,7 @@ use super::counts::Counts;
 use super::key_set::KeySet;
 use super::key_source::{KeySource, check_uri};
 use super::remote::{FetchedKeys, RemoteKeys, whole_seconds};
+use super::wait::KeyWait;
 use crate::istio::JwtRule;
 use crate::jwt::Refusal;
 use crate::policy::PlainHttp;
@@ -101,6 +102,13 @@ impl Jwks {
                 verdict
             }
         }
+    }
+
+    /// The wait for the fetch that a token with an unknown key has asked for; `None` if there is
+    /// none to wait for, or too many requests wait.
+    pub(crate) fn wait(&self, now: f64) -> Option<KeyWait> {
+        let room = self.remote()?.room(now)?;
+        Some(KeyWait::new(self.clone(), room))
     }
 
     fn before(&self) -> Option<&FetchedKeys> {

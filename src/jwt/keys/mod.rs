@@ -9,6 +9,7 @@ mod keyring;
 mod remote;
 mod schedule;
 mod verifier;
+mod wait;
 
 pub use counts::Counts;
 pub use fetch::{FetchError, Fetcher};
@@ -17,3 +18,4 @@ pub use key_source::KeySource;
 pub(crate) use keyring::KeyOwner;
 pub use keyring::{Jwks, Keyring, Moved};
 pub(crate) use verifier::algorithm;
+pub(crate) use wait::KeyWait;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::key_set::KeySet;
 use super::key_source::KeySource;
@@ -17,6 +17,8 @@ const MAX_STALE: f64 = 24.0 * 3600.0;
 const LEEWAY: f64 = 60.0;
 /// The shortest time between fetches that requests ask for (rule J-43), in seconds.
 const ASK_EVERY: u64 = 30;
+/// How many requests may wait for the keys of one address (rule J-44).
+const MOST_WAITING: usize = 1024;
 /// The generation of keys that came from another address; those of this address count from 1.
 const ELSEWHERE: u64 = u64::MAX;
 
@@ -33,6 +35,14 @@ pub(crate) struct RemoteKeys {
     clock: AtomicU64,
     /// The fetcher keeps this longer than the keys.
     pub(crate) wanted: Arc<Notify>,
+    /// How often requests have asked for a fetch, and how many of these have been answered by one
+    /// that began later.
+    asks: AtomicU64,
+    answers: AtomicU64,
+    /// Wakes the requests that wait for such a fetch.
+    pub(crate) ended: Notify,
+    /// The room for them.
+    room: Arc<Semaphore>,
     fetches: AtomicU64,
     failures: AtomicU64,
 }
@@ -98,6 +108,10 @@ impl RemoteKeys {
             asked: AtomicU64::new(0),
             clock: AtomicU64::new(0),
             wanted: Arc::new(Notify::new()),
+            asks: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            ended: Notify::new(),
+            room: Arc::new(Semaphore::new(MOST_WAITING)),
             fetches: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         }
@@ -173,8 +187,36 @@ impl RemoteKeys {
                 .is_ok()
         {
             self.clock.store(now, Ordering::Relaxed);
+            self.asks.fetch_add(1, Ordering::AcqRel);
             self.wanted.notify_one();
         }
+    }
+
+    /// Whether requests have asked for a fetch that has not ended.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.answers.load(Ordering::Acquire) < self.asks.load(Ordering::Acquire)
+    }
+
+    /// Room for one request to wait, if a fetch was asked for so lately that it may be under way, or
+    /// may have ended after the request was judged. `None` also when too many wait.
+    pub(crate) fn room(&self, now: f64) -> Option<OwnedSemaphorePermit> {
+        let since = whole_seconds(now).abs_diff(self.asked.load(Ordering::Relaxed));
+        if since > self.timeout.as_secs() {
+            return None;
+        }
+        Arc::clone(&self.room).try_acquire_owned().ok()
+    }
+
+    /// How often a fetch was asked for before one begins.
+    pub(crate) fn asks(&self) -> u64 {
+        self.asks.load(Ordering::Acquire)
+    }
+
+    /// Ends a fetch that began after so many had been asked for, and the wait of the requests that
+    /// asked.
+    pub(crate) fn end(&self, asks: u64) {
+        self.answers.fetch_max(asks, Ordering::AcqRel);
+        self.ended.notify_waiters();
     }
 
     /// The time at which a fetch begins: by the clock of the request that asked for it, so that the

@@ -9,6 +9,8 @@ const REFRESH: Duration = Duration::from_secs(20 * 60);
 /// The shortest and longest time that an issuer may ask for.
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
+/// The shortest time that our own side may ask for.
+const MOST_OFTEN: Duration = Duration::from_secs(1);
 /// The first and the longest wait after a failure (rule J-41).
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(5 * 60);
@@ -21,6 +23,10 @@ const APART: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
     failures: u32,
+    /// The longest wait after a good fetch, whatever the issuer asks for.
+    longest: Duration,
+    /// The wait where the issuer asks for none.
+    usual: Duration,
     random: fastrand::Rng,
 }
 
@@ -32,15 +38,25 @@ impl Schedule {
     fn with_random(random: fastrand::Rng) -> Self {
         Self {
             failures: 0,
+            longest: LONGEST,
+            usual: REFRESH,
             random,
         }
+    }
+
+    /// Fetches at least this often: the issuer may ask for less time between fetches, not for more.
+    pub(crate) fn at_least_every(mut self, interval: Duration) -> Self {
+        self.usual = interval.clamp(MOST_OFTEN, LONGEST);
+        self.longest = self.usual;
+        self
     }
 
     /// The wait after a good fetch whose reply may be kept for `max_age`: ±10 %.
     pub(crate) fn after_success(&mut self, max_age: Option<Duration>) -> Duration {
         self.failures = 0;
-        let wait = max_age.map_or(REFRESH, |age| age.clamp(SHORTEST, LONGEST));
-        self.jittered(wait, 0.1).clamp(SHORTEST, LONGEST)
+        let shortest = SHORTEST.min(self.longest);
+        let wait = max_age.unwrap_or(self.usual).clamp(shortest, self.longest);
+        self.jittered(wait, 0.1).clamp(shortest, self.longest)
     }
 
     /// The wait after a failed fetch: twice the one before, ±20 %.
@@ -151,6 +167,29 @@ mod tests {
                 (least..=most).contains(&wait.as_secs()),
                 "{max_age}: {wait:?}"
             );
+        }
+    }
+
+    /// J-42: our own side may ask for fetches more often, down to a second; then an issuer cannot ask for fewer.
+    #[test]
+    fn keys_are_refreshed_as_often_as_the_option_says() {
+        let seconds = Duration::from_secs;
+        for (interval, max_age, least, most) in [
+            (seconds(300), None, 270, 300),
+            (seconds(300), Some(seconds(86_400)), 270, 300),
+            (seconds(300), Some(seconds(0)), 60, 66),
+            (seconds(10), None, 9, 10),
+            (seconds(10), Some(seconds(0)), 9, 10),
+            (seconds(0), None, 1, 1),
+            (seconds(86_400), None, 3_240, 3_600),
+        ] {
+            let random = fastrand::Rng::with_seed(7);
+            let mut schedule = Schedule::with_random(random).at_least_every(interval);
+            for _ in 0..100 {
+                let wait = schedule.after_success(max_age).as_secs_f64();
+                let expected = f64::from(least)..=f64::from(most);
+                assert!(expected.contains(&wait), "{interval:?} {max_age:?}: {wait}");
+            }
         }
     }
 

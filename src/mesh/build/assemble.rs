@@ -6,6 +6,7 @@ use tokio::sync::Mutex;
 
 use super::builder::MeshBuilder;
 use crate::context::Via;
+use crate::gate::Refusals;
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::client::{Client, Outbound};
@@ -13,6 +14,7 @@ use crate::mesh::config::driver::Driver;
 use crate::mesh::config::loading::ConfigLoader;
 use crate::mesh::dangers::Dangers;
 use crate::mesh::error::{BuildError, Faults};
+use crate::mesh::gate_metrics;
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
 use crate::mesh::plaintext::{Plaintext, unproven_id};
@@ -98,8 +100,12 @@ impl MeshBuilder {
         ));
         trusted_proxies.register(registry);
         let propagation = self.telemetry.propagation.workload(&self.workload);
+        let refusals = Arc::new(Refusals::new());
+        gate_metrics::register(registry, &refusals);
         let server = ServerLayer::new(Inbound {
             config: cells.inbound.clone(),
+            gate: self.gate,
+            refusals,
             propagation: propagation.clone(),
             metrics: registry.server_as(&self.workload, &identity),
             rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),

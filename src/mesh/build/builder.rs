@@ -1,5 +1,6 @@
 //! The builder of a mesh: its own options, and the groups of options.
 
+use crate::gate::Gate;
 use crate::identity::{SpiffeId, Workload};
 use crate::mesh::client::Upstreams;
 use crate::mesh::config::identity_source::{IdentitySource, Origin};
@@ -43,6 +44,7 @@ pub struct MeshBuilder {
     pub(super) lifetimes: Lifetimes,
     /// Ids of our own certificate that need not be those of the workload.
     pub(super) allowed: Vec<SpiffeId>,
+    pub(super) gate: Gate,
     pub(super) guards: AppGuards,
     pub(super) listener: ListenerOptions,
     pub(super) client: ClientOptions,
@@ -79,6 +81,7 @@ impl MeshBuilder {
             modes: ModeChoice::default(),
             lifetimes: Lifetimes::default(),
             allowed: Vec::new(),
+            gate: Gate::istio(),
             guards: AppGuards::default(),
             listener: ListenerOptions::default(),
             client: ClientOptions::default(),

@@ -4,6 +4,7 @@ mod allow;
 mod assemble;
 mod builder;
 mod danger;
+mod gate;
 mod guard;
 mod upstreams;
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::fetch::Fetch;
 use super::keys::Keys;
 use super::live::{Compiler, LiveConfig};
 use super::reload::Judge;
@@ -68,7 +67,7 @@ impl Driver {
         cells: LiveConfig,
         judge: Judge,
         source: Option<ConfigSource>,
-        fetch: Fetch,
+        keys: Keys,
         rotation: Option<Rotation>,
     ) -> Self {
         Self {
@@ -76,7 +75,7 @@ impl Driver {
             cells,
             judge,
             source,
-            keys: Keys::new(fetch),
+            keys,
             rotation,
             dangers: None,
             names: None,

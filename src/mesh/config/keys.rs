@@ -6,27 +6,36 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::fetch::Fetch;
+use super::fetch::{self, Fetch};
 use crate::error_chain::ErrorChain;
 use crate::jwt::{Fetcher, Jwks, Moved};
+use crate::mesh::options::TokenOptions;
 use crate::metrics::Registry;
+use crate::tls::Settings;
 
 /// Keeps key sets up to date by one task each, which ends when no rule uses its keys any more.
 #[derive(Debug)]
 pub(in crate::mesh) struct Keys {
     client: Fetch,
+    /// The longest time between two good fetches, if the options say.
+    every: Option<Duration>,
     /// Key sets without a task yet.
     waiting: Vec<Jwks>,
     fetchers: JoinSet<()>,
 }
 
 impl Keys {
-    pub(in crate::mesh) fn new(client: Fetch) -> Self {
-        Self {
-            client,
+    /// No keys yet. `settings` are those of TLS, for the servers of keys.
+    ///
+    /// # Errors
+    /// The mistake, which names the option that is wrong.
+    pub(in crate::mesh) fn new(options: TokenOptions, settings: &Settings) -> Result<Self, String> {
+        Ok(Self {
+            every: options.fetch_every,
+            client: fetch::client(options, settings)?,
             waiting: Vec::new(),
             fetchers: JoinSet::new(),
-        }
+        })
     }
 
     /// Whether there is no key set to fetch.
@@ -76,7 +85,10 @@ impl Keys {
     /// Runs the tasks; never returns. It may be dropped and called again.
     pub(in crate::mesh) async fn refresh(&mut self) {
         for jwks in self.waiting.drain(..) {
-            if let Some(fetcher) = Fetcher::new(&jwks, self.client.clone()) {
+            if let Some(mut fetcher) = Fetcher::new(&jwks, self.client.clone()) {
+                if let Some(every) = self.every {
+                    fetcher = fetcher.at_least_every(every);
+                }
                 self.fetchers.spawn(fetcher.run());
             }
         }

@@ -5,9 +5,8 @@
 use tokio::time::timeout;
 
 use super::driver::Driver;
-use super::fetch::{self, Fetch};
 use super::first_answer::{BESIDE_FAULTS, first_answer};
-use super::keys;
+use super::keys::{self, Keys};
 use super::live::{CompiledConfig, Compiler, LiveConfig, ModeChoice};
 use super::reload::{
     Judge, PortProtections, Reloads, refuse_strict, require_allow, warn_of_foreign,
@@ -42,7 +41,7 @@ pub(in crate::mesh) struct ReadConfig {
     is_plaintext: bool,
     requires_policy: bool,
     source: Option<ConfigSource>,
-    fetch: Option<Fetch>,
+    keys: Option<Keys>,
     loopback_http: bool,
 }
 
@@ -54,7 +53,7 @@ pub(in crate::mesh) struct ValidConfig {
     is_plaintext: bool,
     requires_policy: bool,
     source: Option<ConfigSource>,
-    fetch: Fetch,
+    keys: Keys,
     loopback_http: bool,
 }
 
@@ -65,7 +64,7 @@ pub(in crate::mesh) struct LoadedConfig {
     compiler: Compiler,
     judge: Judge,
     source: Option<ConfigSource>,
-    fetch: Fetch,
+    keys: Keys,
 }
 
 impl ConfigLoader<'_> {
@@ -76,7 +75,7 @@ impl ConfigLoader<'_> {
         let first = first_update(source.as_source(), namespace, faults).await;
         ReadConfig {
             loopback_http: self.tokens.loopback_http,
-            fetch: faults.option(fetch::client(self.tokens, self.tls)),
+            keys: faults.option(Keys::new(self.tokens, self.tls)),
             configuration: first.and_then(|first| faults.configuration(first)),
             modes: self.modes,
             is_plaintext: self.is_plaintext,
@@ -131,7 +130,7 @@ impl ReadConfig {
             is_plaintext: self.is_plaintext,
             requires_policy: self.requires_policy,
             source: self.source,
-            fetch: self.fetch?,
+            keys: self.keys?,
             loopback_http: self.loopback_http,
         })
     }
@@ -174,7 +173,7 @@ impl ValidConfig {
             reloads,
             compiler,
             source: self.source,
-            fetch: self.fetch,
+            keys: self.keys,
         }
     }
 }
@@ -188,13 +187,13 @@ impl LoadedConfig {
             compiler,
             judge,
             mut source,
-            fetch,
+            keys,
             ..
         } = self;
         if let Some(source) = &mut source {
             source.as_source().answered(Ok(()));
         }
-        let mut driver = Driver::new(compiler, cells, judge, source, fetch, rotation);
+        let mut driver = Driver::new(compiler, cells, judge, source, keys, rotation);
         driver.fetch_first().await;
         driver
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// How the keys of end-user tokens are fetched: [`MeshBuilder::tokens`](crate::MeshBuilder::tokens)
 /// and [`GuardsBuilder::tokens`](crate::GuardsBuilder::tokens).
@@ -14,6 +15,8 @@ pub struct TokenOptions {
     pub(in crate::mesh) addresses: BTreeMap<String, SocketAddr>,
     /// Whether keys of servers on this machine may be fetched over plain HTTP.
     pub(in crate::mesh) loopback_http: bool,
+    /// The longest time between two good fetches; `None` for the default.
+    pub(in crate::mesh) fetch_every: Option<Duration>,
 }
 
 impl TokenOptions {
@@ -37,6 +40,17 @@ impl TokenOptions {
     /// warns of it at the start, and of each such URI.
     pub fn loopback_http_jwks(mut self) -> Self {
         self.loopback_http = true;
+        self
+    }
+
+    /// Fetches keys at least this often, between once a second and once an hour. By default the mesh
+    /// fetches them every 20 minutes, or as the issuer's `cache-control` says, within 1 to 60
+    /// minutes. With this option `cache-control` may still shorten the time, but not lengthen it.
+    ///
+    /// A key that the issuer has withdrawn serves until the next fetch: this bounds how long a
+    /// stolen key is good. istiod's setting of this is `PILOT_JWT_PUB_KEY_REFRESH_INTERVAL`.
+    pub fn fetch_at_least_every(mut self, interval: Duration) -> Self {
+        self.fetch_every = Some(interval);
         self
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
 use super::trusted_proxies::TrustedProxies;
+use crate::gate::{Gate, Refusals};
 use crate::live::Live;
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::Observers;
@@ -17,6 +18,9 @@ use crate::rbac::PolicyCheck;
 /// [`ServerLayer`](super::ServerLayer).
 pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) config: Live<CompiledInbound>,
+    /// Paths are normalized as the configuration says.
+    pub(in crate::mesh) gate: Gate,
+    pub(in crate::mesh) refusals: Arc<Refusals>,
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) metrics: ServerMetrics,
     pub(in crate::mesh) rbac: PolicyCheck,

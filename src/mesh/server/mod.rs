@@ -6,7 +6,6 @@ mod app_server_body;
 pub(super) mod connection;
 mod future;
 mod inbound;
-mod one_hop;
 mod record;
 mod service;
 mod steps;

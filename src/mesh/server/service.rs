@@ -15,13 +15,13 @@ use tower_service::Service;
 use super::app_server_body;
 use super::future::{Asking, ResponseBody, ResponseFuture, call};
 use super::inbound::Inbound;
-use super::one_hop;
 use super::record::Record;
-use super::steps::{self, Arrival, Outcome, Way};
+use super::steps::{self, Outcome, Way};
 use crate::context::{Exchange, Peer};
+use crate::gate::{self, Arrival};
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::{OnConnection, Watches};
-use crate::message::{ByteCount, CountingBody, Direction};
+use crate::message::{ByteCount, CountingBody, Direction, LocalReply};
 
 /// The whole inbound stack as one layer: [`Mesh::server`](crate::Mesh::server).
 #[derive(Clone, Debug)]
@@ -101,19 +101,13 @@ impl<S> Server<S> {
             in_front: self.in_front,
             wants_host,
         };
-        // First, while the headers are as the peer has sent them.
-        let introduced = self
-            .inbound
-            .trusted_proxies
-            .introduce(&head.headers, &exchange);
-        let named = one_hop::take_off_named(&mut head.headers);
-        let unfit = named.err().or(introduced.err());
-        let (body, received) = CountingBody::under(&head.headers, body);
-        let is_grpc = body.is_grpc();
         let (inbound, now) = (&self.inbound, SystemTime::now());
         let config = inbound.config.load();
-        let mut record = inbound.open(&config, &mut head, &exchange, received, now);
-        let way = Way::new(arrival, unfit, now);
+        let admitted = inbound.admit(&config, &mut head, &exchange, arrival);
+        let (body, received) = CountingBody::under(&head.headers, body);
+        let is_grpc = body.is_grpc();
+        let mut record = inbound.open(&mut head, &exchange, received, now);
+        let way = Way::new(admitted, now);
         match steps::judge(inbound, config, way, &mut head, &exchange, &mut record) {
             Outcome::Pass => {
                 let request = Request::from_parts(head, body);
@@ -158,19 +152,37 @@ where
 }
 
 impl Inbound {
-    /// Begins the record of a request. This comes before the judging, so that a step that panics
-    /// does not lose the record.
-    fn open(
+    /// Finds the caller for whom a trusted proxy speaks, lets the gate judge the request before
+    /// anything else reads it, and keeps the target as it was sent.
+    fn admit(
         &self,
         config: &CompiledInbound,
+        head: &mut Parts,
+        exchange: &Exchange,
+        arrival: Arrival,
+    ) -> Result<Option<String>, LocalReply> {
+        config.authenticator(exchange).show(head, exchange);
+        // The gate removes headers, so this reads them first. The gate's own refusal comes first.
+        let introduced = self.trusted_proxies.introduce(&head.headers, exchange);
+        let gate = self.gate.normalization(config.engine.path_normalization());
+        let judged = gate::judge_and_settle(gate, head, exchange, arrival);
+        let path = judged.map_err(|refusal| {
+            self.refusals.add(refusal);
+            refusal.reply(gate.profile())
+        })?;
+        introduced.map(|()| path)
+    }
+
+    /// Begins the record of a request. This comes before the steps, so that one that panics does
+    /// not lose the record.
+    fn open(
+        &self,
         head: &mut Parts,
         exchange: &Exchange,
         received: ByteCount,
         now: SystemTime,
     ) -> Record {
         let started = Instant::now();
-        let authenticator = config.authenticator(exchange);
-        authenticator.show(head, exchange);
         let span = self.propagation.begin(head, exchange, || now);
         let peer = exchange.peer();
         let watches = Watches {

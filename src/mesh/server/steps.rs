@@ -1,17 +1,17 @@
 //! The order in which inbound requests are judged, written once.
 
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
-use http::StatusCode;
-use http::header::HOST;
 use http::request::Parts;
 
 use super::inbound::Inbound;
 use super::record::Record;
 use crate::context::Exchange;
-use crate::guard::{self, Question, Verdict};
+use crate::guard::{self, Answer, Question, Verdict};
+use crate::jwt::{Denied, Patience};
 use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::{LocalReply, OnEnd as _};
@@ -26,11 +26,9 @@ use crate::refusal_log;
 /// order in which the builder got them; then the application is called. A new guard of this crate
 /// adds one line here, and the function that the line names; what the function needs is in
 /// [`Inbound`], or in [`CompiledInbound`] if a reload replaces it.
-const STEPS: [Step; 6] = [
-    known_unfit,
-    host_is_named,
-    // The gate and limits by address go here: they read no path, and refuse cheaply.
-    target_and_headers,
+const STEPS: [Step; 4] = [
+    gate,
+    // Limits by address go here: they read no path, and refuse cheaply.
     // A sidecar asks external providers before it looks at tokens.
     custom_policies,
     tokens,
@@ -52,32 +50,13 @@ impl From<LocalReply> for Halt {
     }
 }
 
-/// The headers that `connection` names were removed before the request's record began, and the
-/// caller for whom a trusted proxy speaks was found before that. This answers a request that was
-/// refused then.
-fn known_unfit(judged: &mut Judged<'_>) -> Result<(), Halt> {
-    match judged.way.unfit.take() {
+/// The gate has judged the request before its record began, and the word of a trusted proxy about
+/// its caller was read before that. This answers a request that was refused then.
+fn gate(judged: &mut Judged<'_>) -> Result<(), Halt> {
+    match judged.way.refusal.take() {
         None => Ok(()),
         Some(reply) => Err(reply.into()),
     }
-}
-
-/// Envoy's 400 to a request that names no host.
-fn host_is_named(judged: &mut Judged<'_>) -> Result<(), Halt> {
-    let head = &judged.head;
-    if !judged.way.arrival.wants_host
-        || head.uri.authority().is_some()
-        || head.headers.contains_key(HOST)
-    {
-        return Ok(());
-    }
-    Err(LocalReply::new(StatusCode::BAD_REQUEST, "", "missing_host_header").into())
-}
-
-fn target_and_headers(judged: &mut Judged<'_>) -> Result<(), Halt> {
-    let (engine, in_front) = (&judged.config.engine, judged.way.arrival.in_front);
-    judged.way.path = PolicyCheck::admit(engine, judged.head, judged.exchange, in_front)?;
-    Ok(())
 }
 
 fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
@@ -88,9 +67,27 @@ fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
 
 fn tokens(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (path, now) = (judged.way.path.as_deref(), judged.way.now);
+    let patience = match mem::replace(&mut judged.way.has_waited_for_keys, true) {
+        true => Patience::None,
+        false => Patience::MayWait,
+    };
     let authenticator = judged.config.authenticator(judged.exchange);
-    authenticator.authenticate_shown(path, judged.head, judged.exchange, now)?;
-    Ok(())
+    let verdict =
+        authenticator.authenticate_shown(path, judged.head, judged.exchange, now, patience);
+    match verdict {
+        Ok(()) => Ok(()),
+        Err(Denied { wait: None, reply }) => Err(reply.into()),
+        Err(Denied {
+            wait: Some(wait), ..
+        }) => {
+            // This step runs again once the keys are there, or are not.
+            judged.way.next -= 1;
+            Err(Halt::Ask(Question::new(async {
+                wait.end().await;
+                Answer::Pass
+            })))
+        }
+    }
 }
 
 fn policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
@@ -100,36 +97,33 @@ fn policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
     Ok(())
 }
 
-/// Where a request reached the stack.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Arrival {
-    /// Whether no router has chosen a route yet, so that requests may be rewritten.
-    pub(super) in_front: bool,
-    pub(super) wants_host: bool,
-}
-
 /// How far a request has come, and what steps left for those behind them.
 #[derive(Debug)]
 pub(super) struct Way {
     /// The index of the first step that has not run, counted through [`STEPS`] and then the guards
     /// of the application.
     next: usize,
-    arrival: Arrival,
-    /// A refusal that was known before the first step.
-    unfit: Option<LocalReply>,
+    /// The refusal of the gate.
+    refusal: Option<LocalReply>,
     now: SystemTime,
+    has_waited_for_keys: bool,
     /// The path to judge, where it differs from the request's.
     path: Option<String>,
 }
 
 impl Way {
-    pub(super) fn new(arrival: Arrival, unfit: Option<LocalReply>, now: SystemTime) -> Self {
+    /// `admitted` is what the gate said: the path to judge, or its refusal.
+    pub(super) fn new(admitted: Result<Option<String>, LocalReply>, now: SystemTime) -> Self {
+        let (path, refusal) = match admitted {
+            Ok(path) => (path, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
         Self {
             next: 0,
-            arrival,
-            unfit,
+            refusal,
             now,
-            path: None,
+            has_waited_for_keys: false,
+            path,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What guards and applications see of a request.
 
 mod extractors;
+mod gate;
 mod guards_that_ask;
 mod layers_alone;
 mod nested;

@@ -147,7 +147,7 @@ fn rows(issuer: &Issuer) -> Vec<Row> {
             has: &["status=400", "reason=http1.connection_header_rejected"],
         },
     ];
-    let long = format!("/closed/{}", "x".repeat(9000));
+    let long = format!("/closed/{}", "x".repeat(7000));
     rows.push(Row {
         name: "a long path",
         peer: proven("stranger"),

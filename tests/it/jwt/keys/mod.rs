@@ -4,4 +4,5 @@ mod key_rules;
 mod key_uris;
 mod moved;
 mod remote;
+mod stampede;
 mod vectors;

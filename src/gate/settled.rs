@@ -5,6 +5,8 @@ use http::Version;
 use http::header::{CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
+use super::headers::{Scan, is_padded};
+use crate::context::{Exchange, Peer};
 use crate::matcher::header::{self, Stored};
 
 /// Brings the headers into the form in which policy sees them: removes what Envoy removes, repairs
@@ -13,20 +15,20 @@ use crate::matcher::header::{self, Stored};
 ///
 /// `x-forwarded-client-cert` over TLS stays for policy, and is [removed](take_off_hearsay) after
 /// it. Nothing is allocated if nothing changes.
-pub(crate) fn settle(head: &mut Parts, is_tls: bool) {
+pub(crate) fn settle(head: &mut Parts, exchange: &Exchange) {
+    let scan = Scan::of(&head.headers);
+    settle_scanned(head, scan, exchange.peer().is_some_and(Peer::is_tls));
+}
+
+/// As [`settle`], for headers that were scanned already; some may have been removed since.
+pub(super) fn settle_scanned(head: &mut Parts, scan: Scan, is_tls: bool) {
     let is_http2 = head.version >= Version::HTTP_2;
     let headers = &mut head.headers;
     let has_several = headers.len() > headers.keys_len();
-    let (mut changing, mut padded) = (0_u32, false);
-    for (name, value) in headers.iter() {
-        if let Some(rank) = header::changing_rank(name.as_str()) {
-            changing |= 1 << rank;
-        }
-        padded |= is_padded(value);
-    }
-    if padded {
+    if scan.is_padded {
         headers.values_mut().for_each(trim);
     }
+    let mut changing = scan.changing;
     for (rank, name) in header::changing().enumerate() {
         if changing == 0 {
             break;
@@ -117,12 +119,6 @@ fn is_alone(headers: &HeaderMap, name: &HeaderName, is: impl Fn(&[u8]) -> bool) 
     lines.next().is_some_and(|line| is(line.as_bytes())) && lines.next().is_none()
 }
 
-fn is_padded(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    let is_blank = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
-    is_blank(bytes.first()) || is_blank(bytes.last())
-}
-
 fn trim(value: &mut HeaderValue) {
     if is_padded(value)
         && let Ok(mut trimmed) = HeaderValue::from_bytes(value.as_bytes().trim_ascii())
@@ -191,7 +187,8 @@ mod tests {
                 headers.append(NAMES[*name], HeaderValue::from_str(value).unwrap());
             }
             let before = NAMES.map(|name| seen(headers, name, is_tls));
-            settle(&mut head, is_tls);
+            let scan = Scan::of(&head.headers);
+            settle_scanned(&mut head, scan, is_tls);
             let headers = &head.headers;
             for (name, before) in NAMES.into_iter().zip(before) {
                 let after = seen(headers, name, is_tls);
@@ -213,7 +210,8 @@ mod tests {
                 }
             }
             let once = headers.clone();
-            settle(&mut head, is_tls);
+            let scan = Scan::of(&head.headers);
+            settle_scanned(&mut head, scan, is_tls);
             prop_assert_eq!(&once, &head.headers);
         }
     }

@@ -3,7 +3,7 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 
-use crate::message::LocalReply;
+use super::Refusal;
 
 /// Removes the headers that `connection` names (RFC 9110 §7.6.1), before any guard reads them. A
 /// proxy behind the guards that removed them later would change what the guards have judged or set
@@ -14,12 +14,9 @@ use crate::message::LocalReply;
 ///
 /// # Errors
 ///
-/// Envoy's 400, when the header names one of the `x-forwarded-*` headers of the caller or a
-/// pseudo-header, or has more elements than Envoy accepts.
-pub(super) fn take_off_named(headers: &mut HeaderMap) -> Result<(), LocalReply> {
-    if !headers.contains_key(header::CONNECTION) {
-        return Ok(());
-    }
+/// When the header names one of the `x-forwarded-*` headers of the caller or a pseudo-header, or has
+/// more elements than Envoy accepts.
+pub(super) fn take_off_named(headers: &mut HeaderMap) -> Result<(), Refusal> {
     let mut named = Vec::new();
     let lines = headers.get_all(header::CONNECTION).iter();
     let elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -28,7 +25,7 @@ pub(super) fn take_off_named(headers: &mut HeaderMap) -> Result<(), LocalReply> 
         let name = HeaderName::from_bytes(element).ok();
         let is_taboo = name.as_ref().is_some_and(|name| TABOO.contains(name));
         if is_taboo || element.starts_with(b":") || index >= MOST {
-            return Err(refuse());
+            return Err(Refusal::ConnectionHeader);
         }
         named.extend(name.filter(|name| !KEPT.contains(name)));
     }
@@ -36,11 +33,6 @@ pub(super) fn take_off_named(headers: &mut HeaderMap) -> Result<(), LocalReply> 
         headers.remove(name);
     }
     Ok(())
-}
-
-fn refuse() -> LocalReply {
-    let details = "http1.connection_header_rejected";
-    LocalReply::new(http::StatusCode::BAD_REQUEST, "", details)
 }
 
 /// The most elements of the header.

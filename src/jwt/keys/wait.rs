@@ -1,0 +1,42 @@
+//! Requests that wait for keys.
+
+use std::pin::pin;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time;
+
+use super::keyring::Jwks;
+
+/// The wait of one request for the fetch that tokens with an unknown key have asked for.
+#[derive(Debug)]
+pub(crate) struct KeyWait {
+    jwks: Jwks,
+    _room: OwnedSemaphorePermit,
+}
+
+impl KeyWait {
+    pub(super) fn new(jwks: Jwks, room: OwnedSemaphorePermit) -> Self {
+        Self { jwks, _room: room }
+    }
+
+    /// Returns when the fetch has ended, well or not, and after the time of one fetch at most: it
+    /// may not have begun, or nobody may run the fetcher.
+    pub(crate) async fn end(self) {
+        let Some(remote) = self.jwks.remote() else {
+            return;
+        };
+        let ended = async {
+            loop {
+                let mut next = pin!(remote.ended.notified());
+                // An end between the two looks must wake this request, too.
+                next.as_mut().enable();
+                if !remote.is_asked_for() {
+                    return;
+                }
+                next.await;
+            }
+        };
+        // The keys there are decide, however the wait ends.
+        let _ = time::timeout(remote.timeout, ended).await;
+    }
+}

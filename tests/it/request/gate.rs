@@ -1,0 +1,149 @@
+//! The gate as the first step of the mesh.
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::IntoResponse as _;
+use axum::routing::any;
+use http::{HeaderMap, Request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tower::ServiceExt;
+use tower_mesh::Mesh;
+use tower_mesh::gate::{Gate, Profile};
+use tower_mesh::source::Fixed;
+use tower_mesh::testing::Pki;
+use tower_mesh::tls::Protocol;
+
+use crate::support::mesh::{app, build, dial, lines, policy, read, serve, unproven};
+
+fn pki() -> Pki {
+    Pki::new("cluster.local").unwrap()
+}
+
+/// Policy would deny every request, so an answer of the gate shows that it came first.
+fn closed() -> Fixed {
+    Fixed::yaml("policies.yaml", policy("closed", "DENY", "[{}]"))
+}
+
+/// One spelling of each kind that the gate refuses, with its status and reason in `Istio` and in
+/// `Strict`; policy denies what passes.
+const SPELLINGS: [Spelling; 12] = [
+    ("/plain", &[], PASSES, PASSES),
+    ("/%zz", &[], (400, "escape"), (400, "escape")),
+    ("/%00", &[], (400, "escape"), (400, "escape")),
+    ("/a%2fb", &[], PASSES, (400, "escaped_slash")),
+    ("/x/..;/a", &[], PASSES, (400, "dot_parameter")),
+    ("/[a]", &[], (400, "illegal_byte"), (400, "illegal_byte")),
+    ("/", &[("host", "a,b")], PASSES, (400, "host")),
+    (
+        "/",
+        &[("host", "a"), ("host", "b")],
+        (400, "several_hosts"),
+        (400, "several_hosts"),
+    ),
+    ("http://a/", &[("host", "b")], PASSES, (400, "other_host")),
+    (
+        "/",
+        &[("transfer-encoding", "gzip, chunked")],
+        (400, "transfer_encoding"),
+        (400, "transfer_encoding"),
+    ),
+    (
+        "/",
+        &[("connection", "x-forwarded-for")],
+        (400, "connection_header"),
+        (400, "connection_header"),
+    ),
+    ("/", &[("x-original-url", "/")], PASSES, PASSES),
+];
+
+type Spelling = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    Answer,
+    Answer,
+);
+type Answer = (u16, &'static str);
+/// The answer of policy, which the gate lets it give.
+const PASSES: Answer = (403, "");
+
+/// Both profiles judge before policy, and count what they refuse by reason.
+#[tokio::test]
+async fn the_mesh_refuses_at_its_gate_before_policy() {
+    for profile in [Profile::Istio, Profile::Strict] {
+        let mesh = build(app(&pki()).config(closed()).gate(profile)).await;
+        let service = mesh.protect(Router::new());
+        for (target, headers, istio, strict) in SPELLINGS {
+            let (status, reason) = match profile {
+                Profile::Istio => istio,
+                Profile::Strict => strict,
+            };
+            let request = Request::get(target).extension(unproven());
+            let request = headers.iter().fold(request, |request, (name, value)| {
+                request.header(*name, *value)
+            });
+            let count = |mesh: &Mesh| {
+                let label = format!("reason=\"{reason}\"");
+                lines(mesh, "mesh_gate_refusals_total", &[&label])
+                    .first()
+                    .map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+            };
+            let before: u64 = count(&mesh);
+            let request = request.body(Body::empty()).unwrap();
+            let answer = service.clone().oneshot(request).await.unwrap();
+            let case = format!("{profile:?} {target} {headers:?}");
+            assert_eq!(answer.status(), status, "{case}");
+            let counted = u64::from(!reason.is_empty());
+            assert_eq!(count(&mesh), before + counted, "{case}");
+        }
+    }
+}
+
+/// B-37. `Strict` removes headers that override the target; `Istio` leaves them, as a sidecar does.
+#[tokio::test]
+async fn the_application_sees_no_override_in_strict() {
+    for (gate, expected) in [(Gate::istio(), "/admin"), (Gate::strict(), "")] {
+        let mesh = build(app(&pki()).gate(gate)).await;
+        let service = mesh.protect(Router::new().fallback(any(|headers: HeaderMap| async move {
+            let line = headers.get("x-original-url").cloned();
+            line.map_or_else(String::new, |line| line.to_str().unwrap().to_owned())
+                .into_response()
+        })));
+        let request = Request::get("/")
+            .header("x-original-url", "/admin")
+            .extension(unproven());
+        let request = request.body(Body::empty()).unwrap();
+        let answer = service.oneshot(request).await.unwrap();
+        assert_eq!(read(answer).await.2, expected);
+    }
+}
+
+/// B-03. A server of the mesh takes HTTP/1.0 unless a knob refuses it as Envoy does.
+#[tokio::test]
+async fn http_1_0_is_refused_over_a_socket_by_the_knob() {
+    let pki = pki();
+    for (gate, status) in [
+        (Gate::istio(), "200"),
+        (Gate::istio().accept_http_10(false), "426"),
+        (Gate::strict(), "400"),
+    ] {
+        let mesh = build(app(&pki).gate(gate)).await;
+        let app = Router::new().fallback(any(|| async { "here" }));
+        let served = serve(&mesh, app).await;
+        let mut stream = dial(&pki, "desk", served.address, Protocol::Http1).await;
+        let request = "GET / HTTP/1.0\r\nhost: app\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+    }
+}
+
+/// Policies are judged by MeshConfig's normalization, so the gate has none of its own.
+#[tokio::test]
+async fn a_gate_of_a_mesh_does_not_choose_the_normalization() {
+    let gate = Gate::strict().normalization(tower_mesh::matcher::path::Normalization::None);
+    let error = app(&pki()).gate(gate).build().await.err().unwrap();
+    let said = error.to_string();
+    assert!(said.contains("pathNormalization"), "{said}");
+}
