@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
@@ -86,6 +87,12 @@ where
     (status, body)
 }
 
+/// What must come to an end.
+async fn within<T>(ends: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(Duration::from_secs(20), ends).await;
+    ended.expect("it goes on")
+}
+
 async fn tcp(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -166,7 +173,7 @@ async fn a_trusted_port_is_on_loopback_and_alone() {
     let port = socket.local_addr().unwrap().port();
     let proxy = TrustedProxy::loopback_port(port);
     let mesh = build(trusting(&pki, proxy, "").mode_otherwise(Mode::Permissive)).await;
-    let refused = mesh.serve_on(socket, seen()).await.unwrap_err();
+    let refused = within(mesh.serve_on(socket, seen())).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     assert!(
         refused.to_string().contains(&format!("127.0.0.1:{port}")),
@@ -200,7 +207,8 @@ async fn a_proxy_behind_a_unix_socket_names_its_callers() {
     .await;
 
     let other = mesh.serve_unix(directory.path().join("other"), seen());
-    assert_eq!(other.await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    let other = within(other).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::InvalidInput);
 
     let (serving, served) = (mesh.clone(), path.clone());
     let serving = tokio::spawn(async move { serving.serve_unix(served, seen()).await });
@@ -227,9 +235,11 @@ async fn a_proxy_behind_a_unix_socket_names_its_callers() {
     assert_eq!(mesh.readiness().to_string(), shown);
     let kind = r#"kind="unix_socket""#;
     assert_eq!(lines(&mesh, "mesh_trusted_proxy{", &[kind, " 1"]).len(), 1);
-    let second = mesh.serve_unix(path.clone(), seen()).await.unwrap_err();
+    let second = within(mesh.serve_unix(path.clone(), seen()))
+        .await
+        .unwrap_err();
     assert_eq!(second.kind(), ErrorKind::AddrInUse, "it is in use");
-    mesh.shutdown(std::time::Duration::from_secs(1));
+    mesh.shutdown(Duration::from_secs(1));
     serving.await.unwrap().unwrap();
 }
 
@@ -302,7 +312,7 @@ async fn a_connection_without_its_proxy_header_is_closed() {
         stream.write_all(&bad).await.unwrap();
         let mut answer = Vec::new();
         // A reset is as good as an end.
-        let _ = stream.read_to_end(&mut answer).await;
+        let _ = within(stream.read_to_end(&mut answer)).await;
         assert!(answer.is_empty(), "{bad:?}");
         assert_ne!(refused(), before, "{bad:?}");
     }
@@ -321,7 +331,7 @@ async fn a_proxy_header_is_read_nowhere_else() {
         bytes.extend(b"GET / HTTP/1.1\r\nhost: app\r\nconnection: close\r\n\r\n");
         stream.write_all(&bytes).await.unwrap();
         let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
+        let _ = within(stream.read_to_end(&mut answer)).await;
         let answer = String::from_utf8_lossy(&answer);
         assert!(
             !answer.contains(" 200 ") && !answer.contains("web"),
