@@ -37,7 +37,7 @@ fn element(account: &str) -> String {
 pub(super) fn seen() -> Router {
     Router::new().fallback(any(
         |forwarded: Option<ForwardedPeer>, peer: Peer| async move {
-            let forwarded = forwarded.map_or("-".to_owned(), |caller| caller.to_string());
+            let forwarded = forwarded.map_or_else(|| "-".to_owned(), |caller| caller.to_string());
             format!("{forwarded}; peer {}", peer.principal().unwrap_or("none"))
         },
     ))
