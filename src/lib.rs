@@ -6,6 +6,7 @@
 //! [convert]: guide::convert
 //! [design]: https://github.com/tower-mesh/tower-mesh/blob/HEAD/DESIGN.md
 //! [features]: guide::features
+//! [gate]: guide::gate
 //! [getting started]: guide::getting_started
 //! [layers]: guide::layers
 //! [observability]: guide::observability
@@ -65,6 +66,8 @@ pub mod mesh;
 pub mod message;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(any(feature = "gate", feature = "jwt"))]
+mod peer_text;
 pub mod policy;
 #[cfg(feature = "propagation")]
 pub mod propagation;

@@ -2,7 +2,7 @@
 //! which rule refused. A caller for whom a trusted proxy speaks is written `a via b`.
 //!
 //! The event holds nothing from the query, from a token, or from headers that may hold either.
-//! Values that a peer sends are truncated and escaped, so a peer cannot forge a line.
+//! What a peer sends is written as [`PeerText`], so a peer cannot forge a line.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,6 +18,7 @@ use crate::istio::Position;
 use crate::log_limit::{LogLimit, limited};
 use crate::matcher::authority;
 use crate::message::LocalReply;
+use crate::peer_text::PeerText;
 use crate::policy::{Engine, PolicyId};
 
 /// Writes the event of a request that a guard refuses. Costs nothing without a subscriber.
@@ -38,18 +39,42 @@ pub(crate) fn refused(
         INFO,
         peer = %Caller(exchange),
         remote = remote_ip(exchange).map(shown),
+        client = exchange.client_ip().map(shown),
         user = exchange.claims().and_then(Claims::principal).map(text),
-        method = %Shown(head.method.as_str()),
-        path = %Shown(path(head, exchange)),
+        method = %PeerText(head.method.as_str()),
+        path = %PeerText(path(head, exchange)),
         host = host(head).map(text),
         status = reply.status().as_u16(),
-        reason = %Shown(reply.details()),
+        reason = %PeerText(reply.details()),
         policy = rule.map(text),
         at = rule.and_then(|rule| place(rule, engine)).map(shown),
         asked = peer.zip(engine).and_then(|(peer, engine)| asked(reply, peer, engine)).map(shown),
         trace_id = trace.map(|trace| shown(trace.trace_id)),
         request_id = request_id(head, exchange).map(text),
         "request refused"
+    );
+}
+
+/// Writes the event of a request that passes as one without a token, although its token is bad.
+#[cfg_attr(
+    not(feature = "jwt"),
+    allow(dead_code, reason = "for the guard of tokens")
+)]
+pub(crate) fn token_reported(head: &Parts, exchange: &Exchange, reason: &dyn fmt::Display) {
+    let trace = exchange.trace();
+    limited!(
+        target: "tower_mesh::access",
+        WARN,
+        peer = %Caller(exchange),
+        remote = remote_ip(exchange).map(shown),
+        client = exchange.client_ip().map(shown),
+        method = %PeerText(head.method.as_str()),
+        path = %PeerText(path(head, exchange)),
+        host = host(head).map(text),
+        reason = %reason,
+        trace_id = trace.map(|trace| shown(trace.trace_id)),
+        request_id = request_id(head, exchange).map(text),
+        "a bad token passes as none, because the guard only reports"
     );
 }
 
@@ -111,8 +136,8 @@ fn shown<T: fmt::Display>(value: T) -> DisplayValue<T> {
     field::display(value)
 }
 
-fn text(value: &str) -> DisplayValue<Shown<'_>> {
-    shown(Shown(value))
+fn text(value: &str) -> DisplayValue<PeerText<'_>> {
+    shown(PeerText(value))
 }
 
 /// Who asks: the peer, or the caller for whom a trusted proxy speaks, and the proxy.
@@ -123,15 +148,15 @@ impl fmt::Display for Caller<'_> {
         let Self(exchange) = self;
         let Some(caller) = exchange.forwarded_peer() else {
             let peer = exchange.peer().and_then(Peer::principal);
-            return Shown(peer.unwrap_or("none")).fmt(f);
+            return PeerText(peer.unwrap_or("none")).fmt(f);
         };
         // Each is truncated by itself, so that a long name does not hide the proxy.
         let (principal, via) = (caller.principal(), caller.via().to_string());
         write!(
             f,
             "{} via {}",
-            Shown(principal.unwrap_or("none")),
-            Shown(&via)
+            PeerText(principal.unwrap_or("none")),
+            PeerText(&via)
         )
     }
 }
@@ -220,7 +245,7 @@ impl fmt::Display for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (rule, at)) in self.first.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
-            write!(f, "{comma}{}", Shown(rule))?;
+            write!(f, "{comma}{}", PeerText(rule))?;
             if let Some(at) = at {
                 write!(f, " ({at})")?;
             }
@@ -232,39 +257,8 @@ impl fmt::Display for Asked<'_> {
     }
 }
 
-/// A text that a peer may have sent, truncated. It is quoted if it could otherwise end a field or a
-/// line, or change how either looks.
-struct Shown<'a>(&'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.0.char_indices().nth(LONGEST);
-        let beginning = end.and_then(|(end, _)| self.0.get(..end));
-        let (text, more) = beginning.map_or((self.0, ""), |text| (text, "…"));
-        if text.chars().all(is_plain) {
-            return write!(f, "{text}{more}");
-        }
-        f.write_str("\"")?;
-        for character in text.chars() {
-            match character {
-                '\'' => f.write_str("'")?,
-                other => write!(f, "{}", other.escape_debug())?,
-            }
-        }
-        write!(f, "{more}\"")
-    }
-}
-
-/// Whether the character may be written without quotes. Spaces, quotation marks, control
-/// characters, line separators and marks that change the direction of text may not.
-fn is_plain(character: char) -> bool {
-    character == '\'' || (character != ' ' && character.escape_debug().len() == 1)
-}
-
 /// The start of Envoy's details for a refusal by policy; the rule and a bracket follow.
 const MATCHED: &str = "rbac_access_denied_matched_policy[";
 const NO_RULE: &str = "none";
-/// The largest number of characters in a field.
-const LONGEST: usize = 256;
 /// The largest number of rules that are listed.
 const MOST_ASKED: usize = 5;

@@ -91,6 +91,34 @@ fn a_command_that_is_not_built_names_its_feature() {
     );
 }
 
+/// J-20. The request principal of a JWT-SVID is its id, in one word and in a line of a file.
+#[test]
+fn a_request_with_a_jwt_svid_is_asked_by_its_id() {
+    let world = World::of(
+        "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: accounts, namespace: foo}
+spec:
+  rules:
+  - from: [{source: {requestPrincipals: ['spiffe://clinic.example/ns/foo/sa/*']}}]
+",
+    );
+    for (id, status) in [
+        ("spiffe://clinic.example/ns/foo/sa/desk", 0),
+        ("spiffe://clinic.example/ns/bar/sa/desk", 1),
+        ("clinic.example/ns/foo/sa/desk", 2),
+        ("spiffe://clinic.example", 2),
+    ] {
+        let output = world.run("check", &["GET", "/", "--jwt-svid", id], "");
+        assert_eq!(output.status.code(), Some(status), "{id}");
+        let line = json!({"method": "GET", "path": "/", "jwt_svid": id}).to_string();
+        let output = world.run("check", &["--requests", "-"], &line);
+        let is_allowed = text(&output.stdout).contains("allowed: ALLOW");
+        assert_eq!(is_allowed, status == 0, "{id}: {output:?}");
+    }
+}
+
 #[test]
 fn one_request_is_answered_in_a_line_and_an_exit_code() {
     let world = World::of(READERS);
@@ -109,7 +137,10 @@ fn one_request_is_answered_in_a_line_and_an_exit_code() {
     );
     assert_eq!(
         asked(&["GET", "/patients/7#x"]),
-        (1, "denied 400: the request target is refused\n".into())
+        (
+            1,
+            "denied 400: refused by the gate: the target has a fragment (rule B-07)\n".into()
+        )
     );
     let claims = [
         "GET",
@@ -131,6 +162,50 @@ fn one_request_is_answered_in_a_line_and_an_exit_code() {
     assert_eq!(asked(&["G T", "/"]), (2, String::new()));
 }
 
+/// What the gate refuses reaches no rule; which gate is in front is for the caller to say.
+#[test]
+fn what_the_gate_refuses_is_told_with_its_rule() {
+    let world = World::of(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: all, namespace: foo}\nspec: {rules: [{}]}\n",
+    );
+    let all = "allowed: ALLOW ns[foo]-policy[all]-rule[0]\n";
+    let bad_escape = "denied 400: refused by the gate: the path has %00, or a '%' without two hex digits (rule B-08)\n";
+    let dots = "denied 400: refused by the gate: the path has a dot segment with a parameter (rule B-10)\n";
+    for (words, istio, strict, off) in [
+        (&["GET", "/a"][..], all, all, all),
+        (&["GET", "/a%zz"], bad_escape, bad_escape, all),
+        (&["GET", "/x/..;/a"], all, dots, all),
+        (
+            &["GET", "/", "--header", "transfer-encoding=gzip"],
+            "denied 400: refused by the gate: the transfer encoding is not chunked (rule B-13)\n",
+            "denied 400: refused by the gate: the transfer encoding is not chunked (rule B-13)\n",
+            all,
+        ),
+        (
+            &["get", "/"],
+            "denied 400: refused by the gate: the method has lower-case letters (rule B-01)\n",
+            "denied 400: refused by the gate: the method has lower-case letters (rule B-01)\n",
+            all,
+        ),
+    ] {
+        let gates = [
+            (&[][..], istio),
+            (&["--gate", "istio"], istio),
+            (&["--gate", "strict"], strict),
+            (&["--gate", "off"], off),
+        ];
+        for (gate, expected) in gates {
+            let output = world.run("check", &[words, gate].concat(), "");
+            assert_eq!(text(&output.stdout), expected, "{words:?} {gate:?}");
+            let code = i32::from(expected != all);
+            assert_eq!(output.status.code(), Some(code), "{words:?} {gate:?}");
+        }
+    }
+    // There is no rule to explain.
+    let output = world.run("check", &["GET", "/%zz", "--explain"], "");
+    assert_eq!(text(&output.stdout), bad_escape);
+}
+
 #[test]
 fn each_line_gets_a_decision_with_every_key() {
     let world = World::of(READERS);
@@ -144,6 +219,8 @@ fn each_line_gets_a_decision_with_every_key() {
     let output = world.judge(&lines, &[]);
     assert_eq!(output.status.code(), Some(0));
     let answers = answers(&output);
+    let mut refused_by_the_gate = decision(&Value::Null, false, Some(400), &Value::Null, "NONE");
+    refused_by_the_gate["gate"] = json!({"reason": "fragment", "rule": "B-07"});
     let expected = [
         decision(
             &json!(1),
@@ -159,7 +236,7 @@ fn each_line_gets_a_decision_with_every_key() {
             &json!("ns[foo]-policy[readers]-rule[0]"),
             "ALLOW",
         ),
-        decision(&Value::Null, false, Some(400), &Value::Null, "NONE"),
+        refused_by_the_gate,
         decision(&json!([4]), false, None, &Value::Null, "ALLOW"),
         decision(
             &json!(5),
@@ -195,7 +272,7 @@ fn a_bad_line_is_an_error_in_its_place_and_the_rest_is_judged() {
         assert_eq!(answers.len(), 2, "{bad}");
         assert_eq!(answers[0]["id"], *bad.get("id").unwrap_or(&Value::Null));
         assert!(answers[0]["error"].is_string() && answers[0]["allowed"] == false);
-        assert_eq!(answers[0].as_object().unwrap().len(), 9);
+        assert_eq!(answers[0].as_object().unwrap().len(), 10);
         assert_eq!(
             (&answers[1]["id"], &answers[1]["error"]),
             (&json!(8), &Value::Null)
@@ -585,6 +662,6 @@ fn answers(output: &Output) -> Vec<Value> {
 fn decision(id: &Value, allowed: bool, status: Option<u16>, policy: &Value, action: &str) -> Value {
     json!({
         "id": id, "allowed": allowed, "status": status, "policy": policy, "action": action,
-        "audit": [], "custom": [], "dry_run": {"allow": null, "deny": null}, "error": null,
+        "audit": [], "custom": [], "dry_run": {"allow": null, "deny": null}, "gate": null, "error": null,
     })
 }

@@ -7,6 +7,9 @@
     clippy::string_slice,
     reason = "a test may panic"
 )]
+#[path = "docs/gate_page.rs"]
+mod gate_page;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

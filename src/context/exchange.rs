@@ -1,5 +1,6 @@
 //! The facts of one request, which its layers share.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -38,6 +39,8 @@ struct Cells {
     decision: OnceLock<Decision>,
     route: OnceLock<Arc<str>>,
     details: OnceLock<Arc<str>>,
+    client_ip: OnceLock<IpAddr>,
+    keeps_client_cert: AtomicBool,
 }
 
 /// The parts of the target that a token guard hides.
@@ -271,6 +274,23 @@ impl Exchange {
         details: Arc<str>,
         /// Sets the details of a local reply.
         set_details,
+        /// The address of the client behind the trusted proxies of an edge; `None` where the
+        /// request has not come in at an edge.
+        client_ip: IpAddr,
+        /// Sets the address of the client, which policies on `remoteIpBlocks` then judge.
+        set_client_ip,
+    }
+
+    /// Whether the request's `x-forwarded-client-cert` is what the application gets. If it is not,
+    /// policy judges the header as a sidecar would, and the guards remove it.
+    #[must_use]
+    pub fn keeps_client_cert(&self) -> bool {
+        self.0.keeps_client_cert.load(Ordering::Relaxed)
+    }
+
+    /// Records that the request's `x-forwarded-client-cert` is what the application gets.
+    pub fn set_keeps_client_cert(&self) {
+        self.0.keeps_client_cert.store(true, Ordering::Relaxed);
     }
 
     /// Whether a guard has looked for tokens and has rules that accept some. If it is `true` and

@@ -5,6 +5,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+#[cfg(all(feature = "server", feature = "client"))]
+use http::HeaderValue;
+
 use super::activity::Activity;
 use super::forwarded_peer::ProxySocket;
 use crate::identity::{PeerCertificate, SpiffeId, TrustDomain};
@@ -28,9 +31,21 @@ struct Facts {
     tls: Option<TlsFacts>,
     /// Set on the sockets of a trusted proxy.
     proxy: Option<ProxySocket>,
+    has_other_tls: bool,
+    /// See [`Peer::forwarded`].
+    #[cfg(all(feature = "server", feature = "client"))]
+    forwarded: OnceLock<Box<Forwarded>>,
     activity: Activity,
     /// See [`Peer::memo`].
     memo: AtomicU64,
+}
+
+/// The text by which one server tells its application of this peer.
+#[cfg(all(feature = "server", feature = "client"))]
+#[derive(Debug)]
+struct Forwarded {
+    by: SpiffeId,
+    element: Option<HeaderValue>,
 }
 
 /// The facts of a TLS handshake.
@@ -41,6 +56,8 @@ pub struct TlsFacts {
     /// this crate it holds only the SPIFFE id, because the authority of the peer's trust domain
     /// vouches only for that name.
     pub certificate: Option<PeerCertificate>,
+    /// SHA-256 of the peer's certificate (DER).
+    pub certificate_sha256: Option<[u8; 32]>,
     /// When the peer's certificate expires.
     pub not_after: Option<SystemTime>,
     /// The protocol version (`TLSv1.3`).
@@ -56,39 +73,56 @@ pub struct TlsFacts {
     pub alpn: Option<Box<[u8]>>,
 }
 
+impl Facts {
+    /// Those of a plaintext connection.
+    fn new(remote: SocketAddr, local: SocketAddr) -> Self {
+        Self {
+            remote,
+            remote_ip: OnceLock::new(),
+            local,
+            tls: None,
+            proxy: None,
+            has_other_tls: false,
+            #[cfg(all(feature = "server", feature = "client"))]
+            forwarded: OnceLock::new(),
+            activity: Activity::default(),
+            memo: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Peer {
     /// A plaintext connection, without an identity.
     #[must_use]
     pub fn plaintext(remote: SocketAddr, local: SocketAddr) -> Self {
-        Self::new(remote, local, None, None)
+        Self(Arc::new(Facts::new(remote, local)))
+    }
+
+    /// A connection over TLS that is not the mesh's, such as the application's own. It is
+    /// encrypted, and has no identity: for policy it counts as plaintext.
+    #[must_use]
+    pub fn other_tls(remote: SocketAddr, local: SocketAddr) -> Self {
+        Self(Arc::new(Facts {
+            has_other_tls: true,
+            ..Facts::new(remote, local)
+        }))
     }
 
     /// A TLS connection.
     #[must_use]
     pub fn tls(remote: SocketAddr, local: SocketAddr, tls: TlsFacts) -> Self {
-        Self::new(remote, local, Some(tls), None)
+        Self(Arc::new(Facts {
+            tls: Some(tls),
+            ..Facts::new(remote, local)
+        }))
     }
 
     /// A plaintext connection of a trusted proxy. It has no identity, as it has proven none.
     #[cfg(feature = "tls")]
     pub(crate) fn of_proxy(remote: SocketAddr, local: SocketAddr, proxy: ProxySocket) -> Self {
-        Self::new(remote, local, None, Some(proxy))
-    }
-
-    fn new(
-        remote: SocketAddr,
-        local: SocketAddr,
-        tls: Option<TlsFacts>,
-        proxy: Option<ProxySocket>,
-    ) -> Self {
         Self(Arc::new(Facts {
-            remote,
-            remote_ip: OnceLock::new(),
-            local,
-            tls,
-            proxy,
-            activity: Activity::default(),
-            memo: AtomicU64::new(0),
+            proxy: Some(proxy),
+            ..Facts::new(remote, local)
         }))
     }
 
@@ -152,6 +186,33 @@ impl Peer {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.0.tls.is_some()
+    }
+
+    /// Whether the connection is encrypted: by the mesh's TLS or by [another](Self::other_tls).
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.is_tls() || self.0.has_other_tls
+    }
+
+    /// The text by which the server `by` tells the application of this peer. It is made for the
+    /// first server that asks, and kept for all requests of the connection.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn forwarded(
+        &self,
+        by: &SpiffeId,
+        make: impl Fn() -> Option<HeaderValue>,
+    ) -> Option<HeaderValue> {
+        let first = || {
+            Box::new(Forwarded {
+                by: by.clone(),
+                element: make(),
+            })
+        };
+        let kept = self.0.forwarded.get_or_init(first);
+        match kept.by == *by {
+            true => kept.element.clone(),
+            false => make(),
+        }
     }
 
     /// The facts of the TLS handshake; `None` on plaintext, and on the application's own TLS.

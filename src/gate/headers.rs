@@ -12,8 +12,8 @@ pub(super) struct Scan {
     /// The length of all names and values.
     bytes: usize,
     hosts: u32,
-    /// Whether the last `Host` is [bare](authority::is_bare).
-    is_host_bare: bool,
+    /// Whether the last `Host` is a plain [name](authority::is_name).
+    is_host_plain: bool,
     pub(super) has_connection: bool,
     encodings: u32,
     /// Whether a `transfer-encoding` is something else than `chunked`.
@@ -38,28 +38,34 @@ impl Scan {
     fn add(&mut self, name: &str, value: &HeaderValue) {
         self.bytes += name.len() + value.len();
         self.is_padded |= is_padded(value);
+        if LENGTHS >> name.len().min(63) & 1 == 1 || name.starts_with("x-") {
+            self.add_known(name, value);
+        }
+    }
+
+    /// Adds a header that the gate may know by its name.
+    fn add_known(&mut self, name: &str, value: &HeaderValue) {
         if let Some(rank) = header::changing_rank(name) {
             self.changing |= 1 << rank;
         }
-        match name.len() {
-            4 if name == "host" => {
+        match name {
+            "host" => {
                 self.hosts += 1;
-                self.is_host_bare = authority::is_bare(value.as_bytes());
+                self.is_host_plain = authority::is_name(value.as_bytes());
             }
-            10 if name == "connection" => self.has_connection = true,
-            17 if name == "transfer-encoding" => {
+            "connection" => self.has_connection = true,
+            "transfer-encoding" => {
                 self.encodings += 1;
                 let encoding = value.as_bytes().trim_ascii();
                 self.is_otherwise_encoded |= !encoding.eq_ignore_ascii_case(b"chunked");
             }
-            13.. if name.starts_with("x-") => self.overrides |= OVERRIDES.contains(&name),
-            _ => {}
+            name => self.overrides |= OVERRIDES.contains(&name),
         }
     }
 
-    /// Whether one `Host` names a host and nothing else; it may have a port.
-    pub(super) fn names_bare_host(self) -> bool {
-        self.hosts == 1 && self.is_host_bare
+    /// Whether there is one `Host`, a plain name without a port, in which no rule finds a fault.
+    pub(super) fn names_plain_host(self) -> bool {
+        self.hosts == 1 && self.is_host_plain
     }
 
     pub(super) fn names_host(self) -> bool {
@@ -95,10 +101,17 @@ pub(super) fn check(gate: Gate, scan: Scan, headers: &mut HeaderMap) -> Result<(
 
 /// Whether a value has whitespace around it, which HTTP/2 lets through.
 pub(super) fn is_padded(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    is_blank(bytes.first()) || is_blank(bytes.last())
+    // Of blanks and what sorts before them, values hold only spaces and tabs.
+    match value.as_bytes() {
+        [first, .., last] => *first <= b' ' || *last <= b' ',
+        [only] => *only <= b' ',
+        [] => false,
+    }
 }
+
+/// A bit for each length of a name that the gate knows, if the name does not begin with `x-`. Most
+/// headers of most requests are skipped by it.
+const LENGTHS: u64 = header::LENGTHS_OF_ONE_HOP | 1 << "host".len();
 
 /// The largest number of headers.
 const MOST: usize = 100;

@@ -46,10 +46,15 @@
 //!
 //! # Header trust
 //!
-//! What a request's headers may say, and on whose word: [`forwarded_client_cert`] reads and writes
-//! `x-forwarded-client-cert`, and [`ForwardClientCert`] decides what of it the application sees;
-//! [`forwarded_for`] finds the client behind trusted proxies; [`strip`] removes the headers that
-//! only proxies of the mesh may send.
+//! What a request's headers may say, and on whose word:
+//!
+//! - [`Edge`] brings the headers of callers from outside into a form that the mesh may believe. A
+//!   mesh applies it to the requests of a listener with the option `edge`.
+//! - [`ForwardClientCert`] decides what the application sees of `x-forwarded-client-cert`. A mesh
+//!   applies it by the listener's option `forward_client_cert`. [`forwarded_client_cert`] reads and
+//!   writes the header.
+//! - [`forwarded_for`] finds the client behind trusted proxies.
+//! - [`strip`] removes the headers that only proxies of the mesh may send.
 //!
 //! # Example
 //!
@@ -76,6 +81,7 @@
 //! ```
 
 mod admit;
+mod asked;
 mod headers;
 mod host;
 mod judge;
@@ -99,7 +105,7 @@ pub use refusals::Refusals;
 pub use settings::{Gate, Profile};
 #[cfg(feature = "rbac")]
 pub(crate) use settled::{settle, take_off_hearsay};
-pub use trust::{ForwardClientCert, forwarded_client_cert, forwarded_for, strip};
+pub use trust::{Edge, ForwardClientCert, forwarded_client_cert, forwarded_for, strip};
 
 #[cfg(test)]
 mod tests;

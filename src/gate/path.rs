@@ -15,7 +15,7 @@ pub(super) fn check(gate: Gate, path: &str) -> Result<(), Refusal> {
     let mut rest = bytes;
     while let Some((byte, after)) = rest.split_first() {
         match byte {
-            b'%' => check_escape(gate, after)?,
+            b'%' => has_parameter |= check_escape(gate, after)? == b';',
             b';' => has_parameter = true,
             // Outside of `Strict` it is a slash: normalization turns it into one, or refuses it.
             b'\\' if gate.is_strict() => return Err(Refusal::Backslash),
@@ -32,15 +32,16 @@ pub(super) fn check(gate: Gate, path: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_escape(gate: Gate, digits: &[u8]) -> Result<(), Refusal> {
+/// The byte that an escape encodes.
+fn check_escape(gate: Gate, digits: &[u8]) -> Result<u8, Refusal> {
     match escaped(digits) {
         None | Some(0) => Err(Refusal::Escape),
         Some(b'/' | b'\\') if !gate.keeps_escaped_slashes => Err(Refusal::EscapedSlash),
-        Some(_) => Ok(()),
+        Some(byte) => Ok(byte),
     }
 }
 
-/// Whether a segment is `.` or `..` before its `;`, also when either is escaped.
+/// Whether a segment is `.` or `..` before its `;`, also when one of them is escaped.
 fn is_dot_with_parameter(segment: &str) -> bool {
     let decoded = percent_decode(segment.as_bytes());
     let mut parts = decoded.split(|byte| matches!(byte, b'/' | b'\\'));

@@ -44,6 +44,8 @@ pub enum Refusal {
     TransferEncoding,
     /// `connection` names a header that must stay, or too many (rule H-17).
     ConnectionHeader,
+    /// `x-forwarded-client-cert` cannot be read, so that nothing can be appended (rule H-03).
+    ClientCertHeader,
     /// It has more than 100 headers (rule B-15).
     TooManyHeaders,
     /// Its headers have more than 64 KiB (rule B-15).
@@ -56,7 +58,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Method,
         Self::SeveralHosts,
         Self::NoHost,
@@ -73,6 +75,7 @@ impl Refusal {
         Self::IllegalByte,
         Self::TransferEncoding,
         Self::ConnectionHeader,
+        Self::ClientCertHeader,
         Self::TooManyHeaders,
         Self::HeadersTooLarge,
         Self::TargetTooLong,
@@ -99,6 +102,7 @@ impl Refusal {
             Self::IllegalByte => "illegal_byte",
             Self::TransferEncoding => "transfer_encoding",
             Self::ConnectionHeader => "connection_header",
+            Self::ClientCertHeader => "client_cert_header",
             Self::TooManyHeaders => "too_many_headers",
             Self::HeadersTooLarge => "headers_too_large",
             Self::TargetTooLong => "target_too_long",
@@ -151,9 +155,35 @@ impl Refusal {
             | Self::OtherSegments => "path_normalization_failed",
             Self::TransferEncoding => "http1.invalid_transfer_encoding",
             Self::ConnectionHeader => "http1.connection_header_rejected",
+            Self::ClientCertHeader => "forwarded_client_cert_rejected",
             Self::TooManyHeaders => "http1.too_many_headers",
             Self::HeadersTooLarge => "http1.headers_too_large",
             Self::TargetTooLong => "http1.target_too_long",
+        }
+    }
+}
+
+impl Refusal {
+    /// The rule that the request breaks, such as `B-08`, as the page `gate` of the guide lists it.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Method => "B-01",
+            Self::SeveralHosts => "B-02",
+            Self::NoHost | Self::Http10 => "B-03",
+            Self::OtherHost => "B-04",
+            Self::Host => "B-05",
+            Self::NotAbsolute | Self::Connect => "B-06",
+            Self::Fragment => "B-07",
+            Self::Escape => "B-08",
+            Self::Backslash | Self::EscapedSlash => "B-09",
+            Self::DotParameter => "B-10",
+            Self::IllegalByte => "B-11",
+            Self::TransferEncoding => "B-13",
+            Self::ConnectionHeader => "H-17",
+            Self::ClientCertHeader => "H-03",
+            Self::TooManyHeaders | Self::HeadersTooLarge | Self::TargetTooLong => "B-15",
+            Self::OtherSegments => "B-30",
         }
     }
 }
@@ -177,6 +207,7 @@ impl fmt::Display for Refusal {
             Self::IllegalByte => "the target has a byte that no target may have",
             Self::TransferEncoding => "the transfer encoding is not chunked",
             Self::ConnectionHeader => "the connection header names what must stay, or too many",
+            Self::ClientCertHeader => "x-forwarded-client-cert cannot be read",
             Self::TooManyHeaders => "the request has too many headers",
             Self::HeadersTooLarge => "the headers are too large",
             Self::TargetTooLong => "the target is too long",

@@ -17,11 +17,11 @@ use crate::matcher::header::{self, Stored};
 /// it. Nothing is allocated if nothing changes.
 pub(crate) fn settle(head: &mut Parts, exchange: &Exchange) {
     let scan = Scan::of(&head.headers);
-    settle_scanned(head, scan, exchange.peer().is_some_and(Peer::is_tls));
+    settle_scanned(head, scan, shows_client_cert(exchange));
 }
 
 /// As [`settle`], for headers that were scanned already; some may have been removed since.
-pub(super) fn settle_scanned(head: &mut Parts, scan: Scan, is_tls: bool) {
+pub(super) fn settle_scanned(head: &mut Parts, scan: Scan, shows_client_cert: bool) {
     let is_http2 = head.version >= Version::HTTP_2;
     let headers = &mut head.headers;
     let has_several = headers.len() > headers.keys_len();
@@ -35,24 +35,34 @@ pub(super) fn settle_scanned(head: &mut Parts, scan: Scan, is_tls: bool) {
         }
         if changing & (1 << rank) != 0 {
             changing ^= 1 << rank;
-            settle_one(headers, &HeaderName::from_static(name), is_tls);
+            settle_one(headers, &HeaderName::from_static(name), shows_client_cert);
         }
     }
     if has_several {
-        join_lines(headers, is_tls);
+        join_lines(headers, shows_client_cert);
         if is_http2 {
             join_crumbs(headers);
         }
     }
 }
 
-/// Removes a header that policy sees and the application must not (rule H-01): what a peer says
-/// about earlier callers is not an identity.
-pub(crate) fn take_off_hearsay(headers: &mut HeaderMap) {
-    // Few names have this length, so comparing them is cheaper than hashing this one.
-    if headers.keys().any(|name| *name == FORWARDED_CLIENT_CERT) {
-        headers.remove(FORWARDED_CLIENT_CERT);
+/// Removes a header that policy sees and the application must not (rules H-01 and H-16), in every
+/// spelling: what a peer says about earlier callers is not an identity.
+pub(crate) fn take_off_hearsay(headers: &mut HeaderMap, exchange: &Exchange) {
+    if exchange.keeps_client_cert() {
+        return;
     }
+    // Few names have this length, so comparing them is cheaper than hashing this one.
+    let is_one = |name: &&HeaderName| header::is_same_name(name.as_str(), FORWARDED_CLIENT_CERT);
+    let names: Vec<_> = headers.keys().filter(is_one).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// Whether policy sees `x-forwarded-client-cert`.
+pub(super) fn shows_client_cert(exchange: &Exchange) -> bool {
+    exchange.keeps_client_cert() || exchange.peer().is_some_and(Peer::is_tls)
 }
 
 fn settle_one(headers: &mut HeaderMap, name: &HeaderName, is_tls: bool) {
@@ -128,7 +138,7 @@ fn trim(value: &mut HeaderValue) {
     }
 }
 
-const FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+const FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use super::judge::{Arrival, judge};
 use super::*;
 use crate::context::Exchange;
 
+mod asked;
 mod counted;
 mod headers;
 mod host;

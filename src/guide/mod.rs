@@ -38,6 +38,7 @@ pub mod features {}
 /// [`PropagationLayer`]: crate::propagation::PropagationLayer
 /// [`RbacLayer`]: crate::rbac::RbacLayer
 /// [features]: features
+/// [gate]: gate
 /// [getting started]: getting_started
 /// [observability]: observability
 /// [tls]: tls
@@ -45,6 +46,15 @@ pub mod features {}
 ///
 #[doc = include_str!("../../docs/layers.md")]
 pub mod layers {}
+
+/// [layers]: layers
+/// [observability]: observability
+/// [policy]: policy
+/// [rules]: rules
+/// [testing policies]: testing_policies
+///
+#[doc = include_str!("../../docs/gate.md")]
+pub mod gate {}
 
 /// [getting started]: getting_started
 /// [tls]: tls
@@ -65,6 +75,7 @@ pub mod calls {}
 
 /// [calls]: calls
 /// [certificates]: certificates
+/// [gate]: gate
 /// [layers]: layers
 /// [mistakes]: mistakes
 /// [observability]: observability
@@ -96,6 +107,8 @@ pub mod policy {}
 #[doc = include_str!("../../docs/vet.md")]
 pub mod vet {}
 
+/// [gate]: gate
+///
 #[doc = include_str!("../../docs/testing-policies.md")]
 pub mod testing_policies {}
 

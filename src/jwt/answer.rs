@@ -11,7 +11,8 @@ use crate::message::LocalReply;
 /// Bytes of path and query that the realm shows.
 const REALM_PATH: usize = 256;
 
-/// Envoy's reply to a bad token: the status text, and a challenge that names the resource.
+/// Envoy's reply to a bad or missing token: the status text, and a challenge that names the
+/// resource.
 ///
 /// The realm of the challenge leaves out query parameters that may hold a token, which Envoy's does
 /// not: `shown` is the target without them.
@@ -24,13 +25,18 @@ pub(crate) fn refuse(
     let text = refusal.to_string();
     let details = format!("jwt_authn_access_denied{{{}}}", text.replace(' ', "_"));
     let reply = LocalReply::new(refusal.status(), text, details);
-    match challenge(head, exchange, shown) {
+    match challenge(refusal, head, exchange, shown) {
         Some(challenge) => reply.header(header::WWW_AUTHENTICATE, challenge),
         None => reply,
     }
 }
 
-fn challenge(head: &Parts, exchange: &Exchange, uri: &Uri) -> Option<HeaderValue> {
+fn challenge(
+    refusal: Refusal,
+    head: &Parts,
+    exchange: &Exchange,
+    uri: &Uri,
+) -> Option<HeaderValue> {
     let scheme = match exchange.peer().map(Peer::is_tls) {
         Some(true) => "https",
         Some(false) => "http",
@@ -56,6 +62,10 @@ fn challenge(head: &Parts, exchange: &Exchange, uri: &Uri) -> Option<HeaderValue
             byte => value.push(*byte),
         }
     }
-    value.extend_from_slice(b"\", error=\"invalid_token\"");
+    value.push(b'"');
+    // A request without a token gets no error code (RFC 6750 §3.1).
+    if refusal != Refusal::NoToken {
+        value.extend_from_slice(b", error=\"invalid_token\"");
+    }
     HeaderValue::from_bytes(&value).ok()
 }

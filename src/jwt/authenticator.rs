@@ -7,19 +7,22 @@ use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
+use super::access::{RequestPath, Terms, TokenMode};
 use super::answer;
-use super::check::TokenCheck;
-use super::encoding::Reading;
-use super::keys::{KeyWait, Keyring};
-use super::legacy::{self, Circumstances, Legacy, TriggerPath};
+use super::check::{Refused, TokenCheck};
+use super::keys::{Counts, KeyWait, Keyring};
+use super::legacy::{self, Circumstances, Legacy};
+use super::refusal::Refusal;
 use super::rule::TokenRule;
 use super::token::without_parameters;
 use super::verified::{Verified, check_principal};
 use crate::context::{Claims, Exchange};
 use crate::istio::Problems;
-use crate::matcher::query;
+use crate::log_limit::limited;
+use crate::matcher::{header as header_name, query};
 use crate::message::LocalReply;
 use crate::policy::Authentication;
+use crate::refusal_log;
 
 /// Why a request does not go on.
 #[derive(Debug)]
@@ -53,18 +56,20 @@ pub(crate) enum Patience {
 /// the legacy Policy) that applies to one port, and remembers the tokens that it has lately
 /// verified.
 ///
-/// It never demands a token; policies do.
+/// By itself it never demands a token; policies do, and guards in the mode
+/// [`TokenMode::Required`].
 #[derive(Debug)]
 pub struct Authenticator {
     rules: Vec<TokenRule>,
     legacy: Option<Legacy>,
     /// Headers that only this guard may set.
-    outputs: Vec<HeaderName>,
+    outputs: Arc<[HeaderName]>,
     /// Query parameters that may hold a token, apart from those that are never shown. They must not
     /// appear in replies, logs or spans.
     hidden: Arc<[Box<str>]>,
     /// `None` where there are no rules.
     check: Option<TokenCheck>,
+    counts: Counts,
 }
 
 impl Authenticator {
@@ -112,9 +117,10 @@ impl Authenticator {
         Ok(Self {
             rules,
             legacy,
-            outputs,
+            outputs: outputs.into(),
             hidden,
             check: has_rules.then(|| TokenCheck::new(keyring.counts().clone())),
+            counts: keyring.counts().clone(),
         })
     }
 
@@ -134,10 +140,7 @@ impl Authenticator {
         exchange: &Exchange,
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
-        self.hide(head, exchange);
-        let path = TriggerPath::AsSent;
-        let good = self.step(head, exchange, now, Reading::Envoy, path, Patience::None)?;
-        Ok(good.map(|verified| verified.publish(head, exchange)))
+        self.authenticate_on(&Terms::default(), head, exchange, now)
     }
 
     /// As [`authenticate`](Self::authenticate), for a request whose path an earlier guard has
@@ -154,44 +157,45 @@ impl Authenticator {
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
-        let path = TriggerPath::Normalized(path);
-        let good = self.step(head, exchange, now, Reading::Envoy, path, Patience::None)?;
+        let path = RequestPath::Normalized(path);
+        let terms = Terms::default();
+        let good = self.step(&terms, path, head, exchange, now, Patience::None)?;
         Ok(good.map(|verified| verified.publish(head, exchange)))
     }
 
-    /// As [`authenticate_normalized`](Self::authenticate_normalized), for a request whose target
-    /// this authenticator has already [shown](Self::show). The exchange alone gets the claims.
+    /// As [`authenticate_normalized`](Self::authenticate_normalized), with the settings of a mesh,
+    /// for a request whose target this authenticator has already [shown](Self::show). The exchange
+    /// alone gets the claims.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn authenticate_shown(
         &self,
+        terms: &Terms,
         path: Option<&str>,
         head: &mut Parts,
         exchange: &Exchange,
         now: SystemTime,
         patience: Patience,
     ) -> Result<(), Denied> {
-        let path = TriggerPath::Normalized(path);
-        let good = self.step(head, exchange, now, Reading::Envoy, path, patience)?;
+        let path = RequestPath::Normalized(path);
+        let good = self.step(terms, path, head, exchange, now, patience)?;
         if let Some(verified) = good {
             verified.leave(head, exchange);
         }
         Ok(())
     }
 
-    /// As [`authenticate`](Self::authenticate) or
-    /// [`authenticate_strictly`](Self::authenticate_strictly), for a guard that can let the request
-    /// wait.
+    /// As [`authenticate`](Self::authenticate), with the settings of a guard that can let the
+    /// request wait.
     pub(crate) fn judge(
         &self,
+        terms: &Terms,
         head: &mut Parts,
         exchange: &Exchange,
         now: SystemTime,
-        reading: Reading,
         patience: Patience,
     ) -> Result<(), Denied> {
         self.hide(head, exchange);
-        let path = TriggerPath::AsSent;
-        let good = self.step(head, exchange, now, reading, path, patience)?;
+        let good = self.step(terms, RequestPath::AsSent, head, exchange, now, patience)?;
         if let Some(verified) = good {
             verified.leave(head, exchange);
         }
@@ -210,9 +214,20 @@ impl Authenticator {
         exchange: &Exchange,
         now: SystemTime,
     ) -> Result<Option<Claims>, LocalReply> {
+        self.authenticate_on(&Terms::strict(), head, exchange, now)
+    }
+
+    /// As [`authenticate`](Self::authenticate), with the settings of a guard.
+    pub(crate) fn authenticate_on(
+        &self,
+        terms: &Terms,
+        head: &mut Parts,
+        exchange: &Exchange,
+        now: SystemTime,
+    ) -> Result<Option<Claims>, LocalReply> {
         self.hide(head, exchange);
-        let path = TriggerPath::AsSent;
-        let good = self.step(head, exchange, now, Reading::Strict, path, Patience::None)?;
+        let path = RequestPath::AsSent;
+        let good = self.step(terms, path, head, exchange, now, Patience::None)?;
         Ok(good.map(|verified| verified.publish(head, exchange)))
     }
 
@@ -224,33 +239,34 @@ impl Authenticator {
 
     fn step(
         &self,
+        terms: &Terms,
+        path: RequestPath<'_>,
         head: &mut Parts,
         exchange: &Exchange,
         now: SystemTime,
-        reading: Reading,
-        path: TriggerPath<'_>,
         patience: Patience,
     ) -> Result<Option<Verified>, Denied> {
         self.take_off_outputs(&mut head.headers, exchange);
-        let Some(check) = &self.check else {
+        if self.check.is_none() && terms.mode != TokenMode::Required {
             return Ok(None);
-        };
+        }
         // A legacy Policy may concern peers alone, and take no token.
         let legacy = self.legacy.as_ref();
         if !self.rules.is_empty() || legacy.is_some_and(|it| it.rules().next().is_some()) {
             exchange.set_verifies_tokens();
         }
         let is_preflight = is_preflight(&head.method, &head.headers);
+        let is_free = is_preflight || terms.excludes(path, head, exchange);
         let now = now
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs() as f64);
         let circumstances = Circumstances {
             path,
             is_preflight,
-            reading,
+            reading: terms.reading,
         };
-        let verdict = match (&self.legacy, self.rules.as_slice()) {
-            (Some(legacy), []) => legacy
+        let verdict = match (&self.check, &self.legacy, self.rules.as_slice()) {
+            (Some(check), Some(legacy), []) => legacy
                 .authenticate(check, head, exchange, circumstances, now)
                 .and_then(|last_good| {
                     let refuse = |_| legacy::refuse("Origin authentication failed.");
@@ -258,25 +274,19 @@ impl Authenticator {
                 })
                 .map_err(Denied::from)
                 .inspect_err(|_| check.counts.refused(None)),
-            (_, _) if is_preflight => return Ok(None),
-            (_, rules) => check
-                .by_rules(rules, head, reading, now)
+            (Some(check), _, rules) if !is_free => check
+                .by_rules(rules, head, terms.reading, now)
                 .and_then(|last_good| Ok(check_principal(last_good, exchange)?))
-                .map_err(|refused| {
-                    let rule = refused.lacks_key.and_then(|index| rules.get(index));
-                    let wait = match patience {
-                        Patience::MayWait => rule.and_then(|rule| rule.jwks.wait(now)),
-                        Patience::None => None,
-                    };
-                    if wait.is_none() {
-                        check.counts.refused(Some(refused.refusal));
-                    }
-                    let stripped = self.shown(&head.uri, exchange);
-                    let shown = stripped.as_ref().unwrap_or(&head.uri);
-                    let reply = answer::refuse(refused.refusal, head, exchange, shown);
-                    Denied { reply, wait }
-                }),
+                .or_else(|refused| self.bad_token(refused, terms, head, exchange, now, patience)),
+            _ => Ok(None),
         };
+        let verdict = verdict.and_then(|found| {
+            let misses = found.is_none() && exchange.claims().is_none();
+            match misses && !is_free && terms.mode == TokenMode::Required {
+                true => Err(self.no_token(head, exchange).into()),
+                false => Ok(found),
+            }
+        });
         verdict.inspect_err(|denied| {
             if denied.wait.is_none() {
                 exchange.set_details(Arc::clone(denied.reply.details()));
@@ -284,10 +294,66 @@ impl Authenticator {
         })
     }
 
-    /// Removes headers that only this guard may set, with or without a token (rule J-26). The value
-    /// that an outer guard has set stays.
-    fn take_off_outputs(&self, headers: &mut HeaderMap, exchange: &Exchange) {
-        for name in &self.outputs {
+    /// What becomes of a request with a bad token: it waits for newer keys, or passes as one
+    /// without a token, or is refused.
+    fn bad_token(
+        &self,
+        refused: Refused,
+        terms: &Terms,
+        head: &mut Parts,
+        exchange: &Exchange,
+        now: f64,
+        patience: Patience,
+    ) -> Result<Option<Verified>, Denied> {
+        let refusal = refused.refusal;
+        let rule = refused.lacks_key.and_then(|index| self.rules.get(index));
+        let wait = match patience {
+            Patience::MayWait => rule.and_then(|rule| KeyWait::begin(&rule.jwks, now)),
+            Patience::None => None,
+        };
+        if wait.is_some() {
+            let reply = self.reply(refusal, head, exchange);
+            return Err(Denied { reply, wait });
+        }
+        if terms.mode == TokenMode::ReportOnly {
+            self.counts.reported(refusal);
+            refusal_log::token_reported(head, exchange, &refusal);
+            TokenCheck::take_out(&self.rules, head, terms.reading);
+            return Ok(None);
+        }
+        self.counts.refused(Some(refusal));
+        Err(self.reply(refusal, head, exchange).into())
+    }
+
+    fn no_token(&self, head: &Parts, exchange: &Exchange) -> LocalReply {
+        if self.check.is_none() {
+            limited!(
+                target: "tower_mesh::access",
+                ERROR,
+                "tokens are required, and no token rule applies: every request is refused; \
+                 add a RequestAuthentication that selects this workload"
+            );
+        }
+        self.counts.refused(Some(Refusal::NoToken));
+        self.reply(Refusal::NoToken, head, exchange)
+    }
+
+    fn reply(&self, refusal: Refusal, head: &Parts, exchange: &Exchange) -> LocalReply {
+        let stripped = self.shown(&head.uri, exchange);
+        let shown = stripped.as_ref().unwrap_or(&head.uri);
+        answer::refuse(refusal, head, exchange, shown)
+    }
+
+    /// The headers that only this guard may set.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn outputs(&self) -> &Arc<[HeaderName]> {
+        &self.outputs
+    }
+
+    /// Removes headers that only this guard may set, with or without a token (rules J-26, H-16).
+    /// The value that an outer guard has set stays.
+    pub(crate) fn take_off_outputs(&self, headers: &mut HeaderMap, exchange: &Exchange) {
+        for name in &*self.outputs {
             match exchange.output(name) {
                 Some(told) if headers.contains_key(name) => {
                     headers.insert(name.clone(), told.clone());
@@ -296,6 +362,26 @@ impl Authenticator {
                     headers.remove(name);
                 }
             }
+        }
+        if !self.outputs.is_empty() {
+            self.take_off_twins(headers, exchange);
+        }
+    }
+
+    /// Removes headers that some programs take for one of the output headers, because these
+    /// programs do not distinguish `_` from `-`.
+    fn take_off_twins(&self, headers: &mut HeaderMap, exchange: &Exchange) {
+        let is_same = |name: &HeaderName, output: &HeaderName| {
+            header_name::is_same_name(name.as_str(), output.as_str())
+        };
+        let twins: Vec<_> = headers
+            .keys()
+            .filter(|name| self.outputs.iter().any(|output| is_same(name, output)))
+            .filter(|name| !self.outputs.contains(name) && exchange.output(name).is_none())
+            .cloned()
+            .collect();
+        for twin in twins {
+            headers.remove(twin);
         }
     }
 

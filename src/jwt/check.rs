@@ -173,6 +173,19 @@ impl TokenCheck {
         Ok(Some(first.clone()))
     }
 
+    /// Takes every token that a rule finds out of the request, unless the rule forwards tokens.
+    pub(crate) fn take_out(rules: &[TokenRule], head: &mut Parts, reading: Reading) {
+        for rule in rules.iter().filter(|rule| !rule.forwards) {
+            let found = rule.find(&head.uri, &head.headers, reading);
+            let locations: SmallVec<[&Location; 1]> =
+                found.iter().map(|found| found.location).collect();
+            drop(found);
+            for location in locations {
+                location.remove(head);
+            }
+        }
+    }
+
     /// Verifies every token that a rule finds, the last one first. Removes each good one, unless
     /// the rule forwards it, and keeps it as the last good one. Stops at the first bad one.
     pub(crate) fn apply(

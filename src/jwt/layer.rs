@@ -9,8 +9,8 @@ use http::{Extensions, StatusCode};
 use tower_layer::Layer;
 
 use super::Authenticator;
+use super::access::{ExcludedPath, Terms, TokenMode};
 use super::authenticator::{Denied, Patience};
-use super::encoding::Reading;
 use crate::context::Exchange;
 use crate::guard::{self, Answer, Guard, Guarded, Question, Verdict};
 use crate::live::Live;
@@ -37,7 +37,7 @@ pub struct JwtLayer(JwtGuard);
 #[derive(Clone, Debug)]
 pub struct JwtGuard {
     rules: Rules,
-    reading: Reading,
+    terms: Terms,
 }
 
 /// Where the rules for a request come from.
@@ -57,7 +57,7 @@ impl JwtLayer {
     pub fn new(authenticator: Live<Authenticator>) -> Self {
         Self(JwtGuard {
             rules: Rules::Same(authenticator),
-            reading: Reading::Envoy,
+            terms: Terms::default(),
         })
     }
 
@@ -66,10 +66,10 @@ impl JwtLayer {
         not(all(feature = "server", feature = "client")),
         allow(dead_code, reason = "for the guards of a mesh")
     )]
-    pub(crate) fn following(follow: Arc<Follow>) -> Self {
+    pub(crate) fn following(follow: Arc<Follow>, terms: Terms) -> Self {
         Self(JwtGuard {
             rules: Rules::Followed(follow),
-            reading: Reading::Envoy,
+            terms,
         })
     }
 
@@ -85,7 +85,31 @@ impl JwtLayer {
     /// - a token that names a key is verified by a key of that name, even where there is only one, without a name.
     #[must_use]
     pub fn strict(mut self) -> Self {
-        self.0.reading = Reading::Strict;
+        self.0.terms.read_strictly();
+        self
+    }
+
+    /// Sets what becomes of requests without a good token; [`TokenMode::Optional`] by default. Logs
+    /// a warning for [`TokenMode::ReportOnly`].
+    #[must_use]
+    pub fn mode(mut self, mode: TokenMode) -> Self {
+        if mode == TokenMode::ReportOnly {
+            tracing::warn!(
+                target: "tower_mesh::jwt",
+                "bad end-user tokens are not refused: requests with one pass as requests without a token (`ReportOnly`)"
+            );
+        }
+        self.0.terms.mode = mode;
+        self
+    }
+
+    /// Neither demands nor reads tokens at this path. A token stays in the request there, unverified; headers that only the guard may set are
+    /// removed as everywhere. Policies see no request principal there, so rules that deny some users do not hold.
+    ///
+    /// A legacy Policy lists such paths itself (`excludedPaths`), and reads and demands tokens at all others.
+    #[must_use]
+    pub fn exclude(mut self, path: ExcludedPath) -> Self {
+        self.0.terms.exclude(path);
         self
     }
 }
@@ -134,7 +158,7 @@ impl JwtGuard {
         exchange: &Exchange,
     ) -> Result<(), Denied> {
         let now = SystemTime::now();
-        authenticator.judge(head, exchange, now, self.reading, Patience::MayWait)
+        authenticator.judge(&self.terms, head, exchange, now, Patience::MayWait)
     }
 
     /// Refuses the request, or lets it wait for keys and judges it again, by the same rules.
@@ -144,16 +168,16 @@ impl JwtGuard {
         rules: R,
         authenticator: impl Fn(&R) -> &Authenticator + Send + 'static,
     ) -> Verdict {
-        let reading = self.reading;
         let Some(wait) = denied.wait else {
             return Verdict::Refuse(denied.reply);
         };
+        let terms = self.terms.clone();
         Verdict::Ask(Question::new(async move {
             wait.end().await;
             Answer::change(move |head, exchange| {
                 let now = SystemTime::now();
                 let authenticator = authenticator(&rules);
-                Ok(authenticator.judge(head, exchange, now, reading, Patience::None)?)
+                Ok(authenticator.judge(&terms, head, exchange, now, Patience::None)?)
             })
         }))
     }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use http::request::Parts;
 
+use super::access::RequestPath;
 use super::check::{RuleVerdict, TokenCheck};
 use super::encoding::Reading;
 use super::keys::Keyring;
@@ -10,7 +11,6 @@ use super::rule::TokenRule;
 use super::verified::{LastGood, Verified};
 use crate::context::Exchange;
 use crate::istio::{LegacyJwt, MtlsMode, PrincipalBinding, Problem};
-use crate::matcher::path::{self, Normalization};
 use crate::message::LocalReply;
 use crate::policy::{LegacyAuthentication, Triggers};
 
@@ -125,47 +125,18 @@ impl Legacy {
 /// What a request's verdict depends on, apart from its head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Circumstances<'p> {
-    pub(crate) path: TriggerPath<'p>,
+    pub(crate) path: RequestPath<'p>,
     pub(crate) is_preflight: bool,
     pub(crate) reading: Reading,
 }
 
-/// The path that trigger rules match.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum TriggerPath<'p> {
-    /// The path as an earlier guard has normalized it; `None` if it is the URI's own path.
-    Normalized(Option<&'p str>),
-    /// The path that was sent. How the configuration would normalize it, and what an earlier router
-    /// took it for, is not known here: the policy triggers if any reading of the path does.
-    AsSent,
-}
-
 impl Origin {
-    fn is_triggered(&self, path: TriggerPath<'_>, head: &Parts, exchange: &Exchange) -> bool {
-        let rules = &self.triggers;
-        match path {
-            TriggerPath::Normalized(path) => {
-                rules.apply_to(path.unwrap_or_else(|| head.uri.path()))
-            }
-            TriggerPath::AsSent => {
-                let Some(sent) = exchange.path_of(head) else {
-                    return true;
-                };
-                rules.apply_to(sent)
-                    || READINGS.into_iter().any(|how| {
-                        path::normalize(sent, how).map_or(true, |path| rules.apply_to(&path))
-                    })
-            }
-        }
+    /// Whether the rules apply to the path. Where it is not known how the path is normalized, they
+    /// do if they apply to any form of it.
+    fn is_triggered(&self, path: RequestPath<'_>, head: &Parts, exchange: &Exchange) -> bool {
+        path.may_be(head, exchange, |path| self.triggers.apply_to(path))
     }
 }
-
-/// The least and the most that normalization changes in a path.
-const READINGS: [Normalization; 3] = [
-    Normalization::Base,
-    Normalization::MergeSlashes,
-    Normalization::DecodeAndMergeSlashes,
-];
 
 pub(crate) fn refuse(text: &'static str) -> LocalReply {
     LocalReply::new(StatusCode::UNAUTHORIZED, text, "istio_authn_access_denied")

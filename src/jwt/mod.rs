@@ -1,9 +1,12 @@
 //! Guard for end-user tokens: Istio's RequestAuthentication, and the `origins` of its legacy
 //! Policy.
 //!
-//! The guard answers one question: is every token that was sent good? It never demands one (the
-//! legacy Policy does); an AuthorizationPolicy demands a token with `requestPrincipals: ["*"]`. A
-//! good token leaves its [`Claims`](crate::context::Claims) in the request's
+//! The guard answers one question: is every token that was sent good? By default it never demands
+//! one (the legacy Policy does); an AuthorizationPolicy demands a token with
+//! `requestPrincipals: ["*"]`. [`TokenMode`] makes the guard itself demand one, or only report bad
+//! ones, and [`ExcludedPath`] names paths where it reads none.
+//!
+//! A good token leaves its [`Claims`](crate::context::Claims) in the request's
 //! [`Exchange`](crate::context::Exchange), is taken out of the request unless it is to be
 //! forwarded, and fills the output headers. A bad one is answered with 401 (403 if it has another
 //! audience), in Envoy's words.
@@ -23,6 +26,7 @@
 //!
 //! ```text
 //! layer              the guard as a tower layer
+//!   access/          its settings: the mode, excluded paths
 //!   authenticator    the step for one request: by rules, or by the legacy policy
 //!     legacy         the policy of 2018: peer, triggers, origins
 //!       check        tokens by rules; asks `seen` first
@@ -76,8 +80,12 @@
 //!
 //! A rule whose issuer is `spiffe://DOMAIN` takes the JWT-SVIDs of that trust domain instead of
 //! tokens with this `iss`. Its keys are those of the domain's bundle (a JWK set, of which
-//! `use: jwt-svid` counts), inline in `jwks` or at `jwksUri`; a bundle that the mesh has for
-//! certificates is not asked. The rule must list `audiences`. A token must have `aud`, `exp`, and a
+//! `use: jwt-svid` counts), inline in `jwks` or at `jwksUri`. A rule with neither takes them from
+//! [`SvidKeys`]: a mesh whose identity comes from the SPIFFE Workload API keeps those fresh, and
+//! elsewhere the application gives them. A bundle without keys revokes its domain, one with a lower
+//! `spiffe_sequence` than the one in use is refused, and keys whose source is gone count for a day.
+//!
+//! The rule must list `audiences`. A token must have `aud`, `exp`, and a
 //! `sub` that is an id of the domain; its algorithm is RSA's or on a NIST curve; its header has
 //! `alg`, `kid` and `typ` only. The request principal is the id, `spiffe://DOMAIN/PATH`. Policy cuts
 //! it at its last slash, as every principal: `spiffe://DOMAIN/ns/wards/sa/*` matches each account of
@@ -86,35 +94,33 @@
 //!
 //! # Differences from Envoy/Istio
 //!
-//! Stricter, always:
+//! Where a line names a knob, the default is the sidecar's answer. All other lines hold always, and
+//! have no knob.
 //!
-//! - HMAC algorithms and keys are refused: who can verify could sign. So are ES512 and keys on
-//!   P-521.
-//! - A token that names a key (`kid`) is verified by a key of that id only, or by the one usable
-//!   key of a set when that has no id (by the letter, [`JwtLayer::strict`]: not even by that). Keys
-//!   that share an id and an algorithm verify no token that names them.
-//! - `crit`, `b64`, `zip`, `enc` in the header, and a `typ` or `cty` that is not a token's, are
-//!   refused.
-//! - `iat` more than a minute ahead is refused; so are control characters in `sub`, tokens of more
-//!   than 16 KiB, JSON nested deeper than 32 or wider than 256 members.
-//! - A signature by ECDSA has exactly the length of its curve's (RFC 7518 §3.4); Envoy does not
-//!   look at a byte behind it.
-//! - Weak, private and malformed keys are left out of a set; key URIs must be `https`.
-//! - The realm of a challenge leaves out query parameters that may hold a token. `authorization`,
-//!   `host` and the headers that frame a message cannot be filled.
-//! - Claims and output headers are of one token, or there are neither. Where several tokens of a
-//!   request are good, policy sees the claims that it sees in Envoy, and the application gets the
-//!   headers of that token, once. Envoy adds a line for each good token, also of a rule that then
-//!   fails, and takes off the headers of a token that was good when it looks again and finds it
-//!   gone.
-//! - A rule with an issuer `spiffe://..` is for JWT-SVIDs, see above.
-//! - A guard inside another one refuses a token of another principal than the outer one found.
-//!
-//! Otherwise: when a token is taken out of the query, the other parameters stay as they were
-//! written (Envoy sorts and re-encodes them). [`JwtLayer::strict`] adds what Istio is too lenient
-//! about. Keys are fetched by the process, as Envoy can, but on istiod's schedule; the last good
-//! ones count for a day, not a week. An unknown `kid` causes a fetch, for which its request waits;
-//! Envoy refuses it until the next refresh.
+//! | what | knob |
+//! |---|---|
+//! | A token can be demanded, or a bad one only reported. | [`JwtLayer::mode`] |
+//! | Tokens are not read at some paths. | [`JwtLayer::exclude`] |
+//! | The RFCs count where Istio is lenient: padding, `exp`, several tokens, the order of checks. | [`JwtLayer::strict`] |
+//! | Keys may come over plain HTTP. | [`Keyring::loopback_http`], [`Keyring::danger_accept_http`] |
+//! | HMAC algorithms and keys are refused: who can verify could sign. So are ES512 and P-521. | |
+//! | A token that names a key (`kid`) is verified by a key of that id only, or by the one usable key of a set when that has no id. | not even by that: [`JwtLayer::strict`] |
+//! | Keys that share an id and an algorithm verify no token that names them. | |
+//! | `crit`, `b64`, `zip` and `enc` in the header are refused. | |
+//! | `typ` is absent, `JWT`, `JOSE` or `at+jwt`, in any case and with or without `application/`: `typ: JWS` is refused, and so is `cty`. | |
+//! | `iat` more than a minute ahead is refused, and control characters in `sub`. | |
+//! | A token of more than 16 KiB is refused, and JSON nested deeper than 32 or wider than 256 members. | |
+//! | A signature by ECDSA has exactly the length of its curve's (RFC 7518 §3.4); Envoy does not look at a byte behind it. | |
+//! | Weak, private and malformed keys are left out of a set. | |
+//! | The realm of a challenge leaves out query parameters that may hold a token. | |
+//! | `authorization`, `host` and the headers that frame a message cannot be filled from claims. | |
+//! | Claims and output headers are of one token, or there are neither: of several good tokens the one whose claims policy sees in Envoy. Envoy adds a line for each good token, also of a rule that then fails. | |
+//! | A rule with an issuer `spiffe://..` is for JWT-SVIDs, see above. | |
+//! | A guard inside another one refuses a token of another principal than the outer one found. | |
+//! | When a token is taken out of the query, the other parameters stay as they were written; Envoy sorts and re-encodes them. | |
+//! | Keys are fetched by the process, on istiod's schedule or as the issuer's `cache-control` says. | [`Fetcher::at_least_every`] |
+//! | An unknown `kid` causes a fetch, for which its request waits; Envoy refuses it until the next refresh. | |
+//! | The last good keys count for a day; istiod keeps them for a week. | |
 //!
 //! RFC 8725, clause by clause: §3.1 and §3.2 the key decides the algorithm, and `none` and HMAC are
 //! none; §3.3 and §3.7 header and payload are strict JSON in UTF-8; §3.4 points must lie on their
@@ -122,6 +128,7 @@
 //! audience are the rule's; §3.10 `kid` only selects a key, and `jku` and its kin are never read;
 //! §3.11 `typ` is checked; §3.12 keys belong to their rule.
 
+mod access;
 mod answer;
 mod authenticator;
 mod check;
@@ -137,10 +144,16 @@ mod token;
 mod verified;
 mod weight;
 
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use access::Terms;
+pub use access::{ExcludedPath, ExcludedPathError, TokenMode};
 pub use authenticator::Authenticator;
 #[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use authenticator::{Denied, Patience};
-pub use keys::{Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved};
+pub(crate) use authenticator::Patience;
+pub use keys::{
+    BundleError, Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved,
+    SvidKeys,
+};
 pub use layer::{Jwt, JwtGuard, JwtLayer, ResponseFuture};
 pub use refusal::Refusal;
 pub use token::verify_jws;

@@ -8,6 +8,8 @@ errors! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[non_exhaustive]
     pub enum Refusal {
+        /// There is no token, and the guard [requires](super::TokenMode::Required) one.
+        NoToken = "Jwt is missing",
         /// The token does not have three parts.
         Form = "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections",
         /// The token or its header exceeds this crate's limit: 16 KiB, 4 KiB for the header.

@@ -142,6 +142,10 @@ fn compile_keys(
             Err(error) => wrong(problems, text.at(), "jwks", error.to_string()),
         };
     }
+    if let (None, Some(domain), Some(issuer)) = (&rule.jwks_uri, trust_domain(rule), &rule.issuer) {
+        let keys = keyring.domain(domain);
+        return keys.or_else(|| wrong(problems, issuer.at(), "issuer", NO_BUNDLES));
+    }
     let (source, at, field) = match (&rule.jwks_uri, &rule.issuer) {
         (Some(uri), _) if trust_domain(rule).is_some() => {
             (KeySource::Bundle(uri.as_str().into()), uri.at(), "jwksUri")
@@ -162,6 +166,10 @@ fn compile_keys(
         Err(message) => wrong(problems, at, field, message),
     }
 }
+
+const NO_BUNDLES: &str = "the keys of a trust domain are in its bundle, and there is none here: give \
+                          it as `jwks`, or its address as `jwksUri`; or let the identity come from \
+                          the SPIFFE Workload API, or call TokenOptions::svid_keys";
 
 fn compile_locations(rule: &JwtRule, problems: &mut Vec<Problem>) -> Option<Vec<Location>> {
     let mut headers = Vec::new();

@@ -63,6 +63,13 @@ where
     }
 }
 
+/// Whether two names of headers, in lower case, are one for programs that take `_` for `-`.
+#[must_use]
+pub fn is_same_name(one: &str, other: &str) -> bool {
+    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    one.len() == other.len() && one.bytes().map(dashed).eq(other.bytes().map(dashed))
+}
+
 /// Joins lines. Envoy puts a comma only between two non-empty texts.
 pub(crate) fn joined<'v>(lines: impl IntoIterator<Item = &'v [u8]>) -> Option<Cow<'v, [u8]>> {
     let mut lines = lines.into_iter();
@@ -92,7 +99,7 @@ pub fn changing_rank(name: &str) -> Option<usize> {
         let rank = INTERNAL.binary_search(&name).ok()?;
         return Some(rank + OF_ONE_HOP.len());
     }
-    // Every header of every request is asked for, and most have another length.
+    // Most headers have another length.
     if LENGTHS_OF_ONE_HOP >> name.len().min(63) & 1 == 0 {
         return None;
     }
@@ -111,8 +118,8 @@ pub fn changing_rank(name: &str) -> Option<usize> {
     })
 }
 
-/// `:scheme` of a request whose target names none: the value of `x-forwarded-proto` if it is a
-/// scheme, else that of the connection.
+/// The scheme of a request: what one `x-forwarded-proto` says, if it is a scheme, else that of the
+/// connection.
 pub fn scheme<'v>(is_tls: bool, forwarded: impl IntoIterator<Item = &'v [u8]>) -> &'static str {
     let mut forwarded = forwarded.into_iter().filter(|line| !line.is_empty());
     let said = match (forwarded.next(), forwarded.next()) {
@@ -214,11 +221,11 @@ const OF_ONE_HOP: [&str; 9] = [
 ];
 
 /// A bit for the length of each.
-const LENGTHS_OF_ONE_HOP: u64 = {
-    let (mut lengths, mut rank) = (0, 0);
-    while rank < OF_ONE_HOP.len() {
-        lengths |= 1 << OF_ONE_HOP[rank].len();
-        rank += 1;
+pub(crate) const LENGTHS_OF_ONE_HOP: u64 = {
+    let (mut lengths, mut names) = (0, OF_ONE_HOP.as_slice());
+    while let [name, rest @ ..] = names {
+        lengths |= 1 << name.len();
+        names = rest;
     }
     lengths
 };

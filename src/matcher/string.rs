@@ -151,8 +151,16 @@ mod tests {
         }
     }
 
+    /// B-12: no byte keeps a regular expression from having an answer, which a negation would turn
+    /// around.
     #[test]
     fn a_regex_sees_bytes_and_not_characters() {
+        for byte in (0x20..=0x7e).chain(0x80..=0xff) {
+            for (pattern, expected) in [(".+", true), (".", true), ("a.*", byte == b'a')] {
+                let regex = StringMatcher::regex(pattern).unwrap();
+                assert_eq!(regex.matches(&[byte]), expected, "{pattern} {byte:#x}");
+            }
+        }
         let two = StringMatcher::regex("..").unwrap();
         assert!(two.matches("é".as_bytes()));
         assert!(two.matches(b"\xff\xfe"));

@@ -29,6 +29,7 @@ use super::server::{Server, ServerLayer, TrustedProxies};
 use super::shutdown::{Last, Running, Shutdown, Signal};
 use super::tls_metrics;
 use crate::identity::{SpiffeId, Workload};
+use crate::jwt::TokenMode;
 use crate::live::Live;
 use crate::matcher::Cidr;
 use crate::metrics::Registry;
@@ -64,6 +65,7 @@ pub(super) struct Parts {
     pub(super) needs_driver: bool,
     pub(super) reloads: Reloads,
     pub(super) trusted_proxies: Arc<TrustedProxies>,
+    pub(super) token_mode: TokenMode,
     /// The TLS settings for hosts outside the mesh.
     pub(super) tls: Settings,
     /// Locked while upstreams are replaced: the last call wins.
@@ -116,7 +118,7 @@ impl Mesh {
     /// [`protect`](Self::protect) the finished service instead.
     #[must_use]
     pub fn server(&self) -> ServerLayer {
-        self.parts.server.clone()
+        self.parts.server.trusting(self.listener.trust)
     }
 
     /// Guards a finished service with the whole inbound stack.
@@ -125,7 +127,7 @@ impl Mesh {
     /// normalized form, the host to the one that was judged. Inside a router it refuses like
     /// [`server`](Self::server).
     pub fn protect<S>(&self, service: S) -> Server<S> {
-        self.parts.server.protect(service)
+        self.server().protect(service)
     }
 
     /// A listener whose connections have passed the handshake: for `axum::serve`, tonic's

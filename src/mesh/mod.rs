@@ -5,6 +5,7 @@
 // | Where does a new guard of this crate go?  | mesh/server/steps.rs (`STEPS`)                   |
 // | Where is a malformed request refused?     | gate/judge.rs                                    |
 // | Where is a trusted proxy believed?        | mesh/server/trusted_proxies.rs                   |
+// | Where are headers of callers judged?      | mesh/server/header_trust.rs, gate/trust/         |
 // | How does an application add a guard?      | mesh/build/guard.rs; the trait: guard/verdict.rs |
 // | Where is a field of YAML read?            | istio/decode/, a file for each kind              |
 // | Where does such a field get its meaning?  | policy/compile/                                  |

@@ -17,6 +17,7 @@ use super::ClientBody;
 use super::config::reload::RefusedReload;
 use super::handle::Mesh;
 use crate::context::Via;
+use crate::jwt::TokenMode;
 use crate::metrics::Scrape;
 
 /// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`],
@@ -43,6 +44,9 @@ pub struct Readiness {
     /// The configuration has changed and is refused now. The one before stays in use, so the mesh
     /// is still ready; but a restart would fail, so an operator has to act.
     pub refused: Option<RefusedReload>,
+    /// What becomes of requests without a good end-user token. [`TokenMode::ReportOnly`] is shown
+    /// to probes, because it lets bad tokens pass; it does not count against readiness.
+    pub tokens: TokenMode,
     /// A shutdown was requested.
     pub draining: bool,
     /// The proxies whose word about their callers is believed:
@@ -90,6 +94,7 @@ impl Mesh {
             configured_at: self.parts().reloads.taken(),
             refused_at: self.parts().reloads.refused_at(),
             refused: self.parts().reloads.refused(),
+            tokens: self.parts().token_mode,
             draining: self.parts().shutdown.is_requested(),
             trusted_proxies: Arc::clone(self.parts().trusted_proxies.names()),
         }
@@ -151,6 +156,9 @@ impl fmt::Display for Readiness {
                 refused.lasts.as_secs(),
                 refused.reason.remedy()
             )?;
+        }
+        if self.tokens == TokenMode::ReportOnly {
+            f.write_str("; bad end-user tokens are reported, not refused")?;
         }
         if self.draining {
             f.write_str("; draining")?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderName, Request};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
@@ -24,6 +24,14 @@ pub struct CountingBody<B> {
     count: ByteCount,
     /// `Some` only for a gRPC body.
     messages: Option<GrpcMessages>,
+    sieve: Option<Sieve>,
+}
+
+/// What is removed from the trailers of a body.
+#[derive(Clone, Debug)]
+struct Sieve {
+    remove: fn(&mut HeaderMap, &[HeaderName]),
+    names: Arc<[HeaderName]>,
 }
 
 /// The count of a [`CountingBody`]. Clones are cheap and read the same count.
@@ -77,13 +85,39 @@ impl<B: Body> CountingBody<B> {
             inner,
             count: count.clone(),
             messages: None,
+            sieve: None,
         };
         (body, count)
+    }
+
+    /// Lets `remove` take from the trailers what the service must not see; it gets the names, too.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn sift_trailers(
+        &mut self,
+        remove: fn(&mut HeaderMap, &[HeaderName]),
+        names: &Arc<[HeaderName]>,
+    ) {
+        if !self.inner.is_end_stream() {
+            let names = Arc::clone(names);
+            self.sieve = Some(Sieve { remove, names });
+        }
     }
 
     /// Whether this is the body of a gRPC request.
     pub const fn is_grpc(&self) -> bool {
         self.messages.is_some()
+    }
+}
+
+impl Sieve {
+    /// The frame without what is removed; `None` for trailers of which nothing is left.
+    fn sift<D>(&self, frame: Frame<D>) -> Option<Frame<D>> {
+        let mut trailers = match frame.into_trailers() {
+            Ok(trailers) => trailers,
+            Err(data) => return Some(data),
+        };
+        (self.remove)(&mut trailers, &self.names);
+        (!trailers.is_empty()).then(|| Frame::trailers(trailers))
     }
 }
 
@@ -134,7 +168,10 @@ impl<B: Body> Body for CountingBody<B> {
                 counts.messages.store(messages.count(), Ordering::Relaxed);
             }
         }
-        Poll::Ready(polled)
+        Poll::Ready(match (polled, this.sieve) {
+            (Some(Ok(frame)), Some(sieve)) => sieve.sift(frame).map(Ok),
+            (polled, _) => polled,
+        })
     }
 
     fn is_end_stream(&self) -> bool {

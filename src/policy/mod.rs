@@ -59,6 +59,8 @@
 //!
 //! - Every AUDIT rule that matches is reported, and the outcome of each action is kept apart;
 //!   Envoy's metadata hold the last one written.
+//! - `request.headers[:scheme]` is what the connection is: `https` over TLS, else `http`. Envoy
+//!   believes the target or `x-forwarded-proto`, which every caller can write.
 //! - Resources for other workloads' gateways (`targetRefs`) are listed in [`Program::notes`], where
 //!   Istio passes over them in silence.
 //! - Two providers for CUSTOM make both unusable, as in Istio unless a flag says otherwise; there
@@ -114,8 +116,8 @@ pub(crate) use token::has_secret_key;
 pub(crate) use token::is_loopback;
 #[cfg(feature = "jwt")]
 pub(crate) use token::{
-    Jwk, KeyPurpose, KeySetFault, MAX_BYTES, PublicKey, Unfit, check_key_uri, discovery_uri, json,
-    keys, trust_domain,
+    Jwk, KeyPurpose, KeySetFault, MAX_BYTES, PublicKey, SpiffeBundle, Unfit, check_key_uri,
+    discovery_uri, json, keys,
 };
 #[cfg(any(feature = "jwt", feature = "vet"))]
-pub(crate) use token::{PlainHttp, rule_problems};
+pub(crate) use token::{PlainHttp, rule_problems, trust_domain};

@@ -5,7 +5,7 @@ use http::HeaderName;
 use super::format::extract::Format;
 use super::span::finished::SpanSink;
 use super::span::recording::Recorder;
-use crate::identity::Workload;
+use crate::identity::{TrustDomain, Workload};
 
 /// How traces and request ids go through this process: what the server and the client layer share.
 /// Cheap to clone.
@@ -35,6 +35,7 @@ pub(super) struct Settings {
     pub(super) preserves_external_request_id: bool,
     pub(super) returns_request_id: bool,
     pub(super) forward: Vec<HeaderName>,
+    pub(super) forward_to: Vec<TrustDomain>,
     pub(super) recorder: Recorder,
 }
 
@@ -66,6 +67,7 @@ impl Propagation {
             preserves_external_request_id: false,
             returns_request_id: false,
             forward: Vec::new(),
+            forward_to: Vec::new(),
             recorder: Recorder::default(),
         }))
     }
@@ -127,10 +129,30 @@ impl Propagation {
     /// Carries further headers from an inbound request to the outbound requests it causes.
     ///
     /// Headers of tracing formats that we do not read go along anyway. Think twice before naming
-    /// `authorization` or `cookie`: they then go to every service that is called.
+    /// `authorization` or `cookie`: they then go to every service of our trust domain that is
+    /// called. `x-forwarded-client-cert` goes along only where the application sees it, and a header
+    /// that a token fills never does.
+    ///
+    /// A [`Mesh`](crate::mesh)'s client sends `baggage`, `authorization`, `proxy-authorization`,
+    /// `cookie` and `x-forwarded-client-cert` along only to workloads of its own trust domain and
+    /// of those of [`forward_to`](Self::forward_to); no other server gets them, unless the
+    /// application sets them on the call itself. The layers of this module do not know whom they
+    /// call, and send them along always.
     #[must_use]
     pub fn forward(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.with(|settings| settings.forward = names.into_iter().collect())
+    }
+
+    /// Names further trust domains to which a mesh's client carries what may tell of the user:
+    /// `baggage`, and `authorization` and its like where [`forward`](Self::forward) names them.
+    #[must_use]
+    pub fn forward_to(self, domains: impl IntoIterator<Item = TrustDomain>) -> Self {
+        self.with(|settings| settings.forward_to = domains.into_iter().collect())
+    }
+
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn forwards_to(&self, domain: &TrustDomain) -> bool {
+        self.0.forward_to.contains(domain)
     }
 
     /// Names spans and their tags after this workload and its services.

@@ -6,7 +6,7 @@ use http_body::Body;
 
 use super::config::{Propagation, Settings};
 use super::decide_trace::{Trust, open};
-use super::format::headers::{DECORATOR, Incoming, X_REQUEST_ID, text};
+use super::format::headers::{DECORATOR, Incoming, X_FORWARDED_CLIENT_CERT, X_REQUEST_ID, text};
 use super::span::finished::SpanKind;
 use super::span::recording::{Beginning, Recording};
 use super::task::Task;
@@ -35,7 +35,12 @@ impl Propagation {
         }
         let settings = self.settings();
         let trust = trust(exchange);
-        let incoming = Incoming::scan(&request.headers, &settings.forward);
+        let mut incoming = Incoming::scan(&request.headers, &settings.forward);
+        if !exchange.keeps_client_cert() {
+            // The application does not see it.
+            let verbatim = &mut incoming.verbatim;
+            verbatim.retain(|(name, _)| **name != X_FORWARDED_CLIENT_CERT);
+        }
         let found = incoming.found;
         let mut opened = open(settings, &incoming, &request.headers, trust);
         let decorator = incoming.decorator.cloned();

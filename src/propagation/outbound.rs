@@ -32,6 +32,18 @@ impl Propagation {
         exchange: Option<&Exchange>,
         now: impl FnOnce() -> SystemTime,
     ) -> ClientSpan {
+        self.begin_call_to(|| true, request, exchange, now)
+    }
+
+    /// As [`begin_call`](Self::begin_call). Headers that may tell of the user are carried only to
+    /// a server that `is_trusted` (rule H-18); it is asked only if there are such headers.
+    pub(crate) fn begin_call_to(
+        &self,
+        is_trusted: impl FnOnce() -> bool,
+        request: &mut request::Parts,
+        exchange: Option<&Exchange>,
+        now: impl FnOnce() -> SystemTime,
+    ) -> ClientSpan {
         let settings = self.settings();
         let told = request.extensions.get::<TraceContext>();
         let inbound = told.or_else(|| exchange.and_then(Exchange::trace));
@@ -50,7 +62,7 @@ impl Propagation {
         if new_id.is_some() {
             trace.request_id = new_id;
         }
-        trace.write_carried(headers);
+        trace.write_carried(headers, is_trusted);
         let beginning = Beginning {
             kind: SpanKind::Client,
             request,

@@ -128,7 +128,7 @@ impl PolicyCheck {
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
         self.check_at(engine, head, path, exchange)?;
-        gate::take_off_hearsay(&mut head.headers);
+        gate::take_off_hearsay(&mut head.headers, exchange);
         Ok(())
     }
 

@@ -29,11 +29,12 @@ pub struct RequestAttributes<'a> {
     method: &'a Method,
     path: &'a str,
     uri_authority: Option<&'a str>,
-    scheme: Option<&'a str>,
     headers: &'a HeaderMap,
     peer: &'a Peer,
     forwarded: Option<&'a ForwardedPeer>,
     claims: Option<&'a Claims>,
+    client_ip: Option<IpAddr>,
+    keeps_client_cert: bool,
 }
 
 impl<'a> RequestAttributes<'a> {
@@ -58,11 +59,12 @@ impl<'a> RequestAttributes<'a> {
             method: &head.method,
             path,
             uri_authority: head.uri.authority().map(Authority::as_str),
-            scheme: head.uri.scheme_str(),
             headers: &head.headers,
             peer: exchange.peer()?,
             forwarded: exchange.forwarded_peer(),
             claims: exchange.claims(),
+            client_ip: exchange.client_ip().copied(),
+            keeps_client_cert: exchange.keeps_client_cert(),
         })
     }
 
@@ -93,12 +95,15 @@ impl Attributes for RequestAttributes<'_> {
         authority.map(|authority| authority::without_user(authority.trim()))
     }
 
+    // Rule B-14: what the target or a header says of it is the caller's own word.
     fn scheme(&self) -> Option<&str> {
-        let forwarded = || header::scheme(self.peer.is_tls(), self.lines("x-forwarded-proto"));
-        Some(self.scheme.unwrap_or_else(forwarded))
+        Some(header::scheme(self.peer.is_tls(), []))
     }
 
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        if self.keeps_client_cert && name == "x-forwarded-client-cert" {
+            return self.lines(name).any(visit);
+        }
         header::any_value(name, self.peer.is_tls(), |name| self.lines(name), visit)
     }
 
@@ -127,7 +132,8 @@ impl Attributes for RequestAttributes<'_> {
     fn remote_ip(&self) -> Option<IpAddr> {
         let lines = self.headers.get_all("x-forwarded-for");
         let lines = lines.iter().map(HeaderValue::as_bytes);
-        Some(forwarded::remote_ip(lines, self.source_ip()))
+        let sidecars = || forwarded::remote_ip(lines, self.source_ip());
+        Some(self.client_ip.unwrap_or_else(sidecars))
     }
 
     fn destination_ip(&self) -> Option<IpAddr> {

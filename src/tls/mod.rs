@@ -108,8 +108,12 @@ pub use identity::svid::{Identity, X509Svid};
 pub use mode::{Mode, Modes};
 pub use protocol::{Protocol, outbound_sni};
 pub use reason::{Reason, Refusal};
-pub use source::contract::{Fixed, NextIdentity, Source, SourceError};
+pub use source::contract::{
+    Fixed, JwtBundleSource, JwtBundles, NextIdentity, NextJwtBundles, Source, SourceError,
+};
 pub use source::files::Files;
 pub use source::renewed::Renewed;
 #[cfg(feature = "workload-api")]
 pub use source::workload_api::WorkloadApi;
+#[cfg(feature = "workload-api")]
+pub use source::workload_api_bundles::WorkloadApiBundles;

@@ -5,24 +5,33 @@ use super::report::notes::Notes;
 use super::report::silence::Silences;
 use super::world::known::{World, known};
 use super::{Code, Report};
+use crate::gate::Gate;
 use crate::identity::{TrustDomain, Workload};
 use crate::istio::{Loader, MeshConfig, Problem, Problems, Resources};
+use crate::policy::normalization;
 
 /// Judges configurations. Holds what is known about them from elsewhere, and which codes are
 /// silenced.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct Vet {
     workloads: Vec<Workload>,
     allowed: Vec<(Code, String)>,
     mesh: Option<MeshConfig>,
+    gate: Option<Gate>,
     trust_domain: Option<TrustDomain>,
 }
 
 impl Vet {
     /// With no workload known and nothing silenced.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            workloads: Vec::new(),
+            allowed: Vec::new(),
+            mesh: None,
+            gate: Some(Gate::istio()),
+            trust_domain: None,
+        }
     }
 
     /// Adds a workload to those that the resources deploy. As soon as one of a namespace is known,
@@ -45,6 +54,14 @@ impl Vet {
     /// count, else Istio's defaults.
     pub fn mesh_config(mut self, mesh: MeshConfig) -> Self {
         self.mesh = Some(mesh);
+        self
+    }
+
+    /// Sets the gate in front of the policies: values that it lets no request have match nothing.
+    /// By default it is [`Gate::istio`], as in a mesh. `None` stands for a sidecar, which has no
+    /// gate.
+    pub fn gate(mut self, gate: impl Into<Option<Gate>>) -> Self {
+        self.gate = gate.into();
         self
     }
 
@@ -91,6 +108,9 @@ impl Vet {
         let world = World {
             resources,
             mesh: &mesh,
+            gate: self
+                .gate
+                .map(|gate| gate.normalization(normalization(mesh.path_normalization))),
             mesh_is_known: found.is_some(),
             workloads: &workloads,
         };
@@ -115,5 +135,11 @@ impl Vet {
         let mut stated = self.workloads.iter();
         let stated = || stated.find_map(Workload::own_trust_domain);
         self.trust_domain.as_ref().or_else(stated)
+    }
+}
+
+impl Default for Vet {
+    fn default() -> Self {
+        Self::new()
     }
 }

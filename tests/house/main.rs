@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("live", &[]),
     ("log_limit", &[]),
     ("error_chain", &[]),
+    ("peer_text", &[]),
     ("macros", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
@@ -38,13 +39,16 @@ const ARROWS: &[(&str, &[&str])] = &[
             "message",
             "policy",
             "log_limit",
+            "peer_text",
         ],
     ),
-    ("gate", &["matcher"]),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
     ("guard", &["context", "message", "refusal_log"]),
     // What brings a request into one form; the guards of floor 3 judge that form.
-    ("gate", &["matcher", "context", "message", "guard"]),
+    (
+        "gate",
+        &["matcher", "policy", "context", "message", "guard"],
+    ),
     // Floor 3: layers and feeds, side by side.
     (
         "tls",
@@ -68,6 +72,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "policy",
             "context",
             "message",
+            "refusal_log",
             "guard",
             "live",
             "log_limit",
@@ -97,7 +102,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metrics", &["identity", "context", "message"]),
     ("source", &["istio", "policy"]),
     ("coverage", &["istio", "policy"]),
-    ("vet", &["identity", "matcher", "istio", "policy"]),
+    ("vet", &["identity", "matcher", "istio", "policy", "gate"]),
     ("diff", &["identity", "matcher", "istio", "policy"]),
     ("convert", &["istio"]),
     // Floor 5: the roof.

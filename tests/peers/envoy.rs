@@ -1,5 +1,6 @@
 //! A real Envoy with the TLS settings that Istio gives a sidecar: it calls us, and we call it.
 
+mod client_cert;
 mod config;
 mod process;
 

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::json;
 use tower_mesh::Workload;
+use tower_mesh::gate::{Gate, Refusal};
 use tower_mesh::policy::Request;
 use tower_mesh::testing::policy::{
     Expectation, Matrix, Policies, Table, TableFile, connection, request,
@@ -137,12 +138,12 @@ fn every_kind_of_sentence_can_fail() {
     begins(
         refused(request().get("/#")),
         "allowed",
-        "denied 400: no server takes its target, host or headers",
+        "denied 400 by the gate: the target has a fragment (rule B-07)",
     );
     begins(
         refused(request().method("CONNECT", "/")),
         "allowed",
-        "denied 403 before any rule was asked",
+        "denied 403 by the gate: the method is CONNECT (rule B-06)",
     );
     assert!(said(|| drop(reads().by("readers/x"))).contains("POLICY/RULE"));
     assert!(
@@ -242,8 +243,76 @@ anyone  denied           allowed         400
         why.contains("got:      anyone denied allowed 400\n"),
         "{why}"
     );
-    assert!(access.coverage().requests == 6 && access.coverage().points > 0);
+    assert!(access.coverage().requests == 4 && access.coverage().points > 0);
     assert!(said(|| drop(matrix().operation("GET"))).contains("no operation"));
+}
+
+/// What the gate refuses is reported as such, and can be demanded; the profile is that of `Policies::gate`.
+#[test]
+fn a_request_that_the_gate_refuses_reaches_no_rule() {
+    let bad_escape = || desk().get("/patients/%zz");
+    let dots = || desk().get("/patients/1/..;/7");
+    for policies in [ward(), ward().gate(Gate::strict())] {
+        policies
+            .expect(bad_escape())
+            .to_be_refused_by_the_gate()
+            .to_be_denied()
+            .by("none")
+            .to_be_answered(400)
+            .to_be(Expectation::refused_by_the_gate_for(Refusal::Escape));
+    }
+    ward().expect(dots()).to_be_allowed();
+    let strict = ward().gate(Gate::strict());
+    strict.expect(dots()).to_be_refused_by_the_gate();
+    let why = said(|| drop(strict.expect(dots()).to_be_allowed()));
+    assert_eq!(
+        why,
+        "\
+GET /patients/1/..;/7 as cluster.local/ns/default/sa/desk
+  expected: allowed
+  got:      denied 400 by the gate: the path has a dot segment with a parameter (rule B-10)
+no rule is asked"
+    );
+    let other = Expectation::refused_by_the_gate_for(Refusal::Method);
+    let why = said(|| drop(strict.expect(dots()).to_be(other)));
+    assert!(
+        why.contains("expected: refused by the gate: method\n"),
+        "{why}"
+    );
+    let why = said(|| drop(ward().expect(request()).to_be_refused_by_the_gate()));
+    assert!(why.contains("expected: refused by the gate\n"), "{why}");
+    // Rules that only refused requests would meet are not put to the test.
+    let row = |policies: Policies| {
+        let table = Table::new().row("dots", dots(), Expectation::denied());
+        table.run(&policies).coverage.requests
+    };
+    assert_eq!((row(ward()), row(strict)), (1, 0));
+}
+
+/// A table demands it in the same words.
+#[test]
+fn a_row_can_demand_that_the_gate_refuses() {
+    let row = |expect: &str| {
+        let row = format!("{{request: GET /%zz, expect: {expect}}}");
+        let table = format!("workload: default/ward\nconfig: [p]\ntests:\n- {row}\n");
+        TableFile::parse("ward.yaml", &table)
+    };
+    for (expect, holds) in [
+        ("refused by the gate", true),
+        ("'refused by the gate: escape'", true),
+        ("'refused by the gate: method'", false),
+        ("400", true),
+        ("414", false),
+        ("denied", true),
+        ("allowed", false),
+    ] {
+        let run = row(expect).unwrap().table().run(&ward());
+        assert_eq!(run.failures.is_empty(), holds, "{expect}: {run}");
+    }
+    for wrong in ["'refused by the gate: %zz'", "refused by the gates"] {
+        let said = row(wrong).unwrap_err().to_string();
+        assert!(said.contains("one of method, several_hosts"), "{said}");
+    }
 }
 
 const TABLE: &str = "\

@@ -31,6 +31,7 @@ tower_mesh::policy_tests! {
     an_administrator_deletes_a_patient: admin().delete("/patients/7") => allowed by "admin/0";
     nobody_comes_without_a_token: request().get("/patients/7") => denied;
     a_fragment_is_no_path: desk().get("/patients/7#top") => 400;
+    a_bad_escape_is_no_path: desk().get("/patients/%zz") => refused;
 }
 
 #[test]

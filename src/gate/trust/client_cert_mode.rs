@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::forwarded_client_cert::{Element, ForwardedClientCertError, LONGEST, MOST, read};
+use super::forwarded_client_cert::{ForwardedClientCertError, LONGEST, MOST, read};
 use super::strip;
 use crate::matcher::header;
 
@@ -33,30 +33,30 @@ impl ForwardClientCert {
     /// The header that the application sees.
     ///
     /// `lines` are those of the request in the order in which they arrived. `own` is what this
-    /// server says of its caller; `None` for a caller that has shown no certificate.
+    /// server says of its caller, an [`Element`](super::forwarded_client_cert::Element) that was
+    /// written; `None` for a caller that has shown no certificate.
     ///
     /// # Errors
-    /// When a header to which something is appended cannot be read, and when `own` cannot be
-    /// written. The request must then be refused.
+    /// When a header to which something is appended cannot be read. The request must then be
+    /// refused.
     pub fn seen<'l>(
         self,
         lines: impl IntoIterator<Item = &'l [u8]>,
-        own: Option<&Element>,
+        own: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>, ForwardedClientCertError> {
         let lines = lines.into_iter().map(<[u8]>::trim_ascii);
         let incoming = || header::joined(lines).filter(|joined| !joined.is_empty());
         match (self, own) {
             (Self::Sanitize, _) => Ok(None),
             (Self::ForwardOnly | Self::AppendForward | Self::SanitizeSet, None) => Ok(None),
-            (Self::SanitizeSet, Some(own)) => own.write().map(Some),
+            (Self::SanitizeSet, Some(own)) => Ok(Some(own.clone())),
             (Self::ForwardOnly, Some(_)) | (Self::AlwaysForwardOnly, _) => {
                 incoming().map(|joined| to_value(&joined)).transpose()
             }
             (Self::AppendForward, Some(own)) => {
-                let own = own.write()?;
                 let value = match incoming() {
-                    Some(incoming) => append(&incoming, &own)?,
-                    None => own,
+                    Some(incoming) => append(&incoming, own)?,
+                    None => own.clone(),
                 };
                 Ok(Some(value))
             }
@@ -72,7 +72,7 @@ impl ForwardClientCert {
     pub fn settle(
         self,
         headers: &mut HeaderMap,
-        own: Option<&Element>,
+        own: Option<&HeaderValue>,
     ) -> Result<(), ForwardedClientCertError> {
         let lines = headers.get_all(NAME).iter().map(HeaderValue::as_bytes);
         let seen = self.seen(lines, own);
@@ -109,19 +109,19 @@ mod tests {
     };
     use super::*;
 
-    fn own() -> Element {
-        Element {
-            subject: Some(String::new()),
-            uris: vec!["spiffe://td/a".to_owned()],
-            ..Element::default()
-        }
+    fn own() -> HeaderValue {
+        HeaderValue::from_static(OWN)
     }
 
     const OWN: &str = r#"Subject="";URI=spiffe://td/a"#;
     const BOTH: &str = r#"URI=b,By=c;URI=d,Subject="";URI=spiffe://td/a"#;
     const INCOMING: &str = "URI=b,By=c;URI=d";
 
-    fn settled(mode: ForwardClientCert, lines: &[&str], own: Option<&Element>) -> Option<String> {
+    fn settled(
+        mode: ForwardClientCert,
+        lines: &[&str],
+        own: Option<&HeaderValue>,
+    ) -> Option<String> {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(NAME, HeaderValue::from_str(line).unwrap());

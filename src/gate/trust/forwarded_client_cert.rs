@@ -6,6 +6,9 @@
 //!
 //! - Envoy writes names from a certificate as they are, so that a certificate whose name holds `,`
 //!   or `;` can forge elements. The writer quotes such names.
+//! - Envoy writes the subject and the DNS names of a certificate if it is configured to. This crate
+//!   writes an empty subject and no DNS names, because only the SPIFFE id is vouched for; Istio's
+//!   certificates have neither.
 //! - Envoy passes on any text. The reader refuses the whole header for one bad element.
 //!
 //! # Example
@@ -26,6 +29,7 @@ use std::fmt::{self, Write};
 
 use http::HeaderValue;
 
+use crate::context::Peer;
 use crate::matcher::header;
 
 /// What one proxy says of the certificate of its caller.
@@ -87,6 +91,25 @@ pub fn read<'a>(
 }
 
 impl Element {
+    /// What a server, whose id is `by`, says of its caller: what the handshake has proven. `None`
+    /// for a caller that has shown no certificate.
+    ///
+    /// After a handshake of this crate the subject is empty and there are no DNS names, because
+    /// nobody vouches for those of a certificate: see
+    /// [`TlsFacts::certificate`](crate::context::TlsFacts::certificate).
+    #[must_use]
+    pub fn of_caller(by: &str, peer: &Peer) -> Option<Self> {
+        let facts = peer.tls_facts()?;
+        let certificate = facts.certificate.as_ref()?;
+        Some(Self {
+            by: vec![by.to_owned()],
+            hash: facts.certificate_sha256,
+            subject: Some(certificate.subject.clone()),
+            uris: certificate.uri_sans.clone(),
+            dns: certificate.dns_sans.clone(),
+        })
+    }
+
     /// The element as a proxy writes it: `By=..;Hash=..;Subject="..";URI=..;DNS=..`.
     ///
     /// Values that hold `,`, `;`, `=`, `"` or `\`, or begin or end with a blank, are quoted; the

@@ -2,8 +2,10 @@
 //! sees of them.
 
 mod client_cert_mode;
+mod edge;
 pub mod forwarded_client_cert;
 pub mod forwarded_for;
 pub mod strip;
 
 pub use client_cert_mode::ForwardClientCert;
+pub use edge::Edge;

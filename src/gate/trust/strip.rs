@@ -10,7 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::matcher::header;
 
 /// Removes what nobody outside the mesh may say, at its edge: what steers proxies and layers, and
-/// what speaks for other callers.
+/// what speaks for other callers, and `baggage`. Every name with a `_` goes (rule B-12), because many
+/// applications take `x_role` for the `x-role` that policy has judged.
 ///
 /// `x-forwarded-for` and `x-forwarded-proto` stay, for [`client_ip`](super::forwarded_for::client_ip)
 /// and [`set_scheme`].
@@ -18,31 +19,48 @@ use crate::matcher::header;
 /// # Differences from Envoy/Istio
 ///
 /// Envoy's edge removes the headers of its own that it knows by name, keeps peer metadata and
-/// `x-forwarded-host`, and does not know the other spellings.
+/// `x-forwarded-host`, and does not know the other spellings. It passes names with a `_` on unless
+/// `headers_with_underscores_action` is set.
 pub fn from_outside(headers: &mut HeaderMap) {
     remove_where(headers, |name| {
-        let plain = plain(name);
-        let is_other_spelling = plain != name && READ_AT_THE_EDGE.contains(&&*plain);
-        is_other_spelling
+        name.contains('_')
             || OUTSIDE_PREFIXES
                 .iter()
-                .any(|prefix| plain.starts_with(prefix))
-            || OUTSIDE_NAMES.contains(&&*plain)
+                .any(|prefix| name.starts_with(prefix))
+            || OUTSIDE_NAMES.contains(&name)
     });
 }
 
 /// Removes what a caller of the mesh may not say: the headers that an Istio sidecar removes. All
-/// others stay, as they do there.
+/// others stay, as they do there; but for other spellings of peer metadata, which is for metrics
+/// alone.
 pub fn from_mesh(headers: &mut HeaderMap) {
     remove_where(headers, |name| {
-        let plain = plain(name);
-        plain.starts_with(ENVOY) && header::never_comes(&plain)
+        let may_be_envoys = name.starts_with("x-") || name.starts_with("x_");
+        may_be_envoys && {
+            let plain = plain(name);
+            let is_other_spelling = plain != name && PEER_METADATA.contains(&&*plain);
+            plain.starts_with(ENVOY) && (is_other_spelling || header::never_comes(&plain))
+        }
     });
 }
 
 /// Removes Envoy's own headers, which a caller from outside the mesh may not set.
 pub fn envoys(headers: &mut HeaderMap) {
     remove_where(headers, |name| plain(name).starts_with(ENVOY));
+}
+
+/// Removes from the trailers of a request what says who asks, or how the request came. No guard has
+/// judged trailers, and some programs take them for headers. `written` are the headers that guards
+/// write.
+pub fn from_trailers(trailers: &mut HeaderMap, written: &[HeaderName]) {
+    from_outside(trailers);
+    remove_where(trailers, |name| {
+        let is = |known: &str| header::is_same_name(name, known);
+        plain(name).starts_with("x-forwarded-")
+            || CREDENTIALS.iter().any(|known| is(known))
+            || written.iter().any(|written| is(written.as_str()))
+    });
 }
 
 /// Sets `x-forwarded-proto` at an edge: to the scheme of the connection, or to what a trusted hop
@@ -55,7 +73,7 @@ pub fn set_scheme(headers: &mut HeaderMap, is_tls: bool, has_trusted_hop: bool) 
 
 /// Removes a header that is spelled with `-`, `_` or both.
 pub(super) fn remove_every_spelling(headers: &mut HeaderMap, known: &str) {
-    remove_where(headers, |name| plain(name) == known);
+    remove_where(headers, |name| header::is_same_name(name, known));
 }
 
 /// Looks at each name once: to begin anew after each removal would cost the square of what the
@@ -86,14 +104,17 @@ const ENVOY: &str = "x-envoy-";
 
 const OUTSIDE_PREFIXES: [&str; 5] = [ENVOY, "x-istio-", "l5d-", "x-ext-authz-", "x-tower-mesh-"];
 
-const OUTSIDE_NAMES: [&str; 4] = [
+const OUTSIDE_NAMES: [&str; 5] = [
+    "baggage",
     "forwarded",
     "x-forwarded-client-cert",
     "x-forwarded-host",
     "x-forwarded-port",
 ];
 
-const READ_AT_THE_EDGE: [&str; 2] = ["x-forwarded-for", "x-forwarded-proto"];
+const PEER_METADATA: [&str; 2] = ["x-envoy-peer-metadata", "x-envoy-peer-metadata-id"];
+
+const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 #[cfg(test)]
 mod tests {
@@ -199,6 +220,7 @@ mod tests {
             "x_tower_mesh_user",
             "x_forwarded_for",
             "x_forwarded_proto",
+            "baggage",
         ];
         assert_eq!(left(from_outside, &more), none);
         let kept = [
@@ -210,9 +232,17 @@ mod tests {
             "x-forwarded-for",
             "x-forwarded-proto",
             "x-request-id",
-            "x_role",
         ];
         assert_eq!(left(from_outside, &kept), kept);
+    }
+
+    /// B-12: an application may take a name with a `_` for another one, which policy has judged.
+    #[test]
+    fn no_name_with_an_underscore_enters_at_the_edge() {
+        for name in ["x_role", "X_Role", "_", "x-a_b", "authorization_", "_host"] {
+            assert!(left(from_outside, &[name]).is_empty(), "{name}");
+            assert_eq!(left(from_mesh, &[name]), [name]);
+        }
     }
 
     /// H-12: what a sidecar keeps stays.
@@ -237,8 +267,36 @@ mod tests {
             "x-envoy-internal",
             "x_envoy_retry_on",
             "x-envoy-force-trace",
+            "x_envoy_peer_metadata",
+            "x-envoy-peer_metadata-id",
         ];
         assert_eq!(left(from_mesh, &gone).len(), 0);
+    }
+
+    /// H-16.
+    #[test]
+    fn trailers_say_nothing_of_who_asks() {
+        let written = [
+            HeaderName::from_static("x-user"),
+            HeaderName::from_static("x_group"),
+        ];
+        let strip = |headers: &mut HeaderMap| from_trailers(headers, &written);
+        let gone = [
+            "Authorization",
+            "cookie",
+            "proxy_authorization",
+            "x-user",
+            "X_User",
+            "x-group",
+            "x_group",
+            "x-forwarded-client-cert",
+            "x_forwarded_for",
+            "x-envoy-internal",
+            "baggage",
+        ];
+        assert_eq!(left(strip, &gone).len(), 0);
+        let kept = ["grpc-status", "x-sum", "x-users", "x-request-id"];
+        assert_eq!(left(strip, &kept), kept);
     }
 
     /// H-11.

@@ -3,9 +3,10 @@
 use super::base64url;
 
 /// How strictly texts are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Reading {
     /// As Envoy does: tolerates padding, white space and empty parts.
+    #[default]
     Envoy,
     /// As RFC 7515 (rule J-13).
     Strict,

@@ -14,6 +14,7 @@ pub struct Counts {
     verified: Arc<AtomicU64>,
     remembered: Arc<AtomicU64>,
     refused: Arc<[Arc<AtomicU64>]>,
+    reported: Arc<[Arc<AtomicU64>]>,
 }
 
 impl Counts {
@@ -29,11 +30,21 @@ impl Counts {
             verified: good("verified"),
             remembered: good("remembered"),
             refused: Self::REASONS.into_iter().map(refused).collect(),
+            reported: Arc::default(),
         }
     }
 
+    /// Takes a counter for the requests whose bad token was only
+    /// [reported](crate::jwt::TokenMode::ReportOnly), for each of [`REASONS`](Self::REASONS).
+    #[must_use]
+    pub fn reporting(mut self, reported: impl Fn(&'static str) -> Arc<AtomicU64>) -> Self {
+        self.reported = Self::REASONS.into_iter().map(reported).collect();
+        self
+    }
+
     /// Why requests are refused, as short label values.
-    pub const REASONS: [&'static str; 12] = [
+    pub const REASONS: [&'static str; 13] = [
+        "missing",
         "malformed",
         "header",
         "claims",
@@ -58,11 +69,19 @@ impl Counts {
 
     /// Counts a refused request; `None` if the legacy Policy refused it, which gives no reason.
     pub(crate) fn refused(&self, refusal: Option<Refusal>) {
-        let reason = refusal.map_or("policy", reason);
-        let mut counts = self.refused.iter().zip(Self::REASONS);
-        if let Some((count, _)) = counts.find(|(_, name)| *name == reason) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        add(&self.refused, refusal.map_or("policy", reason));
+    }
+
+    /// Counts a request that passes in spite of its bad token.
+    pub(crate) fn reported(&self, refusal: Refusal) {
+        add(&self.reported, reason(refusal));
+    }
+}
+
+fn add(counts: &[Arc<AtomicU64>], reason: &'static str) {
+    let mut counts = counts.iter().zip(Counts::REASONS);
+    if let Some((count, _)) = counts.find(|(_, name)| *name == reason) {
+        count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -75,6 +94,7 @@ impl Default for Counts {
 
 fn reason(refusal: Refusal) -> &'static str {
     match refusal {
+        Refusal::NoToken => "missing",
         Refusal::Form
         | Refusal::TooLarge
         | Refusal::HeaderBase64

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time;
 use tower_service::Service;
 
+use super::bundle::{Bundle, BundleFault};
 use super::key_set::{KeySet, KeySetError};
 use super::key_source::{KeySource, check_uri};
 use super::keyring::{Jwks, WeakJwks};
@@ -68,10 +69,11 @@ impl<S> Fetcher<S> {
     }
 
     /// Fetches now, then every 20 minutes (or as the issuer's `cache-control` says, within 1 to 60
-    /// minutes; [`at_least_every`](Self::at_least_every) changes this), and when a token names a key
-    /// that is not there or comes when the keys are too old, at most every 30 seconds. After a
-    /// failure it tries again soon, then ever later; when the machine slept or its clock was set,
-    /// within ten seconds. Ends when the keys are no longer used.
+    /// minutes; [`at_least_every`](Self::at_least_every) changes this; a trust domain's bundle every 5
+    /// minutes, or as its `spiffe_refresh_hint` says, within 30 s to 60 minutes), and when a token
+    /// names a key that is not there or comes when the keys are too old, at most every 30 seconds.
+    /// After a failure it tries again soon, then ever later; when the machine slept or its clock was
+    /// set, within ten seconds. Ends when the keys are no longer used.
     ///
     /// A request whose token names a key that is not there waits for the fetch that this causes, for
     /// the time of one fetch at most, and is then judged by the keys that there are. 1,024 requests
@@ -85,6 +87,9 @@ impl<S> Fetcher<S> {
     {
         while let Some(jwks) = self.jwks.upgrade() {
             let wait = match self.fetch(&jwks).await {
+                Ok(hint) if matches!(jwks.source(), Some(KeySource::Bundle(_))) => {
+                    self.schedule.after_bundle(hint)
+                }
                 Ok(max_age) => self.schedule.after_success(max_age),
                 Err(error) => {
                     tracing::warn!(
@@ -104,7 +109,11 @@ impl<S> Fetcher<S> {
         }
     }
 
-    /// Fetches once and publishes the keys. Says how long the issuer lets them be kept.
+    /// Fetches once and publishes the keys. Says how long the issuer lets them be kept, or when a
+    /// trust domain asks to look at its bundle again.
+    ///
+    /// A bundle without keys revokes its trust domain. One that is older than the bundle in use, by
+    /// its `spiffe_sequence`, is refused.
     ///
     /// # Errors
     ///
@@ -133,19 +142,25 @@ impl<S> Fetcher<S> {
             attempt.await.unwrap_or(Err(FetchFailure::Timeout))
         };
         let published = fetched.and_then(|(text, max_age)| {
-            let keys = match &remote.source {
-                KeySource::Bundle(_) => KeySet::parse_bundle(&text),
-                KeySource::Uri(_) | KeySource::Discovery(_) => KeySet::parse(&text),
+            let (keys, sequence, kept) = match &remote.source {
+                KeySource::Bundle(_) => {
+                    let held = remote.held().and_then(|held| held.sequence);
+                    let bundle = Bundle::read(&text, held).map_err(FetchFailure::from)?;
+                    (bundle.keys, bundle.sequence, bundle.refresh_hint)
+                }
+                KeySource::Uri(_) | KeySource::Discovery(_) => {
+                    let keys = KeySet::parse(&text).map_err(FetchFailure::Keys)?;
+                    (keys, None, max_age)
+                }
             };
-            let keys = keys.map_err(FetchFailure::Keys)?;
             if keys.private() > 0 {
                 tracing::error!(source = %remote.source, "an issuer publishes private keys");
             }
             if keys.doubled() > 0 {
                 tracing::warn!(source = %remote.source, "keys share an id; tokens that name it are refused");
             }
-            remote.store(keys, text, begun);
-            Ok(max_age)
+            remote.store(keys, text, sequence, begun);
+            Ok(kept)
         });
         remote.count(published.is_ok());
         remote.end(asks);
@@ -282,10 +297,21 @@ errors! {
         Client(_error: RedactedError) = "the request failed",
         Discovery(message: String) = "discovery of the keys: {message}",
         Keys(_error: KeySetError) = "the answer is no set of keys",
+        Older(sequence: u64, held: u64) =
+            "the bundle is older than the one in use: `spiffe_sequence` {sequence} after {held}",
         Panicked = "the client panicked",
         Status(status: StatusCode) = "answered {status}",
         Timeout = "took too long",
         TooLarge = "more than {MAX_BYTES} bytes",
+    }
+}
+
+impl From<BundleFault> for FetchFailure {
+    fn from(fault: BundleFault) -> Self {
+        match fault {
+            BundleFault::KeySet(error) => Self::Keys(error),
+            BundleFault::Older { sequence, held } => Self::Older(sequence, held),
+        }
     }
 }
 

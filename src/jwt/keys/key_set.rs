@@ -50,13 +50,22 @@ impl KeySet {
 
     fn parse_for(text: &str, purpose: KeyPurpose) -> Result<Self, KeySetError> {
         let list = keys(text).map_err(KeySetError)?;
+        let parsed = Self::from_list(&list, purpose);
+        match parsed.is_empty() {
+            true => Err(KeySetError(KeySetFault::NoUsableKey)),
+            false => Ok(parsed),
+        }
+    }
+
+    /// The keys of this list that are usable, if any are.
+    pub(super) fn from_list(list: &[Value], purpose: KeyPurpose) -> Self {
         let mut parsed = Self {
             keys: Vec::with_capacity(list.len()),
             doubled: 0,
             skipped: 0,
             private: 0,
         };
-        for entry in &list {
+        for entry in list {
             let Value::Object(jwk) = entry else {
                 parsed.skipped += 1;
                 continue;
@@ -69,11 +78,8 @@ impl KeySet {
                 }
             }
         }
-        if parsed.keys.is_empty() {
-            return Err(KeySetError(KeySetFault::NoUsableKey));
-        }
         parsed.doubled = doubled(&parsed.keys);
-        Ok(parsed)
+        parsed
     }
 
     /// How many keys can verify tokens.
@@ -82,7 +88,7 @@ impl KeySet {
         self.keys.len()
     }
 
-    /// Whether there is no key; a parsed set has at least one.
+    /// Whether there is no key; a set of `parse` has at least one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -154,7 +160,7 @@ debug_fields!(KeySet(set) { keys = set.keys.len(), skipped = set.skipped });
 
 /// Why a JWK set was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeySetError(KeySetFault);
+pub struct KeySetError(pub(super) KeySetFault);
 
 impl fmt::Display for KeySetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,8 @@ use super::counts::Counts;
 use super::key_set::KeySet;
 use super::key_source::{KeySource, check_uri};
 use super::remote::{FetchedKeys, RemoteKeys, whole_seconds};
-use super::wait::KeyWait;
+use super::svid_keys::{DomainKeys, SvidKeys};
+use crate::identity::TrustDomain;
 use crate::istio::JwtRule;
 use crate::jwt::Refusal;
 use crate::policy::PlainHttp;
@@ -19,8 +20,8 @@ use crate::policy::PlainHttp;
 /// The most time for one fetch when the rule gives none.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The keys of one issuer: inline ones, or a cell that a [`Fetcher`](super::Fetcher) fills. Clones
-/// share the cell.
+/// The keys of one issuer: inline ones, those of a trust domain, or a cell that a
+/// [`Fetcher`](super::Fetcher) fills. Clones share the cell.
 #[derive(Clone)]
 pub struct Jwks {
     cell: Arc<KeyCell>,
@@ -31,6 +32,7 @@ pub struct Jwks {
 enum KeyCell {
     Inline(KeySet),
     Remote(RemoteKeys),
+    Domain(DomainKeys),
 }
 
 impl Jwks {
@@ -79,6 +81,7 @@ impl Jwks {
     pub(crate) fn generation(&self, now: f64) -> Option<u64> {
         match &*self.cell {
             KeyCell::Inline(_) => Some(0),
+            KeyCell::Domain(keys) => keys.generation(now),
             KeyCell::Remote(remote) => remote.read(self.before(), now, |held| held.generation),
         }
     }
@@ -91,6 +94,7 @@ impl Jwks {
     ) -> Result<u64, Refusal> {
         match &*self.cell {
             KeyCell::Inline(keys) => check(keys).map(|()| 0),
+            KeyCell::Domain(keys) => keys.check(now, check),
             KeyCell::Remote(remote) => {
                 let read = |held: &FetchedKeys| check(&held.keys).map(|()| held.generation);
                 let verdict = remote
@@ -104,13 +108,6 @@ impl Jwks {
         }
     }
 
-    /// The wait for the fetch that a token with an unknown key has asked for; `None` if there is
-    /// none to wait for, or too many requests wait.
-    pub(crate) fn wait(&self, now: f64) -> Option<KeyWait> {
-        let room = self.remote()?.room(now)?;
-        Some(KeyWait::new(self.clone(), room))
-    }
-
     fn before(&self) -> Option<&FetchedKeys> {
         self.key_use.as_deref()?.before.as_deref()
     }
@@ -121,6 +118,7 @@ impl fmt::Debug for Jwks {
         match &*self.cell {
             KeyCell::Inline(keys) => f.debug_tuple("Jwks").field(keys).finish(),
             KeyCell::Remote(remote) => f.debug_tuple("Jwks").field(&remote.source).finish(),
+            KeyCell::Domain(keys) => f.debug_tuple("Jwks").field(&keys.domain).finish(),
         }
     }
 }
@@ -128,7 +126,7 @@ impl fmt::Debug for Jwks {
 impl KeyCell {
     fn remote(&self) -> Option<&RemoteKeys> {
         match self {
-            Self::Inline(_) => None,
+            Self::Inline(_) | Self::Domain(_) => None,
             Self::Remote(remote) => Some(remote),
         }
     }
@@ -217,6 +215,9 @@ pub struct Keyring {
     unfetched: Vec<Jwks>,
     http: PlainHttp,
     counts: Counts,
+    svid_keys: Option<SvidKeys>,
+    /// Whether a rule has asked for them.
+    wants_svid_keys: bool,
 }
 
 /// Keys that may have been dropped.
@@ -259,6 +260,27 @@ impl Keyring {
     pub fn counting(mut self, counts: Counts) -> Self {
         self.counts = counts;
         self
+    }
+
+    /// Takes keys of JWT-SVIDs from here, for rules whose issuer is `spiffe://DOMAIN` and that have
+    /// neither `jwks` nor `jwksUri`. Without this such rules are refused.
+    #[must_use]
+    pub fn svid_keys(mut self, keys: SvidKeys) -> Self {
+        self.svid_keys = Some(keys);
+        self
+    }
+
+    /// Whether a rule needs the [keys of JWT-SVIDs](Self::svid_keys) that this keyring has.
+    #[must_use]
+    pub fn wants_svid_keys(&self) -> bool {
+        self.wants_svid_keys
+    }
+
+    /// The keys of a trust domain; `None` if this keyring has no keys of trust domains.
+    pub(crate) fn domain(&mut self, domain: TrustDomain) -> Option<Jwks> {
+        let keys = self.svid_keys.as_ref()?.of(domain);
+        self.wants_svid_keys = true;
+        Some(Jwks::new(Arc::new(KeyCell::Domain(keys))))
     }
 
     pub(crate) fn http(&self) -> PlainHttp {

@@ -1,5 +1,6 @@
 //! Keys: parsed from JWK sets, kept on a keyring, fetched on a schedule.
 
+mod bundle;
 mod counts;
 mod fetch;
 mod key;
@@ -8,6 +9,7 @@ mod key_source;
 mod keyring;
 mod remote;
 mod schedule;
+mod svid_keys;
 mod verifier;
 mod wait;
 
@@ -17,5 +19,6 @@ pub use key_set::{KeySet, KeySetError};
 pub use key_source::KeySource;
 pub(crate) use keyring::KeyOwner;
 pub use keyring::{Jwks, Keyring, Moved};
+pub use svid_keys::{BundleError, SvidKeys};
 pub(crate) use verifier::algorithm;
 pub(crate) use wait::KeyWait;

@@ -12,7 +12,7 @@ use super::key_source::KeySource;
 use crate::policy::PlainHttp;
 
 /// How long keys are valid without a successful fetch (rule J-41), in seconds.
-const MAX_STALE: f64 = 24.0 * 3600.0;
+pub(super) const MAX_STALE: f64 = 24.0 * 3600.0;
 /// How far a clock may be behind the time of the fetch before it must have been set back.
 const LEEWAY: f64 = 60.0;
 /// The shortest time between fetches that requests ask for (rule J-43), in seconds.
@@ -53,6 +53,8 @@ pub(crate) struct FetchedKeys {
     pub(crate) keys: Arc<KeySet>,
     /// The text that they were parsed from.
     text: Arc<str>,
+    /// That of a trust domain's bundle.
+    pub(super) sequence: Option<u64>,
     pub(crate) generation: u64,
     /// By the wall clock, in seconds since 1970, and by the steady one.
     pub(crate) fetched: f64,
@@ -143,7 +145,7 @@ impl RemoteKeys {
 
     /// Publishes fetched keys. If the text has not changed, only their age does, so that remembered
     /// tokens stay valid.
-    pub(crate) fn store(&self, keys: KeySet, text: String, fetched: f64) {
+    pub(crate) fn store(&self, keys: KeySet, text: String, sequence: Option<u64>, fetched: f64) {
         let (keys, generation) = match self.held.load().as_deref() {
             Some(held) if *held.text == *text => (Arc::clone(&held.keys), held.generation),
             _ => (
@@ -154,6 +156,7 @@ impl RemoteKeys {
         self.held.store(Some(Arc::new(FetchedKeys {
             keys,
             text: text.into(),
+            sequence,
             generation,
             fetched,
             since: Instant::now(),

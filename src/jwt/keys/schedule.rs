@@ -9,6 +9,10 @@ const REFRESH: Duration = Duration::from_secs(20 * 60);
 /// The shortest and longest time that an issuer may ask for.
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
+/// The time between two fetches of a trust domain's bundle when it gives none, and the shortest
+/// that it may ask for (SPIFFE Trust Domain and Bundle §4.1.3; rule J-53).
+const REFRESH_OF_BUNDLE: Duration = Duration::from_secs(5 * 60);
+const SHORTEST_OF_BUNDLE: Duration = Duration::from_secs(30);
 /// The shortest time that our own side may ask for.
 const MOST_OFTEN: Duration = Duration::from_secs(1);
 /// The first and the longest wait after a failure (rule J-41).
@@ -57,6 +61,14 @@ impl Schedule {
         let shortest = SHORTEST.min(self.longest);
         let wait = max_age.unwrap_or(self.usual).clamp(shortest, self.longest);
         self.jittered(wait, 0.1).clamp(shortest, self.longest)
+    }
+
+    /// The wait after a good fetch of a bundle that asks to be looked at again after `hint`: ±10 %.
+    pub(crate) fn after_bundle(&mut self, hint: Option<Duration>) -> Duration {
+        self.failures = 0;
+        let bounds = (SHORTEST_OF_BUNDLE, LONGEST);
+        let wait = hint.unwrap_or(REFRESH_OF_BUNDLE).clamp(bounds.0, bounds.1);
+        self.jittered(wait, 0.1).clamp(bounds.0, bounds.1)
     }
 
     /// The wait after a failed fetch: twice the one before, ±20 %.
@@ -167,6 +179,28 @@ mod tests {
                 (least..=most).contains(&wait.as_secs()),
                 "{max_age}: {wait:?}"
             );
+        }
+    }
+
+    /// J-53
+    #[test]
+    fn bundles_are_refreshed_every_five_minutes_or_as_they_hint() {
+        let mut schedule = Schedule::with_random(fastrand::Rng::with_seed(7));
+        for (hint, least, most) in [
+            (None, 270, 330),
+            (Some(0), 30, 33),
+            (Some(29), 30, 33),
+            (Some(60), 54, 66),
+            (Some(86_400), 3_240, 3_600),
+        ] {
+            for _ in 0..100 {
+                let wait = schedule.after_bundle(hint.map(Duration::from_secs));
+                let wait = wait.as_secs_f64();
+                assert!(
+                    (f64::from(least)..=f64::from(most)).contains(&wait),
+                    "{hint:?}: {wait}"
+                );
+            }
         }
     }
 

@@ -15,8 +15,12 @@ pub(crate) struct KeyWait {
 }
 
 impl KeyWait {
-    pub(super) fn new(jwks: Jwks, room: OwnedSemaphorePermit) -> Self {
-        Self { jwks, _room: room }
+    /// `None` if there is no fetch to wait for, or too many requests wait for these keys.
+    pub(crate) fn begin(jwks: &Jwks, now: f64) -> Option<Self> {
+        Some(Self {
+            _room: jwks.remote()?.room(now)?,
+            jwks: jwks.clone(),
+        })
     }
 
     /// Returns when the fetch has ended, well or not, and after the time of one fetch at most: it

@@ -6,11 +6,12 @@ use tokio::sync::Mutex;
 
 use super::builder::MeshBuilder;
 use crate::context::Via;
-use crate::gate::Refusals;
+use crate::gate::{Gate, Refusals};
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::client::{Client, Outbound};
 use crate::mesh::config::driver::Driver;
+use crate::mesh::config::identity_source::Origin;
 use crate::mesh::config::loading::ConfigLoader;
 use crate::mesh::dangers::Dangers;
 use crate::mesh::error::{BuildError, Faults};
@@ -40,6 +41,7 @@ impl MeshBuilder {
     /// our own identity, so their problems are known only with the identity.
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
         let is_plaintext = self.identity.is_none();
+        let edge_propagation = self.telemetry.propagation.clone();
         if is_plaintext {
             self.go_plaintext();
         }
@@ -61,6 +63,8 @@ impl MeshBuilder {
             tls: &self.tls,
         };
         let rules = rules.read(self.workload.namespace(), &mut faults).await;
+        let bundles = self.identity.as_ref().and_then(Origin::jwt_bundles);
+        let rules = rules.svid_bundles(bundles);
         let own = match self.identity {
             Some(origin) => own_identity::load(origin, &self.tls, &mut faults).await,
             None => None,
@@ -92,6 +96,7 @@ impl MeshBuilder {
         };
         let rules = rules.begin(registry, credentials.as_ref());
         let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
+        let token_mode = rules.terms.mode;
 
         let trusted_proxies = Arc::new(TrustedProxies::new(
             self.trusted_proxies,
@@ -104,10 +109,14 @@ impl MeshBuilder {
         gate_metrics::register(registry, &refusals);
         let server = ServerLayer::new(Inbound {
             config: cells.inbound.clone(),
-            gate: self.gate,
+            gate: self.gate.unwrap_or_else(Gate::istio),
+            edge_gate: self.gate.unwrap_or_else(Gate::strict),
             refusals,
+            id: identity.clone(),
             propagation: propagation.clone(),
+            edge_propagation: edge_propagation.workload(&self.workload),
             metrics: registry.server_as(&self.workload, &identity),
+            tokens: rules.terms.clone(),
             rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),
             guards: self.guards,
             quiet: self.listener.quiet.clone(),
@@ -135,6 +144,7 @@ impl MeshBuilder {
             .lifetimes(self.lifetimes);
         tls_metrics::connector(registry, &connector.stats());
         let client = Client::new(Outbound {
+            trust_domain: identity.trust_domain().clone(),
             propagation,
             metrics: registry.client_as(&self.workload, &identity),
             observers: self.telemetry.call_observers,
@@ -170,6 +180,7 @@ impl MeshBuilder {
             needs_driver: driver.follows(),
             reloads,
             trusted_proxies,
+            token_mode,
         };
         let mesh = Mesh::new(parts, self.listener);
         Ok((mesh, driver))

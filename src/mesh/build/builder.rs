@@ -44,7 +44,8 @@ pub struct MeshBuilder {
     pub(super) lifetimes: Lifetimes,
     /// Ids of our own certificate that need not be those of the workload.
     pub(super) allowed: Vec<SpiffeId>,
-    pub(super) gate: Gate,
+    /// `None` unless the application has chosen.
+    pub(super) gate: Option<Gate>,
     pub(super) guards: AppGuards,
     pub(super) listener: ListenerOptions,
     pub(super) client: ClientOptions,
@@ -81,7 +82,7 @@ impl MeshBuilder {
             modes: ModeChoice::default(),
             lifetimes: Lifetimes::default(),
             allowed: Vec::new(),
-            gate: Gate::istio(),
+            gate: None,
             guards: AppGuards::default(),
             listener: ListenerOptions::default(),
             client: ClientOptions::default(),
@@ -104,7 +105,7 @@ impl MeshBuilder {
         self
     }
 
-    /// Sets how the keys of end-user tokens are fetched.
+    /// Sets which requests need an end-user token, and how the keys of tokens are fetched.
     pub fn tokens(mut self, set: impl FnOnce(TokenOptions) -> TokenOptions) -> Self {
         self.tokens = set(self.tokens);
         self

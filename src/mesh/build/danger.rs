@@ -1,6 +1,7 @@
 //! The ways to a mesh without TLS or identities.
 
 use super::builder::MeshBuilder;
+use crate::gate::ForwardClientCert;
 use crate::identity::Workload;
 use crate::mesh::handle::Mesh;
 use crate::mesh::options::TrustedProxy;
@@ -75,6 +76,14 @@ impl DangerousMeshBuilder {
     /// As [`MeshBuilder::mode`], with [`Mode::Disable`], too: every port takes plaintext only.
     pub fn mode(mut self, mode: Mode) -> MeshBuilder {
         self.0.modes.forced = Some(mode);
+        self.0
+    }
+
+    /// Shows applications the `x-forwarded-client-cert` of every caller, also of one without an
+    /// identity: [`ForwardClientCert::AlwaysForwardOnly`]. At an
+    /// [edge](crate::mesh::ListenerOptions::edge), callers from outside still lose it.
+    pub fn always_forward_client_cert(mut self) -> MeshBuilder {
+        self.0.listener.trust.client_cert = ForwardClientCert::AlwaysForwardOnly;
         self.0
     }
 

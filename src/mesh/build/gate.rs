@@ -7,7 +7,8 @@ impl MeshBuilder {
     /// Sets how strict the [gate](crate::gate) is: what it refuses before any other step reads the
     /// request. It takes a [`Profile`](crate::gate::Profile) or a [`Gate`]. By default it is
     /// [`Profile::Istio`](crate::gate::Profile::Istio), which lets the requests of clients that
-    /// worked with a sidecar pass.
+    /// worked with a sidecar pass; at an [edge](crate::mesh::ListenerOptions::edge) it is
+    /// [`Profile::Strict`](crate::gate::Profile::Strict).
     ///
     /// Paths are normalized as MeshConfig's `pathNormalization` says; [`Gate::normalization`] is a
     /// mistake here. Refusals are counted by `mesh_gate_refusals_total`.
@@ -37,7 +38,7 @@ impl MeshBuilder {
                     .to_owned(),
             );
         }
-        self.gate = gate;
+        self.gate = Some(gate);
         self
     }
 }

@@ -24,6 +24,7 @@ use super::pool::connection::dial::Dialer;
 use super::record::Record;
 use super::response_body::ResponseBody;
 use crate::context;
+use crate::identity::TrustDomain;
 use crate::live::Live;
 use crate::mesh::watches::{Observers, Watches};
 use crate::message::{CountingBody, Direction, OnEnd as _};
@@ -32,6 +33,8 @@ use crate::propagation::Propagation;
 
 /// What all calls of a client share.
 pub(in crate::mesh) struct Outbound {
+    /// Our own.
+    pub(in crate::mesh) trust_domain: TrustDomain,
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) metrics: ClientMetrics,
     pub(in crate::mesh) observers: Observers,
@@ -54,11 +57,15 @@ impl Outbound {
         let timeout =
             HeadTimeout::of_call(bound, self.response_timeout, &head.headers, &body, &sent);
         let exchange = context::current();
-        let span = self
-            .propagation
-            .begin_call(&mut head, exchange.as_ref(), SystemTime::now);
         let upstreams = self.upstreams.load();
         let reach = upstreams.find(&head.uri);
+        let is_trusted = || reach.is_some_and(|reach| reach.is_of(|domain| self.trusts(domain)));
+        let span = self.propagation.begin_call_to(
+            is_trusted,
+            &mut head,
+            exchange.as_ref(),
+            SystemTime::now,
+        );
         let measured = match reach {
             Some(Reach::External(_)) => self.metrics.begin_outside(&mut head, sent.clone(), now),
             Some(Reach::Mesh(_)) | None => self.metrics.begin(&mut head, sent.clone(), now),
@@ -91,6 +98,13 @@ impl Outbound {
             refused: None,
             record,
         }
+    }
+}
+
+impl Outbound {
+    /// Whether a call to this trust domain may carry what its request has brought of the user.
+    fn trusts(&self, domain: &TrustDomain) -> bool {
+        *domain == self.trust_domain || self.propagation.forwards_to(domain)
     }
 }
 

@@ -108,8 +108,9 @@ impl Driver {
 
     /// Fetches every new key set once, within a bound.
     pub(in crate::mesh) async fn fetch_first(&mut self) {
-        let sets = self.compiler.keyring.take_unfetched();
-        self.keys.fetch_first(sets).await;
+        let keyring = &mut self.compiler.keyring;
+        let sets = keyring.take_unfetched();
+        self.keys.fetch_first(sets, keyring.wants_svid_keys()).await;
     }
 
     /// Runs for ever. Dropping the future stops everything that it does.

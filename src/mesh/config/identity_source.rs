@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::tls::{Credentials, Identity, Source};
+use crate::tls::{Credentials, Identity, JwtBundleSource, Source};
 
 /// Where a mesh gets its own identity from: an [`Identity`] that never changes, a [`Source`] that
 /// the driver follows, or [`Credentials`] that the application replaces itself.
@@ -15,6 +15,16 @@ pub(in crate::mesh) enum Origin {
     Followed(Box<dyn Source>),
     /// The application replaces the identity in them.
     Shared(Credentials),
+}
+
+impl Origin {
+    /// The source of keys for JWT-SVIDs that comes with the identity.
+    pub(in crate::mesh) fn jwt_bundles(&self) -> Option<Box<dyn JwtBundleSource>> {
+        match self {
+            Self::Followed(source) => source.jwt_bundles(),
+            Self::Fixed(_) | Self::Shared(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Origin {

@@ -3,10 +3,12 @@
 use std::future::pending;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::fetch::{self, Fetch};
+use super::svid_keys::SvidFeed;
 use crate::error_chain::ErrorChain;
 use crate::jwt::{Fetcher, Jwks, Moved};
 use crate::mesh::options::TokenOptions;
@@ -21,6 +23,8 @@ pub(in crate::mesh) struct Keys {
     every: Option<Duration>,
     /// Key sets without a task yet.
     waiting: Vec<Jwks>,
+    /// Keys of JWT-SVIDs that no rule needs yet.
+    svids: Option<SvidFeed>,
     fetchers: JoinSet<()>,
 }
 
@@ -34,8 +38,14 @@ impl Keys {
             every: options.fetch_every,
             client: fetch::client(options, settings)?,
             waiting: Vec::new(),
+            svids: None,
             fetchers: JoinSet::new(),
         })
+    }
+
+    /// Keeps the keys of JWT-SVIDs up to date, too, once rules want them.
+    pub(in crate::mesh) fn feed(&mut self, svids: SvidFeed) {
+        self.svids = Some(svids);
     }
 
     /// Whether there is no key set to fetch.
@@ -45,9 +55,15 @@ impl Keys {
 
     /// Takes new key sets and fetches them once, all at the same time, for five seconds at most.
     /// [`refresh`](Self::refresh) fetches those that do not come in time. The tasks of other key
-    /// sets go on meanwhile.
-    pub(in crate::mesh) async fn fetch_first(&mut self, sets: Vec<Jwks>) {
+    /// sets go on meanwhile. The same for the keys of JWT-SVIDs, if rules want them now.
+    pub(in crate::mesh) async fn fetch_first(&mut self, sets: Vec<Jwks>, wants_svids: bool) {
         let mut first = JoinSet::new();
+        if wants_svids && let Some(feed) = self.svids.take() {
+            let (told, answered) = oneshot::channel();
+            // Its stream must not end when the time for the first answer does.
+            self.fetchers.spawn(feed.run(told));
+            first.spawn(async { drop(answered.await) });
+        }
         for jwks in &sets {
             warn_of_http(jwks);
             if let Some(mut fetcher) = Fetcher::new(jwks, self.client.clone()) {

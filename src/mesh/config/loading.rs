@@ -12,15 +12,17 @@ use super::reload::{
     Judge, PortProtections, Reloads, refuse_strict, require_allow, warn_of_foreign,
     warn_without_allow,
 };
+use super::svid_keys::SvidFeed;
+use super::token_terms;
 use crate::identity::Workload;
 use crate::istio::{Position, Problem, Problems};
-use crate::jwt::{Counts, Keyring};
+use crate::jwt::{Counts, Keyring, SvidKeys, Terms};
 use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::error::Faults;
 use crate::mesh::options::TokenOptions;
 use crate::metrics::Registry;
 use crate::source::{ConfigSource, Configuration, Source};
-use crate::tls::{Credentials, Rotation, Settings};
+use crate::tls::{Credentials, JwtBundleSource, Rotation, Settings};
 
 /// The options that decide what is loaded, and how.
 pub(in crate::mesh) struct ConfigLoader<'a> {
@@ -43,6 +45,8 @@ pub(in crate::mesh) struct ReadConfig {
     source: Option<ConfigSource>,
     keys: Option<Keys>,
     loopback_http: bool,
+    terms: Terms,
+    svid_keys: Option<SvidKeys>,
 }
 
 /// What was compiled without problems. Nothing runs yet.
@@ -55,12 +59,15 @@ pub(in crate::mesh) struct ValidConfig {
     source: Option<ConfigSource>,
     keys: Keys,
     loopback_http: bool,
+    terms: Terms,
 }
 
 /// The live rules, and what a driver needs to keep them up to date.
 pub(in crate::mesh) struct LoadedConfig {
     pub(in crate::mesh) cells: LiveConfig,
     pub(in crate::mesh) reloads: Reloads,
+    /// How the guard treats end-user tokens.
+    pub(in crate::mesh) terms: Terms,
     compiler: Compiler,
     judge: Judge,
     source: Option<ConfigSource>,
@@ -72,9 +79,12 @@ impl ConfigLoader<'_> {
     /// servers of keys, to `faults`.
     pub(in crate::mesh) async fn read(self, namespace: &str, faults: &mut Faults) -> ReadConfig {
         let mut source = self.source;
+        faults.mistakes("tokens: ", &self.tokens.mistakes);
         let first = first_update(source.as_source(), namespace, faults).await;
         ReadConfig {
             loopback_http: self.tokens.loopback_http,
+            terms: self.tokens.terms.clone(),
+            svid_keys: self.tokens.svid_keys.clone(),
             keys: faults.option(Keys::new(self.tokens, self.tls)),
             configuration: first.and_then(|first| faults.configuration(first)),
             modes: self.modes,
@@ -86,6 +96,19 @@ impl ConfigLoader<'_> {
 }
 
 impl ReadConfig {
+    /// Takes keys of JWT-SVIDs from this source of bundles, unless the options have such keys.
+    pub(in crate::mesh) fn svid_bundles(
+        mut self,
+        source: Option<Box<dyn JwtBundleSource>>,
+    ) -> Self {
+        if let (None, Some(source), Some(keys)) = (&self.svid_keys, source, &mut self.keys) {
+            let feed = SvidFeed::new(source);
+            self.svid_keys = Some(feed.keys());
+            keys.feed(feed);
+        }
+        self
+    }
+
     /// The trust domain that the MeshConfig states, if it does.
     pub(in crate::mesh) fn stated_trust_domain(&self) -> Option<&str> {
         let configuration = self.configuration.as_ref()?;
@@ -101,7 +124,10 @@ impl ReadConfig {
         registry: &Registry,
         faults: &mut Faults,
     ) -> Option<ValidConfig> {
-        let keyring = Keyring::new().counting(token_counts(registry));
+        let mut keyring = Keyring::new().counting(token_counts(registry));
+        if let Some(keys) = self.svid_keys {
+            keyring = keyring.svid_keys(keys);
+        }
         let mut compiler = Compiler {
             workload: workload.clone(),
             is_plaintext: self.is_plaintext,
@@ -132,6 +158,7 @@ impl ReadConfig {
             source: self.source,
             keys: self.keys?,
             loopback_http: self.loopback_http,
+            terms: self.terms,
         })
     }
 }
@@ -159,6 +186,7 @@ impl ValidConfig {
             );
         }
         keys::metrics(registry, compiler.keyring.moved());
+        token_terms::show(registry, &self.terms);
         if let Some(credentials) = credentials {
             let config = cells.inbound.snapshot();
             warn_of_foreign(config.engine.program(), &configuration, credentials);
@@ -171,6 +199,7 @@ impl ValidConfig {
             judge: judge.plaintext(self.is_plaintext),
             cells,
             reloads,
+            terms: self.terms,
             compiler,
             source: self.source,
             keys: self.keys,
@@ -242,7 +271,8 @@ fn check_presence(
 fn token_counts(registry: &Registry) -> Counts {
     const GOOD: &str = "End-user tokens found good, by signature or because they were good before.";
     const REFUSED: &str = "Requests refused for their end-user tokens.";
-    Counts::new(
+    const REPORTED: &str = "Requests that passed as without a token, although their token was bad.";
+    let counts = Counts::new(
         |result| {
             registry
                 .counter("mesh_jwt_tokens_total", GOOD, &[("result", result)])
@@ -253,5 +283,10 @@ fn token_counts(registry: &Registry) -> Counts {
                 .counter("mesh_jwt_refusals_total", REFUSED, &[("reason", reason)])
                 .into()
         },
-    )
+    );
+    counts.reporting(|reason| {
+        registry
+            .counter("mesh_jwt_reported_total", REPORTED, &[("reason", reason)])
+            .into()
+    })
 }

@@ -8,10 +8,12 @@
 //!          └ reload/     decides whether a changed configuration replaces the one in use
 //! both    live           compiles rules and upstreams, and publishes them in order
 //!         keys           keeps the key sets of token issuers fresh
-//!          └ fetch       the HTTP client for them
+//!          ├ fetch       the HTTP client for them
+//!          └ svid_keys   the keys of JWT-SVIDs
 //! log     reading_log    notes on what was read
 //!         serving_log    where a mesh serves, and by which policies
 //!          └ policy_names  the names of the policies that apply
+//!         token_terms    how tokens are treated, where a sidecar would not
 //! identity_source        where our own identity comes from
 //! ```
 
@@ -26,3 +28,5 @@ pub(super) mod policy_names;
 pub(super) mod reading_log;
 pub(super) mod reload;
 pub(super) mod serving_log;
+pub(super) mod svid_keys;
+pub(super) mod token_terms;

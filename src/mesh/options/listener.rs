@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+use crate::gate::{Edge, ForwardClientCert};
 use crate::matcher::Cidr;
+use crate::mesh::server::HeaderTrust;
 use crate::mesh::server::connection::limits::HttpLimits;
 use crate::mesh::server::connection::quiet_streams::QuietStreams;
 use crate::tls::{HandshakeTimeouts, Limits};
@@ -22,6 +24,7 @@ pub struct ListenerOptions {
     pub(in crate::mesh) own_tls: Option<Arc<ServerConfig>>,
     pub(in crate::mesh) load_balancers: Vec<Cidr>,
     pub(in crate::mesh) quiet: QuietStreams,
+    pub(in crate::mesh) trust: HeaderTrust,
     /// Mistakes found so far; each begins with the name of its method.
     pub(in crate::mesh) mistakes: Vec<String>,
 }
@@ -77,6 +80,36 @@ impl ListenerOptions {
             Ok(quiet) => self.quiet = quiet,
             Err(mistakes) => self.mistakes.extend(mistakes),
         }
+        self
+    }
+
+    /// Sets what the application sees of `x-forwarded-client-cert`; nothing by default. An Istio
+    /// sidecar has [`ForwardClientCert::AppendForward`].
+    ///
+    /// Policy judges what the application sees. With the default it judges what a sidecar would
+    /// show: what the caller sends, and a placeholder behind it.
+    ///
+    /// [`ForwardClientCert::AlwaysForwardOnly`] is a mistake here, because any caller may then speak
+    /// for others. [`MeshBuilder::danger`](crate::MeshBuilder::danger) has it.
+    pub fn forward_client_cert(mut self, mode: ForwardClientCert) -> Self {
+        if mode == ForwardClientCert::AlwaysForwardOnly {
+            self.mistakes.push(
+                "forward_client_cert: AlwaysForwardOnly lets every caller speak for others: if it \
+                 is meant, write danger().always_forward_client_cert()"
+                    .to_owned(),
+            );
+        }
+        self.trust.client_cert = mode;
+        self
+    }
+
+    /// Makes the listener an edge of the mesh, whose callers may come from outside: see [`Edge`].
+    ///
+    /// Callers without an identity lose the headers that only the mesh may send, their traces begin
+    /// anew ([`Propagation::edge_trace`](crate::propagation::Propagation::edge_trace)), and
+    /// `remoteIpBlocks` of policies test [`Exchange::client_ip`](crate::context::Exchange::client_ip).
+    pub fn edge(mut self, edge: Edge) -> Self {
+        self.trust.edge = Some(edge);
         self
     }
 

@@ -77,7 +77,7 @@ impl GuardsBuilder {
         self
     }
 
-    /// Sets how the keys of end-user tokens are fetched.
+    /// Sets which requests need an end-user token, and how the keys of tokens are fetched.
     pub fn tokens(mut self, set: impl FnOnce(TokenOptions) -> TokenOptions) -> Self {
         self.tokens = set(self.tokens);
         self
@@ -116,12 +116,14 @@ impl GuardsBuilder {
         let rules = rules.begin(&self.registry, None);
         serving_log::guarding(&self.workload, &rules.cells);
         let (config, reloads) = (rules.cells.inbound.clone(), rules.reloads.clone());
+        let terms = rules.terms.clone();
         let driver = rules.driver(None).await;
         let guards = Guards::new(Parts {
             workload: self.workload,
             config,
             registry: self.registry,
             reloads,
+            terms,
             pulse: driver.follows().then(|| driver.pulse()),
         });
         Ok((guards, driver))

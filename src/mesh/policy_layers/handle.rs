@@ -98,20 +98,23 @@ impl Guards {
     }
 
     /// A layer that verifies end-user tokens, by the rules of the port that the
-    /// [`Peer`](crate::context::Peer) connected to.
+    /// [`Peer`](crate::context::Peer) connected to, as
+    /// [`GuardsBuilder::tokens`](super::GuardsBuilder::tokens) says.
     #[must_use]
     pub fn jwt(&self) -> JwtLayer {
         let guards = self.clone();
-        JwtLayer::following(Arc::new(move |extensions| {
+        let follow = move |extensions: &mut _| {
             let config = pinned(&guards.0, extensions);
             meet_tokens(&guards.0, extensions);
             Arc::clone(&config.authenticators)
-        }))
+        };
+        JwtLayer::following(Arc::new(follow), self.0.terms.clone())
     }
 
     /// A layer that enforces the policies.
     ///
-    /// Where token rules apply to the workload, it refuses a request that has passed no token guard
+    /// Where token rules apply to the workload, or tokens are
+    /// [required](crate::jwt::TokenMode::Required), it refuses a request that has passed no token guard
     /// with 403, and logs an event at ERROR: without the claims, a DENY of some users would let
     /// them in.
     ///
@@ -123,7 +126,7 @@ impl Guards {
         RbacLayer::following(Arc::new(move |extensions, exchange| {
             let config = pinned(&guards.0, extensions);
             if !has_met_tokens(&guards.0, extensions) {
-                check_order(&config, exchange)?;
+                check_order(&config, guards.0.terms.mode, exchange)?;
             }
             Ok(config.engine.clone())
         }))
@@ -144,6 +147,7 @@ impl Guards {
             source_down_for: None,
             unattended: pulse.is_some_and(|pulse| !pulse.load(Ordering::Acquire)),
             refused: self.0.reloads.refused(),
+            tokens: self.0.terms.mode,
             generation: self.0.config.generation(),
             configured_at: self.0.reloads.taken(),
             refused_at: self.0.reloads.refused_at(),

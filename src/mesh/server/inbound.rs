@@ -7,6 +7,8 @@ use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
 use super::trusted_proxies::TrustedProxies;
 use crate::gate::{Gate, Refusals};
+use crate::identity::SpiffeId;
+use crate::jwt::Terms;
 use crate::live::Live;
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::Observers;
@@ -20,9 +22,16 @@ pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) config: Live<CompiledInbound>,
     /// Paths are normalized as the configuration says.
     pub(in crate::mesh) gate: Gate,
+    pub(in crate::mesh) edge_gate: Gate,
     pub(in crate::mesh) refusals: Arc<Refusals>,
+    /// Our own id.
+    pub(in crate::mesh) id: SpiffeId,
     pub(in crate::mesh) propagation: Propagation,
+    /// Traces at an edge, also of a mesh without identities.
+    pub(in crate::mesh) edge_propagation: Propagation,
     pub(in crate::mesh) metrics: ServerMetrics,
+    /// How the guard treats end-user tokens.
+    pub(in crate::mesh) tokens: Terms,
     pub(in crate::mesh) rbac: PolicyCheck,
     pub(in crate::mesh) guards: AppGuards,
     pub(in crate::mesh) quiet: QuietStreams,

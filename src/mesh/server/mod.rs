@@ -5,6 +5,7 @@ mod app_guards;
 mod app_server_body;
 pub(super) mod connection;
 mod future;
+mod header_trust;
 mod inbound;
 mod record;
 mod service;
@@ -15,5 +16,6 @@ pub use future::{ResponseBody, ResponseFuture};
 pub use service::{ConnectionServer, Server, ServerLayer};
 
 pub(super) use app_guards::AppGuards;
+pub(super) use header_trust::HeaderTrust;
 pub(super) use inbound::Inbound;
 pub(super) use trusted_proxies::{Trusted, TrustedProxies};

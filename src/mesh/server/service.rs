@@ -14,22 +14,37 @@ use tower_service::Service;
 
 use super::app_server_body;
 use super::future::{Asking, ResponseBody, ResponseFuture, call};
+use super::header_trust::HeaderTrust;
 use super::inbound::Inbound;
 use super::record::Record;
 use super::steps::{self, Outcome, Way};
 use crate::context::{Exchange, Peer};
-use crate::gate::{self, Arrival};
+use crate::gate::{self, Arrival, strip};
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::{OnConnection, Watches};
 use crate::message::{ByteCount, CountingBody, Direction, LocalReply};
 
 /// The whole inbound stack as one layer: [`Mesh::server`](crate::Mesh::server).
 #[derive(Clone, Debug)]
-pub struct ServerLayer(Arc<Inbound>);
+pub struct ServerLayer {
+    inbound: Arc<Inbound>,
+    trust: HeaderTrust,
+}
 
 impl ServerLayer {
     pub(in crate::mesh) fn new(inbound: Inbound) -> Self {
-        Self(Arc::new(inbound))
+        Self {
+            inbound: Arc::new(inbound),
+            trust: HeaderTrust::default(),
+        }
+    }
+
+    /// The same stack for a listener that believes these headers.
+    pub(in crate::mesh) fn trusting(&self, trust: HeaderTrust) -> Self {
+        Self {
+            inbound: Arc::clone(&self.inbound),
+            trust,
+        }
     }
 
     /// Guards a finished service in front of every router, where requests may be rewritten.
@@ -47,7 +62,8 @@ impl<S> Layer<S> for ServerLayer {
     fn layer(&self, inner: S) -> Server<S> {
         Server {
             inner,
-            inbound: Arc::clone(&self.0),
+            inbound: Arc::clone(&self.inbound),
+            trust: self.trust,
             in_front: false,
         }
     }
@@ -58,6 +74,7 @@ impl<S> Layer<S> for ServerLayer {
 pub struct Server<S> {
     inner: S,
     inbound: Arc<Inbound>,
+    trust: HeaderTrust,
     /// Whether no router has chosen a route yet, so that requests may be rewritten.
     in_front: bool,
 }
@@ -101,12 +118,14 @@ impl<S> Server<S> {
             in_front: self.in_front,
             wants_host,
         };
-        let (inbound, now) = (&self.inbound, SystemTime::now());
+        let (inbound, trust, now) = (&self.inbound, self.trust, SystemTime::now());
         let config = inbound.config.load();
-        let admitted = inbound.admit(&config, &mut head, &exchange, arrival);
-        let (body, received) = CountingBody::under(&head.headers, body);
+        let admitted = inbound.admit(&config, trust, &mut head, &exchange, arrival);
+        let (mut body, received) = CountingBody::under(&head.headers, body);
+        let written = config.authenticator(&exchange).outputs();
+        body.sift_trailers(strip::from_trailers, written);
         let is_grpc = body.is_grpc();
-        let mut record = inbound.open(&mut head, &exchange, received, now);
+        let mut record = inbound.open(trust, &mut head, &exchange, received, now);
         let way = Way::new(admitted, now);
         match steps::judge(inbound, config, way, &mut head, &exchange, &mut record) {
             Outcome::Pass => {
@@ -157,15 +176,25 @@ impl Inbound {
     fn admit(
         &self,
         config: &CompiledInbound,
+        trust: HeaderTrust,
         head: &mut Parts,
         exchange: &Exchange,
         arrival: Arrival,
     ) -> Result<Option<String>, LocalReply> {
-        config.authenticator(exchange).show(head, exchange);
         // The gate removes headers, so this reads them first. The gate's own refusal comes first.
         let introduced = self.trusted_proxies.introduce(&head.headers, exchange);
-        let gate = self.gate.normalization(config.engine.path_normalization());
+        let authenticator = config.authenticator(exchange);
+        authenticator.show(head, exchange);
+        trust.announce(exchange);
+        let gate = trust.edge.map_or(self.gate, |_| self.edge_gate);
+        let gate = gate.normalization(config.engine.path_normalization());
         let judged = gate::judge_and_settle(gate, head, exchange, arrival);
+        let judged = judged.and_then(|path| {
+            trust.settle(&self.id, head, exchange)?;
+            Ok(path)
+        });
+        // Before the trace takes headers along to calls.
+        authenticator.take_off_outputs(&mut head.headers, exchange);
         let path = judged.map_err(|refusal| {
             self.refusals.add(refusal);
             refusal.reply(gate.profile())
@@ -177,13 +206,18 @@ impl Inbound {
     /// not lose the record.
     fn open(
         &self,
+        trust: HeaderTrust,
         head: &mut Parts,
         exchange: &Exchange,
         received: ByteCount,
         now: SystemTime,
     ) -> Record {
         let started = Instant::now();
-        let span = self.propagation.begin(head, exchange, || now);
+        let propagation = match trust.edge {
+            Some(_) => &self.edge_propagation,
+            None => &self.propagation,
+        };
+        let span = propagation.begin(head, exchange, || now);
         let peer = exchange.peer();
         let watches = Watches {
             span,

@@ -1,6 +1,5 @@
 //! The order in which inbound requests are judged, written once.
 
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
@@ -11,7 +10,7 @@ use super::inbound::Inbound;
 use super::record::Record;
 use crate::context::Exchange;
 use crate::guard::{self, Answer, Question, Verdict};
-use crate::jwt::{Denied, Patience};
+use crate::jwt::Patience;
 use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::{LocalReply, OnEnd as _};
@@ -67,27 +66,27 @@ fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
 
 fn tokens(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (path, now) = (judged.way.path.as_deref(), judged.way.now);
-    let patience = match mem::replace(&mut judged.way.has_waited_for_keys, true) {
+    let patience = match judged.way.has_waited_for_keys {
         true => Patience::None,
         false => Patience::MayWait,
     };
     let authenticator = judged.config.authenticator(judged.exchange);
+    let (terms, head) = (&judged.inbound.tokens, &mut *judged.head);
     let verdict =
-        authenticator.authenticate_shown(path, judged.head, judged.exchange, now, patience);
-    match verdict {
-        Ok(()) => Ok(()),
-        Err(Denied { wait: None, reply }) => Err(reply.into()),
-        Err(Denied {
-            wait: Some(wait), ..
-        }) => {
-            // This step runs again once the keys are there, or are not.
-            judged.way.next -= 1;
-            Err(Halt::Ask(Question::new(async {
-                wait.end().await;
-                Answer::Pass
-            })))
-        }
-    }
+        authenticator.authenticate_shown(terms, path, head, judged.exchange, now, patience);
+    let Err(denied) = verdict else {
+        return Ok(());
+    };
+    let Some(wait) = denied.wait else {
+        return Err(denied.reply.into());
+    };
+    // This step runs again once the keys are there, or are not.
+    judged.way.next -= 1;
+    judged.way.has_waited_for_keys = true;
+    Err(Halt::Ask(Question::new(async {
+        wait.end().await;
+        Answer::Pass
+    })))
 }
 
 fn policies(judged: &mut Judged<'_>) -> Result<(), Halt> {

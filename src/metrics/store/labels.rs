@@ -235,7 +235,7 @@ fn write_value(text: &mut String, value: &str) {
 /// Control characters (C0, C1, DEL), and those that turn the reading direction.
 pub(in crate::metrics) fn is_invisible(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The value of a label that is not known.

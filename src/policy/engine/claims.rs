@@ -12,13 +12,22 @@ pub(super) fn prepared(
     let issuer = claims.get("iss").and_then(Value::as_str);
     let issuer = issuer.unwrap_or_default().to_owned();
     let rules = authentication.rules.iter();
-    let rules = rules.filter(|rule| rule.issuer.as_deref().is_none_or(|known| *known == issuer));
+    let rules = rules.filter(|rule| {
+        let known = rule.issuer.as_deref();
+        known.is_none_or(|known| *known == issuer || is_of_domain(&issuer, known))
+    });
     let names = rules.flat_map(|rule| &rule.space_delimited_claims);
     let always = ["scope", "permission"].into_iter();
     for name in always.chain(names.map(|name| &**name)) {
         split_words(&mut claims, name);
     }
     claims
+}
+
+/// Whether the principal of a JWT-SVID begins with this trust domain, `spiffe://DOMAIN`.
+fn is_of_domain(issuer: &str, domain: &str) -> bool {
+    let path = issuer.strip_prefix(domain);
+    domain.starts_with("spiffe://") && path.is_some_and(|path| path.starts_with('/'))
 }
 
 /// Makes a top-level text a list of its words, split on single spaces; a text of blanks stays as it

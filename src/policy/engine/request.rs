@@ -29,8 +29,6 @@ use crate::policy::Attributes;
 pub struct Request {
     method: Option<String>,
     target: Option<String>,
-    /// The scheme of an absolute target.
-    scheme: Option<&'static str>,
     authority: Option<String>,
     headers: Vec<(String, Vec<u8>)>,
     is_tls: bool,
@@ -60,7 +58,6 @@ impl Request {
         Self {
             method: None,
             target: None,
-            scheme: None,
             authority: None,
             headers: Vec::new(),
             is_tls: false,
@@ -210,11 +207,33 @@ impl Request {
         self.claim("iss", issuer).claim("sub", subject)
     }
 
+    /// Sent with the JWT-SVID of a workload, `spiffe://DOMAIN/PATH`: the request principal is this
+    /// id. As policy cuts it at its last slash, `iss` and `sub` are its two halves here.
+    #[must_use]
+    pub fn jwt_svid(self, id: &str) -> Self {
+        let (issuer, subject) = id.rsplit_once('/').unwrap_or((id, ""));
+        self.user(issuer, subject)
+    }
+
     /// Adds one claim of a verified token.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         let claims = self.claims.get_or_insert_default();
         claims.insert(name.into(), value.into());
+        self
+    }
+
+    /// The header lines, without that of the host; names are in lower case.
+    #[cfg(feature = "gate")]
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let lines = self.headers.iter();
+        lines.map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
+    /// The same request without the headers of these names.
+    #[cfg(feature = "gate")]
+    pub(crate) fn without_lines(mut self, is_removed: impl Fn(&str) -> bool) -> Self {
+        self.headers.retain(|(name, _)| !is_removed(name));
         self
     }
 
@@ -257,17 +276,15 @@ impl Request {
         self
     }
 
-    /// The same request with its absolute target taken apart: the scheme, if it was one, and the
-    /// rest.
-    pub(super) fn with_target(&self, scheme: Option<&'static str>, target: &str) -> Self {
+    /// The same request with another target.
+    pub(super) fn with_target(&self, target: &str) -> Self {
         Self {
-            scheme,
             target: Some(target.to_owned()),
             ..self.clone()
         }
     }
 
-    fn lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    fn lines_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let lines = self.headers.iter().filter(move |(line, _)| line == name);
         lines.map(|(_, value)| value.as_slice())
     }
@@ -293,13 +310,12 @@ impl Attributes for Request {
     }
 
     fn scheme(&self) -> Option<&str> {
-        let forwarded = || header::scheme(self.is_tls, self.lines("x-forwarded-proto"));
         self.target.as_ref()?;
-        Some(self.scheme.unwrap_or_else(forwarded))
+        Some(header::scheme(self.is_tls, []))
     }
 
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        header::any_value(name, self.is_tls, |name| self.lines(name), visit)
+        header::any_value(name, self.is_tls, |name| self.lines_of(name), visit)
     }
 
     fn is_tls(&self) -> bool {
@@ -315,7 +331,7 @@ impl Attributes for Request {
     }
 
     fn remote_ip(&self) -> Option<IpAddr> {
-        let forwarded = || forwarded::remote_ip(self.lines("x-forwarded-for"), self.source_ip);
+        let forwarded = || forwarded::remote_ip(self.lines_of("x-forwarded-for"), self.source_ip);
         Some(self.remote_ip.unwrap_or_else(forwarded))
     }
 

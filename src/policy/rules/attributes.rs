@@ -19,7 +19,7 @@ pub trait Attributes {
     /// `:authority`, as sent.
     fn authority(&self) -> Option<&str>;
 
-    /// `:scheme`, `http` or `https`.
+    /// `:scheme`: `https` over TLS, else `http`, whatever the request says of it.
     fn scheme(&self) -> Option<&str> {
         None
     }

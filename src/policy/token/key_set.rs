@@ -1,8 +1,6 @@
 use std::fmt;
 
-#[cfg(feature = "vet")]
-use serde_json::Map;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json;
 #[cfg(feature = "vet")]
@@ -24,6 +22,7 @@ pub(crate) enum KeySetFault {
     NoList,
     TooMany,
     NoUsableKey,
+    Sequence,
 }
 
 impl fmt::Display for KeySetFault {
@@ -37,6 +36,7 @@ impl fmt::Display for KeySetFault {
             Self::NoList => f.write_str("no list `keys`"),
             Self::TooMany => write!(f, "more than {MAX_KEYS} keys"),
             Self::NoUsableKey => f.write_str("no key that can verify a token"),
+            Self::Sequence => f.write_str("a `spiffe_sequence` that is no whole number of 64 bits"),
         }
     }
 }
@@ -46,6 +46,41 @@ impl fmt::Display for KeySetFault {
 /// # Errors
 /// When the text is no such set, or is too large.
 pub(crate) fn keys(text: &str) -> Result<Vec<Value>, KeySetFault> {
+    members(text).map(|(list, _)| list)
+}
+
+/// The bundle of a trust domain (SPIFFE Trust Domain and Bundle §4): a JWK set that says how new it
+/// is and when to look again.
+#[cfg(feature = "jwt")]
+pub(crate) struct SpiffeBundle {
+    pub(crate) keys: Vec<Value>,
+    pub(crate) sequence: Option<u64>,
+    /// In seconds.
+    pub(crate) refresh_hint: Option<u64>,
+}
+
+#[cfg(feature = "jwt")]
+impl SpiffeBundle {
+    /// Reads a bundle. Its keys may be any, or none at all.
+    ///
+    /// # Errors
+    /// As [`keys`]; also for a sequence that is no number, which could hide an older bundle.
+    pub(crate) fn read(text: &str) -> Result<Self, KeySetFault> {
+        let (keys, others) = members(text)?;
+        let sequence = match others.get("spiffe_sequence") {
+            None => None,
+            Some(sequence) => Some(sequence.as_u64().ok_or(KeySetFault::Sequence)?),
+        };
+        Ok(Self {
+            keys,
+            sequence,
+            refresh_hint: others.get("spiffe_refresh_hint").and_then(Value::as_u64),
+        })
+    }
+}
+
+/// The entries of `keys`, and the other members of a JWK set.
+fn members(text: &str) -> Result<(Vec<Value>, Map<String, Value>), KeySetFault> {
     if text.len() > MAX_BYTES {
         return Err(KeySetFault::TooLarge);
     }
@@ -56,7 +91,7 @@ pub(crate) fn keys(text: &str) -> Result<Vec<Value>, KeySetFault> {
     if list.len() > MAX_KEYS {
         return Err(KeySetFault::TooMany);
     }
-    Ok(list)
+    Ok((list, set))
 }
 
 /// Whether some key of the set can verify a token.

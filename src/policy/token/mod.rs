@@ -24,12 +24,12 @@ pub(crate) use jwk::{Jwk, KeyPurpose, PublicKey, Unfit};
 #[cfg(feature = "vet")]
 pub(crate) use key_set::has_secret_key;
 #[cfg(feature = "jwt")]
-pub(crate) use key_set::{KeySetFault, MAX_BYTES, keys};
+pub(crate) use key_set::{KeySetFault, MAX_BYTES, SpiffeBundle, keys};
 pub(crate) use key_uri::PlainHttp;
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use key_uri::is_loopback;
 #[cfg(feature = "jwt")]
 pub(crate) use key_uri::{check_key_uri, discovery_uri};
 pub(crate) use rule::rule_problems;
-#[cfg(feature = "jwt")]
+#[cfg(any(feature = "jwt", feature = "vet"))]
 pub(crate) use rule::trust_domain;

@@ -47,11 +47,6 @@ fn svid_problem(rule: &JwtRule) -> Option<Problem> {
         let message = "a JWT-SVID is for an audience: list the names of this service";
         return Some(Problem::new(at, "audiences", message));
     }
-    if rule.jwks.is_none() && rule.jwks_uri.is_none() {
-        let message = "the keys of a trust domain are in its bundle: give that as `jwks`, or its \
-                       address as `jwksUri`";
-        return Some(Problem::new(at, "jwksUri", message));
-    }
     None
 }
 
@@ -67,7 +62,7 @@ fn key_problem(rule: &JwtRule, http: PlainHttp) -> Option<Problem> {
     }
     let (uri, at, field) = match (&rule.jwks_uri, &rule.issuer) {
         (Some(uri), _) => (uri.as_str().to_owned(), uri.at(), "jwksUri"),
-        // Has been told.
+        // The keys are those of the domain's bundle, if the mesh has one.
         (None, Some(issuer)) if issuer.starts_with(SPIFFE) => return None,
         (None, Some(issuer)) => (discovery_uri(issuer), issuer.at(), "issuer"),
         (None, None) => {

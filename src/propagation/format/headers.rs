@@ -183,6 +183,8 @@ pub(in crate::propagation) const TRACEPARENT: HeaderName = HeaderName::from_stat
 pub(in crate::propagation) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(in crate::propagation) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 pub(in crate::propagation) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(in crate::propagation) const X_FORWARDED_CLIENT_CERT: HeaderName =
+    HeaderName::from_static("x-forwarded-client-cert");
 pub(in crate::propagation) const DECORATOR: HeaderName =
     HeaderName::from_static("x-envoy-decorator-operation");
 pub(super) const B3: HeaderName = HeaderName::from_static("b3");

@@ -1,11 +1,12 @@
 //! Writes a trace context into the headers of a request.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::headers::{
     B3, BAGGAGE, Found, Incoming, Place, Seen, TRACEPARENT, TRACESTATE, X_B3_FLAGS,
-    X_B3_PARENTSPANID, X_B3_SAMPLED, X_B3_SPANID, X_B3_TRACEID, X_REQUEST_ID,
+    X_B3_PARENTSPANID, X_B3_SAMPLED, X_B3_SPANID, X_B3_TRACEID, X_FORWARDED_CLIENT_CERT,
+    X_REQUEST_ID,
 };
 use super::request_id::Uuid;
 use super::{b3, w3c};
@@ -19,7 +20,9 @@ impl TraceContext {
     /// Every header of every format we understand is replaced or removed, so that nothing stale
     /// leaves: the new ones are those of the configured formats and of the formats that came in.
     /// Headers the application has set itself, of `baggage` and of formats we only forward, stay as
-    /// they are.
+    /// they are. `baggage` and the headers of
+    /// [`Propagation::forward`](crate::propagation::Propagation::forward) are written for any
+    /// server: remove them from a request that leaves the trust domain.
     ///
     /// ```
     /// use http::HeaderMap;
@@ -34,7 +37,7 @@ impl TraceContext {
     pub fn inject(&self, headers: &mut HeaderMap) {
         let found = Incoming::scan(headers, &[]).found;
         let _ = self.write(headers, found, self.marks.formats, IdWritten::Own);
-        self.write_carried(headers);
+        self.write_carried(headers, || true);
     }
 
     /// Writes the ids in these formats, over and instead of those that were found. Returns a new
@@ -152,17 +155,24 @@ impl TraceContext {
         written
     }
 
-    /// What goes along untouched, unless the application has set its own.
-    pub(in crate::propagation) fn write_carried(&self, headers: &mut HeaderMap) {
+    /// What goes along untouched, unless the application has set its own. What may tell of the user
+    /// goes only to a server that `is_trusted`.
+    pub(in crate::propagation) fn write_carried(
+        &self,
+        headers: &mut HeaderMap,
+        is_trusted: impl FnOnce() -> bool,
+    ) {
         let Some(carried) = &self.carried else {
             return;
         };
-        if let Some(baggage) = &carried.baggage
-            && !headers.contains_key(BAGGAGE)
-        {
-            headers.insert(BAGGAGE, baggage.clone());
-        }
-        for (name, value) in &carried.verbatim {
+        let name = BAGGAGE;
+        let baggage = carried.baggage.as_ref().map(|value| (&name, value));
+        let verbatim = carried.verbatim.iter().map(|(name, value)| (name, value));
+        let all = || baggage.into_iter().chain(verbatim.clone());
+        let tells_of_user = |name: &HeaderName| OF_USER.contains(name);
+        let is_private = all().any(|(name, _)| tells_of_user(name));
+        let goes_all = !is_private || is_trusted();
+        for (name, value) in all().filter(|(name, _)| goes_all || !tells_of_user(name)) {
             if !headers.contains_key(name) {
                 headers.insert(name, value.clone());
             }
@@ -205,5 +215,14 @@ pub(in crate::propagation) enum IdWritten {
     /// A new one replaces it.
     New(Uuid),
 }
+
+/// Headers that may tell of the user.
+const OF_USER: [HeaderName; 5] = [
+    BAGGAGE,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::PROXY_AUTHORIZATION,
+    X_FORWARDED_CLIENT_CERT,
+];
 
 const TRACEPARENT_END: usize = 55;

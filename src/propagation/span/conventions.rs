@@ -102,7 +102,10 @@ impl Tags {
         }
         self.server(request, peer, is_tls);
         if let Some(peer) = peer {
-            self.shared("client.address", peer.remote_ip_text());
+            match exchange.and_then(Exchange::client_ip) {
+                Some(client) => self.owned("client.address", client.to_string()),
+                None => self.shared("client.address", peer.remote_ip_text()),
+            }
             self.other_end(peer);
         }
         self.header("user_agent.original", shown.user_agent);

@@ -1,8 +1,9 @@
 use std::fmt;
 
-use super::By;
-use super::words;
-use crate::policy::{Engine, Judgement, PolicyId, Request};
+use super::answer::Answer;
+use super::{By, words};
+use crate::gate::{Gate, Refusal};
+use crate::policy::{Engine, PolicyId, Request};
 
 /// What a request should be answered with, and by which rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ enum Verdict {
     Allowed,
     Denied,
     Answered(u16),
+    /// By the gate, for this reason if it matters.
+    Refused(Option<Refusal>),
 }
 
 impl Expectation {
@@ -30,10 +33,20 @@ impl Expectation {
         Self::new(Verdict::Denied)
     }
 
-    /// A server answers with this status: 200 when it may pass, 400 for its path, 401 for a missing
-    /// token, 403 for the rest. A raw TCP connection has none.
+    /// A server answers with this status: 200 when it may pass, 400, 414 or 431 when the gate
+    /// refuses it, 401 for a missing token, 403 for the rest. A raw TCP connection has none.
     pub fn answered(status: u16) -> Self {
         Self::new(Verdict::Answered(status))
+    }
+
+    /// The [gate](crate::gate) refuses it, so that no rule is asked.
+    pub fn refused_by_the_gate() -> Self {
+        Self::new(Verdict::Refused(None))
+    }
+
+    /// The [gate](crate::gate) refuses it for this reason.
+    pub fn refused_by_the_gate_for(reason: Refusal) -> Self {
+        Self::new(Verdict::Refused(Some(reason)))
     }
 
     /// This rule is what decides.
@@ -44,7 +57,8 @@ impl Expectation {
         }
     }
 
-    /// Reads `allowed`, `denied` or a status.
+    /// Reads `allowed`, `denied`, a status, `refused by the gate`, or `refused by the gate: REASON`
+    /// with the [label](Refusal::label) of a reason.
     ///
     /// # Errors
     /// What to write instead.
@@ -52,34 +66,38 @@ impl Expectation {
         match text {
             "allowed" => Ok(Self::allowed()),
             "denied" => Ok(Self::denied()),
+            _ if text.starts_with(BY_THE_GATE) => refused(text),
             _ => match text.parse() {
-                Ok(status @ (200 | 400 | 401 | 403)) => Ok(Self::answered(status)),
+                Ok(status) if STATUSES.contains(&status) => Ok(Self::answered(status)),
                 _ => Err(format!(
-                    "`{text}` is no answer; write allowed, denied or one of 200, 400, 401, 403"
+                    "`{text}` is no answer; write allowed, denied, {BY_THE_GATE} or one of {}",
+                    STATUSES.map(|status| status.to_string()).join(", ")
                 )),
             },
         }
     }
 
-    /// Compares with what the engine answers; the error is all a reader needs to know why it
-    /// differs.
+    /// Compares with what the engine answers behind this gate; the error is all a reader needs to
+    /// know why it differs.
     ///
     /// # Errors
     /// When the answer or the rule is another one.
-    pub fn check(&self, engine: &Engine, request: &Request) -> Result<(), String> {
-        let judgement = engine.judge(request);
-        if self.is_met_by(&judgement) {
+    pub fn check(&self, gate: Gate, engine: &Engine, request: &Request) -> Result<(), String> {
+        let answer = Answer::to(request, gate, engine);
+        if self.is_met_by(&answer) {
             return Ok(());
         }
-        Err(words::difference(engine, request, self, &judgement))
+        Err(words::difference(engine, request, self, &answer))
     }
 
-    fn is_met_by(&self, judgement: &Judgement) -> bool {
+    fn is_met_by(&self, Answer { refusal, judgement }: &Answer) -> bool {
         let decision = &judgement.decision;
         let answered = match self.verdict {
             Verdict::Allowed => decision.allowed,
             Verdict::Denied => !decision.allowed,
             Verdict::Answered(status) => judgement.status == Some(status),
+            Verdict::Refused(None) => refusal.is_some(),
+            Verdict::Refused(reason) => *refusal == reason,
         };
         let decided: Option<&PolicyId> = decision.policy.as_ref();
         answered && self.by.as_ref().is_none_or(|by| by.is(decided))
@@ -96,6 +114,8 @@ impl fmt::Display for Expectation {
             Verdict::Allowed => f.write_str("allowed")?,
             Verdict::Denied => f.write_str("denied")?,
             Verdict::Answered(status) => write!(f, "answered {status}")?,
+            Verdict::Refused(None) => f.write_str(BY_THE_GATE)?,
+            Verdict::Refused(Some(reason)) => write!(f, "{BY_THE_GATE}: {}", reason.label())?,
         }
         match &self.by {
             Some(by) => write!(f, " by {by}"),
@@ -103,3 +123,25 @@ impl fmt::Display for Expectation {
         }
     }
 }
+
+/// Reads what [`BY_THE_GATE`] begins.
+fn refused(text: &str) -> Result<Expectation, String> {
+    let rest = text.strip_prefix(BY_THE_GATE).unwrap_or_default();
+    let reason = rest.strip_prefix(':').map(str::trim);
+    let known = reason.and_then(|text| {
+        let mut all = Refusal::ALL.into_iter();
+        all.find(|reason| reason.label() == text)
+    });
+    match (rest, known) {
+        ("", _) => Ok(Expectation::refused_by_the_gate()),
+        (_, Some(reason)) => Ok(Expectation::refused_by_the_gate_for(reason)),
+        (_, None) => Err(format!(
+            "`{text}` names no reason of the gate; write {BY_THE_GATE}, or {BY_THE_GATE}: and one of {}",
+            Refusal::ALL.map(Refusal::label).join(", ")
+        )),
+    }
+}
+
+const BY_THE_GATE: &str = "refused by the gate";
+
+const STATUSES: [u16; 6] = [200, 400, 401, 403, 414, 431];

@@ -2,7 +2,7 @@
 /// which rule.
 ///
 /// The first expression gives the [`Policies`](crate::testing::policy::Policies). A row is
-/// `name: request => allowed | denied | STATUS`, and `by "POLICY/RULE"` if it matters which rule
+/// `name: request => allowed | denied | refused | STATUS`, where `refused` means by the gate, and `by "POLICY/RULE"` if it matters which rule
 /// decides. With `coverage PERCENT` one more test, `rules_are_covered`, asks that the rows put so
 /// much of the rules to the test.
 ///
@@ -20,12 +20,14 @@
 ///     patients();
 ///     strangers_read_nothing: request().get("/patients/7") => denied by "none";
 ///     a_fragment_is_no_path: request().get("/patients/7#top") => 400;
+///     a_bad_escape_is_no_path: request().get("/patients/%zz") => refused;
 /// }
 /// ```
 #[macro_export]
 macro_rules! policy_tests {
     (@expected allowed) => { $crate::testing::policy::Expectation::allowed() };
     (@expected denied) => { $crate::testing::policy::Expectation::denied() };
+    (@expected refused) => { $crate::testing::policy::Expectation::refused_by_the_gate() };
     (@expected $status:literal) => { $crate::testing::policy::Expectation::answered($status) };
     ($policies:expr, coverage $percent:literal;
      $($name:ident: $request:expr => $verdict:tt $(by $rule:literal)?);+ $(;)?) => {

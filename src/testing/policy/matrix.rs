@@ -1,10 +1,11 @@
 use std::fmt;
 
 use super::Policies;
+use super::answer::Answer;
 use super::policies::or_fail;
 use super::words::{ASSUMED, assumes_trust_domain};
 use crate::coverage::{Coverage, Report};
-use crate::policy::{Engine, Request};
+use crate::policy::Request;
 
 /// Callers × operations: who may do what, all at once.
 ///
@@ -100,8 +101,11 @@ impl Matrix {
         let rows = self.callers.iter().map(|(name, caller)| {
             let answers = self.operations.iter().map(|operation| {
                 let request = (operation.apply)(caller.clone());
-                coverage.observe(&request);
-                answer(engine, &request)
+                let answer = policies.answer(&request);
+                if answer.refusal.is_none() {
+                    coverage.observe(&request);
+                }
+                cell(&answer)
             });
             (name.clone(), answers.collect())
         });
@@ -115,11 +119,10 @@ impl Matrix {
 }
 
 /// `allowed`, `denied`, or the status of a refusal that no rule caused.
-fn answer(engine: &Engine, request: &Request) -> String {
-    let judgement = engine.judge(request);
+fn cell(Answer { judgement, .. }: &Answer) -> String {
     match judgement.status {
         _ if judgement.decision.allowed => "allowed".to_owned(),
-        Some(status @ (400 | 401)) => status.to_string(),
+        Some(status @ (400 | 401 | 414 | 431)) => status.to_string(),
         _ => "denied".to_owned(),
     }
 }

@@ -11,8 +11,9 @@
 //! signed, because the engine judges what is left of them after both were verified. Whether
 //! certificates and tokens are verified well is for a test of the whole mesh.
 //!
-//! A request is judged as [`Engine::judge`](crate::policy::Engine::judge) does it: external
-//! providers (CUSTOM) are taken as allowing, and PeerAuthentication is not asked, so a plaintext
+//! A request meets the [gate](crate::gate) first, that of Istio's profile unless
+//! [`Policies::gate`] sets another one. It is then judged as
+//! [`Engine::judge`](crate::policy::Engine::judge) does it: external providers (CUSTOM) are taken as allowing, and PeerAuthentication is not asked, so a plaintext
 //! request is judged as one that was let in. Tokens count as good and meant for us.
 //!
 //! [The guide](crate::guide::testing_policies) leads through all of it in five minutes.
@@ -33,6 +34,7 @@
 //! patients.expect(receptionist.delete("/patients/7")).to_be_denied().by("none");
 //! ```
 
+mod answer;
 mod ask;
 mod by;
 mod expectation;

@@ -1,9 +1,11 @@
 use std::path::PathBuf;
 
+use super::answer::Answer;
 use super::{By, Expectation, words};
 use crate::Workload;
+use crate::gate::Gate;
 use crate::istio::Problems;
-use crate::policy::{Engine, Judgement, PolicyId, Request, compile};
+use crate::policy::{Engine, PolicyId, Request, compile};
 use crate::source::Directory;
 
 /// The policies of one workload, ready to be asked.
@@ -29,6 +31,7 @@ use crate::source::Directory;
 #[derive(Clone, Debug)]
 pub struct Policies {
     engine: Engine,
+    gate: Gate,
 }
 
 impl Policies {
@@ -66,6 +69,13 @@ impl Policies {
         Ok(Self::from(Engine::new(program)))
     }
 
+    /// Puts this gate in front of the policies, in place of [`Gate::istio`]. Paths are normalized
+    /// as the mesh's settings say, whatever the gate says.
+    #[must_use]
+    pub fn gate(self, gate: Gate) -> Self {
+        Self { gate, ..self }
+    }
+
     /// The engine that answers.
     #[must_use]
     pub fn engine(&self) -> &Engine {
@@ -75,19 +85,32 @@ impl Policies {
     /// Begins a sentence about what a request is answered with.
     #[must_use = "it asserts nothing until it is told what to expect"]
     pub fn expect(&self, request: Request) -> Expect<'_> {
-        let judgement = self.engine.judge(&request);
+        let answer = self.answer(&request);
         Expect {
-            engine: &self.engine,
+            policies: self,
             request,
-            judgement,
+            answer,
             so_far: None,
         }
+    }
+
+    /// What the gate answers, or else the engine.
+    pub(super) fn answer(&self, request: &Request) -> Answer {
+        Answer::to(request, self.gate, &self.engine)
+    }
+
+    /// Compares what is expected of a request with what it is answered.
+    pub(super) fn check(&self, expected: &Expectation, request: &Request) -> Result<(), String> {
+        expected.check(self.gate, &self.engine, request)
     }
 }
 
 impl From<Engine> for Policies {
     fn from(engine: Engine) -> Self {
-        Self { engine }
+        Self {
+            engine,
+            gate: Gate::istio(),
+        }
     }
 }
 
@@ -98,9 +121,9 @@ impl From<Engine> for Policies {
 /// from matching.
 #[derive(Debug)]
 pub struct Expect<'p> {
-    engine: &'p Engine,
+    policies: &'p Policies,
     request: Request,
-    judgement: Judgement,
+    answer: Answer,
     so_far: Option<Expectation>,
 }
 
@@ -137,6 +160,15 @@ impl Expect<'_> {
         self.to_be(Expectation::answered(status))
     }
 
+    /// The [gate](crate::gate) refuses it, so that no rule is asked.
+    ///
+    /// # Panics
+    /// When the gate lets it pass.
+    #[track_caller]
+    pub fn to_be_refused_by_the_gate(self) -> Self {
+        self.to_be(Expectation::refused_by_the_gate())
+    }
+
     /// The answer just stated comes from this rule: `check-in/0`, `none` and what else [`By`]
     /// reads.
     ///
@@ -146,7 +178,7 @@ impl Expect<'_> {
     pub fn by(mut self, rule: &str) -> Self {
         let rule = or_fail(By::parse(rule));
         let stated = self.so_far.take();
-        let stated = stated.unwrap_or_else(|| match self.judgement.decision.allowed {
+        let stated = stated.unwrap_or_else(|| match self.answer.judgement.decision.allowed {
             true => Expectation::allowed(),
             false => Expectation::denied(),
         });
@@ -159,7 +191,7 @@ impl Expect<'_> {
     /// When it is not.
     #[track_caller]
     pub fn to_be(mut self, expected: Expectation) -> Self {
-        or_fail(expected.check(self.engine, &self.request));
+        or_fail(self.policies.check(&expected, &self.request));
         self.so_far = Some(expected);
         self
     }
@@ -171,7 +203,7 @@ impl Expect<'_> {
     #[track_caller]
     pub fn to_be_audited_by(self, rule: &str) -> Self {
         let wanted = or_fail(By::parse(rule));
-        let marks = self.judgement.decision.marks.as_deref();
+        let marks = self.answer.judgement.decision.marks.as_deref();
         let audited = marks.map_or(&[][..], |marks| &marks.audit);
         if !audited.iter().any(|name| wanted.is(Some(name))) {
             let expected = format!("audited by {rule}");
@@ -187,7 +219,7 @@ impl Expect<'_> {
     /// When this provider is not asked.
     #[track_caller]
     pub fn to_be_sent_to(self, provider: &str) -> Self {
-        let asked = &self.judgement.custom;
+        let asked = &self.answer.judgement.custom;
         if !asked.iter().any(|asked| asked.provider == provider) {
             let expected = format!("sent to {provider}");
             self.fail(&expected, asked.iter().map(|asked| asked.provider.as_str()));
@@ -201,9 +233,10 @@ impl Expect<'_> {
             [] => "none".to_owned(),
             got => got.join(", "),
         };
+        let engine = self.policies.engine();
         let line = words::request_line(&self.request);
-        let answer = words::answer_line(self.engine, &self.judgement);
-        let note = match words::assumes_trust_domain(self.engine, &self.request) {
+        let answer = words::answer_line(engine, &self.answer);
+        let note = match words::assumes_trust_domain(engine, &self.request) {
             true => words::ASSUMED,
             false => "",
         };

@@ -86,7 +86,7 @@ impl Suite {
         let rows = table.table().rows().iter().map(|row| {
             let (row, policies) = (row.clone(), policies.clone());
             Trial::test(format!("{stem}::{}", row.name), move || {
-                let checked = row.expectation.check(policies.engine(), &row.request);
+                let checked = policies.check(&row.expectation, &row.request);
                 checked.map_err(Failed::from)
             })
         });

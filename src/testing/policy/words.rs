@@ -2,8 +2,9 @@
 
 use std::fmt::{Display, Write as _};
 
+use super::answer::Answer;
 use crate::istio::Action;
-use crate::policy::{Attributes, Engine, Judgement, PolicyId, Request, RuleReport};
+use crate::policy::{Attributes, Engine, PolicyId, Request, RuleReport};
 
 /// A request in a line: what is asked, by whom, for which user.
 pub(super) fn request_line(request: &Request) -> String {
@@ -36,7 +37,7 @@ pub(super) fn request_line(request: &Request) -> String {
 }
 
 /// An answer in a line: the verdict, the rule, where that is written.
-pub(super) fn answer_line(engine: &Engine, judgement: &Judgement) -> String {
+pub(super) fn answer_line(engine: &Engine, Answer { refusal, judgement }: &Answer) -> String {
     let decision = &judgement.decision;
     let mut line = match decision.allowed {
         true => "allowed".to_owned(),
@@ -44,6 +45,10 @@ pub(super) fn answer_line(engine: &Engine, judgement: &Judgement) -> String {
     };
     if let Some(status) = judgement.status.filter(|_| !decision.allowed) {
         let _ = write!(line, " {status}");
+    }
+    if let Some(refusal) = refusal {
+        let _ = write!(line, " by the gate: {refusal} (rule {})", refusal.rule());
+        return line;
     }
     let _ = match (&decision.policy, decision.action, judgement.status) {
         (Some(policy), _, _) => write!(line, " by {policy}{}", place(engine, policy)),
@@ -61,14 +66,21 @@ pub(super) fn difference(
     engine: &Engine,
     request: &Request,
     expected: impl Display,
-    judgement: &Judgement,
+    answer: &Answer,
 ) -> String {
     let mut text = format!(
         "{}\n  expected: {expected}\n  got:      {}\n",
         request_line(request),
-        answer_line(engine, judgement)
+        answer_line(engine, answer)
     );
-    let rules = engine.explain_judgement(request).map(|why| why.rules);
+    if answer.refusal.is_some() {
+        text.push_str("no rule is asked\n");
+    }
+    let is_asked = answer.refusal.is_none();
+    let rules = is_asked
+        .then(|| engine.explain_judgement(request))
+        .flatten();
+    let rules = rules.map(|why| why.rules);
     let rules = rules.unwrap_or_default();
     if !rules.is_empty() {
         text.push_str("what the rules say:\n");

@@ -133,6 +133,17 @@ impl<S> Stream<S> {
         self.facts.as_ref().and_then(|_| self.tls())
     }
 
+    /// SHA-256 of the certificate that the peer has shown to the mesh.
+    pub(in crate::tls) fn peer_certificate_sha256(&self) -> Option<[u8; 32]> {
+        let leaf = self.mutual()?.peer_certificates()?.first()?;
+        self.facts.as_ref()?.credentials.settings().sha256(leaf)
+    }
+
+    /// Whether the connection is TLS: the mesh's or the application's own.
+    pub(in crate::tls) fn is_tls(&self) -> bool {
+        self.tls().is_some()
+    }
+
     fn tls(&self) -> Option<&CommonState> {
         match &self.inner {
             Inner::Plain(..) => None,

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use rustls::crypto::hash::HashAlgorithm;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::sign::SigningKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{CipherSuite, NamedGroup, SupportedProtocolVersion};
+use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion};
 use rustls_pki_types::PrivateKeyDer;
 
 use crate::identity::TrustDomain;
@@ -73,6 +74,17 @@ impl Settings {
 
     pub(super) fn algorithms(&self) -> WebPkiSupportedAlgorithms {
         self.provider.crypto.signature_verification_algorithms
+    }
+
+    /// SHA-256, as the provider computes it for its suites; `None` if no suite has it.
+    pub(in crate::tls) fn sha256(&self, bytes: &[u8]) -> Option<[u8; 32]> {
+        let suites = self.provider.crypto.cipher_suites.iter();
+        let mut hashes = suites.map(|suite| match suite {
+            SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
+            SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
+        });
+        let sha256 = hashes.find(|hash| hash.algorithm() == HashAlgorithm::SHA256)?;
+        sha256.hash(bytes).as_ref().try_into().ok()
     }
 
     pub(in crate::tls) fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {

@@ -181,7 +181,10 @@ pub(super) fn peer<S>(
     local: SocketAddr,
 ) -> Result<Peer, HandshakeError> {
     let Some(state) = stream.mutual() else {
-        return Ok(Peer::plaintext(remote, local));
+        return Ok(match stream.is_tls() {
+            true => Peer::other_tls(remote, local),
+            false => Peer::plaintext(remote, local),
+        });
     };
     let leaf = state.peer_certificates().and_then(<[_]>::first);
     // INVARIANT: both verifiers demand a certificate and have read this very leaf; a handshake
@@ -194,6 +197,7 @@ pub(super) fn peer<S>(
     };
     let facts = TlsFacts {
         certificate: Some(PeerCertificate::from_spiffe_id(leaf.id)),
+        certificate_sha256: stream.peer_certificate_sha256(),
         not_after: Some(leaf.not_after),
         version,
         cipher_suite: state

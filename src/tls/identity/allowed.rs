@@ -55,6 +55,17 @@ impl AllowedIds {
         }
     }
 
+    /// Whether only ids of such trust domains may answer.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn are_of(&self, mut is_one: impl FnMut(&TrustDomain) -> bool) -> bool {
+        let mut all = |ids: &[SpiffeId]| ids.iter().all(|id| is_one(id.trust_domain()));
+        match &self.0 {
+            Ids::Exact(ids) => all(ids),
+            Ids::ListedBy(list) => all(&list()),
+            Ids::AnyoneOf(domain) => is_one(domain),
+        }
+    }
+
     pub(in crate::tls) fn allows(&self, id: &SpiffeId) -> bool {
         match &self.0 {
             Ids::Exact(ids) => ids.contains(id),

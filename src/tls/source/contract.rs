@@ -1,11 +1,13 @@
 //! The trait of a source of identities, its error, and a source that never changes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, pending};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
+use crate::identity::TrustDomain;
 use crate::tls::identity::error::IdentityError;
 use crate::tls::identity::svid::Identity;
 use crate::tls::reason::Reason;
@@ -19,6 +21,12 @@ use crate::tls::reason::Reason;
 pub trait Source: Send {
     /// The next identity. May be dropped and called again without losing one.
     fn next(&mut self) -> NextIdentity<'_>;
+
+    /// A source of the keys of JWT-SVIDs that comes with this source; none by default. A mesh asks
+    /// for it at the start, and uses it once a token rule needs those keys.
+    fn jwt_bundles(&self) -> Option<Box<dyn JwtBundleSource>> {
+        None
+    }
 
     /// The last identity was not used because it breaks a rule. For sources that would otherwise be
     /// content with it. Does nothing by default.
@@ -34,10 +42,33 @@ impl<S: Source + ?Sized> Source for Box<S> {
         (**self).next()
     }
 
+    fn jwt_bundles(&self) -> Option<Box<dyn JwtBundleSource>> {
+        (**self).jwt_bundles()
+    }
+
     fn refused(&mut self) {
         (**self).refused();
     }
 }
+
+/// The bundles of trust domains with the keys of their JWT-SVIDs, each a JWK set (SPIFFE Trust
+/// Domain and Bundle §4) whose keys have `use: jwt-svid`.
+pub type JwtBundles = BTreeMap<TrustDomain, String>;
+
+/// Where the keys of JWT-SVIDs come from.
+///
+/// The first call of [`next`](Self::next) returns the current bundles; each later call waits for
+/// others. An error concerns one attempt only: the keys in use stay, and the caller calls again,
+/// unless the error says that they were [withdrawn](SourceError::withdrawn). A source sets its own
+/// pace and pauses between failures.
+pub trait JwtBundleSource: Send {
+    /// The next bundles, of all domains. May be dropped and called again without losing any.
+    fn next(&mut self) -> NextJwtBundles<'_>;
+}
+
+/// The future of [`JwtBundleSource::next`].
+pub type NextJwtBundles<'a> =
+    Pin<Box<dyn Future<Output = Result<JwtBundles, SourceError>> + Send + 'a>>;
 
 /// A source of one identity that never changes.
 #[derive(Debug)]

@@ -1,20 +1,17 @@
 //! A source that reads the SPIFFE Workload API, from SPIRE's agent for example.
 
-use std::future::poll_fn;
-use std::pin::Pin;
-
-use futures_core::Stream;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use spiffe::workload_api::error::WorkloadApiError;
 use spiffe::{WorkloadApiClient, X509Context};
-use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 use crate::error_chain::ErrorChain;
 use crate::identity::TrustDomain;
 use crate::tls::identity::bundle::TrustBundles;
 use crate::tls::identity::svid::{Identity, X509Svid};
 
-use super::contract::{NextIdentity, Source, SourceError};
+use super::agent::{AgentStream, Answers, Question};
+use super::contract::{JwtBundleSource, NextIdentity, Source, SourceError};
+use super::workload_api_bundles::WorkloadApiBundles;
 
 /// An identity from the SPIFFE Workload API: from SPIRE's agent or a compatible one, over its Unix
 /// socket.
@@ -26,6 +23,9 @@ use super::contract::{NextIdentity, Source, SourceError};
 /// agent that has answered before and then says that it has no identity for us. A withdrawn
 /// identity makes no handshake until there is another. A federated domain whose bundle is empty is
 /// no longer trusted.
+///
+/// A mesh also takes the keys of JWT-SVIDs from the agent, by a second stream
+/// ([`WorkloadApiBundles`]), once a token rule needs them.
 ///
 /// When the agent knows several identities of ours, the source uses the first, unless a
 /// [`hint`](Self::hint) selects another.
@@ -40,18 +40,21 @@ use super::contract::{NextIdentity, Source, SourceError};
 /// # Ok(()) }
 /// ```
 pub struct WorkloadApi {
-    endpoint: Option<String>,
+    agent: AgentStream<X509Contexts>,
     hint: Option<String>,
-    answers: Option<Answers>,
-    /// Whether the stream has brought an answer.
-    has_answered: bool,
-    /// How long the last pause was, and when it is over.
-    pause: Duration,
-    again: Option<Instant>,
 }
 
-type Answer = Result<X509Context, WorkloadApiError>;
-type Answers = Pin<Box<dyn Stream<Item = Answer> + Send>>;
+/// The question for our certificates and all roots.
+struct X509Contexts;
+
+impl Question for X509Contexts {
+    type Answer = X509Context;
+    const EMPTY: &'static str = "X509SVIDResponse.svids";
+
+    async fn ask(client: WorkloadApiClient) -> Result<Answers<X509Context>, WorkloadApiError> {
+        Ok(Box::pin(client.stream_x509_contexts().await?))
+    }
+}
 
 impl WorkloadApi {
     /// The agent whose address is in `SPIFFE_ENDPOINT_SOCKET` at the first request.
@@ -68,12 +71,8 @@ impl WorkloadApi {
 
     fn new(endpoint: Option<String>) -> Self {
         Self {
-            endpoint,
+            agent: AgentStream::new(endpoint),
             hint: None,
-            answers: None,
-            has_answered: false,
-            pause: Duration::ZERO,
-            again: None,
         }
     }
 
@@ -85,68 +84,8 @@ impl WorkloadApi {
     }
 
     async fn receive(&mut self) -> Result<Identity, SourceError> {
-        if let Some(again) = self.again {
-            sleep_until(again).await;
-            self.again = None;
-        }
-        let answer = if self.has_answered {
-            self.answer().await
-        } else {
-            let first = timeout(FIRST_ANSWER, self.answer()).await;
-            first.unwrap_or_else(|_| Err(self.gone("the agent does not answer")))
-        };
-        let answer = match answer? {
-            Some(Ok(answer)) => answer,
-            Some(Err(error)) => return Err(self.failed(&error)),
-            None => return Err(self.gone("the agent ended the stream")),
-        };
-        self.has_answered = true;
-        self.pause = Duration::ZERO;
+        let answer = self.agent.next().await?;
         self.identity(&answer)
-    }
-
-    async fn answer(&mut self) -> Result<Option<Answer>, SourceError> {
-        let answers = match &mut self.answers {
-            Some(answers) => answers,
-            none => match connect(self.endpoint.as_deref()).await {
-                Ok(answers) => none.insert(answers),
-                Err(error) => {
-                    self.give_up();
-                    return Err(error);
-                }
-            },
-        };
-        Ok(poll_fn(|cx| answers.as_mut().poll_next(cx)).await)
-    }
-
-    /// What an error means for the identity that we hold.
-    fn failed(&mut self, error: &WorkloadApiError) -> SourceError {
-        use WorkloadApiError::{MissingRequiredField, NoIdentityIssued, PermissionDenied};
-        match error {
-            // This is a regular answer: the stream goes on.
-            MissingRequiredField { field } if *field == IDENTITIES => SourceError::withdrawn(),
-            // SPIRE says the same by ending the stream. At the beginning of a stream it may only
-            // mean that the agent did not recognize us this time, for example because the service
-            // that it asks about us did not answer. Then our identity stays.
-            NoIdentityIssued | PermissionDenied(_) if self.has_answered => {
-                self.give_up();
-                SourceError::withdrawn()
-            }
-            error => self.gone(ErrorChain(error).to_string()),
-        }
-    }
-
-    /// The agent is gone, for this reason.
-    fn gone(&mut self, text: impl Into<String>) -> SourceError {
-        self.give_up();
-        SourceError::new(text)
-    }
-
-    fn give_up(&mut self) {
-        self.answers = None;
-        self.has_answered = false;
-        self.pause = (self.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-        self.again = Some(Instant::now() + self.pause);
     }
 
     fn identity(&self, answer: &X509Context) -> Result<Identity, SourceError> {
@@ -179,38 +118,15 @@ impl Source for WorkloadApi {
     fn next(&mut self) -> NextIdentity<'_> {
         Box::pin(self.receive())
     }
-}
 
-debug_fields!(WorkloadApi { endpoint, hint });
-
-/// Connects to the agent. Keys travel this way, so it must be a socket of this machine.
-async fn connect(endpoint: Option<&str>) -> Result<Answers, SourceError> {
-    let endpoint = match endpoint {
-        Some(endpoint) => endpoint.to_owned(),
-        None => std::env::var(ENDPOINT).map_err(|_| {
-            SourceError::new(format!(
-                "{ENDPOINT} is not set: set it to unix:///PATH, the socket of the agent"
-            ))
-        })?,
-    };
-    if !endpoint.starts_with("unix:") {
-        let text = "the Workload API's address does not begin with unix: write unix:///PATH, the socket of the agent";
-        return Err(SourceError::new(text));
+    fn jwt_bundles(&self) -> Option<Box<dyn JwtBundleSource>> {
+        let bundles = WorkloadApiBundles::new(self.agent.endpoint.clone());
+        Some(Box::new(bundles))
     }
-    let client = WorkloadApiClient::connect_to(&endpoint).await;
-    let client = client.map_err(|error| SourceError::new(ErrorChain(&error).to_string()))?;
-    let answers = client.stream_x509_contexts().await;
-    let answers = answers.map_err(|error| SourceError::new(ErrorChain(&error).to_string()))?;
-    Ok(Box::pin(answers))
 }
+
+debug_fields!(WorkloadApi(api) { endpoint = api.agent.endpoint, hint = api.hint });
 
 fn owned(der: &[u8]) -> CertificateDer<'static> {
     CertificateDer::from(der.to_vec())
 }
-
-/// The field that an answer without any identity lacks.
-const IDENTITIES: &str = "X509SVIDResponse.svids";
-const ENDPOINT: &str = "SPIFFE_ENDPOINT_SOCKET";
-const FIRST_ANSWER: Duration = Duration::from_secs(30);
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);

@@ -4,7 +4,7 @@
 use crate::identity::Workload;
 use crate::istio::{AuthorizationPolicy, JwtRule, Meta, Problem, RequestAuthentication, Text};
 use crate::matcher::StringMatcher;
-use crate::policy::{PlainHttp, has_secret_key, issuer_and_subject, rule_problems};
+use crate::policy::{PlainHttp, has_secret_key, issuer_and_subject, rule_problems, trust_domain};
 use crate::vet::Code;
 use crate::vet::logic::excludes;
 use crate::vet::report::notes::Notes;
@@ -96,11 +96,15 @@ fn issuers(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
     let lists = lists::policy(policy).filter(|list| list.field == Field::RequestPrincipal);
     for value in lists.flat_map(|list| list.all()) {
         let (issuer, _) = issuer_and_subject(value);
+        if let Some(domain) = issuers.iter().find(|known| misses_svids(value, known)) {
+            svid_principal(policy, value, domain, notes);
+            continue;
+        }
         let is_of_other = |known: &&Text| {
             // A JWT-SVID has the id of a workload as its principal.
             let of_workload = StringMatcher::prefix(format!("{known}/"));
             excludes(&issuer, &StringMatcher::exact(known.as_str()))
-                && (!known.starts_with("spiffe://") || excludes(&issuer, &of_workload))
+                && (!known.starts_with(SPIFFE) || excludes(&issuer, &of_workload))
         };
         if issuers.iter().all(is_of_other) {
             let (code, meta) = (Code::RequestPrincipalWithoutIssuer, &policy.meta);
@@ -110,10 +114,39 @@ fn issuers(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
                 "`{value}` matches no caller: it is split at its last slash into issuer and subject, and tokens are accepted of {} only",
                 known.join(", ")
             );
-            let help = format!("write ISSUER/SUBJECT, for example `{example}/*`");
+            let help = match example.starts_with(SPIFFE) {
+                true => format!("write the id of a workload, `{example}/ns/NAMESPACE/sa/ACCOUNT`"),
+                false => format!("write ISSUER/SUBJECT, for example `{example}/*`"),
+            };
             notes.add(code, meta, value.at(), message, help);
         }
     }
+}
+
+/// Whether a request principal is meant for the JWT-SVIDs of a trust domain, and matches none whose
+/// id is `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`: it is cut at its last slash.
+fn misses_svids(principal: &str, domain: &str) -> bool {
+    let path = principal.strip_prefix(domain);
+    let path = path.and_then(|path| path.strip_prefix('/'));
+    domain.starts_with(SPIFFE)
+        && path.is_some_and(|path| {
+            let segments: Vec<_> = path.split('/').collect();
+            matches!(segments.as_slice(), ["*"] | ["ns", "*"] | ["ns", _, "*"])
+        })
+}
+
+fn svid_principal(policy: &AuthorizationPolicy, value: &Text, domain: &str, notes: &mut Notes) {
+    let message = format!(
+        "`{value}` matches no JWT-SVID of an account: its principal is the id, `{domain}/ns/NAMESPACE/sa/ACCOUNT`, and `*` stands for what follows its last slash alone"
+    );
+    let help = format!("write one account, or `{domain}/ns/NAMESPACE/sa/*` for each namespace");
+    notes.add(
+        Code::JwtSvidPrincipal,
+        &policy.meta,
+        value.at(),
+        message,
+        help,
+    );
 }
 
 /// A RequestAuthentication without a policy that demands a token: a request without one passes.
@@ -140,6 +173,16 @@ fn jwt_rule(meta: &Meta, rule: &JwtRule, notes: &mut Notes) {
         let message = "a token that the issuer made for any other service is accepted here, too";
         let help = "list in `audiences` the names under which the issuer knows this service";
         notes.add(Code::JwtWithoutAudiences, meta, at, message, help);
+    }
+    if let (Some(domain), Some(issuer)) = (trust_domain(rule), &rule.issuer)
+        && rule.jwks.is_none()
+        && rule.jwks_uri.is_none()
+    {
+        let message = format!(
+            "the keys are those of the mesh's own bundle of trust domain `{domain}`: a mesh that has none refuses this rule"
+        );
+        let help = "write `jwksUri`, the address of the bundle, unless the identity of each such workload comes from the SPIFFE Workload API";
+        notes.add(Code::JwtSvidKeysFromMesh, meta, issuer.at(), message, help);
     }
     for problem in rule_problems(rule, PlainHttp::Refused) {
         refused(meta, rule, &problem, notes);
@@ -199,6 +242,9 @@ fn refused(meta: &Meta, rule: &JwtRule, problem: &Problem, notes: &mut Notes) {
     };
     notes.add(code, meta, at, message, help);
 }
+
+/// What the issuer of a rule for JWT-SVIDs begins with.
+const SPIFFE: &str = "spiffe://";
 
 /// The host of an address, without scheme and user.
 fn host(rest: &str) -> &str {

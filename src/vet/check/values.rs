@@ -1,6 +1,7 @@
 //! Checks single values against what requests can hold.
 
 use super::hosts;
+use crate::gate::Gate;
 use crate::istio::{
     Action, AuthorizationPolicy, MeshConfig, Meta, Operation, PathNormalization, Text,
 };
@@ -11,6 +12,7 @@ use crate::vet::logic::{includes, pattern_matches};
 use crate::vet::report::notes::Notes;
 use crate::vet::rules::carried::{as_it_stands, never};
 use crate::vet::rules::lists::{self, Field, List};
+use crate::vet::rules::refused;
 use crate::vet::rules::written::Fault;
 use crate::vet::world::known::World;
 
@@ -18,6 +20,7 @@ use crate::vet::world::known::World;
 pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
     let mut values = Values {
         mesh: world.mesh,
+        gate: world.gate,
         paths: world.mesh.path_normalization,
         has_aliases: world.mesh.trust_domain_or(None) != "cluster.local"
             || !world.mesh.trust_domain_aliases.is_empty(),
@@ -55,6 +58,7 @@ pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
 
 struct Values<'n> {
     mesh: &'n MeshConfig,
+    gate: Option<Gate>,
     paths: PathNormalization,
     has_aliases: bool,
     notes: &'n mut Notes,
@@ -63,7 +67,9 @@ struct Values<'n> {
 impl Values<'_> {
     fn list(&mut self, meta: &Meta, list: List<'_>) {
         for value in list.all() {
-            if let Some(Fault { message, help }) = never(self.mesh, list, value) {
+            let fault = never(self.mesh, list, value);
+            let fault = fault.or_else(|| refused::never(self.gate, list, value));
+            if let Some(Fault { message, help }) = fault {
                 let code = Code::ValueNeverMatches;
                 self.notes.add(code, meta, value.at(), message, help);
                 continue;
@@ -93,6 +99,12 @@ impl Values<'_> {
             let message = format!(
                 "`{value}` is no method: methods are compared with their case, and clients send `{upper}`"
             );
+            (Code::MethodLowerCase, message, format!("write `{upper}`"))
+        } else if *upper != **value
+            && let Some(refusal) = refused::method(self.gate, value)
+        {
+            let why = refused::by_the_gate(refusal);
+            let message = format!("`{value}` is no method: {why}");
             (Code::MethodLowerCase, message, format!("write `{upper}`"))
         } else {
             let message = format!("`{value}` is no registered HTTP method");
@@ -128,6 +140,13 @@ impl Values<'_> {
         if let Some(why) = why.or_else(|| is_whole.then(|| changed(text, self.paths)).flatten()) {
             let message = format!("`{text}` matches no path: {why}");
             let help = "write the path as it is after normalization";
+            self.notes
+                .add(Code::PathNotNormalized, meta, at, message, help);
+        } else if let Some(refusal) = refused::path(self.gate, text) {
+            let why = refused::by_the_gate(refusal);
+            let message = format!("`{text}` matches no path: {why}");
+            let help =
+                "write the path as a request that passes has it; docs/gate.md lists the rules";
             self.notes
                 .add(Code::PathNotNormalized, meta, at, message, help);
         } else if let Some(escape) = first_escape(literal) {

@@ -120,6 +120,10 @@ codes! {
         "The keys of an issuer are fetched over plain HTTP."
     JwksUnusable "jwks-unusable" Error
         "A key set holds no key that can verify a token."
+    JwtSvidKeysFromMesh "jwt-svid-keys-from-mesh" Warning
+        "A rule for JWT-SVIDs has no keys, and a mesh without the domain's bundle refuses it."
+    JwtSvidPrincipal "jwt-svid-principal" Warning
+        "A request principal is written so that it does not match JWT-SVIDs of Istio's form."
     JwtWithoutAudiences "jwt-without-audiences" Warning
         "A JWT rule accepts tokens that were made for others."
     LegacyIgnored "legacy-ignored" Warning

@@ -251,7 +251,7 @@ fn header_value(key: &str, value: &str) -> Option<Fault> {
 }
 
 /// The name in brackets, in lower case.
-fn header_name(key: &str) -> String {
+pub(super) fn header_name(key: &str) -> String {
     let inner = key.strip_prefix("request.headers[");
     let inner = inner.and_then(|name| name.strip_suffix(']'));
     inner.unwrap_or(key).to_ascii_lowercase()

@@ -5,4 +5,5 @@ pub(super) mod carried;
 pub(super) mod compiled;
 pub(super) mod lists;
 pub(super) mod names;
+pub(super) mod refused;
 pub(super) mod written;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::protocol::Protocols;
+use crate::gate::Gate;
 use crate::identity::Workload;
 use crate::istio::{
     AuthorizationPolicy, Deployed, DeployedService, MeshConfig, Meta, PeerAuthentication, Position,
@@ -14,6 +15,8 @@ use crate::istio::{
 pub(in crate::vet) struct World<'r> {
     pub(in crate::vet) resources: &'r Resources,
     pub(in crate::vet) mesh: &'r MeshConfig,
+    /// The gate in front of the policies, if there is one.
+    pub(in crate::vet) gate: Option<Gate>,
     /// Whether the settings were given, and are not mere defaults.
     pub(in crate::vet) mesh_is_known: bool,
     /// All workloads of their namespaces; empty: nothing is known.

@@ -1,6 +1,7 @@
 //! Calls: what the client sends, resends, refuses and waits for.
 
 mod calls;
+mod carried;
 mod endpoints;
 mod errors;
 mod external_hosts;

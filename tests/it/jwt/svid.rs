@@ -13,22 +13,23 @@ use tower_mesh::jwt::{Authenticator, Fetcher, JwtLayer, KeySet, Keyring};
 use tower_mesh::live::Live;
 use tower_mesh::policy::Engine;
 use tower_mesh::rbac::RbacLayer;
+use tower_mesh::testing::policy::request;
 use tower_mesh::testing::{Issuer, Token};
 use tower_mesh::{Peer, Workload};
 
 use super::support::{authentication, bearer, layer, rule, send};
 
-const DOMAIN: &str = "spiffe://cluster.local";
-const DESK: &str = "spiffe://cluster.local/ns/default/sa/desk";
+pub(super) const DOMAIN: &str = "spiffe://cluster.local";
+pub(super) const DESK: &str = "spiffe://cluster.local/ns/default/sa/desk";
 
 /// As a trust domain publishes it: a root of certificates, and keys of JWT-SVIDs.
-fn bundle(keys: &[Value]) -> String {
+pub(super) fn bundle(keys: &[Value]) -> String {
     let mut keys = keys.to_vec();
     keys.push(json!({"kty": "EC", "crv": "P-256", "use": "x509-svid", "x5c": ["MA=="]}));
     json!({"keys": keys, "spiffe_sequence": 7, "spiffe_refresh_hint": 300}).to_string()
 }
 
-fn key(authority: &Issuer) -> Value {
+pub(super) fn key(authority: &Issuer) -> Value {
     let mut jwk = authority.jwk();
     jwk["use"] = "jwt-svid".into();
     // SPIRE writes none.
@@ -36,7 +37,7 @@ fn key(authority: &Issuer) -> Value {
     jwk
 }
 
-fn rule_of(bundle: &str) -> JwtRule {
+pub(super) fn rule_of(bundle: &str) -> JwtRule {
     let mut rule = JwtRule::default();
     rule.issuer = Some(DOMAIN.into());
     rule.jwks = Some(bundle.into());
@@ -44,7 +45,7 @@ fn rule_of(bundle: &str) -> JwtRule {
     rule
 }
 
-fn svid(authority: &Issuer) -> Token<'_> {
+pub(super) fn svid(authority: &Issuer) -> Token<'_> {
     let token = authority.token().without_claim("iss");
     token.subject(DESK).audience("patients")
 }
@@ -110,6 +111,10 @@ async fn policy_sees_the_id_of_a_jwt_svid_as_its_principal() {
             .yaml(&policy)
             .build()
             .unwrap();
+        // Policy tests say the same of such a token without signing one.
+        let stated = request().get("/").jwt_svid(DESK);
+        let stated = engine.judge(&stated).decision;
+        assert_eq!(stated.allowed, status == 200, "{principal}");
         let guarded = RbacLayer::new(Live::new(engine)).layer(app);
         let (peer, own) = ("10.0.0.1:4711", "10.0.0.2:8080");
         let request = Request::get("/")

@@ -17,7 +17,10 @@ use tower_mesh::context::Claims;
 use tower_mesh::gate::forwarded_client_cert;
 use tower_mesh::identity::{SpiffeId, TrustDomain};
 use tower_mesh::istio::{self, JwtRule};
-use tower_mesh::jwt::{Authenticator, FetchError, Fetcher, KeySet, Keyring, Refusal};
+use tower_mesh::jwt::{
+    Authenticator, BundleError, ExcludedPath, FetchError, Fetcher, KeySet, Keyring, Refusal,
+    SvidKeys,
+};
 use tower_mesh::matcher::path::{Normalization, normalize};
 use tower_mesh::matcher::{Cidr, PathTemplate, SafeRegex};
 use tower_mesh::mesh::ExternalHost;
@@ -84,6 +87,12 @@ async fn fetch(answer: Result<&'static str, Made>) -> FetchError {
     fetcher.fetch(&jwks).await.unwrap_err()
 }
 
+fn bundle_error() -> BundleError {
+    let domain = TrustDomain::new("cluster.local").unwrap();
+    let bundles = BTreeMap::from([(domain, "no bundle".to_owned())]);
+    SvidKeys::new().replace(&bundles).remove(0)
+}
+
 /// A source of identities that has none.
 #[derive(Debug)]
 struct Unheard;
@@ -135,10 +144,15 @@ async fn made() -> Vec<(&'static str, Made)> {
     }
     let nameless = pki.issue(&Leaf::without_uri()).unwrap();
     let mut all: Vec<(&'static str, Made)> = vec![
+        ("BundleError", Box::new(bundle_error())),
         ("CidrError", Box::new(Cidr::parse("x").unwrap_err())),
         (
             "ClaimsMismatch",
             Box::new(Claims::new(Map::new()).read::<u8>().unwrap_err()),
+        ),
+        (
+            "ExcludedPathError",
+            Box::new("/*".parse::<ExcludedPath>().unwrap_err()),
         ),
         (
             "ForwardedClientCertError",

@@ -2,7 +2,9 @@
 
 mod extractors;
 mod gate;
+mod gate_and_policy;
 mod guards_that_ask;
+mod header_trust;
 mod layers_alone;
 mod nested;
 mod one_host;

@@ -294,7 +294,7 @@ async fn a_layer_in_front_of_the_router_rewrites_the_host() {
     assert_eq!(read(answer).await.2, "open.example");
 }
 
-/// Over a socket, byte for byte.
+/// B-02, B-03: over a socket, byte for byte.
 #[tokio::test]
 async fn one_host_reaches_the_application_from_the_wire() {
     let pki = pki();

@@ -199,6 +199,30 @@ async fn a_drain_leaves_an_upgrade_its_header_and_its_time() {
     is_mirrored(&mut io).await;
 }
 
+/// B-35: a body is asked for only after the decision, and a refused request is never asked for it.
+#[tokio::test]
+async fn a_refused_request_is_not_asked_for_its_body() {
+    let pki = pki();
+    let closed = policy("p", "DENY", "[{to: [{operation: {paths: [/closed]}}]}]");
+    let mesh = build(app(&pki).config(Fixed::yaml("p.yaml", closed))).await;
+    let read = any(|body: String| async move { body });
+    let served = serve(&mesh, Router::new().fallback(read)).await;
+    for (path, answer) in [
+        ("/closed", "HTTP/1.1 403 "),
+        ("/%00", "HTTP/1.1 400 "),
+        ("/open", "HTTP/1.1 100 Continue\r\n\r\n"),
+    ] {
+        let mut stream = dial(&pki, "desk", served.address, Protocol::Http1).await;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: app.default\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut first = vec![0; answer.len()];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(String::from_utf8(first).unwrap(), answer, "{path}");
+    }
+}
+
 /// B-35: `h2c` is never taken up.
 #[tokio::test]
 async fn an_upgrade_to_h2c_is_not_honoured() {

@@ -289,7 +289,7 @@ async fn layers_alone_leave_one_event_as_the_mesh_does() {
     }
 }
 
-/// What a peer sends forges no field and no line, and shows nothing of a query.
+/// H-19: what a peer sends forges no field and no line, and shows nothing of a query.
 #[tokio::test]
 async fn what_a_peer_sends_stays_within_its_field() {
     let issuer = Issuer::es256(ISSUER);

@@ -203,9 +203,9 @@ async fn a_parameter_that_a_guard_hides_is_in_no_attribute() {
     });
     let layer = propagation.semantic_conventions().server_layer();
     for (query, left) in [
-        ("ticket=abc&x=1", "x=1"),
-        ("x=1&ticket=abc", "x=1"),
-        ("ticket=abc", ""),
+        ("ticket=opensesame&x=1", "x=1"),
+        ("x=1&ticket=opensesame", "x=1"),
+        ("ticket=opensesame", ""),
     ] {
         let request = Request::get(format!("/list?{query}")).extension(proven("desk"));
         let request = request.body(Empty::new()).unwrap();
@@ -215,7 +215,7 @@ async fn a_parameter_that_a_guard_hides_is_in_no_attribute() {
         let shows = span
             .tags
             .iter()
-            .any(|(_, value)| value.as_str().contains("abc"));
+            .any(|(_, value)| value.as_str().contains("opensesame"));
         assert!(!shows, "{query}: {span:?}");
     }
 }

@@ -31,13 +31,18 @@ pub(super) struct Cluster {
 impl Cluster {
     /// As Istio makes it for a workload with mutual TLS: its own id shown, ours expected.
     pub(super) fn new(site: &Site, alpn: &str, http: Http) -> Self {
+        Self::to(site.address.port(), &site.pki, alpn, http)
+    }
+
+    /// As [`new`](Self::new), to any port.
+    pub(super) fn to(port: u16, pki: &Pki, alpn: &str, http: Http) -> Self {
         Self {
-            port: site.address.port(),
+            port,
             http,
             alpn: names(alpn),
             newest: "TLSv1_3",
-            own: Some(certificate(&site.pki, THEIRS)),
-            roots: site.pki.root_pem(),
+            own: Some(certificate(pki, THEIRS)),
+            roots: pki.root_pem(),
             expected: OURS.to_owned(),
             groups: Vec::new(),
             by_domain: false,
@@ -137,6 +142,12 @@ pub(super) enum Listener {
     Demanding { tls: Value },
     /// As Istio's PERMISSIVE: mutual TLS for those who offer its names, a certificate that nobody trusts for other TLS, and plaintext.
     Permissive { tls: Value },
+    /// Handles `x-forwarded-client-cert` in this mode, with or without mutual TLS; passes requests on, or tells the caller what they hold then.
+    ClientCert {
+        mode: &'static str,
+        tls: Option<Value>,
+        to: Option<Cluster>,
+    },
 }
 
 impl Listener {
@@ -175,10 +186,46 @@ impl Listener {
         Self::Permissive { tls }
     }
 
+    /// Plaintext, told to the caller; Envoy's mode by its own name.
+    pub(super) fn client_cert(mode: &'static str) -> Self {
+        Self::ClientCert {
+            mode,
+            tls: None,
+            to: None,
+        }
+    }
+
+    /// Shows `own`, and takes nobody but `expected`, over mutual TLS.
+    pub(super) fn mutual(self, pki: &Pki, own: &str, expected: &str) -> Self {
+        let mutual = downstream(pki, own, expected, "h2,http/1.1", "TLSv1_3");
+        match self {
+            Self::ClientCert { mode, to, .. } => Self::ClientCert {
+                mode,
+                tls: Some(mutual),
+                to,
+            },
+            other => other,
+        }
+    }
+
+    pub(super) fn passed_on(self, cluster: Cluster) -> Self {
+        match self {
+            Self::ClientCert { mode, tls, .. } => Self::ClientCert {
+                mode,
+                tls,
+                to: Some(cluster),
+            },
+            other => other,
+        }
+    }
+
     pub(super) fn cluster(&self, port: u16) -> Option<Value> {
         match self {
-            Self::To(cluster) => Some(cluster.print(&name(port))),
-            Self::Demanding { .. } | Self::Permissive { .. } => None,
+            Self::To(cluster)
+            | Self::ClientCert {
+                to: Some(cluster), ..
+            } => Some(cluster.print(&name(port))),
+            Self::Demanding { .. } | Self::Permissive { .. } | Self::ClientCert { .. } => None,
         }
     }
 
@@ -196,6 +243,23 @@ impl Listener {
                 "match": {"prefix": "/"},
                 "route": {"cluster": name(port)},
             }))]}]),
+            Self::ClientCert { mode, tls, to } => {
+                let route = match to {
+                    Some(_) => json!({"match": {"prefix": "/"}, "route": {"cluster": name(port)}}),
+                    None => answer(),
+                };
+                let mut filter = http(&route);
+                let config = &mut filter["typed_config"];
+                config["forward_client_cert_details"] = json!(mode);
+                // As Istio has it.
+                config["set_current_client_cert_details"] =
+                    json!({"subject": true, "uri": true, "dns": true});
+                let mut chain = json!({"filters": [filter]});
+                if let Some(tls) = tls {
+                    chain["transport_socket"] = tls.clone();
+                }
+                json!([chain])
+            }
             Self::Demanding { tls } => {
                 json!([{"transport_socket": tls, "filters": [http(&answer())]}])
             }
@@ -309,6 +373,7 @@ fn answer() -> Value {
             header("x-peer", "%DOWNSTREAM_PEER_URI_SAN%"),
             header("x-sni", "%REQUESTED_SERVER_NAME%"),
             header("x-tls", "%DOWNSTREAM_TLS_VERSION%"),
+            header("x-seen", "%REQ(X-FORWARDED-CLIENT-CERT)%"),
         ],
     })
 }

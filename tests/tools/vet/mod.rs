@@ -4,6 +4,7 @@ mod agreement;
 mod clinic_2018;
 mod command;
 mod fixtures;
+mod gate;
 mod laws;
 mod output;
 mod silence;

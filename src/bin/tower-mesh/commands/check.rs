@@ -10,7 +10,7 @@ use tower_mesh::identity::SpiffeId;
 
 use crate::failure::Failure;
 use crate::input::lines::Lines;
-use crate::input::options::{Format, NoPolicy, Options, key_and_value};
+use crate::input::options::{Format, Gated, NoPolicy, Options, key_and_value};
 use crate::input::question::Question;
 use crate::input::world::World;
 use crate::output::answer::Answer;
@@ -43,6 +43,10 @@ pub(crate) struct Check {
     /// and so is a value in quotes: 'level="5"'
     #[arg(long = "claim", value_name = "KEY=VALUE", value_parser = key_and_value, conflicts_with = "requests")]
     claims: Vec<(String, String)>,
+    /// The id of the JWT-SVID that comes with the request, spiffe://DOMAIN/PATH: its request
+    /// principal
+    #[arg(long = "jwt-svid", value_name = "ID", conflicts_with = "requests")]
+    jwt_svid: Option<String>,
     /// A header line
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = key_and_value, conflicts_with = "requests")]
     headers: Vec<(String, String)>,
@@ -55,6 +59,8 @@ pub(crate) struct Check {
     /// How to print the decisions
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    #[command(flatten)]
+    gate: Gated,
     #[command(flatten)]
     no_policy: NoPolicy,
     #[command(flatten)]
@@ -71,13 +77,14 @@ Examples:
 Exit status of one request: 0 allowed, 1 denied, 2 error.
 With --requests: 0 all judged, 2 a line is bad or the configuration is; bad
 lines are told on stderr by their number, and the others are judged.
+A request that the gate refuses (400, 403, 414 or 431) is denied; no rule is asked.
 2 also when no authorization policy selects the workload: a forgotten label
 would allow everything. --allow-no-policy accepts that.
 
 A request is a line like
   {\"id\": 1, \"method\": \"GET\", \"path\": \"/patients/7?x=1\"}
 Its keys: id, protocol (http, tcp), method, path, authority, sni, claims,
-headers {name: value or [values]},
+jwt_svid, headers {name: value or [values]},
 source {principal, uri_sans, dns_sans, subject, ip, remote_ip},
 destination {ip, port, services}.";
 
@@ -102,6 +109,7 @@ impl Check {
             self.path.clone().unwrap_or_default(),
             self.principal.clone(),
             self.claims(),
+            self.jwt_svid.clone(),
             self.headers.clone(),
         );
         let request = question.into_request(self.options.guarded.port());
@@ -109,7 +117,13 @@ impl Check {
         if self.caller_can_be() {
             world.meet(&request);
         }
-        let answer = Answer::to(Value::Null, world.engine(), &request, self.explain);
+        let answer = Answer::to(
+            Value::Null,
+            self.gate,
+            world.engine(),
+            &request,
+            self.explain,
+        );
         let mut out = io::stdout().lock();
         self.print(&answer, None, &mut out)?;
         out.flush()?;
@@ -145,7 +159,7 @@ impl Check {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut code = ExitCode::SUCCESS;
         while let Some(line) = lines.next(&mut out)? {
-            let answer = Answer::to_line(world, line, self.explain);
+            let answer = Answer::to_line(world, self.gate, line, self.explain);
             let number = lines.number();
             if let Some(error) = answer.error() {
                 // In the order of the answers, for those who read both.

@@ -11,7 +11,9 @@ use tower_mesh::diff::{Found, Search, unanswerable_changes};
 
 use crate::failure::Failure;
 use crate::input::lines::Lines;
-use crate::input::options::{Format, Guarded, NoPolicy, Protocol, tell_assumed_trust_domain};
+use crate::input::options::{
+    Format, Gated, Guarded, NoPolicy, Protocol, tell_assumed_trust_domain,
+};
 use crate::input::world::World;
 use crate::output::answer::Answer;
 use crate::output::json::json_line;
@@ -158,7 +160,8 @@ impl Diff {
         search.run()
     }
 
-    /// Asks both sides; the inner error says why one could not answer.
+    /// Asks the rules of both sides, whatever a gate would say: a sidecar may have none. The inner
+    /// error says why one could not answer.
     fn compare(
         &self,
         (old, new): &mut (World<'_>, World<'_>),
@@ -166,8 +169,8 @@ impl Diff {
         derived: Option<Value>,
         report: &mut Report,
     ) -> Result<Result<(), String>, Failure> {
-        let old = Answer::to_line(old, line, false);
-        let new = Answer::to_line(new, line, false);
+        let old = Answer::to_line(old, Gated::OFF, line, false);
+        let new = Answer::to_line(new, Gated::OFF, line, false);
         for answer in [&old, &new] {
             if let Some(error) = answer.error() {
                 return Ok(Err(error.to_owned()));

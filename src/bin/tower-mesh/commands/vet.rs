@@ -12,7 +12,8 @@ use tower_mesh::vet::{self, Code, Note, Report, Severity, Silenced, UnknownCode}
 
 use crate::failure::Failure;
 use crate::input::options::{
-    ASSUMED_TRUST_DOMAIN, Domain, key_and_value, namespace_and_account, tell_assumed_trust_domain,
+    ASSUMED_TRUST_DOMAIN, Domain, Gated, key_and_value, namespace_and_account,
+    tell_assumed_trust_domain,
 };
 use crate::input::world::directory;
 use crate::output::github;
@@ -42,6 +43,8 @@ pub(crate) struct Vet {
     /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
     #[arg(long, value_name = "FILE")]
     mesh_config: Option<PathBuf>,
+    #[command(flatten)]
+    gate: Gated,
     #[command(flatten)]
     domain: Domain,
     /// The namespace of resources that name none
@@ -146,7 +149,7 @@ impl Vet {
         let directory = directory(&self.paths, self.mesh_config.as_ref());
         let (configuration, readable) = directory.survey(&self.namespace)?;
         self.domain.tell_if_unused(&configuration.mesh_config);
-        let mut vet = vet::Vet::new();
+        let mut vet = vet::Vet::new().gate(self.gate.gate());
         if let Some(domain) = &self.domain.trust_domain {
             vet = vet.trust_domain(domain.clone());
         }

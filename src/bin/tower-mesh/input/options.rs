@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tower_mesh::Workload;
+use tower_mesh::gate::{Gate, Refusal};
 use tower_mesh::identity::TrustDomain;
 use tower_mesh::istio::MeshConfig;
+use tower_mesh::policy::{Engine, Request};
 
 /// What is judged for whom.
 #[derive(Clone, Debug, Args)]
@@ -70,6 +72,49 @@ pub(crate) struct NoPolicy {
     /// status 2
     #[arg(long)]
     pub(crate) allow_no_policy: bool,
+}
+
+/// The gate in front of the policies.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Gated {
+    /// The profile of the gate, which refuses requests before any rule is asked
+    #[arg(long, value_enum, default_value_t)]
+    gate: Profile,
+}
+
+/// A profile of the gate, or none.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Profile {
+    /// What a mesh has unless it is told otherwise
+    #[default]
+    Istio,
+    /// Refuses also what is legal but has been used to get around rules
+    Strict,
+    /// No gate: only the rules are asked, as in a sidecar
+    Off,
+}
+
+impl Gated {
+    /// No gate.
+    pub(crate) const OFF: Self = Self { gate: Profile::Off };
+
+    /// The gate, if there is one.
+    pub(crate) fn gate(self) -> Option<Gate> {
+        match self.gate {
+            Profile::Istio => Some(Gate::istio()),
+            Profile::Strict => Some(Gate::strict()),
+            Profile::Off => None,
+        }
+    }
+
+    /// Judges a request, and returns it as policy sees it.
+    pub(crate) fn judge(self, engine: &Engine, request: &Request) -> Result<Request, Refusal> {
+        let how = engine.path_normalization();
+        match self.gate() {
+            Some(gate) => gate.normalization(how).judge(request),
+            None => Ok(request.clone()),
+        }
+    }
 }
 
 /// What is spoken on a port.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tower_mesh::identity::PeerCertificate;
+use tower_mesh::identity::{PeerCertificate, SpiffeId};
 use tower_mesh::policy::Request;
 
 use super::lines::{MAX_LINE, is_cut};
@@ -28,6 +28,8 @@ pub(crate) struct Question {
     destination: Option<Destination>,
     sni: Option<String>,
     claims: Option<Map<String, Value>>,
+    /// The id of a JWT-SVID.
+    jwt_svid: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -86,6 +88,7 @@ impl Question {
         path: String,
         principal: Option<String>,
         claims: Option<Map<String, Value>>,
+        jwt_svid: Option<String>,
         headers: Vec<(String, String)>,
     ) -> Self {
         let mut lines: BTreeMap<String, Lines> = BTreeMap::new();
@@ -105,6 +108,7 @@ impl Question {
                 ..Source::default()
             }),
             claims,
+            jwt_svid,
             ..Self::default()
         }
     }
@@ -167,6 +171,11 @@ impl Question {
             }
             if let Some(claims) = self.claims {
                 request = request.claims(claims);
+            }
+            if let Some(id) = self.jwt_svid {
+                let checked = SpiffeId::new(&id);
+                checked.map_err(|error| format!("jwt_svid: {id:?}: {error}"))?;
+                request = request.jwt_svid(&id);
             }
         }
         let source = self.source.unwrap_or_default();

@@ -4,9 +4,11 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
+use tower_mesh::gate::Refusal;
 use tower_mesh::istio::Action;
 use tower_mesh::policy::{CustomMatch, DryRun, Engine, Explanation, Judgement, PolicyId, Request};
 
+use crate::input::options::Gated;
 use crate::input::question::Question;
 use crate::input::world::World;
 
@@ -21,10 +23,20 @@ pub(crate) struct Answer {
     audit: Vec<String>,
     custom: Vec<Asked>,
     dry_run: DryRuns,
+    gate: Option<Refused>,
     error: Option<String>,
     /// Outside: whether it was asked for; inside: whether there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Option<Explanation>>,
+}
+
+/// Why the gate refuses a request, and the rule that says so.
+#[derive(Debug, PartialEq, Serialize)]
+struct Refused {
+    reason: &'static str,
+    rule: &'static str,
+    #[serde(skip)]
+    why: String,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -46,8 +58,18 @@ struct DryRunResult {
 }
 
 impl Answer {
-    /// Judges a request.
-    pub(crate) fn to(id: Value, engine: &Engine, request: &Request, explain: bool) -> Self {
+    /// Judges a request: the gate first, then the rules.
+    pub(crate) fn to(
+        id: Value,
+        gate: Gated,
+        engine: &Engine,
+        request: &Request,
+        explain: bool,
+    ) -> Self {
+        let request = &match gate.judge(engine, request) {
+            Ok(request) => request,
+            Err(refusal) => return Self::of_the_gate(id, refusal, explain),
+        };
         let Judgement {
             status,
             decision,
@@ -72,15 +94,32 @@ impl Answer {
                 allow: marks.and_then(|marks| DryRunResult::from_run(marks.dry_run_allow.as_ref())),
                 deny: marks.and_then(|marks| DryRunResult::from_run(marks.dry_run_deny.as_ref())),
             },
+            gate: None,
             error: None,
             explain: explain.then(|| engine.explain_judgement(request)),
         }
     }
 
+    /// The gate's answer, before any rule is asked.
+    fn of_the_gate(id: Value, refusal: Refusal, explain: bool) -> Self {
+        Self {
+            id,
+            status: Some(refusal.status().as_u16()),
+            action: Some("NONE"),
+            gate: Some(Refused {
+                reason: refusal.label(),
+                rule: refusal.rule(),
+                why: refusal.to_string(),
+            }),
+            explain: explain.then_some(None),
+            ..Self::default()
+        }
+    }
+
     /// Judges a request that is one JSON object; a bad one is answered, too.
-    pub(crate) fn to_line(world: &mut World<'_>, line: &[u8], explain: bool) -> Self {
-        let judged =
-            Question::read(line).and_then(|question| Self::to_question(world, question, explain));
+    pub(crate) fn to_line(world: &mut World<'_>, gate: Gated, line: &[u8], explain: bool) -> Self {
+        let judged = Question::read(line)
+            .and_then(|question| Self::to_question(world, gate, question, explain));
         judged.unwrap_or_else(|message| {
             let value: Option<Value> = serde_json::from_slice(line).ok();
             let id = value.and_then(|value| value.get("id").cloned());
@@ -90,6 +129,7 @@ impl Answer {
 
     fn to_question(
         world: &mut World<'_>,
+        gate: Gated,
         mut question: Question,
         explain: bool,
     ) -> Result<Self, String> {
@@ -100,7 +140,7 @@ impl Answer {
         world.meet(&request);
         let engine = world.engine_for(services, port);
         let engine = engine.map_err(|problems| problems.to_string())?;
-        Ok(Self::to(id, engine, &request, explain))
+        Ok(Self::to(id, gate, engine, &request, explain))
     }
 
     /// Says why a request cannot be judged.
@@ -115,7 +155,7 @@ impl Answer {
 
     /// Whether it is denied because no rule allows it.
     pub(crate) fn is_denied_by_default(&self) -> bool {
-        !self.allowed && self.status == Some(403) && self.policy.is_none()
+        !self.allowed && self.status == Some(403) && self.policy.is_none() && self.gate.is_none()
     }
 
     /// Why there is no decision.
@@ -149,6 +189,9 @@ impl fmt::Display for Answer {
         f.write_str(if self.allowed { "allowed" } else { "denied" })?;
         if let Some(status) = self.status.filter(|_| !self.allowed) {
             write!(f, " {status}")?;
+        }
+        if let Some(Refused { why, rule, .. }) = &self.gate {
+            return write!(f, ": refused by the gate: {why} (rule {rule})");
         }
         match (&self.policy, self.status) {
             (Some(policy), _) => write!(f, ": {action} {policy}")?,

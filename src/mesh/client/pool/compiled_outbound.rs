@@ -14,6 +14,7 @@ use super::external_host::ExternalUpstream;
 use super::names::Name;
 use super::ports::{Ports, bare, bare_host};
 use super::unknown_host::UnknownHost;
+use crate::identity::TrustDomain;
 use crate::metrics::ServiceName;
 use crate::tls::{AllowedIds, outbound_sni};
 
@@ -40,6 +41,14 @@ impl Reach {
         match self {
             Self::Mesh(upstream) => upstream.cluster(uri),
             Self::External(upstream) => upstream.cluster(uri),
+        }
+    }
+
+    /// Whether only workloads of such trust domains may answer.
+    pub(in crate::mesh) fn is_of(&self, is_one: impl FnMut(&TrustDomain) -> bool) -> bool {
+        match self {
+            Self::Mesh(upstream) => upstream.accepted.are_of(is_one),
+            Self::External(_) => false,
         }
     }
 

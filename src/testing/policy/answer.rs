@@ -1,0 +1,34 @@
+use crate::gate::{Gate, Refusal};
+use crate::policy::{Decision, Engine, Judgement, Request};
+
+/// What a server answers to a request.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Why the gate refuses it.
+    pub(super) refusal: Option<Refusal>,
+    /// What the rules say; only the status counts when they are not asked.
+    pub(super) judgement: Judgement,
+}
+
+impl Answer {
+    /// What the gate answers, or else the engine.
+    pub(super) fn to(request: &Request, gate: Gate, engine: &Engine) -> Self {
+        match gate
+            .normalization(engine.path_normalization())
+            .judge(request)
+        {
+            Ok(admitted) => Self {
+                refusal: None,
+                judgement: engine.judge(&admitted),
+            },
+            Err(refusal) => Self {
+                refusal: Some(refusal),
+                judgement: Judgement {
+                    status: Some(refusal.status().as_u16()),
+                    decision: Decision::new(false, None, None),
+                    custom: Vec::new(),
+                },
+            },
+        }
+    }
+}
