@@ -49,7 +49,8 @@ impl From<LocalReply> for Halt {
     }
 }
 
-/// The gate has judged the request before its record began; this answers a request that it refused.
+/// The gate has judged the request before its record began, and the word of a trusted proxy about
+/// its caller was read before that. This answers a request that was refused then.
 fn gate(judged: &mut Judged<'_>) -> Result<(), Halt> {
     match judged.way.refusal.take() {
         None => Ok(()),

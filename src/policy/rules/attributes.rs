@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
@@ -34,6 +35,12 @@ pub trait Attributes {
 
     /// The peer's verified certificate; `None` on plaintext and when the peer showed none.
     fn certificate(&self) -> Option<&PeerCertificate>;
+
+    /// The trusted proxy on whose word the source of the request is known; `None` where the
+    /// connection itself shows the source. Explanations print it, and no rule reads it.
+    fn via(&self) -> Option<&dyn fmt::Display> {
+        None
+    }
 
     /// The TCP peer's address (Envoy's `direct_remote_ip`).
     fn direct_remote_ip(&self) -> Option<IpAddr>;
