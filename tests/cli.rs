@@ -203,9 +203,8 @@ fn what_the_gate_refuses_is_told_with_its_rule() {
     // There is no rule to explain.
     let words = ["GET", "/%zz", "--explain", "--gate", "istio"];
     assert_eq!(text(&world.run("check", &words, "").stdout), bad_escape);
-    let lines =
-        "{\"method\": \"GET\", \"path\": \"/%zz\"}\n{\"method\": \"GET\", \"path\": \"/\"}\n";
-    let answers = answers(&world.judge(lines, &["--gate", "istio"]));
+    let lines = ["/%zz", "/"].map(|path| json!({"method": "GET", "path": path}));
+    let answers = answers(&world.judge(&lines, &["--gate", "istio"]));
     let refusal = json!({"reason": "escape", "rule": "B-08"});
     assert_eq!(
         (&answers[0]["gate"], &answers[0]["status"]),

@@ -72,6 +72,7 @@ mod extract;
 mod forwarded_peer;
 mod peer;
 mod peer_layer;
+mod routed_path;
 #[cfg(feature = "tonic")]
 mod tonic_request;
 mod trace;

@@ -68,6 +68,9 @@ fn judge_scanned(
     }
     // The usual case, which the scan has settled.
     let is_host_one = scan.names_plain_host() && head.uri.authority().is_none();
+    if gate.judges_bare_hosts {
+        exchange.set_judges_bare_host();
+    }
     if gate.is_strict() && !is_host_one {
         host::check_strictly(head)?;
     }

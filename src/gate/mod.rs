@@ -24,6 +24,7 @@
 //! | B-04 | the target and `Host` name different hosts | the target replaces `Host`; 400 behind a router | 400 |
 //! | B-05 | a host with a user | the user is removed; 400 over HTTP/2 and behind a router | 400 |
 //! | B-05 | another odd host: `a,b`, `h:`, `[fe80::1%25x]` | passes in `Host`, 400 in an absolute target | 400 |
+//! | B-05 | a host with a port, or with a dot at its end | judged as it is | policy judges it without them, too ([knob](Gate::judge_bare_hosts)) |
 //! | B-06 | no path, `*` other than of OPTIONS | 400 | 400 |
 //! | B-06 | CONNECT | 403, as Envoy | 403 |
 //! | B-08 | `%00`, `%zz` or `%` at the end of a path | 400 | 400 |

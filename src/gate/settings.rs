@@ -30,6 +30,7 @@ pub struct Gate {
     normalization: Option<Normalization>,
     pub(super) accepts_http_10: bool,
     pub(super) keeps_escaped_slashes: bool,
+    pub(super) judges_bare_hosts: bool,
 }
 
 impl Gate {
@@ -41,6 +42,7 @@ impl Gate {
             normalization: None,
             accepts_http_10: is_istio,
             keeps_escaped_slashes: is_istio,
+            judges_bare_hosts: !is_istio,
         }
     }
 
@@ -71,6 +73,14 @@ impl Gate {
     /// Sets whether `%2f` and `%5c` in paths are kept or refused.
     pub fn keep_escaped_slashes(mut self, keeps: bool) -> Self {
         self.keeps_escaped_slashes = keeps;
+        self
+    }
+
+    /// Sets whether policy also judges a host without its port and without a dot at its end. The
+    /// decision that refuses counts, so that `secret.example:80` does not get around a DENY on
+    /// `secret.example`.
+    pub fn judge_bare_hosts(mut self, judges: bool) -> Self {
+        self.judges_bare_hosts = judges;
         self
     }
 

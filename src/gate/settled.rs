@@ -54,6 +54,9 @@ pub(crate) fn take_off_hearsay(headers: &mut HeaderMap, exchange: &Exchange) {
     }
     // Few names have this length, so comparing them is cheaper than hashing this one.
     let is_one = |name: &&HeaderName| header::is_same_name(name.as_str(), FORWARDED_CLIENT_CERT);
+    if !headers.keys().any(|name| is_one(&name)) {
+        return;
+    }
     let names: Vec<_> = headers.keys().filter(is_one).cloned().collect();
     for name in names {
         headers.remove(name);

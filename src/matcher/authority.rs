@@ -88,6 +88,17 @@ pub(crate) fn split_port(host_and_port: &str) -> Option<(&str, Option<u16>)> {
     Some((host, Some(is_number.then(|| digits.parse().ok())??)))
 }
 
+/// A host without its port and without a dot at its end; `None` if it has neither, or if there is
+/// nothing else.
+pub(crate) fn bare(authority: &str) -> Option<&str> {
+    let brackets = authority.rfind(']').map_or(0, |end| end + 1);
+    let (address, rest) = authority.split_at_checked(brackets)?;
+    let end = rest.find(':').unwrap_or(rest.len());
+    let host = authority.get(..address.len() + end)?;
+    let host = host.strip_suffix('.').unwrap_or(host);
+    (host != authority && !host.is_empty()).then_some(host)
+}
+
 /// An authority without the user and password before its last `@`, which are not part of the host.
 #[must_use]
 pub fn without_user(authority: &str) -> &str {
@@ -117,6 +128,25 @@ fn is_user(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// B-05.
+    #[test]
+    fn a_bare_host_has_no_port_and_no_dot_at_its_end() {
+        for (authority, expected) in [
+            ("app.example:80", Some("app.example")),
+            ("app.example.", Some("app.example")),
+            ("app.example.:80", Some("app.example")),
+            ("app.example:", Some("app.example")),
+            ("[::1]:80", Some("[::1]")),
+            ("app.example", None),
+            ("[::1]", None),
+            (":80", None),
+            (".", None),
+            ("", None),
+        ] {
+            assert_eq!(bare(authority), expected, "{authority}");
+        }
+    }
 
     #[test]
     fn a_host_holds_what_the_codec_takes() {

@@ -65,6 +65,7 @@ where
 
 /// Whether two names of headers, in lower case, are one for programs that take `_` for `-`.
 #[must_use]
+#[inline]
 pub fn is_same_name(one: &str, other: &str) -> bool {
     let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
     one.len() == other.len() && one.bytes().map(dashed).eq(other.bytes().map(dashed))

@@ -163,7 +163,10 @@ impl PolicyCheck {
         }
         let target = judged(path, &head.uri);
         let verdict = match RequestAttributes::with_path(head, &target, exchange) {
-            Some(request) => refuse_custom(engine, &request, exchange),
+            Some(request) => refuse_custom(engine, &request, exchange).and_then(|()| {
+                let bare = bare_host(&request, exchange);
+                bare.map_or(Ok(()), |bare| refuse_custom(engine, &bare, exchange))
+            }),
             None => Ok(()),
         };
         verdict.inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))
@@ -217,10 +220,18 @@ impl PolicyCheck {
     fn decide(
         &self,
         engine: &Engine,
-        attributes: &dyn Attributes,
+        request: &RequestAttributes<'_>,
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
-        let decision = engine.decide(attributes);
+        let mut decision = engine.decide(request);
+        if decision.allowed
+            && let Some(bare) = bare_host(request, exchange)
+        {
+            let other = engine.decide(&bare);
+            if !other.allowed {
+                decision = other;
+            }
+        }
         if !decision.allowed {
             let reply = denied(decision.details());
             exchange.set_decision(decision);
@@ -231,6 +242,15 @@ impl PolicyCheck {
         }
         Ok(())
     }
+}
+
+/// The request in its other form, where the gate asks for it (rule B-05).
+fn bare_host<'a>(
+    request: &RequestAttributes<'a>,
+    exchange: &Exchange,
+) -> Option<RequestAttributes<'a>> {
+    let asked = exchange.judges_bare_host();
+    asked.then(|| request.of_bare_host()).flatten()
 }
 
 /// No listener has port 0, so a DENY for one port would silently not apply.

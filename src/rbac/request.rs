@@ -68,6 +68,21 @@ impl<'a> RequestAttributes<'a> {
         })
     }
 
+    /// The same request to its host without the port and without a dot at its end; `None` if the
+    /// host has neither.
+    pub(crate) fn of_bare_host(&self) -> Option<Self> {
+        let authority = self.uri_authority.or_else(|| self.host_line())?;
+        let uri_authority = authority::bare(authority::without_user(authority.trim()));
+        Some(Self {
+            uri_authority: Some(uri_authority?),
+            ..*self
+        })
+    }
+
+    fn host_line(&self) -> Option<&'a str> {
+        self.headers.get(HOST)?.to_str().ok()
+    }
+
     /// The address of the source.
     fn source_ip(&self) -> IpAddr {
         let told = self.forwarded.and_then(ForwardedPeer::address);
@@ -90,8 +105,7 @@ impl Attributes for RequestAttributes<'_> {
     }
 
     fn authority(&self) -> Option<&str> {
-        let line = || self.headers.get(HOST)?.to_str().ok();
-        let authority = self.uri_authority.or_else(line);
+        let authority = self.uri_authority.or_else(|| self.host_line());
         authority.map(|authority| authority::without_user(authority.trim()))
     }
 

@@ -36,7 +36,8 @@ pub fn from_outside(headers: &mut HeaderMap) {
 /// alone.
 pub fn from_mesh(headers: &mut HeaderMap) {
     remove_where(headers, |name| {
-        let may_be_envoys = name.starts_with("x-") || name.starts_with("x_");
+        // Asked of every header of every request.
+        let may_be_envoys = matches!(name.as_bytes(), [b'x', b'-' | b'_', b'e', ..]);
         may_be_envoys && {
             let plain = plain(name);
             let is_other_spelling = plain != name && PEER_METADATA.contains(&&*plain);

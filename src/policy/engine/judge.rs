@@ -100,15 +100,32 @@ impl Engine {
         let Ok(request) = self.prepare(request) else {
             return refused(400, Vec::new());
         };
-        let (stages, view) = (self.0.http.get(port(&request)), View::new(&request));
+        self.judge_prepared(&self.refused_form(request))
+    }
+
+    /// The form of a request that counts: that with its bare host, where it is judged, too, and
+    /// refused alone; else the request's own.
+    fn refused_form(&self, request: Request) -> Request {
+        let passes = |request: &Request| self.judge_prepared(request).decision.allowed;
+        match request.of_bare_host() {
+            Some(bare) if passes(&request) && !passes(&bare) => bare,
+            _ => request,
+        }
+    }
+
+    fn judge_prepared(&self, request: &Request) -> Judgement {
+        let (stages, view) = (self.0.http.get(port(request)), View::new(request));
         let custom = stages.custom(&view);
-        let decision = match stages.refused_by_custom(&view) {
-            Some(refusal) => refusal,
-            None if self.lacks_token(&request) => return refused(401, custom),
-            None => stages.decide(&view),
+        let (status, decision) = match stages.refused_by_custom(&view) {
+            Some(refusal) => (403, refusal),
+            None if self.lacks_token(request) => (401, Decision::new(false, None, None)),
+            None => {
+                let decision = stages.decide(&view);
+                (if decision.allowed { 200 } else { 403 }, decision)
+            }
         };
         Judgement {
-            status: Some(if decision.allowed { 200 } else { 403 }),
+            status: Some(status),
             decision,
             custom,
         }
@@ -161,7 +178,7 @@ impl Engine {
     #[must_use]
     pub fn explain_judgement(&self, request: &Request) -> Option<Explanation> {
         let judgement = self.judge(request);
-        let prepared = self.prepare(request).ok()?;
+        let prepared = self.refused_form(self.prepare(request).ok()?);
         let Some(status) = judgement.status else {
             return Some(self.explain_tcp(&prepared));
         };

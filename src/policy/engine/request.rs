@@ -33,6 +33,8 @@ pub struct Request {
     scheme: Option<&'static str>,
     /// Whether what the request says of its scheme is ignored.
     is_scheme_of_connection: bool,
+    /// Whether the host is also judged without its port and without a dot at its end.
+    judges_bare_host: bool,
     authority: Option<String>,
     headers: Vec<(String, Vec<u8>)>,
     is_tls: bool,
@@ -64,6 +66,7 @@ impl Request {
             target: None,
             scheme: None,
             is_scheme_of_connection: false,
+            judges_bare_host: false,
             authority: None,
             headers: Vec::new(),
             is_tls: false,
@@ -289,6 +292,23 @@ impl Request {
             is_scheme_of_connection: true,
             ..self
         }
+    }
+
+    /// The same request, whose host is also judged without its port and without a dot at its end
+    /// (rule B-05).
+    #[cfg(feature = "gate")]
+    pub(crate) fn with_bare_host(self) -> Self {
+        Self {
+            judges_bare_host: true,
+            ..self
+        }
+    }
+
+    /// The same request to its bare host, if it is judged and differs.
+    pub(super) fn of_bare_host(&self) -> Option<Self> {
+        let bare = authority::bare(self.authority.as_deref()?)?;
+        let asked = self.judges_bare_host;
+        asked.then(|| self.clone().authority(bare))
     }
 
     /// The same request with its absolute target taken apart: the scheme, if it was one, and the

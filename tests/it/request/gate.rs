@@ -7,11 +7,13 @@ use axum::routing::any;
 use http::{HeaderMap, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
-use tower_mesh::Mesh;
 use tower_mesh::gate::{Gate, Profile};
+use tower_mesh::policy::Engine;
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::Pki;
+use tower_mesh::testing::policy::{Policies, request as asked};
 use tower_mesh::tls::Protocol;
+use tower_mesh::{Mesh, Workload};
 
 use crate::support::mesh::{app, build, dial, lines, policy, read, serve, unproven};
 
@@ -146,4 +148,49 @@ async fn a_gate_of_a_mesh_does_not_choose_the_normalization() {
     let error = app(&pki()).gate(gate).build().await.err().unwrap();
     let said = error.to_string();
     assert!(said.contains("pathNormalization"), "{said}");
+}
+
+/// B-05. In `Strict` policy judges a host with a port, or with a dot at its end, without them, too;
+/// the decision that refuses counts. `Istio` takes hosts literally.
+#[tokio::test]
+async fn a_port_or_a_dot_does_not_get_around_a_rule_in_strict() {
+    let rule = |host: &str| format!("[{{to: [{{operation: {{hosts: [{host}]}}}}]}}]");
+    let denied = policy("closed", "DENY", &rule("secret.example"));
+    let allowed = policy("open", "ALLOW", &rule("open.example"));
+    let literal = policy("open", "ALLOW", &rule("'open.example:80'"));
+    for (policies, host, istio, strict) in [
+        (&denied, "secret.example", 403, 403),
+        (&denied, "secret.example:80", 200, 403),
+        (&denied, "Secret.Example.", 200, 403),
+        (&denied, "secret.example.:80", 200, 403),
+        (&denied, "open.example:80", 200, 200),
+        (&allowed, "open.example", 200, 200),
+        (&allowed, "open.example:80", 403, 403),
+        (&literal, "open.example:80", 200, 403),
+    ] {
+        let knob = Gate::strict().judge_bare_hosts(false);
+        for (gate, status) in [
+            (Gate::istio(), istio),
+            (Gate::strict(), strict),
+            (knob, istio),
+        ] {
+            let source = Fixed::yaml("policies.yaml", policies.clone());
+            let mesh = build(app(&pki()).config(source).gate(gate)).await;
+            let service = mesh.protect(Router::new().fallback(any(|| async {})));
+            for target in ["/".to_owned(), format!("http://{host}/")] {
+                let request = Request::get(&target).extension(unproven());
+                let request = request.header("host", host).body(Body::empty()).unwrap();
+                let answer = service.clone().oneshot(request).await.unwrap();
+                assert_eq!(answer.status(), status, "{gate:?} {target} {host}");
+            }
+            let tested = Policies::from(engine(policies)).gate(gate);
+            let asked = asked().get("/").authority(host);
+            tested.expect(asked).to_be_answered(status);
+        }
+    }
+}
+
+fn engine(policies: &str) -> Engine {
+    let workload = Workload::new("default", "app");
+    Engine::builder(&workload).yaml(policies).build().unwrap()
 }

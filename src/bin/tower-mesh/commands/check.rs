@@ -134,7 +134,7 @@ impl Check {
         if self.format == Format::Text && answer.is_denied_by_default() {
             self.tell_of_the_caller();
         }
-        if self.gate.asked().is_none() && answer.allowed {
+        if self.gate.is_left_open() && answer.allowed {
             tell_of_the_gate(world.engine(), &request);
         }
         Ok(ExitCode::from(u8::from(!answer.allowed)))

@@ -98,6 +98,11 @@ impl Gated {
         self.gate.and_then(Profile::gate)
     }
 
+    /// Whether nothing is said of a gate.
+    pub(crate) fn is_left_open(self) -> bool {
+        self.gate.is_none()
+    }
+
     /// The gate that was asked for, else that of a mesh.
     pub(crate) fn or_istio(self) -> Option<Gate> {
         self.gate.unwrap_or(Profile::Istio).gate()
