@@ -1,5 +1,5 @@
 //! Writes the log event of a refused request, target `tower_mesh::access`: who asked for what, and
-//! which rule refused.
+//! which rule refused. A caller for whom a trusted proxy speaks is written `a via b`.
 //!
 //! The event holds nothing from the query, from a token, or from headers that may hold either.
 //! What a peer sends is written as [`PeerText`], so a peer cannot forge a line.
@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use tracing::field::{self, DisplayValue};
 
-use crate::context::{Claims, Exchange, Peer};
+use crate::context::{Claims, Exchange, ForwardedPeer, Peer};
 use crate::istio::Position;
 use crate::log_limit::{LogLimit, limited};
 use crate::matcher::authority;
@@ -37,8 +37,8 @@ pub(crate) fn refused(
         limit: Kind::of(reply).limit(),
         target: "tower_mesh::access",
         INFO,
-        peer = %PeerText(peer.and_then(Peer::principal).unwrap_or("none")),
-        remote = peer.map(ip).map(shown),
+        peer = %Caller(exchange),
+        remote = remote_ip(exchange).map(shown),
         client = exchange.client_ip().map(shown),
         user = exchange.claims().and_then(Claims::principal).map(text),
         method = %PeerText(head.method.as_str()),
@@ -61,13 +61,12 @@ pub(crate) fn refused(
     allow(dead_code, reason = "for the guard of tokens")
 )]
 pub(crate) fn token_reported(head: &Parts, exchange: &Exchange, reason: &dyn fmt::Display) {
-    let peer = exchange.peer();
     let trace = exchange.trace();
     limited!(
         target: "tower_mesh::access",
         WARN,
-        peer = %PeerText(peer.and_then(Peer::principal).unwrap_or("none")),
-        remote = peer.map(ip).map(shown),
+        peer = %Caller(exchange),
+        remote = remote_ip(exchange).map(shown),
         client = exchange.client_ip().map(shown),
         method = %PeerText(head.method.as_str()),
         path = %PeerText(path(head, exchange)),
@@ -141,8 +140,32 @@ fn text(value: &str) -> DisplayValue<PeerText<'_>> {
     shown(PeerText(value))
 }
 
-fn ip(peer: &Peer) -> IpAddr {
-    peer.remote_addr().ip().to_canonical()
+/// Who asks: the peer, or the caller for whom a trusted proxy speaks, and the proxy.
+struct Caller<'a>(&'a Exchange);
+
+impl fmt::Display for Caller<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(exchange) = self;
+        let Some(caller) = exchange.forwarded_peer() else {
+            let peer = exchange.peer().and_then(Peer::principal);
+            return PeerText(peer.unwrap_or("none")).fmt(f);
+        };
+        // Each is truncated by itself, so that a long name does not hide the proxy.
+        let (principal, via) = (caller.principal(), caller.via().to_string());
+        write!(
+            f,
+            "{} via {}",
+            PeerText(principal.unwrap_or("none")),
+            PeerText(&via)
+        )
+    }
+}
+
+/// The address of the caller if a trusted proxy has told it, else of the peer.
+fn remote_ip(exchange: &Exchange) -> Option<IpAddr> {
+    let told = exchange.forwarded_peer().and_then(ForwardedPeer::address);
+    let address = told.or_else(|| exchange.peer().map(Peer::remote_addr))?;
+    Some(address.ip().to_canonical())
 }
 
 /// The whole path without the query. If a guard has rewritten the path, this is the form that

@@ -8,7 +8,8 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderName, HeaderValue, Uri};
 
-use super::{Claims, Peer, TraceContext};
+use super::{Claims, ForwardedPeer, Peer, TraceContext};
+use crate::identity::PeerCertificate;
 use crate::policy::Decision;
 
 /// The facts of one request: a cheap handle to cells that are each written once.
@@ -25,6 +26,7 @@ struct Cells {
     known: Option<Peer>,
     connection: OnceLock<Peer>,
     peer: OnceLock<Peer>,
+    forwarded_peer: OnceLock<ForwardedPeer>,
     target: OnceLock<Uri>,
     path: OnceLock<PathAndQuery>,
     /// Boxed because it is rare, and every request allocates this struct.
@@ -154,6 +156,31 @@ impl Exchange {
         let exchange = extensions.get::<Self>();
         let told = exchange.and_then(Self::peer);
         told.or_else(|| peer_left(extensions))
+    }
+
+    /// The caller on the word of a trusted proxy; `None` on the connections of all others. Rules
+    /// about the source of a request judge it in place of the [`peer`](Self::peer).
+    #[must_use]
+    pub fn forwarded_peer(&self) -> Option<&ForwardedPeer> {
+        self.0.forwarded_peer.get()
+    }
+
+    /// Sets the caller for whom a trusted proxy speaks. Only the first call counts.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "only the mesh believes a proxy")
+    )]
+    pub(crate) fn set_forwarded_peer(&self, caller: ForwardedPeer) {
+        let _ = self.0.forwarded_peer.set(caller);
+    }
+
+    /// The identity that rules about the source judge: the caller's if a trusted proxy speaks for
+    /// it, else the peer's.
+    pub(crate) fn source_certificate(&self) -> Option<&PeerCertificate> {
+        match self.forwarded_peer() {
+            Some(caller) => caller.certificate(),
+            None => self.peer()?.certificate(),
+        }
     }
 
     /// The request target as it was sent, before any router changed it. After a token guard has
@@ -402,6 +429,7 @@ fn is_of(prefix: &str, nested: &str) -> bool {
 // The query is left out, because guards may not have named the parameters that hold a token yet.
 debug_fields!(Exchange(exchange) {
     peer = exchange.peer(),
+    forwarded_peer = exchange.forwarded_peer(),
     path = exchange.target().map(Uri::path),
     trace = exchange.trace(),
     claims = exchange.claims(),

@@ -6,7 +6,7 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Extensions, StatusCode};
 
-use super::{Claims, Exchange, Peer, TraceContext};
+use super::{Claims, Exchange, ForwardedPeer, Peer, TraceContext};
 use crate::log_limit::limited;
 
 errors! {
@@ -100,6 +100,16 @@ macro_rules! extract {
 extract!(Peer, Exchange::find_peer, |_| MissingFact::Peer);
 extract!(Claims, claims, without_claims);
 extract!(TraceContext, trace, |_| MissingFact::TraceContext);
+
+/// Optional alone: most requests come from no trusted proxy.
+impl<S: Sync> OptionalFromRequestParts<S> for ForwardedPeer {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
+        let exchange = parts.extensions.get::<Exchange>();
+        Ok(exchange.and_then(Exchange::forwarded_peer).cloned())
+    }
+}
 
 pub(super) fn claims(extensions: &Extensions) -> Option<&Claims> {
     extensions.get::<Exchange>()?.claims()

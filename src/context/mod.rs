@@ -9,6 +9,8 @@
 //!  writer           sets                         readers
 //!  TLS acceptor     Peer (address, identity)     policy, metrics, propagation, handlers
 //!    │
+//!  mesh             ForwardedPeer, if a trusted proxy calls   policy, log lines, handlers
+//!    │
 //!  PropagationLayer TraceContext, request id     log lines, the client, handlers
 //!    │
 //!  JwtLayer         Claims of the token          policy, handlers
@@ -27,12 +29,14 @@
 //! | under | how |
 //! |---|---|
 //! | axum (feature `axum`) | handler arguments `Peer`, `Claims`, `TraceContext`, or `Option` of each |
+//! | axum, behind a trusted proxy | handler argument `Option<ForwardedPeer>` |
 //! | axum, claims in your own type | handler argument `ClaimsAs<T>`, or `Option` of it |
 //! | tonic (feature `tonic`) | [`RequestFacts`], on a `tonic::Request` |
 //! | any `http::Request` | [`Exchange::from_extensions`] with its extensions, see below |
 //! | anywhere in the request's task | [`current`] |
 //!
-//! No fact is ever taken from a header that a caller may write. Requests without a [`Peer`] are
+//! No fact is ever taken from a header that a caller may write. A [`ForwardedPeer`] is taken from a
+//! header or a connection of a proxy that the operator has named. Requests without a [`Peer`] are
 //! refused by guards: an unknown caller is not the same as a plaintext caller.
 //!
 //! # Example
@@ -65,6 +69,7 @@ mod current;
 mod exchange;
 #[cfg(feature = "axum")]
 mod extract;
+mod forwarded_peer;
 mod peer;
 mod peer_layer;
 #[cfg(feature = "tonic")]
@@ -80,6 +85,9 @@ pub use current::{Lent, Scope, current, current_trace};
 pub use exchange::Exchange;
 #[cfg(feature = "axum")]
 pub use extract::MissingFact;
+#[cfg(feature = "tls")]
+pub(crate) use forwarded_peer::ProxySocket;
+pub use forwarded_peer::{ForwardedPeer, Via};
 pub use peer::{Peer, TlsFacts};
 pub use peer_layer::{PeerLayer, WithPeer};
 #[cfg(feature = "tonic")]

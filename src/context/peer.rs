@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use http::HeaderValue;
 
 use super::activity::Activity;
+use super::forwarded_peer::ProxySocket;
 use crate::identity::{PeerCertificate, SpiffeId, TrustDomain};
 
 /// The other end of this connection: its addresses and what the TLS handshake proved. There is one
@@ -28,6 +29,8 @@ struct Facts {
     remote_ip: OnceLock<Arc<str>>,
     local: SocketAddr,
     tls: Option<TlsFacts>,
+    /// Set on the sockets of a trusted proxy.
+    proxy: Option<ProxySocket>,
     has_other_tls: bool,
     /// See [`Peer::forwarded`].
     #[cfg(all(feature = "server", feature = "client"))]
@@ -70,42 +73,56 @@ pub struct TlsFacts {
     pub alpn: Option<Box<[u8]>>,
 }
 
+impl Facts {
+    /// Those of a plaintext connection.
+    fn new(remote: SocketAddr, local: SocketAddr) -> Self {
+        Self {
+            remote,
+            remote_ip: OnceLock::new(),
+            local,
+            tls: None,
+            proxy: None,
+            has_other_tls: false,
+            #[cfg(all(feature = "server", feature = "client"))]
+            forwarded: OnceLock::new(),
+            activity: Activity::default(),
+            memo: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Peer {
     /// A plaintext connection, without an identity.
     #[must_use]
     pub fn plaintext(remote: SocketAddr, local: SocketAddr) -> Self {
-        Self::new(remote, local, None, false)
+        Self(Arc::new(Facts::new(remote, local)))
     }
 
     /// A connection over TLS that is not the mesh's, such as the application's own. It is
     /// encrypted, and has no identity: for policy it counts as plaintext.
     #[must_use]
     pub fn other_tls(remote: SocketAddr, local: SocketAddr) -> Self {
-        Self::new(remote, local, None, true)
+        Self(Arc::new(Facts {
+            has_other_tls: true,
+            ..Facts::new(remote, local)
+        }))
     }
 
     /// A TLS connection.
     #[must_use]
     pub fn tls(remote: SocketAddr, local: SocketAddr, tls: TlsFacts) -> Self {
-        Self::new(remote, local, Some(tls), false)
+        Self(Arc::new(Facts {
+            tls: Some(tls),
+            ..Facts::new(remote, local)
+        }))
     }
 
-    fn new(
-        remote: SocketAddr,
-        local: SocketAddr,
-        tls: Option<TlsFacts>,
-        has_other_tls: bool,
-    ) -> Self {
+    /// A plaintext connection of a trusted proxy. It has no identity, as it has proven none.
+    #[cfg(feature = "tls")]
+    pub(crate) fn of_proxy(remote: SocketAddr, local: SocketAddr, proxy: ProxySocket) -> Self {
         Self(Arc::new(Facts {
-            remote,
-            remote_ip: OnceLock::new(),
-            local,
-            tls,
-            has_other_tls,
-            #[cfg(all(feature = "server", feature = "client"))]
-            forwarded: OnceLock::new(),
-            activity: Activity::default(),
-            memo: AtomicU64::new(0),
+            proxy: Some(proxy),
+            ..Facts::new(remote, local)
         }))
     }
 
@@ -154,6 +171,15 @@ impl Peer {
     )]
     pub(crate) fn memo(&self) -> &AtomicU64 {
         &self.0.memo
+    }
+
+    /// How the trusted proxy on this connection names its callers, if it is one.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "only the mesh believes a proxy")
+    )]
+    pub(crate) fn proxy(&self) -> Option<&ProxySocket> {
+        self.0.proxy.as_ref()
     }
 
     /// Whether the connection is the mesh's TLS. The application's own TLS counts as plaintext.

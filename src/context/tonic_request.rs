@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use tonic::{Request, Status};
 
-use super::{Claims, Exchange, Peer, TraceContext};
+use super::{Claims, Exchange, ForwardedPeer, Peer, TraceContext};
 use crate::log_limit::limited;
 
 /// Gives gRPC methods the facts that axum handlers get from extractors.
@@ -22,6 +22,8 @@ use crate::log_limit::limited;
 pub trait RequestFacts {
     /// The caller; `None` if the service is not behind an acceptor of this crate.
     fn peer(&self) -> Option<&Peer>;
+    /// The caller on the word of a trusted proxy: see [`Exchange::forwarded_peer`].
+    fn forwarded_peer(&self) -> Option<&ForwardedPeer>;
     /// The end user; `None` without a verified token.
     fn claims(&self) -> Option<&Claims>;
     /// The claims of the end user in a type of the application's own, by [`Claims::read`].
@@ -60,6 +62,10 @@ impl<T> RequestFacts for Request<T> {
         // Under tonic's own server, without any layer of this crate, only the listener has stored a
         // peer.
         told.or_else(|| self.extensions().get())
+    }
+
+    fn forwarded_peer(&self) -> Option<&ForwardedPeer> {
+        exchange(self)?.forwarded_peer()
     }
 
     fn claims(&self) -> Option<&Claims> {

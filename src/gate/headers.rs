@@ -12,8 +12,8 @@ pub(super) struct Scan {
     /// The length of all names and values.
     bytes: usize,
     hosts: u32,
-    /// Whether the last `Host` is [bare](authority::is_bare).
-    is_host_bare: bool,
+    /// Whether the last `Host` is a plain [name](authority::is_name).
+    is_host_plain: bool,
     pub(super) has_connection: bool,
     encodings: u32,
     /// Whether a `transfer-encoding` is something else than `chunked`.
@@ -51,7 +51,7 @@ impl Scan {
         match name {
             "host" => {
                 self.hosts += 1;
-                self.is_host_bare = authority::is_bare(value.as_bytes());
+                self.is_host_plain = authority::is_name(value.as_bytes());
             }
             "connection" => self.has_connection = true,
             "transfer-encoding" => {
@@ -63,9 +63,9 @@ impl Scan {
         }
     }
 
-    /// Whether one `Host` names a host and nothing else; it may have a port.
-    pub(super) fn names_bare_host(self) -> bool {
-        self.hosts == 1 && self.is_host_bare
+    /// Whether there is one `Host`, a plain name without a port, in which no rule finds a fault.
+    pub(super) fn names_plain_host(self) -> bool {
+        self.hosts == 1 && self.is_host_plain
     }
 
     pub(super) fn names_host(self) -> bool {
@@ -101,9 +101,12 @@ pub(super) fn check(gate: Gate, scan: Scan, headers: &mut HeaderMap) -> Result<(
 
 /// Whether a value has whitespace around it, which HTTP/2 lets through.
 pub(super) fn is_padded(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    is_blank(bytes.first()) || is_blank(bytes.last())
+    // Of blanks and what sorts before them, values hold only spaces and tabs.
+    match value.as_bytes() {
+        [first, .., last] => *first <= b' ' || *last <= b' ',
+        [only] => *only <= b' ',
+        [] => false,
+    }
 }
 
 /// A bit for each length of a name that the gate knows, if the name does not begin with `x-`. Most

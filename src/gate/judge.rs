@@ -1,13 +1,13 @@
 //! The order in which the gate applies its rules.
 
 use http::request::Parts;
-use http::uri::Authority;
-use http::{Method, Version};
+use http::{Method, Uri, Version};
 
 use super::headers::Scan;
 use super::settled::{settle_scanned, shows_client_cert};
-use super::{Gate, Refusal, admit, headers, host, one_hop, path};
+use super::{Gate, Refusal, admit, headers, host, one_hop, path, target};
 use crate::context::Exchange;
+use crate::matcher;
 
 /// Where a request reached the gate.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,6 @@ fn judge_scanned(
     if !is_about_server && !head.uri.path().starts_with('/') {
         return Err(Refusal::NotAbsolute);
     }
-    check_length(head, exchange)?;
     headers::check(gate, scan, &mut head.headers)?;
     if scan.has_connection {
         one_hop::take_off_named(&mut head.headers)?;
@@ -67,11 +66,11 @@ fn judge_scanned(
     if arrival.wants_host && !scan.names_host() && head.uri.authority().is_none() {
         return Err(Refusal::NoHost);
     }
-    if gate.is_strict() {
+    // The usual case, which the scan has settled.
+    let is_host_one = scan.names_plain_host() && head.uri.authority().is_none();
+    if gate.is_strict() && !is_host_one {
         host::check_strictly(head)?;
     }
-    // The usual case, which the scan has settled.
-    let is_host_one = scan.names_bare_host() && head.uri.authority().is_none();
     if is_about_server {
         return match arrival.in_front {
             true => host::unite(head),
@@ -80,9 +79,16 @@ fn judge_scanned(
         .map(|()| None);
     }
     let sent = exchange.path_of(head).ok_or(Refusal::OtherSegments)?;
-    path::check(gate, sent)?;
+    check_length(&head.uri, sent)?;
+    let is_whole = sent == head.uri.path();
+    let is_settled = is_whole && matcher::path::is_settled(target::text(&head.uri), gate.how());
+    if !is_settled {
+        path::check(gate, sent)?;
+    } else if arrival.in_front && is_host_one && exchange.path() == Some(sent) {
+        return Ok(None);
+    }
     // A shortened path shows that a router is in front, even if the layer is configured otherwise.
-    match arrival.in_front && sent == head.uri.path() {
+    match arrival.in_front && is_whole {
         true => admit::rewrite(gate.how(), head, exchange, is_host_one).map(|()| None),
         false => admit::refuse_other(gate.how(), head, exchange, is_host_one),
     }
@@ -100,13 +106,12 @@ fn check_method(method: &Method) -> Result<(), Refusal> {
     }
 }
 
-/// Rule B-15. A router may have shortened the target of the request itself.
-fn check_length(head: &Parts, exchange: &Exchange) -> Result<(), Refusal> {
-    let sent = exchange.path().unwrap_or_default();
-    let target = [head.uri.path(), sent].map(str::len).into_iter().max();
-    let query = head.uri.query().map_or(0, |query| query.len() + 1);
-    let authority = head.uri.authority().map(Authority::as_str);
-    let length = target.unwrap_or_default() + query + authority.map_or(0, str::len);
+/// Rule B-15. A router may have shortened the target of the request itself: `sent` is the whole
+/// path.
+fn check_length(target: &Uri, sent: &str) -> Result<(), Refusal> {
+    let authority = target.authority().map_or(0, |named| named.as_str().len());
+    let left = target::text(target).len();
+    let length = authority + left + sent.len().saturating_sub(target.path().len());
     match length > LONGEST {
         true => Err(Refusal::TargetTooLong),
         false => Ok(()),

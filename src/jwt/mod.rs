@@ -149,7 +149,7 @@ pub(crate) use access::Terms;
 pub use access::{ExcludedPath, ExcludedPathError, TokenMode};
 pub use authenticator::Authenticator;
 #[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use authenticator::{Denied, Patience};
+pub(crate) use authenticator::Patience;
 pub use keys::{
     BundleError, Counts, FetchError, Fetcher, Jwks, KeySet, KeySetError, KeySource, Keyring, Moved,
     SvidKeys,

@@ -16,8 +16,11 @@ impl AsciiSet {
         self
     }
 
-    pub(super) fn has(&self, byte: u8) -> bool {
+    pub(super) const fn has(&self, byte: u8) -> bool {
         // There is a place for every byte, so this compiles to one look.
-        self.0.get(usize::from(byte)).is_some_and(|is_in| *is_in)
+        match self.0.split_at_checked(byte as usize) {
+            Some((_, [is_in, ..])) => *is_in,
+            _ => false,
+        }
     }
 }

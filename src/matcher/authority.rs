@@ -11,12 +11,25 @@ pub fn is_legal(authority: &[u8]) -> bool {
     authority.iter().all(|byte| LEGAL.has(*byte))
 }
 
-/// Whether an authority is [legal](is_legal) and names no user. Asked once for each request.
-pub(crate) fn is_bare(authority: &[u8]) -> bool {
-    authority
-        .iter()
-        .all(|byte| LEGAL.has(*byte) && *byte != b'@')
+/// Whether an authority is a name of letters, digits, `.`, `-` and `_`: the usual case, which needs
+/// no second look.
+#[cfg(feature = "gate")]
+pub(crate) fn is_name(authority: &[u8]) -> bool {
+    !authority.is_empty() && authority.iter().all(|byte| NAME.has(*byte))
 }
+
+/// The bytes of [`is_name`].
+#[cfg(feature = "gate")]
+static NAME: AsciiSet = {
+    let (mut name, mut byte) = (AsciiSet::EMPTY, 0);
+    while byte < 128_u8 {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
+            name = name.with(byte);
+        }
+        byte += 1;
+    }
+    name
+};
 
 /// The bytes that an authority may have. Every request's host is checked.
 static LEGAL: AsciiSet = {

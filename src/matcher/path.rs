@@ -74,7 +74,7 @@ pub fn normalize(target: &str, how: Normalization) -> Result<Cow<'_, str>, PathR
     if !target.starts_with('/') {
         return Err(PathRefusal::NotAbsolute);
     }
-    if is_plain(target.as_bytes()) && !(how.merges() && target.contains("//")) {
+    if is_plain(target, &PLAIN) && !(how.merges() && target.contains("//")) {
         return Ok(Cow::Borrowed(target));
     }
     let mut query_at = target.len();
@@ -143,10 +143,20 @@ impl Normalization {
     }
 }
 
-/// Whether a target is legal, and its path holds no byte that could be changed, or change its
-/// neighbours, except for a second `/`. Most targets are plain, and this looks at each byte once.
-fn is_plain(target: &[u8]) -> bool {
-    let end = target.iter().position(|byte| !PLAIN.has(*byte));
+/// Whether a target (path and query) is legal, [`normalize`] leaves it as it is, and its path has
+/// only bytes of [`is_path_byte`] and `;`. It may wrongly be `false`. Most targets are so, and this
+/// looks at each byte once.
+#[cfg(feature = "gate")]
+pub(crate) fn is_settled(target: &str, how: Normalization) -> bool {
+    target.starts_with('/')
+        && is_plain(target, &SETTLED)
+        && !(how.merges() && target.contains("//"))
+}
+
+/// Whether a target is legal, and its path has only these bytes.
+fn is_plain(target: &str, bytes: &AsciiSet) -> bool {
+    let target = target.as_bytes();
+    let end = target.iter().position(|byte| !bytes.has(*byte));
     match end.and_then(|end| target.get(end..)) {
         None => true,
         Some([b'?', query @ ..]) => {
@@ -157,7 +167,8 @@ fn is_plain(target: &[u8]) -> bool {
     }
 }
 
-/// The bytes of [`is_plain`].
+/// The bytes of a path that [`normalize`] does not change, and that do not change their neighbours,
+/// except for a second `/`.
 static PLAIN: AsciiSet = {
     let (mut plain, mut byte) = (AsciiSet::EMPTY, 0x21);
     while byte < 0x7f {
@@ -167,6 +178,19 @@ static PLAIN: AsciiSet = {
         byte += 1;
     }
     plain
+};
+
+/// The bytes of [`is_settled`].
+#[cfg(feature = "gate")]
+static SETTLED: AsciiSet = {
+    let (mut settled, mut byte) = (AsciiSet::EMPTY, 0x21);
+    while byte < 0x7f {
+        if PLAIN.has(byte) && !matches!(byte, b'[' | b']') {
+            settled = settled.with(byte);
+        }
+        byte += 1;
+    }
+    settled
 };
 
 /// Whether a path may have this byte unescaped and without a second look: RFC 3986's `pchar`

@@ -1,10 +1,9 @@
 //! The log lines about how a server ends.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Logs that a server begins to drain.
-pub(super) fn draining(address: SocketAddr, notice: Duration, grace: Duration, open: usize) {
+pub(super) fn draining(address: &str, notice: Duration, grace: Duration, open: usize) {
     tracing::info!(
         target: "tower_mesh::mesh",
         %address,
@@ -16,7 +15,7 @@ pub(super) fn draining(address: SocketAddr, notice: Duration, grace: Duration, o
 }
 
 /// Logs how a server has ended.
-pub(super) fn drained(address: SocketAddr, cut: usize, cut_streams: usize, took: Duration) {
+pub(super) fn drained(address: &str, cut: usize, cut_streams: usize, took: Duration) {
     let seconds = seconds(took);
     if cut > 0 {
         tracing::warn!(

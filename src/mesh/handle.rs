@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -18,14 +21,17 @@ use super::config::serving_log;
 use super::error::{BuildError, Faults};
 use super::options::ListenerOptions;
 use super::server::connection::bind::bind;
+#[cfg(unix)]
+use super::server::connection::bind::bind_unix;
 use super::server::connection::limits::HttpLimits;
 use super::server::connection::quiet_streams::QuietStreams;
-use super::server::{Server, ServerLayer};
+use super::server::{Server, ServerLayer, TrustedProxies};
 use super::shutdown::{Last, Running, Shutdown, Signal};
 use super::tls_metrics;
 use crate::identity::{SpiffeId, Workload};
 use crate::jwt::TokenMode;
 use crate::live::Live;
+use crate::matcher::Cidr;
 use crate::metrics::Registry;
 use crate::policy::Engine;
 use crate::tls::{
@@ -58,6 +64,7 @@ pub(super) struct Parts {
     /// Whether something may change apart from the addresses of upstreams with DNS names.
     pub(super) needs_driver: bool,
     pub(super) reloads: Reloads,
+    pub(super) trusted_proxies: Arc<TrustedProxies>,
     pub(super) token_mode: TokenMode,
     /// The TLS settings for hosts outside the mesh.
     pub(super) tls: Settings,
@@ -157,25 +164,65 @@ impl Mesh {
 
     /// A listener for a server that keeps the times itself.
     pub(super) fn listen_for_serve(&self, socket: TcpListener) -> io::Result<Listener> {
+        let local = socket.local_addr()?;
+        let mut acceptor = self.acceptor(self.parts.cells.modes.clone());
+        let proxy = self.parts.trusted_proxies.on_port(local.port());
+        let is_proxys = proxy.is_some();
+        if let Some(proxy) = proxy {
+            refuse_open_port(local)?;
+            acceptor = acceptor.trusting(proxy);
+        }
+        let listener = Listener::new(socket, acceptor)?;
+        let mut listener = self.listener(listener, &tls_metrics::listener_address(local));
+        if is_proxys {
+            listener = listener.load_balancers(everyone());
+        }
+        self.log_serving(&listener);
+        Ok(listener)
+    }
+
+    /// A listener on the Unix socket of a trusted proxy.
+    #[cfg(unix)]
+    pub(super) async fn listen_on_unix(&self, path: &Path) -> io::Result<Listener> {
+        let proxy = self.parts.trusted_proxies.on_unix(path);
+        let (proxy, port) = proxy.ok_or_else(|| {
+            let what = format!(
+                "cannot serve on {path:?}: no trusted proxy connects to it, and a Unix socket has \
+                 no TLS: name it in danger().trusted_proxy(TrustedProxy::unix_socket(..))"
+            );
+            io::Error::new(io::ErrorKind::InvalidInput, what)
+        })?;
+        let name = proxy.via.to_string();
+        let acceptor = self.acceptor(self.parts.cells.modes.clone());
+        let acceptor = acceptor.trusting(proxy);
+        let listener = Listener::unix(bind_unix(path).await?, port, acceptor);
+        let listener = self.listener(listener, &name);
+        let listener = listener.load_balancers(everyone());
+        self.log_serving(&listener);
+        Ok(listener)
+    }
+
+    fn log_serving(&self, listener: &Listener) {
         let Parts {
             workload,
             cells,
             credentials,
             ..
         } = &*self.parts;
-        let listener = self.listener(socket, cells.modes.clone())?;
-        serving_log::serving(workload, credentials.as_ref(), cells, listener.local_addr());
-        Ok(listener)
+        serving_log::serving(workload, credentials.as_ref(), cells, listener);
     }
 
     /// A listener without TLS, whatever mode resources set.
     pub(super) fn listen_in_plaintext(&self, socket: TcpListener) -> io::Result<Listener> {
-        let listener = self.listener(socket, Live::new(Modes::new(Mode::Disable)))?;
+        let acceptor = self.acceptor(Live::new(Modes::new(Mode::Disable)));
+        let listener = Listener::new(socket, acceptor)?;
+        let address = tls_metrics::listener_address(listener.local_addr());
+        let listener = self.listener(listener, &address);
         serving_log::serving_in_plaintext(&self.parts.workload, listener.local_addr());
         Ok(listener)
     }
 
-    fn listener(&self, socket: TcpListener, modes: Live<Modes>) -> io::Result<Listener> {
+    fn acceptor(&self, modes: Live<Modes>) -> Acceptor {
         let listening = &*self.listener;
         let acceptor = match self.credentials() {
             Some(credentials) => Acceptor::new(credentials.clone()),
@@ -188,15 +235,17 @@ impl Mesh {
         if let Some(config) = &listening.own_tls {
             acceptor = acceptor.own_tls(Arc::clone(config));
         }
-        let listener = Listener::new(socket, acceptor)?
+        acceptor
+    }
+
+    /// Bounds a listener, and registers its metrics under this address.
+    fn listener(&self, listener: Listener, address: &str) -> Listener {
+        let listening = &*self.listener;
+        let listener = listener
             .limits(listening.limits)
             .load_balancers(listening.load_balancers.iter().copied());
-        tls_metrics::listener(
-            &self.parts.registry,
-            listener.local_addr(),
-            &listener.stats(),
-        );
-        Ok(listener)
+        tls_metrics::listener(&self.parts.registry, address, &listener.stats());
+        listener
     }
 
     /// Ends every [`serve`](Self::serve): servers accept no more connections, and those that are
@@ -345,6 +394,28 @@ impl Mesh {
     pub(super) fn last(&self) -> Last {
         self.parts.shutdown.last()
     }
+}
+
+/// Every address: on the socket of a trusted proxy each client is the proxy, which opens
+/// connections before it needs them.
+fn everyone() -> impl Iterator<Item = Cidr> {
+    let ranges = ["0.0.0.0/0", "::/0"];
+    ranges
+        .into_iter()
+        .filter_map(|range| Cidr::parse(range).ok())
+}
+
+/// Refuses an address other than of loopback for the port of a trusted proxy.
+fn refuse_open_port(local: SocketAddr) -> io::Result<()> {
+    if local.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    let port = local.port();
+    let what = format!(
+        "cannot serve on {local}: a trusted proxy connects to port {port}, so whoever reaches it \
+         can name any caller: serve on 127.0.0.1:{port} or [::1]:{port}"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
 impl fmt::Debug for Mesh {

@@ -4,6 +4,7 @@
 // |-------------------------------------------|--------------------------------------------------|
 // | Where does a new guard of this crate go?  | mesh/server/steps.rs (`STEPS`)                   |
 // | Where is a malformed request refused?     | gate/judge.rs                                    |
+// | Where is a trusted proxy believed?        | mesh/server/trusted_proxies.rs                   |
 // | Where are headers of callers judged?      | mesh/server/header_trust.rs, gate/trust/         |
 // | How does an application add a guard?      | mesh/build/guard.rs; the trait: guard/verdict.rs |
 // | Where is a field of YAML read?            | istio/decode/, a file for each kind              |
@@ -100,6 +101,7 @@ mod axum_server;
 mod build;
 mod client;
 mod config;
+mod dangers;
 mod drain_log;
 mod error;
 mod gate_metrics;
@@ -134,7 +136,7 @@ pub use config::identity_source::IdentitySource;
 pub use config::reload::{RefusalReason, RefusedReload};
 pub use error::BuildError;
 pub use handle::Mesh;
-pub use options::{ClientOptions, ListenerOptions, TelemetryOptions, TokenOptions};
+pub use options::{ClientOptions, ListenerOptions, TelemetryOptions, TokenOptions, TrustedProxy};
 pub use policy_layers::{Guards, GuardsBuilder};
 pub use readiness::{IdentityState, Probe, Readiness};
 pub use serve::{Drained, RequestBody};

@@ -1,14 +1,8 @@
-//! A mesh without TLS: its warnings, and the id that nothing proves.
-
-use std::convert::Infallible;
-use std::future::pending;
-use std::time::Duration;
-
-use tokio::time::sleep;
+//! A mesh without TLS: its warning, and the id that nothing proves.
 
 use crate::identity::{SpiffeId, TrustDomain, Workload};
 
-/// Warns in the log that a mesh speaks plaintext, at the start and each hour.
+/// Warns in the log that a mesh speaks plaintext.
 #[derive(Debug)]
 pub(super) struct Plaintext {
     /// How many hosts the client calls without checking their identity.
@@ -25,17 +19,6 @@ impl Plaintext {
             "plaintext: no TLS, callers have no identity, so principals match no caller, and the \
              identities of upstreams are not checked; for development only"
         );
-    }
-
-    /// Logs the warning each hour; never returns.
-    pub(super) async fn remind(this: Option<Self>) -> Infallible {
-        let Some(plaintext) = this else {
-            return pending().await;
-        };
-        loop {
-            sleep(REMIND).await;
-            plaintext.warn();
-        }
     }
 }
 
@@ -57,5 +40,3 @@ pub(super) fn unproven_id(
     let id = workload.spiffe_id(&trust_domain);
     id.map_err(|error| format!("the workload can have no SPIFFE id: {error}"))
 }
-
-const REMIND: Duration = Duration::from_secs(3600);

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Ready, ready};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -15,6 +16,7 @@ use tower_service::Service;
 use super::ClientBody;
 use super::config::reload::RefusedReload;
 use super::handle::Mesh;
+use crate::context::Via;
 use crate::jwt::TokenMode;
 use crate::metrics::Scrape;
 
@@ -47,6 +49,9 @@ pub struct Readiness {
     pub tokens: TokenMode,
     /// A shutdown was requested.
     pub draining: bool,
+    /// The proxies whose word about their callers is believed:
+    /// [`trusted_proxy`](crate::mesh::DangerousMeshBuilder::trusted_proxy).
+    pub trusted_proxies: Arc<[Via]>,
 }
 
 /// The state of our identity.
@@ -91,6 +96,7 @@ impl Mesh {
             refused: self.parts().reloads.refused(),
             tokens: self.parts().token_mode,
             draining: self.parts().shutdown.is_requested(),
+            trusted_proxies: Arc::clone(self.parts().trusted_proxies.names()),
         }
     }
 }
@@ -123,6 +129,14 @@ impl fmt::Display for Readiness {
             IdentityState::Plaintext => {
                 f.write_str("; plaintext without identities, for development only")?;
             }
+        }
+        for (index, proxy) in self.trusted_proxies.iter().enumerate() {
+            let before = if index == 0 {
+                "; trusted proxies: "
+            } else {
+                ", "
+            };
+            write!(f, "{before}{proxy}")?;
         }
         if let Some(down) = self.source_down_for {
             write!(

@@ -2,6 +2,8 @@
 //! shutdown.
 
 use std::io;
+#[cfg(unix)]
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -86,13 +88,36 @@ impl Mesh {
         let mesh = self.clone();
         async move {
             let listener = mesh.listen_for_serve(socket)?;
-            let service = mesh.protect(service);
-            let _running = mesh.running();
-            let for_one = || {
-                let service = service.clone();
-                |peer: &Peer| service.on_connection(peer.clone())
-            };
-            Ok(mesh.run(listener, None, for_one).await)
+            Ok(mesh.run_guarded(listener, service).await)
+        }
+    }
+
+    /// As [`serve`](Self::serve), on the Unix socket of a
+    /// [trusted proxy](crate::mesh::TrustedProxy::unix_socket).
+    ///
+    /// A socket that an earlier process has left behind is replaced. The system gives the new one
+    /// the permissions of the process's umask, so let its directory decide who may connect.
+    ///
+    /// # Errors
+    /// When no trusted proxy was named for this path, and when the path cannot be bound.
+    #[cfg(unix)]
+    pub fn serve_unix<P, S, B>(
+        &self,
+        path: P,
+        service: S,
+    ) -> impl Future<Output = io::Result<Drained>> + use<P, S, B>
+    where
+        P: AsRef<Path>,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mesh = self.clone();
+        async move {
+            let listener = mesh.listen_on_unix(path.as_ref()).await?;
+            Ok(mesh.run_guarded(listener, service).await)
         }
     }
 
@@ -165,6 +190,23 @@ impl Mesh {
         }
     }
 
+    async fn run_guarded<S, B>(&self, listener: Listener, service: S) -> Drained
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let service = self.protect(service);
+        let _running = self.running();
+        let for_one = || {
+            let service = service.clone();
+            |peer: &Peer| service.on_connection(peer.clone())
+        };
+        self.run(listener, None, for_one).await
+    }
+
     /// Accepts and serves until the shutdown, then drains. With `last`, it accepts until the last
     /// server with guards has ended after the shutdown.
     async fn run<F, S, B>(
@@ -187,7 +229,7 @@ impl Mesh {
         let mut shutdown = self.shutdown_signal();
         let stop = CancellationToken::new();
         let cut = Arc::new(AtomicUsize::new(0));
-        let (stats, address) = (listener.stats(), listener.local_addr());
+        let (stats, place) = (listener.stats(), listener.place());
         let (mut asked, mut is_asked) = (self.shutdown_signal(), false);
         loop {
             tokio::select! {
@@ -221,7 +263,7 @@ impl Mesh {
                 Some(_) = connections.join_next() => {}
                 (notice, grace) = asked.asked(), if !is_asked => {
                     is_asked = true;
-                    drain_log::draining(address, notice, grace, connections.len());
+                    drain_log::draining(&place, notice, grace, connections.len());
                 }
                 () = stopped(&mut shutdown, last.as_mut()), if is_asked => break,
             }
@@ -230,7 +272,7 @@ impl Mesh {
         stop.cancel();
         drop(listener);
         let drained = drained(connections, shutdown, &cut).await;
-        drain_log::drained(address, drained.cut, drained.cut_streams, stopped.elapsed());
+        drain_log::drained(&place, drained.cut, drained.cut_streams, stopped.elapsed());
         stats.count_cut(drained.cut_streams);
         drained
     }

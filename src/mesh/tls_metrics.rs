@@ -8,9 +8,10 @@ use crate::metrics::Registry;
 use crate::tls::{CloseReason, Credentials, HandshakeStats, Reason, RotationStats};
 
 /// Registers the metrics of a listener, under Envoy's names where it has them.
-pub(super) fn listener(registry: &Registry, local: SocketAddr, stats: &Arc<HandshakeStats>) {
-    let address = format!("{}_{}", local.ip(), local.port());
-    let label = ("envoy_listener_address", address.as_str());
+///
+/// `address` is the listener's, as Envoy writes it: see [`listener_address`].
+pub(super) fn listener(registry: &Registry, address: &str, stats: &Arc<HandshakeStats>) {
+    let label = ("envoy_listener_address", address);
     let labels = [label];
     let count = |name, help, count: fn(&HandshakeStats) -> u64| {
         let stats = Arc::clone(stats);
@@ -67,6 +68,11 @@ pub(super) fn listener(registry: &Registry, local: SocketAddr, stats: &Arc<Hands
         &[("side", "inbound"), label],
         move || Some(cut.cut()),
     );
+}
+
+/// The address of a listener as Envoy writes it in labels.
+pub(super) fn listener_address(local: SocketAddr) -> String {
+    format!("{}_{}", local.ip(), local.port())
 }
 
 /// Registers the metrics of the client's connections.
@@ -260,7 +266,10 @@ impl Blame {
             | Reason::Revocation
             | Reason::Revoked
             | Reason::UnknownIssuer => Self::Certificate,
-            Reason::PlaintextRefused | Reason::TooMany | Reason::TooManySilent => Self::Nothing,
+            Reason::PlaintextRefused
+            | Reason::ProxyHeader
+            | Reason::TooMany
+            | Reason::TooManySilent => Self::Nothing,
             _ => Self::Connection,
         }
     }

@@ -150,11 +150,14 @@ impl Begin for Propagation {
 }
 
 /// Only an acceptor of ours knows that a peer has no identity. Without a peer, the caller counts as
-/// inside.
+/// inside. So does the caller of a trusted proxy, if it has an identity.
 fn trust(exchange: &Exchange) -> Trust {
-    match exchange.peer() {
-        Some(peer) if peer.spiffe_id().is_none() => Trust::Outside,
-        Some(_) | None => Trust::Inside,
+    let peer_has_none = exchange
+        .peer()
+        .is_some_and(|peer| peer.spiffe_id().is_none());
+    match peer_has_none && exchange.source_certificate().is_none() {
+        true => Trust::Outside,
+        false => Trust::Inside,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The attributes of a request that policy rules test.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use http::header::{HOST, HeaderValue};
@@ -8,7 +9,7 @@ use http::uri::Authority;
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 
-use crate::context::{Claims, Exchange, Peer};
+use crate::context::{Claims, Exchange, ForwardedPeer, Peer};
 use crate::identity::PeerCertificate;
 use crate::matcher::{authority, forwarded, header};
 use crate::policy::Attributes;
@@ -18,6 +19,11 @@ use crate::policy::Attributes;
 /// Pseudo-headers come from the method and the URI, and values are trimmed. Headers that Envoy
 /// removes before policy runs are absent: hop-by-hop headers, `te` other than `trailers`, and
 /// `x-forwarded-client-cert` from a plaintext peer.
+///
+/// The source of a request is its [`Peer`]. For a request with a [`ForwardedPeer`], the source is
+/// the caller for whom the trusted proxy speaks: a caller without an identity counts as one in
+/// plaintext. If the proxy has told no address of the caller, the source address is the
+/// connection's.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestAttributes<'a> {
     method: &'a Method,
@@ -25,6 +31,7 @@ pub struct RequestAttributes<'a> {
     uri_authority: Option<&'a str>,
     headers: &'a HeaderMap,
     peer: &'a Peer,
+    forwarded: Option<&'a ForwardedPeer>,
     claims: Option<&'a Claims>,
     client_ip: Option<IpAddr>,
     keeps_client_cert: bool,
@@ -54,10 +61,17 @@ impl<'a> RequestAttributes<'a> {
             uri_authority: head.uri.authority().map(Authority::as_str),
             headers: &head.headers,
             peer: exchange.peer()?,
+            forwarded: exchange.forwarded_peer(),
             claims: exchange.claims(),
             client_ip: exchange.client_ip().copied(),
             keeps_client_cert: exchange.keeps_client_cert(),
         })
+    }
+
+    /// The address of the source.
+    fn source_ip(&self) -> IpAddr {
+        let told = self.forwarded.and_then(ForwardedPeer::address);
+        told.unwrap_or_else(|| self.peer.remote_addr()).ip()
     }
 
     fn lines(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
@@ -94,21 +108,31 @@ impl Attributes for RequestAttributes<'_> {
     }
 
     fn is_tls(&self) -> bool {
-        self.peer.is_tls()
+        match self.forwarded {
+            Some(caller) => caller.certificate().is_some(),
+            None => self.peer.is_tls(),
+        }
     }
 
     fn certificate(&self) -> Option<&PeerCertificate> {
-        self.peer.certificate()
+        match self.forwarded {
+            Some(caller) => caller.certificate(),
+            None => self.peer.certificate(),
+        }
+    }
+
+    fn via(&self) -> Option<&dyn fmt::Display> {
+        Some(self.forwarded?.via())
     }
 
     fn direct_remote_ip(&self) -> Option<IpAddr> {
-        Some(forwarded::socket_ip(self.peer.remote_addr().ip()))
+        Some(forwarded::socket_ip(self.source_ip()))
     }
 
     fn remote_ip(&self) -> Option<IpAddr> {
         let lines = self.headers.get_all("x-forwarded-for");
         let lines = lines.iter().map(HeaderValue::as_bytes);
-        let sidecars = || forwarded::remote_ip(lines, self.peer.remote_addr().ip());
+        let sidecars = || forwarded::remote_ip(lines, self.source_ip());
         Some(self.client_ip.unwrap_or_else(sidecars))
     }
 

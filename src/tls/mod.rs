@@ -78,6 +78,7 @@ pub use connection::deadline::Deadline;
 pub use connection::http_timeouts::HttpTimeouts;
 pub use connection::inbound::Connection;
 pub use connection::lifetime::{Lifetime, Lifetimes};
+pub use connection::socket::Socket;
 pub use connection::stats::HandshakeStats;
 pub use connection::stream::Stream;
 #[cfg(all(feature = "server", feature = "client"))]
@@ -91,12 +92,15 @@ pub use credentials::settings::{Provider, Settings};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use dates::Rfc3339;
 pub use endpoint::acceptor::Acceptor;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use endpoint::acceptor::TrustedSocket;
 pub use endpoint::admission::Limits;
 pub use endpoint::connector::{Connector, Destination};
 pub use endpoint::handshake::{HandshakeError, HandshakeTimeouts};
 pub use endpoint::incoming::Incoming;
 pub use endpoint::listener::Listener;
 pub use endpoint::one_way::OneWayConnector;
+pub use endpoint::proxy_protocol;
 pub use identity::allowed::{AllowedIds, DangerousAllowedIds};
 pub use identity::bundle::TrustBundles;
 pub use identity::error::IdentityError;

@@ -78,6 +78,9 @@ closed_set! {
         /// Plaintext on a port that takes only mutual TLS.
         PlaintextRefused = "plaintext_refused": "plaintext on a port that takes mutual TLS alone: \
             call it by TLS with a certificate, or set the port's PeerAuthentication to PERMISSIVE",
+        /// A trusted proxy's connection does not begin with a PROXY header that can be read.
+        ProxyHeader = "proxy_header": "the connection does not begin with a PROXY header that can \
+            be read: have the proxy send one of version 2",
         /// The revocation status is unknown: the issuer has no list, or its list has expired or is
         /// not valid.
         Revocation = "revocation": "the revocation status of a certificate of the chain is \

@@ -1,9 +1,13 @@
 //! Paths.
 
+use std::borrow::Cow;
+
 use http::uri::PathAndQuery;
+use proptest::prelude::*;
 
 use super::*;
-use crate::matcher::path::Normalization;
+use crate::gate::path;
+use crate::matcher::path::{Normalization, is_settled, normalize};
 
 /// B-07. A fragment is cut off before anything can see it: the gate judges the rest, which is what
 /// the application gets.
@@ -202,6 +206,27 @@ fn the_whole_path_is_judged() {
             };
             let verdict = judge(gate, &mut head.clone(), &exchange, arrival);
             assert_eq!(verdict, Err(Refusal::Escape));
+        }
+    }
+}
+
+proptest! {
+    /// What the gate takes for settled at a glance passes the longer look, unchanged.
+    #[test]
+    fn a_settled_target_passes_every_look(target in "/[a./;%2\\[\\]\\\\?#'{é]{0,6}") {
+        for how in [
+            Normalization::None,
+            Normalization::Base,
+            Normalization::MergeSlashes,
+            Normalization::DecodeAndMergeSlashes,
+        ] {
+            if is_settled(&target, how) {
+                let raw = target.split('?').next().unwrap();
+                for gate in both() {
+                    prop_assert_eq!(path::check(gate, raw), Ok(()));
+                }
+                prop_assert_eq!(normalize(&target, how), Ok(Cow::Borrowed(&*target)));
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::builder::MeshBuilder;
+use crate::context::Via;
 use crate::gate::{Gate, Refusals};
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
@@ -12,12 +13,13 @@ use crate::mesh::client::{Client, Outbound};
 use crate::mesh::config::driver::Driver;
 use crate::mesh::config::identity_source::Origin;
 use crate::mesh::config::loading::ConfigLoader;
+use crate::mesh::dangers::Dangers;
 use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::gate_metrics;
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
 use crate::mesh::plaintext::{Plaintext, unproven_id};
-use crate::mesh::server::{Inbound, ServerLayer};
+use crate::mesh::server::{Inbound, ServerLayer, Trusted, TrustedProxies};
 use crate::mesh::shutdown::Shutdown;
 use crate::mesh::tls_metrics;
 use crate::mesh::trust_domain;
@@ -96,6 +98,12 @@ impl MeshBuilder {
         let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
         let token_mode = rules.terms.mode;
 
+        let trusted_proxies = Arc::new(TrustedProxies::new(
+            self.trusted_proxies,
+            identity.clone(),
+            cells.modes.clone(),
+        ));
+        trusted_proxies.register(registry);
         let propagation = self.telemetry.propagation.workload(&self.workload);
         let refusals = Arc::new(Refusals::new());
         gate_metrics::register(registry, &refusals);
@@ -113,10 +121,15 @@ impl MeshBuilder {
             guards: self.guards,
             quiet: self.listener.quiet.clone(),
             observers: self.telemetry.request_observers,
+            trusted_proxies: Arc::clone(&trusted_proxies),
         });
         let plaintext = is_plaintext.then(|| Plaintext {
             upstreams: cells.outbound.load().inside(),
         });
+        let dangers = Dangers {
+            plaintext,
+            proxies: Arc::clone(trusted_proxies.names()),
+        };
         let (mut names, wanted) = Names::new(
             cells.outbound.load().names(),
             &self.client.resolver,
@@ -147,11 +160,9 @@ impl MeshBuilder {
         if let Some(credentials) = &credentials {
             tls_metrics::identity(registry, credentials, renewal.clone());
         }
-        if let Some(plaintext) = &plaintext {
-            plaintext.warn();
-        }
+        dangers.warn();
         let (driver, ()) = tokio::join!(rules.driver(rotation), names.first());
-        let driver = driver.remind_of(plaintext).names(names);
+        let driver = driver.remind_of(dangers).names(names);
         let parts = Parts {
             workload: self.workload,
             cells,
@@ -168,6 +179,7 @@ impl MeshBuilder {
             pulse: driver.pulse(),
             needs_driver: driver.follows(),
             reloads,
+            trusted_proxies,
             token_mode,
         };
         let mesh = Mesh::new(parts, self.listener);
@@ -176,6 +188,14 @@ impl MeshBuilder {
 
     /// Makes every port take plaintext. An option that asks for TLS is a mistake.
     fn go_plaintext(&mut self) {
+        let proves = |proxy: &Trusted| matches!(proxy.via, Via::Identity(_));
+        if self.trusted_proxies.iter().any(proves) {
+            self.mistakes.push(
+                "danger().trusted_proxy: identities: the mesh speaks plaintext \
+                 (`danger().plaintext()`), so no proxy can prove its identity: leave one of them out"
+                    .to_owned(),
+            );
+        }
         let telemetry = &mut self.telemetry;
         telemetry.propagation = telemetry.propagation.clone().among_strangers();
         let forced = self.modes.forced.replace(Mode::Disable);

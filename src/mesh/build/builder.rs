@@ -7,7 +7,7 @@ use crate::mesh::config::identity_source::{IdentitySource, Origin};
 use crate::mesh::config::live::ModeChoice;
 use crate::mesh::handle::Mesh;
 use crate::mesh::options::{ClientOptions, ListenerOptions, TelemetryOptions, TokenOptions};
-use crate::mesh::server::AppGuards;
+use crate::mesh::server::{AppGuards, Trusted};
 use crate::source::ConfigSource;
 use crate::tls::{Lifetimes, Mode, Settings};
 
@@ -51,6 +51,8 @@ pub struct MeshBuilder {
     pub(super) client: ClientOptions,
     pub(super) tokens: TokenOptions,
     pub(super) telemetry: TelemetryOptions,
+    /// The proxies whose word about their callers is believed.
+    pub(super) trusted_proxies: Vec<Trusted>,
     /// Each begins with the name of its method, without `MeshBuilder::`.
     pub(super) mistakes: Vec<String>,
 }
@@ -86,6 +88,7 @@ impl MeshBuilder {
             client: ClientOptions::default(),
             tokens: TokenOptions::default(),
             telemetry: TelemetryOptions::default(),
+            trusted_proxies: Vec::new(),
             mistakes: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@ use super::builder::MeshBuilder;
 use crate::gate::ForwardClientCert;
 use crate::identity::Workload;
 use crate::mesh::handle::Mesh;
+use crate::mesh::options::TrustedProxy;
 use crate::tls::Mode;
 
 /// Ways to a mesh without the protection that a mesh gives: [`Mesh::danger`](crate::Mesh::danger).
@@ -89,6 +90,40 @@ impl DangerousMeshBuilder {
     /// As [`MeshBuilder::mode_otherwise`], with [`Mode::Disable`], too.
     pub fn mode_otherwise(mut self, mode: Mode) -> MeshBuilder {
         self.0.modes.otherwise = mode;
+        self.0
+    }
+
+    /// Believes what these proxies say of their callers, for teams that move to the mesh service by
+    /// service. May be called several times.
+    ///
+    /// The caller is a [`ForwardedPeer`](crate::context::ForwardedPeer) of the request, which rules
+    /// about its source judge in place of the proxy: `principals`, `namespaces`,
+    /// `serviceAccounts`, `ipBlocks` and conditions on `source.*`. The
+    /// [`Peer`](crate::context::Peer) stays the proxy. Log lines and explanations name both,
+    /// `a via b`. What all other callers say of their callers is not believed.
+    ///
+    /// [`TrustedProxy`] says how a proxy names its caller. In `x-forwarded-client-cert`:
+    ///
+    /// - A request without the header has a caller without an identity, as on a plaintext
+    ///   connection in Istio: rules that name principals or namespaces match no such caller, and
+    ///   those that exclude some (`notPrincipals`) match each. A gateway lets strangers in, so its
+    ///   own identity in their place would give them its rights.
+    /// - The header must be readable, its last element must name the proxy in `By`, and no other
+    ///   element may: a name in a certificate can forge an element, because Envoy does not quote
+    ///   it. The caller has one SPIFFE id, or no URI at all. Otherwise the request is refused with
+    ///   400, and `mesh_trusted_proxy_refused_total` counts it by reason.
+    ///
+    /// Metrics name the peer as the source, because nothing else is proven: the proxy, or nobody
+    /// where it connects in plaintext.
+    ///
+    /// While it is on, the log warns of each proxy, target `tower_mesh::mesh`, at the start and
+    /// each hour; [`readiness`](crate::Mesh::readiness) and the metric `mesh_trusted_proxy` name
+    /// them.
+    pub fn trusted_proxy(mut self, proxy: TrustedProxy) -> MeshBuilder {
+        let mistakes = proxy.mistakes.iter();
+        let mistakes = mistakes.map(|mistake| format!("danger().trusted_proxy: {mistake}"));
+        self.0.mistakes.extend(mistakes);
+        self.0.trusted_proxies.extend(proxy.proxies);
         self.0
     }
 }

@@ -17,7 +17,7 @@ use super::live::{Compiler, LiveConfig};
 use super::reload::Judge;
 use super::serving_log;
 use crate::mesh::client::pool::names::Names;
-use crate::mesh::plaintext::Plaintext;
+use crate::mesh::dangers::Dangers;
 use crate::source::{ConfigSource, Update};
 use crate::tls::Rotation;
 
@@ -39,7 +39,7 @@ pub struct Driver {
     source: Option<ConfigSource>,
     keys: Keys,
     rotation: Option<Rotation>,
-    plaintext: Option<Plaintext>,
+    dangers: Option<Dangers>,
     names: Option<Names>,
     pulse: Pulse,
 }
@@ -77,15 +77,16 @@ impl Driver {
             source,
             keys,
             rotation,
-            plaintext: None,
+            dangers: None,
             names: None,
             pulse: Pulse(Arc::new(AtomicBool::new(true))),
         }
     }
 
-    /// Makes the driver repeat in the log that the mesh speaks plaintext.
-    pub(in crate::mesh) fn remind_of(self, plaintext: Option<Plaintext>) -> Self {
-        Self { plaintext, ..self }
+    /// Makes the driver repeat in the log what protection the mesh gives up.
+    pub(in crate::mesh) fn remind_of(mut self, dangers: Dangers) -> Self {
+        self.dangers = Some(dangers);
+        self
     }
 
     /// Makes the driver follow these DNS names of upstreams, too.
@@ -125,7 +126,7 @@ impl Driver {
     /// answer, the issuer's keys from before stay in use, and `mesh_jwt_moved_key_sets` counts it.
     pub async fn run(mut self) {
         let rotation = self.rotation.take();
-        let plaintext = self.plaintext.take();
+        let dangers = self.dangers.take();
         let names = self.names.take();
         // Concurrent with the rest and never cancelled half-way: a source may take longer than the
         // time until the next reminder.
@@ -133,7 +134,7 @@ impl Driver {
             rotate(rotation),
             refresh_names(names),
             self.refresh(),
-            Plaintext::remind(plaintext)
+            Dangers::remind(dangers)
         );
     }
 

@@ -4,23 +4,23 @@ use std::net::SocketAddr;
 
 use super::live::LiveConfig;
 use crate::identity::Workload;
-use crate::tls::{Credentials, Modes, Rfc3339};
+use crate::tls::{Credentials, Listener, Modes, Rfc3339};
 
 /// Logs who serves where, and by which policies.
 pub(in crate::mesh) fn serving(
     workload: &Workload,
     credentials: Option<&Credentials>,
     cells: &LiveConfig,
-    address: SocketAddr,
+    listener: &Listener,
 ) {
     let config = cells.inbound.snapshot();
-    let mode = cells.modes.load().for_port(address.port());
+    let mode = cells.modes.load().for_port(listener.local_addr().port());
     tracing::info!(
         target: "tower_mesh::mesh",
         id = credentials.map(|credentials| display(credentials.spiffe_id())),
         workload = %format_args!("{}/{}", workload.namespace(), workload.workload_name()),
         certificate_ends = credentials.map(|credentials| display(Rfc3339(credentials.not_after()))),
-        %address,
+        address = %listener.place(),
         mode = %mode,
         policies = config.policies,
         apply = config.applying(),

@@ -1,11 +1,14 @@
-//! The options of a mesh, in four groups: listeners, the client, keys of tokens, and telemetry.
+//! The options of a mesh, in four groups: listeners, the client, keys of tokens, and telemetry. And
+//! the proxies that it trusts.
 
 mod client;
 mod listener;
 mod telemetry;
 mod tokens;
+mod trusted_proxy;
 
 pub use client::ClientOptions;
 pub use listener::ListenerOptions;
 pub use telemetry::TelemetryOptions;
 pub use tokens::TokenOptions;
+pub use trusted_proxy::TrustedProxy;

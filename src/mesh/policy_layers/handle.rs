@@ -152,6 +152,7 @@ impl Guards {
             configured_at: self.0.reloads.taken(),
             refused_at: self.0.reloads.refused_at(),
             draining: false,
+            trusted_proxies: Arc::default(),
         }
     }
 

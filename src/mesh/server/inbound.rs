@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
+use super::trusted_proxies::TrustedProxies;
 use crate::gate::{Gate, Refusals};
 use crate::identity::SpiffeId;
 use crate::jwt::Terms;
@@ -35,6 +36,7 @@ pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) guards: AppGuards,
     pub(in crate::mesh) quiet: QuietStreams,
     pub(in crate::mesh) observers: Observers,
+    pub(in crate::mesh) trusted_proxies: Arc<TrustedProxies>,
 }
 
 impl fmt::Debug for Inbound {

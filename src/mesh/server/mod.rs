@@ -10,6 +10,7 @@ mod inbound;
 mod record;
 mod service;
 mod steps;
+mod trusted_proxies;
 
 pub use future::{ResponseBody, ResponseFuture};
 pub use service::{ConnectionServer, Server, ServerLayer};
@@ -17,3 +18,4 @@ pub use service::{ConnectionServer, Server, ServerLayer};
 pub(super) use app_guards::AppGuards;
 pub(super) use header_trust::HeaderTrust;
 pub(super) use inbound::Inbound;
+pub(super) use trusted_proxies::{Trusted, TrustedProxies};

@@ -171,8 +171,8 @@ where
 }
 
 impl Inbound {
-    /// Lets the gate judge a request before anything else reads it, and keeps the target as it was
-    /// sent.
+    /// Finds the caller for whom a trusted proxy speaks, lets the gate judge the request before
+    /// anything else reads it, and keeps the target as it was sent.
     fn admit(
         &self,
         config: &CompiledInbound,
@@ -181,6 +181,8 @@ impl Inbound {
         exchange: &Exchange,
         arrival: Arrival,
     ) -> Result<Option<String>, LocalReply> {
+        // The gate removes headers, so this reads them first. The gate's own refusal comes first.
+        let introduced = self.trusted_proxies.introduce(&head.headers, exchange);
         let authenticator = config.authenticator(exchange);
         authenticator.show(head, exchange);
         trust.announce(exchange);
@@ -193,10 +195,11 @@ impl Inbound {
         });
         // Before the trace takes headers along to calls.
         authenticator.take_off_outputs(&mut head.headers, exchange);
-        judged.map_err(|refusal| {
+        let path = judged.map_err(|refusal| {
             self.refusals.add(refusal);
             refusal.reply(gate.profile())
-        })
+        })?;
+        introduced.map(|()| path)
     }
 
     /// Begins the record of a request. This comes before the steps, so that one that panics does

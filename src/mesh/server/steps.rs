@@ -1,6 +1,5 @@
 //! The order in which inbound requests are judged, written once.
 
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
@@ -11,7 +10,7 @@ use super::inbound::Inbound;
 use super::record::Record;
 use crate::context::Exchange;
 use crate::guard::{self, Answer, Question, Verdict};
-use crate::jwt::{Denied, Patience};
+use crate::jwt::Patience;
 use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::{LocalReply, OnEnd as _};
@@ -50,7 +49,8 @@ impl From<LocalReply> for Halt {
     }
 }
 
-/// The gate has judged the request before its record began; this answers a request that it refused.
+/// The gate has judged the request before its record began, and the word of a trusted proxy about
+/// its caller was read before that. This answers a request that was refused then.
 fn gate(judged: &mut Judged<'_>) -> Result<(), Halt> {
     match judged.way.refusal.take() {
         None => Ok(()),
@@ -66,7 +66,7 @@ fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
 
 fn tokens(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (path, now) = (judged.way.path.as_deref(), judged.way.now);
-    let patience = match mem::replace(&mut judged.way.has_waited_for_keys, true) {
+    let patience = match judged.way.has_waited_for_keys {
         true => Patience::None,
         false => Patience::MayWait,
     };
@@ -74,20 +74,19 @@ fn tokens(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (terms, head) = (&judged.inbound.tokens, &mut *judged.head);
     let verdict =
         authenticator.authenticate_shown(terms, path, head, judged.exchange, now, patience);
-    match verdict {
-        Ok(()) => Ok(()),
-        Err(Denied { wait: None, reply }) => Err(reply.into()),
-        Err(Denied {
-            wait: Some(wait), ..
-        }) => {
-            // This step runs again once the keys are there, or are not.
-            judged.way.next -= 1;
-            Err(Halt::Ask(Question::new(async {
-                wait.end().await;
-                Answer::Pass
-            })))
-        }
-    }
+    let Err(denied) = verdict else {
+        return Ok(());
+    };
+    let Some(wait) = denied.wait else {
+        return Err(denied.reply.into());
+    };
+    // This step runs again once the keys are there, or are not.
+    judged.way.next -= 1;
+    judged.way.has_waited_for_keys = true;
+    Err(Halt::Ask(Question::new(async {
+        wait.end().await;
+        Answer::Pass
+    })))
 }
 
 fn policies(judged: &mut Judged<'_>) -> Result<(), Halt> {

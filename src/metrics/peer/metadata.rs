@@ -435,8 +435,16 @@ mod tests {
             PeerMetadata::decode(BASE64.encode([0x0a, 0x7f]).as_bytes()),
             None
         );
-        let big = "A".repeat(MAX_HEADER + 4);
-        assert_eq!(PeerMetadata::decode(big.as_bytes()), None);
+        let padded = |size| {
+            let mut all = Writer::default();
+            write_entry(&mut all, "NAMESPACE", STRING_VALUE, b"default");
+            write_entry(&mut all, "other", STRING_VALUE, &vec![b'a'; size]);
+            BASE64.encode(all.as_bytes())
+        };
+        let (largest, larger) = (padded(12_200), padded(12_300));
+        assert!(largest.len() <= 16 * 1024 && larger.len() > 16 * 1024);
+        assert!(PeerMetadata::decode(largest.as_bytes()).is_some());
+        assert_eq!(PeerMetadata::decode(larger.as_bytes()), None);
     }
 
     /// H-19, R-21.

@@ -362,7 +362,11 @@ fn peer_seen(request: &dyn Attributes) -> Option<String> {
         }
         false
     });
-    (!names.is_empty()).then(|| names.join(" | "))
+    let seen = (!names.is_empty()).then(|| names.join(" | "));
+    match request.via() {
+        Some(proxy) => Some(format!("{} via {proxy}", seen.as_deref().unwrap_or("none"))),
+        None => seen,
+    }
 }
 
 impl fmt::Display for metadata::Fact<'_> {

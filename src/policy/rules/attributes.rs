@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
@@ -18,7 +19,8 @@ pub trait Attributes {
     /// `:authority`, as sent.
     fn authority(&self) -> Option<&str>;
 
-    /// `:scheme`: `https` over TLS, else `http`, whatever the request says of it.
+    /// `:scheme`: `http` or `https`. In a server it is that of the connection, whatever the request
+    /// says of it.
     fn scheme(&self) -> Option<&str> {
         None
     }
@@ -33,6 +35,12 @@ pub trait Attributes {
 
     /// The peer's verified certificate; `None` on plaintext and when the peer showed none.
     fn certificate(&self) -> Option<&PeerCertificate>;
+
+    /// The trusted proxy on whose word the source of the request is known; `None` where the
+    /// connection itself shows the source. Explanations print it, and no rule reads it.
+    fn via(&self) -> Option<&dyn fmt::Display> {
+        None
+    }
 
     /// The TCP peer's address (Envoy's `direct_remote_ip`).
     fn direct_remote_ip(&self) -> Option<IpAddr>;

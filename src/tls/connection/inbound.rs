@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::context::Peer;
@@ -15,6 +14,7 @@ use crate::tls::reason::Reason;
 use super::deadline::Deadline;
 use super::http_timeouts::HttpTimer;
 use super::silence::Silent;
+use super::socket::Socket;
 use super::stats::HandshakeStats;
 use super::stream::Stream;
 
@@ -23,7 +23,7 @@ use super::stream::Stream;
 /// It counts against [`Limits::connections`](crate::tls::Limits::connections) until it is dropped.
 #[derive(Debug)]
 pub struct Connection {
-    stream: Stream<TcpStream>,
+    stream: Stream<Socket>,
     peer: Peer,
     stats: Arc<HandshakeStats>,
     deadline: Option<Deadline>,
@@ -38,7 +38,7 @@ impl Connection {
     /// `silent` is for a client that has sent nothing yet. With a `timer` the connection cuts itself
     /// when its client takes too long.
     pub(in crate::tls) fn new(
-        stream: Stream<TcpStream>,
+        stream: Stream<Socket>,
         peer: Peer,
         permit: OwnedSemaphorePermit,
         stats: Arc<HandshakeStats>,
@@ -76,7 +76,7 @@ impl Connection {
     /// The stream, or an error when the connection must be cut. Called before each read and write:
     /// a client that always has bytes to read, or that reads nothing while a body is full, would
     /// not notice otherwise.
-    fn in_time(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Stream<TcpStream>>> {
+    fn in_time(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Stream<Socket>>> {
         let stats = &self.stats;
         if let Some(deadline) = &mut self.deadline
             && deadline
@@ -137,7 +137,7 @@ impl Connection {
 
     /// The stream underneath.
     #[must_use]
-    pub fn stream(&self) -> &Stream<TcpStream> {
+    pub fn stream(&self) -> &Stream<Socket> {
         &self.stream
     }
 

@@ -5,6 +5,7 @@
 //!   http_timeouts  how long an HTTP client may take
 //!     head       how far a head of HTTP/1 has come
 //!     frames     how far a frame of HTTP/2 has come
+//!   socket       TCP, or a Unix socket
 //!   silence      how long a client may say nothing
 //!   stats        counters, read for metrics
 //!   stream       TLS of either direction, or plaintext
@@ -26,6 +27,7 @@ pub(super) mod http_timeouts;
 pub(super) mod inbound;
 pub(super) mod lifetime;
 pub(super) mod silence;
+pub(super) mod socket;
 pub(super) mod stats;
 pub(super) mod stream;
 pub(super) mod when_woken;

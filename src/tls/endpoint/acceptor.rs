@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Duration, timeout};
 use tokio_rustls::StartHandshake;
 
-use crate::context::Peer;
+use crate::context::{ForwardedPeer, Peer, ProxySocket, Via};
 use crate::live::Live;
 use crate::tls::connection::facts::HandshakeFacts;
 use crate::tls::connection::lifetime::Lifetimes;
@@ -22,6 +22,7 @@ use crate::tls::mode::{Mode, Modes};
 use crate::tls::reason::{Reason, Refusal};
 
 use super::handshake::{self, HandshakeError, HandshakeTimeouts};
+use super::proxy_protocol::{self, ProxyHeader};
 
 /// Accepts connections as a workload of the mesh: mutual TLS, and plaintext where the port's
 /// [`Mode`] allows it.
@@ -47,6 +48,16 @@ pub struct Acceptor {
     timeouts: HandshakeTimeouts,
     lifetimes: Lifetimes,
     own_tls: Option<Arc<ServerConfig>>,
+    proxy: Option<TrustedSocket>,
+}
+
+/// A socket on which only a trusted proxy connects.
+#[derive(Clone, Debug)]
+pub(crate) struct TrustedSocket {
+    /// The proxy.
+    pub(crate) via: Via,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub(crate) has_header: bool,
 }
 
 impl Acceptor {
@@ -69,6 +80,7 @@ impl Acceptor {
             timeouts: HandshakeTimeouts::default(),
             lifetimes: Lifetimes::default(),
             own_tls: None,
+            proxy: None,
         }
     }
 
@@ -83,6 +95,13 @@ impl Acceptor {
     #[must_use]
     pub fn own_tls(mut self, config: Arc<ServerConfig>) -> Self {
         self.own_tls = Some(config);
+        self
+    }
+
+    /// Every connection is plaintext of this proxy, whatever the mode of its port.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn trusting(mut self, proxy: TrustedSocket) -> Self {
+        self.proxy = Some(proxy);
         self
     }
 
@@ -127,6 +146,11 @@ impl Acceptor {
         silent: &mut Option<Silent>,
         turn: impl Future<Output = Result<T, HandshakeError>>,
     ) -> Result<(Stream<S>, Peer), HandshakeError> {
+        if let Some(proxy) = &self.proxy {
+            return self
+                .accept_proxy(proxy, stream, remote, local, silent)
+                .await;
+        }
         let mode = || self.modes.load().for_port(local.port());
         let plaintext = |read: &[u8], stream| {
             let stream = Stream::plaintext(read, stream, self.lifetimes);
@@ -161,6 +185,56 @@ impl Acceptor {
             }
             (_, Mode::Strict) => Err(HandshakeError::new(Reason::PlaintextRefused)),
         }
+    }
+
+    /// Accepts a connection of a trusted proxy, and reads the header that it begins with.
+    async fn accept_proxy<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        proxy: &TrustedSocket,
+        mut stream: S,
+        remote: SocketAddr,
+        local: SocketAddr,
+        silent: &mut Option<Silent>,
+    ) -> Result<(Stream<S>, Peer), HandshakeError> {
+        let via = proxy.via.clone();
+        let (rest, proxy) = match proxy.has_header {
+            false => (Vec::new(), ProxySocket::Requests(via)),
+            true => {
+                let (header, rest) = self.proxy_header(&mut stream, silent).await?;
+                let caller = ForwardedPeer::new(header.identity, header.source, via);
+                (rest, ProxySocket::Connection(caller))
+            }
+        };
+        let stream = Stream::plaintext(&rest, stream, self.lifetimes);
+        Ok((stream, Peer::of_proxy(remote, local, proxy)))
+    }
+
+    /// The header, and the bytes that were read behind it.
+    async fn proxy_header<S: AsyncRead + Unpin>(
+        &self,
+        stream: &mut S,
+        silent: &mut Option<Silent>,
+    ) -> Result<(ProxyHeader, Vec<u8>), HandshakeError> {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; CHUNK];
+        let first = timeout(self.timeouts.first_byte, stream.read(&mut buffer));
+        let mut read = in_silence(silent, first).await???;
+        *silent = None;
+        let rest = async {
+            loop {
+                match buffer.get(..read).unwrap_or_default() {
+                    [] => return Err(HandshakeError::new(Reason::Closed)),
+                    more => bytes.extend_from_slice(more),
+                }
+                let header = proxy_protocol::read(&bytes);
+                let header = header.map_err(|why| Refusal::with(Reason::ProxyHeader, why))?;
+                if let Some((header, length)) = header {
+                    return Ok((header, bytes.split_off(length)));
+                }
+                read = stream.read(&mut buffer).await?;
+            }
+        };
+        timeout(self.timeouts.handshake, rest).await?
     }
 
     async fn handshake<S: AsyncRead + AsyncWrite + Unpin, T>(

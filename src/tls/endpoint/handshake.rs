@@ -150,7 +150,7 @@ fn of_outside(error: &CertificateError) -> Refusal {
 
 impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.reason() == Reason::Unreachable {
+        if matches!(self.reason(), Reason::Unreachable | Reason::ProxyHeader) {
             return write!(f, "{}", self.refusal);
         }
         write!(f, "TLS handshake failed: {}", self.refusal)

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error_chain::ErrorChain;
@@ -11,6 +10,7 @@ use crate::log_limit::limited;
 use crate::tls::connection::http_timeouts::{HttpTimeouts, HttpTimer};
 use crate::tls::connection::inbound::Connection;
 use crate::tls::connection::silence::Silent;
+use crate::tls::connection::socket::Socket;
 use crate::tls::connection::stats::HandshakeStats;
 use crate::tls::reason::REFUSED;
 
@@ -26,7 +26,7 @@ use super::admission::Tickets;
 #[derive(Debug)]
 #[must_use = "the client waits for its handshake"]
 pub struct Incoming {
-    pub(super) tcp: TcpStream,
+    pub(super) socket: Socket,
     pub(super) remote: SocketAddr,
     /// The address of the listener.
     pub(super) listening: SocketAddr,
@@ -51,12 +51,10 @@ impl Incoming {
     async fn make(self) -> Option<Connection> {
         let mut silent = Some(self.silent);
         let handshake = async {
-            // Nagle's algorithm only delays the answers of a server.
-            self.tcp.set_nodelay(true)?;
-            let local = self.tcp.local_addr()?;
+            let local = self.socket.prepare(self.listening)?;
             let turn = self.tickets.take();
             self.acceptor
-                .accept_in_turn(self.tcp, self.remote, local, &mut silent, turn)
+                .accept_in_turn(self.socket, self.remote, local, &mut silent, turn)
                 .await
         };
         match handshake.await {

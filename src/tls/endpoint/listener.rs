@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Sleep, sleep};
@@ -17,12 +17,14 @@ use crate::log_limit::limited;
 use crate::matcher::Cidr;
 use crate::tls::connection::http_timeouts::HttpTimeouts;
 use crate::tls::connection::inbound::Connection;
+use crate::tls::connection::socket::Socket;
 use crate::tls::connection::stats::HandshakeStats;
 use crate::tls::reason::{REFUSED, Reason};
 
 use super::acceptor::Acceptor;
 use super::admission::{Admission, Limits, permits};
 use super::incoming::Incoming;
+use super::socket::ListeningSocket;
 
 /// Accepts TCP connections and returns those whose handshake is done.
 ///
@@ -36,7 +38,7 @@ use super::incoming::Incoming;
 /// feature `axum` it is a listener for `axum::serve`, with `tonic` the stream for
 /// `serve_with_incoming`.
 pub struct Listener {
-    tcp: TcpListener,
+    socket: ListeningSocket,
     local: SocketAddr,
     acceptor: Acceptor,
     limits: Limits,
@@ -75,9 +77,20 @@ impl Listener {
     /// When the socket has no local address.
     pub fn new(tcp: TcpListener, acceptor: Acceptor) -> io::Result<Self> {
         let local = tcp.local_addr()?;
+        Ok(Self::on(ListeningSocket::Tcp(tcp), local, acceptor))
+    }
+
+    /// Accepts on a Unix socket that already listens, for policies of this port.
+    #[cfg(all(unix, feature = "server", feature = "client"))]
+    pub(crate) fn unix(unix: tokio::net::UnixListener, port: u16, acceptor: Acceptor) -> Self {
+        let local = super::socket::unaddressed(port);
+        Self::on(ListeningSocket::Unix(unix), local, acceptor)
+    }
+
+    fn on(socket: ListeningSocket, local: SocketAddr, acceptor: Acceptor) -> Self {
         let limits = Limits::default();
-        Ok(Self {
-            tcp,
+        Self {
+            socket,
             local,
             acceptor,
             stats: Arc::default(),
@@ -90,7 +103,7 @@ impl Listener {
             is_full: false,
             pause: None,
             limits,
-        })
+        }
     }
 
     /// Bounds the number of handshakes and connections.
@@ -119,10 +132,19 @@ impl Listener {
         self
     }
 
-    /// The address it listens on.
+    /// The address it listens on; the unspecified one for a Unix socket.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Where it listens, for log lines: an address, or the path of a Unix socket.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn place(&self) -> String {
+        match self.socket.path() {
+            Some(path) => format!("unix:{}", path.display()),
+            None => self.local.to_string(),
+        }
     }
 
     /// The counters of its handshakes, for metrics. They outlive the listener.
@@ -159,7 +181,7 @@ impl Listener {
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         loop {
             ready!(self.poll_permit(cx));
-            let (tcp, remote) = ready!(self.poll_tcp(cx));
+            let (socket, remote) = ready!(self.poll_socket(cx));
             let Some((tickets, silent)) = self.admission.admit(remote.ip(), &self.open) else {
                 self.stats.count(Some(Reason::TooManySilent));
                 limited!(limit: REFUSED.get(Reason::TooManySilent), target: "tower_mesh::tls", DEBUG, %remote, local = %self.local, reason = %Reason::TooManySilent, "connection refused");
@@ -167,7 +189,7 @@ impl Listener {
             };
             if let Some(permit) = self.permit.take() {
                 return Poll::Ready(Incoming {
-                    tcp,
+                    socket,
                     remote,
                     listening: self.local,
                     acceptor: self.acceptor.clone(),
@@ -202,13 +224,13 @@ impl Listener {
         Poll::Ready(())
     }
 
-    fn poll_tcp(&mut self, cx: &mut Context<'_>) -> Poll<(TcpStream, SocketAddr)> {
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<(Socket, SocketAddr)> {
         loop {
             if let Some(pause) = &mut self.pause {
                 ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
-            match ready!(self.tcp.poll_accept(cx)) {
+            match ready!(self.socket.poll_accept(cx)) {
                 Ok(accepted) => return Poll::Ready(accepted),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {

@@ -30,7 +30,7 @@ use tower_mesh::source::{self, Configuration, Fixed};
 use tower_mesh::testing::{Issuer, Leaf, Pki};
 use tower_mesh::tls::{
     Connector, Credentials, Destination, Files, Identity, NextIdentity, Protocol, Settings, Source,
-    SourceError, X509Svid,
+    SourceError, X509Svid, proxy_protocol,
 };
 use tower_mesh::vet::Code;
 use tower_mesh::{Guards, Mesh, Workload};
@@ -157,6 +157,10 @@ async fn made() -> Vec<(&'static str, Made)> {
         (
             "ForwardedClientCertError",
             Box::new(forwarded_client_cert::read([b"URI".as_slice()]).unwrap_err()),
+        ),
+        (
+            "ProxyHeaderError",
+            Box::new(proxy_protocol::read(b"GET").unwrap_err()),
         ),
         ("FetchError", Box::new(fetch(Ok("no keys")).await)),
         ("FetchError", Box::new(fetch(Err("refused".into())).await)),

@@ -11,14 +11,16 @@ use http_body_util::{BodyExt, Full};
 use tower::ServiceExt;
 use tower_mesh::context::TlsFacts;
 use tower_mesh::gate::forwarded_client_cert::read as read_elements;
-use tower_mesh::gate::{Edge, ForwardClientCert};
+use tower_mesh::gate::{Edge, ForwardClientCert, Profile};
 use tower_mesh::identity::{PeerCertificate, SpiffeId};
 use tower_mesh::mesh::ClientBody;
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::{Issuer, Leaf, Pki};
 use tower_mesh::tls::{Credentials, Identity, Settings};
 use tower_mesh::{Mesh, MeshBuilder, Peer, Workload};
+use tracing::Level;
 
+use crate::support::log::Log;
 use crate::support::mesh::{ISSUER, app, build, policy, proven, read, serve, unproven};
 
 const CLIENT_CERT: &str = "x-forwarded-client-cert";
@@ -431,4 +433,43 @@ async fn a_connection_header_takes_off_nothing_that_is_set_behind_it() {
     let element = heard.one(CLIENT_CERT).unwrap();
     assert!(element.starts_with(&format!("By={APP};")), "{element}");
     assert!(heard.one("x-request-id").is_some());
+}
+
+/// H-10: the event of a refusal names the client behind the proxies, and the proxy.
+#[tokio::test]
+async fn a_refusal_at_an_edge_names_the_client() {
+    let nobody = Fixed::yaml("p.yaml", policy("p", "ALLOW", "[]"));
+    let inside = build(app(&pki()).config(nobody)).await;
+    let edge = Edge::new().trusted_hops(1);
+    let edge = inside
+        .with_listener(|listener| listener.edge(edge))
+        .unwrap();
+    for (mesh, has_client) in [(&edge, true), (&inside, false)] {
+        let (log, _guard) = Log::listen(Level::INFO);
+        let sent = [("x-forwarded-for", "1.1.1.1, 2.2.2.2")];
+        assert_eq!(send(mesh, &unproven(), &sent).await.0, 403);
+        let lines = log.with(&["request refused", "remote=10.0.0.1"]);
+        assert_eq!(lines.len(), 1, "{}", log.text());
+        assert_eq!(lines[0].contains("client=2.2.2.2"), has_client, "{lines:?}");
+    }
+}
+
+/// At an edge the gate is strict, and elsewhere as in Istio, unless the builder says otherwise.
+#[tokio::test]
+async fn the_gate_of_an_edge_is_strict() {
+    let pki = pki();
+    for (builder, at_edge, elsewhere) in [
+        (app(&pki), 400, 200),
+        (app(&pki).gate(Profile::Istio), 200, 200),
+        (app(&pki).gate(Profile::Strict), 400, 400),
+    ] {
+        let inside = build(builder).await;
+        let edge = inside.with_listener(|listener| listener.edge(Edge::new()));
+        for (mesh, expected) in [(edge.unwrap(), at_edge), (inside, elsewhere)] {
+            let request = Request::get("/a%2fb").header("host", "app");
+            let request = request.extension(unproven()).body(AxumBody::empty());
+            let answer = mesh.protect(heard()).oneshot(request.unwrap()).await;
+            assert_eq!(answer.unwrap().status(), expected);
+        }
+    }
 }

@@ -9,4 +9,7 @@ mod quiet_streams;
 mod serve;
 mod shutdown;
 mod silent_clients;
+mod trusted_proxy;
+#[cfg(unix)]
+mod trusted_sockets;
 mod upgrades;

@@ -16,13 +16,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::{ServiceExt, service_fn};
-use tower_mesh::Mesh;
 use tower_mesh::istio::JwtRule;
 use tower_mesh::jwt::{Authenticator, Fetcher, Jwks, JwtLayer, Keyring, TokenMode};
 use tower_mesh::live::Live;
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::{Issuer, Pki};
 use tower_mesh::tls::Mode;
+use tower_mesh::{Guards, Mesh, Workload};
 
 use crate::jwt::support::{authentication, bearer, get, send};
 use crate::support::mesh::{app, build, lines, settle, unproven, until};
@@ -70,6 +70,16 @@ impl KeyServer {
     }
 }
 
+/// The keys of this issuer are there.
+fn users(issuer: &Issuer, server: &KeyServer) -> Fixed {
+    let text = format!(
+        "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: users}}\nspec:\n  jwtRules:\n  - {{issuer: {}, jwksUri: 'http://{}/keys'}}\n",
+        issuer.name(),
+        server.address
+    );
+    Fixed::yaml("users.yaml", text)
+}
+
 /// A mesh whose only issuer has its keys there.
 struct World {
     server: KeyServer,
@@ -81,15 +91,10 @@ impl World {
     async fn start() -> Self {
         let issuer = Issuer::es256("https://issuer.test").with_key_id("first");
         let server = KeyServer::start(&issuer).await;
-        let config = format!(
-            "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: users}}\nspec:\n  jwtRules:\n  - {{issuer: {}, jwksUri: 'http://{}/keys'}}\n",
-            issuer.name(),
-            server.address
-        );
         let pki = Pki::new("cluster.local").unwrap();
         let builder = app(&pki)
             .mode(Mode::Permissive)
-            .config(Fixed::yaml("users.yaml", config))
+            .config(users(&issuer, &server))
             .tokens(|tokens| tokens.loopback_http_jwks());
         let mesh = build(builder).await;
         // Once while the mesh is built, and once as its driver begins.
@@ -210,6 +215,27 @@ async fn so_many_requests_wait_for_keys_and_no_more() {
     world.server.door.send_replace(true);
     assert_eq!(answered(answers, 200, "").await, 1_024);
     assert_eq!(world.server.fetches(), 3);
+}
+
+/// J-43, J-45: layers without a mesh do the same.
+#[tokio::test]
+async fn the_layers_of_guards_wait_for_keys() {
+    let issuer = Issuer::es256("https://issuer.test").with_key_id("first");
+    let server = KeyServer::start(&issuer).await;
+    let builder = Guards::builder(Workload::new("default", "app"))
+        .config(users(&issuer, &server))
+        .tokens(|tokens| tokens.loopback_http_jwks());
+    let (guards, driver) = builder.build().await.unwrap();
+    tokio::spawn(driver.run());
+    let app = Router::new().fallback(any(|| async {})).layer(guards.jwt());
+    until("the first fetches", || server.fetches() == 2).await;
+    settle().await;
+    let new = Issuer::es256(issuer.name()).with_key_id("second");
+    server.publish(&new);
+    let mut request = bearer(&new.token().sign()).map(axum::body::Body::new);
+    request.extensions_mut().insert(unproven());
+    assert_eq!(app.oneshot(request).await.unwrap().status(), 200);
+    assert_eq!(server.fetches(), 3);
 }
 
 /// A layer with this issuer's keys fetched once, and then nobody who fetches.
