@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -45,8 +45,8 @@ struct Shared {
     domains: ArcSwap<BTreeMap<TrustDomain, Arc<DomainBundle>>>,
     /// When the source of the keys was lost, in seconds since 1970; 0 while it is there.
     lost: AtomicU64,
-    /// Held while the keys are replaced, and never while they are read. Counts versions of bundles.
-    versions: Mutex<u64>,
+    /// Counts the versions of bundles.
+    versions: AtomicU64,
 }
 
 /// The bundle of one domain that is in use.
@@ -73,36 +73,41 @@ impl SvidKeys {
     /// are all unusable, and those whose `spiffe_sequence` is lower than that of the bundle in use. Their domains keep the keys that
     /// they had, if they had any.
     pub fn replace(&self, bundles: &BTreeMap<TrustDomain, String>) -> Vec<BundleError> {
-        let versions = self.0.versions.lock();
-        let mut versions = versions.unwrap_or_else(PoisonError::into_inner);
-        let before = self.0.domains.load_full();
-        let (mut domains, mut refused) = (BTreeMap::new(), Vec::new());
-        for (domain, text) in bundles {
-            let held = before.get(domain);
-            let bundle = match held {
-                Some(held) if *held.text == **text => Some(Arc::clone(held)),
-                held => match Bundle::read(text, held.and_then(|held| held.sequence)) {
-                    Ok(bundle) => {
-                        *versions += 1;
-                        Some(Arc::new(DomainBundle {
-                            keys: bundle.keys,
-                            text: text.as_str().into(),
-                            sequence: bundle.sequence,
-                            generation: *versions,
-                        }))
-                    }
-                    Err(fault) => {
-                        let domain = domain.clone();
-                        refused.push(BundleError { domain, fault });
-                        held.cloned()
-                    }
-                },
-            };
-            domains.extend(bundle.map(|bundle| (domain.clone(), bundle)));
-        }
-        self.0.domains.store(Arc::new(domains));
+        let mut refused = Vec::new();
+        // Runs again if somebody else has replaced them meanwhile.
+        self.0.domains.rcu(|before| {
+            refused.clear();
+            let kept = bundles.iter().filter_map(|(domain, text)| {
+                let held = before.get(domain);
+                let bundle = self.version(held, text).unwrap_or_else(|fault| {
+                    let domain = domain.clone();
+                    refused.push(BundleError { domain, fault });
+                    held.cloned()
+                });
+                Some((domain.clone(), bundle?))
+            });
+            kept.collect::<BTreeMap<_, _>>()
+        });
         self.0.lost.store(0, Ordering::Relaxed);
         refused
+    }
+
+    /// The bundle of this text, which comes after the one that is held.
+    fn version(
+        &self,
+        held: Option<&Arc<DomainBundle>>,
+        text: &str,
+    ) -> Result<Option<Arc<DomainBundle>>, BundleFault> {
+        if let Some(held) = held.filter(|held| *held.text == *text) {
+            return Ok(Some(Arc::clone(held)));
+        }
+        let bundle = Bundle::read(text, held.and_then(|held| held.sequence))?;
+        Ok(Some(Arc::new(DomainBundle {
+            keys: bundle.keys,
+            text: text.into(),
+            sequence: bundle.sequence,
+            generation: self.0.versions.fetch_add(1, Ordering::Relaxed) + 1,
+        })))
     }
 
     /// Notes that the source of the keys is gone: they count for another day, unless they are

@@ -54,9 +54,12 @@ fn telling(issuer: &Issuer) -> JwtRule {
     at(issuer, &["authorization"], "x-user")
 }
 
+/// The counters that were made, by reason.
+type Made = Arc<std::sync::Mutex<Vec<(&'static str, Arc<AtomicU64>)>>>;
+
 /// A guard and its counts of refused and of reported requests, by reason.
 fn counted(rules: Vec<JwtRule>) -> (JwtLayer, impl Fn(&str) -> (u64, u64)) {
-    let made = |list: &Arc<std::sync::Mutex<Vec<(&'static str, Arc<AtomicU64>)>>>| {
+    let made = |list: &Made| {
         let list = Arc::clone(list);
         move |reason: &'static str| {
             let count = Arc::new(AtomicU64::new(0));
@@ -64,7 +67,7 @@ fn counted(rules: Vec<JwtRule>) -> (JwtLayer, impl Fn(&str) -> (u64, u64)) {
             count
         }
     };
-    let (refused, reported) = (Arc::default(), Arc::default());
+    let (refused, reported) = (Made::default(), Made::default());
     let counts = Counts::new(|_| Arc::default(), made(&refused)).reporting(made(&reported));
     let mut keyring = Keyring::new().counting(counts);
     let compiled = Authenticator::compile(&authentication(rules), &mut keyring).unwrap();

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::{ServiceExt, service_fn};
 use tower_mesh::istio::JwtRule;
-use tower_mesh::jwt::{Authenticator, Fetcher, Jwks, JwtLayer, Keyring};
+use tower_mesh::jwt::{Authenticator, Fetcher, Jwks, JwtLayer, Keyring, TokenMode};
 use tower_mesh::live::Live;
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::{Issuer, Pki};
@@ -291,15 +291,25 @@ async fn a_request_waits_for_keys_as_long_as_a_fetch_may_take() {
 async fn every_reading_of_tokens_waits_for_keys() {
     let issuer = Issuer::es256("i").with_key_id("first");
     let new = Issuer::es256("i").with_key_id("second");
-    for strict in [false, true] {
+    let modes = [
+        TokenMode::Required,
+        TokenMode::Optional,
+        TokenMode::ReportOnly,
+    ];
+    for (strict, mode) in [false, true]
+        .into_iter()
+        .flat_map(|is| modes.map(|mode| (is, mode)))
+    {
         let (layer, jwks) = fetched_once(&issuer, |_| {}).await;
-        let layer = if strict { layer.strict() } else { layer };
+        let layer = if strict { layer.strict() } else { layer }.mode(mode);
         let token = new.token().sign();
         let sent = tokio::spawn(async move { send(&layer, bearer(&token)).await });
         settle().await;
-        assert!(!sent.is_finished(), "{strict}");
+        assert!(!sent.is_finished(), "{strict} {mode:?}");
         fetch(&jwks, &new).await;
-        assert_eq!(sent.await.unwrap().status, 200, "{strict}");
+        let answer = sent.await.unwrap();
+        assert_eq!(answer.status, 200, "{strict} {mode:?}");
+        assert!(answer.seen.unwrap().claims.is_some(), "{strict} {mode:?}");
     }
 
     let mut keyring = Keyring::new();
