@@ -137,10 +137,7 @@ fn one_request_is_answered_in_a_line_and_an_exit_code() {
     );
     assert_eq!(
         asked(&["GET", "/patients/7#x"]),
-        (
-            1,
-            "denied 400: refused by the gate: the target has a fragment (rule B-07)\n".into()
-        )
+        (1, "denied 400: the request target is refused\n".into())
     );
     let claims = [
         "GET",
@@ -189,7 +186,7 @@ fn what_the_gate_refuses_is_told_with_its_rule() {
         ),
     ] {
         let gates = [
-            (&[][..], istio),
+            (&[][..], off),
             (&["--gate", "istio"], istio),
             (&["--gate", "strict"], strict),
             (&["--gate", "off"], off),
@@ -199,11 +196,25 @@ fn what_the_gate_refuses_is_told_with_its_rule() {
             assert_eq!(text(&output.stdout), expected, "{words:?} {gate:?}");
             let code = i32::from(expected != all);
             assert_eq!(output.status.code(), Some(code), "{words:?} {gate:?}");
+            let notes = text(&output.stderr).contains("note: the gate of a mesh answers 400");
+            assert_eq!(notes, gate.is_empty() && istio != all, "{words:?} {gate:?}");
         }
     }
     // There is no rule to explain.
-    let output = world.run("check", &["GET", "/%zz", "--explain"], "");
-    assert_eq!(text(&output.stdout), bad_escape);
+    let words = ["GET", "/%zz", "--explain", "--gate", "istio"];
+    assert_eq!(text(&world.run("check", &words, "").stdout), bad_escape);
+    let lines =
+        "{\"method\": \"GET\", \"path\": \"/%zz\"}\n{\"method\": \"GET\", \"path\": \"/\"}\n";
+    let answers = answers(&world.judge(lines, &["--gate", "istio"]));
+    let refusal = json!({"reason": "escape", "rule": "B-08"});
+    assert_eq!(
+        (&answers[0]["gate"], &answers[0]["status"]),
+        (&refusal, &json!(400))
+    );
+    assert_eq!(
+        (&answers[1]["gate"], &answers[1]["status"]),
+        (&Value::Null, &json!(200))
+    );
 }
 
 #[test]
@@ -219,8 +230,6 @@ fn each_line_gets_a_decision_with_every_key() {
     let output = world.judge(&lines, &[]);
     assert_eq!(output.status.code(), Some(0));
     let answers = answers(&output);
-    let mut refused_by_the_gate = decision(&Value::Null, false, Some(400), &Value::Null, "NONE");
-    refused_by_the_gate["gate"] = json!({"reason": "fragment", "rule": "B-07"});
     let expected = [
         decision(
             &json!(1),
@@ -236,7 +245,7 @@ fn each_line_gets_a_decision_with_every_key() {
             &json!("ns[foo]-policy[readers]-rule[0]"),
             "ALLOW",
         ),
-        refused_by_the_gate,
+        decision(&Value::Null, false, Some(400), &Value::Null, "NONE"),
         decision(&json!([4]), false, None, &Value::Null, "ALLOW"),
         decision(
             &json!(5),
@@ -272,7 +281,7 @@ fn a_bad_line_is_an_error_in_its_place_and_the_rest_is_judged() {
         assert_eq!(answers.len(), 2, "{bad}");
         assert_eq!(answers[0]["id"], *bad.get("id").unwrap_or(&Value::Null));
         assert!(answers[0]["error"].is_string() && answers[0]["allowed"] == false);
-        assert_eq!(answers[0].as_object().unwrap().len(), 10);
+        assert_eq!(answers[0].as_object().unwrap().len(), 9);
         assert_eq!(
             (&answers[1]["id"], &answers[1]["error"]),
             (&json!(8), &Value::Null)
@@ -662,6 +671,6 @@ fn answers(output: &Output) -> Vec<Value> {
 fn decision(id: &Value, allowed: bool, status: Option<u16>, policy: &Value, action: &str) -> Value {
     json!({
         "id": id, "allowed": allowed, "status": status, "policy": policy, "action": action,
-        "audit": [], "custom": [], "dry_run": {"allow": null, "deny": null}, "gate": null, "error": null,
+        "audit": [], "custom": [], "dry_run": {"allow": null, "deny": null}, "error": null,
     })
 }

@@ -11,8 +11,8 @@ use crate::policy::{Attributes, Request};
 
 impl Gate {
     /// Judges a request in words as a gate in front of every router does, and returns it as policy
-    /// then sees it: without a user in its host, and without the headers that the gate removes. The
-    /// target stays as it was sent, because [`Engine::judge`](crate::policy::Engine::judge)
+    /// then sees it: without a user in its host, without the headers that the gate removes, and with
+    /// the scheme of its connection. The target stays as it was sent, because [`Engine::judge`](crate::policy::Engine::judge)
     /// normalizes it. A raw TCP connection always passes.
     ///
     /// A request in words is one of HTTP/1.1, and need not name a host. A fragment, which a server
@@ -57,7 +57,8 @@ impl Gate {
         };
         judge(self, &mut head, &exchange, arrival)?;
         let is_removed = |name: &str| sent.contains_key(name) && !head.headers.contains_key(name);
-        let mut admitted = request.clone().without_lines(is_removed);
+        let admitted = request.clone().without_lines(is_removed);
+        let mut admitted = admitted.with_scheme_of_connection();
         let left = head.headers.get(HOST);
         if left != host.as_ref()
             && let Some(Ok(left)) = left.map(HeaderValue::to_str)

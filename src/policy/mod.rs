@@ -59,8 +59,9 @@
 //!
 //! - Every AUDIT rule that matches is reported, and the outcome of each action is kept apart;
 //!   Envoy's metadata hold the last one written.
-//! - `request.headers[:scheme]` is what the connection is: `https` over TLS, else `http`. Envoy
-//!   believes the target or `x-forwarded-proto`, which every caller can write.
+//! - In a server, `request.headers[:scheme]` is what the connection is: `https` over TLS, else
+//!   `http`. Envoy believes the target or `x-forwarded-proto`, which every caller can write, and so
+//!   does [`Engine::judge`], unless a [gate](crate::gate::Gate::judge) has admitted the request.
 //! - Resources for other workloads' gateways (`targetRefs`) are listed in [`Program::notes`], where
 //!   Istio passes over them in silence.
 //! - Two providers for CUSTOM make both unusable, as in Istio unless a flag says otherwise; there

@@ -132,11 +132,7 @@ fn ask_us(world: &World, directory: &Path, port: u16) -> Vec<Value> {
     });
     std::fs::write(&file, lines.collect::<String>()).unwrap();
     let json = ["--format", "json", "--allow-no-policy"];
-    let words = [
-        &json[..],
-        &["--gate", "off", "--requests", file.to_str().unwrap()],
-    ]
-    .concat();
+    let words = [&json[..], &["--requests", file.to_str().unwrap()]].concat();
     let answers = world.tower_mesh(directory, port, "check", &words);
     let answers: Vec<_> = answers
         .lines()

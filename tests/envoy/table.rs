@@ -324,6 +324,10 @@ const RULES: &[(&str, &str)] = &[
         r#"{"when": [{"key": "request.headers[te]", "notValues": ["*"]}]}"#,
     ),
     (
+        "scheme",
+        r#"{"when": [{"key": "request.headers[:scheme]", "values": ["https"]}]}"#,
+    ),
+    (
         "certificate before a proxy",
         r#"{"when": [{"key": "request.headers[x-forwarded-client-cert]", "notValues": ["*"]}]}"#,
     ),

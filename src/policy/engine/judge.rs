@@ -128,7 +128,7 @@ impl Engine {
         let (origin, rest) = path::split_absolute(target)?;
         let normal = path::normalize(rest, self.path_normalization())?;
         request.check_bytes()?;
-        let prepared = request.with_target(&normal);
+        let prepared = request.with_target(origin.map(|origin| origin.scheme), &normal);
         let prepared = match &authentication.legacy {
             Some(policy) if !trigger::takes_token(policy, &prepared) => prepared.without_claims(),
             _ => prepared.map_claims(|claims| claims::prepared(claims, authentication)),

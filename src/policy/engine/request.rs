@@ -29,6 +29,10 @@ use crate::policy::Attributes;
 pub struct Request {
     method: Option<String>,
     target: Option<String>,
+    /// The scheme of an absolute target.
+    scheme: Option<&'static str>,
+    /// Whether what the request says of its scheme is ignored.
+    is_scheme_of_connection: bool,
     authority: Option<String>,
     headers: Vec<(String, Vec<u8>)>,
     is_tls: bool,
@@ -58,6 +62,8 @@ impl Request {
         Self {
             method: None,
             target: None,
+            scheme: None,
+            is_scheme_of_connection: false,
             authority: None,
             headers: Vec::new(),
             is_tls: false,
@@ -276,9 +282,20 @@ impl Request {
         self
     }
 
-    /// The same request with another target.
-    pub(super) fn with_target(&self, target: &str) -> Self {
+    /// The same request, whose scheme is that of its connection, whatever it says (rule B-14).
+    #[cfg(feature = "gate")]
+    pub(crate) fn with_scheme_of_connection(self) -> Self {
         Self {
+            is_scheme_of_connection: true,
+            ..self
+        }
+    }
+
+    /// The same request with its absolute target taken apart: the scheme, if it was one, and the
+    /// rest.
+    pub(super) fn with_target(&self, scheme: Option<&'static str>, target: &str) -> Self {
+        Self {
+            scheme,
             target: Some(target.to_owned()),
             ..self.clone()
         }
@@ -311,7 +328,11 @@ impl Attributes for Request {
 
     fn scheme(&self) -> Option<&str> {
         self.target.as_ref()?;
-        Some(header::scheme(self.is_tls, []))
+        if self.is_scheme_of_connection {
+            return Some(header::scheme(self.is_tls, []));
+        }
+        let forwarded = || header::scheme(self.is_tls, self.lines_of("x-forwarded-proto"));
+        Some(self.scheme.unwrap_or_else(forwarded))
     }
 
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {

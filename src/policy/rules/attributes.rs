@@ -19,7 +19,8 @@ pub trait Attributes {
     /// `:authority`, as sent.
     fn authority(&self) -> Option<&str>;
 
-    /// `:scheme`: `https` over TLS, else `http`, whatever the request says of it.
+    /// `:scheme`: `http` or `https`. In a server it is that of the connection, whatever the request
+    /// says of it.
     fn scheme(&self) -> Option<&str> {
         None
     }

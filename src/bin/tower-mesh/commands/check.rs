@@ -6,14 +6,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Map, Value};
+use tower_mesh::gate::Gate;
 use tower_mesh::identity::SpiffeId;
+use tower_mesh::policy::{Engine, Request};
 
 use crate::failure::Failure;
 use crate::input::lines::Lines;
 use crate::input::options::{Format, Gated, NoPolicy, Options, key_and_value};
 use crate::input::question::Question;
 use crate::input::world::World;
-use crate::output::answer::Answer;
+use crate::output::answer::{Answer, admit};
 use crate::output::json::json_line;
 use crate::printable::printable;
 
@@ -77,7 +79,9 @@ Examples:
 Exit status of one request: 0 allowed, 1 denied, 2 error.
 With --requests: 0 all judged, 2 a line is bad or the configuration is; bad
 lines are told on stderr by their number, and the others are judged.
-A request that the gate refuses (400, 403, 414 or 431) is denied; no rule is asked.
+With --gate, a request that the gate refuses (400, 403, 414 or 431) is denied,
+and no rule is asked; JSON then has the key gate. Without it, the answer is that
+of a sidecar.
 2 also when no authorization policy selects the workload: a forgotten label
 would allow everything. --allow-no-policy accepts that.
 
@@ -119,7 +123,7 @@ impl Check {
         }
         let answer = Answer::to(
             Value::Null,
-            self.gate,
+            self.gate.asked(),
             world.engine(),
             &request,
             self.explain,
@@ -129,6 +133,9 @@ impl Check {
         out.flush()?;
         if self.format == Format::Text && answer.is_denied_by_default() {
             self.tell_of_the_caller();
+        }
+        if self.gate.asked().is_none() && answer.allowed {
+            tell_of_the_gate(world.engine(), &request);
         }
         Ok(ExitCode::from(u8::from(!answer.allowed)))
     }
@@ -159,7 +166,7 @@ impl Check {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut code = ExitCode::SUCCESS;
         while let Some(line) = lines.next(&mut out)? {
-            let answer = Answer::to_line(world, self.gate, line, self.explain);
+            let answer = Answer::to_line(world, self.gate.asked(), line, self.explain);
             let number = lines.number();
             if let Some(error) = answer.error() {
                 // In the order of the answers, for those who read both.
@@ -198,6 +205,18 @@ impl Check {
     fn claims(&self) -> Option<Map<String, Value>> {
         let claim = |(name, text): &(String, String)| (name.clone(), typed(name, text));
         (!self.claims.is_empty()).then(|| self.claims.iter().map(claim).collect())
+    }
+}
+
+/// Says on stderr that a server of a mesh would not ask the rules about this request.
+fn tell_of_the_gate(engine: &Engine, request: &Request) {
+    if let Err(refusal) = admit(Gate::istio(), engine, request) {
+        eprintln!(
+            "note: the gate of a mesh answers {} before any rule is asked: {refusal} (rule {}); \
+             --gate istio asks it",
+            refusal.status().as_u16(),
+            refusal.rule()
+        );
     }
 }
 

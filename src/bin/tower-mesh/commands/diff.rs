@@ -11,9 +11,7 @@ use tower_mesh::diff::{Found, Search, unanswerable_changes};
 
 use crate::failure::Failure;
 use crate::input::lines::Lines;
-use crate::input::options::{
-    Format, Gated, Guarded, NoPolicy, Protocol, tell_assumed_trust_domain,
-};
+use crate::input::options::{Format, Guarded, NoPolicy, Protocol, tell_assumed_trust_domain};
 use crate::input::world::World;
 use crate::output::answer::Answer;
 use crate::output::json::json_line;
@@ -169,8 +167,8 @@ impl Diff {
         derived: Option<Value>,
         report: &mut Report,
     ) -> Result<Result<(), String>, Failure> {
-        let old = Answer::to_line(old, Gated::OFF, line, false);
-        let new = Answer::to_line(new, Gated::OFF, line, false);
+        let old = Answer::to_line(old, None, line, false);
+        let new = Answer::to_line(new, None, line, false);
         for answer in [&old, &new] {
             if let Some(error) = answer.error() {
                 return Ok(Err(error.to_owned()));

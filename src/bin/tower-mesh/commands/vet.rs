@@ -149,7 +149,7 @@ impl Vet {
         let directory = directory(&self.paths, self.mesh_config.as_ref());
         let (configuration, readable) = directory.survey(&self.namespace)?;
         self.domain.tell_if_unused(&configuration.mesh_config);
-        let mut vet = vet::Vet::new().gate(self.gate.gate());
+        let mut vet = vet::Vet::new().gate(self.gate.or_istio());
         if let Some(domain) = &self.domain.trust_domain {
             vet = vet.trust_domain(domain.clone());
         }

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tower_mesh::Workload;
-use tower_mesh::gate::{Gate, Refusal};
+use tower_mesh::gate::Gate;
 use tower_mesh::identity::TrustDomain;
 use tower_mesh::istio::MeshConfig;
-use tower_mesh::policy::{Engine, Request};
 
 /// What is judged for whom.
 #[derive(Clone, Debug, Args)]
@@ -78,15 +77,14 @@ pub(crate) struct NoPolicy {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Gated {
     /// The profile of the gate, which refuses requests before any rule is asked
-    #[arg(long, value_enum, default_value_t)]
-    gate: Profile,
+    #[arg(long, value_enum)]
+    gate: Option<Profile>,
 }
 
 /// A profile of the gate, or none.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Profile {
     /// What a mesh has unless it is told otherwise
-    #[default]
     Istio,
     /// Refuses also what is legal but has been used to get around rules
     Strict,
@@ -95,24 +93,23 @@ enum Profile {
 }
 
 impl Gated {
-    /// No gate.
-    pub(crate) const OFF: Self = Self { gate: Profile::Off };
-
-    /// The gate, if there is one.
-    pub(crate) fn gate(self) -> Option<Gate> {
-        match self.gate {
-            Profile::Istio => Some(Gate::istio()),
-            Profile::Strict => Some(Gate::strict()),
-            Profile::Off => None,
-        }
+    /// The gate that was asked for.
+    pub(crate) fn asked(self) -> Option<Gate> {
+        self.gate.and_then(Profile::gate)
     }
 
-    /// Judges a request, and returns it as policy sees it.
-    pub(crate) fn judge(self, engine: &Engine, request: &Request) -> Result<Request, Refusal> {
-        let how = engine.path_normalization();
-        match self.gate() {
-            Some(gate) => gate.normalization(how).judge(request),
-            None => Ok(request.clone()),
+    /// The gate that was asked for, else that of a mesh.
+    pub(crate) fn or_istio(self) -> Option<Gate> {
+        self.gate.unwrap_or(Profile::Istio).gate()
+    }
+}
+
+impl Profile {
+    fn gate(self) -> Option<Gate> {
+        match self {
+            Self::Istio => Some(Gate::istio()),
+            Self::Strict => Some(Gate::strict()),
+            Self::Off => None,
         }
     }
 }

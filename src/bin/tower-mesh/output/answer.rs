@@ -4,15 +4,14 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
-use tower_mesh::gate::Refusal;
+use tower_mesh::gate::{Gate, Refusal};
 use tower_mesh::istio::Action;
 use tower_mesh::policy::{CustomMatch, DryRun, Engine, Explanation, Judgement, PolicyId, Request};
 
-use crate::input::options::Gated;
 use crate::input::question::Question;
 use crate::input::world::World;
 
-/// A decision, or why there is none; every key is always there.
+/// A decision, or why there is none; every key is always there, but for two that must be asked for.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Answer {
     pub(crate) id: Value,
@@ -23,7 +22,9 @@ pub(crate) struct Answer {
     audit: Vec<String>,
     custom: Vec<Asked>,
     dry_run: DryRuns,
-    gate: Option<Refused>,
+    /// Outside: whether a gate was asked; inside: its refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gate: Option<Option<Refused>>,
     error: Option<String>,
     /// Outside: whether it was asked for; inside: whether there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,17 +59,18 @@ struct DryRunResult {
 }
 
 impl Answer {
-    /// Judges a request: the gate first, then the rules.
+    /// Judges a request: the gate first, if there is one, then the rules.
     pub(crate) fn to(
         id: Value,
-        gate: Gated,
+        gate: Option<Gate>,
         engine: &Engine,
         request: &Request,
         explain: bool,
     ) -> Self {
-        let request = &match gate.judge(engine, request) {
-            Ok(request) => request,
-            Err(refusal) => return Self::of_the_gate(id, refusal, explain),
+        let admitted = gate.map(|gate| admit(gate, engine, request)).transpose();
+        let request = match &admitted {
+            Ok(admitted) => admitted.as_ref().unwrap_or(request),
+            Err(refusal) => return Self::of_the_gate(id, *refusal, explain),
         };
         let Judgement {
             status,
@@ -94,7 +96,7 @@ impl Answer {
                 allow: marks.and_then(|marks| DryRunResult::from_run(marks.dry_run_allow.as_ref())),
                 deny: marks.and_then(|marks| DryRunResult::from_run(marks.dry_run_deny.as_ref())),
             },
-            gate: None,
+            gate: gate.map(|_| None),
             error: None,
             explain: explain.then(|| engine.explain_judgement(request)),
         }
@@ -106,18 +108,23 @@ impl Answer {
             id,
             status: Some(refusal.status().as_u16()),
             action: Some("NONE"),
-            gate: Some(Refused {
+            gate: Some(Some(Refused {
                 reason: refusal.label(),
                 rule: refusal.rule(),
                 why: refusal.to_string(),
-            }),
+            })),
             explain: explain.then_some(None),
             ..Self::default()
         }
     }
 
     /// Judges a request that is one JSON object; a bad one is answered, too.
-    pub(crate) fn to_line(world: &mut World<'_>, gate: Gated, line: &[u8], explain: bool) -> Self {
+    pub(crate) fn to_line(
+        world: &mut World<'_>,
+        gate: Option<Gate>,
+        line: &[u8],
+        explain: bool,
+    ) -> Self {
         let judged = Question::read(line)
             .and_then(|question| Self::to_question(world, gate, question, explain));
         judged.unwrap_or_else(|message| {
@@ -129,7 +136,7 @@ impl Answer {
 
     fn to_question(
         world: &mut World<'_>,
-        gate: Gated,
+        gate: Option<Gate>,
         mut question: Question,
         explain: bool,
     ) -> Result<Self, String> {
@@ -155,7 +162,12 @@ impl Answer {
 
     /// Whether it is denied because no rule allows it.
     pub(crate) fn is_denied_by_default(&self) -> bool {
-        !self.allowed && self.status == Some(403) && self.policy.is_none() && self.gate.is_none()
+        let is_of_rules = self.policy.is_none() && self.gate_refusal().is_none();
+        !self.allowed && self.status == Some(403) && is_of_rules
+    }
+
+    fn gate_refusal(&self) -> Option<&Refused> {
+        self.gate.as_ref()?.as_ref()
     }
 
     /// Why there is no decision.
@@ -171,6 +183,12 @@ impl Answer {
     pub(crate) fn explanation(&self) -> Option<&Explanation> {
         self.explain.as_ref()?.as_ref()
     }
+}
+
+/// Asks a gate, which normalizes paths as the engine does; returns the request as policy sees it.
+pub(crate) fn admit(gate: Gate, engine: &Engine, request: &Request) -> Result<Request, Refusal> {
+    gate.normalization(engine.path_normalization())
+        .judge(request)
 }
 
 impl DryRunResult {
@@ -190,7 +208,7 @@ impl fmt::Display for Answer {
         if let Some(status) = self.status.filter(|_| !self.allowed) {
             write!(f, " {status}")?;
         }
-        if let Some(Refused { why, rule, .. }) = &self.gate {
+        if let Some(Refused { why, rule, .. }) = self.gate_refusal() {
             return write!(f, ": refused by the gate: {why} (rule {rule})");
         }
         match (&self.policy, self.status) {
