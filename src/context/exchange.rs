@@ -9,7 +9,6 @@ use http::uri::PathAndQuery;
 use http::{Extensions, HeaderName, HeaderValue, Uri};
 
 use super::{Claims, ForwardedPeer, Peer, TraceContext};
-use crate::identity::PeerCertificate;
 use crate::policy::Decision;
 
 /// The facts of one request: a cheap handle to cells that are each written once.
@@ -159,29 +158,24 @@ impl Exchange {
         told.or_else(|| peer_left(extensions))
     }
 
-    /// The caller on the word of a trusted proxy; `None` on the connections of all others. Rules
-    /// about the source of a request judge it in place of the [`peer`](Self::peer).
+    /// The caller, if a trusted proxy sends the request: rules judge it in place of the peer.
     #[must_use]
     pub fn forwarded_peer(&self) -> Option<&ForwardedPeer> {
         self.0.forwarded_peer.get()
     }
 
     /// Sets the caller for whom a trusted proxy speaks. Only the first call counts.
-    #[cfg_attr(
-        not(all(feature = "server", feature = "client")),
-        allow(dead_code, reason = "only the mesh believes a proxy")
-    )]
+    #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn set_forwarded_peer(&self, caller: ForwardedPeer) {
         let _ = self.0.forwarded_peer.set(caller);
     }
 
     /// The identity that rules about the source judge: the caller's if a trusted proxy speaks for
     /// it, else the peer's.
-    pub(crate) fn source_certificate(&self) -> Option<&PeerCertificate> {
-        match self.forwarded_peer() {
-            Some(caller) => caller.certificate(),
-            None => self.peer()?.certificate(),
-        }
+    #[cfg(any(feature = "jwt", feature = "propagation"))]
+    pub(crate) fn source_certificate(&self) -> Option<&crate::identity::PeerCertificate> {
+        let caller = self.forwarded_peer().map(ForwardedPeer::certificate);
+        caller.unwrap_or_else(|| self.peer()?.certificate())
     }
 
     /// The request target as it was sent, before any router changed it. After a token guard has

@@ -44,6 +44,10 @@ pub enum Via {
 
 /// How the trusted proxy behind a socket of this host names its callers.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, reason = "only the mesh believes a proxy")
+)]
 pub(crate) enum ProxySocket {
     /// Each request names its caller, in `x-forwarded-client-cert`.
     Requests(Via),

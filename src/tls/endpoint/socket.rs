@@ -1,5 +1,10 @@
 //! The socket that a listener accepts connections from.
 
+#![cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, reason = "only the mesh listens on Unix sockets")
+)]
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
