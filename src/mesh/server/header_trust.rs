@@ -28,7 +28,8 @@ impl HeaderTrust {
     /// Removes what the caller may not say, and sets what we say of it. `by` is our own id.
     ///
     /// This comes behind the gate, which removes the headers of one hop, so that `connection`
-    /// cannot take off what is set here (rule H-17). It comes before the span and the metrics of a request, which read some of these headers.
+    /// cannot take off what is set here (rule H-17). It comes before the span and the metrics of a
+    /// request, which read some of these headers.
     ///
     /// # Errors
     /// When nothing can be appended to a `x-forwarded-client-cert`.
