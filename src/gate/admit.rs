@@ -15,6 +15,7 @@ use crate::matcher::path::Normalization;
 ///
 /// Behind a router it judges the target as it was sent (rule B-31). It refuses the request if the
 /// router may have seen other segments (rule B-30) or another host.
+#[cfg(feature = "rbac")]
 pub(crate) fn admit(
     how: Normalization,
     head: &mut Parts,

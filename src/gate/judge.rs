@@ -4,6 +4,7 @@ use http::request::Parts;
 use http::{Method, Uri, Version};
 
 use super::headers::Scan;
+#[cfg(feature = "server")]
 use super::settled::{settle_scanned, shows_client_cert};
 use super::{Gate, Refusal, admit, headers, host, one_hop, path, target};
 use crate::context::Exchange;
@@ -31,7 +32,7 @@ pub(super) fn judge(
 }
 
 /// As [`judge`], and brings the headers into the form in which policy sees them.
-#[cfg(feature = "rbac")]
+#[cfg(feature = "server")]
 pub(crate) fn judge_and_settle(
     gate: Gate,
     head: &mut Parts,

@@ -91,6 +91,7 @@ mod path;
 mod refusal;
 mod refusals;
 mod settings;
+#[cfg(feature = "rbac")]
 mod settled;
 mod target;
 mod trust;
