@@ -72,6 +72,7 @@ impl SvidKeys {
     /// roots of certificates alone. Returns the bundles that are refused: those that cannot be read or whose keys
     /// are all unusable, and those whose `spiffe_sequence` is lower than that of the bundle in use. Their domains keep the keys that
     /// they had, if they had any.
+    #[must_use = "a domain whose bundle is refused keeps its keys, or has none"]
     pub fn replace(&self, bundles: &BTreeMap<TrustDomain, String>) -> Vec<BundleError> {
         let mut refused = Vec::new();
         // Runs again if somebody else has replaced them meanwhile.
