@@ -54,7 +54,8 @@ impl SvidFeed {
                 }
             }
             Err(error) if error.is_withdrawn() => {
-                self.keys.replace(&BTreeMap::new());
+                // Nothing is there to be refused.
+                let _ = self.keys.replace(&BTreeMap::new());
                 tracing::error!(
                     target: "tower_mesh::jwt",
                     "the keys of JWT-SVIDs were withdrawn, and every JWT-SVID is refused"
