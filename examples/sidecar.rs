@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tower::service_fn;
 use tower_mesh::Mesh;
+use tower_mesh::gate::Gate;
 use tower_mesh::identity::TrustDomain;
 use tower_mesh::source::Directory;
 use tower_mesh::testing::Pki;
@@ -160,7 +161,9 @@ impl Sidecar {
             }
             _ => return Err("--mode strict and permissive need --cert, --key and --ca".into()),
         };
-        let builder = builder.config(configuration);
+        // As Istio's sidecars, which answer HTTP/1.0 with 426.
+        let gate = Gate::istio().accept_http_10(false);
+        let builder = builder.gate(gate).config(configuration);
         let builder = match self.mode {
             None => builder,
             Some(ModeName::Strict) => builder.mode(Mode::Strict),

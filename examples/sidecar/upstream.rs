@@ -1,5 +1,6 @@
 //! The application behind us, over HTTP/1.1 or HTTP/2 without TLS.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use http::header::{self, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -36,6 +37,18 @@ pub(crate) struct Upstream {
 enum Failure {
     Connect,
     Cut,
+    /// The client has sent its body otherwise than it said.
+    Body,
+}
+
+impl From<&hyper::Error> for Failure {
+    fn from(error: &hyper::Error) -> Self {
+        // What fails on our side of the connection is the body that we send on.
+        match error.is_user() {
+            true => Self::Body,
+            false => Self::Cut,
+        }
+    }
 }
 
 impl Upstream {
@@ -72,9 +85,15 @@ impl Upstream {
             self.h2.send(self.as_http2(request)).await
         } else {
             let answer = self.h1.request(self.as_http1(request)).await;
-            answer.map_err(|error| match error.is_connect() {
-                true => Failure::Connect,
-                false => Failure::Cut,
+            answer.map_err(|error| {
+                match error
+                    .source()
+                    .and_then(<dyn Error>::downcast_ref::<hyper::Error>)
+                {
+                    _ if error.is_connect() => Failure::Connect,
+                    Some(error) => Failure::from(error),
+                    None => Failure::Cut,
+                }
             })
         };
         match answer {
@@ -107,6 +126,13 @@ impl Upstream {
             && let Ok(host) = HeaderValue::from_str(named.as_str())
         {
             request.headers_mut().insert(header::HOST, host);
+        }
+        // Without this, hyper would send no body of unknown length with a GET or a HEAD.
+        if request.body().size_hint().exact().is_none() {
+            let chunked = HeaderValue::from_static("chunked");
+            request
+                .headers_mut()
+                .insert(header::TRANSFER_ENCODING, chunked);
         }
         *request.version_mut() = Version::HTTP_11;
         to(request, self.authority.clone())
@@ -157,7 +183,7 @@ impl Http2 {
     async fn send(&self, request: Request<Sifted>) -> Result<Response<Incoming>, Failure> {
         let mut sender = self.sender().await?;
         let answer = sender.send_request(request).await;
-        answer.map_err(|_| Failure::Cut)
+        answer.map_err(|error| Failure::from(&error))
     }
 
     async fn sender(&self) -> Result<SendRequest<Sifted>, Failure> {
@@ -180,9 +206,12 @@ impl Http2 {
 }
 
 impl Failure {
-    /// Envoy's answer when the application cannot be had.
+    /// Envoy's answer when the application cannot be had, or the request not be read.
     fn reply(&self) -> LocalReply {
         let (reason, flag) = match self {
+            Self::Body => {
+                return LocalReply::new(StatusCode::BAD_REQUEST, "", "http1.codec_error");
+            }
             Self::Connect => (
                 "remote connection failure",
                 ResponseFlags::UPSTREAM_CONNECTION_FAILURE,

@@ -78,8 +78,13 @@ impl Scan {
 /// # Errors
 ///
 /// Too many headers, too large ones, several hosts, or a transfer encoding that is not `chunked`.
-pub(super) fn check(gate: Gate, scan: Scan, headers: &mut HeaderMap) -> Result<(), Refusal> {
-    if headers.len() > MOST {
+pub(super) fn check(
+    gate: Gate,
+    scan: Scan,
+    pseudo_headers: usize,
+    headers: &mut HeaderMap,
+) -> Result<(), Refusal> {
+    if headers.len() + pseudo_headers > MOST {
         return Err(Refusal::TooManyHeaders);
     }
     if scan.bytes > MOST_BYTES {
@@ -113,11 +118,11 @@ pub(super) fn is_padded(value: &HeaderValue) -> bool {
 /// headers of most requests are skipped by it.
 const LENGTHS: u64 = header::LENGTHS_OF_ONE_HOP | 1 << "host".len();
 
-/// The largest number of headers.
+/// The largest number of headers, as Envoy has it.
 const MOST: usize = 100;
 
-/// The most bytes that the names and values of headers may have together.
-const MOST_BYTES: usize = 64 * 1024;
+/// The most bytes that the names and values of headers may have together: Envoy's bound.
+const MOST_BYTES: usize = 60 * 1024;
 
 /// Headers by which frameworks take another method or path than the one that was judged (rule
 /// B-37).

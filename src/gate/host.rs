@@ -3,7 +3,7 @@
 use http::header::{HOST, HeaderValue};
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, Uri, Version};
+use http::{Uri, Version};
 
 use super::Refusal;
 use crate::matcher::authority;
@@ -53,7 +53,7 @@ fn is_plain(host: &[u8]) -> bool {
 /// An invalid host, several hosts, and a user in HTTP/2.
 pub(super) fn unite(head: &mut Parts) -> Result<(), Refusal> {
     let is_http1 = is_http1(head);
-    let line = the_line(&head.headers)?;
+    let line = the_line(head)?;
     let Some(named) = head.uri.authority().map(Authority::as_str) else {
         let Some(line) = line else { return Ok(()) };
         if !names_user(line.as_bytes()) {
@@ -69,7 +69,7 @@ pub(super) fn unite(head: &mut Parts) -> Result<(), Refusal> {
     let is_legal = match is_http1 {
         true => {
             is_web(&head.uri)
-                && authority::of_target(host) == Some(host)
+                && authority::of_target(named) == Some(host)
                 && authority::is_legal(named.as_bytes())
         }
         false => authority::is_legal(named.as_bytes()) && host == named,
@@ -99,7 +99,7 @@ pub(super) fn unite(head: &mut Parts) -> Result<(), Refusal> {
 ///
 /// As [`unite`]; also if the target and the `Host` header differ in any byte, or name a user.
 pub(super) fn refuse_other(head: &Parts) -> Result<(), Refusal> {
-    let line = the_line(&head.headers)?;
+    let line = the_line(head)?;
     let named = head.uri.authority().map(Authority::as_str);
     let is_good = match named {
         None => true,
@@ -119,14 +119,17 @@ pub(super) fn refuse_other(head: &Parts) -> Result<(), Refusal> {
 }
 
 /// The one `Host` line. Envoy joins several lines to a value that no exact rule matches; RFC 9112
-/// §3.2 demands that they are refused.
-fn the_line(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
-    let mut lines = headers.get_all(HOST).iter();
+/// §3.2 demands that they are refused. Over HTTP/2 it may not be empty.
+fn the_line(head: &Parts) -> Result<Option<&HeaderValue>, Refusal> {
+    let mut lines = head.headers.get_all(HOST).iter();
     let line = lines.next();
     if lines.next().is_some() {
         return Err(Refusal::SeveralHosts);
     }
-    match line.is_none_or(|line| authority::is_legal(line.as_bytes())) {
+    let is_good = |line: &HeaderValue| {
+        authority::is_legal(line.as_bytes()) && (is_http1(head) || !line.is_empty())
+    };
+    match line.is_none_or(is_good) {
         true => Ok(line),
         false => Err(Refusal::Host),
     }

@@ -57,7 +57,7 @@ fn judge_scanned(
     if !is_about_server && !head.uri.path().starts_with('/') {
         return Err(Refusal::NotAbsolute);
     }
-    headers::check(gate, scan, &mut head.headers)?;
+    headers::check(gate, scan, pseudo_headers(head), &mut head.headers)?;
     if scan.has_connection {
         one_hop::take_off_named(&mut head.headers)?;
     }
@@ -119,6 +119,14 @@ fn check_length(target: &Uri, sent: &str) -> Result<(), Refusal> {
     match length > LONGEST {
         true => Err(Refusal::TargetTooLong),
         false => Ok(()),
+    }
+}
+
+/// How many pseudo-headers HTTP/2 has sent, which Envoy counts as headers (rule B-15).
+fn pseudo_headers(head: &Parts) -> usize {
+    match head.version < Version::HTTP_2 {
+        true => 0,
+        false => 3 + usize::from(head.uri.authority().is_some()),
     }
 }
 

@@ -79,7 +79,7 @@ impl Guard for GateGuard {
             Ok(_) => Verdict::Pass,
             Err(refusal) => {
                 self.refusals.add(refusal);
-                Verdict::Refuse(refusal.reply(self.gate.profile()))
+                Verdict::Refuse(refusal.reply(self.gate.profile(), head.version))
             }
         }
     }

@@ -33,7 +33,7 @@
 //! | B-10 | segments such as `..;` and `.;x` | as [normalization](Gate::normalization) does | 400 |
 //! | B-11 | raw bytes that RFC 3986 does not allow in a path | 400 | 400 |
 //! | B-13 | a `transfer-encoding` other than `chunked` | 400 | 400 |
-//! | B-15 | more than 100 headers, or 64 KiB of them | 431 | 431 |
+//! | B-15 | more than 100 headers, or 60 KiB of them | 431 | 431 |
 //! | B-15 | a target of more than 8 KiB | 414 | 414 |
 //! | B-30 | dot segments, and whatever else normalization changes | rewritten; 400 behind a router | the same |
 //! | B-37 | headers that override the method or the path, such as `x-http-method-override` | pass | removed |

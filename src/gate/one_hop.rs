@@ -9,13 +9,12 @@ use super::Refusal;
 /// proxy behind the guards that removed them later would change what the guards have judged or set
 /// (rule H-17).
 ///
-/// Headers that frame the body stay, as the server has read them already, and so does `host`, which
-/// names the target; `te` has rules of its own.
+/// Headers that frame the body stay, as the server has read them already; `te` has rules of its own.
 ///
 /// # Errors
 ///
-/// When the header names one of the `x-forwarded-*` headers of the caller or a pseudo-header, or has
-/// more elements than Envoy accepts.
+/// When the header names `host`, one of the `x-forwarded-*` headers of the caller or a pseudo-header,
+/// or has more elements than Envoy accepts.
 pub(super) fn take_off_named(headers: &mut HeaderMap) -> Result<(), Refusal> {
     let mut named = Vec::new();
     let lines = headers.get_all(header::CONNECTION).iter();
@@ -38,21 +37,22 @@ pub(super) fn take_off_named(headers: &mut HeaderMap) -> Result<(), Refusal> {
 /// The most elements of the header.
 const MOST: usize = 9;
 
-/// Headers that identify the caller: a request that wants them removed is refused.
-const TABOO: [HeaderName; 3] = [
+/// Headers that identify the caller or name the target: a request that wants them removed is
+/// refused.
+const TABOO: [HeaderName; 4] = [
+    header::HOST,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-proto"),
 ];
 
 /// Options of the connection, and headers that are handled elsewhere.
-const KEPT: [HeaderName; 9] = [
+const KEPT: [HeaderName; 8] = [
     HeaderName::from_static("close"),
     HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     header::CONNECTION,
     header::CONTENT_LENGTH,
-    header::HOST,
     header::TE,
     header::TRANSFER_ENCODING,
     header::UPGRADE,

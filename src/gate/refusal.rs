@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use http::StatusCode;
+use http::header::{self, HeaderValue};
+use http::{StatusCode, Version};
 
 use super::Profile;
 use crate::matcher::path::PathRefusal;
@@ -48,7 +49,7 @@ pub enum Refusal {
     ClientCertHeader,
     /// It has more than 100 headers (rule B-15).
     TooManyHeaders,
-    /// Its headers have more than 64 KiB (rule B-15).
+    /// Its headers have more than 60 KiB (rule B-15).
     HeadersTooLarge,
     /// Its target has more than 8 KiB (rule B-15).
     TargetTooLong,
@@ -125,13 +126,18 @@ impl Refusal {
         }
     }
 
-    /// The answer.
-    pub(crate) fn reply(self, profile: Profile) -> LocalReply {
+    /// The answer. A connection of HTTP/1 ends with it, as with Envoy's: who reads a request in two
+    /// ways may find two ends of it, and so two beginnings of the next one.
+    pub(crate) fn reply(self, profile: Profile, version: Version) -> LocalReply {
         let status = match (self, profile) {
             (Self::Http10, Profile::Istio) => StatusCode::UPGRADE_REQUIRED,
             _ => self.status(),
         };
-        LocalReply::new(status, "", self.details())
+        let reply = LocalReply::new(status, "", self.details());
+        match version < Version::HTTP_2 {
+            true => reply.header(header::CONNECTION, HeaderValue::from_static("close")),
+            false => reply,
+        }
     }
 
     /// The response code details: Envoy's, or of the same form where Envoy has none.
@@ -232,6 +238,6 @@ impl From<PathRefusal> for Refusal {
 
 impl From<Refusal> for LocalReply {
     fn from(refusal: Refusal) -> Self {
-        refusal.reply(Profile::Strict)
+        refusal.reply(Profile::Strict, Version::HTTP_11)
     }
 }

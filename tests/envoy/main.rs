@@ -4,10 +4,10 @@
 //! client certificates and real tokens, and to `tower-mesh check`; status, deciding policy, dry runs, audit and the providers that were
 //! asked are compared.
 //!
-//! Several tokens in one request are compared with our guards in place of `check`.
+//! Several tokens in one request are compared with our guards in place of `check`, and raw requests with the sidecar example.
 //!
 //! `ENVOY` names the program; without it nothing is compared, which is said, and is a failure when `ENVOY_REQUIRED` is set.
-//! `ENVOY_SETS`, `ENVOY_REQUESTS` (of each set) and `ENVOY_SEED` choose the random sets.
+//! `ENVOY_SETS`, `ENVOY_REQUESTS` (of each set), `ENVOY_RAW` (random raw requests) and `ENVOY_SEED` choose what is random.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,6 +21,7 @@
 mod compare;
 #[path = "../support/random.rs"]
 mod random;
+mod raw;
 mod server;
 mod table;
 mod tokens;
@@ -118,6 +119,15 @@ fn several_tokens_get_the_same_answers() {
     );
     // The listed difference stays a rare one.
     assert!(share(tokens.undecided) <= 5, "too much is left out");
+}
+
+/// B-01 to B-15, B-20 to B-28, B-33, B-35, B-36 and B-37.
+#[test]
+fn raw_requests_get_the_same_answers() {
+    let Some(envoy) = envoy() else { return };
+    let (count, seed) = (number("ENVOY_RAW", 300), number("ENVOY_SEED", 20_261_123));
+    let mut random = Random::new(seed as u64);
+    raw::compare(&envoy, &mut random, count).report("raw");
 }
 
 #[test]

@@ -74,31 +74,15 @@ impl Server {
                 "clusters": [cluster(port(&provider))],
             },
         });
-        let file = directory.join("envoy.json");
-        std::fs::write(&file, config.to_string()).unwrap();
-        let log = directory.join("envoy.log");
         drop(held);
-        let process = Command::new(program)
-            .args([
-                "--concurrency",
-                "1",
-                "--disable-hot-restart",
-                "-l",
-                "warning",
-            ])
-            .arg("--config-path")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
+        let process = spawn(program, directory, &config);
         let mut server = Self {
             process,
             ports,
             asked: answer_all(provider),
             access_log,
         };
-        server.wait(&log)?;
+        wait(&mut server.process, directory, &server.ports)?;
         Ok(server)
     }
 
@@ -122,21 +106,6 @@ impl Server {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-
-    fn wait(&mut self, log: &Path) -> Result<(), String> {
-        let start = Instant::now();
-        let log = || std::fs::read_to_string(log).unwrap_or_default();
-        for port in &self.ports {
-            while TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_err() {
-                if self.process.try_wait().unwrap().is_some() {
-                    return Err(log());
-                }
-                assert!(start.elapsed() < Duration::from_secs(120), "{}", log());
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Server {
@@ -144,6 +113,46 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Starts the Envoy at `program` with this configuration, which is kept below `directory` with its log.
+pub(crate) fn spawn(program: &Path, directory: &Path, config: &Value) -> Child {
+    let file = directory.join("envoy.json");
+    std::fs::write(&file, config.to_string()).unwrap();
+    Command::new(program)
+        .args([
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "-l",
+            "warning",
+        ])
+        .arg("--config-path")
+        .arg(&file)
+        .stdout(Stdio::null())
+        .stderr(File::create(log_of(directory)).unwrap())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until an Envoy listens on its ports; the log of one that ends.
+pub(crate) fn wait(process: &mut Child, directory: &Path, ports: &[u16]) -> Result<(), String> {
+    let start = Instant::now();
+    let log = || std::fs::read_to_string(log_of(directory)).unwrap_or_default();
+    for port in ports {
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_err() {
+            if process.try_wait().unwrap().is_some() {
+                return Err(log());
+            }
+            assert!(start.elapsed() < Duration::from_secs(120), "{}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+fn log_of(directory: &Path) -> PathBuf {
+    directory.join("envoy.log")
 }
 
 fn ephemeral() -> TcpListener {

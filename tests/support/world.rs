@@ -1,7 +1,7 @@
 //! One policy set and the requests to ask it about.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::{Map, Value, json};
@@ -57,6 +57,15 @@ impl World {
             .unwrap_or("DEFAULT")
     }
 
+    /// Writes the resources below `directory`; where they are.
+    pub(crate) fn write(&self, directory: &Path, port: u16) -> PathBuf {
+        let config = directory.join("resources.json");
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": self.resources});
+        let text = list.to_string().replace("PORT", &port.to_string());
+        std::fs::write(&config, text).unwrap();
+        config
+    }
+
     /// Runs `tower-mesh` on this set, which is written below `directory`; fails the test when it refuses the set.
     pub(crate) fn tower_mesh(
         &self,
@@ -65,10 +74,7 @@ impl World {
         command: &str,
         words: &[&str],
     ) -> String {
-        let config = directory.join("resources.json");
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": self.resources});
-        let text = list.to_string().replace("PORT", &port.to_string());
-        std::fs::write(&config, text).unwrap();
+        let config = self.write(directory, port);
         let mesh = directory.join("mesh.yaml");
         std::fs::write(&mesh, self.mesh.to_string()).unwrap();
         let Output {
@@ -91,7 +97,7 @@ impl World {
             "{}: {}\n{}",
             self.name,
             String::from_utf8_lossy(&stderr),
-            serde_json::to_string_pretty(&list).unwrap(),
+            serde_json::to_string_pretty(&self.resources).unwrap(),
         );
         String::from_utf8(stdout).unwrap()
     }

@@ -51,12 +51,22 @@ fn more_than_a_hundred_headers_are_refused() {
     }
 }
 
-/// B-15. Names and values of headers have at most 64 KiB together.
+/// B-15. Over HTTP/2, pseudo-headers count as headers.
 #[test]
-fn more_than_64_kib_of_headers_are_refused() {
+fn pseudo_headers_count_as_headers() {
+    let mut head = over_http_2(bare("http://app/"));
+    (0..96).for_each(|_| add(&mut head, "x-a", "b"));
+    always(&head, Ok(()));
+    add(&mut head, "x-a", "b");
+    always(&head, Err(Refusal::TooManyHeaders));
+}
+
+/// B-15. Names and values of headers have at most 60 KiB together.
+#[test]
+fn more_than_60_kib_of_headers_are_refused() {
     for lines in [1, 2, 64] {
         let mut head = get("/");
-        let mut left = 64 * 1024 - "hostapp".len();
+        let mut left = 60 * 1024 - "hostapp".len();
         for line in 1..=lines {
             let size = left / (lines + 1 - line);
             left -= size;
@@ -78,6 +88,16 @@ fn a_target_of_more_than_8_kib_is_refused() {
         always(&get(&format!("{origin}{start}{full}")), Ok(()));
         let refused = Err(Refusal::TargetTooLong);
         always(&get(&format!("{origin}{start}{full}a")), refused);
+    }
+}
+
+/// H-17. A `connection` that names the host wants the target's host removed.
+#[test]
+fn a_connection_may_not_name_the_host() {
+    for connection in ["host", "close, Host"] {
+        let mut head = get("/");
+        add(&mut head, "connection", connection);
+        always(&head, Err(Refusal::ConnectionHeader));
     }
 }
 

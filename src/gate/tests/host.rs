@@ -34,6 +34,28 @@ fn a_request_names_a_host() {
     add(&mut empty, "host", "");
     strict(&empty, Err(Refusal::NoHost));
     always(&over_http_2(bare("http://app/")), Ok(()));
+    for target in ["/", "http://app/"] {
+        let mut empty = bare(target);
+        add(&mut empty, "host", "");
+        let named = over_http_2(empty);
+        assert_eq!(
+            in_front(Gate::istio(), &mut named.clone()),
+            Err(Refusal::Host)
+        );
+        assert_eq!(
+            behind(Gate::istio(), &mut named.clone()),
+            Err(Refusal::Host)
+        );
+    }
+}
+
+/// B-05. A target names one user at most: with two, it is unclear where the host begins.
+#[test]
+fn a_target_with_two_users_is_refused() {
+    for target in ["http://x@y@app/", "http://x:y@z@app/"] {
+        always(&bare(target), Err(Refusal::Host));
+        always(&over_http_2(bare(target)), Err(Refusal::Host));
+    }
 }
 
 /// B-03. HTTP/1.0 is for `Istio`, or by a knob; where `Istio` refuses it, the status is Envoy's.
@@ -49,7 +71,12 @@ fn http_1_0_is_refused_by_strict() {
         let gate = Gate::istio().accept_http_10(false);
         assert_eq!(behind(gate, &mut head), Err(Refusal::Http10));
     }
-    let status = |profile| Refusal::Http10.reply(profile).status().as_u16();
+    let status = |profile| {
+        Refusal::Http10
+            .reply(profile, Version::HTTP_10)
+            .status()
+            .as_u16()
+    };
     assert_eq!(status(Profile::Istio), 426);
     assert_eq!(status(Profile::Strict), 400);
 }

@@ -197,7 +197,7 @@ impl Inbound {
         authenticator.take_off_outputs(&mut head.headers, exchange);
         let path = judged.map_err(|refusal| {
             self.refusals.add(refusal);
-            refusal.reply(gate.profile())
+            refusal.reply(gate.profile(), head.version)
         })?;
         introduced.map(|()| path)
     }

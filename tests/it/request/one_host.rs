@@ -144,7 +144,7 @@ async fn the_application_reads_the_host_that_policy_judged() {
             ONE,
             "http://a@open.example@secret.example/",
             &["a"],
-            403,
+            400,
             "",
         ),
         (
