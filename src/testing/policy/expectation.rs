@@ -77,12 +77,25 @@ impl Expectation {
         }
     }
 
-    /// Compares with what the engine answers behind this gate; the error is all a reader needs to
-    /// know why it differs.
+    /// Compares with what the engine answers behind the gate that a mesh has by default; the error
+    /// is all a reader needs to know why it differs.
     ///
     /// # Errors
     /// When the answer or the rule is another one.
-    pub fn check(&self, gate: Gate, engine: &Engine, request: &Request) -> Result<(), String> {
+    pub fn check(&self, engine: &Engine, request: &Request) -> Result<(), String> {
+        self.check_behind(Gate::istio(), engine, request)
+    }
+
+    /// As [`check`](Self::check), behind this gate.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_behind(
+        &self,
+        gate: Gate,
+        engine: &Engine,
+        request: &Request,
+    ) -> Result<(), String> {
         let answer = Answer::to(request, gate, engine);
         if self.is_met_by(&answer) {
             return Ok(());

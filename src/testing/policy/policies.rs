@@ -101,7 +101,7 @@ impl Policies {
 
     /// Compares what is expected of a request with what it is answered.
     pub(super) fn check(&self, expected: &Expectation, request: &Request) -> Result<(), String> {
-        expected.check(self.gate, &self.engine, request)
+        expected.check_behind(self.gate, &self.engine, request)
     }
 }
 
