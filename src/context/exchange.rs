@@ -41,6 +41,7 @@ struct Cells {
     client_ip: OnceLock<IpAddr>,
     keeps_client_cert: AtomicBool,
     judges_bare_host: AtomicBool,
+    has_settled_headers: AtomicBool,
 }
 
 /// The parts of the target that a token guard hides.
@@ -248,6 +249,15 @@ impl Exchange {
     /// Records that the request's `x-forwarded-client-cert` is what the application gets.
     pub fn set_keeps_client_cert(&self) {
         self.0.keeps_client_cert.store(true, Ordering::Relaxed);
+    }
+
+    /// Records that what a caller may say in headers is settled, and returns whether it was before.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "only the mesh settles it")
+    )]
+    pub(crate) fn set_headers_settled(&self) -> bool {
+        self.0.has_settled_headers.swap(true, Ordering::Relaxed)
     }
 
     /// Whether policy judges a host that has a port, or a dot at its end, without them, too. The

@@ -6,6 +6,14 @@ use http::request::Parts;
 use super::Exchange;
 
 impl Exchange {
+    /// Whether a router has chosen a route by the path that the request has, with the feature
+    /// `axum`. It leaves no sign if it has taken the request for its fallback.
+    #[cfg_attr(not(feature = "gate"), allow(dead_code, reason = "only the gate asks"))]
+    pub(crate) fn is_routed(head: &Parts) -> bool {
+        // The exchange is one; more are there behind a router.
+        head.extensions.len() > 1 && has_matched(&head.extensions)
+    }
+
     /// The whole path of a request inside routers, found in this order:
     ///
     /// - The [`path`](Self::path) that a layer has kept, if the request's path is what routers
@@ -92,4 +100,14 @@ fn nested_path(extensions: &Extensions) -> Option<&str> {
 #[cfg(not(feature = "axum"))]
 fn nested_path(_: &Extensions) -> Option<&str> {
     None
+}
+
+#[cfg(feature = "axum")]
+fn has_matched(extensions: &Extensions) -> bool {
+    extensions.get::<axum::extract::MatchedPath>().is_some()
+}
+
+#[cfg(not(feature = "axum"))]
+fn has_matched(_: &Extensions) -> bool {
+    false
 }

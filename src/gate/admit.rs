@@ -22,7 +22,9 @@ pub(crate) fn admit(
     exchange: &Exchange,
     in_front: bool,
 ) -> Result<Option<String>, Refusal> {
-    // A shortened path shows that a router is in front, even if the layer is configured otherwise.
+    // A route or a shortened path shows that a router is in front, even if the layer is configured
+    // otherwise.
+    let in_front = in_front && !Exchange::is_routed(head);
     match in_front && exchange.path_of(head) == Some(head.uri.path()) {
         true => rewrite(how, head, exchange, false).map(|()| None),
         false => refuse_other(how, head, exchange, false),

@@ -54,6 +54,7 @@ impl Gate {
         let arrival = Arrival {
             in_front: true,
             wants_host: false,
+            keeps_client_cert: false,
         };
         judge(self, &mut head, &exchange, arrival)?;
         let is_removed = |name: &str| sent.contains_key(name) && !head.headers.contains_key(name);

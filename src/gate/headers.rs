@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::HeaderValue;
 
-use super::{Gate, Refusal};
+use super::{Gate, Refusal, strip};
 use crate::matcher::{authority, header};
 
 /// What one scan of the headers finds.
@@ -38,7 +38,9 @@ impl Scan {
     fn add(&mut self, name: &str, value: &HeaderValue) {
         self.bytes += name.len() + value.len();
         self.is_padded |= is_padded(value);
-        if LENGTHS >> name.len().min(63) & 1 == 1 || name.starts_with("x-") {
+        if LENGTHS >> name.len().min(63) & 1 == 1
+            || matches!(name.as_bytes(), [b'x', b'-' | b'_', ..])
+        {
             self.add_known(name, value);
         }
     }
@@ -59,7 +61,7 @@ impl Scan {
                 let encoding = value.as_bytes().trim_ascii();
                 self.is_otherwise_encoded |= !encoding.eq_ignore_ascii_case(b"chunked");
             }
-            name => self.overrides |= OVERRIDES.contains(&name),
+            name => self.overrides |= strip::is_override(name),
         }
     }
 
@@ -97,9 +99,7 @@ pub(super) fn check(
         return Err(Refusal::SeveralHosts);
     }
     if scan.overrides && gate.is_strict() {
-        for name in OVERRIDES {
-            headers.remove(name);
-        }
+        strip::overrides(headers);
     }
     Ok(())
 }
@@ -114,8 +114,8 @@ pub(super) fn is_padded(value: &HeaderValue) -> bool {
     }
 }
 
-/// A bit for each length of a name that the gate knows, if the name does not begin with `x-`. Most
-/// headers of most requests are skipped by it.
+/// A bit for each length of a name that the gate knows, if the name does not begin with `x-` or `x_`.
+/// Most headers of most requests are skipped by it.
 const LENGTHS: u64 = header::LENGTHS_OF_ONE_HOP | 1 << "host".len();
 
 /// The largest number of headers, as Envoy has it.
@@ -123,13 +123,3 @@ const MOST: usize = 100;
 
 /// The most bytes that the names and values of headers may have together: Envoy's bound.
 const MOST_BYTES: usize = 60 * 1024;
-
-/// Headers by which frameworks take another method or path than the one that was judged (rule
-/// B-37).
-const OVERRIDES: [&str; 5] = [
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-url",
-    "x-rewrite-url",
-];

@@ -18,6 +18,8 @@ pub(crate) struct Arrival {
     /// Whether the request must name a host. A request that a program makes for its own service
     /// need not.
     pub(crate) wants_host: bool,
+    /// Whether `connection` cannot remove `x-forwarded-client-cert`.
+    pub(crate) keeps_client_cert: bool,
 }
 
 /// Judges a request, and returns the path that policy must judge, where it differs from the
@@ -59,7 +61,7 @@ fn judge_scanned(
     }
     headers::check(gate, scan, pseudo_headers(head), &mut head.headers)?;
     if scan.has_connection {
-        one_hop::take_off_named(&mut head.headers)?;
+        one_hop::take_off_named(&mut head.headers, arrival.keeps_client_cert)?;
     }
     if head.version < Version::HTTP_11 && !gate.accepts_http_10 {
         return Err(Refusal::Http10);
@@ -75,8 +77,11 @@ fn judge_scanned(
     if gate.is_strict() && !is_host_one {
         host::check_strictly(head)?;
     }
+    // A route or a shortened path shows that a router is in front, even if the layer is configured
+    // otherwise.
+    let in_front = arrival.in_front && !Exchange::is_routed(head);
     if is_about_server {
-        return match arrival.in_front {
+        return match in_front {
             true => host::unite(head),
             false => host::refuse_other(head),
         }
@@ -88,11 +93,10 @@ fn judge_scanned(
     let is_settled = is_whole && matcher::path::is_settled(target::text(&head.uri), gate.how());
     if !is_settled {
         path::check(gate, sent)?;
-    } else if arrival.in_front && is_host_one && exchange.path() == Some(sent) {
+    } else if in_front && is_host_one && exchange.path() == Some(sent) {
         return Ok(None);
     }
-    // A shortened path shows that a router is in front, even if the layer is configured otherwise.
-    match arrival.in_front && is_whole {
+    match in_front && is_whole {
         true => admit::rewrite(gate.how(), head, exchange, is_host_one).map(|()| None),
         false => admit::refuse_other(gate.how(), head, exchange, is_host_one),
     }

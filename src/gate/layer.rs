@@ -74,6 +74,7 @@ impl Guard for GateGuard {
         let arrival = Arrival {
             in_front: self.rewrites,
             wants_host: true,
+            keeps_client_cert: true,
         };
         match judge(self.gate, head, exchange, arrival) {
             Ok(_) => Verdict::Pass,

@@ -1,7 +1,7 @@
 //! Removes the headers that a `Connection` header names: they are for one hop, which ends at this
 //! server.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::Refusal;
 
@@ -15,8 +15,14 @@ use super::Refusal;
 ///
 /// When the header names `host`, one of the `x-forwarded-*` headers of the caller or a pseudo-header,
 /// or has more elements than Envoy accepts.
-pub(super) fn take_off_named(headers: &mut HeaderMap) -> Result<(), Refusal> {
-    let mut named = Vec::new();
+///
+/// A gate alone `keeps_client_cert`: behind it may be a mesh that learns its caller from
+/// `x-forwarded-client-cert`, and a caller that could have it removed would lose its identity.
+pub(super) fn take_off_named(
+    headers: &mut HeaderMap,
+    keeps_client_cert: bool,
+) -> Result<(), Refusal> {
+    let (mut named, mut options) = (Vec::new(), Vec::new());
     let lines = headers.get_all(header::CONNECTION).iter();
     let elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let elements = elements.map(<[u8]>::trim_ascii);
@@ -26,10 +32,24 @@ pub(super) fn take_off_named(headers: &mut HeaderMap) -> Result<(), Refusal> {
         if is_taboo || element.starts_with(b":") || index >= MOST {
             return Err(Refusal::ConnectionHeader);
         }
-        named.extend(name.filter(|name| !KEPT.contains(name)));
+        let Some(name) = name else { continue };
+        match name == CLIENT_CERT && keeps_client_cert || KEPT.contains(&name) {
+            true => options.push(name),
+            false => named.push(name),
+        }
+    }
+    if named.is_empty() {
+        return Ok(());
     }
     for name in named {
         headers.remove(name);
+    }
+    // A guard may set one of these headers, and the next hop must not remove it.
+    options.retain(|option| *option != CLIENT_CERT);
+    let options: Vec<_> = options.iter().map(HeaderName::as_str).collect();
+    match HeaderValue::from_str(&options.join(", ")) {
+        Ok(left) if !left.is_empty() => drop(headers.insert(header::CONNECTION, left)),
+        _ => drop(headers.remove(header::CONNECTION)),
     }
     Ok(())
 }
@@ -57,3 +77,5 @@ const KEPT: [HeaderName; 8] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
+
+const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");

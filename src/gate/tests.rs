@@ -53,6 +53,7 @@ fn judged(gate: Gate, head: &mut Parts, in_front: bool) -> Result<(), Refusal> {
     let arrival = Arrival {
         in_front,
         wants_host: true,
+        keeps_client_cert: false,
     };
     judge(gate, head, &exchange, arrival).map(drop)
 }

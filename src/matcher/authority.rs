@@ -1,5 +1,6 @@
 //! Checks and splits hosts as Envoy's codec does.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use super::ascii::AsciiSet;
@@ -11,11 +12,12 @@ pub fn is_legal(authority: &[u8]) -> bool {
     authority.iter().all(|byte| LEGAL.has(*byte))
 }
 
-/// Whether an authority is a name of letters, digits, `.`, `-` and `_`: the usual case, which needs
-/// no second look.
+/// Whether an authority is a name of letters, digits, `.`, `-` and `_` that does not end with a dot:
+/// the usual case, which needs no second look.
 #[cfg(feature = "gate")]
 pub(crate) fn is_name(authority: &[u8]) -> bool {
-    !authority.is_empty() && authority.iter().all(|byte| NAME.has(*byte))
+    let is_ended = authority.last().is_some_and(|last| *last != b'.');
+    is_ended && authority.iter().all(|byte| NAME.has(*byte))
 }
 
 /// The bytes of [`is_name`].
@@ -88,15 +90,20 @@ pub(crate) fn split_port(host_and_port: &str) -> Option<(&str, Option<u16>)> {
     Some((host, Some(is_number.then(|| digits.parse().ok())??)))
 }
 
-/// A host without its port and without a dot at its end; `None` if it has neither, or if there is
-/// nothing else.
-pub(crate) fn bare(authority: &str) -> Option<&str> {
+/// The other forms of a host that has a port, or dots at its end: without both, and, if it has both,
+/// with the port alone.
+pub(crate) fn other_forms(authority: &str) -> impl Iterator<Item = Cow<'_, str>> {
     let brackets = authority.rfind(']').map_or(0, |end| end + 1);
-    let (address, rest) = authority.split_at_checked(brackets)?;
-    let end = rest.find(':').unwrap_or(rest.len());
-    let host = authority.get(..address.len() + end)?;
-    let host = host.strip_suffix('.').unwrap_or(host);
-    (host != authority && !host.is_empty()).then_some(host)
+    let rest = authority.get(brackets..).unwrap_or_default();
+    let end = brackets + rest.find(':').unwrap_or(rest.len());
+    let (host, port) = authority.split_at_checked(end).unwrap_or((authority, ""));
+    let bare = host.trim_end_matches('.');
+    let forms = [
+        (bare != authority).then_some(Cow::Borrowed(bare)),
+        (bare != host && !port.is_empty()).then(|| Cow::Owned(format!("{bare}{port}"))),
+    ];
+    let is_host = !bare.is_empty();
+    forms.into_iter().flatten().filter(move |_| is_host)
 }
 
 /// An authority without the user and password before its last `@`, which are not part of the host.
@@ -131,20 +138,22 @@ mod tests {
 
     /// B-05.
     #[test]
-    fn a_bare_host_has_no_port_and_no_dot_at_its_end() {
+    fn a_host_has_forms_without_port_and_dots() {
         for (authority, expected) in [
-            ("app.example:80", Some("app.example")),
-            ("app.example.", Some("app.example")),
-            ("app.example.:80", Some("app.example")),
-            ("app.example:", Some("app.example")),
-            ("[::1]:80", Some("[::1]")),
-            ("app.example", None),
-            ("[::1]", None),
-            (":80", None),
-            (".", None),
-            ("", None),
+            ("app.example:80", &["app.example"][..]),
+            ("app.example.", &["app.example"]),
+            ("app.example..", &["app.example"]),
+            ("app.example.:80", &["app.example", "app.example:80"]),
+            ("app.example:", &["app.example"]),
+            ("[::1]:80", &["[::1]"]),
+            ("app.example", &[]),
+            ("[::1]", &[]),
+            (":80", &[]),
+            (".", &[]),
+            ("", &[]),
         ] {
-            assert_eq!(bare(authority), expected, "{authority}");
+            let forms: Vec<_> = other_forms(authority).collect();
+            assert_eq!(forms, expected, "{authority}");
         }
     }
 

@@ -13,6 +13,7 @@ use crate::context::Exchange;
 use crate::gate;
 use crate::istio::Action;
 use crate::log_limit::limited;
+use crate::matcher::authority;
 use crate::message::{LocalReply, ResponseFlags};
 use crate::policy::{Attributes, Decision, Engine};
 
@@ -163,10 +164,14 @@ impl PolicyCheck {
         }
         let target = judged(path, &head.uri);
         let verdict = match RequestAttributes::with_path(head, &target, exchange) {
-            Some(request) => refuse_custom(engine, &request, exchange).and_then(|()| {
-                let bare = bare_host(&request, exchange);
-                bare.map_or(Ok(()), |bare| refuse_custom(engine, &bare, exchange))
-            }),
+            Some(request) => {
+                let mut hosts = other_hosts(&request, exchange);
+                refuse_custom(engine, &request, exchange).and_then(|()| {
+                    hosts.try_for_each(|host| {
+                        refuse_custom(engine, &request.to_host(&host), exchange)
+                    })
+                })
+            }
             None => Ok(()),
         };
         verdict.inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))
@@ -224,11 +229,9 @@ impl PolicyCheck {
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
         let mut decision = engine.decide(request);
-        if decision.allowed
-            && let Some(bare) = bare_host(request, exchange)
-        {
-            let other = engine.decide(&bare);
-            if !other.allowed {
+        for host in other_hosts(request, exchange) {
+            let other = engine.decide(&request.to_host(&host));
+            if other.weight() > decision.weight() {
                 decision = other;
             }
         }
@@ -244,13 +247,13 @@ impl PolicyCheck {
     }
 }
 
-/// The request in its other form, where the gate asks for it (rule B-05).
-fn bare_host<'a>(
+/// The other forms of the request's host that policy judges, where the gate asks for it (rule B-05).
+fn other_hosts<'a>(
     request: &RequestAttributes<'a>,
     exchange: &Exchange,
-) -> Option<RequestAttributes<'a>> {
-    let asked = exchange.judges_bare_host();
-    asked.then(|| request.of_bare_host()).flatten()
+) -> impl Iterator<Item = Cow<'a, str>> {
+    let host = request.host().filter(|_| exchange.judges_bare_host());
+    host.into_iter().flat_map(authority::other_forms)
 }
 
 /// No listener has port 0, so a DENY for one port would silently not apply.

@@ -68,15 +68,21 @@ impl<'a> RequestAttributes<'a> {
         })
     }
 
-    /// The same request to its host without the port and without a dot at its end; `None` if the
-    /// host has neither.
-    pub(crate) fn of_bare_host(&self) -> Option<Self> {
-        let authority = self.uri_authority.or_else(|| self.host_line())?;
-        let uri_authority = authority::bare(authority::without_user(authority.trim()));
-        Some(Self {
-            uri_authority: Some(uri_authority?),
+    /// The same request to another host.
+    pub(crate) fn to_host<'b>(&self, host: &'b str) -> RequestAttributes<'b>
+    where
+        'a: 'b,
+    {
+        RequestAttributes {
+            uri_authority: Some(host),
             ..*self
-        })
+        }
+    }
+
+    /// The host and port of the request.
+    pub(crate) fn host(&self) -> Option<&'a str> {
+        let authority = self.uri_authority.or_else(|| self.host_line())?;
+        Some(authority::without_user(authority.trim()))
     }
 
     fn host_line(&self) -> Option<&'a str> {
@@ -105,8 +111,7 @@ impl Attributes for RequestAttributes<'_> {
     }
 
     fn authority(&self) -> Option<&str> {
-        let authority = self.uri_authority.or_else(|| self.host_line());
-        authority.map(|authority| authority::without_user(authority.trim()))
+        self.host()
     }
 
     // Rule B-14: what the target or a header says of it is the caller's own word.

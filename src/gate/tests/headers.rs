@@ -126,3 +126,48 @@ fn strict_removes_headers_that_override_the_method_or_the_path() {
         assert_eq!(head.headers.len(), 2);
     }
 }
+
+/// H-17. What is left of `connection` names no header that a guard may set later.
+#[test]
+fn a_connection_keeps_only_its_options() {
+    for (sent, left) in [
+        ("close", Some("close")),
+        ("x-role, Upgrade", Some("upgrade")),
+        ("x-role", None),
+        ("keep-alive,x-role,close", Some("keep-alive, close")),
+    ] {
+        let mut head = get("/");
+        add(&mut head, "connection", sent);
+        add(&mut head, "x-role", "admin");
+        let named = sent.contains("x-role");
+        assert_eq!(behind(Gate::strict(), &mut head), Ok(()));
+        assert_eq!(head.headers.contains_key("x-role"), !named, "{sent}");
+        let connection = head.headers.get("connection");
+        let connection = connection.map(|line| line.to_str().unwrap());
+        assert_eq!(connection, left, "{sent}");
+    }
+}
+
+/// H-09, H-17. A gate alone leaves the header by which a mesh behind it may learn its caller.
+#[test]
+fn a_connection_cannot_take_the_caller_away() {
+    for (keeps_client_cert, is_left) in [(true, true), (false, false)] {
+        let mut head = get("/");
+        add(&mut head, "connection", "x-forwarded-client-cert");
+        add(&mut head, "x-forwarded-client-cert", "By=a;URI=b");
+        let exchange = Exchange::from_request(&mut head);
+        let arrival = Arrival {
+            in_front: false,
+            wants_host: true,
+            keeps_client_cert,
+        };
+        assert_eq!(
+            judge(Gate::strict(), &mut head, &exchange, arrival),
+            Ok(None)
+        );
+        assert_eq!(
+            head.headers.contains_key("x-forwarded-client-cert"),
+            is_left
+        );
+    }
+}

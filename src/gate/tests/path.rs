@@ -203,6 +203,7 @@ fn the_whole_path_is_judged() {
             let arrival = Arrival {
                 in_front: rewrites,
                 wants_host: true,
+                keeps_client_cert: false,
             };
             let verdict = judge(gate, &mut head.clone(), &exchange, arrival);
             assert_eq!(verdict, Err(Refusal::Escape));

@@ -40,12 +40,21 @@ impl Edge {
     /// Makes the headers of a caller from outside what the application and the next hop may
     /// believe. Returns the address of the client.
     pub fn settle(self, headers: &mut HeaderMap, caller: &Peer) -> IpAddr {
-        let address = caller.remote_addr().ip();
+        self.settle_from(caller.remote_addr().ip(), caller.is_encrypted(), headers)
+    }
+
+    /// As [`settle`](Self::settle), for a caller at this address.
+    pub(crate) fn settle_from(
+        self,
+        address: IpAddr,
+        is_encrypted: bool,
+        headers: &mut HeaderMap,
+    ) -> IpAddr {
         let lines = headers.get_all(FORWARDED_FOR).iter();
         let lines = lines.map(HeaderValue::as_bytes);
         let client = forwarded_for::client_ip(lines, self.trusted_hops, address);
         strip::from_outside(headers);
-        strip::set_scheme(headers, caller.is_encrypted(), self.trusted_hops > 0);
+        strip::set_scheme(headers, is_encrypted, self.trusted_hops > 0);
         forwarded_for::append(headers, address);
         client
     }

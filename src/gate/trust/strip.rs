@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::matcher::header;
 
 /// Removes what nobody outside the mesh may say, at its edge: what steers proxies and layers, and
-/// what speaks for other callers, and `baggage`. Every name with a `_` goes (rule B-12), because many
+/// what speaks for other callers, what overrides the method or the path (rule B-37), and `baggage`. Every name with a `_` goes (rule B-12), because many
 /// applications take `x_role` for the `x-role` that policy has judged.
 ///
 /// `x-forwarded-for` and `x-forwarded-proto` stay, for [`client_ip`](super::forwarded_for::client_ip)
@@ -28,6 +28,7 @@ pub fn from_outside(headers: &mut HeaderMap) {
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
             || OUTSIDE_NAMES.contains(&name)
+            || OVERRIDES.contains(&name)
     });
 }
 
@@ -49,6 +50,18 @@ pub fn from_mesh(headers: &mut HeaderMap) {
 /// Removes Envoy's own headers, which a caller from outside the mesh may not set.
 pub fn envoys(headers: &mut HeaderMap) {
     remove_where(headers, |name| plain(name).starts_with(ENVOY));
+}
+
+/// Removes what overrides the method or the path, in every spelling (rule B-37).
+pub(in crate::gate) fn overrides(headers: &mut HeaderMap) {
+    remove_where(headers, is_override);
+}
+
+/// Whether frameworks may take a header of this name for another method or path than was judged.
+pub(in crate::gate) fn is_override(name: &str) -> bool {
+    OVERRIDES
+        .iter()
+        .any(|known| header::is_same_name(name, known))
 }
 
 /// Removes from the trailers of a request what says who asks, or how the request came. No guard has
@@ -111,6 +124,15 @@ const OUTSIDE_NAMES: [&str; 5] = [
     "x-forwarded-client-cert",
     "x-forwarded-host",
     "x-forwarded-port",
+];
+
+/// Headers by which frameworks take another method or path than the one that was judged.
+const OVERRIDES: [&str; 5] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
 ];
 
 const PEER_METADATA: [&str; 2] = ["x-envoy-peer-metadata", "x-envoy-peer-metadata-id"];

@@ -33,12 +33,16 @@ impl<'p> RequestPath<'p> {
         is(path) || !is_normalized && readings(path).any(|path| path.is_none_or(|path| is(&path)))
     }
 
-    /// The path, if no normalization changes it, so that nobody can read another path in it.
+    /// The path, if it is as it was sent and no normalization changes it, so that nobody can read
+    /// another path in it. A router that chose by the path that was sent would else have chosen by
+    /// another one.
     pub(crate) fn unmistakable<'a>(self, head: &'a Parts, exchange: &'a Exchange) -> Option<&'a str>
     where
         'p: 'a,
     {
-        self.known(head, exchange).filter(|path| is_normal(path))
+        let path = self.known(head, exchange)?;
+        let is_as_sent = exchange.path_of(head) == Some(path);
+        (is_as_sent && is_normal(path)).then_some(path)
     }
 
     fn known<'a>(self, head: &'a Parts, exchange: &'a Exchange) -> Option<&'a str>

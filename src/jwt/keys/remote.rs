@@ -30,14 +30,14 @@ pub(crate) struct RemoteKeys {
     pub(crate) http: PlainHttp,
     held: ArcSwapOption<FetchedKeys>,
     generation: AtomicU64,
+    /// When requests last asked for a fetch, in seconds since 1970, and how often they have: see
+    /// [`Asked`]. One word, so that no request sees the one without the other.
     asked: AtomicU64,
     /// The clock of the request that asked last, until the fetch begins; 0 if none asked.
     clock: AtomicU64,
     /// The fetcher keeps this longer than the keys.
     pub(crate) wanted: Arc<Notify>,
-    /// How often requests have asked for a fetch, and how many of these have been answered by one
-    /// that began later.
-    asks: AtomicU64,
+    /// How many of the asks have been answered by a fetch that began later.
     answers: AtomicU64,
     /// Wakes the requests that wait for such a fetch.
     pub(crate) ended: Notify,
@@ -99,6 +99,29 @@ impl FetchedKeys {
     }
 }
 
+/// What [`RemoteKeys::asked`] holds.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: u64,
+    /// At most one in 30 seconds, so that it takes centuries to fill its bits.
+    times: u64,
+}
+
+impl Asked {
+    fn read(word: u64) -> Self {
+        Self {
+            at: word >> TIMES_BITS,
+            times: word & ((1 << TIMES_BITS) - 1),
+        }
+    }
+
+    fn write(self) -> u64 {
+        self.at << TIMES_BITS | self.times & ((1 << TIMES_BITS) - 1)
+    }
+}
+
+const TIMES_BITS: u32 = 30;
+
 impl RemoteKeys {
     pub(crate) fn new(source: KeySource, timeout: Duration, http: PlainHttp) -> Self {
         Self {
@@ -110,7 +133,6 @@ impl RemoteKeys {
             asked: AtomicU64::new(0),
             clock: AtomicU64::new(0),
             wanted: Arc::new(Notify::new()),
-            asks: AtomicU64::new(0),
             answers: AtomicU64::new(0),
             ended: Notify::new(),
             room: Arc::new(Semaphore::new(MOST_WAITING)),
@@ -180,31 +202,37 @@ impl RemoteKeys {
     /// Wakes the fetcher, at most once in 30 seconds.
     pub(crate) fn ask(&self, now: f64) {
         let now = whole_seconds(now);
-        let asked = self.asked.load(Ordering::Relaxed);
+        let word = self.asked.load(Ordering::Acquire);
+        let asked = Asked::read(word);
+        let again = Asked {
+            at: now,
+            times: asked.times + 1,
+        };
         // Compares in both directions: a clock that was ahead must not block fetches until that
         // time comes.
-        if now.abs_diff(asked) >= ASK_EVERY
+        if now.abs_diff(asked.at) >= ASK_EVERY
             && self
                 .asked
-                .compare_exchange(asked, now, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(word, again.write(), Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
         {
             self.clock.store(now, Ordering::Relaxed);
-            self.asks.fetch_add(1, Ordering::AcqRel);
             self.wanted.notify_one();
         }
     }
 
     /// Whether requests have asked for a fetch that has not ended.
     pub(crate) fn is_asked_for(&self) -> bool {
-        self.answers.load(Ordering::Acquire) < self.asks.load(Ordering::Acquire)
+        self.answers.load(Ordering::Acquire) < self.asks()
     }
 
     /// Room for one request to wait, if a fetch was asked for so lately that it may be under way, or
     /// may have ended after the request was judged. `None` also when too many wait.
     pub(crate) fn room(&self, now: f64) -> Option<OwnedSemaphorePermit> {
-        let since = whole_seconds(now).abs_diff(self.asked.load(Ordering::Relaxed));
-        if since > self.timeout.as_secs() {
+        let asked = Asked::read(self.asked.load(Ordering::Acquire));
+        // The fetch may have had to wait for one that was under way.
+        let most = 2 * self.timeout.as_secs() + 1;
+        if whole_seconds(now).abs_diff(asked.at) > most {
             return None;
         }
         Arc::clone(&self.room).try_acquire_owned().ok()
@@ -212,7 +240,7 @@ impl RemoteKeys {
 
     /// How often a fetch was asked for before one begins.
     pub(crate) fn asks(&self) -> u64 {
-        self.asks.load(Ordering::Acquire)
+        Asked::read(self.asked.load(Ordering::Acquire)).times
     }
 
     /// Ends a fetch that began after so many had been asked for, and the wait of the requests that

@@ -66,16 +66,18 @@ impl Schedule {
     /// The wait after a good fetch of a bundle that asks to be looked at again after `hint`: ±10 %.
     pub(crate) fn after_bundle(&mut self, hint: Option<Duration>) -> Duration {
         self.failures = 0;
-        let bounds = (SHORTEST_OF_BUNDLE, LONGEST);
-        let wait = hint.unwrap_or(REFRESH_OF_BUNDLE).clamp(bounds.0, bounds.1);
-        self.jittered(wait, 0.1).clamp(bounds.0, bounds.1)
+        let shortest = SHORTEST_OF_BUNDLE.min(self.longest);
+        let wait = hint.unwrap_or(REFRESH_OF_BUNDLE);
+        let wait = wait.clamp(shortest, self.longest);
+        self.jittered(wait, 0.1).clamp(shortest, self.longest)
     }
 
     /// The wait after a failed fetch: twice the one before, ±20 %.
     pub(crate) fn after_failure(&mut self) -> Duration {
         let wait = FIRST_RETRY
             .saturating_mul(1 << self.failures.min(16))
-            .min(LAST_RETRY);
+            .min(LAST_RETRY)
+            .min(self.longest);
         self.failures = self.failures.saturating_add(1);
         self.jittered(wait, 0.2)
     }
@@ -202,6 +204,18 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// J-42, J-53: so may our own side, also of bundles and after failures.
+    #[test]
+    fn bundles_are_refreshed_as_often_as_the_option_says() {
+        let mut schedule = Schedule::new().at_least_every(Duration::from_secs(60));
+        for hint in [None, Some(86_400), Some(60)] {
+            let wait = schedule.after_bundle(hint.map(Duration::from_secs));
+            assert!((54..=60).contains(&wait.as_secs()), "{hint:?}: {wait:?}");
+        }
+        let longest = (0..20).map(|_| schedule.after_failure()).max();
+        assert!(longest.unwrap() <= Duration::from_secs(72), "{longest:?}");
     }
 
     /// J-42: our own side may ask for fetches more often, down to a second; then an issuer cannot ask for fewer.

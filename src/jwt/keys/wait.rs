@@ -1,6 +1,7 @@
 //! Requests that wait for keys.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time;
@@ -41,6 +42,10 @@ impl KeyWait {
             }
         };
         // The keys there are decide, however the wait ends.
-        let _ = time::timeout(remote.timeout, ended).await;
+        let _ = time::timeout(remote.timeout.min(LONGEST), ended).await;
     }
 }
+
+/// How long a request waits at most, however long its rule lets a fetch take: it holds a service
+/// that is ready, and an invented key is enough to wait.
+const LONGEST: Duration = Duration::from_secs(5);

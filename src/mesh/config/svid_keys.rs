@@ -73,6 +73,14 @@ impl SvidFeed {
     }
 }
 
+/// However the task ends, by a panic of the source for example: nothing renews the keys any more, so
+/// they count for another day.
+impl Drop for SvidFeed {
+    fn drop(&mut self) {
+        self.keys.lose();
+    }
+}
+
 impl fmt::Debug for SvidFeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SvidFeed").field(&self.keys).finish()

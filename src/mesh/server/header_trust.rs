@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::request::Parts;
 
-use crate::context::{Exchange, Peer};
+use crate::context::{Exchange, ForwardedPeer, Peer};
 use crate::gate::forwarded_client_cert::{Element, ForwardedClientCertError};
 use crate::gate::{Edge, ForwardClientCert, Refusal, strip};
 use crate::identity::SpiffeId;
@@ -39,10 +39,17 @@ impl HeaderTrust {
         head: &mut Parts,
         exchange: &Exchange,
     ) -> Result<(), Refusal> {
+        if exchange.set_headers_settled() {
+            // A layer of a mesh further out has done it, and guards have written headers since.
+            return Ok(());
+        }
         let peer = exchange.peer();
         match (self.edge, peer) {
-            (Some(edge), Some(peer)) if peer.spiffe_id().is_none() => {
-                exchange.set_client_ip(edge.settle(&mut head.headers, peer));
+            (Some(edge), Some(peer)) if exchange.source_certificate().is_none() => {
+                let told = exchange.forwarded_peer().and_then(ForwardedPeer::address);
+                let address = told.unwrap_or_else(|| peer.remote_addr()).ip();
+                let client = edge.settle_from(address, peer.is_encrypted(), &mut head.headers);
+                exchange.set_client_ip(client);
             }
             _ => strip::from_mesh(&mut head.headers),
         }

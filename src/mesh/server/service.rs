@@ -117,6 +117,7 @@ impl<S> Server<S> {
         let arrival = Arrival {
             in_front: self.in_front,
             wants_host,
+            keeps_client_cert: false,
         };
         let (inbound, trust, now) = (&self.inbound, self.trust, SystemTime::now());
         let config = inbound.config.load();
@@ -189,10 +190,9 @@ impl Inbound {
         let gate = trust.edge.map_or(self.gate, |_| self.edge_gate);
         let gate = gate.normalization(config.engine.path_normalization());
         let judged = gate::judge_and_settle(gate, head, exchange, arrival);
-        let judged = judged.and_then(|path| {
-            trust.settle(&self.id, head, exchange)?;
-            Ok(path)
-        });
+        // Also for a request that is refused: its log line and span name the client.
+        let settled = trust.settle(&self.id, head, exchange);
+        let judged = judged.and_then(|path| settled.map(|()| path));
         // Before the trace takes headers along to calls.
         authenticator.take_off_outputs(&mut head.headers, exchange);
         let path = judged.map_err(|refusal| {

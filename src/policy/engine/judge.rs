@@ -103,14 +103,17 @@ impl Engine {
         self.judge_prepared(&self.refused_form(request))
     }
 
-    /// The form of a request that counts: that with its bare host, where it is judged, too, and
-    /// refused alone; else the request's own.
+    /// The form of a request that [counts](Decision::weight): its own, unless another has more to
+    /// say.
     fn refused_form(&self, request: Request) -> Request {
-        let passes = |request: &Request| self.judge_prepared(request).decision.allowed;
-        match request.of_bare_host() {
-            Some(bare) if passes(&request) && !passes(&bare) => bare,
-            _ => request,
+        let mut counts = (self.judge_prepared(&request).decision, request.clone());
+        for other in request.to_other_hosts() {
+            let judged = self.judge_prepared(&other).decision;
+            if judged.weight() > counts.0.weight() {
+                counts = (judged, other);
+            }
         }
+        counts.1
     }
 
     fn judge_prepared(&self, request: &Request) -> Judgement {

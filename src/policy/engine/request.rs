@@ -304,11 +304,11 @@ impl Request {
         }
     }
 
-    /// The same request to its bare host, if it is judged and differs.
-    pub(super) fn of_bare_host(&self) -> Option<Self> {
-        let bare = authority::bare(self.authority.as_deref()?)?;
-        let asked = self.judges_bare_host;
-        asked.then(|| self.clone().authority(bare))
+    /// The same request to the other forms of its host that are judged, too.
+    pub(super) fn to_other_hosts(&self) -> impl Iterator<Item = Self> {
+        let host = self.authority.as_deref().filter(|_| self.judges_bare_host);
+        let forms = host.into_iter().flat_map(authority::other_forms);
+        forms.map(|host| self.clone().authority(&*host))
     }
 
     /// The same request with its absolute target taken apart: the scheme, if it was one, and the

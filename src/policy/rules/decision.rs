@@ -57,6 +57,23 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// How much a decision has to say, where several forms of a request are judged and one decision
+    /// counts: that it refuses, that a dry run would refuse, that rules for audit matched.
+    #[cfg_attr(not(feature = "rbac"), allow(dead_code, reason = "for other hosts"))]
+    pub(crate) fn weight(&self) -> u8 {
+        let marks = self.marks.as_deref();
+        let dry_runs = marks.map(|marks| [&marks.dry_run_allow, &marks.dry_run_deny]);
+        let mut dry_runs = dry_runs.into_iter().flatten().flatten();
+        let is_audited = marks.is_some_and(|marks| !marks.audit.is_empty());
+        if !self.allowed {
+            3
+        } else if dry_runs.any(|run| !run.allowed) {
+            2
+        } else {
+            u8::from(is_audited)
+        }
+    }
+
     /// A decision without marks.
     #[must_use]
     pub fn new(allowed: bool, action: Option<Action>, policy: Option<PolicyId>) -> Self {

@@ -4,8 +4,8 @@ use crate::policy::{Decision, Engine, Judgement, Request};
 /// What a server answers to a request.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// Why the gate refuses it.
-    pub(super) refusal: Option<Refusal>,
+    /// Why the gate refuses it, or the request as the rules see it.
+    pub(super) admitted: Result<Box<Request>, Refusal>,
     /// What the rules say; only the status counts when they are not asked.
     pub(super) judgement: Judgement,
 }
@@ -18,11 +18,11 @@ impl Answer {
             .judge(request)
         {
             Ok(admitted) => Self {
-                refusal: None,
                 judgement: engine.judge(&admitted),
+                admitted: Ok(Box::new(admitted)),
             },
             Err(refusal) => Self {
-                refusal: Some(refusal),
+                admitted: Err(refusal),
                 judgement: Judgement {
                     status: Some(refusal.status().as_u16()),
                     decision: Decision::new(false, None, None),
@@ -30,5 +30,10 @@ impl Answer {
                 },
             },
         }
+    }
+
+    /// Why the gate refuses it.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.admitted.as_ref().err().copied()
     }
 }

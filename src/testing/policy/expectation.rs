@@ -103,14 +103,15 @@ impl Expectation {
         Err(words::difference(engine, request, self, &answer))
     }
 
-    fn is_met_by(&self, Answer { refusal, judgement }: &Answer) -> bool {
+    fn is_met_by(&self, answer: &Answer) -> bool {
+        let (refusal, judgement) = (answer.refusal(), &answer.judgement);
         let decision = &judgement.decision;
         let answered = match self.verdict {
             Verdict::Allowed => decision.allowed,
             Verdict::Denied => !decision.allowed,
             Verdict::Answered(status) => judgement.status == Some(status),
             Verdict::Refused(None) => refusal.is_some(),
-            Verdict::Refused(reason) => *refusal == reason,
+            Verdict::Refused(reason) => refusal == reason,
         };
         let decided: Option<&PolicyId> = decision.policy.as_ref();
         answered && self.by.as_ref().is_none_or(|by| by.is(decided))

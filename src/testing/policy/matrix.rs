@@ -102,8 +102,8 @@ impl Matrix {
             let answers = self.operations.iter().map(|operation| {
                 let request = (operation.apply)(caller.clone());
                 let answer = policies.answer(&request);
-                if answer.refusal.is_none() {
-                    coverage.observe(&request);
+                if let Ok(admitted) = &answer.admitted {
+                    coverage.observe(admitted);
                 }
                 cell(&answer)
             });

@@ -70,8 +70,8 @@ impl Table {
         let mut coverage = Coverage::new(policies.engine());
         let (mut passed, mut failures) = (Vec::new(), Vec::new());
         for row in &self.rows {
-            if policies.answer(&row.request).refusal.is_none() {
-                coverage.observe(&row.request);
+            if let Ok(admitted) = &policies.answer(&row.request).admitted {
+                coverage.observe(admitted);
             }
             let name = row.name.clone();
             match policies.check(&row.expectation, &row.request) {

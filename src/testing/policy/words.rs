@@ -37,7 +37,8 @@ pub(super) fn request_line(request: &Request) -> String {
 }
 
 /// An answer in a line: the verdict, the rule, where that is written.
-pub(super) fn answer_line(engine: &Engine, Answer { refusal, judgement }: &Answer) -> String {
+pub(super) fn answer_line(engine: &Engine, answer: &Answer) -> String {
+    let (refusal, judgement) = (answer.refusal(), &answer.judgement);
     let decision = &judgement.decision;
     let mut line = match decision.allowed {
         true => "allowed".to_owned(),
@@ -73,13 +74,11 @@ pub(super) fn difference(
         request_line(request),
         answer_line(engine, answer)
     );
-    if answer.refusal.is_some() {
+    if answer.refusal().is_some() {
         text.push_str("no rule is asked\n");
     }
-    let is_asked = answer.refusal.is_none();
-    let rules = is_asked
-        .then(|| engine.explain_judgement(request))
-        .flatten();
+    let admitted = answer.admitted.as_ref().ok();
+    let rules = admitted.and_then(|request| engine.explain_judgement(request));
     let rules = rules.map(|why| why.rules);
     let rules = rules.unwrap_or_default();
     if !rules.is_empty() {

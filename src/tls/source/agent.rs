@@ -93,7 +93,10 @@ impl<Q: Question> AgentStream<Q> {
         use WorkloadApiError::{MissingRequiredField, NoIdentityIssued, PermissionDenied};
         match error {
             // This is a regular answer: the stream goes on.
-            MissingRequiredField { field } if *field == Q::EMPTY => SourceError::withdrawn(),
+            MissingRequiredField { field } if *field == Q::EMPTY => {
+                self.has_answered = true;
+                SourceError::withdrawn()
+            }
             // SPIRE says the same by ending the stream. At the beginning of a stream it may only
             // mean that the agent did not recognize us this time, for example because the service
             // that it asks about us did not answer. Then what we hold stays.

@@ -15,6 +15,10 @@ use super::contract::{JwtBundleSource, JwtBundles, NextJwtBundles, SourceError};
 /// The keys of JWT-SVIDs from the SPIFFE Workload API, of our own trust domain and of those that it
 /// federates with.
 ///
+/// The crate `spiffe` reads the answers. It refuses an answer whole if a key of any domain has no
+/// `kid`, so what is held then counts for a day; of two keys of a domain with one `kid` it keeps the
+/// last; and it leaves out `spiffe_sequence`.
+///
 /// The source keeps a stream to the agent, as [`WorkloadApi`](crate::tls::WorkloadApi) does, and fails,
 /// pauses and withdraws as that does. A mesh whose identity comes from the Workload API needs none
 /// of its own. For others:
@@ -30,7 +34,11 @@ use super::contract::{JwtBundleSource, JwtBundles, NextJwtBundles, SourceError};
 ///     let mut agent = WorkloadApiBundles::at("unix:///run/spire/agent/public/api.sock");
 ///     loop {
 ///         match agent.next().await {
-///             Ok(bundles) => drop(fed.replace(&bundles)),
+///             Ok(bundles) => {
+///                 for refused in fed.replace(&bundles) {
+///                     eprintln!("{refused}");
+///                 }
+///             }
 ///             Err(error) if error.is_withdrawn() => drop(fed.replace(&Default::default())),
 ///             Err(_) => fed.lose(),
 ///         }
@@ -74,9 +82,14 @@ impl WorkloadApiBundles {
         let answer = self.0.next().await?;
         let mut bundles = BTreeMap::new();
         for (domain, bundle) in answer.iter() {
-            let domain = TrustDomain::new(domain.as_str())
-                .map_err(|error| SourceError::new(ErrorChain(&error).to_string()))?;
-            bundles.insert(domain, text(bundle));
+            match TrustDomain::new(domain.as_str()) {
+                Ok(domain) => drop(bundles.insert(domain, text(bundle))),
+                Err(error) => tracing::warn!(
+                    target: "tower_mesh::tls",
+                    error = %ErrorChain(&error),
+                    "the agent's bundle of a trust domain is left out: the name is none"
+                ),
+            }
         }
         Ok(bundles)
     }

@@ -568,3 +568,35 @@ async fn a_reported_token_gives_a_handler_no_claims() {
     let body = axum::body::to_bytes(answer.into_body(), 64).await.unwrap();
     assert_eq!(body, "nobody");
 }
+
+/// J-52. Behind a router, a path that was sent otherwise is not excluded: the router has chosen by
+/// what was sent.
+#[tokio::test]
+async fn a_path_that_a_router_read_otherwise_is_not_excluded() {
+    let issuer = Issuer::es256("a");
+    let builder = builder(&issuer).tokens(|tokens| {
+        let required = tokens.mode(TokenMode::Required);
+        required.exclude("/healthz").exclude("/public/*")
+    });
+    let (mesh, _driver) = builder.build().await.unwrap();
+    let open = axum::routing::any(|| async { "open" });
+    let app = axum::Router::new()
+        .route("/healthz", open.clone())
+        .route("/{tenant}", open.clone())
+        .route("/{tenant}/{chart}", open)
+        .layer(mesh.server());
+    for (path, status) in [
+        ("/healthz", 200),
+        // Excluded, and no policy allows it.
+        ("/public/x", 403),
+        ("/health%7a", 401),
+        ("/publi%63/x", 401),
+    ] {
+        let request = Request::get(path)
+            .header("host", "app")
+            .extension(unproven());
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let answer = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+    }
+}

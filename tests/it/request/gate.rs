@@ -156,6 +156,7 @@ async fn a_gate_of_a_mesh_does_not_choose_the_normalization() {
 async fn a_port_or_a_dot_does_not_get_around_a_rule_in_strict() {
     let rule = |host: &str| format!("[{{to: [{{operation: {{hosts: [{host}]}}}}]}}]");
     let denied = policy("closed", "DENY", &rule("secret.example"));
+    let with_port = policy("closed", "DENY", &rule("'secret.example:80'"));
     let allowed = policy("open", "ALLOW", &rule("open.example"));
     let literal = policy("open", "ALLOW", &rule("'open.example:80'"));
     for (policies, host, istio, strict) in [
@@ -163,6 +164,8 @@ async fn a_port_or_a_dot_does_not_get_around_a_rule_in_strict() {
         (&denied, "secret.example:80", 200, 403),
         (&denied, "Secret.Example.", 200, 403),
         (&denied, "secret.example.:80", 200, 403),
+        (&denied, "secret.example..", 200, 403),
+        (&with_port, "secret.example.:80", 200, 403),
         (&denied, "open.example:80", 200, 200),
         (&allowed, "open.example", 200, 200),
         (&allowed, "open.example:80", 403, 403),
@@ -193,4 +196,52 @@ async fn a_port_or_a_dot_does_not_get_around_a_rule_in_strict() {
 fn engine(policies: &str) -> Engine {
     let workload = Workload::new("default", "app");
     Engine::builder(&workload).yaml(policies).build().unwrap()
+}
+
+/// B-30. A service that a router has chosen by the raw path judges as one behind a router, wherever
+/// it was protected.
+#[tokio::test]
+async fn a_protected_route_is_behind_its_router() {
+    let mesh = build(app(&pki())).await;
+    let inner = || mesh.protect(Router::new().fallback(any(|| async {})));
+    let routed = Router::new()
+        .route_service("/x/{*rest}", inner())
+        .nest_service("/y", inner())
+        .fallback_service(inner());
+    for (path, status) in [
+        ("/x/a", 200),
+        ("/x/../public/a", 400),
+        ("/x/%2e%2e/public/a", 400),
+        ("/y/a", 200),
+        ("/y/../public/a", 400),
+        // No route was chosen.
+        ("/z/../public/a", 200),
+    ] {
+        let request = Request::get(path)
+            .header("host", "app")
+            .extension(unproven());
+        let request = request.body(Body::empty()).unwrap();
+        let answer = routed.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+    }
+}
+
+/// B-05. What a dry run says of the bare host is told, too.
+#[tokio::test]
+async fn a_dry_run_judges_the_bare_host() {
+    let rules = "[{to: [{operation: {hosts: [secret.example]}}]}]";
+    let dry = policy("dry", "DENY", rules).replace(
+        "metadata: {",
+        "metadata: {annotations: {istio.io/dry-run: 'true'}, ",
+    );
+    let engine = engine(&dry);
+    for (host, is_marked) in [("secret.example:80", true), ("open.example:80", false)] {
+        let asked = asked().get("/").authority(host);
+        let admitted = Gate::strict().judge(&asked).unwrap();
+        let judged = engine.judge(&admitted).decision;
+        assert!(judged.allowed);
+        let dry_run = judged.marks.and_then(|marks| marks.dry_run_deny.clone());
+        let refuses = dry_run.is_some_and(|run| !run.allowed);
+        assert_eq!(refuses, is_marked, "{host}");
+    }
 }

@@ -448,9 +448,13 @@ async fn a_refusal_at_an_edge_names_the_client() {
         let (log, _guard) = Log::listen(Level::INFO);
         let sent = [("x-forwarded-for", "1.1.1.1, 2.2.2.2")];
         assert_eq!(send(mesh, &unproven(), &sent).await.0, 403);
+        let bad = [sent[0], ("transfer-encoding", "gzip")];
+        assert_eq!(send(mesh, &unproven(), &bad).await.0, 400);
         let lines = log.with(&["request refused", "remote=10.0.0.1"]);
-        assert_eq!(lines.len(), 1, "{}", log.text());
-        assert_eq!(lines[0].contains("client=2.2.2.2"), has_client, "{lines:?}");
+        assert_eq!(lines.len(), 2, "{}", log.text());
+        for line in lines {
+            assert_eq!(line.contains("client=2.2.2.2"), has_client, "{line}");
+        }
     }
 }
 
@@ -471,5 +475,28 @@ async fn the_gate_of_an_edge_is_strict() {
             let answer = mesh.protect(heard()).oneshot(request.unwrap()).await;
             assert_eq!(answer.unwrap().status(), expected);
         }
+    }
+}
+
+/// H-03, H-10, H-17: a mesh inside another settles nothing again: guards have written headers since.
+#[tokio::test]
+async fn headers_are_settled_once() {
+    let pki = pki();
+    let mode = ForwardClientCert::AppendForward;
+    let mesh = build(in_mode(app(&pki), mode)).await;
+    let mesh = mesh.with_listener(|listener| listener.edge(Edge::new()).forward_client_cert(mode));
+    let mesh = mesh.unwrap();
+    for (caller, header) in [
+        (desk([1; 32]), CLIENT_CERT),
+        (unproven(), "x-forwarded-for"),
+    ] {
+        let twice = mesh.protect(heard().layer(mesh.server()));
+        let request = Request::get("/").header("host", "app").extension(caller);
+        let request = request.body(AxumBody::empty()).unwrap();
+        let (status, _, text) = read(twice.oneshot(request).await.unwrap()).await;
+        assert_eq!(status, 200);
+        let seen = Heard(text);
+        let value = seen.one(header).unwrap();
+        assert!(!value.contains(','), "{value}");
     }
 }

@@ -372,9 +372,10 @@ async fn nothing_of_a_protected_router_is_left_outside() {
         .nest("/nested", Router::new().route("/x", ok()))
         .fallback(|| async { "fallback" });
     let served = serve(&mesh, finished).await;
-    let mut sender = http1(&pki, "desk", served.address).await;
     for path in ["/before", "/after", "/merged", "/nested/x", "/nowhere", "*"] {
         for method in [Method::GET, Method::PUT, Method::OPTIONS, Method::HEAD] {
+            // A refusal of the gate ends its connection.
+            let mut sender = http1(&pki, "desk", served.address).await;
             let request = get(path).method(&method);
             let response = sender.send_request(empty(request)).await.unwrap();
             let status = response.status().as_u16();

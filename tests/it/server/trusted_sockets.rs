@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tower_mesh::context::TraceContext;
+use tower_mesh::gate::Edge;
 use tower_mesh::mesh::TrustedProxy;
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::Pki;
@@ -288,6 +289,28 @@ async fn rules_about_addresses_judge_what_the_proxy_header_says() {
             let bytes = header(&[(0xd0, id("web").as_bytes())]);
             stream.write_all(&bytes).await.unwrap();
             assert_eq!(ask(stream, get("/")).await.0, status, "{field} {block}");
+        }
+    }
+}
+
+/// H-09, H-10: so they do at an edge, where the caller that the proxy names is no stranger.
+#[tokio::test]
+async fn an_edge_judges_the_address_that_the_proxy_header_says() {
+    let pki = pki();
+    for (mode, named) in [(Mode::Strict, true), (Mode::Permissive, false)] {
+        for (block, status) in [("10.0.0.0/24", 200), ("127.0.0.0/8", 403)] {
+            let rules = format!("[{{from: [{{source: {{remoteIpBlocks: [{block}]}}}}]}}]");
+            let policies = policy("p", "ALLOW", &rules);
+            let (socket, address) = socket().await;
+            let proxy = TrustedProxy::loopback_port(address.port()).proxy_protocol();
+            let builder = trusting(&pki, proxy, &policies).mode_otherwise(mode);
+            let mesh = build(builder.listener(|listener| listener.edge(Edge::new()))).await;
+            tokio::spawn(async move { mesh.serve_on(socket, seen()).await });
+            let mut stream = tcp(address).await;
+            let id = id("web");
+            let fields: &[(u8, &[u8])] = if named { &[(0xd0, id.as_bytes())] } else { &[] };
+            stream.write_all(&header(fields)).await.unwrap();
+            assert_eq!(ask(stream, get("/")).await.0, status, "{mode:?} {block}");
         }
     }
 }

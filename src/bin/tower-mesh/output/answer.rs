@@ -130,7 +130,7 @@ impl Answer {
         judged.unwrap_or_else(|message| {
             let value: Option<Value> = serde_json::from_slice(line).ok();
             let id = value.and_then(|value| value.get("id").cloned());
-            Self::unanswered(id.unwrap_or_default(), message, explain)
+            Self::unanswered(id.unwrap_or_default(), gate, message, explain)
         })
     }
 
@@ -151,9 +151,10 @@ impl Answer {
     }
 
     /// Says why a request cannot be judged.
-    fn unanswered(id: Value, message: String, explain: bool) -> Self {
+    fn unanswered(id: Value, gate: Option<Gate>, message: String, explain: bool) -> Self {
         Self {
             id,
+            gate: gate.map(|_| None),
             error: Some(message),
             explain: explain.then_some(None),
             ..Self::default()
